@@ -1,0 +1,1 @@
+"""Scenario files and the typed configuration that every program reads them with."""

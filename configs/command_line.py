@@ -1,0 +1,125 @@
+"""What every command of the three programs shares: options, exit codes, and where output goes.
+
+People's output goes to stderr. With `--json` stdout carries one JSON object and nothing else. A user's mistake
+ends in one clear message and an exit code, never in a traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn
+
+from configs.loading import ConfigurationError, known_keys, load_scenario
+from configs.scenario import Scenario
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_WRONG_USAGE = 2
+EXIT_REJECTED_INPUT = 3
+
+
+class CommandError(Exception):
+    """A command cannot do its work; the message says what is wrong and how to fix it (exit code 1)."""
+
+
+class RejectedInput(Exception):
+    """Work is done, but `--strict` was given and records were rejected (exit code 3).
+
+    Attributes:
+      result: the command's JSON result, printed all the same.
+    """
+
+    def __init__(self, message: str, result: Mapping[str, object]):
+        super().__init__(message)
+        self.result = result
+
+
+Command = Callable[[argparse.Namespace], Mapping[str, object]]
+
+
+def say(message: str) -> None:
+    """Prints a line for people, on stderr."""
+    print(message, file=sys.stderr, flush=True)
+
+
+def quiet_tensorflow() -> None:
+    """Selects Keras 2, which TensorFlow Recommenders needs, and hides TensorFlow's start-up chatter.
+
+    Must run before TensorFlow is first imported; values already set in the environment win.
+    """
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+
+def add_scenario_options(parser: argparse.ArgumentParser) -> None:
+    """Adds `--config` and the dotted overrides."""
+    parser.add_argument("--config", required=True, metavar="FILE.yaml", help="the scenario, e.g. configs/movielens_small.yaml")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="dotted overrides of the scenario, e.g. model.backbone=dcnv2 training.seed=2",
+    )
+
+
+def add_json_option(parser: argparse.ArgumentParser) -> None:
+    """Adds `--json`."""
+    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout, for programs")
+
+
+def scenario_of(arguments: argparse.Namespace) -> Scenario:
+    """The scenario that `--config` and the overrides name."""
+    return load_scenario(arguments.config, arguments.overrides)
+
+
+def keys_help(prefixes: Sequence[str]) -> str:
+    """A paragraph that lists the scenario keys a command reads."""
+    keys = [key for key in known_keys() if any(key.startswith(prefix) for prefix in prefixes)]
+    return "scenario keys it reads:\n" + "\n".join(f"  {key}" for key in keys)
+
+
+class TeachingParser(argparse.ArgumentParser):
+    """A parser whose help keeps line breaks and whose errors point to the help."""
+
+    def __init__(self, *args, **kwargs):
+        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        kwargs.setdefault("allow_abbrev", False)
+        super().__init__(*args, **kwargs)
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_WRONG_USAGE, f"{self.prog}: {message}\nTry '{self.prog} --help'.\n")
+
+
+def run_command(command: Command, arguments: argparse.Namespace) -> int:
+    """Runs a command, prints its result and maps what went wrong to an exit code.
+
+    Args:
+      command: takes the parsed arguments and returns the JSON result.
+      arguments: parsed arguments; `json` says whether the result is printed.
+
+    Returns:
+      The exit code: 0 done, 1 failed, 2 wrong usage or configuration, 3 done with rejected input under `--strict`.
+    """
+    try:
+        result = command(arguments)
+        code = EXIT_DONE
+    except ConfigurationError as error:
+        say(f"error: {error}")
+        return EXIT_WRONG_USAGE
+    except (CommandError, OSError) as error:
+        say(f"error: {error}")
+        return EXIT_FAILED
+    except RejectedInput as error:
+        say(f"rejected: {error}")
+        result = error.result
+        code = EXIT_REJECTED_INPUT
+    except KeyboardInterrupt:
+        say("stopped")
+        return EXIT_FAILED
+    if getattr(arguments, "json", False):
+        print(json.dumps(result, allow_nan=False), flush=True)
+    return code
