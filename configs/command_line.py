@@ -11,7 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 from configs.loading import ConfigurationError, known_keys, load_scenario
 from configs.scenario import Scenario
@@ -39,6 +39,7 @@ class RejectedInput(Exception):
 
 
 Command = Callable[[argparse.Namespace], Mapping[str, object]]
+Subparsers: TypeAlias = "argparse._SubParsersAction[TeachingParser]"
 
 
 def say(message: str) -> None:

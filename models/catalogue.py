@@ -1,0 +1,171 @@
+"""The items a model can rank: raw id -> catalogue row -> attributes and rating statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import tensorflow as tf
+
+RATING_PRIOR_COUNT = 5.0
+UNKNOWN_ROW = 0
+
+
+@dataclass(frozen=True)
+class CategoricalColumn:
+    """A categorical attribute, possibly multi-valued.
+
+    Attributes:
+      vocabulary: known values; value i has index i + 2 (0 is padding, 1 unknown).
+      values: the values of each item, in catalogue order.
+    """
+
+    vocabulary: Sequence[str]
+    values: Sequence[Sequence[str]]
+
+
+@dataclass(frozen=True)
+class CatalogueContents:
+    """What the catalogue knows, in catalogue order.
+
+    Attributes:
+      item_ids: raw ids, without repeats.
+      trained_item_ids: ids that occur in training; only they have an embedding of their own.
+      categorical: attribute name -> column.
+      numeric: attribute name -> [items] numbers, NaN where missing.
+      rating_sum_by_fold: [items, folds], sum of training ratings by the rater's fold.
+      rating_count_by_fold: [items, folds].
+    """
+
+    item_ids: Sequence[str]
+    trained_item_ids: Sequence[str]
+    categorical: Mapping[str, CategoricalColumn]
+    numeric: Mapping[str, np.ndarray]
+    rating_sum_by_fold: np.ndarray
+    rating_count_by_fold: np.ndarray
+
+    def with_items(self, item_ids: Iterable[str]) -> CatalogueContents:
+        """A copy with further items at the end, without attributes or ratings; known ids are left out."""
+        known = set(self.item_ids)
+        new = [item_id for item_id in dict.fromkeys(item_ids) if item_id not in known]
+        if not new:
+            return self
+        no_ratings = np.zeros([len(new), self.rating_sum_by_fold.shape[1]])
+        return CatalogueContents(
+            item_ids=[*self.item_ids, *new],
+            trained_item_ids=self.trained_item_ids,
+            categorical={
+                name: CategoricalColumn(column.vocabulary, [*column.values, *([[]] * len(new))])
+                for name, column in self.categorical.items()
+            },
+            numeric={
+                name: np.concatenate([column, np.full(len(new), np.nan)])
+                for name, column in self.numeric.items()
+            },
+            rating_sum_by_fold=np.concatenate([self.rating_sum_by_fold, no_ratings]),
+            rating_count_by_fold=np.concatenate([self.rating_count_by_fold, no_ratings]),
+        )
+
+
+class Catalogue(tf.Module):
+    """Lookup tables over the catalogue, used alike in training and in serving.
+
+    Row 0 is the unknown item. All tables are variables that are not trained.
+
+    Item means are shrunk: (sum + 5 mu) / (count + 5), mu being the mean of all training ratings. A training sample
+    must not see its own label in its item's mean, so there is one mean per fold of users, made without that fold;
+    the last column, `num_folds`, is made from all of them and is what validation, test and serving use.
+    """
+
+    def __init__(self, contents: CatalogueContents):
+        """Builds the tables."""
+        super().__init__(name="catalogue")
+        self.num_items = len(contents.item_ids)
+        self.num_trained_items = len(contents.trained_item_ids)
+        self.num_folds = contents.rating_sum_by_fold.shape[1]
+        self._lookup = tf.keras.layers.StringLookup(
+            vocabulary=np.asarray(contents.item_ids, dtype=str), mask_token=None, num_oov_indices=1
+        )
+        self.embedding_rows = _table(_embedding_rows(contents), tf.int32, "embedding_rows")
+        self.categorical = {
+            name: _table(_value_indices(column), tf.int32, f"{name}_values")
+            for name, column in contents.categorical.items()
+        }
+        self.num_values = {
+            name: len(column.vocabulary) + 2 for name, column in contents.categorical.items()
+        }
+        numeric = [_standardised(column) for column in contents.numeric.values()]
+        self.num_numeric = 2 * len(numeric)
+        self.numeric = _table(
+            np.concatenate([*numeric, np.zeros([self.num_items + 1, 0])], axis=1), tf.float32, "numeric"
+        )
+        means, counts, self.global_mean = _rating_statistics(contents)
+        self._means = _table(means, tf.float32, "mean_ratings")
+        self._log_counts = _table(np.log1p(counts), tf.float32, "log_rating_counts")
+
+    def rows(self, item_ids: tf.Tensor) -> tf.Tensor:
+        """Catalogue rows of raw ids: strings [...] -> int32 [...]; unknown ids have row 0."""
+        return tf.cast(self._lookup(item_ids), tf.int32)
+
+    def mean_ratings(self, rows: tf.Tensor) -> tf.Tensor:
+        """Shrunk mean training rating: int [...] -> float [...]."""
+        return tf.gather(self._means[:, self.num_folds], rows)
+
+    def statistics(self, rows: tf.Tensor, user_folds: tf.Tensor | None = None) -> tf.Tensor:
+        """Candidate statistics: shrunk mean rating less the global mean, and log(1 + count of ratings).
+
+        Args:
+          rows: int [n].
+          user_folds: int [n], folds left out of the statistics; None leaves out nothing.
+
+        Returns:
+          float [n, 2].
+        """
+        folds = tf.fill(tf.shape(rows), self.num_folds) if user_folds is None else user_folds
+        where = tf.stack([rows, tf.cast(folds, rows.dtype)], axis=-1)
+        centred = tf.gather_nd(self._means, where) - self.global_mean
+        return tf.stack([centred, tf.gather_nd(self._log_counts, where)], axis=-1)
+
+
+def _table(values: np.ndarray, dtype: tf.DType, name: str) -> tf.Variable:
+    return tf.Variable(values, trainable=False, dtype=dtype, name=name)
+
+
+def _embedding_rows(contents: CatalogueContents) -> np.ndarray:
+    row_of_id = {item_id: row for row, item_id in enumerate(contents.trained_item_ids, start=1)}
+    return np.array([0, *(row_of_id.get(item_id, 0) for item_id in contents.item_ids)], np.int32)
+
+
+def _value_indices(column: CategoricalColumn) -> np.ndarray:
+    index_of = {value: index for index, value in enumerate(column.vocabulary, start=2)}
+    width = max((len(values) for values in column.values), default=0)
+    table = np.zeros([len(column.values) + 1, max(width, 1)], np.int32)
+    table[UNKNOWN_ROW, 0] = 1
+    for row, values in enumerate(column.values, start=1):
+        table[row, : len(values)] = [index_of.get(value, 1) for value in values]
+        if not values:
+            table[row, 0] = 1
+    return table
+
+
+def _standardised(column: np.ndarray) -> np.ndarray:
+    """Value in standard deviations (0 where missing) and a flag "missing": [items] -> [items + 1, 2]."""
+    known = np.isfinite(column)
+    mean = column[known].mean() if known.any() else 0.0
+    deviation = column[known].std() if known.any() else 0.0
+    scaled = np.where(known, (column - mean) / (deviation if deviation > 0 else 1.0), 0.0)
+    return np.concatenate([[[0.0, 1.0]], np.stack([scaled, 1.0 - known], axis=1)])
+
+
+def _rating_statistics(contents: CatalogueContents) -> tuple[np.ndarray, np.ndarray, float]:
+    sums, counts = contents.rating_sum_by_fold, contents.rating_count_by_fold
+    total_sum, total_count = sums.sum(), counts.sum()
+    global_mean = float(total_sum / total_count) if total_count else 0.0
+    all_sums = sums.sum(axis=1, keepdims=True)
+    all_counts = counts.sum(axis=1, keepdims=True)
+    sums = np.concatenate([all_sums - sums, all_sums], axis=1)
+    counts = np.concatenate([all_counts - counts, all_counts], axis=1)
+    means = (sums + RATING_PRIOR_COUNT * global_mean) / (counts + RATING_PRIOR_COUNT)
+    unknown = np.zeros([1, counts.shape[1]])
+    return np.concatenate([unknown + global_mean, means]), np.concatenate([unknown, counts]), global_mean

@@ -1,0 +1,201 @@
+"""The table of knowledge vectors of one source: raw id -> row -> vector."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import numpy as np
+import tensorflow as tf
+
+from models.registration import PACKAGE
+
+MISSING_ROW = 0
+
+
+class KnowledgeRecords(Protocol):
+    """What a source's knowledge records hold, one entry per entity."""
+
+    entity_ids: Sequence[str]
+    vectors: np.ndarray
+    extraction: Sequence[str]
+    group_ids: Sequence[str]
+
+
+@tf.keras.utils.register_keras_serializable(PACKAGE)
+class EntityIndex(tf.keras.layers.Layer):
+    """Raw id -> table row. Ids that are not in the index have row 0 ("missing"); ids may share a row.
+
+    Shapes: strings [...] -> int32 [...].
+
+    Attributes:
+      num_entities: number of known ids.
+    """
+
+    def __init__(
+        self,
+        entity_ids: Sequence[str] | None = None,
+        rows: np.ndarray | None = None,
+        num_entities: int | None = None,
+        **kwargs: object,
+    ):
+        """Creates the index from ids and rows, or empty with its size when Keras reloads a saved one.
+
+        Raises:
+          ValueError: ids repeat, or the number of rows is another than that of the ids.
+        """
+        super().__init__(trainable=False, **kwargs)
+        if entity_ids is None and num_entities is None:
+            raise ValueError("give entity_ids and rows, or num_entities")
+        if entity_ids is not None:
+            num_entities = len(entity_ids)
+            if len(set(entity_ids)) != num_entities:
+                raise ValueError("entity ids repeat")
+            if rows is None or len(rows) != num_entities:
+                raise ValueError(f"{num_entities} entity ids need as many rows. Received: {rows!r}")
+        self.num_entities = num_entities
+        self._lookup = tf.keras.layers.StringLookup(
+            vocabulary=None if entity_ids is None else np.asarray(entity_ids, dtype=str),
+            mask_token=None,
+            num_oov_indices=1,
+        )
+        self._rows = self.add_weight(
+            name="rows",
+            shape=(num_entities + 1,),
+            dtype=tf.int32,
+            initializer=_constant(rows, leading=np.zeros([1], np.int32)),
+            trainable=False,
+        )
+
+    def call(self, ids: tf.Tensor) -> tf.Tensor:
+        """Rows of raw ids."""
+        return tf.gather(self._rows, self._lookup(ids))
+
+    def get_config(self) -> dict[str, object]:
+        """The size; ids are saved as an asset and rows as a weight."""
+        return {**super().get_config(), "num_entities": self.num_entities}
+
+
+@tf.keras.utils.register_keras_serializable(PACKAGE)
+class KnowledgeTable(tf.keras.layers.Layer):
+    """Looks up knowledge vectors by raw id.
+
+    Row 0 means "missing": an id that the table does not know gets row 0 and a vector of zeros. Several ids may
+    share a row (the members of a group share the group's answer). Vectors are kept as a float16 variable that is
+    not trained, never as a graph constant.
+
+    Shapes: ids [...] of strings in, vectors [..., dimension] of the layer's compute type out.
+
+    Attributes:
+      source: name of the source, e.g. "item".
+      dimension: width of the vectors.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        entity_ids: Sequence[str] | None = None,
+        vectors: np.ndarray | None = None,
+        row_of_entity: np.ndarray | None = None,
+        num_entities: int | None = None,
+        num_rows: int | None = None,
+        dimension: int | None = None,
+        **kwargs: object,
+    ):
+        """Creates the table from its contents, or empty with its sizes when Keras reloads a saved one.
+
+        Args:
+          source: name of the source.
+          entity_ids: raw ids, without repeats.
+          vectors: [rows, dimension], finite; row i of the array becomes row i + 1 of the table.
+          row_of_entity: [entities], table row of each id; 1, 2, 3, ... when left out.
+          num_entities: number of ids, when `entity_ids` is left out.
+          num_rows: rows of the table with row 0, when `vectors` is left out.
+          dimension: width, when `vectors` is left out.
+          **kwargs: Keras layer arguments.
+
+        Raises:
+          ValueError: ids repeat, sizes disagree, a row is out of range, or a vector is not finite.
+        """
+        kwargs.setdefault("name", f"{source}_knowledge_table")
+        super().__init__(**kwargs)
+        self.source = source
+        if vectors is not None and entity_ids is not None:
+            vectors = np.asarray(vectors)
+            if row_of_entity is None:
+                row_of_entity = np.arange(1, len(entity_ids) + 1)
+            _check_contents(source, vectors, row_of_entity)
+            num_entities, num_rows, dimension = len(entity_ids), len(vectors) + 1, vectors.shape[1]
+        elif num_entities is None or num_rows is None or dimension is None:
+            raise ValueError("give entity_ids and vectors, or num_entities, num_rows and dimension")
+        self.num_entities, self.num_rows, self.dimension = num_entities, num_rows, dimension
+        self.index = EntityIndex(entity_ids, row_of_entity, num_entities, name="index")
+        self._vectors = self.add_weight(
+            name="vectors",
+            shape=(num_rows, dimension),
+            dtype=tf.float16,
+            initializer=_constant(vectors, leading=np.zeros([1, dimension], np.float16)),
+            trainable=False,
+        )
+
+    @classmethod
+    def from_records(cls, source: str, records: KnowledgeRecords, **kwargs: object) -> KnowledgeTable:
+        """Builds the table from knowledge records; ids with the same collective answer share one row."""
+        rows: list[int] = []
+        first_of_row: list[int] = []
+        row_of_group: dict[str, int] = {}
+        for index, (extraction, group) in enumerate(
+            zip(records.extraction, records.group_ids, strict=True)
+        ):
+            collective = extraction == "collective"
+            if collective and group in row_of_group:
+                rows.append(row_of_group[group])
+                continue
+            first_of_row.append(index)
+            rows.append(len(first_of_row))
+            if collective:
+                row_of_group[group] = rows[-1]
+        vectors = np.asarray(records.vectors)[first_of_row]
+        return cls(source, records.entity_ids, vectors, np.asarray(rows, np.int32), **kwargs)
+
+    def call(self, ids: tf.Tensor) -> tf.Tensor:
+        """Vectors of raw ids: strings [...] -> [..., dimension]."""
+        return self.vectors(self.rows(ids))
+
+    def rows(self, ids: tf.Tensor) -> tf.Tensor:
+        """Table rows of raw ids: strings [...] -> int32 [...]; unknown ids have row 0."""
+        return self.index(ids)
+
+    def vectors(self, rows: tf.Tensor) -> tf.Tensor:
+        """Vectors of table rows: int [...] -> [..., dimension]; row 0 is all zeros."""
+        return tf.cast(tf.gather(self._vectors, rows), self.compute_dtype)
+
+    def get_config(self) -> dict[str, object]:
+        """The sizes; ids and vectors are saved as asset and weights."""
+        return {
+            **super().get_config(),
+            "source": self.source,
+            "num_entities": self.num_entities,
+            "num_rows": self.num_rows,
+            "dimension": self.dimension,
+        }
+
+
+def _constant(values: np.ndarray | None, leading: np.ndarray) -> tf.keras.initializers.Initializer | str:
+    if values is None:
+        return "zeros"
+    full = np.concatenate([leading, np.asarray(values).astype(leading.dtype)])
+
+    def initial_value(shape: object, dtype: tf.DType | None = None, **_: object) -> tf.Tensor:
+        return tf.convert_to_tensor(full, dtype)
+
+    return initial_value
+
+
+def _check_contents(source: str, vectors: np.ndarray, row_of_entity: np.ndarray) -> None:
+    if vectors.ndim != 2 or not np.isfinite(vectors).all():
+        raise ValueError(f"vectors of source '{source}' must be finite, [rows, dimension]")
+    if np.abs(vectors).max(initial=0.0) > np.finfo(np.float16).max:
+        raise ValueError(f"vectors of source '{source}' do not fit into float16")
+    if len(row_of_entity) and not (0 <= np.min(row_of_entity) and np.max(row_of_entity) <= len(vectors)):
+        raise ValueError(f"source '{source}': a row is outside [0, {len(vectors)}]")

@@ -1,0 +1,75 @@
+"""Pooling of the user's history, with and without regard to the candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from models.layers.dice import Dice
+from models.registration import PACKAGE
+
+
+@tf.keras.utils.register_keras_serializable(PACKAGE)
+class TargetAttention(tf.keras.layers.Layer):
+    """The local activation unit of Deep Interest Network (arXiv 1706.06978, Eq. (2) and Figure 2).
+
+    interest = sum_j g(q, k_j) k_j, where q is the candidate, k_j the history step projected to its width, and g a
+    small network over [q, k_j, q - k_j, q * k_j] with Dice. Scores of padding are zero; they are not normalised, so
+    that the strength of an interest is kept.
+
+    Shapes: candidate [n, width], history [n or 1, length, history width], mask [n or 1, length] -> [n, width].
+
+    Attributes:
+      hidden_units: widths of the scoring network.
+    """
+
+    def __init__(self, hidden_units: Sequence[int] = (32, 16), **kwargs: object):
+        """Creates the layer."""
+        super().__init__(**kwargs)
+        self.hidden_units = tuple(hidden_units)
+
+    def build(self, input_shape: object) -> None:
+        """Creates projection and scoring network."""
+        candidate_shape, _, _ = input_shape
+        self._projection = tf.keras.layers.Dense(candidate_shape[-1])
+        self._hidden = [tf.keras.layers.Dense(units) for units in self.hidden_units]
+        self._activations = [Dice() for _ in self.hidden_units]
+        self._score = tf.keras.layers.Dense(1)
+        super().build(input_shape)
+
+    def call(
+        self, inputs: tuple[tf.Tensor, tf.Tensor, tf.Tensor], training: bool | None = None
+    ) -> tf.Tensor:
+        """Pools histories for their candidates.
+
+        Args:
+          inputs: candidate [n, width], history [n or 1, length, history width], mask bool [n or 1, length].
+          training: passed on to Dice.
+
+        Returns:
+          [n, width].
+        """
+        candidate, history, mask = inputs
+        keys = self._projection(history)
+        queries = tf.broadcast_to(
+            candidate[:, tf.newaxis], [tf.shape(candidate)[0], tf.shape(keys)[1], candidate.shape[-1]]
+        )
+        keys = tf.broadcast_to(keys, tf.shape(queries))
+        hidden = tf.concat([queries, keys, queries - keys, queries * keys], axis=-1)
+        for dense, activation in zip(self._hidden, self._activations, strict=True):
+            hidden = activation(dense(hidden), training=training)
+        scores = self._score(hidden)[:, :, 0] * tf.cast(mask, keys.dtype)
+        return tf.linalg.matvec(keys, scores, transpose_a=True)
+
+    def get_config(self) -> dict[str, object]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "hidden_units": list(self.hidden_units)}
+
+
+def mean_pooling(history: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Mean over the real steps: [m, length, width], bool [m, length] -> [m, width]; zeros when there are none."""
+    weights = tf.cast(mask, history.dtype)[:, :, tf.newaxis]
+    return tf.math.divide_no_nan(
+        tf.reduce_sum(history * weights, axis=1), tf.reduce_sum(weights, axis=1)
+    )

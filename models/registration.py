@@ -1,0 +1,3 @@
+"""The name under which our layers are registered with Keras."""
+
+PACKAGE = "reki"

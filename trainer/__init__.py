@@ -1,0 +1,1 @@
+"""Reads TFRecords, trains ranking models, evaluates them and reports. Door: `python -m trainer`."""

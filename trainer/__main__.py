@@ -1,0 +1,34 @@
+"""The trainer's door: `python -m trainer {train,evaluate,compare}`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from configs.command_line import TeachingParser, quiet_tensorflow, run_command
+from trainer.commands import compare, evaluate, train
+
+_HELP = """\
+Trains ranking models with LLM knowledge, evaluates and compares them.
+
+A typical order:
+  python -m preprocessing all   --config configs/movielens_small.yaml
+  python -m trainer train       --config configs/movielens_small.yaml model.match=ridge
+  python -m trainer evaluate    out/movielens_small/runs/din_hein_ridge_seed1
+  python -m serving export      out/movielens_small/runs/din_hein_ridge_seed1 --out out/export
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit code."""
+    parser = TeachingParser(prog="python -m trainer", description=_HELP)
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in (train, evaluate, compare):
+        command.add_command(subparsers)
+    parsed = parser.parse_args(arguments)
+    quiet_tensorflow()
+    return run_command(parsed.run, parsed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

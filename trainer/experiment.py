@@ -1,0 +1,186 @@
+"""Backbones x arms x seeds under one budget, with paired comparisons against the arm without knowledge."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from configs.loading import override_scenario
+from configs.scenario import Scenario
+from trainer.bootstrap import AucDifference
+from trainer.evaluation import Predictions, compare_predictions, predict_run
+from trainer.metrics import Metrics
+from trainer.preparation import ExampleStore
+from trainer.run_folder import RunFolder
+from trainer.tables import fingerprint
+from trainer.training import train
+
+BASELINE = "none"
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """One trained and tested model.
+
+    Attributes:
+      backbone: registry name.
+      knowledge: name of the arm.
+      seed: training seed.
+      folder: its run folder.
+      validation: metrics of the best epoch, on which every choice is made.
+      test: metrics on the test part, read once.
+      predictions: scores on the test part.
+      train_seconds: wall time of training and validation.
+      epochs: epochs trained.
+      history: one dictionary per epoch.
+    """
+
+    backbone: str
+    knowledge: str
+    seed: int
+    folder: Path
+    validation: Metrics
+    test: Metrics
+    predictions: Predictions
+    train_seconds: float
+    epochs: int
+    history: list[dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One arm against the arm without knowledge, same backbone, all seeds."""
+
+    backbone: str
+    knowledge: str
+    difference: AucDifference
+
+
+@dataclass(frozen=True)
+class ExperimentResult:
+    """All runs and comparisons of an experiment."""
+
+    runs: list[RunResult]
+    comparisons: list[Comparison]
+
+    def runs_of(self, backbone: str, knowledge: str) -> list[RunResult]:
+        """The seeds of one cell."""
+        return [
+            run for run in self.runs if (run.backbone, run.knowledge) == (backbone, knowledge)
+        ]
+
+    def best_run(self, backbone: str) -> RunResult:
+        """The run with knowledge that has the best validation AUC; the test part has no say."""
+        candidates = [
+            run
+            for run in self.runs
+            if run.backbone == backbone and run.knowledge != BASELINE
+        ]
+        return max(candidates, key=lambda run: run.validation["auc"])
+
+
+def experiment_scenarios(scenario: Scenario) -> Iterator[tuple[str, str, int, Scenario]]:
+    """The cells of the grid: (backbone, arm, seed, scenario with its run folder)."""
+    grid = scenario.experiment
+    for arm_name, arm in grid.arms.items():
+        for backbone in grid.backbones:
+            for seed in grid.seeds:
+                folder = Path(scenario.work_dir) / "runs" / f"{backbone}_{arm_name}_seed{seed}"
+                yield backbone, arm_name, seed, override_scenario(
+                    scenario,
+                    {
+                        **arm.overrides,
+                        "model.backbone": backbone,
+                        "training.seed": seed,
+                        "run_dir": str(folder),
+                    },
+                )
+
+
+def run_experiment(
+    scenario: Scenario, report_progress: Callable[[str], None] = lambda message: None
+) -> ExperimentResult:
+    """Trains every cell of the grid, then reads the test part once per run and compares.
+
+    A run that is already there, finished, with the same configuration and data, is not trained again.
+
+    Args:
+      scenario: its `experiment` section names backbones, arms and seeds; an arm called "none" is the baseline.
+      report_progress: receives one line per run.
+
+    Raises:
+      ValueError: there is no arm called "none".
+      preprocessing.records.errors.DamagedRecords: a data file is missing or damaged.
+    """
+    if BASELINE not in scenario.experiment.arms:
+        raise ValueError(f"experiment.arms needs an arm called '{BASELINE}' to compare with")
+    store = ExampleStore()
+    cells = list(experiment_scenarios(scenario))
+    runs = []
+    for number, (backbone, arm, seed, cell) in enumerate(cells, start=1):
+        folder = RunFolder(str(cell.run_dir))
+        reused = is_up_to_date(folder, cell)
+        if not reused:
+            train(cell, store)
+        result = read_run_result(folder, backbone, arm, seed, store)
+        runs.append(result)
+        report_progress(
+            f"[{number}/{len(cells)}] {folder.path.name}: validation AUC {result.validation['auc']:.4f}, "
+            f"test AUC {result.test['auc']:.4f}, {result.epochs} epochs, {result.train_seconds:.0f} s"
+            + (" (already trained)" if reused else "")
+        )
+    return ExperimentResult(runs, _comparisons(scenario, runs))
+
+
+def is_up_to_date(folder: RunFolder, scenario: Scenario) -> bool:
+    """Whether a folder holds a finished run of this very configuration and data."""
+    return (
+        folder.is_complete
+        and folder.read_scenario() == scenario
+        and folder.read_metrics()["fingerprint"] == fingerprint(scenario)
+    )
+
+
+def read_run_result(
+    folder: RunFolder, backbone: str, arm: str, seed: int, store: ExampleStore
+) -> RunResult:
+    """Reads a finished run and scores the test part with it."""
+    metrics = folder.read_metrics()
+    predictions = predict_run(folder.path, "test", store)
+    return RunResult(
+        backbone=backbone,
+        knowledge=arm,
+        seed=seed,
+        folder=folder.path,
+        validation=metrics["validation"],
+        test=predictions.metrics(),
+        predictions=predictions,
+        train_seconds=metrics["train_seconds"],
+        epochs=metrics["epochs"],
+        history=folder.read_history(),
+    )
+
+
+def _comparisons(scenario: Scenario, runs: list[RunResult]) -> list[Comparison]:
+    def predictions(backbone: str, arm: str) -> list[Predictions]:
+        return [
+            run.predictions for run in runs if (run.backbone, run.knowledge) == (backbone, arm)
+        ]
+
+    grid, evaluation = scenario.experiment, scenario.evaluation
+    return [
+        Comparison(
+            backbone,
+            arm,
+            compare_predictions(
+                predictions(backbone, BASELINE),
+                predictions(backbone, arm),
+                resamples=evaluation.bootstrap_resamples,
+                seed=evaluation.bootstrap_seed,
+            ),
+        )
+        for backbone in grid.backbones
+        for arm in grid.arms
+        if arm != BASELINE
+    ]

@@ -1,0 +1,65 @@
+"""Exact ranking metrics over all samples of a part."""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+import numpy as np
+from sklearn.metrics import log_loss, roc_auc_score
+
+
+class Metrics(TypedDict):
+    """AUC, logarithmic loss in nats, grouped AUC, and the number of samples."""
+
+    auc: float
+    logloss: float
+    gauc: float
+    n: int
+
+
+def evaluate_scores(labels: np.ndarray, scores: np.ndarray, user_ids: np.ndarray) -> Metrics:
+    """Metrics of scores between 0 and 1.
+
+    Args:
+      labels: [n], 0 or 1.
+      scores: [n].
+      user_ids: [n], whose samples these are.
+
+    Raises:
+      ValueError: there is no sample, only one class, or a score that is not finite.
+    """
+    if len(labels) == 0 or labels.min() == labels.max():
+        raise ValueError("AUC needs samples of both classes")
+    if not np.isfinite(scores).all():
+        raise ValueError("a score is not a finite number")
+    return Metrics(
+        auc=float(roc_auc_score(labels, scores)),
+        logloss=float(log_loss(labels, scores.astype(np.float64))),
+        gauc=grouped_auc(labels, scores, user_ids),
+        n=len(labels),
+    )
+
+
+def grouped_auc(labels: np.ndarray, scores: np.ndarray, user_ids: np.ndarray) -> float:
+    """Mean of the users' own AUCs, weighted by their samples; users of one class are left out.
+
+    NaN-free: 0.5, the AUC of chance, when every user has one class only.
+    """
+    _, users = np.unique(user_ids, return_inverse=True)
+    order = np.lexsort((scores, users))
+    users, scores, labels = users[order], scores[order], labels[order]
+    starts = np.flatnonzero(np.r_[True, users[1:] != users[:-1]])
+    first = np.repeat(starts, np.diff(np.r_[starts, len(users)]))
+    # Mid-ranks within each user: tied scores share the mean of their places.
+    tie = np.cumsum(np.r_[True, (users[1:] != users[:-1]) | (scores[1:] != scores[:-1])]) - 1
+    place = np.arange(len(users)) - first + 1.0
+    ranks = (np.bincount(tie, place) / np.bincount(tie))[tie]
+    total = np.bincount(users)
+    positives = np.bincount(users, labels)
+    negatives = total - positives
+    both = (positives > 0) & (negatives > 0)
+    if not both.any():
+        return 0.5
+    rank_sums = np.bincount(users, ranks * labels)
+    user_auc = (rank_sums - positives * (positives + 1) / 2)[both] / (positives * negatives)[both]
+    return float(np.average(user_auc, weights=total[both]))

@@ -1,0 +1,175 @@
+"""The run folder: what one training run leaves behind, and how it is read back.
+
+    config.yaml        the resolved scenario
+    metrics.json       validation metrics, epochs, seconds, fingerprint of the data
+    history.csv        one line per epoch
+    checkpoint/        weights of the best epoch
+
+This module is the contract between training and serving, as `preprocessing.records` is between preprocessing
+and training.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import tensorflow as tf
+
+from configs.command_line import CommandError
+from configs.loading import load_scenario, save_scenario
+from configs.scenario import Scenario
+from models.building import build_ranking_model
+from models.ranking import RankingModel
+from trainer.tables import fingerprint, read_model_tables
+
+
+class RunFolderError(CommandError):
+    """A run folder is missing, incomplete, or does not fit the data; the message says what to do."""
+
+
+class RunFolder:
+    """Paths and contents of one run folder.
+
+    Attributes:
+      path: the folder.
+    """
+
+    def __init__(self, path: str | Path):
+        """Names the folder; it need not exist yet."""
+        self.path = Path(path)
+
+    @property
+    def config(self) -> Path:
+        """The resolved scenario."""
+        return self.path / "config.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        """Result of the run; it is written last, so its presence means that the run is complete."""
+        return self.path / "metrics.json"
+
+    @property
+    def history(self) -> Path:
+        """One line per epoch."""
+        return self.path / "history.csv"
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether a run has finished here."""
+        return self.metrics.exists()
+
+    def write(
+        self,
+        scenario: Scenario,
+        model: RankingModel,
+        metrics: Mapping[str, object],
+        history: Sequence[Mapping[str, float]],
+    ) -> None:
+        """Writes a finished run beside the old one, if any, and then takes its place."""
+        unfinished = RunFolder(self.path.with_name(f".{self.path.name}.unfinished"))
+        shutil.rmtree(unfinished.path, ignore_errors=True)
+        unfinished.path.mkdir(parents=True)
+        save_scenario(scenario, unfinished.config)
+        _checkpoint(model).write(str(unfinished._weights))
+        with unfinished.history.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=list(history[0]))
+            writer.writeheader()
+            writer.writerows(history)
+        unfinished.metrics.write_text(json.dumps(dict(metrics), indent=2) + "\n", encoding="utf-8")
+        shutil.rmtree(self.path, ignore_errors=True)
+        unfinished.path.rename(self.path)
+
+    def read_scenario(self) -> Scenario:
+        """The run's resolved scenario.
+
+        Raises:
+          RunFolderError: the folder is not that of a finished run.
+        """
+        self._require_complete()
+        return load_scenario(self.config)
+
+    def read_metrics(self) -> dict[str, object]:
+        """The run's result.
+
+        Raises:
+          RunFolderError: the folder is not that of a finished run.
+        """
+        self._require_complete()
+        return json.loads(self.metrics.read_text(encoding="utf-8"))
+
+    def read_history(self) -> list[dict[str, float]]:
+        """One dictionary per epoch."""
+        self._require_complete()
+        with self.history.open(newline="", encoding="utf-8") as file:
+            return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+    def load_model(self) -> tuple[Scenario, RankingModel]:
+        """Builds the run's model over its data and restores the trained weights.
+
+        Raises:
+          RunFolderError: the run is incomplete, or its data has changed since.
+          preprocessing.records.errors.DamagedRecords: a data file is missing or damaged.
+        """
+        scenario = self.read_scenario()
+        expected = self.read_metrics()["fingerprint"]
+        found = fingerprint(scenario)
+        changed = sorted(step for step in found if found[step] != expected.get(step))
+        if changed:
+            raise RunFolderError(
+                f"{self.path} was trained on other data than {scenario.work_dir} now holds "
+                f"(changed: {', '.join(changed)}); train again, or restore the data"
+            )
+        model = build_ranking_model(scenario, read_model_tables(scenario))
+        create_weights(model)
+        status = _checkpoint(model).read(str(self._weights))
+        status.assert_existing_objects_matched().expect_partial()
+        return scenario, model
+
+    @property
+    def _weights(self) -> Path:
+        return self.path / "checkpoint" / "weights"
+
+    def _require_complete(self) -> None:
+        if not self.is_complete:
+            raise RunFolderError(
+                f"{self.path} holds no finished run ({self.metrics.name} is missing); "
+                "run 'python -m trainer train' first"
+            )
+
+
+def default_run_folder(scenario: Scenario) -> RunFolder:
+    """`run_dir` if the scenario names it, else a name made of backbone, knowledge and seed under the work directory."""
+    if scenario.run_dir is not None:
+        return RunFolder(scenario.run_dir)
+    model = scenario.model
+    parts = [model.backbone, model.adapter]
+    if model.match != "none":
+        parts.append(model.match)
+    return RunFolder(Path(scenario.work_dir) / "runs" / f"{'_'.join(parts)}_seed{scenario.training.seed}")
+
+
+def create_weights(model: RankingModel) -> None:
+    """Runs the model on one made-up request, which creates all of its weights."""
+    one = tf.ones([1])
+    model(
+        {
+            "user_id": tf.constant([""]),
+            "item_id": tf.constant([""]),
+            "history_item_id": tf.constant([[""]]),
+            "history_rating": one[:, tf.newaxis],
+            "user_share_liked": one,
+            "user_mean_rating": one,
+            "user_log_count": one,
+        }
+    )
+
+
+def _checkpoint(model: RankingModel) -> tf.train.Checkpoint:
+    parts = {"scorer": model.scorer}
+    if model.adapter is not None:
+        parts["adapter"] = model.adapter
+    return tf.train.Checkpoint(**parts)

@@ -1,0 +1,172 @@
+"""Training one model: epochs, early stopping on validation AUC, and the run folder it leaves."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import tensorflow as tf
+from tqdm import tqdm
+
+from configs.command_line import CommandError
+from configs.scenario import Scenario
+from models.building import build_ranking_model
+from models.ranking import RankingModel
+from trainer.examples import training_batches
+from trainer.metrics import Metrics, evaluate_scores
+from trainer.prediction import predict
+from trainer.preparation import ExampleStore
+from trainer.run_folder import RunFolder, create_weights, default_run_folder
+from trainer.tables import fingerprint
+
+
+class NotFiniteError(CommandError):
+    """Training produced a number that is not finite; the message names the first variable concerned."""
+
+
+def train(
+    scenario: Scenario, store: ExampleStore | None = None, progress: bool = True
+) -> dict[str, object]:
+    """Trains the scenario's model and writes its run folder.
+
+    The weights of the epoch with the best validation AUC are kept; the test part is not read.
+
+    Args:
+      scenario: the resolved scenario.
+      store: prepared examples shared between runs; a private one when left out.
+      progress: whether a progress bar is shown on stderr.
+
+    Returns:
+      {"run", "validation": {"auc", "logloss", "gauc", "n"}, "epochs", "best_epoch", "train_seconds", ...}.
+
+    Raises:
+      preprocessing.records.errors.DamagedRecords: a data file is missing or damaged.
+      NotFiniteError: the loss or a weight became infinite or NaN.
+    """
+    store = ExampleStore() if store is None else store
+    tf.keras.backend.clear_session()
+    tf.keras.utils.set_random_seed(scenario.training.seed)
+    model = build_ranking_model(scenario, store.tables(scenario))
+    training_examples = store.examples(scenario, model, "train")
+    validation_examples = store.examples(scenario, model, "validation")
+    create_weights(model)
+    match = training_examples.features["match"]
+    model.scorer.set_match_statistics(match.mean(axis=0), match.std(axis=0))
+    started = time.perf_counter()
+    model.compile(
+        optimizer=tf.keras.optimizers.Adam(
+            scenario.training.learning_rate, epsilon=1e-8, jit_compile=False
+        )
+    )
+
+    def validate() -> Metrics:
+        scores = predict(model, validation_examples)
+        return evaluate_scores(validation_examples.labels, scores, validation_examples.user_ids)
+
+    folder = default_run_folder(scenario)
+    history = _BestEpoch(validate, scenario.training.patience)
+    steps = -(-len(training_examples) // scenario.training.batch_size)
+    callbacks: list[tf.keras.callbacks.Callback] = [history]
+    if progress:
+        callbacks.append(_ProgressBar(folder.path.name, steps, scenario.training.epochs, history))
+    model.fit(
+        training_batches(
+            training_examples, scenario.training.batch_size, scenario.training.seed
+        ),
+        epochs=scenario.training.epochs,
+        callbacks=callbacks,
+        verbose=0,
+    )
+    history.restore_best(model)
+    result = {
+        "run": str(folder.path),
+        "validation": history.best,
+        "epochs": len(history.rows),
+        "best_epoch": history.best_epoch,
+        "train_seconds": round(time.perf_counter() - started, 3),
+    }
+    details = {
+        "train_samples": len(training_examples),
+        "trainable_weights": int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
+        "fingerprint": fingerprint(scenario),
+    }
+    folder.write(scenario, model, {**result, **details}, history.rows)
+    return result
+
+
+class _BestEpoch(tf.keras.callbacks.Callback):
+    """Validates after every epoch, keeps the best weights, stops after `patience` epochs without a better one."""
+
+    def __init__(self, validate: Callable[[], Metrics], patience: int):
+        super().__init__()
+        self._validate = validate
+        self._patience = patience
+        self._weights: list[np.ndarray] = []
+        self.rows: list[dict[str, float]] = []
+        self.best: Metrics | None = None
+        self.best_epoch = 0
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        loss = float((logs or {})["loss"])
+        if not np.isfinite(loss):
+            raise NotFiniteError(_first_not_finite(self.model, loss))
+        metrics = self._validate()
+        self.rows.append(
+            {
+                "epoch": epoch + 1,
+                "train_loss": loss,
+                "validation_auc": metrics["auc"],
+                "validation_logloss": metrics["logloss"],
+                "validation_gauc": metrics["gauc"],
+            }
+        )
+        if self.best is None or metrics["auc"] > self.best["auc"]:
+            self.best, self.best_epoch = metrics, epoch + 1
+            self._weights = [weight.numpy() for weight in _changing_weights(self.model)]
+        elif epoch + 1 - self.best_epoch >= self._patience:
+            self.model.stop_training = True
+
+    def restore_best(self, model: RankingModel) -> None:
+        """Puts the best epoch's weights back."""
+        for weight, value in zip(_changing_weights(model), self._weights, strict=True):
+            weight.assign(value)
+
+
+class _ProgressBar(tf.keras.callbacks.Callback):
+    """A bar over the steps of all epochs, with the last validation AUC."""
+
+    def __init__(self, name: str, steps: int, epochs: int, history: _BestEpoch):
+        super().__init__()
+        self._bar = tqdm(total=steps, desc=name, unit="step", leave=True, mininterval=0.5)
+        self._epochs = epochs
+        self._history = history
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._bar.reset()
+        self._bar.set_description(f"{self._bar.desc.split(' epoch')[0]} epoch {epoch + 1}/{self._epochs}")
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        self._bar.update()
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._bar.set_postfix(validation_auc=f"{self._history.rows[-1]['validation_auc']:.4f}")
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        self._bar.close()
+
+
+def _changing_weights(model: RankingModel) -> list[tf.Variable]:
+    """Weights that training changes: the trained ones and the moving statistics of normalisations."""
+    normalisations = [
+        layer for layer in model.submodules if isinstance(layer, tf.keras.layers.BatchNormalization)
+    ]
+    moving = [weight for layer in normalisations for weight in layer.non_trainable_weights]
+    return [*model.trainable_weights, *moving]
+
+
+def _first_not_finite(model: RankingModel, loss: float) -> str:
+    for weight in model.trainable_weights:
+        if not np.isfinite(weight.numpy()).all():
+            return f"the loss is {loss}; variable '{weight.name}' is not finite. Try a lower training.learning_rate"
+    return f"the loss is {loss}, all variables are finite. Try a lower training.learning_rate"
