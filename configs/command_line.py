@@ -1,7 +1,7 @@
 """What every command of the three programs shares: options, exit codes, and where output goes.
 
-People's output goes to stderr. With `--json` stdout carries one JSON object and nothing else. A user's mistake
-ends in one clear message and an exit code, never in a traceback.
+People's output goes to stderr. With `--json` stdout carries one JSON object and nothing else. A
+user's mistake ends in one clear message and an exit code, never in a traceback.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import NoReturn, TypeAlias
+from typing import Any, NoReturn, TypeAlias
 
 from configs.loading import ConfigurationError, known_keys, load_scenario
 from configs.scenario import Scenario
@@ -23,7 +23,7 @@ EXIT_REJECTED_INPUT = 3
 
 
 class CommandError(Exception):
-    """A command cannot do its work; the message says what is wrong and how to fix it (exit code 1)."""
+    """A command cannot do its work; the message says what is wrong and the fix (exit code 1)."""
 
 
 class RejectedInput(Exception):
@@ -48,7 +48,7 @@ def say(message: str) -> None:
 
 
 def quiet_tensorflow() -> None:
-    """Selects Keras 2, which TensorFlow Recommenders needs, and hides TensorFlow's start-up chatter.
+    """Selects Keras 2, which TensorFlow Recommenders needs, and hides start-up messages.
 
     Must run before TensorFlow is first imported; values already set in the environment win.
     """
@@ -58,7 +58,12 @@ def quiet_tensorflow() -> None:
 
 def add_scenario_options(parser: argparse.ArgumentParser) -> None:
     """Adds `--config` and the dotted overrides."""
-    parser.add_argument("--config", required=True, metavar="FILE.yaml", help="the scenario, e.g. configs/movielens_small.yaml")
+    parser.add_argument(
+        "--config",
+        required=True,
+        metavar="FILE.yaml",
+        help="the scenario, e.g. configs/movielens_small.yaml",
+    )
     parser.add_argument(
         "overrides",
         nargs="*",
@@ -69,7 +74,9 @@ def add_scenario_options(parser: argparse.ArgumentParser) -> None:
 
 def add_json_option(parser: argparse.ArgumentParser) -> None:
     """Adds `--json`."""
-    parser.add_argument("--json", action="store_true", help="print one JSON object on stdout, for programs")
+    parser.add_argument(
+        "--json", action="store_true", help="print one JSON object on stdout, for programs"
+    )
 
 
 def scenario_of(arguments: argparse.Namespace) -> Scenario:
@@ -86,12 +93,13 @@ def keys_help(prefixes: Sequence[str]) -> str:
 class TeachingParser(argparse.ArgumentParser):
     """A parser whose help keeps line breaks and whose errors point to the help."""
 
-    def __init__(self, *args, **kwargs):
+    def __init__(self, *args: Any, **kwargs: Any):
         kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         kwargs.setdefault("allow_abbrev", False)
         super().__init__(*args, **kwargs)
 
     def error(self, message: str) -> NoReturn:
+        """Says what is wrong and where the help is, and ends with exit code 2."""
         self.exit(EXIT_WRONG_USAGE, f"{self.prog}: {message}\nTry '{self.prog} --help'.\n")
 
 
@@ -103,7 +111,8 @@ def run_command(command: Command, arguments: argparse.Namespace) -> int:
       arguments: parsed arguments; `json` says whether the result is printed.
 
     Returns:
-      The exit code: 0 done, 1 failed, 2 wrong usage or configuration, 3 done with rejected input under `--strict`.
+      The exit code: 0 done, 1 failed, 2 wrong usage or configuration, 3 done with rejected input
+        under `--strict`.
     """
     try:
         result = command(arguments)

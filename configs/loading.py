@@ -32,7 +32,8 @@ def load_scenario(path: str | Path, overrides: Iterable[str] = ()) -> Scenario:
       The frozen scenario.
 
     Raises:
-      ConfigurationError: the file is missing or not YAML, a key is unknown, or a value is not allowed.
+      ConfigurationError: the file is missing or not YAML, a key is unknown, or a value is not
+        allowed.
     """
     path = Path(path)
     try:
@@ -40,19 +41,25 @@ def load_scenario(path: str | Path, overrides: Iterable[str] = ()) -> Scenario:
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read ({error.strerror or error})") from error
     except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
+        raise ConfigurationError(
+            f"{path}: not UTF-8 text ({error.reason} at byte {error.start})"
+        ) from error
     try:
         tree = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(tree, dict):
-        raise ConfigurationError(f"{path}: expected sections such as 'data:' and 'model:' at the top level")
+        raise ConfigurationError(
+            f"{path}: expected sections such as 'data:' and 'model:' at the top level"
+        )
     assignments = dict(parse_override(override) for override in overrides)
     return scenario_from_tree(tree, assignments, where=str(path))
 
 
 def scenario_from_tree(
-    tree: Mapping[str, object], assignments: Mapping[str, object] | None = None, where: str = "configuration"
+    tree: Mapping[str, object],
+    assignments: Mapping[str, object] | None = None,
+    where: str = "configuration",
 ) -> Scenario:
     """Builds a scenario from nested dictionaries.
 
@@ -79,13 +86,17 @@ def override_scenario(scenario: Scenario, assignments: Mapping[str, object]) -> 
     Raises:
       ConfigurationError: a key is unknown or a value is not allowed.
     """
-    return scenario_from_tree(scenario.model_dump(mode="json"), assignments, where=f"scenario '{scenario.name}'")
+    return scenario_from_tree(
+        scenario.model_dump(mode="json"), assignments, where=f"scenario '{scenario.name}'"
+    )
 
 
 def save_scenario(scenario: Scenario, path: str | Path) -> None:
     """Writes the resolved scenario as YAML; `load_scenario` reads it back to an equal one."""
     tree = scenario.model_dump(mode="json")
-    Path(path).write_text(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), encoding="utf-8")
+    Path(path).write_text(
+        yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), encoding="utf-8"
+    )
 
 
 def parse_override(text: str) -> tuple[str, object]:
@@ -96,21 +107,25 @@ def parse_override(text: str) -> tuple[str, object]:
     """
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise ConfigurationError(f"override '{text}': write it as dotted.key=value, e.g. model.backbone=din")
+        raise ConfigurationError(
+            f"override '{text}': write it as dotted.key=value, e.g. model.backbone=din"
+        )
     try:
         return key.strip(), yaml.safe_load(value)
     except yaml.YAMLError as error:
-        raise ConfigurationError(f"override '{text}': the value is not valid YAML: {error}") from error
+        raise ConfigurationError(
+            f"override '{text}': the value is not valid YAML: {error}"
+        ) from error
 
 
 def config_hash(*sections: BaseModel) -> str:
-    """SHA-256 over the given sections; equal settings give equal hashes, whatever their order in the file."""
+    """SHA-256 over sections; equal settings give equal hashes, whatever their order."""
     document = [section.model_dump(mode="json") for section in sections]
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
 def known_keys(model: type[BaseModel] = Scenario, prefix: str = "") -> list[str]:
-    """All dotted keys of a section, in file order; the keys of free-form maps are written `<name>`."""
+    """All dotted keys of a section, in file order; keys of free-form maps are written `<name>`."""
     keys = []
     for name, field in model.model_fields.items():
         key = f"{prefix}{name}"
@@ -160,7 +175,11 @@ def _explain(error: ValidationError, where: str) -> str:
         else:
             message = problem["msg"].removeprefix("Value error, ")
             received = problem["input"]
-            shown = f" Received: {received!r}" if isinstance(received, (str, int, float, list, tuple)) else ""
+            shown = (
+                f" Received: {received!r}"
+                if isinstance(received, (str, int, float, list, tuple))
+                else ""
+            )
             lines.append(f"{where}: {key}: {message}.{shown}" if key else f"{where}: {message}")
     return "\n".join(lines)
 

@@ -1,7 +1,8 @@
-"""The typed configuration of one scenario: data, knowledge, model, training, evaluation and serving.
+"""The typed configuration of one scenario, from raw data to the served model.
 
-One YAML file describes a scenario from raw logs to the served model. Every section is a frozen pydantic
-model that refuses unknown keys, so a misspelt key is an error with a suggestion and never a silent default.
+One YAML file describes a scenario from raw logs to the served model. Every section is a frozen
+pydantic model that refuses unknown keys, so a misspelt key is an error with a suggestion and never
+a silent default.
 """
 
 from __future__ import annotations
@@ -37,7 +38,9 @@ class Attribute(Section):
     """One attribute of an item."""
 
     kind: Literal["categorical", "numeric"] = Field(description="how the model reads the attribute")
-    column: str | None = Field(None, description="column in the catalogue; the attribute's name if empty")
+    column: str | None = Field(
+        None, description="column in the catalogue; the attribute's name if empty"
+    )
     separator: str | None = Field(
         None, description="splits a multi-valued categorical attribute, for example '|'"
     )
@@ -70,7 +73,7 @@ class Split(Section):
 
     by: Literal["time", "user"] = Field(
         "time",
-        description="time: the parts follow each other in time within each user (a warm model's view); "
+        description="time: the parts follow each other in time within each user; "
         "user: every user belongs to one part (unseen users in validation and test)",
     )
     fractions: tuple[float, float, float] = Field(
@@ -80,7 +83,7 @@ class Split(Section):
     knowledge_history_cap: int = Field(
         30,
         ge=0,
-        description="the LLM saw at most this many of a user's first interactions, and at most half of "
+        description="the LLM saw at most this many of a user's first interactions, at most half of "
         "them; samples start after them (leak rule)",
     )
 
@@ -103,12 +106,13 @@ class SourceAnswers(Section):
         default_factory=list, description="answer files with one answer per group of entities"
     )
     groups: str | None = Field(
-        None, description="CSV with two columns, <entity>_id and group_id; needed for collective answers"
+        None,
+        description="CSV with two columns, <entity>_id and group_id; needed for collective answers",
     )
     history_entry_pattern: str | None = Field(
         None,
-        description="regular expression that matches once per interaction shown in a prompt; it lets the "
-        "leak check count what the LLM saw of each user. Without it the answers count as unverified",
+        description="regular expression matching once per interaction shown in a prompt; lets the "
+        "leak check count what the LLM saw of each user. Without it answers count as unverified",
     )
     groups_verified: bool = Field(
         False, description="true when the groups were built from interactions before k_u only"
@@ -119,7 +123,9 @@ class SourceAnswers(Section):
         if not self.individual and not self.collective:
             raise ValueError("name at least one answer file under 'individual' or 'collective'")
         if self.collective and self.groups is None:
-            raise ValueError("'collective' answers need 'groups', the file that maps ids to group ids")
+            raise ValueError(
+                "'collective' answers need 'groups', the file that maps ids to group ids"
+            )
         return self
 
 
@@ -159,7 +165,9 @@ class Knowledge(Section):
         for source in self.sources:
             if source not in self.answers:
                 known = ", ".join(sorted(self.answers))
-                raise ValueError(f"source '{source}' is not described under 'answers' (there: {known})")
+                raise ValueError(
+                    f"source '{source}' is not described under 'answers' (there: {known})"
+                )
         return self
 
 
@@ -179,7 +187,9 @@ class Match(Section):
 
     source: str = Field("item", description="item source whose vectors are compared")
     history_length: int = Field(200, ge=1, description="newest interactions that take part")
-    dimension: int = Field(64, ge=2, description="width of the reduced item table (PCA; Nystroem for ridge)")
+    dimension: int = Field(
+        64, ge=2, description="width of the reduced item table (PCA; Nystroem for ridge)"
+    )
 
 
 class Model(Section):
@@ -191,11 +201,16 @@ class Model(Section):
     )
     match: Literal["none", "means", "ridge"] = Field("none", description="kind of knowledge match")
     embedding_dimension: int = Field(32, ge=1, description="width of every field")
-    attention_history_length: int = Field(30, ge=1, description="newest interactions attention sees")
+    attention_history_length: int = Field(
+        30, ge=1, description="newest interactions attention sees"
+    )
     top_units: tuple[int, ...] = Field((200, 80), description="widths of the top network")
     dropout_rate: float = Field(0.2, ge=0, lt=1)
     id_dropout_rate: float = Field(
-        0.1, ge=0, lt=1, description="share of candidates whose id is hidden in training (cold start)"
+        0.1,
+        ge=0,
+        lt=1,
+        description="share of candidates whose id is hidden in training (cold start)",
     )
     knowledge_dropout_rate: float = Field(
         0.05, ge=0, lt=1, description="share of entities whose knowledge is hidden in training"
@@ -210,22 +225,30 @@ class Training(Section):
     epochs: int = Field(20, ge=1, description="upper bound; early stopping usually ends sooner")
     batch_size: int = Field(512, ge=1)
     learning_rate: float = Field(1e-3, gt=0)
-    embedding_regularization: float = Field(0.0, ge=0, description="L2 factor on id embeddings used in a batch")
-    patience: int = Field(2, ge=0, description="epochs without a better validation AUC before stopping")
+    embedding_regularization: float = Field(
+        0.0, ge=0, description="L2 factor on id embeddings used in a batch"
+    )
+    patience: int = Field(
+        2, ge=0, description="epochs without a better validation AUC before stopping"
+    )
     seed: int = 1
 
 
 class Evaluation(Section):
     """How results are judged."""
 
-    bootstrap_resamples: int = Field(1000, ge=10, description="resamples of test users for the intervals")
+    bootstrap_resamples: int = Field(
+        1000, ge=10, description="resamples of test users for the intervals"
+    )
     bootstrap_seed: int = 0
 
 
 class Arm(Section):
     """One arm of an experiment: a name and what it changes."""
 
-    overrides: dict[str, object] = Field(default_factory=dict, description="dotted keys and their values")
+    overrides: dict[str, object] = Field(
+        default_factory=dict, description="dotted keys and their values"
+    )
 
 
 class Experiment(Section):
@@ -251,7 +274,8 @@ class Scenario(Section):
     name: str = Field(description="a short name for people")
     work_dir: str = Field(description="folder for TFRecords, vocabularies and manifests")
     run_dir: str | None = Field(
-        None, description="folder of one training run; work_dir/runs/<backbone>_<arm>_seed<N> if empty"
+        None,
+        description="folder of one training run; work_dir/runs/<backbone>_<arm>_seed<N> if empty",
     )
     data: Data
     split: Split = Split()
@@ -269,6 +293,7 @@ class Scenario(Section):
             answers = self.knowledge.answers.get(source)
             if answers is None or answers.entity != "item":
                 raise ValueError(
-                    f"model.knowledge_match.source '{source}' must be an item source of knowledge.answers"
+                    f"model.knowledge_match.source '{source}' must be an item source "
+                    "of knowledge.answers"
                 )
         return self

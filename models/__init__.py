@@ -1,1 +1,1 @@
-"""Keras layers and TensorFlow Recommenders models that rank with LLM knowledge. A library: no files, no flags."""
+"""Keras layers and TFRS models that rank with LLM knowledge. A library: no files, no flags."""

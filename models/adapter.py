@@ -1,4 +1,4 @@
-"""Adapters: from knowledge rows to augmented vectors, in training and, as plain tables, in serving."""
+"""Adapters: from knowledge rows to augmented vectors, by a network or by stored tables."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ _EXPORT_CHUNK = 8192
 class HybridExpertAdapter(tf.keras.layers.Layer):
     """Knowledge tables and the hybridized expert-integrated network behind one call.
 
-    Every source's network runs once per distinct row of the batch. Row 0 ("missing") gives a trained default
-    vector per source; `knowledge_dropout_rate` hides knowledge at random in training so that it is learned.
+    Every source's network runs once per distinct row of the batch. Row 0 ("missing") gives a
+    trained default vector per source; `knowledge_dropout_rate` hides knowledge at random in
+    training so that it is learned.
 
     Shapes: source -> rows int [n] in; source -> [n, width] out.
 
@@ -40,7 +41,9 @@ class HybridExpertAdapter(tf.keras.layers.Layer):
         """
         super().__init__(**kwargs)
         if set(tables) != set(network.sources):
-            raise ValueError(f"tables {sorted(tables)} must be those of sources {sorted(network.sources)}")
+            raise ValueError(
+                f"tables {sorted(tables)} must be those of sources {sorted(network.sources)}"
+            )
         self.tables = dict(tables)
         self.network = network
         self.knowledge_dropout_rate = knowledge_dropout_rate
@@ -65,10 +68,14 @@ class HybridExpertAdapter(tf.keras.layers.Layer):
             )
             for source in self.sources
         }
-        self.network.build({source: [None, self.tables[source].dimension] for source in self.sources})
+        self.network.build(
+            {source: [None, self.tables[source].dimension] for source in self.sources}
+        )
         super().build(input_shape)
 
-    def call(self, rows: Mapping[str, tf.Tensor], training: bool | None = None) -> dict[str, tf.Tensor]:
+    def call(
+        self, rows: Mapping[str, tf.Tensor], training: bool | None = None
+    ) -> dict[str, tf.Tensor]:
         """Augmented vectors of knowledge rows."""
         if training and self.knowledge_dropout_rate > 0:
             rows = {source: self._hide_some(rows[source]) for source in self.sources}
@@ -83,7 +90,7 @@ class HybridExpertAdapter(tf.keras.layers.Layer):
         return self.network.gates(self._knowledge(rows))
 
     def augmented_tables(self) -> dict[str, np.ndarray]:
-        """The augmented vector of every row, for export: source -> [rows, width], row 0 the default."""
+        """Augmented vectors of all rows, for export: source -> [rows, width], row 0 the default."""
         compute = tf.function(
             lambda rows: self._of_rows(rows, training=False),
             input_signature=[{source: tf.TensorSpec([None], tf.int32) for source in self.sources}],

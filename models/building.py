@@ -25,7 +25,8 @@ class ModelTables:
 
     Attributes:
       catalogue: the items.
-      knowledge: source -> knowledge records, for all sources of the scenario and for its match source.
+      knowledge: source -> knowledge records, for all sources of the scenario and for its match
+        source.
     """
 
     catalogue: CatalogueContents
@@ -41,7 +42,8 @@ def build_ranking_model(scenario: Scenario, tables: ModelTables) -> RankingModel
     options = scenario.model
     if options.backbone not in BACKBONES:
         raise ValueError(
-            f"model.backbone '{options.backbone}' is unknown; there are {', '.join(sorted(BACKBONES))}"
+            f"model.backbone '{options.backbone}' is unknown; "
+            f"there are {', '.join(sorted(BACKBONES))}"
         )
     catalogue = Catalogue(tables.catalogue)
     adapter = _build_adapter(scenario, tables) if options.adapter == "hein" else None

@@ -46,7 +46,7 @@ class CatalogueContents:
     rating_count_by_fold: np.ndarray
 
     def with_items(self, item_ids: Iterable[str]) -> CatalogueContents:
-        """A copy with further items at the end, without attributes or ratings; known ids are left out."""
+        """A copy with further items at the end, without attributes or ratings; known ids stay."""
         known = set(self.item_ids)
         new = [item_id for item_id in dict.fromkeys(item_ids) if item_id not in known]
         if not new:
@@ -73,9 +73,11 @@ class Catalogue(tf.Module):
 
     Row 0 is the unknown item. All tables are variables that are not trained.
 
-    Item means are shrunk: (sum + 5 mu) / (count + 5), mu being the mean of all training ratings. A training sample
-    must not see its own label in its item's mean, so there is one mean per fold of users, made without that fold;
-    the last column, `num_folds`, is made from all of them and is what validation, test and serving use.
+    Item means are shrunk: (sum + 5 mu) / (count + 5), mu being the mean of all training ratings. A
+      training sample
+    must not see its own label in its item's mean, so there is one mean per fold of users, made
+    without that fold; the last column, `num_folds`, is made from all of them and is what
+    validation, test and serving use.
     """
 
     def __init__(self, contents: CatalogueContents):
@@ -98,7 +100,9 @@ class Catalogue(tf.Module):
         numeric = [_standardised(column) for column in contents.numeric.values()]
         self.num_numeric = 2 * len(numeric)
         self.numeric = _table(
-            np.concatenate([*numeric, np.zeros([self.num_items + 1, 0])], axis=1), tf.float32, "numeric"
+            np.concatenate([*numeric, np.zeros([self.num_items + 1, 0])], axis=1),
+            tf.float32,
+            "numeric",
         )
         means, counts, self.global_mean = _rating_statistics(contents)
         self._means = _table(means, tf.float32, "mean_ratings")
@@ -113,7 +117,7 @@ class Catalogue(tf.Module):
         return tf.gather(self._means[:, self.num_folds], rows)
 
     def statistics(self, rows: tf.Tensor, user_folds: tf.Tensor | None = None) -> tf.Tensor:
-        """Candidate statistics: shrunk mean rating less the global mean, and log(1 + count of ratings).
+        """Candidate statistics: shrunk mean rating less the global mean, and log(1 + ratings).
 
         Args:
           rows: int [n].
@@ -150,7 +154,7 @@ def _value_indices(column: CategoricalColumn) -> np.ndarray:
 
 
 def _standardised(column: np.ndarray) -> np.ndarray:
-    """Value in standard deviations (0 where missing) and a flag "missing": [items] -> [items + 1, 2]."""
+    """Value in deviations (0 where missing) and a flag "missing": [items] -> [items + 1, 2]."""
     known = np.isfinite(column)
     mean = column[known].mean() if known.any() else 0.0
     deviation = column[known].std() if known.any() else 0.0
@@ -168,4 +172,8 @@ def _rating_statistics(contents: CatalogueContents) -> tuple[np.ndarray, np.ndar
     counts = np.concatenate([all_counts - counts, all_counts], axis=1)
     means = (sums + RATING_PRIOR_COUNT * global_mean) / (counts + RATING_PRIOR_COUNT)
     unknown = np.zeros([1, counts.shape[1]])
-    return np.concatenate([unknown + global_mean, means]), np.concatenate([unknown, counts]), global_mean
+    return (
+        np.concatenate([unknown + global_mean, means]),
+        np.concatenate([unknown, counts]),
+        global_mean,
+    )

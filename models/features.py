@@ -11,10 +11,10 @@ INITIAL_DEVIATION = 0.05
 
 
 class ItemEncoder(tf.keras.layers.Layer):
-    """Turns catalogue rows into fields: the id embedding, then one mean embedding per categorical attribute.
+    """Turns catalogue rows into fields: id embedding, then a mean embedding per attribute.
 
-    Ids that never occurred in training share the default embedding (row 0), which id dropout teaches: a share
-    `id_dropout_rate` of the candidates is shown with it in training.
+    Ids that never occurred in training share the default embedding (row 0), which id dropout
+    teaches: a share `id_dropout_rate` of the candidates is shown with it in training.
 
     Shapes: rows int [...] -> [..., fields, embedding_dimension].
 
@@ -79,7 +79,9 @@ class ItemEncoder(tf.keras.layers.Layer):
         candidates, history = tf.split(fields, [tf.size(candidate_rows), tf.size(history_rows)])
         if training and self.id_dropout_rate > 0:
             candidates = self._hide_some_ids(candidates)
-        shape = tf.concat([tf.shape(history_rows), [self.num_fields, self.embedding_dimension]], axis=0)
+        shape = tf.concat(
+            [tf.shape(history_rows), [self.num_fields, self.embedding_dimension]], axis=0
+        )
         history = tf.reshape(history, shape)
         history = tf.ensure_shape(
             history,
@@ -90,13 +92,17 @@ class ItemEncoder(tf.keras.layers.Layer):
     def _encode(self, rows: tf.Tensor) -> tf.Tensor:
         ids = tf.gather(self._ids, tf.gather(self.catalogue.embedding_rows, rows))
         if self.id_regularization > 0:
-            self.add_loss(self.id_regularization * tf.reduce_mean(tf.reduce_sum(tf.square(ids), axis=1)))
+            self.add_loss(
+                self.id_regularization * tf.reduce_mean(tf.reduce_sum(tf.square(ids), axis=1))
+            )
         fields = [ids]
         for name, table in self.catalogue.categorical.items():
             indices = tf.gather(table, rows)
             known = tf.cast(indices > 0, ids.dtype)[:, :, tf.newaxis]
             values = tf.gather(self._values[name], indices) * known
-            fields.append(tf.math.divide_no_nan(tf.reduce_sum(values, axis=1), tf.reduce_sum(known, axis=1)))
+            fields.append(
+                tf.math.divide_no_nan(tf.reduce_sum(values, axis=1), tf.reduce_sum(known, axis=1))
+            )
         return tf.stack(fields, axis=1)
 
     def _hide_some_ids(self, candidates: tf.Tensor) -> tf.Tensor:

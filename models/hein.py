@@ -11,20 +11,24 @@ from models.registration import PACKAGE
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
 class HybridExpertNetwork(tf.keras.layers.Layer):
-    """Maps the knowledge vectors of several sources to augmented vectors in the ranking model's space.
+    """Maps knowledge vectors of several sources to augmented vectors for a ranking model.
 
-    Every source t sees `num_shared_experts` experts that serve all sources and `num_dedicated_experts` of its
-    own. With x_t a knowledge vector, E_e the experts and W_t, b_t the gate of source t,
+    Every source t sees `num_shared_experts` experts that serve all sources and
+    `num_dedicated_experts` of its own. With x_t a knowledge vector, E_e the experts and W_t, b_t
+    the gate of source t,
 
-        a_t = sum_e softmax(W_t x_t + b_t)_e  E_e(x_t),      E_e = Dense ReLU Dropout ... Dense ReLU Dropout
+        a_t = sum_e softmax(W_t x_t + b_t)_e  E_e(x_t),      E_e = Dense ReLU Dropout ... Dense ReLU
+        Dropout
 
-    (REKI, arXiv 2408.10520, hybridized expert-integrated network; KAR, arXiv 2306.10933, hybrid-expert adaptor).
-    Shared experts come first. There is no top-k, no gate noise and no balance loss.
+    (REKI, arXiv 2408.10520, hybridized expert-integrated network; KAR, arXiv 2306.10933,
+    hybrid-expert adaptor). Shared experts come first. There is no top-k, no gate noise and no
+    balance loss.
 
-    The experts of a source are computed together: one matrix product for all first layers and the gate, one
-    batched product for each later layer.
+    The experts of a source are computed together: one matrix product for all first layers and the
+    gate, one batched product for each later layer.
 
-    Advice: 2 to 5 shared and 2 to 6 dedicated experts. Call it on the distinct ids of a batch, not on every
+    Advice: 2 to 5 shared and 2 to 6 dedicated experts. Call it on the distinct ids of a batch, not
+      on every
     sample (`models.adapter.HybridExpertAdapter` does).
 
     Attributes:
@@ -53,7 +57,8 @@ class HybridExpertNetwork(tf.keras.layers.Layer):
         """Creates the network; its weights are made when the width of the inputs is known.
 
         Raises:
-          ValueError: no source, a source named twice, no expert at all, no layer, or a width or rate out of range.
+          ValueError: no source, a source named twice, no expert at all, no layer, or a width or
+            rate out of range.
         """
         super().__init__(**kwargs)
         self.sources = tuple(sources)
@@ -62,16 +67,23 @@ class HybridExpertNetwork(tf.keras.layers.Layer):
         self.expert_units = tuple(expert_units)
         self.dropout_rate = dropout_rate
         if not self.sources or len(set(self.sources)) != len(self.sources):
-            raise ValueError(f"sources must be distinct names, at least one. Received: sources={sources!r}")
+            raise ValueError(
+                f"sources must be distinct names, at least one. Received: sources={sources!r}"
+            )
         if min(num_shared_experts, num_dedicated_experts) < 0 or self.num_experts < 1:
             raise ValueError(
                 "a source needs at least one expert. Received: "
-                f"num_shared_experts={num_shared_experts}, num_dedicated_experts={num_dedicated_experts}"
+                f"num_shared_experts={num_shared_experts}, "
+                f"num_dedicated_experts={num_dedicated_experts}"
             )
         if not self.expert_units or min(self.expert_units) < 1:
-            raise ValueError(f"expert_units must be positive widths. Received: expert_units={expert_units!r}")
+            raise ValueError(
+                f"expert_units must be positive widths. Received: expert_units={expert_units!r}"
+            )
         if not 0 <= dropout_rate < 1:
-            raise ValueError(f"dropout_rate must be in [0, 1). Received: dropout_rate={dropout_rate}")
+            raise ValueError(
+                f"dropout_rate must be in [0, 1). Received: dropout_rate={dropout_rate}"
+            )
 
     @property
     def num_experts(self) -> int:
@@ -99,15 +111,24 @@ class HybridExpertNetwork(tf.keras.layers.Layer):
         }
         self._gates = {
             source: (
-                self._kernel(f"gate_{source}_kernel", (width, self.num_experts), width, self.num_experts),
-                self.add_weight(name=f"gate_{source}_bias", shape=(self.num_experts,), initializer="zeros"),
+                self._kernel(
+                    f"gate_{source}_kernel", (width, self.num_experts), width, self.num_experts
+                ),
+                self.add_weight(
+                    name=f"gate_{source}_bias", shape=(self.num_experts,), initializer="zeros"
+                ),
             )
             for source in self.sources
         }
-        self._dropouts = [tf.keras.layers.Dropout(self.dropout_rate) for _ in self.expert_units]
+        self._dropouts = [
+            tf.keras.layers.Dropout(self.dropout_rate, dtype=self.dtype_policy)
+            for _ in self.expert_units
+        ]
         super().build(input_shape)
 
-    def call(self, inputs: Mapping[str, tf.Tensor], training: bool | None = None) -> dict[str, tf.Tensor]:
+    def call(
+        self, inputs: Mapping[str, tf.Tensor], training: bool | None = None
+    ) -> dict[str, tf.Tensor]:
         """Computes the augmented vectors.
 
         Args:
@@ -151,7 +172,8 @@ class HybridExpertNetwork(tf.keras.layers.Layer):
         """
         self._build_for(inputs)
         return {
-            source: self._forward(source, inputs[source], training=False)[0] for source in self.sources
+            source: self._forward(source, inputs[source], training=False)[0]
+            for source in self.sources
         }
 
     def get_config(self) -> dict[str, object]:
@@ -165,7 +187,9 @@ class HybridExpertNetwork(tf.keras.layers.Layer):
             "dropout_rate": self.dropout_rate,
         }
 
-    def compute_output_shape(self, input_shape: Mapping[str, tf.TensorShape]) -> dict[str, tf.TensorShape]:
+    def compute_output_shape(
+        self, input_shape: Mapping[str, tf.TensorShape]
+    ) -> dict[str, tf.TensorShape]:
         """Source -> [batch, expert_units[-1]]."""
         return {
             source: tf.TensorShape([tf.TensorShape(input_shape[source])[0], self.expert_units[-1]])
@@ -183,7 +207,9 @@ class HybridExpertNetwork(tf.keras.layers.Layer):
         fused = tf.linalg.matmul(
             vectors, tf.concat([first_kernel, tf.cast(gate_kernel, self.compute_dtype)], axis=1)
         )
-        hidden, gate_logits = tf.split(fused, [self.num_experts * first_units, self.num_experts], axis=1)
+        hidden, gate_logits = tf.split(
+            fused, [self.num_experts * first_units, self.num_experts], axis=1
+        )
         hidden = tf.nn.relu(hidden + first_bias)
         hidden = tf.reshape(hidden, [-1, self.num_experts, first_units])
         hidden = self._dropouts[0](hidden, training=training)
@@ -193,7 +219,7 @@ class HybridExpertNetwork(tf.keras.layers.Layer):
         return hidden, gate_logits + tf.cast(gate_bias, self.compute_dtype)
 
     def _layers_of(self, source: str) -> list[tuple[tf.Tensor, tf.Tensor]]:
-        """Kernels and biases of a source's experts, shared first: flat for the first layer, stacked after it."""
+        """Kernels and biases, shared experts first: flat in the first layer, then stacked."""
         layers = []
         for index, (shared, dedicated) in enumerate(
             zip(self._shared, self._dedicated[source], strict=True)
@@ -218,14 +244,17 @@ class HybridExpertNetwork(tf.keras.layers.Layer):
             layers.append(
                 (
                     self._kernel(f"{name}_kernel_{index}", kernel_shape, fan_in, units),
-                    self.add_weight(name=f"{name}_bias_{index}", shape=bias_shape, initializer="zeros"),
+                    self.add_weight(
+                        name=f"{name}_bias_{index}", shape=bias_shape, initializer="zeros"
+                    ),
                 )
             )
             fan_in = units
         return layers
 
     def _kernel(self, name: str, shape: tuple[int, ...], fan_in: int, fan_out: int) -> tf.Variable:
-        # Keras would take the fans from the fused shape; an expert's own fans are what the formula means.
+        # Keras would take the fans from the fused shape; an expert's own fans are what the formula
+        # means.
         stddev = (2.0 / (fan_in + fan_out)) ** 0.5
         return self.add_weight(
             name=name, shape=shape, initializer=tf.keras.initializers.RandomNormal(stddev=stddev)

@@ -1,7 +1,8 @@
 """From raw ids and numbers to model inputs: the parameter-free half of every ranking model.
 
-The same object prepares training examples and served requests, so the two cannot drift apart. Nothing in it is
-trained; a trainer may therefore prepare each example once and keep the result for all epochs.
+The same object prepares training examples and served requests, so the two cannot drift apart.
+Nothing in it is trained; a trainer may therefore prepare each example once and keep the result for
+all epochs.
 """
 
 from __future__ import annotations
@@ -22,10 +23,12 @@ Tensors = Mapping[str, tf.Tensor]
 class InputPreparation(tf.Module):
     """Looks raw ids up and computes everything that depends on no trained weight.
 
-    Raw features: `item_id` [n] strings; `user_id`, `user_share_liked`, `user_mean_rating`, `user_log_count` [n or 1];
-    `history_item_id` strings and `history_rating` [n or 1, length], newest last, padded anywhere with empty ids;
-    optionally `user_fold` int [n], given for training samples only (`models.catalogue.Catalogue`).
-    With user features of batch 1 all n candidates share one user, whose side is computed once.
+    Raw features: `item_id` [n] strings; `user_id`, `user_share_liked`, `user_mean_rating`,
+      `user_log_count` [n or 1];
+    `history_item_id` strings and `history_rating` [n or 1, length], newest last, padded anywhere
+    with empty ids; optionally `user_fold` int [n], given for training samples only
+    (`models.catalogue.Catalogue`). With user features of batch 1 all n candidates share one user,
+    whose side is computed once.
     """
 
     def __init__(
@@ -43,12 +46,14 @@ class InputPreparation(tf.Module):
 
         Args:
           catalogue: the items.
-          item_knowledge_rows: item source with a tower -> [items + 1], knowledge row of each catalogue row.
+          item_knowledge_rows: item source with a tower -> [items + 1], knowledge row of each
+            catalogue row.
           user_knowledge_index: user source with a tower -> index from user id to knowledge row.
           attention_history_length: newest interactions that attention sees.
           positive_rating: rating from which an interaction counts as liked.
           match: knowledge match, or None.
-          match_rows: [items + 1], row in the match's item table of each catalogue row; needed with `match`.
+          match_rows: [items + 1], row in the match's item table of each catalogue row; needed with
+            `match`.
           match_history_length: newest interactions that take part in the match.
         """
         super().__init__(name="input_preparation")
@@ -74,9 +79,10 @@ class InputPreparation(tf.Module):
         """Prepares a batch.
 
         Returns:
-          `item_row` int32 [n]; `history_row` int32, `history_rating`, `history_mask` bool [n or 1, attention length];
-          `numeric` float [n, num_numeric]; `match` float [n, num_match_features];
-          `knowledge_row/<source>` int32 [n or 1] for every source with a tower.
+          `item_row` int32 [n]; `history_row` int32, `history_rating`, `history_mask` bool [n or 1,
+          attention length]; `numeric` float [n, num_numeric]; `match` float [n,
+          num_match_features]; `knowledge_row/<source>` int32 [n or 1] for every source with a
+          tower.
         """
         item_rows = self.catalogue.rows(raw["item_id"])
         history_ids, ratings = _padding_first(raw["history_item_id"], raw["history_rating"])
@@ -133,7 +139,7 @@ def knowledge_row_key(source: str) -> str:
 
 
 def _padding_first(ids: tf.Tensor, ratings: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Moves padding in front of the interactions, whose order stays, so that the newest are last."""
+    """Moves padding in front of the interactions, whose order stays: the newest are last."""
     order = tf.argsort(tf.cast(ids != "", tf.int32), axis=1, stable=True)
     return (
         tf.gather(ids, order, axis=1, batch_dims=1),

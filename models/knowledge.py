@@ -24,7 +24,7 @@ class KnowledgeRecords(Protocol):
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
 class EntityIndex(tf.keras.layers.Layer):
-    """Raw id -> table row. Ids that are not in the index have row 0 ("missing"); ids may share a row.
+    """Raw id -> table row. Unknown ids have row 0 ("missing"); ids may share a row.
 
     Shapes: strings [...] -> int32 [...].
 
@@ -39,7 +39,7 @@ class EntityIndex(tf.keras.layers.Layer):
         num_entities: int | None = None,
         **kwargs: object,
     ):
-        """Creates the index from ids and rows, or empty with its size when Keras reloads a saved one.
+        """Creates the index from ids and rows, or empty when Keras reloads a saved one.
 
         Raises:
           ValueError: ids repeat, or the number of rows is another than that of the ids.
@@ -54,11 +54,13 @@ class EntityIndex(tf.keras.layers.Layer):
             if rows is None or len(rows) != num_entities:
                 raise ValueError(f"{num_entities} entity ids need as many rows. Received: {rows!r}")
         self.num_entities = num_entities
+        # A vocabulary given to the constructor would be missing from .keras files; one set later is an asset there.
+        # has_input_vocabulary keeps Keras from counting the ids among the weights.
         self._lookup = tf.keras.layers.StringLookup(
-            vocabulary=None if entity_ids is None else np.asarray(entity_ids, dtype=str),
-            mask_token=None,
-            num_oov_indices=1,
+            mask_token=None, num_oov_indices=1, has_input_vocabulary=True
         )
+        if entity_ids is not None:
+            self._lookup.set_vocabulary(np.asarray(entity_ids, dtype=str))
         self._rows = self.add_weight(
             name="rows",
             shape=(num_entities + 1,),
@@ -80,9 +82,9 @@ class EntityIndex(tf.keras.layers.Layer):
 class KnowledgeTable(tf.keras.layers.Layer):
     """Looks up knowledge vectors by raw id.
 
-    Row 0 means "missing": an id that the table does not know gets row 0 and a vector of zeros. Several ids may
-    share a row (the members of a group share the group's answer). Vectors are kept as a float16 variable that is
-    not trained, never as a graph constant.
+    Row 0 means "missing": an id that the table does not know gets row 0 and a vector of zeros.
+    Several ids may share a row (the members of a group share the group's answer). Vectors are kept
+    as a float16 variable that is not trained, never as a graph constant.
 
     Shapes: ids [...] of strings in, vectors [..., dimension] of the layer's compute type out.
 
@@ -102,7 +104,7 @@ class KnowledgeTable(tf.keras.layers.Layer):
         dimension: int | None = None,
         **kwargs: object,
     ):
-        """Creates the table from its contents, or empty with its sizes when Keras reloads a saved one.
+        """Creates the table from its contents, or empty when Keras reloads a saved one.
 
         Args:
           source: name of the source.
@@ -115,7 +117,8 @@ class KnowledgeTable(tf.keras.layers.Layer):
           **kwargs: Keras layer arguments.
 
         Raises:
-          ValueError: ids repeat, sizes disagree, a row is out of range, or a vector is not finite.
+          ValueError: no ids, ids repeat, sizes disagree, a row is out of range, or a vector is not
+            finite.
         """
         kwargs.setdefault("name", f"{source}_knowledge_table")
         super().__init__(**kwargs)
@@ -139,8 +142,10 @@ class KnowledgeTable(tf.keras.layers.Layer):
         )
 
     @classmethod
-    def from_records(cls, source: str, records: KnowledgeRecords, **kwargs: object) -> KnowledgeTable:
-        """Builds the table from knowledge records; ids with the same collective answer share one row."""
+    def from_records(
+        cls, source: str, records: KnowledgeRecords, **kwargs: object
+    ) -> KnowledgeTable:
+        """Builds the table from records; ids with the same collective answer share one row."""
         rows: list[int] = []
         first_of_row: list[int] = []
         row_of_group: dict[str, int] = {}
@@ -181,7 +186,9 @@ class KnowledgeTable(tf.keras.layers.Layer):
         }
 
 
-def _constant(values: np.ndarray | None, leading: np.ndarray) -> tf.keras.initializers.Initializer | str:
+def _constant(
+    values: np.ndarray | None, leading: np.ndarray
+) -> tf.keras.initializers.Initializer | str:
     if values is None:
         return "zeros"
     full = np.concatenate([leading, np.asarray(values).astype(leading.dtype)])
@@ -193,9 +200,11 @@ def _constant(values: np.ndarray | None, leading: np.ndarray) -> tf.keras.initia
 
 
 def _check_contents(source: str, vectors: np.ndarray, row_of_entity: np.ndarray) -> None:
+    if not len(row_of_entity):
+        raise ValueError(f"source '{source}' has no entities; leave it out")
     if vectors.ndim != 2 or not np.isfinite(vectors).all():
         raise ValueError(f"vectors of source '{source}' must be finite, [rows, dimension]")
     if np.abs(vectors).max(initial=0.0) > np.finfo(np.float16).max:
         raise ValueError(f"vectors of source '{source}' do not fit into float16")
-    if len(row_of_entity) and not (0 <= np.min(row_of_entity) and np.max(row_of_entity) <= len(vectors)):
+    if not (0 <= np.min(row_of_entity) and np.max(row_of_entity) <= len(vectors)):
         raise ValueError(f"source '{source}': a row is outside [0, {len(vectors)}]")

@@ -1,7 +1,8 @@
 """Knowledge match: how the candidate resembles what this user rated, in knowledge space.
 
-The features of METHOD "knowledge match": computed in the graph from the candidate, the history and its ratings,
-so that training and serving share one code. The item tables are fixed; nothing here is trained.
+The features of METHOD "knowledge match": computed in the graph from the candidate, the history and
+its ratings, so that training and serving share one code. The item tables are fixed; nothing here is
+trained.
 """
 
 from __future__ import annotations
@@ -29,8 +30,8 @@ def match_table(kind: str, vectors: np.ndarray, dimension: int) -> np.ndarray:
     """Reduces knowledge vectors to the item table that a match kind reads.
 
     Args:
-      kind: "means" (whitened principal components of length 1) or "ridge" (Nystroem features of the kernel
-        bias + exp((cosine - 1) / length scale) over the centred vectors).
+      kind: "means" (whitened principal components of length 1) or "ridge" (Nystroem features of the
+        kernel bias + exp((cosine - 1) / length scale) over the centred vectors).
       vectors: [rows, width], the rows of a knowledge table without row 0.
       dimension: components or landmarks.
 
@@ -43,7 +44,9 @@ def match_table(kind: str, vectors: np.ndarray, dimension: int) -> np.ndarray:
     if kind == "means":
         reduced = unit_rows(principal_components(vectors, dimension, whiten=True))
     elif kind == "ridge":
-        unit = unit_rows(np.asarray(vectors, np.float32) - np.mean(vectors, axis=0, dtype=np.float32))
+        unit = unit_rows(
+            np.asarray(vectors, np.float32) - np.mean(vectors, axis=0, dtype=np.float32)
+        )
         landmarks = cluster_landmarks(unit, dimension)
         reduced = nystroem_features(unit, landmarks, RIDGE_LENGTH_SCALE, RIDGE_BIAS)
     else:
@@ -55,20 +58,22 @@ def match_table(kind: str, vectors: np.ndarray, dimension: int) -> np.ndarray:
 class KnowledgeMatch(tf.keras.layers.Layer):
     """Compares candidates with a rated history in knowledge space.
 
-    With e_j = r_j - m_j the rating of history item j less that item's mean, and v the reduced vectors:
+    With e_j = r_j - m_j the rating of history item j less that item's mean, and v the reduced
+    vectors:
 
-    - "means": for each length scale l the kernel-weighted mean residual sum_j w_j e_j / sum_j w_j with
-      w_j = exp((cos(v_i, v_j) - 1) / l); the cosines between v_i and the sum of liked and of disliked vectors;
-      the largest cosine to a liked and to a disliked vector. Six features.
-    - "ridge": kernel ridge regression of the residuals on knowledge, in its low-rank form: with features phi of
-      the item table, A = I + sum_j phi_j phi_j' / noise and c = sum_j phi_j e_j / noise, the posterior mean
-      phi_i' A^-1 c and deviation sqrt(phi_i' A^-1 phi_i). Two features. One factorisation per history, whatever
-      its length and however many candidates share it.
+    - "means": for each length scale l the kernel-weighted mean residual sum_j w_j e_j / sum_j w_j
+      with w_j = exp((cos(v_i, v_j) - 1) / l); the cosines between v_i and the sum of liked and of
+      disliked vectors; the largest cosine to a liked and to a disliked vector. Six features.
+    - "ridge": kernel ridge regression of the residuals on knowledge, in its low-rank form: with
+      features phi of the item table, A = I + sum_j phi_j phi_j' / noise and c = sum_j phi_j e_j /
+      noise, the posterior mean phi_i' A^-1 c and deviation sqrt(phi_i' A^-1 phi_i). Two features.
+      One factorisation per history, whatever its length and however many candidates share it.
 
-    An item without knowledge takes no part; a candidate without knowledge, or an empty history, has features of
-    zeros (ridge: the prior deviation of an empty history).
+    An item without knowledge takes no part; a candidate without knowledge, or an empty history, has
+    features of zeros (ridge: the prior deviation of an empty history).
 
-    Shapes: candidate_rows [n], history tensors [n or 1, length] -> [n, num_features], float32. A history of batch 1
+    Shapes: candidate_rows [n], history tensors [n or 1, length] -> [n, num_features], float32. A
+      history of batch 1
     is shared by all candidates.
 
     Attributes:
@@ -96,7 +101,9 @@ class KnowledgeMatch(tf.keras.layers.Layer):
         if table is not None:
             num_rows, width = table.shape
         elif num_rows is None or width is None:
-            raise ValueError("give the item table, or num_rows and width when its weights are loaded later")
+            raise ValueError(
+                "give the item table, or num_rows and width when its weights are loaded later"
+            )
         self.kind, self.num_rows, self.width = kind, num_rows, width
         self.table = self.add_weight(
             name="table",
@@ -168,9 +175,7 @@ class KnowledgeMatch(tf.keras.layers.Layer):
         for share in (liked * mask, (1.0 - liked) * mask):
             summed = tf.einsum("nt,ntd->nd", share, history)
             norm = tf.norm(summed, axis=1)
-            features.append(
-                tf.math.divide_no_nan(tf.reduce_sum(candidates * summed, axis=1), norm)
-            )
+            features.append(tf.math.divide_no_nan(tf.reduce_sum(candidates * summed, axis=1), norm))
         for share in (liked * mask, (1.0 - liked) * mask):
             largest = tf.reduce_max(tf.where(share > 0, cosines, -1.0), axis=1)
             features.append(tf.where(tf.reduce_any(share > 0, axis=1), largest, 0.0))
@@ -180,7 +185,9 @@ class KnowledgeMatch(tf.keras.layers.Layer):
         self, candidates: tf.Tensor, history_rows: tf.Tensor, residuals: tf.Tensor, mask: tf.Tensor
     ) -> tf.Tensor:
         history = tf.gather(self.table, history_rows) * mask[:, :, tf.newaxis]
-        precision = tf.eye(self.width) + tf.linalg.matmul(history, history, transpose_a=True) / RIDGE_NOISE
+        precision = (
+            tf.eye(self.width) + tf.linalg.matmul(history, history, transpose_a=True) / RIDGE_NOISE
+        )
         evidence = tf.linalg.matvec(history, residuals, transpose_a=True) / RIDGE_NOISE
         factor = tf.linalg.cholesky(precision)
         whitened_evidence = tf.linalg.triangular_solve(factor, evidence[:, :, tf.newaxis])

@@ -16,12 +16,14 @@ MATCH_CLIP = 5.0
 
 
 class Scorer(tf.keras.layers.Layer):
-    """Everything between prepared inputs and the logit: embeddings, match standardisation, backbone.
+    """Everything from prepared inputs to the logit: embeddings, match standardisation, backbone.
 
-    Knowledge match features are standardised with training statistics (`set_match_statistics`), clipped at 5, and
-    enter twice: among the backbone's numbers and through a direct linear term that starts at zero.
+    Knowledge match features are standardised with training statistics (`set_match_statistics`),
+    clipped at 5, and enter twice: among the backbone's numbers and through a direct linear term
+    that starts at zero.
 
-    Shapes: prepared inputs (`InputPreparation`) and augmented vectors source -> [n or 1, width] -> logits [n].
+    Shapes: prepared inputs (`InputPreparation`) and augmented vectors source -> [n or 1, width] ->
+      logits [n].
     """
 
     def __init__(
@@ -46,7 +48,7 @@ class Scorer(tf.keras.layers.Layer):
         self._match_term = tf.keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")
 
     def set_match_statistics(self, mean: tf.Tensor, deviation: tf.Tensor) -> None:
-        """Sets mean and standard deviation of the match features over training samples, [features] each."""
+        """Sets mean and deviation of the match features in training samples, [features] each."""
         self._match_mean.assign(mean)
         self._match_deviation.assign(tf.where(deviation > 0, deviation, 1.0))
 
@@ -90,17 +92,16 @@ class Scorer(tf.keras.layers.Layer):
         count, width = tf.shape(candidate)[0], candidate.shape[2]
         if not augmented:
             return tf.zeros([count, 0, width])
-        fields = [
-            tf.broadcast_to(vectors, [count, width]) for vectors in augmented.values()
-        ]
+        fields = [tf.broadcast_to(vectors, [count, width]) for vectors in augmented.values()]
         return tf.stack(fields, axis=1)
 
 
 class RankingModel(tfrs.models.Model):
     """A ranking model with LLM knowledge.
 
-    Calls accept raw features (ids and numbers, `models.inputs.InputPreparation`) or prepared ones, and return
-    `logits` [n]; `probabilities` returns scores between 0 and 1. Trained with binary cross entropy on `label`.
+    Calls accept raw features (ids and numbers, `models.inputs.InputPreparation`) or prepared ones,
+    and return `logits` [n]; `probabilities` returns scores between 0 and 1. Trained with binary
+    cross entropy on `label`.
 
     Attributes:
       inputs_preparation: the parameter-free preparation of raw features.
@@ -119,9 +120,7 @@ class RankingModel(tfrs.models.Model):
         self.inputs_preparation = inputs
         self.scorer = scorer
         self.adapter = adapter
-        self.task = tfrs.tasks.Ranking(
-            loss=tf.keras.losses.BinaryCrossentropy(from_logits=True)
-        )
+        self.task = tfrs.tasks.Ranking(loss=tf.keras.losses.BinaryCrossentropy(from_logits=True))
 
     def call(self, features: Tensors, training: bool | None = None) -> tf.Tensor:
         """Logits [n] of raw or prepared features."""
@@ -133,7 +132,7 @@ class RankingModel(tfrs.models.Model):
         return tf.sigmoid(self(features, training=False))
 
     def augment(self, prepared: Tensors, training: bool | None = None) -> Mapping[str, tf.Tensor]:
-        """Augmented vectors of prepared features: source -> [n or 1, width]; empty without an adapter."""
+        """Augmented vectors: source -> [n or 1, width]; empty without an adapter."""
         if self.adapter is None:
             return {}
         rows = {source: prepared[knowledge_row_key(source)] for source in self.adapter.sources}

@@ -1,4 +1,4 @@
-"""Reduced item tables for knowledge match: principal components and Nystroem features of knowledge vectors.
+"""Reduced item tables for knowledge match: principal components and Nystroem features.
 
 Plain NumPy, run once when a model is built. Row 0 of every table means "missing" and is all zeros.
 """
@@ -33,13 +33,15 @@ def principal_components(vectors: np.ndarray, dimension: int, *, whiten: bool) -
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
-    """Scales every row to length 1; rows of zeros stay zeros. [rows, width] -> [rows, width], float32."""
+    """Scales every row to length 1; rows of zeros stay. [rows, width] -> [rows, width]."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, norms, out=np.zeros_like(vectors), where=norms > 0).astype(np.float32)
+    return np.divide(vectors, np.where(norms > 0, norms, 1.0)).astype(np.float32)
 
 
-def cosine_kernel(left: np.ndarray, right: np.ndarray, length_scale: float, bias: float) -> np.ndarray:
-    """bias + exp((cosine - 1) / length_scale) of unit vectors: [n, width], [m, width] -> [n, m]."""
+def cosine_kernel(
+    left: np.ndarray, right: np.ndarray, length_scale: float, bias: float
+) -> np.ndarray:
+    """Computes bias + exp((cosine - 1) / length_scale): [n, width], [m, width] -> [n, m]."""
     return bias + np.exp((left @ right.T - 1.0) / length_scale)
 
 
@@ -48,8 +50,9 @@ def nystroem_features(
 ) -> np.ndarray:
     """Features whose inner products approximate the cosine kernel.
 
-    phi(v) = [K_ZZ^(-1/2) k_Z(v), sqrt(bias)] with landmarks Z and K = exp((cosine - 1) / length_scale)
-    (Williams and Seeger, "Using the Nystroem method to speed up kernel machines", 2001).
+    phi(v) = [K_ZZ^(-1/2) k_Z(v), sqrt(bias)] with landmarks Z and K = exp((cosine - 1) /
+    length_scale) (Williams and Seeger, "Using the Nystroem method to speed up kernel machines",
+    2001).
 
     Args:
       unit_vectors: [rows, width], of length 1.
@@ -69,7 +72,7 @@ def nystroem_features(
 
 
 def cluster_landmarks(unit_vectors: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
-    """Chooses landmarks for `nystroem_features`: k-means centres scaled to length 1, deterministic by seed.
+    """Chooses landmarks for `nystroem_features`: k-means centres scaled to length 1.
 
     Args:
       unit_vectors: [rows, width].
@@ -87,6 +90,6 @@ def cluster_landmarks(unit_vectors: np.ndarray, count: int, seed: int = 0) -> np
 
 
 def _fixed_signs(directions: np.ndarray) -> np.ndarray:
-    """Makes the largest entry of every column positive, so that results do not depend on the LAPACK build."""
+    """Makes every column's largest entry positive: results must not depend on the LAPACK build."""
     largest = np.abs(directions).argmax(axis=0)
     return directions * np.sign(directions[largest, np.arange(directions.shape[1])])

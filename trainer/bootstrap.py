@@ -43,8 +43,8 @@ def bootstrap_auc_difference(
 ) -> AucDifference:
     """Resamples users with replacement; every resample is scored by all runs of both sides.
 
-    The AUC of a side is the mean over its runs (seeds). The interval covers the choice of test users; that of
-    training seeds is averaged, not resampled.
+    The AUC of a side is the mean over its runs (seeds). The interval covers the choice of test
+    users; that of training seeds is averaged, not resampled.
 
     Args:
       labels: [n], 0 or 1.
@@ -85,7 +85,7 @@ class _Ranked:
         self._positive = labels[self._order].astype(np.float64)
 
     def auc(self, weights: np.ndarray) -> np.ndarray:
-        """AUC under sample weights [resamples, n], ties counted half -> [resamples]; NaN with one class only."""
+        """AUC under weights [resamples, n], ties half -> [resamples]; NaN with one class only."""
         ordered = weights[:, self._order]
         positives = np.add.reduceat(ordered * self._positive, self._tie_starts, axis=1)
         negatives = np.add.reduceat(ordered * (1 - self._positive), self._tie_starts, axis=1)

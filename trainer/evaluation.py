@@ -60,8 +60,8 @@ def predict_run(run: str | Path, part: str, store: ExampleStore | None = None) -
       trainer.run_folder.RunFolderError: the run is incomplete or its data has changed.
       preprocessing.records.errors.DamagedRecords: a data file is missing or damaged.
     """
-    scenario, model = RunFolder(run).load_model()
     store = ExampleStore() if store is None else store
+    scenario, model = RunFolder(run).load_model(store.tables)
     examples = store.examples(scenario, model, part)
     return Predictions(
         examples.user_ids, examples.item_ids, examples.labels, predict(model, examples)
@@ -87,7 +87,8 @@ def compare_predictions(
         )
         if not same:
             raise ValueError(
-                "the runs were evaluated on different samples; compare runs of one work directory and split"
+                "the runs were evaluated on different samples; "
+                "compare runs of one work directory and split"
             )
     return bootstrap_auc_difference(
         first.labels,

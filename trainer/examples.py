@@ -43,7 +43,8 @@ def read_prepared_examples(
 ) -> PreparedExamples:
     """Reads a part's TFRecords and runs the model's own preparation over them.
 
-    Training samples name the fold of their user, so that no sample sees its own label in its item's mean rating.
+    Training samples name the fold of their user, so that no sample sees its own label in its item's
+    mean rating.
 
     Args:
       scenario: names the work directory.
@@ -61,9 +62,7 @@ def read_prepared_examples(
     for parsed in example_dataset(files, _READ_BATCH):
         prepared = prepare({name: parsed[name] for name in names})
         columns = {name: parsed[name] for name in ("label", "user_id", "item_id")}
-        batches.append(
-            {name: value.numpy() for name, value in {**prepared, **columns}.items()}
-        )
+        batches.append({name: value.numpy() for name, value in {**prepared, **columns}.items()})
     if not batches:
         raise ValueError(f"part '{part}' in {scenario.work_dir} has no samples")
     joined = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
@@ -85,7 +84,9 @@ def training_batches(examples: PreparedExamples, batch_size: int, seed: int) -> 
     count = len(examples)
 
     def gather(rows: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        return {name: tf.gather(value, rows) for name, value in features.items()}, tf.gather(labels, rows)
+        return {name: tf.gather(value, rows) for name, value in features.items()}, tf.gather(
+            labels, rows
+        )
 
     dataset = tf.data.Dataset.range(count).shuffle(count, seed=seed, reshuffle_each_iteration=True)
     dataset = dataset.batch(batch_size).map(gather, num_parallel_calls=1, deterministic=True)

@@ -1,4 +1,4 @@
-"""Backbones x arms x seeds under one budget, with paired comparisons against the arm without knowledge."""
+"""Backbones x arms x seeds under one budget, each compared with the arm without knowledge."""
 
 from __future__ import annotations
 
@@ -66,16 +66,12 @@ class ExperimentResult:
 
     def runs_of(self, backbone: str, knowledge: str) -> list[RunResult]:
         """The seeds of one cell."""
-        return [
-            run for run in self.runs if (run.backbone, run.knowledge) == (backbone, knowledge)
-        ]
+        return [run for run in self.runs if (run.backbone, run.knowledge) == (backbone, knowledge)]
 
     def best_run(self, backbone: str) -> RunResult:
         """The run with knowledge that has the best validation AUC; the test part has no say."""
         candidates = [
-            run
-            for run in self.runs
-            if run.backbone == backbone and run.knowledge != BASELINE
+            run for run in self.runs if run.backbone == backbone and run.knowledge != BASELINE
         ]
         return max(candidates, key=lambda run: run.validation["auc"])
 
@@ -87,14 +83,19 @@ def experiment_scenarios(scenario: Scenario) -> Iterator[tuple[str, str, int, Sc
         for backbone in grid.backbones:
             for seed in grid.seeds:
                 folder = Path(scenario.work_dir) / "runs" / f"{backbone}_{arm_name}_seed{seed}"
-                yield backbone, arm_name, seed, override_scenario(
-                    scenario,
-                    {
-                        **arm.overrides,
-                        "model.backbone": backbone,
-                        "training.seed": seed,
-                        "run_dir": str(folder),
-                    },
+                yield (
+                    backbone,
+                    arm_name,
+                    seed,
+                    override_scenario(
+                        scenario,
+                        {
+                            **arm.overrides,
+                            "model.backbone": backbone,
+                            "training.seed": seed,
+                            "run_dir": str(folder),
+                        },
+                    ),
                 )
 
 
@@ -103,10 +104,12 @@ def run_experiment(
 ) -> ExperimentResult:
     """Trains every cell of the grid, then reads the test part once per run and compares.
 
-    A run that is already there, finished, with the same configuration and data, is not trained again.
+    A run that is already there, finished, with the same configuration and data, is not trained
+    again.
 
     Args:
-      scenario: its `experiment` section names backbones, arms and seeds; an arm called "none" is the baseline.
+      scenario: its `experiment` section names backbones, arms and seeds; an arm called "none" is
+        the baseline.
       report_progress: receives one line per run.
 
     Raises:
@@ -126,8 +129,9 @@ def run_experiment(
         result = read_run_result(folder, backbone, arm, seed, store)
         runs.append(result)
         report_progress(
-            f"[{number}/{len(cells)}] {folder.path.name}: validation AUC {result.validation['auc']:.4f}, "
-            f"test AUC {result.test['auc']:.4f}, {result.epochs} epochs, {result.train_seconds:.0f} s"
+            f"[{number}/{len(cells)}] {folder.path.name}: "
+            f"validation AUC {result.validation['auc']:.4f}, test AUC {result.test['auc']:.4f}, "
+            f"{result.epochs} epochs, {result.train_seconds:.0f} s"
             + (" (already trained)" if reused else "")
         )
     return ExperimentResult(runs, _comparisons(scenario, runs))
@@ -164,9 +168,7 @@ def read_run_result(
 
 def _comparisons(scenario: Scenario, runs: list[RunResult]) -> list[Comparison]:
     def predictions(backbone: str, arm: str) -> list[Predictions]:
-        return [
-            run.predictions for run in runs if (run.backbone, run.knowledge) == (backbone, arm)
-        ]
+        return [run.predictions for run in runs if (run.backbone, run.knowledge) == (backbone, arm)]
 
     grid, evaluation = scenario.experiment, scenario.evaluation
     return [

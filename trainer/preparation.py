@@ -1,4 +1,4 @@
-"""Tables and prepared examples, kept in memory while several models are trained on the same data."""
+"""Tables and prepared examples, kept in memory for several models on the same data."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from trainer.tables import read_model_tables
 class ExampleStore:
     """Reads tables and prepares examples once for all models that need the same.
 
-    Prepared examples depend on no trained weight, so runs that differ in backbone, seed or training settings
-    share them.
+    Prepared examples depend on no trained weight, so runs that differ in backbone, seed or training
+    settings share them.
     """
 
     def __init__(self) -> None:

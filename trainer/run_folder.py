@@ -5,8 +5,8 @@
     history.csv        one line per epoch
     checkpoint/        weights of the best epoch
 
-This module is the contract between training and serving, as `preprocessing.records` is between preprocessing
-and training.
+This module is the contract between training and serving, as `preprocessing.records` is between
+preprocessing and training.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -22,13 +22,13 @@ import tensorflow as tf
 from configs.command_line import CommandError
 from configs.loading import load_scenario, save_scenario
 from configs.scenario import Scenario
-from models.building import build_ranking_model
+from models.building import ModelTables, build_ranking_model
 from models.ranking import RankingModel
 from trainer.tables import fingerprint, read_model_tables
 
 
 class RunFolderError(CommandError):
-    """A run folder is missing, incomplete, or does not fit the data; the message says what to do."""
+    """A run folder is missing, incomplete, or does not fit the data."""
 
 
 class RunFolder:
@@ -105,10 +105,17 @@ class RunFolder:
         """One dictionary per epoch."""
         self._require_complete()
         with self.history.open(newline="", encoding="utf-8") as file:
-            return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+            return [
+                {key: float(value) for key, value in row.items()} for row in csv.DictReader(file)
+            ]
 
-    def load_model(self) -> tuple[Scenario, RankingModel]:
+    def load_model(
+        self, read_tables: Callable[[Scenario], ModelTables] = read_model_tables
+    ) -> tuple[Scenario, RankingModel]:
         """Builds the run's model over its data and restores the trained weights.
+
+        Args:
+          read_tables: where the tables come from, for callers that keep them in memory.
 
         Raises:
           RunFolderError: the run is incomplete, or its data has changed since.
@@ -123,7 +130,7 @@ class RunFolder:
                 f"{self.path} was trained on other data than {scenario.work_dir} now holds "
                 f"(changed: {', '.join(changed)}); train again, or restore the data"
             )
-        model = build_ranking_model(scenario, read_model_tables(scenario))
+        model = build_ranking_model(scenario, read_tables(scenario))
         create_weights(model)
         status = _checkpoint(model).read(str(self._weights))
         status.assert_existing_objects_matched().expect_partial()
@@ -142,14 +149,16 @@ class RunFolder:
 
 
 def default_run_folder(scenario: Scenario) -> RunFolder:
-    """`run_dir` if the scenario names it, else a name made of backbone, knowledge and seed under the work directory."""
+    """`run_dir`, or else work_dir/runs/<backbone>_<adapter>[_<match>]_seed<seed>."""
     if scenario.run_dir is not None:
         return RunFolder(scenario.run_dir)
     model = scenario.model
     parts = [model.backbone, model.adapter]
     if model.match != "none":
         parts.append(model.match)
-    return RunFolder(Path(scenario.work_dir) / "runs" / f"{'_'.join(parts)}_seed{scenario.training.seed}")
+    return RunFolder(
+        Path(scenario.work_dir) / "runs" / f"{'_'.join(parts)}_seed{scenario.training.seed}"
+    )
 
 
 def create_weights(model: RankingModel) -> None:

@@ -17,7 +17,8 @@ from preprocessing.records.vocabularies import read_vocabulary
 def read_model_tables(scenario: Scenario) -> ModelTables:
     """Reads catalogue and knowledge of a scenario's work directory.
 
-    Items that have knowledge but are in no catalogue are added without attributes, so that they can be ranked.
+    Items that have knowledge but are in no catalogue are added without attributes, so that they can
+    be ranked.
 
     Raises:
       preprocessing.records.errors.DamagedRecords: a file is missing or damaged.
@@ -51,7 +52,8 @@ def read_model_tables(scenario: Scenario) -> ModelTables:
 def fingerprint(scenario: Scenario) -> dict[str, str]:
     """SHA-256 of the manifests of everything a model of this scenario is built over, by step.
 
-    A run keeps it, so that a checkpoint is never combined with other tables than it was trained with.
+    A run keeps it, so that a checkpoint is never combined with other tables than it was trained
+    with.
 
     Raises:
       FileNotFoundError: a step has not been run.

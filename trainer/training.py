@@ -17,12 +17,12 @@ from trainer.examples import training_batches
 from trainer.metrics import Metrics, evaluate_scores
 from trainer.prediction import predict
 from trainer.preparation import ExampleStore
-from trainer.run_folder import RunFolder, create_weights, default_run_folder
+from trainer.run_folder import create_weights, default_run_folder
 from trainer.tables import fingerprint
 
 
 class NotFiniteError(CommandError):
-    """Training produced a number that is not finite; the message names the first variable concerned."""
+    """Training produced a number that is not finite; the message names the variable."""
 
 
 def train(
@@ -38,7 +38,8 @@ def train(
       progress: whether a progress bar is shown on stderr.
 
     Returns:
-      {"run", "validation": {"auc", "logloss", "gauc", "n"}, "epochs", "best_epoch", "train_seconds", ...}.
+      {"run", "validation": {"auc", "logloss", "gauc", "n"}, "epochs", "best_epoch",
+      "train_seconds", ...}.
 
     Raises:
       preprocessing.records.errors.DamagedRecords: a data file is missing or damaged.
@@ -71,9 +72,7 @@ def train(
     if progress:
         callbacks.append(_ProgressBar(folder.path.name, steps, scenario.training.epochs, history))
     model.fit(
-        training_batches(
-            training_examples, scenario.training.batch_size, scenario.training.seed
-        ),
+        training_batches(training_examples, scenario.training.batch_size, scenario.training.seed),
         epochs=scenario.training.epochs,
         callbacks=callbacks,
         verbose=0,
@@ -96,7 +95,7 @@ def train(
 
 
 class _BestEpoch(tf.keras.callbacks.Callback):
-    """Validates after every epoch, keeps the best weights, stops after `patience` epochs without a better one."""
+    """Validates every epoch, keeps the best weights, stops after `patience` worse ones."""
 
     def __init__(self, validate: Callable[[], Metrics], patience: int):
         super().__init__()
@@ -144,7 +143,9 @@ class _ProgressBar(tf.keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._bar.reset()
-        self._bar.set_description(f"{self._bar.desc.split(' epoch')[0]} epoch {epoch + 1}/{self._epochs}")
+        self._bar.set_description(
+            f"{self._bar.desc.split(' epoch')[0]} epoch {epoch + 1}/{self._epochs}"
+        )
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         self._bar.update()
@@ -157,7 +158,7 @@ class _ProgressBar(tf.keras.callbacks.Callback):
 
 
 def _changing_weights(model: RankingModel) -> list[tf.Variable]:
-    """Weights that training changes: the trained ones and the moving statistics of normalisations."""
+    """Weights that training changes: trained ones and moving statistics of normalisations."""
     normalisations = [
         layer for layer in model.submodules if isinstance(layer, tf.keras.layers.BatchNormalization)
     ]
@@ -168,5 +169,8 @@ def _changing_weights(model: RankingModel) -> list[tf.Variable]:
 def _first_not_finite(model: RankingModel, loss: float) -> str:
     for weight in model.trainable_weights:
         if not np.isfinite(weight.numpy()).all():
-            return f"the loss is {loss}; variable '{weight.name}' is not finite. Try a lower training.learning_rate"
+            return (
+                f"the loss is {loss}; variable '{weight.name}' is not finite. "
+                "Try a lower training.learning_rate"
+            )
     return f"the loss is {loss}, all variables are finite. Try a lower training.learning_rate"

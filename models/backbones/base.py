@@ -12,9 +12,11 @@ class BackboneInputs(NamedTuple):
 
     Attributes:
       candidate: [n, item fields, width], id embedding first.
-      history: [m, length, step width], every step's item fields and rating features in one vector, newest last.
+      history: [m, length, step width], every step's item fields and rating features in one vector,
+        newest last.
       history_mask: bool [m, length], false on padding.
-      numeric: [n, numbers], user statistics, item statistics, numeric attributes and standardised match features.
+      numeric: [n, numbers], user statistics, item statistics, numeric attributes and standardised
+        match features.
       augmented: [n, sources, width], augmented vectors; zero sources without an adapter.
     """
 

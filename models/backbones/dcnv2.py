@@ -15,11 +15,13 @@ from models.layers.top_network import top_network
 class DeepCrossNetworkV2(tf.keras.layers.Layer):
     """DCN v2: explicit feature crosses beside a dense network.
 
-    x_{l+1} = x_0 * (W_l x_l + b_l) + x_l with full matrices W_l; logit = w' [x_L, MLP(x_0)] + b, over
-    x_0 = [attention(candidate, history), candidate, numeric, augmented].
+    x_{l+1} = x_0 * (W_l x_l + b_l) + x_l with full matrices W_l; logit = w' [x_L, MLP(x_0)] + b,
+    over x_0 = [attention(candidate, history), candidate, numeric, augmented].
 
-    Source: "DCN V2" (arXiv 2008.13535), Eq. (1), parallel structure; the crosses are TensorFlow Recommenders' own
-    layer. The history is pooled with regard to the candidate, so that DCN v2 is as strong a baseline as DIN.
+    Source: "DCN V2" (arXiv 2008.13535), Eq. (1), parallel structure; the crosses are TensorFlow
+      Recommenders' own
+    layer. The history is pooled with regard to the candidate, so that DCN v2 is as strong a
+    baseline as DIN.
 
     Shapes: `BackboneInputs` -> logits [n, 1].
     """

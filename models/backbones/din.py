@@ -16,13 +16,16 @@ class DeepInterestNetwork(tf.keras.layers.Layer):
 
     logit = w' MLP([attention(candidate, history), candidate, numeric, augmented]) + b
 
-    Source: "Deep Interest Network for Click-Through Rate Prediction" (arXiv 1706.06978). Augmented vectors enter
+    Source: "Deep Interest Network for Click-Through Rate Prediction" (arXiv 1706.06978). Augmented
+      vectors enter
     the top network beside the interest, as in REKI (arXiv 2408.10520).
 
     Shapes: `BackboneInputs` -> logits [n, 1].
     """
 
-    def __init__(self, top_units: Sequence[int] = (200, 80), dropout_rate: float = 0.0, **kwargs: object):
+    def __init__(
+        self, top_units: Sequence[int] = (200, 80), dropout_rate: float = 0.0, **kwargs: object
+    ):
         """Creates the layers."""
         super().__init__(**kwargs)
         self._attention = TargetAttention()

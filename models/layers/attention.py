@@ -14,11 +14,12 @@ from models.registration import PACKAGE
 class TargetAttention(tf.keras.layers.Layer):
     """The local activation unit of Deep Interest Network (arXiv 1706.06978, Eq. (2) and Figure 2).
 
-    interest = sum_j g(q, k_j) k_j, where q is the candidate, k_j the history step projected to its width, and g a
-    small network over [q, k_j, q - k_j, q * k_j] with Dice. Scores of padding are zero; they are not normalised, so
-    that the strength of an interest is kept.
+    interest = sum_j g(q, k_j) k_j, where q is the candidate, k_j the history step projected to its
+    width, and g a small network over [q, k_j, q - k_j, q * k_j] with Dice. Scores of padding are
+    zero; they are not normalised, so that the strength of an interest is kept.
 
-    Shapes: candidate [n, width], history [n or 1, length, history width], mask [n or 1, length] -> [n, width].
+    Shapes: candidate [n, width], history [n or 1, length, history width], mask [n or 1, length] ->
+      [n, width].
 
     Attributes:
       hidden_units: widths of the scoring network.
@@ -44,7 +45,8 @@ class TargetAttention(tf.keras.layers.Layer):
         """Pools histories for their candidates.
 
         Args:
-          inputs: candidate [n, width], history [n or 1, length, history width], mask bool [n or 1, length].
+          inputs: candidate [n, width], history [n or 1, length, history width], mask bool [n or 1,
+            length].
           training: passed on to Dice.
 
         Returns:
@@ -53,7 +55,8 @@ class TargetAttention(tf.keras.layers.Layer):
         candidate, history, mask = inputs
         keys = self._projection(history)
         queries = tf.broadcast_to(
-            candidate[:, tf.newaxis], [tf.shape(candidate)[0], tf.shape(keys)[1], candidate.shape[-1]]
+            candidate[:, tf.newaxis],
+            [tf.shape(candidate)[0], tf.shape(keys)[1], candidate.shape[-1]],
         )
         keys = tf.broadcast_to(keys, tf.shape(queries))
         hidden = tf.concat([queries, keys, queries - keys, queries * keys], axis=-1)
@@ -68,7 +71,7 @@ class TargetAttention(tf.keras.layers.Layer):
 
 
 def mean_pooling(history: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """Mean over the real steps: [m, length, width], bool [m, length] -> [m, width]; zeros when there are none."""
+    """Mean over real steps, else zeros: [m, length, width], bool [m, length] -> [m, width]."""
     weights = tf.cast(mask, history.dtype)[:, :, tf.newaxis]
     return tf.math.divide_no_nan(
         tf.reduce_sum(history * weights, axis=1), tf.reduce_sum(weights, axis=1)

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 
-def top_network(units: Sequence[int], dropout_rate: float, name: str = "top_network") -> tf.keras.Sequential:
+def top_network(
+    units: Sequence[int], dropout_rate: float, name: str = "top_network"
+) -> tf.keras.Sequential:
     """Dense ReLU Dropout for every width: [n, width] -> [n, units[-1]]."""
     layers: list[tf.keras.layers.Layer] = []
     for width in units:

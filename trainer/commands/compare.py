@@ -1,4 +1,4 @@
-"""`python -m trainer compare`"""
+"""The command `python -m trainer compare`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ if TYPE_CHECKING:
     from configs.command_line import Subparsers
 
 _HELP = """\
-Compares two models on the same samples: the difference of their AUCs with a 95 % interval from a paired
-bootstrap over users. A model may have several runs (seeds), joined by commas; its AUC is their mean.
+Compares two models on the same samples: the difference of their AUCs with a 95 % interval from a
+  paired
+bootstrap over users. A model may have several runs (seeds), joined by commas; its AUC is their
+mean.
 
 example:
-  python -m trainer compare runs/din_none_seed1,runs/din_none_seed2 runs/din_hein_seed1,runs/din_hein_seed2
+  python -m trainer compare runs/din_none_seed1,runs/din_none_seed2
+  runs/din_hein_seed1,runs/din_hein_seed2
 """
 
 
@@ -25,10 +28,16 @@ def add_command(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "compare", help="difference of two models with an interval", description=_HELP
     )
-    parser.add_argument("baseline", metavar="A", help="run folder(s) of the baseline, joined by commas")
-    parser.add_argument("candidate", metavar="B", help="run folder(s) of the candidate, joined by commas")
+    parser.add_argument(
+        "baseline", metavar="A", help="run folder(s) of the baseline, joined by commas"
+    )
+    parser.add_argument(
+        "candidate", metavar="B", help="run folder(s) of the candidate, joined by commas"
+    )
     parser.add_argument("--part", choices=("train", "validation", "test"), default="test")
-    parser.add_argument("--resamples", type=int, default=1000, help="bootstrap resamples (default 1000)")
+    parser.add_argument(
+        "--resamples", type=int, default=1000, help="bootstrap resamples (default 1000)"
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default 0)")
     add_json_option(parser)
     parser.set_defaults(run=run)

@@ -1,4 +1,4 @@
-"""`python -m trainer evaluate`"""
+"""The command `python -m trainer evaluate`."""
 
 from __future__ import annotations
 
@@ -21,15 +21,14 @@ Scores one part of the data with a finished run and prints its metrics:
 Choose between models on the validation part; read the test part once, at the end.
 
 example:
-  python -m trainer evaluate out/movielens_small/runs/din_hein_seed1 --part test --predictions scores.parquet
+  python -m trainer evaluate out/movielens_small/runs/din_hein_seed1 --part test --predictions
+  scores.parquet
 """
 
 
 def add_command(subparsers: Subparsers) -> None:
     """Adds the command's parser."""
-    parser = subparsers.add_parser(
-        "evaluate", help="metrics of a finished run", description=_HELP
-    )
+    parser = subparsers.add_parser("evaluate", help="metrics of a finished run", description=_HELP)
     parser.add_argument("folder", metavar="RUN", help="a run folder")
     parser.add_argument("--part", choices=("train", "validation", "test"), default="test")
     parser.add_argument(

@@ -1,4 +1,4 @@
-"""`python -m trainer train`"""
+"""The command `python -m trainer train`."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ if TYPE_CHECKING:
     from configs.command_line import Subparsers
 
 _HELP = """\
-Trains one model on the TFRecords of the scenario's work directory and writes a run folder: the resolved
-config.yaml, metrics.json, history.csv (one line per epoch) and the checkpoint of the epoch with the best
-validation AUC. Training stops after training.patience epochs without a better one. The test part is not read.
+Trains one model on the TFRecords of the scenario's work directory and writes a run folder: the
+resolved config.yaml, metrics.json, history.csv (one line per epoch) and the checkpoint of the epoch
+with the best validation AUC. Training stops after training.patience epochs without a better one.
+The test part is not read.
 
 The run folder is run_dir, or <work_dir>/runs/<backbone>_<adapter>[_<match>]_seed<seed>.
 
 example:
-  python -m trainer train --config configs/movielens_small.yaml model.backbone=dcnv2 model.match=ridge training.seed=2
+  python -m trainer train --config configs/movielens_small.yaml model.backbone=dcnv2
+  model.match=ridge training.seed=2
 """
 
 
@@ -43,7 +45,8 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     result = train(scenario_of(arguments))
     validation = result["validation"]
     say(
-        f"{result['run']}: validation AUC {validation['auc']:.4f}, LogLoss {validation['logloss']:.4f}, "
+        f"{result['run']}: validation AUC {validation['auc']:.4f}, "
+        f"LogLoss {validation['logloss']:.4f}, "
         f"GAUC {validation['gauc']:.4f} (epoch {result['best_epoch']} of {result['epochs']}, "
         f"{result['train_seconds']:.0f} s)"
     )

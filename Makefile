@@ -1,0 +1,101 @@
+# Everything a developer does with this repository; `make help` lists it.
+
+PYTHON ?= $(or $(shell command -v python3.11),python3)
+VENV := .venv
+INSTALLED := $(VENV)/.installed
+RUN := $(VENV)/bin/python
+
+ROOMS := configs preprocessing models trainer serving examples
+BAZEL ?= bazel
+BAZEL_FILES := BUILD MODULE.bazel WORKSPACE bazel tests $(ROOMS)
+BUILDIFIER_VERSION := 8.2.1
+BUILDIFIER_FOLDER := .cache/buildifier-$(BUILDIFIER_VERSION)
+BUILDIFIER := $(BUILDIFIER_FOLDER)/node_modules/.bin/buildifier
+COMPILE := $(VENV)/bin/uv pip compile --quiet --python-version 3.11 --python-platform linux \
+	--custom-compile-command "make requirements" --annotation-style line $(if $(UPGRADE),--upgrade)
+
+# TensorFlow Recommenders needs Keras 2, and TensorFlow reads both variables only once, when it is imported.
+export TF_USE_LEGACY_KERAS := 1
+export TF_CPP_MIN_LOG_LEVEL := 2
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test test-all lint format build-files bazel-test requirements
+
+help: ## list the targets
+	@echo "Targets of this Makefile:"
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: $(INSTALLED) ## create .venv with Python 3.11 and install the pinned packages (once)
+	@echo "setup: $(VENV) is ready"
+
+$(INSTALLED): requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
+		echo "setup: '$(PYTHON)' does not run Python 3.11, which the pinned packages need."; \
+		echo "       Install Python 3.11 or name it: make setup PYTHON=/path/to/python3.11"; exit 1; } >&2
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "setup: '$(PYTHON)' has no venv module. On Debian and Ubuntu: apt-get install python3.11-venv"; \
+		exit 1; } >&2
+	@echo "setup: installing the pinned packages into $(VENV); takes minutes and 3.2 GB of disk, once"
+	@$(PYTHON) -m venv $(VENV)
+	@$(RUN) -m pip install --disable-pip-version-check $(if $(CI),--quiet) \
+		-r requirements.txt -r requirements-dev.txt
+	@touch $@
+
+demo: setup ## the whole job on the bundled MovieLens sample (QUICK=1: one seed)
+	@echo "demo: answers to a served ranking on the bundled MovieLens sample; results go to out/demo"
+	@$(RUN) -m examples.movielens_small.demo $(if $(filter-out 0,$(QUICK)),--quick)
+
+test: setup ## run the fast test suite
+	@echo "test: the fast suite (make test-all runs the slow tests too)"
+	@$(RUN) -m pytest -m "not slow"
+
+test-all: setup ## run every test, the slow ones too
+	@echo "test-all: every test"
+	@$(RUN) -m pytest
+
+lint: setup ## check style and import order (ruff), types (mypy) and BUILD files (buildifier)
+	@echo "lint: ruff, mypy and buildifier change nothing here; make format repairs the layout"
+	@$(RUN) -m ruff check .
+	@$(RUN) -m ruff format --check .
+	@$(RUN) -m mypy $(ROOMS) bazel
+	@$(call with_buildifier,lint,-mode=check -lint=warn)
+
+format: setup ## sort imports and lay out the code and the BUILD files
+	@echo "format: rewriting the layout of Python and BUILD files"
+	@$(RUN) -m ruff check --select I --fix .
+	@$(RUN) -m ruff format .
+	@$(call with_buildifier,format,-mode=fix)
+
+build-files: setup ## write the BUILD files anew from the imports
+	@echo "build-files: writing one BUILD file per code folder"
+	@$(RUN) -m bazel.write_build_files
+
+bazel-test: setup ## run the tests under Bazel (skipped where Bazel is missing)
+	@if ! command -v $(BAZEL) >/dev/null; then \
+		echo "bazel-test: skipped, no '$(BAZEL)' on the PATH (Debian: apt-get install bazel-bootstrap)"; \
+	else \
+		case "$$($(BAZEL) --version)" in \
+			"bazel "[789].*|"bazel "[1-9][0-9].*) options=--config=online;; \
+			*) options=--python_path="$(CURDIR)/$(RUN)";; \
+		esac; \
+		echo "bazel-test: $(BAZEL) test $$options //..."; \
+		$(BAZEL) test $$options //...; \
+	fi
+
+requirements: setup ## pin requirements*.in to requirements*.txt (UPGRADE=1 takes newer versions)
+	@echo "requirements: resolving requirements.in and requirements-dev.in for Python 3.11 on Linux"
+	@$(COMPILE) requirements.in -o requirements.txt
+	@$(COMPILE) requirements-dev.in -o requirements-dev.txt
+
+# Arguments: the target's name for messages, buildifier's options. The npm package ships the program itself.
+define with_buildifier
+	if ! command -v npm >/dev/null; then \
+		echo "$(1): buildifier skipped, npm is not installed"; \
+	else \
+		test -x $(BUILDIFIER) || npm install --silent --no-save --no-package-lock --ignore-scripts \
+			--prefix $(BUILDIFIER_FOLDER) @bazel/buildifier@$(BUILDIFIER_VERSION) || { \
+			echo "$(1): npm could not install buildifier $(BUILDIFIER_VERSION)" >&2; exit 1; }; \
+		$(BUILDIFIER) $(2) -r $(BAZEL_FILES); \
+	fi
+endef

@@ -1,0 +1,1 @@
+"""Tools around Bazel: the BUILD file generator and the main program of test targets."""

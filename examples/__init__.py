@@ -1,0 +1,1 @@
+"""Complete examples on bundled data."""

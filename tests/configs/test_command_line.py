@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from configs.command_line import (
+    CommandError,
+    RejectedInput,
+    TeachingParser,
+    add_json_option,
+    add_scenario_options,
+    keys_help,
+    quiet_tensorflow,
+    run_command,
+    say,
+    scenario_of,
+)
+from configs.loading import ConfigurationError
+
+Result = Mapping[str, object]
+
+
+def parse(*words: str) -> argparse.Namespace:
+    parser = TeachingParser(prog="program")
+    add_scenario_options(parser)
+    add_json_option(parser)
+    return parser.parse_args(["--config", "small.yaml", *words])
+
+
+def succeed(arguments: argparse.Namespace) -> Result:
+    say("working")
+    return {"seen": arguments.overrides}
+
+
+def test_json_is_the_only_thing_on_stdout(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(succeed, parse("--json", "a.b=1")) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == {"seen": ["a.b=1"]}
+    assert captured.out.count("\n") == 1
+    assert captured.err == "working\n"
+
+
+def test_without_json_stdout_stays_empty(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(succeed, parse()) == 0
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "message"),
+    [
+        (CommandError("no answers; run import first"), 1, "error: no answers; run import first\n"),
+        (FileNotFoundError(2, "gone", "x.csv"), 1, "error: [Errno 2] gone: 'x.csv'\n"),
+        (ConfigurationError("small.yaml: unknown key"), 2, "error: small.yaml: unknown key\n"),
+        (KeyboardInterrupt(), 1, "stopped\n"),
+    ],
+)
+def test_mistakes_become_exit_codes(
+    capsys: pytest.CaptureFixture[str], error: BaseException, code: int, message: str
+) -> None:
+    def fail(_: argparse.Namespace) -> Result:
+        raise error
+
+    assert run_command(fail, parse("--json")) == code
+    captured = capsys.readouterr()
+    assert (captured.out, captured.err) == ("", message)
+
+
+def test_rejected_input_still_prints_the_result(capsys: pytest.CaptureFixture[str]) -> None:
+    def reject(_: argparse.Namespace) -> Result:
+        raise RejectedInput("2 records", {"read": 5, "accepted": 3, "rejected": 2})
+
+    assert run_command(reject, parse("--json")) == 3
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == {"read": 5, "accepted": 3, "rejected": 2}
+    assert captured.err == "rejected: 2 records\n"
+
+
+def test_a_fault_of_the_program_is_not_hidden() -> None:
+    def fault(_: argparse.Namespace) -> Result:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run_command(fault, parse())
+
+
+def test_numbers_that_json_lacks_are_refused() -> None:
+    with pytest.raises(ValueError, match="JSON compliant"):
+        run_command(lambda _: {"auc": float("nan")}, parse("--json"))
+
+
+@pytest.mark.parametrize("words", [["--jso"], ["--unknown"], ["--config"]])
+def test_wrong_usage_points_to_the_help(
+    capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    with pytest.raises(SystemExit) as raised:
+        parse(*words)
+    assert raised.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("program: ")
+    assert captured.err.endswith("Try 'program --help'.\n")
+
+
+def test_config_is_required(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = TeachingParser(prog="program")
+    add_scenario_options(parser)
+    with pytest.raises(SystemExit):
+        parser.parse_args([])
+    assert "--config" in capsys.readouterr().err
+
+
+def test_scenario_of_reads_file_and_overrides(repository_root: Path) -> None:
+    arguments = parse("training.seed=5")
+    arguments.config = repository_root / "configs" / "movielens_small.yaml"
+    assert scenario_of(arguments).training.seed == 5
+
+
+def test_keys_help_lists_the_keys_below_the_prefixes() -> None:
+    text = keys_help(["training.", "work_dir"])
+    lines = text.splitlines()
+    assert lines[0] == "scenario keys it reads:"
+    assert "  work_dir" in lines
+    assert "  training.seed" in lines
+    assert all(line.strip().startswith(("training.", "work_dir")) for line in lines[1:])
+
+
+@pytest.mark.parametrize(("present", "expected"), [(None, "1"), ("0", "0")])
+def test_quiet_tensorflow_leaves_what_is_set(
+    monkeypatch: pytest.MonkeyPatch, present: str | None, expected: str
+) -> None:
+    monkeypatch.delenv("TF_USE_LEGACY_KERAS", raising=False)
+    if present is not None:
+        monkeypatch.setenv("TF_USE_LEGACY_KERAS", present)
+    quiet_tensorflow()
+    assert os.environ["TF_USE_LEGACY_KERAS"] == expected
+
+
+def test_help_needs_no_heavy_library(repository_root: Path) -> None:
+    script = (
+        "import sys, configs.command_line\n"
+        "print(sorted({'tensorflow', 'apache_beam', 'onnxruntime', 'pandas'} & sys.modules.keys()))"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", script],
+        cwd=repository_root,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert finished.stdout == "[]\n"

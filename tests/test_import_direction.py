@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+# What a room may import of ours besides itself. A dotted name allows that package or module alone.
+ALLOWED_IMPORTS: dict[str, tuple[str, ...]] = {
+    "configs": (),
+    "models": ("configs.scenario",),
+    "preprocessing": ("configs",),
+    "trainer": ("configs", "models", "preprocessing.records"),
+    "serving": ("configs", "models", "preprocessing.records", "trainer.run_folder"),
+    "examples": ("configs", "models", "preprocessing", "serving", "trainer"),
+    "bazel": (),
+    "tests": ("bazel", "configs", "examples", "models", "preprocessing", "serving", "trainer"),
+}
+
+
+def forbidden_imports(source: str, module: str) -> list[str]:
+    """Our modules that a module must not import, each as 'line: name'."""
+    room = module.split(".")[0]
+    allowed = (room, *ALLOWED_IMPORTS[room])
+    return [
+        f"{line}: {name}"
+        for name, line in imported_names(ast.parse(source), module)
+        if name.split(".")[0] in ALLOWED_IMPORTS
+        and not any(name == prefix or name.startswith(f"{prefix}.") for prefix in allowed)
+    ]
+
+
+def imported_names(tree: ast.Module, module: str) -> Iterator[tuple[str, int]]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            parents = module.split(".")[: -node.level] if node.level else []
+            origin = [*parents, *([node.module] if node.module else [])]
+            for alias in node.names:
+                yield ".".join([*origin, alias.name]), node.lineno
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+            for argument in node.args[:1]:
+                if isinstance(argument, ast.Constant):
+                    yield str(argument.value), node.lineno
+
+
+@pytest.mark.parametrize("room", ALLOWED_IMPORTS)
+def test_rooms_import_only_what_they_may(room: str, repository_root: Path) -> None:
+    found: list[str] = []
+    for path in sorted((repository_root / room).rglob("*.py")):
+        relative = path.relative_to(repository_root)
+        module = ".".join(relative.with_suffix("").parts)
+        problems = forbidden_imports(path.read_text(encoding="utf-8"), module)
+        found.extend(f"{relative}:{problem}" for problem in problems)
+    allowed = ", ".join(ALLOWED_IMPORTS[room]) or "nothing of ours"
+    assert not found, f"{room} may import {allowed}; found:\n" + "\n".join(found)
+
+
+def test_every_room_has_a_rule(repository_root: Path) -> None:
+    rooms = {path.parent.name for path in repository_root.glob("*/__init__.py")}
+    assert rooms <= ALLOWED_IMPORTS.keys()
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("models.hein", "import configs"),
+        ("models.hein", "import tensorflow as tf\nfrom preprocessing.records import reader"),
+        ("models.hein", "def build():\n    from trainer import loop\n"),
+        ("models.backbones.din", "from ... import serving"),
+        ("preprocessing.encode", "from models.hein import HybridExpertNetwork"),
+        ("preprocessing.encode", "import importlib\nimportlib.import_module('trainer.loop')"),
+        ("trainer.loop", "import preprocessing.pipeline"),
+        ("trainer.loop", "from preprocessing import pipeline"),
+        ("trainer.loop", "from preprocessing.records_extra import x"),
+        ("serving.export", "import trainer"),
+        ("configs.loading", "import examples.movielens_small.demo"),
+        ("examples.demo", "from tests import conftest"),
+    ],
+)
+def test_a_wrong_import_is_found(module: str, source: str) -> None:
+    assert len(forbidden_imports(source, module)) == 1
+
+
+@pytest.mark.parametrize(
+    ("module", "source"),
+    [
+        ("models.hein", "import numpy as np\nfrom models import layers\nfrom . import match"),
+        ("preprocessing.encode", "from configs import loading\nfrom .records import writer"),
+        ("trainer.loop", "from preprocessing.records import reader\nimport preprocessing.records"),
+        ("trainer.loop", "from preprocessing import records\nimport models.hein, configs"),
+        ("examples.demo", "import serving.export\nfrom trainer import loop"),
+    ],
+)
+def test_a_right_import_passes(module: str, source: str) -> None:
+    assert forbidden_imports(source, module) == []

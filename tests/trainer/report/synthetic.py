@@ -1,0 +1,213 @@
+"""Made-up results of an experiment: scores with a known effect of knowledge, everything else plausible."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from configs.loading import scenario_from_tree
+from configs.scenario import Scenario
+from trainer.evaluation import Predictions, compare_predictions
+from trainer.experiment import BASELINE, Comparison, ExperimentResult, RunResult
+from trainer.report.inputs import ReportInputs
+
+BACKBONES = ("din", "dcnv2")
+ARMS = (BASELINE, "hein", "hein_match")
+SEEDS = (1, 2, 3)
+
+# The page's template is data that every test of a page needs.
+TEMPLATE = Path("trainer/report/page.html")
+
+HELPFUL = {BASELINE: 0.0, "hein": 0.02, "hein_match": 0.9}
+
+
+def synthetic_scenario(name: str = "synthetic", resamples: int = 60) -> Scenario:
+    return scenario_from_tree(
+        {
+            "name": name,
+            "work_dir": "out/synthetic",
+            "data": {
+                "interactions": {"path": "data/ratings.csv"},
+                "catalogue": {"path": "data/items.csv"},
+            },
+            "knowledge": {
+                "answers": {
+                    "item": {
+                        "entity": "item",
+                        "individual": ["answers/item.jsonl"],
+                        "collective": ["answers/item_groups.jsonl"],
+                        "groups": "groups_item.csv",
+                    },
+                    "user": {
+                        "entity": "user",
+                        "individual": ["answers/user.jsonl"],
+                        "history_entry_pattern": "stars",
+                    },
+                }
+            },
+            "evaluation": {"bootstrap_resamples": resamples},
+            "experiment": {
+                "backbones": list(BACKBONES),
+                "arms": {
+                    BASELINE: {"overrides": {"model.adapter": "none", "model.match": "none"}},
+                    "hein": {"overrides": {"model.adapter": "hein", "model.match": "none"}},
+                    "hein_match": {
+                        "overrides": {
+                            "model.adapter": "hein",
+                            "model.match": "means",
+                            "knowledge.sources": ["item"],
+                        }
+                    },
+                },
+                "seeds": list(SEEDS),
+            },
+        }
+    )
+
+
+def synthetic_report(
+    effects: Mapping[str, float] = HELPFUL,
+    users: int = 80,
+    samples: int = 1500,
+    items: int = 400,
+    resamples: int = 60,
+    name: str = "synthetic",
+) -> ReportInputs:
+    """A report's inputs.
+
+    Args:
+      effects: arm -> how much of a signal that the baseline lacks its scores have; negative adds noise.
+      users: test users.
+      samples: test samples.
+      items: items, of which the rarer ones are cold.
+      resamples: bootstrap resamples.
+      name: the scenario's name.
+    """
+    generator = np.random.default_rng(7)
+    popularity = (400 / (1 + np.arange(items)) ** 0.9).astype(int) - 1
+    popularity = np.maximum(popularity, 0)
+    chance = (popularity + 0.7) / (popularity + 0.7).sum()
+    item = generator.choice(items, size=samples, p=chance)
+    user = generator.integers(users, size=samples)
+    known = generator.normal(size=users)[user] + 0.8 * generator.normal(size=items)[item]
+    hidden = generator.normal(size=samples)
+    logits = known + 0.6 * hidden
+    labels = (generator.random(samples) < 1 / (1 + np.exp(-logits))).astype(np.int64)
+    part = (
+        np.array([f"user{number}" for number in user], dtype=object),
+        np.array([f"item{number}" for number in item], dtype=object),
+        labels,
+    )
+    # Knowledge tells more about items that training says little about.
+    need = 0.25 + 1.2 / (1 + popularity[item] / 10)
+    runs = []
+    for arm in effects:
+        for backbone in BACKBONES:
+            for seed in SEEDS:
+                noise = 0.25 * generator.normal(size=samples)
+                effect = effects[arm]
+                signal = hidden if effect > 0 else generator.normal(size=samples)
+                score = known + noise + abs(effect) * need * signal
+                predictions = Predictions(*part, scores=1 / (1 + np.exp(-score)))
+                runs.append(_run(backbone, arm, seed, predictions, generator))
+    experiment = ExperimentResult(runs, _comparisons(runs, list(effects), resamples))
+    return ReportInputs(
+        scenario=synthetic_scenario(name, resamples),
+        experiment=experiment,
+        training_counts={
+            f"item{number}": int(count) for number, count in enumerate(popularity) if count > 0
+        },
+        gates={
+            f"{backbone}/{arm}": {
+                source: generator.dirichlet(np.full(7, 8.0)) for source in sources
+            }
+            for backbone in BACKBONES
+            for arm, sources in (("hein", ("item", "user")), ("hein_match", ("item",)))
+            if arm in effects
+        },
+        num_shared_experts=2,
+        leak={
+            "leak_violations": 0,
+            "leak_check": {
+                "users_verified_by_prompt": users - 3,
+                "users_by_rule_only": 3,
+                "unverified_sources": ["item"],
+            },
+        },
+        served_max_abs_difference=2.4e-7,
+        steps=[
+            {
+                "name": "encode",
+                "seconds": 41.3,
+                "records_in": 3107,
+                "records_out": 3107,
+                "dead_letters": 0,
+            },
+            {
+                "name": "examples",
+                "seconds": 12.9,
+                "records_in": 100_004,
+                "records_out": 81_320,
+                "dead_letters": 4,
+                "history_only": 18_680,
+            },
+        ],
+        command="make demo",
+        machine="2 cores, Linux",
+        made_at="2026-01-31",
+    )
+
+
+def _run(
+    backbone: str, arm: str, seed: int, predictions: Predictions, generator: np.random.Generator
+) -> RunResult:
+    test = predictions.metrics()
+    epochs = int(generator.integers(4, 8))
+    best = epochs - 2
+    climb = 1 - np.exp(-np.arange(1, epochs + 1) / 1.5)
+    fall = 0.004 * np.maximum(np.arange(1, epochs + 1) - best, 0)
+    curve = test["auc"] - 0.05 + 0.055 * climb - fall
+    history = [
+        {
+            "epoch": float(epoch + 1),
+            "train_loss": float(0.68 - 0.13 * climb[epoch] - 0.01 * epoch),
+            "validation_auc": float(curve[epoch]),
+            "validation_logloss": 0.55,
+            "validation_gauc": 0.7,
+        }
+        for epoch in range(epochs)
+    ]
+    return RunResult(
+        backbone=backbone,
+        knowledge=arm,
+        seed=seed,
+        folder=Path("runs") / f"{backbone}_{arm}_seed{seed}",
+        validation={"auc": float(curve.max()), "logloss": 0.55, "gauc": 0.7, "n": 900},
+        test=test,
+        predictions=predictions,
+        train_seconds=20.0 + seed,
+        epochs=epochs,
+        history=history,
+    )
+
+
+def _comparisons(runs: list[RunResult], arms: list[str], resamples: int) -> list[Comparison]:
+    def predictions(backbone: str, arm: str) -> list[Predictions]:
+        return [
+            run.predictions for run in runs if (run.backbone, run.knowledge) == (backbone, arm)
+        ]
+
+    return [
+        Comparison(
+            backbone,
+            arm,
+            compare_predictions(
+                predictions(backbone, BASELINE), predictions(backbone, arm), resamples, seed=0
+            ),
+        )
+        for backbone in BACKBONES
+        for arm in arms
+        if arm != BASELINE
+    ]
