@@ -224,7 +224,10 @@ class Training(Section):
 
     epochs: int = Field(20, ge=1, description="upper bound; early stopping usually ends sooner")
     batch_size: int = Field(512, ge=1)
-    learning_rate: float = Field(1e-3, gt=0)
+    learning_rate: float = Field(1e-3, gt=0, description="of Adam, at the start")
+    schedule: Literal["constant", "cosine"] = Field(
+        "constant", description="cosine: the learning rate falls to 0 over all epochs"
+    )
     embedding_regularization: float = Field(
         0.0, ge=0, description="L2 factor on id embeddings used in a batch"
     )

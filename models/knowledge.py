@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -44,18 +44,18 @@ class EntityIndex(tf.keras.layers.Layer):
         Raises:
           ValueError: ids repeat, or the number of rows is another than that of the ids.
         """
-        super().__init__(trainable=False, **kwargs)
-        if entity_ids is None and num_entities is None:
-            raise ValueError("give entity_ids and rows, or num_entities")
+        super().__init__(**kwargs)
         if entity_ids is not None:
             num_entities = len(entity_ids)
             if len(set(entity_ids)) != num_entities:
                 raise ValueError("entity ids repeat")
             if rows is None or len(rows) != num_entities:
                 raise ValueError(f"{num_entities} entity ids need as many rows. Received: {rows!r}")
+        elif num_entities is None:
+            raise ValueError("give entity_ids and rows, or num_entities")
         self.num_entities = num_entities
-        # A vocabulary given to the constructor would be missing from .keras files; one set later is an asset there.
-        # has_input_vocabulary keeps Keras from counting the ids among the weights.
+        # A vocabulary given to the constructor would be missing from .keras files; one set later
+        # is an asset there. has_input_vocabulary keeps Keras from counting the ids as weights.
         self._lookup = tf.keras.layers.StringLookup(
             mask_token=None, num_oov_indices=1, has_input_vocabulary=True
         )
@@ -142,9 +142,7 @@ class KnowledgeTable(tf.keras.layers.Layer):
         )
 
     @classmethod
-    def from_records(
-        cls, source: str, records: KnowledgeRecords, **kwargs: object
-    ) -> KnowledgeTable:
+    def from_records(cls, source: str, records: KnowledgeRecords, **kwargs: Any) -> KnowledgeTable:
         """Builds the table from records; ids with the same collective answer share one row."""
         rows: list[int] = []
         first_of_row: list[int] = []

@@ -95,7 +95,7 @@ class KnowledgeMatch(tf.keras.layers.Layer):
         Raises:
           ValueError: the kind is unknown, or neither a table nor its shape is given.
         """
-        super().__init__(trainable=False, **kwargs)
+        super().__init__(**kwargs)
         if kind not in MATCH_KINDS:
             raise ValueError(f"match kind must be one of {MATCH_KINDS}. Received: kind={kind!r}")
         if table is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from typing import TypedDict
 
 import tensorflow as tf
 from tensorflow.compat.v1.saved_model import signature_constants, signature_def_utils, tag_constants
@@ -13,24 +14,34 @@ from serving.serving_module import ServingModule
 from serving.warmup import write_warmup_requests
 from trainer.run_folder import RunFolder
 
+
+class ExportResult(TypedDict):
+    """Where an export is and what it offers."""
+
+    path: str
+    version: int
+    signatures: list[str]
+
+
 _VERSION = re.compile(r"[0-9]+")
 
 
 def export_run(
     run: str | Path, base: str | Path, augmented_dtype: str | None = None
-) -> dict[str, object]:
+) -> ExportResult:
     """Exports a finished run into the next version folder under a base path.
 
-    The version is written under a hidden name and moved into place, so a server that watches the base path never
-    sees half of it.
+    The version is written under a hidden name and moved into place, so a server that watches the
+    base path never sees half of it.
 
     Args:
       run: run folder of the trained model.
       base: model base path, e.g. "out/export"; versions are the integer folders in it.
-      augmented_dtype: "float32" or "float16"; the scenario's `serving.augmented_dtype` when left out.
+      augmented_dtype: "float32" or "float16"; the scenario's `serving.augmented_dtype` when left
+        out.
 
     Returns:
-      {"path", "version", "signatures"}.
+      Path of the version folder, its number and the names of its signatures.
 
     Raises:
       trainer.run_folder.RunFolderError: the run is incomplete or its data has changed.
@@ -49,11 +60,11 @@ def export_run(
     write_warmup_requests(unfinished, scenario.serving.model_name)
     path = base / str(version)
     unfinished.rename(path)
-    return {"path": str(path), "version": version, "signatures": sorted(signatures)}
+    return ExportResult(path=str(path), version=version, signatures=sorted(signatures))
 
 
 def _set_method_names(version_folder: Path) -> None:
-    """Marks the signatures of the Classify and Regress APIs, which TensorFlow Serving tells by method name."""
+    """Marks the signatures of the Classify and Regress APIs by their method names."""
     updater = signature_def_utils.MethodNameUpdater(str(version_folder))
     for signature, method in (
         ("classify", signature_constants.CLASSIFY_METHOD_NAME),

@@ -1,4 +1,4 @@
-"""The served form of a ranking model: tables of augmented vectors in place of knowledge vectors and HEIN."""
+"""The served form of a ranking model: augmented vectors in place of knowledge and HEIN."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _DTYPES = {FeatureType.BYTES: tf.string, FeatureType.FLOAT: tf.float32}
 class ServingModule(tf.Module):
     """Scores raw ids with a trained model's scorer and stored augmented vectors.
 
-    A user's augmented vector depends only on the user's knowledge and an item's only on the item's, so storing
-    them loses nothing (REKI, arXiv 2408.10520, prestoring).
+    A user's augmented vector depends only on the user's knowledge and an item's only on the item's,
+    so storing them loses nothing (REKI, arXiv 2408.10520, prestoring).
     """
 
     def __init__(self, model: RankingModel, augmented_dtype: tf.DType = tf.float32):
@@ -48,7 +48,9 @@ class ServingModule(tf.Module):
             "rank": self._function(request_specifications(1, None)),
             "predict_examples": self._example_function("examples", "score", [-1]),
             "classify": self._example_function(
-                signature_constants.CLASSIFY_INPUTS, signature_constants.CLASSIFY_OUTPUT_SCORES, [-1, 1]
+                signature_constants.CLASSIFY_INPUTS,
+                signature_constants.CLASSIFY_OUTPUT_SCORES,
+                [-1, 1],
             ),
             "regress": self._example_function(
                 signature_constants.REGRESS_INPUTS, signature_constants.REGRESS_OUTPUTS, [-1]
@@ -88,12 +90,15 @@ def request_specifications(users: int | None, candidates: int | None) -> dict[st
     """Inputs of a signature, by name.
 
     Args:
-      users: batch size of the user's features; 1 for one user with many candidates, None for aligned rows.
+      users: batch size of the user's features; 1 for one user with many candidates, None for
+        aligned rows.
       candidates: batch size of `item_id`; None for any.
     """
     specifications = {}
     for feature in REQUEST_FEATURES:
         batch = candidates if feature.name == "item_id" else users
         shape = [batch, None] if feature.is_list else [batch]
-        specifications[feature.name] = tf.TensorSpec(shape, _DTYPES[feature.type], name=feature.name)
+        specifications[feature.name] = tf.TensorSpec(
+            shape, _DTYPES[feature.type], name=feature.name
+        )
     return specifications

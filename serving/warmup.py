@@ -19,7 +19,8 @@ _HISTORY_LENGTH = 30
 def write_warmup_requests(version_folder: Path, model_name: str) -> Path:
     """Writes `assets.extra/tf_serving_warmup_requests`: one request per signature and batch size.
 
-    Ids are empty, so the requests run the whole graph with unknown users and items and hold no data of anybody.
+    Ids are empty, so the requests run the whole graph with unknown users and items and hold no data
+    of anybody.
 
     Returns:
       The file.

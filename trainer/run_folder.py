@@ -16,6 +16,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypedDict
 
 import tensorflow as tf
 
@@ -24,7 +25,32 @@ from configs.loading import load_scenario, save_scenario
 from configs.scenario import Scenario
 from models.building import ModelTables, build_ranking_model
 from models.ranking import RankingModel
+from trainer.metrics import Metrics
 from trainer.tables import fingerprint, read_model_tables
+
+
+class RunMetrics(TypedDict):
+    """Result of one run, as metrics.json holds it.
+
+    Attributes:
+      run: the run folder.
+      validation: metrics of the best epoch.
+      epochs: epochs trained.
+      best_epoch: the epoch whose weights were kept, counted from 1.
+      train_seconds: wall time of training and validation.
+      train_samples: samples of the train part.
+      trainable_weights: numbers that training changed.
+      fingerprint: step -> SHA-256 of its manifest.
+    """
+
+    run: str
+    validation: Metrics
+    epochs: int
+    best_epoch: int
+    train_seconds: float
+    train_samples: int
+    trainable_weights: int
+    fingerprint: dict[str, str]
 
 
 class RunFolderError(CommandError):
@@ -66,7 +92,7 @@ class RunFolder:
         self,
         scenario: Scenario,
         model: RankingModel,
-        metrics: Mapping[str, object],
+        metrics: RunMetrics,
         history: Sequence[Mapping[str, float]],
     ) -> None:
         """Writes a finished run beside the old one, if any, and then takes its place."""
@@ -79,7 +105,7 @@ class RunFolder:
             writer = csv.DictWriter(file, fieldnames=list(history[0]))
             writer.writeheader()
             writer.writerows(history)
-        unfinished.metrics.write_text(json.dumps(dict(metrics), indent=2) + "\n", encoding="utf-8")
+        unfinished.metrics.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
         shutil.rmtree(self.path, ignore_errors=True)
         unfinished.path.rename(self.path)
 
@@ -92,7 +118,7 @@ class RunFolder:
         self._require_complete()
         return load_scenario(self.config)
 
-    def read_metrics(self) -> dict[str, object]:
+    def read_metrics(self) -> RunMetrics:
         """The run's result.
 
         Raises:

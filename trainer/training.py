@@ -10,14 +10,14 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from configs.command_line import CommandError
-from configs.scenario import Scenario
+from configs.scenario import Scenario, Training
 from models.building import build_ranking_model
 from models.ranking import RankingModel
 from trainer.examples import training_batches
 from trainer.metrics import Metrics, evaluate_scores
 from trainer.prediction import predict
 from trainer.preparation import ExampleStore
-from trainer.run_folder import create_weights, default_run_folder
+from trainer.run_folder import RunMetrics, create_weights, default_run_folder
 from trainer.tables import fingerprint
 
 
@@ -27,7 +27,7 @@ class NotFiniteError(CommandError):
 
 def train(
     scenario: Scenario, store: ExampleStore | None = None, progress: bool = True
-) -> dict[str, object]:
+) -> RunMetrics:
     """Trains the scenario's model and writes its run folder.
 
     The weights of the epoch with the best validation AUC are kept; the test part is not read.
@@ -38,8 +38,7 @@ def train(
       progress: whether a progress bar is shown on stderr.
 
     Returns:
-      {"run", "validation": {"auc", "logloss", "gauc", "n"}, "epochs", "best_epoch",
-      "train_seconds", ...}.
+      What metrics.json of the run folder holds.
 
     Raises:
       preprocessing.records.errors.DamagedRecords: a data file is missing or damaged.
@@ -55,9 +54,10 @@ def train(
     match = training_examples.features["match"]
     model.scorer.set_match_statistics(match.mean(axis=0), match.std(axis=0))
     started = time.perf_counter()
+    steps = -(-len(training_examples) // scenario.training.batch_size)
     model.compile(
         optimizer=tf.keras.optimizers.Adam(
-            scenario.training.learning_rate, epsilon=1e-8, jit_compile=False
+            _learning_rate(scenario.training, steps), epsilon=1e-8, jit_compile=False
         )
     )
 
@@ -67,7 +67,6 @@ def train(
 
     folder = default_run_folder(scenario)
     history = _BestEpoch(validate, scenario.training.patience)
-    steps = -(-len(training_examples) // scenario.training.batch_size)
     callbacks: list[tf.keras.callbacks.Callback] = [history]
     if progress:
         callbacks.append(_ProgressBar(folder.path.name, steps, scenario.training.epochs, history))
@@ -78,20 +77,30 @@ def train(
         verbose=0,
     )
     history.restore_best(model)
-    result = {
-        "run": str(folder.path),
-        "validation": history.best,
-        "epochs": len(history.rows),
-        "best_epoch": history.best_epoch,
-        "train_seconds": round(time.perf_counter() - started, 3),
-    }
-    details = {
-        "train_samples": len(training_examples),
-        "trainable_weights": int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
-        "fingerprint": fingerprint(scenario),
-    }
-    folder.write(scenario, model, {**result, **details}, history.rows)
+    if history.best is None:
+        raise NotFiniteError("training ended before the first validation")
+    result = RunMetrics(
+        run=str(folder.path),
+        validation=history.best,
+        epochs=len(history.rows),
+        best_epoch=history.best_epoch,
+        train_seconds=round(time.perf_counter() - started, 3),
+        train_samples=len(training_examples),
+        trainable_weights=int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
+        fingerprint=fingerprint(scenario),
+    )
+    folder.write(scenario, model, result, history.rows)
     return result
+
+
+def _learning_rate(
+    training: Training, steps_per_epoch: int
+) -> float | tf.keras.optimizers.schedules.LearningRateSchedule:
+    if training.schedule == "constant":
+        return training.learning_rate
+    return tf.keras.optimizers.schedules.CosineDecay(
+        training.learning_rate, decay_steps=steps_per_epoch * training.epochs
+    )
 
 
 class _BestEpoch(tf.keras.callbacks.Callback):

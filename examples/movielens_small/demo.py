@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import platform
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import date
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from configs.command_line import TeachingParser, add_json_option, quiet_tensorflow, run_command, say
 from configs.loading import load_scenario
 from configs.scenario import Scenario
 
+if TYPE_CHECKING:
+    from trainer.report.inputs import PipelineStep
+
 CONFIG = "configs/movielens_small.yaml"
+_WORDS = {
+    "records_in": "in",
+    "records_out": "out",
+    "dead_letters": "dead letters",
+    "history_only": "kept as history only",
+}
 
 _HELP = """\
 Runs the whole job on the bundled MovieLens sample and leaves everything in out/demo:
@@ -41,29 +52,55 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run_command(_run, parsed)
 
 
+class StepRecord:
+    """Counts of one running step."""
+
+    def __init__(self) -> None:
+        """Starts with nothing counted."""
+        self.counts: dict[str, int] = {}
+        self.skipped = False
+
+    def __call__(self, result: Mapping[str, Any]) -> None:
+        """Takes the counts of a preprocessing step's result."""
+        names = ("records_in", "records_out", "dead_letters", "history_only")
+        self.counts = {name: int(result[name]) for name in names if name in result}
+        self.skipped = bool(result["skipped"])
+
+    def same_number(self, count: int) -> None:
+        """Says that as many records came out as went in."""
+        self.counts = {"records_in": count, "records_out": count, "dead_letters": 0}
+
+
 class Steps:
-    """Runs the steps one after the other, says a line for each, and keeps their counts."""
+    """Runs the steps one after the other, says a line for each, and keeps their counts.
+
+    Attributes:
+      records: name, seconds and counts of the finished steps.
+    """
 
     def __init__(self, total: int):
         """Expects `total` steps."""
         self._total = total
-        self.records: list[dict[str, object]] = []
+        self.records: list[PipelineStep] = []
 
-    def run(self, name: str, step: Callable[[], Mapping[str, object]]) -> Mapping[str, object]:
-        """Runs one step, which returns at least records_in, records_out and dead_letters."""
-        say(f"[{len(self.records) + 1}/{self._total}] {name} ...")
+    @contextlib.contextmanager
+    def step(self, name: str) -> Iterator[StepRecord]:
+        """Times what runs inside the `with` statement, which hands its counts to the record."""
+        place = f"[{len(self.records) + 1}/{self._total}] {name}"
+        say(f"{place} ...")
         started = time.perf_counter()
-        result = step()
+        record = StepRecord()
+        yield record
         seconds = time.perf_counter() - started
-        counts = {key: result[key] for key in ("records_in", "records_out", "dead_letters")}
-        self.records.append({"name": name, "seconds": round(seconds, 2), **counts})
-        say(
-            f"[{len(self.records)}/{self._total}] {name}: {seconds:.1f} s, "
-            f"{counts['records_in']} in, {counts['records_out']} out, "
-            f"{counts['dead_letters']} dead letters"
-            + (" (unchanged, not repeated)" if result.get("skipped") else "")
-        )
-        return result
+        finished: PipelineStep = {
+            "name": name,
+            "seconds": round(seconds, 2),
+            **record.counts,  # type: ignore[typeddict-item]
+        }
+        self.records.append(finished)
+        counts = ", ".join(f"{count} {_WORDS[kind]}" for kind, count in record.counts.items())
+        unchanged = " (unchanged, not repeated)" if record.skipped else ""
+        say(f"{place}: {seconds:.1f} s; {counts}{unchanged}")
 
 
 def _run(arguments: argparse.Namespace) -> Mapping[str, object]:
@@ -84,39 +121,33 @@ def run_demo(scenario: Scenario, quick: bool = False) -> dict[str, object]:
       The contents of results.json.
     """
     from examples.movielens_small.serving_check import check_serving
-    from preprocessing.interactions.build import build_examples
-    from preprocessing.knowledge.encode import encode_source
+    from preprocessing.encode import encode
+    from preprocessing.examples import build_examples
     from serving.export import export_run
     from trainer.experiment import run_experiment
+    from trainer.inspection import mean_gates, training_counts
     from trainer.report import write_report
-    from trainer.report.collecting import mean_gates, training_counts
-    from trainer.report.inputs import ReportInputs
+    from trainer.report.inputs import LeakReport, ReportInputs
 
     work_dir = Path(scenario.work_dir)
     sources = scenario.knowledge.sources
     steps = Steps(total=len(sources) + 4)
     for source in sources:
-        steps.run(f"encode {source} answers", lambda source=source: encode_source(scenario, source))
-    examples = steps.run("build examples", lambda: build_examples(scenario))
-
-    experiment = None
-
-    def train_and_evaluate() -> Mapping[str, object]:
-        nonlocal experiment
+        with steps.step(f"encode {source} answers") as record:
+            record(encode(scenario, sources=[source]))
+    with steps.step("build examples") as record:
+        examples = build_examples(scenario)
+        record(examples)
+    with steps.step("train and evaluate models") as record:
         experiment = run_experiment(scenario, report_progress=say)
-        cells = len(experiment.runs)
-        return {"records_in": cells, "records_out": cells, "dead_letters": 0}
-
-    steps.run("train and evaluate models", train_and_evaluate)
-    best = experiment.best_run("din")
-    exported: dict[str, object] = {}
-
-    def export() -> Mapping[str, object]:
-        exported.update(export_run(best.folder, work_dir / "export"))
-        return {"records_in": 1, "records_out": 1, "dead_letters": 0}
-
-    steps.run(f"export {best.folder.name}", export)
-    served = steps.run("serve and rank", lambda: check_serving(scenario, best, work_dir / "export"))
+        record.same_number(len(experiment.runs))
+    best = experiment.best_run(scenario.experiment.backbones[0])
+    with steps.step(f"export {best.folder.name}") as record:
+        exported = export_run(best.folder, work_dir / "export")
+        record.same_number(1)
+    with steps.step("serve and rank") as record:
+        served = check_serving(scenario, best, work_dir / "export")
+        record.same_number(served.scores_compared)
     results = write_report(
         work_dir / "report",
         ReportInputs(
@@ -125,8 +156,10 @@ def run_demo(scenario: Scenario, quick: bool = False) -> dict[str, object]:
             training_counts=training_counts(scenario),
             gates=mean_gates(experiment),
             num_shared_experts=scenario.model.hein.num_shared_experts,
-            leak={key: examples[key] for key in ("leak_violations", "leak_check")},
-            served_max_abs_difference=served["max_abs_difference"],
+            leak=LeakReport(
+                leak_violations=examples["leak_violations"], leak_check=examples["leak_check"]
+            ),
+            served_max_abs_difference=served.largest_difference,
             steps=steps.records,
             command="make demo QUICK=1" if quick else "make demo",
             machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, CPU only",

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,20 @@ _ROWS_PER_REQUEST = 512
 _TIMEOUT_SECONDS = 60.0
 
 
-def check_serving(scenario: Scenario, run: RunResult, export: Path) -> dict[str, object]:
+@dataclass(frozen=True)
+class ServingCheck:
+    """Result of comparing served scores with the checkpoint's.
+
+    Attributes:
+      largest_difference: largest absolute difference.
+      scores_compared: number of scores.
+    """
+
+    largest_difference: float
+    scores_compared: int
+
+
+def check_serving(scenario: Scenario, run: RunResult, export: Path) -> ServingCheck:
     """Starts the local server on free ports and asks it for scores.
 
     One test user's candidates are ranked through both transports; then every sample of the test
@@ -82,16 +96,11 @@ def check_serving(scenario: Scenario, run: RunResult, export: Path) -> dict[str,
             f"served scores differ from the checkpoint's by {largest:.3g}; "
             f"allowed is less than {LARGEST_DIFFERENCE}"
         )
-    return {
-        "max_abs_difference": largest,
-        "records_in": len(served),
-        "records_out": len(served),
-        "dead_letters": 0,
-    }
+    return ServingCheck(largest, len(served) + 2 * CANDIDATES)
 
 
 def _user_and_candidates(
-    scenario: Scenario, batches: list[Mapping[str, np.ndarray]]
+    scenario: Scenario, batches: Sequence[Mapping[str, np.ndarray]]
 ) -> tuple[UserRequest, list[str]]:
     """The test user with the median history; candidates are held-out items and seeded others."""
     lengths = np.concatenate([(batch["history_item_id"] != b"").sum(axis=1) for batch in batches])

@@ -33,8 +33,15 @@ class TargetAttention(tf.keras.layers.Layer):
     def build(self, input_shape: object) -> None:
         """Creates projection and scoring network."""
         candidate_shape, _, _ = input_shape
-        self._projection = tf.keras.layers.Dense(candidate_shape[-1])
-        self._hidden = [tf.keras.layers.Dense(units) for units in self.hidden_units]
+        width, first_units = candidate_shape[-1], self.hidden_units[0]
+        self._projection = tf.keras.layers.Dense(width)
+        self._first_kernel = self.add_weight(
+            name="first_kernel", shape=(4 * width, first_units), initializer="glorot_uniform"
+        )
+        self._first_bias = self.add_weight(
+            name="first_bias", shape=(first_units,), initializer="zeros"
+        )
+        self._hidden = [tf.keras.layers.Dense(units) for units in self.hidden_units[1:]]
         self._activations = [Dice() for _ in self.hidden_units]
         self._score = tf.keras.layers.Dense(1)
         super().build(input_shape)
@@ -54,16 +61,24 @@ class TargetAttention(tf.keras.layers.Layer):
         """
         candidate, history, mask = inputs
         keys = self._projection(history)
-        queries = tf.broadcast_to(
-            candidate[:, tf.newaxis],
-            [tf.shape(candidate)[0], tf.shape(keys)[1], candidate.shape[-1]],
-        )
-        keys = tf.broadcast_to(keys, tf.shape(queries))
-        hidden = tf.concat([queries, keys, queries - keys, queries * keys], axis=-1)
-        for dense, activation in zip(self._hidden, self._activations, strict=True):
+        hidden = self._first_layer(candidate, keys)
+        hidden = self._activations[0](hidden, training=training)
+        for dense, activation in zip(self._hidden, self._activations[1:], strict=True):
             hidden = activation(dense(hidden), training=training)
         scores = self._score(hidden)[:, :, 0] * tf.cast(mask, keys.dtype)
         return tf.linalg.matvec(keys, scores, transpose_a=True)
+
+    def _first_layer(self, candidate: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
+        """[q, k, q - k, q * k] W + b without building the joined tensor: [n, length, units].
+
+        With W's four blocks, q (W_q + W_d) is computed once per candidate, k (W_k - W_d) once per step of a
+        shared history, and only (q * k) W_p for every pair.
+        """
+        query, key, difference, product = tf.split(self._first_kernel, 4, axis=0)
+        of_query = tf.linalg.matmul(candidate, query + difference) + self._first_bias
+        of_keys = tf.tensordot(keys, key - difference, axes=1)
+        of_pairs = tf.tensordot(candidate[:, tf.newaxis] * keys, product, axes=1)
+        return of_query[:, tf.newaxis] + of_keys + of_pairs
 
     def get_config(self) -> dict[str, object]:
         """The constructor's arguments."""

@@ -1,4 +1,4 @@
-"""`python -m serving export`"""
+"""The command `python -m serving export`."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ if TYPE_CHECKING:
     from configs.command_line import Subparsers
 
 _HELP = """\
-Writes the model of a finished run as the next version of a SavedModel: BASE/1, BASE/2, ... Knowledge vectors
-and the hybridized expert-integrated network are replaced by tables of augmented vectors, so a request costs
-lookups only and carries raw ids.
+Writes the model of a finished run as the next version of a SavedModel: BASE/1, BASE/2, ...
+Knowledge vectors and the hybridized expert-integrated network are replaced by tables of augmented
+vectors, so a request costs lookups only and carries raw ids.
 
 signatures:
   serving_default    one row per candidate
   rank               one user and any number of candidates; the user's side is computed once
   predict_examples, classify, regress
-                     serialized tf.Example, for TensorFlow Serving's Predict, Classify and Regress APIs
+                     serialized tf.Example, for TensorFlow Serving's Predict, Classify and Regress
+                     APIs
 
 example:
   python -m serving export out/movielens_small/runs/din_hein_ridge_seed1 --out out/export
@@ -33,7 +34,9 @@ def add_command(subparsers: Subparsers) -> None:
         "export", help="run folder to SavedModel version", description=_HELP
     )
     parser.add_argument("folder", metavar="RUN", help="run folder of a trained model")
-    parser.add_argument("--out", required=True, metavar="BASE", help="model base path for the versions")
+    parser.add_argument(
+        "--out", required=True, metavar="BASE", help="model base path for the versions"
+    )
     parser.add_argument(
         "--augmented-dtype",
         choices=("float32", "float16"),
@@ -50,5 +53,8 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     from serving.export import export_run
 
     result = export_run(arguments.folder, arguments.out, arguments.augmented_dtype)
-    say(f"{result['path']}: version {result['version']}, signatures {', '.join(result['signatures'])}")
-    return result
+    say(
+        f"{result['path']}: version {result['version']}, "
+        f"signatures {', '.join(result['signatures'])}"
+    )
+    return dict(result)

@@ -49,11 +49,13 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     from trainer.preparation import ExampleStore
 
     store = ExampleStore()
-    sides = [
+    baseline, candidate = (
         [predict_run(folder, arguments.part, store) for folder in side.split(",")]
         for side in (arguments.baseline, arguments.candidate)
-    ]
-    difference = compare_predictions(*sides, resamples=arguments.resamples, seed=arguments.seed)
+    )
+    difference = compare_predictions(
+        baseline, candidate, resamples=arguments.resamples, seed=arguments.seed
+    )
     say(
         f"{arguments.part}: AUC {difference.auc_baseline:.4f} -> {difference.auc_candidate:.4f}, "
         f"difference {difference.difference:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}], "
@@ -67,7 +69,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
         "ci_low": difference.low,
         "ci_high": difference.high,
         "relative_lift": difference.relative_lift,
-        "n": len(sides[0][0].labels),
-        "runs_a": len(sides[0]),
-        "runs_b": len(sides[1]),
+        "n": len(baseline[0].labels),
+        "runs_a": len(baseline),
+        "runs_b": len(candidate),
     }

@@ -50,6 +50,5 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
         f"GAUC {validation['gauc']:.4f} (epoch {result['best_epoch']} of {result['epochs']}, "
         f"{result['train_seconds']:.0f} s)"
     )
-    return {
-        key: result[key] for key in ("run", "validation", "epochs", "best_epoch", "train_seconds")
-    }
+    reported = ("run", "validation", "epochs", "best_epoch", "train_seconds")
+    return {key: value for key, value in result.items() if key in reported}

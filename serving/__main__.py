@@ -1,0 +1,41 @@
+"""The door of the serving room: `python -m serving COMMAND`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from configs.command_line import TeachingParser, run_command
+from serving.commands import export, predict, serve
+
+_DESCRIPTION = """\
+From a trained run to a served ranking.
+
+  python -m serving export RUN --out BASE        a SavedModel in BASE/1, BASE/2, ...
+  python -m serving serve --model movies=BASE    a local server with TensorFlow Serving's API
+  python -m serving predict --target http://127.0.0.1:8501 --model movies --request user.json
+                                                 ranks candidates for a user
+
+Every command explains itself: python -m serving COMMAND --help
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs one command.
+
+    Args:
+      argv: the arguments after `python -m serving`; those of the process if None.
+
+    Returns:
+      The exit code: 0 done, 1 failed, 2 wrong usage or configuration.
+    """
+    parser = TeachingParser(prog="python -m serving", description=_DESCRIPTION)
+    subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for command in (export, serve, predict):
+        command.add_command(subparsers)
+    arguments = parser.parse_args(argv)
+    return run_command(arguments.run, arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,22 @@
+"""What can go wrong when a client asks a server."""
+
+from __future__ import annotations
+
+
+class RankingError(Exception):
+    """The server refused a request, did not answer in time, or answered something unusable.
+
+    Attributes:
+      code: a gRPC status name such as `NOT_FOUND`, also over REST.
+    """
+
+    def __init__(self, code: str, message: str):
+        super().__init__(message)
+        self.code = code
+
+
+class ServerUnavailable(RankingError):
+    """There is no server, or it takes no requests right now; trying again may help."""
+
+    def __init__(self, message: str):
+        super().__init__("UNAVAILABLE", message)

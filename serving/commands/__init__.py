@@ -1,0 +1,1 @@
+"""The commands of `python -m serving`, one module each."""

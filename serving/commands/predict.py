@@ -1,0 +1,193 @@
+"""`python -m serving predict`: ranks candidates for one user and shows their titles."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from configs.command_line import CommandError, Subparsers, add_json_option, say
+
+if TYPE_CHECKING:
+    from serving.client.ranking import RankingClientBase
+
+_DESCRIPTION = """\
+Asks a server to rank candidates for one user and prints them, best first.
+
+The request is a JSON object:
+  {"user_id": "42", "candidates": ["50", "318"],
+   "history_item_id": ["296", "527"], "history_rating": [5.0, 3.5],
+   "user_share_liked": 0.5, "user_mean_rating": 4.25, "user_log_count": 1.1}
+The history is newest last and may be empty. The three statistics may be left out; they are then
+computed from the given history: the share of ratings of at least --positive-rating, the mean, and
+log(1 + count).
+
+Needs no TensorFlow. The server is TensorFlow Serving or `python -m serving serve`.
+"""
+
+_EXAMPLES = """\
+examples:
+  python -m serving predict --target grpc://127.0.0.1:8500 --model movies --request user.json
+  python -m serving predict --target http://127.0.0.1:8501 --model movies --request - --json
+"""
+
+
+def add_command(subparsers: Subparsers) -> None:
+    """Adds the command to `python -m serving`."""
+    parser = subparsers.add_parser(
+        "predict",
+        help="ranks candidates for a user through a server",
+        description=_DESCRIPTION,
+        epilog=_EXAMPLES,
+    )
+    parser.add_argument(
+        "--target",
+        required=True,
+        type=_target,
+        metavar="URL",
+        help="the server: grpc://HOST:PORT or http://HOST:PORT",
+    )
+    parser.add_argument("--model", required=True, metavar="NAME", help="the model's name there")
+    parser.add_argument(
+        "--request", required=True, metavar="FILE.json", help="the request; - reads standard input"
+    )
+    parser.add_argument("--top", type=_positive, metavar="K", help="show only the K best")
+    parser.add_argument(
+        "--titles",
+        metavar="FILE.parquet",
+        help="item attributes with the columns item_id and title, to show titles",
+    )
+    parser.add_argument(
+        "--positive-rating",
+        type=float,
+        default=4.0,
+        metavar="R",
+        help="a rating of at least this counts as liked; default 4.0",
+    )
+    parser.add_argument(
+        "--timeout-seconds",
+        type=_positive_seconds,
+        default=10.0,
+        metavar="S",
+        help="how long to wait for the server; default 10",
+    )
+    add_json_option(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> Mapping[str, object]:
+    """Ranks and prints.
+
+    Args:
+      arguments: as parsed by the command's parser.
+
+    Returns:
+      `{"model", "version", "ranking": [{"item_id", "title", "score"}]}`, best first; a title is
+      null when it is not known.
+
+    Raises:
+      CommandError: the request is malformed, or the server cannot be asked.
+    """
+    from serving.client.errors import RankingError
+    from serving.commands.request_file import read_request
+
+    user, candidates = read_request(arguments.request, arguments.positive_rating)
+    titles = read_titles(arguments.titles, candidates) if arguments.titles else {}
+    try:
+        with _client(arguments.target, arguments.model, arguments.timeout_seconds) as client:
+            scores = client.rank(user, candidates).tolist()
+            version = client.served_version()
+    except RankingError as error:
+        raise CommandError(f"{error} [{error.code}]") from error
+    best_first = sorted(zip(candidates, scores, strict=True), key=lambda pair: -pair[1])
+    ranking = [
+        {"item_id": item, "title": titles.get(item), "score": score}
+        for item, score in best_first[: arguments.top]
+    ]
+    _print_table(f"{arguments.model} version {version}, user {user.user_id}", ranking)
+    return {"model": arguments.model, "version": version, "ranking": ranking}
+
+
+def read_titles(path: str, items: Sequence[str]) -> dict[str, str]:
+    """Reads the titles of some items.
+
+    Args:
+      path: a Parquet file with the string columns `item_id` and `title`.
+      items: the ids to look up.
+
+    Returns:
+      Item id -> title, without items whose title is empty or not in the file.
+
+    Raises:
+      CommandError: the file is not Parquet or lacks a column.
+      OSError: the file cannot be read.
+    """
+    import pyarrow
+    import pyarrow.compute
+    import pyarrow.parquet
+
+    columns = ["item_id", "title"]
+    try:
+        present = pyarrow.parquet.read_schema(path).names
+    except pyarrow.ArrowException as error:
+        raise CommandError(f"{path}: not a Parquet file ({error})") from error
+    for column in columns:
+        if column not in present:
+            raise CommandError(f"{path}: has no column '{column}'")
+    table = pyarrow.parquet.read_table(path, columns=columns)
+    table = table.filter(
+        pyarrow.compute.is_in(
+            table["item_id"].cast(pyarrow.string()),
+            value_set=pyarrow.array(list(items), pyarrow.string()),
+        )
+    )
+    pairs = zip(table["item_id"].to_pylist(), table["title"].to_pylist(), strict=True)
+    return {str(item): title for item, title in pairs if title}
+
+
+def _client(target: str, model_name: str, timeout_seconds: float) -> RankingClientBase:
+    from serving.client import RankingClient, RestRankingClient
+
+    address = urlsplit(target)
+    if address.scheme == "grpc":
+        return RankingClient(address.netloc, model_name, timeout_seconds)
+    return RestRankingClient(target, model_name, timeout_seconds)
+
+
+def _print_table(heading: str, ranking: Sequence[Mapping[str, object]]) -> None:
+    width = max(len("item"), *(len(str(row["item_id"])) for row in ranking))
+    say(heading)
+    say(f"{'rank':>4}  {'score':>8}  {'item':<{width}}  title")
+    for position, row in enumerate(ranking, start=1):
+        title = row["title"] if row["title"] is not None else "-"
+        say(f"{position:>4}  {row['score']:>8.4f}  {row['item_id']:<{width}}  {title}")
+
+
+def _target(text: str) -> str:
+    try:
+        address = urlsplit(text)
+        complete = bool(address.hostname) and address.port is not None
+    except ValueError:
+        complete = False
+    if not complete or address.scheme not in ("grpc", "http", "https"):
+        raise argparse.ArgumentTypeError(
+            f"expected grpc://HOST:PORT or http://HOST:PORT. Received: {text!r}"
+        )
+    return text
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1. Received: {text!r}")
+    return int(text)
+
+
+def _positive_seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected seconds, more than 0. Received: {text!r}")
+    return seconds

@@ -1,0 +1,118 @@
+"""Reads the ranking request of `python -m serving predict`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from configs.command_line import CommandError
+from serving.client.user_request import UserRequest, history_statistics
+
+_REQUIRED = ("user_id", "candidates")
+# The model reads numbers as floats of 32 bits.
+_LARGEST_NUMBER = 3.4e38
+_OPTIONAL = (
+    "history_item_id",
+    "history_rating",
+    "user_share_liked",
+    "user_mean_rating",
+    "user_log_count",
+)
+
+
+def read_request(path: str, positive_rating: float) -> tuple[UserRequest, list[str]]:
+    """Reads a request from a JSON file, or from standard input when the path is `-`.
+
+    Args:
+      path: the file.
+      positive_rating: a rating of at least this counts as positive in statistics that are missing.
+
+    Returns:
+      The user, and the candidates' ids.
+
+    Raises:
+      CommandError: the request is malformed; the message names the file and the field.
+      OSError: the file cannot be read.
+    """
+    where = "standard input" if path == "-" else path
+    body = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise CommandError(f"{where}: not valid JSON ({error})") from error
+    try:
+        return parse_request(document, positive_rating)
+    except CommandError as error:
+        raise CommandError(f"{where}: {error}") from error
+
+
+def parse_request(document: object, positive_rating: float) -> tuple[UserRequest, list[str]]:
+    """Reads a request from a JSON document.
+
+    Statistics that are missing are computed from the given history.
+
+    Raises:
+      CommandError: the request is malformed; the message names the field.
+    """
+    if not isinstance(document, dict):
+        raise CommandError("the request must be a JSON object")
+    unknown = sorted(document.keys() - {*_REQUIRED, *_OPTIONAL})
+    if unknown:
+        known = ", ".join((*_REQUIRED, *_OPTIONAL))
+        raise CommandError(f"field '{unknown[0]}' is not known; the fields are {known}")
+    for field in _REQUIRED:
+        if field not in document:
+            raise CommandError(f"field '{field}' is missing")
+    candidates = _identifiers(document, "candidates")
+    if not candidates:
+        raise CommandError("field 'candidates' is empty; name at least one item to rank")
+    history_item_id = _identifiers(document, "history_item_id")
+    history_rating = [
+        _number(value, f"history_rating[{position}]")
+        for position, value in enumerate(_list(document, "history_rating"))
+    ]
+    if len(history_item_id) != len(history_rating):
+        raise CommandError(
+            f"fields 'history_item_id' ({len(history_item_id)} values) and 'history_rating' "
+            f"({len(history_rating)} values) must have the same length"
+        )
+    statistics = history_statistics(history_rating, positive_rating)
+    for field in statistics:
+        if document.get(field) is not None:
+            statistics[field] = _number(document[field], field)
+    user_id = _identifier(document["user_id"], "user_id")
+    return UserRequest(user_id, history_item_id, history_rating, **statistics), candidates
+
+
+def _list(document: dict[str, object], field: str) -> list[object]:
+    values = document.get(field, [])
+    if not isinstance(values, list):
+        raise CommandError(f"field '{field}' must be a list. Received: {values!r}")
+    return values
+
+
+def _identifiers(document: dict[str, object], field: str) -> list[str]:
+    values = _list(document, field)
+    return [_identifier(value, f"{field}[{position}]") for position, value in enumerate(values)]
+
+
+def _identifier(value: object, field: str) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str) or not value:
+        raise CommandError(
+            f"field '{field}' must be an id, a string that is not empty. Received: {value!r}"
+        )
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise CommandError(f"field '{field}' is not valid Unicode. Received: {value!r}") from error
+    return value
+
+
+def _number(value: object, field: str) -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if abs(value) <= _LARGEST_NUMBER:
+            return float(value)
+    raise CommandError(f"field '{field}' must be a finite number. Received: {value!r}")

@@ -1,0 +1,74 @@
+"""TensorFlow Serving's messages and gRPC stubs, imported without loading TensorFlow.
+
+The generated modules need TensorFlow's own messages, and importing those the usual way runs the
+whole of TensorFlow first (seconds and hundreds of megabytes). While they are imported, an empty
+module that only knows where TensorFlow is installed stands in for it, so that Python finds the
+messages below it and nothing else.
+
+The stand-in is taken away again at once: a later `import tensorflow` loads the real one, which then
+finds its messages already registered and uses the same classes. Where TensorFlow is loaded first,
+nothing is replaced. The first import of this module should not run while another thread imports
+TensorFlow for the first time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import sys
+from collections.abc import Iterator
+from types import ModuleType
+
+
+@contextlib.contextmanager
+def _without_tensorflow() -> Iterator[None]:
+    specification = None if "tensorflow" in sys.modules else importlib.util.find_spec("tensorflow")
+    if specification is None:
+        yield
+        return
+    stand_in = ModuleType("tensorflow")
+    stand_in.__path__ = list(specification.submodule_search_locations or ())
+    sys.modules["tensorflow"] = stand_in
+    try:
+        yield
+    finally:
+        del sys.modules["tensorflow"]
+
+
+with _without_tensorflow():
+    from tensorflow.core.example import example_pb2, feature_pb2
+    from tensorflow.core.framework import tensor_pb2, types_pb2
+    from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
+    from tensorflow_serving.apis import (
+        classification_pb2,
+        get_model_metadata_pb2,
+        get_model_status_pb2,
+        inference_pb2,
+        input_pb2,
+        model_management_pb2,
+        model_pb2,
+        model_service_pb2_grpc,
+        predict_pb2,
+        prediction_service_pb2_grpc,
+        regression_pb2,
+    )
+
+__all__ = [
+    "classification_pb2",
+    "example_pb2",
+    "feature_pb2",
+    "get_model_metadata_pb2",
+    "get_model_status_pb2",
+    "inference_pb2",
+    "input_pb2",
+    "meta_graph_pb2",
+    "model_management_pb2",
+    "model_pb2",
+    "model_service_pb2_grpc",
+    "predict_pb2",
+    "prediction_service_pb2_grpc",
+    "regression_pb2",
+    "saved_model_pb2",
+    "tensor_pb2",
+    "types_pb2",
+]

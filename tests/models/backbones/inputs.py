@@ -1,0 +1,55 @@
+"""Fields for the tests of backbones."""
+
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from models.backbones.base import BackboneInputs
+
+WIDTH = 3
+
+
+def backbone_inputs(
+    count: int = 4, users: int | None = None, length: int = 5, sources: int = 2
+) -> BackboneInputs:
+    """Random fields: two item fields, steps of width 8, padding in front, four numbers."""
+    random = np.random.default_rng(0)
+    users = count if users is None else users
+
+    def normal(*shape: int) -> tf.Tensor:
+        return tf.constant(random.normal(size=shape), tf.float32)
+
+    return BackboneInputs(
+        candidate=normal(count, 2, WIDTH),
+        history=normal(users, length, 2 * WIDTH + 2),
+        history_mask=tf.constant(np.arange(length) >= np.arange(users)[:, np.newaxis]),
+        numeric=normal(count, 4),
+        augmented=normal(count, sources, WIDTH),
+    )
+
+
+def row_of(inputs: BackboneInputs, row: int) -> BackboneInputs:
+    """One candidate with its user, as a batch of 1."""
+    return BackboneInputs(*[field[row : row + 1] for field in inputs])
+
+
+def padded(inputs: BackboneInputs, steps: int) -> BackboneInputs:
+    """The same with further padding in front, filled with numbers that must not matter."""
+    users, _, width = inputs.history.shape
+    garbage = tf.fill([users, steps, width], 30.0)
+    return inputs._replace(
+        history=tf.concat([garbage, inputs.history], axis=1),
+        history_mask=tf.concat([tf.fill([users, steps], False), inputs.history_mask], axis=1),
+    )
+
+
+def specification(inputs: BackboneInputs) -> BackboneInputs:
+    """What a graph may know of the fields: batch sizes and the history's length are open."""
+    return BackboneInputs(
+        candidate=tf.TensorSpec([None, *inputs.candidate.shape[1:]]),
+        history=tf.TensorSpec([None, None, inputs.history.shape[2]]),
+        history_mask=tf.TensorSpec([None, None], tf.bool),
+        numeric=tf.TensorSpec([None, *inputs.numeric.shape[1:]]),
+        augmented=tf.TensorSpec([None, *inputs.augmented.shape[1:]]),
+    )

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.backbones import BACKBONES
+from models.backbones.base import flat
+from tests.models.backbones.inputs import backbone_inputs, padded, row_of, specification
+from tests.models.builders import gradients_of, randomise
+
+
+def backbone(name: str, sources: int = 2, **options: float) -> tf.keras.layers.Layer:
+    """A built backbone with random weights and moving statistics after one training step."""
+    layer = BACKBONES[name](top_units=(6, 5), **options)
+    inputs = backbone_inputs(sources=sources)
+    layer(inputs)
+    randomise(layer.trainable_weights, seed=2, scale=0.2)
+    layer(inputs, training=True)
+    return layer
+
+
+def test_flat_lays_fields_side_by_side() -> None:
+    fields = tf.constant([[[1, 2], [3, 4]], [[5, 6], [7, 8]]])
+    np.testing.assert_array_equal(flat(fields), [[1, 2, 3, 4], [5, 6, 7, 8]])
+    assert flat(tf.zeros([3, 0, 4])).shape == (3, 0)
+    assert flat(tf.zeros([0, 2, 4])).shape == (0, 8)
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+class TestEveryBackbone:
+    def test_a_batch_of_1_equals_its_row_in_a_batch(self, name: str) -> None:
+        layer, inputs = backbone(name), backbone_inputs()
+        together = layer(inputs)
+        assert together.shape == (4, 1)
+        assert np.ptp(together) > 1e-3
+        for row in range(4):
+            alone = layer(row_of(inputs, row))
+            assert alone.shape == (1, 1)
+            np.testing.assert_allclose(alone[0], together[row], atol=1e-5)
+
+    def test_padding_changes_nothing(self, name: str) -> None:
+        layer, inputs = backbone(name), backbone_inputs()
+        np.testing.assert_allclose(layer(padded(inputs, 3)), layer(inputs), atol=1e-5)
+
+    def test_one_user_for_many_candidates(self, name: str) -> None:
+        layer, inputs = backbone(name), backbone_inputs(users=1)
+        repeated = inputs._replace(
+            history=tf.repeat(inputs.history, 4, axis=0),
+            history_mask=tf.repeat(inputs.history_mask, 4, axis=0),
+        )
+        np.testing.assert_allclose(layer(inputs), layer(repeated), atol=1e-5)
+
+    def test_a_history_of_length_0_equals_padding_only(self, name: str) -> None:
+        layer, inputs = backbone(name), backbone_inputs()
+        nothing = inputs._replace(
+            history=inputs.history[:, :0], history_mask=inputs.history_mask[:, :0]
+        )
+        only_padding = inputs._replace(history_mask=tf.zeros_like(inputs.history_mask))
+        np.testing.assert_allclose(layer(nothing), layer(only_padding), atol=1e-6)
+
+    @pytest.mark.parametrize("sources", [0, 2])
+    def test_every_trainable_weight_gets_a_gradient(self, name: str, sources: int) -> None:
+        layer, inputs = backbone(name, sources), backbone_inputs(sources=sources)
+        weights = layer.trainable_weights
+        gradients = gradients_of(lambda: tf.reduce_sum(layer(inputs, training=True)), weights)
+        for weight, gradient in zip(weights, gradients, strict=True):
+            assert gradient is not None, weight.name
+            assert np.abs(gradient).max() > 0, weight.name
+
+    def test_graph_equals_eager(self, name: str) -> None:
+        layer, inputs = backbone(name), backbone_inputs()
+        in_graph = tf.function(layer, input_signature=[specification(inputs)])
+        np.testing.assert_allclose(in_graph(inputs), layer(inputs), atol=1e-5)
+
+    def test_dropout_acts_in_training_only(self, name: str) -> None:
+        layer, inputs = backbone(name, dropout_rate=0.5), backbone_inputs()
+        plain = backbone(name)
+        np.testing.assert_allclose(layer(inputs), layer(inputs, training=False), atol=0)
+        assert np.abs(layer(inputs, training=True) - plain(inputs, training=True)).max() > 1e-3

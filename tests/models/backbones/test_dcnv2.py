@@ -1,0 +1,43 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from models.backbones.base import BackboneInputs
+from models.backbones.dcnv2 import DeepCrossNetworkV2
+from tests.models.backbones.inputs import backbone_inputs
+from tests.models.builders import randomise, relu
+from tests.models.numpy_attention import dense, numpy_attention
+
+
+def numpy_logit(layer: DeepCrossNetworkV2, inputs: BackboneInputs, row: int, user: int) -> float:
+    candidate = inputs.candidate[row].numpy().reshape(-1)
+    interest = numpy_attention(
+        layer._attention, candidate, inputs.history[user].numpy(), inputs.history_mask[user].numpy()
+    )
+    first = np.concatenate(
+        [interest, candidate, inputs.numeric[row], inputs.augmented[row].numpy().reshape(-1)]
+    )
+    crossed = first
+    for cross in layer._crosses:
+        kernel, bias = dense(cross)
+        crossed = first * (crossed @ kernel + bias) + crossed
+    deep = first
+    for hidden_layer in (layer._deep.layers[0], layer._deep.layers[2]):
+        kernel, bias = dense(hidden_layer)
+        deep = relu(deep @ kernel + bias)
+    kernel, bias = dense(layer._logit)
+    return float((np.concatenate([crossed, deep]) @ kernel + bias)[0])
+
+
+@pytest.mark.parametrize("users", [1, 4])
+@pytest.mark.parametrize(("sources", "crosses"), [(0, 3), (2, 3), (2, 1)])
+def test_logits_follow_the_formula(users: int, sources: int, crosses: int) -> None:
+    layer = DeepCrossNetworkV2((7, 4), num_crosses=crosses)
+    inputs = backbone_inputs(users=users, sources=sources)
+    layer(inputs)
+    randomise(layer.trainable_weights, seed=3, scale=0.2)
+    layer(inputs, training=True)
+    expected = [[numpy_logit(layer, inputs, row, row % users)] for row in range(4)]
+    np.testing.assert_allclose(layer(inputs), expected, atol=1e-5, rtol=1e-5)
+    assert np.ptp(expected) > 1e-2

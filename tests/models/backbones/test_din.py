@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from models.backbones.base import BackboneInputs
+from models.backbones.din import DeepInterestNetwork
+from tests.models.backbones.inputs import backbone_inputs
+from tests.models.builders import randomise, relu
+from tests.models.numpy_attention import dense, numpy_attention
+
+
+def numpy_logit(layer: DeepInterestNetwork, inputs: BackboneInputs, row: int, user: int) -> float:
+    candidate = inputs.candidate[row].numpy().reshape(-1)
+    interest = numpy_attention(
+        layer._attention, candidate, inputs.history[user].numpy(), inputs.history_mask[user].numpy()
+    )
+    hidden = np.concatenate(
+        [interest, candidate, inputs.numeric[row], inputs.augmented[row].numpy().reshape(-1)]
+    )
+    for top in (layer._top.layers[0], layer._top.layers[2]):
+        kernel, bias = dense(top)
+        hidden = relu(hidden @ kernel + bias)
+    kernel, bias = dense(layer._logit)
+    return float((hidden @ kernel + bias)[0])
+
+
+@pytest.mark.parametrize("users", [1, 4])
+@pytest.mark.parametrize("sources", [0, 2])
+def test_logits_follow_the_formula(users: int, sources: int) -> None:
+    layer, inputs = DeepInterestNetwork((7, 4)), backbone_inputs(users=users, sources=sources)
+    layer(inputs)
+    randomise(layer.trainable_weights, seed=3)
+    layer(inputs, training=True)
+    expected = [[numpy_logit(layer, inputs, row, row % users)] for row in range(4)]
+    np.testing.assert_allclose(layer(inputs), expected, atol=1e-5)
+    assert np.ptp(expected) > 1e-2

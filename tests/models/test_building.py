@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.backbones import BACKBONES
+from models.building import ModelTables, build_ranking_model, sources_needed
+from models.match import match_table
+from tests.models.builders import (
+    ITEM_IDS,
+    Records,
+    knowledge_records,
+    model_tables,
+    raw_features,
+    small_scenario,
+)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_the_scenario_decides_what_is_built(backbone: str) -> None:
+    scenario = small_scenario(backbone=backbone, match="ridge", dropout_rate=0.1)
+    model = build_ranking_model(scenario, model_tables())
+    assert model(raw_features(3)).shape == (3,)
+    assert isinstance(model.scorer._backbone, BACKBONES[backbone])
+    assert model.adapter is not None
+    assert model.adapter.sources == ("item", "user")
+    assert model.adapter.width == 4
+    assert model.adapter.network.num_shared_experts == 1
+    assert model.inputs_preparation.match is not None
+    assert model.inputs_preparation.match.kind == "ridge"
+    assert model.inputs_preparation.match_history_length == 5
+    assert model.inputs_preparation.attention_history_length == 3
+
+
+def test_a_model_without_knowledge_needs_none() -> None:
+    scenario = small_scenario(adapter="none", match="none")
+    tables = ModelTables(model_tables().catalogue, {})
+    model = build_ranking_model(scenario, tables)
+    assert model.adapter is None
+    assert model.inputs_preparation.num_match_features == 0
+    assert model(raw_features(3)).shape == (3,)
+
+
+def test_sources_keep_the_order_of_the_scenario() -> None:
+    scenario = small_scenario()
+    knowledge = scenario.knowledge.model_copy(update={"sources": ("user",)})
+    scenario = scenario.model_copy(update={"knowledge": knowledge})
+    model = build_ranking_model(scenario, model_tables())
+    assert model.adapter is not None
+    assert model.adapter.sources == ("user",)
+    prepared = model.inputs_preparation(raw_features(2))
+    assert [name for name in prepared if name.startswith("knowledge_row/")] == [
+        "knowledge_row/user"
+    ]
+
+
+def test_items_and_users_are_joined_with_their_knowledge() -> None:
+    model = build_ranking_model(small_scenario(), model_tables())
+    assert model.adapter is not None
+    raw = raw_features(3) | {
+        "item_id": tf.constant(["20", "60", "unseen"]),
+        "user_id": tf.constant(["bob", "cem", "stranger"]),
+    }
+    prepared = model.inputs_preparation(raw)
+    for source, name in (("item", "20"), ("user", "bob")):
+        records = model_tables().knowledge[source]
+        vectors = model.adapter.tables[source].vectors(prepared[f"knowledge_row/{source}"])
+        own = records.vectors[list(records.entity_ids).index(name)]
+        np.testing.assert_allclose(vectors[0], own, rtol=2e-3)
+        np.testing.assert_array_equal(vectors[1:], np.zeros([2, 8]))
+
+
+@pytest.mark.parametrize("adapter", ["none", "hein"])
+def test_match_compares_the_vectors_of_the_items(adapter: str) -> None:
+    tables = model_tables()
+    model = build_ranking_model(small_scenario(adapter=adapter, match="means"), tables)
+    vectors = tables.knowledge["item"].vectors.astype(np.float16).astype(np.float32)
+    reduced = match_table("means", vectors, 4)
+    # A history of one liked item: the third feature is the candidate's cosine with it.
+    raw = raw_features(1) | {
+        "item_id": tf.constant(["50"]),
+        "history_item_id": tf.constant([["30"]]),
+        "history_rating": tf.constant([[5.0]]),
+    }
+    match = model.inputs_preparation(raw)["match"][0]
+    np.testing.assert_allclose(match[2], reduced[5] @ reduced[3], atol=1e-5)
+
+
+def test_collective_answers_are_stored_once() -> None:
+    individual = knowledge_records(ITEM_IDS[:2], 8, seed=0)
+    group = np.full([3, 8], 0.5, np.float32)
+    records = Records(
+        [*individual.entity_ids, *ITEM_IDS[2:5]],
+        np.concatenate([individual.vectors, group]),
+        ["individual"] * 2 + ["collective"] * 3,
+        ["", "", "g", "g", "g"],
+    )
+    tables = model_tables()
+    tables = replace(tables, knowledge={**tables.knowledge, "item": records})
+    model = build_ranking_model(small_scenario(match="means"), tables)
+    assert model.adapter is not None
+    assert model.adapter.tables["item"].num_rows == 4
+    prepared = model.inputs_preparation(raw_features(4) | {"item_id": tf.constant(ITEM_IDS[2:])})
+    np.testing.assert_array_equal(prepared["knowledge_row/item"], [3, 3, 3, 0])
+
+
+@pytest.mark.parametrize(
+    ("options", "sources"),
+    [
+        ({}, ("item", "user")),
+        ({"adapter": "none"}, ()),
+        ({"adapter": "none", "match": "means"}, ("item",)),
+        ({"match": "ridge"}, ("item", "user")),
+    ],
+)
+def test_only_needed_sources_are_read(options: dict[str, Any], sources: tuple[str, ...]) -> None:
+    assert sources_needed(small_scenario(**options)) == sources
+
+
+def test_the_match_source_is_needed_beside_the_towers() -> None:
+    scenario = small_scenario(match="means")
+    knowledge = scenario.knowledge.model_copy(update={"sources": ("user",)})
+    assert sources_needed(scenario.model_copy(update={"knowledge": knowledge})) == ("user", "item")
+
+
+def test_an_unknown_backbone_names_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="model.backbone 'dinn' is unknown; there are dcnv2, din"):
+        build_ranking_model(small_scenario(backbone="dinn"), model_tables())
+
+
+def test_augmented_vectors_must_be_as_wide_as_embeddings() -> None:
+    scenario = small_scenario(embedding_dimension=6)
+    with pytest.raises(
+        ValueError, match=r"expert_units \(4\) must equal .*embedding_dimension \(6\)"
+    ):
+        build_ranking_model(scenario, model_tables())
+    without = small_scenario(embedding_dimension=6, adapter="none")
+    assert build_ranking_model(without, model_tables()).adapter is None

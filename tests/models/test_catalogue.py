@@ -1,0 +1,138 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import tensorflow as tf
+
+from models.catalogue import Catalogue, CategoricalColumn
+from tests.models.builders import ITEM_IDS, catalogue_contents
+
+MU = 35 / 12
+
+
+def test_rows_follow_the_catalogue_and_unknown_ids_have_row_0() -> None:
+    catalogue = Catalogue(catalogue_contents())
+    ids = tf.constant([["60", "unseen", "10"], ["", "[UNK]", "20"]])
+    rows = catalogue.rows(ids)
+    np.testing.assert_array_equal(rows, [[6, 0, 1], [0, 0, 2]])
+    assert rows.dtype == tf.int32
+    assert catalogue.num_items == 6
+
+
+def test_only_trained_items_have_an_embedding_row() -> None:
+    catalogue = Catalogue(catalogue_contents())
+    # Training saw 30, 10, 50, 20 in this order; row 0 is the default.
+    np.testing.assert_array_equal(catalogue.embedding_rows, [0, 2, 4, 1, 0, 3, 0])
+    assert catalogue.num_trained_items == 4
+
+
+def test_attribute_values_have_indices() -> None:
+    catalogue = Catalogue(catalogue_contents())
+    # 0 padding, 1 unknown, 2 Action, 3 Comedy, 4 Drama.
+    np.testing.assert_array_equal(
+        catalogue.categorical["genres"],
+        [[1, 0, 0], [2, 0, 0], [2, 3, 4], [3, 0, 0], [1, 0, 0], [4, 1, 0], [4, 0, 0]],
+    )
+    assert catalogue.num_values == {"genres": 5}
+
+
+def test_an_attribute_that_no_item_has_is_unknown_everywhere() -> None:
+    contents = catalogue_contents()
+    column = CategoricalColumn(vocabulary=(), values=[[] for _ in ITEM_IDS])
+    catalogue = Catalogue(replace(contents, categorical={"mood": column}))
+    np.testing.assert_array_equal(catalogue.categorical["mood"], np.ones([7, 1]))
+
+
+def test_numbers_are_standardised_over_known_values() -> None:
+    catalogue = Catalogue(catalogue_contents())
+    # 1990, 2000, missing, 1980, 2010, 1995: mean 1995, variance 500 / 5.
+    expected = np.array([[0, 1], [-0.5, 0], [0.5, 0], [0, 1], [-1.5, 0], [1.5, 0], [0, 0]])
+    np.testing.assert_allclose(catalogue.numeric, expected, atol=1e-6)
+    assert catalogue.num_numeric == 2
+
+
+def test_constant_missing_and_absent_numbers_stay_finite() -> None:
+    contents = catalogue_contents()
+    catalogue = Catalogue(
+        replace(contents, numeric={"same": np.full(6, 3.0), "none": np.full(6, np.nan)})
+    )
+    np.testing.assert_array_equal(catalogue.numeric[1:], [[0, 0, 0, 1]] * 6)
+    np.testing.assert_array_equal(catalogue.numeric[0], [0, 1, 0, 1])
+    assert Catalogue(replace(contents, numeric={})).numeric.shape == (7, 0)
+
+
+def test_means_are_shrunk_towards_the_mean_of_all_ratings() -> None:
+    catalogue = Catalogue(catalogue_contents())
+    np.testing.assert_allclose(catalogue.global_mean, MU)
+    np.testing.assert_allclose(
+        catalogue.mean_ratings(tf.constant([[1, 2], [3, 4], [5, 0]])),
+        [
+            [(13 + 5 * MU) / 8, (7 + 5 * MU) / 7],
+            [(12 + 5 * MU) / 9, MU],
+            [(3 + 5 * MU) / 8, MU],
+        ],
+        rtol=1e-6,
+    )
+
+
+def test_statistics_leave_the_fold_of_the_user_out() -> None:
+    catalogue = Catalogue(catalogue_contents())
+    rows = tf.constant([1, 1, 1, 3, 3, 0, 4])
+    folds = tf.constant([0, 1, 2, 1, 0, 2, 1])
+    expected = [
+        [(5 + 5 * MU) / 6 - MU, np.log(1 + 1)],
+        [(13 + 5 * MU) / 8 - MU, np.log(1 + 3)],
+        [(8 + 5 * MU) / 7 - MU, np.log(1 + 2)],
+        [(2 + 5 * MU) / 6 - MU, np.log(1 + 1)],
+        [(12 + 5 * MU) / 9 - MU, np.log(1 + 4)],
+        [0, 0],
+        [0, 0],
+    ]
+    np.testing.assert_allclose(catalogue.statistics(rows, folds), expected, atol=1e-6)
+
+
+def test_statistics_without_folds_use_all_ratings() -> None:
+    catalogue = Catalogue(catalogue_contents())
+    np.testing.assert_allclose(
+        catalogue.statistics(tf.constant([2, 6])),
+        [[(7 + 5 * MU) / 7 - MU, np.log(1 + 2)], [0, 0]],
+        atol=1e-6,
+    )
+    everything = tf.fill([7], catalogue.num_folds)
+    np.testing.assert_array_equal(
+        catalogue.statistics(tf.range(7)), catalogue.statistics(tf.range(7), everything)
+    )
+
+
+def test_no_ratings_at_all() -> None:
+    nothing = np.zeros([6, 3])
+    contents = replace(
+        catalogue_contents(), rating_sum_by_fold=nothing, rating_count_by_fold=nothing
+    )
+    np.testing.assert_array_equal(Catalogue(contents).statistics(tf.range(7)), np.zeros([7, 2]))
+
+
+def test_no_table_is_trained() -> None:
+    assert Catalogue(catalogue_contents()).trainable_variables == ()
+
+
+def test_new_items_are_added_without_ratings_or_attributes() -> None:
+    contents = catalogue_contents()
+    extended = contents.with_items(["20", "new", "60", "newer", "new"])
+    assert list(extended.item_ids) == [*ITEM_IDS, "new", "newer"]
+    before, after = Catalogue(contents), Catalogue(extended)
+    np.testing.assert_array_equal(after.rows(tf.constant(["newer", "new", "60"])), [8, 7, 6])
+    for table in ("embedding_rows", "numeric"):
+        np.testing.assert_array_equal(getattr(after, table)[:7], getattr(before, table))
+    np.testing.assert_array_equal(after.embedding_rows[7:], [0, 0])
+    np.testing.assert_array_equal(after.numeric[7:], [[0, 1], [0, 1]])
+    np.testing.assert_array_equal(after.categorical["genres"][:7], before.categorical["genres"])
+    np.testing.assert_array_equal(after.categorical["genres"][7:], [[1, 0, 0], [1, 0, 0]])
+    np.testing.assert_array_equal(after.statistics(tf.range(9))[:7], before.statistics(tf.range(7)))
+    np.testing.assert_array_equal(after.statistics(tf.constant([7, 8])), np.zeros([2, 2]))
+
+
+def test_known_items_change_nothing() -> None:
+    contents = catalogue_contents()
+    assert contents.with_items(["10", "60"]) is contents

@@ -1,0 +1,190 @@
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from serving.client import RankingError, RestRankingClient, ServerUnavailable, UserRequest
+
+USER = UserRequest("u", ["a"], [4.0], 1.0, 4.0, 0.7)
+
+
+class Answering(ThreadingHTTPServer):
+    """Answers with the statuses and bodies it was given, the last one again and again."""
+
+    daemon_threads = True
+
+    def __init__(self, port: int = 0) -> None:
+        super().__init__(("127.0.0.1", port), _Handler)
+        self.answers: list[tuple[int, str]] = [(200, '{"outputs": [0.5]}')]
+        self.requests: list[tuple[str, dict]] = []
+        self.connections: set[object] = set()
+        self.delay_seconds = 0.0
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Answering
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:  # noqa: N802
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self._answer(json.loads(body))
+
+    def do_GET(self) -> None:  # noqa: N802
+        self._answer({})
+
+    def _answer(self, document: dict) -> None:
+        self.server.requests.append((self.path, document))
+        self.server.connections.add(self.client_address)
+        time.sleep(self.server.delay_seconds)
+        answers = self.server.answers
+        status, text = answers.pop(0) if len(answers) > 1 else answers[0]
+        self.send_response(status)
+        self.send_header("content-length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+def start(server: Answering) -> None:
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+
+
+@pytest.fixture
+def server() -> Iterator[Answering]:
+    server = Answering()
+    start(server)
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def client_of(server: Answering, **options: float) -> RestRankingClient:
+    options.setdefault("timeout_seconds", 30)
+    return RestRankingClient(f"http://127.0.0.1:{server.server_port}/", "my model", **options)
+
+
+def test_the_request_is_in_column_format_on_one_connection(server: Answering) -> None:
+    with client_of(server) as client:
+        assert client.rank(USER, ["ü"]).tolist() == [0.5]
+        assert client.score_rows([USER], ["x"]).tolist() == [0.5]
+    (path, document), (_, rows) = server.requests
+    assert path == "/v1/models/my%20model:predict"
+    assert document == {
+        "signature_name": "rank",
+        "inputs": {
+            "user_id": ["u"],
+            "item_id": ["ü"],
+            "history_item_id": [["a"]],
+            "history_rating": [[4.0]],
+            "user_share_liked": [1.0],
+            "user_mean_rating": [4.0],
+            "user_log_count": [pytest.approx(0.7)],
+        },
+    }
+    assert rows["signature_name"] == "serving_default"
+    assert len(server.connections) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ("no JSON", "not a JSON object"),
+        ("[0.5]", "not a JSON object"),
+        ("{}", "not a list"),
+        ('{"outputs": ["a"]}', "not a list of decimal numbers"),
+        ('{"outputs": [[0.5]]}', "not a list of decimal numbers"),
+        ('{"outputs": [0.5, 0.5]}', r"shape \(2,\), not \(1,\)"),
+        ('{"outputs": [NaN]}', "not finite"),
+        ('{"outputs": {"other": [0.5]}}', "not a list"),
+    ],
+)
+def test_an_unusable_answer_is_an_error(server: Answering, answer: str, reason: str) -> None:
+    server.answers = [(200, answer)]
+    with client_of(server) as client, pytest.raises(RankingError, match=reason):
+        client.rank(USER, ["x"])
+
+
+def test_a_score_among_several_outputs_is_found(server: Answering) -> None:
+    server.answers = [(200, '{"outputs": {"score": [0.25], "other": [1.0]}}')]
+    with client_of(server) as client:
+        assert client.rank(USER, ["x"]).tolist() == [0.25]
+
+
+def test_unavailable_is_tried_again_and_nothing_else(server: Answering) -> None:
+    server.answers = [(503, "busy"), (503, '{"error": "loading"}'), (200, '{"outputs": [0.5]}')]
+    with client_of(server) as client:
+        assert client.rank(USER, ["x"]).tolist() == [0.5]
+        assert len(server.requests) == 3
+        server.answers = [(400, '{"error": "wrong shape"}')]
+        with pytest.raises(RankingError, match="wrong shape") as caught:
+            client.rank(USER, ["x"])
+    assert caught.value.code == "INVALID_ARGUMENT"
+    assert len(server.requests) == 4
+
+
+def test_an_error_without_explanation_shows_its_status(server: Answering) -> None:
+    server.answers = [(500, "<html>")]
+    with client_of(server) as client, pytest.raises(RankingError, match="HTTP status 500"):
+        client.rank(USER, ["x"])
+
+
+def test_a_late_answer_is_an_error_with_the_deadline(server: Answering) -> None:
+    server.delay_seconds = 1.0
+    with client_of(server, timeout_seconds=0.2) as client:
+        with pytest.raises(RankingError, match=r"within 0\.2 s") as caught:
+            client.rank(USER, ["x"])
+    assert caught.value.code == "DEADLINE_EXCEEDED"
+
+
+def test_a_server_that_comes_up_late_is_waited_for() -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    servers: list[Answering] = []
+
+    def come_up() -> None:
+        servers.append(Answering(port))
+        start(servers[0])
+
+    late = threading.Timer(0.7, come_up)
+    late.start()
+    try:
+        target = f"http://127.0.0.1:{port}"
+        with RestRankingClient(target, "m", 30, maximum_attempts=100) as client:
+            assert client.rank(USER, ["x"]).tolist() == [0.5]
+    finally:
+        late.join()
+        for server in servers:
+            server.shutdown()
+            server.server_close()
+
+
+def test_no_server_is_an_error_that_names_the_target() -> None:
+    with RestRankingClient("http://127.0.0.1:1", "m", 5, maximum_attempts=2) as client:
+        with pytest.raises(ServerUnavailable, match="no server answers at http://127.0.0.1:1"):
+            client.rank(USER, ["x"])
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason"),
+    [
+        ('{"model_version_status": []}', "no available version"),
+        ('{"model_version_status": [{"version": "1", "state": "LOADING"}]}', "no available"),
+        ('{"model_version_status": [{}]}', "not a model status"),
+        ("{}", "not a model status"),
+    ],
+)
+def test_a_model_without_available_version_is_an_error(
+    server: Answering, answer: str, reason: str
+) -> None:
+    server.answers = [(200, answer)]
+    with client_of(server) as client, pytest.raises(RankingError, match=reason):
+        client.served_version()

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from serving.client.user_request import UserRequest, rank_inputs, row_inputs
+
+
+def test_statistics_come_from_the_history() -> None:
+    user = UserRequest.from_history("u", ["a", "b", "c"], [4.0, 5.0, 2.5])
+    assert user.user_share_liked == pytest.approx(2 / 3)
+    assert user.user_mean_rating == pytest.approx(11.5 / 3)
+    assert user.user_log_count == pytest.approx(math.log(4))
+    strict = UserRequest.from_history("u", ["a", "b", "c"], [4.0, 5.0, 2.5], positive_rating=4.5)
+    assert strict.user_share_liked == pytest.approx(1 / 3)
+
+
+def test_an_empty_history_has_neutral_statistics_and_one_empty_column() -> None:
+    user = UserRequest.from_history("u", [], [])
+    assert (user.user_share_liked, user.user_mean_rating, user.user_log_count) == (0, 0, 0)
+    inputs = rank_inputs(user, ["x"])
+    assert inputs["history_item_id"].tolist() == [[""]]
+    assert inputs["history_rating"].tolist() == [[0.0]]
+
+
+def test_rank_inputs_hold_the_user_once() -> None:
+    user = UserRequest("u", ["a", "b"], [4.0, 3.5], 0.5, 3.75, 1.1)
+    inputs = rank_inputs(user, ["x", "yy", "z"])
+    assert {name: array.shape for name, array in inputs.items()} == {
+        "user_id": (1,),
+        "item_id": (3,),
+        "history_item_id": (1, 2),
+        "history_rating": (1, 2),
+        "user_share_liked": (1,),
+        "user_mean_rating": (1,),
+        "user_log_count": (1,),
+    }
+    assert inputs["item_id"].tolist() == ["x", "yy", "z"]
+    assert inputs["history_rating"].dtype == inputs["user_log_count"].dtype == np.float32
+
+
+def test_row_inputs_complete_short_histories_at_the_end() -> None:
+    users = [
+        UserRequest("u", ["a", "b"], [4.0, 3.5], 0.5, 3.75, 1.1),
+        UserRequest("v", [], [], 0.0, 0.0, 0.0),
+    ]
+    inputs = row_inputs(users, ["x", "y"])
+    assert inputs["history_item_id"].tolist() == [["a", "b"], ["", ""]]
+    assert inputs["history_rating"].tolist() == [[4.0, 3.5], [0.0, 0.0]]
+    assert inputs["user_id"].tolist() == ["u", "v"]
+    np.testing.assert_array_equal(inputs["user_mean_rating"], np.float32([3.75, 0]))
+
+
+def test_lengths_must_agree() -> None:
+    with pytest.raises(ValueError, match="history_item_id and history_rating.*2 and 1"):
+        UserRequest("u", ["a", "b"], [4.0], 0.5, 3.75, 1.1)
+    with pytest.raises(ValueError, match="1 users, 2 items"):
+        row_inputs([UserRequest.from_history("u", [], [])], ["x", "y"])

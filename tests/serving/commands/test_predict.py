@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from serving.__main__ import main
+from serving.server import LocalServer
+from tests.serving.toy_ranker import toy_base_path, toy_score
+
+USER = {
+    "user_id": "u1",
+    "history_item_id": ["x", "y"],
+    "history_rating": [5.0, 3.5],
+    "user_share_liked": 0.5,
+    "user_mean_rating": 4.25,
+    "user_log_count": 1.1,
+}
+CANDIDATES = ["bb", "a", "dddd", "ccc"]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[LocalServer]:
+    with LocalServer({"toy": toy_base_path()}) as server:
+        yield server
+
+
+@pytest.fixture
+def request_file(tmp_path: Path) -> Path:
+    path = tmp_path / "user.json"
+    path.write_text(json.dumps(USER | {"candidates": CANDIDATES}))
+    return path
+
+
+@pytest.fixture
+def titles_file(tmp_path: Path) -> Path:
+    path = tmp_path / "item_attributes.parquet"
+    table = {"item_id": ["a", "bb", "dddd", "z"], "title": ["Alien", "Brazil", "", "Zulu"]}
+    pq.write_table(pa.table(table), path)
+    return path
+
+
+def targets(server: LocalServer) -> list[str]:
+    return [f"grpc://127.0.0.1:{server.grpc_port}", f"http://127.0.0.1:{server.rest_port}"]
+
+
+def predict(target: str, request: Path, *more: str, model: str = "toy") -> int:
+    words = ["--target", target, "--model", model, "--request", str(request), *more]
+    return main(["predict", *words])
+
+
+def test_json_has_the_ranking_over_both_transports(
+    server: LocalServer,
+    request_file: Path,
+    titles_file: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for target in targets(server):
+        assert predict(target, request_file, "--titles", str(titles_file), "--json") == 0
+        result = json.loads(capsys.readouterr().out)
+        assert (result["model"], result["version"]) == ("toy", 3)
+        ranking = result["ranking"]
+        assert [row["item_id"] for row in ranking] == ["dddd", "ccc", "bb", "a"]
+        assert [row["title"] for row in ranking] == [None, None, "Brazil", "Alien"]
+        for row in ranking:
+            assert row["score"] == pytest.approx(
+                toy_score(item_id=row["item_id"], **USER), rel=1e-6
+            )
+
+
+def test_the_table_is_for_people(
+    server: LocalServer,
+    request_file: Path,
+    titles_file: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code = predict(targets(server)[0], request_file, "--titles", str(titles_file), "--top", "3")
+    assert code == 0
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    lines = captured.err.splitlines()
+    assert lines[0] == "toy version 3, user u1"
+    assert [line.split()[0] for line in lines[2:]] == ["1", "2", "3"]
+    best = toy_score(item_id="dddd", **USER)
+    assert lines[2].split() == ["1", f"{best:.4f}", "dddd", "-"]
+    assert lines[4].split()[2:] == ["bb", "Brazil"]
+
+
+def test_equal_scores_keep_the_order_of_the_request(
+    server: LocalServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "user.json"
+    path.write_text(json.dumps(USER | {"candidates": ["q", "a", "m"]}))
+    assert predict(targets(server)[0], path, "--json") == 0
+    ranking = json.loads(capsys.readouterr().out)["ranking"]
+    assert [row["item_id"] for row in ranking] == ["q", "a", "m"]
+
+
+@pytest.mark.parametrize("scheme", ["grpc", "http"])
+def test_a_server_that_is_not_there_is_one_clear_line(
+    scheme: str, request_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert predict(f"{scheme}://127.0.0.1:1", request_file, "--json") == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    (line,) = captured.err.splitlines()
+    assert line.startswith("error: no server answers at")
+    assert "127.0.0.1:1" in line
+
+
+def test_what_the_server_refuses_is_said(
+    server: LocalServer, request_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for target in targets(server):
+        assert predict(target, request_file, model="other") == 1
+        error = capsys.readouterr().err
+        assert '"other"' in error
+        assert "[NOT_FOUND]" in error
+
+
+def test_wrong_files_are_named(
+    server: LocalServer, request_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target = targets(server)[0]
+    folder = request_file.parent
+    (folder / "empty.json").write_text("{}")
+    pq.write_table(pa.table({"item_id": ["a"]}), folder / "untitled.parquet")
+    for words, reason in (
+        ([folder / "missing.json"], "missing.json"),
+        ([folder / "empty.json"], "empty.json: field 'user_id' is missing"),
+        ([request_file, "--titles", str(folder / "missing.parquet")], "missing.parquet"),
+        ([request_file, "--titles", str(request_file)], "user.json: not a Parquet file"),
+        ([request_file, "--titles", str(folder / "untitled.parquet")], "no column 'title'"),
+    ):
+        assert predict(target, words[0], *words[1:]) == 1
+        assert reason in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--target", "127.0.0.1:8500"],
+        ["--target", "grpc://127.0.0.1"],
+        ["--target", "ftp://127.0.0.1:1"],
+        ["--target", "http://127.0.0.1:port"],
+        ["--top", "0"],
+        ["--top", "-1"],
+        ["--timeout-seconds", "0"],
+        ["--timeout-seconds", "nan"],
+        ["--timeout-seconds", "soon"],
+    ],
+)
+def test_wrong_options_are_wrong_usage(
+    words: list[str], request_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        predict("grpc://127.0.0.1:1", request_file, *words)
+    assert caught.value.code == 2
+    assert f"{words[0]}: expected" in capsys.readouterr().err

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import io
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from configs.command_line import CommandError
+from serving.commands.request_file import parse_request, read_request
+
+GOOD = {
+    "user_id": "42",
+    "candidates": ["50", 318],
+    "history_item_id": ["296", "527", "1"],
+    "history_rating": [5, 3.5, 4.0],
+}
+
+
+def test_missing_statistics_come_from_the_history() -> None:
+    user, candidates = parse_request(GOOD, positive_rating=4.0)
+    assert candidates == ["50", "318"]
+    assert user.history_item_id == ["296", "527", "1"]
+    assert user.history_rating == [5.0, 3.5, 4.0]
+    assert user.user_share_liked == pytest.approx(2 / 3)
+    assert user.user_mean_rating == pytest.approx(12.5 / 3)
+    assert user.user_log_count == pytest.approx(math.log(4))
+    strict, _ = parse_request(GOOD, positive_rating=4.5)
+    assert strict.user_share_liked == pytest.approx(1 / 3)
+
+
+def test_given_statistics_win_one_by_one() -> None:
+    document = GOOD | {"user_mean_rating": 3, "user_log_count": None}
+    user, _ = parse_request(document, positive_rating=4.0)
+    assert user.user_mean_rating == 3.0
+    assert user.user_log_count == pytest.approx(math.log(4))
+
+
+def test_a_history_may_be_left_out() -> None:
+    user, _ = parse_request({"user_id": 7, "candidates": ["a"]}, positive_rating=4.0)
+    assert (user.user_id, user.history_item_id, user.user_log_count) == ("7", [], 0.0)
+
+
+@pytest.mark.parametrize(
+    ("change", "field"),
+    [
+        ({"user_id": ""}, "'user_id'"),
+        ({"user_id": True}, "'user_id'"),
+        ({"user_id": None}, "'user_id'"),
+        ({"user_id": "\ud800"}, "'user_id' is not valid Unicode"),
+        ({"candidates": []}, "'candidates' is empty"),
+        ({"candidates": "50"}, "'candidates' must be a list"),
+        ({"candidates": ["50", 1.5]}, r"'candidates\[1\]'"),
+        ({"history_item_id": {}}, "'history_item_id' must be a list"),
+        ({"history_item_id": ["296", "", "1"]}, r"'history_item_id\[1\]'"),
+        ({"history_rating": None}, "'history_rating' must be a list"),
+        ({"history_rating": [5, "3", 4]}, r"'history_rating\[1\]' must be a finite number"),
+        ({"history_rating": [5, True, 4]}, r"'history_rating\[1\]'"),
+        ({"history_rating": [5, float("nan"), 4]}, r"'history_rating\[1\]'"),
+        ({"history_rating": [5]}, r"'history_item_id' \(3 values\).*'history_rating' \(1 values\)"),
+        ({"user_share_liked": "half"}, "'user_share_liked'"),
+        ({"user_log_count": float("inf")}, "'user_log_count'"),
+        ({"user_log_count": 10**400}, "'user_log_count'"),
+        ({"age": 30}, "'age' is not known"),
+    ],
+)
+def test_a_malformed_field_is_named(change: dict[str, object], field: str) -> None:
+    with pytest.raises(CommandError, match=field):
+        parse_request(GOOD | change, positive_rating=4.0)
+
+
+@pytest.mark.parametrize("field", ["user_id", "candidates"])
+def test_a_missing_field_is_named(field: str) -> None:
+    document = {name: value for name, value in GOOD.items() if name != field}
+    with pytest.raises(CommandError, match=f"'{field}' is missing"):
+        parse_request(document, positive_rating=4.0)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("", "not valid JSON"),
+        ("{'user_id': 1}", "not valid JSON"),
+        ("[1]", "must be a JSON object"),
+        ('{"user_id": "u"}', "'candidates' is missing"),
+    ],
+)
+def test_errors_name_the_file(tmp_path: Path, text: str, reason: str) -> None:
+    path = tmp_path / "user.json"
+    path.write_text(text)
+    with pytest.raises(CommandError, match=f"user.json: .*{reason}"):
+        read_request(str(path), positive_rating=4.0)
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "user.json"
+    path.write_bytes(b'{"user_id": "\xff"}')
+    with pytest.raises(CommandError, match="user.json: not valid JSON"):
+        read_request(str(path), positive_rating=4.0)
+
+
+def test_a_dash_reads_standard_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    for body, works in ((json.dumps(GOOD), True), ("{", False)):
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(body.encode())))
+        if works:
+            assert read_request("-", positive_rating=4.0)[0].user_id == "42"
+        else:
+            with pytest.raises(CommandError, match="standard input: not valid JSON"):
+                read_request("-", positive_rating=4.0)

@@ -1,0 +1,191 @@
+from __future__ import annotations
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from serving.protocol.messages import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    inference_pb2,
+    predict_pb2,
+    regression_pb2,
+)
+from serving.server.errors import RequestError
+from serving.server.model_store import ModelStore
+from serving.server.prediction_api import PredictionApi
+from tests.serving.toy_ranker import toy_arrays, toy_base_path, toy_examples, toy_row_scores
+
+CLASSIFY = "tensorflow/serving/classify"
+REGRESS = "tensorflow/serving/regress"
+
+
+@pytest.fixture(scope="module")
+def api() -> PredictionApi:
+    return PredictionApi(ModelStore.load({"toy": toy_base_path()}))
+
+
+def predict_request(signature_name: str = "", **arrays: np.ndarray) -> predict_pb2.PredictRequest:
+    request = predict_pb2.PredictRequest(
+        model_spec={"name": "toy", "signature_name": signature_name}
+    )
+    for name, array in arrays.items():
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(array))
+    return request
+
+
+def task(signature_name: str, method_name: str, model: str = "toy") -> inference_pb2.InferenceTask:
+    return inference_pb2.InferenceTask(
+        model_spec={"name": model, "signature_name": signature_name}, method_name=method_name
+    )
+
+
+def test_predict_answers_with_plain_values_and_says_who_answered(api: PredictionApi) -> None:
+    response = api.predict(predict_request(**toy_arrays()))
+    assert response.model_spec.name == "toy"
+    assert response.model_spec.version.value == 3
+    assert response.model_spec.signature_name == "serving_default"
+    np.testing.assert_allclose(response.outputs["score"].float_val, toy_row_scores(), rtol=1e-6)
+
+
+def test_predict_respects_the_output_filter(api: PredictionApi) -> None:
+    request = predict_request("echo", text_bytes=np.array(["a"]), numbers=np.array([[1, 2]]))
+    request.output_filter.append("doubled")
+    response = api.predict(request)
+    assert set(response.outputs) == {"doubled"}
+    assert tf.make_ndarray(response.outputs["doubled"]).tolist() == [[2, 4]]
+
+
+def test_predict_refuses_an_unknown_signature_as_tensorflow_serving_does(
+    api: PredictionApi,
+) -> None:
+    with pytest.raises(RequestError, match='"guess" was not found') as caught:
+        api.predict(predict_request("guess"))
+    assert caught.value.code is grpc.StatusCode.FAILED_PRECONDITION
+
+
+def test_predict_refuses_a_malformed_tensor_by_name(api: PredictionApi) -> None:
+    request = predict_request(**toy_arrays())
+    request.inputs["user_mean_rating"].tensor_content = b"123"
+    with pytest.raises(RequestError, match='"user_mean_rating" is not a valid tensor') as caught:
+        api.predict(request)
+    assert caught.value.code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_serialized_examples_score_like_tensors(api: PredictionApi) -> None:
+    serialized = np.array([one.SerializeToString() for one in toy_examples()], dtype=object)
+    response = api.predict(predict_request("predict_examples", examples=serialized))
+    np.testing.assert_allclose(response.outputs["score"].float_val, toy_row_scores(), rtol=1e-6)
+
+
+def test_classify_and_regress_say_who_answered(api: PredictionApi) -> None:
+    examples = {"example_list": {"examples": toy_examples()}}
+    classified = api.classify(
+        classification_pb2.ClassificationRequest(
+            model_spec={"name": "toy", "signature_name": "classify"}, input=examples
+        )
+    )
+    assert classified.model_spec.version.value == 3
+    assert len(classified.result.classifications) == 3
+    regressed = api.regress(
+        regression_pb2.RegressionRequest(
+            model_spec={"name": "toy", "signature_name": "regress"}, input=examples
+        )
+    )
+    assert regressed.model_spec.signature_name == "regress"
+    assert len(regressed.result.regressions) == 3
+
+
+def test_multi_inference_runs_every_task(api: PredictionApi) -> None:
+    response = api.multi_inference(
+        inference_pb2.MultiInferenceRequest(
+            tasks=[task("classify", CLASSIFY), task("regress", REGRESS)],
+            input={"example_list": {"examples": toy_examples()}},
+        )
+    )
+    classified, regressed = response.results
+    assert classified.model_spec.signature_name == "classify"
+    scores = [row.classes[0].score for row in classified.classification_result.classifications]
+    values = [regression.value for regression in regressed.regression_result.regressions]
+    np.testing.assert_allclose(scores, toy_row_scores(), rtol=1e-6)
+    assert scores == values
+
+
+@pytest.mark.parametrize(
+    ("tasks", "code", "reason"),
+    [
+        ([], grpc.StatusCode.INVALID_ARGUMENT, "no inference task"),
+        ([task("rank", "magic")], grpc.StatusCode.UNIMPLEMENTED, "magic"),
+        (
+            [task("regress", REGRESS), task("regress", REGRESS)],
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "twice",
+        ),
+        (
+            [task("regress", REGRESS), task("classify", CLASSIFY, "other")],
+            grpc.StatusCode.INVALID_ARGUMENT,
+            "same model",
+        ),
+        ([task("regress", REGRESS, "other")], grpc.StatusCode.NOT_FOUND, "other"),
+        ([task("rank", REGRESS)], grpc.StatusCode.INVALID_ARGUMENT, "not one for regression"),
+    ],
+)
+def test_wrong_tasks_are_refused(
+    api: PredictionApi, tasks: list, code: grpc.StatusCode, reason: str
+) -> None:
+    examples = {"example_list": {"examples": toy_examples()}}
+    request = inference_pb2.MultiInferenceRequest(tasks=tasks, input=examples)
+    with pytest.raises(RequestError, match=reason) as caught:
+        api.multi_inference(request)
+    assert caught.value.code is code
+
+
+def test_metadata_describes_the_signatures(api: PredictionApi) -> None:
+    response = api.model_metadata(
+        get_model_metadata_pb2.GetModelMetadataRequest(
+            model_spec={"name": "toy"}, metadata_field=["signature_def"]
+        )
+    )
+    assert response.model_spec.version.value == 3
+    signatures = get_model_metadata_pb2.SignatureDefMap()
+    assert response.metadata["signature_def"].Unpack(signatures)
+    rank = signatures.signature_def["rank"]
+    history = rank.inputs["history_rating"]
+    assert history.dtype == tf.float32.as_datatype_enum
+    assert [dimension.size for dimension in history.tensor_shape.dim] == [1, -1]
+    assert rank.method_name == "tensorflow/serving/predict"
+
+
+def test_status_lists_the_available_version(api: PredictionApi) -> None:
+    response = api.model_status(
+        get_model_status_pb2.GetModelStatusRequest(model_spec={"name": "toy"})
+    )
+    (status,) = response.model_version_status
+    assert status.version == 3
+    assert status.state == get_model_status_pb2.ModelVersionStatus.AVAILABLE
+    assert status.status.error_code == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [([], "at least one metadata_field"), (["signature_def", "weights"], '"weights"')],
+)
+def test_unknown_metadata_is_refused(api: PredictionApi, fields: list[str], reason: str) -> None:
+    request = get_model_metadata_pb2.GetModelMetadataRequest(
+        model_spec={"name": "toy"}, metadata_field=fields
+    )
+    with pytest.raises(RequestError, match=reason):
+        api.model_metadata(request)
+
+
+def test_requests_without_a_model_are_refused(api: PredictionApi) -> None:
+    for operation, request in (
+        (api.model_status, get_model_status_pb2.GetModelStatusRequest()),
+        (api.model_metadata, get_model_metadata_pb2.GetModelMetadataRequest()),
+        (api.predict, predict_pb2.PredictRequest()),
+    ):
+        with pytest.raises(RequestError, match="ModelSpec") as caught:
+            operation(request)
+        assert caught.value.code is grpc.StatusCode.INVALID_ARGUMENT

@@ -1,0 +1,212 @@
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+import requests
+
+from serving.server import LocalServer
+from tests.serving.toy_ranker import (
+    toy_base_path,
+    toy_examples,
+    toy_row_scores,
+    toy_rows,
+)
+
+SECONDS = 20
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    with LocalServer({"toy": toy_base_path()}, maximum_request_bytes=100_000) as server:
+        yield f"http://127.0.0.1:{server.rest_port}"
+
+
+def post(url: str, document: object) -> dict:
+    response = requests.post(url, json=document, timeout=SECONDS)
+    assert response.status_code == 200, response.text
+    assert response.headers["content-type"] == "application/json"
+    return response.json()
+
+
+def rows_as_instances() -> list[dict]:
+    columns = toy_rows()
+    return [{name: values[row] for name, values in columns.items()} for row in range(3)]
+
+
+def test_row_and_column_format_agree_with_numpy(address: str) -> None:
+    url = f"{address}/v1/models/toy:predict"
+    by_row = post(url, {"instances": rows_as_instances()})
+    by_column = post(url, {"inputs": toy_rows(), "signature_name": "serving_default"})
+    assert by_row.keys() == {"predictions"}
+    assert by_column.keys() == {"outputs"}
+    assert by_row["predictions"] == by_column["outputs"]
+    np.testing.assert_allclose(by_row["predictions"], toy_row_scores(), rtol=1e-6)
+
+
+def test_one_instance_gives_one_prediction(address: str) -> None:
+    answer = post(f"{address}/v1/models/toy:predict", {"instances": rows_as_instances()[:1]})
+    np.testing.assert_allclose(answer["predictions"], toy_row_scores()[:1], rtol=1e-6)
+
+
+def test_rank_takes_the_column_format(address: str) -> None:
+    inputs = {name: values[:1] for name, values in toy_rows().items()}
+    inputs["item_id"] = ["a", "bb", "ccc"]
+    answer = post(
+        f"{address}/v1/models/toy/versions/3:predict", {"signature_name": "rank", "inputs": inputs}
+    )
+    assert len(answer["outputs"]) == 3
+    np.testing.assert_allclose(answer["outputs"][0], toy_row_scores()[0], rtol=1e-6)
+
+
+def test_base64_goes_in_and_out_and_several_outputs_are_named(address: str) -> None:
+    encoded = {"b64": base64.b64encode(b"\xff\x00").decode()}
+    url = f"{address}/v1/models/toy:predict"
+    by_row = post(
+        url,
+        {"signature_name": "echo", "instances": [{"text_bytes": encoded, "numbers": [1, 2]}]},
+    )
+    assert by_row == {"predictions": [{"doubled": [2, 4], "text_bytes": encoded}]}
+    by_column = post(
+        url, {"signature_name": "echo", "inputs": {"text_bytes": [encoded], "numbers": [[1, 2]]}}
+    )
+    assert by_column == {"outputs": {"doubled": [[2, 4]], "text_bytes": [encoded]}}
+
+
+def test_serialized_examples_score_like_tensors(address: str) -> None:
+    instances = [
+        {"b64": base64.b64encode(example.SerializeToString()).decode()}
+        for example in toy_examples()
+    ]
+    answer = post(
+        f"{address}/v1/models/toy:predict",
+        {"signature_name": "predict_examples", "instances": instances},
+    )
+    np.testing.assert_allclose(answer["predictions"], toy_row_scores(), rtol=1e-6)
+
+
+def test_classify_and_regress_with_a_common_context(address: str) -> None:
+    examples = rows_as_instances()[:2]
+    context = {"user_id": "u1"}
+    for example in examples:
+        del example["user_id"]
+    document = {"context": context, "examples": examples}
+    regressed = post(f"{address}/v1/models/toy:regress", {"signature_name": "regress", **document})
+    classified = post(
+        f"{address}/v1/models/toy:classify", {"signature_name": "classify_labelled", **document}
+    )
+    assert len(regressed["results"]) == 2
+    np.testing.assert_allclose(regressed["results"][0], toy_row_scores()[0], rtol=1e-6)
+    for (disliked, liked), score in zip(classified["results"], regressed["results"], strict=True):
+        assert liked == ["liked", score]
+        assert disliked[0] == "disliked"
+
+
+def test_floats_are_printed_short_and_exact(address: str) -> None:
+    text = requests.post(
+        f"{address}/v1/models/toy:predict", json={"inputs": toy_rows()}, timeout=SECONDS
+    ).text
+    for number in json.loads(text, parse_float=str)["outputs"]:
+        assert number == str(np.float32(number))
+
+
+def test_status_and_metadata(address: str) -> None:
+    expected = {
+        "model_version_status": [
+            {
+                "version": "3",
+                "state": "AVAILABLE",
+                "status": {"error_code": "OK", "error_message": ""},
+            }
+        ]
+    }
+    for path in ("/v1/models/toy", "/v1/models/toy/versions/3", "/V1/MODELS/toy"):
+        assert requests.get(address + path, timeout=SECONDS).json() == expected
+    metadata = requests.get(f"{address}/v1/models/toy/metadata", timeout=SECONDS).json()
+    assert metadata["model_spec"] == {"name": "toy", "signature_name": "", "version": "3"}
+    signatures = metadata["metadata"]["signature_def"]["signature_def"]
+    history = signatures["rank"]["inputs"]["history_rating"]
+    assert history["dtype"] == "DT_FLOAT"
+    assert [dimension["size"] for dimension in history["tensor_shape"]["dim"]] == ["1", "-1"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "reason"),
+    [
+        ("GET", "/v1/models/other", "", 404, '"other"'),
+        ("GET", "/v1/models/toy/versions/9", "", 404, "version 9"),
+        ("GET", "/v1/models/toy/versions/x", "", 400, "Malformed request: GET"),
+        ("GET", "/v1/models/toy/labels/stable", "", 400, '"stable"'),
+        ("GET", "/v1/models/other/metadata", "", 404, '"other"'),
+        ("GET", "/v2/health", "", 404, "/v2/health"),
+        ("PUT", "/v1/models/toy", "", 400, "Malformed request: PUT"),
+        ("POST", "/v1/models/toy", "{}", 400, "Malformed request: POST"),
+        ("POST", "/v1/models/toy:guess", "{}", 400, "Malformed request: POST"),
+        ("POST", "/v1/models/other:predict", '{"instances": [1]}', 404, '"other"'),
+        ("POST", "/v1/models/toy/versions/9:predict", '{"instances": [1]}', 404, "version 9"),
+        ("POST", "/v1/models/toy/labels/new:predict", '{"instances": [1]}', 400, '"new"'),
+        ("POST", "/v1/models/toy:predict", '{"instances"', 400, "JSON parse error"),
+        ("POST", "/v1/models/toy:predict", "", 400, "empty"),
+        ("POST", "/v1/models/toy:predict", "{}", 400, "exactly one"),
+        ("POST", "/v1/models/toy:predict", '{"instances": [1]}', 400, "several"),
+        (
+            "POST",
+            "/v1/models/toy:predict",
+            '{"instances": [1], "signature_name": "guess"}',
+            400,
+            '"guess" was not found',
+        ),
+        (
+            "POST",
+            "/v1/models/toy:predict",
+            '{"signature_name": "echo", "inputs": {"text_bytes": ["a"], "numbers": [[1, 2, 3]]}}',
+            400,
+            "[1,3]",
+        ),
+        (
+            "POST",
+            "/v1/models/toy:predict",
+            '{"signature_name": "echo", "inputs": {"text_bytes": ["a"], "numbers": [["1"]]}}',
+            400,
+            "expected to be int64, but a string",
+        ),
+        ("POST", "/v1/models/toy:classify", '{"examples": [{}]}', 400, "classification"),
+        ("POST", "/v1/models/toy:regress", "{}", 400, "'examples'"),
+        (
+            "POST",
+            "/v1/models/toy:regress",
+            '{"signature_name": "regress", "examples": [{"user_id": "u"}]}',
+            400,
+            "required but could not be found",
+        ),
+        ("POST", "/v1/models/toy:predict", " " * 100_001, 413, "100000 bytes"),
+    ],
+)
+def test_errors_have_their_status(
+    address: str, method: str, path: str, body: str, status: int, reason: str
+) -> None:
+    response = requests.request(method, address + path, data=body, timeout=SECONDS)
+    assert response.status_code == status
+    assert response.json().keys() == {"error"}
+    assert reason in response.json()["error"]
+
+
+def test_outputs_that_are_no_rows_need_the_column_format(address: str) -> None:
+    rows = [{"text_bytes": "a", "numbers": [1, 2]}, {"text_bytes": "b", "numbers": [3, 4]}]
+    answer = post(f"{address}/v1/models/toy:predict", {"signature_name": "echo", "instances": rows})
+    assert [row["doubled"] for row in answer["predictions"]] == [[2, 4], [6, 8]]
+
+
+def test_concurrent_requests_get_their_own_answers(address: str) -> None:
+    def doubled(number: int) -> list[list[int]]:
+        inputs = {"text_bytes": [str(number)], "numbers": [[number, 0]]}
+        url = f"{address}/v1/models/toy:predict"
+        return post(url, {"signature_name": "echo", "inputs": inputs})["outputs"]["doubled"]
+
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(doubled, range(60)))
+    assert answers == [[[2 * number, 0]] for number in range(60)]

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from configs.loading import override_scenario
+from tests.trainer.report.synthetic import helpful_report
+from trainer.report.inputs import ReportInputs
+from trainer.report.leak_text import leak_sentences
+
+
+def report_of(
+    unverified: Sequence[str],
+    violations: int = 0,
+    overrides: Mapping[str, object] | None = None,
+) -> ReportInputs:
+    report = helpful_report()
+    check = {**report.leak["leak_check"], "unverified_sources": list(unverified)}
+    return replace(
+        report,
+        scenario=override_scenario(report.scenario, overrides or {}),
+        leak={"leak_violations": violations, "leak_check": check},
+    )
+
+
+def test_a_clean_check_says_what_was_counted() -> None:
+    sentences = leak_sentences(report_of([]))
+    assert sentences[0].startswith("0 violations")
+    assert sentences[1].startswith("For 77 users the interactions shown in their prompt")
+    assert "for 3 users no prompt was counted" in sentences[1]
+    assert sentences[2] == "Every source is verified."
+
+
+def test_violations_forbid_the_use_of_the_results() -> None:
+    assert leak_sentences(report_of([], violations=1))[0].startswith("1 sample was seen")
+    several = leak_sentences(report_of([], violations=1200))[0]
+    assert several.startswith("1,200 samples were seen")
+    assert several.endswith("must not be used.")
+
+
+def test_unverified_item_groups_are_explained_with_the_arms_that_read_them() -> None:
+    (sentence,) = leak_sentences(report_of(["item"]))[2:]
+    assert sentence.startswith(
+        "Unverified source “item” (read by hein, hein_match): its item groups"
+    )
+    assert "co-ratings of all users" in sentence
+    assert "which group an item belongs to is not covered by the leak check" in sentence
+
+
+def test_unverified_user_prompts_are_explained() -> None:
+    report = report_of(["user"], overrides={"knowledge.answers.user.history_entry_pattern": None})
+    (sentence,) = leak_sentences(report)[2:]
+    assert sentence.startswith("Unverified source “user” (read by hein): its prompts")
+    assert "groups" not in sentence
+
+
+def test_an_unverified_source_that_no_arm_reads_is_named_as_such() -> None:
+    report = report_of(
+        ["user"],
+        overrides={
+            "knowledge.sources": ["item"],
+            "knowledge.answers.user.history_entry_pattern": None,
+        },
+    )
+    assert "(read by no arm of this experiment)" in leak_sentences(report)[2]

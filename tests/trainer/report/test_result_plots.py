@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from matplotlib.axes import Axes
+
+from tests.trainer.report.synthetic import helpful_report
+from trainer.bootstrap import AucDifference
+from trainer.report.cells import Cell, result_cells
+from trainer.report.result_plots import auc_figure, popularity_figure
+from trainer.report.slices import popularity_slices
+
+
+def texts(axes: Axes) -> list[str]:
+    return [text.get_text().strip() for text in axes.texts]
+
+
+def whisker_ends(axes: Axes) -> list[np.ndarray]:
+    return [container.lines[2][0].get_segments() for container in axes.containers]
+
+
+def test_the_auc_plot_shows_every_model_with_its_interval_and_seeds() -> None:
+    cells = result_cells(helpful_report())
+    left, right = auc_figure(cells).axes
+    assert [label.get_text().split() for label in left.get_yticklabels()] == [
+        [cell.backbone, cell.knowledge] for cell in cells
+    ]
+    for cell, (segment,) in zip(cells, whisker_ends(left), strict=True):
+        assert segment[:, 0] == pytest.approx([cell.auc_low, cell.auc_high])
+    drawn = [tuple(line.get_xdata()) for line in left.lines]
+    assert all(cell.seed_aucs in drawn for cell in cells)
+    assert texts(right) == ["baseline", "baseline"]
+
+
+def test_the_second_panel_shows_the_intervals_of_the_differences() -> None:
+    cells = result_cells(helpful_report())
+    right = auc_figure(cells).axes[1]
+    compared = [cell.difference for cell in cells if cell.difference is not None]
+    for difference, (segment,) in zip(compared, whisker_ends(right), strict=True):
+        assert segment[:, 0] == pytest.approx([difference.low, difference.high])
+
+
+def test_an_interval_that_excludes_its_estimate_can_be_drawn() -> None:
+    beside = AucDifference(0.8, 0.81, 0.01, 0.011, 0.012)
+    right = auc_figure([Cell("din", "hein", (0.8,), 0.8, 0.5, 0.7, 0.81, 0.82, beside)]).axes[1]
+    ((segment,),) = whisker_ends(right)
+    assert segment[:, 0] == pytest.approx([0.01, 0.012])
+
+
+def test_the_popularity_plot_has_a_panel_per_backbone_and_a_series_per_arm() -> None:
+    report = helpful_report()
+    slices = popularity_slices(report)
+    figure = popularity_figure(report, slices)
+    assert [axes.get_title() for axes in figure.axes] == [
+        "din",
+        "dcnv2",
+    ]
+    of_match = [
+        found.difference.difference
+        for found in slices
+        if (found.backbone, found.knowledge) == ("dcnv2", "hein_match")
+    ]
+    hein, match = figure.axes[1].containers
+    assert (hein.get_label(), match.get_label()) == ("hein", "hein_match")
+    assert match.lines[0].get_ydata() == pytest.approx(of_match)
+    assert figure.axes[0].get_xticklabels()[0].get_text() == (
+        f"0 (cold)\nn = {slices[0].samples:,}"
+    )
+
+
+def test_buckets_with_too_few_samples_say_so() -> None:
+    report = replace(helpful_report(), training_counts={})
+    figure = popularity_figure(report, popularity_slices(report))
+    assert [texts(axes) for axes in figure.axes] == [["too few"] * 4] * 2
+    assert len(figure.axes[0].containers[0].lines[0].get_xdata()) == 1

@@ -1,0 +1,100 @@
+"""What a report is made from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NotRequired, TypedDict
+
+import numpy as np
+
+from configs.scenario import Scenario
+from trainer.experiment import BASELINE, Comparison, ExperimentResult
+
+
+class PipelineStep(TypedDict):
+    """One step of the job.
+
+    Attributes:
+      name: what people call the step.
+      seconds: wall time.
+      records_in: records read.
+      records_out: records handed on.
+      dead_letters: records rejected.
+      history_only: records kept in histories only because the LLM may have seen them (leak rule);
+        0 if absent.
+    """
+
+    name: str
+    seconds: float
+    records_in: int
+    records_out: int
+    dead_letters: int
+    history_only: NotRequired[int]
+
+
+class LeakCheckCounts(TypedDict):
+    """Result of the leak check, as the examples manifest has it."""
+
+    users_verified_by_prompt: int
+    users_by_rule_only: int
+    unverified_sources: Sequence[str]
+
+
+class LeakReport(TypedDict):
+    """What the examples manifest says about the leak rule."""
+
+    leak_violations: int
+    leak_check: LeakCheckCounts
+
+
+@dataclass(frozen=True)
+class ReportInputs:
+    """Results of an experiment and what is known about how they came about.
+
+    Attributes:
+      scenario: the scenario that was run.
+      experiment: runs and comparisons.
+      training_counts: item id -> interactions in the training part; an absent item has none.
+      gates: "<backbone>/<arm>" -> source -> [experts], mean gate weights over the test entities,
+        shared experts first. Arms without HEIN are absent.
+      num_shared_experts: how many of the experts are shared.
+      leak: violations and coverage of the leak check.
+      served_max_abs_difference: largest absolute difference between checkpoint and served scores,
+        or None when nothing was served.
+      steps: the steps of the job, in order.
+      command: the command that makes the report again.
+      machine: what it ran on.
+      made_at: date.
+    """
+
+    scenario: Scenario
+    experiment: ExperimentResult
+    training_counts: Mapping[str, int]
+    gates: Mapping[str, Mapping[str, np.ndarray]]
+    num_shared_experts: int
+    leak: LeakReport
+    served_max_abs_difference: float | None
+    steps: Sequence[PipelineStep]
+    command: str
+    machine: str
+    made_at: str
+
+    @property
+    def backbones(self) -> list[str]:
+        """Backbones in the order of the experiment."""
+        return list(dict.fromkeys(run.backbone for run in self.experiment.runs))
+
+    @property
+    def arms(self) -> list[str]:
+        """Arms in the order of the experiment, the one without knowledge first."""
+        names = dict.fromkeys(run.knowledge for run in self.experiment.runs)
+        return sorted(names, key=lambda name: name != BASELINE)
+
+    @property
+    def comparisons(self) -> list[Comparison]:
+        """Comparisons ordered by backbone, then arm."""
+        return sorted(
+            self.experiment.comparisons,
+            key=lambda item: (self.backbones.index(item.backbone), self.arms.index(item.knowledge)),
+        )

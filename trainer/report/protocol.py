@@ -1,0 +1,122 @@
+"""How the experiment was done, as terms and sentences taken from its configuration."""
+
+from __future__ import annotations
+
+from configs.scenario import Scenario
+from trainer.experiment import experiment_scenarios
+from trainer.report.inputs import ReportInputs
+
+Entry = tuple[str, str]
+
+
+def protocol_entries(inputs: ReportInputs) -> list[Entry]:
+    """The protocol: (term, sentence)."""
+    scenario = inputs.scenario
+    data, model, training = scenario.data, scenario.model, scenario.training
+    test = inputs.experiment.runs[0].predictions
+    seeds = sorted({run.seed for run in inputs.experiment.runs})
+    return [
+        (
+            "Data",
+            f"{scenario.name}: {data.interactions.path}. A sample is positive when its rating is "
+            f"at least {data.positive_rating:g}. The test part has {len(test.labels):,} samples "
+            f"of {len(set(test.user_ids)):,} users, {100 * test.labels.mean():.1f} % of them "
+            "positive.",
+        ),
+        ("Split", _split_text(scenario)),
+        (
+            "Same inputs in all arms",
+            f"Histories of up to {data.history_length} interactions with their ratings (attention "
+            f"reads the newest {model.attention_history_length}), running user statistics and "
+            "item means from the training part. An arm differs from the others only in what is "
+            "named under “Arms”.",
+        ),
+        (
+            "Same budget in all arms",
+            f"At most {training.epochs} epochs, batch size {training.batch_size}, Adam with "
+            f"learning rate {training.learning_rate:g}; training ends after {training.patience} "
+            "epochs without a better validation AUC.",
+        ),
+        (
+            "Selection",
+            "On the validation part alone: the epoch with the best validation AUC is kept. The "
+            "test part is read once per finished run.",
+        ),
+        ("Seeds", f"{', '.join(str(seed) for seed in seeds)}; a figure is the mean over them."),
+        (
+            "Intervals",
+            "95 % percentile intervals of a paired bootstrap over test users, "
+            f"{scenario.evaluation.bootstrap_resamples:,} resamples. They cover the choice of "
+            "users; training seeds are averaged, not resampled.",
+        ),
+        (
+            "Metrics",
+            "AUC and LogLoss (nats) over the pooled test samples. GAUC is the mean of the users’ "
+            "own AUCs, weighted by their samples, without users of one class.",
+        ),
+    ]
+
+
+def arm_entries(inputs: ReportInputs) -> list[Entry]:
+    """What each arm is: (name, description with the overrides that make it)."""
+    resolved = arm_scenarios(inputs.scenario)
+    return [
+        (arm, f"{_knowledge_text(resolved[arm])} {_override_text(inputs.scenario, arm)}".strip())
+        for arm in inputs.arms
+        if arm in resolved
+    ]
+
+
+def arm_scenarios(scenario: Scenario) -> dict[str, Scenario]:
+    """Arm -> its resolved scenario (that of one backbone and seed; arms do not depend on them)."""
+    return {arm: cell for _, arm, _, cell in experiment_scenarios(scenario)}
+
+
+def knowledge_sources(scenario: Scenario) -> list[str]:
+    """The knowledge sources that a resolved scenario's model reads."""
+    model = scenario.model
+    sources = list(scenario.knowledge.sources) if model.adapter != "none" else []
+    if model.match != "none" and model.knowledge_match.source not in sources:
+        sources.append(model.knowledge_match.source)
+    return sources
+
+
+def _split_text(scenario: Scenario) -> str:
+    split = scenario.split
+    shares = " : ".join(f"{100 * fraction:g}" for fraction in split.fractions)
+    how = {
+        "time": "within each user, training, validation and test samples follow each other in time",
+        "user": "every user belongs to one part, so validation and test users are new",
+    }[split.by]
+    return (
+        f"By {split.by}, {shares} %: {how}. Samples start after a user’s first k_u = min(floor((n "
+        f"+ 1) / 2), {split.knowledge_history_cap}) interactions, which the LLM may have seen."
+    )
+
+
+def _knowledge_text(scenario: Scenario) -> str:
+    model = scenario.model
+    parts = []
+    if model.adapter != "none":
+        parts.append(
+            f"Augmented vectors of {model.adapter.upper()} as fields, sources: "
+            f"{', '.join(scenario.knowledge.sources)}"
+        )
+    if model.match != "none":
+        match = model.knowledge_match
+        parts.append(
+            f"Knowledge match ({model.match}) on source {match.source} over the newest "
+            f"{match.history_length} interactions"
+        )
+    return f"{'. '.join(parts)}." if parts else "No LLM knowledge."
+
+
+def _override_text(scenario: Scenario, arm: str) -> str:
+    overrides = scenario.experiment.arms[arm].overrides
+    if not overrides:
+        return ""
+    return f"({', '.join(f'{key}={_value_text(value)}' for key, value in overrides.items())})"
+
+
+def _value_text(value: object) -> str:
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, list | tuple) else str(value)
