@@ -65,13 +65,24 @@ def read_prepared_examples(
         batches.append({name: value.numpy() for name, value in {**prepared, **columns}.items()})
     if not batches:
         raise ValueError(f"part '{part}' in {scenario.work_dir} has no samples")
-    joined = {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+    joined = {
+        name: _join([batch[name] for batch in batches], is_history=name.startswith("history_"))
+        for name in batches[0]
+    }
     return PreparedExamples(
         labels=joined.pop("label"),
         user_ids=joined.pop("user_id").astype(str),
         item_ids=joined.pop("item_id").astype(str),
         features=joined,
     )
+
+
+def _join(batches: list[np.ndarray], is_history: bool) -> np.ndarray:
+    """Joins batches; histories, each as long as the longest of its batch, are padded in front."""
+    if not is_history:
+        return np.concatenate(batches)
+    width = max(1, *(batch.shape[1] for batch in batches))
+    return np.concatenate([np.pad(batch, [(0, 0), (width - batch.shape[1], 0)]) for batch in batches])
 
 
 def training_batches(examples: PreparedExamples, batch_size: int, seed: int) -> tf.data.Dataset:

@@ -62,9 +62,9 @@ class TargetAttention(tf.keras.layers.Layer):
         candidate, history, mask = inputs
         keys = self._projection(history)
         hidden = self._first_layer(candidate, keys)
-        hidden = self._activations[0](hidden, training=training)
+        hidden = self._activations[0](hidden, training=training, mask=mask)
         for dense, activation in zip(self._hidden, self._activations[1:], strict=True):
-            hidden = activation(dense(hidden), training=training)
+            hidden = activation(dense(hidden), training=training, mask=mask)
         scores = self._score(hidden)[:, :, 0] * tf.cast(mask, keys.dtype)
         return tf.linalg.matvec(keys, scores, transpose_a=True)
 

@@ -23,7 +23,7 @@ class Dice(tf.keras.layers.Layer):
       epsilon: keeps the division finite.
     """
 
-    def __init__(self, momentum: float = 0.99, epsilon: float = 1e-8, **kwargs: object):
+    def __init__(self, momentum: float = 0.9, epsilon: float = 1e-8, **kwargs: object):
         """Creates the activation."""
         super().__init__(**kwargs)
         self.momentum = momentum
@@ -37,9 +37,23 @@ class Dice(tf.keras.layers.Layer):
         self._alpha = self.add_weight(name="alpha", shape=(input_shape[-1],), initializer="zeros")
         super().build(input_shape)
 
-    def call(self, inputs: tf.Tensor, training: bool | None = None) -> tf.Tensor:
-        """Applies the activation."""
-        share = tf.sigmoid(self._normalise(inputs, training=training))
+    def call(
+        self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Applies the activation.
+
+        Args:
+          inputs: [..., units].
+          training: whether batch statistics are used, and the moving averages updated.
+          mask: bool [...], false where a position must not enter the batch statistics.
+
+        Returns:
+          [..., units].
+        """
+        if mask is not None:
+            # Statistics of nothing are not defined; then all positions count.
+            mask = mask | ~tf.reduce_any(mask)
+        share = tf.sigmoid(self._normalise(inputs, training=training, mask=mask))
         return share * inputs + (1.0 - share) * self._alpha * inputs
 
     def get_config(self) -> dict[str, object]:
