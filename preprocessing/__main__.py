@@ -1,0 +1,33 @@
+"""The door of preprocessing: `python -m preprocessing {encode,examples,all}`."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from configs.command_line import TeachingParser, run_command
+from preprocessing.commands import all_steps, encode, examples
+from preprocessing.quiet import quiet_beam
+
+_HELP = """\
+Turns raw data and LLM answers into the TFRecords that training reads, with Apache Beam.
+
+A typical order:
+  python -m preprocessing all   --config configs/movielens_small.yaml
+  python -m trainer train       --config configs/movielens_small.yaml
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit code."""
+    parser = TeachingParser(prog="python -m preprocessing", description=_HELP)
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in (encode, examples, all_steps):
+        command.add_command(subparsers)
+    parsed = parser.parse_args(arguments)
+    quiet_beam()
+    return run_command(parsed.run, parsed)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

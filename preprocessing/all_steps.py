@@ -1,0 +1,53 @@
+"""All steps of preprocessing, one after the other."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from configs.scenario import Scenario
+from preprocessing.beam_options import BeamOptions
+from preprocessing.encode import encode, sources_of
+from preprocessing.examples import build_examples
+from preprocessing.records.layout import WorkDirectory
+from preprocessing.steps import refuse_rejected
+
+
+def run_all_steps(
+    scenario: Scenario,
+    *,
+    strict: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
+    beam: BeamOptions | None = None,
+) -> dict[str, Any]:
+    """Runs `examples`, whose checks are quick, then `encode`; arguments as there.
+
+    Returns:
+      Sums of the counts, and under `steps` the result of each step.
+
+    Raises:
+      ConfigurationError: see the steps.
+      CommandError: see the steps.
+      RejectedInput: `strict` and a step has dead letters; raised when all steps are done.
+    """
+    start = time.monotonic()
+    steps = [
+        build_examples(scenario, force=force, dry_run=dry_run, beam=beam),
+        encode(scenario, force=force, dry_run=dry_run, beam=beam),
+    ]
+    if dry_run:
+        return {"step": "all", "dry_run": True, "steps": steps}
+    counts = ("records_in", "records_out", "dead_letters")
+    result = {
+        "step": "all",
+        **{key: sum(step[key] for step in steps) for key in counts},
+        "history_only": steps[0]["history_only"],
+        "seconds": round(time.monotonic() - start, 3),
+        "skipped": all(step["skipped"] for step in steps),
+        "steps": steps,
+    }
+    if strict:
+        work = WorkDirectory(scenario.work_dir)
+        refuse_rejected([work.examples, *map(work.knowledge, sources_of(scenario))], result)
+    return result

@@ -1,0 +1,1 @@
+"""The commands of `python -m preprocessing`, one file each."""

@@ -1,0 +1,54 @@
+"""`python -m preprocessing encode`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from configs.command_line import scenario_of
+from preprocessing.commands.options import MATCH_KEYS, add_step_options, epilog, step_options_of
+
+if TYPE_CHECKING:
+    from configs.command_line import Subparsers
+
+_HELP = """\
+Turns LLM answers into knowledge vectors: <work_dir>/knowledge/<source>/part-*.tfrecord.gz, one
+record per item or user, with a manifest and the rejected answers (dead_letters.jsonl).
+
+An answer file holds one JSON object a line:
+  {"source": "item", "entity_id": "318", "extraction": "individual", "answer": "..."}
+and perhaps "prompt" and its "prompt_sha256". An entity without an answer of its own takes the
+vector of its group, if the source has collective answers and a groups file.
+
+By default the sources that the model uses are encoded: knowledge.sources, and the match source
+when model.match is on. A finished source whose inputs and settings are unchanged is skipped.
+
+examples:
+  python -m preprocessing encode --config configs/movielens_small.yaml
+  python -m preprocessing encode --config configs/movielens_small.yaml --source user_liked
+"""
+
+
+def add_command(subparsers: Subparsers) -> None:
+    """Adds the command's parser."""
+    parser = subparsers.add_parser(
+        "encode",
+        help="LLM answers to knowledge vectors",
+        description=_HELP,
+        epilog=epilog(["work_dir", "knowledge", *MATCH_KEYS]),
+    )
+    add_step_options(parser)
+    parser.add_argument(
+        "--source",
+        action="append",
+        metavar="NAME",
+        help="a source of knowledge.answers to encode instead; may be repeated",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Encodes and returns the JSON result."""
+    from preprocessing.encode import encode
+
+    return encode(scenario_of(arguments), sources=arguments.source, **step_options_of(arguments))

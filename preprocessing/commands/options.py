@@ -1,0 +1,71 @@
+"""Options that all commands share."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TypedDict
+
+from configs.command_line import add_json_option, add_scenario_options, keys_help
+from preprocessing.beam_options import BeamOptions
+
+MATCH_KEYS = ("model.match", "model.knowledge_match.source")
+"""Scenario keys that decide whether one more source is needed."""
+
+_EXIT_CODES = """\
+exit codes:
+  0 done, 1 failed, 2 wrong usage or configuration, 3 done, with rejected records under --strict"""
+
+
+def epilog(prefixes: Sequence[str]) -> str:
+    """The end of a command's help: scenario keys and exit codes."""
+    return f"{keys_help(prefixes)}\n\n{_EXIT_CODES}"
+
+
+class StepOptions(TypedDict):
+    """Keyword arguments of every step."""
+
+    strict: bool
+    force: bool
+    dry_run: bool
+    beam: BeamOptions
+
+
+def add_step_options(parser: argparse.ArgumentParser) -> None:
+    """Adds the options of every command."""
+    add_scenario_options(parser)
+    add_json_option(parser)
+    parser.add_argument(
+        "--strict", action="store_true", help="exit with code 3 when records were rejected"
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="check the configuration, say what would be done, write nothing",
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="run a step again even if its inputs are unchanged"
+    )
+    parser.add_argument(
+        "--runner",
+        metavar="NAME",
+        help="Beam runner, e.g. FlinkRunner (default: inside this process); its workers must see "
+        "the same files as this process",
+    )
+    parser.add_argument(
+        "--beam-option",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="an option of the Beam runner, e.g. direct_num_workers=2; may be repeated",
+    )
+
+
+def step_options_of(arguments: argparse.Namespace) -> StepOptions:
+    """The options of a parsed command line."""
+    return StepOptions(
+        strict=arguments.strict,
+        force=arguments.force,
+        dry_run=arguments.dry_run,
+        beam=BeamOptions(arguments.runner, tuple(arguments.beam_option)),
+    )

@@ -1,0 +1,57 @@
+"""Rejected records: each with its file, its line, a reason and a detail for people."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import TypedDict
+
+_DETAIL_CHARACTERS = 120
+
+
+class DeadLetter(TypedDict):
+    """One rejected record.
+
+    Attributes:
+      file: the input file, as the configuration names it.
+      line: line number, counted from 1.
+      reason: a fixed name that can be counted, e.g. "missing_item_id".
+      detail: what was found, without user ids.
+    """
+
+    file: str
+    line: int
+    reason: str
+    detail: str
+
+
+def dead_letter(file: str, line: int, reason: str, detail: str) -> DeadLetter:
+    """A dead letter with a detail of bounded length."""
+    if len(detail) > _DETAIL_CHARACTERS:
+        detail = detail[:_DETAIL_CHARACTERS] + "..."
+    return DeadLetter(file=file, line=int(line), reason=reason, detail=detail)
+
+
+def write_dead_letters(path: Path, letters: Iterable[DeadLetter]) -> None:
+    """Writes JSON lines, sorted by file and line."""
+    ordered = sorted(letters, key=lambda letter: (letter["file"], letter["line"], letter["reason"]))
+    with path.open("w", encoding="utf-8") as file:
+        for letter in ordered:
+            file.write(json.dumps(letter) + "\n")
+
+
+def read_dead_letters(path: Path) -> Iterator[DeadLetter]:
+    """Reads what `write_dead_letters` wrote."""
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            yield json.loads(line)
+
+
+def count_by_reason(path: Path) -> dict[str, dict[str, int]]:
+    """Counts the dead letters of a file: input file -> reason -> number."""
+    counts: dict[str, Counter[str]] = {}
+    for letter in read_dead_letters(path):
+        counts.setdefault(letter["file"], Counter())[letter["reason"]] += 1
+    return {file: dict(sorted(reasons.items())) for file, reasons in sorted(counts.items())}

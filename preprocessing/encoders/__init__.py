@@ -1,0 +1,1 @@
+"""Text encoders: one file each, found by name in `preprocessing.encoders.registry`."""

@@ -1,0 +1,59 @@
+"""Hashes that are the same in every process, run and machine."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+_READ_BYTES = 1 << 20
+
+
+def stable_hash(text: str, purpose: str) -> int:
+    """64-bit hash of a text; hashes for different purposes are independent of each other.
+
+    Args:
+      text: what to hash, e.g. a user id.
+      purpose: a short name, e.g. "fold".
+    """
+    digest = hashlib.blake2b(text.encode(), digest_size=8, key=purpose.encode()).digest()
+    return int.from_bytes(digest, "little")
+
+
+def stable_hashes(texts: Iterable[str], purpose: str) -> np.ndarray:
+    """`stable_hash` of each text, as uint64."""
+    return np.fromiter((stable_hash(text, purpose) for text in texts), dtype=np.uint64)
+
+
+def unit_interval(hashes: np.ndarray) -> np.ndarray:
+    """Hashes as float64 in [0, 1), from their upper 53 bits."""
+    return (hashes >> np.uint64(11)).astype(np.float64) / float(1 << 53)
+
+
+def anonymous(identifier: str) -> str:
+    """A name for messages that does not show the id itself."""
+    return f"#{stable_hash(identifier, 'message'):016x}"
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's bytes, hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(_READ_BYTES):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+@functools.cache
+def code_version() -> str:
+    """SHA-256 over the names and bytes of this room's own source files."""
+    room = Path(__file__).parent
+    digest = hashlib.sha256()
+    for path in sorted(room.rglob("*")):
+        if path.suffix in (".py", ".txt") and path.is_file():
+            digest.update(f"{path.relative_to(room).as_posix()}\0{path.stat().st_size}\0".encode())
+            digest.update(path.read_bytes())
+    return digest.hexdigest()

@@ -1,0 +1,1 @@
+"""Interactions and catalogue to CTR examples."""

@@ -1,0 +1,1 @@
+"""LLM answers to knowledge vectors."""

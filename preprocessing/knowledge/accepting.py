@@ -1,0 +1,198 @@
+"""First pipeline of the step `encode`: answer files to accepted answers.
+
+Accepted answers lie in JSON lines files, one per shard, each entity once, until they are encoded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+
+from preprocessing.dead_letters import DeadLetter, dead_letter
+from preprocessing.gathering import DEAD_LETTERS, STATISTICS, gather_dead_letters, gather_statistics
+from preprocessing.hashing import stable_hash
+from preprocessing.knowledge.answers import (
+    AnswerLines,
+    RejectedAnswer,
+    parse_answer,
+    read_answer_lines,
+)
+
+
+@dataclass(frozen=True)
+class AnswerFile:
+    """One answer file.
+
+    Attributes:
+      order: place in the configuration; the first answer for an entity counts.
+      path: the file.
+      extraction: "individual" or "collective".
+    """
+
+    order: int
+    path: str
+    extraction: str
+
+
+@dataclass(frozen=True, order=True)
+class LocatedAnswer:
+    """An answer that is valid on its own.
+
+    Attributes:
+      extraction: "individual" or "collective".
+      entity_id: item, user or group id.
+      file_order: place of its file in the configuration.
+      line: line number in the file.
+      file: the file.
+      text: what the LLM wrote.
+    """
+
+    extraction: str
+    entity_id: str
+    file_order: int
+    line: int
+    file: str
+    text: str
+
+
+class ReadAnswers(beam.DoFn):
+    """Answer file to batches of lines."""
+
+    def process(self, element: AnswerFile) -> Iterable[tuple[int, AnswerLines]]:
+        """See `beam.DoFn`."""
+        for lines in read_answer_lines(element.path, element.extraction):
+            yield element.order, lines
+
+
+class CheckAnswers(beam.DoFn):
+    """Batch of lines to (shard, valid answers), dead letters beside them."""
+
+    def __init__(self, source: str, shards: int):
+        super().__init__()
+        self._source = source
+        self._shards = shards
+
+    def process(self, element: tuple[int, AnswerLines]) -> Iterator[Any]:
+        """See `beam.DoFn`."""
+        order, lines = element
+        by_shard: dict[int, list[LocatedAnswer]] = {}
+        dead_letters: list[DeadLetter] = []
+        read = 0
+        for number, line in lines.numbered():
+            read += 1
+            try:
+                answer = parse_answer(line, self._source, lines.extraction)
+            except RejectedAnswer as error:
+                dead_letters.append(dead_letter(lines.path, number, error.reason, error.detail))
+                continue
+            shard = entity_shard(answer.entity_id, self._shards)
+            by_shard.setdefault(shard, []).append(
+                LocatedAnswer(
+                    lines.extraction, answer.entity_id, order, number, lines.path, answer.text
+                )
+            )
+        yield beam.pvalue.TaggedOutput(STATISTICS, {"read": read})
+        yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
+        yield from by_shard.items()
+
+
+class WriteAccepted(beam.DoFn):
+    """All valid answers of a shard to a file, each entity once."""
+
+    def __init__(self, folder: Path):
+        super().__init__()
+        self._folder = folder
+
+    def process(self, element: tuple[int, Iterable[list[LocatedAnswer]]]) -> Iterator[Any]:
+        """See `beam.DoFn`."""
+        shard, batches = element
+        accepted, dead_letters = first_answers(answer for batch in batches for answer in batch)
+        yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
+        with accepted_file(self._folder, shard).open("w", encoding="utf-8") as file:
+            for answer in accepted:
+                file.write(json.dumps(asdict(answer)) + "\n")
+        yield {"accepted": len(accepted)}
+
+
+def first_answers(answers: Iterable[LocatedAnswer]) -> tuple[list[LocatedAnswer], list[DeadLetter]]:
+    """The first answer for each entity and extraction; later ones become dead letters."""
+    accepted: list[LocatedAnswer] = []
+    dead_letters: list[DeadLetter] = []
+    for answer in sorted(answers):
+        first = accepted[-1] if accepted else None
+        if first and (first.extraction, first.entity_id) == (answer.extraction, answer.entity_id):
+            detail = f"same entity as line {first.line} of {first.file}"
+            dead_letters.append(dead_letter(answer.file, answer.line, "duplicate_entity", detail))
+        else:
+            accepted.append(answer)
+    return accepted, dead_letters
+
+
+def build_accepting_pipeline(
+    pipeline: beam.Pipeline,
+    source: str,
+    files: list[AnswerFile],
+    shards: int,
+    folder: Path,
+    dead_letters_path: Path,
+    statistics_path: Path,
+) -> None:
+    """Applies all transforms.
+
+    Args:
+      pipeline: an empty pipeline.
+      source: name of the source.
+      files: its answer files.
+      shards: number of files of accepted answers.
+      folder: where those files belong.
+      dead_letters_path: JSON lines file for rejected answers.
+      statistics_path: JSON file for counts "read" and "accepted".
+    """
+    checked = (
+        pipeline
+        | "AnswerFiles" >> beam.Create(files)
+        | "ReadAnswers" >> beam.ParDo(ReadAnswers())
+        | "SpreadLines" >> beam.Reshuffle()  # one file is one element: let all workers check
+        | "CheckAnswers"
+        >> beam.ParDo(CheckAnswers(source, shards)).with_outputs(
+            STATISTICS, DEAD_LETTERS, main="answers"
+        )
+    )
+    nothing = (
+        pipeline
+        | "AllShards" >> beam.Create(range(shards))
+        | "NoAnswers" >> beam.Map(lambda shard: (shard, []))
+    )
+    accepted = (
+        (checked["answers"], nothing)
+        | "Answers" >> beam.Flatten()
+        | "ByShard" >> beam.GroupByKey()
+        | "WriteAccepted"
+        >> beam.ParDo(WriteAccepted(folder)).with_outputs(DEAD_LETTERS, main="counts")
+    )
+    dead_letters = (checked[DEAD_LETTERS], accepted[DEAD_LETTERS])
+    dead_letters | "DeadLetters" >> gather_dead_letters(dead_letters_path)
+    statistics = (checked[STATISTICS], accepted["counts"])
+    statistics | "Statistics" >> gather_statistics(statistics_path)
+
+
+def entity_shard(entity_id: str, shards: int) -> int:
+    """Shard of an entity's record."""
+    return stable_hash(entity_id, "knowledge") % shards
+
+
+def accepted_file(folder: Path, shard: int) -> Path:
+    """File with the accepted answers of a shard."""
+    return folder / f"accepted-{shard:05d}.jsonl"
+
+
+def read_accepted(path: Path) -> Iterator[LocatedAnswer]:
+    """Reads a file of accepted answers."""
+    with path.open(encoding="utf-8") as file:
+        for line in file:
+            yield LocatedAnswer(**json.loads(line))

@@ -1,0 +1,1 @@
+"""The TFRecord contract: preprocessing writes, trainer and serving read. No Beam here."""

@@ -1,0 +1,90 @@
+"""Reading the knowledge vectors of one source."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from preprocessing.records import contract
+from preprocessing.records.errors import DamagedRecords
+from preprocessing.records.layout import WorkDirectory
+from preprocessing.records.tfrecord_file import read_records
+from preprocessing.records.wire_reader import decode_example
+
+
+@dataclass(frozen=True)
+class KnowledgeVectors:
+    """Knowledge vectors of one source, sorted by entity id.
+
+    Attributes:
+      entity_ids: [entities], raw ids.
+      vectors: [entities, width], float32.
+      extraction: [entities], "individual" or "collective".
+      group_ids: [entities], group of each entity, "" when it has none.
+    """
+
+    entity_ids: list[str]
+    vectors: np.ndarray
+    extraction: list[str]
+    group_ids: list[str]
+
+
+def read_knowledge(directory: str | Path, source: str) -> KnowledgeVectors:
+    """Reads all knowledge vectors of a source.
+
+    Args:
+      directory: the work directory (`scenario.work_dir`).
+      source: source name, e.g. "item".
+
+    Raises:
+      DamagedRecords: a file is missing or damaged, a record lacks a feature, an entity occurs
+        twice, a vector has another width than the others or holds a number that is not finite.
+    """
+    rows: dict[str, tuple[np.ndarray, str, str]] = {}
+    width = None
+    for path in WorkDirectory(directory).knowledge(source).shards:
+        for number, record in enumerate(read_records(path), start=1):
+            place = f"{path}: record {number}"
+            entity_id, vector, extraction, group_id = _decode(record, place)
+            if width is None:
+                width = len(vector)
+            if len(vector) != width:
+                raise DamagedRecords(
+                    f"{place}: vector of width {len(vector)}, the first one has {width}"
+                )
+            if not np.isfinite(vector).all():
+                raise DamagedRecords(f"{place}: the vector holds a number that is not finite")
+            if entity_id in rows:
+                raise DamagedRecords(f"{place}: a second record for an entity of this source")
+            rows[entity_id] = (vector, extraction, group_id)
+    entity_ids = sorted(rows)
+    vectors = np.zeros((len(rows), width or 0), np.float32)
+    for row, entity_id in enumerate(entity_ids):
+        vectors[row] = rows[entity_id][0]
+    return KnowledgeVectors(
+        entity_ids=entity_ids,
+        vectors=vectors,
+        extraction=[rows[entity_id][1] for entity_id in entity_ids],
+        group_ids=[rows[entity_id][2] for entity_id in entity_ids],
+    )
+
+
+def _decode(record: bytes, place: str) -> tuple[str, np.ndarray, str, str]:
+    try:
+        features = decode_example(record)
+        texts = {}
+        for name in (contract.ENTITY_ID, contract.EXTRACTION, contract.GROUP_ID):
+            (value,) = features[name]
+            texts[name] = value.decode()
+        vector = features[contract.VECTOR]
+    except KeyError as error:
+        raise DamagedRecords(f"{place}: feature {error} is missing") from error
+    except (ValueError, AttributeError) as error:
+        raise DamagedRecords(f"{place}: not a knowledge record ({error})") from error
+    if not isinstance(vector, np.ndarray) or vector.dtype != np.float32 or not len(vector):
+        raise DamagedRecords(f"{place}: '{contract.VECTOR}' is not a list of floats")
+    if texts[contract.EXTRACTION] not in contract.EXTRACTIONS:
+        raise DamagedRecords(f"{place}: extraction is '{texts[contract.EXTRACTION]}'")
+    return texts[contract.ENTITY_ID], vector, texts[contract.EXTRACTION], texts[contract.GROUP_ID]

@@ -1,0 +1,163 @@
+"""GZIP TFRecord files: written under a temporary name and moved into place, read with every check.
+
+Record framing (https://www.tensorflow.org/tutorials/load_data/tfrecord#tfrecords_format_details):
+length (uint64), masked CRC32C of the length, data, masked CRC32C of the data; little endian.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import google_crc32c
+
+from preprocessing.records.errors import DamagedRecords
+
+_GZIP_WINDOW = 31  # zlib's code for a gzip frame; the header it writes has no name and time 0
+_COMPRESSION_LEVEL = 1
+_WRITE_BYTES = 1 << 20
+_READ_BYTES = 1 << 20
+_LENGTH_BYTES = 12
+_CRC_BYTES = 4
+
+
+def masked_crc32c(data: bytes) -> int:
+    """CRC32C, rotated right by 15 bits plus a constant, as TFRecord files store it."""
+    crc = google_crc32c.value(data)
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def write_records(path: Path, records: Iterable[bytes]) -> int:
+    """Writes a GZIP TFRecord file; equal records give equal bytes.
+
+    Args:
+      path: the file; its folder is made. It appears complete or not at all.
+      records: serialized records.
+
+    Returns:
+      The number of records.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".partial")
+    length_header = functools.cache(_length_header)
+    compressor = zlib.compressobj(_COMPRESSION_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
+    count = 0
+    pending: list[bytes] = []
+    pending_bytes = 0
+    with temporary.open("wb") as file:
+        for record in records:
+            pending += (
+                length_header(len(record)),
+                record,
+                struct.pack("<I", masked_crc32c(record)),
+            )
+            pending_bytes += len(record)
+            count += 1
+            if pending_bytes > _WRITE_BYTES:
+                file.write(compressor.compress(b"".join(pending)))
+                pending, pending_bytes = [], 0
+        file.write(compressor.compress(b"".join(pending)))
+        file.write(compressor.flush())
+    os.replace(temporary, path)
+    return count
+
+
+def read_records(path: Path) -> Iterator[bytes]:
+    """Reads a GZIP TFRecord file record by record.
+
+    Raises:
+      DamagedRecords: the file is missing, cut off, not GZIP, or a checksum is wrong; the message
+        names the file and the record, counted from 1.
+    """
+    buffer = bytearray()
+    number = 1
+    blocks = _decompressed_blocks(path)
+    while True:
+        try:
+            block = next(blocks, None)
+        except _BrokenStream as error:
+            raise _damaged(path, f"record {number}", str(error)) from error
+        if block is None:
+            break
+        buffer += block
+        start = 0
+        while len(buffer) - start >= _LENGTH_BYTES:
+            length, length_crc = struct.unpack_from("<QI", buffer, start)
+            if masked_crc32c(bytes(buffer[start : start + 8])) != length_crc:
+                raise _damaged(path, f"record {number}", "the checksum of its length is wrong")
+            data_start = start + _LENGTH_BYTES
+            data_end = data_start + length
+            if len(buffer) < data_end + _CRC_BYTES:
+                break
+            record = bytes(buffer[data_start:data_end])
+            if masked_crc32c(record) != struct.unpack_from("<I", buffer, data_end)[0]:
+                raise _damaged(path, f"record {number}", "the checksum of its data is wrong")
+            yield record
+            number += 1
+            start = data_end + _CRC_BYTES
+        del buffer[:start]
+    if buffer:
+        raise _damaged(path, f"record {number}", "the record is cut off")
+
+
+def check_complete(path: Path) -> None:
+    """Checks that a GZIP file is there and whole (its own length and checksum included).
+
+    TensorFlow's reader takes some cut-off files for the end of the data, so this is asked first. A
+    file that did not change since it was last found whole is not read again.
+
+    Raises:
+      DamagedRecords: the file is missing, cut off, damaged or not GZIP.
+    """
+    try:
+        status = path.stat()
+    except OSError as error:
+        raise _damaged(path, "file", error.strerror or str(error)) from error
+    _check_complete_once(path, status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=4096)
+def _check_complete_once(path: Path, size: int, modified: int) -> None:
+    del size, modified
+    try:
+        for _ in _decompressed_blocks(path):
+            pass
+    except _BrokenStream as error:
+        raise _damaged(path, "file", str(error)) from error
+
+
+class _BrokenStream(Exception):
+    """Compressed data cannot be read to its end; the message says why."""
+
+
+def _decompressed_blocks(path: Path) -> Iterator[bytes]:
+    decompressor = zlib.decompressobj(_GZIP_WINDOW)
+    try:
+        with path.open("rb") as file:
+            while compressed := file.read(_READ_BYTES):
+                while compressed:
+                    yield decompressor.decompress(compressed)
+                    compressed = decompressor.unused_data
+                    if compressed:
+                        decompressor = zlib.decompressobj(_GZIP_WINDOW)
+    except OSError as error:
+        raise _BrokenStream(error.strerror or str(error)) from error
+    except zlib.error as error:
+        raise _BrokenStream(f"not valid GZIP data ({error})") from error
+    if not decompressor.eof:
+        raise _BrokenStream("the file is cut off")
+
+
+def _length_header(length: int) -> bytes:
+    encoded = struct.pack("<Q", length)
+    return encoded + struct.pack("<I", masked_crc32c(encoded))
+
+
+def _damaged(path: Path, place: str, problem: str) -> DamagedRecords:
+    return DamagedRecords(
+        f"{path}: {place}: {problem}; run the preprocessing step again with --force"
+    )

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from configs.loading import ConfigurationError
+from configs.scenario import Knowledge, Split
+from preprocessing.interactions import leak_check
+from preprocessing.interactions.splitting import SplitRows, split_interactions
+from tests.preprocessing.interactions.test_splitting import sequences_of
+
+
+def test_only_samples_below_the_larger_limit_are_violations():
+    sequences = sequences_of([6, 4, 4])
+    split = split_interactions(sequences, Split(knowledge_history_cap=2))
+    check = leak_check.check_leaks(sequences, split, {"user0": 4, "user1": 1, "stranger": 99})
+    assert check.violations == 2
+    assert check.users_verified_by_prompt == 2 and check.users_by_rule_only == 1
+    assert [example.split(", ")[2:] for example in check.examples] == [
+        ["position 2", "the LLM saw 4"],
+        ["position 3", "the LLM saw 4"],
+    ]
+    assert "user0" not in "".join(check.examples)
+
+
+def test_a_sample_before_the_boundary_is_a_violation_even_without_prompts():
+    sequences = sequences_of([4])
+    wrong = SplitRows(np.array([2]), np.array([-1, 0, 0, 0], np.int8), np.ones(4, bool))
+    assert leak_check.check_leaks(sequences, wrong, {}).violations == 1
+
+
+def test_at_most_five_examples_are_kept():
+    sequences = sequences_of([40])
+    split = split_interactions(sequences, Split(knowledge_history_cap=0))
+    check = leak_check.check_leaks(sequences, split, {"user0": 30})
+    assert check.violations == 30 and len(check.examples) == 5
+
+
+def knowledge(**answers: dict[str, object]) -> Knowledge:
+    return Knowledge.model_validate({"sources": [], "answers": answers})
+
+
+def test_sources_are_counted_or_unverified():
+    described = knowledge(
+        item={"entity": "item", "individual": ["i"]},
+        item_group={"entity": "item", "collective": ["c"], "groups": "g"},
+        user={"entity": "user", "individual": ["u"], "history_entry_pattern": " stars"},
+        user_unknown={"entity": "user", "individual": ["u"]},
+        user_group={"entity": "user", "collective": ["c"], "groups": "g"},
+        user_verified={
+            "entity": "user", "collective": ["c"], "groups": "g", "groups_verified": True,
+        },
+    )  # fmt: skip
+    assert list(leak_check.counted_sources(described)) == ["user"]
+    assert leak_check.unverified_sources(described) == ["item_group", "user_group", "user_unknown"]
+
+
+def test_a_pattern_that_is_none_is_explained():
+    described = knowledge(
+        user={"entity": "user", "individual": ["u"], "history_entry_pattern": "(stars"}
+    )
+    with pytest.raises(ConfigurationError, match=r"user\.history_entry_pattern: not a regular"):
+        leak_check.counted_sources(described)
+
+
+def test_the_largest_count_of_a_user_counts():
+    batches = [[("a", 3), ("b", 1)], [], [("a", 2), ("b", 7)]]
+    assert leak_check.largest_seen(batches) == {"a": 3, "b": 7}

@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+import json
+import re
+
+from configs.scenario import SourceAnswers
+from preprocessing.interactions.seen_counts import read_seen_counts
+
+
+def test_matches_of_accepted_prompts_are_counted(tmp_path):
+    path = tmp_path / "answers.jsonl"
+    fields = {"source": "user", "extraction": "individual", "answer": "text"}
+    records = [
+        {**fields, "entity_id": "a", "prompt": "x 4 stars; y 3.5 stars; z 1 stars."},
+        {**fields, "entity_id": "b", "prompt": "nothing"},
+        {**fields, "entity_id": "c"},
+        {**fields, "entity_id": "d", "prompt": "x 4 stars;", "prompt_sha256": "wrong"},
+    ]
+    path.write_text("\n".join(map(json.dumps, records)) + "\nnot json\n")
+    answers = SourceAnswers(entity="user", individual=[str(path)])
+    batches = list(read_seen_counts("user", answers, re.compile(" stars[;.]")))
+    assert [entry for batch in batches for entry in batch] == [("a", 3)]

@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from preprocessing.knowledge.accepting import (
+    LocatedAnswer,
+    accepted_file,
+    entity_shard,
+    first_answers,
+)
+
+
+def answer(
+    entity: str, file_order: int, line: int, extraction: str = "individual"
+) -> LocatedAnswer:
+    return LocatedAnswer(extraction, entity, file_order, line, f"file{file_order}", "text")
+
+
+def test_the_first_answer_of_the_first_file_counts():
+    answers = [
+        answer("a", 1, 1), answer("a", 0, 9), answer("a", 0, 3), answer("b", 1, 2),
+        answer("a", 2, 1, "collective"),
+    ]  # fmt: skip
+    accepted, dead_letters = first_answers(answers)
+    assert accepted == [answers[4], answers[2], answers[3]]
+    assert [(letter["file"], letter["line"], letter["detail"]) for letter in dead_letters] == [
+        ("file0", 9, "same entity as line 3 of file0"),
+        ("file1", 1, "same entity as line 3 of file0"),
+    ]
+    assert first_answers([]) == ([], [])
+
+
+def test_entities_spread_over_the_shards_and_stay_there(tmp_path):
+    shards = [entity_shard(str(entity), 4) for entity in range(400)]
+    assert [shards.count(shard) > 60 for shard in range(4)] == [True] * 4
+    # blake2b-64 of the id under the key "knowledge", written down once
+    assert [entity_shard(entity, 1000) for entity in ("1", "318", "Größe")] == [897, 591, 828]
+    assert accepted_file(tmp_path, 3).name == "accepted-00003.jsonl"

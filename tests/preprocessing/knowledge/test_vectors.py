@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import numpy as np
+import tensorflow as tf
+
+from preprocessing.knowledge.accepting import LocatedAnswer
+from preprocessing.knowledge.vectors import KnowledgeRecord, usable_vectors, write_knowledge
+
+
+def test_vectors_without_content_are_rejected_after_rounding():
+    answers = [
+        LocatedAnswer("individual", str(number), 0, number, "file", "text") for number in range(5)
+    ]
+    vectors = np.array(
+        [[1.0, 0.1], [0.0, -0.0], [np.nan, 1.0], [70000.0, 1.0], [1e-9, 0.0]], np.float32
+    )
+    usable, dead_letters = usable_vectors(answers, vectors)
+    assert [answer.entity_id for answer, _ in usable] == ["0"]
+    assert np.frombuffer(usable[0][1], np.float16).tolist() == [1.0, float(np.float16(0.1))]
+    assert [(letter["line"], letter["reason"]) for letter in dead_letters] == [
+        (1, "zero_vector"),
+        (2, "non_finite_vector"),
+        (3, "non_finite_vector"),  # beyond float16's largest number, 65504
+        (4, "zero_vector"),  # below float16's smallest number, 6e-8
+    ]
+
+
+def test_records_are_sorted_and_readable(tmp_path):
+    path = tmp_path / "part.tfrecord.gz"
+    records = [
+        KnowledgeRecord(entity, extraction, group, np.array(vector, np.float16).tobytes())
+        for entity, extraction, group, vector in [
+            ("b", "collective", "g1", [0.5, 2.0]),
+            ("a", "individual", "", [-1.0, 0.25]),
+        ]
+    ]
+    assert write_knowledge(path, records) == 2
+    read = []
+    for serialized in tf.data.TFRecordDataset(str(path), compression_type="GZIP"):
+        feature = tf.train.Example.FromString(serialized.numpy()).features.feature
+        read.append(
+            (
+                feature["entity_id"].bytes_list.value[0],
+                list(feature["vector"].float_list.value),
+                feature["extraction"].bytes_list.value[0],
+                feature["group_id"].bytes_list.value[0],
+            )
+        )
+    assert read == [
+        (b"a", [-1.0, 0.25], b"individual", b""),
+        (b"b", [0.5, 2.0], b"collective", b"g1"),
+    ]
+    assert write_knowledge(path, []) == 0

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from preprocessing.records.errors import DamagedRecords
+from preprocessing.records.knowledge import read_knowledge
+from preprocessing.records.layout import WorkDirectory
+from preprocessing.records.tfrecord_file import write_records
+
+
+def record(
+    entity: str, vector: list[float], extraction: str = "individual", **left_out: bool
+) -> bytes:
+    example = tf.train.Example()
+    feature = example.features.feature
+    feature["entity_id"].bytes_list.value.append(entity.encode())
+    feature["vector"].float_list.value.extend(vector)
+    feature["extraction"].bytes_list.value.append(extraction.encode())
+    if not left_out:
+        feature["group_id"].bytes_list.value.append(b"g")
+    return example.SerializeToString()
+
+
+def write(work_dir, *shards: list[bytes]) -> None:
+    directory = WorkDirectory(work_dir).knowledge("item")
+    for index, records in enumerate(shards):
+        write_records(directory.shard(index, len(shards)), records)
+
+
+def test_records_of_all_shards_are_read_in_order_of_their_ids(tmp_path):
+    write(tmp_path, [record("b", [1, 2]), record("ä", [5, 6], "collective")], [record("a", [3, 4])])
+    knowledge = read_knowledge(tmp_path, "item")
+    assert knowledge.entity_ids == ["a", "b", "ä"]
+    np.testing.assert_array_equal(knowledge.vectors, np.array([[3, 4], [1, 2], [5, 6]], np.float32))
+    assert knowledge.extraction == ["individual", "individual", "collective"]
+    assert knowledge.group_ids == ["g", "g", "g"]
+
+
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        (record("b", [1, 2, 3]), "record 2: vector of width 3, the first one has 2"),
+        (record("b", [1, np.nan]), "record 2: the vector holds a number that is not finite"),
+        (record("a", [1, 2]), "record 2: a second record"),
+        (record("b", []), "'vector' is not a list of floats"),
+        (record("b", [1, 2], "guessed"), "extraction is 'guessed'"),
+        (record("b", [1, 2], group_id=False), "feature 'group_id' is missing"),
+        (b"\xff\xff", "not a knowledge record"),
+    ],
+)
+def test_damaged_records_are_named(tmp_path, second, message):
+    write(tmp_path, [record("a", [1, 2]), second])
+    with pytest.raises(DamagedRecords, match=message):
+        read_knowledge(tmp_path, "item")
+
+
+def test_an_empty_source_has_no_vectors(tmp_path):
+    write(tmp_path, [], [])
+    assert read_knowledge(tmp_path, "item").entity_ids == []
+
+
+def test_a_source_that_was_not_encoded_is_explained(tmp_path):
+    with pytest.raises(DamagedRecords, match="no TFRecord files; run"):
+        read_knowledge(tmp_path, "item")

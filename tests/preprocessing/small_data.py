@@ -1,0 +1,68 @@
+"""A small scenario's input files, and how to write answers."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+INTERACTIONS = """\
+user_id,item_id,rating,timestamp
+bob,10,4.0,100
+bob,9,2.5,100
+bob,100,5,90
+bob,10,3,300
+eve,9,1,50
+ann,7,4.5,10
+ann,9,3.5,11
+ann,10,4,12
+ann,100,2,13
+ann,7,1,14
+ann,5,5,14
+ann,12,4,15
+ann,11,0.5,16
+ann,9,4,17
+ann,3,3,18
+ann,8,2,19
+ann,10,5,20
+bob,9,4,100
+"""
+"""Ties within a user (bob at 100, ann at 14), a repetition (last line), a single one (eve)."""
+
+CATALOGUE = """\
+item_id,title,genres,year
+10,Ten,Drama|Comedy,1999
+9,"Nine, the film",Drama,
+7,Seven,(no genres listed),abc
+200,Nobody saw it,Comedy|Drama|Comedy,2001.5
+100,Hundred,,1950
+"""
+
+ANSWERS = [
+    {
+        "source": "item",
+        "entity_id": "10",
+        "extraction": "individual",
+        "answer": "a quiet family drama",
+    },
+    {"source": "item", "entity_id": "9", "extraction": "individual", "answer": "loud space battle"},
+    {"source": "item", "entity_id": "7", "extraction": "individual", "answer": "a family comedy"},
+]
+GROUP_ANSWERS = [
+    {
+        "source": "item",
+        "entity_id": "g1",
+        "extraction": "collective",
+        "answer": "quiet drama in space",
+    },
+    {
+        "source": "item",
+        "entity_id": "g9",
+        "extraction": "collective",
+        "answer": "nobody asked for it",
+    },
+]
+GROUPS = "item_id,group_id\n10,g1\n100,g1\n200,g2\n5,g1\n"
+
+
+def write_lines(path: Path, records: list[dict[str, str]]) -> None:
+    path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")

@@ -1,0 +1,281 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from sklearn.decomposition import TruncatedSVD
+from sklearn.feature_extraction.text import TfidfVectorizer
+
+from configs.command_line import CommandError, RejectedInput
+from configs.loading import ConfigurationError
+from preprocessing import encode as encode_module
+from preprocessing.encode import encode, sources_of
+from preprocessing.records.knowledge import read_knowledge
+from preprocessing.records.layout import WorkDirectory
+from tests.preprocessing.small_data import ANSWERS, GROUP_ANSWERS, write_lines
+
+
+def shard_of(entity: str, shards: int) -> int:
+    digest = hashlib.blake2b(entity.encode(), digest_size=8, key=b"knowledge").digest()
+    return int.from_bytes(digest, "little") % shards
+
+
+def letters_of(scenario, source: str = "item") -> list[tuple[str, int, str]]:
+    path = WorkDirectory(scenario.work_dir).knowledge(source).dead_letters
+    letters = [json.loads(line) for line in path.read_text().splitlines()]
+    return [(Path(entry["file"]).name, entry["line"], entry["reason"]) for entry in letters]
+
+
+def test_records_are_those_of_an_independent_computation(small_scenario):
+    scenario = small_scenario()
+    result = encode(scenario)
+    # The encoder is fitted on the answers shard by shard, sorted by extraction and id.
+    answers = sorted(
+        ANSWERS + GROUP_ANSWERS,
+        key=lambda answer: (
+            shard_of(answer["entity_id"], 2), answer["extraction"], answer["entity_id"],
+        ),
+    )  # fmt: skip
+    texts = [answer["answer"] for answer in answers]
+    weights = TfidfVectorizer(sublinear_tf=True).fit_transform(texts)
+    vectors = TruncatedSVD(3, random_state=0).fit(weights).transform(weights)
+    vector_of = {
+        answer["entity_id"]: vector.astype(np.float16).astype(np.float32)
+        for answer, vector in zip(answers, vectors, strict=True)
+    }
+    expected = {
+        "10": (vector_of["10"], b"individual", b"g1"),
+        "9": (vector_of["9"], b"individual", b""),
+        "7": (vector_of["7"], b"individual", b""),
+        "100": (vector_of["g1"], b"collective", b"g1"),
+        "5": (vector_of["g1"], b"collective", b"g1"),
+    }
+    found = {}
+    for number, path in enumerate(WorkDirectory(scenario.work_dir).knowledge("item").shards):
+        ids = []
+        for serialized in tf.data.TFRecordDataset(str(path), compression_type="GZIP"):
+            feature = tf.train.Example.FromString(serialized.numpy()).features.feature
+            entity = feature["entity_id"].bytes_list.value[0].decode()
+            ids.append(entity)
+            assert shard_of(entity, 2) == number
+            found[entity] = (
+                np.array(feature["vector"].float_list.value, np.float32),
+                feature["extraction"].bytes_list.value[0],
+                feature["group_id"].bytes_list.value[0],
+            )
+        assert ids == sorted(ids)
+    assert found.keys() == expected.keys()
+    for entity, (vector, extraction, group) in expected.items():
+        np.testing.assert_allclose(found[entity][0], vector, atol=2e-3)
+        assert found[entity][1:] == (extraction, group)
+        assert (found[entity][0] == found[entity][0].astype(np.float16)).all()
+    item = result["sources"]["item"]
+    assert (result["records_in"], result["records_out"], result["dead_letters"]) == (5, 5, 0)
+    assert item["individual_entities"] == 3 and item["collective_entities"] == 2
+    assert item["entities_without_answer"] == 1  # 200 belongs to g2, which has no answer
+    assert item["unused_group_answers"] == 1  # nobody belongs to g9
+    assert item["groups"]["records_in"] == 4
+
+
+def test_the_reader_gives_what_was_written(small_scenario):
+    scenario = small_scenario()
+    encode(scenario)
+    knowledge = read_knowledge(scenario.work_dir, "item")
+    assert knowledge.entity_ids == ["10", "100", "5", "7", "9"]
+    assert knowledge.extraction == [
+        "individual", "collective", "collective", "individual", "individual",
+    ]  # fmt: skip
+    assert knowledge.group_ids == ["g1", "g1", "g1", "", ""]
+    assert knowledge.vectors.shape == (5, 3) and knowledge.vectors.dtype == np.float32
+    np.testing.assert_array_equal(knowledge.vectors[1], knowledge.vectors[2])
+
+
+def test_bad_answers_become_dead_letters_with_line_and_reason(small_scenario, small_folder):
+    good = ANSWERS[0]
+    prompt = {"prompt": "Introduce Größe", "prompt_sha256": "0" * 64}
+    right = {**prompt, "prompt_sha256": hashlib.sha256("Introduce Größe".encode()).hexdigest()}
+    lines = [
+        json.dumps(good).encode(),
+        b"{not json",
+        b"[1, 2]",
+        json.dumps({key: good[key] for key in good if key != "answer"}).encode(),
+        json.dumps({**good, "entity_id": " "}).encode(),
+        json.dumps({**good, "answer": "\n"}).encode(),
+        json.dumps({**good, "entity_id": 10}).encode(),
+        json.dumps({**good, "source": "user"}).encode(),
+        json.dumps({**good, "extraction": "collective"}).encode(),
+        json.dumps({**good, "entity_id": "8", **prompt}).encode(),
+        b"",
+        b'{"answer": "\xff"}',
+        json.dumps({**good, "entity_id": "8", "answer": "\ud800"}).encode(),
+        json.dumps({**good, "entity_id": "6", "answer": "! ? !"}).encode(),
+        json.dumps({**good, "answer": "a second answer"}).encode(),
+        json.dumps({**good, "entity_id": "8", **right}).encode(),
+    ]
+    (small_folder / "answers.jsonl").write_bytes(b"\n".join(lines))
+    scenario = small_scenario()
+    result = encode(scenario)
+    assert letters_of(scenario) == [
+        ("answers.jsonl", 2, "malformed_json"),
+        ("answers.jsonl", 3, "not_an_object"),
+        ("answers.jsonl", 4, "missing_field"),
+        ("answers.jsonl", 5, "blank_field"),
+        ("answers.jsonl", 6, "blank_answer"),
+        ("answers.jsonl", 7, "wrong_type"),
+        ("answers.jsonl", 8, "source_mismatch"),
+        ("answers.jsonl", 9, "extraction_mismatch"),
+        ("answers.jsonl", 10, "prompt_hash_mismatch"),
+        ("answers.jsonl", 12, "invalid_utf8"),
+        ("answers.jsonl", 13, "invalid_text"),
+        ("answers.jsonl", 14, "zero_vector"),
+        ("answers.jsonl", 15, "duplicate_entity"),
+    ]
+    assert (result["records_in"], result["records_out"], result["dead_letters"]) == (17, 4, 13)
+    assert read_knowledge(scenario.work_dir, "item").entity_ids == ["10", "100", "5", "8"]
+    with pytest.raises(RejectedInput) as raised:
+        encode(scenario, strict=True)
+    assert raised.value.result["dead_letters"] == 13
+
+
+def test_bad_group_rows_are_dead_letters_beside_the_answers(small_scenario, small_folder):
+    (small_folder / "groups.csv").write_text(
+        "item_id,group_id\n10,g1\n100,g1\n100,g2\n,g1\n5,\n3\n", encoding="utf-8"
+    )
+    scenario = small_scenario()
+    result = encode(scenario)
+    assert letters_of(scenario) == [
+        ("groups.csv", 4, "duplicate_entity"),
+        ("groups.csv", 5, "missing_item_id"),
+        ("groups.csv", 6, "missing_group_id"),
+        ("groups.csv", 7, "wrong_column_count"),
+    ]
+    assert result["dead_letters"] == 0
+    groups = result["sources"]["item"]["groups"]
+    assert (groups["records_in"], groups["records_out"], groups["dead_letters"]) == (6, 2, 4)
+    with pytest.raises(RejectedInput):
+        encode(scenario, strict=True)
+
+
+def test_the_first_answer_counts_across_files_in_the_configured_order(small_scenario, small_folder):
+    write_lines(small_folder / "later.jsonl", [{**ANSWERS[0], "answer": "loud space battle"}])
+    files = [str(small_folder / "later.jsonl"), str(small_folder / "answers.jsonl")]
+    scenario = small_scenario(knowledge__answers__item__individual=files)
+    encode(scenario)
+    assert letters_of(scenario) == [("answers.jsonl", 1, "duplicate_entity")]
+    knowledge = read_knowledge(scenario.work_dir, "item")
+    np.testing.assert_array_equal(
+        knowledge.vectors[knowledge.entity_ids.index("10")],
+        knowledge.vectors[knowledge.entity_ids.index("9")],
+    )
+
+
+def test_no_accepted_answer_gives_no_records(small_scenario, small_folder):
+    (small_folder / "answers.jsonl").write_text("")
+    (small_folder / "group_answers.jsonl").write_text("oops\n")
+    scenario = small_scenario()
+    result = encode(scenario)
+    assert (result["records_in"], result["records_out"], result["dead_letters"]) == (1, 0, 1)
+    assert result["sources"]["item"]["entities_without_answer"] == 4
+    assert read_knowledge(scenario.work_dir, "item").entity_ids == []
+
+
+def test_two_runs_write_the_same_bytes_whatever_the_order_of_lines(small_scenario, small_folder):
+    contents = []
+    for name in ("one", "two"):
+        scenario = small_scenario(work_dir=str(small_folder / name), knowledge__shards=3)
+        encode(scenario)
+        folder = WorkDirectory(scenario.work_dir).knowledge("item").path
+        contents.append({path.name: path.read_bytes() for path in folder.iterdir()})
+    assert contents[0] == contents[1]
+    assert sorted(contents[0]) == [
+        "dead_letters.jsonl",
+        "manifest.json",
+        *(f"part-0000{shard}-of-00003.tfrecord.gz" for shard in range(3)),
+        "tfidf_arrays.npz",
+        "tfidf_terms.json",
+    ]
+    write_lines(small_folder / "answers.jsonl", ANSWERS[::-1])
+    scenario = small_scenario(work_dir=str(small_folder / "three"), knowledge__shards=3)
+    encode(scenario)
+    for path in WorkDirectory(scenario.work_dir).knowledge("item").shards:
+        assert path.read_bytes() == contents[0][path.name]
+
+
+def test_a_finished_source_is_skipped_until_something_changes(small_scenario, small_folder):
+    assert not encode(small_scenario())["skipped"]
+    assert encode(small_scenario())["skipped"]
+    assert encode(small_scenario(split__seed=4))["skipped"]
+    assert not encode(small_scenario(), force=True)["skipped"]
+    assert not encode(small_scenario(knowledge__encoder__seed=4))["skipped"]
+    write_lines(small_folder / "answers.jsonl", ANSWERS[:2])
+    assert not encode(small_scenario(knowledge__encoder__seed=4))["skipped"]
+
+
+def test_an_interrupted_run_leaves_the_old_result(small_scenario, monkeypatch):
+    scenario = small_scenario()
+    encode(scenario)
+    directory = WorkDirectory(scenario.work_dir).knowledge("item")
+    before = directory.manifest.read_bytes()
+
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(encode_module, "write_dead_letters", fail)
+        with pytest.raises(OSError, match="disk full"):
+            encode(scenario, force=True)
+    assert os.listdir(directory.path.parent) == ["item"]
+    assert directory.manifest.read_bytes() == before
+
+
+def test_which_sources_are_encoded(small_scenario, small_folder):
+    users = {"entity": "user", "individual": [str(small_folder / "users.jsonl")]}
+    write_lines(
+        small_folder / "users.jsonl",
+        [
+            {
+                "source": "user",
+                "entity_id": "ann",
+                "extraction": "individual",
+                "answer": "likes films",
+            }
+        ],
+    )
+    scenario = small_scenario(knowledge__answers__user=users, knowledge__sources=["user"])
+    assert sources_of(scenario) == ["user"]
+    assert sources_of(
+        small_scenario(
+            knowledge__answers__user=users, knowledge__sources=["user"], model__match="means"
+        )
+    ) == ["user", "item"]
+    result = encode(scenario)
+    assert list(result["sources"]) == ["user"]
+    assert read_knowledge(scenario.work_dir, "user").vectors.shape == (1, 1)
+    assert list(encode(scenario, sources=["item", "item"])["sources"]) == ["item"]
+
+
+def test_wrong_configuration_is_explained(small_scenario, small_folder):
+    with pytest.raises(ConfigurationError, match=r"no source 'film'.*\(there: item\)"):
+        encode(small_scenario(), sources=["film"])
+    with pytest.raises(ConfigurationError, match=r"knowledge\.answers\.item\.individual"):
+        encode(small_scenario(knowledge__answers__item__individual=["absent.jsonl"]))
+    (small_folder / "groups.csv").write_text("movie,group_id\n1,g1\n")
+    with pytest.raises(ConfigurationError, match="no column 'item_id'"):
+        encode(small_scenario())
+    (small_folder / "groups.csv").write_text("item_id,group_id\n")
+    cut = small_folder / "cut.jsonl.gz"
+    cut.write_bytes(b"\x1f\x8b\x08\x00")
+    with pytest.raises(CommandError, match="cut off"):
+        encode(small_scenario(knowledge__answers__item__individual=[str(cut)]))
+
+
+def test_dry_run_writes_nothing(small_scenario):
+    scenario = small_scenario()
+    plan = encode(scenario, dry_run=True)
+    assert [source["would_skip"] for source in plan["sources"]] == [False]
+    assert not Path(scenario.work_dir).exists()

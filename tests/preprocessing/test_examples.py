@@ -1,0 +1,457 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from configs.command_line import CommandError, RejectedInput
+from configs.loading import ConfigurationError
+from preprocessing import examples as examples_module
+from preprocessing.examples import build_examples
+from preprocessing.records.item_attributes import read_item_attributes
+from preprocessing.records.layout import WorkDirectory
+from preprocessing.records.vocabularies import read_vocabulary
+from tests.preprocessing.small_data import write_lines
+
+
+def fold_of(user: str) -> int:
+    digest = hashlib.blake2b(user.encode(), digest_size=8, key=b"fold").digest()
+    return int.from_bytes(digest, "little") % 10
+
+
+# The interactions of small_data, put in order by hand: time, then item as a number.
+ORDERED = {
+    "ann": [
+        ("7", 4.5, 10), ("9", 3.5, 11), ("10", 4.0, 12), ("100", 2.0, 13), ("5", 5.0, 14),
+        ("7", 1.0, 14), ("12", 4.0, 15), ("11", 0.5, 16), ("9", 4.0, 17), ("3", 3.0, 18),
+        ("8", 2.0, 19), ("10", 5.0, 20),
+    ],
+    "bob": [("100", 5.0, 90), ("9", 2.5, 100), ("10", 4.0, 100), ("10", 3.0, 300)],
+    "eve": [("9", 1.0, 50)],
+}  # fmt: skip
+# cap 2: ann 12 -> k 2, 10 samples: 8 train, 1 validation, 1 test. bob 4 -> k 2, 2 samples, both
+# train (0.8 * 2 = 1.6 -> 2). eve 1 -> k 1, none.
+PART_OF = {
+    **{("ann", position): "train" for position in range(2, 10)},
+    ("ann", 10): "validation",
+    ("ann", 11): "test",
+    ("bob", 2): "train",
+    ("bob", 3): "train",
+}
+
+
+def expected_record(user: str, position: int) -> dict[str, list]:
+    before = ORDERED[user][:position]
+    item, rating, timestamp = ORDERED[user][position]
+    liked = sum(1 for _, earlier, _ in before if earlier >= 4.0)
+    history = before[-3:]
+    return {
+        "user_id": [user.encode()],
+        "item_id": [item.encode()],
+        "label": [1.0 if rating >= 4.0 else 0.0],
+        "rating": [rating],
+        "history_item_id": [entry[0].encode() for entry in history],
+        "history_rating": [entry[1] for entry in history],
+        "user_share_liked": [liked / position],
+        "user_mean_rating": [sum(entry[1] for entry in before) / position],
+        "user_log_count": [math.log(1 + position)],
+        "timestamp": [timestamp],
+        "position": [position],
+        "user_fold": [fold_of(user)],
+    }
+
+
+def read_part(work_dir: str, part: str) -> dict[tuple[str, int], dict[str, list]]:
+    records = {}
+    files = [str(path) for path in WorkDirectory(work_dir).examples.shards(part)]
+    for serialized in tf.data.TFRecordDataset(files, compression_type="GZIP"):
+        example = tf.train.Example.FromString(serialized.numpy())
+        record = {}
+        for name, feature in example.features.feature.items():
+            record[name] = list(getattr(feature, feature.WhichOneof("kind")).value)
+        records[record["user_id"][0].decode(), record["position"][0]] = record
+    return records
+
+
+def test_every_record_is_as_recomputed_by_hand(small_scenario):
+    scenario = small_scenario()
+    result = build_examples(scenario)
+    for part in ("train", "validation", "test"):
+        records = read_part(scenario.work_dir, part)
+        assert set(records) == {key for key, value in PART_OF.items() if value == part}
+        for (user, position), record in records.items():
+            expected = expected_record(user, position)
+            assert set(record) == set(expected)
+            for name, values in expected.items():
+                stored = [
+                    np.float32(value) if isinstance(value, float) else value for value in values
+                ]
+                assert record[name] == stored, (user, position, name)
+    assert result["records_in"] == 18
+    assert result["records_out"] == 12
+    assert result["history_only"] == 5
+    assert result["dead_letters"] == 1
+    assert result["parts"] == {"train": 10, "validation": 1, "test": 1}
+    assert result["leak_violations"] == 0
+    assert result["leak_check"] == {
+        "users_verified_by_prompt": 0,
+        "users_by_rule_only": 3,
+        "unverified_sources": ["item"],
+    }
+
+
+def test_item_attributes_and_vocabularies_cover_training_interactions_only(small_scenario):
+    scenario = small_scenario()
+    result = build_examples(scenario)
+    directory = WorkDirectory(scenario.work_dir).examples
+    items = read_item_attributes(directory.item_attributes)
+    assert items.item_ids == ["10", "100", "11", "12", "200", "3", "5", "7", "8", "9"]
+    row = {item: number for number, item in enumerate(items.item_ids)}
+    assert items.titles[row["9"]] == "Nine, the film"
+    assert items.titles[row["12"]] == ""
+    assert items.categorical["genres"][row["10"]] == ["Drama", "Comedy"]
+    assert items.categorical["genres"][row["200"]] == ["Comedy", "Drama"]
+    assert items.categorical["genres"][row["7"]] == ["(no genres listed)"]
+    assert items.categorical["genres"][row["100"]] == []
+    assert items.numeric["year"][row["200"]] == 2001.5
+    assert math.isnan(items.numeric["year"][row["7"]])
+    assert result["catalogue"]["unreadable_numbers"] == {"year": 1}
+
+    training = {"ann": 10, "bob": 4, "eve": 1}  # interactions before the first validation sample
+    sums: dict[str, list[float]] = {item: [0.0] * 10 for item in items.item_ids}
+    counts: dict[str, list[int]] = {item: [0] * 10 for item in items.item_ids}
+    for user, number in training.items():
+        for item, rating, _ in ORDERED[user][:number]:
+            sums[item][fold_of(user)] += rating
+            counts[item][fold_of(user)] += 1
+    assert items.rating_sum_by_fold.tolist() == [sums[item] for item in items.item_ids]
+    assert items.rating_count_by_fold.tolist() == [counts[item] for item in items.item_ids]
+    assert items.rating_sum.tolist() == [sum(sums[item]) for item in items.item_ids]
+    assert items.rating_count.tolist() == [sum(counts[item]) for item in items.item_ids]
+
+    assert read_vocabulary(directory.vocabulary("user_id")) == ["ann", "bob", "eve"]
+    # 9: ann 2, bob, eve; 10: ann, bob 2; 100 and 7 twice, others once; 8 only in validation.
+    assert read_vocabulary(directory.vocabulary("item_id")) == [
+        "9", "10", "100", "7", "11", "12", "3", "5",
+    ]  # fmt: skip
+    assert read_vocabulary(directory.vocabulary("genres")) == [
+        "Drama", "Comedy", "(no genres listed)",
+    ]  # fmt: skip
+
+
+def test_item_ids_that_are_no_numbers_break_ties_as_text(small_scenario, small_folder):
+    (small_folder / "interactions.csv").write_text(
+        "user_id,item_id,rating,timestamp\nu,9,1,5\nu,10,2,5\nu,x,3,5\nu,1,4,1\n", encoding="utf-8"
+    )
+    scenario = small_scenario(split__knowledge_history_cap=0)
+    build_examples(scenario)
+    records = {}
+    for part in ("train", "validation", "test"):
+        records |= read_part(scenario.work_dir, part)
+    assert [records["u", position]["item_id"] for position in range(4)] == [
+        [b"1"], [b"10"], [b"9"], [b"x"],
+    ]  # fmt: skip
+    assert records["u", 0]["history_item_id"] == []
+    assert records["u", 0]["user_share_liked"] == [0.0]
+    assert records["u", 0]["user_mean_rating"] == [0.0]
+    assert records["u", 0]["user_log_count"] == [0.0]
+
+
+def test_split_by_user_keeps_every_user_in_one_part(small_scenario, small_folder):
+    lines = [f"user{user},{item},4,{item}" for user in range(200) for item in range(4)]
+    (small_folder / "interactions.csv").write_text(
+        "\n".join(["user_id,item_id,rating,timestamp", *lines]), encoding="utf-8"
+    )
+    scenario = small_scenario(split__by="user", split__seed=5)
+    result = build_examples(scenario)
+
+    def expected_part(user: str) -> str:
+        digest = hashlib.blake2b(user.encode(), digest_size=8, key=b"split 5").digest()
+        drawn = (int.from_bytes(digest, "little") >> 11) / 2**53
+        return "train" if drawn < 0.8 else "validation" if drawn < 0.9 else "test"
+
+    for part in ("train", "validation", "test"):
+        users = {user for user, _ in read_part(scenario.work_dir, part)}
+        assert users == {
+            f"user{user}" for user in range(200) if expected_part(f"user{user}") == part
+        }
+        assert result["parts"][part] == 2 * len(users) > 0
+    training_users = read_vocabulary(
+        WorkDirectory(scenario.work_dir).examples.vocabulary("user_id")
+    )
+    assert set(training_users) == {
+        f"user{user}" for user in range(200) if expected_part(f"user{user}") == "train"
+    }
+    assert result["training_interactions"] == 4 * len(training_users)
+
+
+def test_training_is_shuffled_and_other_parts_are_in_order(small_scenario, small_folder):
+    lines = [f"u{user:02},{item},4,{item}" for user in range(9) for item in range(60)]
+    (small_folder / "interactions.csv").write_text(
+        "\n".join(["user_id,item_id,rating,timestamp", *lines]), encoding="utf-8"
+    )
+    scenario = small_scenario()
+    build_examples(scenario)
+    directory = WorkDirectory(scenario.work_dir).examples
+    for part in ("train", "test"):
+        for path in directory.shards(part):
+            order = []
+            for serialized in tf.data.TFRecordDataset(str(path), compression_type="GZIP"):
+                feature = tf.train.Example.FromString(serialized.numpy()).features.feature
+                order.append(
+                    (
+                        feature["user_id"].bytes_list.value[0],
+                        feature["position"].int64_list.value[0],
+                    )
+                )
+            assert len(order) > 5
+            assert (order == sorted(order)) == (part == "test")
+
+
+def test_bad_rows_become_dead_letters_with_line_and_reason(small_scenario, small_folder):
+    (small_folder / "interactions.csv").write_bytes(
+        b"user_id,item_id,rating,timestamp\r\n"
+        b"u,1,4,1\r\n"
+        b",1,4,1\n"
+        b"u, ,4,1\n"
+        b"\n"
+        b"u,2,good,1\n"
+        b"u,2,NaN,1\n"
+        b"u,2,1e999,1\n"
+        b"u,2,4,noon\n"
+        b"u,2,4,1.5\n"
+        b"u,2,4\n"
+        b"u,2,4,5,6\n"
+        b'u,"2,4,5\n'
+        b"u,\xff,4,5\n"
+        b"u,1,4,1\n"
+        b'"u","3",4,2'
+    )
+    scenario = small_scenario()
+    result = build_examples(scenario)
+    letters = [
+        json.loads(line)
+        for line in WorkDirectory(scenario.work_dir).examples.dead_letters.read_text().splitlines()
+    ]
+    assert [(letter["line"], letter["reason"]) for letter in letters] == [
+        (3, "missing_user_id"),
+        (4, "missing_item_id"),
+        (6, "unparsable_rating"),
+        (7, "non_finite_rating"),
+        (8, "non_finite_rating"),
+        (9, "unparsable_timestamp"),
+        (10, "unparsable_timestamp"),
+        (11, "wrong_column_count"),
+        (12, "wrong_column_count"),
+        (13, "malformed_quotes"),
+        (14, "invalid_utf8"),
+        (15, "duplicate_interaction"),
+    ]
+    assert letters[2]["detail"] == "column 'rating': 'good'"
+    assert letters[-1]["detail"] == "same user, item and time as line 2"
+    assert {letter["file"] for letter in letters} == {scenario.data.interactions.path}
+    assert result["records_in"] == 14
+    assert result["records_out"] + result["history_only"] == 2
+    assert result["dead_letters"] == 12
+    assert sum(result["rejected_by_reason"].values()) == 12
+
+
+def test_bad_catalogue_rows_become_dead_letters(small_scenario, small_folder):
+    with (small_folder / "catalogue.csv").open("a", encoding="utf-8") as file:
+        file.write("9,Nine again,Drama,2000\n,No id,Drama,2000\n12,Short\n")
+    scenario = small_scenario()
+    result = build_examples(scenario)
+    assert result["catalogue"]["records_in"] == 8
+    assert result["catalogue"]["records_out"] == 5
+    assert result["catalogue"]["rejected_by_reason"] == {
+        "duplicate_item": 1,
+        "missing_item_id": 1,
+        "wrong_column_count": 1,
+    }
+    items = read_item_attributes(WorkDirectory(scenario.work_dir).examples.item_attributes)
+    assert items.titles[items.item_ids.index("9")] == "Nine, the film"
+    with pytest.raises(RejectedInput) as raised:
+        build_examples(scenario, strict=True)
+    assert raised.value.result["catalogue"]["dead_letters"] == 3
+
+
+def test_empty_interactions_and_catalogue_give_empty_parts(small_scenario, small_folder):
+    (small_folder / "interactions.csv").write_text("user_id,item_id,rating,timestamp\n")
+    (small_folder / "catalogue.csv").write_text("item_id,title,genres,year\n")
+    scenario = small_scenario()
+    result = build_examples(scenario)
+    assert (result["records_in"], result["records_out"], result["items"]) == (0, 0, 0)
+    assert read_part(scenario.work_dir, "train") == {}
+    directory = WorkDirectory(scenario.work_dir).examples
+    assert read_vocabulary(directory.vocabulary("genres")) == []
+    assert read_item_attributes(directory.item_attributes).item_ids == []
+
+
+def test_two_runs_write_the_same_bytes(small_scenario, small_folder):
+    scenarios = [small_scenario(work_dir=str(small_folder / name)) for name in ("one", "two")]
+    contents = []
+    for scenario in scenarios:
+        build_examples(scenario)
+        folder = WorkDirectory(scenario.work_dir).examples.path
+        contents.append(
+            {
+                path.relative_to(folder).as_posix(): path.read_bytes()
+                for path in folder.rglob("*")
+                if path.is_file()
+            }
+        )
+    assert len(contents[0]) == 13
+    assert contents[0] == contents[1]
+
+
+def test_a_finished_step_is_skipped_until_something_changes(small_scenario, small_folder):
+    first = build_examples(small_scenario())
+    again = build_examples(small_scenario())
+    assert not first["skipped"] and again["skipped"]
+    unimportant = {"seconds", "skipped"}
+    assert {key: first[key] for key in first.keys() - unimportant} == {
+        key: again[key] for key in again.keys() - unimportant
+    }
+    assert build_examples(small_scenario(training__seed=7))["skipped"]
+    assert not build_examples(small_scenario(), force=True)["skipped"]
+    assert not build_examples(small_scenario(data__positive_rating=3.0))["skipped"]
+    with (small_folder / "interactions.csv").open("a", encoding="utf-8") as file:
+        file.write("new,1,4,1\n")
+    assert build_examples(small_scenario(data__positive_rating=3.0))["records_in"] == 19
+    directory = WorkDirectory(small_scenario().work_dir).examples
+    directory.shards("train")[0].write_bytes(b"damaged")
+    assert not build_examples(small_scenario(data__positive_rating=3.0))["skipped"]
+
+
+def test_an_interrupted_run_leaves_the_old_result_and_the_next_one_finishes(
+    small_scenario, small_folder, monkeypatch
+):
+    scenario = small_scenario()
+    build_examples(scenario)
+    directory = WorkDirectory(scenario.work_dir).examples
+    before = directory.manifest.read_bytes()
+
+    def fail(path: Path, history_length: int) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(examples_module, "write_schema", fail)
+        with pytest.raises(KeyboardInterrupt):
+            build_examples(scenario, force=True)
+    assert directory.manifest.read_bytes() == before
+    assert os.listdir(scenario.work_dir) == ["examples"]
+
+    killed = Path(scenario.work_dir) / ".examples.partial"
+    killed.mkdir()
+    (killed / "half").write_text("left by a killed run")
+    directory.manifest.unlink()
+    assert not build_examples(scenario)["skipped"]
+    assert os.listdir(scenario.work_dir) == ["examples"]
+    assert directory.manifest.read_bytes() == before
+
+
+def user_answer(user: str, shown: int) -> dict[str, str]:
+    prompt = "history: " + "".join(f"film {number}, 4 stars; " for number in range(shown))
+    return {
+        "source": "user",
+        "entity_id": user,
+        "extraction": "individual",
+        "prompt": prompt,
+        "answer": "likes films",
+    }
+
+
+def user_source(folder: Path, pattern: str | None) -> dict[str, object]:
+    source: dict[str, object] = {"entity": "user", "individual": [str(folder / "users.jsonl")]}
+    return source if pattern is None else {**source, "history_entry_pattern": pattern}
+
+
+def test_a_prompt_that_showed_a_sample_fails_the_step(small_scenario, small_folder):
+    write_lines(small_folder / "users.jsonl", [user_answer("ann", 5), user_answer("bob", 2)])
+    scenario = small_scenario(knowledge__answers__user=user_source(small_folder, " stars;"))
+    with pytest.raises(CommandError, match="3 samples") as raised:
+        build_examples(scenario)
+    # ann's samples start at 2, the LLM saw 5: positions 2, 3 and 4.
+    for position in (2, 3, 4):
+        assert f"position {position}, the LLM saw 5" in str(raised.value)
+    assert "ann" not in str(raised.value).replace("answers", "")
+    assert not WorkDirectory(scenario.work_dir).examples.path.exists()
+
+
+def test_prompts_within_the_rule_verify_their_users(small_scenario, small_folder):
+    write_lines(
+        small_folder / "users.jsonl",
+        [user_answer("ann", 2), user_answer("bob", 1), user_answer("eve", 0)],
+    )
+    result = build_examples(
+        small_scenario(knowledge__answers__user=user_source(small_folder, " stars;"))
+    )
+    assert result["leak_violations"] == 0
+    assert result["leak_check"] == {
+        "users_verified_by_prompt": 2,
+        "users_by_rule_only": 1,
+        "unverified_sources": ["item"],
+    }
+
+
+def test_user_answers_without_a_pattern_are_unverified(small_scenario, small_folder):
+    write_lines(small_folder / "users.jsonl", [user_answer("ann", 9)])
+    result = build_examples(
+        small_scenario(knowledge__answers__user=user_source(small_folder, None))
+    )
+    assert result["leak_check"]["unverified_sources"] == ["item", "user"]
+    assert result["leak_check"]["users_by_rule_only"] == 3
+
+
+def test_wrong_configuration_is_explained(small_scenario, small_folder):
+    with pytest.raises(ConfigurationError, match="no column 'stars'.*user_id, item_id, rating"):
+        build_examples(small_scenario(data__interactions__columns__rating="stars"))
+    with pytest.raises(ConfigurationError, match=r"data\.catalogue\.title: .*no column 'name'"):
+        build_examples(small_scenario(data__catalogue__title="name"))
+    with pytest.raises(ConfigurationError, match=r"data\.interactions\.path: there is no file"):
+        build_examples(small_scenario(data__interactions__path="absent.csv"))
+    with pytest.raises(ConfigurationError, match="'rating_sum' is taken"):
+        build_examples(
+            small_scenario(
+                data__catalogue__attributes__rating_sum={"kind": "numeric", "column": "year"}
+            )
+        )
+    with pytest.raises(ConfigurationError, match="not a regular expression"):
+        build_examples(
+            small_scenario(knowledge__answers__user=user_source(small_folder, "(unclosed"))
+        )
+
+
+def test_dry_run_writes_nothing(small_scenario):
+    scenario = small_scenario()
+    plan = build_examples(scenario, dry_run=True)
+    assert plan["dry_run"] and not plan["would_skip"]
+    assert plan["inputs"][scenario.data.interactions.path] == os.path.getsize(
+        scenario.data.interactions.path
+    )
+    assert not Path(scenario.work_dir).exists()
+    build_examples(scenario)
+    assert build_examples(scenario, dry_run=True)["would_skip"]
+
+
+def test_the_manifest_describes_the_result(small_scenario):
+    scenario = small_scenario()
+    build_examples(scenario)
+    directory = WorkDirectory(scenario.work_dir).examples
+    manifest = json.loads(directory.manifest.read_text())
+    interactions = Path(scenario.data.interactions.path)
+    assert (
+        manifest["inputs"][str(interactions)]
+        == hashlib.sha256(interactions.read_bytes()).hexdigest()
+    )
+    for name, described in manifest["files"].items():
+        content = (directory.path / name).read_bytes()
+        assert described == {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+    assert sum(shard["samples"]["train"] for shard in manifest["shards"]) == 10
+    assert manifest["schema"]["history_item_id"] == {"type": "bytes_list", "list": True}
