@@ -7,10 +7,12 @@ user's mistake ends in one clear message and an exit code, never in a traceback.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
 from configs.loading import ConfigurationError, known_keys, load_scenario
@@ -48,12 +50,41 @@ def say(message: str) -> None:
 
 
 def quiet_tensorflow() -> None:
-    """Selects Keras 2, which TensorFlow Recommenders needs, and hides start-up messages.
+    """Starts TensorFlow with Keras 2, as TensorFlow Recommenders needs it, and quietly.
 
-    Must run before TensorFlow is first imported; values already set in the environment win.
+    Must run before TensorFlow is first imported. Variables already set in the environment win:
+    `TF_CPP_MIN_LOG_LEVEL=0` shows everything.
     """
     os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    if "tensorflow" in sys.modules or os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0":
+        return
+    with _native_stderr_held_back():
+        import tensorflow
+
+        tensorflow.config.list_physical_devices()
+        tensorflow.get_logger().setLevel("ERROR")
+
+
+@contextlib.contextmanager
+def _native_stderr_held_back() -> Iterator[None]:
+    """Keeps what is written to file descriptor 2; shows it if an exception leaves the block.
+
+    TensorFlow's C++ side writes its first lines before its log level counts.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held_back:
+        original = os.dup(2)
+        os.dup2(held_back.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            held_back.seek(0)
+            os.write(original, held_back.read())
+            raise
+        finally:
+            os.dup2(original, 2)
+            os.close(original)
 
 
 def add_scenario_options(parser: argparse.ArgumentParser) -> None:

@@ -137,7 +137,7 @@ class Encoder(Section):
         description="minilm: all-MiniLM-L6-v2 (int8, 384 numbers) on onnxruntime; "
         "tfidf: TF-IDF and truncated SVD fitted on the answers, no model file",
     )
-    batch_size: int = Field(32, ge=1, description="answers per encoder call")
+    batch_size: int = Field(8, ge=1, description="answers per encoder call")
     maximum_tokens: int = Field(256, ge=8, description="minilm: tokens read of each answer")
     dimension: int = Field(256, ge=2, description="tfidf: width of the vectors")
     seed: int = Field(0, description="tfidf: seed of the SVD")

@@ -16,10 +16,21 @@ MISSING_ROW = 0
 class KnowledgeRecords(Protocol):
     """What a source's knowledge records hold, one entry per entity."""
 
-    entity_ids: Sequence[str]
-    vectors: np.ndarray
-    extraction: Sequence[str]
-    group_ids: Sequence[str]
+    @property
+    def entity_ids(self) -> Sequence[str]:
+        """Raw ids."""
+
+    @property
+    def vectors(self) -> np.ndarray:
+        """[entities, width]."""
+
+    @property
+    def extraction(self) -> Sequence[str]:
+        """Either "individual" or "collective"."""
+
+    @property
+    def group_ids(self) -> Sequence[str]:
+        """Group of each entity, "" when it has none."""
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)

@@ -42,7 +42,6 @@ def run_all_steps(
     result = {
         "step": "all",
         **{key: sum(step[key] for step in steps) for key in counts},
-        "history_only": steps[0]["history_only"],
         "seconds": round(time.monotonic() - start, 3),
         "skipped": all(step["skipped"] for step in steps),
         "steps": steps,

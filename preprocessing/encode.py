@@ -203,6 +203,7 @@ def _build(
         )
     plan = EncodingPlan(
         encoder=encoder if texts else None,
+        texts=len(texts),
         entity=answers.entity,
         groups=answers.groups,
         groups_header=header,

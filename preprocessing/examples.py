@@ -59,9 +59,10 @@ def build_examples(
       beam: runner and options.
 
     Returns:
-      Counts for programs. `records_in` interactions were read; `records_out` of them are samples,
-      `history_only` come before k_u and live on in histories only, and `dead_letters` were
-      rejected: the three add up to `records_in`. `catalogue` counts catalogue rows in the same way.
+      Counts for programs. `records_in` interactions were read; `records_out` of them went into the
+      examples and `dead_letters` were rejected: the two add up to `records_in`. Of `records_out`,
+      `samples` are samples and `history_only` come before k_u and live on in histories only.
+      `catalogue` counts catalogue rows in the same way.
 
     Raises:
       ConfigurationError: a file or a mapped column does not exist, or a name is not allowed.
@@ -164,7 +165,8 @@ def _describe(
     parts = {part: sum(shard["samples"][part] for shard in shards) for part in contract.PARTS}
     counts = {
         "records_in": total(statistics, "interactions"),
-        "records_out": sum(parts.values()),
+        "records_out": sum(parts.values()) + total(shards, "history_only"),
+        "samples": sum(parts.values()),
         "history_only": total(shards, "history_only"),
         "dead_letters": sum(interaction_reasons.values()),
         "rejected_by_reason": interaction_reasons,
@@ -214,17 +216,17 @@ def _refuse_leaks(leaks: list[dict[str, Any]]) -> None:
 
 def _progress_line(counts: dict[str, Any], seconds: float, skipped: bool) -> str:
     if skipped:
-        return f"examples: unchanged, skipped ({counts['records_out']:,} samples)"
+        return f"examples: unchanged, skipped ({counts['samples']:,} samples)"
     parts = ", ".join(f"{part} {count:,}" for part, count in counts["parts"].items())
     return (
         f"examples: {counts['records_in']:,} interactions, {counts['dead_letters']:,} rejected -> "
-        f"{counts['records_out']:,} samples ({parts}), {counts['history_only']:,} history only, "
+        f"{counts['samples']:,} samples ({parts}), {counts['history_only']:,} history only, "
         f"{counts['items']:,} items, {counts['leak_violations']} leaks in {seconds:.1f} s"
     )
 
 
 def _require_reconciled(counts: dict[str, Any]) -> None:
-    accounted = counts["records_out"] + counts["history_only"] + counts["dead_letters"]
+    accounted = counts["records_out"] + counts["dead_letters"]
     catalogue = counts["catalogue"]
     if (
         counts["records_in"] != accounted

@@ -55,11 +55,14 @@ def export_run(
     signatures = module.signatures()
     unfinished = base / f".{version}.unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
-    tf.saved_model.save(module, str(unfinished), signatures=signatures)
-    _set_method_names(unfinished)
-    write_warmup_requests(unfinished, scenario.serving.model_name)
     path = base / str(version)
-    unfinished.rename(path)
+    try:
+        tf.saved_model.save(module, str(unfinished), signatures=signatures)
+        _set_method_names(unfinished)
+        write_warmup_requests(unfinished, scenario.serving.model_name)
+        unfinished.rename(path)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)
     return ExportResult(path=str(path), version=version, signatures=sorted(signatures))
 
 

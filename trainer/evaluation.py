@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from configs.command_line import CommandError
 from trainer.bootstrap import AucDifference, bootstrap_auc_difference
 from trainer.metrics import Metrics, evaluate_scores
 from trainer.prediction import predict
@@ -77,7 +78,7 @@ def compare_predictions(
     """Paired comparison of two models, each with one or several seeds, on the same samples.
 
     Raises:
-      ValueError: the predictions are not of the same samples.
+      CommandError: the predictions are not of the same samples.
     """
     first = baseline[0]
     for other in [*baseline, *candidate]:
@@ -86,7 +87,7 @@ def compare_predictions(
             for name in ("user_ids", "item_ids", "labels")
         )
         if not same:
-            raise ValueError(
+            raise CommandError(
                 "the runs were evaluated on different samples; "
                 "compare runs of one work directory and split"
             )

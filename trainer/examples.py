@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
+from configs.command_line import CommandError
 from configs.scenario import Scenario
 from models.inputs import USER_STATISTICS, InputPreparation
 from preprocessing.records.layout import WorkDirectory
@@ -53,7 +54,7 @@ def read_prepared_examples(
 
     Raises:
       preprocessing.records.errors.DamagedRecords: a file is missing or damaged.
-      ValueError: the part has no samples.
+      CommandError: the part has no samples.
     """
     names = (*_RAW_FEATURES, "user_fold") if part == "train" else _RAW_FEATURES
     files = WorkDirectory(scenario.work_dir).examples.shards(part)
@@ -64,7 +65,7 @@ def read_prepared_examples(
         columns = {name: parsed[name] for name in ("label", "user_id", "item_id")}
         batches.append({name: value.numpy() for name, value in {**prepared, **columns}.items()})
     if not batches:
-        raise ValueError(f"part '{part}' in {scenario.work_dir} has no samples")
+        raise CommandError(f"part '{part}' in {scenario.work_dir} has no samples")
     joined = {
         name: _join([batch[name] for batch in batches], is_history=name.startswith("history_"))
         for name in batches[0]
@@ -82,7 +83,8 @@ def _join(batches: list[np.ndarray], is_history: bool) -> np.ndarray:
     if not is_history:
         return np.concatenate(batches)
     width = max(1, *(batch.shape[1] for batch in batches))
-    return np.concatenate([np.pad(batch, [(0, 0), (width - batch.shape[1], 0)]) for batch in batches])
+    padded = [np.pad(batch, [(0, 0), (width - batch.shape[1], 0)]) for batch in batches]
+    return np.concatenate(padded)
 
 
 def training_batches(examples: PreparedExamples, batch_size: int, seed: int) -> tf.data.Dataset:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from configs.loading import override_scenario
+from configs.loading import ConfigurationError, override_scenario
 from configs.scenario import Scenario
 from trainer.bootstrap import AucDifference
 from trainer.evaluation import Predictions, compare_predictions, predict_run
@@ -113,11 +113,13 @@ def run_experiment(
       report_progress: receives one line per run.
 
     Raises:
-      ValueError: there is no arm called "none".
+      ConfigurationError: there is no arm called "none".
       preprocessing.records.errors.DamagedRecords: a data file is missing or damaged.
     """
     if BASELINE not in scenario.experiment.arms:
-        raise ValueError(f"experiment.arms needs an arm called '{BASELINE}' to compare with")
+        raise ConfigurationError(
+            f"experiment.arms needs an arm called '{BASELINE}' to compare with"
+        )
     store = ExampleStore()
     cells = list(experiment_scenarios(scenario))
     runs = []

@@ -18,7 +18,8 @@ def mean_gates(experiment: ExperimentResult) -> dict[str, dict[str, np.ndarray]]
     """Mean gate weights over the distinct entities of the test part, first seed of each cell.
 
     Returns:
-      "<backbone>/<arm>" -> source -> [experts], shared experts first; cells without HEIN are left out.
+      "<backbone>/<arm>" -> source -> [experts], shared experts first; cells without HEIN are left
+        out.
     """
     store = ExampleStore()
     gates: dict[str, dict[str, np.ndarray]] = {}

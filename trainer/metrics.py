@@ -7,6 +7,8 @@ from typing import TypedDict
 import numpy as np
 from sklearn.metrics import log_loss, roc_auc_score
 
+from configs.command_line import CommandError
+
 
 class Metrics(TypedDict):
     """AUC, logarithmic loss in nats, grouped AUC, and the number of samples."""
@@ -26,12 +28,12 @@ def evaluate_scores(labels: np.ndarray, scores: np.ndarray, user_ids: np.ndarray
       user_ids: [n], whose samples these are.
 
     Raises:
-      ValueError: there is no sample, only one class, or a score that is not finite.
+      CommandError: there is no sample, only one class, or a score that is not finite.
     """
     if len(labels) == 0 or labels.min() == labels.max():
-        raise ValueError("AUC needs samples of both classes")
+        raise CommandError("AUC needs samples of both classes")
     if not np.isfinite(scores).all():
-        raise ValueError("a score is not a finite number")
+        raise CommandError("a score is not a finite number")
     return Metrics(
         auc=float(roc_auc_score(labels, scores)),
         logloss=float(log_loss(labels, scores.astype(np.float64))),

@@ -95,7 +95,12 @@ class RunFolder:
         metrics: RunMetrics,
         history: Sequence[Mapping[str, float]],
     ) -> None:
-        """Writes a finished run beside the old one, if any, and then takes its place."""
+        """Writes a finished run beside the old one, if any, and then takes its place.
+
+        Raises:
+          RunFolderError: the folder holds something else than a run.
+        """
+        self.require_replaceable()
         unfinished = RunFolder(self.path.with_name(f".{self.path.name}.unfinished"))
         shutil.rmtree(unfinished.path, ignore_errors=True)
         unfinished.path.mkdir(parents=True)
@@ -108,6 +113,18 @@ class RunFolder:
         unfinished.metrics.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
         shutil.rmtree(self.path, ignore_errors=True)
         unfinished.path.rename(self.path)
+
+    def require_replaceable(self) -> None:
+        """Makes sure that a new run in this place deletes nothing but an old run.
+
+        Raises:
+          RunFolderError: the folder holds something else than a run.
+        """
+        if self.path.exists() and not self.is_complete and any(self.path.iterdir()):
+            raise RunFolderError(
+                f"{self.path} holds other files than a run's and would be replaced; "
+                "choose another run_dir, or empty the folder"
+            )
 
     def read_scenario(self) -> Scenario:
         """The run's resolved scenario.
@@ -144,7 +161,8 @@ class RunFolder:
           read_tables: where the tables come from, for callers that keep them in memory.
 
         Raises:
-          RunFolderError: the run is incomplete, or its data has changed since.
+          RunFolderError: the run is incomplete, its checkpoint is damaged, or its data has changed
+            since.
           preprocessing.records.errors.DamagedRecords: a data file is missing or damaged.
         """
         scenario = self.read_scenario()
@@ -158,7 +176,12 @@ class RunFolder:
             )
         model = build_ranking_model(scenario, read_tables(scenario))
         create_weights(model)
-        status = _checkpoint(model).read(str(self._weights))
+        try:
+            status = _checkpoint(model).read(str(self._weights))
+        except (tf.errors.OpError, IndexError) as error:
+            raise RunFolderError(
+                f"{self._weights.parent} is damaged ({error}); train again"
+            ) from error
         status.assert_existing_objects_matched().expect_partial()
         return scenario, model
 

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tqdm import tqdm
 
 from configs.command_line import CommandError
+from configs.loading import ConfigurationError
 from configs.scenario import Scenario, Training
 from models.building import build_ranking_model
 from models.ranking import RankingModel
@@ -19,6 +20,9 @@ from trainer.prediction import predict
 from trainer.preparation import ExampleStore
 from trainer.run_folder import RunMetrics, create_weights, default_run_folder
 from trainer.tables import fingerprint
+
+
+_LOWER_RATE = "Try a lower training.learning_rate"
 
 
 class NotFiniteError(CommandError):
@@ -42,12 +46,20 @@ def train(
 
     Raises:
       preprocessing.records.errors.DamagedRecords: a data file is missing or damaged.
+      ConfigurationError: there is no such model.
       NotFiniteError: the loss or a weight became infinite or NaN.
+      trainer.run_folder.RunFolderError: the run folder holds something else than a run.
     """
+    folder = default_run_folder(scenario)
+    folder.require_replaceable()
     store = ExampleStore() if store is None else store
     tf.keras.backend.clear_session()
     tf.keras.utils.set_random_seed(scenario.training.seed)
-    model = build_ranking_model(scenario, store.tables(scenario))
+    tables = store.tables(scenario)
+    try:
+        model = build_ranking_model(scenario, tables)
+    except ValueError as error:
+        raise ConfigurationError(f"the model cannot be built: {error}") from error
     training_examples = store.examples(scenario, model, "train")
     validation_examples = store.examples(scenario, model, "validation")
     create_weights(model)
@@ -63,9 +75,10 @@ def train(
 
     def validate() -> Metrics:
         scores = predict(model, validation_examples)
+        if not np.isfinite(scores).all():
+            raise NotFiniteError(f"a validation score is not finite. {_LOWER_RATE}")
         return evaluate_scores(validation_examples.labels, scores, validation_examples.user_ids)
 
-    folder = default_run_folder(scenario)
     history = _BestEpoch(validate, scenario.training.patience)
     callbacks: list[tf.keras.callbacks.Callback] = [history]
     if progress:
@@ -111,14 +124,21 @@ class _BestEpoch(tf.keras.callbacks.Callback):
         self._validate = validate
         self._patience = patience
         self._weights: list[np.ndarray] = []
+        self._losses: list[float] = []
         self.rows: list[dict[str, float]] = []
         self.best: Metrics | None = None
         self.best_epoch = 0
 
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._losses = []
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        # TensorFlow Recommenders reports the loss of the last batch only.
+        self._losses.append(float((logs or {})["loss"]))
+
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        loss = float((logs or {})["loss"])
-        if not np.isfinite(loss):
-            raise NotFiniteError(_first_not_finite(self.model, loss))
+        loss = float(np.mean(self._losses))
+        _require_finite(self.model, loss)
         metrics = self._validate()
         self.rows.append(
             {
@@ -175,11 +195,12 @@ def _changing_weights(model: RankingModel) -> list[tf.Variable]:
     return [*model.trainable_weights, *moving]
 
 
-def _first_not_finite(model: RankingModel, loss: float) -> str:
-    for weight in model.trainable_weights:
+def _require_finite(model: RankingModel, loss: float) -> None:
+    """Checks weights and loss; the loss alone tells little, since ReLU turns NaN into 0."""
+    for weight in _changing_weights(model):
         if not np.isfinite(weight.numpy()).all():
-            return (
-                f"the loss is {loss}; variable '{weight.name}' is not finite. "
-                "Try a lower training.learning_rate"
+            raise NotFiniteError(
+                f"variable '{weight.name}' is not finite (the loss is {loss}). {_LOWER_RATE}"
             )
-    return f"the loss is {loss}, all variables are finite. Try a lower training.learning_rate"
+    if not np.isfinite(loss):
+        raise NotFiniteError(f"the loss is {loss}, all variables are finite. {_LOWER_RATE}")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from configs.command_line import TeachingParser, add_json_option, quiet_tensorflow, run_command, say
 from configs.loading import load_scenario
 from configs.scenario import Scenario
+from preprocessing.quiet import quiet_beam
 
 if TYPE_CHECKING:
     from trainer.report.inputs import PipelineStep
@@ -48,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add_json_option(parser)
     parsed = parser.parse_args(arguments)
+    quiet_beam()
     quiet_tensorflow()
     return run_command(_run, parsed)
 

@@ -30,7 +30,7 @@ class TargetAttention(tf.keras.layers.Layer):
         super().__init__(**kwargs)
         self.hidden_units = tuple(hidden_units)
 
-    def build(self, input_shape: object) -> None:
+    def build(self, input_shape: Sequence[tf.TensorShape]) -> None:
         """Creates projection and scoring network."""
         candidate_shape, _, _ = input_shape
         width, first_units = candidate_shape[-1], self.hidden_units[0]
@@ -71,8 +71,8 @@ class TargetAttention(tf.keras.layers.Layer):
     def _first_layer(self, candidate: tf.Tensor, keys: tf.Tensor) -> tf.Tensor:
         """[q, k, q - k, q * k] W + b without building the joined tensor: [n, length, units].
 
-        With W's four blocks, q (W_q + W_d) is computed once per candidate, k (W_k - W_d) once per step of a
-        shared history, and only (q * k) W_p for every pair.
+        With W's four blocks, q (W_q + W_d) is computed once per candidate, k (W_k - W_d) once per
+        step of a shared history, and only (q * k) W_p for every pair.
         """
         query, key, difference, product = tf.split(self._first_kernel, 4, axis=0)
         of_query = tf.linalg.matmul(candidate, query + difference) + self._first_bias

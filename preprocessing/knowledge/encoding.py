@@ -40,6 +40,7 @@ class EncodingPlan:
 
     Attributes:
       encoder: configuration of the encoder; None when no answer was accepted.
+      texts: number of accepted answers.
       entity: "item" or "user".
       groups: the groups file, if there is one.
       groups_header: its column names.
@@ -49,6 +50,7 @@ class EncodingPlan:
     """
 
     encoder: Encoder | None
+    texts: int
     entity: str
     groups: str | None
     groups_header: list[str]
@@ -215,7 +217,9 @@ def build_encoding_pipeline(
         | "ReadAccepted" >> beam.ParDo(ReadAccepted(plan.accepted))
     )
     if plan.encoder is not None:
-        handler: ModelHandler = KeyedModelHandler(EncoderHandler(plan.encoder, plan.folder))
+        handler: ModelHandler = KeyedModelHandler(
+            EncoderHandler(plan.encoder, plan.folder, plan.texts)
+        )
         answers = answers | "EncodeTexts" >> RunInference(handler)
     encoded = answers | "KeepUsableVectors" >> beam.ParDo(
         KeepUsableVectors(plan.shards)

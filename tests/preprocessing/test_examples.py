@@ -94,7 +94,8 @@ def test_every_record_is_as_recomputed_by_hand(small_scenario):
                 ]
                 assert record[name] == stored, (user, position, name)
     assert result["records_in"] == 18
-    assert result["records_out"] == 12
+    assert result["records_out"] == 12 + 5
+    assert result["samples"] == 12
     assert result["history_only"] == 5
     assert result["dead_letters"] == 1
     assert result["parts"] == {"train": 10, "validation": 1, "test": 1}
@@ -257,7 +258,7 @@ def test_bad_rows_become_dead_letters_with_line_and_reason(small_scenario, small
     assert letters[-1]["detail"] == "same user, item and time as line 2"
     assert {letter["file"] for letter in letters} == {scenario.data.interactions.path}
     assert result["records_in"] == 14
-    assert result["records_out"] + result["history_only"] == 2
+    assert result["records_out"] == 2
     assert result["dead_letters"] == 12
     assert sum(result["rejected_by_reason"].values()) == 12
 

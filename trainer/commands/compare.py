@@ -13,13 +13,12 @@ if TYPE_CHECKING:
 
 _HELP = """\
 Compares two models on the same samples: the difference of their AUCs with a 95 % interval from a
-  paired
-bootstrap over users. A model may have several runs (seeds), joined by commas; its AUC is their
-mean.
+paired bootstrap over users. A model may have several runs (seeds), joined by commas; its AUC is
+their mean.
 
 example:
-  python -m trainer compare runs/din_none_seed1,runs/din_none_seed2
-  runs/din_hein_seed1,runs/din_hein_seed2
+  python -m trainer compare runs/din_none_seed1,runs/din_none_seed2 \\
+      runs/din_hein_seed1,runs/din_hein_seed2
 """
 
 
@@ -36,7 +35,7 @@ def add_command(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--part", choices=("train", "validation", "test"), default="test")
     parser.add_argument(
-        "--resamples", type=int, default=1000, help="bootstrap resamples (default 1000)"
+        "--resamples", type=_positive, default=1000, help="bootstrap resamples (default 1000)"
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default 0)")
     add_json_option(parser)
@@ -73,3 +72,9 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
         "runs_a": len(baseline),
         "runs_b": len(candidate),
     }
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1. Received: {text!r}")
+    return int(text)

@@ -20,8 +20,8 @@ The test part is not read.
 The run folder is run_dir, or <work_dir>/runs/<backbone>_<adapter>[_<match>]_seed<seed>.
 
 example:
-  python -m trainer train --config configs/movielens_small.yaml model.backbone=dcnv2
-  model.match=ridge training.seed=2
+  python -m trainer train --config configs/movielens_small.yaml \\
+      model.backbone=dcnv2 model.match=ridge training.seed=2
 """
 
 

@@ -21,8 +21,8 @@ class PipelineStep(TypedDict):
       records_in: records read.
       records_out: records handed on.
       dead_letters: records rejected.
-      history_only: records kept in histories only because the LLM may have seen them (leak rule);
-        0 if absent.
+      history_only: of records_out, those kept in histories only because the LLM may have seen
+        them (leak rule); 0 if absent.
     """
 
     name: str

@@ -126,7 +126,7 @@ def _step_note(steps: Sequence[PipelineStep]) -> str:
     if lost:
         return html_paragraph(f"Records are unaccounted for in: {', '.join(lost)}.", "warning")
     return html_paragraph(
-        "In every step records in = records out + history only + dead letters. History only: "
+        "In every step records in = records out + dead letters. History only: "
         "interactions that the LLM may have seen, so they appear in histories and never as "
         "samples.",
         "note",

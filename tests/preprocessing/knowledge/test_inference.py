@@ -12,7 +12,7 @@ from preprocessing.knowledge.inference import EncoderHandler
 def test_every_list_of_texts_gets_its_matrix(tmp_path):
     settings = Encoder(kind="tfidf", dimension=2)
     TfidfEncoder.prepare(settings, ["red car", "blue car", "red sky"], tmp_path)
-    handler = EncoderHandler(settings, tmp_path)
+    handler = EncoderHandler(settings, tmp_path, texts=3)
     model = handler.load_model()
     weakref.ref(model)  # RunInference shares models by weak reference
     matrices = list(handler.run_inference([["red car", "sky"], ["blue"]], model))

@@ -157,7 +157,7 @@ def synthetic_report(
                 "name": "examples",
                 "seconds": 12.9,
                 "records_in": 100_004,
-                "records_out": 81_320,
+                "records_out": 100_000,
                 "dead_letters": 4,
                 "history_only": 18_680,
             },
