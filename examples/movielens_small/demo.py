@@ -123,16 +123,21 @@ def run_demo(scenario: Scenario, quick: bool = False) -> dict[str, object]:
       The contents of results.json.
     """
     from examples.movielens_small.serving_check import check_serving
+    from models.building import sources_needed
     from preprocessing.encode import encode
     from preprocessing.examples import build_examples
     from serving.export import export_run
-    from trainer.experiment import run_experiment
+    from trainer.experiment import experiment_scenarios, run_experiment
     from trainer.inspection import mean_gates, training_counts
     from trainer.report import write_report
     from trainer.report.inputs import LeakReport, ReportInputs
 
     work_dir = Path(scenario.work_dir)
-    sources = scenario.knowledge.sources
+    sources = list(
+        dict.fromkeys(
+            source for *_, cell in experiment_scenarios(scenario) for source in sources_needed(cell)
+        )
+    )
     steps = Steps(total=len(sources) + 4)
     for source in sources:
         with steps.step(f"encode {source} answers") as record:
