@@ -12,10 +12,11 @@ import json
 import os
 import sys
 import tempfile
+import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn, TypeAlias
 
-from configs.loading import ConfigurationError, known_keys, load_scenario
+from configs.loading import ConfigurationError, described_keys, load_scenario
 from configs.scenario import Scenario
 
 EXIT_DONE = 0
@@ -116,9 +117,15 @@ def scenario_of(arguments: argparse.Namespace) -> Scenario:
 
 
 def keys_help(prefixes: Sequence[str]) -> str:
-    """A paragraph that lists the scenario keys a command reads."""
-    keys = [key for key in known_keys() if any(key.startswith(prefix) for prefix in prefixes)]
-    return "scenario keys it reads:\n" + "\n".join(f"  {key}" for key in keys)
+    """A paragraph that lists the scenario keys a command reads, with their meaning."""
+    lines = ["scenario keys it reads:"]
+    for key, description in described_keys().items():
+        if any(key.startswith(prefix) for prefix in prefixes):
+            lines.append(f"  {key}")
+            lines.extend(
+                textwrap.wrap(description, 92, initial_indent="      ", subsequent_indent="      ")
+            )
+    return "\n".join(lines)
 
 
 class TeachingParser(argparse.ArgumentParser):
@@ -128,6 +135,17 @@ class TeachingParser(argparse.ArgumentParser):
         kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         kwargs.setdefault("allow_abbrev", False)
         super().__init__(*args, **kwargs)
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parses as argparse does, but lets overrides stand before, between and after options."""
+        parsed, left_over = self.parse_known_args(args, namespace)
+        misplaced = [word for word in left_over if "=" in word and not word.startswith("-")]
+        if hasattr(parsed, "overrides"):
+            parsed.overrides = [*parsed.overrides, *misplaced]
+            left_over = [word for word in left_over if word not in misplaced]
+        if left_over:
+            self.error(f"unrecognized arguments: {' '.join(left_over)}")
+        return parsed
 
     def error(self, message: str) -> NoReturn:
         """Says what is wrong and where the help is, and ends with exit code 2."""

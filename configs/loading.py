@@ -124,16 +124,21 @@ def config_hash(*sections: BaseModel) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
-def known_keys(model: type[BaseModel] = Scenario, prefix: str = "") -> list[str]:
-    """All dotted keys of a section, in file order; keys of free-form maps are written `<name>`."""
-    keys = []
+def known_keys() -> list[str]:
+    """All dotted keys of a scenario, in file order; keys of free-form maps are written `<name>`."""
+    return list(described_keys())
+
+
+def described_keys(model: type[BaseModel] = Scenario, prefix: str = "") -> dict[str, str]:
+    """All dotted keys of a section and what they mean; "" where the name says it all."""
+    keys = {}
     for name, field in model.model_fields.items():
         key = f"{prefix}{name}"
         section, is_map = _section_type(field.annotation)
         if section is None:
-            keys.append(key)
+            keys[key] = field.description or ""
         else:
-            keys.extend(known_keys(section, f"{key}.<name>." if is_map else f"{key}."))
+            keys.update(described_keys(section, f"{key}.<name>." if is_map else f"{key}."))
     return keys
 
 

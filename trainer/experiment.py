@@ -140,12 +140,17 @@ def run_experiment(
 
 
 def is_up_to_date(folder: RunFolder, scenario: Scenario) -> bool:
-    """Whether a folder holds a finished run of this very configuration and data."""
+    """Whether a folder holds a finished run with these settings and this data."""
     return (
         folder.is_complete
-        and folder.read_scenario() == scenario
+        and _training_settings(folder.read_scenario()) == _training_settings(scenario)
         and folder.read_metrics()["fingerprint"] == fingerprint(scenario)
     )
+
+
+def _training_settings(scenario: Scenario) -> dict[str, object]:
+    """What a trained model depends on; which other runs stand beside it makes no difference."""
+    return scenario.model_dump(exclude={"name", "evaluation", "experiment", "serving"})
 
 
 def read_run_result(

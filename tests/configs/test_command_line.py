@@ -128,7 +128,11 @@ def test_keys_help_lists_the_keys_below_the_prefixes() -> None:
     assert lines[0] == "scenario keys it reads:"
     assert "  work_dir" in lines
     assert "  training.seed" in lines
-    assert all(line.strip().startswith(("training.", "work_dir")) for line in lines[1:])
+    keys = [line.strip() for line in lines[1:] if not line.startswith("      ")]
+    assert all(key.startswith(("training.", "work_dir")) for key in keys)
+    place = lines.index("  training.patience")
+    assert lines[place + 1] == "      epochs without a better validation AUC before stopping"
+    assert all(len(line) <= 92 for line in lines)
 
 
 @pytest.mark.parametrize(("present", "expected"), [(None, "1"), ("0", "0")])
@@ -156,3 +160,28 @@ def test_help_needs_no_heavy_library(repository_root: Path) -> None:
         timeout=60,
     )
     assert finished.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--config", "a.yaml", "x.y=1", "z=2", "--json"],
+        ["x.y=1", "--config", "a.yaml", "--json", "z=2"],
+        ["--json", "x.y=1", "z=2", "--config", "a.yaml"],
+    ],
+)
+def test_overrides_may_stand_between_options(words: list[str]) -> None:
+    parser = TeachingParser(prog="tool")
+    add_scenario_options(parser)
+    add_json_option(parser)
+    parsed = parser.parse_args(words)
+    assert (parsed.config, parsed.json, parsed.overrides) == ("a.yaml", True, ["x.y=1", "z=2"])
+
+
+def test_other_left_over_words_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = TeachingParser(prog="tool")
+    add_scenario_options(parser)
+    with pytest.raises(SystemExit) as raised:
+        parser.parse_args(["--config", "a.yaml", "--jsno", "x=1"])
+    assert raised.value.code == 2
+    assert "--jsno" in capsys.readouterr().err
