@@ -69,10 +69,18 @@ class ExperimentResult:
         return [run for run in self.runs if (run.backbone, run.knowledge) == (backbone, knowledge)]
 
     def best_run(self, backbone: str) -> RunResult:
-        """The run with knowledge that has the best validation AUC; the test part has no say."""
+        """The run with knowledge that has the best validation AUC; the test part has no say.
+
+        Raises:
+          ConfigurationError: no arm of the experiment has knowledge.
+        """
         candidates = [
             run for run in self.runs if run.backbone == backbone and run.knowledge != BASELINE
         ]
+        if not candidates:
+            raise ConfigurationError(
+                f"experiment.arms needs an arm besides '{BASELINE}', and '{backbone}' a run of it"
+            )
         return max(candidates, key=lambda run: run.validation["auc"])
 
 

@@ -21,7 +21,6 @@ from trainer.preparation import ExampleStore
 from trainer.run_folder import RunMetrics, create_weights, default_run_folder
 from trainer.tables import fingerprint
 
-
 _LOWER_RATE = "Try a lower training.learning_rate"
 
 
@@ -166,15 +165,15 @@ class _ProgressBar(tf.keras.callbacks.Callback):
 
     def __init__(self, name: str, steps: int, epochs: int, history: _BestEpoch):
         super().__init__()
-        self._bar = tqdm(total=steps, desc=name, unit="step", leave=True, mininterval=0.5)
+        self._name = name
+        # Only on a terminal: in a log file a bar is noise.
+        self._bar = tqdm(total=steps, desc=name, unit="step", mininterval=0.5, disable=None)
         self._epochs = epochs
         self._history = history
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self._bar.reset()
-        self._bar.set_description(
-            f"{self._bar.desc.split(' epoch')[0]} epoch {epoch + 1}/{self._epochs}"
-        )
+        self._bar.set_description(f"{self._name} epoch {epoch + 1}/{self._epochs}")
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         self._bar.update()

@@ -1,13 +1,16 @@
-"""Texts that are no LLM answers, for runs that ask how much of a lift is the LLM's.
+"""Texts for runs that ask how much of a lift is the LLM's.
 
 `title_genres.jsonl` says of each movie what the catalogue says. `random_words.jsonl` says nothing:
 thirty words drawn at random for each movie, so that its vector is an identity and no knowledge.
+`item_individual.jsonl` holds the bundled LLM answers about single movies under a name of their own,
+for runs without the answers about groups.
 """
 
 from __future__ import annotations
 
 import argparse
 import csv
+import gzip
 import hashlib
 import json
 import random
@@ -18,16 +21,17 @@ from pathlib import Path
 from configs.command_line import TeachingParser, add_json_option, run_command, say
 
 _CATALOGUE = Path("examples/movielens_small/movies.csv")
+_ANSWERS = Path("examples/movielens_small/answers/item_individual.jsonl.gz")
 _WORDS = Path("preprocessing/encoders/bert_base_uncased_vocab.txt")
 _WORDS_PER_MOVIE = 30
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Writes both files and returns the exit code."""
+    """Writes the files and returns the exit code."""
     parser = TeachingParser(
         prog="python -m examples.movielens_small.control_answers", description=__doc__
     )
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the two files")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the files")
     add_json_option(parser)
     return run_command(_run, parser.parse_args(arguments))
 
@@ -42,15 +46,22 @@ def _run(arguments: argparse.Namespace) -> Mapping[str, object]:
         for word in _WORDS.read_text(encoding="utf-8").split()
         if word.isalpha() and len(word) > 3
     ]
+    movie_ids = [movie["item_id"] for movie in movies]
+    random_texts = [_random_words(movie_id, words) for movie_id in movie_ids]
+    with gzip.open(_ANSWERS, "rt", encoding="utf-8") as file:
+        answers = [json.loads(line) for line in file]
     written = {
-        "title_genres": _write(
-            folder, "title_genres", movies, (_describe(movie) for movie in movies)
-        ),
-        "random_words": _write(
-            folder, "random_words", movies, (_random_words(movie, words) for movie in movies)
+        "title_genres": _write(folder, "title_genres", movie_ids, map(_describe, movies)),
+        "random_words": _write(folder, "random_words", movie_ids, random_texts),
+        "item_individual": _write(
+            folder,
+            "item_individual",
+            [answer["entity_id"] for answer in answers],
+            (answer["answer"] for answer in answers),
         ),
     }
-    say(f"{folder}: {len(movies)} texts each in title_genres.jsonl and random_words.jsonl")
+    for source, count in written.items():
+        say(f"{folder / source}.jsonl: {count} texts")
     return written
 
 
@@ -59,29 +70,26 @@ def _describe(movie: Mapping[str, str]) -> str:
     return f"{movie['title']}{year}. Genres: {movie['genres'].replace('|', ', ')}."
 
 
-def _random_words(movie: Mapping[str, str], words: Sequence[str]) -> str:
-    seed = hashlib.sha256(movie["item_id"].encode()).hexdigest()
+def _random_words(movie_id: str, words: Sequence[str]) -> str:
+    seed = hashlib.sha256(movie_id.encode()).hexdigest()
     return " ".join(random.Random(seed).choices(words, k=_WORDS_PER_MOVIE))
 
 
-def _write(
-    folder: Path, source: str, movies: Sequence[Mapping[str, str]], texts: Iterable[str]
-) -> int:
+def _write(folder: Path, source: str, movie_ids: Sequence[str], texts: Iterable[str]) -> int:
     path = folder / f"{source}.jsonl"
     unfinished = path.with_name(f".{path.name}.unfinished")
     with unfinished.open("w", encoding="utf-8") as file:
-        for movie, text in zip(movies, texts, strict=True):
+        for movie_id, text in zip(movie_ids, texts, strict=True):
             record = {
-                "custom_id": f"{source}/{movie['item_id']}",
+                "custom_id": f"{source}/{movie_id}",
                 "source": source,
-                "entity_id": movie["item_id"],
+                "entity_id": movie_id,
                 "extraction": "individual",
-                "model": "none",
                 "answer": text,
             }
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
     unfinished.rename(path)
-    return len(movies)
+    return len(movie_ids)
 
 
 if __name__ == "__main__":

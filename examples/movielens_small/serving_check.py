@@ -22,6 +22,8 @@ from trainer.experiment import RunResult
 from trainer.run_folder import RunFolder
 
 CANDIDATES = 20
+"""Ranked for one user; fewer when the catalogue has no more."""
+
 LARGEST_DIFFERENCE = 1e-5
 _ROWS_PER_REQUEST = 512
 _TIMEOUT_SECONDS = 60.0
@@ -89,14 +91,14 @@ def check_serving(scenario: Scenario, run: RunResult, export: Path) -> ServingCh
     largest = float(max(differences))
     say(
         f"largest difference between checkpoint and served scores: {largest:.2g} "
-        f"({CANDIDATES} candidates over gRPC and REST, {len(served)} test samples over gRPC)"
+        f"({len(candidates)} candidates over gRPC and REST, {len(served)} test samples over gRPC)"
     )
     if not largest < LARGEST_DIFFERENCE:
         raise CommandError(
             f"served scores differ from the checkpoint's by {largest:.3g}; "
             f"allowed is less than {LARGEST_DIFFERENCE}"
         )
-    return ServingCheck(largest, len(served) + 2 * CANDIDATES)
+    return ServingCheck(largest, len(served) + 2 * len(candidates))
 
 
 def _user_and_candidates(
@@ -117,7 +119,8 @@ def _user_and_candidates(
         for item_id, count in zip(attributes.item_ids, attributes.rating_count, strict=True)
         if count > 0 and item_id not in rated
     ]
-    others = np.random.default_rng(0).choice(known, CANDIDATES - len(held_out), replace=False)
+    wanted = min(CANDIDATES - len(held_out), len(known))
+    others = np.random.default_rng(0).choice(known, wanted, replace=False)
     return user, [*held_out, *others.tolist()]
 
 

@@ -48,7 +48,10 @@ class EncoderHandler(ModelHandler[list[str], np.ndarray, TextEncoder]):
         del inference_args
         if self._progress is None:
             self._progress = tqdm(
-                total=self._texts, desc=f"encode with {self._settings.kind}", unit="answer"
+                total=self._texts,
+                desc=f"encode with {self._settings.kind}",
+                unit="answer",
+                disable=None,  # only on a terminal
             )
         for texts in batch:
             vectors = model.encode(texts)
