@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from configs.command_line import CommandError
 from trainer.metrics import evaluate_scores, grouped_auc
 
 
@@ -70,11 +71,11 @@ def test_float32_scores_of_zero_and_one_give_a_finite_loss() -> None:
 
 @pytest.mark.parametrize("labels", [[], [1, 1], [0, 0]])
 def test_samples_of_less_than_two_classes_are_refused(labels: list[int]) -> None:
-    with pytest.raises(ValueError, match="both classes"):
+    with pytest.raises(CommandError, match="both classes"):
         evaluate_scores(np.array(labels), np.full(len(labels), 0.5), np.array(["a"] * len(labels)))
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
 def test_a_score_that_is_not_finite_is_refused(bad: float) -> None:
-    with pytest.raises(ValueError, match="not a finite number"):
+    with pytest.raises(CommandError, match="not a finite number"):
         evaluate_scores(np.array([1, 0]), np.array([bad, 0.5]), np.array(["a", "a"]))

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from serving.__main__ import main
+from tests.runs import written_run
+
+
+def test_json_names_the_version(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run, base = str(written_run("din", "none").folder.path), tmp_path / "base"
+    capsys.readouterr()
+    assert main(["export", run, "--out", str(base), "--json"]) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out) == {
+        "path": str(base / "1"),
+        "version": 1,
+        "signatures": ["classify", "predict_examples", "rank", "regress", "serving_default"],
+    }
+    assert captured.out.count("\n") == 1
+    assert "version 1" in captured.err
+    assert tf.saved_model.contains_saved_model(str(base / "1"))
+
+
+def test_people_are_told_on_stderr_and_the_number_format_is_passed_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = str(written_run("din", "hein").folder.path)
+    capsys.readouterr()
+    assert main(["export", run, "--out", str(tmp_path), "--augmented-dtype", "float16"]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "" and str(tmp_path / "1") in captured.err
+    reader = tf.train.load_checkpoint(str(tmp_path / "1" / "variables" / "variables"))
+    augmented = {
+        dtype for name, dtype in reader.get_variable_to_dtype_map().items() if "augmented" in name
+    }
+    assert augmented == {tf.float16}
+
+
+def test_a_folder_without_a_run_is_a_failure(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["export", str(tmp_path / "absent"), "--out", str(tmp_path / "base"), "--json"]
+    assert main(arguments) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "absent holds no finished run" in captured.err and "Traceback" not in captured.err
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "arguments", [["export", "run"], ["export", "run", "--out", "b", "--augmented-dtype", "int3"]]
+)
+def test_wrong_usage_is_exit_code_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "Try 'python -m serving export --help'" in capsys.readouterr().err

@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.core.protobuf import saved_model_pb2
+
+from preprocessing.records.layout import WorkDirectory
+from serving import export as export_module
+from serving.export import export_run
+from tests.runs import write_run, written_run
+from tests.scenarios import USERS_WITH_ANSWER, copied_scenario
+from tests.serving.c_api_loader import CApiSession
+from tests.serving.exports import MODELS, Export, assert_close, exported, request_rows
+from trainer.run_folder import RunFolderError
+
+KNOWLEDGE_WIDTH = 12
+EXPERT_WIDTH = 10
+
+every_model = pytest.mark.parametrize(("backbone", "arm"), MODELS)
+
+
+def meta_graph(path: Path) -> Any:
+    saved_model = saved_model_pb2.SavedModel.FromString((path / "saved_model.pb").read_bytes())
+    (graph,) = saved_model.meta_graphs
+    return graph
+
+
+def test_signatures_take_raw_ids_and_numbers() -> None:
+    export = exported()
+    assert export.result["signatures"] == sorted(export.loaded.signatures)
+
+    def inputs(signature: str) -> dict[str, tf.TensorSpec]:
+        return export.loaded.signatures[signature].structured_input_signature[1]
+
+    def request(users: int | None) -> dict[str, tuple[list[int | None], tf.DType]]:
+        return {
+            "user_id": ([users], tf.string),
+            "item_id": ([None], tf.string),
+            "history_item_id": ([users, None], tf.string),
+            "history_rating": ([users, None], tf.float32),
+            "user_share_liked": ([users], tf.float32),
+            "user_mean_rating": ([users], tf.float32),
+            "user_log_count": ([users], tf.float32),
+        }
+
+    for signature, users in (("serving_default", None), ("rank", 1)):
+        found = {
+            name: (specification.shape.as_list(), specification.dtype)
+            for name, specification in inputs(signature).items()
+        }
+        assert found == request(users)
+    for signature, name in (
+        ("predict_examples", "examples"),
+        ("classify", "inputs"),
+        ("regress", "inputs"),
+    ):
+        ((found_name, specification),) = inputs(signature).items()
+        assert (found_name, specification.shape.as_list(), specification.dtype) == (
+            name,
+            [None],
+            tf.string,
+        )
+
+
+def test_signatures_name_their_serving_api_and_outputs() -> None:
+    definitions = meta_graph(exported().path).signature_def
+    outputs = {
+        name: (
+            definition.method_name.removeprefix("tensorflow/serving/"),
+            {
+                output: [dimension.size for dimension in info.tensor_shape.dim]
+                for output, info in definition.outputs.items()
+            },
+        )
+        for name, definition in definitions.items()
+        if not name.startswith("__")
+    }
+    assert outputs == {
+        "serving_default": ("predict", {"score": [-1]}),
+        "rank": ("predict", {"score": [-1]}),
+        "predict_examples": ("predict", {"score": [-1]}),
+        "classify": ("classify", {"scores": [-1, 1]}),
+        "regress": ("regress", {"outputs": [-1]}),
+    }
+
+
+@every_model
+def test_neither_knowledge_vectors_nor_hein_are_inside(backbone: str, arm: str) -> None:
+    export = exported(backbone, arm)
+    shapes = dict(tf.train.list_variables(str(export.path / "variables" / "variables")))
+    hein = export.run.model.adapter
+    for name, shape in shapes.items():
+        assert KNOWLEDGE_WIDTH not in shape and EXPERT_WIDTH not in shape, (name, shape)
+        assert not any(word in name for word in ("expert", "gate", "hein", "network")), name
+    augmented = [name for name in shapes if "augmented" in name]
+    assert len(augmented) == (0 if hein is None else len(hein.sources))
+    if hein is not None:
+        assert any(KNOWLEDGE_WIDTH in weight.shape for weight in hein.weights)
+        assert any(EXPERT_WIDTH in weight.shape for weight in hein.weights)
+
+
+@every_model
+def test_no_table_is_a_constant_of_the_graph(backbone: str, arm: str) -> None:
+    """Except for the raw ids that fill the lookup tables when the model is loaded."""
+    graph = meta_graph(exported(backbone, arm).path).graph_def
+    functions = {function.signature.name: function.node_def for function in graph.library.function}
+    fills_a_table = {
+        name
+        for name, nodes in functions.items()
+        if any(node.op == "LookupTableImportV2" for node in nodes)
+    }
+    raw_ids = {
+        name
+        for node in graph.node
+        if node.attr["f"].func.name in fills_a_table
+        for name in node.input
+    }
+    sizes = {
+        node.name: int(np.prod([axis.size for axis in node.attr["value"].tensor.tensor_shape.dim]))
+        for node in [
+            *(node for node in graph.node if node.name not in raw_ids),
+            *(node for nodes in functions.values() for node in nodes),
+        ]
+        if node.op == "Const" and not node.name.startswith(("SaveV2/", "RestoreV2/"))
+    }
+    assert len(sizes) > 10
+    # Every table of this scenario has at least as many rows as there are users with an answer.
+    assert max(sizes.values()) < len(USERS_WITH_ANSWER), sizes
+
+
+def test_versions_follow_each_other(tmp_path: Path) -> None:
+    first = exported("din", "none")
+    assert (first.result["version"], first.path) == (1, first.base / "1")
+    assert [path.name for path in first.base.iterdir()] == ["1"]
+    for name in ("2", "10", "notes", ".11.unfinished"):
+        (tmp_path / name).mkdir()
+    (tmp_path / ".11.unfinished" / "leftover").write_text("of a killed export")
+    result = export_run(first.run.folder.path, tmp_path)
+    assert (result["version"], result["path"]) == (11, str(tmp_path / "11"))
+    assert not (tmp_path / "11" / "leftover").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"2", "10", "11", "notes"}
+
+
+def test_a_failed_export_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(folder: Path, name: str) -> None:
+        assert (folder / "saved_model.pb").exists()
+        raise OSError("disk full")
+
+    monkeypatch.setattr(export_module, "write_warmup_requests", fail)
+    with pytest.raises(OSError, match="disk full"):
+        export_run(written_run("din", "none").folder.path, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_whose_data_changed_is_not_exported(tmp_path: Path) -> None:
+    scenario = copied_scenario(tmp_path, run_dir=str(tmp_path / "run"), model__adapter="none")
+    run = write_run(scenario)
+    manifest = WorkDirectory(scenario.work_dir).examples.manifest
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "code_version": "other"}))
+    with pytest.raises(RunFolderError, match="changed: examples"):
+        export_run(run.folder.path, tmp_path / "base")
+    assert not (tmp_path / "base").exists()
+
+
+def test_an_unfinished_run_is_not_exported(tmp_path: Path) -> None:
+    with pytest.raises(RunFolderError, match="no finished run"):
+        export_run(tmp_path / "run", tmp_path / "base")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_export_needs_neither_run_nor_data(tmp_path: Path) -> None:
+    scenario = copied_scenario(tmp_path, run_dir=str(tmp_path / "run"))
+    run = write_run(scenario)
+    export = Export(run, tmp_path / "base", export_run(run.folder.path, tmp_path / "base"))
+    moved = tmp_path / "elsewhere"
+    shutil.move(export.path, moved)
+    for folder in ("work", "run", "base"):
+        shutil.rmtree(tmp_path / folder)
+    with CApiSession(moved) as session:
+        raw = request_rows()
+        assert_close(session.run("serving_default", raw)["score"], export.expected(raw))
+
+
+def variable_types(path: Path) -> dict[str, tf.DType]:
+    reader = tf.train.load_checkpoint(str(path / "variables" / "variables"))
+    types = reader.get_variable_to_dtype_map()
+    return {name: dtype for name, dtype in types.items() if "augmented" in name}
+
+
+def test_float16_halves_the_augmented_tables_and_moves_scores_little(tmp_path: Path) -> None:
+    scenario = copied_scenario(
+        tmp_path, run_dir=str(tmp_path / "run"), serving__augmented_dtype="float16"
+    )
+    run = write_run(scenario)
+    export = Export(run, tmp_path / "base", export_run(run.folder.path, tmp_path / "base"))
+    assert set(variable_types(export.path).values()) == {tf.float16}
+    assert set(variable_types(exported("din", "hein").path).values()) == {tf.float32}
+    raw = request_rows()
+    differences = np.abs(export.scores(raw) - export.expected(raw))
+    assert 0 < differences.max() < 1e-3

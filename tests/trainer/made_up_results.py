@@ -1,0 +1,29 @@
+"""Results of runs that never happened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from trainer.evaluation import Predictions
+from trainer.experiment import RunResult
+
+
+def result_of(
+    backbone: str, arm: str, seed: int = 1, validation: float = 0.5, test: float = 0.5
+) -> RunResult:
+    """A result with the given AUCs and without predictions."""
+    empty = np.zeros(0)
+    return RunResult(
+        backbone=backbone,
+        knowledge=arm,
+        seed=seed,
+        folder=Path("runs"),
+        validation={"auc": validation, "logloss": 0.5, "gauc": 0.5, "n": 10},
+        test={"auc": test, "logloss": 0.5, "gauc": 0.5, "n": 10},
+        predictions=Predictions(empty, empty, empty, empty),
+        train_seconds=1.0,
+        epochs=1,
+        history=[],
+    )

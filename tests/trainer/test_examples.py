@@ -1,0 +1,166 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from configs.command_line import CommandError
+from configs.scenario import Scenario
+from models.building import build_ranking_model
+from preprocessing.records.errors import DamagedRecords
+from preprocessing.records.item_attributes import read_item_attributes
+from preprocessing.records.layout import WorkDirectory
+from preprocessing.records.tfrecord_file import write_records
+from tests.runs import shared_store
+from tests.scenarios import copied_scenario, tiny_scenario
+from trainer import examples as examples_module
+from trainer.examples import PreparedExamples, read_prepared_examples, training_batches
+from trainer.tables import read_model_tables
+
+LONG_HISTORY = {"model__attention_history_length": 40, "model__adapter": "none"}
+
+
+def prepared(scenario: Scenario, part: str) -> PreparedExamples:
+    model = build_ranking_model(scenario, shared_store().tables(scenario))
+    return read_prepared_examples(scenario, model.inputs_preparation, part)
+
+
+def records_of(scenario: Scenario, part: str) -> list[dict[str, list[Any]]]:
+    """The part's records as lists of values, read without the project's parser."""
+    files = [str(path) for path in WorkDirectory(scenario.work_dir).examples.shards(part)]
+    records = []
+    for serialized in tf.data.TFRecordDataset(files, compression_type="GZIP").as_numpy_iterator():
+        features = tf.train.Example.FromString(serialized).features.feature
+        records.append(
+            {
+                name: list(getattr(feature, feature.WhichOneof("kind")).value)
+                for name, feature in features.items()
+            }
+        )
+    return records
+
+
+@pytest.mark.parametrize("part", ["train", "test"])
+def test_ids_labels_and_numbers_are_those_of_the_records(part: str) -> None:
+    scenario = tiny_scenario(model__adapter="none")
+    examples, records = prepared(scenario, part), records_of(scenario, part)
+    assert len(examples) == len(records) > 100
+    for name, values in (("user_id", examples.user_ids), ("item_id", examples.item_ids)):
+        assert values.tolist() == [record[name][0].decode() for record in records]
+    assert examples.labels.dtype == np.float32
+    assert examples.labels.tolist() == [record["label"][0] for record in records]
+    assert examples.labels.tolist() == [float(record["rating"][0] >= 4) for record in records]
+    shares = [record["user_share_liked"][0] for record in records]
+    np.testing.assert_allclose(examples.features["numeric"][:, 0], shares)
+    assert {len(values) for values in examples.features.values()} == {len(records)}
+
+
+@pytest.mark.parametrize("part", ["train", "validation", "test"])
+def test_only_training_samples_leave_their_users_fold_out_of_item_means(part: str) -> None:
+    scenario = tiny_scenario(model__adapter="none")
+    work = WorkDirectory(scenario.work_dir)
+    attributes = read_item_attributes(work.examples.item_attributes)
+    row_of = {item: row for row, item in enumerate(attributes.item_ids)}
+    records = records_of(scenario, part)
+    rows = np.array([row_of[record["item_id"][0].decode()] for record in records])
+    sums, counts = attributes.rating_sum[rows], attributes.rating_count[rows].astype(float)
+    if part == "train":
+        folds = np.array([record["user_fold"][0] for record in records])
+        sums = sums - attributes.rating_sum_by_fold[rows, folds]
+        counts = counts - attributes.rating_count_by_fold[rows, folds]
+    overall = attributes.rating_sum.sum() / attributes.rating_count.sum()
+    statistics = prepared(scenario, part).features["numeric"][:, 3:5]
+    np.testing.assert_allclose(
+        statistics[:, 0], (sums + 5 * overall) / (counts + 5) - overall, atol=1e-5
+    )
+    np.testing.assert_allclose(statistics[:, 1], np.log1p(counts), atol=1e-5)
+
+
+def test_histories_of_batches_of_different_width_are_padded_in_front(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    scenario = tiny_scenario(**LONG_HISTORY)
+    monkeypatch.setattr(examples_module, "_READ_BATCH", 7)
+    features = prepared(scenario, "test").features
+    records = records_of(scenario, "test")
+    lengths = [min(len(record["history_item_id"]), 40) for record in records]
+    assert min(lengths) < max(lengths) == features["history_row"].shape[1]
+    catalogue = [None, *read_model_tables(scenario).catalogue.item_ids]
+    for row, (record, length) in enumerate(zip(records, lengths, strict=True)):
+        items = [catalogue[index] for index in features["history_row"][row, -length:]]
+        assert items == [item.decode() for item in record["history_item_id"][-length:]]
+        np.testing.assert_array_equal(
+            features["history_rating"][row, -length:], record["history_rating"][-length:]
+        )
+        assert features["history_mask"][row, -length:].all()
+        assert not features["history_mask"][row, :-length].any()
+
+
+def test_the_size_of_reading_batches_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    scenario = tiny_scenario(model__match="ridge")
+    whole = prepared(scenario, "test")
+    monkeypatch.setattr(examples_module, "_READ_BATCH", 50)
+    in_batches = prepared(scenario, "test")
+    assert set(whole.features) == set(in_batches.features)
+    for name, values in whole.features.items():
+        np.testing.assert_allclose(values, in_batches.features[name], atol=1e-5, err_msg=name)
+
+
+def test_a_part_without_samples_is_refused(tmp_path: Path) -> None:
+    scenario = copied_scenario(tmp_path, model__adapter="none")
+    for path in WorkDirectory(scenario.work_dir).examples.shards("test"):
+        write_records(path, [])
+    with pytest.raises(CommandError, match="part 'test' in .* has no samples"):
+        prepared(scenario, "test")
+
+
+def test_a_cut_off_file_is_refused(tmp_path: Path) -> None:
+    scenario = copied_scenario(tmp_path, model__adapter="none")
+    path = WorkDirectory(scenario.work_dir).examples.shards("test")[0]
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(DamagedRecords, match=path.name):
+        prepared(scenario, "test")
+
+
+def numbered_examples(count: int) -> PreparedExamples:
+    rows = np.arange(count)
+    ids = rows.astype(str)
+    return PreparedExamples(
+        {"row": rows.astype(np.int32), "pair": np.stack([rows, -rows], axis=1)},
+        rows.astype(np.float32) * 2,
+        ids,
+        ids,
+    )
+
+
+def epochs_of(count: int, batch_size: int, seed: int, epochs: int = 2) -> list[list[int]]:
+    """Order of the rows in each epoch; features and labels must belong together."""
+    dataset = training_batches(numbered_examples(count), batch_size, seed)
+    orders = []
+    for _ in range(epochs):
+        order: list[int] = []
+        for features, labels in dataset.as_numpy_iterator():
+            rows = features["row"]
+            assert len(rows) <= batch_size
+            np.testing.assert_array_equal(labels, 2 * rows)
+            np.testing.assert_array_equal(features["pair"], np.stack([rows, -rows], axis=1))
+            order += rows.tolist()
+        orders.append(order)
+    return orders
+
+
+@pytest.mark.parametrize(("count", "batch_size"), [(23, 5), (20, 5), (3, 8)])
+def test_every_epoch_covers_every_row_once(count: int, batch_size: int) -> None:
+    for order in epochs_of(count, batch_size, seed=1):
+        assert sorted(order) == list(range(count))
+
+
+def test_epochs_have_different_orders_which_the_seed_decides() -> None:
+    first = epochs_of(30, 7, seed=1, epochs=3)
+    assert len({tuple(order) for order in first}) == 3
+    assert all(order != sorted(order) for order in first)
+    assert epochs_of(30, 7, seed=1, epochs=3) == first
+    assert epochs_of(30, 7, seed=2, epochs=3) != first

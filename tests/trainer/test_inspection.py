@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.runs import WrittenRun, raw_requests, written_run
+from tests.scenarios import ITEMS, KNOWLEDGE_HISTORY_CAP, tiny_scenario
+from tests.trainer.made_up_results import result_of
+from trainer.experiment import ExperimentResult, RunResult
+from trainer.inspection import mean_gates, training_counts
+
+
+def as_result(run: WrittenRun, backbone: str, arm: str, seed: int = 1) -> RunResult:
+    return dataclasses.replace(result_of(backbone, arm, seed), folder=run.folder.path)
+
+
+@pytest.fixture(scope="module")
+def gates() -> dict[str, dict[str, np.ndarray]]:
+    runs = [
+        as_result(written_run("din", "none"), "din", "none"),
+        as_result(written_run("din", "hein"), "din", "hein"),
+        as_result(written_run("din", "hein", seed=2), "din", "hein", seed=2),
+        as_result(written_run("dcnv2", "ridge"), "dcnv2", "hein_match"),
+    ]
+    return mean_gates(ExperimentResult(runs, []))
+
+
+def test_gates_are_there_for_every_cell_with_hein_and_each_of_its_sources(gates) -> None:
+    assert {cell: set(sources) for cell, sources in gates.items()} == {
+        "din/hein": {"item", "user"},
+        "dcnv2/hein_match": {"item"},
+    }
+
+
+def test_gates_of_a_source_sum_to_one(gates) -> None:
+    experts = 2 + 3
+    for sources in gates.values():
+        for weights in sources.values():
+            assert weights.shape == (experts,)
+            assert (weights > 0).all() and weights.std() > 1e-3
+            assert weights.sum() == pytest.approx(1, abs=1e-5)
+
+
+def test_every_entity_of_the_test_part_counts_once_and_the_first_seed_is_shown(gates) -> None:
+    run = written_run("din", "hein")
+    users = np.unique(raw_requests(run.scenario)["user_id"].numpy())
+    table = run.model.adapter.tables["user"]
+    rows = table.rows(users)
+    vectors = table.vectors(np.unique(rows.numpy()))
+    items = run.model.adapter.tables["item"].vectors([1, 2, 3])
+    expected = run.model.adapter.network.gates({"user": vectors, "item": items})["user"]
+    np.testing.assert_allclose(gates["din/hein"]["user"], expected.numpy().mean(axis=0), atol=1e-6)
+
+
+def test_training_counts_are_those_of_the_rating_file() -> None:
+    scenario = tiny_scenario()
+    ratings = pd.read_csv(scenario.data.interactions.path, dtype={"user_id": str, "item_id": str})
+    ratings = ratings[pd.to_numeric(ratings.rating, errors="coerce").notna()]
+    ratings = ratings.sort_values(["user_id", "timestamp"])
+    position = ratings.groupby("user_id").cumcount()
+    count = ratings.groupby("user_id").item_id.transform("size")
+    seen = np.minimum((count + 1) // 2, KNOWLEDGE_HISTORY_CAP)
+    end_of_train = seen + np.floor(0.8 * (count - seen) + 0.5 + 1e-9)
+    expected = ratings[position < end_of_train].item_id.value_counts().to_dict()
+    counts = training_counts(scenario)
+    assert set(counts) == set(ITEMS)
+    assert {item: number for item, number in counts.items() if number} == expected

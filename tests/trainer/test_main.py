@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from preprocessing.records.layout import WorkDirectory
+from tests.runs import write_run, written_run
+from tests.scenarios import copied_scenario, tiny_config
+from trainer.__main__ import main
+from trainer.run_folder import RunFolder
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of a command."""
+    capsys.readouterr()
+    code = main(arguments)
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.err
+    return code, captured.out, captured.err
+
+
+def json_result(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, Any]:
+    """The one JSON object that a successful command prints."""
+    code, output, errors = run(capsys, *arguments, "--json")
+    assert code == 0, errors
+    assert output.count("\n") == 1 and output.endswith("\n")
+    return json.loads(output)
+
+
+def test_train_evaluate_and_compare(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    result = json_result(
+        capsys,
+        *["train", "--config", str(tiny_config()), f"run_dir={folder}"],
+        *["model.adapter=none", "training.epochs=1"],
+    )
+    assert set(result) == {"run", "validation", "epochs", "best_epoch", "train_seconds"}
+    assert set(result["validation"]) == {"auc", "logloss", "gauc", "n"}
+    assert (result["run"], result["epochs"], result["best_epoch"]) == (str(folder), 1, 1)
+    assert RunFolder(folder).read_scenario().training.epochs == 1
+
+    predictions = tmp_path / "scores.parquet"
+    evaluated = json_result(
+        capsys, "evaluate", str(folder), "--part", "test", "--predictions", str(predictions)
+    )
+    assert set(evaluated) == {"test"}
+    assert set(evaluated["test"]) == {"auc", "logloss", "gauc", "n"}
+    table = pq.read_table(predictions)
+    assert table.column_names == ["user_id", "item_id", "label", "score"]
+    assert table.num_rows == evaluated["test"]["n"]
+    validation = json_result(capsys, "evaluate", str(folder), "--part", "validation")
+    assert validation == {"validation": pytest.approx(result["validation"], abs=1e-6)}
+
+    others = ",".join(str(written_run(seed=seed).folder.path) for seed in (1, 2))
+    compared = json_result(capsys, "compare", str(folder), others, "--resamples", "20")
+    assert set(compared) == {
+        *("part", "auc_a", "auc_b", "auc_difference", "ci_low", "ci_high", "relative_lift"),
+        *("n", "runs_a", "runs_b"),
+    }
+    assert compared["part"] == "test" and compared["n"] == evaluated["test"]["n"]
+    assert (compared["runs_a"], compared["runs_b"]) == (1, 2)
+    assert compared["auc_a"] == pytest.approx(evaluated["test"]["auc"])
+    assert compared["auc_difference"] == pytest.approx(compared["auc_b"] - compared["auc_a"])
+
+
+def test_people_are_told_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
+    code, output, errors = run(capsys, "evaluate", str(written_run().folder.path))
+    assert (code, output) == (0, "")
+    assert "test: AUC 0." in errors and "samples" in errors
+
+
+def test_an_unknown_key_is_wrong_configuration_with_a_suggestion(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    code, output, errors = run(
+        capsys, "train", "--config", str(tiny_config()), "training.epoch=3", "--json"
+    )
+    assert (code, output) == (2, "")
+    assert "training.epoch" in errors and "Did you mean 'training.epochs'?" in errors
+
+
+@pytest.mark.parametrize("override", ["model.backbone=dim", "model.embedding_dimension=5"])
+def test_a_model_that_cannot_be_built_is_wrong_configuration(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, override: str
+) -> None:
+    code, output, errors = run(
+        capsys, "train", "--config", str(tiny_config()), override, f"run_dir={tmp_path}/run"
+    )
+    assert (code, output) == (2, "")
+    assert "error: the model cannot be built: " in errors
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["guess"],
+        ["train"],
+        ["evaluate", "runs/a", "--part", "dev"],
+        ["compare", "runs/a"],
+        ["compare", "runs/a", "runs/b", "--resamples", "0"],
+    ],
+)
+def test_wrong_usage_is_exit_code_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and "Try 'python -m trainer" in captured.err
+
+
+@pytest.mark.parametrize("command", ["evaluate", "compare"])
+def test_a_folder_without_a_run_is_a_failure(
+    command: str, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folders = [str(tmp_path / "absent")] * (1 if command == "evaluate" else 2)
+    code, output, errors = run(capsys, command, *folders, "--json")
+    assert (code, output) == (1, "")
+    assert "holds no finished run" in errors and "python -m trainer train" in errors
+
+
+def test_damaged_data_is_a_failure_that_names_the_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    scenario = copied_scenario(tmp_path, run_dir=str(tmp_path / "run"), model__adapter="none")
+    written = write_run(scenario)
+    shard = WorkDirectory(scenario.work_dir).examples.shards("test")[0]
+    shard.write_bytes(shard.read_bytes()[:-20])
+    code, output, errors = run(capsys, "evaluate", str(written.folder.path), "--json")
+    assert (code, output) == (1, "")
+    assert str(shard) in errors
+
+
+def test_runs_of_different_samples_are_not_compared(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    scenario = copied_scenario(tmp_path, run_dir=str(tmp_path / "run"), model__adapter="none")
+    other = write_run(scenario)
+    examples = WorkDirectory(scenario.work_dir).examples
+    shutil.rmtree(examples.part("test"))
+    shutil.copytree(examples.part("validation"), examples.part("test"))
+    code, output, errors = run(
+        capsys, "compare", str(written_run().folder.path), str(other.folder.path)
+    )
+    assert (code, output) == (1, "")
+    assert "different samples" in errors
+
+
+def test_help_needs_no_heavy_library_and_a_missing_work_directory_no_traceback(
+    repository_root: Path, tmp_path: Path
+) -> None:
+    program = (
+        "import sys\n"
+        "from trainer.__main__ import main\n"
+        "try:\n"
+        "    main(['train', '--help'])\n"
+        "except SystemExit:\n"
+        "    print('heavy:', *{'tensorflow', 'sklearn', 'pyarrow'} & set(sys.modules))\n"
+        f"sys.exit(main(['train', '--config', {str(tiny_config())!r}, '--json',"
+        f" 'work_dir={tmp_path}/nowhere']))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=repository_root, capture_output=True, text=True
+    )
+    assert done.returncode == 1, done.stderr
+    assert done.stdout.splitlines()[-1] == "heavy:"
+    assert "Traceback" not in done.stderr
+    assert f"{tmp_path}/nowhere" in done.stderr and "python -m preprocessing" in done.stderr

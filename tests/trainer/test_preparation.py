@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from configs.scenario import Scenario
+from models.building import build_ranking_model
+from tests.scenarios import tiny_scenario
+from trainer.examples import PreparedExamples
+from trainer.preparation import ExampleStore
+
+BASE = {"model__match": "ridge", "knowledge__sources": ["item"]}
+
+
+@pytest.fixture(scope="module")
+def store() -> ExampleStore:
+    return ExampleStore()
+
+
+def examples(store: ExampleStore, scenario: Scenario, part: str = "test") -> PreparedExamples:
+    model = build_ranking_model(scenario, store.tables(scenario))
+    return store.examples(scenario, model, part)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"model__backbone": "dcnv2"},
+        {"training__seed": 9, "training__epochs": 5},
+        {"run_dir": "elsewhere", "model__embedding_dimension": 4, "model__hein__expert_units": [4]},
+    ],
+)
+def test_models_that_read_the_same_inputs_share_them(
+    store: ExampleStore, changes: dict[str, object]
+) -> None:
+    first, second = tiny_scenario(**BASE), tiny_scenario(**BASE, **changes)
+    assert store.tables(first) is store.tables(second)
+    assert examples(store, first) is examples(store, second)
+
+
+def test_parts_are_apart(store: ExampleStore) -> None:
+    scenario = tiny_scenario(**BASE)
+    test, validation = examples(store, scenario), examples(store, scenario, "validation")
+    assert len(test) != len(validation)
+
+
+@pytest.mark.parametrize(
+    ("changes", "feature"),
+    [
+        ({"model__match": "means"}, "match"),
+        ({"model__match": "none"}, "match"),
+        ({"model__knowledge_match__history_length": 3}, "match"),
+        ({"model__attention_history_length": 4}, "history_row"),
+        ({"knowledge__sources": ["item", "user"]}, "knowledge_row/user"),
+        ({"model__adapter": "none"}, "knowledge_row/item"),
+    ],
+)
+def test_models_that_read_other_inputs_do_not_share(
+    store: ExampleStore, changes: dict[str, object], feature: str
+) -> None:
+    first = examples(store, tiny_scenario(**BASE)).features
+    second = examples(store, tiny_scenario(**{**BASE, **changes})).features
+    assert not np.array_equal(first.get(feature), second.get(feature))
+
+
+def test_positive_rating_separates_where_the_match_depends_on_it(store: ExampleStore) -> None:
+    means = {**BASE, "model__match": "means"}
+    first = examples(store, tiny_scenario(**means)).features["match"]
+    second = examples(store, tiny_scenario(**means, data__positive_rating=4.5)).features["match"]
+    assert not np.array_equal(first, second)
+
+
+def test_tables_of_other_sources_are_apart(store: ExampleStore) -> None:
+    item = store.tables(tiny_scenario(**BASE))
+    user = store.tables(tiny_scenario(knowledge__sources=["user"]))
+    assert set(item.knowledge) == {"item"} and set(user.knowledge) == {"user"}

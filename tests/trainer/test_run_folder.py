@@ -1,0 +1,146 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from preprocessing.records.layout import WorkDirectory
+from tests.runs import made_up_metrics, random_model, raw_requests, write_run, written_run
+from tests.scenarios import copied_scenario, tiny_scenario
+from trainer.run_folder import RunFolder, RunFolderError, default_run_folder
+
+
+def changed_scenario(folder: Path, **assignments: object):
+    """A scenario over a copied work directory, with a run of its own."""
+    return copied_scenario(
+        folder, run_dir=str(folder / "run"), model__adapter="none", **assignments
+    )
+
+
+@pytest.mark.parametrize(
+    ("backbone", "arm"), [("din", "hein"), ("din", "ridge"), ("dcnv2", "means"), ("din", "none")]
+)
+def test_a_loaded_model_scores_exactly_as_the_written_one(backbone: str, arm: str) -> None:
+    run = written_run(backbone, arm)
+    scenario, model = run.folder.load_model()
+    assert scenario == run.scenario
+    raw = raw_requests(scenario)
+    scores = run.model.probabilities(raw).numpy()
+    assert scores.std() > 0.01
+    np.testing.assert_array_equal(model.probabilities(raw).numpy(), scores)
+    if model.adapter is not None:
+        tables = run.model.adapter.augmented_tables()
+        for source, table in model.adapter.augmented_tables().items():
+            np.testing.assert_array_equal(table, tables[source])
+
+
+def test_metrics_and_history_are_read_back() -> None:
+    run = written_run()
+    assert run.folder.read_metrics() == made_up_metrics(run.scenario)
+    assert run.folder.read_history() == [{"epoch": 1.0, "train_loss": 0.5}]
+
+
+def test_tables_may_come_from_the_caller() -> None:
+    def refuse(scenario: object) -> None:
+        raise KeyError("asked")
+
+    with pytest.raises(KeyError, match="asked"):
+        written_run().folder.load_model(refuse)
+
+
+def test_changed_data_is_refused_by_step(tmp_path: Path) -> None:
+    scenario = copied_scenario(tmp_path, run_dir=str(tmp_path / "run"))
+    run = write_run(scenario)
+    for source in ("user", "item"):
+        manifest = WorkDirectory(scenario.work_dir).knowledge(source).manifest
+        original = manifest.read_text()
+        manifest.write_text(json.dumps({**json.loads(original), "code_version": "other"}))
+        with pytest.raises(RunFolderError) as caught:
+            run.folder.load_model()
+        message = str(caught.value)
+        assert str(run.folder.path) in message and scenario.work_dir in message
+        assert f"changed: knowledge/{source})" in message and "train again" in message
+        manifest.write_text(original)
+    run.folder.load_model()
+
+
+@pytest.mark.parametrize("missing", ["metrics.json", "everything"])
+def test_an_incomplete_folder_is_refused(missing: str, tmp_path: Path) -> None:
+    run = write_run(changed_scenario(tmp_path))
+    run.folder.metrics.unlink()
+    folder = run.folder if missing == "metrics.json" else RunFolder(tmp_path / "absent")
+    assert not folder.is_complete
+    for read in (
+        folder.read_scenario,
+        folder.read_metrics,
+        folder.read_history,
+        folder.load_model,
+    ):
+        with pytest.raises(RunFolderError, match="no finished run .*trainer train"):
+            read()
+
+
+@pytest.mark.parametrize("damage", ["cut off", "missing"])
+def test_a_damaged_checkpoint_is_refused(damage: str, tmp_path: Path) -> None:
+    run = write_run(changed_scenario(tmp_path))
+    (data,) = (run.folder.path / "checkpoint").glob("weights.data*")
+    if damage == "missing":
+        for path in data.parent.iterdir():
+            path.unlink()
+    else:
+        data.write_bytes(data.read_bytes()[:100])
+    with pytest.raises(RunFolderError, match="checkpoint is damaged .*; train again"):
+        run.folder.load_model()
+
+
+def test_a_failed_write_leaves_the_old_run(tmp_path: Path) -> None:
+    scenario = changed_scenario(tmp_path)
+    old = write_run(scenario, seed=1)
+    raw = raw_requests(scenario)
+    other = random_model(scenario, seed=2)
+    rows = [{"epoch": 1.0}, {"epoch": 2.0, "unexpected": 0.0}]
+    with pytest.raises(ValueError, match="unexpected"):
+        old.folder.write(scenario, other, made_up_metrics(scenario), rows)
+    _, kept = old.folder.load_model()
+    np.testing.assert_array_equal(
+        kept.probabilities(raw).numpy(), old.model.probabilities(raw).numpy()
+    )
+    old.folder.write(scenario, other, made_up_metrics(scenario), rows[:1])
+    _, replaced = old.folder.load_model()
+    np.testing.assert_array_equal(
+        replaced.probabilities(raw).numpy(), other.probabilities(raw).numpy()
+    )
+    assert {path.name for path in tmp_path.iterdir()} == {"work", "run"}
+
+
+def test_files_of_somebody_else_are_not_replaced(tmp_path: Path) -> None:
+    scenario = changed_scenario(tmp_path)
+    model = random_model(scenario)
+    (tmp_path / "run").mkdir()
+    write = (scenario, model, made_up_metrics(scenario), [{"epoch": 1.0}])
+    RunFolder(tmp_path / "run").write(*write)
+    note = tmp_path / "notes" / "thesis.txt"
+    note.parent.mkdir()
+    note.write_text("years of work")
+    with pytest.raises(RunFolderError, match="notes holds other files"):
+        RunFolder(note.parent).write(*write)
+    assert note.read_text() == "years of work"
+
+
+@pytest.mark.parametrize(
+    ("assignments", "name"),
+    [
+        ({}, "din_hein_seed1"),
+        ({"model__match": "ridge", "training__seed": 4}, "din_hein_ridge_seed4"),
+        ({"model__backbone": "dcnv2", "model__adapter": "none"}, "dcnv2_none_seed1"),
+    ],
+)
+def test_default_folder_names_the_model(assignments: dict[str, object], name: str) -> None:
+    scenario = tiny_scenario(**assignments)
+    assert default_run_folder(scenario).path == Path(scenario.work_dir) / "runs" / name
+
+
+def test_run_dir_wins_over_the_default() -> None:
+    assert default_run_folder(tiny_scenario(run_dir="runs/mine")).path == Path("runs/mine")

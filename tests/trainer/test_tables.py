@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from preprocessing.records.errors import DamagedRecords
+from preprocessing.records.layout import WorkDirectory
+from tests.scenarios import (
+    ITEMS,
+    ITEMS_OUTSIDE_CATALOGUE,
+    ITEMS_WITH_ANSWER,
+    ITEMS_WITH_GROUP,
+    KNOWLEDGE_ONLY_ITEMS,
+    USERS_WITH_ANSWER,
+    copied_scenario,
+    tiny_scenario,
+)
+from trainer.tables import fingerprint, read_model_tables
+
+
+def test_catalogue_holds_rated_items_and_then_items_with_knowledge_only() -> None:
+    catalogue = read_model_tables(tiny_scenario()).catalogue
+    assert list(catalogue.item_ids) == [*sorted(ITEMS), *KNOWLEDGE_ONLY_ITEMS]
+    new = slice(len(ITEMS), None)
+    assert catalogue.categorical["genres"].values[new] == [[], []]
+    assert np.isnan(catalogue.numeric["year"][new]).all()
+    assert not catalogue.rating_count_by_fold[new].any()
+    assert not catalogue.rating_sum_by_fold[new].any()
+    assert not set(KNOWLEDGE_ONLY_ITEMS) & set(catalogue.trained_item_ids)
+
+
+def test_attributes_are_those_of_the_catalogue_file() -> None:
+    scenario = tiny_scenario()
+    catalogue = read_model_tables(scenario).catalogue
+    lines = Path(scenario.data.catalogue.path).read_text(encoding="utf-8").splitlines()[1:]
+    rows = {item: row for row, item in enumerate(catalogue.item_ids)}
+    for line in lines:
+        item, _, genres, year = line.split(",")
+        assert sorted(catalogue.categorical["genres"].values[rows[item]]) == sorted(
+            genres.split("|")
+        )
+        expected_year = float(year) if year else np.nan
+        np.testing.assert_equal(catalogue.numeric["year"][rows[item]], expected_year)
+    for item in ITEMS_OUTSIDE_CATALOGUE:
+        assert catalogue.categorical["genres"].values[rows[item]] == []
+        assert catalogue.rating_count_by_fold[rows[item]].sum() > 0
+
+
+def test_knowledge_of_every_source_that_the_model_reads() -> None:
+    knowledge = read_model_tables(tiny_scenario()).knowledge
+    assert set(knowledge) == {"item", "user"}
+    item = dict(zip(knowledge["item"].entity_ids, knowledge["item"].extraction, strict=True))
+    individual = dict.fromkeys([*ITEMS_WITH_ANSWER, KNOWLEDGE_ONLY_ITEMS[0]], "individual")
+    collective = dict.fromkeys([*ITEMS_WITH_GROUP, KNOWLEDGE_ONLY_ITEMS[1]], "collective")
+    assert item == individual | collective
+    assert set(knowledge["user"].entity_ids) == set(USERS_WITH_ANSWER)
+
+
+def test_without_an_item_source_no_item_is_added() -> None:
+    tables = read_model_tables(tiny_scenario(knowledge__sources=["user"]))
+    assert set(tables.knowledge) == {"user"}
+    assert list(tables.catalogue.item_ids) == sorted(ITEMS)
+
+
+def test_fingerprint_is_the_hash_of_each_manifest(tmp_path: Path) -> None:
+    scenario = copied_scenario(tmp_path)
+    work = WorkDirectory(scenario.work_dir)
+    before = fingerprint(scenario)
+    assert before == {
+        "examples": hashlib.sha256(work.examples.manifest.read_bytes()).hexdigest(),
+        "knowledge/item": hashlib.sha256(work.knowledge("item").manifest.read_bytes()).hexdigest(),
+        "knowledge/user": hashlib.sha256(work.knowledge("user").manifest.read_bytes()).hexdigest(),
+    }
+    manifest = work.knowledge("user").manifest
+    manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "config_hash": "other"}))
+    after = fingerprint(scenario)
+    assert {step for step in before if before[step] != after[step]} == {"knowledge/user"}
+
+
+def test_fingerprint_covers_only_what_the_model_reads() -> None:
+    assert set(fingerprint(tiny_scenario(model__adapter="none"))) == {"examples"}
+    match_alone = tiny_scenario(
+        model__adapter="none", model__match="ridge", knowledge__sources=["user"]
+    )
+    assert set(fingerprint(match_alone)) == {"examples", "knowledge/item"}
+
+
+def test_a_missing_step_says_what_to_run(tmp_path: Path) -> None:
+    scenario = copied_scenario(tmp_path)
+    work = WorkDirectory(scenario.work_dir)
+    shutil.rmtree(work.knowledge("user").path)
+    with pytest.raises(DamagedRecords, match="knowledge/user.*run 'python -m preprocessing all'"):
+        read_model_tables(scenario)
+    with pytest.raises(FileNotFoundError, match="knowledge/user.*run 'python -m preprocessing all"):
+        fingerprint(scenario)
+    shutil.rmtree(work.examples.path)
+    with pytest.raises(DamagedRecords, match="examples.*run 'python -m preprocessing"):
+        read_model_tables(scenario)
