@@ -23,6 +23,9 @@ EXIT_DONE = 0
 EXIT_FAILED = 1
 EXIT_WRONG_USAGE = 2
 EXIT_REJECTED_INPUT = 3
+EXIT_CODES_HELP = """\
+exit codes:
+  0 done, 1 failed, 2 wrong usage or configuration, 3 done, with rejected records under --strict"""
 
 
 class CommandError(Exception):
@@ -114,6 +117,13 @@ def add_json_option(parser: argparse.ArgumentParser) -> None:
 def scenario_of(arguments: argparse.Namespace) -> Scenario:
     """The scenario that `--config` and the overrides name."""
     return load_scenario(arguments.config, arguments.overrides)
+
+
+def positive_integer(text: str) -> int:
+    """An option's value as a whole number of at least 1, for argparse's `type`."""
+    if not text.isascii() or not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1. Received: {text!r}")
+    return int(text)
 
 
 def keys_help(prefixes: Sequence[str]) -> str:

@@ -112,10 +112,13 @@ class SourceAnswers(Section):
     history_entry_pattern: str | None = Field(
         None,
         description="regular expression matching once per interaction shown in a prompt; lets the "
-        "leak check count what the LLM saw of each user. Without it answers count as unverified",
+        "leak check count what the LLM saw of each user. A user source is unverified without it, "
+        "and when an answer in use has no prompt in which it matches",
     )
     groups_verified: bool = Field(
-        False, description="true when the groups were built from interactions before k_u only"
+        False,
+        description="declares that the groups were built from interactions before k_u only; "
+        "nothing checks it",
     )
 
     @model_validator(mode="after")
@@ -353,6 +356,7 @@ class Evaluation(Section):
 class Arm(Section):
     """One arm of an experiment: a name and what it changes."""
 
+    description: str = Field("", description="what people read about the arm")
     overrides: dict[str, object] = Field(
         default_factory=dict, description="dotted keys and their values"
     )
@@ -394,6 +398,15 @@ class Scenario(Section):
     evaluation: Evaluation = Evaluation()
     experiment: Experiment = Experiment()
     serving: Serving = Serving()
+
+    def knowledge_sources(self) -> tuple[str, ...]:
+        """Names of the knowledge sources that the model reads.
+
+        These are the sources of the adapter, and the match source when the model has a match.
+        """
+        sources = self.knowledge.sources if self.model.adapter != "none" else ()
+        match = () if self.model.match == "none" else (self.model.knowledge_match.source,)
+        return tuple(dict.fromkeys([*sources, *match]))
 
     @model_validator(mode="after")
     def _match_source_is_known(self) -> Scenario:

@@ -61,15 +61,6 @@ def build_ranking_model(scenario: Scenario, tables: ModelTables) -> RankingModel
     return RankingModel(inputs, scorer, adapter)
 
 
-def sources_needed(scenario: Scenario) -> tuple[str, ...]:
-    """Names of the knowledge sources that the scenario's model reads."""
-    options = scenario.model
-    sources = list(scenario.knowledge.sources) if options.adapter != "none" else []
-    if options.match != "none" and options.knowledge_match.source not in sources:
-        sources.append(options.knowledge_match.source)
-    return tuple(sources)
-
-
 def _build_adapter(scenario: Scenario, tables: ModelTables) -> HybridExpertAdapter:
     options = scenario.model.hein
     if options.expert_units[-1] != scenario.model.embedding_dimension:
@@ -89,6 +80,14 @@ def _build_adapter(scenario: Scenario, tables: ModelTables) -> HybridExpertAdapt
     knowledge_tables = {
         source: KnowledgeTable.from_records(source, tables.knowledge[source]) for source in sources
     }
+    widths = {source: table.dimension for source, table in knowledge_tables.items()}
+    if len(set(widths.values())) > 1:
+        raise ValueError(
+            "the sources of one HEIN need vectors of one width, but there are "
+            + ", ".join(f"{source}: {width}" for source, width in widths.items())
+            + "; encode them with one encoder, and with a knowledge.encoder.dimension that the "
+            "smallest source can fill"
+        )
     return HybridExpertAdapter(
         knowledge_tables, network, knowledge_dropout_rate=scenario.model.knowledge_dropout_rate
     )

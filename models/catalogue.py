@@ -73,11 +73,10 @@ class Catalogue(tf.Module):
 
     Row 0 is the unknown item. All tables are variables that are not trained.
 
-    Item means are shrunk: (sum + 5 mu) / (count + 5), mu being the mean of all training ratings. A
-      training sample
-    must not see its own label in its item's mean, so there is one mean per fold of users, made
-    without that fold; the last column, `num_folds`, is made from all of them and is what
-    validation, test and serving use.
+    Item means are shrunk: (sum + 5 mu) / (count + 5), mu being the mean of all training ratings.
+    A training sample must not see its own label in its item's mean, so there is one mean per fold
+    of users, made without that fold; the last column, `num_folds`, is made from all of them and is
+    what validation, test and serving use.
     """
 
     def __init__(self, contents: CatalogueContents):
@@ -112,9 +111,28 @@ class Catalogue(tf.Module):
         """Catalogue rows of raw ids: strings [...] -> int32 [...]; unknown ids have row 0."""
         return tf.cast(self._lookup(item_ids), tf.int32)
 
-    def mean_ratings(self, rows: tf.Tensor) -> tf.Tensor:
-        """Shrunk mean training rating: int [...] -> float [...]."""
-        return tf.gather(self._means[:, self.num_folds], rows)
+    def mean_ratings(
+        self,
+        rows: tf.Tensor,
+        own_rows: tf.Tensor | None = None,
+        user_folds: tf.Tensor | None = None,
+    ) -> tf.Tensor:
+        """Shrunk mean training ratings of histories.
+
+        Args:
+          rows: int [n, length].
+          own_rows: int [n], the candidates, given with `user_folds`.
+          user_folds: int [n]; where a history meets its own candidate again, the mean leaves this
+            fold out, or the sample's label would be in it.
+
+        Returns:
+          float [n, length].
+        """
+        means = tf.gather(self._means[:, self.num_folds], rows)
+        if own_rows is None or user_folds is None:
+            return means
+        own_means = tf.gather_nd(self._means, self._row_and_fold(own_rows, user_folds))
+        return tf.where(rows == own_rows[:, tf.newaxis], own_means[:, tf.newaxis], means)
 
     def statistics(self, rows: tf.Tensor, user_folds: tf.Tensor | None = None) -> tf.Tensor:
         """Candidate statistics: shrunk mean rating less the global mean, and log(1 + ratings).
@@ -127,9 +145,13 @@ class Catalogue(tf.Module):
           float [n, 2].
         """
         folds = tf.fill(tf.shape(rows), self.num_folds) if user_folds is None else user_folds
-        where = tf.stack([rows, tf.cast(folds, rows.dtype)], axis=-1)
+        where = self._row_and_fold(rows, folds)
         centred = tf.gather_nd(self._means, where) - self.global_mean
         return tf.stack([centred, tf.gather_nd(self._log_counts, where)], axis=-1)
+
+    @staticmethod
+    def _row_and_fold(rows: tf.Tensor, folds: tf.Tensor) -> tf.Tensor:
+        return tf.stack([rows, tf.cast(folds, rows.dtype)], axis=-1)
 
 
 def _table(values: np.ndarray, dtype: tf.DType, name: str) -> tf.Variable:

@@ -17,8 +17,7 @@ class HybridExpertNetwork(tf.keras.layers.Layer):
     `num_dedicated_experts` of its own. With x_t a knowledge vector, E_e the experts and W_t, b_t
     the gate of source t,
 
-        a_t = sum_e softmax(W_t x_t + b_t)_e  E_e(x_t),      E_e = Dense ReLU Dropout ... Dense ReLU
-        Dropout
+        a_t = sum_e softmax(W_t x_t + b_t)_e E_e(x_t),   E_e = Dense ReLU Dropout, layer by layer
 
     (REKI, arXiv 2408.10520, hybridized expert-integrated network; KAR, arXiv 2306.10933,
     hybrid-expert adaptor). Shared experts come first. There is no top-k, no gate noise and no
@@ -28,8 +27,7 @@ class HybridExpertNetwork(tf.keras.layers.Layer):
     gate, one batched product for each later layer.
 
     Advice: 2 to 5 shared and 2 to 6 dedicated experts. Call it on the distinct ids of a batch, not
-      on every
-    sample (`models.adapter.HybridExpertAdapter` does).
+    on every sample (`models.adapter.HybridExpertAdapter` does).
 
     Attributes:
       sources: names of the sources, in output order.

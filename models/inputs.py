@@ -23,12 +23,11 @@ Tensors = Mapping[str, tf.Tensor]
 class InputPreparation(tf.Module):
     """Looks raw ids up and computes everything that depends on no trained weight.
 
-    Raw features: `item_id` [n] strings; `user_id`, `user_share_liked`, `user_mean_rating`,
-      `user_log_count` [n or 1];
-    `history_item_id` strings and `history_rating` [n or 1, length], newest last, padded anywhere
-    with empty ids; optionally `user_fold` int [n], given for training samples only
-    (`models.catalogue.Catalogue`). With user features of batch 1 all n candidates share one user,
-    whose side is computed once.
+    Raw features: `item_id` [n] strings; `user_id`, `user_share_liked`, `user_mean_rating` and
+    `user_log_count` [n or 1]; `history_item_id` strings and `history_rating` [n or 1, length],
+    newest last, padded anywhere with empty ids; optionally `user_fold` int [n], given for training
+    samples only (`models.catalogue.Catalogue`). With user features of batch 1 all n candidates
+    share one user, whose side is computed once.
     """
 
     def __init__(
@@ -95,7 +94,7 @@ class InputPreparation(tf.Module):
             "history_rating": ratings[:, newest],
             "history_mask": mask[:, newest],
             "numeric": self._numeric(raw, item_rows),
-            "match": self._match(item_rows, history_rows, ratings, mask),
+            "match": self._match(item_rows, history_rows, ratings, mask, raw.get("user_fold")),
         }
         for source, rows_of_catalogue in self._item_knowledge_rows.items():
             prepared[knowledge_row_key(source)] = tf.gather(rows_of_catalogue, item_rows)
@@ -116,13 +115,19 @@ class InputPreparation(tf.Module):
         return tf.concat([user, statistics, attributes], axis=1)
 
     def _match(
-        self, item_rows: tf.Tensor, history_rows: tf.Tensor, ratings: tf.Tensor, mask: tf.Tensor
+        self,
+        item_rows: tf.Tensor,
+        history_rows: tf.Tensor,
+        ratings: tf.Tensor,
+        mask: tf.Tensor,
+        user_folds: tf.Tensor | None,
     ) -> tf.Tensor:
         if self.match is None:
             return tf.zeros([tf.shape(item_rows)[0], 0])
         newest = slice(-self.match_history_length, None)
         history_rows, ratings, mask = history_rows[:, newest], ratings[:, newest], mask[:, newest]
-        residuals = ratings - self.catalogue.mean_ratings(history_rows)
+        means = self.catalogue.mean_ratings(history_rows, item_rows, user_folds)
+        residuals = ratings - means
         liked = tf.cast(ratings >= self.positive_rating, tf.float32)
         return self.match(
             tf.gather(self._match_rows, item_rows),

@@ -1,8 +1,8 @@
 """Knowledge match: how the candidate resembles what this user rated, in knowledge space.
 
-The features of METHOD "knowledge match": computed in the graph from the candidate, the history and
-its ratings, so that training and serving share one code. The item tables are fixed; nothing here is
-trained.
+The features are computed in the graph from the candidate, the history and its ratings, so that
+training and serving share one code. The item tables are fixed; nothing here is trained. Formulas
+and where the constants come from: docs/knowledge_match.md.
 """
 
 from __future__ import annotations
@@ -73,8 +73,7 @@ class KnowledgeMatch(tf.keras.layers.Layer):
     features of zeros (ridge: the prior deviation of an empty history).
 
     Shapes: candidate_rows [n], history tensors [n or 1, length] -> [n, num_features], float32. A
-      history of batch 1
-    is shared by all candidates.
+    history of batch 1 is shared by all candidates.
 
     Attributes:
       kind: "means" or "ridge".

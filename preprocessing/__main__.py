@@ -1,4 +1,4 @@
-"""The door of preprocessing: `python -m preprocessing {encode,examples,all}`."""
+"""The door of preprocessing: `python -m preprocessing COMMAND`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,15 @@ import sys
 from collections.abc import Sequence
 
 from configs.command_line import TeachingParser, run_command
-from preprocessing.commands import all_steps, encode, examples
+from preprocessing.commands import (
+    all_steps,
+    encode,
+    examples,
+    generate,
+    import_answers,
+    prompts,
+    validate,
+)
 from preprocessing.quiet import quiet_beam
 
 _HELP = """\
@@ -22,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code."""
     parser = TeachingParser(prog="python -m preprocessing", description=_HELP)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (encode, examples, all_steps):
+    for command in (prompts, import_answers, validate, generate, encode, examples, all_steps):
         command.add_command(subparsers)
     parsed = parser.parse_args(arguments)
     quiet_beam()

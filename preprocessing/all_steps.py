@@ -7,7 +7,7 @@ from typing import Any
 
 from configs.scenario import Scenario
 from preprocessing.beam_options import BeamOptions
-from preprocessing.encode import encode, sources_of
+from preprocessing.encode import default_sources, encode
 from preprocessing.examples import build_examples
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.steps import refuse_rejected
@@ -48,5 +48,5 @@ def run_all_steps(
     }
     if strict:
         work = WorkDirectory(scenario.work_dir)
-        refuse_rejected([work.examples, *map(work.knowledge, sources_of(scenario))], result)
+        refuse_rejected([work.examples, *map(work.knowledge, default_sources(scenario))], result)
     return result

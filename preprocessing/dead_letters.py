@@ -16,7 +16,7 @@ class DeadLetter(TypedDict):
 
     Attributes:
       file: the input file, as the configuration names it.
-      line: line number, counted from 1.
+      line: line number, counted from 1; in a file that is one JSON object, number of the entry.
       reason: a fixed name that can be counted, e.g. "missing_item_id".
       detail: what was found, without user ids.
     """

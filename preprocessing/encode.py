@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from configs.command_line import say
+from configs.command_line import CommandError, say
 from configs.loading import ConfigurationError, config_hash
 from configs.scenario import Encoder, Scenario, Section, SourceAnswers
 from preprocessing.beam_options import BeamOptions
@@ -18,7 +18,7 @@ from preprocessing.csv_blocks import read_header, require_columns
 from preprocessing.dead_letters import count_by_reason, read_dead_letters, write_dead_letters
 from preprocessing.encoders.registry import encoder_class
 from preprocessing.gathering import total
-from preprocessing.hashing import code_version
+from preprocessing.hashing import room_version
 from preprocessing.inputs import fingerprint_inputs
 from preprocessing.knowledge.accepting import (
     AnswerFile,
@@ -26,11 +26,13 @@ from preprocessing.knowledge.accepting import (
     build_accepting_pipeline,
     read_accepted,
 )
+from preprocessing.knowledge.all_rejected import no_usable_answer
 from preprocessing.knowledge.encoding import EncodingPlan, build_encoding_pipeline
 from preprocessing.knowledge.groups import entity_column
 from preprocessing.names import require_plain_name
 from preprocessing.records import contract
 from preprocessing.records.layout import KnowledgeDirectory, WorkDirectory
+from preprocessing.records.settings import SETTINGS, knowledge_settings
 from preprocessing.steps import StepIdentity, describe_step, refuse_rejected, run_step
 
 _SCRATCH = "scratch"
@@ -58,8 +60,7 @@ def encode(
 
     Args:
       scenario: the scenario.
-      sources: names from `knowledge.answers`; if not given, the sources that the scenario's model
-        uses: `knowledge.sources`, and the match source when `model.match` is on.
+      sources: names from `knowledge.answers`; if not given, `default_sources`.
       strict: raise RejectedInput when records were rejected.
       force: build even if a finished result is there.
       dry_run: only say what would be done.
@@ -73,11 +74,12 @@ def encode(
 
     Raises:
       ConfigurationError: a source is unknown, or a file or a column does not exist.
-      CommandError: an input file is cut off, or the encoder cannot work.
+      CommandError: an input file is cut off, every answer of a source was rejected, or the encoder
+        cannot work.
       RejectedInput: `strict` and there are dead letters.
     """
     start = time.monotonic()
-    names = sources_of(scenario) if sources is None else list(dict.fromkeys(sources))
+    names = default_sources(scenario) if sources is None else list(dict.fromkeys(sources))
     prepared = [(name, *_prepare(scenario, name)) for name in names]
     work = WorkDirectory(scenario.work_dir)
     if dry_run:
@@ -105,8 +107,12 @@ def encode(
     return result
 
 
-def sources_of(scenario: Scenario) -> list[str]:
-    """The sources that the scenario's model uses."""
+def default_sources(scenario: Scenario) -> list[str]:
+    """`knowledge.sources`, and the match source when `model.match` is on.
+
+    What `model.adapter` says makes no difference: several arms, some of them without the adapter,
+    are trained on one work directory.
+    """
     match = [] if scenario.model.match == "none" else [scenario.model.knowledge_match.source]
     return list(dict.fromkeys([*scenario.knowledge.sources, *match]))
 
@@ -139,7 +145,7 @@ def _prepare(scenario: Scenario, source: str) -> tuple[StepIdentity, list[str]]:
         encoder=scenario.knowledge.encoder,
         shards=scenario.knowledge.shards,
     )
-    identity = StepIdentity(f"encode {source}", config_hash(relevant), code_version(), inputs)
+    identity = StepIdentity(f"encode {source}", config_hash(relevant), room_version(), inputs)
     return identity, header
 
 
@@ -195,14 +201,16 @@ def _build(
         for shard in range(shards)
         for answer in read_accepted(accepted_file(scratch, shard))
     ]
-    described = encoder_class(encoder.kind).prepare(encoder, texts, folder) if texts else None
-    if described and described["dimension"] < described.get("requested_dimension", 0):
+    if not texts:
+        raise _no_usable_answer(source, answers, letters[:1])
+    described = encoder_class(encoder.kind).prepare(encoder, texts, folder)
+    if described["dimension"] < described.get("requested_dimension", 0):
         say(
             f"encode {source}: vectors of width {described['dimension']} instead of "
             f"{encoder.dimension}: {len(texts)} answers hold no more"
         )
     plan = EncodingPlan(
-        encoder=encoder if texts else None,
+        encoder=encoder,
         texts=len(texts),
         entity=answers.entity,
         groups=answers.groups,
@@ -221,17 +229,29 @@ def _build(
     statistics = [
         entry for path in counts for entry in json.loads(path.read_text(encoding="utf-8"))
     ]
+    if not total(statistics, "encoded"):
+        raise _no_usable_answer(source, answers, letters)
     for path in scratch.iterdir():
         path.unlink()
     scratch.rmdir()
-    return _describe(answers, statistics, directory, described)
+    settings = {SETTINGS: knowledge_settings(scenario, source)}
+    return settings | _describe(answers, statistics, directory, described)
+
+
+def _no_usable_answer(
+    source: str, answers: SourceAnswers, dead_letter_files: list[Path]
+) -> CommandError:
+    files = [*answers.individual, *answers.collective]
+    letters = (letter for path in dead_letter_files for letter in read_dead_letters(path))
+    rejected = [letter for letter in letters if letter["file"] in files]
+    return no_usable_answer(source, files, rejected)
 
 
 def _describe(
     answers: SourceAnswers,
     statistics: list[dict[str, Any]],
     directory: KnowledgeDirectory,
-    encoder: dict[str, Any] | None,
+    encoder: dict[str, Any],
 ) -> dict[str, Any]:
     rejected = count_by_reason(directory.dead_letters)
     group_reasons = rejected.pop(answers.groups, {}) if answers.groups else {}

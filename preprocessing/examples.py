@@ -16,7 +16,7 @@ from preprocessing.beam_runner import run_pipeline
 from preprocessing.csv_blocks import read_header, require_columns
 from preprocessing.dead_letters import count_by_reason
 from preprocessing.gathering import total
-from preprocessing.hashing import code_version
+from preprocessing.hashing import room_version
 from preprocessing.inputs import fingerprint_inputs
 from preprocessing.interactions import leak_check
 from preprocessing.interactions.catalogue import catalogue_columns
@@ -25,6 +25,7 @@ from preprocessing.interactions.schema import write_schema
 from preprocessing.names import require_attribute_names
 from preprocessing.records import contract
 from preprocessing.records.layout import ExamplesDirectory, WorkDirectory
+from preprocessing.records.settings import SETTINGS, examples_settings
 from preprocessing.steps import StepIdentity, describe_step, refuse_rejected, run_step
 
 _INPUT_BYTES_PER_SHARD = 16 << 20
@@ -38,7 +39,7 @@ class _RelevantSections(Section):
     data: Data
     split: Split
     counted_answers: dict[str, SourceAnswers]
-    unverified_sources: list[str]
+    uncountable_sources: list[str]
 
 
 def build_examples(
@@ -62,7 +63,8 @@ def build_examples(
       Counts for programs. `records_in` interactions were read; `records_out` of them went into the
       examples and `dead_letters` were rejected: the two add up to `records_in`. Of `records_out`,
       `samples` are samples and `history_only` come before k_u and live on in histories only.
-      `catalogue` counts catalogue rows in the same way.
+      `catalogue` counts catalogue rows in the same way. `leak_check` names the sources of
+      `knowledge.answers` for which nothing shows that the LLM saw only interactions before k_u.
 
     Raises:
       ConfigurationError: a file or a mapped column does not exist, or a name is not allowed.
@@ -73,7 +75,7 @@ def build_examples(
     relevant = _relevant_sections(scenario)
     inputs = fingerprint_inputs(_input_files(scenario, relevant))
     headers = _headers(scenario)
-    identity = StepIdentity("examples", config_hash(relevant), code_version(), inputs)
+    identity = StepIdentity("examples", config_hash(relevant), room_version(), inputs)
     directory = WorkDirectory(scenario.work_dir).examples
     if dry_run:
         return describe_step(directory, identity, force)
@@ -93,7 +95,7 @@ def _relevant_sections(scenario: Scenario) -> _RelevantSections:
         data=scenario.data,
         split=scenario.split,
         counted_answers={source: scenario.knowledge.answers[source] for source in counted},
-        unverified_sources=leak_check.unverified_sources(scenario.knowledge),
+        uncountable_sources=leak_check.uncountable_sources(scenario.knowledge),
     )
 
 
@@ -159,6 +161,7 @@ def _describe(
     (summary,) = (entry for entry in statistics if "items" in entry)
     leaks = [shard["leaks"] for shard in shards]
     _refuse_leaks(leaks)
+    uncounted = _add_up([leak["uncounted_answers"] for leak in leaks])
     rejected = count_by_reason(directory.dead_letters)
     interaction_reasons = rejected.get(scenario.data.interactions.path, {})
     catalogue_reasons = rejected.get(scenario.data.catalogue.path, {})
@@ -187,11 +190,15 @@ def _describe(
         "leak_check": {
             "users_verified_by_prompt": total(leaks, "users_verified_by_prompt"),
             "users_by_rule_only": total(leaks, "users_by_rule_only"),
-            "unverified_sources": leak_check.unverified_sources(scenario.knowledge),
+            "answers_without_counted_prompt": uncounted,
+            "unverified_sources": sorted(
+                {*leak_check.uncountable_sources(scenario.knowledge), *uncounted}
+            ),
         },
     }
     _require_reconciled(counts)
     return {
+        SETTINGS: examples_settings(scenario),
         "counts": counts,
         "shards": [{"shard": shard["shard"], "samples": shard["samples"]} for shard in shards],
         "schema": {
@@ -199,6 +206,11 @@ def _describe(
             for feature in contract.EXAMPLE_FEATURES
         },
     }
+
+
+def _add_up(counts_by_source: list[dict[str, int]]) -> dict[str, int]:
+    sources = {source for counts in counts_by_source for source in counts}
+    return {source: total(counts_by_source, source) for source in sorted(sources)}
 
 
 def _refuse_leaks(leaks: list[dict[str, Any]]) -> None:
@@ -218,10 +230,12 @@ def _progress_line(counts: dict[str, Any], seconds: float, skipped: bool) -> str
     if skipped:
         return f"examples: unchanged, skipped ({counts['samples']:,} samples)"
     parts = ", ".join(f"{part} {count:,}" for part, count in counts["parts"].items())
+    unverified = ", ".join(counts["leak_check"]["unverified_sources"]) or "none"
     return (
         f"examples: {counts['records_in']:,} interactions, {counts['dead_letters']:,} rejected -> "
         f"{counts['samples']:,} samples ({parts}), {counts['history_only']:,} history only, "
-        f"{counts['items']:,} items, {counts['leak_violations']} leaks in {seconds:.1f} s"
+        f"{counts['items']:,} items, {counts['leak_violations']} leaks "
+        f"(unverified sources: {unverified}) in {seconds:.1f} s"
     )
 
 

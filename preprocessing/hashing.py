@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from configs.code_version import code_version
+
 _READ_BYTES = 1 << 20
 
 
@@ -48,12 +50,6 @@ def file_sha256(path: Path) -> str:
 
 
 @functools.cache
-def code_version() -> str:
-    """SHA-256 over the names and bytes of this room's own source files."""
-    room = Path(__file__).parent
-    digest = hashlib.sha256()
-    for path in sorted(room.rglob("*")):
-        if path.suffix in (".py", ".txt") and path.is_file():
-            digest.update(f"{path.relative_to(room).as_posix()}\0{path.stat().st_size}\0".encode())
-            digest.update(path.read_bytes())
-    return digest.hexdigest()
+def room_version() -> str:
+    """SHA-256 over this room's own source files and vocabularies."""
+    return code_version([Path(__file__).parent], (".py", ".txt", ".yaml"))

@@ -1,1 +1,1 @@
-"""From a trained run to a served ranking: export, local server, client and deployment."""
+"""From a trained run to a served ranking: export, local server and client."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from configs.command_line import TeachingParser, run_command
+from configs.command_line import EXIT_CODES_HELP, TeachingParser, run_command
 from serving.commands import export, predict, serve
 
 _DESCRIPTION = """\
@@ -29,7 +29,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
       The exit code: 0 done, 1 failed, 2 wrong usage or configuration.
     """
-    parser = TeachingParser(prog="python -m serving", description=_DESCRIPTION)
+    parser = TeachingParser(
+        prog="python -m serving", description=_DESCRIPTION, epilog=EXIT_CODES_HELP
+    )
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in (export, serve, predict):
         command.add_command(subparsers)

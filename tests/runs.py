@@ -18,7 +18,7 @@ from preprocessing.records.parsing import example_dataset
 from tests.models.builders import randomise
 from tests.scenarios import tiny_scenario
 from trainer.preparation import ExampleStore
-from trainer.run_folder import RunFolder, RunMetrics, create_weights
+from trainer.run_folder import RunFolder, RunMetrics, create_weights, training_code_version
 from trainer.tables import fingerprint, read_model_tables
 
 ARMS: dict[str, dict[str, object]] = {
@@ -93,6 +93,7 @@ def made_up_metrics(scenario: Scenario) -> RunMetrics:
         train_samples=20,
         trainable_weights=30,
         fingerprint=fingerprint(scenario),
+        code_version=training_code_version(),
     )
 
 

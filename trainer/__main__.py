@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from configs.command_line import TeachingParser, quiet_tensorflow, run_command
+from configs.command_line import EXIT_CODES_HELP, TeachingParser, quiet_tensorflow, run_command
 from trainer.commands import compare, evaluate, train
 
 _HELP = """\
@@ -14,14 +14,15 @@ Trains ranking models with LLM knowledge, evaluates and compares them.
 A typical order:
   python -m preprocessing all   --config configs/movielens_small.yaml
   python -m trainer train       --config configs/movielens_small.yaml model.match=ridge
-  python -m trainer evaluate    out/movielens_small/runs/din_hein_ridge_seed1
-  python -m serving export      out/movielens_small/runs/din_hein_ridge_seed1 --out out/export
+  python -m trainer evaluate    out/movielens_small/runs/din_hein-item-user_ridge_seed1
+  python -m serving export      out/movielens_small/runs/din_hein-item-user_ridge_seed1 \\
+      --out out/export
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code."""
-    parser = TeachingParser(prog="python -m trainer", description=_HELP)
+    parser = TeachingParser(prog="python -m trainer", description=_HELP, epilog=EXIT_CODES_HELP)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in (train, evaluate, compare):
         command.add_command(subparsers)

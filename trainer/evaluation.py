@@ -81,6 +81,8 @@ def compare_predictions(
       CommandError: the predictions are not of the same samples.
     """
     first = baseline[0]
+    if len(set(first.labels.tolist())) < 2:
+        raise CommandError("AUC needs samples of both classes; this part has one class only")
     for other in [*baseline, *candidate]:
         same = len(other.labels) == len(first.labels) and all(
             np.array_equal(getattr(other, name), getattr(first, name))

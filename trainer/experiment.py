@@ -12,7 +12,7 @@ from trainer.bootstrap import AucDifference
 from trainer.evaluation import Predictions, compare_predictions, predict_run
 from trainer.metrics import Metrics
 from trainer.preparation import ExampleStore
-from trainer.run_folder import RunFolder
+from trainer.run_folder import RunFolder, training_code_version
 from trainer.tables import fingerprint
 from trainer.training import train
 
@@ -34,6 +34,7 @@ class RunResult:
       train_seconds: wall time of training and validation.
       epochs: epochs trained.
       history: one dictionary per epoch.
+      reused: whether it was there already and was not trained again.
     """
 
     backbone: str
@@ -46,6 +47,7 @@ class RunResult:
     train_seconds: float
     epochs: int
     history: list[dict[str, float]]
+    reused: bool
 
 
 @dataclass(frozen=True)
@@ -136,7 +138,7 @@ def run_experiment(
         reused = is_up_to_date(folder, cell)
         if not reused:
             train(cell, store)
-        result = read_run_result(folder, backbone, arm, seed, store)
+        result = read_run_result(folder, backbone, arm, seed, store, reused)
         runs.append(result)
         report_progress(
             f"[{number}/{len(cells)}] {folder.path.name}: "
@@ -148,9 +150,10 @@ def run_experiment(
 
 
 def is_up_to_date(folder: RunFolder, scenario: Scenario) -> bool:
-    """Whether a folder holds a finished run with these settings and this data."""
+    """Whether a folder holds a finished run with these settings, this data and this code."""
     return (
         folder.is_complete
+        and folder.read_metrics().get("code_version") == training_code_version()
         and _training_settings(folder.read_scenario()) == _training_settings(scenario)
         and folder.read_metrics()["fingerprint"] == fingerprint(scenario)
     )
@@ -162,7 +165,7 @@ def _training_settings(scenario: Scenario) -> dict[str, object]:
 
 
 def read_run_result(
-    folder: RunFolder, backbone: str, arm: str, seed: int, store: ExampleStore
+    folder: RunFolder, backbone: str, arm: str, seed: int, store: ExampleStore, reused: bool
 ) -> RunResult:
     """Reads a finished run and scores the test part with it."""
     metrics = folder.read_metrics()
@@ -178,6 +181,7 @@ def read_run_result(
         train_seconds=metrics["train_seconds"],
         epochs=metrics["epochs"],
         history=folder.read_history(),
+        reused=reused,
     )
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 
 from configs.scenario import Scenario
-from models.building import ModelTables, sources_needed
+from models.building import ModelTables
 from models.ranking import RankingModel
 from trainer.examples import PreparedExamples, read_prepared_examples
-from trainer.tables import read_model_tables
+from trainer.tables import read_model_tables, settings_asked
 
 
 class ExampleStore:
@@ -24,8 +24,8 @@ class ExampleStore:
         self._examples: dict[tuple[str, str], PreparedExamples] = {}
 
     def tables(self, scenario: Scenario) -> ModelTables:
-        """Catalogue and knowledge of a scenario."""
-        key = json.dumps([scenario.work_dir, sources_needed(scenario)])
+        """Catalogue and knowledge of a scenario; see `read_model_tables` for errors."""
+        key = json.dumps([scenario.work_dir, settings_asked(scenario)])
         if key not in self._tables:
             self._tables[key] = read_model_tables(scenario)
         return self._tables[key]
@@ -36,12 +36,11 @@ class ExampleStore:
         key = json.dumps(
             [
                 scenario.work_dir,
-                sources_needed(scenario),
+                settings_asked(scenario),
                 model_options.adapter,
                 model_options.match,
                 model_options.knowledge_match.model_dump(),
                 model_options.attention_history_length,
-                scenario.data.positive_rating,
             ]
         )
         if (key, part) not in self._examples:

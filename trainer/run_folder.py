@@ -20,6 +20,7 @@ from typing import TypedDict
 
 import tensorflow as tf
 
+from configs.code_version import code_version
 from configs.command_line import CommandError
 from configs.loading import load_scenario, save_scenario
 from configs.scenario import Scenario
@@ -41,6 +42,7 @@ class RunMetrics(TypedDict):
       train_samples: samples of the train part.
       trainable_weights: numbers that training changed.
       fingerprint: step -> SHA-256 of its manifest.
+      code_version: hash of the source files of configs, models and trainer.
     """
 
     run: str
@@ -51,6 +53,7 @@ class RunMetrics(TypedDict):
     train_samples: int
     trainable_weights: int
     fingerprint: dict[str, str]
+    code_version: str
 
 
 class RunFolderError(CommandError):
@@ -142,15 +145,20 @@ class RunFolder:
           RunFolderError: the folder is not that of a finished run.
         """
         self._require_complete()
-        return json.loads(self.metrics.read_text(encoding="utf-8"))
+        try:
+            return json.loads(self.metrics.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise RunFolderError(f"{self.metrics} is damaged ({error}); train again") from error
 
     def read_history(self) -> list[dict[str, float]]:
         """One dictionary per epoch."""
         self._require_complete()
-        with self.history.open(newline="", encoding="utf-8") as file:
-            return [
-                {key: float(value) for key, value in row.items()} for row in csv.DictReader(file)
-            ]
+        try:
+            with self.history.open(newline="", encoding="utf-8") as file:
+                rows = list(csv.DictReader(file))
+            return [{key: float(value) for key, value in row.items()} for row in rows]
+        except (OSError, TypeError, ValueError) as error:
+            raise RunFolderError(f"{self.history} is damaged ({error}); train again") from error
 
     def load_model(
         self, read_tables: Callable[[Scenario], ModelTables] = read_model_tables
@@ -198,16 +206,23 @@ class RunFolder:
 
 
 def default_run_folder(scenario: Scenario) -> RunFolder:
-    """`run_dir`, or else work_dir/runs/<backbone>_<adapter>[_<match>]_seed<seed>."""
+    """`run_dir`, or else work_dir/runs/<backbone>_<adapter>[-<source>...][_<match>]_seed<seed>."""
     if scenario.run_dir is not None:
         return RunFolder(scenario.run_dir)
     model = scenario.model
-    parts = [model.backbone, model.adapter]
+    sources = scenario.knowledge.sources if model.adapter != "none" else ()
+    parts = [model.backbone, "-".join([model.adapter, *sources])]
     if model.match != "none":
         parts.append(model.match)
     return RunFolder(
         Path(scenario.work_dir) / "runs" / f"{'_'.join(parts)}_seed{scenario.training.seed}"
     )
+
+
+def training_code_version() -> str:
+    """Hash of the source files that decide what a trained model is."""
+    root = Path(__file__).parents[1]
+    return code_version([root / "configs", root / "models", root / "trainer"])
 
 
 def create_weights(model: RankingModel) -> None:

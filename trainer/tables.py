@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
+from configs.loading import ConfigurationError
 from configs.scenario import Scenario
-from models.building import ModelTables, sources_needed
+from models.building import ModelTables
 from models.catalogue import CatalogueContents, CategoricalColumn
 from preprocessing.records.item_attributes import read_item_attributes
 from preprocessing.records.knowledge import read_knowledge
-from preprocessing.records.layout import WorkDirectory
+from preprocessing.records.layout import StepDirectory, WorkDirectory
+from preprocessing.records.settings import (
+    Settings,
+    examples_settings,
+    knowledge_settings,
+    read_settings,
+)
 from preprocessing.records.vocabularies import read_vocabulary
 
 
@@ -21,8 +29,10 @@ def read_model_tables(scenario: Scenario) -> ModelTables:
     be ranked.
 
     Raises:
+      ConfigurationError: the data was built with other settings than the scenario's.
       preprocessing.records.errors.DamagedRecords: a file is missing or damaged.
     """
+    _require_same_settings(scenario)
     directory = WorkDirectory(scenario.work_dir)
     attributes = read_item_attributes(directory.examples.item_attributes)
     categorical = {
@@ -38,7 +48,7 @@ def read_model_tables(scenario: Scenario) -> ModelTables:
         rating_count_by_fold=attributes.rating_count_by_fold,
     )
     knowledge = {
-        source: read_knowledge(scenario.work_dir, source) for source in sources_needed(scenario)
+        source: read_knowledge(scenario.work_dir, source) for source in scenario.knowledge_sources()
     }
     known = [
         item_id
@@ -58,11 +68,50 @@ def fingerprint(scenario: Scenario) -> dict[str, str]:
     Raises:
       FileNotFoundError: a step has not been run.
     """
-    directory = WorkDirectory(scenario.work_dir)
-    manifests = {"examples": directory.examples.manifest}
-    for source in sources_needed(scenario):
-        manifests[f"knowledge/{source}"] = directory.knowledge(source).manifest
-    return {step: _sha256(path) for step, path in manifests.items()}
+    directories = _step_directories(scenario)
+    return {step: _sha256(directory.manifest) for step, directory in directories.items()}
+
+
+def settings_asked(scenario: Scenario) -> dict[str, Settings]:
+    """The settings that the data of this scenario's model must have been built with, by step."""
+    knowledge = {
+        f"knowledge/{source}": knowledge_settings(scenario, source)
+        for source in scenario.knowledge_sources()
+    }
+    return {"examples": examples_settings(scenario), **knowledge}
+
+
+def _step_directories(scenario: Scenario) -> dict[str, StepDirectory]:
+    work = WorkDirectory(scenario.work_dir)
+    knowledge = {
+        f"knowledge/{source}": work.knowledge(source) for source in scenario.knowledge_sources()
+    }
+    return {"examples": work.examples, **knowledge}
+
+
+def _require_same_settings(scenario: Scenario) -> None:
+    directories = _step_directories(scenario)
+    differences = []
+    for step, asked in settings_asked(scenario).items():
+        built = read_settings(directories[step])
+        differences += [
+            f"  {key}: {_shown(asked, key)} is asked for, but {directories[step].path} was built "
+            f"with {_shown(built, key)}"
+            for key in sorted(asked.keys() | built.keys())
+            if _shown(asked, key) != _shown(built, key)
+        ]
+    if differences:
+        lines = "\n".join(differences)
+        raise ConfigurationError(
+            f"the data was built with other settings than this configuration's:\n{lines}\n"
+            "Build it again with 'python -m preprocessing all' and the same configuration and "
+            "overrides, use another work_dir, or ask for the settings of the data"
+        )
+
+
+def _shown(settings: Settings, key: str) -> str:
+    value = settings.get(key)
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _sha256(path: Path) -> str:

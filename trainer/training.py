@@ -18,7 +18,12 @@ from trainer.examples import training_batches
 from trainer.metrics import Metrics, evaluate_scores
 from trainer.prediction import predict
 from trainer.preparation import ExampleStore
-from trainer.run_folder import RunMetrics, create_weights, default_run_folder
+from trainer.run_folder import (
+    RunMetrics,
+    create_weights,
+    default_run_folder,
+    training_code_version,
+)
 from trainer.tables import fingerprint
 
 _LOWER_RATE = "Try a lower training.learning_rate"
@@ -100,6 +105,7 @@ def train(
         train_samples=len(training_examples),
         trainable_weights=int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
         fingerprint=fingerprint(scenario),
+        code_version=training_code_version(),
     )
     folder.write(scenario, model, result, history.rows)
     return result

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import os
 import platform
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -22,11 +23,13 @@ if TYPE_CHECKING:
     from trainer.report.inputs import PipelineStep
 
 CONFIG = "configs/movielens_small.yaml"
+WORK_DIR = "out/demo"
 _WORDS = {
     "records_in": "in",
     "records_out": "out",
     "dead_letters": "dead letters",
     "history_only": "kept as history only",
+    "reused": "reused",
 }
 
 _HELP = """\
@@ -45,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="one seed instead of three")
     parser.add_argument("--config", default=CONFIG, help=f"scenario (default {CONFIG})")
     parser.add_argument(
-        "--work-dir", default="out/demo", help="folder for all results (default out/demo)"
+        "--work-dir", default=WORK_DIR, help=f"folder for all results (default {WORK_DIR})"
     )
     add_json_option(parser)
     parsed = parser.parse_args(arguments)
@@ -71,6 +74,10 @@ class StepRecord:
     def same_number(self, count: int) -> None:
         """Says that as many records came out as went in."""
         self.counts = {"records_in": count, "records_out": count, "dead_letters": 0}
+
+    def reused(self, count: int) -> None:
+        """Says how many of the records that came out were there already."""
+        self.counts["reused"] = count
 
 
 class Steps:
@@ -98,6 +105,7 @@ class Steps:
             "name": name,
             "seconds": round(seconds, 2),
             **record.counts,  # type: ignore[typeddict-item]
+            "skipped": record.skipped,
         }
         self.records.append(finished)
         counts = ", ".join(f"{count} {_WORDS[kind]}" for kind, count in record.counts.items())
@@ -109,21 +117,30 @@ def _run(arguments: argparse.Namespace) -> Mapping[str, object]:
     overrides = [f"work_dir={arguments.work_dir}"]
     if arguments.quick:
         overrides.append("experiment.seeds=[1]")
-    return run_demo(load_scenario(arguments.config, overrides), quick=arguments.quick)
+    command = command_text(arguments.config, arguments.work_dir, arguments.quick)
+    return run_demo(load_scenario(arguments.config, overrides), command)
 
 
-def run_demo(scenario: Scenario, quick: bool = False) -> dict[str, object]:
+def command_text(config: str, work_dir: str, quick: bool) -> str:
+    """The command that makes the same report again, from the root of the repository."""
+    if (Path(config), Path(work_dir)) == (Path(CONFIG), Path(WORK_DIR)):
+        return "make demo QUICK=1" if quick else "make demo"
+    words = ["python", "-m", "examples.movielens_small.demo"]
+    words += ["--config", config, "--work-dir", work_dir]
+    return shlex.join([*words, "--quick"] if quick else words)
+
+
+def run_demo(scenario: Scenario, command: str) -> dict[str, object]:
     """Runs every step of the job and writes the report.
 
     Args:
       scenario: names the data, the grid of models and the work directory.
-      quick: only said in the report.
+      command: the command that does the same again, only said in the report.
 
     Returns:
       The contents of results.json.
     """
     from examples.movielens_small.serving_check import check_serving
-    from models.building import sources_needed
     from preprocessing.encode import encode
     from preprocessing.examples import build_examples
     from serving.export import export_run
@@ -135,7 +152,9 @@ def run_demo(scenario: Scenario, quick: bool = False) -> dict[str, object]:
     work_dir = Path(scenario.work_dir)
     sources = list(
         dict.fromkeys(
-            source for *_, cell in experiment_scenarios(scenario) for source in sources_needed(cell)
+            source
+            for *_, cell in experiment_scenarios(scenario)
+            for source in cell.knowledge_sources()
         )
     )
     steps = Steps(total=len(sources) + 4)
@@ -148,6 +167,7 @@ def run_demo(scenario: Scenario, quick: bool = False) -> dict[str, object]:
     with steps.step("train and evaluate models") as record:
         experiment = run_experiment(scenario, report_progress=say)
         record.same_number(len(experiment.runs))
+        record.reused(sum(run.reused for run in experiment.runs))
     best = experiment.best_run(scenario.experiment.backbones[0])
     with steps.step(f"export {best.folder.name}") as record:
         exported = export_run(best.folder, work_dir / "export")
@@ -162,13 +182,12 @@ def run_demo(scenario: Scenario, quick: bool = False) -> dict[str, object]:
             experiment=experiment,
             training_counts=training_counts(scenario),
             gates=mean_gates(experiment),
-            num_shared_experts=scenario.model.hein.num_shared_experts,
             leak=LeakReport(
                 leak_violations=examples["leak_violations"], leak_check=examples["leak_check"]
             ),
             served_max_abs_difference=served.largest_difference,
             steps=steps.records,
-            command="make demo QUICK=1" if quick else "make demo",
+            command=command,
             machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, CPU only",
             made_at=date.today().isoformat(),
         ),

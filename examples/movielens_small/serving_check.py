@@ -19,12 +19,12 @@ from preprocessing.records.parsing import example_dataset
 from serving.client import RankingClient, RestRankingClient, UserRequest
 from serving.server import LocalServer
 from trainer.experiment import RunResult
+from trainer.report.inputs import SERVING_TOLERANCE
 from trainer.run_folder import RunFolder
 
 CANDIDATES = 20
 """Ranked for one user; fewer when the catalogue has no more."""
 
-LARGEST_DIFFERENCE = 1e-5
 _ROWS_PER_REQUEST = 512
 _TIMEOUT_SECONDS = 60.0
 
@@ -54,11 +54,11 @@ def check_serving(scenario: Scenario, run: RunResult, export: Path) -> ServingCh
       export: model base path.
 
     Returns:
-      `max_abs_difference` between served scores and the checkpoint's, and the counts of a demo
-      step.
+      The largest difference between served scores and the checkpoint's, and how many scores were
+      compared.
 
     Raises:
-      CommandError: the difference reaches 1e-5.
+      CommandError: the difference reaches `SERVING_TOLERANCE`.
     """
     _, model = RunFolder(run.folder).load_model()
     batches = [
@@ -93,10 +93,10 @@ def check_serving(scenario: Scenario, run: RunResult, export: Path) -> ServingCh
         f"largest difference between checkpoint and served scores: {largest:.2g} "
         f"({len(candidates)} candidates over gRPC and REST, {len(served)} test samples over gRPC)"
     )
-    if not largest < LARGEST_DIFFERENCE:
+    if not largest < SERVING_TOLERANCE:
         raise CommandError(
             f"served scores differ from the checkpoint's by {largest:.3g}; "
-            f"allowed is less than {LARGEST_DIFFERENCE}"
+            f"allowed is less than {SERVING_TOLERANCE}"
         )
     return ServingCheck(largest, len(served) + 2 * len(candidates))
 

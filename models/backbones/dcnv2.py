@@ -10,8 +10,10 @@ import tensorflow_recommenders as tfrs
 from models.backbones.base import BackboneInputs, flat
 from models.layers.attention import TargetAttention
 from models.layers.top_network import top_network
+from models.registration import PACKAGE
 
 
+@tf.keras.utils.register_keras_serializable(PACKAGE)
 class DeepCrossNetworkV2(tf.keras.layers.Layer):
     """DCN v2: explicit feature crosses beside a dense network.
 
@@ -19,11 +21,15 @@ class DeepCrossNetworkV2(tf.keras.layers.Layer):
     over x_0 = [attention(candidate, history), candidate, numeric, augmented].
 
     Source: "DCN V2" (arXiv 2008.13535), Eq. (1), parallel structure; the crosses are TensorFlow
-      Recommenders' own
-    layer. The history is pooled with regard to the candidate, so that DCN v2 is as strong a
-    baseline as DIN.
+    Recommenders' own layer. The history is pooled with regard to the candidate, so that DCN v2 is
+    as strong a baseline as DIN.
 
     Shapes: `BackboneInputs` -> logits [n, 1].
+
+    Attributes:
+      top_units: widths of the dense network.
+      dropout_rate: dropout after each of its layers.
+      num_crosses: cross layers.
     """
 
     def __init__(
@@ -35,6 +41,9 @@ class DeepCrossNetworkV2(tf.keras.layers.Layer):
     ):
         """Creates the layers."""
         super().__init__(**kwargs)
+        self.top_units = tuple(top_units)
+        self.dropout_rate = dropout_rate
+        self.num_crosses = num_crosses
         self._attention = TargetAttention()
         self._crosses = [tfrs.layers.dcn.Cross() for _ in range(num_crosses)]
         self._deep = top_network(top_units, dropout_rate, name="deep")
@@ -52,3 +61,12 @@ class DeepCrossNetworkV2(tf.keras.layers.Layer):
             crossed = cross(first, crossed)
         deep = self._deep(first, training=training)
         return self._logit(tf.concat([crossed, deep], axis=1))
+
+    def get_config(self) -> dict[str, object]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "top_units": list(self.top_units),
+            "dropout_rate": self.dropout_rate,
+            "num_crosses": self.num_crosses,
+        }

@@ -9,18 +9,23 @@ import tensorflow as tf
 from models.backbones.base import BackboneInputs, flat
 from models.layers.attention import TargetAttention
 from models.layers.top_network import top_network
+from models.registration import PACKAGE
 
 
+@tf.keras.utils.register_keras_serializable(PACKAGE)
 class DeepInterestNetwork(tf.keras.layers.Layer):
     """DIN: the history is pooled by attention with the candidate, then a dense network scores.
 
     logit = w' MLP([attention(candidate, history), candidate, numeric, augmented]) + b
 
     Source: "Deep Interest Network for Click-Through Rate Prediction" (arXiv 1706.06978). Augmented
-      vectors enter
-    the top network beside the interest, as in REKI (arXiv 2408.10520).
+    vectors enter the top network beside the interest, as in REKI (arXiv 2408.10520).
 
     Shapes: `BackboneInputs` -> logits [n, 1].
+
+    Attributes:
+      top_units: widths of the top network.
+      dropout_rate: dropout after each of its layers.
     """
 
     def __init__(
@@ -28,6 +33,8 @@ class DeepInterestNetwork(tf.keras.layers.Layer):
     ):
         """Creates the layers."""
         super().__init__(**kwargs)
+        self.top_units = tuple(top_units)
+        self.dropout_rate = dropout_rate
         self._attention = TargetAttention()
         self._top = top_network(top_units, dropout_rate)
         self._logit = tf.keras.layers.Dense(1)
@@ -40,3 +47,11 @@ class DeepInterestNetwork(tf.keras.layers.Layer):
         )
         joined = tf.concat([interest, candidate, inputs.numeric, flat(inputs.augmented)], axis=1)
         return self._logit(self._top(joined, training=training))
+
+    def get_config(self) -> dict[str, object]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "top_units": list(self.top_units),
+            "dropout_rate": self.dropout_rate,
+        }

@@ -1,4 +1,4 @@
-"""Pooling of the user's history, with and without regard to the candidate."""
+"""Pooling of the user's history with regard to the candidate."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ class TargetAttention(tf.keras.layers.Layer):
     width, and g a small network over [q, k_j, q - k_j, q * k_j] with Dice. Scores of padding are
     zero; they are not normalised, so that the strength of an interest is kept.
 
-    Shapes: candidate [n, width], history [n or 1, length, history width], mask [n or 1, length] ->
-      [n, width].
+    Shapes: candidate [n, width], history [n or 1, length, history width] and mask
+    [n or 1, length] -> [n, width].
 
     Attributes:
       hidden_units: widths of the scoring network.
@@ -52,8 +52,8 @@ class TargetAttention(tf.keras.layers.Layer):
         """Pools histories for their candidates.
 
         Args:
-          inputs: candidate [n, width], history [n or 1, length, history width], mask bool [n or 1,
-            length].
+          inputs: candidate [n, width], history [n or 1, length, history width], mask bool
+            [n or 1, length].
           training: passed on to Dice.
 
         Returns:
@@ -83,11 +83,3 @@ class TargetAttention(tf.keras.layers.Layer):
     def get_config(self) -> dict[str, object]:
         """The constructor's arguments."""
         return {**super().get_config(), "hidden_units": list(self.hidden_units)}
-
-
-def mean_pooling(history: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
-    """Mean over real steps, else zeros: [m, length, width], bool [m, length] -> [m, width]."""
-    weights = tf.cast(mask, history.dtype)[:, :, tf.newaxis]
-    return tf.math.divide_no_nan(
-        tf.reduce_sum(history * weights, axis=1), tf.reduce_sum(weights, axis=1)
-    )

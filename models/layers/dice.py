@@ -11,10 +11,9 @@ from models.registration import PACKAGE
 class Dice(tf.keras.layers.Layer):
     """f(s) = p(s) s + (1 - p(s)) alpha s with p(s) = sigmoid((s - E[s]) / sqrt(Var[s] + epsilon)).
 
-    Source: "Deep Interest Network for Click-Through Rate Prediction" (arXiv 1706.06978), Eq. (3). E
-      and Var are
-    batch statistics in training and moving averages otherwise, so that a served score does not
-    depend on the other rows of its batch.
+    Source: "Deep Interest Network for Click-Through Rate Prediction" (arXiv 1706.06978), Eq. (3).
+    E and Var are batch statistics in training and moving averages otherwise, so that a served score
+    does not depend on the other rows of its batch.
 
     Shapes: [..., units] -> [..., units].
 

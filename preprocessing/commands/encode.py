@@ -20,8 +20,9 @@ An answer file holds one JSON object a line:
 and perhaps "prompt" and its "prompt_sha256". An entity without an answer of its own takes the
 vector of its group, if the source has collective answers and a groups file.
 
-By default the sources that the model uses are encoded: knowledge.sources, and the match source
-when model.match is on. A finished source whose inputs and settings are unchanged is skipped.
+By default the sources in knowledge.sources are encoded, and the match source when model.match is
+on. That is so with model.adapter=none too: arms with and without the adapter can then be trained on
+one work directory. A finished source whose inputs and settings are unchanged is skipped.
 
 examples:
   python -m preprocessing encode --config configs/movielens_small.yaml

@@ -6,20 +6,21 @@ import argparse
 from collections.abc import Sequence
 from typing import TypedDict
 
-from configs.command_line import add_json_option, add_scenario_options, keys_help
+from configs.command_line import (
+    EXIT_CODES_HELP,
+    add_json_option,
+    add_scenario_options,
+    keys_help,
+)
 from preprocessing.beam_options import BeamOptions
 
 MATCH_KEYS = ("model.match", "model.knowledge_match.source")
 """Scenario keys that decide whether one more source is needed."""
 
-_EXIT_CODES = """\
-exit codes:
-  0 done, 1 failed, 2 wrong usage or configuration, 3 done, with rejected records under --strict"""
-
 
 def epilog(prefixes: Sequence[str]) -> str:
     """The end of a command's help: scenario keys and exit codes."""
-    return f"{keys_help(prefixes)}\n\n{_EXIT_CODES}"
+    return f"{keys_help(prefixes)}\n\n{EXIT_CODES_HELP}"
 
 
 class StepOptions(TypedDict):

@@ -29,7 +29,7 @@ from preprocessing.interactions.reading import (
     parse_integers,
     parse_interactions,
 )
-from preprocessing.interactions.seen_counts import read_seen_counts
+from preprocessing.interactions.seen_counts import SeenCount, read_seen_counts
 from preprocessing.interactions.shard import write_shard
 from preprocessing.interactions.summary import write_summary
 from preprocessing.records.layout import ExamplesDirectory
@@ -94,7 +94,7 @@ class ParseInteractions(beam.DoFn):
 
 
 class ReadSeenCounts(beam.DoFn):
-    """Number of an answer source to (shard, [(user, interactions in the prompt)])."""
+    """Name of an answer source to (shard, what prompts about the shard's users showed)."""
 
     def __init__(self, plan: ExamplesPlan):
         super().__init__()
@@ -105,10 +105,10 @@ class ReadSeenCounts(beam.DoFn):
         knowledge, shards = self._plan.knowledge, self._plan.shards
         pattern = leak_check.counted_sources(knowledge)[element]
         for batch in read_seen_counts(element, knowledge.answers[element], pattern):
-            by_shard: dict[int, list[tuple[str, int]]] = {}
-            hashes = stable_hashes([user for user, _ in batch], "shard")
-            for entry, shard in zip(batch, (hashes % np.uint64(shards)).tolist(), strict=True):
-                by_shard.setdefault(shard, []).append(entry)
+            by_shard: dict[int, list[SeenCount]] = {}
+            hashes = stable_hashes([count.user for count in batch], "shard")
+            for count, shard in zip(batch, (hashes % np.uint64(shards)).tolist(), strict=True):
+                by_shard.setdefault(shard, []).append(count)
             yield from by_shard.items()
 
 
@@ -127,7 +127,7 @@ class WriteShard(beam.DoFn):
         plan = self._plan
         result = write_shard(
             concatenate(grouped["interactions"], INTERACTION_SCHEMA),
-            leak_check.largest_seen(grouped["seen"]),
+            [count for batch in grouped["seen"] for count in batch],
             integer_items,
             plan.data,
             plan.split,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from preprocessing.dead_letters import DeadLetter
 from preprocessing.interactions.item_statistics import count_items
 from preprocessing.interactions.leak_check import check_leaks
 from preprocessing.interactions.samples import SampleColumns
+from preprocessing.interactions.seen_counts import SeenCount
 from preprocessing.interactions.sequences import order_interactions
 from preprocessing.interactions.splitting import HISTORY_ONLY, TRAIN, split_interactions
 from preprocessing.records.contract import PARTS
@@ -43,7 +44,7 @@ class ShardResult:
 
 def write_shard(
     table: pa.Table,
-    seen: dict[str, int],
+    seen: Collection[SeenCount],
     integer_items: bool,
     data: Data,
     split: Split,
@@ -55,7 +56,7 @@ def write_shard(
 
     Args:
       table: all interactions of the shard's users, in any order.
-      seen: user -> number of interactions that the LLM saw, for users whose prompt was counted.
+      seen: what the prompts of all accepted answers about these users showed.
       integer_items: True when all item ids of the whole file are integers.
       data: configuration of the data.
       split: configuration of the split.

@@ -35,7 +35,7 @@ class SplitRows:
 
 
 def knowledge_boundaries(counts: np.ndarray, cap: int) -> np.ndarray:
-    """k_u = min(floor((n_u + 1) / 2), cap) (METHOD: data protocol).
+    """k_u = min(floor((n_u + 1) / 2), cap) (REKI, data protocol).
 
     Args:
       counts: [users] number of interactions n_u.

@@ -1,17 +1,22 @@
-"""Answer files: JSON lines, each checked on its own."""
+"""Answers as JSON lines: the record that every command reads and writes, checked line by line."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import NoReturn
 
 from preprocessing.inputs import open_input
+from preprocessing.knowledge.custom_ids import custom_id
+from preprocessing.records.contract import EXTRACTIONS
 
 _LINES_PER_BATCH = 256
+_LONGEST_ID = 256
 _REQUIRED = ("source", "entity_id", "extraction", "answer")
-_OPTIONAL = ("prompt", "prompt_sha256")
+_OPTIONAL = ("custom_id", "model", "prompt", "prompt_sha256")
 
 
 @dataclass(frozen=True)
@@ -39,24 +44,50 @@ class AnswerLines:
 
 @dataclass(frozen=True)
 class Answer:
-    """An accepted answer.
+    """An answer that is sound as a record.
 
     Attributes:
+      source: name of the stream of knowledge, e.g. "item".
       entity_id: item, user or group id.
+      extraction: "individual" or "collective".
       text: what the LLM wrote.
       prompt: what it was asked; None if the file does not say.
+      model: which LLM wrote it; None if the file does not say.
+      usage: tokens, as the LLM service counted them; None if the file does not say.
+      given_custom_id: the custom id of the file; None if there is none.
     """
 
+    source: str
     entity_id: str
+    extraction: str
     text: str
-    prompt: str | None
+    prompt: str | None = None
+    model: str | None = None
+    usage: Mapping[str, object] | None = None
+    given_custom_id: str | None = None
+
+    def record(self) -> dict[str, object]:
+        """The answer as the JSON object that `answer_of` reads."""
+        hashed = None if self.prompt is None else prompt_sha256(self.prompt)
+        return {
+            "custom_id": self.given_custom_id
+            or custom_id(self.source, self.extraction, self.entity_id),
+            "source": self.source,
+            "entity_id": self.entity_id,
+            "extraction": self.extraction,
+            "model": self.model,
+            "prompt": self.prompt,
+            "prompt_sha256": hashed,
+            "answer": self.text,
+            "usage": self.usage,
+        }
 
 
 class RejectedAnswer(Exception):
-    """A line is not a usable answer.
+    """A record is not a usable answer.
 
     Attributes:
-      reason: a fixed name that can be counted.
+      reason: a name of `preprocessing.knowledge.reasons`.
       detail: what was found, without ids.
     """
 
@@ -64,6 +95,19 @@ class RejectedAnswer(Exception):
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+def prompt_sha256(prompt: str) -> str:
+    """SHA-256 of a prompt's UTF-8 bytes, hexadecimal."""
+    return hashlib.sha256(prompt.encode()).hexdigest()
+
+
+def numbered_lines(path: str) -> Iterator[tuple[int, bytes]]:
+    """Line numbers and lines of a file, `.gz` or not; blank lines are left out."""
+    with open_input(path) as file:
+        for number, line in enumerate(file, start=1):
+            if line.strip():
+                yield number, line.rstrip(b"\r\n")
 
 
 def read_answer_lines(path: str, extraction: str) -> Iterator[AnswerLines]:
@@ -84,36 +128,75 @@ def parse_answer(line: bytes, source: str, extraction: str) -> Answer:
 
     Args:
       line: a JSON object with source, entity_id, extraction and answer, perhaps prompt and
-        prompt_sha256 (SHA-256 of the prompt's UTF-8 bytes).
+        prompt_sha256 (SHA-256 of the prompt's UTF-8 bytes), custom_id, model and usage.
       source: the source that the configuration names for the file.
       extraction: the extraction that the configuration names for the file.
 
     Raises:
       RejectedAnswer: the line is not a usable answer.
     """
-    record = _json_object(line)
-    fields = {name: _text(record, name) for name in _REQUIRED}
-    optional = {name: _text(record, name) for name in _OPTIONAL if record.get(name) is not None}
+    return answer_of(json_object(line), source, extraction)
+
+
+def answer_of(record: Mapping[str, object], source: str | None, extraction: str | None) -> Answer:
+    """Checks a record; see `parse_answer`.
+
+    Args:
+      record: its fields.
+      source: the source that was asked for; None takes any.
+      extraction: the extraction that was asked for; None takes either.
+
+    Raises:
+      RejectedAnswer: the record is not a usable answer.
+    """
+    fields = {name: text_field(record, name) for name in _REQUIRED}
+    optional = {
+        name: text_field(record, name) for name in _OPTIONAL if record.get(name) is not None
+    }
     for name, text in fields.items():
         if not text.strip():
             reason = "blank_answer" if name == "answer" else "blank_field"
             raise RejectedAnswer(reason, f"field '{name}' is empty")
     for name, expected in (("source", source), ("extraction", extraction)):
-        if fields[name] != expected:
+        if expected is not None and fields[name] != expected:
             raise RejectedAnswer(
-                f"{name}_mismatch", f"'{fields[name]}', the configuration expects '{expected}'"
+                f"{name}_mismatch",
+                f"the record says {name} '{fields[name]}', but '{expected}' was asked for",
             )
+    if fields["extraction"] not in EXTRACTIONS:
+        raise RejectedAnswer(
+            "extraction_mismatch",
+            f"'{fields['extraction']}'; there are {' and '.join(EXTRACTIONS)} answers",
+        )
+    _check_entity_id(fields["entity_id"])
     prompt, prompt_hash = optional.get("prompt"), optional.get("prompt_sha256")
     if prompt is not None and prompt_hash is not None:
-        actual = hashlib.sha256(prompt.encode()).hexdigest()
+        actual = prompt_sha256(prompt)
         if actual != prompt_hash.lower():
             raise RejectedAnswer("prompt_hash_mismatch", f"prompt_sha256 is not {actual}")
-    return Answer(fields["entity_id"], fields["answer"], prompt)
+    usage = record.get("usage")
+    if usage is not None and not isinstance(usage, dict):
+        raise RejectedAnswer("wrong_type", "field 'usage' must be an object")
+    return Answer(
+        source=fields["source"],
+        entity_id=fields["entity_id"],
+        extraction=fields["extraction"],
+        text=fields["answer"],
+        prompt=prompt,
+        model=optional.get("model"),
+        usage=usage,
+        given_custom_id=optional.get("custom_id"),
+    )
 
 
-def _json_object(line: bytes) -> dict[str, object]:
+def json_object(line: bytes) -> dict[str, object]:
+    """The JSON object of a line.
+
+    Raises:
+      RejectedAnswer: the line is something else.
+    """
     try:
-        record = json.loads(line.decode())
+        record = json.loads(line.decode("utf-8-sig"), parse_constant=refuse_json_constant)
     except UnicodeDecodeError as error:
         raise RejectedAnswer("invalid_utf8", f"{error.reason} at byte {error.start}") from error
     except (ValueError, RecursionError) as error:
@@ -123,7 +206,17 @@ def _json_object(line: bytes) -> dict[str, object]:
     return record
 
 
-def _text(record: dict[str, object], name: str) -> str:
+def refuse_json_constant(name: str) -> NoReturn:
+    """For `json.loads(parse_constant=...)`: NaN and Infinity are Python's, not JSON's."""
+    raise ValueError(f"{name} is not a JSON number")
+
+
+def text_field(record: Mapping[str, object], name: str) -> str:
+    """A field that must be a text.
+
+    Raises:
+      RejectedAnswer: it is missing or something else.
+    """
     if name not in record or record[name] is None:
         raise RejectedAnswer("missing_field", f"there is no field '{name}'")
     value = record[name]
@@ -136,3 +229,12 @@ def _text(record: dict[str, object], name: str) -> str:
             "invalid_text", f"field '{name}' holds half a surrogate pair"
         ) from error
     return value
+
+
+def _check_entity_id(entity_id: str) -> None:
+    if len(entity_id) > _LONGEST_ID:
+        raise RejectedAnswer(
+            "invalid_entity_id", f"{len(entity_id)} characters; an id has at most {_LONGEST_ID}"
+        )
+    if any(unicodedata.category(character) == "Cc" for character in entity_id):
+        raise RejectedAnswer("invalid_entity_id", "a line break or another control character")

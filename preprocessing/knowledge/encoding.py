@@ -39,7 +39,7 @@ class EncodingPlan:
     """Everything the pipeline needs to know.
 
     Attributes:
-      encoder: configuration of the encoder; None when no answer was accepted.
+      encoder: configuration of the encoder.
       texts: number of accepted answers.
       entity: "item" or "user".
       groups: the groups file, if there is one.
@@ -49,7 +49,7 @@ class EncodingPlan:
       folder: where the TFRecords belong, and where the prepared encoder lies.
     """
 
-    encoder: Encoder | None
+    encoder: Encoder
     texts: int
     entity: str
     groups: str | None
@@ -209,21 +209,19 @@ def build_encoding_pipeline(
       statistics_path: JSON file for the counts of all workers.
     """
     shards = range(plan.shards)
-    answers = (
+    handler: ModelHandler = KeyedModelHandler(EncoderHandler(plan.encoder, plan.folder, plan.texts))
+    encoded = (
         pipeline
-        | "AnswerShards" >> beam.Create(shards if plan.encoder else [])
+        | "AnswerShards" >> beam.Create(shards)
         | "SpreadShards"
         >> beam.Reshuffle()  # shards were made in one place: let all workers encode
         | "ReadAccepted" >> beam.ParDo(ReadAccepted(plan.accepted))
-    )
-    if plan.encoder is not None:
-        handler: ModelHandler = KeyedModelHandler(
-            EncoderHandler(plan.encoder, plan.folder, plan.texts)
+        | "EncodeTexts" >> RunInference(handler)
+        | "KeepUsableVectors"
+        >> beam.ParDo(KeepUsableVectors(plan.shards)).with_outputs(
+            STATISTICS, DEAD_LETTERS, COLLECTIVE, main=INDIVIDUAL
         )
-        answers = answers | "EncodeTexts" >> RunInference(handler)
-    encoded = answers | "KeepUsableVectors" >> beam.ParDo(
-        KeepUsableVectors(plan.shards)
-    ).with_outputs(STATISTICS, DEAD_LETTERS, COLLECTIVE, main=INDIVIDUAL)
+    )
     memberships = (
         pipeline
         | "GroupsFile" >> beam.Create([plan.groups] if plan.groups else [])

@@ -24,7 +24,7 @@ signatures:
                      APIs
 
 example:
-  python -m serving export out/movielens_small/runs/din_hein_ridge_seed1 --out out/export
+  python -m serving export out/movielens_small/runs/din_hein-item_ridge_seed1 --out out/export
 """
 
 

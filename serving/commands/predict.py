@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from configs.command_line import CommandError, Subparsers, add_json_option, say
+from configs.command_line import CommandError, Subparsers, add_json_option, positive_integer, say
 
 if TYPE_CHECKING:
     from serving.client.ranking import RankingClientBase
@@ -52,7 +52,7 @@ def add_command(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--request", required=True, metavar="FILE.json", help="the request; - reads standard input"
     )
-    parser.add_argument("--top", type=_positive, metavar="K", help="show only the K best")
+    parser.add_argument("--top", type=positive_integer, metavar="K", help="show only the K best")
     parser.add_argument(
         "--titles",
         metavar="FILE.parquet",
@@ -175,12 +175,6 @@ def _target(text: str) -> str:
             f"expected grpc://HOST:PORT or http://HOST:PORT. Received: {text!r}"
         )
     return text
-
-
-def _positive(text: str) -> int:
-    if not text.isascii() or not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1. Received: {text!r}")
-    return int(text)
 
 
 def _positive_seconds(text: str) -> float:

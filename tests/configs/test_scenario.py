@@ -171,3 +171,21 @@ def test_match_source_matters_only_with_match() -> None:
     assert Scenario.model_validate(tree(model=model)).model.knowledge_match.source == "user"
     model = {"match": "means", "knowledge_match": {"source": "item"}}
     assert Scenario.model_validate(tree(model=model)).model.match == "means"
+
+
+@pytest.mark.parametrize(
+    ("model", "sources"),
+    [
+        ({}, ("item", "user")),
+        ({"adapter": "none"}, ()),
+        ({"adapter": "none", "match": "means"}, ("item",)),
+        ({"match": "ridge"}, ("item", "user")),
+        ({"match": "ridge", "knowledge_match": {"source": "plot"}}, ("item", "user", "plot")),
+    ],
+)
+def test_knowledge_sources_are_those_of_adapter_and_match(
+    model: dict[str, Any], sources: tuple[str, ...]
+) -> None:
+    answers = {"item": ITEM_ANSWERS, "user": USER_ANSWERS, "plot": ITEM_ANSWERS}
+    scenario = Scenario.model_validate(tree(model=model, knowledge={"answers": answers}))
+    assert scenario.knowledge_sources() == sources

@@ -1,17 +1,17 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from models.backbones import BACKBONES
-from models.building import ModelTables, build_ranking_model, sources_needed
+from models.building import ModelTables, build_ranking_model
 from models.match import match_table
 from tests.models.builders import (
     ITEM_IDS,
+    USER_IDS,
     Records,
     knowledge_records,
     model_tables,
@@ -108,25 +108,6 @@ def test_collective_answers_are_stored_once() -> None:
     np.testing.assert_array_equal(prepared["knowledge_row/item"], [3, 3, 3, 0])
 
 
-@pytest.mark.parametrize(
-    ("options", "sources"),
-    [
-        ({}, ("item", "user")),
-        ({"adapter": "none"}, ()),
-        ({"adapter": "none", "match": "means"}, ("item",)),
-        ({"match": "ridge"}, ("item", "user")),
-    ],
-)
-def test_only_needed_sources_are_read(options: dict[str, Any], sources: tuple[str, ...]) -> None:
-    assert sources_needed(small_scenario(**options)) == sources
-
-
-def test_the_match_source_is_needed_beside_the_towers() -> None:
-    scenario = small_scenario(match="means")
-    knowledge = scenario.knowledge.model_copy(update={"sources": ("user",)})
-    assert sources_needed(scenario.model_copy(update={"knowledge": knowledge})) == ("user", "item")
-
-
 def test_an_unknown_backbone_names_the_known_ones() -> None:
     with pytest.raises(ValueError, match="model.backbone 'dinn' is unknown; there are dcnv2, din"):
         build_ranking_model(small_scenario(backbone="dinn"), model_tables())
@@ -140,3 +121,10 @@ def test_augmented_vectors_must_be_as_wide_as_embeddings() -> None:
         build_ranking_model(scenario, model_tables())
     without = small_scenario(embedding_dimension=6, adapter="none")
     assert build_ranking_model(without, model_tables()).adapter is None
+
+
+def test_sources_of_different_width_are_named() -> None:
+    tables = model_tables()
+    narrow = {**tables.knowledge, "user": knowledge_records(USER_IDS, dimension=3, seed=2)}
+    with pytest.raises(ValueError, match="item: 8, user: 3; encode them with one encoder"):
+        build_ranking_model(small_scenario(), ModelTables(tables.catalogue, narrow))

@@ -136,3 +136,18 @@ def test_new_items_are_added_without_ratings_or_attributes() -> None:
 def test_known_items_change_nothing() -> None:
     contents = catalogue_contents()
     assert contents.with_items(["10", "60"]) is contents
+
+
+def test_a_history_that_meets_its_candidate_again_leaves_the_users_fold_out() -> None:
+    catalogue = Catalogue(catalogue_contents())
+    rows = catalogue.rows(tf.constant([["10", "30"], ["10", "30"]]))
+    candidates = catalogue.rows(tf.constant(["10", "20"]))
+    whole = {"10": (13 + 5 * MU) / (3 + 5), "30": (12 + 5 * MU) / (4 + 5)}
+    without_fold_0 = (5 + 5 * MU) / (1 + 5)
+    means = catalogue.mean_ratings(rows, candidates, tf.constant([0, 0]))
+    np.testing.assert_allclose(
+        means, [[without_fold_0, whole["30"]], [whole["10"], whole["30"]]], rtol=1e-6
+    )
+    np.testing.assert_allclose(
+        catalogue.mean_ratings(rows, candidates), [[whole["10"], whole["30"]]] * 2, rtol=1e-6
+    )

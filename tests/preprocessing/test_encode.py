@@ -14,7 +14,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from configs.command_line import CommandError, RejectedInput
 from configs.loading import ConfigurationError
 from preprocessing import encode as encode_module
-from preprocessing.encode import encode, sources_of
+from preprocessing.encode import default_sources, encode
+from preprocessing.encoders.tfidf import TfidfEncoder
 from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.layout import WorkDirectory
 from tests.preprocessing.small_data import ANSWERS, GROUP_ANSWERS, write_lines
@@ -174,14 +175,37 @@ def test_the_first_answer_counts_across_files_in_the_configured_order(small_scen
     )
 
 
-def test_no_accepted_answer_gives_no_records(small_scenario, small_folder):
-    (small_folder / "answers.jsonl").write_text("")
-    (small_folder / "group_answers.jsonl").write_text("oops\n")
+def test_a_source_without_usable_answers_fails_and_says_why(small_scenario, small_folder):
     scenario = small_scenario()
-    result = encode(scenario)
-    assert (result["records_in"], result["records_out"], result["dead_letters"]) == (1, 0, 1)
-    assert result["sources"]["item"]["entities_without_answer"] == 4
-    assert read_knowledge(scenario.work_dir, "item").entity_ids == []
+    encode(scenario)
+    directory = WorkDirectory(scenario.work_dir).knowledge("item")
+    before = directory.manifest.read_bytes()
+    renamed = [{**answer, "source": "film"} for answer in ANSWERS]
+    write_lines(small_folder / "answers.jsonl", renamed)
+    (small_folder / "group_answers.jsonl").write_text("oops\n")
+    with pytest.raises(CommandError) as raised:
+        encode(scenario)
+    message = str(raised.value)
+    assert "knowledge.answers.item: every answer was rejected" in message
+    assert "(source_mismatch 3, malformed_json 1)" in message
+    assert "answers.jsonl, line 1: the record says source 'film', but 'item' was asked" in message
+    assert directory.manifest.read_bytes() == before
+    assert os.listdir(directory.path.parent) == ["item"]
+
+
+def test_vectors_without_content_are_no_source(small_scenario, monkeypatch):
+    monkeypatch.setattr(TfidfEncoder, "encode", lambda _, texts: np.zeros([len(texts), 3]))
+    scenario = small_scenario()
+    with pytest.raises(CommandError, match=r"every answer was rejected \(zero_vector 5\)"):
+        encode(scenario)
+    assert not WorkDirectory(scenario.work_dir).knowledge("item").path.exists()
+
+
+def test_empty_answer_files_are_no_source(small_scenario, small_folder):
+    (small_folder / "answers.jsonl").write_text("")
+    (small_folder / "group_answers.jsonl").write_text("\n")
+    with pytest.raises(CommandError, match=r"there are no answers in .*answers\.jsonl, .*group_an"):
+        encode(small_scenario())
 
 
 def test_two_runs_write_the_same_bytes_whatever_the_order_of_lines(small_scenario, small_folder):
@@ -204,6 +228,25 @@ def test_two_runs_write_the_same_bytes_whatever_the_order_of_lines(small_scenari
     encode(scenario)
     for path in WorkDirectory(scenario.work_dir).knowledge("item").shards:
         assert path.read_bytes() == contents[0][path.name]
+
+
+def test_the_manifest_keeps_the_settings(small_scenario, small_folder):
+    scenario = small_scenario()
+    encode(scenario)
+    manifest = json.loads(WorkDirectory(scenario.work_dir).knowledge("item").manifest.read_text())
+    assert manifest["settings"] == {
+        "knowledge.encoder.kind": "tfidf",
+        "knowledge.encoder.batch_size": 8,
+        "knowledge.encoder.maximum_tokens": 256,
+        "knowledge.encoder.dimension": 3,
+        "knowledge.encoder.seed": 0,
+        "knowledge.answers.item.entity": "item",
+        "knowledge.answers.item.individual": "1 file",
+        "knowledge.answers.item.collective": "1 file",
+        "knowledge.answers.item.groups": "1 file",
+        "knowledge.answers.item.history_entry_pattern": None,
+        "knowledge.answers.item.groups_verified": False,
+    }
 
 
 def test_a_finished_source_is_skipped_until_something_changes(small_scenario, small_folder):
@@ -247,12 +290,16 @@ def test_which_sources_are_encoded(small_scenario, small_folder):
         ],
     )
     scenario = small_scenario(knowledge__answers__user=users, knowledge__sources=["user"])
-    assert sources_of(scenario) == ["user"]
-    assert sources_of(
+    assert default_sources(scenario) == ["user"]
+    assert default_sources(
         small_scenario(
             knowledge__answers__user=users, knowledge__sources=["user"], model__match="means"
         )
     ) == ["user", "item"]
+    without_adapter = small_scenario(
+        knowledge__answers__user=users, knowledge__sources=["user"], model__adapter="none"
+    )
+    assert default_sources(without_adapter) == ["user"]
     result = encode(scenario)
     assert list(result["sources"]) == ["user"]
     assert read_knowledge(scenario.work_dir, "user").vectors.shape == (1, 1)

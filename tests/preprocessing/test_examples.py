@@ -103,6 +103,7 @@ def test_every_record_is_as_recomputed_by_hand(small_scenario):
     assert result["leak_check"] == {
         "users_verified_by_prompt": 0,
         "users_by_rule_only": 3,
+        "answers_without_counted_prompt": {},
         "unverified_sources": ["item"],
     }
 
@@ -397,8 +398,25 @@ def test_prompts_within_the_rule_verify_their_users(small_scenario, small_folder
     assert result["leak_check"] == {
         "users_verified_by_prompt": 2,
         "users_by_rule_only": 1,
+        "answers_without_counted_prompt": {},
         "unverified_sources": ["item"],
     }
+
+
+def test_user_answers_without_prompts_are_unverified(small_scenario, small_folder):
+    silent = {key: text for key, text in user_answer("bob", 1).items() if key != "prompt"}
+    scenario = small_scenario(knowledge__answers__user=user_source(small_folder, " stars;"))
+    write_lines(small_folder / "users.jsonl", [user_answer("ann", 2), silent])
+    check = build_examples(scenario)["leak_check"]
+    assert check == {
+        "users_verified_by_prompt": 1,
+        "users_by_rule_only": 2,
+        "answers_without_counted_prompt": {"user": 1},
+        "unverified_sources": ["item", "user"],
+    }
+    # A rejected answer is not used, whatever is unknown about it.
+    write_lines(small_folder / "users.jsonl", [user_answer("ann", 2), {**silent, "answer": ""}])
+    assert build_examples(scenario)["leak_check"]["unverified_sources"] == ["item"]
 
 
 def test_user_answers_without_a_pattern_are_unverified(small_scenario, small_folder):
@@ -455,4 +473,12 @@ def test_the_manifest_describes_the_result(small_scenario):
         content = (directory.path / name).read_bytes()
         assert described == {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
     assert sum(shard["samples"]["train"] for shard in manifest["shards"]) == 10
+    assert manifest["settings"] == {
+        "data.positive_rating": 4.0,
+        "data.history_length": 3,
+        "split.by": "time",
+        "split.fractions": [0.8, 0.1, 0.1],
+        "split.seed": 0,
+        "split.knowledge_history_cap": 2,
+    }
     assert manifest["schema"]["history_item_id"] == {"type": "bytes_list", "list": True}

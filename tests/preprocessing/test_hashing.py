@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from preprocessing.hashing import anonymous, code_version, stable_hash, stable_hashes, unit_interval
+from preprocessing.hashing import anonymous, room_version, stable_hash, stable_hashes, unit_interval
 
 
 def test_hashes_never_change_and_differ_by_purpose():
@@ -29,4 +29,4 @@ def test_anonymous_names_hide_the_id():
 
 
 def test_the_code_version_is_a_digest():
-    assert len(code_version()) == 64 and code_version() == code_version()
+    assert len(room_version()) == 64 and room_version() == room_version()

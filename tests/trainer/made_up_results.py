@@ -26,4 +26,5 @@ def result_of(
         train_seconds=1.0,
         epochs=1,
         history=[],
+        reused=False,
     )

@@ -78,7 +78,7 @@ def test_all_cells_are_trained_tested_and_compared() -> None:
         assert run.history == written.read_history() and len(run.history) == run.epochs == 1
         assert run.test == run.predictions.metrics()
         assert run.folder.name in line and f"test AUC {run.test['auc']:.4f}" in line
-        assert "already trained" not in line
+        assert "already trained" not in line and not run.reused
     (comparison,) = result.comparisons
     assert (comparison.backbone, comparison.knowledge) == ("din", "hein_match")
     none, match = (run.test["auc"] for run in result.runs)
@@ -97,6 +97,7 @@ def test_finished_runs_are_used_again(monkeypatch: pytest.MonkeyPatch) -> None:
     assert trained == []
     assert all(line.endswith("(already trained)") for line in said)
     for old, new in zip(first.runs, again.runs, strict=True):
+        assert new.reused
         assert (new.test, new.validation) == (old.test, old.validation)
         assert new.train_seconds == old.train_seconds
         np.testing.assert_array_equal(new.predictions.scores, old.predictions.scores)

@@ -6,11 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from models.inputs import knowledge_row_key
 from tests.runs import WrittenRun, raw_requests, written_run
 from tests.scenarios import ITEMS, KNOWLEDGE_HISTORY_CAP, tiny_scenario
 from tests.trainer.made_up_results import result_of
 from trainer.experiment import ExperimentResult, RunResult
-from trainer.inspection import mean_gates, training_counts
+from trainer.inspection import GateWeights, mean_gates, training_counts
+from trainer.preparation import ExampleStore
 
 
 def as_result(run: WrittenRun, backbone: str, arm: str, seed: int = 1) -> RunResult:
@@ -18,7 +20,7 @@ def as_result(run: WrittenRun, backbone: str, arm: str, seed: int = 1) -> RunRes
 
 
 @pytest.fixture(scope="module")
-def gates() -> dict[str, dict[str, np.ndarray]]:
+def gates() -> dict[str, GateWeights]:
     runs = [
         as_result(written_run("din", "none"), "din", "none"),
         as_result(written_run("din", "hein"), "din", "hein"),
@@ -29,7 +31,7 @@ def gates() -> dict[str, dict[str, np.ndarray]]:
 
 
 def test_gates_are_there_for_every_cell_with_hein_and_each_of_its_sources(gates) -> None:
-    assert {cell: set(sources) for cell, sources in gates.items()} == {
+    assert {cell: set(found.by_source) for cell, found in gates.items()} == {
         "din/hein": {"item", "user"},
         "dcnv2/hein_match": {"item"},
     }
@@ -37,22 +39,49 @@ def test_gates_are_there_for_every_cell_with_hein_and_each_of_its_sources(gates)
 
 def test_gates_of_a_source_sum_to_one(gates) -> None:
     experts = 2 + 3
-    for sources in gates.values():
-        for weights in sources.values():
+    for found in gates.values():
+        assert found.num_shared_experts == 2
+        for weights in found.by_source.values():
             assert weights.shape == (experts,)
             assert (weights > 0).all() and weights.std() > 1e-3
             assert weights.sum() == pytest.approx(1, abs=1e-5)
 
 
-def test_every_entity_of_the_test_part_counts_once_and_the_first_seed_is_shown(gates) -> None:
+def test_every_entity_with_knowledge_counts_once_and_the_first_seed_is_shown(gates) -> None:
     run = written_run("din", "hein")
     users = np.unique(raw_requests(run.scenario)["user_id"].numpy())
     table = run.model.adapter.tables["user"]
-    rows = table.rows(users)
-    vectors = table.vectors(np.unique(rows.numpy()))
+    rows = table.rows(users).numpy()
+    assert (rows == 0).any()
+    vectors = table.vectors(np.unique(rows[rows > 0]))
     items = run.model.adapter.tables["item"].vectors([1, 2, 3])
     expected = run.model.adapter.network.gates({"user": vectors, "item": items})["user"]
-    np.testing.assert_allclose(gates["din/hein"]["user"], expected.numpy().mean(axis=0), atol=1e-6)
+    found = gates["din/hein"]
+    assert found.seed == 1
+    np.testing.assert_allclose(
+        found.by_source["user"], expected.numpy().mean(axis=0), rtol=0, atol=1e-6
+    )
+
+
+@pytest.mark.parametrize(
+    ("without", "expected"), [(["user"], {"din/hein": {"item"}}), (["user", "item"], {})]
+)
+def test_a_source_without_any_known_entity_has_no_mean(
+    without: list[str], expected: dict[str, set[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = ExampleStore.examples
+
+    def examples(store, scenario, model, part):
+        found = whole(store, scenario, model, part)
+        missing = {
+            key: np.zeros_like(found.features[key])
+            for key in (knowledge_row_key(source) for source in without)
+        }
+        return dataclasses.replace(found, features={**found.features, **missing})
+
+    monkeypatch.setattr(ExampleStore, "examples", examples)
+    result = ExperimentResult([as_result(written_run("din", "hein"), "din", "hein")], [])
+    assert {cell: set(found.by_source) for cell, found in mean_gates(result).items()} == expected
 
 
 def test_training_counts_are_those_of_the_rating_file() -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from configs.loading import ConfigurationError
 from configs.scenario import Scenario
 from models.building import build_ranking_model
 from tests.scenarios import tiny_scenario
@@ -63,11 +64,12 @@ def test_models_that_read_other_inputs_do_not_share(
     assert not np.array_equal(first.get(feature), second.get(feature))
 
 
-def test_positive_rating_separates_where_the_match_depends_on_it(store: ExampleStore) -> None:
-    means = {**BASE, "model__match": "means"}
-    first = examples(store, tiny_scenario(**means)).features["match"]
-    second = examples(store, tiny_scenario(**means, data__positive_rating=4.5)).features["match"]
-    assert not np.array_equal(first, second)
+def test_settings_that_contradict_the_data_are_refused_whatever_is_in_memory(
+    store: ExampleStore,
+) -> None:
+    store.tables(tiny_scenario(**BASE))
+    with pytest.raises(ConfigurationError, match="positive_rating: 4.5 .* built with 4.0"):
+        store.tables(tiny_scenario(**BASE, data__positive_rating=4.5))
 
 
 def test_tables_of_other_sources_are_apart(store: ExampleStore) -> None:

@@ -132,8 +132,8 @@ def test_files_of_somebody_else_are_not_replaced(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("assignments", "name"),
     [
-        ({}, "din_hein_seed1"),
-        ({"model__match": "ridge", "training__seed": 4}, "din_hein_ridge_seed4"),
+        ({}, "din_hein-item-user_seed1"),
+        ({"model__match": "ridge", "training__seed": 4}, "din_hein-item-user_ridge_seed4"),
         ({"model__backbone": "dcnv2", "model__adapter": "none"}, "dcnv2_none_seed1"),
     ],
 )
@@ -144,3 +144,15 @@ def test_default_folder_names_the_model(assignments: dict[str, object], name: st
 
 def test_run_dir_wins_over_the_default() -> None:
     assert default_run_folder(tiny_scenario(run_dir="runs/mine")).path == Path("runs/mine")
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "history.csv"])
+def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
+    scenario = tiny_scenario(run_dir=str(tmp_path / "run"))
+    folder = RunFolder(tmp_path / "run")
+    folder.write(
+        scenario, random_model(scenario), made_up_metrics(scenario), [{"epoch": 1.0, "loss": 0.5}]
+    )
+    (folder.path / name).write_text("epoch,loss\n1,{")
+    with pytest.raises(RunFolderError, match=f"{name} is damaged"):
+        folder.read_metrics() if name == "metrics.json" else folder.read_history()

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from configs.loading import ConfigurationError
 from preprocessing.records.errors import DamagedRecords
 from preprocessing.records.layout import WorkDirectory
 from tests.scenarios import (
@@ -101,3 +102,43 @@ def test_a_missing_step_says_what_to_run(tmp_path: Path) -> None:
     shutil.rmtree(work.examples.path)
     with pytest.raises(DamagedRecords, match="examples.*run 'python -m preprocessing"):
         read_model_tables(scenario)
+
+
+def test_settings_that_contradict_the_data_are_refused() -> None:
+    other = tiny_scenario(split__by="user", data__positive_rating=2)
+    with pytest.raises(ConfigurationError) as raised:
+        read_model_tables(other)
+    lines = str(raised.value).splitlines()
+    examples = WorkDirectory(other.work_dir).examples.path
+    assert lines[1:3] == [
+        f"  data.positive_rating: 2.0 is asked for, but {examples} was built with 4.0",
+        f"  split.by: user is asked for, but {examples} was built with time",
+    ]
+    assert "python -m preprocessing all" in lines[3] and "another work_dir" in lines[3]
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "problem"),
+    [
+        ("data__history_length", 7, "data.history_length: 7 .*built with 200"),
+        ("split__fractions", [0.6, 0.2, 0.2], r"split.fractions: \[0.6.*with \[0.8, 0.1, 0.1\]"),
+        ("knowledge__encoder__dimension", 5, "encoder.dimension: 5 .*/item was built with 12"),
+        ("knowledge__answers__item__collective", [], "item.collective: no file .*with 1 file"),
+        ("knowledge__answers__user__history_entry_pattern", None, "pattern: null .*with  stars;"),
+    ],
+)
+def test_each_setting_of_the_data_is_compared(key: str, value: object, problem: str) -> None:
+    with pytest.raises(ConfigurationError, match=problem):
+        read_model_tables(tiny_scenario(**{key: value}))
+
+
+def test_settings_of_data_that_the_model_does_not_read_may_differ() -> None:
+    without = tiny_scenario(model__adapter="none", knowledge__encoder__dimension=5)
+    assert read_model_tables(without).knowledge == {}
+
+
+def test_input_files_may_lie_elsewhere() -> None:
+    moved = tiny_scenario(
+        data__interactions__path="gone.csv", knowledge__answers__item__individual=["gone.jsonl"]
+    )
+    assert set(read_model_tables(moved).knowledge) == {"item", "user"}

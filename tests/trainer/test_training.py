@@ -4,6 +4,7 @@ import csv
 import functools
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -53,7 +54,7 @@ def remember_models(monkeypatch: pytest.MonkeyPatch) -> list[tf.keras.Model]:
 def test_the_run_folder_is_complete() -> None:
     scenario, result = trained()
     folder = Path(result["run"])
-    assert folder == Path(scenario.work_dir) / "runs" / "din_hein_ridge_seed1"
+    assert folder == Path(scenario.work_dir) / "runs" / "din_hein-item-user_ridge_seed1"
     assert {path.name for path in folder.iterdir()} == {
         "config.yaml",
         "metrics.json",
@@ -233,8 +234,15 @@ def test_a_folder_with_other_files_is_refused_before_training(tmp_path: Path) ->
     assert (tmp_path / "run" / "thesis.txt").read_text() == "years of work"
 
 
-def test_progress_goes_to_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_goes_to_a_terminal_and_nowhere_else(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    terminal: bool,
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
     train(plain_scenario(tmp_path, training__epochs=1), shared_store(), progress=True)
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "run epoch 1/1" in captured.err and "validation_auc=0." in captured.err
+    assert ("run epoch 1/1" in captured.err and "validation_auc=0." in captured.err) is terminal

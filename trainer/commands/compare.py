@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from configs.command_line import add_json_option, say
+from configs.command_line import add_json_option, positive_integer, say
 
 if TYPE_CHECKING:
     from configs.command_line import Subparsers
@@ -18,7 +18,7 @@ their mean.
 
 example:
   python -m trainer compare runs/din_none_seed1,runs/din_none_seed2 \\
-      runs/din_hein_seed1,runs/din_hein_seed2
+      runs/din_hein-item-user_seed1,runs/din_hein-item-user_seed2
 """
 
 
@@ -35,7 +35,10 @@ def add_command(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--part", choices=("train", "validation", "test"), default="test")
     parser.add_argument(
-        "--resamples", type=_positive, default=1000, help="bootstrap resamples (default 1000)"
+        "--resamples",
+        type=positive_integer,
+        default=1000,
+        help="bootstrap resamples (default 1000)",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default 0)")
     add_json_option(parser)
@@ -72,9 +75,3 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
         "runs_a": len(baseline),
         "runs_b": len(candidate),
     }
-
-
-def _positive(text: str) -> int:
-    if not text.isascii() or not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1. Received: {text!r}")
-    return int(text)

@@ -21,7 +21,7 @@ Scores one part of the data with a finished run and prints its metrics:
 Choose between models on the validation part; read the test part once, at the end.
 
 example:
-  python -m trainer evaluate out/movielens_small/runs/din_hein_seed1 --part test \\
+  python -m trainer evaluate out/movielens_small/runs/din_hein-item-user_seed1 --part test \\
       --predictions scores.parquet
 """
 

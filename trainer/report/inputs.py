@@ -6,10 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NotRequired, TypedDict
 
-import numpy as np
-
 from configs.scenario import Scenario
 from trainer.experiment import BASELINE, Comparison, ExperimentResult
+from trainer.inspection import GateWeights
+
+SERVING_TOLERANCE = 1e-5
+"""Served scores may differ from the checkpoint's by less than this."""
 
 
 class PipelineStep(TypedDict):
@@ -23,6 +25,9 @@ class PipelineStep(TypedDict):
       dead_letters: records rejected.
       history_only: of records_out, those kept in histories only because the LLM may have seen
         them (leak rule); 0 if absent.
+      reused: of records_out, those that were there already and were not made again; 0 if absent.
+      skipped: the whole result was there, unchanged, and the step was not repeated; False if
+        absent. The counts are then those of the run that made it, the seconds are not.
     """
 
     name: str
@@ -31,6 +36,8 @@ class PipelineStep(TypedDict):
     records_out: int
     dead_letters: int
     history_only: NotRequired[int]
+    reused: NotRequired[int]
+    skipped: NotRequired[bool]
 
 
 class LeakCheckCounts(TypedDict):
@@ -55,10 +62,9 @@ class ReportInputs:
     Attributes:
       scenario: the scenario that was run.
       experiment: runs and comparisons.
-      training_counts: item id -> interactions in the training part; an absent item has none.
-      gates: "<backbone>/<arm>" -> source -> [experts], mean gate weights over the test entities,
-        shared experts first. Arms without HEIN are absent.
-      num_shared_experts: how many of the experts are shared.
+      training_counts: item id -> training interactions (train part and the history before it); an
+        absent item has none.
+      gates: "<backbone>/<arm>" -> mean gate weights of its first seed; absent without HEIN.
       leak: violations and coverage of the leak check.
       served_max_abs_difference: largest absolute difference between checkpoint and served scores,
         or None when nothing was served.
@@ -71,8 +77,7 @@ class ReportInputs:
     scenario: Scenario
     experiment: ExperimentResult
     training_counts: Mapping[str, int]
-    gates: Mapping[str, Mapping[str, np.ndarray]]
-    num_shared_experts: int
+    gates: Mapping[str, GateWeights]
     leak: LeakReport
     served_max_abs_difference: float | None
     steps: Sequence[PipelineStep]

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 from configs.scenario import Scenario
 from trainer.report.inputs import ReportInputs
-from trainer.report.protocol import arm_scenarios, knowledge_sources
+from trainer.report.protocol import arm_scenarios
 
 
 def leak_sentences(inputs: ReportInputs) -> list[str]:
-    """The result of the leak check in sentences, the uncovered sources last."""
+    """The result of the leak check in sentences, what it takes on trust last."""
     check = inputs.leak["leak_check"]
     return [
         _violation_sentence(inputs.leak["leak_violations"]),
-        f"For {check['users_verified_by_prompt']:,} users the interactions shown in their prompt "
-        "were counted and every sample was compared with that count; for "
-        f"{check['users_by_rule_only']:,} users no prompt was counted, and samples were compared "
-        "with k_u alone.",
+        f"For {check['users_verified_by_prompt']:,} users the interactions shown in their prompts "
+        "were counted, and the position of every sample was compared with that number and with "
+        f"k_u; for {check['users_by_rule_only']:,} users no prompt was counted, and positions were "
+        "compared with k_u alone.",
+        "How many interactions a prompt shows is compared, not which: the check takes them for "
+        "the user’s first ones and does not look the items up.",
+        *_declared_sentences(inputs.scenario),
         *_unverified_sentences(inputs.scenario, list(check["unverified_sources"])),
     ]
 
 
 def _violation_sentence(violations: int) -> str:
     if violations == 0:
-        return "0 violations: no sample is among the interactions that the LLM may have seen."
+        return (
+            "0 violations: no sample is among the interactions that the LLM may have seen by "
+            "these counts. A violation stops the job before training."
+        )
     noun = "sample was" if violations == 1 else "samples were"
     return (
         f"{violations:,} {noun} seen by the LLM: the results rest on leaked labels and must not "
@@ -32,19 +38,31 @@ def _violation_sentence(violations: int) -> str:
 
 def _unverified_sentences(scenario: Scenario, unverified: list[str]) -> list[str]:
     if not unverified:
-        return ["Every source is verified."]
-    users: dict[str, list[str]] = {}
-    for arm, resolved in arm_scenarios(scenario).items():
-        for source in knowledge_sources(resolved):
-            users.setdefault(source, []).append(arm)
+        return ["No source is unverified."]
     return [
-        f"Unverified source “{source}” (read by {_arms_text(users.get(source, []))}): "
+        f"Unverified source “{source}” (read by {_readers(scenario, source)}): "
         f"{_reason(scenario, source)}"
         for source in unverified
     ]
 
 
-def _arms_text(arms: list[str]) -> str:
+def _declared_sentences(scenario: Scenario) -> list[str]:
+    """One sentence per source whose groups the check takes on the configuration's word."""
+    return [
+        f"Declared source “{source}” (read by {_readers(scenario, source)}): the configuration "
+        "declares its groups as built from interactions before k_u only (groups_verified); this "
+        "is not checked."
+        for source, answers in scenario.knowledge.answers.items()
+        if answers.collective and answers.groups_verified
+    ]
+
+
+def _readers(scenario: Scenario, source: str) -> str:
+    arms = [
+        arm
+        for arm, resolved in arm_scenarios(scenario).items()
+        if source in resolved.knowledge_sources()
+    ]
     return ", ".join(arms) if arms else "no arm of this experiment"
 
 
@@ -61,12 +79,16 @@ def _reason(scenario: Scenario, source: str) -> str:
             "their own."
         )
     if answers is not None and answers.entity == "user" and answers.individual:
-        if answers.history_entry_pattern is None:
-            reasons.append(
-                "its prompts are not at hand or nothing says how to count the interactions in "
-                "them, so what the LLM saw of a user rests on the word of whoever made the "
-                "answers."
-            )
+        missing = (
+            "nothing says how to count the interactions in its prompts (history_entry_pattern)"
+            if answers.history_entry_pattern is None
+            else "not all of its prompts were counted, as answers came without a prompt or with "
+            "one in which no interaction was recognised"
+        )
+        reasons.append(
+            f"{missing}, so what the LLM saw of a user rests on the word of whoever made the "
+            "answers."
+        )
     return " Also, ".join(reasons) or "nothing shows what its answers were made from."
 
 

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from trainer.experiment import RunResult
+from trainer.inspection import GateWeights
 from trainer.report.inputs import ReportInputs
 from trainer.report.plot_style import (
     PANELS_PER_ROW,
@@ -77,12 +78,12 @@ def _learning_curves(
     axes.plot([], [], color=colour, linewidth=2.4, marker=marker_of(arms, arm), label=arm)
 
 
-def gate_figure(gates: Mapping[str, Mapping[str, np.ndarray]], num_shared_experts: int) -> Figure:
+def gate_figure(gates: Mapping[str, GateWeights]) -> Figure:
     """Mean gate weights, a panel per backbone and arm; shared experts on a shaded ground."""
-    sources = list(dict.fromkeys(source for by_source in gates.values() for source in by_source))
+    sources = list(dict.fromkeys(source for cell in gates.values() for source in cell.by_source))
     figure, panels = panel_grid(len(gates), panel_height=2.5)
-    for axes, (cell, by_source) in zip(panels, gates.items(), strict=True):
-        _gate_panel(axes, sources, by_source, num_shared_experts)
+    for axes, (cell, weights) in zip(panels, gates.items(), strict=True):
+        _gate_panel(axes, sources, weights.by_source, weights.num_shared_experts)
         axes.set_title(cell.replace("/", "   "))
     for axes in panels[::PANELS_PER_ROW]:
         axes.set_ylabel("mean gate weight")

@@ -18,7 +18,7 @@ from trainer.report.html_parts import (
     html_paragraph,
     html_table,
 )
-from trainer.report.inputs import PipelineStep, ReportInputs
+from trainer.report.inputs import SERVING_TOLERANCE, PipelineStep, ReportInputs
 from trainer.report.leak_text import leak_sentences
 from trainer.report.model_plots import gate_figure, learning_figure
 from trainer.report.plot_style import image_source
@@ -34,8 +34,6 @@ from trainer.report.table import (
 )
 from trainer.report.wording import summary_text
 
-SERVING_TOLERANCE = 1e-5
-
 _TEMPLATE = Path(__file__).with_name("page.html")
 
 
@@ -45,7 +43,7 @@ def page_html(
     """The whole page."""
     template = Template(_TEMPLATE.read_text(encoding="utf-8"))
     return template.substitute(
-        title=escape(f"LLM knowledge in CTR models: {inputs.scenario.name}"),
+        title=escape(f"Knowledge in CTR models: {inputs.scenario.name}"),
         made=escape(f"{inputs.made_at} · {inputs.machine}"),
         summary=escape(summary_text(inputs, slices)),
         protocol=html_definitions(protocol_entries(inputs)),
@@ -76,8 +74,8 @@ def page_html(
         command=escape(inputs.command),
         reproduce_note=escape(
             f"Made on {inputs.machine}, {inputs.made_at}. Every run folder keeps its resolved "
-            "configuration and the hashes of its data; results.json beside this page has all "
-            "figures."
+            "configuration and the hashes of its data; results.json beside this page has the "
+            "figures of all tables and plots."
         ),
     )
 
@@ -98,9 +96,9 @@ def _popularity_section(inputs: ReportInputs, slices: Sequence[PopularitySlice])
     figure = html_figure(
         image_source(partial(popularity_figure, inputs, slices)),
         "AUC difference to the arm without knowledge by the item's number of training interactions",
-        "Test samples by how often their item occurs in the training part; AUC within each "
-        f"bucket, 95 % intervals. Too few: fewer than {MINIMUM_SAMPLES} samples, or samples of "
-        "one class only.",
+        "Test samples by how often their item occurs in the training interactions (train part and "
+        "the history before it); AUC within each bucket, 95 % intervals. Too few: fewer than "
+        f"{MINIMUM_SAMPLES} samples, or samples of one class only.",
     )
     table = html_table(slice_table(slices))
     return (
@@ -110,14 +108,18 @@ def _popularity_section(inputs: ReportInputs, slices: Sequence[PopularitySlice])
 
 def _gates_section(inputs: ReportInputs) -> str:
     if not inputs.gates:
-        return html_paragraph("No arm has a hybridized expert-integrated network.")
+        return html_paragraph(
+            "No arm has a hybridized expert-integrated network with knowledge of the test part."
+        )
+    seeds = sorted({weights.seed for weights in inputs.gates.values()})
     return html_figure(
-        image_source(partial(gate_figure, inputs.gates, inputs.num_shared_experts)),
+        image_source(partial(gate_figure, inputs.gates)),
         "Mean gate weights of the experts by source",
-        "Weight that the gate of each source gives to its experts, mean over the test entities; "
-        "the weights of a source add up to 1. S: experts shared by all sources. D: dedicated "
-        "experts, which every source has of its own. Bars at the dashed line mean that the gate "
-        "does not choose.",
+        "Weight that the gate of each source gives to its experts, mean over the distinct entities "
+        "of the test part that have knowledge, in the model of the first seed "
+        f"({', '.join(map(str, seeds))}); the weights of a source add up to 1. S: experts shared "
+        "by all sources. D: dedicated experts, which every source has of its own. Bars at the "
+        "dashed line mean that the gate does not choose.",
     )
 
 
@@ -128,7 +130,7 @@ def _step_note(steps: Sequence[PipelineStep]) -> str:
     return html_paragraph(
         "In every step records in = records out + dead letters. History only: "
         "interactions that the LLM may have seen, so they appear in histories and never as "
-        "samples.",
+        "samples. A step that was not repeated has the counts of the job that made its result.",
         "note",
     )
 

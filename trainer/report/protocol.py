@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from configs.scenario import Scenario
+from configs.scenario import Arm, Scenario
 from trainer.experiment import experiment_scenarios
+from trainer.report.budget import budget_entry
 from trainer.report.inputs import ReportInputs
 
 Entry = tuple[str, str]
@@ -12,7 +13,7 @@ Entry = tuple[str, str]
 def protocol_entries(inputs: ReportInputs) -> list[Entry]:
     """The protocol: (term, sentence)."""
     scenario = inputs.scenario
-    data, model, training = scenario.data, scenario.model, scenario.training
+    data, model = scenario.data, scenario.model
     test = inputs.experiment.runs[0].predictions
     seeds = sorted({run.seed for run in inputs.experiment.runs})
     return [
@@ -28,15 +29,10 @@ def protocol_entries(inputs: ReportInputs) -> list[Entry]:
             "Same inputs in all arms",
             f"Histories of up to {data.history_length} interactions with their ratings (attention "
             f"reads the newest {model.attention_history_length}), running user statistics and "
-            "item means from the training part. An arm differs from the others only in what is "
-            "named under “Arms”.",
+            "item means of the training interactions. An arm differs from the others only in what "
+            "is named under “Arms”.",
         ),
-        (
-            "Same budget in all arms",
-            f"At most {training.epochs} epochs, batch size {training.batch_size}, Adam with "
-            f"learning rate {training.learning_rate:g}; training ends after {training.patience} "
-            "epochs without a better validation AUC.",
-        ),
+        budget_entry(scenario, arm_scenarios(scenario)),
         (
             "Selection",
             "On the validation part alone: the epoch with the best validation AUC is kept. The "
@@ -58,27 +54,30 @@ def protocol_entries(inputs: ReportInputs) -> list[Entry]:
 
 
 def arm_entries(inputs: ReportInputs) -> list[Entry]:
-    """What each arm is: (name, description with the overrides that make it)."""
+    """What each arm is: (name, its description, the knowledge it uses, and its overrides)."""
+    arms = inputs.scenario.experiment.arms
     resolved = arm_scenarios(inputs.scenario)
     return [
-        (arm, f"{_knowledge_text(resolved[arm])} {_override_text(inputs.scenario, arm)}".strip())
-        for arm in inputs.arms
-        if arm in resolved
+        (
+            name,
+            " ".join(
+                text
+                for text in (
+                    arms[name].description,
+                    _knowledge_text(resolved[name]),
+                    _override_text(arms[name]),
+                )
+                if text
+            ),
+        )
+        for name in inputs.arms
+        if name in resolved
     ]
 
 
 def arm_scenarios(scenario: Scenario) -> dict[str, Scenario]:
     """Arm -> its resolved scenario (that of one backbone and seed; arms do not depend on them)."""
     return {arm: cell for _, arm, _, cell in experiment_scenarios(scenario)}
-
-
-def knowledge_sources(scenario: Scenario) -> list[str]:
-    """The knowledge sources that a resolved scenario's model reads."""
-    model = scenario.model
-    sources = list(scenario.knowledge.sources) if model.adapter != "none" else []
-    if model.match != "none" and model.knowledge_match.source not in sources:
-        sources.append(model.knowledge_match.source)
-    return sources
 
 
 def _split_text(scenario: Scenario) -> str:
@@ -108,14 +107,13 @@ def _knowledge_text(scenario: Scenario) -> str:
             f"Knowledge match ({model.match}) on source {match.source} over the newest "
             f"{match.history_length} interactions"
         )
-    return f"{'. '.join(parts)}." if parts else "No LLM knowledge."
+    return f"{'. '.join(parts)}." if parts else "No knowledge."
 
 
-def _override_text(scenario: Scenario, arm: str) -> str:
-    overrides = scenario.experiment.arms[arm].overrides
-    if not overrides:
+def _override_text(arm: Arm) -> str:
+    if not arm.overrides:
         return ""
-    return f"({', '.join(f'{key}={_value_text(value)}' for key, value in overrides.items())})"
+    return f"({', '.join(f'{key}={_value_text(value)}' for key, value in arm.overrides.items())})"
 
 
 def _value_text(value: object) -> str:

@@ -5,22 +5,32 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from trainer.bootstrap import AucDifference
+from trainer.experiment import RunResult
 from trainer.metrics import Metrics
+from trainer.report.cells import Cell
 from trainer.report.inputs import PipelineStep, ReportInputs
 from trainer.report.slices import PopularitySlice
 
 
-def results_document(inputs: ReportInputs, slices: Sequence[PopularitySlice]) -> dict[str, object]:
-    """The content of results.json, of plain Python numbers and texts.
+def results_document(
+    inputs: ReportInputs, cells: Sequence[Cell], slices: Sequence[PopularitySlice]
+) -> dict[str, object]:
+    """The content of results.json, of plain Python numbers and texts: all tables and plots.
 
-    Runs are ordered by backbone, knowledge and seed, comparisons by backbone and knowledge, both in
-    the order of the experiment. A popularity slice with too few samples has null figures.
+    Runs and learning curves are ordered by backbone, knowledge and seed, models and comparisons by
+    backbone and knowledge, all in the order of the experiment. A popularity slice with too few
+    samples has null figures.
     """
+    runs = _ordered_runs(inputs)
     return {
         "scenario": inputs.scenario.name,
         "made_at": inputs.made_at,
         "machine": inputs.machine,
         "command": inputs.command,
+        "arms": {
+            name: {"description": arm.description, "overrides": dict(arm.overrides)}
+            for name, arm in inputs.scenario.experiment.arms.items()
+        },
         "runs": [
             {
                 "backbone": run.backbone,
@@ -31,11 +41,19 @@ def results_document(inputs: ReportInputs, slices: Sequence[PopularitySlice]) ->
                 "train_seconds": float(run.train_seconds),
                 "epochs": int(run.epochs),
             }
-            for backbone in inputs.backbones
-            for knowledge in inputs.arms
-            for run in sorted(
-                inputs.experiment.runs_of(backbone, knowledge), key=lambda run: run.seed
-            )
+            for run in runs
+        ],
+        "models": [
+            {
+                "backbone": cell.backbone,
+                "knowledge": cell.knowledge,
+                "auc": float(cell.auc),
+                "auc_ci_low": float(cell.auc_low),
+                "auc_ci_high": float(cell.auc_high),
+                "logloss": float(cell.logloss),
+                "gauc": float(cell.gauc),
+            }
+            for cell in cells
         ],
         "comparisons": [
             {
@@ -44,6 +62,21 @@ def results_document(inputs: ReportInputs, slices: Sequence[PopularitySlice]) ->
                 **_difference(comparison.difference),
             }
             for comparison in inputs.comparisons
+        ],
+        "learning_curves": [
+            {
+                "backbone": run.backbone,
+                "knowledge": run.knowledge,
+                "seed": int(run.seed),
+                "epochs": [
+                    {
+                        **{name: float(value) for name, value in row.items()},
+                        "epoch": int(row["epoch"]),
+                    }
+                    for row in run.history
+                ],
+            }
+            for run in runs
         ],
         "popularity_slices": [
             {
@@ -59,11 +92,17 @@ def results_document(inputs: ReportInputs, slices: Sequence[PopularitySlice]) ->
         "gates": {
             cell: {
                 source: [float(weight) for weight in weights]
-                for source, weights in by_source.items()
+                for source, weights in found.by_source.items()
             }
-            for cell, by_source in inputs.gates.items()
+            for cell, found in inputs.gates.items()
         },
-        "num_shared_experts": int(inputs.num_shared_experts),
+        "gate_models": {
+            cell: {
+                "seed": int(found.seed),
+                "num_shared_experts": int(found.num_shared_experts),
+            }
+            for cell, found in inputs.gates.items()
+        },
         "leak_violations": int(inputs.leak["leak_violations"]),
         "leak_check": {
             "users_verified_by_prompt": int(inputs.leak["leak_check"]["users_verified_by_prompt"]),
@@ -75,6 +114,15 @@ def results_document(inputs: ReportInputs, slices: Sequence[PopularitySlice]) ->
         else float(inputs.served_max_abs_difference),
         "steps": [_step(step) for step in inputs.steps],
     }
+
+
+def _ordered_runs(inputs: ReportInputs) -> list[RunResult]:
+    return [
+        run
+        for backbone in inputs.backbones
+        for knowledge in inputs.arms
+        for run in sorted(inputs.experiment.runs_of(backbone, knowledge), key=lambda run: run.seed)
+    ]
 
 
 def _metrics(metrics: Metrics) -> dict[str, float | int]:
@@ -116,4 +164,6 @@ def _step(step: PipelineStep) -> dict[str, object]:
         "records_out": int(step["records_out"]),
         "dead_letters": int(step["dead_letters"]),
         "history_only": int(step.get("history_only", 0)),
+        "reused": int(step.get("reused", 0)),
+        "skipped": bool(step.get("skipped", False)),
     }

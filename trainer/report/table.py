@@ -131,6 +131,7 @@ def step_table(steps: Sequence[PipelineStep]) -> Table:
                 f"{step.get('history_only', 0):,}",
                 f"{step['dead_letters']:,}",
                 "yes" if missing == 0 else f"no, {missing:+,}",
+                _repetition_text(step),
             )
         )
     header = (
@@ -141,8 +142,16 @@ def step_table(steps: Sequence[PipelineStep]) -> Table:
         "of which history only",
         "Dead letters",
         "Adds up",
+        "From an earlier job",
     )
     return Table(header, rows, text_columns=1)
+
+
+def _repetition_text(step: PipelineStep) -> str:
+    if step.get("skipped", False):
+        return "unchanged, not repeated"
+    reused = step.get("reused", 0)
+    return f"{reused:,} of {step['records_out']:,} reused" if reused else NOTHING
 
 
 def unaccounted_records(step: PipelineStep) -> int:

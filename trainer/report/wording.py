@@ -66,14 +66,12 @@ def _headline(comparisons: Sequence[Comparison]) -> str:
     everywhere = [f"'{arm}'" for arm, found in winners.items() if found == backbones]
     if everywhere:
         on = "every backbone tried" if len(backbones) > 1 else f"{next(iter(backbones))}"
-        return f"LLM knowledge used as {_listed(everywhere)} raises test AUC on {on}."
+        return f"Knowledge used as {_listed(everywhere)} raises test AUC on {on}."
     if winners:
-        return "LLM knowledge raises test AUC on some backbones only, depending on how it is used."
+        return "Knowledge raises test AUC on some backbones only, depending on how it is used."
     if all(verdict(comparison.difference) == "lowers" for comparison in comparisons):
-        return "LLM knowledge lowers test AUC in every comparison: on this data it does harm."
-    return (
-        "No arm with LLM knowledge raises test AUC: no interval of the difference lies above zero."
-    )
+        return "Knowledge lowers test AUC in every comparison: on this data it does harm."
+    return "No arm with knowledge raises test AUC: no interval of the difference lies above zero."
 
 
 def _arm_sentences(comparisons: Sequence[Comparison]) -> list[str]:

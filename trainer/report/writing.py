@@ -34,7 +34,7 @@ def write_report(folder: Path, report: ReportInputs) -> dict[str, object]:
     """
     cells = result_cells(report)
     slices = popularity_slices(report)
-    results = results_document(report, slices)
+    results = results_document(report, cells, slices)
     results_text = json.dumps(results, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
     table_text = "\n".join(
         [

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from examples.movielens_small.demo import Steps, main
+from examples.movielens_small.demo import Steps, command_text, main
 
 
 def test_help_says_what_is_left_behind(capsys: pytest.CaptureFixture[str]) -> None:
@@ -39,11 +39,25 @@ def test_steps_are_numbered_timed_and_counted(capsys: pytest.CaptureFixture[str]
         record({"records_in": 5, "records_out": 3, "dead_letters": 2, "skipped": True, "x": 1})
     with steps.step("train") as record:
         record.same_number(4)
+        record.reused(3)
     for found, expected in zip(
         steps.records,
         [
-            {"name": "encode answers", "records_in": 5, "records_out": 3, "dead_letters": 2},
-            {"name": "train", "records_in": 4, "records_out": 4, "dead_letters": 0},
+            {
+                "name": "encode answers",
+                "records_in": 5,
+                "records_out": 3,
+                "dead_letters": 2,
+                "skipped": True,
+            },
+            {
+                "name": "train",
+                "records_in": 4,
+                "records_out": 4,
+                "dead_letters": 0,
+                "reused": 3,
+                "skipped": False,
+            },
         ],
         strict=True,
     ):
@@ -54,7 +68,34 @@ def test_steps_are_numbered_timed_and_counted(capsys: pytest.CaptureFixture[str]
     first, first_done, second, second_done = captured.err.splitlines()
     assert first == "[1/2] encode answers ..." and second == "[2/2] train ..."
     assert first_done.endswith("5 in, 3 out, 2 dead letters (unchanged, not repeated)")
-    assert second_done.endswith("4 in, 4 out, 0 dead letters")
+    assert second_done.endswith("4 in, 4 out, 0 dead letters, 3 reused")
+
+
+@pytest.mark.parametrize(
+    ("config", "work_dir", "quick", "expected"),
+    [
+        ("configs/movielens_small.yaml", "out/demo", False, "make demo"),
+        ("./configs/movielens_small.yaml", "out/demo/", True, "make demo QUICK=1"),
+        (
+            "configs/movielens_small.yaml",
+            "out/other",
+            False,
+            "python -m examples.movielens_small.demo --config configs/movielens_small.yaml "
+            "--work-dir out/other",
+        ),
+        (
+            "my films.yaml",
+            "out/demo",
+            True,
+            "python -m examples.movielens_small.demo --config 'my films.yaml' "
+            "--work-dir out/demo --quick",
+        ),
+    ],
+)
+def test_the_command_is_the_one_that_does_the_same_again(
+    config: str, work_dir: str, quick: bool, expected: str
+) -> None:
+    assert command_text(config, work_dir, quick) == expected
 
 
 def test_a_failed_step_is_not_recorded() -> None:

@@ -78,3 +78,13 @@ class TestEveryBackbone:
         plain = backbone(name)
         np.testing.assert_allclose(layer(inputs), layer(inputs, training=False), atol=0)
         assert np.abs(layer(inputs, training=True) - plain(inputs, training=True)).max() > 1e-3
+
+    def test_the_configuration_makes_an_equal_layer(self, name: str) -> None:
+        layer = backbone(name, dropout_rate=0.25)
+        config = layer.get_config()
+        assert (config["top_units"], config["dropout_rate"]) == ([6, 5], 0.25)
+        copy = type(layer).from_config(config)
+        inputs = backbone_inputs()
+        copy(inputs)
+        copy.set_weights(layer.get_weights())
+        np.testing.assert_allclose(copy(inputs), layer(inputs), atol=1e-6)

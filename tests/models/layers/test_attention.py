@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.layers.attention import TargetAttention, mean_pooling
+from models.layers.attention import TargetAttention
 from tests.models.builders import gradients_of, randomise
 from tests.models.numpy_attention import numpy_attention
 
@@ -101,9 +101,3 @@ def test_configuration_makes_the_same_layer_again() -> None:
     layer = TargetAttention((7, 5), name="interest")
     again = TargetAttention.from_config(layer.get_config())
     assert (again.hidden_units, again.name) == ((7, 5), "interest")
-
-
-def test_mean_pooling_is_the_mean_of_real_steps() -> None:
-    history = np.arange(12, dtype=np.float32).reshape(2, 3, 2)
-    mask = np.array([[False, True, True], [False, False, False]])
-    np.testing.assert_allclose(mean_pooling(history, mask), [[3, 4], [0, 0]])

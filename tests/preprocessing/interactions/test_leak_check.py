@@ -6,14 +6,24 @@ import pytest
 from configs.loading import ConfigurationError
 from configs.scenario import Knowledge, Split
 from preprocessing.interactions import leak_check
+from preprocessing.interactions.seen_counts import SeenCount
 from preprocessing.interactions.splitting import SplitRows, split_interactions
 from tests.preprocessing.interactions.test_splitting import sequences_of
+
+
+def seen(*counts: tuple[str, int], source: str = "user", file_order: int = 0) -> list[SeenCount]:
+    return [
+        SeenCount(source, user, file_order, line, shown)
+        for line, (user, shown) in enumerate(counts, start=1)
+    ]
 
 
 def test_only_samples_below_the_larger_limit_are_violations():
     sequences = sequences_of([6, 4, 4])
     split = split_interactions(sequences, Split(knowledge_history_cap=2))
-    check = leak_check.check_leaks(sequences, split, {"user0": 4, "user1": 1, "stranger": 99})
+    check = leak_check.check_leaks(
+        sequences, split, seen(("user0", 4), ("user1", 1), ("stranger", 99))
+    )
     assert check.violations == 2
     assert check.users_verified_by_prompt == 2 and check.users_by_rule_only == 1
     assert [example.split(", ")[2:] for example in check.examples] == [
@@ -26,13 +36,13 @@ def test_only_samples_below_the_larger_limit_are_violations():
 def test_a_sample_before_the_boundary_is_a_violation_even_without_prompts():
     sequences = sequences_of([4])
     wrong = SplitRows(np.array([2]), np.array([-1, 0, 0, 0], np.int8), np.ones(4, bool))
-    assert leak_check.check_leaks(sequences, wrong, {}).violations == 1
+    assert leak_check.check_leaks(sequences, wrong, []).violations == 1
 
 
 def test_at_most_five_examples_are_kept():
     sequences = sequences_of([40])
     split = split_interactions(sequences, Split(knowledge_history_cap=0))
-    check = leak_check.check_leaks(sequences, split, {"user0": 30})
+    check = leak_check.check_leaks(sequences, split, seen(("user0", 30)))
     assert check.violations == 30 and len(check.examples) == 5
 
 
@@ -40,7 +50,7 @@ def knowledge(**answers: dict[str, object]) -> Knowledge:
     return Knowledge.model_validate({"sources": [], "answers": answers})
 
 
-def test_sources_are_counted_or_unverified():
+def test_sources_are_countable_or_not():
     described = knowledge(
         item={"entity": "item", "individual": ["i"]},
         item_group={"entity": "item", "collective": ["c"], "groups": "g"},
@@ -52,7 +62,7 @@ def test_sources_are_counted_or_unverified():
         },
     )  # fmt: skip
     assert list(leak_check.counted_sources(described)) == ["user"]
-    assert leak_check.unverified_sources(described) == ["item_group", "user_group", "user_unknown"]
+    assert leak_check.uncountable_sources(described) == ["item_group", "user_group", "user_unknown"]
 
 
 def test_a_pattern_that_is_none_is_explained():
@@ -63,6 +73,29 @@ def test_a_pattern_that_is_none_is_explained():
         leak_check.counted_sources(described)
 
 
-def test_the_largest_count_of_a_user_counts():
-    batches = [[("a", 3), ("b", 1)], [], [("a", 2), ("b", 7)]]
-    assert leak_check.largest_seen(batches) == {"a": 3, "b": 7}
+def test_the_largest_count_of_a_user_is_the_limit():
+    split = split_interactions(sequences_of([10]), Split(knowledge_history_cap=2))
+    counts = [*seen(("user0", 4), ("user0", 3)), *seen(("user0", 5), source="taste")]
+    assert leak_check.check_leaks(sequences_of([10]), split, counts).violations == 3
+
+
+def uncounted(*counts: SeenCount) -> dict[str, int]:
+    """What is uncounted for users of 6, 6 and 1 interactions; the last one has no sample."""
+    sequences = sequences_of([6, 6, 1])
+    split = split_interactions(sequences, Split(knowledge_history_cap=3))
+    return leak_check.check_leaks(sequences, split, counts).uncounted_answers
+
+
+def test_every_answer_in_use_must_have_a_counted_prompt():
+    assert uncounted(*seen(("user0", 3), ("user1", 2))) == {}
+    assert uncounted(*seen(("user0", 3), ("user1", 0))) == {"user": 1}
+    both = [*seen(("user0", 0), ("user1", 0), source="b"), *seen(("user0", 0), source="a")]
+    assert list(uncounted(*both).items()) == [("a", 1), ("b", 2)]
+
+
+def test_answers_that_no_sample_uses_need_no_count():
+    assert uncounted(*seen(("user0", 3), ("user2", 0), ("stranger", 0))) == {}
+    counted_first = [*seen(("user0", 0), file_order=1), *seen(("user0", 3))]
+    assert uncounted(*counted_first) == {}
+    counted_second = [*seen(("user0", 3), file_order=1), *seen(("user0", 0))]
+    assert uncounted(*counted_second) == {"user": 1}

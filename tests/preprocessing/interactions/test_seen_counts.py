@@ -17,6 +17,13 @@ def test_matches_of_accepted_prompts_are_counted(tmp_path):
         {**fields, "entity_id": "d", "prompt": "x 4 stars;", "prompt_sha256": "wrong"},
     ]
     path.write_text("\n".join(map(json.dumps, records)) + "\nnot json\n")
-    answers = SourceAnswers(entity="user", individual=[str(path)])
+    more = tmp_path / "more.jsonl"
+    more.write_text(json.dumps({**fields, "entity_id": "a", "prompt": "x 2 stars;"}) + "\n")
+    answers = SourceAnswers(entity="user", individual=[str(path), str(more)])
     batches = list(read_seen_counts("user", answers, re.compile(" stars[;.]")))
-    assert [entry for batch in batches for entry in batch] == [("a", 3)]
+    assert [tuple(count) for batch in batches for count in batch] == [
+        ("user", "a", 0, 1, 3),
+        ("user", "b", 0, 2, 0),
+        ("user", "c", 0, 3, 0),
+        ("user", "a", 1, 1, 1),
+    ]

@@ -3,10 +3,19 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 
-from preprocessing.knowledge.answers import Answer, RejectedAnswer, parse_answer, read_answer_lines
+from preprocessing.knowledge.answers import (
+    Answer,
+    RejectedAnswer,
+    answer_of,
+    json_object,
+    numbered_lines,
+    parse_answer,
+    read_answer_lines,
+)
 
 RECORD = {"source": "item", "entity_id": "318", "extraction": "individual", "answer": " A film. "}
 
@@ -16,10 +25,11 @@ def parse(record: object) -> Answer:
 
 
 def test_texts_are_kept_as_they_are():
-    assert parse(RECORD) == Answer("318", " A film. ", None)
+    plain = Answer("item", "318", "individual", " A film. ")
+    assert parse(RECORD) == plain
     digest = hashlib.sha256("Größe?".encode()).hexdigest()
     record = {**RECORD, "prompt": "Größe?", "prompt_sha256": digest.upper(), "usage": {"tokens": 3}}
-    assert parse(record) == Answer("318", " A film. ", "Größe?")
+    assert parse(record) == replace(plain, prompt="Größe?", usage={"tokens": 3})
     assert parse({**RECORD, "prompt": None, "prompt_sha256": "x"}).prompt is None
 
 
@@ -35,6 +45,10 @@ def test_texts_are_kept_as_they_are():
         ({"extraction": "collective"}, "extraction_mismatch"),
         ({"prompt": "p", "prompt_sha256": "0"}, "prompt_hash_mismatch"),
         ({"entity_id": "\udfff"}, "invalid_text"),
+        ({"entity_id": "3\n18"}, "invalid_entity_id"),
+        ({"entity_id": "318" * 100}, "invalid_entity_id"),
+        ({"usage": 3}, "wrong_type"),
+        ({"model": 3}, "wrong_type"),
     ],
 )
 def test_reasons(change, reason):
@@ -51,6 +65,7 @@ def test_reasons(change, reason):
         (b"[" * 100_000, "malformed_json"),
         (b"null", "not_an_object"),
         (b"\xff", "invalid_utf8"),
+        (b'{"usage": {"tokens": NaN}}', "malformed_json"),
     ],
 )
 def test_lines_that_are_no_records(line, reason):
@@ -67,3 +82,38 @@ def test_lines_are_numbered_across_batches_and_blank_ones_left_out(tmp_path):
     assert len(batches) > 1
     numbered = [entry for batch in batches for entry in batch.numbered()]
     assert numbered == [(number, b"%d" % number) for number in range(1, 601) if number % 100]
+
+
+def test_a_record_is_written_as_the_contract_says_and_read_back():
+    answer = Answer("item", "7", "collective", "Größe.", "Was?", "m", {"prompt_tokens": 3})
+    record = answer.record()
+    assert record == {
+        "custom_id": "item/group/7",
+        "source": "item",
+        "entity_id": "7",
+        "extraction": "collective",
+        "model": "m",
+        "prompt": "Was?",
+        "prompt_sha256": hashlib.sha256(b"Was?").hexdigest(),
+        "answer": "Größe.",
+        "usage": {"prompt_tokens": 3},
+    }
+    read = answer_of(json_object(json.dumps(record).encode()), "item", None)
+    assert replace(read, given_custom_id=None) == answer
+    assert read.record() == record
+    assert Answer("item", "7", "individual", "x").record()["prompt_sha256"] is None
+
+
+def test_any_source_and_either_extraction_are_taken_when_none_is_asked_for():
+    record = {**RECORD, "source": "user", "extraction": "collective"}
+    assert answer_of(record, None, None).source == "user"
+    with pytest.raises(RejectedAnswer) as raised:
+        answer_of({**record, "extraction": "both"}, None, None)
+    assert raised.value.reason == "extraction_mismatch"
+
+
+def test_lines_are_numbered_and_a_byte_order_mark_does_no_harm(tmp_path):
+    path = tmp_path / "answers.jsonl"
+    path.write_bytes(b'\xef\xbb\xbf{"a": 1}\r\n\n  \n{"b": 2}')
+    lines = list(numbered_lines(str(path)))
+    assert [(number, json_object(line)) for number, line in lines] == [(1, {"a": 1}), (4, {"b": 2})]

@@ -12,6 +12,7 @@ from configs.loading import scenario_from_tree
 from configs.scenario import Scenario
 from trainer.evaluation import Predictions, compare_predictions
 from trainer.experiment import BASELINE, Comparison, ExperimentResult, RunResult
+from trainer.inspection import GateWeights
 from trainer.report.inputs import ReportInputs
 
 BACKBONES = ("din", "dcnv2")
@@ -59,7 +60,10 @@ def synthetic_scenario(name: str = "synthetic", resamples: int = 60) -> Scenario
                 "backbones": list(BACKBONES),
                 "arms": {
                     BASELINE: {"overrides": {"model.adapter": "none", "model.match": "none"}},
-                    "hein": {"overrides": {"model.adapter": "hein", "model.match": "none"}},
+                    "hein": {
+                        "description": "Knowledge as fields.",
+                        "overrides": {"model.adapter": "hein", "model.match": "none"},
+                    },
                     "hein_match": {
                         "overrides": {
                             "model.adapter": "hein",
@@ -128,14 +132,15 @@ def synthetic_report(
             f"item{number}": int(count) for number, count in enumerate(popularity) if count > 0
         },
         gates={
-            f"{backbone}/{arm}": {
-                source: generator.dirichlet(np.full(7, 8.0)) for source in sources
-            }
+            f"{backbone}/{arm}": GateWeights(
+                seed=SEEDS[0],
+                num_shared_experts=2,
+                by_source={source: generator.dirichlet(np.full(7, 8.0)) for source in sources},
+            )
             for backbone in BACKBONES
             for arm, sources in (("hein", ("item", "user")), ("hein_match", ("item",)))
             if arm in effects
         },
-        num_shared_experts=2,
         leak={
             "leak_violations": 0,
             "leak_check": {
@@ -198,6 +203,7 @@ def _run(
         train_seconds=20.0 + seed,
         epochs=epochs,
         history=history,
+        reused=False,
     )
 
 

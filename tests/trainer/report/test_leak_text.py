@@ -26,9 +26,11 @@ def report_of(
 def test_a_clean_check_says_what_was_counted() -> None:
     sentences = leak_sentences(report_of([]))
     assert sentences[0].startswith("0 violations")
-    assert sentences[1].startswith("For 77 users the interactions shown in their prompt")
+    assert sentences[0].endswith("A violation stops the job before training.")
+    assert sentences[1].startswith("For 77 users the interactions shown in their prompts")
     assert "for 3 users no prompt was counted" in sentences[1]
-    assert sentences[2] == "Every source is verified."
+    assert sentences[2].startswith("How many interactions a prompt shows is compared, not which")
+    assert sentences[3:] == ["No source is unverified."]
 
 
 def test_violations_forbid_the_use_of_the_results() -> None:
@@ -39,7 +41,7 @@ def test_violations_forbid_the_use_of_the_results() -> None:
 
 
 def test_unverified_item_groups_are_explained_with_the_arms_that_read_them() -> None:
-    (sentence,) = leak_sentences(report_of(["item"]))[2:]
+    (sentence,) = leak_sentences(report_of(["item"]))[3:]
     assert sentence.startswith(
         "Unverified source “item” (read by hein, hein_match): its item groups"
     )
@@ -49,9 +51,24 @@ def test_unverified_item_groups_are_explained_with_the_arms_that_read_them() -> 
 
 def test_unverified_user_prompts_are_explained() -> None:
     report = report_of(["user"], overrides={"knowledge.answers.user.history_entry_pattern": None})
-    (sentence,) = leak_sentences(report)[2:]
-    assert sentence.startswith("Unverified source “user” (read by hein): its prompts")
+    (sentence,) = leak_sentences(report)[3:]
+    assert sentence.startswith("Unverified source “user” (read by hein): nothing says how to count")
     assert "groups" not in sentence
+
+
+def test_prompts_that_were_not_all_counted_are_explained() -> None:
+    (sentence,) = leak_sentences(report_of(["user"]))[3:]
+    assert sentence.startswith(
+        "Unverified source “user” (read by hein): not all of its prompts were counted"
+    )
+
+
+def test_groups_that_the_configuration_vouches_for_are_declared_and_not_checked() -> None:
+    report = report_of([], overrides={"knowledge.answers.item.groups_verified": True})
+    declared, unverified = leak_sentences(report)[3:]
+    assert declared.startswith("Declared source “item” (read by hein, hein_match): the config")
+    assert declared.endswith("this is not checked.")
+    assert unverified == "No source is unverified."
 
 
 def test_an_unverified_source_that_no_arm_reads_is_named_as_such() -> None:
@@ -62,4 +79,4 @@ def test_an_unverified_source_that_no_arm_reads_is_named_as_such() -> None:
             "knowledge.answers.user.history_entry_pattern": None,
         },
     )
-    assert "(read by no arm of this experiment)" in leak_sentences(report)[2]
+    assert "(read by no arm of this experiment)" in leak_sentences(report)[3]

@@ -7,6 +7,7 @@ import pytest
 
 from tests.trainer.report.synthetic import helpful_report
 from trainer.experiment import ExperimentResult
+from trainer.inspection import GateWeights
 from trainer.report.model_plots import gate_figure, learning_figure
 
 
@@ -49,14 +50,15 @@ def test_learning_curves_have_a_row_per_backbone_and_one_legend() -> None:
 
 def test_gate_bars_are_the_weights_per_source() -> None:
     gates = helpful_report().gates
-    figure = gate_figure(gates, num_shared_experts=2)
+    figure = gate_figure(gates)
     assert [axes.get_title() for axes in figure.axes] == [
         "din   hein",
         "din   hein_match",
         "dcnv2   hein",
         "dcnv2   hein_match",
     ]
-    for axes, by_source in zip(figure.axes, gates.values(), strict=True):
+    for axes, cell in zip(figure.axes, gates.values(), strict=True):
+        by_source = cell.by_source
         assert [bars.get_label() for bars in axes.containers] == list(by_source)
         for bars, weights in zip(axes.containers, by_source.values(), strict=True):
             assert [bar.get_height() for bar in bars] == pytest.approx(weights)
@@ -72,6 +74,15 @@ def test_gate_bars_are_the_weights_per_source() -> None:
 
 
 def test_without_shared_experts_nothing_is_shaded() -> None:
-    gates = {"din/hein": {"item": np.array([0.2, 0.8])}}
-    labels = gate_figure(gates, num_shared_experts=0).axes[0].get_legend_handles_labels()[1]
+    gates = {"din/hein": GateWeights(1, 0, {"item": np.array([0.2, 0.8])})}
+    labels = gate_figure(gates).axes[0].get_legend_handles_labels()[1]
     assert labels == ["all experts alike", "item"]
+
+
+def test_every_model_has_its_own_number_of_shared_experts() -> None:
+    weights = {"item": np.array([0.2, 0.3, 0.5])}
+    gates = {"din/a": GateWeights(1, 2, weights), "din/b": GateWeights(1, 1, weights)}
+    names = [
+        [label.get_text() for label in axes.get_xticklabels()] for axes in gate_figure(gates).axes
+    ]
+    assert names == [["S1", "S2", "D1"], ["S1", "D1", "D2"]]

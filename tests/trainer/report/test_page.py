@@ -90,7 +90,7 @@ def test_links_lead_to_sections_and_nothing_leads_outside(page: str) -> None:
 
 def test_texts_are_escaped(page: str) -> None:
     assert "<b>films" not in page
-    assert "<title>LLM knowledge in CTR models: &lt;b&gt;films &amp; more&lt;/b&gt;</title>" in page
+    assert "<title>Knowledge in CTR models: &lt;b&gt;films &amp; more&lt;/b&gt;</title>" in page
 
 
 def test_names_and_notes_are_escaped_wherever_they_appear() -> None:
@@ -130,6 +130,10 @@ def test_the_figures_are_on_the_page() -> None:
     assert "2.4e-7, below the limit of 1e-5" in text
     assert "make demo" in text
     assert "18,680" in text
+    assert (
+        "entities of the test part that have knowledge, in the model of the first seed (1)" in text
+    )
+    assert "training interactions (train part and the history before it)" in text
 
 
 def test_bad_news_is_said_plainly() -> None:
@@ -137,7 +141,7 @@ def test_bad_news_is_said_plainly() -> None:
     lossy = {**report.steps[0], "records_out": 3000}
     page = page_of(replace(report, steps=[lossy], served_max_abs_difference=3e-4))
     text = Outline(page).text
-    assert "LLM knowledge lowers test AUC in every comparison" in text
+    assert "Knowledge lowers test AUC in every comparison" in text
     assert '<p class="warning">Records are unaccounted for in: encode.</p>' in page
     assert '<p class="warning">Largest absolute difference of checkpoint and served scores' in page
     assert "0.0003, not below the limit of 1e-5" in text
@@ -156,7 +160,10 @@ def test_a_baseline_alone_has_a_page_too() -> None:
     outline = Outline(page_of(alone))
     assert outline.sections == SECTIONS
     assert "No arm with knowledge was run." in outline.text
-    assert "No arm has a hybridized expert-integrated network." in outline.text
+    assert (
+        "No arm has a hybridized expert-integrated network with knowledge of the test part."
+        in outline.text
+    )
     assert "One seed per model" in outline.text
     assert "parity was not measured" in outline.text
 

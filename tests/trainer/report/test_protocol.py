@@ -7,7 +7,6 @@ from tests.trainer.report.synthetic import helpful_report, synthetic_scenario
 from trainer.report.protocol import (
     arm_entries,
     arm_scenarios,
-    knowledge_sources,
     protocol_entries,
 )
 
@@ -23,7 +22,7 @@ def test_the_protocol_states_data_split_budget_and_intervals() -> None:
     assert "k_u = min(floor((n + 1) / 2), 30)" in entries["Split"]
     assert "up to 200 interactions" in entries["Same inputs in all arms"]
     assert "newest 30" in entries["Same inputs in all arms"]
-    assert "At most 20 epochs, batch size 512" in entries["Same budget in all arms"]
+    assert "20 at most; " in entries["Same budget in all arms"]
     assert "validation part alone" in entries["Selection"]
     assert entries["Seeds"].startswith("1, 2, 3;")
     assert "60 resamples" in entries["Intervals"]
@@ -43,8 +42,8 @@ def test_the_protocol_follows_the_scenario() -> None:
 def test_arms_are_described_with_what_makes_them() -> None:
     entries = dict(arm_entries(helpful_report()))
     assert entries == {
-        "none": "No LLM knowledge. (model.adapter=none, model.match=none)",
-        "hein": "Augmented vectors of HEIN as fields, sources: item, user. "
+        "none": "No knowledge. (model.adapter=none, model.match=none)",
+        "hein": "Knowledge as fields. Augmented vectors of HEIN as fields, sources: item, user. "
         "(model.adapter=hein, model.match=none)",
         "hein_match": "Augmented vectors of HEIN as fields, sources: item. Knowledge match (means) "
         "on source item over the newest 200 interactions. "
@@ -52,10 +51,11 @@ def test_arms_are_described_with_what_makes_them() -> None:
     }
 
 
-def test_the_sources_an_arm_reads() -> None:
+def test_arms_are_resolved_with_their_overrides() -> None:
     arms = arm_scenarios(synthetic_scenario())
-    assert knowledge_sources(arms["none"]) == []
-    assert knowledge_sources(arms["hein"]) == ["item", "user"]
-    assert knowledge_sources(arms["hein_match"]) == ["item"]
-    match_alone = override_scenario(arms["hein"], {"model.adapter": "none", "model.match": "ridge"})
-    assert knowledge_sources(match_alone) == ["item"]
+    assert list(arms) == ["none", "hein", "hein_match"]
+    assert {arm: resolved.knowledge_sources() for arm, resolved in arms.items()} == {
+        "none": (),
+        "hein": ("item", "user"),
+        "hein_match": ("item",),
+    }

@@ -74,8 +74,18 @@ def test_the_step_table_says_whether_counts_add_up() -> None:
     report = helpful_report()
     lossy = {**report.steps[0], "records_out": 3100}
     table = step_table([*report.steps, lossy])
-    assert table.rows[1] == ("examples", "12.9", "100,004", "100,000", "18,680", "4", "yes")
-    assert [row[-1] for row in table.rows] == ["yes", "yes", "no, +7"]
+    assert table.rows[1] == ("examples", "12.9", "100,004", "100,000", "18,680", "4", "yes", "–")
+    assert [row[-2] for row in table.rows] == ["yes", "yes", "no, +7"]
+
+
+def test_the_step_table_says_what_was_not_repeated() -> None:
+    first, second = helpful_report().steps
+    table = step_table([{**first, "skipped": True}, {**second, "reused": 1200}, first])
+    assert [row[-1] for row in table.rows] == [
+        "unchanged, not repeated",
+        "1,200 of 100,000 reused",
+        "–",
+    ]
 
 
 def test_all_rows_have_a_text_per_column() -> None:

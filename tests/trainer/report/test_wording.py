@@ -43,7 +43,7 @@ def test_a_gain_everywhere_is_the_headline() -> None:
         [],
     )
     assert text.startswith(
-        "LLM knowledge used as 'hein_match' raises test AUC on every backbone tried."
+        "Knowledge used as 'hein_match' raises test AUC on every backbone tried."
     )
     assert (
         "Compared with 'none', 'hein_match' raises AUC for "
@@ -55,26 +55,26 @@ def test_a_gain_everywhere_is_the_headline() -> None:
 
 def test_a_gain_on_one_backbone_only_is_not_sold_as_one_everywhere() -> None:
     text = summary_text(report_of({("din", "hein"): UP, ("dcnv2", "hein"): DOWN}), [])
-    assert text.startswith("LLM knowledge raises test AUC on some backbones only")
+    assert text.startswith("Knowledge raises test AUC on some backbones only")
     assert "'hein' raises AUC for din (" in text
     assert "; it lowers AUC for dcnv2 (0.8000 to 0.7920, -1.00 %, " in text
 
 
 def test_harm_everywhere_is_said_plainly() -> None:
     text = summary_text(report_of({("din", "hein"): DOWN, ("dcnv2", "hein"): DOWN}), [])
-    assert text.startswith("LLM knowledge lowers test AUC in every comparison")
+    assert text.startswith("Knowledge lowers test AUC in every comparison")
     assert "raises" not in text
 
 
 def test_intervals_that_cover_zero_are_no_gain() -> None:
     text = summary_text(report_of({("din", "hein"): OPEN, ("dcnv2", "hein"): DOWN}), [])
-    assert text.startswith("No arm with LLM knowledge raises test AUC")
+    assert text.startswith("No arm with knowledge raises test AUC")
     assert "+0.0010 [-0.0020, +0.0040]" in text
 
 
 def test_one_backbone_is_named() -> None:
     text = summary_text(report_of({("din", "hein"): UP}), [])
-    assert text.startswith("LLM knowledge used as 'hein' raises test AUC on din.")
+    assert text.startswith("Knowledge used as 'hein' raises test AUC on din.")
 
 
 def test_without_an_arm_with_knowledge_there_is_nothing_to_compare() -> None:

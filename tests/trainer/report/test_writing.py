@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from tests.trainer.report.synthetic import helpful_report
+from trainer.inspection import GateWeights
 from trainer.report import write_report
 
 
@@ -29,7 +30,7 @@ def test_the_markdown_has_summary_main_table_and_slices(tmp_path: Path) -> None:
     summary, main, slices = (
         (tmp_path / "results.md").read_text(encoding="utf-8").strip().split("\n\n")
     )
-    assert summary.startswith("LLM knowledge")
+    assert summary.startswith("Knowledge used as ")
     assert main.startswith("| Backbone | Knowledge | AUC | LogLoss | GAUC |")
     assert len(main.splitlines()) == 2 + 6
     assert len(slices.splitlines()) == 2 + 4 * 5
@@ -45,7 +46,10 @@ def test_writing_again_replaces_the_files(tmp_path: Path) -> None:
 
 def test_a_figure_that_is_not_finite_leaves_the_old_report_alone(tmp_path: Path) -> None:
     (tmp_path / "results.json").write_text("old", encoding="utf-8")
-    broken = replace(helpful_report(), gates={"din/hein": {"item": np.array([np.nan, 1.0])}})
+    broken = replace(
+        helpful_report(),
+        gates={"din/hein": GateWeights(1, 2, {"item": np.array([np.nan, 1.0])})},
+    )
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_report(tmp_path, broken)
     assert [path.name for path in tmp_path.iterdir()] == ["results.json"]

@@ -1,0 +1,170 @@
+"""`python -m preprocessing generate`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from configs.command_line import add_json_option
+from configs.loading import ConfigurationError, load_scenario
+from configs.scenario import Generation
+from preprocessing.commands.options import epilog
+
+if TYPE_CHECKING:
+    from configs.command_line import Subparsers
+
+_HELP = """\
+Asks an LLM every prompt of a file and writes into --out:
+  answers.jsonl        one answer a line, in prompt order, as `encode` reads them
+  dead_letters.jsonl   rejected prompts and answers, with line and reason
+  summary.json         read = answered + rejected + not_attempted; tokens and cost of this run
+
+A prompt file holds one JSON object a line:
+  {"custom_id": "item/318", "source": "item", "entity_id": "318", "extraction": "individual",
+   "prompt": "...", "prompt_sha256": "..."}
+
+Every answer goes to the answer store (SQLite) before it counts, under its model, parameters and
+prompt, and is never paid twice: run the same command again after a stop, a crash or a kill. Equal
+prompts are asked once. Rejected for good: empty answers, answers cut off at --max-tokens, refusals,
+answers off the JSON schema.
+
+clients:
+  openai       any OpenAI-compatible endpoint: OpenAI, vLLM, llama.cpp. The key comes from the
+               environment variable that generation.api_key_variable names (OPENAI_API_KEY), and
+               is written nowhere. The budget counts on the most that calls in flight may spend.
+  batch-file   writes OUT/batch/requests-*.jsonl for OpenAI's batch service. When its results are
+               there, the same command with --read-batch FILE takes them in.
+  replay       takes answers from the files of --replay by the hash of their prompts
+
+examples:
+  python -m preprocessing generate --prompts prompts.jsonl --out out/answers \\
+      --base-url http://localhost:8000/v1 --model my-model --budget-tokens 100000 --dry-run
+  python -m preprocessing generate --prompts prompts.jsonl --out out/answers \\
+      --client batch-file --model gpt-4o-mini --read-batch batch_output.jsonl
+"""
+
+
+def add_command(subparsers: Subparsers) -> None:
+    """Adds the command's parser."""
+    parser = subparsers.add_parser(
+        "generate",
+        help="prompts to answers, through any LLM",
+        description=_HELP,
+        epilog=epilog(["generation"]),
+    )
+    parser.add_argument("--prompts", required=True, metavar="FILE.jsonl", help="the prompt file")
+    parser.add_argument("--out", required=True, type=Path, metavar="DIR", help="output folder")
+    parser.add_argument(
+        "--config", metavar="FILE.yaml", help="a scenario whose section `generation` is used"
+    )
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="dotted overrides of the scenario, e.g. generation.retries=3; need --config",
+    )
+    _add_setting_options(parser)
+    parser.add_argument(
+        "--replay", action="append", default=[], metavar="FILE", help="answer file; may be repeated"
+    )
+    parser.add_argument(
+        "--read-batch",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="batch output or error file to take in instead of writing requests; may be repeated",
+    )
+    parser.add_argument(
+        "--forget-batches",
+        action="store_true",
+        help="ask again for prompts whose batch results never came",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="say what it would cost at most; call nothing"
+    )
+    add_json_option(parser)
+    parser.add_argument(
+        "--strict", action="store_true", help="exit with code 3 unless every prompt has an answer"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Generates answers and returns the JSON result."""
+    from preprocessing.generation.generate import GenerateStep
+
+    step = GenerateStep(
+        generation_settings(arguments),
+        arguments.prompts,
+        arguments.out,
+        replay=tuple(arguments.replay),
+        read_batch=tuple(arguments.read_batch),
+        forget_batches=arguments.forget_batches,
+    )
+    return step.dry_run() if arguments.dry_run else step.run(arguments.strict)
+
+
+def generation_settings(arguments: argparse.Namespace) -> Generation:
+    """The section `generation` of the scenario, with the options given on the command line.
+
+    Raises:
+      ConfigurationError: a value is not allowed, or there are overrides without a scenario.
+    """
+    settings = Generation()
+    if arguments.config:
+        settings = load_scenario(arguments.config, arguments.overrides).generation
+    elif arguments.overrides:
+        raise ConfigurationError(
+            f"'{arguments.overrides[0]}': overrides change a scenario; name it with --config"
+        )
+    given = {
+        name: value
+        for name in Generation.model_fields
+        if (value := getattr(arguments, name, None)) is not None
+    }
+    try:
+        return Generation.model_validate({**settings.model_dump(), **given})
+    except ValidationError as error:
+        problems = [
+            f"{'--' + str(problem['loc'][0]).replace('_', '-') + ': ' if problem['loc'] else ''}"
+            f"{problem['msg'].removeprefix('Value error, ')}"
+            for problem in error.errors()
+        ]
+        raise ConfigurationError("\n".join(problems)) from error
+
+
+def _add_setting_options(parser: argparse.ArgumentParser) -> None:
+    """Options that stand for a key of the section `generation`; the key's value if not given."""
+    for name, metavar, kind in (
+        ("base_url", "URL", str),
+        ("model", "NAME", str),
+        ("max_tokens", "N", int),
+        ("temperature", "T", float),
+        ("json_schema", "FILE", str),
+        ("concurrency", "N", int),
+        ("budget_tokens", "N", int),
+        ("budget_usd", "X", float),
+        ("price_input", "X", float),
+        ("price_output", "X", float),
+        ("store", "FILE", str),
+    ):
+        parser.add_argument(
+            f"--{name.replace('_', '-')}",
+            type=kind,
+            metavar=metavar,
+            help=Generation.model_fields[name].description,
+        )
+    parser.add_argument(
+        "--client",
+        choices=("openai", "batch-file", "replay"),
+        help="how answers are got (default: openai)",
+    )
+    parser.add_argument(
+        "--keep-truncated",
+        action="store_true",
+        default=None,
+        help=Generation.model_fields["keep_truncated"].description,
+    )

@@ -1,0 +1,76 @@
+"""`python -m preprocessing import`."""
+
+from __future__ import annotations
+
+import argparse
+from typing import TYPE_CHECKING, Any
+
+from configs.command_line import EXIT_CODES_HELP, add_json_option
+from preprocessing.commands.answer_options import add_answer_options, formats_help
+from preprocessing.commands.quality_options import add_quality_options, quality_help, thresholds_of
+
+if TYPE_CHECKING:
+    from configs.command_line import Subparsers
+
+_HELP = """\
+Reads answers that an LLM gave elsewhere, checks each of them, and writes
+  DIR/answers.jsonl        the accepted answers, in the order of the files, for knowledge.answers
+  DIR/dead_letters.jsonl   every rejected record with file, line, reason and detail
+  DIR/summary.json         what --json prints: read = accepted + rejected, and their quality
+
+The first accepted answer for an entity counts; later ones are dead letters. A file that is not in
+its format at all fails the command, and nothing is written.
+
+examples:
+  python -m preprocessing import --source item --out out/answers/item batch_output.jsonl
+  python -m preprocessing import --source user --prompts prompts.jsonl \\
+      --out out/answers/user batch_output.jsonl
+  python -m preprocessing import --source item --format id-text --model deepseek-chat \\
+      --out out/answers/item colakg_item.json.gz
+"""
+
+
+def add_command(subparsers: Subparsers) -> None:
+    """Adds the command's parser."""
+    parser = subparsers.add_parser(
+        "import",
+        help="answers made elsewhere to answer records",
+        description=_HELP,
+        epilog="\n\n".join([formats_help(), quality_help(), EXIT_CODES_HELP]),
+    )
+    parser.add_argument("--source", required=True, metavar="NAME", help="source, e.g. item or user")
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder to write into")
+    parser.add_argument(
+        "--model", metavar="NAME", help="LLM that wrote the answers, where a file does not say"
+    )
+    parser.add_argument(
+        "--prompts",
+        action="append",
+        default=[],
+        metavar="FILE.jsonl",
+        help="prompts that were sent (what `prompts` wrote): they say which entity a custom_id "
+        "stands for, and what was asked; needed where custom ids are pseudonyms; may be repeated",
+    )
+    parser.add_argument("--gzip", action="store_true", help="write DIR/answers.jsonl.gz instead")
+    add_answer_options(parser)
+    add_json_option(parser)
+    add_quality_options(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Imports and returns the JSON result."""
+    from preprocessing.importing.answer_import import import_answers
+
+    return import_answers(
+        arguments.files,
+        arguments.source,
+        arguments.out,
+        format_name=arguments.format,
+        extraction=arguments.extraction,
+        model=arguments.model,
+        prompts=arguments.prompts,
+        thresholds=thresholds_of(arguments),
+        compressed=arguments.gzip,
+        strict=arguments.strict,
+    )

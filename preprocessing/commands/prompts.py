@@ -1,0 +1,170 @@
+"""`python -m preprocessing prompts`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from configs.command_line import add_json_option, say, scenario_of
+from configs.loading import ConfigurationError
+from preprocessing.commands.options import epilog
+
+if TYPE_CHECKING:
+    from configs.command_line import Subparsers
+    from configs.scenario import Scenario
+    from preprocessing.prompting.token_costs import Prices
+
+_HELP = """\
+Renders the prompts that an LLM will answer, and says what that will cost. No LLM is called.
+
+  <work_dir>/prompts/prompts.jsonl      one prompt a line: custom_id, source, entity_id, extraction,
+                                        model (null), prompt, prompt_sha256
+  <work_dir>/prompts/custom_ids.csv     which user each pseudonym stands for; keep it in the house
+  <work_dir>/prompts/groups_SOURCE.csv  groups after merging, if groups were merged
+  <work_dir>/prompts/dead_letters.jsonl rejected rows, with line and reason
+
+A source gets individual prompts if knowledge.answers.SOURCE.individual names files (the answers to
+come), and collective prompts if it has 'collective' and 'groups'. A user's prompt shows the user's
+first k_u = min(floor((n + 1) / 2), split.knowledge_history_cap) interactions, oldest first, and
+groups are described from those alone (leak rule). A group is described by the titles with the
+highest lift. Titles are sanitised and quoted: what they say cannot pose as a request.
+
+Factors and templates come from prompts.scenario: movies, books, news, music, products, or the path
+of a YAML file of the same form as preprocessing/scenarios/movies.yaml. Each names the
+history_entry_pattern by which the leak check of `examples` counts what its prompts showed.
+--propose-factors prints the prompt that asks an LLM for the factors of a new scenario.
+
+Tokens are estimated as a prompt's UTF-8 bytes / 4, answers as prompts.expected_answer_tokens.
+
+examples:
+  python -m preprocessing prompts --config configs/movielens_small.yaml --dry-run
+  python -m preprocessing prompts --config configs/movielens_small.yaml --source user \\
+      --price-input 0.15 --price-output 0.6 --out out/user_prompts.jsonl
+  python -m preprocessing prompts --propose-factors --scenario-text "short news videos"
+"""
+
+
+def add_command(subparsers: Subparsers) -> None:
+    """Adds the command's parser."""
+    parser = subparsers.add_parser(
+        "prompts",
+        help="factorization prompts and their cost",
+        description=_HELP,
+        epilog=epilog(
+            [
+                "work_dir",
+                "data",
+                "split.knowledge_history_cap",
+                "knowledge.answers",
+                "prompts",
+                "generation.price",
+            ]
+        ),
+    )
+    parser.add_argument(
+        "--config", metavar="FILE.yaml", help="the scenario; needed unless --propose-factors"
+    )
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="dotted overrides of the scenario, e.g. prompts.scenario=books",
+    )
+    add_json_option(parser)
+    parser.add_argument(
+        "--source",
+        action="append",
+        metavar="NAME",
+        help="a source of knowledge.answers (default: all of them); may be repeated",
+    )
+    parser.add_argument(
+        "--out",
+        metavar="FILE.jsonl",
+        help="copy the prompts there, and what belongs to them beside",
+    )
+    parser.add_argument(
+        "--price-input", type=_price, metavar="DOLLARS", help="for a million prompt tokens"
+    )
+    parser.add_argument(
+        "--price-output", type=_price, metavar="DOLLARS", help="for a million answer tokens"
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="count and price the prompts, write nothing"
+    )
+    parser.add_argument(
+        "--strict", action="store_true", help="exit with code 3 when records were rejected"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="render again even if the inputs are unchanged"
+    )
+    parser.add_argument(
+        "--propose-factors",
+        action="store_true",
+        help="only print the prompt that asks an LLM for factors",
+    )
+    parser.add_argument(
+        "--scenario-text", metavar="TEXT", help="what is recommended to whom, for --propose-factors"
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> dict[str, Any]:
+    """Renders the prompts and returns the JSON result."""
+    if arguments.propose_factors:
+        return _propose_factors(arguments.scenario_text)
+    if arguments.scenario_text is not None:
+        raise ConfigurationError("--scenario-text goes with --propose-factors; add that option")
+    if arguments.config is None:
+        raise ConfigurationError(
+            "--config is missing; name the scenario, e.g. --config configs/movielens_small.yaml"
+        )
+    from preprocessing.prompting.step import build_prompts
+
+    scenario = scenario_of(arguments)
+    return build_prompts(
+        scenario,
+        sources=arguments.source,
+        out=None if arguments.out is None else Path(arguments.out),
+        prices=_prices(arguments, scenario),
+        strict=arguments.strict,
+        force=arguments.force,
+        dry_run=arguments.dry_run,
+    )
+
+
+def _prices(arguments: argparse.Namespace, scenario: Scenario) -> Prices:
+    from preprocessing.prompting.token_costs import Prices
+
+    generation = scenario.generation
+    given = (arguments.price_input, arguments.price_output)
+    configured = (generation.price_input, generation.price_output)
+    prompt, answer = (
+        default if price is None else price
+        for price, default in zip(given, configured, strict=True)
+    )
+    return Prices(prompt, answer)
+
+
+def _propose_factors(scenario_text: str | None) -> dict[str, Any]:
+    from preprocessing.knowledge.answers import prompt_sha256
+    from preprocessing.prompting.factor_proposal import factor_proposal_prompt
+
+    try:
+        prompt = factor_proposal_prompt(scenario_text or "")
+    except ValueError as error:
+        raise ConfigurationError(
+            f"{error}; give --scenario-text, e.g. --scenario-text 'short news videos for commuters'"
+        ) from error
+    say(prompt)
+    return {"step": "prompts", "prompt": prompt, "prompt_sha256": prompt_sha256(prompt)}
+
+
+def _price(text: str) -> float:
+    try:
+        price = float(text)
+    except ValueError:
+        price = -1.0
+    if not 0 <= price < float("inf"):
+        raise argparse.ArgumentTypeError(f"'{text}' is not a price in US dollars, e.g. 0.15")
+    return price

@@ -1,0 +1,200 @@
+"""Client `openai`: many calls of an endpoint at once, with retries and a budget."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+
+from tqdm import tqdm
+
+from preprocessing.generation.acceptance import Acceptance, Rejection
+from preprocessing.generation.answer_store import AnswerStore
+from preprocessing.generation.budget import Budget
+from preprocessing.generation.chat import ChatParameters, ChatRequest, ChatResponse
+from preprocessing.generation.client import (
+    BUDGET_REACHED,
+    ENDPOINT_UNUSABLE,
+    INTERRUPTED,
+    ClientReport,
+)
+from preprocessing.generation.failures import CallFailed, EndpointUnusable
+from preprocessing.generation.retrying import Interrupted, Retrying
+
+_STOP_CHECK_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class CallLimits:
+    """How hard an endpoint is used.
+
+    Attributes:
+      concurrency: calls in flight at the same time.
+      retries: after transient failures, per call.
+      retry_delay_seconds: upper bound of the first delay.
+      stop_after_failures: failed prompts in a row after which the endpoint counts as down.
+    """
+
+    concurrency: int
+    retries: int
+    retry_delay_seconds: float
+    stop_after_failures: int
+
+
+@dataclass(frozen=True)
+class EndpointClient:
+    """Keeps at most `concurrency` calls unfinished or unsaved.
+
+    New calls start only after finished ones are on the disk, so a killed run has lost at most
+    `concurrency` paid calls.
+
+    Attributes:
+      complete: calls the endpoint once; see `OpenAIEndpoint.complete`.
+      parameters: model and parameters of all requests.
+      acceptance: which answers are asked for again.
+      limits: how hard the endpoint is used.
+      budget: what may be spent; counts what is.
+      stop: ends the run when set.
+      expected_calls: for the progress bar.
+    """
+
+    complete: Callable[[ChatRequest], ChatResponse]
+    parameters: ChatParameters
+    acceptance: Acceptance
+    limits: CallLimits
+    budget: Budget
+    stop: threading.Event
+    expected_calls: int
+
+    def answer(self, pending: Iterator[ChatRequest], store: AnswerStore) -> ClientReport:
+        """See `AnswerClient`."""
+        with (
+            ThreadPoolExecutor(self.limits.concurrency, thread_name_prefix="call") as pool,
+            tqdm(
+                total=self.expected_calls,
+                desc="generate",
+                unit="prompt",
+                disable=not self.expected_calls,
+            ) as progress,
+        ):
+            report = _Run(self, pending, store, pool, progress).report()
+        report.prompt_tokens = self.budget.prompt_tokens
+        report.completion_tokens = self.budget.completion_tokens
+        report.estimated_calls = self.budget.estimated_calls
+        report.cost_usd = self.budget.cost
+        return report
+
+
+class _Run:
+    """The calls of one run."""
+
+    def __init__(
+        self,
+        client: EndpointClient,
+        pending: Iterator[ChatRequest],
+        store: AnswerStore,
+        pool: ThreadPoolExecutor,
+        progress: tqdm,
+    ):
+        self._client = client
+        self._pending = pending
+        self._put_back: deque[ChatRequest] = deque()
+        self._store = store
+        self._pool = pool
+        self._progress = progress
+        self._in_flight: dict[Future[tuple[ChatResponse, int]], ChatRequest] = {}
+        self._failures_in_a_row = 0
+        self._report = ClientReport()
+        self._no_more_waiting = threading.Event()
+        limits = client.limits
+        self._retrying = Retrying(limits.retries, limits.retry_delay_seconds, self._no_more_waiting)
+
+    def report(self) -> ClientReport:
+        """Makes all calls and says what came of them."""
+        try:
+            self._start_calls()
+            while self._in_flight:
+                finished, _ = wait(
+                    self._in_flight, timeout=_STOP_CHECK_SECONDS, return_when=FIRST_COMPLETED
+                )
+                self._finish_calls(finished)
+                self._start_calls()
+        finally:
+            self._no_more_waiting.set()
+        return self._report
+
+    def _start_calls(self) -> None:
+        if self._client.stop.is_set():
+            self._stop(INTERRUPTED)
+        while (
+            self._report.stopped is None and len(self._in_flight) < self._client.limits.concurrency
+        ):
+            request = self._put_back.popleft() if self._put_back else next(self._pending, None)
+            if request is None:
+                return
+            if not self._client.budget.reserve(self._client.parameters.most_usage(request.prompt)):
+                self._put_back.appendleft(request)
+                if not self._in_flight:
+                    self._stop(BUDGET_REACHED)
+                return  # calls in flight usually spend less than they reserved
+            self._in_flight[self._pool.submit(self._call, request)] = request
+
+    def _call(self, request: ChatRequest) -> tuple[ChatResponse, int]:
+        return self._retrying.call(lambda: self._client.complete(request))
+
+    def _finish_calls(self, finished: Iterable[Future[tuple[ChatResponse, int]]]) -> None:
+        answered: dict[str, ChatRequest] = {}
+        responses: list[tuple[str, ChatResponse]] = []
+        for future in finished:
+            request = self._in_flight.pop(future)
+            self._client.budget.release(self._client.parameters.most_usage(request.prompt))
+            try:
+                response, retries = future.result()
+            except Interrupted:
+                continue
+            except CallFailed as failure:
+                self._fail(request, failure)
+                continue
+            answered[request.prompt_sha256] = request
+            responses.append((request.prompt_sha256, response))
+            self._client.budget.spend(response.usage)
+            self._report.calls += 1
+            self._report.retries += retries
+            self._failures_in_a_row = 0
+        self._store.save(responses)
+        for sha, stored in self._store.answers(list(answered)).items():
+            if self._client.acceptance.needs_call(stored):
+                self._put_back.append(answered[sha])
+            else:
+                self._progress.update()
+        self._show_spending()
+
+    def _fail(self, request: ChatRequest, failure: CallFailed) -> None:
+        self._report.retries += failure.retries
+        if isinstance(failure, EndpointUnusable):
+            self._stop(ENDPOINT_UNUSABLE, failure.detail)
+            return
+        rejection = Rejection(failure.reason, failure.detail)
+        self._report.failures[request.prompt_sha256] = rejection
+        self._progress.update()
+        self._failures_in_a_row += 1
+        if self._failures_in_a_row >= self._client.limits.stop_after_failures:
+            self._stop(
+                ENDPOINT_UNUSABLE,
+                f"{self._failures_in_a_row} prompts failed in a row "
+                f"(generation.stop_after_failures), the last one with {failure.reason}: "
+                f"{failure.detail}",
+            )
+
+    def _stop(self, why: str, problem: str | None = None) -> None:
+        self._no_more_waiting.set()
+        if self._report.stopped is None:
+            self._report.stopped, self._report.problem = why, problem
+
+    def _show_spending(self) -> None:
+        budget = self._client.budget
+        spent = f"{budget.prompt_tokens + budget.completion_tokens:,} tokens"
+        cost = "" if budget.cost is None else f", ${budget.cost:.4f}"
+        self._progress.set_postfix_str(spent + cost)

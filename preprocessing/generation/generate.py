@@ -1,0 +1,263 @@
+"""The step `generate`: a prompt file to answers, through the client that the settings name."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import urllib.parse
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from configs.command_line import CommandError, RejectedInput, say
+from configs.loading import ConfigurationError
+from configs.scenario import Generation
+from preprocessing.generation.acceptance import Acceptance
+from preprocessing.generation.answer_schema import load_answer_schema
+from preprocessing.generation.answer_store import AnswerStore
+from preprocessing.generation.batch_requests import BatchFileClient
+from preprocessing.generation.batch_results import BatchResultClient
+from preprocessing.generation.budget import Budget
+from preprocessing.generation.chat import ChatParameters
+from preprocessing.generation.client import (
+    BUDGET_REACHED,
+    ENDPOINT_UNUSABLE,
+    INTERRUPTED,
+    AnswerClient,
+    ClientReport,
+)
+from preprocessing.generation.interrupting import stop_on_interrupt
+from preprocessing.generation.outputs import OutputFolder, PromptCounts
+from preprocessing.generation.plan import Survey, pending_requests, survey
+from preprocessing.generation.replay import ANY_MODEL, ReplayClient
+from preprocessing.inputs import fingerprint_inputs
+from preprocessing.prompting.token_costs import Prices
+
+
+class GenerateStep:
+    """One run of `generate`.
+
+    Args:
+      settings: client, model, limits.
+      prompts: the prompt file.
+      out: folder for answers, dead letters and summary.
+      replay: answer files of the client "replay".
+      read_batch: batch result files to read; no requests are written then.
+      forget_batches: ask again for prompts whose batch results never came.
+
+    Raises:
+      ConfigurationError: settings do not fit together, or a file is missing.
+    """
+
+    def __init__(
+        self,
+        settings: Generation,
+        prompts: str,
+        out: Path,
+        replay: tuple[str, ...] = (),
+        read_batch: tuple[str, ...] = (),
+        forget_batches: bool = False,
+    ):
+        _check_settings(settings, replay, read_batch)
+        self._settings = settings
+        self._prompts = prompts
+        self._out = OutputFolder(out)
+        self._replay = replay
+        self._read_batch = read_batch
+        self._forget_batches = forget_batches
+        self._hashes = fingerprint_inputs(
+            {path: "--read-batch" for path in read_batch}
+            | {path: "--replay" for path in replay}
+            | {prompts: "--prompts"}
+        )
+        schema = None if settings.json_schema is None else load_answer_schema(settings.json_schema)
+        self._parameters = ChatParameters(
+            model=settings.model or ANY_MODEL,
+            system_prompt=settings.system_prompt,
+            temperature=settings.temperature,
+            max_tokens=settings.max_tokens,
+            token_limit_parameter=settings.token_limit_parameter,
+            schema=schema,
+        )
+        self._acceptance = Acceptance(schema, settings.keep_truncated, settings.attempts_per_answer)
+        self._prices = Prices(settings.price_input, settings.price_output)
+        self._store_path = Path(settings.store) if settings.store else self._out.store
+
+    def dry_run(self) -> dict[str, Any]:
+        """Says what a run would do and at most cost; writes nothing."""
+        with AnswerStore(self._store_path, self._parameters, read_only=True) as store:
+            plan = self._survey(store)
+        most_completion = plan.calls * self._settings.max_tokens
+        cost = self._prices.cost(plan.prompt_tokens, most_completion)
+        say(
+            f"would ask {self._parameters.model} for {plan.calls} answers to {plan.prompts} "
+            f"prompts: about {plan.prompt_tokens:,} prompt tokens and at most "
+            f"{most_completion:,} answer tokens"
+            f"{'' if cost is None else f', at most ${cost:.2f}'}"
+        )
+        return {
+            "dry_run": True,
+            "read": plan.prompts + plan.dead_letters,
+            "rejected": plan.dead_letters,
+            "distinct_prompts": plan.distinct,
+            "waiting_for_batch": plan.waiting,
+            "calls": plan.calls,
+            "prompt_tokens_estimate": plan.prompt_tokens,
+            "completion_tokens_at_most": most_completion,
+            "cost_usd_at_most": cost,
+        }
+
+    def run(self, strict: bool) -> dict[str, Any]:
+        """Gets answers and writes the output folder.
+
+        Args:
+          strict: a prompt without an answer raises RejectedInput.
+
+        Returns:
+          The summary.
+
+        Raises:
+          CommandError: the endpoint is unusable; what was answered before is written.
+          KeyboardInterrupt: stopped by Ctrl-C; what was answered before is written.
+          RejectedInput: see `strict`.
+        """
+        with AnswerStore(self._store_path, self._parameters) as store:
+            if self._forget_batches:
+                say(f"{store.forget_batches()} batch requests without a result are asked again")
+            plan = self._survey(store)
+            with self._client(plan) as client:
+                pending = pending_requests(self._prompts, store, self._acceptance)
+                report = client.answer(pending, store)
+            counts = self._out.write_answers(
+                self._prompts,
+                store,
+                self._acceptance,
+                report.failures,
+                report.dead_letters,
+                self._settings.model,
+            )
+        summary = self._summary(plan, report, counts)
+        self._out.write_summary(summary)
+        self._say_summary(summary)
+        if report.stopped == INTERRUPTED:
+            raise KeyboardInterrupt
+        if report.stopped == ENDPOINT_UNUSABLE:
+            raise CommandError(f"{report.problem}. Repair that and run the same command again")
+        if strict and (counts.rejected_by_reason or counts.not_attempted or report.dead_letters):
+            raise RejectedInput(
+                f"not every prompt has an answer; see {self._out.dead_letters}", summary
+            )
+        return summary
+
+    def _survey(self, store: AnswerStore) -> Survey:
+        return survey(self._prompts, store, self._acceptance, self._parameters)
+
+    @contextlib.contextmanager
+    def _client(self, plan: Survey) -> Iterator[AnswerClient]:
+        settings = self._settings
+        budget = Budget(settings.budget_tokens, settings.budget_usd, self._prices)
+        if settings.client == "replay":
+            yield ReplayClient(self._replay, self._parameters.model)
+        elif settings.client == "batch-file" and self._read_batch:
+            yield BatchResultClient(self._read_batch, budget)
+        elif settings.client == "batch-file":
+            yield BatchFileClient(
+                self._out.batch, self._parameters, settings.requests_per_batch_file, budget
+            )
+        else:
+            # openai takes a second to import, which help and the other clients need not wait for.
+            from preprocessing.generation.endpoint_client import CallLimits, EndpointClient
+            from preprocessing.generation.openai_endpoint import OpenAIEndpoint
+
+            endpoint = OpenAIEndpoint(
+                settings.base_url,
+                os.environ.get(settings.api_key_variable),
+                self._parameters,
+                settings.timeout_seconds,
+            )
+            limits = CallLimits(
+                settings.concurrency,
+                settings.retries,
+                settings.retry_delay_seconds,
+                settings.stop_after_failures,
+            )
+            with contextlib.closing(endpoint), stop_on_interrupt() as stop:
+                yield EndpointClient(
+                    endpoint.complete,
+                    self._parameters,
+                    self._acceptance,
+                    limits,
+                    budget,
+                    stop,
+                    plan.calls,
+                )
+
+    def _summary(self, plan: Survey, report: ClientReport, counts: PromptCounts) -> dict[str, Any]:
+        return {
+            **counts.as_dictionary(),
+            "distinct_prompts": plan.distinct,
+            "client": self._settings.client,
+            "model": self._parameters.model,
+            "parameters_sha256": self._parameters.sha256,
+            "calls": report.calls,
+            "retries": report.retries,
+            "tokens": {
+                "prompt": report.prompt_tokens,
+                "completion": report.completion_tokens,
+                "total": report.prompt_tokens + report.completion_tokens,
+                "calls_with_estimated_tokens": report.estimated_calls,
+            },
+            "cost_usd": report.cost_usd,
+            "stopped": report.stopped,
+            "inputs": self._hashes,
+            **report.details,
+        }
+
+    def _say_summary(self, summary: dict[str, Any]) -> None:
+        cost = "" if summary["cost_usd"] is None else f", ${summary['cost_usd']:.4f}"
+        say(
+            f"generate: {summary['read']} prompts, {summary['answered']} answered, "
+            f"{summary['rejected']} rejected, {summary['not_attempted']} not attempted; "
+            f"{summary['calls']} calls, {summary['tokens']['total']:,} tokens{cost}; "
+            f"see {self._out.path}"
+        )
+        if summary["stopped"] == BUDGET_REACHED:
+            say(
+                f"the budget is used up: {summary['not_attempted']} prompts were not attempted. "
+                "Raise it and run the same command again; no answer is paid twice"
+            )
+        if files := summary.get("batch_files"):
+            say(
+                f"send {', '.join(files)} to the batch service, then run the same command with "
+                "--read-batch RESULT_FILE"
+            )
+
+
+def _check_settings(
+    settings: Generation, replay: tuple[str, ...], read_batch: tuple[str, ...]
+) -> None:
+    """Raises ConfigurationError when settings do not fit together."""
+    if settings.client != "replay" and settings.model is None:
+        raise ConfigurationError("generation.model: name the LLM, e.g. --model gpt-4o-mini")
+    if (settings.client == "replay") != bool(replay):
+        raise ConfigurationError("--client replay and --replay FILE go together")
+    if read_batch and settings.client != "batch-file":
+        raise ConfigurationError("--read-batch needs --client batch-file")
+    if settings.client != "openai":
+        return
+    if settings.base_url is None and not os.environ.get(settings.api_key_variable):
+        raise ConfigurationError(
+            f"generation.api_key_variable: the environment variable {settings.api_key_variable} "
+            "is empty; put the key there, or name another endpoint with --base-url"
+        )
+    if settings.base_url is not None:
+        address = urllib.parse.urlsplit(settings.base_url)
+        if address.scheme not in ("http", "https") or not address.hostname:
+            raise ConfigurationError(
+                "generation.base_url: write an address such as http://localhost:8000/v1"
+            )
+        if address.username or address.password or address.query:
+            raise ConfigurationError(
+                "generation.base_url: must not hold a password or a query; put the key into the "
+                f"environment variable {settings.api_key_variable}"
+            )

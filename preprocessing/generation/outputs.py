@@ -1,0 +1,179 @@
+"""What a run leaves for people and later steps: answers, dead letters and a summary."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+from preprocessing.dead_letters import DeadLetter, dead_letter, write_dead_letters
+from preprocessing.generation.acceptance import Acceptance, Rejection, is_truncated
+from preprocessing.generation.answer_schema import AnswerSchema, factors_as_text
+from preprocessing.generation.answer_store import AnswerStore, StoredAnswer
+from preprocessing.generation.plan import PlannedPrompt, planned_prompts
+from preprocessing.generation.prompts import Prompt
+from preprocessing.knowledge.answers import Answer
+
+
+@dataclass
+class PromptCounts:
+    """What became of the prompts; `read` is the sum of the others.
+
+    Attributes:
+      answered: prompts with an answer.
+      not_attempted: prompts without an answer and without a reason to reject them.
+      rejected_by_reason: dead letters of the prompt file.
+    """
+
+    answered: int = 0
+    not_attempted: int = 0
+    rejected_by_reason: Counter[str] = field(default_factory=Counter)
+
+    def as_dictionary(self) -> dict[str, Any]:
+        """The first part of the summary."""
+        rejected = self.rejected_by_reason.total()
+        return {
+            "read": self.answered + rejected + self.not_attempted,
+            "answered": self.answered,
+            "rejected": rejected,
+            "not_attempted": self.not_attempted,
+            "rejected_by_reason": dict(sorted(self.rejected_by_reason.items())),
+        }
+
+
+@dataclass(frozen=True)
+class OutputFolder:
+    """The folder of `--out`.
+
+    Attributes:
+      path: the folder.
+    """
+
+    path: Path
+
+    @property
+    def answers(self) -> Path:
+        """Answers in prompt order, JSON lines."""
+        return self.path / "answers.jsonl"
+
+    @property
+    def dead_letters(self) -> Path:
+        """Rejected lines and prompts with their reasons."""
+        return self.path / "dead_letters.jsonl"
+
+    @property
+    def summary(self) -> Path:
+        """Counts, tokens and cost."""
+        return self.path / "summary.json"
+
+    @property
+    def batch(self) -> Path:
+        """Folder of batch request files."""
+        return self.path / "batch"
+
+    @property
+    def store(self) -> Path:
+        """The answer store, unless the configuration names another."""
+        return self.path / "answer_store.sqlite"
+
+    def write_answers(
+        self,
+        prompts_path: str,
+        store: AnswerStore,
+        acceptance: Acceptance,
+        failures: Mapping[str, Rejection],
+        other_dead_letters: list[DeadLetter],
+        model: str | None,
+    ) -> PromptCounts:
+        """Writes answers and dead letters from what the store holds.
+
+        Args:
+          prompts_path: the prompt file.
+          store: where the answers are.
+          acceptance: which of them count.
+          failures: prompt hash -> why there is no answer.
+          other_dead_letters: rejected lines of other files.
+          model: the model's name at the endpoint; None for replayed answers, which have their own.
+        """
+        counts = PromptCounts()
+        letters = list(other_dead_letters)
+        with _replaced_when_complete(self.answers) as file:
+            for entry in planned_prompts(prompts_path, store):
+                if not isinstance(entry, PlannedPrompt):
+                    counts.rejected_by_reason[entry["reason"]] += 1
+                    letters.append(entry)
+                    continue
+                prompt, answer = entry.prompt, entry.answer
+                rejection = failures.get(prompt.sha256)
+                if answer is not None:
+                    rejection = acceptance.rejection(answer)
+                if rejection is not None:
+                    counts.rejected_by_reason[rejection.reason] += 1
+                    letters.append(
+                        dead_letter(prompts_path, prompt.line, rejection.reason, rejection.detail)
+                    )
+                elif answer is None:
+                    counts.not_attempted += 1
+                else:
+                    counts.answered += 1
+                    record = answer_record(prompt, answer, acceptance.schema, model)
+                    file.write(json.dumps(record, ensure_ascii=False) + "\n")
+        partial = _partial(self.dead_letters)
+        write_dead_letters(partial, letters)
+        os.replace(partial, self.dead_letters)
+        return counts
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Writes the summary as JSON that people can read."""
+        with _replaced_when_complete(self.summary) as file:
+            file.write(json.dumps(summary, indent=2, allow_nan=False) + "\n")
+
+
+def answer_record(
+    prompt: Prompt, answer: StoredAnswer, schema: AnswerSchema | None, model: str | None
+) -> dict[str, Any]:
+    """The JSON object of an accepted answer.
+
+    A structured answer becomes `factors` (name -> text), and `answer` holds them as one text. An
+    answer that was kept although the token limit cut it off has `finish_reason` "length".
+    """
+    factors = None if schema is None else schema.parse(answer.text)
+    usage = {
+        "prompt_tokens": answer.usage.prompt_tokens,
+        "completion_tokens": answer.usage.completion_tokens,
+        "total_tokens": answer.usage.prompt_tokens + answer.usage.completion_tokens,
+    }
+    if answer.usage.estimated:
+        usage["estimated"] = True
+    record = Answer(
+        source=prompt.source,
+        entity_id=prompt.entity_id,
+        extraction=prompt.extraction,
+        text=answer.text if factors is None else factors_as_text(factors),
+        prompt=prompt.text,
+        model=model or answer.answered_by,
+        usage=usage,
+        given_custom_id=prompt.custom_id,
+    ).record()
+    if factors is not None:
+        record["factors"] = factors
+    if is_truncated(answer):
+        record["finish_reason"] = answer.finish_reason
+    return record
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")
+
+
+@contextlib.contextmanager
+def _replaced_when_complete(path: Path) -> Iterator[IO[str]]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with _partial(path).open("w", encoding="utf-8") as file:
+        yield file
+    os.replace(_partial(path), path)

@@ -1,0 +1,86 @@
+"""Client `replay`: answers of existing answer files, by prompt hash. Calls nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from preprocessing.dead_letters import dead_letter
+from preprocessing.generation.answer_store import AnswerStore
+from preprocessing.generation.chat import ChatRequest, ChatResponse, Usage
+from preprocessing.generation.client import ClientReport
+from preprocessing.generation.completion import counted_usage
+from preprocessing.generation.json_lines import numbered_lines
+from preprocessing.knowledge.answers import (
+    RejectedAnswer,
+    answer_of,
+    json_object,
+    prompt_sha256,
+    text_field,
+)
+from preprocessing.prompting.token_costs import estimated_tokens
+
+ANY_MODEL = "replay"
+"""Name under which answers of any model are stored."""
+
+
+@dataclass(frozen=True)
+class ReplayClient:
+    """Takes the first answer in the files that has a pending prompt's hash.
+
+    Attributes:
+      paths: answer files (.jsonl or .jsonl.gz).
+      model: answers of this model only; ANY_MODEL for all.
+    """
+
+    paths: tuple[str, ...]
+    model: str
+
+    def answer(self, pending: Iterator[ChatRequest], store: AnswerStore) -> ClientReport:
+        """See `AnswerClient`."""
+        estimates = {request.prompt_sha256: estimated_tokens(request.prompt) for request in pending}
+        report = ClientReport()
+        counts = {"read": 0, "taken": 0, "not_needed": 0, "rejected": 0}
+        for path in self.paths:
+            for lines in numbered_lines(path):
+                taken: dict[str, ChatResponse] = {}
+                for number, line in lines:
+                    counts["read"] += 1
+                    try:
+                        sha, response = _read_answer(json_object(line), estimates)
+                    except RejectedAnswer as error:
+                        counts["rejected"] += 1
+                        report.dead_letters.append(
+                            dead_letter(path, number, error.reason, error.detail)
+                        )
+                        continue
+                    wanted = self.model in (ANY_MODEL, response.answered_by)
+                    if wanted and estimates.pop(sha, None) is not None:
+                        taken[sha] = response
+                        counts["taken"] += 1
+                    else:
+                        counts["not_needed"] += 1
+                store.save(taken.items(), paid_calls=0)
+        report.details = {"replay": counts}
+        return report
+
+
+def _read_answer(
+    record: Mapping[str, object], estimates: Mapping[str, int]
+) -> tuple[str, ChatResponse]:
+    """Prompt hash and response of an answer record."""
+    answer = answer_of(record, source=None, extraction=None)
+    if answer.prompt is None:
+        sha = text_field(record, "prompt_sha256").lower()
+    else:
+        sha = prompt_sha256(answer.prompt)
+    factors, finish_reason = record.get("factors"), record.get("finish_reason")
+    text = json.dumps(factors, ensure_ascii=False) if isinstance(factors, dict) else answer.text
+    estimate = Usage(estimates.get(sha, 0), estimated_tokens(text), estimated=True)
+    return sha, ChatResponse(
+        text=text,
+        finish_reason=finish_reason if isinstance(finish_reason, str) else None,
+        answered_by=answer.model,
+        usage=counted_usage(answer.usage) or estimate,
+    )

@@ -1,0 +1,108 @@
+"""The folder that `import` writes: complete, or as it was before."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, cast
+
+from configs.loading import ConfigurationError
+from preprocessing.dead_letters import DeadLetter, write_dead_letters
+from preprocessing.knowledge.answers import Answer
+
+_PLAIN, _COMPRESSED = "answers.jsonl", "answers.jsonl.gz"
+_DEAD_LETTERS = "dead_letters.jsonl"
+_SUMMARY = "summary.json"
+
+
+@dataclass(frozen=True)
+class ImportFolder:
+    """Where things are in a folder of imported answers.
+
+    Attributes:
+      path: the folder.
+      compressed: whether the answers are gzipped.
+    """
+
+    path: Path
+    compressed: bool = False
+
+    @property
+    def answers(self) -> Path:
+        """Accepted answers, JSON lines."""
+        return self.path / (_COMPRESSED if self.compressed else _PLAIN)
+
+    @property
+    def dead_letters(self) -> Path:
+        """Rejected records, JSON lines with file, line, reason and detail."""
+        return self.path / _DEAD_LETTERS
+
+    @property
+    def summary(self) -> Path:
+        """Counts and quality."""
+        return self.path / _SUMMARY
+
+
+class ImportWriter:
+    """Writes into a hidden folder inside the target.
+
+    Args:
+      folder: the hidden folder, laid out like the target.
+      answers: file for the accepted answers.
+    """
+
+    def __init__(self, folder: ImportFolder, answers: IO[str]):
+        self._folder = folder
+        self._answers = answers
+
+    def write_answer(self, answer: Answer) -> None:
+        """Adds an answer."""
+        self._answers.write(json.dumps(answer.record(), allow_nan=False) + "\n")
+
+    def write_rest(self, letters: Iterable[DeadLetter], summary: Mapping[str, object]) -> None:
+        """Writes dead letters and summary."""
+        write_dead_letters(self._folder.dead_letters, letters)
+        text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
+        self._folder.summary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def writing(folder: ImportFolder) -> Iterator[ImportWriter]:
+    """Gives a writer whose files are moved into the folder when the block ends well.
+
+    A failed or killed import leaves the files of an earlier one as they were. The summary is moved
+    last: where it is new, everything is.
+
+    Raises:
+      ConfigurationError: the path is a file.
+    """
+    if folder.path.exists() and not folder.path.is_dir():
+        raise ConfigurationError(f"--out {folder.path}: this is a file; name a folder")
+    folder.path.mkdir(parents=True, exist_ok=True)
+    hidden = ImportFolder(folder.path / ".import.partial", folder.compressed)
+    shutil.rmtree(hidden.path, ignore_errors=True)
+    hidden.path.mkdir()
+    try:
+        with _open_text(hidden.answers) as answers:
+            yield ImportWriter(hidden, answers)
+        for name in ("answers", "dead_letters", "summary"):
+            os.replace(getattr(hidden, name), getattr(folder, name))
+        # Answers of an earlier import with the other compression are not this import's.
+        ImportFolder(folder.path, not folder.compressed).answers.unlink(missing_ok=True)
+    finally:
+        shutil.rmtree(hidden.path, ignore_errors=True)
+
+
+def _open_text(path: Path) -> IO[str]:
+    """Opens a new text file, gzipped if its name ends so; equal texts give equal bytes."""
+    if path.suffix != ".gz":
+        return path.open("w", encoding="utf-8")
+    file = gzip.GzipFile(filename="", fileobj=path.open("wb"), mode="wb", mtime=0)
+    return io.TextIOWrapper(cast(IO[bytes], file), encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Factorization prompting: prompts about factors of items, users and groups, and their cost."""

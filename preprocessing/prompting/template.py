@@ -1,0 +1,59 @@
+"""Prompt templates: text with named placeholders, filled in one pass."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Collection, Mapping
+
+
+class TemplateError(ValueError):
+    """A template cannot be used; the message says why."""
+
+
+class Template:
+    """A text with placeholders such as `{title}`; `{{` and `}}` stand for braces.
+
+    Values are put in as they are and never read as templates, so braces in a title do nothing.
+    Placeholders are plain names: no attributes, indices, conversions or format specifications.
+
+    Attributes:
+      text: the template as written.
+      names: the placeholders in it, each once, in order.
+    """
+
+    def __init__(self, text: str):
+        """Raises TemplateError when braces do not match or a placeholder is not a plain name."""
+        self.text = text
+        self._pieces: list[tuple[str, str | None]] = []
+        try:
+            for literal, name, specification, conversion in string.Formatter().parse(text):
+                if name is not None and (not name.isidentifier() or specification or conversion):
+                    written = f"{name}{'!' + conversion if conversion else ''}"
+                    written += f":{specification}" if specification else ""
+                    raise TemplateError(f"placeholder '{{{written}}}' is not a plain name")
+                self._pieces.append((literal, name))
+        except TemplateError:
+            raise
+        except ValueError as error:
+            raise TemplateError(f"{error}; write a brace as {{{{ or }}}}") from error
+        self.names = tuple(dict.fromkeys(name for _, name in self._pieces if name is not None))
+
+    def require(self, allowed: Collection[str], required: Collection[str] = ()) -> None:
+        """Checks the placeholders.
+
+        Raises:
+          TemplateError: one is unknown or a required one is missing.
+        """
+        for name in self.names:
+            if name not in allowed:
+                known = ", ".join(f"{{{known}}}" for known in allowed)
+                raise TemplateError(f"unknown placeholder '{{{name}}}'; known here: {known}")
+        for name in required:
+            if name not in self.names:
+                raise TemplateError(f"the placeholder '{{{name}}}' is missing")
+
+    def fill(self, values: Mapping[str, str]) -> str:
+        """The text with every placeholder replaced by its value."""
+        return "".join(
+            literal if name is None else literal + values[name] for literal, name in self._pieces
+        )

@@ -1,0 +1,93 @@
+"""How an item is named in a prompt."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from configs.scenario import Attribute, Catalogue, Prompts
+from preprocessing.interactions.reading import parse_numbers
+from preprocessing.prompting.prompt_scenario import PromptScenario
+from preprocessing.prompting.sanitising import sanitise_text
+from preprocessing.prompting.template import Template
+
+_TITLE = "title"
+
+
+class TitleDisplay:
+    """Turns rows of the catalogue into names for prompts: sanitised and, by default, quoted."""
+
+    def __init__(self, scenario: PromptScenario, catalogue: Catalogue, prompts: Prompts):
+        """Chooses the displays that the catalogue's attributes allow.
+
+        Args:
+          scenario: has `title_display` and `leading_articles`.
+          catalogue: its attributes may be used beside the title.
+          prompts: cap of the length, and whether titles are quoted.
+        """
+        self._catalogue = catalogue
+        self._prompts = prompts
+        self._displays = [
+            template
+            for template in map(Template, scenario.title_display)
+            if all(name == _TITLE or name in catalogue.attributes for name in template.names)
+        ]
+        articles = "|".join(re.escape(article) for article in scenario.leading_articles)
+        self._late_article = (
+            re.compile(rf"([^()]+), ({articles})((?: \(.*)?)", re.DOTALL) if articles else None
+        )
+
+    def of_table(self, table: pa.Table) -> Iterator[str]:
+        """Names of the items of a table of `parse_catalogue`; empty for an item without title."""
+        catalogue = self._catalogue
+        columns = {_TITLE: table[catalogue.title].to_pylist()}
+        for name in {name for display in self._displays for name in display.names} - {_TITLE}:
+            attribute = catalogue.attributes[name]
+            columns[name] = _shown(table[attribute.column or name], attribute)
+        for values in zip(*columns.values(), strict=True):
+            yield self.of_item(dict(zip(columns, values, strict=True)))
+
+    def of_item(self, values: dict[str, str]) -> str:
+        """Name of one item.
+
+        Args:
+          values: texts of the title and the attributes.
+
+        Returns:
+          The name, empty if there is no title.
+        """
+        cap, quoted = self._prompts.title_characters, self._prompts.delimit_titles
+        clean = {name: sanitise_text(text, cap, quoted) for name, text in values.items()}
+        if not clean[_TITLE]:
+            return ""
+        clean[_TITLE] = self._article_first(clean[_TITLE])
+        display = next(
+            display for display in self._displays if all(clean[name] for name in display.names)
+        )
+        shown = sanitise_text(display.fill(clean), cap, quoted)
+        return f'"{shown}"' if quoted else shown
+
+    def _article_first(self, title: str) -> str:
+        match = self._late_article.fullmatch(title) if self._late_article else None
+        if match is None:
+            return title
+        name, article, rest = match.groups()
+        space = "" if article.endswith("'") else " "
+        return f"{article}{space}{name}{rest}"
+
+
+def _shown(texts: pa.ChunkedArray, attribute: Attribute) -> list[str]:
+    """Values of an attribute as people read them; empty for a number that is none."""
+    if attribute.kind == "numeric":
+        numbers = parse_numbers(pc.utf8_trim_whitespace(texts)).to_pylist()
+        return [
+            "" if number is None or not math.isfinite(number) else f"{number:.10g}"
+            for number in numbers
+        ]
+    if attribute.separator:
+        return [", ".join(text.split(attribute.separator)) for text in texts.to_pylist()]
+    return list(texts.to_pylist())

@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from preprocessing.__main__ import main
+from tests.preprocessing.importing.small_files import (
+    DOCUMENTS,
+    TEXTS,
+    batch_line,
+    prompt,
+    read_lines,
+    record,
+    write,
+)
+
+
+def run(capsys, *arguments: object) -> tuple[int, str, str]:
+    code = main(["import", *map(str, arguments)])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_json_is_the_summary_and_people_read_stderr(capsys, tmp_path):
+    path = write(tmp_path / "a.jsonl", [*DOCUMENTS["openai-batch"], batch_line("item/9", "Hm.")])
+    out = tmp_path / "out"
+    code, printed, said = run(capsys, "--source", "item", "--out", out, "--json", path)
+    assert code == 0
+    result = json.loads(printed)
+    assert (result["read"], result["accepted"], result["rejected"]) == (4, 3, 1)
+    assert result["rejected_by_reason"] == {"too_short": 1}
+    assert json.loads((out / "summary.json").read_text()) == result
+    assert "openai-batch" in said and "4 answers read, 3 accepted" in said
+
+    code, printed, said = run(capsys, "--source", "item", "--out", out, "--strict", path)
+    assert (code, printed) == (3, "") and "dead_letters.jsonl" in said
+
+
+def test_options_reach_the_import(capsys, tmp_path):
+    path = write(tmp_path / "a.json", {"1": TEXTS["1"], "2": TEXTS["1"], "3": "Hm"})
+    options = (
+        "--format id-text --extraction collective --model m --gzip --allow-duplicates "
+        "--minimum-characters 1 --truncation off"
+    )
+    code, _, _ = run(
+        capsys, "--source", "item", "--out", tmp_path / "out", *options.split(), "--strict", path
+    )
+    assert code == 0
+    answers = read_lines(tmp_path / "out" / "answers.jsonl.gz")
+    assert [(answer["custom_id"], answer["model"]) for answer in answers] == [
+        ("item/group/1", "m"),
+        ("item/group/2", "m"),
+        ("item/group/3", "m"),
+    ]
+
+
+def test_prompt_files_may_be_several(capsys, tmp_path):
+    prompts = [
+        write(tmp_path / name, [prompt(f"user/{name}", entity, "Who?")])
+        for name, entity in [("x", "1"), ("y", "2")]
+    ]
+    lines = [batch_line("user/x", TEXTS["1"]), batch_line("user/y", TEXTS["2"])]
+    path, out = write(tmp_path / "batch", lines), tmp_path / "out"
+    options = ["--prompts", prompts[0], "--prompts", prompts[1], "--strict"]
+    assert run(capsys, "--source", "user", "--out", out, *options, path)[0] == 0
+    assert [answer["entity_id"] for answer in read_lines(out / "answers.jsonl")] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    ("document", "code", "message"),
+    [
+        ([b'{"1": nothing'], 1, "line 1, column 7"),
+        ([record("1", "x"), batch_line("item/2", "x")], 1, "--format: openai-batch, records"),
+        (None, 2, "there is no file"),
+    ],
+)
+def test_errors_without_traceback(capsys, tmp_path, document, code, message):
+    path = tmp_path / "file.json"
+    if document is not None:
+        write(path, document)
+    found, printed, said = run(
+        capsys, "--source", "item", "--out", tmp_path / "out", "--json", path
+    )
+    assert (found, printed) == (code, "")
+    assert str(path) in said and message in said and "Traceback" not in said
+
+
+def test_wrong_usage(capsys, tmp_path):
+    for line in ("import", "import --source item x", "import --source item --out o --format x y"):
+        with pytest.raises(SystemExit) as raised:
+            main(line.split())
+        assert raised.value.code == 2
+        assert "--help" in capsys.readouterr().err
+
+
+def test_the_program_needs_no_configuration_and_no_heavy_library(repository_root, tmp_path):
+    path = write(tmp_path / "a.json", TEXTS)
+    program = (
+        "import sys\nfrom preprocessing.__main__ import main\n"
+        f"arguments = ['--source', 'item', '--out', {str(tmp_path / 'out')!r}, {path!r}]\n"
+        "code = main(['import', *arguments])\n"
+        "heavy = {'apache_beam', 'tensorflow', 'sklearn', 'onnxruntime'} & set(sys.modules)\n"
+        "print(code, sorted(heavy))"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=repository_root, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert finished.stdout.strip() == "0 []"

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from preprocessing.__main__ import main
+
+
+@pytest.fixture
+def config(small_tree, small_folder) -> str:
+    path = small_folder / "scenario.yaml"
+    path.write_text(yaml.safe_dump(small_tree | {"prompts": {"scenario": "books"}}))
+    return str(path)
+
+
+def run(capsys, *arguments: str) -> tuple[int, str, str]:
+    code = main(["prompts", *arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_prices_come_from_the_command_line_or_the_scenario(capsys, config, small_folder):
+    out = small_folder / "prompts.jsonl"
+    given = ("--price-input", "1", "--price-output", "2", "--out", str(out))
+    code, printed, shown = run(capsys, "--config", config, *given, "--json")
+    assert code == 0 and out.exists() and "US dollars" in shown
+    total = json.loads(printed)["costs"][-1]
+    assert total["cost"] == pytest.approx((total["prompt_tokens"] + 2 * 7 * 150) / 1e6)
+    code, printed, _ = run(
+        capsys, "--config", config, "--json", "--price-output", "0",
+        "generation.price_input=1", "generation.price_output=2",
+    )  # fmt: skip
+    repriced = json.loads(printed)
+    assert repriced["skipped"]
+    assert repriced["costs"][-1]["cost"] == pytest.approx(total["prompt_tokens"] / 1e6)
+
+
+def test_people_get_nothing_on_stdout(capsys, config):
+    code, printed, shown = run(capsys, "--config", config, "--dry-run")
+    assert (code, printed) == (0, "") and "would be written" in shown
+
+
+def test_factors_are_proposed_without_a_scenario(capsys):
+    code, printed, shown = run(
+        capsys, "--propose-factors", "--scenario-text", "board games", "--json"
+    )
+    prompt = json.loads(printed)["prompt"]
+    assert code == 0 and '"board games"' in prompt and prompt in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "--config is missing"),
+        (["--propose-factors"], "give --scenario-text"),
+        (["--scenario-text", "x"], "goes with --propose-factors"),
+        (["CONFIG", "prompts.scenario=games"], "there is no scenario 'games'"),
+        (["CONFIG", "prompts.scenarios=books"], "Did you mean 'prompts.scenario'?"),
+        (["CONFIG", "--source", "film"], "no source 'film'"),
+    ],
+)
+def test_mistakes_exit_with_2(capsys, config, arguments, message):
+    given = ["--config", config, *arguments[1:]] if arguments[:1] == ["CONFIG"] else arguments
+    code, printed, shown = run(capsys, *given)
+    assert (code, printed) == (2, "") and message in shown and "Traceback" not in shown
+
+
+@pytest.mark.parametrize("price", ["-1", "nan", "inf", "cheap"])
+def test_prices_are_numbers(capsys, config, price):
+    with pytest.raises(SystemExit) as raised:
+        run(capsys, "--config", config, f"--price-input={price}")
+    assert raised.value.code == 2 and "is not a price" in capsys.readouterr().err
+
+
+def test_prompts_need_no_heavy_imports(repository_root, config):
+    program = (
+        "import sys\nfrom preprocessing.__main__ import main\n"
+        f"main(['prompts', '--config', {config!r}, '--dry-run'])\n"
+        "print(sorted({'apache_beam', 'tensorflow', 'sklearn', 'onnxruntime'} & set(sys.modules)))"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=repository_root, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert finished.stdout == "[]\n"

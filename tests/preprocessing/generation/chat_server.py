@@ -1,0 +1,152 @@
+"""A real HTTP server on loopback that speaks `/v1/chat/completions`, well or badly."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import struct
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the server does with a call."""
+
+    body: bytes = b""
+    status: int = 200
+    headers: Mapping[str, str] = field(default_factory=dict)
+    delay: float = 0.0
+    reset: bool = False
+
+
+@dataclass(frozen=True)
+class Call:
+    """What the server was asked."""
+
+    prompt: str
+    number: int  # of this prompt's calls, from 1
+    body: dict[str, Any]
+    authorization: str
+
+
+def completion(
+    text: str | None, finish_reason: str = "stop", usage: object = None, **more
+) -> Reply:
+    document = {
+        "id": "chatcmpl-1",
+        "object": "chat.completion",
+        "created": 0,
+        "model": "toy-2026",
+        "choices": [
+            {
+                "index": 0,
+                "message": {"role": "assistant", "content": text},
+                "finish_reason": finish_reason,
+            }
+        ],
+        "usage": usage or {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12},
+        **more,
+    }
+    return Reply(json.dumps(document).encode())
+
+
+def failure(status: int, message: str = "no", **headers: str) -> Reply:
+    body = json.dumps({"error": {"message": message, "type": "x", "code": None}}).encode()
+    return Reply(body, status, {name.replace("_", "-"): value for name, value in headers.items()})
+
+
+Behaviour = Callable[[Call], Reply]
+
+
+class ChatServer:
+    """The server; `calls` counts by prompt."""
+
+    def __init__(self, behaviour: Behaviour):
+        self.calls: Counter[str] = Counter()
+        self.seen: list[Call] = []
+        self.most_at_once = 0
+        self._at_once = 0
+        self._behaviour = behaviour
+        self._lock = threading.Lock()
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
+        self._server.daemon_threads = True
+        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
+
+    def start(self) -> None:
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def stop(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+
+    def answer(self, body: dict[str, Any], authorization: str) -> Reply:
+        prompt = body["messages"][-1]["content"]
+        with self._lock:
+            self.calls[prompt] += 1
+            call = Call(prompt, self.calls[prompt], body, authorization)
+            self.seen.append(call)
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+        reply = self._behaviour(call)
+        time.sleep(reply.delay)
+        with self._lock:
+            self._at_once -= 1
+        return reply
+
+    def _handler(self) -> type[BaseHTTPRequestHandler]:
+        server = self
+
+        class Handler(BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def do_POST(self) -> None:  # noqa: N802 - the name http.server calls
+                length = int(self.headers["Content-Length"])
+                body = json.loads(self.rfile.read(length))
+                reply = server.answer(body, self.headers.get("Authorization", ""))
+                if self.path != "/v1/chat/completions":
+                    reply = failure(404, "no such address")
+                if reply.reset:
+                    # Linger 0: closing sends RST, as a crashed peer does.
+                    linger = struct.pack("ii", 1, 0)
+                    self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+                    os.close(self.connection.detach())
+                    self.close_connection = True
+                    return
+                try:
+                    self.send_response(reply.status)
+                    for name, value in reply.headers.items():
+                        self.send_header(name, value)
+                    self.send_header("Content-Type", "application/json")
+                    self.send_header("Content-Length", str(len(reply.body)))
+                    self.end_headers()
+                    self.wfile.write(reply.body)
+                except OSError:  # the client was killed or gave up waiting
+                    self.close_connection = True
+
+            def log_message(self, format: str, *args: object) -> None:
+                del format, args
+
+        return Handler
+
+
+@contextmanager
+def chat_server(behaviour: Behaviour) -> Iterator[ChatServer]:
+    server = ChatServer(behaviour)
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+def echo(call: Call) -> Reply:
+    """A well-behaved answer that names its prompt."""
+    return completion(f"About {call.prompt}")

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import dataclasses
+import sqlite3
+
+import pytest
+
+from configs.command_line import CommandError
+from preprocessing.generation.answer_store import AnswerStore, StoredAnswer
+from preprocessing.generation.chat import ChatResponse, Usage
+
+
+def response(text: str) -> ChatResponse:
+    return ChatResponse(text, "stop", "m-2", Usage(3, 2, estimated=True))
+
+
+def test_answers_come_back_after_reopening(tmp_path, parameters):
+    path = tmp_path / "deep" / "store.sqlite"
+    with AnswerStore(path, parameters) as store:
+        store.save([("a", response("Noir é\0.")), ("b", response("two"))])
+        store.save([("b", response("newer"))])
+    for read_only in (False, True):
+        with AnswerStore(path, parameters, read_only) as store:
+            assert store.answers(["a", "b", "c"]) == {
+                "a": StoredAnswer("Noir é\0.", "stop", "m-2", Usage(3, 2, True), calls=1),
+                "b": StoredAnswer("newer", "stop", "m-2", Usage(3, 2, True), calls=2),
+            }
+
+
+def test_the_database_keeps_a_log_and_one_row_per_prompt(tmp_path, parameters):
+    path = tmp_path / "store.sqlite"
+    with AnswerStore(path, parameters) as store:
+        for _ in range(3):
+            store.save([("a", response("Noir."))])
+    database = sqlite3.connect(path)
+    assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+    assert database.execute("SELECT model, prompt_sha256, calls FROM answers").fetchall() == [
+        ("toy", "a", 3)
+    ]
+    database.close()
+
+
+def test_other_parameters_see_nothing(tmp_path, parameters):
+    path = tmp_path / "store.sqlite"
+    with AnswerStore(path, parameters) as store:
+        store.save([("a", response("Noir."))])
+        store.add_batch_requests("f", [("b", 5)])
+        key = store.request_key("b")
+    for other in ({"model": "other"}, {"max_tokens": 21}):
+        with AnswerStore(path, dataclasses.replace(parameters, **other)) as store:
+            assert store.answers(["a"]) == {} and store.waiting(["b"]) == set()
+            assert store.batch_request(key) is None and store.request_key("b") != key
+
+
+def test_batch_requests_wait_until_read_or_forgotten(tmp_path, parameters):
+    with AnswerStore(tmp_path / "store.sqlite", parameters) as store:
+        store.add_batch_requests("f", [("a", 5), ("b", 6), ("c", 7)])
+        assert store.waiting(["a", "b", "c", "d"]) == {"a", "b", "c"}
+        key = store.request_key("a")
+        assert len(key) == 64
+        request = store.batch_request(key)
+        assert (request.prompt_sha256, request.prompt_tokens_estimate) == ("a", 5)
+        with store.transaction():
+            store.save_batch_result(key, request, response("Noir."))
+        assert store.waiting(["a"]) == set() and store.answers(["a"])["a"].calls == 1
+        assert not store.batch_request(key).waiting
+        assert store.forget_batches() == 2 and store.waiting(["b", "c"]) == set()
+        assert store.batch_files() == {"f"}
+
+
+def test_a_failing_transaction_changes_nothing(tmp_path, parameters):
+    with AnswerStore(tmp_path / "store.sqlite", parameters) as store:
+        store.add_batch_requests("f", [("a", 5)])
+        key = store.request_key("a")
+        with pytest.raises(ZeroDivisionError), store.transaction():
+            store.save_batch_result(key, store.batch_request(key), response("Noir."))
+            raise ZeroDivisionError
+        assert store.answers(["a"]) == {} and store.waiting(["a"]) == {"a"}
+
+
+def test_a_store_in_use_or_of_another_kind_is_refused(tmp_path, parameters):
+    path = tmp_path / "store.sqlite"
+    AnswerStore(path, parameters).__exit__()
+    with AnswerStore(path, parameters):
+        for read_only in (False, True):
+            with pytest.raises(CommandError, match="another run uses this answer store"):
+                AnswerStore(path, parameters, read_only).answers(["a"])
+    path.write_text("no database, but long enough to be looked at " * 50)
+    with pytest.raises(CommandError, match=r"store\.sqlite: .*not a database"):
+        AnswerStore(path, parameters)
+
+
+def test_looking_into_a_missing_store_creates_nothing(tmp_path, parameters):
+    path = tmp_path / "store.sqlite"
+    with AnswerStore(path, parameters, read_only=True) as store:
+        assert store.answers(["a"]) == {}
+    assert not path.exists()

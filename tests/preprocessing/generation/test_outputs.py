@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import hashlib
+import json
+
+from preprocessing.dead_letters import dead_letter
+from preprocessing.generation.acceptance import Acceptance, Rejection
+from preprocessing.generation.answer_store import AnswerStore
+from preprocessing.generation.chat import ChatResponse, Usage
+from preprocessing.generation.outputs import OutputFolder
+from preprocessing.knowledge.answers import parse_answer
+from tests.preprocessing.generation.files import read_lines
+
+
+def sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def test_every_prompt_is_counted_once_and_answers_are_what_encode_reads(
+    tmp_path, parameters, prompt_file
+):
+    prompts = prompt_file(["answered", "cut", "failed", "nobody asked", "answered"])
+    out = OutputFolder(tmp_path / "out")
+    with AnswerStore(out.store, parameters) as store:
+        store.save(
+            [
+                (sha("answered"), ChatResponse("Noir, é\u2028", "stop", "m-2", Usage(3, 2))),
+                (sha("cut"), ChatResponse("No", "length", "m-2", Usage(3, 2))),
+            ]
+        )
+        counts = out.write_answers(
+            prompts,
+            store,
+            Acceptance(None, keep_truncated=False, attempts_per_answer=1),
+            {sha("failed"): Rejection("timeout", "late"), sha("answered"): Rejection("x", "old")},
+            [dead_letter("other file", 7, "unknown_request", "")],
+            model=None,
+        )
+    assert counts.as_dictionary() == {
+        "read": 5,
+        "answered": 2,
+        "rejected": 2,
+        "not_attempted": 1,
+        "rejected_by_reason": {"timeout": 1, "truncated": 1},
+    }
+    letters = [(letter["line"], letter["reason"]) for letter in read_lines(out.dead_letters)]
+    assert sorted(letters) == [(2, "truncated"), (3, "timeout"), (7, "unknown_request")]
+    lines = out.answers.read_bytes().splitlines()
+    answers = [parse_answer(line, "item", "individual") for line in lines]
+    assert [(answer.entity_id, answer.text, answer.model) for answer in answers] == [
+        ("0", "Noir, é\u2028", "m-2"),
+        ("4", "Noir, é\u2028", "m-2"),
+    ]
+    assert sorted(path.name for path in out.path.iterdir()) == [
+        "answer_store.sqlite", "answers.jsonl", "dead_letters.jsonl",
+    ]  # fmt: skip
+
+
+def test_the_summary_is_json_for_people(tmp_path):
+    out = OutputFolder(tmp_path / "out")
+    out.write_summary({"read": 1})
+    assert json.loads(out.summary.read_text()) == {"read": 1}
+    assert out.summary.read_text() == '{\n  "read": 1\n}\n'

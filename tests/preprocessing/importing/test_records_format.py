@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+import pytest
+
+from preprocessing.importing.foreign_record import Expected
+from preprocessing.importing.records_format import is_record, read_record
+from preprocessing.knowledge.answers import RejectedAnswer
+from tests.preprocessing.importing.small_files import batch_line, completion, record
+
+ITEM = Expected(source="item", model="asked")
+
+
+def test_a_record_keeps_what_it_says():
+    read = read_record(
+        record("7", "x", custom_id="user/other", model="m", finish_reason="length"), ITEM
+    )
+    assert read.answer.record()["custom_id"] == "user/other"
+    assert (read.answer.model, read.finish_reason) == ("m", "length")
+    assert read_record(record("7", "x"), ITEM).answer.model == "asked"
+
+
+def test_other_sources_and_extractions_are_rejected():
+    for expected in (Expected("user"), Expected("item", "collective")):
+        with pytest.raises(RejectedAnswer) as raised:
+            read_record(record("7", "x"), expected)
+        assert raised.value.reason.endswith("_mismatch")
+
+
+def test_lines_of_other_formats_are_not_recognised():
+    assert is_record(record("7", "x"))
+    assert not is_record(batch_line("item/7", "x"))
+    assert not is_record(completion("x", prompt="7"))

@@ -1,0 +1,134 @@
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pytest
+
+from configs.scenario import Prompts
+from preprocessing.prompting.collective import CollectiveSource, in_natural_order
+from preprocessing.prompting.first_interactions import FirstInteractions
+from preprocessing.prompting.prompt_file import PromptFile
+from preprocessing.prompting.prompt_scenario import load_prompt_scenario, prompt_scenario_path
+from preprocessing.prompting.scratch import Scratch
+
+
+@pytest.fixture
+def scratch(tmp_path):
+    with Scratch(tmp_path / "scratch.sqlite") as opened:
+        for code in range(6):
+            opened.add_item(f"i{code}", "" if code == 5 else f'"T{code}"', code + 2)
+        yield opened
+
+
+def add_groups(scratch: Scratch, source: str, groups: dict[str, str]) -> None:
+    for line, (entity, group) in enumerate(groups.items(), start=2):
+        scratch.add_member(source, entity, line, group)
+
+
+def collective(scratch: Scratch, source: str, kind, **prompts) -> CollectiveSource:
+    scenario = load_prompt_scenario(prompt_scenario_path("movies"))
+    return CollectiveSource(source, kind, scenario, Prompts(**prompts), scratch)
+
+
+def seen_by(histories: dict[str, list[int]]) -> tuple[FirstInteractions, np.ndarray]:
+    codes = [code for history in histories.values() for code in history]
+    lengths = [len(history) for history in histories.values()]
+    seen = FirstInteractions(
+        users=list(histories),
+        user_of_row=np.repeat(np.arange(len(lengths)), lengths),
+        items=[f"i{code}" for code in codes],
+        ratings=np.ones(len(codes)),
+    )
+    return seen, np.array(codes, dtype=np.int64)
+
+
+def prompts_of(source: CollectiveSource, scratch: Scratch, folder) -> tuple[dict, dict[str, str]]:
+    text = io.StringIO()
+    counts = source.write(PromptFile(text, io.StringIO(), scratch, True), folder)
+    records = map(json.loads, text.getvalue().splitlines())
+    return counts, {record["entity_id"]: record["prompt"] for record in records}
+
+
+def test_names_are_in_natural_order():
+    assert in_natural_order(["10", "2", "g10", "g9", "a", "1"]) == [
+        "1",
+        "2",
+        "10",
+        "a",
+        "g9",
+        "g10",
+    ]
+
+
+def test_user_groups_are_described_by_what_sets_them_apart(scratch, tmp_path):
+    # everybody likes item 0; group a also item 1, group b item 2
+    members = {f"a{n}": "a" for n in range(3)} | {f"b{n}": "b" for n in range(3)}
+    add_groups(scratch, "user_liked", members)
+    histories = {user: [0, 1 if group == "a" else 2] for user, group in members.items()}
+    seen, codes = seen_by(histories | {"loner": [3]})
+    liked = collective(scratch, "user_liked", "liked", minimum_group_users=3)
+    liked.add(seen, codes, np.ones(len(codes), dtype=bool))
+    counts, prompts = prompts_of(liked, scratch, tmp_path)
+    assert counts == {"groups": 2, "prompts": 2, "merged": [], "suppressed": []}
+    assert prompts["a"].startswith(
+        'The following movies are liked by a group of users: "T1", "T0". Analyze the preferences'
+    )
+    assert '"T2", "T0"' in prompts["b"]
+    assert not list(tmp_path.glob("groups_*"))
+
+
+def test_disliked_groups_see_only_what_was_disliked(scratch, tmp_path):
+    add_groups(scratch, "user_disliked", {"ann": "g"})
+    seen, codes = seen_by({"ann": [0, 1, 5]})
+    codes = np.where(codes == 5, -1, codes)  # no title
+    disliked = collective(scratch, "user_disliked", "disliked", minimum_group_users=1)
+    disliked.add(seen, codes, np.array([True, False, False]))
+    _, prompts = prompts_of(disliked, scratch, tmp_path)
+    assert prompts["g"].startswith('The following movies are rated low by a group of users: "T1".')
+
+
+def test_small_groups_are_merged_and_the_groups_file_follows(scratch, tmp_path):
+    members = {"u1": "1", "u2": "1", "u3": "2", "u4": "2", "u5": "3", "u6": "4", "quiet": "3"}
+    add_groups(scratch, "user_liked", members)
+    seen, codes = seen_by(
+        {"u1": [0], "u2": [0], "u3": [1], "u4": [1], "u5": [1, 2], "u6": [4], "quiet": []}
+    )
+    liked = collective(scratch, "user_liked", "liked", minimum_group_users=2)
+    liked.add(seen, codes, np.ones(len(codes), dtype=bool))
+    counts, prompts = prompts_of(liked, scratch, tmp_path)
+    # group 3 has two members, but only one contributes; group 4 has nothing in common with any
+    assert counts["merged"] == [
+        {"group": "3", "into": "2", "members": 2},
+        {"group": "4", "into": "1", "members": 1},
+    ]
+    assert counts["groups"] == counts["prompts"] + len(counts["merged"]) == 4
+    assert set(prompts) == {"1", "2"} and '"T2"' in prompts["2"] and '"T4"' in prompts["1"]
+    assert (tmp_path / "groups_user_liked.csv").read_text().splitlines() == [
+        "user_id,group_id", "u1,1", "u2,1", "u3,2", "u4,2", "u5,2", "u6,1", "quiet,2",
+    ]  # fmt: skip
+
+
+def test_too_few_users_are_never_asked_about(scratch, tmp_path):
+    add_groups(scratch, "user_liked", {"u1": "1", "u2": "2"})
+    seen, codes = seen_by({"u1": [0], "u2": [1]})
+    liked = collective(scratch, "user_liked", "liked", minimum_group_users=3)
+    liked.add(seen, codes, np.ones(2, dtype=bool))
+    counts, prompts = prompts_of(liked, scratch, tmp_path)
+    assert prompts == {} and counts["suppressed"] == ["1"]
+    assert counts["groups"] == len(counts["merged"]) + len(counts["suppressed"])
+
+
+def test_item_groups_show_attested_items_first_and_are_never_empty(scratch, tmp_path):
+    groups = {"i0": "x", "i1": "x", "i2": "x", "i3": "y", "i4": "y", "i5": "z", "gone": "z"}
+    add_groups(scratch, "item", groups)
+    seen, codes = seen_by({"u": [2, 4], "v": [2, 1], "w": [3]})
+    source = collective(scratch, "item", "item", representative_titles=2)
+    source.add(seen, codes, np.array([True, True, True, True, False]))
+    counts, prompts = prompts_of(source, scratch, tmp_path)
+    assert 'consisting of "T2", "T1", describe' in prompts["x"]
+    assert 'consisting of "T4", "T3", describe' in prompts["y"]
+    # group z has no item with a title
+    assert counts["merged"] == [{"group": "z", "into": "x", "members": 2}]
+    assert "gone,x" in (tmp_path / "groups_item.csv").read_text().splitlines()

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pytest
+
+from preprocessing.prompting.first_interactions import FirstInteractions
+from preprocessing.prompting.individual import UserPrompts, factor_list, write_item_prompts
+from preprocessing.prompting.prompt_file import PromptFile
+from preprocessing.prompting.prompt_scenario import load_prompt_scenario, prompt_scenario_path
+from preprocessing.prompting.scratch import Scratch
+
+
+@pytest.fixture
+def scratch(tmp_path):
+    with Scratch(tmp_path / "scratch.sqlite") as opened:
+        yield opened
+
+
+def scenario_of(name: str):
+    return load_prompt_scenario(prompt_scenario_path(name))
+
+
+def test_factors_are_listed_as_people_write_them():
+    assert [factor_list(["a", "b", "c"][:length]) for length in (1, 2, 3)] == [
+        "a",
+        "a and b",
+        "a, b, and c",
+    ]
+
+
+def test_items_with_a_title_are_asked_about(scratch):
+    scratch.add_item("1", '"{title} One"', 2)
+    scratch.add_item("2", "", 3)
+    prompts = io.StringIO()
+    file = PromptFile(prompts, io.StringIO(), scratch, True)
+    counts, letters = write_item_prompts("item", scenario_of("books"), scratch, file, "books.csv")
+    assert counts == {"items": 2, "prompts": 1, "without_title": 1}
+    assert [(letter["line"], letter["reason"]) for letter in letters] == [(3, "missing_title")]
+    assert json.loads(prompts.getvalue())["prompt"] == (
+        'Introduce the book "{title} One" and describe its attributes precisely (including but '
+        "not limited to genre, author, writing style, theme, setting, length and complexity, time "
+        "period, literary quality, and critical acclaim)."
+    )
+
+
+def test_users_are_asked_about_by_their_history(scratch):
+    prompts = io.StringIO()
+    file = PromptFile(prompts, io.StringIO(), scratch, True)
+    asking = UserPrompts(["user", "again"], scenario_of("news"), positive_rating=1.0)
+    seen = FirstInteractions(
+        users=["secret-ann", "secret-bob", "secret-eve", "secret-joe"],
+        user_of_row=np.array([0, 0, 0, 1, 3]),
+        items=["x", "y", "z", "x", "y"],
+        ratings=np.array([1.0, 0.0, 1.0, 0.0, 1.0]),
+    )
+    titles = ['"A"', '"B"', "", "", '"B"']
+    asking.write(seen, titles, {"secret-joe": "The user is a baker."}, file)
+    records = [json.loads(line) for line in prompts.getvalue().splitlines()]
+    assert [(record["source"], record["entity_id"]) for record in records] == [
+        ("user", "secret-ann"),
+        ("again", "secret-ann"),
+        ("user", "secret-joe"),
+        ("again", "secret-joe"),
+    ]
+    assert records[0]["prompt"].startswith(
+        'Given the news articles that a user was shown, oldest first: "A" (liked); "B" (disliked). '
+    )
+    assert records[2]["prompt"].startswith("The user is a baker. Given the news")
+    assert "secret" not in "".join(record["prompt"] for record in records)
+    assert dict(asking.counts) == {
+        "users": 4,
+        "prompts": 2,
+        "without_history": 1,
+        "without_titles": 1,
+        "interactions_without_title": 2,
+    }

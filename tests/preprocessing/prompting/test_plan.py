@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+
+from configs.loading import ConfigurationError
+from preprocessing.prompting.plan import plan_prompts
+
+
+def test_sources_are_asked_as_their_answers_are_configured(small_scenario, small_folder):
+    user = {"entity": "user", "individual": ["later.jsonl"]}
+    scenario = small_scenario(prompts__scenario="books", knowledge__answers__user=user)
+    plan = plan_prompts(scenario, None)
+    assert plan.individual("item") == ["item"] and plan.individual("user") == ["user"]
+    assert plan.collective == ["item"]
+    assert plan.input_files[str(small_folder / "groups.csv")] == "knowledge.answers.item.groups"
+    only_user = plan_prompts(scenario, ["user"])
+    assert only_user.collective == [] and only_user.individual("item") == []
+    assert str(small_folder / "groups.csv") not in only_user.input_files
+
+
+def test_what_answers_cost_does_not_change_the_prompts(small_scenario):
+    plans = [
+        plan_prompts(small_scenario(prompts__scenario="books", **more), None)
+        for more in ({}, {"prompts__expected_answer_tokens": 7}, {"prompts__title_characters": 99})
+    ]
+    assert plans[0].relevant == plans[1].relevant != plans[2].relevant
+
+
+def test_mistakes_are_named(small_scenario, small_folder):
+    with pytest.raises(ConfigurationError, match="prompts.scenario is missing"):
+        plan_prompts(small_scenario(), None)
+    with pytest.raises(ConfigurationError, match="no source 'film'"):
+        plan_prompts(small_scenario(prompts__scenario="books"), ["film"])
+    fans = {"entity": "user", "collective": ["x.jsonl"], "groups": str(small_folder / "groups.csv")}
+    scenario = small_scenario(prompts__scenario="books", knowledge__answers__fans=fans)
+    with pytest.raises(ConfigurationError, match="prompts.user_groups.fans=liked"):
+        plan_prompts(scenario, None)

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from configs.command_line import CommandError, RejectedInput
+from configs.loading import ConfigurationError
+from preprocessing.prompting.step import build_prompts
+from preprocessing.prompting.token_costs import Prices
+
+
+def test_counts_reconcile_and_costs_are_told(asking, small_folder, capsys):
+    result = build_prompts(asking(), prices=Prices(1.0, 2.0))
+    folder = small_folder / "work" / "prompts"
+    records = [json.loads(line) for line in (folder / "prompts.jsonl").open(encoding="utf-8")]
+    assert result["prompts"] == len(records) == 13 and result["output"] == str(
+        folder / "prompts.jsonl"
+    )
+    assert [(row["source"], row["extraction"], row["prompts"]) for row in result["costs"]] == [
+        ("item", "individual", 5),
+        ("user", "individual", 3),
+        ("item", "collective", 2),
+        ("user_liked", "collective", 1),
+        ("user_disliked", "collective", 2),
+        ("total", "", 13),
+    ]
+    tokens = sum(-(-len(record["prompt"].encode()) // 4) for record in records)
+    total = result["costs"][-1]
+    assert (total["prompt_tokens"], total["answer_tokens"]) == (tokens, 13 * 150)
+    assert total["cost"] == pytest.approx((tokens + 2 * 13 * 150) / 1e6)
+    assert result["calls"]["user"]["individual_per_collective"] == 1.0
+    for counts in result["sources"].values():
+        if "collective" in counts:
+            groups = counts["collective"]
+            accounted = groups["prompts"] + len(groups["merged"]) + len(groups["suppressed"])
+            assert groups["groups"] == accounted
+    shown = capsys.readouterr().err
+    assert "user_liked: merged small or empty groups b into a" in shown and "total" in shown
+    for name in ("ann", "bob", "eve"):
+        assert name not in shown
+
+
+def test_a_second_run_does_nothing_and_the_same_inputs_give_the_same_bytes(asking, small_folder):
+    assert not build_prompts(asking())["skipped"]
+    path = small_folder / "work" / "prompts" / "prompts.jsonl"
+    first = path.read_bytes()
+    assert build_prompts(asking(prompts__expected_answer_tokens=9))["skipped"]
+    assert not build_prompts(asking(), force=True)["skipped"]
+    assert path.read_bytes() == first
+    again = build_prompts(asking(work_dir=str(small_folder / "elsewhere")))
+    assert again["sources"] == build_prompts(asking())["sources"]
+    assert (small_folder / "elsewhere" / "prompts" / "prompts.jsonl").read_bytes() == first
+
+
+def test_a_killed_run_leaves_nothing_that_lasts(asking, small_folder):
+    build_prompts(asking())
+    clean = sorted(path.name for path in (small_folder / "work").rglob("*"))
+    leftover = small_folder / "work" / ".prompts.partial"
+    (leftover / "scratch-x").mkdir(parents=True)
+    (leftover / "scratch-x" / "scratch.sqlite").write_bytes(b"half")
+    build_prompts(asking(), force=True)
+    assert sorted(path.name for path in (small_folder / "work").rglob("*")) == clean
+
+
+def test_dry_run_counts_and_writes_nothing(asking, small_folder):
+    out = small_folder / "out.jsonl"
+    result = build_prompts(asking(), dry_run=True, out=out)
+    assert not (small_folder / "work").exists() and not out.exists()
+    assert result["would_skip"] is False
+    done = build_prompts(asking(), out=out)
+    assert done["costs"] == result["costs"] and done["output"] == str(out)
+    assert build_prompts(asking(), dry_run=True)["would_skip"] is True
+
+
+def test_copies_lie_together(asking, small_folder):
+    out = small_folder / "batch" / "may.jsonl"
+    build_prompts(asking(), out=out)
+    folder = small_folder / "work" / "prompts"
+    assert sorted(path.name for path in out.parent.iterdir()) == [
+        "may.custom_ids.csv", "may.groups_user_liked.csv", "may.jsonl",
+    ]  # fmt: skip
+    assert out.read_bytes() == (folder / "prompts.jsonl").read_bytes()
+    assert (out.parent / "may.custom_ids.csv").stat().st_mode & 0o077 == 0
+    with pytest.raises(CommandError, match="is a folder"):
+        build_prompts(asking(), out=out.parent)
+
+
+def test_strict_refuses_rejected_records(asking):
+    with pytest.raises(RejectedInput) as raised:
+        build_prompts(asking(), strict=True)
+    assert raised.value.result["dead_letters"] == 1
+    assert list(raised.value.result["rejected_by_reason"].values()) == [
+        {"duplicate_interaction": 1}
+    ]
+
+
+def test_items_alone_need_no_interactions_to_be_read(asking):
+    result = build_prompts(asking(knowledge__answers__item__collective=[]), sources=["item"])
+    assert [row["source"] for row in result["costs"]] == ["item", "total"]
+    assert len(result["inputs_read"]) == 1
+
+
+def test_no_interaction_is_shown_where_the_cap_is_zero(asking):
+    result = build_prompts(asking(split__knowledge_history_cap=0))
+    users = result["sources"]["user"]["individual"]
+    assert (users["prompts"], users["without_history"]) == (0, 3)
+    assert result["sources"]["user_liked"]["collective"]["suppressed"] == ["a"]
+
+
+def test_missing_files_are_named(asking, small_folder):
+    (small_folder / "user_groups.csv").unlink()
+    with pytest.raises(ConfigurationError, match="knowledge.answers.user_(dis)?liked.groups"):
+        build_prompts(asking())
