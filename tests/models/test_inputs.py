@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -164,7 +165,7 @@ def test_one_user_for_many_candidates_equals_the_repeated_user(kind: str) -> Non
 
 
 def test_the_fold_changes_the_candidates_statistics_only() -> None:
-    prepare, request = preparation(), one_request(["10", "20"], [4.0, 2.0], item_id=["10"])
+    prepare, request = preparation(), one_request(["30", "20"], [4.0, 2.0], item_id=["10"])
     without = prepare(request)
     with_fold = prepare({**request, "user_fold": tf.constant([0])})
     numeric, of_fold = without.pop("numeric").numpy()[0], with_fold.pop("numeric").numpy()[0]
@@ -172,6 +173,23 @@ def test_the_fold_changes_the_candidates_statistics_only() -> None:
     np.testing.assert_allclose(of_fold[3:5], [(5 + 5 * MU) / 6 - MU, np.log(2)], atol=1e-6)
     np.testing.assert_allclose(numeric[3:5], [(13 + 5 * MU) / 8 - MU, np.log(4)], atol=1e-6)
     np.testing.assert_array_equal(np.delete(numeric, [3, 4]), np.delete(of_fold, [3, 4]))
+
+
+@pytest.mark.parametrize("kind", MATCH_KINDS)
+def test_a_training_label_cannot_reach_the_match_of_an_item_met_again(kind: str) -> None:
+    request = one_request(["10", "20"], [4.0, 2.0], item_id=["10"]) | {
+        "user_fold": tf.constant([2])
+    }
+    features = []
+    for label in (5.0, 0.5):
+        sums = catalogue_contents().rating_sum_by_fold.copy()
+        # The sample's own rating is in its fold's sum. Another item takes up the difference, so
+        # that the mean of all ratings stays the same.
+        sums[0, 2] += label
+        sums[2, 2] -= label
+        contents = replace(catalogue_contents(), rating_sum_by_fold=sums)
+        features.append(preparation(kind, catalogue=Catalogue(contents))(request)["match"])
+    np.testing.assert_allclose(features[0], features[1], atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", MATCH_KINDS)
