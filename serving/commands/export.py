@@ -41,7 +41,7 @@ def add_command(subparsers: Subparsers) -> None:
         "--augmented-dtype",
         choices=("float32", "float16"),
         help="number format of the augmented vectors (default: the run's serving.augmented_dtype); "
-        "float16 halves the tables and moves scores by about 1e-4",
+        "float16 halves the tables and moves scores by less than 1e-3",
     )
     add_json_option(parser)
     parser.set_defaults(run=run)
