@@ -12,7 +12,14 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from bazel.source_tree import CODE_FOLDERS, SourceTreeError, read_modules
-from bazel.targets import PYTEST_MAIN, DataGroup, Target, data_groups, targets_by_folder
+from bazel.targets import (
+    PYTEST_MAIN,
+    DataGroup,
+    Target,
+    data_groups,
+    sort_labels,
+    targets_by_folder,
+)
 
 _HEADER = "# Written by `make build-files` from the imports of the sources; do not edit.\n"
 _THIRD_PARTY = """
@@ -128,7 +135,7 @@ def _compose_target(target: Target) -> str:
         "size": f'"{target.size}"',
         "srcs": (target.source.name, main_label),
         "args": (str(target.source),),
-        "data": ("//:pyproject.toml", *(x for x in target.data if x != "//:pyproject.toml")),
+        "data": sort_labels({"//:pyproject.toml", *target.data}),
         "main": f'"{main_label}"',
         "tags": ("manual",) if target.manual else (),
         "deps": target.deps,

@@ -124,3 +124,9 @@ def test_a_wrong_import_fails_without_a_traceback(
     (small_repository / "models" / "match.py").write_text("import serving.export\n")
     assert main(["--root", str(small_repository)]) == 1
     assert capsys.readouterr().err.startswith("error: models/match.py:1: imports 'serving.export'")
+
+
+def test_data_stands_in_buildifiers_order(repository_root: Path) -> None:
+    text = (repository_root / "tests" / "bazel" / "BUILD").read_text(encoding="utf-8")
+    start = text.index('name = "test_source_tree"')
+    assert text.index('"//:README.md"', start) < text.index('"//:pyproject.toml"', start)
