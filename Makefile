@@ -42,7 +42,7 @@ $(INSTALLED): requirements.txt requirements-dev.txt
 		-r requirements.txt -r requirements-dev.txt
 	@touch $@
 
-demo: setup ## the whole job on the bundled MovieLens sample (QUICK=1: one seed)
+demo: setup ## the whole job on the bundled MovieLens sample (QUICK=1: one seed, three epochs)
 	@echo "demo: answers to a served ranking on the bundled MovieLens sample; results go to out/demo"
 	@$(RUN) -m examples.movielens_small.demo $(if $(filter-out 0,$(QUICK)),--quick)
 

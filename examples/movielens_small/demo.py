@@ -45,7 +45,7 @@ Steps that are finished and whose inputs are unchanged are not repeated.
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the demo and returns its exit code."""
     parser = TeachingParser(prog="python -m examples.movielens_small.demo", description=_HELP)
-    parser.add_argument("--quick", action="store_true", help="one seed instead of three")
+    parser.add_argument("--quick", action="store_true", help="one seed and three epochs")
     parser.add_argument("--config", default=CONFIG, help=f"scenario (default {CONFIG})")
     parser.add_argument(
         "--work-dir", default=WORK_DIR, help=f"folder for all results (default {WORK_DIR})"
@@ -116,7 +116,7 @@ class Steps:
 def _run(arguments: argparse.Namespace) -> Mapping[str, object]:
     overrides = [f"work_dir={arguments.work_dir}"]
     if arguments.quick:
-        overrides.append("experiment.seeds=[1]")
+        overrides += ["experiment.seeds=[1]", "training.epochs=3"]
     command = command_text(arguments.config, arguments.work_dir, arguments.quick)
     return run_demo(load_scenario(arguments.config, overrides), command)
 
