@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from bazel.targets import sort_labels
 from bazel.write_build_files import main
 
 MODELS = """\
@@ -126,7 +127,7 @@ def test_a_wrong_import_fails_without_a_traceback(
     assert capsys.readouterr().err.startswith("error: models/match.py:1: imports 'serving.export'")
 
 
-def test_data_stands_in_buildifiers_order(repository_root: Path) -> None:
-    text = (repository_root / "tests" / "bazel" / "BUILD").read_text(encoding="utf-8")
-    start = text.index('name = "test_source_tree"')
-    assert text.index('"//:README.md"', start) < text.index('"//:pyproject.toml"', start)
+def test_labels_stand_in_buildifiers_order() -> None:
+    # Upper case before lower case, labels of the own folder first.
+    labels = ["//:pyproject.toml", ":b", "//:README.md", ":a"]
+    assert sort_labels(labels) == (":a", ":b", "//:README.md", "//:pyproject.toml")
