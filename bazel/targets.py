@@ -156,9 +156,11 @@ def _data_labels(
         if len(path.parts) == 1 and (root / path).is_file():
             labels.add(f"//:{path}")
             continue
-        owner = _owning_folder(path / "any", modules)
-        if owner is not None and any(_is_below(file, path) for file in data_files(root)):
-            labels.add(_label(owner, "data"))
+        # The group of each file, since a named folder may own none of the data below it.
+        owners = {
+            _owning_folder(file, modules) for file in data_files(root) if _is_below(file, path)
+        }
+        labels |= {_label(owner, "data") for owner in owners if owner is not None}
     return labels
 
 
