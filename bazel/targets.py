@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -49,8 +49,11 @@ def targets_by_folder(root: Path, modules: dict[str, Module]) -> dict[PurePosixP
     edges = dependency_edges(modules)
     refuse_cycles(edges)
     folders: dict[PurePosixPath, list[Target]] = {}
+    groups = data_groups(root, modules)
     for module in modules.values():
-        folders.setdefault(module.path.parent, []).append(_target(root, module, modules, edges))
+        folders.setdefault(module.path.parent, []).append(
+            _target(root, module, modules, edges, groups)
+        )
     return folders
 
 
@@ -113,7 +116,11 @@ def data_groups(root: Path, modules: dict[str, Module]) -> dict[PurePosixPath, D
 
 
 def _target(
-    root: Path, module: Module, modules: dict[str, Module], edges: dict[str, set[str]]
+    root: Path,
+    module: Module,
+    modules: dict[str, Module],
+    edges: dict[str, set[str]],
+    groups: Collection[PurePosixPath],
 ) -> Target:
     is_test = module.path.parts[0] == "tests" and module.path.name.startswith("test_")
     folder = module.path.parent
@@ -123,6 +130,9 @@ def _target(
     if module.third_party:
         deps.add(THIRD_PARTY)
     data = _data_labels(root, module.data, modules)
+    if module.path.parts[0] != "tests":
+        # A room's code finds its own data files beside itself, without naming their path.
+        data |= {_label(parent, "data") for parent in module.path.parents if parent in groups}
     return Target(
         name=module.path.stem,
         source=module.path,

@@ -25,11 +25,13 @@ filegroup(
 py_library(
     name = "__init__",
     srcs = ["__init__.py"],
+    data = [":data"],
 )
 
 py_library(
     name = "hein",
     srcs = ["hein.py"],
+    data = [":data"],
     deps = [
         ":__init__",
         "//bazel:third_party",
