@@ -8,7 +8,6 @@ from pathlib import Path, PurePosixPath
 
 from bazel.source_tree import Module, SourceTreeError, data_files, paths_named_in
 
-CONFTEST = "tests.conftest"
 THIRD_PARTY = "//bazel:third_party"
 PYTEST_MAIN = PurePosixPath("bazel/pytest_main.py")
 HEAVY_PACKAGES = {"apache_beam", "onnxruntime", "sklearn", "tensorflow", "tf_keras"}
@@ -70,7 +69,9 @@ def dependency_edges(modules: dict[str, Module]) -> dict[str, set[str]]:
             if package in modules and not modules[package].imports:
                 needed.add(package)
         if module.path.parts[0] == "tests" and module.path.name.startswith("test_"):
-            needed.add(CONFTEST)
+            # pytest reads the conftest.py of every folder above a test.
+            parents = module.path.parents
+            needed |= {".".join((*parent.parts, "conftest")) for parent in parents}
         edges[module.name] = needed & modules.keys()
     return edges
 
