@@ -5,7 +5,7 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 RUN := $(VENV)/bin/python
 
-ROOMS := configs preprocessing models trainer serving examples
+ROOMS := configs preprocessing models trainer serving examples benchmarks
 BAZEL ?= bazel
 BAZEL_FILES := BUILD MODULE.bazel WORKSPACE bazel tests $(ROOMS)
 BUILDIFIER_VERSION := 8.2.1
@@ -84,9 +84,11 @@ bazel-test: setup ## run the tests under Bazel (skipped where Bazel is missing)
 	fi
 
 requirements: setup ## pin requirements*.in to requirements*.txt (UPGRADE=1 takes newer versions)
-	@echo "requirements: resolving requirements.in and requirements-dev.in for Python 3.11 on Linux"
+	@echo "requirements: resolving all requirements*.in for Python 3.11 on Linux"
 	@$(COMPILE) requirements.in -o requirements.txt
 	@$(COMPILE) requirements-dev.in -o requirements-dev.txt
+	@$(COMPILE) requirements-encoders.in -o requirements-encoders.txt
+	@$(COMPILE) requirements-gguf.in -o requirements-gguf.txt
 
 # Arguments: the target's name for messages, buildifier's options. The npm package ships the program itself.
 define with_buildifier

@@ -11,6 +11,7 @@ from pathlib import Path, PurePosixPath
 
 CODE_FOLDERS = (
     "bazel",
+    "benchmarks",
     "configs",
     "examples",
     "models",
@@ -19,6 +20,9 @@ CODE_FOLDERS = (
     "tests",
     "trainer",
 )
+DOCUMENTATION = "docs"
+"""Folder of pages that tests read; it holds no code."""
+
 _PRUNED_FOLDERS = {"__pycache__", "offline_repositories"}
 _FOLDERS_THAT_NAME_DATA = ("examples", "tests")
 _PATH_IN_TEXT = re.compile(r"[\w-]+(?:/[\w.-]+)+")
@@ -199,7 +203,9 @@ def _named_data(tree: ast.Module, root: Path) -> Iterator[PurePosixPath]:
             continue
         target = root / path
         is_data = target.is_file() or ("/" in text and target.is_dir())
-        if is_data and (path.parts[0] in CODE_FOLDERS or len(path.parts) == 1):
+        if not is_data or not path.parts:
+            continue
+        if path.parts[0] in (*CODE_FOLDERS, DOCUMENTATION) or len(path.parts) == 1:
             yield path
 
 

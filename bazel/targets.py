@@ -6,7 +6,13 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from bazel.source_tree import Module, SourceTreeError, data_files, paths_named_in
+from bazel.source_tree import (
+    DOCUMENTATION,
+    Module,
+    SourceTreeError,
+    data_files,
+    paths_named_in,
+)
 
 THIRD_PARTY = "//bazel:third_party"
 PYTEST_MAIN = PurePosixPath("bazel/pytest_main.py")
@@ -166,6 +172,9 @@ def _data_labels(
     for path in paths:
         if len(path.parts) == 1 and (root / path).is_file():
             labels.add(f"//:{path}")
+            continue
+        if path.parts[0] == DOCUMENTATION:
+            labels.add(f"//:{DOCUMENTATION}")
             continue
         # The group of each file, since a named folder may own none of the data below it.
         owners = {

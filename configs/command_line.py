@@ -29,7 +29,15 @@ exit codes:
 
 
 class CommandError(Exception):
-    """A command cannot do its work; the message says what is wrong and the fix (exit code 1)."""
+    """A command cannot do its work; the message says what is wrong and the fix (exit code 1).
+
+    Attributes:
+      result: the JSON result, printed all the same; None when there is none.
+    """
+
+    def __init__(self, message: str, result: Mapping[str, object] | None = None):
+        super().__init__(message)
+        self.result = result
 
 
 class RejectedInput(Exception):
@@ -179,9 +187,15 @@ def run_command(command: Command, arguments: argparse.Namespace) -> int:
     except ConfigurationError as error:
         say(f"error: {error}")
         return EXIT_WRONG_USAGE
-    except (CommandError, OSError) as error:
+    except OSError as error:
         say(f"error: {error}")
         return EXIT_FAILED
+    except CommandError as error:
+        say(f"error: {error}")
+        if error.result is None:
+            return EXIT_FAILED
+        result = error.result
+        code = EXIT_FAILED
     except RejectedInput as error:
         say(f"rejected: {error}")
         result = error.result

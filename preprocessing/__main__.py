@@ -8,10 +8,13 @@ from collections.abc import Sequence
 from configs.command_line import TeachingParser, run_command
 from preprocessing.commands import (
     all_steps,
+    download,
     encode,
     examples,
     generate,
+    group,
     import_answers,
+    inspect,
     prompts,
     validate,
 )
@@ -30,7 +33,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code."""
     parser = TeachingParser(prog="python -m preprocessing", description=_HELP)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (prompts, import_answers, validate, generate, encode, examples, all_steps):
+    for command in (
+        download,
+        group,
+        prompts,
+        generate,
+        import_answers,
+        encode,
+        examples,
+        all_steps,
+        inspect,
+        validate,
+    ):
         command.add_command(subparsers)
     parsed = parser.parse_args(arguments)
     quiet_beam()

@@ -8,9 +8,10 @@ import pyarrow as pa
 
 
 def table_to_bytes(table: pa.Table) -> bytes:
-    """Arrow IPC stream of a table."""
+    """Arrow IPC stream of a table, lightly compressed: runners may keep many of them."""
     sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, table.schema) as writer:
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
         writer.write_table(table)
     return sink.getvalue().to_pybytes()
 

@@ -14,10 +14,13 @@ class BeamOptions:
     Attributes:
       runner: a Beam runner's name; None for the FnApiRunner inside this process.
       options: texts `KEY=VALUE`, passed on as `--KEY=VALUE`.
+      staging: absolute path or URL of a folder that all workers see; None when they see the work
+        directory.
     """
 
     runner: str | None = None
     options: tuple[str, ...] = ()
+    staging: str | None = None
 
     def __post_init__(self) -> None:
         for option in self.options:

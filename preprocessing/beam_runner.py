@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 
+from configs.command_line import CommandError
 from configs.loading import ConfigurationError
 from preprocessing.beam_options import BeamOptions
+
+_WORKER_LOG = logging.getLogger("apache_beam.runners.common")
+_PLACE_IN_PIPELINE = re.compile(r" \[while running '[^']*'\]")
+_ERROR_FROM_AFAR = re.compile(
+    r"^(?:configs\.command_line\.CommandError|preprocessing\.records\.errors\.DamagedRecords): ",
+    re.MULTILINE,
+)
 
 
 def run_pipeline(build: Callable[[beam.Pipeline], object], options: BeamOptions) -> None:
@@ -22,8 +31,10 @@ def run_pipeline(build: Callable[[beam.Pipeline], object], options: BeamOptions)
 
     Raises:
       ConfigurationError: Beam does not know the runner or refuses the options.
+      CommandError: a worker raised it, for example for a damaged input file.
     """
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
+    _WORKER_LOG.addFilter(_is_no_command_error)
     # Beam's own default first tries to download a runner, so the one inside this process is named.
     runner = FnApiRunner() if options.runner is None else None
     try:
@@ -31,4 +42,24 @@ def run_pipeline(build: Callable[[beam.Pipeline], object], options: BeamOptions)
     except (ValueError, ImportError) as error:
         raise ConfigurationError(f"Beam refuses {' '.join(options.flags)}: {error}") from error
     build(pipeline)
-    pipeline.run().wait_until_finish()
+    try:
+        pipeline.run().wait_until_finish()
+    except CommandError as error:
+        raise CommandError(_PLACE_IN_PIPELINE.sub("", str(error))) from error
+    except RuntimeError as error:
+        message = _message_from_afar(str(error))
+        if message is None:
+            raise
+        raise CommandError(message) from error
+
+
+def _message_from_afar(traceback: str) -> str | None:
+    """The message of a CommandError in another process, whose traceback comes as text."""
+    raised, place, _ = traceback.rpartition(" [while running '")
+    starts = [match.end() for match in _ERROR_FROM_AFAR.finditer(raised)]
+    return raised[starts[-1] :] if place and starts else None
+
+
+def _is_no_command_error(record: logging.LogRecord) -> bool:
+    """Keeps out of the log what ends the command with a message of its own."""
+    return record.exc_info is None or not isinstance(record.exc_info[1], CommandError)

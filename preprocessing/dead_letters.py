@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TypedDict
 
+from preprocessing import storage
+
 _DETAIL_CHARACTERS = 120
 
 
@@ -34,22 +36,22 @@ def dead_letter(file: str, line: int, reason: str, detail: str) -> DeadLetter:
     return DeadLetter(file=file, line=int(line), reason=reason, detail=detail)
 
 
-def write_dead_letters(path: Path, letters: Iterable[DeadLetter]) -> None:
+def write_dead_letters(path: str | Path, letters: Iterable[DeadLetter]) -> None:
     """Writes JSON lines, sorted by file and line."""
     ordered = sorted(letters, key=lambda letter: (letter["file"], letter["line"], letter["reason"]))
-    with path.open("w", encoding="utf-8") as file:
+    with storage.create_bytes(str(path)) as file:
         for letter in ordered:
-            file.write(json.dumps(letter) + "\n")
+            file.write(json.dumps(letter).encode() + b"\n")
 
 
-def read_dead_letters(path: Path) -> Iterator[DeadLetter]:
+def read_dead_letters(path: str | Path) -> Iterator[DeadLetter]:
     """Reads what `write_dead_letters` wrote."""
-    with path.open(encoding="utf-8") as file:
+    with storage.open_bytes(str(path)) as file:
         for line in file:
             yield json.loads(line)
 
 
-def count_by_reason(path: Path) -> dict[str, dict[str, int]]:
+def count_by_reason(path: str | Path) -> dict[str, dict[str, int]]:
     """Counts the dead letters of a file: input file -> reason -> number."""
     counts: dict[str, Counter[str]] = {}
     for letter in read_dead_letters(path):

@@ -30,6 +30,21 @@ def stable_hashes(texts: Iterable[str], purpose: str) -> np.ndarray:
     return np.fromiter((stable_hash(text, purpose) for text in texts), dtype=np.uint64)
 
 
+def mixed(numbers: np.ndarray) -> np.ndarray:
+    """Scrambles 64-bit numbers, so that numbers close to each other become unlike each other.
+
+    The step of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators",
+    OOPSLA 2014, figure 17).
+
+    Args:
+      numbers: uint64.
+    """
+    scrambled = numbers + np.uint64(0x9E3779B97F4A7C15)
+    scrambled = (scrambled ^ (scrambled >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    scrambled = (scrambled ^ (scrambled >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return scrambled ^ (scrambled >> np.uint64(31))
+
+
 def unit_interval(hashes: np.ndarray) -> np.ndarray:
     """Hashes as float64 in [0, 1), from their upper 53 bits."""
     return (hashes >> np.uint64(11)).astype(np.float64) / float(1 << 53)

@@ -1,8 +1,12 @@
-"""Input files: found, whole and fingerprinted before any work starts."""
+"""Input files: opened and decompressed, whole and fingerprinted before any work starts."""
 
 from __future__ import annotations
 
+import bz2
 import gzip
+import hashlib
+import io
+import lzma
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,46 +14,115 @@ from typing import BinaryIO, cast
 
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError
-from preprocessing.hashing import file_sha256
+from preprocessing import storage
+
+COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
+"""Ends of the names of files that are decompressed while they are read."""
+
+DECOMPRESSION_ERRORS = (EOFError, OSError, zlib.error, lzma.LZMAError)
+"""What reading a cut off or damaged compressed file raises."""
 
 _READ_BYTES = 1 << 20
 
 
 def open_input(path: str | Path) -> BinaryIO:
-    """Opens a file for reading bytes; `.gz` files are decompressed."""
-    path = Path(path)
-    return cast(BinaryIO, gzip.open(path)) if path.suffix == ".gz" else path.open("rb")
+    """Opens a file or URL for reading bytes; `.gz`, `.bz2`, `.xz` and `.zst` are decompressed.
+
+    Raises:
+      OSError: the file cannot be read.
+    """
+    path = str(path)
+    return _decompressed(path, storage.open_bytes(path))
 
 
 def fingerprint_inputs(files: Mapping[str, str]) -> dict[str, str]:
-    """SHA-256 of every input file.
+    """SHA-256 of every input file, as it lies there.
 
     Args:
-      files: path -> the configuration key that names it.
+      files: path or URL -> the configuration key that names it.
 
     Raises:
       ConfigurationError: a file does not exist.
-      CommandError: a `.gz` file is cut off or damaged.
+      CommandError: a compressed file is cut off or damaged.
     """
     hashes = {}
     for path, key in sorted(files.items()):
-        if not Path(path).is_file():
-            raise ConfigurationError(
-                f"{key}: there is no file '{path}' (relative paths start at {Path.cwd()})"
-            )
-        _check_whole(path)
-        hashes[path] = file_sha256(Path(path))
+        if path not in storage.matching_files(path):
+            where = "" if storage.is_url(path) else f" (relative paths start at {Path.cwd()})"
+            raise ConfigurationError(f"{key}: there is no file '{path}'{where}")
+        hashes[path] = _sha256_of_whole_file(path)
     return hashes
 
 
-def _check_whole(path: str) -> None:
-    if not path.endswith(".gz"):
-        return
+class _Hashed(io.RawIOBase):
+    """Passes on the bytes of a file and hashes them."""
+
+    def __init__(self, file: BinaryIO):
+        super().__init__()
+        self.digest = hashlib.sha256()
+        self._file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        data = self._file.read(size)
+        self.digest.update(data)
+        return data
+
+    def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def]
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def _sha256_of_whole_file(path: str) -> str:
+    with storage.open_bytes(path) as file:
+        hashed = _Hashed(file)
+        if path.endswith(COMPRESSED_SUFFIXES):
+            _check_whole(path, hashed)
+        while hashed.read(_READ_BYTES):
+            pass
+        return hashed.digest.hexdigest()
+
+
+def _check_whole(path: str, file: _Hashed) -> None:
     try:
-        with open_input(path) as file:
-            while file.read(_READ_BYTES):
-                pass
-    except EOFError as error:
-        raise CommandError(f"{path}: the file is cut off; copy or download it again") from error
-    except (gzip.BadGzipFile, zlib.error) as error:
-        raise CommandError(f"{path}: not a valid .gz file ({error})") from error
+        decompressed = _decompressed(path, cast(BinaryIO, file))
+        while decompressed.read(_READ_BYTES):
+            pass
+    except DECOMPRESSION_ERRORS as error:
+        if isinstance(error, EOFError) or "Truncated" in str(error):
+            raise CommandError(f"{path}: the file is cut off; copy or download it again") from error
+        suffix = Path(path).suffix
+        raise CommandError(f"{path}: not a valid {suffix} file ({error})") from error
+
+
+class _Decompressed(io.BufferedReader):
+    """A decompressing stream that closes the file below it."""
+
+    def __init__(self, stream: io.RawIOBase, file: BinaryIO):
+        super().__init__(stream, _READ_BYTES)
+        self._file = file
+
+    def close(self) -> None:
+        try:
+            super().close()
+        finally:
+            self._file.close()
+
+
+def _decompressed(path: str, file: BinaryIO) -> BinaryIO:
+    if path.endswith(".gz"):
+        stream: object = gzip.GzipFile(fileobj=file, mode="rb")
+    elif path.endswith(".bz2"):
+        stream = bz2.BZ2File(file)
+    elif path.endswith(".xz"):
+        stream = lzma.LZMAFile(file)
+    elif path.endswith(".zst"):
+        import pyarrow as pa
+
+        stream = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd")
+    else:
+        return file
+    return cast(BinaryIO, _Decompressed(cast(io.RawIOBase, stream), file))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from configs.loading import ConfigurationError
-from configs.scenario import Catalogue
+from configs.raw_data import Catalogue
 from preprocessing.records.item_attributes import FIXED_COLUMNS
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")

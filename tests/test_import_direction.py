@@ -14,8 +14,18 @@ ALLOWED_IMPORTS: dict[str, tuple[str, ...]] = {
     "trainer": ("configs", "models", "preprocessing.records"),
     "serving": ("configs", "models", "preprocessing.records", "trainer.run_folder"),
     "examples": ("configs", "models", "preprocessing", "serving", "trainer"),
+    "benchmarks": ("configs", "examples", "models", "preprocessing", "serving", "trainer"),
     "bazel": (),
-    "tests": ("bazel", "configs", "examples", "models", "preprocessing", "serving", "trainer"),
+    "tests": (
+        "bazel",
+        "benchmarks",
+        "configs",
+        "examples",
+        "models",
+        "preprocessing",
+        "serving",
+        "trainer",
+    ),
 }
 
 

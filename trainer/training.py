@@ -11,7 +11,8 @@ from tqdm import tqdm
 
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError
-from configs.scenario import Scenario, Training
+from configs.modelling import Training
+from configs.scenario import Scenario
 from models.building import build_ranking_model
 from models.ranking import RankingModel
 from trainer.examples import training_batches

@@ -8,9 +8,13 @@ from preprocessing.importing.formats import AUTO, FORMATS
 from preprocessing.records.contract import EXTRACTIONS
 
 
-def add_answer_options(parser: argparse.ArgumentParser) -> None:
+def add_answer_options(
+    parser: argparse.ArgumentParser,
+    metavar: str = "FILE",
+    files_help: str = "answer files, .gz or not",
+) -> None:
     """Adds the files, how to read them, and `--strict`."""
-    parser.add_argument("files", nargs="+", metavar="FILE", help="answer files, .gz or not")
+    parser.add_argument("files", nargs="+", metavar=metavar, help=files_help)
     parser.add_argument(
         "--format",
         choices=[AUTO, *FORMATS],

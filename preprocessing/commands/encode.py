@@ -18,7 +18,11 @@ record per item or user, with a manifest and the rejected answers (dead_letters.
 An answer file holds one JSON object a line:
   {"source": "item", "entity_id": "318", "extraction": "individual", "answer": "..."}
 and perhaps "prompt" and its "prompt_sha256". An entity without an answer of its own takes the
-vector of its group, if the source has collective answers and a groups file.
+vector of its group, if the source has collective answers and either 'groups', a file of your own,
+or 'grouping', which makes the groups first (see the command `group`). A source may have 'vectors'
+made elsewhere (.parquet, .npz, .tfrecord) in place of answers.
+
+Encoders, which text they read, and how encoded texts are kept: docs/encoders.md.
 
 By default the sources in knowledge.sources are encoded, and the match source when model.match is
 on. That is so with model.adapter=none too: arms with and without the adapter can then be trained on

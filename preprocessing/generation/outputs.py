@@ -81,6 +81,11 @@ class OutputFolder:
         """The answer store, unless the configuration names another."""
         return self.path / "answer_store.sqlite"
 
+    @property
+    def model_hash(self) -> Path:
+        """Hash of the model file of the client "gguf", so that it is not read for it again."""
+        return self.path / "model_sha256.json"
+
     def write_answers(
         self,
         prompts_path: str,
@@ -98,7 +103,7 @@ class OutputFolder:
           acceptance: which of them count.
           failures: prompt hash -> why there is no answer.
           other_dead_letters: rejected lines of other files.
-          model: the model's name at the endpoint; None for replayed answers, which have their own.
+          model: the LLM's name; None for replayed answers, which have their own.
         """
         counts = PromptCounts()
         letters = list(other_dead_letters)

@@ -6,8 +6,8 @@ import random
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
-from preprocessing.generation.chat import ChatResponse
 from preprocessing.generation.failures import TransientFailure
 
 LONGEST_DELAY_SECONDS = 60.0
@@ -15,6 +15,8 @@ LONGEST_DELAY_SECONDS = 60.0
 
 LONGEST_RETRY_AFTER_SECONDS = 600.0
 """An endpoint that asks for a longer wait fails the call at once."""
+
+Response = TypeVar("Response")
 
 
 class Interrupted(Exception):
@@ -38,7 +40,7 @@ class Retrying:
     first_delay: float
     stop: threading.Event
 
-    def call(self, once: Callable[[], ChatResponse]) -> tuple[ChatResponse, int]:
+    def call(self, once: Callable[[], Response]) -> tuple[Response, int]:
         """Calls until there is a response.
 
         Returns:

@@ -2,95 +2,107 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from configs.scenario import Attribute, Catalogue
-from preprocessing.csv_blocks import LINE, CsvBlock, parse_block
-from preprocessing.dead_letters import DeadLetter, dead_letter
-from preprocessing.interactions.reading import is_blank, parse_numbers
+from configs.raw_data import Catalogue
+from preprocessing.dead_letters import DeadLetter
+from preprocessing.interactions.attributes import (
+    attribute_columns,
+    attribute_types,
+    parse_attribute,
+    take_out_unreadable,
+)
+from preprocessing.interactions.entity_ids import usable_ids
+from preprocessing.interactions.first_rows import PLACE, first_rows
+from preprocessing.names import require_attribute_names
 from preprocessing.records import item_attributes
+from preprocessing.tables.blocks import ParsedBlock
+from preprocessing.tables.table_reader import TableReader, open_table
+from preprocessing.tables.values import texts_of
+from preprocessing.tables.wanted_columns import WantedColumns
 
-Row = dict[str, Any]
+ITEM_ID, TITLE = item_attributes.ITEM_ID, item_attributes.TITLE
 
 
 def catalogue_columns(catalogue: Catalogue) -> dict[str, str]:
-    """Configuration key -> mapped column of the catalogue file."""
+    """Configuration key -> mapped column of the catalogue."""
     columns = {"data.catalogue.item": catalogue.item, "data.catalogue.title": catalogue.title}
-    for name, attribute in catalogue.attributes.items():
-        columns[f"data.catalogue.attributes.{name}.column"] = attribute.column or name
-    return columns
+    return columns | attribute_columns(catalogue.attributes, "data.catalogue.attributes")
 
 
-def parse_catalogue(
-    block: CsvBlock, header: list[str], catalogue: Catalogue
-) -> tuple[pa.Table, list[DeadLetter], int]:
-    """Parses a block of the catalogue.
+def catalogue_schema(catalogue: Catalogue) -> pa.Schema:
+    """Columns of a parsed catalogue: item id, title, the attributes, file and line."""
+    types = attribute_types(catalogue.attributes)
+    return pa.schema({ITEM_ID: pa.string(), TITLE: pa.string()} | types | PLACE)
+
+
+def open_catalogue(catalogue: Catalogue) -> TableReader:
+    """Finds the files of the catalogue and checks that they have the mapped columns.
+
+    Raises:
+      ConfigurationError: see `open_table`; or the name of an attribute cannot be used.
+    """
+    require_attribute_names(catalogue)
+    wanted = WantedColumns(catalogue_columns(catalogue))
+    return open_table(catalogue, "data.catalogue.path", wanted)
+
+
+def parse_catalogue(block: ParsedBlock, catalogue: Catalogue) -> tuple[pa.Table, list[DeadLetter]]:
+    """Parses records of the catalogue.
 
     Returns:
-      Table of the mapped columns and `line`, dead letters, and the number of records read.
+      Table of `catalogue_schema`, in which an unreadable number is NaN, and dead letters, those of
+      the block included: the two add up to the block's records.
     """
-    columns = list(dict.fromkeys(catalogue_columns(catalogue).values()))
-    parsed = parse_block(block, header, columns)
-    blank = is_blank(parsed.table[catalogue.item])
-    dead_letters = parsed.dead_letters + [
-        dead_letter(block.path, line, "missing_item_id", f"column '{catalogue.item}': empty")
-        for line in parsed.table[LINE].filter(blank).to_pylist()
-    ]
-    return parsed.table.filter(pa.compute.invert(blank)), dead_letters, parsed.records
+    items, usable, dead_letters = usable_ids(block, catalogue.item, ITEM_ID)
+    attributes = {
+        name: parse_attribute(block.table, name, attribute)
+        for name, attribute in catalogue.attributes.items()
+    }
+    columns = [items, texts_of(block.table[catalogue.title]), *attributes.values()]
+    table = pa.table(columns + block.places(), schema=catalogue_schema(catalogue))
+    return table.filter(pa.array(usable)), block.dead_letters + dead_letters
 
 
 @dataclass(frozen=True)
 class Items:
-    """Catalogue items by id, each once.
+    """Catalogue items, each once.
 
     Attributes:
-      rows: item id -> title and attribute values: lists of categories, numbers, None for no number.
+      table: table of `catalogue_schema`, in the catalogue's order.
       dead_letters: rows of an item that has an earlier row.
       unreadable_numbers: attribute -> values neither empty nor a number; kept as missing.
     """
 
-    rows: dict[str, Row] = field(default_factory=dict)
-    dead_letters: list[DeadLetter] = field(default_factory=list)
-    unreadable_numbers: dict[str, int] = field(default_factory=dict)
+    table: pa.Table
+    dead_letters: list[DeadLetter]
+    unreadable_numbers: dict[str, int]
+
+    @property
+    def ids(self) -> list[str]:
+        """Item ids."""
+        return self.table[ITEM_ID].to_pylist()
 
 
-def collect_items(tables: Iterable[pa.Table], catalogue: Catalogue) -> Items:
+def collect_items(tables: Iterable[pa.Table], catalogue: Catalogue, files: Sequence[str]) -> Items:
     """Brings the parsed blocks together; the first row of an item counts.
 
     Args:
       tables: results of `parse_catalogue`, in any order.
       catalogue: configuration of the catalogue.
+      files: its files by index (`TableReader.names`).
     """
-    table = pa.concat_tables(tables).sort_by(LINE)
-    values: dict[str, Sequence[object]] = {}
-    items = Items()
-    for name, attribute in catalogue.attributes.items():
-        texts = table[attribute.column or name]
-        if attribute.kind == "categorical":
-            values[name] = [_split(text, attribute) for text in texts.to_pylist()]
-        else:
-            values[name], items.unreadable_numbers[name] = _numbers(texts)
-    titles, lines = table[catalogue.title].to_pylist(), table[LINE].to_pylist()
-    first_lines: dict[str, int] = {}
-    for row, item in enumerate(table[catalogue.item].to_pylist()):
-        if item in items.rows:
-            detail = f"same item as line {first_lines[item]}"
-            items.dead_letters.append(
-                dead_letter(catalogue.path, lines[row], "duplicate_item", detail)
-            )
-            continue
-        first_lines[item] = lines[row]
-        items.rows[item] = {
-            item_attributes.TITLE: titles[row],
-            **{name: column[row] for name, column in values.items()},
-        }
-    return items
+    schema = catalogue_schema(catalogue)
+    read, unreadable = take_out_unreadable(
+        pa.concat_tables([schema.empty_table(), *tables]), catalogue.attributes
+    )
+    table, dead_letters = first_rows([read], schema, ITEM_ID, "item", files)
+    return Items(table, dead_letters, unreadable)
 
 
 def attributes_table(
@@ -105,36 +117,31 @@ def attributes_table(
       sums: [items, folds] rating sums over training interactions.
       counts: [items, folds] rating counts over training interactions.
     """
-    rows = [items.rows.get(item_id, {}) for item_id in item_ids]
-    columns = {
-        item_attributes.ITEM_ID: item_ids,
-        item_attributes.TITLE: [row.get(item_attributes.TITLE, "") for row in rows],
+    types = item_attributes.FIXED_COLUMNS | attribute_types(catalogue.attributes)
+    ids = pa.array(item_ids, pa.string())
+    described = _rows_of(ids, items, catalogue)
+    columns = {ITEM_ID: ids} | {
+        name: described[name].combine_chunks() for name in (TITLE, *catalogue.attributes)
     }
-    types = dict(item_attributes.FIXED_COLUMNS)
-    for name, attribute in catalogue.attributes.items():
-        categorical = attribute.kind == "categorical"
-        types[name] = item_attributes.CATEGORICAL if categorical else item_attributes.NUMERIC
-        columns[name] = [row.get(name, [] if categorical else None) for row in rows]
-    columns[item_attributes.RATING_SUM] = sums.sum(axis=1)
-    columns[item_attributes.RATING_COUNT] = counts.sum(axis=1)
-    columns[item_attributes.RATING_SUM_BY_FOLD] = sums.tolist()
-    columns[item_attributes.RATING_COUNT_BY_FOLD] = counts.tolist()
-    return pa.table({name: pa.array(column, types[name]) for name, column in columns.items()})
-
-
-def _split(text: str, attribute: Attribute) -> list[str]:
-    parts = text.split(attribute.separator) if attribute.separator else [text]
-    return list(dict.fromkeys(part.strip() for part in parts if part.strip()))
-
-
-def _numbers(texts: pa.ChunkedArray) -> tuple[list[float | None], int]:
-    trimmed = pa.compute.utf8_trim_whitespace(texts)
-    numbers = [
-        number if number is not None and math.isfinite(number) else None
-        for number in parse_numbers(trimmed).to_pylist()
-    ]
-    unreadable = sum(
-        number is None and text != ""
-        for number, text in zip(numbers, trimmed.to_pylist(), strict=True)
+    columns[item_attributes.RATING_SUM] = pa.array(sums.sum(axis=1))
+    columns[item_attributes.RATING_COUNT] = pa.array(counts.sum(axis=1))
+    columns[item_attributes.RATING_SUM_BY_FOLD] = pa.array(
+        sums.tolist(), types[item_attributes.RATING_SUM_BY_FOLD]
     )
-    return numbers, unreadable
+    columns[item_attributes.RATING_COUNT_BY_FOLD] = pa.array(
+        counts.tolist(), types[item_attributes.RATING_COUNT_BY_FOLD]
+    )
+    return pa.table({name: column.cast(types[name]) for name, column in columns.items()})
+
+
+def _rows_of(ids: pa.Array, items: Items, catalogue: Catalogue) -> pa.Table:
+    """Title and attributes of each id; empty ones for an item that is not in the catalogue."""
+    nothing: dict[str, object] = {ITEM_ID: "", TITLE: ""}
+    nothing |= {
+        name: [] if attribute.kind == "categorical" else None
+        for name, attribute in catalogue.attributes.items()
+    }
+    schema = catalogue_schema(catalogue)
+    last_row = pa.Table.from_pylist([nothing], schema)
+    rows = pc.index_in(ids, value_set=items.table[ITEM_ID].combine_chunks())
+    return pa.concat_tables([items.table, last_row]).take(pc.fill_null(rows, items.table.num_rows))

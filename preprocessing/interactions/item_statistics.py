@@ -26,14 +26,13 @@ _SCHEMA = pa.schema(
 
 def count_items(sequences: UserSequences, split: SplitRows) -> pa.Table:
     """Rating sum and count per item and fold; items without training interactions have zeros."""
-    encoded = pa.array(sequences.items, pa.string()).dictionary_encode()
-    items = len(encoded.dictionary)
+    items = len(sequences.item_ids)
     folds = user_folds(sequences.users)[sequences.user_of_row]
-    cells = (encoded.indices.to_numpy() * USER_FOLDS + folds)[split.training]
+    cells = (sequences.item_of_row * USER_FOLDS + folds)[split.training]
     ratings = sequences.ratings[split.training]
     sums = np.bincount(cells, weights=ratings, minlength=items * USER_FOLDS)
     counts = np.bincount(cells, minlength=items * USER_FOLDS)
-    return statistics_table(encoded.dictionary, sums, counts)
+    return statistics_table(pa.array(sequences.item_ids, pa.string()), sums, counts)
 
 
 def add_up(tables: Iterable[pa.Table], item_ids: list[str]) -> pa.Table:
@@ -61,9 +60,9 @@ def fold_matrices(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     return sums, counts
 
 
-def items_of(table: pa.Table) -> list[str]:
+def items_of(table: pa.Table) -> pa.ChunkedArray:
     """Item ids of a statistics table."""
-    return table[_ITEM].to_pylist()
+    return table[_ITEM]
 
 
 def statistics_table(items: pa.Array, sums: np.ndarray, counts: np.ndarray) -> pa.Table:

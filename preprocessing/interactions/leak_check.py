@@ -5,7 +5,8 @@ and the configuration says how to recognise an interaction in it, the interactio
 counted, and the larger of the two numbers is the limit that every sample is compared with.
 
 A user source is verified when the prompt of every answer that a sample can use was counted. What a
-group was built from cannot be counted: `groups_verified` is declared by whoever built the groups.
+group was built from cannot be counted: `groups_verified` is declared by whoever built the groups,
+and groups that are made here (`grouping`) follow the rule by construction.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from configs.knowledge import Knowledge
 from configs.loading import ConfigurationError
-from configs.scenario import Knowledge
 from preprocessing.hashing import anonymous
 from preprocessing.interactions.seen_counts import SeenCount
 from preprocessing.interactions.sequences import UserSequences
@@ -62,11 +63,12 @@ def check_leaks(
     limits = np.maximum(split.boundaries, seen_counts)[sequences.user_of_row]
     is_sample = split.parts != HISTORY_ONLY
     violations = np.flatnonzero(is_sample & (sequences.positions < limits))
+    shown = violations[:MAXIMUM_EXAMPLES]
     examples = [
         f"user {anonymous(sequences.users[sequences.user_of_row[row]])}, "
-        f"item {anonymous(sequences.items[row])}, position {sequences.positions[row]}, "
+        f"item {anonymous(item)}, position {sequences.positions[row]}, "
         f"the LLM saw {limits[row]}"
-        for row in violations[:MAXIMUM_EXAMPLES]
+        for row, item in zip(shown, sequences.items_at(shown), strict=True)
     ]
     verified = int((seen_counts > 0).sum())
     sampled = {sequences.users[user] for user in np.unique(sequences.user_of_row[is_sample])}
@@ -101,17 +103,20 @@ def uncountable_sources(knowledge: Knowledge) -> list[str]:
     """Sources that are unverified whatever their answers hold.
 
     Those are sources with groups that are not declared to be built from interactions before k_u,
-    and user sources whose prompts nobody can count for want of a pattern.
+    and user sources whose prompts nobody can count for want of a pattern. Groups that are made here
+    (`grouping`) are built from nothing else, with the same k_u.
     """
     uncountable = []
     for source, answers in sorted(knowledge.answers.items()):
-        undeclared_groups = bool(answers.collective) and not answers.groups_verified
+        verified_groups = answers.groups_verified or answers.grouping is not None
+        undeclared_groups = bool(answers.collective) and not verified_groups
         no_pattern = (
             answers.entity == "user"
             and bool(answers.individual)
             and not answers.history_entry_pattern
         )
-        if undeclared_groups or no_pattern:
+        made_elsewhere = answers.entity == "user" and bool(answers.vectors)
+        if undeclared_groups or no_pattern or made_elsewhere:
             uncountable.append(source)
     return uncountable
 

@@ -1,235 +1,185 @@
-"""The Beam pipeline from interactions and catalogue to examples.
+"""The Beam pipeline from interactions, catalogue and profiles to examples.
 
-Elements are batches: blocks of CSV lines, Arrow tables as bytes, whole shards.
+Elements are batches: blocks of lines, Arrow tables as bytes, whole shards.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections import Counter
+from collections.abc import Iterable
 
 import apache_beam as beam
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
-from configs.scenario import Data, Knowledge, Split
-from preprocessing.arrow_bytes import concatenate, table_from_bytes, table_to_bytes
-from preprocessing.csv_blocks import CsvBlock, read_blocks
+from preprocessing import storage
 from preprocessing.gathering import DEAD_LETTERS, STATISTICS, gather_dead_letters, gather_statistics
-from preprocessing.hashing import stable_hashes
 from preprocessing.interactions import leak_check
-from preprocessing.interactions.catalogue import parse_catalogue
-from preprocessing.interactions.reading import (
-    INTERACTION_SCHEMA,
-    ITEM,
-    USER,
-    parse_integers,
-    parse_interactions,
+from preprocessing.interactions.example_maker import needs_universe
+from preprocessing.interactions.filter_pipelines import read_filtered_log
+from preprocessing.interactions.filtering import FilteredLog
+from preprocessing.interactions.plan import ExamplesPlan
+from preprocessing.interactions.reading_transforms import ParseCatalogue, ParseProfiles
+from preprocessing.interactions.shard_transforms import (
+    CATALOGUE,
+    INTERACTIONS,
+    ITEMS,
+    PROFILE_VALUES,
+    PROFILES,
+    SEEN,
+    USERS,
+    CatalogueItems,
+    CountItems,
+    CountSampleHours,
+    JoinUniverse,
+    OrderShard,
+    ReadSeenCounts,
+    WriteShard,
+    WriteSummary,
 )
-from preprocessing.interactions.seen_counts import SeenCount, read_seen_counts
-from preprocessing.interactions.shard import write_shard
-from preprocessing.interactions.summary import write_summary
-from preprocessing.records.layout import ExamplesDirectory
-
-INTEGER_ITEMS = "integer_items"
-ITEMS = "items"
-USERS = "users"
+from preprocessing.interactions.sharded_log import ShardedLog, in_every_shard, read_log
+from preprocessing.interactions.time_cuts import time_cuts
+from preprocessing.records.layout import DEAD_LETTERS_FILE
+from preprocessing.tables.reading_transforms import ReadTable
 
 
-@dataclass(frozen=True)
-class ExamplesPlan:
-    """Everything the pipeline needs to know.
-
-    Attributes:
-      data: configuration of the data.
-      split: configuration of the split.
-      knowledge: where the answers are whose prompts are counted.
-      interaction_header: column names of the interaction file.
-      catalogue_header: column names of the catalogue.
-      shards: number of TFRecord files per part.
-      folder: where everything is written.
-    """
-
-    data: Data
-    split: Split
-    knowledge: Knowledge
-    interaction_header: list[str]
-    catalogue_header: list[str]
-    shards: int
-    folder: Path
-
-
-class ReadCsv(beam.DoFn):
-    """Path of a CSV file to blocks of lines."""
-
-    def process(self, element: str) -> Iterable[CsvBlock]:
-        """See `beam.DoFn`."""
-        yield from read_blocks(element)
-
-
-class ParseInteractions(beam.DoFn):
-    """Block of lines to (shard, table), tagged outputs for everything else."""
-
-    def __init__(self, plan: ExamplesPlan):
-        super().__init__()
-        self._plan = plan
-
-    def process(self, element: CsvBlock) -> Iterator[Any]:
-        """See `beam.DoFn`."""
-        plan = self._plan
-        table, dead_letters, records = parse_interactions(
-            element, plan.interaction_header, plan.data.interactions.columns
-        )
-        yield beam.pvalue.TaggedOutput(STATISTICS, {"interactions": records})
-        if dead_letters:
-            yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
-        integers = pc.all(pc.is_valid(parse_integers(table[ITEM]))).as_py()
-        yield beam.pvalue.TaggedOutput(INTEGER_ITEMS, integers is not False)
-        shards = _shard_of_rows(table, plan.shards)
-        for shard in np.unique(shards):
-            yield int(shard), table_to_bytes(table.filter(pa.array(shards == shard)))
-
-
-class ReadSeenCounts(beam.DoFn):
-    """Name of an answer source to (shard, what prompts about the shard's users showed)."""
-
-    def __init__(self, plan: ExamplesPlan):
-        super().__init__()
-        self._plan = plan
-
-    def process(self, element: str) -> Iterator[Any]:
-        """See `beam.DoFn`."""
-        knowledge, shards = self._plan.knowledge, self._plan.shards
-        pattern = leak_check.counted_sources(knowledge)[element]
-        for batch in read_seen_counts(element, knowledge.answers[element], pattern):
-            by_shard: dict[int, list[SeenCount]] = {}
-            hashes = stable_hashes([count.user for count in batch], "shard")
-            for count, shard in zip(batch, (hashes % np.uint64(shards)).tolist(), strict=True):
-                by_shard.setdefault(shard, []).append(count)
-            yield from by_shard.items()
-
-
-class WriteShard(beam.DoFn):
-    """All interactions of a shard to TFRecord files."""
-
-    def __init__(self, plan: ExamplesPlan):
-        super().__init__()
-        self._plan = plan
-
-    def process(
-        self, element: tuple[int, dict[str, Iterable]], integer_items: bool
-    ) -> Iterator[Any]:
-        """See `beam.DoFn`."""
-        index, grouped = element
-        plan = self._plan
-        result = write_shard(
-            concatenate(grouped["interactions"], INTERACTION_SCHEMA),
-            [count for batch in grouped["seen"] for count in batch],
-            integer_items,
-            plan.data,
-            plan.split,
-            ExamplesDirectory(plan.folder),
-            index,
-            plan.shards,
-        )
-        yield beam.pvalue.TaggedOutput(STATISTICS, result.statistics)
-        if result.dead_letters:
-            yield beam.pvalue.TaggedOutput(DEAD_LETTERS, result.dead_letters)
-        yield beam.pvalue.TaggedOutput(USERS, result.users)
-        yield index, table_to_bytes(result.items)
-
-
-class ParseCatalogue(beam.DoFn):
-    """Block of catalogue lines to a table."""
-
-    def __init__(self, plan: ExamplesPlan):
-        super().__init__()
-        self._plan = plan
-
-    def process(self, element: CsvBlock) -> Iterator[Any]:
-        """See `beam.DoFn`."""
-        table, dead_letters, records = parse_catalogue(
-            element, self._plan.catalogue_header, self._plan.data.catalogue
-        )
-        yield beam.pvalue.TaggedOutput(STATISTICS, {"catalogue_records": records})
-        if dead_letters:
-            yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
-        yield table_to_bytes(table)
-
-
-class WriteSummary(beam.DoFn):
-    """Catalogue and statistics of all shards to item attributes and vocabularies."""
-
-    def __init__(self, plan: ExamplesPlan):
-        super().__init__()
-        self._plan = plan
-
-    def process(self, element: tuple[int, dict[str, Iterable]]) -> Iterator[Any]:
-        """See `beam.DoFn`."""
-        grouped = element[1]
-        statistics, dead_letters = write_summary(
-            map(table_from_bytes, grouped["catalogue"]),
-            {shard: table_from_bytes(data) for shard, data in grouped[ITEMS]},
-            grouped[USERS],
-            self._plan.data.catalogue,
-            ExamplesDirectory(self._plan.folder),
-        )
-        yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
-        yield statistics
-
-
-def build_pipeline(pipeline: beam.Pipeline, plan: ExamplesPlan, statistics_path: Path) -> None:
+def build_pipeline(
+    pipeline: beam.Pipeline,
+    plan: ExamplesPlan,
+    statistics_path: str,
+    filtered: FilteredLog | None = None,
+) -> None:
     """Applies all transforms.
 
     Args:
       pipeline: an empty pipeline.
       plan: what to do.
       statistics_path: JSON file for the counts of all shards.
+      filtered: what `data.filter` left; None reads the log itself.
     """
-    parsed = (
+    log = (
+        read_log(pipeline, plan)
+        if filtered is None
+        else read_filtered_log(pipeline, plan, filtered.files, filtered.integer_items)
+    )
+    catalogue = (
         pipeline
-        | "InteractionFile" >> beam.Create([plan.data.interactions.path])
-        | "ReadInteractions" >> beam.ParDo(ReadCsv())
-        | "SpreadInteractions" >> beam.Reshuffle()  # one file is one element: let all workers parse
-        | "ParseInteractions"
-        >> beam.ParDo(ParseInteractions(plan)).with_outputs(
-            STATISTICS, DEAD_LETTERS, INTEGER_ITEMS, main="tables"
+        | "ReadCatalogue" >> ReadTable(plan.catalogue)
+        | "ParseCatalogue"
+        >> beam.ParDo(ParseCatalogue(plan.catalogue, plan.data.catalogue)).with_outputs(
+            STATISTICS, DEAD_LETTERS, main="tables"
         )
     )
+    profiles = _profiles(pipeline, plan)
+    ordered = _ordered_shards(pipeline, plan, log, profiles)
+    shards = ordered["shards"]
+    cuts = _time_cuts(shards, plan) if plan.split.by == "global_time" else None
+    universe = (
+        _universe(shards, catalogue["tables"], cuts, plan) if needs_universe(plan.data) else None
+    )
+    written = shards | "WriteShards" >> beam.ParDo(
+        WriteShard(plan), _singleton(cuts), _singleton(universe)
+    ).with_outputs(STATISTICS, USERS, PROFILE_VALUES, main=ITEMS)
+    summary = _summary(plan, catalogue["tables"], written)
+    outputs = [catalogue, ordered, *([] if profiles is None else [profiles])]
+    rejected = [output[DEAD_LETTERS] for output in (*outputs, summary)]
+    (log.dead_letters, *rejected) | "DeadLetters" >> gather_dead_letters(
+        storage.join(plan.folder, DEAD_LETTERS_FILE)
+    )
+    counted = [output[STATISTICS] for output in (*outputs, written)]
+    if cuts is not None:
+        counted.append(cuts | "DescribeCuts" >> beam.Map(lambda cuts: {"time_cuts": list(cuts)}))
+    (log.statistics, *counted, summary["counts"]) | "Statistics" >> gather_statistics(
+        statistics_path
+    )
+
+
+def _profiles(pipeline: beam.Pipeline, plan: ExamplesPlan) -> beam.pvalue.DoOutputsTuple | None:
+    """Attributes of users by shard, if there is a table of them."""
+    if plan.profiles is None or plan.data.profiles is None:
+        return None
+    return (
+        pipeline
+        | "ReadProfiles" >> ReadTable(plan.profiles)
+        | "ParseProfiles"
+        >> beam.ParDo(ParseProfiles(plan.profiles, plan.data.profiles, plan.shards)).with_outputs(
+            STATISTICS, DEAD_LETTERS, main="tables"
+        )
+    )
+
+
+def _ordered_shards(
+    pipeline: beam.Pipeline,
+    plan: ExamplesPlan,
+    log: ShardedLog,
+    profiles: beam.pvalue.DoOutputsTuple | None,
+) -> beam.pvalue.DoOutputsTuple:
+    """Brings together what is known about the users of each shard, interactions in order."""
     seen = (
         pipeline
         | "AnswerSources" >> beam.Create(sorted(leak_check.counted_sources(plan.knowledge)))
         | "CountSeen" >> beam.ParDo(ReadSeenCounts(plan))
     )
-    # Every shard gets a file, so each number appears once with no interactions.
-    nothing = (
-        pipeline
-        | "AllShards" >> beam.Create(range(plan.shards))
-        | "NoInteractions"
-        >> beam.Map(lambda shard: (shard, table_to_bytes(INTERACTION_SCHEMA.empty_table())))
-    )
-    interactions = (parsed["tables"], nothing) | "Interactions" >> beam.Flatten()
-    integer_items = parsed[INTEGER_ITEMS] | "AllIntegerItems" >> beam.CombineGlobally(all)
-    written = (
-        {"interactions": interactions, "seen": seen}
+    about_users = {INTERACTIONS: in_every_shard(pipeline, log.interactions, plan), SEEN: seen}
+    if profiles is not None:
+        about_users[PROFILES] = profiles["tables"]
+    return (
+        about_users
         | "ByShard" >> beam.CoGroupByKey()
-        | "WriteShards"
-        >> beam.ParDo(WriteShard(plan), beam.pvalue.AsSingleton(integer_items)).with_outputs(
-            STATISTICS, DEAD_LETTERS, USERS, main=ITEMS
+        | "OrderShards"
+        >> beam.ParDo(OrderShard(plan), beam.pvalue.AsSingleton(log.integer_items)).with_outputs(
+            STATISTICS, DEAD_LETTERS, main="shards"
         )
     )
-    catalogue = (
-        pipeline
-        | "CatalogueFile" >> beam.Create([plan.data.catalogue.path])
-        | "ReadCatalogue" >> beam.ParDo(ReadCsv())
-        | "ParseCatalogue"
-        >> beam.ParDo(ParseCatalogue(plan)).with_outputs(STATISTICS, DEAD_LETTERS, main="tables")
+
+
+def _time_cuts(shards: beam.PCollection, plan: ExamplesPlan) -> beam.PCollection:
+    """Where the parts of split.by=global_time end."""
+    return (
+        shards
+        | "CountSampleHours" >> beam.ParDo(CountSampleHours(plan))
+        | "AddUpHours" >> beam.CombineGlobally(_add_up)
+        | "TimeCuts" >> beam.Map(time_cuts, plan.split)
     )
-    together = {"catalogue": catalogue["tables"], ITEMS: written[ITEMS], USERS: written[USERS]}
-    summary = (
+
+
+def _universe(
+    shards: beam.PCollection,
+    catalogue: beam.PCollection,
+    cuts: beam.PCollection | None,
+    plan: ExamplesPlan,
+) -> beam.PCollection:
+    """All items that can be sampled, as an IPC stream.
+
+    When items need more than one interaction, those of the catalogue that nobody used are out too.
+    """
+    items = (
+        shards
+        | "CountItems" >> beam.ParDo(CountItems(plan), _singleton(cuts))
+        # A stage that waits for the cuts must not be one with the catalogue's stage, which the
+        # flattening below would make of them: FnApiRunner then waits for ever.
+        | "CountedItems" >> beam.Reshuffle()
+    )
+    if plan.data.filter.minimum_item_interactions == 1:
+        unused = catalogue | "CatalogueItems" >> beam.ParDo(CatalogueItems())
+        items = (items, unused) | "AllItems" >> beam.Flatten()
+    return (
+        items
+        | "KeyItems" >> beam.Map(lambda table: (0, table))
+        | "ItemsTogether" >> beam.GroupByKey()
+        | "JoinUniverse" >> beam.ParDo(JoinUniverse())
+    )
+
+
+def _summary(
+    plan: ExamplesPlan, catalogue: beam.PCollection, written: beam.pvalue.DoOutputsTuple
+) -> beam.pvalue.DoOutputsTuple:
+    """Writes what is made from all shards together."""
+    together = {
+        CATALOGUE: catalogue,
+        ITEMS: written[ITEMS],
+        USERS: written[USERS],
+        PROFILE_VALUES: written[PROFILE_VALUES],
+    }
+    return (
         {
             name: values | f"Key {name}" >> beam.Map(lambda value: (0, value))
             for name, values in together.items()
@@ -237,19 +187,14 @@ def build_pipeline(pipeline: beam.Pipeline, plan: ExamplesPlan, statistics_path:
         | "Together" >> beam.CoGroupByKey()
         | "WriteSummary" >> beam.ParDo(WriteSummary(plan)).with_outputs(DEAD_LETTERS, main="counts")
     )
-    outputs = (parsed, written, catalogue, summary)
-    tuple(output[DEAD_LETTERS] for output in outputs) | "DeadLetters" >> gather_dead_letters(
-        ExamplesDirectory(plan.folder).dead_letters
-    )
-    (
-        parsed[STATISTICS],
-        written[STATISTICS],
-        catalogue[STATISTICS],
-        summary["counts"],
-    ) | "Statistics" >> gather_statistics(statistics_path)
 
 
-def _shard_of_rows(table: pa.Table, shards: int) -> np.ndarray:
-    encoded = table[USER].combine_chunks().dictionary_encode()
-    hashes = stable_hashes(encoded.dictionary.to_pylist(), "shard")
-    return (hashes % np.uint64(shards)).astype(np.int64)[encoded.indices.to_numpy()]
+def _singleton(collection: beam.PCollection | None) -> beam.pvalue.AsSingleton | None:
+    return None if collection is None else beam.pvalue.AsSingleton(collection)
+
+
+def _add_up(counters: Iterable[Counter[int]]) -> Counter[int]:
+    total: Counter[int] = Counter()
+    for counter in counters:
+        total.update(counter)
+    return total

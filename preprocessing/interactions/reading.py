@@ -1,4 +1,4 @@
-"""Interactions from CSV lines: parsed column by column, bad rows set aside with a reason."""
+"""Interactions from tables: parsed column by column, bad rows set aside with a reason."""
 
 from __future__ import annotations
 
@@ -6,86 +6,186 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from configs.scenario import InteractionColumns
-from preprocessing.csv_blocks import LINE, CsvBlock, parse_block
+from configs.loading import ConfigurationError
+from configs.raw_data import Data, Interactions, Split
 from preprocessing.dead_letters import DeadLetter, dead_letter
+from preprocessing.interactions.entity_ids import usable_ids
+from preprocessing.tables.blocks import ParsedBlock
+from preprocessing.tables.table_reader import TableReader, open_table
+from preprocessing.tables.times import fractional_seconds_of, seconds_of
+from preprocessing.tables.values import numbers_of, texts_of
+from preprocessing.tables.wanted_columns import WantedColumns
 
 USER = "user"
 ITEM = "item"
 RATING = "rating"
+LABEL = "label"
+ORDER = "order"
 TIMESTAMP = "timestamp"
+PART = "part"
+FILE = "file"
+LINE = "line"
 
 INTERACTION_SCHEMA = pa.schema(
     {
         USER: pa.string(),
         ITEM: pa.string(),
         RATING: pa.float64(),
+        LABEL: pa.int8(),
+        ORDER: pa.float64(),
         TIMESTAMP: pa.int64(),
+        PART: pa.int8(),
+        FILE: pa.int32(),
         LINE: pa.int64(),
     }
 )
-"""Columns of parsed interactions."""
+"""Columns of parsed interactions.
 
-_NUMBER = r"^-?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?$"
-_NOT_FINITE = r"(?i)^[+-]?(nan|inf|infinity)$"
-_INTEGER = r"^-?[0-9]{1,18}$"
+`label` is 0 or 1; `timestamp` has whole seconds, 0 when the log has no time; by `order`, then
+`file` and `line`, a user's interactions follow each other; `part` is 0, 1 or 2 (train, validation,
+test) when the log names it, else -1; `file` is the index of the file in the reader's list.
+"""
+
+_PATH_KEY = "data.interactions.path"
+_COLUMNS_KEY = "data.interactions.columns"
+_LABELS = {"0": 0, "1": 1, "false": 0, "true": 1, "0.0": 0, "1.0": 1}
+_PARTS = {"train": 0, "validation": 1, "valid": 1, "val": 1, "dev": 1, "eval": 1, "test": 2}
+_NO_PART = -1
 
 
-def parse_interactions(
-    block: CsvBlock, header: list[str], columns: InteractionColumns
-) -> tuple[pa.Table, list[DeadLetter], int]:
-    """Parses a block of interactions.
+def open_interactions(interactions: Interactions, split: Split) -> TableReader:
+    """Finds the files of the log and checks that they have the mapped columns.
+
+    Raises:
+      ConfigurationError: see `open_table`; or the split is by a column and none is mapped.
+    """
+    mapped = interactions.columns.model_dump()
+    if split.by == "column" and mapped[PART] is None:
+        raise ConfigurationError(
+            f"{_COLUMNS_KEY}.part: 'split.by: column' needs it, the column that says train, "
+            "validation or test"
+        )
+    wanted = {f"{_COLUMNS_KEY}.{name}": column for name, column in mapped.items() if column}
+    optional = frozenset(f"{_COLUMNS_KEY}.{name}" for name in mapped if name not in (USER, ITEM))
+    return open_table(interactions, _PATH_KEY, WantedColumns(wanted, optional))
+
+
+def parse_interactions(block: ParsedBlock, data: Data) -> tuple[pa.Table, list[DeadLetter]]:
+    """Parses records of the log.
+
+    The label is the label column's, or says whether the rating is at least `positive_rating`; a log
+    with neither is implicit feedback, every interaction of rating and label 1.
 
     Args:
-      block: lines of the interaction file.
-      header: all column names of the file.
-      columns: which column holds what.
+      block: records with the mapped columns.
+      data: configuration of the data.
 
     Returns:
-      Table of `INTERACTION_SCHEMA`, dead letters, and the number of records read; rows of the table
-      and dead letters add up to it.
+      Table of `INTERACTION_SCHEMA`, and dead letters, those of the block included: the two add up
+      to the block's records.
     """
-    parsed = parse_block(
-        block, header, [columns.user, columns.item, columns.rating, columns.timestamp]
+    rows = _Rows(block, data)
+    columns = data.interactions.columns
+    user, item = rows.ids(columns.user, "user_id"), rows.ids(columns.item, "item_id")
+    rating = rows.rating()
+    label = rows.label(rating)
+    timestamp = rows.timestamp()
+    order = rows.order()
+    part = rows.part()
+    table = pa.table(
+        [
+            user,
+            item,
+            pc.cast(label, pa.float64()) if rating is None else rating,
+            label,
+            order,
+            timestamp,
+            part,
+            *block.places(),
+        ],
+        schema=INTERACTION_SCHEMA,
     )
-    user, item, rating_text, time_text, lines = parsed.table.columns
-    rating_text = pc.utf8_trim_whitespace(rating_text)
-    time_text = pc.utf8_trim_whitespace(time_text)
-    rating, timestamp = parse_numbers(rating_text), parse_integers(time_text)
-    named_not_finite = pc.match_substring_regex(rating_text, _NOT_FINITE)
-    infinite = pc.fill_null(pc.invert(pc.is_finite(rating)), False)
-    checks = [
-        ("missing_user_id", is_blank(user), columns.user, None),
-        ("missing_item_id", is_blank(item), columns.item, None),
-        ("non_finite_rating", pc.or_(named_not_finite, infinite), columns.rating, rating_text),
-        ("unparsable_rating", pc.is_null(rating), columns.rating, rating_text),
-        ("unparsable_timestamp", pc.is_null(timestamp), columns.timestamp, time_text),
-    ]
-    rejected = np.zeros(parsed.table.num_rows, dtype=bool)
-    dead_letters = list(parsed.dead_letters)
-    for reason, failed, column, values in checks:
-        rows = np.flatnonzero(failed.to_numpy() & ~rejected)
-        for row in rows:
-            found = "empty" if values is None else repr(values[row].as_py())
-            detail = f"column '{column}': {found}"
-            dead_letters.append(dead_letter(block.path, lines[row].as_py(), reason, detail))
-        rejected[rows] = True
-    table = pa.table([user, item, rating, timestamp, lines], schema=INTERACTION_SCHEMA)
-    return table.filter(pa.array(~rejected)), dead_letters, parsed.records
+    return table.filter(pa.array(~rows.rejected)), rows.dead_letters
 
 
-def parse_numbers(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Decimal numbers as float64; null for anything else (a number too large becomes infinite)."""
-    readable = pc.match_substring_regex(texts, _NUMBER)
-    return pc.cast(pc.if_else(readable, texts, None), pa.float64())
+class _Rows:
+    """Records of a block, and which of them were rejected so far; the first reason counts."""
 
+    def __init__(self, block: ParsedBlock, data: Data):
+        self.rejected = np.zeros(len(block.lines), dtype=bool)
+        self.dead_letters = list(block.dead_letters)
+        self._block = block
+        self._data = data
+        self._columns = data.interactions.columns
 
-def parse_integers(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Integers of up to 18 digits as int64; null for anything else."""
-    readable = pc.match_substring_regex(texts, _INTEGER)
-    return pc.cast(pc.if_else(readable, texts, None), pa.int64())
+    def ids(self, column: str, name: str) -> pa.ChunkedArray:
+        ids, usable, dead_letters = usable_ids(self._block, column, name, ~self.rejected)
+        self.rejected |= ~usable
+        self.dead_letters += dead_letters
+        return ids
 
+    def rating(self) -> pa.ChunkedArray | None:
+        if self._columns.rating is None:
+            return None
+        return self._finite_numbers(self._columns.rating, RATING)
 
-def is_blank(texts: pa.ChunkedArray) -> pa.ChunkedArray:
-    """True where a text is empty or only white space."""
-    return pc.equal(pc.utf8_length(pc.utf8_trim_whitespace(texts)), 0)
+    def label(self, rating: pa.ChunkedArray | None) -> pa.ChunkedArray:
+        column = self._columns.label
+        if column is not None:
+            return self._codes(column, _LABELS, "unparsable_label")
+        if rating is not None:
+            return pc.cast(pc.greater_equal(rating, self._data.positive_rating), pa.int8())
+        return self._repeated(1, LABEL)
+
+    def timestamp(self) -> pa.ChunkedArray:
+        column = self._columns.timestamp
+        if column is None:
+            return self._repeated(0, TIMESTAMP)
+        seconds = seconds_of(self._block.table[column], self._data.interactions.time_unit)
+        self._reject("unparsable_timestamp", pc.is_null(seconds), column)
+        return seconds
+
+    def order(self) -> pa.ChunkedArray:
+        if self._columns.order is not None:
+            return self._finite_numbers(self._columns.order, ORDER)
+        column = self._columns.timestamp
+        if column is None:
+            return self._repeated(0.0, ORDER)
+        unit = self._data.interactions.time_unit
+        return fractional_seconds_of(self._block.table[column], unit)
+
+    def part(self) -> pa.ChunkedArray:
+        column = self._columns.part
+        if column is None:
+            return self._repeated(_NO_PART, PART)
+        return self._codes(column, _PARTS, "unknown_part")
+
+    def _finite_numbers(self, column: str, meaning: str) -> pa.ChunkedArray:
+        numbers = numbers_of(self._block.table[column])
+        not_finite = pc.fill_null(pc.invert(pc.is_finite(numbers)), False)
+        self._reject(f"non_finite_{meaning}", not_finite, column)
+        self._reject(f"unparsable_{meaning}", pc.is_null(numbers), column)
+        return numbers
+
+    def _codes(self, column: str, codes: dict[str, int], reason: str) -> pa.ChunkedArray:
+        texts = pc.ascii_lower(pc.utf8_trim_whitespace(texts_of(self._block.table[column])))
+        index = pc.index_in(texts, pa.array(codes))
+        self._reject(reason, pc.is_null(index), column)
+        values = pa.array(codes.values(), pa.int8())
+        return pa.chunked_array([values.take(chunk) for chunk in index.chunks], pa.int8())
+
+    def _repeated(self, value: float, name: str) -> pa.ChunkedArray:
+        scalar = pa.scalar(value, INTERACTION_SCHEMA.field(name).type)
+        return pa.chunked_array([pa.repeat(scalar, len(self._block.lines))])
+
+    def _reject(self, reason: str, failed: pa.ChunkedArray, column: str) -> None:
+        rows = np.flatnonzero(failed.to_numpy() & ~self.rejected)
+        if not len(rows):
+            return
+        found = texts_of(self._block.table[column]).take(pa.array(rows)).to_pylist()
+        for row, text in zip(rows.tolist(), found, strict=True):
+            detail = f"column '{column}': {text.strip()!r}"
+            self.dead_letters.append(
+                dead_letter(self._block.file.name, int(self._block.lines[row]), reason, detail)
+            )
+        self.rejected[rows] = True

@@ -6,8 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from configs.scenario import SourceAnswers
+from configs.knowledge import SourceAnswers
 from preprocessing.knowledge.answers import RejectedAnswer, parse_answer, read_answer_lines
+from preprocessing.knowledge.factors import recorded_source
 from preprocessing.records.contract import INDIVIDUAL
 
 
@@ -43,12 +44,13 @@ def read_seen_counts(
     Yields:
       Batches of counts. Answers that are not accepted make no knowledge and are left out.
     """
+    recorded = recorded_source(source, answers.factor)
     for file_order, path in enumerate(answers.individual):
         for lines in read_answer_lines(path, INDIVIDUAL):
             batch = []
             for number, line in lines.numbered():
                 try:
-                    answer = parse_answer(line, source, INDIVIDUAL)
+                    answer = parse_answer(line, recorded, INDIVIDUAL)
                 except RejectedAnswer:
                     continue
                 shown = sum(1 for _ in pattern.finditer(answer.prompt or ""))

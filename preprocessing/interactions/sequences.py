@@ -1,27 +1,42 @@
-"""The interactions of each user, in order of time."""
+"""The interactions of each user, one after the other."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from preprocessing.csv_blocks import LINE
+from configs.raw_data import InteractionColumns
 from preprocessing.dead_letters import DeadLetter, dead_letter
-from preprocessing.interactions.reading import ITEM, RATING, TIMESTAMP, USER, parse_integers
+from preprocessing.interactions.reading import (
+    FILE,
+    ITEM,
+    LABEL,
+    LINE,
+    ORDER,
+    PART,
+    RATING,
+    TIMESTAMP,
+    USER,
+)
+from preprocessing.tables.numbers import parse_integers
 
 
 @dataclass(frozen=True)
 class UserSequences:
-    """Interactions of some users, all of each, sorted by user, then time, then item.
+    """Interactions of some users, all of each, sorted by user, then in the user's own order.
 
     Attributes:
       users: [users] ids.
-      items: [rows] ids.
+      item_ids: [items] ids of the items that occur, each once, in text order.
+      item_of_row: [rows] index into `item_ids`.
       ratings: [rows] float64.
-      timestamps: [rows] int64.
+      labels: [rows] int8, 0 or 1.
+      timestamps: [rows] int64, seconds; 0 when there is no time.
+      given_parts: [rows] int8, number of the part that the log itself names, or -1.
       user_of_row: [rows] index into `users`.
       starts: [users] row of each user's first interaction.
       counts: [users] number of interactions, n_u.
@@ -29,70 +44,150 @@ class UserSequences:
     """
 
     users: list[str]
-    items: list[str]
+    item_ids: list[str]
+    item_of_row: np.ndarray
     ratings: np.ndarray
+    labels: np.ndarray
     timestamps: np.ndarray
+    given_parts: np.ndarray
     user_of_row: np.ndarray
     starts: np.ndarray
     counts: np.ndarray
     positions: np.ndarray
 
+    def items_at(self, rows: np.ndarray) -> list[str]:
+        """Item ids of some rows."""
+        return [self.item_ids[item] for item in self.item_of_row[rows].tolist()]
+
+
+def ordered_by(columns: InteractionColumns) -> str | None:
+    """What orders a user's interactions: "order", "time", or None for the order of the rows."""
+    if columns.order is not None:
+        return "order"
+    return None if columns.timestamp is None else "time"
+
 
 def order_interactions(
-    table: pa.Table, path: str, integer_items: bool
+    table: pa.Table, files: Sequence[str], integer_items: bool, order: str | None = "time"
 ) -> tuple[UserSequences, list[DeadLetter]]:
     """Sorts interactions and takes out repeated ones.
 
+    By time or by an order column, interactions of a user at the same place are in the numeric order
+    of their items when all item ids are integers, else in text order, and one that repeats user,
+    item and place of another says nothing new and is taken out. Without either, interactions stay
+    in the order of the files and lines, and repeated ones are kept: the log has nothing by which a
+    line written twice differs from an item used twice.
+
     Args:
-      table: interactions of some users, in any order.
-      path: the interaction file, for dead letters.
-      integer_items: True when all item ids of the whole file are integers; interactions of a user
-        at the same time are then in the numeric order of their items, else in text order.
+      table: interactions of some users (`INTERACTION_SCHEMA`), in any order.
+      files: the interaction files, which the table names by number.
+      integer_items: True when all item ids of the whole log are integers.
+      order: "time", "order" or None, see `ordered_by`.
 
     Returns:
-      The sequences, and a dead letter for each interaction that repeats user, item and time of an
-      earlier line.
+      The sequences, and a dead letter for each interaction that was taken out.
     """
-    item_order = parse_integers(table[ITEM]) if integer_items else pa.nulls(len(table), pa.int64())
-    table = table.append_column("item_order", item_order)
-    keys = [USER, TIMESTAMP, "item_order", ITEM, LINE]
-    table = table.sort_by([(key, "ascending") for key in keys]).combine_chunks()
-    repeats = _repeats_row_above(table)
-    lines = table[LINE].to_numpy()
-    first_of_run = np.maximum.accumulate(np.where(repeats, 0, np.arange(len(lines))))
-    dead_letters = [
-        dead_letter(
-            path,
-            lines[row],
-            "duplicate_interaction",
-            f"same user, item and time as line {lines[first_of_run[row]]}",
+    placed, dead_letters = _placed(table, files, integer_items, order)
+    return placed.sequences(table), dead_letters
+
+
+def without_repeated(
+    table: pa.Table, files: Sequence[str], order: str | None
+) -> tuple[pa.Table, list[DeadLetter]]:
+    """Takes repeated interactions out as `order_interactions` does; the rest is sorted by user."""
+    placed, dead_letters = _placed(table, files, integer_items=False, order=order)
+    return table.take(placed.rows), dead_letters
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """Rows of a table in order, repeated ones left out."""
+
+    rows: np.ndarray
+    users: list[str]
+    user_of_row: np.ndarray
+    item_ids: list[str]
+    item_of_row: np.ndarray
+
+    def sequences(self, table: pa.Table) -> UserSequences:
+        counts = np.bincount(self.user_of_row, minlength=len(self.users)).astype(np.int64)
+        starts = np.cumsum(counts) - counts
+        numbers = {
+            name: _numbers(table[name])[self.rows] for name in (RATING, LABEL, TIMESTAMP, PART)
+        }
+        return UserSequences(
+            users=self.users,
+            item_ids=self.item_ids,
+            item_of_row=self.item_of_row,
+            ratings=numbers[RATING],
+            labels=numbers[LABEL],
+            timestamps=numbers[TIMESTAMP],
+            given_parts=numbers[PART],
+            user_of_row=self.user_of_row,
+            starts=starts,
+            counts=counts,
+            positions=np.arange(len(self.rows)) - starts[self.user_of_row],
         )
-        for row in np.flatnonzero(repeats)
-    ]
-    return _sequences(table.filter(pa.array(~repeats))), dead_letters
 
 
-def _repeats_row_above(table: pa.Table) -> np.ndarray:
-    repeats = np.zeros(len(table), dtype=bool)
-    if len(table) > 1:
-        above, below = table.slice(0, len(table) - 1), table.slice(1)
-        same = [pc.equal(above[key], below[key]).to_numpy() for key in (USER, ITEM, TIMESTAMP)]
-        repeats[1:] = np.logical_and.reduce(same)
-    return repeats
+def _placed(
+    table: pa.Table, files: Sequence[str], integer_items: bool, order: str | None
+) -> tuple[_Placed, list[DeadLetter]]:
+    users, user_of_row = _ranked(table[USER])
+    item_ids, item_of_row = _ranked(table[ITEM])
+    lines, file_numbers = _numbers(table[LINE]), _numbers(table[FILE])
+    if order is None:
+        rows = np.lexsort([lines, file_numbers, user_of_row])
+        return _Placed(rows, users, user_of_row[rows], item_ids, item_of_row[rows]), []
+    places = _numbers(table[ORDER])
+    item_order = _integer_ranks(item_ids) if integer_items else np.arange(len(item_ids))
+    rows = np.lexsort([lines, file_numbers, item_order[item_of_row], places, user_of_row])
+    repeats = np.zeros(len(rows), dtype=bool)
+    keys = [column[rows] for column in (user_of_row, item_of_row, places)]
+    repeats[1:] = np.logical_and.reduce([key[1:] == key[:-1] for key in keys])
+    dead_letters = _repeated(rows, repeats, lines, file_numbers, files, order)
+    rows = rows[~repeats]
+    return _Placed(rows, users, user_of_row[rows], item_ids, item_of_row[rows]), dead_letters
 
 
-def _sequences(table: pa.Table) -> UserSequences:
-    encoded = table[USER].combine_chunks().dictionary_encode()
-    user_of_row = encoded.indices.to_numpy().astype(np.int64)
-    counts = np.bincount(user_of_row, minlength=len(encoded.dictionary)).astype(np.int64)
-    starts = np.cumsum(counts) - counts
-    return UserSequences(
-        users=encoded.dictionary.to_pylist(),
-        items=table[ITEM].to_pylist(),
-        ratings=table[RATING].to_numpy(),
-        timestamps=table[TIMESTAMP].to_numpy(),
-        user_of_row=user_of_row,
-        starts=starts,
-        counts=counts,
-        positions=np.arange(len(table)) - starts[user_of_row],
-    )
+def _repeated(
+    rows: np.ndarray,
+    repeats: np.ndarray,
+    lines: np.ndarray,
+    file_numbers: np.ndarray,
+    files: Sequence[str],
+    order: str,
+) -> list[DeadLetter]:
+    """Dead letters of repeated rows, each naming the first row of its kind."""
+    first_of_run = np.maximum.accumulate(np.where(repeats, 0, np.arange(len(rows))))
+    letters = []
+    for place in np.flatnonzero(repeats).tolist():
+        row, first = rows[place], rows[first_of_run[place]]
+        detail = f"same user, item and {order} as line {lines[first]}"
+        if file_numbers[row] != file_numbers[first]:
+            detail += f" of {files[file_numbers[first]]}"
+        letters.append(
+            dead_letter(files[file_numbers[row]], lines[row], "duplicate_interaction", detail)
+        )
+    return letters
+
+
+def _ranked(column: pa.ChunkedArray) -> tuple[list[str], np.ndarray]:
+    """Distinct texts, sorted, and for each row which of them it is."""
+    encoded = column.combine_chunks().dictionary_encode()
+    order = pc.array_sort_indices(encoded.dictionary)
+    ranks = np.empty(len(order), dtype=np.int64)
+    ranks[order.to_numpy()] = np.arange(len(order))
+    return encoded.dictionary.take(order).to_pylist(), ranks[encoded.indices.to_numpy()]
+
+
+def _integer_ranks(item_ids: list[str]) -> np.ndarray:
+    """Ranks of distinct ids by number; ids of one number, such as 7 and 07, in text order."""
+    numbers = parse_integers(pa.chunked_array([pa.array(item_ids, pa.string())]))
+    ranks = np.empty(len(item_ids), dtype=np.int64)
+    ranks[np.argsort(numbers.to_numpy(), kind="stable")] = np.arange(len(item_ids))
+    return ranks
+
+
+def _numbers(column: pa.ChunkedArray) -> np.ndarray:
+    return column.combine_chunks().to_numpy()

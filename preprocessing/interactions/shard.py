@@ -9,20 +9,46 @@ from dataclasses import asdict, dataclass
 import numpy as np
 import pyarrow as pa
 
-from configs.scenario import Data, Split
-from preprocessing.dead_letters import DeadLetter
+from configs.raw_data import Data, Split
+from preprocessing import storage
+from preprocessing.interactions.example_maker import ExampleColumns, ExampleMaker
 from preprocessing.interactions.item_statistics import count_items
 from preprocessing.interactions.leak_check import check_leaks
-from preprocessing.interactions.samples import SampleColumns
+from preprocessing.interactions.profile_columns import ProfileColumns
 from preprocessing.interactions.seen_counts import SeenCount
-from preprocessing.interactions.sequences import order_interactions
-from preprocessing.interactions.splitting import HISTORY_ONLY, TRAIN, split_interactions
+from preprocessing.interactions.sequences import UserSequences
+from preprocessing.interactions.splitting import (
+    HISTORY_ONLY,
+    TRAIN,
+    TimeCuts,
+    split_interactions,
+)
+from preprocessing.interactions.unseen_items import ItemUniverse
 from preprocessing.records.contract import PARTS
-from preprocessing.records.layout import ExamplesDirectory
+from preprocessing.records.layout import examples_shard
 from preprocessing.records.tfrecord_file import write_records
 from preprocessing.records.wire import encode_examples
 
 _ROWS_PER_CHUNK = 4096
+
+
+@dataclass(frozen=True)
+class Shard:
+    """What is known about some users.
+
+    Attributes:
+      index: number of the shard.
+      count: number of shards.
+      sequences: all interactions of the users.
+      seen: what the prompts of all accepted answers about them showed.
+      profiles: their attributes, see `ProfileColumns`.
+    """
+
+    index: int
+    count: int
+    sequences: UserSequences
+    seen: Collection[SeenCount]
+    profiles: pa.Table
 
 
 @dataclass(frozen=True)
@@ -31,65 +57,81 @@ class ShardResult:
 
     Attributes:
       statistics: counts, see `write_shard`.
-      dead_letters: repeated interactions.
       items: rating statistics (`item_statistics`).
-      users: user -> number of training interactions.
+      users: user -> number of training interactions, for those who have any.
+      profile_values: profile feature -> value -> how many of these users have it.
     """
 
     statistics: dict[str, object]
-    dead_letters: list[DeadLetter]
     items: pa.Table
     users: dict[str, int]
+    profile_values: dict[str, Counter[str]]
 
 
 def write_shard(
-    table: pa.Table,
-    seen: Collection[SeenCount],
-    integer_items: bool,
+    shard: Shard,
     data: Data,
     split: Split,
-    directory: ExamplesDirectory,
-    index: int,
-    count: int,
+    folder: str,
+    cuts: TimeCuts | None = None,
+    universe: ItemUniverse | None = None,
 ) -> ShardResult:
-    """Writes the examples of one shard.
+    """Writes the examples of one shard; training examples are shuffled.
 
     Args:
-      table: all interactions of the shard's users, in any order.
-      seen: what the prompts of all accepted answers about these users showed.
-      integer_items: True when all item ids of the whole file are integers.
+      shard: the users.
       data: configuration of the data.
       split: configuration of the split.
-      directory: where the files belong.
-      index: number of the shard.
-      count: number of shards.
+      folder: where the files belong, absolute path or URL.
+      cuts: split.by=global_time: where the parts end.
+      universe: what sampled items are drawn from; needed by `needs_universe`.
     """
-    sequences, dead_letters = order_interactions(table, data.interactions.path, integer_items)
-    rows = split_interactions(sequences, split)
-    leaks = check_leaks(sequences, rows, seen)
-    columns = SampleColumns(sequences, data.positive_rating, data.history_length)
-    samples = {}
-    for number, part in enumerate(PARTS):
-        selected = np.flatnonzero(rows.parts == number)
-        if number == TRAIN:
-            generator = np.random.default_rng([split.seed, index])
-            selected = generator.permutation(selected)
-        samples[part] = write_records(
-            directory.shard(part, index, count), _encode(columns, selected)
-        )
-    training_users = Counter(sequences.user_of_row[rows.training].tolist())
+    sequences = shard.sequences
+    rows = split_interactions(sequences, split, cuts)
+    profiles = ProfileColumns(
+        shard.profiles, sequences.users, data.profiles.attributes if data.profiles else {}
+    )
+    maker = ExampleMaker(sequences, profiles, data, universe)
+    examples: dict[str, dict[str, int]] = {}
+    for kind in data.examples:
+        examples[kind] = {}
+        for number, part in enumerate(PARTS):
+            columns = maker.make(kind, np.flatnonzero(rows.parts == number))
+            order = np.arange(len(columns))
+            if number == TRAIN:
+                order = np.random.default_rng([split.seed, shard.index]).permutation(order)
+            name = examples_shard(kind, part, shard.index, shard.count)
+            examples[kind][part] = write_records(
+                storage.join(folder, name), _encode(columns, order)
+            )
+    training_users = np.bincount(
+        sequences.user_of_row[rows.training], minlength=len(sequences.users)
+    )
+    trained = np.flatnonzero(training_users)
     statistics = {
-        "shard": index,
-        "samples": samples,
+        "shard": shard.index,
+        "samples": _by_part(rows.parts),
+        "examples": examples,
+        "missing_negatives": maker.missing_negatives,
+        "missing_candidates": maker.missing_candidates,
         "history_only": int((rows.parts == HISTORY_ONLY).sum()),
+        "given_part_history_only": _by_part(sequences.given_parts[rows.parts == HISTORY_ONLY]),
         "users": len(sequences.users),
         "training_interactions": int(rows.training.sum()),
-        "leaks": asdict(leaks),
+        "leaks": asdict(check_leaks(sequences, rows, shard.seen)),
     }
-    users = {sequences.users[user]: total for user, total in training_users.items()}
-    return ShardResult(statistics, dead_letters, count_items(sequences, rows), users)
+    return ShardResult(
+        statistics=statistics,
+        items=count_items(sequences, rows),
+        users={sequences.users[user]: int(training_users[user]) for user in trained},
+        profile_values=profiles.count_values(trained),
+    )
 
 
-def _encode(columns: SampleColumns, rows: np.ndarray) -> Iterator[bytes]:
-    for start in range(0, len(rows), _ROWS_PER_CHUNK):
-        yield from encode_examples(columns.of_rows(rows[start : start + _ROWS_PER_CHUNK]))
+def _by_part(parts: np.ndarray) -> dict[str, int]:
+    return {part: int((parts == number).sum()) for number, part in enumerate(PARTS)}
+
+
+def _encode(columns: ExampleColumns, order: np.ndarray) -> Iterator[bytes]:
+    for start in range(0, len(order), _ROWS_PER_CHUNK):
+        yield from encode_examples(columns.of(order[start : start + _ROWS_PER_CHUNK]))

@@ -8,18 +8,20 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
 
+from preprocessing import storage
 from preprocessing.dead_letters import DeadLetter, dead_letter
 from preprocessing.gathering import DEAD_LETTERS, STATISTICS, gather_dead_letters, gather_statistics
 from preprocessing.hashing import stable_hash
+from preprocessing.knowledge.answer_texts import AnswerTexts
 from preprocessing.knowledge.answers import (
     AnswerLines,
     RejectedAnswer,
-    parse_answer,
+    answer_of,
+    json_object,
     read_answer_lines,
 )
 
@@ -30,11 +32,13 @@ class AnswerFile:
 
     Attributes:
       order: place in the configuration; the first answer for an entity counts.
-      path: the file.
+      name: how the configuration names it, for people.
+      path: absolute path or URL.
       extraction: "individual" or "collective".
     """
 
     order: int
+    name: str
     path: str
     extraction: str
 
@@ -48,8 +52,9 @@ class LocatedAnswer:
       entity_id: item, user or group id.
       file_order: place of its file in the configuration.
       line: line number in the file.
-      file: the file.
-      text: what the LLM wrote.
+      file: how the configuration names the file.
+      text: the text to encode.
+      lacks_history: the text should hold the history of the prompt, which shows none.
     """
 
     extraction: str
@@ -58,42 +63,51 @@ class LocatedAnswer:
     line: int
     file: str
     text: str
+    lacks_history: bool = False
 
 
 class ReadAnswers(beam.DoFn):
     """Answer file to batches of lines."""
 
-    def process(self, element: AnswerFile) -> Iterable[tuple[int, AnswerLines]]:
+    def process(self, element: AnswerFile) -> Iterable[tuple[AnswerFile, AnswerLines]]:
         """See `beam.DoFn`."""
         for lines in read_answer_lines(element.path, element.extraction):
-            yield element.order, lines
+            yield element, lines
 
 
 class CheckAnswers(beam.DoFn):
     """Batch of lines to (shard, valid answers), dead letters beside them."""
 
-    def __init__(self, source: str, shards: int):
+    def __init__(self, texts: AnswerTexts, shards: int):
         super().__init__()
-        self._source = source
+        self._texts = texts
         self._shards = shards
 
-    def process(self, element: tuple[int, AnswerLines]) -> Iterator[Any]:
+    def process(self, element: tuple[AnswerFile, AnswerLines]) -> Iterator[Any]:
         """See `beam.DoFn`."""
-        order, lines = element
+        file, lines = element
         by_shard: dict[int, list[LocatedAnswer]] = {}
         dead_letters: list[DeadLetter] = []
         read = 0
         for number, line in lines.numbered():
             read += 1
             try:
-                answer = parse_answer(line, self._source, lines.extraction)
+                record = json_object(line)
+                answer = answer_of(record, self._texts.source, lines.extraction)
+                text, lacks_history = self._texts.text_of(record, answer)
             except RejectedAnswer as error:
-                dead_letters.append(dead_letter(lines.path, number, error.reason, error.detail))
+                dead_letters.append(dead_letter(file.name, number, error.reason, error.detail))
                 continue
             shard = entity_shard(answer.entity_id, self._shards)
             by_shard.setdefault(shard, []).append(
                 LocatedAnswer(
-                    lines.extraction, answer.entity_id, order, number, lines.path, answer.text
+                    extraction=lines.extraction,
+                    entity_id=answer.entity_id,
+                    file_order=file.order,
+                    line=number,
+                    file=file.name,
+                    text=text,
+                    lacks_history=lacks_history,
                 )
             )
         yield beam.pvalue.TaggedOutput(STATISTICS, {"read": read})
@@ -104,7 +118,7 @@ class CheckAnswers(beam.DoFn):
 class WriteAccepted(beam.DoFn):
     """All valid answers of a shard to a file, each entity once."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: str):
         super().__init__()
         self._folder = folder
 
@@ -113,10 +127,11 @@ class WriteAccepted(beam.DoFn):
         shard, batches = element
         accepted, dead_letters = first_answers(answer for batch in batches for answer in batch)
         yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
-        with accepted_file(self._folder, shard).open("w", encoding="utf-8") as file:
+        with storage.create_bytes(accepted_file(self._folder, shard)) as file:
             for answer in accepted:
-                file.write(json.dumps(asdict(answer)) + "\n")
-        yield {"accepted": len(accepted)}
+                file.write(json.dumps(asdict(answer)).encode() + b"\n")
+        lacking = sum(answer.lacks_history for answer in accepted)
+        yield {"accepted": len(accepted), "answers_without_history": lacking}
 
 
 def first_answers(answers: Iterable[LocatedAnswer]) -> tuple[list[LocatedAnswer], list[DeadLetter]]:
@@ -135,23 +150,23 @@ def first_answers(answers: Iterable[LocatedAnswer]) -> tuple[list[LocatedAnswer]
 
 def build_accepting_pipeline(
     pipeline: beam.Pipeline,
-    source: str,
+    texts: AnswerTexts,
     files: list[AnswerFile],
     shards: int,
-    folder: Path,
-    dead_letters_path: Path,
-    statistics_path: Path,
+    folder: str,
+    dead_letters_path: str,
+    statistics_path: str,
 ) -> None:
     """Applies all transforms.
 
     Args:
       pipeline: an empty pipeline.
-      source: name of the source.
-      files: its answer files.
+      texts: takes the text to encode out of an answer.
+      files: the source's answer files.
       shards: number of files of accepted answers.
-      folder: where those files belong.
+      folder: where those files belong; a path or URL that all workers see.
       dead_letters_path: JSON lines file for rejected answers.
-      statistics_path: JSON file for counts "read" and "accepted".
+      statistics_path: JSON file for counts "read", "accepted" and "answers_without_history".
     """
     checked = (
         pipeline
@@ -159,7 +174,7 @@ def build_accepting_pipeline(
         | "ReadAnswers" >> beam.ParDo(ReadAnswers())
         | "SpreadLines" >> beam.Reshuffle()  # one file is one element: let all workers check
         | "CheckAnswers"
-        >> beam.ParDo(CheckAnswers(source, shards)).with_outputs(
+        >> beam.ParDo(CheckAnswers(texts, shards)).with_outputs(
             STATISTICS, DEAD_LETTERS, main="answers"
         )
     )
@@ -186,13 +201,13 @@ def entity_shard(entity_id: str, shards: int) -> int:
     return stable_hash(entity_id, "knowledge") % shards
 
 
-def accepted_file(folder: Path, shard: int) -> Path:
+def accepted_file(folder: str, shard: int) -> str:
     """File with the accepted answers of a shard."""
-    return folder / f"accepted-{shard:05d}.jsonl"
+    return storage.join(folder, f"accepted-{shard:05d}.jsonl")
 
 
-def read_accepted(path: Path) -> Iterator[LocatedAnswer]:
+def read_accepted(path: str) -> Iterator[LocatedAnswer]:
     """Reads a file of accepted answers."""
-    with path.open(encoding="utf-8") as file:
+    with storage.open_bytes(path) as file:
         for line in file:
             yield LocatedAnswer(**json.loads(line))

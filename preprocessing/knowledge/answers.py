@@ -168,7 +168,7 @@ def answer_of(record: Mapping[str, object], source: str | None, extraction: str 
             "extraction_mismatch",
             f"'{fields['extraction']}'; there are {' and '.join(EXTRACTIONS)} answers",
         )
-    _check_entity_id(fields["entity_id"])
+    check_entity_id(fields["entity_id"])
     prompt, prompt_hash = optional.get("prompt"), optional.get("prompt_sha256")
     if prompt is not None and prompt_hash is not None:
         actual = prompt_sha256(prompt)
@@ -231,7 +231,12 @@ def text_field(record: Mapping[str, object], name: str) -> str:
     return value
 
 
-def _check_entity_id(entity_id: str) -> None:
+def check_entity_id(entity_id: str) -> None:
+    """Checks that an id is one line of bounded length.
+
+    Raises:
+      RejectedAnswer: it is not.
+    """
     if len(entity_id) > _LONGEST_ID:
         raise RejectedAnswer(
             "invalid_entity_id", f"{len(entity_id)} characters; an id has at most {_LONGEST_ID}"

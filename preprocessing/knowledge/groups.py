@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import pyarrow.compute as pc
+import pyarrow as pa
 
-from preprocessing.csv_blocks import LINE, CsvBlock, parse_block
+from configs.loading import ConfigurationError
+from configs.raw_data import Table
 from preprocessing.dead_letters import DeadLetter, dead_letter
-from preprocessing.interactions.reading import is_blank
+from preprocessing.interactions.entity_ids import usable_ids
 from preprocessing.records.contract import GROUP_ID
+from preprocessing.tables.blocks import ParsedBlock
+from preprocessing.tables.table_reader import TableReader, open_table
+from preprocessing.tables.wanted_columns import WantedColumns
 
 
 @dataclass(frozen=True, order=True)
@@ -33,27 +37,45 @@ def entity_column(entity: str) -> str:
     return f"{entity}_id"
 
 
-def parse_memberships(
-    block: CsvBlock, header: list[str], entity: str
-) -> tuple[list[Membership], list[DeadLetter], int]:
-    """Parses lines of a groups file.
+def open_groups(path: str, entity: str, key: str) -> TableReader:
+    """Finds a groups file, CSV with a header or Parquet, and checks its columns.
+
+    Args:
+      path: the file.
+      entity: "item" or "user".
+      key: configuration key that names the file.
+
+    Raises:
+      ConfigurationError: see `open_table`; or the path means several files.
+    """
+    wanted = {f"{key} ({column})": column for column in (entity_column(entity), GROUP_ID)}
+    reader = open_table(Table(path=path), key, WantedColumns(wanted))
+    if len(reader.files) > 1:
+        raise ConfigurationError(
+            f"{key}: '{path}' means {len(reader.files)} files; the groups of a source are one file"
+        )
+    return reader
+
+
+def parse_memberships(block: ParsedBlock, entity: str) -> tuple[list[Membership], list[DeadLetter]]:
+    """Parses records of a groups file.
 
     Returns:
-      Memberships, dead letters, and the number of records read.
+      Memberships, and dead letters, those of the block included: the two add up to the block's
+      records.
     """
     column = entity_column(entity)
-    parsed = parse_block(block, header, [column, GROUP_ID])
-    dead_letters = list(parsed.dead_letters)
-    table = parsed.table
-    for name in (column, GROUP_ID):
-        blank = is_blank(table[name])
-        dead_letters += [
-            dead_letter(block.path, line, f"missing_{name}", f"column '{name}': empty")
-            for line in table[LINE].filter(blank).to_pylist()
-        ]
-        table = table.filter(pc.invert(blank))
-    rows = zip(*(table[name].to_pylist() for name in (column, LINE, GROUP_ID)), strict=True)
-    return [Membership(*row) for row in rows], dead_letters, parsed.records
+    entities, usable, entity_letters = usable_ids(block, column, column)
+    groups, usable, group_letters = usable_ids(block, GROUP_ID, GROUP_ID, usable)
+    kept = pa.array(usable)
+    rows = zip(
+        entities.filter(kept).to_pylist(),
+        block.lines[usable].tolist(),
+        groups.filter(kept).to_pylist(),
+        strict=True,
+    )
+    letters = block.dead_letters + entity_letters + group_letters
+    return [Membership(*row) for row in rows], letters
 
 
 def group_of_entity(

@@ -1,4 +1,4 @@
-"""Why an answer is rejected: one set of names for every command that reads answers."""
+"""Why an answer is rejected: one set of names for every command that makes or reads answers."""
 
 from __future__ import annotations
 
@@ -37,3 +37,39 @@ RECORD_REASONS: Mapping[str, str] = {
     "duplicate_entity": "the entity has an answer already",
 }
 """Reasons for which a record cannot be read as an answer at all."""
+
+GENERATION_REASONS: Mapping[str, str] = {
+    "duplicate_custom_id": "the prompt file has this custom_id already",
+    "schema_mismatch": "the LLM's answer has another shape than generation.json_schema asks for",
+    "timeout": "no response in time, however often it was tried",
+    "connection_failed": "no connection to the endpoint, however often it was tried",
+    "rate_limited": "the endpoint refused further calls, however often it was tried",
+    "server_error": "the endpoint failed, however often it was tried",
+    "malformed_response": "the response is not what the interface promises",
+    "http_": "the endpoint refused the request with this HTTP status",
+    "no_credit": "the endpoint wants to be paid first",
+    "unknown_request": "a batch result without a request of this model and these parameters",
+    "model_failed": "the model in this process failed at the prompt",
+    "prompt_too_long": "the prompt does not fit into the model's context",
+}
+"""Reasons of `preprocessing.generation`: a prompt got no usable answer. `http_` is a beginning."""
+
+ENCODING_REASONS: Mapping[str, str] = {
+    "unstructured_answer": "the answer is no JSON object, so it has no factors",
+    "missing_factor": "the structured answer has no text for the factor",
+    "encoder_refused": "the embeddings endpoint takes no such text, perhaps for its length",
+    "non_finite_vector": "a number of the vector is NaN, infinite or too large for float16",
+    "zero_vector": "all numbers of the vector are zero",
+    "wrong_width": "the vector has another width than the first one",
+}
+"""Reasons of the step `encode`: the answer, or a vector made elsewhere, makes no knowledge."""
+
+
+def meaning_of(reason: str) -> str | None:
+    """What a reason means; None for a name that is not in use."""
+    if reason.startswith("http_"):
+        return GENERATION_REASONS["http_"]
+    for reasons in (QUALITY_REASONS, RECORD_REASONS, GENERATION_REASONS, ENCODING_REASONS):
+        if reason in reasons:
+            return reasons[reason]
+    return None

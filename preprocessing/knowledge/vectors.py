@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -19,6 +18,9 @@ from preprocessing.records.wire import (
     RaggedFloatColumn,
     encode_examples,
 )
+
+NUMBER = np.dtype(np.float16)
+"""Numbers of a knowledge vector."""
 
 
 @dataclass(frozen=True, order=True)
@@ -37,40 +39,66 @@ class KnowledgeRecord:
     group_id: str
     vector: bytes
 
+    @property
+    def width(self) -> int:
+        """Numbers of the vector."""
+        return len(self.vector) // NUMBER.itemsize
 
-def usable_vectors(
-    answers: list[LocatedAnswer], vectors: np.ndarray
-) -> tuple[list[tuple[LocatedAnswer, bytes]], list[DeadLetter]]:
-    """Rounds vectors to float16 and rejects those without content.
+
+def round_vectors(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rounds vectors to float16.
 
     Args:
-      answers: what was encoded.
-      vectors: [answers, dimension], its vectors.
+      vectors: [rows, dimension].
 
     Returns:
-      Each usable answer with its vector's bytes, and dead letters for vectors that are all zeros or
-      hold a number that is not finite in float16.
+      [rows, dimension] float16, and [rows] True where the rounded vector has content: only finite
+      numbers, and not only zeros.
     """
     with np.errstate(over="ignore"):
-        rounded = vectors.astype(np.float16)
+        rounded = vectors.astype(NUMBER)
+    good = np.logical_and(np.isfinite(rounded).all(axis=1), rounded.any(axis=1))
+    return rounded, good
+
+
+def usable_vectors(
+    answers: Sequence[Sequence[LocatedAnswer]], vectors: np.ndarray, refused: Mapping[int, str]
+) -> tuple[list[tuple[LocatedAnswer, bytes]], list[DeadLetter]]:
+    """Gives every answer the vector of its text and rejects those without content.
+
+    Args:
+      answers: [texts] the answers with each text.
+      vectors: [texts, dimension] rounded vectors.
+      refused: row -> why the encoder takes no such text.
+
+    Returns:
+      Each usable answer with its vector's bytes, and dead letters for the others.
+    """
     usable, dead_letters = [], []
-    for answer, vector in zip(answers, rounded, strict=True):
-        if not np.isfinite(vector).all():
-            detail = "the encoder made a number that is not finite in float16"
-            dead_letters.append(dead_letter(answer.file, answer.line, "non_finite_vector", detail))
-        elif not vector.any():
-            detail = "the encoder found nothing in the answer"
-            dead_letters.append(dead_letter(answer.file, answer.line, "zero_vector", detail))
-        else:
-            usable.append((answer, vector.tobytes()))
+    for row, (of_text, vector) in enumerate(zip(answers, vectors, strict=True)):
+        problem = ("encoder_refused", refused[row]) if row in refused else problem_of(vector)
+        for answer in of_text:
+            if problem is None:
+                usable.append((answer, vector.tobytes()))
+            else:
+                dead_letters.append(dead_letter(answer.file, answer.line, *problem))
     return usable, dead_letters
 
 
-def write_knowledge(path: Path, records: Iterable[KnowledgeRecord]) -> int:
-    """Writes records sorted by entity id; returns their number."""
+def problem_of(vector: np.ndarray) -> tuple[str, str] | None:
+    """Reason and detail for which a rounded vector is of no use; None when it is."""
+    if not np.isfinite(vector).all():
+        return "non_finite_vector", "a number of the vector is not finite in float16"
+    if not vector.any():
+        return "zero_vector", "all numbers of the vector are zero"
+    return None
+
+
+def write_knowledge(path: str, records: Iterable[KnowledgeRecord]) -> list[KnowledgeRecord]:
+    """Writes records sorted by entity id; returns them in that order."""
     ordered = sorted(records)
-    values = np.frombuffer(b"".join(record.vector for record in ordered), dtype=np.float16)
-    sizes = np.array([len(record.vector) // 2 for record in ordered], dtype=np.int64)
+    values = np.frombuffer(b"".join(record.vector for record in ordered), dtype=NUMBER)
+    sizes = np.array([record.width for record in ordered], dtype=np.int64)
     ends = np.cumsum(sizes)
     columns: dict[str, Column] = {
         contract.ENTITY_ID: BytesColumn([record.entity_id.encode() for record in ordered]),
@@ -78,4 +106,5 @@ def write_knowledge(path: Path, records: Iterable[KnowledgeRecord]) -> int:
         contract.EXTRACTION: BytesColumn([record.extraction.encode() for record in ordered]),
         contract.GROUP_ID: BytesColumn([record.group_id.encode() for record in ordered]),
     }
-    return write_records(path, encode_examples(columns))
+    write_records(path, encode_examples(columns))
+    return ordered

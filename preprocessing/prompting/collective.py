@@ -6,11 +6,12 @@ import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from configs.scenario import Prompts
+from configs.prompting import Prompts
+from preprocessing.grouping.kinds import Kind
 from preprocessing.knowledge.groups import entity_column
 from preprocessing.prompting.first_interactions import FirstInteractions
 from preprocessing.prompting.individual import factor_list
@@ -39,7 +40,7 @@ class CollectiveSource:
     def __init__(
         self,
         source: str,
-        kind: Literal["item", "liked", "disliked"],
+        kind: Kind,
         scenario: PromptScenario,
         prompts: Prompts,
         scratch: Scratch,

@@ -15,6 +15,7 @@ _PROPOSAL = Template(
     "by somebody with general knowledge, and is none of popularity, price history or anything "
     "that only the platform knows.\n"
     "Answer with YAML alone, in this form:\n"
+    "noun: {{singular: what an item is called, plural: the same for several}}\n"
     "factors:\n"
     "  item: [first factor, second factor]\n"
     "  user: [first factor, second factor]\n"

@@ -1,7 +1,8 @@
 """The first k_u interactions of every user: all that prompts and groups may see (leak rule).
 
 Interactions are spread over shards by a hash of the user into Arrow files of a temporary folder, so
-memory holds one shard at a time however long the log is.
+memory holds one shard at a time however long the log is. What `data.filter` leaves out counts for
+nothing, as in the examples.
 """
 
 from __future__ import annotations
@@ -12,21 +13,19 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from configs.scenario import Interactions
-from preprocessing.csv_blocks import read_blocks, read_header, require_columns
+from configs.raw_data import Data
 from preprocessing.dead_letters import DeadLetter
-from preprocessing.hashing import stable_hashes
-from preprocessing.interactions.reading import (
-    INTERACTION_SCHEMA,
-    ITEM,
-    USER,
-    parse_integers,
-    parse_interactions,
+from preprocessing.interactions.reading import INTERACTION_SCHEMA, parse_interactions
+from preprocessing.interactions.sequences import (
+    order_interactions,
+    ordered_by,
+    without_repeated,
 )
-from preprocessing.interactions.sequences import order_interactions
 from preprocessing.interactions.splitting import knowledge_boundaries
+from preprocessing.interactions.user_shards import has_integer_items, shard_of_rows
+from preprocessing.prompting.shard_filter import ShardFilter
+from preprocessing.tables.table_reader import TableReader
 
 _INPUT_BYTES_PER_SHARD = 16 << 20
 _MOST_SHARDS = 256  # as many files are open at the same time
@@ -41,54 +40,50 @@ class FirstInteractions:
       user_of_row: [rows] index into `users`, ascending.
       items: [rows] ids.
       ratings: [rows] float64.
+      liked: [rows] bool, what the label says.
     """
 
     users: list[str]
     user_of_row: np.ndarray
     items: list[str]
     ratings: np.ndarray
+    liked: np.ndarray
 
 
 class InteractionShards:
     """The interaction log, spread over files by user."""
 
-    def __init__(self, interactions: Interactions, header: list[str], folder: Path):
+    def __init__(self, data: Data, reader: TableReader, folder: Path):
         """Reads the log once and writes the shards.
 
         Args:
-          interactions: configuration of the log.
-          header: its column names.
+          data: configuration of the data.
+          reader: reads the log (`open_interactions`).
           folder: an empty folder for the shards.
 
         Attributes:
           records: number of records read.
-          dead_letters: rejected lines; repeated interactions are added while shards are read.
+          dead_letters: rejected lines; repeated interactions are added at the latest while shards
+            are read.
         """
         self.records = 0
         self.dead_letters: list[DeadLetter] = []
-        self._path = interactions.path
+        self._data = data
+        self._files = reader.names
+        self._order = ordered_by(data.interactions.columns)
         self._integer_items = True
-        input_bytes = Path(interactions.path).stat().st_size
-        self._shards = min(max(1, -(-input_bytes // _INPUT_BYTES_PER_SHARD)), _MOST_SHARDS)
+        self._shards = min(max(1, -(-reader.stored_bytes // _INPUT_BYTES_PER_SHARD)), _MOST_SHARDS)
         self._folder = folder
-        writers = [
-            pa.ipc.new_stream(str(self._file(shard)), INTERACTION_SCHEMA)
-            for shard in range(self._shards)
-        ]
-        try:
-            for block in read_blocks(interactions.path):
-                table, rejected, read = parse_interactions(block, header, interactions.columns)
-                self.records += read
-                self.dead_letters += rejected
-                integers = pc.all(pc.is_valid(parse_integers(table[ITEM]))).as_py()
-                self._integer_items &= integers is not False
-                shard_of_row = self._shard_of_rows(table)
-                for shard in np.unique(shard_of_row):
-                    rows = table.filter(pa.array(shard_of_row == shard))
-                    writers[shard].write_table(rows.combine_chunks())
-        finally:
-            for writer in writers:
-                writer.close()
+        self._write(reader)
+        self._filter: ShardFilter | None = None
+        if not data.filter.keeps_everything:
+            self._take_out_repeated()
+            self._filter = ShardFilter(self._read, self._shards, folder, data.filter)
+
+    @property
+    def kept_items(self) -> list[str] | None:
+        """Items that `data.filter` leaves; None when it takes no items out."""
+        return self._filter.kept_items if self._filter else None
 
     def first_interactions(self, cap: int) -> Iterator[FirstInteractions]:
         """Yields shard by shard what the LLM may see; each user is in one shard.
@@ -97,34 +92,53 @@ class InteractionShards:
           cap: `split.knowledge_history_cap`.
         """
         for shard in range(self._shards):
-            with pa.OSFile(str(self._file(shard))) as file:
-                table = pa.ipc.open_stream(file).read_all()
-            sequences, repeated = order_interactions(table, self._path, self._integer_items)
+            table = self._read(shard)
+            if self._filter:
+                table = table.filter(pa.array(self._filter.kept_rows(shard)))
+            sequences, repeated = order_interactions(
+                table, self._files, self._integer_items, self._order
+            )
             self.dead_letters += repeated
             boundaries = knowledge_boundaries(sequences.counts, cap)
             rows = np.flatnonzero(sequences.positions < boundaries[sequences.user_of_row])
             yield FirstInteractions(
                 users=sequences.users,
                 user_of_row=sequences.user_of_row[rows],
-                items=[sequences.items[row] for row in rows.tolist()],
+                items=sequences.items_at(rows),
                 ratings=sequences.ratings[rows],
+                liked=sequences.labels[rows] == 1,
             )
+
+    def _write(self, reader: TableReader) -> None:
+        writers = [
+            pa.ipc.new_stream(str(self._file(shard)), INTERACTION_SCHEMA)
+            for shard in range(self._shards)
+        ]
+        try:
+            for block in reader.read():
+                table, rejected = parse_interactions(block, self._data)
+                self.records += block.records
+                self.dead_letters += rejected
+                self._integer_items &= has_integer_items(table)
+                shard_of_row = shard_of_rows(table, self._shards)
+                for shard in np.unique(shard_of_row):
+                    rows = table.filter(pa.array(shard_of_row == shard))
+                    writers[shard].write_table(rows.combine_chunks())
+        finally:
+            for writer in writers:
+                writer.close()
+
+    def _take_out_repeated(self) -> None:
+        """A repeated interaction must not help its user or item over the filter's minimum."""
+        for shard in range(self._shards):
+            table, repeated = without_repeated(self._read(shard), self._files, self._order)
+            self.dead_letters += repeated
+            with pa.ipc.new_stream(str(self._file(shard)), INTERACTION_SCHEMA) as writer:
+                writer.write_table(table)
+
+    def _read(self, shard: int) -> pa.Table:
+        with pa.OSFile(str(self._file(shard))) as file:
+            return pa.ipc.open_stream(file).read_all()
 
     def _file(self, shard: int) -> Path:
         return self._folder / f"interactions-{shard:05d}.arrow"
-
-    def _shard_of_rows(self, table: pa.Table) -> np.ndarray:
-        encoded = table[USER].combine_chunks().dictionary_encode()
-        hashes = stable_hashes(encoded.dictionary.to_pylist(), "shard")
-        return (hashes % np.uint64(self._shards)).astype(np.int64)[encoded.indices.to_numpy()]
-
-
-def interactions_header(interactions: Interactions) -> list[str]:
-    """Columns of the log, checked; see `require_columns`."""
-    header = read_header(interactions.path, "data.interactions.path")
-    mapped = {
-        f"data.interactions.columns.{name}": column
-        for name, column in interactions.columns.model_dump().items()
-    }
-    require_columns(header, mapped, interactions.path)
-    return header

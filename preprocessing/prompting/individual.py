@@ -24,7 +24,12 @@ def factor_list(factors: Sequence[str]) -> str:
 
 
 def write_item_prompts(
-    source: str, scenario: PromptScenario, scratch: Scratch, file: PromptFile, path: str
+    source: str,
+    scenario: PromptScenario,
+    scratch: Scratch,
+    file: PromptFile,
+    catalogue_files: Sequence[str],
+    kept_items: Sequence[str] | None = None,
 ) -> tuple[dict[str, int], list[DeadLetter]]:
     """Writes a prompt for each item of the catalogue.
 
@@ -33,7 +38,9 @@ def write_item_prompts(
       scenario: factors and templates.
       scratch: holds the items.
       file: takes the prompts.
-      path: the catalogue, for dead letters.
+      catalogue_files: the catalogue's files by index, for dead letters.
+      kept_items: the only items to ask about, because `data.filter` leaves out all others; all
+        items if not given.
 
     Returns:
       Counts, and dead letters for items without title: nothing can be asked about them.
@@ -46,27 +53,38 @@ def write_item_prompts(
     }
     file.start(source, "item", INDIVIDUAL)
     dead_letters = []
-    for item_id, title, line in scratch.items():
+    asked = np.full(scratch.item_count, kept_items is None)
+    if kept_items is not None:
+        codes = scratch.codes(kept_items)
+        asked[codes[codes >= 0]] = True
+    for code, (item_id, title, (catalogue_file, line)) in enumerate(scratch.items()):
+        if not asked[code]:
+            continue
         if title:
             prompt = template.fill({**fixed, "title": title})
             file.write(source, "item", INDIVIDUAL, item_id, prompt)
         else:
             detail = f"no title, so no prompt of source '{source}'"
+            path = catalogue_files[catalogue_file]
             dead_letters.append(dead_letter(path, line, "missing_title", detail))
-    items, untitled = scratch.item_count, len(dead_letters)
-    return {"items": items, "prompts": items - untitled, "without_title": untitled}, dead_letters
+    counts = {
+        "items": scratch.item_count,
+        "prompts": int(asked.sum()) - len(dead_letters),
+        "without_title": len(dead_letters),
+        "filtered_out": int((~asked).sum()),
+    }
+    return counts, dead_letters
 
 
 class UserPrompts:
     """Writes a prompt for each user from the user's first k_u interactions, oldest first."""
 
-    def __init__(self, sources: Sequence[str], scenario: PromptScenario, positive_rating: float):
+    def __init__(self, sources: Sequence[str], scenario: PromptScenario):
         """Prepares the templates.
 
         Args:
           sources: user sources with individual answers; each asks the same.
           scenario: factors and templates.
-          positive_rating: from here on an interaction is called liked.
 
         Attributes:
           counts: users, prompts, users without prompt by reason, and interactions not shown.
@@ -74,7 +92,6 @@ class UserPrompts:
         self._sources = sources
         self._user = Template(scenario.templates.user)
         self._entry = Template(scenario.templates.history_entry)
-        self._positive_rating = positive_rating
         self._fixed = {
             "noun": scenario.noun.singular,
             "nouns": scenario.noun.plural,
@@ -106,7 +123,7 @@ class UserPrompts:
         for user_id, end in zip(seen.users, ends, strict=True):
             self.counts["users"] += 1
             history = [
-                self._shown(titles[row], float(seen.ratings[row]))
+                self._shown(titles[row], float(seen.ratings[row]), bool(seen.liked[row]))
                 for row in range(start, end)
                 if titles[row]
             ]
@@ -125,6 +142,6 @@ class UserPrompts:
                 self.counts["without_titles" if end > start else "without_history"] += 1
             start = end
 
-    def _shown(self, title: str, rating: float) -> str:
-        opinion = "liked" if rating >= self._positive_rating else "disliked"
+    def _shown(self, title: str, rating: float, liked: bool) -> str:
+        opinion = "liked" if liked else "disliked"
         return self._entry.fill({"title": title, "rating": f"{rating:.10g}", "opinion": opinion})

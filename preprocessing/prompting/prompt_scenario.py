@@ -12,7 +12,7 @@ import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
 from configs.loading import ConfigurationError
-from configs.scenario import Section
+from configs.section import Section
 from preprocessing.prompting.template import Template
 
 _FOLDER = Path(__file__).parent.parent / "scenarios"

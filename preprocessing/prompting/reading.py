@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import pyarrow.compute as pc
-
 from configs.loading import ConfigurationError
-from configs.scenario import Catalogue, Profiles
-from preprocessing.csv_blocks import LINE, parse_block, read_blocks, read_header, require_columns
+from configs.raw_data import Catalogue, Profiles
 from preprocessing.dead_letters import DeadLetter, dead_letter
-from preprocessing.interactions.catalogue import catalogue_columns, parse_catalogue
-from preprocessing.interactions.reading import is_blank
-from preprocessing.knowledge.groups import entity_column, parse_memberships
+from preprocessing.interactions.catalogue import ITEM_ID, parse_catalogue
+from preprocessing.interactions.first_rows import FILE, LINE, repeated_row
+from preprocessing.interactions.profiles import parse_profiles
+from preprocessing.interactions.reading import USER
+from preprocessing.knowledge.groups import parse_memberships
+from preprocessing.prompting.attribute_texts import attribute_texts
 from preprocessing.prompting.sanitising import sanitise_text
 from preprocessing.prompting.scratch import Scratch
 from preprocessing.prompting.template import Template, TemplateError
 from preprocessing.prompting.titles import TitleDisplay
-from preprocessing.records.contract import GROUP_ID
+from preprocessing.tables.table_reader import TableReader
 
 _PROFILE_VALUE_CHARACTERS = 60
 
 
-def catalogue_header(catalogue: Catalogue) -> list[str]:
-    """Columns of the catalogue, checked; see `require_columns`."""
-    header = read_header(catalogue.path, "data.catalogue.path")
-    require_columns(header, catalogue_columns(catalogue), catalogue.path)
-    return header
-
-
 def read_items(
-    catalogue: Catalogue, header: list[str], display: TitleDisplay, scratch: Scratch
+    catalogue: Catalogue, reader: TableReader, display: TitleDisplay, scratch: Scratch
 ) -> tuple[list[DeadLetter], int]:
     """Puts every item of the catalogue with its name for prompts into the scratch tables.
 
@@ -37,37 +30,21 @@ def read_items(
     """
     dead_letters: list[DeadLetter] = []
     records = 0
-    for block in read_blocks(catalogue.path):
-        table, rejected, read = parse_catalogue(block, header, catalogue)
+    for block in reader.read():
+        table, rejected = parse_catalogue(block, catalogue)
         dead_letters += rejected
-        records += read
-        rows = zip(
-            table[catalogue.item].to_pylist(),
-            display.of_table(table),
-            table[LINE].to_pylist(),
-            strict=True,
-        )
-        for item_id, title, line in rows:
-            first = scratch.add_item(item_id, title, line)
+        records += block.records
+        places = zip(table[FILE].to_pylist(), table[LINE].to_pylist(), strict=True)
+        items = table[ITEM_ID].to_pylist()
+        for item_id, title, place in zip(items, display.of_table(table), places, strict=True):
+            first = scratch.add_item(item_id, title, place)
             if first is not None:
-                dead_letters.append(
-                    dead_letter(
-                        catalogue.path, line, "duplicate_item", f"same item as line {first}"
-                    )
-                )
+                dead_letters.append(repeated_row("item", place, first, reader.names))
     return dead_letters, records
 
 
-def groups_header(source: str, entity: str, path: str) -> list[str]:
-    """Columns of a groups file, checked; see `require_columns`."""
-    key = f"knowledge.answers.{source}.groups"
-    header = read_header(path, key)
-    require_columns(header, {key: GROUP_ID, f"{key} (entity)": entity_column(entity)}, path)
-    return header
-
-
 def read_groups(
-    source: str, entity: str, path: str, header: list[str], scratch: Scratch
+    source: str, entity: str, reader: TableReader, scratch: Scratch
 ) -> tuple[list[DeadLetter], int]:
     """Puts the members of a source's groups into the scratch tables.
 
@@ -76,67 +53,65 @@ def read_groups(
     """
     dead_letters: list[DeadLetter] = []
     records = 0
-    for block in read_blocks(path):
-        memberships, rejected, read = parse_memberships(block, header, entity)
+    for block in reader.read():
+        memberships, rejected = parse_memberships(block, entity)
         dead_letters += rejected
-        records += read
+        records += block.records
         for member in memberships:
             first = scratch.add_member(source, member.entity_id, member.line, member.group_id)
             if first is not None:
                 detail = f"same entity as line {first}"
-                dead_letters.append(dead_letter(path, member.line, "duplicate_entity", detail))
+                dead_letters.append(
+                    dead_letter(block.file.name, member.line, "duplicate_entity", detail)
+                )
     return dead_letters, records
 
 
-def profile_sentence(profiles: Profiles) -> Template:
-    """The sentence's template, checked against the file's columns.
+def profile_sentence(text: str, profiles: Profiles | None) -> Template:
+    """The template of `prompts.profile_sentence`, checked against the attributes of profiles.
+
+    The user id is no attribute, so it can never stand in the sentence.
 
     Raises:
-      ConfigurationError: a placeholder is not a column, or is the user id.
+      ConfigurationError: there are no profiles, or a placeholder is no attribute of theirs.
     """
-    header = read_header(profiles.path, "prompts.profiles.path")
-    columns = {"prompts.profiles.user": profiles.user}
+    key = "prompts.profile_sentence"
+    if profiles is None:
+        raise ConfigurationError(f"{key}: needs data.profiles, the table of users")
     try:
-        sentence = Template(profiles.sentence)
-        # The user id is no column to show: it must never reach a prompt.
-        sentence.require([name for name in header if name != profiles.user])
+        sentence = Template(text)
+        sentence.require(list(profiles.attributes))
     except TemplateError as error:
-        raise ConfigurationError(f"prompts.profiles.sentence: {error}") from error
-    require_columns(header, columns, profiles.path)
+        raise ConfigurationError(f"{key}: {error} (data.profiles.attributes)") from error
     return sentence
 
 
 def read_profiles(
-    profiles: Profiles, sentence: Template, scratch: Scratch
+    profiles: Profiles, reader: TableReader, sentence: Template, scratch: Scratch
 ) -> tuple[list[DeadLetter], int]:
     """Puts the profile sentences of users into the scratch tables.
 
     A user with a missing value gets no sentence, and so does one whose id stands among the values.
 
     Returns:
-      Dead letters (the first line of a user counts), and the number of records read.
+      Dead letters (the first row of a user counts), and the number of records read.
     """
-    header = read_header(profiles.path, "prompts.profiles.path")
     dead_letters: list[DeadLetter] = []
     records = 0
-    for block in read_blocks(profiles.path):
-        parsed = parse_block(block, header, [profiles.user, *sentence.names])
-        records += parsed.records
-        dead_letters += parsed.dead_letters
-        blank = is_blank(parsed.table[profiles.user])
-        dead_letters += [
-            dead_letter(block.path, line, "missing_user_id", f"column '{profiles.user}': empty")
-            for line in parsed.table[LINE].filter(blank).to_pylist()
-        ]
-        for row in parsed.table.filter(pc.invert(blank)).to_pylist():
+    for block in reader.read():
+        table, rejected = parse_profiles(block, profiles)
+        dead_letters += rejected
+        records += block.records
+        texts = {name: attribute_texts(table[name]) for name in sentence.names}
+        places = zip(table[FILE].to_pylist(), table[LINE].to_pylist(), strict=True)
+        for row, (user, place) in enumerate(zip(table[USER].to_pylist(), places, strict=True)):
             values = {
-                name: sanitise_text(row[name], _PROFILE_VALUE_CHARACTERS, quoted=True)
-                for name in sentence.names
+                name: sanitise_text(column[row], _PROFILE_VALUE_CHARACTERS, quoted=True)
+                for name, column in texts.items()
             }
-            complete = all(values.values()) and row[profiles.user].strip() not in values.values()
+            complete = all(values.values()) and user.strip() not in values.values()
             shown = sentence.fill(values) if complete else ""
-            first = scratch.add_profile(row[profiles.user], row[LINE], shown)
+            first = scratch.add_profile(user, shown, place)
             if first is not None:
-                detail = f"same user as line {first}"
-                dead_letters.append(dead_letter(block.path, row[LINE], "duplicate_user", detail))
+                dead_letters.append(repeated_row("user", place, first, reader.names))
     return dead_letters, records

@@ -6,23 +6,21 @@ import tempfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from preprocessing.dead_letters import DeadLetter, write_dead_letters
+from preprocessing.interactions.catalogue import open_catalogue
+from preprocessing.interactions.profiles import open_profiles
+from preprocessing.interactions.reading import open_interactions
+from preprocessing.knowledge.groups import open_groups
 from preprocessing.prompting.collective import CollectiveSource
-from preprocessing.prompting.first_interactions import (
-    FirstInteractions,
-    InteractionShards,
-    interactions_header,
-)
+from preprocessing.prompting.first_interactions import FirstInteractions, InteractionShards
 from preprocessing.prompting.individual import UserPrompts, write_item_prompts
 from preprocessing.prompting.plan import PromptPlan
 from preprocessing.prompting.prompt_file import PromptFile, open_prompt_file
 from preprocessing.prompting.reading import (
-    catalogue_header,
-    groups_header,
     profile_sentence,
     read_groups,
     read_items,
@@ -32,6 +30,7 @@ from preprocessing.prompting.scratch import Scratch
 from preprocessing.prompting.template import Template
 from preprocessing.prompting.titles import TitleDisplay
 from preprocessing.records.layout import StepDirectory
+from preprocessing.tables.table_reader import TableReader
 
 
 class PromptRenderer:
@@ -47,14 +46,23 @@ class PromptRenderer:
           ConfigurationError: a column or placeholder does not exist.
         """
         self._plan = plan
-        data, profiles = plan.data, plan.prompts.profiles
-        self._catalogue_header = catalogue_header(data.catalogue)
-        self._interactions_header = interactions_header(data.interactions)
-        self._groups_headers = {
-            source: groups_header(source, plan.answers[source].entity, plan.groups_path(source))
+        data = plan.data
+        self._catalogue = open_catalogue(data.catalogue)
+        self._interactions = open_interactions(data.interactions, plan.split)
+        self._groups = {
+            source: open_groups(
+                plan.groups[source],
+                plan.answers[source].entity,
+                f"knowledge.answers.{source}.groups",
+            )
             for source in plan.collective
         }
-        self._profile: Template | None = profile_sentence(profiles) if profiles else None
+        self._sentence: Template | None = None
+        if plan.prompts.profile_sentence is not None:
+            self._sentence = profile_sentence(plan.prompts.profile_sentence, data.profiles)
+        self._profiles: TableReader | None = None
+        if self._sentence and data.profiles:
+            self._profiles = open_profiles(data.profiles)
         self._dead_letters: list[DeadLetter] = []
 
     def render(self, folder: Path) -> dict[str, Any]:
@@ -75,12 +83,16 @@ class PromptRenderer:
             open_prompt_file(folder, scratch, self._plan.prompts.pseudonymous_custom_ids) as file,
         ):
             read = self._read_lookups(scratch)
-            sources = self._ask_about_items(scratch, file)
+            shards = None
+            if self._needs_log:
+                shards = InteractionShards(
+                    self._plan.data, self._interactions, Path(scratch_folder)
+                )
+                read[_named(self._interactions)] = shards.records
+            sources = self._ask_about_items(scratch, file, shards.kept_items if shards else None)
             groups = {source: self._collective(source, scratch) for source in self._plan.collective}
-            users = self._plan.individual("user")
-            if users or groups:
-                shards_folder = Path(scratch_folder)
-                read |= self._ask_about_users(scratch, file, shards_folder, groups, sources)
+            if shards is not None:
+                self._ask_about_users(scratch, file, shards, groups, sources)
             for source, group in groups.items():
                 sources.setdefault(source, {})["collective"] = group.write(file, folder)
             written = [asdict(count) for count in file.counts()]
@@ -95,27 +107,35 @@ class PromptRenderer:
     def _read_lookups(self, scratch: Scratch) -> dict[str, int]:
         plan, read = self._plan, {}
         display = TitleDisplay(plan.scenario, plan.data.catalogue, plan.prompts)
-        letters, records = read_items(plan.data.catalogue, self._catalogue_header, display, scratch)
+        letters, records = read_items(plan.data.catalogue, self._catalogue, display, scratch)
         self._dead_letters += letters
-        read[plan.data.catalogue.path] = records
-        for source, header in self._groups_headers.items():
-            path = plan.groups_path(source)
-            letters, records = read_groups(
-                source, plan.answers[source].entity, path, header, scratch
+        read[_named(self._catalogue)] = records
+        for source, reader in self._groups.items():
+            letters, records = read_groups(source, plan.answers[source].entity, reader, scratch)
+            self._dead_letters += letters
+            read[_named(reader)] = records
+        if plan.data.profiles and self._profiles and self._sentence:
+            letters, records = read_profiles(
+                plan.data.profiles, self._profiles, self._sentence, scratch
             )
             self._dead_letters += letters
-            read[path] = records
-        if plan.prompts.profiles is not None and self._profile is not None:
-            letters, records = read_profiles(plan.prompts.profiles, self._profile, scratch)
-            self._dead_letters += letters
-            read[plan.prompts.profiles.path] = records
+            read[_named(self._profiles)] = records
         return read
 
-    def _ask_about_items(self, scratch: Scratch, file: PromptFile) -> dict[str, dict[str, Any]]:
+    @property
+    def _needs_log(self) -> bool:
+        """True when prompts depend on interactions, be it only on which items are left."""
+        plan = self._plan
+        filters_items = plan.data.filter.minimum_item_interactions > 1
+        return bool(plan.individual("user") or plan.collective) or filters_items
+
+    def _ask_about_items(
+        self, scratch: Scratch, file: PromptFile, kept_items: list[str] | None
+    ) -> dict[str, dict[str, Any]]:
         sources = {}
         for source in self._plan.individual("item"):
             counts, letters = write_item_prompts(
-                source, self._plan.scenario, scratch, file, self._plan.data.catalogue.path
+                source, self._plan.scenario, scratch, file, self._catalogue.names, kept_items
             )
             self._dead_letters += letters
             sources[source] = {"individual": counts}
@@ -123,34 +143,28 @@ class PromptRenderer:
 
     def _collective(self, source: str, scratch: Scratch) -> CollectiveSource:
         plan = self._plan
-        kind: Literal["item", "liked", "disliked"] = "item"
-        if plan.answers[source].entity == "user":
-            kind = plan.prompts.user_groups[source]
+        kind = plan.kinds[source]
         return CollectiveSource(source, kind, plan.scenario, plan.prompts, scratch)
 
     def _ask_about_users(
         self,
         scratch: Scratch,
         file: PromptFile,
-        shards_folder: Path,
+        shards: InteractionShards,
         groups: Mapping[str, CollectiveSource],
         sources: dict[str, dict[str, Any]],
-    ) -> dict[str, int]:
+    ) -> None:
         plan = self._plan
-        interactions = plan.data.interactions
-        shards = InteractionShards(interactions, self._interactions_header, shards_folder)
-        asking = UserPrompts(plan.individual("user"), plan.scenario, plan.data.positive_rating)
-        for seen in shards.first_interactions(plan.knowledge_history_cap):
+        asking = UserPrompts(plan.individual("user"), plan.scenario)
+        for seen in shards.first_interactions(plan.split.knowledge_history_cap):
             codes, titles = _items_of_rows(seen, scratch)
             if plan.individual("user"):
                 asking.write(seen, titles, scratch.profiles(seen.users), file)
-            positive = seen.ratings >= plan.data.positive_rating
             for group in groups.values():
-                group.add(seen, codes, positive)
+                group.add(seen, codes, seen.liked)
         for source in plan.individual("user"):
             sources.setdefault(source, {})["individual"] = dict(asking.counts)
         self._dead_letters += shards.dead_letters
-        return {interactions.path: shards.records}
 
     def _rejected_by_reason(self) -> dict[str, dict[str, int]]:
         rejected: dict[str, dict[str, int]] = {}
@@ -158,6 +172,12 @@ class PromptRenderer:
             reasons = rejected.setdefault(letter["file"], {})
             reasons[letter["reason"]] = reasons.get(letter["reason"], 0) + 1
         return {file: dict(sorted(reasons.items())) for file, reasons in sorted(rejected.items())}
+
+
+def _named(reader: TableReader) -> str:
+    """What a table is called in counts: its file, or the first one and how many there are."""
+    first, *others = reader.names
+    return f"{first} and {len(others)} more" if others else first
 
 
 def _items_of_rows(seen: FirstInteractions, scratch: Scratch) -> tuple[np.ndarray, list[str]]:

@@ -14,12 +14,17 @@ from types import TracebackType
 
 import numpy as np
 
+Place = tuple[int, int]
+"""Index of a file, and line in it."""
+
 _VALUES_PER_QUERY = 500
 _TABLES = """
-CREATE TABLE items (code INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, title TEXT, line INTEGER);
+CREATE TABLE items (code INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, title TEXT, file INTEGER,
+  line INTEGER);
 CREATE TABLE members (source TEXT, entity TEXT, line INTEGER, group_id TEXT,
   PRIMARY KEY (source, entity)) WITHOUT ROWID;
-CREATE TABLE profiles (user TEXT PRIMARY KEY, line INTEGER, sentence TEXT) WITHOUT ROWID;
+CREATE TABLE profiles (user TEXT PRIMARY KEY, file INTEGER, line INTEGER, sentence TEXT)
+  WITHOUT ROWID;
 CREATE TABLE asked (custom_id TEXT PRIMARY KEY, times INTEGER) WITHOUT ROWID;
 """
 
@@ -52,19 +57,22 @@ class Scratch(AbstractContextManager["Scratch"]):
         """Number of items; their codes are 0 to this."""
         return self._items
 
-    def add_item(self, item_id: str, title: str, line: int) -> int | None:
-        """Adds an item; for a known one changes nothing and returns the line it stands in."""
+    def add_item(self, item_id: str, title: str, place: Place) -> Place | None:
+        """Adds an item; for a known one changes nothing and returns the place it stands at."""
         added = self._database.execute(
-            "INSERT OR IGNORE INTO items VALUES (?, ?, ?, ?)", (self._items, item_id, title, line)
+            "INSERT OR IGNORE INTO items VALUES (?, ?, ?, ?, ?)",
+            (self._items, item_id, title, *place),
         ).rowcount
         if added:
             self._items += 1
             return None
-        return self._first_line("SELECT line FROM items WHERE id = ?", (item_id,))
+        return self._first_place("SELECT file, line FROM items WHERE id = ?", (item_id,))
 
-    def items(self) -> Iterator[tuple[str, str, int]]:
-        """Id, title and line of every item, in the catalogue's order."""
-        yield from self._database.execute("SELECT id, title, line FROM items ORDER BY code")
+    def items(self) -> Iterator[tuple[str, str, Place]]:
+        """Id, title and place of every item, in the catalogue's order."""
+        query = "SELECT id, title, file, line FROM items ORDER BY code"
+        for item_id, title, file, line in self._database.execute(query):
+            yield item_id, title, (file, line)
 
     def codes(self, item_ids: Sequence[str]) -> np.ndarray:
         """[ids] code of each item, -1 for one that is not in the catalogue."""
@@ -84,9 +92,8 @@ class Scratch(AbstractContextManager["Scratch"]):
         ).rowcount
         if added:
             return None
-        return self._first_line(
-            "SELECT line FROM members WHERE source = ? AND entity = ?", (source, entity_id)
-        )
+        query = "SELECT line FROM members WHERE source = ? AND entity = ?"
+        return int(self._database.execute(query, (source, entity_id)).fetchone()[0])
 
     def group_sizes(self, source: str) -> dict[str, int]:
         """Group id -> number of members."""
@@ -112,14 +119,14 @@ class Scratch(AbstractContextManager["Scratch"]):
             (source,),
         )
 
-    def add_profile(self, user_id: str, line: int, sentence: str) -> int | None:
-        """Adds a profile sentence; for a known user changes nothing and returns its first line."""
+    def add_profile(self, user_id: str, sentence: str, place: Place) -> Place | None:
+        """Adds a profile sentence; for a known user changes nothing and returns the first place."""
         added = self._database.execute(
-            "INSERT OR IGNORE INTO profiles VALUES (?, ?, ?)", (user_id, line, sentence)
+            "INSERT OR IGNORE INTO profiles VALUES (?, ?, ?, ?)", (user_id, *place, sentence)
         ).rowcount
         if added:
             return None
-        return self._first_line("SELECT line FROM profiles WHERE user = ?", (user_id,))
+        return self._first_place("SELECT file, line FROM profiles WHERE user = ?", (user_id,))
 
     def profiles(self, user_ids: Sequence[str]) -> dict[str, str]:
         """Profile sentence by user."""
@@ -132,8 +139,9 @@ class Scratch(AbstractContextManager["Scratch"]):
         (times,) = self._database.execute(f"{query} RETURNING times", (custom_id,)).fetchone()
         return int(times)
 
-    def _first_line(self, query: str, values: tuple[str, ...]) -> int:
-        return int(self._database.execute(query, values).fetchone()[0])
+    def _first_place(self, query: str, values: tuple[str, ...]) -> Place:
+        file, line = self._database.execute(query, values).fetchone()
+        return file, line
 
     def _matching(
         self, query: str, fixed: tuple[str, ...], values: Sequence[str] | Sequence[int]

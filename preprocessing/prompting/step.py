@@ -13,6 +13,7 @@ from typing import Any
 from configs.command_line import CommandError, say
 from configs.loading import config_hash
 from configs.scenario import Scenario
+from preprocessing.grouping.needed import groups_at_hand
 from preprocessing.hashing import room_version
 from preprocessing.inputs import fingerprint_inputs
 from preprocessing.prompting.plan import PromptPlan, plan_prompts
@@ -43,6 +44,8 @@ def build_prompts(
 ) -> dict[str, Any]:
     """Writes `prompts/` of the work directory.
 
+    Groups that are made here (`grouping`) are made first, unless they are finished.
+
     Args:
       scenario: the scenario.
       sources: names of `knowledge.answers`; None takes all.
@@ -64,19 +67,21 @@ def build_prompts(
       RejectedInput: `strict` and there are dead letters.
     """
     start = time.monotonic()
-    plan = plan_prompts(scenario, sources)
-    inputs = fingerprint_inputs(plan.input_files)
-    identity = StepIdentity("prompts", config_hash(plan.relevant), room_version(), inputs)
     directory = StepDirectory(Path(scenario.work_dir) / "prompts")
+    collective = plan_prompts(scenario, sources).collective
+    with groups_at_hand(scenario, collective, dry_run) as grouped:
+        plan = plan_prompts(grouped, sources)
+        inputs = fingerprint_inputs(plan.input_files)
+        identity = StepIdentity("prompts", config_hash(plan.relevant), room_version(), inputs)
+        renderer = PromptRenderer(plan)
+        if dry_run:
+            manifest = None if force else finished_manifest(directory, identity)
+            skipped = manifest is not None
+            described: Mapping[str, Any] = manifest or _rendered_for_nobody(renderer)
+        else:
+            described, skipped = run_step(directory, identity, renderer.render, force)
     if prices is None:
         prices = Prices(scenario.generation.price_input, scenario.generation.price_output)
-    renderer = PromptRenderer(plan)
-    if dry_run:
-        manifest = None if force else finished_manifest(directory, identity)
-        skipped = manifest is not None
-        described: Mapping[str, Any] = manifest or _rendered_for_nobody(renderer)
-    else:
-        described, skipped = run_step(directory, identity, renderer.render, force)
     result = _result(plan, described, prices)
     result |= {"seconds": round(time.monotonic() - start, 3)}
     result |= {"dry_run": True, "would_skip": skipped} if dry_run else {"skipped": skipped}
@@ -132,7 +137,7 @@ def _tell(result: Mapping[str, Any], described: Mapping[str, Any], skipped: bool
 def _remarks(source: str, counts: Mapping[str, Any]) -> list[str]:
     lines = []
     individual = counts.get("individual", {})
-    for reason in ("without_title", "without_history", "without_titles"):
+    for reason in ("filtered_out", "without_title", "without_history", "without_titles"):
         if individual.get(reason):
             entities = "items" if "items" in individual else "users"
             lines.append(

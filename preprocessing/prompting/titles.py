@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Iterator
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from configs.scenario import Attribute, Catalogue, Prompts
-from preprocessing.interactions.reading import parse_numbers
+from configs.prompting import Prompts
+from configs.raw_data import Catalogue
+from preprocessing.prompting.attribute_texts import attribute_texts
 from preprocessing.prompting.prompt_scenario import PromptScenario
 from preprocessing.prompting.sanitising import sanitise_text
 from preprocessing.prompting.template import Template
-
-_TITLE = "title"
+from preprocessing.records.item_attributes import TITLE as _TITLE
 
 
 class TitleDisplay:
@@ -29,7 +27,6 @@ class TitleDisplay:
           catalogue: its attributes may be used beside the title.
           prompts: cap of the length, and whether titles are quoted.
         """
-        self._catalogue = catalogue
         self._prompts = prompts
         self._displays = [
             template
@@ -43,11 +40,9 @@ class TitleDisplay:
 
     def of_table(self, table: pa.Table) -> Iterator[str]:
         """Names of the items of a table of `parse_catalogue`; empty for an item without title."""
-        catalogue = self._catalogue
-        columns = {_TITLE: table[catalogue.title].to_pylist()}
+        columns = {_TITLE: table[_TITLE].to_pylist()}
         for name in {name for display in self._displays for name in display.names} - {_TITLE}:
-            attribute = catalogue.attributes[name]
-            columns[name] = _shown(table[attribute.column or name], attribute)
+            columns[name] = attribute_texts(table[name])
         for values in zip(*columns.values(), strict=True):
             yield self.of_item(dict(zip(columns, values, strict=True)))
 
@@ -78,16 +73,3 @@ class TitleDisplay:
         name, article, rest = match.groups()
         space = "" if article.endswith("'") else " "
         return f"{article}{space}{name}{rest}"
-
-
-def _shown(texts: pa.ChunkedArray, attribute: Attribute) -> list[str]:
-    """Values of an attribute as people read them; empty for a number that is none."""
-    if attribute.kind == "numeric":
-        numbers = parse_numbers(pc.utf8_trim_whitespace(texts)).to_pylist()
-        return [
-            "" if number is None or not math.isfinite(number) else f"{number:.10g}"
-            for number in numbers
-        ]
-    if attribute.separator:
-        return [", ".join(text.split(attribute.separator)) for text in texts.to_pylist()]
-    return list(texts.to_pylist())

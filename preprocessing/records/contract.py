@@ -42,6 +42,10 @@ class Feature:
     description: str
 
 
+CTR, RERANK, RETRIEVAL = "ctr", "rerank", "retrieval"
+EXAMPLE_KINDS = (CTR, RERANK, RETRIEVAL)
+"""Kinds of examples: one candidate each, a list of candidates each, liked items only."""
+
 USER_ID = "user_id"
 ITEM_ID = "item_id"
 LABEL = "label"
@@ -54,15 +58,11 @@ USER_LOG_COUNT = "user_log_count"
 TIMESTAMP = "timestamp"
 POSITION = "position"
 USER_FOLD = "user_fold"
+PROFILE_PREFIX = "profile_"
 
-EXAMPLE_FEATURES = (
-    Feature(USER_ID, FeatureType.BYTES, False, "raw user id"),
-    Feature(ITEM_ID, FeatureType.BYTES, False, "raw id of the candidate item"),
-    Feature(
-        LABEL, FeatureType.FLOAT, False, "1 when the rating reaches data.positive_rating, else 0"
-    ),
-    Feature(RATING, FeatureType.FLOAT, False, "the rating itself"),
-    Feature(HISTORY_ITEM_ID, FeatureType.BYTES, True, "items rated before, newest last"),
+_USER = Feature(USER_ID, FeatureType.BYTES, False, "raw user id")
+_BEFORE = (
+    Feature(HISTORY_ITEM_ID, FeatureType.BYTES, True, "items of earlier interactions, newest last"),
     Feature(
         HISTORY_RATING, FeatureType.FLOAT, True, "ratings of history_item_id, in the same order"
     ),
@@ -71,11 +71,63 @@ EXAMPLE_FEATURES = (
     ),
     Feature(USER_MEAN_RATING, FeatureType.FLOAT, False, "mean rating of earlier interactions"),
     Feature(USER_LOG_COUNT, FeatureType.FLOAT, False, "log(1 + number of earlier interactions)"),
-    Feature(TIMESTAMP, FeatureType.INT64, False, "time of the interaction, seconds"),
+    Feature(
+        TIMESTAMP, FeatureType.INT64, False, "time of the interaction, seconds since 1970, or 0"
+    ),
     Feature(POSITION, FeatureType.INT64, False, "number of the user's earlier interactions"),
     Feature(USER_FOLD, FeatureType.INT64, False, f"hash of the user into {USER_FOLDS} folds"),
 )
+"""The user just before an interaction, and when that was; for a list, its first interaction."""
+
+EXAMPLE_FEATURES = (
+    _USER,
+    Feature(ITEM_ID, FeatureType.BYTES, False, "raw id of the candidate item"),
+    Feature(
+        LABEL,
+        FeatureType.FLOAT,
+        False,
+        "1 when the rating reaches data.positive_rating, or as the label column says, else 0",
+    ),
+    Feature(RATING, FeatureType.FLOAT, False, "the rating itself; 0 for a sampled negative"),
+    *_BEFORE,
+)
 """One record per sample of `examples/ctr/<part>/`."""
+
+RERANK_FEATURES = (
+    _USER,
+    Feature(ITEM_ID, FeatureType.BYTES, True, "raw ids of the candidate items, shuffled"),
+    Feature(LABEL, FeatureType.FLOAT, True, "labels of the candidates; 0 for sampled ones"),
+    Feature(RATING, FeatureType.FLOAT, True, "ratings of the candidates; 0 for sampled ones"),
+    *_BEFORE,
+)
+"""One record per list of `examples/rerank/<part>/`."""
+
+RETRIEVAL_FEATURES = (
+    _USER,
+    Feature(ITEM_ID, FeatureType.BYTES, False, "raw id of an item that the user liked"),
+    *_BEFORE,
+)
+"""One record per liked item of `examples/retrieval/<part>/`."""
+
+FEATURES_OF_KIND = {
+    CTR: EXAMPLE_FEATURES,
+    RERANK: RERANK_FEATURES,
+    RETRIEVAL: RETRIEVAL_FEATURES,
+}
+"""Features by kind of examples; those of the user's profile come after them."""
+
+
+def profile_feature(name: str, kind: str) -> Feature:
+    """The feature that holds an attribute of the user's profile.
+
+    Args:
+      name: the attribute, as `data.profiles.attributes` names it.
+      kind: "categorical" or "numeric".
+    """
+    feature_type = FeatureType.BYTES if kind == "categorical" else FeatureType.FLOAT
+    description = f"user attribute '{name}'; empty when it is not known"
+    return Feature(f"{PROFILE_PREFIX}{name}", feature_type, True, description)
+
 
 REQUEST_FEATURES = tuple(
     feature

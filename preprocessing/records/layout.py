@@ -1,4 +1,7 @@
-"""Where everything lies under a scenario's work directory."""
+"""Where everything lies under a scenario's work directory.
+
+Names relative to a step's folder are what workers of a pipeline use, whose folder may be a URL.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from preprocessing.records.contract import CTR
 from preprocessing.records.errors import DamagedRecords
+
+DEAD_LETTERS_FILE = "dead_letters.jsonl"
+ITEM_ATTRIBUTES_FILE = "item_attributes.parquet"
+VECTOR_STATISTICS_FILE = "statistics.npz"
 
 _SHARD = re.compile(r"part-(\d{5})-of-(\d{5})\.tfrecord\.gz")
 
@@ -14,6 +22,21 @@ _SHARD = re.compile(r"part-(\d{5})-of-(\d{5})\.tfrecord\.gz")
 def shard_name(index: int, count: int) -> str:
     """Name of a TFRecord file, e.g. `part-00000-of-00002.tfrecord.gz`."""
     return f"part-{index:05d}-of-{count:05d}.tfrecord.gz"
+
+
+def examples_shard(kind: str, part: str, index: int, count: int) -> str:
+    """Name of a TFRecord file of examples, relative to `examples/`."""
+    return f"{kind}/{part}/{shard_name(index, count)}"
+
+
+def vocabulary_file(name: str) -> str:
+    """Name of a vocabulary, relative to `examples/`."""
+    return f"vocabularies/{name}.txt"
+
+
+def schema_file(kind: str) -> str:
+    """Name of the schema of a kind of examples, relative to `examples/`."""
+    return "schema.pbtxt" if kind == CTR else f"schema_{kind}.pbtxt"
 
 
 def shard_files(folder: Path) -> list[Path]:
@@ -55,7 +78,7 @@ class StepDirectory:
     @property
     def dead_letters(self) -> Path:
         """Rejected records, JSON lines with file, line, reason and detail."""
-        return self.path / "dead_letters.jsonl"
+        return self.path / DEAD_LETTERS_FILE
 
 
 @dataclass(frozen=True)
@@ -71,27 +94,32 @@ class KnowledgeDirectory(StepDirectory):
         """All TFRecord files, in order."""
         return shard_files(self.path)
 
+    @property
+    def statistics(self) -> Path:
+        """Mean and standard deviation of every number of the vectors, NumPy arrays."""
+        return self.path / VECTOR_STATISTICS_FILE
+
 
 @dataclass(frozen=True)
 class ExamplesDirectory(StepDirectory):
-    """CTR examples and what belongs to them."""
+    """Examples and what belongs to them."""
 
-    def part(self, part: str) -> Path:
-        """Folder of one part: train, validation or test."""
-        return self.path / "ctr" / part
+    def part(self, part: str, kind: str = CTR) -> Path:
+        """Folder of one part, train, validation or test, of one kind of examples."""
+        return self.path / kind / part
 
-    def shard(self, part: str, index: int, count: int) -> Path:
+    def shard(self, part: str, index: int, count: int, kind: str = CTR) -> Path:
         """Path of one TFRecord file."""
-        return self.part(part) / shard_name(index, count)
+        return self.path / examples_shard(kind, part, index, count)
 
-    def shards(self, part: str) -> list[Path]:
+    def shards(self, part: str, kind: str = CTR) -> list[Path]:
         """All TFRecord files of a part, in order."""
-        return shard_files(self.part(part))
+        return shard_files(self.part(part, kind))
 
     @property
     def item_attributes(self) -> Path:
         """Attributes and rating statistics of every item, Parquet."""
-        return self.path / "item_attributes.parquet"
+        return self.path / ITEM_ATTRIBUTES_FILE
 
     @property
     def vocabularies(self) -> Path:
@@ -99,13 +127,21 @@ class ExamplesDirectory(StepDirectory):
         return self.path / "vocabularies"
 
     def vocabulary(self, name: str) -> Path:
-        """Vocabulary of `item_id`, `user_id` or a categorical attribute, one value a line."""
-        return self.vocabularies / f"{name}.txt"
+        """Vocabulary of ids or of a categorical attribute, one value a line.
+
+        Args:
+          name: `item_id`, `user_id`, an item attribute, or `profile_<name>` of a user attribute.
+        """
+        return self.path / vocabulary_file(name)
 
     @property
     def schema(self) -> Path:
-        """Schema of the examples, TensorFlow Metadata in text format."""
-        return self.path / "schema.pbtxt"
+        """Schema of the CTR examples, TensorFlow Metadata in text format."""
+        return self.schema_of(CTR)
+
+    def schema_of(self, kind: str) -> Path:
+        """Schema of a kind of examples."""
+        return self.path / schema_file(kind)
 
 
 class WorkDirectory:
@@ -120,7 +156,7 @@ class WorkDirectory:
 
     @property
     def examples(self) -> ExamplesDirectory:
-        """CTR examples, item attributes, vocabularies and schema."""
+        """Examples, item attributes, vocabularies and schema."""
         return ExamplesDirectory(self.path / "examples")
 
     def knowledge(self, source: str) -> KnowledgeDirectory:

@@ -1,14 +1,25 @@
-"""Parsing CTR examples in TensorFlow."""
+"""Parsing examples in TensorFlow: ragged lists become padded tensors with masks."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import tensorflow as tf
 
-from preprocessing.records.contract import EXAMPLE_FEATURES, Feature, FeatureType
+from preprocessing.records.contract import (
+    EXAMPLE_FEATURES,
+    HISTORY_ITEM_ID,
+    HISTORY_RATING,
+    ITEM_ID,
+    Feature,
+    FeatureType,
+)
 from preprocessing.records.tfrecord_file import check_complete
+
+HISTORY_MASK = "history_mask"
+CANDIDATE_MASK = "candidate_mask"
+"""Names of masks that `with_masks` adds."""
 
 _DTYPES = {FeatureType.BYTES: tf.string, FeatureType.FLOAT: tf.float32, FeatureType.INT64: tf.int64}
 _PARSING_CALLS = 2
@@ -16,17 +27,22 @@ _PREFETCHED_BATCHES = 2
 
 
 def parse_examples(
-    serialized: tf.Tensor, features: Sequence[Feature] = EXAMPLE_FEATURES
+    serialized: tf.Tensor,
+    features: Sequence[Feature] = EXAMPLE_FEATURES,
+    widths: Mapping[str, int] | None = None,
 ) -> dict[str, tf.Tensor]:
-    """Parses a batch of serialized CTR examples.
+    """Parses a batch of serialized examples.
 
     Args:
       serialized: [batch] strings.
-      features: which features to read; `REQUEST_FEATURES` for requests, which have no label.
+      features: which features to read, others are ignored: those of a kind of examples
+        (`FEATURES_OF_KIND`), `REQUEST_FEATURES` for requests, which have no label, or a choice.
+      widths: list feature -> width of its tensor, where it is not to be that of the batch's longest
+        list. Longer histories lose their oldest interactions, other lists their last values.
 
     Returns:
-      Feature name -> tensor: [batch] for single values; [batch, longest history of the batch] for
-      `history_item_id`, padded at the end with b"", and `history_rating`, padded with 0.
+      Feature name -> tensor: [batch] for single values; [batch, width] for lists, padded at the end
+      with b"" or 0.
 
     Raises:
       tf.errors.InvalidArgumentError: a record lacks a feature or has one of another type.
@@ -39,17 +55,44 @@ def parse_examples(
         )
     parsed = tf.io.parse_example(serialized, specification)
     return {
-        name: value.to_tensor() if isinstance(value, tf.RaggedTensor) else value
+        name: _padded(value, name, (widths or {}).get(name))
+        if isinstance(value, tf.RaggedTensor)
+        else value
         for name, value in parsed.items()
     }
 
 
-def example_dataset(files: Sequence[str | Path], batch_size: int) -> tf.data.Dataset:
-    """Parsed batches of CTR examples, in the order of the files.
+def with_masks(parsed: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+    """Adds what tells values from padding.
+
+    Args:
+      parsed: result of `parse_examples`.
+
+    Returns:
+      The same, with `history_mask` where there is a history, and `candidate_mask` where there are
+      lists of candidates: bool [batch, width], True for values.
+    """
+    masks = {}
+    if HISTORY_ITEM_ID in parsed:
+        masks[HISTORY_MASK] = parsed[HISTORY_ITEM_ID] != b""
+    if ITEM_ID in parsed and parsed[ITEM_ID].shape.rank == 2:
+        masks[CANDIDATE_MASK] = parsed[ITEM_ID] != b""
+    return {**parsed, **masks}
+
+
+def example_dataset(
+    files: Sequence[str | Path],
+    batch_size: int,
+    features: Sequence[Feature] = EXAMPLE_FEATURES,
+    widths: Mapping[str, int] | None = None,
+) -> tf.data.Dataset:
+    """Parsed batches of examples, in the order of the files.
 
     Args:
       files: GZIP TFRecord files, e.g. `WorkDirectory(...).examples.shards("test")`.
       batch_size: examples per batch; the last batch may be smaller.
+      features: see `parse_examples`.
+      widths: see `parse_examples`.
 
     Raises:
       DamagedRecords: a file is missing or cut off.
@@ -59,7 +102,19 @@ def example_dataset(files: Sequence[str | Path], batch_size: int) -> tf.data.Dat
         check_complete(path)
     dataset = tf.data.TFRecordDataset([str(path) for path in paths], compression_type="GZIP")
     dataset = dataset.batch(batch_size)
-    dataset = dataset.map(parse_examples, num_parallel_calls=_PARSING_CALLS, deterministic=True)
+    dataset = dataset.map(
+        lambda serialized: parse_examples(serialized, features, widths),
+        num_parallel_calls=_PARSING_CALLS,
+        deterministic=True,
+    )
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.prefetch(_PREFETCHED_BATCHES).with_options(options)
+
+
+def _padded(lists: tf.RaggedTensor, name: str, width: int | None) -> tf.Tensor:
+    if width is None:
+        return lists.to_tensor()
+    if name in (HISTORY_ITEM_ID, HISTORY_RATING):
+        lists = lists[:, -width:]
+    return lists.to_tensor(shape=[None, width])

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
+from configs.raw_data import Table
 from configs.scenario import Scenario
 from preprocessing.records.errors import DamagedRecords
 from preprocessing.records.layout import StepDirectory
@@ -16,14 +17,30 @@ from preprocessing.records.layout import StepDirectory
 SETTINGS = "settings"
 """Key of a manifest."""
 
+WITHOUT_EFFECT = {"cache", "api_key_variable"}
+"""Keys of the section `knowledge.encoder` that say nothing about the vectors."""
+
 Settings = dict[str, object]
 
+_FILE_FIELDS = frozenset(Table.model_fields)
+_GROUPS_DEPEND_ON = (
+    "data.interactions.",
+    "data.catalogue.",
+    "data.positive_rating",
+    "data.filter.",
+    "split.knowledge_history_cap",
+)
 _REBUILD = "run 'python -m preprocessing all' again"
 
 
 def examples_settings(scenario: Scenario) -> Settings:
-    """What the examples depend on, beside their input files and columns."""
-    data = scenario.data.model_dump(mode="json", include={"positive_rating", "history_length"})
+    """What the examples depend on, beside their input files and how those are written."""
+    data = scenario.data.model_dump(mode="json", exclude={"shard_megabytes"})
+    for table in ("interactions", "catalogue", "profiles"):
+        if data[table] is not None:
+            data[table] = {
+                name: value for name, value in data[table].items() if name not in _FILE_FIELDS
+            }
     return _dotted("data", data) | _dotted("split", scenario.split.model_dump(mode="json"))
 
 
@@ -33,12 +50,26 @@ def knowledge_settings(scenario: Scenario, source: str) -> Settings:
     files = {
         "individual": _number_of_files(len(answers.individual)),
         "collective": _number_of_files(len(answers.collective)),
+        "vectors": _number_of_files(len(answers.vectors)),
         "groups": _number_of_files(int(answers.groups is not None)),
     }
-    encoder = scenario.knowledge.encoder.model_dump(mode="json")
-    return _dotted("knowledge.encoder", encoder) | _dotted(
-        f"knowledge.answers.{source}", answers.model_dump(mode="json") | files
-    )
+    settings = _dotted(f"knowledge.answers.{source}", answers.model_dump(mode="json") | files)
+    if not answers.vectors:
+        encoder = scenario.knowledge.encoder.model_dump(mode="json", exclude=WITHOUT_EFFECT)
+        settings |= _dotted("knowledge.encoder", encoder)
+    return settings | groups_settings(scenario, source)
+
+
+def groups_settings(scenario: Scenario, source: str) -> Settings:
+    """What groups that are made here depend on, beside `grouping` itself; nothing for others.
+
+    Examples made with other settings may have samples that the groups were made from (leak rule),
+    and so are told from those that have not.
+    """
+    if scenario.knowledge.answers[source].grouping is None:
+        return {}
+    settings = examples_settings(scenario)
+    return {key: settings[key] for key in settings if key.startswith(_GROUPS_DEPEND_ON)}
 
 
 def read_settings(directory: StepDirectory) -> Settings:
@@ -65,7 +96,11 @@ def read_settings(directory: StepDirectory) -> Settings:
 
 
 def _dotted(prefix: str, section: Mapping[str, object]) -> Settings:
-    return {f"{prefix}.{name}": value for name, value in section.items()}
+    settings: Settings = {}
+    for name, value in section.items():
+        key = f"{prefix}.{name}"
+        settings |= _dotted(key, value) if isinstance(value, Mapping) else {key: value}
+    return settings
 
 
 def _number_of_files(number: int) -> str:

@@ -7,7 +7,6 @@ length (uint64), masked CRC32C of the length, data, masked CRC32C of the data; l
 from __future__ import annotations
 
 import functools
-import os
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import google_crc32c
 
+from preprocessing import storage
 from preprocessing.records.errors import DamagedRecords
 
 _GZIP_WINDOW = 31  # zlib's code for a gzip frame; the header it writes has no name and time 0
@@ -31,24 +31,23 @@ def masked_crc32c(data: bytes) -> int:
     return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
-def write_records(path: Path, records: Iterable[bytes]) -> int:
+def write_records(path: str | Path, records: Iterable[bytes]) -> int:
     """Writes a GZIP TFRecord file; equal records give equal bytes.
 
     Args:
-      path: the file; its folder is made. It appears complete or not at all.
+      path: the file, a path or URL; its folder is made. A local file appears complete or not at
+        all.
       records: serialized records.
 
     Returns:
       The number of records.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".partial")
     length_header = functools.cache(_length_header)
     compressor = zlib.compressobj(_COMPRESSION_LEVEL, zlib.DEFLATED, _GZIP_WINDOW)
     count = 0
     pending: list[bytes] = []
     pending_bytes = 0
-    with temporary.open("wb") as file:
+    with storage.create_bytes(str(path)) as file:
         for record in records:
             pending += (
                 length_header(len(record)),
@@ -62,7 +61,6 @@ def write_records(path: Path, records: Iterable[bytes]) -> int:
                 pending, pending_bytes = [], 0
         file.write(compressor.compress(b"".join(pending)))
         file.write(compressor.flush())
-    os.replace(temporary, path)
     return count
 
 
@@ -73,14 +71,44 @@ def read_records(path: Path) -> Iterator[bytes]:
       DamagedRecords: the file is missing, cut off, not GZIP, or a checksum is wrong; the message
         names the file and the record, counted from 1.
     """
+    try:
+        yield from records_in(_decompressed_blocks(path))
+    except BrokenRecord as error:
+        raise _damaged(path, f"record {error.number}", str(error)) from error
+
+
+class BrokenStream(Exception):
+    """The bytes of a file cannot be read to their end; the message says why."""
+
+
+class BrokenRecord(Exception):
+    """A record is not what was written; the message says why.
+
+    Attributes:
+      number: which record, counted from 1.
+    """
+
+    def __init__(self, number: int, problem: str):
+        super().__init__(problem)
+        self.number = number
+
+
+def records_in(blocks: Iterator[bytes]) -> Iterator[bytes]:
+    """Takes the records out of the uncompressed bytes of a TFRecord file.
+
+    Args:
+      blocks: the bytes in blocks of any size; raises BrokenStream where they end too early.
+
+    Raises:
+      BrokenRecord: a record is cut off, or a checksum is wrong.
+    """
     buffer = bytearray()
     number = 1
-    blocks = _decompressed_blocks(path)
     while True:
         try:
             block = next(blocks, None)
-        except _BrokenStream as error:
-            raise _damaged(path, f"record {number}", str(error)) from error
+        except BrokenStream as error:
+            raise BrokenRecord(number, str(error)) from error
         if block is None:
             break
         buffer += block
@@ -88,20 +116,20 @@ def read_records(path: Path) -> Iterator[bytes]:
         while len(buffer) - start >= _LENGTH_BYTES:
             length, length_crc = struct.unpack_from("<QI", buffer, start)
             if masked_crc32c(bytes(buffer[start : start + 8])) != length_crc:
-                raise _damaged(path, f"record {number}", "the checksum of its length is wrong")
+                raise BrokenRecord(number, "the checksum of its length is wrong")
             data_start = start + _LENGTH_BYTES
             data_end = data_start + length
             if len(buffer) < data_end + _CRC_BYTES:
                 break
             record = bytes(buffer[data_start:data_end])
             if masked_crc32c(record) != struct.unpack_from("<I", buffer, data_end)[0]:
-                raise _damaged(path, f"record {number}", "the checksum of its data is wrong")
+                raise BrokenRecord(number, "the checksum of its data is wrong")
             yield record
             number += 1
             start = data_end + _CRC_BYTES
         del buffer[:start]
     if buffer:
-        raise _damaged(path, f"record {number}", "the record is cut off")
+        raise BrokenRecord(number, "the record is cut off")
 
 
 def check_complete(path: Path) -> None:
@@ -126,12 +154,8 @@ def _check_complete_once(path: Path, size: int, modified: int) -> None:
     try:
         for _ in _decompressed_blocks(path):
             pass
-    except _BrokenStream as error:
+    except BrokenStream as error:
         raise _damaged(path, "file", str(error)) from error
-
-
-class _BrokenStream(Exception):
-    """Compressed data cannot be read to its end; the message says why."""
 
 
 def _decompressed_blocks(path: Path) -> Iterator[bytes]:
@@ -145,11 +169,11 @@ def _decompressed_blocks(path: Path) -> Iterator[bytes]:
                     if compressed:
                         decompressor = zlib.decompressobj(_GZIP_WINDOW)
     except OSError as error:
-        raise _BrokenStream(error.strerror or str(error)) from error
+        raise BrokenStream(error.strerror or str(error)) from error
     except zlib.error as error:
-        raise _BrokenStream(f"not valid GZIP data ({error})") from error
+        raise BrokenStream(f"not valid GZIP data ({error})") from error
     if not decompressor.eof:
-        raise _BrokenStream("the file is cut off")
+        raise BrokenStream("the file is cut off")
 
 
 def _length_header(length: int) -> bytes:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from preprocessing import storage
 from preprocessing.records.errors import DamagedRecords
 
 
@@ -13,10 +14,10 @@ def order_by_count(counts: Mapping[str, int]) -> list[str]:
     return sorted(counts, key=lambda value: (-counts[value], value))
 
 
-def write_vocabulary(path: Path, values: list[str]) -> None:
+def write_vocabulary(path: str | Path, values: Iterable[str]) -> None:
     """Writes one value a line, UTF-8."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes("".join(f"{value}\n" for value in values).encode())
+    with storage.create_bytes(str(path)) as file:
+        file.write("".join(f"{value}\n" for value in values).encode())
 
 
 def read_vocabulary(path: Path) -> list[str]:

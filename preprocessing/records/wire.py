@@ -8,37 +8,39 @@ bytes (field 1), of floats (field 2) or of int64 (field 3); each list holds its 
 
 A column encodes its map entries for all rows at once; a row is the concatenation of its entries.
 Ragged columns are windows over one long sequence whose wire bytes are made once: a history of 200
-costs one slice.
+costs one slice. What repeats (values, lengths, heads of entries) is encoded once.
 """
 
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, cast
 
 import numpy as np
 
-_FIELD_1 = b"\x0a"
-_FIELD_2 = b"\x12"
-_FIELD_3 = b"\x1a"
-_UINT64_MASK = (1 << 64) - 1
-
-
-def varint(value: int) -> bytes:
-    """Base-128 varint; negative numbers as two's complement in 64 bits."""
-    value &= _UINT64_MASK
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
+from preprocessing.records.wire_format import (
+    FIELD_1,
+    FIELD_2,
+    FIELD_3,
+    LONGEST_VARINT,
+    bytes_entry,
+    entry_head,
+    list_head,
+    message,
+    varint,
+    varints,
+)
 
 
 class Column(Protocol):
     """One feature of many rows."""
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
 
     def entries(self, name: str) -> list[bytes]:
         """The map entry of each row, ready to be concatenated."""
@@ -54,11 +56,14 @@ class FloatColumn:
 
     values: np.ndarray
 
+    @property
+    def rows(self) -> int:
+        """See `Column`."""
+        return len(self.values)
+
     def entries(self, name: str) -> list[bytes]:
         """See `Column`."""
-        head = _entry_head(name, _FIELD_2, 4)
-        packed = np.asarray(self.values, dtype="<f4").tobytes()
-        return [head + packed[start : start + 4] for start in range(0, len(packed), 4)]
+        return _float_entries({name: self})
 
 
 @dataclass(frozen=True)
@@ -71,10 +76,20 @@ class Int64Column:
 
     values: np.ndarray
 
+    @property
+    def rows(self) -> int:
+        """See `Column`."""
+        return len(self.values)
+
     def entries(self, name: str) -> list[bytes]:
         """See `Column`."""
-        head = functools.cache(lambda size: _entry_head(name, _FIELD_3, size))
-        return [head(len(packed)) + packed for packed in map(varint, self.values.tolist())]
+        packed, sizes = varints(self.values)
+        heads = [entry_head(name, FIELD_3, size) for size in range(LONGEST_VARINT + 1)]
+        starts = range(0, len(packed), LONGEST_VARINT)
+        return [
+            heads[size] + packed[start : start + size]
+            for start, size in zip(starts, sizes.tolist(), strict=True)
+        ]
 
 
 @dataclass(frozen=True)
@@ -83,12 +98,51 @@ class BytesColumn:
 
     values: Sequence[bytes]
 
+    @property
+    def rows(self) -> int:
+        """See `Column`."""
+        return len(self.values)
+
     def entries(self, name: str) -> list[bytes]:
         """See `Column`."""
-        whole = functools.cache(
-            lambda value: _feature_entry(name, _FIELD_1, _FIELD_1 + varint(len(value)) + value)
-        )
+        whole = functools.cache(functools.partial(bytes_entry, name))
         return [whole(value) for value in self.values]
+
+
+class BytesValues:
+    """Distinct byte strings, each encoded once per feature, of which rows take one each."""
+
+    def __init__(self, values: Sequence[bytes]):
+        self._values = values
+        self._entries: dict[str, np.ndarray] = {}
+
+    def take(self, name: str, index: np.ndarray) -> list[bytes]:
+        """The map entries of the feature `name` for the values at `index`."""
+        if name not in self._entries:
+            self._entries[name] = _objects([bytes_entry(name, value) for value in self._values])
+        return self._entries[name][index].tolist()
+
+
+@dataclass(frozen=True)
+class IndexedBytesColumn:
+    """One of the same byte strings per row.
+
+    Attributes:
+      values: the byte strings.
+      index: [rows], which of them.
+    """
+
+    values: BytesValues
+    index: np.ndarray
+
+    @property
+    def rows(self) -> int:
+        """See `Column`."""
+        return len(self.index)
+
+    def entries(self, name: str) -> list[bytes]:
+        """See `Column`."""
+        return self.values.take(name, self.index)
 
 
 class FloatSequence:
@@ -108,13 +162,20 @@ class FloatSequence:
 
 
 class BytesSequence:
-    """A sequence of byte strings, encoded once, from which rows take windows."""
+    """A sequence of byte strings, encoded once, from which rows take windows.
 
-    def __init__(self, values: Sequence[bytes]):
-        element = functools.cache(lambda value: _FIELD_1 + varint(len(value)) + value)
+    Args:
+      values: byte strings.
+      index: [length], which of them the sequence holds; None for each one, in order.
+    """
+
+    def __init__(self, values: Sequence[bytes], index: np.ndarray | None = None):
+        element = functools.cache(lambda value: FIELD_1 + varint(len(value)) + value)
         elements = [element(value) for value in values]
-        self._encoded = b"".join(elements)
         sizes = np.fromiter(map(len, elements), dtype=np.int64, count=len(elements))
+        if index is not None:
+            elements, sizes = _objects(elements)[index].tolist(), sizes[index]
+        self._encoded = b"".join(elements)
         self._offsets = np.concatenate([[0], np.cumsum(sizes)])
 
     def window(self, starts: np.ndarray, ends: np.ndarray) -> list[bytes]:
@@ -137,14 +198,17 @@ class RaggedFloatColumn:
     starts: np.ndarray
     ends: np.ndarray
 
+    @property
+    def rows(self) -> int:
+        """See `Column`."""
+        return len(self.starts)
+
     def entries(self, name: str) -> list[bytes]:
         """See `Column`."""
-        head = functools.cache(
-            lambda size: (
-                _entry_head(name, _FIELD_2, size) if size else _list_head(name, _FIELD_2, 0)
-            )
-        )
-        return [head(len(part)) + part for part in self.sequence.window(self.starts, self.ends)]
+        return [
+            (entry_head(name, FIELD_2, len(part)) if part else list_head(name, FIELD_2, 0)) + part
+            for part in self.sequence.window(self.starts, self.ends)
+        ]
 
 
 @dataclass(frozen=True)
@@ -161,10 +225,17 @@ class RaggedBytesColumn:
     starts: np.ndarray
     ends: np.ndarray
 
+    @property
+    def rows(self) -> int:
+        """See `Column`."""
+        return len(self.starts)
+
     def entries(self, name: str) -> list[bytes]:
         """See `Column`."""
-        head = functools.cache(lambda size: _list_head(name, _FIELD_1, size))
-        return [head(len(part)) + part for part in self.sequence.window(self.starts, self.ends)]
+        return [
+            list_head(name, FIELD_1, len(part)) + part
+            for part in self.sequence.window(self.starts, self.ends)
+        ]
 
 
 def encode_examples(columns: Mapping[str, Column]) -> Iterator[bytes]:
@@ -176,34 +247,38 @@ def encode_examples(columns: Mapping[str, Column]) -> Iterator[bytes]:
     Raises:
       ValueError: the columns differ in length.
     """
-    encoded = [column.entries(name) for name, column in columns.items()]
-    if len({len(entries) for entries in encoded}) > 1:
-        lengths = {name: len(entries) for name, entries in zip(columns, encoded, strict=True)}
+    lengths = {name: column.rows for name, column in columns.items()}
+    if len(set(lengths.values())) > 1:
         raise ValueError(f"all columns need the same number of rows. Received: {lengths}")
+    encoded: list[list[bytes]] = []
+    # Floats that stand side by side are made in one go: most features are numbers.
+    for is_float, neighbours in itertools.groupby(
+        columns.items(), key=lambda named: isinstance(named[1], FloatColumn)
+    ):
+        if is_float:
+            encoded.append(_float_entries(cast(dict[str, FloatColumn], dict(neighbours))))
+        else:
+            encoded += [column.entries(name) for name, column in neighbours]
     for row in zip(*encoded, strict=True):
         features = b"".join(row)
-        yield _FIELD_1 + varint(len(features)) + features
+        yield message(FIELD_1, len(features)) + features
 
 
-def _message(tag: bytes, content_size: int) -> bytes:
-    return tag + varint(content_size)
+def _float_entries(columns: Mapping[str, FloatColumn]) -> list[bytes]:
+    """The entries of columns that stand side by side, as one byte string per row."""
+    parts = []
+    for name, column in columns.items():
+        head = np.frombuffer(entry_head(name, FIELD_2, 4), np.uint8)
+        values = np.ascontiguousarray(column.values, dtype="<f4")
+        parts.append(np.broadcast_to(head, (column.rows, len(head))))
+        parts.append(values.view(np.uint8).reshape(column.rows, 4))
+    whole = np.concatenate(parts, axis=1)
+    packed, width = whole.tobytes(), whole.shape[1]
+    return [packed[start : start + width] for start in range(0, len(packed), width)]
 
 
-def _list_head(name: str, list_tag: bytes, list_size: int) -> bytes:
-    """Everything of a map entry that stands before the content of its list."""
-    key = name.encode()
-    key_field = _message(_FIELD_1, len(key)) + key
-    list_field = _message(list_tag, list_size)
-    feature_field = _message(_FIELD_2, len(list_field) + list_size)
-    entry_size = len(key_field) + len(feature_field) + len(list_field) + list_size
-    return _message(_FIELD_1, entry_size) + key_field + feature_field + list_field
-
-
-def _entry_head(name: str, list_tag: bytes, packed_size: int) -> bytes:
-    """Everything of a map entry that stands before the packed numbers of its list."""
-    packed_field = _message(_FIELD_1, packed_size)
-    return _list_head(name, list_tag, len(packed_field) + packed_size) + packed_field
-
-
-def _feature_entry(name: str, list_tag: bytes, list_content: bytes) -> bytes:
-    return _list_head(name, list_tag, len(list_content)) + list_content
+def _objects(values: Sequence[bytes]) -> np.ndarray:
+    """Byte strings as an array of objects, which keeps their lengths."""
+    objects = np.empty(len(values), dtype=object)
+    objects[:] = values
+    return objects

@@ -4,7 +4,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from bazel.source_tree import Module, SourceTreeError
+from bazel.source_tree import Module, SourceTreeError, read_modules
 from bazel.targets import (
     DataGroup,
     data_groups,
@@ -99,3 +99,14 @@ def test_data_belongs_to_the_nearest_package(tmp_path: Path) -> None:
 def test_labels_sort_as_buildifier_sorts_them() -> None:
     labels = ["//b:a", "//a:z", "//a/b:c", ":z", ":a"]
     assert sort_labels(labels) == (":a", ":z", "//a:z", "//a/b:c", "//b:a")
+
+
+def test_pages_that_a_test_reads_are_its_data(tmp_path: Path) -> None:
+    for name, text in {
+        "docs/models/din.md": "",
+        "tests/test_pages.py": "page = root / 'docs/models' / name\n",
+    }.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (targets,) = targets_by_folder(tmp_path, read_modules(tmp_path)).values()
+    assert [target.data for target in targets] == [("//:docs",)]

@@ -82,6 +82,15 @@ def test_rejected_input_still_prints_the_result(capsys: pytest.CaptureFixture[st
     assert captured.err == "rejected: 2 records\n"
 
 
+def test_a_failed_check_still_prints_what_it_found(capsys: pytest.CaptureFixture[str]) -> None:
+    def fail(_: argparse.Namespace) -> Result:
+        raise CommandError("2 errors", {"errors": 2})
+
+    assert run_command(fail, parse("--json")) == 1
+    captured = capsys.readouterr()
+    assert (json.loads(captured.out), captured.err) == ({"errors": 2}, "error: 2 errors\n")
+
+
 def test_a_fault_of_the_program_is_not_hidden() -> None:
     def fault(_: argparse.Namespace) -> Result:
         raise ZeroDivisionError

@@ -14,7 +14,9 @@ from configs.loading import (
     parse_override,
     save_scenario,
 )
-from configs.scenario import Scenario, Split, Training
+from configs.modelling import Training
+from configs.raw_data import Split
+from configs.scenario import Scenario
 
 SMALL = """\
 name: small

@@ -3,19 +3,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
-from configs.scenario import (
-    Experiment,
-    HybridExpert,
-    Knowledge,
-    Model,
-    Scenario,
-    Serving,
-    SourceAnswers,
-    Split,
-    Training,
-)
+from configs.modelling import HybridExpert
+from configs.scenario import Scenario, Serving
 
 ITEM_ANSWERS: dict[str, Any] = {"entity": "item", "individual": ["items.jsonl"]}
 USER_ANSWERS: dict[str, Any] = {"entity": "user", "individual": ["users.jsonl"]}
@@ -91,74 +82,6 @@ def test_required_keys(missing: str) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("section", "values"),
-    [
-        (Training, {"epochs": 0}),
-        (Training, {"batch_size": 0}),
-        (Training, {"learning_rate": 0.0}),
-        (Training, {"patience": -1}),
-        (Training, {"epochs": "many"}),
-        (Model, {"dropout_rate": 1.0}),
-        (Model, {"dropout_rate": -0.1}),
-        (Model, {"knowledge_dropout_rate": 1.0}),
-        (Model, {"adapter": "mlp"}),
-        (Model, {"match": "cosine"}),
-        (Model, {"attention_history_length": 0}),
-        (HybridExpert, {"num_shared_experts": -1}),
-        (Split, {"by": "item"}),
-        (Split, {"fractions": (0.8, 0.2)}),
-        (Split, {"fractions": (0.8, 0.1, 0.2)}),
-        (Split, {"fractions": (0.9, 0.1, 0.0)}),
-        (Split, {"fractions": (1.2, -0.1, -0.1)}),
-        (Split, {"knowledge_history_cap": -1}),
-        (Serving, {"augmented_dtype": "int3"}),
-        (Experiment, {"seeds": ["first"]}),
-    ],
-)
-def test_values_out_of_range_are_refused(
-    section: type[BaseModel], values: dict[str, object]
-) -> None:
-    with pytest.raises(ValidationError) as raised:
-        section.model_validate(values)
-    (key,) = values
-    assert {problem["loc"][0] for problem in raised.value.errors()} == {key}
-
-
-def test_fractions_may_miss_one_by_rounding() -> None:
-    assert Split(fractions=(1 / 3, 1 / 3, 1 / 3)).fractions == (1 / 3, 1 / 3, 1 / 3)
-
-
-@pytest.mark.parametrize(
-    ("written", "read"),
-    [
-        ("item", ("item",)),
-        ("item, user", ("item", "user")),
-        (["user"], ("user",)),
-        ("", ()),
-    ],
-)
-def test_sources_may_be_one_text(written: object, read: tuple[str, ...]) -> None:
-    knowledge = Knowledge.model_validate(
-        {"sources": written, "answers": {"item": ITEM_ANSWERS, "user": USER_ANSWERS}}
-    )
-    assert knowledge.sources == read
-
-
-def test_a_source_without_answers_is_refused() -> None:
-    with pytest.raises(ValidationError, match=r"source 'user' is not described .*there: item"):
-        Knowledge.model_validate({"answers": {"item": ITEM_ANSWERS}})
-
-
-def test_collective_answers_need_groups() -> None:
-    with pytest.raises(ValidationError, match="need 'groups'"):
-        SourceAnswers(entity="item", collective=["groups.jsonl"])
-    with pytest.raises(ValidationError, match="at least one answer file"):
-        SourceAnswers(entity="item")
-    accepted = SourceAnswers(entity="item", collective=["groups.jsonl"], groups="groups.csv")
-    assert accepted.groups == "groups.csv"
-
-
 @pytest.mark.parametrize("source", ["user", "absent"])
 def test_match_needs_an_item_source(source: str) -> None:
     model = {"match": "means", "knowledge_match": {"source": source}}
@@ -189,3 +112,8 @@ def test_knowledge_sources_are_those_of_adapter_and_match(
     answers = {"item": ITEM_ANSWERS, "user": USER_ANSWERS, "plot": ITEM_ANSWERS}
     scenario = Scenario.model_validate(tree(model=model, knowledge={"answers": answers}))
     assert scenario.knowledge_sources() == sources
+
+
+def test_augmented_vectors_have_a_known_number_format() -> None:
+    with pytest.raises(ValidationError, match="float16"):
+        Serving.model_validate({"augmented_dtype": "int3"})

@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 from sklearn.metrics import log_loss
 
+from models.backbones import BACKBONES
 from models.building import build_ranking_model
 from models.ranking import RankingModel
 from tests.models.builders import (
@@ -58,6 +59,15 @@ def test_a_batch_of_1_equals_its_row_in_a_batch(model: RankingModel) -> None:
 
 
 def test_one_user_with_many_candidates_equals_aligned_rows(model: RankingModel) -> None:
+    assert_rank_form_equals_aligned_rows(model)
+
+
+@pytest.mark.parametrize("backbone", BACKBONES)
+def test_every_backbone_has_the_rank_form(backbone: str) -> None:
+    assert_rank_form_equals_aligned_rows(small_model(backbone=backbone, match="means"))
+
+
+def assert_rank_form_equals_aligned_rows(model: RankingModel) -> None:
     request = raw_features(7, users=1, seed=5)
     expected = model(repeated_user(request))
     np.testing.assert_allclose(model(request), expected, atol=1e-5)

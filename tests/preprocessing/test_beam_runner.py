@@ -4,9 +4,11 @@ import apache_beam as beam
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
 
+from configs.command_line import CommandError
 from configs.loading import ConfigurationError
 from preprocessing.beam_options import BeamOptions
 from preprocessing.beam_runner import run_pipeline
+from preprocessing.records.errors import DamagedRecords
 
 
 def test_a_pipeline_runs_to_its_end():
@@ -22,6 +24,41 @@ def test_a_failing_pipeline_fails_the_call():
         assert_that(pipeline | beam.Create([1]), equal_to([2]))
 
     with pytest.raises(Exception, match="Failed assert"):
+        run_pipeline(build, BeamOptions())
+
+
+def test_a_message_of_a_worker_reaches_the_user_as_it_is(caplog):
+    def refuse(path: str) -> None:
+        raise CommandError(f"{path}: the file is cut off")
+
+    def build(pipeline: beam.Pipeline) -> None:
+        pipeline | beam.Create(["a.npz"]) | beam.Map(refuse)
+
+    with pytest.raises(CommandError) as raised:
+        run_pipeline(build, BeamOptions())
+    assert str(raised.value) == "a.npz: the file is cut off"
+    assert "Traceback" not in caplog.text and "a.npz" not in caplog.text
+
+
+@pytest.mark.slow
+def test_a_message_of_another_process_reaches_the_user_as_it_is():
+    def refuse(path: str) -> None:
+        raise DamagedRecords(f"{path}: record 3:\nit is cut off")
+
+    def build(pipeline: beam.Pipeline) -> None:
+        pipeline | beam.Create(["a.npz"]) | beam.Map(refuse)
+
+    options = BeamOptions(None, ("direct_num_workers=2", "direct_running_mode=multi_processing"))
+    with pytest.raises(CommandError) as raised:
+        run_pipeline(build, options)
+    assert str(raised.value) == "a.npz: record 3:\nit is cut off"
+
+
+def test_other_errors_keep_their_traceback():
+    def build(pipeline: beam.Pipeline) -> None:
+        pipeline | beam.Create([0]) | beam.Map(lambda number: 1 / number)
+
+    with pytest.raises(ZeroDivisionError):
         run_pipeline(build, BeamOptions())
 
 

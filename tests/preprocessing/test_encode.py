@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,12 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from configs.command_line import CommandError, RejectedInput
 from configs.loading import ConfigurationError
-from preprocessing import encode as encode_module
 from preprocessing.encode import default_sources, encode
+from preprocessing.encoders.text_encoder import EncodedTexts
 from preprocessing.encoders.tfidf import TfidfEncoder
+from preprocessing.grouping.location import groups_file
+from preprocessing.grouping.step import make_groups
+from preprocessing.knowledge import building
 from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.layout import WorkDirectory
 from tests.preprocessing.small_data import ANSWERS, GROUP_ANSWERS, write_lines
@@ -194,7 +198,8 @@ def test_a_source_without_usable_answers_fails_and_says_why(small_scenario, smal
 
 
 def test_vectors_without_content_are_no_source(small_scenario, monkeypatch):
-    monkeypatch.setattr(TfidfEncoder, "encode", lambda _, texts: np.zeros([len(texts), 3]))
+    nothing = EncodedTexts(np.zeros([5, 3], np.float32))
+    monkeypatch.setattr(TfidfEncoder, "encode", lambda _, texts: nothing)
     scenario = small_scenario()
     with pytest.raises(CommandError, match=r"every answer was rejected \(zero_vector 5\)"):
         encode(scenario)
@@ -220,6 +225,7 @@ def test_two_runs_write_the_same_bytes_whatever_the_order_of_lines(small_scenari
         "dead_letters.jsonl",
         "manifest.json",
         *(f"part-0000{shard}-of-00003.tfrecord.gz" for shard in range(3)),
+        "statistics.npz",
         "tfidf_arrays.npz",
         "tfidf_terms.json",
     ]
@@ -238,12 +244,21 @@ def test_the_manifest_keeps_the_settings(small_scenario, small_folder):
         "knowledge.encoder.kind": "tfidf",
         "knowledge.encoder.batch_size": 8,
         "knowledge.encoder.maximum_tokens": 256,
+        "knowledge.encoder.long_texts": "cut",
+        "knowledge.encoder.text": "answer",
+        "knowledge.encoder.pooling": "mean",
         "knowledge.encoder.dimension": 3,
         "knowledge.encoder.seed": 0,
+        "knowledge.encoder.model": None,
+        "knowledge.encoder.base_url": None,
         "knowledge.answers.item.entity": "item",
         "knowledge.answers.item.individual": "1 file",
         "knowledge.answers.item.collective": "1 file",
+        "knowledge.answers.item.vectors": "no file",
         "knowledge.answers.item.groups": "1 file",
+        "knowledge.answers.item.grouping": None,
+        "knowledge.answers.item.factor": None,
+        "knowledge.answers.item.factors": [],
         "knowledge.answers.item.history_entry_pattern": None,
         "knowledge.answers.item.groups_verified": False,
     }
@@ -269,7 +284,7 @@ def test_an_interrupted_run_leaves_the_old_result(small_scenario, monkeypatch):
         raise OSError("disk full")
 
     with monkeypatch.context() as patch:
-        patch.setattr(encode_module, "write_dead_letters", fail)
+        patch.setattr(building, "write_dead_letters", fail)
         with pytest.raises(OSError, match="disk full"):
             encode(scenario, force=True)
     assert os.listdir(directory.path.parent) == ["item"]
@@ -321,8 +336,68 @@ def test_wrong_configuration_is_explained(small_scenario, small_folder):
         encode(small_scenario(knowledge__answers__item__individual=[str(cut)]))
 
 
+def test_the_progress_line_shows_width_and_norm(small_scenario, capsys):
+    scenario = small_scenario()
+    encode(scenario)
+    norms = np.linalg.norm(read_knowledge(scenario.work_dir, "item").vectors, axis=1)
+    described = f"5 vectors of width 3, median norm {np.median(norms):.3g}"
+    assert f"encode item: 5 answers, 0 rejected -> {described} (3 individual" in (
+        capsys.readouterr().err
+    )
+    encode(scenario)
+    assert f"encode item: unchanged, skipped ({described})" in capsys.readouterr().err
+
+
+def test_rejected_answers_are_explained(small_scenario, small_folder, capsys):
+    write_lines(small_folder / "answers.jsonl", [*ANSWERS, {**ANSWERS[0], "entity_id": ""}])
+    encode(small_scenario())
+    assert "  1 blank_field: a field is empty" in capsys.readouterr().err
+
+
 def test_dry_run_writes_nothing(small_scenario):
     scenario = small_scenario()
     plan = encode(scenario, dry_run=True)
     assert [source["would_skip"] for source in plan["sources"]] == [False]
     assert not Path(scenario.work_dir).exists()
+
+
+def test_groups_that_are_made_here_are_made_first(small_scenario, small_folder, capsys):
+    made = {
+        "entity": "item",
+        "collective": [str(small_folder / "group_answers.jsonl")],
+        "grouping": {"maximum_size": 3, "features": ["text"]},
+    }
+    scenario = small_scenario(knowledge__answers__item=made)
+    planned = encode(scenario, dry_run=True)["sources"]
+    assert [(plan["step"], plan["would_skip"]) for plan in planned] == [
+        ("group item", False),
+        ("encode item", False),
+    ]
+    assert not Path(scenario.work_dir).exists()
+    make_groups(scenario)
+    path = groups_file(scenario, "item")
+    assert path is not None
+    rows = Path(path).read_text().splitlines()[1:]
+    groups = dict(row.split(",") for row in rows)
+    answers = [
+        {
+            "source": "item",
+            "entity_id": group,
+            "extraction": "collective",
+            "answer": f"quiet films {n} of war",
+        }
+        for n, group in enumerate(sorted(set(groups.values())))
+    ]
+    write_lines(small_folder / "group_answers.jsonl", answers)
+    shutil.rmtree(scenario.work_dir)
+    result = encode(scenario)["sources"]["item"]
+    shown = capsys.readouterr().err
+    assert shown.index("group item: 5 of 5 items") < shown.index("encode item: 2 answers")
+    assert (result["collective_entities"], result["entities_without_answer"]) == (5, 0)
+    assert encode(scenario)["skipped"]
+    planned = encode(scenario, dry_run=True)["sources"]
+    assert [(plan["step"], plan["would_skip"]) for plan in planned] == [("encode item", True)]
+    # with another k_u the groups have other names: answers about the old ones are not used
+    other = small_scenario(knowledge__answers__item=made, split__knowledge_history_cap=1)
+    with pytest.raises(CommandError, match="groups to which nobody belongs"):
+        encode(other)

@@ -12,10 +12,12 @@ import tensorflow as tf
 
 from configs.command_line import CommandError, RejectedInput
 from configs.loading import ConfigurationError
+from configs.raw_data import Data
 from preprocessing import examples as examples_module
 from preprocessing.examples import build_examples
 from preprocessing.records.item_attributes import read_item_attributes
 from preprocessing.records.layout import WorkDirectory
+from preprocessing.records.settings import examples_settings
 from preprocessing.records.vocabularies import read_vocabulary
 from tests.preprocessing.small_data import write_lines
 
@@ -227,7 +229,7 @@ def test_bad_rows_become_dead_letters_with_line_and_reason(small_scenario, small
         b"u,2,NaN,1\n"
         b"u,2,1e999,1\n"
         b"u,2,4,noon\n"
-        b"u,2,4,1.5\n"
+        b"u,2,4,1:5\n"
         b"u,2,4\n"
         b"u,2,4,5,6\n"
         b'u,"2,4,5\n'
@@ -339,7 +341,7 @@ def test_an_interrupted_run_leaves_the_old_result_and_the_next_one_finishes(
     directory = WorkDirectory(scenario.work_dir).examples
     before = directory.manifest.read_bytes()
 
-    def fail(path: Path, history_length: int) -> None:
+    def fail(path: Path, features: tuple, data: Data) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
@@ -473,12 +475,8 @@ def test_the_manifest_describes_the_result(small_scenario):
         content = (directory.path / name).read_bytes()
         assert described == {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
     assert sum(shard["samples"]["train"] for shard in manifest["shards"]) == 10
-    assert manifest["settings"] == {
-        "data.positive_rating": 4.0,
-        "data.history_length": 3,
-        "split.by": "time",
-        "split.fractions": [0.8, 0.1, 0.1],
-        "split.seed": 0,
-        "split.knowledge_history_cap": 2,
-    }
+    assert manifest["settings"] == examples_settings(scenario)
+    assert manifest["settings"]["data.history_length"] == 3
+    assert set(manifest["libraries"]) == {"apache-beam", "numpy", "pyarrow"}
+    assert "filter" not in manifest and "time_cuts" not in manifest
     assert manifest["schema"]["history_item_id"] == {"type": "bytes_list", "list": True}

@@ -2,7 +2,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from preprocessing.hashing import anonymous, room_version, stable_hash, stable_hashes, unit_interval
+from preprocessing.hashing import (
+    anonymous,
+    mixed,
+    room_version,
+    stable_hash,
+    stable_hashes,
+    unit_interval,
+)
 
 
 def test_hashes_never_change_and_differ_by_purpose():
@@ -30,3 +37,10 @@ def test_anonymous_names_hide_the_id():
 
 def test_the_code_version_is_a_digest():
     assert len(room_version()) == 64 and room_version() == room_version()
+
+
+def test_numbers_are_scrambled_as_splitmix64_does():
+    # First outputs of SplitMix64 seeded with 0; its state grows by the golden ratio's bits.
+    step = np.uint64(0x9E3779B97F4A7C15)
+    states = np.arange(3, dtype=np.uint64) * step
+    assert mixed(states).tolist() == [0xE220A8397B1DCDAF, 0x6E789E6AA1B965F4, 0x06C45D188009454F]

@@ -1,12 +1,25 @@
 from __future__ import annotations
 
+import bz2
 import gzip
+import hashlib
+import lzma
 
 import pytest
+import zstandard
 
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError
 from preprocessing.inputs import fingerprint_inputs, open_input
+from tests.preprocessing import shared_file_system
+
+COMPRESS = {
+    ".gz": gzip.compress,
+    ".bz2": bz2.compress,
+    ".xz": lzma.compress,
+    ".zst": zstandard.compress,
+}
+CONTENT = b"".join(b"%d,some text\n" % number for number in range(20_000))
 
 
 def test_files_are_fingerprinted_as_they_lie_there(tmp_path):
@@ -17,8 +30,19 @@ def test_files_are_fingerprinted_as_they_lie_there(tmp_path):
     # sha256("abc"), FIPS 180-2, appendix B.1
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert hashes[str(plain)] == expected != hashes[str(packed)]
-    with open_input(packed) as file:
-        assert file.read() == b"abc"
+
+
+@pytest.mark.parametrize("suffix", ["", *COMPRESS])
+def test_every_compression_is_read_and_hashed_whole(tmp_path, suffix):
+    compress = COMPRESS.get(suffix, bytes)
+    stored = compress(CONTENT) + compress(b"second part\n")  # a file may hold several streams
+    path = tmp_path / f"a.csv{suffix}"
+    path.write_bytes(stored)
+    with open_input(path) as file:
+        assert file.readline() == b"0,some text\n"
+        assert file.read() == CONTENT.partition(b"\n")[2] + b"second part\n"
+    assert file.closed
+    assert fingerprint_inputs({str(path): "key"}) == {str(path): hashlib.sha256(stored).hexdigest()}
 
 
 def test_a_missing_file_is_named_with_its_key(tmp_path):
@@ -28,17 +52,42 @@ def test_a_missing_file_is_named_with_its_key(tmp_path):
         fingerprint_inputs({str(tmp_path): "data.x"})
 
 
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda data: data[:-9], "cut off"),
-        (lambda data: data[:-2], "cut off"),
-        (lambda data: b"plain text", "not a valid .gz file"),
-        (lambda data: data[:-8] + b"\0\0\0\0" + data[-4:], "not a valid .gz file"),
-    ],
-)
-def test_damaged_gzip_files_are_named(tmp_path, change, message):
-    path = tmp_path / "a.csv.gz"
-    path.write_bytes(change(gzip.compress(b"abc" * 1000)))
-    with pytest.raises(CommandError, match=f"a.csv.gz: .*{message}"):
+@pytest.mark.parametrize("suffix", COMPRESS)
+@pytest.mark.parametrize("missing", [2, 500])
+def test_files_that_were_cut_off_are_named(tmp_path, suffix, missing):
+    path = tmp_path / f"a.csv{suffix}"
+    path.write_bytes(COMPRESS[suffix](CONTENT)[:-missing])
+    with pytest.raises(CommandError, match=f"a.csv{suffix}: the file is cut off"):
         fingerprint_inputs({str(path): "key"})
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+def test_files_that_are_something_else_are_named(tmp_path, suffix):
+    path = tmp_path / f"a.csv{suffix}"
+    path.write_bytes(b"plain text, as it comes from a web server with an error page\n")
+    with pytest.raises(CommandError, match=f"a.csv{suffix}: not a valid {suffix} file"):
+        fingerprint_inputs({str(path): "key"})
+
+
+def test_a_wrong_checksum_inside_is_found(tmp_path):
+    stored = gzip.compress(CONTENT)
+    path = tmp_path / "a.csv.gz"
+    path.write_bytes(stored[:-8] + b"\0\0\0\0" + stored[-4:])
+    with pytest.raises(CommandError, match="a.csv.gz: not a valid .gz file"):
+        fingerprint_inputs({str(path): "key"})
+
+
+def test_files_in_an_object_store(tmp_path, monkeypatch):
+    monkeypatch.setenv(shared_file_system.FOLDER_VARIABLE, str(tmp_path))
+    (tmp_path / "bucket").mkdir()
+    stored = gzip.compress(CONTENT)
+    (tmp_path / "bucket" / "a.csv.gz").write_bytes(stored)
+    (tmp_path / "bucket" / "b.csv.gz").write_bytes(stored[:-100])
+    url = "shared://bucket/a.csv.gz"
+    with open_input(url) as file:
+        assert file.read() == CONTENT
+    assert fingerprint_inputs({url: "key"}) == {url: hashlib.sha256(stored).hexdigest()}
+    with pytest.raises(CommandError, match="shared://bucket/b.csv.gz: the file is cut off"):
+        fingerprint_inputs({"shared://bucket/b.csv.gz": "key"})
+    with pytest.raises(ConfigurationError, match="key: there is no file 'shared://bucket/c.csv'$"):
+        fingerprint_inputs({"shared://bucket/c.csv": "key"})

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from configs.loading import ConfigurationError
-from configs.scenario import Catalogue
+from configs.raw_data import Catalogue
 from preprocessing.names import require_attribute_names, require_plain_name
 
 

@@ -219,7 +219,7 @@ def test_an_absurd_learning_rate_is_noticed(tmp_path: Path, batch_size: int) -> 
 
 
 def test_a_model_that_does_not_exist_is_a_configuration_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="'dim' is unknown; there are dcnv2, din"):
+    with pytest.raises(ConfigurationError, match="'dim' is unknown; there are autoint, bst, dcn, "):
         train(plain_scenario(tmp_path, model__backbone="dim"), shared_store(), progress=False)
     widths = tiny_scenario(run_dir=str(tmp_path / "run"), model__embedding_dimension=7)
     with pytest.raises(ConfigurationError, match="expert_units .8. must equal"):

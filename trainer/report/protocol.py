@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from configs.scenario import Arm, Scenario
+from configs.judging import Arm
+from configs.raw_data import Data
+from configs.scenario import Scenario
 from trainer.experiment import experiment_scenarios
 from trainer.report.budget import budget_entry
 from trainer.report.inputs import ReportInputs
@@ -19,8 +21,8 @@ def protocol_entries(inputs: ReportInputs) -> list[Entry]:
     return [
         (
             "Data",
-            f"{scenario.name}: {data.interactions.path}. A sample is positive when its rating is "
-            f"at least {data.positive_rating:g}. The test part has {len(test.labels):,} samples "
+            f"{scenario.name}: {', '.join(data.interactions.paths)}. A sample is positive when "
+            f"{_positive_text(data)}. The test part has {len(test.labels):,} samples "
             f"of {len(set(test.user_ids)):,} users, {100 * test.labels.mean():.1f} % of them "
             "positive.",
         ),
@@ -51,6 +53,19 @@ def protocol_entries(inputs: ReportInputs) -> list[Entry]:
             "own AUCs, weighted by their samples, without users of one class.",
         ),
     ]
+
+
+def _positive_text(data: Data) -> str:
+    columns = data.interactions.columns
+    if columns.label is not None:
+        return f"its column '{columns.label}' says so"
+    if columns.rating is not None:
+        return f"its rating is at least {data.positive_rating:g}"
+    negatives = data.negatives
+    return (
+        f"it is an interaction; {negatives.per_positive} negatives each are items without an "
+        f"interaction, sampled by {negatives.by}"
+    )
 
 
 def arm_entries(inputs: ReportInputs) -> list[Entry]:
@@ -84,12 +99,17 @@ def _split_text(scenario: Scenario) -> str:
     split = scenario.split
     shares = " : ".join(f"{100 * fraction:g}" for fraction in split.fractions)
     how = {
-        "time": "within each user, training, validation and test samples follow each other in time",
-        "user": "every user belongs to one part, so validation and test users are new",
+        "time": f"By time, {shares} %: within each user, training, validation and test samples "
+        "follow each other in time",
+        "user": f"By user, {shares} %: every user belongs to one part, so validation and test "
+        "users are new",
+        "global_time": f"By global time, {shares} %: training, validation and test samples follow "
+        "each other in time over all users",
+        "column": f"By a column of the interactions ('{scenario.data.interactions.columns.part}')",
     }[split.by]
     return (
-        f"By {split.by}, {shares} %: {how}. Samples start after a user’s first k_u = min(floor((n "
-        f"+ 1) / 2), {split.knowledge_history_cap}) interactions, which the LLM may have seen."
+        f"{how}. Samples start after a user’s first k_u = min(floor((n + 1) / 2), "
+        f"{split.knowledge_history_cap}) interactions, which the LLM may have seen."
     )
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from models.backbones.base import BackboneInputs
+from tests.models.builders import randomise
 
 WIDTH = 3
 
@@ -53,3 +54,11 @@ def specification(inputs: BackboneInputs) -> BackboneInputs:
         numeric=tf.TensorSpec([None, *inputs.numeric.shape[1:]]),
         augmented=tf.TensorSpec([None, *inputs.augmented.shape[1:]]),
     )
+
+
+def used(layer: tf.keras.layers.Layer, inputs: BackboneInputs) -> tf.keras.layers.Layer:
+    """The backbone with random weights, and moving statistics after one training step."""
+    layer(inputs)
+    randomise(layer.trainable_weights, seed=3, scale=0.3)
+    layer(inputs, training=True)
+    return layer

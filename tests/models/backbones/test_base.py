@@ -1,5 +1,9 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,10 +13,34 @@ from models.backbones.base import flat
 from tests.models.backbones.inputs import backbone_inputs, padded, row_of, specification
 from tests.models.builders import gradients_of, randomise
 
+# Every backbone as it comes, and with options that change what it computes.
+ARMS: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in BACKBONES} | {
+    "wide_deep-plain": ("wide_deep", {"cross_products": False}),
+    "pnn-both": ("pnn", {"product": "both"}),
+    "masknet-serial": ("masknet", {"arrangement": "serial"}),
+    "finalmlp-learned": ("finalmlp", {"gating": "learned"}),
+    "finalmlp-none": ("finalmlp", {"gating": "none", "second_top_units": (4, 3)}),
+    "bst-all": ("bst", {"outputs": "all", "num_blocks": 2, "num_positions": 4}),
+    "dien-gru": ("dien", {"evolution": "gru"}),
+    "dien-aigru": ("dien", {"evolution": "aigru"}),
+    "dien-agru": ("dien", {"evolution": "agru", "auxiliary_weight": 0.5}),
+    "autoint-plus": ("autoint", {"num_layers": 1, "num_heads": 2, "deep_part": True}),
+    "fibinet-each": (
+        "fibinet",
+        {"bilinear_kind": "field_each", "excitation_activation": "sigmoid"},
+    ),
+    "fibinet-interaction": (
+        "fibinet",
+        {"bilinear_kind": "field_interaction", "excitation_activation": "sigmoid"},
+    ),
+    "fignn-attention": ("fignn", {"num_steps": 1, "attention_heads": 2, "deep_part": True}),
+}
+
 
 def backbone(name: str, sources: int = 2, **options: float) -> tf.keras.layers.Layer:
     """A built backbone with random weights and moving statistics after one training step."""
-    layer = BACKBONES[name](top_units=(6, 5), **options)
+    kind, own_options = ARMS[name]
+    layer = BACKBONES[kind](top_units=(6, 5), **own_options, **options)
     inputs = backbone_inputs(sources=sources)
     layer(inputs)
     randomise(layer.trainable_weights, seed=2, scale=0.2)
@@ -27,7 +55,14 @@ def test_flat_lays_fields_side_by_side() -> None:
     assert flat(tf.zeros([0, 2, 4])).shape == (0, 8)
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.fixture
+def mixed_precision() -> Iterator[None]:
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    yield
+    tf.keras.mixed_precision.set_global_policy("float32")
+
+
+@pytest.mark.parametrize("name", ARMS)
 class TestEveryBackbone:
     def test_a_batch_of_1_equals_its_row_in_a_batch(self, name: str) -> None:
         layer, inputs = backbone(name), backbone_inputs()
@@ -68,11 +103,6 @@ class TestEveryBackbone:
             assert gradient is not None, weight.name
             assert np.abs(gradient).max() > 0, weight.name
 
-    def test_graph_equals_eager(self, name: str) -> None:
-        layer, inputs = backbone(name), backbone_inputs()
-        in_graph = tf.function(layer, input_signature=[specification(inputs)])
-        np.testing.assert_allclose(in_graph(inputs), layer(inputs), atol=1e-5)
-
     def test_dropout_acts_in_training_only(self, name: str) -> None:
         layer, inputs = backbone(name, dropout_rate=0.5), backbone_inputs()
         plain = backbone(name)
@@ -88,3 +118,50 @@ class TestEveryBackbone:
         copy(inputs)
         copy.set_weights(layer.get_weights())
         np.testing.assert_allclose(copy(inputs), layer(inputs), atol=1e-6)
+
+    def test_training_lowers_the_loss(self, name: str) -> None:
+        inputs, labels = backbone_inputs(count=8), tf.constant([[0.0], [1.0]] * 4)
+        tf.keras.utils.set_random_seed(0)
+        layer = BACKBONES[ARMS[name][0]](top_units=(6, 5), **ARMS[name][1])
+        optimizer = tf.keras.optimizers.Adam(0.01)
+
+        @tf.function
+        def step() -> tf.Tensor:
+            with tf.GradientTape() as tape:
+                logits = layer(inputs, training=True)
+                loss = tf.reduce_mean(
+                    tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
+                )
+            gradients = tape.gradient(loss, layer.trainable_weights)
+            optimizer.apply_gradients(zip(gradients, layer.trainable_weights, strict=True))
+            return loss
+
+        layer(inputs)
+        optimizer.build(layer.trainable_weights)
+        losses = [float(step()) for _ in range(60)]
+        assert losses[-1] < 0.7 * losses[0]
+
+    def test_graph_and_saved_model_equal_eager(self, name: str, tmp_path: Path) -> None:
+        layer, inputs = backbone(name), backbone_inputs()
+        module = tf.Module()
+        module.layer = layer
+        module.score = tf.function(layer, input_signature=[specification(inputs)])
+        np.testing.assert_allclose(module.score(inputs), layer(inputs), atol=1e-5)
+        tf.saved_model.save(module, str(tmp_path))
+        reloaded = tf.saved_model.load(str(tmp_path))
+        np.testing.assert_allclose(reloaded.score(inputs), layer(inputs), atol=1e-5)
+        alone = row_of(inputs, 1)
+        np.testing.assert_allclose(reloaded.score(alone), layer(alone), atol=1e-5)
+
+    @pytest.mark.usefixtures("mixed_precision")
+    def test_mixed_precision_stays_close(self, name: str) -> None:
+        inputs = backbone_inputs()
+        layer = backbone(name)
+        assert {weight.dtype for weight in layer.weights} == {tf.float32}
+        mixed = layer(inputs)
+        assert mixed.dtype == tf.bfloat16
+        tf.keras.mixed_precision.set_global_policy("float32")
+        exact = backbone(name)
+        exact.set_weights(layer.get_weights())
+        deviation = np.abs(tf.cast(mixed, tf.float32) - exact(inputs)).max()
+        assert deviation < 0.05 * max(1.0, np.ptp(exact(inputs)))

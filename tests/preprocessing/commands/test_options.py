@@ -17,17 +17,17 @@ def test_a_command_line_becomes_keyword_arguments():
     }
     full = parser.parse_args(
         "--config c.yaml a=b --strict --force --dry-run --runner R --beam-option x=1"
-        " --beam-option y=2".split()
+        " --beam-option y=2 --staging gs://bucket/staging".split()
     )
     assert step_options_of(full) == {
         "strict": True,
         "force": True,
         "dry_run": True,
-        "beam": BeamOptions("R", ("x=1", "y=2")),
+        "beam": BeamOptions("R", ("x=1", "y=2"), "gs://bucket/staging"),
     }
 
 
 def test_the_help_ends_with_keys_and_exit_codes():
     text = epilog(["split"])
-    assert "split.knowledge_history_cap" in text and "data.interactions" not in text
+    assert "split.knowledge_history_cap" in text and "data.history_length" not in text
     assert "3 done, with rejected records under --strict" in text

@@ -44,9 +44,9 @@ def test_people_get_nothing_on_stdout(capsys, config):
     assert (code, printed) == (0, "") and "would be written" in shown
 
 
-def test_factors_are_proposed_without_a_scenario(capsys):
+def test_the_prompt_for_factors_needs_no_scenario(capsys):
     code, printed, shown = run(
-        capsys, "--propose-factors", "--scenario-text", "board games", "--json"
+        capsys, "--propose-factors", "--dry-run", "--scenario-text", "board games", "--json"
     )
     prompt = json.loads(printed)["prompt"]
     assert code == 0 and '"board games"' in prompt and prompt in shown
@@ -56,7 +56,9 @@ def test_factors_are_proposed_without_a_scenario(capsys):
     ("arguments", "message"),
     [
         ([], "--config is missing"),
-        (["--propose-factors"], "give --scenario-text"),
+        (["--propose-factors", "--dry-run"], "give --scenario-text"),
+        (["CONFIG", "--propose-factors"], "give --scenario-text"),
+        (["--propose-factors", "--scenario-text", "x"], "name a scenario with --config"),
         (["--scenario-text", "x"], "goes with --propose-factors"),
         (["CONFIG", "prompts.scenario=games"], "there is no scenario 'games'"),
         (["CONFIG", "prompts.scenarios=books"], "Did you mean 'prompts.scenario'?"),

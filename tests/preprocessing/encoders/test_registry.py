@@ -2,10 +2,15 @@ from __future__ import annotations
 
 import typing
 
-from configs.scenario import Encoder
+from configs.knowledge import Encoder
 from preprocessing.encoders.registry import encoder_class
 
 
 def test_every_kind_of_the_configuration_has_an_encoder():
     kinds = typing.get_args(Encoder.model_fields["kind"].annotation)
-    assert [encoder_class(kind).__name__ for kind in kinds] == ["MiniLmEncoder", "TfidfEncoder"]
+    assert {kind: encoder_class(kind).__name__ for kind in kinds} == {
+        "minilm": "MiniLmEncoder",
+        "tfidf": "TfidfEncoder",
+        "sentence-transformers": "SentenceTransformersEncoder",
+        "endpoint": "EndpointEncoder",
+    }

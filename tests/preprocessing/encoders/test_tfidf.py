@@ -6,7 +6,7 @@ from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from configs.command_line import CommandError
-from configs.scenario import Encoder
+from configs.knowledge import Encoder
 from preprocessing.encoders.tfidf import TfidfEncoder
 
 TEXTS = [
@@ -20,41 +20,56 @@ NEW = ["quiet space", "unseen words only", ""]
 
 def test_vectors_equal_those_of_scikit_learn(tmp_path):
     settings = Encoder(kind="tfidf", dimension=3, seed=5)
-    described = TfidfEncoder.prepare(settings, TEXTS, tmp_path)
+    described = TfidfEncoder.prepare(settings, TEXTS, str(tmp_path))
     assert described == {"kind": "tfidf", "dimension": 3, "requested_dimension": 3, "terms": 9}
-    encoder = TfidfEncoder.load(settings, tmp_path)
+    encoder = TfidfEncoder.load(settings, str(tmp_path))
     vectorizer = TfidfVectorizer(sublinear_tf=True)
     decomposition = TruncatedSVD(3, random_state=5)
     expected = decomposition.fit_transform(vectorizer.fit_transform(TEXTS))
-    np.testing.assert_allclose(encoder.encode(TEXTS), expected, atol=1e-6)
+    np.testing.assert_allclose(encoder.encode(TEXTS).vectors, expected, atol=1e-6)
     np.testing.assert_allclose(
-        encoder.encode(NEW), decomposition.transform(vectorizer.transform(NEW)), atol=1e-6
+        encoder.encode(NEW).vectors, decomposition.transform(vectorizer.transform(NEW)), atol=1e-6
     )
-    assert encoder.encode(NEW).dtype == np.float32
-    assert not encoder.encode(NEW)[1:].any()
+    assert encoder.encode(NEW).vectors.dtype == np.float32
+    assert not encoder.encode(NEW).vectors[1:].any()
 
 
 def test_the_width_is_capped_by_the_answers(tmp_path):
-    described = TfidfEncoder.prepare(Encoder(kind="tfidf", dimension=256), TEXTS, tmp_path)
+    described = TfidfEncoder.prepare(Encoder(kind="tfidf", dimension=256), TEXTS, str(tmp_path))
     assert described["dimension"] == 4 and described["requested_dimension"] == 256
-    encoder = TfidfEncoder.load(Encoder(kind="tfidf"), tmp_path)
-    assert encoder.encode(TEXTS).shape == (4, 4)
+    encoder = TfidfEncoder.load(Encoder(kind="tfidf"), str(tmp_path))
+    assert encoder.encode(TEXTS).vectors.shape == (4, 4)
 
 
 def test_a_single_answer_is_enough(tmp_path):
-    TfidfEncoder.prepare(Encoder(kind="tfidf"), TEXTS[:1], tmp_path)
-    assert TfidfEncoder.load(Encoder(kind="tfidf"), tmp_path).encode(TEXTS[:1]).shape == (1, 1)
+    TfidfEncoder.prepare(Encoder(kind="tfidf"), TEXTS[:1], str(tmp_path))
+    assert TfidfEncoder.load(Encoder(kind="tfidf"), str(tmp_path)).encode(
+        TEXTS[:1]
+    ).vectors.shape == (1, 1)
 
 
 def test_answers_without_words_are_explained(tmp_path):
     with pytest.raises(CommandError, match="no word"):
-        TfidfEncoder.prepare(Encoder(kind="tfidf"), ["?", "!"], tmp_path)
+        TfidfEncoder.prepare(Encoder(kind="tfidf"), ["?", "!"], str(tmp_path))
 
 
 def test_frozen_files_hold_no_pickle(tmp_path):
-    TfidfEncoder.prepare(Encoder(kind="tfidf", dimension=2), TEXTS, tmp_path)
+    TfidfEncoder.prepare(Encoder(kind="tfidf", dimension=2), TEXTS, str(tmp_path))
     with np.load(tmp_path / "tfidf_arrays.npz", allow_pickle=False) as arrays:
         assert {name: arrays[name].dtype.kind for name in arrays} == {
             "inverse_document_frequency": "f",
             "components": "f",
         }
+
+
+def test_a_vector_does_not_depend_on_the_other_texts(tmp_path):
+    settings = Encoder(kind="tfidf", dimension=3)
+    TfidfEncoder.prepare(settings, iter(TEXTS), str(tmp_path))
+    encoder = TfidfEncoder.load(settings, str(tmp_path))
+    whole = encoder.encode(TEXTS).vectors
+    np.testing.assert_array_equal(encoder.encode(TEXTS[::-1]).vectors, whole[::-1])
+    np.testing.assert_array_equal(encoder.encode(TEXTS[2:3]).vectors[0], whole[2])
+
+
+def test_vectors_of_fitted_encoders_are_not_kept():
+    assert TfidfEncoder.identity(Encoder(kind="tfidf")) is None

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import email.utils
 import json
-import time
 
 import pytest
 
@@ -13,7 +11,7 @@ from preprocessing.generation.failures import (
     RequestRefused,
     TransientFailure,
 )
-from preprocessing.generation.openai_endpoint import OpenAIEndpoint, seconds_of
+from preprocessing.generation.openai_endpoint import OpenAIEndpoint
 from tests.preprocessing.generation.chat_server import Reply, chat_server, completion, failure
 
 KEY = "sk-secret-42"
@@ -88,18 +86,3 @@ def test_messages_do_not_show_the_key(parameters):
     with pytest.raises(RequestRefused) as raised:
         call(failure(400, f"bad key {KEY}"), parameters)
     assert KEY not in str(raised.value) and "[key]" in raised.value.detail
-
-
-@pytest.mark.parametrize(
-    ("header", "seconds"),
-    [(None, None), ("2", 2.0), ("0.5", 0.5), ("-1", None), ("soon", None), ("inf", None),
-     ("nan", None)],
-)  # fmt: skip
-def test_retry_after_in_seconds(header, seconds):
-    assert seconds_of(header) == seconds
-
-
-def test_retry_after_as_a_date():
-    later = email.utils.formatdate(time.time() + 100, usegmt=True)
-    assert 90 < (seconds_of(later) or 0) <= 100
-    assert seconds_of("Sun, 06 Nov 1994 08:49:37 GMT") is None

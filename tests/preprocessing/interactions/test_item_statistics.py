@@ -2,19 +2,16 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from configs.scenario import Split
+from configs.raw_data import Split
 from preprocessing.interactions.item_statistics import add_up, count_items, fold_matrices, items_of
-from preprocessing.interactions.reading import INTERACTION_SCHEMA
 from preprocessing.interactions.samples import user_folds
-from preprocessing.interactions.sequences import order_interactions
 from preprocessing.interactions.splitting import split_interactions
+from tests.preprocessing.interactions.made_interactions import interaction_table, sequences_of
 
 
 def statistics(user: str, ratings: dict[str, float]) -> pa.Table:
-    count = len(ratings)
-    columns = [[user] * count, list(ratings), list(ratings.values()), range(count), range(count)]
-    table = pa.table([list(column) for column in columns], schema=INTERACTION_SCHEMA)
-    sequences, _ = order_interactions(table, "file", integer_items=False)
+    rows = [(user, item, rating, time) for time, (item, rating) in enumerate(ratings.items())]
+    sequences = sequences_of(interaction_table(*rows))
     return count_items(sequences, split_interactions(sequences, Split(knowledge_history_cap=0)))
 
 
@@ -24,7 +21,7 @@ def test_training_ratings_are_added_up_by_fold():
         statistics("u", {"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0, "e": 5.0}),
         statistics("w", {"b": 0.5}),
     ]
-    assert items_of(tables[0]) == ["a", "b", "c", "d", "e"]
+    assert items_of(tables[0]).to_pylist() == ["a", "b", "c", "d", "e"]
     sums, counts = fold_matrices(add_up(tables, ["e", "b", "new", "a", "c", "d"]))
     assert sums.sum(axis=1).tolist() == [0.0, 2.5, 0.0, 1.0, 3.0, 4.0]
     assert counts.sum(axis=1).tolist() == [0, 2, 0, 1, 1, 1]

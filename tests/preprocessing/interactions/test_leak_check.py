@@ -3,12 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from configs.knowledge import Knowledge
 from configs.loading import ConfigurationError
-from configs.scenario import Knowledge, Split
+from configs.raw_data import Split
 from preprocessing.interactions import leak_check
 from preprocessing.interactions.seen_counts import SeenCount
 from preprocessing.interactions.splitting import SplitRows, split_interactions
-from tests.preprocessing.interactions.test_splitting import sequences_of
+from tests.preprocessing.interactions.made_interactions import counted_sequences
 
 
 def seen(*counts: tuple[str, int], source: str = "user", file_order: int = 0) -> list[SeenCount]:
@@ -19,7 +20,7 @@ def seen(*counts: tuple[str, int], source: str = "user", file_order: int = 0) ->
 
 
 def test_only_samples_below_the_larger_limit_are_violations():
-    sequences = sequences_of([6, 4, 4])
+    sequences = counted_sequences([6, 4, 4])
     split = split_interactions(sequences, Split(knowledge_history_cap=2))
     check = leak_check.check_leaks(
         sequences, split, seen(("user0", 4), ("user1", 1), ("stranger", 99))
@@ -34,13 +35,13 @@ def test_only_samples_below_the_larger_limit_are_violations():
 
 
 def test_a_sample_before_the_boundary_is_a_violation_even_without_prompts():
-    sequences = sequences_of([4])
+    sequences = counted_sequences([4])
     wrong = SplitRows(np.array([2]), np.array([-1, 0, 0, 0], np.int8), np.ones(4, bool))
     assert leak_check.check_leaks(sequences, wrong, []).violations == 1
 
 
 def test_at_most_five_examples_are_kept():
-    sequences = sequences_of([40])
+    sequences = counted_sequences([40])
     split = split_interactions(sequences, Split(knowledge_history_cap=0))
     check = leak_check.check_leaks(sequences, split, seen(("user0", 30)))
     assert check.violations == 30 and len(check.examples) == 5
@@ -60,9 +61,15 @@ def test_sources_are_countable_or_not():
         user_verified={
             "entity": "user", "collective": ["c"], "groups": "g", "groups_verified": True,
         },
+        user_made_here={"entity": "user", "collective": ["c"], "grouping": {}},
+        user_grouped={"entity": "user", "collective": ["c"], "grouping": {}},
+        user_vectors={"entity": "user", "vectors": ["v.npz"]},
+        item_vectors={"entity": "item", "vectors": ["v.npz"]},
     )  # fmt: skip
     assert list(leak_check.counted_sources(described)) == ["user"]
-    assert leak_check.uncountable_sources(described) == ["item_group", "user_group", "user_unknown"]
+    assert leak_check.uncountable_sources(described) == [
+        "item_group", "user_group", "user_unknown", "user_vectors",
+    ]  # fmt: skip
 
 
 def test_a_pattern_that_is_none_is_explained():
@@ -74,14 +81,14 @@ def test_a_pattern_that_is_none_is_explained():
 
 
 def test_the_largest_count_of_a_user_is_the_limit():
-    split = split_interactions(sequences_of([10]), Split(knowledge_history_cap=2))
+    split = split_interactions(counted_sequences([10]), Split(knowledge_history_cap=2))
     counts = [*seen(("user0", 4), ("user0", 3)), *seen(("user0", 5), source="taste")]
-    assert leak_check.check_leaks(sequences_of([10]), split, counts).violations == 3
+    assert leak_check.check_leaks(counted_sequences([10]), split, counts).violations == 3
 
 
 def uncounted(*counts: SeenCount) -> dict[str, int]:
     """What is uncounted for users of 6, 6 and 1 interactions; the last one has no sample."""
-    sequences = sequences_of([6, 6, 1])
+    sequences = counted_sequences([6, 6, 1])
     split = split_interactions(sequences, Split(knowledge_history_cap=3))
     return leak_check.check_leaks(sequences, split, counts).uncounted_answers
 

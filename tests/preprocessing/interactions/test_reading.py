@@ -1,52 +1,230 @@
 from __future__ import annotations
 
-import math
+import datetime
 
 import pyarrow as pa
 import pytest
 
-from configs.scenario import InteractionColumns
-from preprocessing.csv_blocks import CsvBlock
-from preprocessing.interactions.reading import parse_integers, parse_interactions, parse_numbers
+from configs.loading import ConfigurationError
+from configs.raw_data import Data, Interactions, Split
+from preprocessing.interactions.reading import (
+    INTERACTION_SCHEMA,
+    open_interactions,
+    parse_interactions,
+)
+from tests.preprocessing.tables.tables_on_disk import csv_block, typed_block
+
+NO_TIME = {"timestamp": None}
 
 
-@pytest.mark.parametrize(
-    ("text", "number"),
-    [
-        ("4", 4.0), ("-4.5", -4.5), (".5", 0.5), ("5.", 5.0), ("1e-3", 0.001), ("1e999", math.inf),
-        ("", None), ("4,5", None), ("0x1F", None), ("1_000", None), ("nan", None), ("four", None),
-        ("--4", None), ("4 5", None), (".", None), ("e5", None),
-    ],
-)  # fmt: skip
-def test_numbers(text, number):
-    assert parse_numbers(pa.chunked_array([[text]])).to_pylist() == [number]
+def data(columns: dict[str, str | None] | None = None, **settings) -> Data:
+    positive_rating = settings.pop("positive_rating", 4.0)
+    interactions = {"path": "log.csv", "columns": columns or {}, **settings}
+    return Data.model_validate(
+        {
+            "interactions": interactions,
+            "catalogue": {"path": "items.csv"},
+            "positive_rating": positive_rating,
+        }
+    )
 
 
-@pytest.mark.parametrize(
-    ("text", "number"),
-    [
-        ("0", 0), ("-12", -12), ("007", 7), ("999999999999999999", 999999999999999999),
-        ("", None), ("1.0", None), ("0x1F", None), ("1e5", None), ("9999999999999999999", None),
-    ],
-)  # fmt: skip
-def test_integers(text, number):
-    assert parse_integers(pa.chunked_array([[text]])).to_pylist() == [number]
+def parse(text: str, columns: dict[str, str | None] | None = None, **settings):
+    """Rows as dictionaries, and (line, reason) of dead letters; the first line is the header."""
+    header, _, lines = text.partition("\n")
+    block = csv_block(header.split(","), lines.encode(), name="log.csv")
+    table, letters = parse_interactions(block, data(columns, **settings))
+    assert table.schema == INTERACTION_SCHEMA
+    assert block.records == len(table) + len(letters)
+    return table.to_pylist(), [(letter["line"], letter["reason"]) for letter in letters]
 
 
 def test_columns_are_mapped_and_others_left_out():
-    block = CsvBlock("file.csv", 2, b"7,x,5,film, 3.5 \n8,y,6,film2,oops\n")
-    columns = InteractionColumns(user="who", item="what", rating="stars", timestamp="when")
-    header = ["when", "note", "who", "what", "stars"]
-    table, dead_letters, records = parse_interactions(block, header, columns)
+    block = csv_block(
+        ["when", "note", "who", "what", "stars"],
+        b"7,x,5,film, 3.5 \n8,y,6,film2,oops\n9,z,6,film3,4\n",
+        name="log.csv",
+    )
+    columns = {"user": "who", "item": "what", "rating": "stars", "timestamp": "when"}
+    table, dead_letters = parse_interactions(block, data(columns))
     assert table.to_pylist() == [
-        {"user": "5", "item": "film", "rating": 3.5, "timestamp": 7, "line": 2}
-    ]
-    assert records == 2
+        {
+            "user": "5", "item": "film", "rating": 3.5, "label": 0, "order": 7.0, "timestamp": 7,
+            "part": -1, "file": 0, "line": 2,
+        },
+        {
+            "user": "6", "item": "film3", "rating": 4.0, "label": 1, "order": 9.0, "timestamp": 9,
+            "part": -1, "file": 0, "line": 4,
+        },
+    ]  # fmt: skip
     assert dead_letters == [
         {
-            "file": "file.csv",
+            "file": "log.csv",
             "line": 3,
             "reason": "unparsable_rating",
             "detail": "column 'stars': 'oops'",
         }
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "columns", "ratings", "labels"),
+    [
+        # rating alone: the threshold decides
+        ("user_id,item_id,rating\nu,1,3.9\nu,2,4\nu,3,5\n", NO_TIME, [3.9, 4.0, 5.0], [0, 1, 1]),
+        # label and rating: the label counts
+        (
+            "user_id,item_id,rating,y\nu,1,5,0\nu,2,1,1\n",
+            {**NO_TIME, "label": "y"},
+            [5.0, 1.0],
+            [0, 1],
+        ),
+        # label alone is the rating too
+        (
+            "user_id,item_id,y\nu,1, True \nu,2,false\nu,3,1\nu,4,0\nu,5,1.0\n",
+            {**NO_TIME, "label": "y", "rating": None},
+            [1.0, 0.0, 1.0, 0.0, 1.0],
+            [1, 0, 1, 0, 1],
+        ),
+        # neither: implicit feedback
+        ("user_id,item_id\nu,1\nu,2\n", {**NO_TIME, "rating": None}, [1.0, 1.0], [1, 1]),
+    ],
+)
+def test_labels_and_ratings(text, columns, ratings, labels):
+    rows, letters = parse(text, columns)
+    assert [row["rating"] for row in rows] == ratings
+    assert [row["label"] for row in rows] == labels
+    assert letters == []
+
+
+def test_the_threshold_is_configured():
+    rows, _ = parse("user_id,item_id,rating\nu,1,1\nu,2,2\n", NO_TIME, positive_rating=2.0)
+    assert [row["label"] for row in rows] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("unit", "text", "timestamp", "order"),
+    [
+        ("seconds", "12.75", 12, 12.75),
+        ("milliseconds", "12750", 12, 12.75),
+        ("microseconds", "-1", -1, -1e-6),
+        ("iso", "1970-01-01T00:00:12.5Z", 12, 12.5),
+    ],
+)
+def test_times_are_whole_seconds_and_order_keeps_their_parts(unit, text, timestamp, order):
+    rows, letters = parse(
+        f"user_id,item_id,rating,timestamp\nu,1,4,{text}\nu,2,4,noon\n", time_unit=unit
+    )
+    assert [(row["timestamp"], row["order"]) for row in rows] == [(timestamp, order)]
+    assert letters == [(3, "unparsable_timestamp")]
+
+
+def test_an_order_column_counts_more_than_the_time():
+    rows, letters = parse(
+        "user_id,item_id,rating,timestamp,n\nu,1,4,50,2.5\nu,2,4,40,x\nu,3,4,40,inf\n",
+        {"order": "n"},
+    )
+    assert [(row["timestamp"], row["order"]) for row in rows] == [(50, 2.5)]
+    assert letters == [(4, "non_finite_order"), (3, "unparsable_order")]
+
+
+def test_without_time_and_order_file_and_line_are_all_there_is():
+    rows, _ = parse("user_id,item_id,rating\nu,1,4\n\nu,2,4\n", NO_TIME)
+    assert [(row["timestamp"], row["order"], row["line"]) for row in rows] == [
+        (0, 0.0, 2),
+        (0, 0.0, 4),
+    ]
+
+
+def test_parts_have_their_usual_names():
+    names = ["train", " Validation ", "valid", "VAL", "dev", "eval", "test", "holdout", ""]
+    lines = "".join(f"u,{number},4,{name}\n" for number, name in enumerate(names))
+    rows, letters = parse("user_id,item_id,rating,split\n" + lines, {**NO_TIME, "part": "split"})
+    assert [row["part"] for row in rows] == [0, 1, 1, 1, 1, 1, 2]
+    assert letters == [(9, "unknown_part"), (10, "unknown_part")]
+
+
+def test_every_bad_row_has_one_reason():
+    rows, letters = parse(
+        "user_id,item_id,rating,timestamp,y\n"
+        "u,1,4,1,1\n"
+        ",,x,x,x\n"
+        "u, ,x,x,x\n"
+        "u,1,nan,x,x\n"
+        "u,1,1e999,1,1\n"
+        "u,1,x,x,x\n"
+        "u,1,4,x,yes\n"
+        "u,1,4,x,1\n"
+        "u,1,4\n",
+        {"label": "y"},
+    )
+    assert len(rows) == 1
+    assert sorted(letters) == [
+        (3, "missing_user_id"),
+        (4, "missing_item_id"),
+        (5, "non_finite_rating"),
+        (6, "non_finite_rating"),
+        (7, "unparsable_rating"),
+        (8, "unparsable_label"),
+        (9, "unparsable_timestamp"),
+        (10, "wrong_column_count"),
+    ]
+
+
+def test_typed_columns_keep_ids_and_times_exactly():
+    times = pa.array([datetime.datetime(2020, 1, 1), None], pa.timestamp("us"))
+    block = typed_block(
+        pa.table(
+            {
+                "user_id": pa.array([9007199254740993, 2]),
+                "item_id": pa.array([7.0, 8.0]),
+                "rating": pa.array([4.5, 3.0], pa.float32()),
+                "timestamp": times,
+            }
+        )
+    )
+    table, letters = parse_interactions(block, data(time_unit="milliseconds"))
+    (row,) = table.to_pylist()
+    assert (row["user"], row["item"], row["rating"]) == ("9007199254740993", "7", 4.5)
+    assert row["timestamp"] == 1577836800
+    assert [(letter["line"], letter["reason"]) for letter in letters] == [
+        (2, "unparsable_timestamp")
+    ]
+
+
+def test_ids_that_cannot_stand_on_a_line_are_rejected():
+    block = typed_block(pa.table({"user_id": ["a\nb", "c"], "item_id": ["x", "y\r"]}))
+    table, letters = parse_interactions(block, data({"rating": None, "timestamp": None}))
+    assert len(table) == 0
+    assert [letter["reason"] for letter in letters] == [
+        "line_break_in_user_id",
+        "line_break_in_item_id",
+    ]
+
+
+def interactions(tmp_path, text: str, **columns: str | None) -> Interactions:
+    path = tmp_path / "log.csv"
+    path.write_text(text)
+    return Interactions.model_validate({"path": str(path), "columns": columns})
+
+
+def test_only_mapped_columns_are_needed(tmp_path):
+    log = interactions(tmp_path, "user_id,item_id\n", rating=None, timestamp=None)
+    assert open_interactions(log, Split()).columns == ("user_id", "item_id")
+
+
+def test_wrong_columns_are_explained(tmp_path):
+    with pytest.raises(
+        ConfigurationError,
+        match="columns.timestamp: .* has no column 'timestamp'.*"
+        "Write 'data.interactions.columns.timestamp: null' if there is none",
+    ):
+        open_interactions(interactions(tmp_path, "user_id,item_id,rating\n"), Split())
+    with pytest.raises(ConfigurationError, match="columns.user: .*'who'. Its columns: [a-z_,]*"):
+        open_interactions(interactions(tmp_path, "user_id,item_id\n", user="who"), Split())
+    with pytest.raises(ConfigurationError, match="columns.part: .*no column 'fold'"):
+        log = interactions(tmp_path, "user_id,item_id,rating,timestamp\n", part="fold")
+        open_interactions(log, Split(by="column"))
+    with pytest.raises(ConfigurationError, match="columns.part: 'split.by: column' needs it"):
+        log = interactions(tmp_path, "user_id,item_id,rating,timestamp\n")
+        open_interactions(log, Split(by="column"))

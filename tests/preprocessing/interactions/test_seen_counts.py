@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import re
 
-from configs.scenario import SourceAnswers
+from configs.knowledge import SourceAnswers
 from preprocessing.interactions.seen_counts import read_seen_counts
 
 
@@ -27,3 +27,18 @@ def test_matches_of_accepted_prompts_are_counted(tmp_path):
         ("user", "c", 0, 3, 0),
         ("user", "a", 1, 1, 1),
     ]
+
+
+def test_answers_with_factors_are_counted_for_the_source_of_each_factor(tmp_path):
+    path = tmp_path / "answers.jsonl"
+    record = {
+        "source": "user",
+        "entity_id": "a",
+        "extraction": "individual",
+        "prompt": "x 4 stars; y 3 stars;",
+        "answer": json.dumps({"genre": "likes drama", "mood": "calm"}),
+    }
+    path.write_text(json.dumps(record) + "\n")
+    answers = SourceAnswers(entity="user", individual=[str(path)], factor="genre")
+    batches = list(read_seen_counts("user_genre", answers, re.compile(" stars;")))
+    assert batches == [[("user_genre", "a", 0, 1, 2)]]

@@ -1,41 +1,150 @@
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
+import pytest
 
-from configs.scenario import Data, Split
-from preprocessing.interactions.item_statistics import items_of
-from preprocessing.interactions.reading import INTERACTION_SCHEMA
+from configs.raw_data import Data, Split
+from preprocessing.interactions.item_statistics import fold_matrices, items_of
 from preprocessing.interactions.seen_counts import SeenCount
-from preprocessing.interactions.shard import write_shard
+from preprocessing.interactions.shard import Shard, write_shard
+from preprocessing.interactions.unseen_items import ItemUniverse
 from preprocessing.records.layout import ExamplesDirectory
 from preprocessing.records.tfrecord_file import read_records
+from preprocessing.records.wire_reader import decode_example
+from tests.preprocessing.interactions.made_interactions import (
+    changed,
+    interaction_table,
+    sequences_of,
+)
 
-DATA = Data.model_validate({"interactions": {"path": "i.csv"}, "catalogue": {"path": "c.csv"}})
+TREE = {"interactions": {"path": "i.csv"}, "catalogue": {"path": "c.csv"}}
+PROFILES = {"path": "p.csv", "attributes": {"job": {"kind": "categorical"}}}
+NO_PROFILES = pa.table({"user": pa.array([], pa.string())})
+
+
+def data(**settings: object) -> Data:
+    return Data.model_validate({**TREE, **settings})
+
+
+def shard(table: pa.Table, profiles: pa.Table = NO_PROFILES, seen: tuple = ()) -> Shard:
+    return Shard(1, 3, sequences_of(table), list(seen), profiles)
+
+
+def log() -> pa.Table:
+    """u: items 0 to 11, of which even ones are liked; v: one interaction."""
+    rows = [("u", str(item), 5.0 - item % 2 * 3, item) for item in range(12)]
+    return interaction_table(*rows, ("v", "3", 1.0, 5))
+
+
+def read(folder, part: str, kind: str = "ctr") -> list[dict]:
+    return [
+        decode_example(record)
+        for record in read_records(ExamplesDirectory(folder).shard(part, 1, 3, kind))
+    ]
 
 
 def test_files_statistics_and_counts_belong_together(tmp_path):
-    rows = [("u", str(item), 4.0, item, item + 2) for item in range(12)]
-    rows += [("v", "3", 1.0, 5, 14), ("v", "3", 1.0, 5, 15)]
-    table = pa.table(
-        [list(column) for column in zip(*rows, strict=True)], schema=INTERACTION_SCHEMA
-    )
-    directory = ExamplesDirectory(tmp_path)
+    seen = (SeenCount("user", "u", 0, 1, 4), SeenCount("taste", "u", 0, 1, 0))
     result = write_shard(
-        table,
-        [SeenCount("user", "u", 0, 1, 4), SeenCount("taste", "u", 0, 1, 0)],
-        integer_items=True,
-        data=DATA,
-        split=Split(knowledge_history_cap=2),
-        directory=directory,
-        index=1,
-        count=3,
+        shard(log(), seen=seen), data(), Split(knowledge_history_cap=2), str(tmp_path)
     )
     assert result.statistics["samples"] == {"train": 8, "validation": 1, "test": 1}
+    assert result.statistics["examples"] == {"ctr": result.statistics["samples"]}
     assert result.statistics["history_only"] == 3
     assert result.statistics["leaks"]["violations"] == 2  # u saw 4, samples start at 2
     assert result.statistics["leaks"]["uncounted_answers"] == {"taste": 1}
+    assert result.statistics["training_interactions"] == 11
     assert result.users == {"u": 10, "v": 1}
     assert len(items_of(result.items)) == 12
-    assert [letter["line"] for letter in result.dead_letters] == [15]
     for part, count in result.statistics["samples"].items():
-        assert len(list(read_records(directory.shard(part, 1, 3)))) == count
+        assert len(read(tmp_path, part)) == count
+
+
+def test_users_without_training_interactions_are_not_named(tmp_path):
+    profiles = pa.table(
+        {"user": ["u", "v"], "job": pa.array([["cook"], ["spy"]], pa.list_(pa.string()))}
+    )
+    part_of_u = [0] * 12
+    table = changed(log(), part=[*part_of_u, 2])
+    result = write_shard(
+        shard(table, profiles),
+        data(profiles=PROFILES),
+        Split(by="column", knowledge_history_cap=2),
+        str(tmp_path),
+    )
+    assert result.users == {"u": 12}
+    assert {name: dict(counts) for name, counts in result.profile_values.items()} == {
+        "profile_job": {"cook": 1, "spy": 0}
+    }
+    assert result.statistics["given_part_history_only"] == {
+        "train": 2, "validation": 0, "test": 1,
+    }  # fmt: skip
+    assert all(example["profile_job"] == [b"cook"] for example in read(tmp_path, "train"))
+
+
+def test_every_kind_is_written_from_the_same_samples(tmp_path):
+    universe = ItemUniverse(pa.array(sorted(map(str, range(40)))), np.ones(40, int))
+    settings = data(
+        examples=["ctr", "rerank", "retrieval"],
+        negatives={"per_positive": 2},
+        rerank={"window": 3, "length": 5},
+    )
+    split = Split(knowledge_history_cap=2)
+    result = write_shard(shard(log()), settings, split, str(tmp_path), universe=universe)
+    # train: items 2 to 9, four of them liked; validation: item 10, liked; test: item 11
+    assert result.statistics["samples"] == {"train": 8, "validation": 1, "test": 1}
+    assert result.statistics["examples"] == {
+        "ctr": {"train": 8 + 2 * 4, "validation": 1 + 2, "test": 1},
+        "rerank": {"train": 3, "validation": 1, "test": 1},
+        "retrieval": {"train": 4, "validation": 1, "test": 0},
+    }
+    assert result.statistics["missing_negatives"] == 0
+    assert result.statistics["missing_candidates"] == 0
+    train = read(tmp_path, "train")
+    assert sum(float(example["label"][0]) for example in train) == 4
+    sampled = [example for example in train if example["rating"][0] == 0]
+    known = {str(item).encode() for item in range(12)}
+    assert len(sampled) == 8 and not known & {example["item_id"][0] for example in sampled}
+    lists = sorted(read(tmp_path, "train", "rerank"), key=lambda example: example["position"][0])
+    assert [example["position"][0] for example in lists] == [2, 5, 8]
+    assert [len(example["item_id"]) for example in lists] == [5, 5, 5]
+    assert [int(example["label"].sum()) for example in lists] == [2, 1, 1]
+    retrieved = {example["item_id"][0] for example in read(tmp_path, "train", "retrieval")}
+    assert retrieved == {b"2", b"4", b"6", b"8"}
+    # sampled items are no interactions: statistics hold the user's own items only
+    _, counts = fold_matrices(result.items)
+    assert items_of(result.items).to_pylist() == sorted(map(str, range(12)))
+    assert counts.sum() == 10 + 1
+
+
+def test_too_few_items_leave_examples_short(tmp_path):
+    universe = ItemUniverse(pa.array(sorted(map(str, range(13)))), np.ones(13, int))
+    settings = data(examples=["ctr", "rerank"], negatives={"per_positive": 3})
+    split = Split(knowledge_history_cap=2)
+    result = write_shard(shard(log()), settings, split, str(tmp_path), universe=universe)
+    assert result.statistics["examples"]["ctr"] == {"train": 12, "validation": 2, "test": 1}
+    assert result.statistics["missing_negatives"] == 2 * 5
+    # lists: train 4 and 4, validation 1, test 1; one item is left to fill each of them
+    assert result.statistics["missing_candidates"] == 5 + 5 + 8 + 8
+
+
+def test_sampled_items_need_a_universe(tmp_path):
+    for settings in (data(negatives={"per_positive": 1}), data(examples=["rerank"])):
+        with pytest.raises(ValueError, match="universe"):
+            write_shard(shard(log()), settings, Split(), str(tmp_path))
+
+
+def test_no_users_leave_empty_files(tmp_path):
+    universe = ItemUniverse(pa.array([], pa.string()), np.zeros(0, int))
+    settings = data(
+        examples=["ctr", "rerank", "retrieval"], negatives={"per_positive": 1}, profiles=PROFILES
+    )
+    profiles = pa.table(
+        {"user": pa.array([], pa.string()), "job": pa.array([], pa.list_(pa.string()))}
+    )
+    empty = shard(interaction_table(), profiles)
+    result = write_shard(empty, settings, Split(), str(tmp_path), universe=universe)
+    assert result.users == {} and result.statistics["users"] == 0
+    for kind in settings.examples:
+        assert read(tmp_path, "test", kind) == []

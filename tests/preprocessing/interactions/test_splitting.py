@@ -6,25 +6,14 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from configs.scenario import Split
-from preprocessing.interactions.sequences import UserSequences
+from configs.raw_data import Split
 from preprocessing.interactions.splitting import knowledge_boundaries, split_interactions
-
-
-def sequences_of(counts: list[int]) -> UserSequences:
-    total = sum(counts)
-    user_of_row = np.repeat(np.arange(len(counts)), counts)
-    starts = np.cumsum([0, *counts[:-1]])
-    return UserSequences(
-        users=[f"user{number}" for number in range(len(counts))],
-        items=["item"] * total,
-        ratings=np.ones(total),
-        timestamps=np.arange(total),
-        user_of_row=user_of_row,
-        starts=starts,
-        counts=np.array(counts),
-        positions=np.arange(total) - starts[user_of_row],
-    )
+from tests.preprocessing.interactions.made_interactions import (
+    changed,
+    counted_sequences,
+    interaction_table,
+    sequences_of,
+)
 
 
 def test_boundaries_are_half_of_the_interactions_up_to_the_cap():
@@ -37,7 +26,7 @@ def test_boundaries_are_half_of_the_interactions_up_to_the_cap():
 def test_the_time_split_rounds_halves_up(fractions):
     for samples in range(1, 60):
         split = split_interactions(
-            sequences_of([samples]), Split(fractions=fractions, knowledge_history_cap=0)
+            counted_sequences([samples]), Split(fractions=fractions, knowledge_history_cap=0)
         )
         ends = [
             Fraction(str(fractions[0])),
@@ -53,7 +42,7 @@ def test_the_time_split_rounds_halves_up(fractions):
 
 
 def test_history_is_training_data_but_no_sample():
-    split = split_interactions(sequences_of([1, 14]), Split(knowledge_history_cap=4))
+    split = split_interactions(counted_sequences([1, 14]), Split(knowledge_history_cap=4))
     # second user: 4 history, 10 samples: 8, 1, 1
     assert split.boundaries.tolist() == [1, 4]
     assert split.parts.tolist() == [-1] + [-1] * 4 + [0] * 8 + [1] + [2]
@@ -61,7 +50,7 @@ def test_history_is_training_data_but_no_sample():
 
 
 def test_the_user_split_gives_users_their_shares():
-    sequences = sequences_of([4] * 3000)
+    sequences = counted_sequences([4] * 3000)
     split = split_interactions(sequences, Split(by="user", fractions=(0.6, 0.3, 0.1)))
     parts = split.parts.reshape(3000, 4)
     assert (parts[:, :2] == -1).all()
@@ -71,3 +60,30 @@ def test_the_user_split_gives_users_their_shares():
     assert split.training.reshape(3000, 4).all(axis=1).tolist() == (parts[:, 3] == 0).tolist()
     other_seed = split_interactions(sequences, Split(by="user", fractions=(0.6, 0.3, 0.1), seed=1))
     assert (other_seed.parts != split.parts).any()
+
+
+def test_the_global_time_split_cuts_all_users_at_the_same_times():
+    rows = [("u", str(time), 5.0, time) for time in (0, 10, 20, 30, 40, 50)]
+    rows += [("late", str(time), 5.0, time) for time in (35, 40, 41)]
+    sequences = sequences_of(interaction_table(*rows))
+    split = split_interactions(
+        sequences, Split(by="global_time", knowledge_history_cap=2), cuts=(20, 40)
+    )
+    assert sequences.users == ["late", "u"]
+    assert split.boundaries.tolist() == [2, 2]
+    assert split.parts.tolist() == [-1, -1, 2] + [-1, -1, 1, 1, 2, 2]
+    # late's first interactions come after the first cut: history only, and no training data
+    assert split.training.tolist() == [False] * 3 + [True, True] + [False] * 4
+
+
+def test_the_global_time_split_needs_cuts():
+    with pytest.raises(ValueError, match="needs cuts"):
+        split_interactions(counted_sequences([3]), Split(by="global_time"))
+
+
+def test_a_given_part_counts_from_the_boundary_on():
+    table = interaction_table(*[("u", str(time), 5.0, time) for time in range(6)])
+    sequences = sequences_of(changed(table, part=[0, 2, 0, 1, 2, 0]))
+    split = split_interactions(sequences, Split(by="column", knowledge_history_cap=2))
+    assert split.parts.tolist() == [-1, -1, 0, 1, 2, 0]
+    assert split.training.tolist() == [True, False, True, False, False, True]

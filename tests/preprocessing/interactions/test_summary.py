@@ -1,12 +1,15 @@
 from __future__ import annotations
 
-from configs.scenario import Catalogue
-from preprocessing.csv_blocks import CsvBlock
-from preprocessing.interactions.catalogue import parse_catalogue
+import pyarrow as pa
+
+from configs.raw_data import Catalogue
+from preprocessing import storage
+from preprocessing.interactions.catalogue import catalogue_schema
 from preprocessing.interactions.summary import write_summary
 from preprocessing.records.item_attributes import read_item_attributes
 from preprocessing.records.layout import ExamplesDirectory
 from preprocessing.records.vocabularies import read_vocabulary
+from tests.preprocessing import shared_file_system
 from tests.preprocessing.interactions.test_item_statistics import statistics
 
 CATALOGUE = Catalogue.model_validate(
@@ -14,22 +17,37 @@ CATALOGUE = Catalogue.model_validate(
 )
 
 
+def catalogue_table() -> pa.Table:
+    rows = [
+        ("b", "B", ["x", "y"]),
+        ("z", "Z", ["y"]),
+        ("b", "B again", ["x"]),
+    ]
+    columns = [*map(list, zip(*rows, strict=True)), [0, 0, 0], [2, 3, 4]]
+    return pa.table(columns, schema=catalogue_schema(CATALOGUE))
+
+
 def test_shards_and_catalogue_meet(tmp_path):
-    block = CsvBlock("c.csv", 2, b"b,B,x|y\nz,Z,y\nb,B again,x\n")
-    table, _, _ = parse_catalogue(block, ["item_id", "title", "genres"], CATALOGUE)
-    directory = ExamplesDirectory(tmp_path)
     shards = {1: statistics("w", {"b": 0.5}), 0: statistics("u", {"a": 1.0, "b": 2.0})}
+    values = [{"profile_job": {"cook": 1, "spy": 0}}, {"profile_job": {"cook": 1, "nurse": 3}}]
     counted, dead_letters = write_summary(
-        [table], shards, [{"u": 2}, {"w": 1, "t": 2}], CATALOGUE, directory
+        [catalogue_table()],
+        shards,
+        [{"u": 2}, {"w": 1, "t": 2}],
+        values,
+        CATALOGUE,
+        ["c.csv"],
+        str(tmp_path),
     )
     assert counted == {
         "items": 3,
         "catalogue_items": 2,
         "items_outside_catalogue": 1,
         "unreadable_numbers": {},
-        "vocabularies": {"item_id": 2, "user_id": 3, "genres": 2},
+        "vocabularies": {"item_id": 2, "user_id": 3, "genres": 2, "profile_job": 2},
     }
     assert [letter["reason"] for letter in dead_letters] == ["duplicate_item"]
+    directory = ExamplesDirectory(tmp_path)
     items = read_item_attributes(directory.item_attributes)
     assert items.item_ids == ["a", "b", "z"]
     assert items.titles == ["", "B", "Z"]
@@ -37,3 +55,17 @@ def test_shards_and_catalogue_meet(tmp_path):
     assert read_vocabulary(directory.vocabulary("item_id")) == ["b", "a"]
     assert read_vocabulary(directory.vocabulary("user_id")) == ["t", "u", "w"]
     assert read_vocabulary(directory.vocabulary("genres")) == ["y", "x"]
+    assert read_vocabulary(directory.vocabulary("profile_job")) == ["nurse", "cook"]
+
+
+def test_the_folder_may_be_a_url(tmp_path, monkeypatch):
+    monkeypatch.setenv(shared_file_system.FOLDER_VARIABLE, str(tmp_path))
+    write_summary([catalogue_table()], {}, [], [], CATALOGUE, ["c.csv"], "shared://folder")
+    assert storage.files_below("shared://folder") == [
+        "shared://folder/item_attributes.parquet",
+        "shared://folder/vocabularies/genres.txt",
+        "shared://folder/vocabularies/item_id.txt",
+        "shared://folder/vocabularies/user_id.txt",
+    ]
+    items = read_item_attributes(ExamplesDirectory(tmp_path / "folder").item_attributes)
+    assert items.item_ids == ["b", "z"]

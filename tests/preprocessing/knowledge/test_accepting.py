@@ -28,9 +28,9 @@ def test_the_first_answer_of_the_first_file_counts():
     assert first_answers([]) == ([], [])
 
 
-def test_entities_spread_over_the_shards_and_stay_there(tmp_path):
+def test_entities_spread_over_the_shards_and_stay_there():
     shards = [entity_shard(str(entity), 4) for entity in range(400)]
     assert [shards.count(shard) > 60 for shard in range(4)] == [True] * 4
     # blake2b-64 of the id under the key "knowledge", written down once
     assert [entity_shard(entity, 1000) for entity in ("1", "318", "Größe")] == [897, 591, 828]
-    assert accepted_file(tmp_path, 3).name == "accepted-00003.jsonl"
+    assert accepted_file("gs://bucket/x", 3) == "gs://bucket/x/accepted-00003.jsonl"

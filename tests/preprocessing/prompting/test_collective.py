@@ -6,7 +6,7 @@ import json
 import numpy as np
 import pytest
 
-from configs.scenario import Prompts
+from configs.prompting import Prompts
 from preprocessing.prompting.collective import CollectiveSource, in_natural_order
 from preprocessing.prompting.first_interactions import FirstInteractions
 from preprocessing.prompting.prompt_file import PromptFile
@@ -18,7 +18,7 @@ from preprocessing.prompting.scratch import Scratch
 def scratch(tmp_path):
     with Scratch(tmp_path / "scratch.sqlite") as opened:
         for code in range(6):
-            opened.add_item(f"i{code}", "" if code == 5 else f'"T{code}"', code + 2)
+            opened.add_item(f"i{code}", "" if code == 5 else f'"T{code}"', (0, code + 2))
         yield opened
 
 
@@ -40,6 +40,7 @@ def seen_by(histories: dict[str, list[int]]) -> tuple[FirstInteractions, np.ndar
         user_of_row=np.repeat(np.arange(len(lengths)), lengths),
         items=[f"i{code}" for code in codes],
         ratings=np.ones(len(codes)),
+        liked=np.ones(len(codes), dtype=bool),
     )
     return seen, np.array(codes, dtype=np.int64)
 

@@ -4,20 +4,26 @@ import random
 
 import pytest
 
-from configs.loading import ConfigurationError
-from configs.scenario import InteractionColumns, Interactions
+from configs.raw_data import Data, Split
+from preprocessing.interactions.reading import open_interactions
 from preprocessing.prompting import first_interactions
-from preprocessing.prompting.first_interactions import InteractionShards, interactions_header
+from preprocessing.prompting.first_interactions import InteractionShards
 from tests.preprocessing.small_data import INTERACTIONS
 
 
-def shards_of(tmp_path, text: str) -> InteractionShards:
+def shards_of(tmp_path, text: str, columns: dict | None = None, **settings) -> InteractionShards:
     path = tmp_path / "interactions.csv"
     path.write_text(text, encoding="utf-8")
     folder = tmp_path / "shards"
     folder.mkdir()
-    interactions = Interactions(path=str(path))
-    return InteractionShards(interactions, interactions_header(interactions), folder)
+    data = Data.model_validate(
+        {
+            "interactions": {"path": str(path), "columns": columns or {}},
+            "catalogue": {"path": "unused"},
+            **settings,
+        }
+    )
+    return InteractionShards(data, open_interactions(data.interactions, Split()), folder)
 
 
 def by_user(shards: InteractionShards, cap: int) -> dict[str, list[tuple[str, float]]]:
@@ -65,9 +71,48 @@ def test_no_interactions_and_no_knowledge_are_no_problem(tmp_path):
     assert shards.records == 0 and by_user(shards, 5) == {}
 
 
-def test_missing_columns_are_named(tmp_path):
-    path = tmp_path / "interactions.csv"
-    path.write_text(INTERACTIONS, encoding="utf-8")
-    columns = InteractionColumns(user="who")
-    with pytest.raises(ConfigurationError, match="data.interactions.columns.user.*'who'"):
-        interactions_header(Interactions(path=str(path), columns=columns))
+def test_liked_is_what_the_label_says(tmp_path):
+    columns = {"label": "y", "timestamp": None}
+    shards = shards_of(tmp_path, "user_id,item_id,rating,y\nu,b,5,0\nu,a,1,1\nu,c,1,1\n", columns)
+    (seen,) = shards.first_interactions(9)
+    # in the order of the lines, for want of a time
+    assert seen.items == ["b", "a"] and seen.ratings.tolist() == [5.0, 1.0]
+    assert seen.liked.tolist() == [False, True]
+
+
+@pytest.mark.parametrize("shard_bytes", [1000, 1 << 20])
+def test_what_the_filter_leaves_out_counts_for_nothing(tmp_path, monkeypatch, shard_bytes):
+    generator = random.Random(3)
+    drawn = ((int(60 * generator.random() ** 2), generator.randrange(90)) for _ in range(900))
+    rows = sorted({(f"u{user}", f"i{item}") for user, item in drawn})
+    generator.shuffle(rows)
+    lines = "".join(f"{user},{item},3,{time}\n" for time, (user, item) in enumerate(rows))
+    lines += lines  # repeated lines help nobody over the minimum
+    monkeypatch.setattr(first_interactions, "_INPUT_BYTES_PER_SHARD", shard_bytes)
+    shards = shards_of(
+        tmp_path,
+        "user_id,item_id,rating,timestamp\n" + lines,
+        filter={"minimum_user_interactions": 10, "minimum_item_interactions": 5},
+    )
+    left = rows
+    while True:  # the definition of a core, without counting anything twice
+        users, items = ([row[place] for row in left] for place in (0, 1))
+        fewer = [row for row in left if users.count(row[0]) >= 10 and items.count(row[1]) >= 5]
+        if fewer == left:
+            break
+        left = fewer
+    assert 0 < len(left) < len(rows)
+    expected: dict[str, list[tuple[str, float]]] = {}
+    for user, item in left:
+        expected.setdefault(user, []).append((item, 3.0))
+    for user, history in expected.items():
+        expected[user] = history[: (len(history) + 1) // 2]
+    assert by_user(shards, 99) == expected
+    assert len(shards.dead_letters) == len(rows)
+    assert sorted(shards.kept_items or []) == sorted({item for _, item in left})
+
+
+def test_all_items_are_left_when_only_users_are_filtered(tmp_path):
+    shards = shards_of(tmp_path, INTERACTIONS, filter={"minimum_user_interactions": 4})
+    assert shards.kept_items is None
+    assert sorted(by_user(shards, 9)) == ["ann", "bob"]

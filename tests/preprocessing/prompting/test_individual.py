@@ -32,13 +32,17 @@ def test_factors_are_listed_as_people_write_them():
 
 
 def test_items_with_a_title_are_asked_about(scratch):
-    scratch.add_item("1", '"{title} One"', 2)
-    scratch.add_item("2", "", 3)
+    scratch.add_item("1", '"{title} One"', (0, 2))
+    scratch.add_item("2", "", (1, 3))
     prompts = io.StringIO()
     file = PromptFile(prompts, io.StringIO(), scratch, True)
-    counts, letters = write_item_prompts("item", scenario_of("books"), scratch, file, "books.csv")
-    assert counts == {"items": 2, "prompts": 1, "without_title": 1}
-    assert [(letter["line"], letter["reason"]) for letter in letters] == [(3, "missing_title")]
+    counts, letters = write_item_prompts(
+        "item", scenario_of("books"), scratch, file, ["books.csv", "more.csv"]
+    )
+    assert counts == {"items": 2, "prompts": 1, "without_title": 1, "filtered_out": 0}
+    assert [(letter["file"], letter["line"], letter["reason"]) for letter in letters] == [
+        ("more.csv", 3, "missing_title")
+    ]
     assert json.loads(prompts.getvalue())["prompt"] == (
         'Introduce the book "{title} One" and describe its attributes precisely (including but '
         "not limited to genre, author, writing style, theme, setting, length and complexity, time "
@@ -46,15 +50,31 @@ def test_items_with_a_title_are_asked_about(scratch):
     )
 
 
+def test_items_that_are_filtered_out_are_not_asked_about(scratch):
+    for number, title in enumerate(["A", "", "C", "", "E"]):
+        scratch.add_item(f"i{number}", title, (0, number + 2))
+    prompts = io.StringIO()
+    file = PromptFile(prompts, io.StringIO(), scratch, True)
+    kept = ["i4", "not in the catalogue", "i1", "i0"]
+    counts, letters = write_item_prompts(
+        "item", scenario_of("books"), scratch, file, ["books.csv"], kept
+    )
+    assert counts == {"items": 5, "prompts": 2, "without_title": 1, "filtered_out": 2}
+    asked = [json.loads(line)["entity_id"] for line in prompts.getvalue().splitlines()]
+    assert asked == ["i0", "i4"]
+    assert [letter["line"] for letter in letters] == [3]
+
+
 def test_users_are_asked_about_by_their_history(scratch):
     prompts = io.StringIO()
     file = PromptFile(prompts, io.StringIO(), scratch, True)
-    asking = UserPrompts(["user", "again"], scenario_of("news"), positive_rating=1.0)
+    asking = UserPrompts(["user", "again"], scenario_of("news"))
     seen = FirstInteractions(
         users=["secret-ann", "secret-bob", "secret-eve", "secret-joe"],
         user_of_row=np.array([0, 0, 0, 1, 3]),
         items=["x", "y", "z", "x", "y"],
         ratings=np.array([1.0, 0.0, 1.0, 0.0, 1.0]),
+        liked=np.array([True, False, True, False, True]),
     )
     titles = ['"A"', '"B"', "", "", '"B"']
     asking.write(seen, titles, {"secret-joe": "The user is a baker."}, file)

@@ -35,3 +35,15 @@ def test_mistakes_are_named(small_scenario, small_folder):
     scenario = small_scenario(prompts__scenario="books", knowledge__answers__fans=fans)
     with pytest.raises(ConfigurationError, match="prompts.user_groups.fans=liked"):
         plan_prompts(scenario, None)
+
+
+def test_factors_of_one_answer_are_asked_about_once(small_scenario, small_folder):
+    answers = {"entity": "user", "collective": ["a.jsonl"], "grouping": {}}
+    scenario = small_scenario(
+        prompts__scenario="books",
+        knowledge__answers__user_liked=answers | {"factors": ["genre", "theme"]},
+    )
+    plan = plan_prompts(scenario, ["user_liked_genre"])
+    assert plan.collective == ["user_liked"] and plan.kinds == {"user_liked": "liked"}
+    made = small_folder / "work" / "groups" / "user_liked" / "groups.csv"
+    assert plan.groups == {"user_liked": str(made)}

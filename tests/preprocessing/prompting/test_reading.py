@@ -3,11 +3,13 @@ from __future__ import annotations
 import pytest
 
 from configs.loading import ConfigurationError
-from configs.scenario import Catalogue, Profiles, Prompts
+from configs.prompting import Prompts
+from configs.raw_data import Catalogue, Profiles
+from preprocessing.interactions.catalogue import open_catalogue
+from preprocessing.interactions.profiles import open_profiles
+from preprocessing.knowledge.groups import open_groups
 from preprocessing.prompting.prompt_scenario import load_prompt_scenario, prompt_scenario_path
 from preprocessing.prompting.reading import (
-    catalogue_header,
-    groups_header,
     profile_sentence,
     read_groups,
     read_items,
@@ -23,49 +25,71 @@ def scratch(tmp_path):
         yield opened
 
 
-def written(tmp_path, text: str) -> str:
-    path = tmp_path / "input.csv"
+def written(tmp_path, text: str, name: str = "input.csv") -> str:
+    path = tmp_path / name
     path.write_text(text, encoding="utf-8")
     return str(path)
 
 
 def test_items_are_read_once_each(tmp_path, scratch):
-    path = written(tmp_path, 'item_id,title\n1,One\n2,"Two, ""too"""\n1,Again\n,None\n3,\nbad\n')
-    catalogue = Catalogue(path=path)
+    paths = (
+        written(tmp_path, 'item_id,title\n1,One\n2,"Two, ""too"""\n1,Again\n,None\n3,\nbad\n'),
+        written(tmp_path, "item_id,title\n4,Four\n2,Two\n", "more.csv"),
+    )
+    catalogue = Catalogue(path=paths)
     scenario = load_prompt_scenario(prompt_scenario_path("books"))
     display = TitleDisplay(scenario, catalogue, Prompts())
-    letters, records = read_items(catalogue, catalogue_header(catalogue), display, scratch)
-    assert records == 6
-    assert list(scratch.items()) == [("1", '"One"', 2), ("2", "\"Two, 'too'\"", 3), ("3", "", 6)]
+    letters, records = read_items(catalogue, open_catalogue(catalogue), display, scratch)
+    assert records == 8
+    assert list(scratch.items()) == [
+        ("1", '"One"', (0, 2)),
+        ("2", "\"Two, 'too'\"", (0, 3)),
+        ("3", "", (0, 6)),
+        ("4", '"Four"', (1, 2)),
+    ]
     found = sorted((letter["line"], letter["reason"]) for letter in letters)
-    assert found == [(4, "duplicate_item"), (5, "missing_item_id"), (7, "wrong_column_count")]
+    assert found == [
+        (3, "duplicate_item"),
+        (4, "duplicate_item"),
+        (5, "missing_item_id"),
+        (7, "wrong_column_count"),
+    ]
+    assert any(letter["detail"] == f"same item as line 3 of {paths[0]}" for letter in letters)
 
 
 def test_groups_are_read_once_per_entity(tmp_path, scratch):
     path = written(tmp_path, "user_id,group_id\nann,a\nbob,b\nann,b\n,c\n")
-    header = groups_header("liked", "user", path)
-    letters, records = read_groups("liked", "user", path, header, scratch)
+    letters, records = read_groups("liked", "user", open_groups(path, "user", "key"), scratch)
     assert records == 4
     assert scratch.groups_of("liked", ["ann", "bob"]) == ["a", "b"]
     found = sorted((letter["line"], letter["reason"]) for letter in letters)
     assert found == [(4, "duplicate_entity"), (5, "missing_user_id")]
-    with pytest.raises(ConfigurationError, match="knowledge.answers.item.groups"):
-        groups_header("item", "item", path)
 
 
 PROFILES = (
-    'user_id,age,job\nann,25-34,"writer\u200b ""X"""\nbob,,baker\ncid,18-24,cid\nann,1,2\n,3,4\n'
+    'user_id,age,job,sex\nann,25-34,"writer\u200b ""X""",F\nbob,,baker,M\ncid,18-24,cid,M\n'
+    "ann,1,2,F\n,3,4,F\n"
 )
 
 
-def test_profiles_become_sentences(tmp_path, scratch):
+def profiles(tmp_path) -> Profiles:
+    attributes = {
+        "age": {"kind": "categorical"},
+        "job": {"kind": "categorical"},
+        "gender": {"kind": "categorical", "column": "sex", "values": {"F": "woman", "M": "man"}},
+    }
     path = written(tmp_path, PROFILES)
-    profiles = Profiles(path=path, sentence="The user is {age} and a {job}.")
-    letters, records = read_profiles(profiles, profile_sentence(profiles), scratch)
+    return Profiles.model_validate({"path": path, "attributes": attributes})
+
+
+def test_profiles_become_sentences(tmp_path, scratch):
+    users = profiles(tmp_path)
+    sentence = profile_sentence("The user is a {gender} of {age} and a {job}.", users)
+    letters, records = read_profiles(users, open_profiles(users), sentence, scratch)
     assert records == 5
     # bob's age is missing; cid's own id stands among the values
     assert scratch.profiles(["ann", "bob", "cid"]) == {
-        "ann": "The user is 25-34 and a writer 'X'.",
+        "ann": "The user is a woman of 25-34 and a writer 'X'.",
         "bob": "",
         "cid": "",
     }
@@ -73,8 +97,12 @@ def test_profiles_become_sentences(tmp_path, scratch):
     assert "ann" not in str(letters)
 
 
-@pytest.mark.parametrize("sentence", ["{user_id} is {age}", "{colour}", "{age"])
-def test_profile_sentences_are_checked(tmp_path, sentence):
-    profiles = Profiles(path=written(tmp_path, PROFILES), sentence=sentence)
-    with pytest.raises(ConfigurationError, match="prompts.profiles.sentence"):
-        profile_sentence(profiles)
+@pytest.mark.parametrize("sentence", ["{user_id} is {age}", "{sex}", "{age"])
+def test_placeholders_are_attributes_and_never_the_user_id(tmp_path, sentence):
+    with pytest.raises(ConfigurationError, match="prompts.profile_sentence"):
+        profile_sentence(sentence, profiles(tmp_path))
+
+
+def test_a_sentence_needs_profiles():
+    with pytest.raises(ConfigurationError, match="prompts.profile_sentence: needs data.profiles"):
+        profile_sentence("The user is {age}.", None)

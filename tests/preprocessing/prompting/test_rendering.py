@@ -143,10 +143,11 @@ def test_user_ids_reach_no_prompt(asking, tmp_path, small_folder):
         "user_id,age\nann-7d41-secret,30\nbob-7d41-secret,bob-7d41-secret\n"
     )
     scenario = asking(
-        prompts__profiles={
+        data__profiles={
             "path": str(small_folder / "profiles.csv"),
-            "sentence": "The user is {age}.",
-        }
+            "attributes": {"age": {"kind": "categorical"}},
+        },
+        prompts__profile_sentence="The user is {age}.",
     )
     described = render(scenario, tmp_path / "out")
     lines = (tmp_path / "out" / "prompts.jsonl").read_text().splitlines()
@@ -156,6 +157,18 @@ def test_user_ids_reach_no_prompt(asking, tmp_path, small_folder):
         assert "secret" not in record["prompt"] and "secret" not in record["custom_id"]
     assert sum("The user is 30." in record["prompt"] for record in records) == 1
     assert "secret" not in json.dumps(described)
+
+
+def test_items_that_the_filter_leaves_out_are_not_asked_about(asking, tmp_path, read_prompts):
+    scenario = asking(data__filter={"minimum_item_interactions": 2})
+    described = render(scenario, tmp_path / "out", ["item"])
+    prompts = read_prompts(tmp_path / "out" / "prompts.jsonl")
+    # nobody rated 200; 9, 10, 7 and 100 have two interactions or more
+    asked = [entity for _, extraction, entity in prompts if extraction == "individual"]
+    assert asked == ["10", "9", "7", "100"]
+    assert described["sources"]["item"]["individual"] == {
+        "items": 5, "prompts": 4, "without_title": 0, "filtered_out": 1,
+    }  # fmt: skip
 
 
 def test_columns_are_checked_before_anything_is_read(asking):

@@ -1,13 +1,18 @@
 from __future__ import annotations
 
+import csv
 import json
+from pathlib import Path
 
 import pytest
 
 from configs.command_line import CommandError, RejectedInput
-from configs.loading import ConfigurationError
+from configs.loading import ConfigurationError, load_scenario, override_scenario
+from configs.scenario import Scenario
+from preprocessing.grouping.location import groups_file
 from preprocessing.prompting.step import build_prompts
 from preprocessing.prompting.token_costs import Prices
+from tests.scenarios import write_tiny_inputs
 
 
 def test_counts_reconcile_and_costs_are_told(asking, small_folder, capsys):
@@ -112,3 +117,57 @@ def test_missing_files_are_named(asking, small_folder):
     (small_folder / "user_groups.csv").unlink()
     with pytest.raises(ConfigurationError, match="knowledge.answers.user_(dis)?liked.groups"):
         build_prompts(asking())
+
+
+GROUPED = {"item": ("item", 8), "user_liked": ("user", 12), "user_disliked": ("user", 12)}
+
+
+@pytest.fixture
+def grouped(tmp_path) -> Scenario:
+    """The tiny scenario with groups that are made here."""
+    answers = {
+        source: {"entity": entity, "collective": ["a.jsonl"], "grouping": {"maximum_size": size}}
+        for source, (entity, size) in GROUPED.items()
+    }
+    return load_scenario(
+        write_tiny_inputs(tmp_path),
+        [
+            "prompts.scenario=movies",
+            "knowledge.sources=[item]",
+            f"knowledge.answers={json.dumps(answers)}",
+        ],
+    )
+
+
+def test_groups_are_made_first_and_every_member_finds_a_prompt(grouped, read_prompts, capsys):
+    result = build_prompts(grouped)
+    shown = capsys.readouterr().err
+    assert shown.index("group item: 60 of 60 items") < shown.index("prompts: ")
+    prompts = read_prompts(Path(result["output"]))
+    assert not list(Path(result["output"]).parent.glob("groups_*"))
+    for source in GROUPED:
+        path = groups_file(grouped, source)
+        assert path is not None
+        with open(path, encoding="utf-8") as file:
+            groups = {row["group_id"] for row in csv.DictReader(file)}
+        asked = {group: prompt for (name, _, group), prompt in prompts.items() if name == source}
+        assert set(asked) == groups and len(groups) > 2
+        assert all('"Film ' in prompt for prompt in asked.values())
+        counted = result["sources"][source]["collective"]
+        assert counted["merged"] == [] and counted["suppressed"] == []
+    assert build_prompts(grouped)["skipped"]
+
+
+def test_a_dry_run_makes_no_groups_that_last(grouped):
+    planned = build_prompts(grouped, dry_run=True)
+    assert not Path(grouped.work_dir).exists()
+    done = build_prompts(grouped)
+    assert planned["costs"] == done["costs"] and not planned["would_skip"]
+    assert build_prompts(grouped, dry_run=True)["would_skip"]
+
+
+def test_other_groups_are_other_prompts(grouped):
+    build_prompts(grouped)
+    changed = override_scenario(grouped, {"knowledge.answers.item.grouping.maximum_size": 5})
+    again = build_prompts(changed)
+    assert not again["skipped"] and again["sources"]["item"]["collective"]["groups"] >= 12

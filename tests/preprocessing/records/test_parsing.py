@@ -1,18 +1,28 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from preprocessing.records.contract import EXAMPLE_FEATURES, REQUEST_FEATURES, FeatureType
+from preprocessing.records.contract import (
+    EXAMPLE_FEATURES,
+    FEATURES_OF_KIND,
+    REQUEST_FEATURES,
+    RERANK_FEATURES,
+    Feature,
+    FeatureType,
+    profile_feature,
+)
 from preprocessing.records.errors import DamagedRecords
-from preprocessing.records.parsing import example_dataset, parse_examples
+from preprocessing.records.parsing import example_dataset, parse_examples, with_masks
 from preprocessing.records.tfrecord_file import write_records
 
 
-def example(number: int) -> bytes:
+def example(number: int, features: Sequence[Feature] = EXAMPLE_FEATURES) -> bytes:
     message = tf.train.Example()
-    for feature in EXAMPLE_FEATURES:
+    for feature in features:
         values = getattr(message.features.feature[feature.name], feature.type.value).value
         size = number if feature.is_list else 1
         if feature.type is FeatureType.BYTES:
@@ -44,6 +54,56 @@ def test_a_batch_of_one_without_history():
     assert parsed["label"].numpy().tolist() == [0.0]
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("kind", ["ctr", "rerank", "retrieval"])
+def test_every_kind_is_parsed_with_masks(kind, compiled):
+    features = FEATURES_OF_KIND[kind]
+
+    def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        return with_masks(parse_examples(serialized, features))
+
+    parse = tf.function(parse) if compiled else parse
+    parsed = parse(tf.constant([example(2, features), example(1, features)]))
+    assert parsed["history_mask"].numpy().tolist() == [[True, True], [True, False]]
+    masks = {"history_mask", "candidate_mask"} if kind == "rerank" else {"history_mask"}
+    assert parsed.keys() == {feature.name for feature in features} | masks
+    if kind == "rerank":
+        assert parsed["candidate_mask"].numpy().tolist() == [[True, True], [True, False]]
+        np.testing.assert_array_equal(parsed["label"], [[2, 2], [1, 0]])
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_widths_keep_the_newest_of_a_history_and_the_first_candidates(compiled):
+    message = tf.train.Example()
+    message.ParseFromString(example(0, RERANK_FEATURES))
+    lists = message.features.feature
+    lists["history_item_id"].bytes_list.value.extend([b"old", b"new", b"newest"])
+    lists["history_rating"].float_list.value.extend([1, 2, 3])
+    lists["item_id"].bytes_list.value.extend([b"a", b"b"])
+    widths = {"history_item_id": 2, "history_rating": 4, "item_id": 1}
+
+    def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        return parse_examples(serialized, RERANK_FEATURES, widths)
+
+    parse = tf.function(parse) if compiled else parse
+    parsed = parse(tf.constant([message.SerializeToString(), example(1, RERANK_FEATURES)]))
+    assert parsed["history_item_id"].numpy().tolist() == [
+        [b"new", b"newest"], [b"history_item_id1", b""],
+    ]  # fmt: skip
+    np.testing.assert_array_equal(parsed["history_rating"], [[1, 2, 3, 0], [1, 0, 0, 0]])
+    assert parsed["item_id"].numpy().tolist() == [[b"a"], [b"item_id1"]]
+
+
+def test_profiles_are_read_when_asked_for_and_ignored_otherwise():
+    profile = [profile_feature("jobs", "categorical"), profile_feature("age", "numeric")]
+    features = [*EXAMPLE_FEATURES, *profile]
+    serialized = tf.constant([example(2, features), example(0, features)])
+    assert parse_examples(serialized).keys() == {feature.name for feature in EXAMPLE_FEATURES}
+    parsed = parse_examples(serialized, profile)
+    assert parsed["profile_jobs"].numpy().tolist() == [[b"profile_jobs2"] * 2, [b""] * 2]
+    np.testing.assert_array_equal(parsed["profile_age"], [[2, 2], [0, 0]])
+
+
 def test_requests_carry_no_label():
     parsed = parse_examples(tf.constant([example(1)]), REQUEST_FEATURES)
     assert "label" not in parsed and "item_id" in parsed
@@ -61,6 +121,14 @@ def test_batches_come_in_the_order_of_the_files(tmp_path):
     labels = [batch["label"].numpy().tolist() for batch in dataset]
     assert labels == [[3.0, 4.0], [5.0, 1.0], [2.0]]
     assert dataset.options().autotune.enabled is False
+
+
+def test_a_dataset_of_another_kind_names_its_features(tmp_path):
+    features = FEATURES_OF_KIND["retrieval"]
+    write_records(tmp_path / "a", [example(number, features) for number in (1, 3)])
+    (batch,) = example_dataset([tmp_path / "a"], 5, features, {"history_item_id": 4})
+    assert batch["history_item_id"].shape == (2, 4) and batch["history_rating"].shape == (2, 3)
+    assert "label" not in batch
 
 
 @pytest.mark.parametrize("kept", [None, 0, 10, -1])

@@ -13,17 +13,69 @@ from preprocessing.records.settings import (
     read_settings,
 )
 
+PROFILES = {"path": "p.csv", "attributes": {"age": {"kind": "numeric"}}}
 
-def test_examples_depend_on_labels_histories_and_split(small_scenario):
+
+@pytest.mark.parametrize(
+    ("changes", "key", "values"),
+    [
+        ({"data__positive_rating": 2}, "data.positive_rating", (4.0, 2.0)),
+        ({"data__history_length": 9}, "data.history_length", (3, 9)),
+        (
+            {"data__filter__minimum_item_interactions": 5},
+            "data.filter.minimum_item_interactions",
+            (1, 5),
+        ),
+        ({"data__filter__repeat": False}, "data.filter.repeat", (True, False)),
+        ({"data__negatives__per_positive": 2}, "data.negatives.per_positive", (0, 2)),
+        ({"data__negatives__by": "popularity"}, "data.negatives.by", ("uniform", "popularity")),
+        ({"data__negatives__seed": 1}, "data.negatives.seed", (0, 1)),
+        ({"data__examples": ["retrieval"]}, "data.examples", (["ctr"], ["retrieval"])),
+        ({"data__rerank__window": 3}, "data.rerank.window", (4, 3)),
+        (
+            {"data__interactions__columns__order": "n"},
+            "data.interactions.columns.order",
+            (None, "n"),
+        ),
+        (
+            {"data__interactions__time_unit": "iso"},
+            "data.interactions.time_unit",
+            ("seconds", "iso"),
+        ),
+        ({"data__catalogue__title": "name"}, "data.catalogue.title", ("title", "name")),
+        (
+            {"data__catalogue__attributes__genres__separator": ","},
+            "data.catalogue.attributes.genres.separator",
+            ("|", ","),
+        ),
+        ({"data__profiles": PROFILES}, "data.profiles.attributes.age.kind", (None, "numeric")),
+        ({"split__by": "user"}, "split.by", ("time", "user")),
+        (
+            {"split__fractions": [0.5, 0.3, 0.2]},
+            "split.fractions",
+            ([0.8, 0.1, 0.1], [0.5, 0.3, 0.2]),
+        ),
+        ({"split__seed": 2}, "split.seed", (0, 2)),
+        ({"split__knowledge_history_cap": 5}, "split.knowledge_history_cap", (2, 5)),
+    ],
+)
+def test_examples_depend_on_everything_that_changes_them(small_scenario, changes, key, values):
     first = examples_settings(small_scenario())
-    other = examples_settings(
-        small_scenario(data__positive_rating=2, split__by="user", training__seed=9, work_dir="x")
+    other = examples_settings(small_scenario(**changes))
+    assert (first.get(key), other.get(key)) == values
+
+
+def test_examples_do_not_depend_on_where_and_how_their_input_is_written(small_scenario):
+    moved = small_scenario(
+        data__interactions__path=["elsewhere/*.tsv"],
+        data__interactions__separator="\t",
+        data__catalogue__path="elsewhere.parquet",
+        data__catalogue__format="parquet",
+        data__shard_megabytes=3,
+        training__seed=9,
+        work_dir="x",
     )
-    assert {key: (first[key], other[key]) for key in first if first[key] != other[key]} == {
-        "data.positive_rating": (4.0, 2.0),
-        "split.by": ("time", "user"),
-    }
-    assert first.keys() == other.keys()
+    assert examples_settings(moved) == examples_settings(small_scenario())
 
 
 def test_knowledge_depends_on_encoder_and_answers_but_not_on_where_they_lie(small_scenario):
@@ -49,6 +101,29 @@ def test_knowledge_depends_on_encoder_and_answers_but_not_on_where_they_lie(smal
         "knowledge.answers.item.collective": ("1 file", "no file"),
         "knowledge.answers.item.groups": ("1 file", "no file"),
     }
+
+
+def test_groups_that_are_made_here_depend_on_where_the_boundary_lies(small_scenario):
+    made = {"knowledge__answers__item__groups": None, "knowledge__answers__item__grouping": {}}
+    first, other, own = (
+        knowledge_settings(small_scenario(**changes), "item")
+        for changes in (
+            made,
+            {
+                **made,
+                "split__knowledge_history_cap": 7,
+                "data__filter__minimum_user_interactions": 3,
+                "split__by": "user",
+                "data__history_length": 9,
+            },
+            {"split__knowledge_history_cap": 7},
+        )
+    )
+    assert {key: (first[key], other[key]) for key in first if first[key] != other[key]} == {
+        "split.knowledge_history_cap": (2, 7),
+        "data.filter.minimum_user_interactions": (1, 3),
+    }
+    assert "split.knowledge_history_cap" not in own
 
 
 def test_settings_are_read_from_the_manifest(tmp_path: Path):

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
 from configs.loading import override_scenario
 from tests.trainer.report.synthetic import helpful_report, synthetic_scenario
 from trainer.report.protocol import (
@@ -37,6 +39,38 @@ def test_the_protocol_follows_the_scenario() -> None:
     entries = dict(protocol_entries(replace(report, scenario=scenario)))
     assert "By user, 70 : 20 : 10 %: every user belongs to one part" in entries["Split"]
     assert "learning rate 0.0005" in entries["Same budget in all arms"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "text"),
+    [
+        ({"label": "click"}, "positive when its column 'click' says so."),
+        ({"rating": None}, "an interaction; 2 negatives each are items without an interaction"),
+    ],
+)
+def test_the_protocol_says_what_is_positive(columns: dict[str, str | None], text: str) -> None:
+    report = helpful_report()
+    scenario = override_scenario(
+        report.scenario,
+        {"data.interactions.columns": columns, "data.negatives.per_positive": 2},
+    )
+    assert text in dict(protocol_entries(replace(report, scenario=scenario)))["Data"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "text"),
+    [
+        ({"split.by": "global_time"}, "By global time, 80 : 10 : 10 %"),
+        (
+            {"split.by": "column", "data.interactions.columns.part": "fold"},
+            "By a column of the interactions ('fold')",
+        ),
+    ],
+)
+def test_the_protocol_names_every_kind_of_split(overrides: dict[str, str], text: str) -> None:
+    report = helpful_report()
+    scenario = override_scenario(report.scenario, overrides)
+    assert text in dict(protocol_entries(replace(report, scenario=scenario)))["Split"]
 
 
 def test_arms_are_described_with_what_makes_them() -> None:

@@ -1,0 +1,1 @@
+"""Benchmarks: each prints JSON lines; ratios within one run are what counts."""

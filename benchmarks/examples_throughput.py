@@ -1,0 +1,129 @@
+"""Step `examples` (Beam) against a plain single-process pandas program that does the same.
+
+    python -m benchmarks.examples_throughput --interactions 1000000
+
+Prints a JSON line for each program and one with the ratio of their times. Both write the same
+records, which is checked by a digest.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import shutil
+import tempfile
+from pathlib import Path
+
+from benchmarks import plain_pandas, synthetic
+from benchmarks.measuring import measured, print_measure
+from configs.loading import scenario_from_tree
+from configs.scenario import Scenario
+from preprocessing.beam_options import BeamOptions
+from preprocessing.examples import build_examples
+from preprocessing.quiet import quiet_beam
+from preprocessing.records.contract import PARTS
+from preprocessing.records.layout import ExamplesDirectory, WorkDirectory
+from preprocessing.records.tfrecord_file import read_records
+
+_NAME = "examples_throughput"
+
+
+def main() -> None:
+    """Runs both programs, as often as asked, one after the other."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--interactions", type=int, default=1_000_000)
+    parser.add_argument("--users", type=int, help="default: one for 160 interactions")
+    parser.add_argument("--items", type=int, default=10_000)
+    parser.add_argument("--history-length", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--repeats", type=int, default=1, help="runs of each, in turn")
+    parser.add_argument("--runner", help="Beam runner (default: the one of the step)")
+    parser.add_argument("--beam-option", action="append", default=[], metavar="KEY=VALUE")
+    parser.add_argument("--folder", help="for the files; a temporary one if not given")
+    arguments = parser.parse_args()
+    quiet_beam()
+    with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+        scenario = _scenario(Path(folder), arguments)
+        beam = BeamOptions(arguments.runner, tuple(arguments.beam_option))
+        for _ in range(arguments.repeats):
+            _compare(scenario, beam, Path(folder), arguments)
+
+
+def _scenario(folder: Path, arguments: argparse.Namespace) -> Scenario:
+    users = arguments.users or max(1, arguments.interactions // 160)
+    synthetic.write_interactions(
+        folder / "interactions.csv", arguments.interactions, users, arguments.items, arguments.seed
+    )
+    synthetic.write_catalogue(folder / "catalogue.csv", arguments.items)
+    return scenario_from_tree(
+        {
+            "name": "synthetic",
+            "work_dir": str(folder / "work"),
+            "data": {
+                "interactions": {"path": str(folder / "interactions.csv")},
+                "catalogue": {
+                    "path": str(folder / "catalogue.csv"),
+                    "attributes": {
+                        "genres": {"kind": "categorical", "separator": "|"},
+                        "year": {"kind": "numeric"},
+                    },
+                },
+                "history_length": arguments.history_length,
+            },
+            "knowledge": {
+                "sources": [],
+                "answers": {"item": {"entity": "item", "individual": ["none.jsonl"]}},
+            },
+        }
+    )
+
+
+def _compare(
+    scenario: Scenario, beam: BeamOptions, folder: Path, arguments: argparse.Namespace
+) -> None:
+    shutil.rmtree(scenario.work_dir, ignore_errors=True)
+    with measured() as with_beam:
+        result = build_examples(scenario, beam=beam)
+    plain_folder = folder / "plain"
+    shutil.rmtree(plain_folder, ignore_errors=True)
+    plain_folder.mkdir()
+    with measured() as plain:
+        samples = plain_pandas.write_examples(scenario.data, scenario.split, plain_folder)
+    described = {"interactions": arguments.interactions, "seed": arguments.seed}
+    for program, watch in (("beam", with_beam), ("pandas", plain)):
+        print_measure(
+            _NAME,
+            program=program,
+            **described,
+            samples=samples,
+            seconds=watch.seconds,
+            cpu_seconds=watch.cpu_seconds,
+            samples_per_second=samples / watch.seconds,
+        )
+    digests = [
+        _digest(ExamplesDirectory(folder))
+        for folder in (WorkDirectory(scenario.work_dir).examples.path, plain_folder)
+    ]
+    print_measure(
+        _NAME,
+        **described,
+        samples_agree=result["samples"] == samples,
+        records_agree=digests[0] == digests[1],
+        beam_to_pandas_seconds=with_beam.seconds / plain.seconds,
+    )
+
+
+def _digest(directory: ExamplesDirectory) -> dict[str, str]:
+    """For each part, a digest of its records in any order."""
+    digests = {}
+    for part in PARTS:
+        total = 0
+        for path in directory.shards(part):
+            for record in read_records(path):
+                total += int.from_bytes(hashlib.sha256(record).digest())
+        digests[part] = f"{total % (1 << 256):x}"
+    return digests
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""LLM knowledge: where the answers are, and how they become knowledge vectors."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from configs.section import Section
+
+
+class Grouping(Section):
+    """How the entities of a source are grouped for collective extraction."""
+
+    features: tuple[Literal["co_occurrence", "attributes", "text"], ...] = Field(
+        ("co_occurrence", "attributes"),
+        description="what makes entities alike: interactions in common, attributes, title words",
+    )
+    maximum_size: int = Field(80, ge=2, description="entities of a group, at most")
+    dimension: int = Field(64, ge=2, description="width of each kind of feature")
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _has_features(self) -> Grouping:
+        if not self.features or len(set(self.features)) != len(self.features):
+            raise ValueError("'features' needs at least one kind, and each kind once")
+        return self
+
+
+class SourceAnswers(Section):
+    """Where the answers of one knowledge source are."""
+
+    entity: Literal["item", "user"] = Field(description="what the source's ids are")
+    individual: list[str] = Field(
+        default_factory=list, description="answer files (.jsonl, .jsonl.gz), one answer per entity"
+    )
+    collective: list[str] = Field(
+        default_factory=list, description="answer files with one answer per group of entities"
+    )
+    vectors: list[str] = Field(
+        default_factory=list,
+        description="knowledge vectors made elsewhere, in place of answers: .parquet, .npz or "
+        "TFRecord files with entity_id and vector",
+    )
+    groups: str | None = Field(
+        None,
+        description="CSV with two columns, <entity>_id and group_id; needed for collective answers "
+        "unless 'grouping' makes the groups",
+    )
+    grouping: Grouping | None = Field(
+        None,
+        description="the groups are made by 'python -m preprocessing group', from interactions "
+        "before k_u only",
+    )
+    factor: str | None = Field(
+        None, description="structured answers: the field of the JSON answer to encode"
+    )
+    factors: tuple[str, ...] = Field(
+        (),
+        description="structured answers: encode each of these fields apart; stands for the sources "
+        "<source>_<factor>",
+    )
+    history_entry_pattern: str | None = Field(
+        None,
+        description="regular expression matching once per interaction shown in a prompt; lets the "
+        "leak check count what the LLM saw of each user. A user source is unverified without it, "
+        "and when an answer in use has no prompt in which it matches",
+    )
+    groups_verified: bool = Field(
+        False,
+        description="declares that the groups were built from interactions before k_u only; "
+        "nothing checks it",
+    )
+
+    @model_validator(mode="after")
+    def _answers_fit_together(self) -> SourceAnswers:
+        if not (self.individual or self.collective or self.vectors):
+            raise ValueError("name at least one file under 'individual', 'collective' or 'vectors'")
+        if self.vectors and (self.individual or self.collective or self.factor or self.factors):
+            raise ValueError("'vectors' stands in place of answers and their factors")
+        if self.collective and self.groups is None and self.grouping is None:
+            raise ValueError(
+                "'collective' answers need 'groups', the file that maps ids to group ids, or "
+                "'grouping', which makes it"
+            )
+        if self.groups is not None and self.grouping is not None:
+            raise ValueError("'groups' and 'grouping' exclude each other")
+        if self.factor is not None and self.factors:
+            raise ValueError("'factor' and 'factors' exclude each other")
+        return self
+
+
+class Encoder(Section):
+    """The text encoder that turns answers into knowledge vectors."""
+
+    kind: Literal["minilm", "tfidf", "sentence-transformers", "endpoint"] = Field(
+        "minilm",
+        description="minilm: all-MiniLM-L6-v2 (int8, 384 numbers) on onnxruntime; "
+        "tfidf: TF-IDF and truncated SVD fitted on the answers, no model file; "
+        "sentence-transformers: any model of that library (pip install -r "
+        "requirements-encoders.txt); endpoint: any OpenAI-compatible embeddings endpoint",
+    )
+    batch_size: int = Field(
+        8,
+        ge=1,
+        description="sentence-transformers, endpoint: texts per call (minilm reads one at a time)",
+    )
+    maximum_tokens: int = Field(
+        256, ge=8, description="minilm, sentence-transformers: tokens read at once"
+    )
+    long_texts: Literal["cut", "chunk"] = Field(
+        "cut",
+        description="minilm, sentence-transformers: texts of more tokens are cut, or read in "
+        "chunks whose vectors are averaged by their tokens",
+    )
+    text: Literal["answer", "answer_and_history", "history_and_answer"] = Field(
+        "answer",
+        description="user sources: encode the answer alone, or together with the history that its "
+        "prompt shows (published: history first)",
+    )
+    pooling: Literal["mean", "first", "maximum", "last"] = Field(
+        "mean", description="sentence-transformers: how token vectors become one"
+    )
+    dimension: int = Field(256, ge=2, description="tfidf: width of the vectors")
+    seed: int = Field(0, description="tfidf: seed of the SVD")
+    model: str | None = Field(
+        None, description="sentence-transformers: name or folder; endpoint: the model's name there"
+    )
+    base_url: str | None = Field(
+        None, description="endpoint: address, e.g. http://localhost:8000/v1; OpenAI if empty"
+    )
+    api_key_variable: str = Field(
+        "OPENAI_API_KEY", description="endpoint: environment variable that holds the key"
+    )
+    cache: str | None = Field(
+        None,
+        description="folder of vectors by the hash of their text, so that no text is encoded "
+        "twice; work_dir/encoded_texts if empty",
+    )
+
+    @model_validator(mode="after")
+    def _model_is_named(self) -> Encoder:
+        if self.kind in ("sentence-transformers", "endpoint") and not self.model:
+            raise ValueError(f"kind '{self.kind}' needs 'model', the name of the model")
+        return self
+
+
+class Knowledge(Section):
+    """LLM knowledge: which sources the model uses and where their answers are."""
+
+    sources: tuple[str, ...] = Field(
+        ("item", "user"), description="sources with a HEIN tower of their own; names from 'answers'"
+    )
+    answers: dict[str, SourceAnswers] = Field(description="answer files by source name")
+    encoder: Encoder = Encoder()
+    shards: int = Field(2, ge=1, description="TFRecord files per source")
+
+    @field_validator("sources", mode="before")
+    @classmethod
+    def _split_names(cls, sources: object) -> object:
+        if isinstance(sources, str):
+            return tuple(name.strip() for name in sources.split(",") if name.strip())
+        return sources
+
+    @model_validator(mode="after")
+    def _factors_are_sources(self) -> Self:
+        answers: dict[str, SourceAnswers] = {}
+        for source, described in self.answers.items():
+            if not described.factors:
+                answers[source] = described
+            for factor in described.factors:
+                name = f"{source}_{factor}"
+                if name in self.answers:
+                    raise ValueError(f"source '{name}' is a factor of '{source}' and described too")
+                answers[name] = described.model_copy(update={"factor": factor, "factors": ()})
+        self.__dict__["answers"] = answers
+        return self
+
+    @model_validator(mode="after")
+    def _sources_have_answers(self) -> Self:
+        for source in self.sources:
+            if source not in self.answers:
+                known = ", ".join(sorted(self.answers))
+                raise ValueError(
+                    f"source '{source}' is not described under 'answers' (there: {known})"
+                )
+        return self

@@ -1,0 +1,239 @@
+"""Raw data: which tables, what their columns mean, and which examples are made from them."""
+
+from __future__ import annotations
+
+import re
+from typing import Literal, Self
+
+from pydantic import Field, field_validator, model_validator
+
+from configs.section import Section
+
+
+class Table(Section):
+    """A table on disk: which files, and how their rows are written."""
+
+    path: str | tuple[str, ...] = Field(
+        description="a file, a glob pattern, or a list of them: CSV, Parquet or JSON lines; "
+        ".gz, .bz2, .xz and .zst are read as they are; a URL such as gs://... where Beam has a "
+        "file system for it"
+    )
+    format: Literal["auto", "csv", "parquet", "jsonl"] = Field(
+        "auto",
+        description="auto: by the name (.parquet; .jsonl, .ndjson and .json; csv for all others)",
+    )
+    separator: str | None = Field(
+        None,
+        description="csv: between fields, one or several characters; a tab for .tsv, else a comma",
+    )
+    encoding: str = Field("utf-8", description="csv and jsonl: character encoding, e.g. latin-1")
+    header: bool = Field(True, description="csv: the first line of each file names the columns")
+    column_names: tuple[str, ...] = Field(
+        (), description="csv: names of the columns, in order, of files without a header line"
+    )
+    quoting: bool = Field(
+        True, description="csv: fields may stand in double quotes; false takes quotes as they are"
+    )
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The paths and patterns, one or several."""
+        return (self.path,) if isinstance(self.path, str) else self.path
+
+    @model_validator(mode="after")
+    def _columns_have_names(self) -> Self:
+        if not self.paths or not all(self.paths):
+            raise ValueError("'path' names no file")
+        if not self.header and not self.column_names:
+            raise ValueError("'header: false' needs 'column_names', the columns in order")
+        if self.header and self.column_names:
+            raise ValueError("'column_names' needs 'header: false'")
+        if len(set(self.column_names)) != len(self.column_names):
+            raise ValueError("'column_names' names a column twice")
+        return self
+
+
+class InteractionColumns(Section):
+    """Which columns of the interaction table hold what; null for what there is not."""
+
+    user: str = Field("user_id", description="column with the user id")
+    item: str = Field("item_id", description="column with the item id")
+    rating: str | None = Field("rating", description="column with the rating, a number")
+    label: str | None = Field(
+        None, description="column with the label, 0 or 1; data.positive_rating decides if empty"
+    )
+    timestamp: str | None = Field("timestamp", description="column with the time")
+    order: str | None = Field(
+        None,
+        description="column with a number by which a user's interactions follow each other; the "
+        "time if empty, and without a time the order of the rows",
+    )
+    part: str | None = Field(
+        None, description="split.by=column: column that says train, validation or test"
+    )
+
+
+class Interactions(Table):
+    """The log of who rated or used what and when."""
+
+    columns: InteractionColumns = InteractionColumns()
+    time_unit: Literal["seconds", "milliseconds", "microseconds", "iso"] = Field(
+        "seconds",
+        description="what the timestamp column holds: a number since 1970, or iso: dates such as "
+        "2018-05-01T12:30:00Z; examples carry seconds",
+    )
+
+
+class Attribute(Section):
+    """One attribute of an item or of a user."""
+
+    kind: Literal["categorical", "numeric"] = Field(description="how the model reads the attribute")
+    column: str | None = Field(
+        None, description="column of the table; the attribute's name if empty"
+    )
+    separator: str | None = Field(
+        None, description="splits a multi-valued categorical attribute, for example '|'"
+    )
+    flags: tuple[str, ...] = Field(
+        (),
+        description="categorical: columns with 0 or 1 instead of one column with values; the value "
+        "is the name of the column",
+    )
+    pattern: str | None = Field(
+        None,
+        description="regular expression whose first group is the value, for example "
+        r"'\((\d{4})\)$' for the year at the end of a title",
+    )
+    values: dict[str, str] = Field(
+        default_factory=dict,
+        description="categorical: readable values of codes, for example F: female",
+    )
+
+    @model_validator(mode="after")
+    def _options_fit_the_kind(self) -> Attribute:
+        if self.kind == "numeric" and (self.separator or self.flags or self.values):
+            raise ValueError("'separator', 'flags' and 'values' are for categorical attributes")
+        if self.flags and (self.column or self.separator or self.pattern):
+            raise ValueError("'flags' stands in place of 'column', 'separator' and 'pattern'")
+        if self.pattern is not None:
+            try:
+                groups = re.compile(self.pattern).groups
+            except re.error as error:
+                raise ValueError(f"'pattern' is not a regular expression ({error})") from error
+            if groups != 1:
+                raise ValueError("'pattern' needs exactly one group in parentheses, the value")
+        return self
+
+
+class Catalogue(Table):
+    """The items that can be ranked."""
+
+    item: str = Field("item_id", description="column with the item id")
+    title: str = Field("title", description="column with the title that people read")
+    attributes: dict[str, Attribute] = Field(
+        default_factory=dict, description="item attributes by name, used as model inputs"
+    )
+
+
+class Profiles(Table):
+    """What is known about users beside their interactions."""
+
+    user: str = Field("user_id", description="column with the user id; never shown to the LLM")
+    attributes: dict[str, Attribute] = Field(
+        default_factory=dict,
+        description="user attributes by name, copied into examples as profile_<name>",
+    )
+
+
+class InteractionFilter(Section):
+    """Keeps users and items with enough interactions (k-core)."""
+
+    minimum_user_interactions: int = Field(1, ge=1, description="fewer: the user is left out")
+    minimum_item_interactions: int = Field(1, ge=1, description="fewer: the item is left out")
+    repeat: bool = Field(
+        True,
+        description="repeat until every user and item that is left has enough (k-core); false: "
+        "counts of the unfiltered log decide, once",
+    )
+
+    @property
+    def keeps_everything(self) -> bool:
+        """True when nothing can be filtered out."""
+        return self.minimum_user_interactions == self.minimum_item_interactions == 1
+
+
+class Negatives(Section):
+    """Sampled negatives for implicit feedback: items that the user has no interaction with."""
+
+    per_positive: int = Field(0, ge=0, description="negatives sampled for each positive sample")
+    by: Literal["uniform", "popularity"] = Field(
+        "uniform",
+        description="uniform: every item alike; popularity: by its training interactions",
+    )
+    seed: int = 0
+
+
+class RerankLists(Section):
+    """Candidate lists for re-ranking: a user's real interactions among sampled items."""
+
+    window: int = Field(4, ge=1, description="interactions of one list, one after the other")
+    length: int = Field(10, ge=2, description="candidates of a list; sampled items fill it up")
+    seed: int = 0
+
+    @model_validator(mode="after")
+    def _window_fits(self) -> RerankLists:
+        if self.window > self.length:
+            raise ValueError("'window' is larger than 'length'")
+        return self
+
+
+class Data(Section):
+    """Raw data and the examples made from it."""
+
+    interactions: Interactions
+    catalogue: Catalogue
+    profiles: Profiles | None = Field(None, description="table of users; there may be none")
+    positive_rating: float = Field(4.0, description="label is 1 when the rating is at least this")
+    history_length: int = Field(
+        200, ge=1, description="interactions kept in an example's history, newest last"
+    )
+    filter: InteractionFilter = InteractionFilter()
+    negatives: Negatives = Negatives()
+    examples: tuple[Literal["ctr", "rerank", "retrieval"], ...] = Field(
+        ("ctr",),
+        description="kinds of examples: ctr: one candidate each; rerank: a list of candidates; "
+        "retrieval: liked items only",
+    )
+    rerank: RerankLists = RerankLists()
+    shard_megabytes: int = Field(
+        16, ge=1, description="megabytes of interactions, as they lie on disk, for a TFRecord file"
+    )
+
+
+class Split(Section):
+    """How samples are divided into train, validation and test."""
+
+    by: Literal["time", "user", "global_time", "column"] = Field(
+        "time",
+        description="time: the parts follow each other in time within each user; "
+        "user: every user belongs to one part (unseen users in validation and test); "
+        "global_time: the parts follow each other in time over all users, cut at whole hours; "
+        "column: data.interactions.columns.part says it",
+    )
+    fractions: tuple[float, float, float] = Field(
+        (0.8, 0.1, 0.1), description="share of train, validation and test"
+    )
+    seed: int = Field(0, description="seed of the user split's hash")
+    knowledge_history_cap: int = Field(
+        30,
+        ge=0,
+        description="the LLM saw at most this many of a user's first interactions, at most half of "
+        "them; samples start after them (leak rule)",
+    )
+
+    @field_validator("fractions")
+    @classmethod
+    def _fractions_add_up(cls, fractions: tuple[float, float, float]) -> tuple[float, float, float]:
+        if min(fractions) <= 0 or abs(sum(fractions) - 1.0) > 1e-6:
+            raise ValueError("the three fractions must be positive and add up to 1")
+        return fractions

@@ -1,0 +1,60 @@
+"""DeepFM: a factorization machine beside a dense network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from models.backbones.base import BackboneInputs
+from models.backbones.fields import FieldStack, beside_numbers
+from models.layers.factorization_machine import FactorizationMachine
+from models.layers.top_network import top_network
+from models.registration import PACKAGE
+
+
+@tf.keras.utils.register_keras_serializable(PACKAGE)
+class DeepFactorizationMachine(tf.keras.layers.Layer):
+    """DeepFM: first order, all pairs of fields and a dense network share their embeddings.
+
+    logit = w' x + b + sum_{i<j} v_i' v_j + u' MLP(x), over the fields v = [interest, candidate,
+    augmented] and x = [v, numeric].
+
+    Source: "DeepFM: A Factorization-Machine based Neural Network for CTR Prediction" (arXiv
+    1703.04247), Eq. (1) and (2). The first order is linear in the embeddings, so that augmented
+    vectors and the interest, which are not ids, take part.
+
+    Shapes: `BackboneInputs` -> logits [n, 1].
+
+    Attributes:
+      top_units: widths of the dense network.
+      dropout_rate: dropout after each of its layers.
+    """
+
+    def __init__(
+        self, top_units: Sequence[int] = (200, 80), dropout_rate: float = 0.0, **kwargs: object
+    ):
+        """Creates the layers."""
+        super().__init__(**kwargs)
+        self.top_units = tuple(top_units)
+        self.dropout_rate = dropout_rate
+        self._fields = FieldStack()
+        self._linear = tf.keras.layers.Dense(1)
+        self._second_order = FactorizationMachine()
+        self._deep = top_network(top_units, dropout_rate, name="deep")
+        self._logit = tf.keras.layers.Dense(1, use_bias=False)
+
+    def call(self, inputs: BackboneInputs, training: bool | None = None) -> tf.Tensor:
+        """Scores a batch."""
+        fields = self._fields(inputs, training=training)
+        joined = beside_numbers(fields, inputs.numeric)
+        deep = self._logit(self._deep(joined, training=training))
+        return self._linear(joined) + self._second_order(fields) + deep
+
+    def get_config(self) -> dict[str, object]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "top_units": list(self.top_units),
+            "dropout_rate": self.dropout_rate,
+        }

@@ -1,0 +1,1 @@
+"""Whether a work directory is whole and means what its manifests say."""

@@ -1,0 +1,194 @@
+"""The public data sets: where their publishers keep them, and what belongs where."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+ZIP = b"PK"
+GZIP = b"\x1f\x8b"
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """One file at a publisher.
+
+    Attributes:
+      name: its file name there.
+      addresses: where it lies; later ones are asked when earlier ones do not have it.
+      magic: its first bytes, by which an error page is told from it.
+      md5: the publisher's MD5 of a file that never changes; None if there is none.
+      md5_beside: True when the publisher keeps the MD5 at the same address plus ".md5".
+      members: zip archives: file in the archive -> name in our folder.
+      optional_members: the same, for files that may be missing.
+    """
+
+    name: str
+    addresses: tuple[str, ...]
+    magic: bytes
+    md5: str | None = None
+    md5_beside: bool = False
+    members: Mapping[str, str] = field(default_factory=dict)
+    optional_members: Mapping[str, str] = field(default_factory=dict)
+
+    def at_mirror(self, address: str) -> RemoteFile:
+        """The same file in another folder of the network."""
+        return RemoteFile(
+            self.name,
+            (f"{address.rstrip('/')}/{self.name}",),
+            self.magic,
+            self.md5,
+            self.md5_beside,
+            self.members,
+            self.optional_members,
+        )
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """One public data set.
+
+    Attributes:
+      name: short name, also of its folder and configuration.
+      title: what it is.
+      homepage: the publisher's page about it.
+      licence: what its publisher allows.
+      remote: the files to fetch.
+      arguments: of `preprocessing all`, once the files are there.
+    """
+
+    name: str
+    title: str
+    homepage: str
+    licence: str
+    remote: tuple[RemoteFile, ...]
+    arguments: str
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Names of the files that the folder must hold in the end."""
+        names: list[str] = []
+        for remote in self.remote:
+            names += remote.members.values() or [remote.name]
+        return tuple(names)
+
+    @property
+    def next_command(self) -> str:
+        """What to run once the files are there."""
+        return f"python -m preprocessing all {self.arguments}"
+
+
+_GROUPLENS = "https://files.grouplens.org/datasets/movielens"
+_AMAZON = (
+    "https://mcauleylab.ucsd.edu/public_datasets/data/amazon_v2",
+    "https://datarepo.eng.ucsd.edu/mcauley_group/data/amazon_v2",
+)
+_GOODBOOKS = "https://github.com/zygmuntz/goodbooks-10k/releases/download/v1.0"
+_MOVIELENS_LICENCE = (
+    "research use with acknowledgement (Harper and Konstan 2015, doi 10.1145/2827872); no "
+    "commercial use without permission; see the README that comes with it"
+)
+
+
+def _movielens(
+    name: str,
+    title: str,
+    archive: str,
+    files: tuple[str, ...],
+    readme: str,
+    arguments: str,
+    md5: str | None = None,
+) -> DataSet:
+    return DataSet(
+        name=name,
+        title=title,
+        homepage="https://grouplens.org/datasets/movielens/",
+        licence=_MOVIELENS_LICENCE,
+        remote=(
+            RemoteFile(
+                f"{archive}.zip",
+                (f"{_GROUPLENS}/{archive}.zip",),
+                ZIP,
+                md5=md5,
+                md5_beside=True,
+                members={f"{archive}/{file}": file for file in files},
+                optional_members={f"{archive}/{readme}": readme},
+            ),
+        ),
+        arguments=arguments,
+    )
+
+
+def _amazon_file(folder: str, name: str) -> RemoteFile:
+    return RemoteFile(name, tuple(f"{base}/{folder}/{name}" for base in _AMAZON), GZIP)
+
+
+_LATEST_FILES = ("ratings.csv", "movies.csv", "links.csv", "tags.csv")
+_ALL = (
+    _movielens(
+        "movielens_small",
+        "MovieLens latest small: about 100,000 ratings of 600 users; changes from time to time",
+        "ml-latest-small",
+        _LATEST_FILES,
+        "README.txt",
+        "--config configs/movielens_latest.yaml work_dir=out/movielens_latest_small "
+        "data.interactions.path=data/movielens_small/ratings.csv "
+        "data.catalogue.path=data/movielens_small/movies.csv",
+    ),
+    _movielens(
+        "movielens_100k",
+        "MovieLens 100K: 100,000 ratings of 943 users, with profiles",
+        "ml-100k",
+        ("u.data", "u.item", "u.user", "u.genre", "u.occupation"),
+        "README",
+        "--config configs/movielens_100k.yaml",
+        md5="0e33842e24a9c977be4e0107933c0723",
+    ),
+    _movielens(
+        "movielens_1m",
+        "MovieLens 1M: 1,000,209 ratings of 6,040 users, with profiles",
+        "ml-1m",
+        ("ratings.dat", "movies.dat", "users.dat"),
+        "README",
+        "--config configs/movielens_1m.yaml",
+        md5="c4d9eecfca2ab87c1945afe126590906",
+    ),
+    _movielens(
+        "movielens_latest",
+        "MovieLens latest: about 33 million ratings of 331,000 users; changes from time to time",
+        "ml-latest",
+        _LATEST_FILES,
+        "README.txt",
+        "--config configs/movielens_latest.yaml",
+    ),
+    DataSet(
+        name="amazon_books",
+        title="Amazon Books 2018: 27 million reviews (5-core) and the catalogue; gigabytes",
+        homepage="https://cseweb.ucsd.edu/~jmcauley/datasets/amazon_v2/",
+        licence="the publisher states none and asks to cite Ni, Li and McAuley, EMNLP 2019",
+        remote=(
+            _amazon_file("categoryFilesSmall", "Books_5.json.gz"),
+            _amazon_file("metaFiles2", "meta_Books.json.gz"),
+        ),
+        arguments="--config configs/amazon_books.yaml",
+    ),
+    DataSet(
+        name="goodbooks_10k",
+        title="goodbooks-10k: six million ratings of ten thousand books, without times",
+        homepage="https://github.com/zygmuntz/goodbooks-10k",
+        licence="CC BY-SA 4.0",
+        remote=(
+            RemoteFile(
+                "goodbooks-10k.zip",
+                (f"{_GOODBOOKS}/goodbooks-10k.zip",),
+                ZIP,
+                members={"ratings.csv": "ratings.csv", "books.csv": "books.csv"},
+                optional_members={"tags.csv": "tags.csv", "book_tags.csv": "book_tags.csv"},
+            ),
+        ),
+        arguments="--config configs/goodbooks_10k.yaml",
+    ),
+)
+
+DATA_SETS: Mapping[str, DataSet] = {data_set.name: data_set for data_set in _ALL}
+"""The data sets by name."""

@@ -1,0 +1,231 @@
+"""One file over HTTP, taken up again where an earlier try ended.
+
+What has come lies in NAME.partial, and in NAME.json what the server said about the file. A second
+try asks for the rest with `Range` and `If-Range` (RFC 9110, 13.1.5 and 14.2): a server whose file
+has changed in the meantime sends all of it, and the first part is thrown away.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import requests
+import urllib3
+from tqdm import tqdm
+
+from configs.command_line import CommandError, say
+from preprocessing.downloading.data_sets import RemoteFile
+
+_TIMEOUT_SECONDS = (15, 60)
+_READ_BYTES = 1 << 18
+_TRIES_WITHOUT_PROGRESS = 3
+_LONGEST_DELAY_SECONDS = 30.0
+_HEADERS = {"Accept-Encoding": "identity", "User-Agent": "reki-tensorflow"}
+_OK, _PARTIAL, _RANGE_NOT_SATISFIABLE, _FIRST_SERVER_ERROR = 200, 206, 416, 500
+_CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
+
+
+class NotThere(Exception):
+    """An address cannot be reached or does not have the file; the message says which and why."""
+
+
+class _Interrupted(Exception):
+    """The connection ended early; the message says how."""
+
+
+@dataclass(frozen=True)
+class _Begun:
+    """What the server said about a partial file.
+
+    Attributes:
+      address: where the first part came from.
+      validator: ETag or date by which the server knows the same content again; "" for none.
+      total: bytes of the whole file; None if the server did not say.
+    """
+
+    address: str
+    validator: str
+    total: int | None
+
+
+def fetch(remote: RemoteFile, folder: Path, delay_seconds: float = 1.0) -> tuple[Path, str]:
+    """Fetches a file from the first of its addresses that has it.
+
+    Args:
+      remote: the file.
+      folder: where it and its partial state belong.
+      delay_seconds: before the first repetition; doubles with each.
+
+    Returns:
+      The file, and the address that it came from.
+
+    Raises:
+      NotThere: no address has it.
+      CommandError: the connection ends early again and again, or the disk is too small.
+    """
+    complete = folder / remote.name
+    begun = _begun(complete)
+    if begun is not None and begun.address in remote.addresses and complete.exists():
+        return complete, begun.address
+    complete.unlink(missing_ok=True)
+    problems = []
+    for address in sorted(remote.addresses, key=lambda address: not _is_from(begun, address)):
+        try:
+            _fetch_from(address, remote, complete, delay_seconds)
+        except NotThere as error:
+            problems.append(str(error))
+            continue
+        return complete, address
+    raise NotThere("\n".join(problems))
+
+
+def _fetch_from(address: str, remote: RemoteFile, complete: Path, delay_seconds: float) -> None:
+    partial = _partial(complete)
+    failures = 0
+    while True:
+        before = _size(partial)
+        try:
+            _receive(address, complete)
+            break
+        except _Interrupted as error:
+            have = _size(partial)
+            failures = 0 if have > before else failures + 1
+            if failures == _TRIES_WITHOUT_PROGRESS:
+                if not have:
+                    raise NotThere(f"{address}: {error}") from error
+                raise CommandError(
+                    f"{address}: {error}; {have:,} bytes are kept. Run the same command again to "
+                    "go on from there"
+                ) from error
+            say(f"{remote.name}: {error}; trying again from byte {have:,}")
+            time.sleep(min(_LONGEST_DELAY_SECONDS, delay_seconds * 2.0**failures))
+    with partial.open("rb") as file:
+        beginning = file.read(len(remote.magic))
+    if beginning != remote.magic:
+        _forget(complete)
+        raise NotThere(f"{address}: sends something else than {remote.name}, perhaps a web page")
+    os.replace(partial, complete)
+
+
+def _receive(address: str, complete: Path) -> None:
+    """Asks once and appends what comes.
+
+    Raises:
+      NotThere: the server does not answer or does not have the file.
+      _Interrupted: the connection ended early, or the server is busy.
+    """
+    partial, begun = _partial(complete), _begun(complete)
+    headers = dict(_HEADERS)
+    if begun is not None and _is_from(begun, address) and begun.total == _size(partial):
+        return
+    if begun is not None and _is_from(begun, address) and begun.validator and _size(partial):
+        headers |= {"Range": f"bytes={_size(partial)}-", "If-Range": begun.validator}
+    else:
+        _forget(complete)
+    try:
+        response = requests.get(address, headers=headers, stream=True, timeout=_TIMEOUT_SECONDS)
+    except requests.RequestException as error:
+        if _size(partial):
+            raise _Interrupted(f"cannot connect ({_cause(error)})") from error
+        raise NotThere(f"{address}: cannot be reached ({_cause(error)})") from error
+    with response:
+        total = _total_size(response, complete, address)
+        _require_space(complete.parent, (total or 0) - _size(partial), address)
+        _append(response, partial, total)
+
+
+def _total_size(response: requests.Response, complete: Path, address: str) -> int | None:
+    """Size of the whole file, None if the server does not say; notes what it is."""
+    status, have = response.status_code, _size(_partial(complete))
+    if status == _PARTIAL:
+        found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        if not found or int(found[1]) != have:
+            _forget(complete)
+            raise _Interrupted("the server sent another part than the one asked for")
+        return int(found[2])
+    if status == _RANGE_NOT_SATISFIABLE:
+        _forget(complete)
+        raise _Interrupted("the server's file is shorter than what was fetched of it before")
+    if status >= _FIRST_SERVER_ERROR:
+        raise _Interrupted(f"HTTP {status} {response.reason}")
+    if status != _OK:
+        raise NotThere(f"{address}: HTTP {status} {response.reason}")
+    _forget(complete)
+    _partial(complete).touch()
+    # A weak ETag does not promise the same bytes.
+    tag = response.headers.get("ETag", "")
+    validator = tag if tag.startswith('"') else response.headers.get("Last-Modified", "")
+    length = response.headers.get("Content-Length", "")
+    total = int(length) if length.isdecimal() else None
+    record = json.dumps(asdict(_Begun(address, validator, total)))
+    _state(complete).write_text(record, encoding="utf-8")
+    return total
+
+
+def _append(response: requests.Response, partial: Path, total: int | None) -> None:
+    have = _size(partial)
+    name = partial.name.removesuffix(".partial")
+    with (
+        partial.open("ab") as file,
+        tqdm(total=total, initial=have, desc=name, unit="B", unit_scale=True) as progress,
+    ):
+        try:
+            # Not decoded: some servers call a .gz file the gzip encoding of another file.
+            for block in response.raw.stream(_READ_BYTES, decode_content=False):
+                file.write(block)
+                progress.update(len(block))
+        except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+            raise _Interrupted(f"the connection ended early ({type(error).__name__})") from error
+    if total is not None and _size(partial) != total:
+        raise _Interrupted(f"{_size(partial):,} of {total:,} bytes came")
+
+
+def _require_space(folder: Path, needed: int, address: str) -> None:
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise CommandError(
+            f"{address}: {needed / 1e9:.1f} GB are to come, and {folder} has "
+            f"{free / 1e9:.1f} GB left; name another folder with --out"
+        )
+
+
+def _begun(complete: Path) -> _Begun | None:
+    try:
+        return _Begun(**json.loads(_state(complete).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _is_from(begun: _Begun | None, address: str) -> bool:
+    return begun is not None and begun.address == address
+
+
+def _forget(complete: Path) -> None:
+    _partial(complete).unlink(missing_ok=True)
+    _state(complete).unlink(missing_ok=True)
+
+
+def _partial(complete: Path) -> Path:
+    return complete.with_name(f"{complete.name}.partial")
+
+
+def _state(complete: Path) -> Path:
+    return complete.with_name(f"{complete.name}.json")
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def _cause(error: Exception) -> str:
+    """The innermost reason, which is what tells people something."""
+    cause: BaseException = error
+    while cause.__cause__ is not None or cause.__context__ is not None:
+        cause = cause.__cause__ or cause.__context__ or cause
+    return f"{type(cause).__name__}: {cause}"

@@ -1,0 +1,220 @@
+"""What the manifest of the step `examples` says, put together from the counts of all workers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from importlib.metadata import version
+from typing import Any
+
+from configs.command_line import CommandError
+from configs.scenario import Scenario
+from preprocessing.dead_letters import count_by_reason
+from preprocessing.gathering import total
+from preprocessing.interactions import leak_check
+from preprocessing.interactions.filtering import FilteredLog
+from preprocessing.interactions.plan import ExamplesPlan
+from preprocessing.interactions.schema import features_of
+from preprocessing.records.contract import CTR, PARTS, RERANK, RETRIEVAL
+from preprocessing.records.layout import ExamplesDirectory, schema_file
+from preprocessing.records.settings import SETTINGS, examples_settings
+from preprocessing.tables.table_reader import TableReader
+
+_NOUNS = {RERANK: "lists for reranking", RETRIEVAL: "liked items for retrieval"}
+_LIBRARIES = ("apache-beam", "numpy", "pyarrow")
+
+Statistics = list[dict[str, Any]]
+
+
+def describe_examples(
+    scenario: Scenario,
+    plan: ExamplesPlan,
+    statistics: Statistics,
+    filtered: FilteredLog | None,
+    directory: ExamplesDirectory,
+) -> dict[str, Any]:
+    """What the manifest says about the result.
+
+    Args:
+      scenario: the scenario.
+      plan: what was done.
+      statistics: counts of all workers.
+      filtered: what `data.filter` left, if it was asked to leave something out.
+      directory: the result.
+
+    Raises:
+      CommandError: the leak check found a violation.
+    """
+    shards = sorted(
+        (entry for entry in statistics if "shard" in entry), key=lambda entry: entry["shard"]
+    )
+    _refuse_leaks([shard["leaks"] for shard in shards])
+    counts = _counts(scenario, plan, statistics, shards, directory)
+    require_reconciled(counts)
+    described: dict[str, Any] = {
+        SETTINGS: examples_settings(scenario),
+        "libraries": {name: version(name) for name in _LIBRARIES},
+        "counts": counts,
+    }
+    if filtered is not None:
+        described["filter"] = {
+            "unfiltered": filtered.unfiltered,
+            "rounds": filtered.rounds,
+            "left": filtered.rounds[-1],
+        }
+    for entry in statistics:
+        if "time_cuts" in entry:
+            described["time_cuts"] = entry["time_cuts"]
+    described["shards"] = [
+        {key: shard[key] for key in ("shard", "samples", "examples")} for shard in shards
+    ]
+    for kind in scenario.data.examples:
+        described[schema_file(kind).removesuffix(".pbtxt")] = {
+            feature.name: {"type": feature.type.value, "list": feature.is_list}
+            for feature in features_of(kind, scenario.data)
+        }
+    return described
+
+
+def progress_line(counts: Mapping[str, Any], seconds: float, skipped: bool) -> str:
+    """What people read when the step is done."""
+    if skipped:
+        return f"examples: unchanged, skipped ({counts['samples']:,} samples)"
+    parts = ", ".join(f"{part} {count:,}" for part, count in counts["parts"].items())
+    unverified = ", ".join(counts["leak_check"]["unverified_sources"]) or "none"
+    filtered = f"{counts['filtered_out']:,} filtered out, " if counts["filtered_out"] else ""
+    negatives = counts["sampled_negatives"]
+    sampled = f", {negatives:,} of them sampled negatives" if negatives else ""
+    others = "".join(
+        f", {sum(numbers.values()):,} {_NOUNS[kind]}"
+        for kind, numbers in counts["examples"].items()
+        if kind in _NOUNS
+    )
+    return (
+        f"examples: {counts['records_in']:,} interactions, {filtered}{counts['dead_letters']:,} "
+        f"rejected -> {counts['samples']:,} samples ({parts}){sampled}{others}, "
+        f"{counts['history_only']:,} history only, {counts['items']:,} items, "
+        f"{counts['leak_violations']} leaks (unverified sources: {unverified}) in {seconds:.1f} s"
+    )
+
+
+def require_reconciled(counts: Mapping[str, Any]) -> None:
+    """Checks that every record that was read is accounted for, once.
+
+    Raises:
+      AssertionError: one is not.
+    """
+    tables = [counts, counts["catalogue"], *([counts["profiles"]] if "profiles" in counts else [])]
+    for table in tables:
+        accounted = table["records_out"] + table["dead_letters"] + table.get("filtered_out", 0)
+        if table["records_in"] != accounted:
+            raise AssertionError(f"records were lost or counted twice: {counts}")
+
+
+def _counts(
+    scenario: Scenario,
+    plan: ExamplesPlan,
+    statistics: Statistics,
+    shards: Statistics,
+    directory: ExamplesDirectory,
+) -> dict[str, Any]:
+    (summary,) = (entry for entry in statistics if "items" in entry)
+    leaks = [shard["leaks"] for shard in shards]
+    rejected = count_by_reason(directory.dead_letters)
+    interaction_reasons = _reasons(rejected, plan.interactions)
+    catalogue_reasons = _reasons(rejected, plan.catalogue)
+    real = _by_part(shard["samples"] for shard in shards)
+    examples: dict[str, dict[str, int]] = {
+        kind: _by_part(shard["examples"][kind] for shard in shards)
+        for kind in scenario.data.examples
+    }
+    parts = examples.get(CTR, real)
+    counts: dict[str, Any] = {
+        "records_in": total(statistics, "interactions"),
+        "records_out": sum(real.values()) + total(shards, "history_only"),
+        "filtered_out": total(statistics, "filtered_out"),
+        "samples": sum(parts.values()),
+        "sampled_negatives": sum(parts.values()) - sum(real.values()),
+        "missing_negatives": total(shards, "missing_negatives"),
+        "history_only": total(shards, "history_only"),
+        "dead_letters": sum(interaction_reasons.values()),
+        "rejected_by_reason": interaction_reasons,
+        "parts": parts,
+        "examples": examples,
+        "missing_candidates": total(shards, "missing_candidates"),
+        "users": total(shards, "users"),
+        "training_interactions": total(shards, "training_interactions"),
+        "items": summary["items"],
+        "items_outside_catalogue": summary["items_outside_catalogue"],
+        "vocabularies": summary["vocabularies"],
+        "catalogue": {
+            "records_in": total(statistics, "catalogue_records"),
+            "records_out": summary["catalogue_items"],
+            "dead_letters": sum(catalogue_reasons.values()),
+            "rejected_by_reason": catalogue_reasons,
+            "unreadable_numbers": summary["unreadable_numbers"],
+        },
+        "leak_violations": total(leaks, "violations"),
+        "leak_check": _leak_check(scenario, leaks),
+    }
+    if scenario.split.by == "column":
+        given = (shard["given_part_history_only"] for shard in shards)
+        counts["given_part_history_only"] = _by_part(given)
+    if plan.profiles is not None:
+        counts["profiles"] = _profile_counts(statistics, _reasons(rejected, plan.profiles))
+    return counts
+
+
+def _leak_check(scenario: Scenario, leaks: list[dict[str, Any]]) -> dict[str, Any]:
+    uncounted = _add_up([leak["uncounted_answers"] for leak in leaks])
+    return {
+        "users_verified_by_prompt": total(leaks, "users_verified_by_prompt"),
+        "users_by_rule_only": total(leaks, "users_by_rule_only"),
+        "answers_without_counted_prompt": uncounted,
+        "unverified_sources": sorted(
+            {*leak_check.uncountable_sources(scenario.knowledge), *uncounted}
+        ),
+    }
+
+
+def _profile_counts(statistics: Statistics, reasons: dict[str, int]) -> dict[str, Any]:
+    unreadable = [
+        entry["profile_unreadable_numbers"]
+        for entry in statistics
+        if "profile_unreadable_numbers" in entry
+    ]
+    return {
+        "records_in": total(statistics, "profile_records"),
+        "records_out": total(statistics, "profile_users"),
+        "dead_letters": sum(reasons.values()),
+        "rejected_by_reason": reasons,
+        "unreadable_numbers": _add_up(unreadable),
+    }
+
+
+def _reasons(rejected: Mapping[str, Mapping[str, int]], table: TableReader) -> dict[str, int]:
+    """Rejected rows of a table by reason."""
+    return _add_up([rejected.get(name, {}) for name in table.names])
+
+
+def _by_part(numbers: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    listed = list(numbers)
+    return {part: total(listed, part) for part in PARTS}
+
+
+def _add_up(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
+    listed = list(counts)
+    names = {name for count in listed for name in count}
+    return {name: total(listed, name) for name in sorted(names)}
+
+
+def _refuse_leaks(leaks: list[dict[str, Any]]) -> None:
+    violations = total(leaks, "violations")
+    if violations:
+        examples = [example for leak in leaks for example in leak["examples"]]
+        shown = "\n  ".join(examples[: leak_check.MAXIMUM_EXAMPLES])
+        raise CommandError(
+            f"leak rule: prompts showed {violations} samples to the LLM (ids are hashed):\n"
+            f"  {shown}\n"
+            "Set split.knowledge_history_cap to what the prompts were made with, or make the "
+            "answers again from each user's first k_u interactions"
+        )

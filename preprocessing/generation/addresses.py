@@ -1,0 +1,38 @@
+"""Addresses of endpoints, as a configuration names them."""
+
+from __future__ import annotations
+
+import os
+import urllib.parse
+
+from configs.loading import ConfigurationError
+
+
+def require_address(section: str, base_url: str | None, api_key_variable: str) -> None:
+    """Checks where an endpoint is and that there is a key where one is needed.
+
+    Args:
+      section: the section with the keys `base_url` and `api_key_variable`, e.g. "generation".
+      base_url: the endpoint's address; None for OpenAI, which wants a key.
+      api_key_variable: environment variable that holds the key.
+
+    Raises:
+      ConfigurationError: OpenAI's key is missing, or the address is none or holds a secret.
+    """
+    if base_url is None:
+        if not os.environ.get(api_key_variable):
+            raise ConfigurationError(
+                f"{section}.api_key_variable: the environment variable {api_key_variable} is "
+                f"empty; put the key there, or name another endpoint in {section}.base_url"
+            )
+        return
+    address = urllib.parse.urlsplit(base_url)
+    if address.scheme not in ("http", "https") or not address.hostname:
+        raise ConfigurationError(
+            f"{section}.base_url: write an address such as http://localhost:8000/v1"
+        )
+    if address.username or address.password or address.query:
+        raise ConfigurationError(
+            f"{section}.base_url: must not hold a password or a query; put the key into the "
+            f"environment variable {api_key_variable}"
+        )

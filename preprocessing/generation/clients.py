@@ -1,0 +1,118 @@
+"""The client that the settings name."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from configs.prompting import Generation
+from preprocessing.generation.acceptance import Acceptance
+from preprocessing.generation.batch_requests import BatchFileClient
+from preprocessing.generation.batch_results import BatchResultClient
+from preprocessing.generation.budget import Budget
+from preprocessing.generation.chat import ChatParameters, ChatRequest, ChatResponse
+from preprocessing.generation.client import AnswerClient
+from preprocessing.generation.endpoint_client import CallLimits, EndpointClient
+from preprocessing.generation.gguf_model import GgufModel, open_llama, require_llama_cpp
+from preprocessing.generation.interrupting import stop_on_interrupt
+from preprocessing.generation.replay import ReplayClient
+from preprocessing.prompting.token_costs import Prices
+
+
+@dataclass(frozen=True)
+class ClientFiles:
+    """Files of the clients that read or write some.
+
+    Attributes:
+      replay: answer files of the client "replay".
+      read_batch: batch result files; no batch requests are written when there are any.
+      batch_folder: where batch request files belong.
+    """
+
+    replay: tuple[str, ...]
+    read_batch: tuple[str, ...]
+    batch_folder: Path
+
+
+@contextlib.contextmanager
+def open_client(
+    settings: Generation,
+    parameters: ChatParameters,
+    acceptance: Acceptance,
+    files: ClientFiles,
+    calls: int,
+) -> Iterator[AnswerClient]:
+    """Opens a client for one run.
+
+    Args:
+      settings: which client, and its limits.
+      parameters: model and parameters of all requests.
+      acceptance: which answers are asked for again.
+      files: files of the clients that read or write some.
+      calls: calls that the run will make if nothing goes wrong.
+
+    Raises:
+      CommandError: a package that the client needs is not installed.
+    """
+    prices = Prices(settings.price_input, settings.price_output)
+    budget = Budget(settings.budget_tokens, settings.budget_usd, prices)
+    if settings.client == "replay":
+        yield ReplayClient(files.replay, parameters.model)
+    elif settings.client == "batch-file" and files.read_batch:
+        yield BatchResultClient(files.read_batch, budget)
+    elif settings.client == "batch-file":
+        yield BatchFileClient(
+            files.batch_folder, parameters, settings.requests_per_batch_file, budget
+        )
+    else:
+        model, limits = _called_model(settings, parameters, calls)
+        with contextlib.closing(model), stop_on_interrupt() as stop:
+            yield EndpointClient(
+                model.complete, parameters, acceptance, limits, budget, stop, calls
+            )
+
+
+class _CalledModel(Protocol):
+    """An LLM that answers one prompt a call."""
+
+    def complete(self, request: ChatRequest) -> ChatResponse:
+        """Calls once; raises CallFailed without an answer."""
+        ...
+
+    def close(self) -> None:
+        """Frees what calls needed."""
+        ...
+
+
+def _called_model(
+    settings: Generation, parameters: ChatParameters, calls: int
+) -> tuple[_CalledModel, CallLimits]:
+    """The LLM, and how hard it is used."""
+    if settings.client == "gguf":
+        if calls:
+            require_llama_cpp()
+        open_model = functools.partial(open_llama, str(settings.model))
+        # One call at a time, and a failure in this process fails again.
+        limits = CallLimits(1, 0, 0.0, settings.stop_after_failures)
+        return GgufModel(open_model, parameters.model, parameters), limits
+    # openai takes a second to import, which help and the other clients need not wait for.
+    from preprocessing.generation.openai_endpoint import OpenAIEndpoint
+
+    endpoint = OpenAIEndpoint(
+        settings.base_url,
+        os.environ.get(settings.api_key_variable),
+        parameters,
+        settings.timeout_seconds,
+    )
+    limits = CallLimits(
+        settings.concurrency,
+        settings.retries,
+        settings.retry_delay_seconds,
+        settings.stop_after_failures,
+    )
+    return endpoint, limits

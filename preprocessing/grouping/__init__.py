@@ -1,0 +1,1 @@
+"""Grouping of items and users for collective extraction."""

@@ -1,0 +1,157 @@
+"""The step `group`: makes the groups of sources for collective extraction."""
+
+from __future__ import annotations
+
+import functools
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from configs.command_line import say
+from configs.loading import config_hash
+from configs.scenario import Scenario
+from preprocessing.grouping.location import groups_directory
+from preprocessing.grouping.plan import SourcePlan, plan_groups
+from preprocessing.hashing import room_version
+from preprocessing.inputs import fingerprint_inputs
+from preprocessing.interactions.catalogue import open_catalogue
+from preprocessing.interactions.reading import open_interactions
+from preprocessing.steps import StepIdentity, describe_step, refuse_rejected, run_step
+from preprocessing.tables.files import expand_paths
+
+if TYPE_CHECKING:
+    from preprocessing.grouping.building import GroupBuilder
+
+
+def make_groups(
+    scenario: Scenario,
+    *,
+    sources: Sequence[str] | None = None,
+    strict: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
+) -> dict[str, Any]:
+    """Writes `groups/<source>/` of the work directory.
+
+    Args:
+      scenario: the scenario.
+      sources: names of sources with `grouping`; None takes all of them.
+      strict: raise RejectedInput when records were rejected.
+      force: group even if a finished result is there.
+      dry_run: only say what would be done.
+
+    Returns:
+      Counts for programs under `sources` for each. Of `entities`, `grouped` are in a group and
+      those of `left_out`, by reason, are not: the two add up. `groups` has their number and sizes;
+      `leak_rule` says how many interactions were used.
+
+    Raises:
+      ConfigurationError: see `plan_groups`; or a file or column does not exist.
+      CommandError: an input file is cut off.
+      RejectedInput: `strict` and there are dead letters.
+    """
+    start = time.monotonic()
+    plans = plan_groups(scenario, sources)
+    identities = group_identities(scenario, plans)
+    directories = {plan.source: groups_directory(scenario, plan.source) for plan in plans}
+    if dry_run:
+        described = [
+            describe_step(directories[source], identity, force)
+            for source, identity in identities.items()
+        ]
+        return {"step": "group", "dry_run": True, "sources": described}
+    maker = _Maker(scenario)
+    results = {}
+    for plan in plans:
+        began = time.monotonic()
+        identity, directory = identities[plan.source], directories[plan.source]
+        build = functools.partial(maker.build, plan)
+        manifest, skipped = run_step(directory, identity, build, force)
+        seconds = time.monotonic() - began
+        say(_progress_line(plan, manifest, seconds, skipped))
+        results[plan.source] = {
+            **{key: manifest[key] for key in ("counts", "groups", "leak_rule", "records_read")},
+            "dead_letters": sum(sum(reasons.values()) for reasons in manifest["rejected"].values()),
+            "rejected_by_reason": manifest["rejected"],
+            "seconds": round(seconds, 3),
+            "skipped": skipped,
+        }
+    result = {
+        "step": "group",
+        "sources": results,
+        "seconds": round(time.monotonic() - start, 3),
+        "skipped": all(result["skipped"] for result in results.values()),
+    }
+    if strict:
+        refuse_rejected(list(directories.values()), result)
+    return result
+
+
+class _Maker:
+    """Builds groups; reads the tables when the first source needs them, and once."""
+
+    def __init__(self, scenario: Scenario):
+        self._scenario = scenario
+        self._log = open_interactions(scenario.data.interactions, scenario.split)
+        self._catalogue = open_catalogue(scenario.data.catalogue)
+        self._builder: GroupBuilder | None = None
+
+    def build(self, plan: SourcePlan, folder: Path) -> dict[str, Any]:
+        """See `GroupBuilder.build`."""
+        from preprocessing.grouping.building import GroupBuilder
+        from preprocessing.grouping.material import read_material
+
+        if self._builder is None:
+            material = read_material(self._scenario, self._log, self._catalogue, folder)
+            self._builder = GroupBuilder(material)
+        return self._builder.build(plan, folder)
+
+
+def group_identities(scenario: Scenario, plans: Sequence[SourcePlan]) -> dict[str, StepIdentity]:
+    """What the groups of each planned source depend on.
+
+    Raises:
+      ConfigurationError: a path or pattern means no file.
+      CommandError: an input file is cut off.
+    """
+    tables = {
+        "data.interactions.path": scenario.data.interactions,
+        "data.catalogue.path": scenario.data.catalogue,
+    }
+    files: dict[str, str] = {}
+    for key, table in tables.items():
+        files |= dict.fromkeys(expand_paths(table.paths, key), key)
+    inputs = fingerprint_inputs(files) if plans else {}
+    return {
+        plan.source: StepIdentity(
+            f"group {plan.source}", config_hash(plan.relevant(scenario)), room_version(), inputs
+        )
+        for plan in plans
+    }
+
+
+def _progress_line(
+    plan: SourcePlan, manifest: Mapping[str, Any], seconds: float, skipped: bool
+) -> str:
+    counts, groups = manifest["counts"], manifest["groups"]
+    if skipped:
+        return f"group {plan.source}: unchanged, skipped ({groups['number']:,} groups)"
+    entities = "items" if plan.kind == "item" else "users"
+    line = f"group {plan.source}: {counts['grouped']:,} of {counts['entities']:,} {entities}"
+    if not groups["number"]:
+        return f"{line} in groups: {_reasons(counts)}"
+    line += (
+        f" -> {groups['number']:,} groups of {groups['smallest']:,} to {groups['largest']:,}, "
+        f"{groups['entities_per_call']}x fewer calls, in {seconds:.1f} s"
+    )
+    reasons = _reasons(counts)
+    return f"{line}; left out: {reasons}" if reasons else line
+
+
+def _reasons(counts: Mapping[str, Any]) -> str:
+    return ", ".join(
+        f"{number:,} {reason.replace('_', ' ')}"
+        for reason, number in counts["left_out"].items()
+        if number
+    )

@@ -1,0 +1,49 @@
+"""Ids of items and users in tables."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from preprocessing.dead_letters import DeadLetter, dead_letter
+from preprocessing.tables.blocks import ParsedBlock
+from preprocessing.tables.values import is_blank, texts_of
+
+_LINE_BREAK = r"[\r\n]"
+
+
+def breaks_line(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """True for texts that cannot stand in a vocabulary, where each has a line of its own."""
+    return pc.match_substring_regex(texts, _LINE_BREAK)
+
+
+def usable_ids(
+    block: ParsedBlock, column: str, name: str, among: np.ndarray | None = None
+) -> tuple[pa.ChunkedArray, np.ndarray, list[DeadLetter]]:
+    """Ids of a block's records.
+
+    Args:
+      block: the records.
+      column: the column with the ids.
+      name: what the ids are, e.g. "item_id", for the reasons of dead letters.
+      among: [rows] False for rows that were rejected already; all rows count if not given.
+
+    Returns:
+      [rows] ids as texts; [rows] True where the id can be used; and a dead letter for each row
+      of `among` where it cannot.
+    """
+    ids = texts_of(block.table[column])
+    usable = np.ones(len(ids), dtype=bool) if among is None else among.copy()
+    dead_letters = []
+    problems = {
+        f"missing_{name}": (is_blank(ids), "empty"),
+        f"line_break_in_{name}": (breaks_line(ids), "holds a line break"),
+    }
+    for reason, (failed, problem) in problems.items():
+        rows = failed.to_numpy() & usable
+        usable &= ~rows
+        for line in block.lines[rows].tolist():
+            detail = f"column '{column}': {problem}"
+            dead_letters.append(dead_letter(block.file.name, line, reason, detail))
+    return ids, usable, dead_letters

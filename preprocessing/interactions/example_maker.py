@@ -1,0 +1,127 @@
+"""The examples of each kind that some users' samples become."""
+
+from __future__ import annotations
+
+import functools
+from typing import Protocol
+
+import numpy as np
+
+from configs.raw_data import Data
+from preprocessing.interactions.candidates import (
+    interactions_alone,
+    rerank_lists,
+    with_negatives,
+)
+from preprocessing.interactions.profile_columns import ProfileColumns
+from preprocessing.interactions.samples import (
+    CtrColumns,
+    RerankColumns,
+    RetrievalColumns,
+    UserColumns,
+)
+from preprocessing.interactions.sequences import UserSequences
+from preprocessing.interactions.unseen_items import ItemUniverse, UnseenItems
+from preprocessing.records.contract import CTR, RERANK, RETRIEVAL
+from preprocessing.records.wire import Column
+
+
+class ExampleColumns(Protocol):
+    """Examples of one kind."""
+
+    def __len__(self) -> int:
+        """Number of examples."""
+
+    def of(self, numbers: np.ndarray) -> dict[str, Column]:
+        """Columns of some examples, by their numbers, in the given order."""
+
+
+def needs_universe(data: Data) -> bool:
+    """True when examples hold sampled items."""
+    return RERANK in data.examples or (CTR in data.examples and data.negatives.per_positive > 0)
+
+
+class ExampleMaker:
+    """Makes examples and counts the sampled items that could not be drawn.
+
+    Args:
+      sequences: all interactions of some users.
+      profiles: their attributes.
+      data: configuration of the data.
+      universe: what sampled items are drawn from; needed by `needs_universe`.
+
+    Attributes:
+      missing_negatives: sampled negatives that CTR examples lack.
+      missing_candidates: sampled items that lists for re-ranking lack.
+    """
+
+    def __init__(
+        self,
+        sequences: UserSequences,
+        profiles: ProfileColumns,
+        data: Data,
+        universe: ItemUniverse | None,
+    ):
+        self.missing_negatives = 0
+        self.missing_candidates = 0
+        self._sequences = sequences
+        self._data = data
+        self._universe = universe
+        self._user = UserColumns(sequences, data.history_length, profiles)
+
+    def make(self, kind: str, rows: np.ndarray) -> ExampleColumns:
+        """The examples of one kind.
+
+        Args:
+          kind: ctr, rerank or retrieval.
+          rows: samples of one part, as rows of the sequences, ascending.
+        """
+        if kind == RERANK:
+            return self._rerank(rows)
+        if kind == RETRIEVAL:
+            liked = rows[self._sequences.labels[rows] == 1]
+            return RetrievalColumns(self._user, self._sequences, liked)
+        return self._ctr(rows)
+
+    def _ctr(self, rows: np.ndarray) -> ExampleColumns:
+        per_positive = self._data.negatives.per_positive
+        if not per_positive:
+            alone = interactions_alone(self._sequences, rows)
+            return CtrColumns(self._user, self._sequences, rows, alone, None)
+        history_rows, candidates, missing = with_negatives(
+            self._sequences, rows, self._negatives, per_positive
+        )
+        self.missing_negatives += missing
+        universe = self._items_to_draw.item_ids
+        return CtrColumns(self._user, self._sequences, history_rows, candidates, universe)
+
+    def _rerank(self, rows: np.ndarray) -> ExampleColumns:
+        lists = rerank_lists(self._sequences, rows, self._list_items, self._data.rerank)
+        self.missing_candidates += lists.missing
+        universe = self._items_to_draw.item_ids
+        return RerankColumns(self._user, self._sequences, lists, universe)
+
+    @functools.cached_property
+    def _negatives(self) -> UnseenItems:
+        negatives = self._data.negatives
+        return UnseenItems(
+            self._items_to_draw,
+            self._sequences,
+            by_popularity=negatives.by == "popularity",
+            purpose=f"negatives {negatives.seed}",
+        )
+
+    @functools.cached_property
+    def _list_items(self) -> UnseenItems:
+        return UnseenItems(
+            self._items_to_draw,
+            self._sequences,
+            by_popularity=False,
+            purpose=f"rerank {self._data.rerank.seed}",
+        )
+
+    @property
+    def _items_to_draw(self) -> ItemUniverse:
+        if self._universe is None:
+            raise ValueError("sampled items need a universe of items to draw from")
+        return self._universe

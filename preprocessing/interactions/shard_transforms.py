@@ -1,0 +1,192 @@
+"""Beam transforms that put the users of a shard in order, count them and write their examples."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+
+from preprocessing.arrow_bytes import concatenate, table_from_bytes, table_to_bytes
+from preprocessing.gathering import DEAD_LETTERS, STATISTICS
+from preprocessing.hashing import stable_hashes
+from preprocessing.interactions import leak_check
+from preprocessing.interactions.plan import ExamplesPlan
+from preprocessing.interactions.profiles import collect_profiles
+from preprocessing.interactions.reading import INTERACTION_SCHEMA, ITEM, USER
+from preprocessing.interactions.seen_counts import SeenCount, read_seen_counts
+from preprocessing.interactions.sequences import order_interactions, ordered_by
+from preprocessing.interactions.shard import Shard, write_shard
+from preprocessing.interactions.splitting import TimeCuts, split_interactions
+from preprocessing.interactions.summary import write_summary
+from preprocessing.interactions.time_cuts import count_sample_hours
+from preprocessing.interactions.unseen_items import ItemUniverse
+from preprocessing.records.item_attributes import ITEM_ID
+
+CATALOGUE = "catalogue"
+INTERACTIONS = "interactions"
+SEEN = "seen"
+PROFILES = "profiles"
+ITEMS = "items"
+USERS = "users"
+PROFILE_VALUES = "profile_values"
+"""Names of inputs and tags of outputs."""
+
+_COUNT = "count"
+_UNIVERSE_SCHEMA = pa.schema({ITEM: pa.string(), _COUNT: pa.int64()})
+
+
+class ReadSeenCounts(beam.DoFn):
+    """Name of an answer source to (shard, what prompts about the shard's users showed)."""
+
+    def __init__(self, plan: ExamplesPlan):
+        super().__init__()
+        self._plan = plan
+
+    def process(self, element: str) -> Iterator[Any]:
+        """See `beam.DoFn`."""
+        knowledge, shards = self._plan.knowledge, self._plan.shards
+        pattern = leak_check.counted_sources(knowledge)[element]
+        for batch in read_seen_counts(element, knowledge.answers[element], pattern):
+            by_shard: dict[int, list[SeenCount]] = {}
+            hashes = stable_hashes([count.user for count in batch], "shard")
+            for count, shard in zip(batch, (hashes % np.uint64(shards)).tolist(), strict=True):
+                by_shard.setdefault(shard, []).append(count)
+            yield from by_shard.items()
+
+
+class OrderShard(beam.DoFn):
+    """Everything about the users of a shard to `Shard`, interactions in order."""
+
+    def __init__(self, plan: ExamplesPlan):
+        super().__init__()
+        self._plan = plan
+
+    def process(
+        self, element: tuple[int, dict[str, Iterable[Any]]], integer_items: bool
+    ) -> Iterator[Any]:
+        """See `beam.DoFn`."""
+        index, grouped = element
+        plan = self._plan
+        sequences, dead_letters = order_interactions(
+            concatenate(grouped[INTERACTIONS], INTERACTION_SCHEMA),
+            plan.interactions.names,
+            integer_items,
+            ordered_by(plan.data.interactions.columns),
+        )
+        profiles = pa.table({USER: pa.array([], pa.string())})
+        if plan.profiles is not None and plan.data.profiles is not None:
+            collected = collect_profiles(
+                map(table_from_bytes, grouped[PROFILES]), plan.data.profiles, plan.profiles.names
+            )
+            profiles = collected.table
+            dead_letters = dead_letters + collected.dead_letters
+            yield beam.pvalue.TaggedOutput(
+                STATISTICS,
+                {
+                    "profile_users": profiles.num_rows,
+                    "profile_unreadable_numbers": collected.unreadable_numbers,
+                },
+            )
+        if dead_letters:
+            yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
+        seen = [count for batch in grouped[SEEN] for count in batch]
+        yield Shard(index, plan.shards, sequences, seen, profiles)
+
+
+class CountSampleHours(beam.DoFn):
+    """Shard to the number of its samples by hour."""
+
+    def __init__(self, plan: ExamplesPlan):
+        super().__init__()
+        self._plan = plan
+
+    def process(self, element: Shard) -> Iterator[Counter[int]]:
+        """See `beam.DoFn`."""
+        yield count_sample_hours(element.sequences, self._plan.split)
+
+
+class CountItems(beam.DoFn):
+    """Shard to its items with their training interactions, as an IPC stream."""
+
+    def __init__(self, plan: ExamplesPlan):
+        super().__init__()
+        self._plan = plan
+
+    def process(self, element: Shard, cuts: TimeCuts | None) -> Iterator[bytes]:
+        """See `beam.DoFn`."""
+        sequences = element.sequences
+        training = split_interactions(sequences, self._plan.split, cuts).training
+        counts = np.bincount(sequences.item_of_row[training], minlength=len(sequences.item_ids))
+        yield table_to_bytes(pa.table([sequences.item_ids, counts], schema=_UNIVERSE_SCHEMA))
+
+
+class CatalogueItems(beam.DoFn):
+    """Block of the catalogue to its items without any interaction, as an IPC stream."""
+
+    def process(self, element: bytes) -> Iterator[bytes]:
+        """See `beam.DoFn`."""
+        ids = table_from_bytes(element)[ITEM_ID]
+        counts = np.zeros(len(ids), dtype=np.int64)
+        yield table_to_bytes(pa.table([ids, counts], schema=_UNIVERSE_SCHEMA))
+
+
+class JoinUniverse(beam.DoFn):
+    """Items of all shards and of the catalogue to one table of distinct items."""
+
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[bytes]:
+        """See `beam.DoFn`."""
+        table = concatenate(element[1], _UNIVERSE_SCHEMA)
+        added_up = table.group_by(ITEM).aggregate([(_COUNT, "sum")])
+        columns = [added_up[ITEM], added_up[f"{_COUNT}_sum"]]
+        joined = pa.table(columns, schema=_UNIVERSE_SCHEMA).sort_by(ITEM)
+        yield table_to_bytes(joined.combine_chunks())
+
+
+class WriteShard(beam.DoFn):
+    """Shard to TFRecord files."""
+
+    def __init__(self, plan: ExamplesPlan):
+        super().__init__()
+        self._plan = plan
+
+    def process(
+        self, element: Shard, cuts: TimeCuts | None, universe: bytes | None
+    ) -> Iterator[Any]:
+        """See `beam.DoFn`."""
+        plan = self._plan
+        items = None
+        if universe is not None:
+            table = table_from_bytes(universe).combine_chunks()
+            items = ItemUniverse(table[ITEM].combine_chunks(), table[_COUNT].to_numpy())
+        result = write_shard(element, plan.data, plan.split, plan.folder, cuts, items)
+        yield beam.pvalue.TaggedOutput(STATISTICS, result.statistics)
+        yield beam.pvalue.TaggedOutput(USERS, result.users)
+        yield beam.pvalue.TaggedOutput(PROFILE_VALUES, result.profile_values)
+        yield element.index, table_to_bytes(result.items)
+
+
+class WriteSummary(beam.DoFn):
+    """Catalogue and statistics of all shards to item attributes and vocabularies."""
+
+    def __init__(self, plan: ExamplesPlan):
+        super().__init__()
+        self._plan = plan
+
+    def process(self, element: tuple[int, dict[str, Iterable[Any]]]) -> Iterator[Any]:
+        """See `beam.DoFn`."""
+        grouped = element[1]
+        statistics, dead_letters = write_summary(
+            map(table_from_bytes, grouped[CATALOGUE]),
+            {shard: table_from_bytes(data) for shard, data in grouped[ITEMS]},
+            grouped[USERS],
+            grouped[PROFILE_VALUES],
+            self._plan.data.catalogue,
+            self._plan.catalogue.names,
+            self._plan.folder,
+        )
+        yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
+        yield statistics

@@ -1,0 +1,212 @@
+"""Builds the folder of one source, from its answers or from vectors made elsewhere."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from configs.command_line import CommandError, say
+from configs.knowledge import Encoder, SourceAnswers
+from configs.scenario import Scenario
+from preprocessing import storage
+from preprocessing.beam_options import BeamOptions
+from preprocessing.beam_runner import run_pipeline
+from preprocessing.dead_letters import count_by_reason, read_dead_letters, write_dead_letters
+from preprocessing.encoders.registry import encoder_class
+from preprocessing.gathering import read_statistics, total
+from preprocessing.knowledge.accepting import (
+    AnswerFile,
+    accepted_file,
+    build_accepting_pipeline,
+    read_accepted,
+)
+from preprocessing.knowledge.all_rejected import no_usable_answer
+from preprocessing.knowledge.answer_texts import answer_texts
+from preprocessing.knowledge.encoding import EncodingPlan, build_encoding_pipeline
+from preprocessing.knowledge.entity_vectors import WritingPlan
+from preprocessing.knowledge.manifest import describe_vectors
+from preprocessing.knowledge.vector_cache import describe_encoder, identity_hash
+from preprocessing.knowledge.vector_files.registry import first_width, parts_of, vector_files
+from preprocessing.knowledge.vector_import import ImportPlan, build_import_pipeline
+from preprocessing.records.contract import COLLECTIVE, INDIVIDUAL
+from preprocessing.records.layout import DEAD_LETTERS_FILE, KnowledgeDirectory
+from preprocessing.records.settings import SETTINGS, knowledge_settings
+from preprocessing.staging import worker_folder
+from preprocessing.tables.table_reader import TableReader
+
+_SCRATCH = "scratch"
+_CACHE = "encoded_texts"
+_EFFORT = ("texts_encoded", "texts_from_cache", "tokens")
+
+
+@dataclass
+class SourceBuild:
+    """One run for one source.
+
+    Attributes:
+      scenario: the scenario.
+      source: name of the source.
+      groups: reads the source's groups file, if it has one.
+      beam: runner, options and staging folder.
+      effort: what the run had to do, by count; filled in by `build`.
+    """
+
+    scenario: Scenario
+    source: str
+    groups: TableReader | None
+    beam: BeamOptions
+    effort: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_EFFORT, 0))
+
+    def build(self, folder: Path) -> Mapping[str, object]:
+        """Writes records and dead letters into the step's folder; returns the manifest's part.
+
+        Raises:
+          CommandError: no record can be used, or the encoder cannot work.
+        """
+        # Everything that workers read or write lies below this one folder, or in the cache.
+        with worker_folder(folder, self.beam.staging) as shared:
+            encoder, statistics = (
+                self._import_vectors(shared) if self._answers.vectors else self._encode(shared)
+            )
+            storage.delete_folder(storage.join(shared, _SCRATCH))
+        directory = KnowledgeDirectory(folder)
+        if not total(statistics, "records"):
+            raise CommandError(
+                f"knowledge.answers.{self.source}: no entity has knowledge: its answers are about "
+                "groups to which nobody belongs; compare the group ids of the answers with those "
+                "of the groups file"
+            )
+        self.effort.update({name: total(statistics, name) for name in _EFFORT})
+        groups = self.groups.names[0] if self.groups else None
+        described = describe_vectors(
+            statistics, count_by_reason(directory.dead_letters), groups, encoder
+        )
+        return {SETTINGS: knowledge_settings(self.scenario, self.source), **described}
+
+    @property
+    def _answers(self) -> SourceAnswers:
+        return self.scenario.knowledge.answers[self.source]
+
+    def _import_vectors(self, shared: str) -> tuple[None, list[dict[str, Any]]]:
+        key = f"knowledge.answers.{self.source}.vectors"
+        files = vector_files(self._answers.vectors, key)
+        parts = tuple(part for file in files for part in parts_of(file))
+        writing = self._writing(shared)
+        plan = ImportPlan(parts, first_width(parts, key), writing)
+        run_pipeline(lambda pipeline: build_import_pipeline(pipeline, plan), self.beam)
+        statistics = read_statistics(writing.statistics)
+        self._write_dead_letters(shared, [writing.dead_letters], total(statistics, "records"))
+        return None, statistics
+
+    def _encode(self, shared: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+        knowledge = self.scenario.knowledge
+        chosen = encoder_class(knowledge.encoder.kind)
+        identity = chosen.identity(knowledge.encoder)  # before any work: the encoder may be missing
+        texts = answer_texts(self.source, self._answers, knowledge.encoder)
+        scratch = storage.join(shared, _SCRATCH)
+        letters = storage.join(scratch, "accepting.jsonl")
+        counts = storage.join(scratch, "accepting.json")
+        run_pipeline(
+            lambda pipeline: build_accepting_pipeline(
+                pipeline, texts, self._files(), knowledge.shards, scratch, letters, counts
+            ),
+            self.beam,
+        )
+        statistics = read_statistics(counts)
+        accepted = total(statistics, "accepted")
+        if not accepted:
+            raise self._no_usable_answer([letters])
+        prepared = chosen.prepare(knowledge.encoder, self._accepted_texts(scratch), shared)
+        if prepared.get("dimension", 0) < prepared.get("requested_dimension", 0):
+            say(
+                f"encode {self.source}: vectors of width {prepared['dimension']} instead of "
+                f"{knowledge.encoder.dimension}: {accepted} answers hold no more"
+            )
+        writing = self._writing(shared)
+        plan = EncodingPlan(
+            encoder=_as_workers_see_it(knowledge.encoder),
+            prepared=shared,
+            accepted=scratch,
+            cache=None if identity is None else self._cache(identity),
+            answers=accepted,
+            writing=writing,
+        )
+        run_pipeline(lambda pipeline: build_encoding_pipeline(pipeline, plan), self.beam)
+        statistics += read_statistics(writing.statistics)
+        self._write_dead_letters(
+            shared, [letters, writing.dead_letters], total(statistics, "usable")
+        )
+        return {**(identity or {}), **prepared}, statistics
+
+    def _files(self) -> list[AnswerFile]:
+        named = [(name, INDIVIDUAL) for name in self._answers.individual]
+        named += [(name, COLLECTIVE) for name in self._answers.collective]
+        return [
+            AnswerFile(order, name, storage.absolute(name), extraction)
+            for order, (name, extraction) in enumerate(named)
+        ]
+
+    def _accepted_texts(self, scratch: str) -> Iterator[str]:
+        for shard in range(self.scenario.knowledge.shards):
+            for answer in read_accepted(accepted_file(scratch, shard)):
+                yield answer.text
+
+    def _writing(self, shared: str) -> WritingPlan:
+        scratch = storage.join(shared, _SCRATCH)
+        return WritingPlan(
+            entity=self._answers.entity,
+            groups=self._groups_for_workers(scratch),
+            shards=self.scenario.knowledge.shards,
+            folder=shared,
+            dead_letters=storage.join(scratch, "writing.jsonl"),
+            statistics=storage.join(scratch, "writing.json"),
+        )
+
+    def _groups_for_workers(self, scratch: str) -> TableReader | None:
+        """Groups made here lie in the work directory, which workers with a staging do not see."""
+        if self.groups is None or self._answers.grouping is None or self.beam.staging is None:
+            return self.groups
+        (file,) = self.groups.files
+        copy = storage.join(scratch, Path(file.path).name)
+        with storage.open_bytes(file.path) as source, storage.create_bytes(copy) as target:
+            shutil.copyfileobj(source, target)
+        return replace(self.groups, files=(replace(file, path=copy),))
+
+    def _cache(self, identity: Mapping[str, Any]) -> str:
+        """Folder of the vectors of this encoder."""
+        place = self.scenario.knowledge.encoder.cache
+        if place is None:
+            place = storage.join(str(self.beam.staging or self.scenario.work_dir), _CACHE)
+        folder = storage.join(storage.absolute(place), identity_hash(identity))
+        describe_encoder(folder, identity)
+        return folder
+
+    def _write_dead_letters(self, shared: str, files: Sequence[str], usable: int) -> None:
+        """Joins the dead letters of all pipelines.
+
+        Raises:
+          CommandError: there is no usable record.
+        """
+        if not usable:
+            raise self._no_usable_answer(files)
+        write_dead_letters(
+            storage.join(shared, DEAD_LETTERS_FILE),
+            (letter for path in files for letter in read_dead_letters(path)),
+        )
+
+    def _no_usable_answer(self, dead_letter_files: Sequence[str]) -> CommandError:
+        files = [*self._answers.individual, *self._answers.collective, *self._answers.vectors]
+        letters = (letter for path in dead_letter_files for letter in read_dead_letters(path))
+        return no_usable_answer(
+            self.source, files, [letter for letter in letters if letter["file"] in files]
+        )
+
+
+def _as_workers_see_it(encoder: Encoder) -> Encoder:
+    """The configuration with the absolute path of a model folder."""
+    if encoder.model is None or not Path(encoder.model).is_dir():
+        return encoder
+    return encoder.model_copy(update={"model": storage.absolute(encoder.model)})

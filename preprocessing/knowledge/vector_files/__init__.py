@@ -1,0 +1,1 @@
+"""Knowledge vectors made elsewhere: one file here for each format."""

@@ -1,0 +1,146 @@
+"""The pipeline of a source whose vectors were made elsewhere: vector files to knowledge TFRecords.
+
+No encoder is loaded. Vectors are rounded to float16 and checked one by one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+
+from preprocessing.dead_letters import DeadLetter, dead_letter
+from preprocessing.gathering import DEAD_LETTERS, STATISTICS
+from preprocessing.knowledge.accepting import entity_shard
+from preprocessing.knowledge.answers import RejectedAnswer, check_entity_id
+from preprocessing.knowledge.entity_vectors import EntityVector, WritingPlan, write_entity_vectors
+from preprocessing.knowledge.vector_files.blocks import (
+    BLANK,
+    Problem,
+    VectorBlock,
+    VectorFilePart,
+)
+from preprocessing.knowledge.vector_files.registry import read_part
+from preprocessing.knowledge.vectors import problem_of, round_vectors
+from preprocessing.records.contract import EXTRACTIONS, INDIVIDUAL
+
+
+@dataclass(frozen=True)
+class ImportPlan:
+    """Everything the pipeline needs to know.
+
+    Attributes:
+      parts: parts of the vector files.
+      width: width of the first vector, which all others must have.
+      writing: where the records belong.
+    """
+
+    parts: tuple[VectorFilePart, ...]
+    width: int
+    writing: WritingPlan
+
+
+class ReadVectors(beam.DoFn):
+    """Part of a file to (part, block)."""
+
+    def process(self, element: VectorFilePart) -> Iterator[tuple[VectorFilePart, VectorBlock]]:
+        """See `beam.DoFn`."""
+        for block in read_part(element):
+            yield element, block
+
+
+class CheckVectors(beam.DoFn):
+    """Block to (shard, entity vectors), dead letters beside them."""
+
+    def __init__(self, width: int, shards: int):
+        super().__init__()
+        self._width = width
+        self._shards = shards
+
+    def process(self, element: tuple[VectorFilePart, VectorBlock]) -> Iterator[Any]:
+        """See `beam.DoFn`."""
+        part, block = element
+        by_shard: dict[int, list[EntityVector]] = {}
+        dead_letters: list[DeadLetter] = []
+        rows = zip(block.entity_ids, block.vectors, block.extractions, block.group_ids, strict=True)
+        for number, (entity_id, vector, extraction, group_id) in enumerate(
+            rows, start=block.first_record
+        ):
+            try:
+                checked = usable_vector(entity_id, vector, extraction, self._width)
+            except RejectedAnswer as error:
+                letter = dead_letter(part.file.name, number, error.reason, error.detail)
+                dead_letters.append(letter)
+                continue
+            shard = entity_shard(entity_id, self._shards)
+            by_shard.setdefault(shard, []).append(
+                EntityVector(
+                    entity_id=entity_id,
+                    file_order=part.file.order,
+                    line=number,
+                    file=part.file.name,
+                    extraction=extraction or INDIVIDUAL,
+                    group_id=group_id,
+                    vector=checked,
+                )
+            )
+        yield beam.pvalue.TaggedOutput(STATISTICS, {"read": len(block.entity_ids)})
+        yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
+        yield from by_shard.items()
+
+
+def usable_vector(
+    entity_id: str, vector: np.ndarray | Problem, extraction: str, width: int
+) -> bytes:
+    """The vector of a record, rounded to float16, as bytes.
+
+    Raises:
+      RejectedAnswer: the record is of no use.
+    """
+    if isinstance(vector, Problem):
+        raise RejectedAnswer(*vector)
+    if not entity_id.strip():
+        raise RejectedAnswer("blank_field", "field 'entity_id' is empty")
+    check_entity_id(entity_id)
+    if extraction not in (BLANK, *EXTRACTIONS):
+        raise RejectedAnswer(
+            "extraction_mismatch",
+            f"'{extraction}'; there are {' and '.join(EXTRACTIONS)} vectors",
+        )
+    if len(vector) != width:
+        raise RejectedAnswer("wrong_width", f"width {len(vector)}, the first vector has {width}")
+    rounded = round_vectors(vector[np.newaxis])[0][0]
+    problem = problem_of(rounded)
+    if problem is not None:
+        raise RejectedAnswer(*problem)
+    return rounded.tobytes()
+
+
+def build_import_pipeline(pipeline: beam.Pipeline, plan: ImportPlan) -> None:
+    """Applies all transforms.
+
+    Args:
+      pipeline: an empty pipeline.
+      plan: what to do.
+    """
+    checked = (
+        pipeline
+        | "VectorFiles" >> beam.Create(plan.parts)
+        | "SpreadFiles" >> beam.Reshuffle()
+        | "ReadVectors" >> beam.ParDo(ReadVectors())
+        | "SpreadBlocks" >> beam.Reshuffle()  # one file is one element: let all workers check
+        | "CheckVectors"
+        >> beam.ParDo(CheckVectors(plan.width, plan.writing.shards)).with_outputs(
+            STATISTICS, DEAD_LETTERS, main="vectors"
+        )
+    )
+    write_entity_vectors(
+        plan.writing,
+        checked["vectors"],
+        groups=pipeline | "NoGroupVectors" >> beam.Create([]),
+        dead_letters=[checked[DEAD_LETTERS]],
+        statistics=[checked[STATISTICS]],
+    )

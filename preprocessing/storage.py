@@ -1,0 +1,107 @@
+"""Files that every worker of a pipeline can reach, by local path or URL.
+
+A local path is a file of this machine or of a file system that all machines mount. A URL such as
+`gs://bucket/folder` goes through Beam's file systems, whose connectors come with Beam's extras
+(`apache-beam[gcp]`, `[aws]`, `[azure]`, `[hadoop]`).
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from glob import glob, has_magic
+from pathlib import Path
+from typing import BinaryIO, cast
+
+
+def is_url(path: str | Path) -> bool:
+    """True for `scheme://...`."""
+    return "://" in str(path)
+
+
+def absolute(path: str | Path) -> str:
+    """The path from the root of the file system, which means the same in every process."""
+    return str(path) if is_url(path) else os.path.abspath(path)
+
+
+def join(folder: str, name: str) -> str:
+    """A file in a folder; `name` may hold folders itself, with slashes."""
+    return f"{folder.rstrip('/')}/{name}"
+
+
+def matching_files(pattern: str) -> list[str]:
+    """The files that a path or glob pattern means, sorted; empty when there are none."""
+    if is_url(pattern):
+        return sorted(entry.path for entry in _file_systems().match([pattern])[0].metadata_list)
+    if Path(pattern).is_file():
+        return [pattern]
+    return sorted(filter(os.path.isfile, glob(pattern, recursive=True)))
+
+
+def is_pattern(path: str) -> bool:
+    """True when a path holds a glob's special characters."""
+    return has_magic(path)
+
+
+def open_bytes(path: str) -> BinaryIO:
+    """Opens a file for reading, as it lies there.
+
+    Raises:
+      OSError: the file cannot be read.
+    """
+    if is_url(path):
+        from apache_beam.io.filesystem import CompressionTypes
+
+        return cast(
+            BinaryIO,
+            _file_systems().open(path, compression_type=CompressionTypes.UNCOMPRESSED),
+        )
+    return open(path, "rb")
+
+
+@contextmanager
+def create_bytes(path: str) -> Iterator[BinaryIO]:
+    """Opens a file for writing, in place of an older one; a local one appears when it is complete.
+
+    Raises:
+      OSError: the file cannot be written.
+    """
+    if is_url(path):
+        from apache_beam.io.filesystem import CompressionTypes
+
+        file = _file_systems().create(path, compression_type=CompressionTypes.UNCOMPRESSED)
+        with file:
+            yield cast(BinaryIO, file)
+        return
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    # Two attempts at one piece of work may run at the same time: each writes a file of its own.
+    temporary = f"{path}.{os.getpid()}.partial"
+    try:
+        with open(temporary, "wb") as local:
+            yield local
+        os.replace(temporary, path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def files_below(folder: str) -> list[str]:
+    """All files of a folder and its subfolders, sorted; empty when there is no such folder."""
+    return matching_files(join(folder, "**"))
+
+
+def delete_folder(folder: str) -> None:
+    """Deletes a folder with all that is in it; one that does not exist is no error."""
+    if not is_url(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        return
+    files = files_below(folder)
+    if files:
+        _file_systems().delete(files)
+
+
+def _file_systems():  # type: ignore[no-untyped-def]
+    from apache_beam.io.filesystems import FileSystems
+
+    return FileSystems

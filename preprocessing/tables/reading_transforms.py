@@ -1,0 +1,50 @@
+"""Beam transforms that read tables.
+
+A file, or a part of a Parquet file, is one element; the blocks of lines in it are the next ones, so
+all workers parse however few files there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import apache_beam as beam
+
+from preprocessing.tables.blocks import Block, FilePart
+from preprocessing.tables.table_reader import TableReader
+
+
+class ReadTable(beam.PTransform):
+    """All blocks of a table, spread over the workers.
+
+    Args:
+      reader: the table; None has no blocks.
+    """
+
+    def __init__(self, reader: TableReader | None):
+        super().__init__()
+        self._reader = reader
+
+    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
+        """See `beam.PTransform`."""
+        parts = [] if self._reader is None else list(self._reader.parts)
+        return (
+            pipeline
+            | "Parts" >> beam.Create(parts)
+            | "SpreadParts" >> beam.Reshuffle()
+            | "ReadBlocks" >> beam.ParDo(ReadBlocks(self._reader))
+            | "SpreadBlocks" >> beam.Reshuffle()  # one file is one element: let all workers parse
+        )
+
+
+class ReadBlocks(beam.DoFn):
+    """Part of a file to blocks."""
+
+    def __init__(self, reader: TableReader | None):
+        super().__init__()
+        self._reader = reader
+
+    def process(self, element: FilePart) -> Iterator[Block]:
+        """See `beam.DoFn`."""
+        assert self._reader is not None
+        yield from self._reader.read_part(element)

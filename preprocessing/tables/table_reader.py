@@ -1,0 +1,140 @@
+"""One way to read a table, whatever its files look like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from configs.loading import ConfigurationError
+from configs.raw_data import Table
+from preprocessing import storage
+from preprocessing.tables.blocks import Block, FilePart, ParsedBlock, TableFile
+from preprocessing.tables.csv_format import parse_csv
+from preprocessing.tables.csv_header import read_column_names, without_header
+from preprocessing.tables.dialect import Dialect
+from preprocessing.tables.files import expand_paths, format_of
+from preprocessing.tables.json_lines_fields import require_fields
+from preprocessing.tables.json_lines_format import parse_json_lines
+from preprocessing.tables.lines import read_line_blocks, require_encoding
+from preprocessing.tables.parquet_format import (
+    parse_row_groups,
+    parts_of_file,
+    read_schema,
+    require_readable,
+)
+from preprocessing.tables.wanted_columns import WantedColumns
+
+
+@dataclass(frozen=True)
+class TableReader:
+    """Reads some columns of a table; small, so that it can travel to workers.
+
+    A worker reads a part of a file into blocks (`read_part`), other workers parse them (`parse`).
+    One process alone calls `read`.
+
+    Attributes:
+      table: how the files are written.
+      columns: the wanted columns, each once.
+      files: the files in order.
+      parts: parts of all files, in order.
+    """
+
+    table: Table
+    columns: tuple[str, ...]
+    files: tuple[TableFile, ...]
+    parts: tuple[FilePart, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """The files by index, as messages and dead letters name them."""
+        return [file.name for file in self.files]
+
+    @property
+    def stored_bytes(self) -> int:
+        """Size of all files as they lie there."""
+        return sum(file.stored_bytes for file in self.files)
+
+    def read_part(self, part: FilePart) -> Iterator[Block]:
+        """Yields the lines of a part; of a Parquet file the part itself, which `parse` reads."""
+        file = self.files[part.file]
+        if file.format == "parquet":
+            yield part
+            return
+        for block in read_line_blocks(file, self.table.encoding):
+            has_header = file.format == "csv" and self.table.header and block.first_line == 1
+            yield without_header(block) if has_header else block
+
+    def parse(self, block: Block) -> Iterator[ParsedBlock]:
+        """Yields the records of a block: one result for lines, batches for a Parquet file."""
+        file = self.files[block.file]
+        if isinstance(block, FilePart):
+            yield from parse_row_groups(block, file, self.columns)
+        elif file.format == "csv":
+            dialect = Dialect.of_file(self.table, file.name)
+            yield parse_csv(block, file, dialect, self.columns)
+        else:
+            yield parse_json_lines(block, file, self.table.encoding, self.columns)
+
+    def read(self) -> Iterator[ParsedBlock]:
+        """Yields all records, in the order of files and lines."""
+        for part in self.parts:
+            for block in self.read_part(part):
+                yield from self.parse(block)
+
+
+def open_table(table: Table, key: str, wanted: WantedColumns) -> TableReader:
+    """Finds the files of a table and checks that they have the mapped columns.
+
+    Args:
+      table: where the files are and how they are written.
+      key: configuration key that names them, e.g. "data.interactions.path".
+      wanted: the mapped columns.
+
+    Raises:
+      ConfigurationError: a path or pattern means no file; a file is empty or not of its format, or
+        lacks a column; or its header differs from that of the first file.
+      CommandError: a line is too long to be one.
+      OSError: a file cannot be read.
+    """
+    require_encoding(table.encoding, f"{key.removesuffix('.path')}.encoding")
+    files: list[TableFile] = []
+    parts: list[FilePart] = []
+    for index, name in enumerate(expand_paths(table.paths, key)):
+        file, parts_of_this = _open_file(table, key, wanted, index, name)
+        parts += parts_of_this
+        first = next((known for known in files if known.format == file.format == "csv"), None)
+        if first is not None and file.columns != first.columns:
+            raise ConfigurationError(
+                f"{key}: the header of {name} differs from that of {first.name}: "
+                f"{', '.join(file.columns)} instead of {', '.join(first.columns)}"
+            )
+        files.append(file)
+    json_files = [file for file in files if file.format == "jsonl"]
+    if json_files:
+        require_fields(json_files, table.encoding, wanted, key)
+    return TableReader(table, wanted.names, tuple(files), tuple(parts))
+
+
+def _open_file(
+    table: Table, key: str, wanted: WantedColumns, index: int, name: str
+) -> tuple[TableFile, list[FilePart]]:
+    path, found = storage.absolute(name), format_of(table, name, key)
+    file = TableFile(index, name, path, found, (), _size(path))
+    if found == "jsonl":
+        return file, [FilePart(index)]
+    if found == "csv":
+        columns = read_column_names(file, table, key)
+        wanted.require_in(columns, name)
+        parts = [FilePart(index)]
+    else:
+        schema, rows_of_group = read_schema(name, path, key)
+        columns = tuple(schema.names)
+        wanted.require_in(columns, name)
+        require_readable(schema, wanted.by_key, name)
+        parts = parts_of_file(index, rows_of_group)
+    return TableFile(index, name, path, found, columns, file.stored_bytes), parts
+
+
+def _size(path: str) -> int:
+    with storage.open_bytes(path) as file:
+        return file.seek(0, 2)

@@ -1,0 +1,70 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from models.backbones.base import BackboneInputs
+from models.backbones.bst import BehaviorSequenceTransformer
+from tests.models.backbones.inputs import backbone_inputs
+from tests.models.builders import randomise, relu
+from tests.models.numpy_attention import dense
+from tests.models.numpy_transformer import numpy_transformer
+
+
+def numpy_logit(
+    layer: BehaviorSequenceTransformer, inputs: BackboneInputs, row: int, user: int
+) -> float:
+    candidate = inputs.candidate[row].numpy().reshape(-1)
+    read = numpy_transformer(
+        layer._transformer,
+        candidate,
+        inputs.history[user].numpy(),
+        inputs.history_mask[user].numpy(),
+    )
+    hidden = np.concatenate(
+        [read, candidate, inputs.numeric[row], inputs.augmented[row].numpy().reshape(-1)]
+    )
+    for top in (layer._top.layers[0], layer._top.layers[2]):
+        kernel, bias = dense(top)
+        hidden = relu(hidden @ kernel + bias)
+    kernel, bias = dense(layer._logit)
+    return float((hidden @ kernel + bias)[0])
+
+
+@pytest.mark.parametrize("users", [1, 4])
+@pytest.mark.parametrize("sources", [0, 2])
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"num_blocks": 2, "num_positions": 2}, {"outputs": "all", "num_positions": 4}],
+    ids=str,
+)
+def test_logits_follow_the_formula(users: int, sources: int, options: dict[str, Any]) -> None:
+    layer = BehaviorSequenceTransformer(
+        (7, 4), units=6, num_heads=3, feed_forward_units=5, **options
+    )
+    inputs = backbone_inputs(users=users, sources=sources)
+    layer(inputs)
+    randomise(layer.trainable_weights, seed=3)
+    expected = [[numpy_logit(layer, inputs, row, row % users)] for row in range(4)]
+    np.testing.assert_allclose(layer(inputs), expected, atol=2e-5)
+    assert np.ptp(expected) > 1e-2
+
+
+def test_the_transformer_has_the_options() -> None:
+    options = {
+        "units": 6,
+        "num_blocks": 2,
+        "num_heads": 3,
+        "feed_forward_units": 5,
+        "num_positions": 9,
+        "outputs": "all",
+        "dropout_rate": 0.1,
+    }
+    layer = BehaviorSequenceTransformer((7,), **options)
+    assert options.items() <= layer.get_config().items()
+    assert options.items() <= layer._transformer.get_config().items()
+    assert BehaviorSequenceTransformer.from_config(layer.get_config()).get_config() == (
+        layer.get_config()
+    )

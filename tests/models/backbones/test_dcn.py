@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from models.backbones.base import BackboneInputs
+from models.backbones.dcn import DeepCrossNetwork
+from tests.models.backbones.inputs import backbone_inputs, used
+from tests.models.builders import named_weights
+from tests.models.numpy_attention import numpy_attention
+from tests.models.numpy_fields import numpy_linear, numpy_top
+
+
+def numpy_logit(layer: DeepCrossNetwork, inputs: BackboneInputs, row: int, user: int) -> float:
+    candidate = inputs.candidate[row].numpy().reshape(-1)
+    interest = numpy_attention(
+        layer._attention, candidate, inputs.history[user].numpy(), inputs.history_mask[user].numpy()
+    )
+    first = np.concatenate(
+        [interest, candidate, inputs.numeric[row], inputs.augmented[row].numpy().reshape(-1)]
+    )
+    crossed = first
+    for cross in layer._crosses:
+        parts = named_weights(cross)
+        crossed = first * float(crossed @ parts["weight"][:, 0]) + parts["bias"] + crossed
+    deep = numpy_top(layer._deep, first)
+    return numpy_linear(layer._logit, np.concatenate([crossed, deep]))
+
+
+@pytest.mark.parametrize("users", [1, 4])
+@pytest.mark.parametrize(("sources", "crosses"), [(0, 3), (2, 3), (2, 1)])
+def test_logits_follow_the_formula(users: int, sources: int, crosses: int) -> None:
+    inputs = backbone_inputs(users=users, sources=sources)
+    layer = used(DeepCrossNetwork((7, 4), num_crosses=crosses), inputs)
+    expected = [[numpy_logit(layer, inputs, row, row % users)] for row in range(4)]
+    np.testing.assert_allclose(layer(inputs), expected, rtol=1e-4, atol=1e-5)
+    assert np.ptp(expected) > 1e-2
+
+
+def test_configuration_makes_the_same_layer_again() -> None:
+    again = DeepCrossNetwork.from_config(DeepCrossNetwork((7,), 0.1, 5).get_config())
+    assert (again.top_units, again.dropout_rate, again.num_crosses) == ((7,), 0.1, 5)

@@ -1,0 +1,76 @@
+"""What every interaction layer must do, whatever its formula."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tests.models.builders import gradients_of, randomise
+
+Arrays = np.ndarray | Sequence[np.ndarray]
+
+
+def built(layer: tf.keras.layers.Layer, inputs: Arrays, seed: int = 1) -> tf.keras.layers.Layer:
+    """The layer, built on the inputs, with random weights."""
+    layer(inputs)
+    randomise(layer.trainable_weights, seed)
+    return layer
+
+
+def assert_every_weight_learns(layer: tf.keras.layers.Layer, inputs: Arrays) -> None:
+    """Every trainable weight has a gradient other than zero."""
+    random = np.random.default_rng(7)
+    weights = layer.trainable_weights
+    direction = tf.constant(random.normal(size=layer(inputs).shape), tf.float32)
+    gradients = gradients_of(
+        lambda: tf.reduce_sum(direction * layer(inputs, training=True)), weights
+    )
+    assert weights
+    for weight, gradient in zip(weights, gradients, strict=True):
+        assert gradient is not None, weight.name
+        assert np.abs(gradient).max() > 1e-6, weight.name
+
+
+def assert_rows_do_not_mix(layer: tf.keras.layers.Layer, inputs: Arrays) -> None:
+    """A batch of 1 gives its row of the whole batch."""
+    together = layer(inputs)
+    for row in range(len(together)):
+        alone = layer(tf.nest.map_structure(lambda part, row=row: part[row : row + 1], inputs))
+        assert alone.shape == (1, *together.shape[1:])
+        np.testing.assert_allclose(alone[0], together[row], atol=1e-5)
+
+
+def assert_survives_saving(layer: tf.keras.layers.Layer, inputs: Arrays, folder: Path) -> None:
+    """A functional model with the layer gives the same from both file formats."""
+    entries = tf.nest.map_structure(
+        lambda part: tf.keras.Input(part.shape[1:], dtype=part.dtype), inputs
+    )
+    model = tf.keras.Model(entries, layer(entries))
+    expected = model(inputs)
+    model.save(folder / "model.keras")
+    model.save(folder / "saved_model")
+    for name in ("model.keras", "saved_model"):
+        again = tf.keras.models.load_model(folder / name)
+        np.testing.assert_allclose(again(inputs), expected, atol=1e-6)
+
+
+def assert_runs_in_mixed_precision(
+    make: Callable[[], tf.keras.layers.Layer], inputs: Arrays, tolerance: float = 0.1
+) -> None:
+    """In bfloat16 the layer stays close to float32, with weights in float32."""
+    exact = built(make(), inputs)
+    try:
+        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+        mixed = make()
+        mixed(inputs)
+        mixed.set_weights(exact.get_weights())
+        output: Any = mixed(inputs)
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    assert output.dtype == tf.bfloat16
+    assert {weight.dtype for weight in mixed.weights} <= {tf.float32}
+    np.testing.assert_allclose(tf.cast(output, tf.float32), exact(inputs), atol=tolerance)

@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+import pytest
+
+from configs.loading import ConfigurationError
+from preprocessing.generation.addresses import require_address
+
+SECTION = "knowledge.encoder"
+
+
+@pytest.mark.parametrize("address", ["http://localhost:8000/v1", "https://api.example.org"])
+def test_an_address_is_enough(address, monkeypatch):
+    monkeypatch.delenv("TOY_KEY", raising=False)
+    require_address(SECTION, address, "TOY_KEY")
+
+
+def test_openai_needs_a_key(monkeypatch):
+    monkeypatch.setenv("TOY_KEY", "sk-1")
+    require_address(SECTION, None, "TOY_KEY")
+    monkeypatch.delenv("TOY_KEY")
+    with pytest.raises(ConfigurationError, match="encoder.api_key_variable.*TOY_KEY is empty"):
+        require_address(SECTION, None, "TOY_KEY")
+
+
+@pytest.mark.parametrize(
+    ("address", "message"),
+    [
+        ("localhost:8000", "write an address such as http"),
+        ("ftp://example.org", "write an address such as http"),
+        ("http://me:secret@example.org/v1", "must not hold a password"),
+        ("https://example.org/v1?key=secret", "must not hold a password or a query"),
+    ],
+)
+def test_other_addresses_are_refused_without_showing_a_secret(address, message):
+    with pytest.raises(ConfigurationError, match=message) as raised:
+        require_address(SECTION, address, "TOY_KEY")
+    assert "secret" not in str(raised.value)

@@ -1,0 +1,110 @@
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from preprocessing.interactions.unseen_items import Draws, ItemUniverse, UnseenItems
+from tests.preprocessing.interactions.made_interactions import interaction_table, sequences_of
+
+ITEMS = [f"i{number:02}" for number in range(20)]
+
+
+def universe(popularity: list[int] | None = None, items: list[str] = ITEMS) -> ItemUniverse:
+    counts = popularity if popularity is not None else [1] * len(items)
+    return ItemUniverse(pa.array(items, pa.string()), np.array(counts, np.int64))
+
+
+def sequences(**items_of_user: list[str]):
+    rows = [
+        (user, item, 5.0, time)
+        for user, items in items_of_user.items()
+        for time, item in enumerate(items)
+    ]
+    return sequences_of(interaction_table(*rows))
+
+
+def draw(unseen: UnseenItems, users: list[int], positions: list[int], wanted: list[int]) -> Draws:
+    return unseen.draw(*(np.array(numbers, np.int64) for numbers in (users, positions, wanted)))
+
+
+def items_by_request(draws: Draws) -> dict[int, list[int]]:
+    drawn: dict[int, list[int]] = {}
+    for request, item in zip(draws.of.tolist(), draws.items.tolist(), strict=True):
+        drawn.setdefault(request, []).append(item)
+    return drawn
+
+
+@pytest.mark.parametrize("by_popularity", [False, True])
+def test_drawn_items_are_distinct_and_new_to_the_user(by_popularity):
+    log = sequences(ann=ITEMS[:8], bob=ITEMS[5:18])
+    unseen = UnseenItems(universe(list(range(1, 21))), log, by_popularity, "test 0")
+    users, positions = [0] * 200 + [1] * 200, [*range(200)] * 2
+    draws = draw(unseen, users, positions, [3] * 400)
+    assert draws.missing == 0 and draws.of.tolist() == sorted([*range(400)] * 3)
+    for request, items in items_by_request(draws).items():
+        assert len(set(items)) == 3
+        known = range(8) if users[request] == 0 else range(5, 18)
+        assert not set(items) & set(known)
+
+
+def test_a_draw_depends_on_seed_user_and_position_alone():
+    log = sequences(ann=ITEMS[:2], bob=ITEMS[:2])
+    both = UnseenItems(universe(), log, False, "test 0")
+    alone = UnseenItems(universe(), sequences(bob=ITEMS[:2]), False, "test 0")
+    expected = draw(both, [0, 1, 1], [4, 7, 9], [2, 4, 3]).items[2:6].tolist()
+    assert draw(alone, [0], [7], [4]).items.tolist() == expected
+    assert draw(both, [1], [7], [2]).items.tolist() == expected[:2]
+    others = [
+        draw(both, [1], [8], [4]),
+        draw(both, [0], [7], [4]),
+        draw(UnseenItems(universe(), log, False, "test 1"), [1], [7], [4]),
+    ]
+    assert all(other.items.tolist() != expected for other in others)
+
+
+def test_uniform_draws_are_even_and_popular_ones_follow_the_counts():
+    log = sequences(ann=["i00"])
+    requests = 20_000
+    everything = [0] * requests, [*range(requests)], [1] * requests
+    even = draw(UnseenItems(universe(), log, False, "test 0"), *everything)
+    shares = np.bincount(even.items, minlength=20) / requests
+    np.testing.assert_allclose(shares, [0] + [1 / 19] * 19, atol=0.006)
+    counts = [50, 0, 10, 30, 60] + [0] * 15
+    popular = draw(UnseenItems(universe(counts), log, True, "test 0"), *everything)
+    shares = np.bincount(popular.items, minlength=20) / requests
+    np.testing.assert_allclose(shares, [0, 0, 0.1, 0.3, 0.6] + [0] * 15, atol=0.012)
+
+
+@pytest.mark.parametrize("by_popularity", [False, True])
+def test_fewer_items_than_asked_for_are_all_drawn_and_the_rest_is_missing(by_popularity):
+    few = universe([1, 9, 1, 1], ["a", "b", "c", "d"])
+    unseen = UnseenItems(few, sequences(ann=["b", "c"], bob=list("abcd")), by_popularity, "test 0")
+    draws = draw(unseen, [0, 1, 0], [0, 1, 2], [5, 1, 1])
+    drawn = items_by_request(draws)
+    assert sorted(drawn[0]) == [0, 3] and 1 not in drawn and drawn[2][0] in (0, 3)
+    assert draws.missing == 3 + 1
+
+
+def test_what_is_left_of_a_long_list_is_drawn_evenly():
+    items = [f"{number:04}" for number in range(3000)]
+    known = [item for item in items if item not in ("0007", "1000", "2999")]
+    unseen = UnseenItems(universe(items=items), sequences(ann=known), False, "test 0")
+    draws = draw(unseen, [0] * 600, [*range(600)], [1] * 600)
+    assert draws.missing == 0
+    counts = np.bincount(draws.items, minlength=3000)
+    assert counts.sum() == counts[[7, 1000, 2999]].sum() == 600
+    assert (counts[[7, 1000, 2999]] > 150).all()
+
+
+def test_items_nobody_trained_on_are_not_popular():
+    unseen = UnseenItems(universe([0] * 20), sequences(ann=["i00"]), True, "test 0")
+    assert draw(unseen, [0], [0], [2]).missing == 2
+
+
+def test_nothing_is_asked_for():
+    unseen = UnseenItems(universe(), sequences(ann=["i00"]), False, "test 0")
+    for draws in (draw(unseen, [0], [0], [0]), draw(unseen, [], [], [])):
+        assert draws.missing == 0 and len(draws.items) == 0
+    nobody = UnseenItems(universe(items=[]), sequences(), False, "test 0")
+    assert draw(nobody, [], [], []).missing == 0

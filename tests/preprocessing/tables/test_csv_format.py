@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import csv
+import io
+import random
+
+import pytest
+
+from tests.preprocessing.tables.tables_on_disk import csv_block
+
+
+def parse(data: bytes, **written):
+    block = csv_block(["a", "b", "c"], data, wanted=["c", "a"], **written)
+    assert block.table.column_names == ["c", "a"]
+    rows = list(
+        zip(
+            block.lines.tolist(),
+            block.table["a"].to_pylist(),
+            block.table["c"].to_pylist(),
+            strict=True,
+        )
+    )
+    letters = sorted((letter["line"], letter["reason"]) for letter in block.dead_letters)
+    assert block.records == len(rows) + len(letters)
+    return rows, letters
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
+def test_fields_are_texts_and_lines_are_numbered(end):
+    rows, letters = parse(b"1,x,NA" + (end or b"\n") + b",,\n007,x, y " + end)
+    assert rows == [(2, "1", "NA"), (3, "", ""), (4, "007", " y ")]
+    assert letters == []
+
+
+def test_quotes_are_csv_quotes():
+    rows, letters = parse(b'"a ""b"", c",x,y\n5" disc,x,y\n"open,x,y\n"a"b,x,y\n6,x,y\n')
+    assert rows == [(2, 'a "b", c', "y"), (3, '5" disc', "y"), (6, "6", "y")]
+    assert letters == [(4, "malformed_quotes"), (5, "malformed_quotes")]
+
+
+def test_a_quote_left_open_does_not_take_in_the_next_line():
+    rows, letters = parse(b'"a,x,1\n2",x,y\n"3",x,z\n')
+    assert rows == [(3, '2"', "y"), (4, "3", "z")]
+    assert letters == [(2, "malformed_quotes")]
+
+
+def test_quotes_may_be_characters_like_all_others():
+    rows, letters = parse(b'"a|x|"y\n"|"|"\n', separator="|", quoting=False)
+    assert rows == [(2, '"a', '"y'), (3, '"', '"')]
+    assert letters == []
+
+
+def test_lines_of_another_shape_are_dead_letters_and_blank_ones_are_nothing():
+    rows, letters = parse(b"\n1,2\n1,2,3,4\n  \n1,2,3\n\xff,2,3\n1\r1,2,3\n\n")
+    assert rows == [(6, "1", "3")]
+    assert letters == [
+        (3, "wrong_column_count"),
+        (4, "wrong_column_count"),
+        (7, "invalid_utf8"),
+        (8, "line_break_in_field"),
+    ]
+
+
+@pytest.mark.parametrize("data", [b"", b"\n\n", b" ", b"\r\n"])
+def test_nothing_to_read(data):
+    assert parse(data) == ([], [])
+
+
+@pytest.mark.parametrize("separator", ["::", "§", " | ", "\t", "|", ";", "\x01", "a", "abc"])
+@pytest.mark.parametrize("quoting", [True, False])
+def test_any_separator(separator, quoting):
+    def data(end: str) -> bytes:
+        lines = [["é", "1", "x"], ["", "", ""], ["5", "6", "7"]]
+        return "".join(separator.join(line) + end for line in lines).encode()
+
+    for end in ("\n", "\r\n"):
+        rows, letters = parse(data(end), separator=separator, quoting=quoting)
+        assert rows == [(2, "é", "x"), (3, "", ""), (4, "5", "7")]
+        assert letters == []
+
+
+def test_a_separator_of_several_characters_in_quotes_is_text():
+    rows, letters = parse(b'"1::2"::x::"y::""z"""\n"1::2::3\n4::5::6\n', separator="::")
+    assert rows == [(2, "1::2", 'y::"z"'), (4, "4", "6")]
+    assert letters == [(3, "malformed_quotes")]
+
+
+def test_control_characters_in_a_field_are_kept_by_another_stand_in():
+    rows, letters = parse(b"\x1f\x1e::x::\x1d\n", separator="::")
+    assert rows == [(2, "\x1f\x1e", "\x1d")]
+    everything = bytes(range(1, 0x20)).replace(b"\n", b"").replace(b"\r", b"")
+    rows, letters = parse(everything + b"::x::y\n1::2::3\n", separator="::")
+    assert rows == [(3, "1", "3")]
+    assert letters == [(2, "control_character")]
+
+
+def test_an_encoding_is_named_when_a_line_is_not_of_it():
+    block = csv_block(["a"], b"\xed\xb3\xbf\n", encoding="cp1252")
+    assert [(letter["reason"], letter["detail"]) for letter in block.dead_letters] == [
+        ("invalid_encoding", "not cp1252 text")
+    ]
+
+
+def test_random_tables_are_read_as_the_csv_module_reads_them():
+    generator = random.Random(5)
+    alphabet = ["a", '"', ",", "é", " ", "", "1", "''", "\t"]
+    rows = [
+        ["".join(generator.choices(alphabet, k=generator.randrange(5))) + "x" for _ in range(3)]
+        for _ in range(500)
+    ]
+    written = io.StringIO()
+    csv.writer(written, lineterminator="\n").writerows(rows)
+    found, letters = parse(written.getvalue().encode())
+    assert letters == []
+    assert found == [(line, row[0], row[2]) for line, row in enumerate(rows, start=2)]

@@ -1,0 +1,60 @@
+from __future__ import annotations
+
+import pytest
+
+from preprocessing.examples_manifest import progress_line, require_reconciled
+
+
+def counts(**changes: object) -> dict:
+    return {
+        "records_in": 10,
+        "records_out": 6,
+        "filtered_out": 3,
+        "dead_letters": 1,
+        "samples": 4,
+        "sampled_negatives": 0,
+        "history_only": 2,
+        "items": 5,
+        "parts": {"train": 3, "validation": 1, "test": 0},
+        "examples": {"ctr": {"train": 3, "validation": 1, "test": 0}},
+        "catalogue": {"records_in": 2, "records_out": 1, "dead_letters": 1},
+        "leak_violations": 0,
+        "leak_check": {"unverified_sources": []},
+        **changes,
+    }
+
+
+def test_counts_that_add_up_pass():
+    require_reconciled(counts())
+    profiles = {"records_in": 3, "records_out": 3, "dead_letters": 0}
+    require_reconciled(counts(profiles=profiles))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"filtered_out": 2},
+        {"records_in": 11},
+        {"catalogue": {"records_in": 3, "records_out": 1, "dead_letters": 1}},
+        {"profiles": {"records_in": 3, "records_out": 1, "dead_letters": 1}},
+    ],
+)
+def test_a_lost_record_is_found(changes):
+    with pytest.raises(AssertionError, match="lost or counted twice"):
+        require_reconciled(counts(**changes))
+
+
+def test_people_read_what_was_made():
+    line = progress_line(counts(filtered_out=0), 1.25, skipped=False)
+    assert line == (
+        "examples: 10 interactions, 1 rejected -> 4 samples (train 3, validation 1, test 0), "
+        "2 history only, 5 items, 0 leaks (unverified sources: none) in 1.2 s"
+    )
+    assert progress_line(counts(), 1.0, skipped=True) == "examples: unchanged, skipped (4 samples)"
+    everything = counts(
+        sampled_negatives=2,
+        examples={"ctr": {"train": 4}, "rerank": {"train": 2, "test": 1}},
+    )
+    line = progress_line(everything, 1.0, skipped=False)
+    assert "3 filtered out" in line and "2 of them sampled negatives" in line
+    assert "3 lists for reranking" in line

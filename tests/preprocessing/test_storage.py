@@ -1,0 +1,81 @@
+import os
+
+import pytest
+
+from preprocessing import storage
+from tests.preprocessing import shared_file_system
+
+
+@pytest.fixture(params=["local", "url"])
+def root(request, tmp_path, monkeypatch):
+    monkeypatch.setenv(shared_file_system.FOLDER_VARIABLE, str(tmp_path))
+    return str(tmp_path / "bucket") if request.param == "local" else "shared://bucket"
+
+
+def write(path, data):
+    with storage.create_bytes(path) as file:
+        file.write(data)
+
+
+def test_written_bytes_are_read_again(root):
+    path = storage.join(root, "a/b.bin")
+    write(path, b"\x00one")
+    write(path, b"two")
+    with storage.open_bytes(path) as file:
+        assert file.read() == b"two"
+
+
+def test_compressed_bytes_stay_as_they_are(root):
+    path = storage.join(root, "a.gz")
+    write(path, b"not compressed at all")
+    with storage.open_bytes(path) as file:
+        assert file.read() == b"not compressed at all"
+
+
+def test_a_local_file_appears_complete_or_not_at_all(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    with pytest.raises(RuntimeError), storage.create_bytes(str(path)) as file:
+        file.write(b"half")
+        raise RuntimeError
+    assert path.read_bytes() == b"old"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_missing_file_is_an_os_error(root):
+    with pytest.raises(OSError):
+        storage.open_bytes(storage.join(root, "missing"))
+
+
+def test_patterns_mean_sorted_files(root):
+    for name in ("b.csv", "a.csv", "c.txt"):
+        write(storage.join(root, name), b"x")
+    files = [storage.join(root, name) for name in ("a.csv", "b.csv")]
+    assert storage.matching_files(storage.join(root, "*.csv")) == files
+    assert storage.matching_files(files[0]) == files[:1]
+    assert storage.matching_files(storage.join(root, "*.parquet")) == []
+
+
+def test_folders_are_listed_and_deleted_whole(root):
+    write(storage.join(root, "step/one"), b"1")
+    write(storage.join(root, "step/deeper/two"), b"2")
+    write(storage.join(root, "other"), b"3")
+    folder = storage.join(root, "step")
+    assert storage.files_below(folder) == [
+        storage.join(folder, "deeper/two"),
+        storage.join(folder, "one"),
+    ]
+    storage.delete_folder(folder)
+    storage.delete_folder(folder)
+    assert storage.files_below(folder) == []
+    assert storage.matching_files(storage.join(root, "other"))
+
+
+def test_only_local_paths_become_absolute(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert storage.absolute("a/b") == str(tmp_path / "a/b")
+    assert storage.absolute("gs://bucket/a") == "gs://bucket/a"
+
+
+def test_glob_characters_make_a_pattern():
+    assert storage.is_pattern("part-*.csv") and not storage.is_pattern("part-1.csv")
