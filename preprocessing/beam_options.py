@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import os
+from dataclasses import dataclass, replace
 
 from configs.loading import ConfigurationError
+
+_BYTES_FOR_PROCESSES = 64 << 20
 
 
 @dataclass(frozen=True)
@@ -16,11 +19,14 @@ class BeamOptions:
       options: texts `KEY=VALUE`, passed on as `--KEY=VALUE`.
       staging: absolute path or URL of a folder that all workers see; None when they see the work
         directory.
+      processes: worker processes on this machine; 1 works inside this process. Only without a
+        runner.
     """
 
     runner: str | None = None
     options: tuple[str, ...] = ()
     staging: str | None = None
+    processes: int = 1
 
     def __post_init__(self) -> None:
         for option in self.options:
@@ -30,8 +36,25 @@ class BeamOptions:
                     f"--beam-option '{option}': write it as KEY=VALUE, e.g. direct_num_workers=2"
                 )
 
+    def for_input(self, stored_bytes: int) -> BeamOptions:
+        """Uses all cores where that pays, unless the user has said how to run.
+
+        Starting workers and moving data between them costs seconds, so a small input is faster in
+        one process.
+
+        Args:
+          stored_bytes: size of the input as it lies on disk.
+        """
+        chosen = self.runner is not None or any(
+            option.startswith("direct_") for option in self.options
+        )
+        if chosen or stored_bytes < _BYTES_FOR_PROCESSES:
+            return self
+        return replace(self, processes=len(os.sched_getaffinity(0)))
+
     @property
     def flags(self) -> list[str]:
         """The options as Beam's own flags."""
         runner = [] if self.runner is None else [f"--runner={self.runner}"]
-        return runner + [f"--{option}" for option in self.options]
+        workers = [] if self.processes == 1 else [f"--direct_num_workers={self.processes}"]
+        return runner + workers + [f"--{option}" for option in self.options]

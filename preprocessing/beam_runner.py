@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import re
+import sys
 from collections.abc import Callable
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner, fn_runner
+from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError
+from preprocessing import beam_worker
 from preprocessing.beam_options import BeamOptions
 
 _WORKER_LOG = logging.getLogger("apache_beam.runners.common")
@@ -36,7 +39,7 @@ def run_pipeline(build: Callable[[beam.Pipeline], object], options: BeamOptions)
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
     _WORKER_LOG.addFilter(_is_no_command_error)
     # Beam's own default first tries to download a runner, so the one inside this process is named.
-    runner = FnApiRunner() if options.runner is None else None
+    runner = _runner_here(options.processes) if options.runner is None else None
     try:
         pipeline = beam.Pipeline(runner=runner, options=PipelineOptions(options.flags))
     except (ValueError, ImportError) as error:
@@ -51,6 +54,16 @@ def run_pipeline(build: Callable[[beam.Pipeline], object], options: BeamOptions)
         if message is None:
             raise
         raise CommandError(message) from error
+
+
+def _runner_here(processes: int) -> FnApiRunner:
+    if processes == 1:
+        return FnApiRunner()
+    # It warns of several workers in one process, which these are not.
+    logging.getLogger(fn_runner.__name__).setLevel(logging.ERROR)
+    return FnApiRunner(
+        SubprocessSDKEnvironment.from_command_string(f"{sys.executable} -m {beam_worker.__name__}")
+    )
 
 
 def _message_from_afar(traceback: str) -> str | None:

@@ -144,6 +144,7 @@ def _build(
     interactions, catalogue, profiles = tables
     shard_bytes = data.shard_megabytes << 20
     filtered = None
+    beam = beam.for_input(interactions.stored_bytes)
     with worker_folder(folder, beam.staging) as seen_by_workers:
         plan = ExamplesPlan(
             data=data,

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from configs.loading import ConfigurationError
@@ -19,3 +21,17 @@ def test_flags_are_those_of_beam():
 def test_options_of_another_form_are_explained(option):
     with pytest.raises(ConfigurationError, match="write it as KEY=VALUE"):
         BeamOptions(None, (option,))
+
+
+def test_large_inputs_use_all_cores_unless_told_how_to_run():
+    cores = len(os.sched_getaffinity(0))
+    large = 1 << 30
+    assert BeamOptions().for_input(large).processes == cores
+    assert BeamOptions().for_input(1 << 20) == BeamOptions()
+    for told in (BeamOptions("FlinkRunner"), BeamOptions(None, ("direct_num_workers=1",))):
+        assert told.for_input(large) == told
+
+
+def test_processes_are_flags_of_beam():
+    assert BeamOptions(processes=2).flags == ["--direct_num_workers=2"]
+    assert BeamOptions().flags == []

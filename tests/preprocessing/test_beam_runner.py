@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import time
+
 import apache_beam as beam
 import pytest
 from apache_beam.testing.util import assert_that, equal_to
@@ -52,6 +55,24 @@ def test_a_message_of_another_process_reaches_the_user_as_it_is():
     with pytest.raises(CommandError) as raised:
         run_pipeline(build, options)
     assert str(raised.value) == "a.npz: record 3:\nit is cut off"
+
+
+@pytest.mark.slow
+def test_processes_share_the_work_quietly(capfd):
+    def identify(number: int) -> int:
+        time.sleep(0.2)  # long enough that no process can take all
+        return os.getpid()
+
+    def build(pipeline: beam.Pipeline) -> None:
+        identities = pipeline | beam.Create(range(8)) | beam.Reshuffle() | beam.Map(identify)
+        assert_that(identities, are_two_other_processes)
+
+    def are_two_other_processes(found: list[int]) -> None:
+        assert len(found) == 8 and len(set(found)) == 2 and own not in found
+
+    own = os.getpid()
+    run_pipeline(build, BeamOptions(processes=2))
+    assert capfd.readouterr() == ("", "")
 
 
 def test_other_errors_keep_their_traceback():

@@ -1,0 +1,28 @@
+"""A worker process of Beam on this machine: `python -m preprocessing.beam_worker`.
+
+Beam's own worker program greets people with some twenty lines; this one speaks about problems only.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from preprocessing.quiet import quiet_beam
+
+
+def main() -> None:
+    """Works for the runner that started this process, until it ends."""
+    logging.basicConfig(format="%(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.setLevel(logging.WARNING)
+    quiet_beam()
+    from apache_beam.runners.worker import sdk_worker_main
+
+    # It warns of a folder that workers in containers have.
+    logging.getLogger(sdk_worker_main.__name__).setLevel(logging.ERROR)
+    sdk_worker_main.main(sys.argv)
+
+
+if __name__ == "__main__":
+    main()
