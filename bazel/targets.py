@@ -17,7 +17,11 @@ from bazel.source_tree import (
 THIRD_PARTY = "//bazel:third_party"
 PYTEST_MAIN = PurePosixPath("bazel/pytest_main.py")
 HEAVY_PACKAGES = {"apache_beam", "onnxruntime", "sklearn", "tensorflow", "tf_keras"}
-WHOLE_TREE_TESTS = {"tests.test_build_files", "tests.test_import_direction"}
+WHOLE_TREE_TESTS = {
+    "tests.preprocessing.knowledge.test_reasons",
+    "tests.test_build_files",
+    "tests.test_import_direction",
+}
 
 
 @dataclass(frozen=True)

@@ -22,11 +22,16 @@ from benchmarks.synthetic import write_catalogue, write_interactions
 from configs.knowledge import Grouping
 from configs.loading import scenario_from_tree
 from configs.scenario import Scenario
+from preprocessing.dead_letter_runs import DeadLetterRuns
 from preprocessing.grouping.bisecting import LEFT_OUT, bisect
 from preprocessing.grouping.entities import Entities, items_to_group, users_to_group
+from preprocessing.grouping.fingerprints import fingerprints
 from preprocessing.grouping.item_features import item_blocks
+from preprocessing.grouping.kinds import Kind
+from preprocessing.grouping.known_interactions import KnownInteractions
 from preprocessing.grouping.material import Material, read_material
 from preprocessing.grouping.naming import group_names
+from preprocessing.grouping.plan import fewest_items
 from preprocessing.interactions.catalogue import open_catalogue
 from preprocessing.interactions.reading import open_interactions
 
@@ -73,18 +78,25 @@ def _scenario(folder: str, features: list[str]) -> Scenario:
 def _read(scenario: Scenario, folder: str) -> Material:
     data = scenario.data
     log = open_interactions(data.interactions, scenario.split)
-    return read_material(scenario, log, open_catalogue(data.catalogue), Path(folder))
+    rejected = DeadLetterRuns(str(Path(folder, "rejected")))
+    return read_material(scenario, log, open_catalogue(data.catalogue), Path(folder), rejected)
 
 
 def _group(
-    kind: str, entities: Entities, grouping: Grouping, minimum: int, shared: dict[str, Any]
+    kind: Kind,
+    entities: Entities,
+    known: KnownInteractions,
+    grouping: Grouping,
+    minimum: int,
+    shared: dict[str, Any],
 ) -> None:
     with measured() as tree_watch:
         tree = bisect(
             entities.vectors, entities.counted, grouping.maximum_size, minimum, grouping.seed
         )
     with measured() as naming_watch:
-        group_names(entities.ids, tree.group_of_row, tree.groups, boundary="")
+        prints = fingerprints(kind, entities.ids, known)
+        group_names(entities.ids, prints, tree.group_of_row, tree.groups, kind)
     print_measure(
         "grouping",
         kind=kind,
@@ -137,10 +149,11 @@ def main() -> None:
                 "shared_cpu_seconds": reading.cpu_seconds + features.cpu_seconds,
             }
             items = items_to_group(material.items, blocks)
-            _group("item", items, grouping, 1, shared)
+            fewest = fewest_items(grouping.maximum_size)
+            _group("item", items, material.known, grouping, fewest, shared)
             del items
             users = users_to_group("liked", material.items, blocks, material.known)
-            _group("liked", users, grouping, 5, shared)
+            _group("liked", users, material.known, grouping, 5, shared)
 
 
 if __name__ == "__main__":

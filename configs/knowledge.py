@@ -64,7 +64,8 @@ class SourceAnswers(Section):
         None,
         description="regular expression matching once per interaction shown in a prompt; lets the "
         "leak check count what the LLM saw of each user. A user source is unverified without it, "
-        "and when an answer in use has no prompt in which it matches",
+        "and when an answer in use has no prompt in which it matches, or one that shows fewer than "
+        "k_u and does not record 'interactions_seen'",
     )
     groups_verified: bool = Field(
         False,
@@ -85,6 +86,11 @@ class SourceAnswers(Section):
             )
         if self.groups is not None and self.grouping is not None:
             raise ValueError("'groups' and 'grouping' exclude each other")
+        if self.groups_verified and self.grouping is not None:
+            raise ValueError(
+                "'groups_verified' is for a 'groups' file of your own; leave it out beside "
+                "'grouping', whose groups are built from interactions before k_u only"
+            )
         if self.factor is not None and self.factors:
             raise ValueError("'factor' and 'factors' exclude each other")
         return self

@@ -163,7 +163,7 @@ class InteractionFilter(Section):
 
 
 class Negatives(Section):
-    """Sampled negatives for implicit feedback: items that the user has no interaction with."""
+    """Sampled negatives for implicit feedback: items new to the user, whatever comes later."""
 
     per_positive: int = Field(0, ge=0, description="negatives sampled for each positive sample")
     by: Literal["uniform", "popularity"] = Field(
@@ -201,6 +201,7 @@ class Data(Section):
     negatives: Negatives = Negatives()
     examples: tuple[Literal["ctr", "rerank", "retrieval"], ...] = Field(
         ("ctr",),
+        min_length=1,
         description="kinds of examples: ctr: one candidate each; rerank: a list of candidates; "
         "retrieval: liked items only",
     )
@@ -208,6 +209,20 @@ class Data(Section):
     shard_megabytes: int = Field(
         16, ge=1, description="megabytes of interactions, as they lie on disk, for a TFRecord file"
     )
+
+    @property
+    def liked_from(self) -> float:
+        """The rating from which an interaction of a history counts as liked.
+
+        Without a rating column the label, 0 or 1, stands for the rating.
+        """
+        return self.positive_rating if self.interactions.columns.rating is not None else 1.0
+
+    @property
+    def is_implicit(self) -> bool:
+        """True when all that is known is that a user chose an item."""
+        columns = self.interactions.columns
+        return columns.rating is None and columns.label is None
 
 
 class Split(Section):

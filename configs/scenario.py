@@ -58,6 +58,16 @@ class Scenario(Section):
         return tuple(dict.fromkeys([*sources, *match]))
 
     @model_validator(mode="after")
+    def _ridge_has_ratings(self) -> Scenario:
+        if self.model.match == "ridge" and self.data.is_implicit:
+            raise ValueError(
+                "model.match 'ridge' learns from ratings that differ, and implicit feedback has "
+                "none (data.interactions.columns has neither rating nor label); take 'means' or "
+                "'none'"
+            )
+        return self
+
+    @model_validator(mode="after")
     def _match_source_is_known(self) -> Scenario:
         if self.model.match != "none":
             source = self.model.knowledge_match.source

@@ -57,7 +57,7 @@ def build_ranking_model(scenario: Scenario, tables: ModelTables) -> RankingModel
     backbone = BACKBONES[options.backbone](
         top_units=options.top_units, dropout_rate=options.dropout_rate
     )
-    scorer = Scorer(items, backbone, inputs.num_match_features, scenario.data.positive_rating)
+    scorer = Scorer(items, backbone, inputs.num_match_features, scenario.data.liked_from)
     return RankingModel(inputs, scorer, adapter)
 
 
@@ -123,7 +123,7 @@ def _build_inputs(
             source: table.index for source, table in towers.items() if entities[source] == "user"
         },
         attention_history_length=options.attention_history_length,
-        positive_rating=scenario.data.positive_rating,
+        positive_rating=scenario.data.liked_from,
         match=match,
         match_rows=match_rows,
         match_history_length=options.knowledge_match.history_length,

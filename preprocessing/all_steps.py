@@ -11,6 +11,7 @@ from preprocessing.encode import default_sources, encode
 from preprocessing.examples import build_examples
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.steps import refuse_rejected
+from preprocessing.tables.files import expand_paths
 
 
 def run_all_steps(
@@ -32,6 +33,7 @@ def run_all_steps(
       RejectedInput: `strict` and a step has dead letters; raised when all steps are done.
     """
     start = time.monotonic()
+    _require_answer_files(scenario)
     steps = [
         build_examples(scenario, force=force, dry_run=dry_run, beam=beam),
         encode(scenario, force=force, dry_run=dry_run, beam=beam),
@@ -42,6 +44,7 @@ def run_all_steps(
     result = {
         "step": "all",
         **{key: sum(step[key] for step in steps) for key in counts},
+        "other_sources": sum(step.get("other_sources", 0) for step in steps),
         "seconds": round(time.monotonic() - start, 3),
         "skipped": all(step["skipped"] for step in steps),
         "steps": steps,
@@ -50,3 +53,13 @@ def run_all_steps(
         work = WorkDirectory(scenario.work_dir)
         refuse_rejected([work.examples, *map(work.knowledge, default_sources(scenario))], result)
     return result
+
+
+def _require_answer_files(scenario: Scenario) -> None:
+    """Finds out that a file is missing before the long steps, not between them."""
+    for source in default_sources(scenario):
+        answers = scenario.knowledge.answers[source]
+        for name in ("individual", "collective", "vectors"):
+            paths = getattr(answers, name)
+            if paths:
+                expand_paths(paths, f"knowledge.answers.{source}.{name}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -11,6 +12,7 @@ from typing import TypedDict
 from preprocessing import storage
 
 _DETAIL_CHARACTERS = 120
+_LETTERS_PER_BATCH = 4096
 
 
 class DeadLetter(TypedDict):
@@ -36,11 +38,15 @@ def dead_letter(file: str, line: int, reason: str, detail: str) -> DeadLetter:
     return DeadLetter(file=file, line=int(line), reason=reason, detail=detail)
 
 
+def sort_key(letter: DeadLetter) -> tuple[str, int, str, str]:
+    """Place of a dead letter in a file: equal letters are the only ones without an order."""
+    return letter["file"], letter["line"], letter["reason"], letter["detail"]
+
+
 def write_dead_letters(path: str | Path, letters: Iterable[DeadLetter]) -> None:
-    """Writes JSON lines, sorted by file and line."""
-    ordered = sorted(letters, key=lambda letter: (letter["file"], letter["line"], letter["reason"]))
+    """Writes JSON lines, sorted by file and line; see `DeadLetterRuns` for very many."""
     with storage.create_bytes(str(path)) as file:
-        for letter in ordered:
+        for letter in sorted(letters, key=sort_key):
             file.write(json.dumps(letter).encode() + b"\n")
 
 
@@ -49,6 +55,13 @@ def read_dead_letters(path: str | Path) -> Iterator[DeadLetter]:
     with storage.open_bytes(str(path)) as file:
         for line in file:
             yield json.loads(line)
+
+
+def read_dead_letter_batches(path: str | Path) -> Iterator[list[DeadLetter]]:
+    """Reads the same in lists of bounded length."""
+    letters = read_dead_letters(path)
+    while batch := list(itertools.islice(letters, _LETTERS_PER_BATCH)):
+        yield batch
 
 
 def count_by_reason(path: str | Path) -> dict[str, dict[str, int]]:

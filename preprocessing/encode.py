@@ -18,6 +18,7 @@ from preprocessing.grouping.needed import make_needed_groups, unfinished_groups
 from preprocessing.grouping.step import make_groups
 from preprocessing.hashing import room_version
 from preprocessing.inputs import fingerprint_inputs
+from preprocessing.knowledge.asked_sources import other_sources
 from preprocessing.knowledge.building import SourceBuild
 from preprocessing.knowledge.groups import open_groups
 from preprocessing.knowledge.reasons import meaning_of
@@ -34,6 +35,7 @@ class _RelevantSections(Section):
 
     source: str
     answers: SourceAnswers
+    other_sources: list[str]
     encoder: dict[str, object] | None
     groups: dict[str, object]
     shards: int
@@ -63,9 +65,10 @@ def encode(
     Returns:
       Counts for programs, for all sources together and under `sources` for each. `records_in`
       answers were read; `records_out` of them have a knowledge vector, `dead_letters` were
-      rejected: the two add up to `records_in`. `knowledge_records` TFRecords were written, one per
-      entity. `texts_encoded`, `texts_from_cache` and `tokens` say what this run had to do for its
-      distinct texts, and what a paid endpoint counted.
+      rejected: the two add up to `records_in`. `other_sources` counts records of other sources in
+      the same files. `knowledge_records` TFRecords were written, one per entity. `texts_encoded`,
+      `texts_from_cache` and `tokens` say what this run had to do for its distinct texts, and what a
+      paid endpoint counted.
 
     Raises:
       ConfigurationError: a source is unknown, or a file or a column does not exist.
@@ -87,7 +90,7 @@ def encode(
     totals = {
         key: sum(result[key] for result in results.values())
         for key in (
-            *("records_in", "records_out", "dead_letters", "knowledge_records"),
+            *("records_in", "records_out", "dead_letters", "other_sources", "knowledge_records"),
             *("texts_encoded", "texts_from_cache", "tokens"),
         )
     }
@@ -153,9 +156,11 @@ def _prepare(scenario: Scenario, source: str) -> tuple[StepIdentity, TableReader
         encoder = settings.model_dump(mode="json", exclude=WITHOUT_EFFECT)
     inputs = fingerprint_inputs(files)
     groups = None if path is None else open_groups(path, answers.entity, f"{key}.groups")
+    others = () if answers.vectors else other_sources(scenario.knowledge.answers, source)
     relevant = _RelevantSections(
         source=source,
         answers=answers,
+        other_sources=sorted(others),
         encoder=encoder,
         groups=groups_settings(scenario, source),
         shards=scenario.knowledge.shards,
@@ -218,8 +223,11 @@ def _progress_line(step: str, result: dict[str, Any], vectors: dict[str, Any]) -
         effort += f", {result['tokens']:,} tokens"
     if result.get("answers_without_history"):
         effort += f"; {result['answers_without_history']:,} prompts without a history"
+    read = f"{result['records_in']:,} {noun}, {result['dead_letters']:,} rejected"
+    if result["other_sources"]:
+        read += f", {result['other_sources']:,} of other sources"
     return (
-        f"{step}: {result['records_in']:,} {noun}, {result['dead_letters']:,} rejected -> "
+        f"{step}: {read} -> "
         f"{described} ({result['individual_entities']:,} individual, "
         f"{result['collective_entities']:,} collective{effort}) in {result['seconds']:.1f} s, "
         f"{result['answers_per_second']:.0f} {noun}/s"

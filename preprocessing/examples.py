@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import time
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from configs.command_line import say
-from configs.knowledge import Knowledge, SourceAnswers
+from configs.knowledge import Knowledge
 from configs.loading import config_hash
 from configs.raw_data import Data, Split
 from configs.scenario import Scenario
@@ -18,6 +19,7 @@ from preprocessing.beam_options import BeamOptions
 from preprocessing.beam_runner import run_pipeline
 from preprocessing.examples_checks import require_consistent_settings
 from preprocessing.examples_manifest import describe_examples, progress_line
+from preprocessing.examples_parts import thin_parts
 from preprocessing.gathering import read_statistics
 from preprocessing.hashing import room_version
 from preprocessing.inputs import fingerprint_inputs
@@ -29,6 +31,7 @@ from preprocessing.interactions.plan import ExamplesPlan
 from preprocessing.interactions.profiles import open_profiles
 from preprocessing.interactions.reading import open_interactions
 from preprocessing.interactions.schema import features_of, write_schema
+from preprocessing.interactions.seen_counts import digest_seen_counts
 from preprocessing.records.layout import ExamplesDirectory, WorkDirectory
 from preprocessing.staging import worker_folder
 from preprocessing.steps import StepIdentity, describe_step, refuse_rejected, run_step
@@ -40,11 +43,15 @@ _SCRATCH = "scratch"
 
 
 class _RelevantSections(Section):
-    """The parts of a scenario that examples depend on."""
+    """The parts of a scenario that examples depend on, beside the files of their tables.
+
+    Of the answers that is what the leak check uses, so that other answers to the same prompts, or
+    another source of knowledge, leave finished examples as they are.
+    """
 
     data: Data
     split: Split
-    counted_answers: dict[str, SourceAnswers]
+    seen_interactions: dict[str, str]
     uncountable_sources: list[str]
 
 
@@ -70,55 +77,64 @@ def build_examples(
       examples, `filtered_out` fell to `data.filter` and `dead_letters` were rejected: the three add
       up to `records_in`. Of `records_out`, `history_only` come before k_u and live on in histories
       only; the others are samples. `samples` counts them and the `sampled_negatives` beside them,
-      `parts` the same by part, `examples` the records of each kind. `catalogue` and `profiles`
-      count their rows in the same way as interactions. `leak_check` names the sources of
-      `knowledge.answers` for which nothing shows that the LLM saw only interactions before k_u.
+      `parts` the same by part, `positives` those with label 1, `examples` the records of each kind.
+      `catalogue` and `profiles` count their rows in the same way as interactions. `leak_check`
+      names the sources of `knowledge.answers` for which nothing shows that the LLM saw only
+      interactions before k_u.
 
     Raises:
       ConfigurationError: a file or a mapped column does not exist, a name is not allowed, or
         settings do not go together.
-      CommandError: an input file is cut off, or a sample was seen by the LLM (leak rule).
+      CommandError: an input file is cut off, a sample was seen by the LLM (leak rule), or no
+        sample is left.
       RejectedInput: `strict` and there are dead letters.
     """
     start = time.monotonic()
     require_consistent_settings(scenario.data, scenario.split)
-    relevant = _relevant_sections(scenario)
-    inputs = fingerprint_inputs(_input_files(scenario, relevant))
+    patterns = leak_check.counted_sources(scenario.knowledge)
+    answer_files = _answer_files(scenario.knowledge, patterns)
+    fingerprints = fingerprint_inputs(answer_files | _table_files(scenario.data))
+    inputs = {path: fingerprints[path] for path in _table_files(scenario.data)}
     tables = _open_tables(scenario)
+    relevant = _RelevantSections(
+        data=scenario.data,
+        split=scenario.split,
+        seen_interactions=digest_seen_counts(scenario.knowledge.answers, patterns),
+        uncountable_sources=leak_check.uncountable_sources(scenario.knowledge),
+    )
     identity = StepIdentity("examples", config_hash(relevant), room_version(), inputs)
     directory = WorkDirectory(scenario.work_dir).examples
     if dry_run:
-        return describe_step(directory, identity, force)
-    build = functools.partial(_build, scenario, tables, beam or BeamOptions())
+        return describe_step(directory, identity, force) | {"tables": _described(tables)}
+    build = functools.partial(
+        _build, scenario, tables, beam or BeamOptions(), relevant.seen_interactions
+    )
     manifest, skipped = run_step(directory, identity, build, force)
     seconds, counts = time.monotonic() - start, manifest["counts"]
     say(progress_line(counts, seconds, skipped))
+    for warning in thin_parts(counts):
+        say(f"examples: warning: {warning}")
     result = {"step": "examples", **counts, "seconds": round(seconds, 3), "skipped": skipped}
     if strict:
         refuse_rejected([directory], result)
     return result
 
 
-def _relevant_sections(scenario: Scenario) -> _RelevantSections:
-    counted = leak_check.counted_sources(scenario.knowledge)
-    return _RelevantSections(
-        data=scenario.data,
-        split=scenario.split,
-        counted_answers={source: scenario.knowledge.answers[source] for source in counted},
-        uncountable_sources=leak_check.uncountable_sources(scenario.knowledge),
-    )
-
-
-def _input_files(scenario: Scenario, relevant: _RelevantSections) -> dict[str, str]:
-    files = {
+def _answer_files(knowledge: Knowledge, sources: Iterable[str]) -> dict[str, str]:
+    """Answer file -> the key that names it, of some sources."""
+    return {
         path: f"knowledge.answers.{source}.individual"
-        for source, answers in relevant.counted_answers.items()
-        for path in answers.individual
+        for source in sources
+        for path in knowledge.answers[source].individual
     }
-    data = scenario.data
+
+
+def _table_files(data: Data) -> dict[str, str]:
+    """File of a table -> the key that names it."""
     tables = {"data.interactions.path": data.interactions, "data.catalogue.path": data.catalogue}
     if data.profiles:
         tables["data.profiles.path"] = data.profiles
+    files: dict[str, str] = {}
     for key, table in tables.items():
         files |= dict.fromkeys(expand_paths(table.paths, key), key)
     return files
@@ -134,10 +150,27 @@ def _open_tables(scenario: Scenario) -> tuple[TableReader, TableReader, TableRea
     )
 
 
+def _described(
+    tables: tuple[TableReader, TableReader, TableReader | None],
+) -> dict[str, dict[str, list[str]]]:
+    """What a dry run says about the columns of each table, to people and to programs."""
+    described = {}
+    names = ("data.interactions", "data.catalogue", "data.profiles")
+    for name, table in zip(names, tables, strict=True):
+        if table is not None:
+            there = dict.fromkeys(column for file in table.files for column in file.columns)
+            others = [column for column in there if column not in table.columns]
+            described[name] = {"columns": list(table.columns), "other_columns": others}
+            unread = f"; not read: {', '.join(others)}" if others else ""
+            say(f"  {name}: {', '.join(table.names)}: columns {', '.join(table.columns)}{unread}")
+    return described
+
+
 def _build(
     scenario: Scenario,
     tables: tuple[TableReader, TableReader, TableReader | None],
     beam: BeamOptions,
+    seen_interactions: Mapping[str, str],
     folder: Path,
 ) -> dict[str, Any]:
     data = scenario.data
@@ -170,7 +203,8 @@ def _build(
     directory = ExamplesDirectory(folder)
     for kind in data.examples:
         write_schema(directory.schema_of(kind), features_of(kind, data), data)
-    return describe_examples(scenario, plan, statistics, filtered, directory)
+    described = describe_examples(scenario, plan, statistics, filtered, directory)
+    return {**described, "seen_interactions": seen_interactions}
 
 
 def _with_absolute_paths(knowledge: Knowledge) -> Knowledge:

@@ -19,6 +19,13 @@ def require_consistent_settings(data: Data, split: Split) -> None:
             "split.by: 'global_time' needs data.interactions.columns.timestamp; without a time use "
             "'time' (each user's own order) or 'user'"
         )
+    if split.by == "global_time" and columns.order is not None:
+        raise ConfigurationError(
+            "split.by: 'global_time' cuts the parts by time, but data.interactions.columns.order "
+            f"'{columns.order}' orders histories, so that test interactions could come before "
+            "training samples; set data.interactions.columns.order to null (histories then follow "
+            "the time too) or split.by to 'time' or 'user'"
+        )
     if columns.rating is None and columns.label is None:
         _require_negatives(data)
     attributes = data.profiles.attributes if data.profiles else {}

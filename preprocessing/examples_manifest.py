@@ -9,15 +9,20 @@ from typing import Any
 from configs.command_line import CommandError
 from configs.scenario import Scenario
 from preprocessing.dead_letters import count_by_reason
+from preprocessing.examples_parts import require_samples
 from preprocessing.gathering import total
 from preprocessing.interactions import leak_check
 from preprocessing.interactions.filtering import FilteredLog
 from preprocessing.interactions.plan import ExamplesPlan
+from preprocessing.interactions.rejections import (
+    REJECTED_CATALOGUE,
+    REJECTED_INTERACTIONS,
+    REJECTED_PROFILES,
+)
 from preprocessing.interactions.schema import features_of
 from preprocessing.records.contract import CTR, PARTS, RERANK, RETRIEVAL
 from preprocessing.records.layout import ExamplesDirectory, schema_file
 from preprocessing.records.settings import SETTINGS, examples_settings
-from preprocessing.tables.table_reader import TableReader
 
 _NOUNS = {RERANK: "lists for reranking", RETRIEVAL: "liked items for retrieval"}
 _LIBRARIES = ("apache-beam", "numpy", "pyarrow")
@@ -42,14 +47,16 @@ def describe_examples(
       directory: the result.
 
     Raises:
-      CommandError: the leak check found a violation.
+      CommandError: the leak check found a violation, or no sample is left.
     """
     shards = sorted(
         (entry for entry in statistics if "shard" in entry), key=lambda entry: entry["shard"]
     )
     _refuse_leaks([shard["leaks"] for shard in shards])
-    counts = _counts(scenario, plan, statistics, shards, directory)
+    counts = _counts(scenario, plan, statistics, shards)
     require_reconciled(counts)
+    require_written(counts, count_by_reason(directory.dead_letters))
+    require_samples(counts)
     described: dict[str, Any] = {
         SETTINGS: examples_settings(scenario),
         "libraries": {name: version(name) for name in _LIBRARIES},
@@ -84,15 +91,19 @@ def progress_line(counts: Mapping[str, Any], seconds: float, skipped: bool) -> s
     filtered = f"{counts['filtered_out']:,} filtered out, " if counts["filtered_out"] else ""
     negatives = counts["sampled_negatives"]
     sampled = f", {negatives:,} of them sampled negatives" if negatives else ""
+    missing = counts["missing_negatives"]
+    lacking = f", {missing:,} negatives missing (no item left)" if missing else ""
     others = "".join(
         f", {sum(numbers.values()):,} {_NOUNS[kind]}"
         for kind, numbers in counts["examples"].items()
         if kind in _NOUNS
     )
+    later = counts.get("later_part_in_history", {}).get(PARTS[0], 0)
+    mixed = f", {later:,} training samples with later parts in their history" if later else ""
     return (
         f"examples: {counts['records_in']:,} interactions, {filtered}{counts['dead_letters']:,} "
-        f"rejected -> {counts['samples']:,} samples ({parts}){sampled}{others}, "
-        f"{counts['history_only']:,} history only, {counts['items']:,} items, "
+        f"rejected -> {counts['samples']:,} samples ({parts}){sampled}{lacking}{others}, "
+        f"{counts['history_only']:,} history only{mixed}, {counts['items']:,} items, "
         f"{counts['leak_violations']} leaks (unverified sources: {unverified}) in {seconds:.1f} s"
     )
 
@@ -103,11 +114,33 @@ def require_reconciled(counts: Mapping[str, Any]) -> None:
     Raises:
       AssertionError: one is not.
     """
-    tables = [counts, counts["catalogue"], *([counts["profiles"]] if "profiles" in counts else [])]
-    for table in tables:
+    for table in _tables(counts):
         accounted = table["records_out"] + table["dead_letters"] + table.get("filtered_out", 0)
         if table["records_in"] != accounted:
             raise AssertionError(f"records were lost or counted twice: {counts}")
+
+
+def require_written(
+    counts: Mapping[str, Any], dead_letters: Mapping[str, Mapping[str, int]]
+) -> None:
+    """Checks that every rejected row has its dead letter.
+
+    Args:
+      counts: counts of all tables.
+      dead_letters: input file -> reason -> dead letters that were written.
+
+    Raises:
+      AssertionError: one has not, or there is another.
+    """
+    counted = _add_up([table["rejected_by_reason"] for table in _tables(counts)])
+    written = _add_up(dead_letters.values())
+    if counted != written:
+        raise AssertionError(f"rejected rows {counted}, but dead letters {written}")
+
+
+def _tables(counts: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Counts of the interactions, the catalogue and, if there are any, the profiles."""
+    return [counts, *(counts[name] for name in ("catalogue", "profiles") if name in counts)]
 
 
 def _counts(
@@ -115,13 +148,11 @@ def _counts(
     plan: ExamplesPlan,
     statistics: Statistics,
     shards: Statistics,
-    directory: ExamplesDirectory,
 ) -> dict[str, Any]:
     (summary,) = (entry for entry in statistics if "items" in entry)
     leaks = [shard["leaks"] for shard in shards]
-    rejected = count_by_reason(directory.dead_letters)
-    interaction_reasons = _reasons(rejected, plan.interactions)
-    catalogue_reasons = _reasons(rejected, plan.catalogue)
+    interaction_reasons = _reasons(statistics, REJECTED_INTERACTIONS)
+    catalogue_reasons = _reasons(statistics, REJECTED_CATALOGUE)
     real = _by_part(shard["samples"] for shard in shards)
     examples: dict[str, dict[str, int]] = {
         kind: _by_part(shard["examples"][kind] for shard in shards)
@@ -139,6 +170,7 @@ def _counts(
         "dead_letters": sum(interaction_reasons.values()),
         "rejected_by_reason": interaction_reasons,
         "parts": parts,
+        "positives": _by_part(shard["positives"] for shard in shards),
         "examples": examples,
         "missing_candidates": total(shards, "missing_candidates"),
         "users": total(shards, "users"),
@@ -159,8 +191,10 @@ def _counts(
     if scenario.split.by == "column":
         given = (shard["given_part_history_only"] for shard in shards)
         counts["given_part_history_only"] = _by_part(given)
+        later = (shard["later_part_in_history"] for shard in shards)
+        counts["later_part_in_history"] = _by_part(later)
     if plan.profiles is not None:
-        counts["profiles"] = _profile_counts(statistics, _reasons(rejected, plan.profiles))
+        counts["profiles"] = _profile_counts(statistics)
     return counts
 
 
@@ -176,7 +210,8 @@ def _leak_check(scenario: Scenario, leaks: list[dict[str, Any]]) -> dict[str, An
     }
 
 
-def _profile_counts(statistics: Statistics, reasons: dict[str, int]) -> dict[str, Any]:
+def _profile_counts(statistics: Statistics) -> dict[str, Any]:
+    reasons = _reasons(statistics, REJECTED_PROFILES)
     unreadable = [
         entry["profile_unreadable_numbers"]
         for entry in statistics
@@ -191,9 +226,9 @@ def _profile_counts(statistics: Statistics, reasons: dict[str, int]) -> dict[str
     }
 
 
-def _reasons(rejected: Mapping[str, Mapping[str, int]], table: TableReader) -> dict[str, int]:
+def _reasons(statistics: Statistics, table: str) -> dict[str, int]:
     """Rejected rows of a table by reason."""
-    return _add_up([rejected.get(name, {}) for name in table.names])
+    return _add_up([entry[table] for entry in statistics if table in entry])
 
 
 def _by_part(numbers: Iterable[Mapping[str, int]]) -> dict[str, int]:

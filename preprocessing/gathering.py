@@ -1,4 +1,4 @@
-"""Beam transforms that bring small results together into one file each."""
+"""Beam transforms that bring the results of all workers together into one file each."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import apache_beam as beam
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
 
 from preprocessing import storage
-from preprocessing.dead_letters import DeadLetter, write_dead_letters
+from preprocessing.dead_letter_runs import DeadLetterRuns, merge_runs
+from preprocessing.dead_letters import DeadLetter
 
 DEAD_LETTERS = "dead_letters"
 """Tag of the output with lists of dead letters."""
@@ -46,13 +49,77 @@ class GatherToFile(beam.PTransform):
         )
 
 
-class WriteDeadLetters(beam.DoFn):
-    """Writes lists of dead letters as sorted JSON lines."""
+class SortDeadLetters(beam.DoFn):
+    """Lists of dead letters to files of sorted ones.
 
-    def process(self, element: tuple[int, Iterable[list[DeadLetter]]], path: str) -> Iterator[str]:
+    Args:
+      folder: for the files, a path or URL that all workers see.
+    """
+
+    def __init__(self, folder: str):
+        super().__init__()
+        self._folder = folder
+
+    def start_bundle(self) -> None:
         """See `beam.DoFn`."""
-        write_dead_letters(path, (letter for batch in element[1] for letter in batch))
+        self._runs = DeadLetterRuns(self._folder)
+
+    def process(self, element: list[DeadLetter]) -> None:
+        """See `beam.DoFn`."""
+        self._runs.add(element)
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        """See `beam.DoFn`."""
+        window = GlobalWindow()
+        for run in self._runs.stored():
+            yield WindowedValue(run, window.max_timestamp(), (window,))
+
+
+class MergeDeadLetters(beam.DoFn):
+    """Merges files of sorted dead letters.
+
+    Args:
+      folder: where they lie.
+    """
+
+    def __init__(self, folder: str):
+        super().__init__()
+        self._folder = folder
+
+    def process(self, element: tuple[int, Iterable[str]], path: str) -> Iterator[str]:
+        """See `beam.DoFn`."""
+        merge_runs([run for run in element[1] if run], path, self._folder)
         yield path
+
+
+class GatherDeadLetters(beam.PTransform):
+    """Writes the dead letters of several collections of lists into one sorted JSON lines file.
+
+    However many there are, memory holds a small part of them.
+
+    Args:
+      path: the file, by a path or URL that all workers see.
+    """
+
+    def __init__(self, path: str | Path):
+        super().__init__()
+        self._path = path
+
+    def expand(self, collections: Sequence[beam.PCollection]) -> beam.PCollection:
+        """See `beam.PTransform`."""
+        folder = f"{storage.absolute(self._path)}.runs"
+        # Sorted before the collections meet: FnApiRunner keeps in memory what is flattened.
+        runs = tuple(
+            letters | f"SortDeadLetters{number}" >> beam.ParDo(SortDeadLetters(folder))
+            for number, letters in enumerate(collections)
+        )
+        return (
+            runs
+            | GatherToFile(self._path, MergeDeadLetters(folder), "")
+            # Runners commit what they reshuffle: no repeated merge looks for the deleted files.
+            | "Merged" >> beam.Reshuffle()
+            | "DeleteRuns" >> beam.Map(lambda _: storage.delete_folder(folder))
+        )
 
 
 class WriteStatistics(beam.DoFn):
@@ -64,11 +131,6 @@ class WriteStatistics(beam.DoFn):
         with storage.create_bytes(path) as file:
             file.write(json.dumps(dictionaries).encode())
         yield path
-
-
-def gather_dead_letters(path: str | Path) -> GatherToFile:
-    """Writes collections of lists of dead letters into one JSON lines file."""
-    return GatherToFile(path, WriteDeadLetters(), [])
 
 
 def gather_statistics(path: str | Path) -> GatherToFile:

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.command_line import CommandError, RejectedInput, say
+from preprocessing import storage
 from preprocessing.hashing import file_sha256
 from preprocessing.records.layout import StepDirectory
 
@@ -98,13 +99,10 @@ def run_step(
 def describe_step(directory: StepDirectory, identity: StepIdentity, force: bool) -> dict[str, Any]:
     """What `--dry-run` says about a step, to people and to programs."""
     finished = not force and finished_manifest(directory, identity) is not None
-    sizes = {path: Path(path).stat().st_size for path in sorted(identity.inputs)}
+    sizes = {path: storage.size(path) for path in sorted(identity.inputs)}
     work = "finished, would be skipped" if finished else "would run"
-    megabytes = sum(sizes.values()) / 1e6
-    say(
-        f"{identity.step}: {work}; reads {len(sizes)} files, {megabytes:.1f} MB; "
-        f"writes {directory.path}"
-    )
+    size = _shown_size(sum(sizes.values()))
+    say(f"{identity.step}: {work}; reads {len(sizes)} files, {size}; writes {directory.path}")
     return {
         "step": identity.step,
         "dry_run": True,
@@ -112,6 +110,10 @@ def describe_step(directory: StepDirectory, identity: StepIdentity, force: bool)
         "inputs": sizes,
         "output": str(directory.path),
     }
+
+
+def _shown_size(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB" if size >= 1_000_000 else f"{size / 1e3:,.1f} kB"
 
 
 def refuse_rejected(directories: Sequence[StepDirectory], result: Mapping[str, Any]) -> None:

@@ -8,7 +8,9 @@ A local path is a file of this machine or of a file system that all machines mou
 from __future__ import annotations
 
 import os
+import re
 import shutil
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from glob import glob, has_magic
@@ -61,6 +63,18 @@ def open_bytes(path: str) -> BinaryIO:
     return open(path, "rb")
 
 
+def size(path: str) -> int:
+    """Bytes of a file, as it lies there.
+
+    Raises:
+      OSError: the file cannot be read.
+    """
+    if not is_url(path):
+        return os.path.getsize(path)
+    with open_bytes(path) as file:
+        return file.seek(0, os.SEEK_END)
+
+
 @contextmanager
 def create_bytes(path: str) -> Iterator[BinaryIO]:
     """Opens a file for writing, in place of an older one; a local one appears when it is complete.
@@ -76,8 +90,9 @@ def create_bytes(path: str) -> Iterator[BinaryIO]:
             yield cast(BinaryIO, file)
         return
     Path(path).parent.mkdir(parents=True, exist_ok=True)
-    # Two attempts at one piece of work may run at the same time: each writes a file of its own.
-    temporary = f"{path}.{os.getpid()}.partial"
+    # Two attempts at one piece of work may run at the same time, also on two machines that share
+    # the folder: each writes a file of its own.
+    temporary = f"{path}.{uuid.uuid4().hex}.partial"
     try:
         with open(temporary, "wb") as local:
             yield local
@@ -88,7 +103,23 @@ def create_bytes(path: str) -> Iterator[BinaryIO]:
 
 def files_below(folder: str) -> list[str]:
     """All files of a folder and its subfolders, sorted; empty when there is no such folder."""
-    return matching_files(join(folder, "**"))
+    if not is_url(folder):
+        return sorted(join(place, name) for place, _, names in os.walk(folder) for name in names)
+    # Beam's patterns have no way to quote their special characters.
+    pattern = join(re.sub(r"[*?[]", "?", folder), "**")
+    return [path for path in matching_files(pattern) if path.startswith(join(folder, ""))]
+
+
+def delete_file(path: str) -> None:
+    """Deletes a file; one that does not exist is no error."""
+    if not is_url(path):
+        Path(path).unlink(missing_ok=True)
+        return
+    try:
+        _file_systems().delete([path])
+    except Exception:  # each object store has its own error for a missing object
+        if _file_systems().exists(path):
+            raise
 
 
 def delete_folder(folder: str) -> None:

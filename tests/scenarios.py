@@ -125,7 +125,7 @@ def _write_item_answers(folder: Path, genres: list[tuple[str, ...]]) -> None:
     individual.append(
         _answer("item", KNOWLEDGE_ONLY_ITEMS[0], "individual", f"lost {_words(['Drama'])}")
     )
-    rejected = [_answer("item", "41", "individual", " "), _answer("user", "1", "individual", "x")]
+    rejected = [_answer("item", "41", "individual", " "), _answer("film", "1", "individual", "x")]
     _write_lines(folder / "item_answers.jsonl", [*individual, *rejected])
     group_of = {item: f"g_{genres[ITEMS.index(item)][0]}" for item in ITEMS_WITH_GROUP}
     group_of[KNOWLEDGE_ONLY_ITEMS[1]] = "g_Western"

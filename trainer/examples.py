@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from configs.command_line import CommandError
+from configs.loading import ConfigurationError
 from configs.scenario import Scenario
 from models.inputs import USER_STATISTICS, InputPreparation
 from preprocessing.records.layout import WorkDirectory
@@ -54,8 +55,15 @@ def read_prepared_examples(
 
     Raises:
       preprocessing.records.errors.DamagedRecords: a file is missing or damaged.
+      ConfigurationError: the data has no CTR examples.
       CommandError: the part has no samples.
     """
+    if "ctr" not in scenario.data.examples:
+        kinds = ", ".join(scenario.data.examples)
+        raise ConfigurationError(
+            f"data.examples: ranking models are trained on 'ctr' examples; there are {kinds} only. "
+            "Add ctr and run 'python -m preprocessing examples' again"
+        )
     names = (*_RAW_FEATURES, "user_fold") if part == "train" else _RAW_FEATURES
     files = WorkDirectory(scenario.work_dir).examples.shards(part)
     prepare = tf.function(preparation.__call__, reduce_retracing=True)
@@ -65,7 +73,10 @@ def read_prepared_examples(
         columns = {name: parsed[name] for name in ("label", "user_id", "item_id")}
         batches.append({name: value.numpy() for name, value in {**prepared, **columns}.items()})
     if not batches:
-        raise CommandError(f"part '{part}' in {scenario.work_dir} has no samples")
+        raise CommandError(
+            f"part '{part}' in {scenario.work_dir} has no samples; look at split and data.filter, "
+            "and at the counts that 'python -m preprocessing examples' printed"
+        )
     joined = {
         name: _join([batch[name] for batch in batches], is_history=name.startswith("history_"))
         for name in batches[0]

@@ -52,6 +52,7 @@ def train(
     Raises:
       preprocessing.records.errors.DamagedRecords: a data file is missing or damaged.
       ConfigurationError: there is no such model.
+      CommandError: all samples of a part have one label.
       NotFiniteError: the loss or a weight became infinite or NaN.
       trainer.run_folder.RunFolderError: the run folder holds something else than a run.
     """
@@ -67,6 +68,8 @@ def train(
         raise ConfigurationError(f"the model cannot be built: {error}") from error
     training_examples = store.examples(scenario, model, "train")
     validation_examples = store.examples(scenario, model, "validation")
+    for part, examples in (("train", training_examples), ("validation", validation_examples)):
+        _require_both_classes(examples.labels, part, scenario.work_dir)
     create_weights(model)
     match = training_examples.features["match"]
     model.scorer.set_match_statistics(match.mean(axis=0), match.std(axis=0))
@@ -165,6 +168,15 @@ class _BestEpoch(tf.keras.callbacks.Callback):
         """Puts the best epoch's weights back."""
         for weight, value in zip(_changing_weights(model), self._weights, strict=True):
             weight.assign(value)
+
+
+def _require_both_classes(labels: np.ndarray, part: str, work_dir: str) -> None:
+    if labels.min() == labels.max():
+        raise CommandError(
+            f"all {len(labels):,} samples of part '{part}' in {work_dir} have the label "
+            f"{labels[0]:g}, and AUC needs both; look at data.positive_rating, data.negatives and "
+            "split.fractions"
+        )
 
 
 class _ProgressBar(tf.keras.callbacks.Callback):

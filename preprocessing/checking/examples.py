@@ -13,6 +13,7 @@ from preprocessing.checking.coverage import Coverage, read_known_values
 from preprocessing.checking.example_rules import check_example
 from preprocessing.checking.findings import Findings
 from preprocessing.checking.manifests import number, records_of_shard, section
+from preprocessing.checking.part_classes import PartClasses
 from preprocessing.checking.record_rules import BrokenRule, Record
 from preprocessing.checking.shards import ShardReader, complete_shards
 from preprocessing.checking.times import PartTimes
@@ -36,11 +37,13 @@ class ExampleSettings:
       history_length: `data.history_length`.
       split_by: `split.by`.
       cap: `split.knowledge_history_cap`.
+      ordered_by_time: False when `data.interactions.columns.order` is set.
     """
 
     history_length: int
     split_by: str
     cap: int
+    ordered_by_time: bool = True
 
 
 def settings_of(manifest: Mapping[str, Any]) -> ExampleSettings | None:
@@ -51,7 +54,8 @@ def settings_of(manifest: Mapping[str, Any]) -> ExampleSettings | None:
     split_by = settings.get("split.by")
     if length is None or cap is None or not isinstance(split_by, str):
         return None
-    return ExampleSettings(length, split_by, cap)
+    ordered_by_time = settings.get("data.interactions.columns.order") is None
+    return ExampleSettings(length, split_by, cap, ordered_by_time)
 
 
 @dataclass
@@ -100,6 +104,7 @@ class _KindCheck:
         ]
         self._times = PartTimes()
         self._records = dict.fromkeys(contract.PARTS, 0)
+        self._classes = {part: PartClasses() for part in contract.PARTS}
 
     def run(self) -> None:
         """Reads every file once."""
@@ -112,7 +117,8 @@ class _KindCheck:
         }
         files = sorted({path.name for paths in shards.values() for path in paths})
         for file in tqdm(files, desc=name, unit="shard", disable=None):
-            users = UserRanges(self._check.settings.split_by, self._check.settings.cap)
+            settings = self._check.settings
+            users = UserRanges(settings.split_by, settings.cap, settings.ordered_by_time)
             for place, (part, paths) in enumerate(shards.items()):
                 for path in paths:
                     if path.name == file:
@@ -122,6 +128,10 @@ class _KindCheck:
         if self._check.settings.split_by == "global_time":
             for message in self._times.problems():
                 self._check.findings.error("parts_out_of_order", name, message)
+        counted = section(section(section(self._check.manifest, "counts"), "examples"), self._kind)
+        for part, classes in self._classes.items():
+            expected = number(counted, part)
+            classes.check(self._records[part], expected, f"{name}/{part}", self._check.findings)
         self._check.records[self._kind] = self._records
         self._check.coverage[self._kind] = {
             coverage.name: coverage.shares() for coverage in self._coverage
@@ -134,6 +144,7 @@ class _KindCheck:
             self._records[part] += 1
             try:
                 check_example(record, self._check.settings.history_length)
+                self._classes[part].add(record.get(contract.LABEL, ()))
                 self._count_ids(record, part_number)
             except BrokenRule as broken:
                 self._check.findings.error(broken.check, name, broken.message, place)

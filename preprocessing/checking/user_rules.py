@@ -38,10 +38,13 @@ class UserRanges:
     Attributes:
       split_by: `split.by` of the settings.
       cap: `split.knowledge_history_cap` of the settings.
+      ordered_by_time: False when the log has an order column: a user's interactions then follow
+        each other whatever their times.
     """
 
     split_by: str
     cap: int
+    ordered_by_time: bool = True
     _users: dict[bytes, list[_Range]] = field(default_factory=dict)
 
     def add(self, user: bytes, part: int, position: int, time: int) -> None:
@@ -88,7 +91,7 @@ class UserRanges:
                     f"{name}: position {earlier.last_position} is in {part}, the earlier or equal "
                     f"position {later.first_position} in {next_part}",
                 )
-            elif earlier.last_time > later.first_time:
+            elif self.ordered_by_time and earlier.last_time > later.first_time:
                 yield (
                     "parts_out_of_order",
                     f"{name}: time {earlier.last_time} is in {part}, the earlier time "

@@ -12,9 +12,11 @@ def add_answer_options(
     parser: argparse.ArgumentParser,
     metavar: str = "FILE",
     files_help: str = "answer files, .gz or not",
+    files_needed: bool = True,
 ) -> None:
     """Adds the files, how to read them, and `--strict`."""
-    parser.add_argument("files", nargs="+", metavar=metavar, help=files_help)
+    number = "+" if files_needed else "*"
+    parser.add_argument("files", nargs=number, metavar=metavar, help=files_help)
     parser.add_argument(
         "--format",
         choices=[AUTO, *FORMATS],

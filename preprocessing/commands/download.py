@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import urllib.parse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,16 +57,37 @@ def add_command(subparsers: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Fetches and returns the JSON result."""
+    from preprocessing.downloading.advice import default_folder
     from preprocessing.downloading.download import describe, download, list_data_sets
 
     if arguments.list:
         return list_data_sets()
     if arguments.name is None:
         raise ConfigurationError(f"name a data set: {', '.join(DATA_SETS)}; --list describes them")
-    if arguments.mirror and not arguments.mirror.startswith(("http://", "https://")):
-        raise ConfigurationError("--mirror: write an address such as http://host/folder")
+    if arguments.mirror:
+        _require_mirror(arguments.mirror)
     data_set = DATA_SETS[arguments.name]
-    out = arguments.out or Path("data") / data_set.name
+    out = arguments.out or default_folder(data_set)
     if arguments.dry_run:
         return describe(data_set, out, arguments.mirror)
     return download(data_set, out, arguments.mirror, arguments.force)
+
+
+def _require_mirror(mirror: str) -> None:
+    """Checks an address that will stand in messages and in download.json.
+
+    Raises:
+      ConfigurationError: it is none, or holds a secret.
+    """
+    wrong = "--mirror: write an address such as http://host/folder"
+    try:
+        address = urllib.parse.urlsplit(mirror)
+    except ValueError as error:
+        raise ConfigurationError(f"{wrong} ({error})") from error
+    if address.scheme not in ("http", "https") or not address.hostname:
+        raise ConfigurationError(wrong)
+    if address.username or address.password or address.query:
+        raise ConfigurationError(
+            "--mirror: must not hold a user, a password or a query, because the address is "
+            "written into download.json; serve the files where none is needed"
+        )

@@ -17,7 +17,8 @@ record per item or user, with a manifest and the rejected answers (dead_letters.
 
 An answer file holds one JSON object a line:
   {"source": "item", "entity_id": "318", "extraction": "individual", "answer": "..."}
-and perhaps "prompt" and its "prompt_sha256". An entity without an answer of its own takes the
+and perhaps "prompt" and its "prompt_sha256". One file may hold the answers of several sources, as
+`generate` writes them, and be named under each. An entity without an answer of its own takes the
 vector of its group, if the source has collective answers and either 'groups', a file of your own,
 or 'grouping', which makes the groups first (see the command `group`). A source may have 'vectors'
 made elsewhere (.parquet, .npz, .tfrecord) in place of answers.

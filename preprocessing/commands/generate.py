@@ -20,7 +20,8 @@ _HELP = """\
 Asks an LLM every prompt of a file and writes into --out:
   answers.jsonl        one answer a line, in prompt order, as `encode` reads them
   dead_letters.jsonl   rejected prompts and answers, with line and reason
-  summary.json         read = answered + rejected + not_attempted; tokens and cost of this run
+  summary.json         read = answered + rejected + not_attempted (waiting_for_batch of them wait
+                       for a batch result); tokens and cost of this run
 
 A prompt file holds one JSON object a line:
   {"custom_id": "item/318", "source": "item", "entity_id": "318", "extraction": "individual",

@@ -54,7 +54,9 @@ class DataSet:
       homepage: the publisher's page about it.
       licence: what its publisher allows.
       remote: the files to fetch.
-      arguments: of `preprocessing all`, once the files are there.
+      tables: configuration key -> name of the file that the configuration reads there.
+      configuration: name of the configuration, which reads the folder data/NAME.
+      overrides: what else the configuration needs.
     """
 
     name: str
@@ -62,7 +64,9 @@ class DataSet:
     homepage: str
     licence: str
     remote: tuple[RemoteFile, ...]
-    arguments: str
+    tables: Mapping[str, str]
+    configuration: str
+    overrides: tuple[str, ...] = ()
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -71,11 +75,6 @@ class DataSet:
         for remote in self.remote:
             names += remote.members.values() or [remote.name]
         return tuple(names)
-
-    @property
-    def next_command(self) -> str:
-        """What to run once the files are there."""
-        return f"python -m preprocessing all {self.arguments}"
 
 
 _GROUPLENS = "https://files.grouplens.org/datasets/movielens"
@@ -96,7 +95,9 @@ def _movielens(
     archive: str,
     files: tuple[str, ...],
     readme: str,
-    arguments: str,
+    tables: Mapping[str, str],
+    configuration: str,
+    overrides: tuple[str, ...] = (),
     md5: str | None = None,
 ) -> DataSet:
     return DataSet(
@@ -115,8 +116,15 @@ def _movielens(
                 optional_members={f"{archive}/{readme}": readme},
             ),
         ),
-        arguments=arguments,
+        tables=tables,
+        configuration=configuration,
+        overrides=overrides,
     )
+
+
+def _tables(interactions: str, catalogue: str, profiles: str | None = None) -> dict[str, str]:
+    files = {"interactions": interactions, "catalogue": catalogue, "profiles": profiles}
+    return {f"data.{table}.path": file for table, file in files.items() if file is not None}
 
 
 def _amazon_file(folder: str, name: str) -> RemoteFile:
@@ -131,9 +139,9 @@ _ALL = (
         "ml-latest-small",
         _LATEST_FILES,
         "README.txt",
-        "--config configs/movielens_latest.yaml work_dir=out/movielens_latest_small "
-        "data.interactions.path=data/movielens_small/ratings.csv "
-        "data.catalogue.path=data/movielens_small/movies.csv",
+        _tables("ratings.csv", "movies.csv"),
+        "movielens_latest",
+        ("work_dir=out/movielens_latest_small",),
     ),
     _movielens(
         "movielens_100k",
@@ -141,7 +149,8 @@ _ALL = (
         "ml-100k",
         ("u.data", "u.item", "u.user", "u.genre", "u.occupation"),
         "README",
-        "--config configs/movielens_100k.yaml",
+        _tables("u.data", "u.item", "u.user"),
+        "movielens_100k",
         md5="0e33842e24a9c977be4e0107933c0723",
     ),
     _movielens(
@@ -150,7 +159,8 @@ _ALL = (
         "ml-1m",
         ("ratings.dat", "movies.dat", "users.dat"),
         "README",
-        "--config configs/movielens_1m.yaml",
+        _tables("ratings.dat", "movies.dat", "users.dat"),
+        "movielens_1m",
         md5="c4d9eecfca2ab87c1945afe126590906",
     ),
     _movielens(
@@ -159,7 +169,8 @@ _ALL = (
         "ml-latest",
         _LATEST_FILES,
         "README.txt",
-        "--config configs/movielens_latest.yaml",
+        _tables("ratings.csv", "movies.csv"),
+        "movielens_latest",
     ),
     DataSet(
         name="amazon_books",
@@ -170,7 +181,8 @@ _ALL = (
             _amazon_file("categoryFilesSmall", "Books_5.json.gz"),
             _amazon_file("metaFiles2", "meta_Books.json.gz"),
         ),
-        arguments="--config configs/amazon_books.yaml",
+        tables=_tables("Books_5.json.gz", "meta_Books.json.gz"),
+        configuration="amazon_books",
     ),
     DataSet(
         name="goodbooks_10k",
@@ -186,7 +198,8 @@ _ALL = (
                 optional_members={"tags.csv": "tags.csv", "book_tags.csv": "book_tags.csv"},
             ),
         ),
-        arguments="--config configs/goodbooks_10k.yaml",
+        tables=_tables("ratings.csv", "books.csv"),
+        configuration="goodbooks_10k",
     ),
 )
 

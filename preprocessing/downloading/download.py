@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.command_line import CommandError, say
-from preprocessing.downloading.advice import by_hand
+from preprocessing.downloading.advice import by_hand, described_next, next_commands
 from preprocessing.downloading.checksums import file_checksums, published_md5, require_md5
 from preprocessing.downloading.data_sets import DATA_SETS, DataSet, RemoteFile
 from preprocessing.downloading.extraction import extract
@@ -63,12 +63,13 @@ def download(
     """
     if not force:
         if finished := _finished(data_set, out):
-            say(f"download: {data_set.name} is in {out} already; {data_set.next_command}")
+            say(f"download: {data_set.name} is in {out} already; next")
+            say(described_next(data_set, out))
             return {**finished, "skipped": True}
         _refuse_to_replace(data_set, out)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    work = out.with_name(f".{out.name}.download")
-    with _only_download(work):
+    place = out.resolve()
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with _only_download(_work_folder(place)) as work:
         remotes = [file.at_mirror(mirror) if mirror else file for file in data_set.remote]
         try:
             sources = [_get(remote, work) for remote in remotes]
@@ -89,15 +90,15 @@ def download(
             "sources": sources,
             "files": {path.name: path.stat().st_size for path in sorted(ready.iterdir())},
         }
-        out.mkdir(exist_ok=True)
+        place.mkdir(exist_ok=True)
         for name in record["files"]:
-            os.replace(ready / name, out / name)
+            os.replace(ready / name, place / name)
         partial = ready / RECORD
         partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        os.replace(partial, out / RECORD)
+        os.replace(partial, place / RECORD)
         shutil.rmtree(work)
     _tell(data_set, out, record)
-    return {**record, "out": str(out), "next": data_set.next_command, "skipped": False}
+    return {**record, "out": str(out), "next": next_commands(data_set, out), "skipped": False}
 
 
 def describe(data_set: DataSet, out: Path, mirror: str | None) -> dict[str, Any]:
@@ -131,7 +132,7 @@ def _finished(data_set: DataSet, out: Path) -> dict[str, Any] | None:
         whole = record["name"] == data_set.name and record["files"] == sizes
     except (OSError, ValueError, KeyError, TypeError):
         return None
-    return {**record, "out": str(out), "next": data_set.next_command} if whole else None
+    return {**record, "out": str(out), "next": next_commands(data_set, out)} if whole else None
 
 
 def _refuse_to_replace(data_set: DataSet, out: Path) -> None:
@@ -143,13 +144,20 @@ def _refuse_to_replace(data_set: DataSet, out: Path) -> None:
         )
 
 
+def _work_folder(place: Path) -> Path:
+    """Where files wait until all of them are there: on the disk of the folder they belong in."""
+    if place.is_dir():  # its parent may be another disk
+        return place / ".download"
+    return place.with_name(f".{place.name}.download")
+
+
 @contextmanager
-def _only_download(work: Path) -> Iterator[None]:
+def _only_download(work: Path) -> Iterator[Path]:
     work.mkdir(exist_ok=True)
     descriptor = os.open(work, os.O_RDONLY)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        yield
+        yield work
     except BlockingIOError as error:
         raise CommandError(f"{work}: another download writes here; wait for its end") from error
     finally:
@@ -161,4 +169,5 @@ def _tell(data_set: DataSet, out: Path, record: dict[str, Any]) -> None:
         known = "as its publisher's MD5 says" if source["verified"] else "unverified"
         say(f"{source['address']}: {source['bytes']:,} bytes, {known}, sha256 {source['sha256']}")
     say(f"licence: {data_set.licence}")
-    say(f"download: {', '.join(record['files'])} in {out}; next: {data_set.next_command}")
+    say(f"download: {', '.join(record['files'])} in {out}; next")
+    say(described_next(data_set, out))

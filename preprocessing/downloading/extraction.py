@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import lzma
 import os
-import shutil
 import zipfile
 import zlib
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from configs.command_line import CommandError
@@ -13,6 +14,8 @@ from preprocessing.downloading.data_sets import RemoteFile
 
 _MOST_GROWTH = 100
 """Text of numbers shrinks to a tenth at best; what grows more is made to fill a disk."""
+
+_READ_BYTES = 1 << 20
 
 
 def extract(archive: Path, remote: RemoteFile, folder: Path) -> list[Path]:
@@ -28,13 +31,13 @@ def extract(archive: Path, remote: RemoteFile, folder: Path) -> list[Path]:
 
     Raises:
       CommandError: the archive is damaged, lacks a member, or is not what a publisher makes: a
-        path out of the folder, a name that occurs twice, or an enormous member.
+        path out of the folder, a name that occurs twice, an encrypted or an enormous member.
     """
     wanted = {**remote.members, **remote.optional_members}
     extracted = []
     try:
         with zipfile.ZipFile(archive) as opened:
-            present = _checked_names(archive, opened, wanted.keys())
+            present = _checked_names(archive, opened)
             missing = sorted(remote.members.keys() - present)
             if missing:
                 raise CommandError(
@@ -44,17 +47,32 @@ def extract(archive: Path, remote: RemoteFile, folder: Path) -> list[Path]:
             for member, name in wanted.items():
                 if member in present:
                     target = folder / name
-                    with opened.open(member) as source, target.open("wb") as file:
-                        shutil.copyfileobj(source, file, 1 << 20)
+                    with target.open("wb") as file:
+                        file.writelines(_content(opened, member))
                         file.flush()
                         os.fsync(file.fileno())
                     extracted.append(target)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError) as error:
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
         raise CommandError(f"{archive.name}: not a whole zip archive ({error})") from error
     return extracted
 
 
-def _checked_names(archive: Path, opened: zipfile.ZipFile, wanted: object) -> set[str]:
+def _content(opened: zipfile.ZipFile, member: str) -> Iterator[bytes]:
+    """Yields the bytes of a member.
+
+    Raises:
+      zipfile.BadZipFile: they are damaged, encrypted or compressed in an unknown way.
+    """
+    # Apart from the writing, because damage to bzip2 is an OSError, as a full disk is.
+    try:
+        with opened.open(member) as source:
+            while block := source.read(_READ_BYTES):
+                yield block
+    except (RuntimeError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise zipfile.BadZipFile(f"'{member}': {error}") from error
+
+
+def _checked_names(archive: Path, opened: zipfile.ZipFile) -> set[str]:
     """Names of the members.
 
     Raises:

@@ -2,7 +2,8 @@
 
 What has come lies in NAME.partial, and in NAME.json what the server said about the file. A second
 try asks for the rest with `Range` and `If-Range` (RFC 9110, 13.1.5 and 14.2): a server whose file
-has changed in the meantime sends all of it, and the first part is thrown away.
+has changed in the meantime sends all of it, and the first part is thrown away. From a server that
+sends no validator, neither a strong ETag nor a date, every try begins at the first byte.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
 
 
 class NotThere(Exception):
-    """An address cannot be reached or does not have the file; the message says which and why."""
+    """An address cannot be reached or does not hand out the file; the message says why."""
 
 
 class _Interrupted(Exception):
@@ -66,8 +67,10 @@ def fetch(remote: RemoteFile, folder: Path, delay_seconds: float = 1.0) -> tuple
       The file, and the address that it came from.
 
     Raises:
-      NotThere: no address has it.
-      CommandError: the connection ends early again and again, or the disk is too small.
+      NotThere: no address has it, or the connections end early again and again and nothing of it
+        can be kept.
+      CommandError: the connection ends early again and again, what came is kept; or the disk is
+        too small.
     """
     complete = folder / remote.name
     begun = _begun(complete)
@@ -89,21 +92,23 @@ def _fetch_from(address: str, remote: RemoteFile, complete: Path, delay_seconds:
     partial = _partial(complete)
     failures = 0
     while True:
-        before = _size(partial)
+        before = _kept(address, complete)
         try:
             _receive(address, complete)
             break
         except _Interrupted as error:
-            have = _size(partial)
-            failures = 0 if have > before else failures + 1
+            kept = _kept(address, complete)
+            failures = 0 if kept > before else failures + 1
             if failures == _TRIES_WITHOUT_PROGRESS:
-                if not have:
-                    raise NotThere(f"{address}: {error}") from error
+                if not kept:
+                    begin = "; the next run begins at byte 0, because the server sends no validator"
+                    problem = f"{error}{begin if _size(partial) else ''}"
+                    raise NotThere(f"{address}: {problem}") from error
                 raise CommandError(
-                    f"{address}: {error}; {have:,} bytes are kept. Run the same command again to "
+                    f"{address}: {error}; {kept:,} bytes are kept. Run the same command again to "
                     "go on from there"
                 ) from error
-            say(f"{remote.name}: {error}; trying again from byte {have:,}")
+            say(f"{remote.name}: {error}; trying again from byte {kept:,}")
             time.sleep(min(_LONGEST_DELAY_SECONDS, delay_seconds * 2.0**failures))
     with partial.open("rb") as file:
         beginning = file.read(len(remote.magic))
@@ -124,14 +129,15 @@ def _receive(address: str, complete: Path) -> None:
     headers = dict(_HEADERS)
     if begun is not None and _is_from(begun, address) and begun.total == _size(partial):
         return
-    if begun is not None and _is_from(begun, address) and begun.validator and _size(partial):
-        headers |= {"Range": f"bytes={_size(partial)}-", "If-Range": begun.validator}
+    kept = _kept(address, complete)
+    if begun is not None and kept:
+        headers |= {"Range": f"bytes={kept}-", "If-Range": begun.validator}
     else:
         _forget(complete)
     try:
         response = requests.get(address, headers=headers, stream=True, timeout=_TIMEOUT_SECONDS)
     except requests.RequestException as error:
-        if _size(partial):
+        if kept:
             raise _Interrupted(f"cannot connect ({_cause(error)})") from error
         raise NotThere(f"{address}: cannot be reached ({_cause(error)})") from error
     with response:
@@ -204,6 +210,13 @@ def _begun(complete: Path) -> _Begun | None:
 
 def _is_from(begun: _Begun | None, address: str) -> bool:
     return begun is not None and begun.address == address
+
+
+def _kept(address: str, complete: Path) -> int:
+    """Bytes that the next try at an address need not fetch again."""
+    begun = _begun(complete)
+    known = begun is not None and _is_from(begun, address) and begun.validator
+    return _size(_partial(complete)) if known else 0
 
 
 def _forget(complete: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Self
 import numpy as np
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
+from threadpoolctl import threadpool_limits
 
 from configs.command_line import CommandError
 from configs.knowledge import Encoder
@@ -55,10 +56,13 @@ class TfidfEncoder:
 
     @classmethod
     def prepare(cls, settings: Encoder, texts: Iterable[str], folder: str) -> dict[str, Any]:
-        """See `TextEncoder`. The width is at most the number of texts and of terms.
+        """See `TextEncoder`.
+
+        There are at most as many components as texts and as terms. Vectors have the width asked for
+        all the same, filled up with zeros, so that sources of different sizes fit one model.
 
         Raises:
-          CommandError: no text holds a word.
+          CommandError: no text holds a word, or all texts hold the same single one.
         """
         vectorizer = TfidfVectorizer(sublinear_tf=True)
         try:
@@ -67,24 +71,34 @@ class TfidfEncoder:
             raise CommandError(
                 f"the answers hold no word that TF-IDF could use ({error})"
             ) from error
-        dimension = min(settings.dimension, *weights.shape)
-        with np.errstate(invalid="ignore"):  # its unused explained variance is 0/0 for one text
-            decomposition = TruncatedSVD(dimension, random_state=settings.seed).fit(weights)
         terms = vectorizer.get_feature_names_out().tolist()
+        if len(terms) == 1:
+            raise CommandError(
+                f"the answers hold a single distinct word, '{terms[0]}', and TF-IDF needs two to "
+                "tell them apart; look at the answers, or choose another knowledge.encoder.kind"
+            )
+        fitted = min(settings.dimension, *weights.shape)
+        decomposition = TruncatedSVD(fitted, random_state=settings.seed)
+        # The number of threads changes the last bits of the result. And the explained variance,
+        # which nobody uses, is 0/0 for one text.
+        with threadpool_limits(limits=1), np.errstate(invalid="ignore"):
+            decomposition.fit(weights)
+        components = np.zeros((settings.dimension, len(terms)))
+        components[:fitted] = decomposition.components_
         with storage.create_bytes(storage.join(folder, _TERMS)) as file:
             file.write(json.dumps(terms).encode())
         arrays = io.BytesIO()
         np.savez(
             arrays,
             inverse_document_frequency=vectorizer.idf_,
-            components=decomposition.components_,
+            components=components,
         )
         with storage.create_bytes(storage.join(folder, _ARRAYS)) as file:
             file.write(arrays.getvalue())
         return {
             "kind": "tfidf",
-            "dimension": dimension,
-            "requested_dimension": settings.dimension,
+            "dimension": settings.dimension,
+            "components": fitted,
             "terms": len(terms),
         }
 

@@ -190,3 +190,15 @@ class GenerateStep:
                 f"send {', '.join(files)} to the batch service, then run the same command with "
                 "--read-batch RESULT_FILE"
             )
+        elif waiting := summary["waiting_for_batch"]:
+            say(
+                f"{waiting} prompts still wait for a batch result: take it in with --read-batch, "
+                "or ask for it again by running the same command with --forget-batches and without "
+                "--read-batch"
+            )
+        unasked = summary["not_attempted"] - summary["waiting_for_batch"]
+        if self._files.read_batch and unasked:
+            say(
+                f"{unasked} prompts wait for no batch result and have no answer: run the same "
+                "command without --read-batch to write requests for them"
+            )

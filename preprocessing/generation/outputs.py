@@ -22,16 +22,18 @@ from preprocessing.knowledge.answers import Answer
 
 @dataclass
 class PromptCounts:
-    """What became of the prompts; `read` is the sum of the others.
+    """What became of the prompts; `read` = answered + rejected + not attempted.
 
     Attributes:
       answered: prompts with an answer.
       not_attempted: prompts without an answer and without a reason to reject them.
+      waiting_for_batch: of them, prompts whose batch request was written and not answered yet.
       rejected_by_reason: dead letters of the prompt file.
     """
 
     answered: int = 0
     not_attempted: int = 0
+    waiting_for_batch: int = 0
     rejected_by_reason: Counter[str] = field(default_factory=Counter)
 
     def as_dictionary(self) -> dict[str, Any]:
@@ -42,6 +44,7 @@ class PromptCounts:
             "answered": self.answered,
             "rejected": rejected,
             "not_attempted": self.not_attempted,
+            "waiting_for_batch": self.waiting_for_batch,
             "rejected_by_reason": dict(sorted(self.rejected_by_reason.items())),
         }
 
@@ -124,6 +127,7 @@ class OutputFolder:
                     )
                 elif answer is None:
                     counts.not_attempted += 1
+                    counts.waiting_for_batch += entry.waiting
                 else:
                     counts.answered += 1
                     record = answer_record(prompt, answer, acceptance.schema, model)
@@ -164,9 +168,9 @@ def answer_record(
         model=model or answer.answered_by,
         usage=usage,
         given_custom_id=prompt.custom_id,
+        interactions_seen=prompt.interactions_seen,
+        factors=factors,
     ).record()
-    if factors is not None:
-        record["factors"] = factors
     if is_truncated(answer):
         record["finish_reason"] = answer.finish_reason
     return record

@@ -9,6 +9,7 @@ from preprocessing.dead_letters import DeadLetter, dead_letter
 from preprocessing.inputs import open_input
 from preprocessing.knowledge.answers import (
     RejectedAnswer,
+    interactions_seen,
     json_object,
     prompt_sha256,
     text_field,
@@ -30,6 +31,7 @@ class Prompt:
       extraction: "individual" or "collective".
       text: what the LLM is asked.
       sha256: SHA-256 of the text's UTF-8 bytes.
+      interactions_seen: see `Answer`.
     """
 
     line: int
@@ -39,6 +41,7 @@ class Prompt:
     extraction: str
     text: str
     sha256: str
+    interactions_seen: int | None = None
 
 
 def read_prompts(path: str) -> Iterator[Prompt | DeadLetter]:
@@ -87,4 +90,5 @@ def _parse_prompt(line: bytes, number: int) -> Prompt:
         extraction=fields["extraction"],
         text=fields["prompt"],
         sha256=actual,
+        interactions_seen=interactions_seen(record),
     )

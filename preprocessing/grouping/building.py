@@ -15,9 +15,10 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from configs.knowledge import Grouping
-from preprocessing.dead_letters import count_by_reason, write_dead_letters
+from preprocessing.dead_letters import count_by_reason
 from preprocessing.grouping.bisecting import LEFT_OUT, Bisection, bisect
 from preprocessing.grouping.entities import Entities, items_to_group, users_to_group
+from preprocessing.grouping.fingerprints import fingerprints
 from preprocessing.grouping.item_features import item_blocks
 from preprocessing.grouping.location import GROUPS_FILE
 from preprocessing.grouping.material import Material
@@ -60,22 +61,26 @@ class GroupBuilder:
                 entities = items_to_group(material.items, blocks)
             else:
                 entities = users_to_group(plan.kind, material.items, blocks, material.known)
+            minimum = plan.minimum
+            if plan.kind == "item":  # a small catalogue is one group, and nobody's secret
+                minimum = min(minimum, max(1, int(entities.counted.sum())))
             featureless = int((~entities.vectors.any(axis=1)).sum())
             tree = bisect(
                 entities.vectors,
                 entities.counted,
                 maximum=plan.grouping.maximum_size,
-                minimum=plan.minimum,
+                minimum=minimum,
                 seed=plan.grouping.seed,
             )
         described = _counts(plan, entities, tree) | {"without_features": featureless}
         if plan.kind == "item":
             described["outside_catalogue"] = material.items.outside_catalogue
-        names = group_names(entities.ids, tree.group_of_row, tree.groups, plan.boundary)
+        known = fingerprints(plan.kind, entities.ids, material.known)
+        names = group_names(entities.ids, known, tree.group_of_row, tree.groups, plan.kind)
         column = entity_column("item" if plan.kind == "item" else "user")
         _write_groups(folder / GROUPS_FILE, column, entities, tree, names)
         letters = StepDirectory(folder).dead_letters
-        write_dead_letters(letters, material.dead_letters)
+        material.dead_letters.write(letters)
         return {
             "counts": described,
             "groups": _sizes(tree),

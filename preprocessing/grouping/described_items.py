@@ -1,7 +1,8 @@
-"""All items that can be grouped: those of the catalogue and those in the known interactions."""
+"""Items that can be grouped: of the catalogue and the known interactions, as filtered."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,6 +30,8 @@ class DescribedItems:
       ids: [items] sorted.
       titled: [items] True for items of which a prompt can show a title.
       outside_catalogue: number of items that only interactions name.
+      filtered_out: number of items of the catalogue that `data.filter` leaves out; they are not
+        here.
       titles: [items] texts, empty where there is none.
       categories: categorical attribute -> [items] lists of texts, null outside the catalogue.
       numbers: numeric attribute -> [items] float64, NaN for a missing one.
@@ -40,16 +43,27 @@ class DescribedItems:
     titles: pa.Array
     categories: dict[str, pa.ListArray]
     numbers: dict[str, np.ndarray]
+    filtered_out: int = 0
 
 
-def describe_items(table: pa.Table, catalogue: Catalogue, known_ids: pa.Array) -> DescribedItems:
+def describe_items(
+    table: pa.Table,
+    catalogue: Catalogue,
+    known_ids: pa.Array,
+    kept_items: Sequence[str] | None = None,
+) -> DescribedItems:
     """Brings catalogue and interactions together.
 
     Args:
       table: items of the catalogue, each once, in any order (`catalogue.Items.table`).
       catalogue: configuration of the catalogue.
       known_ids: ids of items in the known interactions.
+      kept_items: the only items that `data.filter` leaves; all items if not given.
     """
+    rows = len(table)
+    if kept_items is not None:
+        table = table.filter(pc.is_in(table[ITEM_ID], value_set=pa.array(kept_items, pa.string())))
+    filtered_out = rows - len(table)
     table = table.combine_chunks()
     catalogue_ids = table[ITEM_ID].combine_chunks()
     ids = sorted_ids(pa.chunked_array([catalogue_ids, known_ids], pa.string()))
@@ -72,6 +86,7 @@ def describe_items(table: pa.Table, catalogue: Catalogue, known_ids: pa.Array) -
             for name, values in described.items()
             if kinds[name] == "numeric"
         },
+        filtered_out=filtered_out,
     )
 
 

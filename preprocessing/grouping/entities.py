@@ -39,7 +39,12 @@ def items_to_group(items: DescribedItems, blocks: Iterable[np.ndarray]) -> Entit
       items: the items.
       blocks: [items, width] for each kind of feature.
     """
-    return Entities(items.ids, np.concatenate(list(blocks), axis=1), items.titled, {})
+    return Entities(
+        ids=items.ids,
+        vectors=np.concatenate(list(blocks), axis=1),
+        counted=items.titled,
+        left_out={"filtered_out": items.filtered_out},
+    )
 
 
 def users_to_group(

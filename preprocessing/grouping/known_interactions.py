@@ -14,7 +14,7 @@ from preprocessing.prompting.first_interactions import FirstInteractions
 
 @dataclass(frozen=True)
 class KnownInteractions:
-    """Interactions [0, k_u) of all users, as numbers.
+    """Interactions [0, k_u) of all users, as numbers; a user's rows stand together, oldest first.
 
     Attributes:
       user_ids: [users] sorted ids of all users of the log.

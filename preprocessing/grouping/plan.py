@@ -37,14 +37,12 @@ class SourcePlan:
       kind: groups of items, or of users by what they liked or disliked.
       grouping: features and sizes.
       minimum: fewest items with a title, or users, of a group.
-      boundary: the settings that say which interactions are known, as text.
     """
 
     source: str
     kind: Kind
     grouping: Grouping
     minimum: int
-    boundary: str
 
     def relevant(self, scenario: Scenario) -> RelevantSections:
         """What the groups depend on."""
@@ -94,8 +92,10 @@ def _plan_source(
         raise ConfigurationError(
             f"{key}.features: nothing but attributes, and data.catalogue.attributes is empty"
         )
-    kind, minimum = kind_of_groups(source, described, scenario.prompts), 1
-    if kind != "item":
+    kind = kind_of_groups(source, described, scenario.prompts)
+    if kind == "item":
+        minimum = fewest_items(grouping.maximum_size)
+    else:
         minimum = scenario.prompts.minimum_group_users
         if grouping.maximum_size < 2 * minimum - 1:
             raise ConfigurationError(
@@ -103,5 +103,13 @@ def _plan_source(
                 f"at least {minimum} users (prompts.minimum_group_users); use at least "
                 f"{2 * minimum - 1}, so that a larger group can be cut in two"
             )
-    boundary = f"{scenario.split.knowledge_history_cap} {scenario.data.filter.model_dump_json()}"
-    return SourcePlan(source, kind, grouping, minimum, boundary)
+    return SourcePlan(source, kind, grouping, minimum)
+
+
+def fewest_items(maximum: int) -> int:
+    """Fewest titled items of a group: a quarter of the most, and two where a cut allows it.
+
+    Args:
+      maximum: most items of a group.
+    """
+    return min(max(2, maximum // 4), (maximum + 1) // 2)

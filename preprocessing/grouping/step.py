@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs.command_line import say
 from configs.loading import config_hash
 from configs.scenario import Scenario
+from preprocessing.dead_letter_runs import DeadLetterRuns
 from preprocessing.grouping.location import groups_directory
 from preprocessing.grouping.plan import SourcePlan, plan_groups
 from preprocessing.hashing import room_version
@@ -61,22 +64,25 @@ def make_groups(
             for source, identity in identities.items()
         ]
         return {"step": "group", "dry_run": True, "sources": described}
-    maker = _Maker(scenario)
     results = {}
-    for plan in plans:
-        began = time.monotonic()
-        identity, directory = identities[plan.source], directories[plan.source]
-        build = functools.partial(maker.build, plan)
-        manifest, skipped = run_step(directory, identity, build, force)
-        seconds = time.monotonic() - began
-        say(_progress_line(plan, manifest, seconds, skipped))
-        results[plan.source] = {
-            **{key: manifest[key] for key in ("counts", "groups", "leak_rule", "records_read")},
-            "dead_letters": sum(sum(reasons.values()) for reasons in manifest["rejected"].values()),
-            "rejected_by_reason": manifest["rejected"],
-            "seconds": round(seconds, 3),
-            "skipped": skipped,
-        }
+    with ExitStack() as scratch:
+        maker = _Maker(scenario, scratch)
+        for plan in plans:
+            began = time.monotonic()
+            identity, directory = identities[plan.source], directories[plan.source]
+            build = functools.partial(maker.build, plan)
+            manifest, skipped = run_step(directory, identity, build, force)
+            seconds = time.monotonic() - began
+            say(_progress_line(plan, manifest, seconds, skipped))
+            results[plan.source] = {
+                **{key: manifest[key] for key in ("counts", "groups", "leak_rule", "records_read")},
+                "dead_letters": sum(
+                    sum(reasons.values()) for reasons in manifest["rejected"].values()
+                ),
+                "rejected_by_reason": manifest["rejected"],
+                "seconds": round(seconds, 3),
+                "skipped": skipped,
+            }
     result = {
         "step": "group",
         "sources": results,
@@ -89,10 +95,16 @@ def make_groups(
 
 
 class _Maker:
-    """Builds groups; reads the tables when the first source needs them, and once."""
+    """Builds groups; reads the tables when the first source needs them, and once.
 
-    def __init__(self, scenario: Scenario):
+    Args:
+      scenario: the scenario.
+      scratch: deletes, when all is done, what sources share.
+    """
+
+    def __init__(self, scenario: Scenario, scratch: ExitStack):
         self._scenario = scenario
+        self._scratch = scratch
         self._log = open_interactions(scenario.data.interactions, scenario.split)
         self._catalogue = open_catalogue(scenario.data.catalogue)
         self._builder: GroupBuilder | None = None
@@ -103,7 +115,9 @@ class _Maker:
         from preprocessing.grouping.material import read_material
 
         if self._builder is None:
-            material = read_material(self._scenario, self._log, self._catalogue, folder)
+            shared = tempfile.TemporaryDirectory(dir=folder.parent, prefix=".scratch-")
+            rejected = DeadLetterRuns(self._scratch.enter_context(shared))
+            material = read_material(self._scenario, self._log, self._catalogue, folder, rejected)
             self._builder = GroupBuilder(material)
         return self._builder.build(plan, folder)
 

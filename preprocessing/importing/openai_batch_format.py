@@ -6,7 +6,12 @@ from collections.abc import Mapping
 
 from preprocessing.importing.foreign_record import Expected, ForeignRecord
 from preprocessing.importing.openai_completion import Completion, completion_of, refuse_error
-from preprocessing.knowledge.answers import RejectedAnswer, answer_of, text_field
+from preprocessing.knowledge.answers import (
+    INTERACTIONS_SEEN,
+    RejectedAnswer,
+    answer_of,
+    text_field,
+)
 from preprocessing.knowledge.custom_ids import split_custom_id
 
 
@@ -64,6 +69,7 @@ def _asked(custom_id: str, expected: Expected) -> dict[str, object]:
             "entity_id": prompt.entity_id,
             "extraction": prompt.extraction,
             "prompt": prompt.text,
+            INTERACTIONS_SEEN: prompt.interactions_seen,
         }
     parts = split_custom_id(custom_id)
     if parts is None:

@@ -5,16 +5,14 @@ from __future__ import annotations
 import gzip
 import io
 import json
-import os
-import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
-from configs.loading import ConfigurationError
 from preprocessing.dead_letters import DeadLetter, write_dead_letters
+from preprocessing.importing.whole_folder import written_whole
 from preprocessing.knowledge.answers import Answer
 
 _PLAIN, _COMPRESSED = "answers.jsonl", "answers.jsonl.gz"
@@ -77,27 +75,18 @@ class ImportWriter:
 def writing(folder: ImportFolder) -> Iterator[ImportWriter]:
     """Gives a writer whose files are moved into the folder when the block ends well.
 
-    A failed or killed import leaves the files of an earlier one as they were. The summary is moved
-    last: where it is new, everything is.
+    The summary is moved last: where it is new, everything is.
 
     Raises:
       ConfigurationError: the path is a file.
     """
-    if folder.path.exists() and not folder.path.is_dir():
-        raise ConfigurationError(f"--out {folder.path}: this is a file; name a folder")
-    folder.path.mkdir(parents=True, exist_ok=True)
-    hidden = ImportFolder(folder.path / ".import.partial", folder.compressed)
-    shutil.rmtree(hidden.path, ignore_errors=True)
-    hidden.path.mkdir()
-    try:
+    names = [path.name for path in (folder.answers, folder.dead_letters, folder.summary)]
+    with written_whole(folder.path, names) as path:
+        hidden = ImportFolder(path, folder.compressed)
         with _open_text(hidden.answers) as answers:
             yield ImportWriter(hidden, answers)
-        for name in ("answers", "dead_letters", "summary"):
-            os.replace(getattr(hidden, name), getattr(folder, name))
-        # Answers of an earlier import with the other compression are not this import's.
-        ImportFolder(folder.path, not folder.compressed).answers.unlink(missing_ok=True)
-    finally:
-        shutil.rmtree(hidden.path, ignore_errors=True)
+    # Answers of an earlier import with the other compression are not this import's.
+    ImportFolder(folder.path, not folder.compressed).answers.unlink(missing_ok=True)
 
 
 def _open_text(path: Path) -> IO[str]:

@@ -10,6 +10,7 @@ from preprocessing.knowledge.answers import Answer
 from preprocessing.knowledge.reasons import QUALITY_REASONS, RECORD_REASONS
 
 _MEANINGS = {**RECORD_REASONS, **QUALITY_REASONS}
+_UNKNOWN_IDS = ("unknown_custom_id", "invalid_custom_id")
 
 
 class FileCounts:
@@ -55,6 +56,14 @@ def summary_lines(result: Mapping[str, Any]) -> Iterator[str]:
     for reason, count in sorted(result["rejected_by_reason"].items(), key=lambda item: -item[1]):
         share = quality["share_by_reason"][reason]
         yield f"  {count:>8,}  {share:>6.1%}  {reason}: {_MEANINGS[reason]}"
+    if not result["accepted"] and any(
+        name in result["rejected_by_reason"] for name in _UNKNOWN_IDS
+    ):
+        yield (
+            "no custom_id says what its answer is about. If `generate --client batch-file` wrote "
+            "the requests, read their results with the same `generate` command and --read-batch "
+            "FILE: it named each request by a hash"
+        )
     lengths = quality["characters"]
     if lengths:
         yield (

@@ -7,7 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from preprocessing.dead_letters import count_by_reason
-from preprocessing.inspection.kinds import Kind, kind_of, read_manifest, step_folders
+from preprocessing.inspection.kinds import (
+    SHARD_PATTERN,
+    Kind,
+    kind_of,
+    part_folders,
+    read_manifest,
+    step_folders,
+)
 from preprocessing.inspection.line_files import view_prompts
 from preprocessing.inspection.record_files import view_records
 from preprocessing.inspection.tables import view_csv
@@ -36,6 +43,20 @@ def view_step(path: Path, records: int, limit: int) -> dict[str, Any]:
         **{name: manifest[name] for name in _DETAILS if name in manifest},
         "files": {name: file["bytes"] for name, file in sorted(manifest["files"].items())},
         "content": _content(path, records, limit),
+    }
+
+
+def view_parts(path: Path, records: int, limit: int) -> dict[str, Any]:
+    """The first records of each part of one kind of examples, and statistics.
+
+    Raises:
+      DamagedRecords: a record file is damaged or missing.
+    """
+    return {
+        "parts": {
+            part: view_records(shard_files(folder), records, limit)
+            for part, folder in part_folders(path).items()
+        }
     }
 
 
@@ -70,7 +91,7 @@ def _content(path: Path, records: int, limit: int) -> dict[str, Any]:
         if examples.part(PARTS[0], kind).is_dir():
             shards = examples.shards(PARTS[0], kind)
             views[f"{kind}/{PARTS[0]}"] = view_records(shards, records, limit)
-    if any(path.glob("part-*.tfrecord.gz")):
+    if any(path.glob(SHARD_PATTERN)):
         views["knowledge"] = view_records(shard_files(path), records, limit)
     for file in sorted(path.iterdir()):
         if file.suffix == ".csv":

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.command_line import CommandError, say
-from preprocessing.inspection.folders import view_step, view_work_directory
+from preprocessing.inspection.folders import view_parts, view_step, view_work_directory
 from preprocessing.inspection.kinds import Kind, kind_of, read_manifest
 from preprocessing.inspection.line_files import (
     view_answers,
@@ -19,13 +19,15 @@ from preprocessing.inspection.record_files import view_records
 from preprocessing.inspection.rendering import rendered
 from preprocessing.inspection.schema import read_schema
 from preprocessing.inspection.tables import view_arrays, view_csv, view_parquet
+from preprocessing.records.layout import shard_files
 
 
 def inspect_path(path: Path, records: int, limit: int) -> dict[str, Any]:
     """Shows records, schema, counts and statistics.
 
     Args:
-      path: a work directory, the folder of a step, or a file in one; answers of any format.
+      path: a work directory, the folder of a step, one of its folders of TFRecord files, or a file
+        in one; answers of any format.
       records: records shown.
       limit: records read for statistics.
 
@@ -53,6 +55,10 @@ def _view(path: Path, kind: Kind, records: int, limit: int) -> dict[str, Any]:
             return view_work_directory(path)
         case Kind.STEP:
             return view_step(path, records, limit)
+        case Kind.PARTS:
+            return view_parts(path, records, limit)
+        case Kind.SHARDS:
+            return view_records(shard_files(path), records, limit)
         case Kind.TFRECORD:
             return view_records([path], records, limit)
         case Kind.PARQUET:

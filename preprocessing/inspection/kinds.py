@@ -10,9 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from configs.command_line import CommandError
+from preprocessing.records.contract import PARTS
 from preprocessing.records.layout import StepDirectory
 from preprocessing.records.tfrecord_file import masked_crc32c
 
+SHARD_PATTERN = "part-*.tfrecord.gz"
 _GZIP = b"\x1f\x8b"
 _PARQUET = b"PAR1"
 _ZIP = b"PK"
@@ -27,6 +29,8 @@ class Kind(Enum):
 
     WORK_DIRECTORY = "work directory"
     STEP = "step folder"
+    PARTS = "examples of one kind"
+    SHARDS = "folder of TFRecord files"
     TFRECORD = "TFRecord file"
     PARQUET = "Parquet file"
     MANIFEST = "manifest"
@@ -114,6 +118,12 @@ def step_folders(work: Path) -> list[Path]:
     )
 
 
+def part_folders(path: Path) -> dict[str, Path]:
+    """Folders of training, validation and test files in a folder, by part; those with files."""
+    folders = {part: path / part for part in PARTS}
+    return {part: folder for part, folder in folders.items() if any(folder.glob(SHARD_PATTERN))}
+
+
 def _is_step(folder: Path) -> bool:
     try:
         return is_manifest(json.loads((folder / "manifest.json").read_text(encoding="utf-8")))
@@ -124,12 +134,16 @@ def _is_step(folder: Path) -> bool:
 def _kind_of_folder(path: Path) -> Kind:
     if StepDirectory(path).manifest.is_file():
         return Kind.STEP
+    if any(path.glob(SHARD_PATTERN)):
+        return Kind.SHARDS
+    if part_folders(path):
+        return Kind.PARTS
     if step_folders(path):
         return Kind.WORK_DIRECTORY
     raise CommandError(
-        f"{path}: neither a work directory nor the folder of a step: there is no manifest.json in "
-        "it or one level below. Name the work_dir of a scenario, or run "
-        "'python -m preprocessing all' first"
+        f"{path}: neither a work directory, nor the folder of a step, nor one with TFRecord files: "
+        "there is no manifest.json in it or one level below. Name the work_dir of a scenario, or "
+        "run 'python -m preprocessing all' first"
     )
 
 

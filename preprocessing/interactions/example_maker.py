@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Protocol
 
 import numpy as np
@@ -46,6 +45,7 @@ class ExampleMaker:
 
     Args:
       sequences: all interactions of some users.
+      parts: [rows] part number of each, see `SplitRows`.
       profiles: their attributes.
       data: configuration of the data.
       universe: what sampled items are drawn from; needed by `needs_universe`.
@@ -58,6 +58,7 @@ class ExampleMaker:
     def __init__(
         self,
         sequences: UserSequences,
+        parts: np.ndarray,
         profiles: ProfileColumns,
         data: Data,
         universe: ItemUniverse | None,
@@ -65,60 +66,52 @@ class ExampleMaker:
         self.missing_negatives = 0
         self.missing_candidates = 0
         self._sequences = sequences
+        self._parts = parts
         self._data = data
         self._universe = universe
         self._user = UserColumns(sequences, data.history_length, profiles)
 
-    def make(self, kind: str, rows: np.ndarray) -> ExampleColumns:
-        """The examples of one kind.
+    def make(self, kind: str, part: int) -> ExampleColumns:
+        """The examples of one kind and part.
 
         Args:
           kind: ctr, rerank or retrieval.
-          rows: samples of one part, as rows of the sequences, ascending.
+          part: number of the part.
         """
+        rows = np.flatnonzero(self._parts == part)
         if kind == RERANK:
-            return self._rerank(rows)
+            return self._rerank(rows, part)
         if kind == RETRIEVAL:
             liked = rows[self._sequences.labels[rows] == 1]
             return RetrievalColumns(self._user, self._sequences, liked)
-        return self._ctr(rows)
+        return self._ctr(rows, part)
 
-    def _ctr(self, rows: np.ndarray) -> ExampleColumns:
-        per_positive = self._data.negatives.per_positive
-        if not per_positive:
+    def _ctr(self, rows: np.ndarray, part: int) -> ExampleColumns:
+        negatives = self._data.negatives
+        if not negatives.per_positive:
             alone = interactions_alone(self._sequences, rows)
             return CtrColumns(self._user, self._sequences, rows, alone, None)
+        unseen = self._unseen(part, negatives.by == "popularity", f"negatives {negatives.seed}")
         history_rows, candidates, missing = with_negatives(
-            self._sequences, rows, self._negatives, per_positive
+            self._sequences, rows, unseen, negatives.per_positive
         )
         self.missing_negatives += missing
         universe = self._items_to_draw.item_ids
         return CtrColumns(self._user, self._sequences, history_rows, candidates, universe)
 
-    def _rerank(self, rows: np.ndarray) -> ExampleColumns:
-        lists = rerank_lists(self._sequences, rows, self._list_items, self._data.rerank)
+    def _rerank(self, rows: np.ndarray, part: int) -> ExampleColumns:
+        settings = self._data.rerank
+        unseen = self._unseen(part, False, f"rerank {settings.seed}")
+        lists = rerank_lists(self._sequences, rows, unseen, settings)
         self.missing_candidates += lists.missing
         universe = self._items_to_draw.item_ids
         return RerankColumns(self._user, self._sequences, lists, universe)
 
-    @functools.cached_property
-    def _negatives(self) -> UnseenItems:
-        negatives = self._data.negatives
-        return UnseenItems(
-            self._items_to_draw,
-            self._sequences,
-            by_popularity=negatives.by == "popularity",
-            purpose=f"negatives {negatives.seed}",
-        )
-
-    @functools.cached_property
-    def _list_items(self) -> UnseenItems:
-        return UnseenItems(
-            self._items_to_draw,
-            self._sequences,
-            by_popularity=False,
-            purpose=f"rerank {self._data.rerank.seed}",
-        )
+    def _unseen(self, part: int, by_popularity: bool, purpose: str) -> UnseenItems:
+        """Draws items new to a user by the end of a part: later interactions stay unknown."""
+        # The number of interactions before k_u, HISTORY_ONLY, is smaller than that of any part.
+        known = self._parts <= part
+        return UnseenItems(self._items_to_draw, self._sequences, known, by_popularity, purpose)
 
     @property
     def _items_to_draw(self) -> ItemUniverse:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import apache_beam as beam
 
 from configs.raw_data import InteractionFilter
-from preprocessing.dead_letters import read_dead_letters
-from preprocessing.gathering import DEAD_LETTERS, STATISTICS, gather_dead_letters, gather_statistics
+from preprocessing.dead_letters import read_dead_letter_batches
+from preprocessing.gathering import DEAD_LETTERS, STATISTICS, GatherDeadLetters, gather_statistics
 from preprocessing.interactions.filter_files import FilterFiles
 from preprocessing.interactions.filter_transforms import (
     AddCounts,
@@ -32,7 +32,7 @@ def build_coding_pipeline(pipeline: beam.Pipeline, plan: ExamplesPlan, files: Fi
         in_every_shard(pipeline, log.interactions, plan)
         | "ByShard" >> beam.GroupByKey()
         | "StoreShard"
-        >> beam.ParDo(StoreShard(plan, files)).with_outputs(DEAD_LETTERS, main="items")
+        >> beam.ParDo(StoreShard(plan, files)).with_outputs(STATISTICS, DEAD_LETTERS, main="items")
     )
     numbered = (
         stored["items"]
@@ -47,13 +47,15 @@ def build_coding_pipeline(pipeline: beam.Pipeline, plan: ExamplesPlan, files: Fi
         # The side input is there when all shards are stored.
         | "CodeShard" >> beam.ParDo(CodeShard(files), beam.pvalue.AsSingleton(numbered))
     )
-    (log.dead_letters, stored[DEAD_LETTERS]) | "DeadLetters" >> gather_dead_letters(
+    (log.dead_letters, stored[DEAD_LETTERS]) | "DeadLetters" >> GatherDeadLetters(
         files.dead_letters
     )
     integer_items = log.integer_items | "Describe" >> beam.Map(
         lambda integer_items: {"integer_items": integer_items}
     )
-    (log.statistics, integer_items, coded) | "Statistics" >> gather_statistics(files.statistics)
+    (log.statistics, stored[STATISTICS], integer_items, coded) | "Statistics" >> gather_statistics(
+        files.statistics
+    )
 
 
 def build_round_pipeline(
@@ -99,6 +101,6 @@ def read_filtered_log(
         integer_items=pipeline | "IntegerItems" >> beam.Create([integer_items]),
         dead_letters=pipeline
         | "FilterLetters" >> beam.Create([files.dead_letters])
-        | "ReadLetters" >> beam.Map(lambda path: list(read_dead_letters(path))),
+        | "ReadLetters" >> beam.FlatMap(read_dead_letter_batches),
         statistics=kept[STATISTICS],
     )

@@ -32,6 +32,7 @@ from preprocessing.interactions.k_core import (
 )
 from preprocessing.interactions.plan import ExamplesPlan
 from preprocessing.interactions.reading import INTERACTION_SCHEMA, ITEM, USER
+from preprocessing.interactions.rejections import REJECTED_INTERACTIONS, by_reason
 from preprocessing.interactions.sequences import ordered_by, without_repeated
 
 
@@ -53,6 +54,8 @@ class StoreShard(beam.DoFn):
         )
         if dead_letters:
             yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
+            rejected = {REJECTED_INTERACTIONS: by_reason(dead_letters)}
+            yield beam.pvalue.TaggedOutput(STATISTICS, rejected)
         write_table(self._files.rows(shard), table)
         yield table_to_bytes(pa.table({ITEM: pc.unique(table[ITEM])}))
 

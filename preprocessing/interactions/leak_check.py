@@ -2,18 +2,24 @@
 
 The rule says that the LLM saw a user's first k_u interactions at most. Where a prompt is at hand
 and the configuration says how to recognise an interaction in it, the interactions shown are
-counted, and the larger of the two numbers is the limit that every sample is compared with.
+counted; an answer may also record how many its prompt was made from. The largest of these numbers
+is the limit that every sample is compared with.
 
-A user source is verified when the prompt of every answer that a sample can use was counted. What a
-group was built from cannot be counted: `groups_verified` is declared by whoever built the groups,
-and groups that are made here (`grouping`) follow the rule by construction.
+A prompt may show fewer interactions than it reaches over, since ours leave out items without title.
+So a count alone is certain only when the prompt shows all k_u of them (`SeenCount.is_certain`). A
+user source is verified when the prompt of every answer that a sample can use was counted with
+certainty: prompts that leave some out hardly show exactly k_u for every user.
+
+What a group was built from cannot be counted: `groups_verified` is declared by whoever built the
+groups, and groups that are made here (`grouping`) follow the rule by construction. Their names
+change with the interactions that they were built from, so answers about other groups are not used.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,10 +41,10 @@ class LeakCheck:
     Attributes:
       violations: samples that a prompt saw.
       examples: descriptions of the first violations, with hashed ids.
-      users_verified_by_prompt: users whose prompt was counted.
+      users_verified_by_prompt: users whose prompt was counted with certainty.
       users_by_rule_only: users without one.
-      uncounted_answers: source -> answers of users with samples whose prompt was not counted;
-        sources without any are absent.
+      uncounted_answers: source -> answers of users with samples whose prompt was not counted, or
+        not with certainty; sources without any are absent.
     """
 
     violations: int
@@ -58,9 +64,9 @@ def check_leaks(
       split: their split.
       seen: what the prompts of all accepted answers about these users showed.
     """
-    largest = _largest_shown(seen)
-    seen_counts = np.array([largest.get(user, 0) for user in sequences.users], dtype=np.int64)
-    limits = np.maximum(split.boundaries, seen_counts)[sequences.user_of_row]
+    reaches = _largest_reach(seen)
+    reach_of_user = np.array([reaches.get(user, 0) for user in sequences.users], dtype=np.int64)
+    limits = np.maximum(split.boundaries, reach_of_user)[sequences.user_of_row]
     is_sample = split.parts != HISTORY_ONLY
     violations = np.flatnonzero(is_sample & (sequences.positions < limits))
     shown = violations[:MAXIMUM_EXAMPLES]
@@ -70,13 +76,21 @@ def check_leaks(
         f"the LLM saw {limits[row]}"
         for row, item in zip(shown, sequences.items_at(shown), strict=True)
     ]
-    verified = int((seen_counts > 0).sum())
-    sampled = {sequences.users[user] for user in np.unique(sequences.user_of_row[is_sample])}
+    boundaries = dict(zip(sequences.users, split.boundaries.tolist(), strict=True))
+    certain = {
+        count.user
+        for count in seen
+        if count.user in boundaries and count.is_certain(boundaries[count.user])
+    }
+    sampled = {
+        sequences.users[user]: int(split.boundaries[user])
+        for user in np.unique(sequences.user_of_row[is_sample])
+    }
     return LeakCheck(
         violations=len(violations),
         examples=examples,
-        users_verified_by_prompt=verified,
-        users_by_rule_only=len(sequences.users) - verified,
+        users_verified_by_prompt=len(certain),
+        users_by_rule_only=len(sequences.users) - len(certain),
         uncounted_answers=_uncounted_answers(seen, sampled),
     )
 
@@ -103,8 +117,9 @@ def uncountable_sources(knowledge: Knowledge) -> list[str]:
     """Sources that are unverified whatever their answers hold.
 
     Those are sources with groups that are not declared to be built from interactions before k_u,
-    and user sources whose prompts nobody can count for want of a pattern. Groups that are made here
-    (`grouping`) are built from nothing else, with the same k_u.
+    user sources whose prompts nobody can count for want of a pattern, and vectors made elsewhere:
+    vectors of items, too, may be made from the whole log, as factors of its ratings are. Groups
+    that are made here (`grouping`) are built from nothing else, with the same k_u.
     """
     uncountable = []
     for source, answers in sorted(knowledge.answers.items()):
@@ -115,24 +130,32 @@ def uncountable_sources(knowledge: Knowledge) -> list[str]:
             and bool(answers.individual)
             and not answers.history_entry_pattern
         )
-        made_elsewhere = answers.entity == "user" and bool(answers.vectors)
-        if undeclared_groups or no_pattern or made_elsewhere:
+        if undeclared_groups or no_pattern or answers.vectors:
             uncountable.append(source)
     return uncountable
 
 
-def _largest_shown(seen: Iterable[SeenCount]) -> dict[str, int]:
-    """User -> largest number of interactions that any of the user's prompts showed."""
+def _largest_reach(seen: Iterable[SeenCount]) -> dict[str, int]:
+    """User -> largest number of first interactions that any of the user's prompts reached over."""
     largest: dict[str, int] = {}
     for count in seen:
-        largest[count.user] = max(count.shown, largest.get(count.user, 0))
+        largest[count.user] = max(count.reach, largest.get(count.user, 0))
     return largest
 
 
-def _uncounted_answers(seen: Iterable[SeenCount], sampled: Collection[str]) -> dict[str, int]:
-    """Source -> answers in use without a counted prompt; a user's first answer is used."""
+def _uncounted_answers(seen: Iterable[SeenCount], sampled: Mapping[str, int]) -> dict[str, int]:
+    """Source -> answers in use without certain count; a user's first answer is used.
+
+    Args:
+      seen: counts of all answers.
+      sampled: users with samples -> k_u.
+    """
     used: dict[tuple[str, str], SeenCount] = {}
     for count in sorted(seen, key=lambda count: (count.file_order, count.line)):
         used.setdefault((count.source, count.user), count)
-    uncounted = (count for count in used.values() if not count.shown and count.user in sampled)
+    uncounted = (
+        count
+        for count in used.values()
+        if count.user in sampled and not count.is_certain(sampled[count.user])
+    )
     return dict(sorted(Counter(count.source for count in uncounted).items()))

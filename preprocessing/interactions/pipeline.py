@@ -11,7 +11,7 @@ from collections.abc import Iterable
 import apache_beam as beam
 
 from preprocessing import storage
-from preprocessing.gathering import DEAD_LETTERS, STATISTICS, gather_dead_letters, gather_statistics
+from preprocessing.gathering import DEAD_LETTERS, STATISTICS, GatherDeadLetters, gather_statistics
 from preprocessing.interactions import leak_check
 from preprocessing.interactions.example_maker import needs_universe
 from preprocessing.interactions.filter_pipelines import read_filtered_log
@@ -81,7 +81,7 @@ def build_pipeline(
     summary = _summary(plan, catalogue["tables"], written)
     outputs = [catalogue, ordered, *([] if profiles is None else [profiles])]
     rejected = [output[DEAD_LETTERS] for output in (*outputs, summary)]
-    (log.dead_letters, *rejected) | "DeadLetters" >> gather_dead_letters(
+    (log.dead_letters, *rejected) | "DeadLetters" >> GatherDeadLetters(
         storage.join(plan.folder, DEAD_LETTERS_FILE)
     )
     counted = [output[STATISTICS] for output in (*outputs, written)]

@@ -13,6 +13,12 @@ from preprocessing.gathering import DEAD_LETTERS, STATISTICS
 from preprocessing.interactions.catalogue import parse_catalogue
 from preprocessing.interactions.profiles import parse_profiles
 from preprocessing.interactions.reading import parse_interactions
+from preprocessing.interactions.rejections import (
+    REJECTED_CATALOGUE,
+    REJECTED_INTERACTIONS,
+    REJECTED_PROFILES,
+    by_reason,
+)
 from preprocessing.interactions.user_shards import has_integer_items, rows_by_shard
 from preprocessing.tables.blocks import Block
 from preprocessing.tables.table_reader import TableReader
@@ -34,7 +40,8 @@ class ParseInteractions(beam.DoFn):
         """See `beam.DoFn`."""
         for block in self._reader.parse(element):
             table, dead_letters = parse_interactions(block, self._data)
-            yield beam.pvalue.TaggedOutput(STATISTICS, {"interactions": block.records})
+            counts = {"interactions": block.records, REJECTED_INTERACTIONS: by_reason(dead_letters)}
+            yield beam.pvalue.TaggedOutput(STATISTICS, counts)
             if dead_letters:
                 yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
             yield beam.pvalue.TaggedOutput(INTEGER_ITEMS, has_integer_items(table))
@@ -53,7 +60,11 @@ class ParseCatalogue(beam.DoFn):
         """See `beam.DoFn`."""
         for block in self._reader.parse(element):
             table, dead_letters = parse_catalogue(block, self._catalogue)
-            yield beam.pvalue.TaggedOutput(STATISTICS, {"catalogue_records": block.records})
+            counts = {
+                "catalogue_records": block.records,
+                REJECTED_CATALOGUE: by_reason(dead_letters),
+            }
+            yield beam.pvalue.TaggedOutput(STATISTICS, counts)
             if dead_letters:
                 yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
             yield table_to_bytes(table)
@@ -73,7 +84,8 @@ class ParseProfiles(beam.DoFn):
         assert self._reader is not None and self._profiles is not None
         for block in self._reader.parse(element):
             table, dead_letters = parse_profiles(block, self._profiles)
-            yield beam.pvalue.TaggedOutput(STATISTICS, {"profile_records": block.records})
+            counts = {"profile_records": block.records, REJECTED_PROFILES: by_reason(dead_letters)}
+            yield beam.pvalue.TaggedOutput(STATISTICS, counts)
             if dead_letters:
                 yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
             yield from rows_by_shard(table, self._shards)

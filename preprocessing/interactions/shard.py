@@ -21,6 +21,7 @@ from preprocessing.interactions.splitting import (
     HISTORY_ONLY,
     TRAIN,
     TimeCuts,
+    follows_later_part,
     split_interactions,
 )
 from preprocessing.interactions.unseen_items import ItemUniverse
@@ -91,12 +92,12 @@ def write_shard(
     profiles = ProfileColumns(
         shard.profiles, sequences.users, data.profiles.attributes if data.profiles else {}
     )
-    maker = ExampleMaker(sequences, profiles, data, universe)
+    maker = ExampleMaker(sequences, rows.parts, profiles, data, universe)
     examples: dict[str, dict[str, int]] = {}
     for kind in data.examples:
         examples[kind] = {}
         for number, part in enumerate(PARTS):
-            columns = maker.make(kind, np.flatnonzero(rows.parts == number))
+            columns = maker.make(kind, number)
             order = np.arange(len(columns))
             if number == TRAIN:
                 order = np.random.default_rng([split.seed, shard.index]).permutation(order)
@@ -111,11 +112,13 @@ def write_shard(
     statistics = {
         "shard": shard.index,
         "samples": _by_part(rows.parts),
+        "positives": _by_part(rows.parts[sequences.labels == 1]),
         "examples": examples,
         "missing_negatives": maker.missing_negatives,
         "missing_candidates": maker.missing_candidates,
         "history_only": int((rows.parts == HISTORY_ONLY).sum()),
         "given_part_history_only": _by_part(sequences.given_parts[rows.parts == HISTORY_ONLY]),
+        "later_part_in_history": _by_part(rows.parts[follows_later_part(sequences, rows)]),
         "users": len(sequences.users),
         "training_interactions": int(rows.training.sum()),
         "leaks": asdict(check_leaks(sequences, rows, shard.seen)),

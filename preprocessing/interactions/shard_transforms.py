@@ -17,6 +17,12 @@ from preprocessing.interactions import leak_check
 from preprocessing.interactions.plan import ExamplesPlan
 from preprocessing.interactions.profiles import collect_profiles
 from preprocessing.interactions.reading import INTERACTION_SCHEMA, ITEM, USER
+from preprocessing.interactions.rejections import (
+    REJECTED_CATALOGUE,
+    REJECTED_INTERACTIONS,
+    REJECTED_PROFILES,
+    by_reason,
+)
 from preprocessing.interactions.seen_counts import SeenCount, read_seen_counts
 from preprocessing.interactions.sequences import order_interactions, ordered_by
 from preprocessing.interactions.shard import Shard, write_shard
@@ -77,6 +83,8 @@ class OrderShard(beam.DoFn):
             integer_items,
             ordered_by(plan.data.interactions.columns),
         )
+        rejected = {REJECTED_INTERACTIONS: by_reason(dead_letters)}
+        yield beam.pvalue.TaggedOutput(STATISTICS, rejected)
         profiles = pa.table({USER: pa.array([], pa.string())})
         if plan.profiles is not None and plan.data.profiles is not None:
             collected = collect_profiles(
@@ -89,6 +97,7 @@ class OrderShard(beam.DoFn):
                 {
                     "profile_users": profiles.num_rows,
                     "profile_unreadable_numbers": collected.unreadable_numbers,
+                    REJECTED_PROFILES: by_reason(collected.dead_letters),
                 },
             )
         if dead_letters:
@@ -189,4 +198,4 @@ class WriteSummary(beam.DoFn):
             self._plan.folder,
         )
         yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
-        yield statistics
+        yield {**statistics, REJECTED_CATALOGUE: by_reason(dead_letters)}

@@ -90,6 +90,27 @@ def split_interactions(
     return SplitRows(boundaries=boundaries, parts=parts, training=training)
 
 
+def follows_later_part(sequences: UserSequences, split: SplitRows) -> np.ndarray:
+    """Samples with an earlier interaction that the log itself gives to a later part.
+
+    Their histories and user statistics know that interaction, however long ago it was.
+
+    Args:
+      sequences: all interactions of some users.
+      split: their split, by `split.by=column`; other splits name no part in the log.
+
+    Returns:
+      [rows] bool.
+    """
+    follows = np.zeros(len(split.parts), dtype=bool)
+    for part in (TRAIN, VALIDATION):
+        is_later = sequences.given_parts > part
+        later_before: np.ndarray = np.cumsum(is_later) - is_later
+        later_before -= later_before[sequences.starts][sequences.user_of_row]
+        follows |= (split.parts == part) & (later_before > 0)
+    return follows
+
+
 def share_up_to(split: Split, part: int) -> Fraction:
     """Share of all samples in the parts up to this one.
 

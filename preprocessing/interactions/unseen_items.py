@@ -1,8 +1,11 @@
-"""Items that a user has no interaction with, drawn by hash: the same in every run.
+"""Items that are new to a user, drawn by hash: the same in every run.
 
-A draw depends on the seed, the user, the position of the interaction it belongs to and its number
-only, not on the other users of a shard. The items to draw from are all that can be ranked: those of
-the catalogue and those that occur in the log. They say nothing about when an item occurred.
+A draw depends on the seed, the user, the position of the interaction it belongs to, its number and
+what the user knows, not on the other users of a shard. What a user does later must stay unknown
+here: an item that is never drawn because the user meets it later would reveal just that.
+
+The items to draw from are all that can be ranked: those of the catalogue and those that occur in
+the log. They say nothing about when an item occurred.
 """
 
 from __future__ import annotations
@@ -54,6 +57,8 @@ class UnseenItems:
     Args:
       universe: what to draw from; holds every item of the sequences.
       sequences: all interactions of the users.
+      known: [rows] True for the interactions by which a user knows an item; what a user knows is
+        never drawn.
       by_popularity: draw an item in proportion to its training interactions; else every item alike.
       purpose: name and seed of the draws, e.g. "negatives 0".
     """
@@ -62,6 +67,7 @@ class UnseenItems:
         self,
         universe: ItemUniverse,
         sequences: UserSequences,
+        known: np.ndarray,
         by_popularity: bool,
         purpose: str,
     ):
@@ -70,10 +76,18 @@ class UnseenItems:
         self._ends = np.cumsum(weights)
         self._weights = weights
         self._user_hashes = stable_hashes(sequences.users, purpose)
-        known = pc.index_in(
+        item_numbers = pc.index_in(
             pa.array(sequences.item_ids, pa.string()), value_set=universe.item_ids
-        ).to_numpy()[sequences.item_of_row]
-        self._known = np.unique(self._pairs(sequences.user_of_row, known))
+        ).to_numpy()
+        items = item_numbers[sequences.item_of_row[known]]
+        pairs = np.unique(self._pairs(sequences.user_of_row[known], items))
+        # No pair is that large, so every search ends at a place of the array.
+        self._known = np.append(pairs, np.iinfo(np.int64).max)
+        drawable = weights > 0
+        known_drawable = pairs[drawable[pairs % max(self._count, 1)]] // max(self._count, 1)
+        self._left_of_user = np.count_nonzero(drawable) - np.bincount(
+            known_drawable, minlength=len(sequences.users)
+        )
 
     def draw(self, users: np.ndarray, positions: np.ndarray, wanted: np.ndarray) -> Draws:
         """Draws distinct items for each request.
@@ -84,9 +98,10 @@ class UnseenItems:
           wanted: [requests] number of items.
         """
         keys = mixed(self._user_hashes[users] ^ mixed(positions.astype(np.uint64)))
-        chosen = np.full((len(users), wanted.max(initial=0)), -1, dtype=np.int64)
+        possible = np.minimum(wanted, self._left_of_user[users])
+        chosen = np.full((len(users), possible.max(initial=0)), -1, dtype=np.int64)
         for slot in range(chosen.shape[1]):
-            waiting = np.flatnonzero(wanted > slot)
+            waiting = np.flatnonzero(possible > slot)
             for attempt in range(_ATTEMPTS):
                 if not len(waiting) or not self._total:
                     break
@@ -137,11 +152,10 @@ class UnseenItems:
 
     def _knows(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
         pairs = self._pairs(users, items)
-        places = np.searchsorted(self._known, pairs)
-        return self._known[np.minimum(places, len(self._known) - 1)] == pairs
+        return self._known[np.searchsorted(self._known, pairs)] == pairs
 
     def _unknown(self, user: int) -> np.ndarray:
-        """All items of some weight that a user has no interaction with."""
+        """All items of some weight that a user does not know."""
         first, end = np.searchsorted(self._known, [user * self._count, (user + 1) * self._count])
         known = self._known[first:end] - user * self._count
         candidates = self._weights > 0

@@ -14,7 +14,7 @@ import apache_beam as beam
 
 from preprocessing import storage
 from preprocessing.dead_letters import DeadLetter, dead_letter
-from preprocessing.gathering import DEAD_LETTERS, STATISTICS, gather_dead_letters, gather_statistics
+from preprocessing.gathering import DEAD_LETTERS, STATISTICS, GatherDeadLetters, gather_statistics
 from preprocessing.hashing import stable_hash
 from preprocessing.knowledge.answer_texts import AnswerTexts
 from preprocessing.knowledge.answers import (
@@ -24,23 +24,7 @@ from preprocessing.knowledge.answers import (
     json_object,
     read_answer_lines,
 )
-
-
-@dataclass(frozen=True)
-class AnswerFile:
-    """One answer file.
-
-    Attributes:
-      order: place in the configuration; the first answer for an entity counts.
-      name: how the configuration names it, for people.
-      path: absolute path or URL.
-      extraction: "individual" or "collective".
-    """
-
-    order: int
-    name: str
-    path: str
-    extraction: str
+from preprocessing.knowledge.shared_files import AnswerFile, belongs_elsewhere
 
 
 @dataclass(frozen=True, order=True)
@@ -76,11 +60,18 @@ class ReadAnswers(beam.DoFn):
 
 
 class CheckAnswers(beam.DoFn):
-    """Batch of lines to (shard, valid answers), dead letters beside them."""
+    """Batch of lines to (shard, valid answers), dead letters beside them.
 
-    def __init__(self, texts: AnswerTexts, shards: int):
+    Args:
+      texts: takes the text to encode out of an answer.
+      other_sources: names that records of other sources give their source.
+      shards: number of shards.
+    """
+
+    def __init__(self, texts: AnswerTexts, other_sources: frozenset[str], shards: int):
         super().__init__()
         self._texts = texts
+        self._other_sources = other_sources
         self._shards = shards
 
     def process(self, element: tuple[AnswerFile, AnswerLines]) -> Iterator[Any]:
@@ -88,14 +79,21 @@ class CheckAnswers(beam.DoFn):
         file, lines = element
         by_shard: dict[int, list[LocatedAnswer]] = {}
         dead_letters: list[DeadLetter] = []
-        read = 0
+        read = elsewhere = 0
         for number, line in lines.numbered():
             read += 1
+            record = None
             try:
                 record = json_object(line)
+                if belongs_elsewhere(record, file, self._other_sources):
+                    elsewhere += 1
+                    continue
                 answer = answer_of(record, self._texts.source, lines.extraction)
                 text, lacks_history = self._texts.text_of(record, answer)
             except RejectedAnswer as error:
+                if record is None and belongs_elsewhere(None, file, self._other_sources):
+                    elsewhere += 1
+                    continue
                 dead_letters.append(dead_letter(file.name, number, error.reason, error.detail))
                 continue
             shard = entity_shard(answer.entity_id, self._shards)
@@ -110,7 +108,7 @@ class CheckAnswers(beam.DoFn):
                     lacks_history=lacks_history,
                 )
             )
-        yield beam.pvalue.TaggedOutput(STATISTICS, {"read": read})
+        yield beam.pvalue.TaggedOutput(STATISTICS, {"read": read, "other_sources": elsewhere})
         yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
         yield from by_shard.items()
 
@@ -152,6 +150,7 @@ def build_accepting_pipeline(
     pipeline: beam.Pipeline,
     texts: AnswerTexts,
     files: list[AnswerFile],
+    other_sources: frozenset[str],
     shards: int,
     folder: str,
     dead_letters_path: str,
@@ -163,10 +162,12 @@ def build_accepting_pipeline(
       pipeline: an empty pipeline.
       texts: takes the text to encode out of an answer.
       files: the source's answer files.
+      other_sources: names that records of other sources give their source.
       shards: number of files of accepted answers.
       folder: where those files belong; a path or URL that all workers see.
       dead_letters_path: JSON lines file for rejected answers.
-      statistics_path: JSON file for counts "read", "accepted" and "answers_without_history".
+      statistics_path: JSON file for counts "read", "other_sources", "accepted" and
+        "answers_without_history".
     """
     checked = (
         pipeline
@@ -174,7 +175,7 @@ def build_accepting_pipeline(
         | "ReadAnswers" >> beam.ParDo(ReadAnswers())
         | "SpreadLines" >> beam.Reshuffle()  # one file is one element: let all workers check
         | "CheckAnswers"
-        >> beam.ParDo(CheckAnswers(texts, shards)).with_outputs(
+        >> beam.ParDo(CheckAnswers(texts, other_sources, shards)).with_outputs(
             STATISTICS, DEAD_LETTERS, main="answers"
         )
     )
@@ -191,7 +192,7 @@ def build_accepting_pipeline(
         >> beam.ParDo(WriteAccepted(folder)).with_outputs(DEAD_LETTERS, main="counts")
     )
     dead_letters = (checked[DEAD_LETTERS], accepted[DEAD_LETTERS])
-    dead_letters | "DeadLetters" >> gather_dead_letters(dead_letters_path)
+    dead_letters | "DeadLetters" >> GatherDeadLetters(dead_letters_path)
     statistics = (checked[STATISTICS], accepted["counts"])
     statistics | "Statistics" >> gather_statistics(statistics_path)
 

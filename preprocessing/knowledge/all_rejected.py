@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from configs.command_line import CommandError
 from preprocessing.dead_letters import DeadLetter
@@ -17,7 +17,7 @@ _FIXES = {
 
 
 def no_usable_answer(
-    source: str, files: Sequence[str], dead_letters: Sequence[DeadLetter]
+    source: str, files: Sequence[str], dead_letters: Iterable[DeadLetter], elsewhere: int = 0
 ) -> CommandError:
     """The error that names the commonest reason, and where it occurs first.
 
@@ -25,13 +25,24 @@ def no_usable_answer(
       source: name of the source.
       files: its answer files.
       dead_letters: its rejected answers; none when the files hold no answers.
+      elsewhere: answers of other sources in the files.
     """
     key = f"knowledge.answers.{source}"
-    if not dead_letters:
+    counts: Counter[str] = Counter()
+    firsts: dict[str, DeadLetter] = {}
+    for letter in dead_letters:
+        counts[letter["reason"]] += 1
+        firsts.setdefault(letter["reason"], letter)
+    if not counts and elsewhere:
+        return CommandError(
+            f"{key}: all {elsewhere:,} answers in {', '.join(files)} are of other sources of "
+            "knowledge.answers. Name the files that hold answers of this one"
+        )
+    if not counts:
         return CommandError(f"{key}: there are no answers in {', '.join(files)}")
-    reasons = Counter(letter["reason"] for letter in dead_letters).most_common()
+    reasons = counts.most_common()
     commonest = reasons[0][0]
-    first = next(letter for letter in dead_letters if letter["reason"] == commonest)
+    first = firsts[commonest]
     counted = ", ".join(f"{reason} {count:,}" for reason, count in reasons)
     fix = _FIXES.get(commonest, "Correct the answers, or name other files")
     return CommandError(

@@ -15,6 +15,12 @@ from preprocessing.records.contract import EXTRACTIONS
 
 _LINES_PER_BATCH = 256
 _LONGEST_ID = 256
+INTERACTIONS_SEEN = "interactions_seen"
+"""Field of prompts and answers about users, see `Answer`."""
+
+FACTORS = "factors"
+"""Field of structured answers, see `Answer`."""
+
 _REQUIRED = ("source", "entity_id", "extraction", "answer")
 _OPTIONAL = ("custom_id", "model", "prompt", "prompt_sha256")
 
@@ -55,6 +61,9 @@ class Answer:
       model: which LLM wrote it; None if the file does not say.
       usage: tokens, as the LLM service counted them; None if the file does not say.
       given_custom_id: the custom id of the file; None if there is none.
+      interactions_seen: individual answers about users: how many of the user's first interactions
+        the prompt was made from, those that it leaves out included; None if the file does not say.
+      factors: structured answers: factor -> its text; None for free text.
     """
 
     source: str
@@ -65,11 +74,13 @@ class Answer:
     model: str | None = None
     usage: Mapping[str, object] | None = None
     given_custom_id: str | None = None
+    interactions_seen: int | None = None
+    factors: Mapping[str, object] | None = None
 
     def record(self) -> dict[str, object]:
         """The answer as the JSON object that `answer_of` reads."""
         hashed = None if self.prompt is None else prompt_sha256(self.prompt)
-        return {
+        record: dict[str, object] = {
             "custom_id": self.given_custom_id
             or custom_id(self.source, self.extraction, self.entity_id),
             "source": self.source,
@@ -81,6 +92,11 @@ class Answer:
             "answer": self.text,
             "usage": self.usage,
         }
+        if self.interactions_seen is not None:
+            record[INTERACTIONS_SEEN] = self.interactions_seen
+        if self.factors is not None:
+            record[FACTORS] = self.factors
+        return record
 
 
 class RejectedAnswer(Exception):
@@ -128,7 +144,8 @@ def parse_answer(line: bytes, source: str, extraction: str) -> Answer:
 
     Args:
       line: a JSON object with source, entity_id, extraction and answer, perhaps prompt and
-        prompt_sha256 (SHA-256 of the prompt's UTF-8 bytes), custom_id, model and usage.
+        prompt_sha256 (SHA-256 of the prompt's UTF-8 bytes), custom_id, model, usage,
+        interactions_seen and factors.
       source: the source that the configuration names for the file.
       extraction: the extraction that the configuration names for the file.
 
@@ -174,9 +191,6 @@ def answer_of(record: Mapping[str, object], source: str | None, extraction: str 
         actual = prompt_sha256(prompt)
         if actual != prompt_hash.lower():
             raise RejectedAnswer("prompt_hash_mismatch", f"prompt_sha256 is not {actual}")
-    usage = record.get("usage")
-    if usage is not None and not isinstance(usage, dict):
-        raise RejectedAnswer("wrong_type", "field 'usage' must be an object")
     return Answer(
         source=fields["source"],
         entity_id=fields["entity_id"],
@@ -184,9 +198,27 @@ def answer_of(record: Mapping[str, object], source: str | None, extraction: str 
         text=fields["answer"],
         prompt=prompt,
         model=optional.get("model"),
-        usage=usage,
+        usage=_object_field(record, "usage"),
         given_custom_id=optional.get("custom_id"),
+        interactions_seen=interactions_seen(record),
+        factors=_object_field(record, FACTORS),
     )
+
+
+def interactions_seen(record: Mapping[str, object]) -> int | None:
+    """The field of that name in a prompt or an answer; None if there is none.
+
+    Raises:
+      RejectedAnswer: it is no number of interactions.
+    """
+    number = record.get(INTERACTIONS_SEEN)
+    if number is None:
+        return None
+    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+        raise RejectedAnswer(
+            "wrong_type", f"field '{INTERACTIONS_SEEN}' must be a whole number, 0 or more"
+        )
+    return number
 
 
 def json_object(line: bytes) -> dict[str, object]:
@@ -228,6 +260,13 @@ def text_field(record: Mapping[str, object], name: str) -> str:
         raise RejectedAnswer(
             "invalid_text", f"field '{name}' holds half a surrogate pair"
         ) from error
+    return value
+
+
+def _object_field(record: Mapping[str, object], name: str) -> dict[str, object] | None:
+    value = record.get(name)
+    if value is not None and not isinstance(value, dict):
+        raise RejectedAnswer("wrong_type", f"field '{name}' must be an object")
     return value
 
 

@@ -35,6 +35,17 @@ def asked_sources(answers: Mapping[str, SourceAnswers]) -> dict[str, SourceAnswe
     return asked
 
 
+def other_sources(answers: Mapping[str, SourceAnswers], source: str) -> frozenset[str]:
+    """What records of all other sources call their source.
+
+    Args:
+      answers: `knowledge.answers`.
+      source: one of its keys.
+    """
+    names = {recorded_source(name, described.factor) for name, described in answers.items()}
+    return frozenset(names - {recorded_source(source, answers[source].factor)})
+
+
 def chosen_sources(
     answers: Mapping[str, SourceAnswers], names: Iterable[str] | None
 ) -> dict[str, SourceAnswers]:

@@ -14,20 +14,22 @@ from configs.scenario import Scenario
 from preprocessing import storage
 from preprocessing.beam_options import BeamOptions
 from preprocessing.beam_runner import run_pipeline
-from preprocessing.dead_letters import count_by_reason, read_dead_letters, write_dead_letters
+from preprocessing.dead_letter_runs import merge_runs
+from preprocessing.dead_letters import count_by_reason, read_dead_letters
 from preprocessing.encoders.registry import encoder_class
 from preprocessing.gathering import read_statistics, total
 from preprocessing.knowledge.accepting import (
-    AnswerFile,
     accepted_file,
     build_accepting_pipeline,
     read_accepted,
 )
 from preprocessing.knowledge.all_rejected import no_usable_answer
 from preprocessing.knowledge.answer_texts import answer_texts
+from preprocessing.knowledge.asked_sources import other_sources
 from preprocessing.knowledge.encoding import EncodingPlan, build_encoding_pipeline
 from preprocessing.knowledge.entity_vectors import WritingPlan
 from preprocessing.knowledge.manifest import describe_vectors
+from preprocessing.knowledge.shared_files import AnswerFile
 from preprocessing.knowledge.vector_cache import describe_encoder, identity_hash
 from preprocessing.knowledge.vector_files.registry import first_width, parts_of, vector_files
 from preprocessing.knowledge.vector_import import ImportPlan, build_import_pipeline
@@ -111,19 +113,26 @@ class SourceBuild:
         counts = storage.join(scratch, "accepting.json")
         run_pipeline(
             lambda pipeline: build_accepting_pipeline(
-                pipeline, texts, self._files(), knowledge.shards, scratch, letters, counts
+                pipeline,
+                texts,
+                self._files(),
+                other_sources(knowledge.answers, self.source),
+                knowledge.shards,
+                scratch,
+                letters,
+                counts,
             ),
             self.beam,
         )
         statistics = read_statistics(counts)
         accepted = total(statistics, "accepted")
         if not accepted:
-            raise self._no_usable_answer([letters])
+            raise self._no_usable_answer([letters], total(statistics, "other_sources"))
         prepared = chosen.prepare(knowledge.encoder, self._accepted_texts(scratch), shared)
-        if prepared.get("dimension", 0) < prepared.get("requested_dimension", 0):
+        if prepared.get("components", 0) < prepared.get("dimension", 0):
             say(
-                f"encode {self.source}: vectors of width {prepared['dimension']} instead of "
-                f"{knowledge.encoder.dimension}: {accepted} answers hold no more"
+                f"encode {self.source}: {accepted} answers hold {prepared['components']} "
+                f"components; the vectors are filled up with zeros to width {prepared['dimension']}"
             )
         writing = self._writing(shared)
         plan = EncodingPlan(
@@ -144,8 +153,9 @@ class SourceBuild:
     def _files(self) -> list[AnswerFile]:
         named = [(name, INDIVIDUAL) for name in self._answers.individual]
         named += [(name, COLLECTIVE) for name in self._answers.collective]
+        both = {*self._answers.individual} & {*self._answers.collective}
         return [
-            AnswerFile(order, name, storage.absolute(name), extraction)
+            AnswerFile(order, name, storage.absolute(name), extraction, name in both)
             for order, (name, extraction) in enumerate(named)
         ]
 
@@ -192,16 +202,18 @@ class SourceBuild:
         """
         if not usable:
             raise self._no_usable_answer(files)
-        write_dead_letters(
-            storage.join(shared, DEAD_LETTERS_FILE),
-            (letter for path in files for letter in read_dead_letters(path)),
-        )
+        merge_runs(files, storage.join(shared, DEAD_LETTERS_FILE), storage.join(shared, _SCRATCH))
 
-    def _no_usable_answer(self, dead_letter_files: Sequence[str]) -> CommandError:
+    def _no_usable_answer(
+        self, dead_letter_files: Sequence[str], elsewhere: int = 0
+    ) -> CommandError:
         files = [*self._answers.individual, *self._answers.collective, *self._answers.vectors]
         letters = (letter for path in dead_letter_files for letter in read_dead_letters(path))
         return no_usable_answer(
-            self.source, files, [letter for letter in letters if letter["file"] in files]
+            self.source,
+            files,
+            (letter for letter in letters if letter["file"] in files),
+            elsewhere,
         )
 
 

@@ -14,7 +14,7 @@ import apache_beam as beam
 
 from preprocessing import storage
 from preprocessing.dead_letters import DeadLetter, dead_letter
-from preprocessing.gathering import DEAD_LETTERS, STATISTICS, gather_dead_letters, gather_statistics
+from preprocessing.gathering import DEAD_LETTERS, STATISTICS, GatherDeadLetters, gather_statistics
 from preprocessing.knowledge.accepting import entity_shard
 from preprocessing.knowledge.groups import Membership, group_of_entity, parse_memberships
 from preprocessing.knowledge.vector_statistics import WriteVectorStatistics, shard_statistics
@@ -252,7 +252,7 @@ def write_entity_vectors(
         >> beam.ParDo(WriteVectorStatistics(storage.join(plan.folder, VECTOR_STATISTICS_FILE)))
     )
     letters = (*dead_letters, memberships[DEAD_LETTERS], joined[DEAD_LETTERS])
-    letters | "DeadLetters" >> gather_dead_letters(plan.dead_letters)
+    letters | "DeadLetters" >> GatherDeadLetters(plan.dead_letters)
     counted = (memberships, joined, shared)
     counts = (*statistics, *(output[STATISTICS] for output in counted), written["counts"], report)
     counts | "Statistics" >> gather_statistics(plan.statistics)

@@ -5,9 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 
-from preprocessing.knowledge.answers import RejectedAnswer, refuse_json_constant
-
-_FACTORS = "factors"
+from preprocessing.knowledge.answers import FACTORS, RejectedAnswer, refuse_json_constant
 
 
 def recorded_source(source: str, factor: str | None) -> str:
@@ -30,7 +28,7 @@ def factor_text(record: Mapping[str, object], factor: str) -> str:
     Raises:
       RejectedAnswer: the answer is not structured, or the factor is not there or no text.
     """
-    factors = record.get(_FACTORS)
+    factors = record.get(FACTORS)
     if factors is None:
         try:
             factors = json.loads(str(record["answer"]), parse_constant=refuse_json_constant)

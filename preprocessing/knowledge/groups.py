@@ -49,7 +49,15 @@ def open_groups(path: str, entity: str, key: str) -> TableReader:
       ConfigurationError: see `open_table`; or the path means several files.
     """
     wanted = {f"{key} ({column})": column for column in (entity_column(entity), GROUP_ID)}
-    reader = open_table(Table(path=path), key, WantedColumns(wanted))
+    try:
+        reader = open_table(Table(path=path), key, WantedColumns(wanted))
+    except ConfigurationError as error:
+        if not path.removesuffix(".gz").endswith(".json"):
+            raise
+        raise ConfigurationError(
+            f"{error}. If it is a JSON object of ids and their groups, make a groups file of it: "
+            f"python -m preprocessing import --groups {path} --entity {entity} --out DIR"
+        ) from error
     if len(reader.files) > 1:
         raise ConfigurationError(
             f"{key}: '{path}' means {len(reader.files)} files; the groups of a source are one file"

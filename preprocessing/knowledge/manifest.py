@@ -46,10 +46,12 @@ def describe_vectors(
     collective = total(statistics, "collective_entities")
     missing = total(statistics, "entities_without_answer")
     group_rows, group_letters = total(statistics, "group_rows"), sum(group_reasons.values())
+    elsewhere = total(statistics, "other_sources")
     counts: dict[str, Any] = {
-        "records_in": total(statistics, "read"),
+        "records_in": total(statistics, "read") - elsewhere,
         "records_out": records if encoder is None else total(statistics, "usable"),
         "dead_letters": sum(reasons.values()),
+        "other_sources": elsewhere,
         "rejected_by_reason": dict(sorted(reasons.items())),
         "knowledge_records": records,
         "individual_entities": individual,

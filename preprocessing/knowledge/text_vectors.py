@@ -6,7 +6,7 @@ worker reads only the kept vectors of its own range.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from apache_beam.ml.inference.base import KeyedModelHandler, ModelHandler, RunIn
 
 from configs.command_line import say
 from configs.knowledge import Encoder
+from preprocessing import storage
 from preprocessing.encoders.registry import encoder_class
 from preprocessing.encoders.text_encoder import EncodedTexts
 from preprocessing.gathering import STATISTICS
@@ -28,10 +29,12 @@ from preprocessing.knowledge.vector_cache import (
     clear_damaged,
     list_cache,
     prefix_of,
-    read_vectors,
+    read_table,
+    select_vectors,
     text_hash,
     write_vectors,
 )
+from preprocessing.knowledge.vector_merging import SmallFiles
 from preprocessing.knowledge.vectors import round_vectors
 
 _TEXTS, _FILES = "texts", "files"
@@ -110,15 +113,19 @@ class LookUp(beam.DoFn):
 
     Args:
       texts_per_element: texts to encode in one element.
+      cache: folder of kept vectors; None when there is none.
+      ranges: number of ranges.
     """
 
-    def __init__(self, texts_per_element: int):
+    def __init__(self, texts_per_element: int, cache: str | None, ranges: int):
         super().__init__()
         self._texts_per_element = texts_per_element
+        self._cache = cache
+        self._ranges = ranges
 
     def process(self, element: tuple[int, dict[str, Iterable[Any]]]) -> Iterator[Any]:
         """See `beam.DoFn`."""
-        _, grouped = element
+        number, grouped = element
         texts: dict[bytes, str] = {}
         answers: dict[bytes, list[LocatedAnswer]] = {}
         for batch in grouped[_TEXTS]:
@@ -127,13 +134,7 @@ class LookUp(beam.DoFn):
                 answers.setdefault(digest, []).append(answer)
         if not texts:
             return
-        found: dict[bytes, np.ndarray] = {}
-        for file in sorted(grouped[_FILES], key=lambda file: file.path):
-            try:
-                found |= read_vectors(file.path, texts.keys() - found.keys())
-            except DamagedCacheFile as error:
-                say(f"{file.path}: damaged, its texts are encoded again ({error})")
-                clear_damaged(file.path)
+        found = self._find(number, texts.keys(), grouped[_FILES])
         counts = {"texts": len(texts), "texts_from_cache": len(found)}
         yield beam.pvalue.TaggedOutput(STATISTICS, counts)
         for digests in _chunks(sorted(found), _ANSWERS_PER_ELEMENT):
@@ -145,6 +146,42 @@ class LookUp(beam.DoFn):
                 [(digest, answers[digest]) for digest in digests],
                 [texts[digest] for digest in digests],
             )
+
+    def _find(
+        self, number: int, texts: Set[bytes], files: Iterable[CacheFile]
+    ) -> dict[bytes, np.ndarray]:
+        """Kept vectors of a range's texts; merges the range's small files on the way."""
+        found: dict[bytes, np.ndarray] = {}
+        if self._cache is None:
+            return found
+        first, last = (-(-place * PREFIXES // self._ranges) for place in (number, number + 1))
+        small = SmallFiles(self._cache, first, last - 1)
+        read: set[str] = set()
+        waiting = sorted(files, key=lambda file: file.path)
+        while waiting:
+            gone = False
+            for file in waiting:
+                read.add(file.path)
+                try:
+                    table = read_table(file.path)
+                except DamagedCacheFile as error:
+                    say(f"{file.path}: damaged, its texts are encoded again ({error})")
+                    clear_damaged(file.path)
+                except Exception:  # each object store has its own error for a missing object
+                    if storage.matching_files(file.path):
+                        raise
+                    gone = True
+                else:
+                    found |= select_vectors(table, texts - found.keys())
+                    small.add(file, table)
+            # Another run has merged what is gone, or this one did before it was tried again.
+            listed = list_cache(self._cache) if gone else []
+            waiting = [
+                file
+                for file in listed
+                if file.path not in read and file.first < last and file.last >= first
+            ]
+        return found
 
 
 class KeepVectors(beam.DoFn):
@@ -204,7 +241,9 @@ class EncodeAnswers(beam.PTransform):
             {_TEXTS: texts, _FILES: files}
             | "ByHash" >> beam.CoGroupByKey()
             | "LookUp"
-            >> beam.ParDo(LookUp(per_element)).with_outputs(STATISTICS, _FOUND, main="missing")
+            >> beam.ParDo(LookUp(per_element, self._cache, self._ranges)).with_outputs(
+                STATISTICS, _FOUND, main="missing"
+            )
         )
         handler: ModelHandler = KeyedModelHandler(EncoderHandler(self._encoder, self._prepared))
         encoded = (

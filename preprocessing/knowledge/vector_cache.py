@@ -3,7 +3,8 @@
 One folder per encoder identity holds immutable Parquet files, each with the vectors that were made
 together. A file is named after the first and the last hash prefix in it, so that a worker reads
 only what its own texts may be in: `0000-07ff-<hash>.parquet`. Nothing is ever changed in place:
-any number of workers and runs may read and add at the same time.
+any number of workers and runs may read and add at the same time. A file that is gone was merged
+into another one (`vector_merging`).
 """
 
 from __future__ import annotations
@@ -29,7 +30,9 @@ PREFIXES = 1 << 16
 
 HASH_BYTES = 32
 _FILE_NAME = re.compile(r"([0-9a-f]{4})-([0-9a-f]{4})-[0-9a-f]{16}\.parquet")
-_HASH, _VECTOR = "text_sha256", "vector"
+HASH, VECTOR = "text_sha256", "vector"
+"""Columns of a file."""
+
 _TOKENS = b"tokens"
 _DESCRIPTION = "encoder.json"
 
@@ -97,18 +100,30 @@ def write_vectors(
       vectors: [texts, dimension] float16.
       tokens: what a paid service counted for them; kept with the file.
     """
-    order = sorted(range(len(hashes)), key=lambda row: hashes[row])
-    ordered = [hashes[row] for row in order]
-    values = np.ascontiguousarray(vectors[order])
+    values = np.ascontiguousarray(vectors)
     width = values.shape[1] * values.itemsize
     table = pa.table(
         {
-            _HASH: pa.array(ordered, pa.binary(HASH_BYTES)),
-            _VECTOR: pa.FixedSizeBinaryArray.from_buffers(
+            HASH: pa.array(hashes, pa.binary(HASH_BYTES)),
+            VECTOR: pa.FixedSizeBinaryArray.from_buffers(
                 pa.binary(width), len(values), [None, pa.py_buffer(values)]
             ),
         }
-    ).replace_schema_metadata({_TOKENS: str(tokens)})
+    )
+    write_table(folder, table, tokens)
+
+
+def file_of(folder: str, hashes: Sequence[bytes]) -> str:
+    """Where the vectors of some texts lie when they are one file; the hashes are sorted."""
+    name = hashlib.sha256(b"".join(hashes)).hexdigest()[:16]
+    ends = f"{prefix_of(hashes[0]):04x}-{prefix_of(hashes[-1]):04x}"
+    return storage.join(folder, f"{ends}-{name}.parquet")
+
+
+def write_table(folder: str, table: pa.Table, tokens: int) -> None:
+    """Adds a file with the columns `HASH` and `VECTOR`, rows in any order."""
+    table = table.take(pc.sort_indices(table[HASH]))
+    table = table.replace_schema_metadata({_TOKENS: str(tokens)})
     content = io.BytesIO()
     parquet.write_table(
         table,
@@ -117,21 +132,15 @@ def write_vectors(
         use_dictionary=False,
         write_page_checksum=True,
     )
-    name = hashlib.sha256(b"".join(ordered)).hexdigest()[:16]
-    ends = f"{prefix_of(ordered[0]):04x}-{prefix_of(ordered[-1]):04x}"
-    with storage.create_bytes(storage.join(folder, f"{ends}-{name}.parquet")) as file:
+    with storage.create_bytes(file_of(folder, table[HASH].to_pylist())) as file:
         file.write(content.getvalue())
 
 
-def read_vectors(path: str, wanted: Collection[bytes]) -> dict[bytes, np.ndarray]:
-    """The vectors of some texts.
+def read_table(path: str) -> pa.Table:
+    """A file's columns `HASH` and `VECTOR`.
 
     Args:
-      path: path or URL of a file.
-      wanted: hashes of the texts.
-
-    Returns:
-      Hash -> float16 [dimension], for those that the file holds.
+      path: path or URL.
 
     Raises:
       DamagedCacheFile: the file is cut off or changed.
@@ -141,25 +150,39 @@ def read_vectors(path: str, wanted: Collection[bytes]) -> dict[bytes, np.ndarray
         content = file.read()
     try:
         table = parquet.read_table(io.BytesIO(content), page_checksum_verification=True)
-        hashes = table[_HASH].combine_chunks().cast(pa.binary(HASH_BYTES))
-        column = table[_VECTOR].combine_chunks()
-        if not pa.types.is_fixed_size_binary(column.type) or column.null_count:
+        hashes = table[HASH].cast(pa.binary(HASH_BYTES))
+        vectors = table[VECTOR]
+        if not pa.types.is_fixed_size_binary(vectors.type) or vectors.null_count:
             raise DamagedCacheFile("'vector' is of another type")
-        mine = pc.is_in(hashes, pa.array(sorted(wanted), pa.binary(HASH_BYTES)))
-        chosen = hashes.filter(mine).to_pylist()
-        data = column.filter(mine).to_pylist()
-        return {
-            digest: np.frombuffer(vector, np.float16)
-            for digest, vector in zip(chosen, data, strict=True)
-        }
+        return pa.table({HASH: hashes, VECTOR: vectors}, metadata=table.schema.metadata)
     except (pa.ArrowException, OSError, KeyError, ValueError) as error:
         raise DamagedCacheFile(str(error)) from error
+
+
+def tokens_of(table: pa.Table) -> int:
+    """What a paid service counted for the texts of a file that was read."""
+    return int((table.schema.metadata or {}).get(_TOKENS, 0))
+
+
+def select_vectors(table: pa.Table, wanted: Collection[bytes]) -> dict[bytes, np.ndarray]:
+    """The vectors of some texts.
+
+    Args:
+      table: a file that was read.
+      wanted: hashes of the texts.
+
+    Returns:
+      Hash -> float16 [dimension], for those that the file holds.
+    """
+    mine = table.filter(pc.is_in(table[HASH], pa.array(sorted(wanted), pa.binary(HASH_BYTES))))
+    rows = zip(mine[HASH].to_pylist(), mine[VECTOR].to_pylist(), strict=True)
+    return {digest: np.frombuffer(vector, np.float16) for digest, vector in rows}
 
 
 def clear_damaged(path: str) -> None:
     """Puts a file without vectors in the place of a damaged one."""
     empty = pa.table(
-        {_HASH: pa.array([], pa.binary(HASH_BYTES)), _VECTOR: pa.array([], pa.binary(2))}
+        {HASH: pa.array([], pa.binary(HASH_BYTES)), VECTOR: pa.array([], pa.binary(2))}
     )
     content = io.BytesIO()
     parquet.write_table(empty, content)

@@ -44,6 +44,7 @@ class CollectiveSource:
         scenario: PromptScenario,
         prompts: Prompts,
         scratch: Scratch,
+        kept_items: Sequence[str] | None = None,
     ):
         """Reads the groups from the scratch tables.
 
@@ -53,6 +54,8 @@ class CollectiveSource:
           scenario: factors and templates.
           prompts: sizes and smoothing.
           scratch: holds items and groups.
+          kept_items: the only items to show, because `data.filter` leaves out all others; all
+            items if not given.
         """
         self._source = source
         self._kind = kind
@@ -68,6 +71,10 @@ class CollectiveSource:
         if kind == "item":
             for code, group_id in scratch.groups_of_items(source):
                 self._group_of_item[code] = self._number[group_id]
+            if kept_items is not None:
+                codes = scratch.codes(kept_items)
+                kept = np.isin(np.arange(scratch.item_count), codes)
+                self._group_of_item[~kept] = -1
             self._add_sizes(self._group_of_item)
 
     def add(self, seen: FirstInteractions, codes: np.ndarray, positive: np.ndarray) -> None:

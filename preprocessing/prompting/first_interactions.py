@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from configs.raw_data import Data
-from preprocessing.dead_letters import DeadLetter
+from preprocessing.dead_letter_runs import DeadLetterRuns
 from preprocessing.interactions.reading import INTERACTION_SCHEMA, parse_interactions
 from preprocessing.interactions.sequences import (
     order_interactions,
@@ -53,21 +53,21 @@ class FirstInteractions:
 class InteractionShards:
     """The interaction log, spread over files by user."""
 
-    def __init__(self, data: Data, reader: TableReader, folder: Path):
+    def __init__(self, data: Data, reader: TableReader, folder: Path, dead_letters: DeadLetterRuns):
         """Reads the log once and writes the shards.
 
         Args:
           data: configuration of the data.
           reader: reads the log (`open_interactions`).
           folder: an empty folder for the shards.
+          dead_letters: takes rejected lines; repeated interactions at the latest while shards are
+            read.
 
         Attributes:
           records: number of records read.
-          dead_letters: rejected lines; repeated interactions are added at the latest while shards
-            are read.
         """
         self.records = 0
-        self.dead_letters: list[DeadLetter] = []
+        self._dead_letters = dead_letters
         self._data = data
         self._files = reader.names
         self._order = ordered_by(data.interactions.columns)
@@ -98,7 +98,7 @@ class InteractionShards:
             sequences, repeated = order_interactions(
                 table, self._files, self._integer_items, self._order
             )
-            self.dead_letters += repeated
+            self._dead_letters.add(repeated)
             boundaries = knowledge_boundaries(sequences.counts, cap)
             rows = np.flatnonzero(sequences.positions < boundaries[sequences.user_of_row])
             yield FirstInteractions(
@@ -118,7 +118,7 @@ class InteractionShards:
             for block in reader.read():
                 table, rejected = parse_interactions(block, self._data)
                 self.records += block.records
-                self.dead_letters += rejected
+                self._dead_letters.add(rejected)
                 self._integer_items &= has_integer_items(table)
                 shard_of_row = shard_of_rows(table, self._shards)
                 for shard in np.unique(shard_of_row):
@@ -132,7 +132,7 @@ class InteractionShards:
         """A repeated interaction must not help its user or item over the filter's minimum."""
         for shard in range(self._shards):
             table, repeated = without_repeated(self._read(shard), self._files, self._order)
-            self.dead_letters += repeated
+            self._dead_letters.add(repeated)
             with pa.ipc.new_stream(str(self._file(shard)), INTERACTION_SCHEMA) as writer:
                 writer.write_table(table)
 

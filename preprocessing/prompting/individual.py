@@ -77,21 +77,30 @@ def write_item_prompts(
 
 
 class UserPrompts:
-    """Writes a prompt for each user from the user's first k_u interactions, oldest first."""
+    """Writes a prompt for each user from the user's first k_u interactions, oldest first.
 
-    def __init__(self, sources: Sequence[str], scenario: PromptScenario):
+    Interactions with an item without title are left out of the text, so k_u is written beside it
+    (`interactions_seen`): the leak check could not tell from the text how far the prompt reaches.
+    """
+
+    def __init__(self, sources: Sequence[str], scenario: PromptScenario, rated: bool):
         """Prepares the templates.
 
         Args:
           sources: user sources with individual answers; each asks the same.
           scenario: factors and templates.
+          rated: the log has ratings; without, those of `FirstInteractions` repeat the labels and
+            must not pass for stars.
 
         Attributes:
           counts: users, prompts, users without prompt by reason, and interactions not shown.
         """
         self._sources = sources
         self._user = Template(scenario.templates.user)
-        self._entry = Template(scenario.templates.history_entry)
+        templates = scenario.templates
+        self._entry = Template(
+            templates.history_entry if rated else templates.history_entry_without_rating
+        )
         self._fixed = {
             "noun": scenario.noun.singular,
             "nouns": scenario.noun.plural,
@@ -137,7 +146,7 @@ class UserPrompts:
                 }
                 prompt = self._user.fill({**self._fixed, **values})
                 for source in self._sources:
-                    file.write(source, "user", INDIVIDUAL, user_id, prompt)
+                    file.write(source, "user", INDIVIDUAL, user_id, prompt, end - start)
             else:
                 self.counts["without_titles" if end > start else "without_history"] += 1
             start = end

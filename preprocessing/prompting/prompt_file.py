@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from preprocessing.knowledge.answers import prompt_sha256
+from preprocessing.knowledge.answers import INTERACTIONS_SEEN, prompt_sha256
 from preprocessing.knowledge.custom_ids import custom_id
 from preprocessing.prompting.scratch import Scratch
 from preprocessing.prompting.token_costs import PromptCount, estimated_tokens
@@ -23,7 +23,8 @@ _PSEUDONYM_CHARACTERS = 32
 class PromptFile:
     """Writes prompts and counts them.
 
-    A record has custom_id, source, entity_id, extraction, model (null), prompt and prompt_sha256.
+    A record has custom_id, source, entity_id, extraction, model (null), prompt and prompt_sha256,
+    and where it was given, interactions_seen.
 
     A batch file carries custom_ids to the LLM's provider, who must not learn user ids from them.
     With pseudonyms, the custom_id of a user's prompt is made from the hash of the prompt: the
@@ -53,7 +54,15 @@ class PromptFile:
         """Makes a source appear in the counts, also if it gets no prompt."""
         self._counts.setdefault((source, entity, extraction), [0, 0])
 
-    def write(self, source: str, entity: str, extraction: str, entity_id: str, prompt: str) -> None:
+    def write(
+        self,
+        source: str,
+        entity: str,
+        extraction: str,
+        entity_id: str,
+        prompt: str,
+        interactions_seen: int | None = None,
+    ) -> None:
         """Writes one prompt.
 
         Args:
@@ -62,13 +71,14 @@ class PromptFile:
           extraction: "individual" or "collective".
           entity_id: item, user or group id.
           prompt: the text.
+          interactions_seen: how many of the user's first interactions the prompt is made from.
         """
         sha256 = prompt_sha256(prompt)
         name = custom_id(source, extraction, entity_id)
         if self._pseudonyms and entity == "user" and extraction == INDIVIDUAL:
             name = self._pseudonym(source, sha256)
             self._table.writerow([name, source, entity_id])
-        record = {
+        record: dict[str, object] = {
             "custom_id": name,
             "source": source,
             "entity_id": entity_id,
@@ -77,6 +87,8 @@ class PromptFile:
             "prompt": prompt,
             "prompt_sha256": sha256,
         }
+        if interactions_seen is not None:
+            record[INTERACTIONS_SEEN] = interactions_seen
         self._prompts.write(json.dumps(record, ensure_ascii=False) + "\n")
         count = self._counts.setdefault((source, entity, extraction), [0, 0])
         count[0] += 1

@@ -22,6 +22,7 @@ _PLACEHOLDERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "item": ((*_NOUNS, "title", "factors"), ("title", "factors")),
     "user": ((*_NOUNS, "profile", "history", "factors"), ("history", "factors")),
     "history_entry": (("title", "rating", "opinion"), ("title",)),
+    "history_entry_without_rating": (("title", "opinion"), ("title",)),
     "item_group": ((*_NOUNS, "titles", "factors"), ("titles", "factors")),
     "users_by_liked": ((*_NOUNS, "titles", "factors"), ("titles", "factors")),
     "users_by_disliked": ((*_NOUNS, "titles", "factors"), ("titles", "factors")),
@@ -58,6 +59,11 @@ class Templates(Section):
     item: str = Field(description="individual prompt of an item")
     user: str = Field(description="individual prompt of a user")
     history_entry: str = Field(description="one interaction in a user's history")
+    history_entry_without_rating: str = Field(
+        "{title} ({opinion})",
+        description="the same where data.interactions.columns has no rating: a label, or nothing "
+        "but the fact that the user met the item",
+    )
     item_group: str = Field(description="collective prompt of a group of items")
     users_by_liked: str = Field(description="collective prompt of users grouped by what they like")
     users_by_disliked: str = Field(

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from preprocessing.dead_letters import DeadLetter, write_dead_letters
+from preprocessing.dead_letter_runs import DeadLetterRuns
+from preprocessing.dead_letters import count_by_reason
 from preprocessing.interactions.catalogue import open_catalogue
 from preprocessing.interactions.profiles import open_profiles
 from preprocessing.interactions.reading import open_interactions
@@ -63,7 +64,6 @@ class PromptRenderer:
         self._profiles: TableReader | None = None
         if self._sentence and data.profiles:
             self._profiles = open_profiles(data.profiles)
-        self._dead_letters: list[DeadLetter] = []
 
     def render(self, folder: Path) -> dict[str, Any]:
         """Writes prompts, the table of pseudonyms, changed groups and dead letters.
@@ -76,49 +76,54 @@ class PromptRenderer:
           (prompts and tokens by source and extraction), `inputs_read` (records of each input
           file), `rejected` (dead letters by reason).
         """
-        self._dead_letters = []
         with (
             tempfile.TemporaryDirectory(dir=folder, prefix="scratch-") as scratch_folder,
             Scratch(Path(scratch_folder) / "scratch.sqlite") as scratch,
             open_prompt_file(folder, scratch, self._plan.prompts.pseudonymous_custom_ids) as file,
         ):
-            read = self._read_lookups(scratch)
+            rejected = DeadLetterRuns(Path(scratch_folder) / "dead_letters")
+            read = self._read_lookups(scratch, rejected)
             shards = None
             if self._needs_log:
                 shards = InteractionShards(
-                    self._plan.data, self._interactions, Path(scratch_folder)
+                    self._plan.data, self._interactions, Path(scratch_folder), rejected
                 )
                 read[_named(self._interactions)] = shards.records
-            sources = self._ask_about_items(scratch, file, shards.kept_items if shards else None)
-            groups = {source: self._collective(source, scratch) for source in self._plan.collective}
+            kept_items = shards.kept_items if shards else None
+            sources = self._ask_about_items(scratch, file, kept_items, rejected)
+            groups = {
+                source: self._collective(source, scratch, kept_items)
+                for source in self._plan.collective
+            }
             if shards is not None:
                 self._ask_about_users(scratch, file, shards, groups, sources)
             for source, group in groups.items():
                 sources.setdefault(source, {})["collective"] = group.write(file, folder)
             written = [asdict(count) for count in file.counts()]
-        write_dead_letters(StepDirectory(folder).dead_letters, self._dead_letters)
+            letters = StepDirectory(folder).dead_letters
+            rejected.write(letters)
         return {
             "sources": sources,
             "written": written,
             "inputs_read": read,
-            "rejected": self._rejected_by_reason(),
+            "rejected": count_by_reason(letters),
         }
 
-    def _read_lookups(self, scratch: Scratch) -> dict[str, int]:
+    def _read_lookups(self, scratch: Scratch, rejected: DeadLetterRuns) -> dict[str, int]:
         plan, read = self._plan, {}
         display = TitleDisplay(plan.scenario, plan.data.catalogue, plan.prompts)
         letters, records = read_items(plan.data.catalogue, self._catalogue, display, scratch)
-        self._dead_letters += letters
+        rejected.add(letters)
         read[_named(self._catalogue)] = records
         for source, reader in self._groups.items():
             letters, records = read_groups(source, plan.answers[source].entity, reader, scratch)
-            self._dead_letters += letters
+            rejected.add(letters)
             read[_named(reader)] = records
         if plan.data.profiles and self._profiles and self._sentence:
             letters, records = read_profiles(
                 plan.data.profiles, self._profiles, self._sentence, scratch
             )
-            self._dead_letters += letters
+            rejected.add(letters)
             read[_named(self._profiles)] = records
         return read
 
@@ -130,21 +135,27 @@ class PromptRenderer:
         return bool(plan.individual("user") or plan.collective) or filters_items
 
     def _ask_about_items(
-        self, scratch: Scratch, file: PromptFile, kept_items: list[str] | None
+        self,
+        scratch: Scratch,
+        file: PromptFile,
+        kept_items: list[str] | None,
+        rejected: DeadLetterRuns,
     ) -> dict[str, dict[str, Any]]:
         sources = {}
         for source in self._plan.individual("item"):
             counts, letters = write_item_prompts(
                 source, self._plan.scenario, scratch, file, self._catalogue.names, kept_items
             )
-            self._dead_letters += letters
+            rejected.add(letters)
             sources[source] = {"individual": counts}
         return sources
 
-    def _collective(self, source: str, scratch: Scratch) -> CollectiveSource:
+    def _collective(
+        self, source: str, scratch: Scratch, kept_items: list[str] | None
+    ) -> CollectiveSource:
         plan = self._plan
         kind = plan.kinds[source]
-        return CollectiveSource(source, kind, plan.scenario, plan.prompts, scratch)
+        return CollectiveSource(source, kind, plan.scenario, plan.prompts, scratch, kept_items)
 
     def _ask_about_users(
         self,
@@ -155,7 +166,8 @@ class PromptRenderer:
         sources: dict[str, dict[str, Any]],
     ) -> None:
         plan = self._plan
-        asking = UserPrompts(plan.individual("user"), plan.scenario)
+        rated = plan.data.interactions.columns.rating is not None
+        asking = UserPrompts(plan.individual("user"), plan.scenario, rated)
         for seen in shards.first_interactions(plan.split.knowledge_history_cap):
             codes, titles = _items_of_rows(seen, scratch)
             if plan.individual("user"):
@@ -164,14 +176,6 @@ class PromptRenderer:
                 group.add(seen, codes, seen.liked)
         for source in plan.individual("user"):
             sources.setdefault(source, {})["individual"] = dict(asking.counts)
-        self._dead_letters += shards.dead_letters
-
-    def _rejected_by_reason(self) -> dict[str, dict[str, int]]:
-        rejected: dict[str, dict[str, int]] = {}
-        for letter in self._dead_letters:
-            reasons = rejected.setdefault(letter["file"], {})
-            reasons[letter["reason"]] = reasons.get(letter["reason"], 0) + 1
-        return {file: dict(sorted(reasons.items())) for file, reasons in sorted(rejected.items())}
 
 
 def _named(reader: TableReader) -> str:

@@ -17,7 +17,7 @@ from pyarrow import csv as arrow_csv
 
 from preprocessing.dead_letters import DeadLetter, dead_letter
 from preprocessing.tables.blocks import LineBlock, ParsedBlock, TableFile
-from preprocessing.tables.dialect import Dialect, stand_in
+from preprocessing.tables.dialect import Dialect, quoted_fields, stand_in
 from preprocessing.tables.lines import invalid_text, is_text, line_numbers
 
 
@@ -133,7 +133,7 @@ def _quotes_are_closed(data: bytes, dialect: Dialect, replacement: bytes | None)
     lines = text.split("\n")
     # A quote that a line leaves open takes in the next one, and then there are fewer rows.
     try:
-        return sum(1 for _ in csv.reader(lines, delimiter=separator, strict=True)) == len(lines)
+        return sum(1 for _ in quoted_fields(lines, separator)) == len(lines)
     except csv.Error:
         return False
 

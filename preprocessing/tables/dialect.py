@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from configs.loading import ConfigurationError
@@ -11,6 +12,9 @@ from preprocessing.tables.files import separator_of
 
 _STAND_INS = [bytes([code]) for code in (*range(0x1F, 0x0D, -1), *range(0x08, 0x00, -1))]
 """Control characters that no table has much use for."""
+
+_LONGEST_FIELD = 1 << 30
+"""More than a block of lines holds, which is what bounds a field."""
 
 
 @dataclass(frozen=True)
@@ -55,10 +59,10 @@ class Dialect:
         if not self.quoting:
             return line.split(separator)
         if len(separator) == 1:
-            return next(csv.reader([line], delimiter=separator, strict=True), [])
+            return next(quoted_fields([line], separator), [])
         replacement = stand_in(line.encode()).decode()
         replaced = line.replace(separator, replacement)
-        fields = next(csv.reader([replaced], delimiter=replacement, strict=True), [])
+        fields = next(quoted_fields([replaced], replacement), [])
         return [field.replace(replacement, separator) for field in fields]
 
     def is_blank(self, line: bytes) -> bool:
@@ -69,6 +73,21 @@ class Dialect:
     def blanks(self) -> bytes:
         """Spaces and tabs, unless they belong to the separator."""
         return "".join(blank for blank in " \t" if blank not in self.separator).encode()
+
+
+def quoted_fields(lines: Iterable[str], separator: str) -> Iterator[list[str]]:
+    """Yields the fields of each record; one with a quote left open takes in the next line.
+
+    Args:
+      lines: without their ends.
+      separator: one character.
+
+    Raises:
+      csv.Error: quotes are malformed.
+    """
+    # Python's own limit of 131,072 characters is less than some reviews and descriptions have.
+    csv.field_size_limit(_LONGEST_FIELD)
+    return csv.reader(lines, delimiter=separator, strict=True)
 
 
 def stand_in(data: bytes) -> bytes:

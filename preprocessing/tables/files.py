@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 from configs.loading import ConfigurationError
 from configs.raw_data import Table
 from preprocessing import storage
+from preprocessing.downloading.advice import missing_data_advice
 from preprocessing.inputs import COMPRESSED_SUFFIXES
 
 _FORMATS = {".parquet": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
@@ -34,6 +35,7 @@ def expand_paths(paths: Iterable[str], key: str) -> list[str]:
 
 def _nothing_at(path: str) -> str:
     where = "" if storage.is_url(path) else f" (relative paths start at {Path.cwd()})"
+    where += missing_data_advice(path)
     if storage.is_pattern(path):
         return f"no file matches '{path}'{where}"
     if not storage.is_url(path) and Path(path).is_dir():

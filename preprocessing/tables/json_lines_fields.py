@@ -12,6 +12,8 @@ from preprocessing.tables.lines import read_line_blocks
 from preprocessing.tables.wanted_columns import WantedColumns
 
 _SAMPLED_LINES = 50
+_NAMED_FIELDS = 20
+_NAMED_CHARACTERS = 40
 
 
 def require_fields(
@@ -54,7 +56,7 @@ def require_fields(
     if missing and not known:
         raise ConfigurationError(f"{key}: no line at the start of {where} is a JSON object")
     for mapped, field in missing.items():
-        names = ", ".join(known)
+        names = _some_names(list(known))
         raise ConfigurationError(
             f"{mapped}: no record of {where} has a field '{field}'. Fields there: {names}"
             f"{wanted.way_out(mapped)}"
@@ -67,6 +69,16 @@ def _refuse_list(data: bytes, file: TableFile, key: str) -> None:
             f"{key}: {file.name} begins with '[': it is one JSON list; JSON lines have one object "
             "on each line"
         )
+
+
+def _some_names(names: Sequence[str]) -> str:
+    """The first names, long ones cut, and how many more there are."""
+    shown = [
+        name if len(name) <= _NAMED_CHARACTERS else f"{name[:_NAMED_CHARACTERS]}..."
+        for name in names[:_NAMED_FIELDS]
+    ]
+    more = len(names) - len(shown)
+    return ", ".join(shown) + (f" and {more:,} more" if more else "")
 
 
 def _has_field(data: bytes, field: str) -> bool:

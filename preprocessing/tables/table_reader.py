@@ -119,7 +119,7 @@ def _open_file(
     table: Table, key: str, wanted: WantedColumns, index: int, name: str
 ) -> tuple[TableFile, list[FilePart]]:
     path, found = storage.absolute(name), format_of(table, name, key)
-    file = TableFile(index, name, path, found, (), _size(path))
+    file = TableFile(index, name, path, found, (), storage.size(path))
     if found == "jsonl":
         return file, [FilePart(index)]
     if found == "csv":
@@ -133,8 +133,3 @@ def _open_file(
         require_readable(schema, wanted.by_key, name)
         parts = parts_of_file(index, rows_of_group)
     return TableFile(index, name, path, found, columns, file.stored_bytes), parts
-
-
-def _size(path: str) -> int:
-    with storage.open_bytes(path) as file:
-        return file.seek(0, 2)

@@ -63,7 +63,8 @@ def add_command(subparsers: Subparsers) -> None:
         type=float,
         default=4.0,
         metavar="R",
-        help="a rating of at least this counts as liked; default 4.0",
+        help="a rating of at least this counts as liked; default 4.0; 1 for a model trained on "
+        "labels without ratings",
     )
     parser.add_argument(
         "--timeout-seconds",

@@ -45,6 +45,10 @@ def test_collective_answers_need_groups() -> None:
     ("described", "problem"),
     [
         ({"collective": ["g.jsonl"], "groups": "g.csv", "grouping": {}}, "exclude each other"),
+        (
+            {"collective": ["g.jsonl"], "grouping": {}, "groups_verified": True},
+            "'groups_verified' is for a 'groups' file of your own",
+        ),
         ({"individual": ["a.jsonl"], "vectors": ["v.npz"]}, "in place of answers"),
         ({"vectors": ["v.npz"], "factor": "plot"}, "in place of answers"),
         ({"individual": ["a.jsonl"], "factor": "plot", "factors": ["genre"]}, "exclude each other"),

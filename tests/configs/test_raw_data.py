@@ -6,7 +6,15 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from configs.raw_data import Attribute, Catalogue, InteractionFilter, RerankLists, Split, Table
+from configs.raw_data import (
+    Attribute,
+    Catalogue,
+    Data,
+    InteractionFilter,
+    RerankLists,
+    Split,
+    Table,
+)
 
 
 @pytest.mark.parametrize(
@@ -85,3 +93,29 @@ def test_a_rerank_window_must_fit_its_list() -> None:
     assert (RerankLists().window, RerankLists().length) == (4, 10)
     with pytest.raises(ValidationError, match="larger than"):
         RerankLists(window=5, length=4)
+
+
+def data(columns: dict[str, str | None]) -> Data:
+    interactions = {"path": "log.csv", "columns": columns}
+    return Data.model_validate({"interactions": interactions, "catalogue": {"path": "items.csv"}})
+
+
+@pytest.mark.parametrize(
+    ("columns", "liked_from", "implicit"),
+    [
+        ({}, 4.0, False),
+        ({"label": "click"}, 4.0, False),
+        ({"label": "click", "rating": None}, 1.0, False),
+        ({"rating": None}, 1.0, True),
+    ],
+)
+def test_without_ratings_the_label_says_what_is_liked(
+    columns: dict[str, str | None], liked_from: float, implicit: bool
+) -> None:
+    described = data(columns)
+    assert (described.liked_from, described.is_implicit) == (liked_from, implicit)
+
+
+def test_some_kind_of_example_is_made() -> None:
+    with pytest.raises(ValidationError, match="at least 1 item"):
+        Data.model_validate({**data({}).model_dump(), "examples": []})

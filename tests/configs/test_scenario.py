@@ -117,3 +117,18 @@ def test_knowledge_sources_are_those_of_adapter_and_match(
 def test_augmented_vectors_have_a_known_number_format() -> None:
     with pytest.raises(ValidationError, match="float16"):
         Serving.model_validate({"augmented_dtype": "int3"})
+
+
+def implicit() -> dict[str, object]:
+    columns = {"rating": None}
+    return {
+        "interactions": {"path": "log.csv", "columns": columns},
+        "catalogue": {"path": "items.csv"},
+    }
+
+
+def test_ridge_needs_ratings_that_differ() -> None:
+    with pytest.raises(ValidationError, match="implicit feedback has none"):
+        Scenario.model_validate(tree(data=implicit(), model={"match": "ridge"}))
+    scenario = Scenario.model_validate(tree(data=implicit(), model={"match": "means"}))
+    assert scenario.data.liked_from == 1.0

@@ -1,10 +1,16 @@
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
 
 import pytest
 
+import preprocessing.__main__
+import trainer.__main__
 from configs.loading import load_scenario
+
+PROGRAMS = {"preprocessing": preprocessing.__main__.main, "trainer": trainer.__main__.main}
 
 NAMES = (
     "amazon_books", "goodbooks_10k", "movielens_100k", "movielens_1m", "movielens_latest",
@@ -50,3 +56,54 @@ def test_the_protocols_of_the_method(repository_root: Path) -> None:
     assert movies.data.filter.keeps_everything
     assert movies.data.positive_rating == 4.0
     assert movies.split.knowledge_history_cap == 30
+
+
+def commands_of(text: str) -> list[list[str]]:
+    """The words of every `python -m` command of our programs in the comments of a file."""
+    comments = "\n".join(line.partition("# ")[2] for line in text.splitlines() if "# " in line)
+    joined = re.sub(r"\\\n\s*", "", comments)
+    found = re.findall(rf"python -m (?:{'|'.join(PROGRAMS)}) .*?(?=   |$)", joined, re.MULTILINE)
+    return [shlex.split(command)[2:] for command in found]
+
+
+@pytest.mark.parametrize("name", DOWNLOADED)
+def test_comments_name_commands_that_exist(
+    repository_root: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = (repository_root / "configs" / f"{name}.yaml").read_text(encoding="utf-8")
+    commands = commands_of(text)
+    assert [command[:2] for command in commands] == [
+        ["preprocessing", "download"],
+        ["preprocessing", "prompts"],
+        ["preprocessing", "prompts"],
+        ["preprocessing", "generate"],
+        ["preprocessing", "all"],
+        ["trainer", "train"],
+        ["trainer", "train"],
+    ]
+    assert commands[0][2:] == [name]
+    for program, command, *arguments in commands:
+        with pytest.raises(SystemExit) as ended:
+            PROGRAMS[program]([command, "--help"])
+        assert ended.value.code == 0
+        shown = capsys.readouterr().out
+        assert all(word in shown for word in arguments if word.startswith("--"))
+        if command != "download":
+            assert arguments[:2] == ["--config", f"configs/{name}.yaml"]
+            overrides = [word for word in arguments if "=" in word]
+            load_scenario(repository_root / arguments[1], overrides)
+
+
+@pytest.mark.parametrize("name", DOWNLOADED)
+def test_answers_lie_where_the_comments_put_them(repository_root: Path, name: str) -> None:
+    path = repository_root / "configs" / f"{name}.yaml"
+    scenario = load_scenario(path)
+    (generate,) = [words for words in commands_of(path.read_text()) if words[1] == "generate"]
+    options = dict(zip(generate[2:-1], generate[3:], strict=True))
+    assert options["--prompts"] == f"{scenario.work_dir}/prompts/prompts.jsonl"
+    files = {
+        path
+        for answers in scenario.knowledge.answers.values()
+        for path in (*answers.individual, *answers.collective)
+    }
+    assert files == {f"{options['--out']}/answers.jsonl"}

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 from configs.command_line import RejectedInput
+from configs.loading import ConfigurationError
 from preprocessing.all_steps import run_all_steps
 from preprocessing.records.layout import WorkDirectory
 
@@ -16,3 +17,12 @@ def test_strict_fails_only_after_all_steps(small_scenario):
     assert result["dead_letters"] == 1
     assert WorkDirectory(scenario.work_dir).knowledge("item").manifest.exists()
     assert run_all_steps(scenario)["skipped"]
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_missing_answer_file_stops_everything_first(small_scenario, dry_run):
+    missing = {"entity": "item", "individual": ["nowhere.jsonl"]}
+    scenario = small_scenario(knowledge__answers__item=missing)
+    with pytest.raises(ConfigurationError, match=r"answers.item.individual: there is no file 'now"):
+        run_all_steps(scenario, dry_run=dry_run)
+    assert not WorkDirectory(scenario.work_dir).path.exists()

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from preprocessing import dead_letters
 from preprocessing.dead_letters import (
     count_by_reason,
     dead_letter,
+    read_dead_letter_batches,
     read_dead_letters,
     write_dead_letters,
 )
@@ -26,3 +28,11 @@ def test_letters_are_sorted_counted_and_read_back(tmp_path):
     assert count_by_reason(path) == {"a": {"x": 2, "y": 1}, "b": {"x": 1}}
     write_dead_letters(path, [])
     assert path.read_bytes() == b"" and count_by_reason(path) == {}
+
+
+def test_batches_are_of_bounded_length(tmp_path, monkeypatch):
+    monkeypatch.setattr(dead_letters, "_LETTERS_PER_BATCH", 4)
+    letters = [dead_letter("f", line, "r", "") for line in range(10)]
+    write_dead_letters(tmp_path / "letters", letters)
+    batches = list(read_dead_letter_batches(tmp_path / "letters"))
+    assert list(map(len, batches)) == [4, 4, 2] and sum(batches, []) == letters

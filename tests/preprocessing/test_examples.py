@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import math
@@ -15,6 +16,7 @@ from configs.loading import ConfigurationError
 from configs.raw_data import Data
 from preprocessing import examples as examples_module
 from preprocessing.examples import build_examples
+from preprocessing.prompting.step import build_prompts
 from preprocessing.records.item_attributes import read_item_attributes
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.settings import examples_settings
@@ -285,16 +287,91 @@ def test_bad_catalogue_rows_become_dead_letters(small_scenario, small_folder):
     assert raised.value.result["catalogue"]["dead_letters"] == 3
 
 
-def test_empty_interactions_and_catalogue_give_empty_parts(small_scenario, small_folder):
-    (small_folder / "interactions.csv").write_text("user_id,item_id,rating,timestamp\n")
+@pytest.mark.parametrize("minimum", [1, 2])
+def test_one_file_may_be_all_three_tables(small_scenario, small_folder, minimum):
+    path = str(small_folder / "log.csv")
+    (small_folder / "log.csv").write_text(
+        "user_id,item_id,rating,timestamp,title,job\n"
+        "u,1,4,1,One,cook\n"
+        "u,2,5,2,Two,cook\n"
+        "v,1,bad,3,One,spy\n"
+        "v,,4,4,None,spy\n"
+        ",2,4,5,Two,spy\n"
+        "u,1,4,1,One,cook\n"
+    )
+    scenario = small_scenario(
+        data__interactions__path=path,
+        data__catalogue={"path": path},
+        data__profiles={"path": path, "attributes": {"job": {"kind": "categorical"}}},
+        data__filter={"minimum_user_interactions": minimum},
+    )
+    result = build_examples(scenario)
+    assert result["rejected_by_reason"] == {
+        "duplicate_interaction": 1,
+        "missing_item_id": 1,
+        "missing_user_id": 1,
+        "unparsable_rating": 1,
+    }
+    assert result["catalogue"]["rejected_by_reason"] == {"duplicate_item": 3, "missing_item_id": 1}
+    assert result["profiles"]["rejected_by_reason"] == {"duplicate_user": 3, "missing_user_id": 1}
+    tables = [result, result["catalogue"], result["profiles"]]
+    assert [table["records_in"] for table in tables] == [6, 6, 6]
+    assert [table["records_out"] for table in tables] == [2, 2, 2]
+    letters = WorkDirectory(scenario.work_dir).examples.dead_letters.read_text().splitlines()
+    assert len(letters) == 12
+
+
+def test_an_empty_catalogue_gives_empty_attributes(small_scenario, small_folder):
     (small_folder / "catalogue.csv").write_text("item_id,title,genres,year\n")
     scenario = small_scenario()
-    result = build_examples(scenario)
-    assert (result["records_in"], result["records_out"], result["items"]) == (0, 0, 0)
-    assert read_part(scenario.work_dir, "train") == {}
+    assert build_examples(scenario)["samples"] == 12
     directory = WorkDirectory(scenario.work_dir).examples
     assert read_vocabulary(directory.vocabulary("genres")) == []
-    assert read_item_attributes(directory.item_attributes).item_ids == []
+    assert set(read_item_attributes(directory.item_attributes).titles) == {""}
+
+
+@pytest.mark.parametrize(
+    ("minimum", "rows", "message"),
+    [
+        (1, [], "no sample is left: of 0 interactions"),
+        (
+            9,
+            ["u,1,4,1", "u,2,4,2", "u,3,x,3"],
+            "of 3 interactions 2 were filtered .*1 rejected",
+        ),
+        (1, ["u,1,4,1", "v,2,4,2"], "2 are history only"),
+    ],
+)
+def test_examples_without_any_sample_fail(small_scenario, small_folder, minimum, rows, message):
+    (small_folder / "interactions.csv").write_text(
+        "\n".join(["user_id,item_id,rating,timestamp", *rows]) + "\n"
+    )
+    scenario = small_scenario(data__filter={"minimum_user_interactions": minimum})
+    with pytest.raises(CommandError, match=message):
+        build_examples(scenario)
+    assert not WorkDirectory(scenario.work_dir).examples.path.exists()
+
+
+def test_parts_without_samples_or_with_one_class_are_warned_of(
+    small_scenario, small_folder, capsys
+):
+    # bob has two samples, both train: positions 2 and 3, ratings 4 and 3.
+    rows = [f"bob,{item},{rating},{item}" for item, rating in enumerate((5, 1, 4, 3))]
+    (small_folder / "interactions.csv").write_text(
+        "\n".join(["user_id,item_id,rating,timestamp", *rows]) + "\n"
+    )
+    result = build_examples(small_scenario())
+    assert result["parts"] == {"train": 2, "validation": 0, "test": 0}
+    assert result["positives"] == {"train": 1, "validation": 0, "test": 0}
+    warned = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
+    assert [line.split(";")[0] for line in warned] == [
+        "examples: warning: part 'validation' has no samples",
+        "examples: warning: part 'test' has no samples",
+    ]
+    build_examples(small_scenario(data__positive_rating=3.0))
+    assert "all 2 samples of part 'train' have label 1" in capsys.readouterr().err
+    assert build_examples(small_scenario(data__positive_rating=3.0))["skipped"]
+    assert "all 2 samples of part 'train' have label 1" in capsys.readouterr().err
 
 
 def test_two_runs_write_the_same_bytes(small_scenario, small_folder):
@@ -391,7 +468,7 @@ def test_a_prompt_that_showed_a_sample_fails_the_step(small_scenario, small_fold
 def test_prompts_within_the_rule_verify_their_users(small_scenario, small_folder):
     write_lines(
         small_folder / "users.jsonl",
-        [user_answer("ann", 2), user_answer("bob", 1), user_answer("eve", 0)],
+        [user_answer("ann", 2), user_answer("bob", 2), user_answer("eve", 0)],
     )
     result = build_examples(
         small_scenario(knowledge__answers__user=user_source(small_folder, " stars;"))
@@ -403,6 +480,80 @@ def test_prompts_within_the_rule_verify_their_users(small_scenario, small_folder
         "answers_without_counted_prompt": {},
         "unverified_sources": ["item"],
     }
+
+
+def test_prompts_that_leave_out_items_without_title_hide_nothing(small_scenario, small_folder):
+    # One item in four has a title; twelve interactions before k_u, of which prompts show three.
+    rows = [f"ann,{item},4,{item}" for item in range(24)]
+    (small_folder / "interactions.csv").write_text(
+        "\n".join(["user_id,item_id,rating,timestamp", *rows]) + "\n"
+    )
+    titles = [f"{item},{'' if item % 4 else f'Film {item}'},Drama,1999" for item in range(24)]
+    (small_folder / "catalogue.csv").write_text(
+        "\n".join(["item_id,title,genres,year", *titles]) + "\n"
+    )
+    made = small_scenario(
+        split__knowledge_history_cap=30,
+        knowledge__answers__user=user_source(small_folder, None),
+        prompts__scenario="movies",
+    )
+    out = small_folder / "prompts.jsonl"
+    build_prompts(made, sources=["user"], out=out)
+    (prompt,) = [json.loads(line) for line in out.read_text().splitlines()]
+    answer = {**prompt, "answer": "likes drama"}
+    assert answer["interactions_seen"] == 12
+
+    def check(answer: dict[str, object], cap: int) -> dict[str, object]:
+        write_lines(small_folder / "users.jsonl", [answer])
+        source = user_source(small_folder, r"Film \d")
+        assignments = {"split__knowledge_history_cap": cap, "knowledge__answers__user": source}
+        return build_examples(small_scenario(**assignments))["leak_check"]
+
+    assert check(answer, 30)["unverified_sources"] == ["item"]
+    with pytest.raises(CommandError, match="7 samples.*\n.*the LLM saw 12"):
+        check(answer, 5)
+    silent = {name: value for name, value in answer.items() if name != "interactions_seen"}
+    assert check(silent, 5)["unverified_sources"] == ["item", "user"]
+
+
+def test_examples_depend_on_what_prompts_show_and_on_nothing_else_of_the_answers(
+    small_scenario, small_folder
+):
+    answers = small_folder / "users.jsonl"
+    write_lines(answers, [user_answer("ann", 2), user_answer("bob", 2)])
+    assignments = {"knowledge__answers__user": user_source(small_folder, " stars;")}
+
+    def skipped(**more: object) -> bool:
+        return build_examples(small_scenario(**assignments, **more))["skipped"]
+
+    assert not skipped()
+    manifest = json.loads(WorkDirectory(small_scenario().work_dir).examples.manifest.read_text())
+    assert str(answers) not in manifest["inputs"] and set(manifest["seen_interactions"]) == {"user"}
+    changed = [{**user_answer("bob", 2), "answer": "likes none"}, user_answer("ann", 2)]
+    write_lines(answers, changed)
+    assert skipped()
+    write_lines(small_folder / "more.jsonl", [{"source": "more"}])
+    more = {"entity": "item", "individual": [str(small_folder / "more.jsonl")]}
+    assert skipped(knowledge__answers__more=more)
+    assert not skipped(knowledge__answers__more={"entity": "item", "vectors": ["v.npz"]})
+    assert not skipped()
+    write_lines(answers, [*changed[:1], user_answer("ann", 1)])
+    assert not skipped()
+    write_lines(answers, [*changed[:1], {**user_answer("ann", 1), "interactions_seen": 2}])
+    assert not skipped() and skipped()
+
+
+def test_answer_files_that_cannot_be_read_are_named(small_scenario, small_folder):
+    source = user_source(small_folder, " stars;")
+    key = r"knowledge\.answers\.user\.individual: there is no file '.*users\.jsonl'"
+    with pytest.raises(ConfigurationError, match=key):
+        build_examples(small_scenario(knowledge__answers__user=source))
+    path = small_folder / "users.jsonl.gz"
+    lines = "".join(json.dumps(user_answer(f"u{number}", 2)) + "\n" for number in range(99))
+    path.write_bytes(gzip.compress(lines.encode())[:-9])
+    cut_off = {**source, "individual": [str(path)]}
+    with pytest.raises(CommandError, match=r"users\.jsonl\.gz: the file is cut off"):
+        build_examples(small_scenario(knowledge__answers__user=cut_off))
 
 
 def test_user_answers_without_prompts_are_unverified(small_scenario, small_folder):
@@ -447,6 +598,28 @@ def test_wrong_configuration_is_explained(small_scenario, small_folder):
         build_examples(
             small_scenario(knowledge__answers__user=user_source(small_folder, "(unclosed"))
         )
+
+
+def test_a_dry_run_shows_sizes_and_columns(small_scenario, capsys):
+    scenario = small_scenario(
+        data__catalogue__attributes={"made": {"kind": "numeric", "column": "year"}}
+    )
+    tables = build_examples(scenario, dry_run=True)["tables"]
+    assert tables["data.catalogue"] == {
+        "columns": ["item_id", "title", "year"],
+        "other_columns": ["genres"],
+    }
+    assert sorted(tables["data.interactions"]["columns"]) == [
+        "item_id", "rating", "timestamp", "user_id",
+    ]  # fmt: skip
+    shown = capsys.readouterr().err
+    assert (
+        f"{scenario.data.catalogue.path}: columns item_id, title, year; not read: genres" in shown
+    )
+    size = sum(
+        os.path.getsize(data.path) for data in (scenario.data.interactions, scenario.data.catalogue)
+    )
+    assert f"reads 2 files, {size / 1000:.1f} kB;" in shown
 
 
 def test_dry_run_writes_nothing(small_scenario):

@@ -26,6 +26,14 @@ def test_a_global_time_split_needs_a_time():
     check("time", interactions=no_time)
 
 
+def test_a_global_time_split_refuses_another_order():
+    ordered = {"path": "i.csv", "columns": {"order": "rank"}}
+    with pytest.raises(ConfigurationError, match=r"split\.by.*columns\.order 'rank'"):
+        check("global_time", interactions=ordered)
+    for split in ("time", "user"):
+        check(split, interactions=ordered)
+
+
 def test_implicit_feedback_needs_sampled_items():
     with pytest.raises(ConfigurationError, match="all labels would be 1.*per_positive"):
         check(**IMPLICIT)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from preprocessing.examples_manifest import progress_line, require_reconciled
+from preprocessing.examples_manifest import progress_line, require_reconciled, require_written
 
 
 def counts(**changes: object) -> dict:
@@ -13,6 +13,7 @@ def counts(**changes: object) -> dict:
         "dead_letters": 1,
         "samples": 4,
         "sampled_negatives": 0,
+        "missing_negatives": 0,
         "history_only": 2,
         "items": 5,
         "parts": {"train": 3, "validation": 1, "test": 0},
@@ -44,6 +45,17 @@ def test_a_lost_record_is_found(changes):
         require_reconciled(counts(**changes))
 
 
+def test_every_rejected_row_has_its_dead_letter():
+    log, items = {"missing_item_id": 1, "unparsable_rating": 2}, {"missing_item_id": 3}
+    counted = counts(rejected_by_reason=log, catalogue={"rejected_by_reason": items})
+    written = {"a.csv": {"missing_item_id": 2}, "b.csv": {"missing_item_id": 2}}
+    rest = {"unparsable_rating": 2}
+    require_written(counted, {**written, "c.csv": rest})
+    for wrong in (written, {**written, "c.csv": {"unparsable_rating": 3}}):
+        with pytest.raises(AssertionError, match="but dead letters"):
+            require_written(counted, wrong)
+
+
 def test_people_read_what_was_made():
     line = progress_line(counts(filtered_out=0), 1.25, skipped=False)
     assert line == (
@@ -53,8 +65,13 @@ def test_people_read_what_was_made():
     assert progress_line(counts(), 1.0, skipped=True) == "examples: unchanged, skipped (4 samples)"
     everything = counts(
         sampled_negatives=2,
+        missing_negatives=1000,
         examples={"ctr": {"train": 4}, "rerank": {"train": 2, "test": 1}},
     )
     line = progress_line(everything, 1.0, skipped=False)
-    assert "3 filtered out" in line and "2 of them sampled negatives" in line
+    assert "3 filtered out" in line
+    assert "2 of them sampled negatives, 1,000 negatives missing (no item left)" in line
     assert "3 lists for reranking" in line
+    mixed = counts(later_part_in_history={"train": 1200, "validation": 1, "test": 0})
+    line = progress_line(mixed, 1.0, skipped=False)
+    assert "2 history only, 1,200 training samples with later parts in their history, " in line

@@ -3,11 +3,14 @@ from __future__ import annotations
 import json
 
 import apache_beam as beam
+import pytest
 
+from preprocessing import dead_letter_runs, dead_letters
 from preprocessing.beam_options import BeamOptions
 from preprocessing.beam_runner import run_pipeline
 from preprocessing.dead_letters import dead_letter
-from preprocessing.gathering import gather_dead_letters, gather_statistics, total
+from preprocessing.gathering import GatherDeadLetters, gather_statistics, total
+from tests.preprocessing import shared_file_system
 
 
 def test_several_collections_meet_in_one_file(tmp_path):
@@ -16,10 +19,10 @@ def test_several_collections_meet_in_one_file(tmp_path):
     def build(pipeline: beam.Pipeline) -> None:
         first = pipeline | "First" >> beam.Create([letters[:1], letters[1:]])
         empty = pipeline | "Empty" >> beam.Create([])
-        (first, empty) | "Letters" >> gather_dead_letters(tmp_path / "letters.jsonl")
+        (first, empty) | "Letters" >> GatherDeadLetters(tmp_path / "letters.jsonl")
         counts = pipeline | "Counts" >> beam.Create([{"b": 2}, {"a": 1}, {"a": 4}])
         (counts,) | "Statistics" >> gather_statistics(tmp_path / "counts.json")
-        (empty,) | "NoLetters" >> gather_dead_letters(tmp_path / "none.jsonl")
+        (empty,) | "NoLetters" >> GatherDeadLetters(tmp_path / "none.jsonl")
 
     run_pipeline(build, BeamOptions())
     lines = (tmp_path / "letters.jsonl").read_text().splitlines()
@@ -27,3 +30,33 @@ def test_several_collections_meet_in_one_file(tmp_path):
     counts = json.loads((tmp_path / "counts.json").read_text())
     assert total(counts, "a") == 5 and total(counts, "b") == 2 and total(counts, "c") == 0
     assert (tmp_path / "none.jsonl").read_bytes() == b""
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "letters.jsonl", "counts.json", "none.jsonl",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("place", ["local", "url"])
+def test_dead_letters_are_never_together_in_one_element(tmp_path, monkeypatch, place):
+    monkeypatch.setenv(shared_file_system.FOLDER_VARIABLE, str(tmp_path))
+    monkeypatch.setattr(dead_letter_runs, "_LETTERS_PER_RUN", 10)
+    path = "shared://letters.jsonl" if place == "url" else str(tmp_path / "letters.jsonl")
+    held = []
+
+    def write_dead_letters(run, letters):
+        held.append(len(letters))
+        dead_letters.write_dead_letters(run, letters)
+
+    monkeypatch.setattr(dead_letter_runs, "write_dead_letters", write_dead_letters)
+
+    def build(pipeline: beam.Pipeline) -> None:
+        starts = pipeline | beam.Create(range(0, 100, 5)) | beam.Reshuffle()
+        letters = starts | beam.Map(
+            lambda start: [dead_letter("f", 100 - start - row, "r", "") for row in range(5)]
+        )
+        (letters,) | "Letters" >> GatherDeadLetters(path)
+
+    run_pipeline(build, BeamOptions())
+    assert len(held) >= 10 and max(held) <= 10
+    lines = (tmp_path / "letters.jsonl").read_text().splitlines()
+    assert [json.loads(line)["line"] for line in lines] == list(range(1, 101))
+    assert [entry.name for entry in tmp_path.rglob("*") if entry.is_file()] == ["letters.jsonl"]

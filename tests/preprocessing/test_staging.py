@@ -24,8 +24,9 @@ def test_workers_that_see_the_step_write_into_it(step):
 
 
 @pytest.mark.parametrize("local", [True, False])
-def test_staged_files_are_copied_and_removed(step, tmp_path, local):
-    staging = str(tmp_path / "store" / "bucket") if local else "shared://bucket"
+@pytest.mark.parametrize("name", ["bucket", "bucket[1]"])
+def test_staged_files_are_copied_and_removed(step, tmp_path, local, name):
+    staging = str(tmp_path / "store" / name) if local else f"shared://{name}"
     with worker_folder(step, staging) as folder:
         assert folder.startswith(staging)
         write(folder, "one")

@@ -8,7 +8,8 @@ import pytest
 
 from configs.command_line import CommandError, RejectedInput
 from preprocessing.records.layout import StepDirectory
-from preprocessing.steps import StepIdentity, refuse_rejected, run_step
+from preprocessing.steps import StepIdentity, describe_step, refuse_rejected, run_step
+from tests.preprocessing import shared_file_system
 
 IDENTITY = StepIdentity("step", "config", "code", {"b": "2", "a": "1"})
 
@@ -116,3 +117,14 @@ def test_strict_names_the_files_with_rejected_records(tmp_path):
     with pytest.raises(RejectedInput, match="dirty/dead_letters.jsonl") as raised:
         refuse_rejected([clean, dirty], {"step": "x"})
     assert raised.value.result == {"step": "x"}
+
+
+def test_a_dry_run_knows_the_sizes_of_files_and_urls(tmp_path, monkeypatch):
+    monkeypatch.setenv(shared_file_system.FOLDER_VARIABLE, str(tmp_path))
+    (tmp_path / "bucket").mkdir()
+    (tmp_path / "bucket" / "log.csv").write_bytes(b"1234567")
+    (tmp_path / "items.csv").write_bytes(b"123")
+    inputs = {"shared://bucket/log.csv": "1", str(tmp_path / "items.csv"): "2"}
+    identity = StepIdentity("step", "config", "code", inputs)
+    described = describe_step(StepDirectory(tmp_path / "step"), identity, force=False)
+    assert described["inputs"] == {str(tmp_path / "items.csv"): 3, "shared://bucket/log.csv": 7}

@@ -79,3 +79,43 @@ def test_only_local_paths_become_absolute(monkeypatch, tmp_path):
 
 def test_glob_characters_make_a_pattern():
     assert storage.is_pattern("part-*.csv") and not storage.is_pattern("part-1.csv")
+
+
+def test_special_characters_of_patterns_in_a_folder_mean_themselves(root):
+    folder = storage.join(root, "run[1]?*")
+    write(storage.join(folder, "deeper/one"), b"1")
+    write(storage.join(root, "run[1]ab/other"), b"2")
+    assert storage.files_below(folder) == [storage.join(folder, "deeper/one")]
+    storage.delete_folder(folder)
+    assert storage.files_below(root) == [storage.join(root, "run[1]ab/other")]
+
+
+def test_hidden_files_of_a_folder_are_listed(root):
+    write(storage.join(root, ".hidden/.file"), b"1")
+    assert storage.files_below(root) == [storage.join(root, ".hidden/.file")]
+
+
+def test_a_size_is_that_of_the_stored_bytes(root):
+    path = storage.join(root, "a.gz")
+    write(path, b"12345")
+    assert storage.size(path) == 5
+    with pytest.raises(OSError):
+        storage.size(storage.join(root, "missing"))
+
+
+def test_two_attempts_at_one_file_do_not_disturb_each_other(tmp_path):
+    path = tmp_path / "file"
+    with storage.create_bytes(str(path)) as first, storage.create_bytes(str(path)) as second:
+        first.write(b"first")
+        second.write(b"second")
+    assert path.read_bytes() == b"first"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_a_file_is_deleted_once(root):
+    path = storage.join(root, "file")
+    write(path, b"1")
+    write(storage.join(root, "other"), b"2")
+    for _ in range(2):
+        storage.delete_file(path)
+        assert storage.files_below(root) == [storage.join(root, "other")]

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from configs.command_line import CommandError
 from configs.loading import ConfigurationError, load_scenario
 from configs.scenario import Scenario
+from preprocessing.examples import build_examples
 from preprocessing.records.errors import DamagedRecords
 from preprocessing.records.layout import WorkDirectory
 from tests.runs import shared_store
@@ -216,6 +218,24 @@ def test_an_absurd_learning_rate_is_noticed(tmp_path: Path, batch_size: int) -> 
     with pytest.raises(NotFiniteError, match="variable '.*' is not finite"):
         train(scenario, shared_store(), progress=False)
     assert not RunFolder(str(scenario.run_dir)).path.exists()
+
+
+def test_a_part_of_one_class_is_named_before_training(tmp_path: Path) -> None:
+    scenario = copied_scenario(
+        tmp_path, run_dir=str(tmp_path / "run"), data__positive_rating=0.5, **PLAIN
+    )
+    build_examples(scenario)
+    with pytest.raises(CommandError, match=r"of part 'train' in .* have the label 1, and AUC"):
+        train(scenario, progress=False)
+
+
+def test_other_kinds_of_examples_are_not_trained_on(tmp_path: Path) -> None:
+    scenario = copied_scenario(
+        tmp_path, run_dir=str(tmp_path / "run"), data__examples=["retrieval"], **PLAIN
+    )
+    build_examples(scenario)
+    with pytest.raises(ConfigurationError, match="there are retrieval only. Add ctr"):
+        train(scenario, progress=False)
 
 
 def test_a_model_that_does_not_exist_is_a_configuration_error(tmp_path: Path) -> None:

@@ -69,7 +69,12 @@ def _readers(scenario: Scenario, source: str) -> str:
 def _reason(scenario: Scenario, source: str) -> str:
     answers = scenario.knowledge.answers.get(source)
     reasons = []
-    if answers is not None and answers.collective and not answers.groups_verified:
+    if answers is not None and answers.vectors:
+        reasons.append(
+            "its vectors were made elsewhere, and nothing shows from which interactions."
+        )
+    made_here = answers is not None and answers.grouping is not None
+    if answers is not None and answers.collective and not (made_here or answers.groups_verified):
         reasons.append(
             f"its {answers.entity} groups are not declared as built before k_u (groups_verified). "
             "Groups made from co-ratings of all users, as the item groups of the bundled "
@@ -83,7 +88,7 @@ def _reason(scenario: Scenario, source: str) -> str:
             "nothing says how to count the interactions in its prompts (history_entry_pattern)"
             if answers.history_entry_pattern is None
             else "not all of its prompts were counted, as answers came without a prompt or with "
-            "one in which no interaction was recognised"
+            "one that shows fewer interactions than k_u or none that was recognised"
         )
         reasons.append(
             f"{missing}, so what the LLM saw of a user rests on the word of whoever made the "

@@ -39,6 +39,8 @@ def test_settings_must_be_whole(missing):
         "split.knowledge_history_cap": 3,
     }
     assert settings_of({"settings": settings}) == ExampleSettings(5, "time", 3)
+    ordered = settings | {"data.interactions.columns.order": "rank"}
+    assert settings_of({"settings": ordered}) == ExampleSettings(5, "time", 3, False)
     del settings[missing]
     assert settings_of({"settings": settings}) is None
     assert settings_of({"settings": 5}) is None

@@ -232,7 +232,7 @@ def test_shards_of_two_runs(capsys, work):
 def test_wrong_usage(capsys, work, tmp_path):
     (tmp_path / "empty").mkdir()
     code, _, err = validate(capsys, tmp_path / "empty")
-    assert code == 1 and "neither a work directory nor the folder of a step" in err
+    assert code == 1 and "neither a work directory, nor the folder of a step" in err
     answers = tmp_path / "a.jsonl"
     answers.write_text("{}")
     code, _, err = validate(capsys, work, answers)

@@ -51,6 +51,16 @@ def test_parts_follow_each_other_for_a_split_by_time(examples, expected):
     assert problems("column", 2, examples) == []
 
 
+def test_times_may_go_back_where_a_column_gives_the_order():
+    users = UserRanges("time", 2, ordered_by_time=False)
+    users.add(b"ann", TRAIN, 3, 41)
+    users.add(b"ann", VALIDATION, 4, 40)
+    users.add(b"bob", TRAIN, 5, 30)
+    users.add(b"bob", TEST, 4, 50)
+    ((check, message),) = users.problems()
+    assert check == "parts_out_of_order" and "position 5 is in train" in message
+
+
 def test_a_user_has_one_part_in_a_split_by_user():
     examples = [(TRAIN, 3, 30), (TEST, 4, 40)]
     assert problems("user", 2, examples) == ["user_in_two_parts"]

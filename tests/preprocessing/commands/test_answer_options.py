@@ -24,3 +24,9 @@ def test_the_help_names_every_format():
     text = formats_help()
     for name in ("records", "openai-batch", "openai-chat", "klg", "id-text"):
         assert f"  {name} " in text
+
+
+def test_files_may_be_optional():
+    parser = TeachingParser()
+    add_answer_options(parser, files_needed=False)
+    assert parser.parse_args([]).files == []

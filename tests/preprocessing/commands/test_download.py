@@ -25,3 +25,18 @@ def test_the_default_folder(capsys):
     assert main(["download", "amazon_books", "--dry-run", "--json"]) == 0
     captured = capsys.readouterr()
     assert '"out": "data/amazon_books"' in captured.out and "would fetch https://" in captured.err
+
+
+@pytest.mark.parametrize("place", ["me:secret@host/a", "secret@host/a", "host/a?key=secret"])
+def test_a_mirror_with_a_secret_is_refused(capsys, place):
+    assert main(["download", "movielens_1m", "--mirror", f"http://{place}", "--dry-run"]) == 2
+    captured = capsys.readouterr()
+    assert "--mirror: must not hold a user, a password or a query" in captured.err
+    assert "secret" not in captured.err + captured.out
+
+
+@pytest.mark.parametrize("mirror", ["http://", "http://[1", "http:///folder"])
+def test_a_mirror_without_a_host_is_refused(capsys, mirror):
+    assert main(["download", "movielens_1m", "--mirror", mirror, "--dry-run"]) == 2
+    captured = capsys.readouterr()
+    assert "--mirror: write an address" in captured.err and "Traceback" not in captured.err

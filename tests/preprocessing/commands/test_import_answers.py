@@ -110,3 +110,29 @@ def test_the_program_needs_no_configuration_and_no_heavy_library(repository_root
         cwd=repository_root, capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert finished.stdout.strip() == "0 []"
+
+
+def test_groups_in_place_of_answers(capsys, tmp_path):
+    path, out = write(tmp_path / "g.json", {"1": [16, 91]}), tmp_path / "out"
+    options = ["--groups", path, "--entity", "user", "--out", out]
+    code, printed, said = run(capsys, *options, "--place", "2", "--json")
+    assert code == 0 and json.loads(printed)["groups"] == str(out / "groups.csv")
+    assert (out / "groups.csv").read_text() == "user_id,group_id\n1,91\n"
+    assert "1 users in 1 groups" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--groups", "g.json"], "--entity: say what the ids"),
+        (["--groups", "g.json", "--entity", "item", "--source", "item"], "--source is for answers"),
+        (["--groups", "g.json", "--entity", "item", "a.jsonl"], "FILE is for answers"),
+        (["--source", "item", "--place", "1", "a.jsonl"], "--place goes with --groups"),
+        (["--source", "item", "--entity", "item", "a.jsonl"], "--entity goes with --groups"),
+        (["a.jsonl"], "--source: say of which source"),
+        (["--source", "item"], "FILE: name the answer files"),
+    ],
+)
+def test_options_of_answers_and_of_groups_do_not_mix(capsys, tmp_path, options, message):
+    code, _, said = run(capsys, *options, "--out", tmp_path / "out")
+    assert code == 2 and message in said

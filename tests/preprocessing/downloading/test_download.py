@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import errno
 import gzip
 import hashlib
 import io
 import json
+import os
 import socket
 import zipfile
 from pathlib import Path
@@ -59,7 +61,9 @@ def test_an_archive_is_fetched_checked_and_unpacked_once(capsys, server, tmp_pat
     files = {"ratings.csv", "movies.csv", "links.csv", "tags.csv", "README.txt"}
     assert {path.name for path in out.iterdir()} == files | {"download.json"}
     assert [path.name for path in out.parent.iterdir()] == ["small"]
-    assert "configs/movielens_latest.yaml" in result["next"] and result["next"] in err
+    for command in result["next"]:
+        assert "configs/movielens_latest.yaml" in command and command in err
+        assert f"data.interactions.path={out}/ratings.csv" in command
     assert "no commercial use" in err
 
     server.seen.clear()
@@ -135,7 +139,8 @@ def test_an_unreachable_publisher_means_advice(capsys, tmp_path):
     assert (code, result) == (1, {}) and "cannot be reached" in err
     assert "https://files.grouplens.org/datasets/movielens/ml-1m.zip" in err
     assert f"ml-1m/ratings.dat in it is {out / 'ratings.dat'}" in err
-    assert "python -m preprocessing all --config configs/movielens_1m.yaml" in err
+    assert "python -m preprocessing prompts --config configs/movielens_1m.yaml" in err
+    assert f"data.interactions.path={out / 'ratings.dat'}" in err
 
 
 def test_list_and_dry_run_fetch_nothing(capsys, server, tmp_path):
@@ -153,3 +158,51 @@ def test_the_default_folder_is_named_after_the_data_set(capsys, server, tmp_path
     serve_movielens(server)
     assert download(capsys, server, "movielens_small")[0] == 0
     assert Path("data/movielens_small/ratings.csv").read_bytes() == RATINGS
+
+
+def test_the_current_folder_can_be_the_target(capsys, server, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    serve_movielens(server)
+    assert download(capsys, server, "movielens_small", "--out", ".")[0] == 0
+    assert (tmp_path / "ratings.csv").read_bytes() == RATINGS
+    assert download(capsys, server, "movielens_small", "--out", ".")[1]["skipped"]
+
+
+@pytest.mark.parametrize("exists", [True, False])
+def test_files_wait_on_the_disk_that_a_link_leads_to(capsys, server, tmp_path, monkeypatch, exists):
+    disk = tmp_path / "disk"
+    (tmp_path / "data").mkdir()
+    disk.mkdir()
+    if exists:
+        (disk / "small").mkdir()
+    (tmp_path / "data" / "small").symlink_to(disk / "small")
+    replace = os.replace
+
+    def within_one_disk(source, target):
+        if (disk in Path(source).resolve().parents) != (disk in Path(target).resolve().parents):
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", within_one_disk)
+    serve_movielens(server)
+    out = tmp_path / "data" / "small"
+    code, result, err = download(capsys, server, "movielens_small", "--out", out)
+    assert code == 0, err
+    assert (disk / "small" / "ratings.csv").read_bytes() == RATINGS
+    assert [path.name for path in disk.iterdir()] == ["small"] and out.is_symlink()
+    assert {path.name for path in out.iterdir()} == {*result["files"], "download.json"}
+
+
+def test_nothing_is_written_beside_a_folder_that_exists(capsys, server, tmp_path, monkeypatch):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    replace = os.replace
+
+    def within_the_disk(source, target):
+        assert disk in Path(source).parents
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", within_the_disk)
+    serve_movielens(server)
+    assert download(capsys, server, "movielens_small", "--out", disk)[0] == 0
+    assert not (disk / ".download").exists()

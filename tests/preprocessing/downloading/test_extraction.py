@@ -88,3 +88,61 @@ def test_missing_members_and_damage_are_told(tmp_path, folder):
     path.write_bytes(content[:100])
     with pytest.raises(CommandError, match=r"b.zip: not a whole zip archive"):
         extract(path, REMOTE, folder)
+
+
+@pytest.mark.parametrize(
+    "compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA]
+)
+def test_damage_anywhere_is_told_or_harmless_whatever_the_compression(
+    tmp_path, folder, compression
+):
+    path, ratings = tmp_path / "a.zip", bytes(range(64))
+    with zipfile.ZipFile(path, "w", compression) as written:
+        written.writestr("ml/ratings.csv", ratings)
+    with zipfile.ZipFile(path) as opened:
+        begin = 30 + len("ml/ratings.csv")
+        end = begin + opened.getinfo("ml/ratings.csv").compress_size
+    content = path.read_bytes()
+    told = 0
+    for place in range(begin, end):
+        damaged = bytearray(content)
+        damaged[place] ^= 0xFF
+        path.write_bytes(damaged)
+        try:
+            extract(path, REMOTE, folder)
+            assert (folder / "ratings.csv").read_bytes() == ratings
+        except CommandError as error:
+            assert "a.zip: not a whole zip archive" in str(error)
+            told += 1
+    assert told >= 0.9 * (end - begin)  # LZMA begins with its version, which nobody reads
+
+
+def test_an_encrypted_member_is_told(tmp_path, folder):
+    path = archive(tmp_path / "a.zip", {"ml/ratings.csv": b"1,2"})
+    content = bytearray(path.read_bytes())
+    # Bit 0 of the general purpose flags, in the local and in the central header.
+    content[6] |= 1
+    content[content.index(b"PK\x01\x02") + 8] |= 1
+    path.write_bytes(content)
+    with pytest.raises(CommandError, match=r"a.zip: .*'ml/ratings.csv'.*is encrypted"):
+        extract(path, REMOTE, folder)
+
+
+@pytest.mark.parametrize(("field", "value"), [(6, 0xEB), (8, 0x08), (10, 0x63)])
+def test_a_directory_that_cannot_be_read_is_told(tmp_path, folder, field, value):
+    path = archive(tmp_path / "a.zip", {"ml/ratings.csv": b"1,2", "ü": b"3"})
+    content = bytearray(path.read_bytes())
+    # Version needed, flags and compression of the second member; its name is no UTF-8.
+    entry = content.rindex(b"PK\x01\x02")
+    content[entry + 46] = 0xFF
+    content[entry + field] = value
+    content[entry + 9] |= 0x08
+    path.write_bytes(content)
+    with pytest.raises(CommandError, match=r"a.zip: not a whole zip archive"):
+        extract(path, REMOTE, folder)
+
+
+def test_a_full_disk_is_not_called_a_damaged_archive(tmp_path):
+    path = archive(tmp_path / "a.zip", {"ml/ratings.csv": b"1,2"})
+    with pytest.raises(FileNotFoundError):
+        extract(path, REMOTE, tmp_path / "missing")

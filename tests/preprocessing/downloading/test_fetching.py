@@ -80,6 +80,27 @@ def test_servers_that_cannot_go_on_start_again(server, tmp_path, lack):
     assert path.read_bytes() == CONTENT
 
 
+def test_starting_again_and_again_is_no_progress(server, tmp_path):
+    server.validators = False
+    server.cuts["/a.gz"] = [100_000, 200_000, 300_000, 400_000, 500_000]
+    server.add("b.gz", CONTENT)
+    _, address = fetch(remote(server, "a.gz", "b.gz"), tmp_path, delay_seconds=0)
+    assert address == f"{server.url}/b.gz"
+    assert [path for path, _ in server.seen] == ["/a.gz"] * 3 + ["/b.gz"]
+
+
+def test_only_bytes_that_can_be_used_are_called_kept(server, tmp_path, capsys):
+    server.validators = False
+    server.cuts["/a.gz"] = [300_000] * 3
+    with pytest.raises(NotThere, match=r"the next run begins at byte 0.*no validator"):
+        fetch(remote(server), tmp_path, delay_seconds=0)
+    told = capsys.readouterr().err
+    assert "trying again from byte 0" in told and "300,000;" not in told
+    server.seen.clear()
+    path, _ = fetch(remote(server), tmp_path, delay_seconds=0)
+    assert path.read_bytes() == CONTENT and server.seen == [("/a.gz", None)]
+
+
 def test_the_next_address_is_asked(server, tmp_path):
     _, address = fetch(remote(server, "none.gz", "a.gz"), tmp_path)
     assert address == f"{server.url}/a.gz"

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from configs.command_line import CommandError
 from configs.knowledge import Encoder
@@ -21,7 +22,7 @@ NEW = ["quiet space", "unseen words only", ""]
 def test_vectors_equal_those_of_scikit_learn(tmp_path):
     settings = Encoder(kind="tfidf", dimension=3, seed=5)
     described = TfidfEncoder.prepare(settings, TEXTS, str(tmp_path))
-    assert described == {"kind": "tfidf", "dimension": 3, "requested_dimension": 3, "terms": 9}
+    assert described == {"kind": "tfidf", "dimension": 3, "components": 3, "terms": 9}
     encoder = TfidfEncoder.load(settings, str(tmp_path))
     vectorizer = TfidfVectorizer(sublinear_tf=True)
     decomposition = TruncatedSVD(3, random_state=5)
@@ -34,18 +35,20 @@ def test_vectors_equal_those_of_scikit_learn(tmp_path):
     assert not encoder.encode(NEW).vectors[1:].any()
 
 
-def test_the_width_is_capped_by_the_answers(tmp_path):
+def test_few_answers_are_filled_up_with_zeros(tmp_path):
     described = TfidfEncoder.prepare(Encoder(kind="tfidf", dimension=256), TEXTS, str(tmp_path))
-    assert described["dimension"] == 4 and described["requested_dimension"] == 256
-    encoder = TfidfEncoder.load(Encoder(kind="tfidf"), str(tmp_path))
-    assert encoder.encode(TEXTS).vectors.shape == (4, 4)
+    assert described["dimension"] == 256 and described["components"] == 4
+    vectors = TfidfEncoder.load(Encoder(kind="tfidf"), str(tmp_path)).encode(TEXTS).vectors
+    weights = TfidfVectorizer(sublinear_tf=True).fit_transform(TEXTS)
+    assert vectors.shape == (4, 256) and not vectors[:, 4:].any()
+    np.testing.assert_allclose(vectors @ vectors.T, (weights @ weights.T).toarray(), atol=1e-6)
 
 
 def test_a_single_answer_is_enough(tmp_path):
     TfidfEncoder.prepare(Encoder(kind="tfidf"), TEXTS[:1], str(tmp_path))
     assert TfidfEncoder.load(Encoder(kind="tfidf"), str(tmp_path)).encode(
         TEXTS[:1]
-    ).vectors.shape == (1, 1)
+    ).vectors.shape == (1, 256)
 
 
 def test_answers_without_words_are_explained(tmp_path):
@@ -73,3 +76,22 @@ def test_a_vector_does_not_depend_on_the_other_texts(tmp_path):
 
 def test_vectors_of_fitted_encoders_are_not_kept():
     assert TfidfEncoder.identity(Encoder(kind="tfidf")) is None
+
+
+def test_answers_with_one_distinct_word_are_explained(tmp_path):
+    with pytest.raises(CommandError, match="a single distinct word, 'drama'"):
+        TfidfEncoder.prepare(Encoder(kind="tfidf"), ["Drama", "drama drama"], str(tmp_path))
+
+
+def test_it_is_fitted_in_one_thread(tmp_path, monkeypatch):
+    threads = set()
+    fit = TruncatedSVD.fit
+
+    def noted(decomposition, weights):
+        threads.update(library["num_threads"] for library in threadpool_info())
+        return fit(decomposition, weights)
+
+    monkeypatch.setattr(TruncatedSVD, "fit", noted)
+    with threadpool_limits(limits=2):
+        TfidfEncoder.prepare(Encoder(kind="tfidf", dimension=2), TEXTS, str(tmp_path))
+    assert threads == {1}

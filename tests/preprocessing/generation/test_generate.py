@@ -334,8 +334,9 @@ def test_batch_files_there_and_back(capsys, prompt_file, tmp_path):
     prompts, out = prompt_file([*texts, "film 0"]), tmp_path / "out"
     options = ["--client", "batch-file", "--model", "toy"]
     small_files = fast_retries(tmp_path / "c.yaml", requests_per_batch_file=2)
-    code, summary, _ = generate(capsys, prompts, out, *options, *small_files)
+    code, summary, said = generate(capsys, prompts, out, *options, *small_files)
     assert code == 0 and summary["not_attempted"] == 6 and summary["batch_requests"] == 5
+    assert summary["waiting_for_batch"] == 6 and "still wait" not in said
     files = sorted((out / "batch").iterdir())
     assert [len(read_lines(path)) for path in files] == [2, 2, 1]
     requests = [line for path in files for line in read_lines(path)]
@@ -367,8 +368,11 @@ def test_batch_files_there_and_back(capsys, prompt_file, tmp_path):
     results = tmp_path / "results.jsonl"
     results.write_text("\n".join(lines))
     reading = [*options, "--read-batch", str(results)]
-    code, summary, _ = generate(capsys, prompts, out, *reading)
+    code, summary, said = generate(capsys, prompts, out, *reading)
     assert (summary["answered"], summary["rejected"], summary["not_attempted"]) == (3, 2, 1)
+    assert summary["waiting_for_batch"] == 1
+    assert "1 prompts still wait for a batch result" in said and "--forget-batches" in said
+    assert "have no answer" not in said
     assert summary["rejected_by_reason"] == {"failed_request": 1, "http_500": 1}
     assert summary["batch_results"] == {
         "read": 6, "stored": 2, "failed": 2, "already_read": 0, "rejected": 2,
@@ -383,8 +387,10 @@ def test_batch_files_there_and_back(capsys, prompt_file, tmp_path):
         "About film 0", "About film 1", "About film 0",
     ]  # fmt: skip
 
-    code, summary, _ = generate(capsys, prompts, out, *reading)
+    code, summary, said = generate(capsys, prompts, out, *reading)
     assert summary["batch_results"]["already_read"] == 4 and summary["tokens"]["total"] == 0
+    assert (summary["not_attempted"], summary["waiting_for_batch"]) == (3, 1)
+    assert "2 prompts wait for no batch result and have no answer" in said
 
     # Failed requests are written again, the waiting one only when its batch is forgotten.
     code, summary, _ = generate(capsys, prompts, out, *options)

@@ -41,6 +41,7 @@ def test_every_prompt_is_counted_once_and_answers_are_what_encode_reads(
         "answered": 2,
         "rejected": 2,
         "not_attempted": 1,
+        "waiting_for_batch": 0,
         "rejected_by_reason": {"timeout": 1, "truncated": 1},
     }
     letters = [(letter["line"], letter["reason"]) for letter in read_lines(out.dead_letters)]
@@ -54,6 +55,24 @@ def test_every_prompt_is_counted_once_and_answers_are_what_encode_reads(
     assert sorted(path.name for path in out.path.iterdir()) == [
         "answer_store.sqlite", "answers.jsonl", "dead_letters.jsonl",
     ]  # fmt: skip
+
+
+def test_what_a_prompt_reached_over_is_carried_into_its_answer(tmp_path, parameters):
+    fields = {"source": "user", "extraction": "individual", "prompt": "same"}
+    prompts = [
+        {**fields, "custom_id": "1", "entity_id": "ann", "interactions_seen": 3},
+        {**fields, "custom_id": "2", "entity_id": "bob", "interactions_seen": 7},
+        {**fields, "custom_id": "3", "entity_id": "eve"},
+    ]
+    path = tmp_path / "prompts.jsonl"
+    path.write_text("\n".join(map(json.dumps, prompts)))
+    out = OutputFolder(tmp_path / "out")
+    with AnswerStore(out.store, parameters) as store:
+        store.save([(sha("same"), ChatResponse("likes drama", "stop", "m", Usage(3, 2)))])
+        acceptance = Acceptance(None, keep_truncated=False, attempts_per_answer=1)
+        out.write_answers(str(path), store, acceptance, {}, [], model=None)
+    answers = read_lines(out.answers)
+    assert [answer.get("interactions_seen", "absent") for answer in answers] == [3, 7, "absent"]
 
 
 def test_the_summary_is_json_for_people(tmp_path):

@@ -31,6 +31,20 @@ def test_a_prompt_is_read_with_its_line_and_hash(tmp_path):
     ]
 
 
+def test_what_a_prompt_reached_over_is_read_or_is_a_dead_letter(tmp_path):
+    record = {"custom_id": "1", "source": "user", "entity_id": "ann", "extraction": "individual",
+              "prompt": "?"}  # fmt: skip
+    path = tmp_path / "prompts.jsonl"
+    records = [
+        {**record, "custom_id": f"{number}", "interactions_seen": value}
+        for number, value in enumerate([3, None, -1, "3", True])
+    ]
+    path.write_text("\n".join(map(json.dumps, records)))
+    good, unknown, *letters = read_prompts(str(path))
+    assert (good.interactions_seen, unknown.interactions_seen) == (3, None)
+    assert [letter["reason"] for letter in letters] == ["wrong_type"] * 3
+
+
 def test_half_a_surrogate_pair_is_a_dead_letter(tmp_path):
     path = tmp_path / "prompts.jsonl"
     path.write_text(

@@ -14,6 +14,7 @@ import yaml
 
 from configs.loading import load_scenario
 from configs.scenario import Scenario
+from preprocessing.dead_letter_runs import DeadLetterRuns
 from preprocessing.grouping.entities import items_to_group
 from preprocessing.grouping.item_features import item_blocks
 from preprocessing.grouping.location import groups_file
@@ -99,7 +100,8 @@ def likeness(groups: pd.Series, vectors: pd.DataFrame) -> float:
 def test_all_movies_are_in_groups_of_the_allowed_size(sample, movies):
     groups = groups_of(sample, "item")
     assert set(groups.index) == set(movies.index)
-    assert groups.value_counts().max() <= SOURCES["item"]
+    sizes = groups.value_counts()
+    assert SOURCES["item"] / 4 <= sizes.min() and sizes.max() <= SOURCES["item"]
     assert len(groups) / groups.nunique() > 40  # LLM calls saved
 
 
@@ -108,7 +110,7 @@ def test_movies_of_a_group_share_genres_far_more_than_chance(sample, movies, rep
     made, random = likeness(groups, movies), likeness(shuffled(groups), movies)
     bundled = pd.read_csv(repository_root / SAMPLE / "groups_item.csv").set_index("item_id")
     theirs = likeness(bundled["group_id"], movies)
-    # measured: 0.79 made (179 groups), 0.25 at random, 0.84 in the 191 bundled groups
+    # measured: 0.79 made (174 groups), 0.25 at random, 0.84 in the 191 bundled groups
     assert made > 2.5 * random and made > 0.85 * theirs
 
 
@@ -150,6 +152,7 @@ def test_members_of_a_group_have_vectors_alike(sample, tmp_path):
         open_interactions(data.interactions, split),
         open_catalogue(data.catalogue),
         tmp_path,
+        DeadLetterRuns(tmp_path / "dead_letters"),
     )
     grouping = sample.knowledge.answers["item"].grouping
     assert grouping is not None and list(tmp_path.iterdir()) == []

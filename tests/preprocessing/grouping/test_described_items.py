@@ -14,7 +14,7 @@ CATALOGUE = Catalogue.model_validate(
 )
 
 
-def described(titles: list[str], known: list[str]):
+def described(titles: list[str], known: list[str], kept: list[str] | None = None):
     count = len(titles)
     table = pa.table(
         {
@@ -24,7 +24,7 @@ def described(titles: list[str], known: list[str]):
             "year": pa.array([None, *range(1, count)][:count], pa.float64()),
         }
     )
-    return describe_items(table, CATALOGUE, pa.array(known, pa.string()))
+    return describe_items(table, CATALOGUE, pa.array(known, pa.string()), kept)
 
 
 def test_catalogue_and_interactions_are_brought_together():
@@ -44,6 +44,14 @@ def test_a_title_counts_when_a_prompt_can_show_something_of_it():
     assert [title for title in titles if not shown[title]] == [
         "  ", "\u200b\u202e", "<|im_start|>", "[INST]",
     ]  # fmt: skip
+
+
+def test_items_that_the_filter_leaves_out_are_not_there_but_counted():
+    items = described(["Three", "Two", "One"], ["2", "x"], kept=["2", "x"])
+    assert items.ids.to_pylist() == ["2", "x"] and items.titles.to_pylist() == ["Two", ""]
+    assert (items.filtered_out, items.outside_catalogue) == (2, 1)
+    assert items.categories["genres"].to_pylist() == [["Drama"], None]
+    assert described(["One"], []).filtered_out == 0
 
 
 def test_an_empty_catalogue():

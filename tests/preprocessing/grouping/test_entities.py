@@ -13,7 +13,7 @@ BLOCKS = [np.eye(4, dtype=np.float32), np.ones([4, 2], dtype=np.float32)]
 
 def test_all_items_are_grouped_and_those_with_a_title_speak():
     entities = items_to_group(ITEMS, iter(BLOCKS))
-    assert entities.ids.equals(ITEMS.ids) and entities.left_out == {}
+    assert entities.ids.equals(ITEMS.ids) and entities.left_out == {"filtered_out": 0}
     assert entities.vectors.shape == (4, 6)
     assert entities.counted.tolist() == [True, True, True, False]
 

@@ -6,6 +6,8 @@ import pytest
 
 from configs.loading import load_scenario
 from configs.scenario import Scenario
+from preprocessing.dead_letter_runs import DeadLetterRuns
+from preprocessing.dead_letters import count_by_reason
 from preprocessing.examples import build_examples
 from preprocessing.grouping.material import Material, read_material
 from preprocessing.interactions.catalogue import open_catalogue
@@ -21,7 +23,8 @@ Pairs = set[tuple[str, str]]
 
 def material_of(scenario: Scenario, folder: Path) -> Material:
     log = open_interactions(scenario.data.interactions, scenario.split)
-    return read_material(scenario, log, open_catalogue(scenario.data.catalogue), folder)
+    catalogue = open_catalogue(scenario.data.catalogue)
+    return read_material(scenario, log, catalogue, folder, DeadLetterRuns(folder / "letters"))
 
 
 def known_pairs(scenario: Scenario, folder: Path) -> Pairs:
@@ -49,8 +52,12 @@ def test_tables_are_read_and_nothing_is_left_behind(small_scenario, tmp_path):
     assert material.records == {"interactions": 18, "catalogue": 5}
     assert material.items.ids.to_pylist() == ["10", "100", "200", "7", "9"]
     assert material.known.item_ids.equals(material.items.ids)
-    assert [letter["reason"] for letter in material.dead_letters] == ["duplicate_interaction"]
     assert list(folder.iterdir()) == []
+    letters = tmp_path / "dead_letters.jsonl"
+    material.dead_letters.write(letters)
+    assert count_by_reason(letters) == {
+        small_scenario().data.interactions.path: {"duplicate_interaction": 1}
+    }
 
 
 @pytest.mark.parametrize("minimum", [1, 30])

@@ -14,10 +14,19 @@ def test_all_sources_with_grouping_or_the_named_ones(grouping):
         None,
     )
     assert [(plan.source, plan.kind, plan.minimum) for plan in plans] == [
-        ("item", "item", 1),
+        ("item", "item", 2),
         ("user_liked", "liked", 4),
     ]
     assert [plan.source for plan in plan_groups(grouping(), ["user_liked"])] == ["user_liked"]
+
+
+@pytest.mark.parametrize(
+    ("maximum", "minimum"), [(2, 1), (3, 2), (8, 2), (11, 2), (12, 3), (80, 20)]
+)
+def test_item_groups_have_at_least_a_quarter_of_the_most_and_two(grouping, maximum, minimum):
+    scenario = grouping(knowledge__answers__item__grouping__maximum_size=maximum)
+    (plan,) = plan_groups(scenario, ["item"])
+    assert plan.minimum == minimum
 
 
 @pytest.mark.parametrize(

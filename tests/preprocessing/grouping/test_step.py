@@ -7,6 +7,7 @@ import pytest
 
 from configs.command_line import RejectedInput
 from configs.loading import ConfigurationError
+from preprocessing import dead_letter_runs
 from preprocessing.dead_letters import read_dead_letters
 from preprocessing.grouping import building
 from preprocessing.grouping.location import groups_directory
@@ -23,7 +24,7 @@ def test_every_entity_is_in_a_group_or_left_out_for_a_reason(grouping, read_grou
     assert described["counts"] == {
         "entities": 5,
         "grouped": 5,
-        "left_out": {"without_title_and_none_near": 0},
+        "left_out": {"filtered_out": 0, "without_title_and_none_near": 0},
         "without_features": 0,
         "outside_catalogue": 0,
     }
@@ -48,6 +49,23 @@ def test_every_entity_is_in_a_group_or_left_out_for_a_reason(grouping, read_grou
     assert described["dead_letters"] == 1
     shown = capsys.readouterr().err
     assert "group item: 5 of 5 items" in shown and "1 without liked titles" in shown
+
+
+def test_all_sources_list_what_was_rejected_and_no_scratch_file_is_left(
+    grouping, small_folder, monkeypatch
+):
+    monkeypatch.setattr(dead_letter_runs, "_LETTERS_PER_RUN", 2)
+    path = small_folder / "interactions.csv"
+    path.write_text(path.read_text() + ",7,3,5\n" * 7)
+    scenario = grouping()
+    folders = [
+        groups_directory(scenario, source).path for source in make_groups(scenario)["sources"]
+    ]
+    first, *others = [(folder / "dead_letters.jsonl").read_text() for folder in folders]
+    lines = [json.loads(line)["line"] for line in first.splitlines()]
+    assert lines == sorted(lines) and len(lines) == 8
+    assert others and all(other == first for other in others)
+    assert set(folders[0].parent.iterdir()) == set(folders)
 
 
 def test_a_second_run_does_nothing_and_force_repeats_it_to_the_byte(grouping, capsys):
@@ -93,13 +111,46 @@ def test_nothing_after_the_boundary_changes_a_group(grouping, small_folder):
     lines = path.read_text().splitlines()
     changed = [
         line if index == 0 or line.split(",")[3] in seen
-        else ",".join([line.split(",")[0], "new", "5", line.split(",")[3]])
+        else ",".join([line.split(",")[0], "999", "5", line.split(",")[3]])
         for index, line in enumerate(lines)
     ]  # fmt: skip
     assert sum(line not in lines for line in changed) >= 10
     path.write_text("\n".join(changed) + "\n")
     assert not make_groups(scenario)["skipped"]
     assert [(path / "groups.csv").read_bytes() for path in paths] == before
+
+
+@pytest.mark.parametrize(
+    ("changed", "log"),
+    [
+        ({"data__interactions__columns__order": "turn"}, {}),
+        ({"data__positive_rating": 3.0}, {}),
+        ({}, {"ann,7,4.5,10": "ann,9,4.5,10"}),
+    ],
+)
+def test_names_change_with_what_is_known_of_the_members(
+    grouping, small_folder, read_groups, changed, log
+):
+    everybody = {
+        "knowledge__answers__user_liked__grouping__maximum_size": 9,
+        "knowledge__answers__item__grouping__maximum_size": 99,
+    }
+    path = small_folder / "interactions.csv"
+    header, *rows = path.read_text().splitlines()
+    # `turn` runs against the time, so other interactions are the first ones by it.
+    rows = [f"{row},{-number}" for number, row in enumerate(rows)]
+    path.write_text("\n".join([f"{header},turn", *rows]) + "\n")
+    make_groups(grouping(**everybody))
+    folders = {
+        source: groups_directory(grouping(), source).path for source in ("item", "user_liked")
+    }
+    before = {source: read_groups(path / "groups.csv") for source, path in folders.items()}
+    for old, new in log.items():
+        path.write_text(path.read_text().replace(old, new))
+    make_groups(grouping(**everybody, **changed))
+    for source, folder in folders.items():
+        after = read_groups(folder / "groups.csv")
+        assert not set(after.values()) & set(before[source].values())
 
 
 def test_what_the_filter_takes_out_is_not_used(grouping, small_folder):
@@ -129,6 +180,26 @@ def test_too_few_users_make_no_group(grouping, read_groups, capsys):
     assert described["groups"]["number"] == 0
     assert read_groups(groups_directory(scenario, "user_liked").path / "groups.csv") == {}
     assert "2 fewer than minimum group users" in capsys.readouterr().err
+
+
+def test_items_that_the_filter_leaves_out_are_in_no_group(grouping, read_groups, capsys):
+    scenario = grouping(data__filter__minimum_item_interactions=3)
+    described = make_groups(scenario, sources=["item"])["sources"]["item"]
+    # 10 and 9 have four interactions each; 7, 100 and 200 fewer than three
+    assert sorted(read_groups(groups_directory(scenario, "item").path / "groups.csv")) == [
+        "10",
+        "9",
+    ]
+    assert described["counts"]["entities"] == 5 and described["counts"]["grouped"] == 2
+    assert described["counts"]["left_out"] == {"filtered_out": 3, "without_title_and_none_near": 0}
+    assert "2 of 5 items" in (shown := capsys.readouterr().err) and "3 filtered out" in shown
+
+
+@pytest.mark.parametrize(("maximum", "smallest"), [(3, 2), (80, 5)])
+def test_no_group_of_items_is_needlessly_small(grouping, maximum, smallest):
+    scenario = grouping(knowledge__answers__item__grouping__maximum_size=maximum)
+    described = make_groups(scenario, sources=["item"])["sources"]["item"]
+    assert described["counts"]["grouped"] == 5 and described["groups"]["smallest"] == smallest
 
 
 def test_a_run_that_breaks_leaves_nothing_and_the_next_one_is_undisturbed(grouping, monkeypatch):

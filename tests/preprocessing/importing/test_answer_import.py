@@ -11,6 +11,7 @@ from configs.command_line import CommandError, RejectedInput
 from configs.loading import ConfigurationError
 from preprocessing.importing.answer_import import import_answers
 from preprocessing.knowledge.answers import parse_answer
+from preprocessing.knowledge.factors import factor_text
 from tests.preprocessing.importing.small_files import (
     DOCUMENTS,
     TEXTS,
@@ -182,3 +183,11 @@ def test_the_published_item_texts(shared_data, tmp_path):
     assert {entry["entity_id"]: entry["answer"] for entry in written} == {
         entity: text for entity, text in texts.items() if text.strip()
     }
+
+
+def test_factors_of_imported_answers_can_be_encoded(tmp_path):
+    factors = {"genre": TEXTS["1"], "plot": TEXTS["2"]}
+    path = write(tmp_path / "a.jsonl", [record("1", TEXTS["3"], factors=factors)])
+    import_answers([path], "item", tmp_path / "out", strict=True)
+    (written,) = read_lines(tmp_path / "out" / "answers.jsonl")
+    assert [factor_text(written, name) for name in factors] == [TEXTS["1"], TEXTS["2"]]

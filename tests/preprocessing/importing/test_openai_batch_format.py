@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+from preprocessing.generation.prompts import Prompt
 from preprocessing.importing.foreign_record import Expected
 from preprocessing.importing.openai_batch_format import is_batch_line, read_batch_line
 from preprocessing.knowledge.answers import RejectedAnswer
@@ -26,6 +27,13 @@ def test_the_custom_id_says_what_the_answer_is_about():
     }
     group = read_batch_line(batch_line("item/group/7", "x"), ITEM).answer
     assert (group.extraction, group.entity_id) == ("collective", "7")
+
+
+def test_the_prompt_that_was_sent_says_what_it_reached_over():
+    asked = Prompt(1, "user/p", "user", "ann", "individual", "?", "", interactions_seen=9)
+    expected = Expected("user", prompts={"user/p": asked})
+    record = read_batch_line(batch_line("user/p", "x"), expected).answer.record()
+    assert (record["entity_id"], record["interactions_seen"]) == ("ann", 9)
 
 
 def rejected(line: dict, expected: Expected = ITEM) -> str:

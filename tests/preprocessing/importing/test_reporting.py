@@ -41,3 +41,27 @@ def test_lines_for_people_begin_with_the_most_frequent_reason():
     assert lines[2].split()[:3] == ["100", "5.0%", "malformed_json:"]
     assert lines[3] == "characters: 10 to 3,000, median 1,050, 90 % of them 11 to 2,000"
     assert len(lines) == 4
+
+
+def rejected(reasons: dict[str, int], accepted: int = 0) -> str:
+    total = sum(reasons.values())
+    result = {
+        "read": accepted + total,
+        "accepted": accepted,
+        "rejected": total,
+        "rejected_by_reason": reasons,
+        "quality": {
+            "share_by_reason": dict.fromkeys(reasons, 0.5),
+            "characters": None,
+            "extractions": {},
+            "without_prompt": 0,
+        },
+    }
+    return "\n".join(summary_lines(result))
+
+
+def test_results_of_hashed_requests_are_sent_to_the_command_that_hashed_them():
+    for reason in ("unknown_custom_id", "invalid_custom_id"):
+        assert "--read-batch" in rejected({reason: 90, "failed_request": 9})
+    assert "--read-batch" not in rejected({"unknown_custom_id": 90}, accepted=1)
+    assert "--read-batch" not in rejected({"refusal": 2})

@@ -69,6 +69,26 @@ def test_one_record_file_and_the_limit(capsys, work):
     assert "all_records_read: no" in err
 
 
+@pytest.mark.parametrize("kind", ["ctr", "rerank", "retrieval"])
+def test_a_folder_of_parts_shows_each_part(capsys, work, kind):
+    code, view, err = inspect(capsys, work / "examples" / kind, "--records", "1")
+    assert code == 0 and view["kind"] == "examples of one kind"
+    counts = json.loads((work / "examples" / "manifest.json").read_text())["counts"]
+    read = {part: shown["records_read"] for part, shown in view["parts"].items()}
+    assert read == {part: count for part, count in counts["examples"][kind].items() if count}
+    assert all(len(shown["records"]) == 1 for shown in view["parts"].values())
+    assert "  validation:" in err and "    record 1:" in err
+
+
+def test_a_folder_of_record_files(capsys, work):
+    folder = work / "examples" / "rerank" / "test"
+    code, view, err = inspect(capsys, folder, "--records", "2")
+    assert code == 0 and view["kind"] == "folder of TFRecord files"
+    files = folder.glob("part-*")
+    assert view["records_read"] == sum(1 for path in files for _ in read_records(path)) > 2
+    assert len(view["records"]) == 2 and "record 2:" in err
+
+
 def test_item_attributes(capsys, work):
     path = work / "examples" / "item_attributes.parquet"
     _, view, _ = inspect(capsys, path)

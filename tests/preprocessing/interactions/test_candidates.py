@@ -32,8 +32,13 @@ def ids(candidates: Candidates, sequences: UserSequences) -> list[str]:
     return [values[item] for item in index]
 
 
+def drawn_from(universe: ItemUniverse, sequences: UserSequences) -> UnseenItems:
+    known = np.ones(len(sequences.item_of_row), dtype=bool)
+    return UnseenItems(universe, sequences, known, False, "test 0")
+
+
 def unseen(sequences: UserSequences) -> UnseenItems:
-    return UnseenItems(UNIVERSE, sequences, False, "test 0")
+    return drawn_from(UNIVERSE, sequences)
 
 
 def test_interactions_alone_are_their_own_candidates():
@@ -95,9 +100,7 @@ def test_lists_are_shuffled_in_the_same_way_each_time():
 def test_lists_stay_short_when_items_run_out():
     sequences = log()
     few = ItemUniverse(pa.array([f"i{number:02}" for number in range(11)]), np.ones(11, int))
-    lists = rerank_lists(
-        sequences, np.arange(10), UnseenItems(few, sequences, False, "test 0"), RerankLists()
-    )
+    lists = rerank_lists(sequences, np.arange(10), drawn_from(few, sequences), RerankLists())
     assert (lists.ends - lists.starts).tolist() == [5, 5, 3]
     assert lists.missing == 5 + 5 + 7
 

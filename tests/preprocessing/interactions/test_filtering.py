@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from configs.command_line import CommandError
 from preprocessing.examples import build_examples
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.tfrecord_file import read_records
@@ -115,12 +116,12 @@ def test_what_is_left_is_what_pandas_leaves(small_scenario, small_folder, repeat
     assert (len(described["rounds"]) > 1) == repeat
 
 
-def test_nothing_may_be_left(small_scenario):
+def test_a_filter_that_leaves_nothing_is_refused(small_scenario):
     scenario = small_scenario(data__filter=minimum(100, 100))
-    result = build_examples(scenario)
-    assert result["records_in"] == 18
-    assert (result["filtered_out"], result["records_out"], result["dead_letters"]) == (17, 0, 1)
-    assert written_examples(scenario) == []
+    message = r"no sample is left: of 18 interactions 17 were filtered out .*, 1 rejected"
+    with pytest.raises(CommandError, match=message):
+        build_examples(scenario)
+    assert not WorkDirectory(scenario.work_dir).examples.path.exists()
 
 
 def test_sampled_items_are_left_by_the_filter_too(small_scenario, small_folder):

@@ -26,7 +26,8 @@ def test_only_samples_below_the_larger_limit_are_violations():
         sequences, split, seen(("user0", 4), ("user1", 1), ("stranger", 99))
     )
     assert check.violations == 2
-    assert check.users_verified_by_prompt == 2 and check.users_by_rule_only == 1
+    # user1's prompt shows one of two: it may have left others out, and reach farther.
+    assert check.users_verified_by_prompt == 1 and check.users_by_rule_only == 2
     assert [example.split(", ")[2:] for example in check.examples] == [
         ["position 2", "the LLM saw 4"],
         ["position 3", "the LLM saw 4"],
@@ -68,7 +69,7 @@ def test_sources_are_countable_or_not():
     )  # fmt: skip
     assert list(leak_check.counted_sources(described)) == ["user"]
     assert leak_check.uncountable_sources(described) == [
-        "item_group", "user_group", "user_unknown", "user_vectors",
+        "item_group", "item_vectors", "user_group", "user_unknown", "user_vectors",
     ]  # fmt: skip
 
 
@@ -86,6 +87,16 @@ def test_the_largest_count_of_a_user_is_the_limit():
     assert leak_check.check_leaks(counted_sequences([10]), split, counts).violations == 3
 
 
+def test_what_a_prompt_was_made_from_counts_even_if_it_shows_less():
+    sequences = counted_sequences([60])
+    split = split_interactions(sequences, Split(knowledge_history_cap=10))
+    made_with_30 = SeenCount("user", "user0", 0, 1, shown=8, recorded=30)
+    assert leak_check.check_leaks(sequences, split, [made_with_30]).violations == 20
+    silent = leak_check.check_leaks(sequences, split, [made_with_30._replace(recorded=None)])
+    assert silent.violations == 0 and silent.users_verified_by_prompt == 0
+    assert silent.uncounted_answers == {"user": 1}
+
+
 def uncounted(*counts: SeenCount) -> dict[str, int]:
     """What is uncounted for users of 6, 6 and 1 interactions; the last one has no sample."""
     sequences = counted_sequences([6, 6, 1])
@@ -94,7 +105,10 @@ def uncounted(*counts: SeenCount) -> dict[str, int]:
 
 
 def test_every_answer_in_use_must_have_a_counted_prompt():
-    assert uncounted(*seen(("user0", 3), ("user1", 2))) == {}
+    assert uncounted(*seen(("user0", 3), ("user1", 3))) == {}
+    assert uncounted(*seen(("user0", 3), ("user1", 2))) == {"user": 1}
+    recorded = SeenCount("user", "user1", 0, 2, shown=2, recorded=3)
+    assert uncounted(*seen(("user0", 3)), recorded) == {}
     assert uncounted(*seen(("user0", 3), ("user1", 0))) == {"user": 1}
     both = [*seen(("user0", 0), ("user1", 0), source="b"), *seen(("user0", 0), source="a")]
     assert list(uncounted(*both).items()) == [("a", 1), ("b", 2)]

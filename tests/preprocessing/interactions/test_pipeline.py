@@ -112,6 +112,7 @@ def test_a_given_part_counts_from_the_boundary_on(small_scenario, small_folder):
     positions = {part: sorted(row["position"] for row in read(scenario, part)) for part in PARTS}
     assert positions == {"train": [2, 4], "validation": [3], "test": [5]}
     assert result["given_part_history_only"] == {"train": 1, "validation": 0, "test": 1}
+    assert result["later_part_in_history"] == {"train": 2, "validation": 1, "test": 0}
     assert result["rejected_by_reason"] == {"unknown_part": 1}
     assert result["training_interactions"] == 3
     assert read_vocabulary(directory_of(scenario).vocabulary("item_id")) == ["1", "2", "4"]
@@ -134,6 +135,21 @@ def test_without_time_and_order_rows_follow_each_other(small_scenario, small_fol
     assert result["dead_letters"] == 0
 
 
+def known_items(scenario, log: pd.DataFrame) -> dict[tuple[str, str], set[str]]:
+    """(user, part) -> items of the user's first interactions up to the end of the part."""
+    known = {}
+    ordered = log.sort_values(["user_id", "timestamp", "item_id"])
+    ends: dict[tuple[str, str], int] = {}
+    for part in PARTS:
+        for row in read(scenario, part):
+            key = row["user_id"], part
+            ends[key] = max(ends.get(key, 0), row["position"] + 1)
+    for (user, part), end in ends.items():
+        items = ordered[ordered["user_id"] == user]["item_id"].astype(str)
+        known[user, part] = set(items.iloc[:end])
+    return known
+
+
 def test_implicit_feedback_gets_sampled_negatives(small_scenario, small_folder):
     log = made_up_log(count=300)
     write_log(small_folder, log[["user_id", "item_id", "timestamp"]])
@@ -143,8 +159,8 @@ def test_implicit_feedback_gets_sampled_negatives(small_scenario, small_folder):
     }
     scenario = small_scenario(**implicit)
     result = build_examples(scenario)
-    known = log.assign(item_id=log["item_id"].astype(str)).groupby("user_id")["item_id"].agg(set)
     trained = set(read_vocabulary(directory_of(scenario).vocabulary("item_id")))
+    known = known_items(scenario, log)
     negatives = 0
     for part in PARTS:
         rows = read(scenario, part)
@@ -158,7 +174,7 @@ def test_implicit_feedback_gets_sampled_negatives(small_scenario, small_folder):
             own = real[row["user_id"], row["position"]]
             changed = {"item_id": row["item_id"], "label": 0, "rating": 0}
             assert row == {**own, **changed}
-            assert row["item_id"] not in known[row["user_id"]] and row["item_id"] in trained
+            assert row["item_id"] not in known[row["user_id"], part] and row["item_id"] in trained
     assert negatives == result["sampled_negatives"] > 100
     assert result["samples"] == sum(result["parts"].values()) == negatives * 3 // 2
     assert result["missing_negatives"] == 0
@@ -196,7 +212,7 @@ def test_lists_for_reranking_and_retrieval_follow_the_samples(small_scenario, sm
         data__examples=["ctr", "rerank", "retrieval"], data__rerank={"window": 3, "length": 6}
     )
     result = build_examples(scenario)
-    known = log.assign(item_id=log["item_id"].astype(str)).groupby("user_id")["item_id"].agg(set)
+    known = known_items(scenario, log)
     for part in PARTS:
         samples = {(row["user_id"], row["position"]): row for row in read(scenario, part)}
         lists = read(scenario, part, "rerank")
@@ -216,7 +232,7 @@ def test_lists_for_reranking_and_retrieval_follow_the_samples(small_scenario, sm
             assert sum(candidates.values()) == 6 and real <= candidates
             sampled = candidates - real
             assert all(label == rating == 0 for _, label, rating in sampled)
-            assert not {item for item, _, _ in sampled} & known[user]
+            assert not {item for item, _, _ in sampled} & known[user, part]
             shared = row.keys() - {"item_id", "label", "rating"}
             assert all(row[name] == window[0][name] for name in shared)
         assert covered == samples.keys()

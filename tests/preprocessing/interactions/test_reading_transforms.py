@@ -71,8 +71,11 @@ def test_interactions_go_to_the_shard_of_their_user(data):
         )
         expected = [("ann", "1", 0, 2), ("bob", "2", 0, 3), ("ann", "x", 1, 2)]
         assert_that(rows, equal_to([(shard_of(row[0], 3), *row) for row in expected]), "rows")
-        counts = parsed[STATISTICS] | beam.Map(lambda counts: counts["interactions"])
-        assert_that(counts, equal_to([3, 1]), "counts")
+        counts = [
+            {"interactions": 3, "rejected_interactions": {"missing_user_id": 1}},
+            {"interactions": 1, "rejected_interactions": {}},
+        ]
+        assert_that(parsed[STATISTICS], equal_to(counts), "counts")
         assert_that(parsed[INTEGER_ITEMS], equal_to([True, False]), "integers")
         letters = parsed[DEAD_LETTERS] | "Reasons" >> beam.Map(reasons)
         assert_that(letters, equal_to([["missing_user_id"]]), "letters")
@@ -100,7 +103,8 @@ def test_catalogue_and_profiles_are_counted_too(data):
             lambda table: table_from_bytes(table)["title"][0].as_py()
         )
         assert_that(titles, equal_to(["One"]), "titles")
-        assert_that(items[STATISTICS], equal_to([{"catalogue_records": 2}]), "item counts")
+        item_counts = {"catalogue_records": 2, "rejected_catalogue": {"missing_item_id": 1}}
+        assert_that(items[STATISTICS], equal_to([item_counts]), "item counts")
         assert_that(
             items[DEAD_LETTERS] | "ItemReasons" >> beam.Map(reasons),
             equal_to([["missing_item_id"]]),
@@ -110,7 +114,8 @@ def test_catalogue_and_profiles_are_counted_too(data):
             lambda pair: (pair[0], table_from_bytes(pair[1])["job"][0].as_py())
         )
         assert_that(jobs, equal_to([(shard_of("ann", 3), ["cook"])]), "jobs")
-        assert_that(users[STATISTICS], equal_to([{"profile_records": 2}]), "user counts")
+        user_counts = {"profile_records": 2, "rejected_profiles": {"wrong_column_count": 1}}
+        assert_that(users[STATISTICS], equal_to([user_counts]), "user counts")
         assert_that(
             users[DEAD_LETTERS] | "UserReasons" >> beam.Map(reasons),
             equal_to([["wrong_column_count"]]),

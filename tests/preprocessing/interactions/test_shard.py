@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections import Counter
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -104,7 +106,7 @@ def test_every_kind_is_written_from_the_same_samples(tmp_path):
     train = read(tmp_path, "train")
     assert sum(float(example["label"][0]) for example in train) == 4
     sampled = [example for example in train if example["rating"][0] == 0]
-    known = {str(item).encode() for item in range(12)}
+    known = {str(item).encode() for item in range(10)}  # items 10 and 11 come later
     assert len(sampled) == 8 and not known & {example["item_id"][0] for example in sampled}
     lists = sorted(read(tmp_path, "train", "rerank"), key=lambda example: example["position"][0])
     assert [example["position"][0] for example in lists] == [2, 5, 8]
@@ -123,10 +125,11 @@ def test_too_few_items_leave_examples_short(tmp_path):
     settings = data(examples=["ctr", "rerank"], negatives={"per_positive": 3})
     split = Split(knowledge_history_cap=2)
     result = write_shard(shard(log()), settings, split, str(tmp_path), universe=universe)
-    assert result.statistics["examples"]["ctr"] == {"train": 12, "validation": 2, "test": 1}
-    assert result.statistics["missing_negatives"] == 2 * 5
-    # lists: train 4 and 4, validation 1, test 1; one item is left to fill each of them
-    assert result.statistics["missing_candidates"] == 5 + 5 + 8 + 8
+    # items nobody but later parts know: 10, 11 and 12 for train, 11 and 12 for validation
+    assert result.statistics["examples"]["ctr"] == {"train": 8 + 4 * 3, "validation": 3, "test": 1}
+    assert result.statistics["missing_negatives"] == 1
+    # lists: train 4 and 4, validation 1, test 1; items left to fill them: 3, 3, 2 and 1
+    assert result.statistics["missing_candidates"] == 3 + 3 + 7 + 8
 
 
 def test_sampled_items_need_a_universe(tmp_path):
@@ -148,3 +151,49 @@ def test_no_users_leave_empty_files(tmp_path):
     assert result.users == {} and result.statistics["users"] == 0
     for kind in settings.examples:
         assert read(tmp_path, "test", kind) == []
+
+
+def auc(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Share of pairs of a positive and a negative in right order; ties count half."""
+    positive, negative = scores[labels == 1][:, None], scores[labels == 0][None, :]
+    return float(((positive > negative) + 0.5 * (positive == negative)).mean())
+
+
+@pytest.mark.parametrize("kind", ["ctr", "rerank"])
+def test_training_negatives_do_not_tell_what_the_test_asks(tmp_path, kind):
+    """In a random log nothing can be learnt, so a score made of training negatives is a guess."""
+    random = np.random.default_rng(3)
+    items = [f"i{item:03}" for item in range(100)]
+    rows = [
+        (f"u{user}", items[item], 5.0, time)
+        for user in range(250)
+        for time, item in enumerate(random.permutation(100)[:24])
+    ]
+    settings = data(
+        examples=[kind], negatives={"per_positive": 4}, rerank={"window": 1, "length": 5}
+    )
+    universe = ItemUniverse(pa.array(items), np.ones(100, int))
+    write_shard(shard(interaction_table(*rows)), settings, Split(), str(tmp_path), None, universe)
+    drawn: Counter[tuple[bytes, bytes]] = Counter()
+    for example in read(tmp_path, "train", kind):
+        for item, label in zip(example["item_id"], example["label"], strict=True):
+            drawn[example["user_id"][0], item] += label == 0
+    for part in ("validation", "test"):
+        asked = [
+            (drawn[example["user_id"][0], item], label)
+            for example in read(tmp_path, part, kind)
+            for item, label in zip(example["item_id"], example["label"], strict=True)
+        ]
+        counts, labels = np.array(asked).T
+        assert (labels == 1).sum() == 250 and counts[labels == 1].sum() > 50
+        assert abs(auc(-counts, labels) - 0.5) < 0.04
+
+
+def test_samples_after_an_interaction_of_a_later_part_are_counted(tmp_path):
+    # u: k_u = 2, samples from item 2 on; the test interaction 4 comes before three training ones
+    table = changed(log(), part=[0, 0, 0, 1, 2, 0, 0, 1, 2, 2, 0, 2] + [0])
+    split = Split(by="column", knowledge_history_cap=2)
+    result = write_shard(shard(table), data(), split, str(tmp_path))
+    assert result.statistics["later_part_in_history"] == {
+        "train": 3, "validation": 1, "test": 0,
+    }  # fmt: skip

@@ -4,6 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from preprocessing.interactions.sequences import UserSequences
 from preprocessing.interactions.unseen_items import Draws, ItemUniverse, UnseenItems
 from tests.preprocessing.interactions.made_interactions import interaction_table, sequences_of
 
@@ -15,13 +16,21 @@ def universe(popularity: list[int] | None = None, items: list[str] = ITEMS) -> I
     return ItemUniverse(pa.array(items, pa.string()), np.array(counts, np.int64))
 
 
-def sequences(**items_of_user: list[str]):
+def sequences(**items_of_user: list[str]) -> UserSequences:
     rows = [
         (user, item, 5.0, time)
         for user, items in items_of_user.items()
         for time, item in enumerate(items)
     ]
     return sequences_of(interaction_table(*rows))
+
+
+def unseen_items(
+    items: ItemUniverse, log: UserSequences, by_popularity: bool, purpose: str
+) -> UnseenItems:
+    """Draws for users who know the items of all their interactions."""
+    known = np.ones(len(log.item_of_row), dtype=bool)
+    return UnseenItems(items, log, known, by_popularity, purpose)
 
 
 def draw(unseen: UnseenItems, users: list[int], positions: list[int], wanted: list[int]) -> Draws:
@@ -38,7 +47,7 @@ def items_by_request(draws: Draws) -> dict[int, list[int]]:
 @pytest.mark.parametrize("by_popularity", [False, True])
 def test_drawn_items_are_distinct_and_new_to_the_user(by_popularity):
     log = sequences(ann=ITEMS[:8], bob=ITEMS[5:18])
-    unseen = UnseenItems(universe(list(range(1, 21))), log, by_popularity, "test 0")
+    unseen = unseen_items(universe(list(range(1, 21))), log, by_popularity, "test 0")
     users, positions = [0] * 200 + [1] * 200, [*range(200)] * 2
     draws = draw(unseen, users, positions, [3] * 400)
     assert draws.missing == 0 and draws.of.tolist() == sorted([*range(400)] * 3)
@@ -50,15 +59,15 @@ def test_drawn_items_are_distinct_and_new_to_the_user(by_popularity):
 
 def test_a_draw_depends_on_seed_user_and_position_alone():
     log = sequences(ann=ITEMS[:2], bob=ITEMS[:2])
-    both = UnseenItems(universe(), log, False, "test 0")
-    alone = UnseenItems(universe(), sequences(bob=ITEMS[:2]), False, "test 0")
+    both = unseen_items(universe(), log, False, "test 0")
+    alone = unseen_items(universe(), sequences(bob=ITEMS[:2]), False, "test 0")
     expected = draw(both, [0, 1, 1], [4, 7, 9], [2, 4, 3]).items[2:6].tolist()
     assert draw(alone, [0], [7], [4]).items.tolist() == expected
     assert draw(both, [1], [7], [2]).items.tolist() == expected[:2]
     others = [
         draw(both, [1], [8], [4]),
         draw(both, [0], [7], [4]),
-        draw(UnseenItems(universe(), log, False, "test 1"), [1], [7], [4]),
+        draw(unseen_items(universe(), log, False, "test 1"), [1], [7], [4]),
     ]
     assert all(other.items.tolist() != expected for other in others)
 
@@ -67,11 +76,11 @@ def test_uniform_draws_are_even_and_popular_ones_follow_the_counts():
     log = sequences(ann=["i00"])
     requests = 20_000
     everything = [0] * requests, [*range(requests)], [1] * requests
-    even = draw(UnseenItems(universe(), log, False, "test 0"), *everything)
+    even = draw(unseen_items(universe(), log, False, "test 0"), *everything)
     shares = np.bincount(even.items, minlength=20) / requests
     np.testing.assert_allclose(shares, [0] + [1 / 19] * 19, atol=0.006)
     counts = [50, 0, 10, 30, 60] + [0] * 15
-    popular = draw(UnseenItems(universe(counts), log, True, "test 0"), *everything)
+    popular = draw(unseen_items(universe(counts), log, True, "test 0"), *everything)
     shares = np.bincount(popular.items, minlength=20) / requests
     np.testing.assert_allclose(shares, [0, 0, 0.1, 0.3, 0.6] + [0] * 15, atol=0.012)
 
@@ -79,7 +88,7 @@ def test_uniform_draws_are_even_and_popular_ones_follow_the_counts():
 @pytest.mark.parametrize("by_popularity", [False, True])
 def test_fewer_items_than_asked_for_are_all_drawn_and_the_rest_is_missing(by_popularity):
     few = universe([1, 9, 1, 1], ["a", "b", "c", "d"])
-    unseen = UnseenItems(few, sequences(ann=["b", "c"], bob=list("abcd")), by_popularity, "test 0")
+    unseen = unseen_items(few, sequences(ann=["b", "c"], bob=list("abcd")), by_popularity, "test 0")
     draws = draw(unseen, [0, 1, 0], [0, 1, 2], [5, 1, 1])
     drawn = items_by_request(draws)
     assert sorted(drawn[0]) == [0, 3] and 1 not in drawn and drawn[2][0] in (0, 3)
@@ -89,7 +98,7 @@ def test_fewer_items_than_asked_for_are_all_drawn_and_the_rest_is_missing(by_pop
 def test_what_is_left_of_a_long_list_is_drawn_evenly():
     items = [f"{number:04}" for number in range(3000)]
     known = [item for item in items if item not in ("0007", "1000", "2999")]
-    unseen = UnseenItems(universe(items=items), sequences(ann=known), False, "test 0")
+    unseen = unseen_items(universe(items=items), sequences(ann=known), False, "test 0")
     draws = draw(unseen, [0] * 600, [*range(600)], [1] * 600)
     assert draws.missing == 0
     counts = np.bincount(draws.items, minlength=3000)
@@ -98,13 +107,43 @@ def test_what_is_left_of_a_long_list_is_drawn_evenly():
 
 
 def test_items_nobody_trained_on_are_not_popular():
-    unseen = UnseenItems(universe([0] * 20), sequences(ann=["i00"]), True, "test 0")
+    unseen = unseen_items(universe([0] * 20), sequences(ann=["i00"]), True, "test 0")
     assert draw(unseen, [0], [0], [2]).missing == 2
 
 
 def test_nothing_is_asked_for():
-    unseen = UnseenItems(universe(), sequences(ann=["i00"]), False, "test 0")
+    unseen = unseen_items(universe(), sequences(ann=["i00"]), False, "test 0")
     for draws in (draw(unseen, [0], [0], [0]), draw(unseen, [], [], [])):
         assert draws.missing == 0 and len(draws.items) == 0
-    nobody = UnseenItems(universe(items=[]), sequences(), False, "test 0")
+    nobody = unseen_items(universe(items=[]), sequences(), False, "test 0")
     assert draw(nobody, [], [], []).missing == 0
+
+
+@pytest.mark.parametrize("by_popularity", [False, True])
+def test_items_met_later_are_drawn_like_all_others(by_popularity):
+    log = sequences(ann=ITEMS[:12])
+    known = log.positions < 2
+    unseen = UnseenItems(universe(), log, known, by_popularity, "test 0")
+    draws = draw(unseen, [0] * 9000, [*range(9000)], [1] * 9000)
+    shares = np.bincount(draws.items, minlength=20) / 9000
+    np.testing.assert_allclose(shares, [0, 0] + [1 / 18] * 18, atol=0.01)
+
+
+def test_a_user_who_knows_nothing_may_draw_everything():
+    log = sequences(ann=["i00"])
+    unseen = UnseenItems(universe(), log, np.zeros(1, dtype=bool), False, "test 0")
+    draws = draw(unseen, [0], [0], [25])
+    assert sorted(draws.items.tolist()) == list(range(20)) and draws.missing == 5
+
+
+@pytest.mark.parametrize("by_popularity", [False, True])
+def test_a_request_for_far_too_many_items_needs_no_more_memory_than_there_are(by_popularity):
+    log = sequences(ann=ITEMS[:5], bob=ITEMS)
+    unseen = unseen_items(universe([0, 3] * 10), log, by_popularity, "test 0")
+    enough, far_too_many = [20, 20, 3], [10**12, 10**12, 3]
+    expected = draw(unseen, [0, 1, 0], [0, 0, 1], enough)
+    draws = draw(unseen, [0, 1, 0], [0, 0, 1], far_too_many)
+    assert draws.items.tolist() == expected.items.tolist()
+    assert draws.of.tolist() == expected.of.tolist()
+    left = 8 if by_popularity else 15  # odd items from i05 on, or all of them
+    assert draws.missing == 2 * 10**12 - left

@@ -26,3 +26,8 @@ def test_a_reason_without_advice_of_its_own_gets_the_general_one():
 def test_files_without_answers_are_named():
     message = str(no_usable_answer("film", ["a.jsonl", "b.jsonl"], []))
     assert message == "knowledge.answers.film: there are no answers in a.jsonl, b.jsonl"
+
+
+def test_files_that_hold_answers_of_other_sources_only_are_named():
+    message = str(no_usable_answer("film", ["a.jsonl"], [], elsewhere=1200))
+    assert "all 1,200 answers in a.jsonl are of other sources" in message

@@ -49,6 +49,9 @@ def test_texts_are_kept_as_they_are():
         ({"entity_id": "318" * 100}, "invalid_entity_id"),
         ({"usage": 3}, "wrong_type"),
         ({"model": 3}, "wrong_type"),
+        ({"interactions_seen": "3"}, "wrong_type"),
+        ({"interactions_seen": True}, "wrong_type"),
+        ({"interactions_seen": -1}, "wrong_type"),
     ],
 )
 def test_reasons(change, reason):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from configs.loading import ConfigurationError
-from preprocessing.knowledge.asked_sources import asked_sources, chosen_sources
+from preprocessing.knowledge.asked_sources import asked_sources, chosen_sources, other_sources
 
 FILM = {"entity": "item", "collective": ["a.jsonl"], "grouping": {}}
 
@@ -49,3 +49,8 @@ def test_factors_of_one_answer_have_the_same_groups(small_scenario):
     )
     with pytest.raises(ConfigurationError, match="film_theme.grouping: differs"):
         asked_sources(scenario.knowledge.answers)
+
+
+def test_other_sources_are_those_that_records_name(answers):
+    assert other_sources(answers, "item") == {"film", "user"}
+    assert other_sources(answers, "film_genre") == {"item", "user"}

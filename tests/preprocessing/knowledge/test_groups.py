@@ -50,3 +50,12 @@ def test_groups_are_one_file_with_two_columns(tmp_path):
         open_groups(str(tmp_path / "*.csv"), "user", "key")
     with pytest.raises(ConfigurationError, match=r"key \(item_id\): .*no column 'item_id'"):
         open_groups(str(tmp_path / "a.csv"), "item", "key")
+
+
+def test_an_object_of_groups_is_sent_to_the_command_that_converts_it(tmp_path):
+    path = tmp_path / "item_id2group.json"
+    path.write_text('{"1": 36, "2": 29}')
+    with pytest.raises(ConfigurationError, match="import --groups .*2group.json --entity item"):
+        open_groups(str(path), "item", "key")
+    path.write_text('{"item_id": "1", "group_id": "36"}\n')
+    assert open_groups(str(path), "item", "key").columns == ("item_id", "group_id")

@@ -31,6 +31,7 @@ def test_counts_of_all_workers_are_added_up():
         "records_in": 7,
         "records_out": 5,
         "dead_letters": 2,
+        "other_sources": 0,
         "rejected_by_reason": {"duplicate_entity": 1, "zero_vector": 1},
         "knowledge_records": 5,
         "individual_entities": 3,
@@ -65,3 +66,10 @@ def test_what_the_cache_saved_is_not_part_of_the_result():
 def test_lost_records_are_noticed():
     with pytest.raises(AssertionError, match="lost or counted twice"):
         describe_vectors([*STATISTICS, {"read": 1}], REJECTED, "groups.csv", {})
+
+
+def test_records_of_other_sources_are_counted_apart():
+    shared = [*STATISTICS, {"read": 3, "other_sources": 3}]
+    counts = describe_vectors(shared, REJECTED, "groups.csv", {})["counts"]
+    assert (counts["records_in"], counts["records_out"]) == (7, 5)
+    assert (counts["dead_letters"], counts["other_sources"]) == (2, 3)

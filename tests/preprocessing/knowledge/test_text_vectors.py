@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from configs.knowledge import Encoder
+from preprocessing import storage
 from preprocessing.beam_options import BeamOptions
 from preprocessing.beam_runner import run_pipeline
 from preprocessing.gathering import STATISTICS
@@ -16,6 +17,7 @@ from preprocessing.knowledge.accepting import LocatedAnswer, accepted_file
 from preprocessing.knowledge.text_vectors import (
     EncodeAnswers,
     ListCache,
+    LookUp,
     TextVectors,
     number_of_ranges,
 )
@@ -132,6 +134,35 @@ def test_texts_from_the_cache_are_never_sent(tmp_path):
         vectors, _ = encode(tmp_path, server, TEXTS)
         assert vectors["b"] == [0.25] * 6
         assert list(server.texts) == [TEXTS["a"]]
+
+
+def test_many_small_files_are_merged_by_the_next_run(tmp_path):
+    texts = {str(number): f"text number {number}" for number in range(200)}
+    with embeddings_server() as server:
+        vectors, _ = encode(tmp_path, server, texts)
+        assert len(list_cache(str(tmp_path / "cache"))) == 100
+        for _ in range(2):
+            again, counts = encode(tmp_path, server, texts)
+            assert again == vectors and counts == {"texts": 200, "texts_from_cache": 200}
+            assert len(list_cache(str(tmp_path / "cache"))) < 10
+
+
+@pytest.mark.parametrize("cleared", [False, True])
+def test_a_file_that_another_run_merged_is_found_where_it_is_now(tmp_path, cleared):
+    cache = str(tmp_path / "cache")
+    hashes = [text_hash(text) for text in TEXTS.values()]
+    write_vectors(cache, hashes[:1], np.full((1, 2), 0.5, np.float16))
+    listed = list(ListCache(1).process(cache))
+    storage.delete_file(listed[0][1].path)
+    if not cleared:
+        write_vectors(cache, hashes[:2], np.full((2, 2), 0.5, np.float16))
+    answers = [
+        (digest, text, LocatedAnswer("individual", entity, 0, 1, "file", ""))
+        for digest, (entity, text) in zip(hashes, TEXTS.items(), strict=True)
+    ]
+    grouped = {"texts": [answers], "files": [file for _, file in listed]}
+    counts = next(LookUp(8, cache, 1).process((0, grouped))).value
+    assert counts == {"texts": 2, "texts_from_cache": 0 if cleared else 2}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from preprocessing.knowledge.vector_cache import (
     identity_hash,
     list_cache,
     prefix_of,
-    read_vectors,
+    read_table,
+    select_vectors,
     text_hash,
     write_vectors,
 )
@@ -23,6 +24,10 @@ from tests.preprocessing import shared_file_system
 
 HASHES = [text_hash(f"text {number}") for number in range(50)]
 VECTORS = np.random.default_rng(1).normal(size=(50, 7)).astype(np.float16)
+
+
+def read_vectors(path: str, wanted: list[bytes]) -> dict[bytes, np.ndarray]:
+    return select_vectors(read_table(path), wanted)
 
 
 @pytest.fixture(params=["local", "url"])

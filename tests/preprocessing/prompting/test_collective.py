@@ -27,9 +27,9 @@ def add_groups(scratch: Scratch, source: str, groups: dict[str, str]) -> None:
         scratch.add_member(source, entity, line, group)
 
 
-def collective(scratch: Scratch, source: str, kind, **prompts) -> CollectiveSource:
+def collective(scratch: Scratch, source: str, kind, kept=None, **prompts) -> CollectiveSource:
     scenario = load_prompt_scenario(prompt_scenario_path("movies"))
-    return CollectiveSource(source, kind, scenario, Prompts(**prompts), scratch)
+    return CollectiveSource(source, kind, scenario, Prompts(**prompts), scratch, kept)
 
 
 def seen_by(histories: dict[str, list[int]]) -> tuple[FirstInteractions, np.ndarray]:
@@ -133,3 +133,15 @@ def test_item_groups_show_attested_items_first_and_are_never_empty(scratch, tmp_
     # group z has no item with a title
     assert counts["merged"] == [{"group": "z", "into": "x", "members": 2}]
     assert "gone,x" in (tmp_path / "groups_item.csv").read_text().splitlines()
+
+
+def test_items_that_are_filtered_out_are_never_shown(scratch, tmp_path):
+    groups = {"i0": "x", "i1": "x", "i2": "x", "i3": "y", "i4": "z"}
+    add_groups(scratch, "item", groups)
+    seen, codes = seen_by({"u": [2, 1], "v": [2]})
+    source = collective(scratch, "item", "item", kept=["i2", "i1", "i4", "elsewhere"])
+    source.add(seen, codes, np.ones(len(codes), dtype=bool))
+    counts, prompts = prompts_of(source, scratch, tmp_path)
+    assert 'consisting of "T2", "T1", describe' in prompts["x"]
+    assert 'consisting of "T4", describe' in prompts["z"]
+    assert "y" not in prompts and [merge["group"] for merge in counts["merged"]] == ["y"]

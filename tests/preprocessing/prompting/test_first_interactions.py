@@ -5,6 +5,8 @@ import random
 import pytest
 
 from configs.raw_data import Data, Split
+from preprocessing.dead_letter_runs import DeadLetterRuns
+from preprocessing.dead_letters import DeadLetter, read_dead_letters
 from preprocessing.interactions.reading import open_interactions
 from preprocessing.prompting import first_interactions
 from preprocessing.prompting.first_interactions import InteractionShards
@@ -23,7 +25,14 @@ def shards_of(tmp_path, text: str, columns: dict | None = None, **settings) -> I
             **settings,
         }
     )
-    return InteractionShards(data, open_interactions(data.interactions, Split()), folder)
+    reader = open_interactions(data.interactions, Split())
+    return InteractionShards(data, reader, folder, DeadLetterRuns(tmp_path / "rejected"))
+
+
+def rejected(tmp_path, shards: InteractionShards) -> list[DeadLetter]:
+    path = tmp_path / "dead_letters.jsonl"
+    shards._dead_letters.write(path)
+    return list(read_dead_letters(path))
 
 
 def by_user(shards: InteractionShards, cap: int) -> dict[str, list[tuple[str, float]]]:
@@ -45,7 +54,7 @@ def test_users_show_their_first_interactions_in_order(tmp_path):
         "bob": [("100", 5.0), ("9", 2.5)],
         "eve": [("9", 1.0)],
     }
-    assert [(letter["line"], letter["reason"]) for letter in shards.dead_letters] == [
+    assert [(letter["line"], letter["reason"]) for letter in rejected(tmp_path, shards)] == [
         (19, "duplicate_interaction")
     ]
 
@@ -108,7 +117,7 @@ def test_what_the_filter_leaves_out_counts_for_nothing(tmp_path, monkeypatch, sh
     for user, history in expected.items():
         expected[user] = history[: (len(history) + 1) // 2]
     assert by_user(shards, 99) == expected
-    assert len(shards.dead_letters) == len(rows)
+    assert len(rejected(tmp_path, shards)) == len(rows)
     assert sorted(shards.kept_items or []) == sorted({item for _, item in left})
 
 

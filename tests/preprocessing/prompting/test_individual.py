@@ -68,7 +68,7 @@ def test_items_that_are_filtered_out_are_not_asked_about(scratch):
 def test_users_are_asked_about_by_their_history(scratch):
     prompts = io.StringIO()
     file = PromptFile(prompts, io.StringIO(), scratch, True)
-    asking = UserPrompts(["user", "again"], scenario_of("news"))
+    asking = UserPrompts(["user", "again"], scenario_of("news"), rated=True)
     seen = FirstInteractions(
         users=["secret-ann", "secret-bob", "secret-eve", "secret-joe"],
         user_of_row=np.array([0, 0, 0, 1, 3]),
@@ -90,6 +90,8 @@ def test_users_are_asked_about_by_their_history(scratch):
     )
     assert records[2]["prompt"].startswith("The user is a baker. Given the news")
     assert "secret" not in "".join(record["prompt"] for record in records)
+    # ann's prompt shows two titles, and was made from three interactions.
+    assert [record["interactions_seen"] for record in records] == [3, 3, 1, 1]
     assert dict(asking.counts) == {
         "users": 4,
         "prompts": 2,
@@ -97,3 +99,19 @@ def test_users_are_asked_about_by_their_history(scratch):
         "without_titles": 1,
         "interactions_without_title": 2,
     }
+
+
+@pytest.mark.parametrize("name", ["books", "movies", "music", "news", "products"])
+def test_without_ratings_a_history_says_what_was_liked(scratch, name):
+    prompts = io.StringIO()
+    file = PromptFile(prompts, io.StringIO(), scratch, True)
+    seen = FirstInteractions(
+        users=["ann"],
+        user_of_row=np.array([0, 0]),
+        items=["x", "y"],
+        ratings=np.array([1.0, 0.0]),  # what stands there in place of ratings: the labels
+        liked=np.array([True, False]),
+    )
+    UserPrompts(["user"], scenario_of(name), rated=False).write(seen, ['"A"', '"B"'], {}, file)
+    prompt = json.loads(prompts.getvalue())["prompt"]
+    assert ': "A" (liked); "B" (disliked). ' in prompt and "star" not in prompt

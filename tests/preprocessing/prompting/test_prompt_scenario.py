@@ -38,6 +38,10 @@ def test_a_scenario_of_ones_own_needs_no_code(tmp_path):
     path = tmp_path / "games.yaml"
     path.write_text(yaml.safe_dump(tree), encoding="utf-8")
     assert load_prompt_scenario(prompt_scenario_path(str(path))).noun.plural == "games"
+    del tree["templates"]["history_entry_without_rating"]
+    path.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    templates = load_prompt_scenario(path).templates
+    assert templates.history_entry_without_rating == "{title} ({opinion})"
 
 
 @pytest.mark.parametrize(
@@ -47,6 +51,11 @@ def test_a_scenario_of_ones_own_needs_no_code(tmp_path):
         ("templates.item", "{title} by genre", "item: the placeholder '{factors}' is missing"),
         ("templates.user", "{history} {factors} {title}", "user: unknown placeholder '{title}'"),
         ("templates.history_entry", "{title:>9}", "'{title:>9}' is not a plain name"),
+        (
+            "templates.history_entry_without_rating",
+            "{title} {rating} stars",
+            "history_entry_without_rating: unknown placeholder '{rating}'",
+        ),
         ("templates.item_group", "{titles} {factors", "expected '}'"),
         ("templates.colour", "red", "unknown key 'templates.colour'"),
         ("factors.item", None, "key 'factors.item' is missing"),

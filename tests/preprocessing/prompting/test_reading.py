@@ -54,7 +54,10 @@ def test_items_are_read_once_each(tmp_path, scratch):
         (5, "missing_item_id"),
         (7, "wrong_column_count"),
     ]
-    assert any(letter["detail"] == f"same item as line 3 of {paths[0]}" for letter in letters)
+    assert any(
+        f"same item as line 3 of {paths[0]}".startswith(letter["detail"].removesuffix("..."))
+        for letter in letters
+    )
 
 
 def test_groups_are_read_once_per_entity(tmp_path, scratch):

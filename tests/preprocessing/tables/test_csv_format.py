@@ -113,3 +113,12 @@ def test_random_tables_are_read_as_the_csv_module_reads_them():
     found, letters = parse(written.getvalue().encode())
     assert letters == []
     assert found == [(line, row[0], row[2]) for line, row in enumerate(rows, start=2)]
+
+
+@pytest.mark.parametrize("separator", [",", "::"])
+def test_long_texts_in_quotes_are_records(separator):
+    text = "long " * 40_000
+    line = separator.join([f'"{text}"', "x", "y"])
+    rows, letters = parse(f'{line}\n"open{separator}x{separator}y\n'.encode(), separator=separator)
+    assert rows == [(2, text, "y")]
+    assert letters == [(3, "malformed_quotes")]

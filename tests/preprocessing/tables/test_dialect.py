@@ -6,7 +6,7 @@ import pytest
 
 from configs.loading import ConfigurationError
 from configs.raw_data import Table
-from preprocessing.tables.dialect import Dialect, stand_in
+from preprocessing.tables.dialect import Dialect, quoted_fields, stand_in
 
 
 def dialect(separator: str, quoting: bool = True) -> Dialect:
@@ -59,3 +59,13 @@ def test_the_stand_in_is_not_in_the_data():
     assert stand_in(b"a::b") == b"\x1f"
     assert stand_in(b"a\x1f::\x1eb") == b"\x1d"
     assert stand_in(bytes(range(256))) == b"\x1f"
+
+
+@pytest.mark.parametrize("separator", [",", "::"])
+def test_a_field_may_be_long(separator):
+    text = "x" * 200_000
+    assert dialect(separator).split(f'"{text}"{separator}b') == [text, "b"]
+
+
+def test_an_open_quote_takes_in_the_next_line():
+    assert list(quoted_fields(['a,"b', 'c",d'], ",")) == [["a", "bc", "d"]]

@@ -45,6 +45,13 @@ def test_nothing_there_is_an_error(folder, path, message):
         expand_paths(["a.csv", path], "data.x.path")
 
 
+def test_a_public_data_set_that_is_not_there_can_be_fetched(folder):
+    with pytest.raises(ConfigurationError) as raised:
+        expand_paths(["data/goodbooks_10k/ratings.csv"], "data.interactions.path")
+    assert "there is no file 'data/goodbooks_10k/ratings.csv' (relative" in str(raised.value)
+    assert "python -m preprocessing download goodbooks_10k" in str(raised.value)
+
+
 @pytest.mark.parametrize(
     ("path", "configured", "expected"),
     [

@@ -57,3 +57,11 @@ def test_a_field_that_is_nowhere_is_named_with_those_that_are_there(tmp_path):
 def test_files_that_are_not_json_lines_are_explained(tmp_path, content, message):
     with pytest.raises(ConfigurationError, match=f"data.x.path: .*{message}"):
         require(tmp_path, content)
+
+
+def test_few_of_many_fields_are_named(tmp_path):
+    fields = {f"field{number}": 1 for number in range(3000)}
+    with pytest.raises(ConfigurationError) as raised:
+        require(tmp_path, json.dumps({"x" * 500: 1, **fields}))
+    assert f"{'x' * 40}..., field0, " in str(raised.value)
+    assert "field18 and 2,981 more" in str(raised.value)

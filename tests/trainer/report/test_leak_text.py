@@ -80,3 +80,19 @@ def test_an_unverified_source_that_no_arm_reads_is_named_as_such() -> None:
         },
     )
     assert "(read by no arm of this experiment)" in leak_sentences(report)[3]
+
+
+def test_vectors_made_elsewhere_are_explained() -> None:
+    vectors = {"entity": "item", "vectors": ["vectors.npz"]}
+    report = report_of(["item"], overrides={"knowledge.answers.item": vectors})
+    (sentence,) = leak_sentences(report)[3:]
+    assert sentence.endswith(
+        "its vectors were made elsewhere, and nothing shows from which interactions."
+    )
+
+
+def test_groups_made_by_this_project_are_no_reason() -> None:
+    made = {"entity": "item", "collective": ["answers.jsonl"], "grouping": {}}
+    report = report_of(["item"], overrides={"knowledge.answers.item": made})
+    (sentence,) = leak_sentences(report)[3:]
+    assert "not declared" not in sentence

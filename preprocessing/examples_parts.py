@@ -1,0 +1,57 @@
+"""Parts that nothing can be learnt from or measured with, because they lack samples or a class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from configs.command_line import CommandError
+from preprocessing.records.contract import CTR
+
+LOOK_AT_SPLIT = "look at split and data.filter"
+LOOK_AT_LABELS = "AUC needs both; look at data.positive_rating, data.negatives and split"
+
+
+def require_samples(counts: Mapping[str, Any]) -> None:
+    """Checks that there is any sample at all.
+
+    Args:
+      counts: counts of the manifest.
+
+    Raises:
+      CommandError: there is none; the message says where the interactions went.
+    """
+    if counts["samples"]:
+        return
+    reasons = ", ".join(
+        f"{reason} {count:,}" for reason, count in counts["rejected_by_reason"].items()
+    )
+    listed = f" ({reasons})" if reasons else ""
+    raise CommandError(
+        f"no sample is left: of {counts['records_in']:,} interactions {counts['filtered_out']:,} "
+        f"were filtered out (data.filter), {counts['dead_letters']:,} rejected{listed}, and "
+        f"{counts['history_only']:,} are history only, because they come before k_u "
+        "(split.knowledge_history_cap)"
+    )
+
+
+def thin_parts(counts: Mapping[str, Any]) -> list[str]:
+    """Warnings about parts without samples, or with samples of one class only.
+
+    Samples that are all positive are as they should be where negatives are not samples of their
+    own: lists are filled up with sampled items, and the loss of retrieval supplies them.
+
+    Args:
+      counts: counts of the manifest.
+    """
+    warnings = []
+    for part, samples in counts["parts"].items():
+        positives = counts["positives"][part]
+        if not samples:
+            warnings.append(f"part '{part}' has no samples; {LOOK_AT_SPLIT}")
+        elif not positives or (positives == samples and CTR in counts["examples"]):
+            warnings.append(
+                f"all {samples:,} samples of part '{part}' have label {int(positives > 0)}; "
+                f"{LOOK_AT_LABELS}"
+            )
+    return warnings
