@@ -4,12 +4,13 @@ import bz2
 import gzip
 import json
 import lzma
-import pickle
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from apache_beam.internal import pickler
 
 from configs.loading import ConfigurationError
 from configs.raw_data import Table
@@ -48,15 +49,20 @@ def test_files_of_several_formats_are_one_table(tmp_path):
     assert reader.stored_bytes == sum(path.stat().st_size for path in tmp_path.iterdir())
 
 
+def carried(value: Any) -> Any:
+    """The value as Beam brings it to a worker."""
+    return pickler.loads(pickler.dumps(value))
+
+
 def test_parts_and_blocks_travel_to_other_processes(tmp_path):
     (tmp_path / "a.csv").write_text("id\n1\n2\n")
     pq.write_table(pa.table({"id": [3, 4]}), tmp_path / "b.parquet", row_group_size=1)
     reader = opened(Table(path=str(tmp_path / "*")), "id")
-    there = pickle.loads(pickle.dumps(reader))
+    there = carried(reader)
     found = []
-    for part in pickle.loads(pickle.dumps(reader.parts)):
+    for part in carried(reader.parts):
         for block in there.read_part(part):
-            for parsed in there.parse(pickle.loads(pickle.dumps(block))):
+            for parsed in there.parse(carried(block)):
                 found += parsed.table["id"].to_pylist()
     assert found == ["1", "2", 3, 4]
 
