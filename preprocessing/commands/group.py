@@ -6,7 +6,7 @@ import argparse
 from typing import TYPE_CHECKING, Any
 
 from configs.command_line import add_json_option, add_scenario_options, scenario_of
-from preprocessing.commands.options import epilog
+from preprocessing.commands.options import add_run_options, epilog
 
 if TYPE_CHECKING:
     from configs.command_line import Subparsers
@@ -62,17 +62,7 @@ def add_command(subparsers: Subparsers) -> None:
         metavar="NAME",
         help="a source with 'grouping' (default: all of them); may be repeated",
     )
-    parser.add_argument(
-        "--strict", action="store_true", help="exit with code 3 when records were rejected"
-    )
-    parser.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="check the configuration, say what would be done, write nothing",
-    )
-    parser.add_argument(
-        "--force", action="store_true", help="group again even if the inputs are unchanged"
-    )
+    add_run_options(parser)
     parser.set_defaults(run=run)
 
 

@@ -36,17 +36,7 @@ def add_step_options(parser: argparse.ArgumentParser) -> None:
     """Adds the options of every command."""
     add_scenario_options(parser)
     add_json_option(parser)
-    parser.add_argument(
-        "--strict", action="store_true", help="exit with code 3 when records were rejected"
-    )
-    parser.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="check the configuration, say what would be done, write nothing",
-    )
-    parser.add_argument(
-        "--force", action="store_true", help="run a step again even if its inputs are unchanged"
-    )
+    add_run_options(parser)
     parser.add_argument(
         "--runner",
         metavar="NAME",
@@ -65,6 +55,21 @@ def add_step_options(parser: argparse.ArgumentParser) -> None:
         help="folder or URL (gs://...) that all workers see and write to; the results are copied "
         "from there into work_dir. Needed when workers do not see work_dir; they must see the "
         "input files too",
+    )
+
+
+def add_run_options(parser: argparse.ArgumentParser) -> None:
+    """Adds what every step can be told about running."""
+    parser.add_argument(
+        "--strict", action="store_true", help="exit with code 3 when records were rejected"
+    )
+    parser.add_argument(
+        "--dry-run",
+        action="store_true",
+        help="check the configuration, say what would be done, write nothing",
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="run a step again even if its inputs are unchanged"
     )
 
 
