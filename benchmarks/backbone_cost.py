@@ -99,7 +99,7 @@ def _inputs(rows: int, users: int) -> BackboneInputs:
         history=tf.random.normal([users, _HISTORY, step_width]),
         history_mask=tf.random.uniform([users, _HISTORY]) > 0.2,
         numeric=tf.random.normal([rows, _NUMBERS]),
-        augmented=tf.random.normal([rows, _SOURCES, _WIDTH]),
+        side_fields=tf.random.normal([rows, _SOURCES, _WIDTH]),
     )
 
 

@@ -77,7 +77,7 @@ def _scenario(folder: str, features: list[str]) -> Scenario:
 
 def _read(scenario: Scenario, folder: str) -> Material:
     data = scenario.data
-    log = open_interactions(data.interactions, scenario.split)
+    log = open_interactions(data, scenario.split)
     rejected = DeadLetterRuns(str(Path(folder, "rejected")))
     return read_material(scenario, log, open_catalogue(data.catalogue), Path(folder), rejected)
 

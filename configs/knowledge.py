@@ -6,7 +6,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from configs.section import Section
+from configs.section import Section, named_once, split_names
 
 
 class Grouping(Section):
@@ -27,8 +27,22 @@ class Grouping(Section):
         return self
 
 
+class RandomVectors(Section):
+    """Fixed random vectors in the place of knowledge: an identity that knows nothing."""
+
+    dimension: int = Field(384, ge=2)
+    seed: int = 0
+
+
+class CollaborativeVectors(Section):
+    """Item vectors made from training interactions: the baseline that knowledge has to beat."""
+
+    dimension: int = Field(64, ge=2, description="components of the factorised ratings, at most")
+    seed: int = 0
+
+
 class SourceAnswers(Section):
-    """Where the answers of one knowledge source are."""
+    """Where the vectors of one knowledge source come from: answers of an LLM, or a control."""
 
     entity: Literal["item", "user"] = Field(description="what the source's ids are")
     individual: list[str] = Field(
@@ -41,6 +55,19 @@ class SourceAnswers(Section):
         default_factory=list,
         description="knowledge vectors made elsewhere, in place of answers: .parquet, .npz or "
         "TFRecord files with entity_id and vector",
+    )
+    metadata: tuple[str, ...] = Field(
+        (),
+        description="item sources: plain text of the catalogue in place of answers: 'title' and "
+        "names of data.catalogue.attributes, in the order of the text",
+    )
+    random: RandomVectors | None = Field(
+        None, description="random vectors in place of answers, one per item or user"
+    )
+    collaborative: CollaborativeVectors | None = Field(
+        None,
+        description="item sources: vectors of training interactions in place of answers, "
+        "cross-fitted by user fold; for knowledge match",
     )
     groups: str | None = Field(
         None,
@@ -73,12 +100,32 @@ class SourceAnswers(Section):
         "nothing checks it",
     )
 
+    _split_metadata = field_validator("metadata", mode="before")(split_names)
+
     @model_validator(mode="after")
     def _answers_fit_together(self) -> SourceAnswers:
-        if not (self.individual or self.collective or self.vectors):
-            raise ValueError("name at least one file under 'individual', 'collective' or 'vectors'")
-        if self.vectors and (self.individual or self.collective or self.factor or self.factors):
-            raise ValueError("'vectors' stands in place of answers and their factors")
+        in_place_of_answers = [
+            name
+            for name in ("vectors", "metadata", "random", "collaborative")
+            if getattr(self, name)
+        ]
+        # Of vectors made elsewhere, 'groups' says which groups their entities belong to.
+        of_groups = () if self.vectors else ("groups", "grouping")
+        about_answers = [
+            name
+            for name in ("individual", "collective", "factor", "factors", *of_groups)
+            if getattr(self, name)
+        ]
+        if len(in_place_of_answers) > 1 or (in_place_of_answers and about_answers):
+            first, *others = in_place_of_answers + about_answers
+            raise ValueError(f"'{first}' stands in place of answers and excludes '{others[0]}'")
+        if not (self.individual or self.collective or in_place_of_answers):
+            raise ValueError(
+                "name at least one file under 'individual', 'collective' or 'vectors', or make "
+                "vectors by 'metadata', 'random' or 'collaborative'"
+            )
+        if self.entity == "user" and (self.metadata or self.collaborative):
+            raise ValueError("'metadata' and 'collaborative' are for item sources")
         if self.collective and self.groups is None and self.grouping is None:
             raise ValueError(
                 "'collective' answers need 'groups', the file that maps ids to group ids, or "
@@ -155,18 +202,14 @@ class Knowledge(Section):
     """LLM knowledge: which sources the model uses and where their answers are."""
 
     sources: tuple[str, ...] = Field(
-        ("item", "user"), description="sources with a HEIN tower of their own; names from 'answers'"
+        ("item", "user"), description="sources that the adapter reads; names from 'answers'"
     )
     answers: dict[str, SourceAnswers] = Field(description="answer files by source name")
     encoder: Encoder = Encoder()
     shards: int = Field(2, ge=1, description="TFRecord files per source")
 
-    @field_validator("sources", mode="before")
-    @classmethod
-    def _split_names(cls, sources: object) -> object:
-        if isinstance(sources, str):
-            return tuple(name.strip() for name in sources.split(",") if name.strip())
-        return sources
+    _split_sources = field_validator("sources", mode="before")(split_names)
+    _each_source_once = field_validator("sources")(named_once)
 
     @model_validator(mode="after")
     def _factors_are_sources(self) -> Self:

@@ -2,42 +2,42 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
+from configs.adapters import (
+    AdapterName,
+    HybridExpert,
+    MixtureOfExperts,
+    ProductQuantization,
+    SharedNetwork,
+)
+from configs.matching import Match, Prior
 from configs.section import Section
-
-
-class HybridExpert(Section):
-    """Shape of the hybridized expert-integrated network."""
-
-    num_shared_experts: int = Field(2, ge=0, description="experts that serve every source")
-    num_dedicated_experts: int = Field(5, ge=0, description="experts of each source alone")
-    expert_units: tuple[int, ...] = Field(
-        (128, 32), description="layer widths of an expert; the last is the augmented vector's width"
-    )
-    dropout_rate: float = Field(0.0, ge=0, lt=1)
-
-
-class Match(Section):
-    """Knowledge match: how the candidate resembles what the user rated, in knowledge space."""
-
-    source: str = Field("item", description="item source whose vectors are compared")
-    history_length: int = Field(200, ge=1, description="newest interactions that take part")
-    dimension: int = Field(
-        64, ge=2, description="width of the reduced item table (PCA; Nystroem for ridge)"
-    )
 
 
 class Model(Section):
     """The ranking model."""
 
-    backbone: str = Field("din", description="registry name of the ranking model")
-    adapter: Literal["none", "hein"] = Field(
-        "hein", description="how knowledge vectors become fields of the backbone"
+    backbone: str = Field(
+        "din",
+        description="name of a ranking model, a re-ranker or a retrieval model (docs/models)",
+    )
+    backbone_options: dict[str, object] = Field(
+        default_factory=dict,
+        description="options of that backbone alone, docs/models/<backbone>.md; for example "
+        "model.backbone_options.num_crosses=2",
+    )
+    adapter: AdapterName = Field(
+        "hein",
+        description="how knowledge vectors become fields of the backbone (docs/adapters.md); "
+        "replace_id: they take the place of the item's id embedding",
     )
     match: Literal["none", "means", "ridge"] = Field("none", description="kind of knowledge match")
+    prior: bool = Field(
+        False, description="the rating that an item's knowledge lets expect is one more number"
+    )
     embedding_dimension: int = Field(32, ge=1, description="width of every field")
     attention_history_length: int = Field(
         30, ge=1, description="newest interactions attention sees"
@@ -51,17 +51,65 @@ class Model(Section):
         description="share of candidates whose id is hidden in training (cold start)",
     )
     knowledge_dropout_rate: float = Field(
-        0.05, ge=0, lt=1, description="share of entities whose knowledge is hidden in training"
+        0.05,
+        ge=0,
+        lt=1,
+        description="share of entities whose knowledge is hidden in training; without effect when "
+        "model.adapter is none or replace_id (there model.id_dropout_rate hides items)",
+    )
+    user_profile: bool = Field(
+        True, description="whether data.profiles.attributes, if there are any, are inputs"
+    )
+    tasks: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
+        default_factory=dict,
+        description="names from data.labels, learned beside the label, and the weights of their "
+        "losses, greater than 0; the label's is 1",
+    )
+    history_knowledge: bool = Field(
+        False,
+        description="knowledge of the history's items stands beside the candidate's inside the "
+        "attention; needs an item source; without effect when model.adapter is none",
+    )
+    factor_gate: bool = Field(
+        False,
+        description="the sources of an entity become one field, weighted by a learned gate that "
+        "can be read out; needs two sources of items or of users; without effect when "
+        "model.adapter is none",
+    )
+    zero_start: bool = Field(
+        False,
+        description="augmented fields start at zero, so that training begins without them; without "
+        "effect when model.adapter is none",
+    )
+    standardized_knowledge: bool = Field(
+        False,
+        description="every component of a source's vectors gets mean 0 and deviation 1; without "
+        "effect when model.adapter is none",
+    )
+    alignment_weight: float = Field(
+        0.0,
+        ge=0,
+        description="weight of the contrastive loss that pulls an item's augmented vector and its "
+        "id embedding together; needs an item source; without effect when model.adapter is none",
+    )
+    initializer: Literal["keras", "published"] = Field(
+        "keras",
+        description="published: untruncated normal of deviation sqrt(2 / (fan in + fan out)) for "
+        "the kernels of dense and recurrent layers and for embeddings",
     )
     hein: HybridExpert = HybridExpert()
+    moe: MixtureOfExperts = MixtureOfExperts()
+    mlp: SharedNetwork = SharedNetwork()
+    pq: ProductQuantization = ProductQuantization()
     knowledge_match: Match = Match()
+    knowledge_prior: Prior = Prior()
 
 
 class Training(Section):
     """How the model is trained."""
 
     epochs: int = Field(20, ge=1, description="upper bound; early stopping usually ends sooner")
-    batch_size: int = Field(512, ge=1)
+    batch_size: int = Field(512, ge=1, description="samples of a step; lists for re-rankers")
     learning_rate: float = Field(1e-3, gt=0, description="of Adam, at the start")
     schedule: Literal["constant", "cosine"] = Field(
         "constant", description="cosine: the learning rate falls to 0 over all epochs"
@@ -69,7 +117,11 @@ class Training(Section):
     embedding_regularization: float = Field(
         0.0, ge=0, description="L2 factor on id embeddings used in a batch"
     )
+    list_loss: Literal["pointwise", "listwise"] = Field(
+        "pointwise",
+        description="re-rankers: cross entropy of every candidate, or of the whole list's softmax",
+    )
     patience: int = Field(
-        2, ge=0, description="epochs without a better validation AUC before stopping"
+        2, ge=0, description="epochs without a better validation result before stopping"
     )
     seed: int = 1

@@ -187,6 +187,27 @@ class RerankLists(Section):
         return self
 
 
+MOST_EXTRA_LABELS = 63
+"""An interaction carries its extra labels as bits of one signed 64-bit number."""
+
+_LABEL_NAME = re.compile(r"[A-Za-z0-9_]+")
+
+
+class ExtraLabel(Section):
+    """One more label of an interaction, for models of several tasks."""
+
+    column: str | None = Field(None, description="column of the interactions with 0 or 1")
+    minimum_rating: float | None = Field(
+        None, description="the label is 1 when the rating is at least this"
+    )
+
+    @model_validator(mode="after")
+    def _has_one_origin(self) -> ExtraLabel:
+        if (self.column is None) == (self.minimum_rating is None):
+            raise ValueError("an extra label needs either 'column' or 'minimum_rating'")
+        return self
+
+
 class Data(Section):
     """Raw data and the examples made from it."""
 
@@ -194,6 +215,11 @@ class Data(Section):
     catalogue: Catalogue
     profiles: Profiles | None = Field(None, description="table of users; there may be none")
     positive_rating: float = Field(4.0, description="label is 1 when the rating is at least this")
+    labels: dict[str, ExtraLabel] = Field(
+        default_factory=dict,
+        max_length=MOST_EXTRA_LABELS,
+        description="further labels by name, in CTR examples as label_<name>; see model.tasks",
+    )
     history_length: int = Field(
         200, ge=1, description="interactions kept in an example's history, newest last"
     )
@@ -209,6 +235,23 @@ class Data(Section):
     shard_megabytes: int = Field(
         16, ge=1, description="megabytes of interactions, as they lie on disk, for a TFRecord file"
     )
+
+    @model_validator(mode="after")
+    def _labels_can_be_made(self) -> Data:
+        for name, label in self.labels.items():
+            if name == "label":
+                raise ValueError("labels: 'label' is the first label's own name; take another")
+            if not _LABEL_NAME.fullmatch(name):
+                raise ValueError(
+                    f"labels: the name '{name}' becomes the feature label_{name}; use letters, "
+                    "digits and '_'"
+                )
+            if label.minimum_rating is not None and self.interactions.columns.rating is None:
+                raise ValueError(
+                    f"labels.{name}: 'minimum_rating' needs data.interactions.columns.rating; "
+                    "without ratings name a 'column' with 0 or 1"
+                )
+        return self
 
     @property
     def liked_from(self) -> float:

@@ -11,8 +11,10 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from configs.adapters import FIELD_OPTIONS
 from configs.judging import Evaluation, Experiment
 from configs.knowledge import Knowledge
+from configs.matching import Match
 from configs.modelling import Model, Training
 from configs.prompting import Generation, Prompts
 from configs.raw_data import Data, Split
@@ -35,7 +37,8 @@ class Scenario(Section):
     work_dir: str = Field(description="folder for TFRecords, vocabularies and manifests")
     run_dir: str | None = Field(
         None,
-        description="folder of one training run; work_dir/runs/<backbone>_<arm>_seed<N> if empty",
+        description="folder of one training run; below work_dir/runs, named after the model's "
+        "options, if empty",
     )
     data: Data
     split: Split = Split()
@@ -49,13 +52,17 @@ class Scenario(Section):
     serving: Serving = Serving()
 
     def knowledge_sources(self) -> tuple[str, ...]:
-        """Names of the knowledge sources that the model reads.
-
-        These are the sources of the adapter, and the match source when the model has a match.
-        """
-        sources = self.knowledge.sources if self.model.adapter != "none" else ()
-        match = () if self.model.match == "none" else (self.model.knowledge_match.source,)
-        return tuple(dict.fromkeys([*sources, *match]))
+        """Names of the knowledge sources that the model reads: adapter, match, then prior."""
+        model = self.model
+        return tuple(
+            dict.fromkeys(
+                [
+                    *(self.knowledge.sources if model.adapter != "none" else ()),
+                    *(model.knowledge_match.sources if model.match != "none" else ()),
+                    *(model.knowledge_prior.sources if model.prior else ()),
+                ]
+            )
+        )
 
     @model_validator(mode="after")
     def _ridge_has_ratings(self) -> Scenario:
@@ -68,13 +75,86 @@ class Scenario(Section):
         return self
 
     @model_validator(mode="after")
-    def _match_source_is_known(self) -> Scenario:
-        if self.model.match != "none":
-            source = self.model.knowledge_match.source
-            answers = self.knowledge.answers.get(source)
-            if answers is None or answers.entity != "item":
+    def _means_have_no_kernel(self) -> Scenario:
+        if self.model.match == "means":
+            match, default = self.model.knowledge_match, Match()
+            for key in ("form", "length_scale", "bias", "noise"):
+                if getattr(match, key) != getattr(default, key):
+                    raise ValueError(
+                        f"model.knowledge_match.{key} is an option of model.match 'ridge' and "
+                        "without effect in 'means'; leave it out, or take 'ridge'"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _match_and_prior_read_items(self) -> Scenario:
+        used = {
+            "knowledge_match": self.model.match != "none",
+            "knowledge_prior": self.model.prior,
+        }
+        for section in (name for name, is_used in used.items() if is_used):
+            for source in getattr(self.model, section).sources:
+                answers = self.knowledge.answers.get(source)
+                if answers is None or answers.entity != "item":
+                    raise ValueError(
+                        f"model.{section}.sources: '{source}' must be an item source of "
+                        "knowledge.answers"
+                    )
+                if section == "knowledge_prior" and answers.collaborative is not None:
+                    raise ValueError(
+                        f"model.knowledge_prior.sources: '{source}' holds collaborative vectors, "
+                        "which are cross-fitted for knowledge match only; take another source"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _adapter_fits_its_sources(self) -> Scenario:
+        if self.model.adapter == "none":
+            return self
+        for source in self.knowledge.sources:
+            answers = self.knowledge.answers[source]
+            if answers.collaborative is not None:
                 raise ValueError(
-                    f"model.knowledge_match.source '{source}' must be an item source "
-                    "of knowledge.answers"
+                    f"knowledge.sources: '{source}' holds collaborative vectors, which are "
+                    "cross-fitted for knowledge match only; name it under "
+                    "model.knowledge_match.sources instead"
                 )
+            if self.model.adapter == "replace_id" and answers.entity != "item":
+                raise ValueError(
+                    "model.adapter 'replace_id' puts item knowledge in the place of item ids; "
+                    f"leave the user source '{source}' out of knowledge.sources"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _field_options_have_fields(self) -> Scenario:
+        model = self.model
+        chosen = [key for key in FIELD_OPTIONS if getattr(model, key)]
+        if model.adapter == "none" or not chosen:
+            return self
+        if model.adapter == "replace_id":
+            raise ValueError(
+                f"model.{chosen[0]} is about fields of augmented vectors, and model.adapter "
+                "'replace_id' makes none; leave it out, or take another adapter"
+            )
+        entities = [self.knowledge.answers[source].entity for source in self.knowledge.sources]
+        if model.factor_gate and len(set(entities)) == len(entities):
+            raise ValueError(
+                "model.factor_gate weighs sources of one entity, and knowledge.sources names at "
+                "most one of items and one of users; name a second one, or leave it out"
+            )
+        for key in ("history_knowledge", "alignment_weight"):
+            if key in chosen and "item" not in entities:
+                raise ValueError(
+                    f"model.{key} is about knowledge of items, and knowledge.sources names no item "
+                    "source; name one, or leave it out"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _tasks_have_labels(self) -> Scenario:
+        for task in self.model.tasks:
+            if task not in self.data.labels:
+                known = ", ".join(sorted(self.data.labels)) or "none"
+                raise ValueError(f"model.tasks: '{task}' is not in data.labels (there: {known})")
         return self

@@ -1,22 +1,39 @@
-"""Building a ranking model from configuration, catalogue and knowledge."""
+"""Building a model from configuration, catalogue and knowledge."""
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from configs.scenario import Scenario
-from models.adapter import HybridExpertAdapter
+from models.adapters import ADAPTERS
+from models.adapters.base import KnowledgeAdapter
+from models.backbone_options import checked_options
 from models.backbones import BACKBONES
 from models.catalogue import Catalogue, CatalogueContents
 from models.features import ItemEncoder
-from models.hein import HybridExpertNetwork
 from models.inputs import InputPreparation
+from models.item_ids import KnowledgeIds, TrainedIds
 from models.knowledge import KnowledgeRecords, KnowledgeTable
-from models.match import KnowledgeMatch, match_table
+from models.match import KnowledgeMatch, KnowledgeMatches
+from models.prior import KnowledgePrior
+from models.profiles import ProfileAttribute, ProfileEncoder, ProfileLookup
 from models.ranking import RankingModel, Scorer
+from models.rerankers import RERANKERS
+from models.reranking import ListScorer, RerankingModel
+from models.retrieval import RETRIEVERS
+from models.retrieval.scoring import TowerScorer
+from models.retrieving import RetrievalModel
+from models.scoring import AugmentedUse, InputAssembly
+
+REPLACED_IDS = "replace_id"
+"""The adapter whose vectors take the place of item ids and are no fields of their own."""
 
 
 @dataclass(frozen=True)
@@ -25,111 +42,210 @@ class ModelTables:
 
     Attributes:
       catalogue: the items.
-      knowledge: source -> knowledge records, for all sources of the scenario and for its match
-        source.
+      knowledge: source -> knowledge records, for all of `Scenario.knowledge_sources`.
+      profiles: user attributes that are inputs, by name.
     """
 
     catalogue: CatalogueContents
     knowledge: Mapping[str, KnowledgeRecords]
+    profiles: Mapping[str, ProfileAttribute] = field(default_factory=dict)
 
 
-def build_ranking_model(scenario: Scenario, tables: ModelTables) -> RankingModel:
+AnyModel = RankingModel | RerankingModel | RetrievalModel
+
+_REGISTRIES: dict[str, Mapping[str, type[tf.keras.layers.Layer]]] = {
+    RankingModel.kind: BACKBONES,
+    RerankingModel.kind: RERANKERS,
+    RetrievalModel.kind: RETRIEVERS,
+}
+
+
+def example_kind(backbone: str) -> str:
+    """The kind of examples that a model is trained on: "ctr", "rerank" or "retrieval".
+
+    Raises:
+      ValueError: there is no such model.
+    """
+    for kind, registry in _REGISTRIES.items():
+        if backbone in registry:
+            return kind
+    names = sorted(name for registry in _REGISTRIES.values() for name in registry)
+    close = difflib.get_close_matches(backbone, names, n=1)
+    hint = f". Did you mean '{close[0]}'?" if close else ""
+    raise ValueError(f"model.backbone '{backbone}' is unknown; there are {', '.join(names)}{hint}")
+
+
+def build_model(scenario: Scenario, tables: ModelTables) -> AnyModel:
     """Builds the model that a scenario describes, with fresh weights.
 
     Raises:
-      ValueError: the backbone is unknown, or the widths of augmented vectors and embeddings differ.
+      ValueError: the backbone or one of its options is unknown, or options do not go together.
     """
-    options = scenario.model
-    if options.backbone not in BACKBONES:
+    kind = example_kind(scenario.model.backbone)
+    if kind != RankingModel.kind and scenario.model.tasks:
         raise ValueError(
-            f"model.backbone '{options.backbone}' is unknown; "
-            f"there are {', '.join(sorted(BACKBONES))}"
+            f"model.tasks is for CTR models; '{scenario.model.backbone}' learns one label"
         )
-    catalogue = Catalogue(tables.catalogue)
-    adapter = _build_adapter(scenario, tables) if options.adapter == "hein" else None
-    inputs = _build_inputs(scenario, tables, catalogue, adapter)
-    items = ItemEncoder(
-        catalogue,
-        options.embedding_dimension,
-        id_dropout_rate=options.id_dropout_rate,
-        id_regularization=scenario.training.embedding_regularization,
-    )
-    backbone = BACKBONES[options.backbone](
-        top_units=options.top_units, dropout_rate=options.dropout_rate
-    )
-    scorer = Scorer(items, backbone, inputs.num_match_features, scenario.data.liked_from)
-    return RankingModel(inputs, scorer, adapter)
-
-
-def _build_adapter(scenario: Scenario, tables: ModelTables) -> HybridExpertAdapter:
-    options = scenario.model.hein
-    if options.expert_units[-1] != scenario.model.embedding_dimension:
+    if kind == RetrievalModel.kind and scenario.model.match != "none":
         raise ValueError(
-            "an augmented vector is one more field, so the last of model.hein.expert_units "
-            f"({options.expert_units[-1]}) must equal model.embedding_dimension "
-            f"({scenario.model.embedding_dimension})"
+            "knowledge match compares the candidate with the history, which a retrieval model "
+            "keeps apart; set model.match=none"
         )
-    sources = scenario.knowledge.sources
-    network = HybridExpertNetwork(
-        sources=sources,
-        num_shared_experts=options.num_shared_experts,
-        num_dedicated_experts=options.num_dedicated_experts,
-        expert_units=options.expert_units,
-        dropout_rate=options.dropout_rate,
-    )
-    knowledge_tables = {
-        source: KnowledgeTable.from_records(source, tables.knowledge[source]) for source in sources
-    }
-    widths = {source: table.dimension for source, table in knowledge_tables.items()}
-    if len(set(widths.values())) > 1:
-        raise ValueError(
-            "the sources of one HEIN need vectors of one width, but there are "
-            + ", ".join(f"{source}: {width}" for source, width in widths.items())
-            + "; encode them with one encoder, and with a knowledge.encoder.dimension that the "
-            "smallest source can fill"
+    parts = _Parts(scenario, tables)
+    if kind == RankingModel.kind:
+        backbones = [parts.backbone() for _ in range(1 + len(scenario.model.tasks))]
+        scorer = Scorer(parts.assembly(), backbones)
+        return RankingModel(parts.inputs, scorer, parts.adapter, scenario.model.tasks)
+    if kind == RerankingModel.kind:
+        return RerankingModel(
+            parts.inputs,
+            ListScorer(parts.assembly(), parts.backbone()),
+            parts.adapter,
+            scenario.training.list_loss,
         )
-    return HybridExpertAdapter(
-        knowledge_tables, network, knowledge_dropout_rate=scenario.model.knowledge_dropout_rate
-    )
+    scorer = TowerScorer(parts.assembly(), parts.backbone())
+    return RetrievalModel(parts.inputs, scorer, parts.adapter)
 
 
-def _build_inputs(
-    scenario: Scenario,
-    tables: ModelTables,
-    catalogue: Catalogue,
-    adapter: HybridExpertAdapter | None,
-) -> InputPreparation:
-    options = scenario.model
-    towers = {} if adapter is None else adapter.tables
-    entities = {source: scenario.knowledge.answers[source].entity for source in towers}
-    item_ids = tables.catalogue.item_ids
-    match = match_rows = None
-    if options.match != "none":
-        source = options.knowledge_match.source
-        table = towers.get(source) or KnowledgeTable.from_records(source, tables.knowledge[source])
-        vectors = table.vectors(np.arange(1, table.num_rows)).numpy()
-        match = KnowledgeMatch(
-            options.match, match_table(options.match, vectors, options.knowledge_match.dimension)
+class _Parts:
+    """The parts of one model."""
+
+    def __init__(self, scenario: Scenario, tables: ModelTables):
+        self._scenario = scenario
+        self._options = scenario.model
+        self._tables = tables
+        self._profiles = tables.profiles if scenario.model.user_profile else {}
+        self._catalogue = Catalogue(tables.catalogue)
+        self._knowledge: dict[str, KnowledgeTable] = {}
+
+    def backbone(self) -> Any:
+        """A fresh backbone, re-ranker or pair of towers."""
+        name = self._options.backbone
+        backbone = _REGISTRIES[example_kind(name)][name]
+        own = checked_options(name, backbone, self._options.backbone_options)
+        return backbone(
+            top_units=self._options.top_units, dropout_rate=self._options.dropout_rate, **own
         )
-        match_rows = _catalogue_rows(table, item_ids)
-    return InputPreparation(
-        catalogue,
-        item_knowledge_rows={
-            source: _catalogue_rows(table, item_ids)
-            for source, table in towers.items()
-            if entities[source] == "item"
-        },
-        user_knowledge_index={
-            source: table.index for source, table in towers.items() if entities[source] == "user"
-        },
-        attention_history_length=options.attention_history_length,
-        positive_rating=scenario.data.liked_from,
-        match=match,
-        match_rows=match_rows,
-        match_history_length=options.knowledge_match.history_length,
-    )
 
+    def assembly(self) -> InputAssembly:
+        """Embeddings and the place of augmented vectors."""
+        options = self._options
+        sources = () if self.adapter is None else self.adapter.sources
+        matches = self.inputs.matches
+        return InputAssembly(
+            self._items(),
+            self.inputs.num_match_features,
+            self._scenario.data.liked_from,
+            AugmentedUse(
+                item_sources=[source for source in sources if self._entity(source) == "item"],
+                user_sources=[source for source in sources if self._entity(source) == "user"],
+                in_history=options.history_knowledge,
+                factor_gate=options.factor_gate,
+                zero_start=options.zero_start,
+                alignment_weight=options.alignment_weight,
+            ),
+            ProfileEncoder(self._profiles, options.embedding_dimension) if self._profiles else None,
+            num_match_sources=0 if matches is None else len(matches.sources),
+            match_dropout_rate=options.knowledge_match.dropout_rate,
+        )
 
-def _catalogue_rows(table: KnowledgeTable, item_ids: object) -> np.ndarray:
-    """Knowledge row of every catalogue row; the unknown item's is 0."""
-    return np.concatenate([[0], table.rows(np.asarray(item_ids, dtype=str)).numpy()])
+    @cached_property
+    def adapter(self) -> KnowledgeAdapter | None:
+        """The adapter, if its vectors are fields."""
+        options = self._options
+        if options.adapter in ("none", REPLACED_IDS):
+            return None
+        return ADAPTERS[options.adapter](options, self._adapter_tables)
+
+    @cached_property
+    def inputs(self) -> InputPreparation:
+        """The preparation of raw features."""
+        options = self._options
+        towers = {} if self.adapter is None else self.adapter.tables
+        return InputPreparation(
+            self._catalogue,
+            item_knowledge_rows={
+                source: self._catalogue_rows(table)
+                for source, table in towers.items()
+                if self._entity(source) == "item"
+            },
+            user_knowledge_index={
+                source: table.index
+                for source, table in towers.items()
+                if self._entity(source) == "user"
+            },
+            attention_history_length=options.attention_history_length,
+            positive_rating=self._scenario.data.liked_from,
+            history_knowledge=options.history_knowledge,
+            matches=self._matches() if options.match != "none" else None,
+            match_history_length=options.knowledge_match.history_length,
+            priors=[self._prior(source) for source in self._prior_sources],
+            profile=ProfileLookup(self._profiles) if self._profiles else None,
+        )
+
+    @cached_property
+    def _adapter_tables(self) -> dict[str, KnowledgeTable]:
+        return {source: self._table(source) for source in self._scenario.knowledge.sources}
+
+    def _matches(self) -> KnowledgeMatches:
+        options = self._options
+        matches, item_rows = {}, {}
+        for source in options.knowledge_match.sources:
+            table, records = self._table(source), self._tables.knowledge[source]
+            item_rows[source] = self._catalogue_rows(table)
+            folds = getattr(records, "fold_vectors", None)
+            matches[source] = KnowledgeMatch.from_vectors(
+                options.match,
+                table.vectors(np.arange(1, table.num_rows)).numpy(),
+                options.knowledge_match,
+                () if folds is None else folds,
+            )
+        return KnowledgeMatches(matches, item_rows)
+
+    @property
+    def _prior_sources(self) -> tuple[str, ...]:
+        return self._options.knowledge_prior.sources if self._options.prior else ()
+
+    def _prior(self, source: str) -> KnowledgePrior:
+        table = self._table(source)
+        vectors = table.vectors(self._catalogue_rows(table)[1:]).numpy()
+        return KnowledgePrior.from_ratings(
+            self._tables.catalogue, vectors, self._options.knowledge_prior, name=f"{source}_prior"
+        )
+
+    def _items(self) -> ItemEncoder:
+        options, catalogue = self._options, self._catalogue
+        replaced = options.adapter == REPLACED_IDS
+        if replaced:
+            tables = self._adapter_tables
+            rows = {source: self._catalogue_rows(table) for source, table in tables.items()}
+            ids = KnowledgeIds(
+                tables, rows, options.embedding_dimension, options.standardized_knowledge
+            )
+        else:
+            ids = TrainedIds(
+                catalogue.num_trained_items + 1,
+                options.embedding_dimension,
+                catalogue.embedding_rows,
+            )
+        return ItemEncoder(
+            catalogue,
+            ids,
+            options.embedding_dimension,
+            id_dropout_rate=options.id_dropout_rate,
+            id_regularization=0.0 if replaced else self._scenario.training.embedding_regularization,
+        )
+
+    def _entity(self, source: str) -> str:
+        return self._scenario.knowledge.answers[source].entity
+
+    def _table(self, source: str) -> KnowledgeTable:
+        if source not in self._knowledge:
+            records = self._tables.knowledge[source]
+            self._knowledge[source] = KnowledgeTable.from_records(source, records)
+        return self._knowledge[source]
+
+    def _catalogue_rows(self, table: KnowledgeTable) -> np.ndarray:
+        """Knowledge row of every catalogue row; the unknown item's is 0."""
+        item_ids = np.asarray(self._tables.catalogue.item_ids, dtype=str)
+        return np.concatenate([[0], table.rows(item_ids).numpy()])

@@ -107,6 +107,11 @@ class Catalogue(tf.Module):
         self._means = _table(means, tf.float32, "mean_ratings")
         self._log_counts = _table(np.log1p(counts), tf.float32, "log_rating_counts")
 
+    @property
+    def item_ids(self) -> list[str]:
+        """Raw ids of rows 1 to `num_items`."""
+        return self._lookup.get_vocabulary(include_special_tokens=False)
+
     def rows(self, item_ids: tf.Tensor) -> tf.Tensor:
         """Catalogue rows of raw ids: strings [...] -> int32 [...]; unknown ids have row 0."""
         return tf.cast(self._lookup(item_ids), tf.int32)
@@ -121,33 +126,56 @@ class Catalogue(tf.Module):
 
         Args:
           rows: int [n, length].
-          own_rows: int [n], the candidates, given with `user_folds`.
-          user_folds: int [n]; where a history meets its own candidate again, the mean leaves this
-            fold out, or the sample's label would be in it.
+          own_rows: int [n] or [n, L], the candidates, given with `user_folds`.
+          user_folds: int [n]; where a history meets one of its own candidates again, the mean
+            leaves this fold out, or the sample's label would be in it.
 
         Returns:
           float [n, length].
         """
-        means = tf.gather(self._means[:, self.num_folds], rows)
+        everybody = self.folds_of(rows, None)
+        means = tf.gather_nd(self._means, self._row_and_fold(rows, everybody))
         if own_rows is None or user_folds is None:
             return means
-        own_means = tf.gather_nd(self._means, self._row_and_fold(own_rows, user_folds))
-        return tf.where(rows == own_rows[:, tf.newaxis], own_means[:, tf.newaxis], means)
+        candidates = tf.reshape(own_rows, [tf.shape(rows)[0], 1, -1])
+        is_own = tf.reduce_any(rows[:, :, tf.newaxis] == candidates, axis=2)
+        folds = tf.broadcast_to(user_folds[:, tf.newaxis], tf.shape(rows))
+        where = tf.where(is_own)
+        own_means = tf.gather_nd(
+            self._means,
+            self._row_and_fold(tf.gather_nd(rows, where), tf.gather_nd(folds, where)),
+        )
+        return tf.tensor_scatter_nd_update(means, where, own_means)
 
     def statistics(self, rows: tf.Tensor, user_folds: tf.Tensor | None = None) -> tf.Tensor:
         """Candidate statistics: shrunk mean rating less the global mean, and log(1 + ratings).
 
         Args:
-          rows: int [n].
+          rows: int [n] or [n, L].
           user_folds: int [n], folds left out of the statistics; None leaves out nothing.
 
         Returns:
-          float [n, 2].
+          float [n, 2] or [n, L, 2].
         """
-        folds = tf.fill(tf.shape(rows), self.num_folds) if user_folds is None else user_folds
-        where = self._row_and_fold(rows, folds)
+        where = self._row_and_fold(rows, self.folds_of(rows, user_folds))
         centred = tf.gather_nd(self._means, where) - self.global_mean
         return tf.stack([centred, tf.gather_nd(self._log_counts, where)], axis=-1)
+
+    def folds_of(self, rows: tf.Tensor, user_folds: tf.Tensor | None) -> tf.Tensor:
+        """The fold to leave out for every row, `num_folds` for none: int, of the rows' shape."""
+        if user_folds is None:
+            return tf.fill(tf.shape(rows), self.num_folds)
+        if rows.shape.rank == 2:
+            user_folds = user_folds[:, tf.newaxis]
+        return tf.broadcast_to(user_folds, tf.shape(rows))
+
+    def drop_folds(self) -> None:
+        """Forgets statistics that leave a fold out, which only training samples read."""
+        self._means = _table(self._means[:, self.num_folds :], tf.float32, "mean_ratings")
+        self._log_counts = _table(
+            self._log_counts[:, self.num_folds :], tf.float32, "log_rating_counts"
+        )
+        self.num_folds = 0
 
     @staticmethod
     def _row_and_fold(rows: tf.Tensor, folds: tf.Tensor) -> tf.Tensor:

@@ -6,19 +6,19 @@ import tensorflow as tf
 
 from models.catalogue import Catalogue
 from models.distinct import map_distinct
-
-INITIAL_DEVIATION = 0.05
+from models.item_ids import INITIAL_DEVIATION
 
 
 class ItemEncoder(tf.keras.layers.Layer):
     """Turns catalogue rows into fields: id embedding, then a mean embedding per attribute.
 
-    Ids that never occurred in training share the default embedding (row 0), which id dropout
-    teaches: a share `id_dropout_rate` of the candidates is shown with it in training.
-
-    Shapes: rows int [...] -> [..., fields, embedding_dimension].
+    Ids that never occurred in training share the default embedding, which id dropout teaches: a
+    share `id_dropout_rate` of the candidates is shown with it in training.
 
     Attributes:
+      catalogue: the items.
+      ids: catalogue rows -> the first field, one of `models.item_ids`; an export replaces it by
+        stored vectors.
       embedding_dimension: width of a field.
       id_dropout_rate: share of candidates whose id is hidden in training.
       id_regularization: L2 factor on the id embeddings of a batch.
@@ -27,6 +27,7 @@ class ItemEncoder(tf.keras.layers.Layer):
     def __init__(
         self,
         catalogue: Catalogue,
+        ids: tf.keras.layers.Layer,
         embedding_dimension: int,
         id_dropout_rate: float = 0.0,
         id_regularization: float = 0.0,
@@ -35,6 +36,7 @@ class ItemEncoder(tf.keras.layers.Layer):
         """Connects the catalogue's attribute tables."""
         super().__init__(**kwargs)
         self.catalogue = catalogue
+        self.ids = ids
         self.embedding_dimension = embedding_dimension
         self.id_dropout_rate = id_dropout_rate
         self.id_regularization = id_regularization
@@ -46,11 +48,6 @@ class ItemEncoder(tf.keras.layers.Layer):
 
     def build(self, input_shape: object) -> None:
         """Creates the embedding tables."""
-        self._ids = self.add_weight(
-            name="item_id_embedding",
-            shape=(self.catalogue.num_trained_items + 1, self.embedding_dimension),
-            initializer=tf.keras.initializers.RandomNormal(stddev=INITIAL_DEVIATION),
-        )
         self._values = {
             name: self.add_weight(
                 name=f"{name}_embedding",
@@ -67,30 +64,23 @@ class ItemEncoder(tf.keras.layers.Layer):
         """Encodes candidates and histories together, every distinct item once.
 
         Args:
-          candidate_rows: int [n].
-          history_rows: int [n or 1, length].
+          candidate_rows: int [n], or [b, L] in lists.
+          history_rows: int [m, length].
           training: whether ids are hidden at random.
 
         Returns:
-          Candidate fields [n, fields, width] and history fields [n or 1, length, fields, width].
+          Candidate fields [..., fields, width] and history fields [m, length, fields, width].
         """
-        rows = tf.concat([candidate_rows, tf.reshape(history_rows, [-1])], axis=0)
-        fields = map_distinct(self._encode, rows)
+        rows = tf.concat([tf.reshape(candidate_rows, [-1]), tf.reshape(history_rows, [-1])], axis=0)
+        fields = map_distinct(self.encode, rows)
         candidates, history = tf.split(fields, [tf.size(candidate_rows), tf.size(history_rows)])
         if training and self.id_dropout_rate > 0:
             candidates = self._hide_some_ids(candidates)
-        shape = tf.concat(
-            [tf.shape(history_rows), [self.num_fields, self.embedding_dimension]], axis=0
-        )
-        history = tf.reshape(history, shape)
-        history = tf.ensure_shape(
-            history,
-            [*history_rows.shape, self.num_fields, self.embedding_dimension],
-        )
-        return candidates, history
+        return self._shaped(candidates, candidate_rows), self._shaped(history, history_rows)
 
-    def _encode(self, rows: tf.Tensor) -> tf.Tensor:
-        ids = tf.gather(self._ids, tf.gather(self.catalogue.embedding_rows, rows))
+    def encode(self, rows: tf.Tensor) -> tf.Tensor:
+        """Fields of distinct catalogue rows: int [k] -> [k, fields, width]."""
+        ids = self.ids(rows)
         if self.id_regularization > 0:
             self.add_loss(
                 self.id_regularization * tf.reduce_mean(tf.reduce_sum(tf.square(ids), axis=1))
@@ -107,5 +97,10 @@ class ItemEncoder(tf.keras.layers.Layer):
 
     def _hide_some_ids(self, candidates: tf.Tensor) -> tf.Tensor:
         hidden = tf.random.uniform([tf.shape(candidates)[0], 1]) < self.id_dropout_rate
-        ids = tf.where(hidden, self._ids[0], candidates[:, 0])
+        ids = tf.where(hidden, tf.cast(self.ids.default(), candidates.dtype), candidates[:, 0])
         return tf.concat([ids[:, tf.newaxis], candidates[:, 1:]], axis=1)
+
+    def _shaped(self, fields: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+        inner = [self.num_fields, self.embedding_dimension]
+        shaped = tf.reshape(fields, tf.concat([tf.shape(rows), inner], axis=0))
+        return tf.ensure_shape(shaped, [*rows.shape, *inner])

@@ -7,27 +7,33 @@ all epochs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from models.catalogue import Catalogue
 from models.knowledge import EntityIndex
-from models.match import KnowledgeMatch
+from models.match import KnowledgeMatches
+from models.prior import KnowledgePrior
+from models.profiles import ProfileAttribute, ProfileLookup
 
 USER_STATISTICS = ("user_share_liked", "user_mean_rating", "user_log_count")
+NUM_USER_NUMBERS = len(USER_STATISTICS)
+"""The first columns of `numeric` belong to the user, the others to the item."""
+
 Tensors = Mapping[str, tf.Tensor]
 
 
 class InputPreparation(tf.Module):
     """Looks raw ids up and computes everything that depends on no trained weight.
 
-    Raw features: `item_id` [n] strings; `user_id`, `user_share_liked`, `user_mean_rating` and
-    `user_log_count` [n or 1]; `history_item_id` strings and `history_rating` [n or 1, length],
-    newest last, padded anywhere with empty ids; optionally `user_fold` int [n], given for training
-    samples only (`models.catalogue.Catalogue`). With user features of batch 1 all n candidates
-    share one user, whose side is computed once.
+    Raw features: `item_id` strings [n], or [b, L] for lists of candidates, padded with empty ids;
+    `user_id`, `user_share_liked`, `user_mean_rating` and `user_log_count` [m]; `history_item_id`
+    strings and `history_rating` [m, length], newest last, padded anywhere with empty ids;
+    `profile_<name>` [m, values] when profiles are inputs; optionally `user_fold` int [m], given for
+    training samples only (`models.catalogue.Catalogue`). m is n, or 1 when all n candidates share
+    one user, whose side is computed once, or b with lists.
     """
 
     def __init__(
@@ -37,110 +43,191 @@ class InputPreparation(tf.Module):
         user_knowledge_index: Mapping[str, EntityIndex],
         attention_history_length: int,
         positive_rating: float,
-        match: KnowledgeMatch | None = None,
-        match_rows: np.ndarray | None = None,
+        history_knowledge: bool = False,
+        matches: KnowledgeMatches | None = None,
         match_history_length: int = 200,
+        priors: Sequence[KnowledgePrior] = (),
+        profile: ProfileLookup | None = None,
     ):
         """Connects the tables.
 
         Args:
           catalogue: the items.
-          item_knowledge_rows: item source with a tower -> [items + 1], knowledge row of each
+          item_knowledge_rows: item source of the adapter -> [items + 1], knowledge row of each
             catalogue row.
-          user_knowledge_index: user source with a tower -> index from user id to knowledge row.
+          user_knowledge_index: user source of the adapter -> index from user id to knowledge row.
           attention_history_length: newest interactions that attention sees.
           positive_rating: rating from which an interaction counts as liked.
-          match: knowledge match, or None.
-          match_rows: [items + 1], row in the match's item table of each catalogue row; needed with
-            `match`.
+          history_knowledge: whether knowledge rows are also given for the history.
+          matches: knowledge match, or None.
           match_history_length: newest interactions that take part in the match.
+          priors: knowledge priors, each one more number of the item.
+          profile: lookup of the user's profile, or None.
         """
         super().__init__(name="input_preparation")
         self.catalogue = catalogue
-        self.match = match
+        self.matches = matches
+        self.priors = list(priors)
         self.attention_history_length = attention_history_length
         self.match_history_length = match_history_length
         self.positive_rating = positive_rating
+        self.profile = profile
+        self._in_history = history_knowledge
         self._item_knowledge_rows = {
             source: tf.Variable(rows, trainable=False, dtype=tf.int32, name=f"{source}_rows")
             for source, rows in item_knowledge_rows.items()
         }
         self._user_knowledge_index = dict(user_knowledge_index)
-        self._match_rows = (
-            None
-            if match is None
-            else tf.Variable(match_rows, trainable=False, dtype=tf.int32, name="match_rows")
-        )
-        self.num_numeric = len(USER_STATISTICS) + 2 + catalogue.num_numeric
-        self.num_match_features = 0 if match is None else match.num_features
+        self.num_numeric = NUM_USER_NUMBERS + 2 + catalogue.num_numeric + len(self.priors)
+        self.num_match_features = 0 if matches is None else matches.num_features
+
+    @property
+    def profile_attributes(self) -> Mapping[str, ProfileAttribute]:
+        """Attributes of the user's profile that are inputs, by name."""
+        return {} if self.profile is None else self.profile.attributes
 
     def __call__(self, raw: Tensors) -> dict[str, tf.Tensor]:
         """Prepares a batch.
 
         Returns:
-          `item_row` int32 [n]; `history_row` int32, `history_rating`, `history_mask` bool [n or 1,
-          attention length]; `numeric` float [n, num_numeric]; `match` float [n,
-          num_match_features]; `knowledge_row/<source>` int32 [n or 1] for every source with a
-          tower.
+          `item_row` int32 [n] or [b, L], and with lists `candidate_mask` bool [b, L];
+          `history_row` int32, `history_rating`, `history_mask` bool [m, attention length];
+          `numeric` float [..., num_numeric]; `match` float [..., num_match_features], or what a
+          learned match computes it from; `knowledge_row/<source>` int32, [...] of item sources and
+          [m] of user sources; `history_knowledge_row/<source>` int32 [m, attention length];
+          `profile/<name>` (`models.profiles.ProfileLookup`).
         """
         item_rows = self.catalogue.rows(raw["item_id"])
         history_ids, ratings = _padding_first(raw["history_item_id"], raw["history_rating"])
         mask = history_ids != ""
         history_rows = self.catalogue.rows(history_ids)
         newest = slice(-self.attention_history_length, None)
+        folds = raw.get("user_fold")
         prepared = {
             "item_row": item_rows,
             "history_row": history_rows[:, newest],
             "history_rating": ratings[:, newest],
             "history_mask": mask[:, newest],
-            "numeric": self._numeric(raw, item_rows),
-            "match": self._match(item_rows, history_rows, ratings, mask, raw.get("user_fold")),
+            "numeric": self._numeric(raw, item_rows, folds),
         }
-        for source, rows_of_catalogue in self._item_knowledge_rows.items():
-            prepared[knowledge_row_key(source)] = tf.gather(rows_of_catalogue, item_rows)
+        if item_rows.shape.rank == 2:
+            prepared["candidate_mask"] = raw["item_id"] != ""
+        if self.matches is None:
+            shape = tf.concat([tf.shape(item_rows), [0]], axis=0)
+            prepared["match"] = tf.ensure_shape(tf.zeros(shape), [*item_rows.shape, 0])
+        else:
+            inputs = self._match_inputs(item_rows, history_rows, ratings, mask, folds)
+            if self.matches.is_learned:
+                prepared |= inputs
+            else:
+                prepared["match"] = match_features(self.matches, {**prepared, **inputs})
+        for source, rows in self.item_knowledge_rows(item_rows).items():
+            prepared[knowledge_row_key(source)] = rows
+        if self._in_history:
+            of_history = self.item_knowledge_rows(history_rows[:, newest])
+            prepared |= {
+                history_knowledge_row_key(source): rows for source, rows in of_history.items()
+            }
         for source, index in self._user_knowledge_index.items():
             prepared[knowledge_row_key(source)] = index(raw["user_id"])
+        if self.profile is not None:
+            prepared |= self.profile(raw)
         return prepared
 
-    def _numeric(self, raw: Tensors, item_rows: tf.Tensor) -> tf.Tensor:
+    def match_inputs(self, raw: Tensors) -> dict[str, tf.Tensor]:
+        """What knowledge match is computed from: `match_history_row` and so on, [m, length].
+
+        The length is the match's own, longer than attention's.
+        """
+        history_ids, ratings = _padding_first(raw["history_item_id"], raw["history_rating"])
+        return self._match_inputs(
+            self.catalogue.rows(raw["item_id"]),
+            self.catalogue.rows(history_ids),
+            ratings,
+            history_ids != "",
+            raw.get("user_fold"),
+        )
+
+    def item_knowledge_rows(self, item_rows: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Knowledge rows of catalogue rows, by item source of the adapter: int32 [...]."""
+        return {
+            source: tf.gather(rows, item_rows) for source, rows in self._item_knowledge_rows.items()
+        }
+
+    def user_numbers(self, raw: Tensors) -> tf.Tensor:
+        """Running statistics of the users: float [m, 3]."""
         user = tf.stack([tf.cast(raw[name], tf.float32) for name in USER_STATISTICS], axis=1)
         # Ratings are centred so that the network sees "above or below average" whatever the scale.
         centre = tf.constant([0.0, 1.0, 0.0])
         has_history = tf.cast(user[:, 2:] > 0, tf.float32)
-        user = user - centre * self.catalogue.global_mean * has_history
-        candidates = tf.shape(item_rows)[0]
-        user = tf.broadcast_to(user, [candidates, len(USER_STATISTICS)])
-        statistics = self.catalogue.statistics(item_rows, raw.get("user_fold"))
-        attributes = tf.gather(self.catalogue.numeric, item_rows)
-        return tf.concat([user, statistics, attributes], axis=1)
+        return user - centre * self.catalogue.global_mean * has_history
 
-    def _match(
+    def item_numbers(self, item_rows: tf.Tensor, user_folds: tf.Tensor | None = None) -> tf.Tensor:
+        """Statistics, numeric attributes and priors of items: float [..., numbers].
+
+        Args:
+          item_rows: catalogue rows, int [n] or [b, L].
+          user_folds: int [n] or [b], folds left out of the statistics; None leaves out nothing.
+        """
+        parts = [
+            self.catalogue.statistics(item_rows, user_folds),
+            tf.gather(self.catalogue.numeric, item_rows),
+        ]
+        if self.priors:
+            folds = None if user_folds is None else self.catalogue.folds_of(item_rows, user_folds)
+            parts += [prior(item_rows, folds)[..., tf.newaxis] for prior in self.priors]
+        return tf.concat(parts, axis=-1)
+
+    def _numeric(
+        self, raw: Tensors, item_rows: tf.Tensor, user_folds: tf.Tensor | None
+    ) -> tf.Tensor:
+        user = self.user_numbers(raw)
+        if item_rows.shape.rank == 2:
+            user = user[:, tf.newaxis]
+        shape = tf.concat([tf.shape(item_rows), [NUM_USER_NUMBERS]], axis=0)
+        of_items = self.item_numbers(item_rows, user_folds)
+        return tf.concat([tf.broadcast_to(user, shape), of_items], axis=-1)
+
+    def _match_inputs(
         self,
         item_rows: tf.Tensor,
         history_rows: tf.Tensor,
         ratings: tf.Tensor,
         mask: tf.Tensor,
         user_folds: tf.Tensor | None,
-    ) -> tf.Tensor:
-        if self.match is None:
-            return tf.zeros([tf.shape(item_rows)[0], 0])
+    ) -> dict[str, tf.Tensor]:
         newest = slice(-self.match_history_length, None)
         history_rows, ratings, mask = history_rows[:, newest], ratings[:, newest], mask[:, newest]
         means = self.catalogue.mean_ratings(history_rows, item_rows, user_folds)
-        residuals = ratings - means
-        liked = tf.cast(ratings >= self.positive_rating, tf.float32)
-        return self.match(
-            tf.gather(self._match_rows, item_rows),
-            tf.gather(self._match_rows, history_rows),
-            residuals,
-            liked,
-            mask,
-        )
+        inputs = {
+            "match_history_row": history_rows,
+            "match_history_residual": ratings - means,
+            "match_history_liked": tf.cast(ratings >= self.positive_rating, tf.float32),
+            "match_history_mask": mask,
+        }
+        return inputs if user_folds is None else {**inputs, "match_user_fold": user_folds}
+
+
+def match_features(matches: KnowledgeMatches, prepared: Tensors) -> tf.Tensor:
+    """Features of knowledge match from its prepared inputs: float32 [..., features]."""
+    return matches(
+        prepared["item_row"],
+        prepared["match_history_row"],
+        prepared["match_history_residual"],
+        prepared["match_history_liked"],
+        prepared["match_history_mask"],
+        folds=prepared.get("match_user_fold"),
+    )
 
 
 def knowledge_row_key(source: str) -> str:
     """Name of the prepared feature that holds a source's knowledge rows."""
     return f"knowledge_row/{source}"
+
+
+def history_knowledge_row_key(source: str) -> str:
+    """Name of the prepared feature that holds a source's knowledge rows of the history."""
+    return f"history_knowledge_row/{source}"
 
 
 def _padding_first(ids: tf.Tensor, ratings: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:

@@ -2,146 +2,124 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
-from models.adapter import HybridExpertAdapter
-from models.backbones.base import BackboneInputs
-from models.features import ItemEncoder
-from models.inputs import InputPreparation, Tensors, knowledge_row_key
-
-MATCH_CLIP = 5.0
+from models.adapters.base import KnowledgeAdapter
+from models.inputs import InputPreparation, Tensors
+from models.scoring import Augmented, InputAssembly
+from models.scoring_model import ScoringModel
 
 
 class Scorer(tf.keras.layers.Layer):
-    """Everything from prepared inputs to the logit: embeddings, match standardisation, backbone.
+    """Everything from prepared inputs to the logits: assembly of the inputs, and a backbone a task.
 
-    Knowledge match features are standardised with training statistics (`set_match_statistics`),
-    clipped at 5, and enter twice: among the backbone's numbers and through a direct linear term
-    that starts at zero.
+    Standardised match features enter twice: among the backbone's numbers and through a direct
+    linear term that starts at zero. With several tasks all share embeddings and augmented vectors,
+    and each has a backbone of its own: the hard sharing that works with any backbone.
 
-    Shapes: prepared inputs (`InputPreparation`) and augmented vectors source -> [n or 1, width] ->
-      logits [n].
+    Shapes: prepared features (`InputPreparation`) and `Augmented` -> logits [n], or [n, tasks] when
+      there are several.
+
+    Attributes:
+      assembly: from prepared inputs to the backbone's.
     """
 
     def __init__(
         self,
-        items: ItemEncoder,
-        backbone: tf.keras.layers.Layer,
-        num_match_features: int,
-        positive_rating: float,
+        assembly: InputAssembly,
+        backbones: Sequence[tf.keras.layers.Layer],
         **kwargs: object,
     ):
-        """Connects the parts."""
-        super().__init__(**kwargs)
-        self._items = items
-        self._backbone = backbone
-        self._positive_rating = positive_rating
-        self._match_mean = tf.Variable(
-            tf.zeros([num_match_features]), trainable=False, name="match_mean"
-        )
-        self._match_deviation = tf.Variable(
-            tf.ones([num_match_features]), trainable=False, name="match_deviation"
-        )
-        self._match_term = tf.keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")
+        """Connects the parts.
 
-    def set_match_statistics(self, mean: tf.Tensor, deviation: tf.Tensor) -> None:
-        """Sets mean and deviation of the match features in training samples, [features] each."""
-        self._match_mean.assign(mean)
-        self._match_deviation.assign(tf.where(deviation > 0, deviation, 1.0))
+        Args:
+          assembly: from prepared inputs to the backbone's.
+          backbones: one for each task, the main one first.
+          **kwargs: Keras layer arguments.
+        """
+        super().__init__(autocast=False, **kwargs)
+        self.assembly = assembly
+        self._backbones = list(backbones)
+        self._match_terms = [
+            tf.keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros") for _ in backbones
+        ]
 
     def call(
-        self, prepared: Tensors, augmented: Tensors, training: bool | None = None
+        self, prepared: Tensors, augmented: Augmented, training: bool | None = None
     ) -> tf.Tensor:
-        """Computes logits [n]."""
-        candidate, history = self._items(
-            prepared["item_row"], prepared["history_row"], training=training
-        )
-        match = self._standardised_match(prepared["match"])
-        inputs = BackboneInputs(
-            candidate=candidate,
-            history=self._history_steps(history, prepared["history_rating"]),
-            history_mask=prepared["history_mask"],
-            numeric=tf.concat([prepared["numeric"], match], axis=1),
-            augmented=self._augmented_fields(augmented, candidate),
-        )
-        logits = self._backbone(inputs, training=training)[:, 0]
-        if match.shape[1]:
-            logits += self._match_term(match)[:, 0]
-        return logits
-
-    def _standardised_match(self, match: tf.Tensor) -> tf.Tensor:
-        scaled = (match - self._match_mean) / self._match_deviation
-        return tf.clip_by_value(scaled, -MATCH_CLIP, MATCH_CLIP)
-
-    def _history_steps(self, history: tf.Tensor, ratings: tf.Tensor) -> tf.Tensor:
-        fields, width = history.shape[2:]
-        steps = tf.reshape(history, [-1, tf.shape(history)[1], fields * width])
-        rating_features = tf.stack(
-            [
-                ratings - self._positive_rating,
-                tf.cast(ratings >= self._positive_rating, tf.float32),
-            ],
-            axis=-1,
-        )
-        return tf.concat([steps, rating_features], axis=-1)
-
-    def _augmented_fields(self, augmented: Tensors, candidate: tf.Tensor) -> tf.Tensor:
-        count, width = tf.shape(candidate)[0], candidate.shape[2]
-        if not augmented:
-            return tf.zeros([count, 0, width])
-        fields = [tf.broadcast_to(vectors, [count, width]) for vectors in augmented.values()]
-        return tf.stack(fields, axis=1)
+        """Computes logits [n] or [n, tasks]."""
+        inputs, match = self.assembly(prepared, augmented, training=training)
+        logits = []
+        for backbone, match_term in zip(self._backbones, self._match_terms, strict=True):
+            of_task = backbone(inputs, training=training)
+            if match.shape[-1]:
+                of_task += match_term(match)
+            logits.append(of_task)
+        return logits[0][:, 0] if len(logits) == 1 else tf.concat(logits, axis=1)
 
 
-class RankingModel(tfrs.models.Model):
+class RankingModel(ScoringModel):
     """A ranking model with LLM knowledge.
 
     Calls accept raw features (ids and numbers, `models.inputs.InputPreparation`) or prepared ones,
-    and return `logits` [n]; `probabilities` returns scores between 0 and 1. Trained with binary
-    cross entropy on `label`.
+    and return `logits` [n], or [n, tasks]; `probabilities` returns scores between 0 and 1. Trained
+    with binary cross entropy.
 
     Attributes:
-      inputs_preparation: the parameter-free preparation of raw features.
-      adapter: knowledge rows -> augmented vectors; None without an adapter.
-      scorer: prepared inputs and augmented vectors -> logits.
+      kind: "ctr".
+      tasks: names of the further labels, in the order of the logits behind the first.
     """
+
+    kind = "ctr"
 
     def __init__(
         self,
         inputs: InputPreparation,
         scorer: Scorer,
-        adapter: HybridExpertAdapter | None = None,
+        adapter: KnowledgeAdapter | None = None,
+        tasks: Mapping[str, float] | None = None,
     ):
-        """Connects the parts."""
-        super().__init__()
-        self.inputs_preparation = inputs
-        self.scorer = scorer
-        self.adapter = adapter
+        """Connects the parts.
+
+        Args:
+          inputs: the preparation.
+          scorer: the scorer, with a backbone for the label and one for each task.
+          adapter: the adapter.
+          tasks: further labels and the weights of their losses; the first label's is 1.
+        """
+        super().__init__(inputs, scorer, adapter)
+        self.tasks = tuple(tasks or ())
+        self._weights = [1.0, *(tasks or {}).values()]
         self.task = tfrs.tasks.Ranking(loss=tf.keras.losses.BinaryCrossentropy(from_logits=True))
 
-    def call(self, features: Tensors, training: bool | None = None) -> tf.Tensor:
-        """Logits [n] of raw or prepared features."""
-        prepared = features if "item_row" in features else self.inputs_preparation(features)
-        return self.scorer(prepared, self.augment(prepared, training=training), training=training)
-
     def probabilities(self, features: Tensors) -> tf.Tensor:
-        """Scores between 0 and 1, [n]."""
-        return tf.sigmoid(self(features, training=False))
+        """Scores of the first label between 0 and 1, [n]."""
+        scores = tf.sigmoid(self(features, training=False))
+        return scores[:, 0] if self.tasks else scores
 
-    def augment(self, prepared: Tensors, training: bool | None = None) -> Mapping[str, tf.Tensor]:
-        """Augmented vectors: source -> [n or 1, width]; empty without an adapter."""
-        if self.adapter is None:
+    def task_probabilities(self, features: Tensors) -> dict[str, tf.Tensor]:
+        """Scores of the further labels between 0 and 1, task -> [n]."""
+        if not self.tasks:
             return {}
-        rows = {source: prepared[knowledge_row_key(source)] for source in self.adapter.sources}
-        return self.adapter(rows, training=training)
+        scores = tf.sigmoid(self(features, training=False))
+        return {task: scores[:, column] for column, task in enumerate(self.tasks, start=1)}
 
     def compute_loss(self, inputs: tuple[Tensors, tf.Tensor], training: bool = False) -> tf.Tensor:
-        """Binary cross entropy of a batch of (features, labels [n])."""
+        """Binary cross entropy of a batch of (features, labels [n] or [n, 1 + tasks])."""
         features, labels = inputs
-        logits = self(features, training=training)
-        return self.task(
-            labels=labels[:, tf.newaxis], predictions=logits[:, tf.newaxis], compute_metrics=False
-        )
+        count = len(self._weights)
+        labels = tf.reshape(labels, [-1, count])
+        logits = tf.reshape(self(features, training=training), [-1, count])
+        losses = [
+            weight
+            * self.task(
+                labels=labels[:, column : column + 1],
+                predictions=logits[:, column : column + 1],
+                compute_metrics=False,
+            )
+            for column, weight in enumerate(self._weights)
+        ]
+        return tf.add_n(losses)

@@ -1,35 +1,31 @@
-"""Reduced item tables for knowledge match: principal components and Nystroem features.
+"""Reducing knowledge vectors: principal directions, landmarks and Nystroem features.
 
-Plain NumPy, run once when a model is built. Row 0 of every table means "missing" and is all zeros.
+Plain NumPy, run once when a model is built, and again with the same directions or landmarks for new
+items.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
+
+# Added to the diagonal of the landmarks' kernel matrix, which equal landmarks make singular.
+KERNEL_JITTER = 1e-6
+_MOST_CLUSTERED_ROWS = 10_000
 
 
-def principal_components(vectors: np.ndarray, dimension: int, *, whiten: bool) -> np.ndarray:
-    """Centres vectors and projects them on their first principal components.
+def known_rows(vectors: np.ndarray) -> np.ndarray:
+    """Which rows hold a vector; rows of zeros are missing. [rows, width] -> bool [rows]."""
+    return np.any(np.asarray(vectors) != 0, axis=1)
 
-    Args:
-      vectors: [rows, width].
-      dimension: components kept; fewer when the vectors do not have that many.
-      whiten: whether every component is divided by its standard deviation.
 
-    Returns:
-      [rows, min(dimension, rank)], float32.
-    """
-    centred = np.asarray(vectors, np.float64)
-    centred = centred - centred.mean(axis=0)
-    covariance = centred.T @ centred / max(len(centred), 1)
-    variances, directions = np.linalg.eigh(covariance)
-    order = np.argsort(variances)[::-1][:dimension]
-    order = order[variances[order] > 1e-10 * max(variances.max(), 1e-30)]
-    projected = centred @ _fixed_signs(directions[:, order])
-    if whiten:
-        projected = projected / np.sqrt(variances[order])
-    return projected.astype(np.float32)
+def mean_vector(vectors: np.ndarray) -> np.ndarray:
+    """Mean of the rows that hold a vector, zeros when none does: [rows, width] -> [width]."""
+    known = known_rows(vectors)
+    if not known.any():
+        return np.zeros(np.shape(vectors)[1], np.float32)
+    return np.asarray(vectors)[known].mean(axis=0, dtype=np.float64).astype(np.float32)
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
@@ -38,54 +34,82 @@ def unit_rows(vectors: np.ndarray) -> np.ndarray:
     return np.divide(vectors, np.where(norms > 0, norms, 1.0)).astype(np.float32)
 
 
-def cosine_kernel(
-    left: np.ndarray, right: np.ndarray, length_scale: float, bias: float
-) -> np.ndarray:
-    """Computes bias + exp((cosine - 1) / length_scale): [n, width], [m, width] -> [n, m]."""
-    return bias + np.exp((left @ right.T - 1.0) / length_scale)
+def principal_directions(centred: np.ndarray, dimension: int, *, whiten: bool) -> np.ndarray:
+    """First principal directions of centred vectors.
+
+    Args:
+      centred: [rows, width], of mean 0.
+      dimension: directions kept; fewer when the vectors do not have that many.
+      whiten: whether every direction is divided by the standard deviation along it.
+
+    Returns:
+      [width, min(dimension, rank)], float32; `centred @ directions` are the components.
+    """
+    centred = np.asarray(centred, np.float64)
+    covariance = centred.T @ centred / max(len(centred), 1)
+    variances, directions = np.linalg.eigh(covariance)
+    order = np.argsort(variances)[::-1][:dimension]
+    order = order[variances[order] > 1e-10 * max(variances.max(), 1e-30)]
+    directions = _fixed_signs(directions[:, order])
+    if whiten:
+        directions = directions / np.sqrt(variances[order])
+    return directions.astype(np.float32)
+
+
+def cosine_kernel(cosines: np.ndarray, length_scale: float, bias: float = 0.0) -> np.ndarray:
+    """Computes bias + exp((cosine - 1) / length_scale), elementwise."""
+    return bias + np.exp((cosines - 1.0) / length_scale)
 
 
 def nystroem_features(
-    unit_vectors: np.ndarray, landmarks: np.ndarray, length_scale: float, bias: float
+    cosines: np.ndarray, landmark_cosines: np.ndarray, length_scale: float, bias: float
 ) -> np.ndarray:
     """Features whose inner products approximate the cosine kernel.
 
-    phi(v) = [K_ZZ^(-1/2) k_Z(v), sqrt(bias)] with landmarks Z and K = exp((cosine - 1) /
-    length_scale) (Williams and Seeger, "Using the Nystroem method to speed up kernel machines",
-    2001).
+    phi(v) = [L^-1 k_Z(v), sqrt(bias)] with landmarks Z, K = exp((cosine - 1) / length_scale) and
+    K_ZZ + jitter = L L' (Williams and Seeger, "Using the Nystroem method to speed up kernel
+    machines", 2001; the Cholesky factor gives the inner products of the symmetric root).
 
     Args:
-      unit_vectors: [rows, width], of length 1.
-      landmarks: [m, width], of length 1.
+      cosines: [rows, m], of vectors with the landmarks.
+      landmark_cosines: [m, m], among the landmarks.
       length_scale: of the kernel.
       bias: constant added to the kernel.
 
     Returns:
       [rows, m + 1], float32.
     """
-    among_landmarks = cosine_kernel(landmarks, landmarks, length_scale, 0.0)
-    values, directions = np.linalg.eigh(among_landmarks.astype(np.float64))
-    inverse_root = directions @ np.diag(1.0 / np.sqrt(np.maximum(values, 1e-6))) @ directions.T
-    features = cosine_kernel(unit_vectors, landmarks, length_scale, 0.0) @ inverse_root
-    constant = np.full([len(features), 1], np.sqrt(bias))
-    return np.concatenate([features, constant], axis=1).astype(np.float32)
+    among = cosine_kernel(landmark_cosines.astype(np.float64), length_scale)
+    factor = np.linalg.cholesky(among + KERNEL_JITTER * np.eye(len(among)))
+    kernel = cosine_kernel(cosines.astype(np.float64), length_scale)
+    whitened = np.linalg.solve(factor, kernel.T).T
+    constant = np.full([len(kernel), 1], np.sqrt(bias))
+    return np.concatenate([whitened, constant], axis=1).astype(np.float32)
 
 
 def cluster_landmarks(unit_vectors: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
     """Chooses landmarks for `nystroem_features`: k-means centres scaled to length 1.
 
+    Of more than 10,000 vectors a random 10,000 are clustered.
+
     Args:
       unit_vectors: [rows, width].
       count: landmarks wanted; fewer when there are fewer distinct vectors.
-      seed: of k-means.
+      seed: of the sample and of k-means.
 
     Returns:
       [min(count, distinct rows), width].
     """
+    if len(unit_vectors) > _MOST_CLUSTERED_ROWS:
+        random = np.random.default_rng(seed)
+        sampled = random.choice(len(unit_vectors), _MOST_CLUSTERED_ROWS, replace=False)
+        unit_vectors = unit_vectors[np.sort(sampled)]
     distinct = np.unique(unit_vectors, axis=0)
     if len(distinct) <= count:
         return distinct
-    clusters = KMeans(n_clusters=count, n_init=1, random_state=seed).fit(distinct)
+    # One thread: sums do not depend on their number, and threads wait for each other at length.
+    with threadpool_limits(limits=1):
+        clusters = KMeans(n_clusters=count, n_init=1, random_state=seed).fit(distinct)
     return unit_rows(clusters.cluster_centers_)
 
 

@@ -9,6 +9,7 @@ from configs.scenario import Scenario
 from preprocessing.beam_options import BeamOptions
 from preprocessing.encode import default_sources, encode
 from preprocessing.examples import build_examples
+from preprocessing.knowledge.metadata_texts import described_by
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.steps import refuse_rejected
 from preprocessing.tables.files import expand_paths
@@ -56,10 +57,13 @@ def run_all_steps(
 
 
 def _require_answer_files(scenario: Scenario) -> None:
-    """Finds out that a file is missing before the long steps, not between them."""
+    """Finds out that a file or an attribute is missing before the long steps, not between them."""
     for source in default_sources(scenario):
         answers = scenario.knowledge.answers[source]
         for name in ("individual", "collective", "vectors"):
             paths = getattr(answers, name)
             if paths:
                 expand_paths(paths, f"knowledge.answers.{source}.{name}")
+        described_by(
+            scenario.data.catalogue, answers.metadata, f"knowledge.answers.{source}.metadata"
+        )

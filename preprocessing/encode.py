@@ -1,44 +1,25 @@
-"""The step `encode`: LLM answers to knowledge vectors, one TFRecord per entity of each source."""
+"""The step `encode`: LLM answers to knowledge vectors, one TFRecord per entity of each source.
+
+Sources for comparison are made here in place of answers: see docs/encoders.md.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from configs.command_line import say
-from configs.knowledge import Encoder, SourceAnswers
-from configs.loading import ConfigurationError, config_hash
 from configs.scenario import Scenario
-from configs.section import Section
 from preprocessing.beam_options import BeamOptions
 from preprocessing.grouping.location import GROUPS_FILE, groups_directory, groups_file
 from preprocessing.grouping.needed import make_needed_groups, unfinished_groups
 from preprocessing.grouping.step import make_groups
-from preprocessing.hashing import room_version
-from preprocessing.inputs import fingerprint_inputs
-from preprocessing.knowledge.asked_sources import other_sources
 from preprocessing.knowledge.building import SourceBuild
-from preprocessing.knowledge.groups import open_groups
 from preprocessing.knowledge.reasons import meaning_of
-from preprocessing.knowledge.vector_files.registry import vector_files
-from preprocessing.names import require_plain_name
+from preprocessing.knowledge.source_plan import SourcePlan, plan_source
 from preprocessing.records.layout import WorkDirectory
-from preprocessing.records.settings import WITHOUT_EFFECT, groups_settings
-from preprocessing.steps import StepIdentity, describe_step, refuse_rejected, run_step
-from preprocessing.tables.table_reader import TableReader
-
-
-class _RelevantSections(Section):
-    """The parts of a scenario that a source's knowledge vectors depend on."""
-
-    source: str
-    answers: SourceAnswers
-    other_sources: list[str]
-    encoder: dict[str, object] | None
-    groups: dict[str, object]
-    shards: int
+from preprocessing.steps import describe_step, refuse_rejected, run_step
 
 
 def encode(
@@ -68,7 +49,8 @@ def encode(
       rejected: the two add up to `records_in`. `other_sources` counts records of other sources in
       the same files. `knowledge_records` TFRecords were written, one per entity. `texts_encoded`,
       `texts_from_cache` and `tokens` say what this run had to do for its distinct texts, and what a
-      paid endpoint counted.
+      paid endpoint counted. Of a source that is made from the log, records are its vectors, and
+      `interactions` and `catalogue` count the rows of the tables in the same way.
 
     Raises:
       ConfigurationError: a source is unknown, or a file or a column does not exist.
@@ -82,10 +64,9 @@ def encode(
     if dry_run:
         return {"step": "encode", "dry_run": True, "sources": _plans(scenario, names, force)}
     make_needed_groups(scenario, names)
-    prepared = [(name, *_prepare(scenario, name)) for name in names]
+    plans = [plan_source(scenario, name) for name in names]
     results = {
-        name: _encode_source(scenario, name, identity, groups, force, beam or BeamOptions())
-        for name, identity, groups in prepared
+        plan.source: _encode_source(scenario, plan, force, beam or BeamOptions()) for plan in plans
     }
     totals = {
         key: sum(result[key] for result in results.values())
@@ -107,13 +88,12 @@ def encode(
 
 
 def default_sources(scenario: Scenario) -> list[str]:
-    """`knowledge.sources`, and the match source when `model.match` is on.
+    """`knowledge.sources`, and those of knowledge match and knowledge prior when they are on.
 
     What `model.adapter` says makes no difference: several arms, some of them without the adapter,
     are trained on one work directory.
     """
-    match = [] if scenario.model.match == "none" else [scenario.model.knowledge_match.source]
-    return list(dict.fromkeys([*scenario.knowledge.sources, *match]))
+    return list(dict.fromkeys([*scenario.knowledge.sources, *scenario.knowledge_sources()]))
 
 
 def _plans(scenario: Scenario, names: Sequence[str], force: bool) -> list[dict[str, Any]]:
@@ -128,67 +108,17 @@ def _plans(scenario: Scenario, names: Sequence[str], force: bool) -> list[dict[s
             waiting = {"step": f"encode {name}", "dry_run": True, "would_skip": False}
             plans.append({**waiting, "inputs": {}, "output": str(directory.path)})
         else:
-            plans.append(describe_step(directory, _prepare(scenario, name)[0], force))
+            plans.append(describe_step(directory, plan_source(scenario, name).identity, force))
     return plans
 
 
-def _prepare(scenario: Scenario, source: str) -> tuple[StepIdentity, TableReader | None]:
-    """Checks a source's configuration; its identity and the reader of its groups file."""
-    if source not in scenario.knowledge.answers:
-        known = ", ".join(sorted(scenario.knowledge.answers))
-        raise ConfigurationError(
-            f"there is no source '{source}' under knowledge.answers (there: {known})"
-        )
-    require_plain_name("knowledge.answers", source)
-    answers = scenario.knowledge.answers[source]
-    key = f"knowledge.answers.{source}"
-    files = {path: f"{key}.individual" for path in answers.individual}
-    files |= {path: f"{key}.collective" for path in answers.collective}
-    vector_files(answers.vectors, f"{key}.vectors")
-    files |= {path: f"{key}.vectors" for path in answers.vectors}
-    path = groups_file(scenario, source)
-    if path is not None:
-        files[path] = f"{key}.groups"
-    encoder = None
-    if not answers.vectors:
-        settings = scenario.knowledge.encoder
-        files |= {path: "knowledge.encoder.model" for path in _model_files(settings)}
-        encoder = settings.model_dump(mode="json", exclude=WITHOUT_EFFECT)
-    inputs = fingerprint_inputs(files)
-    groups = None if path is None else open_groups(path, answers.entity, f"{key}.groups")
-    others = () if answers.vectors else other_sources(scenario.knowledge.answers, source)
-    relevant = _RelevantSections(
-        source=source,
-        answers=answers,
-        other_sources=sorted(others),
-        encoder=encoder,
-        groups=groups_settings(scenario, source),
-        shards=scenario.knowledge.shards,
-    )
-    identity = StepIdentity(f"encode {source}", config_hash(relevant), room_version(), inputs)
-    return identity, groups
-
-
-def _model_files(encoder: Encoder) -> list[str]:
-    """Files of a model in a local folder: other contents make other vectors."""
-    folder = Path(encoder.model or "")
-    if encoder.kind != "sentence-transformers" or encoder.model is None or not folder.is_dir():
-        return []
-    return sorted(str(path) for path in folder.rglob("*") if path.is_file())
-
-
 def _encode_source(
-    scenario: Scenario,
-    source: str,
-    identity: StepIdentity,
-    groups: TableReader | None,
-    force: bool,
-    beam: BeamOptions,
+    scenario: Scenario, plan: SourcePlan, force: bool, beam: BeamOptions
 ) -> dict[str, Any]:
     start = time.monotonic()
-    directory = WorkDirectory(scenario.work_dir).knowledge(source)
-    source_build = SourceBuild(scenario, source, groups, beam)
-    manifest, skipped = run_step(directory, identity, source_build.build, force)
+    directory = WorkDirectory(scenario.work_dir).knowledge(plan.source)
+    source_build = SourceBuild(scenario, plan.source, plan.tables, beam)
+    manifest, skipped = run_step(directory, plan.identity, source_build.build, force)
     seconds = time.monotonic() - start
     rate = None if skipped else round(manifest["counts"]["records_out"] / seconds, 1)
     result = {
@@ -199,20 +129,24 @@ def _encode_source(
         "answers_per_second": rate,
         "skipped": skipped,
     }
-    say(_progress_line(identity.step, result, manifest["vectors"]))
+    say(_progress_line(plan, result, manifest["vectors"]))
     for reason, count in result["rejected_by_reason"].items():
         say(f"  {count:,} {reason}: {meaning_of(reason)}")
+    for table in ("interactions", "catalogue"):
+        if table in result and result[table]["dead_letters"]:
+            say(f"  {result[table]['dead_letters']:,} rows of the {table} rejected")
     return result
 
 
-def _progress_line(step: str, result: dict[str, Any], vectors: dict[str, Any]) -> str:
+def _progress_line(plan: SourcePlan, result: dict[str, Any], vectors: dict[str, Any]) -> str:
+    step = plan.identity.step
     described = (
         f"{result['knowledge_records']:,} vectors of width {vectors['dimension']}, median norm "
         f"{vectors['norms']['median']:.3g}"
     )
     if result["skipped"]:
         return f"{step}: unchanged, skipped ({described})"
-    noun = "answers" if "texts" in result else "records"
+    noun = "answers" if "texts" in result and plan.tables.catalogue is None else "records"
     effort = ""
     if "texts" in result:
         effort = (

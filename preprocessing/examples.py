@@ -27,18 +27,18 @@ from preprocessing.interactions import leak_check
 from preprocessing.interactions.catalogue import open_catalogue
 from preprocessing.interactions.filtering import filter_log
 from preprocessing.interactions.pipeline import build_pipeline
-from preprocessing.interactions.plan import ExamplesPlan
+from preprocessing.interactions.plan import ExamplesPlan, shards_of_log
 from preprocessing.interactions.profiles import open_profiles
 from preprocessing.interactions.reading import open_interactions
-from preprocessing.interactions.schema import features_of, write_schema
+from preprocessing.interactions.schema import write_schema
 from preprocessing.interactions.seen_counts import digest_seen_counts
+from preprocessing.records.example_features import features_of
 from preprocessing.records.layout import ExamplesDirectory, WorkDirectory
 from preprocessing.staging import worker_folder
 from preprocessing.steps import StepIdentity, describe_step, refuse_rejected, run_step
 from preprocessing.tables.files import expand_paths
 from preprocessing.tables.table_reader import TableReader
 
-_FEWEST_SHARDS = 2
 _SCRATCH = "scratch"
 
 
@@ -144,7 +144,7 @@ def _open_tables(scenario: Scenario) -> tuple[TableReader, TableReader, TableRea
     """Interactions, catalogue and, if there are any, profiles; the mapped columns are there."""
     data = scenario.data
     return (
-        open_interactions(data.interactions, scenario.split),
+        open_interactions(data, scenario.split),
         open_catalogue(data.catalogue),
         open_profiles(data.profiles) if data.profiles else None,
     )
@@ -175,7 +175,6 @@ def _build(
 ) -> dict[str, Any]:
     data = scenario.data
     interactions, catalogue, profiles = tables
-    shard_bytes = data.shard_megabytes << 20
     filtered = None
     beam = beam.for_input(interactions.stored_bytes)
     with worker_folder(folder, beam.staging) as seen_by_workers:
@@ -186,7 +185,7 @@ def _build(
             interactions=interactions,
             catalogue=catalogue,
             profiles=profiles,
-            shards=max(_FEWEST_SHARDS, -(-interactions.stored_bytes // shard_bytes)),
+            shards=shards_of_log(interactions, data),
             folder=seen_by_workers,
         )
         scratch = storage.join(seen_by_workers, _SCRATCH)

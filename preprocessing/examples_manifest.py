@@ -19,8 +19,8 @@ from preprocessing.interactions.rejections import (
     REJECTED_INTERACTIONS,
     REJECTED_PROFILES,
 )
-from preprocessing.interactions.schema import features_of
 from preprocessing.records.contract import CTR, PARTS, RERANK, RETRIEVAL
+from preprocessing.records.example_features import features_of
 from preprocessing.records.layout import ExamplesDirectory, schema_file
 from preprocessing.records.settings import SETTINGS, examples_settings
 

@@ -14,7 +14,7 @@ From a trained run to a served ranking.
   python -m serving export RUN --out BASE        a SavedModel in BASE/1, BASE/2, ...
   python -m serving serve --model movies=BASE    a local server with TensorFlow Serving's API
   python -m serving predict --target http://127.0.0.1:8501 --model movies --request user.json
-                                                 ranks candidates for a user
+                                                 ranks candidates for a user, or retrieves items
 
 Every command explains itself: python -m serving COMMAND --help
 """

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TypedDict
 
 import tensorflow as tf
 from tensorflow.compat.v1.saved_model import signature_constants, signature_def_utils, tag_constants
+from tensorflow.types.experimental import ConcreteFunction
 
+from models.building import AnyModel
+from models.ranking import RankingModel
+from models.retrieving import RetrievalModel
+from serving.ranking_module import RankingModule, RerankingModule
+from serving.retrieval_module import RetrievalModule, item_vectors, user_sources
 from serving.serving_module import ServingModule
+from serving.stored_knowledge import store_knowledge
 from serving.warmup import write_warmup_requests
 from trainer.run_folder import RunFolder
 
@@ -24,6 +32,10 @@ class ExportResult(TypedDict):
 
 
 _VERSION = re.compile(r"[0-9]+")
+_METHODS = {
+    "classify": signature_constants.CLASSIFY_METHOD_NAME,
+    "regress": signature_constants.REGRESS_METHOD_NAME,
+}
 
 
 def export_run(
@@ -37,8 +49,8 @@ def export_run(
     Args:
       run: run folder of the trained model.
       base: model base path, e.g. "out/export"; versions are the integer folders in it.
-      augmented_dtype: "float32" or "float16"; the scenario's `serving.augmented_dtype` when left
-        out.
+      augmented_dtype: number format of the stored vectors, "float32" or "float16"; the scenario's
+        `serving.augmented_dtype` when left out.
 
     Returns:
       Path of the version folder, its number and the names of its signatures.
@@ -51,29 +63,54 @@ def export_run(
     base.mkdir(parents=True, exist_ok=True)
     versions = [int(path.name) for path in base.iterdir() if _VERSION.fullmatch(path.name)]
     version = max(versions, default=0) + 1
-    module = ServingModule(model, tf.as_dtype(augmented_dtype or scenario.serving.augmented_dtype))
+    module = serving_module(model, tf.as_dtype(augmented_dtype or scenario.serving.augmented_dtype))
     signatures = module.signatures()
     unfinished = base / f".{version}.unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
     path = base / str(version)
     try:
         tf.saved_model.save(module, str(unfinished), signatures=signatures)
-        _set_method_names(unfinished)
-        write_warmup_requests(unfinished, scenario.serving.model_name)
+        _set_method_names(unfinished, {*signatures} & {*_METHODS})
+        write_warmup_requests(
+            unfinished, scenario.serving.model_name, _inputs_by_feature(module, signatures)
+        )
         unfinished.rename(path)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return ExportResult(path=str(path), version=version, signatures=sorted(signatures))
 
 
-def _set_method_names(version_folder: Path) -> None:
+def serving_module(model: AnyModel, dtype: tf.DType = tf.float32) -> ServingModule:
+    """The served form of a model.
+
+    Args:
+      model: a trained model, which is changed on the way (`store_knowledge`).
+      dtype: number format of the stored vectors.
+    """
+    if isinstance(model, RetrievalModel):
+        vectors = item_vectors(model)
+        store_knowledge(model, dtype, user_sources(model))
+        return RetrievalModule(model, vectors)
+    store_knowledge(model, dtype)
+    return RankingModule(model) if isinstance(model, RankingModel) else RerankingModule(model)
+
+
+def _inputs_by_feature(
+    module: ServingModule, signatures: Mapping[str, ConcreteFunction]
+) -> dict[str, dict[str, tf.TensorSpec]]:
+    """The inputs of signatures that do not take serialized tf.Examples."""
+    features = {feature.name for feature in module.features}
+    inputs = {name: function.structured_input_signature[1] for name, function in signatures.items()}
+    return {name: found for name, found in inputs.items() if found.keys() <= features}
+
+
+def _set_method_names(version_folder: Path, signatures: Collection[str]) -> None:
     """Marks the signatures of the Classify and Regress APIs by their method names."""
+    if not signatures:
+        return
     updater = signature_def_utils.MethodNameUpdater(str(version_folder))
-    for signature, method in (
-        ("classify", signature_constants.CLASSIFY_METHOD_NAME),
-        ("regress", signature_constants.REGRESS_METHOD_NAME),
-    ):
+    for signature in signatures:
         updater.replace_method_name(
-            signature_key=signature, method_name=method, tags=tag_constants.SERVING
+            signature_key=signature, method_name=_METHODS[signature], tags=tag_constants.SERVING
         )
     updater.save()

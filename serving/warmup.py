@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from preprocessing.records.contract import REQUEST_FEATURES, FeatureType
+from preprocessing.records.contract import HISTORY_ITEM_ID, HISTORY_RATING, ITEM_ID
 
 WARMUP_BATCH_SIZES = (1, 8, 64, 100)
-"""Candidates per warm-up request."""
+"""Rows of a warm-up request: candidates, lists of candidates, or users."""
 
-_HISTORY_LENGTH = 30
+_LIST_LENGTHS = {HISTORY_ITEM_ID: 30, HISTORY_RATING: 30, ITEM_ID: 10}
+_PROFILE_VALUES = 1
 
 
-def write_warmup_requests(version_folder: Path, model_name: str) -> Path:
+def write_warmup_requests(
+    version_folder: Path,
+    model_name: str,
+    signatures: Mapping[str, Mapping[str, tf.TensorSpec]],
+) -> Path:
     """Writes `assets.extra/tf_serving_warmup_requests`: one request per signature and batch size.
 
     Ids are empty, so the requests run the whole graph with unknown users and items and hold no data
     of anybody.
+
+    Args:
+      version_folder: the export.
+      model_name: the served model's name.
+      signatures: signature -> its inputs.
 
     Returns:
       The file.
@@ -28,9 +40,13 @@ def write_warmup_requests(version_folder: Path, model_name: str) -> Path:
     path = version_folder / "assets.extra" / "tf_serving_warmup_requests"
     path.parent.mkdir(parents=True, exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for candidates in WARMUP_BATCH_SIZES:
-            for signature, users in (("serving_default", candidates), ("rank", 1)):
-                request = _request(model_name, signature, users, candidates)
+        for rows in WARMUP_BATCH_SIZES:
+            for signature, specifications in signatures.items():
+                request = predict_pb2.PredictRequest()
+                request.model_spec.name = model_name
+                request.model_spec.signature_name = signature
+                for name, specification in specifications.items():
+                    request.inputs[name].CopyFrom(_nothing(name, specification, rows))
                 log = prediction_log_pb2.PredictionLog(
                     predict_log=prediction_log_pb2.PredictLog(request=request)
                 )
@@ -38,16 +54,13 @@ def write_warmup_requests(version_folder: Path, model_name: str) -> Path:
     return path
 
 
-def _request(
-    model_name: str, signature: str, users: int, candidates: int
-) -> predict_pb2.PredictRequest:
-    request = predict_pb2.PredictRequest()
-    request.model_spec.name = model_name
-    request.model_spec.signature_name = signature
-    for feature in REQUEST_FEATURES:
-        rows = candidates if feature.name == "item_id" else users
-        shape = [rows, _HISTORY_LENGTH] if feature.is_list else [rows]
-        is_text = feature.type is FeatureType.BYTES
-        values = np.full(shape, b"") if is_text else np.zeros(shape, np.float32)
-        request.inputs[feature.name].CopyFrom(tf.make_tensor_proto(values))
-    return request
+def _nothing(name: str, specification: tf.TensorSpec, rows: int) -> tensor_pb2.TensorProto:
+    lengths = [rows, _LIST_LENGTHS.get(name, _PROFILE_VALUES)]
+    known = specification.shape.as_list()
+    shape = [length if size is None else size for size, length in zip(known, lengths, strict=False)]
+    values = (
+        np.full(shape, b"")
+        if specification.dtype == tf.string
+        else np.zeros(shape, specification.dtype.as_numpy_dtype)
+    )
+    return tf.make_tensor_proto(values)

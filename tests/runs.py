@@ -8,15 +8,15 @@ from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+import tensorflow_recommenders as tfrs
 
 from configs.scenario import Scenario
-from models.building import build_ranking_model
-from models.ranking import RankingModel
+from models.building import build_model
 from preprocessing.records.contract import REQUEST_FEATURES
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.parsing import example_dataset
 from tests.models.builders import randomise
-from tests.scenarios import tiny_scenario
+from tests.scenarios import rich_scenario, tiny_scenario
 from trainer.preparation import ExampleStore
 from trainer.run_folder import RunFolder, RunMetrics, create_weights, training_code_version
 from trainer.tables import fingerprint, read_model_tables
@@ -30,7 +30,7 @@ ARMS: dict[str, dict[str, object]] = {
 """Arm -> what it changes; "ridge" and "means" are HEIN on items plus knowledge match."""
 
 # The cross layers multiply: larger weights would make every score 0 or 1.
-_WEIGHT_SCALES = {"din": 0.3, "dcnv2": 0.12}
+_WEIGHT_SCALES = {"dcnv2": 0.12}
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class WrittenRun:
 
     scenario: Scenario
     folder: RunFolder
-    model: RankingModel
+    model: tfrs.models.Model
 
 
 @functools.cache
@@ -56,6 +56,18 @@ def written_run(backbone: str = "din", arm: str = "hein", seed: int = 1) -> Writ
     return write_run(scenario, seed)
 
 
+@functools.cache
+def rich_run(backbone: str, tasks: bool = False) -> WrittenRun:
+    """A finished run with random weights of any kind of model, with user profiles."""
+    folder = Path(rich_scenario().work_dir) / "runs" / f"random_{backbone}_{tasks}"
+    scenario = rich_scenario(
+        model__backbone=backbone,
+        model__tasks={"loved": 0.5} if tasks else {},
+        run_dir=str(folder),
+    )
+    return write_run(scenario)
+
+
 def write_run(scenario: Scenario, seed: int = 1) -> WrittenRun:
     """Writes the scenario's run folder, `run_dir`, with random weights."""
     model = random_model(scenario, seed)
@@ -64,19 +76,19 @@ def write_run(scenario: Scenario, seed: int = 1) -> WrittenRun:
     return WrittenRun(scenario, folder, model)
 
 
-def random_model(scenario: Scenario, seed: int = 1) -> RankingModel:
+def random_model(scenario: Scenario, seed: int = 1) -> tfrs.models.Model:
     """The scenario's model; no weight or moving statistic keeps its initial value."""
     tf.keras.utils.set_random_seed(seed)
-    model = build_ranking_model(scenario, read_model_tables(scenario))
+    model = build_model(scenario, read_model_tables(scenario))
     create_weights(model)
-    randomise(model.trainable_weights, seed, _WEIGHT_SCALES[scenario.model.backbone])
+    randomise(model.trainable_weights, seed, _WEIGHT_SCALES.get(scenario.model.backbone, 0.3))
     random = np.random.default_rng(seed)
     for layer in model.submodules:
         if isinstance(layer, tf.keras.layers.BatchNormalization):
             layer.moving_mean.assign(random.normal(size=layer.moving_mean.shape))
             layer.moving_variance.assign(random.uniform(0.5, 2, layer.moving_variance.shape))
     width = model.inputs_preparation.num_match_features
-    model.scorer.set_match_statistics(
+    model.set_match_statistics(
         tf.constant(random.normal(size=width), tf.float32),
         tf.constant(random.uniform(0.5, 2, width), tf.float32),
     )
@@ -88,6 +100,7 @@ def made_up_metrics(scenario: Scenario) -> RunMetrics:
         run=str(scenario.run_dir),
         validation={"auc": 0.75, "logloss": 0.5, "gauc": 0.7, "n": 10},
         epochs=1,
+        selection_metric="auc",
         best_epoch=1,
         train_seconds=1.5,
         train_samples=20,

@@ -35,6 +35,11 @@ ITEMS_WITH_GROUP = ITEMS[40:59]
 ITEMS_OUTSIDE_CATALOGUE = ITEMS[-4:-2]
 KNOWLEDGE_ONLY_ITEMS = ("900", "901")
 """In no catalogue and never rated; the first has an answer of its own, the second a group."""
+CITIES = ("Oslo", "Lima", "Bonn")
+USERS_WITH_PROFILE = USERS[:30]
+LOVED_FROM = 4.5
+LIKES_WIDTH = 6
+"""Profiles and the further label are those of `rich_scenario` alone."""
 MALFORMED_INTERACTIONS, MALFORMED_ITEM_ANSWERS = 1, 2
 
 _GENRE_WORDS = {
@@ -47,10 +52,15 @@ _GENRE_WORDS = {
 
 def tiny_scenario(**assignments: object) -> Scenario:
     """The scenario, its work directory built; `model__match="ridge"` sets `model.match`."""
-    overrides = [
-        f"{key.replace('__', '.')}={json.dumps(value)}" for key, value in assignments.items()
-    ]
-    return load_scenario(tiny_config(), overrides)
+    return load_scenario(tiny_config(), _overrides(assignments))
+
+
+def rich_scenario(**assignments: object) -> Scenario:
+    """The same with all kinds of examples, user profiles and a further label, "loved".
+
+    There are two more item sources: "plain" from metadata, and "likes", which is collaborative.
+    """
+    return load_scenario(rich_config(), _overrides(assignments))
 
 
 def copied_scenario(folder: Path, **assignments: object) -> Scenario:
@@ -64,13 +74,60 @@ def copied_scenario(folder: Path, **assignments: object) -> Scenario:
 @functools.cache
 def tiny_config() -> Path:
     """The scenario's YAML file; its work directory is complete."""
-    folder = Path(tempfile.mkdtemp(prefix="tiny_scenario_"))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    config = write_tiny_inputs(_temporary_folder("tiny_scenario_"))
+    _preprocess(config)
+    return config
+
+
+@functools.cache
+def rich_config() -> Path:
+    """The YAML file of `rich_scenario`; its work directory is complete."""
+    folder = _temporary_folder("rich_scenario_")
     config = write_tiny_inputs(folder)
+    _write_csv(
+        folder / "users.csv",
+        ["user_id", "city", "age"],
+        [
+            (user, "|".join(CITIES[number % 3 : number % 4]), 20 + number if number % 5 else "")
+            for number, user in enumerate(USERS_WITH_PROFILE)
+        ],
+    )
+    tree = yaml.safe_load(config.read_text(encoding="utf-8"))
+    tree["data"] |= {
+        "examples": ["ctr", "rerank", "retrieval"],
+        "labels": {"loved": {"minimum_rating": LOVED_FROM}},
+        "profiles": {
+            "path": str(folder / "users.csv"),
+            "attributes": {
+                "city": {"kind": "categorical", "separator": "|"},
+                "age": {"kind": "numeric"},
+            },
+        },
+    }
+    tree["knowledge"]["answers"] |= {
+        "plain": {"entity": "item", "metadata": ["title", "genres"]},
+        "likes": {"entity": "item", "collaborative": {"dimension": LIKES_WIDTH}},
+    }
+    config.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
+    _preprocess(config)
+    encode(load_scenario(config), sources=["plain", "likes"])
+    return config
+
+
+def _temporary_folder(prefix: str) -> Path:
+    folder = Path(tempfile.mkdtemp(prefix=prefix))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _preprocess(config: Path) -> None:
     scenario = load_scenario(config)
     encode(scenario)
     build_examples(scenario)
-    return config
+
+
+def _overrides(assignments: Mapping[str, object]) -> list[str]:
+    return [f"{key.replace('__', '.')}={json.dumps(value)}" for key, value in assignments.items()]
 
 
 def write_tiny_inputs(folder: Path) -> Path:

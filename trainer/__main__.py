@@ -9,7 +9,8 @@ from configs.command_line import EXIT_CODES_HELP, TeachingParser, quiet_tensorfl
 from trainer.commands import compare, evaluate, train
 
 _HELP = """\
-Trains ranking models with LLM knowledge, evaluates and compares them.
+Trains ranking models, re-rankers and retrieval models with LLM knowledge, evaluates and compares
+them. Which kind it is follows from model.backbone.
 
 A typical order:
   python -m preprocessing all   --config configs/movielens_small.yaml

@@ -1,7 +1,9 @@
-"""Paired bootstrap over users of the difference between two AUCs."""
+"""Paired bootstrap over users of the difference between two models."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,27 +12,27 @@ _CHUNK = 64
 
 
 @dataclass(frozen=True)
-class AucDifference:
-    """What two models differ by on the same samples.
+class Difference:
+    """What two models differ by on the same examples, in one metric.
 
     Attributes:
-      auc_baseline: mean AUC over the baseline's seeds.
-      auc_candidate: mean AUC over the candidate's seeds.
+      baseline: mean over the baseline's seeds.
+      candidate: mean over the candidate's seeds.
       difference: candidate less baseline.
       low: lower end of the 95 % interval of the difference.
       high: upper end.
     """
 
-    auc_baseline: float
-    auc_candidate: float
+    baseline: float
+    candidate: float
     difference: float
     low: float
     high: float
 
     @property
     def relative_lift(self) -> float:
-        """(candidate - baseline) / baseline."""
-        return self.difference / self.auc_baseline
+        """(candidate - baseline) / baseline; NaN when the baseline is 0."""
+        return self.difference / self.baseline if self.baseline else math.nan
 
 
 def bootstrap_auc_difference(
@@ -40,8 +42,8 @@ def bootstrap_auc_difference(
     candidate_scores: np.ndarray,
     resamples: int = 1000,
     seed: int = 0,
-) -> AucDifference:
-    """Resamples users with replacement; every resample is scored by all runs of both sides.
+) -> Difference:
+    """Difference of AUCs: users are resampled with replacement, and all runs score each resample.
 
     The AUC of a side is the mean over its runs (seeds). The interval covers the choice of test
     users; that of training seeds is averaged, not resampled.
@@ -57,22 +59,64 @@ def bootstrap_auc_difference(
     Returns:
       The difference with its percentile interval.
     """
+    baseline, candidate = (
+        [_Ranked(labels, scores).auc for scores in side]
+        for side in (baseline_scores, candidate_scores)
+    )
+    return _bootstrap(baseline, candidate, user_ids, resamples, seed)
+
+
+def bootstrap_mean_difference(
+    user_ids: np.ndarray,
+    baseline_values: np.ndarray,
+    candidate_values: np.ndarray,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Difference:
+    """Difference of means over examples, for example of the lists' NDCG; see the AUC's.
+
+    Args:
+      user_ids: [n].
+      baseline_values: [runs, n], the metric of every example.
+      candidate_values: [runs, n].
+      resamples: number of resamples.
+      seed: of the resampling.
+    """
+    baseline, candidate = (
+        [_mean_of(values) for values in side] for side in (baseline_values, candidate_values)
+    )
+    return _bootstrap(baseline, candidate, user_ids, resamples, seed)
+
+
+_Metric = Callable[[np.ndarray], np.ndarray]
+"""Weights of the examples [resamples, n] -> the metric under them [resamples]."""
+
+
+def _bootstrap(
+    baseline_runs: Sequence[_Metric],
+    candidate_runs: Sequence[_Metric],
+    user_ids: np.ndarray,
+    resamples: int,
+    seed: int,
+) -> Difference:
     users, index = np.unique(user_ids, return_inverse=True)
     generator = np.random.default_rng(seed)
-    curves = [
-        [_Ranked(labels, scores) for scores in side] for side in (baseline_scores, candidate_scores)
-    ]
-    ones = np.ones([1, len(labels)])
-    baseline, candidate = (float(np.mean([run.auc(ones)[0] for run in side])) for side in curves)
+    sides = (baseline_runs, candidate_runs)
+    ones = np.ones([1, len(user_ids)])
+    baseline, candidate = (float(np.mean([run(ones)[0] for run in side])) for side in sides)
     differences = []
     for start in range(0, resamples, _CHUNK):
         count = min(_CHUNK, resamples - start)
         draws = generator.multinomial(len(users), np.full(len(users), 1 / len(users)), size=count)
         weights = draws[:, index].astype(np.float64)
-        sides = [np.mean([run.auc(weights) for run in side], axis=0) for side in curves]
-        differences.append(sides[1] - sides[0])
+        means = [np.mean([run(weights) for run in side], axis=0) for side in sides]
+        differences.append(means[1] - means[0])
     low, high = np.nanpercentile(np.concatenate(differences), [2.5, 97.5])
-    return AucDifference(baseline, candidate, candidate - baseline, float(low), float(high))
+    return Difference(baseline, candidate, candidate - baseline, float(low), float(high))
+
+
+def _mean_of(values: np.ndarray) -> _Metric:
+    return lambda weights: weights @ values / weights.sum(axis=1)
 
 
 class _Ranked:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 from configs.loading import ConfigurationError, override_scenario
 from configs.scenario import Scenario
-from trainer.bootstrap import AucDifference
-from trainer.evaluation import Predictions, compare_predictions, predict_run
+from preprocessing.records.contract import CTR
+from trainer.bootstrap import Difference
+from trainer.evaluation import kind_of, predict_run
 from trainer.metrics import Metrics
+from trainer.predictions import compare_predictions
 from trainer.preparation import ExampleStore
 from trainer.run_folder import RunFolder, training_code_version
+from trainer.sample_predictions import SamplePredictions
 from trainer.tables import fingerprint
 from trainer.training import train
 
@@ -43,7 +47,7 @@ class RunResult:
     folder: Path
     validation: Metrics
     test: Metrics
-    predictions: Predictions
+    predictions: SamplePredictions
     train_seconds: float
     epochs: int
     history: list[dict[str, float]]
@@ -56,7 +60,7 @@ class Comparison:
 
     backbone: str
     knowledge: str
-    difference: AucDifference
+    difference: Difference
 
 
 @dataclass(frozen=True)
@@ -87,8 +91,14 @@ class ExperimentResult:
 
 
 def experiment_scenarios(scenario: Scenario) -> Iterator[tuple[str, str, int, Scenario]]:
-    """The cells of the grid: (backbone, arm, seed, scenario with its run folder)."""
+    """The cells of the grid: (backbone, arm, seed, scenario with its run folder).
+
+    Raises:
+      ConfigurationError: a backbone does not exist, or is no ranking model.
+    """
     grid = scenario.experiment
+    for backbone in grid.backbones:
+        _require_ranking_model(scenario, backbone)
     for arm_name, arm in grid.arms.items():
         for backbone in grid.backbones:
             for seed in grid.seeds:
@@ -109,6 +119,16 @@ def experiment_scenarios(scenario: Scenario) -> Iterator[tuple[str, str, int, Sc
                 )
 
 
+def _require_ranking_model(scenario: Scenario, backbone: str) -> None:
+    kind = kind_of(override_scenario(scenario, {"model.backbone": backbone}))
+    if kind != CTR:
+        raise ConfigurationError(
+            f"experiment.backbones: '{backbone}' is trained on '{kind}' examples, and an "
+            "experiment is about ranking models ('ctr') only; train it with 'python -m trainer "
+            "train' and compare its runs with 'python -m trainer compare'"
+        )
+
+
 def run_experiment(
     scenario: Scenario, report_progress: Callable[[str], None] = lambda message: None
 ) -> ExperimentResult:
@@ -123,7 +143,7 @@ def run_experiment(
       report_progress: receives one line per run.
 
     Raises:
-      ConfigurationError: there is no arm called "none".
+      ConfigurationError: there is no arm called "none", or a backbone is no ranking model.
       preprocessing.records.errors.DamagedRecords: a data file is missing or damaged.
     """
     if BASELINE not in scenario.experiment.arms:
@@ -169,13 +189,13 @@ def read_run_result(
 ) -> RunResult:
     """Reads a finished run and scores the test part with it."""
     metrics = folder.read_metrics()
-    predictions = predict_run(folder.path, "test", store)
+    predictions = cast(SamplePredictions, predict_run(folder.path, "test", store))
     return RunResult(
         backbone=backbone,
         knowledge=arm,
         seed=seed,
         folder=folder.path,
-        validation=metrics["validation"],
+        validation=cast(Metrics, metrics["validation"]),
         test=predictions.metrics(),
         predictions=predictions,
         train_seconds=metrics["train_seconds"],
@@ -186,7 +206,7 @@ def read_run_result(
 
 
 def _comparisons(scenario: Scenario, runs: list[RunResult]) -> list[Comparison]:
-    def predictions(backbone: str, arm: str) -> list[Predictions]:
+    def predictions(backbone: str, arm: str) -> list[SamplePredictions]:
         return [run.predictions for run in runs if (run.backbone, run.knowledge) == (backbone, arm)]
 
     grid, evaluation = scenario.experiment, scenario.evaluation
@@ -199,7 +219,7 @@ def _comparisons(scenario: Scenario, runs: list[RunResult]) -> list[Comparison]:
                 predictions(backbone, arm),
                 resamples=evaluation.bootstrap_resamples,
                 seed=evaluation.bootstrap_seed,
-            ),
+            )["auc"],
         )
         for backbone in grid.backbones
         for arm in grid.arms

@@ -7,14 +7,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
+import tensorflow_recommenders as tfrs
 
 from configs.scenario import Scenario
+from models.adapters.network import GatedAdapter
 from models.inputs import knowledge_row_key
 from preprocessing.records.item_attributes import read_item_attributes
 from preprocessing.records.layout import WorkDirectory
+from trainer.examples import PreparedExamples
 from trainer.experiment import ExperimentResult
 from trainer.preparation import ExampleStore
 from trainer.run_folder import RunFolder
+
+_BATCH = 4096
 
 
 @dataclass(frozen=True)
@@ -36,8 +41,8 @@ def mean_gates(experiment: ExperimentResult) -> dict[str, GateWeights]:
     """Mean gate weights over the distinct entities of the test part that have knowledge.
 
     Returns:
-      "<backbone>/<arm>" -> weights of its first seed; cells without HEIN are left out, and those
-        where no entity of the test part has knowledge.
+      "<backbone>/<arm>" -> weights of its first seed; cells whose adapter has no gates are left
+        out, and those where no entity of the test part has knowledge.
     """
     store = ExampleStore()
     gates: dict[str, GateWeights] = {}
@@ -48,21 +53,53 @@ def mean_gates(experiment: ExperimentResult) -> dict[str, GateWeights]:
             continue
         seen.add(cell)
         scenario, model = RunFolder(run.folder).load_model(store.tables)
-        if model.adapter is None:
-            continue
-        features = store.examples(scenario, model, "test").features
-        rows = {
-            source: _rows_with_knowledge(features[knowledge_row_key(source)])
-            for source in model.adapter.sources
-        }
-        by_source = {
-            source: weights.numpy().mean(axis=0)
-            for source, weights in model.adapter.gates(rows).items()
-            if len(rows[source]) > 0
-        }
-        if by_source:
-            gates[cell] = GateWeights(run.seed, scenario.model.hein.num_shared_experts, by_source)
+        found = expert_gates(model, store.examples(scenario, model, "test"))
+        if found:
+            shared = model.adapter.network.num_shared_experts
+            gates[cell] = GateWeights(run.seed, shared, found)
     return gates
+
+
+def expert_gates(model: tfrs.models.Model, examples: PreparedExamples) -> dict[str, np.ndarray]:
+    """Mean gate weights over the distinct entities of some examples that have knowledge.
+
+    Returns:
+      Source -> [experts]; sources without such an entity are absent, and all sources of an adapter
+        that has no gates.
+    """
+    if not isinstance(model.adapter, GatedAdapter):
+        return {}
+    rows = {
+        source: _rows_with_knowledge(examples.features[knowledge_row_key(source)])
+        for source in model.adapter.sources
+    }
+    return {
+        source: weights.numpy().mean(axis=0)
+        for source, weights in model.adapter.gates(rows).items()
+        if len(rows[source]) > 0
+    }
+
+
+def factor_weights(
+    scenario: Scenario, model: tfrs.models.Model, examples: PreparedExamples
+) -> dict[str, dict[str, float]]:
+    """What the factor gates choose, mean over the distinct items and users of some examples.
+
+    Returns:
+      "item" or "user" -> source -> mean weight, the weights of an entity adding up to 1; empty
+        without a factor gate (`model.factor_gate`), or where an entity has one source only.
+    """
+    batches = [model.factor_weights(batch) for batch in examples.batches(_BATCH)]
+    entities = {"item": examples.features["item_row"], "user": examples.user_ids}
+    found = {}
+    for entity in batches[0]:
+        weights = np.concatenate([batch[entity].numpy() for batch in batches])
+        ids = entities[entity]
+        known = ids.ravel() != 0 if entity == "item" else np.ones(len(ids), bool)
+        _, first = np.unique(ids.ravel()[known], return_index=True)
+        means = weights.reshape(-1, weights.shape[-1])[known][first].mean(axis=0)
+        found[entity] = dict(zip(_sources_of(scenario, entity), means.tolist(), strict=True))
+    return found
 
 
 def training_counts(scenario: Scenario) -> dict[str, int]:
@@ -71,6 +108,11 @@ def training_counts(scenario: Scenario) -> dict[str, int]:
     return dict(
         zip(attributes.item_ids, (int(count) for count in attributes.rating_count), strict=True)
     )
+
+
+def _sources_of(scenario: Scenario, entity: str) -> list[str]:
+    knowledge = scenario.knowledge
+    return [source for source in knowledge.sources if knowledge.answers[source].entity == entity]
 
 
 def _rows_with_knowledge(rows: np.ndarray) -> tf.Tensor:

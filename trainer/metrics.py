@@ -1,22 +1,27 @@
-"""Exact ranking metrics over all samples of a part."""
+"""Exact metrics over all samples of a part: of ranking models, and of re-rankers' candidates."""
 
 from __future__ import annotations
 
-from typing import TypedDict
+from collections.abc import Mapping
+from typing import Any, NotRequired, TypeAlias, TypedDict
 
 import numpy as np
 from sklearn.metrics import log_loss, roc_auc_score
 
 from configs.command_line import CommandError
 
+AnyMetrics: TypeAlias = Mapping[str, Any]
+"""Metrics of any kind of model: name -> number, or -> metrics of a part of the question."""
+
 
 class Metrics(TypedDict):
-    """AUC, logarithmic loss in nats, grouped AUC, and the number of samples."""
+    """AUC, logarithmic loss in nats, grouped AUC, the number of samples, and the same by task."""
 
     auc: float
     logloss: float
     gauc: float
     n: int
+    tasks: NotRequired[dict[str, Metrics]]
 
 
 def evaluate_scores(labels: np.ndarray, scores: np.ndarray, user_ids: np.ndarray) -> Metrics:
@@ -65,3 +70,14 @@ def grouped_auc(labels: np.ndarray, scores: np.ndarray, user_ids: np.ndarray) ->
     rank_sums = np.bincount(users, ranks * labels)
     user_auc = (rank_sums - positives * (positives + 1) / 2)[both] / (positives * negatives)[both]
     return float(np.average(user_auc, weights=total[both]))
+
+
+def flat_metrics(metrics: AnyMetrics) -> dict[str, float]:
+    """Measured numbers without counts; those of tasks are called `<task>_<metric>`.
+
+    These are the columns of history.csv, each after `validation_`.
+    """
+    flat = {name: value for name, value in metrics.items() if isinstance(value, float)}
+    for task, of_task in metrics.get("tasks", {}).items():
+        flat |= {f"{task}_{name}": value for name, value in flat_metrics(of_task).items()}
+    return flat

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 
+import tensorflow_recommenders as tfrs
+
 from configs.scenario import Scenario
 from models.building import ModelTables
-from models.ranking import RankingModel
 from trainer.examples import PreparedExamples, read_prepared_examples
 from trainer.tables import read_model_tables, settings_asked
 
@@ -15,7 +16,7 @@ class ExampleStore:
     """Reads tables and prepares examples once for all models that need the same.
 
     Prepared examples depend on no trained weight, so runs that differ in backbone, seed or training
-    settings share them.
+    settings share them, as long as their backbones are of one kind.
     """
 
     def __init__(self) -> None:
@@ -24,27 +25,40 @@ class ExampleStore:
         self._examples: dict[tuple[str, str], PreparedExamples] = {}
 
     def tables(self, scenario: Scenario) -> ModelTables:
-        """Catalogue and knowledge of a scenario; see `read_model_tables` for errors."""
-        key = json.dumps([scenario.work_dir, settings_asked(scenario)])
+        """Catalogue, knowledge and profiles of a scenario; see `read_model_tables` for errors."""
+        key = json.dumps([_data_key(scenario), scenario.model.user_profile])
         if key not in self._tables:
             self._tables[key] = read_model_tables(scenario)
         return self._tables[key]
 
-    def examples(self, scenario: Scenario, model: RankingModel, part: str) -> PreparedExamples:
-        """The prepared samples of a part, for a model built from this scenario."""
-        model_options = scenario.model
-        key = json.dumps(
-            [
-                scenario.work_dir,
-                settings_asked(scenario),
-                model_options.adapter,
-                model_options.match,
-                model_options.knowledge_match.model_dump(),
-                model_options.attention_history_length,
-            ]
-        )
+    def examples(self, scenario: Scenario, model: tfrs.models.Model, part: str) -> PreparedExamples:
+        """The prepared examples of a part, for a model built from this scenario."""
+        key = json.dumps([_data_key(scenario), model.kind, _prepared_with(scenario, model)])
         if (key, part) not in self._examples:
             self._examples[key, part] = read_prepared_examples(
-                scenario, model.inputs_preparation, part
+                scenario, model.inputs_preparation, part, model.kind
             )
         return self._examples[key, part]
+
+
+def _data_key(scenario: Scenario) -> list[object]:
+    return [scenario.work_dir, settings_asked(scenario)]
+
+
+def _prepared_with(scenario: Scenario, model: tfrs.models.Model) -> dict[str, object]:
+    """What decides, for one kind of model over the same data, what prepared features are.
+
+    Which sources have rows among them is asked of the model: an adapter that takes the place of
+    the item's id reads none.
+    """
+    options = scenario.model
+    return {
+        "sources": [] if model.adapter is None else list(model.adapter.sources),
+        "match": options.match,
+        "knowledge_match": options.knowledge_match.model_dump() if options.match != "none" else {},
+        "knowledge_prior": options.knowledge_prior.model_dump() if options.prior else {},
+        "history_knowledge": options.history_knowledge,
+        "user_profile": options.user_profile,
+        "tasks": list(options.tasks),
+        "attention_history_length": options.attention_history_length,
+    }

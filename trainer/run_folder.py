@@ -19,14 +19,16 @@ from pathlib import Path
 from typing import TypedDict
 
 import tensorflow as tf
+import tensorflow_recommenders as tfrs
 
 from configs.code_version import code_version
 from configs.command_line import CommandError
 from configs.loading import load_scenario, save_scenario
 from configs.scenario import Scenario
-from models.building import ModelTables, build_ranking_model
-from models.ranking import RankingModel
-from trainer.metrics import Metrics
+from models.building import ModelTables, build_model
+from trainer.made_up_request import made_up_request
+from trainer.metrics import AnyMetrics
+from trainer.model_errors import reason_of
 from trainer.tables import fingerprint, read_model_tables
 
 
@@ -37,6 +39,7 @@ class RunMetrics(TypedDict):
       run: the run folder.
       validation: metrics of the best epoch.
       epochs: epochs trained.
+      selection_metric: the metric by which the best epoch was chosen.
       best_epoch: the epoch whose weights were kept, counted from 1.
       train_seconds: wall time of training and validation.
       train_samples: samples of the train part.
@@ -46,8 +49,9 @@ class RunMetrics(TypedDict):
     """
 
     run: str
-    validation: Metrics
+    validation: AnyMetrics
     epochs: int
+    selection_metric: str
     best_epoch: int
     train_seconds: float
     train_samples: int
@@ -94,7 +98,7 @@ class RunFolder:
     def write(
         self,
         scenario: Scenario,
-        model: RankingModel,
+        model: tfrs.models.Model,
         metrics: RunMetrics,
         history: Sequence[Mapping[str, float]],
     ) -> None:
@@ -162,15 +166,15 @@ class RunFolder:
 
     def load_model(
         self, read_tables: Callable[[Scenario], ModelTables] = read_model_tables
-    ) -> tuple[Scenario, RankingModel]:
+    ) -> tuple[Scenario, tfrs.models.Model]:
         """Builds the run's model over its data and restores the trained weights.
 
         Args:
           read_tables: where the tables come from, for callers that keep them in memory.
 
         Raises:
-          RunFolderError: the run is incomplete, its checkpoint is damaged, or its data has changed
-            since.
+          RunFolderError: the run is incomplete, its checkpoint is damaged or does not fit its
+            configuration, or its data has changed since.
           preprocessing.records.errors.DamagedRecords: a data file is missing or damaged.
         """
         scenario = self.read_scenario()
@@ -182,16 +186,28 @@ class RunFolder:
                 f"{self.path} was trained on other data than {scenario.work_dir} now holds "
                 f"(changed: {', '.join(changed)}); train again, or restore the data"
             )
-        model = build_ranking_model(scenario, read_tables(scenario))
-        create_weights(model)
+        tables = read_tables(scenario)
         try:
+            model = build_model(scenario, tables)
+            create_weights(model)
             status = _checkpoint(model).read(str(self._weights))
         except (tf.errors.OpError, IndexError) as error:
             raise RunFolderError(
                 f"{self._weights.parent} is damaged ({error}); train again"
             ) from error
-        status.assert_existing_objects_matched().expect_partial()
+        except (TypeError, ValueError) as error:
+            raise self._outdated(reason_of(error)) from error
+        try:
+            status.assert_existing_objects_matched().expect_partial()
+        except AssertionError as error:
+            raise self._outdated("its checkpoint lacks weights of the model") from error
         return scenario, model
+
+    def _outdated(self, reason: str) -> RunFolderError:
+        return RunFolderError(
+            f"{self.path} was trained by another version of the code, or its {self.config.name} "
+            f"was changed ({reason}); train again"
+        )
 
     @property
     def _weights(self) -> Path:
@@ -205,44 +221,16 @@ class RunFolder:
             )
 
 
-def default_run_folder(scenario: Scenario) -> RunFolder:
-    """`run_dir`, or else work_dir/runs/<backbone>_<adapter>[-<source>...][_<match>]_seed<seed>."""
-    if scenario.run_dir is not None:
-        return RunFolder(scenario.run_dir)
-    model = scenario.model
-    sources = scenario.knowledge.sources if model.adapter != "none" else ()
-    parts = [model.backbone, "-".join([model.adapter, *sources])]
-    if model.match != "none":
-        parts.append(model.match)
-    return RunFolder(
-        Path(scenario.work_dir) / "runs" / f"{'_'.join(parts)}_seed{scenario.training.seed}"
-    )
-
-
 def training_code_version() -> str:
     """Hash of the source files that decide what a trained model is."""
     root = Path(__file__).parents[1]
     return code_version([root / "configs", root / "models", root / "trainer"])
 
 
-def create_weights(model: RankingModel) -> None:
+def create_weights(model: tfrs.models.Model) -> None:
     """Runs the model on one made-up request, which creates all of its weights."""
-    one = tf.ones([1])
-    model(
-        {
-            "user_id": tf.constant([""]),
-            "item_id": tf.constant([""]),
-            "history_item_id": tf.constant([[""]]),
-            "history_rating": one[:, tf.newaxis],
-            "user_share_liked": one,
-            "user_mean_rating": one,
-            "user_log_count": one,
-        }
-    )
+    model(made_up_request(model))
 
 
-def _checkpoint(model: RankingModel) -> tf.train.Checkpoint:
-    parts = {"scorer": model.scorer}
-    if model.adapter is not None:
-        parts["adapter"] = model.adapter
-    return tf.train.Checkpoint(**parts)
+def _checkpoint(model: tfrs.models.Model) -> tf.train.Checkpoint:
+    return tf.train.Checkpoint(**model.checkpoint_parts())

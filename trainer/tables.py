@@ -5,11 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any
 
 from configs.loading import ConfigurationError
+from configs.raw_data import ExtraLabel, RerankLists
 from configs.scenario import Scenario
 from models.building import ModelTables
 from models.catalogue import CatalogueContents, CategoricalColumn
+from models.profiles import ProfileAttribute
+from preprocessing.records.contract import PROFILE_PREFIX, RERANK
 from preprocessing.records.item_attributes import read_item_attributes
 from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.layout import StepDirectory, WorkDirectory
@@ -23,7 +27,7 @@ from preprocessing.records.vocabularies import read_vocabulary
 
 
 def read_model_tables(scenario: Scenario) -> ModelTables:
-    """Reads catalogue and knowledge of a scenario's work directory.
+    """Reads catalogue, knowledge and user profiles of a scenario's work directory.
 
     Items that have knowledge but are in no catalogue are added without attributes, so that they can
     be ranked.
@@ -56,7 +60,24 @@ def read_model_tables(scenario: Scenario) -> ModelTables:
         if scenario.knowledge.answers[source].entity == "item"
         for item_id in records.entity_ids
     ]
-    return ModelTables(catalogue.with_items(known), knowledge)
+    return ModelTables(catalogue.with_items(known), knowledge, _profiles(scenario))
+
+
+def _profiles(scenario: Scenario) -> dict[str, ProfileAttribute]:
+    """The user's attributes that are inputs of the model."""
+    profiles = scenario.data.profiles
+    if profiles is None or not scenario.model.user_profile:
+        return {}
+    examples = WorkDirectory(scenario.work_dir).examples
+    return {
+        name: ProfileAttribute(
+            attribute.kind,
+            read_vocabulary(examples.vocabulary(f"{PROFILE_PREFIX}{name}"))
+            if attribute.kind == "categorical"
+            else (),
+        )
+        for name, attribute in profiles.attributes.items()
+    }
 
 
 def fingerprint(scenario: Scenario) -> dict[str, str]:
@@ -91,9 +112,11 @@ def _step_directories(scenario: Scenario) -> dict[str, StepDirectory]:
 
 def _require_same_settings(scenario: Scenario) -> None:
     directories = _step_directories(scenario)
+    built_by_step = {step: read_settings(directory) for step, directory in directories.items()}
+    needed = _with_unread_settings(scenario, built_by_step["examples"])
     differences = []
-    for step, asked in settings_asked(scenario).items():
-        built = read_settings(directories[step])
+    for step, asked in settings_asked(needed).items():
+        built = built_by_step[step]
         differences += [
             f"  {key}: {_shown(asked, key)} is asked for, but {directories[step].path} was built "
             f"with {_shown(built, key)}"
@@ -107,6 +130,39 @@ def _require_same_settings(scenario: Scenario) -> None:
             "Build it again with 'python -m preprocessing all' and the same configuration and "
             "overrides, use another work_dir, or ask for the settings of the data"
         )
+
+
+def _with_unread_settings(scenario: Scenario, built: Settings) -> Scenario:
+    """The scenario, where its model does not read the examples, as these were built.
+
+    Further kinds of examples are never in the way, nor are further labels that are no task. Only
+    what the scenario asks for must be there.
+
+    Args:
+      scenario: what is asked for.
+      built: the settings of the examples.
+    """
+    data = scenario.data
+    kinds = built.get("data.examples")
+    changes: dict[str, object] = {}
+    if isinstance(kinds, list) and set(data.examples) <= set(kinds):
+        changes["examples"] = tuple(kinds)
+    if RERANK not in data.examples:
+        changes["rerank"] = RerankLists.model_construct(**_section(built, "data.rerank."))
+    of_labels = _section(built, "data.labels.")
+    names = dict.fromkeys(key.partition(".")[0] for key in of_labels)
+    labels = {name: ExtraLabel.model_construct(**_section(of_labels, f"{name}.")) for name in names}
+    for task in scenario.model.tasks:
+        labels[task] = data.labels[task]
+    changes["labels"] = labels
+    return scenario.model_copy(update={"data": data.model_copy(update=changes)})
+
+
+def _section(settings: Settings, prefix: str) -> dict[str, Any]:
+    """The settings of a section, without its prefix."""
+    return {
+        key.removeprefix(prefix): value for key, value in settings.items() if key.startswith(prefix)
+    }
 
 
 def _shown(settings: Settings, key: str) -> str:

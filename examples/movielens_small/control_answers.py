@@ -1,7 +1,7 @@
 """Texts for runs that ask how much of a lift is the LLM's.
 
-`title_genres.jsonl` says of each movie what the catalogue says. `random_words.jsonl` says nothing:
-thirty words drawn at random for each movie, so that its vector is an identity and no knowledge.
+`random_words.jsonl` says nothing: thirty words drawn at random for each movie, so that its vector
+is an identity and no knowledge.
 `item_individual.jsonl` holds the bundled LLM answers about single movies under a name of their own,
 for runs without the answers about groups.
 """
@@ -40,18 +40,16 @@ def _run(arguments: argparse.Namespace) -> Mapping[str, object]:
     folder = Path(arguments.out)
     folder.mkdir(parents=True, exist_ok=True)
     with _CATALOGUE.open(newline="", encoding="utf-8") as file:
-        movies = list(csv.DictReader(file))
+        movie_ids = [movie["item_id"] for movie in csv.DictReader(file)]
     words = [
         word
         for word in _WORDS.read_text(encoding="utf-8").split()
         if word.isalpha() and len(word) > 3
     ]
-    movie_ids = [movie["item_id"] for movie in movies]
     random_texts = [_random_words(movie_id, words) for movie_id in movie_ids]
     with gzip.open(_ANSWERS, "rt", encoding="utf-8") as file:
         answers = [json.loads(line) for line in file]
     written = {
-        "title_genres": _write(folder, "title_genres", movie_ids, map(_describe, movies)),
         "random_words": _write(folder, "random_words", movie_ids, random_texts),
         "item_individual": _write(
             folder,
@@ -63,11 +61,6 @@ def _run(arguments: argparse.Namespace) -> Mapping[str, object]:
     for source, count in written.items():
         say(f"{folder / source}.jsonl: {count} texts")
     return written
-
-
-def _describe(movie: Mapping[str, str]) -> str:
-    year = f" ({movie['year']})" if movie["year"] else ""
-    return f"{movie['title']}{year}. Genres: {movie['genres'].replace('|', ', ')}."
 
 
 def _random_words(movie_id: str, words: Sequence[str]) -> str:

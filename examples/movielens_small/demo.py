@@ -130,6 +130,14 @@ def command_text(config: str, work_dir: str, quick: bool) -> str:
     return shlex.join([*words, "--quick"] if quick else words)
 
 
+def sources_of_arms(scenario: Scenario) -> list[str]:
+    """Sources that any arm reads, by its adapter, its knowledge match or its knowledge prior."""
+    from trainer.experiment import experiment_scenarios
+
+    cells = [cell for *_, cell in experiment_scenarios(scenario)]
+    return list(dict.fromkeys(source for cell in cells for source in cell.knowledge_sources()))
+
+
 def run_demo(scenario: Scenario, command: str) -> dict[str, object]:
     """Runs every step of the job and writes the report.
 
@@ -144,19 +152,13 @@ def run_demo(scenario: Scenario, command: str) -> dict[str, object]:
     from preprocessing.encode import encode
     from preprocessing.examples import build_examples
     from serving.export import export_run
-    from trainer.experiment import experiment_scenarios, run_experiment
+    from trainer.experiment import run_experiment
     from trainer.inspection import mean_gates, training_counts
     from trainer.report import write_report
     from trainer.report.inputs import LeakReport, ReportInputs
 
     work_dir = Path(scenario.work_dir)
-    sources = list(
-        dict.fromkeys(
-            source
-            for *_, cell in experiment_scenarios(scenario)
-            for source in cell.knowledge_sources()
-        )
-    )
+    sources = sources_of_arms(scenario)
     steps = Steps(total=len(sources) + 4)
     for source in sources:
         with steps.step(f"encode {source} answers") as record:

@@ -10,6 +10,7 @@ from models.backbones.base import BackboneInputs, flat
 from models.backbones.fields import FieldStack, beside_numbers
 from models.layers.field_self_attention import FieldSelfAttention
 from models.layers.top_network import top_network
+from models.option_checks import positive_count, top_network_options
 from models.registration import PACKAGE
 
 
@@ -18,7 +19,7 @@ class AutomaticFeatureInteraction(tf.keras.layers.Layer):
     """AutoInt: every self-attention layer raises the order of the interactions.
 
     logit = w' x + b + c' SelfAttention(.. SelfAttention(v) ..) (+ u' MLP(x)), over the fields
-    v = [interest, candidate, augmented, numbers] and x = [v, numeric].
+    v = [interest, candidate, side, numbers] and x = [v, numeric].
 
     Source: "AutoInt: Automatic Feature Interaction Learning via Self-Attentive Neural Networks"
     (arXiv 1810.11921), Eq. (5) to (9); numbers are a field by Eq. (4). With the deep part it is the
@@ -49,8 +50,14 @@ class AutomaticFeatureInteraction(tf.keras.layers.Layer):
         deep_part: bool = False,
         **kwargs: object,
     ):
-        """Creates the layers."""
+        """Creates the layers.
+
+        Raises:
+          ValueError: an option has a value that makes no sense.
+        """
         super().__init__(**kwargs)
+        top_network_options(top_units, dropout_rate)
+        positive_count(num_layers=num_layers, num_heads=num_heads, head_units=head_units)
         self.top_units = tuple(top_units)
         self.dropout_rate = dropout_rate
         self.num_layers = num_layers

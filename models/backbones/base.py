@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+NUM_RATING_FEATURES = 2
+"""Numbers of the rating at the end of every step of a history; all before them are item fields."""
+
 
 class BackboneInputs(NamedTuple):
     """The fields of one batch of n candidates; m is n, or 1 when all candidates share one user.
@@ -17,14 +20,15 @@ class BackboneInputs(NamedTuple):
       history_mask: bool [m, length], false on padding.
       numeric: [n, numbers], user statistics, item statistics, numeric attributes and standardised
         match features.
-      augmented: [n, sources, width], augmented vectors; zero sources without an adapter.
+      side_fields: [n, side fields, width], what is known beside the candidate's own fields:
+        augmented vectors, then the user's profile; there may be none. Formulas call them side.
     """
 
     candidate: tf.Tensor
     history: tf.Tensor
     history_mask: tf.Tensor
     numeric: tf.Tensor
-    augmented: tf.Tensor
+    side_fields: tf.Tensor
 
 
 def flat(fields: tf.Tensor) -> tf.Tensor:

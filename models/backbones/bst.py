@@ -9,6 +9,7 @@ import tensorflow as tf
 from models.backbones.base import BackboneInputs, flat
 from models.layers.history_transformer import HistoryTransformer
 from models.layers.top_network import top_network
+from models.option_checks import top_network_options
 from models.registration import PACKAGE
 
 
@@ -16,7 +17,7 @@ from models.registration import PACKAGE
 class BehaviorSequenceTransformer(tf.keras.layers.Layer):
     """BST: a transformer reads history and candidate, then a dense network scores.
 
-    logit = w' MLP([transformer(history, candidate), candidate, numeric, augmented]) + b
+    logit = w' MLP([transformer(history, candidate), candidate, numeric, side]) + b
 
     Source: "Behavior Sequence Transformer for E-commerce Recommendation in Alibaba"
     (arXiv 1905.06874); formulas of the transformer in `models.layers`. Unlike in DIN the steps also
@@ -50,8 +51,13 @@ class BehaviorSequenceTransformer(tf.keras.layers.Layer):
         outputs: str = "candidate",
         **kwargs: object,
     ):
-        """Creates the layers."""
+        """Creates the layers.
+
+        Raises:
+          ValueError: an option has a value that makes no sense.
+        """
         super().__init__(**kwargs)
+        top_network_options(top_units, dropout_rate)
         self.top_units = tuple(top_units)
         self.dropout_rate = dropout_rate
         self.units = units
@@ -72,7 +78,7 @@ class BehaviorSequenceTransformer(tf.keras.layers.Layer):
         read = self._transformer(
             (candidate, inputs.history, inputs.history_mask), training=training
         )
-        joined = tf.concat([read, candidate, inputs.numeric, flat(inputs.augmented)], axis=1)
+        joined = tf.concat([read, candidate, inputs.numeric, flat(inputs.side_fields)], axis=1)
         return self._logit(self._top(joined, training=training))
 
     def get_config(self) -> dict[str, object]:

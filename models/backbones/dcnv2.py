@@ -10,6 +10,7 @@ import tensorflow_recommenders as tfrs
 from models.backbones.base import BackboneInputs, flat
 from models.layers.attention import TargetAttention
 from models.layers.top_network import top_network
+from models.option_checks import positive_count, top_network_options
 from models.registration import PACKAGE
 
 
@@ -18,7 +19,7 @@ class DeepCrossNetworkV2(tf.keras.layers.Layer):
     """DCN v2: explicit feature crosses beside a dense network.
 
     x_{l+1} = x_0 * (W_l x_l + b_l) + x_l with full matrices W_l; logit = w' [x_L, MLP(x_0)] + b,
-    over x_0 = [attention(candidate, history), candidate, numeric, augmented].
+    over x_0 = [attention(candidate, history), candidate, numeric, side].
 
     Source: "DCN V2" (arXiv 2008.13535), Eq. (1), parallel structure; the crosses are TensorFlow
     Recommenders' own layer. The history is pooled with regard to the candidate, so that DCN v2 is
@@ -39,8 +40,14 @@ class DeepCrossNetworkV2(tf.keras.layers.Layer):
         num_crosses: int = 3,
         **kwargs: object,
     ):
-        """Creates the layers."""
+        """Creates the layers.
+
+        Raises:
+          ValueError: an option has a value that makes no sense.
+        """
         super().__init__(**kwargs)
+        top_network_options(top_units, dropout_rate)
+        positive_count(num_crosses=num_crosses)
         self.top_units = tuple(top_units)
         self.dropout_rate = dropout_rate
         self.num_crosses = num_crosses
@@ -55,7 +62,7 @@ class DeepCrossNetworkV2(tf.keras.layers.Layer):
         interest = self._attention(
             (candidate, inputs.history, inputs.history_mask), training=training
         )
-        first = tf.concat([interest, candidate, inputs.numeric, flat(inputs.augmented)], axis=1)
+        first = tf.concat([interest, candidate, inputs.numeric, flat(inputs.side_fields)], axis=1)
         crossed = first
         for cross in self._crosses:
             crossed = cross(first, crossed)

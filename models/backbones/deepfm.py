@@ -10,6 +10,7 @@ from models.backbones.base import BackboneInputs
 from models.backbones.fields import FieldStack, beside_numbers
 from models.layers.factorization_machine import FactorizationMachine
 from models.layers.top_network import top_network
+from models.option_checks import top_network_options
 from models.registration import PACKAGE
 
 
@@ -18,7 +19,7 @@ class DeepFactorizationMachine(tf.keras.layers.Layer):
     """DeepFM: first order, all pairs of fields and a dense network share their embeddings.
 
     logit = w' x + b + sum_{i<j} v_i' v_j + u' MLP(x), over the fields v = [interest, candidate,
-    augmented] and x = [v, numeric].
+    side] and x = [v, numeric].
 
     Source: "DeepFM: A Factorization-Machine based Neural Network for CTR Prediction" (arXiv
     1703.04247), Eq. (1) and (2). The first order is linear in the embeddings, so that augmented
@@ -34,8 +35,13 @@ class DeepFactorizationMachine(tf.keras.layers.Layer):
     def __init__(
         self, top_units: Sequence[int] = (200, 80), dropout_rate: float = 0.0, **kwargs: object
     ):
-        """Creates the layers."""
+        """Creates the layers.
+
+        Raises:
+          ValueError: an option has a value that makes no sense.
+        """
         super().__init__(**kwargs)
+        top_network_options(top_units, dropout_rate)
         self.top_units = tuple(top_units)
         self.dropout_rate = dropout_rate
         self._fields = FieldStack()

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from models.backbones.base import BackboneInputs, flat
-from models.layers.attention_gru import AttentionGRU
+from models.layers.attention_gru import GRU_KINDS, AttentionGRU
 from models.layers.masked_softmax import masked_softmax
 from models.layers.next_step_loss import next_step_loss
 from models.layers.top_network import top_network
+from models.option_checks import not_negative, one_of, top_network_options
 from models.registration import PACKAGE
 
 
@@ -21,7 +22,7 @@ class DeepInterestEvolutionNetwork(tf.keras.layers.Layer):
     h_1 .. h_T = GRU(history)                                 interest extractor, Eq. (2) to (5)
     a_t = softmax_t(h_t' W candidate)                         Eq. (8)
     interest = last state of AUGRU(h, a)                      interest evolution, Eq. (9) to (12)
-    logit = w' MLP([interest, candidate, numeric, augmented]) + b
+    logit = w' MLP([interest, candidate, numeric, side]) + b
 
     With evolution "gru" a second GRU follows without attention, whose states are pooled by a_t (the
     paper's two-layer GRU baseline). The auxiliary loss, Eq. (6) and (7), makes each h_t predict the
@@ -47,8 +48,15 @@ class DeepInterestEvolutionNetwork(tf.keras.layers.Layer):
         auxiliary_weight: float = 0.0,
         **kwargs: object,
     ):
-        """Creates the layers."""
+        """Creates the layers.
+
+        Raises:
+          ValueError: an option has a value that makes no sense.
+        """
         super().__init__(**kwargs)
+        top_network_options(top_units, dropout_rate)
+        one_of(GRU_KINDS, evolution=evolution)
+        not_negative(auxiliary_weight=auxiliary_weight)
         self.top_units = tuple(top_units)
         self.dropout_rate = dropout_rate
         self.evolution = evolution
@@ -74,7 +82,7 @@ class DeepInterestEvolutionNetwork(tf.keras.layers.Layer):
         if training and self.auxiliary_weight > 0:
             self.add_loss(self.auxiliary_weight * self._auxiliary_loss(inputs, states))
         interest = self._evolved(candidate, states, inputs.history_mask)
-        joined = tf.concat([interest, candidate, inputs.numeric, flat(inputs.augmented)], axis=1)
+        joined = tf.concat([interest, candidate, inputs.numeric, flat(inputs.side_fields)], axis=1)
         return self._logit(self._top(joined, training=training))
 
     def _evolved(self, candidate: tf.Tensor, states: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:

@@ -8,7 +8,9 @@ import tensorflow as tf
 
 from models.backbones.base import BackboneInputs, flat
 from models.layers.attention import TargetAttention
+from models.layers.dice import DICE_STATISTICS
 from models.layers.top_network import top_network
+from models.option_checks import one_of, top_network_options
 from models.registration import PACKAGE
 
 
@@ -16,7 +18,7 @@ from models.registration import PACKAGE
 class DeepInterestNetwork(tf.keras.layers.Layer):
     """DIN: the history is pooled by attention with the candidate, then a dense network scores.
 
-    logit = w' MLP([attention(candidate, history), candidate, numeric, augmented]) + b
+    logit = w' MLP([attention(candidate, history), candidate, numeric, side]) + b
 
     Source: "Deep Interest Network for Click-Through Rate Prediction" (arXiv 1706.06978). Augmented
     vectors enter the top network beside the interest, as in REKI (arXiv 2408.10520).
@@ -26,16 +28,33 @@ class DeepInterestNetwork(tf.keras.layers.Layer):
     Attributes:
       top_units: widths of the top network.
       dropout_rate: dropout after each of its layers.
+      attention_softmax: whether attention scores are normalised (`models.layers.attention`).
+      dice_statistics: "moving", or "batch" for the authors' arithmetic (`models.layers.dice`).
     """
 
     def __init__(
-        self, top_units: Sequence[int] = (200, 80), dropout_rate: float = 0.0, **kwargs: object
+        self,
+        top_units: Sequence[int] = (200, 80),
+        dropout_rate: float = 0.0,
+        attention_softmax: bool = False,
+        dice_statistics: str = "moving",
+        **kwargs: object,
     ):
-        """Creates the layers."""
+        """Creates the layers.
+
+        Raises:
+          ValueError: an option has a value that makes no sense.
+        """
         super().__init__(**kwargs)
+        top_network_options(top_units, dropout_rate)
+        one_of(DICE_STATISTICS, dice_statistics=dice_statistics)
         self.top_units = tuple(top_units)
         self.dropout_rate = dropout_rate
-        self._attention = TargetAttention()
+        self.attention_softmax = attention_softmax
+        self.dice_statistics = dice_statistics
+        self._attention = TargetAttention(
+            softmax=attention_softmax, dice_statistics=dice_statistics
+        )
         self._top = top_network(top_units, dropout_rate)
         self._logit = tf.keras.layers.Dense(1)
 
@@ -45,7 +64,7 @@ class DeepInterestNetwork(tf.keras.layers.Layer):
         interest = self._attention(
             (candidate, inputs.history, inputs.history_mask), training=training
         )
-        joined = tf.concat([interest, candidate, inputs.numeric, flat(inputs.augmented)], axis=1)
+        joined = tf.concat([interest, candidate, inputs.numeric, flat(inputs.side_fields)], axis=1)
         return self._logit(self._top(joined, training=training))
 
     def get_config(self) -> dict[str, object]:
@@ -54,4 +73,6 @@ class DeepInterestNetwork(tf.keras.layers.Layer):
             **super().get_config(),
             "top_units": list(self.top_units),
             "dropout_rate": self.dropout_rate,
+            "attention_softmax": self.attention_softmax,
+            "dice_statistics": self.dice_statistics,
         }

@@ -10,6 +10,7 @@ import tensorflow_recommenders as tfrs
 from models.backbones.base import BackboneInputs
 from models.backbones.fields import FieldStack
 from models.layers.top_network import top_network
+from models.option_checks import positive_widths, top_network_options
 from models.registration import PACKAGE
 
 
@@ -17,7 +18,7 @@ from models.registration import PACKAGE
 class DeepLearningRecommendationModel(tf.keras.layers.Layer):
     """DLRM: the numbers become one more field; a dense network sees dot products, not embeddings.
 
-    z = MLP_bottom(numeric),   p = [f_i' f_j for i < j] over f = [z, interest, candidate, augmented]
+    z = MLP_bottom(numeric),   p = [f_i' f_j for i < j] over f = [z, interest, candidate, side]
     logit = w' MLP_top([z, p]) + u' numeric + b
 
     Source: "Deep Learning Recommendation Model for Personalization and Recommendation Systems"
@@ -42,8 +43,14 @@ class DeepLearningRecommendationModel(tf.keras.layers.Layer):
         self_interaction: bool = False,
         **kwargs: object,
     ):
-        """Creates the layers."""
+        """Creates the layers.
+
+        Raises:
+          ValueError: an option has a value that makes no sense.
+        """
         super().__init__(**kwargs)
+        top_network_options(top_units, dropout_rate)
+        positive_widths(bottom_units=bottom_units)
         self.top_units = tuple(top_units)
         self.dropout_rate = dropout_rate
         self.bottom_units = tuple(bottom_units)

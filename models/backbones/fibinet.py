@@ -8,9 +8,10 @@ import tensorflow as tf
 
 from models.backbones.base import BackboneInputs
 from models.backbones.fields import FieldStack, beside_numbers
-from models.layers.bilinear_interaction import BilinearInteraction
-from models.layers.squeeze_excitation import SqueezeExcitation
+from models.layers.bilinear_interaction import BILINEAR_KINDS, BilinearInteraction
+from models.layers.squeeze_excitation import EXCITATION_ACTIVATIONS, SqueezeExcitation
 from models.layers.top_network import top_network
+from models.option_checks import one_of, positive, top_network_options
 from models.registration import PACKAGE
 
 
@@ -19,7 +20,7 @@ class FeatureImportanceBilinearNetwork(tf.keras.layers.Layer):
     """FiBiNET: a dense network over the bilinear interactions of all pairs of fields.
 
     p = bilinear(v), q = bilinear'(SENet(v)), logit = w' x + b + u' MLP([p, q, numeric]), over the
-    fields v = [interest, candidate, augmented] and x = [v, numeric].
+    fields v = [interest, candidate, side] and x = [v, numeric].
 
     Source: "FiBiNET: Combining Feature Importance and Bilinear feature Interaction for
     Click-Through Rate Prediction" (arXiv 1905.09433), Sections 3.3 to 3.7.
@@ -43,8 +44,16 @@ class FeatureImportanceBilinearNetwork(tf.keras.layers.Layer):
         excitation_activation: str = "relu",
         **kwargs: object,
     ):
-        """Creates the layers."""
+        """Creates the layers.
+
+        Raises:
+          ValueError: an option has a value that makes no sense.
+        """
         super().__init__(**kwargs)
+        top_network_options(top_units, dropout_rate)
+        one_of(BILINEAR_KINDS, bilinear_kind=bilinear_kind)
+        positive(excitation_factor=excitation_factor)
+        one_of(EXCITATION_ACTIVATIONS, excitation_activation=excitation_activation)
         self.top_units = tuple(top_units)
         self.dropout_rate = dropout_rate
         self.bilinear_kind = bilinear_kind

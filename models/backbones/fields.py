@@ -13,16 +13,16 @@ from models.registration import PACKAGE
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
 class FieldStack(tf.keras.layers.Layer):
-    """Stacks interest, candidate fields, augmented vectors and optionally the numbers.
+    """Stacks interest, candidate fields, side fields and optionally the numbers.
 
-    stack = [attention(W candidate + b, history), candidate fields, augmented, sum_m x_m v_m]
+    stack = [attention(W candidate + b, history), candidate fields, side, sum_m x_m v_m]
 
     The history is pooled with regard to the candidate, as in DIN, so that every backbone is as
     strong a baseline; its steps and the candidate are projected to the width of one field. The last
     field is there with `numbers_as_field`: AutoInt (arXiv 1810.11921, Eq. (4)) gives the number x_m
     the field x_m v_m; one field holds their sum, so that many numbers stay cheap.
 
-    Shapes: `BackboneInputs` -> [n, 1 + item fields + sources (+ 1), width].
+    Shapes: `BackboneInputs` -> [n, 1 + item fields + side fields (+ 1), width].
 
     Attributes:
       numbers_as_field: whether the numbers make one more field, for backbones without a deep part.
@@ -46,7 +46,7 @@ class FieldStack(tf.keras.layers.Layer):
         """Stacks the fields of a batch."""
         query = self._query(flat(inputs.candidate))
         interest = self._attention((query, inputs.history, inputs.history_mask), training=training)
-        fields = [interest[:, tf.newaxis], inputs.candidate, inputs.augmented]
+        fields = [interest[:, tf.newaxis], inputs.candidate, inputs.side_fields]
         if self.numbers_as_field:
             fields.append(self._numbers(inputs.numeric)[:, tf.newaxis])
         return tf.concat(fields, axis=1)

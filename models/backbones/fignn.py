@@ -11,6 +11,7 @@ from models.backbones.fields import FieldStack, beside_numbers
 from models.layers.field_graph import FieldGraph
 from models.layers.field_self_attention import FieldSelfAttention
 from models.layers.top_network import top_network
+from models.option_checks import not_negative_count, positive_count, top_network_options
 from models.registration import PACKAGE
 
 
@@ -19,7 +20,7 @@ class FeatureInteractionGraphNetwork(tf.keras.layers.Layer):
     """Fi-GNN: a graph network over the fields, whose nodes vote on the score.
 
     h = FieldGraph(v); logit = w' x + b + sum_i a_i (c' h_i) (+ u' MLP(x)) with
-    a = sigmoid(W [h_1 .. h_f] + b'), over the fields v = [interest, candidate, augmented, numbers]
+    a = sigmoid(W [h_1 .. h_f] + b'), over the fields v = [interest, candidate, side, numbers]
     and x = [v, numeric].
 
     Source: "Fi-GNN: Modeling Feature Interactions via Graph Neural Networks for CTR Prediction"
@@ -49,8 +50,15 @@ class FeatureInteractionGraphNetwork(tf.keras.layers.Layer):
         deep_part: bool = False,
         **kwargs: object,
     ):
-        """Creates the layers."""
+        """Creates the layers.
+
+        Raises:
+          ValueError: an option has a value that makes no sense.
+        """
         super().__init__(**kwargs)
+        top_network_options(top_units, dropout_rate)
+        positive_count(num_steps=num_steps)
+        not_negative_count(attention_heads=attention_heads)
         self.top_units = tuple(top_units)
         self.dropout_rate = dropout_rate
         self.num_steps = num_steps
@@ -74,7 +82,7 @@ class FeatureInteractionGraphNetwork(tf.keras.layers.Layer):
             self._attention = FieldSelfAttention(
                 self.attention_heads, width, dropout_rate=self.dropout_rate
             )
-        fields = 2 + item_fields + shapes.augmented[1]
+        fields = 2 + item_fields + shapes.side_fields[1]
         self._vote_weights = tf.keras.layers.Dense(fields, activation="sigmoid")
         super().build(input_shape)
 

@@ -11,6 +11,13 @@ from models.backbones.fields import FieldStack, beside_numbers
 from models.layers.bilinear_fusion import BilinearFusion
 from models.layers.feature_gate import FeatureGate
 from models.layers.top_network import top_network
+from models.option_checks import (
+    at_least_one_width,
+    dividing_heads,
+    one_of,
+    positive_widths,
+    top_network_options,
+)
 from models.registration import PACKAGE
 
 GATINGS = ("context", "learned", "none")
@@ -20,7 +27,7 @@ GATINGS = ("context", "learned", "none")
 class FinalMLP(tf.keras.layers.Layer):
     """FinalMLP: two dense networks, each with its own view of the input, fused bilinearly.
 
-    e = [interest, candidate, augmented, numeric],   h_s = 2 sigmoid(Gate_s(context_s)) * e
+    e = [interest, candidate, side, numeric],   h_s = 2 sigmoid(Gate_s(context_s)) * e
     o_s = MLP_s(h_s),   logit = BilinearFusion(o_1, o_2) + u' numeric
 
     Source: "FinalMLP: An Enhanced Two-Stream MLP Model for CTR Prediction" (arXiv 2304.00902);
@@ -57,14 +64,20 @@ class FinalMLP(tf.keras.layers.Layer):
         """Creates the layers.
 
         Raises:
-          ValueError: the gating is unknown.
+          ValueError: an option has a value that makes no sense.
         """
         super().__init__(**kwargs)
-        if gating not in GATINGS:
-            raise ValueError(f"gating must be one of {GATINGS}. Received: gating={gating!r}")
+        top_network_options(top_units, dropout_rate)
+        one_of(GATINGS, gating=gating)
+        positive_widths(gate_units=gate_units)
+        at_least_one_width(top_units=top_units)
+        if second_top_units is not None:
+            at_least_one_width(second_top_units=second_top_units)
         self.top_units = tuple(top_units)
         self.dropout_rate = dropout_rate
         self.second_top_units = None if second_top_units is None else tuple(second_top_units)
+        second_units = self.second_top_units or self.top_units
+        dividing_heads(num_heads, first_width=self.top_units[-1], second_width=second_units[-1])
         self.gating = gating
         self.gate_units = tuple(gate_units)
         self.num_heads = num_heads
@@ -73,7 +86,7 @@ class FinalMLP(tf.keras.layers.Layer):
             top_network(units, dropout_rate, name=name)
             for units, name in (
                 (self.top_units, "first_stream"),
-                (self.second_top_units or self.top_units, "second_stream"),
+                (second_units, "second_stream"),
             )
         ]
         self._gates = [] if gating == "none" else [FeatureGate(gate_units) for _ in range(2)]

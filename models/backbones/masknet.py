@@ -11,6 +11,7 @@ from models.backbones.fields import FieldStack, beside_numbers
 from models.layers.field_normalization import FieldNormalization
 from models.layers.mask_block import MaskBlock
 from models.layers.top_network import top_network
+from models.option_checks import one_of, positive, positive_count, top_network_options
 from models.registration import PACKAGE
 
 ARRANGEMENTS = ("parallel", "serial")
@@ -20,8 +21,8 @@ ARRANGEMENTS = ("parallel", "serial")
 class MaskNet(tf.keras.layers.Layer):
     """MaskNet: blocks that multiply their input by a mask made from the whole sample.
 
-    instance = [interest, candidate, augmented, numeric]
-    x = [LN(interest), LN(candidate_1), ..., LN(augmented_s), numeric]
+    instance = [interest, candidate, side, numeric]
+    x = [LN(interest), LN(candidate_1), ..., LN(side_s), numeric]
 
     - "parallel": logit = w' MLP([block_1(instance, x), ..., block_k(instance, x)]) + u' numeric + b
     - "serial":   logit = w' block_L(instance, .. block_1(instance, x) ..) + u' numeric + b, one
@@ -56,15 +57,13 @@ class MaskNet(tf.keras.layers.Layer):
         """Creates the layers.
 
         Raises:
-          ValueError: the arrangement is unknown, or there is no block.
+          ValueError: an option has a value that makes no sense.
         """
         super().__init__(**kwargs)
-        if arrangement not in ARRANGEMENTS:
-            raise ValueError(
-                f"arrangement must be one of {ARRANGEMENTS}. Received: arrangement={arrangement!r}"
-            )
-        if num_blocks < 1:
-            raise ValueError(f"num_blocks must be positive. Received: num_blocks={num_blocks}")
+        top_network_options(top_units, dropout_rate)
+        one_of(ARRANGEMENTS, arrangement=arrangement)
+        positive_count(num_blocks=num_blocks, block_units=block_units)
+        positive(reduction_ratio=reduction_ratio)
         self.top_units = tuple(top_units)
         self.dropout_rate = dropout_rate
         self.arrangement = arrangement

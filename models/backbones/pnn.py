@@ -11,6 +11,7 @@ from models.backbones.fields import FieldStack, beside_numbers
 from models.layers.inner_products import InnerProducts
 from models.layers.outer_product import OuterProduct
 from models.layers.top_network import top_network
+from models.option_checks import one_of, top_network_options
 from models.registration import PACKAGE
 
 PRODUCTS = ("inner", "outer", "both")
@@ -22,7 +23,7 @@ class ProductNetwork(tf.keras.layers.Layer):
 
     l_1 = ReLU(W_z z + W_p p + b_1),   logit = w' MLP(l_1) + u' numeric + b
 
-    with the linear signals z = [interest, candidate, augmented, numeric] and the quadratic signals
+    with the linear signals z = [interest, candidate, side, numeric] and the quadratic signals
     p: "inner" (IPNN) v_i' v_j for all pairs of fields; "outer" (OPNN) sum_ij v_i v_j'; "both"
     (PNN*) one beside the other. l_1 is the first layer of `top_units`.
 
@@ -47,11 +48,11 @@ class ProductNetwork(tf.keras.layers.Layer):
         """Creates the layers.
 
         Raises:
-          ValueError: the product is unknown.
+          ValueError: an option has a value that makes no sense.
         """
         super().__init__(**kwargs)
-        if product not in PRODUCTS:
-            raise ValueError(f"product must be one of {PRODUCTS}. Received: product={product!r}")
+        top_network_options(top_units, dropout_rate)
+        one_of(PRODUCTS, product=product)
         self.top_units = tuple(top_units)
         self.dropout_rate = dropout_rate
         self.product = product

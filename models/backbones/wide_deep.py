@@ -10,6 +10,7 @@ from models.backbones.base import BackboneInputs
 from models.backbones.fields import FieldStack, beside_numbers
 from models.layers.inner_products import InnerProducts
 from models.layers.top_network import top_network
+from models.option_checks import top_network_options
 from models.registration import PACKAGE
 
 
@@ -19,7 +20,7 @@ class WideDeep(tf.keras.layers.Layer):
 
     logit = w' [x, phi(x)] + b + u' MLP(x),   x = [fields, numeric]
 
-    with fields = [interest, candidate, augmented]. Source: "Wide & Deep Learning for Recommender
+    with fields = [interest, candidate, side]. Source: "Wide & Deep Learning for Recommender
     Systems" (arXiv 1606.07792), Eq. (1) and (3).
 
     phi(x) are the cross products, chosen so that each means something and nobody has to list them:
@@ -49,8 +50,13 @@ class WideDeep(tf.keras.layers.Layer):
         cross_products: bool = True,
         **kwargs: object,
     ):
-        """Creates the layers."""
+        """Creates the layers.
+
+        Raises:
+          ValueError: an option has a value that makes no sense.
+        """
         super().__init__(**kwargs)
+        top_network_options(top_units, dropout_rate)
         self.top_units = tuple(top_units)
         self.dropout_rate = dropout_rate
         self.cross_products = cross_products

@@ -10,6 +10,7 @@ from models.backbones.base import BackboneInputs
 from models.backbones.fields import FieldStack, beside_numbers
 from models.layers.compressed_interaction import CompressedInteractionNetwork
 from models.layers.top_network import top_network
+from models.option_checks import at_least_one_width, top_network_options
 from models.registration import PACKAGE
 
 
@@ -17,7 +18,7 @@ from models.registration import PACKAGE
 class ExtremeDeepFactorizationMachine(tf.keras.layers.Layer):
     """xDeepFM: a linear term, a Compressed Interaction Network and a dense network.
 
-    logit = w' x + b + c' CIN(v) + u' MLP(x), over the fields v = [interest, candidate, augmented]
+    logit = w' x + b + c' CIN(v) + u' MLP(x), over the fields v = [interest, candidate, side]
     and x = [v, numeric].
 
     Source: "xDeepFM: Combining Explicit and Implicit Feature Interactions for Recommender Systems"
@@ -38,8 +39,14 @@ class ExtremeDeepFactorizationMachine(tf.keras.layers.Layer):
         interaction_units: Sequence[int] = (50, 50),
         **kwargs: object,
     ):
-        """Creates the layers."""
+        """Creates the layers.
+
+        Raises:
+          ValueError: an option has a value that makes no sense.
+        """
         super().__init__(**kwargs)
+        top_network_options(top_units, dropout_rate)
+        at_least_one_width(interaction_units=interaction_units)
         self.top_units = tuple(top_units)
         self.dropout_rate = dropout_rate
         self.interaction_units = tuple(interaction_units)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from models.option_checks import one_of
 from models.registration import PACKAGE
 
 GRU_KINDS = ("gru", "aigru", "agru", "augru")
@@ -49,8 +50,7 @@ class AttentionGRU(tf.keras.layers.Layer):
           ValueError: the kind is unknown.
         """
         super().__init__(**kwargs)
-        if kind not in GRU_KINDS:
-            raise ValueError(f"kind must be one of {GRU_KINDS}. Received: kind={kind!r}")
+        one_of(GRU_KINDS, kind=kind)
         self.units = units
         self.kind = kind
         self.return_sequences = return_sequences

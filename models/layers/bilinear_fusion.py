@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from models.option_checks import dividing_heads
 from models.registration import PACKAGE
 
 
@@ -33,13 +34,9 @@ class BilinearFusion(tf.keras.layers.Layer):
         Raises:
           ValueError: the heads do not divide the widths.
         """
-        widths = [shape[-1] for shape in input_shape]
-        if self.num_heads < 1 or any(width % self.num_heads for width in widths):
-            raise ValueError(
-                f"num_heads must divide the widths of both streams ({widths[0]} and {widths[1]}). "
-                f"Received: num_heads={self.num_heads}"
-            )
-        first, second = (width // self.num_heads for width in widths)
+        first_width, second_width = (shape[-1] for shape in input_shape)
+        dividing_heads(self.num_heads, first_width=first_width, second_width=second_width)
+        first, second = first_width // self.num_heads, second_width // self.num_heads
         self._linear = tf.keras.layers.Dense(1)
         # Glorot's deviation of one output that sums over all products.
         deviation = (2.0 / (self.num_heads * first * second + 1)) ** 0.5

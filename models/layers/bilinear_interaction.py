@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from models.option_checks import one_of
 from models.registration import PACKAGE
 
 BILINEAR_KINDS = ("field_all", "field_each", "field_interaction")
@@ -31,8 +32,7 @@ class BilinearInteraction(tf.keras.layers.Layer):
           ValueError: the kind is unknown.
         """
         super().__init__(**kwargs)
-        if kind not in BILINEAR_KINDS:
-            raise ValueError(f"kind must be one of {BILINEAR_KINDS}. Received: kind={kind!r}")
+        one_of(BILINEAR_KINDS, kind=kind)
         self.kind = kind
 
     def build(self, input_shape: tf.TensorShape) -> None:
@@ -45,10 +45,12 @@ class BilinearInteraction(tf.keras.layers.Layer):
         else:
             matrices = list(range(fields - 1, 0, -1))
         # Glorot's limit for one matrix; of all side by side it would be too small.
+        # `models.initialization` looks at the whole too and must not find several by their name.
+        suffix = "kernels" if self.kind == "field_interaction" else "kernel"
         limit = (3 / width) ** 0.5
         self._kernels = [
             self.add_weight(
-                name=f"kernel_{index}",
+                name=f"pairs_{index}_{suffix}",
                 shape=(width, count * width),
                 initializer=tf.keras.initializers.RandomUniform(-limit, limit),
             )

@@ -38,7 +38,7 @@ class CompressedInteractionNetwork(tf.keras.layers.Layer):
         rows = (fields, *self.units)
         self._kernels = [
             self.add_weight(
-                name=f"kernel_{layer}",
+                name=f"layer_{layer}_kernel",
                 shape=(rows[layer] * fields, rows[layer + 1]),
                 initializer="glorot_uniform",
             )

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from models.option_checks import one_of
 from models.registration import PACKAGE
+
+DICE_STATISTICS = ("moving", "batch")
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
@@ -13,26 +16,41 @@ class Dice(tf.keras.layers.Layer):
 
     Source: "Deep Interest Network for Click-Through Rate Prediction" (arXiv 1706.06978), Eq. (3).
     E and Var are batch statistics in training and moving averages otherwise, so that a served score
-    does not depend on the other rows of its batch.
+    does not depend on the other rows of its batch. With `statistics="batch"` they are the batch's
+    at inference too, as in the authors' code: for comparison only, not for serving.
 
     Shapes: [..., units] -> [..., units].
 
     Attributes:
       momentum: of the moving averages.
       epsilon: keeps the division finite.
+      statistics: "moving" or "batch", what inference uses.
     """
 
-    def __init__(self, momentum: float = 0.9, epsilon: float = 1e-8, **kwargs: object):
-        """Creates the activation."""
+    def __init__(
+        self,
+        momentum: float = 0.9,
+        epsilon: float = 1e-8,
+        statistics: str = "moving",
+        **kwargs: object,
+    ):
+        """Creates the activation.
+
+        Raises:
+          ValueError: there are no such statistics.
+        """
         super().__init__(**kwargs)
+        one_of(DICE_STATISTICS, statistics=statistics)
         self.momentum = momentum
         self.epsilon = epsilon
+        self.statistics = statistics
 
     def build(self, input_shape: tf.TensorShape) -> None:
         """Creates alpha and the moving statistics."""
-        self._normalise = tf.keras.layers.BatchNormalization(
-            momentum=self.momentum, epsilon=self.epsilon, center=False, scale=False
-        )
+        if self.statistics == "moving":
+            self._normalise = tf.keras.layers.BatchNormalization(
+                momentum=self.momentum, epsilon=self.epsilon, center=False, scale=False
+            )
         self._alpha = self.add_weight(name="alpha", shape=(input_shape[-1],), initializer="zeros")
         super().build(input_shape)
 
@@ -52,9 +70,25 @@ class Dice(tf.keras.layers.Layer):
         if mask is not None:
             # Statistics of nothing are not defined; then all positions count.
             mask = mask | ~tf.reduce_any(mask)
-        share = tf.sigmoid(self._normalise(inputs, training=training, mask=mask))
-        return share * inputs + (1.0 - share) * self._alpha * inputs
+        share = tf.sigmoid(self._normalised(inputs, training, mask))
+        return inputs * (self._alpha + share * (1.0 - self._alpha))
+
+    def _normalised(
+        self, inputs: tf.Tensor, training: bool | None, mask: tf.Tensor | None
+    ) -> tf.Tensor:
+        if self.statistics == "moving":
+            return self._normalise(inputs, training=training, mask=mask)
+        counted = tf.ones_like(inputs[..., :1]) if mask is None else mask[..., tf.newaxis]
+        counted = tf.cast(counted, inputs.dtype)
+        axes = list(range(inputs.shape.rank - 1))
+        mean, variance = tf.nn.weighted_moments(inputs, axes, counted)
+        return (inputs - mean) * tf.math.rsqrt(variance + self.epsilon)
 
     def get_config(self) -> dict[str, object]:
         """The constructor's arguments."""
-        return {**super().get_config(), "momentum": self.momentum, "epsilon": self.epsilon}
+        return {
+            **super().get_config(),
+            "momentum": self.momentum,
+            "epsilon": self.epsilon,
+            "statistics": self.statistics,
+        }

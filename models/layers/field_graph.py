@@ -39,7 +39,9 @@ class FieldGraph(tf.keras.layers.Layer):
     def build(self, input_shape: tf.TensorShape) -> None:
         """Creates the edges' scorer, the matrices of every field and the recurrent cell."""
         _, fields, width = input_shape
-        self._edge = self.add_weight(name="edge", shape=(width, 2), initializer="glorot_uniform")
+        self._edge = self.add_weight(
+            name="edge_kernel", shape=(width, 2), initializer="glorot_uniform"
+        )
         # Glorot's limit for one matrix; of all fields' together it would be too small.
         limit = (3 / width) ** 0.5
         self._send, self._receive = (

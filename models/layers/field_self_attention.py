@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from models.layers.attention_heads import by_head, side_by_side
 from models.registration import PACKAGE
 
 
@@ -62,19 +63,13 @@ class FieldSelfAttention(tf.keras.layers.Layer):
         """Lets the fields attend to each other."""
         projected = tf.tensordot(fields, self._kernel, axes=1)
         query, key, value, *residual = tf.split(projected, 4 if self.residual else 3, axis=2)
-        query, key, value = (self._heads(part) for part in (query, key, value))
+        query, key, value = (by_head(part, self.num_heads) for part in (query, key, value))
         scores = tf.linalg.matmul(query, key, transpose_b=True)
         if self.scaled:
             scores *= self.head_units**-0.5
         weights = self._dropout(tf.nn.softmax(scores), training=training)
-        gathered = tf.transpose(tf.linalg.matmul(weights, value), [0, 2, 1, 3])
-        joined = tf.reshape(gathered, [-1, fields.shape[1], self.num_heads * self.head_units])
+        joined = side_by_side(tf.linalg.matmul(weights, value))
         return tf.nn.relu(joined + residual[0] if residual else joined)
-
-    def _heads(self, projected: tf.Tensor) -> tf.Tensor:
-        """[n, fields, heads * units] -> [n, heads, fields, units]."""
-        shape = [-1, projected.shape[1], self.num_heads, self.head_units]
-        return tf.transpose(tf.reshape(projected, shape), [0, 2, 1, 3])
 
     def get_config(self) -> dict[str, object]:
         """The constructor's arguments."""

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from models.layers.transformer_block import TransformerBlock
+from models.option_checks import dividing_heads, one_of, positive_count
 from models.registration import PACKAGE
 
 OUTPUTS = ("candidate", "all")
@@ -58,16 +59,17 @@ class HistoryTransformer(tf.keras.layers.Layer):
         """Creates the blocks.
 
         Raises:
-          ValueError: the outputs are unknown, or there is no block or no position.
+          ValueError: an option has a value that makes no sense.
         """
         super().__init__(**kwargs)
-        if outputs not in OUTPUTS:
-            raise ValueError(f"outputs must be one of {OUTPUTS}. Received: outputs={outputs!r}")
-        if num_blocks < 1 or num_positions < 1:
-            raise ValueError(
-                "a transformer needs a block and a position at least. Received: "
-                f"num_blocks={num_blocks}, num_positions={num_positions}"
-            )
+        one_of(OUTPUTS, outputs=outputs)
+        positive_count(
+            units=units,
+            num_blocks=num_blocks,
+            feed_forward_units=feed_forward_units,
+            num_positions=num_positions,
+        )
+        dividing_heads(num_heads, units=units)
         self.units = units
         self.num_blocks = num_blocks
         self.num_heads = num_heads
@@ -91,7 +93,7 @@ class HistoryTransformer(tf.keras.layers.Layer):
     def build(self, input_shape: Sequence[tf.TensorShape]) -> None:
         """Creates the positions."""
         self._positions = self.add_weight(
-            name="positions",
+            name="position_embedding",
             shape=(self.num_positions, self.units),
             initializer=tf.keras.initializers.RandomNormal(stddev=0.05),
         )

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from models.option_checks import positive
 from models.registration import PACKAGE
 
 
@@ -33,10 +34,7 @@ class MaskBlock(tf.keras.layers.Layer):
           ValueError: the ratio is not positive.
         """
         super().__init__(**kwargs)
-        if reduction_ratio <= 0:
-            raise ValueError(
-                f"reduction_ratio must be positive. Received: reduction_ratio={reduction_ratio}"
-            )
+        positive(reduction_ratio=reduction_ratio)
         self.units = units
         self.reduction_ratio = reduction_ratio
 

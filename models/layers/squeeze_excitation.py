@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from models.option_checks import one_of, positive
 from models.registration import PACKAGE
+
+EXCITATION_ACTIVATIONS = ("relu", "sigmoid")
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
@@ -22,8 +25,14 @@ class SqueezeExcitation(tf.keras.layers.Layer):
     """
 
     def __init__(self, factor: float = 2.0, activation: str = "relu", **kwargs: object):
-        """Creates the layer."""
+        """Creates the layer.
+
+        Raises:
+          ValueError: the factor is not positive, or the activation is unknown.
+        """
         super().__init__(**kwargs)
+        positive(factor=factor)
+        one_of(EXCITATION_ACTIVATIONS, activation=activation)
         self.factor = factor
         self.activation = activation
 

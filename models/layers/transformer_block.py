@@ -6,11 +6,19 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from models.layers.attending_block import AttendingBlock
+from models.layers.attention_heads import (
+    by_head,
+    head_projections,
+    head_scores,
+    side_by_side,
+)
+from models.option_checks import dividing_heads
 from models.registration import PACKAGE
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class TransformerBlock(tf.keras.layers.Layer):
+class TransformerBlock(AttendingBlock):
     """Self-attention over the steps of a history and its candidate, then a feed-forward network.
 
     S = [history, candidate]
@@ -44,10 +52,7 @@ class TransformerBlock(tf.keras.layers.Layer):
         **kwargs: object,
     ):
         """Creates the block."""
-        super().__init__(**kwargs)
-        self.num_heads = num_heads
-        self.feed_forward_units = feed_forward_units
-        self.dropout_rate = dropout_rate
+        super().__init__(num_heads, feed_forward_units, dropout_rate, **kwargs)
         self.candidate_only = candidate_only
 
     def build(self, input_shape: Sequence[tf.TensorShape]) -> None:
@@ -57,19 +62,9 @@ class TransformerBlock(tf.keras.layers.Layer):
           ValueError: the heads do not divide the width.
         """
         width = input_shape[0][-1]
-        if self.num_heads < 1 or width % self.num_heads:
-            raise ValueError(
-                f"num_heads must divide the width of a step ({width}). "
-                f"Received: num_heads={self.num_heads}"
-            )
-        self._query, self._key, self._value, self._heads_out = (
-            tf.keras.layers.Dense(width, use_bias=False, name=name)
-            for name in ("query", "key", "value", "heads_out")
-        )
-        self._hidden = tf.keras.layers.Dense(self.feed_forward_units, activation=tf.nn.leaky_relu)
-        self._narrow = tf.keras.layers.Dense(width)
-        self._norms = [tf.keras.layers.LayerNormalization(epsilon=1e-6) for _ in range(2)]
-        self._dropouts = [tf.keras.layers.Dropout(self.dropout_rate) for _ in range(2)]
+        dividing_heads(self.num_heads, width=width)
+        self._query, self._key, self._value, self._heads_out = head_projections(width)
+        self._build_transformation(width, tf.nn.leaky_relu)
         super().build(input_shape)
 
     def call(
@@ -94,9 +89,7 @@ class TransformerBlock(tf.keras.layers.Layer):
         if not self.candidate_only:
             steps = tf.concat([for_every_candidate(history, candidate), candidate], axis=1)
         attended = self._attention(steps, candidate, history, mask)
-        steps = self._norms[0](steps + self._dropouts[0](attended, training=training))
-        transformed = self._narrow(self._hidden(steps))
-        return self._norms[1](steps + self._dropouts[1](transformed, training=training))
+        return self._transformed(steps, attended, training)
 
     def _attention(
         self, steps: tf.Tensor, candidate: tf.Tensor, history: tf.Tensor, mask: tf.Tensor
@@ -106,11 +99,10 @@ class TransformerBlock(tf.keras.layers.Layer):
         Scores for history and candidate are computed apart and joined: the products broadcast a
         history of batch 1, which therefore is not repeated.
         """
-        query = self._by_head(self._query(steps))
-        scale = float(query.shape[-1]) ** -0.5
-        scores = scale * tf.concat(
+        query = by_head(self._query(steps), self.num_heads)
+        scores = tf.concat(
             [
-                tf.matmul(query, self._by_head(self._key(part)), transpose_b=True)
+                head_scores(query, by_head(self._key(part), self.num_heads))
                 for part in (history, candidate)
             ],
             axis=-1,
@@ -118,28 +110,14 @@ class TransformerBlock(tf.keras.layers.Layer):
         attends = tf.pad(mask, [[0, 0], [0, 1]], constant_values=True)[:, tf.newaxis, tf.newaxis]
         weights = tf.nn.softmax(tf.where(attends, scores, scores.dtype.min))
         length = tf.shape(history)[1]
-        pooled = tf.matmul(weights[..., :length], self._by_head(self._value(history)))
-        pooled += tf.matmul(weights[..., length:], self._by_head(self._value(candidate)))
-        pooled = tf.transpose(pooled, [0, 2, 1, 3])
-        return self._heads_out(tf.reshape(pooled, tf.shape(steps)))
-
-    def _by_head(self, values: tf.Tensor) -> tf.Tensor:
-        """[batch, steps, width] -> [batch, heads, steps, width / heads]."""
-        batch, steps = tf.unstack(tf.shape(values)[:2])
-        heads = tf.reshape(
-            values, [batch, steps, self.num_heads, values.shape[-1] // self.num_heads]
-        )
-        return tf.transpose(heads, [0, 2, 1, 3])
+        values = [by_head(self._value(part), self.num_heads) for part in (history, candidate)]
+        pooled = tf.matmul(weights[..., :length], values[0])
+        pooled += tf.matmul(weights[..., length:], values[1])
+        return self._heads_out(side_by_side(pooled))
 
     def get_config(self) -> dict[str, object]:
         """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "num_heads": self.num_heads,
-            "feed_forward_units": self.feed_forward_units,
-            "dropout_rate": self.dropout_rate,
-            "candidate_only": self.candidate_only,
-        }
+        return {**super().get_config(), "candidate_only": self.candidate_only}
 
 
 def for_every_candidate(history: tf.Tensor, candidate: tf.Tensor) -> tf.Tensor:

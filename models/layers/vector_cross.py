@@ -23,7 +23,7 @@ class VectorCross(tf.keras.layers.Layer):
         """Creates weight vector and bias."""
         width = input_shape[0][-1]
         self._weight = self.add_weight(
-            name="weight", shape=(width, 1), initializer="glorot_uniform"
+            name="kernel", shape=(width, 1), initializer="glorot_uniform"
         )
         self._bias = self.add_weight(name="bias", shape=(width,), initializer="zeros")
         super().build(input_shape)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from preprocessing.checking.record_rules import BrokenRule, Record
 from preprocessing.records import contract
 
@@ -29,9 +31,9 @@ def check_example(record: Record, history_length: int) -> None:
                 "unequal_lists",
                 f"{len(items)} candidates, but '{name}' has {len(record[name])} values",
             )
-    for label in record.get(contract.LABEL, ()):
-        if label not in _LABELS:
-            raise BrokenRule("label_range", f"label is {label:g}, must be 0 or 1")
+    for name in record:
+        if name == contract.LABEL or name.startswith(contract.LABEL_PREFIX):
+            _require_labels(name, record[name])
     position = record[contract.POSITION][0]
     if position < 0:
         raise BrokenRule("position_range", f"'{contract.POSITION}' is {position}")
@@ -53,3 +55,9 @@ def check_example(record: Record, history_length: int) -> None:
             f"'{contract.USER_FOLD}' is {record[contract.USER_FOLD][0]}, must be below "
             f"{contract.USER_FOLDS}",
         )
+
+
+def _require_labels(name: str, values: Sequence[float]) -> None:
+    for label in values:
+        if label not in _LABELS:
+            raise BrokenRule("label_range", f"{name} is {label:g}, must be 0 or 1")

@@ -21,13 +21,16 @@ and perhaps "prompt" and its "prompt_sha256". One file may hold the answers of s
 `generate` writes them, and be named under each. An entity without an answer of its own takes the
 vector of its group, if the source has collective answers and either 'groups', a file of your own,
 or 'grouping', which makes the groups first (see the command `group`). A source may have 'vectors'
-made elsewhere (.parquet, .npz, .tfrecord) in place of answers.
+made elsewhere (.parquet, .npz, .tfrecord) in place of answers, or vectors made here for comparison:
+of plain text of the catalogue ('metadata'), of random numbers ('random'), or of the training
+interactions ('collaborative').
 
 Encoders, which text they read, and how encoded texts are kept: docs/encoders.md.
 
-By default the sources in knowledge.sources are encoded, and the match source when model.match is
-on. That is so with model.adapter=none too: arms with and without the adapter can then be trained on
-one work directory. A finished source whose inputs and settings are unchanged is skipped.
+By default the sources in knowledge.sources are encoded, and those of knowledge match and of the
+knowledge prior when model.match and model.prior are on. That is so with model.adapter=none too:
+arms with and without the adapter can then be trained on one work directory. A finished source whose
+inputs and settings are unchanged is skipped.
 
 examples:
   python -m preprocessing encode --config configs/movielens_small.yaml
@@ -41,7 +44,7 @@ def add_command(subparsers: Subparsers) -> None:
         "encode",
         help="LLM answers to knowledge vectors",
         description=_HELP,
-        epilog=epilog(["work_dir", "knowledge", *MATCH_KEYS]),
+        epilog=epilog(["work_dir", "knowledge", "data", "split", *MATCH_KEYS]),
     )
     add_step_options(parser)
     parser.add_argument(

@@ -14,8 +14,13 @@ from configs.command_line import (
 )
 from preprocessing.beam_options import BeamOptions
 
-MATCH_KEYS = ("model.match", "model.knowledge_match.source")
-"""Scenario keys that decide whether one more source is needed."""
+MATCH_KEYS = (
+    "model.match",
+    "model.knowledge_match.sources",
+    "model.prior",
+    "model.knowledge_prior.sources",
+)
+"""Scenario keys that decide whether more sources are needed."""
 
 
 def epilog(prefixes: Sequence[str]) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from configs.knowledge import Grouping, SourceAnswers
 from configs.loading import ConfigurationError
-from configs.raw_data import Catalogue, InteractionFilter, Interactions
+from configs.raw_data import Catalogue, ExtraLabel, InteractionFilter, Interactions
 from configs.scenario import Scenario
 from configs.section import Section
 from preprocessing.grouping.kinds import Kind, kind_of_groups
@@ -24,6 +24,7 @@ class RelevantSections(Section):
     interactions: Interactions
     catalogue: Catalogue
     filter: InteractionFilter
+    labels: dict[str, ExtraLabel]
     positive_rating: float
     knowledge_history_cap: int
 
@@ -53,6 +54,7 @@ class SourcePlan:
             interactions=scenario.data.interactions,
             catalogue=scenario.data.catalogue,
             filter=scenario.data.filter,
+            labels=scenario.data.labels,
             positive_rating=scenario.data.positive_rating,
             knowledge_history_cap=scenario.split.knowledge_history_cap,
         )

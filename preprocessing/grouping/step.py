@@ -105,7 +105,7 @@ class _Maker:
     def __init__(self, scenario: Scenario, scratch: ExitStack):
         self._scenario = scenario
         self._scratch = scratch
-        self._log = open_interactions(scenario.data.interactions, scenario.split)
+        self._log = open_interactions(scenario.data, scenario.split)
         self._catalogue = open_catalogue(scenario.data.catalogue)
         self._builder: GroupBuilder | None = None
 

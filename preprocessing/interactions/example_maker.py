@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Protocol
 
 import numpy as np
+import pyarrow as pa
 
 from configs.raw_data import Data
 from preprocessing.interactions.candidates import (
+    Candidates,
     interactions_alone,
     rerank_lists,
     with_negatives,
@@ -90,14 +92,21 @@ class ExampleMaker:
         negatives = self._data.negatives
         if not negatives.per_positive:
             alone = interactions_alone(self._sequences, rows)
-            return CtrColumns(self._user, self._sequences, rows, alone, None)
+            return self._ctr_columns(rows, alone, None)
         unseen = self._unseen(part, negatives.by == "popularity", f"negatives {negatives.seed}")
         history_rows, candidates, missing = with_negatives(
             self._sequences, rows, unseen, negatives.per_positive
         )
         self.missing_negatives += missing
-        universe = self._items_to_draw.item_ids
-        return CtrColumns(self._user, self._sequences, history_rows, candidates, universe)
+        return self._ctr_columns(history_rows, candidates, self._items_to_draw.item_ids)
+
+    def _ctr_columns(
+        self, history_rows: np.ndarray, candidates: Candidates, universe: pa.Array | None
+    ) -> CtrColumns:
+        names = tuple(self._data.labels)
+        return CtrColumns(
+            self._user, self._sequences, history_rows, candidates, universe, extra_labels=names
+        )
 
     def _rerank(self, rows: np.ndarray, part: int) -> ExampleColumns:
         settings = self._data.rerank

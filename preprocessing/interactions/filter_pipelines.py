@@ -21,11 +21,11 @@ from preprocessing.interactions.filter_transforms import (
     StoreShard,
     WriteCounts,
 )
-from preprocessing.interactions.plan import ExamplesPlan
+from preprocessing.interactions.plan import LogPlan
 from preprocessing.interactions.sharded_log import ShardedLog, in_every_shard, read_log
 
 
-def build_coding_pipeline(pipeline: beam.Pipeline, plan: ExamplesPlan, files: FilterFiles) -> None:
+def build_coding_pipeline(pipeline: beam.Pipeline, plan: LogPlan, files: FilterFiles) -> None:
     """First pipeline: reads the log once, stores it by shard, and numbers items."""
     log = read_log(pipeline, plan)
     stored = (
@@ -84,7 +84,7 @@ def build_round_pipeline(
 
 def read_filtered_log(
     pipeline: beam.Pipeline,
-    plan: ExamplesPlan,
+    plan: LogPlan,
     files: FilterFiles,
     integer_items: bool,
 ) -> ShardedLog:

@@ -30,7 +30,7 @@ from preprocessing.interactions.k_core import (
     count_kept,
     kept_rows,
 )
-from preprocessing.interactions.plan import ExamplesPlan
+from preprocessing.interactions.plan import LogPlan
 from preprocessing.interactions.reading import INTERACTION_SCHEMA, ITEM, USER
 from preprocessing.interactions.rejections import REJECTED_INTERACTIONS, by_reason
 from preprocessing.interactions.sequences import ordered_by, without_repeated
@@ -39,7 +39,7 @@ from preprocessing.interactions.sequences import ordered_by, without_repeated
 class StoreShard(beam.DoFn):
     """All interactions of a shard to a file; yields the ids of its items."""
 
-    def __init__(self, plan: ExamplesPlan, files: FilterFiles):
+    def __init__(self, plan: LogPlan, files: FilterFiles):
         super().__init__()
         self._plan = plan
         self._files = files

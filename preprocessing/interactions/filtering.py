@@ -24,7 +24,7 @@ from preprocessing.interactions.filter_pipelines import (
     build_round_pipeline,
 )
 from preprocessing.interactions.k_core import KeptCounts, find_kept_items
-from preprocessing.interactions.plan import ExamplesPlan
+from preprocessing.interactions.plan import LogPlan
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class FilteredLog:
     rounds: list[dict[str, int]]
 
 
-def filter_log(plan: ExamplesPlan, folder: str, beam: BeamOptions) -> FilteredLog:
+def filter_log(plan: LogPlan, folder: str, beam: BeamOptions) -> FilteredLog:
     """Reads the log and finds out what `data.filter` leaves.
 
     Args:
@@ -71,7 +71,7 @@ def filter_log(plan: ExamplesPlan, folder: str, beam: BeamOptions) -> FilteredLo
     kept = find_kept_items(count(everything, None), lambda mask: count(mask, settings), settings)
     left = kept.rounds[-1]
     say(
-        f"examples: filter keeps {left['interactions']:,} of {kept.unfiltered['interactions']:,} "
+        f"data.filter keeps {left['interactions']:,} of {kept.unfiltered['interactions']:,} "
         f"interactions, {left['users']:,} users and {left['items']:,} items, in "
         f"{len(kept.rounds)} rounds"
     )

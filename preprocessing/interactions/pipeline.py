@@ -5,9 +5,6 @@ Elements are batches: blocks of lines, Arrow tables as bytes, whole shards.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
-
 import apache_beam as beam
 
 from preprocessing import storage
@@ -28,7 +25,6 @@ from preprocessing.interactions.shard_transforms import (
     USERS,
     CatalogueItems,
     CountItems,
-    CountSampleHours,
     JoinUniverse,
     OrderShard,
     ReadSeenCounts,
@@ -36,7 +32,7 @@ from preprocessing.interactions.shard_transforms import (
     WriteSummary,
 )
 from preprocessing.interactions.sharded_log import ShardedLog, in_every_shard, read_log
-from preprocessing.interactions.time_cuts import time_cuts
+from preprocessing.interactions.time_cut_transforms import as_singleton, find_time_cuts
 from preprocessing.records.layout import DEAD_LETTERS_FILE
 from preprocessing.tables.reading_transforms import ReadTable
 
@@ -71,12 +67,12 @@ def build_pipeline(
     profiles = _profiles(pipeline, plan)
     ordered = _ordered_shards(pipeline, plan, log, profiles)
     shards = ordered["shards"]
-    cuts = _time_cuts(shards, plan) if plan.split.by == "global_time" else None
+    cuts = find_time_cuts(shards, plan.split)
     universe = (
         _universe(shards, catalogue["tables"], cuts, plan) if needs_universe(plan.data) else None
     )
     written = shards | "WriteShards" >> beam.ParDo(
-        WriteShard(plan), _singleton(cuts), _singleton(universe)
+        WriteShard(plan), as_singleton(cuts), as_singleton(universe)
     ).with_outputs(STATISTICS, USERS, PROFILE_VALUES, main=ITEMS)
     summary = _summary(plan, catalogue["tables"], written)
     outputs = [catalogue, ordered, *([] if profiles is None else [profiles])]
@@ -131,16 +127,6 @@ def _ordered_shards(
     )
 
 
-def _time_cuts(shards: beam.PCollection, plan: ExamplesPlan) -> beam.PCollection:
-    """Where the parts of split.by=global_time end."""
-    return (
-        shards
-        | "CountSampleHours" >> beam.ParDo(CountSampleHours(plan))
-        | "AddUpHours" >> beam.CombineGlobally(_add_up)
-        | "TimeCuts" >> beam.Map(time_cuts, plan.split)
-    )
-
-
 def _universe(
     shards: beam.PCollection,
     catalogue: beam.PCollection,
@@ -153,7 +139,7 @@ def _universe(
     """
     items = (
         shards
-        | "CountItems" >> beam.ParDo(CountItems(plan), _singleton(cuts))
+        | "CountItems" >> beam.ParDo(CountItems(plan), as_singleton(cuts))
         # A stage that waits for the cuts must not be one with the catalogue's stage, which the
         # flattening below would make of them: FnApiRunner then waits for ever.
         | "CountedItems" >> beam.Reshuffle()
@@ -187,14 +173,3 @@ def _summary(
         | "Together" >> beam.CoGroupByKey()
         | "WriteSummary" >> beam.ParDo(WriteSummary(plan)).with_outputs(DEAD_LETTERS, main="counts")
     )
-
-
-def _singleton(collection: beam.PCollection | None) -> beam.pvalue.AsSingleton | None:
-    return None if collection is None else beam.pvalue.AsSingleton(collection)
-
-
-def _add_up(counters: Iterable[Counter[int]]) -> Counter[int]:
-    total: Counter[int] = Counter()
-    for counter in counters:
-        total.update(counter)
-    return total

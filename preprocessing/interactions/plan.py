@@ -1,4 +1,4 @@
-"""What the pipelines of the step `examples` need to know."""
+"""What the pipelines over the log need to know."""
 
 from __future__ import annotations
 
@@ -8,27 +8,46 @@ from configs.knowledge import Knowledge
 from configs.raw_data import Data, Split
 from preprocessing.tables.table_reader import TableReader
 
+_FEWEST_SHARDS = 2
+
 
 @dataclass(frozen=True)
-class ExamplesPlan:
-    """Everything the pipelines need to know; it travels to all workers.
+class LogPlan:
+    """What it takes to read the log and to split it; it travels to all workers.
 
     Attributes:
       data: configuration of the data.
       split: configuration of the split.
-      knowledge: where the answers are whose prompts are counted.
       interactions: reads the log.
-      catalogue: reads the catalogue.
-      profiles: reads the profiles, if there are any.
-      shards: number of TFRecord files per part, and of pieces the users are divided into.
+      shards: number of pieces the users are divided into.
       folder: where everything is written, an absolute path or URL that all workers see.
     """
 
     data: Data
     split: Split
-    knowledge: Knowledge
     interactions: TableReader
-    catalogue: TableReader
-    profiles: TableReader | None
     shards: int
     folder: str
+
+
+@dataclass(frozen=True)
+class ExamplesPlan(LogPlan):
+    """Everything that the pipelines of the step `examples` need to know.
+
+    Every piece of the users becomes one TFRecord file per part.
+
+    Attributes:
+      knowledge: where the answers are whose prompts are counted.
+      catalogue: reads the catalogue.
+      profiles: reads the profiles, if there are any.
+    """
+
+    knowledge: Knowledge
+    catalogue: TableReader
+    profiles: TableReader | None
+
+
+def shards_of_log(interactions: TableReader, data: Data) -> int:
+    """Into how many pieces users are divided."""
+    shard_bytes = data.shard_megabytes << 20
+    return max(_FEWEST_SHARDS, -(-interactions.stored_bytes // shard_bytes))

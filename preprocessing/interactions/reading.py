@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs.loading import ConfigurationError
-from configs.raw_data import Data, Interactions, Split
+from configs.raw_data import Data, Split
 from preprocessing.dead_letters import DeadLetter, dead_letter
 from preprocessing.interactions.entity_ids import usable_ids
 from preprocessing.tables.blocks import ParsedBlock
@@ -23,6 +23,7 @@ LABEL = "label"
 ORDER = "order"
 TIMESTAMP = "timestamp"
 PART = "part"
+EXTRA_LABELS = "extra_labels"
 FILE = "file"
 LINE = "line"
 
@@ -35,6 +36,7 @@ INTERACTION_SCHEMA = pa.schema(
         ORDER: pa.float64(),
         TIMESTAMP: pa.int64(),
         PART: pa.int8(),
+        EXTRA_LABELS: pa.int64(),
         FILE: pa.int32(),
         LINE: pa.int64(),
     }
@@ -43,7 +45,8 @@ INTERACTION_SCHEMA = pa.schema(
 
 `label` is 0 or 1; `timestamp` has whole seconds, 0 when the log has no time; by `order`, then
 `file` and `line`, a user's interactions follow each other; `part` is 0, 1 or 2 (train, validation,
-test) when the log names it, else -1; `file` is the index of the file in the reader's list.
+test) when the log names it, else -1; bit n of `extra_labels` is the n-th of `data.labels`; `file`
+is the index of the file in the reader's list.
 """
 
 _PATH_KEY = "data.interactions.path"
@@ -53,12 +56,13 @@ _PARTS = {"train": 0, "validation": 1, "valid": 1, "val": 1, "dev": 1, "eval": 1
 _NO_PART = -1
 
 
-def open_interactions(interactions: Interactions, split: Split) -> TableReader:
+def open_interactions(data: Data, split: Split) -> TableReader:
     """Finds the files of the log and checks that they have the mapped columns.
 
     Raises:
       ConfigurationError: see `open_table`; or the split is by a column and none is mapped.
     """
+    interactions, labels = data.interactions, data.labels
     mapped = interactions.columns.model_dump()
     if split.by == "column" and mapped[PART] is None:
         raise ConfigurationError(
@@ -66,6 +70,9 @@ def open_interactions(interactions: Interactions, split: Split) -> TableReader:
             "validation or test"
         )
     wanted = {f"{_COLUMNS_KEY}.{name}": column for name, column in mapped.items() if column}
+    wanted |= {
+        f"data.labels.{name}.column": label.column for name, label in labels.items() if label.column
+    }
     optional = frozenset(f"{_COLUMNS_KEY}.{name}" for name in mapped if name not in (USER, ITEM))
     return open_table(interactions, _PATH_KEY, WantedColumns(wanted, optional))
 
@@ -92,6 +99,7 @@ def parse_interactions(block: ParsedBlock, data: Data) -> tuple[pa.Table, list[D
     timestamp = rows.timestamp()
     order = rows.order()
     part = rows.part()
+    extra_labels = rows.extra_labels(rating)
     table = pa.table(
         [
             user,
@@ -101,6 +109,7 @@ def parse_interactions(block: ParsedBlock, data: Data) -> tuple[pa.Table, list[D
             order,
             timestamp,
             part,
+            extra_labels,
             *block.places(),
         ],
         schema=INTERACTION_SCHEMA,
@@ -159,6 +168,16 @@ class _Rows:
         if column is None:
             return self._repeated(_NO_PART, PART)
         return self._codes(column, _PARTS, "unknown_part")
+
+    def extra_labels(self, rating: pa.ChunkedArray | None) -> pa.ChunkedArray:
+        bits: pa.ChunkedArray = self._repeated(0, EXTRA_LABELS)
+        for number, label in enumerate(self._data.labels.values()):
+            if label.column is not None:
+                values = self._codes(label.column, _LABELS, "unparsable_label")
+            else:
+                values = pc.greater_equal(rating, label.minimum_rating)
+            bits = pc.bit_wise_or(bits, pc.shift_left(pc.cast(values, pa.int64()), number))
+        return bits
 
     def _finite_numbers(self, column: str, meaning: str) -> pa.ChunkedArray:
         numbers = numbers_of(self._block.table[column])

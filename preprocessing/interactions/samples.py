@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 
@@ -93,6 +95,7 @@ class CtrColumns:
       history_rows: [examples] row whose history an example has.
       candidates: candidate of each example.
       universe: ids that sampled items name; None when there are none.
+      extra_labels: names of further labels (`data.labels`), in order.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class CtrColumns:
         history_rows: np.ndarray,
         candidates: Candidates,
         universe: pa.Array | None,
+        extra_labels: Sequence[str] = (),
     ):
         self._user = user
         self._rows = history_rows
@@ -109,6 +113,11 @@ class CtrColumns:
         self._items = BytesValues(_encoded(item_ids))
         self._labels = real_or_zero(sequences.labels, candidates)
         self._ratings = real_or_zero(sequences.ratings, candidates)
+        bits = real_or_zero(sequences.extra_labels, candidates).astype(np.int64)
+        self._extra_labels = {
+            contract.extra_label_feature(name).name: (bits >> number) & 1
+            for number, name in enumerate(extra_labels)
+        }
 
     def __len__(self) -> int:
         """Number of examples."""
@@ -122,6 +131,7 @@ class CtrColumns:
             contract.ITEM_ID: IndexedBytesColumn(self._items, self._item_index[numbers]),
             contract.LABEL: FloatColumn(self._labels[numbers]),
             contract.RATING: FloatColumn(self._ratings[numbers]),
+            **{name: FloatColumn(values[numbers]) for name, values in self._extra_labels.items()},
             **self._user.before(rows),
         }
 

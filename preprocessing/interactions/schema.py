@@ -19,13 +19,6 @@ _TYPES = {
 }
 
 
-def features_of(kind: str, data: Data) -> tuple[Feature, ...]:
-    """All features of a kind of examples, those of the user's profile included."""
-    attributes = data.profiles.attributes if data.profiles else {}
-    profile = (contract.profile_feature(name, value.kind) for name, value in attributes.items())
-    return (*contract.FEATURES_OF_KIND[kind], *profile)
-
-
 def examples_schema(features: Sequence[Feature], data: Data) -> schema_pb2.Schema:
     """Schema of examples.
 

@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from configs.raw_data import InteractionColumns
 from preprocessing.dead_letters import DeadLetter, dead_letter
 from preprocessing.interactions.reading import (
+    EXTRA_LABELS,
     FILE,
     ITEM,
     LABEL,
@@ -37,6 +38,7 @@ class UserSequences:
       labels: [rows] int8, 0 or 1.
       timestamps: [rows] int64, seconds; 0 when there is no time.
       given_parts: [rows] int8, number of the part that the log itself names, or -1.
+      extra_labels: [rows] int64, bit n is the n-th of `data.labels`.
       user_of_row: [rows] index into `users`.
       starts: [users] row of each user's first interaction.
       counts: [users] number of interactions, n_u.
@@ -50,6 +52,7 @@ class UserSequences:
     labels: np.ndarray
     timestamps: np.ndarray
     given_parts: np.ndarray
+    extra_labels: np.ndarray
     user_of_row: np.ndarray
     starts: np.ndarray
     counts: np.ndarray
@@ -113,7 +116,8 @@ class _Placed:
         counts = np.bincount(self.user_of_row, minlength=len(self.users)).astype(np.int64)
         starts = np.cumsum(counts) - counts
         numbers = {
-            name: _numbers(table[name])[self.rows] for name in (RATING, LABEL, TIMESTAMP, PART)
+            name: _numbers(table[name])[self.rows]
+            for name in (RATING, LABEL, TIMESTAMP, PART, EXTRA_LABELS)
         }
         return UserSequences(
             users=self.users,
@@ -123,6 +127,7 @@ class _Placed:
             labels=numbers[LABEL],
             timestamps=numbers[TIMESTAMP],
             given_parts=numbers[PART],
+            extra_labels=numbers[EXTRA_LABELS],
             user_of_row=self.user_of_row,
             starts=starts,
             counts=counts,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -28,7 +27,6 @@ from preprocessing.interactions.sequences import order_interactions, ordered_by
 from preprocessing.interactions.shard import Shard, write_shard
 from preprocessing.interactions.splitting import TimeCuts, split_interactions
 from preprocessing.interactions.summary import write_summary
-from preprocessing.interactions.time_cuts import count_sample_hours
 from preprocessing.interactions.unseen_items import ItemUniverse
 from preprocessing.records.item_attributes import ITEM_ID
 
@@ -104,18 +102,6 @@ class OrderShard(beam.DoFn):
             yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
         seen = [count for batch in grouped[SEEN] for count in batch]
         yield Shard(index, plan.shards, sequences, seen, profiles)
-
-
-class CountSampleHours(beam.DoFn):
-    """Shard to the number of its samples by hour."""
-
-    def __init__(self, plan: ExamplesPlan):
-        super().__init__()
-        self._plan = plan
-
-    def process(self, element: Shard) -> Iterator[Counter[int]]:
-        """See `beam.DoFn`."""
-        yield count_sample_hours(element.sequences, self._plan.split)
 
 
 class CountItems(beam.DoFn):

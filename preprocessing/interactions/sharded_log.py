@@ -8,7 +8,7 @@ import apache_beam as beam
 
 from preprocessing.arrow_bytes import table_to_bytes
 from preprocessing.gathering import DEAD_LETTERS, STATISTICS
-from preprocessing.interactions.plan import ExamplesPlan
+from preprocessing.interactions.plan import LogPlan
 from preprocessing.interactions.reading import INTERACTION_SCHEMA
 from preprocessing.interactions.reading_transforms import INTEGER_ITEMS, ParseInteractions
 from preprocessing.tables.reading_transforms import ReadTable
@@ -30,7 +30,7 @@ class ShardedLog(NamedTuple):
     statistics: beam.PCollection
 
 
-def read_log(pipeline: beam.Pipeline, plan: ExamplesPlan) -> ShardedLog:
+def read_log(pipeline: beam.Pipeline, plan: LogPlan) -> ShardedLog:
     """Reads and parses the log."""
     parsed = (
         pipeline
@@ -49,7 +49,7 @@ def read_log(pipeline: beam.Pipeline, plan: ExamplesPlan) -> ShardedLog:
 
 
 def in_every_shard(
-    pipeline: beam.Pipeline, interactions: beam.PCollection, plan: ExamplesPlan
+    pipeline: beam.Pipeline, interactions: beam.PCollection, plan: LogPlan
 ) -> beam.PCollection:
     """The interactions, with each shard named at least once: every shard gets its files."""
     nothing = (

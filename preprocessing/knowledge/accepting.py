@@ -125,9 +125,7 @@ class WriteAccepted(beam.DoFn):
         shard, batches = element
         accepted, dead_letters = first_answers(answer for batch in batches for answer in batch)
         yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
-        with storage.create_bytes(accepted_file(self._folder, shard)) as file:
-            for answer in accepted:
-                file.write(json.dumps(asdict(answer)).encode() + b"\n")
+        write_accepted(accepted_file(self._folder, shard), accepted)
         lacking = sum(answer.lacks_history for answer in accepted)
         yield {"accepted": len(accepted), "answers_without_history": lacking}
 
@@ -205,6 +203,13 @@ def entity_shard(entity_id: str, shards: int) -> int:
 def accepted_file(folder: str, shard: int) -> str:
     """File with the accepted answers of a shard."""
     return storage.join(folder, f"accepted-{shard:05d}.jsonl")
+
+
+def write_accepted(path: str, answers: Iterable[LocatedAnswer]) -> None:
+    """Writes a file of accepted answers."""
+    with storage.create_bytes(path) as file:
+        for answer in answers:
+            file.write(json.dumps(asdict(answer)).encode() + b"\n")
 
 
 def read_accepted(path: str) -> Iterator[LocatedAnswer]:

@@ -11,6 +11,7 @@ from preprocessing.dead_letters import DeadLetter
 _FIXES = {
     "source_mismatch": "Call the source under knowledge.answers what the records call it, or "
     "correct the records",
+    "no_metadata": "Name other attributes under 'metadata', or complete the catalogue",
     "extraction_mismatch": "Name files of answers about single entities under 'individual', files "
     "of answers about groups under 'collective'",
 }

@@ -28,13 +28,16 @@ from preprocessing.knowledge.answer_texts import answer_texts
 from preprocessing.knowledge.asked_sources import other_sources
 from preprocessing.knowledge.encoding import EncodingPlan, build_encoding_pipeline
 from preprocessing.knowledge.entity_vectors import WritingPlan
+from preprocessing.knowledge.made_vectors import describe_made_vectors, make_vectors
 from preprocessing.knowledge.manifest import describe_vectors
+from preprocessing.knowledge.metadata_texts import accept_metadata
 from preprocessing.knowledge.shared_files import AnswerFile
+from preprocessing.knowledge.source_plan import SourceTables
 from preprocessing.knowledge.vector_cache import describe_encoder, identity_hash
 from preprocessing.knowledge.vector_files.registry import first_width, parts_of, vector_files
 from preprocessing.knowledge.vector_import import ImportPlan, build_import_pipeline
 from preprocessing.records.contract import COLLECTIVE, INDIVIDUAL
-from preprocessing.records.layout import DEAD_LETTERS_FILE, KnowledgeDirectory
+from preprocessing.records.layout import DEAD_LETTERS_FILE
 from preprocessing.records.settings import SETTINGS, knowledge_settings
 from preprocessing.staging import worker_folder
 from preprocessing.tables.table_reader import TableReader
@@ -51,14 +54,14 @@ class SourceBuild:
     Attributes:
       scenario: the scenario.
       source: name of the source.
-      groups: reads the source's groups file, if it has one.
+      tables: reads the tables that the source needs.
       beam: runner, options and staging folder.
       effort: what the run had to do, by count; filled in by `build`.
     """
 
     scenario: Scenario
     source: str
-    groups: TableReader | None
+    tables: SourceTables
     beam: BeamOptions
     effort: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_EFFORT, 0))
 
@@ -70,11 +73,19 @@ class SourceBuild:
         """
         # Everything that workers read or write lies below this one folder, or in the cache.
         with worker_folder(folder, self.beam.staging) as shared:
-            encoder, statistics = (
-                self._import_vectors(shared) if self._answers.vectors else self._encode(shared)
-            )
+            described = self._build(shared, storage.join(shared, _SCRATCH))
             storage.delete_folder(storage.join(shared, _SCRATCH))
-        directory = KnowledgeDirectory(folder)
+        return {SETTINGS: knowledge_settings(self.scenario, self.source), **described}
+
+    def _build(self, shared: str, scratch: str) -> Mapping[str, object]:
+        answers = self._answers
+        if answers.random is not None or answers.collaborative is not None:
+            return describe_made_vectors(
+                make_vectors(self.scenario, self.source, self.tables, self.beam, shared, scratch)
+            )
+        encoder, statistics = (
+            self._import_vectors(shared) if answers.vectors else self._encode(shared)
+        )
         if not total(statistics, "records"):
             raise CommandError(
                 f"knowledge.answers.{self.source}: no entity has knowledge: its answers are about "
@@ -82,11 +93,9 @@ class SourceBuild:
                 "of the groups file"
             )
         self.effort.update({name: total(statistics, name) for name in _EFFORT})
-        groups = self.groups.names[0] if self.groups else None
-        described = describe_vectors(
-            statistics, count_by_reason(directory.dead_letters), groups, encoder
-        )
-        return {SETTINGS: knowledge_settings(self.scenario, self.source), **described}
+        groups = self.tables.groups.names[0] if self.tables.groups else None
+        rejected = count_by_reason(storage.join(shared, DEAD_LETTERS_FILE))
+        return describe_vectors(statistics, rejected, groups, encoder)
 
     @property
     def _answers(self) -> SourceAnswers:
@@ -107,24 +116,9 @@ class SourceBuild:
         knowledge = self.scenario.knowledge
         chosen = encoder_class(knowledge.encoder.kind)
         identity = chosen.identity(knowledge.encoder)  # before any work: the encoder may be missing
-        texts = answer_texts(self.source, self._answers, knowledge.encoder)
         scratch = storage.join(shared, _SCRATCH)
         letters = storage.join(scratch, "accepting.jsonl")
-        counts = storage.join(scratch, "accepting.json")
-        run_pipeline(
-            lambda pipeline: build_accepting_pipeline(
-                pipeline,
-                texts,
-                self._files(),
-                other_sources(knowledge.answers, self.source),
-                knowledge.shards,
-                scratch,
-                letters,
-                counts,
-            ),
-            self.beam,
-        )
-        statistics = read_statistics(counts)
+        statistics = self._accept(scratch, letters)
         accepted = total(statistics, "accepted")
         if not accepted:
             raise self._no_usable_answer([letters], total(statistics, "other_sources"))
@@ -149,6 +143,31 @@ class SourceBuild:
             shared, [letters, writing.dead_letters], total(statistics, "usable")
         )
         return {**(identity or {}), **prepared}, statistics
+
+    def _accept(self, scratch: str, letters: str) -> list[dict[str, Any]]:
+        """Writes accepted answers, each entity once, and dead letters; returns counts."""
+        knowledge, tables = self.scenario.knowledge, self.tables
+        if tables.catalogue is not None and tables.described is not None:
+            names = self._answers.metadata
+            return accept_metadata(
+                tables.described, tables.catalogue, names, knowledge.shards, scratch, letters
+            )
+        texts = answer_texts(self.source, self._answers, knowledge.encoder)
+        counts = storage.join(scratch, "accepting.json")
+        run_pipeline(
+            lambda pipeline: build_accepting_pipeline(
+                pipeline,
+                texts,
+                self._files(),
+                other_sources(knowledge.answers, self.source),
+                knowledge.shards,
+                scratch,
+                letters,
+                counts,
+            ),
+            self.beam,
+        )
+        return read_statistics(counts)
 
     def _files(self) -> list[AnswerFile]:
         named = [(name, INDIVIDUAL) for name in self._answers.individual]
@@ -177,13 +196,14 @@ class SourceBuild:
 
     def _groups_for_workers(self, scratch: str) -> TableReader | None:
         """Groups made here lie in the work directory, which workers with a staging do not see."""
-        if self.groups is None or self._answers.grouping is None or self.beam.staging is None:
-            return self.groups
-        (file,) = self.groups.files
+        groups = self.tables.groups
+        if groups is None or self._answers.grouping is None or self.beam.staging is None:
+            return groups
+        (file,) = groups.files
         copy = storage.join(scratch, Path(file.path).name)
         with storage.open_bytes(file.path) as source, storage.create_bytes(copy) as target:
             shutil.copyfileobj(source, target)
-        return replace(self.groups, files=(replace(file, path=copy),))
+        return replace(groups, files=(replace(file, path=copy),))
 
     def _cache(self, identity: Mapping[str, Any]) -> str:
         """Folder of the vectors of this encoder."""
@@ -208,6 +228,8 @@ class SourceBuild:
         self, dead_letter_files: Sequence[str], elsewhere: int = 0
     ) -> CommandError:
         files = [*self._answers.individual, *self._answers.collective, *self._answers.vectors]
+        if self.tables.catalogue is not None:
+            files += self.tables.catalogue.names
         letters = (letter for path in dead_letter_files for letter in read_dead_letters(path))
         return no_usable_answer(
             self.source,

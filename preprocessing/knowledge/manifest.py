@@ -73,11 +73,32 @@ def describe_vectors(
         or records != individual + collective
     ):
         raise AssertionError(f"records were lost or counted twice: {counts}")
-    entities = records + missing
-    shares = {"individual": individual, "collective": collective, "none": missing}
+    return with_counts(counts, encoder, vectors, shards)
+
+
+def with_counts(
+    counts: Mapping[str, Any],
+    encoder: Mapping[str, Any] | None,
+    vectors: Mapping[str, Any],
+    shards: Sequence[Mapping[str, int]],
+) -> dict[str, Any]:
+    """The source's part of the manifest, whatever its vectors were made from.
+
+    Args:
+      counts: counts that add up.
+      encoder: what is known of the encoder, if there was one.
+      vectors: width and norms.
+      shards: number and records of each file.
+    """
+    numbers = {
+        "individual": counts["individual_entities"],
+        "collective": counts["collective_entities"],
+        "none": counts["entities_without_answer"],
+    }
+    entities = sum(numbers.values())
     return {
         "counts": counts,
-        "shares": {name: round(count / entities, _DECIMALS) for name, count in shares.items()},
+        "shares": {name: round(count / entities, _DECIMALS) for name, count in numbers.items()},
         "encoder": None if encoder is None else {**encoder, "dimension": vectors["dimension"]},
         "vectors": vectors,
         "shards": shards,

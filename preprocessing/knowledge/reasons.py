@@ -57,6 +57,7 @@ GENERATION_REASONS: Mapping[str, str] = {
 ENCODING_REASONS: Mapping[str, str] = {
     "unstructured_answer": "the answer is no JSON object, so it has no factors",
     "missing_factor": "the structured answer has no text for the factor",
+    "no_metadata": "the catalogue has neither a title nor any of the attributes of the item",
     "encoder_refused": "the embeddings endpoint takes no such text, perhaps for its length",
     "non_finite_vector": "a number of the vector is NaN, infinite or too large for float16",
     "zero_vector": "all numbers of the vector are zero",

@@ -110,26 +110,35 @@ class WriteVectorStatistics(beam.DoFn):
         self, element: tuple[int, Iterable[ShardStatistics]]
     ) -> Iterator[dict[str, dict[str, Any]]]:
         """See `beam.DoFn`."""
-        whole = combine(element[1])
-        content = io.BytesIO()
-        np.savez(
-            content,
-            count=np.int64(whole.count),
-            mean=whole.mean,
-            standard_deviation=np.sqrt(whole.squares / whole.count),
-        )
-        with storage.create_bytes(self._path) as file:
-            file.write(content.getvalue())
-        all_norms = np.concatenate([whole.norms[name] for name in EXTRACTIONS])
-        by_extraction = {
-            name: norm_report(norms) for name, norms in whole.norms.items() if len(norms)
-        }
-        report = {
-            "dimension": len(whole.mean),
-            "norms": norm_report(all_norms),
-            "norms_by_extraction": by_extraction,
-        }
-        yield {"vectors": report}
+        yield {"vectors": write_vector_statistics(self._path, element[1])}
+
+
+def write_vector_statistics(path: str, parts: Iterable[ShardStatistics]) -> dict[str, Any]:
+    """Writes the statistics file of all shards and returns the report that the manifest holds.
+
+    Args:
+      path: path or URL of the file, NumPy arrays.
+      parts: statistics of the shards that have records, at least one.
+
+    Raises:
+      CommandError: the vectors differ in width.
+    """
+    whole = combine(parts)
+    content = io.BytesIO()
+    np.savez(
+        content,
+        count=np.int64(whole.count),
+        mean=whole.mean,
+        standard_deviation=np.sqrt(whole.squares / whole.count),
+    )
+    with storage.create_bytes(path) as file:
+        file.write(content.getvalue())
+    by_extraction = {name: norm_report(norms) for name, norms in whole.norms.items() if len(norms)}
+    return {
+        "dimension": len(whole.mean),
+        "norms": norm_report(np.concatenate([whole.norms[name] for name in EXTRACTIONS])),
+        "norms_by_extraction": by_extraction,
+    }
 
 
 def _require_one_width(widths: Sequence[int]) -> None:

@@ -49,7 +49,7 @@ class PromptRenderer:
         self._plan = plan
         data = plan.data
         self._catalogue = open_catalogue(data.catalogue)
-        self._interactions = open_interactions(data.interactions, plan.split)
+        self._interactions = open_interactions(data, plan.split)
         self._groups = {
             source: open_groups(
                 plan.groups[source],

@@ -59,6 +59,7 @@ TIMESTAMP = "timestamp"
 POSITION = "position"
 USER_FOLD = "user_fold"
 PROFILE_PREFIX = "profile_"
+LABEL_PREFIX = "label_"
 
 _USER = Feature(USER_ID, FeatureType.BYTES, False, "raw user id")
 _BEFORE = (
@@ -114,7 +115,17 @@ FEATURES_OF_KIND = {
     RERANK: RERANK_FEATURES,
     RETRIEVAL: RETRIEVAL_FEATURES,
 }
-"""Features by kind of examples; those of the user's profile come after them."""
+"""Features by kind of examples; extra labels and the user's profile come after them."""
+
+
+def extra_label_feature(name: str) -> Feature:
+    """The feature of CTR examples that holds one more label of the interaction.
+
+    Args:
+      name: the label, as `data.labels` names it.
+    """
+    description = f"further label '{name}', 0 or 1; 0 for a sampled negative"
+    return Feature(f"{LABEL_PREFIX}{name}", FeatureType.FLOAT, False, description)
 
 
 def profile_feature(name: str, kind: str) -> Feature:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 
 from preprocessing.records import contract
 from preprocessing.records.errors import DamagedRecords
-from preprocessing.records.layout import WorkDirectory
+from preprocessing.records.layout import KnowledgeDirectory, WorkDirectory, fold_folder
 from preprocessing.records.tfrecord_file import read_records
 from preprocessing.records.wire_reader import decode_example
 
@@ -24,12 +25,16 @@ class KnowledgeVectors:
       vectors: [entities, width], float32.
       extraction: [entities], "individual" or "collective".
       group_ids: [entities], group of each entity, "" when it has none.
+      fold_vectors: [USER_FOLDS, entities, width], float16, vectors made without the users of each
+        fold, for their training samples; zeros where an entity has none. None for sources that
+        are not made from interactions.
     """
 
     entity_ids: list[str]
     vectors: np.ndarray
     extraction: list[str]
     group_ids: list[str]
+    fold_vectors: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -79,11 +84,45 @@ def read_knowledge(directory: str | Path, source: str) -> KnowledgeVectors:
 
     Raises:
       DamagedRecords: a file is missing or damaged, a record lacks a feature, an entity occurs
-        twice, a vector has another width than the others or holds a number that is not finite.
+        twice, a vector has another width than the others or holds a number that is not finite, or
+        an entity has a vector without a fold but none from all users.
     """
+    files = WorkDirectory(directory).knowledge(source)
+    rows = _read_rows(files.shards)
+    entity_ids = sorted(rows)
+    width = len(rows[entity_ids[0]][0]) if rows else 0
+    vectors = np.zeros((len(rows), width), np.float32)
+    for row, entity_id in enumerate(entity_ids):
+        vectors[row] = rows[entity_id][0]
+    return KnowledgeVectors(
+        entity_ids=entity_ids,
+        vectors=vectors,
+        extraction=[rows[entity_id][1] for entity_id in entity_ids],
+        group_ids=[rows[entity_id][2] for entity_id in entity_ids],
+        fold_vectors=_fold_vectors(files, entity_ids, width) if files.is_cross_fitted else None,
+    )
+
+
+def _fold_vectors(files: KnowledgeDirectory, entity_ids: list[str], width: int) -> np.ndarray:
+    row_of = {entity_id: row for row, entity_id in enumerate(entity_ids)}
+    vectors = np.zeros((contract.USER_FOLDS, len(entity_ids), width), np.float16)
+    for fold in range(contract.USER_FOLDS):
+        for entity_id, (vector, *_) in _read_rows(files.shards_without_fold(fold), width).items():
+            if entity_id not in row_of:
+                raise DamagedRecords(
+                    f"{files.path / fold_folder(fold)}: a vector of an entity that has none from "
+                    "all users; run 'python -m preprocessing encode --force' again"
+                )
+            vectors[fold, row_of[entity_id]] = vector
+    return vectors
+
+
+def _read_rows(
+    shards: Iterable[Path], width: int | None = None
+) -> dict[str, tuple[np.ndarray, str, str]]:
+    """Entity id -> vector, extraction and group; all vectors have one width."""
     rows: dict[str, tuple[np.ndarray, str, str]] = {}
-    width = None
-    for path in WorkDirectory(directory).knowledge(source).shards:
+    for path in shards:
         for number, record in enumerate(read_records(path), start=1):
             place = f"{path}: record {number}"
             entity_id, vector, extraction, group_id = _decode(record, place)
@@ -98,16 +137,7 @@ def read_knowledge(directory: str | Path, source: str) -> KnowledgeVectors:
             if entity_id in rows:
                 raise DamagedRecords(f"{place}: a second record for an entity of this source")
             rows[entity_id] = (vector, extraction, group_id)
-    entity_ids = sorted(rows)
-    vectors = np.zeros((len(rows), width or 0), np.float32)
-    for row, entity_id in enumerate(entity_ids):
-        vectors[row] = rows[entity_id][0]
-    return KnowledgeVectors(
-        entity_ids=entity_ids,
-        vectors=vectors,
-        extraction=[rows[entity_id][1] for entity_id in entity_ids],
-        group_ids=[rows[entity_id][2] for entity_id in entity_ids],
-    )
+    return rows
 
 
 def _decode(record: bytes, place: str) -> tuple[str, np.ndarray, str, str]:

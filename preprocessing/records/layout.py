@@ -29,6 +29,11 @@ def examples_shard(kind: str, part: str, index: int, count: int) -> str:
     return f"{kind}/{part}/{shard_name(index, count)}"
 
 
+def fold_folder(fold: int) -> str:
+    """Folder of vectors that were made without a user fold, relative to `knowledge/<source>/`."""
+    return f"without_fold_{fold}"
+
+
 def vocabulary_file(name: str) -> str:
     """Name of a vocabulary, relative to `examples/`."""
     return f"vocabularies/{name}.txt"
@@ -93,6 +98,15 @@ class KnowledgeDirectory(StepDirectory):
     def shards(self) -> list[Path]:
         """All TFRecord files, in order."""
         return shard_files(self.path)
+
+    @property
+    def is_cross_fitted(self) -> bool:
+        """True when there are vectors without each user fold, beside those from all users."""
+        return (self.path / fold_folder(0)).is_dir()
+
+    def shards_without_fold(self, fold: int) -> list[Path]:
+        """TFRecord files of the vectors that were made without a user fold, in order."""
+        return shard_files(self.path / fold_folder(fold))
 
     @property
     def statistics(self) -> Path:

@@ -12,6 +12,7 @@ from preprocessing.records.contract import (
     HISTORY_ITEM_ID,
     HISTORY_RATING,
     ITEM_ID,
+    PROFILE_PREFIX,
     Feature,
     FeatureType,
 )
@@ -42,7 +43,7 @@ def parse_examples(
 
     Returns:
       Feature name -> tensor: [batch] for single values; [batch, width] for lists, padded at the end
-      with b"" or 0.
+      with b"" or 0; NaN, which is "not known", for numbers of the user's profile.
 
     Raises:
       tf.errors.InvalidArgumentError: a record lacks a feature or has one of another type.
@@ -113,8 +114,10 @@ def example_dataset(
 
 
 def _padded(lists: tf.RaggedTensor, name: str, width: int | None) -> tf.Tensor:
+    is_profile_number = name.startswith(PROFILE_PREFIX) and lists.dtype == tf.float32
+    padding = float("nan") if is_profile_number else None
     if width is None:
-        return lists.to_tensor()
+        return lists.to_tensor(default_value=padding)
     if name in (HISTORY_ITEM_ID, HISTORY_RATING):
         lists = lists[:, -width:]
-    return lists.to_tensor(shape=[None, width])
+    return lists.to_tensor(default_value=padding, shape=[None, width])

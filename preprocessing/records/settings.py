@@ -28,8 +28,10 @@ _GROUPS_DEPEND_ON = (
     "data.catalogue.",
     "data.positive_rating",
     "data.filter.",
+    "data.labels.",
     "split.knowledge_history_cap",
 )
+_LOG_DEPENDS_ON = ("data.interactions.", "data.filter.", "data.labels.")
 _REBUILD = "run 'python -m preprocessing all' again"
 
 
@@ -54,10 +56,10 @@ def knowledge_settings(scenario: Scenario, source: str) -> Settings:
         "groups": _number_of_files(int(answers.groups is not None)),
     }
     settings = _dotted(f"knowledge.answers.{source}", answers.model_dump(mode="json") | files)
-    if not answers.vectors:
+    if answers.individual or answers.collective or answers.metadata:
         encoder = scenario.knowledge.encoder.model_dump(mode="json", exclude=WITHOUT_EFFECT)
         settings |= _dotted("knowledge.encoder", encoder)
-    return settings | groups_settings(scenario, source)
+    return settings | groups_settings(scenario, source) | tables_settings(scenario, source)
 
 
 def groups_settings(scenario: Scenario, source: str) -> Settings:
@@ -70,6 +72,22 @@ def groups_settings(scenario: Scenario, source: str) -> Settings:
         return {}
     settings = examples_settings(scenario)
     return {key: settings[key] for key in settings if key.startswith(_GROUPS_DEPEND_ON)}
+
+
+def tables_settings(scenario: Scenario, source: str) -> Settings:
+    """What vectors depend on that are made from the catalogue or the log; nothing for others."""
+    answers = scenario.knowledge.answers[source]
+    prefixes: tuple[str, ...] = ()
+    if answers.metadata:
+        named = [f"data.catalogue.attributes.{name}." for name in answers.metadata]
+        prefixes = ("data.catalogue.item", "data.catalogue.title", *named)
+    elif answers.collaborative is not None:
+        prefixes = (*_LOG_DEPENDS_ON, "split.")
+    elif answers.random is not None:
+        items = ("data.catalogue.item",) if answers.entity == "item" else ()
+        prefixes = (*_LOG_DEPENDS_ON, *items)
+    settings = examples_settings(scenario)
+    return {key: settings[key] for key in settings if key.startswith(prefixes)}
 
 
 def read_settings(directory: StepDirectory) -> Settings:

@@ -7,9 +7,16 @@ with RankingClient("127.0.0.1:8500", "movies") as client:
 
 from __future__ import annotations
 
-from serving.client.errors import RankingError, ServerUnavailable
+from serving.client.errors import ProfileError, RankingError, ServerUnavailable
 from serving.client.grpc_client import RankingClient
 from serving.client.rest_client import RestRankingClient
 from serving.client.user_request import UserRequest
 
-__all__ = ["RankingClient", "RankingError", "RestRankingClient", "ServerUnavailable", "UserRequest"]
+__all__ = [
+    "ProfileError",
+    "RankingClient",
+    "RankingError",
+    "RestRankingClient",
+    "ServerUnavailable",
+    "UserRequest",
+]

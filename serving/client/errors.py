@@ -20,3 +20,17 @@ class ServerUnavailable(RankingError):
 
     def __init__(self, message: str):
         super().__init__("UNAVAILABLE", message)
+
+
+class ProfileError(RankingError):
+    """The user's profile does not fit what the model reads.
+
+    Attributes:
+      attribute: the attribute that does not fit.
+      reason: what is wrong with it, and what the model reads.
+    """
+
+    def __init__(self, attribute: str, reason: str):
+        super().__init__("INVALID_ARGUMENT", f"profile attribute '{attribute}' {reason}")
+        self.attribute = attribute
+        self.reason = reason

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 import grpc
-import numpy as np
 
 from serving.client.errors import RankingError, ServerUnavailable
-from serving.client.ranking import RankingClientBase, unusable_answer
+from serving.client.ranking import Arrays, RankingClientBase, unusable_answer
 from serving.client.retries import RetryPolicy
 from serving.protocol.messages import (
+    get_model_metadata_pb2,
     get_model_status_pb2,
     model_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
+    types_pb2,
 )
 from serving.protocol.tensors import TensorFormatError, pack, unpack
 
@@ -49,6 +50,7 @@ class RankingClient(RankingClientBase):
         maximum_attempts: int = 5,
         model_version: int | None = None,
     ):
+        super().__init__()
         self.target = target
         self.model_name = model_name
         self.model_version = model_version
@@ -73,19 +75,37 @@ class RankingClient(RankingClientBase):
         """Closes the channel."""
         self._channel.close()
 
-    def _predict(self, signature_name: str, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    def _predict(
+        self, signature_name: str, inputs: Arrays, outputs: Sequence[str], others: bool = False
+    ) -> Arrays:
         request = predict_pb2.PredictRequest(
-            model_spec=self._specification(signature_name), output_filter=["score"]
+            model_spec=self._specification(signature_name),
+            output_filter=[] if others else outputs,
         )
         for name, array in inputs.items():
             request.inputs[name].CopyFrom(pack(array))
         response = self._call(self._predictions.Predict, request)
-        if "score" not in response.outputs:
-            raise unusable_answer("it has no output 'score'")
+        for name in outputs:
+            if name not in response.outputs:
+                raise unusable_answer(f"it has no output '{name}'")
         try:
-            return unpack(response.outputs["score"])
+            return {name: unpack(tensor) for name, tensor in response.outputs.items()}
         except TensorFormatError as error:
             raise unusable_answer(str(error)) from error
+
+    def _string_inputs(self, signature_name: str) -> Mapping[str, bool]:
+        request = get_model_metadata_pb2.GetModelMetadataRequest(
+            model_spec=self._specification(""), metadata_field=["signature_def"]
+        )
+        response = self._call(self._predictions.GetModelMetadata, request)
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        response.metadata["signature_def"].Unpack(signatures)
+        if signature_name not in signatures.signature_def:
+            raise unusable_answer(f"the model has no signature '{signature_name}'")
+        return {
+            name: tensor.dtype == types_pb2.DT_STRING
+            for name, tensor in signatures.signature_def[signature_name].inputs.items()
+        }
 
     def _specification(self, signature_name: str) -> model_pb2.ModelSpec:
         specification = model_pb2.ModelSpec(name=self.model_name, signature_name=signature_name)

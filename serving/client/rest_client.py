@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from urllib.parse import quote
 
 import numpy as np
 import requests
 
 from serving.client.errors import RankingError, ServerUnavailable
-from serving.client.ranking import RankingClientBase, unusable_answer
+from serving.client.ranking import Arrays, RankingClientBase, unusable_answer
 from serving.client.retries import RetryPolicy
 
+_HEADERS = {"content-type": "application/json"}
 _CODES = {400: "INVALID_ARGUMENT", 404: "NOT_FOUND", 413: "RESOURCE_EXHAUSTED"}
 
 
@@ -33,6 +35,7 @@ class RestRankingClient(RankingClientBase):
         maximum_attempts: int = 5,
         model_version: int | None = None,
     ):
+        super().__init__()
         self.target = target.rstrip("/")
         self.model_name = model_name
         self.model_version = model_version
@@ -60,22 +63,37 @@ class RestRankingClient(RankingClientBase):
         """Closes the connections."""
         self._session.close()
 
-    def _predict(self, signature_name: str, inputs: Mapping[str, np.ndarray]) -> np.ndarray:
+    def _predict(
+        self, signature_name: str, inputs: Arrays, outputs: Sequence[str], others: bool = False
+    ) -> Arrays:
         body = {
             "signature_name": signature_name,
             "inputs": {name: array.tolist() for name, array in inputs.items()},
         }
-        scores = self._call("POST", f"{self._model_url}:predict", body).get("outputs")
-        if isinstance(scores, dict):
-            scores = scores.get("score")
-        if not isinstance(scores, list) or not all(type(score) is float for score in scores):
-            raise unusable_answer("output 'score' is not a list of decimal numbers")
-        return np.asarray(scores, dtype=np.float32)
+        answer = self._call("POST", f"{self._model_url}:predict", body).get("outputs")
+        # A signature of one output answers with its values, without its name.
+        found = answer if isinstance(answer, dict) else {outputs[0]: answer}
+        names = dict.fromkeys([*outputs, *(found if others else ())])
+        return {name: _array(name, found.get(name)) for name in names}
+
+    def _string_inputs(self, signature_name: str) -> Mapping[str, bool]:
+        answer = self._call("GET", f"{self._model_url}/metadata", None)
+        try:
+            signatures = answer["metadata"]["signature_def"]["signature_def"]  # type: ignore[index]
+            inputs = signatures[signature_name]["inputs"]
+            return {name: tensor["dtype"] == "DT_STRING" for name, tensor in inputs.items()}
+        except (AttributeError, KeyError, TypeError) as error:
+            raise unusable_answer("it is not a model's metadata") from error
 
     def _call(self, method: str, url: str, body: Mapping[str, object] | None) -> dict[str, object]:
+        # Numbers that are not known are NaN, which TensorFlow Serving reads in JSON.
+        content = None if body is None else json.dumps(body).encode()
+
         def attempt(seconds_left: float) -> dict[str, object]:
             try:
-                response = self._session.request(method, url, json=body, timeout=seconds_left)
+                response = self._session.request(
+                    method, url, data=content, headers=_HEADERS, timeout=seconds_left
+                )
             except requests.Timeout as error:
                 seconds = self.retry_policy.timeout_seconds
                 raise RankingError(
@@ -104,3 +122,17 @@ class RestRankingClient(RankingClientBase):
         if not isinstance(document, dict):
             raise unusable_answer("it is not a JSON object")
         return document
+
+
+def _array(name: str, values: object) -> np.ndarray:
+    """Nested lists of decimal numbers or of strings as an array."""
+    try:
+        array = np.asarray(values, dtype=object)
+    except ValueError as error:
+        raise unusable_answer(f"output '{name}' is uneven") from error
+    kinds = {type(value) for value in array.flat}
+    if isinstance(values, list) and kinds <= {float}:
+        return array.astype(np.float32)
+    if isinstance(values, list) and kinds == {str}:
+        return array
+    raise unusable_answer(f"output '{name}' is not a list of decimal numbers or of strings")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
+
+from serving.client.profile_inputs import ProfileKinds, ProfileValue, profile_inputs
 
 _STATISTICS = ("user_share_liked", "user_mean_rating", "user_log_count")
 # What the model reads as "no interaction"; a history must have at least one column.
@@ -24,6 +26,8 @@ class UserRequest:
       user_share_liked: share of the user's ratings that were positive.
       user_mean_rating: mean of the user's ratings.
       user_log_count: log(1 + number of the user's ratings).
+      profile: attributes of the user that the model reads, each a number, a string or several
+        strings; what is left out or None is not known.
     """
 
     user_id: str
@@ -32,6 +36,7 @@ class UserRequest:
     user_share_liked: float
     user_mean_rating: float
     user_log_count: float
+    profile: Mapping[str, ProfileValue] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if len(self.history_item_id) != len(self.history_rating):
@@ -47,6 +52,7 @@ class UserRequest:
         history_item_id: Sequence[str],
         history_rating: Sequence[float],
         positive_rating: float = 4.0,
+        profile: Mapping[str, ProfileValue] | None = None,
     ) -> UserRequest:
         """Computes the statistics from the given history; all are 0 when it is empty.
 
@@ -55,9 +61,10 @@ class UserRequest:
           history_item_id: rated items, newest last.
           history_rating: their ratings.
           positive_rating: a rating of at least this counts as positive.
+          profile: see the class.
         """
         statistics = history_statistics(history_rating, positive_rating)
-        return cls(user_id, history_item_id, history_rating, **statistics)
+        return cls(user_id, history_item_id, history_rating, **statistics, profile=profile or {})
 
 
 def history_statistics(
@@ -74,15 +81,28 @@ def history_statistics(
     }
 
 
-def rank_inputs(user: UserRequest, candidates: Sequence[str]) -> dict[str, np.ndarray]:
-    """Inputs of the signature `rank`: the user once, and the candidates, [candidates]."""
-    return {**_user_inputs([user]), "item_id": _strings(candidates)}
+def rank_inputs(
+    user: UserRequest, candidates: Sequence[str], profile: ProfileKinds | None = None
+) -> dict[str, np.ndarray]:
+    """Inputs of the signature `rank`: the user once, and the candidates, [candidates].
+
+    Args:
+      user: who asks.
+      candidates: raw item ids.
+      profile: see `user_inputs`.
+    """
+    return {**user_inputs([user], profile), "item_id": _strings(candidates)}
 
 
-def row_inputs(users: Sequence[UserRequest], items: Sequence[str]) -> dict[str, np.ndarray]:
+def row_inputs(
+    users: Sequence[UserRequest], items: Sequence[str], profile: ProfileKinds | None = None
+) -> dict[str, np.ndarray]:
     """Inputs of the signature `serving_default`: aligned rows of a user and an item, [rows].
 
-    Histories of different lengths are completed at the end with empty ids, which the model skips.
+    Args:
+      users: one per row.
+      items: raw item ids, one per row.
+      profile: see `user_inputs`.
 
     Raises:
       ValueError: there are not as many users as items.
@@ -91,10 +111,20 @@ def row_inputs(users: Sequence[UserRequest], items: Sequence[str]) -> dict[str, 
         raise ValueError(
             f"rows need a user and an item each. Received: {len(users)} users, {len(items)} items"
         )
-    return {**_user_inputs(users), "item_id": _strings(items)}
+    return {**user_inputs(users, profile), "item_id": _strings(items)}
 
 
-def _user_inputs(users: Sequence[UserRequest]) -> dict[str, np.ndarray]:
+def user_inputs(
+    users: Sequence[UserRequest], profile: ProfileKinds | None = None
+) -> dict[str, np.ndarray]:
+    """Inputs that belong to users, one user a row.
+
+    Histories of different lengths are completed at the end with empty ids, which the model skips.
+
+    Args:
+      users: the users.
+      profile: profile attributes that the model reads beside those that users have.
+    """
     length = max((len(user.history_item_id) for user in users), default=0) or 1
     items = np.full((len(users), length), _NO_ITEM, dtype=object)
     ratings = np.zeros((len(users), length), dtype=np.float32)
@@ -109,7 +139,7 @@ def _user_inputs(users: Sequence[UserRequest]) -> dict[str, np.ndarray]:
     }
     for name in _STATISTICS:
         inputs[name] = np.asarray([getattr(user, name) for user in users], dtype=np.float32)
-    return inputs
+    return inputs | profile_inputs([user.profile for user in users], profile)
 
 
 def _strings(values: Sequence[str]) -> np.ndarray:

@@ -13,15 +13,28 @@ if TYPE_CHECKING:
 
 _HELP = """\
 Writes the model of a finished run as the next version of a SavedModel: BASE/1, BASE/2, ...
-Knowledge vectors and the hybridized expert-integrated network are replaced by tables of augmented
-vectors, so a request costs lookups only and carries raw ids.
+Knowledge vectors and the adapter trained over them are replaced by tables of augmented vectors, so
+a request costs lookups only. It carries raw ids and numbers, and what is known of the user's
+profile where the model reads one.
 
-signatures:
+signatures of ranking models:
   serving_default    one row per candidate
   rank               one user and any number of candidates; the user's side is computed once
   predict_examples, classify, regress
                      serialized tf.Example, for TensorFlow Serving's Predict, Classify and Regress
                      APIs
+  Models of several tasks have an output score_<task> for each beside score.
+
+of re-rankers, whose candidates are scored in each other's presence:
+  serving_default    users and a list of candidates for each, completed by "", whose score is 0
+  rank               one user and one list
+  predict_examples   serialized tf.Example with a list of candidates
+
+of retrieval models:
+  serving_default, top_k
+                     users to the 100 best of all items that are not in their history
+  user_vectors, item_vectors
+                     what the search multiplies, for an index of your own
 
 example:
   python -m serving export out/movielens_small/runs/din_hein-item_ridge_seed1 --out out/export
@@ -40,7 +53,7 @@ def add_command(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--augmented-dtype",
         choices=("float32", "float16"),
-        help="number format of the augmented vectors (default: the run's serving.augmented_dtype); "
+        help="number format of the stored vectors (default: the run's serving.augmented_dtype); "
         "float16 halves the tables and moves scores by less than 1e-3",
     )
     add_json_option(parser)

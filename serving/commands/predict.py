@@ -1,4 +1,4 @@
-"""`python -m serving predict`: ranks candidates for one user and shows their titles."""
+"""`python -m serving predict`: ranks or retrieves items for one user and shows their titles."""
 
 from __future__ import annotations
 
@@ -10,18 +10,23 @@ from urllib.parse import urlsplit
 from configs.command_line import CommandError, Subparsers, add_json_option, positive_integer, say
 
 if TYPE_CHECKING:
+    from serving.client.errors import RankingError
     from serving.client.ranking import RankingClientBase
 
 _DESCRIPTION = """\
-Asks a server to rank candidates for one user and prints them, best first.
+Asks a server to rank candidates for one user and prints them, best first. Without candidates it
+asks a retrieval model for the best of all items that are not in the history. A model of several
+tasks gives a score_<task> of each further one beside the score, which decides the order.
 
 The request is a JSON object:
   {"user_id": "42", "candidates": ["50", "318"],
    "history_item_id": ["296", "527"], "history_rating": [5.0, 3.5],
-   "user_share_liked": 0.5, "user_mean_rating": 4.25, "user_log_count": 1.1}
+   "user_share_liked": 0.5, "user_mean_rating": 4.25, "user_log_count": 1.1,
+   "profile": {"age": 31, "genres": ["Drama", "Comedy"]}}
 The history is newest last and may be empty. The three statistics may be left out; they are then
 computed from the given history: the share of ratings of at least --positive-rating, the mean, and
-log(1 + count).
+log(1 + count). The profile has the user's attributes where the model reads any: a number, a string
+or several; what is left out is not known.
 
 Needs no TensorFlow. The server is TensorFlow Serving or `python -m serving serve`.
 """
@@ -37,7 +42,7 @@ def add_command(subparsers: Subparsers) -> None:
     """Adds the command to `python -m serving`."""
     parser = subparsers.add_parser(
         "predict",
-        help="ranks candidates for a user through a server",
+        help="ranks or retrieves items for a user through a server",
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
     )
@@ -85,28 +90,50 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
 
     Returns:
       `{"model", "version", "ranking": [{"item_id", "title", "score"}]}`, best first; a title is
-      null when it is not known.
+      null when it is not known. A model of several tasks gives `score_<task>` of each further one.
 
     Raises:
       CommandError: the request is malformed, or the server cannot be asked.
     """
-    from serving.client.errors import RankingError
-    from serving.commands.request_file import read_request
+    from serving.client.errors import ProfileError, RankingError
+    from serving.commands.request_file import name_of, read_request
 
     user, candidates = read_request(arguments.request, arguments.positive_rating)
-    titles = read_titles(arguments.titles, candidates) if arguments.titles else {}
     try:
         with _client(arguments.target, arguments.model, arguments.timeout_seconds) as client:
-            scores = client.rank(user, candidates).tolist()
+            if candidates is None:
+                items, scores = client.retrieve(user)
+                columns = {"score": scores}
+            else:
+                items = candidates
+                scores, tasks = client.rank_tasks(user, candidates)
+                of_tasks = {f"score_{task}": values for task, values in tasks.items()}
+                columns = {"score": scores, **of_tasks}
             version = client.served_version()
+    except ProfileError as error:
+        raise CommandError(
+            f"{name_of(arguments.request)}: field 'profile.{error.attribute}' {error.reason}"
+        ) from error
     except RankingError as error:
-        raise CommandError(f"{error} [{error.code}]") from error
-    best_first = sorted(zip(candidates, scores, strict=True), key=lambda pair: -pair[1])
+        raise CommandError(f"{error} [{error.code}]{_advice(error, candidates)}") from error
+    # Retrieved items come best first already, and equal scores keep their order.
+    best_first = sorted(range(len(items)), key=lambda place: -scores[place])[: arguments.top]
+    titles = (
+        read_titles(arguments.titles, [items[place] for place in best_first])
+        if arguments.titles
+        else {}
+    )
     ranking = [
-        {"item_id": item, "title": titles.get(item), "score": score}
-        for item, score in best_first[: arguments.top]
+        {
+            "item_id": items[place],
+            "title": titles.get(items[place]),
+            **{name: float(values[place]) for name, values in columns.items()},
+        }
+        for place in best_first
     ]
-    _print_table(f"{arguments.model} version {version}, user {user.user_id}", ranking)
+    _print_table(
+        f"{arguments.model} version {version}, user {user.user_id}", ranking, list(columns)
+    )
     return {"model": arguments.model, "version": version, "ranking": ranking}
 
 
@@ -156,13 +183,36 @@ def _client(target: str, model_name: str, timeout_seconds: float) -> RankingClie
     return RestRankingClient(target, model_name, timeout_seconds)
 
 
-def _print_table(heading: str, ranking: Sequence[Mapping[str, object]]) -> None:
-    width = max(len("item"), *(len(str(row["item_id"])) for row in ranking))
+def _advice(error: RankingError, candidates: Sequence[str] | None) -> str:
+    """What to do when the model is of another kind than the request."""
+    has_no_signature = error.code in (
+        "FAILED_PRECONDITION",
+        "INVALID_ARGUMENT",
+    ) and "not found" in str(error)
+    if not has_no_signature:
+        return ""
+    if candidates is None:
+        return "\nOnly retrieval models answer without the field 'candidates'"
+    return "\nLeave out the field 'candidates': this model does not rank, it retrieves"
+
+
+def _print_table(
+    heading: str, ranking: Sequence[Mapping[str, object]], columns: Sequence[str]
+) -> None:
+    """Prints the ranking for people.
+
+    Args:
+      heading: the first line.
+      ranking: rows, best first.
+      columns: the scores among their keys.
+    """
+    width = max([len("item"), *(len(str(row["item_id"])) for row in ranking)])
     say(heading)
-    say(f"{'rank':>4}  {'score':>8}  {'item':<{width}}  title")
+    say(f"{'rank':>4}  {'  '.join(f'{name:>8}' for name in columns)}  {'item':<{width}}  title")
     for position, row in enumerate(ranking, start=1):
         title = row["title"] if row["title"] is not None else "-"
-        say(f"{position:>4}  {row['score']:>8.4f}  {row['item_id']:<{width}}  {title}")
+        scores = "  ".join(f"{row[name]:>{max(8, len(name))}.4f}" for name in columns)
+        say(f"{position:>4}  {scores}  {row['item_id']:<{width}}  {title}")
 
 
 def _target(text: str) -> str:

@@ -7,21 +7,24 @@ import sys
 from pathlib import Path
 
 from configs.command_line import CommandError
+from serving.client.profile_inputs import ProfileValue
 from serving.client.user_request import UserRequest, history_statistics
 
-_REQUIRED = ("user_id", "candidates")
+_REQUIRED = ("user_id",)
 # The model reads numbers as floats of 32 bits.
 _LARGEST_NUMBER = 3.4e38
 _OPTIONAL = (
+    "candidates",
     "history_item_id",
     "history_rating",
     "user_share_liked",
     "user_mean_rating",
     "user_log_count",
+    "profile",
 )
 
 
-def read_request(path: str, positive_rating: float) -> tuple[UserRequest, list[str]]:
+def read_request(path: str, positive_rating: float) -> tuple[UserRequest, list[str] | None]:
     """Reads a request from a JSON file, or from standard input when the path is `-`.
 
     Args:
@@ -29,13 +32,13 @@ def read_request(path: str, positive_rating: float) -> tuple[UserRequest, list[s
       positive_rating: a rating of at least this counts as positive in statistics that are missing.
 
     Returns:
-      The user, and the candidates' ids.
+      The user, and the candidates' ids; None when the request names no candidates.
 
     Raises:
       CommandError: the request is malformed; the message names the file and the field.
       OSError: the file cannot be read.
     """
-    where = "standard input" if path == "-" else path
+    where = name_of(path)
     body = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
     try:
         document = json.loads(body)
@@ -47,10 +50,18 @@ def read_request(path: str, positive_rating: float) -> tuple[UserRequest, list[s
         raise CommandError(f"{where}: {error}") from error
 
 
-def parse_request(document: object, positive_rating: float) -> tuple[UserRequest, list[str]]:
+def name_of(path: str) -> str:
+    """What messages call the request: the path, or standard input for `-`."""
+    return "standard input" if path == "-" else path
+
+
+def parse_request(document: object, positive_rating: float) -> tuple[UserRequest, list[str] | None]:
     """Reads a request from a JSON document.
 
     Statistics that are missing are computed from the given history.
+
+    Returns:
+      See `read_request`.
 
     Raises:
       CommandError: the request is malformed; the message names the field.
@@ -64,9 +75,12 @@ def parse_request(document: object, positive_rating: float) -> tuple[UserRequest
     for field in _REQUIRED:
         if field not in document:
             raise CommandError(f"field '{field}' is missing")
-    candidates = _identifiers(document, "candidates")
-    if not candidates:
-        raise CommandError("field 'candidates' is empty; name at least one item to rank")
+    candidates = _identifiers(document, "candidates") if "candidates" in document else None
+    if candidates == []:
+        raise CommandError(
+            "field 'candidates' is empty; name at least one item to rank, or leave the field out "
+            "to retrieve items"
+        )
     history_item_id = _identifiers(document, "history_item_id")
     history_rating = [
         _number(value, f"history_rating[{position}]")
@@ -82,7 +96,31 @@ def parse_request(document: object, positive_rating: float) -> tuple[UserRequest
         if document.get(field) is not None:
             statistics[field] = _number(document[field], field)
     user_id = _identifier(document["user_id"], "user_id")
-    return UserRequest(user_id, history_item_id, history_rating, **statistics), candidates
+    profile = _profile(document)
+    user = UserRequest(user_id, history_item_id, history_rating, **statistics, profile=profile)
+    return user, candidates
+
+
+def _profile(document: dict[str, object]) -> dict[str, ProfileValue]:
+    profile = document.get("profile", {})
+    if not isinstance(profile, dict):
+        raise CommandError(
+            f"field 'profile' must be an object of user attributes. Received: {profile!r}"
+        )
+    return {name: _attribute(value, f"profile.{name}") for name, value in profile.items()}
+
+
+def _attribute(value: object, field: str) -> ProfileValue:
+    if value is None:
+        return None
+    if isinstance(value, (int, float)):
+        return _number(value, field)
+    values = value if isinstance(value, list) else [value]
+    if not all(isinstance(text, str) for text in values):
+        raise CommandError(
+            f"field '{field}' must be a number, a string or a list of strings. Received: {value!r}"
+        )
+    return [_identifier(text, field) for text in values]
 
 
 def _list(document: dict[str, object], field: str) -> list[object]:

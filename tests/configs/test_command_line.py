@@ -140,7 +140,7 @@ def test_keys_help_lists_the_keys_below_the_prefixes() -> None:
     keys = [line.strip() for line in lines[1:] if not line.startswith("      ")]
     assert all(key.startswith(("training.", "work_dir")) for key in keys)
     place = lines.index("  training.patience")
-    assert lines[place + 1] == "      epochs without a better validation AUC before stopping"
+    assert lines[place + 1] == "      epochs without a better validation result before stopping"
     assert all(len(line) <= 92 for line in lines)
 
 

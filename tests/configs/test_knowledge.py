@@ -32,6 +32,11 @@ def test_a_source_without_answers_is_refused() -> None:
         Knowledge.model_validate({"answers": {"item": ITEM_ANSWERS}})
 
 
+def test_a_source_that_is_named_twice_is_refused() -> None:
+    with pytest.raises(ValidationError, match="'item' is named 2 times; name it once"):
+        Knowledge.model_validate({"sources": "item, item", "answers": {"item": ITEM_ANSWERS}})
+
+
 def test_collective_answers_need_groups() -> None:
     with pytest.raises(ValidationError, match="need 'groups'"):
         SourceAnswers(entity="item", collective=["groups.jsonl"])
@@ -52,11 +57,36 @@ def test_collective_answers_need_groups() -> None:
         ({"individual": ["a.jsonl"], "vectors": ["v.npz"]}, "in place of answers"),
         ({"vectors": ["v.npz"], "factor": "plot"}, "in place of answers"),
         ({"individual": ["a.jsonl"], "factor": "plot", "factors": ["genre"]}, "exclude each other"),
+        ({"individual": ["a.jsonl"], "random": {}}, "'random' .* excludes 'individual'"),
+        ({"metadata": ["title"], "random": {}}, "'metadata' .* excludes 'random'"),
+        ({"vectors": ["v.npz"], "collaborative": {}}, "'vectors' .* excludes 'collaborative'"),
+        ({"collaborative": {}, "groups": "g.csv"}, "'collaborative' .* excludes 'groups'"),
+        ({"metadata": ["title"], "grouping": {}}, "'metadata' .* excludes 'grouping'"),
+        ({"metadata": []}, "at least one file .* 'metadata', 'random' or 'collaborative'"),
+        ({"entity": "user", "metadata": ["title"]}, "are for item sources"),
+        ({"entity": "user", "collaborative": {}}, "are for item sources"),
+        ({"random": {"dimension": 1}}, "greater than or equal to 2"),
+        ({"collaborative": {"dimension": 1}}, "greater than or equal to 2"),
     ],
 )
 def test_contradicting_answers_are_refused(described: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValidationError, match=problem):
         SourceAnswers.model_validate({"entity": "item"} | described)
+
+
+def test_controls_stand_in_place_of_answers() -> None:
+    metadata = SourceAnswers.model_validate({"entity": "item", "metadata": "title, genres"})
+    assert metadata.metadata == ("title", "genres")
+    user = SourceAnswers.model_validate({"entity": "user", "random": {}})
+    assert user.random is not None and (user.random.dimension, user.random.seed) == (384, 0)
+    rated = SourceAnswers.model_validate({"entity": "item", "collaborative": {"seed": 4}})
+    assert rated.collaborative is not None
+    assert (rated.collaborative.dimension, rated.collaborative.seed) == (64, 4)
+
+
+def test_vectors_made_elsewhere_may_name_groups() -> None:
+    answers = SourceAnswers(entity="item", vectors=["v.npz"], groups="groups.csv")
+    assert answers.groups == "groups.csv"
 
 
 def test_groups_may_be_made_instead_of_named() -> None:

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from configs.modelling import HybridExpert, Model, Training
+from configs.adapters import FIELD_OPTIONS, HybridExpert
+from configs.modelling import Model, Training
 
 
 @pytest.mark.parametrize(
@@ -17,7 +18,7 @@ from configs.modelling import HybridExpert, Model, Training
         (Model, {"dropout_rate": 1.0}),
         (Model, {"dropout_rate": -0.1}),
         (Model, {"knowledge_dropout_rate": 1.0}),
-        (Model, {"adapter": "mlp"}),
+        (Model, {"adapter": "attention"}),
         (Model, {"match": "cosine"}),
         (Model, {"attention_history_length": 0}),
         (HybridExpert, {"num_shared_experts": -1}),
@@ -30,3 +31,18 @@ def test_values_out_of_range_are_refused(
         section.model_validate(values)
     (key,) = values
     assert {problem["loc"][0] for problem in raised.value.errors()} == {key}
+
+
+@pytest.mark.parametrize("weight", [0, -1.0, float("inf"), float("nan"), "much"])
+def test_weights_of_tasks_are_positive_numbers(weight: object) -> None:
+    with pytest.raises(ValidationError) as raised:
+        Model.model_validate({"tasks": {"loved": weight, "bought": 0.5}})
+    assert {problem["loc"] for problem in raised.value.errors()} == {("tasks", "loved")}
+    assert Model.model_validate({"tasks": {"bought": 0.5}}).tasks == {"bought": 0.5}
+
+
+def test_descriptions_say_which_options_need_an_adapter() -> None:
+    silent = "without effect when model.adapter is none"
+    for key in (*FIELD_OPTIONS, "standardized_knowledge"):
+        assert silent in str(Model.model_fields[key].description)
+    assert "none or replace_id" in str(Model.model_fields["knowledge_dropout_rate"].description)

@@ -119,3 +119,33 @@ def test_without_ratings_the_label_says_what_is_liked(
 def test_some_kind_of_example_is_made() -> None:
     with pytest.raises(ValidationError, match="at least 1 item"):
         Data.model_validate({**data({}).model_dump(), "examples": []})
+
+
+def with_labels(labels: dict[str, Any], columns: dict[str, str | None] | None = None) -> Data:
+    return Data.model_validate({**data(columns or {}).model_dump(), "labels": labels})
+
+
+@pytest.mark.parametrize(
+    ("labels", "columns", "problem"),
+    [
+        ({"seen": {}}, {}, "either 'column' or 'minimum_rating'"),
+        ({"seen": {"column": "c", "minimum_rating": 3}}, {}, "either 'column' or"),
+        ({"label": {"column": "c"}}, {}, "the first label's own name"),
+        ({"to the end": {"column": "c"}}, {}, "becomes the feature label_to the end; use letters"),
+        ({"loved": {"minimum_rating": 5}}, {"rating": None}, "needs data.interactions.columns"),
+        ({f"l{n}": {"column": "c"} for n in range(64)}, {}, "at most 63 items"),
+    ],
+)
+def test_extra_labels_need_one_origin_and_a_plain_name(
+    labels: dict[str, Any], columns: dict[str, str | None], problem: str
+) -> None:
+    with pytest.raises(ValidationError, match=problem):
+        with_labels(labels, columns)
+
+
+def test_extra_labels_keep_their_order() -> None:
+    labels = {"loved": {"minimum_rating": 5}, "a_click": {"column": "clicked"}}
+    described = with_labels(labels, {"rating": "stars"})
+    assert list(described.labels) == ["loved", "a_click"]
+    assert described.labels["loved"].minimum_rating == 5.0
+    assert with_labels({"seen": {"column": "c"}}, {"rating": None}).labels["seen"].column == "c"

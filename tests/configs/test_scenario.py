@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from configs.modelling import HybridExpert
+from configs.adapters import HybridExpert
+from configs.loading import override_scenario
 from configs.scenario import Scenario, Serving
 
 ITEM_ANSWERS: dict[str, Any] = {"entity": "item", "individual": ["items.jsonl"]}
@@ -84,15 +85,136 @@ def test_required_keys(missing: str) -> None:
 
 @pytest.mark.parametrize("source", ["user", "absent"])
 def test_match_needs_an_item_source(source: str) -> None:
-    model = {"match": "means", "knowledge_match": {"source": source}}
+    model = {"match": "means", "knowledge_match": {"sources": [source]}}
     with pytest.raises(ValidationError, match=f"'{source}' must be an item source"):
         Scenario.model_validate(tree(model=model))
 
 
+@pytest.mark.parametrize("source", ["user", "absent"])
+def test_prior_needs_an_item_source(source: str) -> None:
+    described = {"knowledge_prior": {"sources": ["item", source]}}
+    with pytest.raises(
+        ValidationError,
+        match=rf"model\.knowledge_prior\.sources: '{source}' must be an item source",
+    ):
+        Scenario.model_validate(tree(model={**described, "prior": True}))
+    assert not Scenario.model_validate(tree(model=described)).model.prior
+
+
+COLLABORATIVE: dict[str, Any] = {"entity": "item", "collaborative": {}}
+
+
+def test_collaborative_vectors_are_for_knowledge_match_only() -> None:
+    answers = {"item": ITEM_ANSWERS, "ratings": COLLABORATIVE}
+    knowledge = {"answers": answers, "sources": ["item", "ratings"]}
+    with pytest.raises(ValidationError, match=r"'ratings' holds collaborative vectors"):
+        Scenario.model_validate(tree(knowledge=knowledge))
+    without_adapter = {"adapter": "none", "match": "ridge"}
+    assert Scenario.model_validate(tree(knowledge=knowledge, model=without_adapter))
+    matched = {"match": "ridge", "knowledge_match": {"sources": ["item", "ratings"]}}
+    scenario = Scenario.model_validate(
+        tree(knowledge={"answers": answers, "sources": ["item"]}, model=matched)
+    )
+    assert scenario.knowledge_sources() == ("item", "ratings")
+
+
+def test_an_adapter_that_replaces_item_ids_reads_item_sources() -> None:
+    with pytest.raises(ValidationError, match="leave the user source 'user' out"):
+        Scenario.model_validate(tree(model={"adapter": "replace_id"}))
+    answers = {"item": ITEM_ANSWERS, "user": USER_ANSWERS}
+    knowledge = {"answers": answers, "sources": ["item"]}
+    scenario = Scenario.model_validate(tree(model={"adapter": "replace_id"}, knowledge=knowledge))
+    assert scenario.model.adapter == "replace_id"
+
+
+PLOT = {"item": ITEM_ANSWERS, "plot": ITEM_ANSWERS, "user": USER_ANSWERS}
+FIELD_VALUES: list[dict[str, Any]] = [
+    {"history_knowledge": True},
+    {"factor_gate": True},
+    {"zero_start": True},
+    {"alignment_weight": 0.1},
+]
+
+
+def with_sources(model: dict[str, Any], sources: list[str]) -> Scenario:
+    knowledge = {"answers": PLOT, "sources": sources}
+    return Scenario.model_validate(tree(model=model, knowledge=knowledge))
+
+
+@pytest.mark.parametrize("options", FIELD_VALUES)
+def test_knowledge_in_place_of_ids_has_no_options_of_fields(options: dict[str, Any]) -> None:
+    (key,) = options
+    replaced = {"adapter": "replace_id"}
+    with pytest.raises(ValidationError, match=rf"model\.{key} is about fields .* 'replace_id'"):
+        with_sources(replaced | options, ["item", "plot"])
+    accepted = {"standardized_knowledge": True, "knowledge_dropout_rate": 0.3}
+    assert with_sources(replaced | accepted, ["item", "plot"]).model.standardized_knowledge
+
+
+@pytest.mark.parametrize(
+    ("options", "too_few", "enough"),
+    [
+        ({"factor_gate": True}, ["item", "user"], ["item", "user", "plot"]),
+        ({"factor_gate": True}, ["plot"], ["plot", "item"]),
+        ({"history_knowledge": True}, ["user"], ["user", "item"]),
+        ({"alignment_weight": 0.1}, ["user"], ["plot"]),
+    ],
+)
+def test_options_without_the_sources_they_need_are_refused(
+    options: dict[str, Any], too_few: list[str], enough: list[str]
+) -> None:
+    (key,) = options
+    with pytest.raises(ValidationError, match=rf"model\.{key} .* leave it out"):
+        with_sources(options, too_few)
+    assert getattr(with_sources(options, enough).model, key) == options[key]
+
+
+def test_an_arm_without_knowledge_may_keep_the_options_of_its_base() -> None:
+    options = {key: value for option in FIELD_VALUES for key, value in option.items()}
+    options |= {
+        "standardized_knowledge": True,
+        "knowledge_match": {"learned": True, "dropout_rate": 0.2, "form": "exact", "noise": 2.0},
+    }
+    base = with_sources(options | {"match": "ridge"}, ["item", "plot"])
+    arm = override_scenario(base, {"model.adapter": "none", "model.match": "none"})
+    assert (arm.model.adapter, arm.model.zero_start) == ("none", True)
+    assert arm.knowledge_sources() == ()
+
+
+@pytest.mark.parametrize(
+    "options", [{"form": "exact"}, {"length_scale": 0.4}, {"bias": 0.1}, {"noise": 2.0}]
+)
+def test_options_of_ridge_are_refused_with_means(options: dict[str, Any]) -> None:
+    (key,) = options
+    model = {"match": "means", "knowledge_match": options}
+    with pytest.raises(
+        ValidationError, match=rf"model\.knowledge_match\.{key} is an option of .* 'ridge'"
+    ):
+        Scenario.model_validate(tree(model=model))
+    for match in ("ridge", "none"):
+        assert Scenario.model_validate(tree(model=model | {"match": match}))
+    others = {"dimension": 8, "learned": True, "dropout_rate": 0.1, "history_length": 9}
+    assert Scenario.model_validate(tree(model=model | {"knowledge_match": others}))
+
+
+def test_tasks_are_labels_of_the_data() -> None:
+    data = {
+        "interactions": {"path": "ratings.csv"},
+        "catalogue": {"path": "movies.csv"},
+        "labels": {"loved": {"minimum_rating": 5}},
+    }
+    with pytest.raises(ValidationError, match=r"'bought' is not in data\.labels \(there: loved\)"):
+        Scenario.model_validate(tree(data=data, model={"tasks": {"bought": 1.0}}))
+    with pytest.raises(ValidationError, match=r"\(there: none\)"):
+        Scenario.model_validate(tree(model={"tasks": {"loved": 1.0}}))
+    scenario = Scenario.model_validate(tree(data=data, model={"tasks": {"loved": 0.5}}))
+    assert scenario.model.tasks == {"loved": 0.5}
+
+
 def test_match_source_matters_only_with_match() -> None:
-    model: dict[str, object] = {"match": "none", "knowledge_match": {"source": "user"}}
-    assert Scenario.model_validate(tree(model=model)).model.knowledge_match.source == "user"
-    model = {"match": "means", "knowledge_match": {"source": "item"}}
+    model: dict[str, object] = {"match": "none", "knowledge_match": {"sources": ["user"]}}
+    assert Scenario.model_validate(tree(model=model)).model.knowledge_match.sources == ("user",)
+    model = {"match": "means", "knowledge_match": {"sources": ["item"]}}
     assert Scenario.model_validate(tree(model=model)).model.match == "means"
 
 
@@ -103,10 +225,20 @@ def test_match_source_matters_only_with_match() -> None:
         ({"adapter": "none"}, ()),
         ({"adapter": "none", "match": "means"}, ("item",)),
         ({"match": "ridge"}, ("item", "user")),
-        ({"match": "ridge", "knowledge_match": {"source": "plot"}}, ("item", "user", "plot")),
+        ({"match": "ridge", "knowledge_match": {"sources": "plot"}}, ("item", "user", "plot")),
+        ({"prior": True, "knowledge_prior": {"sources": "plot"}}, ("item", "user", "plot")),
+        (
+            {
+                "adapter": "none",
+                "match": "means",
+                "prior": True,
+                "knowledge_match": {"sources": ["plot", "item"]},
+            },
+            ("plot", "item"),
+        ),
     ],
 )
-def test_knowledge_sources_are_those_of_adapter_and_match(
+def test_knowledge_sources_are_those_of_adapter_match_and_prior(
     model: dict[str, Any], sources: tuple[str, ...]
 ) -> None:
     answers = {"item": ITEM_ANSWERS, "user": USER_ANSWERS, "plot": ITEM_ANSWERS}

@@ -58,6 +58,16 @@ def test_the_protocols_of_the_method(repository_root: Path) -> None:
     assert movies.split.knowledge_history_cap == 30
 
 
+def test_controls_differ_in_their_sources_alone(repository_root: Path) -> None:
+    scenario = load_scenario(repository_root / "configs/movielens_small_controls.yaml")
+    arms = scenario.experiment.arms
+    controls, with_llm = arms["collaborative"].overrides, arms["collaborative_and_llm"].overrides
+    assert {key for key in {*controls, *with_llm} if controls.get(key) != with_llm.get(key)} == {
+        "model.knowledge_match.sources"
+    }
+    assert controls["model.knowledge_match.dropout_rate"] == 0.2
+
+
 def commands_of(text: str) -> list[list[str]]:
     """The words of every `python -m` command of our programs in the comments of a file."""
     comments = "\n".join(line.partition("# ")[2] for line in text.splitlines() if "# " in line)

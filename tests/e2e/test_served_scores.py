@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from serving.client import RankingClient, RestRankingClient, UserRequest
+from serving.client import RankingClient, RestRankingClient
 from serving.server import LocalServer
 from tests.scenarios import ITEMS
 from tests.serving.c_api_loader import CApiSession
@@ -21,6 +21,7 @@ from tests.serving.exports import (
     one_user_request,
     request_rows,
     serialized_examples,
+    user_of,
 )
 
 every_model = pytest.mark.parametrize(("backbone", "arm"), MODELS)
@@ -52,18 +53,6 @@ def server() -> Iterator[LocalServer]:
     models = {f"{backbone}_{arm}": exported(backbone, arm).base for backbone, arm in MODELS}
     with LocalServer(models) as running:
         yield running
-
-
-def user_of(raw: Arrays, row: int) -> UserRequest:
-    known = raw["history_item_id"][row] != b""
-    return UserRequest(
-        user_id=raw["user_id"][row].decode(),
-        history_item_id=[item.decode() for item in raw["history_item_id"][row][known]],
-        history_rating=raw["history_rating"][row][known].tolist(),
-        user_share_liked=float(raw["user_share_liked"][row]),
-        user_mean_rating=float(raw["user_mean_rating"][row]),
-        user_log_count=float(raw["user_log_count"][row]),
-    )
 
 
 @every_model

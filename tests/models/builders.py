@@ -10,8 +10,9 @@ import numpy as np
 import tensorflow as tf
 
 from configs.scenario import Scenario
-from models.building import ModelTables, build_ranking_model
+from models.building import ModelTables, build_model
 from models.catalogue import CatalogueContents, CategoricalColumn
+from models.profiles import ProfileAttribute
 from models.ranking import RankingModel
 
 ITEM_IDS = ("10", "20", "30", "40", "50", "60")
@@ -69,18 +70,26 @@ def knowledge_records(entity_ids: Sequence[str], dimension: int, seed: int) -> R
     return Records(entity_ids, vectors.astype(np.float32), ("individual",) * count, ("",) * count)
 
 
-def model_tables() -> ModelTables:
+PROFILES = {
+    "jobs": ProfileAttribute("categorical", ("cook", "pilot")),
+    "age": ProfileAttribute("numeric"),
+}
+
+
+def model_tables(with_profiles: bool = False) -> ModelTables:
     """Catalogue and knowledge; item "60" and user "cem" have no knowledge."""
     return ModelTables(
         catalogue_contents(),
         {
             "item": knowledge_records(ITEM_IDS[:-1], dimension=8, seed=1),
+            "plot": knowledge_records(ITEM_IDS[1:], dimension=8, seed=3),
             "user": knowledge_records(USER_IDS[:-1], dimension=8, seed=2),
         },
+        PROFILES if with_profiles else {},
     )
 
 
-def small_scenario(**model_options: Any) -> Scenario:
+def small_scenario(sources: Sequence[str] = ("item", "user"), **model_options: Any) -> Scenario:
     """A scenario of a tiny model; `model_options` replace keys of its model section."""
     return Scenario.model_validate(
         {
@@ -90,12 +99,15 @@ def small_scenario(**model_options: Any) -> Scenario:
                 "interactions": {"path": "ratings.csv"},
                 "catalogue": {"path": "movies.csv"},
                 "positive_rating": POSITIVE_RATING,
+                "labels": {"loved": {"minimum_rating": 5}, "bought": {"column": "bought"}},
             },
             "knowledge": {
+                "sources": sources,
                 "answers": {
                     "item": {"entity": "item", "individual": ["items.jsonl"]},
+                    "plot": {"entity": "item", "individual": ["plots.jsonl"]},
                     "user": {"entity": "user", "individual": ["users.jsonl"]},
-                }
+                },
             },
             "model": {
                 "embedding_dimension": 4,
@@ -116,10 +128,10 @@ def small_scenario(**model_options: Any) -> Scenario:
     )
 
 
-def small_model(seed: int = 0, **model_options: Any) -> RankingModel:
+def small_model(seed: int = 0, with_profiles: bool = False, **options: Any) -> RankingModel:
     """A built model with reproducible weights, none of which is zero."""
     tf.keras.utils.set_random_seed(seed)
-    model = build_ranking_model(small_scenario(**model_options), model_tables())
+    model = build_model(small_scenario(**options), model_tables(with_profiles))
     model(raw_features(2))
     randomise(model.trainable_weights, seed, scale=0.15)
     return model
@@ -150,6 +162,8 @@ def raw_features(count: int, length: int = 6, users: int | None = None, seed: in
         "user_share_liked": tf.constant(random.uniform(size=users), tf.float32),
         "user_mean_rating": tf.constant(random.uniform(1, 5, size=users), tf.float32),
         "user_log_count": tf.constant(random.uniform(0, 4, size=users), tf.float32),
+        "profile_jobs": tf.constant(random.choice(["cook", "pilot", "poet", ""], [users, 2])),
+        "profile_age": tf.constant(random.choice([20.0, 45.0, np.nan], [users, 1]), tf.float32),
     }
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from models.layers.attention import TargetAttention
-from tests.models.builders import sigmoid
+from tests.models.builders import sigmoid, softmax
 
 
 def numpy_attention(
@@ -26,7 +26,7 @@ def numpy_attention(
     projection = dense(layer._projection)
     first = layer._first_kernel.numpy().astype(np.float64), layer._first_bias.numpy()
     hidden_layers = [first, *(dense(hidden_layer) for hidden_layer in layer._hidden)]
-    pooled = np.zeros(len(candidate))
+    keys, scores = [np.zeros(len(candidate))], [-np.inf if layer.softmax else 0.0]
     for step, real in zip(history, mask, strict=True):
         if not real:
             continue
@@ -38,9 +38,12 @@ def numpy_attention(
             mean, variance = (weight.numpy() for weight in dice.non_trainable_weights)
             share = sigmoid((hidden - mean) / np.sqrt(variance + dice.epsilon))
             hidden = share * hidden + (1 - share) * alpha * hidden
-        kernel, bias = dense(layer._score)
-        pooled += float((hidden @ kernel + bias)[0]) * key
-    return pooled
+        kernel, *bias = (weight.astype(np.float64) for weight in layer._score.get_weights())
+        keys.append(key)
+        scores.append(float((hidden @ kernel + sum(bias))[0]))
+    if layer.softmax and len(scores) > 1:
+        return softmax(np.array(scores)) @ keys
+    return np.nan_to_num(np.array(scores), neginf=0.0) @ keys
 
 
 def dense(layer: tf.keras.layers.Layer) -> tuple[np.ndarray, np.ndarray]:

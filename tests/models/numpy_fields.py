@@ -19,7 +19,7 @@ def numpy_fields(layer: FieldStack, inputs: BackboneInputs, row: int, user: int)
     history, mask = inputs.history[user].numpy(), inputs.history_mask[user].numpy()
     fields = [numpy_attention(layer._attention, query, history, mask)]
     fields += list(candidate)
-    fields += list(inputs.augmented[row].numpy())
+    fields += list(inputs.side_fields[row].numpy())
     if layer.numbers_as_field:
         (vectors,) = layer._numbers.get_weights()
         numbers = zip(inputs.numeric[row].numpy(), vectors, strict=True)

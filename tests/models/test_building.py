@@ -1,14 +1,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.adapters import ADAPTERS
 from models.backbones import BACKBONES
-from models.building import ModelTables, build_ranking_model
-from models.match import match_table
+from models.building import ModelTables, build_model, example_kind
+from models.item_ids import KnowledgeIds
+from models.match import MatchMethod, MatchTables
+from models.rerankers import RERANKERS
+from models.retrieval import RETRIEVERS
 from tests.models.builders import (
     ITEM_IDS,
     USER_IDS,
@@ -23,23 +28,100 @@ from tests.models.builders import (
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_the_scenario_decides_what_is_built(backbone: str) -> None:
     scenario = small_scenario(backbone=backbone, match="ridge", dropout_rate=0.1)
-    model = build_ranking_model(scenario, model_tables())
+    model = build_model(scenario, model_tables())
     assert model(raw_features(3)).shape == (3,)
-    assert isinstance(model.scorer._backbone, BACKBONES[backbone])
+    (built,) = model.scorer._backbones
+    assert isinstance(built, BACKBONES[backbone])
     assert model.adapter is not None
     assert model.adapter.sources == ("item", "user")
     assert model.adapter.width == 4
     assert model.adapter.network.num_shared_experts == 1
-    assert model.inputs_preparation.match is not None
-    assert model.inputs_preparation.match.kind == "ridge"
+    assert model.inputs_preparation.matches is not None
+    assert model.inputs_preparation.num_match_features == 2
     assert model.inputs_preparation.match_history_length == 5
     assert model.inputs_preparation.attention_history_length == 3
+
+
+@pytest.mark.parametrize("name", [*RERANKERS, *RETRIEVERS])
+def test_rerankers_and_retrieval_models(name: str) -> None:
+    model = build_model(small_scenario(backbone=name), model_tables(with_profiles=True))
+    kind = "rerank" if name in RERANKERS else "retrieval"
+    assert model.kind == example_kind(name) == kind
+    if kind == "rerank":
+        raw = raw_features(2)
+        lists = raw | {"item_id": tf.constant([["10", "20", ""], ["40", "60", "50"]])}
+        scores = model.probabilities(lists)
+        assert scores.shape == (2, 3)
+        assert scores[0, 2] == 0
+    else:
+        users, items = model(raw_features(3))
+        assert users.shape == items.shape == (3, 32)
+
+
+def test_options_of_the_backbone_reach_it() -> None:
+    scenario = small_scenario(backbone="dcnv2", backbone_options={"num_crosses": 1})
+    (backbone,) = build_model(scenario, model_tables()).scorer._backbones
+    assert backbone.num_crosses == 1
+    wrong = small_scenario(backbone="dcnv2", backbone_options={"crosses": 1})
+    with pytest.raises(ValueError, match="Did you mean 'num_crosses'"):
+        build_model(wrong, model_tables())
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS)
+def test_every_adapter_by_its_name(adapter: str) -> None:
+    scenario = small_scenario(
+        adapter=adapter,
+        mlp={"units": (5, 4)},
+        moe={"expert_units": (5, 4), "num_experts": 2},
+        pq={"num_codebooks": 2, "codebook_size": 2},
+        standardized_knowledge=adapter != "pq",
+    )
+    model = build_model(scenario, model_tables())
+    assert model(raw_features(3)).shape == (3,)
+    assert model.adapter.sources == ("item", "user")
+    assert (model.adapter.width, model.adapter.standardized) == (4, adapter != "pq")
+
+
+def test_text_in_the_place_of_ids() -> None:
+    scenario = small_scenario(adapter="replace_id", sources=("item", "plot"))
+    model = build_model(scenario, model_tables())
+    raw = raw_features(2) | {"item_id": tf.constant(["10", "20"])}
+    assert model(raw).shape == (2,)
+    assert model.adapter is None
+    assert isinstance(model.scorer.assembly.items.ids, KnowledgeIds)
+    names = {weight.name.split("/")[-1] for weight in model.trainable_weights}
+    assert "item_id_embedding:0" not in names
+    prepared = model.inputs_preparation(raw)
+    assert not [name for name in prepared if name.startswith("knowledge_row/")]
+
+
+def test_profiles_are_inputs_unless_they_are_not_wanted() -> None:
+    tables = model_tables(with_profiles=True)
+    profile = raw_features(4) | {"profile_jobs": tf.constant([["cook"], ["pilot"], [""], ["x"]])}
+    with_profile = build_model(small_scenario(), tables)
+    with_profile(profile)
+    assert with_profile.scorer.assembly.profile is not None
+    without = build_model(small_scenario(user_profile=False), tables)
+    bare = {name: value for name, value in profile.items() if "profile" not in name}
+    assert without(bare).shape == (4,)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"backbone": "prm", "tasks": {"loved": 1.0}}, "model.tasks is for CTR models; 'prm'"),
+        ({"backbone": "two_tower", "match": "means"}, "set model.match=none"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        build_model(small_scenario(**options), model_tables())
 
 
 def test_a_model_without_knowledge_needs_none() -> None:
     scenario = small_scenario(adapter="none", match="none")
     tables = ModelTables(model_tables().catalogue, {})
-    model = build_ranking_model(scenario, tables)
+    model = build_model(scenario, tables)
     assert model.adapter is None
     assert model.inputs_preparation.num_match_features == 0
     assert model(raw_features(3)).shape == (3,)
@@ -49,7 +131,7 @@ def test_sources_keep_the_order_of_the_scenario() -> None:
     scenario = small_scenario()
     knowledge = scenario.knowledge.model_copy(update={"sources": ("user",)})
     scenario = scenario.model_copy(update={"knowledge": knowledge})
-    model = build_ranking_model(scenario, model_tables())
+    model = build_model(scenario, model_tables())
     assert model.adapter is not None
     assert model.adapter.sources == ("user",)
     prepared = model.inputs_preparation(raw_features(2))
@@ -59,7 +141,7 @@ def test_sources_keep_the_order_of_the_scenario() -> None:
 
 
 def test_items_and_users_are_joined_with_their_knowledge() -> None:
-    model = build_ranking_model(small_scenario(), model_tables())
+    model = build_model(small_scenario(), model_tables())
     assert model.adapter is not None
     raw = raw_features(3) | {
         "item_id": tf.constant(["20", "60", "unseen"]),
@@ -77,9 +159,9 @@ def test_items_and_users_are_joined_with_their_knowledge() -> None:
 @pytest.mark.parametrize("adapter", ["none", "hein"])
 def test_match_compares_the_vectors_of_the_items(adapter: str) -> None:
     tables = model_tables()
-    model = build_ranking_model(small_scenario(adapter=adapter, match="means"), tables)
+    model = build_model(small_scenario(adapter=adapter, match="means"), tables)
     vectors = tables.knowledge["item"].vectors.astype(np.float16).astype(np.float32)
-    reduced = match_table("means", vectors, 4)
+    reduced = MatchTables.from_vectors(MatchMethod("means"), vectors, 4).table
     # A history of one liked item: the third feature is the candidate's cosine with it.
     raw = raw_features(1) | {
         "item_id": tf.constant(["50"]),
@@ -101,7 +183,7 @@ def test_collective_answers_are_stored_once() -> None:
     )
     tables = model_tables()
     tables = replace(tables, knowledge={**tables.knowledge, "item": records})
-    model = build_ranking_model(small_scenario(match="means"), tables)
+    model = build_model(small_scenario(match="means"), tables)
     assert model.adapter is not None
     assert model.adapter.tables["item"].num_rows == 4
     prepared = model.inputs_preparation(raw_features(4) | {"item_id": tf.constant(ITEM_IDS[2:])})
@@ -109,9 +191,9 @@ def test_collective_answers_are_stored_once() -> None:
 
 
 def test_an_unknown_backbone_names_the_known_ones() -> None:
-    message = "model.backbone 'dinn' is unknown; there are .*, dcnv2, .*, din, "
+    message = "'dinn' is unknown; there are .*, din, .*, prm, .*two_tower.*mean 'din'"
     with pytest.raises(ValueError, match=message):
-        build_ranking_model(small_scenario(backbone="dinn"), model_tables())
+        build_model(small_scenario(backbone="dinn"), model_tables())
 
 
 def test_augmented_vectors_must_be_as_wide_as_embeddings() -> None:
@@ -119,13 +201,13 @@ def test_augmented_vectors_must_be_as_wide_as_embeddings() -> None:
     with pytest.raises(
         ValueError, match=r"expert_units \(4\) must equal .*embedding_dimension \(6\)"
     ):
-        build_ranking_model(scenario, model_tables())
+        build_model(scenario, model_tables())
     without = small_scenario(embedding_dimension=6, adapter="none")
-    assert build_ranking_model(without, model_tables()).adapter is None
+    assert build_model(without, model_tables()).adapter is None
 
 
 def test_sources_of_different_width_are_named() -> None:
     tables = model_tables()
     narrow = {**tables.knowledge, "user": knowledge_records(USER_IDS, dimension=3, seed=2)}
     with pytest.raises(ValueError, match="item: 8, user: 3; encode them with one encoder"):
-        build_ranking_model(small_scenario(), ModelTables(tables.catalogue, narrow))
+        build_model(small_scenario(), ModelTables(tables.catalogue, narrow))

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from models.catalogue import Catalogue, CategoricalColumn
-from tests.models.builders import ITEM_IDS, catalogue_contents
+from tests.models.builders import ITEM_IDS, NUM_FOLDS, catalogue_contents
 
 MU = 35 / 12
 
@@ -18,6 +18,7 @@ def test_rows_follow_the_catalogue_and_unknown_ids_have_row_0() -> None:
     np.testing.assert_array_equal(rows, [[6, 0, 1], [0, 0, 2]])
     assert rows.dtype == tf.int32
     assert catalogue.num_items == 6
+    assert catalogue.item_ids == list(ITEM_IDS)
 
 
 def test_only_trained_items_have_an_embedding_row() -> None:
@@ -103,6 +104,19 @@ def test_statistics_without_folds_use_all_ratings() -> None:
     np.testing.assert_array_equal(
         catalogue.statistics(tf.range(7)), catalogue.statistics(tf.range(7), everything)
     )
+
+
+def test_without_folds_nothing_else_changes() -> None:
+    catalogue = Catalogue(catalogue_contents())
+    rows = tf.range(7)
+    statistics, means = catalogue.statistics(rows), catalogue.mean_ratings(rows[tf.newaxis])
+    catalogue.drop_folds()
+    np.testing.assert_array_equal(catalogue.statistics(rows), statistics)
+    np.testing.assert_array_equal(catalogue.mean_ratings(rows[tf.newaxis]), means)
+    shapes = [tuple(variable.shape) for variable in catalogue.variables]
+    assert shapes.count((7, 1)) == 2 and (7, NUM_FOLDS + 1) not in shapes
+    catalogue.drop_folds()
+    np.testing.assert_array_equal(catalogue.statistics(rows), statistics)
 
 
 def test_no_ratings_at_all() -> None:

@@ -8,15 +8,22 @@ import tensorflow as tf
 
 from models.catalogue import Catalogue
 from models.features import ItemEncoder
+from models.item_ids import TrainedIds
 from tests.models.builders import catalogue_contents, gradients_of, named_weights, randomise
 
 WIDTH = 3
 HISTORY = np.array([[1, 0, 6], [2, 2, 5]], np.int32)
 
 
+def fresh_encoder(width: int = WIDTH, **options: Any) -> ItemEncoder:
+    catalogue = Catalogue(catalogue_contents())
+    ids = TrainedIds(catalogue.num_trained_items + 1, width, catalogue.embedding_rows)
+    return ItemEncoder(catalogue, ids, width, **options)
+
+
 def encoder(**options: Any) -> ItemEncoder:
     """Ids and genres with random embeddings of width 3."""
-    layer = ItemEncoder(Catalogue(catalogue_contents()), WIDTH, **options)
+    layer = fresh_encoder(**options)
     layer(np.array([1], np.int32), HISTORY[:1])
     randomise(layer.trainable_weights, seed=0)
     return layer
@@ -49,6 +56,15 @@ def test_fields_are_the_id_and_the_mean_of_attribute_embeddings() -> None:
     np.testing.assert_allclose(history, expected[HISTORY], atol=1e-6)
 
 
+def test_lists_of_candidates() -> None:
+    layer = encoder()
+    candidates = np.array([[0, 1, 2], [3, 4, 5]], np.int32)
+    encoded, history = layer(candidates, HISTORY)
+    assert encoded.shape == (2, 3, 2, WIDTH)
+    np.testing.assert_allclose(encoded, expected_fields(layer)[candidates], atol=1e-6)
+    np.testing.assert_allclose(history, expected_fields(layer)[HISTORY], atol=1e-6)
+
+
 @pytest.mark.parametrize("history_shape", [(1, 3), (1, 0), (4, 1), (4, 0)])
 def test_histories_of_any_shape(history_shape: tuple[int, int]) -> None:
     layer, candidates = encoder(), np.array([1, 2, 3, 4], np.int32)
@@ -61,7 +77,7 @@ def test_histories_of_any_shape(history_shape: tuple[int, int]) -> None:
 
 def test_first_embeddings_are_small_and_random() -> None:
     tf.keras.utils.set_random_seed(0)
-    layer = ItemEncoder(Catalogue(catalogue_contents()), 400)
+    layer = fresh_encoder(width=400)
     layer(np.array([1], np.int32), HISTORY)
     assert [weight.shape for weight in layer.trainable_weights] == [(5, 400), (5, 400)]
     for weight in layer.trainable_weights:
@@ -90,9 +106,9 @@ def test_hiding_ids_teaches_the_default_embedding() -> None:
     layer = encoder(id_dropout_rate=0.99)
     tf.keras.utils.set_random_seed(1)
     candidates = np.full([50], 2, np.int32)
-    (gradient, _) = gradients_of(
+    (gradient,) = gradients_of(
         lambda: tf.reduce_sum(layer(candidates, HISTORY[:, :0], training=True)[0][:, 0]),
-        layer.trainable_weights,
+        layer.ids.trainable_weights,
     )
     assert gradient[0].min() > 25
     np.testing.assert_array_equal(gradient[[1, 2, 3]], 0)

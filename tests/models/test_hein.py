@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ def with_random_weights(layer: HybridExpertNetwork, inputs: Arrays) -> HybridExp
 
 
 def numpy_experts(layer: HybridExpertNetwork, source: str, inputs: np.ndarray) -> np.ndarray:
-    """Every expert on its own, layer by layer, with weights cut out of the fused ones."""
+    """Every expert on its own, layer by layer."""
     weights = named_weights(layer)
     outputs = []
     for pool, count in (
@@ -49,14 +50,9 @@ def numpy_experts(layer: HybridExpertNetwork, source: str, inputs: np.ndarray) -
     ):
         for expert in range(count):
             hidden = inputs.astype(np.float64)
-            for index, units in enumerate(layer.expert_units):
-                kernel = weights[f"{pool}_kernel_{index}"]
-                bias = weights[f"{pool}_bias_{index}"]
-                if index == 0:
-                    columns = slice(expert * units, (expert + 1) * units)
-                    hidden = relu(hidden @ kernel[:, columns] + bias[columns])
-                else:
-                    hidden = relu(hidden @ kernel[expert] + bias[expert])
+            for index in range(len(layer.expert_units)):
+                kernel = weights[f"{pool}_kernel_{index}"][expert]
+                hidden = relu(hidden @ kernel + weights[f"{pool}_bias_{index}"][expert])
             outputs.append(hidden)
     return np.stack(outputs, axis=1)
 
@@ -357,3 +353,31 @@ def test_differing_or_unknown_widths_are_refused() -> None:
         network()(inputs)
     with pytest.raises(ValueError, match="one known width"):
         network().build({"user": [None, None], "item": [None, None]})
+
+
+def test_training_in_bfloat16_is_close_and_inference_exact() -> None:
+    inputs = {"user": tf.random.normal([5, 16]), "item": tf.random.normal([7, 16])}
+    exact = HybridExpertNetwork(expert_units=(12, 4))
+    fast = HybridExpertNetwork(expert_units=(12, 4), training_precision="bfloat16")
+    for layer in (exact, fast):
+        layer(inputs)
+    fast.set_weights(exact.get_weights())
+
+    def loss(layer: HybridExpertNetwork) -> tf.Tensor:
+        return tf.add_n([tf.reduce_sum(x**2) for x in layer(inputs, training=True).values()])
+
+    for source in inputs:
+        np.testing.assert_array_equal(fast(inputs)[source], exact(inputs)[source])
+        trained, expected = (layer(inputs, training=True)[source] for layer in (fast, exact))
+        assert trained.dtype == tf.float32
+        assert 0 < np.abs(trained - expected).max() < 0.03
+    of_network = [
+        gradients_of(functools.partial(loss, layer), layer.trainable_weights)
+        for layer in (fast, exact)
+    ]
+    for of_fast, of_exact in zip(*of_network, strict=True):
+        cosine = (of_fast * of_exact).sum() / np.sqrt((of_fast**2).sum() * (of_exact**2).sum())
+        assert cosine > 0.99
+    assert HybridExpertNetwork.from_config(fast.get_config()).training_precision == "bfloat16"
+    with pytest.raises(ValueError, match="Received: training_precision='float8'"):
+        HybridExpertNetwork(training_precision="float8")

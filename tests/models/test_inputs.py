@@ -7,10 +7,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from configs.matching import Prior
 from models.catalogue import Catalogue
-from models.inputs import InputPreparation, knowledge_row_key
+from models.inputs import (
+    InputPreparation,
+    history_knowledge_row_key,
+    knowledge_row_key,
+    match_features,
+)
 from models.knowledge import EntityIndex
-from models.match import MATCH_KINDS, KnowledgeMatch
+from models.match import MATCH_KINDS, KnowledgeMatch, KnowledgeMatches
+from models.prior import KnowledgePrior
 from tests.models.builders import (
     POSITIVE_RATING,
     Tensors,
@@ -34,11 +41,15 @@ def preparation(kind: str | None = "means", **options: Any) -> InputPreparation:
         "user_knowledge_index": {"user": EntityIndex(["ann", "bob"], np.array([1, 2]))},
         "attention_history_length": 3,
         "positive_rating": POSITIVE_RATING,
-        "match": None if kind is None else KnowledgeMatch(kind, table.astype(np.float32)),
-        "match_rows": None if kind is None else KNOWLEDGE_ROWS,
+        "matches": None if kind is None else matches(kind, table.astype(np.float32)),
         "match_history_length": 5,
     }
     return InputPreparation(**(arguments | options))
+
+
+def matches(kind: str, table: np.ndarray, **options: Any) -> KnowledgeMatches:
+    match = KnowledgeMatch(kind, table, **options)
+    return KnowledgeMatches({"item": match}, {"item": KNOWLEDGE_ROWS})
 
 
 def one_request(history: list[str], ratings: list[float], **features: Any) -> Tensors:
@@ -216,6 +227,65 @@ def test_graph_equals_eager(users: int | None) -> None:
     }
     in_graph = tf.function(lambda features: prepare(features), input_signature=[specifications])
     assert_equal(in_graph(request), prepare(request), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", [None, *MATCH_KINDS])
+def test_lists_equal_their_candidates_one_by_one(kind: str | None) -> None:
+    prepare, users = preparation(kind), raw_features(2)
+    candidates = np.array([["10", "20", ""], ["unseen", "60", "50"]])
+    lists = prepare(users | {"item_id": tf.constant(candidates)})
+    np.testing.assert_array_equal(lists["candidate_mask"], candidates != "")
+    for column in range(3):
+        alone = prepare(users | {"item_id": tf.constant(candidates[:, column])})
+        for name in ("item_row", "numeric", "match", knowledge_row_key("item")):
+            np.testing.assert_allclose(lists[name][:, column], alone[name], atol=1e-5)
+    for name in ("history_row", "history_rating", "history_mask", knowledge_row_key("user")):
+        np.testing.assert_array_equal(lists[name], alone[name])
+
+
+def test_a_list_of_a_training_user_sees_no_label_of_its_own() -> None:
+    prepare = preparation("means")
+    users = raw_features(2) | {"user_fold": tf.constant([0, 2])}
+    history = {"history_item_id": tf.constant([["10", "30"], ["50", "20"]])}
+    users |= history | {"history_rating": tf.constant([[4.0, 1.0], [2.0, 5.0]])}
+    candidates = np.array([["10", "20"], ["40", "50"]])
+    lists = prepare(users | {"item_id": tf.constant(candidates)})
+    for column in range(2):
+        alone = prepare(users | {"item_id": tf.constant(candidates[:, column])})
+        np.testing.assert_allclose(lists["numeric"][:, column], alone["numeric"], atol=1e-6)
+
+
+def test_knowledge_of_the_history() -> None:
+    prepare = preparation(None, history_knowledge=True)
+    prepared = prepare(one_request(["10", "unseen", "40"], [4.5, 2.0, 1.0]))
+    np.testing.assert_array_equal(prepared[history_knowledge_row_key("item")], [[3, 0, 5]])
+    assert history_knowledge_row_key("user") not in prepared
+
+
+def test_a_learned_match_is_left_to_the_model() -> None:
+    table = np.eye(6, 4, k=-1, dtype=np.float32)
+    learned = matches("means", table, learned=True)
+    request = raw_features(5) | {"user_fold": tf.constant([0, 1, 2, 0, 1])}
+    prepared = preparation("means", matches=learned)(request)
+    assert "match" not in prepared
+    fixed = preparation("means", matches=matches("means", table))(request)["match"]
+    np.testing.assert_allclose(match_features(learned, prepared), fixed, atol=1e-5)
+    inputs = preparation("means", matches=learned).match_inputs(request)
+    assert_equal(inputs, {name: prepared[name] for name in inputs})
+
+
+def test_priors_are_numbers_of_the_item() -> None:
+    vectors = np.random.default_rng(0).normal(size=[6, 3])
+    prior = KnowledgePrior.from_ratings(catalogue_contents(), vectors, Prior(dimension=2, folds=2))
+    prepare = preparation(None, priors=[prior])
+    request = raw_features(4) | {"item_id": tf.constant(["10", "20", "30", "50"])}
+    assert prepare.num_numeric == 8
+    numeric, rows = prepare(request)["numeric"], prepare(request)["item_row"]
+    np.testing.assert_allclose(numeric[:, -1], prior(rows))
+    folds = tf.constant([0, 1, 2, 1])
+    of_folds = prepare(request | {"user_fold": folds})["numeric"][:, -1]
+    np.testing.assert_allclose(of_folds, prior(rows, folds))
+    assert np.abs(of_folds - numeric[:, -1]).max() > 0
 
 
 def test_nothing_is_trained() -> None:

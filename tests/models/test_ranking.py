@@ -8,7 +8,7 @@ import tensorflow as tf
 from sklearn.metrics import log_loss
 
 from models.backbones import BACKBONES
-from models.building import build_ranking_model
+from models.building import build_model
 from models.ranking import RankingModel
 from tests.models.builders import (
     Tensors,
@@ -25,11 +25,20 @@ ARMS: list[dict[str, Any]] = [
     {"backbone": "din", "adapter": "none", "match": "none"},
     {"backbone": "din", "adapter": "hein", "match": "ridge"},
     {"backbone": "dcnv2", "adapter": "hein", "match": "means"},
+    {"history_knowledge": True, "zero_start": True, "with_profiles": True},
+    {
+        "factor_gate": True,
+        "sources": ("item", "plot", "user"),
+        "history_knowledge": True,
+        "seed": 4,
+    },
+    {"match": "ridge", "knowledge_match": {"learned": True, "dimension": 4, "history_length": 5}},
+    {"backbone": "deepfm", "zero_start": True, "with_profiles": True, "prior": True},
 ]
 LABELS = tf.constant([0, 1, 1, 0, 1, 0, 0, 1, 1, 1, 0, 1], tf.float32)
 
 
-@pytest.fixture(params=ARMS, ids=lambda arm: "-".join(arm.values()))
+@pytest.fixture(params=ARMS, ids=lambda arm: "-".join(map(str, arm)))
 def model(request: pytest.FixtureRequest) -> RankingModel:
     return small_model(**request.param)
 
@@ -64,7 +73,9 @@ def test_one_user_with_many_candidates_equals_aligned_rows(model: RankingModel) 
 
 @pytest.mark.parametrize("backbone", BACKBONES)
 def test_every_backbone_has_the_rank_form(backbone: str) -> None:
-    assert_rank_form_equals_aligned_rows(small_model(backbone=backbone, match="means"))
+    assert_rank_form_equals_aligned_rows(
+        small_model(backbone=backbone, match="means", with_profiles=True)
+    )
 
 
 def assert_rank_form_equals_aligned_rows(model: RankingModel) -> None:
@@ -103,7 +114,8 @@ def test_padding_changes_nothing(model: RankingModel) -> None:
 
 def test_loss_is_the_mean_cross_entropy(model: RankingModel) -> None:
     raw = raw_features(COUNT)
-    expected = log_loss(LABELS.numpy(), model.probabilities(raw).numpy().astype(np.float64))
+    logits = model(raw).numpy().astype(np.float64)
+    expected = np.where(LABELS > 0, np.log1p(np.exp(-logits)), np.log1p(np.exp(logits))).mean()
     np.testing.assert_allclose(model.compute_loss((raw, LABELS)), expected, rtol=1e-5)
 
 
@@ -142,16 +154,6 @@ def test_training_lowers_the_loss_and_moves_no_table(model: RankingModel) -> Non
         np.testing.assert_array_equal(variable, value, err_msg=variable.name)
 
 
-def test_augment_gives_one_vector_for_each_source() -> None:
-    prepared = small_model().inputs_preparation(raw_features(4, users=1))
-    augmented = small_model().augment(prepared)
-    assert {source: vectors.shape for source, vectors in augmented.items()} == {
-        "item": (4, 4),
-        "user": (1, 4),
-    }
-    assert small_model(adapter="none").augment(prepared) == {}
-
-
 def test_knowledge_changes_the_score() -> None:
     model, raw = small_model(), raw_features(1)
     known = model(raw | {"user_id": tf.constant(["ann"])})
@@ -163,9 +165,9 @@ def test_knowledge_changes_the_score() -> None:
 
 def test_match_starts_without_a_linear_term() -> None:
     scenario = small_scenario(match="means")
-    model = build_ranking_model(scenario, model_tables())
+    model = build_model(scenario, model_tables())
     model(raw_features(2))
-    (weights,) = model.scorer._match_term.get_weights()
+    (weights,) = model.scorer._match_terms[0].get_weights()
     np.testing.assert_array_equal(weights, np.zeros([6, 1]))
 
 
@@ -174,13 +176,17 @@ def test_match_is_standardised_and_clipped(kind: str) -> None:
     model = small_model(match=kind)
     prepared = model.inputs_preparation(raw_features(COUNT))
     match = prepared["match"].numpy()
-    mean = match.mean(axis=0)
+    mean = np.nanmean(match, axis=0)
     # The first feature gets a deviation so small that every other value is clipped.
-    deviation = match.std(axis=0) * np.array([0.01] + [1.5] * (match.shape[1] - 1), np.float32)
-    model.scorer.set_match_statistics(mean, deviation)
-    expected = np.clip((match - mean) / deviation, -5, 5)
-    assert (np.abs(expected[:, 0]) == 5).sum() > COUNT / 2
-    term = model.scorer._match_term
+    deviation = np.nanstd(match, axis=0) * np.array(
+        [0.01] + [1.5] * (match.shape[1] - 1), np.float32
+    )
+    model.set_match_statistics(mean, deviation)
+    # Where nothing is known of the candidate the features are 0.
+    expected = np.nan_to_num(np.clip((match - mean) / deviation, -5, 5))
+    assert np.isnan(match).any(axis=1).sum() >= 1
+    assert (np.abs(expected[:, 0]) == 5).sum() > COUNT / 3
+    (term,) = model.scorer._match_terms
     for feature in range(match.shape[1]):
         # The logit's difference between weight 1 and weight 0 is what enters the linear term.
         term.set_weights([np.zeros([match.shape[1], 1])])
@@ -191,9 +197,9 @@ def test_match_is_standardised_and_clipped(kind: str) -> None:
 
 def test_a_constant_match_feature_is_left_at_its_scale() -> None:
     model = small_model(match="ridge")
-    model.scorer.set_match_statistics(tf.constant([0.5, 1.0]), tf.constant([0.0, 2.0]))
+    model.set_match_statistics(tf.constant([0.5, 1.0]), tf.constant([0.0, 2.0]))
     prepared = model.inputs_preparation(raw_features(3)) | {"match": tf.constant([[1.5, 5.0]] * 3)}
-    term = model.scorer._match_term
+    (term,) = model.scorer._match_terms
     term.set_weights([np.zeros([2, 1])])
     without = model(prepared)
     term.set_weights([np.array([[10.0], [1.0]])])
@@ -203,7 +209,7 @@ def test_a_constant_match_feature_is_left_at_its_scale() -> None:
 def test_regularization_of_ids_is_part_of_the_training_loss() -> None:
     scenario = small_scenario(adapter="none")
     training = scenario.training.model_copy(update={"embedding_regularization": 0.5})
-    model = build_ranking_model(scenario.model_copy(update={"training": training}), model_tables())
+    model = build_model(scenario.model_copy(update={"training": training}), model_tables())
     raw = raw_features(COUNT)
     model(raw)
     model.compile(optimizer=tf.keras.optimizers.SGD(0.0))
@@ -212,3 +218,92 @@ def test_regularization_of_ids_is_part_of_the_training_loss() -> None:
     np.testing.assert_allclose(
         metrics["total_loss"], metrics["loss"] + metrics["regularization_loss"], rtol=1e-6
     )
+
+
+def test_further_tasks_have_weighted_losses_and_scores_of_their_own() -> None:
+    model, raw = small_model(tasks={"loved": 0.5, "bought": 2.0}), raw_features(COUNT)
+    labels = np.random.default_rng(0).integers(0, 2, [COUNT, 3]).astype(np.float32)
+    scores = model(raw)
+    assert scores.shape == (COUNT, 3)
+    assert model.tasks == ("loved", "bought")
+    probabilities = {"label": model.probabilities(raw), **model.task_probabilities(raw)}
+    expected = 0.0
+    for column, (task, weight) in enumerate([("label", 1.0), ("loved", 0.5), ("bought", 2.0)]):
+        np.testing.assert_allclose(probabilities[task], tf.sigmoid(scores[:, column]), atol=1e-6)
+        own = probabilities[task].numpy().astype(np.float64)
+        expected += weight * log_loss(labels[:, column], own)
+    np.testing.assert_allclose(model.compute_loss((raw, labels)), expected, rtol=1e-5)
+    weights = model.trainable_weights
+    gradients = gradients_of(lambda: model.compute_loss((raw, labels), training=True), weights)
+    for weight, gradient in zip(weights, gradients, strict=True):
+        assert gradient is not None and np.abs(gradient).max() > 0, weight.name
+    assert small_model().task_probabilities(raw) == {}
+
+
+def test_factor_gates_can_be_read_out() -> None:
+    model, raw = small_model(factor_gate=True, sources=("item", "plot", "user")), raw_features(5)
+    weights = model.factor_weights(raw)
+    assert list(weights) == ["item"]
+    assert weights["item"].shape == (5, 2)
+    np.testing.assert_allclose(tf.reduce_sum(weights["item"], axis=1), np.ones(5), atol=1e-6)
+    assert small_model(sources=("item", "plot")).factor_weights(raw) == {}
+
+
+def test_a_zero_start_begins_as_the_model_without_knowledge() -> None:
+    def logits(adapter: str) -> np.ndarray:
+        model = small_model(adapter=adapter, zero_start=True)
+        first_layer = model.scorer._backbones[0]._top.layers[0]
+        kernel = first_layer.kernel.numpy()
+        if adapter == "hein":
+            for start in model.scorer.assembly._starts.values():
+                start.set_weights([tf.zeros_like(start.weights[0])])
+            # Two fields of width 4 come last; the other weights are made those without knowledge.
+            without = small_model(adapter="none")
+            copy_common_weights(without, model)
+            first_layer.kernel.assign(
+                np.concatenate([without.scorer._backbones[0]._top.layers[0].kernel, kernel[-8:]])
+            )
+        return model(raw_features(6)).numpy()
+
+    np.testing.assert_allclose(logits("hein"), logits("none"), atol=1e-6)
+
+
+def copy_common_weights(source: RankingModel, target: RankingModel) -> None:
+    for name in ("_attention", "_logit"):
+        layer = getattr(target.scorer._backbones[0], name)
+        layer.set_weights(getattr(source.scorer._backbones[0], name).get_weights())
+    own, other = target.scorer._backbones[0]._top, source.scorer._backbones[0]._top
+    for mine, theirs in zip(own.layers, other.layers, strict=True):
+        if mine.weights:
+            mine.bias.assign(theirs.bias)
+            if mine.kernel.shape == theirs.kernel.shape:
+                mine.kernel.assign(theirs.kernel)
+    target.scorer.assembly.items.set_weights(source.scorer.assembly.items.get_weights())
+
+
+def test_alignment_is_part_of_the_training_loss_only() -> None:
+    model, raw = small_model(alignment_weight=0.5), raw_features(COUNT)
+    model(raw, training=False)
+    assert model.losses == []
+    model(raw, training=True)
+    (loss,) = model.losses
+    assert loss > 0
+
+
+@pytest.mark.parametrize("options", ARMS, ids=lambda arm: "-".join(map(str, arm)))
+def test_mixed_precision_stays_close(options: dict[str, Any]) -> None:
+    raw = raw_features(COUNT)
+    exact = small_model(**options)
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        mixed = small_model(**options)
+        logits = mixed(raw)
+        assert logits.dtype == tf.float32
+        loss = mixed.compute_loss((raw, LABELS), training=True)
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    assert np.isfinite(loss)
+    for weight, other in zip(exact.trainable_weights, mixed.trainable_weights, strict=True):
+        np.testing.assert_array_equal(weight, other)
+    spread = max(1.0, float(np.ptp(exact(raw))))
+    np.testing.assert_allclose(logits, exact(raw), atol=0.05 * spread)

@@ -7,15 +7,18 @@ from sklearn.decomposition import PCA
 from models.reduction import (
     cluster_landmarks,
     cosine_kernel,
+    known_rows,
+    mean_vector,
     nystroem_features,
-    principal_components,
+    principal_directions,
     unit_rows,
 )
 
 
 def correlated_vectors(rows: int = 40, width: int = 6) -> np.ndarray:
     random = np.random.default_rng(0)
-    return random.normal(size=[rows, width]) @ random.normal(size=[width, width]) + 3.0
+    vectors = random.normal(size=[rows, width]) @ random.normal(size=[width, width])
+    return vectors - vectors.mean(axis=0)
 
 
 def unit_vectors(rows: int, width: int = 5, seed: int = 1) -> np.ndarray:
@@ -23,37 +26,57 @@ def unit_vectors(rows: int, width: int = 5, seed: int = 1) -> np.ndarray:
     return vectors / np.sqrt((vectors**2).sum(axis=1, keepdims=True))
 
 
+def features_of(vectors: np.ndarray, landmarks: np.ndarray) -> np.ndarray:
+    return nystroem_features(vectors @ landmarks.T, landmarks @ landmarks.T, 0.5, 0.3)
+
+
+def kernel_of(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    return 0.3 + np.exp((left @ right.T - 1) / 0.5)
+
+
+def test_rows_of_zeros_are_missing_and_not_in_the_mean() -> None:
+    vectors = np.array([[1, 0], [0, 0], [3, -2]])
+    assert known_rows(vectors).tolist() == [True, False, True]
+    np.testing.assert_array_equal(mean_vector(vectors), [2, -1])
+    np.testing.assert_array_equal(mean_vector(np.zeros([4, 2])), [0, 0])
+    np.testing.assert_array_equal(mean_vector(np.zeros([0, 2])), [0, 0])
+
+
 @pytest.mark.parametrize("whiten", [False, True])
 def test_components_are_those_of_sklearn_up_to_sign(whiten: bool) -> None:
     vectors = correlated_vectors()
-    ours = principal_components(vectors, 4, whiten=whiten)
+    directions = principal_directions(vectors, 4, whiten=whiten)
+    ours = vectors @ directions
     theirs = PCA(4, whiten=whiten, svd_solver="full").fit_transform(vectors)
     if whiten:
         # scikit-learn takes the variance over n - 1, we over n.
         theirs = theirs * np.sqrt(40 / 39)
     signs = np.sign((ours * theirs).sum(axis=0))
     np.testing.assert_allclose(ours, theirs * signs, atol=1e-4)
-    assert ours.dtype == np.float32
+    assert directions.dtype == np.float32
 
 
 def test_whitened_components_have_unit_variance_and_no_correlation() -> None:
-    reduced = principal_components(correlated_vectors(), 6, whiten=True)
+    vectors = correlated_vectors()
+    reduced = vectors @ principal_directions(vectors, 6, whiten=True)
     np.testing.assert_allclose(np.cov(reduced.T, bias=True), np.eye(6), atol=1e-4)
-    np.testing.assert_allclose(reduced.mean(axis=0), 0, atol=1e-5)
 
 
-def test_no_more_components_than_the_vectors_have() -> None:
-    plane = correlated_vectors()[:, :2] @ np.ones([2, 6]) + np.arange(6)
-    assert principal_components(plane, 4, whiten=True).shape == (40, 1)
-    assert principal_components(correlated_vectors()[:3], 5, whiten=True).shape == (3, 2)
-    assert np.isfinite(principal_components(np.full([5, 3], 0.1), 2, whiten=True)).all()
+def test_no_more_directions_than_the_vectors_have() -> None:
+    plane = correlated_vectors()[:, :1] @ np.ones([1, 6])
+    assert principal_directions(plane, 4, whiten=True).shape == (6, 1)
+    three = correlated_vectors()[:3]
+    assert principal_directions(three - three.mean(axis=0), 5, whiten=True).shape == (6, 2)
+    assert principal_directions(np.zeros([5, 3]), 2, whiten=True).shape == (3, 0)
+    assert principal_directions(np.zeros([0, 3]), 2, whiten=True).shape == (3, 0)
 
 
 def test_signs_do_not_depend_on_the_order_of_the_rows() -> None:
     vectors = correlated_vectors()
-    forwards = principal_components(vectors, 3, whiten=False)
-    backwards = principal_components(vectors[::-1], 3, whiten=False)[::-1]
-    np.testing.assert_allclose(forwards, backwards, atol=1e-4)
+    forwards = principal_directions(vectors, 3, whiten=False)
+    np.testing.assert_allclose(
+        forwards, principal_directions(vectors[::-1], 3, whiten=False), atol=1e-4
+    )
 
 
 def test_unit_rows_leave_zeros_alone() -> None:
@@ -64,34 +87,33 @@ def test_unit_rows_leave_zeros_alone() -> None:
 
 
 def test_kernel_by_hand() -> None:
-    left = np.array([[1.0, 0.0], [0.6, 0.8]])
-    right = np.array([[0.0, 1.0], [1.0, 0.0], [-1.0, 0.0]])
+    cosines = np.array([[0, 1, -1], [0.8, 0.6, -0.6]])
     expected = 0.3 + np.exp(np.array([[-2, 0, -4], [-0.4, -0.8, -3.2]]))
-    np.testing.assert_allclose(cosine_kernel(left, right, 0.5, 0.3), expected, rtol=1e-12)
+    np.testing.assert_allclose(cosine_kernel(cosines, 0.5, 0.3), expected, rtol=1e-12)
 
 
 def test_features_are_exact_when_every_vector_is_a_landmark() -> None:
     vectors = unit_vectors(12)
-    features = nystroem_features(vectors, vectors, 0.5, 0.3)
+    features = features_of(vectors, vectors)
     assert features.shape == (12, 13)
-    np.testing.assert_allclose(
-        features @ features.T, cosine_kernel(vectors, vectors, 0.5, 0.3), atol=1e-5
-    )
+    np.testing.assert_allclose(features @ features.T, kernel_of(vectors, vectors), atol=1e-5)
 
 
 def test_features_are_exact_against_landmarks() -> None:
     vectors, landmarks = unit_vectors(30), unit_vectors(8, seed=2)
-    features = nystroem_features(vectors, landmarks, 0.5, 0.3)
-    of_landmarks = nystroem_features(landmarks, landmarks, 0.5, 0.3)
-    np.testing.assert_allclose(
-        features @ of_landmarks.T, cosine_kernel(vectors, landmarks, 0.5, 0.3), atol=1e-5
-    )
-    assert np.abs(features @ features.T - cosine_kernel(vectors, vectors, 0.5, 0.3)).max() > 0.01
+    features, of_landmarks = features_of(vectors, landmarks), features_of(landmarks, landmarks)
+    np.testing.assert_allclose(features @ of_landmarks.T, kernel_of(vectors, landmarks), atol=1e-5)
+    assert np.abs(features @ features.T - kernel_of(vectors, vectors)).max() > 0.01
 
 
 def test_equal_landmarks_stay_finite() -> None:
     landmarks = np.repeat(unit_vectors(1), 3, axis=0)
-    assert np.isfinite(nystroem_features(unit_vectors(4), landmarks, 0.5, 0.3)).all()
+    assert np.isfinite(features_of(unit_vectors(4), landmarks)).all()
+
+
+def test_without_landmarks_only_the_constant_is_left() -> None:
+    features = nystroem_features(np.zeros([3, 0]), np.zeros([0, 0]), 0.5, 0.3)
+    np.testing.assert_allclose(features, np.full([3, 1], np.sqrt(0.3)), rtol=1e-6)
 
 
 def test_few_distinct_vectors_are_their_own_landmarks() -> None:
@@ -100,11 +122,13 @@ def test_few_distinct_vectors_are_their_own_landmarks() -> None:
     np.testing.assert_allclose(landmarks, np.unique(vectors, axis=0))
 
 
-def test_landmarks_are_unit_vectors_of_the_clusters_and_deterministic() -> None:
-    centres = np.eye(4)[:3]
-    noise = np.random.default_rng(3).normal(size=[3, 50, 4], scale=0.02)
-    vectors = unit_rows((centres[:, np.newaxis] + noise).reshape(-1, 4))
-    landmarks = cluster_landmarks(vectors, 3)
-    np.testing.assert_allclose(np.linalg.norm(landmarks, axis=1), 1, atol=1e-5)
-    np.testing.assert_allclose(np.sort(landmarks @ centres.T, axis=0)[-1], 1, atol=0.01)
-    np.testing.assert_array_equal(landmarks, cluster_landmarks(vectors, 3))
+@pytest.mark.parametrize("rows", [50, 12_000])
+def test_landmarks_are_of_length_1_and_reproducible(rows: int) -> None:
+    vectors = unit_vectors(rows, width=3)
+    landmarks = cluster_landmarks(vectors, 7)
+    assert landmarks.shape == (7, 3)
+    np.testing.assert_allclose(np.linalg.norm(landmarks, axis=1), 1, atol=1e-6)
+    np.testing.assert_array_equal(landmarks, cluster_landmarks(vectors, 7))
+    # Centres of clusters are nearer to the vectors than as many vectors taken at random.
+    nearest, taken = (vectors @ some.T for some in (landmarks, vectors[:7]))
+    assert nearest.max(axis=1).mean() > taken.max(axis=1).mean()

@@ -26,3 +26,11 @@ def test_a_missing_answer_file_stops_everything_first(small_scenario, dry_run):
     with pytest.raises(ConfigurationError, match=r"answers.item.individual: there is no file 'now"):
         run_all_steps(scenario, dry_run=dry_run)
     assert not WorkDirectory(scenario.work_dir).path.exists()
+
+
+def test_an_unknown_attribute_stops_everything_first(small_scenario):
+    text = {"entity": "item", "metadata": ["title", "genre"]}
+    scenario = small_scenario(knowledge__answers__item=text)
+    with pytest.raises(ConfigurationError, match=r"item.metadata: .* Did you mean 'genres'"):
+        run_all_steps(scenario)
+    assert not WorkDirectory(scenario.work_dir).path.exists()

@@ -255,6 +255,9 @@ def test_the_manifest_keeps_the_settings(small_scenario, small_folder):
         "knowledge.answers.item.individual": "1 file",
         "knowledge.answers.item.collective": "1 file",
         "knowledge.answers.item.vectors": "no file",
+        "knowledge.answers.item.metadata": [],
+        "knowledge.answers.item.random": None,
+        "knowledge.answers.item.collaborative": None,
         "knowledge.answers.item.groups": "1 file",
         "knowledge.answers.item.grouping": None,
         "knowledge.answers.item.factor": None,
@@ -315,6 +318,18 @@ def test_which_sources_are_encoded(small_scenario, small_folder):
         knowledge__answers__user=users, knowledge__sources=["user"], model__adapter="none"
     )
     assert default_sources(without_adapter) == ["user"]
+    several = small_scenario(
+        knowledge__answers__user=users,
+        knowledge__answers__text={"entity": "item", "metadata": ["title"]},
+        knowledge__answers__noise={"entity": "item", "random": {}},
+        knowledge__sources=["user"],
+        model__adapter="none",
+        model__match="means",
+        model__prior=True,
+        model__knowledge_match={"sources": ["noise", "item"]},
+        model__knowledge_prior={"sources": ["item", "text"]},
+    )
+    assert default_sources(several) == ["user", "noise", "item", "text"]
     result = encode(scenario)
     assert list(result["sources"]) == ["user"]
     assert read_knowledge(scenario.work_dir, "user").vectors.shape == (1, 3)

@@ -39,7 +39,7 @@ def scenario_of(repository_root, tmp_path, monkeypatch):
 
 
 def interactions_of(scenario: Scenario) -> tuple[pa.Table, Counter[str]]:
-    reader = open_interactions(scenario.data.interactions, scenario.split)
+    reader = open_interactions(scenario.data, scenario.split)
     parsed = [parse_interactions(block, scenario.data) for block in reader.read()]
     letters = Counter(letter["reason"] for _, letters in parsed for letter in letters)
     return pa.concat_tables([table for table, _ in parsed]), letters

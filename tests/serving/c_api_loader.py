@@ -44,7 +44,7 @@ class CApiSession:
         self._check()
 
     def run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Runs a signature; its outputs must be float32."""
+        """Runs a signature; its outputs must be float32 or strings, which become `bytes`."""
         definition = self._signatures[signature]
         assert set(inputs) == set(definition.inputs)
         feeds = [self._output(definition.inputs[name].name) for name in inputs]
@@ -61,7 +61,7 @@ class CApiSession:
         for tensor in tensors:
             self._library.TF_DeleteTensor(tensor)
         self._check()
-        return {name: self._floats(result) for name, result in zip(names, results, strict=True)}
+        return {name: self._array(result) for name, result in zip(names, results, strict=True)}
 
     def close(self) -> None:
         """Frees session and graph."""
@@ -109,15 +109,24 @@ class CApiSession:
         dimensions = (ctypes.c_int64 * len(shape))(*shape)
         return self._library.TF_AllocateTensor(type_number, dimensions, len(shape), num_bytes)
 
-    def _floats(self, tensor: int) -> np.ndarray:
-        assert self._library.TF_TensorType(tensor) == tf.float32.as_datatype_enum
+    def _array(self, tensor: int) -> np.ndarray:
         shape = [
             self._library.TF_Dim(tensor, axis) for axis in range(self._library.TF_NumDims(tensor))
         ]
-        size = self._library.TF_TensorByteSize(tensor)
-        data = ctypes.string_at(self._library.TF_TensorData(tensor), size)
+        start = self._library.TF_TensorData(tensor)
+        if self._library.TF_TensorType(tensor) == _STRING_TYPE:
+            places = range(start, start + int(np.prod(shape)) * _STRING_BYTES, _STRING_BYTES)
+            values = np.array([self._text(place) for place in places], dtype=object)
+        else:
+            assert self._library.TF_TensorType(tensor) == tf.float32.as_datatype_enum
+            size = self._library.TF_TensorByteSize(tensor)
+            values = np.frombuffer(ctypes.string_at(start, size), np.float32)
         self._library.TF_DeleteTensor(tensor)
-        return np.frombuffer(data, np.float32).reshape(shape)
+        return values.reshape(shape)
+
+    def _text(self, place: int) -> bytes:
+        size = self._library.TF_StringGetSize(place)
+        return ctypes.string_at(self._library.TF_StringGetDataPointer(place), size)
 
     def _check(self) -> None:
         if self._library.TF_GetCode(self._status) != 0:
@@ -170,6 +179,8 @@ def _library() -> ctypes.CDLL:
         "TF_Dim": (ctypes.c_int64, [pointer, number]),
         "TF_StringInit": (None, [pointer]),
         "TF_StringCopy": (None, [pointer, text, ctypes.c_size_t]),
+        "TF_StringGetSize": (ctypes.c_size_t, [pointer]),
+        "TF_StringGetDataPointer": (pointer, [pointer]),
     }
     for name, (result, arguments) in prototypes.items():
         function = getattr(library, name)

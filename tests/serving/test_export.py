@@ -10,17 +10,28 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from preprocessing.records.contract import USER_FOLDS
 from preprocessing.records.layout import WorkDirectory
 from serving import export as export_module
 from serving.export import export_run
 from tests.runs import write_run, written_run
-from tests.scenarios import USERS_WITH_ANSWER, copied_scenario
+from tests.scenarios import NUM_ITEMS, USERS_WITH_ANSWER, copied_scenario
 from tests.serving.c_api_loader import CApiSession
-from tests.serving.exports import MODELS, Export, assert_close, exported, request_rows
+from tests.serving.exports import (
+    MODELS,
+    OTHER_VARIANTS,
+    RANKING_VARIANTS,
+    Export,
+    assert_close,
+    exported,
+    exported_variant,
+    request_rows,
+)
 from trainer.run_folder import RunFolderError
 
 KNOWLEDGE_WIDTH = 12
 EXPERT_WIDTH = 10
+AUGMENTED = "_parts/adapter/_tables/"
 
 every_model = pytest.mark.parametrize(("backbone", "arm"), MODELS)
 
@@ -90,19 +101,81 @@ def test_signatures_name_their_serving_api_and_outputs() -> None:
     }
 
 
+def test_signatures_of_other_kinds() -> None:
+    shapes = {
+        name: {
+            signature: {
+                output: [dimension.size for dimension in info.tensor_shape.dim]
+                for output, info in definition.outputs.items()
+            }
+            for signature, definition in meta_graph(
+                exported_variant(name).path
+            ).signature_def.items()
+            if not signature.startswith("__")
+        }
+        for name in OTHER_VARIANTS
+    }
+    found = {"item_id": [-1, NUM_ITEMS + 2], "score": [-1, NUM_ITEMS + 2]}
+    assert shapes == {
+        "prm": {
+            "serving_default": {"score": [-1, -1]},
+            "rank": {"score": [-1]},
+            "predict_examples": {"score": [-1, -1]},
+        },
+        "two_tower": {
+            "serving_default": found,
+            "top_k": found,
+            "user_vectors": {"vector": [-1, 32]},
+            "item_vectors": {"vector": [-1, 32]},
+        },
+    }
+
+
+def held(export: Export) -> dict[str, list[int]]:
+    """Names and shapes of the variables of an export."""
+    return dict(tf.train.list_variables(str(export.path / "variables" / "variables")))
+
+
+def assert_no_knowledge(shapes: dict[str, list[int]]) -> None:
+    for name, shape in shapes.items():
+        is_table = len(shape) == 2 and shape[0] > len(USERS_WITH_ANSWER)
+        assert not (is_table and shape[1] == KNOWLEDGE_WIDTH), (name, shape)
+        assert EXPERT_WIDTH not in shape, (name, shape)
+        assert not any(word in name for word in ("expert", "hein", "network")), name
+
+
 @every_model
 def test_neither_knowledge_vectors_nor_hein_are_inside(backbone: str, arm: str) -> None:
     export = exported(backbone, arm)
-    shapes = dict(tf.train.list_variables(str(export.path / "variables" / "variables")))
+    shapes = held(export)
+    assert_no_knowledge(shapes)
     hein = export.run.model.adapter
-    for name, shape in shapes.items():
-        assert KNOWLEDGE_WIDTH not in shape and EXPERT_WIDTH not in shape, (name, shape)
-        assert not any(word in name for word in ("expert", "gate", "hein", "network")), name
-    augmented = [name for name in shapes if "augmented" in name]
+    augmented = [name for name in shapes if name.startswith(AUGMENTED)]
     assert len(augmented) == (0 if hein is None else len(hein.sources))
     if hein is not None:
         assert any(KNOWLEDGE_WIDTH in weight.shape for weight in hein.weights)
         assert any(EXPERT_WIDTH in weight.shape for weight in hein.weights)
+
+
+@pytest.mark.parametrize("name", [*RANKING_VARIANTS, *OTHER_VARIANTS])
+def test_neither_adapters_nor_knowledge_nor_fold_tables_are_inside(name: str) -> None:
+    export = exported_variant(name)
+    shapes = held(export)
+    model = export.run.model
+    trained = [] if model.adapter is None else model.adapter.trainable_weights
+    assert len(shapes) < len(model.weights) + len(model.inputs_preparation.variables)
+    for variable, shape in shapes.items():
+        assert USER_FOLDS not in shape[:1] and USER_FOLDS + 1 not in shape, (variable, shape)
+    if name != "pca":  # The exact form of match compares whole vectors, centred and of length 1.
+        assert_no_knowledge(shapes)
+    own = [shape for variable, shape in shapes.items() if variable.startswith(AUGMENTED)]
+    sources = () if model.adapter is None else model.adapter.sources
+    if name == "two_tower":
+        assert len(own) == 2
+    else:
+        assert len(own) == len(sources)
+    assert all(shape[1] == 8 for shape in own)
+    assert name in ("replace_id", "pca") or trained
 
 
 @every_model
@@ -148,7 +221,7 @@ def test_versions_follow_each_other(tmp_path: Path) -> None:
 
 
 def test_a_failed_export_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(folder: Path, name: str) -> None:
+    def fail(folder: Path, *_: object) -> None:
         assert (folder / "saved_model.pb").exists()
         raise OSError("disk full")
 
@@ -190,7 +263,7 @@ def test_an_export_needs_neither_run_nor_data(tmp_path: Path) -> None:
 def variable_types(path: Path) -> dict[str, tf.DType]:
     reader = tf.train.load_checkpoint(str(path / "variables" / "variables"))
     types = reader.get_variable_to_dtype_map()
-    return {name: dtype for name, dtype in types.items() if "augmented" in name}
+    return {name: dtype for name, dtype in types.items() if name.startswith(AUGMENTED)}
 
 
 def test_float16_halves_the_augmented_tables_and_moves_scores_little(tmp_path: Path) -> None:

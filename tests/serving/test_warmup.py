@@ -8,7 +8,10 @@ import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from serving.warmup import WARMUP_BATCH_SIZES, write_warmup_requests
-from tests.serving.exports import exported
+from tests.serving.exports import Export, exported_variant
+
+ROWS = {"rank": "item_id", "item_vectors": "item_id"}
+"""Signature -> the input that has a row for each of the batch; else it is the user."""
 
 
 def requests_of(path: Path) -> list[predict_pb2.PredictRequest]:
@@ -20,51 +23,70 @@ def requests_of(path: Path) -> list[predict_pb2.PredictRequest]:
     return [log.predict_log.request for log in logs]
 
 
-def exported_requests(backbone: str = "din", arm: str = "ridge") -> list:
-    return requests_of(exported(backbone, arm).path / "assets.extra" / "tf_serving_warmup_requests")
+def found_requests(export: Export) -> list[predict_pb2.PredictRequest]:
+    return requests_of(export.path / "assets.extra" / "tf_serving_warmup_requests")
 
 
 def arrays(request: predict_pb2.PredictRequest) -> dict[str, np.ndarray]:
     return {name: tf.make_ndarray(tensor) for name, tensor in request.inputs.items()}
 
 
-def test_there_is_a_request_of_every_size_and_signature() -> None:
-    found = [
-        (
-            request.model_spec.name,
-            request.model_spec.signature_name,
-            len(arrays(request)["item_id"]),
-        )
-        for request in exported_requests()
-    ]
+@pytest.mark.parametrize(
+    ("name", "signatures"),
+    [
+        ("linear", ["rank", "serving_default"]),
+        ("prm", ["rank", "serving_default"]),
+        ("two_tower", ["item_vectors", "serving_default", "top_k", "user_vectors"]),
+    ],
+)
+def test_there_is_a_request_of_every_size_and_signature(name: str, signatures: list[str]) -> None:
+    found = []
+    for request in found_requests(exported_variant(name)):
+        assert request.model_spec.name == "films"
+        signature = request.model_spec.signature_name
+        found.append((signature, len(arrays(request)[ROWS.get(signature, "user_id")])))
     assert sorted(found) == sorted(
-        ("films", signature, size)
-        for signature in ("rank", "serving_default")
-        for size in WARMUP_BATCH_SIZES
+        (signature, size) for signature in signatures for size in WARMUP_BATCH_SIZES
     )
     assert {1, 100} <= set(WARMUP_BATCH_SIZES)
 
 
-@pytest.mark.parametrize(("backbone", "arm"), [("din", "ridge"), ("dcnv2", "hein")])
-def test_every_request_runs_on_the_model(backbone: str, arm: str) -> None:
-    export = exported(backbone, arm)
-    for request in exported_requests(backbone, arm):
-        inputs = arrays(request)
-        scores = export.scores(inputs, request.model_spec.signature_name)
-        assert scores.shape == inputs["item_id"].shape
-        assert ((scores > 0) & (scores < 1)).all()
-        np.testing.assert_allclose(scores, scores[0], rtol=1e-5)
+@pytest.mark.parametrize("name", ["linear", "prm", "two_tower"])
+def test_every_request_runs_on_the_model(name: str) -> None:
+    export = exported_variant(name)
+    for request in found_requests(export):
+        signature = request.model_spec.signature_name
+        for output, values in export.outputs(arrays(request), signature).items():
+            if output != "item_id":
+                assert np.isfinite(values).all()
+                # Everybody and everything in a request is the same nobody and nothing.
+                np.testing.assert_allclose(values, values[:1].repeat(len(values), 0), rtol=1e-4)
 
 
 def test_requests_hold_no_ids() -> None:
-    for request in exported_requests():
+    for request in found_requests(exported_variant("linear")):
         for name, values in arrays(request).items():
             assert not values.any(), name
+
+
+def test_lists_have_a_usual_length(tmp_path: Path) -> None:
+    inputs = {
+        "history_item_id": tf.TensorSpec([1, None], tf.string),
+        "profile_age": tf.TensorSpec([1, None], tf.float32),
+        "item_id": tf.TensorSpec([None, None], tf.string),
+    }
+    path = write_warmup_requests(tmp_path, "films", {"rank": inputs})
+    shapes = [{name: a.shape for name, a in arrays(found).items()} for found in requests_of(path)]
+    assert shapes == [
+        {"history_item_id": (1, 30), "profile_age": (1, 1), "item_id": (rows, 10)}
+        for rows in WARMUP_BATCH_SIZES
+    ]
 
 
 def test_the_file_is_beside_the_model_and_named_as_tensorflow_serving_wants_it(
     tmp_path: Path,
 ) -> None:
-    path = write_warmup_requests(tmp_path / "1", "other")
+    inputs = {"item_id": tf.TensorSpec([None], tf.string)}
+    path = write_warmup_requests(tmp_path / "1", "other", {"rank": inputs})
     assert path == tmp_path / "1" / "assets.extra" / "tf_serving_warmup_requests"
     assert {request.model_spec.name for request in requests_of(path)} == {"other"}

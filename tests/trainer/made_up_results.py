@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer.evaluation import Predictions
 from trainer.experiment import RunResult
+from trainer.sample_predictions import SamplePredictions
 
 
 def result_of(
@@ -22,7 +22,7 @@ def result_of(
         folder=Path("runs"),
         validation={"auc": validation, "logloss": 0.5, "gauc": 0.5, "n": 10},
         test={"auc": test, "logloss": 0.5, "gauc": 0.5, "n": 10},
-        predictions=Predictions(empty, empty, empty, empty),
+        predictions=SamplePredictions(empty, empty, empty, empty),
         train_seconds=1.0,
         epochs=1,
         history=[],

@@ -4,7 +4,12 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from trainer.bootstrap import AucDifference, _Ranked, bootstrap_auc_difference
+from trainer.bootstrap import (
+    Difference,
+    _Ranked,
+    bootstrap_auc_difference,
+    bootstrap_mean_difference,
+)
 
 SAMPLES = 300
 USERS = 25
@@ -50,8 +55,8 @@ def test_the_difference_is_that_of_the_mean_aucs(samples) -> None:
     found = bootstrap_auc_difference(labels, users, weak, strong, resamples=20)
     baseline = np.mean([roc_auc_score(labels, scores) for scores in weak])
     candidate = np.mean([roc_auc_score(labels, scores) for scores in strong])
-    assert found.auc_baseline == pytest.approx(baseline, abs=1e-12)
-    assert found.auc_candidate == pytest.approx(candidate, abs=1e-12)
+    assert found.baseline == pytest.approx(baseline, abs=1e-12)
+    assert found.candidate == pytest.approx(candidate, abs=1e-12)
     assert found.difference == pytest.approx(candidate - baseline, abs=1e-12)
     assert found.relative_lift == pytest.approx((candidate - baseline) / baseline, abs=1e-12)
 
@@ -114,4 +119,27 @@ def test_users_are_resampled_as_a_whole(samples) -> None:
 
 
 def test_relative_lift_is_relative_to_the_baseline() -> None:
-    assert AucDifference(0.8, 0.76, -0.04, -0.05, -0.03).relative_lift == pytest.approx(-0.05)
+    assert Difference(0.8, 0.76, -0.04, -0.05, -0.03).relative_lift == pytest.approx(-0.05)
+
+
+def test_means_are_compared_by_resamples_made_by_repeating_users(samples) -> None:
+    _, users, weak, strong = samples
+    found = bootstrap_mean_difference(users, weak, strong, resamples=300, seed=5)
+    assert found.baseline == pytest.approx(weak.mean())
+    assert found.candidate == pytest.approx(strong.mean())
+    assert found.difference == pytest.approx(strong.mean() - weak.mean())
+    gain = (strong - weak).mean(axis=0)
+    generator = np.random.default_rng(8)
+    names = sorted(set(users))
+    resampled = []
+    for _ in range(2000):
+        drawn = generator.choice(names, size=len(names))
+        resampled.append(np.concatenate([gain[users == user] for user in drawn]).mean())
+    low, high = np.percentile(resampled, [2.5, 97.5])
+    width = high - low
+    assert found.low == pytest.approx(low, abs=0.15 * width)
+    assert found.high == pytest.approx(high, abs=0.15 * width)
+
+
+def test_the_lift_over_a_baseline_of_zero_is_not_a_number() -> None:
+    assert np.isnan(Difference(0.0, 0.1, 0.1, 0.05, 0.15).relative_lift)

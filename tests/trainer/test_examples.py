@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -8,14 +9,15 @@ import pytest
 import tensorflow as tf
 
 from configs.command_line import CommandError
+from configs.loading import ConfigurationError
 from configs.scenario import Scenario
-from models.building import build_ranking_model
+from models.building import build_model
 from preprocessing.records.errors import DamagedRecords
 from preprocessing.records.item_attributes import read_item_attributes
 from preprocessing.records.layout import WorkDirectory
-from preprocessing.records.tfrecord_file import write_records
+from preprocessing.records.tfrecord_file import read_records, write_records
 from tests.runs import shared_store
-from tests.scenarios import copied_scenario, tiny_scenario
+from tests.scenarios import LOVED_FROM, copied_scenario, rich_scenario, tiny_scenario
 from trainer import examples as examples_module
 from trainer.examples import PreparedExamples, read_prepared_examples, training_batches
 from trainer.tables import read_model_tables
@@ -23,14 +25,14 @@ from trainer.tables import read_model_tables
 LONG_HISTORY = {"model__attention_history_length": 40, "model__adapter": "none"}
 
 
-def prepared(scenario: Scenario, part: str) -> PreparedExamples:
-    model = build_ranking_model(scenario, shared_store().tables(scenario))
-    return read_prepared_examples(scenario, model.inputs_preparation, part)
+def prepared(scenario: Scenario, part: str, kind: str = "ctr") -> PreparedExamples:
+    model = build_model(scenario, shared_store().tables(scenario))
+    return read_prepared_examples(scenario, model.inputs_preparation, part, kind)
 
 
-def records_of(scenario: Scenario, part: str) -> list[dict[str, list[Any]]]:
+def records_of(scenario: Scenario, part: str, kind: str = "ctr") -> list[dict[str, list[Any]]]:
     """The part's records as lists of values, read without the project's parser."""
-    files = [str(path) for path in WorkDirectory(scenario.work_dir).examples.shards(part)]
+    files = [str(path) for path in WorkDirectory(scenario.work_dir).examples.shards(part, kind)]
     records = []
     for serialized in tf.data.TFRecordDataset(files, compression_type="GZIP").as_numpy_iterator():
         features = tf.train.Example.FromString(serialized).features.feature
@@ -58,25 +60,129 @@ def test_ids_labels_and_numbers_are_those_of_the_records(part: str) -> None:
     assert {len(values) for values in examples.features.values()} == {len(records)}
 
 
+@pytest.mark.parametrize("kind", ["ctr", "rerank", "retrieval"])
 @pytest.mark.parametrize("part", ["train", "validation", "test"])
-def test_only_training_samples_leave_their_users_fold_out_of_item_means(part: str) -> None:
-    scenario = tiny_scenario(model__adapter="none")
+def test_only_training_samples_leave_their_users_fold_out_of_item_means(
+    part: str, kind: str
+) -> None:
+    scenario = rich_scenario(model__adapter="none")
     work = WorkDirectory(scenario.work_dir)
     attributes = read_item_attributes(work.examples.item_attributes)
     row_of = {item: row for row, item in enumerate(attributes.item_ids)}
-    records = records_of(scenario, part)
-    rows = np.array([row_of[record["item_id"][0].decode()] for record in records])
+    records = records_of(scenario, part, kind)
+    items = [item.decode() for record in records for item in record["item_id"]]
+    rows = np.array([row_of[item] for item in items])
     sums, counts = attributes.rating_sum[rows], attributes.rating_count[rows].astype(float)
     if part == "train":
-        folds = np.array([record["user_fold"][0] for record in records])
+        folds = np.repeat(
+            [record["user_fold"][0] for record in records],
+            [len(record["item_id"]) for record in records],
+        )
         sums = sums - attributes.rating_sum_by_fold[rows, folds]
         counts = counts - attributes.rating_count_by_fold[rows, folds]
     overall = attributes.rating_sum.sum() / attributes.rating_count.sum()
-    statistics = prepared(scenario, part).features["numeric"][:, 3:5]
+    features = prepared(scenario, part, kind).features
+    mask = features.get("candidate_mask", np.ones(len(records), bool))
+    statistics = features["numeric"][mask][:, 3:5]
     np.testing.assert_allclose(
         statistics[:, 0], (sums + 5 * overall) / (counts + 5) - overall, atol=1e-5
     )
     np.testing.assert_allclose(statistics[:, 1], np.log1p(counts), atol=1e-5)
+
+
+def test_lists_keep_candidates_labels_and_a_mask() -> None:
+    scenario = rich_scenario()
+    examples, records = prepared(scenario, "test", "rerank"), records_of(scenario, "test", "rerank")
+    lengths = [len(record["item_id"]) for record in records]
+    length = scenario.data.rerank.length
+    assert len(examples) == len(records) > 20
+    assert min(lengths) < max(lengths) == length
+    assert examples.labels.shape == examples.item_ids.shape == (len(records), length)
+    catalogue = ["", *read_model_tables(scenario).catalogue.item_ids]
+    for row, record in enumerate(records):
+        candidates = [item.decode() for item in record["item_id"]]
+        padding = [""] * (length - lengths[row])
+        assert examples.item_ids[row].tolist() == [*candidates, *padding]
+        assert examples.labels[row].tolist() == [*record["label"], *[0.0] * len(padding)]
+        mask = examples.features["candidate_mask"][row]
+        assert mask.tolist() == [bool(item) for item in examples.item_ids[row]]
+        rows = examples.features["item_row"][row, : lengths[row]]
+        assert [catalogue[item] for item in rows] == candidates
+    users = [record["user_id"][0].decode() for record in records]
+    assert examples.user_ids.tolist() == users
+    assert examples.features["knowledge_row/item"].shape == (len(records), length)
+    assert examples.features["knowledge_row/user"].shape == (len(records),)
+    (label,) = examples.label_columns().items()
+    assert label[0] == "label" and len(label[1]) == sum(lengths)
+    assert label[1].sum() == sum(sum(record["label"]) for record in records)
+
+
+def test_retrieval_examples_name_the_chosen_item_and_the_whole_history() -> None:
+    scenario = rich_scenario(model__attention_history_length=3)
+    examples = prepared(scenario, "test", "retrieval")
+    records = records_of(scenario, "test", "retrieval")
+    assert len(examples) == len(records) > 30
+    assert examples.labels.tolist() == [1.0] * len(records)
+    catalogue = ["", *read_model_tables(scenario).catalogue.item_ids]
+    assert examples.features["history_row"].shape[1] == 3
+    for row, record in enumerate(records):
+        (chosen,) = record["item_id"]
+        assert examples.item_ids[row] == chosen.decode()
+        assert catalogue[examples.features["item_row"][row]] == chosen.decode()
+        history = [catalogue[item] for item in examples.history_rows[row] if item]
+        assert history == [item.decode() for item in record["history_item_id"]]
+    assert prepared(scenario, "test").history_rows is None
+
+
+def test_a_chosen_item_outside_the_catalogue_is_damage(tmp_path: Path) -> None:
+    scenario = rich_scenario(work_dir=str(tmp_path), model__adapter="none")
+    shutil.copytree(Path(rich_scenario().work_dir) / "examples", tmp_path / "examples")
+    shard = WorkDirectory(tmp_path).examples.shards("test", "retrieval")[0]
+    example = tf.train.Example.FromString(next(iter(read_records(shard))))
+    example.features.feature["item_id"].bytes_list.value[0] = b"nowhere"
+    write_records(shard, [example.SerializeToString()])
+    with pytest.raises(DamagedRecords, match="items that item_attributes.parquet lacks"):
+        prepared(scenario, "test", "retrieval")
+
+
+@pytest.mark.parametrize("kind", ["ctr", "rerank", "retrieval"])
+def test_profiles_are_read_for_every_kind(kind: str) -> None:
+    scenario = rich_scenario(model__adapter="none")
+    features = prepared(scenario, "train", kind).features
+    records = records_of(scenario, "train", kind)
+    cities = (Path(scenario.work_dir) / "examples/vocabularies/profile_city.txt").read_text()
+    index_of = {city: index for index, city in enumerate(cities.split(), start=2)}
+    ages = [record["profile_age"] or [np.nan] for record in records]
+    np.testing.assert_allclose(features["profile/age"], ages)
+    assert 0 < np.isnan(ages).sum() < len(ages)
+    for row, record in enumerate(records):
+        known = [index_of[city.decode()] for city in record["profile_city"]]
+        assert [index for index in features["profile/city"][row] if index] == known
+    without = rich_scenario(model__adapter="none", model__user_profile=False)
+    assert not any(name.startswith("profile") for name in prepared(without, "train", kind).features)
+
+
+def test_further_tasks_are_columns_behind_the_label() -> None:
+    scenario = rich_scenario(model__adapter="none", model__tasks={"loved": 0.5})
+    examples, records = prepared(scenario, "train"), records_of(scenario, "train")
+    assert examples.labels.shape == (len(records), 2)
+    assert examples.labels[:, 0].tolist() == [record["label"][0] for record in records]
+    loved = [float(record["rating"][0] >= LOVED_FROM) for record in records]
+    assert examples.labels[:, 1].tolist() == loved
+    columns = examples.label_columns(["loved"])
+    assert list(columns) == ["label", "loved"] and columns["loved"].tolist() == loved
+
+
+@pytest.mark.parametrize(
+    ("kind", "models"), [("rerank", "re-rankers"), ("retrieval", "retrieval models")]
+)
+def test_a_kind_of_examples_that_was_not_made_is_asked_for(kind: str, models: str) -> None:
+    scenario = tiny_scenario(model__adapter="none")
+    with pytest.raises(ConfigurationError) as raised:
+        prepared(scenario, "train", kind)
+    message = str(raised.value)
+    assert message.startswith(f"data.examples: {models} are trained on '{kind}' examples")
+    assert f"Add {kind} and run 'python -m preprocessing examples' again" in message
 
 
 def test_histories_of_batches_of_different_width_are_padded_in_front(
@@ -113,7 +219,7 @@ def test_a_part_without_samples_is_refused(tmp_path: Path) -> None:
     scenario = copied_scenario(tmp_path, model__adapter="none")
     for path in WorkDirectory(scenario.work_dir).examples.shards("test"):
         write_records(path, [])
-    with pytest.raises(CommandError, match="part 'test' in .* has no samples"):
+    with pytest.raises(CommandError, match="part 'test' in .* has no ctr examples"):
         prepared(scenario, "test")
 
 

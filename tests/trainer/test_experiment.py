@@ -50,6 +50,20 @@ def test_an_override_of_an_unknown_key_is_refused() -> None:
         list(experiment_scenarios(tiny_scenario(experiment__arms=arms)))
 
 
+@pytest.mark.parametrize(
+    ("backbone", "problem"),
+    [
+        ("prm", "'prm' is trained on 'rerank' examples, and an experiment is about ranking models"),
+        ("two_tower", "'two_tower' is trained on 'retrieval' examples"),
+        ("dim", "'dim' is unknown"),
+    ],
+)
+def test_backbones_that_are_no_ranking_models_are_refused(backbone: str, problem: str) -> None:
+    scenario = tiny_scenario(experiment__backbones=["din", backbone])
+    with pytest.raises(ConfigurationError, match=problem):
+        run_experiment(scenario)
+
+
 def test_without_a_baseline_nothing_is_trained() -> None:
     scenario = tiny_scenario(experiment__arms={"hein": {}})
     with pytest.raises(ConfigurationError, match="needs an arm called 'none'"):
@@ -82,7 +96,7 @@ def test_all_cells_are_trained_tested_and_compared() -> None:
     (comparison,) = result.comparisons
     assert (comparison.backbone, comparison.knowledge) == ("din", "hein_match")
     none, match = (run.test["auc"] for run in result.runs)
-    assert comparison.difference.auc_baseline == pytest.approx(none)
+    assert comparison.difference.baseline == pytest.approx(none)
     assert comparison.difference.difference == pytest.approx(match - none)
     assert [run.knowledge for run in result.runs_of("din", "none")] == ["none"]
     assert result.runs_of("dcnv2", "none") == []

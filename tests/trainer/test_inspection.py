@@ -1,17 +1,21 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from models.inputs import knowledge_row_key
-from tests.runs import WrittenRun, raw_requests, written_run
-from tests.scenarios import ITEMS, KNOWLEDGE_HISTORY_CAP, tiny_scenario
+from preprocessing.encode import encode
+from tests.runs import WrittenRun, raw_requests, write_run, written_run
+from tests.scenarios import ITEMS, KNOWLEDGE_HISTORY_CAP, rich_scenario, tiny_scenario
 from tests.trainer.made_up_results import result_of
+from trainer.evaluation import read_run
 from trainer.experiment import ExperimentResult, RunResult
-from trainer.inspection import GateWeights, mean_gates, training_counts
+from trainer.inspection import GateWeights, factor_weights, mean_gates, training_counts
 from trainer.preparation import ExampleStore
 
 
@@ -82,6 +86,57 @@ def test_a_source_without_any_known_entity_has_no_mean(
     monkeypatch.setattr(ExampleStore, "examples", examples)
     result = ExperimentResult([as_result(written_run("din", "hein"), "din", "hein")], [])
     assert {cell: set(found.by_source) for cell, found in mean_gates(result).items()} == expected
+
+
+@pytest.mark.parametrize(
+    ("adapter", "experts"), [("moe", 4), ("mlp", None), ("linear", None), ("none", None)]
+)
+def test_only_adapters_with_gates_have_some(
+    adapter: str, experts: int | None, tmp_path: Path
+) -> None:
+    scenario = tiny_scenario(
+        run_dir=str(tmp_path / "run"),
+        model__adapter=adapter,
+        model__moe={"num_experts": 4, "expert_units": [10, 8]},
+        model__mlp={"units": [10, 8]},
+    )
+    run = as_result(write_run(scenario), "din", adapter)
+    found = mean_gates(ExperimentResult([run], []))
+    if experts is None:
+        assert found == {}
+    else:
+        gates = found[f"din/{adapter}"]
+        assert gates.num_shared_experts == experts
+        assert {len(weights) for weights in gates.by_source.values()} == {experts}
+
+
+@pytest.mark.parametrize("backbone", ["din", "prm"])
+def test_factor_weights_are_means_over_distinct_entities(backbone: str, tmp_path: Path) -> None:
+    scenario = rich_scenario(
+        run_dir=str(tmp_path / "run"),
+        model__backbone=backbone,
+        model__factor_gate=True,
+        knowledge__sources=["item", "user", "second"],
+        knowledge__answers__second={"entity": "item", "random": {"dimension": 12}},
+        work_dir=str(tmp_path / "work"),
+    )
+    shutil.copytree(rich_scenario().work_dir, tmp_path / "work")
+    encode(scenario, sources=["second"])
+    _, model, examples = read_run(write_run(scenario).folder.path, "test")
+    found = factor_weights(scenario, model, examples)
+    assert list(found) == ["item"] and list(found["item"]) == ["item", "second"]
+    assert sum(found["item"].values()) == pytest.approx(1, abs=1e-5)
+    weights = model.factor_weights(dict(examples.features))["item"].numpy().reshape(-1, 2)
+    by_item = dict(zip(examples.features["item_row"].ravel().tolist(), weights, strict=True))
+    by_item.pop(0, None)
+    expected = np.mean(list(by_item.values()), axis=0)
+    np.testing.assert_allclose(list(found["item"].values()), expected, atol=1e-5)
+    assert abs(expected[0] - expected[1]) > 1e-3
+
+
+def test_without_a_factor_gate_there_are_no_weights() -> None:
+    scenario, model, examples = read_run(written_run().folder.path, "test")
+    assert factor_weights(scenario, model, examples) == {}
 
 
 def test_training_counts_are_those_of_the_rating_file() -> None:

@@ -11,8 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from preprocessing.records.layout import WorkDirectory
-from tests.runs import write_run, written_run
-from tests.scenarios import copied_scenario, tiny_config
+from tests.runs import rich_run, write_run, written_run
+from tests.scenarios import copied_scenario, rich_config, tiny_config
 from trainer.__main__ import main
 from trainer.run_folder import RunFolder
 
@@ -41,7 +41,10 @@ def test_train_evaluate_and_compare(capsys: pytest.CaptureFixture[str], tmp_path
         *["train", "--config", str(tiny_config()), f"run_dir={folder}"],
         *["model.adapter=none", "training.epochs=1"],
     )
-    assert set(result) == {"run", "validation", "epochs", "best_epoch", "train_seconds"}
+    assert set(result) == {
+        *("run", "validation", "epochs", "selection_metric", "best_epoch", "train_seconds")
+    }
+    assert result["selection_metric"] == "auc"
     assert set(result["validation"]) == {"auc", "logloss", "gauc", "n"}
     assert (result["run"], result["epochs"], result["best_epoch"]) == (str(folder), 1, 1)
     assert RunFolder(folder).read_scenario().training.epochs == 1
@@ -70,6 +73,81 @@ def test_train_evaluate_and_compare(capsys: pytest.CaptureFixture[str], tmp_path
     assert compared["auc_difference"] == pytest.approx(compared["auc_b"] - compared["auc_a"])
 
 
+@pytest.mark.parametrize(
+    ("backbone", "metric", "columns", "compared"),
+    [
+        (
+            "prm",
+            "ndcg_at_10",
+            ["list_id", "user_id", "item_id", "label", "score"],
+            ["auc", "ndcg_at_10"],
+        ),
+        (
+            "two_tower",
+            "new_items_recall_at_10",
+            ["user_id", "item_id", "rank", "rank_new_items"],
+            ["new_items_recall_at_10"],
+        ),
+    ],
+)
+def test_other_kinds_of_models_go_through_the_same_commands(
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    backbone: str,
+    metric: str,
+    columns: list[str],
+    compared: list[str],
+) -> None:
+    folder = tmp_path / "run"
+    result = json_result(
+        capsys,
+        *["train", "--config", str(rich_config()), f"run_dir={folder}", "training.epochs=1"],
+        f"model.backbone={backbone}",
+    )
+    assert result["selection_metric"] == metric and 0 <= result["validation"][metric] <= 1
+    predictions = tmp_path / "scores.parquet"
+    evaluated = json_result(capsys, "evaluate", str(folder), "--predictions", str(predictions))
+    table = pq.read_table(predictions)
+    assert table.column_names == columns
+    assert table.num_rows == evaluated["test"]["n"]
+    assert evaluated["test"].keys() == result["validation"].keys()
+    other = str(rich_run(backbone).folder.path)
+    difference = json_result(capsys, "compare", str(folder), other, "--resamples", "20")
+    keys = {f"{name}_{end}" for name in compared for end in ("a", "b", "difference")}
+    keys |= {
+        f"{prefix}{name}"
+        for prefix in ("", *(f"{name}_" for name in compared[1:]))
+        for name in ("ci_low", "ci_high", "relative_lift")
+    }
+    assert set(difference) == keys | {"part", "n", "runs_a", "runs_b"}
+    assert difference["n"] == evaluated["test"]["n"]
+    assert difference[f"{metric}_a"] == pytest.approx(evaluated["test"][metric])
+    code, _, errors = run(capsys, "compare", str(folder), f"{other},{other}", "--resamples", "20")
+    assert code == 0 and "difference" in errors
+
+
+def test_different_kinds_of_models_are_not_compared(capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [str(rich_run(backbone).folder.path) for backbone in ("prm", "two_tower")]
+    code, output, errors = run(capsys, "compare", *runs, "--json")
+    assert (code, output) == (1, "")
+    assert "different kinds of models" in errors and f"{runs[0]}: rerank" in errors
+
+
+def test_tasks_and_gates_are_reported(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    run_folder = rich_run("din", tasks=True).folder.path
+    predictions = tmp_path / "scores.parquet"
+    arguments = ("evaluate", str(run_folder), "--gates", "--predictions", str(predictions))
+    result = json_result(capsys, *arguments)
+    assert set(result) == {"test", "gates", "factor_weights"}
+    assert set(result["test"]["tasks"]["loved"]) == {"auc", "logloss", "gauc", "n"}
+    assert set(result["gates"]) == {"item", "user"} and result["factor_weights"] == {}
+    for weights in result["gates"].values():
+        assert sum(weights) == pytest.approx(1, abs=1e-5)
+    assert pq.read_table(predictions).column_names[-2:] == ["label_loved", "score_loved"]
+    _, _, errors = run(capsys, *arguments)
+    assert "loved (AUC 0." in errors and "experts of source 'item': 0." in errors
+
+
 def test_people_are_told_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
     code, output, errors = run(capsys, "evaluate", str(written_run().folder.path))
     assert (code, output) == (0, "")
@@ -94,7 +172,8 @@ def test_a_model_that_cannot_be_built_is_wrong_configuration(
         capsys, "train", "--config", str(tiny_config()), override, f"run_dir={tmp_path}/run"
     )
     assert (code, output) == (2, "")
-    assert "error: the model cannot be built: " in errors
+    assert "error: scenario 'tiny', model.backbone 'di" in errors
+    assert "': the model cannot be built: " in errors
 
 
 @pytest.mark.parametrize(
@@ -106,6 +185,8 @@ def test_a_model_that_cannot_be_built_is_wrong_configuration(
         ["evaluate", "runs/a", "--part", "dev"],
         ["compare", "runs/a"],
         ["compare", "runs/a", "runs/b", "--resamples", "0"],
+        ["compare", "runs/a,", "runs/b"],
+        ["compare", "runs/a", "runs/b,,runs/c"],
     ],
 )
 def test_wrong_usage_is_exit_code_2(
@@ -116,6 +197,20 @@ def test_wrong_usage_is_exit_code_2(
     assert caught.value.code == 2
     captured = capsys.readouterr()
     assert captured.out == "" and "Try 'python -m trainer" in captured.err
+
+
+def test_an_empty_name_of_a_run_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["compare", "runs/a,", "runs/b"])
+    error = capsys.readouterr().err
+    assert "joined by commas, without spaces. Received: 'runs/a,', where a name is empty" in error
+
+
+@pytest.mark.parametrize("command", ["evaluate", "compare"])
+def test_the_help_names_the_default_part(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    assert "(default test)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", ["evaluate", "compare"])

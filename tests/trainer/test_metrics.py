@@ -5,7 +5,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from configs.command_line import CommandError
-from trainer.metrics import evaluate_scores, grouped_auc
+from trainer.metrics import evaluate_scores, flat_metrics, grouped_auc
 
 
 def made_up_samples(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -79,3 +79,9 @@ def test_samples_of_less_than_two_classes_are_refused(labels: list[int]) -> None
 def test_a_score_that_is_not_finite_is_refused(bad: float) -> None:
     with pytest.raises(CommandError, match="not a finite number"):
         evaluate_scores(np.array([1, 0]), np.array([bad, 0.5]), np.array(["a", "a"]))
+
+
+def test_measured_numbers_are_told_from_counts_and_named_by_task() -> None:
+    of_task = {"auc": 0.6, "logloss": 0.4, "n": 7}
+    metrics = {"auc": 0.7, "n": 7, "lists": 3, "tasks": {"loved": of_task}}
+    assert flat_metrics(metrics) == {"auc": 0.7, "loved_auc": 0.6, "loved_logloss": 0.4}

@@ -1,42 +1,115 @@
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
+import tensorflow as tf
 
-from tests.runs import raw_requests, shared_store, written_run
+from tests.runs import WrittenRun, raw_requests, rich_run, shared_store, written_run
 from trainer import prediction
 from trainer.examples import PreparedExamples
-from trainer.prediction import predict
+from trainer.list_predictions import ListPredictions
+from trainer.prediction import NotFiniteError, predict
+from trainer.retrieval_predictions import RetrievalPredictions
+from trainer.sample_predictions import SamplePredictions
+
+
+def examples_of(run: WrittenRun, part: str = "test") -> PreparedExamples:
+    return shared_store().examples(run.scenario, run.model, part)
 
 
 @pytest.mark.parametrize("arm", ["hein", "ridge"])
 def test_scores_are_the_models_probabilities_of_raw_features(arm: str) -> None:
     run = written_run("din", arm)
-    examples = shared_store().examples(run.scenario, run.model, "test")
-    scores = predict(run.model, examples)
-    assert scores.shape == (len(examples),) and scores.dtype == np.float32
-    assert scores.std() > 0.01
+    examples = examples_of(run)
+    predictions = predict(run.model, examples)
+    assert isinstance(predictions, SamplePredictions)
+    assert predictions.scores.shape == (len(examples),)
+    assert predictions.scores.dtype == np.float32
+    assert predictions.scores.std() > 0.01
     expected = run.model.probabilities(raw_requests(run.scenario)).numpy()
-    np.testing.assert_allclose(scores, expected, atol=1e-6)
+    np.testing.assert_allclose(predictions.scores, expected, atol=1e-6)
+    assert predictions.task_scores == {}
 
 
-def first_rows(examples: PreparedExamples, count: int) -> PreparedExamples:
-    return dataclasses.replace(
-        examples,
+def test_further_tasks_have_labels_and_scores_of_their_own() -> None:
+    run = rich_run("din", tasks=True)
+    examples = examples_of(run)
+    predictions = predict(run.model, examples)
+    assert isinstance(predictions, SamplePredictions)
+    logits = run.model(dict(examples.features), training=False).numpy()
+    np.testing.assert_allclose(predictions.scores, 1 / (1 + np.exp(-logits[:, 0])), atol=1e-6)
+    loved = predictions.task_scores["loved"]
+    np.testing.assert_allclose(loved, 1 / (1 + np.exp(-logits[:, 1])), atol=1e-6)
+    np.testing.assert_array_equal(predictions.labels, examples.labels[:, 0])
+    np.testing.assert_array_equal(predictions.task_labels["loved"], examples.labels[:, 1])
+
+
+def test_a_re_ranker_scores_every_candidate_of_every_list() -> None:
+    run = rich_run("prm")
+    examples = examples_of(run)
+    predictions = predict(run.model, examples)
+    assert isinstance(predictions, ListPredictions)
+    expected = run.model.probabilities(dict(examples.features)).numpy()
+    np.testing.assert_allclose(predictions.scores, expected, atol=1e-5)
+    assert predictions.scores.shape == examples.labels.shape
+    assert predictions.scores[predictions.mask].std() > 0.01
+    np.testing.assert_array_equal(predictions.mask, examples.features["candidate_mask"])
+
+
+def test_ranks_of_retrieval_are_those_of_all_inner_products() -> None:
+    run = rich_run("two_tower")
+    examples = examples_of(run)
+    predictions = predict(run.model, examples)
+    assert isinstance(predictions, RetrievalPredictions)
+    count = run.model.inputs_preparation.catalogue.num_items
+    users = run.model.user_vectors(dict(examples.features)).numpy()
+    items = run.model.item_vectors(tf.range(1, count + 1)).numpy()
+    scores = users @ items.T
+    own = scores[np.arange(len(examples)), examples.features["item_row"] - 1][:, np.newaxis]
+    np.testing.assert_allclose(predictions.among_all.better, (scores > own + 1e-6).sum(axis=1))
+    assert predictions.among_all.better.max() > predictions.among_new.better.max()
+
+
+def first_examples(examples: PreparedExamples, count: int) -> PreparedExamples:
+    return PreparedExamples(
         features={name: values[:count] for name, values in examples.features.items()},
         labels=examples.labels[:count],
+        user_ids=examples.user_ids[:count],
+        item_ids=examples.item_ids[:count],
+        history_rows=None if examples.history_rows is None else examples.history_rows[:count],
     )
 
 
-@pytest.mark.parametrize("count", [1, 39, 40, 41, 81])
+@pytest.mark.parametrize("count", [1, 19, 20, 21, 41])
+@pytest.mark.parametrize("kind", ["ctr", "rerank", "retrieval"])
 def test_batch_boundaries_lose_and_reorder_nothing(
-    count: int, monkeypatch: pytest.MonkeyPatch
+    kind: str, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = written_run("din", "hein")
-    examples = shared_store().examples(run.scenario, run.model, "test")
-    expected = predict(run.model, examples)[:count]
-    monkeypatch.setattr(prediction, "_BATCH", 40)
-    scores = predict(run.model, first_rows(examples, count))
-    np.testing.assert_allclose(scores, expected, atol=1e-6)
+    run = {
+        "ctr": lambda: written_run("din", "hein"),
+        "rerank": lambda: rich_run("prm"),
+        "retrieval": lambda: rich_run("two_tower"),
+    }[kind]()
+    examples = examples_of(run)
+    column = "rank" if kind == "retrieval" else "score"
+    whole = predict(run.model, examples).table().to_pandas()
+    monkeypatch.setattr(prediction, "_BATCH", 20)
+    table = predict(run.model, first_examples(examples, count)).table().to_pandas()
+    assert len(table) == (whole.list_id < count).sum() if kind == "rerank" else len(table) == count
+    assert table.item_id.tolist() == whole.item_id[: len(table)].tolist()
+    np.testing.assert_allclose(table[column], whole[column][: len(table)], atol=1e-5)
+
+
+@pytest.mark.parametrize("backbone", ["din", "prm", "two_tower"])
+def test_a_score_that_is_not_finite_is_an_error(backbone: str) -> None:
+    run = rich_run(backbone)
+    weights = run.model.trainable_weights
+    original = [weight.numpy() for weight in weights]
+    for weight in weights:
+        weight.assign(np.full(weight.shape, np.nan))
+    try:
+        with pytest.raises(NotFiniteError, match=r"not finite.*training.learning_rate"):
+            predict(run.model, examples_of(run))
+    finally:
+        for weight, value in zip(weights, original, strict=True):
+            weight.assign(value)

@@ -5,8 +5,8 @@ import pytest
 
 from configs.loading import ConfigurationError
 from configs.scenario import Scenario
-from models.building import build_ranking_model
-from tests.scenarios import tiny_scenario
+from models.building import build_model
+from tests.scenarios import rich_scenario, tiny_scenario
 from trainer.examples import PreparedExamples
 from trainer.preparation import ExampleStore
 
@@ -19,7 +19,7 @@ def store() -> ExampleStore:
 
 
 def examples(store: ExampleStore, scenario: Scenario, part: str = "test") -> PreparedExamples:
-    model = build_ranking_model(scenario, store.tables(scenario))
+    model = build_model(scenario, store.tables(scenario))
     return store.examples(scenario, model, part)
 
 
@@ -54,6 +54,10 @@ def test_parts_are_apart(store: ExampleStore) -> None:
         ({"model__attention_history_length": 4}, "history_row"),
         ({"knowledge__sources": ["item", "user"]}, "knowledge_row/user"),
         ({"model__adapter": "none"}, "knowledge_row/item"),
+        ({"model__adapter": "replace_id"}, "knowledge_row/item"),
+        ({"model__history_knowledge": True}, "history_knowledge_row/item"),
+        ({"model__prior": True}, "numeric"),
+        ({"model__knowledge_match__learned": True}, "match"),
     ],
 )
 def test_models_that_read_other_inputs_do_not_share(
@@ -62,6 +66,37 @@ def test_models_that_read_other_inputs_do_not_share(
     first = examples(store, tiny_scenario(**BASE)).features
     second = examples(store, tiny_scenario(**{**BASE, **changes})).features
     assert not np.array_equal(first.get(feature), second.get(feature))
+
+
+def test_kinds_of_models_have_examples_of_their_own(store: ExampleStore) -> None:
+    lists, chosen, samples = (
+        examples(store, rich_scenario(model__backbone=backbone))
+        for backbone in ("prm", "two_tower", "din")
+    )
+    assert lists.features["item_row"].ndim == 2 and chosen.history_rows is not None
+    assert len({len(lists), len(chosen), len(samples)}) == 3
+    assert examples(store, rich_scenario(model__backbone="dlcm")) is lists
+
+
+@pytest.mark.parametrize(
+    ("changes", "differs"),
+    [
+        ({"model__tasks": {"loved": 1}}, "labels"),
+        ({"model__user_profile": False}, "features"),
+    ],
+)
+def test_further_labels_and_profiles_tell_examples_apart(
+    store: ExampleStore, changes: dict[str, object], differs: str
+) -> None:
+    plain = {"model__adapter": "none"}
+    first = examples(store, rich_scenario(**plain))
+    second = examples(store, rich_scenario(**plain, **changes))
+    assert (first.labels.shape != second.labels.shape) is (differs == "labels")
+    assert (first.features.keys() != second.features.keys()) is (differs == "features")
+    heavier = examples(store, rich_scenario(**plain, model__tasks={"loved": 9}))
+    assert heavier is not first
+    if differs == "labels":
+        assert heavier is second
 
 
 def test_settings_that_contradict_the_data_are_refused_whatever_is_in_memory(

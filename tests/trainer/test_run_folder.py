@@ -5,11 +5,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from preprocessing.records.layout import WorkDirectory
-from tests.runs import made_up_metrics, random_model, raw_requests, write_run, written_run
+from tests.runs import (
+    made_up_metrics,
+    random_model,
+    raw_requests,
+    rich_run,
+    shared_store,
+    write_run,
+    written_run,
+)
 from tests.scenarios import copied_scenario, tiny_scenario
-from trainer.run_folder import RunFolder, RunFolderError, default_run_folder
+from trainer.prediction import predict
+from trainer.run_folder import RunFolder, RunFolderError
 
 
 def changed_scenario(folder: Path, **assignments: object):
@@ -34,6 +44,19 @@ def test_a_loaded_model_scores_exactly_as_the_written_one(backbone: str, arm: st
         tables = run.model.adapter.augmented_tables()
         for source, table in model.adapter.augmented_tables().items():
             np.testing.assert_array_equal(table, tables[source])
+
+
+@pytest.mark.parametrize(
+    ("backbone", "tasks"), [("din", True), ("prm", False), ("two_tower", False)]
+)
+def test_a_loaded_model_of_any_kind_says_the_same(backbone: str, tasks: bool) -> None:
+    run = rich_run(backbone, tasks)
+    scenario, model = run.folder.load_model(shared_store().tables)
+    assert model.kind == run.model.kind
+    for weight, original in zip(model.trainable_weights, run.model.trainable_weights, strict=True):
+        np.testing.assert_array_equal(weight.numpy(), original.numpy())
+    examples = shared_store().examples(scenario, model, "test")
+    assert predict(model, examples).table().equals(predict(run.model, examples).table())
 
 
 def test_metrics_and_history_are_read_back() -> None:
@@ -95,6 +118,35 @@ def test_a_damaged_checkpoint_is_refused(damage: str, tmp_path: Path) -> None:
         run.folder.load_model()
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "reason"),
+    [
+        ("backbone_options: {}", "backbone_options: {num_heads: 2}", "'din' has no 'num_heads'"),
+        ("backbone: din", "backbone: dim", "'dim' is unknown"),
+        ("embedding_dimension: 8", "embedding_dimension: 12", "incompatible tensor with shape"),
+    ],
+)
+def test_a_changed_configuration_is_refused(
+    tmp_path: Path, old: str, new: str, reason: str
+) -> None:
+    run = write_run(changed_scenario(tmp_path))
+    text = run.folder.config.read_text(encoding="utf-8")
+    assert text.count(old) == 1
+    run.folder.config.write_text(text.replace(old, new), encoding="utf-8")
+    expected = f"{run.folder.path} was trained by another version .*{reason}.*; train again"
+    with pytest.raises(RunFolderError, match=expected):
+        run.folder.load_model()
+
+
+def test_a_checkpoint_without_all_weights_is_refused(tmp_path: Path) -> None:
+    run = write_run(copied_scenario(tmp_path, run_dir=str(tmp_path / "run")))
+    parts = run.model.checkpoint_parts()
+    del parts["adapter"]
+    tf.train.Checkpoint(**parts).write(str(run.folder.path / "checkpoint" / "weights"))
+    with pytest.raises(RunFolderError, match="another version .*lacks weights of the model"):
+        run.folder.load_model()
+
+
 def test_a_failed_write_leaves_the_old_run(tmp_path: Path) -> None:
     scenario = changed_scenario(tmp_path)
     old = write_run(scenario, seed=1)
@@ -127,23 +179,6 @@ def test_files_of_somebody_else_are_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="notes holds other files"):
         RunFolder(note.parent).write(*write)
     assert note.read_text() == "years of work"
-
-
-@pytest.mark.parametrize(
-    ("assignments", "name"),
-    [
-        ({}, "din_hein-item-user_seed1"),
-        ({"model__match": "ridge", "training__seed": 4}, "din_hein-item-user_ridge_seed4"),
-        ({"model__backbone": "dcnv2", "model__adapter": "none"}, "dcnv2_none_seed1"),
-    ],
-)
-def test_default_folder_names_the_model(assignments: dict[str, object], name: str) -> None:
-    scenario = tiny_scenario(**assignments)
-    assert default_run_folder(scenario).path == Path(scenario.work_dir) / "runs" / name
-
-
-def test_run_dir_wins_over_the_default() -> None:
-    assert default_run_folder(tiny_scenario(run_dir="runs/mine")).path == Path("runs/mine")
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "history.csv"])

@@ -12,6 +12,7 @@ from configs.loading import ConfigurationError
 from preprocessing.records.errors import DamagedRecords
 from preprocessing.records.layout import WorkDirectory
 from tests.scenarios import (
+    CITIES,
     ITEMS,
     ITEMS_OUTSIDE_CATALOGUE,
     ITEMS_WITH_ANSWER,
@@ -19,6 +20,7 @@ from tests.scenarios import (
     KNOWLEDGE_ONLY_ITEMS,
     USERS_WITH_ANSWER,
     copied_scenario,
+    rich_scenario,
     tiny_scenario,
 )
 from trainer.tables import fingerprint, read_model_tables
@@ -68,6 +70,25 @@ def test_without_an_item_source_no_item_is_added() -> None:
     assert list(tables.catalogue.item_ids) == sorted(ITEMS)
 
 
+def test_profiles_have_their_vocabularies() -> None:
+    scenario = rich_scenario()
+    profiles = read_model_tables(scenario).profiles
+    vocabulary = (Path(scenario.work_dir) / "examples/vocabularies/profile_city.txt").read_text()
+    assert {name: found.kind for name, found in profiles.items()} == {
+        "city": "categorical",
+        "age": "numeric",
+    }
+    assert list(profiles["city"].vocabulary) == vocabulary.split()
+    assert set(profiles["city"].vocabulary) == set(CITIES)
+    assert list(profiles["age"].vocabulary) == []
+
+
+@pytest.mark.parametrize("scenario", [tiny_scenario, rich_scenario])
+def test_profiles_that_are_no_inputs_are_left_out(scenario) -> None:
+    assert read_model_tables(scenario(model__user_profile=False)).profiles == {}
+    assert read_model_tables(tiny_scenario()).profiles == {}
+
+
 def test_fingerprint_is_the_hash_of_each_manifest(tmp_path: Path) -> None:
     scenario = copied_scenario(tmp_path)
     work = WorkDirectory(scenario.work_dir)
@@ -84,6 +105,8 @@ def test_fingerprint_is_the_hash_of_each_manifest(tmp_path: Path) -> None:
 
 
 def test_fingerprint_covers_only_what_the_model_reads() -> None:
+    prior = tiny_scenario(model__adapter="none", model__prior=True)
+    assert set(fingerprint(prior)) == {"examples", "knowledge/item"}
     assert set(fingerprint(tiny_scenario(model__adapter="none"))) == {"examples"}
     match_alone = tiny_scenario(
         model__adapter="none", model__match="ridge", knowledge__sources=["user"]
@@ -135,6 +158,64 @@ def test_each_setting_of_the_data_is_compared(key: str, value: object, problem: 
 def test_settings_of_data_that_the_model_does_not_read_may_differ() -> None:
     without = tiny_scenario(model__adapter="none", knowledge__encoder__dimension=5)
     assert read_model_tables(without).knowledge == {}
+
+
+LOVED_FROM_3 = {"loved": {"minimum_rating": 3}}
+LIKES_MATCH = {"model__match": "means", "model__knowledge_match__sources": ["likes"]}
+
+
+@pytest.mark.parametrize(
+    "unread",
+    [
+        {"data__examples": ["ctr"]},
+        {"data__examples": ["retrieval", "ctr"], "data__rerank__window": 2},
+        {"data__labels": {}},
+        {"data__labels": LOVED_FROM_3},
+        {"data__labels": {"seen": {"column": "seen"}}, **LIKES_MATCH},
+    ],
+)
+def test_data_may_hold_more_than_the_model_reads(unread: dict[str, object]) -> None:
+    assert "item" in read_model_tables(rich_scenario(**unread)).knowledge
+
+
+@pytest.mark.parametrize(
+    ("scenario", "asked", "problem"),
+    [
+        (
+            tiny_scenario,
+            {"data__examples": ["ctr", "rerank"]},
+            r'data.examples: \["ctr", "rerank"\] is asked for, but .* built with \["ctr"\]',
+        ),
+        (rich_scenario, {"data__rerank__window": 2}, "data.rerank.window: 2 .* built with 4"),
+        (
+            rich_scenario,
+            {"data__labels": LOVED_FROM_3, "model__tasks": {"loved": 1}},
+            "data.labels.loved.minimum_rating: 3.0 is asked for, but .* built with 4.5",
+        ),
+        (
+            tiny_scenario,
+            {"data__labels": LOVED_FROM_3, "model__tasks": {"loved": 1}},
+            "data.labels.loved.minimum_rating: 3.0 is asked for, but .* built with null",
+        ),
+    ],
+)
+def test_what_the_model_reads_must_be_there(scenario, asked, problem: str) -> None:
+    with pytest.raises(ConfigurationError, match=problem):
+        read_model_tables(scenario(**asked))
+
+
+def test_vectors_made_from_the_log_have_the_labels_of_the_examples(tmp_path: Path) -> None:
+    work = WorkDirectory(str(tmp_path / "work"))
+    shutil.copytree(
+        rich_scenario().work_dir, tmp_path / "work", ignore=shutil.ignore_patterns("runs", "export")
+    )
+    scenario = rich_scenario(work_dir=str(tmp_path / "work"), **LIKES_MATCH)
+    manifest = work.knowledge("likes").manifest
+    built = json.loads(manifest.read_text())
+    built["settings"]["data.labels.loved.minimum_rating"] = 2.0
+    manifest.write_text(json.dumps(built))
+    with pytest.raises(ConfigurationError, match="loved.minimum_rating: 4.5 .*likes was .* 2.0"):
+        read_model_tables(scenario)
 
 
 def test_input_files_may_lie_elsewhere() -> None:

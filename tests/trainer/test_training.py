@@ -4,7 +4,6 @@ import csv
 import functools
 import json
 import shutil
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +13,35 @@ import tensorflow as tf
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError, load_scenario
 from configs.scenario import Scenario
+from models.backbones import BACKBONES
+from models.backbones.base import BackboneInputs
+from models.building import build_model
 from preprocessing.examples import build_examples
 from preprocessing.records.errors import DamagedRecords
 from preprocessing.records.layout import WorkDirectory
 from tests.runs import shared_store
-from tests.scenarios import copied_scenario, tiny_scenario
+from tests.scenarios import copied_scenario, rich_scenario, tiny_scenario
+from tests.trainer.remembering import remember_models
 from trainer import training
 from trainer.evaluation import predict_run
+from trainer.preparation import ExampleStore
 from trainer.run_folder import RunFolder, RunFolderError, RunMetrics
+from trainer.run_name import default_run_folder
+from trainer.sample_predictions import SamplePredictions
 from trainer.tables import fingerprint
-from trainer.training import NotFiniteError, train
+from trainer.training import train
 
 PLAIN = {"model__adapter": "none"}
+
+
+class PickyBackbone(tf.keras.layers.Layer):
+    """Finds out what it cannot do when it is called."""
+
+    def __init__(self, top_units: tuple[int, ...], dropout_rate: float):
+        super().__init__()
+
+    def call(self, inputs: BackboneInputs, training: bool | None = None) -> tf.Tensor:
+        raise ValueError(f"fields must be 7 wide. Received: {inputs.candidate.shape[-1]}")
 
 
 def plain_scenario(folder: Path, **assignments: object) -> Scenario:
@@ -40,23 +56,10 @@ def trained() -> tuple[Scenario, RunMetrics]:
     return scenario, train(scenario, shared_store(), progress=False)
 
 
-def remember_models(monkeypatch: pytest.MonkeyPatch) -> list[tf.keras.Model]:
-    """Models in training, in the order in which their weights were created."""
-    models = []
-    create = training.create_weights
-
-    def create_and_remember(model: tf.keras.Model) -> None:
-        create(model)
-        models.append(model)
-
-    monkeypatch.setattr(training, "create_weights", create_and_remember)
-    return models
-
-
 def test_the_run_folder_is_complete() -> None:
     scenario, result = trained()
     folder = Path(result["run"])
-    assert folder == Path(scenario.work_dir) / "runs" / "din_hein-item-user_ridge_seed1"
+    assert folder == default_run_folder(scenario).path
     assert {path.name for path in folder.iterdir()} == {
         "config.yaml",
         "metrics.json",
@@ -74,6 +77,9 @@ def test_metrics_and_history_say_what_happened() -> None:
     with (Path(result["run"]) / "history.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [int(row["epoch"]) for row in rows] == [1, 2]
+    assert result["selection_metric"] == "auc"
+    measured = [f"validation_{name}" for name in ("auc", "logloss", "gauc")]
+    assert list(rows[0]) == ["epoch", "train_loss", *measured]
     assert result["epochs"] == 2
     best = rows[result["best_epoch"] - 1]
     assert result["validation"]["auc"] == float(best["validation_auc"])
@@ -130,42 +136,24 @@ def test_another_seed_trains_another_model(tmp_path: Path, monkeypatch: pytest.M
     assert len(pairs) >= 4 and not any(np.array_equal(*pair) for pair in pairs)
 
 
-class ScriptedAuc:
-    """Replaces the AUC of the validation part by given numbers, epoch by epoch."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, aucs: list[float]):
-        self.models = remember_models(monkeypatch)
-        self.weights: list[list[np.ndarray]] = []
-        self._aucs = iter(aucs)
-        self._evaluate = training.evaluate_scores
-        monkeypatch.setattr(training, "evaluate_scores", self._scripted)
-
-    def _scripted(self, labels: np.ndarray, scores: np.ndarray, users: np.ndarray) -> object:
-        self.weights.append([weight.numpy() for weight in self.models[-1].trainable_weights])
-        return {**self._evaluate(labels, scores, users), "auc": next(self._aucs)}
-
-
-def test_training_stops_after_patience_and_keeps_the_best_epoch(
+def test_published_initial_values_are_drawn_before_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    script = ScriptedAuc(monkeypatch, [0.6, 0.7, 0.65, 0.7, 0.9])
-    scenario = plain_scenario(tmp_path, training__epochs=5, training__patience=2)
-    result = train(scenario, shared_store(), progress=False)
-    assert (result["epochs"], result["best_epoch"]) == (4, 2)
-    assert result["validation"]["auc"] == 0.7
-    _, model = RunFolder(result["run"]).load_model()
-    for weight, best in zip(model.trainable_weights, script.weights[1], strict=True):
-        np.testing.assert_array_equal(weight.numpy(), best)
-    assert not np.array_equal(script.weights[1][0], script.weights[3][0])
+    seen: list[np.ndarray] = []
 
+    def stop(model: tf.keras.Model, *_: object, **__: object) -> None:
+        seen.append(model.scorer.assembly.items.ids.table())
+        raise KeyboardInterrupt
 
-def test_a_better_epoch_renews_the_patience(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ScriptedAuc(monkeypatch, [0.6, 0.5, 0.7, 0.65])
-    scenario = plain_scenario(tmp_path, training__epochs=4, training__patience=2)
-    result = train(scenario, shared_store(), progress=False)
-    assert (result["epochs"], result["best_epoch"]) == (4, 3)
+    monkeypatch.setattr(tf.keras.Model, "fit", stop)
+    for initializer in ("keras", "published"):
+        with pytest.raises(KeyboardInterrupt):
+            train(
+                tiny_scenario(run_dir=str(tmp_path / initializer), model__initializer=initializer)
+            )
+    # Embeddings start with a deviation of 0.05, or of sqrt(2 / (61 ids + 8)) = 0.17.
+    assert np.std(seen[0]) == pytest.approx(0.05, rel=0.15)
+    assert np.std(seen[1]) == pytest.approx(0.17, rel=0.15)
 
 
 @pytest.mark.parametrize(("schedule", "last_share"), [("cosine", 0.0), ("constant", 1.0)])
@@ -182,42 +170,6 @@ def test_the_cosine_schedule_ends_at_zero(
     rate = rate(model.optimizer.iterations) if callable(rate) else rate
     initial = scenario.training.learning_rate
     assert float(rate) == pytest.approx(last_share * initial, abs=1e-6 * initial)
-
-
-def test_a_weight_that_is_not_finite_is_named(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    poisoned = []
-    create = training.create_weights
-
-    def create_poisoned(model: tf.keras.Model) -> None:
-        create(model)
-        weight = next(w for w in model.trainable_weights if "item_id_embedding" in w.name)
-        weight.assign(tf.fill(weight.shape, np.nan))
-        poisoned.append(weight.name)
-
-    monkeypatch.setattr(training, "create_weights", create_poisoned)
-    scenario = plain_scenario(tmp_path, training__epochs=1)
-    with pytest.raises(NotFiniteError) as caught:
-        train(scenario, shared_store(), progress=False)
-    assert f"variable '{poisoned[0]}' is not finite" in str(caught.value)
-    assert "training.learning_rate" in str(caught.value)
-    assert not RunFolder(str(scenario.run_dir)).path.exists()
-
-
-@pytest.mark.parametrize("batch_size", [128, 4096])
-def test_an_absurd_learning_rate_is_noticed(tmp_path: Path, batch_size: int) -> None:
-    # With one step per epoch the loss is finite; what the step leaves behind is not.
-    scenario = plain_scenario(
-        tmp_path,
-        training__epochs=1,
-        training__batch_size=batch_size,
-        training__learning_rate=1e39,
-        training__schedule="constant",
-    )
-    with pytest.raises(NotFiniteError, match="variable '.*' is not finite"):
-        train(scenario, shared_store(), progress=False)
-    assert not RunFolder(str(scenario.run_dir)).path.exists()
 
 
 def test_a_part_of_one_class_is_named_before_training(tmp_path: Path) -> None:
@@ -238,6 +190,93 @@ def test_other_kinds_of_examples_are_not_trained_on(tmp_path: Path) -> None:
         train(scenario, progress=False)
 
 
+@functools.cache
+def trained_on_lists() -> tuple[Scenario, RunMetrics]:
+    """A re-ranker with knowledge match, three epochs."""
+    scenario = rich_scenario(
+        model__backbone="prm", model__match="ridge", training__epochs=3, training__batch_size=32
+    )
+    return scenario, train(scenario, shared_store(), progress=False)
+
+
+@functools.cache
+def trained_to_retrieve() -> tuple[Scenario, RunMetrics]:
+    """Two towers, three epochs."""
+    scenario = rich_scenario(model__backbone="two_tower", training__epochs=3)
+    return scenario, train(scenario, shared_store(), progress=False)
+
+
+@pytest.mark.parametrize(
+    ("trained_on", "metric", "columns"),
+    [
+        (trained_on_lists, "ndcg_at_10", {"auc", "gauc", "ndcg_at_5", "map_at_10"}),
+        (trained_to_retrieve, "new_items_recall_at_10", {"mrr", "ndcg_at_10", "recall_at_10"}),
+    ],
+)
+def test_other_kinds_of_models_are_trained_by_their_own_metric(
+    trained_on, metric: str, columns: set[str]
+) -> None:
+    scenario, result = trained_on()
+    folder = RunFolder(result["run"])
+    assert result["selection_metric"] == metric
+    history = folder.read_history()
+    assert {f"validation_{name}" for name in {*columns, metric}} <= set(history[0])
+    assert {key.removeprefix("validation_") for key in history[0]} <= {
+        *result["validation"],
+        "epoch",
+        "train_loss",
+    }
+    selected = [row[f"validation_{metric}"] for row in history]
+    assert result["validation"][metric] == max(selected)
+    assert result["best_epoch"] == 1 + int(np.argmax(selected))
+    assert history[-1]["train_loss"] < history[0]["train_loss"]
+    again = predict_run(result["run"], "validation", shared_store()).metrics()
+    assert again == pytest.approx(result["validation"], abs=1e-6)
+
+
+def test_a_re_ranker_learns_the_tastes() -> None:
+    assert trained_on_lists()[1]["validation"]["auc"] > 0.6
+
+
+def test_a_retrieval_model_finds_more_than_chance() -> None:
+    scenario, result = trained_to_retrieve()
+    items = len(shared_store().tables(scenario).catalogue.item_ids)
+    assert result["validation"]["new_items_recall_at_10"] > 1.3 * 10 / items
+
+
+@functools.cache
+def trained_on_two_tasks() -> RunMetrics:
+    scenario = rich_scenario(model__adapter="none", model__tasks={"loved": 0.5})
+    return train(scenario, shared_store(), progress=False)
+
+
+def test_further_tasks_are_learned_and_reported_beside_the_label() -> None:
+    result = trained_on_two_tasks()
+    assert result["validation"]["auc"] > 0.7
+    loved = result["validation"]["tasks"]["loved"]
+    assert set(loved) == {"auc", "logloss", "gauc", "n"} and loved["auc"] > 0.7
+    history = RunFolder(result["run"]).read_history()
+    assert loved["auc"] in [row["validation_loved_auc"] for row in history]
+    predictions = predict_run(result["run"], "test", shared_store())
+    assert isinstance(predictions, SamplePredictions)
+    assert predictions.task_labels["loved"].sum() < predictions.labels.sum()
+    assert (predictions.task_labels["loved"] <= predictions.labels).all()
+    assert np.abs(predictions.task_scores["loved"] - predictions.scores).max() > 0.01
+
+
+def test_a_task_of_one_class_is_named_before_training(tmp_path: Path) -> None:
+    scenario = rich_scenario(
+        run_dir=str(tmp_path / "run"), model__adapter="none", model__tasks={"loved": 1}
+    )
+    store = ExampleStore()
+    model = build_model(scenario, store.tables(scenario))
+    store.examples(scenario, model, "train").labels[:, 1] = 0
+    with pytest.raises(
+        CommandError, match="of part 'train' in .* have the label 0 of task 'loved', and"
+    ):
+        train(scenario, store, progress=False)
+
+
 def test_a_model_that_does_not_exist_is_a_configuration_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="'dim' is unknown; there are autoint, bst, dcn, "):
         train(plain_scenario(tmp_path, model__backbone="dim"), shared_store(), progress=False)
@@ -246,23 +285,24 @@ def test_a_model_that_does_not_exist_is_a_configuration_error(tmp_path: Path) ->
         train(widths, shared_store(), progress=False)
 
 
+def test_a_layer_that_cannot_be_called_is_a_configuration_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenario = plain_scenario(tmp_path)
+    with monkeypatch.context() as patched:
+        patched.setitem(BACKBONES, "picky", PickyBackbone)
+        picky = plain_scenario(tmp_path, model__backbone="picky")
+        with pytest.raises(ConfigurationError) as caught:
+            train(picky, shared_store(), progress=False)
+    assert str(caught.value) == (
+        f"scenario '{scenario.name}', model.backbone 'picky': the model cannot be built: "
+        "fields must be 7 wide. Received: 8"
+    )
+
+
 def test_a_folder_with_other_files_is_refused_before_training(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "thesis.txt").write_text("years of work")
     with pytest.raises(RunFolderError, match="other files"):
         train(plain_scenario(tmp_path), shared_store(), progress=False)
     assert (tmp_path / "run" / "thesis.txt").read_text() == "years of work"
-
-
-@pytest.mark.parametrize("terminal", [True, False])
-def test_progress_goes_to_a_terminal_and_nowhere_else(
-    tmp_path: Path,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    terminal: bool,
-) -> None:
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
-    train(plain_scenario(tmp_path, training__epochs=1), shared_store(), progress=True)
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert ("run epoch 1/1" in captured.err and "validation_auc=0." in captured.err) is terminal

@@ -14,14 +14,24 @@ if TYPE_CHECKING:
 _HELP = """\
 Trains one model on the TFRecords of the scenario's work directory and writes a run folder: the
 resolved config.yaml, metrics.json, history.csv (one line per epoch) and the checkpoint of the epoch
-with the best validation AUC. Training stops after training.patience epochs without a better one.
+with the best validation result. Training stops after training.patience epochs without a better one.
 The test part is not read.
 
-The run folder is run_dir, or <work_dir>/runs/<backbone>_<adapter>[_<match>]_seed<seed>.
+The kind of model follows from model.backbone, and data.examples must have its examples:
+  ranking models (din, dcnv2, ...)     ctr         selected by AUC
+  re-rankers (prm, dlcm, ...)          rerank      selected by ndcg_at_10
+  retrieval models (two_tower)         retrieval   selected by new_items_recall_at_10
+
+The run folder is run_dir, or <work_dir>/runs/<backbone>_<adapter>[-<source>...][_<match>]
+[_<option>...]_seed<seed>, with the options that make another model of it (prior, tasks, ...).
 
 example:
   python -m trainer train --config configs/movielens_small.yaml \\
       model.backbone=dcnv2 model.match=ridge training.seed=2
+  python -m preprocessing examples --config configs/movielens_small.yaml \\
+      'data.examples=[ctr, rerank, retrieval]' work_dir=out/three_kinds
+  python -m trainer train --config configs/movielens_small.yaml \\
+      'data.examples=[ctr, rerank, retrieval]' work_dir=out/three_kinds model.backbone=prm
 """
 
 
@@ -31,7 +41,9 @@ def add_command(subparsers: Subparsers) -> None:
         "train",
         help="train one model and write its run folder",
         description=_HELP,
-        epilog=keys_help(["run_dir", "work_dir", "model", "knowledge.sources", "training"]),
+        epilog=keys_help(
+            ["run_dir", "work_dir", "data.examples", "model", "knowledge.sources", "training"]
+        ),
     )
     add_scenario_options(parser)
     add_json_option(parser)
@@ -40,15 +52,13 @@ def add_command(subparsers: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     """Trains and says what came out."""
+    from trainer.metric_names import summary
     from trainer.training import train
 
     result = train(scenario_of(arguments))
-    validation = result["validation"]
     say(
-        f"{result['run']}: validation AUC {validation['auc']:.4f}, "
-        f"LogLoss {validation['logloss']:.4f}, "
-        f"GAUC {validation['gauc']:.4f} (epoch {result['best_epoch']} of {result['epochs']}, "
-        f"{result['train_seconds']:.0f} s)"
+        f"{result['run']}: validation {summary(result['validation'])} "
+        f"(epoch {result['best_epoch']} of {result['epochs']}, {result['train_seconds']:.0f} s)"
     )
-    reported = ("run", "validation", "epochs", "best_epoch", "train_seconds")
+    reported = ("run", "validation", "epochs", "selection_metric", "best_epoch", "train_seconds")
     return {key: value for key, value in result.items() if key in reported}

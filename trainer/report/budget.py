@@ -31,7 +31,7 @@ def budget_entry(scenario: Scenario, arms: Mapping[str, Scenario]) -> tuple[str,
         if changed:
             deviations.append(f"Arm '{arm}' differs: {'; '.join(changed)}.")
     term = "Budget, not the same in all arms" if deviations else "Same budget in all arms"
-    where = "Knowledge and expert dropout act on arms with HEIN."
+    where = "Knowledge dropout acts on arms with an adapter, expert dropout on arms with HEIN."
     return term, " ".join([f"{listed[0].upper()}{listed[1:]}.", where, *deviations])
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.bootstrap import AucDifference, bootstrap_auc_difference
+from trainer.bootstrap import Difference, bootstrap_auc_difference
 from trainer.experiment import RunResult
 from trainer.report.inputs import ReportInputs
 
@@ -35,7 +35,7 @@ class Cell:
     gauc: float
     auc_low: float
     auc_high: float
-    difference: AucDifference | None
+    difference: Difference | None
 
 
 def result_cells(inputs: ReportInputs) -> list[Cell]:

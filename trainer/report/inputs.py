@@ -64,7 +64,8 @@ class ReportInputs:
       experiment: runs and comparisons.
       training_counts: item id -> training interactions (train part and the history before it); an
         absent item has none.
-      gates: "<backbone>/<arm>" -> mean gate weights of its first seed; absent without HEIN.
+      gates: "<backbone>/<arm>" -> mean gate weights of its first seed; absent where the adapter has
+        no gates.
       leak: violations and coverage of the leak check.
       served_max_abs_difference: largest absolute difference between checkpoint and served scores,
         or None when nothing was served.

@@ -108,9 +108,7 @@ def _popularity_section(inputs: ReportInputs, slices: Sequence[PopularitySlice])
 
 def _gates_section(inputs: ReportInputs) -> str:
     if not inputs.gates:
-        return html_paragraph(
-            "No arm has a hybridized expert-integrated network with knowledge of the test part."
-        )
+        return html_paragraph("No arm has an adapter with gates and knowledge of the test part.")
     seeds = sorted({weights.seed for weights in inputs.gates.values()})
     return html_figure(
         image_source(partial(gate_figure, inputs.gates)),

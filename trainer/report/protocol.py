@@ -124,9 +124,11 @@ def _knowledge_text(scenario: Scenario) -> str:
     if model.match != "none":
         match = model.knowledge_match
         parts.append(
-            f"Knowledge match ({model.match}) on source {match.source} over the newest "
+            f"Knowledge match ({model.match}) on {', '.join(match.sources)} over the newest "
             f"{match.history_length} interactions"
         )
+    if model.prior:
+        parts.append(f"Knowledge prior of {', '.join(model.knowledge_prior.sources)}")
     return f"{'. '.join(parts)}." if parts else "No knowledge."
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from trainer.bootstrap import AucDifference
+from trainer.bootstrap import Difference
 from trainer.experiment import RunResult
 from trainer.metrics import Metrics
 from trainer.report.cells import Cell
@@ -134,7 +134,7 @@ def _metrics(metrics: Metrics) -> dict[str, float | int]:
     }
 
 
-def _difference(difference: AucDifference | None) -> Mapping[str, float | None]:
+def _difference(difference: Difference | None) -> Mapping[str, float | None]:
     names = (
         "auc_none",
         "auc_knowledge",
@@ -146,8 +146,8 @@ def _difference(difference: AucDifference | None) -> Mapping[str, float | None]:
     if difference is None:
         return dict.fromkeys(names)
     values = (
-        difference.auc_baseline,
-        difference.auc_candidate,
+        difference.baseline,
+        difference.candidate,
         difference.difference,
         difference.low,
         difference.high,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.bootstrap import AucDifference, bootstrap_auc_difference
+from trainer.bootstrap import Difference, bootstrap_auc_difference
 from trainer.experiment import BASELINE
 from trainer.report.inputs import ReportInputs
 
@@ -70,7 +70,7 @@ class PopularitySlice:
     bucket: PopularityBucket
     samples: int
     users: int
-    difference: AucDifference | None
+    difference: Difference | None
 
 
 def popularity_slices(inputs: ReportInputs) -> list[PopularitySlice]:

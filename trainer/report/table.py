@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from trainer.bootstrap import AucDifference
+from trainer.bootstrap import Difference
 from trainer.report.cells import Cell
 from trainer.report.inputs import PipelineStep, ReportInputs
 from trainer.report.slices import PopularitySlice
@@ -66,8 +66,8 @@ def slice_table(slices: Sequence[PopularitySlice]) -> Table:
                 found.bucket.name,
                 f"{found.samples:,}",
                 f"{found.users:,}",
-                TOO_FEW if difference is None else f"{difference.auc_baseline:.4f}",
-                TOO_FEW if difference is None else f"{difference.auc_candidate:.4f}",
+                TOO_FEW if difference is None else f"{difference.baseline:.4f}",
+                TOO_FEW if difference is None else f"{difference.candidate:.4f}",
                 *_difference_texts(difference, TOO_FEW),
             )
         )
@@ -168,17 +168,17 @@ def as_markdown(table: Table) -> str:
     )
 
 
-def difference_text(difference: AucDifference) -> str:
+def difference_text(difference: Difference) -> str:
     """Difference and interval, e.g. "+0.0119 [+0.0101, +0.0137]"."""
     return f"{difference.difference:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
 
 
-def lift_text(difference: AucDifference) -> str:
+def lift_text(difference: Difference) -> str:
     """Relative lift in percent, e.g. "+1.50 %"."""
     return f"{100 * difference.relative_lift:+.2f} %"
 
 
-def _difference_texts(difference: AucDifference | None, instead: str) -> tuple[str, str]:
+def _difference_texts(difference: Difference | None, instead: str) -> tuple[str, str]:
     if difference is None:
         return instead, instead
     return difference_text(difference), lift_text(difference)

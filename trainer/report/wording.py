@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from trainer.bootstrap import AucDifference
+from trainer.bootstrap import Difference
 from trainer.experiment import BASELINE, Comparison
 from trainer.report.inputs import ReportInputs
 from trainer.report.slices import COLD, PopularitySlice
@@ -20,7 +20,7 @@ _VERBS = {
 }
 
 
-def verdict(difference: AucDifference) -> str:
+def verdict(difference: Difference) -> str:
     """What an interval allows to say: "raises", "lowers", or "unclear" when it covers zero."""
     if difference.low > 0:
         return "raises"
@@ -122,9 +122,9 @@ def _by_arm(found: Sequence[_OfArm]) -> dict[str, list[_OfArm]]:
     return groups
 
 
-def _change_text(difference: AucDifference) -> str:
+def _change_text(difference: Difference) -> str:
     return (
-        f"{difference.auc_baseline:.4f} to {difference.auc_candidate:.4f}, "
+        f"{difference.baseline:.4f} to {difference.candidate:.4f}, "
         f"{lift_text(difference)}, {difference_text(difference)}"
     )
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from examples.movielens_small.demo import Steps, command_text, main
+from configs.loading import load_scenario
+from examples.movielens_small.demo import Steps, command_text, main, sources_of_arms
 
 
 def test_help_says_what_is_left_behind(capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,6 +32,20 @@ def test_help_needs_no_heavy_library(repository_root: Path) -> None:
         [sys.executable, "-c", program], cwd=repository_root, capture_output=True, text=True
     )
     assert done.stdout.splitlines()[-1:] == ["heavy:"], done.stderr
+
+
+def test_sources_of_all_arms_are_encoded(repository_root: Path) -> None:
+    arms = (
+        "{none: {overrides: {model.adapter: none}},"
+        " match: {overrides: {model.adapter: none, model.match: ridge,"
+        " model.knowledge_match.sources: [collaborative, item]}},"
+        " prior: {overrides: {model.adapter: none, model.prior: true,"
+        " model.knowledge_prior.sources: [title_genres]}},"
+        " fields: {overrides: {knowledge.sources: [random_vectors]}}}"
+    )
+    config = repository_root / "configs" / "movielens_small_controls.yaml"
+    scenario = load_scenario(config, [f"experiment.arms={arms}"])
+    assert sources_of_arms(scenario) == ["collaborative", "item", "title_genres", "random_vectors"]
 
 
 def test_steps_are_numbered_timed_and_counted(capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,7 +26,7 @@ def backbone_inputs(
         history=normal(users, length, 2 * WIDTH + 2),
         history_mask=tf.constant(np.arange(length) >= np.arange(users)[:, np.newaxis]),
         numeric=normal(count, 4),
-        augmented=normal(count, sources, WIDTH),
+        side_fields=normal(count, sources, WIDTH),
     )
 
 
@@ -52,7 +52,7 @@ def specification(inputs: BackboneInputs) -> BackboneInputs:
         history=tf.TensorSpec([None, None, inputs.history.shape[2]]),
         history_mask=tf.TensorSpec([None, None], tf.bool),
         numeric=tf.TensorSpec([None, *inputs.numeric.shape[1:]]),
-        augmented=tf.TensorSpec([None, *inputs.augmented.shape[1:]]),
+        side_fields=tf.TensorSpec([None, *inputs.side_fields.shape[1:]]),
     )
 
 

@@ -13,7 +13,7 @@ import tensorflow as tf
 
 import models.backbones
 import models.building
-from models.building import build_ranking_model
+from models.building import build_model
 from tests.models.backbones import test_base
 from tests.models.builders import model_tables, raw_features, small_scenario
 
@@ -55,8 +55,8 @@ def nfm(
     extended = load("extended_registry", f"{head}\n{imported}\n\nBACKBONES = {{\n{entry}\n{tail}")
     assert set(extended.BACKBONES) - set(models.backbones.BACKBONES) == {"nfm"}
     assert extended.BACKBONES["nfm"] is module.NeuralFactorizationMachine
-    for user in (models.building, test_base):
-        monkeypatch.setattr(user, "BACKBONES", extended.BACKBONES)
+    monkeypatch.setattr(test_base, "BACKBONES", extended.BACKBONES)
+    monkeypatch.setitem(models.building._REGISTRIES, "ctr", extended.BACKBONES)
     monkeypatch.setitem(test_base.ARMS, "nfm", ("nfm", {}))
     return module.NeuralFactorizationMachine
 
@@ -97,9 +97,9 @@ def test_the_page_s_test_passes_and_can_fail(
 
 
 def test_the_name_works_in_a_scenario(nfm: type[tf.keras.layers.Layer]) -> None:
-    model = build_ranking_model(small_scenario(backbone="nfm", match="means"), model_tables())
+    model = build_model(small_scenario(backbone="nfm", match="means"), model_tables())
     assert model(raw_features(3)).shape == (3,)
-    assert isinstance(model.scorer._backbone, nfm)
+    assert isinstance(model.scorer._backbones[0], nfm)
 
 
 def test_the_page_lists_the_inputs_in_order(page: str) -> None:

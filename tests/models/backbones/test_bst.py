@@ -24,7 +24,7 @@ def numpy_logit(
         inputs.history_mask[user].numpy(),
     )
     hidden = np.concatenate(
-        [read, candidate, inputs.numeric[row], inputs.augmented[row].numpy().reshape(-1)]
+        [read, candidate, inputs.numeric[row], inputs.side_fields[row].numpy().reshape(-1)]
     )
     for top in (layer._top.layers[0], layer._top.layers[2]):
         kernel, bias = dense(top)

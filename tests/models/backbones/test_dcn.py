@@ -17,12 +17,12 @@ def numpy_logit(layer: DeepCrossNetwork, inputs: BackboneInputs, row: int, user:
         layer._attention, candidate, inputs.history[user].numpy(), inputs.history_mask[user].numpy()
     )
     first = np.concatenate(
-        [interest, candidate, inputs.numeric[row], inputs.augmented[row].numpy().reshape(-1)]
+        [interest, candidate, inputs.numeric[row], inputs.side_fields[row].numpy().reshape(-1)]
     )
     crossed = first
     for cross in layer._crosses:
         parts = named_weights(cross)
-        crossed = first * float(crossed @ parts["weight"][:, 0]) + parts["bias"] + crossed
+        crossed = first * float(crossed @ parts["kernel"][:, 0]) + parts["bias"] + crossed
     deep = numpy_top(layer._deep, first)
     return numpy_linear(layer._logit, np.concatenate([crossed, deep]))
 

@@ -16,7 +16,7 @@ def numpy_logit(layer: DeepCrossNetworkV2, inputs: BackboneInputs, row: int, use
         layer._attention, candidate, inputs.history[user].numpy(), inputs.history_mask[user].numpy()
     )
     first = np.concatenate(
-        [interest, candidate, inputs.numeric[row], inputs.augmented[row].numpy().reshape(-1)]
+        [interest, candidate, inputs.numeric[row], inputs.side_fields[row].numpy().reshape(-1)]
     )
     crossed = first
     for cross in layer._crosses:

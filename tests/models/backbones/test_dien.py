@@ -52,7 +52,7 @@ def numpy_logit(
         weights = softmax(np.array([query @ state for state in states]))
         interest = numpy_states(layer._evolution, states, weights)[-1]
     joined = np.concatenate(
-        [interest, candidate, inputs.numeric[row], inputs.augmented[row].numpy().reshape(-1)]
+        [interest, candidate, inputs.numeric[row], inputs.side_fields[row].numpy().reshape(-1)]
     )
     return numpy_linear(layer._logit, numpy_top(layer._top, joined))
 
@@ -145,8 +145,8 @@ def test_a_short_history_has_no_auxiliary_loss(length: int) -> None:
 
 
 def test_an_unknown_evolution_is_refused() -> None:
-    with pytest.raises(ValueError, match="one of .*Received: kind='lstm'"):
-        DeepInterestEvolutionNetwork(evolution="lstm")(backbone_inputs())
+    with pytest.raises(ValueError, match="one of .*Received: evolution='lstm'"):
+        DeepInterestEvolutionNetwork(evolution="lstm")
 
 
 def test_configuration_makes_the_same_layer_again() -> None:

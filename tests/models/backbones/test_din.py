@@ -5,7 +5,7 @@ import pytest
 
 from models.backbones.base import BackboneInputs
 from models.backbones.din import DeepInterestNetwork
-from tests.models.backbones.inputs import backbone_inputs
+from tests.models.backbones.inputs import backbone_inputs, row_of
 from tests.models.builders import randomise, relu
 from tests.models.numpy_attention import dense, numpy_attention
 
@@ -16,7 +16,7 @@ def numpy_logit(layer: DeepInterestNetwork, inputs: BackboneInputs, row: int, us
         layer._attention, candidate, inputs.history[user].numpy(), inputs.history_mask[user].numpy()
     )
     hidden = np.concatenate(
-        [interest, candidate, inputs.numeric[row], inputs.augmented[row].numpy().reshape(-1)]
+        [interest, candidate, inputs.numeric[row], inputs.side_fields[row].numpy().reshape(-1)]
     )
     for top in (layer._top.layers[0], layer._top.layers[2]):
         kernel, bias = dense(top)
@@ -25,13 +25,24 @@ def numpy_logit(layer: DeepInterestNetwork, inputs: BackboneInputs, row: int, us
     return float((hidden @ kernel + bias)[0])
 
 
+@pytest.mark.parametrize("softmax", [False, True])
 @pytest.mark.parametrize("users", [1, 4])
 @pytest.mark.parametrize("sources", [0, 2])
-def test_logits_follow_the_formula(users: int, sources: int) -> None:
-    layer, inputs = DeepInterestNetwork((7, 4)), backbone_inputs(users=users, sources=sources)
+def test_logits_follow_the_formula(users: int, sources: int, softmax: bool) -> None:
+    layer = DeepInterestNetwork((7, 4), attention_softmax=softmax)
+    inputs = backbone_inputs(users=users, sources=sources)
     layer(inputs)
     randomise(layer.trainable_weights, seed=3)
     layer(inputs, training=True)
     expected = [[numpy_logit(layer, inputs, row, row % users)] for row in range(4)]
     np.testing.assert_allclose(layer(inputs), expected, atol=1e-5)
     assert np.ptp(expected) > 1e-2
+
+
+def test_published_dice_depends_on_the_batch() -> None:
+    layer, inputs = DeepInterestNetwork((7, 4), dice_statistics="batch"), backbone_inputs()
+    together = layer(inputs)
+    np.testing.assert_allclose(layer(inputs, training=True), together, atol=1e-6)
+    assert not layer.non_trainable_weights
+    alone = np.concatenate([layer(row_of(inputs, row)) for row in range(4)])
+    assert np.abs(alone - together).max() > 1e-4

@@ -11,7 +11,7 @@ from models.backbones.fibinet import FeatureImportanceBilinearNetwork
 from models.layers.bilinear_interaction import BilinearInteraction
 from models.layers.squeeze_excitation import SqueezeExcitation
 from tests.models.backbones.inputs import WIDTH, backbone_inputs, used
-from tests.models.builders import named_weights, relu, sigmoid
+from tests.models.builders import relu, sigmoid
 from tests.models.numpy_fields import numpy_fields, numpy_linear, numpy_top
 
 
@@ -23,9 +23,9 @@ def numpy_weighted(layer: SqueezeExcitation, fields: np.ndarray) -> np.ndarray:
 
 
 def numpy_pairs(layer: BilinearInteraction, fields: np.ndarray) -> np.ndarray:
-    kernels, pairs = named_weights(layer), []
+    pairs = []
     for i, j in combinations(range(len(fields)), 2):
-        kernel = kernels["kernel_0" if layer.kind == "field_all" else f"kernel_{i}"]
+        kernel = layer._kernels[0 if layer.kind == "field_all" else i].numpy()
         first = (j - i - 1) * WIDTH if layer.kind == "field_interaction" else 0
         pairs.append((fields[i] @ kernel[:, first : first + WIDTH]) * fields[j])
     return np.concatenate(pairs)
@@ -70,7 +70,7 @@ def test_the_weights_of_the_fields_enter_the_score() -> None:
 
 
 def test_an_unknown_kind_is_refused() -> None:
-    with pytest.raises(ValueError, match="one of .*Received: kind='all'"):
+    with pytest.raises(ValueError, match="one of .*Received: bilinear_kind='all'"):
         FeatureImportanceBilinearNetwork(bilinear_kind="all")
 
 

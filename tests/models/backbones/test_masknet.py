@@ -65,7 +65,7 @@ def test_serial_blocks_have_the_widths_of_the_top() -> None:
 def test_options_out_of_range_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\('parallel', 'serial'\).*arrangement='both'"):
         MaskNet(arrangement="both")
-    with pytest.raises(ValueError, match="must be positive.*num_blocks=0"):
+    with pytest.raises(ValueError, match="must be a positive whole number.*num_blocks=0"):
         MaskNet(num_blocks=0)
 
 

@@ -13,7 +13,7 @@ from tests.models.numpy_fields import numpy_fields, numpy_linear, numpy_top
 def numpy_interactions(layer: ExtremeDeepFactorizationMachine, fields: np.ndarray) -> np.ndarray:
     rows, pooled = fields, []
     for number, units in enumerate(layer.interaction_units):
-        kernel = named_weights(layer._interactions)[f"kernel_{number}"]
+        kernel = named_weights(layer._interactions)[f"layer_{number}_kernel"]
         kernel = kernel.reshape(len(rows), len(fields), units)
         rows = np.einsum("iju,id,jd->ud", kernel, rows, fields)
         pooled.append(rows.sum(axis=1))

@@ -20,18 +20,19 @@ def inputs(users: int = COUNT) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     )
 
 
-def attention() -> TargetAttention:
+def attention(softmax: bool = False) -> TargetAttention:
     """Hidden layers of 4 and 3 with random weights; moving statistics after one training step."""
-    layer = TargetAttention((4, 3))
+    layer = TargetAttention((4, 3), softmax=softmax)
     layer(inputs())
     randomise(layer.trainable_weights, seed=1)
     layer(inputs(), training=True)
     return layer
 
 
+@pytest.mark.parametrize("softmax", [False, True])
 @pytest.mark.parametrize("users", [1, COUNT])
-def test_scores_follow_the_formula(users: int) -> None:
-    layer, (candidates, history, mask) = attention(), inputs(users)
+def test_scores_follow_the_formula(users: int, softmax: bool) -> None:
+    layer, (candidates, history, mask) = attention(softmax), inputs(users)
     expected = [
         numpy_attention(layer, candidates[row], history[row % users], mask[row % users])
         for row in range(COUNT)
@@ -49,9 +50,10 @@ def test_padding_changes_nothing() -> None:
     np.testing.assert_allclose(layer((candidates, masked, mask)), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("softmax", [False, True])
 @pytest.mark.parametrize("length", [0, LENGTH])
-def test_an_empty_history_gives_zeros(length: int) -> None:
-    layer, (candidates, history, mask) = attention(), inputs()
+def test_an_empty_history_gives_zeros(length: int, softmax: bool) -> None:
+    layer, (candidates, history, mask) = attention(softmax), inputs()
     pooled = layer((candidates, history[:, :length], mask[:, :length] & False))
     np.testing.assert_array_equal(pooled, np.zeros([COUNT, WIDTH]))
 
@@ -97,7 +99,59 @@ def test_graph_equals_eager(users: int | None) -> None:
     np.testing.assert_allclose(in_graph(batch), layer(batch), atol=1e-6)
 
 
+def lists() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Three candidates for each history; the last candidate of the first list is padding."""
+    candidates, history, mask = inputs()
+    candidates = np.stack([candidates, 2 * candidates, candidates[::-1]], axis=1)
+    pairs = np.repeat(mask[:, np.newaxis], 3, axis=1)
+    pairs[0, 2] = False
+    return candidates, history, pairs
+
+
+def test_lists_equal_candidates_with_a_history_each() -> None:
+    layer, (candidates, history, pairs) = attention(), lists()
+    aligned = (
+        candidates.reshape([-1, WIDTH]),
+        np.repeat(history, 3, axis=0),
+        pairs.reshape([-1, LENGTH]),
+    )
+    pooled = layer(lists())
+    np.testing.assert_allclose(pooled, tf.reshape(layer(aligned), [COUNT, 3, WIDTH]), atol=1e-5)
+    np.testing.assert_array_equal(pooled[0, 2], np.zeros(WIDTH))
+    trained, same = attention(), attention()
+    np.testing.assert_allclose(
+        trained(lists(), training=True),
+        tf.reshape(same(aligned, training=True), [COUNT, 3, WIDTH]),
+        atol=1e-5,
+    )
+
+
+def test_padding_candidates_are_in_no_statistics() -> None:
+    layer, same, (candidates, history, pairs) = attention(), attention(), lists()
+    other = candidates.copy()
+    other[0, 2] = 50
+    pooled = layer((other, history, pairs), training=True)
+    np.testing.assert_allclose(pooled, same(lists(), training=True), atol=1e-5)
+    for changed, expected in zip(layer.get_weights(), same.get_weights(), strict=True):
+        np.testing.assert_allclose(changed, expected, atol=1e-5)
+
+
+def test_lists_in_a_graph_equal_eager() -> None:
+    layer = attention()
+    specifications = (
+        tf.TensorSpec([None, None, WIDTH]),
+        tf.TensorSpec([None, None, STEP_WIDTH]),
+        tf.TensorSpec([None, None, None], tf.bool),
+    )
+    in_graph = tf.function(layer, input_signature=[specifications])
+    np.testing.assert_allclose(in_graph(lists()), layer(lists()), atol=1e-6)
+    candidates, history, pairs = lists()
+    empty = in_graph((candidates, history[:, :0], pairs[:, :, :0]))
+    np.testing.assert_array_equal(empty, np.zeros([COUNT, 3, WIDTH]))
+
+
 def test_configuration_makes_the_same_layer_again() -> None:
-    layer = TargetAttention((7, 5), name="interest")
+    layer = TargetAttention((7, 5), softmax=True, dice_statistics="batch", name="interest")
     again = TargetAttention.from_config(layer.get_config())
     assert (again.hidden_units, again.name) == ((7, 5), "interest")
+    assert (again.softmax, again.dice_statistics) == (True, "batch")

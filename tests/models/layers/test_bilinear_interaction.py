@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from models.layers.bilinear_interaction import BILINEAR_KINDS, BilinearInteraction
-from tests.models.builders import named_weights
 from tests.models.layers.contract import (
     assert_every_weight_learns,
     assert_rows_do_not_mix,
@@ -26,13 +25,13 @@ def bilinear(kind: str) -> BilinearInteraction:
 
 
 def matrix_of(layer: BilinearInteraction, i: int, j: int) -> np.ndarray:
-    kernels = named_weights(layer)
+    kernels = [kernel.numpy() for kernel in layer._kernels]
     if layer.kind == "field_all":
-        return kernels["kernel_0"]
+        return kernels[0]
     if layer.kind == "field_each":
-        return kernels[f"kernel_{i}"]
+        return kernels[i]
     position = j - i - 1
-    return kernels[f"kernel_{i}"][:, position * WIDTH : (position + 1) * WIDTH]
+    return kernels[i][:, position * WIDTH : (position + 1) * WIDTH]
 
 
 @pytest.mark.parametrize("kind", BILINEAR_KINDS)

@@ -28,7 +28,7 @@ def by_hand(layer: CompressedInteractionNetwork, fields: np.ndarray) -> list[flo
     kernels = named_weights(layer)
     rows, pooled = list(fields), []
     for number, units in enumerate(layer.units):
-        kernel = kernels[f"kernel_{number}"].reshape(len(rows), NUM_FIELDS, units)
+        kernel = kernels[f"layer_{number}_kernel"].reshape(len(rows), NUM_FIELDS, units)
         next_rows = []
         for unit in range(units):
             total = np.zeros(WIDTH)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -11,7 +13,7 @@ INPUTS = np.array([[1.0, -2.0], [3.0, 0.5], [-1.0, 4.0], [0.0, 1.0]], np.float32
 ALPHA = np.array([0.25, -0.5], np.float32)
 
 
-def dice(shape: tuple[int, ...] = (4, 2), **options: float) -> Dice:
+def dice(shape: tuple[int, ...] = (4, 2), **options: Any) -> Dice:
     layer = Dice(**options)
     layer(INPUTS.reshape(shape))
     (alpha,) = layer.trainable_weights
@@ -44,6 +46,28 @@ def test_inference_uses_moving_statistics() -> None:
     )
 
 
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("shape", [(4, 2), (2, 2, 2)])
+def test_published_statistics_are_those_of_the_batch(
+    training: bool, shape: tuple[int, ...]
+) -> None:
+    layer = dice(shape, statistics="batch")
+    assert not layer.non_trainable_weights
+    output = layer(INPUTS.reshape(shape), training=training)
+    expected = by_hand(INPUTS, INPUTS.mean(axis=0), INPUTS.var(axis=0))
+    np.testing.assert_allclose(output, expected.reshape(shape), atol=1e-5)
+    mask = np.array([True, False, True, True])
+    masked = layer(INPUTS.reshape(shape), training=training, mask=mask.reshape(shape[:-1]))
+    counted = INPUTS[mask]
+    expected = by_hand(INPUTS, counted.mean(axis=0), counted.var(axis=0))
+    np.testing.assert_allclose(masked, expected.reshape(shape), atol=1e-5)
+
+
+def test_unknown_statistics_are_refused() -> None:
+    with pytest.raises(ValueError, match="Received: statistics='layer'"):
+        Dice(statistics="layer")
+
+
 def test_a_score_does_not_depend_on_the_other_rows() -> None:
     layer = dice()
     layer(INPUTS * 3, training=True)
@@ -66,6 +90,6 @@ def test_alpha_is_all_that_learns_and_starts_at_zero() -> None:
 
 
 def test_configuration_makes_the_same_layer_again() -> None:
-    layer = Dice(momentum=0.8, epsilon=1e-3)
+    layer = Dice(momentum=0.8, epsilon=1e-3, statistics="batch")
     again = Dice.from_config(layer.get_config())
-    assert (again.momentum, again.epsilon) == (0.8, 1e-3)
+    assert (again.momentum, again.epsilon, again.statistics) == (0.8, 1e-3, "batch")

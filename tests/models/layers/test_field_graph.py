@@ -24,7 +24,7 @@ def graph(num_steps: int = 2, residual: bool = True) -> FieldGraph:
 
 
 def edges_by_hand(layer: FieldGraph, fields: np.ndarray) -> np.ndarray:
-    edge = named_weights(layer)["edge"]
+    edge = named_weights(layer)["edge_kernel"]
     vector = np.concatenate([edge[:, 0], edge[:, 1]])
     edges = np.zeros([NUM_FIELDS, NUM_FIELDS])
     for i in range(NUM_FIELDS):

@@ -123,8 +123,9 @@ def test_steps_are_counted_from_the_newest() -> None:
     ("options", "message"),
     [
         ({"outputs": "mean"}, r"one of \('candidate', 'all'\)\. Received: outputs='mean'"),
-        ({"num_blocks": 0}, "num_blocks=0, num_positions=5"),
-        ({"num_positions": 0}, "num_blocks=1, num_positions=0"),
+        ({"num_blocks": 0}, "Received: num_blocks=0"),
+        ({"num_heads": 4}, "num_heads must divide units"),
+        ({"num_positions": 0}, "Received: num_positions=0"),
     ],
 )
 def test_options_out_of_range_are_refused(options: dict[str, Any], message: str) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -55,3 +56,10 @@ def test_runs_in_mixed_precision() -> None:
 def test_configuration_makes_the_same_layer_again() -> None:
     again = SqueezeExcitation.from_config(SqueezeExcitation(0.5, "sigmoid").get_config())
     assert (again.factor, again.activation) == (0.5, "sigmoid")
+
+
+@pytest.mark.parametrize("options", [{"factor": 0.0}, {"activation": "softmax"}], ids=str)
+def test_options_out_of_range_are_refused(options: dict[str, Any]) -> None:
+    ((option, value),) = options.items()
+    with pytest.raises(ValueError, match=f"^{option} must .*Received: {option}={value!r}"):
+        SqueezeExcitation(**options)

@@ -29,7 +29,7 @@ def test_crosses_follow_the_formula() -> None:
     parts = named_weights(layer)
     expected = np.zeros([COUNT, WIDTH])
     for row in range(COUNT):
-        product = sum(crossed[row, i] * parts["weight"][i, 0] for i in range(WIDTH))
+        product = sum(crossed[row, i] * parts["kernel"][i, 0] for i in range(WIDTH))
         for column in range(WIDTH):
             expected[row, column] = (
                 first[row, column] * product + parts["bias"][column] + crossed[row, column]
@@ -42,7 +42,7 @@ def test_it_is_a_matrix_cross_whose_columns_are_equal() -> None:
     parts = named_weights(layer)
     matrix_cross = tfrs.layers.dcn.Cross(use_bias=False)
     matrix_cross(first, crossed)
-    matrix_cross.set_weights([np.repeat(parts["weight"], WIDTH, axis=1)])
+    matrix_cross.set_weights([np.repeat(parts["kernel"], WIDTH, axis=1)])
     np.testing.assert_allclose(
         layer((first, crossed)), matrix_cross(first, crossed) + parts["bias"], atol=1e-5
     )

@@ -19,7 +19,9 @@ LIST = {**GOOD, "item_id": [b"i", b"j"], "label": [1.0, 0.0], "rating": [4.5, 0.
 RETRIEVAL = {name: values for name, values in GOOD.items() if name not in ("label", "rating")}
 
 
-@pytest.mark.parametrize("record", [GOOD, LIST, RETRIEVAL, {**GOOD, "position": [7]}])
+@pytest.mark.parametrize(
+    "record", [GOOD, LIST, RETRIEVAL, {**GOOD, "position": [7]}, {**GOOD, "label_loved": [1.0]}]
+)
 def test_sound_examples(record):
     check_example(record, history_length=2)
 
@@ -33,6 +35,7 @@ def test_sound_examples(record):
         (LIST, {"rating": [1.0, 2.0, 3.0]}, "unequal_lists"),
         (GOOD, {"label": [0.5]}, "label_range"),
         (GOOD, {"label": [-1.0]}, "label_range"),
+        (GOOD, {"label_loved": [0.5]}, "label_range"),
         (GOOD, {"position": [-1], "history_item_id": [], "history_rating": []}, "position_range"),
         (GOOD, {"history_rating": [1.0]}, "unequal_lists"),
         (GOOD, {"position": [1]}, "history_length"),

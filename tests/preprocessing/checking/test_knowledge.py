@@ -1,13 +1,20 @@
 from __future__ import annotations
 
 import math
+import shutil
+from pathlib import Path
 
 import pytest
 
 from preprocessing.checking.findings import Findings
 from preprocessing.checking.knowledge import KnowledgeCheck
 from preprocessing.inspection.kinds import read_manifest
-from tests.preprocessing.work_folder import VECTORS, edit_manifest, write_knowledge_step
+from tests.preprocessing.work_folder import (
+    VECTORS,
+    Vector,
+    edit_manifest,
+    write_knowledge_step,
+)
 
 
 def check(folder) -> tuple[dict[str, int], dict[str, int], list[str]]:
@@ -56,3 +63,49 @@ def test_counts_of_the_manifest(tmp_path):
     assert any("1 collective vectors, the manifest counts 9" in line for line in lines)
     edit_manifest(folder, lambda manifest: manifest.update(encoder={"dimension": 4}))
     assert check(folder)[1]["wrong_width"] == 3
+
+
+def cross_fitted(work: Path, fold_vectors: list[Vector]) -> Path:
+    """The vectors of `item`, and those of all ten folds; fold 6 has vectors of its own."""
+    folder = write_knowledge_step(work)
+    for fold in range(10):
+        vectors = fold_vectors if fold == 6 else VECTORS[:2]
+        source = write_knowledge_step(work / f"fold{fold}", vectors)
+        target = folder / f"without_fold_{fold}"
+        target.mkdir()
+        shutil.copy(source / "part-00000-of-00001.tfrecord.gz", target)
+    edit_manifest(
+        folder,
+        lambda manifest: manifest.update(
+            folds=[{"fold": fold, "shards": [{"shard": 0, "records": 2}]} for fold in range(10)]
+        ),
+    )
+    return folder
+
+
+def test_sound_vectors_of_folds(tmp_path):
+    vectors, checks, _ = check(cross_fitted(tmp_path, VECTORS[1:]))
+    assert vectors == {"individual": 2, "collective": 1} and checks == {}
+
+
+@pytest.mark.parametrize(
+    ("vectors", "expected"),
+    [
+        ([*VECTORS[:1], ("i9", [1.0, 2.0, 3.0], "individual")], "unknown_entity"),
+        ([VECTORS[0], VECTORS[0]], "duplicate_entity"),
+        ([VECTORS[0], ("i2", [0.0, 0.0, 0.0], "individual")], "zero_vector"),
+        ([VECTORS[0]], "wrong_record_count"),
+        ([VECTORS[0], ("i2", [1.0, 2.0], "individual")], "wrong_width"),
+    ],
+)
+def test_unusable_vectors_of_a_fold(tmp_path, vectors, expected):
+    _, checks, lines = check(cross_fitted(tmp_path, vectors))
+    assert checks == {expected: 1}
+    assert "knowledge/item/without_fold_6" in lines[0]
+
+
+def test_a_missing_fold(tmp_path):
+    folder = cross_fitted(tmp_path, VECTORS[:2])
+    shutil.rmtree(folder / "without_fold_0")
+    _, checks, lines = check(folder)
+    assert checks == {"incomplete_shards": 1} and "without_fold_0" in lines[0]

@@ -159,7 +159,7 @@ def test_members_of_a_group_have_vectors_alike(sample, tmp_path, repository_root
     data, split = sample.data, sample.split
     material = read_material(
         sample,
-        open_interactions(data.interactions, split),
+        open_interactions(data, split),
         open_catalogue(data.catalogue),
         tmp_path,
         DeadLetterRuns(tmp_path / "dead_letters"),

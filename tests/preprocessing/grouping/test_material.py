@@ -22,7 +22,7 @@ Pairs = set[tuple[str, str]]
 
 
 def material_of(scenario: Scenario, folder: Path) -> Material:
-    log = open_interactions(scenario.data.interactions, scenario.split)
+    log = open_interactions(scenario.data, scenario.split)
     catalogue = open_catalogue(scenario.data.catalogue)
     return read_material(scenario, log, catalogue, folder, DeadLetterRuns(folder / "letters"))
 

@@ -20,6 +20,7 @@ def interaction_table(*rows: tuple[str, str, float, float]) -> pa.Table:
                 "order": float(time),
                 "timestamp": int(time),
                 "part": -1,
+                "extra_labels": 0,
                 "file": 0,
                 "line": line,
             }

@@ -66,6 +66,10 @@ def test_sources_are_countable_or_not():
         user_grouped={"entity": "user", "collective": ["c"], "grouping": {}},
         user_vectors={"entity": "user", "vectors": ["v.npz"]},
         item_vectors={"entity": "item", "vectors": ["v.npz"]},
+        item_text={"entity": "item", "metadata": ["title"]},
+        item_random={"entity": "item", "random": {}},
+        item_rated={"entity": "item", "collaborative": {}},
+        user_random={"entity": "user", "random": {}},
     )  # fmt: skip
     assert list(leak_check.counted_sources(described)) == ["user"]
     assert leak_check.uncountable_sources(described) == [

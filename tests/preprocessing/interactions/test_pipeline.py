@@ -12,7 +12,7 @@ from configs.loading import ConfigurationError
 from configs.scenario import Scenario
 from preprocessing.beam_options import BeamOptions
 from preprocessing.examples import build_examples
-from preprocessing.interactions.schema import features_of
+from preprocessing.records.example_features import features_of
 from preprocessing.records.item_attributes import read_item_attributes
 from preprocessing.records.layout import ExamplesDirectory, WorkDirectory
 from preprocessing.records.tfrecord_file import read_records
@@ -364,3 +364,33 @@ def test_shards_follow_the_size_of_the_log(small_scenario, small_folder):
         for path in directory_of(scenario).shards("train")
     ]
     assert sum(map(len, users)) == len(set().union(*users)) <= result["users"]
+
+
+def test_extra_labels_stand_beside_the_label_of_ctr_examples(small_scenario, small_folder):
+    log = made_up_log().drop_duplicates(["user_id", "timestamp"])
+    log["seen"] = np.random.default_rng(1).integers(0, 2, len(log))
+    write_log(small_folder, log)
+    labels = {"seen_to_the_end": {"column": "seen"}, "loved": {"minimum_rating": 4.5}}
+    scenario = small_scenario(
+        data__labels=labels,
+        data__negatives={"per_positive": 1},
+        data__examples=["ctr", "retrieval"],
+    )
+    build_examples(scenario)
+    row_of = {
+        (user, str(item), time): (int(seen), int(rating >= 4.5))
+        for user, item, rating, time, seen in log.itertuples(index=False)
+    }
+    found = [row for part in PARTS for row in read(scenario, part)]
+    sampled = 0
+    for row in found:
+        key = (row["user_id"], row["item_id"], row["timestamp"])
+        expected = row_of.get(key, (0, 0))
+        sampled += key not in row_of
+        assert (row["label_seen_to_the_end"], row["label_loved"]) == expected
+    assert sampled > 50
+    schema = directory_of(scenario).schema.read_text()
+    assert 'name: "label_loved"' in schema
+    assert "label_" not in directory_of(scenario).schema_of("retrieval").read_text()
+    assert not build_examples(small_scenario(data__labels={}))["skipped"]
+    assert manifest_of(scenario)["settings"].get("data.labels.loved.minimum_rating") is None

@@ -6,7 +6,7 @@ import pyarrow as pa
 import pytest
 
 from configs.loading import ConfigurationError
-from configs.raw_data import Data, Interactions, Split
+from configs.raw_data import Data, Split
 from preprocessing.interactions.reading import (
     INTERACTION_SCHEMA,
     open_interactions,
@@ -19,12 +19,14 @@ NO_TIME = {"timestamp": None}
 
 def data(columns: dict[str, str | None] | None = None, **settings) -> Data:
     positive_rating = settings.pop("positive_rating", 4.0)
+    labels = settings.pop("labels", {})
     interactions = {"path": "log.csv", "columns": columns or {}, **settings}
     return Data.model_validate(
         {
             "interactions": interactions,
             "catalogue": {"path": "items.csv"},
             "positive_rating": positive_rating,
+            "labels": labels,
         }
     )
 
@@ -50,11 +52,11 @@ def test_columns_are_mapped_and_others_left_out():
     assert table.to_pylist() == [
         {
             "user": "5", "item": "film", "rating": 3.5, "label": 0, "order": 7.0, "timestamp": 7,
-            "part": -1, "file": 0, "line": 2,
+            "part": -1, "extra_labels": 0, "file": 0, "line": 2,
         },
         {
             "user": "6", "item": "film3", "rating": 4.0, "label": 1, "order": 9.0, "timestamp": 9,
-            "part": -1, "file": 0, "line": 4,
+            "part": -1, "extra_labels": 0, "file": 0, "line": 4,
         },
     ]  # fmt: skip
     assert dead_letters == [
@@ -202,14 +204,14 @@ def test_ids_that_cannot_stand_on_a_line_are_rejected():
     ]
 
 
-def interactions(tmp_path, text: str, **columns: str | None) -> Interactions:
+def data_at(tmp_path, text: str, **columns: str | None) -> Data:
     path = tmp_path / "log.csv"
     path.write_text(text)
-    return Interactions.model_validate({"path": str(path), "columns": columns})
+    return data(dict(columns), path=str(path))
 
 
 def test_only_mapped_columns_are_needed(tmp_path):
-    log = interactions(tmp_path, "user_id,item_id\n", rating=None, timestamp=None)
+    log = data_at(tmp_path, "user_id,item_id\n", rating=None, timestamp=None)
     assert open_interactions(log, Split()).columns == ("user_id", "item_id")
 
 
@@ -219,12 +221,48 @@ def test_wrong_columns_are_explained(tmp_path):
         match="columns.timestamp: .* has no column 'timestamp'.*"
         "Write 'data.interactions.columns.timestamp: null' if there is none",
     ):
-        open_interactions(interactions(tmp_path, "user_id,item_id,rating\n"), Split())
+        open_interactions(data_at(tmp_path, "user_id,item_id,rating\n"), Split())
     with pytest.raises(ConfigurationError, match="columns.user: .*'who'. Its columns: [a-z_,]*"):
-        open_interactions(interactions(tmp_path, "user_id,item_id\n", user="who"), Split())
+        open_interactions(data_at(tmp_path, "user_id,item_id\n", user="who"), Split())
     with pytest.raises(ConfigurationError, match="columns.part: .*no column 'fold'"):
-        log = interactions(tmp_path, "user_id,item_id,rating,timestamp\n", part="fold")
+        log = data_at(tmp_path, "user_id,item_id,rating,timestamp\n", part="fold")
         open_interactions(log, Split(by="column"))
     with pytest.raises(ConfigurationError, match="columns.part: 'split.by: column' needs it"):
-        log = interactions(tmp_path, "user_id,item_id,rating,timestamp\n")
+        log = data_at(tmp_path, "user_id,item_id,rating,timestamp\n")
         open_interactions(log, Split(by="column"))
+
+
+LABELS = {"finished": {"column": "seen"}, "loved": {"minimum_rating": 5}}
+
+
+def test_extra_labels_are_bits_in_the_order_of_the_configuration():
+    rows, letters = parse(
+        "user_id,item_id,rating,seen\na,1,5,1\na,2,5,false\na,3,4.5,TRUE\na,4,2,0\n",
+        NO_TIME,
+        labels=LABELS,
+    )
+    assert [row["extra_labels"] for row in rows] == [0b11, 0b10, 0b01, 0b00]
+    assert not letters
+
+
+def test_an_extra_label_that_is_neither_0_nor_1_is_rejected_like_a_label():
+    rows, letters = parse(
+        "user_id,item_id,rating,seen\na,1,5,yes\na,2,5,1\na,3,oops,2\na,4,5,\n",
+        NO_TIME,
+        labels=LABELS,
+    )
+    assert [row["item"] for row in rows] == ["2"]
+    assert sorted(letters) == [
+        (2, "unparsable_label"),
+        (4, "unparsable_rating"),
+        (5, "unparsable_label"),
+    ]
+
+
+def test_the_column_of_an_extra_label_is_one_of_the_log(tmp_path):
+    log = data_at(tmp_path, "user_id,item_id,rating,seen\n", timestamp=None)
+    wanted = log.model_copy(update={"labels": data(labels=LABELS).labels})
+    assert open_interactions(wanted, Split()).columns == ("user_id", "item_id", "rating", "seen")
+    lacking = data_at(tmp_path, "user_id,item_id,rating\n", timestamp=None)
+    with pytest.raises(ConfigurationError, match=r"data.labels.finished.column: .*column 'seen'"):
+        open_interactions(lacking.model_copy(update={"labels": wanted.labels}), Split())

@@ -54,7 +54,7 @@ def reasons(letters: list[dict]) -> list[str]:
 
 
 def test_interactions_go_to_the_shard_of_their_user(data):
-    reader = open_interactions(data.interactions, Split())
+    reader = open_interactions(data, Split())
     with beam.Pipeline(runner=FnApiRunner()) as pipeline:
         parsed = (
             pipeline

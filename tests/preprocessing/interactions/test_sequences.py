@@ -113,6 +113,7 @@ def test_order_is_that_of_pandas(integer_items):
             "order": random.integers(0, 90, count).astype(float),
             "timestamp": 1,
             "part": -1,
+            "extra_labels": 0,
             "file": 0,
             "line": random.permutation(count),
         }

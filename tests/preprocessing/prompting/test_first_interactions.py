@@ -25,7 +25,7 @@ def shards_of(tmp_path, text: str, columns: dict | None = None, **settings) -> I
             **settings,
         }
     )
-    reader = open_interactions(data.interactions, Split())
+    reader = open_interactions(data, Split())
     return InteractionShards(data, reader, folder, DeadLetterRuns(tmp_path / "rejected"))
 
 

@@ -54,3 +54,13 @@ def test_the_contract_and_its_readers_need_neither_tensorflow_nor_beam(repositor
         check=True,
     )
     assert run.stdout.strip() == "[]"
+
+
+def test_an_extra_label_is_one_number_named_after_it():
+    feature = contract.extra_label_feature("loved")
+    assert (feature.name, feature.type, feature.is_list) == (
+        "label_loved",
+        contract.FeatureType.FLOAT,
+        False,
+    )
+    assert contract.LABEL_PREFIX == "label_"

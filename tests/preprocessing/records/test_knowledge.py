@@ -86,3 +86,39 @@ def test_statistics_that_cannot_be_read_are_explained(tmp_path, content):
     np.savez(path, count=np.int64(7))
     with pytest.raises(DamagedRecords, match="mean"):
         read_standardisation(tmp_path, "item")
+
+
+def write_fold(work_dir, fold: int, records: list[bytes]) -> None:
+    folder = WorkDirectory(work_dir).knowledge("item").path / f"without_fold_{fold}"
+    write_records(folder / "part-00000-of-00001.tfrecord.gz", records)
+
+
+def test_vectors_of_folds_stand_in_the_rows_of_those_from_all_users(tmp_path):
+    write(tmp_path, [record("b", [1, 2]), record("a", [3, 4])])
+    assert read_knowledge(tmp_path, "item").fold_vectors is None
+    for fold in range(10):
+        write_fold(
+            tmp_path, fold, [record("b", [fold, 0.1]), *([record("a", [5, 6])] * (fold > 7))]
+        )
+    found = read_knowledge(tmp_path, "item").fold_vectors
+    assert found is not None and found.shape == (10, 2, 2) and found.dtype == np.float16
+    assert found[:, 1, 0].tolist() == list(range(10))
+    assert found[:, 0].tolist() == [[0, 0]] * 8 + [[5, 6]] * 2
+
+
+@pytest.mark.parametrize(
+    ("third", "message"),
+    [
+        ([record("c", [1, 2])], "without_fold_3: a vector of an entity that has none from all"),
+        ([record("a", [1, 2, 3])], "vector of width 3, the first one has 2"),
+        (None, "without_fold_3: no TFRecord files"),
+    ],
+)
+def test_damaged_folds_are_named(tmp_path, third, message):
+    write(tmp_path, [record("a", [1, 2])])
+    for fold in range(10):
+        records = third if fold == 3 else []
+        if records is not None:
+            write_fold(tmp_path, fold, records)
+    with pytest.raises(DamagedRecords, match=message):
+        read_knowledge(tmp_path, "item")

@@ -54,3 +54,15 @@ def test_an_incomplete_set_is_refused(tmp_path, names):
 def test_no_shards_are_explained(tmp_path):
     with pytest.raises(DamagedRecords, match="run 'python -m preprocessing all'"):
         WorkDirectory(tmp_path).examples.shards("train")
+
+
+def test_vectors_without_a_fold_have_folders_of_their_own(tmp_path):
+    directory = WorkDirectory(tmp_path).knowledge("rated")
+    assert not directory.is_cross_fitted
+    folder = tmp_path / "knowledge" / "rated" / "without_fold_0"
+    folder.mkdir(parents=True)
+    touch(folder, "part-00000-of-00001.tfrecord.gz")
+    assert directory.is_cross_fitted
+    assert directory.shards_without_fold(0) == [folder / "part-00000-of-00001.tfrecord.gz"]
+    with pytest.raises(DamagedRecords, match="without_fold_1: no TFRecord files"):
+        directory.shards_without_fold(1)

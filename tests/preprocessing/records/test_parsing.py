@@ -101,7 +101,7 @@ def test_profiles_are_read_when_asked_for_and_ignored_otherwise():
     assert parse_examples(serialized).keys() == {feature.name for feature in EXAMPLE_FEATURES}
     parsed = parse_examples(serialized, profile)
     assert parsed["profile_jobs"].numpy().tolist() == [[b"profile_jobs2"] * 2, [b""] * 2]
-    np.testing.assert_array_equal(parsed["profile_age"], [[2, 2], [0, 0]])
+    np.testing.assert_array_equal(parsed["profile_age"], [[2, 2], [np.nan, np.nan]])
 
 
 def test_requests_carry_no_label():

@@ -49,6 +49,11 @@ PROFILES = {"path": "p.csv", "attributes": {"age": {"kind": "numeric"}}}
             ("|", ","),
         ),
         ({"data__profiles": PROFILES}, "data.profiles.attributes.age.kind", (None, "numeric")),
+        (
+            {"data__labels": {"loved": {"minimum_rating": 5}}},
+            "data.labels.loved.minimum_rating",
+            (None, 5.0),
+        ),
         ({"split__by": "user"}, "split.by", ("time", "user")),
         (
             {"split__fractions": [0.5, 0.3, 0.2]},
@@ -124,6 +129,58 @@ def test_groups_that_are_made_here_depend_on_where_the_boundary_lies(small_scena
         "data.filter.minimum_user_interactions": (1, 3),
     }
     assert "split.knowledge_history_cap" not in own
+
+
+LABELS = {"seen": {"column": "seen"}}
+CHANGES = {
+    "split.seed": {"split__seed": 4},
+    "data.filter.repeat": {"data__filter__repeat": False},
+    "data.interactions.columns.order": {"data__interactions__columns__order": "n"},
+    "data.labels.seen.column": {"data__labels": LABELS},
+    "data.catalogue.item": {"data__catalogue__item": "id"},
+    "data.catalogue.title": {"data__catalogue__title": "name"},
+    "data.catalogue.attributes.genres.separator": {
+        "data__catalogue__attributes__genres__separator": ","
+    },
+    "data.catalogue.attributes.year.pattern": {
+        "data__catalogue__attributes__year__pattern": "(....)"
+    },
+    "knowledge.encoder.seed": {"knowledge__encoder__seed": 4},
+    "data.history_length": {"data__history_length": 9},
+}
+LOG = {"data.filter.repeat", "data.interactions.columns.order", "data.labels.seen.column"}
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        (
+            {"entity": "item", "metadata": ["title", "genres"]},
+            {
+                "data.catalogue.item",
+                "data.catalogue.title",
+                "data.catalogue.attributes.genres.separator",
+                "knowledge.encoder.seed",
+            },
+        ),
+        ({"entity": "user", "random": {}}, LOG),
+        ({"entity": "item", "random": {}}, LOG | {"data.catalogue.item"}),
+        ({"entity": "item", "collaborative": {}}, LOG | {"split.seed"}),
+        ({"entity": "item", "vectors": ["v.npz"]}, set()),
+    ],
+)
+def test_what_vectors_depend_on_that_are_made_in_place_of_answers(
+    small_scenario, answers, expected
+):
+    made = {"knowledge__answers__item": answers, "model__adapter": "none"}
+    first = knowledge_settings(small_scenario(**made), "item")
+    found = set()
+    for key, change in CHANGES.items():
+        other = knowledge_settings(small_scenario(**made, **change), "item")
+        if other != first:
+            found.add(key)
+            assert other.get(key) != first.get(key)
+    assert found == expected
 
 
 def test_settings_are_read_from_the_manifest(tmp_path: Path):

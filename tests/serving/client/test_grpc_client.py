@@ -10,7 +10,9 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorflow.core.framework import types_pb2
 from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
     get_model_status_pb2,
     model_service_pb2_grpc,
     predict_pb2,
@@ -31,6 +33,17 @@ class Answering(prediction_service_pb2_grpc.PredictionServiceServicer):
         self.seconds_left: list[float] = []
         self.delay_seconds = 0.0
         self.failures: list[grpc.StatusCode] = []
+        self.profile: dict[str, int] = {}
+
+    def GetModelMetadata(self, request, context):  # noqa: N802
+        assert list(request.metadata_field) == ["signature_def"]
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        inputs = signatures.signature_def["rank"].inputs
+        for name, data_type in {"user_id": types_pb2.DT_STRING, **self.profile}.items():
+            inputs[name].dtype = data_type
+        response = get_model_metadata_pb2.GetModelMetadataResponse()
+        response.metadata["signature_def"].Pack(signatures)
+        return response
 
     def Predict(self, request, context):  # noqa: N802
         self.requests.append(request)
@@ -125,6 +138,39 @@ def test_unavailable_is_tried_again_and_nothing_else(service: Answering, port: i
             client.rank(USER, ["x"])
     assert caught.value.code == "INVALID_ARGUMENT"
     assert len(service.requests) == 4
+
+
+def test_what_the_model_reads_of_a_profile_is_learned_when_it_refuses(
+    service: Answering, port: int
+) -> None:
+    service.outputs = {"score": np.float32([0.5])}
+    service.failures = [grpc.StatusCode.INVALID_ARGUMENT]
+    service.profile = {"profile_age": types_pb2.DT_FLOAT, "profile_city": types_pb2.DT_STRING}
+    with RankingClient(f"127.0.0.1:{port}", "m", timeout_seconds=30) as client:
+        assert client.rank(USER, ["x"]).tolist() == [0.5]
+        assert client.rank(USER, ["x"]).tolist() == [0.5]
+    refused, *accepted = service.requests
+    assert "profile_age" not in refused.inputs and len(accepted) == 2
+    for request in accepted:
+        age = tf.make_ndarray(request.inputs["profile_age"])
+        assert age.shape == (1, 1) and np.isnan(age).all()
+        assert tf.make_ndarray(request.inputs["profile_city"]).tolist() == [[b""]]
+
+
+def test_retrieved_items_end_where_the_answer_is_empty(service: Answering, port: int) -> None:
+    service.outputs = {
+        "item_id": np.array([["ü", "b", ""]]),
+        "score": np.float32([[0.5, -0.25, 0]]),
+        "other": np.float32([1]),
+    }
+    with RankingClient(f"127.0.0.1:{port}", "m", timeout_seconds=30) as client:
+        found = client.retrieve(USER)
+    assert found.item_ids == ["ü", "b"]
+    assert found.scores.tolist() == [0.5, -0.25]
+    (request,) = service.requests
+    assert request.model_spec.signature_name == "top_k"
+    assert list(request.output_filter) == ["item_id", "score"]
+    assert "item_id" not in request.inputs
 
 
 def test_a_late_answer_is_an_error_with_the_deadline(service: Answering, port: int) -> None:

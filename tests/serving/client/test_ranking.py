@@ -8,9 +8,16 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from serving.client import RankingClient, RankingError, RestRankingClient, UserRequest
+from serving.client import (
+    ProfileError,
+    RankingClient,
+    RankingError,
+    RestRankingClient,
+    UserRequest,
+)
 from serving.client.ranking import RankingClientBase
 from serving.server import LocalServer
+from tests.serving.exports import exported_variant, one_user_request, tensors, user_of, variant_rows
 from tests.serving.toy_ranker import toy_base_path, toy_row_scores, toy_rows, toy_score
 
 SECONDS = 20.0
@@ -19,7 +26,8 @@ USER = {name: values[0] for name, values in toy_rows().items() if name != "item_
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[LocalServer]:
-    with LocalServer({"toy": toy_base_path()}) as server:
+    bases = {"toy": toy_base_path(), "tasks": exported_variant("linear").base}
+    with LocalServer(bases) as server:
         yield server
 
 
@@ -48,6 +56,53 @@ def test_rank_agrees_with_numpy(connect: Callable[..., RankingClientBase]) -> No
     np.testing.assert_array_equal(single, scores[:1])
 
 
+def test_further_tasks_have_scores_of_their_own(connect: Callable[..., RankingClientBase]) -> None:
+    rows = variant_rows("linear")
+    _, repeated = one_user_request(1, rows=rows)
+    candidates = [str(item) for item in repeated["item_id"]]
+    logits = exported_variant("linear").run.model(tensors(repeated), training=False).numpy()
+    expected = 1 / (1 + np.exp(-logits))
+    with connect("tasks") as client:
+        found = client.rank_tasks(user_of(rows, 1), candidates)
+        label_alone = client.rank(user_of(rows, 1), candidates)
+    np.testing.assert_allclose(found.scores, expected[:, 0], atol=1e-5)
+    np.testing.assert_array_equal(label_alone, found.scores)
+    assert list(found.tasks) == ["loved"]
+    np.testing.assert_allclose(found.tasks["loved"], expected[:, 1], atol=1e-5)
+    assert np.abs(expected[:, 0] - expected[:, 1]).max() > 0.01
+
+
+def test_a_model_of_one_label_has_no_further_tasks(
+    connect: Callable[..., RankingClientBase],
+) -> None:
+    with connect() as client:
+        scores, tasks = client.rank_tasks(UserRequest(**USER), ["a", "bb"])
+        np.testing.assert_array_equal(scores, client.rank(UserRequest(**USER), ["a", "bb"]))
+    assert tasks == {}
+
+
+def test_a_profile_that_the_model_does_not_read_is_named(
+    connect: Callable[..., RankingClientBase],
+) -> None:
+    with connect() as client, pytest.raises(ProfileError, match="'age' is not one .* no profile"):
+        client.rank(UserRequest(**USER, profile={"age": 30}), ["a"])
+    with connect("tasks") as client:
+        for _ in range(2):
+            with pytest.raises(ProfileError, match=r"'agee' .*reads age \(number\), city"):
+                client.rank(UserRequest(**USER, profile={"agee": 30}), ["a"])
+        with pytest.raises(ProfileError, match="'age' must be a number"):
+            client.rank(UserRequest(**USER, profile={"age": ["30"]}), ["a"])
+        assert client.rank(UserRequest(**USER, profile={"age": 30}), ["a"]).shape == (1,)
+
+
+def test_a_signature_that_is_missing_is_not_taken_for_a_wrong_profile(
+    connect: Callable[..., RankingClientBase],
+) -> None:
+    with connect() as client, pytest.raises(RankingError, match="top_k.* not found") as caught:
+        client.retrieve(UserRequest(**USER, profile={"age": 30}))
+    assert not isinstance(caught.value, ProfileError)
+
+
 def test_rows_agree_with_numpy(connect: Callable[..., RankingClientBase]) -> None:
     rows = toy_rows()
     users = [
@@ -62,6 +117,7 @@ def test_rows_agree_with_numpy(connect: Callable[..., RankingClientBase]) -> Non
 def test_nothing_to_rank_needs_no_server(connect: Callable[..., RankingClientBase]) -> None:
     with connect("other") as client:
         assert client.rank(UserRequest(**USER), []).shape == (0,)
+        assert client.rank_tasks(UserRequest(**USER), []).scores.shape == (0,)
         assert client.score_rows([], []).shape == (0,)
 
 

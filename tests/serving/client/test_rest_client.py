@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 import socket
 import threading
 import time
@@ -99,8 +100,11 @@ def test_the_request_is_in_column_format_on_one_connection(server: Answering) ->
         ("no JSON", "not a JSON object"),
         ("[0.5]", "not a JSON object"),
         ("{}", "not a list"),
-        ('{"outputs": ["a"]}', "not a list of decimal numbers"),
-        ('{"outputs": [[0.5]]}', "not a list of decimal numbers"),
+        ('{"outputs": [1]}', "not a list of decimal numbers or of strings"),
+        ('{"outputs": 0.5}', "not a list of decimal numbers or of strings"),
+        ('{"outputs": [[0.5], 0.5]}', "uneven|not a list"),
+        ('{"outputs": ["a"]}', "object, not float32"),
+        ('{"outputs": [[0.5]]}', r"shape \(1, 1\), not \(1,\)"),
         ('{"outputs": [0.5, 0.5]}', r"shape \(2,\), not \(1,\)"),
         ('{"outputs": [NaN]}', "not finite"),
         ('{"outputs": {"other": [0.5]}}', "not a list"),
@@ -123,11 +127,80 @@ def test_unavailable_is_tried_again_and_nothing_else(server: Answering) -> None:
     with client_of(server) as client:
         assert client.rank(USER, ["x"]).tolist() == [0.5]
         assert len(server.requests) == 3
-        server.answers = [(400, '{"error": "wrong shape"}')]
-        with pytest.raises(RankingError, match="wrong shape") as caught:
+        server.answers = [(404, '{"error": "no such model"}')]
+        with pytest.raises(RankingError, match="no such model") as caught:
             client.rank(USER, ["x"])
-    assert caught.value.code == "INVALID_ARGUMENT"
+    assert caught.value.code == "NOT_FOUND"
     assert len(server.requests) == 4
+
+
+def signature(**inputs: str) -> str:
+    types = {f"profile_{name}": {"dtype": data_type} for name, data_type in inputs.items()}
+    definition = {"rank": {"inputs": {"user_id": {"dtype": "DT_STRING"}, **types}}}
+    return json.dumps({"metadata": {"signature_def": {"signature_def": definition}}})
+
+
+REFUSED = (400, '{"error": "Missing named input: profile_age"}')
+METADATA = signature(age="DT_FLOAT", city="DT_STRING")
+
+
+def test_what_the_model_reads_of_a_profile_is_learned_when_it_refuses(server: Answering) -> None:
+    server.answers = [REFUSED, (200, METADATA), (200, '{"outputs": [0.5]}')]
+    with client_of(server) as client:
+        assert client.rank(USER, ["x"]).tolist() == [0.5]
+        assert client.rank(USER, ["x"]).tolist() == [0.5]
+    paths = [path for path, _ in server.requests]
+    model = "/v1/models/my%20model"
+    assert paths == [f"{model}:predict", f"{model}/metadata", *[f"{model}:predict"] * 2]
+    for _, document in server.requests[2:]:
+        assert document["inputs"]["profile_city"] == [[""]]
+        ((age,),) = document["inputs"]["profile_age"]
+        assert math.isnan(age)
+
+
+@pytest.mark.parametrize(
+    "metadata", [(200, signature()), (200, "{}"), (404, '{"error": "nothing"}'), (200, "no JSON")]
+)
+def test_a_refusal_for_another_reason_is_told(server: Answering, metadata: tuple[int, str]) -> None:
+    server.answers = [REFUSED, metadata]
+    with client_of(server) as client, pytest.raises(RankingError, match="Missing named") as caught:
+        client.rank(USER, ["x"])
+    assert caught.value.code == "INVALID_ARGUMENT"
+    assert len(server.requests) == 2
+
+
+def retrieved(items: object, scores: object) -> list[tuple[int, str]]:
+    return [(200, json.dumps({"outputs": {"item_id": items, "score": scores}}))]
+
+
+def test_retrieved_items_end_where_the_answer_is_empty(server: Answering) -> None:
+    server.answers = retrieved([["a", "b", ""]], [[0.5, -0.25, 0.0]])
+    with client_of(server) as client:
+        found = client.retrieve(USER)
+    assert found.item_ids == ["a", "b"]
+    assert found.scores.tolist() == [0.5, -0.25]
+    ((_, document),) = server.requests
+    assert document["signature_name"] == "top_k"
+    assert "item_id" not in document["inputs"]
+
+
+@pytest.mark.parametrize(
+    ("items", "scores", "reason"),
+    [
+        ([["a"]], [[0.5, 0.25]], r"'score' has shape \(1, 2\), not \(1, 1\)"),
+        (["a"], [0.5], r"'item_id' has shape \(1,\), not \(1, items\)"),
+        ([["a"], ["b"]], [[0.5], [0.25]], r"'item_id' has shape \(2, 1\)"),
+        ([[0.5]], [[0.5]], "'item_id' is float32, not strings"),
+        ([["a"]], [["b"]], "'score' is object, not float32"),
+        (None, [[0.5]], "'item_id' is not a list"),
+    ],
+)
+def test_unusable_items_are_an_error(
+    server: Answering, items: object, scores: object, reason: str
+) -> None:
+    server.answers = retrieved(items, scores)
+    with client_of(server) as client, pytest.raises(RankingError, match=reason):
+        client.retrieve(USER)
 
 
 def test_an_error_without_explanation_shows_its_status(server: Answering) -> None:

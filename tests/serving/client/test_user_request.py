@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from serving.client.user_request import UserRequest, rank_inputs, row_inputs
+from serving.client.user_request import UserRequest, rank_inputs, row_inputs, user_inputs
 
 
 def test_statistics_come_from_the_history() -> None:
@@ -51,6 +51,20 @@ def test_row_inputs_complete_short_histories_at_the_end() -> None:
     assert inputs["history_rating"].tolist() == [[4.0, 3.5], [0.0, 0.0]]
     assert inputs["user_id"].tolist() == ["u", "v"]
     np.testing.assert_array_equal(inputs["user_mean_rating"], np.float32([3.75, 0]))
+
+
+def test_profiles_are_inputs() -> None:
+    users = [
+        UserRequest.from_history("u", [], [], profile={"city": "Oslo", "age": 31}),
+        UserRequest.from_history("v", [], []),
+    ]
+    inputs = row_inputs(users, ["x", "y"], {"age": False, "job": True})
+    assert inputs["profile_city"].tolist() == [["Oslo"], [""]]
+    assert inputs["profile_job"].tolist() == [[""], [""]]
+    np.testing.assert_array_equal(inputs["profile_age"], np.float32([[31], [np.nan]]))
+    ranked = rank_inputs(users[0], ["x", "y"])
+    assert ranked["profile_city"].tolist() == [["Oslo"]]
+    assert ranked.keys() - user_inputs(users[:1]).keys() == {"item_id"}
 
 
 def test_lengths_must_agree() -> None:

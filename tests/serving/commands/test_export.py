@@ -35,7 +35,7 @@ def test_people_are_told_on_stderr_and_the_number_format_is_passed_on(
     assert captured.out == "" and str(tmp_path / "1") in captured.err
     reader = tf.train.load_checkpoint(str(tmp_path / "1" / "variables" / "variables"))
     augmented = {
-        dtype for name, dtype in reader.get_variable_to_dtype_map().items() if "augmented" in name
+        dtype for name, dtype in reader.get_variable_to_dtype_map().items() if "adapter" in name
     }
     assert augmented == {tf.float16}
 

@@ -1,15 +1,26 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from serving.__main__ import main
 from serving.server import LocalServer
+from tests.scenarios import ITEMS
+from tests.serving.exports import (
+    exported_variant,
+    list_rows,
+    one_user_request,
+    tensors,
+    user_of,
+    variant_rows,
+)
 from tests.serving.toy_ranker import toy_base_path, toy_score
 
 USER = {
@@ -98,6 +109,126 @@ def test_equal_scores_keep_the_order_of_the_request(
     assert predict(targets(server)[0], path, "--json") == 0
     ranking = json.loads(capsys.readouterr().out)["ranking"]
     assert [row["item_id"] for row in ranking] == ["q", "a", "m"]
+
+
+@pytest.fixture(scope="module")
+def other_kinds() -> Iterator[LocalServer]:
+    bases = {name: exported_variant(name).base for name in ("prm", "two_tower", "linear")}
+    with LocalServer(bases | {"toy": toy_base_path()}) as server:
+        yield server
+
+
+def test_a_reranker_ranks_a_list(
+    other_kinds: LocalServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    raw = list_rows()
+    user = user_of(raw, 0)
+    candidates = [item.decode() for item in raw["item_id"][0]]
+    path = tmp_path / "user.json"
+    path.write_text(json.dumps(dataclasses.asdict(user) | {"candidates": candidates}))
+    expected = dict(zip(candidates, exported_variant("prm").expected(raw)[0], strict=True))
+    for target in targets(other_kinds):
+        assert predict(target, path, "--json", model="prm") == 0
+        ranking = json.loads(capsys.readouterr().out)["ranking"]
+        assert [row["item_id"] for row in ranking] == sorted(expected, key=lambda i: -expected[i])
+        for row in ranking:
+            assert row["score"] == pytest.approx(expected[row["item_id"]], abs=1e-5)
+
+
+def test_without_candidates_items_are_retrieved(
+    other_kinds: LocalServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, titles = tmp_path / "user.json", tmp_path / "titles.parquet"
+    seen = ITEMS[:5]
+    path.write_text(
+        json.dumps({"user_id": "u1", "history_item_id": seen, "history_rating": [4] * len(seen)})
+    )
+    pq.write_table(pa.table({"item_id": ITEMS, "title": [f"Film {i}" for i in ITEMS]}), titles)
+    rankings = []
+    for target in targets(other_kinds):
+        words = ["--titles", str(titles), "--top", "40", "--json"]
+        assert predict(target, path, *words, model="two_tower") == 0
+        rankings.append(json.loads(capsys.readouterr().out)["ranking"])
+    ranking = rankings[0]
+    assert rankings[1] == ranking and len(ranking) == 40
+    assert not {row["item_id"] for row in ranking} & set(seen)
+    scores = [row["score"] for row in ranking]
+    assert scores == sorted(scores, reverse=True) and len(set(scores)) > 30
+    assert {row["title"] for row in ranking} - {None} == {
+        f"Film {row['item_id']}" for row in ranking if row["item_id"] in ITEMS
+    }
+
+
+def test_a_ranking_model_needs_candidates(
+    other_kinds: LocalServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "user.json"
+    path.write_text(json.dumps(USER))
+    for target in targets(other_kinds):
+        assert predict(target, path, model="toy") == 1
+        error = capsys.readouterr().err
+        assert "top_k" in error and "without the field 'candidates'" in error
+
+
+def test_a_retrieval_model_takes_no_candidates(
+    other_kinds: LocalServer, request_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for target in targets(other_kinds):
+        assert predict(target, request_file, model="two_tower") == 1
+        error = capsys.readouterr().err
+        assert '"rank"' in error and "Leave out the field 'candidates'" in error
+
+
+def test_advice_on_candidates_is_for_missing_signatures_alone(
+    other_kinds: LocalServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "user.json"
+    path.write_text(json.dumps({"user_id": "u1", "profile": {"age": 30, "town": "Oslo"}}))
+    assert predict(targets(other_kinds)[0], path, model="two_tower") == 1
+    error = capsys.readouterr().err
+    assert "'profile.town' is not one" in error and "field 'candidates'" not in error
+
+
+def test_a_profile_that_does_not_fit_is_named_with_file_and_field(
+    other_kinds: LocalServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "user.json"
+    for profile, reason in (
+        ({"agee": 30}, "'profile.agee' is not one that the model reads; it reads age (number), "),
+        ({"age": "thirty"}, "'profile.age' must be a number. Received: a string or several"),
+    ):
+        path.write_text(json.dumps(USER | {"candidates": CANDIDATES, "profile": profile}))
+        for target in targets(other_kinds):
+            assert predict(target, path, model="linear") == 1
+            assert f"error: {path}: field {reason}" in capsys.readouterr().err
+
+
+def test_every_task_has_a_column(
+    other_kinds: LocalServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = variant_rows("linear")
+    user = user_of(rows, 1)
+    path = tmp_path / "user.json"
+    path.write_text(json.dumps(dataclasses.asdict(user) | {"candidates": ITEMS[:3]}))
+    repeated = one_user_request(1, rows=rows)[1]
+    repeated = {name: values[:3] for name, values in repeated.items()}
+    repeated["item_id"] = np.array(ITEMS[:3], dtype=object)
+    logits = exported_variant("linear").run.model(tensors(repeated), training=False).numpy()
+    expected = dict(zip(ITEMS[:3], 1 / (1 + np.exp(-logits)), strict=True))
+    for target in targets(other_kinds):
+        assert predict(target, path, "--json", model="linear") == 0
+        captured = capsys.readouterr()
+        ranking = json.loads(captured.out)["ranking"]
+        assert [row["item_id"] for row in ranking] == sorted(
+            expected, key=lambda i: -expected[i][0]
+        )
+        for row in ranking:
+            assert list(row) == ["item_id", "title", "score", "score_loved"]
+            found = [row["score"], row["score_loved"]]
+            np.testing.assert_allclose(found, expected[row["item_id"]], atol=1e-5)
+        header, *lines = (line.split() for line in captured.err.splitlines()[1:])
+        assert header == ["rank", "score", "score_loved", "item", "title"]
+        assert [line[2] for line in lines] == [f"{row['score_loved']:.4f}" for row in ranking]
 
 
 @pytest.mark.parametrize("scheme", ["grpc", "http"])

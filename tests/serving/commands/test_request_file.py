@@ -63,6 +63,12 @@ def test_a_history_may_be_left_out() -> None:
         ({"user_log_count": float("inf")}, "'user_log_count'"),
         ({"user_log_count": 10**400}, "'user_log_count'"),
         ({"age": 30}, "'age' is not known"),
+        ({"profile": ["cook"]}, "'profile' must be an object"),
+        ({"profile": {"jobs": {"cook": 1}}}, r"'profile\.jobs' must be a number, a string or"),
+        ({"profile": {"jobs": ["cook", 1]}}, r"'profile\.jobs' must be a number, a string or"),
+        ({"profile": {"jobs": ["cook", ""]}}, r"'profile\.jobs' must be"),
+        ({"profile": {"age": float("nan")}}, r"'profile\.age' must be a finite number"),
+        ({"profile": {"age": True}}, r"'profile\.age' must be a finite number"),
     ],
 )
 def test_a_malformed_field_is_named(change: dict[str, object], field: str) -> None:
@@ -70,11 +76,24 @@ def test_a_malformed_field_is_named(change: dict[str, object], field: str) -> No
         parse_request(GOOD | change, positive_rating=4.0)
 
 
-@pytest.mark.parametrize("field", ["user_id", "candidates"])
-def test_a_missing_field_is_named(field: str) -> None:
-    document = {name: value for name, value in GOOD.items() if name != field}
-    with pytest.raises(CommandError, match=f"'{field}' is missing"):
+def test_a_missing_user_is_named() -> None:
+    document = {name: value for name, value in GOOD.items() if name != "user_id"}
+    with pytest.raises(CommandError, match="'user_id' is missing"):
         parse_request(document, positive_rating=4.0)
+
+
+def test_candidates_may_be_left_out() -> None:
+    user, candidates = parse_request({"user_id": 7}, positive_rating=4.0)
+    assert (user.user_id, candidates) == ("7", None)
+
+
+def test_a_profile_has_numbers_and_strings() -> None:
+    profile = {"age": 31, "city": "Oslo", "jobs": ["cook", "pilot"], "height": None, "pets": []}
+    user, _ = parse_request(GOOD | {"profile": profile}, positive_rating=4.0)
+    assert user.profile == {
+        "age": 31.0, "city": ["Oslo"], "jobs": ["cook", "pilot"], "height": None, "pets": [],
+    }  # fmt: skip
+    assert parse_request(GOOD, positive_rating=4.0)[0].profile == {}
 
 
 @pytest.mark.parametrize(
@@ -83,7 +102,7 @@ def test_a_missing_field_is_named(field: str) -> None:
         ("", "not valid JSON"),
         ("{'user_id': 1}", "not valid JSON"),
         ("[1]", "must be a JSON object"),
-        ('{"user_id": "u"}', "'candidates' is missing"),
+        ('{"candidates": ["1"]}', "'user_id' is missing"),
     ],
 )
 def test_errors_name_the_file(tmp_path: Path, text: str, reason: str) -> None:

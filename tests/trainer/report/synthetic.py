@@ -10,10 +10,11 @@ import numpy as np
 
 from configs.loading import scenario_from_tree
 from configs.scenario import Scenario
-from trainer.evaluation import Predictions, compare_predictions
 from trainer.experiment import BASELINE, Comparison, ExperimentResult, RunResult
 from trainer.inspection import GateWeights
+from trainer.predictions import compare_predictions
 from trainer.report.inputs import ReportInputs
+from trainer.sample_predictions import SamplePredictions
 
 BACKBONES = ("din", "dcnv2")
 ARMS = (BASELINE, "hein", "hein_match")
@@ -122,7 +123,7 @@ def synthetic_report(
                 effect = effects[arm]
                 signal = hidden if effect > 0 else generator.normal(size=samples)
                 score = known + noise + abs(effect) * need * signal
-                predictions = Predictions(*part, scores=1 / (1 + np.exp(-score)))
+                predictions = SamplePredictions(*part, scores=1 / (1 + np.exp(-score)))
                 runs.append(_run(backbone, arm, seed, predictions, generator))
     experiment = ExperimentResult(runs, _comparisons(runs, list(effects), resamples))
     return ReportInputs(
@@ -174,7 +175,11 @@ def synthetic_report(
 
 
 def _run(
-    backbone: str, arm: str, seed: int, predictions: Predictions, generator: np.random.Generator
+    backbone: str,
+    arm: str,
+    seed: int,
+    predictions: SamplePredictions,
+    generator: np.random.Generator,
 ) -> RunResult:
     test = predictions.metrics()
     epochs = int(generator.integers(4, 8))
@@ -208,7 +213,7 @@ def _run(
 
 
 def _comparisons(runs: list[RunResult], arms: list[str], resamples: int) -> list[Comparison]:
-    def predictions(backbone: str, arm: str) -> list[Predictions]:
+    def predictions(backbone: str, arm: str) -> list[SamplePredictions]:
         return [run.predictions for run in runs if (run.backbone, run.knowledge) == (backbone, arm)]
 
     return [
@@ -217,7 +222,7 @@ def _comparisons(runs: list[RunResult], arms: list[str], resamples: int) -> list
             arm,
             compare_predictions(
                 predictions(backbone, BASELINE), predictions(backbone, arm), resamples, seed=0
-            ),
+            )["auc"],
         )
         for backbone in BACKBONES
         for arm in arms

@@ -31,7 +31,8 @@ def test_every_setting_of_training_and_regularisation_is_listed() -> None:
         "Epochs 4 at most; patience 1 epochs without a better validation AUC; batch size 256; "
         "optimizer Adam with learning rate 0.003, falling to 0 along a cosine over all epochs; "
         "L2 factor on the id embeddings of a batch 30; dropout 0.25; id dropout 0.15; knowledge "
-        "dropout 0.06; expert dropout 0.07. Knowledge and expert dropout act on arms with HEIN."
+        "dropout 0.06; expert dropout 0.07. Knowledge dropout acts on arms with an adapter, "
+        "expert dropout on arms with HEIN."
     )
 
 

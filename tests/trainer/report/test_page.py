@@ -160,10 +160,7 @@ def test_a_baseline_alone_has_a_page_too() -> None:
     outline = Outline(page_of(alone))
     assert outline.sections == SECTIONS
     assert "No arm with knowledge was run." in outline.text
-    assert (
-        "No arm has a hybridized expert-integrated network with knowledge of the test part."
-        in outline.text
-    )
+    assert "No arm has an adapter with gates and knowledge of the test part." in outline.text
     assert "One seed per model" in outline.text
     assert "parity was not measured" in outline.text
 

@@ -80,7 +80,7 @@ def test_arms_are_described_with_what_makes_them() -> None:
         "hein": "Knowledge as fields. Augmented vectors of HEIN as fields, sources: item, user. "
         "(model.adapter=hein, model.match=none)",
         "hein_match": "Augmented vectors of HEIN as fields, sources: item. Knowledge match (means) "
-        "on source item over the newest 200 interactions. "
+        "on item over the newest 200 interactions. "
         "(model.adapter=hein, model.match=means, knowledge.sources=[item])",
     }
 

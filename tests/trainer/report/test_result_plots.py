@@ -7,7 +7,7 @@ import pytest
 from matplotlib.axes import Axes
 
 from tests.trainer.report.synthetic import helpful_report
-from trainer.bootstrap import AucDifference
+from trainer.bootstrap import Difference
 from trainer.report.cells import Cell, result_cells
 from trainer.report.result_plots import auc_figure, popularity_figure
 from trainer.report.slices import popularity_slices
@@ -43,7 +43,7 @@ def test_the_second_panel_shows_the_intervals_of_the_differences() -> None:
 
 
 def test_an_interval_that_excludes_its_estimate_can_be_drawn() -> None:
-    beside = AucDifference(0.8, 0.81, 0.01, 0.011, 0.012)
+    beside = Difference(0.8, 0.81, 0.01, 0.011, 0.012)
     right = auc_figure([Cell("din", "hein", (0.8,), 0.8, 0.5, 0.7, 0.81, 0.82, beside)]).axes[1]
     ((segment,),) = whisker_ends(right)
     assert segment[:, 0] == pytest.approx([0.01, 0.012])

@@ -56,8 +56,8 @@ def test_slices_are_a_plain_recomputation_on_the_chosen_rows() -> None:
             for side in sides
         )
         assert found.difference is not None
-        assert found.difference.auc_baseline == pytest.approx(none, abs=1e-12)
-        assert found.difference.auc_candidate == pytest.approx(knowledge, abs=1e-12)
+        assert found.difference.baseline == pytest.approx(none, abs=1e-12)
+        assert found.difference.candidate == pytest.approx(knowledge, abs=1e-12)
         assert found.difference.low < found.difference.difference < found.difference.high
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.trainer.report.synthetic import helpful_report
-from trainer.bootstrap import AucDifference
+from trainer.bootstrap import Difference
 from trainer.report.cells import Cell
 from trainer.report.slices import COLD, PopularitySlice
 from trainer.report.table import (
@@ -15,10 +15,10 @@ from trainer.report.table import (
     step_table,
 )
 
-BETTER = AucDifference(0.8, 0.812, 0.012, 0.0101, 0.0139)
+BETTER = Difference(0.8, 0.812, 0.012, 0.0101, 0.0139)
 
 
-def cell(knowledge: str, difference: AucDifference | None) -> Cell:
+def cell(knowledge: str, difference: Difference | None) -> Cell:
     return Cell("din", knowledge, (0.8, 0.81), 0.805, 0.51234, 0.70005, 0.79, 0.82, difference)
 
 
@@ -39,7 +39,7 @@ def test_the_main_table() -> None:
 
 
 def test_a_loss_shows_its_sign() -> None:
-    worse = AucDifference(0.8, 0.796, -0.004, -0.006, 0.002)
+    worse = Difference(0.8, 0.796, -0.004, -0.006, 0.002)
     assert main_table([cell("hein", worse)]).rows[0][-2:] == (
         "-0.0040 [-0.0060, +0.0020]",
         "-0.50 %",

@@ -6,18 +6,18 @@ from dataclasses import replace
 import pytest
 
 from tests.trainer.report.synthetic import helpful_report
-from trainer.bootstrap import AucDifference
+from trainer.bootstrap import Difference
 from trainer.experiment import Comparison, ExperimentResult
 from trainer.report.inputs import ReportInputs
 from trainer.report.slices import BUCKETS, COLD, PopularitySlice
 from trainer.report.wording import summary_text, verdict
 
-UP = AucDifference(0.8, 0.812, 0.012, 0.01, 0.014)
-DOWN = AucDifference(0.8, 0.792, -0.008, -0.01, -0.006)
-OPEN = AucDifference(0.8, 0.801, 0.001, -0.002, 0.004)
+UP = Difference(0.8, 0.812, 0.012, 0.01, 0.014)
+DOWN = Difference(0.8, 0.792, -0.008, -0.01, -0.006)
+OPEN = Difference(0.8, 0.801, 0.001, -0.002, 0.004)
 
 
-def report_of(differences: Mapping[tuple[str, str], AucDifference]) -> ReportInputs:
+def report_of(differences: Mapping[tuple[str, str], Difference]) -> ReportInputs:
     report = helpful_report()
     comparisons = [Comparison(*key, difference) for key, difference in differences.items()]
     return replace(report, experiment=ExperimentResult(report.experiment.runs, comparisons))
@@ -29,11 +29,11 @@ def report_of(differences: Mapping[tuple[str, str], AucDifference]) -> ReportInp
         (UP, "raises"),
         (DOWN, "lowers"),
         (OPEN, "unclear"),
-        (AucDifference(0.8, 0.8, 0.0, 0.0, 0.0), "unclear"),
-        (AucDifference(0.8, 0.801, 0.001, 0.0, 0.002), "unclear"),
+        (Difference(0.8, 0.8, 0.0, 0.0, 0.0), "unclear"),
+        (Difference(0.8, 0.801, 0.001, 0.0, 0.002), "unclear"),
     ],
 )
-def test_the_verdict_follows_the_interval(difference: AucDifference, expected: str) -> None:
+def test_the_verdict_follows_the_interval(difference: Difference, expected: str) -> None:
     assert verdict(difference) == expected
 
 

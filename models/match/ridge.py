@@ -1,0 +1,123 @@
+"""Match by kernel ridge regression of the residuals on knowledge, in two forms.
+
+Both give the posterior mean and standard deviation of a Gaussian process at the candidate
+(Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, eq. 2.25 and 2.26).
+"""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from models.reduction import KERNEL_JITTER
+
+_LEAST_VARIANCE = 1e-6
+_EXACT_JITTER = 1e-5
+
+
+def low_rank_ridge(
+    candidates: tf.Tensor, history: tf.Tensor, residuals: tf.Tensor, noise: tf.Tensor
+) -> tf.Tensor:
+    """Ridge in the space of features phi whose inner products are the kernel.
+
+    A = I + sum_j phi_j phi_j' / noise, c = sum_j phi_j e_j / noise; mean = phi_i' A^-1 c, deviation
+    = sqrt(phi_i' A^-1 phi_i). One factorisation per user, whatever the number of interactions and
+    candidates.
+
+    Args:
+      candidates: [users, candidates, width], features.
+      history: [users, length, width], features; zeros take no part.
+      residuals: [users, length].
+      noise: variance of a rating.
+
+    Returns:
+      [users, candidates, 2].
+    """
+    width = history.shape[2]
+    precision = tf.linalg.matmul(history, history, transpose_a=True) / noise + tf.eye(width)
+    evidence = tf.linalg.matmul(residuals[:, tf.newaxis], history) / noise
+    factor = tf.linalg.cholesky(precision)
+    mean, variance = _explained(factor, evidence, candidates)
+    return _mean_and_deviation(mean, variance)
+
+
+def exact_ridge(
+    candidates: tf.Tensor,
+    history: tf.Tensor,
+    residuals: tf.Tensor,
+    mask: tf.Tensor,
+    length_scale: tf.Tensor,
+    bias: tf.Tensor,
+    noise: tf.Tensor,
+) -> tf.Tensor:
+    """Ridge in the space of interactions.
+
+    K_jk = bias + exp((cos(v_j, v_k) - 1) / length_scale); mean = k_i' (K + noise I)^-1 e, deviation
+    = sqrt(bias + 1 - k_i' (K + noise I)^-1 k_i).
+
+    Args:
+      candidates: [users, candidates, width], vectors of length 1.
+      history: [users, length, width], likewise.
+      residuals: [users, length], 0 where the mask is.
+      mask: [users, length], 1 or 0; the rest takes no part.
+      length_scale: of the kernel.
+      bias: constant part of the kernel.
+      noise: variance of a rating.
+
+    Returns:
+      [users, candidates, 2].
+    """
+
+    def kernel(left: tf.Tensor) -> tf.Tensor:
+        cosines = tf.linalg.matmul(left, history, transpose_b=True)
+        return (bias + tf.exp((cosines - 1.0) / length_scale)) * mask[:, tf.newaxis]
+
+    # A masked interaction's row is that of noise times the identity: it explains nothing.
+    among = kernel(history) * mask[:, :, tf.newaxis]
+    diagonal = tf.linalg.diag_part(among) + noise + _EXACT_JITTER
+    factor = tf.linalg.cholesky(tf.linalg.set_diag(among, diagonal))
+    mean, explained = _explained(factor, residuals[:, tf.newaxis], kernel(candidates))
+    return _mean_and_deviation(mean, bias + 1.0 - explained)
+
+
+def whitening(landmark_cosines: tf.Tensor, length_scale: tf.Tensor) -> tf.Tensor:
+    """Transposed inverse Cholesky factors of the landmarks' kernel matrices.
+
+    `k_Z(v)' whitening` are the Nystroem features of `models.reduction.nystroem_features`. In
+    float64, because near landmarks make the matrix almost singular.
+
+    Args:
+      landmark_cosines: [tables, landmarks, landmarks].
+      length_scale: of the kernel.
+
+    Returns:
+      [tables, landmarks, landmarks], float32.
+    """
+    scale = tf.cast(length_scale, tf.float64)
+    kernel = tf.exp((tf.cast(landmark_cosines, tf.float64) - 1.0) / scale)
+    identity = tf.eye(
+        landmark_cosines.shape[1], batch_shape=[landmark_cosines.shape[0]], dtype=tf.float64
+    )
+    factor = tf.linalg.cholesky(kernel + KERNEL_JITTER * identity)
+    inverse = tf.linalg.triangular_solve(factor, identity)
+    return tf.cast(tf.linalg.matrix_transpose(inverse), tf.float32)
+
+
+def _explained(
+    factor: tf.Tensor, evidence: tf.Tensor, candidates: tf.Tensor
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The products k' (L L')^-1 e and k' (L L')^-1 k: [users, candidates] each.
+
+    Shapes: factor L [users, width, width], evidence e [users, 1, width], candidates k [users,
+    candidates, width].
+    """
+    right_sides = tf.linalg.matrix_transpose(tf.concat([evidence, candidates], axis=1))
+    solved = tf.linalg.triangular_solve(factor, right_sides)
+    evidence, candidates = solved[:, :, :1], solved[:, :, 1:]
+    return (
+        tf.reduce_sum(evidence * candidates, axis=1),
+        tf.reduce_sum(tf.square(candidates), axis=1),
+    )
+
+
+def _mean_and_deviation(mean: tf.Tensor, variance: tf.Tensor) -> tf.Tensor:
+    return tf.stack([mean, tf.sqrt(tf.maximum(variance, _LEAST_VARIANCE))], axis=2)

@@ -1,0 +1,241 @@
+"""Knowledge prior: the rating that an item's knowledge lets expect.
+
+The formula and where the constants come from: docs/knowledge_match.md.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from configs.matching import Prior
+from models.catalogue import RATING_PRIOR_COUNT, CatalogueContents
+from models.reduction import (
+    cluster_landmarks,
+    known_rows,
+    mean_vector,
+    nystroem_features,
+    unit_rows,
+)
+from models.registration import PACKAGE
+
+KERNEL_BIAS = 0.3
+# In units of the variance that knowledge explains. Items differ by as much again that it does not
+# explain; a rating's noise is what the catalogue's shrinkage assumes, 5 times the items' variance.
+UNEXPLAINED_VARIANCE = 1.0
+RATING_VARIANCE = RATING_PRIOR_COUNT * (1.0 + UNEXPLAINED_VARIANCE)
+
+
+@tf.keras.utils.register_keras_serializable(PACKAGE)
+class KnowledgePrior(tf.keras.layers.Layer):
+    """One number an item: its expected mean rating, less the mean of all ratings.
+
+    Predicted from the item's knowledge vector by kernel ridge regression over the other items, so
+    that it says nothing but what knowledge says: no item's own ratings, and for a training sample
+    no rating of its user's fold, has a part in it.
+
+    Shapes: catalogue rows int [...] -> float32 [...].
+
+    Attributes:
+      num_rows: rows of the catalogue, the unknown item's row 0 included.
+      num_columns: user folds, and one column more that is made from all users.
+      vector_width: width of the knowledge vectors.
+      num_landmarks: landmarks of the kernel regression.
+      length_scale: of the kernel.
+    """
+
+    def __init__(
+        self,
+        num_rows: int,
+        num_columns: int,
+        vector_width: int,
+        num_landmarks: int,
+        length_scale: float = 0.5,
+        **kwargs: object,
+    ):
+        """Creates the variables, all zeros: make a prior with `from_ratings`."""
+        super().__init__(**kwargs | {"dtype": "float32"})
+        self.num_rows, self.num_columns = num_rows, num_columns
+        self.vector_width, self.num_landmarks = vector_width, num_landmarks
+        self.length_scale = length_scale
+        self._table = self._add("table", [num_rows, num_columns])
+        self._centre = self._add("centre", [vector_width])
+        self._landmarks = self._add("landmarks", [num_landmarks, vector_width])
+        self._coefficients = self._add("coefficients", [num_landmarks + 1])
+
+    @classmethod
+    def from_ratings(
+        cls, contents: CatalogueContents, vectors: np.ndarray, options: Prior, **kwargs: Any
+    ) -> KnowledgePrior:
+        """Fits the regressions.
+
+        Args:
+          contents: the items and their training ratings by fold of users.
+          vectors: [items, vector width], knowledge in catalogue order; zeros where there is none.
+          options: landmarks, length scale and parts of the items.
+          **kwargs: Keras layer arguments.
+
+        Raises:
+          ValueError: there are more or fewer vectors than items.
+        """
+        vectors = np.asarray(vectors, np.float32)
+        if len(vectors) != len(contents.item_ids):
+            raise ValueError(
+                f"{len(contents.item_ids)} items need as many vectors. Received: {len(vectors)}"
+            )
+        known = known_rows(vectors)
+        centre = mean_vector(vectors)
+        unit = unit_rows(vectors - centre)
+        landmarks = cluster_landmarks(unit[known], options.dimension)
+        features = _features(unit, landmarks, options.length_scale)
+        parts = item_parts(contents.item_ids, options.folds)
+        memberships = [parts == part for part in range(options.folds)]
+        sums, counts = _without_each_fold(contents)
+        never_rated = counts[:, -1] == 0
+        table = np.zeros([len(vectors) + 1, sums.shape[1]], np.float32)
+        for column in range(sums.shape[1]):
+            regression = _Regression.of_items(
+                features, sums[:, column], np.where(known, counts[:, column], 0), memberships
+            )
+            for part, members in enumerate(memberships):
+                table[1:, column][members] = features[members] @ regression.solve(without=part)
+            coefficients = regression.solve()
+            table[1:, column][never_rated] = features[never_rated] @ coefficients
+        table[1:][~known] = 0.0
+        prior = cls(
+            num_rows=table.shape[0],
+            num_columns=table.shape[1],
+            vector_width=vectors.shape[1],
+            num_landmarks=len(landmarks),
+            length_scale=options.length_scale,
+            **kwargs,
+        )
+        prior._table.assign(table)
+        prior._centre.assign(centre)
+        prior._landmarks.assign(landmarks)
+        prior._coefficients.assign(coefficients)
+        return prior
+
+    def call(self, rows: tf.Tensor, folds: tf.Tensor | None = None) -> tf.Tensor:
+        """Looks priors up.
+
+        Args:
+          rows: int [...], rows of the catalogue.
+          folds: int, of a shape that broadcasts to that of the rows: the fold of users that has no
+            part in the prior, for training samples; None leaves out nobody.
+
+        Returns:
+          float32 [...].
+        """
+        rows = tf.convert_to_tensor(rows)
+        if folds is None:
+            return tf.gather(self._table[:, -1], rows)
+        columns = tf.broadcast_to(tf.cast(folds, rows.dtype), tf.shape(rows))
+        return tf.gather_nd(self._table, tf.stack([rows, columns], axis=-1))
+
+    def predict(self, vectors: np.ndarray) -> np.ndarray:
+        """Priors of new items, from their knowledge vectors alone.
+
+        Args:
+          vectors: [items, vector_width]; zeros where there is no knowledge.
+
+        Returns:
+          [items], float32; 0 without knowledge.
+        """
+        vectors = np.asarray(vectors, np.float32)
+        unit = unit_rows(vectors - self._centre.numpy())
+        features = _features(unit, self._landmarks.numpy(), self.length_scale)
+        return (features @ self._coefficients.numpy()) * known_rows(vectors)
+
+    def get_config(self) -> dict[str, object]:
+        """The sizes; numbers are saved as weights."""
+        return {
+            **super().get_config(),
+            "num_rows": self.num_rows,
+            "num_columns": self.num_columns,
+            "vector_width": self.vector_width,
+            "num_landmarks": self.num_landmarks,
+            "length_scale": self.length_scale,
+        }
+
+    def _add(self, name: str, shape: list[int]) -> tf.Variable:
+        return self.add_weight(name=name, shape=shape, initializer="zeros", trainable=False)
+
+
+def item_parts(item_ids: Iterable[str], parts: int) -> np.ndarray:
+    """The part of each item, by a hash of its id that further items do not change: int [items]."""
+    return np.array([zlib.crc32(str(item_id).encode()) % parts for item_id in item_ids], np.int64)
+
+
+@dataclass(frozen=True)
+class _Regression:
+    """Weighted ridge regression of the items' mean ratings, less the mean of all, on features.
+
+    An item of n ratings has the weight 1 / (UNEXPLAINED_VARIANCE + RATING_VARIANCE / n). Sums are
+    kept by part of the items, so that leaving one out needs no second pass over the items.
+
+    Attributes:
+      products: [parts, width, width], weighted sum of features times features.
+      of_means: [parts, width], weighted sum of features times mean ratings.
+      of_ones: [parts, width], weighted sum of features.
+      ratings: [parts, 2], sum and number of ratings.
+    """
+
+    products: np.ndarray
+    of_means: np.ndarray
+    of_ones: np.ndarray
+    ratings: np.ndarray
+
+    @classmethod
+    def of_items(
+        cls,
+        features: np.ndarray,
+        sums: np.ndarray,
+        counts: np.ndarray,
+        memberships: Sequence[np.ndarray],
+    ) -> _Regression:
+        """Sums the items of each part up; items without ratings are left out."""
+        collected = []
+        for members in memberships:
+            used = members & (counts > 0)
+            some, number = features[used].astype(np.float64), counts[used]
+            weighted = some / (UNEXPLAINED_VARIANCE + RATING_VARIANCE / number)[:, np.newaxis]
+            collected.append(
+                (
+                    weighted.T @ some,
+                    weighted.T @ (sums[used] / number),
+                    weighted.sum(axis=0),
+                    np.array([sums[used].sum(), number.sum()]),
+                )
+            )
+        return cls(*(np.stack(kind) for kind in zip(*collected, strict=True)))
+
+    def solve(self, without: int | None = None) -> np.ndarray:
+        """Coefficients from all parts, or all but one: [width], float32; zeros without ratings."""
+        kept = np.arange(len(self.ratings)) != without
+        rating_sum, rating_count = self.ratings[kept].sum(axis=0)
+        if not rating_count:
+            return np.zeros(self.of_ones.shape[1], np.float32)
+        mean = rating_sum / rating_count
+        target = (self.of_means[kept] - mean * self.of_ones[kept]).sum(axis=0)
+        precision = np.eye(len(target)) + self.products[kept].sum(axis=0)
+        return np.linalg.solve(precision, target).astype(np.float32)
+
+
+def _features(unit: np.ndarray, landmarks: np.ndarray, length_scale: float) -> np.ndarray:
+    return nystroem_features(unit @ landmarks.T, landmarks @ landmarks.T, length_scale, KERNEL_BIAS)
+
+
+def _without_each_fold(contents: CatalogueContents) -> tuple[np.ndarray, np.ndarray]:
+    """Sums and counts without each fold of users, then of all of them: [items, folds + 1]."""
+
+    def with_total(by_fold: np.ndarray) -> np.ndarray:
+        total = by_fold.sum(axis=1, keepdims=True)
+        return np.concatenate([total - by_fold, total], axis=1)
+
+    return with_total(contents.rating_sum_by_fold), with_total(contents.rating_count_by_fold)

@@ -1,0 +1,37 @@
+"""What every re-ranker receives."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import tensorflow as tf
+
+
+class ListInputs(NamedTuple):
+    """A batch of b lists of candidates, each with its user; L is the length of the longest list.
+
+    Attributes:
+      candidate: [b, L, item fields, width], id embedding first.
+      candidate_mask: bool [b, L], false on padding, which may hold anything.
+      history: [b, T, step width], every step's item fields and rating features in one vector,
+        newest last.
+      history_mask: bool [b, T], false on padding.
+      numeric: [b, L, numbers], statistics of user and item, numeric attributes and standardised
+        match features.
+      side_fields: [b, L, side fields, width], what is known beside the candidate's own fields:
+        augmented vectors, then the user's profile, the user's repeated along the list; there may be
+        none. Formulas call them side.
+    """
+
+    candidate: tf.Tensor
+    candidate_mask: tf.Tensor
+    history: tf.Tensor
+    history_mask: tf.Tensor
+    numeric: tf.Tensor
+    side_fields: tf.Tensor
+
+
+def flat_in_lists(fields: tf.Tensor) -> tf.Tensor:
+    """Lays fields side by side: [b, L, fields, width] -> [b, L, fields * width]."""
+    lists, size = tf.unstack(tf.shape(fields)[:2])
+    return tf.reshape(fields, [lists, size, fields.shape[2] * fields.shape[3]])

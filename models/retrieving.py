@@ -1,0 +1,242 @@
+"""The retrieval model: two towers under TensorFlow Recommenders' retrieval task and search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+
+from models.inputs import (
+    InputPreparation,
+    Tensors,
+    history_knowledge_row_key,
+    knowledge_row_key,
+)
+from models.retrieval.precision import full_precision
+from models.retrieval.scoring import TowerScorer
+from models.scoring import Augmented, augment
+from models.scoring_model import ScoringModel
+
+if TYPE_CHECKING:
+    from models.adapters.base import KnowledgeAdapter
+
+_INDEX_CHUNK = 8192
+
+
+class RetrievalModel(ScoringModel):
+    """Vectors of users and items whose inner product says what to retrieve.
+
+    Trained by softmax over the items of the batch: with u_i and v_j the vectors, t the temperature
+    and p_j the share of item j in the training interactions,
+
+        s_ij = u_i' v_j / t - log p_j,   loss = mean_i -log(exp(s_ii) / sum_j exp(s_ij))
+
+    where j runs over the batch without other samples of item i. Other liked items of the same user
+    are among the j, both those of the history and those that come later: of a user with a share s
+    of the training samples, a share s of the negatives is on average too. The loss is that of
+    the next item. It does not mask them, because prepared features name no user and hold only the
+    newest interactions.
+
+    Items are in the batch as often as they are popular; -log p_j takes that out of the negatives
+    (the logQ correction as "Correcting the LogQ Correction", arXiv 2507.09331, describes it before
+    improving on it). p_j comes from all training interactions that the catalogue counts; shares
+    among liked training samples, which are what a batch holds, would be more exact and differ where
+    much is rated and little liked. An item without interactions counts as one with one.
+
+    Items that were never seen in training have vectors too, from the default id embedding,
+    attributes and knowledge, so that they can be retrieved.
+
+    Calls accept raw features (ids and numbers, `models.inputs.InputPreparation`) or prepared ones
+    and return vectors of the users [m, width] and of their items [n, width].
+
+    Attributes:
+      kind: "retrieval".
+    """
+
+    kind = "retrieval"
+
+    def __init__(
+        self,
+        inputs: InputPreparation,
+        scorer: TowerScorer,
+        adapter: KnowledgeAdapter | None = None,
+    ):
+        """Connects the parts.
+
+        Raises:
+          ValueError: the inputs have knowledge match, which needs a candidate beside the history.
+        """
+        super().__init__(inputs, scorer, adapter)
+        if inputs.num_match_features:
+            raise ValueError(
+                "knowledge match compares the candidate with the history, which a retrieval model "
+                "keeps apart; set model.match to none"
+            )
+        with full_precision():
+            self.task = tfrs.tasks.Retrieval(
+                loss=tf.keras.losses.CategoricalCrossentropy(from_logits=True),
+                temperature=scorer.towers.temperature,
+                remove_accidental_hits=True,
+            )
+        counts = self._training_counts(tf.range(self.num_items + 1))
+        self._largest_count = float(tf.reduce_max(counts))
+
+    @property
+    def num_items(self) -> int:
+        """Items that can be retrieved: rows 1 to `num_items` of the catalogue."""
+        return self.inputs_preparation.catalogue.num_items
+
+    def call(self, features: Tensors, training: bool | None = None) -> tuple[tf.Tensor, tf.Tensor]:
+        """Vectors of users [m, width] and items [n, width] of raw or prepared features."""
+        prepared = self.prepared(features)
+        augmented = augment(self.adapter, prepared, training=training)
+        return self.scorer(prepared, augmented, training=training)
+
+    def compute_loss(
+        self, inputs: tuple[Tensors, tf.Tensor | None], training: bool = False
+    ) -> tf.Tensor:
+        """Loss of a batch of (features of positive samples, labels); labels are not looked at.
+
+        Every sample needs user features of its own: m = n.
+        """
+        features, _ = inputs
+        prepared = self.prepared(features)
+        users, items = self(prepared, training=training)
+        rows = prepared["item_row"]
+        with full_precision():
+            return self.task(
+                users,
+                items,
+                candidate_sampling_probability=self._relative_shares(rows),
+                candidate_ids=rows,
+                compute_metrics=False,
+                compute_batch_metrics=False,
+            )
+
+    def user_vectors(self, features: Tensors) -> tf.Tensor:
+        """Vectors of users [m, width], of raw or prepared features; raw ones need no `item_id`."""
+        if "item_row" not in features and "item_id" not in features:
+            features = {**features, "item_id": tf.fill(tf.shape(features["user_id"]), "")}
+        prepared = self.prepared(features)
+        return self.scorer.user_vectors(prepared, self._augmented_users(prepared))
+
+    def item_vectors(self, rows: tf.Tensor) -> tf.Tensor:
+        """Vectors of catalogue rows, seen in training or not: int [k] -> [k, width]."""
+        numbers = self.inputs_preparation.item_numbers(rows)
+        return self.scorer.item_vectors(rows, numbers, self._augmented_items(rows))
+
+    def index(self, k: int) -> tfrs.layers.factorized_top_k.BruteForce:
+        """An exact search over all items with the present weights; it finds catalogue rows.
+
+        Args:
+          k: items that it finds unless it is asked for another number.
+        """
+        chunks = [
+            self.item_vectors(tf.range(start, min(start + _INDEX_CHUNK, self.num_items + 1)))
+            for start in range(1, self.num_items + 1, _INDEX_CHUNK)
+        ]
+        with full_precision():
+            search = tfrs.layers.factorized_top_k.BruteForce(k=min(k, self.num_items))
+            return search.index(tf.concat(chunks, axis=0), tf.range(1, self.num_items + 1))
+
+    def top_k(
+        self,
+        features: Tensors,
+        k: int,
+        index: tfrs.layers.factorized_top_k.TopK | None = None,
+        exclude_history: bool = False,
+    ) -> tuple[tf.Tensor, tf.Tensor]:
+        """The best items of every user, best first; the unknown item is never one of them.
+
+        Args:
+          features: raw or prepared features of m users.
+          k: items to find; never more than there are.
+          index: what `index` gave, when many batches are searched; made anew when left out.
+          exclude_history: whether items of the user's history are left out. Takes raw features,
+            because prepared ones hold only the newest interactions.
+
+        Returns:
+          Inner products [m, k] and catalogue rows int32 [m, k]. Where the user has used up all
+          items, the row is 0 and the inner product minus infinity.
+
+        Raises:
+          ValueError: the history is to be left out of prepared features.
+        """
+        k = min(k, self.num_items)
+        index = self.index(k) if index is None else index
+        users = self.user_vectors(features)
+        if not exclude_history:
+            return index(users, k=k)
+        if "history_item_id" not in features:
+            raise ValueError(
+                "exclude_history needs raw features: prepared ones hold only the newest "
+                "interactions of a history"
+            )
+        excluded = self.inputs_preparation.catalogue.rows(features["history_item_id"])
+        length = excluded.shape[1] or 0
+        scores, rows = index(users, k=min(k + length, self.num_items))
+        return _without(scores, rows, excluded, k)
+
+    def factorized_top_k(self, ks: Sequence[int] = (10, 50, 100)) -> tfrs.metrics.FactorizedTopK:
+        """Share of samples whose item is among the best k of all items, with the present weights.
+
+        Update it with `users, items = model(features)` and the items' catalogue rows:
+        `metric.update_state(users, items, true_candidate_ids=rows)`.
+
+        Raises:
+          ValueError: a k is larger than the number of items.
+        """
+        if max(ks) > self.num_items:
+            raise ValueError(
+                f"there are {self.num_items} items to retrieve, so no k may be larger. "
+                f"Received: ks={tuple(ks)}"
+            )
+        return tfrs.metrics.FactorizedTopK(candidates=self.index(max(ks)), ks=tuple(ks))
+
+    def _augmented_users(self, prepared: Tensors) -> Augmented:
+        if self.adapter is None:
+            return Augmented()
+        use = self.scorer.assembly.use
+        own = {source: prepared[knowledge_row_key(source)] for source in use.user_sources}
+        history = {
+            source: prepared[history_knowledge_row_key(source)]
+            for source in use.item_sources
+            if use.in_history
+        }
+        vectors = self.adapter(own | history, training=False)
+        return Augmented(
+            {source: vectors[source] for source in own},
+            {source: vectors[source] for source in history},
+        )
+
+    def _augmented_items(self, rows: tf.Tensor) -> Augmented:
+        if self.adapter is None:
+            return Augmented()
+        knowledge_rows = self.inputs_preparation.item_knowledge_rows(rows)
+        return Augmented(self.adapter(knowledge_rows, training=False))
+
+    def _training_counts(self, rows: tf.Tensor) -> tf.Tensor:
+        """Training interactions of items, at least one: float [...]."""
+        log_counts = self.inputs_preparation.catalogue.statistics(rows)[..., 1]
+        return tf.maximum(tf.math.expm1(log_counts), 1.0)
+
+    def _relative_shares(self, rows: tf.Tensor) -> tf.Tensor:
+        """Share of items in the training interactions, relative to the most popular item's.
+
+        The softmax is the same for shares and relative shares, but TFRS raises all below 1e-6,
+        which many items of a large catalogue are.
+        """
+        return self._training_counts(rows) / self._largest_count
+
+
+def _without(
+    scores: tf.Tensor, rows: tf.Tensor, excluded: tf.Tensor, k: int
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """The best k of found items [m, found] that are not among the excluded ones [m, length]."""
+    is_excluded = tf.reduce_any(rows[:, :, tf.newaxis] == excluded[:, tf.newaxis, :], axis=2)
+    scores, order = tf.math.top_k(tf.where(is_excluded, -np.inf, scores), k=k)
+    rows = tf.gather(rows, order, batch_dims=1)
+    return scores, tf.where(tf.math.is_inf(scores), 0, rows)

@@ -1,0 +1,103 @@
+"""Users, items and training interactions of the whole log, as numbers.
+
+Item vectors are made from them. What a training interaction is, `split_interactions` says, as for
+item statistics.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from preprocessing.interactions.reading import ITEM, RATING, USER
+from preprocessing.interactions.sequences import UserSequences
+
+TRAINING = "training"
+_ID = pa.dictionary(pa.int32(), pa.string())
+_SCHEMA = pa.schema({USER: _ID, ITEM: _ID, RATING: pa.float64(), TRAINING: pa.bool_()})
+
+
+@dataclass(frozen=True)
+class TrainingLog:
+    """Training interactions; a user's rows stand together, in the user's own order.
+
+    Attributes:
+      users: [users] sorted ids of all users of the log.
+      items: [items] sorted ids of all items of the log.
+      user_of_row: [rows] int32 index into `users`, ascending.
+      item_of_row: [rows] int32 index into `items`.
+      ratings: [rows] float64.
+    """
+
+    users: list[str]
+    items: list[str]
+    user_of_row: np.ndarray
+    item_of_row: np.ndarray
+    ratings: np.ndarray
+
+
+def marked_interactions(sequences: UserSequences, training: np.ndarray) -> pa.Table:
+    """All interactions of some users, with the training interactions marked.
+
+    Args:
+      sequences: the interactions.
+      training: [rows] bool, see `SplitRows`.
+    """
+    ids = {
+        USER: (sequences.user_of_row, sequences.users),
+        ITEM: (sequences.item_of_row, sequences.item_ids),
+    }
+    columns: dict[str, pa.Array] = {
+        name: pa.DictionaryArray.from_arrays(
+            pa.array(numbers, pa.int32()), pa.array(values, pa.string())
+        )
+        for name, (numbers, values) in ids.items()
+    }
+    columns |= {RATING: pa.array(sequences.ratings), TRAINING: pa.array(training)}
+    return pa.table(columns, schema=_SCHEMA)
+
+
+def collect_training_log(tables: Iterable[pa.Table]) -> TrainingLog:
+    """Brings the shards together; 16 bytes for a training interaction, and the ids.
+
+    Args:
+      tables: results of `marked_interactions`, each user in one of them. The result is the same
+        however users are divided.
+    """
+    ids: dict[str, list[pa.Array]] = {USER: [], ITEM: []}
+    numbers: dict[str, list[np.ndarray]] = {USER: [], ITEM: []}
+    ratings: list[np.ndarray] = [np.empty(0)]
+    for table in tables:
+        training = table[TRAINING].to_numpy()
+        for name in ids:
+            column = table[name].unify_dictionaries().combine_chunks()
+            ids[name].append(column.dictionary)
+            numbers[name].append(column.indices.to_numpy()[training])
+        ratings.append(table[RATING].to_numpy()[training])
+    users, user_of_row = _numbered(ids[USER], numbers[USER])
+    items, item_of_row = _numbered(ids[ITEM], numbers[ITEM])
+    order = np.argsort(user_of_row, kind="stable")
+    return TrainingLog(
+        users=users,
+        items=items,
+        user_of_row=user_of_row[order],
+        item_of_row=item_of_row[order],
+        ratings=np.concatenate(ratings)[order],
+    )
+
+
+def _numbered(
+    ids_of_shard: list[pa.Array], numbers_of_shard: list[np.ndarray]
+) -> tuple[list[str], np.ndarray]:
+    """Sorted ids of all shards, and the numbers as int32 indices into them."""
+    distinct = pc.unique(pa.chunked_array(ids_of_shard, pa.string()))
+    ids = distinct.take(pc.array_sort_indices(distinct))
+    parts = [np.empty(0, np.int32)]
+    for own, numbers in zip(ids_of_shard, numbers_of_shard, strict=True):
+        place = pc.index_in(own, value_set=ids).to_numpy(zero_copy_only=False).astype(np.int32)
+        parts.append(place[numbers])
+    return ids.to_pylist(), np.concatenate(parts)

@@ -1,0 +1,114 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from sklearn.kernel_ridge import KernelRidge
+
+from models.match.ridge import exact_ridge, low_rank_ridge, whitening
+from models.reduction import nystroem_features
+from tests.models.match.histories import histories, matcher
+
+
+def features_and_history(
+    users: int, candidates: int, length: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    random = np.random.default_rng(0)
+    return (
+        random.normal(size=[users, candidates, 5]).astype(np.float32),
+        random.normal(size=[users, length, 5]).astype(np.float32),
+        random.normal(size=[users, length]).astype(np.float32),
+    )
+
+
+@pytest.mark.parametrize("noise", [0.5, 2.0])
+@pytest.mark.parametrize("length", [0, 1, 12])
+def test_low_rank_ridge_is_a_plain_solve(noise: float, length: int) -> None:
+    candidates, history, residuals = features_and_history(3, 4, length)
+    found = low_rank_ridge(candidates, history, residuals, tf.constant(noise))
+    assert found.shape == (3, 4, 2)
+    for user in range(3):
+        phi, to_predict = history[user].astype(np.float64), candidates[user]
+        precision = np.eye(5) + phi.T @ phi / noise
+        mean = to_predict @ np.linalg.solve(precision, phi.T @ residuals[user] / noise)
+        variance = np.diag(to_predict @ np.linalg.solve(precision, to_predict.T))
+        np.testing.assert_allclose(found[user, :, 0], mean, atol=1e-4)
+        np.testing.assert_allclose(found[user, :, 1], np.sqrt(variance), atol=1e-4)
+
+
+@pytest.mark.parametrize("noise", [0.5, 2.0])
+def test_both_means_are_that_of_sklearn(noise: float) -> None:
+    candidates, history, residuals = features_and_history(1, 4, 12)
+    low_rank = low_rank_ridge(candidates, history, residuals, tf.constant(noise))
+    model = KernelRidge(alpha=noise, kernel="precomputed")
+    model.fit(history[0] @ history[0].T, residuals[0])
+    np.testing.assert_allclose(
+        low_rank[0, :, 0], model.predict(candidates[0] @ history[0].T), atol=1e-4
+    )
+    candidates, history = (
+        part / np.linalg.norm(part, axis=2, keepdims=True) for part in (candidates, history)
+    )
+    exact = exact_ridge(
+        candidates, history, residuals, np.ones_like(residuals), *tf.unstack([0.4, 0.2, noise])
+    )
+
+    def kernel(left: np.ndarray) -> np.ndarray:
+        return 0.2 + np.exp((left @ history[0].T - 1) / 0.4)
+
+    model.fit(kernel(history[0]), residuals[0])
+    np.testing.assert_allclose(exact[0, :, 0], model.predict(kernel(candidates[0])), atol=1e-4)
+
+
+def test_masked_interactions_take_no_part_in_the_exact_form() -> None:
+    candidates, history, residuals = features_and_history(2, 3, 6)
+    mask = np.array([[1, 0, 1, 1, 0, 1]] * 2, np.float32)
+    parameters = tf.unstack([0.5, 0.3, 1.0])
+    masked = exact_ridge(candidates, history, residuals * mask, mask, *parameters)
+    kept = [0, 2, 3, 5]
+    without = exact_ridge(
+        candidates, history[:, kept], residuals[:, kept], mask[:, kept], *parameters
+    )
+    np.testing.assert_allclose(masked, without, atol=1e-5)
+
+
+def test_forms_agree_when_every_item_is_a_landmark() -> None:
+    history, candidates = histories(20, 30), np.arange(20) % 13
+    low_rank = matcher("ridge")(candidates, **history)
+    exact = matcher("ridge", form="exact")(candidates, **history)
+    np.testing.assert_allclose(low_rank, exact, atol=1e-4)
+    fewer = matcher("ridge", dimension=3)(candidates, **history)
+    assert np.abs(fewer - exact).max() > 0.05
+
+
+@pytest.mark.parametrize("form", ["low_rank", "exact"])
+def test_repeating_an_interaction_makes_ridge_surer(form: str) -> None:
+    layer, history = matcher("ridge", form=form), histories(1, 1)
+    history["history_mask"][:] = True
+    history["history_rows"][:] = 2
+    history["history_residuals"][:] = 1.0
+    once = layer(np.array([2]), **history)[0]
+    repeated = {name: np.repeat(value, 50, axis=1) for name, value in history.items()}
+    many = layer(np.array([2]), **repeated)[0]
+    assert once[0] < many[0] < 1
+    assert many[1] < once[1] / 2
+
+
+def test_learned_features_are_the_fixed_ones() -> None:
+    random = np.random.default_rng(3)
+    landmarks, vectors = random.normal(size=[6, 8]), random.normal(size=[20, 8])
+    landmarks, vectors = (
+        part / np.linalg.norm(part, axis=1, keepdims=True) for part in (landmarks, vectors)
+    )
+    among, cosines = landmarks @ landmarks.T, vectors @ landmarks.T
+    factors = whitening(tf.constant([among, np.eye(6)], tf.float32), tf.constant(0.5))
+    found = np.exp((cosines - 1) / 0.5) @ factors[0].numpy()
+    expected = nystroem_features(cosines, among, 0.5, 0.3)[:, :-1]
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_learned_match_equals_the_fixed_one_before_training() -> None:
+    history, candidates = histories(20, 30), np.arange(20) % 13
+    for options in ({"kind": "means"}, {"kind": "ridge", "dimension": 4}):
+        fixed = matcher(**options, learned=False)(candidates, **history)
+        learned = matcher(**options, learned=True)(candidates, **history)
+        np.testing.assert_allclose(learned, fixed, atol=1e-4)

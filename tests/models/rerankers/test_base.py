@@ -1,0 +1,267 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.rerankers import RERANKERS
+from models.rerankers.base import ListInputs, flat_in_lists
+from tests.models.builders import gradients_of
+from tests.models.rerankers.inputs import (
+    chosen,
+    list_inputs,
+    list_of,
+    specification,
+    used,
+    with_other_padding,
+    with_padded_history,
+)
+
+SMALL: dict[str, dict[str, Any]] = {
+    "dlcm": {"units": 4, "context_units": 3},
+    "prm": {"units": 4, "num_heads": 2, "feed_forward_units": 5},
+    "setrank": {"units": 4, "num_heads": 2, "feed_forward_units": 5, "num_points": 3},
+    "mir": {"units": 4, "num_heads": 2},
+}
+# Every re-ranker as it comes, but small, and with options that change what it computes.
+ARMS: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in RERANKERS} | {
+    "prm-positions": ("prm", {"num_positions": 3, "num_blocks": 2}),
+    "setrank-full": ("setrank", {"attention": "full", "num_blocks": 2}),
+}
+IN_ANY_ORDER = ["prm", "setrank", "setrank-full", "mir"]
+
+
+def reranker(name: str, sources: int = 2, **options: float) -> tf.keras.layers.Layer:
+    """A built re-ranker with random weights and moving statistics after one training step."""
+    return used(fresh(name, **options), list_inputs(sources=sources))
+
+
+def fresh(name: str, **options: float) -> tf.keras.layers.Layer:
+    kind, own_options = ARMS[name]
+    return RERANKERS[kind](top_units=(6, 5), **(SMALL[kind] | own_options), **options)
+
+
+def assert_equal_scores(
+    scores: tf.Tensor, expected: tf.Tensor, inputs: ListInputs, atol: float = 1e-5
+) -> None:
+    """Equal scores of real candidates, finite ones of all."""
+    assert np.isfinite(scores).all()
+    np.testing.assert_allclose(
+        tf.boolean_mask(scores, inputs.candidate_mask),
+        tf.boolean_mask(expected, inputs.candidate_mask),
+        atol=atol,
+    )
+
+
+def test_flat_in_lists_lays_fields_side_by_side() -> None:
+    fields = tf.reshape(tf.range(8), [1, 2, 2, 2])
+    np.testing.assert_array_equal(flat_in_lists(fields), [[[0, 1, 2, 3], [4, 5, 6, 7]]])
+    assert flat_in_lists(tf.zeros([3, 2, 0, 4])).shape == (3, 2, 0)
+    assert flat_in_lists(tf.zeros([0, 2, 2, 4])).shape == (0, 2, 8)
+
+
+@pytest.fixture
+def mixed_precision() -> Iterator[None]:
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    yield
+    tf.keras.mixed_precision.set_global_policy("float32")
+
+
+every_arm = pytest.mark.parametrize("name", ARMS)
+# What takes seconds is tried with other options in the slow tests.
+variants_slow = pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow) if "-" in name else name for name in ARMS],
+)
+
+
+class TestEveryReranker:
+    @every_arm
+    def test_a_batch_of_1_equals_its_list_in_a_batch(self, name: str) -> None:
+        layer, inputs = reranker(name), list_inputs()
+        together = layer(inputs)
+        assert together.shape == (4, 5)
+        assert np.ptp(tf.boolean_mask(together, inputs.candidate_mask)) > 1e-2
+        for index in range(4):
+            one = list_of(inputs, index)
+            assert_equal_scores(layer(one), together[index : index + 1], one)
+
+    @every_arm
+    def test_other_candidates_change_a_score(self, name: str) -> None:
+        layer, inputs = reranker(name), list_inputs()
+        alone = layer(chosen(inputs, [2]))
+        assert alone.shape == (4, 1)
+        assert abs(float((layer(inputs)[:, 2:3] - alone)[0, 0])) > 1e-4
+
+    @every_arm
+    def test_the_history_changes_a_score(self, name: str) -> None:
+        layer, inputs = reranker(name), list_inputs()
+        other = inputs._replace(history=tf.reverse(inputs.history, [0]))
+        assert abs(float((layer(inputs) - layer(other))[0, 0])) > 1e-4
+
+    @every_arm
+    def test_what_padding_holds_changes_nothing(self, name: str) -> None:
+        layer, inputs = reranker(name), list_inputs()
+        assert_equal_scores(layer(with_other_padding(inputs)), layer(inputs), inputs)
+
+    @every_arm
+    def test_padding_of_lists_changes_nothing(self, name: str) -> None:
+        layer, inputs = reranker(name), list_inputs()
+        real = np.flatnonzero(inputs.candidate_mask[1])
+        one = list_of(inputs, 1)
+        without = chosen(one, list(real))
+        np.testing.assert_allclose(tf.gather(layer(one), real, axis=1), layer(without), atol=1e-5)
+        further = chosen(one, [0, 1, 1, 2, 1, 3, 4, 4])
+        kept = [0, 3, 5]
+        np.testing.assert_allclose(
+            tf.gather(layer(further), kept, axis=1), layer(without), atol=1e-5
+        )
+
+    @every_arm
+    def test_padding_in_training_changes_no_gradient(self, name: str) -> None:
+        inputs = list_inputs()
+        mask = tf.cast(inputs.candidate_mask, tf.float32)
+
+        def gradients(given: ListInputs) -> list[Any]:
+            layer = reranker(name)
+            return gradients_of(
+                lambda: tf.reduce_sum(tf.square(layer(given, training=True)) * mask),
+                layer.trainable_weights,
+            )
+
+        for other, expected in zip(
+            gradients(with_other_padding(inputs)), gradients(inputs), strict=True
+        ):
+            np.testing.assert_allclose(other, expected, rtol=1e-3, atol=1e-4)
+
+    @every_arm
+    def test_padding_of_histories_changes_nothing(self, name: str) -> None:
+        layer, inputs = reranker(name), list_inputs()
+        assert_equal_scores(layer(with_padded_history(inputs, 3)), layer(inputs), inputs)
+
+    @every_arm
+    def test_a_history_of_length_0_equals_padding_only(self, name: str) -> None:
+        layer, inputs = reranker(name), list_inputs()
+        nothing = inputs._replace(
+            history=inputs.history[:, :0], history_mask=inputs.history_mask[:, :0]
+        )
+        only_padding = inputs._replace(history_mask=tf.zeros_like(inputs.history_mask))
+        assert_equal_scores(layer(nothing), layer(only_padding), inputs)
+
+    @every_arm
+    @pytest.mark.parametrize("training", [False, True])
+    def test_a_list_of_padding_gives_finite_numbers(self, name: str, training: bool) -> None:
+        layer, inputs = reranker(name), list_inputs(lists=1)
+        empty = inputs._replace(
+            candidate_mask=tf.zeros_like(inputs.candidate_mask),
+            history_mask=tf.zeros_like(inputs.history_mask),
+        )
+        weights = layer.trainable_weights
+        assert np.isfinite(layer(empty, training=training)).all()
+        gradients = gradients_of(lambda: tf.reduce_sum(layer(empty, training=training)), weights)
+        assert all(gradient is None or np.isfinite(gradient).all() for gradient in gradients)
+
+    @every_arm
+    @pytest.mark.parametrize("sources", [0, 2])
+    def test_every_trainable_weight_gets_a_gradient(self, name: str, sources: int) -> None:
+        layer, inputs = reranker(name, sources), list_inputs(sources=sources)
+        weights = layer.trainable_weights
+        # The square, because adding a constant to all scores of a list is no direction for some.
+        gradients = gradients_of(
+            lambda: tf.reduce_sum(tf.square(layer(inputs, training=True))), weights
+        )
+        for weight, gradient in zip(weights, gradients, strict=True):
+            assert gradient is not None, weight.name
+            assert np.abs(gradient).max() > 1e-7, weight.name
+
+    @every_arm
+    def test_dropout_acts_in_training_only(self, name: str) -> None:
+        layer, inputs = reranker(name, dropout_rate=0.5), list_inputs()
+        plain = reranker(name)
+        np.testing.assert_allclose(layer(inputs), layer(inputs, training=False), atol=0)
+        assert np.abs(layer(inputs, training=True) - plain(inputs, training=True)).max() > 1e-3
+
+    @every_arm
+    def test_the_configuration_makes_an_equal_layer(self, name: str) -> None:
+        layer = reranker(name, dropout_rate=0.25)
+        config = layer.get_config()
+        assert (config["top_units"], config["dropout_rate"]) == ([6, 5], 0.25)
+        kind, own_options = ARMS[name]
+        assert (SMALL[kind] | own_options).items() <= config.items()
+        copy = type(layer).from_config(config)
+        inputs = list_inputs()
+        copy(inputs)
+        copy.set_weights(layer.get_weights())
+        np.testing.assert_allclose(copy(inputs), layer(inputs), atol=1e-6)
+
+    @variants_slow
+    def test_training_lowers_the_loss(self, name: str) -> None:
+        inputs = list_inputs(lists=8)
+        labels = tf.constant(np.resize([0.0, 1.0, 1.0, 0.0, 1.0, 0.0, 1.0], [8, 5]))
+        mask = tf.cast(inputs.candidate_mask, tf.float32)
+        tf.keras.utils.set_random_seed(0)
+        layer = fresh(name)
+        optimizer = tf.keras.optimizers.Adam(0.01)
+
+        @tf.function
+        def step() -> tf.Tensor:
+            with tf.GradientTape() as tape:
+                losses = tf.nn.sigmoid_cross_entropy_with_logits(
+                    labels=tf.cast(labels, tf.float32), logits=layer(inputs, training=True)
+                )
+                loss = tf.reduce_sum(losses * mask) / tf.reduce_sum(mask)
+            gradients = tape.gradient(loss, layer.trainable_weights)
+            optimizer.apply_gradients(zip(gradients, layer.trainable_weights, strict=True))
+            return loss
+
+        layer(inputs)
+        optimizer.build(layer.trainable_weights)
+        losses = [float(step()) for _ in range(80)]
+        assert losses[-1] < 0.7 * losses[0]
+
+    @variants_slow
+    def test_graph_and_saved_model_equal_eager(self, name: str, tmp_path: Path) -> None:
+        layer, inputs = reranker(name), list_inputs()
+        module = tf.Module()
+        module.layer = layer
+        module.score = tf.function(layer, input_signature=[specification(inputs)])
+        np.testing.assert_allclose(module.score(inputs), layer(inputs), atol=1e-5)
+        tf.saved_model.save(module, str(tmp_path))
+        reloaded = tf.saved_model.load(str(tmp_path))
+        for given in (inputs, list_of(inputs, 1), chosen(inputs, [2]), chosen(inputs, [0, 1] * 4)):
+            np.testing.assert_allclose(reloaded.score(given), layer(given), atol=1e-5)
+
+    @every_arm
+    @pytest.mark.usefixtures("mixed_precision")
+    def test_mixed_precision_stays_close(self, name: str) -> None:
+        inputs = list_inputs()
+        layer = reranker(name)
+        assert {weight.dtype for weight in layer.weights} == {tf.float32}
+        mixed = layer(inputs)
+        assert mixed.dtype == tf.bfloat16
+        tf.keras.mixed_precision.set_global_policy("float32")
+        exact = reranker(name)
+        exact.set_weights(layer.get_weights())
+        deviation = np.abs(tf.cast(mixed, tf.float32) - exact(inputs)).max()
+        assert deviation < 0.05 * max(1.0, np.ptp(exact(inputs)))
+
+
+@pytest.mark.parametrize("name", IN_ANY_ORDER)
+@pytest.mark.parametrize("training", [False, True])
+def test_a_permutation_of_candidates_permutes_the_scores(name: str, training: bool) -> None:
+    inputs, order = list_inputs(), [3, 0, 4, 2, 1]
+    layer, same = reranker(name), reranker(name)
+    permuted = same(chosen(inputs, order), training=training)
+    expected = tf.gather(layer(inputs, training=training), order, axis=1)
+    assert_equal_scores(permuted, expected, chosen(inputs, order))
+
+
+@pytest.mark.parametrize("name", ["dlcm", "prm-positions"])
+def test_these_see_the_order(name: str) -> None:
+    layer, inputs, order = reranker(name), list_inputs(), [3, 0, 4, 2, 1]
+    difference = layer(chosen(inputs, order)) - tf.gather(layer(inputs), order, axis=1)
+    assert np.abs(difference[0]).max() > 1e-3

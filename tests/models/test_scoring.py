@@ -1,0 +1,252 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.backbones.base import BackboneInputs
+from models.catalogue import Catalogue
+from models.features import ItemEncoder
+from models.item_ids import TrainedIds
+from models.profiles import ProfileEncoder, ProfileLookup
+from models.scoring import Augmented, AugmentedUse, InputAssembly, augment
+from tests.models.builders import PROFILES, catalogue_contents, randomise
+
+WIDTH, LENGTH = 4, 3
+TABLES = {
+    name: np.random.default_rng(seed).normal(size=[7, WIDTH]).astype(np.float32)
+    for seed, name in enumerate(["item", "plot", "user"])
+}
+
+
+class Lookup:
+    """Augmented vectors from plain tables; counts its calls."""
+
+    sources = ("item", "plot", "user")
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, rows: Mapping[str, tf.Tensor], **_: object) -> dict[str, tf.Tensor]:
+        self.calls += 1
+        return {source: tf.gather(TABLES[source], rows[source]) for source in self.sources}
+
+    def defaults(self) -> dict[str, tf.Tensor]:
+        return {source: tf.constant(TABLES[source][0]) for source in self.sources}
+
+
+def prepared(shape: tuple[int, ...], users: int, seed: int = 0) -> dict[str, tf.Tensor]:
+    random = np.random.default_rng(seed)
+
+    def rows(size: tuple[int, ...]) -> tf.Tensor:
+        return tf.constant(random.integers(0, 7, size), tf.int32)
+
+    raw = {
+        "profile_jobs": tf.constant(random.choice(["cook", "poet", ""], [users, 2])),
+        "profile_age": tf.constant(random.choice([20, np.nan], [users, 1]), tf.float32),
+    }
+    return {
+        "item_row": rows(shape),
+        "history_row": rows((users, LENGTH)),
+        "history_rating": tf.constant(random.integers(1, 6, [users, LENGTH]), tf.float32),
+        "history_mask": tf.constant(random.integers(0, 2, [users, LENGTH]) > 0),
+        "numeric": tf.constant(random.normal(size=[*shape, 5]), tf.float32),
+        "match": tf.constant(random.normal(size=[*shape, 2]), tf.float32),
+        "knowledge_row/item": rows(shape),
+        "knowledge_row/plot": rows(shape),
+        "knowledge_row/user": rows((users,)),
+        "history_knowledge_row/item": rows((users, LENGTH)),
+        "history_knowledge_row/plot": rows((users, LENGTH)),
+        **ProfileLookup(PROFILES)(raw),
+    }
+
+
+def assembly(with_profiles: bool = False, **use: Any) -> InputAssembly:
+    catalogue = Catalogue(catalogue_contents())
+    ids = TrainedIds(catalogue.num_trained_items + 1, WIDTH, catalogue.embedding_rows)
+    layer = InputAssembly(
+        ItemEncoder(catalogue, ids, WIDTH),
+        num_match_features=2,
+        positive_rating=4.0,
+        use=AugmentedUse(("item", "plot"), ("user",), **use),
+        profile=ProfileEncoder(PROFILES, WIDTH) if with_profiles else None,
+    )
+    example = prepared((2,), 2)
+    layer(example, augment(Lookup(), example))
+    randomise(layer.trainable_weights, seed=1)
+    layer.set_match_statistics(tf.constant([0.5, -1.0]), tf.constant([2.0, 0.1]))
+    return layer
+
+
+SHAPES = [((3,), 3), ((3,), 1), ((2, 4), 2)]
+
+
+@pytest.mark.parametrize(("shape", "users"), SHAPES)
+def test_augmented_vectors_of_candidates_and_histories_in_one_call(
+    shape: tuple[int, ...], users: int
+) -> None:
+    lookup, features = Lookup(), prepared(shape, users)
+    augmented = augment(lookup, features, training=True)
+    assert lookup.calls == 1
+    for source in ("item", "plot"):
+        for kind, vectors in (("", augmented.own), ("history_", augmented.history)):
+            rows = features[f"{kind}knowledge_row/{source}"]
+            np.testing.assert_array_equal(vectors[source], TABLES[source][rows])
+    np.testing.assert_array_equal(
+        augmented.own["user"], TABLES["user"][features["knowledge_row/user"]]
+    )
+    assert set(augmented.history) == {"item", "plot"}
+
+
+def test_without_an_adapter_nothing_is_augmented() -> None:
+    assert augment(None, prepared((3,), 3)) == Augmented({}, {})
+
+
+def repeated(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """What belongs to users, once for every candidate."""
+    values = values[:, np.newaxis] if len(shape) == 2 else values
+    return np.broadcast_to(values, (*shape, *values.shape[len(shape) :]))
+
+
+@pytest.mark.parametrize(("shape", "users"), SHAPES)
+def test_every_field_has_its_place(shape: tuple[int, ...], users: int) -> None:
+    layer, features = assembly(with_profiles=True), prepared(shape, users)
+    augmented = augment(Lookup(), features)
+    inputs, match = layer(features, augmented)
+    candidate, history = layer.items(features["item_row"], features["history_row"])
+    np.testing.assert_allclose(inputs.candidate, candidate)
+    ratings = features["history_rating"].numpy()[..., np.newaxis]
+    steps = [history.numpy().reshape(users, LENGTH, -1), ratings - 4, ratings >= 4]
+    np.testing.assert_allclose(inputs.history, np.concatenate(steps, axis=-1), atol=1e-6)
+    np.testing.assert_array_equal(inputs.history_mask, features["history_mask"])
+    expected = np.clip((features["match"] - [0.5, -1.0]) / [2.0, 0.1], -5, 5)
+    np.testing.assert_allclose(match, expected, atol=1e-5)
+    fields, numbers = layer.profile(features)
+    np.testing.assert_allclose(
+        inputs.numeric,
+        np.concatenate([features["numeric"], expected, repeated(numbers.numpy(), shape)], axis=-1),
+        atol=1e-5,
+    )
+    own = [augmented.own["item"].numpy(), augmented.own["plot"].numpy()]
+    own.append(repeated(augmented.own["user"].numpy(), shape))
+    own += [repeated(fields.numpy()[:, field], shape) for field in range(fields.shape[1])]
+    np.testing.assert_allclose(inputs.side_fields, np.stack(own, axis=-2), atol=1e-6)
+
+
+@pytest.mark.parametrize(("shape", "users"), SHAPES)
+def test_knowledge_inside_the_history(shape: tuple[int, ...], users: int) -> None:
+    layer, plain, features = assembly(in_history=True), assembly(), prepared(shape, users)
+    augmented = augment(Lookup(), features)
+    plain.items.set_weights(layer.items.get_weights())
+    inputs, without = layer(features, augmented)[0], plain(features, augmented)[0]
+    own = [augmented.own["item"], augmented.own["plot"]]
+    np.testing.assert_allclose(
+        inputs.candidate, np.concatenate([without.candidate, np.stack(own, axis=-2)], axis=-2)
+    )
+    steps = [without.history[..., :-2], augmented.history["item"], augmented.history["plot"]]
+    np.testing.assert_allclose(
+        inputs.history, np.concatenate([*steps, without.history[..., -2:]], axis=-1)
+    )
+    assert inputs.side_fields.shape == (*shape, 1, WIDTH)
+
+
+def test_a_factor_gate_makes_one_field_of_the_sources_of_an_entity() -> None:
+    layer, features = assembly(factor_gate=True), prepared((3,), 3)
+    augmented = augment(Lookup(), features)
+    weights = layer.factor_weights(augmented)
+    assert set(weights) == {"item"}
+    of_item = weights["item"].numpy()[..., np.newaxis]
+    expected = of_item[:, 0] * augmented.own["item"] + of_item[:, 1] * augmented.own["plot"]
+    side = layer(features, augmented)[0].side_fields
+    np.testing.assert_allclose(side[:, 0], expected, atol=1e-6)
+    np.testing.assert_allclose(side[:, 1], augmented.own["user"])
+
+
+def test_fields_that_start_at_zero() -> None:
+    layer, features = assembly(zero_start=True), prepared((3,), 3)
+    augmented = augment(Lookup(), features)
+    scale = {entity: start.weights[0].numpy() for entity, start in layer._starts.items()}
+    side = layer(features, augmented)[0].side_fields
+    np.testing.assert_allclose(side[:, 1], augmented.own["plot"] * scale["item"][1], rtol=1e-6)
+    np.testing.assert_allclose(side[:, 2], augmented.own["user"] * scale["user"][0], rtol=1e-6)
+
+
+@pytest.mark.parametrize("users", [1, None])
+def test_graph_equals_eager_with_static_widths(users: int | None) -> None:
+    layer, features = assembly(with_profiles=True, in_history=True), prepared((3,), users or 3)
+    augmented = augment(Lookup(), features)
+    specifications = tf.nest.map_structure(
+        lambda value: tf.TensorSpec(
+            [1 if value.shape[0] == 1 else None, *value.shape[1:]], value.dtype
+        ),
+        (features, augmented),
+    )
+
+    @tf.function(input_signature=list(specifications))
+    def in_graph(features: Any, augmented: Any) -> BackboneInputs:
+        inputs, _ = layer(features, augmented)
+        assert inputs.side_fields.shape[1:] == (2, WIDTH)
+        assert inputs.candidate.shape[1:] == (4, WIDTH)
+        assert inputs.numeric.shape[1] == 9
+        return inputs
+
+    for actual, expected in zip(
+        in_graph(features, augmented), layer(features, augmented)[0], strict=True
+    ):
+        np.testing.assert_allclose(actual, expected, atol=1e-6)
+
+
+def test_a_source_that_knows_nothing_of_a_candidate_is_at_its_mean() -> None:
+    layer, features = assembly(), prepared((3,), 3)
+    features["match"] = tf.constant([[np.nan, 1.0], [np.nan, np.nan], [0.5, -1.0]])
+    inputs, match = layer(features, augment(Lookup(), features))
+    np.testing.assert_allclose(match, [[0, 5], [0, 0], [0, 0]])
+    np.testing.assert_array_equal(inputs.numeric[:, -2:], match)
+
+
+def test_match_sources_are_hidden_in_training_each_on_its_own() -> None:
+    layer, features = assembly(), prepared((4000,), 1)
+    layer._num_match_sources, layer._match_dropout_rate = 2, 0.25
+    augmented = augment(Lookup(), features)
+    tf.keras.utils.set_random_seed(0)
+    shown = layer(features, augmented)[1].numpy()
+    hidden = layer(features, augmented, training=True)[1].numpy() != shown
+    np.testing.assert_allclose(hidden.mean(axis=0), [0.25, 0.25], atol=0.03)
+    # Independent: both are hidden in a share of 0.25 * 0.25.
+    np.testing.assert_allclose(hidden.all(axis=1).mean(), 0.0625, atol=0.015)
+
+
+def test_match_dropout_without_a_match_changes_nothing() -> None:
+    catalogue = Catalogue(catalogue_contents())
+    ids = TrainedIds(catalogue.num_trained_items + 1, WIDTH, catalogue.embedding_rows)
+    layer = InputAssembly(
+        ItemEncoder(catalogue, ids, WIDTH), 0, 4.0, num_match_sources=0, match_dropout_rate=0.5
+    )
+    features = prepared((3,), 3) | {"match": tf.zeros([3, 0])}
+    assert layer(features, Augmented(), training=True)[1].shape == (3, 0)
+
+
+def test_alignment_leaves_out_hidden_knowledge_and_hidden_ids() -> None:
+    layer, features = assembly(alignment_weight=1.0), prepared((4,), 1)
+    features["item_row"] = tf.constant([1, 2, 3, 4])
+    augmented = augment(Lookup(), features, training=True)
+    vectors = np.arange(16, dtype=np.float32).reshape(4, 4) ** 2
+    default = augmented.defaults["item"].numpy()
+
+    def loss(vectors: np.ndarray) -> float:
+        own = {source: tf.constant(vectors) for source in ("item", "plot")}
+        own["user"] = augmented.own["user"]
+        layer(features, augmented._replace(own=own), training=True)
+        return float(sum(layer.losses))
+
+    # Item 4 has no id of its own and never counts; one row alone has no negative.
+    changed = np.concatenate([vectors[:3], -vectors[3:]])
+    np.testing.assert_allclose(loss(changed), loss(vectors))
+    assert loss(vectors) > 0
+    hidden = vectors.copy()
+    hidden[:2] = default
+    plot_only = loss(np.concatenate([hidden[:2], vectors[2:]]))
+    assert plot_only != loss(vectors)

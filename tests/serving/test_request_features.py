@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import tensorflow as tf
+
+from models.profiles import ProfileAttribute
+from preprocessing.records.contract import Feature, FeatureType
+from serving.request_features import input_specifications, request_features
+
+USER = ["user_id", "history_item_id", "history_rating"]
+STATISTICS = ["user_share_liked", "user_mean_rating", "user_log_count"]
+
+
+@dataclass
+class Preparation:
+    profile_attributes: dict[str, ProfileAttribute] = field(default_factory=dict)
+
+
+def features(kind: str = "ctr", **profile: ProfileAttribute) -> dict[str, Feature]:
+    return {feature.name: feature for feature in request_features(Preparation(profile), kind)}
+
+
+def test_labels_and_times_are_no_part_of_a_request() -> None:
+    assert features().keys() == {*USER, *STATISTICS, "item_id"}
+    for kind, is_list in (("ctr", False), ("rerank", True), ("retrieval", False)):
+        assert features(kind)["item_id"].is_list is is_list
+
+
+def test_profiles_are_lists_of_strings_or_numbers() -> None:
+    found = features(
+        city=ProfileAttribute("categorical", ("Oslo",)), age=ProfileAttribute("numeric")
+    )
+    city, age = found["profile_city"], found["profile_age"]
+    assert (city.type, city.is_list) == (FeatureType.BYTES, True)
+    assert (age.type, age.is_list) == (FeatureType.FLOAT, True)
+
+
+def test_users_and_candidates_have_their_own_batch() -> None:
+    found = features(age=ProfileAttribute("numeric"))
+    specifications = input_specifications(list(found.values()), 1, [None])
+    assert {name: given.shape.as_list() for name, given in specifications.items()} == {
+        "user_id": [1],
+        "item_id": [None],
+        "history_item_id": [1, None],
+        "history_rating": [1, None],
+        "profile_age": [1, None],
+        **{name: [1] for name in STATISTICS},
+    }
+    for name, given in specifications.items():
+        assert given.name == name
+        assert given.dtype == (tf.string if name.endswith("_id") else tf.float32)
+
+
+def test_candidates_may_be_lists_or_none() -> None:
+    lists = input_specifications(list(features("rerank").values()), None, [None, None])
+    assert lists["item_id"].shape.as_list() == [None, None]
+    nothing = input_specifications(list(features("retrieval").values()), None, None)
+    assert nothing.keys() == {*USER, *STATISTICS}

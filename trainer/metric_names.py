@@ -1,0 +1,29 @@
+"""How metrics are named to people."""
+
+from __future__ import annotations
+
+from trainer.metrics import AnyMetrics
+
+_NAMES = {
+    "auc": "AUC",
+    "logloss": "LogLoss",
+    "gauc": "GAUC",
+    "ndcg_at_10": "NDCG@10",
+    "map_at_10": "MAP@10",
+    "recall_at_10": "recall@10",
+    "new_items_recall_at_10": "recall@10 among new items",
+    "mrr": "MRR",
+}
+
+
+def people_call(metric: str) -> str:
+    """A metric's name in running text."""
+    return _NAMES.get(metric, metric)
+
+
+def summary(metrics: AnyMetrics) -> str:
+    """The metrics that people look at first, each with four decimals."""
+    shown = [f"{name} {metrics[key]:.4f}" for key, name in _NAMES.items() if key in metrics]
+    for task, of_task in metrics.get("tasks", {}).items():
+        shown.append(f"{task} ({summary(of_task)})")
+    return ", ".join(shown)

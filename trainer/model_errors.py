@@ -1,0 +1,21 @@
+"""What went wrong in a model's layers, in words for the person who configured it."""
+
+from __future__ import annotations
+
+import re
+
+_KERAS_FRAME = re.compile(
+    r"\AException encountered when calling .*?\.\n\n(.*)\n\nCall arguments received by ", re.DOTALL
+)
+
+
+def reason_of(error: Exception) -> str:
+    """The error's own first paragraph on one line.
+
+    Keras wraps the message of a layer between the layer's name and the arguments of the call, which
+    are pages of tensors.
+    """
+    text = str(error)
+    wrapped = _KERAS_FRAME.match(text)
+    paragraph, _, _ = (wrapped.group(1) if wrapped else text).strip().partition("\n\n")
+    return " ".join(paragraph.split()) or type(error).__name__
