@@ -147,6 +147,7 @@ def test_match_features_enter_standardised_through_a_linear_term() -> None:
         np.testing.assert_allclose(model(prepared) - without, expected[..., feature], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_graph_and_saved_model_equal_eager(model: RerankingModel, tmp_path: Path) -> None:
     raw = raw_lists()
     module = tf.Module()
