@@ -14,6 +14,7 @@ import tensorflow as tf
 from configs.scenario import Scenario
 from models.adapters import ADAPTERS
 from models.adapters.base import KnowledgeAdapter
+from models.assembly import AugmentedUse, InputAssembly
 from models.backbone_options import checked_options
 from models.backbones import BACKBONES
 from models.catalogue import Catalogue, CatalogueContents
@@ -30,7 +31,6 @@ from models.reranking import ListScorer, RerankingModel
 from models.retrieval import RETRIEVERS
 from models.retrieval.scoring import TowerScorer
 from models.retrieving import RetrievalModel
-from models.scoring import AugmentedUse, InputAssembly
 
 REPLACED_IDS = "replace_id"
 """The adapter whose vectors take the place of item ids and are no fields of their own."""

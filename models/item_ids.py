@@ -12,11 +12,11 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from models.adapters.chunks import row_chunks
 from models.adapters.frozen import frozen_weight
 from models.adapters.linear import LinearProjection
 from models.adapters.standardization import Standardization
 from models.knowledge import MISSING_ROW, KnowledgeTable
+from models.row_chunks import row_chunks
 
 INITIAL_DEVIATION = 0.05
 

@@ -8,8 +8,9 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from models.adapters.base import KnowledgeAdapter
+from models.assembly import InputAssembly
+from models.augmentation import Augmented
 from models.inputs import InputPreparation, Tensors
-from models.scoring import Augmented, InputAssembly
 from models.scoring_model import ScoringModel
 
 

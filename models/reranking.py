@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
+from models.assembly import InputAssembly
+from models.augmentation import Augmented
 from models.inputs import InputPreparation, Tensors
 from models.list_losses import LIST_LOSSES, list_probabilities
 from models.rerankers.base import ListInputs
-from models.scoring import Augmented, InputAssembly
 from models.scoring_model import ScoringModel
 
 if TYPE_CHECKING:

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
+from models.augmentation import Augmented, augment
 from models.inputs import (
     InputPreparation,
     Tensors,
@@ -17,13 +18,11 @@ from models.inputs import (
 )
 from models.retrieval.precision import full_precision
 from models.retrieval.scoring import TowerScorer
-from models.scoring import Augmented, augment
+from models.row_chunks import row_chunks
 from models.scoring_model import ScoringModel
 
 if TYPE_CHECKING:
     from models.adapters.base import KnowledgeAdapter
-
-_INDEX_CHUNK = 8192
 
 
 class RetrievalModel(ScoringModel):
@@ -128,57 +127,13 @@ class RetrievalModel(ScoringModel):
         numbers = self.inputs_preparation.item_numbers(rows)
         return self.scorer.item_vectors(rows, numbers, self._augmented_items(rows))
 
-    def index(self, k: int) -> tfrs.layers.factorized_top_k.BruteForce:
-        """An exact search over all items with the present weights; it finds catalogue rows.
+    def all_item_vectors(self) -> np.ndarray:
+        """Vectors of all catalogue rows with the present weights: [num_items + 1, width].
 
-        Args:
-          k: items that it finds unless it is asked for another number.
+        Row 0 is that of unknown items.
         """
-        chunks = [
-            self.item_vectors(tf.range(start, min(start + _INDEX_CHUNK, self.num_items + 1)))
-            for start in range(1, self.num_items + 1, _INDEX_CHUNK)
-        ]
-        with full_precision():
-            search = tfrs.layers.factorized_top_k.BruteForce(k=min(k, self.num_items))
-            return search.index(tf.concat(chunks, axis=0), tf.range(1, self.num_items + 1))
-
-    def top_k(
-        self,
-        features: Tensors,
-        k: int,
-        index: tfrs.layers.factorized_top_k.TopK | None = None,
-        exclude_history: bool = False,
-    ) -> tuple[tf.Tensor, tf.Tensor]:
-        """The best items of every user, best first; the unknown item is never one of them.
-
-        Args:
-          features: raw or prepared features of m users.
-          k: items to find; never more than there are.
-          index: what `index` gave, when many batches are searched; made anew when left out.
-          exclude_history: whether items of the user's history are left out. Takes raw features,
-            because prepared ones hold only the newest interactions.
-
-        Returns:
-          Inner products [m, k] and catalogue rows int32 [m, k]. Where the user has used up all
-          items, the row is 0 and the inner product minus infinity.
-
-        Raises:
-          ValueError: the history is to be left out of prepared features.
-        """
-        k = min(k, self.num_items)
-        index = self.index(k) if index is None else index
-        users = self.user_vectors(features)
-        if not exclude_history:
-            return index(users, k=k)
-        if "history_item_id" not in features:
-            raise ValueError(
-                "exclude_history needs raw features: prepared ones hold only the newest "
-                "interactions of a history"
-            )
-        excluded = self.inputs_preparation.catalogue.rows(features["history_item_id"])
-        length = excluded.shape[1] or 0
-        scores, rows = index(users, k=min(k + length, self.num_items))
-        return _without(scores, rows, excluded, k)
+        rows = row_chunks(0, self.num_items + 1)
+        return np.concatenate([self.item_vectors(tf.constant(part)).numpy() for part in rows])
 
     def factorized_top_k(self, ks: Sequence[int] = (10, 50, 100)) -> tfrs.metrics.FactorizedTopK:
         """Share of samples whose item is among the best k of all items, with the present weights.
@@ -194,7 +149,10 @@ class RetrievalModel(ScoringModel):
                 f"there are {self.num_items} items to retrieve, so no k may be larger. "
                 f"Received: ks={tuple(ks)}"
             )
-        return tfrs.metrics.FactorizedTopK(candidates=self.index(max(ks)), ks=tuple(ks))
+        with full_precision():
+            search = tfrs.layers.factorized_top_k.BruteForce(k=max(ks))
+            search.index(self.all_item_vectors()[1:], tf.range(1, self.num_items + 1))
+        return tfrs.metrics.FactorizedTopK(candidates=search, ks=tuple(ks))
 
     def _augmented_users(self, prepared: Tensors) -> Augmented:
         if self.adapter is None:
@@ -230,13 +188,3 @@ class RetrievalModel(ScoringModel):
         which many items of a large catalogue are.
         """
         return self._training_counts(rows) / self._largest_count
-
-
-def _without(
-    scores: tf.Tensor, rows: tf.Tensor, excluded: tf.Tensor, k: int
-) -> tuple[tf.Tensor, tf.Tensor]:
-    """The best k of found items [m, found] that are not among the excluded ones [m, length]."""
-    is_excluded = tf.reduce_any(rows[:, :, tf.newaxis] == excluded[:, tf.newaxis, :], axis=2)
-    scores, order = tf.math.top_k(tf.where(is_excluded, -np.inf, scores), k=k)
-    rows = tf.gather(rows, order, batch_dims=1)
-    return scores, tf.where(tf.math.is_inf(scores), 0, rows)

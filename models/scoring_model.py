@@ -1,4 +1,4 @@
-"""What ranking and re-ranking models share: from features to the scorer's logits."""
+"""What all models share: preparation, adapter and scorer, from features to what is scored."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
+from models.augmentation import augment
 from models.inputs import InputPreparation, Tensors, match_features
-from models.scoring import augment
 
 if TYPE_CHECKING:
     from models.adapters.base import KnowledgeAdapter
@@ -22,9 +22,10 @@ class ScoringModel(tfrs.models.Model):
     Attributes:
       inputs_preparation: the parameter-free preparation of raw features.
       adapter: knowledge rows -> augmented vectors; None without an adapter.
-      scorer: prepared inputs and augmented vectors -> logits; its `assembly` is an
-        `models.scoring.InputAssembly`.
-      learned_match: knowledge match whose kernel is trained with the model, or None.
+      scorer: prepared inputs and augmented vectors -> logits, or the vectors of a retrieval model;
+        its `assembly` is a `models.assembly.InputAssembly`.
+      learned_match: knowledge match whose kernel is trained with the model, or None; retrieval
+        models have no match.
     """
 
     def __init__(

@@ -16,7 +16,7 @@ from models.building import AnyModel
 from models.ranking import RankingModel
 from models.retrieving import RetrievalModel
 from serving.ranking_module import RankingModule, RerankingModule
-from serving.retrieval_module import RetrievalModule, item_vectors, user_sources
+from serving.retrieval_module import RetrievalModule, user_sources
 from serving.serving_module import ServingModule
 from serving.stored_knowledge import store_knowledge
 from serving.warmup import write_warmup_requests
@@ -88,7 +88,7 @@ def serving_module(model: AnyModel, dtype: tf.DType = tf.float32) -> ServingModu
       dtype: number format of the stored vectors.
     """
     if isinstance(model, RetrievalModel):
-        vectors = item_vectors(model)
+        vectors = model.all_item_vectors()
         store_knowledge(model, dtype, user_sources(model))
         return RetrievalModule(model, vectors)
     store_knowledge(model, dtype)

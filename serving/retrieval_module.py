@@ -14,18 +14,7 @@ from serving.serving_module import ServingModule, Tensors
 RETRIEVED_ITEMS = 100
 """Items that a search gives; fewer when the catalogue has no more."""
 
-_CHUNK = 8192
 _UNKNOWN_ROW = 0
-
-
-def item_vectors(model: RetrievalModel) -> np.ndarray:
-    """Vectors of all catalogue rows, [items + 1, width]; row 0 is that of unknown items."""
-    rows = range(0, model.num_items + 1, _CHUNK)
-    chunks = [
-        model.item_vectors(tf.range(start, min(start + _CHUNK, model.num_items + 1))).numpy()
-        for start in rows
-    ]
-    return np.concatenate(chunks)
 
 
 def user_sources(model: RetrievalModel) -> list[str]:
@@ -45,7 +34,7 @@ class RetrievalModule(ServingModule):
 
         Args:
           model: the model.
-          vectors: `item_vectors` of it.
+          vectors: `all_item_vectors` of it, from before its knowledge was stored.
         """
         super().__init__(model)
         catalogue = model.inputs_preparation.catalogue

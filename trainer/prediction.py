@@ -65,16 +65,10 @@ def _predict_ranks(model: tfrs.models.Model, examples: PreparedExamples) -> Retr
     if examples.history_rows is None:
         raise ValueError("retrieval is judged on examples of retrieval, with history_rows")
     users = _compiled(model, "_vectors_of_users", model.user_vectors)
-    items = _compiled(model, "_vectors_of_items", model.item_vectors)
-    rows = np.arange(1, model.inputs_preparation.catalogue.num_items + 1, dtype=np.int32)
-    item_vectors = [
-        items(tf.constant(rows[start : start + _BATCH])).numpy()
-        for start in range(0, len(rows), _BATCH)
-    ]
     user_vectors = [users(batch).numpy() for batch in examples.batches(_BATCH)]
     among_all, among_new = rank_positives(
         _finite(np.concatenate(user_vectors)),
-        _finite(np.concatenate(item_vectors)),
+        _finite(model.all_item_vectors()[1:]),
         examples.features["item_row"],
         examples.history_rows,
     )

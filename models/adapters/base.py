@@ -8,9 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
-from models.adapters.chunks import row_chunks
 from models.adapters.standardization import Standardization
 from models.knowledge import MISSING_ROW, KnowledgeTable
+from models.row_chunks import row_chunks
 
 Tensors = Mapping[str, tf.Tensor]
 

@@ -10,11 +10,11 @@ import tensorflow as tf
 
 from configs.modelling import Model
 from models.adapters.base import KnowledgeAdapter, Tensors
-from models.adapters.chunks import row_chunks
 from models.adapters.codebooks import cut, fit_codebook, nearest_codes
 from models.adapters.frozen import frozen_weight
 from models.adapters.options import common_options
 from models.knowledge import KnowledgeTable
+from models.row_chunks import row_chunks
 
 # Rows per code that the clustering reads; more change the centres little.
 _ROWS_PER_CODE = 256

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from models.adapters.chunks import row_chunks
 from models.adapters.frozen import frozen_weight
 from models.knowledge import KnowledgeTable
+from models.row_chunks import row_chunks
 
 
 class Standardization(tf.keras.layers.Layer):

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from models.assembly import InputAssembly
+from models.augmentation import Augmented
 from models.inputs import NUM_USER_NUMBERS, Tensors
 from models.profiles import profile_key
 from models.retrieval.base import ItemInputs, UserInputs
 from models.retrieval.two_tower import TwoTower
-from models.scoring import Augmented, InputAssembly
 
 
 class TowerScorer(tf.keras.layers.Layer):
     """Gives each tower its own side of a batch, and nothing of the other.
 
-    Shapes: prepared features and `models.scoring.Augmented` of m users and n items ->
+    Shapes: prepared features and `models.augmentation.Augmented` of m users and n items ->
       [m, output_units], [n, output_units].
 
     Attributes:

@@ -12,12 +12,16 @@ from models.building import build_model
 from models.ranking import RankingModel
 from tests.models.builders import (
     Tensors,
-    gradients_of,
     model_tables,
     raw_features,
     repeated_user,
     small_model,
     small_scenario,
+)
+from tests.models.network_contract import (
+    assert_every_weight_has_a_gradient,
+    assert_train_steps_lower_the_loss,
+    no_table_moves,
 )
 
 COUNT = 12
@@ -121,37 +125,15 @@ def test_loss_is_the_mean_cross_entropy(model: RankingModel) -> None:
 
 def test_every_trainable_weight_gets_a_gradient(model: RankingModel) -> None:
     raw = raw_features(COUNT)
-    weights = model.trainable_weights
-    gradients = gradients_of(lambda: model.compute_loss((raw, LABELS), training=True), weights)
-    for weight, gradient in zip(weights, gradients, strict=True):
-        assert gradient is not None, weight.name
-        assert np.abs(gradient).max() > 0, weight.name
+    assert_every_weight_has_a_gradient(
+        lambda: model.compute_loss((raw, LABELS), training=True), model.trainable_weights
+    )
 
 
 def test_training_lowers_the_loss_and_moves_no_table(model: RankingModel) -> None:
     batch = (raw_features(COUNT), LABELS)
-    model.compile(optimizer=tf.keras.optimizers.Adam(0.02))
-    moving = {
-        id(weight)
-        for layer in model.submodules
-        if isinstance(layer, tf.keras.layers.BatchNormalization)
-        for weight in layer.non_trainable_weights
-    }
-    frozen = [
-        variable
-        for variable in model.variables
-        if not variable.trainable and id(variable) not in moving
-    ]
-    before = [variable.numpy() for variable in frozen]
-    train_step = tf.function(model.train_step)
-    first = train_step(batch)
-    for _ in range(30):
-        last = train_step(batch)
-    assert set(last) >= {"loss", "regularization_loss", "total_loss"}
-    assert last["loss"] < 0.7 * first["loss"]
-    assert len(frozen) > 5
-    for variable, value in zip(frozen, before, strict=True):
-        np.testing.assert_array_equal(variable, value, err_msg=variable.name)
+    with no_table_moves(model):
+        assert_train_steps_lower_the_loss(model, batch, steps=30, share=0.7)
 
 
 def test_knowledge_changes_the_score() -> None:
@@ -233,10 +215,9 @@ def test_further_tasks_have_weighted_losses_and_scores_of_their_own() -> None:
         own = probabilities[task].numpy().astype(np.float64)
         expected += weight * log_loss(labels[:, column], own)
     np.testing.assert_allclose(model.compute_loss((raw, labels)), expected, rtol=1e-5)
-    weights = model.trainable_weights
-    gradients = gradients_of(lambda: model.compute_loss((raw, labels), training=True), weights)
-    for weight, gradient in zip(weights, gradients, strict=True):
-        assert gradient is not None and np.abs(gradient).max() > 0, weight.name
+    assert_every_weight_has_a_gradient(
+        lambda: model.compute_loss((raw, labels), training=True), model.trainable_weights
+    )
     assert small_model().task_probabilities(raw) == {}
 
 

@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.assembly import InputAssembly
 from models.list_losses import LIST_LOSSES
 from models.rerankers import RERANKERS
 from models.reranking import ListScorer, RerankingModel
-from models.scoring import InputAssembly
-from tests.models.builders import Tensors, gradients_of, sigmoid
+from tests.models.builders import Tensors, sigmoid
+from tests.models.network_contract import (
+    assert_every_weight_has_a_gradient,
+    assert_train_steps_lower_the_loss,
+)
 from tests.models.raw_lists import LABELS, LISTS, SIZE, raw_lists, small_reranking_model
 
 ARMS: list[dict[str, Any]] = [
@@ -97,23 +101,15 @@ def test_the_loss_is_that_of_real_candidates(list_loss: str) -> None:
 
 def test_every_trainable_weight_gets_a_gradient(model: RerankingModel) -> None:
     raw = raw_lists()
-    weights = model.trainable_weights
-    gradients = gradients_of(lambda: model.compute_loss((raw, LABELS), training=True), weights)
-    for weight, gradient in zip(weights, gradients, strict=True):
-        assert gradient is not None, weight.name
-        assert np.abs(gradient).max() > 0, weight.name
+    assert_every_weight_has_a_gradient(
+        lambda: model.compute_loss((raw, LABELS), training=True), model.trainable_weights
+    )
 
 
 @pytest.mark.parametrize("list_loss", LIST_LOSSES)
 def test_training_lowers_the_loss(list_loss: str) -> None:
     model, batch = small_reranking_model(list_loss=list_loss), (raw_lists(), LABELS)
-    model.compile(optimizer=tf.keras.optimizers.Adam(0.02))
-    train_step = tf.function(model.train_step)
-    first = train_step(batch)
-    for _ in range(40):
-        last = train_step(batch)
-    assert set(last) >= {"loss", "regularization_loss", "total_loss"}
-    assert last["loss"] < 0.7 * first["loss"]
+    assert_train_steps_lower_the_loss(model, batch, steps=40, share=0.7)
 
 
 def test_knowledge_of_other_candidates_and_of_the_user_changes_a_score() -> None:

@@ -13,9 +13,13 @@ from tests.models.builders import (
     NUM_FOLDS,
     Tensors,
     catalogue_contents,
-    gradients_of,
     raw_features,
     repeated_user,
+)
+from tests.models.network_contract import (
+    assert_every_weight_has_a_gradient,
+    assert_train_steps_lower_the_loss,
+    no_table_moves,
 )
 from tests.models.retrieval.models import ARMS, small_retrieval_model
 
@@ -190,36 +194,13 @@ def test_knowledge_and_attributes_tell_new_items_apart() -> None:
 
 def test_every_trainable_weight_learns_and_no_table_moves(arm: dict[str, Any]) -> None:
     model, batch = small_retrieval_model(**arm), (raw_features(24), None)
-    weights = model.trainable_weights
 
     def loss() -> tf.Tensor:
         return model.compute_loss(batch, training=True) + tf.add_n([0.0, *model.losses])
 
-    gradients = gradients_of(loss, weights)
-    for weight, gradient in zip(weights, gradients, strict=True):
-        assert gradient is not None, weight.name
-        assert np.abs(gradient).max() > 1e-7, weight.name
-    moving = {
-        id(weight)
-        for layer in model.submodules
-        if isinstance(layer, tf.keras.layers.BatchNormalization)
-        for weight in layer.non_trainable_weights
-    }
-    frozen = [
-        variable
-        for variable in model.variables
-        if not variable.trainable and id(variable) not in moving
-    ]
-    before = [variable.numpy() for variable in frozen]
-    model.compile(optimizer=tf.keras.optimizers.Adam(0.02))
-    train_step = tf.function(model.train_step)
-    first = train_step(batch)
-    for _ in range(40):
-        last = train_step(batch)
-    assert last["loss"] < 0.8 * first["loss"]
-    assert len(frozen) > 5
-    for variable, value in zip(frozen, before, strict=True):
-        np.testing.assert_array_equal(variable, value, err_msg=variable.name)
+    assert_every_weight_has_a_gradient(loss, model.trainable_weights, above=1e-7)
+    with no_table_moves(model):
+        assert_train_steps_lower_the_loss(model, batch, steps=40, share=0.8)
 
 
 def test_checkpoints_restore_all_vectors(

@@ -18,57 +18,13 @@ def model(request: pytest.FixtureRequest) -> RetrievalModel:
     return small_retrieval_model(**ARMS[request.param])
 
 
-@pytest.mark.parametrize("k", [1, 3, NUM_ITEMS, NUM_ITEMS + 5])
-def test_top_k_is_the_head_of_a_full_sort(model: RetrievalModel, k: int) -> None:
-    raw = raw_features(COUNT)
-    scores, rows = model.top_k(raw, k)
-    users = model.user_vectors(raw).numpy()
-    items = model.item_vectors(tf.range(1, NUM_ITEMS + 1)).numpy()
-    expected = users @ items.T
-    order = np.argsort(-expected, axis=1)[:, :k]
-    np.testing.assert_array_equal(rows, order + 1)
-    np.testing.assert_allclose(scores, np.take_along_axis(expected, order, axis=1), atol=1e-5)
-
-
-@pytest.mark.parametrize("k", [2, NUM_ITEMS])
-def test_top_k_without_the_history(model: RetrievalModel, k: int) -> None:
-    raw = raw_features(COUNT)
-    scores, rows = model.top_k(raw, k, exclude_history=True)
-    users = model.user_vectors(raw).numpy()
-    items = model.item_vectors(tf.range(1, NUM_ITEMS + 1)).numpy()
-    for user, history in enumerate(raw["history_item_id"].numpy().astype(str)):
-        new = [row for row, item_id in enumerate(ITEM_IDS, start=1) if item_id not in history]
-        best = sorted(new, key=lambda row: -(users[user] @ items[row - 1]))[:k]
-        missing = k - len(best)
-        assert rows[user].numpy().tolist() == best + [0] * missing
+def test_vectors_of_all_items_are_those_of_each(model: RetrievalModel) -> None:
+    vectors = model.all_item_vectors()
+    assert vectors.shape[0] == NUM_ITEMS + 1
+    for row in range(NUM_ITEMS + 1):
         np.testing.assert_allclose(
-            scores[user],
-            [users[user] @ items[row - 1] for row in best] + [-np.inf] * missing,
-            atol=1e-5,
+            model.item_vectors(tf.constant([row]))[0], vectors[row], atol=1e-6
         )
-    assert (rows.numpy() == 0).any() == (k == NUM_ITEMS)
-
-
-def test_the_history_cannot_be_left_out_of_prepared_features() -> None:
-    model = small_retrieval_model()
-    prepared = model.inputs_preparation(raw_features(2))
-    with pytest.raises(ValueError, match="exclude_history needs raw features"):
-        model.top_k(prepared, 2, exclude_history=True)
-
-
-def test_one_index_serves_many_batches_and_graphs() -> None:
-    model, raw = small_retrieval_model(), raw_features(COUNT)
-    index = model.index(3)
-    in_graph = tf.function(lambda features: model.top_k(features, 2, index, exclude_history=True))
-    expected_scores, expected_rows = model.top_k(raw, 2, exclude_history=True)
-    scores, rows = in_graph(raw)
-    np.testing.assert_array_equal(rows, expected_rows)
-    np.testing.assert_allclose(scores, expected_scores, atol=1e-6)
-    # The index holds the weights it was made with.
-    before = model.top_k(raw, 3, index)[0].numpy()
-    model.scorer.towers._item_output.bias.assign_add([2.0, -1, 0, 1])
-    np.testing.assert_array_equal(model.top_k(raw, 3, index)[0], before)
-    assert not np.allclose(model.top_k(raw, 3)[0], before, atol=1e-2)
 
 
 def test_factorized_top_k_counts_ranks(model: RetrievalModel) -> None:
@@ -110,17 +66,22 @@ def test_training_and_search_run_in_mixed_precision() -> None:
         first = train_step((raw, None))["loss"]
         for _ in range(20):
             last = train_step((raw, None))["loss"]
-        scores, rows = mixed.top_k(raw, 3)
         metric = mixed.factorized_top_k((1, 3))
-        metric.update_state(
-            *mixed(raw), true_candidate_ids=mixed.inputs_preparation(raw)["item_row"]
-        )
+        rows = mixed.inputs_preparation(raw)["item_row"]
+        metric.update_state(*mixed(raw), true_candidate_ids=rows)
         users, items = mixed.user_vectors(raw), mixed.item_vectors(tf.range(1, NUM_ITEMS + 1))
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
-    assert loss.dtype == scores.dtype == users.dtype == items.dtype == tf.float32
+    assert loss.dtype == users.dtype == items.dtype == tf.float32
     assert float(loss) == pytest.approx(float(expected), rel=0.1)
     assert last < 0.9 * first
-    all_scores = users.numpy() @ items.numpy().T
-    np.testing.assert_allclose(scores, -np.sort(-all_scores, axis=1)[:, :3], atol=1e-6)
+    known = rows.numpy() > 0
+    scores = users.numpy() @ items.numpy().T
+    own = np.take_along_axis(scores, np.maximum(rows.numpy()[:, np.newaxis] - 1, 0), axis=1)
+    # Scores this close may be equal in bfloat16; then either item may come first.
+    surely_better = (scores > own + 2e-3).sum(axis=1)
+    perhaps_better = (scores > own - 2e-3).sum(axis=1) - 1
+    for k, share in zip((1, 3), metric.result(), strict=True):
+        assert (known & (perhaps_better < k)).mean() <= share + 1e-6
+        assert share <= (known & (surely_better < k)).mean() + 1e-6
     assert tf.keras.mixed_precision.global_policy().name == "float32"

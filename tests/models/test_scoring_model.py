@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.scoring import Augmented
+from models.augmentation import Augmented
 from models.scoring_model import ScoringModel
 from tests.models.builders import raw_features, small_model
 

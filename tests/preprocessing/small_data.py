@@ -1,4 +1,4 @@
-"""A small scenario's input files, and how to write answers."""
+"""A small scenario's input files, and how to write answers about items and users."""
 
 from __future__ import annotations
 
@@ -66,3 +66,21 @@ GROUPS = "item_id,group_id\n10,g1\n100,g1\n200,g2\n5,g1\n"
 
 def write_lines(path: Path, records: list[dict[str, str]]) -> None:
     path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
+
+
+def user_answer(user: str, shown: int) -> dict[str, str]:
+    """An answer whose prompt showed so many interactions, each with " stars;" once."""
+    prompt = "history: " + "".join(f"film {number}, 4 stars; " for number in range(shown))
+    return {
+        "source": "user",
+        "entity_id": user,
+        "extraction": "individual",
+        "prompt": prompt,
+        "answer": "likes films",
+    }
+
+
+def user_source(folder: Path, pattern: str | None) -> dict[str, object]:
+    """A source of user answers; the pattern finds one interaction in its prompts."""
+    source: dict[str, object] = {"entity": "user", "individual": [str(folder / "users.jsonl")]}
+    return source if pattern is None else {**source, "history_entry_pattern": pattern}

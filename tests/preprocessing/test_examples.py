@@ -1,27 +1,18 @@
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import math
-import os
 from pathlib import Path
 
 import numpy as np
-import pytest
 import tensorflow as tf
 
-from configs.command_line import CommandError, RejectedInput
-from configs.loading import ConfigurationError
-from configs.raw_data import Data
-from preprocessing import examples as examples_module
 from preprocessing.examples import build_examples
-from preprocessing.prompting.step import build_prompts
 from preprocessing.records.item_attributes import read_item_attributes
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.settings import examples_settings
 from preprocessing.records.vocabularies import read_vocabulary
-from tests.preprocessing.small_data import write_lines
 
 
 def fold_of(user: str) -> int:
@@ -39,6 +30,8 @@ ORDERED = {
     "bob": [("100", 5.0, 90), ("9", 2.5, 100), ("10", 4.0, 100), ("10", 3.0, 300)],
     "eve": [("9", 1.0, 50)],
 }  # fmt: skip
+
+
 # cap 2: ann 12 -> k 2, 10 samples: 8 train, 1 validation, 1 test. bob 4 -> k 2, 2 samples, both
 # train (0.8 * 2 = 1.6 -> 2). eve 1 -> k 1, none.
 PART_OF = {
@@ -220,107 +213,6 @@ def test_training_is_shuffled_and_other_parts_are_in_order(small_scenario, small
             assert (order == sorted(order)) == (part == "test")
 
 
-def test_bad_rows_become_dead_letters_with_line_and_reason(small_scenario, small_folder):
-    (small_folder / "interactions.csv").write_bytes(
-        b"user_id,item_id,rating,timestamp\r\n"
-        b"u,1,4,1\r\n"
-        b",1,4,1\n"
-        b"u, ,4,1\n"
-        b"\n"
-        b"u,2,good,1\n"
-        b"u,2,NaN,1\n"
-        b"u,2,1e999,1\n"
-        b"u,2,4,noon\n"
-        b"u,2,4,1:5\n"
-        b"u,2,4\n"
-        b"u,2,4,5,6\n"
-        b'u,"2,4,5\n'
-        b"u,\xff,4,5\n"
-        b"u,1,4,1\n"
-        b'"u","3",4,2'
-    )
-    scenario = small_scenario()
-    result = build_examples(scenario)
-    letters = [
-        json.loads(line)
-        for line in WorkDirectory(scenario.work_dir).examples.dead_letters.read_text().splitlines()
-    ]
-    assert [(letter["line"], letter["reason"]) for letter in letters] == [
-        (3, "missing_user_id"),
-        (4, "missing_item_id"),
-        (6, "unparsable_rating"),
-        (7, "non_finite_rating"),
-        (8, "non_finite_rating"),
-        (9, "unparsable_timestamp"),
-        (10, "unparsable_timestamp"),
-        (11, "wrong_column_count"),
-        (12, "wrong_column_count"),
-        (13, "malformed_quotes"),
-        (14, "invalid_utf8"),
-        (15, "duplicate_interaction"),
-    ]
-    assert letters[2]["detail"] == "column 'rating': 'good'"
-    assert letters[-1]["detail"] == "same user, item and time as line 2"
-    assert {letter["file"] for letter in letters} == {scenario.data.interactions.path}
-    assert result["records_in"] == 14
-    assert result["records_out"] == 2
-    assert result["dead_letters"] == 12
-    assert sum(result["rejected_by_reason"].values()) == 12
-
-
-def test_bad_catalogue_rows_become_dead_letters(small_scenario, small_folder):
-    with (small_folder / "catalogue.csv").open("a", encoding="utf-8") as file:
-        file.write("9,Nine again,Drama,2000\n,No id,Drama,2000\n12,Short\n")
-    scenario = small_scenario()
-    result = build_examples(scenario)
-    assert result["catalogue"]["records_in"] == 8
-    assert result["catalogue"]["records_out"] == 5
-    assert result["catalogue"]["rejected_by_reason"] == {
-        "duplicate_item": 1,
-        "missing_item_id": 1,
-        "wrong_column_count": 1,
-    }
-    items = read_item_attributes(WorkDirectory(scenario.work_dir).examples.item_attributes)
-    assert items.titles[items.item_ids.index("9")] == "Nine, the film"
-    with pytest.raises(RejectedInput) as raised:
-        build_examples(scenario, strict=True)
-    assert raised.value.result["catalogue"]["dead_letters"] == 3
-
-
-@pytest.mark.parametrize("minimum", [1, 2])
-def test_one_file_may_be_all_three_tables(small_scenario, small_folder, minimum):
-    path = str(small_folder / "log.csv")
-    (small_folder / "log.csv").write_text(
-        "user_id,item_id,rating,timestamp,title,job\n"
-        "u,1,4,1,One,cook\n"
-        "u,2,5,2,Two,cook\n"
-        "v,1,bad,3,One,spy\n"
-        "v,,4,4,None,spy\n"
-        ",2,4,5,Two,spy\n"
-        "u,1,4,1,One,cook\n"
-    )
-    scenario = small_scenario(
-        data__interactions__path=path,
-        data__catalogue={"path": path},
-        data__profiles={"path": path, "attributes": {"job": {"kind": "categorical"}}},
-        data__filter={"minimum_user_interactions": minimum},
-    )
-    result = build_examples(scenario)
-    assert result["rejected_by_reason"] == {
-        "duplicate_interaction": 1,
-        "missing_item_id": 1,
-        "missing_user_id": 1,
-        "unparsable_rating": 1,
-    }
-    assert result["catalogue"]["rejected_by_reason"] == {"duplicate_item": 3, "missing_item_id": 1}
-    assert result["profiles"]["rejected_by_reason"] == {"duplicate_user": 3, "missing_user_id": 1}
-    tables = [result, result["catalogue"], result["profiles"]]
-    assert [table["records_in"] for table in tables] == [6, 6, 6]
-    assert [table["records_out"] for table in tables] == [2, 2, 2]
-    letters = WorkDirectory(scenario.work_dir).examples.dead_letters.read_text().splitlines()
-    assert len(letters) == 12
-
-
 def test_an_empty_catalogue_gives_empty_attributes(small_scenario, small_folder):
     (small_folder / "catalogue.csv").write_text("item_id,title,genres,year\n")
     scenario = small_scenario()
@@ -328,50 +220,6 @@ def test_an_empty_catalogue_gives_empty_attributes(small_scenario, small_folder)
     directory = WorkDirectory(scenario.work_dir).examples
     assert read_vocabulary(directory.vocabulary("genres")) == []
     assert set(read_item_attributes(directory.item_attributes).titles) == {""}
-
-
-@pytest.mark.parametrize(
-    ("minimum", "rows", "message"),
-    [
-        (1, [], "no sample is left: of 0 interactions"),
-        (
-            9,
-            ["u,1,4,1", "u,2,4,2", "u,3,x,3"],
-            "of 3 interactions 2 were filtered .*1 rejected",
-        ),
-        (1, ["u,1,4,1", "v,2,4,2"], "2 are history only"),
-    ],
-)
-def test_examples_without_any_sample_fail(small_scenario, small_folder, minimum, rows, message):
-    (small_folder / "interactions.csv").write_text(
-        "\n".join(["user_id,item_id,rating,timestamp", *rows]) + "\n"
-    )
-    scenario = small_scenario(data__filter={"minimum_user_interactions": minimum})
-    with pytest.raises(CommandError, match=message):
-        build_examples(scenario)
-    assert not WorkDirectory(scenario.work_dir).examples.path.exists()
-
-
-def test_parts_without_samples_or_with_one_class_are_warned_of(
-    small_scenario, small_folder, capsys
-):
-    # bob has two samples, both train: positions 2 and 3, ratings 4 and 3.
-    rows = [f"bob,{item},{rating},{item}" for item, rating in enumerate((5, 1, 4, 3))]
-    (small_folder / "interactions.csv").write_text(
-        "\n".join(["user_id,item_id,rating,timestamp", *rows]) + "\n"
-    )
-    result = build_examples(small_scenario())
-    assert result["parts"] == {"train": 2, "validation": 0, "test": 0}
-    assert result["positives"] == {"train": 1, "validation": 0, "test": 0}
-    warned = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]
-    assert [line.split(";")[0] for line in warned] == [
-        "examples: warning: part 'validation' has no samples",
-        "examples: warning: part 'test' has no samples",
-    ]
-    build_examples(small_scenario(data__positive_rating=3.0))
-    assert "all 2 samples of part 'train' have label 1" in capsys.readouterr().err
-    assert build_examples(small_scenario(data__positive_rating=3.0))["skipped"]
-    assert "all 2 samples of part 'train' have label 1" in capsys.readouterr().err
 
 
 def test_two_runs_write_the_same_bytes(small_scenario, small_folder):
@@ -389,249 +237,6 @@ def test_two_runs_write_the_same_bytes(small_scenario, small_folder):
         )
     assert len(contents[0]) == 13
     assert contents[0] == contents[1]
-
-
-def test_a_finished_step_is_skipped_until_something_changes(small_scenario, small_folder):
-    first = build_examples(small_scenario())
-    again = build_examples(small_scenario())
-    assert not first["skipped"] and again["skipped"]
-    unimportant = {"seconds", "skipped"}
-    assert {key: first[key] for key in first.keys() - unimportant} == {
-        key: again[key] for key in again.keys() - unimportant
-    }
-    assert build_examples(small_scenario(training__seed=7))["skipped"]
-    assert not build_examples(small_scenario(), force=True)["skipped"]
-    assert not build_examples(small_scenario(data__positive_rating=3.0))["skipped"]
-    with (small_folder / "interactions.csv").open("a", encoding="utf-8") as file:
-        file.write("new,1,4,1\n")
-    assert build_examples(small_scenario(data__positive_rating=3.0))["records_in"] == 19
-    directory = WorkDirectory(small_scenario().work_dir).examples
-    directory.shards("train")[0].write_bytes(b"damaged")
-    assert not build_examples(small_scenario(data__positive_rating=3.0))["skipped"]
-
-
-def test_an_interrupted_run_leaves_the_old_result_and_the_next_one_finishes(
-    small_scenario, small_folder, monkeypatch
-):
-    scenario = small_scenario()
-    build_examples(scenario)
-    directory = WorkDirectory(scenario.work_dir).examples
-    before = directory.manifest.read_bytes()
-
-    def fail(path: Path, features: tuple, data: Data) -> None:
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(examples_module, "write_schema", fail)
-        with pytest.raises(KeyboardInterrupt):
-            build_examples(scenario, force=True)
-    assert directory.manifest.read_bytes() == before
-    assert os.listdir(scenario.work_dir) == ["examples"]
-
-    killed = Path(scenario.work_dir) / ".examples.partial"
-    killed.mkdir()
-    (killed / "half").write_text("left by a killed run")
-    directory.manifest.unlink()
-    assert not build_examples(scenario)["skipped"]
-    assert os.listdir(scenario.work_dir) == ["examples"]
-    assert directory.manifest.read_bytes() == before
-
-
-def user_answer(user: str, shown: int) -> dict[str, str]:
-    prompt = "history: " + "".join(f"film {number}, 4 stars; " for number in range(shown))
-    return {
-        "source": "user",
-        "entity_id": user,
-        "extraction": "individual",
-        "prompt": prompt,
-        "answer": "likes films",
-    }
-
-
-def user_source(folder: Path, pattern: str | None) -> dict[str, object]:
-    source: dict[str, object] = {"entity": "user", "individual": [str(folder / "users.jsonl")]}
-    return source if pattern is None else {**source, "history_entry_pattern": pattern}
-
-
-def test_a_prompt_that_showed_a_sample_fails_the_step(small_scenario, small_folder):
-    write_lines(small_folder / "users.jsonl", [user_answer("ann", 5), user_answer("bob", 2)])
-    scenario = small_scenario(knowledge__answers__user=user_source(small_folder, " stars;"))
-    with pytest.raises(CommandError, match="3 samples") as raised:
-        build_examples(scenario)
-    # ann's samples start at 2, the LLM saw 5: positions 2, 3 and 4.
-    for position in (2, 3, 4):
-        assert f"position {position}, the LLM saw 5" in str(raised.value)
-    assert "ann" not in str(raised.value).replace("answers", "")
-    assert not WorkDirectory(scenario.work_dir).examples.path.exists()
-
-
-def test_prompts_within_the_rule_verify_their_users(small_scenario, small_folder):
-    write_lines(
-        small_folder / "users.jsonl",
-        [user_answer("ann", 2), user_answer("bob", 2), user_answer("eve", 0)],
-    )
-    result = build_examples(
-        small_scenario(knowledge__answers__user=user_source(small_folder, " stars;"))
-    )
-    assert result["leak_violations"] == 0
-    assert result["leak_check"] == {
-        "users_verified_by_prompt": 2,
-        "users_by_rule_only": 1,
-        "answers_without_counted_prompt": {},
-        "unverified_sources": ["item"],
-    }
-
-
-def test_prompts_that_leave_out_items_without_title_hide_nothing(small_scenario, small_folder):
-    # One item in four has a title; twelve interactions before k_u, of which prompts show three.
-    rows = [f"ann,{item},4,{item}" for item in range(24)]
-    (small_folder / "interactions.csv").write_text(
-        "\n".join(["user_id,item_id,rating,timestamp", *rows]) + "\n"
-    )
-    titles = [f"{item},{'' if item % 4 else f'Film {item}'},Drama,1999" for item in range(24)]
-    (small_folder / "catalogue.csv").write_text(
-        "\n".join(["item_id,title,genres,year", *titles]) + "\n"
-    )
-    made = small_scenario(
-        split__knowledge_history_cap=30,
-        knowledge__answers__user=user_source(small_folder, None),
-        prompts__scenario="movies",
-    )
-    out = small_folder / "prompts.jsonl"
-    build_prompts(made, sources=["user"], out=out)
-    (prompt,) = [json.loads(line) for line in out.read_text().splitlines()]
-    answer = {**prompt, "answer": "likes drama"}
-    assert answer["interactions_seen"] == 12
-
-    def check(answer: dict[str, object], cap: int) -> dict[str, object]:
-        write_lines(small_folder / "users.jsonl", [answer])
-        source = user_source(small_folder, r"Film \d")
-        assignments = {"split__knowledge_history_cap": cap, "knowledge__answers__user": source}
-        return build_examples(small_scenario(**assignments))["leak_check"]
-
-    assert check(answer, 30)["unverified_sources"] == ["item"]
-    with pytest.raises(CommandError, match="7 samples.*\n.*the LLM saw 12"):
-        check(answer, 5)
-    silent = {name: value for name, value in answer.items() if name != "interactions_seen"}
-    assert check(silent, 5)["unverified_sources"] == ["item", "user"]
-
-
-def test_examples_depend_on_what_prompts_show_and_on_nothing_else_of_the_answers(
-    small_scenario, small_folder
-):
-    answers = small_folder / "users.jsonl"
-    write_lines(answers, [user_answer("ann", 2), user_answer("bob", 2)])
-    assignments = {"knowledge__answers__user": user_source(small_folder, " stars;")}
-
-    def skipped(**more: object) -> bool:
-        return build_examples(small_scenario(**assignments, **more))["skipped"]
-
-    assert not skipped()
-    manifest = json.loads(WorkDirectory(small_scenario().work_dir).examples.manifest.read_text())
-    assert str(answers) not in manifest["inputs"] and set(manifest["seen_interactions"]) == {"user"}
-    changed = [{**user_answer("bob", 2), "answer": "likes none"}, user_answer("ann", 2)]
-    write_lines(answers, changed)
-    assert skipped()
-    write_lines(small_folder / "more.jsonl", [{"source": "more"}])
-    more = {"entity": "item", "individual": [str(small_folder / "more.jsonl")]}
-    assert skipped(knowledge__answers__more=more)
-    assert not skipped(knowledge__answers__more={"entity": "item", "vectors": ["v.npz"]})
-    assert not skipped()
-    write_lines(answers, [*changed[:1], user_answer("ann", 1)])
-    assert not skipped()
-    write_lines(answers, [*changed[:1], {**user_answer("ann", 1), "interactions_seen": 2}])
-    assert not skipped() and skipped()
-
-
-def test_answer_files_that_cannot_be_read_are_named(small_scenario, small_folder):
-    source = user_source(small_folder, " stars;")
-    key = r"knowledge\.answers\.user\.individual: there is no file '.*users\.jsonl'"
-    with pytest.raises(ConfigurationError, match=key):
-        build_examples(small_scenario(knowledge__answers__user=source))
-    path = small_folder / "users.jsonl.gz"
-    lines = "".join(json.dumps(user_answer(f"u{number}", 2)) + "\n" for number in range(99))
-    path.write_bytes(gzip.compress(lines.encode())[:-9])
-    cut_off = {**source, "individual": [str(path)]}
-    with pytest.raises(CommandError, match=r"users\.jsonl\.gz: the file is cut off"):
-        build_examples(small_scenario(knowledge__answers__user=cut_off))
-
-
-def test_user_answers_without_prompts_are_unverified(small_scenario, small_folder):
-    silent = {key: text for key, text in user_answer("bob", 1).items() if key != "prompt"}
-    scenario = small_scenario(knowledge__answers__user=user_source(small_folder, " stars;"))
-    write_lines(small_folder / "users.jsonl", [user_answer("ann", 2), silent])
-    check = build_examples(scenario)["leak_check"]
-    assert check == {
-        "users_verified_by_prompt": 1,
-        "users_by_rule_only": 2,
-        "answers_without_counted_prompt": {"user": 1},
-        "unverified_sources": ["item", "user"],
-    }
-    # A rejected answer is not used, whatever is unknown about it.
-    write_lines(small_folder / "users.jsonl", [user_answer("ann", 2), {**silent, "answer": ""}])
-    assert build_examples(scenario)["leak_check"]["unverified_sources"] == ["item"]
-
-
-def test_user_answers_without_a_pattern_are_unverified(small_scenario, small_folder):
-    write_lines(small_folder / "users.jsonl", [user_answer("ann", 9)])
-    result = build_examples(
-        small_scenario(knowledge__answers__user=user_source(small_folder, None))
-    )
-    assert result["leak_check"]["unverified_sources"] == ["item", "user"]
-    assert result["leak_check"]["users_by_rule_only"] == 3
-
-
-def test_wrong_configuration_is_explained(small_scenario, small_folder):
-    with pytest.raises(ConfigurationError, match="no column 'stars'.*user_id, item_id, rating"):
-        build_examples(small_scenario(data__interactions__columns__rating="stars"))
-    with pytest.raises(ConfigurationError, match=r"data\.catalogue\.title: .*no column 'name'"):
-        build_examples(small_scenario(data__catalogue__title="name"))
-    with pytest.raises(ConfigurationError, match=r"data\.interactions\.path: there is no file"):
-        build_examples(small_scenario(data__interactions__path="absent.csv"))
-    with pytest.raises(ConfigurationError, match="'rating_sum' is taken"):
-        build_examples(
-            small_scenario(
-                data__catalogue__attributes__rating_sum={"kind": "numeric", "column": "year"}
-            )
-        )
-    with pytest.raises(ConfigurationError, match="not a regular expression"):
-        build_examples(
-            small_scenario(knowledge__answers__user=user_source(small_folder, "(unclosed"))
-        )
-
-
-def test_a_dry_run_shows_sizes_and_columns(small_scenario, capsys):
-    scenario = small_scenario(
-        data__catalogue__attributes={"made": {"kind": "numeric", "column": "year"}}
-    )
-    tables = build_examples(scenario, dry_run=True)["tables"]
-    assert tables["data.catalogue"] == {
-        "columns": ["item_id", "title", "year"],
-        "other_columns": ["genres"],
-    }
-    assert sorted(tables["data.interactions"]["columns"]) == [
-        "item_id", "rating", "timestamp", "user_id",
-    ]  # fmt: skip
-    shown = capsys.readouterr().err
-    assert (
-        f"{scenario.data.catalogue.path}: columns item_id, title, year; not read: genres" in shown
-    )
-    size = sum(
-        os.path.getsize(data.path) for data in (scenario.data.interactions, scenario.data.catalogue)
-    )
-    assert f"reads 2 files, {size / 1000:.1f} kB;" in shown
-
-
-def test_dry_run_writes_nothing(small_scenario):
-    scenario = small_scenario()
-    plan = build_examples(scenario, dry_run=True)
-    assert plan["dry_run"] and not plan["would_skip"]
-    assert plan["inputs"][scenario.data.interactions.path] == os.path.getsize(
-        scenario.data.interactions.path
-    )
-    assert not Path(scenario.work_dir).exists()
-    build_examples(scenario)
-    assert build_examples(scenario, dry_run=True)["would_skip"]
 
 
 def test_the_manifest_describes_the_result(small_scenario):

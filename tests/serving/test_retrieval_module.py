@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from models.retrieving import RetrievalModel
-from serving.retrieval_module import RetrievalModule, item_vectors, user_sources
+from serving.retrieval_module import RetrievalModule, user_sources
 from serving.stored_knowledge import store_knowledge
 from tests.runs import random_model
 from tests.scenarios import rich_scenario
@@ -14,7 +14,7 @@ from tests.serving.exports import tensors, user_rows
 
 def model_and_module(**options: object) -> tuple[RetrievalModel, RetrievalModule]:
     model = random_model(rich_scenario(model__backbone="two_tower", **options))
-    vectors = item_vectors(model)
+    vectors = model.all_item_vectors()
     store_knowledge(model, sources=user_sources(model))
     return model, RetrievalModule(model, vectors)
 
@@ -24,16 +24,23 @@ def parts() -> tuple[RetrievalModel, RetrievalModule]:
     return model_and_module()
 
 
-def test_the_search_is_that_of_the_model(parts: tuple[RetrievalModel, RetrievalModule]) -> None:
+def test_the_search_is_the_head_of_a_full_sort(
+    parts: tuple[RetrievalModel, RetrievalModule],
+) -> None:
     _, module = parts
     model = random_model(rich_scenario(model__backbone="two_tower"))
+    items = model.inputs_preparation.catalogue.item_ids
     raw = tensors(user_rows())
-    scores, rows = model.top_k(raw, 20, exclude_history=True)
-    ids = np.array(["", *model.inputs_preparation.catalogue.item_ids])[rows.numpy()]
+    scores = model.user_vectors(raw).numpy() @ model.all_item_vectors()[1:].T
     found = module.top_k(raw)
-    np.testing.assert_array_equal(found["item_id"].numpy().astype(str)[:, :20], ids)
-    scores = np.where(ids == "", 0, scores)
-    np.testing.assert_allclose(found["score"].numpy()[:, :20], scores, atol=1e-6)
+    for user, history in enumerate(raw["history_item_id"].numpy().astype(str)):
+        new = [place for place, item_id in enumerate(items) if item_id not in history]
+        best = sorted(new, key=lambda place: -scores[user, place])
+        count = len(best)
+        ids = [item_id.decode() for item_id in found["item_id"][user].numpy()]
+        assert ids[:count] == [items[place] for place in best]
+        assert set(ids[count:]) <= {""}
+        np.testing.assert_allclose(found["score"][user, :count], scores[user, best], atol=1e-5)
     assert scores.std() > 0.01
 
 

@@ -111,6 +111,9 @@ def test_other_kinds_of_models_go_through_the_same_commands(
     assert table.column_names == columns
     assert table.num_rows == evaluated["test"]["n"]
     assert evaluated["test"].keys() == result["validation"].keys()
+    for k, share in evaluated.get("factorized_top_k", {}).items():
+        assert share == pytest.approx(evaluated["test"][f"recall_at_{k}"], abs=1e-6)
+    assert ("factorized_top_k" in evaluated) == (backbone == "two_tower")
     other = str(rich_run(backbone).folder.path)
     difference = json_result(capsys, "compare", str(folder), other, "--resamples", "20")
     keys = {f"{name}_{end}" for name in compared for end in ("a", "b", "difference")}

@@ -42,6 +42,7 @@ k = 1, 5, 10, 50 and 100 (equal scores count as in a random order):
   new_items_...  the same where the other items of the user's history are no candidates (history as
                  the example has it, data.history_length); so retrieval is served, and training
                  and compare go by new_items_recall_at_10
+  factorized_top_k  recall_at_k once more by TensorFlow Recommenders' FactorizedTopK, as a check
 
 Choose between models on the validation part; read the test part once, at the end.
 
@@ -85,7 +86,9 @@ def add_part_option(parser: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     """Evaluates and prints the metrics."""
+    from preprocessing.records.contract import RETRIEVAL
     from trainer.evaluation import read_run
+    from trainer.factorized_top_k import factorized_top_k
     from trainer.inspection import expert_gates, factor_weights
     from trainer.metric_names import summary
     from trainer.prediction import predict
@@ -100,6 +103,8 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
         f"{metrics['n']} {predictions.examples_name}"
     )
     result: dict[str, object] = {arguments.part: metrics}
+    if model.kind == RETRIEVAL:
+        result["factorized_top_k"] = factorized_top_k(model, examples)
     if arguments.gates:
         experts = expert_gates(model, examples)
         result["gates"] = {source: weights.tolist() for source, weights in experts.items()}

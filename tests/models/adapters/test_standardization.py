@@ -32,7 +32,7 @@ def test_agrees_with_scikit_learn() -> None:
 
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = component_statistics(table_of(vectors()))
-    monkeypatch.setattr("models.adapters.chunks.CHUNK_ROWS", 7)
+    monkeypatch.setattr("models.row_chunks.CHUNK_ROWS", 7)
     for part, expected in zip(component_statistics(table_of(vectors())), whole, strict=True):
         np.testing.assert_allclose(part, expected, rtol=1e-12)
 

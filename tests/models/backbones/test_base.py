@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,16 @@ from models.backbone_options import own_options
 from models.backbones import BACKBONES
 from models.backbones.base import flat
 from tests.models.backbones.inputs import backbone_inputs, padded, row_of, specification
-from tests.models.builders import gradients_of, randomise
+from tests.models.builders import randomise
+from tests.models.network_contract import (
+    assert_configuration_makes_an_equal_layer,
+    assert_dropout_acts_in_training_only,
+    assert_every_weight_has_a_gradient,
+    assert_graph_and_saved_model_equal_eager,
+    assert_mixed_precision_stays_close,
+    assert_training_lowers_the_loss,
+    names_with_slow_variants,
+)
 
 # Every backbone as it comes, and with options that change what it computes.
 ARMS: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in BACKBONES} | {
@@ -62,13 +70,17 @@ NO_ARM = {"dice_statistics"}
 
 def backbone(name: str, sources: int = 2, **options: float) -> tf.keras.layers.Layer:
     """A built backbone with random weights and moving statistics after one training step."""
-    kind, own_options = ARMS[name]
-    layer = BACKBONES[kind](top_units=(6, 5), **own_options, **options)
+    layer = fresh(name, **options)
     inputs = backbone_inputs(sources=sources)
     layer(inputs)
     randomise(layer.trainable_weights, seed=2, scale=0.2)
     layer(inputs, training=True)
     return layer
+
+
+def fresh(name: str, **options: float) -> tf.keras.layers.Layer:
+    kind, own_options = ARMS[name]
+    return BACKBONES[kind](top_units=(6, 5), **own_options, **options)
 
 
 def test_flat_lays_fields_side_by_side() -> None:
@@ -86,19 +98,9 @@ def test_every_switch_and_word_is_changed_by_some_arm() -> None:
                 assert (name, option) in changed
 
 
-@pytest.fixture
-def mixed_precision() -> Iterator[None]:
-    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    yield
-    tf.keras.mixed_precision.set_global_policy("float32")
-
-
 every_arm = pytest.mark.parametrize("name", ARMS)
 # What takes seconds is tried with other options in the slow tests.
-variants_slow = pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=pytest.mark.slow) if "-" in name else name for name in ARMS],
-)
+variants_slow = names_with_slow_variants(ARMS)
 
 
 class TestEveryBackbone:
@@ -140,76 +142,41 @@ class TestEveryBackbone:
     @pytest.mark.parametrize("sources", [0, 2])
     def test_every_trainable_weight_gets_a_gradient(self, name: str, sources: int) -> None:
         layer, inputs = backbone(name, sources), backbone_inputs(sources=sources)
-        weights = layer.trainable_weights
-        gradients = gradients_of(lambda: tf.reduce_sum(layer(inputs, training=True)), weights)
-        for weight, gradient in zip(weights, gradients, strict=True):
-            assert gradient is not None, weight.name
-            assert np.abs(gradient).max() > 0, weight.name
+        assert_every_weight_has_a_gradient(
+            lambda: tf.reduce_sum(layer(inputs, training=True)), layer.trainable_weights
+        )
 
     @every_arm
     def test_dropout_acts_in_training_only(self, name: str) -> None:
-        layer, inputs = backbone(name, dropout_rate=0.5), backbone_inputs()
-        plain = backbone(name)
-        np.testing.assert_allclose(layer(inputs), layer(inputs, training=False), atol=0)
-        assert np.abs(layer(inputs, training=True) - plain(inputs, training=True)).max() > 1e-3
+        layer, plain = backbone(name, dropout_rate=0.5), backbone(name)
+        assert_dropout_acts_in_training_only(layer, plain, backbone_inputs())
 
     @every_arm
     def test_the_configuration_makes_an_equal_layer(self, name: str) -> None:
         layer = backbone(name, dropout_rate=0.25)
-        config = layer.get_config()
-        assert (config["top_units"], config["dropout_rate"]) == ([6, 5], 0.25)
-        copy = type(layer).from_config(config)
-        inputs = backbone_inputs()
-        copy(inputs)
-        copy.set_weights(layer.get_weights())
-        np.testing.assert_allclose(copy(inputs), layer(inputs), atol=1e-6)
+        options = {"top_units": [6, 5], "dropout_rate": 0.25}
+        assert_configuration_makes_an_equal_layer(layer, backbone_inputs(), options)
 
     @variants_slow
     def test_training_lowers_the_loss(self, name: str) -> None:
-        inputs, labels = backbone_inputs(count=8), tf.constant([[0.0], [1.0]] * 4)
-        tf.keras.utils.set_random_seed(0)
-        layer = BACKBONES[ARMS[name][0]](top_units=(6, 5), **ARMS[name][1])
-        optimizer = tf.keras.optimizers.Adam(0.01)
+        labels = tf.constant([[0.0], [1.0]] * 4)
 
-        @tf.function
-        def step() -> tf.Tensor:
-            with tf.GradientTape() as tape:
-                logits = layer(inputs, training=True)
-                loss = tf.reduce_mean(
-                    tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
-                )
-            gradients = tape.gradient(loss, layer.trainable_weights)
-            optimizer.apply_gradients(zip(gradients, layer.trainable_weights, strict=True))
-            return loss
+        def loss_of(logits: tf.Tensor) -> tf.Tensor:
+            return tf.reduce_mean(
+                tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
+            )
 
-        layer(inputs)
-        optimizer.build(layer.trainable_weights)
-        losses = [float(step()) for _ in range(60)]
-        assert losses[-1] < 0.7 * losses[0]
+        assert_training_lowers_the_loss(
+            lambda: fresh(name), backbone_inputs(count=8), loss_of, steps=60
+        )
 
     @variants_slow
     def test_graph_and_saved_model_equal_eager(self, name: str, tmp_path: Path) -> None:
         layer, inputs = backbone(name), backbone_inputs()
-        module = tf.Module()
-        module.layer = layer
-        module.score = tf.function(layer, input_signature=[specification(inputs)])
-        np.testing.assert_allclose(module.score(inputs), layer(inputs), atol=1e-5)
-        tf.saved_model.save(module, str(tmp_path))
-        reloaded = tf.saved_model.load(str(tmp_path))
-        np.testing.assert_allclose(reloaded.score(inputs), layer(inputs), atol=1e-5)
-        alone = row_of(inputs, 1)
-        np.testing.assert_allclose(reloaded.score(alone), layer(alone), atol=1e-5)
+        assert_graph_and_saved_model_equal_eager(
+            layer, specification(inputs), inputs, [row_of(inputs, 1)], tmp_path
+        )
 
     @every_arm
-    @pytest.mark.usefixtures("mixed_precision")
     def test_mixed_precision_stays_close(self, name: str) -> None:
-        inputs = backbone_inputs()
-        layer = backbone(name)
-        assert {weight.dtype for weight in layer.weights} == {tf.float32}
-        mixed = layer(inputs)
-        assert mixed.dtype == tf.bfloat16
-        tf.keras.mixed_precision.set_global_policy("float32")
-        exact = backbone(name)
-        exact.set_weights(layer.get_weights())
-        deviation = np.abs(tf.cast(mixed, tf.float32) - exact(inputs)).max()
-        assert deviation < 0.05 * max(1.0, np.ptp(exact(inputs)))
+        assert_mixed_precision_stays_close(lambda: backbone(name), backbone_inputs())

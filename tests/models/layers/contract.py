@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tests.models.builders import gradients_of, randomise
+from tests.models.builders import randomise
+from tests.models.network_contract import assert_every_weight_has_a_gradient
 
 Arrays = np.ndarray | Sequence[np.ndarray]
 
@@ -21,18 +22,26 @@ def built(layer: tf.keras.layers.Layer, inputs: Arrays, seed: int = 1) -> tf.ker
     return layer
 
 
+def assert_meets_the_contract(
+    make: Callable[[], tf.keras.layers.Layer], inputs: Arrays, folder: Path
+) -> None:
+    """All of the following, of a layer with any weights."""
+    layer = built(make(), inputs)
+    assert_every_weight_learns(layer, inputs)
+    assert_rows_do_not_mix(layer, inputs)
+    assert_survives_saving(layer, inputs, folder)
+    assert_runs_in_mixed_precision(make, inputs)
+
+
 def assert_every_weight_learns(layer: tf.keras.layers.Layer, inputs: Arrays) -> None:
     """Every trainable weight has a gradient other than zero."""
     random = np.random.default_rng(7)
-    weights = layer.trainable_weights
     direction = tf.constant(random.normal(size=layer(inputs).shape), tf.float32)
-    gradients = gradients_of(
-        lambda: tf.reduce_sum(direction * layer(inputs, training=True)), weights
+    assert_every_weight_has_a_gradient(
+        lambda: tf.reduce_sum(direction * layer(inputs, training=True)),
+        layer.trainable_weights,
+        above=1e-6,
     )
-    assert weights
-    for weight, gradient in zip(weights, gradients, strict=True):
-        assert gradient is not None, weight.name
-        assert np.abs(gradient).max() > 1e-6, weight.name
 
 
 def assert_rows_do_not_mix(layer: tf.keras.layers.Layer, inputs: Arrays) -> None:

@@ -7,13 +7,7 @@ import tensorflow as tf
 
 from models.layers.factor_gate import FactorGate
 from tests.models.builders import named_weights, softmax
-from tests.models.layers.contract import (
-    assert_every_weight_learns,
-    assert_rows_do_not_mix,
-    assert_runs_in_mixed_precision,
-    assert_survives_saving,
-    built,
-)
+from tests.models.layers.contract import assert_meets_the_contract, built
 
 FIELDS = np.random.default_rng(0).normal(size=[5, 3, 4]).astype(np.float32)
 
@@ -63,8 +57,4 @@ def test_shapes_are_known_in_a_graph() -> None:
 
 
 def test_meets_the_contract_of_layers(tmp_path: Path) -> None:
-    layer = built(FactorGate(), FIELDS)
-    assert_every_weight_learns(layer, FIELDS)
-    assert_rows_do_not_mix(layer, FIELDS)
-    assert_survives_saving(layer, FIELDS, tmp_path)
-    assert_runs_in_mixed_precision(FactorGate, FIELDS)
+    assert_meets_the_contract(FactorGate, FIELDS, tmp_path)

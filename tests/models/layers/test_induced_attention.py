@@ -7,13 +7,7 @@ import numpy as np
 import pytest
 
 from models.layers.induced_attention import InducedSetAttention
-from tests.models.layers.contract import (
-    assert_every_weight_learns,
-    assert_rows_do_not_mix,
-    assert_runs_in_mixed_precision,
-    assert_survives_saving,
-    built,
-)
+from tests.models.layers.contract import assert_meets_the_contract, built
 from tests.models.layers.sets import SETS, SIZE, normal, other_padding, set_mask
 from tests.models.numpy_sets import numpy_induced
 
@@ -63,10 +57,7 @@ def test_contract(tmp_path: Path) -> None:
     layer = built(induced(), inputs())
     # The points and two blocks.
     assert len(layer.trainable_weights) == 1 + 2 * 12
-    assert_every_weight_learns(layer, inputs())
-    assert_rows_do_not_mix(layer, inputs())
-    assert_survives_saving(layer, inputs(), tmp_path)
-    assert_runs_in_mixed_precision(induced, inputs())
+    assert_meets_the_contract(induced, inputs(), tmp_path)
 
 
 def test_configuration_makes_the_same_layer_again() -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,15 @@ import tensorflow as tf
 from models.rerankers import RERANKERS
 from models.rerankers.base import ListInputs, flat_in_lists
 from tests.models.builders import gradients_of
+from tests.models.network_contract import (
+    assert_configuration_makes_an_equal_layer,
+    assert_dropout_acts_in_training_only,
+    assert_every_weight_has_a_gradient,
+    assert_graph_and_saved_model_equal_eager,
+    assert_mixed_precision_stays_close,
+    assert_training_lowers_the_loss,
+    names_with_slow_variants,
+)
 from tests.models.rerankers.inputs import (
     chosen,
     list_inputs,
@@ -64,19 +72,9 @@ def test_flat_in_lists_lays_fields_side_by_side() -> None:
     assert flat_in_lists(tf.zeros([0, 2, 2, 4])).shape == (0, 2, 8)
 
 
-@pytest.fixture
-def mixed_precision() -> Iterator[None]:
-    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    yield
-    tf.keras.mixed_precision.set_global_policy("float32")
-
-
 every_arm = pytest.mark.parametrize("name", ARMS)
 # What takes seconds is tried with other options in the slow tests.
-variants_slow = pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=pytest.mark.slow) if "-" in name else name for name in ARMS],
-)
+variants_slow = names_with_slow_variants(ARMS)
 
 
 class TestEveryReranker:
@@ -169,85 +167,50 @@ class TestEveryReranker:
     @pytest.mark.parametrize("sources", [0, 2])
     def test_every_trainable_weight_gets_a_gradient(self, name: str, sources: int) -> None:
         layer, inputs = reranker(name, sources), list_inputs(sources=sources)
-        weights = layer.trainable_weights
         # The square, because adding a constant to all scores of a list is no direction for some.
-        gradients = gradients_of(
-            lambda: tf.reduce_sum(tf.square(layer(inputs, training=True))), weights
+        assert_every_weight_has_a_gradient(
+            lambda: tf.reduce_sum(tf.square(layer(inputs, training=True))),
+            layer.trainable_weights,
+            above=1e-7,
         )
-        for weight, gradient in zip(weights, gradients, strict=True):
-            assert gradient is not None, weight.name
-            assert np.abs(gradient).max() > 1e-7, weight.name
 
     @every_arm
     def test_dropout_acts_in_training_only(self, name: str) -> None:
-        layer, inputs = reranker(name, dropout_rate=0.5), list_inputs()
-        plain = reranker(name)
-        np.testing.assert_allclose(layer(inputs), layer(inputs, training=False), atol=0)
-        assert np.abs(layer(inputs, training=True) - plain(inputs, training=True)).max() > 1e-3
+        layer, plain = reranker(name, dropout_rate=0.5), reranker(name)
+        assert_dropout_acts_in_training_only(layer, plain, list_inputs())
 
     @every_arm
     def test_the_configuration_makes_an_equal_layer(self, name: str) -> None:
         layer = reranker(name, dropout_rate=0.25)
-        config = layer.get_config()
-        assert (config["top_units"], config["dropout_rate"]) == ([6, 5], 0.25)
         kind, own_options = ARMS[name]
-        assert (SMALL[kind] | own_options).items() <= config.items()
-        copy = type(layer).from_config(config)
-        inputs = list_inputs()
-        copy(inputs)
-        copy.set_weights(layer.get_weights())
-        np.testing.assert_allclose(copy(inputs), layer(inputs), atol=1e-6)
+        options = {"top_units": [6, 5], "dropout_rate": 0.25} | SMALL[kind] | own_options
+        assert_configuration_makes_an_equal_layer(layer, list_inputs(), options)
 
     @variants_slow
     def test_training_lowers_the_loss(self, name: str) -> None:
         inputs = list_inputs(lists=8)
-        labels = tf.constant(np.resize([0.0, 1.0, 1.0, 0.0, 1.0, 0.0, 1.0], [8, 5]))
+        labels = tf.constant(
+            np.resize([0.0, 1.0, 1.0, 0.0, 1.0, 0.0, 1.0], [8, 5]), dtype=tf.float32
+        )
         mask = tf.cast(inputs.candidate_mask, tf.float32)
-        tf.keras.utils.set_random_seed(0)
-        layer = fresh(name)
-        optimizer = tf.keras.optimizers.Adam(0.01)
 
-        @tf.function
-        def step() -> tf.Tensor:
-            with tf.GradientTape() as tape:
-                losses = tf.nn.sigmoid_cross_entropy_with_logits(
-                    labels=tf.cast(labels, tf.float32), logits=layer(inputs, training=True)
-                )
-                loss = tf.reduce_sum(losses * mask) / tf.reduce_sum(mask)
-            gradients = tape.gradient(loss, layer.trainable_weights)
-            optimizer.apply_gradients(zip(gradients, layer.trainable_weights, strict=True))
-            return loss
+        def loss_of(logits: tf.Tensor) -> tf.Tensor:
+            losses = tf.nn.sigmoid_cross_entropy_with_logits(labels=labels, logits=logits)
+            return tf.reduce_sum(losses * mask) / tf.reduce_sum(mask)
 
-        layer(inputs)
-        optimizer.build(layer.trainable_weights)
-        losses = [float(step()) for _ in range(80)]
-        assert losses[-1] < 0.7 * losses[0]
+        assert_training_lowers_the_loss(lambda: fresh(name), inputs, loss_of, steps=80)
 
     @variants_slow
     def test_graph_and_saved_model_equal_eager(self, name: str, tmp_path: Path) -> None:
         layer, inputs = reranker(name), list_inputs()
-        module = tf.Module()
-        module.layer = layer
-        module.score = tf.function(layer, input_signature=[specification(inputs)])
-        np.testing.assert_allclose(module.score(inputs), layer(inputs), atol=1e-5)
-        tf.saved_model.save(module, str(tmp_path))
-        reloaded = tf.saved_model.load(str(tmp_path))
-        for given in (inputs, list_of(inputs, 1), chosen(inputs, [2]), chosen(inputs, [0, 1] * 4)):
-            np.testing.assert_allclose(reloaded.score(given), layer(given), atol=1e-5)
+        others = [list_of(inputs, 1), chosen(inputs, [2]), chosen(inputs, [0, 1] * 4)]
+        assert_graph_and_saved_model_equal_eager(
+            layer, specification(inputs), inputs, others, tmp_path
+        )
 
     @every_arm
-    @pytest.mark.usefixtures("mixed_precision")
     def test_mixed_precision_stays_close(self, name: str) -> None:
-        inputs = list_inputs()
-        layer = reranker(name)
-        assert {weight.dtype for weight in layer.weights} == {tf.float32}
-        mixed = layer(inputs)
-        assert mixed.dtype == tf.bfloat16
-        tf.keras.mixed_precision.set_global_policy("float32")
-        exact = reranker(name)
-        exact.set_weights(layer.get_weights())
-        deviation = np.abs(tf.cast(mixed, tf.float32) - exact(inputs)).max()
-        assert deviation < 0.05 * max(1.0, np.ptp(exact(inputs)))
+        assert_mixed_precision_stays_close(lambda: reranker(name), list_inputs())
 
 
 @pytest.mark.parametrize("name", IN_ANY_ORDER)

@@ -15,6 +15,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+KEY = "sk-very-secret-0123456789"
+"""The API key that the tests of the command `generate` send."""
+
 
 @dataclass(frozen=True)
 class Reply:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from preprocessing.generation.chat import ChatParameters
+from tests.preprocessing.generation.chat_server import KEY
 
 
 @pytest.fixture
@@ -34,3 +35,8 @@ def prompt_file(tmp_path: Path) -> Callable[[Iterable[str]], str]:
 @pytest.fixture
 def parameters() -> ChatParameters:
     return ChatParameters("toy", None, 0.0, 20, "max_tokens", None)
+
+
+@pytest.fixture
+def key_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)

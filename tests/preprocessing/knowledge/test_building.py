@@ -25,13 +25,8 @@ from tests.preprocessing.encoders.embeddings_server import (
     vector_of,
 )
 from tests.preprocessing.generation.chat_server import failure
+from tests.preprocessing.knowledge_dead_letters import letters_of
 from tests.preprocessing.small_data import ANSWERS, GROUP_ANSWERS, write_lines
-
-
-def letters_of(scenario, source: str = "item") -> list[tuple[str, int, str]]:
-    path = WorkDirectory(scenario.work_dir).knowledge(source).dead_letters
-    letters = [json.loads(line) for line in path.read_text().splitlines()]
-    return [(Path(entry["file"]).name, entry["line"], entry["reason"]) for entry in letters]
 
 
 def manifest_of(scenario, source: str = "item") -> dict:

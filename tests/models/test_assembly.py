@@ -1,67 +1,20 @@
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.assembly import AugmentedUse, InputAssembly
+from models.augmentation import Augmented, augment
 from models.backbones.base import BackboneInputs
 from models.catalogue import Catalogue
 from models.features import ItemEncoder
 from models.item_ids import TrainedIds
-from models.profiles import ProfileEncoder, ProfileLookup
-from models.scoring import Augmented, AugmentedUse, InputAssembly, augment
+from models.profiles import ProfileEncoder
+from tests.models.augmented_batches import LENGTH, SHAPES, WIDTH, Lookup, prepared
 from tests.models.builders import PROFILES, catalogue_contents, randomise
-
-WIDTH, LENGTH = 4, 3
-TABLES = {
-    name: np.random.default_rng(seed).normal(size=[7, WIDTH]).astype(np.float32)
-    for seed, name in enumerate(["item", "plot", "user"])
-}
-
-
-class Lookup:
-    """Augmented vectors from plain tables; counts its calls."""
-
-    sources = ("item", "plot", "user")
-
-    def __init__(self) -> None:
-        self.calls = 0
-
-    def __call__(self, rows: Mapping[str, tf.Tensor], **_: object) -> dict[str, tf.Tensor]:
-        self.calls += 1
-        return {source: tf.gather(TABLES[source], rows[source]) for source in self.sources}
-
-    def defaults(self) -> dict[str, tf.Tensor]:
-        return {source: tf.constant(TABLES[source][0]) for source in self.sources}
-
-
-def prepared(shape: tuple[int, ...], users: int, seed: int = 0) -> dict[str, tf.Tensor]:
-    random = np.random.default_rng(seed)
-
-    def rows(size: tuple[int, ...]) -> tf.Tensor:
-        return tf.constant(random.integers(0, 7, size), tf.int32)
-
-    raw = {
-        "profile_jobs": tf.constant(random.choice(["cook", "poet", ""], [users, 2])),
-        "profile_age": tf.constant(random.choice([20, np.nan], [users, 1]), tf.float32),
-    }
-    return {
-        "item_row": rows(shape),
-        "history_row": rows((users, LENGTH)),
-        "history_rating": tf.constant(random.integers(1, 6, [users, LENGTH]), tf.float32),
-        "history_mask": tf.constant(random.integers(0, 2, [users, LENGTH]) > 0),
-        "numeric": tf.constant(random.normal(size=[*shape, 5]), tf.float32),
-        "match": tf.constant(random.normal(size=[*shape, 2]), tf.float32),
-        "knowledge_row/item": rows(shape),
-        "knowledge_row/plot": rows(shape),
-        "knowledge_row/user": rows((users,)),
-        "history_knowledge_row/item": rows((users, LENGTH)),
-        "history_knowledge_row/plot": rows((users, LENGTH)),
-        **ProfileLookup(PROFILES)(raw),
-    }
 
 
 def assembly(with_profiles: bool = False, **use: Any) -> InputAssembly:
@@ -79,30 +32,6 @@ def assembly(with_profiles: bool = False, **use: Any) -> InputAssembly:
     randomise(layer.trainable_weights, seed=1)
     layer.set_match_statistics(tf.constant([0.5, -1.0]), tf.constant([2.0, 0.1]))
     return layer
-
-
-SHAPES = [((3,), 3), ((3,), 1), ((2, 4), 2)]
-
-
-@pytest.mark.parametrize(("shape", "users"), SHAPES)
-def test_augmented_vectors_of_candidates_and_histories_in_one_call(
-    shape: tuple[int, ...], users: int
-) -> None:
-    lookup, features = Lookup(), prepared(shape, users)
-    augmented = augment(lookup, features, training=True)
-    assert lookup.calls == 1
-    for source in ("item", "plot"):
-        for kind, vectors in (("", augmented.own), ("history_", augmented.history)):
-            rows = features[f"{kind}knowledge_row/{source}"]
-            np.testing.assert_array_equal(vectors[source], TABLES[source][rows])
-    np.testing.assert_array_equal(
-        augmented.own["user"], TABLES["user"][features["knowledge_row/user"]]
-    )
-    assert set(augmented.history) == {"item", "plot"}
-
-
-def test_without_an_adapter_nothing_is_augmented() -> None:
-    assert augment(None, prepared((3,), 3)) == Augmented({}, {})
 
 
 def repeated(values: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
@@ -229,24 +158,24 @@ def test_match_dropout_without_a_match_changes_nothing() -> None:
     assert layer(features, Augmented(), training=True)[1].shape == (3, 0)
 
 
-def test_alignment_leaves_out_hidden_knowledge_and_hidden_ids() -> None:
+def test_alignment_leaves_out_hidden_knowledge_and_new_items() -> None:
     layer, features = assembly(alignment_weight=1.0), prepared((4,), 1)
+    # Item 4 occurs in no training sample, so that it has no id of its own.
     features["item_row"] = tf.constant([1, 2, 3, 4])
     augmented = augment(Lookup(), features, training=True)
     vectors = np.arange(16, dtype=np.float32).reshape(4, 4) ** 2
-    default = augmented.defaults["item"].numpy()
 
-    def loss(vectors: np.ndarray) -> float:
-        own = {source: tf.constant(vectors) for source in ("item", "plot")}
-        own["user"] = augmented.own["user"]
+    def loss(vectors: np.ndarray, hidden: int = 0) -> float:
+        """With so many candidates whose knowledge is hidden: they have the source's default."""
+        own = dict(augmented.own)
+        for source in ("item", "plot"):
+            default = np.broadcast_to(augmented.defaults[source], [hidden, WIDTH])
+            own[source] = tf.constant(np.concatenate([default, vectors[hidden:]]))
         layer(features, augmented._replace(own=own), training=True)
         return float(sum(layer.losses))
 
-    # Item 4 has no id of its own and never counts; one row alone has no negative.
     changed = np.concatenate([vectors[:3], -vectors[3:]])
-    np.testing.assert_allclose(loss(changed), loss(vectors))
-    assert loss(vectors) > 0
-    hidden = vectors.copy()
-    hidden[:2] = default
-    plot_only = loss(np.concatenate([hidden[:2], vectors[2:]]))
-    assert plot_only != loss(vectors)
+    assert loss(changed) == pytest.approx(loss(vectors)) and loss(vectors) > 0
+    assert 0 < loss(vectors, hidden=1) != pytest.approx(loss(vectors))
+    # One candidate alone has no negative.
+    assert loss(vectors, hidden=2) == 0

@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+import gzip
+import json
+
+import pytest
+
+from tests.preprocessing.generation.chat_server import (
+    KEY,
+    Call,
+    Reply,
+    chat_server,
+    completion,
+    echo,
+    failure,
+)
+from tests.preprocessing.generation.files import read_lines
+from tests.preprocessing.generation.generate_command import (
+    endpoint,
+    fast_retries,
+    generate,
+    reasons,
+)
+
+pytestmark = pytest.mark.usefixtures("key_in_the_environment")
+
+
+def test_a_misbehaving_endpoint(capsys, prompt_file, tmp_path):
+    stubborn = {
+        "refused": failure(400, "too long"),
+        "down": failure(500),
+        "garbage": Reply(b'{"choices": [{"mess'),
+        "no object": Reply(b"[1, 2]"),
+        "empty": completion(""),
+        "no choices": completion("x", choices=[]),
+        "cut": completion("It was a dark and", finish_reason="length"),
+        "declined": completion(None, choices=[{"message": {"refusal": "I will not"}}]),
+        "filtered": completion("It", finish_reason="content_filter"),
+        "surrogate": completion("half \ud83d"),
+        "reset": Reply(reset=True),
+    }
+    recovering = {
+        "limited once": failure(429, Retry_After="0"),
+        "down once": failure(503),
+        "garbage once": Reply(b"<html>"),
+        "reset once": Reply(reset=True),
+        "empty once": completion(" "),
+    }
+
+    def behave(call: Call) -> Reply:
+        if call.prompt in stubborn:
+            return stubborn[call.prompt]
+        return recovering[call.prompt] if call.number == 1 else echo(call)
+
+    prompts = prompt_file([*stubborn, *recovering])
+    with chat_server(behave) as server:
+        code, summary, err = generate(
+            capsys, prompts, tmp_path / "out", *endpoint(server, "--strict"),
+            *fast_retries(tmp_path / "c.yaml"),
+        )  # fmt: skip
+        assert code == 3 and "Traceback" not in err
+        assert summary["answered"] == len(recovering)
+        assert list(reasons(tmp_path / "out").values()) == [
+            "http_400", "server_error", "malformed_response", "malformed_response",
+            "blank_answer", "blank_answer", "truncated", "refusal", "content_filter",
+            "invalid_text", "connection_failed",
+        ]  # fmt: skip
+        calls = [server.calls[text] for text in stubborn]
+        # One try and three retries where a retry may help; two attempts for paid, bad answers.
+        assert calls == [1, 4, 4, 4, 2, 2, 1, 1, 1, 2, 4]
+        assert {server.calls[text] for text in recovering} == {2}
+
+        # Paid answers stay rejected without a call; unpaid failures are tried again.
+        server.calls.clear()
+        code, again, _ = generate(
+            capsys, prompts, tmp_path / "out", *endpoint(server),
+            *fast_retries(tmp_path / "c.yaml", keep_truncated=True, retries=0),
+        )  # fmt: skip
+        assert code == 0 and dict(server.calls) == {
+            name: 1 for name in ("refused", "down", "garbage", "no object", "reset")
+        }
+        assert again["answered"] == len(recovering) + 1
+        kept = read_lines(tmp_path / "out" / "answers.jsonl")[0]
+        assert (kept["answer"], kept["finish_reason"]) == ("It was a dark and", "length")
+
+
+def test_a_slow_endpoint_times_out(capsys, prompt_file, tmp_path):
+    def behave(call: Call) -> Reply:
+        answer = completion("late")
+        return Reply(answer.body, delay=1.0) if call.prompt == "slow" else answer
+
+    prompts = prompt_file(["slow", "quick"])
+    with chat_server(behave) as server:
+        code, summary, _ = generate(
+            capsys, prompts, tmp_path / "out", *endpoint(server),
+            *fast_retries(tmp_path / "c.yaml", timeout_seconds=0.3, retries=1),
+        )  # fmt: skip
+    assert code == 0 and reasons(tmp_path / "out") == {1: "timeout"}
+    assert summary["answered"] == 1 and server.calls["slow"] == 2
+
+
+def test_an_endpoint_that_is_down_or_refuses_the_key_ends_the_run(capsys, prompt_file, tmp_path):
+    prompts = prompt_file(f"film {number}" for number in range(30))
+    options = fast_retries(tmp_path / "c.yaml", retries=0, stop_after_failures=3, concurrency=1)
+    with chat_server(lambda call: failure(401, f"wrong key {call.authorization}")) as server:
+        code, _, err = generate(capsys, prompts, tmp_path / "a", *endpoint(server), *options)
+        assert code == 1 and "the key is wrong or missing" in err and server.calls.total() == 1
+        assert KEY not in err
+    with chat_server(lambda call: failure(500)) as server:
+        code, _, err = generate(capsys, prompts, tmp_path / "b", *endpoint(server), *options)
+        assert code == 1 and "3 prompts failed in a row" in err and server.calls.total() == 3
+    summary = json.loads((tmp_path / "b" / "summary.json").read_text())
+    assert (summary["rejected"], summary["not_attempted"]) == (3, 27)
+    code, _, err = generate(capsys, prompts, tmp_path / "b", *endpoint(server), *options)
+    assert code == 1 and "connection_failed" in err
+
+
+def test_the_key_is_written_nowhere(capsys, prompt_file, tmp_path):
+    def tell_tale(call: Call) -> Reply:
+        return failure(400, f"you sent {call.authorization}")
+
+    prompts = prompt_file(["Alien", "Brazil"])
+    with chat_server(tell_tale) as server:
+        _, _, err = generate(capsys, prompts, tmp_path / "out", *endpoint(server))
+    assert "[key]" in (tmp_path / "out" / "dead_letters.jsonl").read_text()
+    assert KEY not in err
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert any(path.suffix == ".sqlite" for path in files)
+    for path in files:
+        assert KEY.encode() not in path.read_bytes(), path
+
+
+def test_bad_prompt_lines_become_dead_letters(capsys, tmp_path):
+    good = {"custom_id": "item/1", "source": "item", "entity_id": "1",
+            "extraction": "individual", "prompt": "Alien"}  # fmt: skip
+    lines = [
+        json.dumps(good),
+        "not JSON",
+        "",
+        json.dumps({**good, "custom_id": "item/2", "prompt": "  "}),
+        json.dumps({**good, "custom_id": "item/3", "prompt_sha256": "0" * 64}),
+        json.dumps({**good, "custom_id": "item/4", "extraction": "both"}),
+        json.dumps({**good, "prompt": "another"}),
+        json.dumps({"prompt": "Alien"}),
+    ]
+    prompts = tmp_path / "prompts.jsonl.gz"
+    prompts.write_bytes(gzip.compress("\n".join(lines).encode()))
+    with chat_server(echo) as server:
+        code, summary, _ = generate(capsys, str(prompts), tmp_path / "out", *endpoint(server))
+        assert dict(server.calls) == {"Alien": 1}
+    assert code == 0 and (summary["read"], summary["answered"]) == (7, 1)
+    assert reasons(tmp_path / "out") == {
+        2: "malformed_json",
+        4: "blank_field",
+        5: "prompt_hash_mismatch",
+        6: "extraction_mismatch",
+        7: "duplicate_custom_id",
+        8: "missing_field",
+    }

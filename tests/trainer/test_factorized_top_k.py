@@ -1,0 +1,30 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from models.retrieving import RetrievalModel
+from tests.runs import rich_run, shared_store
+from trainer.factorized_top_k import factorized_top_k
+from trainer.prediction import predict
+
+
+def test_it_is_the_share_of_ranks_below_k() -> None:
+    run = rich_run("two_tower")
+    assert isinstance(run.model, RetrievalModel)
+    examples = shared_store().examples(run.scenario, run.model, "test")
+    shares = factorized_top_k(run.model, examples)
+    vectors = run.model.all_item_vectors()
+    users = run.model.user_vectors(dict(examples.features)).numpy()
+    rows = examples.features["item_row"]
+    scores = users @ vectors[1:].T
+    own = np.take_along_axis(scores, rows[:, np.newaxis] - 1, axis=1)
+    ranks = (scores > own).sum(axis=1)
+    assert rows.min() > 0
+    expected = {str(k): (ranks < k).mean() for k in (1, 5, 10, 50)}
+    assert shares == pytest.approx(expected)
+    assert 0 < shares["10"] < 1
+    metrics = predict(run.model, examples).metrics()
+    assert {f"recall_at_{k}": share for k, share in shares.items()}.items() <= {
+        key: pytest.approx(value, abs=1e-6) for key, value in metrics.items()
+    }.items()
