@@ -5,6 +5,10 @@ VENV := .venv
 INSTALLED := $(VENV)/.installed
 RUN := $(VENV)/bin/python
 
+TFX_VENV := .venv-tfx
+TFX_INSTALLED := $(TFX_VENV)/.installed
+TFX_SAMPLE := --config configs/movielens_small.yaml
+
 ROOMS := configs preprocessing models trainer serving examples benchmarks
 BAZEL ?= bazel
 BAZEL_FILES := BUILD MODULE.bazel WORKSPACE bazel tests $(ROOMS)
@@ -20,7 +24,7 @@ export TF_CPP_MIN_LOG_LEVEL := 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-all lint format build-files bazel-test requirements
+.PHONY: help setup demo tfx test test-all lint format build-files bazel-test requirements
 
 help: ## list the targets
 	@echo "Targets of this Makefile:"
@@ -46,9 +50,29 @@ demo: setup ## the whole job on the bundled MovieLens sample (QUICK=1: one seed,
 	@echo "demo: answers to a served ranking on the bundled MovieLens sample; results go to out/demo"
 	@$(RUN) -m examples.movielens_small.demo $(if $(filter-out 0,$(QUICK)),--quick)
 
+tfx: setup $(TFX_INSTALLED) ## train, judge and push a model of the bundled sample through a TFX pipeline
+	@echo "tfx: examples to a pushed model on the bundled MovieLens sample; results go to out/tfx"
+	@$(RUN) -m preprocessing all $(TFX_SAMPLE)
+	@$(TFX_VENV)/bin/python -m trainer.tfx_pipeline $(TFX_SAMPLE) \
+		model.match=ridge knowledge.sources=item --pipeline-root out/tfx
+
+$(TFX_INSTALLED): requirements-tfx.txt | setup
+	@$(RUN) -c 'import platform as p; assert p.machine() == "x86_64"; \
+		assert int(p.libc_ver()[1].split(".")[1]) >= 39' 2>/dev/null || { \
+		echo "tfx: ML Metadata, which TFX needs, has no package for this system: it takes Linux on"; \
+		echo "     x86_64 with glibc 2.39 or newer, such as Ubuntu 24.04 or Debian 13."; exit 1; } >&2
+	@echo "tfx: installing TFX and its pinned packages into $(TFX_VENV); takes minutes and 3.3 GB of disk, once"
+	@$(RUN) -m venv --clear $(TFX_VENV)
+	@$(TFX_VENV)/bin/python -m pip install --disable-pip-version-check $(if $(CI),--quiet) \
+		-r requirements-tfx.txt || { \
+		echo "tfx: pip could not install TFX. One of its packages, pyfarmhash, is compiled on this machine:"; \
+		echo "     it needs a C++ compiler and Python's headers (Debian, Ubuntu: apt-get install g++ python3.11-dev)"; \
+		exit 1; } >&2
+	@touch $@
+
 test: setup ## run the fast test suite
 	@echo "test: the fast suite (make test-all runs the slow tests too)"
-	@$(RUN) -m pytest -m "not slow"
+	@$(RUN) -m pytest -n auto --dist loadfile -m "not slow"
 
 test-all: setup ## run every test, the slow ones too
 	@echo "test-all: every test"
@@ -89,6 +113,10 @@ requirements: setup ## pin requirements*.in to requirements*.txt (UPGRADE=1 take
 	@$(COMPILE) requirements-dev.in -o requirements-dev.txt
 	@$(COMPILE) requirements-encoders.in -o requirements-encoders.txt
 	@$(COMPILE) requirements-gguf.in -o requirements-gguf.txt
+	@$(COMPILE) requirements-tracking.in -o requirements-tracking.txt
+	@$(COMPILE) requirements-gpu.in -o requirements-gpu.txt
+	@$(subst --python-platform linux,--python-platform x86_64-manylinux_2_39,$(COMPILE)) \
+		requirements-tfx.in -o requirements-tfx.txt
 
 # Arguments: the target's name for messages, buildifier's options. The npm package ships the program itself.
 define with_buildifier

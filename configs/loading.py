@@ -14,6 +14,9 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from configs.scenario import Scenario
+from configs.section import Section
+
+AnySection = typing.TypeVar("AnySection", bound=Section)
 
 
 class ConfigurationError(Exception):
@@ -35,6 +38,26 @@ def load_scenario(path: str | Path, overrides: Iterable[str] = ()) -> Scenario:
       ConfigurationError: the file is missing or not YAML, a key is unknown, or a value is not
         allowed.
     """
+    return load_section(Scenario, path, overrides)
+
+
+def load_section(
+    section: type[AnySection], path: str | Path, overrides: Iterable[str] = ()
+) -> AnySection:
+    """Reads what one YAML file describes and applies overrides.
+
+    Args:
+      section: what the file describes.
+      path: the YAML file.
+      overrides: as of `load_scenario`.
+
+    Returns:
+      The frozen section.
+
+    Raises:
+      ConfigurationError: the file is missing or not YAML, a key is unknown, or a value is not
+        allowed.
+    """
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -49,11 +72,9 @@ def load_scenario(path: str | Path, overrides: Iterable[str] = ()) -> Scenario:
     except yaml.YAMLError as error:
         raise ConfigurationError(f"{path}: not valid YAML: {error}") from error
     if not isinstance(tree, dict):
-        raise ConfigurationError(
-            f"{path}: expected sections such as 'data:' and 'model:' at the top level"
-        )
+        raise ConfigurationError(f"{path}: expected sections or keys at the top level")
     assignments = dict(parse_override(override) for override in overrides)
-    return scenario_from_tree(tree, assignments, where=str(path))
+    return _section_from_tree(section, tree, assignments, str(path))
 
 
 def scenario_from_tree(
@@ -71,13 +92,22 @@ def scenario_from_tree(
     Raises:
       ConfigurationError: a key is unknown or a value is not allowed.
     """
+    return _section_from_tree(Scenario, tree, assignments or {}, where)
+
+
+def _section_from_tree(
+    section: type[AnySection],
+    tree: Mapping[str, object],
+    assignments: Mapping[str, object],
+    where: str,
+) -> AnySection:
     merged = json.loads(json.dumps(tree))
-    for key, value in (assignments or {}).items():
+    for key, value in assignments.items():
         _assign(merged, key, value)
     try:
-        return Scenario.model_validate(merged)
+        return section.model_validate(merged)
     except ValidationError as error:
-        raise ConfigurationError(_explain(error, where)) from error
+        raise ConfigurationError(_explain(error, where, section)) from error
 
 
 def override_scenario(scenario: Scenario, assignments: Mapping[str, object]) -> Scenario:
@@ -169,12 +199,12 @@ def _assign(tree: dict[str, object], dotted_key: str, value: object) -> None:
     node[parts[-1]] = value
 
 
-def _explain(error: ValidationError, where: str) -> str:
+def _explain(error: ValidationError, where: str, section: type[Section]) -> str:
     lines = []
     for problem in error.errors():
         key = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
-            lines.append(f"{where}: unknown key '{key}'.{_suggestion(problem['loc'])}")
+            lines.append(f"{where}: unknown key '{key}'.{_suggestion(problem['loc'], section)}")
         elif problem["type"] == "missing":
             lines.append(f"{where}: key '{key}' is missing")
         else:
@@ -189,10 +219,10 @@ def _explain(error: ValidationError, where: str) -> str:
     return "\n".join(lines)
 
 
-def _suggestion(location: tuple[int | str, ...]) -> str:
-    keys = known_keys()
+def _suggestion(location: tuple[int | str, ...], section: type[Section]) -> str:
+    keys = list(described_keys(section))
     written = ".".join(str(part) for part in location)
-    siblings = _sibling_names(location)
+    siblings = _sibling_names(location, section)
     close_siblings = difflib.get_close_matches(str(location[-1]), siblings, n=1, cutoff=0.6)
     if close_siblings:
         nearest = ".".join([*(str(part) for part in location[:-1]), close_siblings[0]])
@@ -202,12 +232,12 @@ def _suggestion(location: tuple[int | str, ...]) -> str:
     return f" Did you mean '{close[0]}'?" if close else ""
 
 
-def _sibling_names(location: tuple[int | str, ...]) -> list[str]:
-    section: type[BaseModel] | None = Scenario
+def _sibling_names(location: tuple[int | str, ...], section: type[Section]) -> list[str]:
+    found: type[BaseModel] | None = section
     parts = list(location[:-1])
-    while parts and section is not None:
-        field = section.model_fields.get(str(parts.pop(0)))
-        section, is_map = _section_type(field.annotation) if field is not None else (None, False)
+    while parts and found is not None:
+        field = found.model_fields.get(str(parts.pop(0)))
+        found, is_map = _section_type(field.annotation) if field is not None else (None, False)
         if is_map and parts:
             parts.pop(0)
-    return list(section.model_fields) if section is not None else []
+    return list(found.model_fields) if found is not None else []

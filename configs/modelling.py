@@ -1,4 +1,4 @@
-"""The ranking model and its training."""
+"""The ranking model."""
 
 from __future__ import annotations
 
@@ -103,25 +103,3 @@ class Model(Section):
     pq: ProductQuantization = ProductQuantization()
     knowledge_match: Match = Match()
     knowledge_prior: Prior = Prior()
-
-
-class Training(Section):
-    """How the model is trained."""
-
-    epochs: int = Field(20, ge=1, description="upper bound; early stopping usually ends sooner")
-    batch_size: int = Field(512, ge=1, description="samples of a step; lists for re-rankers")
-    learning_rate: float = Field(1e-3, gt=0, description="of Adam, at the start")
-    schedule: Literal["constant", "cosine"] = Field(
-        "constant", description="cosine: the learning rate falls to 0 over all epochs"
-    )
-    embedding_regularization: float = Field(
-        0.0, ge=0, description="L2 factor on id embeddings used in a batch"
-    )
-    list_loss: Literal["pointwise", "listwise"] = Field(
-        "pointwise",
-        description="re-rankers: cross entropy of every candidate, or of the whole list's softmax",
-    )
-    patience: int = Field(
-        2, ge=0, description="epochs without a better validation result before stopping"
-    )
-    seed: int = 1

@@ -15,10 +15,11 @@ from configs.adapters import FIELD_OPTIONS
 from configs.judging import Evaluation, Experiment
 from configs.knowledge import Knowledge
 from configs.matching import Match
-from configs.modelling import Model, Training
+from configs.modelling import Model
 from configs.prompting import Generation, Prompts
 from configs.raw_data import Data, Split
 from configs.section import Section
+from configs.training import Training
 
 
 class Serving(Section):

@@ -17,6 +17,7 @@ from models.features import ItemEncoder
 from models.inputs import Tensors
 from models.layers.alignment_loss import alignment_loss
 from models.layers.factor_gate import FactorGate
+from models.layers.random_numbers import RandomNumbers
 from models.layers.zero_start import ZeroStart
 from models.profiles import ProfileEncoder
 
@@ -85,6 +86,7 @@ class InputAssembly(tf.keras.layers.Layer):
         super().__init__(autocast=False, **kwargs)
         self._num_match_sources = num_match_sources
         self._match_dropout_rate = match_dropout_rate
+        self._random_numbers = RandomNumbers()
         self.items = items
         self._positive_rating = positive_rating
         self.use = AugmentedUse() if use is None else use
@@ -203,7 +205,9 @@ class InputAssembly(tf.keras.layers.Layer):
     def _hide_some_sources(self, match: tf.Tensor) -> tf.Tensor:
         sources = self._num_match_sources
         shape = tf.concat([tf.shape(match)[:-1], [sources]], axis=0)
-        shown = tf.cast(tf.random.uniform(shape) >= self._match_dropout_rate, match.dtype)
+        shown = tf.cast(
+            self._random_numbers.uniform(shape) >= self._match_dropout_rate, match.dtype
+        )
         return match * tf.repeat(shown, match.shape[-1] // sources, axis=-1)
 
     def _standardised(self, match: tf.Tensor) -> tf.Tensor:

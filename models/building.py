@@ -18,6 +18,7 @@ from models.assembly import AugmentedUse, InputAssembly
 from models.backbone_options import checked_options
 from models.backbones import BACKBONES
 from models.catalogue import Catalogue, CatalogueContents
+from models.class_weights import EQUAL_WEIGHTS
 from models.features import ItemEncoder
 from models.inputs import InputPreparation
 from models.item_ids import KnowledgeIds, TrainedIds
@@ -91,17 +92,26 @@ def build_model(scenario: Scenario, tables: ModelTables) -> AnyModel:
             "knowledge match compares the candidate with the history, which a retrieval model "
             "keeps apart; set model.match=none"
         )
+    class_weights = scenario.training.class_weights
+    if kind == RetrievalModel.kind and class_weights != EQUAL_WEIGHTS:
+        raise ValueError(
+            "training.class_weights are for labels, and a retrieval model is trained on chosen "
+            "items alone; set them to [1, 1]"
+        )
     parts = _Parts(scenario, tables)
     if kind == RankingModel.kind:
         backbones = [parts.backbone() for _ in range(1 + len(scenario.model.tasks))]
         scorer = Scorer(parts.assembly(), backbones)
-        return RankingModel(parts.inputs, scorer, parts.adapter, scenario.model.tasks)
+        return RankingModel(
+            parts.inputs, scorer, parts.adapter, scenario.model.tasks, class_weights
+        )
     if kind == RerankingModel.kind:
         return RerankingModel(
             parts.inputs,
             ListScorer(parts.assembly(), parts.backbone()),
             parts.adapter,
             scenario.training.list_loss,
+            class_weights,
         )
     scorer = TowerScorer(parts.assembly(), parts.backbone())
     return RetrievalModel(parts.inputs, scorer, parts.adapter)
@@ -200,6 +210,12 @@ class _Parts:
                 options.knowledge_match,
                 () if folds is None else folds,
             )
+            match = matches[source]
+            if self._scenario.training.xla and match.is_learned and match.has_folds:
+                raise ValueError(
+                    f"XLA cannot compile a learned match over source '{source}', which is made "
+                    "from ratings; set training.xla or model.knowledge_match.learned to false"
+                )
         return KnowledgeMatches(matches, item_rows)
 
     @property

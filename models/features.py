@@ -7,6 +7,7 @@ import tensorflow as tf
 from models.catalogue import Catalogue
 from models.distinct import map_distinct
 from models.item_ids import INITIAL_DEVIATION
+from models.layers.random_numbers import RandomNumbers
 
 
 class ItemEncoder(tf.keras.layers.Layer):
@@ -40,6 +41,7 @@ class ItemEncoder(tf.keras.layers.Layer):
         self.embedding_dimension = embedding_dimension
         self.id_dropout_rate = id_dropout_rate
         self.id_regularization = id_regularization
+        self._random_numbers = RandomNumbers()
 
     @property
     def num_fields(self) -> int:
@@ -89,14 +91,14 @@ class ItemEncoder(tf.keras.layers.Layer):
         for name, table in self.catalogue.categorical.items():
             indices = tf.gather(table, rows)
             known = tf.cast(indices > 0, ids.dtype)[:, :, tf.newaxis]
-            values = tf.gather(self._values[name], indices) * known
+            values = tf.nn.embedding_lookup(self._values[name], indices) * known
             fields.append(
                 tf.math.divide_no_nan(tf.reduce_sum(values, axis=1), tf.reduce_sum(known, axis=1))
             )
         return tf.stack(fields, axis=1)
 
     def _hide_some_ids(self, candidates: tf.Tensor) -> tf.Tensor:
-        hidden = tf.random.uniform([tf.shape(candidates)[0], 1]) < self.id_dropout_rate
+        hidden = self._random_numbers.uniform([tf.shape(candidates)[0], 1]) < self.id_dropout_rate
         ids = tf.where(hidden, tf.cast(self.ids.default(), candidates.dtype), candidates[:, 0])
         return tf.concat([ids[:, tf.newaxis], candidates[:, 1:]], axis=1)
 

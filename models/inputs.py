@@ -82,6 +82,13 @@ class InputPreparation(tf.Module):
         self.num_match_features = 0 if matches is None else matches.num_features
 
     @property
+    def history_length(self) -> int:
+        """Newest interactions that anything here reads."""
+        if self.matches is None:
+            return self.attention_history_length
+        return max(self.attention_history_length, self.match_history_length)
+
+    @property
     def profile_attributes(self) -> Mapping[str, ProfileAttribute]:
         """Attributes of the user's profile that are inputs, by name."""
         return {} if self.profile is None else self.profile.attributes

@@ -51,11 +51,12 @@ class TrainedIds(tf.keras.layers.Layer):
 
     def call(self, rows: tf.Tensor) -> tf.Tensor:
         """Looks embeddings up."""
-        return tf.gather(self._embeddings, tf.gather(self._embedding_rows, rows))
+        return tf.nn.embedding_lookup(self._embeddings, tf.gather(self._embedding_rows, rows))
 
     def default(self) -> tf.Tensor:
         """The embedding of unknown and new items, [width]."""
-        return tf.cast(self._embeddings[0], self.compute_dtype)
+        # Looked up, because the gradient of a slice is as large as the table.
+        return tf.cast(tf.nn.embedding_lookup(self._embeddings, [0])[0], self.compute_dtype)
 
     def table(self) -> np.ndarray:
         """Embeddings of all catalogue rows, float32."""

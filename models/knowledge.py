@@ -95,9 +95,10 @@ class KnowledgeTable(tf.keras.layers.Layer):
 
     Row 0 means "missing": an id that the table does not know gets row 0 and a vector of zeros.
     Several ids may share a row (the members of a group share the group's answer). Vectors are kept
-    as a float16 variable that is not trained, never as a graph constant.
+    as a float16 variable that is not trained, never as a graph constant, and given as float32 under
+    any precision policy: match and prior need all of their digits.
 
-    Shapes: ids [...] of strings in, vectors [..., dimension] of the layer's compute type out.
+    Shapes: ids [...] of strings in, vectors [..., dimension] out.
 
     Attributes:
       source: name of the source, e.g. "item".
@@ -132,7 +133,7 @@ class KnowledgeTable(tf.keras.layers.Layer):
             finite.
         """
         kwargs.setdefault("name", f"{source}_knowledge_table")
-        super().__init__(**kwargs)
+        super().__init__(**kwargs | {"dtype": "float32"})
         self.source = source
         if vectors is not None and entity_ids is not None:
             vectors = np.asarray(vectors)

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import tensorflow as tf
 
+from models.class_weights import EQUAL_WEIGHTS, label_weights
 
-def pointwise_loss(logits: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+
+def pointwise_loss(
+    logits: tf.Tensor,
+    labels: tf.Tensor,
+    mask: tf.Tensor,
+    class_weights: Sequence[float] = EQUAL_WEIGHTS,
+) -> tf.Tensor:
     """Binary cross entropy of every real candidate by itself, their mean.
 
     Args:
       logits: [b, L].
       labels: [b, L], 0 or 1.
       mask: bool [b, L], false on padding.
+      class_weights: weights of the losses of candidates with label 0 and label 1
+        (`models.class_weights`).
 
     Returns:
       A float32 scalar; 0 where nothing is real.
@@ -19,7 +30,14 @@ def pointwise_loss(logits: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor) -> tf.
     losses = tf.nn.sigmoid_cross_entropy_with_logits(
         labels=tf.cast(labels, tf.float32), logits=tf.cast(logits, tf.float32)
     )
-    return _mean_where(losses, mask)
+    weights = label_weights(labels, class_weights)
+    return _mean_where(losses if weights is None else losses * weights, mask)
+
+
+def count_candidates(labels: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Number of candidates over which `pointwise_loss` is the mean, a float32 scalar."""
+    del labels
+    return tf.reduce_sum(tf.cast(mask, tf.float32))
 
 
 def listwise_loss(logits: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
@@ -39,12 +57,17 @@ def listwise_loss(logits: tf.Tensor, labels: tf.Tensor, mask: tf.Tensor) -> tf.T
     Returns:
       A float32 scalar; 0 where no list holds a positive.
     """
-    labels = tf.where(mask, tf.cast(labels, tf.float32), 0.0)
-    total = tf.reduce_sum(labels, axis=1, keepdims=True)
+    labels, total = _real(labels, mask)
     shares = tf.math.divide_no_nan(labels, total)
     log_probabilities = tf.nn.log_softmax(_hidden(logits, mask))
     losses = -tf.reduce_sum(shares * tf.where(mask, log_probabilities, 0.0), axis=1)
     return _mean_where(losses, total[:, 0] > 0)
+
+
+def count_lists(labels: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
+    """Number of lists over which `listwise_loss` is the mean, a float32 scalar."""
+    _, total = _real(labels, mask)
+    return tf.reduce_sum(tf.cast(total > 0, tf.float32))
 
 
 def list_probabilities(logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
@@ -53,6 +76,13 @@ def list_probabilities(logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
 
 
 LIST_LOSSES = {"pointwise": pointwise_loss, "listwise": listwise_loss}
+LOSS_COUNTS = {"pointwise": count_candidates, "listwise": count_lists}
+
+
+def _real(labels: tf.Tensor, mask: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Labels with 0 on padding, [b, L], and their sum in each list, [b, 1]."""
+    labels = tf.where(mask, tf.cast(labels, tf.float32), 0.0)
+    return labels, tf.reduce_sum(labels, axis=1, keepdims=True)
 
 
 def _hidden(logits: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:

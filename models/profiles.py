@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from models.item_ids import INITIAL_DEVIATION
+from models.layers.batch_standardization import BatchStandardization
 
 _MOMENTUM = 0.95
 
@@ -102,14 +103,8 @@ class ProfileEncoder(tf.keras.layers.Layer):
             if attribute.kind == "categorical"
         }
         self._standardise = {
-            name: tf.keras.layers.BatchNormalization(
-                # Years and incomes need more digits than bfloat16 has.
-                momentum=_MOMENTUM,
-                center=False,
-                scale=False,
-                dtype=tf.float32,
-                name=f"{name}_statistics",
-            )
+            # Years and incomes need more digits than bfloat16 has.
+            name: BatchStandardization(_MOMENTUM, dtype=tf.float32, name=f"{name}_statistics")
             for name, attribute in self.attributes.items()
             if attribute.kind == "numeric"
         }
@@ -143,7 +138,7 @@ class ProfileEncoder(tf.keras.layers.Layer):
         unknown = tf.cast(tf.reduce_all(indices == 0, axis=1, keepdims=True), indices.dtype)
         indices = tf.concat([indices, unknown], axis=1)
         known = tf.cast(indices > 0, self.compute_dtype)[:, :, tf.newaxis]
-        values = tf.cast(tf.gather(embedding, indices), self.compute_dtype) * known
+        values = tf.cast(tf.nn.embedding_lookup(embedding, indices), self.compute_dtype) * known
         return tf.reduce_sum(values, axis=1) / tf.reduce_sum(known, axis=1)
 
 
@@ -161,9 +156,7 @@ def _number(
     values: tf.Tensor, standardise: tf.keras.layers.Layer, training: bool | None
 ) -> tuple[tf.Tensor, tf.Tensor]:
     known = tf.math.is_finite(values)
-    # Statistics of nothing are not defined; then all count, which are zeros.
-    counted = (known | ~tf.reduce_any(known))[:, 0]
     filled = tf.where(known, values, 0.0)
-    scaled = standardise(filled, training=training, mask=counted)
+    scaled = standardise(filled, training=training, mask=known[:, 0])
     flag = tf.cast(known, scaled.dtype)
     return scaled * flag, 1.0 - flag

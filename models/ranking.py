@@ -10,6 +10,7 @@ import tensorflow_recommenders as tfrs
 from models.adapters.base import KnowledgeAdapter
 from models.assembly import InputAssembly
 from models.augmentation import Augmented
+from models.class_weights import EQUAL_WEIGHTS, label_weights
 from models.inputs import InputPreparation, Tensors
 from models.scoring_model import ScoringModel
 
@@ -72,6 +73,8 @@ class RankingModel(ScoringModel):
     Attributes:
       kind: "ctr".
       tasks: names of the further labels, in the order of the logits behind the first.
+      class_weights: weights of the losses of samples with label 0 and label 1
+        (`models.class_weights`), of every label for itself.
     """
 
     kind = "ctr"
@@ -82,6 +85,7 @@ class RankingModel(ScoringModel):
         scorer: Scorer,
         adapter: KnowledgeAdapter | None = None,
         tasks: Mapping[str, float] | None = None,
+        class_weights: Sequence[float] = EQUAL_WEIGHTS,
     ):
         """Connects the parts.
 
@@ -90,11 +94,18 @@ class RankingModel(ScoringModel):
           scorer: the scorer, with a backbone for the label and one for each task.
           adapter: the adapter.
           tasks: further labels and the weights of their losses; the first label's is 1.
+          class_weights: weights of the losses of samples with label 0 and label 1.
         """
         super().__init__(inputs, scorer, adapter)
         self.tasks = tuple(tasks or ())
+        self.class_weights = tuple(class_weights)
         self._weights = [1.0, *(tasks or {}).values()]
-        self.task = tfrs.tasks.Ranking(loss=tf.keras.losses.BinaryCrossentropy(from_logits=True))
+        # Keras knows means over a batch, but not over all replicas' batches, and refuses to guess.
+        self.task = tfrs.tasks.Ranking(
+            loss=tf.keras.losses.BinaryCrossentropy(
+                from_logits=True, reduction=tf.keras.losses.Reduction.SUM
+            )
+        )
 
     def probabilities(self, features: Tensors) -> tf.Tensor:
         """Scores of the first label between 0 and 1, [n]."""
@@ -115,12 +126,21 @@ class RankingModel(ScoringModel):
         labels = tf.reshape(labels, [-1, count])
         logits = tf.reshape(self(features, training=training), [-1, count])
         losses = [
-            weight
-            * self.task(
-                labels=labels[:, column : column + 1],
-                predictions=logits[:, column : column + 1],
-                compute_metrics=False,
-            )
+            weight * self._mean_loss(labels[:, column], logits[:, column])
             for column, weight in enumerate(self._weights)
         ]
         return tf.add_n(losses)
+
+    def loss_count(self, inputs: tuple[Tensors, tf.Tensor]) -> tf.Tensor:
+        """Number of samples."""
+        _, labels = inputs
+        return tf.cast(tf.shape(labels)[0], tf.float32)
+
+    def _mean_loss(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        total = self.task(
+            labels=labels[:, tf.newaxis],
+            predictions=logits[:, tf.newaxis],
+            sample_weight=label_weights(labels, self.class_weights),
+            compute_metrics=False,
+        )
+        return tf.math.divide_no_nan(total, tf.cast(tf.shape(labels)[0], tf.float32))

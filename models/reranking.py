@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
 from models.assembly import InputAssembly
 from models.augmentation import Augmented
+from models.class_weights import EQUAL_WEIGHTS
 from models.inputs import InputPreparation, Tensors
-from models.list_losses import LIST_LOSSES, list_probabilities
+from models.list_losses import LIST_LOSSES, LOSS_COUNTS, list_probabilities, pointwise_loss
 from models.rerankers.base import ListInputs
 from models.scoring_model import ScoringModel
 
@@ -57,6 +59,8 @@ class RerankingModel(ScoringModel):
     Attributes:
       kind: "rerank".
       list_loss: "pointwise" or "listwise" (`models.list_losses`).
+      class_weights: weights of the losses of candidates with label 0 and label 1
+        (`models.class_weights`).
     """
 
     kind = "rerank"
@@ -67,18 +71,25 @@ class RerankingModel(ScoringModel):
         scorer: ListScorer,
         adapter: KnowledgeAdapter | None = None,
         list_loss: str = "pointwise",
+        class_weights: Sequence[float] = EQUAL_WEIGHTS,
     ):
         """Connects the parts.
 
         Raises:
-          ValueError: there is no such loss.
+          ValueError: there is no such loss, or it has no classes to weight.
         """
         super().__init__(inputs, scorer, adapter)
         if list_loss not in LIST_LOSSES:
             raise ValueError(
                 f"list_loss must be one of {tuple(LIST_LOSSES)}. Received: list_loss={list_loss!r}"
             )
+        if list_loss != "pointwise" and tuple(class_weights) != EQUAL_WEIGHTS:
+            raise ValueError(
+                "class_weights are for list_loss pointwise; a list's softmax has no negatives of "
+                f"its own. Received: class_weights={tuple(class_weights)}, list_loss={list_loss!r}"
+            )
         self.list_loss = list_loss
+        self.class_weights = tuple(class_weights)
 
     def probabilities(self, features: Tensors) -> tf.Tensor:
         """Scores between 0 and 1, [b, L]; 0 on padding.
@@ -96,5 +107,13 @@ class RerankingModel(ScoringModel):
         """Loss of a batch of (features, labels [b, L])."""
         features, labels = inputs
         prepared = self.prepared(features)
-        logits = self(prepared, training=training)
-        return LIST_LOSSES[self.list_loss](logits, labels, prepared["candidate_mask"])
+        logits, mask = self(prepared, training=training), prepared["candidate_mask"]
+        if self.list_loss == "pointwise":
+            return pointwise_loss(logits, labels, mask, self.class_weights)
+        return LIST_LOSSES[self.list_loss](logits, labels, mask)
+
+    def loss_count(self, inputs: tuple[Tensors, tf.Tensor]) -> tf.Tensor:
+        """Number of candidates, or with listwise loss of lists that hold a positive."""
+        features, labels = inputs
+        prepared = self.prepared(features)
+        return LOSS_COUNTS[self.list_loss](labels, prepared["candidate_mask"])

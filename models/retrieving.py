@@ -16,7 +16,7 @@ from models.inputs import (
     history_knowledge_row_key,
     knowledge_row_key,
 )
-from models.retrieval.precision import full_precision
+from models.precision import precision
 from models.retrieval.scoring import TowerScorer
 from models.row_chunks import row_chunks
 from models.scoring_model import ScoringModel
@@ -33,11 +33,12 @@ class RetrievalModel(ScoringModel):
 
         s_ij = u_i' v_j / t - log p_j,   loss = mean_i -log(exp(s_ii) / sum_j exp(s_ij))
 
-    where j runs over the batch without other samples of item i. Other liked items of the same user
-    are among the j, both those of the history and those that come later: of a user with a share s
-    of the training samples, a share s of the negatives is on average too. The loss is that of
-    the next item. It does not mask them, because prepared features name no user and hold only the
-    newest interactions.
+    where j runs over the batch without other samples of item i, under `tf.distribute` over the
+    replica's part of the batch: more replicas mean fewer negatives of each sample. Other liked
+    items of the same user are among the j, both those of the history and those that come later: of
+    a user with a share s of the training samples, a share s of the negatives is on average too. The
+    loss is that of the next item. It does not mask them, because prepared features name no user and
+    hold only the newest interactions.
 
     Items are in the batch as often as they are popular; -log p_j takes that out of the negatives
     (the logQ correction as "Correcting the LogQ Correction", arXiv 2507.09331, describes it before
@@ -74,14 +75,20 @@ class RetrievalModel(ScoringModel):
                 "knowledge match compares the candidate with the history, which a retrieval model "
                 "keeps apart; set model.match to none"
             )
-        with full_precision():
+        # TFRS layers take the global policy. Scores of a search are close to each other, and
+        # bfloat16 has three digits.
+        with precision("float32"):
             self.task = tfrs.tasks.Retrieval(
-                loss=tf.keras.losses.CategoricalCrossentropy(from_logits=True),
+                loss=tf.keras.losses.CategoricalCrossentropy(
+                    from_logits=True, reduction=tf.keras.losses.Reduction.SUM
+                ),
                 temperature=scorer.towers.temperature,
                 remove_accidental_hits=True,
             )
-        counts = self._training_counts(tf.range(self.num_items + 1))
+        # As graphs: eager kernels do not read tables that another process holds.
+        counts = tf.function(self._training_counts)(tf.range(self.num_items + 1))
         self._largest_count = float(tf.reduce_max(counts))
+        self._compiled_item_vectors = tf.function(self.item_vectors, reduce_retracing=True)
 
     @property
     def num_items(self) -> int:
@@ -105,8 +112,8 @@ class RetrievalModel(ScoringModel):
         prepared = self.prepared(features)
         users, items = self(prepared, training=training)
         rows = prepared["item_row"]
-        with full_precision():
-            return self.task(
+        with precision("float32"):
+            total = self.task(
                 users,
                 items,
                 candidate_sampling_probability=self._relative_shares(rows),
@@ -114,6 +121,13 @@ class RetrievalModel(ScoringModel):
                 compute_metrics=False,
                 compute_batch_metrics=False,
             )
+        return tf.math.divide_no_nan(total, tf.cast(tf.shape(rows)[0], tf.float32))
+
+    def loss_count(self, inputs: tuple[Tensors, tf.Tensor | None]) -> tf.Tensor:
+        """Number of samples."""
+        features, _ = inputs
+        prepared = self.prepared(features)
+        return tf.cast(tf.shape(prepared["item_row"])[0], tf.float32)
 
     def user_vectors(self, features: Tensors) -> tf.Tensor:
         """Vectors of users [m, width], of raw or prepared features; raw ones need no `item_id`."""
@@ -133,7 +147,8 @@ class RetrievalModel(ScoringModel):
         Row 0 is that of unknown items.
         """
         rows = row_chunks(0, self.num_items + 1)
-        return np.concatenate([self.item_vectors(tf.constant(part)).numpy() for part in rows])
+        vectors = self._compiled_item_vectors
+        return np.concatenate([vectors(tf.constant(part)).numpy() for part in rows])
 
     def factorized_top_k(self, ks: Sequence[int] = (10, 50, 100)) -> tfrs.metrics.FactorizedTopK:
         """Share of samples whose item is among the best k of all items, with the present weights.
@@ -149,7 +164,7 @@ class RetrievalModel(ScoringModel):
                 f"there are {self.num_items} items to retrieve, so no k may be larger. "
                 f"Received: ks={tuple(ks)}"
             )
-        with full_precision():
+        with precision("float32"):
             search = tfrs.layers.factorized_top_k.BruteForce(k=max(ks))
             search.index(self.all_item_vectors()[1:], tf.range(1, self.num_items + 1))
         return tfrs.metrics.FactorizedTopK(candidates=search, ks=tuple(ks))

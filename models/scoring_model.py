@@ -1,7 +1,8 @@
-"""What all models share: preparation, adapter and scorer, from features to what is scored."""
+"""What all models share: preparation, adapter, scorer and the step of a training."""
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
@@ -18,6 +19,16 @@ class ScoringModel(tfrs.models.Model):
     """Input preparation, adapter and scorer in one model.
 
     Calls accept raw features (ids and numbers, `models.inputs.InputPreparation`) or prepared ones.
+
+    A step of a training minimises the mean loss of a batch and the layers' own losses. Replicas of
+    `tf.distribute` each have a part of the batch; with n_r losses in the part of replica r, and R
+    replicas, its share is
+
+        n_r / (sum_q n_q) mean loss of the part + own losses of the part / R
+
+    so that the sums over replicas, of gradients and of what is reported, are those of the whole
+    batch on one device. Layers' own losses are not always means over samples; those of a batch are
+    then close to, but not, the means of those of its parts. A part needs at least one sample.
 
     Attributes:
       inputs_preparation: the parameter-free preparation of raw features.
@@ -50,6 +61,41 @@ class ScoringModel(tfrs.models.Model):
         augmented = augment(self.adapter, prepared, training=training)
         return tf.cast(self.scorer(prepared, augmented, training=training), tf.float32)
 
+    @abstractmethod
+    def loss_count(self, inputs: tuple[Tensors, tf.Tensor]) -> tf.Tensor:
+        """Number of losses whose mean `compute_loss` gives, a float32 scalar."""
+
+    def train_step(self, inputs: tuple[Tensors, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Makes a step on a batch of (features, labels); losses by name."""
+        with tf.GradientTape() as tape:
+            losses = self._losses_of(inputs, training=True)
+            minimised = losses["total_loss"]
+            if self._scales_losses:
+                minimised = self.optimizer.get_scaled_loss(minimised)
+        gradients = tape.gradient(minimised, self.trainable_variables)
+        if self._scales_losses:
+            gradients = self.optimizer.get_unscaled_gradients(gradients)
+        self.optimizer.apply_gradients(zip(gradients, self.trainable_variables, strict=True))
+        return losses
+
+    def test_step(self, inputs: tuple[Tensors, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """Losses of a batch of (features, labels) by name."""
+        return self._losses_of(inputs, training=False)
+
+    @property
+    def _scales_losses(self) -> bool:
+        return isinstance(self.optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
+
+    def _losses_of(self, inputs: tuple[Tensors, tf.Tensor], training: bool) -> dict[str, tf.Tensor]:
+        """This replica's share of the mean loss, of the layers' own losses, and their sum."""
+        loss = self.compute_loss(inputs, training=training)
+        own = tf.reduce_sum([tf.cast(tf.reduce_sum(part), tf.float32) for part in self.losses])
+        replicas = tf.distribute.get_strategy().num_replicas_in_sync
+        if replicas > 1:
+            loss *= _share_of_all_replicas(self.loss_count(inputs))
+            own /= replicas
+        return {"loss": loss, "regularization_loss": own, "total_loss": loss + own}
+
     def prepared(self, features: Tensors) -> Tensors:
         """Raw or prepared features -> prepared ones with match features."""
         prepared = features if "item_row" in features else self.inputs_preparation(features)
@@ -73,3 +119,8 @@ class ScoringModel(tfrs.models.Model):
             "learned_match": self.learned_match,
         }
         return {name: part for name, part in parts.items() if part is not None}
+
+
+def _share_of_all_replicas(count: tf.Tensor) -> tf.Tensor:
+    total = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, count)
+    return tf.math.divide_no_nan(count, total)

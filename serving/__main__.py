@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from configs.command_line import EXIT_CODES_HELP, TeachingParser, run_command
-from serving.commands import export, predict, serve
+from serving.commands import deploy, export, predict, serve
 
 _DESCRIPTION = """\
 From a trained run to a served ranking.
@@ -15,6 +15,8 @@ From a trained run to a served ranking.
   python -m serving serve --model movies=BASE    a local server with TensorFlow Serving's API
   python -m serving predict --target http://127.0.0.1:8501 --model movies --request user.json
                                                  ranks candidates for a user, or retrieves items
+  python -m serving deploy --config FILE.yaml --out DIR
+                                                 files for Compose, Kubernetes and KServe
 
 Every command explains itself: python -m serving COMMAND --help
 """
@@ -33,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m serving", description=_DESCRIPTION, epilog=EXIT_CODES_HELP
     )
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (export, serve, predict):
+    for command in (export, serve, predict, deploy):
         command.add_command(subparsers)
     arguments = parser.parse_args(argv)
     return run_command(arguments.run, arguments)

@@ -1,4 +1,4 @@
-"""The trainer's door: `python -m trainer {train,evaluate,compare}`."""
+"""The trainer's door: `python -m trainer {train,evaluate,compare,experiment,tune}`."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from configs.command_line import EXIT_CODES_HELP, TeachingParser, quiet_tensorflow, run_command
-from trainer.commands import compare, evaluate, train
+from trainer.commands import compare, evaluate, experiment, train, tune
 
 _HELP = """\
 Trains ranking models, re-rankers and retrieval models with LLM knowledge, evaluates and compares
@@ -18,6 +18,11 @@ A typical order:
   python -m trainer evaluate    out/movielens_small/runs/din_hein-item-user_ridge_seed1
   python -m serving export      out/movielens_small/runs/din_hein-item-user_ridge_seed1 \\
       --out out/export
+
+Many models at once, and good settings:
+  python -m trainer experiment  --config configs/experiments/movielens_small_grid.yaml
+  python -m trainer tune        --config configs/movielens_small.yaml --trials 20 \\
+      'training.learning_rate=log:1e-4..1e-2'
 """
 
 
@@ -25,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code."""
     parser = TeachingParser(prog="python -m trainer", description=_HELP, epilog=EXIT_CODES_HELP)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (train, evaluate, compare):
+    for command in (train, evaluate, compare, experiment, tune):
         command.add_command(subparsers)
     parsed = parser.parse_args(arguments)
     quiet_tensorflow()

@@ -21,6 +21,8 @@ class Difference:
       difference: candidate less baseline.
       low: lower end of the 95 % interval of the difference.
       high: upper end.
+      p_value: two-sided, of the same resamples; see `two_sided_p`. NaN, as the interval, where
+        no resample has samples of both classes.
     """
 
     baseline: float
@@ -28,6 +30,7 @@ class Difference:
     difference: float
     low: float
     high: float
+    p_value: float = math.nan
 
     @property
     def relative_lift(self) -> float:
@@ -111,8 +114,36 @@ def _bootstrap(
         weights = draws[:, index].astype(np.float64)
         means = [np.mean([run(weights) for run in side], axis=0) for side in sides]
         differences.append(means[1] - means[0])
-    low, high = np.nanpercentile(np.concatenate(differences), [2.5, 97.5])
-    return Difference(baseline, candidate, candidate - baseline, float(low), float(high))
+    resampled = np.concatenate(differences)
+    known = resampled[~np.isnan(resampled)]
+    low, high = np.percentile(known, [2.5, 97.5]) if len(known) else (math.nan, math.nan)
+    return Difference(
+        baseline,
+        candidate,
+        candidate - baseline,
+        float(low),
+        float(high),
+        two_sided_p(known),
+    )
+
+
+def two_sided_p(differences: np.ndarray) -> float:
+    """How easily resamples fall on the other side of 0: twice the smaller share, at most 1.
+
+    p = 2 min((1 + #{d <= 0}) / (B + 1), (1 + #{d >= 0}) / (B + 1)), the level at which the
+    percentile interval begins to cover 0; never 0, since B resamples cannot tell less than
+    2 / (B + 1). Davison and Hinkley, "Bootstrap Methods and Their Application" (1997), chapter 4.
+
+    Args:
+      differences: [B], of resamples in which the metric has a value.
+
+    Returns:
+      The p-value; NaN without any resample.
+    """
+    if not len(differences):
+        return math.nan
+    other_sides = np.count_nonzero(differences <= 0), np.count_nonzero(differences >= 0)
+    return min(1.0, 2 * (1 + min(other_sides)) / (1 + len(differences)))
 
 
 def _mean_of(values: np.ndarray) -> _Metric:

@@ -1,9 +1,10 @@
-"""Examples of one part, read from TFRecords and prepared once for all epochs."""
+"""Examples of one part, read from TFRecords and prepared for a model."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
@@ -29,11 +30,16 @@ from preprocessing.records.contract import (
 from preprocessing.records.errors import DamagedRecords
 from preprocessing.records.example_features import features_of
 from preprocessing.records.layout import WorkDirectory
-from preprocessing.records.parsing import CANDIDATE_MASK, example_dataset
+from preprocessing.records.parsing import CANDIDATE_MASK, parse_examples
+from preprocessing.records.tfrecord_file import check_complete
+
+PARALLEL_CALLS = 2
+"""Batches that are parsed and prepared at the same time."""
 
 _READ_BATCH = 2048
 _RAW_FEATURES = (USER_ID, ITEM_ID, HISTORY_ITEM_ID, HISTORY_RATING, *USER_STATISTICS)
 _HISTORY_ROWS = "rows of the whole history"
+_KEPT_ASIDE = (USER_ID, ITEM_ID, _HISTORY_ROWS)
 _MODELS_OF_KIND = {CTR: "ranking models", RERANK: "re-rankers", RETRIEVAL: "retrieval models"}
 
 
@@ -82,7 +88,12 @@ class PreparedExamples:
 
 
 def read_prepared_examples(
-    scenario: Scenario, preparation: InputPreparation, part: str, kind: str = CTR
+    scenario: Scenario,
+    preparation: InputPreparation,
+    part: str,
+    kind: str = CTR,
+    files: Sequence[str | Path] | None = None,
+    limit: int | None = None,
 ) -> PreparedExamples:
     """Reads a part's TFRecords and runs the model's own preparation over them.
 
@@ -94,53 +105,167 @@ def read_prepared_examples(
       preparation: the parameter-free half of the model.
       part: train, validation or test.
       kind: of examples, which is that of the model: ctr, rerank or retrieval.
+      files: GZIP TFRecord files in the place of the part's.
+      limit: at most so many examples, the first ones.
 
     Raises:
       preprocessing.records.errors.DamagedRecords: a file is missing or damaged.
       ConfigurationError: the data has no examples of this kind.
       CommandError: the part has no examples.
     """
-    if kind not in scenario.data.examples:
-        raise ConfigurationError(
-            f"data.examples: {_MODELS_OF_KIND[kind]} are trained on '{kind}' examples; there are "
-            f"{', '.join(scenario.data.examples)} only. Add {kind} and run "
-            "'python -m preprocessing examples' again"
-        )
-    inputs, targets = _features_to_read(scenario, kind, with_folds=part == "train")
-    # Lists of one width, so that they need no padding when batches are joined.
-    width = scenario.data.rerank.length
-    files = WorkDirectory(scenario.work_dir).examples.shards(part, kind)
-    prepare = tf.function(preparation.__call__, reduce_retracing=True)
-    batches: list[dict[str, np.ndarray]] = []
-    for parsed in example_dataset(
-        files,
-        _READ_BATCH,
-        list({feature.name: feature for feature in [*inputs, *targets]}.values()),
-        widths={ITEM_ID: width, LABEL: width},
-    ):
-        batch = prepare({feature.name: parsed[feature.name] for feature in inputs})
-        batch |= {feature.name: parsed[feature.name] for feature in targets}
-        if kind == RETRIEVAL:
-            batch[_HISTORY_ROWS] = preparation.catalogue.rows(parsed[HISTORY_ITEM_ID])
-        batches.append({name: value.numpy() for name, value in batch.items()})
-    if not batches:
-        raise CommandError(
-            f"part '{part}' in {scenario.work_dir} has no {kind} examples; look at split and "
-            "data.filter, and at the counts that 'python -m preprocessing examples' printed"
-        )
-    joined = {name: _join([batch[name] for batch in batches], name) for name in batches[0]}
-    if kind == RETRIEVAL and not joined["item_row"].all():
-        raise DamagedRecords(
-            f"{files[0].parent}: items that item_attributes.parquet lacks; run "
-            "'python -m preprocessing examples --force' again"
-        )
+    batches = list(streamed_examples(scenario, preparation, part, kind, files, limit))
+    features = {
+        name: _join([batch.features[name] for batch in batches], name)
+        for name in batches[0].features
+    }
+    histories = [batch.history_rows for batch in batches if batch.history_rows is not None]
     return PreparedExamples(
-        user_ids=joined.pop(USER_ID).astype(str),
-        item_ids=joined.pop(ITEM_ID).astype(str),
-        history_rows=joined.pop(_HISTORY_ROWS, None),
-        labels=_labels(joined, [feature.name for feature in targets]),
-        features=joined,
+        features=features,
+        labels=np.concatenate([batch.labels for batch in batches]),
+        user_ids=np.concatenate([batch.user_ids for batch in batches]),
+        item_ids=np.concatenate([batch.item_ids for batch in batches]),
+        history_rows=_join(histories, _HISTORY_ROWS) if histories else None,
     )
+
+
+def streamed_examples(
+    scenario: Scenario,
+    preparation: InputPreparation,
+    part: str,
+    kind: str = CTR,
+    files: Sequence[str | Path] | None = None,
+    limit: int | None = None,
+) -> Iterator[PreparedExamples]:
+    """The same examples some thousand at a time, for parts that memory does not hold.
+
+    Args and errors are those of `read_prepared_examples`.
+
+    Yields:
+      At least one batch, in the order of the files.
+    """
+    reader = ExampleReader(scenario, preparation, part, kind)
+    paths = reader.shards() if files is None else [Path(file) for file in files]
+    for path in paths:
+        check_complete(path)
+    dataset = tf.data.TFRecordDataset([str(path) for path in paths], compression_type="GZIP")
+    if limit is not None:
+        dataset = dataset.take(limit)
+    dataset = dataset.batch(_READ_BATCH).map(
+        reader.prepared, num_parallel_calls=PARALLEL_CALLS, deterministic=True
+    )
+    is_empty = True
+    for columns in dataset.prefetch(1).with_options(input_options()):
+        is_empty = False
+        yield reader.examples({name: value.numpy() for name, value in columns.items()})
+    if is_empty:
+        raise no_examples(scenario, part, kind)
+
+
+def no_examples(scenario: Scenario, part: str, kind: str) -> CommandError:
+    """The error of a part without examples."""
+    return CommandError(
+        f"part '{part}' in {scenario.work_dir} has no {kind} examples; look at split and "
+        "data.filter, and at the counts that 'python -m preprocessing examples' printed"
+    )
+
+
+class ExampleReader:
+    """From serialized examples of one kind to what a model of that kind reads.
+
+    Attributes:
+      label_names: names of the labels, further tasks behind the first; none for retrieval.
+    """
+
+    def __init__(
+        self, scenario: Scenario, preparation: InputPreparation, part: str, kind: str = CTR
+    ):
+        """Args are those of `read_prepared_examples`.
+
+        Raises:
+          ConfigurationError: the data has no examples of this kind.
+        """
+        if kind not in scenario.data.examples:
+            raise ConfigurationError(
+                f"data.examples: {_MODELS_OF_KIND[kind]} are trained on '{kind}' examples; there "
+                f"are {', '.join(scenario.data.examples)} only. Add {kind} and run "
+                "'python -m preprocessing examples' again"
+            )
+        self._scenario = scenario
+        self._preparation = preparation
+        self._part = part
+        self._kind = kind
+        self._inputs, self._targets = _features_to_read(scenario, kind, part == "train")
+        self.label_names = [
+            feature.name
+            for feature in self._targets
+            if feature.name == LABEL or feature.name.startswith(LABEL_PREFIX)
+        ]
+
+    def shards(self) -> list[Path]:
+        """The part's TFRecord files.
+
+        Raises:
+          preprocessing.records.errors.DamagedRecords: a file is missing.
+        """
+        return WorkDirectory(self._scenario.work_dir).examples.shards(self._part, self._kind)
+
+    def prepared(self, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Serialized examples [n] -> prepared features, ids and labels by name, [n, ...] each."""
+        features = {feature.name: feature for feature in [*self._inputs, *self._targets]}
+        # Lists of one width, so that they need no padding when batches are joined.
+        width = self._scenario.data.rerank.length
+        parsed = parse_examples(
+            serialized,
+            list(features.values()),
+            widths={ITEM_ID: width, LABEL: width},
+            longest_history=None if self._kind == RETRIEVAL else self._preparation.history_length,
+        )
+        for name in (HISTORY_ITEM_ID, HISTORY_RATING):
+            parsed[name] = _not_without_width(parsed[name])
+        columns = self._preparation(
+            {feature.name: parsed[feature.name] for feature in self._inputs}
+        )
+        columns |= {feature.name: parsed[feature.name] for feature in self._targets}
+        if self._kind == RETRIEVAL:
+            columns[_HISTORY_ROWS] = self._preparation.catalogue.rows(parsed[HISTORY_ITEM_ID])
+        return columns
+
+    def batch(self, serialized: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+        """Serialized examples [n] -> features and labels as a model's training step takes them."""
+        columns = self.prepared(serialized)
+        labels = [columns.pop(name) for name in self.label_names]
+        features = {name: value for name, value in columns.items() if name not in _KEPT_ASIDE}
+        if not labels:
+            return features, tf.ones([tf.shape(serialized)[0]])
+        return features, labels[0] if len(labels) == 1 else tf.stack(labels, axis=1)
+
+    def examples(self, columns: dict[str, np.ndarray]) -> PreparedExamples:
+        """What `prepared` gives, as arrays.
+
+        Raises:
+          preprocessing.records.errors.DamagedRecords: an item of a retrieval example is in no
+            table.
+        """
+        if self._kind == RETRIEVAL and not columns["item_row"].all():
+            raise DamagedRecords(
+                f"{self.shards()[0].parent}: items that item_attributes.parquet lacks; run "
+                "'python -m preprocessing examples --force' again"
+            )
+        return PreparedExamples(
+            user_ids=columns.pop(USER_ID).astype(str),
+            item_ids=columns.pop(ITEM_ID).astype(str),
+            history_rows=columns.pop(_HISTORY_ROWS, None),
+            labels=_labels(columns, self.label_names),
+            features=columns,
+        )
+
+
+def input_options() -> tf.data.Options:
+    """Options of all inputs: deterministic, without the autotuner, which ends short loops late."""
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    options.deterministic = True
+    return options
 
 
 def _features_to_read(
@@ -160,6 +285,11 @@ def _features_to_read(
     return [by_name[name] for name in inputs], [by_name[name] for name in targets]
 
 
+def _not_without_width(lists: tf.Tensor) -> tf.Tensor:
+    """Lists [n, width] with at least one column, of padding where all lists are empty."""
+    return tf.pad(lists, [[0, 0], [0, tf.maximum(0, 1 - tf.shape(lists)[1])]])
+
+
 def _labels(columns: dict[str, np.ndarray], targets: Sequence[str]) -> np.ndarray:
     """Takes the labels out of the columns: the label first, then further tasks."""
     labels = [columns.pop(name) for name in targets if name in columns]
@@ -173,7 +303,7 @@ def _join(batches: list[np.ndarray], name: str) -> np.ndarray:
     if batches[0].ndim < 2:
         return np.concatenate(batches)
     in_front = "history_" in name
-    width = max(int(in_front), *(batch.shape[1] for batch in batches))
+    width = max(batch.shape[1] for batch in batches)
     missing = [width - batch.shape[1] for batch in batches]
     return np.concatenate(
         [
@@ -184,24 +314,3 @@ def _join(batches: list[np.ndarray], name: str) -> np.ndarray:
             for batch, count in zip(batches, missing, strict=True)
         ]
     )
-
-
-def training_batches(examples: PreparedExamples, batch_size: int, seed: int) -> tf.data.Dataset:
-    """Shuffled batches of (features, labels) for one epoch per iteration, reshuffled every epoch.
-
-    Rows are gathered from memory a batch at a time, which is far faster than shuffling single rows.
-    """
-    features = {name: tf.constant(value) for name, value in examples.features.items()}
-    labels = tf.constant(examples.labels)
-    count = len(examples)
-
-    def gather(rows: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
-        return {name: tf.gather(value, rows) for name, value in features.items()}, tf.gather(
-            labels, rows
-        )
-
-    dataset = tf.data.Dataset.range(count).shuffle(count, seed=seed, reshuffle_each_iteration=True)
-    dataset = dataset.batch(batch_size).map(gather, num_parallel_calls=1, deterministic=True)
-    options = tf.data.Options()
-    options.autotune.enabled = False
-    return dataset.prefetch(2).with_options(options)

@@ -11,20 +11,34 @@ from trainer.retrieval_metrics import CUTOFFS
 _BATCH = 1024
 
 
-def factorized_top_k(model: RetrievalModel, examples: PreparedExamples) -> dict[str, float]:
+class FactorizedTopK:
     """What `tfrs.metrics.FactorizedTopK` says, over all items of the catalogue.
 
     It is `recall_at_k` by another program; the two may differ where scores are equal.
-
-    Returns:
-      Share of examples whose item is among the first k, by k as text; without the k that are larger
-      than the catalogue.
     """
-    ks = [k for k in CUTOFFS if k <= model.num_items]
-    metric = model.factorized_top_k(ks)
-    vectors = tf.function(model.user_vectors, reduce_retracing=True)
-    items = tf.constant(model.all_item_vectors())
-    for batch in examples.batches(_BATCH):
-        rows = batch["item_row"]
-        metric.update_state(vectors(batch), tf.gather(items, rows), true_candidate_ids=rows)
-    return {str(k): float(share) for k, share in zip(ks, metric.result(), strict=True)}
+
+    def __init__(self, model: RetrievalModel):
+        """Starts without examples.
+
+        Args:
+          model: a trained model.
+        """
+        self._ks = [k for k in CUTOFFS if k <= model.num_items]
+        self._metric = model.factorized_top_k(self._ks)
+        self._vectors = tf.function(model.user_vectors, reduce_retracing=True)
+        self._items = tf.constant(model.all_item_vectors())
+
+    def add(self, examples: PreparedExamples) -> None:
+        """Adds examples."""
+        for batch in examples.batches(_BATCH):
+            rows = batch["item_row"]
+            chosen = tf.gather(self._items, rows)
+            self._metric.update_state(self._vectors(batch), chosen, true_candidate_ids=rows)
+
+    def shares(self) -> dict[str, float]:
+        """Share of examples whose item is among the first k, by k as text.
+
+        A k that is larger than the catalogue is left out.
+        """
+        result = zip(self._ks, self._metric.result(), strict=True)
+        return {str(k): float(share) for k, share in result}

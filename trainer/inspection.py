@@ -15,7 +15,7 @@ from models.inputs import knowledge_row_key
 from preprocessing.records.item_attributes import read_item_attributes
 from preprocessing.records.layout import WorkDirectory
 from trainer.examples import PreparedExamples
-from trainer.experiment import ExperimentResult
+from trainer.experiments.results import ExperimentResult
 from trainer.preparation import ExampleStore
 from trainer.run_folder import RunFolder
 

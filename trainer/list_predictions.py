@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -60,6 +61,17 @@ class ListPredictions(Predictions):
                 "score": self.scores[lists, places],
             }
         )
+
+    def of_rows(self, chosen: np.ndarray) -> Self:
+        """Some of the candidates, bool [candidates]; the others become padding of their lists."""
+        kept = self.mask
+        kept[kept] = chosen
+        return dataclasses.replace(self, item_ids=np.where(kept, self.item_ids, ""))
+
+    def scored_samples(self) -> tuple[np.ndarray, np.ndarray]:
+        """Labels and scores of all candidates."""
+        mask = self.mask
+        return self.labels[mask], self.scores[mask]
 
     def is_of_same_examples(self, other: Self) -> bool:
         """Whether users, candidates and labels are the same, in the same order."""

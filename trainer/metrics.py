@@ -6,9 +6,12 @@ from collections.abc import Mapping
 from typing import Any, NotRequired, TypeAlias, TypedDict
 
 import numpy as np
-from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.metrics import roc_auc_score
 
 from configs.command_line import CommandError
+from trainer.ranked_lists import RankedLists
+
+_EPSILON = np.finfo(np.float64).eps
 
 AnyMetrics: TypeAlias = Mapping[str, Any]
 """Metrics of any kind of model: name -> number, or -> metrics of a part of the question."""
@@ -41,10 +44,24 @@ def evaluate_scores(labels: np.ndarray, scores: np.ndarray, user_ids: np.ndarray
         raise CommandError("a score is not a finite number")
     return Metrics(
         auc=float(roc_auc_score(labels, scores)),
-        logloss=float(log_loss(labels, scores.astype(np.float64))),
+        logloss=float(log_losses(labels, scores).mean()),
         gauc=grouped_auc(labels, scores, user_ids),
         n=len(labels),
     )
+
+
+def log_losses(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Negative log likelihood of every sample in nats, as scikit-learn's `log_loss` has it.
+
+    Computed in float64; a probability is at least its machine epsilon, so that no loss is infinite.
+
+    Args:
+      labels: [n], 0 or 1.
+      scores: [n], between 0 and 1.
+    """
+    scores = scores.astype(np.float64)
+    likelihoods = np.where(labels > 0, scores, 1 - scores)
+    return -np.log(np.clip(likelihoods, _EPSILON, 1 - _EPSILON))
 
 
 def grouped_auc(labels: np.ndarray, scores: np.ndarray, user_ids: np.ndarray) -> float:
@@ -53,23 +70,9 @@ def grouped_auc(labels: np.ndarray, scores: np.ndarray, user_ids: np.ndarray) ->
     NaN-free: 0.5, the AUC of chance, when every user has one class only.
     """
     _, users = np.unique(user_ids, return_inverse=True)
-    order = np.lexsort((scores, users))
-    users, scores, labels = users[order], scores[order], labels[order]
-    starts = np.flatnonzero(np.r_[True, users[1:] != users[:-1]])
-    first = np.repeat(starts, np.diff(np.r_[starts, len(users)]))
-    # Mid-ranks within each user: tied scores share the mean of their places.
-    tie = np.cumsum(np.r_[True, (users[1:] != users[:-1]) | (scores[1:] != scores[:-1])]) - 1
-    place = np.arange(len(users)) - first + 1.0
-    ranks = (np.bincount(tie, place) / np.bincount(tie))[tie]
-    total = np.bincount(users)
-    positives = np.bincount(users, labels)
-    negatives = total - positives
-    both = (positives > 0) & (negatives > 0)
-    if not both.any():
-        return 0.5
-    rank_sums = np.bincount(users, ranks * labels)
-    user_auc = (rank_sums - positives * (positives + 1) / 2)[both] / (positives * negatives)[both]
-    return float(np.average(user_auc, weights=total[both]))
+    ranked = RankedLists(users, labels, scores)
+    both = ranked.has_both_classes
+    return float(np.average(ranked.auc()[both], weights=ranked.sizes[both])) if both.any() else 0.5
 
 
 def flat_metrics(metrics: AnyMetrics) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 
 import numpy as np
@@ -30,8 +31,21 @@ def predict(model: tfrs.models.Model, examples: PreparedExamples) -> Predictions
     Raises:
       NotFiniteError: a score is infinite or NaN.
     """
+    return predictor(model)(examples)
+
+
+def predictor(model: tfrs.models.Model) -> Callable[[PreparedExamples], Predictions]:
+    """`predict` for a part that comes in batches: what all batches share is computed once.
+
+    Raises:
+      NotFiniteError: an item's vector is infinite or NaN; the result raises it for scores.
+    """
     if model.kind == RETRIEVAL:
-        return _predict_ranks(model, examples)
+        return functools.partial(_predict_ranks, model, finite(model.all_item_vectors()[1:]))
+    return functools.partial(_predict_scores, model)
+
+
+def _predict_scores(model: tfrs.models.Model, examples: PreparedExamples) -> Predictions:
     scores = _probabilities(model, examples)
     if model.kind == RERANK:
         return ListPredictions(examples.user_ids, examples.item_ids, examples.labels, scores[LABEL])
@@ -56,19 +70,21 @@ def _probabilities(model: tfrs.models.Model, examples: PreparedExamples) -> dict
     score = _compiled(model, "_scores_by_label", by_label)
     batches = [score(batch) for batch in examples.batches(_BATCH)]
     return {
-        name: _finite(np.concatenate([batch[name].numpy() for batch in batches]))
+        name: finite(np.concatenate([batch[name].numpy() for batch in batches]))
         for name in batches[0]
     }
 
 
-def _predict_ranks(model: tfrs.models.Model, examples: PreparedExamples) -> RetrievalPredictions:
+def _predict_ranks(
+    model: tfrs.models.Model, item_vectors: np.ndarray, examples: PreparedExamples
+) -> RetrievalPredictions:
     if examples.history_rows is None:
         raise ValueError("retrieval is judged on examples of retrieval, with history_rows")
     users = _compiled(model, "_vectors_of_users", model.user_vectors)
     user_vectors = [users(batch).numpy() for batch in examples.batches(_BATCH)]
     among_all, among_new = rank_positives(
-        _finite(np.concatenate(user_vectors)),
-        _finite(model.all_item_vectors()[1:]),
+        finite(np.concatenate(user_vectors)),
+        item_vectors,
         examples.features["item_row"],
         examples.history_rows,
     )
@@ -84,7 +100,12 @@ def _compiled(
     return getattr(model, name)
 
 
-def _finite(scores: np.ndarray) -> np.ndarray:
+def finite(scores: np.ndarray) -> np.ndarray:
+    """The scores, if they can be judged.
+
+    Raises:
+      NotFiniteError: one of them is infinite or NaN.
+    """
     if not np.isfinite(scores).all():
         raise NotFiniteError("a score is not finite. Try a lower training.learning_rate")
     return scores

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from pathlib import Path
 from typing import ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from configs.command_line import CommandError
 from trainer.bootstrap import Difference, bootstrap_auc_difference
@@ -43,6 +41,14 @@ class Predictions(ABC):
         """One row per candidate, or per example of retrieval."""
 
     @abstractmethod
+    def of_rows(self, chosen: np.ndarray) -> Self:
+        """The same predictions of some rows of `table` only, bool [rows]."""
+
+    @abstractmethod
+    def scored_samples(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Labels and scores of all samples or candidates, [n] each; None of a kind without."""
+
+    @abstractmethod
     def is_of_same_examples(self, other: Self) -> bool:
         """Whether two models were asked the same."""
 
@@ -52,13 +58,6 @@ class Predictions(ABC):
         cls, baseline: Sequence[Self], candidate: Sequence[Self], resamples: int, seed: int
     ) -> dict[str, Difference]:
         """Paired differences by metric, the main one first; see `compare_predictions`."""
-
-    def write(self, path: Path) -> None:
-        """Writes `table` as a Parquet file, at once."""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f".{path.name}.unfinished")
-        pq.write_table(self.table(), unfinished)
-        unfinished.rename(path)
 
 
 def compare_predictions(
@@ -82,8 +81,18 @@ def compare_predictions(
     Raises:
       CommandError: the predictions are of different kinds of models, or not of the same examples.
     """
-    first = baseline[0]
-    for other in [*baseline, *candidate]:
+    require_same_examples([*baseline, *candidate])
+    return type(baseline[0]).differences(baseline, candidate, resamples, seed)
+
+
+def require_same_examples(runs: Sequence[Predictions]) -> None:
+    """Makes sure that predictions can be compared.
+
+    Raises:
+      CommandError: they are of different kinds of models, or not of the same examples.
+    """
+    first = runs[0]
+    for other in runs:
         if type(other) is not type(first):
             raise CommandError(
                 "the runs are of different kinds of models (ranking, re-ranking, retrieval), "
@@ -94,7 +103,6 @@ def compare_predictions(
                 f"the runs were evaluated on different {first.examples_name}; "
                 "compare runs of one work directory and split"
             )
-    return type(first).differences(baseline, candidate, resamples, seed)
 
 
 def auc_difference(

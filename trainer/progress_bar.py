@@ -2,44 +2,47 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import tensorflow as tf
 from tqdm import tqdm
 
-from trainer.best_epoch import BestEpoch
+_SHOWN = ("validation_auc", "validation_ndcg_at_10", "validation_new_items_recall_at_10")
 
 
 class ProgressBar(tf.keras.callbacks.Callback):
-    """A bar over the steps of all epochs, with the last validation result."""
+    """A bar over the steps of an epoch with the time that is left, and the last validation."""
 
-    def __init__(self, name: str, steps: int, epochs: int, history: BestEpoch):
+    def __init__(self, name: str, steps: int, epochs: int):
         """Creates the bar.
 
         Args:
           name: of the run.
           steps: of an epoch.
           epochs: at most.
-          history: gives the last validation result; it must come before the bar in the callbacks.
         """
         super().__init__()
         self._name = name
+        self._steps = steps
         # Only on a terminal: in a log file a bar is noise.
         self._bar = tqdm(total=steps, desc=name, unit="step", mininterval=0.5, disable=None)
         self._epochs = epochs
-        self._history = history
 
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Starts again at the left."""
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Starts again; the steps of a resumed epoch that are done already count as done."""
         self._bar.reset()
+        self._bar.initial = self._bar.n = self._steps - self.params["steps"]
         self._bar.set_description(f"{self._name} epoch {epoch + 1}/{self._epochs}")
 
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        """Moves on by a step."""
-        self._bar.update()
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Moves on to the step, or past several that ran in one call."""
+        self._bar.update(self._bar.initial + batch + 1 - self._bar.n)
 
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Shows the validation result."""
-        self._bar.set_postfix(self._history.last_result())
+    def on_epoch_row(self, row: Mapping[str, float]) -> None:
+        """Shows the validation result of a finished epoch."""
+        shown = {name: f"{row[name]:.4f}" for name in row if name in _SHOWN}
+        self._bar.set_postfix(shown)
 
-    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+    def close(self) -> None:
         """Leaves the bar as it is."""
         self._bar.close()

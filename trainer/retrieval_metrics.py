@@ -99,18 +99,29 @@ def evaluate_ranks(among_all: Ranks, among_new: Ranks) -> dict[str, float]:
     """Metrics of a part's examples, each with one positive item.
 
     Returns:
-      `recall_at_<k>` (with one positive item the same as the hit rate), `ndcg_at_<k>` and `mrr`,
-      the mean 1 / rank; then the same after `new_items_`; and `n`, the number of examples.
+      Means of `rank_values`; and `n`, the number of examples.
     """
-    metrics: dict[str, float] = {}
+    values = rank_values(among_all, among_new)
+    return {name: float(of_examples.mean()) for name, of_examples in values.items()} | {
+        "n": len(among_all.better)
+    }
+
+
+def rank_values(among_all: Ranks, among_new: Ranks) -> dict[str, np.ndarray]:
+    """What every example adds to the metrics.
+
+    Returns:
+      `recall_at_<k>` (with one positive item the same as the hit rate), `ndcg_at_<k>` and `mrr`,
+      which is 1 / rank; then the same after `new_items_`: float64 [n] each.
+    """
+    values: dict[str, np.ndarray] = {}
     for prefix, ranks in (("", among_all), (NEW_ITEMS, among_new)):
         for k in CUTOFFS:
-            metrics[f"{prefix}recall_at_{k}"] = float(ranks.hits(k).mean())
+            values[f"{prefix}recall_at_{k}"] = ranks.hits(k)
         for k in CUTOFFS:
-            metrics[f"{prefix}ndcg_at_{k}"] = float(ranks.ndcg(k).mean())
-        metrics[f"{prefix}mrr"] = float(ranks.reciprocal().mean())
-    metrics["n"] = len(among_all.better)
-    return metrics
+            values[f"{prefix}ndcg_at_{k}"] = ranks.ndcg(k)
+        values[f"{prefix}mrr"] = ranks.reciprocal()
+    return values
 
 
 def _without_repeats(rows: np.ndarray) -> np.ndarray:

@@ -4,6 +4,9 @@
     metrics.json       validation metrics, epochs, seconds, fingerprint of the data
     history.csv        one line per epoch
     checkpoint/        weights of the best epoch
+    tensorboard/       event files, with training.tensorboard
+
+A run in the making is in `.<name>.unfinished` beside it, with its training checkpoints.
 
 This module is the contract between training and serving, as `preprocessing.records` is between
 preprocessing and training.
@@ -14,7 +17,8 @@ from __future__ import annotations
 import csv
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypedDict
 
@@ -26,10 +30,16 @@ from configs.command_line import CommandError
 from configs.loading import load_scenario, save_scenario
 from configs.scenario import Scenario
 from models.building import ModelTables, build_model
+from trainer.folder_lock import LOCK_FILE, alone_in
 from trainer.made_up_request import made_up_request
 from trainer.metrics import AnyMetrics
 from trainer.model_errors import reason_of
 from trainer.tables import fingerprint, read_model_tables
+
+HISTORY = "history.csv"
+EVENTS = "tensorboard"
+CHECKPOINTS = "training"
+"""What a training writes while it runs; the last is of an unfinished run only."""
 
 
 class RunMetrics(TypedDict):
@@ -88,12 +98,32 @@ class RunFolder:
     @property
     def history(self) -> Path:
         """One line per epoch."""
-        return self.path / "history.csv"
+        return self.path / HISTORY
+
+    @property
+    def unfinished(self) -> Path:
+        """Where a run in the making is, until it takes this place."""
+        return self.path.with_name(f".{self.path.name}.unfinished")
 
     @property
     def is_complete(self) -> bool:
         """Whether a run has finished here."""
         return self.metrics.exists()
+
+    @contextmanager
+    def being_made(self) -> Iterator[None]:
+        """Holds the place of the unfinished run, which one process at a time works on.
+
+        Raises:
+          CommandError: another process works on it.
+        """
+        with alone_in(self.unfinished):
+            try:
+                yield
+            finally:
+                (self.unfinished / LOCK_FILE).unlink(missing_ok=True)
+                with suppress(OSError):  # It is not empty if there is something to go on from.
+                    self.unfinished.rmdir()
 
     def write(
         self,
@@ -102,17 +132,23 @@ class RunFolder:
         metrics: RunMetrics,
         history: Sequence[Mapping[str, float]],
     ) -> None:
-        """Writes a finished run beside the old one, if any, and then takes its place.
+        """Completes the unfinished run, which then takes the place of the old one, if any.
 
         Raises:
-          RunFolderError: the folder holds something else than a run.
+          RunFolderError: the folder holds something else than a run, or the weights cannot be
+            written.
         """
         self.require_replaceable()
-        unfinished = RunFolder(self.path.with_name(f".{self.path.name}.unfinished"))
-        shutil.rmtree(unfinished.path, ignore_errors=True)
-        unfinished.path.mkdir(parents=True)
+        unfinished = RunFolder(self.unfinished)
+        unfinished.path.mkdir(parents=True, exist_ok=True)
         save_scenario(scenario, unfinished.config)
-        _checkpoint(model).write(str(unfinished._weights))
+        try:
+            _checkpoint(model).write(str(unfinished._weights))
+        except tf.errors.OpError as error:
+            raise RunFolderError(
+                f"{unfinished._weights} cannot be written ({reason_of(error)}); once it can, the "
+                "same command goes on from the last checkpoint"
+            ) from error
         with unfinished.history.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, fieldnames=list(history[0]))
             writer.writeheader()
@@ -120,13 +156,19 @@ class RunFolder:
         unfinished.metrics.write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
         shutil.rmtree(self.path, ignore_errors=True)
         unfinished.path.rename(self.path)
+        (self.path / LOCK_FILE).unlink(missing_ok=True)
+        shutil.rmtree(self.path / CHECKPOINTS, ignore_errors=True)
 
     def require_replaceable(self) -> None:
         """Makes sure that a new run in this place deletes nothing but an old run.
 
         Raises:
-          RunFolderError: the folder holds something else than a run.
+          RunFolderError: the folder holds something else than a run, or has no name.
         """
+        if self.path.name in ("", ".."):
+            raise RunFolderError(
+                f"run_dir '{self.path}' is no folder that a run can take the place of; name another"
+            )
         if self.path.exists() and not self.is_complete and any(self.path.iterdir()):
             raise RunFolderError(
                 f"{self.path} holds other files than a run's and would be replaced; "

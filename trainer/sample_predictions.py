@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Self
@@ -67,6 +68,22 @@ class SamplePredictions(Predictions):
         for task, labels in self.task_labels.items():
             columns |= {f"label_{task}": labels, f"score_{task}": self.task_scores[task]}
         return pa.table(columns)
+
+    def of_rows(self, chosen: np.ndarray) -> Self:
+        """Some of the samples: bool [n]."""
+        return dataclasses.replace(
+            self,
+            user_ids=self.user_ids[chosen],
+            item_ids=self.item_ids[chosen],
+            labels=self.labels[chosen],
+            scores=self.scores[chosen],
+            task_labels={task: values[chosen] for task, values in self.task_labels.items()},
+            task_scores={task: values[chosen] for task, values in self.task_scores.items()},
+        )
+
+    def scored_samples(self) -> tuple[np.ndarray, np.ndarray]:
+        """Labels and scores."""
+        return self.labels, self.scores
 
     def is_of_same_examples(self, other: Self) -> bool:
         """Whether users, items and labels are the same; further tasks do not count."""

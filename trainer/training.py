@@ -1,44 +1,76 @@
-"""Training one model of any kind: epochs, early stopping on validation, and the run folder."""
+"""Training one model of any kind, from prepared data to the run folder."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
 
-from configs.command_line import CommandError
+from configs.command_line import CommandError, say
 from configs.loading import ConfigurationError
-from configs.modelling import Training
 from configs.scenario import Scenario
-from models.building import build_model
+from configs.training import Training
+from models.building import AnyModel, build_model
 from models.initialization import published_initial_values
-from preprocessing.records.contract import LABEL, RETRIEVAL
-from trainer.best_epoch import BestEpoch
-from trainer.examples import PreparedExamples, training_batches
+from models.precision import precision
+from preprocessing.records.contract import CTR, LABEL, RETRIEVAL
+from trainer.distribution import Distribution, distribution_of
+from trainer.event_log import EventLog
+from trainer.example_sources import TrainingExamples, part_examples, training_examples
+from trainer.examples import PreparedExamples
+from trainer.history_file import HistoryFile
 from trainer.match_statistics import match_statistics
 from trainer.model_errors import reason_of
-from trainer.prediction import NotFiniteError, predict
+from trainer.optimizers import build_optimizer
+from trainer.prediction import predict
 from trainer.preparation import ExampleStore
 from trainer.progress_bar import ProgressBar
-from trainer.run_folder import RunMetrics, create_weights, training_code_version
+from trainer.random_state import restorable_random_numbers
+from trainer.run_folder import (
+    EVENTS,
+    HISTORY,
+    RunFolder,
+    RunMetrics,
+    create_weights,
+    training_code_version,
+)
 from trainer.run_name import default_run_folder
 from trainer.tables import fingerprint
+from trainer.training_checkpoints import TrainingCheckpoints
+from trainer.training_identity import Files, training_identity
+from trainer.training_loop import EpochRow, TrainingLoop, best_metrics
+from trainer.training_state import TrainingState
 
 
 def train(
-    scenario: Scenario, store: ExampleStore | None = None, progress: bool = True
+    scenario: Scenario,
+    store: ExampleStore | None = None,
+    progress: bool = True,
+    files: Files | None = None,
+    max_steps: int | None = None,
+    validation_limit: int | None = None,
+    on_epoch: Sequence[Callable[[EpochRow], None]] = (),
 ) -> RunMetrics:
     """Trains the scenario's model and writes its run folder.
 
     The weights of the epoch with the best validation result are kept, by the selection metric of
-    the model's kind: AUC of ranking models, NDCG@10 of re-rankers, recall@10 of retrieval models.
-    The test part is not read.
+    the model's kind: AUC of ranking models, NDCG@10 of re-rankers, recall@10 of retrieval models,
+    or by `training.selection`. The test part is not read.
+
+    A training that was interrupted goes on from its last checkpoint, if configuration, data and
+    code are the same, and ends with the weights that an unbroken one has.
 
     Args:
       scenario: the resolved scenario.
       store: prepared examples shared between runs; a private one when left out.
       progress: whether a progress bar is shown on stderr.
+      files: "train" and "validation" -> GZIP TFRecord files in the place of the work directory's.
+      max_steps: steps of all epochs, at most; training ends with a validation.
+      validation_limit: at most so many validation examples, the first ones.
+      on_epoch: called with every row of history.csv, those of an interrupted training first.
 
     Returns:
       What metrics.json of the run folder holds.
@@ -46,77 +78,149 @@ def train(
     Raises:
       preprocessing.records.errors.DamagedRecords: a data file is missing or damaged.
       ConfigurationError: there is no such model, or its options do not go together.
-      CommandError: all samples of a part have one label.
-      NotFiniteError: the loss, a score or a weight became infinite or NaN.
+      CommandError: all samples of a part have one label, another process trains the same run, or
+        the disk is full.
+      trainer.prediction.NotFiniteError: the loss, a score or a weight became infinite or NaN.
       trainer.run_folder.RunFolderError: the run folder holds something else than a run.
     """
     folder = default_run_folder(scenario)
     folder.require_replaceable()
     store = ExampleStore() if store is None else store
+    files = files or {}
+    training = scenario.training
+    distribution = distribution_of(training)
     tf.keras.backend.clear_session()
-    tf.keras.utils.set_random_seed(scenario.training.seed)
+    tf.keras.utils.set_random_seed(training.seed)
+    is_chief = distribution.is_chief
+    with distribution.scope(), folder.being_made() if is_chief else nullcontext():
+        model = _built(scenario, store, distribution)
+        examples = training_examples(
+            scenario, model, store, distribution.worker, files.get("train")
+        )
+        validation = part_examples(
+            scenario, model, store, "validation", files.get("validation"), validation_limit
+        )
+        _require_trainable(scenario, model, examples, validation)
+        if scenario.model.initializer == "published":
+            published_initial_values(model, training.seed)
+        if model.inputs_preparation.num_match_features:
+            model.set_match_statistics(*match_statistics(model, examples.sample()))
+        total_steps = examples.input.steps * training.epochs
+        _compile(model, training, total_steps if max_steps is None else min(total_steps, max_steps))
+        checkpoints = TrainingCheckpoints(
+            folder.unfinished,
+            {
+                **training_identity(scenario, files, max_steps, validation_limit),
+                "devices": [distribution.worker.count, distribution.worker.replicas],
+            },
+            model,
+            distribution,
+        )
+        loop = TrainingLoop(
+            model,
+            training,
+            examples.input,
+            lambda: predict(model, validation),
+            checkpoints,
+            distribution,
+        )
+        with (
+            _watched(scenario, folder, examples, progress)
+            if is_chief
+            else nullcontext(_Watchers()) as watchers
+        ):
+            state = loop.run(
+                max_steps,
+                callbacks=watchers.callbacks,
+                on_epoch=[*watchers.on_epoch, *on_epoch],
+                on_resume=watchers.on_resume,
+            )
+        result = RunMetrics(
+            run=str(folder.path),
+            validation=best_metrics(state),
+            epochs=len(state.rows),
+            selection_metric=state.selection_metric,
+            best_epoch=state.best_epoch,
+            train_seconds=round(state.seconds, 3),
+            train_samples=examples.input.num_examples,
+            trainable_weights=int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
+            fingerprint=fingerprint(scenario),
+            code_version=training_code_version(),
+        )
+        with distribution.kept_or_thrown_away(folder.path) as path:
+            RunFolder(path).write(scenario, model, result, state.rows)
+    return result
+
+
+def _built(scenario: Scenario, store: ExampleStore, distribution: Distribution) -> AnyModel:
     tables = store.tables(scenario)
     try:
-        model = build_model(scenario, tables)
-        create_weights(model)
+        with precision(scenario.training.precision), restorable_random_numbers():
+            model = build_model(scenario, tables)
+            distribution.call(lambda: create_weights(model))
     except (TypeError, ValueError) as error:
         raise ConfigurationError(
             f"scenario '{scenario.name}', model.backbone '{scenario.model.backbone}': the model "
             f"cannot be built: {reason_of(error)}"
         ) from error
-    training_examples = store.examples(scenario, model, "train")
-    validation_examples = store.examples(scenario, model, "validation")
-    if model.kind != RETRIEVAL:
-        for part, examples in (("train", training_examples), ("validation", validation_examples)):
-            _require_both_classes(scenario, examples, part)
-    if scenario.model.initializer == "published":
-        published_initial_values(model, scenario.training.seed)
-    if model.inputs_preparation.num_match_features:
-        model.set_match_statistics(*match_statistics(model, training_examples))
-    started = time.perf_counter()
-    steps = -(-len(training_examples) // scenario.training.batch_size)
+    return model
+
+
+def _compile(model: AnyModel, training: Training, total_steps: int) -> None:
     model.compile(
-        optimizer=tf.keras.optimizers.Adam(
-            _learning_rate(scenario.training, steps), epsilon=1e-8, jit_compile=False
-        )
+        optimizer=build_optimizer(training, model, total_steps),
+        jit_compile=training.xla,
+        steps_per_execution=training.steps_per_execution,
     )
-    history = BestEpoch(lambda: predict(model, validation_examples), scenario.training.patience)
-    callbacks: list[tf.keras.callbacks.Callback] = [history]
+
+
+@dataclass(frozen=True)
+class _Watchers:
+    """Who is told of steps and of epochs."""
+
+    callbacks: Sequence[tf.keras.callbacks.Callback] = ()
+    on_epoch: Sequence[Callable[[EpochRow], None]] = ()
+    on_resume: Callable[[TrainingState], None] = lambda found: None
+
+
+@contextmanager
+def _watched(
+    scenario: Scenario, folder: RunFolder, examples: TrainingExamples, progress: bool
+) -> Iterator[_Watchers]:
+    """History file, progress bar, event files and messages of a training."""
+    training = scenario.training
+    watchers: list[EventLog | ProgressBar] = []
+    if training.tensorboard:
+        watchers.append(EventLog(folder.unfinished / EVENTS))
     if progress:
-        callbacks.append(ProgressBar(folder.path.name, steps, scenario.training.epochs, history))
-    model.fit(
-        training_batches(training_examples, scenario.training.batch_size, scenario.training.seed),
-        epochs=scenario.training.epochs,
-        callbacks=callbacks,
-        verbose=0,
-    )
-    history.restore_best(model)
-    if history.best is None:
-        raise NotFiniteError("training ended before the first validation")
-    result = RunMetrics(
-        run=str(folder.path),
-        validation=history.best,
-        epochs=len(history.rows),
-        selection_metric=history.selection_metric,
-        best_epoch=history.best_epoch,
-        train_seconds=round(time.perf_counter() - started, 3),
-        train_samples=len(training_examples),
-        trainable_weights=int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
-        fingerprint=fingerprint(scenario),
-        code_version=training_code_version(),
-    )
-    folder.write(scenario, model, result, history.rows)
-    return result
+        watchers.append(ProgressBar(folder.path.name, examples.input.steps, training.epochs))
+    try:
+        yield _Watchers(
+            [*watchers],
+            [HistoryFile(folder.unfinished / HISTORY), *(each.on_epoch_row for each in watchers)],
+            lambda found: say(
+                f"{folder.path}: goes on after step {found.step} of epoch {found.epoch + 1}"
+            ),
+        )
+    finally:
+        for watcher in watchers:
+            watcher.close()
 
 
-def _learning_rate(
-    training: Training, steps_per_epoch: int
-) -> float | tf.keras.optimizers.schedules.LearningRateSchedule:
-    if training.schedule == "constant":
-        return training.learning_rate
-    return tf.keras.optimizers.schedules.CosineDecay(
-        training.learning_rate, decay_steps=steps_per_epoch * training.epochs
-    )
+def _require_trainable(
+    scenario: Scenario, model: AnyModel, examples: TrainingExamples, validation: PreparedExamples
+) -> None:
+    if model.kind != CTR and scenario.training.selection != "auto":
+        raise ConfigurationError(
+            f"training.selection: '{scenario.training.selection}' is for ranking models; "
+            f"'{scenario.model.backbone}' is selected by its own metric, which 'auto' names"
+        )
+    if model.kind == RETRIEVAL:
+        return
+    parts = {"train": examples.sample()} if examples.is_whole else {}
+    parts["validation"] = validation
+    for part, of_part in parts.items():
+        _require_both_classes(scenario, of_part, part)
 
 
 def _require_both_classes(scenario: Scenario, examples: PreparedExamples, part: str) -> None:

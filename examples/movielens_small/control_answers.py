@@ -2,8 +2,8 @@
 
 `random_words.jsonl` says nothing: thirty words drawn at random for each movie, so that its vector
 is an identity and no knowledge.
-`item_individual.jsonl` holds the bundled LLM answers about single movies under a name of their own,
-for runs without the answers about groups.
+`item_individual.jsonl` and `item_collective.jsonl` hold the bundled LLM answers about single movies
+and about groups of them, each under a name of their own, for runs with one kind only.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 from configs.command_line import TeachingParser, add_json_option, run_command, say
 
 _CATALOGUE = Path("examples/movielens_small/movies.csv")
-_ANSWERS = Path("examples/movielens_small/answers/item_individual.jsonl.gz")
+_ANSWERS = Path("examples/movielens_small/answers")
 _WORDS = Path("preprocessing/encoders/bert_base_uncased_vocab.txt")
 _WORDS_PER_MOVIE = 30
 
@@ -47,16 +47,12 @@ def _run(arguments: argparse.Namespace) -> Mapping[str, object]:
         if word.isalpha() and len(word) > 3
     ]
     random_texts = [_random_words(movie_id, words) for movie_id in movie_ids]
-    with gzip.open(_ANSWERS, "rt", encoding="utf-8") as file:
-        answers = [json.loads(line) for line in file]
     written = {
-        "random_words": _write(folder, "random_words", movie_ids, random_texts),
-        "item_individual": _write(
-            folder,
-            "item_individual",
-            [answer["entity_id"] for answer in answers],
-            (answer["answer"] for answer in answers),
-        ),
+        "random_words": _write(folder, "random_words", "individual", movie_ids, random_texts),
+        **{
+            f"item_{extraction}": _write_renamed(folder, f"item_{extraction}", extraction)
+            for extraction in ("individual", "collective")
+        },
     }
     for source, count in written.items():
         say(f"{folder / source}.jsonl: {count} texts")
@@ -68,21 +64,31 @@ def _random_words(movie_id: str, words: Sequence[str]) -> str:
     return " ".join(random.Random(seed).choices(words, k=_WORDS_PER_MOVIE))
 
 
-def _write(folder: Path, source: str, movie_ids: Sequence[str], texts: Iterable[str]) -> int:
+def _write_renamed(folder: Path, source: str, extraction: str) -> int:
+    with gzip.open(_ANSWERS / f"{source}.jsonl.gz", "rt", encoding="utf-8") as file:
+        answers = [json.loads(line) for line in file]
+    ids = [answer["entity_id"] for answer in answers]
+    return _write(folder, source, extraction, ids, (answer["answer"] for answer in answers))
+
+
+def _write(
+    folder: Path, source: str, extraction: str, ids: Sequence[str], texts: Iterable[str]
+) -> int:
     path = folder / f"{source}.jsonl"
     unfinished = path.with_name(f".{path.name}.unfinished")
     with unfinished.open("w", encoding="utf-8") as file:
-        for movie_id, text in zip(movie_ids, texts, strict=True):
+        for entity_id, text in zip(ids, texts, strict=True):
+            group = "group/" if extraction == "collective" else ""
             record = {
-                "custom_id": f"{source}/{movie_id}",
+                "custom_id": f"{source}/{group}{entity_id}",
                 "source": source,
-                "entity_id": movie_id,
-                "extraction": "individual",
+                "entity_id": entity_id,
+                "extraction": extraction,
                 "answer": text,
             }
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
     unfinished.rename(path)
-    return len(movie_ids)
+    return len(ids)
 
 
 if __name__ == "__main__":

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import os
-import platform
 import shlex
 import sys
 import time
@@ -14,7 +12,14 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.command_line import TeachingParser, add_json_option, quiet_tensorflow, run_command, say
+from configs.command_line import (
+    CommandError,
+    TeachingParser,
+    add_json_option,
+    quiet_tensorflow,
+    run_command,
+    say,
+)
 from configs.loading import load_scenario
 from configs.scenario import Scenario
 from preprocessing.quiet import quiet_beam
@@ -132,10 +137,10 @@ def command_text(config: str, work_dir: str, quick: bool) -> str:
 
 def sources_of_arms(scenario: Scenario) -> list[str]:
     """Sources that any arm reads, by its adapter, its knowledge match or its knowledge prior."""
-    from trainer.experiment import experiment_scenarios
+    from trainer.experiments.grid import arm_scenarios
 
-    cells = [cell for *_, cell in experiment_scenarios(scenario)]
-    return list(dict.fromkeys(source for cell in cells for source in cell.knowledge_sources()))
+    arms = arm_scenarios(scenario).values()
+    return list(dict.fromkeys(source for arm in arms for source in arm.knowledge_sources()))
 
 
 def run_demo(scenario: Scenario, command: str) -> dict[str, object]:
@@ -152,9 +157,11 @@ def run_demo(scenario: Scenario, command: str) -> dict[str, object]:
     from preprocessing.encode import encode
     from preprocessing.examples import build_examples
     from serving.export import export_run
-    from trainer.experiment import run_experiment
+    from trainer.experiments.results import failures_text
+    from trainer.experiments.running import run_experiment
     from trainer.inspection import mean_gates, training_counts
     from trainer.report import write_report
+    from trainer.report.experiment import machine_text
     from trainer.report.inputs import LeakReport, ReportInputs
 
     work_dir = Path(scenario.work_dir)
@@ -167,7 +174,9 @@ def run_demo(scenario: Scenario, command: str) -> dict[str, object]:
         examples = build_examples(scenario)
         record(examples)
     with steps.step("train and evaluate models") as record:
-        experiment = run_experiment(scenario, report_progress=say)
+        experiment = run_experiment(scenario, work_dir)
+        if experiment.failures:
+            raise CommandError(failures_text(experiment.failures))
         record.same_number(len(experiment.runs))
         record.reused(sum(run.reused for run in experiment.runs))
     best = experiment.best_run(scenario.experiment.backbones[0])
@@ -190,7 +199,7 @@ def run_demo(scenario: Scenario, command: str) -> dict[str, object]:
             served_max_abs_difference=served.largest_difference,
             steps=steps.records,
             command=command,
-            machine=f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, CPU only",
+            machine=machine_text(),
             made_at=date.today().isoformat(),
         ),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import tensorflow as tf
@@ -18,9 +19,10 @@ from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.parsing import example_dataset
 from serving.client import RankingClient, RestRankingClient, UserRequest
 from serving.server import LocalServer
-from trainer.experiment import RunResult
+from trainer.experiments.results import RunResult
 from trainer.report.inputs import SERVING_TOLERANCE
 from trainer.run_folder import RunFolder
+from trainer.sample_predictions import SamplePredictions
 
 CANDIDATES = 20
 """Ranked for one user; fewer when the catalogue has no more."""
@@ -87,7 +89,8 @@ def check_serving(scenario: Scenario, run: RunResult, export: Path) -> ServingCh
             differences += [np.abs(over_grpc - expected).max(), np.abs(over_rest - expected).max()]
             _print_ranking(scenario, candidates, over_grpc)
             served = np.concatenate([_score_rows(grpc_client, batch) for batch in batches])
-            differences.append(np.abs(served - run.predictions.scores).max())
+            scores = cast(SamplePredictions, run.predictions).scores
+            differences.append(np.abs(served - scores).max())
     largest = float(max(differences))
     say(
         f"largest difference between checkpoint and served scores: {largest:.2g} "

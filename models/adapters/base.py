@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from models.adapters.standardization import Standardization
 from models.knowledge import MISSING_ROW, KnowledgeTable
+from models.layers.random_numbers import RandomNumbers
 from models.row_chunks import row_chunks
 
 Tensors = Mapping[str, tf.Tensor]
@@ -54,6 +55,7 @@ class KnowledgeAdapter(tf.keras.layers.Layer):
         self.width = width
         self.knowledge_dropout_rate = knowledge_dropout_rate
         self.standardized = standardized
+        self._random_numbers = RandomNumbers()
         self._standardizations = (
             {source: Standardization(table) for source, table in tables.items()}
             if standardized
@@ -134,7 +136,7 @@ class KnowledgeAdapter(tf.keras.layers.Layer):
         return {source: rows.get(source, tf.zeros([0], tf.int32)) for source in self.sources}
 
     def _hide_some(self, rows: tf.Tensor) -> tf.Tensor:
-        hidden = tf.random.uniform(tf.shape(rows)) < self.knowledge_dropout_rate
+        hidden = self._random_numbers.uniform(tf.shape(rows)) < self.knowledge_dropout_rate
         return tf.where(hidden, tf.cast(MISSING_ROW, rows.dtype), rows)
 
     def _augmented_table(self, source: str) -> np.ndarray:

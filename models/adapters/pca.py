@@ -49,7 +49,7 @@ class PrincipalComponentAdapter(KnowledgeAdapter):
     def _augment(self, rows: Tensors, training: bool | None) -> Tensors:
         augmented = {}
         for source in self.sources:
-            centred = tf.cast(self.vectors(source, rows[source]), tf.float32) - self._means[source]
+            centred = self.vectors(source, rows[source]) - self._means[source]
             projected = tf.linalg.matmul(centred, self._projections[source])
             augmented[source] = tf.cast(projected, self.compute_dtype)
         return augmented

@@ -112,7 +112,7 @@ class ProductQuantizationAdapter(KnowledgeAdapter):
         for source in self.sources:
             # The embeddings of all codebooks stand below each other.
             positions = tf.gather(self._codes[source], rows[source]) + self._offsets(source)
-            embeddings = tf.gather(self._embeddings[source], positions)
+            embeddings = tf.nn.embedding_lookup(self._embeddings[source], positions)
             augmented[source] = tf.reduce_sum(embeddings, axis=1)
         return augmented
 

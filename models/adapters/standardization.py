@@ -19,21 +19,21 @@ class Standardization(tf.keras.layers.Layer):
     the layer is made, and are saved with the weights: answers that are added later meet the scale
     that the network was trained with.
 
-    Shapes: [..., dimension] -> [..., dimension].
+    Shapes: [..., dimension] -> [..., dimension], float32 under any precision policy.
     """
 
     def __init__(self, table: KnowledgeTable, **kwargs: object):
         """Computes the statistics of the table's rows."""
         kwargs.setdefault("name", f"{table.source}_standardization")
-        super().__init__(**kwargs)
+        # The difference to the mean may lie beyond the digits of a lower precision.
+        super().__init__(**kwargs | {"dtype": "float32"})
         mean, scale = component_statistics(table)
         self._mean = frozen_weight(self, "mean", mean)
         self._scale = frozen_weight(self, "scale", scale)
 
     def call(self, vectors: tf.Tensor) -> tf.Tensor:
         """Standardises vectors."""
-        scaled = (tf.cast(vectors, tf.float32) - self._mean) * self._scale
-        return tf.cast(scaled, self.compute_dtype)
+        return (vectors - self._mean) * self._scale
 
 
 def component_statistics(table: KnowledgeTable) -> tuple[np.ndarray, np.ndarray]:

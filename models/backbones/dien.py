@@ -10,6 +10,7 @@ from models.backbones.base import BackboneInputs, flat
 from models.layers.attention_gru import GRU_KINDS, AttentionGRU
 from models.layers.masked_softmax import masked_softmax
 from models.layers.next_step_loss import next_step_loss
+from models.layers.random_numbers import RandomNumbers
 from models.layers.top_network import top_network
 from models.option_checks import not_negative, one_of, top_network_options
 from models.registration import PACKAGE
@@ -63,6 +64,7 @@ class DeepInterestEvolutionNetwork(tf.keras.layers.Layer):
         self.auxiliary_weight = auxiliary_weight
         self._top = top_network(top_units, dropout_rate)
         self._logit = tf.keras.layers.Dense(1)
+        self._random_numbers = RandomNumbers()
 
     def build(self, input_shape: Sequence[tf.TensorShape]) -> None:
         """Creates the recurrent layers, as wide as an item."""
@@ -98,7 +100,8 @@ class DeepInterestEvolutionNetwork(tf.keras.layers.Layer):
     def _auxiliary_loss(self, inputs: BackboneInputs, states: tf.Tensor) -> tf.Tensor:
         items = inputs.history[:, :, : states.shape[2]]
         shape = tf.shape(inputs.history_mask)
-        negatives = tf.reshape(tf.random.shuffle(tf.range(shape[0] * shape[1])), shape)
+        shuffled = tf.argsort(self._random_numbers.uniform([shape[0] * shape[1]]))
+        negatives = tf.reshape(shuffled, shape)
         return next_step_loss(states, items, inputs.history_mask, negatives)
 
     def get_config(self) -> dict[str, object]:

@@ -56,7 +56,10 @@ class DeepLearningRecommendationModel(tf.keras.layers.Layer):
         self.bottom_units = tuple(bottom_units)
         self.self_interaction = self_interaction
         self._fields = FieldStack()
-        self._products = tfrs.layers.feature_interaction.DotInteraction(self_interaction)
+        # In float16 it asks for an operation that TensorFlow lacks on CPUs.
+        self._products = tfrs.layers.feature_interaction.DotInteraction(
+            self_interaction, dtype=tf.float32
+        )
         self._linear = tf.keras.layers.Dense(1)
         self._top = top_network(top_units, dropout_rate)
         self._logit = tf.keras.layers.Dense(1, use_bias=False)
@@ -72,6 +75,7 @@ class DeepLearningRecommendationModel(tf.keras.layers.Layer):
         dense = self._bottom(inputs.numeric)
         fields = self._fields(inputs, training=training)
         products = self._products([dense, *tf.unstack(fields, axis=1)])
+        products = tf.cast(products, dense.dtype)
         top = self._top(tf.concat([dense, products], axis=1), training=training)
         return self._logit(top) + self._linear(inputs.numeric)
 

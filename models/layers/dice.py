@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from models.layers.batch_standardization import (
+    BatchStandardization,
+    all_if_none,
+    masked_moments,
+)
 from models.option_checks import one_of
 from models.registration import PACKAGE
 
@@ -48,9 +53,7 @@ class Dice(tf.keras.layers.Layer):
     def build(self, input_shape: tf.TensorShape) -> None:
         """Creates alpha and the moving statistics."""
         if self.statistics == "moving":
-            self._normalise = tf.keras.layers.BatchNormalization(
-                momentum=self.momentum, epsilon=self.epsilon, center=False, scale=False
-            )
+            self._normalise = BatchStandardization(self.momentum, self.epsilon)
         self._alpha = self.add_weight(name="alpha", shape=(input_shape[-1],), initializer="zeros")
         super().build(input_shape)
 
@@ -67,9 +70,6 @@ class Dice(tf.keras.layers.Layer):
         Returns:
           [..., units].
         """
-        if mask is not None:
-            # Statistics of nothing are not defined; then all positions count.
-            mask = mask | ~tf.reduce_any(mask)
         share = tf.sigmoid(self._normalised(inputs, training, mask))
         return inputs * (self._alpha + share * (1.0 - self._alpha))
 
@@ -78,11 +78,10 @@ class Dice(tf.keras.layers.Layer):
     ) -> tf.Tensor:
         if self.statistics == "moving":
             return self._normalise(inputs, training=training, mask=mask)
-        counted = tf.ones_like(inputs[..., :1]) if mask is None else mask[..., tf.newaxis]
-        counted = tf.cast(counted, inputs.dtype)
-        axes = list(range(inputs.shape.rank - 1))
-        mean, variance = tf.nn.weighted_moments(inputs, axes, counted)
-        return (inputs - mean) * tf.math.rsqrt(variance + self.epsilon)
+        counted = tf.ones_like(inputs[..., 0], tf.bool) if mask is None else all_if_none(mask)
+        mean, variance = masked_moments(inputs, counted)
+        scaled = (tf.cast(inputs, mean.dtype) - mean) * tf.math.rsqrt(variance + self.epsilon)
+        return tf.cast(scaled, inputs.dtype)
 
     def get_config(self) -> dict[str, object]:
         """The constructor's arguments."""

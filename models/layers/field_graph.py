@@ -50,7 +50,7 @@ class FieldGraph(tf.keras.layers.Layer):
                 shape=(fields, width, width),
                 initializer=tf.keras.initializers.RandomUniform(-limit, limit),
             )
-            for name in ("send", "receive")
+            for name in ("send_kernel", "receive_kernel")
         )
         self._bias = self.add_weight(name="bias", shape=(width,), initializer="zeros")
         self._cell = tf.keras.layers.GRUCell(width, reset_after=False)

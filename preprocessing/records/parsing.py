@@ -31,6 +31,7 @@ def parse_examples(
     serialized: tf.Tensor,
     features: Sequence[Feature] = EXAMPLE_FEATURES,
     widths: Mapping[str, int] | None = None,
+    longest_history: int | None = None,
 ) -> dict[str, tf.Tensor]:
     """Parses a batch of serialized examples.
 
@@ -40,6 +41,7 @@ def parse_examples(
         (`FEATURES_OF_KIND`), `REQUEST_FEATURES` for requests, which have no label, or a choice.
       widths: list feature -> width of its tensor, where it is not to be that of the batch's longest
         list. Longer histories lose their oldest interactions, other lists their last values.
+      longest_history: longer histories lose their oldest interactions; None keeps all.
 
     Returns:
       Feature name -> tensor: [batch] for single values; [batch, width] for lists, padded at the end
@@ -55,6 +57,9 @@ def parse_examples(
             tf.io.RaggedFeature(dtype) if feature.is_list else tf.io.FixedLenFeature([], dtype)
         )
     parsed = tf.io.parse_example(serialized, specification)
+    if longest_history is not None:
+        for name in {HISTORY_ITEM_ID, HISTORY_RATING} & parsed.keys():
+            parsed[name] = parsed[name][:, -longest_history:]
     return {
         name: _padded(value, name, (widths or {}).get(name))
         if isinstance(value, tf.RaggedTensor)

@@ -14,9 +14,9 @@ from configs.loading import (
     parse_override,
     save_scenario,
 )
-from configs.modelling import Training
 from configs.raw_data import Split
 from configs.scenario import Scenario
+from configs.training import Training
 
 SMALL = """\
 name: small

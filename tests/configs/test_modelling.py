@@ -4,18 +4,13 @@ import pytest
 from pydantic import BaseModel, ValidationError
 
 from configs.adapters import FIELD_OPTIONS, HybridExpert
-from configs.modelling import Model, Training
+from configs.modelling import Model
 from tests.configs.refusals import assert_refused
 
 
 @pytest.mark.parametrize(
     ("section", "values"),
     [
-        (Training, {"epochs": 0}),
-        (Training, {"batch_size": 0}),
-        (Training, {"learning_rate": 0.0}),
-        (Training, {"patience": -1}),
-        (Training, {"epochs": "many"}),
         (Model, {"dropout_rate": 1.0}),
         (Model, {"dropout_rate": -0.1}),
         (Model, {"knowledge_dropout_rate": 1.0}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -38,11 +39,13 @@ def small_reranking_model(
     list_loss: str = "pointwise",
     seed: int = 0,
     with_profiles: bool = False,
+    backbone_options: Mapping[str, object] | None = None,
     **options: Any,
 ) -> RerankingModel:
     """A built model with reproducible weights, none of which is zero."""
     tf.keras.utils.set_random_seed(seed)
-    scenario = small_scenario(backbone=backbone, backbone_options={"units": 8}, **options)
+    own = {"units": 8} | dict(backbone_options or {})
+    scenario = small_scenario(backbone=backbone, backbone_options=own, **options)
     training = scenario.training.model_copy(update={"list_loss": list_loss})
     scenario = scenario.model_copy(update={"training": training})
     model = build_model(scenario, model_tables(with_profiles))

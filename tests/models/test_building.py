@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from configs.scenario import Scenario
 from models.adapters import ADAPTERS
 from models.backbones import BACKBONES
 from models.building import ModelTables, build_model, example_kind
@@ -116,6 +117,44 @@ def test_profiles_are_inputs_unless_they_are_not_wanted() -> None:
 def test_what_does_not_go_together_is_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         build_model(small_scenario(**options), model_tables())
+
+
+@pytest.mark.parametrize("name", ["din", "prm"])
+def test_class_weights_reach_models_of_labels(name: str) -> None:
+    model = build_model(_with_class_weights(small_scenario(backbone=name)), model_tables())
+    assert model.class_weights == (1.0, 2.0)
+
+
+def test_class_weights_are_refused_where_there_are_no_classes() -> None:
+    towers = _with_class_weights(small_scenario(backbone="two_tower"))
+    with pytest.raises(ValueError, match="training.class_weights are for labels"):
+        build_model(towers, model_tables())
+    lists = _with_class_weights(small_scenario(backbone="prm"), list_loss="listwise")
+    with pytest.raises(ValueError, match="class_weights are for list_loss pointwise"):
+        build_model(lists, model_tables())
+
+
+@pytest.mark.parametrize("learned", [True, False])
+def test_a_learned_match_of_ratings_is_refused_where_xla_compiles(learned: bool) -> None:
+    options = {"learned": learned, "dimension": 4, "history_length": 5}
+    scenario = small_scenario(match="ridge", knowledge_match=options)
+    training = scenario.training.model_copy(update={"xla": True})
+    scenario = scenario.model_copy(update={"training": training})
+    tables = model_tables()
+    assert build_model(scenario, tables)
+    records = tables.knowledge["item"]
+    records.fold_vectors = [records.vectors] * 3
+    if learned:
+        with pytest.raises(ValueError, match="XLA cannot compile a learned match over .*'item'"):
+            build_model(scenario, tables)
+    else:
+        assert build_model(scenario, tables)
+
+
+def _with_class_weights(scenario: Scenario, **settings: Any) -> Scenario:
+    changed = {"class_weights": (1.0, 2.0), **settings}
+    training = scenario.training.model_copy(update=changed)
+    return scenario.model_copy(update={"training": training})
 
 
 def test_a_model_without_knowledge_needs_none() -> None:

@@ -6,7 +6,13 @@ import tensorflow as tf
 from scipy.special import log_softmax
 from sklearn.metrics import log_loss
 
-from models.list_losses import LIST_LOSSES, list_probabilities, listwise_loss, pointwise_loss
+from models.list_losses import (
+    LIST_LOSSES,
+    LOSS_COUNTS,
+    list_probabilities,
+    listwise_loss,
+    pointwise_loss,
+)
 from tests.models.builders import gradients_of, sigmoid
 
 LOGITS = np.array([[2.0, -1.0, 0.5], [0.3, 7.0, -2.0], [1.0, 1.0, 9.0]], np.float32)
@@ -17,6 +23,23 @@ MASK = np.array([[True, True, True], [True, False, True], [True, True, False]])
 def test_pointwise_is_the_cross_entropy_of_real_candidates() -> None:
     expected = log_loss(LABELS[MASK], sigmoid(LOGITS[MASK].astype(np.float64)))
     np.testing.assert_allclose(pointwise_loss(LOGITS, LABELS, MASK), expected, rtol=1e-6)
+
+
+def test_class_weights_multiply_losses_and_the_mean_is_over_candidates() -> None:
+    labels, logits = LABELS[MASK], LOGITS[MASK].astype(np.float64)
+    losses = np.where(labels > 0, 3.0 * np.log1p(np.exp(-logits)), 0.5 * np.log1p(np.exp(logits)))
+    np.testing.assert_allclose(
+        pointwise_loss(LOGITS, LABELS, MASK, (0.5, 3.0)), losses.mean(), rtol=1e-6
+    )
+    np.testing.assert_array_equal(
+        pointwise_loss(LOGITS, LABELS, MASK, (1.0, 1.0)), pointwise_loss(LOGITS, LABELS, MASK)
+    )
+
+
+@pytest.mark.parametrize(("name", "count"), [("pointwise", 7), ("listwise", 2)])
+def test_what_the_losses_are_means_over_is_counted(name: str, count: int) -> None:
+    np.testing.assert_array_equal(LOSS_COUNTS[name](LABELS, MASK), count)
+    np.testing.assert_array_equal(LOSS_COUNTS[name](LABELS, np.zeros_like(MASK)), 0)
 
 
 def test_listwise_is_the_cross_entropy_of_lists_with_a_positive() -> None:

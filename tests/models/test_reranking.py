@@ -192,3 +192,21 @@ def test_the_loss_must_be_known() -> None:
     model = small_reranking_model()
     with pytest.raises(ValueError, match="one of .*pointwise.*list_loss='pairwise'"):
         RerankingModel(model.inputs_preparation, model.scorer, model.adapter, "pairwise")
+
+
+def test_class_weights_are_those_of_the_pointwise_loss() -> None:
+    model, raw = small_reranking_model(), raw_lists()
+    weighted = RerankingModel(
+        model.inputs_preparation, model.scorer, model.adapter, class_weights=(0.5, 3.0)
+    )
+    expected = LIST_LOSSES["pointwise"](model(raw), LABELS, real(raw), (0.5, 3.0))
+    np.testing.assert_allclose(weighted.compute_loss((raw, LABELS)), expected, rtol=1e-6)
+    np.testing.assert_array_equal(weighted.loss_count((raw, LABELS)), real(raw).sum())
+
+
+def test_a_lists_softmax_has_no_class_weights() -> None:
+    model = small_reranking_model()
+    with pytest.raises(ValueError, match="for list_loss pointwise.*'listwise'"):
+        RerankingModel(
+            model.inputs_preparation, model.scorer, model.adapter, "listwise", (1.0, 2.0)
+        )

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_recommenders as tfrs
 
 from models.retrieving import RetrievalModel
 from tests.models.builders import (
@@ -78,6 +79,21 @@ def test_loss_is_the_corrected_softmax_over_the_batch(
     np.testing.assert_allclose(model.compute_loss((raw, None)), expected, rtol=1e-5)
     uncorrected = numpy_loss(users, items, rows, np.ones(7), temperature_of(arm))
     assert abs(expected - uncorrected) > 1e-3
+
+
+def test_the_loss_is_that_of_tfrs_bit_for_bit(model: RetrievalModel) -> None:
+    raw = raw_features(COUNT)
+    users, items = model(raw)
+    rows = model.inputs_preparation(raw)["item_row"]
+    task = tfrs.tasks.Retrieval(
+        loss=tf.keras.losses.CategoricalCrossentropy(from_logits=True),
+        temperature=model.scorer.towers.temperature,
+        remove_accidental_hits=True,
+    )
+    shares = model._relative_shares(rows)
+    expected = task(users, items, candidate_sampling_probability=shares, candidate_ids=rows)
+    np.testing.assert_array_equal(model.compute_loss((raw, None)), expected)
+    np.testing.assert_array_equal(model.loss_count((raw, None)), COUNT)
 
 
 def test_a_rare_item_of_a_large_catalogue_is_corrected_in_full() -> None:

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from models.augmentation import Augmented
 from models.scoring_model import ScoringModel
-from tests.models.builders import raw_features, small_model
+from tests.models.builders import gradients_of, raw_features, small_model
+from tests.models.trainable import trainable_model
 
 LEARNED = {"learned": True, "dimension": 4, "history_length": 5, "sources": ["item"]}
 
@@ -78,3 +79,42 @@ def test_factor_weights_are_shares_of_an_entitys_sources() -> None:
     np.testing.assert_allclose(weights["item"].numpy().sum(axis=1), 1, atol=1e-6)
     assert np.ptp(weights["item"].numpy()) > 1e-3
     assert small_model().factor_weights(raw_features(5)) == {}
+
+
+def test_a_step_is_that_of_the_reported_losses() -> None:
+    rate = 0.5
+    trainable = trainable_model("wide_deep", dropout=False)
+    model, batch = trainable.model, (trainable.features, trainable.labels)
+    model.scorer.assembly.items.id_regularization = 0.5
+    weights = model.trainable_weights
+    gradients = gradients_of(
+        lambda: model.compute_loss(batch, training=True) + tf.add_n(model.losses), weights
+    )
+    before = [weight.numpy() for weight in weights]
+    model.compile(optimizer=tf.keras.optimizers.SGD(rate))
+    expected = model.test_step(batch)
+    losses = model.train_step(batch)
+    assert set(losses) == {"loss", "regularization_loss", "total_loss"}
+    assert losses["regularization_loss"] > 0
+    np.testing.assert_allclose(
+        losses["total_loss"], losses["loss"] + losses["regularization_loss"], rtol=1e-6
+    )
+    for weight, start, gradient in zip(weights, before, gradients, strict=True):
+        np.testing.assert_allclose(weight, start - rate * gradient, atol=1e-5)
+    # Regularisation of ids is there in both, the contrastive loss in training only.
+    assert 0 < expected["regularization_loss"] < losses["regularization_loss"]
+
+
+def test_scaled_losses_make_the_same_step_and_are_reported_as_they_are() -> None:
+    trained = []
+    for scaled in (False, True):
+        trainable = trainable_model("wide_deep", dropout=False)
+        model, batch = trainable.model, (trainable.features, trainable.labels)
+        optimizer = tf.keras.optimizers.SGD(0.5)
+        if scaled:
+            optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer, initial_scale=1024.0)
+        model.compile(optimizer=optimizer)
+        losses = [float(model.train_step(batch)["total_loss"]) for _ in range(2)]
+        trained.append([*model.get_weights(), np.array(losses)])
+    for weight, expected in zip(*trained, strict=True):
+        np.testing.assert_allclose(weight, expected, atol=1e-5)

@@ -14,7 +14,7 @@ def test_help_lists_the_commands(capsys: pytest.CaptureFixture[str]) -> None:
         main(["--help"])
     assert caught.value.code == 0
     output = capsys.readouterr().out
-    for command in ("export", "serve", "predict"):
+    for command in ("export", "serve", "predict", "deploy"):
         assert f"\n    {command} " in output
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from trainer.experiment import RunResult
+from trainer.experiments.results import RunResult
 from trainer.sample_predictions import SamplePredictions
 
 
@@ -21,10 +21,12 @@ def result_of(
         seed=seed,
         folder=Path("runs"),
         validation={"auc": validation, "logloss": 0.5, "gauc": 0.5, "n": 10},
+        selection_metric="auc",
         test={"auc": test, "logloss": 0.5, "gauc": 0.5, "n": 10},
         predictions=SamplePredictions(empty, empty, empty, empty),
         train_seconds=1.0,
         epochs=1,
+        trainable_weights=10,
         history=[],
         reused=False,
     )

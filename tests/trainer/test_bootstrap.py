@@ -9,6 +9,7 @@ from trainer.bootstrap import (
     _Ranked,
     bootstrap_auc_difference,
     bootstrap_mean_difference,
+    two_sided_p,
 )
 
 SAMPLES = 300
@@ -143,3 +144,39 @@ def test_means_are_compared_by_resamples_made_by_repeating_users(samples) -> Non
 
 def test_the_lift_over_a_baseline_of_zero_is_not_a_number() -> None:
     assert np.isnan(Difference(0.0, 0.1, 0.1, 0.05, 0.15).relative_lift)
+
+
+@pytest.mark.parametrize(
+    ("differences", "p_value"),
+    [
+        ([0.1, 0.2, 0.3], 2 * 1 / 4),
+        ([-0.1, 0.2, 0.3, 0.4], 2 * 2 / 5),
+        ([-0.1, 0.2], 1.0),
+        ([0.0, 0.0, 0.0], 1.0),
+        ([-1.0] * 99, 2 * 1 / 100),
+    ],
+)
+def test_a_p_value_is_twice_the_share_on_the_other_side(
+    differences: list[float], p_value: float
+) -> None:
+    assert two_sided_p(np.array(differences)) == pytest.approx(p_value)
+    assert two_sided_p(-np.array(differences)) == pytest.approx(p_value)
+
+
+def test_the_p_value_says_when_the_interval_leaves_zero(samples) -> None:
+    labels, users, weak, strong = samples
+    clear = bootstrap_auc_difference(labels, users, weak, strong, resamples=200)
+    assert clear.low > 0 and clear.p_value < 0.05
+    again = bootstrap_auc_difference(labels, users, weak[:1], weak[1:], resamples=200)
+    assert (again.low <= 0 <= again.high) == (again.p_value > 0.05)
+    same = bootstrap_auc_difference(labels, users, weak, weak, resamples=20)
+    assert same.p_value == 1.0
+
+
+def test_without_a_resample_of_both_classes_there_is_no_interval() -> None:
+    labels, users = np.array([1, 0]), np.array(["a", "b"])
+    scores = np.array([[0.2, 0.7]])
+    # The one resample of two users, with seed 3, takes the second one twice.
+    found = bootstrap_auc_difference(labels, users, scores, 1 - scores, resamples=1, seed=3)
+    assert found.difference == 1.0
+    assert np.isnan([found.low, found.high, found.p_value]).all()

@@ -19,7 +19,12 @@ from preprocessing.records.tfrecord_file import read_records, write_records
 from tests.runs import shared_store
 from tests.scenarios import LOVED_FROM, copied_scenario, rich_scenario, tiny_scenario
 from trainer import examples as examples_module
-from trainer.examples import PreparedExamples, read_prepared_examples, training_batches
+from trainer.examples import (
+    ExampleReader,
+    PreparedExamples,
+    read_prepared_examples,
+    streamed_examples,
+)
 from trainer.tables import read_model_tables
 
 LONG_HISTORY = {"model__attention_history_length": 40, "model__adapter": "none"}
@@ -231,42 +236,82 @@ def test_a_cut_off_file_is_refused(tmp_path: Path) -> None:
         prepared(scenario, "test")
 
 
-def numbered_examples(count: int) -> PreparedExamples:
-    rows = np.arange(count)
-    ids = rows.astype(str)
-    return PreparedExamples(
-        {"row": rows.astype(np.int32), "pair": np.stack([rows, -rows], axis=1)},
-        rows.astype(np.float32) * 2,
-        ids,
-        ids,
+@pytest.mark.parametrize("kind", ["ctr", "rerank", "retrieval"])
+def test_streamed_batches_are_the_prepared_examples_in_order(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scenario = rich_scenario(model__adapter="none")
+    whole = prepared(scenario, "test", kind)
+    monkeypatch.setattr(examples_module, "_READ_BATCH", 30)
+    model = build_model(scenario, shared_store().tables(scenario))
+    batches = list(streamed_examples(scenario, model.inputs_preparation, "test", kind))
+    assert [len(batch) for batch in batches[:-1]] == [30] * (len(batches) - 1)
+    assert len(batches) == -(-len(whole) // 30) > 1
+    for name in ("user_ids", "item_ids", "labels"):
+        joined = np.concatenate([getattr(batch, name) for batch in batches])
+        np.testing.assert_array_equal(joined, getattr(whole, name))
+    assert all(batch.features.keys() == whole.features.keys() for batch in batches)
+    joined = np.concatenate([batch.features["numeric"] for batch in batches])
+    np.testing.assert_allclose(joined, whole.features["numeric"], atol=1e-5)
+
+
+def test_named_files_and_a_limit_take_the_place_of_the_whole_part(tmp_path: Path) -> None:
+    scenario = tiny_scenario(model__adapter="none")
+    shards = WorkDirectory(scenario.work_dir).examples.shards("test")
+    records = [record for shard in shards for record in read_records(shard)]
+    files = [tmp_path / "b", tmp_path / "a"]
+    write_records(files[0], records[50:])
+    write_records(files[1], records[:50])
+    preparation = build_model(scenario, shared_store().tables(scenario)).inputs_preparation
+    whole = prepared(scenario, "test")
+
+    def users(**options: object) -> list[str]:
+        return read_prepared_examples(scenario, preparation, "test", **options).user_ids.tolist()
+
+    expected = whole.user_ids.tolist()
+    assert users(files=files) == [*expected[50:], *expected[:50]]
+    assert users(files=[str(files[1])], limit=7) == expected[:7]
+    assert users(limit=60) == expected[:60]
+    assert users(limit=10_000) == expected
+    with pytest.raises(DamagedRecords, match="absent"):
+        users(files=[tmp_path / "absent"])
+
+
+def test_histories_longer_than_anything_reads_are_cut_before_they_are_looked_up() -> None:
+    # Attention reads 3 interactions, the match 5: whatever is older changes nothing.
+    options = {"model__match": "means", "model__attention_history_length": 3}
+    scenario = tiny_scenario(model__knowledge_match__history_length=5, **options)
+    model = build_model(scenario, shared_store().tables(scenario))
+    reader = ExampleReader(scenario, model.inputs_preparation, "test")
+    serialized = [
+        tf.train.Example.FromString(record)
+        for record in read_records(WorkDirectory(scenario.work_dir).examples.shards("test")[0])
+    ]
+    shortened = [tf.train.Example.FromString(each.SerializeToString()) for each in serialized]
+    for example in shortened:
+        feature = example.features.feature
+        del feature["history_item_id"].bytes_list.value[:-5]
+        del feature["history_rating"].float_list.value[:-5]
+    whole, cut = (
+        reader.prepared(tf.constant([each.SerializeToString() for each in examples]))
+        for examples in (serialized, shortened)
     )
+    assert max(len(x.features.feature["history_rating"].float_list.value) for x in serialized) > 10
+    for name, values in whole.items():
+        np.testing.assert_array_equal(values, cut[name], err_msg=name)
 
 
-def epochs_of(count: int, batch_size: int, seed: int, epochs: int = 2) -> list[list[int]]:
-    """Order of the rows in each epoch; features and labels must belong together."""
-    dataset = training_batches(numbered_examples(count), batch_size, seed)
-    orders = []
-    for _ in range(epochs):
-        order: list[int] = []
-        for features, labels in dataset.as_numpy_iterator():
-            rows = features["row"]
-            assert len(rows) <= batch_size
-            np.testing.assert_array_equal(labels, 2 * rows)
-            np.testing.assert_array_equal(features["pair"], np.stack([rows, -rows], axis=1))
-            order += rows.tolist()
-        orders.append(order)
-    return orders
-
-
-@pytest.mark.parametrize(("count", "batch_size"), [(23, 5), (20, 5), (3, 8)])
-def test_every_epoch_covers_every_row_once(count: int, batch_size: int) -> None:
-    for order in epochs_of(count, batch_size, seed=1):
-        assert sorted(order) == list(range(count))
-
-
-def test_epochs_have_different_orders_which_the_seed_decides() -> None:
-    first = epochs_of(30, 7, seed=1, epochs=3)
-    assert len({tuple(order) for order in first}) == 3
-    assert all(order != sorted(order) for order in first)
-    assert epochs_of(30, 7, seed=1, epochs=3) == first
-    assert epochs_of(30, 7, seed=2, epochs=3) != first
+def test_a_batch_for_training_has_features_and_labels_alone() -> None:
+    scenario = rich_scenario(model__tasks={"loved": 0.5})
+    model = build_model(scenario, shared_store().tables(scenario))
+    reader = ExampleReader(scenario, model.inputs_preparation, "train")
+    records = list(read_records(reader.shards()[0]))[:9]
+    features, labels = reader.batch(tf.constant(records))
+    assert reader.label_names == ["label", "label_loved"]
+    expected = records_of(scenario, "train")[:9]
+    assert labels[:, 0].numpy().tolist() == [record["label"][0] for record in expected]
+    assert labels[:, 1].numpy().tolist() == [
+        record["rating"][0] >= LOVED_FROM for record in expected
+    ]
+    assert features["item_row"].shape == (9,)
+    assert not {"user_id", "item_id", *reader.label_names} & features.keys()

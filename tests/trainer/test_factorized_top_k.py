@@ -5,15 +5,28 @@ import pytest
 
 from models.retrieving import RetrievalModel
 from tests.runs import rich_run, shared_store
-from trainer.factorized_top_k import factorized_top_k
+from trainer.examples import PreparedExamples
+from trainer.factorized_top_k import FactorizedTopK
 from trainer.prediction import predict
+
+
+def examples_between(examples: PreparedExamples, start: int, end: int | None) -> PreparedExamples:
+    return PreparedExamples(
+        features={name: values[start:end] for name, values in examples.features.items()},
+        labels=examples.labels[start:end],
+        user_ids=examples.user_ids[start:end],
+        item_ids=examples.item_ids[start:end],
+    )
 
 
 def test_it_is_the_share_of_ranks_below_k() -> None:
     run = rich_run("two_tower")
     assert isinstance(run.model, RetrievalModel)
     examples = shared_store().examples(run.scenario, run.model, "test")
-    shares = factorized_top_k(run.model, examples)
+    metric = FactorizedTopK(run.model)
+    for part in (examples_between(examples, 0, 40), examples_between(examples, 40, None)):
+        metric.add(part)
+    shares = metric.shares()
     vectors = run.model.all_item_vectors()
     users = run.model.user_vectors(dict(examples.features)).numpy()
     rows = examples.features["item_row"]

@@ -7,8 +7,9 @@ import pytest
 from sklearn.metrics import log_loss, ndcg_score, roc_auc_score
 
 from configs.command_line import CommandError
-from trainer.list_metrics import CUTOFFS, evaluate_lists, has_positive, list_quality
+from trainer.list_metrics import evaluate_lists, has_positive, list_quality
 from trainer.metrics import grouped_auc
+from trainer.ranked_lists import CUTOFFS
 
 
 def made_up_lists(
@@ -55,11 +56,12 @@ def precision_sum_by_hand(ranked: list[float], k: int) -> float:
 def test_every_list_has_the_quality_that_a_loop_finds(seed: int, ties: bool) -> None:
     labels, scores, mask = made_up_lists(seed, ties=ties)
     quality = list_quality(labels, scores, mask)
-    assert set(quality) == {
-        f"{name}_at_{k}" for name in ("ndcg", "map", "map_hits") for k in (1, 3, 5, 7, 10)
-    }
+    names = ("ndcg", "map", "map_hits", "hit_rate")
+    assert set(quality) == {"mrr", *(f"{name}_at_{k}" for name in names for k in (1, 3, 5, 7, 10))}
     for row in range(len(labels)):
         ranked = ranked_labels(labels[row], scores[row], mask[row])
+        first = 1 + ranked.index(1) if any(ranked) else math.inf
+        assert quality["mrr"][row] == pytest.approx(1 / first, abs=1e-12)
         for k in CUTOFFS:
             total = precision_sum_by_hand(ranked, k)
             hits = sum(ranked[:k])
@@ -67,6 +69,7 @@ def test_every_list_has_the_quality_that_a_loop_finds(seed: int, ties: bool) -> 
                 "ndcg": ndcg_by_hand(ranked, k),
                 "map": total / min(k, sum(ranked)) if any(ranked) else 0.0,
                 "map_hits": total / hits if hits else 0.0,
+                "hit_rate": float(first <= k),
             }
             for name, value in expected.items():
                 assert quality[f"{name}_at_{k}"][row] == pytest.approx(value, abs=1e-12)
@@ -95,6 +98,8 @@ def test_a_hand_computed_list() -> None:
     assert quality["map_hits_at_3"][0] == pytest.approx(0.5)
     assert quality["map_at_10"][0] == quality["map_hits_at_10"][0] == pytest.approx((0.5 + 0.5) / 2)
     assert quality["ndcg_at_1"][0] == quality["map_at_1"][0] == quality["map_hits_at_1"][0] == 0
+    assert quality["mrr"][0] == 1 / 2
+    assert quality["hit_rate_at_1"][0] == 0 and quality["hit_rate_at_3"][0] == 1
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 2, 1, 0], [1, 3, 0, 2]])

@@ -53,19 +53,20 @@ def test_train_evaluate_and_compare(capsys: pytest.CaptureFixture[str], tmp_path
     evaluated = json_result(
         capsys, "evaluate", str(folder), "--part", "test", "--predictions", str(predictions)
     )
-    assert set(evaluated) == {"test"}
-    assert set(evaluated["test"]) == {"auc", "logloss", "gauc", "n"}
+    assert set(evaluated) == {"test", "reliability"}
+    assert {"auc", "logloss", "gauc", "n"} <= set(evaluated["test"])
     table = pq.read_table(predictions)
     assert table.column_names == ["user_id", "item_id", "label", "score"]
     assert table.num_rows == evaluated["test"]["n"]
     validation = json_result(capsys, "evaluate", str(folder), "--part", "validation")
-    assert validation == {"validation": pytest.approx(result["validation"], abs=1e-6)}
+    shared = {name: validation["validation"][name] for name in result["validation"]}
+    assert shared == pytest.approx(result["validation"], abs=1e-6)
 
     others = ",".join(str(written_run(seed=seed).folder.path) for seed in (1, 2))
     compared = json_result(capsys, "compare", str(folder), others, "--resamples", "20")
     assert set(compared) == {
         *("part", "auc_a", "auc_b", "auc_difference", "ci_low", "ci_high", "relative_lift"),
-        *("n", "runs_a", "runs_b"),
+        *("p_value", "delong", "n", "users", "runs_a", "runs_b"),
     }
     assert compared["part"] == "test" and compared["n"] == evaluated["test"]["n"]
     assert (compared["runs_a"], compared["runs_b"]) == (1, 2)
@@ -85,7 +86,7 @@ def test_train_evaluate_and_compare(capsys: pytest.CaptureFixture[str], tmp_path
         (
             "two_tower",
             "new_items_recall_at_10",
-            ["user_id", "item_id", "rank", "rank_new_items"],
+            ["user_id", "item_id", "rank", "rank_new_items", "tied", "tied_new_items"],
             ["new_items_recall_at_10"],
         ),
     ],
@@ -110,7 +111,7 @@ def test_other_kinds_of_models_go_through_the_same_commands(
     table = pq.read_table(predictions)
     assert table.column_names == columns
     assert table.num_rows == evaluated["test"]["n"]
-    assert evaluated["test"].keys() == result["validation"].keys()
+    assert result["validation"].keys() <= evaluated["test"].keys()
     for k, share in evaluated.get("factorized_top_k", {}).items():
         assert share == pytest.approx(evaluated["test"][f"recall_at_{k}"], abs=1e-6)
     assert ("factorized_top_k" in evaluated) == (backbone == "two_tower")
@@ -120,9 +121,10 @@ def test_other_kinds_of_models_go_through_the_same_commands(
     keys |= {
         f"{prefix}{name}"
         for prefix in ("", *(f"{name}_" for name in compared[1:]))
-        for name in ("ci_low", "ci_high", "relative_lift")
+        for name in ("ci_low", "ci_high", "p_value", "relative_lift")
     }
-    assert set(difference) == keys | {"part", "n", "runs_a", "runs_b"}
+    keys |= {"delong"} if "auc" in compared else set()
+    assert set(difference) == keys | {"part", "n", "users", "runs_a", "runs_b"}
     assert difference["n"] == evaluated["test"]["n"]
     assert difference[f"{metric}_a"] == pytest.approx(evaluated["test"][metric])
     code, _, errors = run(capsys, "compare", str(folder), f"{other},{other}", "--resamples", "20")
@@ -141,14 +143,18 @@ def test_tasks_and_gates_are_reported(capsys: pytest.CaptureFixture[str], tmp_pa
     predictions = tmp_path / "scores.parquet"
     arguments = ("evaluate", str(run_folder), "--gates", "--predictions", str(predictions))
     result = json_result(capsys, *arguments)
-    assert set(result) == {"test", "gates", "factor_weights"}
-    assert set(result["test"]["tasks"]["loved"]) == {"auc", "logloss", "gauc", "n"}
+    assert set(result) == {"test", "reliability", "gates", "factor_weights"}
+    assert {"auc", "logloss", "gauc", "n"} <= set(result["test"]["tasks"]["loved"])
     assert set(result["gates"]) == {"item", "user"} and result["factor_weights"] == {}
     for weights in result["gates"].values():
         assert sum(weights) == pytest.approx(1, abs=1e-5)
     assert pq.read_table(predictions).column_names[-2:] == ["label_loved", "score_loved"]
     _, _, errors = run(capsys, *arguments)
-    assert "loved (AUC 0." in errors and "experts of source 'item': 0." in errors
+    assert (
+        "loved (AUC 0." in errors
+        and "task 'loved':" in errors
+        and "experts of source 'item': 0." in errors
+    )
 
 
 def test_people_are_told_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,3 +17,8 @@ def test_tasks_are_named() -> None:
 
 def test_a_metric_without_another_name_keeps_its_own() -> None:
     assert people_call("auc") == "AUC" and people_call("map_hits_at_3") == "map_hits_at_3"
+
+
+def test_what_people_look_at_later_is_named_but_not_in_the_summary() -> None:
+    assert people_call("calibration_ratio") == "calibration ratio"
+    assert summary({"auc": 0.8, "calibration_ratio": 1.0, "gauc_mean": 0.6}) == "AUC 0.8000"

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import log_loss, roc_auc_score
 
 from configs.command_line import CommandError
-from trainer.metrics import evaluate_scores, flat_metrics, grouped_auc
+from trainer.metrics import evaluate_scores, flat_metrics, grouped_auc, log_losses
 
 
 def made_up_samples(seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -67,6 +67,19 @@ def test_float32_scores_of_zero_and_one_give_a_finite_loss() -> None:
         np.array([1, 0, 1]), np.array([0.0, 1.0, 1.0], dtype=np.float32), np.array(["a"] * 3)
     )
     assert np.isfinite(metrics["logloss"])
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_losses_are_those_of_scikit_learn_at_the_ends_too(dtype: type) -> None:
+    tiny = np.finfo(np.float64).eps / 4
+    scores = np.array([0.0, 1.0, tiny, 1e-30, 1 - 1e-7, 0.3, 0.0, 1.0], dtype)
+    labels = np.array([1, 0, 1, 1, 0, 1, 0, 1])
+    losses = log_losses(labels, scores)
+    for number in range(len(labels)):
+        one = slice(number, number + 1)
+        expected = log_loss(labels[one], scores[one].astype(np.float64), labels=[0, 1])
+        assert losses[number] == pytest.approx(expected, rel=1e-12, abs=1e-300)
+    assert losses.mean() == pytest.approx(log_loss(labels, scores.astype(np.float64)), rel=1e-12)
 
 
 @pytest.mark.parametrize("labels", [[], [1, 1], [0, 0]])

@@ -36,3 +36,9 @@ def test_the_text_of_keras_is_cut_off() -> None:
 )
 def test_other_errors_keep_their_first_paragraph(error: Exception, reason: str) -> None:
     assert reason_of(error) == reason
+
+
+def test_the_places_of_a_kernel_in_the_runtime_are_left_out() -> None:
+    with pytest.raises(tf.errors.NotFoundError, match=r"\[Op:ReadFile\]") as caught:
+        tf.io.read_file("absent/file")
+    assert reason_of(caught.value) == "absent/file; No such file or directory"

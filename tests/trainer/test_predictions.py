@@ -10,9 +10,10 @@ from sklearn.metrics import log_loss, ndcg_score, roc_auc_score
 
 from configs.command_line import CommandError
 from trainer.list_predictions import ListPredictions
+from trainer.offline.score_file import write_scores
 from trainer.predictions import Predictions, compare_predictions
 from trainer.retrieval_metrics import Ranks
-from trainer.retrieval_predictions import RetrievalPredictions
+from trainer.retrieval_predictions import RANK_COLUMNS, RetrievalPredictions, ranks_of
 from trainer.sample_predictions import SamplePredictions
 
 USERS = np.array([f"u{number // 8}" for number in range(80)], dtype=object)
@@ -65,9 +66,8 @@ ALL_KINDS = [samples, lists, retrieved]
 
 
 def written(predictions: Predictions, folder: Path) -> pd.DataFrame:
-    path = folder / "new_folder" / "scores.parquet"
-    predictions.write(path)
-    assert [file.name for file in path.parent.iterdir()] == ["scores.parquet"]
+    path = folder / "scores.parquet"
+    write_scores(path, [predictions.table()])
     return pd.read_parquet(path)
 
 
@@ -137,12 +137,50 @@ def test_the_file_of_a_re_ranker_holds_a_row_per_candidate(tmp_path: Path) -> No
 def test_the_file_of_a_retrieval_model_holds_both_ranks(tmp_path: Path) -> None:
     predictions = retrieved()
     table = written(predictions, tmp_path)
-    assert list(table.columns) == ["user_id", "item_id", "rank", "rank_new_items"]
+    assert list(table.columns) == ["user_id", "item_id", *RANK_COLUMNS]
     assert predictions.metrics()["n"] == predictions.count == len(table)
     np.testing.assert_array_equal(
         table["rank"], 1 + predictions.among_all.better + predictions.among_all.tied / 2
     )
     assert (table.rank_new_items <= table["rank"]).all()
+    columns = {name: table[name].to_numpy() for name in RANK_COLUMNS}
+    for found, expected in zip(
+        ranks_of(columns), (predictions.among_all, predictions.among_new), strict=True
+    ):
+        np.testing.assert_array_equal(found.better, expected.better)
+        np.testing.assert_array_equal(found.tied, expected.tied)
+
+
+@pytest.mark.parametrize("made_up", ALL_KINDS)
+def test_some_rows_have_the_metrics_of_their_own_samples(made_up) -> None:
+    predictions = made_up()
+    table = predictions.table()
+    chosen = np.random.default_rng(2).random(table.num_rows) < 0.6
+    some = predictions.of_rows(chosen)
+    expected = table.filter(chosen)
+    assert some.count == expected.num_rows
+    assert some.table().equals(expected)
+    if made_up is retrieved:
+        assert some.scored_samples() is None
+        assert 0 < some.metrics()["recall_at_10"] != predictions.metrics()["recall_at_10"]
+        return
+    labels, scores = some.scored_samples()
+    assert labels.tolist() == expected["label"].to_pylist()
+    assert scores.tolist() == expected["score"].to_pylist()
+    assert some.metrics()["auc"] == pytest.approx(roc_auc_score(labels, scores))
+    assert predictions.of_rows(np.ones(table.num_rows, bool)).metrics() == predictions.metrics()
+
+
+def test_tasks_stay_with_their_samples() -> None:
+    predictions = samples(tasks=("loved",))
+    chosen = np.arange(80) % 3 > 0
+    some = predictions.of_rows(chosen)
+    np.testing.assert_array_equal(
+        some.task_labels["loved"], predictions.task_labels["loved"][chosen]
+    )
+    np.testing.assert_array_equal(
+        some.task_scores["loved"], predictions.task_scores["loved"][chosen]
+    )
 
 
 def test_comparison_averages_the_seeds() -> None:

@@ -7,7 +7,14 @@ import pytest
 
 from tests.runs import shared_store
 from tests.scenarios import tiny_scenario
+from tests.trainer.toy_training import toy_examples, toy_model
+from trainer.progress_bar import ProgressBar
 from trainer.training import train
+from trainer.training_input import MemoryInput
+
+
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch, terminal: bool = True) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
 
 
 @pytest.mark.parametrize("terminal", [True, False])
@@ -17,7 +24,7 @@ def test_progress_goes_to_a_terminal_and_nowhere_else(
     monkeypatch: pytest.MonkeyPatch,
     terminal: bool,
 ) -> None:
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
+    on_a_terminal(monkeypatch, terminal)
     scenario = tiny_scenario(
         run_dir=str(tmp_path / "run"), model__adapter="none", training__epochs=1
     )
@@ -25,3 +32,40 @@ def test_progress_goes_to_a_terminal_and_nowhere_else(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert ("run epoch 1/1" in captured.err and "validation_auc=0." in captured.err) is terminal
+
+
+@pytest.mark.parametrize("steps_per_execution", [1, 4])
+def test_a_resumed_epoch_goes_on_where_it_was(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], steps_per_execution: int
+) -> None:
+    on_a_terminal(monkeypatch)
+    examples = MemoryInput(toy_examples(80), batch_size=8, seed=1)
+    bar = ProgressBar("run", examples.steps, epochs=3)
+    model = toy_model(steps_per_execution=steps_per_execution)
+    for epoch, first_step in ((1, 3), (2, 0)):
+        model.fit(
+            examples.epoch(epoch, first_step),
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            steps_per_epoch=10 - first_step,
+            callbacks=[bar],
+            verbose=0,
+        )
+        bar.on_epoch_row({"epoch": epoch + 1, "train_loss": 0.5, "validation_auc": 0.75})
+        shown = capsys.readouterr().err
+        assert f"run epoch {epoch + 1}/3" in shown and "validation_auc=0.7500" in shown
+        assert f"| {first_step}/10" in shown and "| 10/10" in shown
+        assert "train_loss" not in shown
+    bar.close()
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("metric", ["auc", "ndcg_at_10", "new_items_recall_at_10"])
+def test_the_metric_of_every_kind_of_model_is_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], metric: str
+) -> None:
+    on_a_terminal(monkeypatch)
+    bar = ProgressBar("run", steps=2, epochs=1)
+    bar.on_epoch_row({"epoch": 1, f"validation_{metric}": 0.123456})
+    bar.close()
+    assert f"validation_{metric}=0.1235" in capsys.readouterr().err

@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from configs.command_line import CommandError
 from preprocessing.records.layout import WorkDirectory
+from tests.full_disk import files_no_longer_than
 from tests.runs import (
     made_up_metrics,
     random_model,
@@ -179,6 +181,57 @@ def test_files_of_somebody_else_are_not_replaced(tmp_path: Path) -> None:
     with pytest.raises(RunFolderError, match="notes holds other files"):
         RunFolder(note.parent).write(*write)
     assert note.read_text() == "years of work"
+
+
+@pytest.mark.parametrize("path", [".", "..", "runs/..", "/"])
+def test_a_folder_without_a_name_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RunFolderError, match="no folder that a run can take the place of"):
+        RunFolder(path).require_replaceable()
+
+
+def test_a_run_is_made_by_one_process_at_a_time(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path / "runs" / "run")
+    with folder.being_made():
+        with (
+            pytest.raises(CommandError, match=r"another process is at work in .*\.run\.unfinished"),
+            RunFolder(folder.path).being_made(),
+        ):
+            pass
+        with RunFolder(tmp_path / "runs" / "other").being_made():
+            pass
+        assert folder.unfinished.is_dir()
+    # Nothing was made, and nothing is left.
+    assert list((tmp_path / "runs").iterdir()) == []
+
+
+def test_what_was_made_of_a_run_stays_and_a_finished_one_is_clean(tmp_path: Path) -> None:
+    scenario = changed_scenario(tmp_path)
+    folder = RunFolder(str(scenario.run_dir))
+    with pytest.raises(OSError, match="power"), folder.being_made():
+        (folder.unfinished / "training").mkdir()
+        raise OSError("power")
+    assert [path.name for path in folder.unfinished.iterdir()] == ["training"]
+    with folder.being_made():
+        folder.write(scenario, random_model(scenario), made_up_metrics(scenario), [{"epoch": 1.0}])
+    assert {path.name for path in tmp_path.iterdir()} == {"work", "run"}
+    names = {"config.yaml", "metrics.json", "history.csv", "checkpoint"}
+    assert {path.name for path in folder.path.iterdir()} == names
+
+
+def test_a_full_disk_leaves_the_old_run(tmp_path: Path) -> None:
+    scenario = changed_scenario(tmp_path)
+    old = write_run(scenario)
+    metrics = old.folder.metrics.read_text()
+    with (
+        files_no_longer_than(10_000),
+        pytest.raises(RunFolderError, match=r"weights cannot be written \(.*\); once it can"),
+    ):
+        old.folder.write(scenario, old.model, made_up_metrics(scenario), [{"epoch": 1.0}])
+    assert old.folder.metrics.read_text() == metrics
+    old.folder.load_model()
 
 
 @pytest.mark.parametrize("name", ["metrics.json", "history.csv"])

@@ -4,11 +4,13 @@ import csv
 import functools
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError, load_scenario
@@ -24,6 +26,8 @@ from tests.scenarios import copied_scenario, rich_scenario, tiny_scenario
 from tests.trainer.remembering import remember_models
 from trainer import training
 from trainer.evaluation import predict_run
+from trainer.example_sources import part_examples
+from trainer.prediction import NotFiniteError, predict
 from trainer.preparation import ExampleStore
 from trainer.run_folder import RunFolder, RunFolderError, RunMetrics
 from trainer.run_name import default_run_folder
@@ -78,8 +82,10 @@ def test_metrics_and_history_say_what_happened() -> None:
         rows = list(csv.DictReader(file))
     assert [int(row["epoch"]) for row in rows] == [1, 2]
     assert result["selection_metric"] == "auc"
-    measured = [f"validation_{name}" for name in ("auc", "logloss", "gauc")]
-    assert list(rows[0]) == ["epoch", "train_loss", *measured]
+    measured = {f"validation_{name}" for name in ("auc", "logloss", "gauc")}
+    assert measured < set(rows[0]) and list(rows[0])[:2] == ["epoch", "train_loss"]
+    assert list(rows[0])[-2:] == ["learning_rate", "seconds"]
+    assert float(rows[0]["seconds"]) <= float(rows[1]["seconds"]) <= result["train_seconds"]
     assert result["epochs"] == 2
     best = rows[result["best_epoch"] - 1]
     assert result["validation"]["auc"] == float(best["validation_auc"])
@@ -113,7 +119,7 @@ def test_equal_seeds_train_equal_models_and_the_test_part_is_not_read(tmp_path: 
     assert repeated["validation"] == pytest.approx(result["validation"], abs=1e-6)
     histories = [RunFolder(run["run"]).read_history() for run in (result, repeated)]
     for first, second in zip(*histories, strict=True):
-        assert second == pytest.approx(first, abs=1e-6)
+        assert {**second, "seconds": 0} == pytest.approx({**first, "seconds": 0}, abs=1e-6)
     with pytest.raises(DamagedRecords):
         predict_run(repeated["run"], "test")
 
@@ -221,10 +227,10 @@ def test_other_kinds_of_models_are_trained_by_their_own_metric(
     assert result["selection_metric"] == metric
     history = folder.read_history()
     assert {f"validation_{name}" for name in {*columns, metric}} <= set(history[0])
+    others = {"epoch", "train_loss", "learning_rate", "seconds"}
     assert {key.removeprefix("validation_") for key in history[0]} <= {
         *result["validation"],
-        "epoch",
-        "train_loss",
+        *others,
     }
     selected = [row[f"validation_{metric}"] for row in history]
     assert result["validation"][metric] == max(selected)
@@ -306,3 +312,92 @@ def test_a_folder_with_other_files_is_refused_before_training(tmp_path: Path) ->
     with pytest.raises(RunFolderError, match="other files"):
         train(plain_scenario(tmp_path), shared_store(), progress=False)
     assert (tmp_path / "run" / "thesis.txt").read_text() == "years of work"
+
+
+def test_a_run_that_another_process_trains_is_refused_at_once(tmp_path: Path) -> None:
+    scenario = plain_scenario(tmp_path)
+    with (
+        RunFolder(str(scenario.run_dir)).being_made(),
+        pytest.raises(
+            CommandError, match=r"another process is at work in .*\.run\.unfinished; wait"
+        ),
+    ):
+        train(scenario, shared_store(), progress=False)
+
+
+@pytest.mark.parametrize("batch_size", [128, 4096])
+def test_a_learning_rate_that_ruins_the_weights_is_noticed(tmp_path: Path, batch_size: int) -> None:
+    # With one step per epoch the loss is finite; what the step leaves behind is not.
+    scenario = plain_scenario(
+        tmp_path,
+        training__epochs=1,
+        training__batch_size=batch_size,
+        training__learning_rate=1e39,
+        training__schedule="constant",
+    )
+    with pytest.raises(
+        NotFiniteError, match="variable '.*' is not finite.* training.learning_rate"
+    ):
+        train(scenario, shared_store(), progress=False)
+    assert not RunFolder(str(scenario.run_dir)).path.exists()
+
+
+def test_named_files_limits_a_stream_and_event_files_in_a_relative_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = WorkDirectory(tiny_scenario().work_dir).examples.shards("test")
+    count = sum(1 for _ in tf.data.TFRecordDataset([str(path) for path in files], "GZIP"))
+    scenario = tiny_scenario(
+        run_dir="runs/short",
+        training__input="stream",
+        training__batch_size=50,
+        training__selection="gauc",
+        training__tensorboard=True,
+        **PLAIN,
+    )
+    rows: list[Mapping[str, float]] = []
+    result = train(
+        scenario,
+        shared_store(),
+        progress=False,
+        files={"train": files},
+        max_steps=4,
+        validation_limit=60,
+        on_epoch=[rows.append],
+    )
+    assert (result["run"], result["train_samples"], result["epochs"]) == ("runs/short", count, 2)
+    assert result["validation"]["n"] == 60 and result["selection_metric"] == "gauc"
+    assert [row["validation_gauc"] for row in rows][result["best_epoch"] - 1] == max(
+        row["validation_gauc"] for row in rows
+    )
+    assert [path.name for path in Path("runs").iterdir()] == ["short"]
+    names = {path.name for path in Path("runs/short").iterdir()}
+    assert names == {"config.yaml", "metrics.json", "history.csv", "checkpoint", "tensorboard"}
+    assert RunFolder("runs/short").read_history() == rows
+    tags = {
+        value.tag: event.step
+        for path in Path("runs/short/tensorboard").iterdir()
+        for event in EventFileLoader(str(path)).Load()
+        for value in event.summary.value
+    }
+    assert tags["loss"] == 1 and tags["epoch_validation_gauc"] == 2
+    # 60 of them are what the run was selected by.
+    model = RunFolder("runs/short").load_model()[1]
+    examples = part_examples(scenario, model, shared_store(), "validation", limit=60)
+    again = predict(model, examples).metrics()
+    assert again == pytest.approx(result["validation"], abs=1e-6)
+
+
+@pytest.mark.parametrize("backbone", ["prm", "two_tower"])
+def test_other_kinds_of_models_are_not_selected_by_auc(tmp_path: Path, backbone: str) -> None:
+    scenario = rich_scenario(
+        run_dir=str(tmp_path / "run"),
+        model__backbone=backbone,
+        model__adapter="none",
+        training__selection="auc",
+    )
+    with pytest.raises(ConfigurationError, match="training.selection: 'auc' is for ranking models"):
+        train(scenario, shared_store(), progress=False)
+    # What fails before its first step leaves nothing behind.
+    assert list(tmp_path.iterdir()) == []

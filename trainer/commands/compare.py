@@ -3,38 +3,63 @@
 from __future__ import annotations
 
 import argparse
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from configs.command_line import add_json_option, positive_integer, say
-from trainer.commands.evaluate import add_part_option
+from configs.command_line import add_json_option, keys_help, positive_integer, say
+from trainer.commands.evaluation_options import (
+    SLICE_KEYS,
+    add_part_option,
+    add_slices_option,
+    with_evaluation,
+)
+from trainer.offline.slice_names import SLICES_HELP, chosen_slices
 
 if TYPE_CHECKING:
     from configs.command_line import Subparsers
+    from configs.scenario import Scenario
+    from trainer.comparison import Divisions
+    from trainer.predictions import Predictions
 
-_HELP = """\
-Compares two models of one kind on the same examples: differences with a 95 % interval from a paired
-bootstrap over users. A model may have several runs (seeds), joined by commas; its metric is their
-mean.
+_HELP = f"""\
+Compares two models of one kind on the same examples. A model may have several runs (seeds), joined
+by commas; its metric is their mean.
   ranking models     auc
   re-rankers         auc over all candidates, and ndcg_at_10, the mean over lists
   retrieval models   new_items_recall_at_10, among all items but those of the history
 
-example:
+Two answers to whether a difference is more than chance, both for the runs as they are:
+  bootstrap  paired, over users: a 95 % interval and a p-value. The samples of a user go together,
+             so it says what other users would have shown. B resamples give no p-value below
+             2 / (B + 1).
+  DeLong     of the AUC: takes every sample as independent of all others, which those of one user
+             are not; usually too sure where users have many samples.
+
+{SLICES_HELP}
+With --slices both are made in every group; holm_p_value is the p-value corrected for the number of
+groups looked at, of all slices together. With many groups take more --resamples.
+
+examples:
   python -m trainer compare runs/din_none_seed1,runs/din_none_seed2 \\
       runs/din_hein-item-user_seed1,runs/din_hein-item-user_seed2
+  python -m trainer compare runs/din_none_seed1 runs/din_hein-item-user_seed1 \\
+      --slices cold_item,knowledge.item --resamples 5000
 
-JSON: n examples, runs_a and runs_b; <metric>_a, <metric>_b and <metric>_difference of every metric;
-ci_low, ci_high and relative_lift of the first one, <metric>_ci_low and so on of the second.
-relative_lift is null where model A has 0.
+JSON: n examples, users, runs_a and runs_b; <metric>_a, <metric>_b and <metric>_difference of every
+metric; ci_low, ci_high, p_value and relative_lift of the first one, <metric>_ci_low and so on of
+the second; delong with standard_error, ci_low, ci_high and p_value. relative_lift is null where
+model A has 0. slices: slice -> group -> the same, with holm_p_value beside each p_value, or a
+reason.
 """
 
 
 def add_command(subparsers: Subparsers) -> None:
     """Adds the command's parser."""
     parser = subparsers.add_parser(
-        "compare", help="difference of two models with an interval", description=_HELP
+        "compare",
+        help="difference of two models with an interval",
+        description=_HELP,
+        epilog=keys_help(SLICE_KEYS),
     )
     parser.add_argument(
         "baseline",
@@ -48,7 +73,14 @@ def add_command(subparsers: Subparsers) -> None:
         metavar="B",
         help="run folder(s) of the candidate, joined by commas",
     )
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="evaluation.key=value",
+        help="how slices are made, e.g. evaluation.item_popularity_bounds=[1,10]",
+    )
     add_part_option(parser)
+    add_slices_option(parser)
     parser.add_argument(
         "--resamples",
         type=positive_integer,
@@ -62,43 +94,50 @@ def add_command(subparsers: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     """Evaluates all runs and prints the differences."""
+    from trainer.comparison import compare_models, compare_slices
+    from trainer.comparison_output import result_of, sentences, slice_results, slice_rows
     from trainer.evaluation import predict_run, require_one_kind
-    from trainer.metric_names import people_call
-    from trainer.predictions import compare_predictions
+    from trainer.offline.people_tables import print_table
     from trainer.preparation import ExampleStore
+    from trainer.run_folder import RunFolder
 
     folders = [arguments.baseline, arguments.candidate]
     require_one_kind([folder for side in folders for folder in side])
+    scenario = with_evaluation(
+        RunFolder(arguments.baseline[0]).read_scenario(), arguments.overrides
+    )
+    slices = [] if arguments.slices is None else chosen_slices(arguments.slices, scenario)
     store = ExampleStore()
     baseline, candidate = (
         [predict_run(folder, arguments.part, store) for folder in side] for side in folders
     )
-    differences = compare_predictions(
-        baseline, candidate, resamples=arguments.resamples, seed=arguments.seed
-    )
-    result: dict[str, object] = {"part": arguments.part}
-    for metric, found in differences.items():
-        lift = None if math.isnan(found.relative_lift) else found.relative_lift
-        say(
-            f"{arguments.part}: {people_call(metric)} {found.baseline:.4f} -> "
-            f"{found.candidate:.4f}, difference {found.difference:+.4f} "
-            f"[{found.low:+.4f}, {found.high:+.4f}]"
-            + ("" if lift is None else f", relative {100 * lift:+.2f} %")
-        )
-        prefix = "" if len(result) == 1 else f"{metric}_"
-        result |= {
-            f"{metric}_a": found.baseline,
-            f"{metric}_b": found.candidate,
-            f"{metric}_difference": found.difference,
-            f"{prefix}ci_low": found.low,
-            f"{prefix}ci_high": found.high,
-            f"{prefix}relative_lift": lift,
-        }
-    return result | {
-        "n": baseline[0].count,
+    resamples, seed = arguments.resamples, arguments.seed
+    whole = compare_models(baseline, candidate, resamples, seed)
+    for sentence in sentences(whole):
+        say(f"{arguments.part}: {sentence}")
+    result: dict[str, object] = {
+        "part": arguments.part,
+        **result_of(whole),
         "runs_a": len(baseline),
         "runs_b": len(candidate),
     }
+    if slices:
+        divisions = _divisions(scenario, arguments.part, baseline[0], slices)
+        found = compare_slices(baseline, candidate, divisions, resamples, seed)
+        sparse_below = scenario.evaluation.sparse_below
+        result["slices"] = slice_results(found, sparse_below)
+        print_table(*slice_rows(found, sparse_below), sections=True)
+    return result
+
+
+def _divisions(
+    scenario: Scenario, part: str, predictions: Predictions, slices: Sequence[str]
+) -> Divisions:
+    from trainer.evaluation import kind_of
+    from trainer.offline.divided_rows import divided_rows
+    from trainer.offline.part_scores import PartScores
+
+    return divided_rows(PartScores(scenario, part, kind_of(scenario), (), [predictions]), slices)
 
 
 def _folders(text: str) -> list[str]:

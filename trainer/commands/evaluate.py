@@ -4,35 +4,54 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from configs.command_line import add_json_option, say
+from configs.command_line import add_json_option, keys_help, say
+from configs.loading import ConfigurationError, load_scenario
+from trainer.commands.evaluation_options import (
+    SLICE_KEYS,
+    add_part_option,
+    add_slices_option,
+    with_evaluation,
+)
+from trainer.offline.slice_names import SLICES_HELP, chosen_slices
 
 if TYPE_CHECKING:
     import numpy as np
 
     from configs.command_line import Subparsers
+    from configs.scenario import Scenario
+    from trainer.offline.part_metrics import PartMetrics
 
-_HELP = """\
-Scores one part of the data with a finished run and prints its metrics. The kind of model follows
-from the run.
+_HELP = f"""\
+Scores one part of the data with a finished run, or with an exported SavedModel, and prints its
+metrics. The kind of model follows from what is judged. Scores go to a file, batch by batch, and are
+sorted on disk: memory does not grow with the part (docs/evaluation.md has every formula). Folders
+for that are made where TMPDIR says; 100 million samples take about 6 GB there.
 
-ranking models (n samples):
-  auc            area under the ROC curve over all samples, exact
-  logloss        mean negative log likelihood, in nats
-  gauc           mean of the users' own AUCs, weighted by their samples; users of one class are left
-                 out
-  tasks          the same by further task, with model.tasks
-
-re-rankers (n candidates in 'lists' lists): auc, logloss and gauc over all candidates; means over
-lists, without the lists_without_positive, for k = 1, 3, 5, 7 and 10 (a k beyond the end of a list
-counts the whole list; equal scores keep the order of the list, which is shuffled):
-  ndcg_at_k      gain 2^y - 1 and discount 1 / log2(1 + place), over that of the best order
-  map_at_k       sum of the precisions at the hits among the first k, over min(k, positives)
-  map_hits_at_k  the same sum over the number of hits among the first k (REKI's convention)
+ranking models (n samples) and re-rankers (n candidates):
+  auc                 area under the ROC curve over all samples, exact
+  logloss             mean negative log likelihood, in nats
+  gauc                mean of the users' own AUCs, weighted by their samples; users of one class are
+                      left out (users_of_one_class)
+  gauc_mean           the same without weights
+  normalised_entropy  logloss over that of the base rate as everybody's score; below 1 is better
+  calibration_ratio   mean score over base rate; 1 is calibrated
+  calibration_error   mean |mean score - share of positives| over bins of equal numbers of samples
+                      (evaluation.calibration_bins), which 'reliability' in the JSON has
+  tasks               the same by further task, with model.tasks
+means over lists that have a positive sample, for k = 1, 3, 5, 7 and 10. A list is what a re-ranker
+sees, or all samples of a user (of which equal scores stand in a fixed random order); a k beyond its
+end counts the whole list:
+  ndcg_at_k           gain 2^y - 1 and discount 1 / log2(1 + place), over that of the best order
+  map_at_k            sum of the precisions at the hits among the first k, over min(k, positives)
+  map_hits_at_k       the same sum over the number of hits among the first k (REKI's convention)
+  mrr                 1 / place of the first positive sample
+  hit_rate_at_k       share of lists with a positive sample among the first k
 With training.list_loss=listwise a score is a candidate's share of its list, not a probability, so
-auc, logloss and gauc, which compare candidates of different lists, say little.
+what compares candidates of different lists (auc, logloss, calibration) says little.
 
 retrieval models (n examples, one chosen item each), exact over all items of the catalogue, for
 k = 1, 5, 10, 50 and 100 (equal scores count as in a random order):
@@ -42,76 +61,168 @@ k = 1, 5, 10, 50 and 100 (equal scores count as in a random order):
   new_items_...  the same where the other items of the user's history are no candidates (history as
                  the example has it, data.history_length); so retrieval is served, and training
                  and compare go by new_items_recall_at_10
-  factorized_top_k  recall_at_k once more by TensorFlow Recommenders' FactorizedTopK, as a check
+  factorized_top_k  recall_at_k once more by TensorFlow Recommenders' FactorizedTopK, as a check; of
+                 runs only
+
+A SavedModel is a folder with saved_model.pb, or with numbered version folders of which the highest
+is taken. It knows no data: --config and overrides name it, best those of the exported run
+(RUN/config.yaml).
+
+{SLICES_HELP}
+A group in which a metric has no value says why ('reason'); fewer than evaluation.sparse_below
+samples are marked ('sparse').
 
 Choose between models on the validation part; read the test part once, at the end.
 
-example:
+examples:
   python -m trainer evaluate out/movielens_small/runs/din_hein-item-user_seed1 --part test \\
       --predictions scores.parquet
+  python -m trainer evaluate out/movielens_small/runs/din_hein-item-user_seed1 --slices all \\
+      --report out/evaluation evaluation.item_popularity_bounds=[1,10,100]
+  python -m trainer evaluate out/export --config configs/movielens_small.yaml
 """
+
+
+_FURTHER_KEYS = ("evaluation.calibration_bins", "evaluation.memory_megabytes", "evaluation.threads")
 
 
 def add_command(subparsers: Subparsers) -> None:
     """Adds the command's parser."""
-    parser = subparsers.add_parser("evaluate", help="metrics of a finished run", description=_HELP)
-    parser.add_argument("folder", metavar="RUN", help="a run folder")
+    parser = subparsers.add_parser(
+        "evaluate",
+        help="metrics of a finished run or of a SavedModel",
+        description=_HELP,
+        epilog=keys_help([*SLICE_KEYS, *_FURTHER_KEYS]),
+    )
+    parser.add_argument("folder", metavar="FOLDER", help="a run folder, or a SavedModel's")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="dotted overrides: of evaluation.<key> for a run, of any for a SavedModel's data",
+    )
+    parser.add_argument(
+        "--config", metavar="FILE.yaml", help="the scenario that names a SavedModel's data"
+    )
     add_part_option(parser)
+    add_slices_option(parser)
     parser.add_argument(
         "--predictions",
         metavar="FILE.parquet",
-        help="also write user_id, item_id, label and score of every sample (and label_<task>, "
-        "score_<task>); of every candidate, with list_id; for retrieval user_id, item_id, rank and "
-        "rank_new_items of every example",
+        help="keep the scores: user_id, item_id, label and score of every sample (and "
+        "label_<task>, score_<task>); of every candidate, with list_id; for retrieval user_id, "
+        "item_id, rank, rank_new_items and their ties of every example; and what --slices reads",
+    )
+    parser.add_argument(
+        "--report",
+        metavar="FOLDER",
+        help="also write metrics.json, slices.csv, slices.md, reliability.png and slices.png",
     )
     parser.add_argument(
         "--gates",
         action="store_true",
         help="also give the mean gate weights of the part's items and users that have knowledge: "
-        "'gates' of the adapter's experts, 'factor_weights' of model.factor_gate",
+        "'gates' of the adapter's experts, 'factor_weights' of model.factor_gate; of runs, and "
+        "with the part in memory",
     )
     add_json_option(parser)
     parser.set_defaults(run=run)
 
 
-def add_part_option(parser: argparse.ArgumentParser) -> None:
-    """Adds `--part`."""
-    parser.add_argument(
-        "--part",
-        choices=("train", "validation", "test"),
-        default="test",
-        help="examples of which part of the split (default test)",
-    )
-
-
 def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     """Evaluates and prints the metrics."""
-    from preprocessing.records.contract import RETRIEVAL
-    from trainer.evaluation import read_run
-    from trainer.factorized_top_k import factorized_top_k
-    from trainer.inspection import expert_gates, factor_weights
-    from trainer.metric_names import summary
-    from trainer.prediction import predict
+    from trainer.offline.export_folder import saved_model_in
+    from trainer.offline.people_tables import print_part
 
-    scenario, model, examples = read_run(arguments.folder, arguments.part)
-    predictions = predict(model, examples)
-    if arguments.predictions:
-        predictions.write(Path(arguments.predictions))
-    metrics = predictions.metrics()
-    say(
-        f"{arguments.folder}, {arguments.part}: {summary(metrics)}, "
-        f"{metrics['n']} {predictions.examples_name}"
-    )
-    result: dict[str, object] = {arguments.part: metrics}
-    if model.kind == RETRIEVAL:
-        result["factorized_top_k"] = factorized_top_k(model, examples)
-    if arguments.gates:
-        experts = expert_gates(model, examples)
-        result["gates"] = {source: weights.tolist() for source, weights in experts.items()}
-        factors = factor_weights(scenario, model, examples)
-        result["factor_weights"] = factors
-        say(_gates_text(experts, factors))
+    saved_model = saved_model_in(arguments.folder)
+    if saved_model is None:
+        kind, found, further = _judge_run(arguments)
+    else:
+        kind, found, further = _judge_export(saved_model, arguments)
+    result: dict[str, object] = {arguments.part: found.metrics}
+    if found.slices:
+        result["slices"] = found.slices
+    if found.reliability:
+        result["reliability"] = [asdict(found_bin) for found_bin in found.reliability]
+    result |= further
+    print_part(f"{arguments.folder}, {arguments.part}", kind, found)
+    if arguments.report:
+        from trainer.offline.report_files import write_report
+
+        write_report(Path(arguments.report), kind, found, result)
     return result
+
+
+def _judge_run(arguments: argparse.Namespace) -> tuple[str, PartMetrics, dict[str, object]]:
+    """Kind of the model, its metrics, and what else is said about a run."""
+    from preprocessing.records.contract import RETRIEVAL
+    from trainer.factorized_top_k import FactorizedTopK
+    from trainer.offline.evaluating import evaluate_scores_of
+    from trainer.offline.run_scores import run_scores
+    from trainer.run_folder import RunFolder
+
+    if arguments.config:
+        raise ConfigurationError(
+            f"--config: {arguments.folder} is a run, which has its own configuration; leave "
+            "--config out"
+        )
+    folder = RunFolder(arguments.folder)
+    scenario = with_evaluation(folder.read_scenario(), arguments.overrides)
+    slices = _slices(arguments, scenario)
+    _, model = folder.load_model()
+    further: dict[str, object] = {}
+    if model.kind == RETRIEVAL:
+        check = FactorizedTopK(model)
+        scores = run_scores(scenario, model, arguments.part, check.add)
+    else:
+        scores = run_scores(scenario, model, arguments.part)
+    found = evaluate_scores_of(scores, slices, _predictions(arguments))
+    if model.kind == RETRIEVAL:
+        further["factorized_top_k"] = check.shares()
+    if arguments.gates:
+        further |= _gates(scenario, model, arguments.part)
+    return model.kind, found, further
+
+
+def _judge_export(
+    saved_model: Path, arguments: argparse.Namespace
+) -> tuple[str, PartMetrics, dict[str, object]]:
+    from trainer.offline.evaluating import evaluate_scores_of
+    from trainer.offline.export_scores import export_scores
+
+    if not arguments.config:
+        raise ConfigurationError(
+            f"{saved_model} is a SavedModel, which names no data; add --config FILE.yaml, for "
+            "example the config.yaml of the run that was exported"
+        )
+    if arguments.gates:
+        raise ConfigurationError("--gates: an export has no gates; name the run it was made of")
+    scenario = load_scenario(arguments.config, arguments.overrides)
+    slices = _slices(arguments, scenario)
+    scores = export_scores(saved_model, scenario, arguments.part)
+    return scores.kind, evaluate_scores_of(scores, slices, _predictions(arguments)), {}
+
+
+def _slices(arguments: argparse.Namespace, scenario: Scenario) -> list[str]:
+    return [] if arguments.slices is None else chosen_slices(arguments.slices, scenario)
+
+
+def _predictions(arguments: argparse.Namespace) -> Path | None:
+    return Path(arguments.predictions) if arguments.predictions else None
+
+
+def _gates(scenario: Scenario, model: Any, part: str) -> dict[str, object]:
+    from trainer.examples import read_prepared_examples
+    from trainer.inspection import expert_gates, factor_weights
+
+    examples = read_prepared_examples(scenario, model.inputs_preparation, part, model.kind)
+    experts = expert_gates(model, examples)
+    factors = factor_weights(scenario, model, examples)
+    say(_gates_text(experts, factors))
+    return {
+        "gates": {source: weights.tolist() for source, weights in experts.items()},
+        "factor_weights": factors,
+    }
 
 
 def _gates_text(

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from configs.command_line import add_json_option, add_scenario_options, keys_help, say, scenario_of
+from trainer.tracking_option import add_tracking_option
 
 if TYPE_CHECKING:
     from configs.command_line import Subparsers
@@ -15,7 +16,8 @@ _HELP = """\
 Trains one model on the TFRecords of the scenario's work directory and writes a run folder: the
 resolved config.yaml, metrics.json, history.csv (one line per epoch) and the checkpoint of the epoch
 with the best validation result. Training stops after training.patience epochs without a better one.
-The test part is not read.
+The test part is not read. A training that was interrupted goes on where it was when the command is
+given once more.
 
 The kind of model follows from model.backbone, and data.examples must have its examples:
   ranking models (din, dcnv2, ...)     ctr         selected by AUC
@@ -46,19 +48,36 @@ def add_command(subparsers: Subparsers) -> None:
         ),
     )
     add_scenario_options(parser)
+    add_tracking_option(parser)
     add_json_option(parser)
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     """Trains and says what came out."""
+    from trainer.distribution.cluster import cluster_of
+    from trainer.distribution.servers import serve_chief
     from trainer.metric_names import summary
+    from trainer.run_name import default_run_folder
+    from trainer.tracking import tracked_training
+    from trainer.tracking_option import tracking_of
     from trainer.training import train
 
-    result = train(scenario_of(arguments))
-    say(
-        f"{result['run']}: validation {summary(result['validation'])} "
-        f"(epoch {result['best_epoch']} of {result['epochs']}, {result['train_seconds']:.0f} s)"
+    scenario = scenario_of(arguments)
+    cluster = cluster_of(scenario.training)
+    if cluster is not None and cluster.is_server:
+        serve_chief(cluster, default_run_folder(scenario))
+        return {"served": cluster.name}
+    is_chief = cluster is None or cluster.is_chief
+    result = tracked_training(
+        scenario,
+        tracking_of(arguments.tracking if is_chief else None, scenario.name),
+        lambda listeners: train(scenario, on_epoch=listeners),
     )
+    if is_chief:
+        say(
+            f"{result['run']}: validation {summary(result['validation'])} "
+            f"(epoch {result['best_epoch']} of {result['epochs']}, {result['train_seconds']:.0f} s)"
+        )
     reported = ("run", "validation", "epochs", "selection_metric", "best_epoch", "train_seconds")
     return {key: value for key, value in result.items() if key in reported}

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from trainer.bootstrap import Difference, bootstrap_auc_difference
-from trainer.experiment import RunResult
+from trainer.experiments.results import Comparison, RunResult
+from trainer.metrics import AnyMetrics
 from trainer.report.inputs import ReportInputs
+from trainer.report.intervals import main_metric_interval
+
+_SHOWN: dict[str, Sequence[str]] = {
+    "auc": ("auc", "logloss", "gauc"),
+    "ndcg_at_10": ("ndcg_at_10", "map_at_10", "auc"),
+    "new_items_recall_at_10": ("new_items_recall_at_10", "recall_at_10", "mrr"),
+}
+"""Main metric of a kind of model -> what its tables show, itself first."""
 
 
 @dataclass(frozen=True)
@@ -18,64 +27,77 @@ class Cell:
     Attributes:
       backbone: registry name.
       knowledge: name of the arm.
-      seed_aucs: [seeds], test AUC of every run.
-      auc: their mean.
-      logloss: mean over seeds, nats.
-      gauc: mean over seeds.
-      auc_low: lower end of the 95 % interval of `auc` over the choice of test users.
-      auc_high: upper end.
-      difference: comparison with the arm without knowledge, None for that arm itself.
+      metric: the main metric.
+      means: metric -> mean over seeds, the main one first.
+      seed_values: [seeds], main metric of every run.
+      low: lower end of the 95 % interval of the main metric over the choice of test users.
+      high: upper end.
+      comparison: with the baseline, None for the baseline itself and where there is none.
+      train_seconds: mean over seeds.
+      epochs: mean over seeds.
+      trainable_weights: numbers that training changes.
     """
 
     backbone: str
     knowledge: str
-    seed_aucs: tuple[float, ...]
-    auc: float
-    logloss: float
-    gauc: float
-    auc_low: float
-    auc_high: float
-    difference: Difference | None
+    metric: str
+    means: Mapping[str, float]
+    seed_values: tuple[float, ...]
+    low: float
+    high: float
+    comparison: Comparison | None
+    train_seconds: float
+    epochs: float
+    trainable_weights: int
+
+    @property
+    def value(self) -> float:
+        """Mean of the main metric over seeds."""
+        return self.means[self.metric]
+
+    @property
+    def seed_deviation(self) -> float | None:
+        """Standard deviation of the main metric between seeds; None of one seed."""
+        return float(np.std(self.seed_values, ddof=1)) if len(self.seed_values) > 1 else None
 
 
 def result_cells(inputs: ReportInputs) -> list[Cell]:
     """All cells, ordered by backbone, then arm."""
-    differences = {
-        (comparison.backbone, comparison.knowledge): comparison.difference
-        for comparison in inputs.comparisons
-    }
-    cells = []
-    for backbone in inputs.backbones:
-        for knowledge in inputs.arms:
-            runs = inputs.experiment.runs_of(backbone, knowledge)
-            if not runs:
-                continue
-            low, high = _auc_interval(inputs, runs)
-            cells.append(
-                Cell(
-                    backbone=backbone,
-                    knowledge=knowledge,
-                    seed_aucs=tuple(run.test["auc"] for run in runs),
-                    auc=float(np.mean([run.test["auc"] for run in runs])),
-                    logloss=float(np.mean([run.test["logloss"] for run in runs])),
-                    gauc=float(np.mean([run.test["gauc"] for run in runs])),
-                    auc_low=low,
-                    auc_high=high,
-                    difference=differences.get((backbone, knowledge)),
-                )
-            )
-    return cells
+    comparisons = {(found.backbone, found.knowledge): found for found in inputs.comparisons}
+    return [
+        _cell(inputs, runs, comparisons.get((backbone, knowledge)))
+        for backbone in inputs.backbones
+        for knowledge in inputs.arms
+        if (runs := inputs.experiment.runs_of(backbone, knowledge))
+    ]
 
 
-def _auc_interval(inputs: ReportInputs, runs: list[RunResult]) -> tuple[float, float]:
-    """Interval of the mean AUC, from the difference to a constant score, whose AUC is 0.5."""
-    test = runs[0].predictions
-    against_chance = bootstrap_auc_difference(
-        test.labels,
-        test.user_ids,
-        np.zeros([1, len(test.labels)]),
-        np.stack([run.predictions.scores for run in runs]),
-        resamples=inputs.scenario.evaluation.bootstrap_resamples,
-        seed=inputs.scenario.evaluation.bootstrap_seed,
+def shown_metrics(metrics: AnyMetrics, main: str) -> list[str]:
+    """The metrics that tables show, the main one first."""
+    return [name for name in _SHOWN.get(main, (main,)) if name in metrics]
+
+
+def _cell(inputs: ReportInputs, runs: Sequence[RunResult], comparison: Comparison | None) -> Cell:
+    metric = inputs.experiment.metric
+    evaluation = inputs.scenario.evaluation
+    low, high = main_metric_interval(
+        [run.predictions for run in runs],
+        evaluation.bootstrap_resamples,
+        evaluation.bootstrap_seed,
     )
-    return 0.5 + against_chance.low, 0.5 + against_chance.high
+    return Cell(
+        backbone=runs[0].backbone,
+        knowledge=runs[0].knowledge,
+        metric=metric,
+        means={
+            name: float(np.mean([run.test[name] for run in runs]))
+            for name in shown_metrics(runs[0].test, metric)
+        },
+        seed_values=tuple(run.test[metric] for run in runs),
+        low=low,
+        high=high,
+        comparison=comparison,
+        train_seconds=float(np.mean([run.train_seconds for run in runs])),
+        epochs=float(np.mean([run.epochs for run in runs])),
+        trainable_weights=runs[0].trainable_weights,
+    )

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from typing import NotRequired, TypedDict
 
 from configs.scenario import Scenario
-from trainer.experiment import BASELINE, Comparison, ExperimentResult
+from trainer.experiments.results import Comparison, ExperimentResult
 from trainer.inspection import GateWeights
+from trainer.metric_names import people_call
 
 SERVING_TOLERANCE = 1e-5
 """Served scores may differ from the checkpoint's by less than this."""
@@ -69,7 +70,7 @@ class ReportInputs:
       leak: violations and coverage of the leak check.
       served_max_abs_difference: largest absolute difference between checkpoint and served scores,
         or None when nothing was served.
-      steps: the steps of the job, in order.
+      steps: the steps of the job, in order; none if only the experiment was run.
       command: the command that makes the report again.
       machine: what it ran on.
       made_at: date.
@@ -87,15 +88,27 @@ class ReportInputs:
     made_at: str
 
     @property
+    def baseline(self) -> str:
+        """The arm that all others are compared with."""
+        return self.experiment.baseline
+
+    @property
+    def metric_name(self) -> str:
+        """What people call the main metric."""
+        return people_call(self.experiment.metric)
+
+    @property
     def backbones(self) -> list[str]:
         """Backbones in the order of the experiment."""
-        return list(dict.fromkeys(run.backbone for run in self.experiment.runs))
+        order = self.scenario.experiment.backbones
+        names = dict.fromkeys(run.backbone for run in self.experiment.runs)
+        return sorted(names, key=lambda name: order.index(name) if name in order else len(order))
 
     @property
     def arms(self) -> list[str]:
-        """Arms in the order of the experiment, the one without knowledge first."""
+        """Arms in the order of the experiment, the baseline first."""
         names = dict.fromkeys(run.knowledge for run in self.experiment.runs)
-        return sorted(names, key=lambda name: name != BASELINE)
+        return sorted(names, key=lambda name: name != self.baseline)
 
     @property
     def comparisons(self) -> list[Comparison]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from configs.scenario import Scenario
+from trainer.experiments.grid import arm_scenarios
 from trainer.report.inputs import ReportInputs
-from trainer.report.protocol import arm_scenarios
 
 
 def leak_sentences(inputs: ReportInputs) -> list[str]:

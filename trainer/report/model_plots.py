@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from trainer.experiment import RunResult
+from trainer.experiments.results import RunResult
 from trainer.inspection import GateWeights
 from trainer.report.inputs import ReportInputs
 from trainer.report.plot_style import (
@@ -22,22 +22,19 @@ from trainer.report.plot_style import (
     source_colour_of,
 )
 
-_CURVES = (
-    ("validation_auc", "validation AUC"),
-    ("train_loss", "training loss (nats)"),
-)
-
 
 def learning_figure(inputs: ReportInputs) -> Figure:
-    """Validation AUC and training loss by epoch, a row per backbone, for seeds and their mean."""
+    """Validation result and training loss by epoch, a row per backbone, of seeds and their mean."""
+    curves = {
+        f"validation_{inputs.experiment.metric}": f"validation {inputs.metric_name}",
+        "train_loss": "training loss (nats)",
+    }
     figure = Figure(figsize=(WIDTH_INCHES, 0.5 + 2.7 * len(inputs.backbones)))
-    grid = figure.subplots(len(inputs.backbones), len(_CURVES), squeeze=False, sharex="row")
+    grid = figure.subplots(len(inputs.backbones), len(curves), squeeze=False, sharex="row")
     for row, backbone in zip(grid, inputs.backbones, strict=True):
-        for axes, (quantity, label) in zip(row, _CURVES, strict=True):
+        for axes, (quantity, label) in zip(row, curves.items(), strict=True):
             for arm in inputs.arms:
-                _learning_curves(
-                    axes, inputs.arms, arm, inputs.experiment.runs_of(backbone, arm), quantity
-                )
+                _learning_curves(axes, inputs, arm, backbone, quantity)
             axes.set_title(backbone)
             axes.set_ylabel(label)
             axes.set_xlabel("epoch")
@@ -48,21 +45,23 @@ def learning_figure(inputs: ReportInputs) -> Figure:
 
 
 def _learning_curves(
-    axes: Axes, arms: Sequence[str], arm: str, runs: Sequence[RunResult], quantity: str
+    axes: Axes, inputs: ReportInputs, arm: str, backbone: str, quantity: str
 ) -> None:
+    runs: Sequence[RunResult] = inputs.experiment.runs_of(backbone, arm)
     if not runs:
         return
-    colour = colour_of(arms, arm)
+    colour = colour_of(inputs.arms, arm, inputs.baseline)
+    marker = marker_of(inputs.arms, arm, inputs.baseline)
     for run in runs:
         epochs = [row["epoch"] for row in run.history]
         values = [row[quantity] for row in run.history]
         axes.plot(epochs, values, color=colour, linewidth=0.8, alpha=0.55)
-        best = int(np.argmax([row["validation_auc"] for row in run.history]))
+        best = int(np.argmax([row[f"validation_{run.selection_metric}"] for row in run.history]))
         axes.plot(
             epochs[best],
             values[best],
             color=colour,
-            marker=marker_of(arms, arm),
+            marker=marker,
             markersize=4.5,
             alpha=0.9,
         )
@@ -75,7 +74,7 @@ def _learning_curves(
         color=colour,
         linewidth=2.4,
     )
-    axes.plot([], [], color=colour, linewidth=2.4, marker=marker_of(arms, arm), label=arm)
+    axes.plot([], [], color=colour, linewidth=2.4, marker=marker, label=arm)
 
 
 def gate_figure(gates: Mapping[str, GateWeights]) -> Figure:

@@ -8,8 +8,7 @@ from html import escape
 from pathlib import Path
 from string import Template
 
-import numpy as np
-
+from trainer.experiments.results import Failure
 from trainer.report.cells import Cell
 from trainer.report.html_parts import (
     html_definitions,
@@ -20,21 +19,35 @@ from trainer.report.html_parts import (
 )
 from trainer.report.inputs import SERVING_TOLERANCE, PipelineStep, ReportInputs
 from trainer.report.leak_text import leak_sentences
+from trainer.report.marks import marks_note
 from trainer.report.model_plots import gate_figure, learning_figure
 from trainer.report.plot_style import image_source
 from trainer.report.protocol import arm_entries, protocol_entries
-from trainer.report.result_plots import auc_figure, popularity_figure
+from trainer.report.result_plots import popularity_figure, quality_figure
 from trainer.report.slices import MINIMUM_SAMPLES, PopularitySlice
 from trainer.report.table import (
+    cost_table,
     main_table,
     run_table,
     slice_table,
     step_table,
     unaccounted_records,
 )
+from trainer.report.tuning import (
+    ordered_tuning,
+    settings_table,
+    tuning_figure,
+    tuning_seconds,
+)
 from trainer.report.wording import summary_text
 
 _TEMPLATE = Path(__file__).with_name("page.html")
+_GATES_SHOWN = 8
+_TITLES = {
+    "auc": "Knowledge in CTR models",
+    "ndcg_at_10": "Knowledge in re-rankers",
+    "new_items_recall_at_10": "Knowledge in retrieval models",
+}
 
 
 def page_html(
@@ -43,33 +56,42 @@ def page_html(
     """The whole page."""
     template = Template(_TEMPLATE.read_text(encoding="utf-8"))
     return template.substitute(
-        title=escape(f"Knowledge in CTR models: {inputs.scenario.name}"),
+        title=escape(f"{_TITLES[inputs.experiment.metric]}: {inputs.scenario.name}"),
         made=escape(f"{inputs.made_at} · {inputs.machine}"),
         summary=escape(summary_text(inputs, slices)),
         protocol=html_definitions(protocol_entries(inputs)),
         arms=html_definitions(arm_entries(inputs)),
         main_table=html_table(main_table(cells)),
-        seed_noise=escape(_seed_noise_text(cells)),
-        auc_figure=html_figure(
-            image_source(partial(auc_figure, cells)),
-            "Test AUC by backbone and arm with intervals, and differences to the arm without "
-            "knowledge",
+        baseline=escape(inputs.baseline),
+        seed_noise=escape(_seed_noise_text(inputs, cells)),
+        marks_note=escape(marks_note(inputs)),
+        failures=_failures_section(inputs.experiment.failures),
+        quality_figure=html_figure(
+            image_source(partial(quality_figure, inputs, cells)),
+            f"Test {inputs.metric_name} by backbone and arm with intervals, and differences to the "
+            "baseline",
             "Left: intervals of single models are wide because test users differ from each "
             "other. Right: on the same users the models are compared pair by pair, and the "
-            "interval of the difference is what tells whether knowledge helps.",
+            "interval of the difference is what tells whether an arm helps.",
         ),
         run_table=html_table(run_table(inputs)),
+        tuning=_tuning_section(inputs),
+        cost_table=html_table(
+            cost_table(
+                cells, [tuning_seconds(inputs, cell.backbone, cell.knowledge) for cell in cells]
+            )
+        ),
         learning_figure=html_figure(
             image_source(partial(learning_figure, inputs)),
-            "Validation AUC and training loss by epoch for every backbone and arm",
+            f"Validation {inputs.metric_name} and training loss by epoch for every backbone and "
+            "arm",
             "Thin lines: seeds, with a mark at the epoch that was kept. Thick lines: mean over "
             "seeds, as far as all of them were trained.",
         ),
         popularity=_popularity_section(inputs, slices),
         gates=_gates_section(inputs),
         leak=html_list(leak_sentences(inputs)),
-        step_table=html_table(step_table(inputs.steps)),
-        step_note=_step_note(inputs.steps),
+        steps=_steps_section(inputs.steps),
         serving=_serving_section(inputs.served_max_abs_difference),
         command=escape(inputs.command),
         reproduce_note=escape(
@@ -80,25 +102,55 @@ def page_html(
     )
 
 
-def _seed_noise_text(cells: Sequence[Cell]) -> str:
-    deviations = [np.std(cell.seed_aucs, ddof=1) for cell in cells if len(cell.seed_aucs) > 1]
-    if not deviations:
+def _seed_noise_text(inputs: ReportInputs, cells: Sequence[Cell]) -> str:
+    found = [cell.seed_deviation for cell in cells if cell.seed_deviation is not None]
+    if not found:
         return "One seed per model: how much a result moves from seed to seed is not known."
     return (
-        "Between seeds the test AUC of a model has a standard deviation of "
-        f"{min(deviations):.4f} to {max(deviations):.4f}."
+        f"Between seeds the test {inputs.metric_name} of a model has a standard deviation of "
+        f"{min(found):.4f} to {max(found):.4f}."
     )
+
+
+def _failures_section(failures: Sequence[Failure]) -> str:
+    if not failures:
+        return ""
+    heading = html_paragraph("These parts of the experiment failed:", "warning")
+    return heading + html_list(
+        [f"{one.backbone}, {one.knowledge}, {one.what}: {one.reason}" for one in failures]
+    )
+
+
+def _tuning_section(inputs: ReportInputs) -> str:
+    tuning = ordered_tuning(inputs)
+    if not tuning:
+        return html_paragraph(
+            "No settings were searched: all cells have those named under “Protocol”."
+        )
+    figure = html_figure(
+        image_source(partial(tuning_figure, inputs, tuning)),
+        "Validation result by trial for every backbone and arm",
+        "Every cell has the same number of trials over the same space from the same search seed. "
+        "Marks: trials. Lines: the best so far; its settings were trained with every seed. "
+        "Settings without effect in an arm were searched there too.",
+    )
+    return f'{figure}<div class="scroll">{html_table(settings_table(tuning))}</div>'
 
 
 def _popularity_section(inputs: ReportInputs, slices: Sequence[PopularitySlice]) -> str:
     if not slices:
-        return html_paragraph("No arm with knowledge was run.")
+        return html_paragraph(
+            "No arm was compared with the baseline."
+            if not inputs.comparisons
+            else "This section is about ranking models."
+        )
     figure = html_figure(
         image_source(partial(popularity_figure, inputs, slices)),
-        "AUC difference to the arm without knowledge by the item's number of training interactions",
+        "AUC difference to the baseline by the item's number of training interactions",
         "Test samples by how often their item occurs in the training interactions (train part and "
-        "the history before it); AUC within each bucket, 95 % intervals. Too few: fewer than "
-        f"{MINIMUM_SAMPLES} samples, or samples of one class only.",
+        "the history before it); AUC within each bucket, 95 % intervals without a correction for "
+        f"their number. Too few: fewer than {MINIMUM_SAMPLES} samples, or samples of one class "
+        "only.",
     )
     table = html_table(slice_table(slices))
     return (
@@ -110,7 +162,7 @@ def _gates_section(inputs: ReportInputs) -> str:
     if not inputs.gates:
         return html_paragraph("No arm has an adapter with gates and knowledge of the test part.")
     seeds = sorted({weights.seed for weights in inputs.gates.values()})
-    return html_figure(
+    figure = html_figure(
         image_source(partial(gate_figure, inputs.gates)),
         "Mean gate weights of the experts by source",
         "Weight that the gate of each source gives to its experts, mean over the distinct entities "
@@ -119,6 +171,18 @@ def _gates_section(inputs: ReportInputs) -> str:
         "by all sources. D: dedicated experts, which every source has of its own. Bars at the "
         "dashed line mean that the gate does not choose.",
     )
+    if len(inputs.gates) <= _GATES_SHOWN:
+        return figure
+    return f"<details><summary>{len(inputs.gates)} models</summary>{figure}</details>"
+
+
+def _steps_section(steps: Sequence[PipelineStep]) -> str:
+    if not steps:
+        return html_paragraph(
+            "The experiment was run on data that was there; the manifests of its work directory "
+            "have the counts of the steps that made it."
+        )
+    return f'<div class="scroll">{html_table(step_table(steps))}</div>{_step_note(steps)}'
 
 
 def _step_note(steps: Sequence[PipelineStep]) -> str:

@@ -11,10 +11,9 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from trainer.experiment import BASELINE
-
 WIDTH_INCHES = 10.2
 PANELS_PER_ROW = 2
+_LEGEND_COLUMNS = 5
 
 # Okabe and Ito's palette, which people with colour vision deficiencies can tell apart.
 _BASELINE_COLOUR = "#5f6368"
@@ -80,14 +79,18 @@ def draw_legend(figure: Figure) -> None:
     }
     if found:
         figure.legend(
-            list(found.values()), list(found), loc="outside upper right", ncols=len(found)
+            list(found.values()),
+            list(found),
+            loc="outside upper right",
+            ncols=min(len(found), _LEGEND_COLUMNS),
         )
 
 
-def colour_of(names: Sequence[str], name: str) -> str:
+def colour_of(names: Sequence[str], name: str, baseline: str) -> str:
     """Colour of a series: distinct in the order of `names`, the baseline grey."""
-    others = [other for other in names if other != BASELINE]
-    return _BASELINE_COLOUR if name == BASELINE else _COLOURS[others.index(name) % len(_COLOURS)]
+    if name == baseline:
+        return _BASELINE_COLOUR
+    return _COLOURS[_place(names, name, baseline) % len(_COLOURS)]
 
 
 def source_colour_of(sources: Sequence[str], source: str) -> str:
@@ -95,10 +98,16 @@ def source_colour_of(sources: Sequence[str], source: str) -> str:
     return _COLOURS[(sources.index(source) + 2) % len(_COLOURS)]
 
 
-def marker_of(names: Sequence[str], name: str) -> str:
-    """Marker of a series, so that colour is never the only cue."""
-    others = [other for other in names if other != BASELINE]
-    return _BASELINE_MARKER if name == BASELINE else _MARKERS[others.index(name) % len(_MARKERS)]
+def marker_of(names: Sequence[str], name: str, baseline: str) -> str:
+    """Marker of a series: colour is never the only cue, and no two series have both in common."""
+    if name == baseline:
+        return _BASELINE_MARKER
+    rounds, place = divmod(_place(names, name, baseline), len(_COLOURS))
+    return _MARKERS[(place + rounds) % len(_MARKERS)]
+
+
+def _place(names: Sequence[str], name: str, baseline: str) -> int:
+    return [other for other in names if other != baseline].index(name)
 
 
 def draw_zero_line(axes: Axes, across: str) -> None:

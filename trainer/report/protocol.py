@@ -5,11 +5,27 @@ from __future__ import annotations
 from configs.judging import Arm
 from configs.raw_data import Data
 from configs.scenario import Scenario
-from trainer.experiment import experiment_scenarios
+from trainer.experiments.arms import experiment_arms
+from trainer.experiments.grid import arm_scenarios
+from trainer.metric_names import people_call
+from trainer.predictions import Predictions
 from trainer.report.budget import budget_entry
 from trainer.report.inputs import ReportInputs
+from trainer.report.table import value_text
+from trainer.sample_predictions import SamplePredictions
 
 Entry = tuple[str, str]
+
+_METRICS = {
+    "auc": "AUC and LogLoss (nats) over the pooled test samples. GAUC is the mean of the users’ "
+    "own AUCs, weighted by their samples, without users of one class.",
+    "ndcg_at_10": "NDCG@10 and MAP@10 are means over the test lists with a positive candidate, AUC "
+    "is over all candidates of all lists.",
+    "new_items_recall_at_10": "Recall@10 is the share of test examples whose item is among the "
+    "first ten of all items; among new items: of those that are not in the user’s history. MRR is "
+    "the mean of 1 / rank.",
+}
+"""Main metric of a kind of model -> what its metrics are."""
 
 
 def protocol_entries(inputs: ReportInputs) -> list[Entry]:
@@ -18,13 +34,11 @@ def protocol_entries(inputs: ReportInputs) -> list[Entry]:
     data, model = scenario.data, scenario.model
     test = inputs.experiment.runs[0].predictions
     seeds = sorted({run.seed for run in inputs.experiment.runs})
+    found = ", and in settings found by the same search"
     return [
         (
             "Data",
-            f"{scenario.name}: {', '.join(data.interactions.paths)}. A sample is positive when "
-            f"{_positive_text(data)}. The test part has {len(test.labels):,} samples "
-            f"of {len(set(test.user_ids)):,} users, {100 * test.labels.mean():.1f} % of them "
-            "positive.",
+            f"{scenario.name}: {', '.join(data.interactions.paths)}. {_test_text(data, test)}",
         ),
         ("Split", _split_text(scenario)),
         (
@@ -32,27 +46,44 @@ def protocol_entries(inputs: ReportInputs) -> list[Entry]:
             f"Histories of up to {data.history_length} interactions with their ratings (attention "
             f"reads the newest {model.attention_history_length}), running user statistics and "
             "item means of the training interactions. An arm differs from the others only in what "
-            "is named under “Arms”.",
+            f"is named under “Arms”{found if scenario.experiment.tuning.trials else ''}.",
         ),
         budget_entry(scenario, arm_scenarios(scenario)),
         (
             "Selection",
-            "On the validation part alone: the epoch with the best validation AUC is kept. The "
-            "test part is read once per finished run.",
+            "On the validation part alone: the epoch with the best validation result is kept "
+            f"({', '.join(_selection_metrics(inputs))}). The test part is read once per finished "
+            "run.",
         ),
         ("Seeds", f"{', '.join(str(seed) for seed in seeds)}; a figure is the mean over them."),
+        (
+            "Comparisons",
+            f"Every arm with '{inputs.baseline}', same backbone, same test {test.examples_name}, "
+            f"in {inputs.metric_name}.",
+        ),
         (
             "Intervals",
             "95 % percentile intervals of a paired bootstrap over test users, "
             f"{scenario.evaluation.bootstrap_resamples:,} resamples. They cover the choice of "
             "users; training seeds are averaged, not resampled.",
         ),
-        (
-            "Metrics",
-            "AUC and LogLoss (nats) over the pooled test samples. GAUC is the mean of the users’ "
-            "own AUCs, weighted by their samples, without users of one class.",
-        ),
+        ("Metrics", _METRICS[inputs.experiment.metric]),
     ]
+
+
+def _test_text(data: Data, test: Predictions) -> str:
+    users = f"{len(set(test.user_ids)):,} users"
+    if not isinstance(test, SamplePredictions):
+        return f"The test part has {test.count:,} {test.examples_name} of {users}."
+    return (
+        f"A sample is positive when {_positive_text(data)}. The test part has {test.count:,} "
+        f"samples of {users}, {100 * test.labels.mean():.1f} % of them positive."
+    )
+
+
+def _selection_metrics(inputs: ReportInputs) -> list[str]:
+    """What people call the metrics by which epochs were chosen."""
+    return [people_call(name) for name in {run.selection_metric for run in inputs.experiment.runs}]
 
 
 def _positive_text(data: Data) -> str:
@@ -70,7 +101,7 @@ def _positive_text(data: Data) -> str:
 
 def arm_entries(inputs: ReportInputs) -> list[Entry]:
     """What each arm is: (name, its description, the knowledge it uses, and its overrides)."""
-    arms = inputs.scenario.experiment.arms
+    arms = experiment_arms(inputs.scenario)
     resolved = arm_scenarios(inputs.scenario)
     return [
         (
@@ -88,11 +119,6 @@ def arm_entries(inputs: ReportInputs) -> list[Entry]:
         for name in inputs.arms
         if name in resolved
     ]
-
-
-def arm_scenarios(scenario: Scenario) -> dict[str, Scenario]:
-    """Arm -> its resolved scenario (that of one backbone and seed; arms do not depend on them)."""
-    return {arm: cell for _, arm, _, cell in experiment_scenarios(scenario)}
 
 
 def _split_text(scenario: Scenario) -> str:
@@ -135,8 +161,4 @@ def _knowledge_text(scenario: Scenario) -> str:
 def _override_text(arm: Arm) -> str:
     if not arm.overrides:
         return ""
-    return f"({', '.join(f'{key}={_value_text(value)}' for key, value in arm.overrides.items())})"
-
-
-def _value_text(value: object) -> str:
-    return f"[{', '.join(map(str, value))}]" if isinstance(value, list | tuple) else str(value)
+    return f"({', '.join(f'{key}={value_text(value)}' for key, value in arm.overrides.items())})"

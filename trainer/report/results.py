@@ -2,24 +2,34 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
 
 from trainer.bootstrap import Difference
-from trainer.experiment import RunResult
-from trainer.metrics import Metrics
+from trainer.experiments.arms import experiment_arms
+from trainer.experiments.comparing import SIGNIFICANT, smallest_adjusted_p
+from trainer.experiments.grid import kind_of_experiment
+from trainer.experiments.results import CellTuning, Comparison, RunResult
+from trainer.metrics import AnyMetrics
 from trainer.report.cells import Cell
 from trainer.report.inputs import PipelineStep, ReportInputs
 from trainer.report.slices import PopularitySlice
+from trainer.report.tuning import ordered_tuning
+from trainer.tuning import Trial
 
 
 def results_document(
     inputs: ReportInputs, cells: Sequence[Cell], slices: Sequence[PopularitySlice]
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """The content of results.json, of plain Python numbers and texts: all tables and plots.
 
     Runs and learning curves are ordered by backbone, knowledge and seed, models and comparisons by
     backbone and knowledge, all in the order of the experiment. A popularity slice with too few
-    samples has null figures.
+    samples has null figures, as has everything else that has no value.
     """
     runs = _ordered_runs(inputs)
     return {
@@ -27,42 +37,37 @@ def results_document(
         "made_at": inputs.made_at,
         "machine": inputs.machine,
         "command": inputs.command,
+        "kind": kind_of_experiment(inputs.scenario),
+        "metric": inputs.experiment.metric,
+        "baseline": inputs.baseline,
+        "seeds": list(inputs.scenario.experiment.seeds),
         "arms": {
             name: {"description": arm.description, "overrides": dict(arm.overrides)}
-            for name, arm in inputs.scenario.experiment.arms.items()
+            for name, arm in experiment_arms(inputs.scenario).items()
         },
-        "runs": [
-            {
-                "backbone": run.backbone,
-                "knowledge": run.knowledge,
-                "seed": int(run.seed),
-                "validation": _metrics(run.validation),
-                "test": _metrics(run.test),
-                "train_seconds": float(run.train_seconds),
-                "epochs": int(run.epochs),
-            }
-            for run in runs
-        ],
-        "models": [
-            {
-                "backbone": cell.backbone,
-                "knowledge": cell.knowledge,
-                "auc": float(cell.auc),
-                "auc_ci_low": float(cell.auc_low),
-                "auc_ci_high": float(cell.auc_high),
-                "logloss": float(cell.logloss),
-                "gauc": float(cell.gauc),
-            }
-            for cell in cells
-        ],
+        "runs": [_run(inputs, run) for run in runs],
+        "models": [_model(cell) for cell in cells],
         "comparisons": [
             {
                 "backbone": comparison.backbone,
                 "knowledge": comparison.knowledge,
-                **_difference(comparison.difference),
+                **_comparison(inputs.experiment.metric, comparison),
             }
             for comparison in inputs.comparisons
         ],
+        "significance": {
+            "p_value": "two-sided, paired bootstrap over test users",
+            "correction": "Holm, over all comparisons of the experiment",
+            "comparisons": len(inputs.comparisons),
+            "resamples": inputs.scenario.evaluation.bootstrap_resamples,
+            "level": SIGNIFICANT,
+            "smallest_adjusted_p": smallest_adjusted_p(inputs.scenario, len(inputs.comparisons)),
+        },
+        "tuning": {
+            **inputs.scenario.experiment.tuning.model_dump(mode="json"),
+            "cells": [_tuned(tuned) for tuned in ordered_tuning(inputs)],
+        },
+        "failures": [dataclasses.asdict(failure) for failure in inputs.experiment.failures],
         "learning_curves": [
             {
                 "backbone": run.backbone,
@@ -85,7 +90,7 @@ def results_document(
                 "training_interactions": found.bucket.name,
                 "samples": found.samples,
                 "users": found.users,
-                **_difference(found.difference),
+                **_auc_difference(found.difference),
             }
             for found in slices
         ],
@@ -125,16 +130,63 @@ def _ordered_runs(inputs: ReportInputs) -> list[RunResult]:
     ]
 
 
-def _metrics(metrics: Metrics) -> dict[str, float | int]:
+def _run(inputs: ReportInputs, run: RunResult) -> dict[str, object]:
     return {
-        "auc": float(metrics["auc"]),
-        "logloss": float(metrics["logloss"]),
-        "gauc": float(metrics["gauc"]),
-        "n": int(metrics["n"]),
+        "backbone": run.backbone,
+        "knowledge": run.knowledge,
+        "seed": int(run.seed),
+        "validation": _metrics(run.validation),
+        "test": _metrics(run.test),
+        "train_seconds": float(run.train_seconds),
+        "epochs": int(run.epochs),
+        "selection_metric": run.selection_metric,
+        "trainable_weights": int(run.trainable_weights),
+        "settings": dict(inputs.experiment.settings_of(run.backbone, run.knowledge)),
+        "folder": str(run.folder),
     }
 
 
-def _difference(difference: Difference | None) -> Mapping[str, float | None]:
+def _metrics(metrics: AnyMetrics) -> dict[str, Any]:
+    return {
+        name: _metrics(value) if isinstance(value, Mapping) else _number(value)
+        for name, value in metrics.items()
+    }
+
+
+def _model(cell: Cell) -> dict[str, object]:
+    return {
+        "backbone": cell.backbone,
+        "knowledge": cell.knowledge,
+        **{name: _number(value) for name, value in cell.means.items()},
+        f"{cell.metric}_ci_low": _number(cell.low),
+        f"{cell.metric}_ci_high": _number(cell.high),
+        f"{cell.metric}_by_seed": [float(value) for value in cell.seed_values],
+        f"{cell.metric}_seed_deviation": cell.seed_deviation,
+        "train_seconds": cell.train_seconds,
+        "epochs": cell.epochs,
+        "trainable_weights": int(cell.trainable_weights),
+    }
+
+
+def _comparison(metric: str, comparison: Comparison) -> dict[str, object]:
+    """Under general names and, as slices have it, under those of AUC where that is the metric."""
+    found = comparison.difference
+    general = {
+        "metric": metric,
+        "baseline_value": _number(found.baseline),
+        "arm_value": _number(found.candidate),
+        "difference": _number(found.difference),
+        "ci_low": _number(found.low),
+        "ci_high": _number(found.high),
+        "relative_lift": _number(found.relative_lift),
+        "p_value": _number(found.p_value),
+        "p_value_holm": _number(comparison.adjusted_p),
+        "significant": bool(comparison.adjusted_p < SIGNIFICANT),
+    }
+    return {**(_auc_difference(found) if metric == "auc" else {}), **general}
+
+
+def _auc_difference(difference: Difference | None) -> Mapping[str, float | None]:
     names = (
         "auc_none",
         "auc_knowledge",
@@ -153,7 +205,35 @@ def _difference(difference: Difference | None) -> Mapping[str, float | None]:
         difference.high,
         difference.relative_lift,
     )
-    return {name: float(value) for name, value in zip(names, values, strict=True)}
+    return {name: _number(value) for name, value in zip(names, values, strict=True)}
+
+
+def _tuned(tuned: CellTuning) -> dict[str, object]:
+    return {
+        "backbone": tuned.backbone,
+        "knowledge": tuned.knowledge,
+        "metric": tuned.metric,
+        "settings": dict(tuned.settings),
+        "trials": [_trial(trial) for trial in tuned.trials],
+    }
+
+
+def _trial(trial: Trial) -> dict[str, object]:
+    return {
+        "trial": trial.number,
+        "settings": dict(trial.settings),
+        "state": trial.state,
+        "validation": trial.value,
+        "seconds": float(trial.seconds),
+        "reason": trial.reason,
+    }
+
+
+def _number(value: float) -> float | int | None:
+    """A plain number; None where it is not finite."""
+    if isinstance(value, int | np.integer):
+        return int(value)
+    return float(value) if math.isfinite(value) else None
 
 
 def _step(step: PipelineStep) -> dict[str, object]:

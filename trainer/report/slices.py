@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer.bootstrap import Difference, bootstrap_auc_difference
-from trainer.experiment import BASELINE
 from trainer.report.inputs import ReportInputs
+from trainer.sample_predictions import SamplePredictions
 
 MINIMUM_SAMPLES = 50
 
@@ -57,7 +57,7 @@ class PopularitySlice:
 
     Attributes:
       backbone: registry name.
-      knowledge: the arm compared with the one without knowledge.
+      knowledge: the arm compared with the baseline.
       bucket: which items.
       samples: test samples in the bucket.
       users: users with such a sample.
@@ -74,10 +74,14 @@ class PopularitySlice:
 
 
 def popularity_slices(inputs: ReportInputs) -> list[PopularitySlice]:
-    """All comparisons in all buckets, ordered by backbone, arm and bucket."""
+    """All comparisons in all buckets, ordered by backbone, arm and bucket.
+
+    They are about ranking models: there are none of other kinds.
+    """
     return [
         _slice(inputs, comparison.backbone, comparison.knowledge, bucket)
         for comparison in inputs.comparisons
+        if isinstance(inputs.experiment.runs[0].predictions, SamplePredictions)
         for bucket in BUCKETS
     ]
 
@@ -91,9 +95,15 @@ def interaction_counts(item_ids: np.ndarray, counts: Mapping[str, int]) -> np.nd
 def _slice(
     inputs: ReportInputs, backbone: str, knowledge: str, bucket: PopularityBucket
 ) -> PopularitySlice:
-    baseline = inputs.experiment.runs_of(backbone, BASELINE)
-    candidate = inputs.experiment.runs_of(backbone, knowledge)
-    test = baseline[0].predictions
+    baseline, candidate = (
+        [
+            run.predictions
+            for run in inputs.experiment.runs_of(backbone, arm)
+            if isinstance(run.predictions, SamplePredictions)
+        ]
+        for arm in (inputs.baseline, knowledge)
+    )
+    test = baseline[0]
     chosen = bucket.contains(interaction_counts(test.item_ids, inputs.training_counts))
     labels, user_ids = test.labels[chosen], test.user_ids[chosen]
     enough = len(labels) >= MINIMUM_SAMPLES and labels.min() != labels.max()
@@ -107,8 +117,8 @@ def _slice(
         difference=bootstrap_auc_difference(
             labels,
             user_ids,
-            np.stack([run.predictions.scores[chosen] for run in baseline]),
-            np.stack([run.predictions.scores[chosen] for run in candidate]),
+            np.stack([predictions.scores[chosen] for predictions in baseline]),
+            np.stack([predictions.scores[chosen] for predictions in candidate]),
             resamples=evaluation.bootstrap_resamples,
             seed=evaluation.bootstrap_seed,
         )

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from trainer.bootstrap import Difference
-from trainer.report.cells import Cell
+from trainer.metric_names import people_call
+from trainer.report.cells import Cell, shown_metrics
 from trainer.report.inputs import PipelineStep, ReportInputs
+from trainer.report.marks import mark, p_text
 from trainer.report.slices import PopularitySlice
 
 NOTHING = "–"
@@ -35,21 +38,50 @@ def main_table(cells: Sequence[Cell]) -> Table:
         (
             cell.backbone,
             cell.knowledge,
-            f"{cell.auc:.4f}",
-            f"{cell.logloss:.4f}",
-            f"{cell.gauc:.4f}",
-            *_difference_texts(cell.difference, NOTHING),
+            *(f"{value:.4f}" for value in cell.means.values()),
+            NOTHING if cell.seed_deviation is None else f"{cell.seed_deviation:.4f}",
+            *_comparison_texts(cell),
         )
         for cell in cells
+    ]
+    metrics = [people_call(name) for name in cells[0].means]
+    header = (
+        "Backbone",
+        "Knowledge",
+        *metrics,
+        "Seeds’ deviation",
+        f"{metrics[0]} difference [95 % interval]",
+        "Relative lift",
+        "p (Holm)",
+    )
+    return Table(header, rows, text_columns=2)
+
+
+def cost_table(cells: Sequence[Cell], tuning_seconds: Sequence[float | None]) -> Table:
+    """What every cell costs in training.
+
+    Args:
+      cells: all of them.
+      tuning_seconds: of the trials of each; None of cells that were not tuned.
+    """
+    rows = [
+        (
+            cell.backbone,
+            cell.knowledge,
+            f"{cell.trainable_weights:,}",
+            f"{cell.epochs:.1f}",
+            f"{cell.train_seconds:.1f}",
+            NOTHING if seconds is None else f"{seconds:.0f}",
+        )
+        for cell, seconds in zip(cells, tuning_seconds, strict=True)
     ]
     header = (
         "Backbone",
         "Knowledge",
-        "AUC",
-        "LogLoss",
-        "GAUC",
-        "AUC difference [95 % interval]",
-        "Relative lift",
+        "Trained numbers",
+        "Epochs",
+        "Seconds per run",
+        "Seconds of all trials",
     )
     return Table(header, rows, text_columns=2)
 
@@ -77,7 +109,7 @@ def slice_table(slices: Sequence[PopularitySlice]) -> Table:
         "Training interactions of the item",
         "Test samples",
         "Users",
-        "AUC none",
+        "AUC baseline",
         "AUC knowledge",
         "AUC difference [95 % interval]",
         "Relative lift",
@@ -87,15 +119,15 @@ def slice_table(slices: Sequence[PopularitySlice]) -> Table:
 
 def run_table(inputs: ReportInputs) -> Table:
     """Every single run."""
+    metric = inputs.experiment.metric
+    metrics = shown_metrics(inputs.experiment.runs[0].test, metric)
     rows = [
         (
             run.backbone,
             run.knowledge,
             str(run.seed),
-            f"{run.validation['auc']:.4f}",
-            f"{run.test['auc']:.4f}",
-            f"{run.test['logloss']:.4f}",
-            f"{run.test['gauc']:.4f}",
+            f"{run.validation[metric]:.4f}",
+            *(f"{run.test[name]:.4f}" for name in metrics),
             str(run.epochs),
             f"{run.train_seconds:.1f}",
         )
@@ -107,10 +139,8 @@ def run_table(inputs: ReportInputs) -> Table:
         "Backbone",
         "Knowledge",
         "Seed",
-        "Validation AUC",
-        "Test AUC",
-        "Test LogLoss",
-        "Test GAUC",
+        f"Validation {people_call(metric)}",
+        *(f"Test {people_call(name)}" for name in metrics),
         "Epochs",
         "Seconds",
     )
@@ -168,14 +198,30 @@ def as_markdown(table: Table) -> str:
     )
 
 
+def value_text(value: object) -> str:
+    """A setting's value."""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return f"[{', '.join(map(str, value))}]" if isinstance(value, list | tuple) else str(value)
+
+
 def difference_text(difference: Difference) -> str:
     """Difference and interval, e.g. "+0.0119 [+0.0101, +0.0137]"."""
     return f"{difference.difference:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
 
 
 def lift_text(difference: Difference) -> str:
-    """Relative lift in percent, e.g. "+1.50 %"."""
-    return f"{100 * difference.relative_lift:+.2f} %"
+    """Relative lift in percent, e.g. "+1.50 %"; nothing where the baseline is 0."""
+    lift = difference.relative_lift
+    return NOTHING if math.isnan(lift) else f"{100 * lift:+.2f} %"
+
+
+def _comparison_texts(cell: Cell) -> tuple[str, str, str]:
+    if cell.comparison is None:
+        return NOTHING, NOTHING, NOTHING
+    adjusted_p = cell.comparison.adjusted_p
+    difference, lift = _difference_texts(cell.comparison.difference, NOTHING)
+    return f"{difference} {mark(adjusted_p)}".rstrip(), lift, p_text(adjusted_p)
 
 
 def _difference_texts(difference: Difference | None, instead: str) -> tuple[str, str]:

@@ -6,16 +6,22 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from trainer.bootstrap import Difference
-from trainer.experiment import BASELINE, Comparison
+from trainer.experiments.comparing import SIGNIFICANT, smallest_adjusted_p
+from trainer.experiments.results import Comparison, Failure
 from trainer.report.inputs import ReportInputs
 from trainer.report.slices import COLD, PopularitySlice
 from trainer.report.table import difference_text, lift_text
 
 _OfArm = TypeVar("_OfArm", Comparison, PopularitySlice)
 
+_LISTED = 4
+"""Backbones that a sentence names one by one."""
+
 _VERBS = {
-    "raises": "raises AUC for",
-    "lowers": "lowers AUC for",
+    "raises": "raises {metric} for",
+    "lowers": "lowers {metric} for",
+    "uncertain": "has an interval beside zero, which the correction for {count} comparisons does "
+    "not confirm, for",
     "unclear": "makes no difference that this test part can tell from zero for",
 }
 
@@ -29,6 +35,12 @@ def verdict(difference: Difference) -> str:
     return "unclear"
 
 
+def judgement(comparison: Comparison) -> str:
+    """What an experiment allows to say: `verdict`, or "uncertain" where Holm's p is too large."""
+    found = verdict(comparison.difference)
+    return "uncertain" if found != "unclear" and comparison.adjusted_p >= SIGNIFICANT else found
+
+
 def summary_text(inputs: ReportInputs, slices: Sequence[PopularitySlice]) -> str:
     """One paragraph: the headline, every arm's effect, and what happens on cold items."""
     test = inputs.experiment.runs[0].predictions
@@ -40,11 +52,13 @@ def summary_text(inputs: ReportInputs, slices: Sequence[PopularitySlice]) -> str
     )
     sentences = [
         *_leak_warning(inputs.leak["leak_violations"]),
-        _headline(inputs.comparisons),
-        *_arm_sentences(inputs.comparisons),
+        *_failure_warning(inputs.experiment.failures),
+        _headline(inputs),
+        *_arm_sentences(inputs),
         *_cold_sentences(slices),
-        f"{means} on {len(test.labels):,} test samples of {len(set(test.user_ids)):,} users; "
-        "square brackets hold 95 % bootstrap intervals of the AUC difference.",
+        f"{means} on {test.count:,} test {test.examples_name} of {len(set(test.user_ids)):,} "
+        f"users; square brackets hold 95 % bootstrap intervals of the {inputs.metric_name} "
+        "difference.",
     ]
     return " ".join(sentences)
 
@@ -55,40 +69,72 @@ def _leak_warning(violations: int) -> list[str]:
     return [f"Do not use these results: the LLM saw {violations:,} of the samples (leak rule)."]
 
 
-def _headline(comparisons: Sequence[Comparison]) -> str:
+def _failure_warning(failures: Sequence[Failure]) -> list[str]:
+    if not failures:
+        return []
+    cells = dict.fromkeys(f"{failure.backbone} {failure.knowledge}" for failure in failures)
+    return [f"Not everything could be trained; left out: {_listed(list(cells))}."]
+
+
+def _headline(inputs: ReportInputs) -> str:
+    comparisons, metric = inputs.comparisons, inputs.metric_name
     if not comparisons:
-        return f"Only the arm '{BASELINE}' was run, so there is nothing to compare."
+        return f"Only the arm '{inputs.baseline}' was run, so there is nothing to compare."
     backbones = {comparison.backbone for comparison in comparisons}
     winners: dict[str, set[str]] = {}
     for comparison in comparisons:
-        if verdict(comparison.difference) == "raises":
+        if judgement(comparison) == "raises":
             winners.setdefault(comparison.knowledge, set()).add(comparison.backbone)
     everywhere = [f"'{arm}'" for arm, found in winners.items() if found == backbones]
     if everywhere:
         on = "every backbone tried" if len(backbones) > 1 else f"{next(iter(backbones))}"
-        return f"Knowledge used as {_listed(everywhere)} raises test AUC on {on}."
+        return f"Knowledge used as {_listed(everywhere)} raises test {metric} on {on}."
     if winners:
-        return "Knowledge raises test AUC on some backbones only, depending on how it is used."
-    if all(verdict(comparison.difference) == "lowers" for comparison in comparisons):
-        return "Knowledge lowers test AUC in every comparison: on this data it does harm."
-    return "No arm with knowledge raises test AUC: no interval of the difference lies above zero."
+        return (
+            f"Knowledge raises test {metric} on some backbones only, depending on how it is used."
+        )
+    if all(judgement(comparison) == "lowers" for comparison in comparisons):
+        return f"Knowledge lowers test {metric} in every comparison: on this data it does harm."
+    if any(judgement(comparison) == "uncertain" for comparison in comparisons):
+        if smallest_adjusted_p(inputs.scenario, len(comparisons)) >= SIGNIFICANT:
+            return (
+                f"{inputs.scenario.evaluation.bootstrap_resamples:,} bootstrap resamples are too "
+                f"few to judge {len(comparisons)} comparisons."
+            )
+        return (
+            f"No arm raises test {metric} beyond what {len(comparisons)} comparisons may show by "
+            "chance."
+        )
+    return f"No arm with knowledge raises test {metric}: no interval lies above zero."
 
 
-def _arm_sentences(comparisons: Sequence[Comparison]) -> list[str]:
+def _arm_sentences(inputs: ReportInputs) -> list[str]:
+    comparisons = inputs.comparisons
     sentences = []
     for arm, of_arm in _by_arm(comparisons).items():
-        by_verdict: dict[str, list[str]] = {}
+        by_judgement: dict[str, list[Comparison]] = {}
         for comparison in of_arm:
-            by_verdict.setdefault(verdict(comparison.difference), []).append(
-                f"{comparison.backbone} ({_change_text(comparison.difference)})"
-            )
+            by_judgement.setdefault(judgement(comparison), []).append(comparison)
         clauses = [
-            f"{verb} {_listed(by_verdict[kind])}"
+            f"{verb.format(metric=inputs.metric_name, count=len(comparisons))} "
+            f"{_backbones_text(by_judgement[kind], len(of_arm))}"
             for kind, verb in _VERBS.items()
-            if kind in by_verdict
+            if kind in by_judgement
         ]
-        sentences.append(f"Compared with '{BASELINE}', '{arm}' {'; it '.join(clauses)}.")
+        sentences.append(f"Compared with '{inputs.baseline}', '{arm}' {'; it '.join(clauses)}.")
     return sentences
+
+
+def _backbones_text(found: Sequence[Comparison], of_how_many: int) -> str:
+    """Every backbone with its change, or how many they are, where that would be too long."""
+    if of_how_many <= _LISTED:
+        return _listed(
+            [f"{one.backbone} ({_change_text(one.difference)})" for one in found],
+        )
+    names = f", {_listed([one.backbone for one in found])}" if len(found) <= _LISTED else ""
+    changes = [f"{change:+.4f}" for change in sorted(one.difference.difference for one in found)]
+    ends = " to ".join(dict.fromkeys([changes[0], changes[-1]]))
+    return f"{len(found)} of {of_how_many} backbones{names} ({ends})"
 
 
 def _cold_sentences(slices: Sequence[PopularitySlice]) -> list[str]:
@@ -100,19 +146,28 @@ def _cold_sentences(slices: Sequence[PopularitySlice]) -> list[str]:
         return [
             f"Items without a training interaction have too few test samples to judge ({samples})."
         ]
-    texts = []
-    for arm, of_arm in _by_arm(cold).items():
-        effects = [
-            f"{found.backbone} {difference_text(found.difference)}"
-            + (" (covers zero)" if verdict(found.difference) == "unclear" else "")
-            for found in of_arm
-            if found.difference is not None
-        ]
-        texts.append(f"'{arm}' {_listed(effects)}")
+    texts = [f"'{arm}' {_cold_text(of_arm)}" for arm, of_arm in _by_arm(cold).items()]
     return [
         f"On items without a training interaction ({samples}) the AUC differences are: "
         f"{'; '.join(texts)}."
     ]
+
+
+def _cold_text(of_arm: Sequence[PopularitySlice]) -> str:
+    known = [(one.backbone, one.difference) for one in of_arm if one.difference is not None]
+    if len(known) <= _LISTED:
+        return _listed(
+            [
+                f"{backbone} {difference_text(difference)}"
+                + (" (covers zero)" if verdict(difference) == "unclear" else "")
+                for backbone, difference in known
+            ]
+        )
+    verdicts = [verdict(difference) for _, difference in known]
+    return (
+        f"above zero for {verdicts.count('raises')}, below for {verdicts.count('lowers')} and not "
+        f"to be told from zero for {verdicts.count('unclear')} of {len(known)} backbones"
+    )
 
 
 def _by_arm(found: Sequence[_OfArm]) -> dict[str, list[_OfArm]]:

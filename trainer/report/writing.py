@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 from trainer.report.cells import result_cells
 from trainer.report.inputs import ReportInputs
+from trainer.report.marks import marks_note
 from trainer.report.page import page_html
 from trainer.report.results import results_document
 from trainer.report.slices import popularity_slices
 from trainer.report.table import as_markdown, main_table, slice_table
+from trainer.report.tuning import ordered_tuning, settings_table
 from trainer.report.wording import summary_text
 
 RESULTS_FILE = "results.json"
@@ -18,7 +21,7 @@ TABLE_FILE = "results.md"
 PAGE_FILE = "report.html"
 
 
-def write_report(folder: Path, report: ReportInputs) -> dict[str, object]:
+def write_report(folder: Path, report: ReportInputs) -> dict[str, Any]:
     """Writes report.html, results.md and results.json, each at once, results.json last.
 
     Args:
@@ -36,11 +39,14 @@ def write_report(folder: Path, report: ReportInputs) -> dict[str, object]:
     slices = popularity_slices(report)
     results = results_document(report, cells, slices)
     results_text = json.dumps(results, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+    tuning = ordered_tuning(report)
     table_text = "\n".join(
         [
             summary_text(report, slices) + "\n",
             as_markdown(main_table(cells)),
-            as_markdown(slice_table(slices)),
+            *([marks_note(report) + "\n"] if report.comparisons else []),
+            *([as_markdown(settings_table(tuning))] if tuning else []),
+            *([as_markdown(slice_table(slices))] if slices else []),
         ]
     )
     page_text = page_html(report, cells, slices)

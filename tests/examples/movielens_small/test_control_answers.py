@@ -15,7 +15,7 @@ def records(path: Path) -> list[dict[str, str]]:
 def test_the_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert control_answers.main(["--out", str(tmp_path), "--json"]) == 0
     counts = json.loads(capsys.readouterr().out)
-    assert counts == {"random_words": 9066, "item_individual": 2245}
+    assert counts == {"random_words": 9066, "item_individual": 2245, "item_collective": 191}
     words = records(tmp_path / "random_words.jsonl")
     assert {name: words[0][name] for name in words[0] if name != "answer"} == {
         "custom_id": "random_words/1",
@@ -28,6 +28,13 @@ def test_the_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bundled = records(tmp_path / "item_individual.jsonl")
     assert bundled[0]["source"] == "item_individual"
     assert bundled[0]["answer"].startswith("Pixar's groundbreaking first feature")
+    groups = records(tmp_path / "item_collective.jsonl")
+    assert {name: groups[0][name] for name in groups[0] if name != "answer"} == {
+        "custom_id": "item_collective/group/0",
+        "source": "item_collective",
+        "entity_id": "0",
+        "extraction": "collective",
+    }
     first = (tmp_path / "random_words.jsonl").read_bytes()
     assert control_answers.main(["--out", str(tmp_path)]) == 0
     assert (tmp_path / "random_words.jsonl").read_bytes() == first

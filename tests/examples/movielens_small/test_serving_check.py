@@ -10,7 +10,7 @@ from examples.movielens_small.serving_check import check_serving
 from tests.serving.exports import exported
 from tests.trainer.made_up_results import result_of
 from trainer.evaluation import predict_run
-from trainer.experiment import RunResult
+from trainer.experiments.results import RunResult
 
 
 @pytest.fixture(scope="module")

@@ -45,8 +45,8 @@ def by_hand(layer: FieldGraph, fields: np.ndarray) -> np.ndarray:
         for i in range(NUM_FIELDS):
             gathered = np.zeros(WIDTH)
             for j in range(NUM_FIELDS):
-                gathered += edges[i, j] * (states[j] @ parts["send"][j])
-            message = gathered @ parts["receive"][i] + layer._bias.numpy()
+                gathered += edges[i, j] * (states[j] @ parts["send_kernel"][j])
+            message = gathered @ parts["receive_kernel"][i] + layer._bias.numpy()
             keep, reset = (
                 sigmoid(message @ kernel[:, gate] + states[i] @ recurrent[:, gate] + bias[gate])
                 for gate in gates[:2]

@@ -94,6 +94,47 @@ def test_widths_keep_the_newest_of_a_history_and_the_first_candidates(compiled):
     assert parsed["item_id"].numpy().tolist() == [[b"a"], [b"item_id1"]]
 
 
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize("kind", ["ctr", "rerank", "retrieval"])
+def test_the_longest_history_is_a_bound_of_histories_alone(kind, compiled):
+    features = FEATURES_OF_KIND[kind]
+    message = tf.train.Example.FromString(example(4, features))
+    lists = message.features.feature
+    lists["history_item_id"].bytes_list.value[:] = [b"oldest", b"old", b"new", b"newest"]
+    lists["history_rating"].float_list.value[:] = [1, 2, 3, 4]
+    others = [example(1, features), example(0, features)]
+    serialized = tf.constant([message.SerializeToString(), *others])
+
+    def parse(longest: int | None) -> dict[str, tf.Tensor]:
+        function = lambda batch: parse_examples(batch, features, longest_history=longest)  # noqa: E731
+        return (tf.function(function) if compiled else function)(serialized)
+
+    whole, cut = parse(None), parse(2)
+    assert cut["history_item_id"].numpy().tolist() == [
+        [b"new", b"newest"], [b"history_item_id1", b""], [b"", b""],
+    ]  # fmt: skip
+    np.testing.assert_array_equal(cut["history_rating"], [[3, 4], [1, 0], [0, 0]])
+    assert whole["history_item_id"].shape == (3, 4)
+    for name in whole.keys() - {"history_item_id", "history_rating"}:
+        np.testing.assert_array_equal(cut[name], whole[name], err_msg=name)
+    # A bound that no history reaches widens nothing.
+    assert parse(9)["history_rating"].shape == (3, 4)
+
+
+def test_a_width_and_a_longest_history_hold_together():
+    parsed = parse_examples(
+        tf.constant([example(4), example(1)]), widths={"history_rating": 3}, longest_history=2
+    )
+    np.testing.assert_array_equal(parsed["history_rating"], [[4, 4, 0], [1, 0, 0]])
+    assert parsed["history_item_id"].shape == (2, 2)
+
+
+def test_requests_without_a_history_have_no_bound():
+    features = [feature for feature in REQUEST_FEATURES if not feature.is_list]
+    parsed = parse_examples(tf.constant([example(2)]), features, longest_history=1)
+    assert parsed.keys() == {feature.name for feature in features}
+
+
 def test_profiles_are_read_when_asked_for_and_ignored_otherwise():
     profile = [profile_feature("jobs", "categorical"), profile_feature("age", "numeric")]
     features = [*EXAMPLE_FEATURES, *profile]

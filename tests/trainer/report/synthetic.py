@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
-from configs.loading import scenario_from_tree
+from configs.loading import override_scenario, scenario_from_tree
 from configs.scenario import Scenario
-from trainer.experiment import BASELINE, Comparison, ExperimentResult, RunResult
+from trainer.experiments.comparing import comparisons_of
+from trainer.experiments.results import CellTuning, ExperimentResult, RunResult
 from trainer.inspection import GateWeights
-from trainer.predictions import compare_predictions
 from trainer.report.inputs import ReportInputs
 from trainer.sample_predictions import SamplePredictions
+from trainer.tuning import Trial
 
+BASELINE = "none"
 BACKBONES = ("din", "dcnv2")
 ARMS = (BASELINE, "hein", "hein_match")
 SEEDS = (1, 2, 3)
@@ -32,7 +35,7 @@ def helpful_report() -> ReportInputs:
     return synthetic_report(HELPFUL)
 
 
-def synthetic_scenario(name: str = "synthetic", resamples: int = 60) -> Scenario:
+def synthetic_scenario(name: str = "synthetic", resamples: int = 200) -> Scenario:
     return scenario_from_tree(
         {
             "name": name,
@@ -84,7 +87,7 @@ def synthetic_report(
     users: int = 80,
     samples: int = 1500,
     items: int = 1200,
-    resamples: int = 60,
+    resamples: int = 200,
     name: str = "synthetic",
 ) -> ReportInputs:
     """A report's inputs.
@@ -125,9 +128,10 @@ def synthetic_report(
                 score = known + noise + abs(effect) * need * signal
                 predictions = SamplePredictions(*part, scores=1 / (1 + np.exp(-score)))
                 runs.append(_run(backbone, arm, seed, predictions, generator))
-    experiment = ExperimentResult(runs, _comparisons(runs, list(effects), resamples))
+    scenario = synthetic_scenario(name, resamples)
+    experiment = ExperimentResult(runs, comparisons_of(scenario, runs))
     return ReportInputs(
-        scenario=synthetic_scenario(name, resamples),
+        scenario=scenario,
         experiment=experiment,
         training_counts={
             f"item{number}": int(count) for number, count in enumerate(popularity) if count > 0
@@ -203,28 +207,50 @@ def _run(
         seed=seed,
         folder=Path("runs") / f"{backbone}_{arm}_seed{seed}",
         validation={"auc": float(curve.max()), "logloss": 0.55, "gauc": 0.7, "n": 900},
+        selection_metric="auc",
         test=test,
         predictions=predictions,
         train_seconds=20.0 + seed,
         epochs=epochs,
+        trainable_weights=12_345,
         history=history,
         reused=False,
     )
 
 
-def _comparisons(runs: list[RunResult], arms: list[str], resamples: int) -> list[Comparison]:
-    def predictions(backbone: str, arm: str) -> list[SamplePredictions]:
-        return [run.predictions for run in runs if (run.backbone, run.knowledge) == (backbone, arm)]
-
-    return [
-        Comparison(
-            backbone,
-            arm,
-            compare_predictions(
-                predictions(backbone, BASELINE), predictions(backbone, arm), resamples, seed=0
-            )["auc"],
-        )
+def tuned_report() -> ReportInputs:
+    """The helpful report with three trials per cell, the last of which failed."""
+    report = helpful_report()
+    space = {
+        "training.learning_rate": {"low": 1e-4, "high": 1e-2, "log": True},
+        "model.dropout_rate": {"low": 0, "high": 0.5, "step": 0.1},
+        "training.batch_size": {"choices": [256, 512]},
+    }
+    scenario = override_scenario(
+        report.scenario, {"experiment.tuning": {"trials": 3, "space": space, "seed": 7}}
+    )
+    tuning = [
+        CellTuning(backbone, arm, "auc", trials := _trials(backbone, arm), trials[1].settings)
+        for arm in ARMS
         for backbone in BACKBONES
-        for arm in arms
-        if arm != BASELINE
+    ]
+    experiment = replace(report.experiment, tuning=tuning)
+    return replace(report, scenario=scenario, experiment=experiment)
+
+
+def _trials(backbone: str, arm: str) -> list[Trial]:
+    better = 0.001 * (BACKBONES.index(backbone) + 2 * ARMS.index(arm))
+    settings = [
+        {
+            "training.learning_rate": rate,
+            "model.dropout_rate": 0.1,
+            "training.batch_size": 512,
+        }
+        for rate in (0.003, 0.00125, 0.01)
+    ]
+    folder = Path("trials") / f"{backbone}_{arm}"
+    return [
+        Trial(1, settings[0], "complete", 0.7 + better, 10.0, "", folder / "trial0001"),
+        Trial(2, settings[1], "complete", 0.71 + better, 12.5, "", folder / "trial0002"),
+        Trial(3, settings[2], "failed", None, 1.0, "the loss is nan", folder / "trial0003"),
     ]

@@ -1,11 +1,18 @@
 from __future__ import annotations
 
+import statistics
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import log_loss, roc_auc_score
 
 from tests.trainer.report.synthetic import helpful_report
-from trainer.report.cells import result_cells
+from trainer.report.cells import Cell, result_cells
+
+
+def key_of(cell: Cell) -> tuple[str, str]:
+    return cell.backbone, cell.knowledge
 
 
 def test_a_cell_has_the_means_over_its_seeds() -> None:
@@ -20,20 +27,29 @@ def test_a_cell_has_the_means_over_its_seeds() -> None:
         ]
         aucs = [roc_auc_score(test.labels, test.scores) for test in tests]
         losses = [log_loss(test.labels, test.scores) for test in tests]
-        assert cell.seed_aucs == pytest.approx(aucs, abs=1e-12)
-        assert cell.auc == pytest.approx(np.mean(aucs), abs=1e-12)
-        assert cell.logloss == pytest.approx(np.mean(losses), abs=1e-12)
+        assert cell.seed_values == pytest.approx(aucs, abs=1e-12)
+        assert list(cell.means) == ["auc", "logloss", "gauc"]
+        assert cell.value == cell.means["auc"] == pytest.approx(np.mean(aucs), abs=1e-12)
+        assert cell.means["logloss"] == pytest.approx(np.mean(losses), abs=1e-12)
+        assert cell.seed_deviation == pytest.approx(statistics.stdev(aucs))
+        seconds = [run.train_seconds for run in report.experiment.runs_of(*key_of(cell))]
+        assert cell.train_seconds == pytest.approx(np.mean(seconds))
+        assert cell.trainable_weights == 12_345
 
 
 def test_a_cell_carries_its_comparison_and_the_baseline_none() -> None:
     report = helpful_report()
-    compared = {
-        (found.backbone, found.knowledge): found.difference
-        for found in report.experiment.comparisons
-    }
+    compared = {(found.backbone, found.knowledge): found for found in report.experiment.comparisons}
     for cell in result_cells(report):
-        assert cell.difference == compared.get((cell.backbone, cell.knowledge))
-        assert (cell.difference is None) == (cell.knowledge == "none")
+        assert cell.comparison == compared.get(key_of(cell))
+        assert (cell.comparison is None) == (cell.knowledge == "none")
+
+
+def test_one_seed_has_no_deviation() -> None:
+    report = helpful_report()
+    runs = [run for run in report.experiment.runs if run.seed == 2]
+    cells = result_cells(replace(report, experiment=replace(report.experiment, runs=runs)))
+    assert [cell.seed_deviation for cell in cells] == [None] * 6
 
 
 def test_the_auc_interval_is_that_of_resampled_users() -> None:
@@ -52,7 +68,5 @@ def test_the_auc_interval_is_that_of_resampled_users() -> None:
                 [roc_auc_score(test.labels[rows], run.predictions.scores[rows]) for run in runs]
             )
         )
-    assert (cell.auc_low, cell.auc_high) == pytest.approx(
-        np.percentile(aucs, [2.5, 97.5]), abs=1e-12
-    )
-    assert cell.auc_low < cell.auc < cell.auc_high
+    assert (cell.low, cell.high) == pytest.approx(np.percentile(aucs, [2.5, 97.5]), abs=1e-12)
+    assert cell.low < cell.value < cell.high

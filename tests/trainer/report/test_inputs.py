@@ -3,7 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from tests.trainer.report.synthetic import helpful_report
-from trainer.experiment import ExperimentResult
+from trainer.experiments.results import ExperimentResult
 
 
 def test_the_order_is_that_of_the_experiment_with_the_baseline_first() -> None:

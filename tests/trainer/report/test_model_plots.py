@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.trainer.report.synthetic import helpful_report
-from trainer.experiment import ExperimentResult
+from trainer.experiments.results import ExperimentResult
 from trainer.inspection import GateWeights
 from trainer.report.model_plots import gate_figure, learning_figure
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.trainer.report.synthetic import TEMPLATE, helpful_report, synthetic_report
-from trainer.experiment import ExperimentResult
+from tests.trainer.report.synthetic import TEMPLATE, helpful_report, synthetic_report, tuned_report
+from trainer.experiments.results import ExperimentResult, Failure
 from trainer.report.cells import result_cells
 from trainer.report.inputs import ReportInputs
 from trainer.report.page import page_html
@@ -17,6 +17,8 @@ from trainer.report.slices import popularity_slices
 SECTIONS = [
     "protocol",
     "results",
+    "settings",
+    "cost",
     "learning",
     "popularity",
     "gates",
@@ -122,8 +124,8 @@ def test_the_figures_are_on_the_page() -> None:
     report = helpful_report()
     text = Outline(page_of(report)).text
     for cell in result_cells(report):
-        assert f"{cell.auc:.4f}" in text
-        assert f"{cell.gauc:.4f}" in text
+        assert f"{cell.value:.4f}" in text
+        assert f"{cell.means['gauc']:.4f}" in text
     for comparison in report.comparisons:
         found = comparison.difference
         assert f"{found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}]" in text
@@ -138,10 +140,14 @@ def test_the_figures_are_on_the_page() -> None:
 
 def test_bad_news_is_said_plainly() -> None:
     report = synthetic_report({"none": 0.0, "hein": -1.0})
+    failure = Failure("din", "hein_match", "seed 3", "out of <memory>")
+    experiment = replace(report.experiment, failures=[failure])
+    report = replace(report, experiment=experiment)
     lossy = {**report.steps[0], "records_out": 3000}
     page = page_of(replace(report, steps=[lossy], served_max_abs_difference=3e-4))
     text = Outline(page).text
     assert "Knowledge lowers test AUC in every comparison" in text
+    assert "din, hein_match, seed 3: out of <memory>" in text
     assert '<p class="warning">Records are unaccounted for in: encode.</p>' in page
     assert '<p class="warning">Largest absolute difference of checkpoint and served scores' in page
     assert "0.0003, not below the limit of 1e-5" in text
@@ -159,7 +165,7 @@ def test_a_baseline_alone_has_a_page_too() -> None:
     )
     outline = Outline(page_of(alone))
     assert outline.sections == SECTIONS
-    assert "No arm with knowledge was run." in outline.text
+    assert "No arm was compared with the baseline." in outline.text
     assert "No arm has an adapter with gates and knowledge of the test part." in outline.text
     assert "One seed per model" in outline.text
     assert "parity was not measured" in outline.text
@@ -168,3 +174,24 @@ def test_a_baseline_alone_has_a_page_too() -> None:
 def test_the_template_asks_for_no_outside_resource(repository_root: Path) -> None:
     template = (repository_root / TEMPLATE).read_text(encoding="utf-8")
     assert not re.search(r"https?:|@import|url\(|<script|<link", template)
+
+
+def test_how_settings_were_found_is_shown() -> None:
+    assert "No settings were searched" in page_of(helpful_report())
+    outline = Outline(page_of(tuned_report()))
+    assert len(outline.images) == 5
+    assert "training.learning_rate" in outline.text and "0.00125" in outline.text
+    assert "2 of 3" in outline.text
+
+
+def test_an_experiment_alone_has_no_steps() -> None:
+    text = Outline(page_of(replace(helpful_report(), steps=[]))).text
+    assert "the manifests of its work directory have the counts" in text
+
+
+def test_many_gates_are_folded_away() -> None:
+    report = helpful_report()
+    weights = report.gates["din/hein"]
+    gates = {f"din/arm{number}": weights for number in range(9)}
+    assert "<summary>9 models</summary>" in page_of(replace(report, gates=gates))
+    assert "models</summary>" not in page_of(report)

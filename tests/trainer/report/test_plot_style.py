@@ -32,14 +32,27 @@ def test_an_image_is_an_svg_that_is_the_same_every_time() -> None:
     assert image_source(one_line) == source
 
 
-@pytest.mark.parametrize("style_of", [colour_of, marker_of, source_colour_of])
+@pytest.mark.parametrize(
+    "style_of",
+    [
+        lambda names, name: colour_of(names, name, "none"),
+        lambda names, name: marker_of(names, name, "none"),
+        source_colour_of,
+    ],
+)
 def test_series_differ_in_colour_and_in_marker(style_of) -> None:
     assert len({style_of(ARMS, arm) for arm in ARMS}) == len(ARMS)
 
 
+def test_many_series_differ_in_colour_or_in_marker() -> None:
+    arms = [f"arm{number}" for number in range(31)]
+    styles = {(colour_of(arms, arm, arms[3]), marker_of(arms, arm, arms[3])) for arm in arms}
+    assert len(styles) == len(arms)
+
+
 def test_the_baseline_looks_the_same_wherever_it_stands() -> None:
-    assert colour_of(["a", "none"], "none") == colour_of(ARMS, "none")
-    assert marker_of(["a", "none"], "a") == marker_of(ARMS, "a")
+    assert colour_of(["a", "none"], "none", "none") == colour_of(ARMS, "c", "c")
+    assert marker_of(["a", "none"], "a", "none") == marker_of(ARMS, "a", "none")
 
 
 @pytest.mark.parametrize(("count", "axes_made"), [(1, 1), (2, 2), (3, 4), (5, 6)])

@@ -5,12 +5,8 @@ from dataclasses import replace
 import pytest
 
 from configs.loading import override_scenario
-from tests.trainer.report.synthetic import helpful_report, synthetic_scenario
-from trainer.report.protocol import (
-    arm_entries,
-    arm_scenarios,
-    protocol_entries,
-)
+from tests.trainer.report.synthetic import helpful_report
+from trainer.report.protocol import arm_entries, protocol_entries
 
 
 def test_the_protocol_states_data_split_budget_and_intervals() -> None:
@@ -27,7 +23,7 @@ def test_the_protocol_states_data_split_budget_and_intervals() -> None:
     assert "20 at most; " in entries["Same budget in all arms"]
     assert "validation part alone" in entries["Selection"]
     assert entries["Seeds"].startswith("1, 2, 3;")
-    assert "60 resamples" in entries["Intervals"]
+    assert "200 resamples" in entries["Intervals"]
 
 
 def test_the_protocol_follows_the_scenario() -> None:
@@ -82,14 +78,4 @@ def test_arms_are_described_with_what_makes_them() -> None:
         "hein_match": "Augmented vectors of HEIN as fields, sources: item. Knowledge match (means) "
         "on item over the newest 200 interactions. "
         "(model.adapter=hein, model.match=means, knowledge.sources=[item])",
-    }
-
-
-def test_arms_are_resolved_with_their_overrides() -> None:
-    arms = arm_scenarios(synthetic_scenario())
-    assert list(arms) == ["none", "hein", "hein_match"]
-    assert {arm: resolved.knowledge_sources() for arm, resolved in arms.items()} == {
-        "none": (),
-        "hein": ("item", "user"),
-        "hein_match": ("item",),
     }

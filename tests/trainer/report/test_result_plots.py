@@ -8,8 +8,10 @@ from matplotlib.axes import Axes
 
 from tests.trainer.report.synthetic import helpful_report
 from trainer.bootstrap import Difference
-from trainer.report.cells import Cell, result_cells
-from trainer.report.result_plots import auc_figure, popularity_figure
+from trainer.experiments.results import Comparison
+from trainer.report.cells import result_cells
+from trainer.report.marks import mark
+from trainer.report.result_plots import popularity_figure, quality_figure
 from trainer.report.slices import popularity_slices
 
 
@@ -21,30 +23,40 @@ def whisker_ends(axes: Axes) -> list[np.ndarray]:
     return [container.lines[2][0].get_segments() for container in axes.containers]
 
 
-def test_the_auc_plot_shows_every_model_with_its_interval_and_seeds() -> None:
-    cells = result_cells(helpful_report())
-    left, right = auc_figure(cells).axes
+def test_the_plot_of_quality_shows_every_model_with_its_interval_and_seeds() -> None:
+    report = helpful_report()
+    cells = result_cells(report)
+    left, right = quality_figure(report, cells).axes
     assert [label.get_text().split() for label in left.get_yticklabels()] == [
         [cell.backbone, cell.knowledge] for cell in cells
     ]
     for cell, (segment,) in zip(cells, whisker_ends(left), strict=True):
-        assert segment[:, 0] == pytest.approx([cell.auc_low, cell.auc_high])
+        assert segment[:, 0] == pytest.approx([cell.low, cell.high])
     drawn = [tuple(line.get_xdata()) for line in left.lines]
-    assert all(cell.seed_aucs in drawn for cell in cells)
-    assert texts(right) == ["baseline", "baseline"]
+    assert all(cell.seed_values in drawn for cell in cells)
+    assert [text for text in texts(right) if text.isalpha()] == ["baseline", "baseline"]
+    assert left.get_xlabel() == "test AUC"
+    assert right.get_xlabel() == "difference of test AUC to the arm 'none'"
 
 
 def test_the_second_panel_shows_the_intervals_of_the_differences() -> None:
-    cells = result_cells(helpful_report())
-    right = auc_figure(cells).axes[1]
-    compared = [cell.difference for cell in cells if cell.difference is not None]
-    for difference, (segment,) in zip(compared, whisker_ends(right), strict=True):
-        assert segment[:, 0] == pytest.approx([difference.low, difference.high])
+    report = helpful_report()
+    cells = result_cells(report)
+    right = quality_figure(report, cells).axes[1]
+    compared = [cell.comparison for cell in cells if cell.comparison is not None]
+    for comparison, (segment,) in zip(compared, whisker_ends(right), strict=True):
+        found = comparison.difference
+        assert segment[:, 0] == pytest.approx([found.low, found.high])
+    marks = [mark(comparison.adjusted_p) for comparison in compared]
+    assert "*" in marks
+    assert [text for text in texts(right) if text != "baseline"] == marks
 
 
 def test_an_interval_that_excludes_its_estimate_can_be_drawn() -> None:
     beside = Difference(0.8, 0.81, 0.01, 0.011, 0.012)
-    right = auc_figure([Cell("din", "hein", (0.8,), 0.8, 0.5, 0.7, 0.81, 0.82, beside)]).axes[1]
+    report = helpful_report()
+    cell = replace(result_cells(report)[1], comparison=Comparison("din", "hein", beside))
+    right = quality_figure(report, [cell]).axes[1]
     ((segment,),) = whisker_ends(right)
     assert segment[:, 0] == pytest.approx([0.01, 0.012])
 

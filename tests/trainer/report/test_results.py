@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.trainer.report.synthetic import helpful_report
+from tests.trainer.report.synthetic import helpful_report, tuned_report
+from trainer.experiments.results import Failure
 from trainer.report.cells import result_cells
 from trainer.report.inputs import ReportInputs
 from trainer.report.results import results_document
@@ -32,7 +33,7 @@ def test_the_named_keys_are_there(results) -> None:
         "steps",
     }
     for run in results["runs"]:
-        assert set(run) == {
+        assert set(run) >= {
             "backbone",
             "knowledge",
             "seed",
@@ -43,7 +44,7 @@ def test_the_named_keys_are_there(results) -> None:
         }
         assert set(run["validation"]) == set(run["test"]) == METRICS
     for comparison in results["comparisons"]:
-        assert set(comparison) == {
+        assert set(comparison) >= {
             "backbone",
             "knowledge",
             "auc_none",
@@ -117,19 +118,73 @@ def test_steps_say_what_was_not_repeated() -> None:
     assert (second["skipped"], second["reused"]) == (False, 7)
 
 
-def test_every_model_has_its_means_and_the_interval_of_its_auc(results) -> None:
+def test_every_model_has_its_means_its_interval_and_its_cost(results) -> None:
     cells = result_cells(helpful_report())
     assert results["models"] == [
         {
             "backbone": cell.backbone,
             "knowledge": cell.knowledge,
-            "auc": cell.auc,
-            "auc_ci_low": cell.auc_low,
-            "auc_ci_high": cell.auc_high,
-            "logloss": cell.logloss,
-            "gauc": cell.gauc,
+            "auc": cell.value,
+            "logloss": cell.means["logloss"],
+            "gauc": cell.means["gauc"],
+            "auc_ci_low": cell.low,
+            "auc_ci_high": cell.high,
+            "auc_by_seed": list(cell.seed_values),
+            "auc_seed_deviation": cell.seed_deviation,
+            "train_seconds": cell.train_seconds,
+            "epochs": cell.epochs,
+            "trainable_weights": 12_345,
         }
         for cell in cells
+    ]
+
+
+def test_comparisons_have_general_names_and_p_values(results) -> None:
+    adjusted = {
+        (found.backbone, found.knowledge): found.adjusted_p
+        for found in helpful_report().comparisons
+    }
+    for row in results["comparisons"]:
+        assert row["metric"] == results["metric"] == "auc"
+        assert (row["baseline_value"], row["arm_value"], row["difference"]) == (
+            row["auc_none"],
+            row["auc_knowledge"],
+            row["auc_difference"],
+        )
+        assert row["p_value_holm"] == adjusted[row["backbone"], row["knowledge"]] >= row["p_value"]
+        assert row["significant"] == (row["p_value_holm"] < 0.05)
+    assert any(row["significant"] for row in results["comparisons"])
+    assert results["significance"]["comparisons"] == 4
+    assert results["significance"]["smallest_adjusted_p"] == pytest.approx(4 * 2 / 201)
+    assert (results["kind"], results["baseline"], results["seeds"]) == ("ctr", "none", [1, 2, 3])
+
+
+def test_without_tuning_and_failures_there_are_none(results) -> None:
+    assert (results["tuning"]["trials"], results["tuning"]["cells"]) == (0, [])
+    assert results["failures"] == []
+    assert {json.dumps(run["settings"]) for run in results["runs"]} == {"{}"}
+
+
+def test_the_history_of_every_trial_is_there() -> None:
+    tuning = json.loads(json.dumps(document_of(tuned_report())))
+    cells = tuning["tuning"]["cells"]
+    assert [(cell["backbone"], cell["knowledge"]) for cell in cells] == [
+        (backbone, arm) for backbone in ("din", "dcnv2") for arm in ("none", "hein", "hein_match")
+    ]
+    first = cells[0]["trials"]
+    assert [trial["state"] for trial in first] == ["complete", "complete", "failed"]
+    assert (first[2]["validation"], first[2]["reason"]) == (None, "the loss is nan")
+    assert cells[0]["settings"] == first[1]["settings"]
+    assert tuning["runs"][0]["settings"]["training.learning_rate"] == 0.00125
+    assert tuning["tuning"]["space"]["training.batch_size"]["choices"] == [256, 512]
+
+
+def test_failures_are_passed_on() -> None:
+    report = helpful_report()
+    failure = Failure("din", "hein", "seed 2", "no space left")
+    experiment = replace(report.experiment, failures=[failure])
+    assert document_of(replace(report, experiment=experiment))["failures"] == [
+        {"backbone": "din", "knowledge": "hein", "what": "seed 2", "reason": "no space left"}
     ]
 
 

@@ -5,12 +5,13 @@ from dataclasses import replace
 
 import pytest
 
+from configs.loading import override_scenario
 from tests.trainer.report.synthetic import helpful_report
 from trainer.bootstrap import Difference
-from trainer.experiment import Comparison, ExperimentResult
+from trainer.experiments.results import Comparison, ExperimentResult, Failure
 from trainer.report.inputs import ReportInputs
 from trainer.report.slices import BUCKETS, COLD, PopularitySlice
-from trainer.report.wording import summary_text, verdict
+from trainer.report.wording import judgement, summary_text, verdict
 
 UP = Difference(0.8, 0.812, 0.012, 0.01, 0.014)
 DOWN = Difference(0.8, 0.792, -0.008, -0.01, -0.006)
@@ -68,7 +69,7 @@ def test_harm_everywhere_is_said_plainly() -> None:
 
 def test_intervals_that_cover_zero_are_no_gain() -> None:
     text = summary_text(report_of({("din", "hein"): OPEN, ("dcnv2", "hein"): DOWN}), [])
-    assert text.startswith("No arm with knowledge raises test AUC")
+    assert text.startswith("No arm with knowledge raises test AUC: no interval lies above zero")
     assert "+0.0010 [-0.0020, +0.0040]" in text
 
 
@@ -118,4 +119,83 @@ def test_a_leak_comes_before_everything_else() -> None:
     leaking = replace(report, leak={**report.leak, "leak_violations": 3})
     assert summary_text(leaking, []).startswith(
         "Do not use these results: the LLM saw 3 of the samples"
+    )
+
+
+@pytest.mark.parametrize(
+    ("difference", "adjusted_p", "expected"),
+    [
+        (UP, 0.04, "raises"),
+        (UP, 0.06, "uncertain"),
+        (DOWN, 0.04, "lowers"),
+        (DOWN, 0.06, "uncertain"),
+        (OPEN, 0.3, "unclear"),
+    ],
+)
+def test_a_judgement_stands_after_correction_only(
+    difference: Difference, adjusted_p: float, expected: str
+) -> None:
+    assert judgement(Comparison("din", "hein", difference, adjusted_p)) == expected
+
+
+def uncertain_report(resamples: int) -> ReportInputs:
+    report = helpful_report()
+    comparisons = [
+        Comparison("din", "hein", UP, 0.06),
+        Comparison("din", "hein_match", OPEN, 0.7),
+    ]
+    scenario = override_scenario(report.scenario, {"evaluation.bootstrap_resamples": resamples})
+    experiment = ExperimentResult(report.experiment.runs, comparisons)
+    return replace(report, scenario=scenario, experiment=experiment)
+
+
+def test_what_the_correction_takes_back_is_no_gain() -> None:
+    text = summary_text(uncertain_report(1000), [])
+    assert text.startswith("No arm raises test AUC beyond what 2 comparisons may show by chance.")
+    assert (
+        "'hein' has an interval beside zero, which the correction for 2 comparisons does not "
+        "confirm, for din (0.8000 to 0.8120" in text
+    )
+
+
+def test_too_few_resamples_are_said_to_be_the_reason() -> None:
+    text = summary_text(uncertain_report(50), [])
+    assert text.startswith("50 bootstrap resamples are too few to judge 2 comparisons.")
+
+
+def test_what_failed_is_said_before_the_results() -> None:
+    report = report_of({("din", "hein"): UP})
+    failures = [
+        Failure("dcnv2", "hein", "seed 1", "killed"),
+        Failure("dcnv2", "hein", "seed 2", "killed"),
+        Failure("dcnv2", "none", "tuning", "killed"),
+    ]
+    experiment = replace(report.experiment, failures=failures)
+    assert summary_text(replace(report, experiment=experiment), []).startswith(
+        "Not everything could be trained; left out: dcnv2 hein and dcnv2 none."
+    )
+
+
+def test_many_backbones_are_counted_and_not_listed() -> None:
+    backbones = ["din", "dien", "dcn", "dcnv2", "deepfm", "dlrm"]
+    report = report_of(
+        {
+            **{(backbone, "hein"): UP for backbone in backbones[:4]},
+            ("deepfm", "hein"): Difference(0.8, 0.82, 0.02, 0.01, 0.03),
+            ("dlrm", "hein"): DOWN,
+        }
+    )
+    runs = [replace(report.experiment.runs[0], backbone=backbone) for backbone in backbones]
+    runs.append(replace(runs[0], knowledge="hein"))
+    report = replace(report, experiment=replace(report.experiment, runs=runs))
+    slices = [PopularitySlice(name, "hein", COLD, 300, 50, UP) for name in backbones[:5]]
+    slices.append(PopularitySlice("dlrm", "hein", COLD, 300, 50, OPEN))
+    text = summary_text(report, slices)
+    assert (
+        "'hein' raises AUC for 5 of 6 backbones (+0.0120 to +0.0200); it lowers AUC for 1 of 6 "
+        "backbones, dlrm (-0.0080)." in text
+    )
+    assert (
+        "'hein' above zero for 5, below for 0 and not to be told from zero for 1 of 6 backbones"
+        in text
     )

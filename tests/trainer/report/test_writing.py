@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.trainer.report.synthetic import helpful_report
+from tests.trainer.report.synthetic import helpful_report, tuned_report
 from trainer.inspection import GateWeights
 from trainer.report import write_report
 
@@ -27,13 +27,21 @@ def test_three_files_are_written_and_the_results_returned(tmp_path: Path) -> Non
 
 def test_the_markdown_has_summary_main_table_and_slices(tmp_path: Path) -> None:
     write_report(tmp_path, helpful_report())
-    summary, main, slices = (
+    summary, main, note, slices = (
         (tmp_path / "results.md").read_text(encoding="utf-8").strip().split("\n\n")
     )
     assert summary.startswith("Knowledge used as ")
     assert main.startswith("| Backbone | Knowledge | AUC | LogLoss | GAUC |")
     assert len(main.splitlines()) == 2 + 6
+    assert note.startswith("p: two-sided, of a paired bootstrap over test users")
     assert len(slices.splitlines()) == 2 + 4 * 5
+
+
+def test_chosen_settings_stand_between_results_and_slices(tmp_path: Path) -> None:
+    write_report(tmp_path, tuned_report())
+    settings = (tmp_path / "results.md").read_text(encoding="utf-8").strip().split("\n\n")[3]
+    assert settings.startswith("| Backbone | Knowledge | training.learning_rate |")
+    assert len(settings.splitlines()) == 2 + 6
 
 
 def test_writing_again_replaces_the_files(tmp_path: Path) -> None:

@@ -1,0 +1,103 @@
+"""The command `python -m serving deploy`."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from configs.command_line import add_json_option, say
+from configs.loading import described_keys, load_section
+from serving.deploy.rendering import render
+from serving.deploy.rollout import next_steps, require_safe_labels
+from serving.deploy.settings import Deployment
+from serving.deploy.writing import settings_in, write_files
+
+if TYPE_CHECKING:
+    from configs.command_line import Subparsers
+
+_HELP = """\
+Writes everything that runs an exported model on the official tensorflow/serving image, from one
+YAML file of settings:
+
+  server/        models.config (versions and labels), batching.config, monitoring.config
+  compose.yaml   TensorFlow Serving, Prometheus and Grafana on one machine
+  kubernetes/    Deployment with probes, services, autoscaling, disruption budget, volume
+  kserve/        InferenceService
+  grafana/       dashboard
+  settings.yaml  all settings, given and default; README.md says what to do with all of it
+
+Equal settings give equal bytes. A folder rendered before is brought up to date; one that holds
+other things is refused. So is a label's move that a running server would refuse.
+
+examples:
+  python -m serving deploy --config serving/deploy/example.yaml --out out/deploy
+  python -m serving deploy --config out/deploy/settings.yaml --out out/deploy canary=2
+  python -m serving deploy --config out/deploy/settings.yaml --out out/deploy \\
+                           stable=2 also_loaded=[1]
+"""
+
+
+def add_command(subparsers: Subparsers) -> None:
+    """Adds the command's parser."""
+    parser = subparsers.add_parser(
+        "deploy",
+        help="settings to the files of a deployment",
+        description=_HELP,
+        epilog=_keys_help(),
+    )
+    parser.add_argument(
+        "--config", required=True, metavar="FILE.yaml", help="the settings of the deployment"
+    )
+    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the files")
+    parser.add_argument(
+        "overrides",
+        nargs="*",
+        metavar="key=value",
+        help="dotted overrides of the settings, e.g. canary=4 resources.cpu=4",
+    )
+    add_json_option(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> Mapping[str, object]:
+    """Renders the files and says what changed.
+
+    Raises:
+      ConfigurationError: the settings are wrong.
+      CommandError: the folder holds other things, or a label would move too early.
+    """
+    deployment = load_section(Deployment, arguments.config, arguments.overrides)
+    folder = Path(arguments.out)
+    before = settings_in(folder)
+    if before is not None:
+        require_safe_labels(before, deployment)
+    written = write_files(folder, render(deployment), None if before is None else render(before))
+    steps = next_steps(before, deployment)
+    labels = ", ".join(f"{label} {version}" for label, version in deployment.labels.items())
+    say(
+        f"{folder}: {deployment.model_name}, {labels}; {len(written.changed)} files written, "
+        f"{len(written.unchanged)} unchanged, {len(written.removed)} removed"
+    )
+    for step in steps:
+        say(f"note: {step}")
+    return {
+        "path": str(folder),
+        "model": deployment.model_name,
+        "labels": deployment.labels,
+        "loaded_versions": list(deployment.loaded_versions),
+        "changed": written.changed,
+        "unchanged": written.unchanged,
+        "removed": written.removed,
+        "notes": steps,
+    }
+
+
+def _keys_help() -> str:
+    lines = ["keys of the settings:"]
+    for key, description in described_keys(Deployment).items():
+        lines.append(f"  {key}")
+        lines += textwrap.wrap(description, 92, initial_indent="      ", subsequent_indent="      ")
+    return "\n".join(lines)

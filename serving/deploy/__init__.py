@@ -1,0 +1,1 @@
+"""Deployment of exported models: settings, and the files that are rendered from them."""

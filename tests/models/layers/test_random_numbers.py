@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from models.layers.random_numbers import RandomNumbers
+from trainer.random_state import restorable_random_numbers
+
+
+def restorable() -> RandomNumbers:
+    with restorable_random_numbers():
+        return RandomNumbers()
+
+
+@pytest.mark.parametrize("make", [RandomNumbers, restorable])
+def test_numbers_are_uniform_and_new_in_every_call(make) -> None:
+    tf.keras.utils.set_random_seed(1)
+    numbers = make()
+    first, second = numbers.uniform([200, 50]), numbers.uniform([200, 50])
+    assert first.dtype == tf.float32
+    # 10,000 draws: the mean is 0.5 with a standard error of 0.29 / 100.
+    assert np.mean(first) == pytest.approx(0.5, abs=0.015)
+    assert np.std(first) == pytest.approx(12**-0.5, abs=0.015)
+    assert np.min(first) >= 0 and np.max(first) < 1
+    assert not np.array_equal(first, second)
+
+
+@pytest.mark.parametrize("make", [RandomNumbers, restorable])
+def test_a_graph_draws_new_numbers_in_every_run(make) -> None:
+    numbers = make()
+    draw = tf.function(lambda rows: numbers.uniform([tf.shape(rows)[0], 3]))
+    first, second = draw(tf.zeros([4])), draw(tf.zeros([4]))
+    assert first.shape == (4, 3)
+    assert not np.array_equal(first, second)
+
+
+def test_a_state_that_is_put_back_repeats_what_followed() -> None:
+    numbers = restorable()
+    # There from the start: a checkpoint is restored before anything is drawn.
+    state = numbers._random_generator._generator.state
+    before = state.numpy()
+    first = numbers.uniform([5])
+    assert not np.array_equal(state, before)
+    state.assign(before)
+    np.testing.assert_array_equal(numbers.uniform([5]), first)
+
+
+@pytest.mark.parametrize("make", [RandomNumbers, restorable])
+def test_equal_seeds_draw_equal_numbers(make) -> None:
+    drawn = []
+    for seed in (1, 1, 2):
+        tf.keras.utils.set_random_seed(seed)
+        drawn.append(make().uniform([6]).numpy())
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert not np.array_equal(drawn[0], drawn[2])
+
+
+def test_two_layers_draw_other_numbers() -> None:
+    tf.keras.utils.set_random_seed(1)
+    assert not np.array_equal(restorable().uniform([6]), restorable().uniform([6]))
+
+
+def test_the_state_is_no_weight_and_numbers_stay_exact_in_mixed_precision() -> None:
+    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    try:
+        numbers = restorable()
+    finally:
+        tf.keras.mixed_precision.set_global_policy("float32")
+    assert numbers.weights == []
+    assert numbers.uniform([3]).dtype == tf.float32
+
+
+def test_a_configuration_makes_an_equal_layer() -> None:
+    numbers = RandomNumbers(name="draws")
+    assert RandomNumbers.from_config(numbers.get_config()).get_config() == numbers.get_config()

@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+from tests.runs import rich_run, written_run
+from tests.serving.exports import exported
+from trainer.__main__ import main
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
+    capsys.readouterr()
+    code = main(["evaluate", *words])
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.err
+    return code, captured.out, captured.err
+
+
+def result_of(capsys: pytest.CaptureFixture[str], *words: str) -> dict[str, Any]:
+    code, output, errors = run(capsys, *words, "--json")
+    assert code == 0, errors
+    assert output.count("\n") == 1
+    return json.loads(output)
+
+
+def test_a_run_is_judged_by_slice_with_a_report(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    folder = str(rich_run("din").folder.path)
+    report, scores = tmp_path / "report", tmp_path / "scores.parquet"
+    words = ["--slices", "user_activity,item.genres", "--report", str(report)]
+    words += ["--predictions", str(scores), "evaluation.user_activity_bounds=[30,40]"]
+    result = result_of(capsys, folder, *words)
+    assert list(result) == ["test", "slices", "reliability"]
+    assert list(result["slices"]) == ["user_activity", "item.genres"]
+    groups = result["slices"]["user_activity"]
+    assert list(groups) == ["0-29", "30-39", "40+"]
+    assert sum(group["n"] for group in groups.values()) == result["test"]["n"]
+    assert sum(one["n"] for one in result["reliability"]) == result["test"]["n"]
+    assert set(result["reliability"][0]) == {
+        *("lowest", "highest", "mean_score", "share_positive", "n")
+    }
+    assert {file.name for file in report.iterdir()} == {
+        *("metrics.json", "slices.csv", "slices.md", "reliability.png", "slices.png")
+    }
+    assert json.loads((report / "metrics.json").read_text()) == result
+    assert pq.read_schema(scores).names == ["user_id", "item_id", "label", "score", "position"]
+    _, _, errors = run(capsys, folder, *words)
+    assert "test: AUC 0." in errors and "40+" in errors and "normalised" in errors
+
+
+def test_all_slices_of_a_retrieval_model(capsys: pytest.CaptureFixture[str]) -> None:
+    result = result_of(capsys, str(rich_run("two_tower").folder.path), "--slices", "all")
+    assert list(result) == ["test", "slices", "factorized_top_k"]
+    for k, share in result["factorized_top_k"].items():
+        assert share == pytest.approx(result["test"][f"recall_at_{k}"], abs=1e-6)
+    assert {"cold_item", "knowledge.likes", "profile.age"} <= set(result["slices"])
+    warm = result["slices"]["cold_user"]["warm"]
+    assert {name: warm[name] for name in result["test"]} == result["test"]
+
+
+def test_an_export_is_judged_like_its_run(capsys: pytest.CaptureFixture[str]) -> None:
+    export = exported()
+    words = ["--part", "validation", "--slices", "item_popularity"]
+    of_run = result_of(capsys, str(export.run.folder.path), *words)
+    config = ["--config", str(export.run.folder.config)]
+    for folder in (export.base, export.path):
+        of_export = result_of(capsys, str(folder), *config, *words)
+        assert of_export["validation"] == pytest.approx(of_run["validation"], abs=1e-6)
+        for group, metrics in of_run["slices"]["item_popularity"].items():
+            found = of_export["slices"]["item_popularity"][group]
+            assert found == pytest.approx(metrics, abs=1e-6)
+    bounds = "evaluation.item_popularity_bounds=[25]"
+    again = result_of(capsys, str(export.path), bounds, *config, *words)
+    assert list(again["slices"]["item_popularity"]) == ["0-24", "25+"]
+
+
+def test_wrong_use_is_explained(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    folder, export = str(written_run().folder.path), str(exported().path)
+    config = ["--config", str(written_run().folder.config)]
+    for words, message in [
+        ([folder, *config], "is a run, which has its own configuration"),
+        ([folder, "training.seed=2"], "only evaluation.<key> can be changed"),
+        ([folder, "--slices", "item.genre"], "Did you mean 'item.genres'?"),
+        ([export], "is a SavedModel, which names no data; add --config"),
+        ([export, *config, "--gates"], "an export has no gates"),
+        ([export, *config, "--slices", "cold_items"], "Did you mean 'cold_item'?"),
+        ([export, *config, "training.epoch=2"], "Did you mean 'training.epochs'?"),
+    ]:
+        code, output, errors = run(capsys, *words, "--json")
+        assert (code, output) == (2, ""), words
+        assert message in errors
+    code, output, errors = run(capsys, str(tmp_path), *config, "--json")
+    assert (code, output) == (1, "") and "no finished run" in errors and "no SavedModel" in errors

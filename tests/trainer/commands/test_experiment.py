@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from configs.scenario import Scenario
+from tests.scenarios import tiny_config, tiny_scenario
+from tests.trainer.experiments.made_up_training import MadeUpTraining, is_run
+from trainer.__main__ import main
+from trainer.report import experiment as report
+
+OVERRIDES = ("experiment.backbones=[din]", "experiment.seeds=[1, 2]")
+
+
+def arguments(folder: Path, *more: str) -> list[str]:
+    return ["experiment", "--config", str(tiny_config()), "--out", str(folder), *OVERRIDES, *more]
+
+
+@pytest.fixture(autouse=True)
+def _no_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Made-up runs have no checkpoint whose gates could be read."""
+    monkeypatch.setattr(report, "mean_gates", lambda experiment: {})
+
+
+def test_an_experiment_leaves_runs_and_a_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    training = MadeUpTraining().use(monkeypatch)
+    capsys.readouterr()
+    assert main(arguments(tmp_path, "--json")) == 0
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)
+    assert set(result) == {
+        *("experiment", "report", "results", "runs", "metric", "comparisons", "failures")
+    }
+    assert (result["experiment"], result["runs"], result["metric"]) == (str(tmp_path), 4, "auc")
+    (comparison,) = result["comparisons"]
+    assert comparison["knowledge"] == "hein_match" and "p_value_holm" in comparison
+    assert json.loads(Path(result["results"]).read_text())["comparisons"] == [comparison]
+    assert Path(result["report"]).is_file() and len(training.trained) == 4
+    assert "[4/4] din_hein_match, seed 2: validation AUC" in captured.err
+    assert "| din | hein_match |" in captured.err
+    assert main(arguments(tmp_path, "--json")) == 0
+    assert len(training.trained) == 4
+    assert capsys.readouterr().err.count("(already trained)") == 4
+
+
+def test_a_failed_run_is_exit_code_1_with_what_there_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(scenario: Scenario) -> None:
+        if is_run(scenario, "din_hein_match_seed2"):
+            raise OSError("no space left on device")
+
+    MadeUpTraining(fail).use(monkeypatch)
+    capsys.readouterr()
+    assert main(arguments(tmp_path, "--json")) == 1
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)
+    assert result["runs"] == 2 and result["comparisons"] == []
+    (failure,) = result["failures"]
+    assert (failure["what"], failure["reason"]) == ("seed 2", "no space left on device")
+    assert "error: 1 part of the experiment failed:" in captured.err
+    assert "The same command does what is missing" in captured.err
+    assert "no space left on device" in (tmp_path / "report" / "report.html").read_text()
+
+
+def test_a_dry_run_lists_the_cells(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    training = MadeUpTraining().use(monkeypatch)
+    capsys.readouterr()
+    tuning = "{trials: 5, space: {model.dropout_rate: {low: 0, high: 0.5}}}"
+    command = ["experiment", "--config", str(tiny_config()), *OVERRIDES, "--dry-run", "--json"]
+    assert main([*command, f"experiment.tuning={tuning}"]) == 0
+    captured = capsys.readouterr()
+    folder = Path(tiny_scenario().work_dir) / "experiments" / "tiny"
+    assert json.loads(captured.out) == {
+        "experiment": str(folder),
+        "cells": ["din_none", "din_hein_match"],
+        "trainings": 14,
+    }
+    assert "2 cells, each with 5 trials and 2 seeds: 14 trainings of at most 2 epochs" in (
+        captured.err
+    )
+    assert training.trained == []
+
+
+@pytest.mark.parametrize(
+    ("override", "reason"),
+    [
+        ("experiment.adapters=[none, hain]", "experiment.adapters"),
+        ("experiment.seed=[1]", "Did you mean 'experiment.seeds'"),
+        ("experiment.baseline=plain", "needs an arm called 'plain'"),
+        ("experiment.backbones=[din, prm]", "are of different kinds"),
+    ],
+)
+def test_grids_that_make_no_sense_are_wrong_configuration(
+    override: str, reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments(tmp_path, override, "--json")) == 2
+    captured = capsys.readouterr()
+    assert captured.out == "" and reason in captured.err and "Traceback" not in captured.err
+
+
+@pytest.mark.parametrize("option", [["--processes", "0"], ["--tracking", "wandb:x"]])
+def test_wrong_options_are_wrong_usage(
+    option: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments(tmp_path, *option))
+    assert ended.value.code == 2
+    assert option[0] in capsys.readouterr().err

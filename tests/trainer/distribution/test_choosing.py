@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from configs.training import Training
+from tests.scenarios import tiny_scenario
+from tests.trainer.distribution.processes import EXACT, Processes, finished, history_of
+from trainer.distribution import Distribution, distribution_of
+from trainer.training import train
+
+
+def test_one_device_needs_no_strategy() -> None:
+    distribution = distribution_of(Training())
+    assert distribution == Distribution()
+    assert distribution.is_chief and distribution.worker.replicas == 1
+
+
+def test_mirrored_devices_train_as_one_does(tmp_path: Path, repository_root: Path) -> None:
+    changes = {key.replace(".", "__"): value for key, value in EXACT.items()}
+    train(tiny_scenario(run_dir=str(tmp_path / "one"), **changes), progress=False)
+    with Processes(repository_root, tmp_path) as processes:
+        two = {"training.distribution": "mirrored", "training.devices": 2}
+        finished({"alone": processes.start(tmp_path / "two", {**EXACT, **two})})
+    one, two = history_of(tmp_path / "one"), history_of(tmp_path / "two")
+    assert len(one) == len(two) == 2
+    for expected, found in zip(one, two, strict=True):
+        assert found == pytest.approx(expected, abs=1e-5)
+    # The comparison would also hold if nothing were learned.
+    assert one[1]["train_loss"] < one[0]["train_loss"] < np.log(2)

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from configs.command_line import CommandError
+from configs.loading import ConfigurationError, override_scenario
+from configs.scenario import Scenario
+from tests.scenarios import tiny_scenario
+from trainer.experiments.trainers import Job, LocalTrainer, Task, Trainer, reason_text
+from trainer.preparation import ExampleStore
+from trainer.run_folder import RunFolder
+from trainer.tracking import EpochRow, Tracking
+from trainer.tuning import SettingFailed
+
+NOT_BUILDABLE = {"model__backbone": "bst", "model__backbone_options": {"num_heads": 3}}
+
+
+def job_in(folder: Path, **assignments: object) -> Job:
+    """A run of DIN without knowledge, one epoch long."""
+    defaults = {
+        "run_dir": str(folder / "run"),
+        "model__adapter": "none",
+        "training__epochs": 1,
+    }
+    return Job(tiny_scenario(**{**defaults, **assignments}), {"role": "seed 1"})
+
+
+class Notes(Tracking):
+    """Remembers what it is told."""
+
+    def __init__(self) -> None:
+        self.told: list[str] = []
+        self.tags: dict[str, str] = {}
+
+    def start_run(self, scenario: Scenario, folder: Path, tags: dict[str, str]) -> None:
+        self.told.append(f"start {folder.name}")
+        self.tags = dict(tags)
+
+    def log_epoch(self, row: EpochRow) -> None:
+        self.told.append(f"epoch {row['epoch']:.0f}")
+
+    def finish(self, folder: Path) -> None:
+        self.told.append(f"finish {folder.name}")
+
+    def abandon(self, reason: str) -> None:
+        self.told.append(f"abandon {reason}")
+
+
+def test_a_run_is_trained_and_told(tmp_path: Path) -> None:
+    notes, rows = Notes(), []
+    job = job_in(tmp_path)
+    metrics = LocalTrainer(ExampleStore(), notes).train(job, [rows.append])
+    assert RunFolder(tmp_path / "run").read_metrics() == metrics
+    assert [row["epoch"] for row in rows] == [1]
+    assert rows[0]["validation_auc"] == metrics["validation"]["auc"]
+    assert notes.told == ["start run", "epoch 1", "finish run"]
+    assert notes.tags["role"] == "seed 1" and notes.tags["backbone"] == "din"
+    assert notes.tags["code_version"] == metrics["code_version"]
+
+
+def test_settings_that_cannot_be_trained_are_told_apart(tmp_path: Path) -> None:
+    notes = Notes()
+    trainer = LocalTrainer(ExampleStore(), notes)
+    with pytest.raises(SettingFailed, match="the model cannot be built"):
+        trainer.train(job_in(tmp_path, **NOT_BUILDABLE))
+    with pytest.raises(SettingFailed, match="finite|nan"):
+        trainer.train(job_in(tmp_path, training__learning_rate=1e30))
+    assert [line.partition(" ")[0] for line in notes.told] == ["start", "abandon"] * 2
+
+
+def test_other_errors_are_passed_on(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    with pytest.raises(CommandError, match="holds other files than a run's"):
+        LocalTrainer(ExampleStore(), Tracking()).train(job_in(tmp_path))
+
+
+def test_what_follows_from_a_task_is_done_right_after_it() -> None:
+    done: list[str] = []
+
+    def task(name: str, *following: str) -> Task:
+        def do(trainer: Trainer) -> Sequence[Task]:
+            done.append(name)
+            return [task(one) for one in following]
+
+        return do
+
+    LocalTrainer(ExampleStore(), Tracking()).run([task("a", "a1", "a2"), task("b", "b1")])
+    assert done == ["a", "a1", "a2", "b", "b1"]
+
+
+def test_reasons_are_messages_or_the_end_of_a_traceback() -> None:
+    assert reason_text(CommandError("no such file")) == "no such file"
+    assert reason_text(ConfigurationError("wrong")) == "wrong"
+    assert reason_text(OSError(28, "No space left on device")).endswith("No space left on device")
+    try:
+        override_scenario(None, {})  # type: ignore[arg-type]
+    except AttributeError as error:
+        text = reason_text(error)
+    assert text.splitlines()[-1].startswith("AttributeError: 'NoneType'")
+    assert len(text.splitlines()) <= 8 and "loading.py" in text

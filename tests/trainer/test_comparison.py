@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from configs.command_line import CommandError
+from tests.trainer.test_predictions import lists, retrieved, samples
+from trainer.bootstrap import Difference
+from trainer.comparison import DELONG, Compared, adjusted_p_values, compare_models, compare_slices
+from trainer.delong import DeLongTest, delong_test
+from trainer.multiple_tests import holm
+from trainer.predictions import compare_predictions
+
+ALL_KINDS = [samples, lists, retrieved]
+
+
+def sides(made_up):
+    return [made_up(1)], [made_up(2), made_up(3)]
+
+
+@pytest.mark.parametrize("made_up", ALL_KINDS)
+def test_the_whole_part_is_compared_by_bootstrap_and_delong(made_up) -> None:
+    baseline, candidate = sides(made_up)
+    found = compare_models(baseline, candidate, resamples=40, seed=1)
+    assert found.differences == compare_predictions(baseline, candidate, 40, 1)
+    assert (found.n, found.reason) == (baseline[0].count, None)
+    assert found.users == len(set(baseline[0].user_ids))
+    if made_up is retrieved:
+        assert found.delong is None
+        return
+    labels, _ = baseline[0].scored_samples()
+    scores = [np.stack([run.scored_samples()[1] for run in side]) for side in (baseline, candidate)]
+    assert found.delong == delong_test(labels, *scores)
+    assert found.delong.difference == pytest.approx(found.differences["auc"].difference)
+
+
+@pytest.mark.parametrize("made_up", ALL_KINDS)
+def test_a_group_is_compared_like_a_part_of_its_own(made_up) -> None:
+    baseline, candidate = sides(made_up)
+    rows = baseline[0].table().num_rows
+    divisions = {"third": {str(n): np.arange(rows) % 3 == n for n in range(3)}}
+    found = compare_slices(baseline, candidate, divisions, resamples=40, seed=1)
+    assert list(found) == ["third"] and list(found["third"]) == ["0", "1", "2"]
+    for group, compared in found["third"].items():
+        chosen = divisions["third"][group]
+        parts = [[run.of_rows(chosen) for run in side] for side in (baseline, candidate)]
+        assert compared == compare_models(*parts, resamples=40, seed=1)
+        assert compared.n == chosen.sum()
+
+
+def test_a_group_that_cannot_be_compared_says_why() -> None:
+    baseline, candidate = sides(samples)
+    labels = baseline[0].labels
+    users = baseline[0].user_ids
+    # The first user has label 1 only, by construction.
+    mixed_user = users[np.flatnonzero(labels == 0)[0]]
+    divisions = {
+        "odd": {
+            "none": np.zeros(80, bool),
+            "positive": labels == 1,
+            "negative": labels == 0,
+            "one user": users == mixed_user,
+        }
+    }
+    found = compare_slices(baseline, candidate, divisions, resamples=20, seed=0)["odd"]
+    assert {group: compared.reason for group, compared in found.items()} == {
+        "none": "no samples",
+        "positive": "all samples have label 1",
+        "negative": "all samples have label 0",
+        "one user": "a single user, who cannot be resampled",
+    }
+    for compared in found.values():
+        assert compared.differences == {} and compared.delong is None
+    assert found["negative"].n == (labels == 0).sum() and found["one user"].users == 1
+
+
+def test_different_examples_are_refused() -> None:
+    other = dataclasses.replace(samples(), item_ids=samples().item_ids[::-1])
+    with pytest.raises(CommandError, match="different samples"):
+        compare_models([samples()], [other], resamples=10, seed=0)
+
+
+def compared(p_value: float, delong: float | None = None) -> Compared:
+    test = None if delong is None else DeLongTest(0.1, 0.1, 0.0, 0.2, delong)
+    return Compared(9, 3, {"auc": Difference(0.6, 0.7, 0.1, 0.0, 0.2, p_value)}, test)
+
+
+def test_p_values_are_corrected_over_all_groups_of_all_slices_for_each_test() -> None:
+    slices = {
+        "a": {"x": compared(0.01, 0.5), "y": compared(0.04, 0.001)},
+        "b": {"x": compared(0.02, np.nan), "z": Compared(0, 0, reason="no samples")},
+    }
+    adjusted = adjusted_p_values(slices)
+    bootstrap = holm([0.01, 0.04, 0.02])
+    delong = holm([0.5, 0.001])
+    assert [adjusted[place] for place in (("a", "x", "auc"), ("a", "y", "auc"))] == bootstrap[:2]
+    assert adjusted["b", "x", "auc"] == bootstrap[2]
+    assert [adjusted["a", "x", DELONG], adjusted["a", "y", DELONG]] == delong
+    assert np.isnan(adjusted["b", "x", DELONG])
+    assert ("b", "z", "auc") not in adjusted

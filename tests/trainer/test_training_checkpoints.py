@@ -1,0 +1,270 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from configs.command_line import CommandError
+from models.backbones import BACKBONES
+from models.building import build_model
+from tests.full_disk import files_no_longer_than
+from tests.runs import shared_store
+from tests.scenarios import rich_scenario
+from tests.trainer.toy_training import ToyModel, toy_examples, toy_model, values_of
+from trainer.random_state import random_states, restorable_random_numbers
+from trainer.run_folder import create_weights
+from trainer.training_checkpoints import TrainingCheckpoints, changing_weights
+from trainer.training_input import MemoryInput
+from trainer.training_state import TrainingState
+
+IDENTITY = {"settings": {"training": {"seed": 1}}, "code_version": "0a1b"}
+
+
+def checkpoints_of(
+    run: Path, model: ToyModel, identity: dict[str, object] | None = None
+) -> TrainingCheckpoints:
+    return TrainingCheckpoints(run, identity or IDENTITY, model)
+
+
+def make_steps(model: ToyModel, count: int, epoch: int = 0) -> list[float]:
+    """Trains and returns the losses."""
+    batches = MemoryInput(toy_examples(), 8, seed=1).epoch(epoch).repeat()
+    return [float(model.train_step(batch)["loss"]) for batch in batches.take(count)]
+
+
+def test_a_training_goes_on_as_if_it_had_not_been_interrupted(tmp_path: Path) -> None:
+    model = toy_model()
+    make_steps(model, 3)
+    checkpoints_of(tmp_path, model).save(TrainingState(epoch=1, step=3, loss_sum=0.1 + 0.2))
+    expected = make_steps(model, 4, epoch=1)
+
+    again = toy_model()
+    make_steps(again, 1)
+    state = checkpoints_of(tmp_path, again).restore()
+    assert state == TrainingState(epoch=1, step=3, loss_sum=0.1 + 0.2)
+    assert int(again.optimizer.iterations) == 3
+    # Dropout, moving statistics, momenta and the rate's schedule are all in the losses.
+    assert make_steps(again, 4, epoch=1) == expected
+    for value, other in zip(values_of(again), values_of(model), strict=True):
+        np.testing.assert_array_equal(value, other)
+
+
+def test_there_is_nothing_to_restore_at_first(tmp_path: Path) -> None:
+    run = tmp_path / "runs" / ".run.unfinished"
+    assert checkpoints_of(run, toy_model()).restore() is None
+    assert run.is_dir()
+
+
+def test_the_last_checkpoint_counts_and_few_are_kept(tmp_path: Path) -> None:
+    model = toy_model()
+    for step in range(1, 6):
+        # A process of its own for every checkpoint.
+        checkpoints = checkpoints_of(tmp_path, model)
+        checkpoints.restore()
+        checkpoints.save(TrainingState(step=step))
+    assert checkpoints_of(tmp_path, model).restore() == TrainingState(step=5)
+    assert len(list(checkpoints.folder.rglob("*.index"))) == 2
+
+
+def test_the_best_weights_come_back_and_earlier_ones_go(tmp_path: Path) -> None:
+    model = toy_model()
+    checkpoints = checkpoints_of(tmp_path, model)
+    best = {}
+    for epoch in (1, 2, 12):
+        make_steps(model, 2)
+        best[epoch] = values_of(model)
+        checkpoints.save_best(epoch)
+        # Whoever is killed here goes on from a state that has the earlier one.
+        assert len(list(checkpoints.folder.glob("best-*.index"))) == min(epoch, 2)
+        checkpoints.save(TrainingState(epoch=epoch, best_epoch=epoch))
+        assert [path.name for path in checkpoints.folder.glob("*.index")] == [f"best-{epoch}.index"]
+    make_steps(model, 2)
+    steps = int(model.optimizer.iterations)
+    checkpoints.restore_best(12)
+    for value, expected in zip(values_of(model), best[12], strict=True):
+        np.testing.assert_array_equal(value, expected)
+    assert int(model.optimizer.iterations) == steps
+
+
+def test_what_a_killed_process_was_writing_is_in_nobodys_way(tmp_path: Path) -> None:
+    model = toy_model()
+    checkpoints = checkpoints_of(tmp_path, model)
+    checkpoints.save(TrainingState(step=1))
+    for name in ("best-1_temp", "best-2_temp", "steps/ckpt-2_temp"):
+        (checkpoints.folder / name).mkdir()
+        (checkpoints.folder / name / "part-00000.tempstate1").write_text("half")
+    again = checkpoints_of(tmp_path, model)
+    assert again.restore() == TrainingState(step=1)
+    again.save_best(1)
+    again.save(TrainingState(step=2, best_epoch=1))
+    again.restore_best(1)
+    assert checkpoints_of(tmp_path, model).restore() == TrainingState(step=2, best_epoch=1)
+    assert not list(checkpoints.folder.glob("best-*_temp"))
+
+
+@pytest.mark.parametrize(
+    ("identity", "named"),
+    [
+        ({**IDENTITY, "settings": {"training": {"seed": 2}}}, "training.seed"),
+        ({**IDENTITY, "code_version": "1"}, "code_version"),
+        ({"code_version": "1"}, "code_version, training.seed"),
+    ],
+)
+def test_another_training_starts_anew_and_says_so(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], identity: dict[str, object], named: str
+) -> None:
+    model = toy_model()
+    checkpoints_of(tmp_path, model).save(TrainingState(step=1))
+    (tmp_path / "history.csv").write_text("of the one before")
+    assert capsys.readouterr().err == ""
+    checkpoints = checkpoints_of(tmp_path, model, identity)
+    assert capsys.readouterr().err == (
+        f"{tmp_path}: training starts anew; an interrupted one that differs in {named} is "
+        "thrown away\n"
+    )
+    assert checkpoints.restore() is None
+    assert not (tmp_path / "history.csv").exists()
+    checkpoints.save(TrainingState(step=2))
+    assert checkpoints_of(tmp_path, model, identity).restore() == TrainingState(step=2)
+    assert capsys.readouterr().err == ""
+
+
+def test_nothing_is_said_where_no_step_is_lost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    checkpoints_of(tmp_path, toy_model())
+    checkpoints_of(tmp_path, toy_model(), {"code_version": "1"})
+    assert capsys.readouterr().err == ""
+
+
+def cut_off(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:40])
+
+
+def flip(path: Path) -> None:
+    contents = bytearray(path.read_bytes())
+    contents[10] ^= 255
+    path.write_bytes(contents)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize(
+    ("pattern", "damage"),
+    [
+        ("*.data*", cut_off),
+        ("*.data*", flip),
+        ("*.data*", Path.unlink),
+        ("*.index", cut_off),
+        ("*.index", Path.unlink),
+        ("checkpoint", empty),
+    ],
+)
+def test_a_damaged_checkpoint_is_named_with_the_way_out(
+    tmp_path: Path, pattern: str, damage: Callable[[Path], None]
+) -> None:
+    model = toy_model()
+    checkpoints = checkpoints_of(tmp_path, model)
+    checkpoints.save(TrainingState(step=1))
+    (path,) = (checkpoints.folder / "steps").glob(pattern)
+    damage(path)
+    with pytest.raises(CommandError) as caught:
+        checkpoints_of(tmp_path, model).restore()
+    assert str(caught.value).startswith(f"{tmp_path}: a checkpoint of the interrupted training is ")
+    assert str(caught.value).endswith("remove the folder to train from the beginning")
+    shutil.rmtree(tmp_path)
+    assert checkpoints_of(tmp_path, model).restore() is None
+
+
+def test_damaged_best_weights_are_named(tmp_path: Path) -> None:
+    model = toy_model()
+    checkpoints = checkpoints_of(tmp_path, model)
+    checkpoints.save_best(1)
+    (path,) = checkpoints.folder.glob("best-1.data*")
+    cut_off(path)
+    with pytest.raises(CommandError, match="is damaged .* remove the folder"):
+        checkpoints.restore_best(1)
+
+
+def test_a_damaged_identity_is_that_of_another_training(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = toy_model()
+    checkpoints = checkpoints_of(tmp_path, model)
+    checkpoints.save(TrainingState(step=1))
+    cut_off(checkpoints.folder / "identity.json")
+    assert checkpoints_of(tmp_path, model).restore() is None
+    assert "differs in identity.json is thrown away" in capsys.readouterr().err
+
+
+def test_a_disk_that_is_full_leaves_the_checkpoint_before(tmp_path: Path) -> None:
+    model = toy_model()
+    checkpoints = checkpoints_of(tmp_path, model)
+    checkpoints.save(TrainingState(step=1))
+    expected = values_of(model)
+    make_steps(model, 1)
+    for write in (
+        lambda: checkpoints.save(TrainingState(step=2)),
+        lambda: checkpoints.save_best(1),
+    ):
+        with (
+            files_no_longer_than(20),
+            pytest.raises(CommandError, match=r"cannot be written \(.*\); once it can, the same"),
+        ):
+            write()
+    again = toy_model(seed=2)
+    restored = checkpoints_of(tmp_path, again)
+    assert restored.restore() == TrainingState(step=1)
+    for value, other in zip(values_of(again), expected, strict=True):
+        np.testing.assert_array_equal(value, other)
+    restored.save(TrainingState(step=3))
+    assert checkpoints_of(tmp_path, toy_model()).restore() == TrainingState(step=3)
+
+
+def test_only_what_training_changes_is_kept(tmp_path: Path) -> None:
+    model = toy_model()
+    names = {weight.name.split(":")[0] for weight in changing_weights(model)}
+    assert len(names) == 6 and not any("untrained" in name for name in names)
+    checkpoints_of(tmp_path, model).save(TrainingState())
+    model.untrained.assign_add(tf.ones_like(model.untrained))
+    checkpoints_of(tmp_path, model).restore()
+    np.testing.assert_array_equal(model.untrained, 2 * np.ones(3))
+
+
+OTHERS = [*(name for name in BACKBONES if name not in ("din", "dcnv2")), "dlcm", "setrank", "mir"]
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        "din",
+        "dcnv2",
+        "prm",
+        "two_tower",
+        *(pytest.param(x, marks=pytest.mark.slow) for x in OTHERS),
+    ],
+)
+def test_no_other_weight_of_any_model_changes_in_training(backbone: str) -> None:
+    match = {} if backbone == "two_tower" else {"model__match": "ridge"}
+    scenario = rich_scenario(model__backbone=backbone, model__prior=True, **match)
+    with restorable_random_numbers():
+        model = build_model(scenario, shared_store().tables(scenario))
+        create_weights(model)
+    model.compile(tf.keras.optimizers.SGD(0.1))
+    model.optimizer.build(model.trainable_variables)
+    examples = MemoryInput(shared_store().examples(scenario, model, "train"), 64, seed=1)
+    changing = [*changing_weights(model), *random_states(model), *model.optimizer.variables]
+    variables = {id(each): each for module in model.submodules for each in module.variables}
+    others = [variables[key] for key in variables.keys() - {id(each) for each in changing}]
+    assert len(others) > 5
+    before = [variable.numpy() for variable in others]
+    for batch in examples.epoch(0).take(2):
+        model.train_step(batch)
+    for variable, value in zip(others, before, strict=True):
+        np.testing.assert_array_equal(variable, value, err_msg=variable.name)

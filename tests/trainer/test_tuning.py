@@ -1,0 +1,163 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import pytest
+
+from configs.judging import SearchRange
+from configs.loading import override_scenario
+from tests.runs import write_run
+from tests.scenarios import tiny_scenario
+from tests.trainer.searches import SPACE, MadeUpTraining, diverging_at, failing_at
+from trainer.run_folder import RunMetrics
+from trainer.tuning import Study, Trial, best_trial
+
+TRIALS = 12
+
+
+def study_in(folder: Path, seed: int = 5, **options: bool) -> Study:
+    return Study(folder, tiny_scenario(), SPACE, seed, **options)
+
+
+def searched(folder: Path, trials: int = TRIALS, seed: int = 5) -> list[Trial]:
+    study = study_in(folder, seed)
+    study.run(trials, MadeUpTraining())
+    return study.trials
+
+
+def test_a_search_gets_better_and_ends_with_the_trials_asked_for(tmp_path: Path) -> None:
+    trials = searched(tmp_path / "study", trials=20)
+    assert [trial.number for trial in trials] == list(range(1, 21))
+    assert {trial.state for trial in trials} == {"complete"}
+    best = best_trial(trials)
+    assert best is not None and best.value == max(trial.value or 0 for trial in trials)
+    assert best.value > (trials[0].value or 0) + 0.01
+    late = [trial.value or 0 for trial in trials[14:]]
+    early = [trial.value or 0 for trial in trials[1:10]]
+    assert sum(late) / len(late) > sum(early) / len(early)
+    assert all(set(trial.settings) == set(SPACE) for trial in trials)
+    assert trials[4].run == tmp_path / "study" / "trial0005"
+
+
+def test_the_first_trial_has_the_scenarios_own_settings(tmp_path: Path) -> None:
+    first = searched(tmp_path, trials=1)[0]
+    assert first.settings == {
+        "training.learning_rate": 0.01,
+        "model.dropout_rate": 0.2,
+        "training.batch_size": 128,
+    }
+
+
+def test_the_seed_decides_what_is_tried(tmp_path: Path) -> None:
+    first, again, other = (
+        [trial.settings for trial in searched(tmp_path / name, trials=4, seed=seed)]
+        for name, seed in (("a", 5), ("b", 5), ("c", 6))
+    )
+    assert first == again
+    assert first[0] == other[0] and first[1:] != other[1:]
+
+
+def test_an_interrupted_search_ends_as_an_unbroken_one(tmp_path: Path) -> None:
+    unbroken = searched(tmp_path / "unbroken")
+    study = study_in(tmp_path / "broken")
+    with pytest.raises(KeyboardInterrupt):
+        study.run(TRIALS, MadeUpTraining(failing_at(11, KeyboardInterrupt)))
+    assert len(study.trials) == 10
+    resumed = study_in(tmp_path / "broken")
+    training = MadeUpTraining()
+    resumed.run(TRIALS, training)
+    assert training.calls == 2
+    assert [trial.settings for trial in resumed.trials] == [trial.settings for trial in unbroken]
+    assert [trial.value for trial in resumed.trials] == [trial.value for trial in unbroken]
+
+
+def test_more_trials_go_on_from_the_end(tmp_path: Path) -> None:
+    searched(tmp_path / "grown", trials=4)
+    grown = searched(tmp_path / "grown", trials=12)
+    assert grown == [
+        Trial(**{**vars(trial), "run": tmp_path / "grown" / trial.run.name})
+        for trial in searched(tmp_path / "whole", trials=12)
+    ]
+
+
+def test_settings_that_cannot_be_trained_count(tmp_path: Path) -> None:
+    study = study_in(tmp_path)
+    told: list[Trial] = []
+    study.run(3, MadeUpTraining(diverging_at(2)), told.append)
+    assert study.trials == told
+    failed = told[1]
+    assert (failed.state, failed.value, failed.reason) == ("failed", None, "the loss is nan")
+    assert [trial.state for trial in study_in(tmp_path).trials] == [
+        "complete",
+        "failed",
+        "complete",
+    ]
+
+
+def test_values_that_do_not_go_together_count_as_a_failure(tmp_path: Path) -> None:
+    space = {
+        "model.match": SearchRange(choices=("none", "means")),
+        "model.knowledge_match.noise": SearchRange(low=0.5, high=2),
+    }
+    study = Study(tmp_path, tiny_scenario(), space, seed=1)
+    study.run(6, MadeUpTraining())
+    assert {(trial.settings["model.match"], trial.state) for trial in study.trials} == {
+        ("none", "complete"),
+        ("means", "failed"),
+    }
+    failed = next(trial for trial in study.trials if trial.state == "failed")
+    assert "model.knowledge_match.noise is an option of model.match 'ridge'" in failed.reason
+
+
+def test_other_errors_end_the_search_and_do_not_count(tmp_path: Path) -> None:
+    study = study_in(tmp_path)
+    with pytest.raises(OSError, match="disk full"):
+        study.run(3, MadeUpTraining(failing_at(2, OSError("disk full"))))
+    assert len(study.trials) == 1
+    study.run(3, MadeUpTraining())
+    assert [trial.number for trial in study.trials] == [1, 2, 3]
+
+
+def test_a_result_that_is_no_number_is_a_failure(tmp_path: Path) -> None:
+    def train(scenario: object, on_epoch: object) -> RunMetrics:
+        metrics = MadeUpTraining()(tiny_scenario(), [])
+        return RunMetrics(**{**metrics, "validation": {"auc": math.nan}})
+
+    study = study_in(tmp_path)
+    study.run(1, train)
+    assert (study.trials[0].state, study.trials[0].reason) == ("failed", "validation auc is nan")
+    assert best_trial(study.trials) is None
+
+
+def test_a_run_that_ended_before_its_trial_did_is_not_trained_again(tmp_path: Path) -> None:
+    settings = {"model.adapter": "none", "run_dir": str(tmp_path / "trial0001")}
+    scenario = override_scenario(tiny_scenario(), settings)
+    (tmp_path / ".lock").touch()
+    study = Study(tmp_path, scenario, SPACE, seed=5)
+    write_run(scenario)
+    training = MadeUpTraining()
+    study.run(2, training)
+    assert training.calls == 1
+    assert study.trials[0].value == 0.75
+
+
+def test_bad_trials_are_ended_early(tmp_path: Path) -> None:
+    study = study_in(tmp_path, prune=True)
+    training = MadeUpTraining(epochs=3)
+    study.run(14, training)
+    pruned = [trial for trial in study.trials if trial.state == "pruned"]
+    assert pruned and len(training.trained) == 14 - len(pruned)
+    assert "was below the median of the trials before" in pruned[0].reason
+    assert pruned[0].number >= 6
+    complete = [trial.value or 0 for trial in study.trials if trial.state == "complete"]
+    assert best_trial(study.trials) is not None and max(complete) > 0.85
+
+
+def test_the_best_is_the_earliest_of_equals() -> None:
+    def trial(number: int, value: float | None) -> Trial:
+        return Trial(number, {}, "failed" if value is None else "complete", value, 1.0, "", Path())
+
+    trials = [trial(1, 0.5), trial(2, None), trial(3, 0.7), trial(4, 0.7)]
+    assert best_trial(trials) is trials[2]
+    assert best_trial([]) is None

@@ -1,0 +1,120 @@
+"""The command `python -m trainer experiment`."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from configs.command_line import (
+    CommandError,
+    add_json_option,
+    add_scenario_options,
+    keys_help,
+    positive_integer,
+    say,
+    scenario_of,
+)
+from trainer.tracking_option import add_tracking_option
+
+if TYPE_CHECKING:
+    from configs.command_line import Subparsers
+    from configs.scenario import Scenario
+
+_HELP = """\
+Trains a grid of models, backbones x arms x seeds, and compares every arm with the baseline on the
+test part. Arms are those of the axes experiment.adapters x matches x extractions, and those written
+out under experiment.arms. All models of an experiment are of one kind.
+
+Every cell (backbone and arm) has the same budget: experiment.tuning.trials settings are tried with
+the first seed, over one space and from one search seed, and judged on the validation part; the best
+one is trained with every seed. The test part is read once per run, at the end.
+
+Whatever is finished is not done again: an experiment that was killed, or in which a run failed,
+goes on where it was when the command is given once more. A failed run does not stop the others; the
+exit code is 1 then, and the cells concerned are in no table.
+
+Results are in the experiment's folder, <work_dir>/experiments/<name>:
+  report/   results.json, results.md (a table with intervals and marks), report.html
+  runs/     one run folder per cell and seed        trials/   one study per cell
+  logs/     what the processes of --processes print
+
+example (docs/experiments.md has more):
+  python -m trainer experiment --config configs/experiments/movielens_small_grid.yaml --processes 2
+"""
+
+
+def add_command(subparsers: Subparsers) -> None:
+    """Adds the command's parser."""
+    parser = subparsers.add_parser(
+        "experiment",
+        help="train a grid of models and compare them",
+        description=_HELP,
+        epilog=keys_help(["name", "work_dir", "experiment", "evaluation.bootstrap"]),
+    )
+    add_scenario_options(parser)
+    parser.add_argument(
+        "--out",
+        metavar="FOLDER",
+        help="folder of the experiment (default <work_dir>/experiments/<name>)",
+    )
+    parser.add_argument(
+        "--processes",
+        type=positive_integer,
+        help="runs at a time, each in a process with its share of the cores (default "
+        "experiment.processes)",
+    )
+    parser.add_argument(
+        "--dry-run", action="store_true", help="check the grid and list its cells, train nothing"
+    )
+    add_tracking_option(parser)
+    add_json_option(parser)
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> Mapping[str, object]:
+    """Runs the experiment and writes its report."""
+    from trainer.experiments.folders import experiment_folder
+    from trainer.experiments.grid import experiment_cells
+
+    scenario = scenario_of(arguments)
+    folder = Path(arguments.out) if arguments.out else experiment_folder(scenario)
+    if arguments.dry_run:
+        return _plan(scenario, folder, [cell.name for cell in experiment_cells(scenario)])
+
+    from trainer.experiments.results import failures_text
+    from trainer.experiments.running import run_experiment
+    from trainer.report.experiment import write_experiment_report
+
+    result = run_experiment(scenario, folder, arguments.processes, arguments.tracking)
+    report = folder / "report"
+    command = f"python -m trainer {shlex.join(sys.argv[1:])}"
+    written = write_experiment_report(report, scenario, result, command)
+    say((report / "results.md").read_text(encoding="utf-8"))
+    say(f"report: {report / 'report.html'}")
+    summary = {
+        "experiment": str(folder),
+        "report": str(report / "report.html"),
+        "results": str(report / "results.json"),
+        "runs": len(result.runs),
+        **{key: written[key] for key in ("metric", "comparisons", "failures")},
+    }
+    if result.failures:
+        raise CommandError(failures_text(result.failures), summary)
+    return summary
+
+
+def _plan(scenario: Scenario, folder: Path, cells: list[str]) -> Mapping[str, object]:
+    grid = scenario.experiment
+    trainings = len(cells) * (grid.tuning.trials + len(grid.seeds))
+    say(
+        f"{folder}: {len(cells)} cells, each with {grid.tuning.trials} trials and "
+        f"{len(grid.seeds)} seeds: {trainings} trainings of at most "
+        f"{scenario.training.epochs} epochs"
+    )
+    for name in cells:
+        say(f"  {name}")
+    return {"experiment": str(folder), "cells": cells, "trainings": trainings}

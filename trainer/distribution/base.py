@@ -1,0 +1,114 @@
+"""On which devices and processes a model is trained."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+
+from trainer.training_input import TrainingInput, Worker
+
+LOST_PROCESS = (
+    tf.errors.UnavailableError,
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+)
+"""What TensorFlow raises where another process can no longer be reached."""
+
+
+@dataclass(frozen=True)
+class Distribution:
+    """One process with one device, or with several over which the model is mirrored.
+
+    Every device makes each step on its part of the batch, and gradients are summed over them.
+
+    Attributes:
+      strategy: of tf.distribute; the default one for a single device.
+      worker: the share of this process.
+      is_chief: whether this process writes the run folder and talks to people.
+    """
+
+    strategy: tf.distribute.Strategy = field(default_factory=tf.distribute.get_strategy)
+    worker: Worker = Worker()
+    is_chief: bool = True
+
+    @contextmanager
+    def scope(self) -> Iterator[None]:
+        """Variables made inside belong to the strategy."""
+        with self.strategy.scope():
+            yield
+
+    def call(self, function: Callable[[], object]) -> None:
+        """Calls a function that runs a model outside of a step."""
+        function()
+
+    def fit(
+        self,
+        model: tfrs.models.Model,
+        examples: TrainingInput,
+        epoch: int,
+        steps: tuple[int, int],
+        callbacks: Sequence[tf.keras.callbacks.Callback],
+    ) -> None:
+        """Makes steps of an epoch.
+
+        Args:
+          model: compiled.
+          examples: this process's share of the batches.
+          epoch: from 0.
+          steps: the first one, from 0, and the one at which to stop.
+          callbacks: of Keras.
+        """
+        first, last = steps
+        batches = examples.epoch(epoch, first).take(last - first)
+        model.fit(
+            batches if self.worker.replicas == 1 else self._of_replicas(batches),
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            steps_per_epoch=last - first,
+            callbacks=[*callbacks],
+            verbose=0,
+        )
+
+    def of_chief(self, number: float) -> float:
+        """The chief's number, on which all processes then agree; waits for all of them."""
+        return number
+
+    def require_same(self, text: str) -> None:
+        """Makes sure that all processes have the same text.
+
+        Raises:
+          CommandError: one has another.
+        """
+
+    @contextmanager
+    def kept_or_thrown_away(self, path: Path) -> Iterator[Path]:
+        """A path to write to: the given one on the chief, elsewhere one that goes afterwards.
+
+        Some variables are spread over all processes, so that all must write them at a time.
+        """
+        if self.is_chief:
+            yield path
+            return
+        with tempfile.TemporaryDirectory() as aside:
+            yield Path(aside) / path.name
+
+    def _of_replicas(self, batches: tf.data.Dataset) -> object:
+        """The batches of this process, dealt to its devices row by row."""
+        devices = self.worker.replicas // self.worker.count
+
+        def parts(*batch: object) -> tf.data.Dataset:
+            return tf.data.Dataset.range(devices).map(
+                lambda device: tf.nest.map_structure(lambda values: values[device::devices], batch)
+            )
+
+        dealt = batches if devices == 1 else batches.flat_map(parts)
+        # Where an input may end, every step would first ask all processes whether theirs has.
+        endless = dealt.repeat()
+        return self.strategy.distribute_datasets_from_function(lambda context: endless)

@@ -1,0 +1,38 @@
+"""The distribution that a configuration names."""
+
+from __future__ import annotations
+
+import functools
+
+import tensorflow as tf
+
+from configs.training import Training
+from trainer.distribution.base import Distribution
+from trainer.distribution.cluster import cluster_of
+from trainer.distribution.devices import mirrored_devices
+from trainer.distribution.multi_worker import multi_worker
+from trainer.distribution.parameter_servers import parameter_servers
+from trainer.training_input import Worker
+
+
+def distribution_of(training: Training) -> Distribution:
+    """Sets TensorFlow up for a distribution, before it makes its first tensor.
+
+    Raises:
+      ConfigurationError: there are no such devices, or TF_CONFIG is not what it needs to be.
+    """
+    cluster = cluster_of(training)
+    if cluster is not None:
+        if training.distribution == "multi_worker":
+            return multi_worker(cluster)
+        return parameter_servers(cluster)
+    if training.distribution == "none":
+        return Distribution()
+    strategy = _mirrored(tuple(mirrored_devices(training.devices)))
+    return Distribution(strategy, Worker(replicas=strategy.num_replicas_in_sync))
+
+
+@functools.cache
+def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
+    """One for all trainings of a process: collectives of two would be taken for each other's."""
+    return tf.distribute.MirroredStrategy(devices)

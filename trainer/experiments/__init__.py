@@ -1,0 +1,1 @@
+"""Experiments: backbones x arms x seeds under one budget, each arm compared with a baseline."""

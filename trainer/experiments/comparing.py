@@ -1,0 +1,68 @@
+"""Each arm against the baseline, and what remains after so many comparisons."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from configs.scenario import Scenario
+from trainer.experiments.results import Comparison, RunResult
+from trainer.predictions import Predictions, compare_predictions
+
+SIGNIFICANT = 0.05
+"""The chance of one false mark or more in a whole experiment is at most this."""
+
+
+def comparisons_of(scenario: Scenario, runs: Sequence[RunResult]) -> list[Comparison]:
+    """All arms of all backbones against the baseline of the same backbone, Holm-corrected.
+
+    Args:
+      scenario: names the baseline and the bootstrap.
+      runs: the seeds of every cell; a backbone without a run of the baseline is left out.
+    """
+    baseline, evaluation = scenario.experiment.baseline, scenario.evaluation
+    by_cell: dict[tuple[str, str], list[Predictions]] = {}
+    for run in runs:
+        by_cell.setdefault((run.backbone, run.knowledge), []).append(run.predictions)
+    compared = []
+    for (backbone, arm), predictions in by_cell.items():
+        if arm == baseline or (backbone, baseline) not in by_cell:
+            continue
+        differences = compare_predictions(
+            by_cell[backbone, baseline],
+            predictions,
+            resamples=evaluation.bootstrap_resamples,
+            seed=evaluation.bootstrap_seed,
+        )
+        compared.append(Comparison(backbone, arm, differences[predictions[0].selection_metric]))
+    adjusted = holm([comparison.difference.p_value for comparison in compared])
+    return [
+        replace(comparison, adjusted_p=p) for comparison, p in zip(compared, adjusted, strict=True)
+    ]
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values after Holm's step-down correction, in the order given.
+
+    With the i-th smallest of m p-values p_(i): max over j <= i of min(1, (m - j + 1) p_(j)). Holm,
+    "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of Statistics 6
+    (1979).
+    """
+    values = np.asarray(p_values, np.float64)
+    order = np.argsort(values, kind="stable")
+    factors = len(values) - np.arange(len(values))
+    adjusted = np.empty(len(values))
+    adjusted[order] = np.minimum(np.maximum.accumulate(values[order] * factors), 1.0)
+    return adjusted.tolist()
+
+
+def smallest_adjusted_p(scenario: Scenario, comparisons: int) -> float:
+    """The smallest p-value that a comparison can have after correction, by the resamples made."""
+    return min(1.0, comparisons * 2 / (scenario.evaluation.bootstrap_resamples + 1))
+
+
+def resamples_needed(comparisons: int) -> int:
+    """The resamples from which on a comparison can be significant among so many."""
+    return round(2 * comparisons / SIGNIFICANT)

@@ -1,0 +1,193 @@
+"""Scores in any order that a metric needs, batch by batch, whatever their number.
+
+DuckDB reads the file, sorts on disk what its memory limit does not hold, and hands the rows over in
+batches; what is counted over them is this project's own arithmetic, so that it is exact and the
+same as in memory. One sort serves all metrics and slices that need its order.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import numpy as np
+import pyarrow as pa
+
+from configs.command_line import CommandError
+from trainer.offline.whole_groups import numbers_of_groups, with_whole_groups
+
+if TYPE_CHECKING:
+    import duckdb
+
+ROW = "row"
+"""The number of a row in the file, from 0, which every table has as a column."""
+
+_BATCH = 2**17
+
+Batch = Mapping[str, np.ndarray]
+"""Columns of some rows, by name."""
+
+
+@dataclass(frozen=True)
+class _Key:
+    column: str
+    count: int
+
+
+class ScoreTable:
+    """The rows of a file of scores, or of a table in memory. Close it, or use it in a `with`.
+
+    Attributes:
+      num_rows: number of rows.
+    """
+
+    def __init__(
+        self,
+        source: Path | pa.Table,
+        memory_megabytes: int = 1024,
+        threads: int = 2,
+        folder: str | Path | None = None,
+    ):
+        """Opens the scores.
+
+        Args:
+          source: a Parquet file, or a table.
+          memory_megabytes: what a sort may hold in memory; the rest of it goes to disk.
+          threads: threads that sort.
+          folder: where a temporary folder for sorting is made; the system's if left out.
+        """
+        import duckdb
+
+        self._spilled = tempfile.TemporaryDirectory(prefix="sorting_", dir=folder)
+        self._connection = duckdb.connect(
+            config={
+                "memory_limit": f"{memory_megabytes}MB",
+                "threads": threads,
+                "temp_directory": self._spilled.name,
+                "preserve_insertion_order": False,
+                # All that is needed is built in; nothing is to be downloaded.
+                "autoinstall_known_extensions": False,
+            }
+        )
+        if isinstance(source, Path):
+            text = str(source).replace("'", "''")
+            file = f"read_parquet('{text}', file_row_number = true)"
+            self._connection.execute(
+                f"CREATE VIEW scores AS SELECT *, file_row_number AS {ROW} FROM {file}"
+            )
+        else:
+            rows = np.arange(source.num_rows)
+            self._connection.register("scores", source.append_column(ROW, pa.array(rows)))
+        ((self.num_rows,),) = self._query("SELECT count(*) FROM scores").fetchall()
+        self._keys: dict[str, _Key] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Ends the work and removes what was on disk for it."""
+        self._connection.close()
+        self._spilled.cleanup()
+
+    def counts(self, column: str) -> tuple[pa.Array, np.ndarray]:
+        """The distinct values of a column in ascending order, and how many rows have each."""
+        name = _quoted(column)
+        found = self._query(
+            f"SELECT {name} AS value, count(*) AS rows FROM scores GROUP BY 1 ORDER BY 1"
+        ).to_arrow_table()
+        return found["value"].combine_chunks(), found["rows"].to_numpy()
+
+    def add_key(self, name: str, column: str, values: pa.Array) -> None:
+        """Gives every row the place that the value of a column has among some values.
+
+        Args:
+          name: of the new column, for `batches`.
+          column: the column.
+          values: distinct values of the column's type. Rows with none of them get `len(values)`.
+        """
+        self._connection.register(
+            f"key_{name}",
+            pa.table({"value": values, "place": pa.array(np.arange(len(values)), pa.int32())}),
+        )
+        self._keys[name] = _Key(column, len(values))
+
+    def batches(
+        self,
+        columns: Mapping[str, str] | Sequence[str],
+        order_by: Sequence[str] = (),
+        whole: str | None = None,
+    ) -> Iterator[Batch]:
+        """All rows.
+
+        Args:
+          columns: names of columns and keys, or new name -> name of a column or key.
+          order_by: columns by which rows are sorted; rows that are equal in these, and all rows
+            without one, come in any order.
+          whole: a column by which rows are sorted first of all: rows with the same value are all in
+            the same batch, where a number of the value, from 0, stands in the value's place.
+
+        Yields:
+          Columns of some rows.
+
+        Raises:
+          CommandError: the memory limit or the disk is too small.
+        """
+        sources = dict(columns) if isinstance(columns, Mapping) else {c: c for c in columns}
+        selected = [f"{self._value(source)} AS {_quoted(name)}" for name, source in sources.items()]
+        joins = [self._join(name) for name in self._keys if name in sources.values()]
+        sorting = [*([whole] if whole else []), *order_by]
+        order = f"ORDER BY {', '.join(map(_quoted, sorting))}" if sorting else ""
+        found = self._read(f"SELECT {', '.join(selected)} FROM scores {' '.join(joins)} {order}")
+        for batch in found if whole is None else with_whole_groups(found, whole):
+            yield {
+                name: numbers_of_groups(column)
+                if name == whole
+                else column.to_numpy(zero_copy_only=False)
+                for name, column in zip(batch.schema.names, batch.columns, strict=True)
+            }
+
+    def _value(self, source: str) -> str:
+        """SQL of a column or key."""
+        if source not in self._keys:
+            return f"scores.{_quoted(source)}"
+        return f"coalesce({_of_key(source)}.place, {self._keys[source].count})"
+
+    def _join(self, key: str) -> str:
+        column = _quoted(self._keys[key].column)
+        return f"LEFT JOIN {_of_key(key)} ON scores.{column} = {_of_key(key)}.value"
+
+    def _read(self, query: str) -> Iterator[pa.RecordBatch]:
+        import duckdb
+
+        try:
+            yield from self._query(query).to_arrow_reader(_BATCH)
+        except (duckdb.OutOfMemoryException, duckdb.IOException) as error:
+            reason = str(error).splitlines()[0]
+            raise CommandError(
+                f"the scores cannot be sorted ({reason}); raise evaluation.memory_megabytes, or "
+                f"name a folder with more space in TMPDIR (now {self._spilled.name})"
+            ) from error
+
+    def _query(self, text: str) -> duckdb.DuckDBPyRelation:
+        return self._connection.sql(text)
+
+
+def _quoted(name: str) -> str:
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _of_key(name: str) -> str:
+    """The table of a key's values and their places."""
+    return _quoted(f"key_{name}")

@@ -1,0 +1,72 @@
+"""Building the optimizer that a configuration describes."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from configs.loading import ConfigurationError
+from configs.training import OptimizerName, Training
+from trainer.optimizers.composite import CompositeOptimizer
+from trainer.optimizers.lazy_adam import LazyAdam
+from trainer.optimizers.schedules import learning_rate
+
+_EPSILON = 1e-8
+
+
+def build_optimizer(
+    training: Training, model: tf.keras.Model, total_steps: int
+) -> tf.keras.optimizers.Optimizer:
+    """The optimizer of a training, with what it remembers of the model's weights.
+
+    Without options of its own for embeddings, clipping or weight decay it is one of Keras' own.
+    With float16 arithmetic it scales losses, so that small gradients do not become 0
+    (`models.scoring_model.ScoringModel.train_step` asks it to).
+
+    Args:
+      training: optimizers, rates, schedule, clipping, weight decay and precision.
+      model: its weights exist; under a strategy, call this in its scope.
+      total_steps: steps of the whole training, over which the rates fall.
+
+    Raises:
+      ConfigurationError: there are no steps left after warm-up.
+    """
+    if training.warmup_steps >= total_steps:
+        raise ConfigurationError(
+            f"training.warmup_steps ({training.warmup_steps:,}) must be less than the steps of the "
+            f"training ({total_steps:,}); set it lower, or training.epochs higher"
+        )
+    optimizer = _optimizer(training.optimizer, training.learning_rate, training, total_steps)
+    of_embeddings = None
+    if training.embedding_optimizer != "same" or training.embedding_learning_rate is not None:
+        name = training.embedding_optimizer
+        of_embeddings = _optimizer(
+            training.optimizer if name == "same" else name,
+            training.embedding_learning_rate or training.learning_rate,
+            training,
+            total_steps,
+        )
+    if of_embeddings is not None or training.weight_decay or training.gradient_clip_norm:
+        optimizer = CompositeOptimizer(
+            optimizer,
+            of_embeddings,
+            weight_decay=training.weight_decay or None,
+            global_clipnorm=training.gradient_clip_norm,
+        )
+    if training.precision == "mixed_float16":
+        optimizer = tf.keras.mixed_precision.LossScaleOptimizer(optimizer)
+    # Before the first step, so that a checkpoint can be restored into them.
+    optimizer.build(model.trainable_variables)
+    return optimizer
+
+
+def _optimizer(
+    name: OptimizerName, rate: float, training: Training, total_steps: int
+) -> tf.keras.optimizers.Optimizer:
+    scheduled = learning_rate(rate, training.schedule, training.warmup_steps, total_steps)
+    if name == "adam":
+        return tf.keras.optimizers.Adam(scheduled, epsilon=_EPSILON, jit_compile=False)
+    if name == "lazy_adam":
+        return LazyAdam(scheduled, epsilon=_EPSILON, jit_compile=False)
+    if name == "adagrad":
+        return tf.keras.optimizers.Adagrad(scheduled, jit_compile=False)
+    return tf.keras.optimizers.SGD(scheduled, jit_compile=False)

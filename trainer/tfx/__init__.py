@@ -1,0 +1,1 @@
+"""The TFX pipeline of `trainer.tfx_pipeline`, part by part."""

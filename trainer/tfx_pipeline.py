@@ -1,0 +1,174 @@
+"""The TFX pipeline's door: `python -m trainer.tfx_pipeline`."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from configs.command_line import (
+    EXIT_CODES_HELP,
+    TeachingParser,
+    add_json_option,
+    add_scenario_options,
+    positive_integer,
+    quiet_tensorflow,
+    run_command,
+    say,
+    scenario_of,
+)
+from trainer.tfx.folders import PipelineFolders
+from trainer.tfx.readiness import require_ready
+from trainer.tfx.slice_features import USER_ACTIVITY, check_slices
+from trainer.tfx.summary import summary
+
+_HELP = """\
+Trains a ranking model, judges it and pushes it to where a server finds it, as a TFX pipeline on
+this machine:
+
+  ImportExampleGen    the TFRecords of the work directory: train, eval (our validation) and test
+  StatisticsGen       statistics of every feature, per split
+  SchemaGen           the schema that the training examples suggest
+  ExampleValidator    do the other splits look like it? ContractValidator: do all splits keep the
+                      schema of the work directory?
+  Trainer             trainer.run_fn: a run folder and a SavedModel
+  Evaluator           AUC, logloss and calibration on test, over all examples and in slices; the
+                      model is blessed if it reaches the thresholds, one of which is the AUC of the
+                      last blessed model of the same serving.model_name
+  Pusher              a blessed model becomes a version in PIPELINE_ROOT/pushed/<serving.model_name>
+
+It needs TFX in a Python environment of its own, .venv-tfx, which 'make tfx' creates. Artifacts and
+ML Metadata are in PIPELINE_ROOT; docs/tfx.md explains them.
+
+example:
+  python -m preprocessing all --config configs/movielens_small.yaml
+  .venv-tfx/bin/python -m trainer.tfx_pipeline --config configs/movielens_small.yaml \\
+      model.match=ridge knowledge.sources=item --slice user_activity --slice user_fold
+  python -m serving serve --model movielens=out/tfx/pushed/movielens --grpc-port 8500
+
+JSON: blessed, failures (thresholds not reached), test and baseline (auc, logloss, calibration,
+mean_label, mean_score, n), slices (feature -> value -> the same), anomalies, pushed (folder) and
+version, null if nothing was pushed, run, evaluation. A model that is not blessed is no error.
+"""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the pipeline and returns the exit code."""
+    parser = TeachingParser(
+        prog="python -m trainer.tfx_pipeline", description=_HELP, epilog=EXIT_CODES_HELP
+    )
+    add_scenario_options(parser)
+    parser.add_argument(
+        "--train-steps",
+        type=positive_integer,
+        metavar="N",
+        help="training ends after N steps (default: after training.epochs)",
+    )
+    parser.add_argument(
+        "--eval-steps",
+        type=positive_integer,
+        metavar="N",
+        help="validate N batches of training.batch_size (default: all of the eval split)",
+    )
+    parser.add_argument(
+        "--pipeline-root",
+        type=Path,
+        default=Path("out/tfx"),
+        metavar="DIR",
+        help="folder for everything (default out/tfx)",
+    )
+    parser.add_argument(
+        "--slice",
+        action="append",
+        metavar="FEATURE",
+        help="judge the examples of each value of FEATURE apart, without thresholds; may be "
+        f"repeated (default {USER_ACTIVITY})",
+    )
+    _add_thresholds(parser)
+    add_json_option(parser)
+    return run_command(run, parser.parse_args(arguments))
+
+
+def run(arguments: argparse.Namespace) -> Mapping[str, object]:
+    """Runs the pipeline, and says and returns what came out."""
+    scenario = scenario_of(arguments)
+    slices = check_slices(arguments.slice or [USER_ACTIVITY], scenario.data)
+    quiet_tensorflow()
+    require_ready(scenario)
+
+    from tfx import v1 as tfx
+
+    from trainer.tfx.component_log import say_components
+    from trainer.tfx.evaluator_config import Thresholds, evaluator_config
+    from trainer.tfx.pipeline import TrainerSettings, build_pipeline
+    from trainer.tfx.results import read_results
+
+    folders = PipelineFolders(arguments.pipeline_root.absolute())
+    folders.root.mkdir(parents=True, exist_ok=True)
+    is_calibrated = scenario.training.class_weights == (1.0, 1.0)
+    thresholds = Thresholds(
+        minimum_auc=arguments.minimum_auc,
+        largest_auc_drop=arguments.largest_auc_drop,
+        calibration_factor=arguments.calibration_factor if is_calibrated else None,
+    )
+    settings = TrainerSettings(
+        custom_config={"config": arguments.config, "overrides": arguments.overrides},
+        train_steps=arguments.train_steps or 0,
+        eval_steps=arguments.eval_steps or 0,
+    )
+    say_components()
+    tfx.orchestration.LocalDagRunner().run(
+        build_pipeline(scenario, settings, evaluator_config(thresholds, slices), folders)
+    )
+    result = read_results(folders)
+    for line in summary(result):
+        say(line)
+    return dict(result)
+
+
+def _add_thresholds(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("thresholds of a blessing, over all test examples")
+    group.add_argument(
+        "--minimum-auc",
+        type=_number(0, 1),
+        default=0.6,
+        metavar="AUC",
+        help="smallest AUC (default 0.6)",
+    )
+    group.add_argument(
+        "--largest-auc-drop",
+        type=_number(0, 1),
+        default=0.005,
+        metavar="X",
+        help="the AUC may be lower than that of the last blessed model by X (default 0.005)",
+    )
+    group.add_argument(
+        "--calibration-factor",
+        type=_number(1, math.inf),
+        default=1.5,
+        metavar="F",
+        help="the mean score may be off the mean label by a factor of F (default 1.5); not asked "
+        "where training.class_weights differ",
+    )
+
+
+def _number(low: float, high: float) -> Callable[[str], float]:
+    """An option's value as a number between bounds, for argparse's `type`."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high or math.isinf(value):
+            limits = f"from {low:g}" + ("" if math.isinf(high) else f" to {high:g}")
+            raise argparse.ArgumentTypeError(f"expected a number {limits}. Received: {text!r}")
+        return value
+
+    return parse
+
+
+if __name__ == "__main__":
+    sys.exit(main())

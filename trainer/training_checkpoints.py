@@ -1,0 +1,210 @@
+"""Checkpoints from which an interrupted training goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+
+from configs.command_line import CommandError, say
+from trainer.distribution import LOST_PROCESS, Distribution
+from trainer.folder_lock import LOCK_FILE
+from trainer.model_errors import reason_of
+from trainer.random_state import random_states
+from trainer.run_folder import CHECKPOINTS
+from trainer.training_identity import differences
+from trainer.training_state import TrainingState
+
+_IDENTITY = "identity.json"
+_STEPS = "steps"
+_KEPT = 2
+
+
+class TrainingCheckpoints:
+    """Everything an unfinished training needs: weights, optimizer, random numbers and state.
+
+    The state is part of the same checkpoint, so that the two always belong together. What training
+    does not change, such as knowledge vectors, is not in it.
+
+    Some variables are spread over all processes of a distribution, so all of them write; those
+    beside the chief write into a folder of their own, which ends with them.
+
+    Attributes:
+      folder: where the checkpoints are.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        identity: Mapping[str, object],
+        model: tfrs.models.Model,
+        distribution: Distribution | None = None,
+    ):
+        """Clears the folder if it holds what is left of another training.
+
+        Args:
+          run: folder of the unfinished run.
+          identity: settings, data and code; a training with others starts from the beginning.
+          model: compiled, with all of its weights.
+          distribution: of the training; one process when left out.
+
+        Raises:
+          CommandError: the processes of the distribution are not of one training, or the folder
+            is damaged.
+        """
+        self.folder = run / CHECKPOINTS
+        self._distribution = distribution or Distribution()
+        self._state = _State()
+        self._weights = tf.train.Checkpoint(changing=changing_weights(model))
+        checkpoint = tf.train.Checkpoint(
+            weights=self._weights,
+            optimizer=model.optimizer,
+            random_states=random_states(model),
+            state=self._state,
+        )
+        text = json.dumps(identity, sort_keys=True, default=str)
+        self._distribution.require_same(text)
+        written = self.folder / _IDENTITY
+        is_chief = self._distribution.is_chief
+        before = written.read_text(encoding="utf-8") if written.exists() else ""
+        if is_chief and before != text:
+            if (self.folder / _STEPS).exists():
+                changed = ", ".join(differences(before, text)) or _IDENTITY
+                say(
+                    f"{run}: training starts anew; an interrupted one that differs in {changed} is "
+                    "thrown away"
+                )
+            _clear(run)
+            self.folder.mkdir(parents=True)
+            written.write_text(text, encoding="utf-8")
+        self._aside = None if is_chief else tempfile.TemporaryDirectory(prefix="checkpoints_")
+        self._own = self.folder if self._aside is None else Path(self._aside.name)
+        self._checkpoint = checkpoint
+        with _readable(run):
+            self._manager = tf.train.CheckpointManager(
+                checkpoint, str(self._own / _STEPS), max_to_keep=_KEPT
+            )
+
+    def restore(self) -> TrainingState | None:
+        """Goes back to the last checkpoint of the chief, if there is one.
+
+        Raises:
+          CommandError: the checkpoint is damaged, or this process does not see the chief's files.
+        """
+        # Only the chief knows that nobody is about to clear the folder.
+        number = int(self._distribution.of_chief(_number(self._manager.latest_checkpoint)))
+        if not number:
+            return None
+        path = self.folder / _STEPS / f"ckpt-{number}"
+        if not path.with_name(f"{path.name}.index").exists() and not self._distribution.is_chief:
+            raise CommandError(
+                f"{path}, which the chief has written, cannot be read; run_dir must be in a folder "
+                "that all workers see"
+            )
+        with _readable(self.folder.parent):
+            self._checkpoint.restore(str(path)).assert_existing_objects_matched()
+        return TrainingState.from_json(self._state.text)
+
+    def save(self, state: TrainingState) -> None:
+        """Writes a checkpoint, and removes the one before the last.
+
+        Raises:
+          CommandError: it cannot be written, as on a full disk.
+        """
+        self._state.text = state.to_json()
+        with _writable(self._own):
+            self._manager.save()
+        for path in self._own.glob("best-*"):
+            if path.name.endswith("_temp"):  # Left by a process that was killed while it wrote.
+                shutil.rmtree(path)
+            elif not path.name.startswith(f"best-{state.best_epoch}."):
+                path.unlink()
+
+    def save_best(self, epoch: int) -> None:
+        """Keeps the weights of the best epoch so far; earlier ones go with the next `save`.
+
+        Raises:
+          CommandError: they cannot be written, as on a full disk.
+        """
+        self._own.mkdir(parents=True, exist_ok=True)
+        with _writable(self._own):
+            self._weights.write(str(self._own / f"best-{epoch}"))
+
+    def restore_best(self, epoch: int) -> None:
+        """Puts the weights of the best epoch back; only the chief does, which writes them.
+
+        Raises:
+          CommandError: they are damaged.
+        """
+        if self._distribution.is_chief:
+            path = self._own / f"best-{epoch}"
+            with _readable(self.folder.parent):
+                self._weights.read(str(path)).assert_existing_objects_matched()
+
+
+class _State(tf.train.experimental.PythonState):
+    """The state of a training as a part of a checkpoint."""
+
+    text = ""
+
+    def serialize(self) -> str:
+        return self.text
+
+    def deserialize(self, string_value: bytes) -> None:
+        self.text = string_value.decode()
+
+
+def _clear(folder: Path) -> None:
+    """Empties a folder, which its owner may hold."""
+    for path in folder.glob("*"):
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != LOCK_FILE:
+            path.unlink()
+
+
+@contextmanager
+def _readable(run: Path) -> Iterator[None]:
+    try:
+        yield
+    except LOST_PROCESS:
+        raise
+    # A cut-off file is an IndexError, a cut-off list of checkpoints a ValueError.
+    except (tf.errors.OpError, IndexError, ValueError, AssertionError) as error:
+        raise CommandError(
+            f"{run}: a checkpoint of the interrupted training is damaged ({reason_of(error)}); "
+            "remove the folder to train from the beginning"
+        ) from error
+
+
+@contextmanager
+def _writable(folder: Path) -> Iterator[None]:
+    try:
+        yield
+    except LOST_PROCESS:
+        raise
+    except tf.errors.OpError as error:
+        raise CommandError(
+            f"{folder}: a checkpoint cannot be written ({reason_of(error)}); once it can, the same "
+            "command goes on from the last one"
+        ) from error
+
+
+def _number(path: str | None) -> int:
+    """Of a checkpoint, from 1; 0 for none."""
+    return int(path.rpartition("-")[2]) if path else 0
+
+
+def changing_weights(model: tfrs.models.Model) -> list[tf.Variable]:
+    """Weights that training changes: trained ones and moving statistics of normalisations."""
+    normalisations = [
+        layer for layer in model.submodules if isinstance(layer, tf.keras.layers.BatchNormalization)
+    ]
+    moving = [weight for layer in normalisations for weight in layer.non_trainable_weights]
+    return [*model.trainable_weights, *moving]
