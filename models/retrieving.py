@@ -87,7 +87,10 @@ class RetrievalModel(ScoringModel):
             )
         # As graphs: eager kernels do not read tables that another process holds.
         counts = tf.function(self._training_counts)(tf.range(self.num_items + 1))
-        self._largest_count = float(tf.reduce_max(counts))
+        # A table of its own, because XLA cannot compile lookups in two dimensions.
+        self._share_table = tf.Variable(
+            counts / tf.reduce_max(counts), trainable=False, name="relative_shares"
+        )
         self._compiled_item_vectors = tf.function(self.item_vectors, reduce_retracing=True)
 
     @property
@@ -202,4 +205,4 @@ class RetrievalModel(ScoringModel):
         The softmax is the same for shares and relative shares, but TFRS raises all below 1e-6,
         which many items of a large catalogue are.
         """
-        return self._training_counts(rows) / self._largest_count
+        return tf.gather(self._share_table, rows)

@@ -15,6 +15,7 @@ preprocessing and training.
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -263,8 +264,12 @@ class RunFolder:
             )
 
 
+@functools.cache
 def training_code_version() -> str:
-    """Hash of the source files that decide what a trained model is."""
+    """Hash of the source files that decide what a trained model is.
+
+    Taken once per process: what is changed on disk later is not what runs.
+    """
     root = Path(__file__).parents[1]
     return code_version([root / "configs", root / "models", root / "trainer"])
 

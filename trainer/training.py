@@ -199,7 +199,7 @@ def _watched(
             [*watchers],
             [HistoryFile(folder.unfinished / HISTORY), *(each.on_epoch_row for each in watchers)],
             lambda found: say(
-                f"{folder.path}: goes on after step {found.step} of epoch {found.epoch + 1}"
+                f"{folder.path}: goes on after step {found.step:,} of epoch {found.epoch + 1}"
             ),
         )
     finally:

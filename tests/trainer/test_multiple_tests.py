@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import false_discovery_control
 
 from trainer.multiple_tests import holm
 
@@ -32,3 +33,10 @@ def test_tests_that_were_not_made_do_not_count() -> None:
 
 def test_no_p_value_is_above_one() -> None:
     assert holm([0.6, 0.9]) == [1.0, 1.0]
+
+
+def test_holm_is_stricter_than_a_false_discovery_rate_and_milder_than_bonferroni() -> None:
+    values = np.random.default_rng(3).uniform(size=20) ** 2
+    adjusted = np.array(holm(values.tolist()))
+    assert (adjusted >= false_discovery_control(values) - 1e-12).all()
+    assert (adjusted <= np.minimum(values * 20, 1) + 1e-12).all()

@@ -87,8 +87,10 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
 
     from trainer.experiments.results import failures_text
     from trainer.experiments.running import run_experiment
+    from trainer.gpu import prepare_devices
     from trainer.report.experiment import write_experiment_report
 
+    say(prepare_devices())
     result = run_experiment(scenario, folder, arguments.processes, arguments.tracking)
     report = folder / "report"
     command = f"python -m trainer {shlex.join(sys.argv[1:])}"

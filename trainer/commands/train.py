@@ -27,6 +27,9 @@ The kind of model follows from model.backbone, and data.examples must have its e
 The run folder is run_dir, or <work_dir>/runs/<backbone>_<adapter>[-<source>...][_<match>]
 [_<option>...]_seed<seed>, with the options that make another model of it (prior, tasks, ...).
 
+With training.distribution one model is trained on several GPUs or in several processes, each with
+this command and TF_CONFIG in its environment (docs/distributed.md).
+
 example:
   python -m trainer train --config configs/movielens_small.yaml \\
       model.backbone=dcnv2 model.match=ridge training.seed=2
@@ -57,6 +60,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     """Trains and says what came out."""
     from trainer.distribution.cluster import cluster_of
     from trainer.distribution.servers import serve_chief
+    from trainer.gpu import prepare_devices
     from trainer.metric_names import summary
     from trainer.run_name import default_run_folder
     from trainer.tracking import tracked_training
@@ -65,6 +69,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
 
     scenario = scenario_of(arguments)
     cluster = cluster_of(scenario.training)
+    say(prepare_devices())
     if cluster is not None and cluster.is_server:
         serve_chief(cluster, default_run_folder(scenario))
         return {"served": cluster.name}
@@ -74,10 +79,12 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
         tracking_of(arguments.tracking if is_chief else None, scenario.name),
         lambda listeners: train(scenario, on_epoch=listeners),
     )
-    if is_chief:
+    if cluster is None or cluster.is_chief:
         say(
             f"{result['run']}: validation {summary(result['validation'])} "
             f"(epoch {result['best_epoch']} of {result['epochs']}, {result['train_seconds']:.0f} s)"
         )
+    else:
+        say(f"{cluster.name}: training has ended; the chief at {cluster.chief} says how well")
     reported = ("run", "validation", "epochs", "selection_metric", "best_epoch", "train_seconds")
     return {key: value for key, value in result.items() if key in reported}

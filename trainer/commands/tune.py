@@ -85,6 +85,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     from configs.loading import ConfigurationError, load_scenario
     from trainer.experiments.trainers import Job, LocalTrainer
     from trainer.folder_lock import alone_in
+    from trainer.gpu import prepare_devices
     from trainer.preparation import ExampleStore
     from trainer.run_name import default_run_folder
     from trainer.tracking_option import tracking_of
@@ -102,6 +103,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     check_space(
         scenario, space, {"run_dir": "every trial has its own", "work_dir": "it is the data"}
     )
+    say(prepare_devices())
     named = default_run_folder(scenario.model_copy(update={"run_dir": None})).path.name
     folder = Path(arguments.out or Path(scenario.work_dir) / "tuning" / named)
     seed = tuning.seed if arguments.seed is None else arguments.seed

@@ -109,6 +109,4 @@ class Distribution:
             )
 
         dealt = batches if devices == 1 else batches.flat_map(parts)
-        # Where an input may end, every step would first ask all processes whether theirs has.
-        endless = dealt.repeat()
-        return self.strategy.distribute_datasets_from_function(lambda context: endless)
+        return self.strategy.distribute_datasets_from_function(lambda context: dealt)

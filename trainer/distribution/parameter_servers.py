@@ -6,6 +6,7 @@ import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
@@ -16,17 +17,25 @@ from trainer.distribution.base import LOST_PROCESS, Distribution
 from trainer.distribution.cluster import SERVER, WORKER, Cluster
 from trainer.training_input import TrainingInput
 
-_STEPS_HANDED_OUT = 100
-_LEAST_SHARD_BYTES = 1 << 20
+_STEPS_OF_A_WORKER = 20
+_LEAST_PART_BYTES = 1 << 20
 
 
+@dataclass(frozen=True)
 class ParameterServers(Distribution):
     """Steps without order: each worker reads the weights, and adds its gradient when it has one.
 
     The chief reads the batches in the order in which one device would, and hands each to the next
     free worker, so that every example of an epoch is trained on once. A step that a dying worker
     had begun is given to another one.
+
+    Attributes:
+      workers: how many there are.
+      table_parts: how embedding tables are spread over the servers.
     """
+
+    workers: int = field(kw_only=True)
+    table_parts: TableParts = field(kw_only=True)
 
     @contextmanager
     def scope(self) -> Iterator[None]:
@@ -36,7 +45,7 @@ class ParameterServers(Distribution):
           CommandError: a parameter server is gone.
         """
         try:
-            with super().scope(), tf.variable_creator_scope(_cut_embeddings):
+            with super().scope(), tf.variable_creator_scope(self.table_parts.create):
                 yield
         except LOST_PROCESS as error:
             raise CommandError(
@@ -57,7 +66,11 @@ class ParameterServers(Distribution):
         steps: tuple[int, int],
         callbacks: Sequence[tf.keras.callbacks.Callback],
     ) -> None:
-        """See `Distribution.fit`; callbacks are told of up to a hundred steps at once."""
+        """See `Distribution.fit`.
+
+        After twenty steps for each worker all are waited for, callbacks are told of them together,
+        and a checkpoint may be written.
+        """
         first, last = steps
         for callback in callbacks:
             callback.set_model(model)
@@ -68,12 +81,36 @@ class ParameterServers(Distribution):
         handed_out = []
         for count, batch in enumerate(examples.epoch(epoch, first).take(last - first), start=1):
             handed_out.append(coordinator.schedule(step, args=(batch,)))
-            if len(handed_out) == _STEPS_HANDED_OUT or count == last - first:
+            if len(handed_out) == _STEPS_OF_A_WORKER * self.workers or count == last - first:
                 coordinator.join()
                 losses = [float(result.fetch()["loss"]) for result in handed_out]
                 handed_out.clear()
                 for callback in callbacks:
                     callback.on_train_batch_end(count - 1, {"loss": sum(losses) / len(losses)})
+
+
+class TableParts:
+    """Cuts embedding tables of a megabyte or more into one part for each server.
+
+    Models look them up in parts (`tf.nn.embedding_lookup`); all else is read whole.
+    """
+
+    def __init__(self, servers: int):
+        """Keeps the number of servers."""
+        self._cut = tf.distribute.experimental.partitioners.MinSizePartitioner(
+            min_shard_bytes=_LEAST_PART_BYTES, max_shards=servers
+        )
+        self._is_table = False
+
+    def create(self, next_creator: Callable[..., tf.Variable], **kwargs: object) -> tf.Variable:
+        """For `tf.variable_creator_scope`: notes whether the variable is an embedding table."""
+        name = str(kwargs.get("name"))
+        self._is_table = bool(kwargs.get("trainable")) and name.endswith("embedding")
+        return next_creator(**kwargs)
+
+    def __call__(self, shape: tf.TensorShape, dtype: tf.DType, **kwargs: object) -> list[int]:
+        """For `ParameterServerStrategy`: parts along every axis of the variable being created."""
+        return self._cut(shape, dtype) if self._is_table else [1] * shape.rank
 
 
 def parameter_servers(cluster: Cluster) -> ParameterServers:
@@ -83,17 +120,17 @@ def parameter_servers(cluster: Cluster) -> ParameterServers:
         f"chief: waits for the workers at {', '.join(workers)} and the parameter servers at "
         f"{', '.join(servers)}"
     )
-    return ParameterServers(_strategy(len(servers)))
+    return _connected(len(workers), len(servers))
 
 
 @functools.cache
-def _strategy(servers: int) -> tf.distribute.Strategy:
+def _connected(workers: int, servers: int) -> ParameterServers:
     """Once per process, which can be in one cluster only."""
     # A process that is gone is noticed at once, not after gRPC's own patience.
     os.environ.setdefault("GRPC_FAIL_FAST", "use_caller")
+    parts = TableParts(servers)
     strategy = tf.distribute.ParameterServerStrategy(
-        tf.distribute.cluster_resolver.TFConfigClusterResolver(),
-        variable_partitioner=_Partitioner(servers),
+        tf.distribute.cluster_resolver.TFConfigClusterResolver(), variable_partitioner=parts
     )
     if strategy.num_replicas_in_sync > 1:
         raise ConfigurationError(
@@ -102,7 +139,7 @@ def _strategy(servers: int) -> tf.distribute.Strategy:
             "CUDA_VISIBLE_DEVICES"
         )
     _Coordinator(strategy)
-    return strategy
+    return ParameterServers(strategy, workers=workers, table_parts=parts)
 
 
 class _Coordinator(tf.distribute.coordinator.ClusterCoordinator):
@@ -110,29 +147,6 @@ class _Coordinator(tf.distribute.coordinator.ClusterCoordinator):
 
     def __del__(self) -> None:
         """Nothing: TensorFlow's waits for workers that are gone, and the process could not end."""
-
-
-class _Partitioner:
-    """Cuts what `_cut_embeddings` creates; all else is looked up in ways that need it whole."""
-
-    is_on = False
-
-    def __init__(self, servers: int):
-        self._cut = tf.distribute.experimental.partitioners.MinSizePartitioner(
-            min_shard_bytes=_LEAST_SHARD_BYTES, max_shards=servers
-        )
-
-    def __call__(self, shape: tf.TensorShape, dtype: tf.DType, **kwargs: object) -> list[int]:
-        return self._cut(shape, dtype) if _Partitioner.is_on else [1] * shape.rank
-
-
-def _cut_embeddings(next_creator: Callable[..., tf.Variable], **kwargs: object) -> tf.Variable:
-    name = str(kwargs.get("name"))
-    _Partitioner.is_on = bool(kwargs.get("trainable")) and name.endswith("embedding")
-    try:
-        return next_creator(**kwargs)
-    finally:
-        _Partitioner.is_on = False
 
 
 @functools.lru_cache(maxsize=1)

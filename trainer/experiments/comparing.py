@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-import numpy as np
-
 from configs.scenario import Scenario
 from trainer.experiments.results import Comparison, RunResult
+from trainer.multiple_tests import holm
 from trainer.predictions import Predictions, compare_predictions
 
 SIGNIFICANT = 0.05
@@ -41,21 +40,6 @@ def comparisons_of(scenario: Scenario, runs: Sequence[RunResult]) -> list[Compar
     return [
         replace(comparison, adjusted_p=p) for comparison, p in zip(compared, adjusted, strict=True)
     ]
-
-
-def holm(p_values: Sequence[float]) -> list[float]:
-    """P-values after Holm's step-down correction, in the order given.
-
-    With the i-th smallest of m p-values p_(i): max over j <= i of min(1, (m - j + 1) p_(j)). Holm,
-    "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of Statistics 6
-    (1979).
-    """
-    values = np.asarray(p_values, np.float64)
-    order = np.argsort(values, kind="stable")
-    factors = len(values) - np.arange(len(values))
-    adjusted = np.empty(len(values))
-    adjusted[order] = np.minimum(np.maximum.accumulate(values[order] * factors), 1.0)
-    return adjusted.tolist()
 
 
 def smallest_adjusted_p(scenario: Scenario, comparisons: int) -> float:

@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterator
 from typing import TextIO
 
-from configs.command_line import positive_integer, quiet_tensorflow
+from configs.command_line import positive_integer, quiet_tensorflow, say
 from trainer.tracking_option import tracking_address, tracking_of
 
 
@@ -35,9 +35,11 @@ def main() -> None:
 
     from configs.loading import scenario_from_tree
     from trainer.experiments.trainers import Job, LocalTrainer, reason_text
+    from trainer.gpu import prepare_devices
     from trainer.preparation import ExampleStore
     from trainer.tuning import SettingFailed
 
+    say(prepare_devices())
     tf.config.threading.set_intra_op_parallelism_threads(arguments.threads)
     tf.config.threading.set_inter_op_parallelism_threads(arguments.threads)
     tracking = tracking_of(arguments.tracking, arguments.experiment)

@@ -27,7 +27,7 @@ def record(name=(b"x",), scores=(0.5,), tags=(1, 2), **more: Any) -> bytes:
         features[other].float_list.value.extend(values)
     # An empty list must still say which kind of list it is.
     features["scores"].float_list.SetInParent()
-    return example.SerializeToString()
+    return example.SerializeToString(deterministic=True)
 
 
 def test_a_sound_record_is_read():

@@ -20,7 +20,7 @@ def record(
     feature["extraction"].bytes_list.value.append(extraction.encode())
     if not left_out:
         feature["group_id"].bytes_list.value.append(b"g")
-    return example.SerializeToString()
+    return example.SerializeToString(deterministic=True)
 
 
 def write(work_dir, *shards: list[bytes]) -> None:

@@ -62,7 +62,7 @@ def test_the_space_may_stand_in_the_scenario(
     assert found["trials"] == 2
     folder = Path(found["study"])
     assert folder.parent == Path(tiny_scenario().work_dir) / "tuning"
-    assert "_ridge_" in folder.name
+    assert "_ridge" in folder.name
     identity = json.loads((Path(found["study"]) / "study.json").read_text())
     assert identity["seed"] == 9 and list(identity["space"]) == ["training.learning_rate"]
 

@@ -25,6 +25,7 @@ EXACT = {
 }
 """DIN with HEIN and knowledge match over the tiny scenario, with nothing random in a step."""
 
+_RUN_COMMAND = "import sys; from trainer.__main__ import main; sys.exit(main())"
 _LONGEST_SECONDS = 500
 _POLL_SECONDS = 0.05
 
@@ -58,11 +59,13 @@ class Processes:
     Args:
       root: of the repository.
       folder: for messages.
+      first: Python statements that every process runs before the command.
     """
 
-    def __init__(self, root: Path, folder: Path):
+    def __init__(self, root: Path, folder: Path, first: str = ""):
         self._root = root
         self._folder = folder
+        self._program = ["-c", f"{first}\n{_RUN_COMMAND}"]
         self._stack = ExitStack()
 
     def __enter__(self) -> Processes:
@@ -86,7 +89,7 @@ class Processes:
             popen = subprocess.Popen(
                 # It ends by itself even if this process cannot end it any more.
                 ["timeout", "--foreground", "--signal=KILL", str(_LONGEST_SECONDS)]
-                + [sys.executable, "-m", "trainer", "train", "--config", str(tiny_config())]
+                + [sys.executable, *self._program, "train", "--config", str(tiny_config())]
                 + arguments,
                 env=environment,
                 cwd=self._root,

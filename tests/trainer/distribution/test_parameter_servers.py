@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
 
 from tests.trainer.distribution.processes import (
     EXACT,
@@ -11,14 +12,38 @@ from tests.trainer.distribution.processes import (
     finished,
     history_of,
 )
+from trainer.distribution.parameter_servers import TableParts
+from trainer.evaluation import predict_run
 from trainer.run_folder import RunFolder
-
-pytestmark = pytest.mark.slow
 
 SERVERS = {"training.distribution": "parameter_server"}
 CLUSTER = {"ps": 1, "worker": 2, "chief": 1}
 
 
+@pytest.mark.parametrize(
+    ("name", "rows", "trainable", "parts"),
+    [
+        ("item_id_embedding", 500_000, True, 3),
+        ("encoder/genres_embedding", 500_000, True, 3),
+        ("item_id_embedding", 40_000, True, 1),
+        ("item_id_embedding", 500_000, False, 1),
+        ("item_vectors", 500_000, False, 1),
+        ("kernel", 500_000, True, 1),
+        (None, 500_000, True, 1),
+    ],
+)
+def test_large_embedding_tables_are_cut(
+    name: str | None, rows: int, trainable: bool, parts: int
+) -> None:
+    table_parts = TableParts(servers=3)
+
+    def created(**kwargs: object) -> list[int]:
+        return table_parts(tf.TensorShape([rows, 4]), tf.float32)
+
+    assert table_parts.create(created, name=name, trainable=trainable) == [parts, 1]
+
+
+@pytest.mark.slow
 def test_workers_learn_what_one_device_learns(tmp_path: Path, repository_root: Path) -> None:
     run = tmp_path / "run"
     with Processes(repository_root, tmp_path) as processes:
@@ -33,6 +58,7 @@ def test_workers_learn_what_one_device_learns(tmp_path: Path, repository_root: P
     RunFolder(run).load_model()
 
 
+@pytest.mark.slow
 def test_the_others_go_on_without_a_worker(tmp_path: Path, repository_root: Path) -> None:
     run = tmp_path / "run"
     changes = {**EXACT, **SERVERS, "training.checkpoint_steps": 3, "training.epochs": 4}
@@ -44,6 +70,7 @@ def test_the_others_go_on_without_a_worker(tmp_path: Path, repository_root: Path
     assert len(history_of(run)) == 4
 
 
+@pytest.mark.slow
 def test_a_chief_that_starts_again_goes_on(tmp_path: Path, repository_root: Path) -> None:
     run = tmp_path / "run"
     changes = {**EXACT, **SERVERS, "training.checkpoint_steps": 3}
@@ -60,6 +87,7 @@ def test_a_chief_that_starts_again_goes_on(tmp_path: Path, repository_root: Path
     assert len(history_of(run)) == 2
 
 
+@pytest.mark.slow
 def test_a_lost_parameter_server_ends_training(tmp_path: Path, repository_root: Path) -> None:
     run = tmp_path / "run"
     changes = {**EXACT, **SERVERS, "training.checkpoint_steps": 3, "training.epochs": 4}
@@ -71,3 +99,20 @@ def test_a_lost_parameter_server_ends_training(tmp_path: Path, repository_root: 
     assert code == 1
     assert "a parameter server can no longer be reached" in message
     assert "Traceback" not in message
+
+
+@pytest.mark.slow
+def test_tables_in_parts_are_trained_and_saved_whole(tmp_path: Path, repository_root: Path) -> None:
+    first = "from trainer.distribution import parameter_servers as p; p._LEAST_PART_BYTES = 64"
+    run = tmp_path / "run"
+    changes = {**EXACT, **SERVERS, "training.embedding_optimizer": "lazy_adam"}
+    with Processes(repository_root, tmp_path, first) as processes:
+        started = processes.start_all(run, changes, {"ps": 2, "worker": 1, "chief": 1})
+        started["chief 0"].wait_until(lambda: bool(checkpoints_of(run)))
+        checkpoint = str(checkpoints_of(run)[0]).removesuffix(".index")
+        variables = tf.train.list_variables(checkpoint)
+        finished(started)
+    shapes = [shape for name, shape in variables if name.startswith("weights/")]
+    assert [31, 8] in shapes and [30, 8] in shapes and [61, 8] not in shapes
+    found, expected = predict_run(run, "validation").metrics(), RunFolder(run).read_metrics()
+    assert found["auc"] == pytest.approx(expected["validation"]["auc"], abs=1e-6)

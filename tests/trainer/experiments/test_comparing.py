@@ -1,34 +1,16 @@
 from __future__ import annotations
 
-import numpy as np
 import pytest
-from scipy.stats import false_discovery_control
 
 from configs.loading import override_scenario
 from tests.trainer.report.synthetic import helpful_report, synthetic_scenario
 from trainer.experiments.comparing import (
     comparisons_of,
-    holm,
     resamples_needed,
     smallest_adjusted_p,
 )
+from trainer.multiple_tests import holm
 from trainer.predictions import compare_predictions
-
-
-def test_holm_by_hand() -> None:
-    """The example of the four p-values 0.01, 0.04, 0.03, 0.005, m = 4."""
-    # Sorted 0.005 * 4, 0.01 * 3, 0.03 * 2, 0.04 * 1 -> 0.02, 0.03, 0.06, max(0.06, 0.04).
-    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
-    assert holm([0.5, 0.9]) == [1.0, 1.0]
-    assert holm([0.03]) == [0.03]
-    assert holm([]) == []
-
-
-def test_holm_is_stricter_than_a_false_discovery_rate_and_milder_than_bonferroni() -> None:
-    values = np.random.default_rng(3).uniform(size=20) ** 2
-    adjusted = np.array(holm(values.tolist()))
-    assert (adjusted >= false_discovery_control(values) - 1e-12).all()
-    assert (adjusted <= np.minimum(values * 20, 1) + 1e-12).all()
 
 
 def test_every_arm_is_compared_with_the_baseline_of_its_backbone() -> None:
