@@ -85,7 +85,8 @@ class ItemEncoder(tf.keras.layers.Layer):
         ids = self.ids(rows)
         if self.id_regularization > 0:
             self.add_loss(
-                self.id_regularization * tf.reduce_mean(tf.reduce_sum(tf.square(ids), axis=1))
+                self.id_regularization
+                * tf.reduce_mean(tf.reduce_sum(tf.square(tf.cast(ids, tf.float32)), axis=1))
             )
         fields = [ids]
         for name, table in self.catalogue.categorical.items():

@@ -13,6 +13,10 @@ def restorable_random_numbers() -> Iterator[None]:
     """Layers made inside draw from `tf.random.Generator`, whose state is a variable.
 
     Those made outside draw from the kernels' own counters, which nothing can save.
+
+    Devices of a distribution have one state, from which each draws numbers of its own: a training
+    that goes on with as many devices draws what an unbroken one would. Workers of parameter servers
+    draw in the order in which they come.
     """
     backend = tf.keras.backend.experimental
     was_enabled = backend.is_tf_random_generator_enabled()

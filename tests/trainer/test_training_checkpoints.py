@@ -15,6 +15,7 @@ from tests.full_disk import files_no_longer_than
 from tests.runs import shared_store
 from tests.scenarios import rich_scenario
 from tests.trainer.toy_training import ToyModel, toy_examples, toy_model, values_of
+from trainer.distribution import Distribution
 from trainer.random_state import random_states, restorable_random_numbers
 from trainer.run_folder import create_weights
 from trainer.training_checkpoints import TrainingCheckpoints, changing_weights
@@ -104,6 +105,54 @@ def test_what_a_killed_process_was_writing_is_in_nobodys_way(tmp_path: Path) -> 
     again.restore_best(1)
     assert checkpoints_of(tmp_path, model).restore() == TrainingState(step=2, best_epoch=1)
     assert not list(checkpoints.folder.glob("best-*_temp"))
+
+
+class SecondWorker(Distribution):
+    """A process beside the chief, who has written three checkpoints."""
+
+    def of_chief(self, number: float) -> float:
+        assert number == 0
+        return 3.0
+
+
+def second_worker(run: Path, model: ToyModel) -> TrainingCheckpoints:
+    return TrainingCheckpoints(run, IDENTITY, model, SecondWorker(is_chief=False))
+
+
+def test_workers_restore_what_the_chief_has_written_and_leave_it_alone(tmp_path: Path) -> None:
+    model = toy_model()
+    chief = checkpoints_of(tmp_path, model)
+    for step in (1, 2, 3):
+        make_steps(model, 1)
+        chief.save(TrainingState(step=step))
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    other = toy_model(seed=2)
+    checkpoints = second_worker(tmp_path, other)
+    assert checkpoints.restore() == TrainingState(step=3)
+    for value, expected in zip(values_of(other), values_of(model), strict=True):
+        np.testing.assert_array_equal(value, expected)
+    checkpoints.save_best(1)
+    checkpoints.save(TrainingState(step=4))
+    checkpoints.restore_best(1)
+    after = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert after == before
+
+
+def test_workers_need_to_see_the_folder_of_the_chief(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"ckpt-3, .* run_dir must be in a folder that all work"):
+        second_worker(tmp_path / "elsewhere", toy_model()).restore()
+
+
+def test_a_lost_process_is_no_matter_of_the_disk(tmp_path: Path) -> None:
+    checkpoints = checkpoints_of(tmp_path, toy_model())
+
+    class Lost(tf.train.CheckpointManager):
+        def save(self) -> None:
+            raise tf.errors.UnavailableError(None, None, "failed to connect")
+
+    checkpoints._manager = Lost(tf.train.Checkpoint(), str(tmp_path / "other"), max_to_keep=1)
+    with pytest.raises(tf.errors.UnavailableError):
+        checkpoints.save(TrainingState())
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import functools
 
 import tensorflow as tf
 
+from configs.loading import ConfigurationError
 from configs.training import Training
 from trainer.distribution.base import Distribution
 from trainer.distribution.cluster import cluster_of
@@ -19,8 +20,20 @@ def distribution_of(training: Training) -> Distribution:
     """Sets TensorFlow up for a distribution, before it makes its first tensor.
 
     Raises:
-      ConfigurationError: there are no such devices, or TF_CONFIG is not what it needs to be.
+      ConfigurationError: there are no such devices, TF_CONFIG is not what it needs to be, or a
+        batch has fewer samples than there are devices.
     """
+    distribution = _connected(training)
+    devices = distribution.worker.replicas
+    if training.batch_size < devices:
+        raise ConfigurationError(
+            f"training.batch_size: {training.batch_size} samples cannot be dealt to {devices} "
+            f"devices; set it to {devices} or more"
+        )
+    return distribution
+
+
+def _connected(training: Training) -> Distribution:
     cluster = cluster_of(training)
     if cluster is not None:
         if training.distribution == "multi_worker":

@@ -22,11 +22,19 @@ def test_mirrored_devices_train_as_one_does(tmp_path: Path, repository_root: Pat
     changes = {key.replace(".", "__"): value for key, value in EXACT.items()}
     train(tiny_scenario(run_dir=str(tmp_path / "one"), **changes), progress=False)
     with Processes(repository_root, tmp_path) as processes:
-        two = {"training.distribution": "mirrored", "training.devices": 2}
-        finished({"alone": processes.start(tmp_path / "two", {**EXACT, **two})})
+        mirrored = {"training.distribution": "mirrored", "training.devices": 2}
+        finished({"alone": processes.start(tmp_path / "two", {**EXACT, **mirrored})})
     one, two = history_of(tmp_path / "one"), history_of(tmp_path / "two")
     assert len(one) == len(two) == 2
     for expected, found in zip(one, two, strict=True):
         assert found == pytest.approx(expected, abs=1e-5)
     # The comparison would also hold if nothing were learned.
     assert one[1]["train_loss"] < one[0]["train_loss"] < np.log(2)
+
+
+def test_a_batch_needs_a_sample_for_every_device(tmp_path: Path, repository_root: Path) -> None:
+    changes = {"training.distribution": "mirrored", "training.devices": 3, "training.batch_size": 2}
+    with Processes(repository_root, tmp_path) as processes:
+        code, message = processes.start(tmp_path / "run", changes).wait()
+    assert code == 2
+    assert "training.batch_size: 2 samples cannot be dealt to 3 devices" in message

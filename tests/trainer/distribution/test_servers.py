@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from tests.trainer.distribution.processes import Processes, free_ports
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.mark.parametrize(("job", "has_finished"), [("worker", True), ("ps", False)])
+def test_a_server_ends_after_its_chief(
+    job: str, has_finished: bool, tmp_path: Path, repository_root: Path
+) -> None:
+    run = tmp_path / "run"
+    with free_ports(2) as ports:
+        other, own = (f"localhost:{port}" for port in ports)
+    with Processes(repository_root, tmp_path) as processes, socket.socket() as chief:
+        chief.bind(("localhost", 0))
+        chief.listen()
+        address = f"localhost:{chief.getsockname()[1]}"
+        cluster = {"chief": [address], "worker": [other], "ps": [other]}
+        cluster[job] = [own]
+        process = processes.start(
+            run,
+            {"training.distribution": "parameter_server"},
+            {"cluster": cluster, "task": {"type": job, "index": 0}},
+        )
+        chief.accept()
+        if not has_finished:
+            run.with_name(".run.unfinished").mkdir()
+        chief.close()
+        code, message = process.wait()
+    assert f"{job} 0: serves at grpc://{own}" in message
+    assert code == (0 if has_finished else 1)
+    ending = "has ended" if has_finished else "is gone and has not finished; start all processes"
+    assert f"{job} 0: the chief" in message and ending in message
