@@ -113,7 +113,7 @@ class StreamInput:
 
     Files are opened in random order and read in turn, some at a time; so many examples as the
     buffer holds are put into random order together. All of it moves blocks of examples, never
-    single ones, which costs a third.
+    single ones, which would cost more than parsing them.
 
     Workers read all files and keep their rows of every batch, or each reads files of its own, other
     ones in every epoch. Its rows are then those of its files, and one whose files hold less than
