@@ -44,14 +44,27 @@ def test_large_embedding_tables_are_cut(
 
 
 @pytest.mark.slow
-def test_workers_learn_what_one_device_learns(tmp_path: Path, repository_root: Path) -> None:
-    run = tmp_path / "run"
+def test_one_worker_trains_as_one_device_does(tmp_path: Path, repository_root: Path) -> None:
+    one, run = tmp_path / "one", tmp_path / "run"
     with Processes(repository_root, tmp_path) as processes:
-        messages = finished(processes.start_all(run, EXACT | SERVERS, CLUSTER))
+        finished({"alone": processes.start(one, EXACT)})
+        finished(processes.start_all(run, EXACT | SERVERS, {"ps": 1, "worker": 1, "chief": 1}))
+    found, expected = history_of(run), history_of(one)
+    assert len(found) == len(expected) == 2
+    for row, other in zip(found, expected, strict=True):
+        assert row == pytest.approx(other, abs=1e-5)
+
+
+@pytest.mark.slow
+def test_steps_without_order_learn_too(tmp_path: Path, repository_root: Path) -> None:
+    run = tmp_path / "run"
+    changes = {**EXACT, **SERVERS, "training.epochs": 6, "training.patience": 6}
+    with Processes(repository_root, tmp_path) as processes:
+        messages = finished(processes.start_all(run, changes, CLUSTER))
     rows = history_of(run)
-    # Steps have no order, so the losses are near those of one device, 0.547 and 0.462.
-    assert [row["train_loss"] for row in rows] == pytest.approx([0.547, 0.462], abs=0.05)
-    assert rows[-1]["validation_auc"] == pytest.approx(0.904, abs=0.03)
+    # Adam's first steps on two workers at once are rough, and unlike in every run.
+    assert rows[-1]["train_loss"] < 0.5 < rows[0]["train_loss"]
+    assert rows[-1]["validation_auc"] > 0.85
     assert "validation AUC" in messages["chief 0"]
     for name in ("worker 0", "worker 1", "ps 0"):
         assert f"{name}: the chief has ended" in messages[name]
