@@ -18,6 +18,7 @@ from typing import Any, NoReturn, TypeAlias
 
 from configs.loading import ConfigurationError, described_keys, load_scenario
 from configs.scenario import Scenario
+from configs.section import Section
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -134,10 +135,20 @@ def positive_integer(text: str) -> int:
     return int(text)
 
 
-def keys_help(prefixes: Sequence[str]) -> str:
-    """A paragraph that lists the scenario keys a command reads, with their meaning."""
-    lines = ["scenario keys it reads:"]
-    for key, description in described_keys().items():
+def keys_help(
+    prefixes: Sequence[str],
+    section: type[Section] = Scenario,
+    title: str = "scenario keys it reads:",
+) -> str:
+    """A paragraph that lists the keys a command reads, with their meaning.
+
+    Args:
+      prefixes: of the keys.
+      section: what the command's configuration file holds.
+      title: the line above them.
+    """
+    lines = [title]
+    for key, description in described_keys(section).items():
         if any(key.startswith(prefix) for prefix in prefixes):
             lines.append(f"  {key}")
             lines.extend(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import argparse
-import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from configs.command_line import add_json_option, say
-from configs.loading import described_keys, load_section
+from configs.command_line import add_json_option, keys_help, say
+from configs.loading import load_section
 from serving.deploy.rendering import render
 from serving.deploy.rollout import next_steps, require_safe_labels
 from serving.deploy.settings import Deployment
@@ -46,7 +45,7 @@ def add_command(subparsers: Subparsers) -> None:
         "deploy",
         help="settings to the files of a deployment",
         description=_HELP,
-        epilog=_keys_help(),
+        epilog=keys_help([""], Deployment, "keys of the settings:"),
     )
     parser.add_argument(
         "--config", required=True, metavar="FILE.yaml", help="the settings of the deployment"
@@ -93,11 +92,3 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
         "removed": written.removed,
         "notes": steps,
     }
-
-
-def _keys_help() -> str:
-    lines = ["keys of the settings:"]
-    for key, description in described_keys(Deployment).items():
-        lines.append(f"  {key}")
-        lines += textwrap.wrap(description, 92, initial_indent="      ", subsequent_indent="      ")
-    return "\n".join(lines)
