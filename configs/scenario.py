@@ -7,8 +7,6 @@ a silent default.
 
 from __future__ import annotations
 
-from typing import Literal
-
 from pydantic import Field, model_validator
 
 from configs.adapters import FIELD_OPTIONS
@@ -19,16 +17,8 @@ from configs.modelling import Model
 from configs.prompting import Generation, Prompts
 from configs.raw_data import Data, Split
 from configs.section import Section
+from configs.serving import Serving
 from configs.training import Training
-
-
-class Serving(Section):
-    """How the export is served."""
-
-    model_name: str = "ranker"
-    augmented_dtype: Literal["float32", "float16"] = Field(
-        "float32", description="number format of the augmented vector tables"
-    )
 
 
 class Scenario(Section):

@@ -24,7 +24,7 @@ from models.inputs import InputPreparation
 from models.item_ids import KnowledgeIds, TrainedIds
 from models.knowledge import KnowledgeRecords, KnowledgeTable
 from models.match import KnowledgeMatch, KnowledgeMatches
-from models.prior import KnowledgePrior
+from models.prior import PRIOR_SUFFIX, KnowledgePrior
 from models.profiles import ProfileAttribute, ProfileEncoder, ProfileLookup
 from models.ranking import RankingModel, Scorer
 from models.rerankers import RERANKERS
@@ -226,7 +226,10 @@ class _Parts:
         table = self._table(source)
         vectors = table.vectors(self._catalogue_rows(table)[1:]).numpy()
         return KnowledgePrior.from_ratings(
-            self._tables.catalogue, vectors, self._options.knowledge_prior, name=f"{source}_prior"
+            self._tables.catalogue,
+            vectors,
+            self._options.knowledge_prior,
+            name=f"{source}{PRIOR_SUFFIX}",
         )
 
     def _items(self) -> ItemEncoder:

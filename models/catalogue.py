@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import tensorflow as tf
+
+from models.growing import growing_table
 
 RATING_PRIOR_COUNT = 5.0
 UNKNOWN_ROW = 0
@@ -169,11 +171,23 @@ class Catalogue(tf.Module):
             user_folds = user_folds[:, tf.newaxis]
         return tf.broadcast_to(user_folds, tf.shape(rows))
 
-    def drop_folds(self) -> None:
-        """Forgets statistics that leave a fold out, which only training samples read."""
-        self._means = _table(self._means[:, self.num_folds :], tf.float32, "mean_ratings")
-        self._log_counts = _table(
-            self._log_counts[:, self.num_folds :], tf.float32, "log_rating_counts"
+    def store(self, lookup: Callable[[tf.Tensor], tf.Tensor]) -> None:
+        """Takes the form of an export: tables that may grow, and no statistics by fold.
+
+        Args:
+          lookup: raw ids to catalogue rows, strings [...] -> int32 [...], in place of the lookup
+            whose ids are part of the graph.
+        """
+        self._lookup = lookup
+        self.embedding_rows = growing_table(self.embedding_rows, "items/embedding_row")
+        self.categorical = {
+            name: growing_table(table, f"items/attribute/{name}")
+            for name, table in self.categorical.items()
+        }
+        self.numeric = growing_table(self.numeric, "items/numeric")
+        self._means = growing_table(self._means[:, self.num_folds :], "items/mean_rating")
+        self._log_counts = growing_table(
+            self._log_counts[:, self.num_folds :], "items/log_rating_count"
         )
         self.num_folds = 0
 

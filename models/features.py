@@ -88,6 +88,10 @@ class ItemEncoder(tf.keras.layers.Layer):
                 self.id_regularization
                 * tf.reduce_mean(tf.reduce_sum(tf.square(tf.cast(ids, tf.float32)), axis=1))
             )
+        return self.fields(ids, rows)
+
+    def fields(self, ids: tf.Tensor, rows: tf.Tensor) -> tf.Tensor:
+        """Fields of items: given ones of the ids, [k, width], before those of the attributes."""
         fields = [ids]
         for name, table in self.catalogue.categorical.items():
             indices = tf.gather(table, rows)

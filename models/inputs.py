@@ -7,16 +7,18 @@ all epochs.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
 
 from models.catalogue import Catalogue
+from models.growing import growing_table
 from models.knowledge import EntityIndex
 from models.match import KnowledgeMatches
 from models.prior import KnowledgePrior
 from models.profiles import ProfileAttribute, ProfileLookup
+from models.user_rows import UserRows
 
 USER_STATISTICS = ("user_share_liked", "user_mean_rating", "user_log_count")
 NUM_USER_NUMBERS = len(USER_STATISTICS)
@@ -77,9 +79,27 @@ class InputPreparation(tf.Module):
             source: tf.Variable(rows, trainable=False, dtype=tf.int32, name=f"{source}_rows")
             for source, rows in item_knowledge_rows.items()
         }
-        self._user_knowledge_index = dict(user_knowledge_index)
+        self.user_rows: Callable[[tf.Tensor], dict[str, tf.Tensor]] = UserRows(user_knowledge_index)
         self.num_numeric = NUM_USER_NUMBERS + 2 + catalogue.num_numeric + len(self.priors)
         self.num_match_features = 0 if matches is None else matches.num_features
+
+    def store(
+        self,
+        lookup: Callable[[tf.Tensor], tf.Tensor],
+        user_rows: Callable[[tf.Tensor], dict[str, tf.Tensor]],
+    ) -> None:
+        """Takes the form of an export: tables that may grow, and nothing by fold of users.
+
+        Args:
+          lookup: see `models.catalogue.Catalogue.store`.
+          user_rows: in place of the attribute of the name.
+        """
+        self.user_rows = user_rows
+        self.catalogue.store(lookup)
+        self._item_knowledge_rows = {
+            source: growing_table(rows, f"items/knowledge_row/{source}")
+            for source, rows in self._item_knowledge_rows.items()
+        }
 
     @property
     def history_length(self) -> int:
@@ -135,8 +155,8 @@ class InputPreparation(tf.Module):
             prepared |= {
                 history_knowledge_row_key(source): rows for source, rows in of_history.items()
             }
-        for source, index in self._user_knowledge_index.items():
-            prepared[knowledge_row_key(source)] = index(raw["user_id"])
+        for source, rows in self.user_rows(raw["user_id"]).items():
+            prepared[knowledge_row_key(source)] = rows
         if self.profile is not None:
             prepared |= self.profile(raw)
         return prepared

@@ -12,11 +12,13 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
+from configs.serving import NumberFormat
 from models.adapters.frozen import frozen_weight
 from models.adapters.linear import LinearProjection
 from models.adapters.standardization import Standardization
 from models.knowledge import MISSING_ROW, KnowledgeTable
 from models.row_chunks import row_chunks
+from models.stored_vectors import VectorTable
 
 INITIAL_DEVIATION = 0.05
 
@@ -28,6 +30,7 @@ class TrainedIds(tf.keras.layers.Layer):
 
     Attributes:
       width: width of the embeddings.
+      embedding_rows: int [items + 1], embedding of each catalogue row.
     """
 
     def __init__(self, num_rows: int, width: int, embedding_rows: tf.Variable, **kwargs: object):
@@ -42,7 +45,7 @@ class TrainedIds(tf.keras.layers.Layer):
         """
         super().__init__(**kwargs)
         self.width = width
-        self._embedding_rows = embedding_rows
+        self.embedding_rows = embedding_rows
         self._embeddings = self.add_weight(
             name="item_id_embedding",
             shape=(num_rows, width),
@@ -51,7 +54,7 @@ class TrainedIds(tf.keras.layers.Layer):
 
     def call(self, rows: tf.Tensor) -> tf.Tensor:
         """Looks embeddings up."""
-        return tf.nn.embedding_lookup(self._embeddings, tf.gather(self._embedding_rows, rows))
+        return tf.nn.embedding_lookup(self._embeddings, tf.gather(self.embedding_rows, rows))
 
     def default(self) -> tf.Tensor:
         """The embedding of unknown and new items, [width]."""
@@ -60,7 +63,7 @@ class TrainedIds(tf.keras.layers.Layer):
 
     def table(self) -> np.ndarray:
         """Embeddings of all catalogue rows, float32."""
-        return self._embeddings.numpy()[self._embedding_rows.numpy()]
+        return self._embeddings.numpy()[self.embedding_rows.numpy()]
 
 
 class KnowledgeIds(tf.keras.layers.Layer):
@@ -166,6 +169,45 @@ class KnowledgeIds(tf.keras.layers.Layer):
             table[rows] = compute(tf.constant(rows)).numpy()
         return table
 
+    @property
+    def tables(self) -> Mapping[str, KnowledgeTable]:
+        """Source -> knowledge table, in the order in which the sources are summed."""
+        return dict(self._tables)
+
+    def project_vectors(self, source: str, vectors: tf.Tensor) -> tf.Tensor:
+        """What a source adds to the vectors of items that the tables do not have.
+
+        Args:
+          source: one of `tables`.
+          vectors: [n, dimension], their knowledge vectors; rounded to float16 as a table's are.
+
+        Returns:
+          [n, width].
+        """
+        vectors = tf.cast(tf.cast(vectors, tf.float16), tf.float32)
+        if self._standardizations:
+            vectors = self._standardizations[source](vectors)
+        inputs = {
+            name: vectors if name == source else tf.zeros([0, table.dimension])
+            for name, table in self._tables.items()
+        }
+        return self._projection(inputs)[source]
+
+    def projected_tables(self) -> dict[str, np.ndarray]:
+        """What every knowledge row adds: source -> float32 [rows, width], row 0 zeros."""
+        return {source: self._projected_table(source) for source in self._tables}
+
+    def _projected_table(self, source: str) -> np.ndarray:
+        knowledge = self._tables[source]
+        compute = tf.function(
+            lambda rows: self.project_vectors(source, knowledge.vectors(rows)),
+            input_signature=[tf.TensorSpec([None], tf.int32)],
+        ).get_concrete_function()
+        table = np.zeros([knowledge.num_rows, self.width], np.float32)
+        for rows in row_chunks(1, len(table)):
+            table[rows] = compute(tf.constant(rows)).numpy()
+        return table
+
     def _vectors(self, source: str, rows: tf.Tensor) -> tf.Tensor:
         vectors = self._tables[source].vectors(rows)
         return self._standardizations[source](vectors) if self._standardizations else vectors
@@ -180,20 +222,22 @@ class StoredIds(tf.keras.layers.Layer):
       width: width of the vectors.
     """
 
-    def __init__(self, table: np.ndarray, storage_dtype: tf.DType = tf.float32, **kwargs: object):
-        """Keeps vectors [items + 1, width] as `storage_dtype`; row 0 is the default."""
+    def __init__(
+        self, table: np.ndarray, number_format: NumberFormat = "float32", **kwargs: object
+    ):
+        """Stores vectors [items + 1, width]; row 0 is the default."""
         super().__init__(**kwargs)
         self.width = table.shape[1]
-        self._table = tf.Variable(table, trainable=False, dtype=storage_dtype, name="item_vectors")
+        self._table = VectorTable(table, number_format, "items/replaced_id")
 
     def call(self, rows: tf.Tensor) -> tf.Tensor:
         """Looks vectors up."""
-        return tf.cast(tf.gather(self._table, rows), self.compute_dtype)
+        return tf.cast(self._table(rows), self.compute_dtype)
 
     def default(self) -> tf.Tensor:
         """The vector of catalogue row 0, [width]."""
-        return tf.cast(self._table[0], self.compute_dtype)
+        return self(tf.constant(MISSING_ROW))
 
     def table(self) -> np.ndarray:
         """Vectors of all catalogue rows, float32."""
-        return self._table.numpy().astype(np.float32)
+        return self._table.all_rows()

@@ -84,6 +84,15 @@ class EntityIndex(tf.keras.layers.Layer):
         """Rows of raw ids."""
         return tf.gather(self._rows, self._lookup(ids))
 
+    @property
+    def entity_ids(self) -> list[str]:
+        """The known ids."""
+        return self._lookup.get_vocabulary(include_special_tokens=False)
+
+    def rows_of_entities(self) -> np.ndarray:
+        """Rows of the known ids, in the order of `entity_ids`: int32 [entities]."""
+        return self._rows.numpy()[1:]
+
     def get_config(self) -> dict[str, object]:
         """The size; ids are saved as an asset and rows as a weight."""
         return {**super().get_config(), "num_entities": self.num_entities}
@@ -156,22 +165,9 @@ class KnowledgeTable(tf.keras.layers.Layer):
     @classmethod
     def from_records(cls, source: str, records: KnowledgeRecords, **kwargs: Any) -> KnowledgeTable:
         """Builds the table from records; ids with the same collective answer share one row."""
-        rows: list[int] = []
-        first_of_row: list[int] = []
-        row_of_group: dict[str, int] = {}
-        for index, (extraction, group) in enumerate(
-            zip(records.extraction, records.group_ids, strict=True)
-        ):
-            collective = extraction == "collective"
-            if collective and group in row_of_group:
-                rows.append(row_of_group[group])
-                continue
-            first_of_row.append(index)
-            rows.append(len(first_of_row))
-            if collective:
-                row_of_group[group] = rows[-1]
+        rows, first_of_row = rows_of_records(records)
         vectors = np.asarray(records.vectors)[first_of_row]
-        return cls(source, records.entity_ids, vectors, np.asarray(rows, np.int32), **kwargs)
+        return cls(source, records.entity_ids, vectors, rows, **kwargs)
 
     def call(self, ids: tf.Tensor) -> tf.Tensor:
         """Vectors of raw ids: strings [...] -> [..., dimension]."""
@@ -194,6 +190,30 @@ class KnowledgeTable(tf.keras.layers.Layer):
             "num_rows": self.num_rows,
             "dimension": self.dimension,
         }
+
+
+def rows_of_records(records: KnowledgeRecords) -> tuple[np.ndarray, np.ndarray]:
+    """The rows of a table built from records, where a group's collective answer has one row.
+
+    Returns:
+      int32 [entities], table row of each record, and int [rows - 1], the first record of rows 1, 2,
+      3, ...
+    """
+    rows: list[int] = []
+    first_of_row: list[int] = []
+    row_of_group: dict[str, int] = {}
+    for index, (extraction, group) in enumerate(
+        zip(records.extraction, records.group_ids, strict=True)
+    ):
+        collective = extraction == "collective"
+        if collective and group in row_of_group:
+            rows.append(row_of_group[group])
+            continue
+        first_of_row.append(index)
+        rows.append(len(first_of_row))
+        if collective:
+            row_of_group[group] = rows[-1]
+    return np.asarray(rows, np.int32), np.asarray(first_of_row, np.int64)
 
 
 def _constant(

@@ -25,10 +25,43 @@ from models.reduction import (
 from models.registration import PACKAGE
 
 KERNEL_BIAS = 0.3
+PRIOR_SUFFIX = "_prior"
+"""Ends the name of a prior's layer, which begins with its source."""
+
 # In units of the variance that knowledge explains. Items differ by as much again that it does not
 # explain; a rating's noise is what the catalogue's shrinkage assumes, 5 times the items' variance.
 UNEXPLAINED_VARIANCE = 1.0
 RATING_VARIANCE = RATING_PRIOR_COUNT * (1.0 + UNEXPLAINED_VARIANCE)
+
+
+@dataclass(frozen=True)
+class PriorPrediction:
+    """The fitted regression, for items that had no part in it.
+
+    Attributes:
+      centre: [vector width], subtracted from every vector.
+      landmarks: [landmarks, vector width], of the kernel.
+      coefficients: [landmarks + 1].
+      length_scale: of the kernel.
+    """
+
+    centre: np.ndarray
+    landmarks: np.ndarray
+    coefficients: np.ndarray
+    length_scale: float
+
+    def predict(self, vectors: np.ndarray) -> np.ndarray:
+        """Priors of items, from their knowledge vectors alone.
+
+        Args:
+          vectors: [items, vector width]; zeros where there is no knowledge.
+
+        Returns:
+          [items], float32; 0 without knowledge.
+        """
+        vectors = np.asarray(vectors, np.float32)
+        features = _features(unit_rows(vectors - self.centre), self.landmarks, self.length_scale)
+        return (features @ self.coefficients) * known_rows(vectors)
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
@@ -139,18 +172,18 @@ class KnowledgePrior(tf.keras.layers.Layer):
         return tf.gather_nd(self._table, tf.stack([rows, columns], axis=-1))
 
     def predict(self, vectors: np.ndarray) -> np.ndarray:
-        """Priors of new items, from their knowledge vectors alone.
+        """Priors of new items, see `PriorPrediction`."""
+        return self.prediction.predict(vectors)
 
-        Args:
-          vectors: [items, vector_width]; zeros where there is no knowledge.
-
-        Returns:
-          [items], float32; 0 without knowledge.
-        """
-        vectors = np.asarray(vectors, np.float32)
-        unit = unit_rows(vectors - self._centre.numpy())
-        features = _features(unit, self._landmarks.numpy(), self.length_scale)
-        return (features @ self._coefficients.numpy()) * known_rows(vectors)
+    @property
+    def prediction(self) -> PriorPrediction:
+        """What new items' priors are predicted with."""
+        return PriorPrediction(
+            self._centre.numpy(),
+            self._landmarks.numpy(),
+            self._coefficients.numpy(),
+            self.length_scale,
+        )
 
     def get_config(self) -> dict[str, object]:
         """The sizes; numbers are saved as weights."""

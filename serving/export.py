@@ -12,9 +12,12 @@ import tensorflow as tf
 from tensorflow.compat.v1.saved_model import signature_constants, signature_def_utils, tag_constants
 from tensorflow.types.experimental import ConcreteFunction
 
+from configs.serving import IdType, NumberFormat
 from models.building import AnyModel
 from models.ranking import RankingModel
 from models.retrieving import RetrievalModel
+from models.user_rows import UserRows
+from serving.id_types import require_whole_numbers
 from serving.ranking_module import RankingModule, RerankingModule
 from serving.retrieval_module import RetrievalModule, user_sources
 from serving.serving_module import ServingModule
@@ -39,7 +42,10 @@ _METHODS = {
 
 
 def export_run(
-    run: str | Path, base: str | Path, augmented_dtype: str | None = None
+    run: str | Path,
+    base: str | Path,
+    augmented_dtype: NumberFormat | None = None,
+    id_type: IdType | None = None,
 ) -> ExportResult:
     """Exports a finished run into the next version folder under a base path.
 
@@ -49,13 +55,16 @@ def export_run(
     Args:
       run: run folder of the trained model.
       base: model base path, e.g. "out/export"; versions are the integer folders in it.
-      augmented_dtype: number format of the stored vectors, "float32" or "float16"; the scenario's
+      augmented_dtype: number format of the stored vectors; the scenario's
         `serving.augmented_dtype` when left out.
+      id_type: how requests write ids; the scenario's `serving.id_type` when left out.
 
     Returns:
       Path of the version folder, its number and the names of its signatures.
 
     Raises:
+      ConfigurationError: ids are to be whole numbers, and one is none; or there are too many
+        warm-up requests.
       trainer.run_folder.RunFolderError: the run is incomplete or its data has changed.
     """
     scenario, model = RunFolder(run).load_model()
@@ -63,7 +72,10 @@ def export_run(
     base.mkdir(parents=True, exist_ok=True)
     versions = [int(path.name) for path in base.iterdir() if _VERSION.fullmatch(path.name)]
     version = max(versions, default=0) + 1
-    module = serving_module(model, tf.as_dtype(augmented_dtype or scenario.serving.augmented_dtype))
+    serving = scenario.serving
+    module = serving_module(
+        model, augmented_dtype or serving.augmented_dtype, id_type or serving.id_type
+    )
     signatures = module.signatures()
     unfinished = base / f".{version}.unfinished"
     shutil.rmtree(unfinished, ignore_errors=True)
@@ -71,28 +83,39 @@ def export_run(
     try:
         tf.saved_model.save(module, str(unfinished), signatures=signatures)
         _set_method_names(unfinished, {*signatures} & {*_METHODS})
-        write_warmup_requests(
-            unfinished, scenario.serving.model_name, _inputs_by_feature(module, signatures)
-        )
+        write_warmup_requests(unfinished, serving, _inputs_by_feature(module, signatures))
         unfinished.rename(path)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
     return ExportResult(path=str(path), version=version, signatures=sorted(signatures))
 
 
-def serving_module(model: AnyModel, dtype: tf.DType = tf.float32) -> ServingModule:
+def serving_module(
+    model: AnyModel, number_format: NumberFormat = "float32", id_type: IdType = "string"
+) -> ServingModule:
     """The served form of a model.
 
     Args:
       model: a trained model, which is changed on the way (`store_knowledge`).
-      dtype: number format of the stored vectors.
+      number_format: of the stored vectors.
+      id_type: how requests write ids.
+
+    Raises:
+      ConfigurationError: ids are to be whole numbers, and one is none.
     """
+    preparation = model.inputs_preparation
+    item_ids = preparation.catalogue.item_ids
+    if id_type == "int64":
+        require_whole_numbers(item_ids, "item")
+        if isinstance(preparation.user_rows, UserRows):
+            require_whole_numbers(preparation.user_rows.known_users()[0], "user")
     if isinstance(model, RetrievalModel):
         vectors = model.all_item_vectors()
-        store_knowledge(model, dtype, user_sources(model))
-        return RetrievalModule(model, vectors)
-    store_knowledge(model, dtype)
-    return RankingModule(model) if isinstance(model, RankingModel) else RerankingModule(model)
+        store_knowledge(model, number_format, user_sources(model))
+        return RetrievalModule(model, vectors, item_ids, id_type)
+    store_knowledge(model, number_format)
+    kind = RankingModule if isinstance(model, RankingModel) else RerankingModule
+    return kind(model, id_type)
 
 
 def _inputs_by_feature(

@@ -8,6 +8,7 @@ import tensorflow as tf
 from tensorflow.compat.v1.saved_model import signature_constants
 from tensorflow.types.experimental import ConcreteFunction
 
+from configs.serving import IdType
 from models.ranking import RankingModel
 from models.reranking import RerankingModel
 from preprocessing.records.contract import ITEM_ID
@@ -23,13 +24,13 @@ class RankingModule(ServingModule):
     the label; classify and regress give the label's alone.
     """
 
-    def __init__(self, model: RankingModel):
-        """Keeps a model whose knowledge is stored."""
-        super().__init__(model)
+    def __init__(self, model: RankingModel, id_type: IdType = "string"):
+        """Keeps a model whose knowledge is stored; see `ServingModule`."""
+        super().__init__(model, id_type)
         self._logits = functools.partial(model.call, training=False)
         self._outputs = (SCORE, *(f"{SCORE}_{task}" for task in model.tasks))
 
-    def signatures(self) -> dict[str, ConcreteFunction]:
+    def _signatures(self) -> dict[str, ConcreteFunction]:
         """Signatures of tensors and of serialized tf.Examples."""
         rows = self._of_features(self.scores, None, [None])
         return {
@@ -61,12 +62,12 @@ class RankingModule(ServingModule):
 class RerankingModule(ServingModule):
     """Scores the candidates of lists in each other's presence; 0 where a list is padded by ""."""
 
-    def __init__(self, model: RerankingModel):
-        """Keeps a model whose knowledge is stored."""
-        super().__init__(model)
+    def __init__(self, model: RerankingModel, id_type: IdType = "string"):
+        """Keeps a model whose knowledge is stored; see `ServingModule`."""
+        super().__init__(model, id_type)
         self._probabilities = model.probabilities
 
-    def signatures(self) -> dict[str, ConcreteFunction]:
+    def _signatures(self) -> dict[str, ConcreteFunction]:
         """Signatures of tensors and of serialized tf.Examples."""
         lists = self._of_features(self.scores, None, [None, None])
         return {

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import tensorflow as tf
 from tensorflow.types.experimental import ConcreteFunction
 
+from configs.serving import IdType
+from models.growing import growing_table
 from models.retrieving import RetrievalModel
 from preprocessing.records.contract import HISTORY_ITEM_ID, ITEM_ID
 from serving.ranking_module import SCORE
@@ -29,24 +33,29 @@ class RetrievalModule(ServingModule):
     The search is exact: one matrix product with the vectors of all items, which are stored.
     """
 
-    def __init__(self, model: RetrievalModel, vectors: np.ndarray):
+    def __init__(
+        self,
+        model: RetrievalModel,
+        vectors: np.ndarray,
+        item_ids: Sequence[str],
+        id_type: IdType = "string",
+    ):
         """Keeps a model whose knowledge is stored.
 
         Args:
           model: the model.
           vectors: `all_item_vectors` of it, from before its knowledge was stored.
+          item_ids: raw ids of catalogue rows 1, 2, 3, ..., from before as well.
+          id_type: see `ServingModule`.
         """
-        super().__init__(model)
-        catalogue = model.inputs_preparation.catalogue
+        super().__init__(model, id_type)
         self._user_vectors = model.user_vectors
-        self._catalogue_rows = catalogue.rows
+        self._catalogue_rows = model.inputs_preparation.catalogue.rows
         self._num_found = min(RETRIEVED_ITEMS, model.num_items)
-        self._vectors = tf.Variable(vectors, trainable=False, name="retrieved_vectors")
-        self._item_ids = tf.Variable(
-            np.array(["", *catalogue.item_ids], dtype=object), trainable=False, name="item_ids"
-        )
+        self._vectors = growing_table(vectors, "items/retrieved_vector")
+        self._item_ids = growing_table(["", *item_ids], "items/id")
 
-    def signatures(self) -> dict[str, ConcreteFunction]:
+    def _signatures(self) -> dict[str, ConcreteFunction]:
         """Signatures of tensors."""
         top_k = self._of_features(self.top_k, None, None)
         item_ids = {ITEM_ID: tf.TensorSpec([None], tf.string, name=ITEM_ID)}

@@ -8,8 +8,10 @@ from collections.abc import Callable, Mapping
 import tensorflow as tf
 from tensorflow.types.experimental import ConcreteFunction
 
+from configs.serving import IdType
 from models.building import AnyModel
 from preprocessing.records.parsing import parse_examples
+from serving.id_types import with_whole_number_ids
 from serving.request_features import input_specifications, request_features
 
 Tensors = Mapping[str, tf.Tensor]
@@ -25,21 +27,30 @@ class ServingModule(tf.Module, abc.ABC):
       features: what a request must carry.
     """
 
-    def __init__(self, model: AnyModel):
+    def __init__(self, model: AnyModel, id_type: IdType = "string"):
         """Keeps a model's parts.
 
         Args:
           model: a trained model behind `serving.stored_knowledge.store_knowledge`.
+          id_type: how requests of tensors write ids; tf.Examples have strings, as in training.
         """
         super().__init__(name="serving")
         # The parts and not the model, whose losses and metrics are no part of an export.
         self._parts = model.checkpoint_parts()
         self._preparation = model.inputs_preparation
+        self._id_type = id_type
         self.features = request_features(model.inputs_preparation, model.kind)
 
-    @abc.abstractmethod
     def signatures(self) -> dict[str, ConcreteFunction]:
         """The functions of the SavedModel by signature name."""
+        signatures = self._signatures()
+        if self._id_type == "string":
+            return signatures
+        return {name: with_whole_number_ids(signature) for name, signature in signatures.items()}
+
+    @abc.abstractmethod
+    def _signatures(self) -> dict[str, ConcreteFunction]:
+        """The functions, with ids that are strings."""
 
     def _of_features(
         self, compute: Computation, users: int | None, candidates: list[int | None] | None

@@ -1,4 +1,13 @@
-"""What a served model has in place of knowledge: everything that only depends on it, computed."""
+"""What a served model has in place of knowledge: everything that only depends on it, computed.
+
+The variables' names say what a table has a row for, so that a checkpoint alone tells how further
+rows are added:
+
+    items/...                one row per item, row 0 that of unknown items
+    users/...                one row per user whom knowledge knows, row 0 that of all others
+    knowledge/<source>/...   one row per answer of the source, row 0 for "no answer"
+    items/index/..., users/index/...   raw id -> row (`serving.tables.id_index`)
+"""
 
 from __future__ import annotations
 
@@ -6,11 +15,17 @@ from collections.abc import Collection
 
 import tensorflow as tf
 
+from configs.serving import NumberFormat
 from models.adapters.base import KnowledgeAdapter
 from models.adapters.stored import AugmentedTables
 from models.building import AnyModel
-from models.item_ids import KnowledgeIds, StoredIds
-from models.prior import KnowledgePrior
+from models.growing import growing_table
+from models.inputs import InputPreparation
+from models.item_ids import KnowledgeIds, StoredIds, TrainedIds
+from models.prior import PRIOR_SUFFIX, KnowledgePrior
+from models.user_rows import UserRows
+from serving.tables.id_index import IdIndex
+from serving.tables.user_rows import StoredUserRows
 
 
 class StoredPrior(tf.Module):
@@ -23,7 +38,9 @@ class StoredPrior(tf.Module):
         """Keeps the numbers of all rows."""
         super().__init__(name="stored_prior")
         numbers = prior(tf.range(prior.num_rows))
-        self._numbers = tf.Variable(numbers, trainable=False, name="prior")
+        self._numbers = growing_table(
+            numbers, f"items/prior/{prior.name.removesuffix(PRIOR_SUFFIX)}"
+        )
 
     def __call__(self, rows: tf.Tensor, folds: tf.Tensor | None = None) -> tf.Tensor:
         """Looks numbers up; requests leave no fold of users out."""
@@ -31,18 +48,23 @@ class StoredPrior(tf.Module):
 
 
 def store_knowledge(
-    model: AnyModel, dtype: tf.DType = tf.float32, sources: Collection[str] | None = None
+    model: AnyModel,
+    number_format: NumberFormat = "float32",
+    sources: Collection[str] | None = None,
 ) -> None:
     """Replaces knowledge vectors and what is trained over them by tables of the results.
 
     A user's augmented vector depends only on the user's knowledge and an item's only on the item's,
     so storing them loses nothing (REKI, arXiv 2408.10520, prestoring). The same holds for knowledge
     in place of item ids and for the knowledge prior. Tables that leave a user fold out, which only
-    training samples read, are dropped.
+    training samples read, are dropped, and ids move from the graph into variables.
+
+    Item tables of a match are stored in float16 where the number format is not float32: a match
+    adds up so many numbers that int8 would be felt.
 
     Args:
       model: a trained model; it scores as before, but cannot be trained any more.
-      dtype: number format of the stored vectors.
+      number_format: of the stored vectors.
       sources: sources whose augmented vectors are stored; all of the adapter's if None.
     """
     if isinstance(model.adapter, KnowledgeAdapter):
@@ -52,14 +74,20 @@ def store_knowledge(
             for source, table in tables.items()
             if sources is None or source in sources
         }
-        model.adapter = AugmentedTables(kept, dtype)
-    items = model.scorer.assembly.items
+        model.adapter = AugmentedTables(kept, number_format)
+    preparation, items = model.inputs_preparation, model.scorer.assembly.items
     if isinstance(items.ids, KnowledgeIds):
-        items.ids = StoredIds(items.ids.table(), dtype, dtype=items.ids.dtype_policy)
-    preparation = model.inputs_preparation
-    preparation.catalogue.drop_folds()
+        items.ids = StoredIds(items.ids.table(), number_format, dtype=items.ids.dtype_policy)
+    _store_lookups(preparation)
+    if isinstance(items.ids, TrainedIds):
+        items.ids.embedding_rows = preparation.catalogue.embedding_rows
     preparation.priors = [StoredPrior(prior) for prior in preparation.priors]
     if preparation.matches is not None:
-        preparation.matches = preparation.matches.without_folds()
-        if model.learned_match is not None:
-            model.learned_match = preparation.matches
+        preparation.matches.store(tf.float32 if number_format == "float32" else tf.float16)
+
+
+def _store_lookups(preparation: InputPreparation) -> None:
+    users = preparation.user_rows
+    if isinstance(users, UserRows) and users.sources:
+        users = StoredUserRows(*users.known_users())
+    preparation.store(IdIndex(preparation.catalogue.item_ids, "items"), users)

@@ -10,10 +10,9 @@ import tensorflow as tf
 from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from preprocessing.records.contract import HISTORY_ITEM_ID, HISTORY_RATING, ITEM_ID
-
-WARMUP_BATCH_SIZES = (1, 8, 64, 100)
-"""Rows of a warm-up request: candidates, lists of candidates, or users."""
+from configs.loading import ConfigurationError
+from configs.serving import MOST_WARMUP_REQUESTS, Serving
+from preprocessing.records.contract import HISTORY_ITEM_ID, HISTORY_RATING, ITEM_ID, NO_ID
 
 _LIST_LENGTHS = {HISTORY_ITEM_ID: 30, HISTORY_RATING: 30, ITEM_ID: 10}
 _PROFILE_VALUES = 1
@@ -21,7 +20,7 @@ _PROFILE_VALUES = 1
 
 def write_warmup_requests(
     version_folder: Path,
-    model_name: str,
+    serving: Serving,
     signatures: Mapping[str, Mapping[str, tf.TensorSpec]],
 ) -> Path:
     """Writes `assets.extra/tf_serving_warmup_requests`: one request per signature and batch size.
@@ -31,19 +30,30 @@ def write_warmup_requests(
 
     Args:
       version_folder: the export.
-      model_name: the served model's name.
+      serving: the served model's name, and the rows of the requests: candidates, lists of
+        candidates, or users.
       signatures: signature -> its inputs.
 
     Returns:
       The file.
+
+    Raises:
+      ConfigurationError: TensorFlow Serving would refuse so many requests.
     """
+    number = len(serving.batch_sizes) * len(signatures)
+    if number > MOST_WARMUP_REQUESTS:
+        raise ConfigurationError(
+            f"serving.batch_sizes: {len(serving.batch_sizes)} sizes for {len(signatures)} "
+            f"signatures make {number} warm-up requests, and TensorFlow Serving takes "
+            f"{MOST_WARMUP_REQUESTS}; name fewer"
+        )
     path = version_folder / "assets.extra" / "tf_serving_warmup_requests"
     path.parent.mkdir(parents=True, exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for rows in WARMUP_BATCH_SIZES:
+        for rows in serving.batch_sizes:
             for signature, specifications in signatures.items():
                 request = predict_pb2.PredictRequest()
-                request.model_spec.name = model_name
+                request.model_spec.name = serving.model_name
                 request.model_spec.signature_name = signature
                 for name, specification in specifications.items():
                     request.inputs[name].CopyFrom(_nothing(name, specification, rows))
@@ -58,9 +68,5 @@ def _nothing(name: str, specification: tf.TensorSpec, rows: int) -> tensor_pb2.T
     lengths = [rows, _LIST_LENGTHS.get(name, _PROFILE_VALUES)]
     known = specification.shape.as_list()
     shape = [length if size is None else size for size, length in zip(known, lengths, strict=False)]
-    values = (
-        np.full(shape, b"")
-        if specification.dtype == tf.string
-        else np.zeros(shape, specification.dtype.as_numpy_dtype)
-    )
-    return tf.make_tensor_proto(values)
+    nothing = {tf.string: b"", tf.int64: NO_ID}.get(specification.dtype, 0)
+    return tf.make_tensor_proto(np.full(shape, nothing), specification.dtype)

@@ -105,6 +105,25 @@ class KnowledgeAdapter(tf.keras.layers.Layer):
         """Augmented vectors of all rows, for export: source -> [rows, width], row 0 the default."""
         return {source: self._augmented_table(source) for source in self.sources}
 
+    def augment_vectors(self, source: str, vectors: tf.Tensor) -> tf.Tensor:
+        """Augmented vectors of entities that the tables do not have.
+
+        Args:
+          source: one of `sources`.
+          vectors: [n, dimension], their knowledge vectors; rounded to float16 as a table's are.
+
+        Returns:
+          [n, width].
+        """
+        vectors = tf.cast(tf.cast(vectors, tf.float16), tf.float32)
+        if self.standardized:
+            vectors = self._standardizations[source](vectors)
+        return self._augment_vectors(source, vectors)
+
+    @abstractmethod
+    def _augment_vectors(self, source: str, vectors: tf.Tensor) -> tf.Tensor:
+        """[n, width] of knowledge vectors as `vectors` gives them, [n, dimension]."""
+
     @abstractmethod
     def _augment(self, rows: Tensors, training: bool | None) -> Tensors:
         """Augmented vectors of rows, all sources: source -> int [n] to source -> [n, width].

@@ -56,6 +56,13 @@ class NetworkAdapter(KnowledgeAdapter):
     def _augment(self, rows: Tensors, training: bool | None) -> Tensors:
         return self.network(self._knowledge(rows), training=training)
 
+    def _augment_vectors(self, source: str, vectors: tf.Tensor) -> tf.Tensor:
+        inputs = {
+            name: vectors if name == source else tf.zeros([0, table.dimension])
+            for name, table in self.tables.items()
+        }
+        return self.network(inputs, training=False)[source]
+
     def _knowledge(self, rows: Tensors) -> dict[str, tf.Tensor]:
         return {source: self.vectors(source, rows[source]) for source in self.sources}
 

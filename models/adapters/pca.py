@@ -47,12 +47,15 @@ class PrincipalComponentAdapter(KnowledgeAdapter):
             self._projections[source] = frozen_weight(self, f"{source}_projection", projection)
 
     def _augment(self, rows: Tensors, training: bool | None) -> Tensors:
-        augmented = {}
-        for source in self.sources:
-            centred = self.vectors(source, rows[source]) - self._means[source]
-            projected = tf.linalg.matmul(centred, self._projections[source])
-            augmented[source] = tf.cast(projected, self.compute_dtype)
-        return augmented
+        return {
+            source: self._augment_vectors(source, self.vectors(source, rows[source]))
+            for source in self.sources
+        }
+
+    def _augment_vectors(self, source: str, vectors: tf.Tensor) -> tf.Tensor:
+        centred = vectors - self._means[source]
+        projected = tf.linalg.matmul(centred, self._projections[source])
+        return tf.cast(projected, self.compute_dtype)
 
     def _moments(self, source: str) -> tuple[np.ndarray, np.ndarray]:
         """Mean [dimension] and covariance [dimension, dimension] of all rows but row 0."""

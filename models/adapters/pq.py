@@ -108,13 +108,30 @@ class ProductQuantizationAdapter(KnowledgeAdapter):
         )
 
     def _augment(self, rows: Tensors, training: bool | None) -> Tensors:
-        augmented = {}
-        for source in self.sources:
-            # The embeddings of all codebooks stand below each other.
-            positions = tf.gather(self._codes[source], rows[source]) + self._offsets(source)
-            embeddings = tf.nn.embedding_lookup(self._embeddings[source], positions)
-            augmented[source] = tf.reduce_sum(embeddings, axis=1)
-        return augmented
+        return {
+            source: self._of_codes(source, tf.gather(self._codes[source], rows[source]))
+            for source in self.sources
+        }
+
+    def _augment_vectors(self, source: str, vectors: tf.Tensor) -> tf.Tensor:
+        parts = tf.split(vectors, [book.shape[1] for book in self._codebooks[source]], axis=1)
+        # |v - c|^2 without |v|^2, as `models.adapters.codebooks.nearest_codes` computes it.
+        codes = [
+            tf.argmin(
+                tf.reduce_sum(tf.square(centres), axis=1)
+                - 2 * tf.linalg.matmul(part, centres, transpose_b=True),
+                axis=1,
+                output_type=tf.int32,
+            )
+            for part, centres in zip(parts, self._codebooks[source], strict=True)
+        ]
+        return self._of_codes(source, tf.stack(codes, axis=1))
+
+    def _of_codes(self, source: str, codes: tf.Tensor) -> tf.Tensor:
+        # The embeddings of all codebooks stand below each other.
+        positions = codes + self._offsets(source)
+        embeddings = tf.nn.embedding_lookup(self._embeddings[source], positions)
+        return tf.reduce_sum(embeddings, axis=1)
 
     def _offsets(self, source: str) -> np.ndarray:
         sizes = [codebook.shape[0] for codebook in self._codebooks[source]]

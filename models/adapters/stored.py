@@ -7,6 +7,9 @@ from collections.abc import Mapping
 import numpy as np
 import tensorflow as tf
 
+from configs.serving import NumberFormat
+from models.stored_vectors import VectorTable
+
 
 class AugmentedTables(tf.Module):
     """Stored augmented vectors: what an export has in place of knowledge vectors and adapter.
@@ -15,11 +18,11 @@ class AugmentedTables(tf.Module):
       may name some of the sources only.
     """
 
-    def __init__(self, tables: Mapping[str, np.ndarray], dtype: tf.DType = tf.float32):
-        """Creates one variable per source from [rows, width] arrays, kept as `dtype`."""
+    def __init__(self, tables: Mapping[str, np.ndarray], number_format: NumberFormat = "float32"):
+        """Stores one array [rows, width] per source."""
         super().__init__(name="augmented_tables")
         self._tables = {
-            source: tf.Variable(table, trainable=False, dtype=dtype, name=f"{source}_augmented")
+            source: VectorTable(table, number_format, f"knowledge/{source}/augmented")
             for source, table in tables.items()
         }
 
@@ -33,7 +36,5 @@ class AugmentedTables(tf.Module):
     ) -> dict[str, tf.Tensor]:
         """Augmented vectors of knowledge rows; they are the same in training."""
         return {
-            source: tf.cast(tf.gather(table, rows[source]), tf.float32)
-            for source, table in self._tables.items()
-            if source in rows
+            source: table(rows[source]) for source, table in self._tables.items() if source in rows
         }

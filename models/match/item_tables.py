@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
+from models.growing import growing_table
 from models.match.kinds import MatchMethod
 from models.match.ridge import whitening
 from models.match.tables import MatchTables, Reduction, TableSizes
@@ -26,6 +27,7 @@ class ItemTables(tf.keras.layers.Layer):
         """Creates the variables, all zeros."""
         super().__init__(**kwargs | {"dtype": "float32"})
         self.sizes = sizes
+        self._computes_features = method.computes_features
         rows, width, folds = sizes.num_rows, sizes.width, sizes.num_folds
         self._table = self._add("table", [rows, width])
         self._slots = self._add("slots", [rows], tf.int32)
@@ -59,6 +61,22 @@ class ItemTables(tf.keras.layers.Layer):
             self._fold_slots.assign(_slots(np.reshape(tables.fold_known, [-1])))
             if tables.landmark_cosines is not None:
                 self._fold_landmark_cosines.assign(tables.landmark_cosines[1:])
+
+    def stored(self, name: str, dtype: tf.DType) -> StoredItemTables:
+        """What an export has in the place of this: tables that may grow, and no fold tables.
+
+        Args:
+          name: prefix of the variables' names.
+          dtype: number format of the table, unless it holds cosines with landmarks.
+        """
+        if not self._computes_features:
+            table = growing_table(tf.cast(self._table, dtype), f"{name}/table")
+            return StoredItemTables(table, growing_table(self._slots, f"{name}/slots"))
+        return StoredItemTables(
+            growing_table(self._table, f"{name}/table"),
+            growing_table(self._slots, f"{name}/slots"),
+            tf.Variable(self._landmark_cosines, trainable=False, name=f"{name}/landmark_cosines"),
+        )
 
     @property
     def reduction(self) -> Reduction:
@@ -109,14 +127,12 @@ class ItemTables(tf.keras.layers.Layer):
         Returns:
           [k, width + 1], as `models.reduction.nystroem_features`; zeros for slot 0.
         """
-        known = tf.cast(slots > 0, tf.float32)[:, tf.newaxis]
-        kernel = tf.exp((tf.gather(table, slots) - 1.0) / length_scale)
+        kernel = _landmark_kernel(table, slots, length_scale)
         if self.sizes.num_folds and table is self._fold_table:
             whitened = self._whitened_by_fold(kernel, slots // self.sizes.num_rows, length_scale)
         else:
             whitened = tf.linalg.matmul(kernel, whitening(self._landmark_cosines, length_scale)[0])
-        constant = tf.sqrt(bias) * known
-        return tf.concat([whitened * known, constant], axis=1)
+        return _with_constant(whitened, slots, bias)
 
     def _whitened_by_fold(
         self, kernel: tf.Tensor, folds: tf.Tensor, length_scale: tf.Tensor
@@ -134,6 +150,48 @@ class ItemTables(tf.keras.layers.Layer):
         return self.add_weight(
             name=name, shape=shape, dtype=dtype, initializer="zeros", trainable=False
         )
+
+
+class StoredItemTables(tf.Module):
+    """What an export has of `ItemTables`: the table made from everything, and no reduction."""
+
+    def __init__(
+        self, table: tf.Variable, slots: tf.Variable, landmark_cosines: tf.Variable | None = None
+    ):
+        """Keeps the variables.
+
+        Args:
+          table: [rows, width].
+          slots: int32 [rows].
+          landmark_cosines: [1, width, width] where the graph makes Nystroem features.
+        """
+        super().__init__(name="stored_item_tables")
+        self._table, self._slots = table, slots
+        self._landmark_cosines = landmark_cosines
+
+    def look_up(
+        self, candidate_rows: tf.Tensor, history_rows: tf.Tensor, folds: tf.Tensor | None
+    ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """See `ItemTables.look_up`; requests leave no fold of users out."""
+        candidates = tf.gather(self._slots, candidate_rows)
+        return self._table, candidates, tf.gather(self._slots, history_rows)
+
+    def nystroem_features(
+        self, table: tf.Tensor, slots: tf.Tensor, length_scale: tf.Tensor, bias: tf.Tensor
+    ) -> tf.Tensor:
+        """See `ItemTables.nystroem_features`."""
+        kernel = _landmark_kernel(table, slots, length_scale)
+        whitened = tf.linalg.matmul(kernel, whitening(self._landmark_cosines, length_scale)[0])
+        return _with_constant(whitened, slots, bias)
+
+
+def _landmark_kernel(table: tf.Tensor, slots: tf.Tensor, length_scale: tf.Tensor) -> tf.Tensor:
+    return tf.exp((tf.gather(table, slots) - 1.0) / length_scale)
+
+
+def _with_constant(whitened: tf.Tensor, slots: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
+    known = tf.cast(slots > 0, tf.float32)[:, tf.newaxis]
+    return tf.concat([whitened * known, tf.sqrt(bias) * known], axis=1)
 
 
 def _slots(known: np.ndarray) -> np.ndarray:

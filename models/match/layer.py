@@ -8,7 +8,7 @@ docs/knowledge_match.md.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -17,12 +17,12 @@ import tensorflow as tf
 from configs.matching import Match
 from models.match.by_user import candidates_by_user
 from models.match.chunks import in_chunks
-from models.match.item_tables import ItemTables
+from models.match.item_tables import ItemTables, StoredItemTables
 from models.match.kinds import MEANS_LENGTH_SCALES, MatchMethod
 from models.match.means import means_features
 from models.match.parameters import PositiveParameter
 from models.match.ridge import exact_ridge, low_rank_ridge
-from models.match.tables import MatchTables, TableSizes, widened
+from models.match.tables import MatchTables, Reduction, TableSizes, widened
 from models.registration import PACKAGE
 
 _USERS_AT_ONCE = {"low_rank": 64, "exact": 16}
@@ -41,7 +41,7 @@ class KnowledgeMatch(tf.keras.layers.Layer):
 
     A source that is made from ratings has fold tables, each without the users of one fold: training
     samples name the fold of their user, so that no sample meets vectors made from its own label.
-    Fold tables stand in weights of their own, which `without_folds` leaves out.
+    Fold tables stand in weights of their own, which `store` drops.
 
     Shapes: candidates [n] with histories [n, length] (aligned) or [1, length] (one user: factored
       once), or candidates [users, candidates] with histories [users, length] (each factored once)
@@ -97,7 +97,9 @@ class KnowledgeMatch(tf.keras.layers.Layer):
         elif sizes is None:
             raise ValueError("give the item tables, or sizes when their weights are loaded later")
         self.sizes = sizes if isinstance(sizes, TableSizes) else TableSizes(**sizes)
-        self._tables = ItemTables(self.method, self.sizes, name="tables")
+        self._tables: ItemTables | StoredItemTables = ItemTables(
+            self.method, self.sizes, name="tables"
+        )
         if tables is not None:
             self._tables.fill(tables)
         scales = MEANS_LENGTH_SCALES if kind == "means" else length_scale
@@ -235,17 +237,21 @@ class KnowledgeMatch(tf.keras.layers.Layer):
         Raises:
           ValueError: the match was built over a ready table.
         """
-        return widened(self._tables.reduction.apply(self.method, vectors), self.sizes.width)
+        return widened(self.reduction.apply(self.method, vectors), self.sizes.width)
 
-    def without_folds(self) -> KnowledgeMatch:
-        """A copy without fold tables, for an export: what serving reads is all there."""
-        copy = type(self).from_config(
-            self.get_config() | {"sizes": asdict(self.sizes) | {"num_folds": 0}}
-        )
-        values = {weight.name: weight for weight in self.weights}
-        for weight in copy.weights:
-            weight.assign(values[weight.name])
-        return copy
+    @property
+    def reduction(self) -> Reduction:
+        """What made the table, for new items.
+
+        Raises:
+          ValueError: the match was built over a ready table.
+        """
+        return self._tables.reduction
+
+    def store(self, name: str, dtype: tf.DType) -> None:
+        """Takes the form of an export, see `models.match.item_tables.ItemTables.stored`."""
+        self._tables = self._tables.stored(name, dtype)
+        self.sizes = replace(self.sizes, num_folds=0)
 
     def get_config(self) -> dict[str, object]:
         """Method and sizes; tables and trained parameters are saved as weights."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from models.match.item_rows import ItemRows, StoredItemRows
 from models.match.layer import KnowledgeMatch
 from models.registration import PACKAGE
 
@@ -58,18 +59,9 @@ class KnowledgeMatches(tf.keras.layers.Layer):
             raise ValueError("give item_rows, or num_catalogue_rows when they are loaded later")
         self.matches = dict(matches)
         self.num_catalogue_rows = num_catalogue_rows
-        self._item_rows = {
-            source: self.add_weight(
-                name=f"{source}_rows",
-                shape=[num_catalogue_rows],
-                dtype=tf.int32,
-                initializer="zeros",
-                trainable=False,
-            )
-            for source in matches
-        }
-        for source, rows in (item_rows or {}).items():
-            self._item_rows[source].assign(rows)
+        self._item_rows: ItemRows | StoredItemRows = ItemRows(
+            tuple(matches), num_catalogue_rows, item_rows
+        )
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -124,8 +116,8 @@ class KnowledgeMatches(tf.keras.layers.Layer):
         """
         features = [
             match(
-                tf.gather(self._item_rows[source], candidate_rows),
-                tf.gather(self._item_rows[source], history_rows),
+                self._item_rows(source, candidate_rows),
+                self._item_rows(source, history_rows),
                 history_residuals,
                 history_liked,
                 history_mask,
@@ -136,13 +128,15 @@ class KnowledgeMatches(tf.keras.layers.Layer):
         ]
         return tf.concat(features, axis=-1)
 
-    def without_folds(self) -> KnowledgeMatches:
-        """A copy whose sources have no fold tables, for an export."""
-        return type(self)(
-            {source: match.without_folds() for source, match in self.matches.items()},
-            {source: rows.numpy() for source, rows in self._item_rows.items()},
-            name=self.name,
-        )
+    def store(self, dtype: tf.DType) -> None:
+        """Takes the form of an export: tables that may grow, without those by fold.
+
+        Args:
+          dtype: number format of the item tables, see `KnowledgeMatch.store`.
+        """
+        for source, match in self.matches.items():
+            match.store(f"knowledge/{source}/match", dtype)
+        self._item_rows = self._item_rows.stored()
 
     def get_config(self) -> dict[str, object]:
         """The matches and the catalogue's size; rows are saved as weights."""

@@ -62,6 +62,12 @@ class TowerScorer(tf.keras.layers.Layer):
         """
         nothing = tf.zeros([1, 0], tf.int32)
         fields, _ = self.assembly.items(rows, nothing, training=False)
+        return self.vectors_of_fields(fields, numbers, augmented)
+
+    def vectors_of_fields(
+        self, fields: tf.Tensor, numbers: tf.Tensor, augmented: Augmented
+    ) -> tf.Tensor:
+        """Vectors of items as `item_vectors`, from their fields (`models.features.ItemEncoder`)."""
         return self._items(fields, numbers, augmented, training=False)
 
     def _users(

@@ -61,6 +61,9 @@ USER_FOLD = "user_fold"
 PROFILE_PREFIX = "profile_"
 LABEL_PREFIX = "label_"
 
+NO_ID = -1
+"""Pads lists of ids that are whole numbers, as "" pads those of strings."""
+
 _USER = Feature(USER_ID, FeatureType.BYTES, False, "raw user id")
 _BEFORE = (
     Feature(HISTORY_ITEM_ID, FeatureType.BYTES, True, "items of earlier interactions, newest last"),

@@ -52,9 +52,14 @@ def add_command(subparsers: Subparsers) -> None:
     )
     parser.add_argument(
         "--augmented-dtype",
-        choices=("float32", "float16"),
-        help="number format of the stored vectors (default: the run's serving.augmented_dtype); "
-        "float16 halves the tables and moves scores by less than 1e-3",
+        choices=("float32", "float16", "int8"),
+        help="number format of the stored vectors (default: the run's serving.augmented_dtype)",
+    )
+    parser.add_argument(
+        "--id-type",
+        choices=("string", "int64"),
+        help="how requests write users and items (default: the run's serving.id_type); padding is "
+        "'' or -1",
     )
     add_json_option(parser)
     parser.set_defaults(run=run)
@@ -65,7 +70,9 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     quiet_tensorflow()
     from serving.export import export_run
 
-    result = export_run(arguments.folder, arguments.out, arguments.augmented_dtype)
+    result = export_run(
+        arguments.folder, arguments.out, arguments.augmented_dtype, arguments.id_type
+    )
     say(
         f"{result['path']}: version {result['version']}, "
         f"signatures {', '.join(result['signatures'])}"

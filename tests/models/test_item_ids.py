@@ -163,7 +163,7 @@ def test_stored_ids_answer_like_those_they_come_from() -> None:
     exported = StoredIds(layer.table())
     assert exported.trainable_weights == []
     np.testing.assert_array_equal(exported(tf.range(7)), layer.table())
-    half = StoredIds(layer.table(), tf.float16)
+    half = StoredIds(layer.table(), "float16")
     assert half(tf.range(7)).dtype == tf.float32
     np.testing.assert_array_equal(half.table(), layer.table().astype(np.float16))
 

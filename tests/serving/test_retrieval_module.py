@@ -14,9 +14,9 @@ from tests.serving.exports import tensors, user_rows
 
 def model_and_module(**options: object) -> tuple[RetrievalModel, RetrievalModule]:
     model = random_model(rich_scenario(model__backbone="two_tower", **options))
-    vectors = model.all_item_vectors()
+    vectors, items = model.all_item_vectors(), model.inputs_preparation.catalogue.item_ids
     store_knowledge(model, sources=user_sources(model))
-    return model, RetrievalModule(model, vectors)
+    return model, RetrievalModule(model, vectors, items)
 
 
 @pytest.fixture(scope="module")
@@ -47,7 +47,8 @@ def test_the_search_is_the_head_of_a_full_sort(
 def test_history_is_left_out_and_what_is_missing_is_empty(
     parts: tuple[RetrievalModel, RetrievalModule],
 ) -> None:
-    model, module = parts
+    _, module = parts
+    model = random_model(rich_scenario(model__backbone="two_tower"))
     items = model.inputs_preparation.catalogue.item_ids
     raw = {name: values[:1] for name, values in user_rows().items()}
     raw["history_item_id"] = np.array([["never seen", *items[:-2], ""]], dtype=object)
@@ -86,4 +87,4 @@ def test_only_what_users_need_is_kept(options: dict[str, object], sources: list[
     assert user_sources(model) == sources
     assert module.top_k(tensors(user_rows()))["score"].shape[0] == 12
     kept = [variable.name for variable in module.variables if "augmented" in variable.name]
-    assert sorted(kept) == sorted(f"{source}_augmented:0" for source in sources)
+    assert sorted(kept) == sorted(f"knowledge/{source}/augmented/values:0" for source in sources)

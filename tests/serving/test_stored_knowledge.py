@@ -45,9 +45,9 @@ def test_neither_adapter_nor_knowledge_nor_folds_are_left() -> None:
     store_knowledge(model)
     assert isinstance(model.adapter, AugmentedTables)
     stored = {variable.name: variable for variable in model.adapter.variables}
-    assert stored.keys() == {f"{source}_augmented:0" for source in tables}
+    assert stored.keys() == {f"knowledge/{source}/augmented/values:0" for source in tables}
     for source, table in tables.items():
-        np.testing.assert_array_equal(stored[f"{source}_augmented:0"], table)
+        np.testing.assert_array_equal(stored[f"knowledge/{source}/augmented/values:0"], table)
     (prior,) = preparation.priors
     assert isinstance(prior, StoredPrior)
     np.testing.assert_array_equal(prior.variables[0], numbers)
@@ -91,7 +91,7 @@ def test_vectors_may_be_stored_in_float16(adapter: str) -> None:
     model = random_model(tiny_scenario(model__adapter=adapter, knowledge__sources=["item"]))
     raw = raw_requests(tiny_scenario())
     exact = model.probabilities(raw).numpy()
-    store_knowledge(model, tf.float16)
+    store_knowledge(model, "float16")
     rounded = model.probabilities(raw).numpy()
     assert rounded.dtype == np.float32
     assert 0 < np.abs(rounded - exact).max() < 1e-3

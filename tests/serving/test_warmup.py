@@ -7,7 +7,9 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
-from serving.warmup import WARMUP_BATCH_SIZES, write_warmup_requests
+from configs.loading import ConfigurationError
+from configs.serving import Serving
+from serving.warmup import write_warmup_requests
 from tests.serving.exports import Export, exported_variant
 
 ROWS = {"rank": "item_id", "item_vectors": "item_id"}
@@ -46,9 +48,8 @@ def test_there_is_a_request_of_every_size_and_signature(name: str, signatures: l
         signature = request.model_spec.signature_name
         found.append((signature, len(arrays(request)[ROWS.get(signature, "user_id")])))
     assert sorted(found) == sorted(
-        (signature, size) for signature in signatures for size in WARMUP_BATCH_SIZES
+        (signature, size) for signature in signatures for size in Serving().batch_sizes
     )
-    assert {1, 100} <= set(WARMUP_BATCH_SIZES)
 
 
 @pytest.mark.parametrize("name", ["linear", "prm", "two_tower"])
@@ -75,11 +76,11 @@ def test_lists_have_a_usual_length(tmp_path: Path) -> None:
         "profile_age": tf.TensorSpec([1, None], tf.float32),
         "item_id": tf.TensorSpec([None, None], tf.string),
     }
-    path = write_warmup_requests(tmp_path, "films", {"rank": inputs})
+    path = write_warmup_requests(tmp_path, Serving(batch_sizes=(7, 2)), {"rank": inputs})
     shapes = [{name: a.shape for name, a in arrays(found).items()} for found in requests_of(path)]
     assert shapes == [
         {"history_item_id": (1, 30), "profile_age": (1, 1), "item_id": (rows, 10)}
-        for rows in WARMUP_BATCH_SIZES
+        for rows in (2, 7)
     ]
 
 
@@ -87,6 +88,21 @@ def test_the_file_is_beside_the_model_and_named_as_tensorflow_serving_wants_it(
     tmp_path: Path,
 ) -> None:
     inputs = {"item_id": tf.TensorSpec([None], tf.string)}
-    path = write_warmup_requests(tmp_path / "1", "other", {"rank": inputs})
+    path = write_warmup_requests(tmp_path / "1", Serving(model_name="other"), {"rank": inputs})
     assert path == tmp_path / "1" / "assets.extra" / "tf_serving_warmup_requests"
     assert {request.model_spec.name for request in requests_of(path)} == {"other"}
+
+
+def test_whole_number_ids_are_nobodys(tmp_path: Path) -> None:
+    inputs = {"item_id": tf.TensorSpec([None], tf.int64)}
+    path = write_warmup_requests(tmp_path, Serving(batch_sizes=(3,)), {"rank": inputs})
+    (request,) = requests_of(path)
+    np.testing.assert_array_equal(arrays(request)["item_id"], [-1, -1, -1])
+    assert arrays(request)["item_id"].dtype == np.int64
+
+
+def test_more_requests_than_tensorflow_serving_takes_are_refused(tmp_path: Path) -> None:
+    inputs = {"item_id": tf.TensorSpec([None], tf.string)}
+    serving = Serving(batch_sizes=tuple(range(1, 502)))
+    with pytest.raises(ConfigurationError, match="501 sizes for 2 signatures make 1002 warm-up"):
+        write_warmup_requests(tmp_path, serving, {"rank": inputs, "serving_default": inputs})

@@ -49,6 +49,22 @@ def test_rows_of_any_shape_give_the_vectors_of_each_row_alone(
 
 
 @every_adapter
+@pytest.mark.parametrize("standardized", [False, True])
+def test_vectors_of_new_entities_are_augmented_as_those_of_known_ones(
+    name: str, standardized: bool
+) -> None:
+    layer = adapter(name, standardized_knowledge=standardized)
+    known = layer(every_row())
+    for source, count in (("item", ROWS["item"]), ("user", ROWS["user"])):
+        vectors = layer.tables[source].vectors(tf.range(1, count))
+        found = layer.augment_vectors(source, vectors)
+        assert found.shape == (count - 1, WIDTH)
+        np.testing.assert_allclose(found, known[source][1:], atol=1e-6)
+        one = layer.augment_vectors(source, vectors[2:3])
+        np.testing.assert_allclose(one, known[source][3:4], atol=1e-6)
+
+
+@every_adapter
 def test_a_call_may_name_some_sources_only(name: str) -> None:
     layer, rows = adapter(name), rows_of([[5, 0]], [1, 2])
     together = layer(rows)

@@ -27,7 +27,7 @@ def test_a_call_may_name_some_sources_only() -> None:
 
 
 def test_float16_tables_are_within_half_a_unit_of_the_last_place() -> None:
-    stored = AugmentedTables(TABLES, tf.float16)
+    stored = AugmentedTables(TABLES, "float16")
     for source, table in TABLES.items():
         vectors = stored({source: tf.range(len(table))})[source]
         assert vectors.dtype == tf.float32

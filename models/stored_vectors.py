@@ -1,0 +1,89 @@
+"""Tables of vectors in the number format of an export."""
+
+from __future__ import annotations
+
+from typing import get_args
+
+import numpy as np
+import tensorflow as tf
+
+from configs.serving import NumberFormat
+from models.growing import growing_table
+
+NUMBER_FORMATS: tuple[NumberFormat, ...] = get_args(NumberFormat)
+_LARGEST_INT8 = 127
+
+
+class VectorTable(tf.Module):
+    """Vectors by row, stored as float32, as float16, or as int8 with a scale per row.
+
+    An int8 row is x = scale * q with scale = max |x| / 127, so that rounding moves a component by
+    at most half of the row's scale.
+
+    Shapes: rows int [...] -> float32 [..., width].
+
+    Attributes:
+      width: width of the vectors.
+    """
+
+    def __init__(self, table: np.ndarray, number_format: NumberFormat, name: str):
+        """Stores [rows, width], finite.
+
+        Args:
+          table: the vectors.
+          number_format: how they are stored.
+          name: prefix of the variables' names.
+
+        Raises:
+          ValueError: the number format is unknown, or a number does not fit into it.
+        """
+        super().__init__(name="vector_table")
+        self.width = table.shape[1]
+        stored = stored_vectors(table, number_format)
+        self._values = growing_table(stored["values"], f"{name}/values")
+        self._scales = (
+            growing_table(stored["scales"], f"{name}/scales") if "scales" in stored else None
+        )
+
+    def __call__(self, rows: tf.Tensor) -> tf.Tensor:
+        """Looks vectors up."""
+        vectors = tf.cast(tf.gather(self._values, rows), tf.float32)
+        if self._scales is None:
+            return vectors
+        return vectors * tf.gather(self._scales, rows)[..., tf.newaxis]
+
+    def all_rows(self) -> np.ndarray:
+        """Every row: float32 [rows, width]."""
+        return self(tf.range(tf.shape(self._values)[0])).numpy()
+
+
+def stored_vectors(table: np.ndarray, number_format: NumberFormat) -> dict[str, np.ndarray]:
+    """Vectors as a `VectorTable` stores them.
+
+    Args:
+      table: [rows, width].
+      number_format: one of `NUMBER_FORMATS`.
+
+    Returns:
+      "values" [rows, width], and for int8 "scales" float32 [rows].
+
+    Raises:
+      ValueError: the number format is unknown, or a number does not fit into it.
+    """
+    table = np.asarray(table, np.float32)
+    if number_format not in NUMBER_FORMATS:
+        known = ", ".join(NUMBER_FORMATS)
+        raise ValueError(f"number format '{number_format}' is unknown; there are {known}")
+    largest = np.abs(table).max(initial=0.0)
+    if not np.isfinite(table).all() or (
+        number_format == "float16" and largest > np.finfo(np.float16).max
+    ):
+        raise ValueError(f"a vector holds a number that does not fit into {number_format}")
+    if number_format != "int8":
+        return {"values": table.astype(number_format)}
+    scales = np.abs(table).max(axis=1, initial=0.0) / np.float32(_LARGEST_INT8)
+    divisors = np.where(scales > 0, scales, np.float32(1))
+    quantised = np.rint(table / divisors[:, np.newaxis])
+    # The quotient of a row's largest number may round to more than 127.
+    limited = np.clip(quantised, -_LARGEST_INT8, _LARGEST_INT8)
+    return {"values": limited.astype(np.int8), "scales": scales.astype(np.float32)}
