@@ -15,11 +15,10 @@ from typing import Protocol
 
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError, load_scenario, override_scenario
-from configs.scenario import Scenario
+from trainer.one_process import require_one_process
 
 _KNOWN_KEYS = ("config", "overrides")
 _WRONG_FEATURE = re.compile(r"Feature: .*")
-_OF_SEVERAL_PROCESSES = ("multi_worker", "parameter_server")
 
 
 class FnArgs(Protocol):
@@ -68,7 +67,7 @@ def run_fn(fn_args: FnArgs) -> None:
     scenario = load_scenario(custom.config, custom.overrides)
     run = Path(fn_args.model_run_dir) / default_run_folder(scenario).path.name
     scenario = override_scenario(scenario, {"run_dir": str(run)})
-    _require_one_process(scenario)
+    require_one_process(scenario.training, "TFX's Trainer runs")
     destination = Path(fn_args.serving_model_dir)
     _require_empty(destination)
     files = {
@@ -169,15 +168,6 @@ def _parsing_explained() -> Iterator[None]:
             "train_files, eval_files: an example is none of this scenario: "
             f"{found[0] if found else error}"
         ) from error
-
-
-def _require_one_process(scenario: Scenario) -> None:
-    distribution = scenario.training.distribution
-    if distribution in _OF_SEVERAL_PROCESSES:
-        raise ConfigurationError(
-            f"training.distribution '{distribution}': TFX's Trainer runs one process; take 'none' "
-            "or 'mirrored', or train with 'python -m trainer train'"
-        )
 
 
 def _require_empty(folder: Path) -> None:

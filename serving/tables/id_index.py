@@ -59,7 +59,7 @@ class IndexContents:
         rows = np.arange(first_row, first_row + len(ids), dtype=np.int32)
         for salt in _SALTS:
             keys = fingerprints(ids, salt)
-            if len(np.unique(keys)) == len(keys):
+            if _are_distinct(keys):
                 return cls.of_fingerprints(keys, rows, salt)
         raise IndexOverflow("ids repeat")
 
@@ -92,7 +92,7 @@ class IndexContents:
         """
         new = fingerprints(ids, self.salt)
         keys = np.concatenate([self.keys[:-WINDOW], new])
-        if len(np.unique(keys)) < len(keys):
+        if not _are_distinct(keys):
             raise IndexOverflow(
                 "an id has the fingerprint of another one; export again from the run"
             )
@@ -149,6 +149,11 @@ def fingerprints(ids: Sequence[str] | np.ndarray, salt: str = "") -> np.ndarray:
         for start in range(0, len(ids), _IDS_AT_ONCE)
     ]
     return np.concatenate([np.zeros(0, np.int64), *parts])
+
+
+def _are_distinct(keys: np.ndarray) -> bool:
+    ascending = np.sort(keys)
+    return not (ascending[1:] == ascending[:-1]).any()
 
 
 def _fingerprints(ids: tf.Tensor, salt: str) -> tf.Tensor:

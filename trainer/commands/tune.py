@@ -86,6 +86,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     from trainer.experiments.trainers import Job, LocalTrainer
     from trainer.folder_lock import alone_in
     from trainer.gpu import prepare_devices
+    from trainer.one_process import require_one_process
     from trainer.preparation import ExampleStore
     from trainer.run_name import default_run_folder
     from trainer.tracking_option import tracking_of
@@ -95,13 +96,20 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
 
     overrides, space = split_space(arguments.overrides)
     scenario = load_scenario(arguments.config, overrides)
+    require_one_process(scenario.training, "a search trains each of its models in")
     tuning = scenario.experiment.tuning
     space = space or dict(tuning.space)
     trials = arguments.trials or tuning.trials
     if not trials:
         raise ConfigurationError("say how many trials: --trials N, or experiment.tuning.trials")
     check_space(
-        scenario, space, {"run_dir": "every trial has its own", "work_dir": "it is the data"}
+        scenario,
+        space,
+        {
+            "run_dir": "every trial has its own",
+            "work_dir": "it is the data",
+            "training.distribution": "it is where a training runs",
+        },
     )
     say(prepare_devices())
     named = default_run_folder(scenario.model_copy(update={"run_dir": None})).path.name

@@ -12,6 +12,7 @@ from configs.scenario import Scenario
 from preprocessing.records.contract import CTR, RETRIEVAL
 from trainer.evaluation import kind_of
 from trainer.experiments.arms import SET_BY_EXPERIMENT, experiment_arms
+from trainer.one_process import require_one_process
 from trainer.tuning_space import check_space
 
 _SAME_BUDGET = "all cells are trained for the same number of epochs"
@@ -123,6 +124,7 @@ def _require_one_kind(scenario: Scenario) -> None:
 def _require_possible(cell: Cell) -> None:
     model, kind = cell.scenario.model, kind_of(cell.scenario)
     where = f"experiment, arm '{cell.arm}' of '{cell.backbone}'"
+    require_one_process(cell.scenario.training, "an experiment trains each of its models in")
     if kind == RETRIEVAL and model.match != "none":
         raise ConfigurationError(
             f"{where}: a retrieval model keeps candidate and history apart, which knowledge match "

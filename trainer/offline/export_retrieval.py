@@ -13,7 +13,7 @@ import tensorflow as tf
 
 from configs.loading import ConfigurationError
 from configs.scenario import Scenario
-from preprocessing.records.contract import HISTORY_ITEM_ID, ITEM_ID, RETRIEVAL, USER_ID
+from preprocessing.records.contract import HISTORY_ITEM_ID, ITEM_ID, NO_ID, RETRIEVAL, USER_ID
 from preprocessing.records.errors import DamagedRecords
 from preprocessing.records.example_features import features_of
 from preprocessing.records.parsing import parse_examples
@@ -52,15 +52,18 @@ class ExportedRetrieval:
                 f"data.profiles: the model reads {', '.join(missing)}, which the examples lack; "
                 "use the configuration of the run that was exported"
             )
-        self._inputs = list(inputs)
+        self._inputs = inputs
         self._features = [known[name] for name in {USER_ID, ITEM_ID, HISTORY_ITEM_ID, *inputs}]
         items = list(read_model_tables(scenario).catalogue.item_ids)
+        _, of_items = model.signatures["item_vectors"].structured_input_signature
         self._row_of = {item.encode(): row for row, item in enumerate(items, start=1)}
         self._item_vectors = finite(
             np.concatenate(
                 [
                     model.signatures["item_vectors"](
-                        item_id=tf.constant(items[start : start + _ITEMS_AT_ONCE])
+                        item_id=_as_asked(
+                            tf.constant(items[start : start + _ITEMS_AT_ONCE]), of_items[ITEM_ID]
+                        )
                     )[_VECTOR].numpy()
                     for start in range(0, len(items), _ITEMS_AT_ONCE)
                 ]
@@ -76,7 +79,7 @@ class ExportedRetrieval:
         """
         parsed = parse_examples(serialized, self._features)
         found = self._model.signatures["user_vectors"](
-            **{name: parsed[name] for name in self._inputs}
+            **{name: _as_asked(parsed[name], asked) for name, asked in self._inputs.items()}
         )
         positives = self._rows(parsed[ITEM_ID].numpy())
         if not positives.all():
@@ -102,3 +105,14 @@ class ExportedRetrieval:
         row_of = self._row_of
         rows = np.fromiter((row_of.get(item, 0) for item in items.ravel()), np.int32, items.size)
         return rows.reshape(items.shape)
+
+
+def _as_asked(values: tf.Tensor, asked: tf.TensorSpec) -> tf.Tensor:
+    """Ids of examples, which are strings, as whole numbers where the model asks for these.
+
+    Others, which such a model cannot know, become -1.
+    """
+    if values.dtype != tf.string or asked.dtype != tf.int64:
+        return values
+    is_number = tf.strings.regex_full_match(values, "[0-9]{1,18}")
+    return tf.strings.to_number(tf.where(is_number, values, str(NO_ID)), tf.int64)

@@ -95,6 +95,7 @@ def test_a_dry_run_lists_the_cells(
         ("experiment.seed=[1]", "Did you mean 'experiment.seeds'"),
         ("experiment.baseline=plain", "needs an arm called 'plain'"),
         ("experiment.backbones=[din, prm]", "are of different kinds"),
+        ("training.distribution=parameter_server", "an experiment trains each of its models"),
     ],
 )
 def test_grids_that_make_no_sense_are_wrong_configuration(

@@ -1,0 +1,237 @@
+"""What the tables of an export cost by their size: load, memory, size on disk, time of a lookup.
+
+    python -m benchmarks.export_tables                       # 0.1, 1 and 5 million items and users
+    python -m benchmarks.export_tables --ids 5000000 --model # a whole ranking model around them
+
+Prints a JSON line for each number of ids and type of ids. The export is written in one process and
+loaded and asked through TensorFlow's C API, the loader of TensorFlow Serving, in another, whose
+memory is the line's. A lookup is raw ids to rows to vectors; `--model` ranks candidates for one
+user with a history of 30 by DIN with HEIN over one item and one user source. Files are in the
+system's cache when they are loaded, as they are after an export.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import get_args
+
+os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import tensorflow as tf
+
+from benchmarks.measuring import measured, peak_megabytes, print_measure
+from benchmarks.model_workload import Records, made_up_scenario
+from benchmarks.synthetic import GENRES
+from configs.serving import IdType, NumberFormat
+from models.building import AnyModel, ModelTables, build_model
+from models.catalogue import CatalogueContents, CategoricalColumn
+from models.stored_vectors import NUMBER_FORMATS, VectorTable
+from serving.export import serving_module
+from serving.id_types import with_whole_number_ids
+from serving.proof.c_api import CApiSession
+from serving.tables.id_index import IdIndex
+from trainer.run_folder import create_weights
+
+_NAME = "export_tables"
+_WIDTH = 32
+_DIMENSION = 64
+_HISTORY = 30
+_CALLS = 300
+
+
+class LookUps(tf.Module):
+    """Item and user tables alone: raw ids to vectors."""
+
+    def __init__(self, ids: list[str], number_format: NumberFormat, seed: int):
+        """Makes tables of random vectors."""
+        super().__init__()
+        random = np.random.default_rng(seed)
+        self._tables = {}
+        for name in ("items", "users"):
+            vectors = random.normal(size=[len(ids) + 1, _WIDTH]).astype(np.float32)
+            self._tables[name] = (IdIndex(ids, name), VectorTable(vectors, number_format, name))
+
+    def signatures(self, id_type: IdType) -> dict[str, tf.types.experimental.ConcreteFunction]:
+        """One signature per table."""
+        found = {}
+        for name, (index, vectors) in self._tables.items():
+
+            def look_up(
+                item_id: tf.Tensor, index: IdIndex = index, vectors: VectorTable = vectors
+            ) -> dict[str, tf.Tensor]:
+                return {"vector": vectors(index(item_id))}
+
+            ids = tf.TensorSpec([None], tf.string, name="item_id")
+            signature = tf.function(look_up).get_concrete_function(item_id=ids)
+            found[name] = with_whole_number_ids(signature) if id_type == "int64" else signature
+        return found
+
+
+def main(words: list[str] | None = None) -> None:
+    """Measures every number of ids, each in processes of its own."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--ids", type=int, nargs="+", default=[100_000, 1_000_000, 5_000_000])
+    parser.add_argument(
+        "--id-types", nargs="+", choices=get_args(IdType), default=["string", "int64"]
+    )
+    parser.add_argument("--number-format", choices=NUMBER_FORMATS, default="float16")
+    parser.add_argument("--model", action="store_true", help="a whole model around the tables")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--folder", help="for the exports; a temporary one if not given")
+    parser.add_argument("--step", choices=("export", "load"), help=argparse.SUPPRESS)
+    parser.add_argument("--path", type=Path, help=argparse.SUPPRESS)
+    arguments = parser.parse_args(words)
+    if arguments.step == "export":
+        _export(arguments)
+        return
+    if arguments.step == "load":
+        _load(arguments)
+        return
+    for number in arguments.ids:
+        for id_type in arguments.id_types:
+            with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+                found: dict[str, object] = {}
+                for step in ("export", "load"):
+                    found |= _in_a_process(step, number, id_type, folder, arguments)
+            print_measure(
+                _NAME,
+                items=number,
+                users=number,
+                id_type=id_type,
+                number_format=arguments.number_format,
+                model=arguments.model,
+                seed=arguments.seed,
+                **found,
+            )
+
+
+def _in_a_process(
+    step: str, number: int, id_type: str, folder: str, arguments: argparse.Namespace
+) -> dict[str, object]:
+    words = ["--step", step, "--path", f"{folder}/1", "--ids", str(number), "--id-types", id_type]
+    words += ["--number-format", arguments.number_format, "--seed", str(arguments.seed)]
+    words += ["--model"] if arguments.model else []
+    done = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{_NAME}", *words], check=True, stdout=subprocess.PIPE
+    )
+    return json.loads(done.stdout)
+
+
+def _export(arguments: argparse.Namespace) -> None:
+    (number,), (id_type,) = arguments.ids, arguments.id_types
+    ids = [_raw_id(place) for place in range(number)]
+    module: tf.Module
+    with measured() as making:
+        if arguments.model:
+            model = _model(ids, arguments.seed)
+            served = serving_module(model, arguments.number_format, id_type)
+            module, signatures = served, {"rank": served.signatures()["rank"]}
+        else:
+            module = LookUps(ids, arguments.number_format, arguments.seed)
+            signatures = module.signatures(id_type)
+    with measured() as saving:
+        tf.saved_model.save(module, str(arguments.path), signatures=signatures)
+    sizes = {
+        file.relative_to(arguments.path).as_posix(): file.stat().st_size
+        for file in arguments.path.rglob("*")
+        if file.is_file()
+    }
+    found = {
+        "make_seconds": making.seconds,
+        "save_seconds": saving.seconds,
+        "export_peak_megabytes": peak_megabytes(),
+        "megabytes": sum(sizes.values()) / 1e6,
+        "graph_megabytes": sizes["saved_model.pb"] / 1e6,
+    }
+    print(json.dumps(found))
+
+
+def _load(arguments: argparse.Namespace) -> None:
+    (number,), (id_type,) = arguments.ids, arguments.id_types
+    before = peak_megabytes()
+    with measured() as loading:
+        session = CApiSession(arguments.path)
+    loaded = peak_megabytes()
+    random = np.random.default_rng(arguments.seed)
+    milliseconds = {}
+    with session:
+        for count in (1, 100):
+            asked = []
+            for places in random.integers(0, number, [_CALLS, count + _HISTORY]):
+                ids = np.array([_raw_id(place) for place in places.tolist()], object)
+                ids = ids.astype(np.int64) if id_type == "int64" else ids
+                asked.append(_ranking(ids) if arguments.model else {"item_id": ids[_HISTORY:]})
+            signature = "rank" if arguments.model else "items"
+            milliseconds[count] = _milliseconds(session, signature, asked)
+    found = {
+        "load_seconds": loading.seconds,
+        "load_megabytes": loaded - before,
+        "milliseconds_1_id": float(np.median(milliseconds[1])),
+        "milliseconds_100_ids": float(np.median(milliseconds[100])),
+        "milliseconds_100_ids_p99": float(np.quantile(milliseconds[100], 0.99)),
+    }
+    print(json.dumps(found))
+
+
+def _milliseconds(
+    session: CApiSession, signature: str, asked: list[dict[str, np.ndarray]]
+) -> list[float]:
+    found = []
+    for inputs in asked:
+        with measured() as asking:
+            session.run(signature, inputs)
+        found.append(asking.seconds * 1e3)
+    return found[len(found) // 10 :]
+
+
+def _ranking(ids: np.ndarray) -> dict[str, np.ndarray]:
+    """One user, the first ids as history, the others as candidates."""
+    one = np.ones(1, np.float32)
+    return {
+        "user_id": ids[:1],
+        "history_item_id": ids[np.newaxis, :_HISTORY],
+        "history_rating": np.full([1, _HISTORY], 4, np.float32),
+        "user_share_liked": one,
+        "user_mean_rating": 4 * one,
+        "user_log_count": np.log(one + _HISTORY),
+        "item_id": ids[_HISTORY:],
+    }
+
+
+def _model(ids: list[str], seed: int) -> AnyModel:
+    random = np.random.default_rng(seed)
+    counts = random.integers(1, 300, size=[len(ids), 1]).astype(np.float64)
+    genres = [(genre,) for genre in GENRES]
+    catalogue = CatalogueContents(
+        item_ids=ids,
+        trained_item_ids=ids,
+        categorical={
+            "genres": CategoricalColumn(GENRES, [genres[n % len(genres)] for n in range(len(ids))])
+        },
+        numeric={},
+        rating_sum_by_fold=counts * 3.5,
+        rating_count_by_fold=counts,
+    )
+    vectors = random.standard_normal([len(ids), _DIMENSION], np.float32)
+    records = Records(ids, vectors)
+    scenario = made_up_scenario(adapter="hein")
+    model = build_model(scenario, ModelTables(catalogue, {"item": records, "user": records}))
+    create_weights(model)
+    return model
+
+
+def _raw_id(place: int) -> str:
+    """Ids that look like no other number: of up to twelve digits, in no order."""
+    return str(1_000_000_007 * place % 2**40)
+
+
+if __name__ == "__main__":
+    main()
