@@ -9,6 +9,9 @@ TFX_VENV := .venv-tfx
 TFX_INSTALLED := $(TFX_VENV)/.installed
 TFX_SAMPLE := --config configs/movielens_small.yaml
 
+CONFORMANCE_VENV := .venv-conformance
+CONFORMANCE_INSTALLED := $(CONFORMANCE_VENV)/.installed
+
 ROOMS := configs preprocessing models trainer serving examples benchmarks
 BAZEL ?= bazel
 BAZEL_FILES := BUILD MODULE.bazel WORKSPACE bazel tests $(ROOMS)
@@ -70,11 +73,20 @@ $(TFX_INSTALLED): requirements-tfx.txt | setup
 		exit 1; } >&2
 	@touch $@
 
-test: setup ## run the fast test suite
+# Two clients of other people's making, each in an environment of its own: their packages overlap.
+$(CONFORMANCE_INSTALLED): requirements-conformance.txt | setup
+	@echo "test: installing clients of other people's making into $(CONFORMANCE_VENV), once"
+	@for client in min-tfs-client tensorflow-protobuf; do \
+		$(RUN) -m venv --clear $(CONFORMANCE_VENV)/$$client && \
+		$(CONFORMANCE_VENV)/$$client/bin/python -m pip install --disable-pip-version-check --quiet \
+			--constraint requirements-conformance.txt grpcio $$client || exit 1; done
+	@touch $@
+
+test: setup $(CONFORMANCE_INSTALLED) ## run the fast test suite
 	@echo "test: the fast suite (make test-all runs the slow tests too)"
 	@$(RUN) -m pytest -n auto --dist loadfile -m "not slow"
 
-test-all: setup ## run every test, the slow ones too
+test-all: setup $(CONFORMANCE_INSTALLED) ## run every test, the slow ones too
 	@echo "test-all: every test"
 	@$(RUN) -m pytest
 
@@ -114,6 +126,7 @@ requirements: setup ## pin requirements*.in to requirements*.txt (UPGRADE=1 take
 	@$(COMPILE) requirements-encoders.in -o requirements-encoders.txt
 	@$(COMPILE) requirements-gguf.in -o requirements-gguf.txt
 	@$(COMPILE) requirements-tracking.in -o requirements-tracking.txt
+	@$(COMPILE) requirements-conformance.in -o requirements-conformance.txt
 	@$(COMPILE) requirements-gpu.in -o requirements-gpu.txt
 	@$(subst --python-platform linux,--python-platform x86_64-manylinux_2_39,$(COMPILE)) \
 		requirements-tfx.in -o requirements-tfx.txt

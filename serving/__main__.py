@@ -6,15 +6,19 @@ import sys
 from collections.abc import Sequence
 
 from configs.command_line import EXIT_CODES_HELP, TeachingParser, run_command
-from serving.commands import deploy, export, predict, serve
+from serving.commands import deploy, export, loadtest, predict, refresh, serve
 
 _DESCRIPTION = """\
 From a trained run to a served ranking.
 
   python -m serving export RUN --out BASE        a SavedModel in BASE/1, BASE/2, ...
+  python -m serving refresh --model BASE --answers NEW.jsonl
+                                                 new answers in the next version, without training
   python -m serving serve --model movies=BASE    a local server with TensorFlow Serving's API
   python -m serving predict --target http://127.0.0.1:8501 --model movies --request user.json
                                                  ranks candidates for a user, or retrieves items
+  python -m serving loadtest --target grpc://127.0.0.1:8500 --model movies --rate 50,100
+                                                 latency and throughput at fixed arrival rates
   python -m serving deploy --config FILE.yaml --out DIR
                                                  files for Compose, Kubernetes and KServe
 
@@ -35,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog="python -m serving", description=_DESCRIPTION, epilog=EXIT_CODES_HELP
     )
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (export, serve, predict, deploy):
+    for command in (export, refresh, serve, predict, loadtest, deploy):
         command.add_command(subparsers)
     arguments = parser.parse_args(argv)
     return run_command(arguments.run, arguments)

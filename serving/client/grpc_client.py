@@ -2,44 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import TypeVar
+from typing import Any
 
 import grpc
 
-from serving.client.errors import RankingError, ServerUnavailable
-from serving.client.ranking import Arrays, RankingClientBase, unusable_answer
-from serving.client.retries import RetryPolicy
-from serving.protocol.messages import (
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_pb2,
-    model_service_pb2_grpc,
-    predict_pb2,
-    prediction_service_pb2_grpc,
-    types_pb2,
+from serving.client.address import ModelAddress
+from serving.client.answers import Arrays, Reply
+from serving.client.connection import Connection
+from serving.client.grpc_messages import (
+    available_version_of,
+    explained,
+    input_kinds_of,
+    metadata_request,
+    predict_request,
+    reply_of,
+    status_request,
 )
-from serving.protocol.tensors import TensorFormatError, pack, unpack
+from serving.client.hedging import HedgeBudget, Hedger, Hedging
+from serving.client.model_inputs import InputKind
+from serving.client.questions import Question
+from serving.client.ranking import RankingClientBase
+from serving.client.retries import RetryPolicy
+from serving.protocol.messages import model_service_pb2_grpc, prediction_service_pb2_grpc
 
-_CHANNEL_OPTIONS = [
-    ("grpc.max_receive_message_length", -1),
-    # The retries set the pace; a channel left alone would wait up to two minutes to connect again.
-    ("grpc.initial_reconnect_backoff_ms", 50),
-    ("grpc.min_reconnect_backoff_ms", 50),
-    ("grpc.max_reconnect_backoff_ms", 1000),
-]
-Request = TypeVar("Request")
-Response = TypeVar("Response")
+_DEFAULT_CONNECTION = Connection()
 
 
 class RankingClient(RankingClientBase):
     """Ranks over gRPC; one channel is kept open and shared by all calls.
 
     Attributes:
-      target: `host:port` of TensorFlow Serving or the local server.
-      model_name: the model's name there.
-      model_version: the version to ask for; the latest if None.
+      address: target, model and version that requests name.
       retry_policy: deadline and retries of each call.
+      hedge_budget: how many requests were sent, and sent again; None without hedging.
     """
 
     def __init__(
@@ -49,84 +44,80 @@ class RankingClient(RankingClientBase):
         timeout_seconds: float = 2.0,
         maximum_attempts: int = 5,
         model_version: int | None = None,
+        version_label: str | None = None,
+        connection: Connection = _DEFAULT_CONNECTION,
+        hedging: Hedging | None = None,
     ):
-        super().__init__()
-        self.target = target
-        self.model_name = model_name
-        self.model_version = model_version
-        self.retry_policy = RetryPolicy(timeout_seconds, maximum_attempts)
-        self._channel = grpc.insecure_channel(target, options=_CHANNEL_OPTIONS)
+        """Makes the channel, which connects when it is first used.
+
+        Args:
+          target: `host:port` of TensorFlow Serving or the local server.
+          model_name: the model's name there.
+          timeout_seconds: deadline of one call with all its attempts and waits.
+          maximum_attempts: at least 1; only a server that takes no requests is tried again.
+          model_version: the version to ask for.
+          version_label: the label of the version to ask for, such as "stable". Without version and
+            label a server answers with its highest version, which may be a canary.
+          connection: encryption, balancing and keepalive.
+          hedging: when to send a request a second time; never if None.
+
+        Raises:
+          OSError: a certificate cannot be read.
+          ValueError: both a version and a label are given.
+        """
+        super().__init__(
+            RetryPolicy(timeout_seconds, maximum_attempts), server_skips_unknown_inputs=False
+        )
+        self.address = ModelAddress(target, model_name, model_version, version_label)
+        self._channel = connection.channel(target)
         self._predictions = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
+        self._hedger = None if hedging is None else Hedger(hedging)
 
-    def served_version(self) -> int:
-        """The model's version that is available on the server; the highest of several."""
-        request = get_model_status_pb2.GetModelStatusRequest(model_spec=self._specification(""))
-        response = self._call(self._models.GetModelStatus, request)
-        available = get_model_status_pb2.ModelVersionStatus.AVAILABLE
-        versions = [
-            status.version for status in response.model_version_status if status.state == available
-        ]
-        if not versions:
-            raise RankingError("NOT_FOUND", f"model '{self.model_name}' has no available version")
-        return max(versions)
+    @property
+    def hedge_budget(self) -> HedgeBudget | None:
+        """Counts of requests and hedges."""
+        return None if self._hedger is None else self._hedger.budget
+
+    def input_kinds(self, signature_name: str) -> dict[str, InputKind]:
+        """The inputs of a signature, and the kind of their values."""
+        request = metadata_request(self.address)
+        response = self.retry_policy.call(
+            lambda seconds_left: self._once(
+                self._predictions.GetModelMetadata, request, seconds_left
+            )
+        )
+        return input_kinds_of(response, signature_name)
 
     def close(self) -> None:
         """Closes the channel."""
         self._channel.close()
 
-    def _predict(
-        self, signature_name: str, inputs: Arrays, outputs: Sequence[str], others: bool = False
-    ) -> Arrays:
-        request = predict_pb2.PredictRequest(
-            model_spec=self._specification(signature_name),
-            output_filter=[] if others else outputs,
-        )
-        for name, array in inputs.items():
-            request.inputs[name].CopyFrom(pack(array))
-        response = self._call(self._predictions.Predict, request)
-        for name in outputs:
-            if name not in response.outputs:
-                raise unusable_answer(f"it has no output '{name}'")
+    def _predict(self, question: Question[Any], inputs: Arrays) -> Reply:
+        request = predict_request(self.address, question, inputs)
+        method = self._predictions.Predict
+        ask = self._once if self._hedger is None else self._hedged
+        response = self.retry_policy.call(lambda seconds_left: ask(method, request, seconds_left))
+        return reply_of(question, response)
+
+    def _available_version(self, seconds_left: float) -> int:
+        request = status_request(self.address)
+        response = self._once(self._models.GetModelStatus, request, seconds_left)
+        return available_version_of(response, self.address)
+
+    def _once(self, method: grpc.UnaryUnaryMultiCallable, request: Any, seconds_left: float) -> Any:
         try:
-            return {name: unpack(tensor) for name, tensor in response.outputs.items()}
-        except TensorFormatError as error:
-            raise unusable_answer(str(error)) from error
+            return method(request, timeout=seconds_left)
+        except grpc.RpcError as error:
+            raise explained(error, self.address, self.retry_policy.timeout_seconds) from error
 
-    def _string_inputs(self, signature_name: str) -> Mapping[str, bool]:
-        request = get_model_metadata_pb2.GetModelMetadataRequest(
-            model_spec=self._specification(""), metadata_field=["signature_def"]
-        )
-        response = self._call(self._predictions.GetModelMetadata, request)
-        signatures = get_model_metadata_pb2.SignatureDefMap()
-        response.metadata["signature_def"].Unpack(signatures)
-        if signature_name not in signatures.signature_def:
-            raise unusable_answer(f"the model has no signature '{signature_name}'")
-        return {
-            name: tensor.dtype == types_pb2.DT_STRING
-            for name, tensor in signatures.signature_def[signature_name].inputs.items()
-        }
-
-    def _specification(self, signature_name: str) -> model_pb2.ModelSpec:
-        specification = model_pb2.ModelSpec(name=self.model_name, signature_name=signature_name)
-        if self.model_version is not None:
-            specification.version.value = self.model_version
-        return specification
-
-    def _call(self, method: Callable[..., Response], request: Request) -> Response:
-        def attempt(seconds_left: float) -> Response:
-            try:
-                return method(request, timeout=seconds_left)
-            except grpc.RpcError as error:
-                raise self._explained(error) from error
-
-        return self.retry_policy.call(attempt)
-
-    def _explained(self, error: grpc.RpcError) -> RankingError:
-        code = error.code()
-        if code is grpc.StatusCode.UNAVAILABLE:
-            return ServerUnavailable(f"no server answers at {self.target} ({error.details()})")
-        if code is grpc.StatusCode.DEADLINE_EXCEEDED:
-            seconds = self.retry_policy.timeout_seconds
-            return RankingError(code.name, f"{self.target} did not answer within {seconds:g} s")
-        return RankingError(code.name, f"{self.target} refused the request: {error.details()}")
+    def _hedged(
+        self, method: grpc.UnaryUnaryMultiCallable, request: Any, seconds_left: float
+    ) -> Any:
+        assert self._hedger is not None
+        try:
+            return self._hedger.first_answer(
+                lambda seconds: method.future(request, timeout=seconds), seconds_left
+            )
+        except grpc.RpcError as error:
+            raise explained(error, self.address, self.retry_policy.timeout_seconds) from error

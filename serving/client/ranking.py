@@ -3,59 +3,54 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
 
-from serving.client.errors import RankingError
-from serving.client.profile_inputs import ProfileKinds, input_kinds, require_profile_fits
-from serving.client.user_request import UserRequest, rank_inputs, row_inputs, user_inputs
-
-_SCORE = "score"
-_TASK_PREFIX = f"{_SCORE}_"
-_ITEM_ID = "item_id"
-
-Arrays = Mapping[str, np.ndarray]
-
-
-class TaskScores(NamedTuple):
-    """What a model of several tasks says about candidates.
-
-    Attributes:
-      scores: probabilities of the label, float32 [candidates].
-      tasks: further task -> its probabilities, float32 [candidates]; empty for a model of one
-        label.
-    """
-
-    scores: np.ndarray
-    tasks: dict[str, np.ndarray]
-
-
-class RetrievedItems(NamedTuple):
-    """What a retrieval model finds for one user, best first.
-
-    Attributes:
-      item_ids: raw item ids, none of the user's history.
-      scores: float32 [items], inner products of the vectors of user and items.
-    """
-
-    item_ids: list[str]
-    scores: np.ndarray
+from serving.client.answers import Arrays, RankingAnswer, Reply, RetrievedItems
+from serving.client.errors import ProfileError, RankingError
+from serving.client.identifiers import RawId
+from serving.client.model_inputs import STRINGS_WITHOUT_PROFILE, InputKind
+from serving.client.profile_inputs import require_profile_fits
+from serving.client.questions import (
+    Answer,
+    Question,
+    inputs_after_refusal,
+    ranking_question,
+    retrieval_question,
+    rows_question,
+)
+from serving.client.retries import RetryPolicy
+from serving.client.user_request import UserRequest
 
 
 class RankingClientBase(abc.ABC):
     """Ranks through a served model. Close it after use, or use it in a `with` statement.
 
-    A model may read a profile of the user. Attributes that users of a request do not have are sent
-    as not known; which there are, the client learns from the model when it refuses a request.
+    Safe to use from many threads at once. A model may read a profile of the user, and its ids may
+    be whole numbers. Both the client learns from the model when it refuses a request: attributes
+    that users of a request do not have are then sent as not known, and ids as int64.
+
+    Attributes:
+      retry_policy: deadline and retries of each call.
     """
 
-    def __init__(self) -> None:
-        self._profile: ProfileKinds = {}
+    def __init__(self, retry_policy: RetryPolicy, server_skips_unknown_inputs: bool) -> None:
+        """Starts without knowledge of the model.
 
-    def rank(self, user: UserRequest, candidates: Sequence[str]) -> np.ndarray:
+        Args:
+          retry_policy: deadline and retries of each call.
+          server_skips_unknown_inputs: whether inputs that the model does not have are no error, so
+            that a misspelt attribute must be found here.
+        """
+        self.retry_policy = retry_policy
+        self._server_skips_unknown_inputs = server_skips_unknown_inputs
+        self._known = STRINGS_WITHOUT_PROFILE
+
+    def rank(self, user: UserRequest, candidates: Sequence[RawId]) -> np.ndarray:
         """Scores candidates for one user; the user's side is computed once.
 
         A re-ranker scores the candidates in each other's presence.
@@ -70,38 +65,46 @@ class RankingClientBase(abc.ABC):
         Raises:
           RankingError: the server refused, was not there, was late, or answered something unusable.
         """
-        if len(candidates) == 0:
-            return np.zeros(0, dtype=np.float32)
-        outputs = self._ask(
-            "rank", lambda profile: rank_inputs(user, candidates, profile), [_SCORE]
-        )
-        return _checked_scores(outputs[_SCORE], (len(candidates),))
+        return self._put(ranking_question(user, candidates, all_tasks=False)).scores
 
-    def rank_tasks(self, user: UserRequest, candidates: Sequence[str]) -> TaskScores:
-        """Scores candidates as `rank` does, by every task that the model has learned.
+    def ask(self, user: UserRequest, candidates: Sequence[RawId]) -> RankingAnswer:
+        """Scores candidates as `rank` does, by every task of the model, and names the version.
 
         Args:
           user: who asks.
           candidates: raw item ids.
 
         Raises:
-          RankingError: the server refused, was not there, was late, or answered something unusable.
+          RankingError: see `rank`.
         """
-        if len(candidates) == 0:
-            return TaskScores(np.zeros(0, dtype=np.float32), {})
-        outputs = self._ask(
-            "rank", lambda profile: rank_inputs(user, candidates, profile), [_SCORE], others=True
-        )
-        shape = (len(candidates),)
-        tasks = {
-            name.removeprefix(_TASK_PREFIX): _checked_scores(outputs[name], shape, name)
-            for name in sorted(outputs)
-            if name.startswith(_TASK_PREFIX)
-        }
-        return TaskScores(_checked_scores(outputs[_SCORE], shape), tasks)
+        return self._put(ranking_question(user, candidates, all_tasks=True))
 
-    def score_rows(self, users: Sequence[UserRequest], items: Sequence[str]) -> np.ndarray:
-        """Scores aligned rows, each of one user and one item.
+    def ask_many(
+        self,
+        users: Sequence[UserRequest],
+        candidates: Sequence[Sequence[RawId]],
+        at_once: int = 8,
+    ) -> list[RankingAnswer]:
+        """Scores a list of candidates for each of several users, one request each.
+
+        Args:
+          users: who ask.
+          candidates: raw item ids, one list per user.
+          at_once: number of requests under way at a time.
+
+        Returns:
+          One answer per user, in their order.
+
+        Raises:
+          ValueError: there are not as many lists as users.
+          RankingError: see `rank`; one request failed.
+        """
+        pairs = list(zip(users, candidates, strict=True))
+        with ThreadPoolExecutor(at_once) as pool:
+            return list(pool.map(lambda pair: self.ask(*pair), pairs))
+
+    def score_rows(self, users: Sequence[UserRequest], items: Sequence[RawId]) -> np.ndarray:
+        """Scores aligned rows, each of one user and one item, in one request.
 
         Args:
           users: one per row.
@@ -112,41 +115,49 @@ class RankingClientBase(abc.ABC):
 
         Raises:
           ValueError: there are not as many users as items.
-          RankingError: the server refused, was not there, was late, or answered something unusable.
+          RankingError: see `rank`.
         """
-        if len(items) == len(users) == 0:
-            return np.zeros(0, dtype=np.float32)
-        outputs = self._ask(
-            "serving_default", lambda profile: row_inputs(users, items, profile), [_SCORE]
-        )
-        return _checked_scores(outputs[_SCORE], (len(items),))
+        return self._put(rows_question(users, items)).scores
 
     def retrieve(self, user: UserRequest) -> RetrievedItems:
         """Finds the best of all items for one user, by a retrieval model.
 
         Raises:
-          RankingError: the server refused, was not there, was late, or answered something unusable.
+          RankingError: see `rank`.
         """
-        outputs = self._ask(
-            "top_k", lambda profile: user_inputs([user], profile), [_ITEM_ID, _SCORE]
-        )
-        ids = outputs[_ITEM_ID]
-        if ids.dtype != object:
-            raise unusable_answer(f"output '{_ITEM_ID}' is {ids.dtype}, not strings")
-        scores = _checked_scores(outputs[_SCORE], ids.shape)
-        if len(ids) != 1 or ids.ndim != 2:
-            raise unusable_answer(f"output '{_ITEM_ID}' has shape {ids.shape}, not (1, items)")
-        texts = [item.decode() if isinstance(item, bytes) else item for item in ids[0]]
-        # Where there are no more items, the rest of the answer is empty.
-        found = sum(bool(item) for item in texts)
-        return RetrievedItems(texts[:found], scores[0, :found])
+        return self._put(retrieval_question(user))
 
-    @abc.abstractmethod
     def served_version(self) -> int:
         """The model's version that is available on the server; the highest of several.
 
         Raises:
           RankingError: the server refused, was not there, was late, or has no available version.
+        """
+        return self.retry_policy.call(self._available_version)
+
+    def wait_until_ready(self, timeout_seconds: float = 60.0) -> int:
+        """Waits for the server to come up and the model to be available.
+
+        Args:
+          timeout_seconds: how long, at most.
+
+        Returns:
+          The available version.
+
+        Raises:
+          RankingError: the model was still not available, or the server refused for good.
+        """
+        longest = self.retry_policy.timeout_seconds
+        return RetryPolicy.until_ready(timeout_seconds).call(
+            lambda seconds_left: self._available_version(min(seconds_left, longest))
+        )
+
+    @abc.abstractmethod
+    def input_kinds(self, signature_name: str) -> Mapping[str, InputKind]:
+        """The inputs of a signature, and the kind of their values.
+
+        Raises:
+          RankingError: the model has no such signature, or does not describe it.
         """
 
     @abc.abstractmethod
@@ -154,42 +165,32 @@ class RankingClientBase(abc.ABC):
         """Closes the connection."""
 
     @abc.abstractmethod
-    def _predict(
-        self, signature_name: str, inputs: Arrays, outputs: Sequence[str], others: bool = False
-    ) -> Arrays:
-        """Runs a signature and gives the outputs of these names; with `others`, all that it has."""
+    def _predict(self, question: Question[Any], inputs: Arrays) -> Reply:
+        """Runs the question's signature on tensors; the reply has the outputs that it needs."""
 
     @abc.abstractmethod
-    def _string_inputs(self, signature_name: str) -> Mapping[str, bool]:
-        """The inputs of a signature, and whether they are strings.
+    def _available_version(self, seconds_left: float) -> int:
+        """Asks once for the highest available version."""
 
-        Raises:
-          RankingError: the model has no such signature, or does not describe it.
-        """
-
-    def _ask(
-        self,
-        signature_name: str,
-        inputs: Callable[[ProfileKinds], Arrays],
-        outputs: Sequence[str],
-        others: bool = False,
-    ) -> Arrays:
-        known = self._profile
+    def _put(self, question: Question[Answer]) -> Answer:
+        if question.known_answer is not None:
+            return question.known_answer
+        known = self._known
         try:
-            return self._predict(signature_name, inputs(known), outputs, others)
-        except RankingError as error:
-            if error.code != "INVALID_ARGUMENT":
+            inputs = question.inputs(known)
+            if self._server_skips_unknown_inputs:
+                require_profile_fits(inputs, known.profile)
+            return question.read(self._predict(question, inputs))
+        except RankingError as refusal:
+            if refusal.code != "INVALID_ARGUMENT":
                 raise
             try:
-                found = input_kinds(self._string_inputs(signature_name))
-            except RankingError:
-                raise error from None
-            asked = inputs(found)
-            require_profile_fits(asked, found)
-            if found == known:
-                raise
-            self._profile = found
-        return self._predict(signature_name, asked, outputs, others)
+                kinds = self.input_kinds(question.signature_name)
+            except RankingError as unknown:
+                # A profile that was refused here says nothing of what the server would have said.
+                raise (unknown if isinstance(refusal, ProfileError) else refusal) from None
+            self._known, inputs = inputs_after_refusal(question, refusal, known, kinds)
+        return question.read(self._predict(question, inputs))
 
     def __enter__(self) -> Self:
         return self
@@ -201,20 +202,3 @@ class RankingClientBase(abc.ABC):
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-
-def unusable_answer(reason: str) -> RankingError:
-    """The server answered, but not what its API promises."""
-    return RankingError("INTERNAL", f"the server's answer is unusable: {reason}")
-
-
-def _checked_scores(
-    scores: np.ndarray, expected: tuple[int, ...], name: str = _SCORE
-) -> np.ndarray:
-    if scores.dtype != np.float32:
-        raise unusable_answer(f"output '{name}' is {scores.dtype}, not float32")
-    if scores.shape != expected:
-        raise unusable_answer(f"output '{name}' has shape {scores.shape}, not {expected}")
-    if not np.isfinite(scores).all():
-        raise unusable_answer(f"output '{name}' has values that are not finite")
-    return scores

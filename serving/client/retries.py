@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import random
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import TypeVar
 
-from serving.client.errors import ServerUnavailable
+from serving.client.errors import RankingError
 
 Result = TypeVar("Result")
+
+_TRANSIENT = ("UNAVAILABLE",)
+# A label that no version has yet is an invalid argument.
+_NOT_READY = ("UNAVAILABLE", "NOT_FOUND", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,12 +31,14 @@ class RetryPolicy:
       maximum_attempts: at least 1.
       first_wait_seconds: wait after the first attempt.
       longest_wait_seconds: upper bound of a wait.
+      retried_codes: codes of errors after which trying again may help.
     """
 
     timeout_seconds: float = 2.0
     maximum_attempts: int = 5
     first_wait_seconds: float = 0.05
     longest_wait_seconds: float = 1.0
+    retried_codes: Collection[str] = _TRANSIENT
 
     def __post_init__(self) -> None:
         if self.timeout_seconds <= 0:
@@ -39,6 +47,11 @@ class RetryPolicy:
             raise ValueError(
                 f"maximum_attempts must be at least 1. Received: {self.maximum_attempts}"
             )
+
+    @classmethod
+    def until_ready(cls, timeout_seconds: float) -> RetryPolicy:
+        """Tries for `timeout_seconds` until a model that is not there yet, or loads, is served."""
+        return cls(timeout_seconds, sys.maxsize, longest_wait_seconds=0.5, retried_codes=_NOT_READY)
 
     def call(self, attempt: Callable[[float], Result]) -> Result:
         """Calls `attempt` until it succeeds, fails for good, or time or attempts run out.
@@ -50,22 +63,47 @@ class RetryPolicy:
           What the successful attempt returned.
 
         Raises:
-          ServerUnavailable: the server was unavailable in the last attempt.
-          RankingError: an attempt failed in a way that trying again does not change.
+          RankingError: an attempt failed in a way that trying again does not change, or the last
+            attempt failed.
         """
-        deadline = time.monotonic() + self.timeout_seconds
-        for number in range(1, self.maximum_attempts):
+        attempts = _Attempts(self)
+        while True:
             try:
-                return attempt(deadline - time.monotonic())
-            except ServerUnavailable:
-                wait = self._wait_seconds(number)
-                if time.monotonic() + wait >= deadline:
-                    raise
-                time.sleep(wait)
-        return attempt(deadline - time.monotonic())
+                return attempt(attempts.seconds_left())
+            except RankingError as error:
+                time.sleep(attempts.wait_seconds(error))
 
-    def _wait_seconds(self, attempts_made: int) -> float:
+    async def call_async(self, attempt: Callable[[float], Awaitable[Result]]) -> Result:
+        """Does as `call` does, without holding up the event loop."""
+        attempts = _Attempts(self)
+        while True:
+            try:
+                return await attempt(attempts.seconds_left())
+            except RankingError as error:
+                await asyncio.sleep(attempts.wait_seconds(error))
+
+
+class _Attempts:
+    """The attempts of one call."""
+
+    def __init__(self, policy: RetryPolicy):
+        self._policy = policy
+        self._made = 0
+        self._deadline = time.monotonic() + policy.timeout_seconds
+
+    def seconds_left(self) -> float:
+        return self._deadline - time.monotonic()
+
+    def wait_seconds(self, error: RankingError) -> float:
+        """How long to wait after a failed attempt; raises its error when it was the last."""
+        policy = self._policy
+        if error.code not in policy.retried_codes:
+            raise error
         longest = min(
-            self.longest_wait_seconds, self.first_wait_seconds * 2.0 ** (attempts_made - 1)
+            policy.longest_wait_seconds, policy.first_wait_seconds * 2.0 ** min(self._made, 60)
         )
-        return longest * random.uniform(0.5, 1.0)
+        self._made += 1
+        wait = longest * random.uniform(0.5, 1.0)
+        if self._made >= policy.maximum_attempts or wait >= self.seconds_left():
+            raise error
+        return wait

@@ -8,11 +8,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from serving.client.profile_inputs import ProfileKinds, ProfileValue, profile_inputs
+from serving.client.identifiers import RawId, id_array, padded_ids
+from serving.client.model_inputs import STRINGS_WITHOUT_PROFILE, ModelInputs
+from serving.client.profile_inputs import ProfileValue, profile_inputs
 
 _STATISTICS = ("user_share_liked", "user_mean_rating", "user_log_count")
-# What the model reads as "no interaction"; a history must have at least one column.
-_NO_ITEM = ""
+_USER_ID = "user_id"
+_ITEM_ID = "item_id"
+_HISTORY_ITEM_ID = "history_item_id"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,8 +33,8 @@ class UserRequest:
         strings; what is left out or None is not known.
     """
 
-    user_id: str
-    history_item_id: Sequence[str]
+    user_id: RawId
+    history_item_id: Sequence[RawId]
     history_rating: Sequence[float]
     user_share_liked: float
     user_mean_rating: float
@@ -48,8 +51,8 @@ class UserRequest:
     @classmethod
     def from_history(
         cls,
-        user_id: str,
-        history_item_id: Sequence[str],
+        user_id: RawId,
+        history_item_id: Sequence[RawId],
         history_rating: Sequence[float],
         positive_rating: float = 4.0,
         profile: Mapping[str, ProfileValue] | None = None,
@@ -82,67 +85,78 @@ def history_statistics(
 
 
 def rank_inputs(
-    user: UserRequest, candidates: Sequence[str], profile: ProfileKinds | None = None
+    user: UserRequest, candidates: Sequence[RawId], known: ModelInputs = STRINGS_WITHOUT_PROFILE
 ) -> dict[str, np.ndarray]:
     """Inputs of the signature `rank`: the user once, and the candidates, [candidates].
 
     Args:
       user: who asks.
       candidates: raw item ids.
-      profile: see `user_inputs`.
+      known: see `user_inputs`.
+
+    Raises:
+      RankingError: INVALID_ARGUMENT; see `user_inputs`.
     """
-    return {**user_inputs([user], profile), "item_id": _strings(candidates)}
+    return {**user_inputs([user], known), _ITEM_ID: _items(candidates, known)}
 
 
 def row_inputs(
-    users: Sequence[UserRequest], items: Sequence[str], profile: ProfileKinds | None = None
+    users: Sequence[UserRequest],
+    items: Sequence[RawId],
+    known: ModelInputs = STRINGS_WITHOUT_PROFILE,
 ) -> dict[str, np.ndarray]:
     """Inputs of the signature `serving_default`: aligned rows of a user and an item, [rows].
 
     Args:
       users: one per row.
       items: raw item ids, one per row.
-      profile: see `user_inputs`.
+      known: see `user_inputs`.
 
     Raises:
       ValueError: there are not as many users as items.
+      RankingError: INVALID_ARGUMENT; see `user_inputs`.
     """
     if len(users) != len(items):
         raise ValueError(
             f"rows need a user and an item each. Received: {len(users)} users, {len(items)} items"
         )
-    return {**user_inputs(users, profile), "item_id": _strings(items)}
+    return {**user_inputs(users, known), _ITEM_ID: _items(items, known)}
 
 
 def user_inputs(
-    users: Sequence[UserRequest], profile: ProfileKinds | None = None
+    users: Sequence[UserRequest], known: ModelInputs = STRINGS_WITHOUT_PROFILE
 ) -> dict[str, np.ndarray]:
     """Inputs that belong to users, one user a row.
 
-    Histories of different lengths are completed at the end with empty ids, which the model skips.
+    Histories of different lengths are completed at the end with the id that is none, which the
+    model skips.
 
     Args:
       users: the users.
-      profile: profile attributes that the model reads beside those that users have.
+      known: which ids are whole numbers, and the profile attributes that the model reads beside
+        those that users have.
+
+    Raises:
+      RankingError: INVALID_ARGUMENT; an id is no whole number, but the model's are.
     """
-    length = max((len(user.history_item_id) for user in users), default=0) or 1
-    items = np.full((len(users), length), _NO_ITEM, dtype=object)
-    ratings = np.zeros((len(users), length), dtype=np.float32)
+    histories = padded_ids(
+        [user.history_item_id for user in users],
+        _HISTORY_ITEM_ID,
+        _HISTORY_ITEM_ID in known.integers,
+    )
+    ratings = np.zeros(histories.shape, dtype=np.float32)
     for row, user in enumerate(users):
-        count = len(user.history_item_id)
-        items[row, :count] = list(user.history_item_id)
-        ratings[row, :count] = user.history_rating
+        ratings[row, : len(user.history_rating)] = user.history_rating
+    user_ids = [user.user_id for user in users]
     inputs = {
-        "user_id": _strings([user.user_id for user in users]),
-        "history_item_id": items,
+        _USER_ID: id_array(user_ids, _USER_ID, _USER_ID in known.integers),
+        _HISTORY_ITEM_ID: histories,
         "history_rating": ratings,
     }
     for name in _STATISTICS:
         inputs[name] = np.asarray([getattr(user, name) for user in users], dtype=np.float32)
-    return inputs | profile_inputs([user.profile for user in users], profile)
+    return inputs | profile_inputs([user.profile for user in users], known.profile)
 
 
-def _strings(values: Sequence[str]) -> np.ndarray:
-    array = np.empty(len(values), dtype=object)
-    array[:] = list(values)
-    return array
+def _items(items: Sequence[RawId], known: ModelInputs) -> np.ndarray:
+    return id_array(items, _ITEM_ID, _ITEM_ID in known.integers)

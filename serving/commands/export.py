@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from configs.command_line import add_json_option, quiet_tensorflow, say
+from configs.command_line import add_json_option, positive_integer, quiet_tensorflow, say
 
 if TYPE_CHECKING:
     from configs.command_line import Subparsers
@@ -46,7 +46,11 @@ def add_command(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "export", help="run folder to SavedModel version", description=_HELP
     )
-    parser.add_argument("folder", metavar="RUN", help="run folder of a trained model")
+    run_folder = parser.add_mutually_exclusive_group(required=True)
+    run_folder.add_argument(
+        "folder", nargs="?", metavar="RUN", help="run folder of a trained model"
+    )
+    run_folder.add_argument("--run", dest="folder_option", metavar="RUN", help="the same")
     parser.add_argument(
         "--out", required=True, metavar="BASE", help="model base path for the versions"
     )
@@ -61,6 +65,34 @@ def add_command(subparsers: Subparsers) -> None:
         help="how requests write users and items (default: the run's serving.id_type); padding is "
         "'' or -1",
     )
+    parser.add_argument(
+        "--proof",
+        choices=("full", "quick", "none"),
+        default="full",
+        help="ask the export on every way to load it before it is published; quick: as a "
+        "SavedModel in Python and through TensorFlow's C API only (default full)",
+    )
+    parser.add_argument(
+        "--proof-samples",
+        type=positive_integer,
+        default=256,
+        metavar="N",
+        help="validation examples that are asked (default 256)",
+    )
+    parser.add_argument(
+        "--card-part",
+        choices=("validation", "test"),
+        default="validation",
+        help="part that the model card's metrics are of; test is to be read once, for the final "
+        "model (default validation)",
+    )
+    parser.add_argument(
+        "--card-rows",
+        type=positive_integer,
+        default=200_000,
+        metavar="N",
+        help="samples that these metrics are made from, at most (default 200000)",
+    )
     add_json_option(parser)
     parser.set_defaults(run=run)
 
@@ -69,12 +101,19 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     """Exports and says where."""
     quiet_tensorflow()
     from serving.export import export_run
+    from serving.export_options import ExportOptions
 
-    result = export_run(
-        arguments.folder, arguments.out, arguments.augmented_dtype, arguments.id_type
+    options = ExportOptions(
+        augmented_dtype=arguments.augmented_dtype,
+        id_type=arguments.id_type,
+        proof=arguments.proof,
+        proof_samples=arguments.proof_samples,
+        card_part=arguments.card_part,
+        card_rows=arguments.card_rows,
     )
+    result = export_run(arguments.folder or arguments.folder_option, arguments.out, options)
     say(
         f"{result['path']}: version {result['version']}, "
         f"signatures {', '.join(result['signatures'])}"
     )
-    return dict(result)
+    return {name: result[name] for name in ("path", "version", "signatures")}

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from configs.command_line import CommandError, Subparsers, add_json_option, positive_integer, say
+from serving.commands.server_options import add_server_options, client_of
+from serving.commands.text_table import aligned
 
 if TYPE_CHECKING:
     from serving.client.errors import RankingError
-    from serving.client.ranking import RankingClientBase
 
 _DESCRIPTION = """\
 Asks a server to rank candidates for one user and prints them, best first. Without candidates it
@@ -34,6 +34,8 @@ Needs no TensorFlow. The server is TensorFlow Serving or `python -m serving serv
 _EXAMPLES = """\
 examples:
   python -m serving predict --target grpc://127.0.0.1:8500 --model movies --request user.json
+  python -m serving predict --target grpc://127.0.0.1:8500 --model movies --version-label stable \
+      --request user.json
   python -m serving predict --target http://127.0.0.1:8501 --model movies --request - --json
 """
 
@@ -46,14 +48,7 @@ def add_command(subparsers: Subparsers) -> None:
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
     )
-    parser.add_argument(
-        "--target",
-        required=True,
-        type=_target,
-        metavar="URL",
-        help="the server: grpc://HOST:PORT or http://HOST:PORT",
-    )
-    parser.add_argument("--model", required=True, metavar="NAME", help="the model's name there")
+    add_server_options(parser)
     parser.add_argument(
         "--request", required=True, metavar="FILE.json", help="the request; - reads standard input"
     )
@@ -71,13 +66,6 @@ def add_command(subparsers: Subparsers) -> None:
         help="a rating of at least this counts as liked; default 4.0; 1 for a model trained on "
         "labels without ratings",
     )
-    parser.add_argument(
-        "--timeout-seconds",
-        type=_positive_seconds,
-        default=10.0,
-        metavar="S",
-        help="how long to wait for the server; default 10",
-    )
     add_json_option(parser)
     parser.set_defaults(run=run)
 
@@ -89,7 +77,8 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
       arguments: as parsed by the command's parser.
 
     Returns:
-      `{"model", "version", "ranking": [{"item_id", "title", "score"}]}`, best first; a title is
+      `{"model", "version", "ranking": [{"item_id", "title", "score"}]}`, best first. The version is
+      the one that answered; over REST, which does not tell, the one that is available. A title is
       null when it is not known. A model of several tasks gives `score_<task>` of each further one.
 
     Raises:
@@ -100,16 +89,18 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
 
     user, candidates = read_request(arguments.request, arguments.positive_rating)
     try:
-        with _client(arguments.target, arguments.model, arguments.timeout_seconds) as client:
+        with client_of(arguments) as client:
             if candidates is None:
-                items, scores = client.retrieve(user)
+                found = client.retrieve(user)
+                items, scores, version = found.item_ids, found.scores, found.version
                 columns = {"score": scores}
             else:
                 items = candidates
-                scores, tasks = client.rank_tasks(user, candidates)
+                scores, tasks, version = client.ask(user, candidates)
                 of_tasks = {f"score_{task}": values for task, values in tasks.items()}
                 columns = {"score": scores, **of_tasks}
-            version = client.served_version()
+            if version is None:
+                version = client.served_version()
     except ProfileError as error:
         raise CommandError(
             f"{name_of(arguments.request)}: field 'profile.{error.attribute}' {error.reason}"
@@ -174,15 +165,6 @@ def read_titles(path: str, items: Sequence[str]) -> dict[str, str]:
     return {str(item): title for item, title in pairs if title}
 
 
-def _client(target: str, model_name: str, timeout_seconds: float) -> RankingClientBase:
-    from serving.client import RankingClient, RestRankingClient
-
-    address = urlsplit(target)
-    if address.scheme == "grpc":
-        return RankingClient(address.netloc, model_name, timeout_seconds)
-    return RestRankingClient(target, model_name, timeout_seconds)
-
-
 def _advice(error: RankingError, candidates: Sequence[str] | None) -> str:
     """What to do when the model is of another kind than the request."""
     has_no_signature = error.code in (
@@ -206,33 +188,18 @@ def _print_table(
       ranking: rows, best first.
       columns: the scores among their keys.
     """
-    width = max([len("item"), *(len(str(row["item_id"])) for row in ranking)])
     say(heading)
-    say(f"{'rank':>4}  {'  '.join(f'{name:>8}' for name in columns)}  {'item':<{width}}  title")
-    for position, row in enumerate(ranking, start=1):
-        title = row["title"] if row["title"] is not None else "-"
-        scores = "  ".join(f"{row[name]:>{max(8, len(name))}.4f}" for name in columns)
-        say(f"{position:>4}  {scores}  {row['item_id']:<{width}}  {title}")
-
-
-def _target(text: str) -> str:
-    try:
-        address = urlsplit(text)
-        complete = bool(address.hostname) and address.port is not None
-    except ValueError:
-        complete = False
-    if not complete or address.scheme not in ("grpc", "http", "https"):
-        raise argparse.ArgumentTypeError(
-            f"expected grpc://HOST:PORT or http://HOST:PORT. Received: {text!r}"
-        )
-    return text
-
-
-def _positive_seconds(text: str) -> float:
-    try:
-        seconds = float(text)
-    except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected seconds, more than 0. Received: {text!r}")
-    return seconds
+    for line in aligned(
+        ["rank", *columns, "item", "title"],
+        [
+            [
+                str(position),
+                *(f"{row[name]:.4f}" for name in columns),
+                str(row["item_id"]),
+                str(row["title"]) if row["title"] is not None else "-",
+            ]
+            for position, row in enumerate(ranking, start=1)
+        ],
+        numbers=1 + len(columns),
+    ):
+        say(line)

@@ -3,30 +3,37 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import gc
 import json
-import re
+import logging
 import signal
+import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from configs.command_line import Subparsers, say
 from configs.loading import ConfigurationError
+from serving.commands.serve_arguments import add_arguments, models_of, options_of
 
 _DESCRIPTION = """\
-Serves models on this machine with TensorFlow Serving's gRPC and REST API.
+Serves models on this machine with TensorFlow Serving's gRPC and REST API and its life cycle.
 
 BASE is a model's base path: a folder whose subfolders are version numbers, as `export` writes them.
-The highest version that loads is served. Stop the server with Ctrl-C or SIGTERM; requests under way
-finish.
+The highest version is served. A new one is loaded while the server runs and takes over when it is
+ready; no request fails. Stop the server with Ctrl-C or SIGTERM; requests under way finish.
 
 This server is for laptops and tests. Production runs the official tensorflow/serving image on the
-same folders.
+same folders and files. docs/serving.md says what differs.
 """
 
 _EXAMPLES = """\
 examples:
   python -m serving serve --model movies=out/demo/export
   python -m serving serve --model movies=out/demo/export --grpc-port 0 --rest-port 0 --json
+  python -m serving serve --model movies=out/demo/export --version-policy latest:2 \\
+    --version-label movies:stable=1
+  python -m serving serve --model-config models.config --batching-parameters-file batching.config
   curl http://127.0.0.1:8501/v1/models/movies
 """
 
@@ -39,34 +46,7 @@ def add_command(subparsers: Subparsers) -> None:
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
     )
-    parser.add_argument(
-        "--model",
-        dest="models",
-        action="append",
-        required=True,
-        type=_named_base_path,
-        metavar="NAME=BASE",
-        help="a model's name in requests and its base path; repeat for more models",
-    )
-    parser.add_argument(
-        "--grpc-port",
-        type=_port,
-        default=8500,
-        metavar="P",
-        help="default 8500; 0 picks a free one",
-    )
-    parser.add_argument(
-        "--rest-port",
-        type=_port,
-        default=8501,
-        metavar="P",
-        help="default 8501; 0 picks a free one",
-    )
-    parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        help="address to listen on; default 127.0.0.1, this machine only",
-    )
+    add_arguments(parser)
     # Printed when the server is ready, not when it ends, hence not the option that other commands
     # share.
     parser.add_argument(
@@ -88,29 +68,47 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
       What the server announced when it was ready.
 
     Raises:
-      ConfigurationError: a model name is given twice.
+      ConfigurationError: an option or a file of options is wrong.
       CommandError: a model cannot be loaded or a port cannot be opened.
     """
-    models = dict(arguments.models)
-    if len(models) < len(arguments.models):
-        raise ConfigurationError("--model: every model needs a name of its own")
+    if arguments.model_config is None and arguments.model_config_poll_seconds:
+        raise ConfigurationError("--model-config-poll-seconds needs --model-config")
     from serving.server import LocalServer
+    from serving.server.models_config_watch import watch_models_config
 
-    server = LocalServer(models, arguments.grpc_port, arguments.rest_port, arguments.host)
+    # What is imported by now stays. The collector, which holds up all requests, need not look at it
+    # again when a version is swapped.
+    gc.collect()
+    gc.freeze()
+    server = LocalServer(
+        models_of(arguments),
+        arguments.grpc_port,
+        arguments.rest_port,
+        arguments.host,
+        options_of(arguments),
+    )
     stop_requested = threading.Event()
-    with server:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, lambda *_: stop_requested.set())
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop_requested.set())
+    with contextlib.ExitStack() as running:
+        running.enter_context(server)
+        running.enter_context(_versions_told())
+        if arguments.model_config_poll_seconds:
+            watching = watch_models_config(
+                arguments.model_config, server.reload, arguments.model_config_poll_seconds
+            )
+            running.callback(watching.stop)
         ready = {
             "grpc_port": server.grpc_port,
             "rest_port": server.rest_port,
             "models": server.versions,
         }
         served = ", ".join(f"{name} version {version}" for name, version in server.versions.items())
+        scheme = "http" if server.options.tls is None else "https"
         say(
             f"serving {served} on grpc://{server.host}:{server.grpc_port} and "
-            f"http://{server.host}:{server.rest_port} (a local server for development; production "
-            "runs the official tensorflow/serving image); stop with Ctrl-C"
+            f"{scheme}://{server.host}:{server.rest_port} (a local server for development; "
+            "production runs the official tensorflow/serving image); stop with Ctrl-C"
         )
         if arguments.announce:
             print(json.dumps(ready), flush=True)
@@ -119,16 +117,16 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     return ready
 
 
-def _named_base_path(text: str) -> tuple[str, str]:
-    name, _, base_path = text.partition("=")
-    if not base_path or not re.fullmatch(r"[^/:\s]+", name):
-        raise argparse.ArgumentTypeError(
-            f"expected NAME=BASE, for example movies=out/demo/export. Received: {text!r}"
-        )
-    return name, base_path
-
-
-def _port(text: str) -> int:
-    if not text.isascii() or not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535. Received: {text!r}")
-    return int(text)
+@contextlib.contextmanager
+def _versions_told() -> Iterator[None]:
+    """Tells on stderr which versions come and go, and what goes wrong."""
+    logger = logging.getLogger("serving.server")
+    level = logger.level
+    handler = logging.StreamHandler(sys.stderr)
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+        logger.removeHandler(handler)

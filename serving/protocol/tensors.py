@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
 from serving.protocol.messages import tensor_pb2, types_pb2
+from serving.protocol.string_content import decode_strings
 
 MAXIMUM_ELEMENTS = 2**27
 
@@ -79,18 +81,19 @@ def pack_as_values(array: np.ndarray) -> tensor_pb2.TensorProto:
 
 
 def unpack(message: tensor_pb2.TensorProto) -> np.ndarray:
-    """Reads an array from a message, whichever way its values are packed.
+    """Reads an array from a message as TensorFlow does, whichever way its values are packed.
 
     Args:
-      message: numbers or strings; as in TensorFlow, plain values that are fewer than the shape
-        asks for are completed by repeating the last one.
+      message: numbers or strings. Content counts before plain values. Of these, too many for the
+        shape are left out, too few are completed by repeating the last one, and integers keep the
+        bits that their type has.
 
     Returns:
       An array of the message's shape; strings are `bytes` in an array of objects.
 
     Raises:
-      TensorFormatError: the type is not supported, the shape is not complete, or the number of
-        values does not fit the shape.
+      TensorFormatError: the type is not supported, the shape is not complete, or the content does
+        not fit the shape.
     """
     shape = _shape_of(message)
     size = math.prod(shape)
@@ -99,13 +102,11 @@ def unpack(message: tensor_pb2.TensorProto) -> np.ndarray:
             f"a tensor of shape {shape} has more than {MAXIMUM_ELEMENTS} values"
         )
     if message.dtype == types_pb2.DT_STRING:
-        strings = np.empty(len(message.string_val), dtype=object)
-        strings[:] = list(message.string_val)
-        return _completed(strings, size, b"").reshape(shape)
+        return _completed(_strings(message, size), size, b"").reshape(shape)
     if message.dtype not in _NUMBERS:
         raise TensorFormatError(f"tensors of type {_type_name(message.dtype)} are not supported")
     numpy_type, field = _NUMBERS[message.dtype]
-    if message.tensor_content:
+    if message.tensor_content and size:
         stored_type = np.dtype(numpy_type).newbyteorder("<")
         if len(message.tensor_content) != size * stored_type.itemsize:
             raise TensorFormatError(
@@ -116,7 +117,9 @@ def unpack(message: tensor_pb2.TensorProto) -> np.ndarray:
         return content.astype(numpy_type).reshape(shape)
     values = list(getattr(message, field))
     if message.dtype == types_pb2.DT_HALF:
-        array = np.asarray(values, dtype=np.uint16).view(np.float16)
+        array = np.asarray(values, dtype=np.int64).astype(np.uint16).view(np.float16)
+    elif field == "int_val":
+        array = np.asarray(values, dtype=np.int64).astype(numpy_type)
     else:
         array = np.asarray(values, dtype=numpy_type)
     return _completed(array, size, numpy_type(0)).reshape(shape)
@@ -154,18 +157,28 @@ def _encoded(text: str) -> bytes:
         raise TensorFormatError(f"not valid Unicode: {text!r}") from error
 
 
+def _strings(message: tensor_pb2.TensorProto, size: int) -> np.ndarray:
+    values: Sequence[bytes] = message.string_val
+    if message.tensor_content and size:
+        try:
+            values = decode_strings(message.tensor_content, size)
+        except ValueError as error:
+            raise TensorFormatError(str(error)) from error
+    strings = np.empty(len(values), dtype=object)
+    strings[:] = list(values)
+    return strings
+
+
 def _shape_of(message: tensor_pb2.TensorProto) -> tuple[int, ...]:
     shape = tuple(dimension.size for dimension in message.tensor_shape.dim)
-    if message.tensor_shape.unknown_rank or any(length < 0 for length in shape):
+    if any(length < 0 for length in shape):
         raise TensorFormatError("a tensor's shape must be complete, without unknown dimensions")
     return shape
 
 
 def _completed(values: np.ndarray, size: int, default: object) -> np.ndarray:
-    if len(values) == size:
-        return values
-    if len(values) > size:
-        raise TensorFormatError(f"{len(values)} values do not fit a shape of {size}")
+    if len(values) >= size:
+        return values[:size]
     complete = np.full(size, values[-1] if len(values) else default, dtype=values.dtype)
     complete[: len(values)] = values
     return complete

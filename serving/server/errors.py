@@ -18,6 +18,11 @@ class RequestError(Exception):
         self.code = code
         self.message = message
 
+    @property
+    def status(self) -> str:
+        """Code and message, as TensorFlow Serving quotes one error within another."""
+        return f"{self.code.name}: {self.message}"
+
 
 def invalid(message: str) -> RequestError:
     """The request contradicts what the model expects."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent import futures
+from contextlib import AbstractContextManager
 from typing import NoReturn, TypeVar
 
 import grpc
@@ -21,21 +23,36 @@ from serving.protocol.messages import (
     regression_pb2,
 )
 from serving.server.errors import RequestError
+from serving.server.metrics import counted_request
 from serving.server.prediction_api import PredictionApi
+from serving.server.server_options import DEFAULT_GRPC_THREADS
 
 # TensorFlow Serving cuts its messages at this length, because they travel in a header.
 _MESSAGE_LIMIT = 1024
-_WORKERS = 16
+_UNCOUNTED: AbstractContextManager[None] = contextlib.nullcontext()
 
 _log = logging.getLogger(__name__)
 Request = TypeVar("Request")
 Response = TypeVar("Response")
 
 
-def create_grpc_server(api: PredictionApi, maximum_request_bytes: int) -> grpc.Server:
-    """A gRPC server with TensorFlow Serving's two services; it still needs a port and a start."""
+def create_grpc_server(
+    api: PredictionApi,
+    maximum_request_bytes: int,
+    threads: int = DEFAULT_GRPC_THREADS,
+    interceptors: Sequence[grpc.ServerInterceptor] = (),
+) -> grpc.Server:
+    """A gRPC server with TensorFlow Serving's two services; it still needs a port and a start.
+
+    Args:
+      api: answers the requests.
+      maximum_request_bytes: larger requests are refused with RESOURCE_EXHAUSTED.
+      threads: requests that are answered at a time; more wait.
+      interceptors: see every request first.
+    """
     server = grpc.server(
-        futures.ThreadPoolExecutor(max_workers=_WORKERS, thread_name_prefix="grpc"),
+        futures.ThreadPoolExecutor(max_workers=threads, thread_name_prefix="grpc"),
+        interceptors=interceptors,
         options=[
             ("grpc.max_receive_message_length", maximum_request_bytes),
             ("grpc.max_send_message_length", -1),
@@ -61,25 +78,30 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
     ) -> predict_pb2.PredictResponse:
         """Runs a signature on tensors."""
-        return _answer(self._api.predict, request, context)
+        counting = counted_request(request.model_spec.name, "Predict", "GRPC")
+        return _answer(self._api.predict, request, context, counting)
 
     def Classify(  # noqa: N802
         self, request: classification_pb2.ClassificationRequest, context: grpc.ServicerContext
     ) -> classification_pb2.ClassificationResponse:
         """Classifies tf.Examples."""
-        return _answer(self._api.classify, request, context)
+        counting = counted_request(request.model_spec.name, "Classify", "GRPC")
+        return _answer(self._api.classify, request, context, counting)
 
     def Regress(  # noqa: N802
         self, request: regression_pb2.RegressionRequest, context: grpc.ServicerContext
     ) -> regression_pb2.RegressionResponse:
         """Computes one number per tf.Example."""
-        return _answer(self._api.regress, request, context)
+        counting = counted_request(request.model_spec.name, "Regress", "GRPC")
+        return _answer(self._api.regress, request, context, counting)
 
     def MultiInference(  # noqa: N802
         self, request: inference_pb2.MultiInferenceRequest, context: grpc.ServicerContext
     ) -> inference_pb2.MultiInferenceResponse:
         """Runs several classifications and regressions at once."""
-        return _answer(self._api.multi_inference, request, context)
+        model_name = request.tasks[0].model_spec.name if request.tasks else ""
+        counting = counted_request(model_name, "MultiInference", "GRPC")
+        return _answer(self._api.multi_inference, request, context, counting)
 
     def GetModelMetadata(  # noqa: N802
         self, request: get_model_metadata_pb2.GetModelMetadataRequest, context: grpc.ServicerContext
@@ -97,25 +119,25 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
     def GetModelStatus(  # noqa: N802
         self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.ServicerContext
     ) -> get_model_status_pb2.GetModelStatusResponse:
-        """Says which versions of a model are available."""
+        """Says in which state the versions of a model are."""
         return _answer(self._api.model_status, request, context)
 
     def HandleReloadConfigRequest(  # noqa: N802
         self, request: model_management_pb2.ReloadConfigRequest, context: grpc.ServicerContext
-    ) -> None:
-        """Refuses: the models are fixed when the server starts."""
-        context.abort(
-            grpc.StatusCode.UNIMPLEMENTED,
-            "This local server cannot change its models while it runs; start it again with other "
-            "--model options.",
-        )
+    ) -> model_management_pb2.ReloadConfigResponse:
+        """Replaces models, version policies and labels."""
+        return _answer(self._api.reload_config, request, context)
 
 
 def _answer(
-    operation: Callable[[Request], Response], request: Request, context: grpc.ServicerContext
+    operation: Callable[[Request], Response],
+    request: Request,
+    context: grpc.ServicerContext,
+    counting: AbstractContextManager[None] = _UNCOUNTED,
 ) -> Response:
     try:
-        return operation(request)
+        with counting:
+            return operation(request)
     except RequestError as error:
         _abort(context, error.code, error.message)
     except Exception as error:
@@ -125,5 +147,7 @@ def _answer(
 
 
 def _abort(context: grpc.ServicerContext, code: grpc.StatusCode, message: str) -> NoReturn:
-    context.abort(code, message[:_MESSAGE_LIMIT])
+    if len(message) > _MESSAGE_LIMIT:
+        message = f"{message[:_MESSAGE_LIMIT]}...TRUNCATED"
+    context.abort(code, message)
     raise AssertionError("abort always raises")

@@ -1,8 +1,13 @@
-"""Checks a request's inputs against what a signature expects, before TensorFlow sees them."""
+"""Checks a request's inputs against what a signature expects, before TensorFlow sees them.
+
+The words are those of TensorFlow Serving (`predict_util.cc`, and `saved_model/util.cc` and
+`function.cc` of TensorFlow). Like it, the checks leave shapes alone: the model's first operation
+that cannot take a shape refuses it, and one that can broadcasts it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -15,7 +20,7 @@ _TYPE_NAMES = {"float16": "half", "float32": "float", "float64": "double"}
 def check_inputs(
     signature_name: str, expected: Mapping[str, tf.TensorSpec], sent: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """Checks names, types, ranks and fixed dimensions.
+    """Checks names and types.
 
     Args:
       signature_name: for the messages.
@@ -26,18 +31,28 @@ def check_inputs(
       The arrays in the types that TensorFlow takes.
 
     Raises:
-      RequestError: INVALID_ARGUMENT, with a message that names the input.
+      RequestError: INVALID_ARGUMENT.
     """
-    missing = sorted(expected.keys() - sent.keys())
-    extra = sorted(sent.keys() - expected.keys())
-    if missing or extra:
+    missing = expected.keys() - sent.keys()
+    extra = sent.keys() - expected.keys()
+    if len(missing) != len(extra):
         raise invalid(
-            f'The inputs do not match signature "{signature_name}": {len(sent)} sent, '
-            f"{len(expected)} expected. Missing but required: {{{','.join(missing)}}}. "
-            f"Sent extra: {{{','.join(extra)}}}."
+            f"input size does not match signature: {len(sent)}!={len(expected)} "
+            f"len({_set(sent)}) != len({_set(expected)}). Sent extra: {_set(extra)}. "
+            f"Missing but required: {_set(missing)}."
         )
+    if missing:
+        name = min(missing)
+        raise invalid(
+            f"Signature input alias: {name}(feed name: {signature_name}_{name}:0) not found in "
+            "request and no default value provided. Inputs expected to be in the request "
+            f"{_set(sent)}, or default input alias set: "
+        )
+    # A session numbers its arguments by their tensors' names, which `tf.saved_model.save` makes of
+    # the inputs' names.
+    names = sorted(expected, key=lambda name: f"{name}:0")
     return {
-        name: _checked(name, specification, sent[name]) for name, specification in expected.items()
+        name: _checked(position, expected[name], sent[name]) for position, name in enumerate(names)
     }
 
 
@@ -46,28 +61,23 @@ def type_name(data_type: tf.DType) -> str:
     return _TYPE_NAMES.get(data_type.name, data_type.name)
 
 
-def _checked(name: str, specification: tf.TensorSpec, array: np.ndarray) -> np.ndarray:
+def _checked(position: int, specification: tf.TensorSpec, array: np.ndarray) -> np.ndarray:
     array = np.asarray(array)
     if array.dtype.kind in "SU":
         array = array.astype(object)
     sent_type = tf.string if array.dtype == object else tf.as_dtype(array.dtype)
     if sent_type != specification.dtype:
-        raise _wrong_type(name, specification.dtype, type_name(sent_type))
+        raise _wrong_type(position, specification.dtype, type_name(sent_type))
     if sent_type == tf.string:
         for value in array.flat:
             if not isinstance(value, (str, bytes)):
-                raise _wrong_type(name, specification.dtype, type(value).__name__)
-    if not specification.shape.is_compatible_with(array.shape):
-        raise invalid(
-            f'Input "{name}" has shape {_shape_text(array.shape)}, '
-            f"but the signature expects {_shape_text(specification.shape)}."
-        )
+                raise _wrong_type(position, specification.dtype, type(value).__name__)
     return array
 
 
-def _wrong_type(name: str, expected: tf.DType, sent: str) -> RequestError:
-    return invalid(f'Input "{name}" is expected to be {type_name(expected)}, but {sent} was sent.')
+def _wrong_type(position: int, expected: tf.DType, sent: str) -> RequestError:
+    return invalid(f"Expects arg[{position}] to be {type_name(expected)} but {sent} is provided")
 
 
-def _shape_text(shape: tf.TensorShape | tuple[int, ...]) -> str:
-    return "[" + ",".join("?" if length is None else str(length) for length in shape) + "]"
+def _set(names: Collection[str]) -> str:
+    return f"{{{','.join(sorted(names))}}}"

@@ -1,83 +1,80 @@
-"""JSON values to arrays and back, by the rules of TensorFlow Serving's REST API."""
+"""JSON values to arrays, by the rules of TensorFlow Serving's REST API.
+
+The rules and the words of the messages are those of `json_tensor.cc` in
+https://github.com/tensorflow/serving: the first element of every list says what shape all have.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
+import itertools
+import math
+from typing import Any
 
+import grpc
 import numpy as np
 import tensorflow as tf
 
-from serving.server.errors import invalid
+from serving.server.errors import RequestError, invalid
 from serving.server.input_checks import type_name
+from serving.server.json_text import format_error, kind_name, quoted
 
 _BASE64_KEY = "b64"
-_BYTES_SUFFIX = "_bytes"
 _MAXIMUM_RANK = 32
+_INTEGERS = (
+    *(tf.int8, tf.int16, tf.int32, tf.int64),
+    *(tf.uint8, tf.uint32, tf.uint64),
+)
+_CARRIED = (tf.float32, tf.float64, tf.bool, tf.string, *_INTEGERS)
 
 
-def to_array(value: object, data_type: tf.DType, where: str) -> np.ndarray:
+def to_array(value: object, data_type: tf.DType) -> np.ndarray:
     """Turns a JSON value or nested lists into an array.
 
     Args:
       value: numbers, booleans, strings or `{"b64": ...}` objects, nested evenly.
-      data_type: the array's type; numbers must fit it without loss of an integer's digits.
-      where: what an error message calls the value.
+      data_type: the array's type. Integers must fit it; a float takes any number in its range, so
+        a float of 32 bits rounds integers above 2^24, as TensorFlow Serving does.
 
     Returns:
       An array whose shape is the nesting; strings are `bytes` in an array of objects.
 
     Raises:
-      RequestError: INVALID_ARGUMENT.
+      RequestError: INVALID_ARGUMENT, or UNIMPLEMENTED for a type that JSON does not carry.
     """
-    leaves, shape = _flatten(value, where)
-    if data_type == tf.string:
-        strings = np.empty(len(leaves), dtype=object)
-        strings[:] = [bytes_of(leaf, where) for leaf in leaves]
-        return strings.reshape(shape)
-    _check_leaf_types(leaves, data_type, where)
-    try:
-        with np.errstate(over="ignore"):
-            array = np.asarray(leaves, dtype=data_type.as_numpy_dtype)
-    except OverflowError as error:
-        raise invalid(f"{where} has a number that does not fit {type_name(data_type)}.") from error
-    if data_type.is_floating:
-        _check_precision(leaves, array, data_type, where)
+    shape = dense_shape(value)
+    leaves = _leaves(value, shape)
+    array = None if leaves is None else _array(leaves, data_type)
+    if array is None:
+        _raise_first_fault(value, 0, shape, data_type)
+        raise AssertionError("a value without fault is an array")
     return array.reshape(shape)
 
 
-def from_array(name: str, array: np.ndarray) -> object:
-    """Turns an output into a JSON value.
-
-    Args:
-      name: the output's name; strings become base64 objects when it ends in `_bytes`.
-      array: any shape. A float of 32 bits becomes the shortest decimal number that reads back as
-        the same float, so 0.2 stays 0.2.
-
-    Returns:
-      Nested lists, or one value for an array without dimensions.
+def dense_shape(value: object) -> tuple[int, ...]:
+    """Lengths of a list, of its first element, and so on.
 
     Raises:
-      RequestError: INVALID_ARGUMENT; a string is not UTF-8 text and its name does not end in
-        `_bytes`.
+      RequestError: INVALID_ARGUMENT; lists are nested more than 32 deep.
     """
-    if array.dtype == object:
-        leaves = [_string(name, value) for value in array.flat]
-    elif array.dtype in (np.float16, np.float32):
-        leaves = [float(text) for text in array.ravel().astype("U").tolist()]
-    else:
-        leaves = array.ravel().tolist()
-    values = np.empty(len(leaves), dtype=object)
-    values[:] = leaves
-    return values.reshape(array.shape).tolist()
+    shape = []
+    while isinstance(value, list):
+        shape.append(len(value))
+        if len(shape) > _MAXIMUM_RANK:
+            raise invalid(f"lists are nested more than {_MAXIMUM_RANK} deep")
+        value = value[0] if value else None
+    return tuple(shape)
 
 
 def is_base64(value: object) -> bool:
     """Whether a JSON value is an object that stands for bytes."""
-    return isinstance(value, dict) and value.keys() == {_BASE64_KEY}
+    if not isinstance(value, dict) or value.keys() != {_BASE64_KEY}:
+        return False
+    return isinstance(value[_BASE64_KEY], str)
 
 
-def bytes_of(value: object, where: str) -> bytes:
+def bytes_of(value: str | dict[str, object]) -> bytes:
     """The bytes of a JSON string or of a `{"b64": ...}` object.
 
     Raises:
@@ -87,74 +84,109 @@ def bytes_of(value: object, where: str) -> bytes:
         try:
             return value.encode()
         except UnicodeEncodeError as error:
-            raise invalid(f"{where} has a string that is not valid Unicode.") from error
-    if isinstance(value, dict) and is_base64(value):
-        try:
-            return base64.b64decode(value[_BASE64_KEY], validate=True)
-        except (binascii.Error, TypeError, ValueError) as error:
-            raise invalid(f"{where} has a 'b64' value that is not base64 text.") from error
-    raise invalid(f"{where} is expected to hold strings, but {json_type_name(value)} was sent.")
+            raise invalid("JSON Parse error: The surrogate pair in string is invalid.") from error
+    if not is_base64(value):
+        raise format_error(value, "not formatted correctly for base64 data")
+    digits = "".join(str(value[_BASE64_KEY]).split()).rstrip("=")
+    try:
+        return base64.b64decode(digits + "=" * (-len(digits) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise invalid("Unable to base64 decode") from error
 
 
-def json_type_name(value: object) -> str:
-    """What a JSON value is, in JSON's own words."""
-    names = {dict: "an object", list: "a list", str: "a string", bool: "a boolean"}
-    return "null" if value is None else names.get(type(value), "a number")
+def check_float_range(value: float, data_type: tf.DType) -> None:
+    """Refuses a finite number that is beyond a float type's range.
 
-
-def _flatten(value: object, where: str) -> tuple[list[object], tuple[int, ...]]:
-    level = [value]
-    shape: list[int] = []
-    while any(isinstance(element, list) for element in level):
-        if len(shape) == _MAXIMUM_RANK:
-            raise invalid(f"{where} is nested more than {_MAXIMUM_RANK} lists deep.")
-        lengths = {len(element) if isinstance(element, list) else -1 for element in level}
-        if len(lengths) > 1:
-            raise invalid(
-                f"{where} is uneven: at level {len(shape) + 1} all must be lists of one length."
-            )
-        shape.append(lengths.pop())
-        level = [inner for element in level for inner in _elements(element)]
-    return level, tuple(shape)
-
-
-def _elements(value: object) -> list[object]:
-    return value if isinstance(value, list) else [value]
-
-
-def _check_leaf_types(leaves: list[object], data_type: tf.DType, where: str) -> None:
-    if data_type == tf.bool:
-        allowed: set[type] = {bool}
-    elif data_type.is_floating:
-        allowed = {int, float}
-    elif data_type.is_integer:
-        allowed = {int}
-    else:
-        raise invalid(f"{where} has type {type_name(data_type)}, which JSON cannot carry.")
-    for found in set(map(type, leaves)) - allowed:
-        wrong = next(leaf for leaf in leaves if type(leaf) is found)
-        expected = type_name(data_type)
+    Raises:
+      RequestError: INVALID_ARGUMENT.
+    """
+    try:
+        is_inside = not math.isfinite(value) or abs(float(value)) <= float(data_type.max)
+    except OverflowError:  # an integer beyond the range of a double
+        is_inside = False
+    if not is_inside:
         raise invalid(
-            f"{where} is expected to be {expected}, but {json_type_name(wrong)} was sent."
+            f"Cannot convert JSON value: {quoted(value)} to {type_name(data_type)} without loss of "
+            "precision."
         )
 
 
-def _check_precision(
-    leaves: list[object], array: np.ndarray, data_type: tf.DType, where: str
-) -> None:
-    largest_integer = 2 ** (np.finfo(array.dtype).nmant + 1) - 1
-    lossy = any(type(leaf) is int and abs(leaf) > largest_integer for leaf in leaves)
-    if lossy or not np.array_equal(np.isinf(array), np.isinf(np.asarray(leaves, dtype=np.float64))):
-        raise invalid(f"{where} has a number that {type_name(data_type)} cannot hold without loss.")
+def _leaves(value: Any, shape: tuple[int, ...]) -> list[Any] | None:
+    """What the lists hold, in order; None if they are not nested evenly."""
+    level = [value]
+    for length in shape:
+        if not all(isinstance(element, list) and len(element) == length for element in level):
+            return None
+        level = list(itertools.chain.from_iterable(level))
+    return None if any(isinstance(leaf, list) for leaf in level) else level
 
 
-def _string(name: str, value: bytes) -> object:
-    if name.endswith(_BYTES_SUFFIX):
-        return {_BASE64_KEY: base64.b64encode(value).decode()}
+def _array(leaves: list[Any], data_type: tf.DType) -> np.ndarray | None:
+    """The leaves as an array of one dimension; None if one of them does not fit."""
+    if not set(map(type, leaves)) <= _allowed_types(data_type):
+        return None
+    if data_type not in _CARRIED and leaves:
+        return None
     try:
-        return value.decode()
-    except UnicodeDecodeError as error:
+        if data_type == tf.string:
+            strings = np.empty(len(leaves), dtype=object)
+            strings[:] = [bytes_of(leaf) for leaf in leaves]
+            return strings
+        if not data_type.is_floating:
+            return np.asarray(leaves, dtype=data_type.as_numpy_dtype)
+        doubles = np.asarray(leaves, dtype=np.float64)
+        beyond = np.isfinite(doubles) & (np.abs(doubles) > float(data_type.max))
+        return None if beyond.any() else doubles.astype(data_type.as_numpy_dtype)
+    except (OverflowError, ValueError, RequestError):
+        return None
+
+
+def _allowed_types(data_type: tf.DType) -> set[type]:
+    if data_type == tf.string:
+        return {str, dict}
+    if data_type == tf.bool:
+        return {bool}
+    return {int, float} if data_type.is_floating else {int}
+
+
+def _raise_first_fault(
+    value: object, level: int, shape: tuple[int, ...], data_type: tf.DType
+) -> None:
+    """Walks through the value as TensorFlow Serving does and refuses what it meets first."""
+    rank = len(shape)
+    if not isinstance(value, list):
+        if level != rank:
+            raise format_error(
+                value,
+                f"found at incorrect level: {level + 1} in the JSON DOM. Expected at level: {rank}",
+            )
+        _check_leaf(value, data_type)
+        return
+    if level >= rank:
+        raise invalid(f"Encountered list at unexpected level: {level} expected < {rank}")
+    if len(value) != shape[level]:
         raise invalid(
-            f'Output "{name}" holds bytes that are not UTF-8 text; JSON can carry them only when '
-            f'the name ends in "{_BYTES_SUFFIX}".'
-        ) from error
+            f"Encountered list at unexpected size: {len(value)} at level: {level} "
+            f"expected size: {shape[level]}"
+        )
+    for element in value:
+        _raise_first_fault(element, level + 1, shape, data_type)
+
+
+def _check_leaf(value: Any, data_type: tf.DType) -> None:
+    if data_type not in _CARRIED and not isinstance(value, dict):
+        raise RequestError(
+            grpc.StatusCode.UNIMPLEMENTED,
+            f"Conversion of JSON Value: {quoted(value)} to type: {type_name(data_type)}",
+        )
+    fits = type(value) in _allowed_types(data_type)
+    if fits and data_type in _INTEGERS:
+        fits = data_type.min <= value <= data_type.max
+    if not fits:
+        raise format_error(
+            value, f"Type: {kind_name(value)} is not of expected type: {type_name(data_type)}"
+        )
+    if data_type == tf.string:
+        bytes_of(value)
+    elif data_type.is_floating:
+        check_float_range(value, data_type)

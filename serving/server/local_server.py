@@ -2,62 +2,78 @@
 
 from __future__ import annotations
 
-import socket
-import threading
+import functools
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import grpc
-import uvicorn
 
 from configs.command_line import CommandError
+from serving.server.batching import Batching
 from serving.server.grpc_services import create_grpc_server
+from serving.server.health import Health
+from serving.server.loading import load_servable
+from serving.server.model_settings import ModelSettings, settings_of_base_paths
 from serving.server.model_store import ModelStore
+from serving.server.polling import Polling
 from serving.server.prediction_api import PredictionApi
+from serving.server.refusing import RefusalWhileStopping
 from serving.server.rest_app import RestApi
+from serving.server.rest_port import RestPort
+from serving.server.server_options import ServerOptions
 
-DEFAULT_MAXIMUM_REQUEST_BYTES = 64 * 2**20
-_POLL_SECONDS = 0.01
+# Callers that send one request after the other have learnt by then that the server stops.
+_REFUSAL_SECONDS = 0.2
 
 
 class LocalServer:
     """A server with TensorFlow Serving's API for laptops and tests.
 
     Production runs the official tensorflow/serving image on the same folders. The ports open only
-    after every model is loaded.
+    after every model is loaded; from then on new versions are loaded, and old ones dropped, while
+    requests are answered.
 
         with LocalServer({"movies": "out/export"}) as server:
             channel = grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}")
 
     Attributes:
-      models: model name -> folder of version folders.
+      models: what to serve.
       grpc_port: the requested port; once started the actual one (0 asks for a free one).
       rest_port: likewise.
       host: the address to listen on.
-      maximum_request_bytes: larger requests are refused.
-      versions: model name -> version that is served; empty before the start.
+      options: everything else.
     """
 
     def __init__(
         self,
-        models: Mapping[str, str | Path],
+        models: Mapping[str, str | Path] | Iterable[ModelSettings],
         grpc_port: int = 0,
         rest_port: int = 0,
         host: str = "127.0.0.1",
-        maximum_request_bytes: int = DEFAULT_MAXIMUM_REQUEST_BYTES,
+        options: ServerOptions = ServerOptions(),  # noqa: B008 (frozen)
     ):
-        self.models = dict(models)
+        self.models = (
+            settings_of_base_paths(models) if isinstance(models, Mapping) else list(models)
+        )
         self.grpc_port = grpc_port
         self.rest_port = rest_port
         self.host = host
-        self.maximum_request_bytes = maximum_request_bytes
-        self.versions: dict[str, int] = {}
+        self.options = options
+        self._refusal = RefusalWhileStopping()
+        self._store: ModelStore | None = None
+        self._batching: Batching | None = None
+        self._polling: Polling | None = None
+        self._health: Health | None = None
         self._grpc_server: grpc.Server | None = None
-        self._rest_server: uvicorn.Server | None = None
-        self._rest_thread: threading.Thread | None = None
+        self._rest: RestPort | None = None
+
+    @property
+    def versions(self) -> dict[str, int]:
+        """Model name -> the highest version available; empty before the start."""
+        return self._store.versions if self._store is not None else {}
 
     def start(self) -> None:
         """Loads the models and opens both ports.
@@ -65,26 +81,45 @@ class LocalServer:
         Raises:
           CommandError: a model has no loadable version, or a port cannot be opened.
         """
-        store = ModelStore.load(self.models)
-        api = PredictionApi(store)
-        self._start_grpc(api)
         try:
-            self._start_rest(api)
+            self._start()
         except BaseException:
             self.stop(grace_seconds=0)
             raise
-        self.versions = store.versions
 
-    def stop(self, grace_seconds: float = 5.0) -> None:
-        """Closes the ports; requests under way get `grace_seconds` to finish."""
-        if self._rest_server is not None and self._rest_thread is not None:
-            self._rest_server.config.timeout_graceful_shutdown = max(1, round(grace_seconds))
-            self._rest_server.should_exit = True
-            self._rest_thread.join()
-            self._rest_server = self._rest_thread = None
-        if self._grpc_server is not None:
-            self._grpc_server.stop(grace_seconds).wait()
-            self._grpc_server = None
+    def stop(self, grace_seconds: float | None = None) -> None:
+        """Reports NOT_SERVING, closes the ports, lets requests under way finish, and ends.
+
+        Args:
+          grace_seconds: how long requests under way may take; the option's value if None.
+        """
+        grace = self.options.grace_seconds if grace_seconds is None else grace_seconds
+        if self._health is not None:
+            self._health.stop()
+        if self._grpc_server is not None and grace:
+            self._refusal.begin()
+            time.sleep(_REFUSAL_SECONDS)
+        # Both ports refuse new requests before either waits for those under way.
+        grpc_stopped = self._grpc_server.stop(grace) if self._grpc_server is not None else None
+        if self._rest is not None:
+            self._rest.stop(grace)
+        if grpc_stopped is not None:
+            grpc_stopped.wait()
+        if self._polling is not None:
+            self._polling.stop()
+        if self._batching is not None:
+            self._batching.stop()
+        self._store = self._batching = self._polling = self._health = None
+        self._grpc_server = self._rest = None
+
+    def reload(self, models: Iterable[ModelSettings]) -> None:
+        """Replaces models, policies and labels: see `ModelStore.reload`.
+
+        Raises:
+          RequestError: the models are refused, or one does not become available.
+        """
+        if self._store is not None:
+            self._store.reload(models)
 
     def __enter__(self) -> Self:
         self.start()
@@ -98,41 +133,47 @@ class LocalServer:
     ) -> None:
         self.stop()
 
-    def _start_grpc(self, api: PredictionApi) -> None:
-        server = create_grpc_server(api, self.maximum_request_bytes)
+    def _start(self) -> None:
+        options = self.options
+        if options.batching is not None:
+            self._batching = Batching(options.batching)
+        self._health = health = Health()
+        self._store = store = ModelStore(
+            self.models,
+            functools.partial(load_servable, batching=self._batching),
+            options.allow_version_labels_for_unavailable_models,
+        )
+        store.start()
+        api = PredictionApi(store)
+        self._start_grpc(api, health)
+        self._rest = RestPort(
+            RestApi(api, options.maximum_rest_request_bytes).application(),
+            self.host,
+            self.rest_port,
+            options.tls,
+        )
+        self.rest_port = self._rest.port
+        store.on_change = lambda: health.set_ready(store.is_ready)
+        store.on_change()
+        if options.poll_seconds > 0:
+            self._polling = Polling("versions", store.poll, options.poll_seconds)
+
+    def _start_grpc(self, api: PredictionApi, health: Health) -> None:
+        options = self.options
+        self._refusal = RefusalWhileStopping()
+        server = create_grpc_server(
+            api, options.maximum_grpc_request_bytes, options.grpc_threads, [self._refusal]
+        )
+        health.add_to(server)
+        address = f"{self.host}:{self.grpc_port}"
         try:
-            self.grpc_port = server.add_insecure_port(f"{self.host}:{self.grpc_port}")
+            if options.tls is None:
+                self.grpc_port = server.add_insecure_port(address)
+            else:
+                self.grpc_port = server.add_secure_port(address, options.tls.grpc_credentials())
         except RuntimeError as error:
-            raise _port_error("gRPC", self.host, self.grpc_port, "is it in use?") from error
+            raise CommandError(
+                f"the gRPC port {address} cannot be opened (is it in use?)"
+            ) from error
         server.start()
         self._grpc_server = server
-
-    def _start_rest(self, api: PredictionApi) -> None:
-        try:
-            listener = socket.create_server((self.host, self.rest_port))
-        except OSError as error:
-            raise _port_error("REST", self.host, self.rest_port, str(error.strerror)) from error
-        # Inherited by every connection; without it small answers wait 40 ms for an acknowledgement.
-        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.rest_port = listener.getsockname()[1]
-        config = uvicorn.Config(
-            RestApi(api, self.maximum_request_bytes).application(),
-            log_config=None,
-            log_level="warning",
-            access_log=False,
-            lifespan="off",
-        )
-        server = uvicorn.Server(config)
-        thread = threading.Thread(
-            target=server.run, kwargs={"sockets": [listener]}, name="rest", daemon=True
-        )
-        thread.start()
-        self._rest_server, self._rest_thread = server, thread
-        while not server.started:
-            if not thread.is_alive():
-                raise CommandError("the REST server stopped while it was starting")
-            time.sleep(_POLL_SECONDS)
-
-
-def _port_error(kind: str, host: str, port: int, reason: str) -> CommandError:
-    return CommandError(f"the {kind} port {host}:{port} cannot be opened ({reason})")

@@ -9,6 +9,7 @@ from serving.protocol.messages import (
     get_model_metadata_pb2,
     get_model_status_pb2,
     inference_pb2,
+    model_management_pb2,
     model_pb2,
     predict_pb2,
     regression_pb2,
@@ -18,14 +19,17 @@ from serving.server.errors import RequestError, invalid
 from serving.server.example_inference import (
     CLASSIFY_METHOD,
     REGRESS_METHOD,
+    check_classification,
+    check_regression,
     classify,
-    examples_of,
     regress,
 )
 from serving.server.model_store import ModelStore
+from serving.server.models_config import settings_of_message
 from serving.server.servable import DEFAULT_SIGNATURE, Servable
 
-_SIGNATURE_FIELD = "signature_def"
+SIGNATURE_FIELD = "signature_def"
+_NO_MODEL = "Missing ModelSpec"
 
 
 class PredictionApi:
@@ -40,17 +44,19 @@ class PredictionApi:
 
     def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
         """Runs a signature on tensors."""
-        servable = self.models.find(request.model_spec)
+        servable = self._servable(request)
         signature_name = signature_name_of(request.model_spec)
         if not servable.has_signature(signature_name):
-            message = servable.unknown_signature(signature_name)
-            raise RequestError(grpc.StatusCode.FAILED_PRECONDITION, message)
+            raise RequestError(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                f'Serving signature key "{signature_name}" not found.',
+            )
         inputs = {}
         for name, message in request.inputs.items():
             try:
                 inputs[name] = unpack(message)
             except TensorFormatError as error:
-                raise invalid(f'Input "{name}" is not a valid tensor: {error}.') from error
+                raise invalid(f"tensor parsing error: {name} ({error})") from error
         outputs = servable.run(signature_name, inputs, request.output_filter)
         response = predict_pb2.PredictResponse(model_spec=_answered_by(servable, signature_name))
         for name, array in outputs.items():
@@ -61,40 +67,44 @@ class PredictionApi:
         self, request: classification_pb2.ClassificationRequest
     ) -> classification_pb2.ClassificationResponse:
         """Classifies tf.Examples."""
-        servable = self.models.find(request.model_spec)
+        servable = self._servable(request)
         signature_name = signature_name_of(request.model_spec)
         return classification_pb2.ClassificationResponse(
             model_spec=_answered_by(servable, signature_name),
-            result=classify(servable, signature_name, examples_of(request.input)),
+            result=classify(servable, signature_name, request.input),
         )
 
     def regress(
         self, request: regression_pb2.RegressionRequest
     ) -> regression_pb2.RegressionResponse:
         """Computes one number per tf.Example."""
-        servable = self.models.find(request.model_spec)
+        servable = self._servable(request)
         signature_name = signature_name_of(request.model_spec)
         return regression_pb2.RegressionResponse(
             model_spec=_answered_by(servable, signature_name),
-            result=regress(servable, signature_name, examples_of(request.input)),
+            result=regress(servable, signature_name, request.input),
         )
 
     def multi_inference(
         self, request: inference_pb2.MultiInferenceRequest
     ) -> inference_pb2.MultiInferenceResponse:
-        """Runs several classifications and regressions of one model on the same tf.Examples."""
-        _check_tasks(request)
-        examples = examples_of(request.input)
+        """Runs several classifications and regressions of one model on the same tf.Examples.
+
+        The first task says which version answers all of them.
+        """
+        first = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
+        servable = self.models.find(first)
+        _check_tasks(request, servable)
         response = inference_pb2.MultiInferenceResponse()
         for task in request.tasks:
-            servable = self.models.find(task.model_spec)
             signature_name = signature_name_of(task.model_spec)
             result = response.results.add(model_spec=_answered_by(servable, signature_name))
             if task.method_name == CLASSIFY_METHOD:
-                classes = classify(servable, signature_name, examples)
+                classes = classify(servable, signature_name, request.input)
                 result.classification_result.CopyFrom(classes)
             else:
-                result.regression_result.CopyFrom(regress(servable, signature_name, examples))
+                values = regress(servable, signature_name, request.input)
+                result.regression_result.CopyFrom(values)
         return response
 
     def model_metadata(
@@ -102,14 +112,12 @@ class PredictionApi:
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
         """Describes a model's signatures."""
         if not request.HasField("model_spec"):
-            raise invalid("The request has no ModelSpec.")
+            raise invalid(_NO_MODEL)
         if not request.metadata_field:
-            raise invalid("The request must name at least one metadata_field.")
+            raise invalid("GetModelMetadataRequest must specify at least one metadata_field")
         for field in request.metadata_field:
-            if field != _SIGNATURE_FIELD:
-                raise invalid(
-                    f'Metadata field "{field}" is not known; ask for "{_SIGNATURE_FIELD}".'
-                )
+            if field != SIGNATURE_FIELD:
+                raise invalid(f"Metadata field {field} is not supported")
         servable = self.models.find(request.model_spec)
         signatures = get_model_metadata_pb2.SignatureDefMap()
         for name, definition in servable.signature_definitions.items():
@@ -117,23 +125,40 @@ class PredictionApi:
         response = get_model_metadata_pb2.GetModelMetadataResponse(
             model_spec=_answered_by(servable, "")
         )
-        response.metadata[_SIGNATURE_FIELD].Pack(signatures)
+        response.metadata[SIGNATURE_FIELD].Pack(signatures)
         return response
 
     def model_status(
         self, request: get_model_status_pb2.GetModelStatusRequest
     ) -> get_model_status_pb2.GetModelStatusResponse:
-        """Says which versions of a model are available."""
+        """Says in which state the versions of a model are."""
         if not request.HasField("model_spec"):
-            raise invalid("The request has no ModelSpec.")
-        servable = self.models.find(request.model_spec)
+            raise invalid(_NO_MODEL)
         response = get_model_status_pb2.GetModelStatusResponse()
-        response.model_version_status.add(
-            version=servable.version,
-            state=get_model_status_pb2.ModelVersionStatus.AVAILABLE,
-            status={},
-        )
+        for status in self.models.statuses(request.model_spec):
+            status.add_to(response)
         return response
+
+    def reload_config(
+        self, request: model_management_pb2.ReloadConfigRequest
+    ) -> model_management_pb2.ReloadConfigResponse:
+        """Replaces the models, policies and labels; answers when the new state is reached."""
+        try:
+            models = settings_of_message(request.config)
+        except ValueError as error:
+            raise invalid(str(error)) from error
+        self.models.reload(models)
+        return model_management_pb2.ReloadConfigResponse(status={})
+
+    def _servable(
+        self,
+        request: predict_pb2.PredictRequest
+        | classification_pb2.ClassificationRequest
+        | regression_pb2.RegressionRequest,
+    ) -> Servable:
+        if not request.HasField("model_spec"):
+            raise invalid(_NO_MODEL)
+        return self.models.find(request.model_spec)
 
 
 def signature_name_of(specification: model_pb2.ModelSpec) -> str:
@@ -147,22 +172,29 @@ def _answered_by(servable: Servable, signature_name: str) -> model_pb2.ModelSpec
     return specification
 
 
-def _check_tasks(request: inference_pb2.MultiInferenceRequest) -> None:
-    names = set()
+def _check_tasks(request: inference_pb2.MultiInferenceRequest, servable: Servable) -> None:
+    model_name = request.tasks[0].model_spec.name
     signature_names = set()
     for task in request.tasks:
-        if task.method_name not in (CLASSIFY_METHOD, REGRESS_METHOD):
-            raise RequestError(
-                grpc.StatusCode.UNIMPLEMENTED,
-                f'Inference method "{task.method_name}" is not supported; use "{CLASSIFY_METHOD}" '
-                f'or "{REGRESS_METHOD}".',
+        if not task.model_spec.name:
+            raise invalid("Found ModelSpec with an empty model name.")
+        if task.model_spec.name != model_name:
+            raise invalid(
+                "All ModelSpecs in a MultiInferenceRequest must access the same model name."
             )
-        names.add(task.model_spec.name)
         signature_name = signature_name_of(task.model_spec)
         if signature_name in signature_names:
-            raise invalid(f'Signature "{signature_name}" is asked for twice.')
+            raise invalid(f"Duplicate evaluation of signature: {signature_name}")
         signature_names.add(signature_name)
-    if not request.tasks:
-        raise invalid("The request has no inference task.")
-    if len(names) > 1:
-        raise invalid("All tasks of a request must name the same model.")
+        if not servable.has_signature(signature_name):
+            raise invalid(f"Requested signature not found in model graph: {signature_name}")
+        definition = servable.signature_definitions[signature_name]
+        if task.method_name == CLASSIFY_METHOD:
+            check_classification(definition)
+        elif task.method_name == REGRESS_METHOD:
+            check_regression(definition)
+        else:
+            raise RequestError(
+                grpc.StatusCode.UNIMPLEMENTED,
+                f"Unsupported signature method_name: {task.method_name}",
+            )

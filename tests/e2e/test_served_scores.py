@@ -10,9 +10,9 @@ import pytest
 import tensorflow as tf
 
 from serving.client import RankingClient, RestRankingClient
+from serving.proof.c_api import CApiSession
 from serving.server import LocalServer
 from tests.scenarios import ITEMS
-from tests.serving.c_api_loader import CApiSession
 from tests.serving.exports import (
     MODELS,
     Arrays,

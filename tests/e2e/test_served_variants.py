@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from serving.client import RankingClient, RestRankingClient, UserRequest
 from serving.client.ranking import RankingClientBase
+from serving.proof.c_api import CApiSession
 from serving.server import LocalServer
 from tests.scenarios import ITEMS
-from tests.serving.c_api_loader import CApiSession
 from tests.serving.exports import (
     OTHER_VARIANTS,
     RANKING_VARIANTS,

@@ -16,8 +16,12 @@ import tensorflow as tf
 from configs.scenario import Scenario
 from serving.client import UserRequest
 from serving.export import ExportResult, export_run
+from serving.export_options import ExportOptions
 from tests.runs import ARMS, WrittenRun, raw_requests, write_run, written_run
 from tests.scenarios import CITIES, ITEMS, KNOWLEDGE_ONLY_ITEMS, USERS_WITH_ANSWER, rich_scenario
+
+UNPROVEN = ExportOptions(proof="none", card_part=None)
+"""For tests that compare scores themselves."""
 
 MODELS = tuple((backbone, arm) for backbone in ("din", "dcnv2") for arm in ARMS)
 """Every backbone in every arm."""
@@ -129,7 +133,7 @@ def assert_close(scores: np.ndarray, expected: np.ndarray) -> None:
 def exported(backbone: str = "din", arm: str = "hein") -> Export:
     run = written_run(backbone, arm)
     base = exports_folder() / f"{backbone}_{arm}"
-    return Export(run, base, export_run(run.folder.path, base))
+    return Export(run, base, export_run(run.folder.path, base, UNPROVEN))
 
 
 def variant_scenario(name: str) -> Scenario:
@@ -142,7 +146,7 @@ def variant_scenario(name: str) -> Scenario:
 def exported_variant(name: str) -> Export:
     run = write_run(variant_scenario(name))
     base = exports_folder() / f"variant_{name}"
-    return Export(run, base, export_run(run.folder.path, base))
+    return Export(run, base, export_run(run.folder.path, base, UNPROVEN))
 
 
 @functools.cache

@@ -10,17 +10,23 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from models.building import AnyModel
 from preprocessing.records.contract import USER_FOLDS
 from preprocessing.records.layout import WorkDirectory
 from serving import export as export_module
-from serving.export import export_run
+from serving.export import export_run, serving_module
+from serving.export_manifest import verify_manifest
+from serving.export_options import ExportOptions
+from serving.proof.c_api import CApiSession
+from serving.proof.result import ProofError
+from serving.serving_module import ServingModule
 from tests.runs import write_run, written_run
 from tests.scenarios import NUM_ITEMS, USERS_WITH_ANSWER, copied_scenario
-from tests.serving.c_api_loader import CApiSession
 from tests.serving.exports import (
     MODELS,
     OTHER_VARIANTS,
     RANKING_VARIANTS,
+    UNPROVEN,
     Export,
     assert_close,
     exported,
@@ -214,7 +220,7 @@ def test_versions_follow_each_other(tmp_path: Path) -> None:
     for name in ("2", "10", "notes", ".11.unfinished"):
         (tmp_path / name).mkdir()
     (tmp_path / ".11.unfinished" / "leftover").write_text("of a killed export")
-    result = export_run(first.run.folder.path, tmp_path)
+    result = export_run(first.run.folder.path, tmp_path, UNPROVEN)
     assert (result["version"], result["path"]) == (11, str(tmp_path / "11"))
     assert not (tmp_path / "11" / "leftover").exists()
     assert {path.name for path in tmp_path.iterdir()} == {"2", "10", "11", "notes"}
@@ -227,7 +233,33 @@ def test_a_failed_export_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monk
 
     monkeypatch.setattr(export_module, "write_warmup_requests", fail)
     with pytest.raises(OSError, match="disk full"):
-        export_run(written_run("din", "none").folder.path, tmp_path)
+        export_run(written_run("din", "none").folder.path, tmp_path, UNPROVEN)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_version_is_proved_and_described(tmp_path: Path) -> None:
+    options = ExportOptions(proof="quick", proof_samples=20)
+    result = export_run(written_run("dcnv2", "hein").folder.path, tmp_path, options)
+    assert result["proof"]["failures"] == [] and result["proof"]["examples"] == 20
+    extra = tmp_path / "1" / "assets.extra"
+    assert {"manifest.json", "model_card.md", "tf_serving_warmup_requests"} <= {
+        path.name for path in extra.iterdir()
+    }
+    verify_manifest(tmp_path / "1")
+
+
+def test_what_scores_otherwise_is_not_published(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def of_other_weights(model: AnyModel, *options: Any) -> ServingModule:
+        for weight in model.scorer.trainable_weights:
+            weight.assign(weight * 1.1)
+        return serving_module(model, *options)
+
+    monkeypatch.setattr(export_module, "serving_module", of_other_weights)
+    options = ExportOptions(proof="quick", proof_samples=20, card_part=None)
+    with pytest.raises(ProofError, match="serving_default"):
+        export_run(written_run("din", "none").folder.path, tmp_path, options)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -250,7 +282,8 @@ def test_an_unfinished_run_is_not_exported(tmp_path: Path) -> None:
 def test_an_export_needs_neither_run_nor_data(tmp_path: Path) -> None:
     scenario = copied_scenario(tmp_path, run_dir=str(tmp_path / "run"))
     run = write_run(scenario)
-    export = Export(run, tmp_path / "base", export_run(run.folder.path, tmp_path / "base"))
+    base = tmp_path / "base"
+    export = Export(run, base, export_run(run.folder.path, base, UNPROVEN))
     moved = tmp_path / "elsewhere"
     shutil.move(export.path, moved)
     for folder in ("work", "run", "base"):
@@ -271,7 +304,8 @@ def test_float16_halves_the_augmented_tables_and_moves_scores_little(tmp_path: P
         tmp_path, run_dir=str(tmp_path / "run"), serving__augmented_dtype="float16"
     )
     run = write_run(scenario)
-    export = Export(run, tmp_path / "base", export_run(run.folder.path, tmp_path / "base"))
+    base = tmp_path / "base"
+    export = Export(run, base, export_run(run.folder.path, base, UNPROVEN))
     assert set(variable_types(export.path).values()) == {tf.float16}
     assert set(variable_types(exported("din", "hein").path).values()) == {tf.float32}
     raw = request_rows()

@@ -1,77 +1,24 @@
 from __future__ import annotations
 
-import socket
 import threading
-import time
 from collections.abc import Iterator
-from concurrent import futures
 
 import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow.core.framework import types_pb2
-from tensorflow_serving.apis import (
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    model_service_pb2_grpc,
-    predict_pb2,
-    prediction_service_pb2_grpc,
+
+from serving.client import Hedging, RankingClient, RankingError, ServerUnavailable
+from tests.serving.client.answering import (
+    STATES,
+    USER,
+    Answering,
+    Statuses,
+    answering,
+    free_port,
+    start,
 )
-
-from serving.client import RankingClient, RankingError, ServerUnavailable, UserRequest
-
-USER = UserRequest("u", ["a"], [4.0], 1.0, 4.0, 0.7)
-
-
-class Answering(prediction_service_pb2_grpc.PredictionServiceServicer):
-    """Answers with whatever tensors it was given."""
-
-    def __init__(self) -> None:
-        self.outputs: dict[str, tf.Tensor] = {}
-        self.requests: list[predict_pb2.PredictRequest] = []
-        self.seconds_left: list[float] = []
-        self.delay_seconds = 0.0
-        self.failures: list[grpc.StatusCode] = []
-        self.profile: dict[str, int] = {}
-
-    def GetModelMetadata(self, request, context):  # noqa: N802
-        assert list(request.metadata_field) == ["signature_def"]
-        signatures = get_model_metadata_pb2.SignatureDefMap()
-        inputs = signatures.signature_def["rank"].inputs
-        for name, data_type in {"user_id": types_pb2.DT_STRING, **self.profile}.items():
-            inputs[name].dtype = data_type
-        response = get_model_metadata_pb2.GetModelMetadataResponse()
-        response.metadata["signature_def"].Pack(signatures)
-        return response
-
-    def Predict(self, request, context):  # noqa: N802
-        self.requests.append(request)
-        self.seconds_left.append(context.time_remaining())
-        time.sleep(self.delay_seconds)
-        if self.failures:
-            context.abort(self.failures.pop(0), "by design")
-        response = predict_pb2.PredictResponse()
-        for name, value in self.outputs.items():
-            response.outputs[name].CopyFrom(tf.make_tensor_proto(value))
-        return response
-
-
-class NothingAvailable(model_service_pb2_grpc.ModelServiceServicer):
-    def GetModelStatus(self, request, context):  # noqa: N802
-        state = get_model_status_pb2.ModelVersionStatus.LOADING
-        return get_model_status_pb2.GetModelStatusResponse(
-            model_version_status=[{"version": 1, "state": state}]
-        )
-
-
-def start(service: Answering, port: int = 0) -> tuple[grpc.Server, int]:
-    server = grpc.server(futures.ThreadPoolExecutor(4))
-    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
-    model_service_pb2_grpc.add_ModelServiceServicer_to_server(NothingAvailable(), server)
-    port = server.add_insecure_port(f"127.0.0.1:{port}")
-    server.start()
-    return server, port
 
 
 @pytest.fixture
@@ -81,15 +28,8 @@ def service() -> Answering:
 
 @pytest.fixture
 def port(service: Answering) -> Iterator[int]:
-    server, port = start(service)
-    yield port
-    server.stop(0).wait()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    with answering(service) as port:
+        yield port
 
 
 def test_the_request_is_what_tensorflow_reads(service: Answering, port: int) -> None:
@@ -103,7 +43,7 @@ def test_the_request_is_what_tensorflow_reads(service: Answering, port: int) -> 
     history = tf.make_ndarray(request.inputs["history_rating"])
     assert history.dtype == np.float32
     assert history.tolist() == [[4.0]]
-    assert 0 < service.seconds_left[0] <= 30
+    assert 0 < service.seconds_left[0] < 40
 
 
 @pytest.mark.parametrize(
@@ -145,7 +85,7 @@ def test_what_the_model_reads_of_a_profile_is_learned_when_it_refuses(
 ) -> None:
     service.outputs = {"score": np.float32([0.5])}
     service.failures = [grpc.StatusCode.INVALID_ARGUMENT]
-    service.profile = {"profile_age": types_pb2.DT_FLOAT, "profile_city": types_pb2.DT_STRING}
+    service.input_types = {"profile_age": types_pb2.DT_FLOAT, "profile_city": types_pb2.DT_STRING}
     with RankingClient(f"127.0.0.1:{port}", "m", timeout_seconds=30) as client:
         assert client.rank(USER, ["x"]).tolist() == [0.5]
         assert client.rank(USER, ["x"]).tolist() == [0.5]
@@ -174,7 +114,7 @@ def test_retrieved_items_end_where_the_answer_is_empty(service: Answering, port:
 
 
 def test_a_late_answer_is_an_error_with_the_deadline(service: Answering, port: int) -> None:
-    service.delay_seconds = 1.0
+    service.delays = [1.0]
     with RankingClient(f"127.0.0.1:{port}", "m", timeout_seconds=0.2) as client:
         with pytest.raises(RankingError, match=r"within 0\.2 s") as caught:
             client.rank(USER, ["x"])
@@ -207,3 +147,85 @@ def test_a_model_that_is_still_loading_has_no_version(port: int) -> None:
     with RankingClient(f"127.0.0.1:{port}", "m", 30) as client:
         with pytest.raises(RankingError, match="no available version"):
             client.served_version()
+
+
+def test_a_model_that_loads_is_waited_for(service: Answering) -> None:
+    states = Statuses(STATES.START, STATES.LOADING, STATES.AVAILABLE)
+    with answering(service, states) as port, RankingClient(f"127.0.0.1:{port}", "m", 30) as client:
+        assert client.wait_until_ready(timeout_seconds=30) == 1
+    assert states.states == [STATES.AVAILABLE]
+
+
+def test_the_version_that_answered_is_told(service: Answering, port: int) -> None:
+    service.outputs = {"score": np.float32([0.5]), "score_loved": np.float32([0.25])}
+    with RankingClient(f"127.0.0.1:{port}", "m", 30) as client:
+        assert client.ask(USER, ["x"]).version is None
+        service.version = 12
+        answer = client.ask(USER, ["x"])
+    assert answer.version == 12
+    assert {name: scores.tolist() for name, scores in answer.tasks.items()} == {"loved": [0.25]}
+
+
+@pytest.mark.parametrize(
+    ("options", "field", "value"),
+    [
+        ({"version_label": "canary"}, "version_label", "canary"),
+        ({"model_version": 4}, "version", 4),
+        ({}, None, None),
+    ],
+)
+def test_a_version_is_asked_for(
+    service: Answering, port: int, options: dict[str, object], field: str, value: object
+) -> None:
+    service.outputs = {"score": np.float32([0.5])}
+    with RankingClient(f"127.0.0.1:{port}", "m", 30, **options) as client:
+        client.rank(USER, ["x"])
+    specification = service.requests[0].model_spec
+    assert specification.WhichOneof("version_choice") == field
+    if field is not None:
+        found = getattr(specification, field)
+        assert getattr(found, "value", found) == value
+
+
+def test_whole_numbers_as_ids_are_learned_when_the_model_refuses(
+    service: Answering, port: int
+) -> None:
+    service.outputs = {"score": np.float32([0.5])}
+    service.failures = [grpc.StatusCode.INVALID_ARGUMENT]
+    names = ("user_id", "item_id", "history_item_id")
+    service.input_types = dict.fromkeys(names, types_pb2.DT_INT64)
+    with RankingClient(f"127.0.0.1:{port}", "m", 30) as client:
+        for candidate in ("318", 318):
+            assert client.rank(USER, [candidate]).tolist() == [0.5]
+        with pytest.raises(RankingError, match="'item_id'.*whole numbers.*'tt0111161'") as caught:
+            client.rank(USER, ["318", "tt0111161"])
+    assert caught.value.code == "INVALID_ARGUMENT"
+    refused, *accepted = service.requests
+    assert tf.make_ndarray(refused.inputs["item_id"]).tolist() == [b"318"]
+    assert len(accepted) == 2
+    for request in accepted:
+        values = {name: tf.make_ndarray(request.inputs[name]) for name in names}
+        assert {array.dtype for array in values.values()} == {np.dtype(np.int64)}
+        assert [array.tolist() for array in values.values()] == [[7], [318], [[11]]]
+
+
+def test_a_slow_answer_is_overtaken_by_a_hedge(service: Answering, port: int) -> None:
+    service.outputs = {"score": np.float32([0.5])}
+    service.delays = [20.0]
+    hedging = Hedging(after_seconds=0.05, largest_share=1.0)
+    with RankingClient(f"127.0.0.1:{port}", "m", 30, hedging=hedging) as client:
+        assert client.rank(USER, ["x"]).tolist() == [0.5]
+        assert client.rank(USER, ["x"]).tolist() == [0.5]
+        budget = client.hedge_budget
+    assert budget is not None and budget.requests == 2
+    assert 1 <= budget.hedges <= 2
+    assert len(service.requests) == budget.requests + budget.hedges
+
+
+def test_without_hedging_nothing_is_sent_twice(service: Answering, port: int) -> None:
+    service.outputs = {"score": np.float32([0.5])}
+    service.delays = [0.3]
+    with RankingClient(f"127.0.0.1:{port}", "m", 30) as client:
+        client.rank(USER, ["x"])
+        assert client.hedge_budget is None
+    assert len(service.requests) == 1

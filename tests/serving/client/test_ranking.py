@@ -63,7 +63,7 @@ def test_further_tasks_have_scores_of_their_own(connect: Callable[..., RankingCl
     logits = exported_variant("linear").run.model(tensors(repeated), training=False).numpy()
     expected = 1 / (1 + np.exp(-logits))
     with connect("tasks") as client:
-        found = client.rank_tasks(user_of(rows, 1), candidates)
+        found = client.ask(user_of(rows, 1), candidates)
         label_alone = client.rank(user_of(rows, 1), candidates)
     np.testing.assert_allclose(found.scores, expected[:, 0], atol=1e-5)
     np.testing.assert_array_equal(label_alone, found.scores)
@@ -76,9 +76,9 @@ def test_a_model_of_one_label_has_no_further_tasks(
     connect: Callable[..., RankingClientBase],
 ) -> None:
     with connect() as client:
-        scores, tasks = client.rank_tasks(UserRequest(**USER), ["a", "bb"])
-        np.testing.assert_array_equal(scores, client.rank(UserRequest(**USER), ["a", "bb"]))
-    assert tasks == {}
+        answer = client.ask(UserRequest(**USER), ["a", "bb"])
+        np.testing.assert_array_equal(answer.scores, client.rank(UserRequest(**USER), ["a", "bb"]))
+    assert answer.tasks == {}
 
 
 def test_a_profile_that_the_model_does_not_read_is_named(
@@ -117,7 +117,7 @@ def test_rows_agree_with_numpy(connect: Callable[..., RankingClientBase]) -> Non
 def test_nothing_to_rank_needs_no_server(connect: Callable[..., RankingClientBase]) -> None:
     with connect("other") as client:
         assert client.rank(UserRequest(**USER), []).shape == (0,)
-        assert client.rank_tasks(UserRequest(**USER), []).scores.shape == (0,)
+        assert client.ask(UserRequest(**USER), []).scores.shape == (0,)
         assert client.score_rows([], []).shape == (0,)
 
 
@@ -127,13 +127,36 @@ def test_versions_are_told_and_asked_for(connect: Callable[..., RankingClientBas
         assert client.rank(UserRequest(**USER), ["a"]).shape == (1,)
     with connect(model_version=2) as client:
         for ask in (client.served_version, lambda: client.rank(UserRequest(**USER), ["a"])):
-            with pytest.raises(RankingError, match="version 2") as caught:
+            with pytest.raises(RankingError, match="version 2|toy, 2") as caught:
                 ask()
             assert caught.value.code == "NOT_FOUND"
 
 
+def test_several_users_are_asked_for_at_once(connect: Callable[..., RankingClientBase]) -> None:
+    lists = [["a"], [], ["bb", "ccc"]]
+    users = [UserRequest(**USER | {"user_id": "u" * length}) for length in (1, 2, 3)]
+    with connect() as client:
+        answers = client.ask_many(users, lists, at_once=2)
+        with pytest.raises(ValueError):
+            client.ask_many(users, lists[:2])
+    for user, candidates, answer in zip(users, lists, answers, strict=True):
+        of_user = USER | {"user_id": user.user_id}
+        expected = [toy_score(item_id=item, **of_user) for item in candidates]
+        np.testing.assert_allclose(answer.scores, expected, rtol=1e-6)
+
+
+def test_a_served_model_is_ready_and_another_never(
+    connect: Callable[..., RankingClientBase],
+) -> None:
+    with connect() as client:
+        assert client.wait_until_ready(timeout_seconds=SECONDS) == 3
+    with connect("other") as client, pytest.raises(RankingError, match="other") as caught:
+        client.wait_until_ready(timeout_seconds=0.3)
+    assert caught.value.code == "NOT_FOUND"
+
+
 def test_an_unknown_model_is_not_found(connect: Callable[..., RankingClientBase]) -> None:
-    with connect("other") as client, pytest.raises(RankingError, match='"other"') as caught:
+    with connect("other") as client, pytest.raises(RankingError, match="other") as caught:
         client.rank(UserRequest(**USER), ["a"])
     assert caught.value.code == "NOT_FOUND"
 

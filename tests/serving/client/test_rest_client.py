@@ -10,7 +10,13 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from serving.client import RankingError, RestRankingClient, ServerUnavailable, UserRequest
+from serving.client import (
+    ProfileError,
+    RankingError,
+    RestRankingClient,
+    ServerUnavailable,
+    UserRequest,
+)
 
 USER = UserRequest("u", ["a"], [4.0], 1.0, 4.0, 0.7)
 
@@ -67,7 +73,7 @@ def server() -> Iterator[Answering]:
     server.server_close()
 
 
-def client_of(server: Answering, **options: float) -> RestRankingClient:
+def client_of(server: Answering, **options: object) -> RestRankingClient:
     options.setdefault("timeout_seconds", 30)
     return RestRankingClient(f"http://127.0.0.1:{server.server_port}/", "my model", **options)
 
@@ -169,6 +175,44 @@ def test_a_refusal_for_another_reason_is_told(server: Answering, metadata: tuple
     assert len(server.requests) == 2
 
 
+def test_a_profile_is_checked_here_because_rest_skips_unknown_inputs(server: Answering) -> None:
+    user = UserRequest.from_history("u", [], [], profile={"age": 30})
+    server.answers = [(200, METADATA), (200, '{"outputs": [0.5]}')]
+    with client_of(server) as client:
+        assert client.rank(user, ["x"]).tolist() == [0.5]
+        assert client.rank(user, ["x"]).tolist() == [0.5]
+        assert [path.rpartition("/")[2] for path, _ in server.requests] == [
+            *("metadata", "my%20model:predict", "my%20model:predict"),
+        ]
+        server.answers = [(200, METADATA)]
+        misspelt = UserRequest.from_history("u", [], [], profile={"agee": 30})
+        with pytest.raises(ProfileError, match="'agee' is not one"):
+            client.rank(misspelt, ["x"])
+
+
+def test_a_label_is_part_of_the_address(server: Answering) -> None:
+    with client_of(server, version_label="canary 1") as client:
+        client.rank(USER, ["x"])
+        assert client.ask(USER, ["x"]).version is None
+    with client_of(server, model_version=3) as client:
+        assert client.ask(USER, ["x"]).version == 3
+    paths = [path for path, _ in server.requests]
+    assert paths[0] == "/v1/models/my%20model/labels/canary%201:predict"
+    assert paths[2] == "/v1/models/my%20model/versions/3:predict"
+
+
+def test_whole_numbers_as_ids_are_learned_when_the_model_refuses(server: Answering) -> None:
+    definition = {"rank": {"inputs": {"item_id": {"dtype": "DT_INT64"}}}}
+    metadata = json.dumps({"metadata": {"signature_def": {"signature_def": definition}}})
+    server.answers = [REFUSED, (200, metadata), (200, '{"outputs": [0.5]}')]
+    with client_of(server) as client:
+        assert client.rank(USER, ["318"]).tolist() == [0.5]
+        with pytest.raises(RankingError, match="whole numbers of 64 bits"):
+            client.rank(USER, ["tt1"])
+    assert server.requests[0][1]["inputs"]["item_id"] == ["318"]
+    assert server.requests[2][1]["inputs"]["item_id"] == [318]
+
+
 def retrieved(items: object, scores: object) -> list[tuple[int, str]]:
     return [(200, json.dumps({"outputs": {"item_id": items, "score": scores}}))]
 
@@ -191,6 +235,7 @@ def test_retrieved_items_end_where_the_answer_is_empty(server: Answering) -> Non
         (["a"], [0.5], r"'item_id' has shape \(1,\), not \(1, items\)"),
         ([["a"], ["b"]], [[0.5], [0.25]], r"'item_id' has shape \(2, 1\)"),
         ([[0.5]], [[0.5]], "'item_id' is float32, not strings"),
+        ([[5, 0.5]], [[0.5, 0.5]], "'item_id' is not a list"),
         ([["a"]], [["b"]], "'score' is object, not float32"),
         (None, [[0.5]], "'item_id' is not a list"),
     ],

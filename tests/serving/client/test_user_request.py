@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pytest
 
+from serving.client.model_inputs import ModelInputs
 from serving.client.user_request import UserRequest, rank_inputs, row_inputs, user_inputs
 
 
@@ -58,7 +59,7 @@ def test_profiles_are_inputs() -> None:
         UserRequest.from_history("u", [], [], profile={"city": "Oslo", "age": 31}),
         UserRequest.from_history("v", [], []),
     ]
-    inputs = row_inputs(users, ["x", "y"], {"age": False, "job": True})
+    inputs = row_inputs(users, ["x", "y"], ModelInputs({"age": False, "job": True}))
     assert inputs["profile_city"].tolist() == [["Oslo"], [""]]
     assert inputs["profile_job"].tolist() == [[""], [""]]
     np.testing.assert_array_equal(inputs["profile_age"], np.float32([[31], [np.nan]]))
@@ -72,3 +73,26 @@ def test_lengths_must_agree() -> None:
         UserRequest("u", ["a", "b"], [4.0], 0.5, 3.75, 1.1)
     with pytest.raises(ValueError, match="1 users, 2 items"):
         row_inputs([UserRequest.from_history("u", [], [])], ["x", "y"])
+
+
+def test_ids_of_models_with_whole_numbers_are_int64() -> None:
+    known = ModelInputs(integers=frozenset({"user_id", "item_id", "history_item_id"}))
+    users = [
+        UserRequest.from_history(7, ["11", 12], [4.0, 5.0]),
+        UserRequest.from_history("", [], []),
+    ]
+    inputs = row_inputs(users, ["318", 50], known)
+    for name in ("user_id", "item_id", "history_item_id"):
+        assert inputs[name].dtype == np.int64
+    assert inputs["user_id"].tolist() == [7, -1]
+    assert inputs["item_id"].tolist() == [318, 50]
+    assert inputs["history_item_id"].tolist() == [[11, 12], [-1, -1]]
+    assert inputs["history_rating"].tolist() == [[4.0, 5.0], [0.0, 0.0]]
+
+
+def test_each_id_input_has_its_own_type() -> None:
+    user = UserRequest.from_history("anna", [3], [4.0])
+    inputs = rank_inputs(user, [1], ModelInputs(integers=frozenset({"item_id"})))
+    assert inputs["user_id"].tolist() == ["anna"]
+    assert inputs["item_id"].tolist() == [1]
+    assert inputs["history_item_id"].tolist() == [["3"]]

@@ -13,7 +13,7 @@ from tests.runs import written_run
 def test_json_names_the_version(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, base = str(written_run("din", "none").folder.path), tmp_path / "base"
     capsys.readouterr()
-    assert main(["export", run, "--out", str(base), "--json"]) == 0
+    assert main(["export", "--run", run, "--out", str(base), "--json"]) == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out) == {
         "path": str(base / "1"),
@@ -30,7 +30,8 @@ def test_people_are_told_on_stderr_and_the_number_format_is_passed_on(
 ) -> None:
     run = str(written_run("din", "hein").folder.path)
     capsys.readouterr()
-    assert main(["export", run, "--out", str(tmp_path), "--augmented-dtype", "float16"]) == 0
+    options = ["--augmented-dtype", "float16", "--proof", "quick", "--proof-samples", "20"]
+    assert main(["export", run, "--out", str(tmp_path), *options]) == 0
     captured = capsys.readouterr()
     assert captured.out == "" and str(tmp_path / "1") in captured.err
     reader = tf.train.load_checkpoint(str(tmp_path / "1" / "variables" / "variables"))
@@ -52,7 +53,13 @@ def test_a_folder_without_a_run_is_a_failure(
 
 
 @pytest.mark.parametrize(
-    "arguments", [["export", "run"], ["export", "run", "--out", "b", "--augmented-dtype", "int3"]]
+    "arguments",
+    [
+        ["export", "run"],
+        ["export", "--out", "b"],
+        ["export", "run", "--run", "run", "--out", "b"],
+        ["export", "run", "--out", "b", "--augmented-dtype", "int3"],
+    ],
 )
 def test_wrong_usage_is_exit_code_2(
     arguments: list[str], capsys: pytest.CaptureFixture[str]

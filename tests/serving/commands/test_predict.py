@@ -13,6 +13,7 @@ import pytest
 from serving.__main__ import main
 from serving.server import LocalServer
 from tests.scenarios import ITEMS
+from tests.serving.client.answering import Answering, answering
 from tests.serving.exports import (
     exported_variant,
     list_rows,
@@ -99,6 +100,20 @@ def test_the_table_is_for_people(
     best = toy_score(item_id="dddd", **USER)
     assert lines[2].split() == ["1", f"{best:.4f}", "dddd", "-"]
     assert lines[4].split()[2:] == ["bb", "Brazil"]
+
+
+def test_a_labelled_version_is_asked_and_the_one_that_answered_is_named(
+    request_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service = Answering({"score": np.float32([0.1, 0.2, 0.3, 0.4])})
+    service.version = 41
+    with answering(service) as port:
+        words = ["--version-label", "canary", "--json"]
+        assert predict(f"grpc://127.0.0.1:{port}", request_file, *words) == 0
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["version"] == 41
+    assert captured.err.startswith("toy version 41, user u1")
+    assert service.requests[0].model_spec.version_label == "canary"
 
 
 def test_equal_scores_keep_the_order_of_the_request(
@@ -249,7 +264,7 @@ def test_what_the_server_refuses_is_said(
     for target in targets(server):
         assert predict(target, request_file, model="other") == 1
         error = capsys.readouterr().err
-        assert '"other"' in error
+        assert "other" in error
         assert "[NOT_FOUND]" in error
 
 

@@ -7,8 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import requests
 
 from serving.__main__ import main
+from tests.serving.server.numbered_model import put_numbered_model
+from tests.serving.server.waiting import wait_until
 from tests.serving.toy_ranker import toy_base_path, toy_score
 
 USER = {
@@ -61,6 +64,51 @@ def test_serve_and_predict_as_programs(repository_root: Path) -> None:
     assert "Traceback" not in errors
 
 
+def test_a_server_with_files_swaps_versions_and_stops_while_it_is_used(
+    repository_root: Path, tmp_path: Path
+) -> None:
+    base = tmp_path / "base"
+    put_numbered_model(base, 1)
+    config = tmp_path / "models.config"
+    entry = (
+        'model_config_list {{ config {{ name: "numbered" base_path: "{}" '
+        'model_platform: "tensorflow" {} }} }}'
+    )
+    config.write_text(entry.format(base, ""))
+    batching = tmp_path / "batching.config"
+    batching.write_text("max_batch_size { value: 8 } batch_timeout_micros { value: 100 }")
+    serving = subprocess.Popen(
+        [sys.executable, "-m", "serving", "serve", "--model-config", str(config), "--json"]
+        + ["--model-config-poll-seconds", "0.05", "--poll-seconds", "0.05"]
+        + ["--batching-parameters-file", str(batching), "--grpc-port", "0", "--rest-port", "0"],
+        cwd=repository_root,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert serving.stdout is not None
+        model = f"http://127.0.0.1:{json.loads(serving.stdout.readline())['rest_port']}/v1/models/numbered"
+
+        def answer(where: str) -> object:
+            sent = requests.post(f"{model}{where}:predict", json={"inputs": [0.0]}, timeout=20)
+            return sent.json().get("outputs")
+
+        assert answer("") == [1.0]
+        put_numbered_model(base, 2)
+        wait_until(lambda: answer("") == [2.0])
+        labelled = 'version_labels { key: "stable" value: 2 }'
+        config.write_text(entry.format(base, labelled))
+        wait_until(lambda: answer("/labels/stable") == [2.0])
+    finally:
+        serving.send_signal(signal.SIGTERM)
+        _, errors = serving.communicate(timeout=60)
+    assert serving.returncode == 0, errors
+    assert "model 'numbered': version 2 is available" in errors
+    assert "model 'numbered': version 1 is unloaded" in errors
+    assert "Traceback" not in errors
+
+
 def test_a_model_that_cannot_be_loaded_is_one_clear_message(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -79,6 +127,9 @@ def test_a_model_name_given_twice_is_wrong_usage(capsys: pytest.CaptureFixture[s
 @pytest.mark.parametrize(
     "words",
     [
+        ["--version-label", "toy=1"],
+        ["--poll-seconds", "-1"],
+        ["--grpc-threads", "0"],
         ["--model", "toy"],
         ["--model", "=base"],
         ["--model", "to/y=base"],

@@ -21,6 +21,8 @@ from tensorflow_serving.apis import (
 
 from serving.server import LocalServer
 from serving.server.grpc_services import PredictionService, create_grpc_server
+from serving.server.metrics import metrics_text
+from serving.server.server_options import ServerOptions
 from tests.serving.toy_ranker import (
     toy_arrays,
     toy_base_path,
@@ -30,11 +32,12 @@ from tests.serving.toy_ranker import (
 )
 
 SECONDS = 20
+OPTIONS = ServerOptions(maximum_grpc_request_bytes=100_000)
 
 
 @pytest.fixture(scope="module")
 def channel() -> Iterator[grpc.Channel]:
-    with LocalServer({"toy": toy_base_path()}, maximum_request_bytes=100_000) as server:
+    with LocalServer({"toy": toy_base_path()}, options=OPTIONS) as server:
         with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
             yield channel
 
@@ -120,12 +123,40 @@ def test_metadata_and_status(channel: grpc.Channel, stub) -> None:
     assert [one.version for one in status.model_version_status] == [3]
 
 
-def test_reloading_is_refused_clearly(channel: grpc.Channel) -> None:
+def reload_request(base_path: object) -> model_management_pb2.ReloadConfigRequest:
+    model = {"name": "toy", "base_path": str(base_path), "model_platform": "tensorflow"}
+    return model_management_pb2.ReloadConfigRequest(
+        config={
+            "model_config_list": {"config": [model | {"version_labels": {"stable": 3}}]},
+        }
+    )
+
+
+def test_reloading_gives_labels_and_refuses_in_tensorflow_servings_way(
+    channel: grpc.Channel, stub
+) -> None:
     models = model_service_pb2_grpc.ModelServiceStub(channel)
-    with pytest.raises(grpc.RpcError) as caught:
-        models.HandleReloadConfigRequest(model_management_pb2.ReloadConfigRequest(), SECONDS)
-    assert caught.value.code() is grpc.StatusCode.UNIMPLEMENTED
-    assert "--model" in caught.value.details()
+    response = models.HandleReloadConfigRequest(reload_request(toy_base_path()), SECONDS)
+    assert response.status.error_code == 0
+    labelled = stub.Predict(predict_request(GOOD, version_label="stable"), SECONDS)
+    assert labelled.model_spec.version.value == 3
+    for request, reason in (
+        (reload_request("elsewhere"), "base path"),
+        (model_management_pb2.ReloadConfigRequest(), "model_config_list"),
+    ):
+        with pytest.raises(grpc.RpcError) as caught:
+            models.HandleReloadConfigRequest(request, SECONDS)
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert reason in caught.value.details()
+
+
+def test_requests_are_counted_by_model_and_status(stub) -> None:
+    with pytest.raises(grpc.RpcError):
+        stub.Predict(predict_request(GOOD, model="nobody"), SECONDS)
+    stub.Predict(predict_request(GOOD), SECONDS)
+    text = metrics_text().decode()
+    assert 'request_count{model_name="nobody",status="NOT_FOUND"} 1.0' in text
+    assert 'request_latency_count{API="Predict",entrypoint="GRPC",model_name="toy"}' in text
 
 
 GOOD = toy_arrays()
@@ -135,22 +166,21 @@ WITHOUT_ITEM = {name: array for name, array in GOOD.items() if name != "item_id"
 @pytest.mark.parametrize(
     ("request_message", "code", "reason"),
     [
-        (predict_request(GOOD, model="other"), "NOT_FOUND", '"other"'),
-        (predict_request(GOOD, version={"value": 2}), "NOT_FOUND", "version 2"),
-        (predict_request(GOOD, version_label="stable"), "INVALID_ARGUMENT", '"stable"'),
-        (predict_request(GOOD, model=""), "INVALID_ARGUMENT", "names no model"),
+        (predict_request(GOOD, model="other"), "NOT_FOUND", "Latest(other)"),
+        (predict_request(GOOD, version={"value": 2}), "NOT_FOUND", "Specific(toy, 2)"),
+        (predict_request(GOOD, version_label="canary"), "INVALID_ARGUMENT", "label: canary"),
+        (predict_request(GOOD, model=""), "INVALID_ARGUMENT", "no name specified"),
         (predict_request(GOOD, "guess"), "FAILED_PRECONDITION", '"guess"'),
         (
             predict_request(GOOD | {"user_log_count": np.arange(3)}),
             "INVALID_ARGUMENT",
-            '"user_log_count" is expected to be float, but int64',
+            "to be float but int64 is provided",
         ),
         (
             predict_request(GOOD | {"history_rating": np.float32([1, 2, 3])}),
             "INVALID_ARGUMENT",
-            '"history_rating" has shape [3]',
+            "Incompatible shapes",
         ),
-        (predict_request(GOOD, "rank"), "INVALID_ARGUMENT", "has shape [3"),
         (predict_request(WITHOUT_ITEM), "INVALID_ARGUMENT", "Missing but required: {item_id}"),
         (predict_request(GOOD | {"age": np.float32([1])}), "INVALID_ARGUMENT", "extra: {age}"),
         (
@@ -174,7 +204,8 @@ def test_a_long_message_is_cut(stub) -> None:
     with pytest.raises(grpc.RpcError) as caught:
         stub.Predict(request, SECONDS)
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
-    assert len(caught.value.details()) == 1024
+    assert len(caught.value.details()) == 1024 + len("...TRUNCATED")
+    assert caught.value.details().endswith("x...TRUNCATED")
 
 
 def test_concurrent_requests_get_their_own_answers(stub) -> None:

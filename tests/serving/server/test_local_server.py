@@ -8,10 +8,22 @@ from pathlib import Path
 import grpc
 import pytest
 import requests
-from tensorflow_serving.apis import get_model_status_pb2, model_service_pb2_grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from configs.command_line import CommandError
+from serving.protocol.messages import (
+    get_model_status_pb2,
+    model_service_pb2_grpc,
+    prediction_service_pb2_grpc,
+)
 from serving.server import LocalServer
+from serving.server.batching_parameters import BatchingParameters
+from serving.server.errors import RequestError
+from serving.server.model_settings import ModelSettings
+from serving.server.server_options import ServerOptions
+from serving.server.version_policy import VersionPolicy
+from tests.serving.server.numbered_model import add_request, answer_of, put_numbered_model
+from tests.serving.server.waiting import wait_until
 from tests.serving.toy_ranker import toy_base_path
 
 
@@ -75,3 +87,101 @@ def test_stopping_twice_is_harmless() -> None:
     server.stop()
     server.stop()
     assert not is_open(server.rest_port)
+
+
+def put_versions(base: Path, *versions: int) -> Path:
+    for version in versions:
+        put_numbered_model(base, version)
+    return base
+
+
+def health(server: LocalServer) -> int:
+    with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+        request = health_pb2.HealthCheckRequest()
+        return health_pb2_grpc.HealthStub(channel).Check(request, timeout=20).status
+
+
+def test_settings_choose_versions_and_labels(tmp_path: Path) -> None:
+    base = put_versions(tmp_path, 1, 2, 3)
+    labelled = ModelSettings("numbered", base, VersionPolicy.parse("specific:1,2"), {"stable": 1})
+    with LocalServer([labelled]) as server:
+        assert server.versions == {"numbered": 2}
+        with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            assert answer_of(stub.Predict(add_request([0.0]), 20)) == [2]
+            assert answer_of(stub.Predict(add_request([0.0], version_label="stable"), 20)) == [1]
+        url = f"http://127.0.0.1:{server.rest_port}/v1/models/numbered/labels/stable"
+        # What the deployment's readiness probe asks.
+        assert requests.get(f"{url}/metadata", timeout=20).status_code == 200
+        assert requests.get(url, timeout=20).json()["model_version_status"][0]["version"] == "1"
+
+
+def test_without_polling_new_versions_are_left_alone(tmp_path: Path) -> None:
+    base = put_versions(tmp_path, 1)
+    with LocalServer({"numbered": base}, options=ServerOptions(poll_seconds=0)) as server:
+        assert "versions" not in [thread.name for thread in threading.enumerate()]
+        put_versions(base, 2)
+        server.reload(server.models)
+        assert server.versions == {"numbered": 2}
+
+
+def test_health_follows_the_models(tmp_path: Path) -> None:
+    base = put_versions(tmp_path / "base", 1)
+    with LocalServer({"numbered": base}, options=ServerOptions(poll_seconds=0.02)) as server:
+        assert health(server) == health_pb2.HealthCheckResponse.SERVING
+        shutil.rmtree(base / "1")
+        wait_until(lambda: health(server) == health_pb2.HealthCheckResponse.NOT_SERVING)
+        put_versions(base, 2)
+        wait_until(lambda: health(server) == health_pb2.HealthCheckResponse.SERVING)
+        with pytest.raises(RequestError):
+            server.reload([*server.models, ModelSettings("missing", tmp_path / "missing")])
+        assert health(server) == health_pb2.HealthCheckResponse.NOT_SERVING
+
+
+def test_requests_beyond_the_size_limits_are_refused() -> None:
+    options = ServerOptions(maximum_grpc_request_bytes=2000, maximum_rest_request_bytes=1000)
+    with LocalServer({"toy": toy_base_path()}, options=options) as server:
+        with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            with pytest.raises(grpc.RpcError) as caught:
+                stub.Predict(add_request([0.0] * 1000), 20)
+            assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        url = f"http://127.0.0.1:{server.rest_port}/v1/models/toy:predict"
+        assert requests.post(url, data="x" * 2000, timeout=20).status_code == 413
+
+
+def test_batches_run_requests_of_several_callers_together(tmp_path: Path) -> None:
+    base = put_versions(tmp_path, 5)
+    batching = BatchingParameters(max_batch_size=4, batch_timeout_micros=60_000_000)
+    with LocalServer({"numbered": base}, options=ServerOptions(batching=batching)) as server:
+        with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            # None of these is answered before the batch is full.
+            calls = [stub.Predict.future(add_request([float(one)]), 20) for one in range(4)]
+            assert [answer_of(call.result()) for call in calls] == [[5], [6], [7], [8]]
+
+
+def test_a_stop_answers_what_is_under_way_and_refuses_what_comes_later(tmp_path: Path) -> None:
+    server = LocalServer({"numbered": put_versions(tmp_path, 1)})
+    server.start()
+    answers: list[list[float]] = []
+    refusals: list[grpc.StatusCode] = []
+
+    def call() -> None:
+        with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            while not refusals:
+                try:
+                    answers.append(answer_of(stub.Predict(add_request([1.0]), 20)))
+                except grpc.RpcError as error:
+                    refusals.append(error.code())
+
+    threads = [threading.Thread(target=call) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    wait_until(lambda: len(answers) > 20)
+    server.stop()
+    for thread in threads:
+        thread.join()
+    assert set(map(tuple, answers)) == {(2.0,)}
+    assert set(refusals) == {grpc.StatusCode.UNAVAILABLE}

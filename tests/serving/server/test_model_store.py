@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import logging
-import shutil
 from pathlib import Path
 
 import grpc
@@ -10,91 +8,178 @@ import pytest
 from configs.command_line import CommandError
 from serving.protocol.messages import model_pb2
 from serving.server.errors import RequestError
-from serving.server.model_store import ModelStore, load_latest, version_folders
-from tests.serving.toy_ranker import toy_base_path
+from serving.server.model_settings import ModelSettings
+from serving.server.model_store import ModelStore
+from serving.server.version_policy import VersionPolicy
+from tests.serving.server.numbered_model import put_numbered_model
+
+
+def settings(base: Path, policy: str = "latest", name: str = "toy", **labels: int) -> ModelSettings:
+    return ModelSettings(name, base, VersionPolicy.parse(policy), labels)
+
+
+def started(*models: ModelSettings, **options: bool) -> ModelStore:
+    store = ModelStore(models, **options)
+    store.start()
+    return store
+
+
+def found(store: ModelStore, name: str = "toy", **choice: object) -> int:
+    return store.find(model_pb2.ModelSpec(name=name, **choice)).version
+
+
+def states(store: ModelStore, name: str = "toy", **choice: object) -> dict[int, str]:
+    specification = model_pb2.ModelSpec(name=name, **choice)
+    return {status.version: status.state.name for status in store.statuses(specification)}
 
 
 @pytest.fixture(scope="module")
-def store() -> ModelStore:
-    return ModelStore.load({"toy": toy_base_path()})
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Versions 1, 2 and 3; tests do not change it."""
+    base = tmp_path_factory.mktemp("base")
+    for version in (1, 2, 3):
+        put_numbered_model(base, version)
+    return base
 
 
-def test_only_numbered_folders_are_versions(tmp_path: Path) -> None:
-    for name in ("1", "002", "10", "v3", "-4", "٣", ".tmp-5"):
-        (tmp_path / name).mkdir()
-    (tmp_path / "11").write_text("a file")
-    assert [(version, folder.name) for version, folder in version_folders(tmp_path)] == [
-        (10, "10"),
-        (2, "002"),
-        (1, "1"),
-    ]
+@pytest.fixture(scope="module")
+def store(base: Path) -> ModelStore:
+    return started(settings(base, "latest:2", stable=2))
 
 
-def test_broken_versions_are_skipped_and_logged(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    shutil.copytree(toy_base_path() / "3", tmp_path / "3")
-    (tmp_path / "7").mkdir()
-    (tmp_path / "8").mkdir()
-    (tmp_path / "8" / "saved_model.pb").write_bytes(b"\xff\xff\xff")
-    shutil.copytree(toy_base_path() / "3", tmp_path / "9")
-    shutil.rmtree(tmp_path / "9" / "variables")
-    with caplog.at_level(logging.WARNING):
-        assert load_latest("toy", tmp_path).version == 3
-    messages = [record.getMessage() for record in caplog.records if "skipped" in record.message]
-    assert len(messages) == 3
-    for version, message in zip((9, 8, 7), messages, strict=True):
-        assert str(tmp_path / str(version)) in message
-    assert "no saved_model.pb" in messages[2]
-
-
-def test_no_loadable_version_is_an_error_that_names_the_folder(tmp_path: Path) -> None:
-    with pytest.raises(CommandError) as caught:
-        load_latest("toy", tmp_path)
-    assert f"{tmp_path}: no version" in str(caught.value)
-    assert "no folder whose name is a version number" in str(caught.value)
-    (tmp_path / "4").mkdir()
-    with pytest.raises(CommandError) as caught:
-        load_latest("toy", tmp_path)
-    assert f"{tmp_path / '4'}: no saved_model.pb" in str(caught.value)
-
-
-def test_a_missing_base_path_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(CommandError, match="nowhere: no such folder"):
-        load_latest("toy", tmp_path / "nowhere")
-
-
-def test_requests_find_the_model(store: ModelStore) -> None:
+def test_requests_find_the_highest_version_a_number_or_a_label(store: ModelStore) -> None:
     assert store.versions == {"toy": 3}
-    assert store.find(model_pb2.ModelSpec(name="toy")).version == 3
-    assert store.find(model_pb2.ModelSpec(name="toy", version={"value": 3})).version == 3
+    assert found(store) == 3
+    assert found(store, version={"value": 2}) == 2
+    assert found(store, version_label="stable") == 2
 
 
 @pytest.mark.parametrize(
-    ("specification", "code", "reason"),
+    ("specification", "code", "message"),
     [
-        (model_pb2.ModelSpec(), grpc.StatusCode.INVALID_ARGUMENT, "names no model"),
-        (model_pb2.ModelSpec(name="other"), grpc.StatusCode.NOT_FOUND, '"other".*toy'),
+        (model_pb2.ModelSpec(), "INVALID_ARGUMENT", "ModelSpec has no name specified."),
         (
-            model_pb2.ModelSpec(name="toy", version={"value": 2}),
-            grpc.StatusCode.NOT_FOUND,
-            'version 2 of model "toy".*version 3',
+            model_pb2.ModelSpec(name="other"),
+            "NOT_FOUND",
+            "Servable not found for request: Latest(other)",
+        ),
+        (
+            model_pb2.ModelSpec(name="toy", version={"value": 1}),
+            "NOT_FOUND",
+            "Servable not found for request: Specific(toy, 1)",
         ),
         (
             model_pb2.ModelSpec(name="toy", version={"value": 0}),
-            grpc.StatusCode.NOT_FOUND,
-            "version 0",
+            "NOT_FOUND",
+            "Servable not found for request: Specific(toy, 0)",
         ),
         (
-            model_pb2.ModelSpec(name="toy", version_label="stable"),
-            grpc.StatusCode.INVALID_ARGUMENT,
-            'label "stable"',
+            model_pb2.ModelSpec(name="toy", version_label="canary"),
+            "INVALID_ARGUMENT",
+            "Unrecognized servable version label: canary",
         ),
     ],
 )
-def test_requests_for_something_else_are_refused(
-    store: ModelStore, specification: model_pb2.ModelSpec, code: grpc.StatusCode, reason: str
+def test_requests_for_something_else_are_refused_in_tensorflow_servings_words(
+    store: ModelStore, specification: model_pb2.ModelSpec, code: str, message: str
 ) -> None:
-    with pytest.raises(RequestError, match=reason) as caught:
+    with pytest.raises(RequestError) as caught:
         store.find(specification)
-    assert caught.value.code is code
+    assert (caught.value.code.name, caught.value.message) == (code, message)
+
+
+def test_statuses_are_of_all_versions_or_one(store: ModelStore) -> None:
+    assert states(store) == {3: "AVAILABLE", 2: "AVAILABLE"}
+    assert states(store, version={"value": 2}) == {2: "AVAILABLE"}
+    assert states(store, version_label="stable") == {2: "AVAILABLE"}
+    for choice, message in (
+        ({"name": "other"}, "Could not find any versions of model other"),
+        ({"name": "toy", "version": {"value": 1}}, "Could not find version 1 of model toy"),
+    ):
+        with pytest.raises(RequestError, match=message) as caught:
+            store.statuses(model_pb2.ModelSpec(**choice))
+        assert caught.value.code is grpc.StatusCode.NOT_FOUND
+
+
+def test_a_start_without_a_version_is_an_error_that_names_the_folder(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=f"{tmp_path}: no version of model 'toy'"):
+        ModelStore.load({"toy": tmp_path})
+    (tmp_path / "4").mkdir()
+    with pytest.raises(CommandError, match=f"{tmp_path / '4'}: no saved_model.pb"):
+        ModelStore.load({"toy": tmp_path})
+    with pytest.raises(CommandError, match="nowhere: no such folder"):
+        ModelStore.load({"toy": tmp_path / "nowhere"})
+
+
+def test_a_start_with_a_label_of_another_version_is_an_error(base: Path) -> None:
+    with pytest.raises(CommandError, match="assign label to version 1 of model toy"):
+        started(settings(base, stable=1))
+    store = started(settings(base, stable=1), allow_labels_for_unavailable=True)
+    with pytest.raises(RequestError, match=r"Specific\(toy, 1\)"):
+        found(store, version_label="stable")
+
+
+def test_a_poll_loads_what_is_new_and_ends_what_is_old(tmp_path: Path) -> None:
+    put_numbered_model(tmp_path, 1)
+    changes: list[bool] = []
+    store = ModelStore([settings(tmp_path)], on_change=lambda: changes.append(store.is_ready))
+    assert not store.is_ready
+    store.start()
+    put_numbered_model(tmp_path, 2)
+    store.poll()
+    assert found(store) == 2
+    assert states(store) == {2: "AVAILABLE", 1: "END"}
+    assert changes == [True, True]
+
+
+def test_a_reload_adds_removes_and_changes_models(base: Path) -> None:
+    store = started(settings(base), settings(base, name="old"))
+    store.reload([settings(base, "specific:1,3", stable=3), settings(base, name="new")])
+    assert store.versions == {"toy": 3, "new": 3}
+    assert states(store) == {3: "AVAILABLE", 1: "AVAILABLE"}
+    assert found(store, version_label="stable") == 3
+    with pytest.raises(RequestError, match=r"Latest\(old\)"):
+        found(store, "old")
+    assert states(store, "old") == {3: "END"}
+
+
+def test_labels_move_only_to_versions_that_were_available_before(base: Path) -> None:
+    store = started(settings(base, stable=3))
+    refused = settings(base, "all", stable=2)
+    with pytest.raises(RequestError, match="label to version 2") as caught:
+        store.reload([refused])
+    assert caught.value.code is grpc.StatusCode.FAILED_PRECONDITION
+    assert states(store) == {3: "AVAILABLE"}
+    store.reload([settings(base, "all", stable=3)])
+    store.reload([refused])
+    assert found(store, version_label="stable") == 2
+
+
+def test_a_base_path_does_not_change_silently(base: Path, tmp_path: Path) -> None:
+    put_numbered_model(tmp_path, 7)
+    store = started(settings(base))
+    with pytest.raises(RequestError, match="base path.*remove the model first") as caught:
+        store.reload([settings(tmp_path)])
+    assert caught.value.code is grpc.StatusCode.INVALID_ARGUMENT
+    assert store.versions == {"toy": 3}
+    store.reload([])
+    store.reload([settings(tmp_path)])
+    assert store.versions == {"toy": 7}
+
+
+def test_a_reload_tells_which_models_serve_nothing(base: Path, tmp_path: Path) -> None:
+    store = started(settings(base))
+    with pytest.raises(RequestError, match=r"1 model\(s\) did not become.*new: ") as caught:
+        store.reload([settings(base), settings(tmp_path, name="new")])
+    assert caught.value.code is grpc.StatusCode.UNKNOWN
+    assert store.versions == {"toy": 3}
+    put_numbered_model(tmp_path, 1)
+    store.poll()
+    assert store.versions == {"toy": 3, "new": 1}
+
+
+def test_a_reload_refuses_a_name_given_twice(base: Path) -> None:
+    store = started(settings(base))
+    with pytest.raises(RequestError, match="toy multiple times"):
+        store.reload([settings(base), settings(base)])
+    assert store.versions == {"toy": 3}

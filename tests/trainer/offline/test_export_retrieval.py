@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from preprocessing.records.parsing import parse_examples
 from serving.export import export_run
 from tests.runs import write_run
 from tests.scenarios import rich_scenario, tiny_scenario
-from tests.serving.exports import exported_variant, user_rows
+from tests.serving.exports import UNPROVEN, exported_variant, user_rows
 from trainer.offline.export_retrieval import ExportedRetrieval
 
 
@@ -49,7 +50,7 @@ def test_ids_that_are_whole_numbers_give_the_same_ranks(tmp_path: Path) -> None:
     run = write_run(scenario)
     ranks = []
     for id_type in ("string", "int64"):
-        result = export_run(run.folder.path, tmp_path / "base", id_type=id_type)
+        result = export_run(run.folder.path, tmp_path / "base", replace(UNPROVEN, id_type=id_type))
         model = tf.saved_model.load(result["path"])
         ranks.append(ExportedRetrieval(model, scenario)(serialized()))
     text, numbers = ranks

@@ -1,0 +1,97 @@
+"""Times of SavedModels in TensorFlow's C++ runtime, without a server and without a transport."""
+
+from __future__ import annotations
+
+import ctypes
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+
+from serving.client.model_inputs import InputKind, ModelInputs
+from serving.loadtest.request_sources import RequestSource
+from serving.loadtest.requests import questions_of
+from serving.proof.c_api import CApiSession
+from serving.protocol.messages import types_pb2
+
+_KINDS = {types_pb2.DT_STRING: InputKind.STRINGS, types_pb2.DT_INT64: InputKind.INTEGERS}
+
+
+class DirectModel(CApiSession):
+    """A version in the loader that TensorFlow Serving uses; times only what that runs."""
+
+    def inputs_of(
+        self, source: RequestSource, signature: str, candidates: int, seed: int
+    ) -> list[Mapping[str, np.ndarray]]:
+        """Inputs of a signature, for each user of a source."""
+        taken = self._signatures[signature].inputs
+        kinds = {name: _KINDS.get(info.dtype, InputKind.NUMBERS) for name, info in taken.items()}
+        known = ModelInputs.of_kinds(kinds)
+        questions = questions_of(source, signature, candidates, seed)
+        return [question.inputs(known) for question in questions]
+
+    def seconds(self, signature: str, inputs: Mapping[str, np.ndarray]) -> tuple[float, float]:
+        """Wall time and processor time of one run, in seconds.
+
+        Tensors are made before, as a server does when it parses the request.
+        """
+        definition = self._signatures[signature]
+        infos = [definition.inputs[name] for name in inputs]
+        names = sorted(definition.outputs)
+        fed = self._outputs([info.name for info in infos])
+        fetched = self._outputs([definition.outputs[name].name for name in names])
+        results = (ctypes.c_void_p * len(names))()
+        with self._tensors([np.asarray(values) for values in inputs.values()]) as tensors:
+            arguments = (self._session, None, fed, tensors, len(infos), fetched, results)
+            processor, started = time.process_time(), time.perf_counter()
+            self._library.TF_SessionRun(*arguments, len(names), None, 0, None, self._status)
+            seconds = time.perf_counter() - started, time.process_time() - processor
+        self._check(f"signature '{signature}' cannot be run")
+        for result in results:
+            self._library.TF_DeleteTensor(result)
+        return seconds
+
+
+class Turns:
+    """Programs that take turns, each a model and a signature with its inputs."""
+
+    def __init__(self) -> None:
+        """Starts without programs."""
+        self._programs: dict[str, tuple[DirectModel, str, list[Mapping[str, np.ndarray]]]] = {}
+
+    def add(
+        self, name: str, model: DirectModel, signature: str, inputs: list[Mapping[str, np.ndarray]]
+    ) -> Self:
+        """Adds a program."""
+        self._programs[name] = (model, signature, inputs)
+        return self
+
+    def run(self, rounds: int, runs: int) -> dict[str, list[np.ndarray]]:
+        """Program -> wall and processor seconds [runs, 2] of each round; the order rotates.
+
+        Args:
+          rounds: counted rounds; one more before them is not.
+          runs: of a program in a round.
+        """
+        names = list(self._programs)
+        times: dict[str, list[np.ndarray]] = {name: [] for name in names}
+        for number in range(rounds + 1):
+            for name in _rotated(names, number):
+                model, signature, inputs = self._programs[name]
+                chosen = [inputs[run % len(inputs)] for run in range(runs)]
+                seconds = np.array([model.seconds(signature, each) for each in chosen])
+                if number:
+                    times[name].append(seconds)
+        return times
+
+
+def loaded(versions: Mapping[str, Path]) -> dict[str, DirectModel]:
+    """Arm -> its version, loaded."""
+    return {arm: DirectModel(folder) for arm, folder in versions.items()}
+
+
+def _rotated(names: Sequence[str], by: int) -> list[str]:
+    place = by % len(names)
+    return [*names[place:], *names[:place]]

@@ -1,0 +1,122 @@
+"""Exports to measure serving with, a server as a process of its own, and requests for both."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from serving.client import RankingClient
+from serving.client.address import ModelAddress
+from serving.client.model_inputs import ModelInputs
+from serving.loadtest.request_sources import RequestSource, requests_of_examples
+from serving.loadtest.requests import check_answer, serialized_requests
+
+BASELINE = "none"
+ARMS: dict[str, tuple[str, ...]] = {
+    BASELINE: ("model.adapter=none", "model.match=none"),
+    "hein": ("model.adapter=hein", "model.match=none", "knowledge.sources=[item,user]"),
+    "hein_match": ("model.adapter=hein", "model.match=ridge", "knowledge.sources=[item]"),
+}
+"""Arm -> what it changes of the scenario; the arms of configs/movielens_small.yaml."""
+
+_ROOT = Path(__file__).resolve().parents[1]
+_ENVIRONMENT = os.environ | {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
+
+
+@dataclass(frozen=True)
+class Exports:
+    """Exports of the same backbone with and without knowledge.
+
+    Attributes:
+      bases: arm -> model base path.
+      versions: arm -> version folder.
+      source: users and items to ask with.
+    """
+
+    bases: Mapping[str, Path]
+    versions: Mapping[str, Path]
+    source: RequestSource
+
+
+def exports_of_runs(runs: Path, backbone: str, seed: int, folder: Path, users: int) -> Exports:
+    """Exports the runs `BACKBONE_ARM_seedN` of a folder, as `trainer experiment` names them.
+
+    Arms that are not there are left out.
+
+    Raises:
+      SystemExit: the run without knowledge is not there.
+    """
+    found = {arm: runs / f"{backbone}_{arm}_seed{seed}" for arm in ARMS}
+    found = {arm: run for arm, run in found.items() if (run / "metrics.json").is_file()}
+    if BASELINE not in found:
+        raise SystemExit(f"{runs}: has no finished run {backbone}_{BASELINE}_seed{seed}")
+    bases = {arm: folder / arm for arm in found}
+    versions = {}
+    for arm, run in found.items():
+        result = _program(["-m", "serving", "export", str(run), "--out", str(bases[arm]), "--json"])
+        versions[arm] = Path(str(result["path"]))
+    return Exports(bases, versions, requests_of_examples(str(found[BASELINE]), users))
+
+
+def train_runs(work_dir: str, config: str, backbone: str, seed: int, folder: Path) -> None:
+    """Trains every arm for one epoch: how fast a model serves does not depend on how good it is."""
+    for arm, overrides in ARMS.items():
+        _program(
+            ["-m", "trainer", "train", "--config", config, f"work_dir={work_dir}"]
+            + [f"run_dir={folder / f'{backbone}_{arm}_seed{seed}'}", f"model.backbone={backbone}"]
+            + [*overrides, "training.epochs=1", f"training.seed={seed}", "--json"]
+        )
+
+
+@contextlib.contextmanager
+def serving(bases: Mapping[str, Path], *options: str) -> Iterator[str]:
+    """A server over model base paths; gives its gRPC address, `host:port`."""
+    models = [f"--model={name}={base}" for name, base in bases.items()]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "serving", "serve", *models, "--grpc-port=0", "--rest-port=0"]
+        + ["--json", *options],
+        cwd=_ROOT,
+        env=_ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        if not line:
+            raise SystemExit("the server did not start")
+        yield f"127.0.0.1:{json.loads(line)['grpc_port']}"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+
+def requests_for(
+    target: str, model: str, source: RequestSource, signature: str, candidates: int, seed: int
+) -> list[bytes]:
+    """One serialized request for each user of a source, after one was answered well."""
+    with RankingClient(target, model, timeout_seconds=60) as client:
+        client.wait_until_ready()
+        known = ModelInputs.of_kinds(client.input_kinds(signature))
+        check_answer(client, source, signature, candidates)
+    address = ModelAddress(target, model)
+    return serialized_requests(address, known, source, signature, candidates, seed)
+
+
+def _program(words: Sequence[str]) -> dict[str, object]:
+    done = subprocess.run(
+        [sys.executable, *words],
+        cwd=_ROOT,
+        env=_ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout)

@@ -1,0 +1,201 @@
+"""How well items that no training saw are ranked, before and after a refresh brings their answers.
+
+A share of the movies with an LLM answer of their own is taken out of training altogether: no
+training rating, no answer, no group. Their ratings stay where test samples are made from. A model
+is trained and exported, `refresh` brings the answers of the new movies, and both versions score the
+same test samples of these movies. All that differs is the knowledge that arrived.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import gzip
+import json
+import random
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import yaml
+
+from configs.command_line import (
+    TeachingParser,
+    add_json_option,
+    quiet_tensorflow,
+    run_command,
+    say,
+)
+from configs.loading import load_scenario
+from configs.scenario import Scenario
+from preprocessing.quiet import quiet_beam
+
+CONFIG = Path("configs/movielens_small.yaml")
+_RATINGS = Path("examples/movielens_small/ratings.csv.gz")
+_ANSWERS = Path("examples/movielens_small/answers")
+_GROUPS = Path("examples/movielens_small/groups_item.csv")
+_TEST_SHARE = 0.1
+_RESAMPLES = 1000
+
+Rows = list[dict[str, str]]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs everything and returns the exit code."""
+    parser = TeachingParser(
+        prog="python -m examples.movielens_small.cold_items", description=__doc__
+    )
+    parser.add_argument("--out", default="out/cold_items", metavar="DIR", help="folder for all")
+    parser.add_argument("--share", type=float, default=0.2, help="of the movies with an answer")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="of the trainings")
+    parser.add_argument(
+        "--cache", metavar="DIR", help="vectors of an earlier `encode`, so that it is not repeated"
+    )
+    parser.add_argument(
+        "overrides", nargs="*", metavar="key=value", help="of the scenario, e.g. training.epochs=2"
+    )
+    add_json_option(parser)
+    parsed = parser.parse_args(arguments)
+    quiet_beam()
+    quiet_tensorflow()
+    return run_command(_run, parsed)
+
+
+def _run(arguments: argparse.Namespace) -> Mapping[str, object]:
+    from preprocessing.encode import encode
+    from preprocessing.examples import build_examples
+    from trainer.bootstrap import bootstrap_auc_difference
+
+    folder = Path(arguments.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    answers = _read_lines(_ANSWERS / "item_individual.jsonl.gz")
+    new = _new_items([answer["entity_id"] for answer in answers], arguments.share)
+    config = write_inputs(folder, answers, new)
+    overrides = [f"knowledge.encoder.cache={arguments.cache}"] if arguments.cache else []
+    overrides += arguments.overrides
+    scenario = load_scenario(config, overrides)
+    encode(scenario)
+    build_examples(scenario)
+    brought = folder / "new_answers.jsonl"
+    _write_lines(brought, (answer for answer in answers if answer["entity_id"] in new))
+
+    labels, users, without, with_knowledge, reports = np.zeros(0), np.zeros(0), [], [], []
+    for seed in arguments.seeds:
+        run_dir = folder / "runs" / f"seed{seed}"
+        seeded = load_scenario(config, [*overrides, f"training.seed={seed}", f"run_dir={run_dir}"])
+        before, after, report = _two_versions(seeded, folder / "export" / f"seed{seed}", brought)
+        cold = np.isin(before["item_id"].to_numpy(), sorted(new))
+        labels, users = before["label"].to_numpy()[cold], before["user_id"].to_numpy()[cold]
+        without.append(before["score"].to_numpy()[cold])
+        with_knowledge.append(after["score"].to_numpy()[cold])
+        reports.append(report)
+    found = bootstrap_auc_difference(
+        labels, users, np.stack(without), np.stack(with_knowledge), _RESAMPLES
+    )
+    say(
+        f"test AUC on {len(labels):,} samples of {len(new):,} new movies by {len({*users}):,} "
+        f"users, mean of {len(arguments.seeds)} seeds: {found.baseline:.4f} without knowledge, "
+        f"{found.candidate:.4f} after the refresh; difference {found.difference:+.4f}, 95 % "
+        f"interval [{found.low:+.4f}, {found.high:+.4f}]"
+    )
+    return {
+        "new_items": len(new),
+        "samples": len(labels),
+        "users": len({*users}),
+        "seeds": arguments.seeds,
+        "auc_without": found.baseline,
+        "auc_after_refresh": found.candidate,
+        "difference": found.difference,
+        "interval": [found.low, found.high],
+        "p_value": found.p_value,
+        "refresh": reports[-1],
+    }
+
+
+def _two_versions(
+    scenario: Scenario, base: Path, answers: Path
+) -> tuple[pa.Table, pa.Table, dict[str, Any]]:
+    """Test scores of the exported and of the refreshed version, and what the refresh said."""
+    from serving.export import export_run
+    from serving.refresh.reading import AnswerFiles
+    from serving.refresh.refreshing import RefreshRequest, refresh
+    from trainer.offline.export_scores import export_scores
+    from trainer.training import train
+
+    train(scenario, progress=False)
+    exported = export_run(str(scenario.run_dir), base)
+    report = refresh(RefreshRequest(base, AnswerFiles([str(answers)]), version=exported["version"]))
+    before, after = (
+        pa.concat_tables(export_scores(Path(path), scenario, "test").tables())
+        for path in (exported["path"], report["path"])
+    )
+    return before, after, report
+
+
+def _new_items(items: Sequence[str], share: float) -> set[str]:
+    return set(random.Random(0).sample(sorted(items), round(share * len(items))))
+
+
+def write_inputs(folder: Path, answers: Sequence[Mapping[str, Any]], new: set[str]) -> Path:
+    """Writes log, answers and groups as if the new movies were new, and the scenario over them."""
+    with gzip.open(_RATINGS, "rt", encoding="utf-8", newline="") as file:
+        _write_table(
+            folder / "ratings.csv", without_training_ratings(list(csv.DictReader(file)), new)
+        )
+    with _GROUPS.open(encoding="utf-8", newline="") as file:
+        groups = [row for row in csv.DictReader(file) if row["item_id"] not in new]
+    _write_table(folder / "groups.csv", groups)
+    known = (answer for answer in answers if answer["entity_id"] not in new)
+    _write_lines(folder / "answers.jsonl", known)
+    tree = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    tree |= {"name": "cold_items", "work_dir": str(folder / "work")}
+    tree["data"]["interactions"]["path"] = str(folder / "ratings.csv")
+    item = tree["knowledge"]["answers"]["item"]
+    item |= {"individual": [str(folder / "answers.jsonl")], "groups": str(folder / "groups.csv")}
+    tree["knowledge"] |= {"sources": ["item"], "answers": {"item": item}}
+    tree["model"] |= {"match": "ridge", "prior": True}
+    del tree["experiment"]
+    path = folder / "scenario.yaml"
+    path.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
+    return path
+
+
+def without_training_ratings(ratings: Rows, new: set[str]) -> Rows:
+    """Leaves ratings of new movies only among the last of every user, none of them for training."""
+    by_user: dict[str, Rows] = {}
+    for row in ratings:
+        by_user.setdefault(row["user_id"], []).append(row)
+    kept = []
+    for rows in by_user.values():
+        rows.sort(key=lambda row: int(row["timestamp"]))
+        first_late = len(rows) - int(_TEST_SHARE * len(rows))
+        kept += [
+            row
+            for place, row in enumerate(rows)
+            if row["item_id"] not in new or place >= first_late
+        ]
+    return kept
+
+
+def _read_lines(path: Path) -> list[dict[str, Any]]:
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def _write_lines(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    lines = (json.dumps(record, ensure_ascii=False) + "\n" for record in records)
+    path.write_text("".join(lines), encoding="utf-8")
+
+
+def _write_table(path: Path, rows: Rows) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

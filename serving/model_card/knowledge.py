@@ -1,0 +1,164 @@
+"""What a model knows from LLM answers: by whom they were written, and whom they are about."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from configs.scenario import Scenario
+from preprocessing.records.contract import INDIVIDUAL
+from preprocessing.records.item_attributes import read_item_attributes
+from preprocessing.records.knowledge import read_knowledge
+from preprocessing.records.layout import WorkDirectory
+from preprocessing.records.vocabularies import read_vocabulary
+
+MOST_RECORDS = 300_000
+"""Sources of more knowledge records are not read again to count who is covered."""
+
+_MOST_BYTES = 64 * 2**20
+"""Size of a file of answers that is read for the names of the LLMs."""
+
+_MADE_OTHERWISE = ("metadata", "random", "collaborative")
+
+
+def knowledge_facts(scenario: Scenario) -> dict[str, dict[str, Any]]:
+    """Facts about every source that the model reads.
+
+    Returns:
+      Source -> `entity`, `made_from`, `encoder`, `dimension`, `llms`, `answers`, `coverage` and
+      `leak_rule`.
+
+    Raises:
+      preprocessing.records.errors.DamagedRecords: a file is missing or damaged.
+    """
+    return {source: _facts(scenario, source) for source in scenario.knowledge_sources()}
+
+
+def countable_sources(scenario: Scenario) -> list[str]:
+    """Sources that the model reads and whose records are few enough to be read again."""
+    return [
+        source
+        for source in scenario.knowledge_sources()
+        if _manifest(scenario, source)["counts"].get("knowledge_records", 0) <= MOST_RECORDS
+    ]
+
+
+def _facts(scenario: Scenario, source: str) -> dict[str, Any]:
+    manifest = _manifest(scenario, source)
+    answers = scenario.knowledge.answers[source]
+    counts = manifest["counts"]
+    made_otherwise = [name for name in _MADE_OTHERWISE if getattr(answers, name)]
+    if answers.vectors:
+        made_otherwise.append("vectors")
+    return {
+        "entity": answers.entity,
+        "made_from": made_otherwise[0] if made_otherwise else "answers",
+        "encoder": manifest.get("encoder"),
+        "dimension": manifest.get("vectors", {}).get("dimension"),
+        "llms": None if made_otherwise else _llms(scenario, source, manifest.get("inputs", {})),
+        "records": {
+            "individual": counts.get("individual_entities"),
+            "group": counts.get("collective_entities"),
+            "rejected_answers": counts.get("dead_letters"),
+        },
+        "coverage": _coverage(scenario, source, counts),
+        "leak_rule": _leak_rule(scenario, source),
+    }
+
+
+def _coverage(scenario: Scenario, source: str, counts: Mapping[str, Any]) -> dict[str, Any]:
+    """How many of the items or users that the data knows have an answer of their own, or a group's.
+
+    Users are those of the vocabulary, who have training samples.
+    """
+    entity = scenario.knowledge.answers[source].entity
+    examples = WorkDirectory(scenario.work_dir).examples
+    if counts.get("knowledge_records", 0) > MOST_RECORDS:
+        return {
+            "of": None,
+            "why": f"more than {MOST_RECORDS:,} records, which were not read again for this card",
+        }
+    if entity == "item":
+        known: Sequence[str] = read_item_attributes(examples.item_attributes).item_ids
+    else:
+        known = read_vocabulary(examples.vocabulary("user_id"))
+    records = read_knowledge(scenario.work_dir, source)
+    origins = dict(zip(records.entity_ids, records.extraction, strict=True))
+    found = Counter(_origin(origins.get(one)) for one in known)
+    return {
+        "of": f"{entity}s of the {'catalogue and the log' if entity == 'item' else 'vocabulary'}",
+        "total": len(known),
+        **{name: found[name] for name in ("individual", "group", "missing")},
+    }
+
+
+def _origin(extraction: str | None) -> str:
+    if extraction is None:
+        return "missing"
+    return "individual" if extraction == INDIVIDUAL else "group"
+
+
+def _leak_rule(scenario: Scenario, source: str) -> str:
+    """What the examples' leak check found: verified, declared or unverified."""
+    path = WorkDirectory(scenario.work_dir).examples.manifest
+    check = json.loads(path.read_text(encoding="utf-8"))["counts"].get("leak_check")
+    if check is None or source in check["unverified_sources"]:
+        return "unverified"
+    answers = scenario.knowledge.answers[source]
+    return "declared" if answers.collective and answers.groups_verified else "verified"
+
+
+def _llms(scenario: Scenario, source: str, inputs: Mapping[str, str]) -> dict[str, Any]:
+    """Names of the LLMs as the records of the answer files have them.
+
+    Returns:
+      `names` -> number of records, and `not_read`: file -> why it says nothing.
+    """
+    answers = scenario.knowledge.answers[source]
+    names: Counter[str] = Counter()
+    not_read: dict[str, str] = {}
+    for file in (*answers.individual, *answers.collective):
+        path = Path(file)
+        if not path.is_file():
+            not_read[file] = "not at hand"
+        elif path.stat().st_size > _MOST_BYTES:
+            not_read[file] = f"larger than {_MOST_BYTES // 2**20} MB"
+        elif file in inputs and _sha256(path) != inputs[file]:
+            not_read[file] = "changed since it was encoded"
+        else:
+            found = _models_in(path)
+            names += found
+            if not found:
+                not_read[file] = "its records name no model"
+    return {"names": dict(names), "not_read": not_read}
+
+
+def _models_in(path: Path) -> Counter[str]:
+    """The field "model" of JSON lines; files in other forms have none."""
+    names: Counter[str] = Counter()
+    opened = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opened(path, "rt", encoding="utf-8") as lines:
+            for line in lines:
+                record = json.loads(line) if line.strip() else None
+                name = record.get("model") if isinstance(record, dict) else None
+                if isinstance(name, str) and name:
+                    names[name] += 1
+    except (OSError, ValueError, EOFError):
+        return Counter()
+    return names
+
+
+def _manifest(scenario: Scenario, source: str) -> dict[str, Any]:
+    path = WorkDirectory(scenario.work_dir).knowledge(source).manifest
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

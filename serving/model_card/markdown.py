@@ -1,0 +1,264 @@
+"""A model card as Markdown for people."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from serving.model_card.texts import LEAK_RULES
+from trainer.metric_names import people_call
+from trainer.offline import slice_table
+
+NOT_KNOWN = "not known"
+
+_FURTHER = ("calibration_error", "mean_score", "base_rate", "mrr")
+"""Metrics of the whole part beside those of the slices' table."""
+
+_CALIBRATION = "mean_score_minus_base_rate"
+
+_TRAINING = ("optimizer", "learning_rate", "schedule", "batch_size", "seed", "precision")
+_SPLITS = {
+    "time": "by time within each user",
+    "user": "by user: validation and test users are new",
+    "global_time": "by time over all users",
+    "column": "by a column of the interactions",
+}
+
+
+def to_markdown(card: Mapping[str, Any]) -> str:
+    """The card as `serving.model_card.card.model_card` gives it, under the usual headings."""
+    sections = {
+        "Model": _model(card),
+        "Intended use and limits": [card["use"]["intended"], _list(card["use"]["limits"])],
+        "Data": _data(card["data"]),
+        "Knowledge": _knowledge(card),
+        "Metrics": _metrics(card["performance"]),
+        "Training": _training(card["training"]),
+        "Number format": _number_format(card),
+        "Privacy and ethics": [_list(card["privacy"])],
+    }
+    parts = [f"# {_plain(card['model']['name'])}", card["model"]["what"]]
+    for heading, paragraphs in sections.items():
+        parts += [f"## {heading}", *paragraphs]
+    return "\n\n".join(parts) + "\n"
+
+
+def _model(card: Mapping[str, Any]) -> list[str]:
+    model = card["model"]
+    rows = [
+        ["backbone", model["backbone"]],
+        ["knowledge adapter", model["adapter"]],
+        ["knowledge match", model["match"]],
+        ["knowledge prior", "yes" if model["prior"] else "no"],
+        ["further tasks", ", ".join(model["tasks"]) or "none"],
+        ["trained numbers", _count(model["trainable_weights"])],
+        ["run", model["run"]],
+        ["exported", card["created"]],
+        ["code version of the training", model["trained_by_code_version"][:12]],
+    ]
+    return [_table(["", ""], rows)]
+
+
+def _data(data: Mapping[str, Any]) -> list[str]:
+    rows = [
+        ["scenario", data["scenario"]],
+        ["interactions from", ", ".join(data["files"])],
+        *[
+            [name.replace("_", " "), _count(data[name])]
+            for name in (
+                *("users", "items", "interactions", "training_interactions"),
+                "rejected_interactions",
+            )
+        ],
+    ]
+    split = data["split"]
+    how = _SPLITS[split["by"]]
+    parts = [
+        [
+            part,
+            _count(data["examples"].get(part)),
+            _count((data["positives"] or {}).get(part)),
+            _days(data["dates"].get(part)),
+        ]
+        for part in data["examples"]
+    ]
+    shares = " : ".join(f"{100 * share:g}" for share in split["fractions"])
+    licence = data["licence"]
+    return [
+        _table(["", ""], rows),
+        f"Split {how}, {shares} %. Samples start after a user's first k_u interactions, at most "
+        f"{split['knowledge_history_cap']}, which an LLM may have seen.",
+        _table(["part", "samples", "positive", "days"], parts),
+        f'Licence: {licence["file"]} ("{licence["begins"]}"); read it before any use.'
+        if licence
+        else f"Licence of the data: {NOT_KNOWN}; no licence file lies beside the interactions.",
+    ]
+
+
+def _knowledge(card: Mapping[str, Any]) -> list[str]:
+    if not card["knowledge"]:
+        return ["The model reads no knowledge."]
+    slices = card["performance"]["slices"]
+    part = card["performance"]["part"]
+    paragraphs = []
+    for source, facts in card["knowledge"].items():
+        samples = slices.get(f"knowledge.{source}")
+        rows = [
+            ["about", f"{facts['entity']}s"],
+            ["made from", facts["made_from"]],
+            ["LLM", _llms(facts["llms"])],
+            ["encoder", _encoder(facts)],
+            [f"{facts['entity']}s covered", _coverage(facts["coverage"])],
+            [f"{part} samples covered", _shares(samples)],
+            ["leak rule", LEAK_RULES[facts["leak_rule"]]],
+        ]
+        paragraphs += [f"### Source `{source}`", _table(["", ""], rows)]
+    violations = card["data"]["leak_violations"]
+    paragraphs.append(
+        f"Leak check of the samples: {_count(violations)} violations. It counts the interactions "
+        "that a prompt shows and compares positions; it does not look the items up."
+    )
+    return paragraphs
+
+
+def _metrics(found: Mapping[str, Any]) -> list[str]:
+    part, kind = found["part"], found["kind"]
+    where = (
+        "Measured on the validation part, by which the epoch, and perhaps the settings, were "
+        "chosen: expect a little less on new data."
+        if part == "validation"
+        else "Measured on the test part, read for this card. Epochs were chosen on the validation "
+        "part."
+    )
+    if found["reason"]:
+        return [f"Nothing could be measured on the {part} part: {found['reason']}."]
+    read = "the whole part" if found["is_whole"] else "the first of the part's files"
+    rows = [
+        [
+            "mean score less base rate" if name == _CALIBRATION else people_call(name),
+            _number(interval["value"]),
+            f"{_number(interval['low'])} to {_number(interval['high'])}",
+        ]
+        for name, interval in found["intervals"].items()
+    ]
+    metrics = found["metrics"]
+    rows += [
+        [people_call(name), _number(metrics[name]), ""]
+        for name in (*slice_table.SHOWN_METRICS[kind], *_FURTHER)
+        if name in metrics and name not in found["intervals"]
+    ]
+    slices = {
+        name: {group: values for group, values in groups.items() if values["n"]}
+        for name, groups in found["slices"].items()
+    }
+    return [
+        where,
+        f"{_count(found['examples'])} examples ({read}). Intervals: 95 %, percentile bootstrap "
+        f"over users, {_count(found['resamples'])} resamples; they do not cover the choice of the "
+        "training's seed.",
+        _table(["metric", "value", "95 % interval"], rows),
+        "### Slices",
+        _table(slice_table.header(kind), slice_table.rows(slices, kind)),
+        "Groups without a sample are left out, and a group of few samples says little. The JSON "
+        "file beside this one has all metrics, docs/evaluation.md their formulas.",
+    ]
+
+
+def _training(training: Mapping[str, Any]) -> list[str]:
+    settings = training["settings"]
+    rows = [[name.replace("_", " "), str(settings.get(name, NOT_KNOWN))] for name in _TRAINING]
+    rows += [
+        ["samples", _count(training["samples"])],
+        ["epochs", f"{training['epochs']}, of which {training['best_epoch']} was kept"],
+        ["kept by", f"{people_call(training['selected_by'])} on the validation part"],
+        ["wall time", f"{training['seconds']:.0f} s"],
+    ]
+    return [_table(["", ""], rows)]
+
+
+def _number_format(card: Mapping[str, Any]) -> list[str]:
+    proof = card["proof"]
+    stored = f"Augmented vectors are stored as {card['number_format']}."
+    if proof is None:
+        return [f"{stored} No proof was asked for (--proof none), so what that costs is unknown."]
+    largest = max(
+        (value for of_way in proof["to_checkpoint"].values() for value in of_way.values()),
+        key=lambda value: float("inf") if value is None else value,
+    )
+    text = (
+        f"{stored} On {_count(proof['examples'])} validation examples and "
+        f"{len(proof['edge_cases'])} edge cases the export's scores were at most {largest:.2g} "
+        f"from the checkpoint's, asked on these ways: {', '.join(proof['to_checkpoint'])}."
+    )
+    quality = proof["quality"]
+    if quality is None or quality["cost"] is None:
+        return [
+            text,
+            f"What it costs in {NOT_KNOWN if quality is None else quality['metric']}: {NOT_KNOWN}.",
+        ]
+    return [
+        text,
+        f"{people_call(quality['metric'])} on {_count(quality['rows'])} validation rows: "
+        f"{quality['checkpoint']:.6f} of the checkpoint, {quality['export']:.6f} of the export, "
+        f"so it costs {quality['cost']:.2g}.",
+    ]
+
+
+def _llms(found: Mapping[str, Any] | None) -> str:
+    if found is None:
+        return "none"
+    names = [f"{name} ({_count(count)} answers)" for name, count in found["names"].items()]
+    missing = [f"{file}: {NOT_KNOWN}, {why}" for file, why in found["not_read"].items()]
+    return "; ".join([*names, *missing]) or NOT_KNOWN
+
+
+def _encoder(facts: Mapping[str, Any]) -> str:
+    encoder = facts["encoder"]
+    if not encoder:
+        return "none"
+    name = " ".join(str(encoder[key]) for key in ("kind", "model") if encoder.get(key))
+    return f"{name}, {facts['dimension'] or NOT_KNOWN} numbers"
+
+
+def _coverage(found: Mapping[str, Any]) -> str:
+    if found["of"] is None:
+        return f"{NOT_KNOWN}: {found['why']}"
+    total = max(1, found["total"])
+    shares = [
+        f"{name} {_count(found[name])} ({100 * found[name] / total:.1f} %)"
+        for name in ("individual", "group", "missing")
+    ]
+    return f"of {_count(found['total'])} {found['of']}: {', '.join(shares)}"
+
+
+def _shares(groups: Mapping[str, Any] | None) -> str:
+    if not groups:
+        return NOT_KNOWN
+    return ", ".join(f"{name} {100 * group['share']:.1f} %" for name, group in groups.items())
+
+
+def _days(dates: Mapping[str, str] | None) -> str:
+    return NOT_KNOWN if dates is None else f"{dates['first']} to {dates['last']}"
+
+
+def _count(value: int | None) -> str:
+    return NOT_KNOWN if value is None else f"{value:,}"
+
+
+def _number(value: float | None) -> str:
+    return NOT_KNOWN if value is None else f"{value:.4f}"
+
+
+def _list(sentences: Sequence[str]) -> str:
+    return "\n".join(f"- {sentence}" for sentence in sentences)
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in GitHub's Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join("| " + " | ".join(map(_plain, line)) + " |" for line in lines)
+
+
+def _plain(text: str) -> str:
+    """Text that ends no cell and no line."""
+    return " ".join(str(text).replace("|", r"\|").split())

@@ -1,0 +1,98 @@
+"""Sentences of a model card that follow from the kind of model and its data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from configs.scenario import Scenario
+from preprocessing.records.contract import CTR, RERANK, RETRIEVAL
+
+WHAT_IT_IS = {
+    CTR: "A ranking model: from a user's history and a candidate item to the probability that the "
+    "user likes the item.",
+    RERANK: "A re-ranker: from a user's history and a list of candidates to a score of every "
+    "candidate in the others' presence.",
+    RETRIEVAL: "A retrieval model: from a user's history to the items with the largest inner "
+    "products with the user's vector, out of the whole catalogue.",
+}
+
+INTENDED_USE = {
+    CTR: "Ordering candidates that something else has chosen, for users of the service whose data "
+    "it was trained on.",
+    RERANK: "Ordering the short list that a ranking model has left, for users of the service whose "
+    "data it was trained on.",
+    RETRIEVAL: "Choosing some hundred candidates for a ranking model, for users of the service "
+    "whose data it was trained on.",
+}
+
+LEAK_RULES = {
+    "verified": "verified: no sample is among the interactions that the LLM may have seen by the "
+    "counts of the leak check",
+    "declared": "declared: the configuration says that the groups were built from interactions "
+    "before the samples only (groups_verified), which nothing checks",
+    "unverified": "unverified: nothing shows that its answers or groups were made without the "
+    "interactions that the model is judged on, so the metrics below may be too good",
+}
+
+
+def limits(scenario: Scenario, kind: str) -> list[str]:
+    """What the model is not good for."""
+    found = [
+        "It was judged offline, on logged interactions. Those are of items that users came to see, "
+        "so the metrics do not say how users would react to other orders.",
+        "Users it has never seen are served by their history alone, unless they have knowledge; "
+        "users without history, knowledge and profile all get the same scores.",
+        "Items that were not in the training data share a default embedding and are told apart by "
+        "their attributes and their knowledge only; the slice cold_item says how well.",
+        "It does not know anything that happened after the data ends; requests bring the history "
+        "up to date, and nothing else does.",
+    ]
+    if kind == CTR:
+        found.append(
+            "Scores are probabilities on data like the training data. Other shares of positive "
+            "interactions, other surfaces and other times need a calibration of their own."
+        )
+    if kind == RERANK and scenario.training.list_loss == "listwise":
+        found.append(
+            "It was trained listwise: a score is a share of its list, no probability, and scores "
+            "of different lists cannot be compared."
+        )
+    if scenario.training.class_weights[0] != scenario.training.class_weights[1]:
+        found.append("It was trained with class weights, so its scores are not calibrated.")
+    if scenario.knowledge_sources():
+        found.append(
+            "Its knowledge was written by a language model, which can be wrong, out of date, or "
+            "biased about people, works and places; nobody is known to have checked every answer."
+        )
+    return found
+
+
+def privacy(scenario: Scenario, user_sources: Mapping[str, Any]) -> list[str]:
+    """What the export holds about people."""
+    found = [
+        "The export holds the raw ids of the items of the data, their attributes and statistics of "
+        "their ratings, as counts and means over users.",
+        "It holds no interaction of anybody, no titles, no prompts and no text of an answer; the "
+        "warm-up requests have empty ids.",
+    ]
+    if user_sources:
+        listed = ", ".join(user_sources)
+        found += [
+            f"It holds the raw ids of the users who have user knowledge ({listed}), each with "
+            "vectors that were computed from an LLM's answer about the user or the user's group. "
+            "Such vectors are data about persons: who may read the folder, and for how long it is "
+            "kept, is to be decided as for the log itself.",
+            "To take a user out, remove the answer, run 'python -m preprocessing encode' and "
+            "export a newly trained run; a version folder cannot be edited.",
+        ]
+    else:
+        found.append("It holds no user ids.")
+    if scenario.data.profiles is not None and scenario.model.user_profile:
+        names = ", ".join(scenario.data.profiles.attributes)
+        found.append(
+            f"Requests carry what is known of the user's profile ({names}); whether these may be "
+            "used to rank is for the operator to decide. The slices of profile attributes of "
+            "'python -m trainer evaluate --slices all' show differences between groups."
+        )
+    return found

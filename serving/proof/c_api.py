@@ -1,0 +1,184 @@
+"""A SavedModel run through TensorFlow's C API, the loader that TensorFlow Serving is built on.
+
+https://github.com/tensorflow/tensorflow/blob/master/tensorflow/c/c_api.h
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+import tensorflow as tf
+
+from configs.command_line import CommandError
+from serving.proof.c_library import Output, library
+from serving.proof.input_forms import signature_definitions
+
+_STRING_BYTES = 24
+_STRING_TYPE = tf.string.as_datatype_enum
+
+
+class CApiSession:
+    """A session over a SavedModel, loaded and run by the C++ runtime without Python.
+
+    Close it, or use it in a `with`.
+    """
+
+    def __init__(self, folder: str | Path):
+        """Loads the graph tagged for serving: restores variables, fills lookup tables.
+
+        Raises:
+          CommandError: the C++ runtime cannot load it; the message is TensorFlow's.
+        """
+        self._library = library()
+        self._signatures = signature_definitions(Path(folder))
+        self._status = self._library.TF_NewStatus()
+        self._graph = self._library.TF_NewGraph()
+        self._session: int | None = None
+        options = self._library.TF_NewSessionOptions()
+        tags = (ctypes.c_char_p * 1)(tf.saved_model.SERVING.encode())
+        self._session = self._library.TF_LoadSessionFromSavedModel(
+            options, None, str(folder).encode(), tags, 1, self._graph, None, self._status
+        )
+        self._library.TF_DeleteSessionOptions(options)
+        try:
+            self._check(f"{folder} cannot be loaded")
+        except CommandError:
+            self.close()
+            raise
+
+    def run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Runs a signature.
+
+        Args:
+          signature: which one.
+          inputs: all of its inputs; numbers are converted to the type that it takes.
+
+        Returns:
+          Output -> values; strings are `bytes` in arrays of objects.
+
+        Raises:
+          CommandError: there is no such signature or input, or the runtime refuses to run.
+        """
+        if signature not in self._signatures:
+            raise CommandError(f"there is no signature '{signature}'")
+        definition = self._signatures[signature]
+        if set(inputs) != set(definition.inputs):
+            raise CommandError(
+                f"signature '{signature}' takes {', '.join(sorted(definition.inputs))}. Received: "
+                f"{', '.join(sorted(inputs))}"
+            )
+        taken = {name: definition.inputs[name] for name in inputs}
+        names = sorted(definition.outputs)
+        fetched = self._outputs([definition.outputs[name].name for name in names])
+        results = (ctypes.c_void_p * len(names))()
+        arrays = [_as_taken(inputs[name], info.dtype) for name, info in taken.items()]
+        with self._tensors(arrays) as tensors:
+            self._library.TF_SessionRun(
+                *(self._session, None),
+                *(self._outputs([info.name for info in taken.values()]), tensors, len(taken)),
+                *(fetched, results, len(names)),
+                *(None, 0, None, self._status),
+            )
+        self._check(f"signature '{signature}' cannot be run")
+        return {name: self._array(result) for name, result in zip(names, results, strict=True)}
+
+    def close(self) -> None:
+        """Frees session and graph."""
+        if self._session:
+            self._library.TF_CloseSession(self._session, self._status)
+            self._library.TF_DeleteSession(self._session, self._status)
+        self._library.TF_DeleteGraph(self._graph)
+        self._library.TF_DeleteStatus(self._status)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        error_type: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _outputs(self, tensor_names: Sequence[str]) -> ctypes.Array[Output]:
+        """Places in the graph of tensors by their names, such as "add:0"."""
+        found = (Output * len(tensor_names))()
+        for place, name in enumerate(tensor_names):
+            operation, _, index = name.partition(":")
+            pointer = self._library.TF_GraphOperationByName(self._graph, operation.encode())
+            if not pointer:
+                raise CommandError(f"the graph has no operation '{operation}'")
+            found[place] = Output(pointer, int(index))
+        return found
+
+    @contextmanager
+    def _tensors(self, arrays: Sequence[np.ndarray]) -> Iterator[ctypes.Array[ctypes.c_void_p]]:
+        """Tensors with the values of arrays, freed at the end."""
+        tensors = [self._tensor(values) for values in arrays]
+        try:
+            yield (ctypes.c_void_p * len(tensors))(*tensors)
+        finally:
+            for tensor in tensors:
+                self._library.TF_DeleteTensor(tensor)
+
+    def _tensor(self, values: np.ndarray) -> int:
+        if values.dtype == object:
+            return self._string_tensor(values)
+        number = tf.as_dtype(values.dtype).as_datatype_enum
+        tensor = self._allocate(number, values.shape, values.nbytes)
+        ctypes.memmove(self._library.TF_TensorData(tensor), values.ctypes.data, values.nbytes)
+        return tensor
+
+    def _string_tensor(self, values: np.ndarray) -> int:
+        tensor = self._allocate(_STRING_TYPE, values.shape, values.size * _STRING_BYTES)
+        start = self._library.TF_TensorData(tensor)
+        for position, value in enumerate(values.ravel()):
+            text = value if isinstance(value, bytes) else str(value).encode()
+            place = start + position * _STRING_BYTES
+            self._library.TF_StringInit(place)
+            self._library.TF_StringCopy(place, text, len(text))
+        return tensor
+
+    def _allocate(self, type_number: int, shape: tuple[int, ...], num_bytes: int) -> int:
+        dimensions = (ctypes.c_int64 * len(shape))(*shape)
+        return self._library.TF_AllocateTensor(type_number, dimensions, len(shape), num_bytes)
+
+    def _array(self, tensor: int) -> np.ndarray:
+        """The values of a tensor, which is freed."""
+        shape = [
+            self._library.TF_Dim(tensor, axis) for axis in range(self._library.TF_NumDims(tensor))
+        ]
+        start = self._library.TF_TensorData(tensor)
+        type_number = self._library.TF_TensorType(tensor)
+        if type_number == _STRING_TYPE:
+            places = range(start, start + int(np.prod(shape)) * _STRING_BYTES, _STRING_BYTES)
+            values = np.empty(len(places), dtype=object)
+            values[:] = [self._text(place) for place in places]
+        else:
+            size = self._library.TF_TensorByteSize(tensor)
+            content = ctypes.string_at(start, size) if size else b""
+            values = np.frombuffer(content, tf.as_dtype(type_number).as_numpy_dtype)
+        self._library.TF_DeleteTensor(tensor)
+        return values.reshape(shape)
+
+    def _text(self, place: int) -> bytes:
+        size = self._library.TF_StringGetSize(place)
+        return ctypes.string_at(self._library.TF_StringGetDataPointer(place), size)
+
+    def _check(self, what: str) -> None:
+        if self._library.TF_GetCode(self._status) != 0:
+            reason = self._library.TF_Message(self._status).decode(errors="replace")
+            raise CommandError(f"{what} by TensorFlow's C API ({reason})")
+
+
+def _as_taken(values: np.ndarray, type_number: int) -> np.ndarray:
+    """Values in the type that an input takes, one after the other in memory."""
+    dtype = object if type_number == _STRING_TYPE else tf.as_dtype(type_number).as_numpy_dtype
+    return np.asarray(values, dtype=dtype, order="C")

@@ -1,0 +1,104 @@
+"""The variables of a SavedModel by name: read, and written again with other rows."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import fingerprint_pb2, trackable_object_graph_pb2
+
+from configs.command_line import CommandError
+
+VARIABLES = "variables"
+_OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+_PREFIX = f"{VARIABLES}/variables"
+_FINGERPRINT = "fingerprint.pb"
+
+
+class StoredVariables:
+    """The variables of a version, looked up by the names that an export gives them."""
+
+    def __init__(self, version_folder: Path):
+        """Opens the checkpoint; tensors are read when they are asked for.
+
+        Raises:
+          CommandError: there is no readable checkpoint.
+        """
+        prefix = version_folder / _PREFIX
+        try:
+            self._reader = tf.train.load_checkpoint(str(prefix))
+            graph = trackable_object_graph_pb2.TrackableObjectGraph.FromString(
+                self._reader.get_tensor(_OBJECT_GRAPH)
+            )
+        except (ValueError, tf.errors.OpError) as error:
+            raise CommandError(
+                f"{prefix}.index cannot be read ({type(error).__name__}); copy the version folder "
+                "anew, or export again"
+            ) from error
+        self._keys = {
+            attribute.full_name: attribute.checkpoint_key
+            for node in graph.nodes
+            for attribute in node.attributes
+        }
+        self._shapes = self._reader.get_variable_to_shape_map()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._keys
+
+    def names(self, prefix: str) -> list[str]:
+        """Names of the variables that begin so, in order."""
+        return sorted(name for name in self._keys if name.startswith(prefix))
+
+    def shape(self, name: str) -> list[int]:
+        """Shape of a variable."""
+        return self._shapes[self._keys[name]]
+
+    def checkpoint_key(self, name: str) -> str:
+        """What the checkpoint calls a variable."""
+        return self._keys[name]
+
+    def read(self, name: str) -> Any:
+        """A variable's value, an array of its own; of a string scalar its bytes."""
+        return self._reader.get_tensor(self._keys[name])
+
+    def write(self, version_folder: Path, changed: Mapping[str, np.ndarray | bytes]) -> None:
+        """Writes the checkpoint of another version.
+
+        Everything that is not named in `changed` is written as it was read, bit for bit, under the
+        same keys, so that the graph of this version reads it.
+
+        Args:
+          version_folder: of the new version, which has the graph and the fingerprint already.
+          changed: name -> value.
+        """
+        values = {self._keys[name]: value for name, value in changed.items()}
+        keys = sorted(self._shapes)
+        prefix = version_folder / _PREFIX
+        prefix.parent.mkdir(parents=True)
+        tf.raw_ops.SaveV2(
+            prefix=str(prefix),
+            tensor_names=keys,
+            shape_and_slices=[""] * len(keys),
+            tensors=[
+                tf.constant(values[key] if key in values else self._reader.get_tensor(key))
+                for key in keys
+            ],
+        )
+        _renew_fingerprint(version_folder)
+
+
+def _renew_fingerprint(version_folder: Path) -> None:
+    """TensorFlow names a SavedModel by hashes of its graph and of its checkpoint's index."""
+    path = version_folder / _FINGERPRINT
+    if not path.exists():
+        return
+    fingerprint = fingerprint_pb2.FingerprintDef.FromString(path.read_bytes())
+    index = (version_folder / f"{_PREFIX}.index").read_bytes()
+    hashed = tf.raw_ops.Fingerprint(data=[index], method="farmhash64")
+    fingerprint.checkpoint_hash = int.from_bytes(hashed.numpy().tobytes(), "little")
+    fingerprint.uuid = str(uuid.uuid4())
+    path.write_bytes(fingerprint.SerializeToString())

@@ -1,0 +1,89 @@
+"""JSON parsed and quoted in the words of TensorFlow Serving, whose parser is RapidJSON."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+from serving.server.errors import RequestError, invalid
+
+_QUOTE_LIMIT = 1024
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# What Python's parser says, and RapidJSON's words for it.
+_REASONS = {
+    "Expecting value": "Invalid value.",
+    "Expecting property name": "Missing a name for object member.",
+    "Expecting ':' delimiter": "Missing a colon after a name of object member.",
+    "Extra data": "The document root must not be followed by other values.",
+    "Unterminated string": "Missing a closing quotation mark in string.",
+    "Invalid control character": "Invalid encoding in string.",
+    "Invalid \\escape": "Invalid escape character in string.",
+    "Invalid \\uXXXX escape": "Incorrect hex digit after \\u escape in string.",
+}
+_KINDS = {dict: "Object", list: "Array", str: "String", int: "Number", float: "Number"}
+
+
+def parse_object(text: bytes) -> dict[str, Any]:
+    """Parses a JSON object; NaN, Infinity and -Infinity are numbers.
+
+    Raises:
+      RequestError: INVALID_ARGUMENT; the message says where the JSON is broken, in bytes.
+    """
+    if not text:
+        raise invalid("JSON Parse error: The document is empty")
+    try:
+        document = json.loads(text)
+    except UnicodeDecodeError as error:
+        raise _parse_error("Invalid encoding in string.", error.start) from error
+    except json.JSONDecodeError as error:
+        if not error.doc.strip():
+            raise _parse_error("The document is empty.", len(text)) from error
+        before = error.doc[: error.pos]
+        raise _parse_error(_reason(error.msg, before), len(before.encode())) from error
+    except RecursionError as error:
+        raise invalid("JSON Parse error: lists or objects are nested too deeply.") from error
+    except ValueError as error:  # an integer with thousands of digits
+        raise invalid("JSON Parse error: Number too big to be stored in double.") from error
+    if not isinstance(document, dict):
+        raise format_error(document, "Is not object")
+    return document
+
+
+def format_error(value: object, reason: str) -> RequestError:
+    """The error for a JSON value that is not what it should be."""
+    return invalid(f"JSON Value: {quoted(value)} {reason}")
+
+
+def quoted(value: object) -> str:
+    """A JSON value for a message, cut where it gets long."""
+    text = json.dumps(value, indent=4, ensure_ascii=False)
+    return text if len(text) <= _QUOTE_LIMIT else f"{text[:_QUOTE_LIMIT]}..."
+
+
+def kind_name(value: object) -> str:
+    """What a JSON value is."""
+    if value is None or isinstance(value, bool):
+        return "Null" if value is None else str(value)
+    return _KINDS[type(value)]
+
+
+def _parse_error(reason: str, offset: int) -> RequestError:
+    return invalid(f"JSON Parse error: {reason} at offset: {offset}")
+
+
+def _reason(message: str, before: str) -> str:
+    for start, reason in _REASONS.items():
+        if message.startswith(start):
+            return reason
+    innermost = ""
+    opened = []
+    for bracket in re.findall(r"[\[\]{}]", _STRING.sub("", before)):
+        if bracket in "[{":
+            opened.append(bracket)
+        else:
+            opened.pop()
+        innermost = opened[-1] if opened else ""
+    if innermost == "[":
+        return "Missing a comma or ] after an array element."
+    return "Missing a comma or } after an object member."

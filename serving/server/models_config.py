@@ -1,0 +1,76 @@
+"""TensorFlow Serving's models.config: the models of a server as a text-format message."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from google.protobuf import text_format
+
+from configs.loading import ConfigurationError
+from serving.protocol.messages import model_server_config_pb2
+from serving.server.model_settings import ModelSettings, settings_by_name
+from serving.server.version_policy import VersionPolicy
+
+_PLATFORM = "tensorflow"
+
+
+def read_models_config(path: str | Path) -> list[ModelSettings]:
+    """Reads a file as `tensorflow_model_server --model_config_file` does.
+
+    Args:
+      path: a file with tensorflow.serving.ModelServerConfig in text format.
+
+    Raises:
+      ConfigurationError: the file cannot be read, has an unknown field, or describes models that
+        this server cannot serve.
+    """
+    message = model_server_config_pb2.ModelServerConfig()
+    try:
+        text_format.Parse(Path(path).read_text(encoding="utf-8"), message)
+        return settings_of_message(message)
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from error
+    except (UnicodeDecodeError, text_format.ParseError, ValueError) as error:
+        raise ConfigurationError(f"{path}: not a models.config: {error}") from error
+
+
+def settings_of_message(message: model_server_config_pb2.ModelServerConfig) -> list[ModelSettings]:
+    """The models of a configuration.
+
+    Raises:
+      ValueError: it is no list of models, a model has no name or base path, a name is given twice,
+        or a model is not of the platform "tensorflow".
+    """
+    if message.WhichOneof("config") != "model_config_list":
+        raise ValueError("only a model_config_list is supported")
+    models = [_settings(model) for model in message.model_config_list.config]
+    return list(settings_by_name(models).values())
+
+
+def _settings(message: model_server_config_pb2.ModelConfig) -> ModelSettings:
+    if not message.name:
+        raise ValueError("a config has no name")
+    if not message.base_path:
+        raise ValueError(f"model {message.name} has no base_path")
+    deprecated_type = message.model_type == model_server_config_pb2.TENSORFLOW
+    if message.model_platform != _PLATFORM and not (deprecated_type and not message.model_platform):
+        raise ValueError(
+            f'model {message.name} needs model_platform: "{_PLATFORM}". '
+            f'Received: "{message.model_platform}"'
+        )
+    return ModelSettings(
+        message.name, Path(message.base_path), _policy(message), dict(message.version_labels)
+    )
+
+
+def _policy(message: model_server_config_pb2.ModelConfig) -> VersionPolicy:
+    policy = message.model_version_policy
+    choice = policy.WhichOneof("policy_choice")
+    if choice == "all":
+        return VersionPolicy(latest=None)
+    if choice == "specific":
+        if not policy.specific.versions:
+            raise ValueError(f"model {message.name}: specific must name at least one version")
+        return VersionPolicy(specific=frozenset(policy.specific.versions))
+    # TensorFlow Serving reads 0, the value of a field left out, as 1.
+    return VersionPolicy(latest=policy.latest.num_versions or 1)

@@ -1,0 +1,37 @@
+"""The local server's options beside its models and ports."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from serving.server.batching_parameters import BatchingParameters
+from serving.server.tls import TlsSettings
+
+DEFAULT_MAXIMUM_REQUEST_BYTES = 64 * 2**20
+DEFAULT_GRPC_THREADS = 16
+
+
+@dataclasses.dataclass(frozen=True)
+class ServerOptions:
+    """How a local server works.
+
+    Attributes:
+      poll_seconds: pause between looks at the base paths; 0 looks only at the start.
+      allow_version_labels_for_unavailable_models: whether a new label may name a version that is
+        not available.
+      batching: merges requests; None runs each alone.
+      tls: a certificate for both ports; None for plain connections.
+      maximum_grpc_request_bytes: a larger request is refused with RESOURCE_EXHAUSTED.
+      maximum_rest_request_bytes: a larger body is refused with 413.
+      grpc_threads: gRPC requests that are answered at a time.
+      grace_seconds: how long requests under way may take when the server stops.
+    """
+
+    poll_seconds: float = 1.0
+    allow_version_labels_for_unavailable_models: bool = False
+    batching: BatchingParameters | None = None
+    tls: TlsSettings | None = None
+    maximum_grpc_request_bytes: int = DEFAULT_MAXIMUM_REQUEST_BYTES
+    maximum_rest_request_bytes: int = DEFAULT_MAXIMUM_REQUEST_BYTES
+    grpc_threads: int = DEFAULT_GRPC_THREADS
+    grace_seconds: float = 5.0

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+
+from configs.loading import load_scenario
+from examples.movielens_small.cold_items import without_training_ratings, write_inputs
+from preprocessing.examples import build_examples
+from preprocessing.records.item_attributes import read_item_attributes
+from preprocessing.records.layout import WorkDirectory
+
+
+def rows(user: str, items: list[str]) -> list[dict[str, str]]:
+    return [
+        {"user_id": user, "item_id": item, "rating": "4.0", "timestamp": str(time)}
+        for time, item in enumerate(items)
+    ]
+
+
+def test_new_movies_stay_among_the_last_ratings_of_a_user_only() -> None:
+    of_one, of_other = [str(number) for number in range(20)], ["3", "4", "18"]
+    ratings = [*rows("u", of_one)[::-1], *rows("v", of_other)]
+    kept = without_training_ratings(ratings, {"3", "18", "19"})
+    # A tenth of u's 20 ratings are the last two; of v's three ratings none is.
+    assert [row["item_id"] for row in kept if row["user_id"] == "u"] == [
+        item for item in of_one if item != "3"
+    ]
+    assert [row["item_id"] for row in kept if row["user_id"] == "v"] == ["4"]
+
+
+def test_new_movies_have_no_training_rating_and_no_knowledge(tmp_path: Path) -> None:
+    new = {"318", "858"}
+    config = write_inputs(tmp_path, [{"entity_id": "318"}, {"entity_id": "1"}], new)
+    scenario = load_scenario(config)
+    assert scenario.knowledge.sources == ("item",)
+    lines = (tmp_path / "answers.jsonl").read_text(encoding="utf-8").splitlines()
+    assert [json.loads(line)["entity_id"] for line in lines] == ["1"]
+    with (tmp_path / "groups.csv").open(encoding="utf-8") as file:
+        assert not new & {row["item_id"] for row in csv.DictReader(file)}
+    build_examples(scenario)
+    found = read_item_attributes(WorkDirectory(scenario.work_dir).examples.item_attributes)
+    counts = dict(zip(found.item_ids, found.rating_count, strict=True))
+    assert [int(counts[item]) for item in sorted(new)] == [0, 0]
+    assert np.sum(found.rating_count) > 50_000

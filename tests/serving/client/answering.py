@@ -1,0 +1,130 @@
+"""A gRPC server that answers as a test tells it to."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from concurrent import futures
+
+import grpc
+import tensorflow as tf
+from tensorflow.core.framework import types_pb2
+from tensorflow_serving.apis import (
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+)
+
+from serving.client import UserRequest
+
+USER = UserRequest("7", ["11"], [4.0], 1.0, 4.0, 0.7)
+STATES = get_model_status_pb2.ModelVersionStatus
+
+
+class Answering(prediction_service_pb2_grpc.PredictionServiceServicer):
+    """Answers with whatever tensors it was given.
+
+    Attributes:
+      outputs: of every answer.
+      version: of every answer; none if 0.
+      failures: codes of the next answers.
+      delays: seconds that the next answers take; an answer ends early when its call is cancelled.
+      cancelled: number of calls that were.
+      input_types: of the signature `rank` beside a string `user_id`.
+      requests: as they came.
+      seconds_left: until their deadlines.
+    """
+
+    def __init__(self, outputs: dict[str, object] | None = None) -> None:
+        self.outputs = outputs or {}
+        self.version = 0
+        self.failures: list[grpc.StatusCode] = []
+        self.delays: list[float] = []
+        self.cancelled = 0
+        self.input_types: dict[str, int] = {}
+        self.requests: list[predict_pb2.PredictRequest] = []
+        self.seconds_left: list[float] = []
+
+    def GetModelMetadata(self, request, context):  # noqa: N802
+        assert list(request.metadata_field) == ["signature_def"]
+        signatures = get_model_metadata_pb2.SignatureDefMap()
+        inputs = signatures.signature_def["rank"].inputs
+        for name, data_type in {"user_id": types_pb2.DT_STRING, **self.input_types}.items():
+            inputs[name].dtype = data_type
+        response = get_model_metadata_pb2.GetModelMetadataResponse()
+        response.metadata["signature_def"].Pack(signatures)
+        return response
+
+    def Predict(self, request, context):  # noqa: N802
+        self.requests.append(request)
+        self.seconds_left.append(context.time_remaining())
+        if self.delays:
+            ended = threading.Event()
+            context.add_callback(ended.set)
+            if ended.wait(self.delays.pop(0)):
+                self.cancelled += 1
+        if self.failures:
+            context.abort(self.failures.pop(0), "by design")
+        response = predict_pb2.PredictResponse()
+        if self.version:
+            response.model_spec.version.value = self.version
+        for name, value in self.outputs.items():
+            response.outputs[name].CopyFrom(tf.make_tensor_proto(value))
+        return response
+
+
+class Statuses(model_service_pb2_grpc.ModelServiceServicer):
+    """Says the next of some states of version 1, the last again and again."""
+
+    def __init__(self, *states: int) -> None:
+        self.states = list(states)
+
+    def GetModelStatus(self, request, context):  # noqa: N802
+        state = self.states.pop(0) if len(self.states) > 1 else self.states[0]
+        return get_model_status_pb2.GetModelStatusResponse(
+            model_version_status=[{"version": 1, "state": state}]
+        )
+
+
+def start(
+    service: Answering,
+    port: int = 0,
+    statuses: Statuses | None = None,
+    credentials: grpc.ServerCredentials | None = None,
+) -> tuple[grpc.Server, int]:
+    server = grpc.server(futures.ThreadPoolExecutor(4))
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(service, server)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(
+        statuses or Statuses(STATES.LOADING), server
+    )
+    address = f"127.0.0.1:{port}"
+    if credentials is None:
+        port = server.add_insecure_port(address)
+    else:
+        port = server.add_secure_port(address, credentials)
+    server.start()
+    return server, port
+
+
+@contextlib.contextmanager
+def answering(
+    service: Answering,
+    statuses: Statuses | None = None,
+    credentials: grpc.ServerCredentials | None = None,
+) -> Iterator[int]:
+    """The port of a server that stops with the block."""
+    server, port = start(service, 0, statuses, credentials)
+    try:
+        yield port
+    finally:
+        server.stop(0).wait()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

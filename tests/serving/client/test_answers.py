@@ -1,0 +1,41 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from serving.client.answers import Reply, read_ranking, read_retrieved_items
+from serving.client.errors import RankingError
+
+
+def test_a_ranking_has_tasks_and_the_version() -> None:
+    outputs = {
+        "score": np.float32([0.5, 0.25]),
+        "score_loved": np.float32([0.1, 0.2]),
+        "other": np.float32([1]),
+    }
+    answer = read_ranking(Reply(outputs, 4), 2)
+    assert answer.scores.tolist() == [0.5, 0.25]
+    assert list(answer.tasks) == ["loved"]
+    assert answer.tasks["loved"].tolist() == pytest.approx([0.1, 0.2])
+    assert answer.version == 4
+
+
+def test_a_tasks_scores_are_checked_too() -> None:
+    outputs = {"score": np.float32([0.5]), "score_loved": np.float32([np.inf])}
+    with pytest.raises(RankingError, match="'score_loved' has values that are not finite"):
+        read_ranking(Reply(outputs, None), 1)
+
+
+@pytest.mark.parametrize(
+    "ids",
+    [
+        np.array([[318, 50, -1, -1]], dtype=np.int64),
+        np.array([[b"318", b"50", b"", b""]], dtype=object),
+    ],
+)
+def test_retrieved_items_are_texts_and_end_where_there_are_no_more(ids: np.ndarray) -> None:
+    scores = np.float32([[0.5, 0.25, 0, 0]])
+    found = read_retrieved_items(Reply({"item_id": ids, "score": scores}, 2))
+    assert found.item_ids == ["318", "50"]
+    assert found.scores.tolist() == [0.5, 0.25]
+    assert found.version == 2

@@ -1,0 +1,170 @@
+"""The client for event loops must do what the other one does."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+import grpc
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow.core.framework import types_pb2
+
+from serving.client import (
+    AsyncRankingClient,
+    Hedging,
+    ProfileError,
+    RankingClient,
+    RankingError,
+    ServerUnavailable,
+    UserRequest,
+)
+from tests.serving.client.answering import (
+    STATES,
+    USER,
+    Answering,
+    Statuses,
+    answering,
+    free_port,
+)
+
+Result = TypeVar("Result")
+
+
+def ask(
+    service: Answering,
+    question: Callable[[AsyncRankingClient], Awaitable[Result]],
+    statuses: Statuses | None = None,
+    timeout_seconds: float = 30.0,
+    **options: object,
+) -> Result:
+    async def run(port: int) -> Result:
+        target = f"127.0.0.1:{port}"
+        async with AsyncRankingClient(target, "m", timeout_seconds, **options) as client:
+            return await question(client)
+
+    with answering(service, statuses) as port:
+        return asyncio.run(run(port))
+
+
+def test_requests_are_those_of_the_client_with_threads() -> None:
+    service = Answering({"score": np.float32([0.5, 0.25])})
+    options = {"version_label": "stable"}
+    scores = ask(service, lambda client: client.rank(USER, ["x", "ü"]), **options)
+    assert scores.tolist() == [0.5, 0.25]
+    ask(service, lambda client: client.ask(USER, ["x", "ü"]), **options)
+    ask(service, lambda client: client.score_rows([USER, USER], ["x", "y"]), **options)
+    with answering(service) as port, RankingClient(f"127.0.0.1:{port}", "m", 30, **options) as same:
+        same.rank(USER, ["x", "ü"])
+        same.ask(USER, ["x", "ü"])
+        same.score_rows([USER, USER], ["x", "y"])
+    assert service.requests[:3] == service.requests[3:]
+
+
+def test_nothing_to_rank_needs_no_server() -> None:
+    service = Answering()
+    assert ask(service, lambda client: client.rank(USER, [])).shape == (0,)
+    assert ask(service, lambda client: client.score_rows([], [])).shape == (0,)
+    assert service.requests == []
+
+
+def test_items_are_retrieved() -> None:
+    service = Answering({"item_id": np.array([["ü", ""]]), "score": np.float32([[0.5, 0]])})
+    service.version = 2
+    assert ask(service, lambda client: client.retrieve(USER)).item_ids == ["ü"]
+
+
+def test_several_users_are_asked_for_at_once_and_in_order() -> None:
+    service = Answering({"score": np.float32([0.5])})
+    service.version = 3
+    users = [UserRequest.from_history(str(number), [], []) for number in range(6)]
+
+    async def many(client: AsyncRankingClient) -> list:
+        return await client.ask_many(users, [["x"], *[["y"]] * 4, []], at_once=2)
+
+    answers = ask(service, many)
+    assert [answer.version for answer in answers] == [3] * 5 + [None]
+    asked = [tf.make_ndarray(request.inputs["user_id"])[0] for request in service.requests]
+    assert sorted(asked) == [b"0", b"1", b"2", b"3", b"4"]
+    service.failures = [grpc.StatusCode.INTERNAL]
+    with pytest.raises(RankingError, match="by design"):
+        ask(service, many)
+
+
+def test_unavailable_is_tried_again_and_nothing_else() -> None:
+    service = Answering({"score": np.float32([0.5])})
+    service.failures = [grpc.StatusCode.UNAVAILABLE] * 2
+    assert ask(service, lambda client: client.rank(USER, ["x"])).tolist() == [0.5]
+    assert len(service.requests) == 3
+    service.failures = [grpc.StatusCode.NOT_FOUND]
+    with pytest.raises(RankingError, match="by design") as caught:
+        ask(service, lambda client: client.rank(USER, ["x"]))
+    assert caught.value.code == "NOT_FOUND"
+    assert len(service.requests) == 4
+
+
+def test_inputs_are_learned_when_the_model_refuses() -> None:
+    service = Answering({"score": np.float32([0.5])})
+    service.failures = [grpc.StatusCode.INVALID_ARGUMENT]
+    service.input_types = {"profile_age": types_pb2.DT_FLOAT, "item_id": types_pb2.DT_INT64}
+
+    async def twice(client: AsyncRankingClient) -> None:
+        for _ in range(2):
+            await client.rank(USER, ["318"])
+        with pytest.raises(RankingError, match="whole numbers"):
+            await client.rank(USER, ["tt1"])
+
+    ask(service, twice)
+    assert len(service.requests) == 3
+    for request in service.requests[1:]:
+        assert tf.make_ndarray(request.inputs["item_id"]).tolist() == [318]
+        assert np.isnan(tf.make_ndarray(request.inputs["profile_age"])).all()
+    service.failures = [grpc.StatusCode.INVALID_ARGUMENT]
+    user = UserRequest.from_history("7", [], [], profile={"town": "Oslo"})
+    with pytest.raises(ProfileError, match="'town' is not one"):
+        ask(service, lambda client: client.rank(user, ["1"]))
+
+
+def test_a_slow_answer_is_overtaken_by_a_hedge_and_cancelled() -> None:
+    service = Answering({"score": np.float32([0.5])})
+    service.delays = [20.0]
+
+    async def rank(client: AsyncRankingClient) -> tuple[list[float], int]:
+        scores = await client.rank(USER, ["x"])
+        assert client.hedge_budget is not None
+        while not service.cancelled:
+            await asyncio.sleep(0.01)
+        return scores.tolist(), client.hedge_budget.hedges
+
+    hedging = Hedging(after_seconds=0.05, largest_share=1.0)
+    assert ask(service, rank, hedging=hedging) == ([0.5], 1)
+    assert len(service.requests) == 2
+
+
+def test_a_late_answer_is_an_error_with_the_deadline() -> None:
+    service = Answering({"score": np.float32([0.5])})
+    service.delays = [20.0]
+    with pytest.raises(RankingError, match=r"within 0\.2 s") as caught:
+        ask(service, lambda client: client.rank(USER, ["x"]), timeout_seconds=0.2)
+    assert caught.value.code == "DEADLINE_EXCEEDED"
+
+
+def test_a_model_that_loads_is_waited_for() -> None:
+    states = Statuses(STATES.LOADING, STATES.LOADING, STATES.AVAILABLE)
+    assert ask(Answering(), lambda client: client.wait_until_ready(30), states) == 1
+    assert ask(Answering(), lambda client: client.served_version(), states) == 1
+    with pytest.raises(RankingError, match="no available version"):
+        ask(Answering(), lambda client: client.wait_until_ready(0.2))
+
+
+def test_no_server_is_an_error_that_names_the_target() -> None:
+    port = free_port()
+
+    async def rank() -> None:
+        async with AsyncRankingClient(f"127.0.0.1:{port}", "m", 5, maximum_attempts=2) as client:
+            await client.rank(USER, ["x"])
+
+    with pytest.raises(ServerUnavailable, match=f"no server answers at 127.0.0.1:{port}"):
+        asyncio.run(rank())

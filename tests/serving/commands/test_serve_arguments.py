@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import pytest
+
+from configs.loading import ConfigurationError
+from serving.commands.serve_arguments import add_arguments, models_of, options_of
+from serving.server.batching_parameters import BatchingParameters
+from serving.server.model_settings import ModelSettings
+from serving.server.server_options import ServerOptions
+from serving.server.version_policy import VersionPolicy
+
+MODEL = ["--model", "toy=base"]
+
+
+def parsed(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return parser.parse_args(words)
+
+
+def test_options_left_out_are_the_servers_defaults() -> None:
+    assert models_of(parsed(*MODEL)) == [ModelSettings("toy", Path("base"))]
+    assert options_of(parsed(*MODEL)) == ServerOptions()
+
+
+def test_policy_and_labels_go_to_the_models() -> None:
+    words = ["--model", "a=x", "--model", "b=y", "--version-policy", "latest:2"]
+    labels = ["--version-label", "b:stable=3", "--version-label", "b:canary=4"]
+    policy = VersionPolicy(latest=2)
+    assert models_of(parsed(*words, *labels)) == [
+        ModelSettings("a", Path("x"), policy),
+        ModelSettings("b", Path("y"), policy, {"stable": 3, "canary": 4}),
+    ]
+
+
+def test_every_option_reaches_the_server() -> None:
+    words = ["--poll-seconds", "0.5", "--allow-version-labels-for-unavailable-models"]
+    words += ["--max-grpc-request-bytes", "10", "--max-rest-request-bytes", "20"]
+    words += ["--grpc-threads", "3", "--grace-seconds", "7"]
+    assert options_of(parsed(*MODEL, *words)) == ServerOptions(
+        poll_seconds=0.5,
+        allow_version_labels_for_unavailable_models=True,
+        maximum_grpc_request_bytes=10,
+        maximum_rest_request_bytes=20,
+        grpc_threads=3,
+        grace_seconds=7,
+    )
+
+
+def test_one_batching_option_switches_batching_on() -> None:
+    words = ["--max-batch-size", "8", "--allowed-batch-sizes", "2,8", "--batch-timeout-micros", "9"]
+    assert options_of(parsed(*MODEL, *words)).batching == BatchingParameters(
+        max_batch_size=8, allowed_batch_sizes=(2, 8), batch_timeout_micros=9
+    )
+    padded = options_of(parsed(*MODEL, "--pad-variable-length-inputs")).batching
+    assert padded == BatchingParameters(pad_variable_length_inputs=True)
+
+
+def test_a_batching_file_stands_alone(tmp_path: Path) -> None:
+    path = tmp_path / "batching.config"
+    path.write_text("max_batch_size { value: 8 }")
+    file = ["--batching-parameters-file", str(path)]
+    assert options_of(parsed(*MODEL, *file)).batching == BatchingParameters(max_batch_size=8)
+    with pytest.raises(ConfigurationError, match="combined with --max-batch-size"):
+        options_of(parsed(*MODEL, *file, "--max-batch-size", "4"))
+
+
+def test_a_certificate_is_read_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "ssl.config"
+    path.write_text('server_key: "k"')
+    with pytest.raises(ConfigurationError, match="ssl.config: server_cert is missing"):
+        options_of(parsed(*MODEL, "--ssl-config-file", str(path)))
+
+
+def test_a_models_config_stands_alone(tmp_path: Path) -> None:
+    path = tmp_path / "models.config"
+    path.write_text(
+        'model_config_list { config { name: "a" base_path: "b" model_platform: "tensorflow" } }'
+    )
+    file = ["--model-config", str(path)]
+    assert models_of(parsed(*file)) == [ModelSettings("a", Path("b"))]
+    for words in (["--version-policy", "all"], ["--version-label", "a:stable=1"]):
+        with pytest.raises(ConfigurationError, match="write them into the file"):
+            models_of(parsed(*file, *words))
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--model", "toy=other"], "a name of its own"),
+        (["--version-policy", "newest"], "--version-policy: expected latest"),
+        (["--version-label", "other:stable=1"], "there is no --model other=BASE"),
+    ],
+)
+def test_models_that_contradict_each_other_are_refused(words: list[str], reason: str) -> None:
+    with pytest.raises(ConfigurationError, match=reason):
+        models_of(parsed(*MODEL, *words))

@@ -1,0 +1,116 @@
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+
+from serving.model_card import knowledge
+from serving.model_card.knowledge import countable_sources, knowledge_facts
+from tests.scenarios import (
+    ITEMS_WITH_ANSWER,
+    ITEMS_WITH_GROUP,
+    NUM_ITEMS,
+    NUM_USERS,
+    USERS_WITH_ANSWER,
+    copied_scenario,
+    rich_scenario,
+    tiny_scenario,
+)
+
+
+def test_who_is_covered_is_counted_over_what_the_data_knows() -> None:
+    facts = knowledge_facts(tiny_scenario(model__adapter="hein"))
+    assert set(facts) == {"item", "user"}
+    items, users = facts["item"], facts["user"]
+    # Items that only the answers know are records, but none of the catalogue.
+    assert items["records"] == {
+        "individual": len(ITEMS_WITH_ANSWER) + 1,
+        "group": len(ITEMS_WITH_GROUP) + 1,
+        "rejected_answers": 2,
+    }
+    assert items["coverage"] == {
+        "of": "items of the catalogue and the log",
+        "total": NUM_ITEMS,
+        "individual": len(ITEMS_WITH_ANSWER),
+        "group": len(ITEMS_WITH_GROUP),
+        "missing": NUM_ITEMS - len(ITEMS_WITH_ANSWER) - len(ITEMS_WITH_GROUP),
+    }
+    assert users["coverage"] == {
+        "of": "users of the vocabulary",
+        "total": NUM_USERS,
+        "individual": len(USERS_WITH_ANSWER),
+        "group": 0,
+        "missing": NUM_USERS - len(USERS_WITH_ANSWER),
+    }
+    assert (items["entity"], items["made_from"], items["dimension"]) == ("item", "answers", 12)
+    assert items["encoder"]["kind"] == "tfidf"
+    assert (items["leak_rule"], users["leak_rule"]) == ("unverified", "verified")
+
+
+def test_large_sources_are_not_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(knowledge, "MOST_RECORDS", 40)
+    scenario = tiny_scenario(model__adapter="hein")
+    coverage = knowledge_facts(scenario)["item"]["coverage"]
+    assert coverage == {
+        "of": None,
+        "why": "more than 40 records, which were not read again for this card",
+    }
+    assert countable_sources(scenario) == ["user"]
+
+
+def test_vectors_without_answers_have_no_llm() -> None:
+    scenario = rich_scenario(
+        model__adapter="hein", knowledge__sources=["plain", "user"], model__match="ridge"
+    )
+    facts = knowledge_facts(scenario)
+    assert (facts["plain"]["made_from"], facts["plain"]["llms"]) == ("metadata", None)
+    assert set(facts) == {"plain", "user", "item"}
+
+
+def test_llms_are_those_that_the_records_name(tmp_path: Path) -> None:
+    lines = [
+        {"entity_id": "1", "answer": "a", "model": "model-a"},
+        {"entity_id": "2", "answer": "b", "model": "model-b"},
+        {"entity_id": "3", "answer": "c", "model": "model-a"},
+        {"entity_id": "4", "answer": "d"},
+    ]
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    named, unnamed, gone = (tmp_path / name for name in ("a.jsonl.gz", "b.jsonl", "c.jsonl"))
+    with gzip.open(named, "wt") as file:
+        file.write(text)
+    unnamed.write_text('{"1": {"ans": "a"}}')
+    answers = {"item": {"individual": [str(named), str(unnamed)], "collective": [str(gone)]}}
+    scenario = tiny_scenario(
+        model__adapter="hein",
+        **{f"knowledge__answers__item__{key}": value for key, value in answers["item"].items()},
+    )
+    assert knowledge_facts(scenario)["item"]["llms"] == {
+        "names": {"model-a": 2, "model-b": 1},
+        "not_read": {str(unnamed): "its records name no model", str(gone): "not at hand"},
+    }
+
+
+def test_a_file_that_changed_says_nothing_about_the_vectors(tmp_path: Path) -> None:
+    scenario = copied_scenario(tmp_path, model__adapter="hein")
+    manifest = Path(scenario.work_dir) / "knowledge" / "user" / "manifest.json"
+    tree = json.loads(manifest.read_text())
+    (file,) = tree["inputs"]
+    manifest.write_text(json.dumps({**tree, "inputs": {file: "0" * 64}}))
+    llms = knowledge_facts(scenario)["user"]["llms"]
+    assert llms == {"names": {}, "not_read": {file: "changed since it was encoded"}}
+
+
+def test_groups_that_the_configuration_declares_are_not_called_verified(tmp_path: Path) -> None:
+    scenario = copied_scenario(
+        tmp_path, model__adapter="hein", knowledge__answers__item__groups_verified=True
+    )
+    manifest = Path(scenario.work_dir) / "examples" / "manifest.json"
+    tree = json.loads(manifest.read_text())
+    tree["counts"]["leak_check"]["unverified_sources"] = []
+    manifest.write_text(json.dumps(tree))
+    assert knowledge_facts(scenario)["item"]["leak_rule"] == "declared"
+    del tree["counts"]["leak_check"]
+    manifest.write_text(json.dumps(tree))
+    assert knowledge_facts(scenario)["user"]["leak_rule"] == "unverified"

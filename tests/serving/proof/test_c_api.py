@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from configs.command_line import CommandError
+from serving.proof.c_api import CApiSession
+from tests.serving.toy_ranker import toy_arrays, toy_base_path, toy_examples, toy_row_scores
+
+
+def toy_folder() -> Path:
+    return toy_base_path() / "3"
+
+
+def test_scores_of_tensors_and_of_examples_are_those_of_numpy() -> None:
+    examples = np.array([example.SerializeToString() for example in toy_examples()], object)
+    with CApiSession(toy_folder()) as session:
+        scores = session.run("serving_default", toy_arrays())["score"]
+        of_examples = session.run("regress", {"inputs": examples})["outputs"]
+    assert scores.dtype == np.float32
+    np.testing.assert_allclose(scores, toy_row_scores(), rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(of_examples, scores)
+
+
+def test_strings_and_whole_numbers_come_back() -> None:
+    texts = np.array([b"", "über".encode(), b"\x00\xff" * 40], object)
+    numbers = np.array([[1, -2], [2**62, 0], [3, 4]])
+    with CApiSession(toy_folder()) as session:
+        found = session.run("echo", {"text_bytes": texts, "numbers": numbers})
+        none = session.run("echo", {"text_bytes": texts[:0], "numbers": numbers[:0]})
+    assert found["text_bytes"].tolist() == texts.tolist()
+    np.testing.assert_array_equal(found["doubled"], numbers * 2)
+    assert none["text_bytes"].shape == (0,)
+    assert none["doubled"].shape == (0, 2)
+
+
+def test_numbers_are_converted_and_need_not_lie_side_by_side() -> None:
+    arrays = toy_arrays()
+    arrays["history_rating"] = np.asfortranarray(arrays["history_rating"].astype(np.float64))
+    arrays["user_log_count"] = np.repeat(arrays["user_log_count"], 2)[::2]
+    with CApiSession(toy_folder()) as session:
+        scores = session.run("serving_default", arrays)["score"]
+    np.testing.assert_allclose(scores, toy_row_scores(), rtol=0, atol=1e-6)
+
+
+def test_what_cannot_be_run_is_said() -> None:
+    with CApiSession(toy_folder()) as session:
+        with pytest.raises(CommandError, match="there is no signature 'rang'"):
+            session.run("rang", {})
+        with pytest.raises(CommandError, match="takes examples. Received: inputs"):
+            session.run("predict_examples", {"inputs": np.array([b""], object)})
+        with pytest.raises(CommandError, match="'predict_examples' cannot be run .*parse"):
+            session.run("predict_examples", {"examples": np.array([b"\xff"], object)})
+        # A refused call leaves the session as it was.
+        assert len(session.run("serving_default", toy_arrays())["score"]) == 3
+
+
+def test_what_cannot_be_loaded_is_said(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="saved_model.pb cannot be read"):
+        CApiSession(tmp_path)
+    damaged = tmp_path / "damaged"
+    shutil.copytree(toy_folder(), damaged)
+    (damaged / "variables" / "variables.index").write_bytes(b"nonsense")
+    with pytest.raises(CommandError, match=f"{damaged} cannot be loaded by TensorFlow's C API"):
+        CApiSession(damaged)

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from serving.export import export_run
+from serving.proof import proving
+from serving.proof.expected import ExpectedScores, expected_scores
+from serving.proof.loaders import Ways, python_loader
+from serving.proof.proving import prove
+from serving.proof.result import ProofError
+from serving.proof.samples import ProofSamples, draw_samples
+from tests.runs import WrittenRun, random_model, written_run
+from tests.serving.exports import UNPROVEN, Export, exported, exported_variant
+
+VARIANTS = ("linear", "prm", "two_tower")
+"""Two tasks with profiles and a match, a re-ranker, and a search."""
+
+WAYS = {"python", "session", "c_api", "grpc", "rest"}
+
+
+def asked(run: WrittenRun, count: int = 24) -> tuple[ProofSamples, ExpectedScores]:
+    samples = draw_samples(run.scenario, run.model, count, quality_rows=200)
+    return samples, expected_scores(run.model, samples)
+
+
+@pytest.mark.parametrize(
+    "name", ["", *(pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS)]
+)
+def test_exports_of_every_kind_score_as_their_checkpoints_on_every_way(name: str) -> None:
+    export: Export = exported_variant(name) if name else exported()
+    proof = prove(export.path, *asked(export.run), "float32")
+    proof.require()
+    assert set(proof.to_checkpoint) == WAYS
+    assert set(proof.between_loaders) == WAYS - {"python"}
+    for of_way in proof.to_checkpoint.values():
+        assert set(of_way) == set(export.result["signatures"])
+    assert 0 <= proof.largest_difference <= 1e-5
+    assert proof.quality is not None
+    assert proof.quality.checkpoint == pytest.approx(proof.quality.export, abs=1e-3)
+    assert 0 < proof.quality.checkpoint < 1
+
+
+def test_rounded_vectors_differ_within_their_bound_and_only_they_may(tmp_path: Path) -> None:
+    run = written_run()
+    result = export_run(run.folder.path, tmp_path, replace(UNPROVEN, augmented_dtype="int8"))
+    samples, expected = asked(run)
+    proof = prove(Path(result["path"]), samples, expected, "int8", "quick")
+    proof.require()
+    assert set(proof.to_checkpoint) == {"python", "c_api"}
+    assert 1e-5 < proof.largest_difference < proof.bound
+    assert all(found == 0 for found in proof.between_loaders["c_api"].values())
+    assert prove(Path(result["path"]), samples, expected, "float32", "quick").failures
+
+
+def test_another_models_scores_are_found_out() -> None:
+    run = written_run()
+    samples, _ = asked(run)
+    other = expected_scores(random_model(run.scenario, seed=2), samples)
+    proof = prove(exported().path, samples, other, "int8", "quick")
+    failed = {(failure.way, failure.signature) for failure in proof.failures}
+    signatures = ("serving_default", "predict_examples", "classify", "regress", "rank")
+    assert failed == {(way, signature) for way in ("python", "c_api") for signature in signatures}
+    assert proof.between_loaders["c_api"]["rank"] == 0
+    with pytest.raises(
+        ProofError, match=r"python, serving_default, score of .* expected, .* found"
+    ):
+        proof.require()
+
+
+def test_a_loader_that_disagrees_with_python_is_found_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    @contextmanager
+    def shifted_loader(folder: Path) -> Iterator[Ways]:
+        with python_loader(folder) as ways:
+            ask = ways["python"]
+            yield {
+                "shifted": lambda signature, inputs: {
+                    name: values + np.float32(4e-6)
+                    for name, values in ask(signature, inputs).items()
+                }
+            }
+
+    monkeypatch.setitem(proving.LOADERS, "quick", (python_loader, shifted_loader))
+    proof = prove(exported().path, *asked(written_run()), "float32", "quick")
+    assert proof.to_checkpoint["shifted"]["rank"] < 1e-5
+    assert {failure.way for failure in proof.failures} == {"shifted"}
+    assert all("against the loader in Python" in failure.text for failure in proof.failures)
+
+
+def test_an_export_that_cannot_be_loaded_fails_on_every_way(tmp_path: Path) -> None:
+    damaged = tmp_path / "1"
+    shutil.copytree(exported().path, damaged)
+    (damaged / "variables" / "variables.data-00000-of-00001").write_bytes(b"cut off")
+    proof = prove(damaged, *asked(written_run()), "float32")
+    assert proof.quality is None
+    assert {failure.way for failure in proof.failures} == {"python", "session", "c_api", "server"}
+    with pytest.raises(ProofError, match="c_api, cannot be loaded"):
+        proof.require()

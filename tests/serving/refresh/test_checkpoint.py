@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from configs.command_line import CommandError
+from models.growing import growing_table
+from serving.refresh.checkpoint import StoredVariables
+
+
+class Sums(tf.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = growing_table(np.arange(6, dtype=np.float32).reshape(3, 2), "items/table")
+        self.names = growing_table(["", "a", "b"], "items/name")
+        self.factor = tf.Variable(2.0, name="factor")
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)])
+    def rows(self, rows: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {
+            "sum": tf.reduce_sum(tf.gather(self.table, rows), axis=1) * self.factor,
+            "name": tf.gather(self.names, rows),
+        }
+
+
+@pytest.fixture
+def version(tmp_path: Path) -> Path:
+    module = Sums()
+    tf.saved_model.save(module, str(tmp_path / "1"), signatures=module.rows)
+    return tmp_path / "1"
+
+
+def test_variables_are_found_by_name(version: Path) -> None:
+    variables = StoredVariables(version)
+    assert variables.names("items/") == ["items/name", "items/table"]
+    assert variables.shape("items/table") == [3, 2]
+    assert variables.read("items/name").tolist() == [b"", b"a", b"b"]
+    assert "factor" in variables and "items/other" not in variables
+
+
+def test_a_table_with_more_rows_takes_its_place(version: Path, tmp_path: Path) -> None:
+    new = tmp_path / "2"
+    new.mkdir()
+    for name in ("saved_model.pb", "fingerprint.pb"):
+        (new / name).write_bytes((version / name).read_bytes())
+    table = np.arange(10, dtype=np.float32).reshape(5, 2)
+    names = np.array([b"", b"a", b"b", b"c", b"d"], object)
+    StoredVariables(version).write(new, {"items/table": table, "items/name": names})
+    loaded = tf.saved_model.load(str(new))
+    found = loaded.signatures["serving_default"](rows=tf.constant([4, 1]))
+    # (8 + 9) * 2 and (2 + 3) * 2
+    assert found["sum"].numpy().tolist() == [34.0, 10.0]
+    assert found["name"].numpy().tolist() == [b"d", b"a"]
+    old = tf.saved_model.experimental.read_fingerprint(str(version))
+    assert tf.saved_model.experimental.read_fingerprint(str(new)).checkpoint_hash not in (
+        0,
+        old.checkpoint_hash,
+    )
+
+
+def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"variables\.index cannot be read.*export again"):
+        StoredVariables(tmp_path)

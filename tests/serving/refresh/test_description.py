@@ -1,0 +1,42 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from configs.command_line import CommandError
+from serving.refresh.description import read_description
+from serving.refresh.layout import RefreshFolder
+from tests.serving.refresh.descriptions import description, source
+
+
+def test_a_description_is_read_as_it_was_written(tmp_path: Path) -> None:
+    written = description(item=source(factor="genre", length_scale=0.5, encoder={"kind": "tfidf"}))
+    folder = RefreshFolder(tmp_path)
+    folder.path.mkdir(parents=True)
+    written.write(folder)
+    assert read_description(tmp_path) == written
+
+
+def test_what_a_source_takes_depends_on_what_it_is_made_from() -> None:
+    found = {
+        origin: (source(made_from=origin).takes_answers, source(made_from=origin).takes_vectors)
+        for origin in ("answers", "metadata", "vectors", "random", "collaborative")
+    }
+    assert found == {
+        "answers": (True, True),
+        "metadata": (True, True),
+        "vectors": (False, True),
+        "random": (False, False),
+        "collaborative": (False, False),
+    }
+
+
+def test_an_older_export_is_told_from_a_damaged_one(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"refresh\.json is missing.*export again"):
+        read_description(tmp_path)
+    folder = RefreshFolder(tmp_path)
+    folder.path.mkdir(parents=True)
+    folder.description.write_text('{"sources": 1}', encoding="utf-8")
+    with pytest.raises(CommandError, match=r"refresh\.json is damaged"):
+        read_description(tmp_path)

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from configs.command_line import CommandError
+from serving.refresh.functions import StoredFunctions, TrainedFunctions
+from serving.stored_knowledge import store_knowledge
+from tests.runs import random_model
+from tests.scenarios import rich_scenario
+
+_VECTORS = np.random.default_rng(0).normal(size=[9000, 12]).astype(np.float32)
+"""More than one chunk."""
+
+
+def test_functions_outlive_the_model_and_are_all_that_is_stored(tmp_path: Path) -> None:
+    model = random_model(
+        rich_scenario(
+            model__adapter="mlp", model__mlp__units=[10, 8], model__standardized_knowledge=True
+        )
+    )
+    adapter = model.adapter
+    functions = TrainedFunctions(model)
+    assert functions.names == ("augment/item", "augment/user")
+    store_knowledge(model)
+    functions.write(tmp_path / "functions")
+    stored = StoredFunctions(tmp_path / "functions")
+    for source in ("item", "user"):
+        expected = adapter.augment_vectors(source, tf.constant(_VECTORS)).numpy()
+        np.testing.assert_allclose(stored.augment(source, _VECTORS), expected, atol=1e-5, rtol=1e-5)
+        assert stored.augment(source, _VECTORS[:0]).shape == (0, adapter.width)
+    # Neither the 61 knowledge vectors nor the 60 trained ids: weights of 12 numbers and less only.
+    variables = tf.train.list_variables(str(tmp_path / "functions" / "variables" / "variables"))
+    assert max(max(shape, default=0) for _, shape in variables) == 12
+
+
+def test_knowledge_in_place_of_ids_is_projected(tmp_path: Path) -> None:
+    model = random_model(
+        rich_scenario(model__adapter="replace_id", knowledge__sources=["item", "plain"])
+    )
+    ids = model.scorer.assembly.items.ids
+    functions = TrainedFunctions(model)
+    assert functions.names == ("project/item", "project/plain")
+    functions.write(tmp_path / "functions")
+    stored = StoredFunctions(tmp_path / "functions")
+    tables = ids.projected_tables()
+    rows = {source: table.rows(tf.constant(["3"])).numpy() for source, table in ids.tables.items()}
+    parts = [
+        stored.project(source, ids.tables[source].vectors(row).numpy())
+        for source, row in rows.items()
+    ]
+    catalogue_row = model.inputs_preparation.catalogue.rows(tf.constant(["3"]))
+    np.testing.assert_allclose(sum(parts), ids(catalogue_row).numpy(), atol=1e-6)
+    np.testing.assert_allclose(tables["item"][rows["item"]], parts[0], atol=1e-6)
+    assert not tables["item"][0].any()
+
+
+def test_missing_functions_are_named(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="cannot be loaded.*export again"):
+        StoredFunctions(tmp_path / "functions")

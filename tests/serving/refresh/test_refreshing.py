@@ -1,0 +1,314 @@
+from __future__ import annotations
+
+import functools
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import tensorflow as tf
+from pyarrow import parquet
+
+from configs.command_line import CommandError, RejectedInput
+from configs.loading import ConfigurationError
+from preprocessing.records.knowledge import read_knowledge
+from serving.proof.loaders import c_api_loader, session_loader
+from serving.proof.proving import Loader
+from serving.proof.servers import server_loader
+from serving.refresh.layout import RefreshFolder
+from serving.refresh.reading import AnswerFiles
+from serving.refresh.refreshing import DEAD_LETTERS, RefreshRequest, refresh
+from tests.runs import WrittenRun, write_run
+from tests.scenarios import rich_scenario
+from tests.serving.exports import exports_folder, profile_rows, tensors, variant_scenario
+from tests.serving.refresh.refreshable import (
+    CHANGED_ITEM,
+    GROUP,
+    GROUPED_ITEM,
+    NEW_ANSWERS,
+    NEW_ITEM,
+    NEW_USER,
+    UNKNOWN_ITEM,
+    answer,
+    export_refreshable,
+    oracle_model,
+    records_with,
+    refreshed,
+    stored_by_name,
+    write_answers,
+)
+
+
+@functools.cache
+def original() -> tuple[WrittenRun, Path]:
+    """A run with adapter, match and prior, and its base path."""
+    scenario = rich_scenario(
+        run_dir=str(Path(rich_scenario().work_dir) / "runs" / "refreshable"),
+        model__match="ridge",
+        model__knowledge_match={"dimension": 6, "sources": ["item", "likes"]},
+        model__prior=True,
+        model__history_knowledge=True,
+    )
+    run = write_run(scenario)
+    base = exports_folder() / "refreshable"
+    export_refreshable(run, base, signatures=True)
+    return run, base
+
+
+@functools.cache
+def refreshed_base() -> tuple[Path, dict[str, Any]]:
+    """A base path whose version 2 has `NEW_ANSWERS`, and what the refresh said."""
+    base = exports_folder() / "refreshed"
+    shutil.copytree(original()[1], base)
+    return base, refreshed(base)
+
+
+@pytest.fixture
+def base(tmp_path: Path) -> Path:
+    """A base path of one's own."""
+    return Path(shutil.copytree(original()[1], tmp_path / "base"))
+
+
+def requests() -> dict[str, np.ndarray]:
+    """Rows with every kind of changed item and user among candidates and histories."""
+    rows = {name: values.copy() for name, values in profile_rows().items()}
+    items = [CHANGED_ITEM, GROUPED_ITEM, UNKNOWN_ITEM, NEW_ITEM, "5", "901"]
+    rows["item_id"] = np.array([item.encode() for item in items * 2], object)
+    users = [b"u1", NEW_USER.encode(), b"u2", b"stranger"]
+    rows["user_id"] = np.array(users * 3, object)
+    rows["history_item_id"][:4, 0] = NEW_ITEM.encode()
+    rows["history_rating"][:4, 0] = 4.0
+    return rows
+
+
+def scores(folder: Path) -> np.ndarray:
+    loaded = tf.saved_model.load(str(folder))
+    return loaded.signatures["serving_default"](**tensors(requests()))["score"].numpy()
+
+
+def test_scores_are_those_of_a_model_that_had_the_answers_from_the_start() -> None:
+    run, base = original()
+    oracle = oracle_model(run, records_with(run.scenario, NEW_ANSWERS))
+    expected = oracle.probabilities(tensors(requests())).numpy()
+    found = scores(refreshed_base()[0] / "2")
+    of_changed_items = np.arange(12) % 6 < 4
+    assert np.abs(found - scores(base / "1"))[of_changed_items].min() > 1e-4
+    np.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("load", [session_loader, c_api_loader, server_loader])
+def test_every_loader_reads_the_new_version(load: Loader) -> None:
+    folder = refreshed_base()[0] / "2"
+    expected = scores(folder)
+    with load(folder) as ways:
+        for way, ask in ways.items():
+            found = ask("serving_default", requests())["score"]
+            np.testing.assert_allclose(found, expected, atol=1e-6, rtol=0, err_msg=way)
+
+
+def test_the_fingerprint_is_that_of_the_new_checkpoint() -> None:
+    base, _ = refreshed_base()
+    old, new = (tf.saved_model.experimental.read_fingerprint(str(base / each)) for each in "12")
+    assert old.graph_def_program_hash == new.graph_def_program_hash
+    for folder, found in ((base / "1", old), (base / "2", new)):
+        index = (folder / "variables" / "variables.index").read_bytes()
+        hashed = tf.strings.to_hash_bucket_fast([index], 2**63 - 1).numpy()[0]
+        assert found.checkpoint_hash % (2**63 - 1) == hashed
+
+
+def test_every_untouched_row_and_the_graph_are_the_same_bit_for_bit() -> None:
+    base, _ = refreshed_base()
+    assert len({(base / each / "saved_model.pb").read_bytes() for each in "12"}) == 1
+    old, new = (tf.train.load_checkpoint(str(base / each / "variables/variables")) for each in "12")
+    assert new.get_variable_to_dtype_map() == old.get_variable_to_dtype_map()
+    tables = [stored_by_name(base / each) for each in "12"]
+    changed = {
+        name: [row for row in range(len(before)) if not same(before[row], tables[1][name][row])]
+        for name, before in tables[0].items()
+        if "/index/" not in name
+    }
+    # Film 1 has row 1 and "45" row 45 of the catalogue; of the answers, those of film 1 and of the
+    # group changed in place. The prior of every member of the group is another one.
+    assert changed["items/mean_rating"] == changed["items/embedding_row"] == []
+    assert len(changed["knowledge/item/augmented/values"]) == 2
+    assert len(changed["knowledge/user/augmented/values"]) == 1
+    assert len(changed["items/knowledge_row/item"]) == 2
+    members = records_with(original()[0].scenario, [])["item"].group_ids.count(GROUP)
+    assert len(changed["items/prior/item"]) == members + 3
+    assert changed["knowledge/likes/match/table"] == []
+
+
+def same(before: np.ndarray, after: np.ndarray) -> bool:
+    before, after = np.asarray(before), np.asarray(after)
+    if before.dtype == object:
+        return np.array_equal(before, after)
+    return before.shape == after.shape and before.tobytes() == after.tobytes()
+
+
+def test_what_is_said_adds_up() -> None:
+    base, result = refreshed_base()
+    assert (result["path"], result["version"], result["written"]) == (str(base / "2"), 2, True)
+    assert result["answers"] == {
+        "read": 7,
+        "accepted": 7,
+        "rejected": 0,
+        "rejected_by_reason": {},
+    }
+    # One row for each answer; 41 of 62 items had one of their own, 20 a group's, one none.
+    assert result["changed_rows"] == 7
+    assert result["items"]["before"] == {"individual": 41, "group": 20, "missing": 1}
+    assert result["items"]["after"] == {"individual": 44, "group": 19, "missing": 0}
+    assert result["users"]["before"] == {"individual": 36, "group": 0, "missing": 0}
+    assert result["users"]["after"] == {"individual": 37, "group": 0, "missing": 0}
+    assert (result["new_items"], result["new_users"]) == (1, 1)
+    # Films outside any user's history of known films have no collaborative vector.
+    before, after = (result["sources"]["likes"][when]["missing"] for when in ("before", "after"))
+    assert after == before + 1
+
+
+def test_the_same_answers_again_make_no_version(base: Path) -> None:
+    assert refreshed(base)["version"] == 2
+    again = refreshed(base)
+    assert (again["version"], again["written"], again["changed_rows"]) == (2, False, 0)
+    assert sorted(path.name for path in base.iterdir()) == ["1", "2"]
+
+
+def test_a_refreshed_version_is_refreshed_like_an_exported_one(base: Path) -> None:
+    first, second = NEW_ANSWERS[:4], NEW_ANSWERS[4:]
+    assert refreshed(base, first)["version"] == 2
+    assert refreshed(base, second)["version"] == 3
+    np.testing.assert_allclose(
+        scores(base / "3"), scores(refreshed_base()[0] / "2"), atol=1e-6, rtol=0
+    )
+
+
+def test_an_earlier_version_can_be_gone_on_from(base: Path) -> None:
+    refreshed(base, NEW_ANSWERS[:1])
+    result = refreshed(base, NEW_ANSWERS[1:2], version=1)
+    assert result["version"] == 3
+    before = read_digests(base / "1")
+    assert np.sum(read_digests(base / "3")[: len(before)] != before) == 0
+
+
+def read_digests(version_folder: Path) -> np.ndarray:
+    with np.load(RefreshFolder(version_folder).source("item") / "entities.npz") as arrays:
+        return arrays["digests"]
+
+
+def test_a_dry_run_writes_nothing(base: Path) -> None:
+    result = refreshed(base, dry_run=True)
+    assert (result["written"], result["changed_rows"]) == (False, 7)
+    assert result["items"]["after"]["missing"] == 0
+    assert sorted(path.name for path in base.iterdir()) == ["1"]
+
+
+def test_bad_records_are_dead_letters_and_the_others_count(base: Path) -> None:
+    answers = [
+        *NEW_ANSWERS[:1],
+        answer("item", "g_None", "Nobody belongs to this group of films.", "collective"),
+        answer("film", "7", "No source of this name is read by the model."),
+        answer("item", "8", "short"),
+        answer("item", CHANGED_ITEM, "A second answer about the same film as above."),
+        answer("item", "9", "zzyzx qwrty plugh xyzzy frobnicate grault."),
+    ]
+    with pytest.raises(RejectedInput) as rejected:
+        refreshed(base, answers, strict=True)
+    result = rejected.value.result
+    counts = result["answers"]
+    assert (counts["read"], counts["accepted"], counts["rejected"]) == (6, 1, 5)
+    assert counts["rejected_by_reason"] == {
+        "duplicate_entity": 1,
+        "too_short": 1,
+        "unknown_group": 1,
+        "unknown_source": 1,
+        "zero_vector": 1,
+    }
+    assert result["version"] == 2
+    letters = [json.loads(line) for line in (base / DEAD_LETTERS).read_text().splitlines()]
+    assert [letter["line"] for letter in letters] == [2, 3, 4, 5, 6]
+
+
+def test_only_bad_records_are_an_error(base: Path) -> None:
+    with pytest.raises(
+        CommandError, match="new_answers.jsonl:1, for unknown_source: 'film'"
+    ) as error:
+        refreshed(base, [answer("film", "7", "No source of this name is read by the model.")])
+    assert error.value.result["answers"]["rejected"] == 1
+    assert not (base / "2").exists()
+
+
+def test_vectors_made_elsewhere_do_what_answers_do(base: Path, tmp_path: Path) -> None:
+    run, _ = original()
+    records = records_with(run.scenario, NEW_ANSWERS)["item"]
+    known = dict(zip(records.entity_ids, records.vectors, strict=True))
+    member = next(
+        entity
+        for entity, group, extraction in zip(
+            records.entity_ids, records.group_ids, records.extraction, strict=True
+        )
+        if group == GROUP and extraction == "collective"
+    )
+    items = [CHANGED_ITEM, GROUPED_ITEM, UNKNOWN_ITEM, NEW_ITEM]
+    path = tmp_path / "vectors.parquet"
+    table = {
+        "entity_id": [*items, GROUP, "wide"],
+        "vector": [known[item].tolist() for item in [*items, member]] + [[1.0] * 13],
+        "extraction": [*["individual"] * 4, "collective", ""],
+    }
+    parquet.write_table(pa.table(table), path)
+    users = write_answers(tmp_path / "users.jsonl", NEW_ANSWERS[5:])
+    result = refresh(RefreshRequest(base, vectors=[str(path)], source="item"))
+    assert result["answers"]["rejected_by_reason"] == {"wrong_width": 1}
+    assert refresh(RefreshRequest(base, AnswerFiles([users])))["version"] == 3
+    np.testing.assert_array_equal(scores(base / "3"), scores(refreshed_base()[0] / "2"))
+
+
+def test_wrong_wishes_are_refused_with_the_fix(base: Path, tmp_path: Path) -> None:
+    answers = AnswerFiles([write_answers(tmp_path / "a.jsonl", NEW_ANSWERS)])
+    vectors = str(tmp_path / "none.parquet")
+    wrong = [
+        (RefreshRequest(tmp_path / "nothing", answers), "--model .*nothing.*serving export --out"),
+        (RefreshRequest(base, answers, version=7), "--version 7: .* holds the versions 1"),
+        (RefreshRequest(base, answers, source="film"), "no source 'film' .it reads: item, likes"),
+        (RefreshRequest(base, answers, source="likes"), "'likes' are collaborative.*train again"),
+        (RefreshRequest(base, vectors=[vectors]), "--source: files of vectors do not say"),
+        (RefreshRequest(base, vectors=[vectors], source="item"), "--vectors: there is no file"),
+    ]
+    for request, message in wrong:
+        with pytest.raises(ConfigurationError, match=message):
+            refresh(request)
+
+
+def test_a_version_without_what_a_refresh_needs_says_so(base: Path) -> None:
+    RefreshFolder(base / "1").description.unlink()
+    with pytest.raises(CommandError, match=r"refresh\.json is missing.*serving export"):
+        refreshed(base)
+
+
+def test_a_missing_encoder_says_so(base: Path) -> None:
+    shutil.rmtree(RefreshFolder(base / "1").encoder("item"))
+    with pytest.raises(CommandError, match="encoder 'tfidf' of source 'item'.*--vectors"):
+        refreshed(base)
+
+
+def test_ids_that_requests_could_not_write_are_rejected(tmp_path: Path) -> None:
+    run = write_run(variant_scenario("replace_id"))
+    export_refreshable(run, tmp_path / "base")
+    folder = RefreshFolder(tmp_path / "base" / "1")
+    text = folder.description.read_text(encoding="utf-8")
+    folder.description.write_text(text.replace('"id_type": "string"', '"id_type": "int64"'))
+    answers = [answer("item", "907", NEW_ANSWERS[0]["answer"]), NEW_ANSWERS[3]]
+    result = refreshed(tmp_path / "base", answers)
+    assert result["answers"]["rejected_by_reason"] == {"invalid_entity_id": 1}
+    assert result["new_items"] == 1
+
+
+def test_the_work_directory_is_not_needed(base: Path) -> None:
+    scenario = original()[0].scenario
+    assert read_knowledge(scenario.work_dir, "item").entity_ids
+    for path in (base / "1").rglob("*"):
+        if path.is_file():
+            assert scenario.work_dir.encode() not in path.read_bytes(), path

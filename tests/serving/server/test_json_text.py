@@ -1,0 +1,69 @@
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from serving.server.errors import RequestError
+from serving.server.json_text import format_error, kind_name, parse_object, quoted
+
+
+def test_an_object_is_parsed() -> None:
+    document = parse_object('{"a": [1, 2.5, NaN, -Infinity, true, null], "ü": "\\u00fc"}'.encode())
+    assert document["a"][:2] == [1, 2.5]
+    assert math.isnan(document["a"][2])
+    assert document["a"][3:] == [-math.inf, True, None]
+    assert document["ü"] == "ü"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason", "offset"),
+    [
+        ("  ", "The document is empty.", 2),
+        ('{"instances": [1,}', "Invalid value.", 17),
+        ("{1: 2}", "Missing a name for object member.", 1),
+        ('{"a" 1}', "Missing a colon after a name of object member.", 5),
+        ('{"instances"', "Missing a colon after a name of object member.", 12),
+        ('{"a": 1 "b": 2}', "Missing a comma or } after an object member.", 8),
+        ('{"a": [1, "]"', "Missing a comma or ] after an array element.", 13),
+        ('{"a": [1, {"b": "}" 2}]}', "Missing a comma or } after an object member.", 20),
+        ('{"ü": [1 2]}', "Missing a comma or ] after an array element.", 10),
+        ("{} {}", "The document root must not be followed by other values.", 3),
+        ('{"a": "\\x"}', "Invalid escape character in string.", 7),
+        ('{"a": "\\u12"}', "Incorrect hex digit after \\u escape in string.", 8),
+        ('{"a": "\n"}', "Invalid encoding in string.", 7),
+    ],
+)
+def test_broken_json_is_explained_in_the_words_of_rapidjson(
+    text: str, reason: str, offset: int
+) -> None:
+    with pytest.raises(RequestError) as caught:
+        parse_object(text.encode())
+    assert caught.value.message == f"JSON Parse error: {reason} at offset: {offset}"
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "JSON Parse error: The document is empty"),
+        (b'{"a": "open', "JSON Parse error: Missing a closing quotation mark in string."),
+        (b'{"a": "\xff"}', "JSON Parse error: Invalid encoding in string. at offset: 7"),
+        (b'{"a": ' + b"[" * 100_000, "JSON Parse error: lists or objects are nested too deeply."),
+        (b'{"a": ' + b"1" * 5000, "JSON Parse error: Number too big to be stored in double."),
+        (b"[]", "JSON Value: [] Is not object"),
+    ],
+)
+def test_a_body_that_is_no_json_object_is_refused(body: bytes, message: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        parse_object(body)
+    assert caught.value.message.startswith(message)
+
+
+def test_values_are_quoted_and_named_as_by_rapidjson() -> None:
+    assert quoted({"a": [1.0, "ü"]}) == '{\n    "a": [\n        1.0,\n        "ü"\n    ]\n}'
+    assert str(format_error(None, "is nothing")) == "JSON Value: null is nothing"
+    assert len(quoted("x" * 100_000)) < 1100
+    values = (None, True, False, {}, [], "", 1, 1.5)
+    assert [kind_name(value) for value in values] == [
+        *("Null", "True", "False", "Object", "Array", "String", "Number", "Number")
+    ]
