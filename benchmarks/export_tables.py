@@ -6,8 +6,10 @@
 Prints a JSON line for each number of ids and type of ids. The export is written in one process and
 loaded and asked through TensorFlow's C API, the loader of TensorFlow Serving, in another, whose
 memory is the line's. A lookup is raw ids to rows to vectors; `--model` ranks candidates for one
-user with a history of 30 by DIN with HEIN over one item and one user source. Files are in the
-system's cache when they are loaded, as they are after an export.
+user with a history of 30 by DIN with HEIN over one item and one user source, and its export holds
+what a refresh needs, as `python -m serving export` writes it: of that only the proof and the model
+card are left out. Files are in the system's cache when they are loaded, as they are after an
+export.
 """
 
 from __future__ import annotations
@@ -30,6 +32,7 @@ import tensorflow as tf
 from benchmarks.measuring import measured, peak_megabytes, print_measure
 from benchmarks.model_workload import Records, made_up_scenario
 from benchmarks.synthetic import GENRES
+from configs.scenario import Scenario
 from configs.serving import IdType, NumberFormat
 from models.building import AnyModel, ModelTables, build_model
 from models.catalogue import CatalogueContents, CategoricalColumn
@@ -37,6 +40,7 @@ from models.stored_vectors import NUMBER_FORMATS, VectorTable
 from serving.export import serving_module
 from serving.id_types import with_whole_number_ids
 from serving.proof.c_api import CApiSession
+from serving.refresh.parts import RefreshParts
 from serving.tables.id_index import IdIndex
 from trainer.run_folder import create_weights
 
@@ -129,9 +133,12 @@ def _export(arguments: argparse.Namespace) -> None:
     (number,), (id_type,) = arguments.ids, arguments.id_types
     ids = [_raw_id(place) for place in range(number)]
     module: tf.Module
+    refresh_parts: RefreshParts | None = None
     with measured() as making:
         if arguments.model:
-            model = _model(ids, arguments.seed)
+            scenario, knowledge = _scenario(), _knowledge(ids, arguments.seed)
+            model = _model(scenario, ids, knowledge, arguments.seed)
+            refresh_parts = RefreshParts.of(model, scenario, id_type, knowledge)
             served = serving_module(model, arguments.number_format, id_type)
             module, signatures = served, {"rank": served.signatures()["rank"]}
         else:
@@ -139,6 +146,8 @@ def _export(arguments: argparse.Namespace) -> None:
             signatures = module.signatures(id_type)
     with measured() as saving:
         tf.saved_model.save(module, str(arguments.path), signatures=signatures)
+        if refresh_parts is not None:
+            refresh_parts.write(arguments.path)
     sizes = {
         file.relative_to(arguments.path).as_posix(): file.stat().st_size
         for file in arguments.path.rglob("*")
@@ -150,6 +159,10 @@ def _export(arguments: argparse.Namespace) -> None:
         "export_peak_megabytes": peak_megabytes(),
         "megabytes": sum(sizes.values()) / 1e6,
         "graph_megabytes": sizes["saved_model.pb"] / 1e6,
+        "refresh_parts_megabytes": sum(
+            size for name, size in sizes.items() if name.startswith("assets.extra/refresh/")
+        )
+        / 1e6,
     }
     print(json.dumps(found))
 
@@ -206,7 +219,25 @@ def _ranking(ids: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-def _model(ids: list[str], seed: int) -> AnyModel:
+def _scenario() -> Scenario:
+    """DIN with HEIN over sources of vectors made elsewhere, so that no work directory is read."""
+    tree = made_up_scenario(adapter="hein").model_dump(mode="json")
+    tree["knowledge"]["answers"] = {
+        source: {"entity": source, "vectors": ["-.parquet"]} for source in ("item", "user")
+    }
+    return Scenario.model_validate(tree)
+
+
+def _knowledge(ids: list[str], seed: int) -> dict[str, Records]:
+    """Vectors of items, and the same of users, who have the same ids."""
+    random = np.random.default_rng(seed)
+    records = Records(ids, random.standard_normal([len(ids), _DIMENSION], np.float32))
+    return {"item": records, "user": records}
+
+
+def _model(
+    scenario: Scenario, ids: list[str], knowledge: dict[str, Records], seed: int
+) -> AnyModel:
     random = np.random.default_rng(seed)
     counts = random.integers(1, 300, size=[len(ids), 1]).astype(np.float64)
     genres = [(genre,) for genre in GENRES]
@@ -220,16 +251,13 @@ def _model(ids: list[str], seed: int) -> AnyModel:
         rating_sum_by_fold=counts * 3.5,
         rating_count_by_fold=counts,
     )
-    vectors = random.standard_normal([len(ids), _DIMENSION], np.float32)
-    records = Records(ids, vectors)
-    scenario = made_up_scenario(adapter="hein")
-    model = build_model(scenario, ModelTables(catalogue, {"item": records, "user": records}))
+    model = build_model(scenario, ModelTables(catalogue, knowledge))
     create_weights(model)
     return model
 
 
 def _raw_id(place: int) -> str:
-    """Ids that look like no other number: of up to twelve digits, in no order."""
+    """Ids that look like no other number: of up to thirteen digits, in no order."""
     return str(1_000_000_007 * place % 2**40)
 
 

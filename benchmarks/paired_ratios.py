@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from serving.loadtest.summary import nearest_rank
+
 _RESAMPLES = 2000
 
 
@@ -53,12 +55,12 @@ def ratio_of(
 
 def p50(times: np.ndarray) -> float:
     """The median, a time that was measured."""
-    return float(np.quantile(times, 0.5, method="inverted_cdf"))
+    return nearest_rank(times, 0.5)
 
 
 def p99(times: np.ndarray) -> float:
     """The 99th percentile, a time that was measured."""
-    return float(np.quantile(times, 0.99, method="inverted_cdf"))
+    return nearest_rank(times, 0.99)
 
 
 def per_second(times: np.ndarray) -> float:

@@ -3,9 +3,9 @@
     python -m benchmarks.refresh --items 1000000 --changed 0.01
 
 Exports a DIN with HEIN, ridge match and prior over made-up knowledge of that many items, one answer
-each, then refreshes a share of them, half with vectors of known items and a few of new ones, by
-`python -m serving refresh --vectors` in a process of its own. Encoding is so left out; see
-docs/encoders.md for what it costs. Prints a JSON line for the export and one for the refresh.
+each, then refreshes it with vectors for that share of them, 95 % about known items and 5 % about
+new ones, by `python -m serving refresh --vectors` in a process of its own. Encoding is so left out;
+see docs/encoders.md for what it costs. Prints a JSON line for the export and one for the refresh.
 """
 
 from __future__ import annotations

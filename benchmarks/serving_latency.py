@@ -44,6 +44,7 @@ from benchmarks.serving_workload import (
 )
 from serving.loadtest.calls import Calls
 from serving.loadtest.plan import Phase, Plan
+from serving.loadtest.requests import SIGNATURES
 from serving.loadtest.running import run_plan
 from serving.loadtest.summary import Quantiles, latencies_with_failures
 
@@ -51,7 +52,6 @@ _NAME = "serving_latency"
 _TIMEOUT_SECONDS = 10.0
 _IN_FLIGHT = 512
 _DIRECT_RUNS = 5
-_SIGNATURES = ("rank", "serving_default")
 
 
 def main() -> None:
@@ -158,7 +158,7 @@ def _measure_signatures(target: str, exports: Exports, arguments: argparse.Names
             requests_for(
                 target, arm, exports.source, signature, arguments.candidates, arguments.seed
             )
-            for signature in _SIGNATURES
+            for signature in SIGNATURES
         ]
         order = [turn % 2 for turn in range(2 * (arguments.rounds + 1))]
         phases = [
@@ -174,7 +174,7 @@ def _measure_signatures(target: str, exports: Exports, arguments: argparse.Names
         # Seconds per request of a turn; the first turn of each is not counted.
         seconds = [
             [np.array([_seconds_per_request(each)]) for each in calls[2 + place :: 2]]
-            for place in range(len(_SIGNATURES))
+            for place in range(len(SIGNATURES))
         ]
         ratio = ratio_of(seconds[0], seconds[1], per_second, arguments.seed)
         print_measure(
@@ -196,7 +196,7 @@ def _measure_direct(exports: Exports, arguments: argparse.Namespace) -> None:
 
     turns = Turns()
     for arm, model in loaded(exports.versions).items():
-        for signature in _SIGNATURES:
+        for signature in SIGNATURES:
             inputs = model.inputs_of(
                 exports.source, signature, arguments.candidates, arguments.seed
             )

@@ -195,6 +195,8 @@ class KnowledgeTable(tf.keras.layers.Layer):
 def rows_of_records(records: KnowledgeRecords) -> tuple[np.ndarray, np.ndarray]:
     """The rows of a table built from records, where a group's collective answer has one row.
 
+    A collective record that names no group has a row of its own.
+
     Returns:
       int32 [entities], table row of each record, and int [rows - 1], the first record of rows 1, 2,
       3, ...
@@ -205,13 +207,13 @@ def rows_of_records(records: KnowledgeRecords) -> tuple[np.ndarray, np.ndarray]:
     for index, (extraction, group) in enumerate(
         zip(records.extraction, records.group_ids, strict=True)
     ):
-        collective = extraction == "collective"
-        if collective and group in row_of_group:
+        is_shared = extraction == "collective" and group != ""
+        if is_shared and group in row_of_group:
             rows.append(row_of_group[group])
             continue
         first_of_row.append(index)
         rows.append(len(first_of_row))
-        if collective:
+        if is_shared:
             row_of_group[group] = rows[-1]
     return np.asarray(rows, np.int32), np.asarray(first_of_row, np.int64)
 

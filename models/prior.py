@@ -171,10 +171,6 @@ class KnowledgePrior(tf.keras.layers.Layer):
         columns = tf.broadcast_to(tf.cast(folds, rows.dtype), tf.shape(rows))
         return tf.gather_nd(self._table, tf.stack([rows, columns], axis=-1))
 
-    def predict(self, vectors: np.ndarray) -> np.ndarray:
-        """Priors of new items, see `PriorPrediction`."""
-        return self.prediction.predict(vectors)
-
     @property
     def prediction(self) -> PriorPrediction:
         """What new items' priors are predicted with."""

@@ -14,6 +14,10 @@ NUMBER_FORMATS: tuple[NumberFormat, ...] = get_args(NumberFormat)
 _LARGEST_INT8 = 127
 
 
+class UnstorableVector(ValueError):
+    """A number of a vector does not fit into the number format; the message says which table."""
+
+
 class VectorTable(tf.Module):
     """Vectors by row, stored as float32, as float16, or as int8 with a scale per row.
 
@@ -35,11 +39,12 @@ class VectorTable(tf.Module):
           name: prefix of the variables' names.
 
         Raises:
-          ValueError: the number format is unknown, or a number does not fit into it.
+          UnstorableVector: a number does not fit into the number format.
+          ValueError: the number format is unknown.
         """
         super().__init__(name="vector_table")
         self.width = table.shape[1]
-        stored = stored_vectors(table, number_format)
+        stored = stored_vectors(table, number_format, name)
         self._values = growing_table(stored["values"], f"{name}/values")
         self._scales = (
             growing_table(stored["scales"], f"{name}/scales") if "scales" in stored else None
@@ -57,28 +62,35 @@ class VectorTable(tf.Module):
         return self(tf.range(tf.shape(self._values)[0])).numpy()
 
 
-def stored_vectors(table: np.ndarray, number_format: NumberFormat) -> dict[str, np.ndarray]:
+def stored_vectors(
+    table: np.ndarray, number_format: NumberFormat, name: str
+) -> dict[str, np.ndarray]:
     """Vectors as a `VectorTable` stores them.
 
     Args:
       table: [rows, width].
       number_format: one of `NUMBER_FORMATS`.
+      name: of the table, for messages.
 
     Returns:
       "values" [rows, width], and for int8 "scales" float32 [rows].
 
     Raises:
-      ValueError: the number format is unknown, or a number does not fit into it.
+      UnstorableVector: a number does not fit into the number format.
+      ValueError: the number format is unknown.
     """
     table = np.asarray(table, np.float32)
     if number_format not in NUMBER_FORMATS:
         known = ", ".join(NUMBER_FORMATS)
         raise ValueError(f"number format '{number_format}' is unknown; there are {known}")
     largest = np.abs(table).max(initial=0.0)
-    if not np.isfinite(table).all() or (
-        number_format == "float16" and largest > np.finfo(np.float16).max
-    ):
-        raise ValueError(f"a vector holds a number that does not fit into {number_format}")
+    if not np.isfinite(largest):
+        raise UnstorableVector(f"{name} holds a number that is infinite or no number at all")
+    if number_format == "float16" and largest > np.finfo(np.float16).max:
+        raise UnstorableVector(
+            f"{name} holds numbers up to {largest:.3g}, and float16 ends at "
+            f"{np.finfo(np.float16).max:g}; export with serving.augmented_dtype=float32"
+        )
     if number_format != "int8":
         return {"values": table.astype(number_format)}
     scales = np.abs(table).max(axis=1, initial=0.0) / np.float32(_LARGEST_INT8)

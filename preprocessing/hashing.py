@@ -11,8 +11,6 @@ import numpy as np
 
 from configs.code_version import code_version
 
-_READ_BYTES = 1 << 20
-
 
 def stable_hash(text: str, purpose: str) -> int:
     """64-bit hash of a text; hashes for different purposes are independent of each other.
@@ -53,15 +51,6 @@ def unit_interval(hashes: np.ndarray) -> np.ndarray:
 def anonymous(identifier: str) -> str:
     """A name for messages that does not show the id itself."""
     return f"#{stable_hash(identifier, 'message'):016x}"
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's bytes, hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(_READ_BYTES):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 @functools.cache

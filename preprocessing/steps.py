@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from configs.command_line import CommandError, RejectedInput, say
+from configs.file_hash import file_sha256
 from preprocessing import storage
-from preprocessing.hashing import file_sha256
 from preprocessing.records.layout import StepDirectory
 
 Manifest = dict[str, Any]

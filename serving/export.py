@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import re
-import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from pathlib import Path
 from typing import TypedDict
 
 import tensorflow as tf
 from tensorflow.compat.v1.saved_model import signature_constants, signature_def_utils, tag_constants
-from tensorflow.types.experimental import ConcreteFunction
 
-from configs.command_line import say
+from configs.command_line import CommandError, say
 from configs.scenario import Scenario
 from configs.serving import IdType, NumberFormat
 from models.building import AnyModel
 from models.ranking import RankingModel
 from models.retrieving import RetrievalModel
+from models.stored_vectors import UnstorableVector
 from models.user_rows import UserRows
 from serving.export_manifest import write_manifest
 from serving.export_options import ExportOptions
@@ -30,7 +28,13 @@ from serving.refresh.parts import RefreshParts
 from serving.retrieval_module import RetrievalModule, user_sources
 from serving.serving_module import ServingModule
 from serving.stored_knowledge import store_knowledge
-from serving.warmup import write_warmup_requests
+from serving.tables.id_index import IndexOverflow
+from serving.version_publishing import publishing
+from serving.warmup import (
+    WARMED_SIGNATURES,
+    check_number_of_requests,
+    write_warmup_requests,
+)
 from trainer.run_folder import RunFolder
 
 
@@ -55,7 +59,6 @@ class _Written(TypedDict):
     proof: dict[str, object] | None
 
 
-_VERSION = re.compile(r"[0-9]+")
 _METHODS = {
     "classify": signature_constants.CLASSIFY_METHOD_NAME,
     "regress": signature_constants.REGRESS_METHOD_NAME,
@@ -78,29 +81,39 @@ def export_run(
     Raises:
       ConfigurationError: ids are to be whole numbers, and one is none; or there are too many
         warm-up requests.
+      CommandError: another export or refresh writes to the base path, or a table cannot be stored
+        (`serving_module`).
       serving.proof.result.ProofError: the export scores otherwise; nothing is published.
       trainer.run_folder.RunFolderError: the run is incomplete or its data has changed.
     """
     options = options or ExportOptions()
     folder = RunFolder(run)
     scenario, model = folder.load_model()
-    base = Path(base)
-    base.mkdir(parents=True, exist_ok=True)
-    versions = [int(path.name) for path in base.iterdir() if _VERSION.fullmatch(path.name)]
-    version = max(versions, default=0) + 1
-    unfinished = base / f".{version}.unfinished"
-    shutil.rmtree(unfinished, ignore_errors=True)
-    path = base / str(version)
-    try:
-        result = _write_version(unfinished, folder, scenario, model, options)
-        unfinished.rename(path)
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
-    return ExportResult(path=str(path), version=version, **result)
+    id_type = options.id_type or scenario.serving.id_type
+    check_number_of_requests(scenario.serving, model.kind)
+    _check_ids(model, id_type)
+    with publishing(Path(base)) as publisher, publisher.next_version() as version:
+        result = _write_version(version.unfinished, folder, scenario, model, id_type, options)
+    return ExportResult(path=str(version.path), version=version.number, **result)
+
+
+def _check_ids(model: AnyModel, id_type: IdType) -> None:
+    """Makes sure that requests can write all ids that the model knows."""
+    if id_type == "string":
+        return
+    preparation = model.inputs_preparation
+    require_whole_numbers(preparation.catalogue.item_ids, "item")
+    if isinstance(preparation.user_rows, UserRows):
+        require_whole_numbers(preparation.user_rows.known_users()[0], "user")
 
 
 def _write_version(
-    path: Path, run: RunFolder, scenario: Scenario, model: AnyModel, options: ExportOptions
+    path: Path,
+    run: RunFolder,
+    scenario: Scenario,
+    model: AnyModel,
+    id_type: IdType,
+    options: ExportOptions,
 ) -> _Written:
     """Writes everything that a version folder holds."""
     serving = scenario.serving
@@ -115,14 +128,17 @@ def _write_version(
         from serving.model_card.performance import measure
 
         performance = measure(scenario, model, options.card_part, options.card_rows)
-    kind, id_type = model.kind, options.id_type or serving.id_type
+    kind = model.kind
     refresh_parts = RefreshParts.of(model, scenario, id_type)
     module = serving_module(model, number_format, id_type)
     signatures = module.signatures()
     tf.saved_model.save(module, str(path), signatures=signatures)
     refresh_parts.write(path)
     _set_method_names(path, {*signatures} & {*_METHODS})
-    write_warmup_requests(path, serving, _inputs_by_feature(module, signatures))
+    warmed = {
+        name: signatures[name].structured_input_signature[1] for name in WARMED_SIGNATURES[kind]
+    }
+    write_warmup_requests(path, serving, warmed)
     proof = None
     if asked is not None:
         proof = prove(path, *asked, number_format, options.proof)
@@ -147,30 +163,25 @@ def serving_module(
       id_type: how requests write ids.
 
     Raises:
-      ConfigurationError: ids are to be whole numbers, and one is none.
+      CommandError: a vector cannot be stored in the number format, or two ids cannot be told apart.
     """
-    preparation = model.inputs_preparation
-    item_ids = preparation.catalogue.item_ids
-    if id_type == "int64":
-        require_whole_numbers(item_ids, "item")
-        if isinstance(preparation.user_rows, UserRows):
-            require_whole_numbers(preparation.user_rows.known_users()[0], "user")
     if isinstance(model, RetrievalModel):
+        item_ids = model.inputs_preparation.catalogue.item_ids
         vectors = model.all_item_vectors()
-        store_knowledge(model, number_format, user_sources(model))
+        _store(model, number_format, user_sources(model))
         return RetrievalModule(model, vectors, item_ids, id_type)
-    store_knowledge(model, number_format)
+    _store(model, number_format)
     kind = RankingModule if isinstance(model, RankingModel) else RerankingModule
     return kind(model, id_type)
 
 
-def _inputs_by_feature(
-    module: ServingModule, signatures: Mapping[str, ConcreteFunction]
-) -> dict[str, dict[str, tf.TensorSpec]]:
-    """The inputs of signatures that do not take serialized tf.Examples."""
-    features = {feature.name for feature in module.features}
-    inputs = {name: function.structured_input_signature[1] for name, function in signatures.items()}
-    return {name: found for name, found in inputs.items() if found.keys() <= features}
+def _store(
+    model: AnyModel, number_format: NumberFormat, sources: Collection[str] | None = None
+) -> None:
+    try:
+        store_knowledge(model, number_format, sources)
+    except (UnstorableVector, IndexOverflow) as error:
+        raise CommandError(f"the model's tables cannot be stored: {error}") from error
 
 
 def _set_method_names(version_folder: Path, signatures: Collection[str]) -> None:

@@ -6,9 +6,8 @@ TensorFlow Serving does not read files of assets.extra that it does not know.
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,6 +16,7 @@ import tensorflow as tf
 
 from configs.code_version import code_version
 from configs.command_line import CommandError
+from configs.file_hash import file_sha256
 from configs.scenario import Scenario
 from serving.proof.input_forms import SignatureForms
 from serving.proof.result import Proof
@@ -86,15 +86,32 @@ def write_manifest(
             for name, definition in sorted(forms.definitions.items())
         },
         "proof": None if proof is None else proof.to_json(),
-        "files": {
-            name: {"bytes": path.stat().st_size, "sha256": _sha256(path)}
-            for name, path in _files(version_folder)
-        },
+        "files": listed_files(version_folder),
     }
+    return write_document(version_folder, manifest)
+
+
+def write_document(version_folder: Path, manifest: Mapping[str, Any]) -> Path:
+    """Writes a manifest's file."""
     path = version_folder / MANIFEST
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(manifest, indent=2, allow_nan=False) + "\n", encoding="utf-8")
     return path
+
+
+def listed_files(version_folder: Path) -> dict[str, dict[str, Any]]:
+    """Every file of the folder but the manifest: relative name -> size and SHA-256."""
+    found = {}
+    for path in sorted(version_folder.rglob("*")):
+        name = path.relative_to(version_folder).as_posix()
+        if path.is_file() and name != MANIFEST:
+            found[name] = {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
+    return found
+
+
+def variable_name(checkpoint_key: str) -> str:
+    """What a manifest calls a variable."""
+    return checkpoint_key.removesuffix(_ATTRIBUTE)
 
 
 def read_manifest(version_folder: Path) -> dict[str, Any]:
@@ -149,7 +166,7 @@ def verify_manifest(version_folder: Path) -> dict[str, Any]:
                 f"{path} has {size:,} bytes, and the manifest says {listed['bytes']:,}{cut_off}; "
                 "copy the version folder anew, or export again"
             )
-        if _sha256(path) != listed["sha256"]:
+        if file_sha256(path) != listed["sha256"]:
             raise DamagedExport(
                 f"{path} is not the file that was exported (another SHA-256 than the manifest's); "
                 "copy the version folder anew, or export again"
@@ -170,7 +187,7 @@ def _variables(version_folder: Path) -> dict[str, dict[str, Any]]:
     reader = tf.train.load_checkpoint(str(version_folder / _VARIABLES))
     types = reader.get_variable_to_dtype_map()
     return {
-        name.removesuffix(_ATTRIBUTE): {"shape": shape, "dtype": types[name].name}
+        variable_name(name): {"shape": shape, "dtype": types[name].name}
         for name, shape in sorted(reader.get_variable_to_shape_map().items())
         if name.endswith(_ATTRIBUTE)
     }
@@ -185,16 +202,3 @@ def _tensors(infos: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         }
         for name, info in sorted(infos.items())
     }
-
-
-def _files(version_folder: Path) -> Iterator[tuple[str, Path]]:
-    """Name relative to the folder and path of every file but the manifest."""
-    for path in sorted(version_folder.rglob("*")):
-        name = path.relative_to(version_folder).as_posix()
-        if path.is_file() and name != MANIFEST:
-            yield name, path
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -7,6 +7,10 @@ from typing import Literal
 
 from configs.serving import IdType, NumberFormat
 
+DEFAULT_PROOF_SAMPLES = 256
+DEFAULT_CARD_ROWS = 200_000
+"""What intervals of 1,000 resamples take seconds for."""
+
 ProofExtent = Literal["full", "quick", "none"]
 CardPart = Literal["validation", "test"]
 
@@ -28,6 +32,6 @@ class ExportOptions:
     augmented_dtype: NumberFormat | None = None
     id_type: IdType | None = None
     proof: ProofExtent = "full"
-    proof_samples: int = 256
+    proof_samples: int = DEFAULT_PROOF_SAMPLES
     card_part: CardPart | None = "validation"
-    card_rows: int = 200_000
+    card_rows: int = DEFAULT_CARD_ROWS

@@ -10,7 +10,9 @@ from tensorflow.types.experimental import ConcreteFunction
 from configs.loading import ConfigurationError
 from preprocessing.records.contract import HISTORY_ITEM_ID, ITEM_ID, NO_ID, USER_ID
 
-_IDS = (USER_ID, ITEM_ID, HISTORY_ITEM_ID)
+IDS = (USER_ID, ITEM_ID, HISTORY_ITEM_ID)
+"""Features that are raw ids: strings, or whole numbers in exports whose id type is int64."""
+
 _LARGEST = 2**63 - 1
 
 
@@ -23,18 +25,18 @@ def with_whole_number_ids(signature: ConcreteFunction) -> ConcreteFunction:
       signature: takes named tensors; returned as it is when no id is among them.
     """
     _, inputs = signature.structured_input_signature
-    if not inputs.keys() & set(_IDS):
+    if not inputs.keys() & set(IDS):
         return signature
     specifications = {
-        name: tf.TensorSpec(given.shape, tf.int64 if name in _IDS else given.dtype, name=name)
+        name: tf.TensorSpec(given.shape, tf.int64 if name in IDS else given.dtype, name=name)
         for name, given in inputs.items()
     }
 
     def run(**raw: tf.Tensor) -> dict[str, tf.Tensor]:
-        texts = {name: _text(ids) if name in _IDS else ids for name, ids in raw.items()}
+        texts = {name: _text(ids) if name in IDS else ids for name, ids in raw.items()}
         outputs = signature(**texts)
         return {
-            name: _whole_number(values) if name in _IDS else values
+            name: _whole_number(values) if name in IDS else values
             for name, values in outputs.items()
         }
 

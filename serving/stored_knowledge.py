@@ -66,15 +66,19 @@ def store_knowledge(
       model: a trained model; it scores as before, but cannot be trained any more.
       number_format: of the stored vectors.
       sources: sources whose augmented vectors are stored; all of the adapter's if None.
+
+    Raises:
+      models.stored_vectors.UnstorableVector: a number does not fit into the number format.
+      serving.tables.id_index.IndexOverflow: two ids cannot be told apart.
     """
     if isinstance(model.adapter, KnowledgeAdapter):
-        tables = model.adapter.augmented_tables()
-        kept = {
-            source: table
-            for source, table in tables.items()
+        adapter = model.adapter
+        tables = {
+            source: adapter.augmented_table(source)
+            for source in adapter.sources
             if sources is None or source in sources
         }
-        model.adapter = AugmentedTables(kept, number_format)
+        model.adapter = AugmentedTables(tables, number_format)
     preparation, items = model.inputs_preparation, model.scorer.assembly.items
     if isinstance(items.ids, KnowledgeIds):
         items.ids = StoredIds(items.ids.table(), number_format, dtype=items.ids.dtype_policy)

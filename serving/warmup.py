@@ -12,10 +12,43 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from configs.loading import ConfigurationError
 from configs.serving import MOST_WARMUP_REQUESTS, Serving
-from preprocessing.records.contract import HISTORY_ITEM_ID, HISTORY_RATING, ITEM_ID, NO_ID
+from preprocessing.records.contract import (
+    CTR,
+    HISTORY_ITEM_ID,
+    HISTORY_RATING,
+    ITEM_ID,
+    NO_ID,
+    RERANK,
+    RETRIEVAL,
+)
 
+WARMUP_FILE = Path("assets.extra", "tf_serving_warmup_requests")
+"""Below a version folder, where TensorFlow Serving looks for them."""
 _LIST_LENGTHS = {HISTORY_ITEM_ID: 30, HISTORY_RATING: 30, ITEM_ID: 10}
 _PROFILE_VALUES = 1
+
+WARMED_SIGNATURES = {
+    CTR: ("serving_default", "rank"),
+    RERANK: ("serving_default", "rank"),
+    RETRIEVAL: ("serving_default", "top_k", "user_vectors", "item_vectors"),
+}
+"""Kind of the model -> the signatures that have warm-up requests: those that take features."""
+
+
+def check_number_of_requests(serving: Serving, kind: str) -> None:
+    """Makes sure that TensorFlow Serving takes the warm-up requests of a kind of model.
+
+    Raises:
+      ConfigurationError: it would refuse so many.
+    """
+    signatures = len(WARMED_SIGNATURES[kind])
+    number = len(serving.batch_sizes) * signatures
+    if number > MOST_WARMUP_REQUESTS:
+        raise ConfigurationError(
+            f"serving.batch_sizes: {len(serving.batch_sizes)} sizes for {signatures} signatures "
+            f"make {number} warm-up requests, and TensorFlow Serving takes {MOST_WARMUP_REQUESTS}; "
+            "name fewer"
+        )
 
 
 def write_warmup_requests(
@@ -36,18 +69,8 @@ def write_warmup_requests(
 
     Returns:
       The file.
-
-    Raises:
-      ConfigurationError: TensorFlow Serving would refuse so many requests.
     """
-    number = len(serving.batch_sizes) * len(signatures)
-    if number > MOST_WARMUP_REQUESTS:
-        raise ConfigurationError(
-            f"serving.batch_sizes: {len(serving.batch_sizes)} sizes for {len(signatures)} "
-            f"signatures make {number} warm-up requests, and TensorFlow Serving takes "
-            f"{MOST_WARMUP_REQUESTS}; name fewer"
-        )
-    path = version_folder / "assets.extra" / "tf_serving_warmup_requests"
+    path = version_folder / WARMUP_FILE
     path.parent.mkdir(parents=True, exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
         for rows in serving.batch_sizes:

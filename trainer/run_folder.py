@@ -28,10 +28,10 @@ import tensorflow_recommenders as tfrs
 
 from configs.code_version import code_version
 from configs.command_line import CommandError
+from configs.folder_lock import LOCK_FILE, alone_in
 from configs.loading import load_scenario, save_scenario
 from configs.scenario import Scenario
 from models.building import ModelTables, build_model
-from trainer.folder_lock import LOCK_FILE, alone_in
 from trainer.made_up_request import made_up_request
 from trainer.metrics import AnyMetrics
 from trainer.model_errors import reason_of

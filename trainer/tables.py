@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from pathlib import Path
 from typing import Any
 
+from configs.file_hash import file_sha256
 from configs.loading import ConfigurationError
 from configs.raw_data import ExtraLabel, RerankLists
 from configs.scenario import Scenario
@@ -173,4 +173,4 @@ def _shown(settings: Settings, key: str) -> str:
 def _sha256(path: Path) -> str:
     if not path.exists():
         raise FileNotFoundError(f"{path} is missing; run 'python -m preprocessing all' first")
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return file_sha256(path)

@@ -13,8 +13,8 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from configs.command_line import CommandError, say
+from configs.folder_lock import LOCK_FILE
 from trainer.distribution import LOST_PROCESS, Distribution
-from trainer.folder_lock import LOCK_FILE
 from trainer.model_errors import reason_of
 from trainer.random_state import random_states
 from trainer.run_folder import CHECKPOINTS

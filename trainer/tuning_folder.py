@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from configs.command_line import CommandError
+from configs.folder_lock import LOCK_FILE
 from configs.scenario import Scenario
-from trainer.folder_lock import LOCK_FILE
 from trainer.run_folder import training_code_version
 from trainer.run_settings import training_settings
 from trainer.tables import fingerprint

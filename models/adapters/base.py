@@ -102,8 +102,19 @@ class KnowledgeAdapter(tf.keras.layers.Layer):
         return self._standardizations[source](vectors) if self.standardized else vectors
 
     def augmented_tables(self) -> dict[str, np.ndarray]:
-        """Augmented vectors of all rows, for export: source -> [rows, width], row 0 the default."""
-        return {source: self._augmented_table(source) for source in self.sources}
+        """`augmented_table` of all sources: source -> [rows, width]."""
+        return {source: self.augmented_table(source) for source in self.sources}
+
+    def augmented_table(self, source: str) -> np.ndarray:
+        """Augmented vectors of a source's rows, for export: [rows, width], row 0 the default."""
+        compute = tf.function(
+            lambda rows: self({source: rows}, training=False)[source],
+            input_signature=[tf.TensorSpec([None], tf.int32)],
+        ).get_concrete_function()
+        table = np.empty([self.tables[source].num_rows, self.width], np.float32)
+        for rows in row_chunks(0, len(table)):
+            table[rows] = compute(tf.constant(rows)).numpy()
+        return table
 
     def augment_vectors(self, source: str, vectors: tf.Tensor) -> tf.Tensor:
         """Augmented vectors of entities that the tables do not have.
@@ -157,16 +168,6 @@ class KnowledgeAdapter(tf.keras.layers.Layer):
     def _hide_some(self, rows: tf.Tensor) -> tf.Tensor:
         hidden = self._random_numbers.uniform(tf.shape(rows)) < self.knowledge_dropout_rate
         return tf.where(hidden, tf.cast(MISSING_ROW, rows.dtype), rows)
-
-    def _augmented_table(self, source: str) -> np.ndarray:
-        compute = tf.function(
-            lambda rows: self({source: rows}, training=False)[source],
-            input_signature=[tf.TensorSpec([None], tf.int32)],
-        ).get_concrete_function()
-        table = np.empty([self.tables[source].num_rows, self.width], np.float32)
-        for rows in row_chunks(0, len(table)):
-            table[rows] = compute(tf.constant(rows)).numpy()
-        return table
 
 
 def _shaped_like(rows: tf.Tensor, positions: tf.Tensor) -> tf.Tensor:

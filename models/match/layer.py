@@ -235,7 +235,7 @@ class KnowledgeMatch(tf.keras.layers.Layer):
           [items, width], float32.
 
         Raises:
-          ValueError: the match was built over a ready table.
+          ValueError: the match was built over a ready table, or is stored.
         """
         return widened(self.reduction.apply(self.method, vectors), self.sizes.width)
 
@@ -244,12 +244,17 @@ class KnowledgeMatch(tf.keras.layers.Layer):
         """What made the table, for new items.
 
         Raises:
-          ValueError: the match was built over a ready table.
+          ValueError: the match was built over a ready table, or is stored for an export (`store`).
         """
+        if isinstance(self._tables, StoredItemTables):
+            raise ValueError("a stored match has no reduction any more; ask for it before store()")
         return self._tables.reduction
 
     def store(self, name: str, dtype: tf.DType) -> None:
-        """Takes the form of an export, see `models.match.item_tables.ItemTables.stored`."""
+        """Takes the form of an export, which has no reduction.
+
+        See `models.match.item_tables.ItemTables.stored`.
+        """
         self._tables = self._tables.stored(name, dtype)
         self.sizes = replace(self.sizes, num_folds=0)
 

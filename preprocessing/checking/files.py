@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from configs.file_hash import file_sha256
 from preprocessing.checking.findings import Findings
-from preprocessing.hashing import file_sha256
 from preprocessing.records.layout import StepDirectory
 
 

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from configs.command_line import say
+from configs.file_hash import file_sha256
 from configs.loading import ConfigurationError
-from preprocessing.hashing import file_sha256
 
 _MAGIC = b"GGUF"
 _LARGE_BYTES = 1 << 30

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
+from serving.client.address import ModelAddress
 from serving.client.errors import RankingError
 
 SCORE = "score"
@@ -65,6 +66,21 @@ def unusable_answer(reason: str) -> RankingError:
 def no_signature(name: str) -> RankingError:
     """The model's metadata has no such signature."""
     return RankingError("FAILED_PRECONDITION", f"the model's signature '{name}' was not found")
+
+
+def highest_available(versions: Sequence[int], address: ModelAddress) -> int:
+    """The highest of the versions that are available.
+
+    Args:
+      versions: all of them.
+      address: the model.
+
+    Raises:
+      RankingError: NOT_FOUND; there are none.
+    """
+    if not versions:
+        raise RankingError("NOT_FOUND", f"model '{address.model_name}' has no available version")
+    return max(versions)
 
 
 def read_ranking(reply: Reply, count: int) -> RankingAnswer:

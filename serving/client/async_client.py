@@ -16,6 +16,7 @@ from serving.client.connection import Connection
 from serving.client.errors import RankingError
 from serving.client.grpc_messages import (
     available_version_of,
+    described_version_of,
     explained,
     input_kinds_of,
     metadata_request,
@@ -36,7 +37,11 @@ from serving.client.questions import (
 )
 from serving.client.retries import RetryPolicy
 from serving.client.user_request import UserRequest
-from serving.protocol.messages import model_service_pb2_grpc, prediction_service_pb2_grpc
+from serving.protocol.messages import (
+    get_model_metadata_pb2,
+    model_service_pb2_grpc,
+    prediction_service_pb2_grpc,
+)
 
 _DEFAULT_CONNECTION = Connection()
 
@@ -130,13 +135,7 @@ class AsyncRankingClient:
 
     async def input_kinds(self, signature_name: str) -> dict[str, InputKind]:
         """See `RankingClient.input_kinds`."""
-        request = metadata_request(self.address)
-        response = await self.retry_policy.call_async(
-            lambda seconds_left: self._once(
-                self._predictions.GetModelMetadata, request, seconds_left
-            )
-        )
-        return input_kinds_of(response, signature_name)
+        return await self._input_kinds(signature_name, self.retry_policy.deadline())
 
     async def close(self) -> None:
         """Closes the channel."""
@@ -145,32 +144,44 @@ class AsyncRankingClient:
     async def _put(self, question: Question[Answer]) -> Answer:
         if question.known_answer is not None:
             return question.known_answer
-        known = self._known
+        known, until = self._known, self.retry_policy.deadline()
         try:
-            return question.read(await self._predict(question, question.inputs(known)))
+            return question.read(await self._predict(question, question.inputs(known), until))
         except RankingError as refusal:
             if refusal.code != "INVALID_ARGUMENT":
                 raise
             try:
-                kinds = await self.input_kinds(question.signature_name)
+                kinds = await self._input_kinds(question.signature_name, until)
             except RankingError:
                 raise refusal from None
             self._known, inputs = inputs_after_refusal(question, refusal, known, kinds)
-        return question.read(await self._predict(question, inputs))
+        return question.read(await self._predict(question, inputs, until))
 
-    async def _predict(self, question: Question[Any], inputs: Arrays) -> Reply:
+    async def _input_kinds(self, signature_name: str, until: float) -> dict[str, InputKind]:
+        response = await self.retry_policy.call_async(self._metadata, until)
+        return input_kinds_of(response, signature_name)
+
+    async def _predict(self, question: Question[Any], inputs: Arrays, until: float) -> Reply:
         request = predict_request(self.address, question, inputs)
         method = self._predictions.Predict
         ask = self._once if self._hedger is None else self._hedged
         response = await self.retry_policy.call_async(
-            lambda seconds_left: ask(method, request, seconds_left)
+            lambda seconds_left: ask(method, request, seconds_left), until
         )
         return reply_of(question, response)
 
     async def _available_version(self, seconds_left: float) -> int:
+        if self.address.version_label is not None:
+            return described_version_of(await self._metadata(seconds_left))
         request = status_request(self.address)
         response = await self._once(self._models.GetModelStatus, request, seconds_left)
         return available_version_of(response, self.address)
+
+    async def _metadata(
+        self, seconds_left: float
+    ) -> get_model_metadata_pb2.GetModelMetadataResponse:
+        request = metadata_request(self.address)
+        return await self._once(self._predictions.GetModelMetadata, request, seconds_left)
 
     async def _once(
         self, method: grpc.aio.UnaryUnaryMultiCallable, request: Any, seconds_left: float

@@ -11,6 +11,7 @@ from serving.client.answers import Arrays, Reply
 from serving.client.connection import Connection
 from serving.client.grpc_messages import (
     available_version_of,
+    described_version_of,
     explained,
     input_kinds_of,
     metadata_request,
@@ -23,7 +24,11 @@ from serving.client.model_inputs import InputKind
 from serving.client.questions import Question
 from serving.client.ranking import RankingClientBase
 from serving.client.retries import RetryPolicy
-from serving.protocol.messages import model_service_pb2_grpc, prediction_service_pb2_grpc
+from serving.protocol.messages import (
+    get_model_metadata_pb2,
+    model_service_pb2_grpc,
+    prediction_service_pb2_grpc,
+)
 
 _DEFAULT_CONNECTION = Connection()
 
@@ -79,31 +84,33 @@ class RankingClient(RankingClientBase):
         """Counts of requests and hedges."""
         return None if self._hedger is None else self._hedger.budget
 
-    def input_kinds(self, signature_name: str) -> dict[str, InputKind]:
-        """The inputs of a signature, and the kind of their values."""
-        request = metadata_request(self.address)
-        response = self.retry_policy.call(
-            lambda seconds_left: self._once(
-                self._predictions.GetModelMetadata, request, seconds_left
-            )
-        )
-        return input_kinds_of(response, signature_name)
-
     def close(self) -> None:
         """Closes the channel."""
         self._channel.close()
 
-    def _predict(self, question: Question[Any], inputs: Arrays) -> Reply:
+    def _input_kinds(self, signature_name: str, until: float) -> dict[str, InputKind]:
+        response = self.retry_policy.call(self._metadata, until)
+        return input_kinds_of(response, signature_name)
+
+    def _predict(self, question: Question[Any], inputs: Arrays, until: float) -> Reply:
         request = predict_request(self.address, question, inputs)
         method = self._predictions.Predict
         ask = self._once if self._hedger is None else self._hedged
-        response = self.retry_policy.call(lambda seconds_left: ask(method, request, seconds_left))
+        response = self.retry_policy.call(
+            lambda seconds_left: ask(method, request, seconds_left), until
+        )
         return reply_of(question, response)
 
     def _available_version(self, seconds_left: float) -> int:
+        if self.address.version_label is not None:
+            return described_version_of(self._metadata(seconds_left))
         request = status_request(self.address)
         response = self._once(self._models.GetModelStatus, request, seconds_left)
         return available_version_of(response, self.address)
+
+    def _metadata(self, seconds_left: float) -> get_model_metadata_pb2.GetModelMetadataResponse:
+        request = metadata_request(self.address)
+        return self._once(self._predictions.GetModelMetadata, request, seconds_left)
 
     def _once(self, method: grpc.UnaryUnaryMultiCallable, request: Any, seconds_left: float) -> Any:
         try:

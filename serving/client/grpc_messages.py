@@ -7,7 +7,13 @@ from typing import Any
 import grpc
 
 from serving.client.address import ModelAddress
-from serving.client.answers import Arrays, Reply, no_signature, unusable_answer
+from serving.client.answers import (
+    Arrays,
+    Reply,
+    highest_available,
+    no_signature,
+    unusable_answer,
+)
 from serving.client.errors import RankingError, ServerUnavailable
 from serving.client.model_inputs import InputKind
 from serving.client.questions import Question
@@ -38,14 +44,14 @@ def predict_request(
 
 
 def metadata_request(address: ModelAddress) -> get_model_metadata_pb2.GetModelMetadataRequest:
-    """Asks what the model's signatures are."""
+    """Asks what the model's signatures are, and which version a label names."""
     return get_model_metadata_pb2.GetModelMetadataRequest(
         model_spec=_specification(address), metadata_field=[_SIGNATURES]
     )
 
 
 def status_request(address: ModelAddress) -> get_model_status_pb2.GetModelStatusRequest:
-    """Asks which versions there are."""
+    """Asks which versions there are. TensorFlow Serving does not look at a label here."""
     return get_model_status_pb2.GetModelStatusRequest(model_spec=_specification(address))
 
 
@@ -59,7 +65,7 @@ def explained(error: grpc.RpcError, address: ModelAddress, timeout_seconds: floa
     """
     code, target = error.code(), address.target
     if code is grpc.StatusCode.UNAVAILABLE:
-        return ServerUnavailable(f"no server answers at {target} ({error.details()})")
+        return ServerUnavailable(f"no server takes requests at {target} ({error.details()})")
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return RankingError(code.name, f"{target} did not answer within {timeout_seconds:g} s")
     return RankingError(code.name, f"{target} refused the request: {error.details()}")
@@ -77,9 +83,18 @@ def available_version_of(
     versions = [
         status.version for status in response.model_version_status if status.state == available
     ]
-    if not versions:
-        raise RankingError("NOT_FOUND", f"model '{address.model_name}' has no available version")
-    return max(versions)
+    return highest_available(versions, address)
+
+
+def described_version_of(response: get_model_metadata_pb2.GetModelMetadataResponse) -> int:
+    """The version that metadata describe: the one that the request's label names.
+
+    Raises:
+      RankingError: INTERNAL; the answer does not tell.
+    """
+    if not response.model_spec.HasField("version"):
+        raise unusable_answer("it does not tell the version")
+    return response.model_spec.version.value
 
 
 def reply_of(question: Question[Any], response: predict_pb2.PredictResponse) -> Reply:

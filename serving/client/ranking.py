@@ -128,10 +128,11 @@ class RankingClientBase(abc.ABC):
         return self._put(retrieval_question(user))
 
     def served_version(self) -> int:
-        """The model's version that is available on the server; the highest of several.
+        """The model's version that answers; the highest that is available, without a label.
 
         Raises:
-          RankingError: the server refused, was not there, was late, or has no available version.
+          RankingError: the server refused, was not there, was late, has no available version, or
+            none with the label.
         """
         return self.retry_policy.call(self._available_version)
 
@@ -142,7 +143,7 @@ class RankingClientBase(abc.ABC):
           timeout_seconds: how long, at most.
 
         Returns:
-          The available version.
+          The version that answers, see `served_version`.
 
         Raises:
           RankingError: the model was still not available, or the server refused for good.
@@ -152,45 +153,49 @@ class RankingClientBase(abc.ABC):
             lambda seconds_left: self._available_version(min(seconds_left, longest))
         )
 
-    @abc.abstractmethod
     def input_kinds(self, signature_name: str) -> Mapping[str, InputKind]:
         """The inputs of a signature, and the kind of their values.
 
         Raises:
           RankingError: the model has no such signature, or does not describe it.
         """
+        return self._input_kinds(signature_name, self.retry_policy.deadline())
 
     @abc.abstractmethod
     def close(self) -> None:
         """Closes the connection."""
 
     @abc.abstractmethod
-    def _predict(self, question: Question[Any], inputs: Arrays) -> Reply:
+    def _input_kinds(self, signature_name: str, until: float) -> Mapping[str, InputKind]:
+        """Does as `input_kinds` does, until a deadline; see `RetryPolicy.deadline`."""
+
+    @abc.abstractmethod
+    def _predict(self, question: Question[Any], inputs: Arrays, until: float) -> Reply:
         """Runs the question's signature on tensors; the reply has the outputs that it needs."""
 
     @abc.abstractmethod
     def _available_version(self, seconds_left: float) -> int:
-        """Asks once for the highest available version."""
+        """Asks once for the version that answers."""
 
     def _put(self, question: Question[Answer]) -> Answer:
         if question.known_answer is not None:
             return question.known_answer
-        known = self._known
+        known, until = self._known, self.retry_policy.deadline()
         try:
             inputs = question.inputs(known)
             if self._server_skips_unknown_inputs:
                 require_profile_fits(inputs, known.profile)
-            return question.read(self._predict(question, inputs))
+            return question.read(self._predict(question, inputs, until))
         except RankingError as refusal:
             if refusal.code != "INVALID_ARGUMENT":
                 raise
             try:
-                kinds = self.input_kinds(question.signature_name)
+                kinds = self._input_kinds(question.signature_name, until)
             except RankingError as unknown:
                 # A profile that was refused here says nothing of what the server would have said.
                 raise (unknown if isinstance(refusal, ProfileError) else refusal) from None
             self._known, inputs = inputs_after_refusal(question, refusal, known, kinds)
-        return question.read(self._predict(question, inputs))
+        return question.read(self._predict(question, inputs, until))
 
     def __enter__(self) -> Self:
         return self

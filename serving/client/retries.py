@@ -17,6 +17,8 @@ Result = TypeVar("Result")
 _TRANSIENT = ("UNAVAILABLE",)
 # A label that no version has yet is an invalid argument.
 _NOT_READY = ("UNAVAILABLE", "NOT_FOUND", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED")
+# What an attempt gets that begins when the time is up: transports refuse 0 and less.
+_SHORTEST_SECONDS = 0.001
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,11 +55,16 @@ class RetryPolicy:
         """Tries for `timeout_seconds` until a model that is not there yet, or loads, is served."""
         return cls(timeout_seconds, sys.maxsize, longest_wait_seconds=0.5, retried_codes=_NOT_READY)
 
-    def call(self, attempt: Callable[[float], Result]) -> Result:
+    def deadline(self) -> float:
+        """When a call that begins now has to end, on the clock of `time.monotonic`."""
+        return time.monotonic() + self.timeout_seconds
+
+    def call(self, attempt: Callable[[float], Result], until: float | None = None) -> Result:
         """Calls `attempt` until it succeeds, fails for good, or time or attempts run out.
 
         Args:
-          attempt: takes the seconds left until the deadline.
+          attempt: takes the seconds left until the deadline, more than 0.
+          until: the deadline, where this is a part of a longer call; see `deadline`.
 
         Returns:
           What the successful attempt returned.
@@ -66,16 +73,18 @@ class RetryPolicy:
           RankingError: an attempt failed in a way that trying again does not change, or the last
             attempt failed.
         """
-        attempts = _Attempts(self)
+        attempts = _Attempts(self, until)
         while True:
             try:
                 return attempt(attempts.seconds_left())
             except RankingError as error:
                 time.sleep(attempts.wait_seconds(error))
 
-    async def call_async(self, attempt: Callable[[float], Awaitable[Result]]) -> Result:
+    async def call_async(
+        self, attempt: Callable[[float], Awaitable[Result]], until: float | None = None
+    ) -> Result:
         """Does as `call` does, without holding up the event loop."""
-        attempts = _Attempts(self)
+        attempts = _Attempts(self, until)
         while True:
             try:
                 return await attempt(attempts.seconds_left())
@@ -86,13 +95,13 @@ class RetryPolicy:
 class _Attempts:
     """The attempts of one call."""
 
-    def __init__(self, policy: RetryPolicy):
+    def __init__(self, policy: RetryPolicy, until: float | None):
         self._policy = policy
         self._made = 0
-        self._deadline = time.monotonic() + policy.timeout_seconds
+        self._deadline = policy.deadline() if until is None else until
 
     def seconds_left(self) -> float:
-        return self._deadline - time.monotonic()
+        return max(self._deadline - time.monotonic(), _SHORTEST_SECONDS)
 
     def wait_seconds(self, error: RankingError) -> float:
         """How long to wait after a failed attempt; raises its error when it was the last."""

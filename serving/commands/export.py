@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from configs.command_line import add_json_option, positive_integer, quiet_tensorflow, say
+from serving.export_options import DEFAULT_CARD_ROWS, DEFAULT_PROOF_SAMPLES, ExportOptions
 
 if TYPE_CHECKING:
     from configs.command_line import Subparsers
@@ -75,9 +76,9 @@ def add_command(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--proof-samples",
         type=positive_integer,
-        default=256,
+        default=DEFAULT_PROOF_SAMPLES,
         metavar="N",
-        help="validation examples that are asked (default 256)",
+        help="validation examples that are asked (default %(default)s)",
     )
     parser.add_argument(
         "--card-part",
@@ -89,9 +90,9 @@ def add_command(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--card-rows",
         type=positive_integer,
-        default=200_000,
+        default=DEFAULT_CARD_ROWS,
         metavar="N",
-        help="samples that these metrics are made from, at most (default 200000)",
+        help="samples that these metrics are made from, at most (default %(default)s)",
     )
     add_json_option(parser)
     parser.set_defaults(run=run)
@@ -101,7 +102,6 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     """Exports and says where."""
     quiet_tensorflow()
     from serving.export import export_run
-    from serving.export_options import ExportOptions
 
     options = ExportOptions(
         augmented_dtype=arguments.augmented_dtype,

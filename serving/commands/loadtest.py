@@ -152,7 +152,6 @@ def _measured(
         limits[candidates], tried = test.find_limit(
             candidates,
             arguments.find_limit,
-            first_rate=arguments.rate[0],
             highest_rate=arguments.highest_rate,
             progress=_say_progress,
         )
@@ -188,7 +187,7 @@ def _source(arguments: argparse.Namespace) -> RequestSource:
     )
 
     if arguments.requests:
-        return requests_of_file(arguments.requests)
+        return requests_of_file(arguments.requests, arguments.positive_rating)
     if arguments.examples:
         return requests_of_examples(arguments.examples, arguments.distinct)
     users, items = arguments.made_up

@@ -5,7 +5,14 @@ from __future__ import annotations
 import argparse
 
 from configs.command_line import positive_integer
-from serving.commands.server_options import GRPC_SCHEMES, add_server_options, positive_seconds
+from serving.commands.request_options import add_positive_rating_option
+from serving.commands.serve_values import seconds
+from serving.commands.server_options import (
+    GRPC_SCHEMES,
+    add_server_options,
+    positive_number,
+    positive_seconds,
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -55,7 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--warmup-seconds",
-        type=_seconds,
+        type=seconds,
         default=2.0,
         metavar="S",
         help="seconds before them that are not counted; default 2",
@@ -99,6 +106,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="N",
         help="different users of --examples and --made-up; they take turns; default 256",
     )
+    add_positive_rating_option(parser)
     parser.add_argument(
         "--out", metavar="DIR", help="write results.json, latencies.csv and latency.svg there"
     )
@@ -120,22 +128,8 @@ def _rates(text: str) -> tuple[float, ...]:
 
 
 def _rate(text: str) -> float:
-    return _positive(text, "requests per second")
+    return positive_number(text, "requests per second")
 
 
 def _milliseconds(text: str) -> float:
-    return _positive(text, "milliseconds")
-
-
-def _positive(text: str, what: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected {what}, more than 0. Received: {text!r}")
-    return value
-
-
-def _seconds(text: str) -> float:
-    return 0.0 if text in ("0", "0.0") else positive_seconds(text)
+    return positive_number(text, "milliseconds")

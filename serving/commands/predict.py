@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from configs.command_line import CommandError, Subparsers, add_json_option, positive_integer, say
+from configs.text_table import aligned
+from serving.commands.request_options import add_positive_rating_option
 from serving.commands.server_options import add_server_options, client_of
-from serving.commands.text_table import aligned
 
 if TYPE_CHECKING:
     from serving.client.errors import RankingError
@@ -58,14 +59,7 @@ def add_command(subparsers: Subparsers) -> None:
         metavar="FILE.parquet",
         help="item attributes with the columns item_id and title, to show titles",
     )
-    parser.add_argument(
-        "--positive-rating",
-        type=float,
-        default=4.0,
-        metavar="R",
-        help="a rating of at least this counts as liked; default 4.0; 1 for a model trained on "
-        "labels without ratings",
-    )
+    add_positive_rating_option(parser)
     add_json_option(parser)
     parser.set_defaults(run=run)
 
@@ -167,11 +161,10 @@ def read_titles(path: str, items: Sequence[str]) -> dict[str, str]:
 
 def _advice(error: RankingError, candidates: Sequence[str] | None) -> str:
     """What to do when the model is of another kind than the request."""
-    has_no_signature = error.code in (
-        "FAILED_PRECONDITION",
-        "INVALID_ARGUMENT",
-    ) and "not found" in str(error)
-    if not has_no_signature:
+    text = str(error).lower()
+    # An input or output that a signature lacks is an "alias ... not found".
+    has_no_signature = "signature" in text and "not found" in text and " alias" not in text
+    if error.code not in ("FAILED_PRECONDITION", "INVALID_ARGUMENT") or not has_no_signature:
         return ""
     if candidates is None:
         return "\nOnly retrieval models answer without the field 'candidates'"

@@ -21,7 +21,8 @@ Serves models on this machine with TensorFlow Serving's gRPC and REST API and it
 
 BASE is a model's base path: a folder whose subfolders are version numbers, as `export` writes them.
 The highest version is served. A new one is loaded while the server runs and takes over when it is
-ready; no request fails. Stop the server with Ctrl-C or SIGTERM; requests under way finish.
+ready; no request fails. Stop the server with Ctrl-C or SIGTERM; requests under way finish. A second
+Ctrl-C or SIGTERM ends it at once.
 
 This server is for laptops and tests. Production runs the official tensorflow/serving image on the
 same folders and files. docs/serving.md says what differs.
@@ -74,7 +75,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     if arguments.model_config is None and arguments.model_config_poll_seconds:
         raise ConfigurationError("--model-config-poll-seconds needs --model-config")
     from serving.server import LocalServer
-    from serving.server.models_config_watch import watch_models_config
+    from serving.server.network_address import address_of
 
     # What is imported by now stays. The collector, which holds up all requests, need not look at it
     # again when a version is swapped.
@@ -87,17 +88,10 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
         arguments.host,
         options_of(arguments),
     )
-    stop_requested = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop_requested.set())
-    with contextlib.ExitStack() as running:
-        running.enter_context(server)
-        running.enter_context(_versions_told())
+    # While the models load, and while the server stops, a signal ends the program as it ends any.
+    with server, _stop_signal() as stop_requested, _versions_told():
         if arguments.model_config_poll_seconds:
-            watching = watch_models_config(
-                arguments.model_config, server.reload, arguments.model_config_poll_seconds
-            )
-            running.callback(watching.stop)
+            server.watch_models_config(arguments.model_config, arguments.model_config_poll_seconds)
         ready = {
             "grpc_port": server.grpc_port,
             "rest_port": server.rest_port,
@@ -106,15 +100,30 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
         served = ", ".join(f"{name} version {version}" for name, version in server.versions.items())
         scheme = "http" if server.options.tls is None else "https"
         say(
-            f"serving {served} on grpc://{server.host}:{server.grpc_port} and "
-            f"{scheme}://{server.host}:{server.rest_port} (a local server for development; "
-            "production runs the official tensorflow/serving image); stop with Ctrl-C"
+            f"serving {served} on grpc://{address_of(server.host, server.grpc_port)} and "
+            f"{scheme}://{address_of(server.host, server.rest_port)} (a local server for "
+            "development; production runs the official tensorflow/serving image); stop with Ctrl-C"
         )
         if arguments.announce:
             print(json.dumps(ready), flush=True)
         stop_requested.wait()
         say("stopping: requests under way finish first")
     return ready
+
+
+@contextlib.contextmanager
+def _stop_signal() -> Iterator[threading.Event]:
+    """An event that SIGINT or SIGTERM sets; afterwards they do what they did before."""
+    event = threading.Event()
+    handlers = {
+        number: signal.signal(number, lambda *_: event.set())
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield event
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager

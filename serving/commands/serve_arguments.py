@@ -32,7 +32,11 @@ _BATCHING_FLAGS = (
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds every option of the command."""
+    """Adds every option of the command.
+
+    Options that are left out and have a field in `ServerOptions` are not among the arguments then:
+    the defaults are written there.
+    """
     _add_models(parser.add_argument_group("models"))
     _add_ports(parser.add_argument_group("ports"))
     _add_batching(
@@ -89,7 +93,7 @@ def options_of(arguments: argparse.Namespace) -> ServerOptions:
     values = {
         field.name: getattr(arguments, field.name)
         for field in dataclasses.fields(ServerOptions)
-        if field.name not in ("batching", "tls")
+        if hasattr(arguments, field.name)
     }
     file = arguments.ssl_config_file
     return ServerOptions(
@@ -152,7 +156,7 @@ def _add_models(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--poll-seconds",
         type=seconds,
-        default=1.0,
+        default=argparse.SUPPRESS,
         metavar="S",
         help="pause between looks for new versions; default 1; 0 looks only at the start",
     )
@@ -189,21 +193,21 @@ def _add_ports(group: argparse._ArgumentGroup) -> None:
             f"--max-{kind}-request-bytes",
             dest=f"maximum_{kind}_request_bytes",
             type=count_from_one,
-            default=64 * 2**20,
+            default=argparse.SUPPRESS,
             metavar="N",
             help="larger requests are refused; default 64 MiB",
         )
     group.add_argument(
         "--grpc-threads",
         type=count_from_one,
-        default=16,
+        default=argparse.SUPPRESS,
         metavar="N",
         help="gRPC requests that are answered at a time; default 16. Batches cannot hold more",
     )
     group.add_argument(
         "--grace-seconds",
         type=seconds,
-        default=5.0,
+        default=argparse.SUPPRESS,
         metavar="S",
         help="how long requests under way may take when the server stops; default 5",
     )

@@ -8,6 +8,9 @@ from __future__ import annotations
 import argparse
 import re
 
+from configs.command_line import positive_integer
+
+_LARGEST_COUNT = 2**31 - 1
 _LABEL = re.compile(r"(?P<model>[^/:\s=]+):(?P<label>[^/:\s=]+)=(?P<version>[0-9]{1,18})")
 
 
@@ -39,10 +42,13 @@ def port_number(text: str) -> int:
 
 
 def count_from_one(text: str) -> int:
-    """Reads a whole number from 1."""
-    if not text.isascii() or not text.isdecimal() or not 0 < int(text) < 2**31:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1. Received: {text!r}")
-    return int(text)
+    """Reads a whole number from 1 that the C++ side's numbers of 32 bits can hold."""
+    number = positive_integer(text)
+    if number > _LARGEST_COUNT:
+        raise argparse.ArgumentTypeError(
+            f"expected a whole number up to {_LARGEST_COUNT}. Received: {text!r}"
+        )
+    return number
 
 
 def batch_sizes(text: str) -> tuple[int, ...]:

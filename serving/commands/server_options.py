@@ -140,10 +140,23 @@ def tls_of(arguments: argparse.Namespace) -> Tls | None:
 
 def positive_seconds(text: str) -> float:
     """An option's value as seconds, more than 0, for argparse's `type`."""
+    return positive_number(text, "seconds")
+
+
+def positive_number(text: str, what: str) -> float:
+    """An option's value as a number of more than 0.
+
+    Args:
+      text: the value.
+      what: is counted, for messages.
+
+    Raises:
+      ArgumentTypeError: it is no such number.
+    """
     try:
-        seconds = float(text)
+        number = float(text)
     except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < float("inf"):
-        raise argparse.ArgumentTypeError(f"expected seconds, more than 0. Received: {text!r}")
-    return seconds
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"expected {what}, more than 0. Received: {text!r}")
+    return number

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,9 +55,8 @@ def _figure(measures: Sequence[Measure], warmup_seconds: float, timeout_seconds:
     by_quantile, by_rate = figure.subplots(1, 2)
     names = list(dict.fromkeys(_name(measure) for measure in measures))
     for place, name in enumerate(names):
-        own = sorted(
-            (measure for measure in measures if _name(measure) == name), key=lambda m: m.rate
-        )
+        own = [measure for measure in measures if _name(measure) == name]
+        own.sort(key=operator.attrgetter("rate"))
         colour = _COLOURS[place % len(_COLOURS)]
         calls = own[-1].calls.selected(own[-1].calls.due >= warmup_seconds)
         latencies = 1000 * latencies_with_failures(calls, timeout_seconds)
@@ -77,7 +77,9 @@ def _figure(measures: Sequence[Measure], warmup_seconds: float, timeout_seconds:
             )
     by_quantile.set_xscale("log")
     by_quantile.set_xticks([1 / (1 - quantile) for quantile in _LABELLED_QUANTILES])
-    by_quantile.xaxis.set_major_formatter(FuncFormatter(lambda x, _: f"{100 * (1 - 1 / x):g} %"))
+    by_quantile.xaxis.set_major_formatter(
+        FuncFormatter(lambda one_in, _: f"{100 * (1 - 1 / one_in):g} %")
+    )
     by_quantile.minorticks_off()
     by_quantile.set_title("Latency from when a request was due, highest rate")
     by_quantile.set_xlabel("share of requests that were faster")
@@ -86,7 +88,7 @@ def _figure(measures: Sequence[Measure], warmup_seconds: float, timeout_seconds:
     for axes in (by_quantile, by_rate):
         axes.set_yscale("log")
         axes.set_ylabel("milliseconds")
-        axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{y:g}"))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda milliseconds, _: f"{milliseconds:g}"))
         axes.axhline(1000 * timeout_seconds, label="deadline", **_DEADLINE_STYLE)
         axes.grid(axis="both")
     figure.legend(*by_rate.get_legend_handles_labels(), loc="outside upper right", ncols=4)

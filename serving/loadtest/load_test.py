@@ -22,6 +22,8 @@ from serving.loadtest.summary import Summary, summarise
 
 # A p99 of fewer requests is their slowest.
 _REQUESTS_FOR_P99 = 100
+# Where a search for the limit begins, requests per second.
+_FIRST_RATE = 20.0
 _TRIES = 2
 
 
@@ -108,16 +110,12 @@ class LoadTest:
             schedule.seed,
         )
         phases = [self._phase(rate, len(requests)) for rate in rates]
-        certificates = (
-            {} if self._tls is None else {k: _text(v) for k, v in vars(self._tls).items()}
-        )
         plan = Plan(
             targets=[self._address.target],
             requests=requests,
             servers=[0] * len(requests),
             phases=phases,
-            encrypted=self._tls is not None,
-            **certificates,
+            tls=self._tls,
         )
         return [
             Measure(
@@ -135,11 +133,13 @@ class LoadTest:
         self,
         candidates: int,
         p99_limit_ms: float,
-        first_rate: float,
         highest_rate: float,
         progress: Callable[[Measure], None],
     ) -> tuple[Limit, list[Measure]]:
         """Searches for the highest rate whose p99 keeps a limit.
+
+        No rate is tried at which fewer than a hundred requests are due on average, unless
+        `highest_rate` is below it.
 
         Failures count as the deadline at least, so that a limit below it allows 1 % of them. A rate
         that exceeds the limit while the generator was too slow is tried once more.
@@ -147,9 +147,7 @@ class LoadTest:
         Args:
           candidates: per request.
           p99_limit_ms: milliseconds.
-          first_rate: where to begin, requests per second; higher where the schedule would otherwise
-            be too short to show a p99.
-          highest_rate: not tried beyond.
+          highest_rate: requests per second; not tried beyond.
           progress: is told every measure.
 
         Raises:
@@ -170,7 +168,7 @@ class LoadTest:
             return False
 
         lowest_rate = min(_REQUESTS_FOR_P99 / self._schedule.seconds, highest_rate)
-        return find_limit(keeps_limit, first_rate, lowest_rate, highest_rate), measures
+        return find_limit(keeps_limit, _FIRST_RATE, lowest_rate, highest_rate), measures
 
     def _phase(self, rate: float, distinct: int) -> Phase:
         schedule = self._schedule
@@ -191,7 +189,3 @@ def is_this_machine(host: str, port: int) -> bool:
             return probe.getsockname()[0] == address[0]
     except OSError:
         return False
-
-
-def _text(path: object) -> str | None:
-    return None if path is None else str(path)

@@ -10,6 +10,8 @@ from typing import Self
 
 import numpy as np
 
+from serving.client.tls import Tls
+
 _SETTINGS_FILE = "plan.json"
 _ARRAYS_FILE = "plan.npz"
 
@@ -41,34 +43,26 @@ class Plan:
       requests: serialized `PredictRequest`s.
       servers: the place of each request's server among the targets.
       phases: one after the other.
-      root_certificates, client_certificate, client_key: PEM files; without encryption if
-        `encrypted` is False.
-      encrypted: whether the connections are.
+      tls: certificates; without encryption if None.
     """
 
     targets: Sequence[str]
     requests: Sequence[bytes]
     servers: Sequence[int]
     phases: Sequence[Phase]
-    encrypted: bool = False
-    root_certificates: str | None = None
-    client_certificate: str | None = None
-    client_key: str | None = None
+    tls: Tls | None = None
 
     def write(self, folder: Path) -> None:
         """Writes the plan into a folder."""
         settings = {
             "targets": list(self.targets),
-            "encrypted": self.encrypted,
-            "root_certificates": self.root_certificates,
-            "client_certificate": self.client_certificate,
-            "client_key": self.client_key,
+            "tls": None if self.tls is None else dataclasses.asdict(self.tls),
             "phases": [
                 {"in_flight": phase.in_flight, "timeout_seconds": phase.timeout_seconds}
                 for phase in self.phases
             ],
         }
-        (folder / _SETTINGS_FILE).write_text(json.dumps(settings))
+        (folder / _SETTINGS_FILE).write_text(json.dumps(settings, default=str))
         arrays = {
             "content": np.frombuffer(b"".join(self.requests), np.uint8),
             "ends": np.cumsum([len(request) for request in self.requests]),
@@ -83,14 +77,15 @@ class Plan:
     def read(cls, folder: Path) -> Self:
         """Reads what `write` wrote."""
         settings = json.loads((folder / _SETTINGS_FILE).read_text())
+        tls = None if settings["tls"] is None else Tls(**settings["tls"])
         with np.load(folder / _ARRAYS_FILE, allow_pickle=False) as arrays:
             content = arrays["content"].tobytes()
             ends = arrays["ends"].tolist()
             phases = [
                 Phase(arrays[f"due_{number}"], arrays[f"requests_{number}"], **phase)
-                for number, phase in enumerate(settings.pop("phases"))
+                for number, phase in enumerate(settings["phases"])
             ]
             servers = arrays["servers"].tolist()
         starts = [0, *ends[:-1]]
         requests = [content[start:end] for start, end in zip(starts, ends, strict=True)]
-        return cls(requests=requests, servers=servers, phases=phases, **settings)
+        return cls(settings["targets"], requests, servers, phases, tls)

@@ -10,7 +10,7 @@ import platform
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from serving.commands.text_table import aligned
+from configs.text_table import aligned
 from serving.loadtest.load_test import Measure
 
 RESULTS_FILE = "results.json"

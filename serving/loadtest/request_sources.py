@@ -19,8 +19,8 @@ from preprocessing.records.tfrecord_file import read_records
 from preprocessing.records.wire_reader import Values, decode_example
 from serving.client.identifiers import RawId
 from serving.client.profile_inputs import ProfileValue
+from serving.client.request_document import parse_request
 from serving.client.user_request import UserRequest
-from serving.commands.request_file import parse_request
 
 _HISTORY_LENGTH = 30
 _RATINGS = np.arange(0.5, 5.5, 0.5)
@@ -57,7 +57,7 @@ class RequestSource:
         return named + [self.items[place] for place in chosen]
 
 
-def requests_of_file(path: str, positive_rating: float = 4.0) -> RequestSource:
+def requests_of_file(path: str, positive_rating: float) -> RequestSource:
     """Requests as `predict` takes them, one JSON object a line.
 
     Args:
@@ -152,7 +152,7 @@ def _user_of(example: dict[str, Values]) -> UserRequest:
     profile: dict[str, ProfileValue] = {}
     for name, values in example.items():
         if name.startswith(contract.PROFILE_PREFIX) and len(values):
-            texts = [v.decode() for v in values if isinstance(v, bytes)]
+            texts = [value.decode() for value in values if isinstance(value, bytes)]
             profile[name.removeprefix(contract.PROFILE_PREFIX)] = texts or float(values[0])
     return UserRequest(
         user_id=_texts(example[contract.USER_ID])[0],

@@ -5,17 +5,16 @@ from __future__ import annotations
 import collections
 import dataclasses
 
-import grpc
 import numpy as np
 
 from serving.loadtest.calls import Calls
+from serving.protocol.status_codes import STATUS_CODES
 
 # The generator's own lateness is part of every latency. Below this it never matters; above, it may
 # be a tenth of the p99.
 _HARMLESS_LAG_SECONDS = 0.001
 _LARGEST_LAG_SHARE = 0.1
 _LARGEST_PROCESSOR_SHARE = 0.9
-_STATUS_NAMES = {code.value[0]: code.name for code in grpc.StatusCode}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,8 +31,13 @@ class Quantiles:
         """Quantiles by nearest rank; 0 of no times."""
         if len(seconds) == 0:
             return cls(0.0, 0.0, 0.0, 0.0)
-        found = np.quantile(seconds, [0.5, 0.95, 0.99, 1.0], method="inverted_cdf")
+        found = (nearest_rank(seconds, share) for share in (0.5, 0.95, 0.99, 1.0))
         return cls(*(float(f"{1000 * value:.4g}") for value in found))
+
+
+def nearest_rank(times: np.ndarray, share: float) -> float:
+    """The shortest of some times that at least a share of all does not exceed."""
+    return float(np.quantile(times, share, method="inverted_cdf"))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -98,7 +102,7 @@ def summarise(
     return Summary(
         requests=len(counted.due),
         answered=int(answered.sum()),
-        failed={_STATUS_NAMES.get(code, str(code)): count for code, count in codes.items()},
+        failed={STATUS_CODES[code].name: count for code, count in codes.items()},
         late_answers=int((counted.latencies[answered] > timeout_seconds).sum()),
         held=int(counted.held.sum()),
         throughput=float(f"{answered.sum() / span:.4g}"),

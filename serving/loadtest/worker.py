@@ -11,7 +11,6 @@ from pathlib import Path
 import grpc
 
 from serving.client.connection import Connection
-from serving.client.tls import Tls
 from serving.loadtest.calls import CALLS_FILE, Calls, write_calls
 from serving.loadtest.generator import run_phase
 from serving.loadtest.plan import Plan
@@ -34,10 +33,7 @@ def main(folder: Path) -> None:
 
 async def carry_out(plan: Plan) -> list[Calls]:
     """Sends the requests of a plan; what became of them, phase by phase."""
-    tls = None
-    if plan.encrypted:
-        tls = Tls(plan.root_certificates, plan.client_certificate, plan.client_key)
-    channels = [Connection(tls=tls).async_channel(target) for target in plan.targets]
+    channels = [Connection(tls=plan.tls).async_channel(target) for target in plan.targets]
     # Requests are serialized already, so that sending one costs little.
     methods = [
         channel.unary_unary(_METHOD, response_deserializer=predict_pb2.PredictResponse.FromString)

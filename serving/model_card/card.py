@@ -7,13 +7,13 @@ the run, its data and the proof; what these do not say is said to be not known.
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from configs.scenario import Scenario
+from serving.json_numbers import finite
 from serving.model_card.data import data_facts
 from serving.model_card.knowledge import knowledge_facts
 from serving.model_card.markdown import to_markdown
@@ -71,7 +71,6 @@ def model_card(
     """
     kind, metrics = performance.kind, run.read_metrics()
     knowledge = knowledge_facts(scenario)
-    about_users = {name: facts for name, facts in knowledge.items() if facts["entity"] == "user"}
     card = {
         "format_version": FORMAT_VERSION,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -102,15 +101,6 @@ def model_card(
         },
         "number_format": number_format,
         "proof": None if proof is None else proof.to_json(),
-        "privacy": privacy(scenario, about_users),
+        "privacy": privacy(scenario, kind, knowledge),
     }
-    return _finite(card)
-
-
-def _finite(value: Any) -> Any:
-    """JSON has no infinite numbers and no NaN: they are not known."""
-    if isinstance(value, dict):
-        return {name: _finite(inner) for name, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    return finite(card)

@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import gzip
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from configs.file_hash import file_sha256
 from configs.scenario import Scenario
 from preprocessing.records.contract import INDIVIDUAL
 from preprocessing.records.item_attributes import read_item_attributes
 from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.vocabularies import read_vocabulary
+from serving.refresh.description import made_from
 
 MOST_RECORDS = 300_000
 """Sources of more knowledge records are not read again to count who is covered."""
 
 _MOST_BYTES = 64 * 2**20
 """Size of a file of answers that is read for the names of the LLMs."""
-
-_MADE_OTHERWISE = ("metadata", "random", "collaborative")
 
 
 def knowledge_facts(scenario: Scenario) -> dict[str, dict[str, Any]]:
@@ -52,15 +51,15 @@ def _facts(scenario: Scenario, source: str) -> dict[str, Any]:
     manifest = _manifest(scenario, source)
     answers = scenario.knowledge.answers[source]
     counts = manifest["counts"]
-    made_otherwise = [name for name in _MADE_OTHERWISE if getattr(answers, name)]
-    if answers.vectors:
-        made_otherwise.append("vectors")
+    origin = made_from(answers)
     return {
         "entity": answers.entity,
-        "made_from": made_otherwise[0] if made_otherwise else "answers",
+        "made_from": origin,
         "encoder": manifest.get("encoder"),
         "dimension": manifest.get("vectors", {}).get("dimension"),
-        "llms": None if made_otherwise else _llms(scenario, source, manifest.get("inputs", {})),
+        "llms": _llms(scenario, source, manifest.get("inputs", {}))
+        if origin == "answers"
+        else None,
         "records": {
             "individual": counts.get("individual_entities"),
             "group": counts.get("collective_entities"),
@@ -128,7 +127,7 @@ def _llms(scenario: Scenario, source: str, inputs: Mapping[str, str]) -> dict[st
             not_read[file] = "not at hand"
         elif path.stat().st_size > _MOST_BYTES:
             not_read[file] = f"larger than {_MOST_BYTES // 2**20} MB"
-        elif file in inputs and _sha256(path) != inputs[file]:
+        elif file in inputs and file_sha256(path) != inputs[file]:
             not_read[file] = "changed since it was encoded"
         else:
             found = _models_in(path)
@@ -157,8 +156,3 @@ def _models_in(path: Path) -> Counter[str]:
 def _manifest(scenario: Scenario, source: str) -> dict[str, Any]:
     path = WorkDirectory(scenario.work_dir).knowledge(source).manifest
     return json.loads(path.read_text(encoding="utf-8"))
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -16,6 +16,7 @@ from configs.command_line import CommandError
 from configs.scenario import Scenario
 from models.building import AnyModel
 from preprocessing.records.contract import LABEL, RETRIEVAL, USER_ID
+from serving.export_options import DEFAULT_CARD_ROWS
 from serving.model_card.knowledge import countable_sources
 from trainer.bootstrap import (
     Difference,
@@ -37,9 +38,6 @@ from trainer.offline.slice_names import (
 from trainer.predictions import Predictions
 from trainer.ranked_lists import RankedLists
 from trainer.retrieval_predictions import RANK_COLUMNS, ranks_of
-
-DEFAULT_ROWS = 200_000
-"""Samples that a card is made from, at most: what intervals of 1,000 resamples take seconds for."""
 
 _FIRST = 10
 _AUC_OF_EQUAL_SCORES = 0.5
@@ -93,7 +91,7 @@ def measure(
     scenario: Scenario,
     model: AnyModel,
     part: str = "validation",
-    rows: int = DEFAULT_ROWS,
+    rows: int = DEFAULT_CARD_ROWS,
 ) -> Performance:
     """Judges the trained model, before the export changes it.
 

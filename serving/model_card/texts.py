@@ -68,31 +68,58 @@ def limits(scenario: Scenario, kind: str) -> list[str]:
     return found
 
 
-def privacy(scenario: Scenario, user_sources: Mapping[str, Any]) -> list[str]:
-    """What the export holds about people."""
+def privacy(scenario: Scenario, kind: str, knowledge: Mapping[str, Any]) -> list[str]:
+    """What the export holds about people.
+
+    Args:
+      scenario: the run's.
+      kind: of the model.
+      knowledge: `serving.model_card.knowledge.knowledge_facts`.
+    """
     found = [
-        "The export holds the raw ids of the items of the data, their attributes and statistics of "
-        "their ratings, as counts and means over users.",
-        "It holds no interaction of anybody, no titles, no prompts and no text of an answer; the "
-        "warm-up requests have empty ids.",
+        "The SavedModel holds the raw ids of all items, which a search answers with."
+        if kind == RETRIEVAL
+        else "The SavedModel holds no raw ids of items but a 63-bit hash (FarmHash) of each, which "
+        "whoever has the ids can compute again.",
+        "Beside them are the items' attributes and statistics of their ratings, as counts and "
+        "means over users.",
+        "It holds no interaction of anybody, no titles, no prompts and no answer; the warm-up "
+        "requests have empty ids.",
     ]
-    if user_sources:
-        listed = ", ".join(user_sources)
+    users = [name for name, facts in knowledge.items() if facts["entity"] == "user"]
+    if users:
         found += [
-            f"It holds the raw ids of the users who have user knowledge ({listed}), each with "
-            "vectors that were computed from an LLM's answer about the user or the user's group. "
-            "Such vectors are data about persons: who may read the folder, and for how long it is "
-            "kept, is to be decided as for the log itself.",
+            f"Of the users who have user knowledge ({', '.join(users)}) it holds no raw ids but a "
+            "63-bit hash of each, with vectors that were computed from an LLM's answer about the "
+            "user or the user's group. Whoever has a user's id can compute the hash again and look "
+            "the vectors up. They are data about persons: who may read the folder, and for how "
+            "long it is kept, is to be decided as for the log itself.",
             "To take a user out, remove the answer, run 'python -m preprocessing encode' and "
             "export a newly trained run; a version folder cannot be edited.",
         ]
     else:
-        found.append("It holds no user ids.")
+        found.append("It holds no user ids, neither raw nor hashed.")
+    if knowledge:
+        found.append(
+            f"assets.extra/refresh/ says of every item{' and of these users' if users else ''} "
+            "whether there is an answer, of the item's or user's own or of a group, of which group "
+            "(ids of groups stand there as they are in the data), and has a hash of the vector; "
+            "and it holds the trained functions."
+        )
+    fitted = [
+        name for name, facts in knowledge.items() if (facts["encoder"] or {}).get("kind") == "tfidf"
+    ]
+    if fitted:
+        found.append(
+            f"It also holds the terms of the TF-IDF encoder ({', '.join(fitted)}): words that the "
+            "encoded texts use, each with how rare it is."
+        )
     if scenario.data.profiles is not None and scenario.model.user_profile:
         names = ", ".join(scenario.data.profiles.attributes)
         found.append(
-            f"Requests carry what is known of the user's profile ({names}); whether these may be "
-            "used to rank is for the operator to decide. The slices of profile attributes of "
-            "'python -m trainer evaluate --slices all' show differences between groups."
+            f"Requests carry what is known of the user's profile ({names}), whose values known at "
+            "training stand in the graph; whether these may be used to rank is for the operator to "
+            "decide. The slices of profile attributes of 'python -m trainer evaluate --slices all' "
+            "show differences between groups."
         )
     return found

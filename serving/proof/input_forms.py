@@ -10,13 +10,11 @@ import numpy as np
 import tensorflow as tf
 
 from configs.command_line import CommandError
-from preprocessing.records.contract import HISTORY_ITEM_ID, ITEM_ID, NO_ID, USER_ID
+from preprocessing.records.contract import HISTORY_ITEM_ID, NO_ID, USER_ID
+from serving.id_types import IDS
 from serving.protocol.messages import example_pb2, saved_model_pb2
 
 Arrays = Mapping[str, np.ndarray]
-
-IDS = (USER_ID, ITEM_ID, HISTORY_ITEM_ID)
-"""Features that are raw ids: strings, or whole numbers in exports whose id type is int64."""
 
 
 class SignatureForms:

@@ -41,6 +41,8 @@ def prove(
 ) -> Proof:
     """Asks an export everything on every way and compares the answers.
 
+    A signature that the samples do not ask is a failure.
+
     Args:
       version_folder: the SavedModel, which need not be in its place yet.
       samples: what is asked (`draw_samples`).
@@ -56,6 +58,7 @@ def prove(
     """
     started = time.monotonic()
     proving = _Proving(version_folder, samples, expected, SCORE_BOUNDS[number_format])
+    proving.require_questions()
     for loader in LOADERS[extent]:
         proving.load(loader)
     return Proof(
@@ -95,6 +98,12 @@ class _Proving:
         self._expected = expected
         self._first: Answers | None = None
         self._failed: set[tuple[str, str]] = set()
+
+    def require_questions(self) -> None:
+        """Makes sure that no signature of the export is left out."""
+        asked = {name for question in self._samples.questions for name in question.signatures}
+        for signature in sorted(self.forms.definitions.keys() - asked):
+            self.failures.append(Failure("", signature, "is asked nothing, so nothing is proved"))
 
     def load(self, loader: Loader) -> None:
         """Asks on all ways of a loader, which is gone before the next one loads."""

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from configs.command_line import CommandError
+from serving.json_numbers import finite
 from serving.proof.quality import Quality
 
 _SHOWN_FAILURES = 10
@@ -21,7 +21,7 @@ class Failure:
     """One thing that a proof found wrong.
 
     Attributes:
-      way: how the export was loaded and asked.
+      way: how the export was loaded and asked; "" where it was not.
       signature: what was asked; "" where the export could not be loaded at all.
       text: which sample differs by how much.
     """
@@ -100,7 +100,7 @@ class Proof:
         tree["seconds"] = round(self.seconds, 2)
         if self.quality is not None:
             tree["quality"]["cost"] = self.quality.cost
-        return _finite(tree)
+        return finite(tree)
 
     def summary(self) -> str:
         """One line for people."""
@@ -117,11 +117,3 @@ class Proof:
             f"{text}; {quality.metric} on {quality.rows:,} validation rows "
             f"{quality.checkpoint:.6f} in the checkpoint, {quality.export:.6f} in the export"
         )
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _finite(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_finite(inner) for inner in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

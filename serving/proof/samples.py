@@ -25,10 +25,10 @@ from preprocessing.records.example_features import features_of
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.parsing import parse_examples
 from preprocessing.records.tfrecord_file import check_complete
+from serving.export_options import DEFAULT_PROOF_SAMPLES
 from serving.proof.edge_cases import UNKNOWN_ID, edge_rows, joined
 from serving.request_features import request_features
 
-DEFAULT_SAMPLES = 256
 QUALITY_ROWS = 20_000
 """Validation rows on which checkpoint and export are compared in what they are worth."""
 
@@ -100,7 +100,7 @@ class ProofSamples:
 def draw_samples(
     scenario: Scenario,
     model: AnyModel,
-    count: int = DEFAULT_SAMPLES,
+    count: int = DEFAULT_PROOF_SAMPLES,
     quality_rows: int = QUALITY_ROWS,
 ) -> ProofSamples:
     """Draws the samples of a proof.

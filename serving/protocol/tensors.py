@@ -11,6 +11,9 @@ from serving.protocol.messages import tensor_pb2, types_pb2
 from serving.protocol.string_content import decode_strings
 
 MAXIMUM_ELEMENTS = 2**27
+MAXIMUM_RANK = 32
+# A message of a few bytes may ask for so many, so it is less.
+MAXIMUM_COMPLETED_ELEMENTS = 2**22
 
 # Data type -> (NumPy type, the message's field of plain values). Strings are handled apart.
 _NUMBERS: dict[int, tuple[type[np.generic], str]] = {
@@ -92,15 +95,12 @@ def unpack(message: tensor_pb2.TensorProto) -> np.ndarray:
       An array of the message's shape; strings are `bytes` in an array of objects.
 
     Raises:
-      TensorFormatError: the type is not supported, the shape is not complete, or the content does
-        not fit the shape.
+      TensorFormatError: the type is not supported, the shape is not complete or too large, the
+        content does not fit the shape, or the values that are sent would have to be completed to
+        more than 4 million.
     """
     shape = _shape_of(message)
     size = math.prod(shape)
-    if size > MAXIMUM_ELEMENTS:
-        raise TensorFormatError(
-            f"a tensor of shape {shape} has more than {MAXIMUM_ELEMENTS} values"
-        )
     if message.dtype == types_pb2.DT_STRING:
         return _completed(_strings(message, size), size, b"").reshape(shape)
     if message.dtype not in _NUMBERS:
@@ -173,12 +173,24 @@ def _shape_of(message: tensor_pb2.TensorProto) -> tuple[int, ...]:
     shape = tuple(dimension.size for dimension in message.tensor_shape.dim)
     if any(length < 0 for length in shape):
         raise TensorFormatError("a tensor's shape must be complete, without unknown dimensions")
+    if len(shape) > MAXIMUM_RANK:
+        raise TensorFormatError(f"a tensor has more than {MAXIMUM_RANK} dimensions")
+    # Empty dimensions count as well, because NumPy refuses the others beside them.
+    if math.prod(max(length, 1) for length in shape) > MAXIMUM_ELEMENTS:
+        raise TensorFormatError(
+            f"a tensor of shape {shape} has more than {MAXIMUM_ELEMENTS} values"
+        )
     return shape
 
 
 def _completed(values: np.ndarray, size: int, default: object) -> np.ndarray:
     if len(values) >= size:
         return values[:size]
+    if size > MAXIMUM_COMPLETED_ELEMENTS:
+        raise TensorFormatError(
+            f"{len(values)} values were sent for {size}, and tensors are completed up to "
+            f"{MAXIMUM_COMPLETED_ELEMENTS}"
+        )
     complete = np.full(size, values[-1] if len(values) else default, dtype=values.dtype)
     complete[: len(values)] = values
     return complete

@@ -10,6 +10,7 @@ from models.knowledge import MISSING_ROW
 from serving.refresh.entities import (
     COLLECTIVE,
     INDIVIDUAL,
+    NO_GROUP,
     KnownEntities,
     digests_of,
 )
@@ -65,7 +66,7 @@ def change_source(known: KnownEntities, new: NewVectors) -> SourceChange:
       new: accepted vectors.
     """
     digests = known.digests.copy()
-    group_rows = _rows_of_groups(known)[new.groups]
+    group_rows = rows_of_groups(known)[new.groups]
     group_digests = digests_of(new.group_vectors)
     changed_groups = (group_rows != MISSING_ROW) & (digests[group_rows] != group_digests)
 
@@ -100,9 +101,12 @@ def change_source(known: KnownEntities, new: NewVectors) -> SourceChange:
     )
 
 
-def _rows_of_groups(known: KnownEntities) -> np.ndarray:
-    """Knowledge row of every group's answer, int32 [groups]; 0 where nobody uses one."""
+def rows_of_groups(known: KnownEntities) -> np.ndarray:
+    """Knowledge row of every group's answer, int32 [groups]; 0 where nobody uses one.
+
+    A collective answer that names no group is nobody else's.
+    """
     rows = np.full(len(known.group_ids), MISSING_ROW, np.int32)
-    members = np.flatnonzero(known.origins == COLLECTIVE)
+    members = np.flatnonzero((known.origins == COLLECTIVE) & (known.groups != NO_GROUP))
     rows[known.groups[members]] = known.rows[members]
     return rows

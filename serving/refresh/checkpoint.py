@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,12 @@ VARIABLES = "variables"
 _OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 _PREFIX = f"{VARIABLES}/variables"
 _FINGERPRINT = "fingerprint.pb"
+
+_BYTES_AT_ONCE = 2**26
+"""Of tensors that are held in memory together while a checkpoint is written."""
+
+_STRING_BYTES = 24
+"""What a short string takes in a tensor."""
 
 
 class StoredVariables:
@@ -76,19 +82,40 @@ class StoredVariables:
           changed: name -> value.
         """
         values = {self._keys[name]: value for name, value in changed.items()}
-        keys = sorted(self._shapes)
         prefix = version_folder / _PREFIX
         prefix.parent.mkdir(parents=True)
-        tf.raw_ops.SaveV2(
-            prefix=str(prefix),
-            tensor_names=keys,
-            shape_and_slices=[""] * len(keys),
-            tensors=[
-                tf.constant(values[key] if key in values else self._reader.get_tensor(key))
-                for key in keys
-            ],
+        parts = []
+        for number, keys in enumerate(self._parts(values)):
+            parts.append(f"{prefix}_part_{number:05d}")
+            tf.raw_ops.SaveV2(
+                prefix=parts[-1],
+                tensor_names=keys,
+                shape_and_slices=[""] * len(keys),
+                tensors=[
+                    tf.constant(values[key] if key in values else self._reader.get_tensor(key))
+                    for key in keys
+                ],
+            )
+        tf.raw_ops.MergeV2Checkpoints(
+            checkpoint_prefixes=parts, destination_prefix=str(prefix), delete_old_dirs=False
         )
         _renew_fingerprint(version_folder)
+
+    def _parts(self, values: Mapping[str, np.ndarray | bytes]) -> Iterator[list[str]]:
+        """The checkpoint's keys in order, in runs of about `_BYTES_AT_ONCE` or of one key."""
+        types = self._reader.get_variable_to_dtype_map()
+        part: list[str] = []
+        size = 0
+        for key, shape in sorted(self._shapes.items()):
+            if key in values:
+                shape = list(np.shape(values[key]))
+            of_key = int(np.prod(shape)) * (types[key].size or _STRING_BYTES)
+            if part and size + of_key > _BYTES_AT_ONCE:
+                yield part
+                part, size = [], 0
+            part.append(key)
+            size += of_key
+        yield part
 
 
 def _renew_fingerprint(version_folder: Path) -> None:

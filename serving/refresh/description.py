@@ -8,7 +8,7 @@ from typing import Literal
 from pydantic import Field, ValidationError
 
 from configs.command_line import CommandError
-from configs.knowledge import Encoder
+from configs.knowledge import Encoder, SourceAnswers
 from configs.section import Section
 from configs.serving import IdType
 from serving.refresh.layout import FORMAT_VERSION, RefreshFolder
@@ -16,6 +16,12 @@ from serving.refresh.layout import FORMAT_VERSION, RefreshFolder
 Origin = Literal["answers", "vectors", "metadata", "random", "collaborative"]
 OF_TEXTS = ("answers", "metadata")
 _OF_NOTHING_NEW = ("random", "collaborative")
+
+
+def made_from(answers: SourceAnswers) -> Origin:
+    """What the vectors of a source are made from; a source has one of these settings at most."""
+    origins: tuple[Origin, ...] = ("vectors", "metadata", "random", "collaborative")
+    return next((name for name in origins if getattr(answers, name)), "answers")
 
 
 class SourceDescription(Section):
@@ -47,7 +53,7 @@ class SourceDescription(Section):
 class RefreshDescription(Section):
     """Everything about a version's knowledge that is not an array."""
 
-    format_version: int = FORMAT_VERSION
+    format_version: Literal[1] = FORMAT_VERSION
     id_type: IdType = "string"
     encoder: Encoder
     sources: dict[str, SourceDescription] = Field(description="in the model's order")

@@ -32,12 +32,18 @@ class TrainedFunctions(tf.Module):
         super().__init__(name="trained_functions")
         ids = model.scorer.assembly.items.ids
         self._signatures: dict[str, ConcreteFunction] = {}
+        self._statistics: tf.Variable | None = None
         if isinstance(model.adapter, KnowledgeAdapter):
             self._add_of_sources(_AUGMENT, model.adapter.augment_vectors, model.adapter.tables)
         if isinstance(ids, KnowledgeIds):
             self._add_of_sources(_PROJECT, ids.project_vectors, ids.tables)
         if isinstance(model, RetrievalModel):
-            self._signatures[_ITEM_VECTORS] = _item_vectors(model)
+            catalogue = model.inputs_preparation.catalogue
+            # The catalogue's own tables have a column for every fold of users beside these.
+            self._statistics = tf.Variable(
+                catalogue.statistics(tf.range(catalogue.num_items + 1)), trainable=False
+            )
+            self._signatures[_ITEM_VECTORS] = _item_vectors(model, self._statistics)
         self._read_variables = _read_variables(model, self._signatures.values())
 
     @property
@@ -131,7 +137,13 @@ def _read_variables(model: AnyModel, functions: Iterable[ConcreteFunction]) -> l
     return [variable for handle, variable in variables.items() if handle in handles]
 
 
-def _item_vectors(model: RetrievalModel) -> ConcreteFunction:
+def _item_vectors(model: RetrievalModel, statistics: tf.Variable) -> ConcreteFunction:
+    """The function from what an item is to its vector.
+
+    Args:
+      model: the model.
+      statistics: [items + 1, 2], `Catalogue.statistics` of every row.
+    """
     preparation, scorer = model.inputs_preparation, model.scorer
     items, adapter = scorer.assembly.items, model.adapter
     sources = [] if adapter is None else list(scorer.assembly.use.item_sources)
@@ -154,7 +166,7 @@ def _item_vectors(model: RetrievalModel) -> ConcreteFunction:
         ids = tf.cast(inputs["ids"], items.compute_dtype) if replaced else items.ids(rows)
         numbers = tf.concat(
             [
-                preparation.catalogue.statistics(rows),
+                tf.gather(statistics, rows),
                 tf.gather(preparation.catalogue.numeric, rows),
                 inputs["priors"],
             ],

@@ -11,7 +11,7 @@ import numpy as np
 
 REASONS: Mapping[str, str] = {
     "unknown_source": "the model reads no source of this name",
-    "unknown_group": "a collective answer about a group to which nobody belongs",
+    "unknown_group": "a collective answer about a group that no answer of the model is of",
     "vectors_only": "the source's vectors were made elsewhere: bring vectors, not answers",
 }
 """Reasons of a refresh alone; all others are those of `preprocessing import` and `encode`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,14 +10,15 @@ import numpy as np
 
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError
+from models.knowledge import MISSING_ROW
 from serving.id_types import require_whole_numbers
-from serving.refresh.changes import NewVectors, SourceChange, change_source
+from serving.refresh.changes import NewVectors, SourceChange, change_source, rows_of_groups
 from serving.refresh.checkpoint import StoredVariables
 from serving.refresh.coverage import Coverage, coverage
 from serving.refresh.description import RefreshDescription, read_description
 from serving.refresh.entities import KnownEntities, read_entities
 from serving.refresh.id_lookup import IdLookup
-from serving.refresh.incoming import Entry, Records
+from serving.refresh.incoming import Entry, RecordPlace, Records
 from serving.refresh.layout import RefreshFolder
 from serving.tables.id_index import UNKNOWN_ROW, IndexOverflow
 
@@ -61,17 +62,28 @@ class VersionKnowledge:
         )
 
     def usable(self, records: Records) -> dict[str, list[Entry]]:
-        """Entries that the version has a place for, by source; the others are rejected."""
+        """Entries that the version has a place for, by source; the others are rejected.
+
+        Of several entries of one source about the same entity or group the first one counts.
+        """
+        first: dict[tuple[str, bool, str], RecordPlace] = {}
         groups = {source: set(known.group_ids.tolist()) for source, known in self.entities.items()}
         found: dict[str, list[Entry]] = {source: [] for source in self.entities}
         for entry in records.entries:
             if entry.collective and entry.entity_id not in groups[entry.source]:
-                detail = f"no entity of source '{entry.source}' belongs to the group"
+                detail = (
+                    f"no entity of source '{entry.source}' belongs to the group, or it had no "
+                    "answer when the model was trained"
+                )
                 records.reject(entry.place, "unknown_group", detail)
             elif not entry.collective and not self._can_be_asked_for(entry.entity_id):
                 detail = "requests write ids as whole numbers, and this is none"
                 records.reject(entry.place, "invalid_entity_id", detail)
+            elif (key := (entry.source, entry.collective, entry.entity_id)) in first:
+                detail = f"same entity as record {first[key].line} of {first[key].file}"
+                records.reject(entry.place, "duplicate_entity", detail)
             else:
+                first[key] = entry.place
                 found[entry.source].append(entry)
         return {source: entries for source, entries in found.items() if entries}
 
@@ -110,6 +122,16 @@ class VersionKnowledge:
                 changes[source] = change
                 self.entities[source] = change.entities
         return changes
+
+    def unread_groups(self, entries: Iterable[Entry]) -> int:
+        """Number of entries about groups whose members all have answers of their own."""
+        unread = {
+            source: set(known.group_ids[rows_of_groups(known) == MISSING_ROW].tolist())
+            for source, known in self.entities.items()
+        }
+        return sum(
+            entry.collective and entry.entity_id in unread[entry.source] for entry in entries
+        )
 
     def coverage(self, entity: str) -> Coverage:
         """How many items or users have an individual answer, a group's, or none."""

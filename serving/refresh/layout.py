@@ -15,8 +15,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
-FORMAT_VERSION = 1
+FORMAT_VERSION: Final = 1
 ASSETS = "assets.extra"
 
 

@@ -47,14 +47,12 @@ class MatchReduction:
         (folder / _METHOD).write_text(json.dumps(method) + "\n", encoding="utf-8")
 
 
-def read_match(folder: Path) -> MatchReduction | None:
-    """Reads the files of a source's folder; None when the source is in no match.
+def read_match(folder: Path) -> MatchReduction:
+    """Reads the files of a source's folder.
 
     Raises:
-      CommandError: they are damaged.
+      CommandError: they are missing or damaged.
     """
-    if not (folder / _METHOD).exists():
-        return None
     arrays = _read(folder / _MATCH, ("centre", "basis"))
     try:
         method = json.loads((folder / _METHOD).read_text(encoding="utf-8"))

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from serving.export_manifest import MANIFEST
+from serving.export_manifest import listed_files, variable_name, write_document
 from serving.model_card.card import CARD_JSON, CARD_MARKDOWN
 
-_KEY_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 _REFRESHED = "refreshed"
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -22,7 +20,7 @@ def note_on_card(version_folder: Path, noted: Mapping[str, Any]) -> None:
 
     Args:
       version_folder: the new version.
-      noted: `time`, `from_version`, and what the refresh did.
+      noted: `time`, `from_version`, `code_version`, and what the refresh did.
     """
     card, card_json = version_folder / CARD_MARKDOWN, version_folder / CARD_JSON
     if card_json.exists():
@@ -60,12 +58,12 @@ def write_manifest(
     Args:
       version_folder: the new version, complete but for this file.
       base: manifest of the version that was refreshed.
-      noted: `time`, `from_version`, and what the refresh did.
+      noted: `time`, `from_version`, `code_version`, and what the refresh did.
       shapes: checkpoint key -> shape of variables that changed.
     """
     variables = dict(base.get("variables", {}))
     for key, shape in shapes.items():
-        name = key.removesuffix(_KEY_SUFFIX)
+        name = variable_name(key)
         if name in variables:
             variables[name] = {**variables[name], "shape": list(shape)}
     manifest = {
@@ -75,19 +73,6 @@ def write_manifest(
         # The proof compared another version with the checkpoint.
         "proof": None,
         _REFRESHED: [*base.get(_REFRESHED, []), noted],
-        "files": {
-            path.relative_to(version_folder).as_posix(): {
-                "bytes": path.stat().st_size,
-                "sha256": _sha256(path),
-            }
-            for path in sorted(version_folder.rglob("*"))
-            if path.is_file()
-        },
+        "files": listed_files(version_folder),
     }
-    text = json.dumps(manifest, indent=2, allow_nan=False) + "\n"
-    (version_folder / MANIFEST).write_text(text, encoding="utf-8")
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    write_document(version_folder, manifest)

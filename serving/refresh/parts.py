@@ -25,7 +25,12 @@ from preprocessing.records.layout import (
     VECTOR_STATISTICS_FILE,
     WorkDirectory,
 )
-from serving.refresh.description import OF_TEXTS, Origin, RefreshDescription, SourceDescription
+from serving.refresh.description import (
+    OF_TEXTS,
+    RefreshDescription,
+    SourceDescription,
+    made_from,
+)
 from serving.refresh.entities import KnownEntities
 from serving.refresh.functions import TrainedFunctions
 from serving.refresh.layout import RefreshFolder
@@ -89,7 +94,7 @@ class RefreshParts:
         augmented: Mapping[str, np.ndarray] = {}
         if isinstance(model, RetrievalModel) and model.adapter is not None:
             retrieved = tuple(model.scorer.assembly.use.item_sources)
-            augmented = model.adapter.augmented_tables()
+            augmented = {source: model.adapter.augmented_table(source) for source in retrieved}
         rows = _entity_rows(model)
         entities, widths = {}, {}
         for source in sources:
@@ -117,7 +122,7 @@ class RefreshParts:
             matches={source: MatchReduction.of_match(match) for source, match in matches.items()},
             priors=priors,
             projected=ids.projected_tables() if isinstance(ids, KnowledgeIds) else {},
-            augmented={source: augmented[source] for source in retrieved},
+            augmented=augmented,
             functions=functions if functions.names else None,
             encoder_files={
                 source: _encoder_files(scenario, source)
@@ -173,10 +178,7 @@ def _describe(
     scenario: Scenario, source: str, dimension: int, prior: PriorPrediction | None
 ) -> SourceDescription:
     answers = scenario.knowledge.answers[source]
-    origin: Origin = "answers"
-    for name in ("vectors", "metadata", "random", "collaborative"):
-        if getattr(answers, name):
-            origin = name
+    origin = made_from(answers)
     return SourceDescription(
         entity=answers.entity,
         made_from=origin,

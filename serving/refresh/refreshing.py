@@ -22,7 +22,8 @@ from serving.refresh.reading import AnswerFiles, check_source, read_answers
 from serving.refresh.stored_results import next_results
 from serving.refresh.summands import write_summand
 from serving.refresh.vector_reading import read_vectors, source_of_vectors
-from serving.refresh.version_folder import BaseVersion
+from serving.refresh.version_folder import BaseVersion, require_versions
+from serving.version_publishing import NextVersion, Publisher, publishing
 
 DEAD_LETTERS = "refresh_dead_letters.jsonl"
 
@@ -62,15 +63,27 @@ def refresh(request: RefreshRequest) -> dict[str, Any]:
       `path` and `version`, those of the base version when nothing was written (`written` says so);
       `answers`: `read`, `accepted`, `rejected`, `rejected_by_reason` of records; coverage of
       `items`, `users` and each of `sources`, `before` and `after`; `changed_rows`, knowledge rows
-      that changed or joined, all sources together; `new_items`, `new_users`; `dead_letters`, their
-      file, or None; `seconds`: `encode`, `write`.
+      that changed or joined, all sources together; `new_items`, `new_users`; `unread_groups`,
+      accepted answers about groups whose members all have answers of their own; `dead_letters`,
+      their file, or None; `seconds`: `encode`, `write`.
 
     Raises:
       ConfigurationError: there is no such version, file or source.
-      CommandError: the version lacks what a refresh needs or is damaged, a file cannot be read, the
-        encoder cannot work, or every record was rejected.
+      CommandError: another export or refresh writes to the base path, the version lacks what a
+        refresh needs or is damaged, a file cannot be read, the encoder cannot work, or every record
+        was rejected.
       RejectedInput: `strict` was given and records were rejected; everything is written.
     """
+    require_versions(request.base)
+    if request.dry_run:
+        return _refresh(request, None)
+    # Held from the beginning: two refreshes at once would go on from the same version, and the
+    # second one's would lack the answers of the first.
+    with publishing(request.base) as publisher:
+        return _refresh(request, publisher)
+
+
+def _refresh(request: RefreshRequest, publisher: Publisher | None) -> dict[str, Any]:
     version = BaseVersion.find(request.base, request.version)
     knowledge = VersionKnowledge.of_version(version.folder)
     records = _read(request, knowledge, version)
@@ -87,6 +100,7 @@ def refresh(request: RefreshRequest) -> dict[str, Any]:
         "dead_letters": _write_dead_letters(request, records.rejected(used)),
     }
     _refuse_useless(records, result)
+    unread_groups = knowledge.unread_groups(used)
     changes = knowledge.apply(encoded)
     report = {
         **_before_and_after(coverage, _coverage(knowledge)),
@@ -97,12 +111,13 @@ def refresh(request: RefreshRequest) -> dict[str, Any]:
             else 0
             for entity in ("item", "user")
         },
+        "unread_groups": unread_groups,
     }
     result |= report
     written_from = time.monotonic()
-    if changes and not request.dry_run:
-        path = _write(version, knowledge, changes, report)
-        result |= {"path": str(path), "version": version.next_number, "written": True}
+    if changes and publisher is not None:
+        written = _write(version, publisher, knowledge, changes, report)
+        result |= {"path": str(written.path), "version": written.number, "written": True}
     result["seconds"] = {
         "encode": round(encoded_after - started, 3),
         "write": round(time.monotonic() - written_from, 3),
@@ -186,10 +201,11 @@ def _before_and_after(before: Mapping[str, Any], after: Mapping[str, Any]) -> di
 
 def _write(
     version: BaseVersion,
+    publisher: Publisher,
     knowledge: VersionKnowledge,
     changes: Mapping[str, SourceChange],
     report: Mapping[str, Any],
-) -> Path:
+) -> NextVersion:
     results = next_results(knowledge, changes)
     changed, variables = results.tables.changed, knowledge.variables
 
@@ -202,7 +218,7 @@ def _write(
             write_summand(refreshed.source(source), name, table)
 
     shapes = {variables.checkpoint_key(name): np.shape(value) for name, value in changed.items()}
-    return version.write_next(write_changes, report, shapes)
+    return version.write_next(publisher, write_changes, report, shapes)
 
 
 def _say_result(result: Mapping[str, Any], dry_run: bool) -> None:
@@ -217,6 +233,11 @@ def _say_result(result: Mapping[str, Any], dry_run: bool) -> None:
         before, after = result[entity]["before"], result[entity]["after"]
         said = ", ".join(f"{kind} {before[kind]:,} -> {after[kind]:,}" for kind in before)
         say(f"{entity}: {said}")
+    if result["unread_groups"]:
+        say(
+            f"{result['unread_groups']:,} of the answers change nothing: they are about groups "
+            "whose members all have answers of their own"
+        )
     if not result["changed_rows"]:
         say(f"nothing changed: version {result['version']} knows all of this already")
         return

@@ -46,22 +46,21 @@ def next_results(knowledge: VersionKnowledge, changes: Changes) -> NextResults:
     tables, description, folder = results.tables, knowledge.description, knowledge.folder
     for entity, lookup in knowledge.lookups.items():
         (tables.add_items if entity == "item" else tables.add_users)(lookup)
-    functions = StoredFunctions(folder.functions) if folder.functions.exists() else None
+    functions = StoredFunctions(folder.functions) if _needs_functions(knowledge, changes) else None
     for source, change in changes.items():
         described = description.sources[source]
         tables.set_knowledge_rows(source, described.entity, change)
         vectors = change.vectors.astype(np.float32)
-        has_table = f"knowledge/{source}/augmented/values" in knowledge.variables
-        if functions is not None and (has_table or source in description.retrieved_sources):
+        if functions is not None and _is_augmented(knowledge, source):
             augmented = functions.augment(source, vectors)
             tables.set_augmented(source, change, augmented)
-            _set_summand(results, knowledge, source, AUGMENTED, change, augmented)
+            if source in description.retrieved_sources:
+                _set_summand(results, knowledge, source, AUGMENTED, change, augmented)
         if functions is not None and source in description.replaced_id_sources:
             projected = functions.project(source, vectors)
             _set_summand(results, knowledge, source, PROJECTED, change, projected)
-        match = read_match(folder.source(source))
-        if match is not None:
-            tables.set_match(source, change, match)
+        if tables.has_match(source):
+            tables.set_match(source, change, read_match(folder.source(source)))
         if described.length_scale is not None:
             prior = read_prior(folder.source(source), described.length_scale)
             values = prior.predict(change.vectors_of_affected())
@@ -74,6 +73,22 @@ def next_results(knowledge: VersionKnowledge, changes: Changes) -> NextResults:
     if description.is_retrieval and functions is not None:
         _set_item_vectors(results, knowledge, changes, functions)
     return results
+
+
+def _needs_functions(knowledge: VersionKnowledge, changes: Changes) -> bool:
+    description = knowledge.description
+    return description.is_retrieval or any(
+        _is_augmented(knowledge, source) or source in description.replaced_id_sources
+        for source in changes
+    )
+
+
+def _is_augmented(knowledge: VersionKnowledge, source: str) -> bool:
+    """Whether something is stored that was made from augmented vectors of a source."""
+    return (
+        f"knowledge/{source}/augmented/values" in knowledge.variables
+        or source in knowledge.description.retrieved_sources
+    )
 
 
 def _affected(changes: Changes, sources: Iterable[str]) -> np.ndarray:
@@ -90,11 +105,8 @@ def _set_summand(
     change: SourceChange,
     vectors: np.ndarray,
 ) -> None:
-    """Keeps the changed rows of a table from which others are made, if the version has it."""
-    folder = knowledge.folder.source(source)
-    if not (folder / name).exists():
-        return
-    table = read_summand(folder, name)
+    """Keeps the changed rows of a table from which others are made."""
+    table = read_summand(knowledge.folder.source(source), name)
     missing = change.entities.num_knowledge_rows - len(table)
     table = np.pad(table, [(0, missing), (0, 0)])
     table[change.rows] = vectors

@@ -9,9 +9,10 @@ from typing import cast
 
 import numpy as np
 
+from configs.command_line import CommandError
 from configs.serving import NumberFormat
 from models.knowledge import MISSING_ROW
-from models.stored_vectors import stored_vectors
+from models.stored_vectors import UnstorableVector, stored_vectors
 from serving.refresh.changes import SourceChange
 from serving.refresh.checkpoint import StoredVariables
 from serving.refresh.id_lookup import IdLookup
@@ -65,6 +66,10 @@ class NextTables:
         """Stores augmented vectors [k, width] of the changed rows, if the version stores any."""
         self.set_vectors(f"knowledge/{source}/augmented", change.rows, augmented)
 
+    def has_match(self, source: str) -> bool:
+        """Whether a source is in the version's match."""
+        return self.has(f"knowledge/{source}/match/table")
+
     def set_match(self, source: str, change: SourceChange, match: MatchReduction) -> None:
         """Stores the changed rows of a match's item table."""
         name = f"knowledge/{source}/match"
@@ -72,12 +77,20 @@ class NextTables:
         self.set_rows(f"{name}/slots", change.rows, change.rows)
 
     def set_vectors(self, name: str, rows: np.ndarray, vectors: np.ndarray) -> None:
-        """Stores vectors [k, width] in the number format of a table; nothing if there is none."""
+        """Stores vectors [k, width] in the number format of a table; nothing if there is none.
+
+        Raises:
+          CommandError: a number does not fit into the format.
+        """
         values = f"{name}/values"
         if values not in self._variables:
             return
         number_format = cast(NumberFormat, self.value(values).dtype.name)
-        for part, of_rows in stored_vectors(vectors, number_format).items():
+        try:
+            stored = stored_vectors(vectors, number_format, name)
+        except UnstorableVector as error:
+            raise CommandError(f"the new answers cannot be stored: {error}") from error
+        for part, of_rows in stored.items():
             self.set_rows(f"{name}/{part}", rows, of_rows)
 
     def _names(self, prefix: str) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from configs.loading import ConfigurationError
-from serving.export_manifest import MANIFEST, verify_manifest
+from serving.export_manifest import MANIFEST, exporting_code_version, verify_manifest
 from serving.refresh.checkpoint import VARIABLES
 from serving.refresh.notes import Shapes, note_on_card, write_manifest
-
-_VERSION = re.compile(r"[0-9]+")
+from serving.version_folders import version_folders
+from serving.version_publishing import NextVersion, Publisher
 
 
 @dataclass(frozen=True)
@@ -25,13 +24,11 @@ class BaseVersion:
     Attributes:
       folder: the version folder.
       number: its number.
-      next_number: the number of the next version.
       manifest: what the version says it is; None where it has none.
     """
 
     folder: Path
     number: int
-    next_number: int
     manifest: dict[str, Any] | None
 
     @classmethod
@@ -46,59 +43,63 @@ class BaseVersion:
           ConfigurationError: there is no version, or none of this number.
           CommandError: a file of the version is missing or changed.
         """
-        base = Path(base)
-        entries = base.iterdir() if base.is_dir() else ()
-        numbers = sorted(
-            int(entry.name)
-            for entry in entries
-            if _VERSION.fullmatch(entry.name) and entry.is_dir()
-        )
-        if not numbers:
-            raise ConfigurationError(
-                f"--model {base}: there is no version folder (1, 2, ...) in it; name the model "
-                "base path that 'python -m serving export --out' wrote"
-            )
-        if number is not None and number not in numbers:
-            there = ", ".join(map(str, numbers))
+        folders = require_versions(base)
+        if number is not None and number not in folders:
+            there = ", ".join(map(str, sorted(folders)))
             raise ConfigurationError(f"--version {number}: {base} holds the versions {there}")
-        chosen = numbers[-1] if number is None else number
-        folder = base / str(chosen)
+        chosen = max(folders) if number is None else number
+        folder = folders[chosen]
         has_manifest = (folder / MANIFEST).exists()
-        return cls(
-            folder, chosen, numbers[-1] + 1, verify_manifest(folder) if has_manifest else None
-        )
+        return cls(folder, chosen, verify_manifest(folder) if has_manifest else None)
 
     def write_next(
-        self, write_changes: Callable[[Path], None], report: Mapping[str, Any], shapes: Shapes
-    ) -> Path:
-        """Writes the next version under a hidden name and moves it into place.
+        self,
+        publisher: Publisher,
+        write_changes: Callable[[Path], None],
+        report: Mapping[str, Any],
+        shapes: Shapes,
+    ) -> NextVersion:
+        """Writes the next version.
 
         Args:
+          publisher: of the base path.
           write_changes: writes variables and the changed refresh files into a copy of the version.
           report: what the refresh did, for manifest and model card.
           shapes: checkpoint key -> shape of variables that changed.
 
         Returns:
-          The version folder.
+          Where it is.
         """
-        path = self.folder.with_name(str(self.next_number))
-        unfinished = self.folder.with_name(f".{self.next_number}.unfinished")
-        shutil.rmtree(unfinished, ignore_errors=True)
-        try:
-            shutil.copytree(self.folder, unfinished, ignore=_rewritten(self.folder))
-            write_changes(unfinished)
+        with publisher.next_version() as version:
+            folder = version.unfinished
+            shutil.copytree(self.folder, folder, ignore=_rewritten(self.folder))
+            write_changes(folder)
             noted = {
                 "time": datetime.now(UTC).isoformat(timespec="seconds"),
                 "from_version": self.number,
+                "code_version": exporting_code_version(),
                 **report,
             }
-            note_on_card(unfinished, noted)
+            note_on_card(folder, noted)
             if self.manifest is not None:
-                write_manifest(unfinished, self.manifest, noted, shapes)
-            unfinished.rename(path)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
-        return path
+                write_manifest(folder, self.manifest, noted, shapes)
+        return version
+
+
+def require_versions(base: str | Path) -> dict[int, Path]:
+    """The versions of a base path: number -> folder.
+
+    Raises:
+      ConfigurationError: there is none.
+    """
+    base = Path(base)
+    folders = version_folders(base) if base.is_dir() else {}
+    if not folders:
+        raise ConfigurationError(
+            f"--model {base}: there is no version folder (1, 2, ...) in it; name the model base "
+            "path that 'python -m serving export --out' wrote"
+        )
+    return folders
 
 
 def _rewritten(folder: Path) -> Callable[[str, list[str]], set[str]]:

@@ -22,6 +22,7 @@ from serving.protocol.messages import (
     types_pb2,
 )
 from serving.server.errors import invalid
+from serving.server.input_checks import shape_text
 from serving.server.servable import Servable
 
 CLASSIFY_METHOD = "tensorflow/serving/classify"
@@ -105,7 +106,7 @@ def classify(
 
     Raises:
       RequestError: the signature does not exist or does not classify, there are no examples, or
-        the model failed.
+        the model failed, or gave a label that is not UTF-8 text.
     """
     definition = _definition(servable, signature_name)
     check_classification(definition)
@@ -126,7 +127,7 @@ def classify(
         for column in range(widths[0]):
             item = classes.add()
             if _CLASSES in outputs:
-                item.label = outputs[_CLASSES][row, column]
+                item.label = _label(outputs[_CLASSES][row, column])
             if _SCORES in outputs:
                 item.score = float(outputs[_SCORES][row, column])
     return result
@@ -155,7 +156,7 @@ def regress(
     if values.ndim not in (1, 2) or values.shape[1:] not in ((), (1,)):
         raise invalid(
             "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got "
-            f"{_shape_text(values)}"
+            f"{shape_text(values.shape)}"
         )
     if len(values) != len(examples):
         raise invalid(
@@ -178,7 +179,7 @@ def _definition(servable: Servable, signature_name: str) -> meta_graph_pb2.Signa
 def _check_classes(name: str, array: np.ndarray, rows: int) -> None:
     if array.ndim != 2:
         raise invalid(
-            f"Expected Tensor shape: [batch_size num_classes] but got {_shape_text(array)}"
+            f"Expected Tensor shape: [batch_size num_classes] but got {shape_text(array.shape)}"
         )
     is_strings = name == _CLASSES
     if array.dtype != np.dtype(object if is_strings else np.float32):
@@ -188,8 +189,13 @@ def _check_classes(name: str, array: np.ndarray, rows: int) -> None:
         raise invalid(f"Expected {name} output batch size of {rows}. Got: {len(array)}")
 
 
-def _shape_text(array: np.ndarray) -> str:
-    return f"[{','.join(map(str, array.shape))}]"
+def _label(text: bytes) -> str:
+    try:
+        return text.decode()
+    except UnicodeDecodeError as error:
+        raise invalid(
+            f"The class label {text!r} is not UTF-8 text, as a classification's labels must be"
+        ) from error
 
 
 def _enum_name(array: np.ndarray) -> str:

@@ -17,13 +17,14 @@ from serving.protocol.messages import (
     get_model_status_pb2,
     inference_pb2,
     model_management_pb2,
+    model_pb2,
     model_service_pb2_grpc,
     predict_pb2,
     prediction_service_pb2_grpc,
     regression_pb2,
 )
 from serving.server.errors import RequestError
-from serving.server.metrics import counted_request
+from serving.server.metrics import Operation, counted_request
 from serving.server.prediction_api import PredictionApi
 from serving.server.server_options import DEFAULT_GRPC_THREADS
 
@@ -78,29 +79,29 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
     ) -> predict_pb2.PredictResponse:
         """Runs a signature on tensors."""
-        counting = counted_request(request.model_spec.name, "Predict", "GRPC")
+        counting = self._counting(request.model_spec, "Predict")
         return _answer(self._api.predict, request, context, counting)
 
     def Classify(  # noqa: N802
         self, request: classification_pb2.ClassificationRequest, context: grpc.ServicerContext
     ) -> classification_pb2.ClassificationResponse:
         """Classifies tf.Examples."""
-        counting = counted_request(request.model_spec.name, "Classify", "GRPC")
+        counting = self._counting(request.model_spec, "Classify")
         return _answer(self._api.classify, request, context, counting)
 
     def Regress(  # noqa: N802
         self, request: regression_pb2.RegressionRequest, context: grpc.ServicerContext
     ) -> regression_pb2.RegressionResponse:
         """Computes one number per tf.Example."""
-        counting = counted_request(request.model_spec.name, "Regress", "GRPC")
+        counting = self._counting(request.model_spec, "Regress")
         return _answer(self._api.regress, request, context, counting)
 
     def MultiInference(  # noqa: N802
         self, request: inference_pb2.MultiInferenceRequest, context: grpc.ServicerContext
     ) -> inference_pb2.MultiInferenceResponse:
         """Runs several classifications and regressions at once."""
-        model_name = request.tasks[0].model_spec.name if request.tasks else ""
-        counting = counted_request(model_name, "MultiInference", "GRPC")
+        first = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
+        counting = self._counting(first, "MultiInference")
         return _answer(self._api.multi_inference, request, context, counting)
 
     def GetModelMetadata(  # noqa: N802
@@ -108,6 +109,11 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
         """Describes a model's signatures."""
         return _answer(self._api.model_metadata, request, context)
+
+    def _counting(
+        self, specification: model_pb2.ModelSpec, operation: Operation
+    ) -> AbstractContextManager[None]:
+        return counted_request(self._api.counted_name(specification), operation, "GRPC")
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):

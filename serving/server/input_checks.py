@@ -7,7 +7,7 @@ that cannot take a shape refuses it, and one that can broadcasts it.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence, Set
 
 import numpy as np
 import tensorflow as tf
@@ -33,8 +33,23 @@ def check_inputs(
     Raises:
       RequestError: INVALID_ARGUMENT.
     """
-    missing = expected.keys() - sent.keys()
-    extra = sent.keys() - expected.keys()
+    check_input_names(signature_name, expected.keys(), sent.keys())
+    # A session numbers its arguments by their tensors' names, which `tf.saved_model.save` makes of
+    # the inputs' names.
+    names = sorted(expected, key=lambda name: f"{name}:0")
+    return {
+        name: _checked(position, expected[name], sent[name]) for position, name in enumerate(names)
+    }
+
+
+def check_input_names(signature_name: str, expected: Set[str], sent: Set[str]) -> None:
+    """Checks that all inputs are there, and no others.
+
+    Raises:
+      RequestError: INVALID_ARGUMENT.
+    """
+    missing = expected - sent
+    extra = sent - expected
     if len(missing) != len(extra):
         raise invalid(
             f"input size does not match signature: {len(sent)}!={len(expected)} "
@@ -48,17 +63,16 @@ def check_inputs(
             "request and no default value provided. Inputs expected to be in the request "
             f"{_set(sent)}, or default input alias set: "
         )
-    # A session numbers its arguments by their tensors' names, which `tf.saved_model.save` makes of
-    # the inputs' names.
-    names = sorted(expected, key=lambda name: f"{name}:0")
-    return {
-        name: _checked(position, expected[name], sent[name]) for position, name in enumerate(names)
-    }
 
 
 def type_name(data_type: tf.DType) -> str:
     """A data type's name in TensorFlow Serving's messages, for example `float`."""
     return _TYPE_NAMES.get(data_type.name, data_type.name)
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """A shape in TensorFlow Serving's messages, for example `[2,1]`."""
+    return f"[{','.join(map(str, shape))}]"
 
 
 def _checked(position: int, specification: tf.TensorSpec, array: np.ndarray) -> np.ndarray:

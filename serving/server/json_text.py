@@ -13,6 +13,7 @@ _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 # What Python's parser says, and RapidJSON's words for it.
 _REASONS = {
     "Expecting value": "Invalid value.",
+    "Unexpected UTF-8 BOM": "Invalid value.",
     "Expecting property name": "Missing a name for object member.",
     "Expecting ':' delimiter": "Missing a colon after a name of object member.",
     "Extra data": "The document root must not be followed by other values.",
@@ -27,13 +28,15 @@ _KINDS = {dict: "Object", list: "Array", str: "String", int: "Number", float: "N
 def parse_object(text: bytes) -> dict[str, Any]:
     """Parses a JSON object; NaN, Infinity and -Infinity are numbers.
 
+    Escapes may leave halves of surrogate pairs in its strings: see `encoded`.
+
     Raises:
       RequestError: INVALID_ARGUMENT; the message says where the JSON is broken, in bytes.
     """
     if not text:
         raise invalid("JSON Parse error: The document is empty")
     try:
-        document = json.loads(text)
+        document = json.loads(text.decode())
     except UnicodeDecodeError as error:
         raise _parse_error("Invalid encoding in string.", error.start) from error
     except json.JSONDecodeError as error:
@@ -48,6 +51,18 @@ def parse_object(text: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise format_error(document, "Is not object")
     return document
+
+
+def encoded(text: str) -> bytes:
+    """A JSON string in UTF-8.
+
+    Raises:
+      RequestError: INVALID_ARGUMENT; half of a surrogate pair stands alone in it.
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise invalid("JSON Parse error: The surrogate pair in string is invalid.") from error
 
 
 def format_error(value: object, reason: str) -> RequestError:

@@ -18,7 +18,7 @@ import tensorflow as tf
 
 from serving.server.errors import RequestError, invalid
 from serving.server.input_checks import type_name
-from serving.server.json_text import format_error, kind_name, quoted
+from serving.server.json_text import encoded, format_error, kind_name, quoted
 
 _BASE64_KEY = "b64"
 _MAXIMUM_RANK = 32
@@ -81,10 +81,7 @@ def bytes_of(value: str | dict[str, object]) -> bytes:
       RequestError: INVALID_ARGUMENT.
     """
     if isinstance(value, str):
-        try:
-            return value.encode()
-        except UnicodeEncodeError as error:
-            raise invalid("JSON Parse error: The surrogate pair in string is invalid.") from error
+        return encoded(value)
     if not is_base64(value):
         raise format_error(value, "not formatted correctly for base64 data")
     digits = "".join(str(value[_BASE64_KEY]).split()).rstrip("=")

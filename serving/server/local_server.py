@@ -18,6 +18,8 @@ from serving.server.health import Health
 from serving.server.loading import load_servable
 from serving.server.model_settings import ModelSettings, settings_of_base_paths
 from serving.server.model_store import ModelStore
+from serving.server.models_config_watch import watch_models_config
+from serving.server.network_address import address_of
 from serving.server.polling import Polling
 from serving.server.prediction_api import PredictionApi
 from serving.server.refusing import RefusalWhileStopping
@@ -27,6 +29,8 @@ from serving.server.server_options import ServerOptions
 
 # Callers that send one request after the other have learnt by then that the server stops.
 _REFUSAL_SECONDS = 0.2
+# The pause between looks for dropped versions whose last request has been answered.
+_UNLOADING_SECONDS = 1.0
 
 
 class LocalServer:
@@ -65,7 +69,7 @@ class LocalServer:
         self._refusal = RefusalWhileStopping()
         self._store: ModelStore | None = None
         self._batching: Batching | None = None
-        self._polling: Polling | None = None
+        self._pollings: list[Polling] = []
         self._health: Health | None = None
         self._grpc_server: grpc.Server | None = None
         self._rest: RestPort | None = None
@@ -90,10 +94,15 @@ class LocalServer:
     def stop(self, grace_seconds: float | None = None) -> None:
         """Reports NOT_SERVING, closes the ports, lets requests under way finish, and ends.
 
+        A version that is being loaded may be ready within the same time; later its thread is left
+        to itself.
+
         Args:
-          grace_seconds: how long requests under way may take; the option's value if None.
+          grace_seconds: how long requests under way may take, over REST at least a second; the
+            option's value if None.
         """
         grace = self.options.grace_seconds if grace_seconds is None else grace_seconds
+        end = time.monotonic() + grace
         if self._health is not None:
             self._health.stop()
         if self._grpc_server is not None and grace:
@@ -105,12 +114,13 @@ class LocalServer:
             self._rest.stop(grace)
         if grpc_stopped is not None:
             grpc_stopped.wait()
-        if self._polling is not None:
-            self._polling.stop()
+        for polling in self._pollings:
+            polling.stop(max(0.0, end - time.monotonic()))
         if self._batching is not None:
             self._batching.stop()
-        self._store = self._batching = self._polling = self._health = None
+        self._store = self._batching = self._health = None
         self._grpc_server = self._rest = None
+        self._pollings = []
 
     def reload(self, models: Iterable[ModelSettings]) -> None:
         """Replaces models, policies and labels: see `ModelStore.reload`.
@@ -118,8 +128,18 @@ class LocalServer:
         Raises:
           RequestError: the models are refused, or one does not become available.
         """
-        if self._store is not None:
-            self._store.reload(models)
+        store = self._store  # which a stop may take away meanwhile
+        if store is not None:
+            store.reload(models)
+
+    def watch_models_config(self, path: str | Path, pause_seconds: float) -> None:
+        """Reloads the models from a models.config again and again, until the server stops.
+
+        Args:
+          path: the file.
+          pause_seconds: between looks at it.
+        """
+        self._pollings.append(watch_models_config(path, self.reload, pause_seconds))
 
     def __enter__(self) -> Self:
         self.start()
@@ -142,10 +162,10 @@ class LocalServer:
             self.models,
             functools.partial(load_servable, batching=self._batching),
             options.allow_version_labels_for_unavailable_models,
+            on_change=lambda: health.set_ready(store.is_ready),
         )
         store.start()
         api = PredictionApi(store)
-        self._start_grpc(api, health)
         self._rest = RestPort(
             RestApi(api, options.maximum_rest_request_bytes).application(),
             self.host,
@@ -153,10 +173,11 @@ class LocalServer:
             options.tls,
         )
         self.rest_port = self._rest.port
-        store.on_change = lambda: health.set_ready(store.is_ready)
-        store.on_change()
+        # After the other port, because this one tells the health of both.
+        self._start_grpc(api, health)
+        self._pollings.append(Polling("unloading", store.end_unloading, _UNLOADING_SECONDS))
         if options.poll_seconds > 0:
-            self._polling = Polling("versions", store.poll, options.poll_seconds)
+            self._pollings.append(Polling("versions", store.poll, options.poll_seconds))
 
     def _start_grpc(self, api: PredictionApi, health: Health) -> None:
         options = self.options
@@ -165,7 +186,7 @@ class LocalServer:
             api, options.maximum_grpc_request_bytes, options.grpc_threads, [self._refusal]
         )
         health.add_to(server)
-        address = f"{self.host}:{self.grpc_port}"
+        address = address_of(self.host, self.grpc_port)
         try:
             if options.tls is None:
                 self.grpc_port = server.add_insecure_port(address)

@@ -82,7 +82,7 @@ def counted_request(
     """Counts a request and, when it is answered, its time, as TensorFlow Serving does.
 
     Args:
-      model_name: as the request names it.
+      model_name: of a model that is served, or one name for all others.
       operation: "" for requests that run no model: status and metadata over REST.
       entrypoint: the transport.
     """

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gc
-import logging
 import threading
 from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
 
 import grpc
 
@@ -14,18 +12,11 @@ from configs.command_line import CommandError
 from serving.protocol.messages import model_pb2
 from serving.server.errors import RequestError, invalid, not_found
 from serving.server.loading import load_servable
-from serving.server.model_settings import (
-    ModelSettings,
-    check_base_paths,
-    settings_by_name,
-    settings_of_base_paths,
-)
+from serving.server.model_settings import ModelSettings, check_base_paths, settings_by_name
 from serving.server.model_versions import Load, ModelVersions, failure_text
 from serving.server.servable import Servable
 from serving.server.version_labels import Labels, checked_labels
 from serving.server.version_status import VersionStatus
-
-_log = logging.getLogger(__name__)
 
 
 class ModelStore:
@@ -37,7 +28,7 @@ class ModelStore:
     Attributes:
       allow_labels_for_unavailable: whether a new label may be given to a version that is not
         available.
-      on_change: called when versions may have come or gone.
+      on_change: called when versions may have come or gone, before the next change begins.
     """
 
     def __init__(
@@ -58,20 +49,6 @@ class ModelStore:
         self._removed: dict[str, ModelVersions] = {}
         self._labels: Labels = {}
         self._changing = threading.Lock()
-
-    @classmethod
-    def load(cls, base_paths: Mapping[str, str | Path]) -> ModelStore:
-        """Loads the latest version of every model.
-
-        Args:
-          base_paths: model name -> folder that holds version folders.
-
-        Raises:
-          CommandError: a model's latest version does not load; the message names the folder.
-        """
-        store = cls(settings_of_base_paths(base_paths))
-        store.start()
-        return store
 
     @property
     def versions(self) -> dict[str, int]:
@@ -106,15 +83,15 @@ class ModelStore:
                 )
             except RequestError as error:
                 raise CommandError(error.message) from error
-        self.on_change()
+            self.on_change()
 
     def poll(self) -> None:
         """Looks at the base paths once, and loads and drops what has changed."""
         with self._changing:
             for model in self._models.values():
                 model.update()
-            self._end_unloading()
-        self.on_change()
+            self.end_unloading()
+            self.on_change()
 
     def reload(self, models: Iterable[ModelSettings]) -> None:
         """Replaces models, policies and labels, by TensorFlow Serving's rules.
@@ -141,15 +118,26 @@ class ModelStore:
                 model.unload_all()
             for model in self._models.values():
                 model.update()
-            self._end_unloading()
+            self.end_unloading()
             failed = [model for model in self._models.values() if not model.available]
-        self.on_change()
+            self.on_change()
         if failed:
             reasons = ", ".join(f"{{{one.settings.name}: {failure_text(one)}}}" for one in failed)
             raise RequestError(
                 grpc.StatusCode.UNKNOWN,
                 f"{len(failed)} model(s) did not become available: {{{reasons}}}",
             )
+
+    def end_unloading(self) -> None:
+        """Frees the versions that are dropped and answer no request any more."""
+        models = [*self._models.values(), *self._removed.values()]
+        if any([model.end_unloading() for model in models]):
+            # A graph's objects refer to each other, so only the collector frees them.
+            gc.collect()
+
+    def is_configured(self, name: str) -> bool:
+        """Whether a model of this name is to be served."""
+        return name in self._models
 
     def find(self, specification: model_pb2.ModelSpec) -> Servable:
         """The servable that a request asks for: a version, a label's version, or the highest one.
@@ -214,9 +202,3 @@ class ModelStore:
             return ModelVersions(settings, self._load)
         model.settings = settings
         return model
-
-    def _end_unloading(self) -> None:
-        models = [*self._models.values(), *self._removed.values()]
-        if any([model.end_unloading() for model in models]):
-            # A graph's objects refer to each other, so only the collector frees them.
-            gc.collect()

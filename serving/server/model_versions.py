@@ -2,29 +2,50 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import threading
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import grpc
 
+from serving.server.folder_fingerprint import Fingerprint, fingerprint
 from serving.server.loading import load_failure
 from serving.server.model_settings import ModelSettings
 from serving.server.servable import Servable
-from serving.server.version_folders import Fingerprint, fingerprint, version_folders
 from serving.server.version_status import VersionState, VersionStatus
+from serving.version_folders import version_folders
 
 Load = Callable[[str, int, Path], Servable]
 
 _log = logging.getLogger(__name__)
 
 
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Dropped:
+    """A version that gets no new requests.
+
+    Attributes:
+      version: the folder's number.
+      servable: weakly, so that it ends with the last request on it.
+      engine: its engine, so that not the thread of that request frees it.
+    """
+
+    version: int
+    servable: weakref.ref[Servable]
+    engine: object
+
+    @property
+    def is_in_use(self) -> bool:
+        return self.servable() is not None
+
+
 class ModelVersions:
     """One model's versions.
 
-    One thread at a time may call `update` and `unload_all`; requests use the rest meanwhile.
+    One thread at a time may call `update` and `unload_all`; others use the rest meanwhile.
 
     Attributes:
       settings: what is asked for; may be replaced between updates.
@@ -37,17 +58,17 @@ class ModelVersions:
         self._load = load
         self._statuses: dict[int, VersionStatus] = {}
         self._failures: dict[int, Fingerprint] = {}
-        # The servable weakly, so that it ends with the last request on it; its engine until then,
-        # so that not a request but the next look frees it.
-        self._dropped: dict[int, tuple[weakref.ref[Servable], object]] = {}
+        # A version that was loaded and dropped again may be here more than once.
+        self._dropped: list[_Dropped] = []
         self._lock = threading.Lock()
         self._listing_error = ""
 
     def statuses(self) -> list[VersionStatus]:
         """Every version that was ever wanted, highest first."""
-        self.end_unloading()
         with self._lock:
-            return sorted(self._statuses.values(), key=lambda one: one.version, reverse=True)
+            in_use = {one.version for one in self._dropped if one.is_in_use}
+            statuses = [_seen(status, in_use) for status in self._statuses.values()]
+        return sorted(statuses, key=lambda one: one.version, reverse=True)
 
     def update(self) -> None:
         """Loads the versions that are wanted and drops those that are not.
@@ -80,19 +101,15 @@ class ModelVersions:
         self._drop_unwanted(())
 
     def end_unloading(self) -> bool:
-        """Notes which dropped versions are gone from memory; says whether any is."""
+        """Lets go of the engines that no request needs any more; says whether there are any."""
         with self._lock:
-            gone = {
-                version: engine
-                for version, (servable, engine) in self._dropped.items()
-                if servable() is None
-            }
-            for version in gone:
-                del self._dropped[version]
-                if self._statuses[version].state is VersionState.UNLOADING:
-                    self._statuses[version] = VersionStatus(version, VersionState.END)
-        for version in gone:
-            _log.info("model '%s': version %d is unloaded", self.settings.name, version)
+            gone = [one for one in self._dropped if not one.is_in_use]
+            self._dropped = [one for one in self._dropped if one not in gone]
+            in_use = {one.version for one in self._dropped}
+            for one in gone:
+                self._statuses[one.version] = _seen(self._statuses[one.version], in_use)
+        for one in gone:
+            _log.info("model '%s': version %d is unloaded", self.settings.name, one.version)
         return bool(gone)
 
     def _is_to_load(self, version: int, folder: Path) -> bool:
@@ -124,7 +141,7 @@ class ModelVersions:
         for version in sorted(set(self.available).difference(wanted)):
             with self._lock:
                 servable = self.available[version]
-                self._dropped[version] = (weakref.ref(servable), servable.engine)
+                self._dropped.append(_Dropped(version, weakref.ref(servable), servable.engine))
                 self._statuses[version] = VersionStatus(version, VersionState.UNLOADING)
             # Or this method itself would keep it.
             del servable
@@ -140,6 +157,13 @@ class ModelVersions:
         if message and message != self._listing_error:
             _log.warning("model '%s': %s", self.settings.name, message)
         self._listing_error = message
+
+
+def _seen(status: VersionStatus, in_use: Collection[int]) -> VersionStatus:
+    """The status, with the end that an unloading version reaches with its last request."""
+    if status.state is VersionState.UNLOADING and status.version not in in_use:
+        return VersionStatus(status.version, VersionState.END)
+    return status
 
 
 def failure_text(versions: ModelVersions) -> str:

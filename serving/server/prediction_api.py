@@ -24,11 +24,14 @@ from serving.server.example_inference import (
     classify,
     regress,
 )
+from serving.server.input_checks import check_input_names
 from serving.server.model_store import ModelStore
 from serving.server.models_config import settings_of_message
-from serving.server.servable import DEFAULT_SIGNATURE, Servable
+from serving.server.servable import Servable, signature_name_of
 
 SIGNATURE_FIELD = "signature_def"
+UNKNOWN_MODEL = "unknown model"
+"""The name under which the metrics count requests for models that are not served."""
 _NO_MODEL = "Missing ModelSpec"
 
 
@@ -42,6 +45,11 @@ class PredictionApi:
     def __init__(self, models: ModelStore):
         self.models = models
 
+    def counted_name(self, specification: model_pb2.ModelSpec) -> str:
+        """The model's name for the metrics, which callers must not fill with names of theirs."""
+        name = specification.name
+        return name if self.models.is_configured(name) else UNKNOWN_MODEL
+
     def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
         """Runs a signature on tensors."""
         servable = self._servable(request)
@@ -51,6 +59,9 @@ class PredictionApi:
                 grpc.StatusCode.FAILED_PRECONDITION,
                 f'Serving signature key "{signature_name}" not found.',
             )
+        # Before the tensors are read, each of which may take more memory than it has bytes.
+        expected = servable.input_specifications(signature_name)
+        check_input_names(signature_name, expected.keys(), request.inputs.keys())
         inputs = {}
         for name, message in request.inputs.items():
             try:
@@ -159,11 +170,6 @@ class PredictionApi:
         if not request.HasField("model_spec"):
             raise invalid(_NO_MODEL)
         return self.models.find(request.model_spec)
-
-
-def signature_name_of(specification: model_pb2.ModelSpec) -> str:
-    """The signature a request asks for; the default one if it names none."""
-    return specification.signature_name or DEFAULT_SIGNATURE
 
 
 def _answered_by(servable: Servable, signature_name: str) -> model_pb2.ModelSpec:

@@ -9,7 +9,7 @@ import logging
 import grpc
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -30,11 +30,12 @@ from serving.server.json_answers import (
     regressions,
 )
 from serving.server.json_text import parse_object
-from serving.server.prediction_api import SIGNATURE_FIELD, PredictionApi, signature_name_of
+from serving.server.prediction_api import SIGNATURE_FIELD, PredictionApi
 from serving.server.request_bodies import BodyTooLargeError, read_body
 from serving.server.rest_examples import examples_input
 from serving.server.rest_paths import Target, is_api, target_of
 from serving.server.rest_requests import predict_inputs, signature_name_in
+from serving.server.servable import signature_name_of
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"]
 _HTTP_STATUS = {
@@ -96,6 +97,8 @@ class RestApi:
         except BodyTooLargeError:
             limit = self.maximum_request_bytes
             return _error_response(413, f"The request body is larger than {limit} bytes.")
+        except ClientDisconnect:
+            return Response(status_code=_HTTP_STATUS[grpc.StatusCode.CANCELLED])  # read by nobody
         except RequestError as error:
             return _error_response(_HTTP_STATUS[error.code], error.message)
         # Inference blocks, so it runs beside the event loop.
@@ -107,7 +110,7 @@ class RestApi:
                 raise not_found(f"No such path: {url}")
             target = target_of(method, url)
             operation = _OPERATIONS[target.operation]
-            with metrics.counted_request(target.model.name, operation, "REST"):
+            with metrics.counted_request(self.api.counted_name(target.model), operation, "REST"):
                 document = self._document(target, body)
                 text = json.dumps(document, ensure_ascii=False).encode()
         except RequestError as error:

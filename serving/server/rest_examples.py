@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from serving.protocol.messages import example_pb2, feature_pb2, input_pb2
 from serving.server.errors import RequestError, invalid
-from serving.server.json_text import format_error, kind_name
+from serving.server.json_text import encoded, format_error, kind_name
 from serving.server.json_values import bytes_of, check_float_range, is_base64
 
 _KIND_NAMES = {"bytes_list": "bytes", "float_list": "float", "int64_list": "int64"}
@@ -51,6 +51,7 @@ def _example(features: Any) -> example_pb2.Example:
         raise invalid(f"Example must be JSON object but got JSON {kind_name(features)}")
     example = example_pb2.Example()
     for name, content in features.items():
+        encoded(name)  # as the message does, which has no error of its own for it
         feature = example.features.feature[name]
         for value in content if isinstance(content, list) else [content]:
             _add_value(feature, value, name)

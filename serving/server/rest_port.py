@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import threading
 import time
@@ -10,6 +11,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from configs.command_line import CommandError
+from serving.server.network_address import address_of
 from serving.server.tls import TlsSettings
 
 _POLL_SECONDS = 0.01
@@ -22,7 +24,14 @@ class RestPort:
       port: the actual port.
     """
 
-    def __init__(self, application: ASGIApp, host: str, port: int, tls: TlsSettings | None = None):
+    def __init__(
+        self,
+        application: ASGIApp,
+        host: str,
+        port: int,
+        tls: TlsSettings | None = None,
+        most_connections: int = 256,
+    ):
         """Opens the port.
 
         Args:
@@ -30,15 +39,17 @@ class RestPort:
           host: the address to listen on.
           port: 0 asks for a free one.
           tls: a certificate; None for plain HTTP.
+          most_connections: requests on further ones are refused with status 503.
 
         Raises:
           CommandError: the port cannot be opened.
         """
         try:
-            listener = socket.create_server((host, port))
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            listener = socket.create_server((host, port), family=family)
         except OSError as error:
             raise CommandError(
-                f"the REST port {host}:{port} cannot be opened ({error.strerror})"
+                f"the REST port {address_of(host, port)} cannot be opened ({error.strerror})"
             ) from error
         # Inherited by every connection; without it small answers wait 40 ms for an acknowledgement.
         listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -50,6 +61,7 @@ class RestPort:
                 log_level="warning",
                 access_log=False,
                 lifespan="off",
+                limit_concurrency=most_connections + 1,  # which is refused itself
                 ssl_context_factory=None if tls is None else lambda *_: tls.context(),
             )
         )
@@ -59,11 +71,16 @@ class RestPort:
         self._thread.start()
         while not self._server.started:
             if not self._thread.is_alive():
+                listener.close()
                 raise CommandError("the REST server stopped while it was starting")
             time.sleep(_POLL_SECONDS)
 
     def stop(self, grace_seconds: float) -> None:
-        """Closes the port; requests under way get `grace_seconds` to finish."""
-        self._server.config.timeout_graceful_shutdown = max(1, round(grace_seconds))
+        """Closes the port.
+
+        Args:
+          grace_seconds: how long requests under way may take; rounded up, at least one second.
+        """
+        self._server.config.timeout_graceful_shutdown = max(1, math.ceil(grace_seconds))
         self._server.should_exit = True
         self._thread.join()

@@ -13,7 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from serving.server.errors import RequestError, invalid
-from serving.server.json_text import format_error, quoted
+from serving.server.input_checks import shape_text
+from serving.server.json_text import encoded, format_error, quoted
 from serving.server.json_values import dense_shape, is_base64, to_array
 
 Document = Mapping[str, Any]
@@ -24,13 +25,14 @@ def signature_name_in(document: Document) -> str:
     """The signature that a request names; empty if it names none.
 
     Raises:
-      RequestError: INVALID_ARGUMENT; `signature_name` is not a string.
+      RequestError: INVALID_ARGUMENT; `signature_name` is not a string, or not one of Unicode.
     """
     name = document.get("signature_name", "")
     if not isinstance(name, str):
         raise format_error(
             document, "not formatted correctly. 'signature_name' key must be a string value."
         )
+    encoded(name)  # as the message does, which has no error of its own for it
     return name
 
 
@@ -128,7 +130,7 @@ def _check_item(
     if math.prod(shape) != math.prod(expected):
         raise invalid(f"Expecting tensor size: {math.prod(expected)} but got: {math.prod(shape)}")
     if shape != expected:
-        raise invalid(f"Expecting shape {_shape_text(expected)} but got: {_shape_text(shape)}")
+        raise invalid(f"Expecting shape {shape_text(expected)} but got: {shape_text(shape)}")
 
 
 def _arrays_of_inputs(inputs: Any, specifications: Specifications) -> dict[str, np.ndarray]:
@@ -150,7 +152,3 @@ def _arrays_of_inputs(inputs: Any, specifications: Specifications) -> dict[str, 
 
 def _is_named(value: Any) -> bool:
     return isinstance(value, dict) and not is_base64(value)
-
-
-def _shape_text(shape: tuple[int, ...]) -> str:
-    return f"[{','.join(map(str, shape))}]"

@@ -1,7 +1,7 @@
 """A SavedModel in a session of TensorFlow's C++ runtime, as TensorFlow Serving runs it.
 
-Loaded as TensorFlow 2 functions, a model would be twenty times as many Python objects, and while
-these are made and freed no request is answered.
+Loaded as TensorFlow 2 functions, a model would be many more Python objects, and while these are
+made and freed no request is answered.
 """
 
 from __future__ import annotations
@@ -81,8 +81,8 @@ class SavedModelSession:
 
 
 def _configuration() -> config_pb2.ConfigProto:
-    # Rewriting the graphs of all signatures takes five times as long as loading them, on processors
-    # that answer requests meanwhile, and makes our models no faster.
+    # Rewriting the graphs of all signatures takes longer than loading them, on processors that
+    # answer requests meanwhile, and makes our models no faster.
     configuration = config_pb2.ConfigProto()
     configuration.graph_options.rewrite_options.disable_meta_optimizer = True
     return configuration

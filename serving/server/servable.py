@@ -11,7 +11,8 @@ import grpc
 import numpy as np
 import tensorflow as tf
 
-from serving.protocol.messages import meta_graph_pb2
+from serving.protocol.messages import meta_graph_pb2, model_pb2
+from serving.protocol.status_codes import STATUS_CODES
 from serving.server import metrics
 from serving.server.batch_merging import is_mergeable
 from serving.server.batching import Batching
@@ -19,9 +20,8 @@ from serving.server.errors import RequestError, invalid
 from serving.server.input_checks import check_inputs
 from serving.server.saved_model_session import SavedModelSession
 
-DEFAULT_SIGNATURE = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
+_DEFAULT_SIGNATURE = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
 _GRAPH_NOTES = re.compile(r"\[\[(\{\{[^}]*\}\})+\]\]|\{\{(function_)?node [^}]*\}\}")
-_STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
 
 
 class Servable:
@@ -124,9 +124,14 @@ class Servable:
             raise invalid(_plain_message(message)) from error
 
 
+def signature_name_of(specification: model_pb2.ModelSpec) -> str:
+    """The signature a request asks for; the default one if it names none."""
+    return specification.signature_name or _DEFAULT_SIGNATURE
+
+
 def status_code_of(error: tf.errors.OpError) -> grpc.StatusCode:
     """The status code of an error of TensorFlow."""
-    return _STATUS_CODES.get(error.error_code, grpc.StatusCode.UNKNOWN)
+    return STATUS_CODES.get(error.error_code, grpc.StatusCode.UNKNOWN)
 
 
 def _selected(available: Sequence[str], output_filter: Sequence[str]) -> Sequence[str]:

@@ -15,13 +15,17 @@ WINDOW = 12
 
 UNKNOWN_ROW = 0
 _FINGERPRINT_BITS = 63
+_FURTHER_BITS = 6
+"""A table of buckets has at most this many bits more than one bucket an id needs. Fingerprints that
+are spread evenly hardly ever need one of them."""
+
 _NO_KEY = -1
 _IDS_AT_ONCE = 1_000_000
 _SALTS = ("", "a", "b", "c")
 
 
 class IndexOverflow(ValueError):
-    """Ids cannot be told apart by their fingerprints."""
+    """Ids cannot be told apart by their fingerprints, or too many of these are alike."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +58,7 @@ class IndexContents:
           first_row: row of the first one.
 
         Raises:
-          IndexOverflow: ids repeat.
+          IndexOverflow: ids repeat, or their fingerprints are too much alike.
         """
         rows = np.arange(first_row, first_row + len(ids), dtype=np.int32)
         for salt in _SALTS:
@@ -65,15 +69,23 @@ class IndexContents:
 
     @classmethod
     def of_fingerprints(cls, keys: np.ndarray, rows: np.ndarray, salt: str = "") -> IndexContents:
-        """Sorts distinct fingerprints, int64 [ids], with their rows, int32 [ids]."""
+        """Sorts distinct fingerprints, int64 [ids], with their rows, int32 [ids].
+
+        Raises:
+          IndexOverflow: buckets would be too many.
+        """
         order = np.argsort(keys, kind="stable")
         keys, rows = keys[order], rows[order]
-        bits = max(int(np.ceil(np.log2(max(len(keys), 1)))), 0)
-        while bits < _FINGERPRINT_BITS:
+        fewest_bits = int(np.ceil(np.log2(max(len(keys), 1))))
+        for bits in range(fewest_bits, min(fewest_bits + _FURTHER_BITS, _FINGERPRINT_BITS) + 1):
             buckets = keys >> np.int64(_FINGERPRINT_BITS - bits)
-            if np.bincount(buckets, minlength=1).max(initial=0) <= WINDOW:
+            if not (buckets[WINDOW:] == buckets[:-WINDOW]).any():
                 break
-            bits += 1
+        else:
+            raise IndexOverflow(
+                f"more than {WINDOW} fingerprints share their first {bits} bits: these ids hash "
+                "badly together"
+            )
         starts = np.searchsorted(buckets, np.arange(2**bits))
         padding = (0, WINDOW)
         return cls(

@@ -50,6 +50,17 @@ def test_ids_of_one_group_share_a_row() -> None:
     assert (table.num_rows, table.num_entities) == (5, 6)
 
 
+def test_a_collective_answer_of_no_group_is_nobody_elses() -> None:
+    records = Records(
+        entity_ids=["a", "b", "c"],
+        vectors=VECTORS,
+        extraction=["collective"] * 3,
+        group_ids=["", "", "g"],
+    )
+    table = KnowledgeTable.from_records("item", records)
+    np.testing.assert_array_equal(table(tf.constant(records.entity_ids)), VECTORS)
+
+
 def test_rows_can_be_given() -> None:
     table = KnowledgeTable("item", ["a", "b", "c"], VECTORS[:1], row_of_entity=np.array([1, 0, 1]))
     np.testing.assert_array_equal(table(tf.constant(["a", "b", "c"]))[:, 0], [0.5, 0, 0.5])

@@ -124,7 +124,7 @@ def test_no_rating_reaches_its_own_item_or_its_own_fold(item: int, fold: int) ->
 
 def test_new_items_are_predicted_as_items_never_rated() -> None:
     fitted = prior()
-    predicted = fitted.predict(vectors()[[UNRATED, MISSING]])
+    predicted = fitted.prediction.predict(vectors()[[UNRATED, MISSING]])
     assert predicted.dtype == np.float32
     assert predicted[0] == pytest.approx(float(fitted(UNRATED + 1)), abs=1e-6)
     assert predicted[0] != 0
@@ -165,7 +165,7 @@ def test_degenerate_data_stays_finite(case: str) -> None:
     found = prior(ratings, knowledge)
     values = np.stack([found(np.arange(ITEMS + 1)), found(np.arange(ITEMS + 1), 0)])
     assert np.isfinite(values).all()
-    assert np.isfinite(found.predict(vectors())).all()
+    assert np.isfinite(found.prediction.predict(vectors())).all()
     if case in ("no ratings", "no knowledge"):
         assert not values.any()
 
@@ -179,7 +179,9 @@ def test_the_configuration_weights_and_checkpoint_make_it_again(tmp_path: Path) 
     tf.train.Checkpoint(prior=restored).read(path).assert_consumed()
     for copy in (again, restored):
         np.testing.assert_array_equal(table(copy), table(fitted))
-        np.testing.assert_array_equal(copy.predict(vectors()), fitted.predict(vectors()))
+        np.testing.assert_array_equal(
+            copy.prediction.predict(vectors()), fitted.prediction.predict(vectors())
+        )
 
 
 def test_mixed_precision_keeps_float32() -> None:

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.stored_vectors import VectorTable, stored_vectors
+from models.stored_vectors import UnstorableVector, VectorTable, stored_vectors
 
 TABLE = np.random.default_rng(0).normal(size=[5, 4]).astype(np.float32)
 
 
 def test_int8_rows_by_hand() -> None:
-    stored = stored_vectors(np.array([[127, -63.5, 0.4], [0, 0, 0], [1e-3, 5e-4, -1e-3]]), "int8")
+    stored = stored_vectors(
+        np.array([[127, -63.5, 0.4], [0, 0, 0], [1e-3, 5e-4, -1e-3]]), "int8", "t"
+    )
     assert stored["values"].dtype == np.int8 and stored["scales"].dtype == np.float32
     # -63.5 lies half way: the even neighbour.
     np.testing.assert_array_equal(stored["values"], [[127, -64, 0], [0, 0, 0], [127, 64, -127]])
@@ -58,7 +60,9 @@ def test_a_saved_table_takes_further_rows(number_format: str, tmp_path: Path) ->
 
 def test_what_does_not_fit_is_refused() -> None:
     with pytest.raises(ValueError, match="'int4' is unknown; there are float32, float16, int8"):
-        stored_vectors(TABLE, "int4")
-    for number_format, number in (("float32", np.nan), ("int8", np.inf), ("float16", 1e5)):
-        with pytest.raises(ValueError, match=f"does not fit into {number_format}"):
-            stored_vectors(np.full([1, 2], number), number_format)
+        stored_vectors(TABLE, "int4", "t")
+    for number_format, number in (("float32", np.nan), ("int8", np.inf), ("float16", -np.inf)):
+        with pytest.raises(UnstorableVector, match="items/t holds a number that is infinite"):
+            stored_vectors(np.array([[0, number]]), number_format, "items/t")
+    with pytest.raises(UnstorableVector, match=r"up to 1e\+05, and float16 ends at 65504; export"):
+        VectorTable(np.array([[1, -1e5]]), "float16", "items/t")

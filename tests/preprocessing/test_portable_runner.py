@@ -25,6 +25,7 @@ from preprocessing.beam_options import BeamOptions
 from preprocessing.encode import encode
 from preprocessing.examples import build_examples
 from tests.killing import checksums
+from tests.ports import free_ports
 from tests.preprocessing import shared_file_system
 from tests.scenarios import write_tiny_inputs
 
@@ -54,7 +55,8 @@ def portable(
         # The worker pool starts workers with the `python` that it finds.
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     }
-    job_port, worker_port = _free_port(), _free_port()
+    with free_ports(2) as ports:
+        job_port, worker_port = ports
     runners = "apache_beam.runners"
     commands = [
         [f"{runners}.portability.local_job_service_main", "--port", str(job_port)],
@@ -87,12 +89,6 @@ def portable(
             process.terminate()
         for process in processes:
             process.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("localhost", 0))
-        return probe.getsockname()[1]
 
 
 def _wait_for(port: int) -> None:

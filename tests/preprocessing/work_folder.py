@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from configs.file_hash import file_sha256
 from configs.loading import scenario_from_tree
 from preprocessing.examples import build_examples
-from preprocessing.hashing import file_sha256
 from preprocessing.records import contract
 from preprocessing.records.layout import KnowledgeDirectory, shard_name
 from preprocessing.records.tfrecord_file import read_records, write_records

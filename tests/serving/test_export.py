@@ -10,18 +10,31 @@ import pytest
 import tensorflow as tf
 from tensorflow.core.protobuf import saved_model_pb2
 
+from configs.command_line import CommandError
+from configs.loading import ConfigurationError
 from models.building import AnyModel
 from preprocessing.records.contract import USER_FOLDS
 from preprocessing.records.layout import WorkDirectory
 from serving import export as export_module
+from serving import warmup
 from serving.export import export_run, serving_module
 from serving.export_manifest import verify_manifest
 from serving.export_options import ExportOptions
 from serving.proof.c_api import CApiSession
 from serving.proof.result import ProofError
+from serving.refresh.layout import RefreshFolder
 from serving.serving_module import ServingModule
-from tests.runs import write_run, written_run
-from tests.scenarios import NUM_ITEMS, USERS_WITH_ANSWER, copied_scenario
+from serving.tables import id_index
+from serving.warmup import write_warmup_requests
+from tests.runs import random_model, write_run, written_run
+from tests.scenarios import (
+    ITEMS,
+    NUM_ITEMS,
+    USERS,
+    USERS_WITH_ANSWER,
+    copied_scenario,
+    tiny_scenario,
+)
 from tests.serving.exports import (
     MODELS,
     OTHER_VARIANTS,
@@ -37,6 +50,7 @@ from trainer.run_folder import RunFolderError
 
 KNOWLEDGE_WIDTH = 12
 EXPERT_WIDTH = 10
+DT_STRING = tf.string.as_datatype_enum
 AUGMENTED = "_parts/adapter/_tables/"
 
 every_model = pytest.mark.parametrize(("backbone", "arm"), MODELS)
@@ -216,14 +230,14 @@ def test_no_table_is_a_constant_of_the_graph(backbone: str, arm: str) -> None:
 def test_versions_follow_each_other(tmp_path: Path) -> None:
     first = exported("din", "none")
     assert (first.result["version"], first.path) == (1, first.base / "1")
-    assert [path.name for path in first.base.iterdir()] == ["1"]
+    assert {path.name for path in first.base.iterdir()} == {".lock", "1"}
     for name in ("2", "10", "notes", ".11.unfinished"):
         (tmp_path / name).mkdir()
     (tmp_path / ".11.unfinished" / "leftover").write_text("of a killed export")
     result = export_run(first.run.folder.path, tmp_path, UNPROVEN)
     assert (result["version"], result["path"]) == (11, str(tmp_path / "11"))
     assert not (tmp_path / "11" / "leftover").exists()
-    assert {path.name for path in tmp_path.iterdir()} == {"2", "10", "11", "notes"}
+    assert {path.name for path in tmp_path.iterdir()} == {*(".lock", "2", "10", "11", "notes")}
 
 
 def test_a_failed_export_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,7 +248,94 @@ def test_a_failed_export_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(export_module, "write_warmup_requests", fail)
     with pytest.raises(OSError, match="disk full"):
         export_run(written_run("din", "none").folder.path, tmp_path, UNPROVEN)
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
+
+
+def test_a_second_export_does_not_touch_the_first_ones_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = written_run("din", "none").folder.path
+    begun = []
+
+    def begin_another(folder: Path, *rest: Any) -> Path:
+        begun.append(folder)
+        if len(begun) == 1:
+            with pytest.raises(CommandError, match="another process is at work in"):
+                export_run(run, tmp_path, UNPROVEN)
+        return write_warmup_requests(folder, *rest)
+
+    monkeypatch.setattr(export_module, "write_warmup_requests", begin_another)
+    result = export_run(run, tmp_path, UNPROVEN)
+    assert (result["version"], len(begun)) == (1, 1)
+    assert {path.name for path in tmp_path.iterdir()} == {".lock", "1"}
+    verify_manifest(tmp_path / "1")
+    assert tf.saved_model.contains_saved_model(str(tmp_path / "1"))
+
+
+def test_what_cannot_be_is_refused_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*_: object) -> None:
+        raise AssertionError("the proof's samples are drawn")
+
+    monkeypatch.setattr(export_module, "draw_samples", work)
+    run = written_run("din", "hein").folder.path
+    with pytest.raises(ConfigurationError, match="serving.id_type: .* user 'u1' is none"):
+        export_run(run, tmp_path, ExportOptions(id_type="int64"))
+    monkeypatch.setattr(warmup, "MOST_WARMUP_REQUESTS", 3)
+    with pytest.raises(ConfigurationError, match="signatures make .* warm-up requests"):
+        export_run(run, tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_vectors_that_the_number_format_cannot_hold_are_the_users_to_mend() -> None:
+    model = random_model(tiny_scenario(model__adapter="hein"))
+    (default,) = (weight for weight in model.adapter.weights if "default_item" in weight.name)
+    default.assign(tf.fill(default.shape, 1e6))
+    with pytest.raises(
+        CommandError, match=r"knowledge/item/augmented holds .*serving\.augmented_dtype=float32"
+    ):
+        serving_module(model, "float16")
+
+
+def test_ids_that_cannot_be_told_apart_are_the_users_to_mend(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(id_index, "fingerprints", lambda ids, salt: np.zeros(len(ids), np.int64))
+    with pytest.raises(CommandError, match="the model's tables cannot be stored: ids repeat"):
+        serving_module(random_model(tiny_scenario(model__adapter="none")))
+
+
+def texts_inside(path: Path) -> set[bytes]:
+    """Every string of a SavedModel's graph and variables."""
+    graph = meta_graph(path).graph_def
+    constants = [
+        node.attr["value"].tensor
+        for node in [*graph.node, *(n for each in graph.library.function for n in each.node_def)]
+        if node.op == "Const"
+    ]
+    reader = tf.train.load_checkpoint(str(path / "variables" / "variables"))
+    variables = [
+        reader.get_tensor(name)
+        for name, dtype in reader.get_variable_to_dtype_map().items()
+        if dtype == tf.string
+    ]
+    texts = [tf.make_ndarray(each) for each in constants if each.dtype == DT_STRING]
+    return {text for array in [*texts, *variables] for text in np.ravel(array).tolist()}
+
+
+def test_raw_ids_are_in_searches_only_and_those_of_users_nowhere() -> None:
+    items, users = ({raw_id.encode() for raw_id in ids} for ids in (ITEMS, USERS))
+    assert not texts_inside(exported_variant("hein").path) & (items | users)
+    of_search = texts_inside(exported_variant("two_tower").path)
+    assert of_search >= items and not of_search & users
+    for name in ("hein", "two_tower"):
+        folder = RefreshFolder(exported_variant(name).path)
+        for source in ("item", "user"):
+            with np.load(folder.source(source) / "entities.npz") as arrays:
+                texts = {key for key, array in arrays.items() if array.dtype.kind in "US"}
+                assert texts == {"group_ids"}
+                assert not {raw_id.encode() for raw_id in arrays["group_ids"]} & (items | users)
 
 
 def test_a_version_is_proved_and_described(tmp_path: Path) -> None:
@@ -260,7 +361,7 @@ def test_what_scores_otherwise_is_not_published(
     options = ExportOptions(proof="quick", proof_samples=20, card_part=None)
     with pytest.raises(ProofError, match="serving_default"):
         export_run(written_run("din", "none").folder.path, tmp_path, options)
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == [".lock"]
 
 
 def test_a_run_whose_data_changed_is_not_exported(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from configs.loading import ConfigurationError
 from configs.serving import Serving
-from serving.warmup import write_warmup_requests
+from serving.warmup import check_number_of_requests, write_warmup_requests
 from tests.serving.exports import Export, exported_variant
 
 ROWS = {"rank": "item_id", "item_vectors": "item_id"}
@@ -101,8 +101,10 @@ def test_whole_number_ids_are_nobodys(tmp_path: Path) -> None:
     assert arrays(request)["item_id"].dtype == np.int64
 
 
-def test_more_requests_than_tensorflow_serving_takes_are_refused(tmp_path: Path) -> None:
-    inputs = {"item_id": tf.TensorSpec([None], tf.string)}
+def test_more_requests_than_tensorflow_serving_takes_are_refused() -> None:
     serving = Serving(batch_sizes=tuple(range(1, 502)))
     with pytest.raises(ConfigurationError, match="501 sizes for 2 signatures make 1002 warm-up"):
-        write_warmup_requests(tmp_path, serving, {"rank": inputs, "serving_default": inputs})
+        check_number_of_requests(serving, "ctr")
+    with pytest.raises(ConfigurationError, match="251 sizes for 4 signatures make 1004 warm-up"):
+        check_number_of_requests(Serving(batch_sizes=tuple(range(1, 252))), "retrieval")
+    check_number_of_requests(Serving(batch_sizes=tuple(range(1, 501))), "rerank")

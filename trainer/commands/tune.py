@@ -82,9 +82,9 @@ def add_command(subparsers: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     """Searches, and writes what was found."""
+    from configs.folder_lock import alone_in
     from configs.loading import ConfigurationError, load_scenario
     from trainer.experiments.trainers import Job, LocalTrainer
-    from trainer.folder_lock import alone_in
     from trainer.gpu import prepare_devices
     from trainer.one_process import require_one_process
     from trainer.preparation import ExampleStore

@@ -7,6 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from configs.command_line import CommandError, say
+from configs.folder_lock import alone_in
 from configs.loading import save_scenario
 from configs.scenario import Scenario
 from trainer.evaluation import predict_run
@@ -19,7 +20,6 @@ from trainer.experiments.readiness import require_ready
 from trainer.experiments.results import ExperimentResult, Failure, RunResult, failures_text
 from trainer.experiments.trainers import LocalTrainer, TrainerPool, reason_text
 from trainer.experiments.worker_pool import WorkerPool
-from trainer.folder_lock import alone_in
 from trainer.metric_names import people_call
 from trainer.preparation import ExampleStore
 from trainer.run_folder import RunFolder

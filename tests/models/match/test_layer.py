@@ -238,6 +238,15 @@ def test_a_ready_table_is_compared_as_it_is(kind: str) -> None:
         KnowledgeMatch(kind, table).reduce(np.ones([1, 2]))
 
 
+def test_a_stored_match_has_no_reduction() -> None:
+    layer = matcher("ridge")
+    layer.store("knowledge/item/match", tf.float32)
+    with pytest.raises(ValueError, match="ask for it before store"):
+        _ = layer.reduction
+    with pytest.raises(ValueError, match="ask for it before store"):
+        layer.reduce(np.ones([1, 2]))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

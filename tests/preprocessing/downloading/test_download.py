@@ -6,13 +6,13 @@ import hashlib
 import io
 import json
 import os
-import socket
 import zipfile
 from pathlib import Path
 
 import pytest
 
 from preprocessing.__main__ import main
+from tests.ports import free_port
 from tests.preprocessing.downloading.file_server import FileServer, file_server
 
 RATINGS = b"userId,movieId,rating,timestamp\n1,2,3.5,4\n"
@@ -131,9 +131,7 @@ def test_a_malicious_archive_is_refused(capsys, server, tmp_path):
 
 
 def test_an_unreachable_publisher_means_advice(capsys, tmp_path):
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{closed.getsockname()[1]}"
+    url = f"http://127.0.0.1:{free_port()}"
     out = tmp_path / "ml"
     code, result, err = download(capsys, url, "movielens_1m", "--out", out)
     assert (code, result) == (1, {}) and "cannot be reached" in err

@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import random
 import shutil
-import socket
 
 import pytest
 
 from configs.command_line import CommandError
 from preprocessing.downloading.data_sets import GZIP, RemoteFile
 from preprocessing.downloading.fetching import NotThere, fetch
+from tests.ports import free_port
 from tests.preprocessing.downloading.file_server import FileServer, file_server
 
 CONTENT = GZIP + random.Random(1).randbytes(1_000_000)
@@ -137,10 +137,7 @@ def test_what_is_not_there_says_so(server, tmp_path):
 
 
 def test_nobody_answers(tmp_path):
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        port = closed.getsockname()[1]
-    nowhere = RemoteFile("a.gz", (f"http://127.0.0.1:{port}/a.gz",), GZIP)
+    nowhere = RemoteFile("a.gz", (f"http://127.0.0.1:{free_port()}/a.gz",), GZIP)
     with pytest.raises(NotThere, match=r"cannot be reached \(ConnectionRefusedError"):
         fetch(nowhere, tmp_path)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import threading
 from collections.abc import Iterator
 from concurrent import futures
@@ -32,30 +31,40 @@ class Answering(prediction_service_pb2_grpc.PredictionServiceServicer):
       outputs: of every answer.
       version: of every answer; none if 0.
       failures: codes of the next answers.
+      details: what failures say.
       delays: seconds that the next answers take; an answer ends early when its call is cancelled.
       cancelled: number of calls that were.
       input_types: of the signature `rank` beside a string `user_id`.
-      requests: as they came.
-      seconds_left: until their deadlines.
+      labels: label -> version, which metadata describe; any other label is refused.
+      requests: as they came, without those for metadata.
+      seconds_left: until the deadlines of all requests.
     """
 
     def __init__(self, outputs: dict[str, object] | None = None) -> None:
         self.outputs = outputs or {}
         self.version = 0
         self.failures: list[grpc.StatusCode] = []
+        self.details = "by design"
         self.delays: list[float] = []
         self.cancelled = 0
         self.input_types: dict[str, int] = {}
+        self.labels: dict[str, int] = {}
         self.requests: list[predict_pb2.PredictRequest] = []
         self.seconds_left: list[float] = []
 
     def GetModelMetadata(self, request, context):  # noqa: N802
         assert list(request.metadata_field) == ["signature_def"]
+        self.seconds_left.append(context.time_remaining())
         signatures = get_model_metadata_pb2.SignatureDefMap()
         inputs = signatures.signature_def["rank"].inputs
         for name, data_type in {"user_id": types_pb2.DT_STRING, **self.input_types}.items():
             inputs[name].dtype = data_type
         response = get_model_metadata_pb2.GetModelMetadataResponse()
+        label = request.model_spec.version_label
+        if label:
+            if label not in self.labels:
+                context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"no version has label {label}")
+            response.model_spec.version.value = self.labels[label]
         response.metadata["signature_def"].Pack(signatures)
         return response
 
@@ -68,7 +77,7 @@ class Answering(prediction_service_pb2_grpc.PredictionServiceServicer):
             if ended.wait(self.delays.pop(0)):
                 self.cancelled += 1
         if self.failures:
-            context.abort(self.failures.pop(0), "by design")
+            context.abort(self.failures.pop(0), self.details)
         response = predict_pb2.PredictResponse()
         if self.version:
             response.model_spec.version.value = self.version
@@ -78,7 +87,7 @@ class Answering(prediction_service_pb2_grpc.PredictionServiceServicer):
 
 
 class Statuses(model_service_pb2_grpc.ModelServiceServicer):
-    """Says the next of some states of version 1, the last again and again."""
+    """Says the next of some states of version 1, the last again and again; whatever the label."""
 
     def __init__(self, *states: int) -> None:
         self.states = list(states)
@@ -122,9 +131,3 @@ def answering(
         yield port
     finally:
         server.stop(0).wait()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]

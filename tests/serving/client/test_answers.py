@@ -3,7 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serving.client.answers import Reply, read_ranking, read_retrieved_items
+from serving.client.address import ModelAddress
+from serving.client.answers import (
+    Reply,
+    highest_available,
+    read_ranking,
+    read_retrieved_items,
+)
 from serving.client.errors import RankingError
 
 
@@ -18,6 +24,14 @@ def test_a_ranking_has_tasks_and_the_version() -> None:
     assert list(answer.tasks) == ["loved"]
     assert answer.tasks["loved"].tolist() == pytest.approx([0.1, 0.2])
     assert answer.version == 4
+
+
+def test_the_highest_version_answers() -> None:
+    address = ModelAddress("h:1", "movies")
+    assert highest_available([2, 11, 9], address) == 11
+    with pytest.raises(RankingError, match="'movies' has no available version") as caught:
+        highest_available([], address)
+    assert caught.value.code == "NOT_FOUND"
 
 
 def test_a_tasks_scores_are_checked_too() -> None:

@@ -21,13 +21,13 @@ from serving.client import (
     ServerUnavailable,
     UserRequest,
 )
+from tests.ports import free_port
 from tests.serving.client.answering import (
     STATES,
     USER,
     Answering,
     Statuses,
     answering,
-    free_port,
 )
 
 Result = TypeVar("Result")
@@ -159,6 +159,31 @@ def test_a_model_that_loads_is_waited_for() -> None:
         ask(Answering(), lambda client: client.wait_until_ready(0.2))
 
 
+def test_the_version_of_a_label_is_told_and_not_the_highest() -> None:
+    service = Answering()
+    service.labels = {"stable": 7}
+    available = Statuses(STATES.AVAILABLE)
+
+    async def versions(client: AsyncRankingClient) -> list[int]:
+        return [await client.served_version(), await client.wait_until_ready(30)]
+
+    assert ask(service, versions, available, version_label="stable") == [7, 7]
+    with pytest.raises(RankingError, match="no version has label canary"):
+        ask(service, versions, available, version_label="canary")
+
+
+def test_everything_that_a_call_does_shares_its_deadline() -> None:
+    service = Answering({"score": np.float32([0.5])})
+    service.failures = [grpc.StatusCode.INVALID_ARGUMENT]
+    service.input_types = {"item_id": types_pb2.DT_INT64}
+    service.delays = [0.5]
+    scores = ask(service, lambda client: client.rank(USER, ["1"]), timeout_seconds=9)
+    assert scores.tolist() == [0.5]
+    first, metadata, second = service.seconds_left
+    # gRPC rounds deadlines of 10 s and more to whole seconds, and shorter ones to hundredths.
+    assert metadata <= first - 0.5 + 0.05 and second <= first - 0.5 + 0.05
+
+
 def test_no_server_is_an_error_that_names_the_target() -> None:
     port = free_port()
 
@@ -166,5 +191,5 @@ def test_no_server_is_an_error_that_names_the_target() -> None:
         async with AsyncRankingClient(f"127.0.0.1:{port}", "m", 5, maximum_attempts=2) as client:
             await client.rank(USER, ["x"])
 
-    with pytest.raises(ServerUnavailable, match=f"no server answers at 127.0.0.1:{port}"):
+    with pytest.raises(ServerUnavailable, match=f"no server takes requests at 127.0.0.1:{port}"):
         asyncio.run(rank())

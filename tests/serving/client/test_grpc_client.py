@@ -10,13 +10,13 @@ import tensorflow as tf
 from tensorflow.core.framework import types_pb2
 
 from serving.client import Hedging, RankingClient, RankingError, ServerUnavailable
+from tests.ports import free_port
 from tests.serving.client.answering import (
     STATES,
     USER,
     Answering,
     Statuses,
     answering,
-    free_port,
     start,
 )
 
@@ -139,7 +139,7 @@ def test_a_server_that_comes_up_late_is_waited_for(service: Answering) -> None:
 def test_no_server_is_an_error_that_names_the_target() -> None:
     port = free_port()
     with RankingClient(f"127.0.0.1:{port}", "m", 5, maximum_attempts=2) as client:
-        with pytest.raises(ServerUnavailable, match=f"no server answers at 127.0.0.1:{port}"):
+        with pytest.raises(ServerUnavailable, match=f"takes requests at 127.0.0.1:{port}"):
             client.rank(USER, ["x"])
 
 
@@ -154,6 +154,40 @@ def test_a_model_that_loads_is_waited_for(service: Answering) -> None:
     with answering(service, states) as port, RankingClient(f"127.0.0.1:{port}", "m", 30) as client:
         assert client.wait_until_ready(timeout_seconds=30) == 1
     assert states.states == [STATES.AVAILABLE]
+
+
+def test_the_version_of_a_label_is_told_and_not_the_highest(service: Answering) -> None:
+    service.labels = {"stable": 7}
+    with answering(service, Statuses(STATES.AVAILABLE)) as port:
+        with RankingClient(f"127.0.0.1:{port}", "m", 30, version_label="stable") as client:
+            assert client.served_version() == 7
+            assert client.wait_until_ready(timeout_seconds=30) == 7
+        with RankingClient(f"127.0.0.1:{port}", "m", 30, version_label="canary") as client:
+            for ask in (client.served_version, lambda: client.wait_until_ready(0.2)):
+                with pytest.raises(RankingError, match="no version has label canary") as caught:
+                    ask()
+                assert caught.value.code == "INVALID_ARGUMENT"
+
+
+def test_a_label_that_comes_late_is_waited_for(service: Answering) -> None:
+    late = threading.Timer(0.7, lambda: service.labels.update(stable=7))
+    late.start()
+    with answering(service, Statuses(STATES.AVAILABLE)) as port:
+        with RankingClient(f"127.0.0.1:{port}", "m", 30, version_label="stable") as client:
+            assert client.wait_until_ready(timeout_seconds=30) == 7
+    assert service.labels
+
+
+def test_everything_that_a_call_does_shares_its_deadline(service: Answering, port: int) -> None:
+    service.outputs = {"score": np.float32([0.5])}
+    service.failures = [grpc.StatusCode.INVALID_ARGUMENT]
+    service.input_types = {"profile_age": types_pb2.DT_FLOAT}
+    service.delays = [0.5]
+    with RankingClient(f"127.0.0.1:{port}", "m", timeout_seconds=9) as client:
+        assert client.rank(USER, ["x"]).tolist() == [0.5]
+    first, metadata, second = service.seconds_left
+    # gRPC rounds deadlines of 10 s and more to whole seconds, and shorter ones to hundredths.
+    assert metadata <= first - 0.5 + 0.05 and second <= first - 0.5 + 0.05
 
 
 def test_the_version_that_answered_is_told(service: Answering, port: int) -> None:
@@ -220,6 +254,19 @@ def test_a_slow_answer_is_overtaken_by_a_hedge(service: Answering, port: int) ->
     assert budget is not None and budget.requests == 2
     assert 1 <= budget.hedges <= 2
     assert len(service.requests) == budget.requests + budget.hedges
+
+
+@pytest.mark.parametrize("hedging", [None, Hedging(after_seconds=0.05, largest_share=1.0)])
+def test_a_client_that_is_closed_meanwhile_says_so(
+    service: Answering, port: int, hedging: Hedging | None
+) -> None:
+    service.delays = [20.0, 20.0]
+    client = RankingClient(f"127.0.0.1:{port}", "m", 30, hedging=hedging)
+    closing = threading.Timer(0.5, client.close)
+    closing.start()
+    with pytest.raises(RankingError, match="closed") as caught:
+        client.rank(USER, ["x"])
+    assert caught.value.code == "CANCELLED"
 
 
 def test_without_hedging_nothing_is_sent_twice(service: Answering, port: int) -> None:

@@ -7,6 +7,7 @@ from serving.client.address import ModelAddress
 from serving.client.errors import RankingError, ServerUnavailable
 from serving.client.grpc_messages import (
     available_version_of,
+    described_version_of,
     explained,
     input_kinds_of,
     metadata_request,
@@ -37,7 +38,7 @@ class Failed(grpc.RpcError):
 @pytest.mark.parametrize(
     ("code", "message"),
     [
-        (grpc.StatusCode.UNAVAILABLE, r"no server answers at h:1 \(by design\)"),
+        (grpc.StatusCode.UNAVAILABLE, r"no server takes requests at h:1 \(by design\)"),
         (grpc.StatusCode.DEADLINE_EXCEEDED, r"h:1 did not answer within 1\.5 s"),
         (grpc.StatusCode.NOT_FOUND, "h:1 refused the request: by design"),
     ],
@@ -64,6 +65,14 @@ def test_the_highest_available_version_counts() -> None:
     for version, state in ((4, states.AVAILABLE), (11, states.AVAILABLE), (12, states.LOADING)):
         response.model_version_status.add(version=version, state=state)
     assert available_version_of(response, ADDRESS) == 11
+
+
+def test_metadata_tell_the_version_that_they_describe() -> None:
+    response = get_model_metadata_pb2.GetModelMetadataResponse()
+    with pytest.raises(RankingError, match="does not tell the version"):
+        described_version_of(response)
+    response.model_spec.version.value = 0
+    assert described_version_of(response) == 0
 
 
 def test_kinds_of_inputs_are_told_apart() -> None:

@@ -35,7 +35,7 @@ def server() -> Iterator[LocalServer]:
 def connect(
     request: pytest.FixtureRequest, server: LocalServer
 ) -> Callable[..., RankingClientBase]:
-    def connect(model_name: str = "toy", **options: int) -> RankingClientBase:
+    def connect(model_name: str = "toy", **options: object) -> RankingClientBase:
         if request.param == "grpc":
             target = f"127.0.0.1:{server.grpc_port}"
             return RankingClient(target, model_name, SECONDS, **options)
@@ -130,6 +130,16 @@ def test_versions_are_told_and_asked_for(connect: Callable[..., RankingClientBas
             with pytest.raises(RankingError, match="version 2|toy, 2") as caught:
                 ask()
             assert caught.value.code == "NOT_FOUND"
+
+
+def test_a_label_that_no_version_has_is_an_invalid_argument(
+    connect: Callable[..., RankingClientBase],
+) -> None:
+    with connect(version_label="stable") as client:
+        for ask in (client.served_version, lambda: client.rank(UserRequest(**USER), ["a"])):
+            with pytest.raises(RankingError, match="stable") as caught:
+                ask()
+            assert caught.value.code == "INVALID_ARGUMENT"
 
 
 def test_several_users_are_asked_for_at_once(connect: Callable[..., RankingClientBase]) -> None:

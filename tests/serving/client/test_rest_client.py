@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import math
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -17,12 +16,22 @@ from serving.client import (
     ServerUnavailable,
     UserRequest,
 )
+from tests.ports import free_port
 
 USER = UserRequest("u", ["a"], [4.0], 1.0, 4.0, 0.7)
 
 
 class Answering(ThreadingHTTPServer):
-    """Answers with the statuses and bodies it was given, the last one again and again."""
+    """Answers with the statuses and bodies it was given, the last one again and again.
+
+    Attributes:
+      answers: statuses and bodies.
+      requests: paths and documents as they came.
+      connections: addresses of the clients' ends.
+      delay_seconds: until an answer begins.
+      byte_seconds: between the bytes of an answer, which otherwise comes at once.
+      broken_off: so many of the next answers end in the middle.
+    """
 
     daemon_threads = True
 
@@ -32,6 +41,8 @@ class Answering(ThreadingHTTPServer):
         self.requests: list[tuple[str, dict]] = []
         self.connections: set[object] = set()
         self.delay_seconds = 0.0
+        self.byte_seconds = 0.0
+        self.broken_off = 0
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -54,7 +65,16 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("content-length", str(len(text)))
         self.end_headers()
-        self.wfile.write(text.encode())
+        if self.server.broken_off:
+            self.server.broken_off -= 1
+            self.wfile.write(text.encode()[: len(text) // 2])
+            self.close_connection = True
+        elif self.server.byte_seconds:
+            for byte in text.encode():
+                self.wfile.write(bytes([byte]))
+                time.sleep(self.server.byte_seconds)
+        else:
+            self.wfile.write(text.encode())
 
     def log_message(self, *arguments: object) -> None:
         pass
@@ -201,6 +221,19 @@ def test_a_label_is_part_of_the_address(server: Answering) -> None:
     assert paths[2] == "/v1/models/my%20model/versions/3:predict"
 
 
+def test_the_version_of_a_label_is_told_and_not_the_highest(server: Answering) -> None:
+    server.answers = [
+        (400, '{"error": "no version has the label"}'),
+        (200, '{"model_spec": {"name": "my model", "version": "7"}, "metadata": {}}'),
+        (200, '{"metadata": {}}'),
+    ]
+    with client_of(server, version_label="stable") as client:
+        assert client.wait_until_ready(30) == 7
+        with pytest.raises(RankingError, match="does not tell the version"):
+            client.served_version()
+    assert {path for path, _ in server.requests} == {"/v1/models/my%20model/labels/stable/metadata"}
+
+
 def test_whole_numbers_as_ids_are_learned_when_the_model_refuses(server: Answering) -> None:
     definition = {"rank": {"inputs": {"item_id": {"dtype": "DT_INT64"}}}}
     metadata = json.dumps({"metadata": {"signature_def": {"signature_def": definition}}})
@@ -226,6 +259,13 @@ def test_retrieved_items_end_where_the_answer_is_empty(server: Answering) -> Non
     ((_, document),) = server.requests
     assert document["signature_name"] == "top_k"
     assert "item_id" not in document["inputs"]
+
+
+def test_no_item_at_all_may_be_retrieved(server: Answering) -> None:
+    server.answers = retrieved([[]], [[]])
+    with client_of(server) as client:
+        found = client.retrieve(USER)
+    assert found.item_ids == [] and found.scores.shape == (0,)
 
 
 @pytest.mark.parametrize(
@@ -262,10 +302,36 @@ def test_a_late_answer_is_an_error_with_the_deadline(server: Answering) -> None:
     assert caught.value.code == "DEADLINE_EXCEEDED"
 
 
+def test_an_answer_that_trickles_is_late_too(server: Answering) -> None:
+    server.byte_seconds = 0.1
+    server.answers = [(200, '{"outputs": [0.5]}' + " " * 20)]
+    with client_of(server, timeout_seconds=1.0) as client:
+        with pytest.raises(RankingError, match="within 1 s") as caught:
+            client.rank(USER, ["x"])
+    assert caught.value.code == "DEADLINE_EXCEEDED"
+
+
+def test_everything_that_a_call_does_shares_its_deadline(server: Answering) -> None:
+    server.delay_seconds = 0.7
+    server.answers = [REFUSED, (200, METADATA), (200, '{"outputs": [0.5]}')]
+    with client_of(server, timeout_seconds=1.5) as client:
+        with pytest.raises(RankingError, match=r"within 1\.5 s"):
+            client.rank(USER, ["x"])
+
+
+def test_an_answer_that_breaks_off_is_asked_for_again(server: Answering) -> None:
+    server.broken_off = 1
+    with client_of(server) as client:
+        assert client.rank(USER, ["x"]).tolist() == [0.5]
+        assert len(server.requests) == 2
+        server.broken_off = 1
+    with client_of(server, maximum_attempts=1) as client:
+        with pytest.raises(ServerUnavailable, match="broke off its answer"):
+            client.rank(USER, ["x"])
+
+
 def test_a_server_that_comes_up_late_is_waited_for() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     servers: list[Answering] = []
 
     def come_up() -> None:

@@ -13,13 +13,14 @@ class Clock:
     def __init__(self) -> None:
         self.now = 100.0
         self.waits: list[float] = []
+        self.oversleeps = 0.0
 
     def monotonic(self) -> float:
         return self.now
 
     def sleep(self, seconds: float) -> None:
         self.waits.append(seconds)
-        self.now += seconds
+        self.now += seconds + self.oversleeps
 
 
 class Server:
@@ -81,6 +82,25 @@ def test_the_deadline_ends_the_retries(clock: Clock) -> None:
         RetryPolicy(timeout_seconds=10, maximum_attempts=10**6).call(server)
     assert clock.now < 110
     assert min(server.seconds_left) > 0
+
+
+def test_an_attempt_after_an_overslept_wait_still_has_some_time(clock: Clock) -> None:
+    clock.oversleeps = 60.0
+    server = Server(failures=1)
+    assert RetryPolicy(timeout_seconds=5).call(server) == "answer"
+    assert 0 < server.seconds_left[1] < 0.01
+
+
+def test_the_parts_of_a_longer_call_share_its_deadline(clock: Clock) -> None:
+    policy = RetryPolicy(timeout_seconds=5)
+    until = policy.deadline()
+    clock.now += 3.0
+    first, second = Server(failures=0), Server(failures=10**6)
+    policy.call(first, until)
+    assert first.seconds_left == pytest.approx([2.0])
+    with pytest.raises(ServerUnavailable):
+        RetryPolicy(5, 10**6).call(second, until)
+    assert clock.now < 105
 
 
 def test_what_waiting_does_not_mend_is_not_retried(clock: Clock) -> None:

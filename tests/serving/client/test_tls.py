@@ -22,14 +22,14 @@ from serving.client import (
     Tls,
 )
 from tests.serving.client.answering import USER, Answering, answering
-from tests.serving.client.certificates import make_certificates, server_credentials
+from tests.serving.server.certificates import server_credentials, write_certificates
 
 
 @pytest.fixture(scope="module")
 def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Self-signed certificates with keys: localhost.pem and client.pem."""
+    """A folder with certificates and keys, see `write_certificates`."""
     folder = tmp_path_factory.mktemp("pem")
-    make_certificates(folder)
+    write_certificates(folder)
     return folder
 
 
@@ -42,7 +42,7 @@ def port(pem: Path) -> Iterator[int]:
 
 
 def test_both_sides_show_their_certificates(pem: Path, port: int) -> None:
-    tls = Tls(pem / "localhost.pem", pem / "client.pem", pem / "client.key")
+    tls = Tls(pem / "authority.pem", pem / "client.pem", pem / "client.key")
     target = f"localhost:{port}"
     with RankingClient(target, "m", 30, connection=Connection(tls=tls)) as client:
         assert client.rank(USER, ["x"]).tolist() == [0.5]
@@ -78,12 +78,12 @@ def test_a_server_without_the_clients_trust_is_refused_over_rest_too(pem: Path) 
 
     server = HTTPServer(("127.0.0.1", 0), Answer)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem / "localhost.pem", pem / "localhost.key")
+    context.load_cert_chain(pem / "server.pem", pem / "server.key")
     server.socket = context.wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
     target = f"https://localhost:{server.server_port}"
     try:
-        with RestRankingClient(target, "m", 30, tls=Tls(pem / "localhost.pem")) as client:
+        with RestRankingClient(target, "m", 30, tls=Tls(pem / "authority.pem")) as client:
             assert client.rank(USER, ["x"]).tolist() == [0.5]
         with RestRankingClient(target, "m", 30, 1, tls=Tls(pem / "client.pem")) as client:
             with pytest.raises(ServerUnavailable, match="no trusted certificate"):

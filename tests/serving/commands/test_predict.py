@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,6 +14,8 @@ import pytest
 
 from serving.__main__ import main
 from serving.server import LocalServer
+from serving.server.model_settings import ModelSettings
+from serving.server.version_policy import VersionPolicy
 from tests.scenarios import ITEMS
 from tests.serving.client.answering import Answering, answering
 from tests.serving.exports import (
@@ -204,6 +208,38 @@ def test_advice_on_candidates_is_for_missing_signatures_alone(
     assert "'profile.town' is not one" in error and "field 'candidates'" not in error
 
 
+@pytest.mark.parametrize(
+    "details",
+    [
+        "Signature input alias: profile_age(feed name: rank_profile_age:0) not found in inputs",
+        "output tensor alias not found in signature: score Outputs expected to be in the set",
+        "Missing named input: profile_age not found",
+    ],
+)
+def test_what_a_signature_lacks_is_no_missing_signature(
+    details: str, request_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    service = Answering()
+    service.failures = [grpc.StatusCode.INVALID_ARGUMENT]
+    service.details = details
+    with answering(service) as port:
+        assert predict(f"grpc://127.0.0.1:{port}", request_file) == 1
+    error = capsys.readouterr().err
+    assert details in error and "field 'candidates'" not in error
+
+
+def test_the_version_of_a_label_is_named_although_a_higher_one_is_served(
+    request_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for version in ("2", "3"):
+        shutil.copytree(toy_base_path() / "3", tmp_path / "toy" / version)
+    policy = VersionPolicy(latest=None)
+    with LocalServer([ModelSettings("toy", tmp_path / "toy", policy, {"stable": 2})]) as server:
+        for target in targets(server):
+            assert predict(target, request_file, "--version-label", "stable", "--json") == 0
+            assert json.loads(capsys.readouterr().out)["version"] == 2
+
+
 def test_a_profile_that_does_not_fit_is_named_with_file_and_field(
     other_kinds: LocalServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -254,7 +290,7 @@ def test_a_server_that_is_not_there_is_one_clear_line(
     captured = capsys.readouterr()
     assert captured.out == ""
     (line,) = captured.err.splitlines()
-    assert line.startswith("error: no server answers at")
+    assert line.startswith("error: no server ")
     assert "127.0.0.1:1" in line
 
 

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import requests
 
 from serving.__main__ import main
+from serving.commands import serve
+from serving.server import LocalServer, local_server
 from tests.serving.server.numbered_model import put_numbered_model
 from tests.serving.server.waiting import wait_until
 from tests.serving.toy_ranker import toy_base_path, toy_score
@@ -144,3 +148,38 @@ def test_wrong_options_are_wrong_usage(
         main(["serve", "--model", "toy=base", *words])
     assert caught.value.code == 2
     assert f"{words[0]}: expected" in capsys.readouterr().err
+
+
+def test_ctrl_c_ends_a_start_that_is_under_way(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def load(*arguments: Any, **options: Any) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        raise RuntimeError("the load went on")
+
+    monkeypatch.setattr(local_server, "load_servable", load)
+    arguments = ["--grpc-port", "0", "--rest-port", "0"]
+    assert main(["serve", "--model", f"toy={toy_base_path()}", *arguments]) == 1
+    assert capsys.readouterr().err.splitlines() == ["stopped"]
+
+
+def test_a_second_signal_does_what_it_did_before(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def stop(server: LocalServer, grace_seconds: float | None = None) -> None:
+        real_stop(server, 0)
+        os.kill(os.getpid(), signal.SIGINT)
+        raise RuntimeError("the stop went on")
+
+    def say(message: str) -> None:
+        if message.startswith("serving"):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    real_stop = LocalServer.stop
+    monkeypatch.setattr(LocalServer, "stop", stop)
+    monkeypatch.setattr(serve, "say", say)
+    before = signal.getsignal(signal.SIGTERM)
+    arguments = ["--grpc-port", "0", "--rest-port", "0"]
+    assert main(["serve", "--model", f"toy={toy_base_path()}", *arguments]) == 1
+    assert capsys.readouterr().err.splitlines()[-1] == "stopped"
+    assert signal.getsignal(signal.SIGTERM) is before

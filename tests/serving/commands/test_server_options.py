@@ -7,7 +7,13 @@ import pytest
 
 from configs.loading import ConfigurationError
 from serving.client import RankingClient, RestRankingClient
-from serving.commands.server_options import GRPC_SCHEMES, add_server_options, client_of
+from serving.commands.server_options import (
+    GRPC_SCHEMES,
+    add_server_options,
+    client_of,
+    positive_number,
+    positive_seconds,
+)
 
 
 def parse(*words: str, schemes: tuple[str, ...] | None = None) -> argparse.Namespace:
@@ -55,3 +61,10 @@ def test_certificates_need_encryption_and_come_in_pairs(tmp_path: Path) -> None:
         client_of(parse("--target", "grpcs://h:1", "--root-certificates", key))
     with client_of(parse("--target", "https://h:1")) as client:
         assert isinstance(client, RestRankingClient)
+
+
+def test_numbers_are_more_than_0() -> None:
+    assert (positive_seconds("0.5"), positive_number("1e3", "requests")) == (0.5, 1000.0)
+    for text in ("0", "-1", "inf", "nan", "soon"):
+        with pytest.raises(argparse.ArgumentTypeError, match="expected requests, more than 0"):
+            positive_number(text, "requests")

@@ -10,8 +10,8 @@ from serving.client.address import ModelAddress
 from serving.client.model_inputs import STRINGS_WITHOUT_PROFILE
 from serving.loadtest.load_test import LoadTest, Measure, Schedule, is_this_machine
 from serving.loadtest.request_sources import made_up_requests
-from tests.serving.client.certificates import make_certificates, server_credentials
 from tests.serving.loadtest.stalling import Stalling, serving
+from tests.serving.server.certificates import server_credentials, write_certificates
 
 
 def load_test(target: str, schedule: Schedule, tls: Tls | None = None) -> LoadTest:
@@ -35,9 +35,9 @@ def test_every_rate_is_measured_with_its_own_schedule() -> None:
 
 
 def test_an_encrypted_server_gets_the_certificates(tmp_path: Path) -> None:
-    make_certificates(tmp_path)
+    write_certificates(tmp_path)
     schedule = Schedule("even", 0.5, 0.0, 64, 5.0, seed=1)
-    tls = Tls(tmp_path / "localhost.pem", tmp_path / "client.pem", tmp_path / "client.key")
+    tls = Tls(tmp_path / "authority.pem", tmp_path / "client.pem", tmp_path / "client.key")
     with serving(Stalling(), server_credentials(tmp_path)) as target:
         (measure,) = load_test(target, schedule, tls).measure(1, [20.0])
         (refused,) = load_test(target, schedule).measure(1, [20.0])
@@ -52,7 +52,7 @@ def test_a_limit_is_exceeded_where_the_server_falls_behind() -> None:
     schedule = Schedule("even", 1.0, 0.0, 64, 30.0, seed=1)
     told: list[Measure] = []
     with serving(service) as target:
-        limit, measures = load_test(target, schedule).find_limit(2, 500.0, 20.0, 400.0, told.append)
+        limit, measures = load_test(target, schedule).find_limit(2, 500.0, 400.0, told.append)
     # A p99 needs 100 requests, so that fewer a second are not tried.
     assert (limit.rate, limit.exceeded) == (0.0, 100.0)
     assert told == measures and {measure.rate for measure in measures} == {100.0}
@@ -64,7 +64,7 @@ def test_a_limit_that_every_rate_keeps_is_not_found() -> None:
     schedule = Schedule("even", 0.5, 0.0, 64, 30.0, seed=1)
     with serving(Stalling()) as target:
         limit, measures = load_test(target, schedule).find_limit(
-            2, 60_000.0, 100.0, 300.0, progress=lambda measure: None
+            2, 60_000.0, 300.0, progress=lambda measure: None
         )
     assert (limit.rate, limit.exceeded) == (300.0, None)
     assert [measure.rate for measure in measures] == [200.0, 300.0]

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 
+from serving.client.tls import Tls
 from serving.loadtest.plan import Phase, Plan
 
 
@@ -17,15 +19,16 @@ def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
         requests=[b"first", b"", b"\x00third"],
         servers=[0, 1, 1],
         phases=phases,
-        encrypted=True,
-        root_certificates="ca.pem",
+        tls=Tls("ca.pem", Path("client.pem"), Path("client.key")),
     )
     plan.write(tmp_path)
     found = Plan.read(tmp_path)
     assert found.requests == plan.requests
     assert found.servers == plan.servers
     assert found.targets == plan.targets
-    assert (found.encrypted, found.root_certificates, found.client_key) == (True, "ca.pem", None)
+    assert found.tls == Tls("ca.pem", "client.pem", "client.key")
+    dataclasses.replace(plan, tls=None).write(tmp_path)
+    assert Plan.read(tmp_path).tls is None
     for phase, expected in zip(found.phases, phases, strict=True):
         np.testing.assert_array_equal(phase.due, expected.due)
         np.testing.assert_array_equal(phase.requests, expected.requests)

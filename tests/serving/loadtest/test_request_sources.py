@@ -25,9 +25,12 @@ def test_requests_of_a_file_keep_their_candidates(tmp_path: Path) -> None:
         {"user_id": "8"},
     ]
     path.write_text("\n\n".join(json.dumps(line) for line in lines) + "\n")
-    source = requests_of_file(str(path))
+    source = requests_of_file(str(path), positive_rating=4.0)
     assert [user.user_id for user in source.users] == ["7", "8"]
     assert source.users[0].user_mean_rating == 4.0
+    assert source.users[0].user_share_liked == 1.0
+    strict = requests_of_file(str(path), positive_rating=4.5)
+    assert strict.users[0].user_share_liked == 0.0
     generator = np.random.default_rng(0)
     assert source.candidates_of(0, 1, generator) == ["a"]
     filled = source.candidates_of(0, 4, generator)
@@ -49,7 +52,7 @@ def test_a_malformed_file_is_named_with_its_line(tmp_path: Path, text: str, reas
     path = tmp_path / "requests.jsonl"
     path.write_text(text)
     with pytest.raises(CommandError, match=f"requests.jsonl.*{reason}"):
-        requests_of_file(str(path))
+        requests_of_file(str(path), positive_rating=4.0)
 
 
 def test_users_of_examples_are_as_at_their_first_sample() -> None:

@@ -3,7 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serving.loadtest.summary import Quantiles, latencies_with_failures, summarise
+from serving.loadtest.summary import (
+    Quantiles,
+    latencies_with_failures,
+    nearest_rank,
+    summarise,
+)
 from tests.serving.loadtest.made_up_calls import calls_of
 
 
@@ -11,6 +16,8 @@ def test_quantiles_are_times_that_were_measured() -> None:
     # Nearest rank: the smallest time that at least the share of all times does not exceed.
     found = Quantiles.of_seconds(np.arange(1, 201) / 1000)
     assert found == Quantiles(p50=100, p95=190, p99=198, max=200)
+    assert nearest_rank(np.array([3.0, 1.0, 2.0]), 2 / 3) == 2.0
+    assert nearest_rank(np.array([3.0, 1.0, 2.0]), 0.7) == 3.0
     assert Quantiles.of_seconds(np.array([0.007])) == Quantiles(7, 7, 7, 7)
     assert Quantiles.of_seconds(np.zeros(0)) == Quantiles(0, 0, 0, 0)
 

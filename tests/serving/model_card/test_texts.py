@@ -22,10 +22,26 @@ def test_limits_follow_from_the_settings() -> None:
 
 
 def test_user_ids_are_spoken_of_where_the_export_has_them() -> None:
-    without = " ".join(privacy(tiny_scenario(), {}))
-    having = " ".join(privacy(tiny_scenario(), {"user": {}, "user_liked": {}}))
-    assert "It holds no user ids." in without
-    assert "raw ids of the users who have user knowledge (user, user_liked)" in having
-    profiles = " ".join(privacy(rich_scenario(), {}))
-    assert "(city, age)" in profiles
-    assert "(city, age)" not in " ".join(privacy(rich_scenario(model__user_profile=False), {}))
+    tfidf, others = {"kind": "tfidf"}, {"kind": "minilm"}
+    knowledge = {
+        "item": {"entity": "item", "encoder": tfidf},
+        "user": {"entity": "user", "encoder": others},
+        "user_liked": {"entity": "user", "encoder": None},
+    }
+    without = " ".join(privacy(tiny_scenario(), "ctr", {}))
+    having = " ".join(privacy(tiny_scenario(), "ctr", knowledge))
+    assert "It holds no user ids, neither raw nor hashed." in without
+    assert "assets.extra/refresh" not in without
+    assert "no raw ids of items but a 63-bit hash" in without
+    assert "users who have user knowledge (user, user_liked) it holds no raw ids but" in having
+    assert "says of every item and of these users whether there is an answer" in having
+    assert "terms of the TF-IDF encoder (item)" in having
+    of_search = " ".join(privacy(tiny_scenario(), "retrieval", {}))
+    assert "holds the raw ids of all items" in of_search
+
+
+def test_profiles_are_spoken_of_where_the_model_reads_them() -> None:
+    profiles = " ".join(privacy(rich_scenario(), "ctr", {}))
+    assert "(city, age), whose values known at training stand in the graph" in profiles
+    without = " ".join(privacy(rich_scenario(model__user_profile=False), "ctr", {}))
+    assert "(city, age)" not in without

@@ -13,7 +13,7 @@ def test_rounding_moves_an_element_by_the_share_of_the_largest_that_the_text_say
 ) -> None:
     random = np.random.default_rng(1)
     table = (random.normal(size=[2000, 16]) * random.lognormal(size=[2000, 1])).astype(np.float32)
-    stored = stored_vectors(table, number_format)  # type: ignore[arg-type]
+    stored = stored_vectors(table, number_format, "t")  # type: ignore[arg-type]
     values = stored["values"].astype(np.float64)
     if "scales" in stored:
         values *= stored["scales"][:, np.newaxis]

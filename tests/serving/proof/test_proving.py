@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from configs.serving import NumberFormat
 from serving.export import export_run
 from serving.proof import proving
 from serving.proof.expected import ExpectedScores, expected_scores
@@ -17,7 +18,14 @@ from serving.proof.proving import prove
 from serving.proof.result import ProofError
 from serving.proof.samples import ProofSamples, draw_samples
 from tests.runs import WrittenRun, random_model, written_run
-from tests.serving.exports import UNPROVEN, Export, exported, exported_variant
+from tests.serving.exports import (
+    OTHER_VARIANTS,
+    RANKING_VARIANTS,
+    UNPROVEN,
+    Export,
+    exported,
+    exported_variant,
+)
 
 VARIANTS = ("linear", "prm", "two_tower")
 """Two tasks with profiles and a match, a re-ranker, and a search."""
@@ -45,6 +53,39 @@ def test_exports_of_every_kind_score_as_their_checkpoints_on_every_way(name: str
     assert proof.quality is not None
     assert proof.quality.checkpoint == pytest.approx(proof.quality.export, abs=1e-3)
     assert 0 < proof.quality.checkpoint < 1
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number_format", ["float16", "int8"])
+@pytest.mark.parametrize("name", [*RANKING_VARIANTS, *OTHER_VARIANTS])
+def test_every_kind_of_model_keeps_the_bounds_of_rounded_vectors(
+    name: str, number_format: NumberFormat, tmp_path: Path
+) -> None:
+    run = exported_variant(name).run
+    options = replace(UNPROVEN, augmented_dtype=number_format)
+    result = export_run(run.folder.path, tmp_path, options)
+    proof = prove(Path(result["path"]), *asked(run), number_format, "quick")
+    proof.require()
+    print(f"{name}, {number_format}: {proof.largest_difference:.2g}")
+    assert 0 < proof.largest_difference <= proof.bound
+
+
+def test_a_signature_that_nobody_asks_is_a_failure() -> None:
+    samples, expected = asked(written_run())
+    (*others, last) = samples.questions
+    assert last.signatures == ("rank",)
+    without_rank = [question for question in others if question.signatures != ("rank",)]
+    answers = expected.answers[: len(without_rank)]
+    proof = prove(
+        exported().path,
+        replace(samples, questions=tuple(without_rank)),
+        replace(expected, answers=answers),
+        "float32",
+        "quick",
+    )
+    assert [str(failure) for failure in proof.failures] == [
+        "rank, is asked nothing, so nothing is proved"
+    ]
 
 
 def test_rounded_vectors_differ_within_their_bound_and_only_they_may(tmp_path: Path) -> None:

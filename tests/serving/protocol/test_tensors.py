@@ -114,6 +114,9 @@ def test_odd_messages_are_read_as_by_the_runtime(name: str) -> None:
         (_message(types_pb2.DT_STRING, 2, tensor_content=b"\1"), "cut off"),
         (_message(types_pb2.DT_FLOAT, -1, float_val=[1.0]), "complete"),
         (_message(types_pb2.DT_FLOAT, 10**6, 10**6, float_val=[1.0]), "more than"),
+        (_message(types_pb2.DT_FLOAT, 2**62, 0), "more than"),
+        (_message(types_pb2.DT_STRING, 2**40, 2**40, 0), "more than"),
+        (_message(types_pb2.DT_FLOAT, *[1] * 33, float_val=[1.0]), "more than"),
         (_message(types_pb2.DT_RESOURCE, 1), "DT_RESOURCE"),
         (_message(9999, 1), "9999"),
     ],
@@ -121,9 +124,23 @@ def test_odd_messages_are_read_as_by_the_runtime(name: str) -> None:
 def test_a_malformed_message_is_refused(message: tensor_pb2.TensorProto, reason: str) -> None:
     with pytest.raises(TensorFormatError, match=reason):
         unpack(message)
-    if reason != "more than":  # for which the runtime tries to get memory for ten seconds
+    if reason != "more than":  # which the runtime reads, or tries to get memory for
         with pytest.raises((tf.errors.InvalidArgumentError, TypeError)):
             tf.io.parse_tensor(message.SerializeToString(), message.dtype).numpy()
+
+
+@pytest.mark.parametrize("field", ["int64_val", "string_val"])
+def test_a_short_message_does_not_become_a_large_array(field: str) -> None:
+    data_type = types_pb2.DT_STRING if field == "string_val" else types_pb2.DT_INT64
+    value = b"a" if field == "string_val" else 1
+    assert len(unpack(_message(data_type, 2**22, **{field: [value]}))) == 2**22
+    for values in ([], [value], [value, value]):
+        with pytest.raises(TensorFormatError, match=f"{len(values)} values were sent for 4194305"):
+            unpack(_message(data_type, 2**22 + 1, **{field: values}))
+    content = np.zeros(2**22 + 1, np.uint8).tobytes()
+    assert len(unpack(_message(types_pb2.DT_UINT8, len(content), tensor_content=content))) == (
+        len(content)
+    )
 
 
 @pytest.mark.parametrize(

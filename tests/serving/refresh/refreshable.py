@@ -269,7 +269,7 @@ def _set_prior(
     for row, item in enumerate(model.inputs_preparation.catalogue.item_ids, start=1):
         table[row, -1] = number_of.get(item, 0.0)
         if item in after and not np.array_equal(after[item], before.get(item, [])):
-            (table[row, -1],) = trained.predict(after[item][np.newaxis])
+            (table[row, -1],) = trained.prediction.predict(after[item][np.newaxis])
     prior._table.assign(table)
 
 

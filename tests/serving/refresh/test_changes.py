@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from serving.refresh.changes import NewVectors, change_source
+from serving.refresh.changes import NewVectors, change_source, rows_of_groups
 from serving.refresh.entities import (
     COLLECTIVE,
     INDIVIDUAL,
@@ -73,6 +75,18 @@ def test_what_is_known_already_changes_nothing() -> None:
 
 def test_a_group_that_nobody_reads_changes_nothing() -> None:
     assert change_source(known(), new({}, {1: [6, 6]})).rows.tolist() == []
+
+
+def test_a_collective_answer_of_no_group_is_no_answer_of_a_group() -> None:
+    entities = known()
+    # The last entity shares its answer with nobody.
+    entities.rows[5], entities.origins[5] = 1, COLLECTIVE
+    assert rows_of_groups(entities).tolist() == [3, 0]
+    change = change_source(entities, new({}, {0: [6, 6]}))
+    assert (change.rows.tolist(), change.affected.tolist()) == ([3], [3, 4])
+    without_groups = replace(entities, group_ids=entities.group_ids[:0])
+    without_groups.groups[:] = NO_GROUP
+    assert rows_of_groups(without_groups).tolist() == []
 
 
 def test_the_answer_of_the_group_as_ones_own_is_a_row_of_its_own() -> None:

@@ -8,6 +8,8 @@ import tensorflow as tf
 
 from configs.command_line import CommandError
 from models.growing import growing_table
+from serving.proof.loaders import c_api_loader
+from serving.refresh import checkpoint
 from serving.refresh.checkpoint import StoredVariables
 
 
@@ -59,6 +61,29 @@ def test_a_table_with_more_rows_takes_its_place(version: Path, tmp_path: Path) -
         0,
         old.checkpoint_hash,
     )
+
+
+def test_large_checkpoints_are_written_in_parts(
+    version: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "_BYTES_AT_ONCE", 30)
+    for number in (2, 3):
+        new = tmp_path / str(number)
+        new.mkdir()
+        (new / "saved_model.pb").write_bytes((version / "saved_model.pb").read_bytes())
+        StoredVariables(version).write(new, {"factor": np.float32(3)})
+    # The object graph and the factor; the names, 24 bytes each; the table of 24 bytes.
+    assert sorted(path.name for path in (tmp_path / "2" / "variables").iterdir()) == [
+        *(f"variables.data-0000{part}-of-00003" for part in range(3)),
+        "variables.index",
+    ]
+    with c_api_loader(tmp_path / "2") as ways:
+        found = ways["c_api"]("serving_default", {"rows": np.array([2, 1])})
+    # (4 + 5) * 3 and (2 + 3) * 3
+    assert (found["sum"].tolist(), found["name"].tolist()) == ([27.0, 15.0], [b"b", b"a"])
+    for path in (tmp_path / "2").rglob("*.*"):
+        again = tmp_path / "3" / path.relative_to(tmp_path / "2")
+        assert again.read_bytes() == path.read_bytes(), path
 
 
 def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:

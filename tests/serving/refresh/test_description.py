@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from configs.command_line import CommandError
-from serving.refresh.description import read_description
+from configs.knowledge import SourceAnswers
+from serving.refresh.description import made_from, read_description
 from serving.refresh.layout import RefreshFolder
 from tests.serving.refresh.descriptions import description, source
 
@@ -40,3 +41,28 @@ def test_an_older_export_is_told_from_a_damaged_one(tmp_path: Path) -> None:
     folder.description.write_text('{"sources": 1}', encoding="utf-8")
     with pytest.raises(CommandError, match=r"refresh\.json is damaged"):
         read_description(tmp_path)
+
+
+def test_a_later_format_is_refused(tmp_path: Path) -> None:
+    folder = RefreshFolder(tmp_path)
+    folder.path.mkdir(parents=True)
+    text = description().model_dump_json()
+    folder.description.write_text(text.replace('"format_version":1', '"format_version":2'))
+    with pytest.raises(CommandError, match="of another version of the code .1 fields"):
+        read_description(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("setting", "origin"),
+    [
+        ({"individual": ["a.jsonl"]}, "answers"),
+        ({"vectors": ["v.parquet"]}, "vectors"),
+        ({"metadata": ["genres"]}, "metadata"),
+        ({"random": {"dimension": 3}}, "random"),
+        ({"collaborative": {"dimension": 3}}, "collaborative"),
+    ],
+)
+def test_the_configuration_says_what_a_source_is_made_from(
+    setting: dict[str, object], origin: str
+) -> None:
+    assert made_from(SourceAnswers.model_validate({"entity": "item", **setting})) == origin

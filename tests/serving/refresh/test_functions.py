@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 from configs.command_line import CommandError
+from preprocessing.records.contract import USER_FOLDS
 from serving.refresh.functions import StoredFunctions, TrainedFunctions
 from serving.stored_knowledge import store_knowledge
 from tests.runs import random_model
@@ -56,6 +57,23 @@ def test_knowledge_in_place_of_ids_is_projected(tmp_path: Path) -> None:
     np.testing.assert_allclose(sum(parts), ids(catalogue_row).numpy(), atol=1e-6)
     np.testing.assert_allclose(tables["item"][rows["item"]], parts[0], atol=1e-6)
     assert not tables["item"][0].any()
+
+
+def test_vectors_of_items_need_no_statistics_by_fold(tmp_path: Path) -> None:
+    model = random_model(rich_scenario(model__backbone="two_tower", model__adapter="none"))
+    expected = model.all_item_vectors()
+    TrainedFunctions(model).write(tmp_path / "functions")
+    shapes = [
+        shape
+        for _, shape in tf.train.list_variables(str(tmp_path / "functions/variables/variables"))
+    ]
+    assert [len(expected), 2] in shapes
+    assert not any(USER_FOLDS + 1 in shape for shape in shapes)
+    rows = np.arange(len(expected), dtype=np.int32)
+    found = StoredFunctions(tmp_path / "functions").item_vectors(
+        rows, np.zeros([len(rows), 0], np.float32), [], None
+    )
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_missing_functions_are_named(tmp_path: Path) -> None:

@@ -27,13 +27,13 @@ def test_a_match_reduces_after_reading_as_before(kind: str, options: Match, tmp_
     match = KnowledgeMatch.from_vectors(kind, _VECTORS, options)
     MatchReduction.of_match(match).write(tmp_path)
     found = read_match(tmp_path)
-    assert found is not None
     new = np.random.default_rng(1).normal(size=[3, 4])
     np.testing.assert_array_equal(found.rows(new), match.reduce(new))
 
 
-def test_a_source_without_match_has_none(tmp_path: Path) -> None:
-    assert read_match(tmp_path) is None
+def test_a_missing_match_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"match\.npz cannot be read"):
+        read_match(tmp_path)
 
 
 def test_a_prior_predicts_after_reading_as_before(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from serving.proof.servers import server_loader
 from serving.refresh.layout import RefreshFolder
 from serving.refresh.reading import AnswerFiles
 from serving.refresh.refreshing import DEAD_LETTERS, RefreshRequest, refresh
+from serving.version_publishing import publishing
 from tests.runs import WrittenRun, write_run
 from tests.scenarios import rich_scenario
 from tests.serving.exports import exports_folder, profile_rows, tensors, variant_scenario
@@ -173,7 +174,7 @@ def test_the_same_answers_again_make_no_version(base: Path) -> None:
     assert refreshed(base)["version"] == 2
     again = refreshed(base)
     assert (again["version"], again["written"], again["changed_rows"]) == (2, False, 0)
-    assert sorted(path.name for path in base.iterdir()) == ["1", "2"]
+    assert sorted(path.name for path in base.iterdir()) == [".lock", "1", "2"]
 
 
 def test_a_refreshed_version_is_refreshed_like_an_exported_one(base: Path) -> None:
@@ -229,6 +230,65 @@ def test_bad_records_are_dead_letters_and_the_others_count(base: Path) -> None:
     assert result["version"] == 2
     letters = [json.loads(line) for line in (base / DEAD_LETTERS).read_text().splitlines()]
     assert [letter["line"] for letter in letters] == [2, 3, 4, 5, 6]
+
+
+def test_one_refresh_or_export_at_a_time(base: Path) -> None:
+    with publishing(base):
+        with pytest.raises(CommandError, match="another process is at work in"):
+            refreshed(base)
+        assert refreshed(base, dry_run=True)["changed_rows"] == 7
+    assert not (base / "2").exists()
+    assert refreshed(base)["version"] == 2
+
+
+def test_an_entity_counts_once_whatever_it_comes_in(base: Path, tmp_path: Path) -> None:
+    table = {
+        "entity_id": [CHANGED_ITEM, GROUP],
+        "vector": [[1.0, *[0.0] * 11]] * 2,
+        "extraction": ["individual", "collective"],
+    }
+    parquet.write_table(pa.table(table), tmp_path / "vectors.parquet")
+    answers_alone = Path(shutil.copytree(base, tmp_path / "answers_alone"))
+    refreshed(answers_alone, NEW_ANSWERS[:5])
+    answers = AnswerFiles([write_answers(tmp_path / "answers.jsonl", NEW_ANSWERS[:5])])
+    vectors = [str(tmp_path / "vectors.parquet")]
+    result = refresh(RefreshRequest(base, answers, vectors, source="item"))
+    assert result["answers"]["rejected_by_reason"] == {"duplicate_entity": 2}
+    np.testing.assert_array_equal(scores(base / "2"), scores(answers_alone / "2"))
+
+
+def test_an_answer_about_a_group_that_nobody_reads_is_spoken_of(
+    base: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    members = [
+        entity
+        for entity, group in zip(*group_members(original()[0].scenario.work_dir), strict=True)
+        if group == GROUP
+    ]
+    own = [
+        answer("item", member, f"Horses, dust and duels, number {member} of them, and wit.")
+        for member in members
+    ]
+    assert refreshed(base, own)["unread_groups"] == 0
+    capsys.readouterr()
+    result = refreshed(base, NEW_ANSWERS[4:5])
+    assert (result["answers"]["accepted"], result["changed_rows"]) == (1, 0)
+    assert result["unread_groups"] == 1
+    assert "1 of the answers change nothing" in capsys.readouterr().err
+
+
+def group_members(work_dir: str) -> tuple[list[str], list[str]]:
+    records = read_knowledge(work_dir, "item")
+    return records.entity_ids, records.group_ids
+
+
+@pytest.mark.parametrize("missing", ["functions", "sources/item/match.npz"])
+def test_a_part_that_is_missing_is_not_skipped(missing: str, base: Path) -> None:
+    path = RefreshFolder(base / "1").path / missing
+    shutil.rmtree(path) if path.is_dir() else path.unlink()
+    with pytest.raises(CommandError, match=rf"{missing}.* (loaded|read) .*export again"):
+        refreshed(base)
+    assert sorted(entry.name for entry in base.iterdir()) == [".lock", "1"]
 
 
 def test_only_bad_records_are_an_error(base: Path) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from configs.command_line import CommandError
 from models.growing import growing_table
 from models.stored_vectors import VectorTable
 from serving.refresh.checkpoint import StoredVariables
@@ -62,6 +63,13 @@ def test_vectors_keep_the_number_format_and_the_other_rows(variables: StoredVari
     np.testing.assert_allclose(
         tables.changed["knowledge/s/augmented/scales"], [0, 1, 1 / 127, 2], rtol=1e-6
     )
+
+
+def test_what_does_not_fit_names_the_table(variables: StoredVariables) -> None:
+    with pytest.raises(CommandError, match="knowledge/s/augmented holds a number that is infinite"):
+        NextTables(variables).set_vectors(
+            "knowledge/s/augmented", np.array([1]), np.array([[np.inf, 0]])
+        )
 
 
 def test_tables_that_the_version_lacks_are_left_out(variables: StoredVariables) -> None:

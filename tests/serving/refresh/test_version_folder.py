@@ -7,9 +7,15 @@ import pytest
 
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError
-from serving.export_manifest import FORMAT_VERSION, MANIFEST, verify_manifest
+from serving.export_manifest import (
+    FORMAT_VERSION,
+    MANIFEST,
+    exporting_code_version,
+    verify_manifest,
+)
 from serving.model_card.card import CARD_JSON, CARD_MARKDOWN
 from serving.refresh.version_folder import BaseVersion
+from serving.version_publishing import publishing
 
 _REPORT = {
     "items": {
@@ -59,19 +65,23 @@ def write_variables(folder: Path) -> None:
 
 def test_the_next_version_is_a_copy_with_other_variables(base: Path) -> None:
     version = BaseVersion.find(base)
-    assert (version.number, version.next_number) == (10, 11)
-    path = version.write_next(write_variables, _REPORT, {"a/.ATTRIBUTES/VARIABLE_VALUE": (4, 2)})
-    assert path == base / "11"
+    assert version.number == 10
+    shapes = {"a/.ATTRIBUTES/VARIABLE_VALUE": (4, 2)}
+    with publishing(base) as publisher:
+        written = version.write_next(publisher, write_variables, _REPORT, shapes)
+    path = written.path
+    assert (written.number, path) == (11, base / "11")
     assert (path / "saved_model.pb").read_bytes() == b"graph"
     assert (path / "variables" / "variables.index").read_bytes() == b"new"
     assert (base / "10" / "variables" / "variables.index").read_bytes() == b"old"
-    assert sorted(entry.name for entry in base.iterdir()) == ["10", "11", "2"]
+    assert sorted(entry.name for entry in base.iterdir()) == [".lock", "10", "11", "2"]
     manifest = verify_manifest(path)
     assert manifest["proof"] is None
     assert manifest["variables"]["a"]["shape"] == [4, 2]
     assert "variables/variables.index" in manifest["files"]
     (noted,) = manifest["refreshed"]
     assert (noted["from_version"], noted["items"]) == (10, _REPORT["items"])
+    assert noted["code_version"] == exporting_code_version()
     card = (path / CARD_MARKDOWN).read_text(encoding="utf-8")
     assert card.startswith("# Model card\n\n## Refreshed on 20")
     assert "| items: missing | 3 | 2 |" in card
@@ -84,16 +94,16 @@ def test_what_goes_wrong_leaves_no_version(base: Path) -> None:
         write_variables(folder)
         raise OSError("the disk is full")
 
-    with pytest.raises(OSError, match="the disk is full"):
-        BaseVersion.find(base).write_next(fail, _REPORT, {})
-    assert sorted(entry.name for entry in base.iterdir()) == ["10", "2"]
+    with publishing(base) as publisher, pytest.raises(OSError, match="the disk is full"):
+        BaseVersion.find(base).write_next(publisher, fail, _REPORT, {})
+    assert sorted(entry.name for entry in base.iterdir()) == [".lock", "10", "2"]
 
 
 def test_a_changed_file_is_found_before_anything_is_done(base: Path) -> None:
     (base / "10" / "saved_model.pb").write_bytes(b"other")
     with pytest.raises(CommandError, match=r"saved_model\.pb is not the file that was exported"):
         BaseVersion.find(base)
-    assert BaseVersion.find(base, 2).next_number == 11
+    assert BaseVersion.find(base, 2).number == 2
 
 
 def test_missing_versions_are_named(base: Path, tmp_path: Path) -> None:

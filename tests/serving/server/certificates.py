@@ -5,7 +5,9 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import ipaddress
+from pathlib import Path
 
+import grpc
 import pytest
 
 x509 = pytest.importorskip("cryptography.x509", reason="needs the package cryptography")
@@ -31,6 +33,23 @@ def make_certificates() -> tuple[Certificate, Certificate, Certificate]:
         key = ec.generate_private_key(ec.SECP256R1())
         leaves.append(_pem(key, _certificate(name, key, "authority", authority_key)))
     return _pem(authority_key, authority), leaves[0], leaves[1]
+
+
+def write_certificates(folder: Path) -> None:
+    """Writes authority.pem, server.pem, server.key, client.pem and client.key."""
+    names = ("authority", "server", "client")
+    for name, made in zip(names, make_certificates(), strict=True):
+        (folder / f"{name}.pem").write_text(made.certificate)
+        (folder / f"{name}.key").write_text(made.key)
+
+
+def server_credentials(folder: Path) -> grpc.ServerCredentials:
+    """Those of a server that shows server.pem and asks for a certificate of the authority."""
+    return grpc.ssl_server_credentials(
+        [((folder / "server.key").read_bytes(), (folder / "server.pem").read_bytes())],
+        root_certificates=(folder / "authority.pem").read_bytes(),
+        require_client_auth=True,
+    )
 
 
 def ssl_config(**values: str | bool) -> str:

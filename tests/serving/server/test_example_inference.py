@@ -106,6 +106,10 @@ class WrongOutputs(tf.Module):
         return {"outputs": tf.zeros([1]) * tf.cast(tf.size(inputs), tf.float32)}
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def no_text(self, inputs):
+        return {"classes": tf.fill([tf.size(inputs), 1], b"\xff")}
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
     def whole(self, inputs):
         return {"outputs": tf.strings.length(inputs)}
 
@@ -114,7 +118,8 @@ class WrongOutputs(tf.Module):
 def wrong_outputs(tmp_path_factory: pytest.TempPathFactory) -> Servable:
     folder = tmp_path_factory.mktemp("wrong") / "1"
     model = WrongOutputs()
-    names = ("flat", "integers", "numbered", "one_row", "uneven", "wide", "short", "whole")
+    names = ("flat", "integers", "numbered", "one_row", "uneven", "no_text")
+    names += ("wide", "short", "whole")
     signatures = {name: getattr(model, name) for name in names}
     tf.saved_model.save(model, str(folder), signatures=signatures)
     return Servable("wrong", 1, folder)
@@ -131,6 +136,11 @@ def wrong_outputs(tmp_path_factory: pytest.TempPathFactory) -> Servable:
             classify,
             "uneven",
             "Tensors class and score should match in dim_size(1). Got 1 vs. 3",
+        ),
+        (
+            classify,
+            "no_text",
+            r"The class label b'\xff' is not UTF-8 text, as a classification's labels must be",
         ),
         (
             regress,

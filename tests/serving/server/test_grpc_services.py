@@ -22,6 +22,8 @@ from tensorflow_serving.apis import (
 from serving.server import LocalServer
 from serving.server.grpc_services import PredictionService, create_grpc_server
 from serving.server.metrics import metrics_text
+from serving.server.model_store import ModelStore
+from serving.server.prediction_api import PredictionApi
 from serving.server.server_options import ServerOptions
 from tests.serving.toy_ranker import (
     toy_arrays,
@@ -155,7 +157,8 @@ def test_requests_are_counted_by_model_and_status(stub) -> None:
         stub.Predict(predict_request(GOOD, model="nobody"), SECONDS)
     stub.Predict(predict_request(GOOD), SECONDS)
     text = metrics_text().decode()
-    assert 'request_count{model_name="nobody",status="NOT_FOUND"} 1.0' in text
+    assert 'request_count{model_name="unknown model",status="NOT_FOUND"}' in text
+    assert "nobody" not in text
     assert 'request_latency_count{API="Predict",entrypoint="GRPC",model_name="toy"}' in text
 
 
@@ -221,11 +224,11 @@ def test_concurrent_requests_get_their_own_answers(stub) -> None:
 
 
 def test_a_fault_of_the_server_is_reported_as_internal() -> None:
-    class Faulty:
-        def predict(self, request: predict_pb2.PredictRequest) -> None:
+    class Faulty(PredictionApi):
+        def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
             raise ZeroDivisionError("by design")
 
-    server = create_grpc_server(Faulty(), 1000)  # type: ignore[arg-type]
+    server = create_grpc_server(Faulty(ModelStore([])), 1000)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from serving.server.errors import RequestError
-from serving.server.json_text import format_error, kind_name, parse_object, quoted
+from serving.server.json_text import encoded, format_error, kind_name, parse_object, quoted
 
 
 def test_an_object_is_parsed() -> None:
@@ -51,12 +51,23 @@ def test_broken_json_is_explained_in_the_words_of_rapidjson(
         (b'{"a": ' + b"[" * 100_000, "JSON Parse error: lists or objects are nested too deeply."),
         (b'{"a": ' + b"1" * 5000, "JSON Parse error: Number too big to be stored in double."),
         (b"[]", "JSON Value: [] Is not object"),
+        (b'{"a": "\xed\xa0\x80" 1}', "JSON Parse error: Invalid encoding in string. at offset: 7"),
+        ("{}".encode("utf-16"), "JSON Parse error: Invalid encoding in string. at offset: 0"),
+        ("{}".encode("utf-8-sig"), "JSON Parse error: Invalid value. at offset: 0"),
     ],
 )
 def test_a_body_that_is_no_json_object_is_refused(body: bytes, message: str) -> None:
     with pytest.raises(RequestError) as caught:
         parse_object(body)
     assert caught.value.message.startswith(message)
+
+
+def test_half_a_surrogate_pair_is_no_text() -> None:
+    assert encoded("ü") == b"\xc3\xbc"
+    document = parse_object(b'{"a": "\\ud83d\\ude00", "b": "\\ud83d"}')
+    assert encoded(document["a"]) == b"\xf0\x9f\x98\x80"
+    with pytest.raises(RequestError, match="JSON Parse error: The surrogate pair in string is"):
+        encoded(document["b"])
 
 
 def test_values_are_quoted_and_named_as_by_rapidjson() -> None:

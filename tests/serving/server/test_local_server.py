@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import logging
 import shutil
 import socket
 import threading
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -16,10 +18,13 @@ from serving.protocol.messages import (
     model_service_pb2_grpc,
     prediction_service_pb2_grpc,
 )
-from serving.server import LocalServer
+from serving.server import LocalServer, local_server
+from serving.server.batching import Batching
 from serving.server.batching_parameters import BatchingParameters
 from serving.server.errors import RequestError
+from serving.server.loading import load_servable
 from serving.server.model_settings import ModelSettings
+from serving.server.servable import Servable
 from serving.server.server_options import ServerOptions
 from serving.server.version_policy import VersionPolicy
 from tests.serving.server.numbered_model import add_request, answer_of, put_numbered_model
@@ -185,3 +190,72 @@ def test_a_stop_answers_what_is_under_way_and_refuses_what_comes_later(tmp_path:
         thread.join()
     assert set(map(tuple, answers)) == {(2.0,)}
     assert set(refusals) == {grpc.StatusCode.UNAVAILABLE}
+
+
+def test_a_stop_does_not_wait_for_a_load_longer_than_the_grace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started, finish = threading.Event(), threading.Event()
+
+    def slowly(name: str, version: int, folder: Path, batching: Batching | None) -> Servable:
+        if version == 2:
+            started.set()
+            finish.wait(60)
+        return load_servable(name, version, folder, batching)
+
+    monkeypatch.setattr(local_server, "load_servable", slowly)
+    base = put_versions(tmp_path, 1)
+    server = LocalServer({"numbered": base}, options=ServerOptions(poll_seconds=0.02))
+    server.start()
+    put_versions(base, 2)
+    assert started.wait(30)
+    stopping = threading.Thread(target=server.stop, args=(0.2,))
+    stopping.start()
+    stopping.join(30)
+    assert not stopping.is_alive()
+    assert not is_open(server.grpc_port)
+    finish.set()
+
+
+def test_the_file_of_models_is_watched_until_the_stop(tmp_path: Path) -> None:
+    base = put_versions(tmp_path / "base", 1)
+    config = tmp_path / "models.config"
+    config.write_text(
+        f'model_config_list {{ config {{ name: "renamed" base_path: "{base}" '
+        'model_platform: "tensorflow" } }'
+    )
+    server = LocalServer({"numbered": base})
+    with server:
+        server.watch_models_config(config, 0.02)
+        wait_until(lambda: server.versions == {"renamed": 1})
+    assert "models.config" not in [thread.name for thread in threading.enumerate()]
+    server.reload([])  # of a watch that ends later than the server
+
+
+def test_an_address_of_ipv6_is_listened_on(tmp_path: Path) -> None:
+    with LocalServer({"numbered": put_versions(tmp_path, 4)}, host="::1") as server:
+        with grpc.insecure_channel(f"[::1]:{server.grpc_port}") as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            assert answer_of(stub.Predict(add_request([1.0]), 20)) == [5]
+        url = f"http://[::1]:{server.rest_port}/v1/models/numbered"
+        assert requests.get(url, timeout=20).status_code == 200
+
+
+def test_a_dropped_version_is_freed_without_any_poll_or_request(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    base = put_versions(tmp_path, 1, 2)
+    first = ModelSettings("numbered", base, VersionPolicy.parse("specific:1"))
+    in_use = []
+
+    def kept(*arguments: Any, **options: Any) -> Servable:
+        in_use.append(load_servable(*arguments, **options))
+        return in_use[-1]
+
+    with pytest.MonkeyPatch.context() as patch, caplog.at_level(logging.INFO):
+        patch.setattr(local_server, "load_servable", kept)
+        with LocalServer([first], options=ServerOptions(poll_seconds=0)) as server:
+            server.reload([ModelSettings("numbered", base)])
+            assert "version 1 is unloaded" not in caplog.text
+            in_use.clear()
+            wait_until(lambda: "version 1 is unloaded" in caplog.text)

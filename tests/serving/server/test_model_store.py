@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import gc
+import threading
+import weakref
 from pathlib import Path
 
 import grpc
@@ -103,12 +106,12 @@ def test_statuses_are_of_all_versions_or_one(store: ModelStore) -> None:
 
 def test_a_start_without_a_version_is_an_error_that_names_the_folder(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match=f"{tmp_path}: no version of model 'toy'"):
-        ModelStore.load({"toy": tmp_path})
+        started(settings(tmp_path))
     (tmp_path / "4").mkdir()
     with pytest.raises(CommandError, match=f"{tmp_path / '4'}: no saved_model.pb"):
-        ModelStore.load({"toy": tmp_path})
+        started(settings(tmp_path))
     with pytest.raises(CommandError, match="nowhere: no such folder"):
-        ModelStore.load({"toy": tmp_path / "nowhere"})
+        started(settings(tmp_path / "nowhere"))
 
 
 def test_a_start_with_a_label_of_another_version_is_an_error(base: Path) -> None:
@@ -183,3 +186,64 @@ def test_a_reload_refuses_a_name_given_twice(base: Path) -> None:
     with pytest.raises(RequestError, match="toy multiple times"):
         store.reload([settings(base), settings(base)])
     assert store.versions == {"toy": 3}
+
+
+def test_a_model_that_is_told_to_go_is_not_configured_any_more(base: Path) -> None:
+    store = started(settings(base))
+    assert store.is_configured("toy")
+    store.reload([settings(base, name="new")])
+    assert store.is_configured("new")
+    assert not store.is_configured("toy")
+
+
+@pytest.mark.parametrize("first", ["poll", "reload"])
+def test_changes_are_told_in_the_order_in_which_they_happen(
+    base: Path, tmp_path: Path, first: str
+) -> None:
+    store = started(settings(base))
+    told: list[bool] = []
+    telling, go_on = threading.Event(), threading.Event()
+
+    def tell() -> None:
+        is_ready = store.is_ready
+        if not telling.is_set():
+            telling.set()
+            go_on.wait(30)
+        told.append(is_ready)
+
+    def reload() -> None:
+        with pytest.raises(RequestError):
+            store.reload([settings(base), settings(tmp_path, name="new")])
+
+    store.on_change = tell
+    threads = [threading.Thread(target=store.poll), threading.Thread(target=reload)]
+    if first == "reload":
+        threads.reverse()
+    threads[0].start()
+    assert telling.wait(30)
+    if first == "reload":
+        put_numbered_model(tmp_path, 1)  # which the poll finds
+    threads[1].start()
+    threads[1].join(0.3)  # time enough to overtake, if it could
+    go_on.set()
+    for thread in threads:
+        thread.join()
+    assert told == ([True, False] if first == "poll" else [False, True])
+
+
+def test_a_version_in_use_at_a_reload_is_freed_by_the_next_look_not_by_requests(
+    tmp_path: Path,
+) -> None:
+    put_numbered_model(tmp_path, 1)
+    put_numbered_model(tmp_path, 2)
+    store = started(settings(tmp_path, "specific:1"))
+    request = store.find(model_pb2.ModelSpec(name="toy"))
+    session = weakref.ref(request.engine)
+    store.reload([settings(tmp_path)])
+    assert states(store) == {2: "AVAILABLE", 1: "UNLOADING"}
+    del request
+    assert states(store) == {2: "AVAILABLE", 1: "END"}
+    gc.collect()
+    assert session() is not None
+    store.end_unloading()
+    assert session() is None

@@ -94,6 +94,40 @@ def test_a_version_in_use_is_unloading_until_the_last_user_is_done(tmp_path: Pat
     assert not model.versions.end_unloading()
 
 
+def test_statuses_leave_the_engine_of_an_unused_version_to_the_next_look(tmp_path: Path) -> None:
+    model = Model(tmp_path)
+    model.put(1)
+    model.update()
+    user = model.versions.available[1]
+    model.put(2)
+    model.update()
+    del user
+    assert model.states() == model.states() == {2: "AVAILABLE", 1: "END"}
+    assert model.versions.end_unloading()
+
+
+def test_a_version_that_is_dropped_twice_while_it_is_in_use_ends_with_its_last_user(
+    tmp_path: Path,
+) -> None:
+    model = Model(tmp_path)
+    users = []
+    for _ in range(2):
+        model.put(1)
+        model.update()
+        users.append(model.versions.available[1])
+        model.delete(1)
+        model.update()
+    assert model.loader.loads == [1, 1]
+    assert model.states() == {1: "UNLOADING"}
+    users.pop()
+    assert model.versions.end_unloading()
+    assert model.states() == {1: "UNLOADING"}
+    users.pop()
+    assert model.states() == {1: "END"}
+    assert model.versions.end_unloading()
+    assert not model.versions.end_unloading()
+
+
 def test_policies_hold_several_versions(tmp_path: Path) -> None:
     model = Model(tmp_path, "latest:2")
     for version in (1, 2, 3):

@@ -45,3 +45,41 @@ def test_stopping_waits_for_a_call_under_way() -> None:
     finish.set()
     stopping.join(30)
     assert finished.is_set()
+
+
+def test_a_stop_leaves_a_call_under_way_alone_after_a_time() -> None:
+    started, finish = threading.Event(), threading.Event()
+    calls: list[int] = []
+
+    def action() -> None:
+        calls.append(1)
+        started.set()
+        finish.wait(30)
+
+    polling = Polling("test polling", action, 0)
+    assert started.wait(30)
+    stopping = threading.Thread(target=polling.stop, args=(0.01,))
+    stopping.start()
+    stopping.join(20)
+    assert not stopping.is_alive()
+    finish.set()
+    polling.stop()
+    assert calls == [1]
+
+
+def test_a_lasting_fault_is_logged_once_and_a_new_one_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    calls: list[int] = []
+
+    def action() -> None:
+        calls.append(1)
+        if len(calls) != 6:
+            raise ValueError("first" if len(calls) < 4 else "second")
+
+    with caplog.at_level(logging.ERROR):
+        polling = Polling("test polling", action, 0.001)
+        wait_until(lambda: len(calls) >= 8)
+        polling.stop()
+    faults = [str(record.exc_info[1]) for record in caplog.records if record.exc_info]
+    assert faults == ["first", "second", "second"]

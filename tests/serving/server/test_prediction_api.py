@@ -10,10 +10,12 @@ from serving.protocol.messages import (
     get_model_metadata_pb2,
     get_model_status_pb2,
     inference_pb2,
+    model_pb2,
     predict_pb2,
     regression_pb2,
 )
 from serving.server.errors import RequestError
+from serving.server.model_settings import ModelSettings
 from serving.server.model_store import ModelStore
 from serving.server.prediction_api import PredictionApi
 from tests.serving.toy_ranker import toy_arrays, toy_base_path, toy_examples, toy_row_scores
@@ -24,7 +26,9 @@ REGRESS = "tensorflow/serving/regress"
 
 @pytest.fixture(scope="module")
 def api() -> PredictionApi:
-    return PredictionApi(ModelStore.load({"toy": toy_base_path()}))
+    store = ModelStore([ModelSettings("toy", toy_base_path())])
+    store.start()
+    return PredictionApi(store)
 
 
 def predict_request(signature_name: str = "", **arrays: np.ndarray) -> predict_pb2.PredictRequest:
@@ -215,3 +219,18 @@ def test_requests_without_a_model_are_refused(api: PredictionApi) -> None:
             operation(request)
         assert caught.value.code is grpc.StatusCode.INVALID_ARGUMENT
         assert caught.value.message == "Missing ModelSpec"
+
+
+def test_inputs_that_nobody_asked_for_are_refused_before_they_are_read(api: PredictionApi) -> None:
+    request = predict_request(**toy_arrays())
+    # Read, each of these is an error of its own.
+    for number in range(3):
+        request.inputs[f"large{number}"].dtype = 9999
+    with pytest.raises(RequestError, match="input size does not match signature: "):
+        api.predict(request)
+
+
+def test_requests_count_under_names_of_models_that_are_served(api: PredictionApi) -> None:
+    assert api.counted_name(model_pb2.ModelSpec(name="toy")) == "toy"
+    for name in ("other", "another", ""):
+        assert api.counted_name(model_pb2.ModelSpec(name=name)) == "unknown model"

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import base64
 import gzip
 import json
@@ -12,6 +13,10 @@ import pytest
 import requests
 
 from serving.server import LocalServer
+from serving.server.model_settings import ModelSettings
+from serving.server.model_store import ModelStore
+from serving.server.prediction_api import PredictionApi
+from serving.server.rest_app import RestApi
 from serving.server.servable import Servable
 from serving.server.server_options import ServerOptions
 from tests.serving.toy_ranker import (
@@ -133,15 +138,38 @@ def test_gzip_goes_in(address: str) -> None:
 def test_requests_are_counted(address: str) -> None:
     def count(status: str) -> float:
         text = requests.get(f"{address}/monitoring/prometheus/metrics", timeout=SECONDS).text
-        name = f':tensorflow:serving:request_count{{model_name="counted",status="{status}"}}'
+        name = f':tensorflow:serving:request_count{{model_name="unknown model",status="{status}"}}'
         return float((re.search(rf"^{re.escape(name)} (\S+)$", text, re.M) or ["", 0])[1])
 
     before = count("NOT_FOUND")
-    url = f"{address}/v1/models/counted:predict"
-    for _ in range(2):
+    for model in ("other", "another"):
+        url = f"{address}/v1/models/{model}:predict"
         requests.post(url, json={"instances": [1]}, timeout=SECONDS)
     assert count("NOT_FOUND") == before + 2
     assert count("OK") == 0
+
+
+def test_a_caller_that_leaves_while_it_asks_is_no_error() -> None:
+    sent = []
+
+    async def receive() -> dict:
+        return {"type": "http.disconnect"}
+
+    async def send(message: dict) -> None:
+        sent.append(message)
+
+    store = ModelStore([ModelSettings("toy", toy_base_path())])
+    application = RestApi(PredictionApi(store), 1000).application()
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/v1/models/toy:predict",
+        "raw_path": b"/v1/models/toy:predict",
+        "query_string": b"",
+        "headers": [],
+    }
+    asyncio.run(application(scope, receive, send))
+    assert sent[0]["status"] == 499
 
 
 def test_status_and_metadata(address: str) -> None:

@@ -48,6 +48,8 @@ def test_examples_become_messages() -> None:
             "Cannot convert JSON value: 1e\\+39 to float without loss of precision.",
         ),
         ({"examples": [{"x": {"b64": "?"}}]}, "Unable to base64 decode"),
+        ({"examples": [{"\ud800": 1}]}, "The surrogate pair in string is invalid."),
+        ({"examples": [{"x": "\ud800"}]}, "The surrogate pair in string is invalid."),
     ],
 )
 def test_wrong_examples_are_refused(document: dict, reason: str) -> None:

@@ -76,3 +76,5 @@ def test_signature_name_is_a_string() -> None:
     assert signature_name_in({"signature_name": "rank"}) == "rank"
     with pytest.raises(RequestError, match="'signature_name' key must be a string value"):
         signature_name_in({"signature_name": 1})
+    with pytest.raises(RequestError, match="The surrogate pair in string is invalid."):
+        signature_name_in({"signature_name": "\ud800"})

@@ -9,7 +9,7 @@ from serving.protocol.messages import prediction_log_pb2
 from serving.server.errors import RequestError
 from serving.server.metrics import metrics_text
 from serving.server.servable import Servable
-from serving.server.warmup_replay import WARMUP_FILE, replay_warmup
+from serving.server.warmup_replay import replay_warmup
 from tests.serving.server.numbered_model import add_request, warmup_record
 from tests.serving.toy_ranker import toy_base_path, toy_examples
 
@@ -31,7 +31,7 @@ def servable() -> Recorded:
 
 
 def write(folder: Path, records: list[bytes]) -> None:
-    path = folder / WARMUP_FILE
+    path = folder / "assets.extra" / "tf_serving_warmup_requests"
     path.parent.mkdir()
     with tf.io.TFRecordWriter(str(path)) as writer:
         for record in records:
@@ -46,7 +46,7 @@ def example_log(kind: str, rows: int) -> bytes:
 
 
 def test_without_a_file_nothing_runs(servable: Recorded, tmp_path: Path) -> None:
-    assert replay_warmup(servable, tmp_path) == 0
+    replay_warmup(servable, tmp_path)
     assert servable.runs == []
 
 
@@ -59,7 +59,7 @@ def test_logs_of_every_kind_of_request_run(servable: Recorded, tmp_path: Path) -
     write(
         tmp_path, [warmup_record(examples), example_log("classify", 1), example_log("regress", 2)]
     )
-    assert replay_warmup(servable, tmp_path) == 3
+    replay_warmup(servable, tmp_path)
     assert servable.runs == [("predict_examples", 3), ("classify", 1), ("regress", 2)]
     count = f'model_warmup_latency_count{{model_path="{tmp_path}",status="success"}} 1.0'
     assert count in metrics_text().decode()

@@ -46,8 +46,8 @@ def test_few_ids(number: int) -> None:
 
 
 def test_buckets_hold_no_more_keys_than_a_lookup_reads() -> None:
-    # All in one bucket of the leading bits until there are 2^60 of them: no such luck with hashes.
-    keys = np.arange(40, dtype=np.int64) << 40
+    # Eight of them share their first eight bits, and forty keys have 2^6 buckets if they can.
+    keys = np.arange(40, dtype=np.int64) << 52
     contents = IndexContents.of_fingerprints(keys, np.arange(1, 41, dtype=np.int32))
     buckets = keys >> contents.shift
     assert np.bincount(buckets).max() <= WINDOW
@@ -56,6 +56,13 @@ def test_buckets_hold_no_more_keys_than_a_lookup_reads() -> None:
         window = contents.keys[start : start + WINDOW]
         (place,) = np.nonzero(window == key)
         assert contents.rows[start + place[0]] == row
+
+
+def test_fingerprints_that_are_too_much_alike_are_refused() -> None:
+    # These would need 2^59 buckets.
+    keys = np.arange(WINDOW + 4, dtype=np.int64)
+    with pytest.raises(IndexOverflow, match="more than 12 fingerprints share their first 10 bits"):
+        IndexContents.of_fingerprints(keys, np.arange(WINDOW + 4, dtype=np.int32))
 
 
 def test_further_ids_leave_the_others_where_they_are() -> None:

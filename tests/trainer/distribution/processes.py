@@ -6,15 +6,15 @@ import csv
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.ports import free_ports
 from tests.scenarios import tiny_config
 
 EXACT = {
@@ -114,16 +114,6 @@ class Processes:
             for job, count in counts.items()
             for index in range(count)
         }
-
-
-@contextmanager
-def free_ports(count: int) -> Iterator[list[int]]:
-    """Ports that nothing listens to; they are held until the block ends."""
-    with ExitStack() as stack:
-        sockets = [stack.enter_context(closing(socket.socket())) for _ in range(count)]
-        for each in sockets:
-            each.bind(("localhost", 0))
-        yield [each.getsockname()[1] for each in sockets]
 
 
 def finished(processes: Mapping[str, Process]) -> dict[str, str]:

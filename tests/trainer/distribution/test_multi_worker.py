@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from tests.ports import free_ports
 from tests.scenarios import tiny_scenario
 from tests.trainer.distribution.processes import (
     EXACT,
     Processes,
     checkpoints_of,
     finished,
-    free_ports,
     history_of,
 )
 from trainer.run_folder import RunFolder

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.trainer.distribution.processes import Processes, free_ports
+from tests.ports import free_ports
+from tests.trainer.distribution.processes import Processes
 
 pytestmark = pytest.mark.slow
 

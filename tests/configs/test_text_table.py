@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from serving.commands.text_table import aligned, display_width
+from configs.text_table import aligned, display_width
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,134 @@
+"""A ranking request as people write it: one JSON object."""
+
+from __future__ import annotations
+
+from configs.command_line import CommandError
+from serving.client.profile_inputs import ProfileValue
+from serving.client.user_request import UserRequest, history_statistics
+
+_REQUIRED = ("user_id",)
+# The model reads numbers as floats of 32 bits.
+_LARGEST_NUMBER = 3.4e38
+_OPTIONAL = (
+    "candidates",
+    "history_item_id",
+    "history_rating",
+    "user_share_liked",
+    "user_mean_rating",
+    "user_log_count",
+    "profile",
+)
+
+
+def parse_request(document: object, positive_rating: float) -> tuple[UserRequest, list[str] | None]:
+    """Reads a request from a JSON document.
+
+    Statistics that are missing are computed from the given history.
+
+    Args:
+      document: the parsed JSON.
+      positive_rating: a rating of at least this counts as positive in statistics that are missing.
+
+    Returns:
+      The user, and the candidates' ids; None when the request names no candidates.
+
+    Raises:
+      CommandError: the request is malformed; the message names the field.
+    """
+    if not isinstance(document, dict):
+        raise CommandError("the request must be a JSON object")
+    unknown = sorted(document.keys() - {*_REQUIRED, *_OPTIONAL})
+    if unknown:
+        known = ", ".join((*_REQUIRED, *_OPTIONAL))
+        raise CommandError(f"field '{unknown[0]}' is not known; the fields are {known}")
+    for field in _REQUIRED:
+        if field not in document:
+            raise CommandError(f"field '{field}' is missing")
+    candidates = _identifiers(document, "candidates") if "candidates" in document else None
+    if candidates == []:
+        raise CommandError(
+            "field 'candidates' is empty; name at least one item to rank, or leave the field out "
+            "to retrieve items"
+        )
+    history_item_id = _identifiers(document, "history_item_id")
+    history_rating = [
+        _number(value, f"history_rating[{position}]")
+        for position, value in enumerate(_list(document, "history_rating"))
+    ]
+    if len(history_item_id) != len(history_rating):
+        raise CommandError(
+            f"fields 'history_item_id' ({len(history_item_id)} values) and 'history_rating' "
+            f"({len(history_rating)} values) must have the same length"
+        )
+    statistics = history_statistics(history_rating, positive_rating)
+    for field in statistics:
+        if document.get(field) is not None:
+            statistics[field] = _number(document[field], field)
+    user_id = _identifier(document["user_id"], "user_id")
+    profile = _profile(document)
+    user = UserRequest(user_id, history_item_id, history_rating, **statistics, profile=profile)
+    return user, candidates
+
+
+def _profile(document: dict[str, object]) -> dict[str, ProfileValue]:
+    profile = document.get("profile", {})
+    if not isinstance(profile, dict):
+        raise CommandError(
+            f"field 'profile' must be an object of user attributes. Received: {profile!r}"
+        )
+    return {name: _attribute(value, f"profile.{name}") for name, value in profile.items()}
+
+
+def _attribute(value: object, field: str) -> ProfileValue:
+    if value is None:
+        return None
+    if isinstance(value, (int, float)):
+        return _number(value, field)
+    texts = []
+    for text in value if isinstance(value, list) else [value]:
+        if not isinstance(text, str):
+            raise CommandError(
+                f"field '{field}' must be a number, a string or a list of strings. Received: "
+                f"{value!r}"
+            )
+        # An empty text is no value.
+        if text:
+            texts.append(_unicode(text, field))
+    return texts
+
+
+def _list(document: dict[str, object], field: str) -> list[object]:
+    values = document.get(field, [])
+    if not isinstance(values, list):
+        raise CommandError(f"field '{field}' must be a list. Received: {values!r}")
+    return values
+
+
+def _identifiers(document: dict[str, object], field: str) -> list[str]:
+    values = _list(document, field)
+    return [_identifier(value, f"{field}[{position}]") for position, value in enumerate(values)]
+
+
+def _identifier(value: object, field: str) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    if not isinstance(value, str) or not value:
+        raise CommandError(
+            f"field '{field}' must be an id, a string that is not empty. Received: {value!r}"
+        )
+    return _unicode(value, field)
+
+
+def _unicode(text: str, field: str) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise CommandError(f"field '{field}' is not valid Unicode. Received: {text!r}") from error
+    return text
+
+
+def _number(value: object, field: str) -> float:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        if abs(value) <= _LARGEST_NUMBER:
+            return float(value)
+    raise CommandError(f"field '{field}' must be a finite number. Received: {value!r}")

@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks import export_tables
+
+
+@pytest.mark.parametrize("model", [False, pytest.param(True, marks=pytest.mark.slow)])
+def test_a_json_line_says_what_the_tables_cost(
+    model: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--ids", "1000", "--id-types", "int64", *(["--model"] if model else [])]
+    export_tables.main(words)
+    (line,) = capfd.readouterr().out.splitlines()
+    found = json.loads(line)
+    assert (found["items"], found["users"], found["id_type"]) == (1000, 1000, "int64")
+    # 2 tables of 1001 float16 vectors of 32 numbers.
+    assert found["megabytes"] > 2 * 1001 * 32 * 2 / 1e6
+    # 17 bytes and more for each item and user: row, kind of answer, group, hash.
+    assert (found["refresh_parts_megabytes"] > 2 * 1001 * 17 / 1e6) == model
+    assert found["graph_megabytes"] < found["megabytes"]
+    times = [found[f"milliseconds_{ids}"] for ids in ("1_id", "100_ids", "100_ids_p99")]
+    assert min(*times, found["load_seconds"]) > 0 and times[1] <= times[2]
