@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.example import example_pb2
+from tensorflow.core.protobuf import saved_model_pb2
 
 from configs.command_line import CommandError
 from preprocessing.records.contract import HISTORY_ITEM_ID, NO_ID, USER_ID
 from serving.id_types import IDS
-from serving.protocol.messages import example_pb2, saved_model_pb2
 
 Arrays = Mapping[str, np.ndarray]
 

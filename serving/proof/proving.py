@@ -18,15 +18,23 @@ from serving.proof.loaders import Ask, Ways, c_api_loader, python_loader, sessio
 from serving.proof.quality import Quality, compare_quality
 from serving.proof.result import Failure, Proof
 from serving.proof.samples import ProofSamples
-from serving.proof.servers import server_loader
 
 Loader = Callable[[Path], AbstractContextManager[Ways]]
 Answers = list[dict[str, Mapping[str, np.ndarray]]]
 
 _LONGEST_REASON = 300
+
+
+def _server_loader(folder: Path) -> AbstractContextManager[Ways]:
+    # Imported where it is used: TFX's environment lacks the server's packages.
+    from serving.proof.servers import server_loader
+
+    return server_loader(folder)
+
+
 _QUICK: tuple[Loader, ...] = (python_loader, c_api_loader)
 LOADERS: dict[str, tuple[Loader, ...]] = {
-    "full": (python_loader, session_loader, c_api_loader, server_loader),
+    "full": (python_loader, session_loader, c_api_loader, _server_loader),
     "quick": _QUICK,
 }
 """How much is proved -> ways to load the export. The first is what the others are compared with."""
