@@ -39,8 +39,8 @@ from models.catalogue import CatalogueContents, CategoricalColumn
 from models.stored_vectors import NUMBER_FORMATS, VectorTable
 from serving.export import serving_module
 from serving.id_types import with_whole_number_ids
-from serving.proof.c_api import CApiSession
 from serving.refresh.parts import RefreshParts
+from serving.runtime.c_api import CApiSession
 from serving.tables.id_index import IdIndex
 from trainer.run_folder import create_weights
 

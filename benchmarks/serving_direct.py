@@ -13,8 +13,8 @@ import numpy as np
 from serving.client.model_inputs import InputKind, ModelInputs
 from serving.loadtest.request_sources import RequestSource
 from serving.loadtest.requests import questions_of
-from serving.proof.c_api import CApiSession
 from serving.protocol.messages import types_pb2
+from serving.runtime.c_api import CApiSession
 
 _KINDS = {types_pb2.DT_STRING: InputKind.STRINGS, types_pb2.DT_INT64: InputKind.INTEGERS}
 
@@ -37,18 +37,15 @@ class DirectModel(CApiSession):
 
         Tensors are made before, as a server does when it parses the request.
         """
-        definition = self._signatures[signature]
-        infos = [definition.inputs[name] for name in inputs]
-        names = sorted(definition.outputs)
-        fed = self._outputs([info.name for info in infos])
-        fetched = self._outputs([definition.outputs[name].name for name in names])
-        results = (ctypes.c_void_p * len(names))()
-        with self._tensors([np.asarray(values) for values in inputs.values()]) as tensors:
-            arguments = (self._session, None, fed, tensors, len(infos), fetched, results)
+        arrays = [np.asarray(inputs[name]) for name in sorted(inputs)]
+        fetched = self._fetched[signature]
+        results = (ctypes.c_void_p * len(fetched))()
+        with self._tensors(arrays) as tensors, self._status(f"'{signature}' cannot run") as status:
+            arguments = (self._session, None, self._fed[signature], tensors, len(arrays))
+            outputs = (fetched, results, len(fetched), None, 0, None, status)
             processor, started = time.process_time(), time.perf_counter()
-            self._library.TF_SessionRun(*arguments, len(names), None, 0, None, self._status)
+            self._library.TF_SessionRun(*arguments, *outputs)
             seconds = time.perf_counter() - started, time.process_time() - processor
-        self._check(f"signature '{signature}' cannot be run")
         for result in results:
             self._library.TF_DeleteTensor(result)
         return seconds

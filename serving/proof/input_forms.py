@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.example import example_pb2
-from tensorflow.core.protobuf import saved_model_pb2
 
 from configs.command_line import CommandError
 from preprocessing.records.contract import HISTORY_ITEM_ID, NO_ID, USER_ID
 from serving.id_types import IDS
+from serving.runtime.definitions import signature_definitions
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -73,28 +72,6 @@ class SignatureForms:
                 f"the export takes ids that are whole numbers, and the data has {value!r}; set "
                 "serving.id_type=string"
             ) from error
-
-
-def signature_definitions(version_folder: Path) -> dict[str, Any]:
-    """Signature -> its definition, of the graph for serving; TensorFlow's own are left out.
-
-    Raises:
-      CommandError: the folder has no readable SavedModel with a graph for serving.
-    """
-    path = version_folder / "saved_model.pb"
-    saved_model = saved_model_pb2.SavedModel()
-    try:
-        saved_model.ParseFromString(path.read_bytes())
-    except Exception as error:  # Of the file system or of the message, which has no public base.
-        raise CommandError(f"{path} cannot be read ({error}); export again") from error
-    for graph in saved_model.meta_graphs:
-        if tf.saved_model.SERVING in graph.meta_info_def.tags:
-            return {
-                name: definition
-                for name, definition in graph.signature_def.items()
-                if not name.startswith("__")
-            }
-    raise CommandError(f"{path} has no graph tagged '{tf.saved_model.SERVING}'; export again")
 
 
 def serialized_examples(raw: Arrays) -> np.ndarray:

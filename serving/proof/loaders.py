@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from serving.proof.c_api import CApiSession
-from serving.proof.input_forms import signature_definitions
+from serving.runtime.c_api import CApiSession
+from serving.runtime.definitions import signature_definitions
 
 Arrays = Mapping[str, np.ndarray]
 

@@ -25,16 +25,16 @@ Answers = list[dict[str, Mapping[str, np.ndarray]]]
 _LONGEST_REASON = 300
 
 
-def _server_loader(folder: Path) -> AbstractContextManager[Ways]:
-    # Imported where it is used: TFX's environment lacks the server's packages.
-    from serving.proof.servers import server_loader
+def server_loader(folder: Path) -> AbstractContextManager[Ways]:
+    """`serving.proof.servers.server_loader`, whose packages the environment of TFX lacks."""
+    from serving.proof import servers
 
-    return server_loader(folder)
+    return servers.server_loader(folder)
 
 
 _QUICK: tuple[Loader, ...] = (python_loader, c_api_loader)
 LOADERS: dict[str, tuple[Loader, ...]] = {
-    "full": (python_loader, session_loader, c_api_loader, _server_loader),
+    "full": (python_loader, session_loader, c_api_loader, server_loader),
     "quick": _QUICK,
 }
 """How much is proved -> ways to load the export. The first is what the others are compared with."""

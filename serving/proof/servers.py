@@ -16,7 +16,6 @@ import requests
 import tensorflow as tf
 
 from configs.command_line import CommandError
-from serving.proof.input_forms import signature_definitions
 from serving.proof.loaders import Ways
 from serving.protocol.messages import (
     classification_pb2,
@@ -28,6 +27,7 @@ from serving.protocol.messages import (
     regression_pb2,
 )
 from serving.protocol.tensors import pack, unpack
+from serving.runtime.definitions import signature_definitions
 
 _MODEL = "proof"
 _SECONDS = 120.0

@@ -1,21 +1,24 @@
 """A SavedModel in a session of TensorFlow's C++ runtime, as TensorFlow Serving runs it.
 
-Loaded as TensorFlow 2 functions, a model would be many more Python objects, and while these are
-made and freed no request is answered.
+Loaded by Python, as a graph or as functions, a model would hold Python's lock for tens of
+milliseconds, in which no request is answered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 
 from serving.protocol.messages import config_pb2, meta_graph_pb2
-
-# `tf.saved_model.save` stores the initialization under this name; it is none to ask for.
-_INITIALIZATION = "__saved_model_init_op"
+from serving.runtime.c_api import CApiError, CApiSession
+from serving.runtime.definitions import (
+    callable_definitions,
+    require_variables,
+    serving_graph,
+)
 
 
 class SavedModelSession:
@@ -31,25 +34,20 @@ class SavedModelSession:
         """Loads the graph tagged for serving: restores variables, fills lookup tables.
 
         Raises:
-          OSError: there is no `saved_model.pb`, or it cannot be read.
-          RuntimeError: it has no graph for serving.
+          CommandError: there is no readable `saved_model.pb` with a graph for serving, or no
+            checkpoint of its variables.
           tensorflow.errors.OpError: anything else of it is missing or damaged.
         """
-        graph = tf.Graph()
-        self._session = tf.compat.v1.Session(graph=graph, config=_configuration())
-        with graph.as_default():
-            meta_graph = tf.compat.v1.saved_model.load(
-                self._session, [tf.saved_model.SERVING], str(folder)
-            )
-        self.definitions: dict[str, meta_graph_pb2.SignatureDef] = dict(meta_graph.signature_def)
-        runnable = {
-            name: definition
-            for name, definition in self.definitions.items()
-            if name != _INITIALIZATION
-        }
+        graph = serving_graph(Path(folder))
+        require_variables(Path(folder), graph)
+        self.definitions: dict[str, meta_graph_pb2.SignatureDef] = dict(graph.signature_def.items())
+        runnable = callable_definitions(graph)
         self.inputs = {name: _specifications(one.inputs) for name, one in runnable.items()}
         self.outputs = {name: _specifications(one.outputs) for name, one in runnable.items()}
-        self._calls = {name: self._call(definition) for name, definition in runnable.items()}
+        try:
+            self._session = CApiSession(folder, _configuration())
+        except CApiError as error:
+            raise _typed(error) from error
 
     def run(self, signature_name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs a signature.
@@ -64,28 +62,29 @@ class SavedModelSession:
         Raises:
           tensorflow.errors.OpError: the model cannot answer.
         """
-        values = self._calls[signature_name](
-            *[inputs[name] for name in self.inputs[signature_name]]
-        )
-        return dict(zip(self.outputs[signature_name], values, strict=True))
+        try:
+            return self._session.run(signature_name, inputs)
+        except CApiError as error:
+            raise _typed(error) from error
 
-    def _call(self, definition: meta_graph_pb2.SignatureDef) -> Callable[..., list[np.ndarray]]:
-        # `Session.run` refuses ranks that differ from the graph's placeholders, which the runtime
-        # and TensorFlow Serving do not look at.
-        options = config_pb2.CallableOptions(
-            feed=[definition.inputs[name].name for name in sorted(definition.inputs)],
-            fetch=[definition.outputs[name].name for name in sorted(definition.outputs)],
-        )
-        call: Callable[..., list[np.ndarray]] = self._session._make_callable_from_options(options)
-        return call
+    def __del__(self) -> None:
+        # Nobody can run it any more. It is not there where it could not be loaded.
+        if hasattr(self, "_session"):
+            self._session.close()
 
 
-def _configuration() -> config_pb2.ConfigProto:
+def _typed(error: CApiError) -> tf.errors.OpError:
+    error_type = tf.compat.v1.errors.exception_type_from_error_code(error.code)
+    found: tf.errors.OpError = error_type(None, None, error.reason)
+    return found
+
+
+def _configuration() -> bytes:
     # Rewriting the graphs of all signatures takes longer than loading them, on processors that
     # answer requests meanwhile, and makes our models no faster.
     configuration = config_pb2.ConfigProto()
     configuration.graph_options.rewrite_options.disable_meta_optimizer = True
-    return configuration
+    return configuration.SerializeToString()
 
 
 def _specifications(

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from serving.client import RankingClient, RestRankingClient
-from serving.proof.c_api import CApiSession
+from serving.runtime.c_api import CApiSession
 from serving.server import LocalServer
 from tests.scenarios import ITEMS
 from tests.serving.exports import (

@@ -12,7 +12,7 @@ import tensorflow as tf
 
 from serving.client import RankingClient, RestRankingClient, UserRequest
 from serving.client.ranking import RankingClientBase
-from serving.proof.c_api import CApiSession
+from serving.runtime.c_api import CApiSession
 from serving.server import LocalServer
 from tests.scenarios import ITEMS
 from tests.serving.exports import (

@@ -20,9 +20,9 @@ from serving import warmup
 from serving.export import export_run, serving_module
 from serving.export_manifest import verify_manifest
 from serving.export_options import ExportOptions
-from serving.proof.c_api import CApiSession
 from serving.proof.result import ProofError
 from serving.refresh.layout import RefreshFolder
+from serving.runtime.c_api import CApiSession
 from serving.serving_module import ServingModule
 from serving.tables import id_index
 from serving.warmup import write_warmup_requests

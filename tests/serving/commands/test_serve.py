@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,15 @@ def test_wrong_options_are_wrong_usage(
     assert f"{words[0]}: expected" in capsys.readouterr().err
 
 
+@pytest.fixture
+def ctrl_c_interrupts() -> Iterator[None]:
+    """As in a shell: a program that was started in the background ignores Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_interrupts")
 def test_ctrl_c_ends_a_start_that_is_under_way(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -163,6 +173,7 @@ def test_ctrl_c_ends_a_start_that_is_under_way(
     assert capsys.readouterr().err.splitlines() == ["stopped"]
 
 
+@pytest.mark.usefixtures("ctrl_c_interrupts")
 def test_a_second_signal_does_what_it_did_before(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

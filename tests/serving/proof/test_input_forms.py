@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -9,9 +7,8 @@ import tensorflow as tf
 from configs.command_line import CommandError
 from preprocessing.records.contract import REQUEST_FEATURES, FeatureType, profile_feature
 from preprocessing.records.parsing import parse_examples
-from serving.proof.input_forms import SignatureForms, serialized_examples, signature_definitions
+from serving.proof.input_forms import SignatureForms, serialized_examples
 from tests.serving.exports import exported, profile_rows
-from tests.serving.toy_ranker import toy_base_path
 
 
 class _Searching(tf.Module):
@@ -82,17 +79,3 @@ def test_ids_become_whole_numbers_where_the_export_takes_them(
 def test_an_id_that_is_no_number_is_named(whole_numbers: SignatureForms) -> None:
     with pytest.raises(CommandError, match=r"the data has b'tt001'; set serving.id_type=string"):
         whole_numbers.ids(np.array([b"1", b"tt001"], object))
-
-
-def test_definitions_of_what_is_no_saved_model(tmp_path: Path) -> None:
-    definitions = signature_definitions(toy_base_path() / "3")
-    assert set(definitions) == {
-        *("serving_default", "rank", "predict_examples", "classify", "classify_labelled"),
-        *("regress", "echo"),
-    }
-    (tmp_path / "saved_model.pb").write_bytes(b"")
-    with pytest.raises(CommandError, match="no graph tagged 'serve'"):
-        signature_definitions(tmp_path)
-    (tmp_path / "saved_model.pb").write_bytes(b"\xff\xff")
-    with pytest.raises(CommandError, match="saved_model.pb cannot be read"):
-        signature_definitions(tmp_path)

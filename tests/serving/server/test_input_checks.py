@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from configs.command_line import CommandError
-from serving.proof import c_api
+from serving.runtime import c_api
 from serving.server.errors import RequestError
 from serving.server.input_checks import check_inputs
 from serving.server.servable import Servable

@@ -6,6 +6,7 @@ import grpc
 import pytest
 import tensorflow as tf
 
+from configs.command_line import CommandError
 from serving.server.errors import invalid
 from serving.server.loading import load_failure, load_servable
 from serving.server.metrics import metrics_text
@@ -27,7 +28,7 @@ def test_a_version_is_loaded_and_counted(tmp_path: Path) -> None:
 
 
 def test_a_version_that_fails_is_counted(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match=r"saved_model.pb"):
+    with pytest.raises(CommandError, match=r"saved_model.pb cannot be read"):
         load_servable("numbered", 1, tmp_path)
     assert attempts(tmp_path, "fail")
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from configs.command_line import CommandError
 from serving.server.saved_model_session import SavedModelSession
 from tests.serving.server.numbered_model import put_numbered_model
 from tests.serving.toy_ranker import toy_arrays, toy_base_path, toy_row_scores, toy_rows
@@ -84,5 +85,5 @@ def test_nothing_keeps_a_session_that_nobody_uses(tmp_path: Path) -> None:
 
 
 def test_folders_without_a_model_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(OSError, match=r"saved_model\.pb"):
+    with pytest.raises(CommandError, match=r"saved_model\.pb cannot be read"):
         SavedModelSession(tmp_path)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from configs.command_line import CommandError
-from serving.proof.c_api import CApiSession
+from serving.runtime.c_api import CApiSession
 from tests.serving.toy_ranker import toy_arrays, toy_base_path, toy_examples, toy_row_scores
 
 

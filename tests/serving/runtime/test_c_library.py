@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from configs.command_line import CommandError
-from serving.proof.c_library import library
+from serving.runtime.c_library import library
 
 
 def test_its_functions_can_be_called() -> None:
@@ -20,5 +20,5 @@ def test_its_functions_can_be_called() -> None:
 
 def test_a_package_without_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tf.sysconfig, "get_lib", lambda: str(tmp_path))
-    with pytest.raises(CommandError, match="needs a Linux package of TensorFlow, or --proof none"):
+    with pytest.raises(CommandError, match="need a Linux package of TensorFlow"):
         library.__wrapped__()

@@ -10,47 +10,76 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import tensorflow as tf
 
 from configs.command_line import CommandError
-from serving.proof.c_library import Output, library
-from serving.proof.input_forms import signature_definitions
+from serving.runtime.c_library import Output, library
+from serving.runtime.definitions import signature_definitions
 
 _STRING_BYTES = 24
 _STRING_TYPE = tf.string.as_datatype_enum
 
 
+class CApiError(CommandError):
+    """The C++ runtime cannot load a SavedModel, or refuses to run.
+
+    Attributes:
+      code: TensorFlow's status code.
+      reason: TensorFlow's message.
+    """
+
+    def __init__(self, what: str, code: int, reason: str):
+        super().__init__(f"{what} by TensorFlow's C API ({reason})")
+        self.code = code
+        self.reason = reason
+
+
 class CApiSession:
     """A session over a SavedModel, loaded and run by the C++ runtime without Python.
 
-    Close it, or use it in a `with`.
+    Close it, or use it in a `with`. Many threads may run signatures at once; none may when it is
+    closed.
     """
 
-    def __init__(self, folder: str | Path):
+    def __init__(self, folder: str | Path, configuration: bytes = b""):
         """Loads the graph tagged for serving: restores variables, fills lookup tables.
 
+        Args:
+          folder: the SavedModel.
+          configuration: a serialized `tensorflow.ConfigProto`.
+
         Raises:
-          CommandError: the C++ runtime cannot load it; the message is TensorFlow's.
+          CommandError: there is no readable SavedModel.
+          CApiError: the C++ runtime cannot load it.
         """
         self._library = library()
-        self._signatures = signature_definitions(Path(folder))
-        self._status = self._library.TF_NewStatus()
-        self._graph = self._library.TF_NewGraph()
         self._session: int | None = None
+        self._signatures = signature_definitions(Path(folder))
+        self._graph: int | None = self._library.TF_NewGraph()
         options = self._library.TF_NewSessionOptions()
-        tags = (ctypes.c_char_p * 1)(tf.saved_model.SERVING.encode())
-        self._session = self._library.TF_LoadSessionFromSavedModel(
-            options, None, str(folder).encode(), tags, 1, self._graph, None, self._status
-        )
-        self._library.TF_DeleteSessionOptions(options)
         try:
-            self._check(f"{folder} cannot be loaded")
-        except CommandError:
+            with self._status(f"{folder} cannot be loaded") as status:
+                self._library.TF_SetConfig(options, configuration, len(configuration), status)
+            tags = (ctypes.c_char_p * 1)(tf.saved_model.SERVING.encode())
+            with self._status(f"{folder} cannot be loaded") as status:
+                self._session = self._library.TF_LoadSessionFromSavedModel(
+                    options, None, str(folder).encode(), tags, 1, self._graph, None, status
+                )
+        except CApiError:
             self.close()
             raise
+        finally:
+            self._library.TF_DeleteSessionOptions(options)
+        # Signature -> places in the graph of its inputs and outputs, both in the order of names.
+        self._fed = {
+            name: self._places(definition.inputs) for name, definition in self._signatures.items()
+        }
+        self._fetched = {
+            name: self._places(definition.outputs) for name, definition in self._signatures.items()
+        }
 
     def run(self, signature: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Runs a signature.
@@ -63,7 +92,8 @@ class CApiSession:
           Output -> values; strings are `bytes` in arrays of objects.
 
         Raises:
-          CommandError: there is no such signature or input, or the runtime refuses to run.
+          CommandError: there is no such signature or input.
+          CApiError: the runtime refuses to run.
         """
         if signature not in self._signatures:
             raise CommandError(f"there is no signature '{signature}'")
@@ -73,28 +103,29 @@ class CApiSession:
                 f"signature '{signature}' takes {', '.join(sorted(definition.inputs))}. Received: "
                 f"{', '.join(sorted(inputs))}"
             )
-        taken = {name: definition.inputs[name] for name in inputs}
+        arrays = [_as_taken(inputs[name], definition.inputs[name].dtype) for name in sorted(inputs)]
         names = sorted(definition.outputs)
-        fetched = self._outputs([definition.outputs[name].name for name in names])
         results = (ctypes.c_void_p * len(names))()
-        arrays = [_as_taken(inputs[name], info.dtype) for name, info in taken.items()]
-        with self._tensors(arrays) as tensors:
+        with (
+            self._tensors(arrays) as tensors,
+            self._status(f"signature '{signature}' cannot be run") as status,
+        ):
             self._library.TF_SessionRun(
-                *(self._session, None),
-                *(self._outputs([info.name for info in taken.values()]), tensors, len(taken)),
-                *(fetched, results, len(names)),
-                *(None, 0, None, self._status),
+                *(self._session, None, self._fed[signature], tensors, len(arrays)),
+                *(self._fetched[signature], results, len(names), None, 0, None, status),
             )
-        self._check(f"signature '{signature}' cannot be run")
         return {name: self._array(result) for name, result in zip(names, results, strict=True)}
 
     def close(self) -> None:
         """Frees session and graph."""
         if self._session:
-            self._library.TF_CloseSession(self._session, self._status)
-            self._library.TF_DeleteSession(self._session, self._status)
-        self._library.TF_DeleteGraph(self._graph)
-        self._library.TF_DeleteStatus(self._status)
+            with self._status("the session cannot be closed") as status:
+                self._library.TF_CloseSession(self._session, status)
+                self._library.TF_DeleteSession(self._session, status)
+            self._session = None
+        if self._graph:
+            self._library.TF_DeleteGraph(self._graph)
+            self._graph = None
 
     def __enter__(self) -> Self:
         return self
@@ -107,16 +138,33 @@ class CApiSession:
     ) -> None:
         self.close()
 
-    def _outputs(self, tensor_names: Sequence[str]) -> ctypes.Array[Output]:
-        """Places in the graph of tensors by their names, such as "add:0"."""
-        found = (Output * len(tensor_names))()
-        for place, name in enumerate(tensor_names):
-            operation, _, index = name.partition(":")
+    def _places(self, tensors: Mapping[str, Any]) -> ctypes.Array[Output]:
+        """Places in the graph of a signature's inputs or outputs, in the order of names."""
+        found = (Output * len(tensors))()
+        for place, name in enumerate(sorted(tensors)):
+            operation, _, index = tensors[name].name.partition(":")
             pointer = self._library.TF_GraphOperationByName(self._graph, operation.encode())
             if not pointer:
                 raise CommandError(f"the graph has no operation '{operation}'")
             found[place] = Output(pointer, int(index))
         return found
+
+    @contextmanager
+    def _status(self, what: str) -> Iterator[int]:
+        """A status for one call, which raises what it says at the end.
+
+        Raises:
+          CApiError: the call failed.
+        """
+        status = self._library.TF_NewStatus()
+        try:
+            yield status
+            code = self._library.TF_GetCode(status)
+            if code:
+                reason = self._library.TF_Message(status).decode(errors="replace")
+                raise CApiError(what, code, reason)
+        finally:
+            self._library.TF_DeleteStatus(status)
 
     @contextmanager
     def _tensors(self, arrays: Sequence[np.ndarray]) -> Iterator[ctypes.Array[ctypes.c_void_p]]:
@@ -171,11 +219,6 @@ class CApiSession:
     def _text(self, place: int) -> bytes:
         size = self._library.TF_StringGetSize(place)
         return ctypes.string_at(self._library.TF_StringGetDataPointer(place), size)
-
-    def _check(self, what: str) -> None:
-        if self._library.TF_GetCode(self._status) != 0:
-            reason = self._library.TF_Message(self._status).decode(errors="replace")
-            raise CommandError(f"{what} by TensorFlow's C API ({reason})")
 
 
 def _as_taken(values: np.ndarray, type_number: int) -> np.ndarray:

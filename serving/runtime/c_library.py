@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import functools
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import tensorflow as tf
@@ -33,6 +34,7 @@ _PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "TF_DeleteGraph": (None, [_POINTER]),
     "TF_NewSessionOptions": (_POINTER, []),
     "TF_DeleteSessionOptions": (None, [_POINTER]),
+    "TF_SetConfig": (None, [_POINTER, _TEXT, _SIZE, _POINTER]),
     "TF_LoadSessionFromSavedModel": (
         _POINTER,
         [_POINTER, _POINTER, _TEXT, ctypes.POINTER(_TEXT), _NUMBER, _POINTER, _POINTER, _POINTER],
@@ -60,9 +62,20 @@ _PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
 }
 
 
+# These take long, and other threads of Python run meanwhile. To give Python's lock away and to wait
+# for it again would take longer than any of the others.
+_LONG = (
+    "TF_LoadSessionFromSavedModel",
+    "TF_SessionRun",
+    "TF_CloseSession",
+    "TF_DeleteSession",
+    "TF_DeleteGraph",
+)
+
+
 @functools.cache
-def library() -> ctypes.CDLL:
-    """The library, with typed functions.
+def library() -> SimpleNamespace:
+    """The library's functions by name, typed.
 
     Raises:
       CommandError: the installed package has no such library, as on macOS and Windows.
@@ -71,13 +84,16 @@ def library() -> ctypes.CDLL:
     try:
         # The runtime finds the framework's symbols only where these are global.
         ctypes.CDLL(str(folder / _FRAMEWORK), mode=ctypes.RTLD_GLOBAL)
-        loaded = ctypes.CDLL(str(folder / _RUNTIME))
+        long_running = ctypes.CDLL(str(folder / _RUNTIME))
+        short = ctypes.PyDLL(str(folder / _RUNTIME))
     except OSError as error:
         raise CommandError(
-            f"TensorFlow's C API cannot be used ({error}); the proof needs a Linux package of "
-            "TensorFlow, or --proof none"
+            f"TensorFlow's C API cannot be used ({error}); the server and the proof of an export "
+            "need a Linux package of TensorFlow (export without it: --proof none)"
         ) from error
+    functions = SimpleNamespace()
     for name, (result, arguments) in _PROTOTYPES.items():
-        function = getattr(loaded, name)
+        function = getattr(long_running if name in _LONG else short, name)
         function.restype, function.argtypes = result, arguments
-    return loaded
+        setattr(functions, name, function)
+    return functions
