@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import argparse
 import json
+import re
 
 import pytest
 
 from benchmarks import optimizers
+from benchmarks.measuring import Stopwatch
 
 
 def test_every_size_and_optimizer_is_a_json_line_and_a_cell(
@@ -32,8 +35,28 @@ def test_every_size_and_optimizer_is_a_json_line_and_a_cell(
     for row, line in zip(rows, lines[1::2], strict=True):
         cells = [cell.strip() for cell in row.strip("|").split("|")]
         assert cells[0] == str(line["rows"])
-        expected = f"{line['cpu_milliseconds']:.0f} ({line['ratio']:.1f}x)"
-        assert cells[2] == pytest.approx(expected)
+        milliseconds, ratio = re.fullmatch(r"(\d+) \((\d+\.\d)x\)", cells[2]).groups()
+        # A cell and a JSON line are rounded apart: to a unit, and to four significant digits.
+        assert float(milliseconds) == pytest.approx(line["cpu_milliseconds"], abs=0.501, rel=6e-4)
+        assert float(ratio) == pytest.approx(line["ratio"], abs=0.0501, rel=6e-4)
+
+
+def test_a_cell_is_the_median_of_a_step_and_of_the_ratios_of_the_rounds(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    arguments = argparse.Namespace(batch_size=6, history=4, rounds=3, seed=1)
+    watches = {
+        "adam": [Stopwatch(cpu_seconds=seconds) for seconds in (0.8, 1.6, 2.4)],
+        "lazy_adam": [Stopwatch(cpu_seconds=seconds) for seconds in (0.4, 0.2, 0.8)],
+    }
+    results = optimizers._report(20, watches, arguments)
+    # A round is eight steps: 1.6 s and 0.4 s are 200 and 50 ms a step; ratios are 2, 8 and 3.
+    assert results == {"adam": pytest.approx((200, 1)), "lazy_adam": pytest.approx((50, 3))}
+    assert optimizers._table({20: results}).splitlines()[2] == "| 20 | 200 | 50 (3.0x) |"
+    printed = [
+        json.loads(line)["cpu_milliseconds"] for line in capsys.readouterr().out.splitlines()
+    ]
+    assert printed == [200, 50]
 
 
 def test_an_unknown_optimizer_is_refused(
