@@ -18,8 +18,8 @@ import tensorflow as tf
 from configs.command_line import CommandError
 from serving.runtime.c_library import Output, library
 from serving.runtime.definitions import signature_definitions
+from serving.runtime.string_tensors import STRING_BYTES, read_strings, write_strings
 
-_STRING_BYTES = 24
 _STRING_TYPE = tf.string.as_datatype_enum
 
 
@@ -185,13 +185,8 @@ class CApiSession:
         return tensor
 
     def _string_tensor(self, values: np.ndarray) -> int:
-        tensor = self._allocate(_STRING_TYPE, values.shape, values.size * _STRING_BYTES)
-        start = self._library.TF_TensorData(tensor)
-        for position, value in enumerate(values.ravel()):
-            text = value if isinstance(value, bytes) else str(value).encode()
-            place = start + position * _STRING_BYTES
-            self._library.TF_StringInit(place)
-            self._library.TF_StringCopy(place, text, len(text))
+        tensor = self._allocate(_STRING_TYPE, values.shape, values.size * STRING_BYTES)
+        write_strings(self._library.TF_TensorData(tensor), values)
         return tensor
 
     def _allocate(self, type_number: int, shape: tuple[int, ...], num_bytes: int) -> int:
@@ -206,19 +201,15 @@ class CApiSession:
         start = self._library.TF_TensorData(tensor)
         type_number = self._library.TF_TensorType(tensor)
         if type_number == _STRING_TYPE:
-            places = range(start, start + int(np.prod(shape)) * _STRING_BYTES, _STRING_BYTES)
-            values = np.empty(len(places), dtype=object)
-            values[:] = [self._text(place) for place in places]
+            texts = read_strings(start, int(np.prod(shape)))
+            values = np.empty(len(texts), dtype=object)
+            values[:] = texts
         else:
             size = self._library.TF_TensorByteSize(tensor)
             content = ctypes.string_at(start, size) if size else b""
             values = np.frombuffer(content, tf.as_dtype(type_number).as_numpy_dtype)
         self._library.TF_DeleteTensor(tensor)
         return values.reshape(shape)
-
-    def _text(self, place: int) -> bytes:
-        size = self._library.TF_StringGetSize(place)
-        return ctypes.string_at(self._library.TF_StringGetDataPointer(place), size)
 
 
 def _as_taken(values: np.ndarray, type_number: int) -> np.ndarray:
