@@ -78,11 +78,14 @@ def train(
     Raises:
       preprocessing.records.errors.DamagedRecords: a data file is missing or damaged.
       ConfigurationError: there is no such model, or its options do not go together.
+      ValueError: `max_steps` is less than 1.
       CommandError: all samples of a part have one label, another process trains the same run, or
         the disk is full.
       trainer.prediction.NotFiniteError: the loss, a score or a weight became infinite or NaN.
       trainer.run_folder.RunFolderError: the run folder holds something else than a run.
     """
+    if max_steps is not None and max_steps < 1:
+        raise ValueError(f"max_steps must be at least 1, or None. Received: {max_steps}")
     folder = default_run_folder(scenario)
     folder.require_replaceable()
     store = ExampleStore() if store is None else store

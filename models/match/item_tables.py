@@ -62,20 +62,22 @@ class ItemTables(tf.keras.layers.Layer):
             if tables.landmark_cosines is not None:
                 self._fold_landmark_cosines.assign(tables.landmark_cosines[1:])
 
-    def stored(self, name: str, dtype: tf.DType) -> StoredItemTables:
+    def stored(self, name: str, dtype: tf.DType, length_scale: tf.Tensor) -> StoredItemTables:
         """What an export has in the place of this: tables that may grow, and no fold tables.
 
         Args:
           name: prefix of the variables' names.
           dtype: number format of the table, unless it holds cosines with landmarks.
+          length_scale: the kernel's, now that it is trained.
         """
         if not self._computes_features:
             table = growing_table(tf.cast(self._table, dtype), f"{name}/table")
             return StoredItemTables(table, growing_table(self._slots, f"{name}/slots"))
+        factor = whitening(self._landmark_cosines, length_scale)[0]
         return StoredItemTables(
             growing_table(self._table, f"{name}/table"),
             growing_table(self._slots, f"{name}/slots"),
-            tf.Variable(self._landmark_cosines, trainable=False, name=f"{name}/landmark_cosines"),
+            tf.Variable(factor, trainable=False, name=f"{name}/whitening"),
         )
 
     @property
@@ -156,18 +158,19 @@ class StoredItemTables(tf.Module):
     """What an export has of `ItemTables`: the table made from everything, and no reduction."""
 
     def __init__(
-        self, table: tf.Variable, slots: tf.Variable, landmark_cosines: tf.Variable | None = None
+        self, table: tf.Variable, slots: tf.Variable, whitening_factor: tf.Variable | None = None
     ):
         """Keeps the variables.
 
         Args:
           table: [rows, width].
           slots: int32 [rows].
-          landmark_cosines: [1, width, width] where the graph makes Nystroem features.
+          whitening_factor: [width, width] where the graph makes Nystroem features; see
+            `models.match.ridge.whitening`.
         """
         super().__init__(name="stored_item_tables")
         self._table, self._slots = table, slots
-        self._landmark_cosines = landmark_cosines
+        self._whitening = whitening_factor
 
     def look_up(
         self, candidate_rows: tf.Tensor, history_rows: tf.Tensor, folds: tf.Tensor | None
@@ -181,8 +184,7 @@ class StoredItemTables(tf.Module):
     ) -> tf.Tensor:
         """See `ItemTables.nystroem_features`."""
         kernel = _landmark_kernel(table, slots, length_scale)
-        whitened = tf.linalg.matmul(kernel, whitening(self._landmark_cosines, length_scale)[0])
-        return _with_constant(whitened, slots, bias)
+        return _with_constant(tf.linalg.matmul(kernel, self._whitening), slots, bias)
 
 
 def _landmark_kernel(table: tf.Tensor, slots: tf.Tensor, length_scale: tf.Tensor) -> tf.Tensor:

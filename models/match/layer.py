@@ -255,7 +255,7 @@ class KnowledgeMatch(tf.keras.layers.Layer):
 
         See `models.match.item_tables.ItemTables.stored`.
         """
-        self._tables = self._tables.stored(name, dtype)
+        self._tables = self._tables.stored(name, dtype, self._length_scale())
         self.sizes = replace(self.sizes, num_folds=0)
 
     def get_config(self) -> dict[str, object]:

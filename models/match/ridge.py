@@ -32,12 +32,40 @@ def low_rank_ridge(
     Returns:
       [users, candidates, 2].
     """
+    if history.shape[0] == 1:
+        return _low_rank_ridge_of_one(candidates[0], history[0], residuals, noise)[tf.newaxis]
     width = history.shape[2]
     precision = tf.linalg.matmul(history, history, transpose_a=True) / noise + tf.eye(width)
     evidence = tf.linalg.matmul(residuals[:, tf.newaxis], history) / noise
     factor = tf.linalg.cholesky(precision)
     mean, variance = _explained(factor, evidence, candidates)
     return _mean_and_deviation(mean, variance)
+
+
+def _low_rank_ridge_of_one(
+    candidates: tf.Tensor, history: tf.Tensor, residuals: tf.Tensor, noise: tf.Tensor
+) -> tf.Tensor:
+    """The same for one user with many candidates, which is a request.
+
+    Products of plain matrices, and no transposition of the candidates, take half the time of those
+    of batches. The inverse of the factor is exact enough: no eigenvalue of A is below 1.
+
+    Args:
+      candidates: [candidates, width].
+      history: [length, width].
+      residuals: [1, length].
+      noise: variance of a rating.
+
+    Returns:
+      [candidates, 2].
+    """
+    identity = tf.eye(history.shape[1])
+    precision = tf.linalg.matmul(history, history, transpose_a=True) / noise + identity
+    evidence = tf.linalg.matmul(residuals, history) / noise
+    inverse = tf.linalg.triangular_solve(tf.linalg.cholesky(precision), identity)
+    solved = tf.linalg.matmul(tf.concat([evidence, candidates], axis=0), inverse, transpose_b=True)
+    mean = tf.linalg.matvec(solved[1:], solved[0])
+    return _mean_and_deviation(mean, tf.reduce_sum(tf.square(solved[1:]), axis=1))
 
 
 def exact_ridge(
@@ -120,4 +148,4 @@ def _explained(
 
 
 def _mean_and_deviation(mean: tf.Tensor, variance: tf.Tensor) -> tf.Tensor:
-    return tf.stack([mean, tf.sqrt(tf.maximum(variance, _LEAST_VARIANCE))], axis=2)
+    return tf.stack([mean, tf.sqrt(tf.maximum(variance, _LEAST_VARIANCE))], axis=-1)

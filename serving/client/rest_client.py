@@ -150,7 +150,7 @@ class RestRankingClient(RankingClientBase):
                 url,
                 data=content,
                 headers=_HEADERS,
-                timeout=seconds_left,
+                timeout=urllib3.Timeout(total=seconds_left),  # type: ignore[arg-type]
                 verify=self._tls.verification(),
                 cert=self._tls.client_files(),
                 stream=True,

@@ -12,6 +12,7 @@ from typing import Self
 import grpc
 
 from configs.command_line import CommandError
+from serving.server.background import Background
 from serving.server.batching import Batching
 from serving.server.grpc_services import create_grpc_server
 from serving.server.health import Health
@@ -67,6 +68,7 @@ class LocalServer:
         self.host = host
         self.options = options
         self._refusal = RefusalWhileStopping()
+        self._background = Background()
         self._store: ModelStore | None = None
         self._batching: Batching | None = None
         self._pollings: list[Polling] = []
@@ -95,7 +97,7 @@ class LocalServer:
         """Reports NOT_SERVING, closes the ports, lets requests under way finish, and ends.
 
         A version that is being loaded may be ready within the same time; later its thread is left
-        to itself.
+        to itself, and whoever asked for it is answered UNAVAILABLE.
 
         Args:
           grace_seconds: how long requests under way may take, over REST at least a second; the
@@ -112,6 +114,9 @@ class LocalServer:
         grpc_stopped = self._grpc_server.stop(grace) if self._grpc_server is not None else None
         if self._rest is not None:
             self._rest.stop(grace)
+        if grpc_stopped is not None:
+            grpc_stopped.wait(max(0.0, end - time.monotonic()))
+        self._background.stop()
         if grpc_stopped is not None:
             grpc_stopped.wait()
         for polling in self._pollings:
@@ -165,7 +170,7 @@ class LocalServer:
             on_change=lambda: health.set_ready(store.is_ready),
         )
         store.start()
-        api = PredictionApi(store)
+        api = PredictionApi(store, self._background)
         self._rest = RestPort(
             RestApi(api, options.maximum_rest_request_bytes).application(),
             self.host,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import threading
 from collections.abc import Callable, Iterable, Mapping
 
@@ -130,10 +129,8 @@ class ModelStore:
 
     def end_unloading(self) -> None:
         """Frees the versions that are dropped and answer no request any more."""
-        models = [*self._models.values(), *self._removed.values()]
-        if any([model.end_unloading() for model in models]):
-            # A graph's objects refer to each other, so only the collector frees them.
-            gc.collect()
+        for model in [*self._models.values(), *self._removed.values()]:
+            model.end_unloading()
 
     def is_configured(self, name: str) -> bool:
         """Whether a model of this name is to be served."""

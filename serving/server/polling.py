@@ -1,10 +1,12 @@
-"""A thread that does something again and again."""
+"""A background thread that does something again and again."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections.abc import Callable
+
+from serving.server.background import BackgroundThread
 
 _log = logging.getLogger(__name__)
 
@@ -20,7 +22,7 @@ class Polling:
         self._pause_seconds = pause_seconds
         self._last_fault = ""
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
+        self._thread = BackgroundThread(name, self._run)
         self._thread.start()
 
     def stop(self, timeout_seconds: float | None = None) -> None:

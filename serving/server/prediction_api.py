@@ -15,6 +15,7 @@ from serving.protocol.messages import (
     regression_pb2,
 )
 from serving.protocol.tensors import TensorFormatError, pack_as_values, unpack
+from serving.server.background import Background
 from serving.server.errors import RequestError, invalid
 from serving.server.example_inference import (
     CLASSIFY_METHOD,
@@ -42,8 +43,15 @@ class PredictionApi:
     cannot be answered.
     """
 
-    def __init__(self, models: ModelStore):
+    def __init__(self, models: ModelStore, background: Background):
+        """Creates the API.
+
+        Args:
+          models: what is served.
+          background: where a reload runs.
+        """
         self.models = models
+        self._background = background
 
     def counted_name(self, specification: model_pb2.ModelSpec) -> str:
         """The model's name for the metrics, which callers must not fill with names of theirs."""
@@ -158,7 +166,7 @@ class PredictionApi:
             models = settings_of_message(request.config)
         except ValueError as error:
             raise invalid(str(error)) from error
-        self.models.reload(models)
+        self._background.run("reload", lambda: self.models.reload(models))
         return model_management_pb2.ReloadConfigResponse(status={})
 
     def _servable(

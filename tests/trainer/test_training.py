@@ -342,6 +342,12 @@ def test_a_learning_rate_that_ruins_the_weights_is_noticed(tmp_path: Path, batch
     assert not RunFolder(str(scenario.run_dir)).path.exists()
 
 
+def test_a_training_of_no_step_is_refused(tmp_path: Path) -> None:
+    scenario = tiny_scenario(run_dir=str(tmp_path / "run"), **PLAIN)
+    with pytest.raises(ValueError, match="max_steps must be at least 1"):
+        train(scenario, shared_store(), progress=False, max_steps=0)
+
+
 def test_named_files_limits_a_stream_and_event_files_in_a_relative_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

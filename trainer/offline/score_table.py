@@ -7,6 +7,7 @@ same as in memory. One sort serves all metrics and slices that need its order.
 
 from __future__ import annotations
 
+import glob
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -74,7 +75,8 @@ class ScoreTable:
             }
         )
         if isinstance(source, Path):
-            text = str(source).replace("'", "''")
+            # Or brackets and stars of a path would be a pattern.
+            text = glob.escape(str(source)).replace("'", "''")
             file = f"read_parquet('{text}', file_row_number = true)"
             self._connection.execute(
                 f"CREATE VIEW scores AS SELECT *, file_row_number AS {ROW} FROM {file}"

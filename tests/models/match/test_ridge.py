@@ -23,11 +23,12 @@ def features_and_history(
 
 @pytest.mark.parametrize("noise", [0.5, 2.0])
 @pytest.mark.parametrize("length", [0, 1, 12])
-def test_low_rank_ridge_is_a_plain_solve(noise: float, length: int) -> None:
-    candidates, history, residuals = features_and_history(3, 4, length)
+@pytest.mark.parametrize(("users", "count"), [(3, 4), (1, 1), (1, 100)])
+def test_low_rank_ridge_is_a_plain_solve(noise: float, length: int, users: int, count: int) -> None:
+    candidates, history, residuals = features_and_history(users, count, length)
     found = low_rank_ridge(candidates, history, residuals, tf.constant(noise))
-    assert found.shape == (3, 4, 2)
-    for user in range(3):
+    assert found.shape == (users, count, 2)
+    for user in range(users):
         phi, to_predict = history[user].astype(np.float64), candidates[user]
         precision = np.eye(5) + phi.T @ phi / noise
         mean = to_predict @ np.linalg.solve(precision, phi.T @ residuals[user] / noise)

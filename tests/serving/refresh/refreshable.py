@@ -202,7 +202,7 @@ def tables_by_id(folder: Path, items: Sequence[str], users: Sequence[str]) -> di
                 if of_source.startswith(f"knowledge/{source}/{within}/"):
                     if of_source.endswith("slots"):
                         values = values > 0
-                    if not of_source.endswith("landmark_cosines"):
+                    if not of_source.endswith("whitening"):
                         found[f"{prefix}: {of_source}"] = values[table[rows]]
     return found
 

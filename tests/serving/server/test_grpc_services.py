@@ -20,6 +20,7 @@ from tensorflow_serving.apis import (
 )
 
 from serving.server import LocalServer
+from serving.server.background import Background
 from serving.server.grpc_services import PredictionService, create_grpc_server
 from serving.server.metrics import metrics_text
 from serving.server.model_store import ModelStore
@@ -228,7 +229,7 @@ def test_a_fault_of_the_server_is_reported_as_internal() -> None:
         def predict(self, request: predict_pb2.PredictRequest) -> predict_pb2.PredictResponse:
             raise ZeroDivisionError("by design")
 
-    server = create_grpc_server(Faulty(ModelStore([])), 1000)
+    server = create_grpc_server(Faulty(ModelStore([]), Background()), 1000)
     port = server.add_insecure_port("127.0.0.1:0")
     server.start()
     try:

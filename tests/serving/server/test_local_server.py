@@ -15,6 +15,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from configs.command_line import CommandError
 from serving.protocol.messages import (
     get_model_status_pb2,
+    model_management_pb2,
     model_service_pb2_grpc,
     prediction_service_pb2_grpc,
 )
@@ -259,3 +260,34 @@ def test_a_dropped_version_is_freed_without_any_poll_or_request(
             assert "version 1 is unloaded" not in caplog.text
             in_use.clear()
             wait_until(lambda: "version 1 is unloaded" in caplog.text)
+
+
+def test_a_stop_does_not_wait_for_a_load_that_a_request_asked_for(tmp_path: Path) -> None:
+    base, finish, loading = put_versions(tmp_path, 1), threading.Event(), threading.Event()
+
+    def load(*arguments: Any, **options: Any) -> Servable:
+        if threading.current_thread() is not threading.main_thread():
+            loading.set()
+            assert finish.wait(60)
+        return load_servable(*arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local_server, "load_servable", load)
+        server = LocalServer({"numbered": base}, options=ServerOptions(poll_seconds=0))
+        with server:
+            put_versions(tmp_path, 2)
+            request = model_management_pb2.ReloadConfigRequest()
+            request.config.model_config_list.config.add(
+                name="numbered", base_path=str(base), model_platform="tensorflow"
+            )
+            with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+                models = model_service_pb2_grpc.ModelServiceStub(channel)
+                answer = models.HandleReloadConfigRequest.future(request, timeout=60)
+                assert loading.wait(30)
+                server.stop(grace_seconds=0.3)
+                assert answer.code() is not grpc.StatusCode.OK
+    # Nothing that the end of a program waits for is still at it.
+    at_work = [one for one in threading.enumerate() if one.name == "reload"]
+    assert at_work and all(one.daemon for one in at_work)
+    finish.set()
+    wait_until(lambda: "reload" not in [thread.name for thread in threading.enumerate()])

@@ -14,6 +14,7 @@ from serving.protocol.messages import (
     predict_pb2,
     regression_pb2,
 )
+from serving.server.background import Background
 from serving.server.errors import RequestError
 from serving.server.model_settings import ModelSettings
 from serving.server.model_store import ModelStore
@@ -28,7 +29,7 @@ REGRESS = "tensorflow/serving/regress"
 def api() -> PredictionApi:
     store = ModelStore([ModelSettings("toy", toy_base_path())])
     store.start()
-    return PredictionApi(store)
+    return PredictionApi(store, Background())
 
 
 def predict_request(signature_name: str = "", **arrays: np.ndarray) -> predict_pb2.PredictRequest:

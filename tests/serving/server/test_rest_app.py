@@ -13,6 +13,7 @@ import pytest
 import requests
 
 from serving.server import LocalServer
+from serving.server.background import Background
 from serving.server.model_settings import ModelSettings
 from serving.server.model_store import ModelStore
 from serving.server.prediction_api import PredictionApi
@@ -159,7 +160,7 @@ def test_a_caller_that_leaves_while_it_asks_is_no_error() -> None:
         sent.append(message)
 
     store = ModelStore([ModelSettings("toy", toy_base_path())])
-    application = RestApi(PredictionApi(store), 1000).application()
+    application = RestApi(PredictionApi(store, Background()), 1000).application()
     scope = {
         "type": "http",
         "method": "POST",

@@ -35,7 +35,7 @@ def table(
     monkeypatch.setattr(score_table, "_BATCH", 64)
     source: Path | pa.Table = made_up_table()
     if request.param == "file":
-        source = tmp_path / "it's.parquet"
+        source = tmp_path / "it's [a] *what?.parquet"
         pq.write_table(made_up_table(), source, row_group_size=100)
     with ScoreTable(source, folder=tmp_path) as opened:
         yield opened

@@ -1,0 +1,80 @@
+"""Work beside the requests, in threads of low priority."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from contextlib import suppress
+
+import grpc
+
+from serving.server.errors import RequestError
+
+# A tenth of a processor where requests want all of them, and a whole one where they do not.
+_NICENESS = 10
+_LEAST_PRIORITY = 19
+
+
+class BackgroundThread(threading.Thread):
+    """A thread that gives way to those that answer requests; a program ends without its end."""
+
+    def __init__(self, name: str, target: Callable[[], object]):
+        super().__init__(name=name, target=target, daemon=True)
+
+    def run(self) -> None:
+        """Lowers the priority, and calls the target."""
+        own = threading.get_native_id()
+        priority = os.getpriority(os.PRIO_PROCESS, own)
+        os.setpriority(os.PRIO_PROCESS, own, min(priority + _NICENESS, _LEAST_PRIORITY))
+        super().run()
+
+
+class Background:
+    """Runs what requests ask for and wait for, such as loading a model, in background threads."""
+
+    def __init__(self) -> None:
+        """Starts with nothing to do."""
+        self._waiting: set[Future[None]] = set()
+        self._lock = threading.Lock()
+
+    def run(self, name: str, action: Callable[[], None]) -> None:
+        """Calls an action, and waits for its end.
+
+        Args:
+          name: of the thread.
+          action: what to do.
+
+        Raises:
+          RequestError: UNAVAILABLE; `stop` was called meanwhile. The action goes on.
+          Exception: what the action raises.
+        """
+        ended: Future[None] = Future()
+
+        def call() -> None:
+            with suppress(InvalidStateError):  # nobody waits any more
+                try:
+                    action()
+                except BaseException as error:
+                    ended.set_exception(error)
+                else:
+                    ended.set_result(None)
+
+        with self._lock:
+            self._waiting.add(ended)
+        BackgroundThread(name, call).start()
+        try:
+            ended.result()
+        finally:
+            with self._lock:
+                self._waiting.discard(ended)
+
+    def stop(self) -> None:
+        """Lets go of those who wait."""
+        with self._lock:
+            waiting = list(self._waiting)
+        refusal = RequestError(grpc.StatusCode.UNAVAILABLE, "The server is stopping")
+        for ended in waiting:
+            with suppress(InvalidStateError):  # it has just ended
+                ended.set_exception(refusal)
