@@ -2,14 +2,16 @@
 
     python -m benchmarks.export_tables                       # 0.1, 1 and 5 million items and users
     python -m benchmarks.export_tables --ids 5000000 --model # a whole ranking model around them
+    python -m benchmarks.export_tables --ids 5000000 --model --swap   # and served, and replaced
 
 Prints a JSON line for each number of ids and type of ids. The export is written in one process and
 loaded and asked through TensorFlow's C API, the loader of TensorFlow Serving, in another, whose
 memory is the line's. A lookup is raw ids to rows to vectors; `--model` ranks candidates for one
 user with a history of 30 by DIN with HEIN over one item and one user source, and its export holds
 what a refresh needs, as `python -m serving export` writes it: of that only the proof and the model
-card are left out. Files are in the system's cache when they are loaded, as they are after an
-export.
+card are left out. `--swap` also serves it by the local server and publishes it once more while
+requests for 100 candidates arrive; see benchmarks/hot_swap.py. Files are in the system's cache when
+they are loaded, as they are after an export.
 """
 
 from __future__ import annotations
@@ -29,19 +31,23 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import numpy as np
 import tensorflow as tf
 
+from benchmarks.hot_swap import measure_swaps
 from benchmarks.measuring import measured, peak_megabytes, print_measure
 from benchmarks.model_workload import Records, made_up_scenario
 from benchmarks.synthetic import GENRES
 from configs.scenario import Scenario
-from configs.serving import IdType, NumberFormat
+from configs.serving import IdType, NumberFormat, Serving
 from models.building import AnyModel, ModelTables, build_model
 from models.catalogue import CatalogueContents, CategoricalColumn
 from models.stored_vectors import NUMBER_FORMATS, VectorTable
+from serving.client.user_request import UserRequest
 from serving.export import serving_module
 from serving.id_types import with_whole_number_ids
+from serving.loadtest.request_sources import RequestSource
 from serving.refresh.parts import RefreshParts
 from serving.runtime.c_api import CApiSession
 from serving.tables.id_index import IdIndex
+from serving.warmup import write_warmup_requests
 from trainer.run_folder import create_weights
 
 _NAME = "export_tables"
@@ -49,6 +55,8 @@ _WIDTH = 32
 _DIMENSION = 64
 _HISTORY = 30
 _CALLS = 300
+_USERS = 64
+_CANDIDATES = 100
 
 
 class LookUps(tf.Module):
@@ -88,11 +96,16 @@ def main(words: list[str] | None = None) -> None:
     )
     parser.add_argument("--number-format", choices=NUMBER_FORMATS, default="float16")
     parser.add_argument("--model", action="store_true", help="a whole model around the tables")
+    parser.add_argument("--swap", action="store_true", help="serve it, and publish it once more")
+    parser.add_argument("--rate", type=float, default=30.0, help="of the requests, per second")
+    parser.add_argument("--swap-seconds", type=float, default=20.0, help="before and after a swap")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", help="for the exports; a temporary one if not given")
     parser.add_argument("--step", choices=("export", "load"), help=argparse.SUPPRESS)
     parser.add_argument("--path", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args(words)
+    if arguments.swap and not arguments.model:
+        parser.error("--swap needs --model")
     if arguments.step == "export":
         _export(arguments)
         return
@@ -105,6 +118,8 @@ def main(words: list[str] | None = None) -> None:
                 found: dict[str, object] = {}
                 for step in ("export", "load"):
                     found |= _in_a_process(step, number, id_type, folder, arguments)
+                if arguments.swap:
+                    found |= _swap(Path(folder) / "1", number, arguments)
             print_measure(
                 _NAME,
                 items=number,
@@ -148,6 +163,11 @@ def _export(arguments: argparse.Namespace) -> None:
         tf.saved_model.save(module, str(arguments.path), signatures=signatures)
         if refresh_parts is not None:
             refresh_parts.write(arguments.path)
+            write_warmup_requests(
+                arguments.path,
+                Serving(),
+                {"rank": signatures["rank"].structured_input_signature[1]},
+            )
     sizes = {
         file.relative_to(arguments.path).as_posix(): file.stat().st_size
         for file in arguments.path.rglob("*")
@@ -192,6 +212,21 @@ def _load(arguments: argparse.Namespace) -> None:
         "milliseconds_100_ids_p99": float(np.quantile(milliseconds[100], 0.99)),
     }
     print(json.dumps(found))
+
+
+def _swap(version: Path, number: int, arguments: argparse.Namespace) -> dict[str, object]:
+    random = np.random.default_rng(arguments.seed)
+
+    def drawn(count: int) -> list[str]:
+        return [_raw_id(place) for place in random.integers(0, number, count).tolist()]
+
+    users = [
+        UserRequest.from_history(user, drawn(_HISTORY), [4.0] * _HISTORY) for user in drawn(_USERS)
+    ]
+    source = RequestSource("made-up ids", users, [()] * _USERS, drawn(_CANDIDATES * _USERS))
+    return measure_swaps(
+        version, source, _CANDIDATES, arguments.rate, arguments.swap_seconds, 1, arguments.seed
+    )
 
 
 def _milliseconds(

@@ -1,4 +1,4 @@
-"""A new version of a served model, published while requests arrive."""
+"""New versions of a served model, published while requests arrive."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shutil
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -25,71 +26,111 @@ _WARMUP_SECONDS = 3.0
 _MODEL = "swapped"
 
 
-def measure_swap(
-    version: Path, source: RequestSource, candidates: int, rate: float, seconds: float, seed: int
+def measure_swaps(
+    version: Path,
+    source: RequestSource,
+    candidates: int,
+    rate: float,
+    seconds: float,
+    swaps: int,
+    seed: int,
 ) -> dict[str, object]:
-    """Publishes a copy of a version as version 2 in the middle of a load.
+    """Publishes copies of a version as versions 2, 3, ... while requests arrive.
 
     Args:
       version: a version folder.
       source: users and items to ask with.
       candidates: per request.
       rate: requests per second, Poisson.
-      seconds: of load before and after.
+      seconds: of load before, between and after the swaps.
+      swaps: how many.
       seed: of arrivals and candidates.
 
     Returns:
-      Failed requests, p99 before, p99 of the second around the first answer of version 2 and of the
-      worst second since it was published, and their ratios.
+      See `summarise_swaps`.
     """
     with tempfile.TemporaryDirectory(prefix="hot_swap_") as temporary:
         base = Path(temporary)
         shutil.copytree(version, base / "1")
         with serving({_MODEL: base}, f"--poll-seconds={_POLL_SECONDS}") as target:
             requests = requests_for(target, _MODEL, source, "rank", candidates, seed)
-            due = arrival_times("poisson", rate, _WARMUP_SECONDS + 2 * seconds, seed)
+            length = _WARMUP_SECONDS + (swaps + 1) * seconds
+            due = arrival_times("poisson", rate, length, seed)
             phase = Phase(due, np.arange(len(due)) % len(requests), _IN_FLIGHT, _TIMEOUT_SECONDS)
-            publishing = _Publishing(_WARMUP_SECONDS + seconds, base / "1", base / "2")
-            publishing.start()
+            publishing = [
+                _Publishing(_WARMUP_SECONDS + number * seconds, base / "1", base / str(number + 1))
+                for number in range(1, swaps + 1)
+            ]
+            for one in publishing:
+                one.start()
             (calls,) = run_plan(Plan([target], requests, [0] * len(requests), [phase]))
-            publishing.join()
-    return summarise_swap(calls, _WARMUP_SECONDS, publishing.published - calls.started)
+            for one in publishing:
+                one.join()
+    published = [one.published - calls.started for one in publishing]
+    return summarise_swaps(calls, _WARMUP_SECONDS, published)
 
 
-def summarise_swap(
-    calls: Calls, warmup_seconds: float, published_seconds: float
+def summarise_swaps(
+    calls: Calls, warmup_seconds: float, published_seconds: Sequence[float]
 ) -> dict[str, object]:
-    """Compares the time around a change of versions with the time before.
+    """Compares the time around changes of versions with the quiet time between them.
 
     Args:
-      calls: of a load in which version 2 follows version 1.
+      calls: of a load in which versions 2, 3, ... follow version 1.
       warmup_seconds: what is due before is left out.
-      published_seconds: when version 2 was published.
+      published_seconds: when each was published.
+
+    Returns:
+      Failed requests; p99 of quiet time, which ends a second before a version is published and
+      begins a second after its first answer; p99 of the seconds around these first answers, all
+      together; the worst second of each swap since the version was published, in the middle and at
+      worst; and the ratios of these to quiet time.
+
+    Raises:
+      SystemExit: a version never answered.
     """
     latencies = latencies_with_failures(calls, _TIMEOUT_SECONDS)
-    of_new = calls.finished[calls.versions == 2]
-    if len(of_new) == 0:
-        raise SystemExit("version 2 never answered; is the load too short for it to be loaded?")
-    swapped = float(of_new.min())
-
-    def p99(start: float, end: float) -> float:
-        return Quantiles.of_seconds(latencies[(calls.due >= start) & (calls.due < end)]).p99
-
-    before = p99(warmup_seconds, published_seconds - 1.0)
-    swap = p99(swapped - 0.5, swapped + 0.5)
-    starts = np.arange(published_seconds - 1.0, swapped + 1.0, 0.1)
-    worst = max(p99(start, start + 1.0) for start in starts)
+    quiet, around = calls.due >= warmup_seconds, np.zeros(len(calls.due), bool)
+    worst, loading = [], []
+    for version, published in enumerate(published_seconds, 2):
+        of_new = calls.finished[calls.versions == version]
+        if len(of_new) == 0:
+            raise SystemExit(
+                f"version {version} never answered; is the load too short for it to be loaded?"
+            )
+        swapped = float(of_new.min())
+        loading.append(swapped - published)
+        quiet &= ~_between(calls.due, published - 1.0, swapped + 1.0)
+        around |= _between(calls.due, swapped - 0.5, swapped + 0.5)
+        worst.append(
+            max(
+                _p99(latencies[_between(calls.due, start, start + 1.0)])
+                for start in np.arange(published - 1.0, swapped + 1.0, 0.1)
+            )
+        )
+    before, swap = _p99(latencies[quiet]), _p99(latencies[around])
     return {
         "requests": len(calls.due),
         "failed": int((~calls.answered).sum()),
-        "answers_of_new_version": len(of_new),
-        "seconds_until_new_version": swapped - published_seconds,
-        "p99_before_ms": before,
-        "p99_swap_second_ms": swap,
-        "p99_worst_second_ms": worst,
+        "swaps": len(worst),
+        "answers_of_new_versions": int((calls.versions > 1).sum()),
+        "seconds_until_new_version": float(np.median(loading)),
+        "p99_quiet_ms": before,
+        "p99_swap_seconds_ms": swap,
+        "p99_worst_second_ms": float(np.median(worst)),
         "swap_ratio": swap / before,
-        "worst_ratio": worst / before,
+        "worst_second_ratio": float(np.median(worst)) / before,
+        "worst_second_of_all_ratio": max(worst) / before,
     }
+
+
+def _between(due: np.ndarray, start: float, end: float) -> np.ndarray:
+    return (due >= start) & (due < end)
+
+
+def _p99(latencies: np.ndarray) -> float:
+    """In milliseconds."""
+    return Quantiles.of_seconds(latencies).p99
 
 
 class _Publishing(threading.Timer):
@@ -107,7 +148,7 @@ class _Publishing(threading.Timer):
 
     def _publish(self) -> None:
         # A name that is no number is no version, so that the server never finds half of one.
-        unfinished = self._new.with_name("unfinished")
+        unfinished = self._new.with_name(f"unfinished_{self._new.name}")
         shutil.copytree(self._version, unfinished)
         self.published = time.time()
         unfinished.rename(self._new)

@@ -31,7 +31,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 
-from benchmarks.hot_swap import measure_swap
+from benchmarks.hot_swap import measure_swaps
 from benchmarks.measuring import print_measure
 from benchmarks.paired_ratios import Ratio, p50, p99, per_second, ratio_of
 from benchmarks.serving_workload import (
@@ -75,12 +75,13 @@ def main() -> None:
                     _measure_signatures(target, exports, arguments)
         if "swap" in arguments.parts:
             for arm in exports.bases:
-                measure = measure_swap(
+                measure = measure_swaps(
                     exports.versions[arm],
                     exports.source,
                     arguments.candidates,
                     arguments.rate,
                     arguments.swap_seconds,
+                    arguments.swaps,
                     arguments.seed,
                 )
                 settings = {"rate": arguments.rate, **_settings(arguments)}
@@ -105,7 +106,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--turn-seconds", type=float, default=0.5, help="of a program, open loop")
     parser.add_argument("--turn-requests", type=int, default=50, help="of a program, closed loop")
     parser.add_argument("--rounds", type=int, default=40, help="turns of each program")
-    parser.add_argument("--swap-seconds", type=float, default=30.0, help="before and after a swap")
+    parser.add_argument("--swap-seconds", type=float, default=10.0, help="between swaps")
+    parser.add_argument("--swaps", type=int, default=10, help="new versions, one after the other")
     parser.add_argument("--users", type=int, default=64, help="different requests")
     parser.add_argument("--seed", type=int, default=1)
     return parser

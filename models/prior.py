@@ -16,6 +16,7 @@ import tensorflow as tf
 from configs.matching import Prior
 from models.catalogue import RATING_PRIOR_COUNT, CatalogueContents
 from models.reduction import (
+    by_blocks,
     cluster_landmarks,
     known_rows,
     mean_vector,
@@ -60,7 +61,7 @@ class PriorPrediction:
           [items], float32; 0 without knowledge.
         """
         vectors = np.asarray(vectors, np.float32)
-        features = _features(unit_rows(vectors - self.centre), self.landmarks, self.length_scale)
+        features = _features(vectors, self.centre, self.landmarks, self.length_scale)
         return (features @ self.coefficients) * known_rows(vectors)
 
 
@@ -123,9 +124,8 @@ class KnowledgePrior(tf.keras.layers.Layer):
             )
         known = known_rows(vectors)
         centre = mean_vector(vectors)
-        unit = unit_rows(vectors - centre)
-        landmarks = cluster_landmarks(unit[known], options.dimension)
-        features = _features(unit, landmarks, options.length_scale)
+        landmarks = cluster_landmarks(vectors, centre, options.dimension)
+        features = _features(vectors, centre, landmarks, options.length_scale)
         parts = item_parts(contents.item_ids, options.folds)
         memberships = [parts == part for part in range(options.folds)]
         sums, counts = _without_each_fold(contents)
@@ -256,8 +256,16 @@ class _Regression:
         return np.linalg.solve(precision, target).astype(np.float32)
 
 
-def _features(unit: np.ndarray, landmarks: np.ndarray, length_scale: float) -> np.ndarray:
-    return nystroem_features(unit @ landmarks.T, landmarks @ landmarks.T, length_scale, KERNEL_BIAS)
+def _features(
+    vectors: np.ndarray, centre: np.ndarray, landmarks: np.ndarray, length_scale: float
+) -> np.ndarray:
+    among = landmarks @ landmarks.T
+    return by_blocks(
+        lambda block: nystroem_features(
+            unit_rows(block - centre) @ landmarks.T, among, length_scale, KERNEL_BIAS
+        ),
+        vectors,
+    )
 
 
 def _without_each_fold(contents: CatalogueContents) -> tuple[np.ndarray, np.ndarray]:

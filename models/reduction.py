@@ -6,6 +6,8 @@ items.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
@@ -13,25 +15,43 @@ from threadpoolctl import threadpool_limits
 # Added to the diagonal of the landmarks' kernel matrix, which equal landmarks make singular.
 KERNEL_JITTER = 1e-6
 _MOST_CLUSTERED_ROWS = 10_000
+_BLOCK_ROWS = 2**16
+
+
+def by_blocks(function: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) -> np.ndarray:
+    """Applies a function, row by row, to blocks of rows.
+
+    What it computes on the way takes as much memory as a block needs, and not many times that of
+    millions of vectors.
+
+    Args:
+      function: [k, ...] -> [k, ...].
+      rows: [rows, ...].
+
+    Returns:
+      The function's result over all rows.
+    """
+    blocks = [function(block) for block in _blocks(rows)]
+    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
 
 
 def known_rows(vectors: np.ndarray) -> np.ndarray:
     """Which rows hold a vector; rows of zeros are missing. [rows, width] -> bool [rows]."""
-    return np.any(np.asarray(vectors) != 0, axis=1)
+    return by_blocks(lambda block: np.any(block != 0, axis=1), np.asarray(vectors))
 
 
 def mean_vector(vectors: np.ndarray) -> np.ndarray:
     """Mean of the rows that hold a vector, zeros when none does: [rows, width] -> [width]."""
-    known = known_rows(vectors)
-    if not known.any():
-        return np.zeros(np.shape(vectors)[1], np.float32)
-    return np.asarray(vectors)[known].mean(axis=0, dtype=np.float64).astype(np.float32)
+    known = np.count_nonzero(known_rows(vectors))
+    # The other rows add nothing.
+    total = np.asarray(vectors).sum(axis=0, dtype=np.float64)
+    return (total / max(int(known), 1)).astype(np.float32)
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:
     """Scales every row to length 1; rows of zeros stay. [rows, width] -> [rows, width]."""
     norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.divide(vectors, np.where(norms > 0, norms, 1.0)).astype(np.float32)
+    return np.divide(vectors, np.where(norms > 0, norms, 1.0)).astype(np.float32, copy=False)
 
 
 def principal_directions(centred: np.ndarray, dimension: int, *, whiten: bool) -> np.ndarray:
@@ -45,8 +65,12 @@ def principal_directions(centred: np.ndarray, dimension: int, *, whiten: bool) -
     Returns:
       [width, min(dimension, rank)], float32; `centred @ directions` are the components.
     """
-    centred = np.asarray(centred, np.float64)
-    covariance = centred.T @ centred / max(len(centred), 1)
+    width = np.shape(centred)[1]
+    products = np.zeros([width, width])
+    for block in _blocks(centred):
+        wide = np.asarray(block, np.float64)
+        products += wide.T @ wide
+    covariance = products / max(len(centred), 1)
     variances, directions = np.linalg.eigh(covariance)
     order = np.argsort(variances)[::-1][:dimension]
     order = order[variances[order] > 1e-10 * max(variances.max(), 1e-30)]
@@ -87,24 +111,27 @@ def nystroem_features(
     return np.concatenate([whitened, constant], axis=1).astype(np.float32)
 
 
-def cluster_landmarks(unit_vectors: np.ndarray, count: int, seed: int = 0) -> np.ndarray:
+def cluster_landmarks(
+    vectors: np.ndarray, centre: np.ndarray, count: int, seed: int = 0
+) -> np.ndarray:
     """Chooses landmarks for `nystroem_features`: k-means centres scaled to length 1.
 
     Of more than 10,000 vectors a random 10,000 are clustered.
 
     Args:
-      unit_vectors: [rows, width].
+      vectors: [rows, width]; rows of zeros are missing.
+      centre: [width]; the vectors less the centre, scaled to length 1, are clustered.
       count: landmarks wanted; fewer when there are fewer distinct vectors.
       seed: of the sample and of k-means.
 
     Returns:
       [min(count, distinct rows), width].
     """
-    if len(unit_vectors) > _MOST_CLUSTERED_ROWS:
+    rows = np.flatnonzero(known_rows(vectors))
+    if len(rows) > _MOST_CLUSTERED_ROWS:
         random = np.random.default_rng(seed)
-        sampled = random.choice(len(unit_vectors), _MOST_CLUSTERED_ROWS, replace=False)
-        unit_vectors = unit_vectors[np.sort(sampled)]
-    distinct = np.unique(unit_vectors, axis=0)
+        rows = rows[np.sort(random.choice(len(rows), _MOST_CLUSTERED_ROWS, replace=False))]
+    distinct = np.unique(unit_rows(vectors[rows] - centre), axis=0)
     if len(distinct) <= count:
         return distinct
     # One thread: sums do not depend on their number, and threads wait for each other at length.
@@ -117,3 +144,9 @@ def _fixed_signs(directions: np.ndarray) -> np.ndarray:
     """Makes every column's largest entry positive: results must not depend on the LAPACK build."""
     largest = np.abs(directions).argmax(axis=0)
     return directions * np.sign(directions[largest, np.arange(directions.shape[1])])
+
+
+def _blocks(rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Consecutive rows, at least one block."""
+    for start in range(0, max(len(rows), 1), _BLOCK_ROWS):
+        yield rows[start : start + _BLOCK_ROWS]

@@ -9,6 +9,7 @@ import numpy as np
 
 from models.match.kinds import MatchMethod
 from models.reduction import (
+    by_blocks,
     cluster_landmarks,
     known_rows,
     mean_vector,
@@ -36,11 +37,11 @@ class Reduction:
         """Fits centre and basis to the rows that hold a vector: [rows, vector width]."""
         vectors = np.asarray(vectors, np.float32)
         centre = mean_vector(vectors)
-        centred = vectors[known_rows(vectors)] - centre
+        known = known_rows(vectors)
         if method.kind == "means":
-            basis = principal_directions(centred, dimension, whiten=True)
-        elif method.has_landmarks and len(centred):
-            basis = cluster_landmarks(unit_rows(centred), dimension).T
+            basis = principal_directions(vectors[known] - centre, dimension, whiten=True)
+        elif method.has_landmarks and known.any():
+            basis = cluster_landmarks(vectors, centre, dimension).T
         else:
             basis = np.zeros([len(centre), 0], np.float32)
         return cls(centre, basis)
@@ -61,7 +62,11 @@ class Reduction:
           length 1 (exact ridge), Nystroem features, or cosines with the landmarks where the graph
           makes the features.
         """
-        vectors = np.asarray(vectors, np.float32)
+        return by_blocks(
+            lambda block: self._of_block(method, block), np.asarray(vectors, np.float32)
+        )
+
+    def _of_block(self, method: MatchMethod, vectors: np.ndarray) -> np.ndarray:
         centred = vectors - self.centre
         if method.kind == "means":
             reduced = unit_rows(centred @ self.basis)
@@ -152,26 +157,24 @@ class MatchTables:
           fold_vectors: for a source made from ratings, [folds, rows, vector width]: its vectors
             without the users of each fold. Every fold has a basis of its own.
         """
-        everything = [_with_row_0(vectors), *map(_with_row_0, fold_vectors)]
-        reductions = [Reduction.fit(method, part[1:], dimension) for part in everything]
+        everything = [np.asarray(part, np.float32) for part in (vectors, *fold_vectors)]
+        reductions = [Reduction.fit(method, part, dimension) for part in everything]
         reduced = [
             reduction.apply(method, part)
             for reduction, part in zip(reductions, everything, strict=True)
         ]
         width = max(part.shape[1] for part in reduced)
-        tables = np.stack([widened(part, width) for part in reduced])
-        known = np.stack([known_rows(part) for part in everything])
+        tables = np.zeros([len(reduced), 1 + len(vectors), width], np.float32)
+        known = np.zeros(tables.shape[:2], bool)
+        for number, part in enumerate(reduced):
+            tables[number, 1:, : part.shape[1]] = part
+            known[number, 1:] = known_rows(everything[number])
         cosines = None
         if method.computes_features:
             cosines = np.stack(
                 [_filled_square(one.landmark_cosines(), width) for one in reductions]
             )
         return cls(tables[0], known[0], tables[1:], known[1:], reductions[0], cosines)
-
-
-def _with_row_0(vectors: np.ndarray) -> np.ndarray:
-    vectors = np.asarray(vectors, np.float32)
-    return np.concatenate([np.zeros([1, vectors.shape[1]], np.float32), vectors])
 
 
 def widened(rows: np.ndarray, width: int) -> np.ndarray:

@@ -23,3 +23,18 @@ def test_a_json_line_says_what_the_tables_cost(
     assert found["graph_megabytes"] < found["megabytes"]
     times = [found[f"milliseconds_{ids}"] for ids in ("1_id", "100_ids", "100_ids_p99")]
     assert min(*times, found["load_seconds"]) > 0 and times[1] <= times[2]
+
+
+@pytest.mark.slow
+def test_a_served_model_is_replaced_under_load(capfd: pytest.CaptureFixture[str]) -> None:
+    words = ["--ids", "1000", "--id-types", "int64", "--model", "--swap"]
+    export_tables.main([*words, "--rate", "20", "--swap-seconds", "3"])
+    found = json.loads(capfd.readouterr().out.splitlines()[-1])
+    assert (found["swaps"], found["failed"], found["items"]) == (1, 0, 1000)
+    assert 0 < found["answers_of_new_versions"] < found["requests"]
+
+
+def test_tables_alone_cannot_be_served(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        export_tables.main(["--swap"])
+    assert "--swap needs --model" in capsys.readouterr().err

@@ -5,6 +5,7 @@ import pytest
 from sklearn.decomposition import PCA
 
 from models.reduction import (
+    by_blocks,
     cluster_landmarks,
     cosine_kernel,
     known_rows,
@@ -118,17 +119,37 @@ def test_without_landmarks_only_the_constant_is_left() -> None:
 
 def test_few_distinct_vectors_are_their_own_landmarks() -> None:
     vectors = unit_vectors(3)
-    landmarks = cluster_landmarks(vectors[[0, 1, 1, 2, 0]], 4)
-    np.testing.assert_allclose(landmarks, np.unique(vectors, axis=0))
+    centre = np.array([0.1, 0, 0.2, 0, 0])
+    given = np.concatenate([3 * vectors[[0, 1, 1, 2, 0]] + centre, np.zeros([2, 5])])
+    landmarks = cluster_landmarks(given, centre, 4)
+    np.testing.assert_allclose(landmarks, np.unique(vectors, axis=0), atol=1e-6)
 
 
 @pytest.mark.parametrize("rows", [50, 12_000])
 def test_landmarks_are_of_length_1_and_reproducible(rows: int) -> None:
     vectors = unit_vectors(rows, width=3)
-    landmarks = cluster_landmarks(vectors, 7)
+    landmarks = cluster_landmarks(vectors, np.zeros(3), 7)
     assert landmarks.shape == (7, 3)
     np.testing.assert_allclose(np.linalg.norm(landmarks, axis=1), 1, atol=1e-6)
-    np.testing.assert_array_equal(landmarks, cluster_landmarks(vectors, 7))
+    np.testing.assert_array_equal(landmarks, cluster_landmarks(vectors, np.zeros(3), 7))
     # Centres of clusters are nearer to the vectors than as many vectors taken at random.
     nearest, taken = (vectors @ some.T for some in (landmarks, vectors[:7]))
     assert nearest.max(axis=1).mean() > taken.max(axis=1).mean()
+
+
+def test_blocks_of_rows_give_what_all_rows_give(monkeypatch: pytest.MonkeyPatch) -> None:
+    vectors = correlated_vectors(rows=11)
+    vectors[[0, 4, 5, 10]] = 0
+    expected = known_rows(vectors), principal_directions(vectors, 3, whiten=True)
+    monkeypatch.setattr("models.reduction._BLOCK_ROWS", 4)
+    sizes: list[int] = []
+
+    def doubled(block: np.ndarray) -> np.ndarray:
+        sizes.append(len(block))
+        return 2 * block
+
+    np.testing.assert_array_equal(by_blocks(doubled, vectors), 2 * vectors)
+    assert sizes == [4, 4, 3]
+    np.testing.assert_array_equal(known_rows(vectors), expected[0])
+    np.testing.assert_allclose(principal_directions(vectors, 3, whiten=True), expected[1])
+    assert by_blocks(doubled, vectors[:0]).shape == (0, 6)
