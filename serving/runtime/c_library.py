@@ -35,6 +35,7 @@ _PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "TF_NewSessionOptions": (_POINTER, []),
     "TF_DeleteSessionOptions": (None, [_POINTER]),
     "TF_SetConfig": (None, [_POINTER, _TEXT, _SIZE, _POINTER]),
+    "TF_NewSession": (_POINTER, [_POINTER, _POINTER, _POINTER]),
     "TF_LoadSessionFromSavedModel": (
         _POINTER,
         [_POINTER, _POINTER, _TEXT, ctypes.POINTER(_TEXT), _NUMBER, _POINTER, _POINTER, _POINTER],
@@ -65,6 +66,7 @@ _PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
 # These take long, and other threads of Python run meanwhile. To give Python's lock away and to wait
 # for it again would take longer than any of the others.
 _LONG = (
+    "TF_NewSession",
     "TF_LoadSessionFromSavedModel",
     "TF_SessionRun",
     "TF_CloseSession",

@@ -12,6 +12,7 @@ from typing import Self
 import grpc
 
 from configs.command_line import CommandError
+from serving.runtime.threads import start_threads
 from serving.server.background import Background
 from serving.server.batching import Batching
 from serving.server.grpc_services import create_grpc_server
@@ -160,6 +161,8 @@ class LocalServer:
 
     def _start(self) -> None:
         options = self.options
+        # Where no model is served yet, the first one is loaded in a thread of low priority.
+        start_threads()
         if options.batching is not None:
             self._batching = Batching(options.batching)
         self._health = health = Health()
