@@ -42,12 +42,15 @@ def measure_swaps(
       source: users and items to ask with.
       candidates: per request.
       rate: requests per second, Poisson.
-      seconds: of load before, between and after the swaps.
+      seconds: of load before, between and after the swaps; more than a version takes to load.
       swaps: how many.
       seed: of arrivals and candidates.
 
     Returns:
       See `summarise_swaps`.
+
+    Raises:
+      SystemExit: a version never answered.
     """
     with tempfile.TemporaryDirectory(prefix="hot_swap_") as temporary:
         base = Path(temporary)

@@ -31,8 +31,15 @@ def by_blocks(function: Callable[[np.ndarray], np.ndarray], rows: np.ndarray) ->
     Returns:
       The function's result over all rows.
     """
-    blocks = [function(block) for block in _blocks(rows)]
-    return blocks[0] if len(blocks) == 1 else np.concatenate(blocks)
+    blocks = _blocks(rows)
+    first = function(next(blocks))
+    result = np.empty([len(rows), *first.shape[1:]], first.dtype)
+    result[: len(first)] = first
+    done = len(first)
+    for block in blocks:
+        result[done : done + len(block)] = function(block)
+        done += len(block)
+    return result
 
 
 def known_rows(vectors: np.ndarray) -> np.ndarray:

@@ -18,7 +18,12 @@ import tensorflow as tf
 from configs.command_line import CommandError
 from serving.runtime.c_library import Output, library
 from serving.runtime.definitions import signature_definitions
-from serving.runtime.string_tensors import STRING_BYTES, read_strings, write_strings
+from serving.runtime.string_tensors import (
+    STRING_BYTES,
+    encoded,
+    read_strings,
+    write_strings,
+)
 
 _STRING_TYPE = tf.string.as_datatype_enum
 
@@ -93,6 +98,7 @@ class CApiSession:
 
         Raises:
           CommandError: there is no such signature or input.
+          UnicodeEncodeError: a text is none of Unicode.
           CApiError: the runtime refuses to run.
         """
         if signature not in self._signatures:
@@ -169,8 +175,10 @@ class CApiSession:
     @contextmanager
     def _tensors(self, arrays: Sequence[np.ndarray]) -> Iterator[ctypes.Array[ctypes.c_void_p]]:
         """Tensors with the values of arrays, freed at the end."""
-        tensors = [self._tensor(values) for values in arrays]
+        tensors: list[int] = []
         try:
+            for values in arrays:
+                tensors.append(self._tensor(values))
             yield (ctypes.c_void_p * len(tensors))(*tensors)
         finally:
             for tensor in tensors:
@@ -185,8 +193,9 @@ class CApiSession:
         return tensor
 
     def _string_tensor(self, values: np.ndarray) -> int:
+        texts = encoded(values)
         tensor = self._allocate(_STRING_TYPE, values.shape, values.size * STRING_BYTES)
-        write_strings(self._library.TF_TensorData(tensor), values)
+        write_strings(self._library.TF_TensorData(tensor), texts)
         return tensor
 
     def _allocate(self, type_number: int, shape: tuple[int, ...], num_bytes: int) -> int:

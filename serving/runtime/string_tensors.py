@@ -9,6 +9,7 @@ https://github.com/openxla/xla/blob/main/third_party/tsl/tsl/platform/ctstring_i
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -18,16 +19,27 @@ STRING_BYTES = 24
 _MOST_INSIDE = 22
 
 
-def write_strings(start: int, values: np.ndarray) -> None:
+def encoded(values: np.ndarray) -> list[bytes]:
+    """Strings as a tensor has them, row by row.
+
+    Args:
+      values: `bytes`, or texts that become UTF-8; any shape.
+
+    Raises:
+      UnicodeEncodeError: a text is none of Unicode: it has half of a pair of surrogates.
+    """
+    return [
+        text if isinstance(text, bytes) else str(text).encode() for text in values.ravel().tolist()
+    ]
+
+
+def write_strings(start: int, texts: Sequence[bytes]) -> None:
     """Fills a tensor's memory, all short strings at once.
 
     Args:
-      start: the memory's address; `STRING_BYTES` for each value.
-      values: `bytes`, or texts that are written as UTF-8; any shape.
+      start: the memory's address; `STRING_BYTES` for each text.
+      texts: row by row.
     """
-    texts = [
-        text if isinstance(text, bytes) else str(text).encode() for text in values.ravel().tolist()
-    ]
     if not texts:
         return
     sizes = np.fromiter(map(len, texts), np.int64, len(texts))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from configs.command_line import CommandError
 from serving.runtime.c_library import library
 
 
@@ -11,13 +12,18 @@ def start_threads() -> None:
     All sessions share them, and they have the priority of the thread that opens the first session.
 
     Raises:
-      CommandError: the installed package has no such runtime.
+      CommandError: the installed package has no such runtime, or it opens no session.
     """
     functions = library()
     status, options = functions.TF_NewStatus(), functions.TF_NewSessionOptions()
     graph = functions.TF_NewGraph()
-    session = functions.TF_NewSession(graph, options, status)
-    functions.TF_DeleteSession(session, status)
-    functions.TF_DeleteGraph(graph)
-    functions.TF_DeleteSessionOptions(options)
-    functions.TF_DeleteStatus(status)
+    try:
+        session = functions.TF_NewSession(graph, options, status)
+        if not session:
+            reason = functions.TF_Message(status).decode(errors="replace")
+            raise CommandError(f"TensorFlow's C API opens no session ({reason})")
+        functions.TF_DeleteSession(session, status)
+    finally:
+        functions.TF_DeleteGraph(graph)
+        functions.TF_DeleteSessionOptions(options)
+        functions.TF_DeleteStatus(status)

@@ -26,8 +26,9 @@ class BackgroundThread(threading.Thread):
     def run(self) -> None:
         """Lowers the priority, and calls the target."""
         own = threading.get_native_id()
-        priority = os.getpriority(os.PRIO_PROCESS, own)
-        os.setpriority(os.PRIO_PROCESS, own, min(priority + _NICENESS, _LEAST_PRIORITY))
+        with suppress(OSError):  # where priorities are none of a program's business
+            priority = os.getpriority(os.PRIO_PROCESS, own)
+            os.setpriority(os.PRIO_PROCESS, own, min(priority + _NICENESS, _LEAST_PRIORITY))
         super().run()
 
 
@@ -37,6 +38,7 @@ class Background:
     def __init__(self) -> None:
         """Starts with nothing to do."""
         self._waiting: set[Future[None]] = set()
+        self._is_stopped = False
         self._lock = threading.Lock()
 
     def run(self, name: str, action: Callable[[], None]) -> None:
@@ -47,7 +49,7 @@ class Background:
           action: what to do.
 
         Raises:
-          RequestError: UNAVAILABLE; `stop` was called meanwhile. The action goes on.
+          RequestError: UNAVAILABLE; `stop` was called before, or meanwhile, when the action goes on.
           Exception: what the action raises.
         """
         ended: Future[None] = Future()
@@ -62,19 +64,25 @@ class Background:
                     ended.set_result(None)
 
         with self._lock:
+            if self._is_stopped:
+                raise _refusal()
             self._waiting.add(ended)
-        BackgroundThread(name, call).start()
         try:
+            BackgroundThread(name, call).start()
             ended.result()
         finally:
             with self._lock:
                 self._waiting.discard(ended)
 
     def stop(self) -> None:
-        """Lets go of those who wait."""
+        """Lets go of those who wait, and of whoever comes later."""
         with self._lock:
+            self._is_stopped = True
             waiting = list(self._waiting)
-        refusal = RequestError(grpc.StatusCode.UNAVAILABLE, "The server is stopping")
         for ended in waiting:
             with suppress(InvalidStateError):  # it has just ended
-                ended.set_exception(refusal)
+                ended.set_exception(_refusal())
+
+
+def _refusal() -> RequestError:
+    return RequestError(grpc.StatusCode.UNAVAILABLE, "The server is stopping")

@@ -163,6 +163,7 @@ class LocalServer:
         options = self.options
         # Where no model is served yet, the first one is loaded in a thread of low priority.
         start_threads()
+        self._background = Background()
         if options.batching is not None:
             self._batching = Batching(options.batching)
         self._health = health = Health()

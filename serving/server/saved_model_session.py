@@ -80,8 +80,9 @@ def _typed(error: CApiError) -> tf.errors.OpError:
 
 
 def _configuration() -> bytes:
-    # A request is run by the thread that has it: the operations of a ranking model are too small to
-    # be handed around, and so a load of low priority takes no processor from requests.
+    # A request is run by the thread that has it, but for the parts of large operations: most of a
+    # ranking model are too small to be handed around. So a load of low priority takes little from
+    # requests.
     configuration = config_pb2.ConfigProto(inter_op_parallelism_threads=-1)
     # Rewriting the graphs of all signatures takes longer than loading them, on processors that
     # answer requests meanwhile, and makes our models no faster.

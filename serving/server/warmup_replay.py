@@ -28,7 +28,9 @@ def replay_warmup(servable: Servable, folder: Path) -> None:
     Raises:
       RequestError: a request fails, there are more than 1000, or one is of another kind; as in
         TensorFlow Serving the version then counts as broken.
-      tensorflow.errors.DataLossError: the file is damaged.
+      tensorflow.errors.DataLossError: the file is damaged, or cut off anywhere, which TensorFlow
+        Serving takes for its end where only a record's length is incomplete.
+      OSError: the file cannot be read.
       google.protobuf.message.DecodeError: a record is no PredictionLog.
     """
     path = folder / WARMUP_FILE

@@ -28,7 +28,7 @@ def test_a_json_line_says_what_the_tables_cost(
 @pytest.mark.slow
 def test_a_served_model_is_replaced_under_load(capfd: pytest.CaptureFixture[str]) -> None:
     words = ["--ids", "1000", "--id-types", "int64", "--model", "--swap"]
-    export_tables.main([*words, "--rate", "20", "--swap-seconds", "3"])
+    export_tables.main([*words, "--rate", "5", "--swap-seconds", "30"])
     found = json.loads(capfd.readouterr().out.splitlines()[-1])
     assert (found["swaps"], found["failed"], found["items"]) == (1, 0, 1000)
     assert 0 < found["answers_of_new_versions"] < found["requests"]

@@ -5,7 +5,7 @@ import ctypes
 import numpy as np
 
 from serving.runtime.c_library import library
-from serving.runtime.string_tensors import STRING_BYTES, read_strings, write_strings
+from serving.runtime.string_tensors import STRING_BYTES, encoded, read_strings, write_strings
 
 
 def test_tensorflow_reads_what_was_written_over_whatever_was_there() -> None:
@@ -14,7 +14,7 @@ def test_tensorflow_reads_what_was_written_over_whatever_was_there() -> None:
     texts += [b"\x00", b"ends in zeros\x00\x00", b"\x00" * 22, b"\x00" * 23]
     memory = (ctypes.c_uint8 * (len(texts) * STRING_BYTES))(*([255] * len(texts) * STRING_BYTES))
     start = ctypes.addressof(memory)
-    write_strings(start, np.array(texts, object))
+    write_strings(start, texts)
     functions = library()
     places = range(start, start + len(memory), STRING_BYTES)
     assert [functions.TF_StringGetSize(place) for place in places] == [len(text) for text in texts]
@@ -28,7 +28,7 @@ def test_tensorflow_reads_what_was_written_over_whatever_was_there() -> None:
 def test_texts_of_a_matrix_are_written_row_by_row_as_utf8() -> None:
     memory = (ctypes.c_uint8 * (4 * STRING_BYTES))()
     values = np.array([["ü", b"i2"], ["", "a title of more than 22 lettérs"]], object)
-    write_strings(ctypes.addressof(memory), values)
+    write_strings(ctypes.addressof(memory), encoded(values))
     assert read_strings(ctypes.addressof(memory), 4) == [
         "ü".encode(),
         b"i2",
@@ -38,5 +38,5 @@ def test_texts_of_a_matrix_are_written_row_by_row_as_utf8() -> None:
 
 
 def test_no_string_needs_no_memory() -> None:
-    write_strings(0, np.zeros([0, 3], object))
+    write_strings(0, encoded(np.zeros([0, 3], object)))
     assert read_strings(0, 0) == []

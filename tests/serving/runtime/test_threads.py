@@ -8,35 +8,40 @@ from pathlib import Path
 from tests.serving.toy_ranker import toy_base_path
 
 PROGRAM = """
-import os, sys, threading
-from pathlib import Path
+import contextlib, os, sys, threading
 from serving.runtime.c_api import CApiSession
 from serving.runtime.threads import start_threads
 
-def computing():
-    lines = [path.read_text() for path in Path("/proc/self/task").glob("*/stat")]
-    # See proc(5): the name stands in brackets, and the priority is the seventeenth behind it.
-    split = [line.rpartition(")") for line in lines]
-    return [int(rest.split()[16]) for name, _, rest in split if name.endswith("(tf_Compute")]
+def priorities(threads):
+    found = set()
+    for thread in threads:
+        with contextlib.suppress(ProcessLookupError):  # it has ended
+            found.add(os.getpriority(os.PRIO_PROCESS, int(thread)))
+    return found
 
+def running():
+    return set(os.listdir("/proc/self/task"))
+
+at_first = running()
 if sys.argv[1] == "started":
     start_threads()
-before = len(computing())
+started = running()
 
 def load():
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), 15)
+    own = threading.get_native_id()
+    os.setpriority(os.PRIO_PROCESS, own, int(sys.argv[3]))
     CApiSession(sys.argv[2]).close()
+    print(priorities(started - at_first), priorities(running() - started - {str(own)}))
 
 thread = threading.Thread(target=load)
 thread.start()
 thread.join()
-print(before > 0, set(computing()))
 """
 
 
-def computing_threads(when: str, repository_root: Path, folder: Path) -> str:
+def new_threads(when: str, load_priority: int, repository_root: Path) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM, when, str(folder)],
+        [sys.executable, "-c", PROGRAM, when, str(toy_base_path() / "3"), str(load_priority)],
         cwd=repository_root,
         capture_output=True,
         text=True,
@@ -46,8 +51,8 @@ def computing_threads(when: str, repository_root: Path, folder: Path) -> str:
 
 
 def test_they_keep_the_priority_of_whoever_started_them(repository_root: Path) -> None:
-    folder = toy_base_path() / "3"
     own = os.getpriority(os.PRIO_PROCESS, 0)
-    assert computing_threads("started", repository_root, folder) == f"True {{{own}}}"
-    # Else they have that of a load.
-    assert computing_threads("not started", repository_root, folder) == "False {15}"
+    lower = min(own + 5, 19)
+    # The threads that were started, and those that a load of lower priority started besides.
+    assert new_threads("started", lower, repository_root) == f"{{{own}}} set()"
+    assert new_threads("not started", lower, repository_root) == f"set() {{{lower}}}"

@@ -64,4 +64,17 @@ def test_a_stop_lets_go_of_those_who_wait_and_leaves_the_action_alone() -> None:
     assert not finished.is_set()
     finish.set()
     assert finished.wait(30)
+    with pytest.raises(RequestError, match="stopping"):
+        background.run("late", finished.clear)
+    assert finished.is_set()
     wait_until(lambda: "test" not in [thread.name for thread in threading.enumerate()])
+
+
+def test_a_priority_that_cannot_be_changed_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> None:
+        raise PermissionError("by design")
+
+    monkeypatch.setattr(os, "setpriority", refuse)
+    found: list[int] = []
+    Background().run("test", lambda: found.append(1))
+    assert found == [1]

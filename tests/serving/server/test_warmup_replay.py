@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -85,3 +86,21 @@ def test_too_many_requests_are_refused(servable: Recorded, tmp_path: Path) -> No
     with pytest.raises(RequestError, match="1000"):
         replay_warmup(servable, tmp_path)
     assert len(servable.runs) == 1000
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda content: content[:-7], "record 2: the record is cut off"),
+        (lambda content: content[: len(content) // 2 + 5], "record 2: the record is cut off"),
+        (lambda content: content[:14] + b"?" + content[15:], "record 1: the checksum of its data"),
+    ],
+)
+def test_a_damaged_file_is_an_error_that_names_the_record(
+    servable: Recorded, tmp_path: Path, damage: Callable[[bytes], bytes], reason: str
+) -> None:
+    write(tmp_path, [example_log("regress", 1)] * 2)
+    path = tmp_path / "assets.extra" / "tf_serving_warmup_requests"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(tf.errors.DataLossError, match=f"{path}: {reason}"):
+        replay_warmup(servable, tmp_path)
