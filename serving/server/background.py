@@ -49,7 +49,7 @@ class Background:
           action: what to do.
 
         Raises:
-          RequestError: UNAVAILABLE; `stop` was called before, or meanwhile, when the action goes on.
+          RequestError: UNAVAILABLE; `stop` was called before, or while the action, which goes on, ran.
           Exception: what the action raises.
         """
         ended: Future[None] = Future()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import ctypes
 
 import numpy as np
+import pytest
 
 from serving.runtime.c_library import library
 from serving.runtime.string_tensors import STRING_BYTES, encoded, read_strings, write_strings
@@ -40,3 +41,8 @@ def test_texts_of_a_matrix_are_written_row_by_row_as_utf8() -> None:
 def test_no_string_needs_no_memory() -> None:
     write_strings(0, encoded(np.zeros([0, 3], object)))
     assert read_strings(0, 0) == []
+
+
+def test_half_of_a_pair_of_surrogates_is_refused() -> None:
+    with pytest.raises(UnicodeEncodeError, match="surrogates not allowed"):
+        encoded(np.array([b"i1", "\ud800"], object))
