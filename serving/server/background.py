@@ -49,7 +49,7 @@ class Background:
           action: what to do.
 
         Raises:
-          RequestError: UNAVAILABLE; `stop` was called before, or while the action, which goes on, ran.
+          RequestError: UNAVAILABLE; `stop` was called before, or meanwhile (the action goes on).
           Exception: what the action raises.
         """
         ended: Future[None] = Future()
