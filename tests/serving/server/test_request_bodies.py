@@ -45,7 +45,9 @@ def test_the_limit_holds_before_and_after_decompression() -> None:
         read(small, "gzip")
 
 
-@pytest.mark.parametrize("body", [TEXT, gzip.compress(TEXT)[:-9], b"\x1f\x8b"])
+@pytest.mark.parametrize(
+    "body", [TEXT, gzip.compress(TEXT)[:-9], b"\x1f\x8b"], ids=["plain", "cut off", "magic alone"]
+)
 def test_what_gzip_does_not_write_is_refused(body: bytes) -> None:
     with pytest.raises(RequestError, match="gzip data"):
         read(body, "gzip")
