@@ -27,7 +27,7 @@ export TF_CPP_MIN_LOG_LEVEL := 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo tfx test test-all lint format build-files bazel-test requirements
+.PHONY: help setup demo tfx test test-all lint format bazel-test requirements
 
 help: ## list the targets
 	@echo "Targets of this Makefile:"
@@ -102,10 +102,6 @@ format: setup ## sort imports and lay out the code and the BUILD files
 	@$(RUN) -m ruff check --select I --fix .
 	@$(RUN) -m ruff format .
 	@$(call with_buildifier,format,-mode=fix)
-
-build-files: setup ## write the BUILD files anew from the imports
-	@echo "build-files: writing one BUILD file per code folder"
-	@$(RUN) -m bazel.write_build_files
 
 bazel-test: setup ## run the tests under Bazel (skipped where Bazel is missing)
 	@if ! command -v $(BAZEL) >/dev/null; then \
