@@ -35,7 +35,8 @@ answers off the JSON schema.
 clients:
   openai       any OpenAI-compatible endpoint: OpenAI, vLLM, llama.cpp. The key comes from the
                environment variable that generation.api_key_variable names (OPENAI_API_KEY), and
-               is written nowhere. The budget counts on the most that calls in flight may spend.
+               is written nowhere, even where the endpoint repeats it. The budget counts on the
+               most that calls in flight may spend.
   gguf         a model file in this process, one call at a time: --model MODEL.gguf. Needs
                llama-cpp-python: pip install -r requirements-gguf.txt. Answers are stored under
                the file's name and SHA-256.

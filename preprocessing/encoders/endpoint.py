@@ -6,7 +6,6 @@ too.
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from configs.command_line import CommandError
 from configs.knowledge import Encoder
 from preprocessing.encoders.text_encoder import EncodedTexts
 from preprocessing.generation.addresses import require_address
+from preprocessing.generation.api_key import ApiKey
 from preprocessing.generation.failures import EndpointUnusable, RequestRefused, TransientFailure
 from preprocessing.generation.openai_connection import OpenAIConnection
 from preprocessing.generation.retrying import Retrying
@@ -25,6 +25,8 @@ from preprocessing.generation.retrying import Retrying
 _TIMEOUT_SECONDS = 120.0
 _RETRIES = 6
 _FIRST_DELAY_SECONDS = 1.0
+_MOST_BYTES_PER_VECTOR = 512 << 10
+_MOST_BYTES_BESIDE_VECTORS = 1 << 20
 _SECTION = "knowledge.encoder"
 
 
@@ -57,12 +59,15 @@ class EndpointEncoder:
     def __init__(
         self,
         settings: Encoder,
-        api_key: str | None,
+        api_key: ApiKey | None,
         retries: int = _RETRIES,
         first_delay_seconds: float = _FIRST_DELAY_SECONDS,
     ):
         self._settings = settings
-        self._connection = OpenAIConnection(settings.base_url, api_key, _TIMEOUT_SECONDS)
+        most_bytes = _MOST_BYTES_BESIDE_VECTORS + settings.batch_size * _MOST_BYTES_PER_VECTOR
+        self._connection = OpenAIConnection(
+            settings.base_url, api_key, _TIMEOUT_SECONDS, most_bytes
+        )
         self._retrying = Retrying(retries, first_delay_seconds, threading.Event())
         self._dimension: int | None = None
 
@@ -91,7 +96,7 @@ class EndpointEncoder:
     def load(cls, settings: Encoder, folder: str) -> Self:
         """See `TextEncoder`; the key is read from the worker's own environment."""
         del folder
-        return cls(settings, os.environ.get(settings.api_key_variable))
+        return cls(settings, ApiKey.from_environment(_SECTION, settings.api_key_variable))
 
     def encode(self, texts: Sequence[str]) -> EncodedTexts:
         """See `TextEncoder`.
@@ -130,7 +135,7 @@ class EndpointEncoder:
             raise CommandError(
                 f"{_SECTION}: the embeddings endpoint gives no vectors: {failure.detail}. What was "
                 "encoded is kept; repair that and run the same command again"
-            ) from failure
+            ) from None
         width = response.vectors.shape[1]
         if self._dimension not in (None, width):
             raise CommandError(
@@ -174,7 +179,7 @@ def read_response(response: object, texts: int) -> EmbeddingsResponse:
         try:
             with np.errstate(over="ignore"):
                 found[index] = np.array(numbers, np.float64).astype(np.float32)
-        except TypeError as error:
+        except (TypeError, OverflowError) as error:
             raise ValueError("'embedding' is not a list of numbers") from error
     if found.keys() != set(range(texts)):
         raise ValueError(f"the values of 'index' are not 0 to {texts - 1}")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import urllib.parse
 
 from configs.loading import ConfigurationError
+from preprocessing.generation.api_key import ApiKey
 
 
 def require_address(section: str, base_url: str | None, api_key_variable: str) -> None:
@@ -17,10 +17,12 @@ def require_address(section: str, base_url: str | None, api_key_variable: str) -
       api_key_variable: environment variable that holds the key.
 
     Raises:
-      ConfigurationError: OpenAI's key is missing, or the address is none or holds a secret.
+      ConfigurationError: OpenAI's key is missing, a key cannot be sent, or the address is none or
+        holds a secret.
     """
+    key = ApiKey.from_environment(section, api_key_variable)
     if base_url is None:
-        if not os.environ.get(api_key_variable):
+        if key is None:
             raise ConfigurationError(
                 f"{section}.api_key_variable: the environment variable {api_key_variable} is "
                 f"empty; put the key there, or name another endpoint in {section}.base_url"

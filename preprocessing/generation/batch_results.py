@@ -10,11 +10,13 @@ from preprocessing.generation.answer_store import AnswerStore
 from preprocessing.generation.budget import Budget
 from preprocessing.generation.chat import ChatRequest
 from preprocessing.generation.client import ClientReport
-from preprocessing.generation.completion import MalformedCompletion, response_of
+from preprocessing.generation.completion import (
+    FAILED_REQUEST,
+    completion_of_batch_line,
+    stored_form,
+)
 from preprocessing.generation.json_lines import numbered_lines
 from preprocessing.knowledge.answers import RejectedAnswer, json_object, text_field
-
-_OK = 200
 
 
 class BatchResultClient:
@@ -65,34 +67,16 @@ class BatchResultClient:
             )
         if not request.waiting:
             return "already_read"
-        failure = _failure_of(record)
-        if failure is None:
-            try:
-                response = response_of(_body_of(record), request.prompt_tokens_estimate)
-            except MalformedCompletion as error:
-                failure = Rejection("malformed_response", str(error))
-        if failure is not None:
+        try:
+            completion = completion_of_batch_line(record)
+        except RejectedAnswer as error:
+            failed = error.reason == FAILED_REQUEST
+            reason = FAILED_REQUEST if failed else "malformed_response"
             store.end_batch_request(key)
-            self._report.failures[request.prompt_sha256] = failure
+            self._report.failures[request.prompt_sha256] = Rejection(reason, error.detail)
             return "failed"
+        response = stored_form(completion, request.prompt_tokens_estimate)
         store.save_batch_result(key, request, response)
         self._budget.spend(response.usage)
         self._report.calls += 1
         return "stored"
-
-
-def _failure_of(record: Mapping[str, object]) -> Rejection | None:
-    error = record.get("error")
-    if error is not None:
-        message = error.get("message") if isinstance(error, Mapping) else error
-        return Rejection("failed_request", str(message))
-    response = record.get("response")
-    status = response.get("status_code") if isinstance(response, Mapping) else None
-    if status == _OK:
-        return None
-    return Rejection(f"http_{status}" if status else "failed_request", str(_body_of(record)))
-
-
-def _body_of(record: Mapping[str, object]) -> object:
-    response = record.get("response")
-    return response.get("body") if isinstance(response, Mapping) else None

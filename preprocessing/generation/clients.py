@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Protocol
 
 from configs.prompting import Generation
 from preprocessing.generation.acceptance import Acceptance
+from preprocessing.generation.api_key import ApiKey
 from preprocessing.generation.batch_requests import BatchFileClient
 from preprocessing.generation.batch_results import BatchResultClient
 from preprocessing.generation.budget import Budget
@@ -70,11 +71,12 @@ def open_client(
             files.batch_folder, parameters, settings.requests_per_batch_file, budget
         )
     else:
-        model, limits = _called_model(settings, parameters, calls)
-        with contextlib.closing(model), stop_on_interrupt() as stop:
-            yield EndpointClient(
-                model.complete, parameters, acceptance, limits, budget, stop, calls
-            )
+        with stop_on_interrupt() as stop:
+            model, limits = _called_model(settings, parameters, calls, stop)
+            with contextlib.closing(model):
+                yield EndpointClient(
+                    model.complete, parameters, acceptance, limits, budget, stop, calls
+                )
 
 
 class _CalledModel(Protocol):
@@ -90,7 +92,7 @@ class _CalledModel(Protocol):
 
 
 def _called_model(
-    settings: Generation, parameters: ChatParameters, calls: int
+    settings: Generation, parameters: ChatParameters, calls: int, stop: threading.Event
 ) -> tuple[_CalledModel, CallLimits]:
     """The LLM, and how hard it is used."""
     if settings.client == "gguf":
@@ -105,9 +107,10 @@ def _called_model(
 
     endpoint = OpenAIEndpoint(
         settings.base_url,
-        os.environ.get(settings.api_key_variable),
+        ApiKey.from_environment("generation", settings.api_key_variable),
         parameters,
         settings.timeout_seconds,
+        stop,
     )
     limits = CallLimits(
         settings.concurrency,

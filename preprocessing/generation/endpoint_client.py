@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from tqdm import tqdm
 
+from configs.command_line import CommandError
 from preprocessing.generation.acceptance import Acceptance, Rejection
-from preprocessing.generation.answer_store import AnswerStore
+from preprocessing.generation.answer_store import AnswerStore, StoredAnswer
 from preprocessing.generation.budget import Budget
 from preprocessing.generation.chat import ChatParameters, ChatRequest, ChatResponse
 from preprocessing.generation.client import (
@@ -20,8 +22,8 @@ from preprocessing.generation.client import (
     INTERRUPTED,
     ClientReport,
 )
-from preprocessing.generation.failures import CallFailed, EndpointUnusable
-from preprocessing.generation.retrying import Interrupted, Retrying
+from preprocessing.generation.failures import CallFailed, EndpointUnusable, Interrupted
+from preprocessing.generation.retrying import Retrying
 
 _STOP_CHECK_SECONDS = 1.0
 
@@ -116,11 +118,15 @@ class _Run:
         try:
             self._start_calls()
             while self._in_flight:
-                finished, _ = wait(
-                    self._in_flight, timeout=_STOP_CHECK_SECONDS, return_when=FIRST_COMPLETED
-                )
-                self._finish_calls(finished)
+                self._finish_calls(_STOP_CHECK_SECONDS)
                 self._start_calls()
+        except Exception:
+            # The prompt file or the disk fails: what is paid is stored, as far as that works.
+            self._no_more_waiting.set()
+            while self._in_flight:
+                with contextlib.suppress(CommandError):
+                    self._finish_calls(None)
+            raise
         finally:
             self._no_more_waiting.set()
         return self._report
@@ -144,32 +150,41 @@ class _Run:
     def _call(self, request: ChatRequest) -> tuple[ChatResponse, int]:
         return self._retrying.call(lambda: self._client.complete(request))
 
-    def _finish_calls(self, finished: Iterable[Future[tuple[ChatResponse, int]]]) -> None:
-        answered: dict[str, ChatRequest] = {}
-        responses: list[tuple[str, ChatResponse]] = []
+    def _finish_calls(self, timeout: float | None) -> None:
+        """Waits for calls, and stores each answer before the next one is looked at."""
+        finished, _ = wait(self._in_flight, timeout=timeout, return_when=FIRST_COMPLETED)
         for future in finished:
             request = self._in_flight.pop(future)
             self._client.budget.release(self._client.parameters.most_usage(request.prompt))
             try:
                 response, retries = future.result()
+                stored = self._stored(request, response)
             except Interrupted:
                 continue
             except CallFailed as failure:
                 self._fail(request, failure)
                 continue
-            answered[request.prompt_sha256] = request
-            responses.append((request.prompt_sha256, response))
-            self._client.budget.spend(response.usage)
-            self._report.calls += 1
+            except CommandError:
+                raise
+            except Exception as error:
+                detail = f"{type(error).__name__}: {error}"
+                self._fail(request, CallFailed("malformed_response", detail))
+                continue
             self._report.retries += retries
             self._failures_in_a_row = 0
-        self._store.save(responses)
-        for sha, stored in self._store.answers(list(answered)).items():
             if self._client.acceptance.needs_call(stored):
-                self._put_back.append(answered[sha])
+                self._put_back.append(request)
             else:
                 self._progress.update()
         self._show_spending()
+
+    def _stored(self, request: ChatRequest, response: ChatResponse) -> StoredAnswer:
+        """Counts and stores a paid answer; returns what is stored."""
+        self._client.budget.spend(response.usage)
+        self._report.calls += 1
+        sha = request.prompt_sha256
+        self._store.save([(sha, response)])
+        return self._store.answers([sha])[sha]
 
     def _fail(self, request: ChatRequest, failure: CallFailed) -> None:
         self._report.retries += failure.retries

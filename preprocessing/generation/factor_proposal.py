@@ -102,10 +102,15 @@ def _ask(settings: Generation, prompt: str, name: str, folder: Path) -> tuple[di
     temporary.write_text(json.dumps(record, ensure_ascii=False) + "\n", encoding="utf-8")
     os.replace(temporary, prompts)
     free_text = settings.model_copy(update={"json_schema": None})
-    summary = GenerateStep(free_text, str(prompts), folder).run(strict=False)
+    try:
+        summary = GenerateStep(free_text, str(prompts), folder).run(strict=False)
+    except CommandError as error:
+        # Its result is the summary of `generate`, and this is another command.
+        raise CommandError(str(error)) from error
     output = OutputFolder(folder)
-    answers = output.answers.read_text(encoding="utf-8").splitlines()
-    if not answers:
+    with output.answers.open(encoding="utf-8") as file:
+        answer = file.readline()
+    if not answer:
         reason = ", ".join(summary["rejected_by_reason"]) or str(summary["stopped"])
         raise CommandError(f"the LLM gave no answer ({reason}); see {output.dead_letters}")
-    return summary, json.loads(answers[0])["answer"]
+    return summary, json.loads(answer)["answer"]

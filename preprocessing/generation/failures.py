@@ -38,3 +38,7 @@ class RequestRefused(CallFailed):
 
 class EndpointUnusable(CallFailed):
     """No request works until a person changes something: key, model name, address, credit."""
+
+
+class Interrupted(Exception):
+    """The run was stopped before the call had an answer."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from configs.command_line import CommandError, RejectedInput, say
 from configs.prompting import Generation
-from preprocessing.generation.acceptance import Acceptance
+from preprocessing.generation.acceptance import Acceptance, Rejection
 from preprocessing.generation.answer_schema import load_answer_schema
 from preprocessing.generation.answer_store import AnswerStore
 from preprocessing.generation.chat import ChatParameters
@@ -24,6 +26,7 @@ from preprocessing.generation.plan import Survey, pending_requests, survey
 from preprocessing.generation.replay import ANY_MODEL
 from preprocessing.generation.settings_check import check_settings
 from preprocessing.inputs import fingerprint_inputs
+from preprocessing.knowledge.reasons import meaning_of
 from preprocessing.prompting.token_costs import Prices
 
 
@@ -112,7 +115,8 @@ class GenerateStep:
           The summary.
 
         Raises:
-          CommandError: the endpoint is unusable; what was answered before is written.
+          CommandError: the endpoint is unusable, or no prompt has an answer because every call of
+            the LLM failed; what was answered before is written.
           KeyboardInterrupt: stopped by Ctrl-C; what was answered before is written.
           RejectedInput: see `strict`.
         """
@@ -141,7 +145,15 @@ class GenerateStep:
         if report.stopped == INTERRUPTED:
             raise KeyboardInterrupt
         if report.stopped == ENDPOINT_UNUSABLE:
-            raise CommandError(f"{report.problem}. Repair that and run the same command again")
+            raise CommandError(
+                f"{report.problem}. Repair that and run the same command again", summary
+            )
+        if report.failures and not counts.answered and self._settings.client in ("openai", "gguf"):
+            raise CommandError(
+                f"no prompt has an answer: {_causes(report.failures)}. Repair that and run the "
+                "same command again",
+                summary,
+            )
         if strict and (counts.rejected_by_reason or counts.not_attempted or report.dead_letters):
             raise RejectedInput(
                 f"not every prompt has an answer; see {self._out.dead_letters}", summary
@@ -180,6 +192,8 @@ class GenerateStep:
             f"{summary['calls']} calls, {summary['tokens']['total']:,} tokens{cost}; "
             f"see {self._out.path}"
         )
+        for reason, count in summary["rejected_by_reason"].items():
+            say(f"  {count:,} {reason}: {meaning_of(reason)}")
         if summary["stopped"] == BUDGET_REACHED:
             say(
                 f"the budget is used up: {summary['not_attempted']} prompts were not attempted. "
@@ -202,3 +216,12 @@ class GenerateStep:
                 f"{unasked} prompts wait for no batch result and have no answer: run the same "
                 "command without --read-batch to write requests for them"
             )
+
+
+def _causes(failures: Mapping[str, Rejection]) -> str:
+    """Reasons by their number, most frequent first, each with what one call with it met."""
+    counts = Counter(failure.reason for failure in failures.values())
+    details = {failure.reason: failure.detail for failure in failures.values()}
+    return "; ".join(
+        f"{count:,} {reason} ({details[reason]})" for reason, count in counts.most_common()
+    )

@@ -15,8 +15,9 @@ from typing import Any, Protocol
 
 from configs.command_line import CommandError
 from preprocessing.generation.chat import ChatParameters, ChatRequest, ChatResponse
-from preprocessing.generation.completion import MalformedCompletion, response_of
+from preprocessing.generation.completion import response_of
 from preprocessing.generation.failures import EndpointUnusable, RequestRefused
+from preprocessing.knowledge.answers import RejectedAnswer
 
 _SMALLEST_WINDOW = 2048
 _TEMPLATE_TOKENS = 256
@@ -144,8 +145,8 @@ class GgufModel:
         estimate = self._parameters.prompt_tokens_estimate(request.prompt)
         try:
             response = response_of(completion, estimate)
-        except MalformedCompletion as error:
-            raise RequestRefused("malformed_response", str(error)) from error
+        except RejectedAnswer as error:
+            raise RequestRefused("malformed_response", error.detail) from error
         return replace(response, answered_by=self._name)
 
     def _model_with_room_for(self, messages: list[dict[str, str]]) -> LoadedModel:

@@ -10,6 +10,9 @@ from types import FrameType
 
 from configs.command_line import say
 
+STOP_GRACE_SECONDS = 10.0
+"""How long calls of an endpoint that are in flight may still take when the run is stopped."""
+
 
 @contextlib.contextmanager
 def stop_on_interrupt() -> Iterator[threading.Event]:
@@ -23,7 +26,10 @@ def stop_on_interrupt() -> Iterator[threading.Event]:
     def handle(_number: int, _frame: FrameType | None) -> None:
         stop.set()
         signal.signal(signal.SIGINT, usual)
-        say("\nstopping: waiting for the calls in flight; killing the process loses nothing either")
+        say(
+            f"\nstopping: waiting for the calls in flight, {STOP_GRACE_SECONDS:g} s at most for "
+            "those of an endpoint; killing the process loses nothing that was answered either"
+        )
 
     signal.signal(signal.SIGINT, handle)
     try:

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import email.utils
 import json
+import threading
 import time
+import zlib
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
 import openai
 
+from preprocessing.generation.api_key import ApiKey
 from preprocessing.generation.failures import (
     CallFailed,
     EndpointUnusable,
+    Interrupted,
     RequestRefused,
     TransientFailure,
 )
+from preprocessing.generation.interrupting import STOP_GRACE_SECONDS
 
 _OPENAI_URL = "https://api.openai.com/v1"
 _NO_KEY = "none"
@@ -27,6 +33,13 @@ _NEEDS_A_PERSON = {
 _REQUEST_TIMEOUT = 408
 _TOO_MANY_REQUESTS = 429
 _FIRST_SERVER_ERROR = 500
+_REDIRECTIONS = range(300, 400)
+_STOP_CHECK_SECONDS = 0.2
+_LONGEST_DETAIL = 500
+_GZIP_OR_ZLIB = 32 + zlib.MAX_WBITS
+_HEADERS_OF_THE_BODY = frozenset(
+    {"content-encoding", "content-length", "content-type", "transfer-encoding"}
+)
 
 Result = TypeVar("Result")
 
@@ -36,32 +49,42 @@ class OpenAIConnection:
 
     Args:
       base_url: its address; None for OpenAI.
-      api_key: the key; None for endpoints that want none. Kept out of every message.
-      timeout_seconds: of connecting, and of every wait for data.
+      api_key: the key; None for endpoints that want none. Cut out of everything that comes back.
+      timeout_seconds: of one call, from connecting to the last byte of the response.
+      most_bytes: a longer response, also after decompression, is a failure.
+      stop: when it is set, calls in flight have `STOP_GRACE_SECONDS` left; None for never.
     """
 
-    def __init__(self, base_url: str | None, api_key: str | None, timeout_seconds: float):
+    def __init__(
+        self,
+        base_url: str | None,
+        api_key: ApiKey | None,
+        timeout_seconds: float,
+        most_bytes: int,
+        stop: threading.Event | None = None,
+    ):
         self._api_key = api_key
         self._timeout_seconds = timeout_seconds
+        self._stop = stop or threading.Event()
         self._client = openai.OpenAI(
             base_url=base_url or _OPENAI_URL,
-            api_key=api_key or _NO_KEY,
+            api_key=api_key.value if api_key else _NO_KEY,
             timeout=timeout_seconds,
             max_retries=0,
+            http_client=_BoundedClient(timeout_seconds, most_bytes),
         )
 
     def close(self) -> None:
         """Closes all connections."""
         self._client.close()
 
-    def call(
-        self, send: Callable[[openai.OpenAI], Any], read: Callable[[object], Result]
-    ) -> Result:
+    def call(self, send: Callable[[openai.OpenAI], Any], read: Callable[[Any], Result]) -> Result:
         """Calls once.
 
         Args:
           send: makes the call with a raw response.
-          read: takes the parsed JSON; raises ValueError when it is not what was asked for.
+          read: takes the parsed JSON; any exception but CallFailed means that it is not what was
+            asked for.
 
         Returns:
           What `read` made of it.
@@ -69,28 +92,71 @@ class OpenAIConnection:
         Raises:
           TransientFailure: 408, 429, 5xx, a timeout, a lost connection or an unreadable response.
           RequestRefused: another 4xx.
-          EndpointUnusable: 401, 403, 404, or no credit left.
+          EndpointUnusable: 401, 403, 404, another address, or no credit left.
+          Interrupted: the run was stopped and the response did not come in time.
         """
+        # A name server, a TLS handshake or headers that come byte by byte can hold a thread for
+        # ever. Such a thread is left behind; it keeps no process from ending.
+        outcome: Future[Result] = Future()
+        threading.Thread(
+            target=self._call_in_thread, args=(send, read, outcome), name="request", daemon=True
+        ).start()
+        end = time.monotonic() + self._timeout_seconds
+        stopped = False
+        while (left := end - time.monotonic()) > 0:
+            if wait([outcome], timeout=min(left, _STOP_CHECK_SECONDS)).done:
+                return outcome.result()
+            if self._stop.is_set() and not stopped:
+                stopped = True
+                end = min(end, time.monotonic() + STOP_GRACE_SECONDS)
+        if stopped:
+            raise Interrupted
+        raise self._timeout()
+
+    def _call_in_thread(
+        self,
+        send: Callable[[openai.OpenAI], Any],
+        read: Callable[[Any], Result],
+        outcome: Future[Result],
+    ) -> None:
         try:
-            raw = send(self._client)
-            return read(json.loads(raw.http_response.text))
-        except openai.APITimeoutError as error:
-            raise TransientFailure(
-                "timeout", f"no response within {self._timeout_seconds:g} s"
-            ) from error
+            outcome.set_result(self._call(send, read))
+        except BaseException as error:
+            outcome.set_exception(error)
+
+    def _call(self, send: Callable[[openai.OpenAI], Any], read: Callable[[Any], Result]) -> Result:
+        """Calls once, in whatever time it takes; what it raises names no cause with the key."""
+        try:
+            document = json.loads(send(self._client).http_response.content)
+            if self._api_key:
+                document = self._api_key.cut_out_of_document(document)
+            return read(document)
+        except CallFailed:
+            raise
+        except (openai.APITimeoutError, _TooSlow):
+            raise self._timeout() from None
         except openai.APIConnectionError as error:
-            cause = error.__cause__ or error
-            raise TransientFailure("connection_failed", self._without_key(str(cause))) from error
+            detail = self._without_key(str(error.__cause__ or error))
+            raise TransientFailure("connection_failed", detail) from None
         except openai.APIStatusError as error:
-            raise self._failure_of(error) from error
-        except (ValueError, RecursionError, openai.APIError) as error:
-            raise TransientFailure("malformed_response", self._without_key(str(error))) from error
+            raise self._failure_of(error) from None
+        # Headers, encodings and bodies come from outside: whatever is odd about one response is
+        # the failure of its call alone.
+        except Exception as error:
+            detail = self._without_key(str(error) or type(error).__name__)
+            raise TransientFailure("malformed_response", detail) from None
+
+    def _timeout(self) -> TransientFailure:
+        return TransientFailure("timeout", f"no response within {self._timeout_seconds:g} s")
 
     def _failure_of(self, error: openai.APIStatusError) -> CallFailed:
         status = error.status_code
         detail = self._without_key(f"HTTP {status}: {error.message}")
         if status in _NEEDS_A_PERSON:
             return EndpointUnusable(f"http_{status}", f"{_NEEDS_A_PERSON[status]} ({detail})")
+        if status in _REDIRECTIONS:
+            target = self._without_key(error.response.headers.get("location", "nowhere"))
+            return EndpointUnusable(f"http_{status}", f"the address has moved to {target}")
         if error.code == "insufficient_quota":
             return EndpointUnusable("no_credit", detail)
         retry_after = seconds_of(error.response.headers.get("retry-after"))
@@ -101,7 +167,72 @@ class OpenAIConnection:
         return RequestRefused(f"http_{status}", detail)
 
     def _without_key(self, text: str) -> str:
-        return text.replace(self._api_key, "[key]") if self._api_key else text
+        text = self._api_key.cut_out_of(text) if self._api_key else text
+        return text if len(text) <= _LONGEST_DETAIL else f"{text[:_LONGEST_DETAIL]}..."
+
+
+class _UnreadableBody(Exception):
+    """A response's body cannot be read; the message says why."""
+
+
+class _TooSlow(Exception):
+    """A response's body takes longer than a call may."""
+
+
+class _BoundedClient(openai.DefaultHttpxClient):
+    """Reads every response whole, within bounds of time and size, as UTF-8 JSON.
+
+    Redirections are not followed: the body would be read without bounds, and the key would go to an
+    address that nobody named.
+    """
+
+    def __init__(self, seconds: float, most_bytes: int):
+        super().__init__(
+            timeout=seconds, follow_redirects=False, headers={"Accept-Encoding": "gzip"}
+        )
+        self._seconds = seconds
+        self._most_bytes = most_bytes
+
+    def send(self, request: Any, **options: Any) -> Any:
+        """See `httpx.Client.send`; the response's body is there."""
+        end = time.monotonic() + self._seconds
+        response = super().send(request, **{**options, "stream": True})
+        try:
+            body = self._body_of(response, end)
+        finally:
+            response.close()
+        headers = [
+            (name, value)
+            for name, value in response.headers.multi_items()
+            if name.lower() not in _HEADERS_OF_THE_BODY
+        ]
+        return type(response)(
+            response.status_code,
+            headers=[*headers, ("content-type", "application/json")],
+            content=body,
+            request=request,
+        )
+
+    def _body_of(self, response: Any, end: float) -> bytes:
+        encoding = response.headers.get("content-encoding", "identity").strip().lower()
+        if encoding not in ("identity", "", "gzip", "x-gzip", "deflate"):
+            raise _UnreadableBody(
+                f"the response is compressed by '{encoding}', which was not asked"
+            )
+        decompressor = None if encoding in ("identity", "") else zlib.decompressobj(_GZIP_OR_ZLIB)
+        body = bytearray()
+        for chunk in response.iter_raw():
+            if time.monotonic() > end:
+                raise _TooSlow
+            if decompressor is not None:
+                try:
+                    chunk = decompressor.decompress(chunk, self._most_bytes - len(body) + 1)
+                except zlib.error as error:
+                    raise _UnreadableBody(f"the response is not {encoding} ({error})") from error
+            body += chunk
+            if len(body) > self._most_bytes:
+                raise _UnreadableBody(f"the response is longer than {self._most_bytes:,} bytes")
+        return bytes(body)
 
 
 def seconds_of(retry_after: str | None) -> float | None:
@@ -113,7 +244,7 @@ def seconds_of(retry_after: str | None) -> float | None:
     except ValueError:
         try:
             moment = email.utils.parsedate_to_datetime(retry_after)
-        except ValueError:
+            seconds = moment.timestamp() - time.time()
+        except (ValueError, TypeError, OverflowError, OSError):
             return None
-        seconds = moment.timestamp() - time.time()
     return seconds if 0 <= seconds < float("inf") else None

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-from preprocessing.generation.failures import TransientFailure
+from preprocessing.generation.failures import Interrupted, TransientFailure
 
 LONGEST_DELAY_SECONDS = 60.0
 """Upper bound of a backoff delay."""
@@ -17,10 +17,6 @@ LONGEST_RETRY_AFTER_SECONDS = 600.0
 """An endpoint that asks for a longer wait fails the call at once."""
 
 Response = TypeVar("Response")
-
-
-class Interrupted(Exception):
-    """The run was stopped while the call waited for its next try."""
 
 
 @dataclass(frozen=True)

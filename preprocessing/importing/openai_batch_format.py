@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from preprocessing.generation.completion import Completion, completion_of_batch_line
 from preprocessing.importing.foreign_record import Expected, ForeignRecord
-from preprocessing.importing.openai_completion import Completion, completion_of, refuse_error
 from preprocessing.knowledge.answers import (
     INTERACTIONS_SEEN,
     RejectedAnswer,
@@ -26,16 +26,7 @@ def read_batch_line(document: Mapping[str, object], expected: Expected) -> Forei
     Raises:
       RejectedAnswer: it is not a usable answer.
     """
-    refuse_error(document)
-    response = document.get("response")
-    body = response.get("body") if isinstance(response, dict) else None
-    if not isinstance(response, dict) or not isinstance(body, dict):
-        raise RejectedAnswer("missing_field", "there is no 'response.body'")
-    refuse_error(body)
-    status = response.get("status_code")
-    if isinstance(status, int) and status >= 400:
-        raise RejectedAnswer("failed_request", f"the service answered with status {status}")
-    return record_of_completion(document, completion_of(body), expected)
+    return record_of_completion(document, completion_of_batch_line(document), expected)
 
 
 def record_of_completion(

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from preprocessing.generation.completion import completion_of
 from preprocessing.importing.foreign_record import Expected, ForeignRecord
 from preprocessing.importing.openai_batch_format import record_of_completion
-from preprocessing.importing.openai_completion import completion_of
 from preprocessing.knowledge.answers import answer_of
 from preprocessing.records.contract import COLLECTIVE
 

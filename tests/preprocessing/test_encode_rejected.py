@@ -14,6 +14,12 @@ from preprocessing.encoders.text_encoder import EncodedTexts
 from preprocessing.encoders.tfidf import TfidfEncoder
 from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.layout import WorkDirectory
+from tests.preprocessing.encoders.embeddings_server import (
+    EmbeddingsCall,
+    embeddings,
+    embeddings_server,
+)
+from tests.preprocessing.generation.chat_server import Reply, failure
 from tests.preprocessing.knowledge_dead_letters import letters_of
 from tests.preprocessing.small_data import ANSWERS, write_lines
 
@@ -150,3 +156,34 @@ def test_rejected_answers_are_explained(small_scenario, small_folder, capsys):
     write_lines(small_folder / "answers.jsonl", [*ANSWERS, {**ANSWERS[0], "entity_id": ""}])
     encode(small_scenario())
     assert "  1 blank_field: a field is empty" in capsys.readouterr().err
+
+
+def test_the_key_of_an_embeddings_endpoint_is_written_nowhere(
+    small_scenario, small_folder, monkeypatch, capsys
+):
+    key = "sk-of-the-encoder-42"
+    monkeypatch.setenv("OPENAI_API_KEY", f"{key}\n")  # as mounted secrets end
+
+    def tell_tale(call: EmbeddingsCall) -> Reply:
+        assert call.authorization == f"Bearer {key}"
+        if "refused" in call.texts[0]:
+            return failure(400, f"you sent {call.authorization}")
+        return embeddings(call)
+
+    refused = {**ANSWERS[0], "entity_id": "8", "answer": "a text that is refused"}
+    write_lines(small_folder / "answers.jsonl", [ANSWERS[0], refused])
+    with embeddings_server(tell_tale) as server:
+        encoder = {"kind": "endpoint", "model": "toy", "base_url": server.url, "batch_size": 1}
+        scenario = small_scenario(knowledge__encoder=encoder)
+        encode(scenario)
+        with embeddings_server(lambda call: failure(401, f"bad {call.authorization}")) as closed:
+            encoder["base_url"] = closed.url
+            with pytest.raises(CommandError, match=r"bad Bearer \[key\]"):
+                encode(
+                    small_scenario(knowledge__encoder=encoder, work_dir=str(small_folder / "other"))
+                )
+    letters = WorkDirectory(scenario.work_dir).knowledge("item").dead_letters
+    assert "you sent Bearer [key]" in letters.read_text()
+    assert key not in "".join(capsys.readouterr())
+    for path in small_folder.rglob("*"):
+        assert not path.is_file() or key.encode() not in path.read_bytes(), path

@@ -9,6 +9,7 @@ from configs.command_line import CommandError
 from configs.knowledge import Encoder
 from configs.loading import ConfigurationError
 from preprocessing.encoders.endpoint import EndpointEncoder, read_response
+from preprocessing.generation.api_key import ApiKey
 from tests.preprocessing.encoders.embeddings_server import (
     EmbeddingsCall,
     EmbeddingsServer,
@@ -25,7 +26,7 @@ TEXTS = [f"text number {number}" for number in range(5)]
 
 def encoder_at(server: EmbeddingsServer, batch_size: int = 2, retries: int = 3) -> EndpointEncoder:
     settings = Encoder(kind="endpoint", model="toy", base_url=server.url, batch_size=batch_size)
-    return EndpointEncoder(settings, KEY, retries, first_delay_seconds=0.0)
+    return EndpointEncoder(settings, ApiKey(KEY), retries, first_delay_seconds=0.0)
 
 
 def first_time(bad: Reply):
@@ -56,6 +57,7 @@ def test_texts_go_in_batches_and_vectors_come_back_in_order():
         reply_with([[1.0], [2.0], [3.0]]),
         reply_with([[1.0], [2.0, 3.0]]),
         reply_with([[1.0], ["noir"]]),
+        reply_with([[1.0], [10**400]]),
         reply_with([[1.0], []]),
         Reply(json.dumps({"data": [{"index": 0, "embedding": [1]}] * 2}).encode()),
     ],
@@ -131,7 +133,7 @@ def test_a_model_that_changes_its_width_is_refused():
 
 
 def test_the_key_comes_from_the_environment_of_the_worker(monkeypatch):
-    monkeypatch.setenv("TOY_KEY", "sk-of-the-worker")
+    monkeypatch.setenv("TOY_KEY", "sk-of-the-worker\n")
     with embeddings_server() as server:
         settings = Encoder(
             kind="endpoint", model="toy", base_url=server.url, api_key_variable="TOY_KEY"

@@ -28,6 +28,8 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
     delay: float = 0.0
     reset: bool = False
+    drip: float = 0.0  # seconds between two bytes of the body
+    headers_drip: float = 0.0  # seconds between two headers, without end
 
 
 @dataclass(frozen=True)
@@ -127,10 +129,19 @@ class ChatServer:
                     self.send_response(reply.status)
                     for name, value in reply.headers.items():
                         self.send_header(name, value)
-                    self.send_header("Content-Type", "application/json")
+                    if "Content-Type" not in reply.headers:
+                        self.send_header("Content-Type", "application/json")
                     self.send_header("Content-Length", str(len(reply.body)))
+                    while reply.headers_drip:
+                        self.flush_headers()
+                        time.sleep(reply.headers_drip)
+                        self.send_header("X-Slow", "yes")
                     self.end_headers()
-                    self.wfile.write(reply.body)
+                    for byte in reply.body if reply.drip else b"":
+                        self.wfile.write(bytes([byte]))
+                        time.sleep(reply.drip)
+                    if not reply.drip:
+                        self.wfile.write(reply.body)
                 except OSError:  # the client was killed or gave up waiting
                     self.close_connection = True
 

@@ -4,6 +4,7 @@ import pytest
 
 from configs.loading import ConfigurationError
 from preprocessing.generation.addresses import require_address
+from preprocessing.generation.api_key import ApiKey
 
 SECTION = "knowledge.encoder"
 
@@ -35,3 +36,20 @@ def test_other_addresses_are_refused_without_showing_a_secret(address, message):
     with pytest.raises(ConfigurationError, match=message) as raised:
         require_address(SECTION, address, "TOY_KEY")
     assert "secret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("address", ["http://localhost:8000/v1", None])
+def test_a_key_that_no_header_can_hold_is_refused_and_not_shown(address, monkeypatch):
+    for key in ("sk-secret\n2", "sk secret", "sk-secret\x07", "sk-secrét"):
+        monkeypatch.setenv("TOY_KEY", key)
+        with pytest.raises(ConfigurationError, match=r"api_key_variable: .* TOY_KEY") as raised:
+            require_address(SECTION, address, "TOY_KEY")
+        assert "secr" not in str(raised.value)
+
+
+def test_white_space_around_a_key_is_none_of_it(monkeypatch):
+    monkeypatch.setenv("TOY_KEY", "  sk-secret\r\n")
+    key = ApiKey.from_environment(SECTION, "TOY_KEY")
+    assert key is not None and key.value == "sk-secret" and "secret" not in repr(key)
+    monkeypatch.setenv("TOY_KEY", " \n")
+    assert ApiKey.from_environment(SECTION, "TOY_KEY") is None

@@ -60,7 +60,8 @@ def test_failed_results_free_their_requests(tmp_path, store):
         line(store, "d", response=None),
     )
     assert {sha: failure.reason for sha, failure in report.failures.items()} == {
-        "a": "failed_request", "b": "http_429", "c": "malformed_response", "d": "failed_request",
+        "a": "failed_request", "b": "failed_request",
+        "c": "malformed_response", "d": "failed_request",
     }  # fmt: skip
     assert store.waiting(list("abcd")) == set() and report.calls == 0
 

@@ -138,3 +138,43 @@ def test_the_budget_waits_for_calls_in_flight_before_it_stops(run):
     report, answers = run(lambda request: ANSWER, [f"{n:04d}" for n in range(20)], tokens=60)
     assert report.stopped == "budget"
     assert report.calls == len(answers) == 8  # 40 spent: 25 more would exceed 60
+
+
+def test_any_exception_of_a_call_is_its_own_failure(run):
+    def complete(request: ChatRequest) -> ChatResponse:
+        if request.prompt == "broken":
+            raise LookupError("'hex' is not a text encoding")
+        if request.prompt == "cannot be stored":
+            return ChatResponse("half \ud800", "stop", None, Usage(2, 3))
+        return ANSWER
+
+    report, answers = run(complete, ["a", "broken", "b", "cannot be stored", "c"])
+    assert set(answers) == {"a", "b", "c"} and report.stopped is None
+    assert {name: failure.reason for name, failure in report.failures.items()} == {
+        "broken": "malformed_response", "cannot be stored": "malformed_response",
+    }  # fmt: skip
+    assert "'hex' is not a text encoding" in report.failures["broken"].detail
+
+
+def test_what_is_paid_is_stored_when_the_prompt_file_fails(tmp_path, parameters):
+    in_flight = threading.Event()
+
+    def complete(request: ChatRequest) -> ChatResponse:
+        in_flight.wait(10)
+        return ANSWER
+
+    def pending():
+        yield ChatRequest("a", "a")
+        yield ChatRequest("b", "b")
+        in_flight.set()
+        raise OSError("the disk is gone")
+
+    limits = CallLimits(concurrency=3, retries=0, retry_delay_seconds=0.0, stop_after_failures=5)
+    client = EndpointClient(
+        complete, parameters, Acceptance(None, False, 1), limits,
+        Budget(None, None, Prices(None, None)), threading.Event(), 3,
+    )  # fmt: skip
+    with AnswerStore(tmp_path / "store.sqlite", parameters) as store:
+        with pytest.raises(OSError, match="the disk is gone"):
+            client.answer(pending(), store)
+        assert set(store.answers(["a", "b"])) == {"a", "b"}

@@ -38,6 +38,7 @@ def test_a_misbehaving_endpoint(capsys, prompt_file, tmp_path):
         "filtered": completion("It", finish_reason="content_filter"),
         "surrogate": completion("half \ud83d"),
         "reset": Reply(reset=True),
+        "error inside": Reply(b'{"error": {"message": "busy"}, "choices": []}'),
     }
     recovering = {
         "limited once": failure(429, Retry_After="0"),
@@ -45,29 +46,37 @@ def test_a_misbehaving_endpoint(capsys, prompt_file, tmp_path):
         "garbage once": Reply(b"<html>"),
         "reset once": Reply(reset=True),
         "empty once": completion(" "),
+        "far away once": failure(429, Retry_After="Fri, 01 Jan 99999999999 00:00:00 GMT"),
+        "odd charset once": failure(503, Content_Type="application/json; charset=hex"),
+    }
+    odd = {
+        "finish": completion("Odd.", finish_reason="\ud800"),
+        "model": completion("Odd.", model="\ud800"),
     }
 
     def behave(call: Call) -> Reply:
         if call.prompt in stubborn:
             return stubborn[call.prompt]
+        if call.prompt in odd:
+            return odd[call.prompt]
         return recovering[call.prompt] if call.number == 1 else echo(call)
 
-    prompts = prompt_file([*stubborn, *recovering])
+    prompts = prompt_file([*stubborn, *recovering, *odd])
     with chat_server(behave) as server:
         code, summary, err = generate(
             capsys, prompts, tmp_path / "out", *endpoint(server, "--strict"),
             *fast_retries(tmp_path / "c.yaml"),
         )  # fmt: skip
         assert code == 3 and "Traceback" not in err
-        assert summary["answered"] == len(recovering)
+        assert summary["answered"] == len(recovering) + len(odd)
         assert list(reasons(tmp_path / "out").values()) == [
             "http_400", "server_error", "malformed_response", "malformed_response",
             "blank_answer", "blank_answer", "truncated", "refusal", "content_filter",
-            "invalid_text", "connection_failed",
+            "invalid_text", "connection_failed", "failed_request",
         ]  # fmt: skip
         calls = [server.calls[text] for text in stubborn]
         # One try and three retries where a retry may help; two attempts for paid, bad answers.
-        assert calls == [1, 4, 4, 4, 2, 2, 1, 1, 1, 2, 4]
+        assert calls == [1, 4, 4, 4, 2, 2, 1, 1, 1, 2, 4, 4]
         assert {server.calls[text] for text in recovering} == {2}
 
         # Paid answers stay rejected without a call; unpaid failures are tried again.
@@ -77,9 +86,9 @@ def test_a_misbehaving_endpoint(capsys, prompt_file, tmp_path):
             *fast_retries(tmp_path / "c.yaml", keep_truncated=True, retries=0),
         )  # fmt: skip
         assert code == 0 and dict(server.calls) == {
-            name: 1 for name in ("refused", "down", "garbage", "no object", "reset")
+            name: 1 for name in ("refused", "down", "garbage", "no object", "reset", "error inside")
         }
-        assert again["answered"] == len(recovering) + 1
+        assert again["answered"] == len(recovering) + len(odd) + 1
         kept = read_lines(tmp_path / "out" / "answers.jsonl")[0]
         assert (kept["answer"], kept["finish_reason"]) == ("It was a dark and", "length")
 
@@ -115,19 +124,73 @@ def test_an_endpoint_that_is_down_or_refuses_the_key_ends_the_run(capsys, prompt
     assert code == 1 and "connection_failed" in err
 
 
-def test_the_key_is_written_nowhere(capsys, prompt_file, tmp_path):
-    def tell_tale(call: Call) -> Reply:
-        return failure(400, f"you sent {call.authorization}")
+@pytest.mark.parametrize("strict", [[], ["--strict"]])
+def test_an_endpoint_that_fails_every_call_fails_the_run(capsys, prompt_file, tmp_path, strict):
+    def behave(call: Call) -> Reply:
+        return failure(400, "too long") if call.prompt == "film 0" else failure(500, "no memory")
 
-    prompts = prompt_file(["Alien", "Brazil"])
+    options = fast_retries(tmp_path / "c.yaml", retries=0)
+    prompts = prompt_file(f"film {number}" for number in range(4))
+    with chat_server(behave) as server:
+        code, summary, err = generate(
+            capsys, prompts, tmp_path / "out", *endpoint(server, *strict), *options
+        )
+    assert code == 1 and "Traceback" not in err
+    assert summary["rejected_by_reason"] == {"http_400": 1, "server_error": 3}
+    assert "no prompt has an answer: 3 server_error (1 calls; HTTP 500" in err
+    assert "1 http_400 (HTTP 400" in err and "no memory" in err
+
+
+@pytest.mark.parametrize(("strict", "expected"), [([], 0), (["--strict"], 3)])
+def test_a_run_with_some_answers_is_done(capsys, prompt_file, tmp_path, strict, expected):
+    def behave(call: Call) -> Reply:
+        return echo(call) if call.prompt == "film 0" else failure(500)
+
+    options = fast_retries(tmp_path / "c.yaml", retries=0)
+    prompts = prompt_file(f"film {number}" for number in range(3))
+    with chat_server(behave) as server:
+        code, summary, err = generate(
+            capsys, prompts, tmp_path / "out", *endpoint(server, *strict), *options
+        )
+    assert (code, summary["answered"]) == (expected, 1)
+    assert summary["rejected_by_reason"] == {"server_error": 2} and "  2 server_error: " in err
+
+
+def test_the_key_is_written_nowhere(capsys, prompt_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}\n")  # as mounted secrets end
+
+    def tell_tale(call: Call) -> Reply:
+        assert call.authorization == f"Bearer {KEY}"
+        if call.prompt == "Alien":
+            return failure(400, f"you sent {call.authorization}")
+        if call.prompt == "Brazil":
+            return Reply(b"<html>", headers={"Retry-After": call.authorization})
+        return completion(
+            f"You sent {call.authorization}", finish_reason=KEY, model=f"m {call.authorization}"
+        )
+
+    prompts = prompt_file(["Alien", "Brazil", "Casablanca"])
     with chat_server(tell_tale) as server:
-        _, _, err = generate(capsys, prompts, tmp_path / "out", *endpoint(server))
+        code, summary, err = generate(
+            capsys, prompts, tmp_path / "out", *endpoint(server),
+            *fast_retries(tmp_path / "c.yaml"),
+        )  # fmt: skip
+    assert code == 0 and summary["answered"] == 1
     assert "[key]" in (tmp_path / "out" / "dead_letters.jsonl").read_text()
+    assert "You sent Bearer [key]" in (tmp_path / "out" / "answers.jsonl").read_text()
     assert KEY not in err
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert any(path.suffix == ".sqlite" for path in files)
     for path in files:
         assert KEY.encode() not in path.read_bytes(), path
+
+
+def test_a_key_that_cannot_be_sent_ends_the_command(capsys, prompt_file, tmp_path, monkeypatch):
+    monkeypatch.setenv("OPENAI_API_KEY", f"{KEY}\nsecond line")
+    with chat_server(echo) as server:
+        code, _, err = generate(capsys, prompt_file(["Alien"]), tmp_path / "out", *endpoint(server))
+    assert code == 2 and server.calls.total() == 0
+    assert "generation.api_key_variable" in err and KEY not in err
 
 
 def test_bad_prompt_lines_become_dead_letters(capsys, tmp_path):

@@ -56,7 +56,7 @@ def test_batch_files_there_and_back(capsys, prompt_file, tmp_path):
     assert summary["waiting_for_batch"] == 1
     assert "1 prompts still wait for a batch result" in said and "--forget-batches" in said
     assert "have no answer" not in said
-    assert summary["rejected_by_reason"] == {"failed_request": 1, "http_500": 1}
+    assert summary["rejected_by_reason"] == {"failed_request": 2}
     assert summary["batch_results"] == {
         "read": 6, "stored": 2, "failed": 2, "already_read": 0, "rejected": 2,
     }  # fmt: skip

@@ -17,7 +17,7 @@ def chat(client):
 
 def test_the_parsed_response_is_read():
     with chat_server(lambda call: completion("A shark.")) as server:
-        connection = OpenAIConnection(server.url, None, 5.0)
+        connection = OpenAIConnection(server.url, None, 5.0, 1 << 20)
         assert connection.call(chat, lambda response: response["model"]) == "toy-2026"
         connection.close()
 
@@ -27,7 +27,7 @@ def test_what_cannot_be_read_may_work_later():
         raise ValueError("no vectors in it")
 
     with chat_server(lambda call: completion("A shark.")) as server:
-        connection = OpenAIConnection(server.url, None, 5.0)
+        connection = OpenAIConnection(server.url, None, 5.0, 1 << 20)
         with pytest.raises(TransientFailure, match="malformed_response: no vectors in it"):
             connection.call(chat, refuse)
         connection.close()

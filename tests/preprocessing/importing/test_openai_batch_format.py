@@ -50,7 +50,7 @@ def test_failures_of_the_service():
     assert rejected(line) == "failed_request"
     line["response"]["body"] = {"error": {"message": "too long"}}
     assert rejected(line) == "failed_request"
-    assert rejected({"custom_id": "item/1", "response": None}) == "missing_field"
+    assert rejected({"custom_id": "item/1", "response": None}) == "failed_request"
 
 
 def test_lines_about_something_else():
