@@ -14,6 +14,12 @@ Slices = Mapping[str, Mapping[str, Compared]]
 
 _NOTHING = "–"
 
+SEEDS_COVERED = "intervals and p-values of the bootstrap are about other users and other seeds"
+SEEDS_NOT_COVERED = (
+    "seeds are not covered: with a single run on a side, intervals and p-values are about other "
+    "users only, and two seeds of one model may differ as much; compare at least three runs a side"
+)
+
 
 def result_of(compared: Compared) -> dict[str, object]:
     """A comparison as JSON; the keys of the first metric's interval have no prefix."""
@@ -28,6 +34,7 @@ def result_of(compared: Compared) -> dict[str, object]:
             f"{prefix}ci_high": _or_none(found.high),
             f"{prefix}p_value": _or_none(found.p_value),
             f"{prefix}relative_lift": _or_none(found.relative_lift),
+            f"{prefix}seed_standard_error": _or_none(found.seed_error),
         }
     if compared.delong is not None:
         result[DELONG] = {
@@ -36,6 +43,9 @@ def result_of(compared: Compared) -> dict[str, object]:
             "ci_high": _or_none(compared.delong.high),
             "p_value": _or_none(compared.delong.p_value),
         }
+    if compared.differences:
+        text = _seeds_text(compared)
+        result |= {"covers_seeds": text == SEEDS_COVERED, "seeds": text}
     return result | {"n": compared.n, "users": compared.users}
 
 
@@ -80,7 +90,12 @@ def sentences(compared: Compared) -> list[str]:
             f"DeLong's test of the AUC: difference {_interval(compared.delong)}, "
             f"p = {_p(compared.delong.p_value)}"
         )
-    return lines
+    return [*lines, *([_seeds_text(compared)] if compared.differences else [])]
+
+
+def _seeds_text(compared: Compared) -> str:
+    covered = all(found.covers_seeds for found in compared.differences.values())
+    return SEEDS_COVERED if covered else SEEDS_NOT_COVERED
 
 
 def slice_rows(slices: Slices, sparse_below: int) -> tuple[list[str], list[list[str]]]:

@@ -47,8 +47,8 @@ def delong_test(
 
     The mean of several AUCs is the mean of the mean of their psi, so its components are the means
     of theirs. The test takes samples as independent of each other, which those of one user are not:
-    it is about other samples, and the bootstrap over users about other users. Which seeds were
-    trained is taken as given by both.
+    it is about other samples, and the bootstrap about other users and, of several runs a side,
+    other seeds. Which seeds were trained is taken as given here.
 
     Args:
       labels: [N], 0 or 1, both of them.

@@ -71,7 +71,7 @@ def compare_predictions(
     Args:
       baseline: predictions of each run of one side.
       candidate: of the other side.
-      resamples: of the bootstrap over users.
+      resamples: of the bootstrap.
       seed: of the bootstrap.
 
     Returns:

@@ -93,7 +93,7 @@ def _run(arguments: argparse.Namespace) -> Mapping[str, object]:
         with_knowledge.append(after["score"].to_numpy()[cold])
         reports.append(report)
     found = bootstrap_auc_difference(
-        labels, users, np.stack(without), np.stack(with_knowledge), _RESAMPLES
+        labels, users, np.stack(without), np.stack(with_knowledge), _RESAMPLES, paired_runs=True
     )
     say(
         f"test AUC on {len(labels):,} samples of {len(new):,} new movies by {len({*users}):,} "

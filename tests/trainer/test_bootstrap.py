@@ -2,10 +2,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.stats
 from sklearn.metrics import roc_auc_score
 
 from trainer.bootstrap import (
     Difference,
+    _bootstrap,
+    _mean_of,
     _Ranked,
     bootstrap_auc_difference,
     bootstrap_mean_difference,
@@ -66,6 +69,7 @@ def test_the_interval_is_that_of_resamples_made_by_repeating_rows(samples) -> No
     labels, users, weak, strong = samples
     # More resamples than one chunk holds, so that the seam between chunks is part of the test.
     resamples = 150
+    weak, strong = weak[:1], strong[:1]
     found = bootstrap_auc_difference(labels, users, weak, strong, resamples=resamples, seed=5)
     names = np.unique(users)
     generator = np.random.default_rng(5)
@@ -90,8 +94,11 @@ def test_the_interval_is_that_of_resamples_made_by_repeating_rows(samples) -> No
 
 def test_identical_predictions_differ_by_exactly_nothing(samples) -> None:
     labels, users, weak, _ = samples
-    found = bootstrap_auc_difference(labels, users, weak, weak, resamples=30)
-    assert (found.difference, found.low, found.high) == (0.0, 0.0, 0.0)
+    for side, paired_runs in ((weak[:1], False), (weak, True)):
+        found = bootstrap_auc_difference(
+            labels, users, side, side, resamples=30, paired_runs=paired_runs
+        )
+        assert (found.difference, found.low, found.high) == (0.0, 0.0, 0.0)
 
 
 def test_the_interval_depends_on_the_seed_alone(samples) -> None:
@@ -105,6 +112,7 @@ def test_the_interval_depends_on_the_seed_alone(samples) -> None:
 
 def test_the_interval_turns_around_with_the_sides(samples) -> None:
     labels, users, weak, strong = samples
+    weak, strong = weak[:1], strong[:1]
     there = bootstrap_auc_difference(labels, users, weak, strong, resamples=40)
     back = bootstrap_auc_difference(labels, users, strong, weak, resamples=40)
     assert there.low > 0
@@ -113,6 +121,7 @@ def test_the_interval_turns_around_with_the_sides(samples) -> None:
 
 def test_users_are_resampled_as_a_whole(samples) -> None:
     labels, _, weak, strong = samples
+    weak, strong = weak[:1], strong[:1]
     everybody_is_one = np.full(SAMPLES, "only user", dtype=object)
     found = bootstrap_auc_difference(labels, everybody_is_one, weak, strong, resamples=20)
     assert found.low == pytest.approx(found.difference, abs=1e-12)
@@ -125,6 +134,7 @@ def test_relative_lift_is_relative_to_the_baseline() -> None:
 
 def test_means_are_compared_by_resamples_made_by_repeating_users(samples) -> None:
     _, users, weak, strong = samples
+    weak, strong = weak[:1], strong[:1]
     found = bootstrap_mean_difference(users, weak, strong, resamples=300, seed=5)
     assert found.baseline == pytest.approx(weak.mean())
     assert found.candidate == pytest.approx(strong.mean())
@@ -180,3 +190,103 @@ def test_without_a_resample_of_both_classes_there_is_no_interval() -> None:
     found = bootstrap_auc_difference(labels, users, scores, 1 - scores, resamples=1, seed=3)
     assert found.difference == 1.0
     assert np.isnan([found.low, found.high, found.p_value]).all()
+
+
+def made_up_arms(
+    generator: np.random.Generator, runs: int, seeds_deviation: float, effect: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Users, and the metric [runs, users] of two arms: users differ, seeds move a whole run."""
+    users = 60
+    level = generator.normal(0.7, 0.1, users)
+    baseline, candidate = (
+        level
+        + generator.normal(0.0, seeds_deviation, (runs, 1))
+        + generator.normal(0.0, 0.02, (1, users))
+        for _ in range(2)
+    )
+    return np.arange(users), baseline, candidate + effect
+
+
+@pytest.mark.parametrize("runs", [2, 3, 5])
+def test_arms_that_differ_by_their_seeds_only_are_rarely_significant(runs: int) -> None:
+    generator = np.random.default_rng(runs)
+    data_sets, level = 400, 0.05
+    false_marks = users_only = 0
+    for number in range(data_sets):
+        arms = made_up_arms(generator, runs, seeds_deviation=0.02, effect=0.0)
+        found = bootstrap_mean_difference(*arms, resamples=199, seed=number)
+        false_marks += found.p_value < level
+        means = (arms[0], *(side.mean(axis=0, keepdims=True) for side in arms[1:]))
+        users_only += bootstrap_mean_difference(*means, resamples=199, seed=number).p_value < level
+    # Two standard errors of a share of 400 are 0.022.
+    assert false_marks / data_sets < level + 0.022
+    # What the choice of users alone would call significant.
+    assert users_only / data_sets > 0.4
+
+
+def test_a_real_effect_is_significant_with_three_seeds() -> None:
+    generator = np.random.default_rng(11)
+    found = [
+        bootstrap_mean_difference(
+            *made_up_arms(generator, 3, seeds_deviation=0.002, effect=0.02), resamples=399, seed=n
+        )
+        for n in range(50)
+    ]
+    assert np.mean([one.p_value < 0.05 for one in found]) > 0.9
+
+
+def test_the_error_of_the_seeds_is_that_of_welchs_test() -> None:
+    baseline, candidate = np.array([0.70, 0.72, 0.71]), np.array([0.75, 0.71])
+    everywhere = np.ones(30)
+    found = bootstrap_mean_difference(
+        np.arange(30),
+        baseline[:, np.newaxis] * everywhere,
+        candidate[:, np.newaxis] * everywhere,
+        resamples=40_000,
+    )
+    welch = scipy.stats.ttest_ind(candidate, baseline, equal_var=False)
+    # Sample variances 1e-4 of three and 8e-4 of two.
+    assert found.seed_error == pytest.approx(np.sqrt(1e-4 / 3 + 8e-4 / 2))
+    assert found.difference == pytest.approx(0.02)
+    assert found.p_value == pytest.approx(welch.pvalue, abs=0.01)
+    interval = welch.confidence_interval(0.95)
+    assert (found.low, found.high) == pytest.approx(
+        (interval.low, interval.high), abs=0.06 * (interval.high - interval.low)
+    )
+
+
+def test_pairs_of_one_training_are_judged_by_their_differences() -> None:
+    baseline = np.array([[0.5], [0.7], [0.9]]) * np.ones(20)
+    candidate = baseline + np.array([[0.010], [0.012], [0.011]])
+    apart, together = (
+        paired_or_not(baseline, candidate, paired_runs) for paired_runs in (False, True)
+    )
+    assert apart.seed_error == pytest.approx(np.sqrt(2 * 0.04 / 3), rel=0.02)
+    assert together.seed_error == pytest.approx(0.001 / np.sqrt(3))
+
+
+def paired_or_not(baseline, candidate, paired_runs: bool) -> Difference:
+    """The bootstrap of means with the AUC's option."""
+    return _bootstrap(
+        [_mean_of(values) for values in baseline],
+        [_mean_of(values) for values in candidate],
+        np.arange(baseline.shape[1]),
+        50,
+        0,
+        paired_runs,
+    )
+
+
+def test_two_seeds_of_one_model_say_nothing_about_other_seeds(samples) -> None:
+    labels, users, weak, strong = samples
+    assert not bootstrap_auc_difference(labels, users, weak[:1], weak[1:], 20).covers_seeds
+    assert not bootstrap_auc_difference(labels, users, weak, strong[:1], 20).covers_seeds
+    assert bootstrap_auc_difference(labels, users, weak, strong, 20).covers_seeds
+
+
+def test_without_a_baseline_the_difference_is_the_candidate(samples) -> None:
+    labels, users, _, strong = samples
+    found = bootstrap_auc_difference(labels, users, strong[:0], strong, resamples=40)
+    assert (found.baseline, found.difference) == (0.0, found.candidate)
+    assert found.low < found.candidate < found.high
+    assert found.covers_seeds

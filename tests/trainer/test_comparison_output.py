@@ -2,16 +2,17 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
 from trainer.bootstrap import Difference
 from trainer.comparison import Compared
-from trainer.comparison_output import result_of, sentences, slice_results, slice_rows
+from trainer.comparison_output import SEEDS_COVERED, result_of, sentences, slice_results, slice_rows
 from trainer.delong import DeLongTest
 
-AUC = Difference(0.8, 0.812, 0.012, 0.0101, 0.0139, 0.004)
-NDCG = Difference(0.0, 0.1, 0.1, 0.05, 0.15, 0.02)
+AUC = Difference(0.8, 0.812, 0.012, 0.0101, 0.0139, 0.004, 0.0005)
+NDCG = Difference(0.0, 0.1, 0.1, 0.05, 0.15, 0.02, 0.01)
 DELONG = DeLongTest(0.012, 0.004, 0.0042, 0.0198, 0.0027)
 BOTH = Compared(1200, 30, {"auc": AUC, "ndcg_at_10": NDCG}, DELONG)
 RECALL = Compared(20, 10, {"new_items_recall_at_10": AUC})
@@ -25,14 +26,14 @@ def test_the_first_metric_has_keys_without_prefix() -> None:
     assert result_of(BOTH) == {
         **{"auc_a": 0.8, "auc_b": 0.812, "auc_difference": 0.012},
         **{"ci_low": 0.0101, "ci_high": 0.0139, "p_value": 0.004},
-        "relative_lift": pytest.approx(0.015),
+        **{"relative_lift": pytest.approx(0.015), "seed_standard_error": 0.0005},
         **{"ndcg_at_10_a": 0.0, "ndcg_at_10_b": 0.1, "ndcg_at_10_difference": 0.1},
         **{"ndcg_at_10_ci_low": 0.05, "ndcg_at_10_ci_high": 0.15, "ndcg_at_10_p_value": 0.02},
-        "ndcg_at_10_relative_lift": None,
+        **{"ndcg_at_10_relative_lift": None, "ndcg_at_10_seed_standard_error": 0.01},
         "delong": {
             **{"standard_error": 0.004, "ci_low": 0.0042, "ci_high": 0.0198, "p_value": 0.0027}
         },
-        **{"n": 1200, "users": 30},
+        **{"covers_seeds": True, "seeds": SEEDS_COVERED, "n": 1200, "users": 30},
     }
     recall = result_of(RECALL)
     assert "delong" not in recall and recall["ci_low"] == 0.0101
@@ -56,8 +57,18 @@ def test_people_read_a_sentence_for_each_test() -> None:
         "AUC 0.8000 -> 0.8120, difference +0.0120 [+0.0101, +0.0139], p = 0.004, relative +1.50 %",
         "NDCG@10 0.0000 -> 0.1000, difference +0.1000 [+0.0500, +0.1500], p = 0.02",
         "DeLong's test of the AUC: difference +0.0120 [+0.0042, +0.0198], p = 0.0027",
+        SEEDS_COVERED,
     ]
-    assert len(sentences(RECALL)) == 1
+    assert len(sentences(RECALL)) == 2
+
+
+def test_a_single_run_is_said_to_leave_out_seeds() -> None:
+    single = Compared(1200, 30, {"auc": replace(AUC, seed_error=math.nan)}, DELONG)
+    result = result_of(single)
+    assert (result["p_value"], result["seed_standard_error"]) == (0.004, None)
+    assert result["covers_seeds"] is False
+    assert str(result["seeds"]).startswith("seeds are not covered")
+    assert sentences(single)[-1] == result["seeds"]
 
 
 def test_a_table_has_a_row_for_each_group_and_metric() -> None:

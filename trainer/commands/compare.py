@@ -28,28 +28,31 @@ by commas; its metric is their mean.
   re-rankers         auc over all candidates, and ndcg_at_10, the mean over lists
   retrieval models   new_items_recall_at_10, among all items but those of the history
 
-Two answers to whether a difference is more than chance, both for the runs as they are:
+Two answers to whether a difference is more than chance:
   bootstrap  paired, over users: a 95 % interval and a p-value. The samples of a user go together,
-             so it says what other users would have shown. B resamples give no p-value below
+             so it says what other users would have shown. With two runs or more on each side it
+             also says what other seeds would have shown; with a single run it does not, and two
+             seeds of one model may then look different. B resamples give no p-value below
              2 / (B + 1).
   DeLong     of the AUC: takes every sample as independent of all others, which those of one user
-             are not; usually too sure where users have many samples.
+             are not, and the runs as they are; usually too sure.
 
 {SLICES_HELP}
 With --slices both are made in every group; holm_p_value is the p-value corrected for the number of
 groups looked at, of all slices together. With many groups take more --resamples.
 
 examples:
-  python -m trainer compare runs/din_none_seed1,runs/din_none_seed2 \\
-      runs/din_hein-item-user_seed1,runs/din_hein-item-user_seed2
+  python -m trainer compare runs/din_none_seed1,runs/din_none_seed2,runs/din_none_seed3 \\
+      runs/din_hein-item_seed1,runs/din_hein-item_seed2,runs/din_hein-item_seed3
   python -m trainer compare runs/din_none_seed1 runs/din_hein-item-user_seed1 \\
       --slices cold_item,knowledge.item --resamples 5000
 
 JSON: n examples, users, runs_a and runs_b; <metric>_a, <metric>_b and <metric>_difference of every
-metric; ci_low, ci_high, p_value and relative_lift of the first one, <metric>_ci_low and so on of
-the second; delong with standard_error, ci_low, ci_high and p_value. relative_lift is null where
-model A has 0. slices: slice -> group -> the same, with holm_p_value beside each p_value, or a
-reason.
+metric; ci_low, ci_high, p_value, relative_lift and seed_standard_error of the first one,
+<metric>_ci_low and so on of the second; covers_seeds, and seeds, which says it in words; delong
+with standard_error, ci_low, ci_high and p_value. relative_lift is null where model A has 0,
+seed_standard_error where a side has a single run. slices: slice -> group -> the same, with
+holm_p_value beside each p_value, or a reason.
 """
 
 

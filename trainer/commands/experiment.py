@@ -102,7 +102,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
         "report": str(report / "report.html"),
         "results": str(report / "results.json"),
         "runs": len(result.runs),
-        **{key: written[key] for key in ("metric", "comparisons", "failures")},
+        **{key: written[key] for key in ("metric", "comparisons", "failures", "warnings")},
     }
     if result.failures:
         raise CommandError(failures_text(result.failures), summary)

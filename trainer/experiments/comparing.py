@@ -42,6 +42,11 @@ def comparisons_of(scenario: Scenario, runs: Sequence[RunResult]) -> list[Compar
     ]
 
 
+def is_significant(comparison: Comparison, level: float = SIGNIFICANT) -> bool:
+    """Whether a difference exceeds what other users, other seeds and many comparisons may do."""
+    return comparison.difference.covers_seeds and comparison.adjusted_p < level
+
+
 def smallest_adjusted_p(scenario: Scenario, comparisons: int) -> float:
     """The smallest p-value that a comparison can have after correction, by the resamples made."""
     return min(1.0, comparisons * 2 / (scenario.evaluation.bootstrap_resamples + 1))

@@ -30,7 +30,8 @@ class Cell:
       metric: the main metric.
       means: metric -> mean over seeds, the main one first.
       seed_values: [seeds], main metric of every run.
-      low: lower end of the 95 % interval of the main metric over the choice of test users.
+      low: lower end of the 95 % interval of the main metric over the choice of test users and, of
+        several seeds, of seeds.
       high: upper end.
       comparison: with the baseline, None for the baseline itself and where there is none.
       train_seconds: mean over seeds.

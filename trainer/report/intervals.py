@@ -1,4 +1,4 @@
-"""The interval of one model's main metric over the choice of test users."""
+"""The interval of one model's main metric over the choice of test users and of seeds."""
 
 from __future__ import annotations
 
@@ -17,9 +17,7 @@ from trainer.sample_predictions import SamplePredictions
 def main_metric_interval(
     runs: Sequence[Predictions], resamples: int, seed: int
 ) -> tuple[float, float]:
-    """95 % interval of the mean over runs, from the difference to a model of known quality.
-
-    That is a constant score, whose AUC is 0.5 in every resample, or one that finds nothing.
+    """95 % interval of the mean over runs; of a single run it is about users only.
 
     Args:
       runs: predictions of the seeds of one model, all of one kind.
@@ -29,13 +27,12 @@ def main_metric_interval(
     first = runs[0]
     if isinstance(first, SamplePredictions):
         scores = np.stack([run.scores for run in runs if isinstance(run, SamplePredictions)])
-        constant = np.zeros([1, len(first.labels)])
         found = bootstrap_auc_difference(
-            first.labels, first.user_ids, constant, scores, resamples, seed
+            first.labels, first.user_ids, scores[:0], scores, resamples, seed
         )
-        return 0.5 + found.low, 0.5 + found.high
+        return found.low, found.high
     users, values = _values_by_example(runs)
-    found = bootstrap_mean_difference(users, np.zeros_like(values[:1]), values, resamples, seed)
+    found = bootstrap_mean_difference(users, values[:0], values, resamples, seed)
     return found.low, found.high
 
 

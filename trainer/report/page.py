@@ -9,6 +9,7 @@ from pathlib import Path
 from string import Template
 
 from trainer.experiments.results import Failure
+from trainer.report.cautions import cautions
 from trainer.report.cells import Cell
 from trainer.report.html_parts import (
     html_definitions,
@@ -66,6 +67,7 @@ def page_html(
         seed_noise=escape(_seed_noise_text(inputs, cells)),
         marks_note=escape(marks_note(inputs)),
         failures=_failures_section(inputs.experiment.failures),
+        cautions="".join(html_paragraph(text, "warning") for text in cautions(inputs)),
         quality_figure=html_figure(
             image_source(partial(quality_figure, inputs, cells)),
             f"Test {inputs.metric_name} by backbone and arm with intervals, and differences to the "

@@ -64,11 +64,20 @@ def protocol_entries(inputs: ReportInputs) -> list[Entry]:
         (
             "Intervals",
             "95 % percentile intervals of a paired bootstrap over test users, "
-            f"{scenario.evaluation.bootstrap_resamples:,} resamples. They cover the choice of "
-            "users; training seeds are averaged, not resampled.",
+            f"{scenario.evaluation.bootstrap_resamples:,} resamples. {_seeds_text(inputs)}",
         ),
         ("Metrics", _METRICS[inputs.experiment.metric]),
     ]
+
+
+def _seeds_text(inputs: ReportInputs) -> str:
+    if len({run.seed for run in inputs.experiment.runs}) == 1:
+        return "They cover the choice of users and not that of seeds, of which there is one."
+    return (
+        "They cover the choice of users and of seeds: each resample moves by the standard error "
+        "of the seeds, times a draw of Student’s t with Welch’s degrees of freedom "
+        "(docs/evaluation.md)."
+    )
 
 
 def _test_text(data: Data, test: Predictions) -> str:

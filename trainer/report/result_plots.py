@@ -82,7 +82,7 @@ def _draw_difference(
         **whiskers,
     )
     axes.annotate(
-        mark(comparison.adjusted_p),
+        mark(comparison),
         (max(found.high, found.difference), place),
         xytext=(4, 0),
         textcoords="offset points",

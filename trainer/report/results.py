@@ -11,12 +11,14 @@ import numpy as np
 
 from trainer.bootstrap import Difference
 from trainer.experiments.arms import experiment_arms
-from trainer.experiments.comparing import SIGNIFICANT, smallest_adjusted_p
+from trainer.experiments.comparing import SIGNIFICANT, is_significant, smallest_adjusted_p
 from trainer.experiments.grid import kind_of_experiment
 from trainer.experiments.results import CellTuning, Comparison, RunResult
 from trainer.metrics import AnyMetrics
+from trainer.report.cautions import cautions
 from trainer.report.cells import Cell
 from trainer.report.inputs import PipelineStep, ReportInputs
+from trainer.report.marks import covered_text
 from trainer.report.slices import PopularitySlice
 from trainer.report.tuning import ordered_tuning
 from trainer.tuning import Trial
@@ -56,7 +58,7 @@ def results_document(
             for comparison in inputs.comparisons
         ],
         "significance": {
-            "p_value": "two-sided, paired bootstrap over test users",
+            "p_value": f"two-sided, paired bootstrap over {covered_text(inputs)}",
             "correction": "Holm, over all comparisons of the experiment",
             "comparisons": len(inputs.comparisons),
             "resamples": inputs.scenario.evaluation.bootstrap_resamples,
@@ -67,6 +69,7 @@ def results_document(
             **inputs.scenario.experiment.tuning.model_dump(mode="json"),
             "cells": [_tuned(tuned) for tuned in ordered_tuning(inputs)],
         },
+        "warnings": cautions(inputs),
         "failures": [dataclasses.asdict(failure) for failure in inputs.experiment.failures],
         "learning_curves": [
             {
@@ -181,7 +184,9 @@ def _comparison(metric: str, comparison: Comparison) -> dict[str, object]:
         "relative_lift": _number(found.relative_lift),
         "p_value": _number(found.p_value),
         "p_value_holm": _number(comparison.adjusted_p),
-        "significant": bool(comparison.adjusted_p < SIGNIFICANT),
+        "significant": bool(is_significant(comparison)),
+        "covers_seeds": found.covers_seeds,
+        "seed_standard_error": _number(found.seed_error),
     }
     return {**(_auc_difference(found) if metric == "auc" else {}), **general}
 

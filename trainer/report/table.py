@@ -221,7 +221,7 @@ def _comparison_texts(cell: Cell) -> tuple[str, str, str]:
         return NOTHING, NOTHING, NOTHING
     adjusted_p = cell.comparison.adjusted_p
     difference, lift = _difference_texts(cell.comparison.difference, NOTHING)
-    return f"{difference} {mark(adjusted_p)}".rstrip(), lift, p_text(adjusted_p)
+    return f"{difference} {mark(cell.comparison)}".rstrip(), lift, p_text(adjusted_p)
 
 
 def _difference_texts(difference: Difference | None, instead: str) -> tuple[str, str]:

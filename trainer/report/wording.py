@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from trainer.bootstrap import Difference
-from trainer.experiments.comparing import SIGNIFICANT, smallest_adjusted_p
+from trainer.experiments.comparing import SIGNIFICANT, is_significant, smallest_adjusted_p
 from trainer.experiments.results import Comparison, Failure
 from trainer.report.inputs import ReportInputs
+from trainer.report.marks import covered_text
 from trainer.report.slices import COLD, PopularitySlice
 from trainer.report.table import difference_text, lift_text
 
@@ -22,6 +23,8 @@ _VERBS = {
     "lowers": "lowers {metric} for",
     "uncertain": "has an interval beside zero, which the correction for {count} comparisons does "
     "not confirm, for",
+    "one_seed": "has an interval beside zero that does not cover other seeds, and so shows "
+    "nothing, for",
     "unclear": "makes no difference that this test part can tell from zero for",
 }
 
@@ -36,9 +39,15 @@ def verdict(difference: Difference) -> str:
 
 
 def judgement(comparison: Comparison) -> str:
-    """What an experiment allows to say: `verdict`, or "uncertain" where Holm's p is too large."""
+    """What an experiment allows to say.
+
+    `verdict`; "one_seed" where an interval beside zero says nothing of other seeds, "uncertain"
+    where Holm's p is too large.
+    """
     found = verdict(comparison.difference)
-    return "uncertain" if found != "unclear" and comparison.adjusted_p >= SIGNIFICANT else found
+    if found == "unclear" or is_significant(comparison):
+        return found
+    return "uncertain" if comparison.difference.covers_seeds else "one_seed"
 
 
 def summary_text(inputs: ReportInputs, slices: Sequence[PopularitySlice]) -> str:
@@ -58,7 +67,7 @@ def summary_text(inputs: ReportInputs, slices: Sequence[PopularitySlice]) -> str
         *_cold_sentences(slices),
         f"{means} on {test.count:,} test {test.examples_name} of {len(set(test.user_ids)):,} "
         f"users; square brackets hold 95 % bootstrap intervals of the {inputs.metric_name} "
-        "difference.",
+        f"difference, over {covered_text(inputs)}.",
     ]
     return " ".join(sentences)
 
@@ -95,6 +104,11 @@ def _headline(inputs: ReportInputs) -> str:
         )
     if all(judgement(comparison) == "lowers" for comparison in comparisons):
         return f"Knowledge lowers test {metric} in every comparison: on this data it does harm."
+    if any(judgement(comparison) == "one_seed" for comparison in comparisons):
+        return (
+            f"One seed per model shows no effect on test {metric}: another seed of the same model "
+            "may differ as much. Train three seeds or more (experiment.seeds)."
+        )
     if any(judgement(comparison) == "uncertain" for comparison in comparisons):
         if smallest_adjusted_p(inputs.scenario, len(comparisons)) >= SIGNIFICANT:
             return (

@@ -45,6 +45,7 @@ def write_report(folder: Path, report: ReportInputs) -> dict[str, Any]:
             summary_text(report, slices) + "\n",
             as_markdown(main_table(cells)),
             *([marks_note(report) + "\n"] if report.comparisons else []),
+            *(f"Warning: {text}\n" for text in results["warnings"]),
             *([as_markdown(settings_table(tuning))] if tuning else []),
             *([as_markdown(slice_table(slices))] if slices else []),
         ]

@@ -42,6 +42,7 @@ def test_slices_are_compared_with_both_tests(capsys: pytest.CaptureFixture[str])
     code, output, errors = run(capsys, *words)
     assert (code, output) == (0, "")
     assert "DeLong's test of the AUC" in errors and "no samples" in errors
+    assert result["covers_seeds"] is False and "test: seeds are not covered" in errors
 
 
 @pytest.mark.parametrize(

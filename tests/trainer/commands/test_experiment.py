@@ -33,7 +33,8 @@ def test_an_experiment_leaves_runs_and_a_report(
     captured = capsys.readouterr()
     result = json.loads(captured.out)
     assert set(result) == {
-        *("experiment", "report", "results", "runs", "metric", "comparisons", "failures")
+        *("experiment", "report", "results", "runs", "metric", "comparisons", "failures"),
+        "warnings",
     }
     assert (result["experiment"], result["runs"], result["metric"]) == (str(tmp_path), 4, "auc")
     (comparison,) = result["comparisons"]

@@ -122,7 +122,7 @@ def synthetic_report(
     for arm in effects:
         for backbone in BACKBONES:
             for seed in SEEDS:
-                noise = 0.25 * generator.normal(size=samples)
+                noise = 0.1 * generator.normal(size=samples)
                 effect = effects[arm]
                 signal = hidden if effect > 0 else generator.normal(size=samples)
                 score = known + noise + abs(effect) * need * signal

@@ -52,8 +52,10 @@ def test_one_seed_has_no_deviation() -> None:
     assert [cell.seed_deviation for cell in cells] == [None] * 6
 
 
-def test_the_auc_interval_is_that_of_resampled_users() -> None:
+def test_the_auc_interval_of_one_seed_is_that_of_resampled_users() -> None:
     report = helpful_report()
+    one = [run for run in report.experiment.runs_of("din", "none") if run.seed == 2]
+    report = replace(report, experiment=replace(report.experiment, runs=one, comparisons=[]))
     cell = result_cells(report)[0]
     test = report.experiment.runs[0].predictions
     runs = report.experiment.runs_of("din", "none")
@@ -69,4 +71,16 @@ def test_the_auc_interval_is_that_of_resampled_users() -> None:
             )
         )
     assert (cell.low, cell.high) == pytest.approx(np.percentile(aucs, [2.5, 97.5]), abs=1e-12)
+    assert cell.low < cell.value < cell.high
+
+
+def test_the_interval_of_several_seeds_is_wider_than_that_of_their_users() -> None:
+    report = helpful_report()
+    cell = result_cells(report)[0]
+    runs = report.experiment.runs_of("din", "none")
+    alike = [replace(run, predictions=runs[0].predictions) for run in runs]
+    users_only = result_cells(
+        replace(report, experiment=replace(report.experiment, runs=alike, comparisons=[]))
+    )[0]
+    assert cell.high - cell.low > users_only.high - users_only.low
     assert cell.low < cell.value < cell.high

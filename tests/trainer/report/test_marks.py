@@ -7,6 +7,8 @@ import pytest
 
 from configs.loading import override_scenario
 from tests.trainer.report.synthetic import helpful_report
+from trainer.bootstrap import Difference
+from trainer.experiments.results import Comparison
 from trainer.report.marks import mark, marks_note, p_text
 
 
@@ -23,7 +25,19 @@ from trainer.report.marks import mark, marks_note, p_text
     ],
 )
 def test_marks_and_texts(adjusted_p: float, stars: str, text: str) -> None:
-    assert (mark(adjusted_p), p_text(adjusted_p)) == (stars, text)
+    difference = Difference(0.8, 0.81, 0.01, 0.005, 0.015, seed_error=0.001)
+    comparison = Comparison("din", "hein", difference, adjusted_p)
+    assert (mark(comparison), p_text(adjusted_p)) == (stars, text)
+
+
+def test_a_difference_of_single_seeds_has_no_mark() -> None:
+    difference = Difference(0.8, 0.81, 0.01, 0.005, 0.015, 0.0001)
+    assert mark(Comparison("din", "hein", difference, 0.0001)) == ""
+    report = helpful_report()
+    single = [replace(one, difference=difference) for one in report.experiment.comparisons]
+    note = marks_note(replace(report, experiment=replace(report.experiment, comparisons=single)))
+    assert "over test users; seeds are not covered" in note
+    assert note.endswith("Of single seeds no comparison is marked.")
 
 
 def test_the_note_says_what_was_done() -> None:

@@ -47,7 +47,7 @@ def test_the_second_panel_shows_the_intervals_of_the_differences() -> None:
     for comparison, (segment,) in zip(compared, whisker_ends(right), strict=True):
         found = comparison.difference
         assert segment[:, 0] == pytest.approx([found.low, found.high])
-    marks = [mark(comparison.adjusted_p) for comparison in compared]
+    marks = [mark(comparison) for comparison in compared]
     assert "*" in marks
     assert [text for text in texts(right) if text != "baseline"] == marks
 

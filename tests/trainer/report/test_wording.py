@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -13,14 +14,14 @@ from trainer.report.inputs import ReportInputs
 from trainer.report.slices import BUCKETS, COLD, PopularitySlice
 from trainer.report.wording import judgement, summary_text, verdict
 
-UP = Difference(0.8, 0.812, 0.012, 0.01, 0.014)
-DOWN = Difference(0.8, 0.792, -0.008, -0.01, -0.006)
-OPEN = Difference(0.8, 0.801, 0.001, -0.002, 0.004)
+UP = Difference(0.8, 0.812, 0.012, 0.01, 0.014, seed_error=0.0004)
+DOWN = Difference(0.8, 0.792, -0.008, -0.01, -0.006, seed_error=0.0004)
+OPEN = Difference(0.8, 0.801, 0.001, -0.002, 0.004, seed_error=0.0004)
 
 
 def report_of(differences: Mapping[tuple[str, str], Difference]) -> ReportInputs:
     report = helpful_report()
-    comparisons = [Comparison(*key, difference) for key, difference in differences.items()]
+    comparisons = [Comparison(*key, difference, 0.001) for key, difference in differences.items()]
     return replace(report, experiment=ExperimentResult(report.experiment.runs, comparisons))
 
 
@@ -130,12 +131,23 @@ def test_a_leak_comes_before_everything_else() -> None:
         (DOWN, 0.04, "lowers"),
         (DOWN, 0.06, "uncertain"),
         (OPEN, 0.3, "unclear"),
+        (replace(UP, seed_error=math.nan), 0.001, "one_seed"),
+        (replace(OPEN, seed_error=math.nan), 0.001, "unclear"),
     ],
 )
 def test_a_judgement_stands_after_correction_only(
     difference: Difference, adjusted_p: float, expected: str
 ) -> None:
     assert judgement(Comparison("din", "hein", difference, adjusted_p)) == expected
+
+
+def test_a_single_seed_shows_no_effect() -> None:
+    single = replace(UP, seed_error=math.nan)
+    text = summary_text(report_of({("din", "hein"): single, ("dcnv2", "hein"): single}), [])
+    assert text.startswith("One seed per model shows no effect on test AUC")
+    assert "raises" not in text
+    assert "'hein' has an interval beside zero that does not cover other seeds" in text
+    assert text.endswith("over test users; seeds are not covered.")
 
 
 def uncertain_report(resamples: int) -> ReportInputs:
@@ -181,7 +193,7 @@ def test_many_backbones_are_counted_and_not_listed() -> None:
     report = report_of(
         {
             **{(backbone, "hein"): UP for backbone in backbones[:4]},
-            ("deepfm", "hein"): Difference(0.8, 0.82, 0.02, 0.01, 0.03),
+            ("deepfm", "hein"): Difference(0.8, 0.82, 0.02, 0.01, 0.03, seed_error=0.001),
             ("dlrm", "hein"): DOWN,
         }
     )

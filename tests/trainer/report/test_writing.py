@@ -27,19 +27,20 @@ def test_three_files_are_written_and_the_results_returned(tmp_path: Path) -> Non
 
 def test_the_markdown_has_summary_main_table_and_slices(tmp_path: Path) -> None:
     write_report(tmp_path, helpful_report())
-    summary, main, note, slices = (
+    summary, main, note, *warnings, slices = (
         (tmp_path / "results.md").read_text(encoding="utf-8").strip().split("\n\n")
     )
     assert summary.startswith("Knowledge used as ")
     assert main.startswith("| Backbone | Knowledge | AUC | LogLoss | GAUC |")
     assert len(main.splitlines()) == 2 + 6
     assert note.startswith("p: two-sided, of a paired bootstrap over test users")
+    assert all(warning.startswith("Warning: ") for warning in warnings)
     assert len(slices.splitlines()) == 2 + 4 * 5
 
 
 def test_chosen_settings_stand_between_results_and_slices(tmp_path: Path) -> None:
     write_report(tmp_path, tuned_report())
-    settings = (tmp_path / "results.md").read_text(encoding="utf-8").strip().split("\n\n")[3]
+    settings = (tmp_path / "results.md").read_text(encoding="utf-8").strip().split("\n\n")[-2]
     assert settings.startswith("| Backbone | Knowledge | training.learning_rate |")
     assert len(settings.splitlines()) == 2 + 6
 

@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+from tests.trainer.report.synthetic import helpful_report
+from trainer.bootstrap import Difference
+from trainer.experiments.results import Comparison
+from trainer.report.cautions import cautions
+from trainer.report.inputs import ReportInputs
+
+CLEAR = Difference(0.8, 0.82, 0.02, 0.015, 0.025, 0.001, seed_error=0.001)
+SCATTERED = Difference(0.8, 0.82, 0.02, -0.01, 0.05, 0.2, seed_error=0.011)
+
+
+def report_of(*differences: Difference) -> ReportInputs:
+    report = helpful_report()
+    compared = [Comparison("din", "hein", one, 0.01) for one in differences]
+    return replace(report, experiment=replace(report.experiment, comparisons=compared))
+
+
+def test_clear_differences_need_no_caution() -> None:
+    assert cautions(report_of(CLEAR)) == []
+    assert cautions(report_of()) == []
+
+
+def test_a_single_seed_is_a_caution() -> None:
+    (text,) = cautions(report_of(CLEAR, replace(CLEAR, seed_error=math.nan)))
+    assert text.startswith("Seeds are not covered")
+
+
+def test_scattered_seeds_say_how_to_train_five() -> None:
+    (text,) = cautions(report_of(SCATTERED, CLEAR))
+    assert "of din 'hein' is less than two standard errors of its seeds" in text
+    assert "experiment.seeds=[1,2,3,4,5]" in text

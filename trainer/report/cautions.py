@@ -1,0 +1,44 @@
+"""What has to be known before the figures of an experiment are believed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trainer.experiments.results import Comparison
+from trainer.report.inputs import ReportInputs
+
+_ENOUGH_SEEDS = 5
+_LISTED = 4
+
+
+def cautions(inputs: ReportInputs) -> list[str]:
+    """Sentences for results.json (`warnings`), results.md and the page; none if all is well."""
+    return [*_seed_cautions(inputs)]
+
+
+def _seed_cautions(inputs: ReportInputs) -> list[str]:
+    comparisons = inputs.comparisons
+    if not comparisons:
+        return []
+    if not all(one.difference.covers_seeds for one in comparisons):
+        return [
+            "Seeds are not covered: with one seed per model, intervals and p-values are about "
+            "other test users only, and nothing is marked as significant. Train three seeds or "
+            "more (experiment.seeds)."
+        ]
+    seeds = sorted({run.seed for run in inputs.experiment.runs})
+    scattered = [one for one in comparisons if one.difference.seeds_scatter]
+    if not scattered or len(seeds) >= _ENOUGH_SEEDS:
+        return []
+    more = range(max(seeds) + 1, max(seeds) + 1 + _ENOUGH_SEEDS - len(seeds))
+    return [
+        f"Seeds scatter: the difference of {_named(scattered, len(comparisons))} is less than two "
+        f"standard errors of its seeds. Five seeds for all arms tell more: experiment.seeds="
+        f"[{','.join(map(str, [*seeds, *more]))}]; runs that are there are used again."
+    ]
+
+
+def _named(found: Sequence[Comparison], of_how_many: int) -> str:
+    if len(found) > _LISTED:
+        return f"{len(found)} of {of_how_many} comparisons"
+    return ", ".join(f"{one.backbone} '{one.knowledge}'" for one in found)
