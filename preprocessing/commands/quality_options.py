@@ -67,6 +67,13 @@ def add_quality_options(parser: argparse.ArgumentParser) -> None:
         help="replacement, control and mis-decoded characters allowed (default: %(default)s)",
     )
     group.add_argument(
+        "--maximum-placeholders",
+        type=_at_least_zero,
+        default=_DEFAULTS.maximum_placeholders,
+        metavar="N",
+        help="gaps such as '[unknown]', '{name}' or 'N/A' allowed (default: %(default)s)",
+    )
+    group.add_argument(
         "--allow-duplicates",
         action="store_true",
         help="let two entities have the same answer",
@@ -83,6 +90,7 @@ def thresholds_of(arguments: argparse.Namespace) -> Thresholds:
         maximum_echo=arguments.maximum_echo,
         maximum_repetition=arguments.maximum_repetition,
         maximum_bad_characters=arguments.maximum_bad_characters,
+        maximum_placeholders=arguments.maximum_placeholders,
         allow_duplicates=arguments.allow_duplicates,
     )
 

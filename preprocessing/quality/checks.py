@@ -9,6 +9,7 @@ from preprocessing.quality.echo import prompt_echo
 from preprocessing.quality.encoding import bad_encoding
 from preprocessing.quality.language import wrong_language
 from preprocessing.quality.length import too_long, too_short
+from preprocessing.quality.placeholders import placeholder
 from preprocessing.quality.refusal import content_filter, refusal
 from preprocessing.quality.repetition import degenerate_repetition
 from preprocessing.quality.text import AnswerText
@@ -23,6 +24,7 @@ CHECKS: Sequence[tuple[str, Check]] = (
     ("refusal", refusal),
     ("bad_encoding", bad_encoding),
     ("prompt_echo", prompt_echo),
+    ("placeholder", placeholder),
     ("degenerate_repetition", degenerate_repetition),
     ("truncated", ends_inside_sentence),
     ("too_short", too_short),

@@ -26,6 +26,7 @@ class Thresholds:
       maximum_repetition: largest share of word 4-grams that may be repetitions, in the whole text
         and in its last words.
       maximum_bad_characters: number of replacement, control and mis-decoded characters allowed.
+      maximum_placeholders: number of gaps such as "[unknown]" or "{name}" allowed.
       allow_duplicates: whether two entities may have the same answer.
     """
 
@@ -36,4 +37,5 @@ class Thresholds:
     maximum_echo: float = 0.6
     maximum_repetition: float = 0.5
     maximum_bad_characters: int = 0
+    maximum_placeholders: int = 0
     allow_duplicates: bool = False

@@ -25,11 +25,11 @@ def test_defaults_are_those_of_the_checks(parser):
 
 
 def test_every_threshold_has_an_option(parser):
-    wanted = Thresholds(1, 2, "strict", "en", 0.25, 0.75, 3, True)
+    wanted = Thresholds(1, 2, "strict", "en", 0.25, 0.75, 3, 4, True)
     line = (
         "--minimum-characters 1 --maximum-characters 2 --truncation strict --language en "
         "--maximum-echo 0.25 --maximum-repetition 0.75 --maximum-bad-characters 3 "
-        "--allow-duplicates"
+        "--maximum-placeholders 4 --allow-duplicates"
     )
     assert thresholds_of(parser.parse_args(line.split())) == wanted
     for field in dataclasses.fields(Thresholds):

@@ -19,6 +19,7 @@ from preprocessing.quality.thresholds import Thresholds
         (AnswerText("I'm sorry, I can't."), "refusal"),
         (AnswerText("A caf\ufffd in Paris, a love story."), "bad_encoding"),
         (AnswerText("Describe Heat.", "Describe Heat."), "prompt_echo"),
+        (AnswerText("[title] is"), "placeholder"),
         (AnswerText("and then and then " * 20), "degenerate_repetition"),
         (AnswerText("A film about the"), "truncated"),
         (AnswerText("Good film."), "too_short"),
