@@ -8,7 +8,7 @@ import hashlib
 import io
 import lzma
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -22,6 +22,9 @@ COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 DECOMPRESSION_ERRORS = (EOFError, OSError, zlib.error, lzma.LZMAError)
 """What reading a cut off or damaged compressed file raises."""
 
+LONGEST_LINE = 8 << 20
+"""Bytes of the longest line of a file of records: a decompressed line may have any length."""
+
 _READ_BYTES = 1 << 20
 
 
@@ -33,6 +36,25 @@ def open_input(path: str | Path) -> BinaryIO:
     """
     path = str(path)
     return _decompressed(path, storage.open_bytes(path))
+
+
+def bounded_lines(path: str | Path) -> Iterator[bytes]:
+    """All lines of a file or URL, without their ends, in bounded memory.
+
+    A line of more than `LONGEST_LINE` bytes comes cut off at one byte more, for the reader of the
+    record to refuse; what follows in it is passed over.
+
+    Raises:
+      OSError: the file cannot be read.
+    """
+    with open_input(path) as file:
+        while line := file.readline(LONGEST_LINE + 2):
+            if len(line) < LONGEST_LINE + 2 or line.endswith(b"\n"):
+                yield line.rstrip(b"\r\n")
+                continue
+            yield line[: LONGEST_LINE + 1]
+            while line and not line.endswith(b"\n"):
+                line = file.readline(LONGEST_LINE + 2)
 
 
 def fingerprint_inputs(files: Mapping[str, str]) -> dict[str, str]:

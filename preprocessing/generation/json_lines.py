@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator
 
-from preprocessing.inputs import open_input
+from preprocessing.knowledge import answers
 
 _LINES_PER_BATCH = 1000
+_BYTES_PER_BATCH = 4 << 20
 
 
 def numbered_lines(path: str) -> Iterator[list[tuple[int, bytes]]]:
     """Line numbers, counted from 1, and lines of a file (.jsonl or .jsonl.gz), without blank ones.
 
     Yields:
-      At most 1000 lines at once.
+      1000 lines or 4 MB at once.
     """
-    with open_input(path) as file:
-        numbered = ((number, line) for number, line in enumerate(file, 1) if line.strip())
-        while lines := list(itertools.islice(numbered, _LINES_PER_BATCH)):
-            yield lines
+    batch: list[tuple[int, bytes]] = []
+    size = 0
+    for number, line in answers.numbered_lines(path):
+        batch.append((number, line))
+        size += len(line)
+        if len(batch) == _LINES_PER_BATCH or size >= _BYTES_PER_BATCH:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch

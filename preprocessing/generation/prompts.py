@@ -6,11 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from preprocessing.dead_letters import DeadLetter, dead_letter
-from preprocessing.inputs import open_input
 from preprocessing.knowledge.answers import (
     RejectedAnswer,
     interactions_seen,
     json_object,
+    numbered_lines,
     prompt_sha256,
     text_field,
 )
@@ -51,19 +51,16 @@ def read_prompts(path: str) -> Iterator[Prompt | DeadLetter]:
       A prompt, or the dead letter of a line that is none.
     """
     first_lines: dict[str, int] = {}
-    with open_input(path) as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                prompt = _parse_prompt(line, number)
-                first = first_lines.setdefault(prompt.custom_id, number)
-                if first != number:
-                    raise RejectedAnswer("duplicate_custom_id", f"same custom_id as line {first}")
-            except RejectedAnswer as error:
-                yield dead_letter(path, number, error.reason, error.detail)
-            else:
-                yield prompt
+    for number, line in numbered_lines(path):
+        try:
+            prompt = _parse_prompt(line, number)
+            first = first_lines.setdefault(prompt.custom_id, number)
+            if first != number:
+                raise RejectedAnswer("duplicate_custom_id", f"same custom_id as line {first}")
+        except RejectedAnswer as error:
+            yield dead_letter(path, number, error.reason, error.detail)
+        else:
+            yield prompt
 
 
 def _parse_prompt(line: bytes, number: int) -> Prompt:

@@ -75,12 +75,14 @@ def _read_answer(
         sha = text_field(record, "prompt_sha256").lower()
     else:
         sha = prompt_sha256(answer.prompt)
-    factors, finish_reason = record.get("factors"), record.get("finish_reason")
+    factors, finish_reason = record.get("factors"), None
+    if record.get("finish_reason") is not None:
+        finish_reason = text_field(record, "finish_reason")
     text = json.dumps(factors, ensure_ascii=False) if isinstance(factors, dict) else answer.text
     estimate = Usage(estimates.get(sha, 0), estimated_tokens(text), estimated=True)
     return sha, ChatResponse(
         text=text,
-        finish_reason=finish_reason if isinstance(finish_reason, str) else None,
+        finish_reason=finish_reason,
         answered_by=answer.model,
         usage=counted_usage(answer.usage) or estimate,
     )

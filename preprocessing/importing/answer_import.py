@@ -9,7 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from configs.command_line import RejectedInput, say
-from preprocessing.dead_letters import DeadLetter, dead_letter
+from preprocessing.dead_letters import dead_letter
 from preprocessing.importing.asked_prompts import read_asked_prompts
 from preprocessing.importing.examining import choose_formats, examine
 from preprocessing.importing.foreign_record import Expected
@@ -66,7 +66,6 @@ def import_answers(
     expected = Expected(source, extraction, model, asked)
     folder = ImportFolder(Path(out), compressed)
     quality, counts = QualitySummary(), FileCounts(paths, formats)
-    letters: list[DeadLetter] = []
     records = examine(paths, formats, expected, thresholds or Thresholds())
     with writing(folder) as writer:
         for examined in tqdm(records, unit=" answers", disable=None):
@@ -76,7 +75,7 @@ def import_answers(
                 writer.write_answer(outcome)
                 quality.accept(outcome)
             else:
-                letters.append(dead_letter(*place, outcome.reason, outcome.detail))
+                writer.write_dead_letter(dead_letter(*place, outcome.reason, outcome.detail))
                 quality.reject(place, outcome)
         result = {
             **quality.counts(),
@@ -88,11 +87,11 @@ def import_answers(
             "answers": str(folder.answers),
             "dead_letters": str(folder.dead_letters),
         }
-        writer.write_rest(letters, result)
+        writer.finish(result)
     for line in summary_lines(result):
         say(line)
     say(f"answers: {folder.answers}")
-    if letters:
+    if result["rejected"]:
         say(f"rejected records: {folder.dead_letters}")
         if strict:
             raise RejectedInput(f"some records were rejected; see {folder.dead_letters}", result)

@@ -21,6 +21,8 @@ from preprocessing.quality.duplicates import Duplicates, Place
 from preprocessing.quality.text import AnswerText
 from preprocessing.quality.thresholds import Thresholds
 
+_MOST_LINES_BEFORE_AN_OBJECT = 10_000
+
 
 @dataclass(frozen=True)
 class Examined:
@@ -104,28 +106,32 @@ def _read_lines(
     path: str, name: str, form: LineFormat, expected: Expected
 ) -> Iterator[tuple[int, ForeignRecord | RejectedAnswer]]:
     """Records of a file of lines; a file without a single JSON object is none."""
-    objects = 0
+    found = False
     failed: list[tuple[int, RejectedAnswer]] = []
     for number, line in numbered_lines(path):
         try:
             document = json_object(line)
         except RejectedAnswer as rejection:
+            if found:
+                yield number, rejection
+                continue
             failed.append((number, rejection))
+            if len(failed) == _MOST_LINES_BEFORE_AN_OBJECT:
+                break
             continue
-        objects += 1
+        found = True
         yield from failed
         failed.clear()
         try:
             yield number, form.read(document, expected)
         except RejectedAnswer as rejection:
             yield number, rejection
-    if failed and not objects:
+    if failed:
         number, first = failed[0]
         raise CommandError(
-            f"{path}: not a file of format {name}: no line is a JSON object; "
+            f"{path}: not a file of format {name}: no line of {len(failed):,} is a JSON object; "
             f"line {number}: {first.detail}"
         )
-    yield from failed
 
 
 def _read_entries(

@@ -154,7 +154,7 @@ def _group_id(value: object, place: int | None) -> str:
     if value is None:
         raise RejectedAnswer("missing_field", "the group is null")
     if isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
+        value = str(value)
     if not isinstance(value, str):
         raise RejectedAnswer("wrong_type", "a group id is a text or a whole number")
     _check_id(value, "the group id")

@@ -5,19 +5,21 @@ from __future__ import annotations
 import gzip
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
-from preprocessing.dead_letters import DeadLetter, write_dead_letters
+from preprocessing.dead_letter_runs import DeadLetterRuns
+from preprocessing.dead_letters import DeadLetter
 from preprocessing.importing.whole_folder import written_whole
 from preprocessing.knowledge.answers import Answer
 
 _PLAIN, _COMPRESSED = "answers.jsonl", "answers.jsonl.gz"
 _DEAD_LETTERS = "dead_letters.jsonl"
 _SUMMARY = "summary.json"
+_RUNS = "dead_letters.runs"
 
 
 @dataclass(frozen=True)
@@ -59,14 +61,19 @@ class ImportWriter:
     def __init__(self, folder: ImportFolder, answers: IO[str]):
         self._folder = folder
         self._answers = answers
+        self._letters = DeadLetterRuns(folder.path / _RUNS)
 
     def write_answer(self, answer: Answer) -> None:
         """Adds an answer."""
         self._answers.write(json.dumps(answer.record(), allow_nan=False) + "\n")
 
-    def write_rest(self, letters: Iterable[DeadLetter], summary: Mapping[str, object]) -> None:
-        """Writes dead letters and summary."""
-        write_dead_letters(self._folder.dead_letters, letters)
+    def write_dead_letter(self, letter: DeadLetter) -> None:
+        """Adds a dead letter, in any order."""
+        self._letters.add([letter])
+
+    def finish(self, summary: Mapping[str, object]) -> None:
+        """Writes what needs all records: the sorted dead letters and the summary."""
+        self._letters.write(self._folder.dead_letters)
         text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
         self._folder.summary.write_text(text, encoding="utf-8")
 

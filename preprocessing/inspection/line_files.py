@@ -15,7 +15,7 @@ from configs.command_line import CommandError
 from preprocessing.importing.detection import detect_format
 from preprocessing.importing.examining import examine
 from preprocessing.importing.foreign_record import Expected
-from preprocessing.inputs import open_input
+from preprocessing.inputs import bounded_lines
 from preprocessing.inspection.values import cut
 from preprocessing.knowledge.answers import Answer
 from preprocessing.quality.thresholds import Thresholds
@@ -130,14 +130,13 @@ class _Texts:
 
 def _objects(path: Path) -> Iterator[dict[str, Any]]:
     """The JSON objects of a file, one a line."""
-    with open_input(path) as file:
-        for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
-            try:
-                record = json.loads(line)
-            except ValueError as error:
-                raise CommandError(f"{path}: line {number}: not JSON ({error})") from error
-            if not isinstance(record, dict):
-                raise CommandError(f"{path}: line {number}: JSON, but not an object")
-            yield record
+    for number, line in enumerate(bounded_lines(path), start=1):
+        if not line.strip():
+            continue
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise CommandError(f"{path}: line {number}: not JSON ({error})") from error
+        if not isinstance(record, dict):
+            raise CommandError(f"{path}: line {number}: JSON, but not an object")
+        yield record

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
-from preprocessing.inputs import open_input
+from preprocessing.inputs import LONGEST_LINE, bounded_lines
 from preprocessing.knowledge.custom_ids import custom_id
 from preprocessing.records.contract import EXTRACTIONS
 
 _LINES_PER_BATCH = 256
+_BYTES_PER_BATCH = 4 << 20
+_MOST_INTERACTIONS = (1 << 31) - 1
+_DEEPEST_OBJECT = 32
+_LARGEST_NUMBER = 1 << 63
 _LONGEST_ID = 256
 INTERACTIONS_SEEN = "interactions_seen"
 """Field of prompts and answers about users, see `Answer`."""
@@ -44,7 +49,7 @@ class AnswerLines:
     def numbered(self) -> Iterator[tuple[int, bytes]]:
         """Line numbers and lines; blank lines are left out."""
         for number, line in enumerate(self.lines, start=self.first_line):
-            if line.strip():
+            if not _is_blank(line):
                 yield number, line
 
 
@@ -119,24 +124,32 @@ def prompt_sha256(prompt: str) -> str:
 
 
 def numbered_lines(path: str) -> Iterator[tuple[int, bytes]]:
-    """Line numbers and lines of a file, `.gz` or not; blank lines are left out."""
-    with open_input(path) as file:
-        for number, line in enumerate(file, start=1):
-            if line.strip():
-                yield number, line.rstrip(b"\r\n")
+    """Line numbers, counted from 1, and lines of a file, `.gz` or not; blank lines are left out.
+
+    Lines that are too long come cut off, see `bounded_lines`; `json_object` refuses them.
+    """
+    for number, line in enumerate(bounded_lines(path), start=1):
+        if not _is_blank(line):
+            yield number, line
+
+
+def _is_blank(line: bytes) -> bool:
+    """True for a line without anything; of one that was cut off, nobody knows the end."""
+    return len(line) <= LONGEST_LINE and not line.strip()
 
 
 def read_answer_lines(path: str, extraction: str) -> Iterator[AnswerLines]:
-    """Reads an answer file (.jsonl or .jsonl.gz) in batches of lines."""
-    with open_input(path) as file:
-        first_line, lines = 1, []
-        for line in file:
-            lines.append(line.rstrip(b"\r\n"))
-            if len(lines) == _LINES_PER_BATCH:
-                yield AnswerLines(path, extraction, first_line, lines)
-                first_line, lines = first_line + len(lines), []
-        if lines:
+    """Reads an answer file (.jsonl or .jsonl.gz) in batches of 256 lines or 4 MB."""
+    first_line, size = 1, 0
+    lines: list[bytes] = []
+    for line in bounded_lines(path):
+        lines.append(line)
+        size += len(line)
+        if len(lines) == _LINES_PER_BATCH or size >= _BYTES_PER_BATCH:
             yield AnswerLines(path, extraction, first_line, lines)
+            first_line, lines, size = first_line + len(lines), [], 0
+    if lines:
+        yield AnswerLines(path, extraction, first_line, lines)
 
 
 def parse_answer(line: bytes, source: str, extraction: str) -> Answer:
@@ -214,9 +227,10 @@ def interactions_seen(record: Mapping[str, object]) -> int | None:
     number = record.get(INTERACTIONS_SEEN)
     if number is None:
         return None
-    if not isinstance(number, int) or isinstance(number, bool) or number < 0:
+    if type(number) is not int or not 0 <= number <= _MOST_INTERACTIONS:
         raise RejectedAnswer(
-            "wrong_type", f"field '{INTERACTIONS_SEEN}' must be a whole number, 0 or more"
+            "wrong_type",
+            f"field '{INTERACTIONS_SEEN}' must be a whole number, 0 to {_MOST_INTERACTIONS}",
         )
     return number
 
@@ -227,8 +241,14 @@ def json_object(line: bytes) -> dict[str, object]:
     Raises:
       RejectedAnswer: the line is something else.
     """
+    if len(line) > LONGEST_LINE:
+        raise RejectedAnswer("line_too_long", f"more than {LONGEST_LINE >> 20} MB")
     try:
-        record = json.loads(line.decode("utf-8-sig"), parse_constant=refuse_json_constant)
+        record = json.loads(
+            line.decode("utf-8-sig"),
+            parse_constant=refuse_json_constant,
+            parse_float=_finite_number,
+        )
     except UnicodeDecodeError as error:
         raise RejectedAnswer("invalid_utf8", f"{error.reason} at byte {error.start}") from error
     except (ValueError, RecursionError) as error:
@@ -241,6 +261,13 @@ def json_object(line: bytes) -> dict[str, object]:
 def refuse_json_constant(name: str) -> NoReturn:
     """For `json.loads(parse_constant=...)`: NaN and Infinity are Python's, not JSON's."""
     raise ValueError(f"{name} is not a JSON number")
+
+
+def _finite_number(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"{text[:20]} is too large for a number")
+    return number
 
 
 def text_field(record: Mapping[str, object], name: str) -> str:
@@ -267,7 +294,34 @@ def _object_field(record: Mapping[str, object], name: str) -> dict[str, object] 
     value = record.get(name)
     if value is not None and not isinstance(value, dict):
         raise RejectedAnswer("wrong_type", f"field '{name}' must be an object")
+    _check_storable(value, name)
     return value
+
+
+def _check_storable(value: object, name: str) -> None:
+    """Checks what is kept of a record without being understood: every writer can write it.
+
+    Raises:
+      RejectedAnswer: it is nested deeply, or holds a huge number or half a surrogate pair.
+    """
+    level = [value]
+    for _ in range(_DEEPEST_OBJECT):
+        below: list[object] = []
+        for entry in level:
+            if isinstance(entry, dict):
+                below.extend(entry)
+                below.extend(entry.values())
+            elif isinstance(entry, list):
+                below.extend(entry)
+            elif isinstance(entry, str):
+                text_field({name: entry}, name)
+            elif isinstance(entry, int) and abs(entry) >= _LARGEST_NUMBER:
+                raise RejectedAnswer("wrong_type", f"a number in field '{name}' is huge")
+        level = below
+    if level:
+        raise RejectedAnswer(
+            "wrong_type", f"field '{name}' is nested more than {_DEEPEST_OBJECT} deep"
+        )
 
 
 def check_entity_id(entity_id: str) -> None:

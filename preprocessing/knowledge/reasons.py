@@ -12,6 +12,7 @@ QUALITY_REASONS: Mapping[str, str] = {
     "too_short": "fewer characters than --minimum-characters",
     "too_long": "more characters than --maximum-characters",
     "prompt_echo": "the text starts with its prompt or mostly repeats it",
+    "placeholder": "a gap for somebody to fill: '[unknown]', '[insert ...]', '{name}', 'N/A'",
     "degenerate_repetition": "the same words over and over",
     "wrong_language": "not in the language that --language asks for",
     "duplicate_answer": "the text of another entity's answer, apart from case and punctuation",
@@ -20,6 +21,7 @@ QUALITY_REASONS: Mapping[str, str] = {
 
 RECORD_REASONS: Mapping[str, str] = {
     "malformed_json": "the line is not JSON",
+    "line_too_long": "the line has more than 8 MB, decompressed",
     "not_an_object": "JSON, but not an object",
     "invalid_utf8": "bytes that are not UTF-8",
     "invalid_text": "half a surrogate pair",

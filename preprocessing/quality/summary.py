@@ -36,7 +36,7 @@ class QualitySummary:
         self._without_prompt += answer.prompt is None
         for name in _TOKENS:
             tokens = (answer.usage or {}).get(name)
-            if isinstance(tokens, int):
+            if type(tokens) is int and tokens >= 0:
                 self._tokens[name] += tokens
 
     def reject(self, place: Place, rejection: RejectedAnswer) -> None:

@@ -10,7 +10,7 @@ import zstandard
 
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError
-from preprocessing.inputs import fingerprint_inputs, open_input
+from preprocessing.inputs import LONGEST_LINE, bounded_lines, fingerprint_inputs, open_input
 from tests.preprocessing import shared_file_system
 
 COMPRESS = {
@@ -91,3 +91,24 @@ def test_files_in_an_object_store(tmp_path, monkeypatch):
         fingerprint_inputs({"shared://bucket/b.csv.gz": "key"})
     with pytest.raises(ConfigurationError, match="key: there is no file 'shared://bucket/c.csv'$"):
         fingerprint_inputs({"shared://bucket/c.csv": "key"})
+
+
+@pytest.mark.parametrize("suffix", ["", *COMPRESS])
+def test_lines_are_bounded_whatever_they_decompress_to(tmp_path, suffix):
+    longest = b"x" * LONGEST_LINE
+    lines = [
+        b"first",
+        longest,
+        longest + b"x",
+        b"",
+        longest * 3,
+        b"y" * 7,
+        b"\r" * LONGEST_LINE * 2,
+    ]
+    path = tmp_path / f"lines.jsonl{suffix}"
+    path.write_bytes(COMPRESS.get(suffix, bytes)(b"\r\n".join([*lines, b"last"])))
+    read = list(bounded_lines(path))
+    assert [len(line) for line in read] == [
+        5, LONGEST_LINE, LONGEST_LINE + 1, 0, LONGEST_LINE + 1, 7, LONGEST_LINE + 1, 4,
+    ]  # fmt: skip
+    assert (read[0], read[5], read[-1]) == (b"first", b"y" * 7, b"last")

@@ -205,13 +205,15 @@ def test_bad_prompt_lines_become_dead_letters(capsys, tmp_path):
         json.dumps({**good, "custom_id": "item/4", "extraction": "both"}),
         json.dumps({**good, "prompt": "another"}),
         json.dumps({"prompt": "Alien"}),
+        json.dumps({**good, "custom_id": "item/9", "prompt": "x" * (9 << 20)}),
+        json.dumps({**good, "custom_id": "item/10"})[:-1] + ', "x": 1e999}',
     ]
     prompts = tmp_path / "prompts.jsonl.gz"
     prompts.write_bytes(gzip.compress("\n".join(lines).encode()))
     with chat_server(echo) as server:
         code, summary, _ = generate(capsys, str(prompts), tmp_path / "out", *endpoint(server))
         assert dict(server.calls) == {"Alien": 1}
-    assert code == 0 and (summary["read"], summary["answered"]) == (7, 1)
+    assert code == 0 and (summary["read"], summary["answered"]) == (9, 1)
     assert reasons(tmp_path / "out") == {
         2: "malformed_json",
         4: "blank_field",
@@ -219,4 +221,6 @@ def test_bad_prompt_lines_become_dead_letters(capsys, tmp_path):
         6: "extraction_mismatch",
         7: "duplicate_custom_id",
         8: "missing_field",
+        9: "line_too_long",
+        10: "malformed_json",
     }

@@ -66,3 +66,12 @@ def test_structured_and_truncated_answers_come_back_as_they_were(replay):
     _, found = replay(records, ["Jaws?", "Heat?"])
     assert json.loads(found["Jaws?"].text) == {"genre": "horror"}
     assert found["Heat?"].finish_reason == "length"
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"finish_reason": "\ud800"}, {"finish_reason": 3}, {"factors": {"genre": "\ud800"}}],
+)
+def test_one_odd_record_never_ends_a_replay(replay, odd):
+    report, found = replay([record("Jaws?", "x", **odd), record("Jaws?", "A shark.")], ["Jaws?"])
+    assert found["Jaws?"].text == "A shark." and len(report.dead_letters) == 1

@@ -3,6 +3,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from configs.command_line import CommandError, RejectedInput
 from configs.loading import ConfigurationError
 from preprocessing.importing.answer_import import import_answers
+from preprocessing.importing.validation import validate_answers
 from preprocessing.knowledge.answers import parse_answer
 from preprocessing.knowledge.factors import factor_text
 from tests.preprocessing.importing.small_files import (
@@ -191,3 +193,58 @@ def test_factors_of_imported_answers_can_be_encoded(tmp_path):
     import_answers([path], "item", tmp_path / "out", strict=True)
     (written,) = read_lines(tmp_path / "out" / "answers.jsonl")
     assert [factor_text(written, name) for name in factors] == [TEXTS["1"], TEXTS["2"]]
+
+
+def odd_usage(entity_id: str, usage: str) -> bytes:
+    line = json.dumps(batch_line(f"item/{entity_id}", TEXTS[entity_id]))
+    counted = json.dumps({"prompt_tokens": 11, "completion_tokens": 5, "total_tokens": 16})
+    assert counted in line
+    return line.replace(counted, usage).encode()
+
+
+def test_one_odd_record_never_ends_an_import(tmp_path):
+    lines = [
+        odd_usage("2", '{"total_tokens": 1e999}'),
+        odd_usage("2", '{"total_tokens": ' + "9" * 4000 + "}"),
+        odd_usage("2", '{"by": "\\ud800"}'),
+        odd_usage("2", '{"a": ' * 400 + "1" + "}" * 400),
+        odd_usage("2", '{"prompt_tokens": -7, "completion_tokens": 1.5}'),
+        batch_line("item/1", TEXTS["1"]),
+    ]
+    result = import_answers([write(tmp_path / "b.jsonl", lines)], "item", tmp_path / "out")
+    assert (result["accepted"], result["rejected"]) == (2, 4)
+    assert [letter["reason"] for letter in read_lines(tmp_path / "out" / "dead_letters.jsonl")] == [
+        "malformed_json", "wrong_type", "invalid_text", "wrong_type",
+    ]  # fmt: skip
+    assert result["quality"]["tokens"] == {"prompt_tokens": 11, "completion_tokens": 5}
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_a_line_without_end_costs_neither_memory_nor_the_others(tmp_path, suffix):
+    start = json.dumps(record("2", "A film ")).encode()[:-2]
+    lines = [record("1", TEXTS["1"]), start + b"x" * (64 << 20), record("3", TEXTS["3"])]
+    path = write(tmp_path / f"answers.jsonl{suffix}", lines)
+    del lines
+    tracemalloc.start()
+    result = import_answers([path], "item", tmp_path / "out")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (result["accepted"], result["rejected_by_reason"]) == (2, {"line_too_long": 1})
+    assert most < 48 << 20
+    assert validate_answers([path])["rejected_by_reason"] == {"line_too_long": 1}
+
+
+def test_any_number_of_lines_that_are_no_records_takes_bounded_memory(tmp_path):
+    path = tmp_path / "answers.jsonl.gz"
+    path.write_bytes(gzip.compress(b"x\n" * 2_000_000))
+    with pytest.raises(CommandError, match="no line of 10,000 is a JSON object"):
+        import_answers([str(path)], "item", tmp_path / "out", format_name="records")
+    good = json.dumps(record("1", TEXTS["1"])).encode()
+    path.write_bytes(gzip.compress(good + b"\n" + b"x\n" * 40_000))
+    result = import_answers([str(path)], "item", tmp_path / "out")
+    assert result["rejected_by_reason"] == {"malformed_json": 40_000}
+    letters = read_lines(tmp_path / "out" / "dead_letters.jsonl")
+    assert [letter["line"] for letter in letters] == list(range(2, 40_002))
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "answers.jsonl", "dead_letters.jsonl", "summary.json",
+    ]  # fmt: skip

@@ -13,7 +13,8 @@ def write_all(folder: ImportFolder, count: int = 1) -> None:
     with writing(folder) as writer:
         for number in range(count):
             writer.write_answer(Answer("item", str(number), "individual", "Größe"))
-        writer.write_rest([dead_letter("f", 1, "refusal", "d")], {"read": count + 1})
+        writer.write_dead_letter(dead_letter("f", 1, "refusal", "d"))
+        writer.finish({"read": count + 1})
 
 
 @pytest.mark.parametrize("compressed", [False, True])

@@ -33,3 +33,11 @@ def test_a_file_that_is_no_object_is_named_with_the_place(tmp_path, data, place)
     with pytest.raises(CommandError) as raised:
         read_json_object(str(path))
     assert str(raised.value).startswith(f"{path}: ") and place in str(raised.value)
+
+
+def test_a_small_file_that_becomes_large_is_not_read(tmp_path):
+    path = tmp_path / "bomb.json.gz"
+    path.write_bytes(gzip.compress(b'{"1": "' + b"x" * (3 << 20) + b'"}'))
+    with pytest.raises(CommandError, match=r"bomb.json.gz: more than 2 MB.*JSON lines"):
+        read_json_object(str(path), most_bytes=2 << 20)
+    assert len(read_json_object(str(path), most_bytes=4 << 20)) == 1

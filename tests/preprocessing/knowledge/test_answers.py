@@ -69,12 +69,55 @@ def test_reasons(change, reason):
         (b"null", "not_an_object"),
         (b"\xff", "invalid_utf8"),
         (b'{"usage": {"tokens": NaN}}', "malformed_json"),
+        (b'{"usage": {"tokens": -Infinity}}', "malformed_json"),
+        (b'{"usage": {"tokens": 1e999}}', "malformed_json"),
+        (b'{"usage": {"tokens": -1e999}}', "malformed_json"),
+        (b'{"usage": {"tokens": ' + b"1" * 5000 + b"}}", "malformed_json"),
+        (b'{"answer": "' + b"x" * (8 << 20) + b'"}', "line_too_long"),
+        (b" " * ((8 << 20) + 1), "line_too_long"),
     ],
 )
 def test_lines_that_are_no_records(line, reason):
     with pytest.raises(RejectedAnswer) as raised:
         parse_answer(line, "item", "individual")
     assert raised.value.reason == reason
+
+
+def nested(depth: int) -> object:
+    value: object = 1
+    for _ in range(depth):
+        value = {"a": [value]}
+    return value
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"usage": nested(16)}, "wrong_type"),
+        ({"usage": nested(200)}, "wrong_type"),
+        ({"usage": {"tokens": 1 << 63}}, "wrong_type"),
+        ({"usage": {"tokens": [-(10**4000)]}}, "wrong_type"),
+        ({"usage": {"by": "half \ud800"}}, "invalid_text"),
+        ({"usage": {"half \ud800": 1}}, "invalid_text"),
+        ({"factors": {"mood": "half \ud800"}}, "invalid_text"),
+        ({"interactions_seen": 10**400}, "wrong_type"),
+        ({"interactions_seen": 1 << 31}, "wrong_type"),
+        ({"interactions_seen": True}, "wrong_type"),
+    ],
+)
+def test_what_no_writer_could_write_is_refused(fields, reason):
+    record = {"source": "item", "entity_id": "1", "extraction": "individual", "answer": "x"}
+    with pytest.raises(RejectedAnswer) as raised:
+        parse_answer(json.dumps(record | fields).encode(), "item", "individual")
+    assert raised.value.reason == reason
+
+
+def test_what_services_report_of_tokens_is_kept():
+    usage = {"total_tokens": (1 << 63) - 1, "details": {"cached": [0, 1.5]}, "deep": nested(14)}
+    record = {"source": "item", "entity_id": "1", "extraction": "individual", "answer": "x"}
+    line = json.dumps({**record, "usage": usage, "interactions_seen": (1 << 31) - 1}).encode()
+    answer = parse_answer(line, "item", "individual")
+    assert answer.usage == usage and answer.interactions_seen == 2147483647
 
 
 def test_lines_are_numbered_across_batches_and_blank_ones_left_out(tmp_path):
