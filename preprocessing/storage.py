@@ -76,6 +76,17 @@ def size(path: str) -> int:
 
 
 @contextmanager
+def errors_name(path: str | Path) -> Iterator[None]:
+    """Puts the path of a file that is written into errors that do not name one: a full disk's."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
 def create_bytes(path: str) -> Iterator[BinaryIO]:
     """Opens a file for writing, in place of an older one; a local one appears when it is complete.
 
@@ -94,7 +105,7 @@ def create_bytes(path: str) -> Iterator[BinaryIO]:
     # the folder: each writes a file of its own.
     temporary = f"{path}.{uuid.uuid4().hex}.partial"
     try:
-        with open(temporary, "wb") as local:
+        with errors_name(path), open(temporary, "wb") as local:
             yield local
         os.replace(temporary, path)
     finally:

@@ -240,5 +240,8 @@ class AnswerStore:
             if "locked" in str(error):
                 message = "another run uses this answer store; wait for its end"
             else:
-                message = f"the answer store cannot be used ({error})"
+                message = (
+                    f"the answer store cannot be used ({error}); what was stored before is kept. "
+                    "Repair that (a full disk?) and run the same command again"
+                )
             raise CommandError(f"{self._path}: {message}") from error

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from preprocessing import storage
 from preprocessing.generation.answer_store import AnswerStore
 from preprocessing.generation.budget import Budget
 from preprocessing.generation.chat import ChatParameters, ChatRequest
@@ -51,7 +52,7 @@ class BatchFileClient:
         while request is not None:
             path = self.folder.absolute() / f"requests-{number:05d}.jsonl"
             partial = _partial(path)
-            with partial.open("wb") as file:
+            with storage.errors_name(path), partial.open("wb") as file:
                 written, request = self._fill(file, request, pending, store)
                 file.flush()
                 os.fsync(file.fileno())

@@ -6,11 +6,12 @@ import gzip
 import io
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, cast
 
+from preprocessing import storage
 from preprocessing.dead_letter_runs import DeadLetterRuns
 from preprocessing.dead_letters import DeadLetter
 from preprocessing.importing.whole_folder import written_whole
@@ -55,17 +56,18 @@ class ImportWriter:
 
     Args:
       folder: the hidden folder, laid out like the target.
-      answers: file for the accepted answers.
     """
 
-    def __init__(self, folder: ImportFolder, answers: IO[str]):
+    def __init__(self, folder: ImportFolder):
         self._folder = folder
-        self._answers = answers
+        self._files = ExitStack()
+        self._answers = _open_text(folder.answers, self._files)
         self._letters = DeadLetterRuns(folder.path / _RUNS)
 
     def write_answer(self, answer: Answer) -> None:
         """Adds an answer."""
-        self._answers.write(json.dumps(answer.record(), allow_nan=False) + "\n")
+        with storage.errors_name(self._folder.answers):
+            self._answers.write(json.dumps(answer.record(), allow_nan=False) + "\n")
 
     def write_dead_letter(self, letter: DeadLetter) -> None:
         """Adds a dead letter, in any order."""
@@ -73,9 +75,17 @@ class ImportWriter:
 
     def finish(self, summary: Mapping[str, object]) -> None:
         """Writes what needs all records: the sorted dead letters and the summary."""
+        with storage.errors_name(self._folder.answers):
+            self._files.close()
         self._letters.write(self._folder.dead_letters)
         text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
-        self._folder.summary.write_text(text, encoding="utf-8")
+        with storage.errors_name(self._folder.summary):
+            self._folder.summary.write_text(text, encoding="utf-8")
+
+    def give_up(self) -> None:
+        """Closes what is open, whether or not the disk takes the rest of it."""
+        with suppress(OSError):
+            self._files.close()
 
 
 @contextmanager
@@ -90,15 +100,25 @@ def writing(folder: ImportFolder) -> Iterator[ImportWriter]:
     names = [path.name for path in (folder.answers, folder.dead_letters, folder.summary)]
     with written_whole(folder.path, names) as path:
         hidden = ImportFolder(path, folder.compressed)
-        with _open_text(hidden.answers) as answers:
-            yield ImportWriter(hidden, answers)
+        writer = ImportWriter(hidden)
+        try:
+            yield writer
+        except BaseException:
+            writer.give_up()
+            raise
     # Answers of an earlier import with the other compression are not this import's.
     ImportFolder(folder.path, not folder.compressed).answers.unlink(missing_ok=True)
 
 
-def _open_text(path: Path) -> IO[str]:
-    """Opens a new text file, gzipped if its name ends so; equal texts give equal bytes."""
+def _open_text(path: Path, files: ExitStack) -> IO[str]:
+    """Opens a new text file, gzipped if its name ends so; equal texts give equal bytes.
+
+    Args:
+      path: the file.
+      files: closes it, and what lies between.
+    """
     if path.suffix != ".gz":
-        return path.open("w", encoding="utf-8")
-    file = gzip.GzipFile(filename="", fileobj=path.open("wb"), mode="wb", mtime=0)
-    return io.TextIOWrapper(cast(IO[bytes], file), encoding="utf-8")
+        return files.enter_context(path.open("w", encoding="utf-8"))
+    stored = files.enter_context(path.open("wb"))
+    packed = gzip.GzipFile(filename="", fileobj=stored, mode="wb", mtime=0)
+    return files.enter_context(io.TextIOWrapper(cast(IO[bytes], packed), encoding="utf-8"))

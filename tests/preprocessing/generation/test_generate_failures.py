@@ -2,6 +2,9 @@ from __future__ import annotations
 
 import gzip
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -224,3 +227,44 @@ def test_bad_prompt_lines_become_dead_letters(capsys, tmp_path):
         9: "line_too_long",
         10: "malformed_json",
     }
+
+
+_LIMITED = """
+import resource, sys
+resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))
+from preprocessing.__main__ import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_full_disk_is_named_and_costs_no_stored_answer(capsys, prompt_file, tmp_path):
+    texts = [f"film {number}" for number in range(12)]
+    prompts, out = prompt_file(texts), tmp_path / "out"
+    with chat_server(lambda call: completion(f"{call.prompt} " + "x" * 20_000)) as server:
+        options = endpoint(server, "--concurrency", "1")
+        process = subprocess.run(
+            [sys.executable, "-c", _LIMITED, "generate", "--prompts", prompts, "--out", str(out),
+             *options],
+            cwd=Path(__file__).parents[3], capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert process.returncode == 1 and "Traceback" not in process.stderr
+        assert f"error: {out / 'answer_store.sqlite'}: the answer store cannot" in process.stderr
+        assert "what was stored before is kept" in process.stderr
+        paid = server.calls.total()
+        assert 1 < paid < len(texts)
+        code, summary, _ = generate(capsys, prompts, out, *options)
+        # The answer that found no room is asked for again, no other one.
+        assert (code, summary["calls"], server.calls.total()) == (0, 13 - paid, 13)
+        assert summary["answered"] == 12
+
+
+@pytest.mark.parametrize("name", ["answers.jsonl", "summary.json"])
+def test_a_full_disk_under_the_outputs_is_named(capsys, prompt_file, tmp_path, name):
+    prompts, out = prompt_file(["Alien"]), tmp_path / "out"
+    out.mkdir()
+    (out / f".{name}.partial").symlink_to("/dev/full")  # writing there fails as on a full disk
+    with chat_server(echo) as server:
+        code, _, err = generate(capsys, prompts, out, *endpoint(server))
+        assert code == 1 and f"No space left on device: '{out / name}'" in err
+        code, summary, _ = generate(capsys, prompts, out, *endpoint(server))
+        assert (code, summary["answered"], server.calls.total()) == (0, 1, 1)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from configs.loading import ConfigurationError
@@ -58,3 +60,25 @@ def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(ConfigurationError, match="name a folder"):
         write_all(ImportFolder(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_full_disk_is_named_and_leaves_the_earlier_import(tmp_path, compressed):
+    folder = ImportFolder(tmp_path, compressed)
+    write_all(folder, 1)
+    before = folder.answers.read_bytes()
+    with pytest.raises(OSError, match="No space left on device: .*answers.jsonl"):
+        with writing(folder) as writer:
+            hidden = tmp_path / ".import.partial" / folder.answers.name
+            descriptor = os.open("/dev/full", os.O_WRONLY)
+            (number,) = [
+                int(name)
+                for name in os.listdir("/proc/self/fd")
+                if os.path.realpath(f"/proc/self/fd/{name}") == str(hidden.resolve())
+            ]
+            os.dup2(descriptor, number)  # from now on the disk is full
+            os.close(descriptor)
+            for entity in range(300):
+                writer.write_answer(Answer("item", str(entity), "individual", os.urandom(99).hex()))
+            writer.finish({"read": 300})
+    assert folder.answers.read_bytes() == before
