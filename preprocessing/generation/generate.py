@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,6 +29,8 @@ from preprocessing.generation.settings_check import check_settings
 from preprocessing.inputs import fingerprint_inputs
 from preprocessing.knowledge.reasons import meaning_of
 from preprocessing.prompting.token_costs import Prices
+
+_DATE = re.compile(r"([-@:](\d{4}-\d{2}-\d{2}|\d{4}|\d{6}|\d{8}))?")
 
 
 class GenerateStep:
@@ -137,7 +140,7 @@ class GenerateStep:
                 self._acceptance,
                 report.failures,
                 report.dead_letters,
-                None if self._settings.client == "replay" else self._parameters.model,
+                None if self._parameters.model == ANY_MODEL else self._parameters.model,
             )
         summary = self._summary(plan, report, counts)
         self._out.write_summary(summary)
@@ -194,6 +197,19 @@ class GenerateStep:
         )
         for reason, count in summary["rejected_by_reason"].items():
             say(f"  {count:,} {reason}: {meaning_of(reason)}")
+        asked = self._parameters.model
+        others = {
+            model: count
+            for model, count in summary["models"].items()
+            if asked != ANY_MODEL and not is_version_of(asked, model)
+        }
+        if others:
+            named = ", ".join(f"{count:,} by {model}" for model, count in others.items())
+            say(
+                f"warning: {asked} was asked, but the endpoint reports answers of other models: "
+                f"{named}. They are named in the field `model` of answers.jsonl; check "
+                "generation.model and generation.base_url if that is not what you meant"
+            )
         if summary["stopped"] == BUDGET_REACHED:
             say(
                 f"the budget is used up: {summary['not_attempted']} prompts were not attempted. "
@@ -216,6 +232,12 @@ class GenerateStep:
                 f"{unasked} prompts wait for no batch result and have no answer: run the same "
                 "command without --read-batch to write requests for them"
             )
+
+
+def is_version_of(asked: str, answered: str) -> bool:
+    """True when a service names the model that was asked: with its folder, its date, or neither."""
+    name, reported = (text.rsplit("/", 1)[-1].casefold() for text in (asked, answered))
+    return _DATE.fullmatch(reported.removeprefix(name)) is not None and reported.startswith(name)
 
 
 def _causes(failures: Mapping[str, Rejection]) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
+from preprocessing import storage
 from preprocessing.dead_letters import DeadLetter, dead_letter, write_dead_letters
 from preprocessing.generation.acceptance import Acceptance, Rejection, is_truncated
 from preprocessing.generation.answer_schema import AnswerSchema, factors_as_text
@@ -29,12 +30,14 @@ class PromptCounts:
       not_attempted: prompts without an answer and without a reason to reject them.
       waiting_for_batch: of them, prompts whose batch request was written and not answered yet.
       rejected_by_reason: dead letters of the prompt file.
+      models: answered prompts by the model that wrote the answer, as its service reports.
     """
 
     answered: int = 0
     not_attempted: int = 0
     waiting_for_batch: int = 0
     rejected_by_reason: Counter[str] = field(default_factory=Counter)
+    models: Counter[str] = field(default_factory=Counter)
 
     def as_dictionary(self) -> dict[str, Any]:
         """The first part of the summary."""
@@ -46,6 +49,7 @@ class PromptCounts:
             "not_attempted": self.not_attempted,
             "waiting_for_batch": self.waiting_for_batch,
             "rejected_by_reason": dict(sorted(self.rejected_by_reason.items())),
+            "models": dict(sorted(self.models.items())),
         }
 
 
@@ -106,7 +110,7 @@ class OutputFolder:
           acceptance: which of them count.
           failures: prompt hash -> why there is no answer.
           other_dead_letters: rejected lines of other files.
-          model: the LLM's name; None for replayed answers, which have their own.
+          model: the LLM that was asked; None for replayed answers of any.
         """
         counts = PromptCounts()
         letters = list(other_dead_letters)
@@ -131,10 +135,9 @@ class OutputFolder:
                 else:
                     counts.answered += 1
                     record = answer_record(prompt, answer, acceptance.schema, model)
+                    counts.models[str(record["model"] or "unknown")] += 1
                     file.write(json.dumps(record, ensure_ascii=False) + "\n")
-        partial = _partial(self.dead_letters)
-        write_dead_letters(partial, letters)
-        os.replace(partial, self.dead_letters)
+        write_dead_letters(self.dead_letters, letters)
         return counts
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
@@ -148,8 +151,10 @@ def answer_record(
 ) -> dict[str, Any]:
     """The JSON object of an accepted answer.
 
-    A structured answer becomes `factors` (name -> text), and `answer` holds them as one text. An
-    answer that was kept although the token limit cut it off has `finish_reason` "length".
+    `model` is the one that answered, as its service reports; where another name was asked,
+    `asked_model` keeps that. A structured answer becomes `factors` (name -> text), and `answer`
+    holds them as one text. An answer that was kept although the token limit cut it off has
+    `finish_reason` "length".
     """
     factors = None if schema is None else schema.parse(answer.text)
     usage = {
@@ -165,7 +170,8 @@ def answer_record(
         extraction=prompt.extraction,
         text=answer.text if factors is None else factors_as_text(factors),
         prompt=prompt.text,
-        model=model or answer.answered_by,
+        model=answer.answered_by or model,
+        asked_model=None if answer.answered_by in (None, model) else model,
         usage=usage,
         given_custom_id=prompt.custom_id,
         interactions_seen=prompt.interactions_seen,
@@ -183,6 +189,9 @@ def _partial(path: Path) -> Path:
 @contextlib.contextmanager
 def _replaced_when_complete(path: Path) -> Iterator[IO[str]]:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _partial(path).open("w", encoding="utf-8") as file:
-        yield file
-    os.replace(_partial(path), path)
+    try:
+        with storage.errors_name(path), _partial(path).open("w", encoding="utf-8") as file:
+            yield file
+        os.replace(_partial(path), path)
+    finally:
+        _partial(path).unlink(missing_ok=True)

@@ -31,7 +31,7 @@ class ReplayClient:
 
     Attributes:
       paths: answer files (.jsonl or .jsonl.gz).
-      model: answers of this model only; ANY_MODEL for all.
+      model: answers of this model only, or to requests for it; ANY_MODEL for all.
     """
 
     paths: tuple[str, ...]
@@ -48,14 +48,14 @@ class ReplayClient:
                 for number, line in lines:
                     counts["read"] += 1
                     try:
-                        sha, response = _read_answer(json_object(line), estimates)
+                        sha, response, asked_model = _read_answer(json_object(line), estimates)
                     except RejectedAnswer as error:
                         counts["rejected"] += 1
                         report.dead_letters.append(
                             dead_letter(path, number, error.reason, error.detail)
                         )
                         continue
-                    wanted = self.model in (ANY_MODEL, response.answered_by)
+                    wanted = self.model in (ANY_MODEL, response.answered_by, asked_model)
                     if wanted and estimates.pop(sha, None) is not None:
                         taken[sha] = response
                         counts["taken"] += 1
@@ -68,8 +68,8 @@ class ReplayClient:
 
 def _read_answer(
     record: Mapping[str, object], estimates: Mapping[str, int]
-) -> tuple[str, ChatResponse]:
-    """Prompt hash and response of an answer record."""
+) -> tuple[str, ChatResponse, str | None]:
+    """Prompt hash, response and asked model of an answer record."""
     answer = answer_of(record, source=None, extraction=None)
     if answer.prompt is None:
         sha = text_field(record, "prompt_sha256").lower()
@@ -80,9 +80,10 @@ def _read_answer(
         finish_reason = text_field(record, "finish_reason")
     text = json.dumps(factors, ensure_ascii=False) if isinstance(factors, dict) else answer.text
     estimate = Usage(estimates.get(sha, 0), estimated_tokens(text), estimated=True)
-    return sha, ChatResponse(
+    response = ChatResponse(
         text=text,
         finish_reason=finish_reason,
         answered_by=answer.model,
         usage=counted_usage(answer.usage) or estimate,
     )
+    return sha, response, answer.asked_model

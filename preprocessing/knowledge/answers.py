@@ -27,7 +27,7 @@ FACTORS = "factors"
 """Field of structured answers, see `Answer`."""
 
 _REQUIRED = ("source", "entity_id", "extraction", "answer")
-_OPTIONAL = ("custom_id", "model", "prompt", "prompt_sha256")
+_OPTIONAL = ("custom_id", "model", "asked_model", "prompt", "prompt_sha256")
 
 
 @dataclass(frozen=True)
@@ -63,12 +63,13 @@ class Answer:
       extraction: "individual" or "collective".
       text: what the LLM wrote.
       prompt: what it was asked; None if the file does not say.
-      model: which LLM wrote it; None if the file does not say.
+      model: which LLM wrote it, as its service reports; None if the file does not say.
       usage: tokens, as the LLM service counted them; None if the file does not say.
       given_custom_id: the custom id of the file; None if there is none.
       interactions_seen: individual answers about users: how many of the user's first interactions
         the prompt was made from, those that it leaves out included; None if the file does not say.
       factors: structured answers: factor -> its text; None for free text.
+      asked_model: which LLM was asked, where another name answered; None if it is the same.
     """
 
     source: str
@@ -81,6 +82,7 @@ class Answer:
     given_custom_id: str | None = None
     interactions_seen: int | None = None
     factors: Mapping[str, object] | None = None
+    asked_model: str | None = None
 
     def record(self) -> dict[str, object]:
         """The answer as the JSON object that `answer_of` reads."""
@@ -97,6 +99,8 @@ class Answer:
             "answer": self.text,
             "usage": self.usage,
         }
+        if self.asked_model is not None:
+            record["asked_model"] = self.asked_model
         if self.interactions_seen is not None:
             record[INTERACTIONS_SEEN] = self.interactions_seen
         if self.factors is not None:
@@ -211,6 +215,7 @@ def answer_of(record: Mapping[str, object], source: str | None, extraction: str 
         text=fields["answer"],
         prompt=prompt,
         model=optional.get("model"),
+        asked_model=optional.get("asked_model"),
         usage=_object_field(record, "usage"),
         given_custom_id=optional.get("custom_id"),
         interactions_seen=interactions_seen(record),

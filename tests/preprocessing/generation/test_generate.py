@@ -4,7 +4,15 @@ import json
 
 import pytest
 
-from tests.preprocessing.generation.chat_server import KEY, chat_server, completion, echo
+from preprocessing.generation.generate import is_version_of
+from tests.preprocessing.generation.chat_server import (
+    KEY,
+    Call,
+    Reply,
+    chat_server,
+    completion,
+    echo,
+)
 from tests.preprocessing.generation.files import read_lines
 from tests.preprocessing.generation.generate_command import endpoint, generate
 
@@ -43,13 +51,58 @@ def test_every_prompt_is_answered_once_and_in_order(capsys, prompt_file, tmp_pat
         "source": "item",
         "entity_id": "1",
         "extraction": "individual",
-        "model": "toy",
+        "model": "toy-2026",
+        "asked_model": "toy",
         "prompt": "Brazil",
         # sha256sum of the six bytes
         "prompt_sha256": "07f62b021771d3cf67e2e1faf18769cc5e5c119ad7d4d1847a11e11d6d5a7ecb",
         "answer": "About Brazil",
         "usage": {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12},
     }
+
+
+def test_the_model_that_answered_is_named_counted_and_warned_about(capsys, prompt_file, tmp_path):
+    reported = {"Alien": "toy", "Brazil": "mini", "Casablanca": "mini", "Dune": None, "Eraser": 3}
+
+    def behave(call: Call) -> Reply:
+        return completion("A film.", model=reported[call.prompt])
+
+    prompts = prompt_file(reported)
+    with chat_server(behave) as server:
+        code, summary, err = generate(capsys, prompts, tmp_path / "out", *endpoint(server))
+    assert code == 0 and summary["model"] == "toy"
+    assert summary["models"] == {"mini": 2, "toy": 3}
+    assert "warning: toy was asked" in err and "2 by mini" in err
+    records = read_lines(tmp_path / "out" / "answers.jsonl")
+    assert [(record["model"], record.get("asked_model")) for record in records] == [
+        ("toy", None), ("mini", "toy"), ("mini", "toy"), ("toy", None), ("toy", None),
+    ]  # fmt: skip
+
+    answers = str(tmp_path / "out" / "answers.jsonl")
+    for model, expected in (("toy", 5), ("mini", 2)):
+        _, replayed, _ = generate(
+            capsys, prompts, tmp_path / model, "--client", "replay", "--replay", answers,
+            "--model", model,
+        )  # fmt: skip
+        assert replayed["answered"] == expected
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered", "expected"),
+    [
+        ("gpt-4o-mini", "gpt-4o-mini", True),
+        ("gpt-4o-mini", "gpt-4o-mini-2024-07-18", True),
+        ("gpt-4", "gpt-4-0613", True),
+        ("openai/GPT-4o", "gpt-4o", True),
+        ("llama", "/models/Llama", True),
+        ("gpt-4o", "gpt-4o-mini", False),
+        ("gpt-4o", "gpt-4", False),
+        ("gpt-4", "gpt-40613", False),
+        ("gpt-4o-mini", "2024", False),
+    ],
+)
+def test_a_date_or_a_folder_makes_no_other_model(asked, answered, expected):
+    assert is_version_of(asked, answered) is expected
 
 
 def test_other_parameters_are_other_answers(capsys, prompt_file, tmp_path):
