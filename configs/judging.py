@@ -117,6 +117,17 @@ class Tuning(Section):
     seed: int = Field(0, ge=0, description="of the search; the same for every cell")
 
 
+class BaselineTuning(Tuning):
+    """The search for settings of the baseline, with which all arms are then trained."""
+
+    trials: int = Field(
+        0,
+        ge=0,
+        description="settings tried for the baseline of every backbone, with the first seed; all "
+        "arms of the backbone are trained with the best ones; 0: no search",
+    )
+
+
 class Experiment(Section):
     """Backbones x arms x seeds; the arms are those of the axes and those written out."""
 
@@ -140,10 +151,25 @@ class Experiment(Section):
     baseline: str = Field("none", description="the arm that all others are compared with")
     seeds: tuple[int, ...] = Field((1, 2, 3), min_length=1)
     tuning: Tuning = Tuning()
+    tune_baseline: BaselineTuning = BaselineTuning()
     processes: int = Field(1, ge=1, description="runs at a time, each with its share of the cores")
 
     _split_names = field_validator("backbones", "adapters", "matches", mode="before")(split_names)
     _each_once = field_validator("backbones", "adapters", "matches", "seeds")(named_once)
+
+    @model_validator(mode="after")
+    def _one_search(self) -> Experiment:
+        if self.tuning.trials and self.tune_baseline.trials:
+            raise ValueError(
+                "'tuning' searches settings for every cell and 'tune_baseline' for the baseline "
+                "alone; set the trials of one of them to 0"
+            )
+        return self
+
+    def search_of(self, arm: str) -> Tuning:
+        """The search for the settings of an arm's cells; one without trials if they have none."""
+        searches_baseline = arm == self.baseline and self.tune_baseline.trials
+        return self.tune_baseline if searches_baseline else self.tuning
 
     @field_validator("extractions")
     @classmethod

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from configs.training import Training
 
 
 class HistoryFile:
@@ -33,3 +35,29 @@ class HistoryFile:
                 writer.writeheader()
             writer.writerow(row)
         self._columns = columns
+
+
+def still_rises(rows: Sequence[Mapping[str, float]], metric: str, training: Training) -> bool:
+    """Whether `training.epochs` ended a training whose validation result had not come to rest.
+
+    Its last epoch is then the best one, or better than the one before, and patience was left.
+
+    Args:
+      rows: of history.csv.
+      metric: by which the best epoch was chosen.
+      training: bound on epochs, and patience.
+    """
+    values = [row[f"validation_{metric}"] for row in rows]
+    since_best = len(values) - 1 - values.index(max(values))
+    if len(values) < training.epochs or since_best >= max(training.patience, 1):
+        return False
+    return since_best == 0 or values[-1] > values[-2]
+
+
+def undertrained_text(training: Training) -> str:
+    """What a run that `still_rises` is told about."""
+    return (
+        "validation still rose when training ended after training.epochs="
+        f"{training.epochs}; more epochs, or another learning rate, may give a better model, and a "
+        "baseline that is not trained to its end flatters what is compared with it"
+    )

@@ -8,7 +8,9 @@ import pytest
 
 import preprocessing.__main__
 import trainer.__main__
+from configs.judging import Experiment
 from configs.loading import load_scenario
+from trainer.experiments.grid import experiment_cells
 
 PROGRAMS = {"preprocessing": preprocessing.__main__.main, "trainer": trainer.__main__.main}
 
@@ -89,6 +91,8 @@ def test_comments_name_commands_that_exist(
         ["preprocessing", "generate"],
         ["preprocessing", "all"],
         ["trainer", "train"],
+        ["trainer", "tune"],
+        ["trainer", "experiment"],
         ["trainer", "train"],
     ]
     assert commands[0][2:] == [name]
@@ -117,3 +121,19 @@ def test_answers_lie_where_the_comments_put_them(repository_root: Path, name: st
         for path in (*answers.individual, *answers.collective)
     }
     assert files == {f"{options['--out']}/answers.jsonl"}
+
+
+@pytest.mark.parametrize("name", DOWNLOADED)
+def test_settings_of_other_data_are_to_be_tuned_first(repository_root: Path, name: str) -> None:
+    path = repository_root / "configs" / f"{name}.yaml"
+    header = path.read_text(encoding="utf-8").split("\nname:")[0]
+    assert "tune these first" in header
+    assert f"trainer experiment --config configs/{name}.yaml experiment.tune_baseline" in header
+    tuned = load_scenario(path, ["experiment.tune_baseline.trials=2"])
+    assert experiment_cells(tuned)
+    assert tuned.experiment.tuning.space == tuned.experiment.tune_baseline.space
+    assert len(tuned.experiment.seeds) == 3
+
+
+def test_an_experiment_has_three_seeds_by_default() -> None:
+    assert Experiment().seeds == (1, 2, 3)

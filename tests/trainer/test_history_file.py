@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from trainer.history_file import HistoryFile
+from configs.training import Training
+from trainer.history_file import HistoryFile, still_rises
 
 ROWS = [
     {"epoch": 1, "train_loss": 1 / 3, "validation_auc": 0.1 + 0.2},
@@ -57,3 +58,23 @@ def test_a_row_with_other_columns_is_refused_and_not_written(tmp_path: Path, row
     with pytest.raises(ValueError, match=r"other columns than the first: (train|validation)_"):
         history(row)
     assert read(path) == ROWS[:1]
+
+
+@pytest.mark.parametrize(
+    ("values", "epochs", "patience", "expected"),
+    [
+        ([0.70], 1, 2, True),
+        ([0.70, 0.72, 0.73], 3, 2, True),
+        ([0.70, 0.74, 0.72, 0.73], 4, 3, True),
+        ([0.70, 0.74, 0.73], 3, 2, False),
+        # Patience ended it, at an earlier epoch or at the last one.
+        ([0.70, 0.74, 0.71, 0.73], 9, 2, False),
+        ([0.70, 0.74, 0.71, 0.73], 4, 2, False),
+        ([0.70, 0.70], 2, 2, False),
+    ],
+)
+def test_a_validation_that_still_rises_at_the_last_epoch(
+    values: list[float], epochs: int, patience: int, expected: bool
+) -> None:
+    rows = [{"validation_auc": value} for value in values]
+    assert still_rises(rows, "auc", Training(epochs=epochs, patience=patience)) is expected

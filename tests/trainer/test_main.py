@@ -42,8 +42,11 @@ def test_train_evaluate_and_compare(capsys: pytest.CaptureFixture[str], tmp_path
         *["model.adapter=none", "training.epochs=1"],
     )
     assert set(result) == {
-        *("run", "validation", "epochs", "selection_metric", "best_epoch", "train_seconds")
+        *("run", "validation", "epochs", "selection_metric", "best_epoch", "train_seconds"),
+        "warnings",
     }
+    (warning,) = result["warnings"]
+    assert warning.startswith("validation still rose when training ended after training.epochs=1")
     assert result["selection_metric"] == "auc"
     assert set(result["validation"]) == {"auc", "logloss", "gauc", "n"}
     assert (result["run"], result["epochs"], result["best_epoch"]) == (str(folder), 1, 1)
@@ -67,6 +70,7 @@ def test_train_evaluate_and_compare(capsys: pytest.CaptureFixture[str], tmp_path
     assert set(compared) == {
         *("part", "auc_a", "auc_b", "auc_difference", "ci_low", "ci_high", "relative_lift"),
         *("p_value", "delong", "n", "users", "runs_a", "runs_b"),
+        *("seed_standard_error", "covers_seeds", "seeds"),
     }
     assert compared["part"] == "test" and compared["n"] == evaluated["test"]["n"]
     assert (compared["runs_a"], compared["runs_b"]) == (1, 2)

@@ -31,7 +31,9 @@ out under experiment.arms. All models of an experiment are of one kind.
 
 Every cell (backbone and arm) has the same budget: experiment.tuning.trials settings are tried with
 the first seed, over one space and from one search seed, and judged on the validation part; the best
-one is trained with every seed. The test part is read once per run, at the end.
+one is trained with every seed. With experiment.tune_baseline.trials only the baseline is searched,
+and all arms of its backbone have its settings: a baseline that nobody trained well flatters what is
+compared with it. The test part is read once per run, at the end.
 
 Whatever is finished is not done again: an experiment that was killed, or in which a run failed,
 goes on where it was when the command is given once more. A failed run does not stop the others; the
@@ -111,12 +113,26 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
 
 def _plan(scenario: Scenario, folder: Path, cells: list[str]) -> Mapping[str, object]:
     grid = scenario.experiment
-    trainings = len(cells) * (grid.tuning.trials + len(grid.seeds))
+    baselines = len(grid.backbones) if grid.tune_baseline.trials else 0
+    trials = len(cells) * grid.tuning.trials + baselines * grid.tune_baseline.trials
+    trainings = trials + len(cells) * len(grid.seeds)
+    searched = (
+        f"{baselines} baselines with {grid.tune_baseline.trials} trials, {len(cells)} cells with"
+        if baselines
+        else f"{len(cells)} cells, each with {grid.tuning.trials} trials and"
+    )
     say(
-        f"{folder}: {len(cells)} cells, each with {grid.tuning.trials} trials and "
-        f"{len(grid.seeds)} seeds: {trainings} trainings of at most "
-        f"{scenario.training.epochs} epochs"
+        f"{folder}: {searched} {len(grid.seeds)} seeds: {trainings} trainings of at most "
+        f"{_most_epochs(scenario)} epochs"
     )
     for name in cells:
         say(f"  {name}")
     return {"experiment": str(folder), "cells": cells, "trainings": trainings}
+
+
+def _most_epochs(scenario: Scenario) -> int:
+    searched = scenario.experiment.tune_baseline.space.get("training.epochs")
+    if searched is None or not scenario.experiment.tune_baseline.trials:
+        return scenario.training.epochs
+    bounds = [searched.high] if searched.choices is None else searched.choices
+    return max(scenario.training.epochs, *(int(str(bound).split(".")[0]) for bound in bounds))

@@ -17,7 +17,8 @@ Trains one model on the TFRecords of the scenario's work directory and writes a 
 resolved config.yaml, metrics.json, history.csv (one line per epoch) and the checkpoint of the epoch
 with the best validation result. Training stops after training.patience epochs without a better one.
 The test part is not read. A training that was interrupted goes on where it was when the command is
-given once more.
+given once more. Where validation still rose when training.epochs ended it, a warning says so, also
+under "warnings" of the JSON.
 
 The kind of model follows from model.backbone, and data.examples must have its examples:
   ranking models (din, dcnv2, ...)     ctr         selected by AUC
@@ -61,7 +62,9 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     from trainer.distribution.cluster import cluster_of
     from trainer.distribution.servers import serve_chief
     from trainer.gpu import prepare_devices
+    from trainer.history_file import still_rises, undertrained_text
     from trainer.metric_names import summary
+    from trainer.run_folder import RunFolder
     from trainer.run_name import default_run_folder
     from trainer.tracking import tracked_training
     from trainer.tracking_option import tracking_of
@@ -79,12 +82,20 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
         tracking_of(arguments.tracking if is_chief else None, scenario.name),
         lambda listeners: train(scenario, on_epoch=listeners),
     )
+    warnings = []
     if cluster is None or cluster.is_chief:
         say(
             f"{result['run']}: validation {summary(result['validation'])} "
             f"(epoch {result['best_epoch']} of {result['epochs']}, {result['train_seconds']:.0f} s)"
         )
+        history = RunFolder(result["run"]).read_history()
+        if still_rises(history, result["selection_metric"], scenario.training):
+            warnings.append(undertrained_text(scenario.training))
+            say(f"warning: {warnings[-1]}")
     else:
         say(f"{cluster.name}: training has ended; the chief at {cluster.chief} says how well")
     reported = ("run", "validation", "epochs", "selection_metric", "best_epoch", "train_seconds")
-    return {key: value for key, value in result.items() if key in reported}
+    return {
+        **{key: value for key, value in result.items() if key in reported},
+        "warnings": warnings,
+    }

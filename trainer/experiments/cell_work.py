@@ -27,7 +27,7 @@ class CellWork:
     Attributes:
       cell: the cell.
       runs: seed -> its run folder, and whether it was there already.
-      tuning: the search for its settings; None without one.
+      tuning: the search for its settings; None without one of its own.
       failures: what could not be done.
     """
 
@@ -44,6 +44,10 @@ class CellWork:
         self.runs: dict[int, tuple[RunFolder, bool]] = {}
         self.tuning: CellTuning | None = None
         self.failures: list[Failure] = []
+        self._search = experiment.search_of(cell.arm)
+        self._settings: Mapping[str, object] = {}
+        self._followers: Sequence[CellWork] = ()
+        self._waits = False
         self._experiment = experiment
         self._folder = folder
         self._progress = progress
@@ -53,23 +57,35 @@ class CellWork:
         """Whether every seed has its run."""
         return len(self.runs) == len(self._experiment.seeds)
 
+    def lead(self, followers: Sequence[CellWork]) -> None:
+        """Makes other cells wait for the settings that are found here, and take them."""
+        self._followers = followers
+        for follower in followers:
+            follower._waits = True
+
     def first_tasks(self) -> list[Task]:
         """What can be done at once; further tasks follow from these."""
-        return [self._tune] if self._experiment.tuning.trials else self._training_tasks()
+        if self._waits:
+            return []
+        return [self._tune] if self._search.trials else self._training_tasks()
 
     def _training_tasks(self) -> list[Task]:
         return [partial(self._train, seed) for seed in self._experiment.seeds]
 
     def _tune(self, trainer: Trainer) -> Sequence[Task]:
+        together = [self, *self._followers]
         try:
             self.tuning = self._searched(trainer)
         except Exception as error:
-            self._fail(TUNING, error)
+            for cell in together:
+                cell._fail(TUNING, error)
             return []
-        return self._training_tasks()
+        for cell in together:
+            cell._settings = self.tuning.settings
+        return [task for cell in together for task in cell._training_tasks()]
 
     def _searched(self, trainer: Trainer) -> CellTuning:
-        tuning, seed = self._experiment.tuning, self._experiment.seeds[0]
+        tuning, seed = self._search, self._experiment.seeds[0]
         study = Study(
             self._folder / "trials" / self.cell.name,
             self.cell.run(self._folder, seed, {}),
@@ -95,8 +111,7 @@ class CellWork:
     def _train(self, seed: int, trainer: Trainer) -> Sequence[Task]:
         what = f"seed {seed}"
         try:
-            settings = {} if self.tuning is None else self.tuning.settings
-            scenario = self.cell.run(self._folder / "runs", seed, settings)
+            scenario = self.cell.run(self._folder / "runs", seed, self._settings)
             folder = RunFolder(str(scenario.run_dir))
             reused = is_up_to_date(folder, scenario) or self._adopted(folder, scenario)
             if reused:

@@ -57,7 +57,7 @@ def progress_table(progress: Progress) -> Table:
         )
         for name in ("Backbone", "Arm"):
             table.add_column(name)
-        for name in (*(["Trials", "Best"] if progress.trials_per_cell else []), "Seeds"):
+        for name in (*(["Trials", "Best"] if _has_trials(progress) else []), "Seeds"):
             table.add_column(name, justify="right")
         table.add_column("Validation, mean ± deviation", justify="right")
         table.add_column("Now")
@@ -72,17 +72,21 @@ def progress_table(progress: Progress) -> Table:
 
 def _row(progress: Progress, cell: CellProgress) -> list[str]:
     trials = [
-        f"{cell.trials}/{progress.trials_per_cell}",
+        f"{cell.trials}/{cell.planned_trials}",
         _NOTHING if cell.best_trial is None else f"{cell.best_trial:.4f}",
     ]
     return [
         cell.backbone,
         cell.arm,
-        *(trials if progress.trials_per_cell else []),
+        *(trials if _has_trials(progress) else []),
         f"{len(cell.validation)}/{progress.seeds}",
         _mean_text(cell.validation),
         _now_text(cell),
     ]
+
+
+def _has_trials(progress: Progress) -> bool:
+    return any(cell.planned_trials for cell in progress.cells)
 
 
 def _mean_text(values: list[float]) -> str:

@@ -72,8 +72,7 @@ def experiment_cells(scenario: Scenario) -> list[Cell]:
     ]
     for cell in cells:
         _require_possible(cell)
-        if scenario.experiment.tuning.trials:
-            _check_tuning(cell, arms[cell.arm])
+        _check_tuning(cell, arms)
     return cells
 
 
@@ -136,12 +135,21 @@ def _require_possible(cell: Cell) -> None:
         raise ConfigurationError(f"{where}: training.selection is for ranking models")
 
 
-def _check_tuning(cell: Cell, arm: Arm) -> None:
-    by_arm = dict.fromkeys(arm.overrides, f"the arm '{cell.arm}' sets it")
-    fixed = {**by_arm, **SET_BY_EXPERIMENT, "training.epochs": _SAME_BUDGET}
+def _check_tuning(cell: Cell, arms: Mapping[str, Arm]) -> None:
+    experiment = cell.scenario.experiment
+    search = experiment.search_of(cell.arm)
+    if not search.trials:
+        return
+    # All arms are trained with what is found for the baseline, so none of them may set it; and
+    # since all have the same number of epochs, that may be searched.
+    is_shared = search is experiment.tune_baseline
+    name = "tune_baseline" if is_shared else "tuning"
+    fixed = {} if is_shared else {"training.epochs": _SAME_BUDGET}
+    for arm, one in arms.items() if is_shared else [(cell.arm, arms[cell.arm])]:
+        fixed |= dict.fromkeys(one.overrides, f"the arm '{arm}' sets it")
     try:
-        check_space(cell.scenario, cell.scenario.experiment.tuning.space, fixed)
+        check_space(cell.scenario, search.space, {**fixed, **SET_BY_EXPERIMENT})
     except ConfigurationError as error:
         raise ConfigurationError(
-            f"experiment.tuning.space, arm '{cell.arm}' of '{cell.backbone}': {error}"
+            f"experiment.{name}.space, arm '{cell.arm}' of '{cell.backbone}': {error}"
         ) from error

@@ -26,6 +26,7 @@ class CellProgress:
     Attributes:
       backbone: registry name.
       arm: name of the arm.
+      planned_trials: that it is to have.
       trials: trials that have ended.
       best_trial: the best validation result of them.
       validation: results of the seeds that are done.
@@ -35,6 +36,7 @@ class CellProgress:
 
     backbone: str
     arm: str
+    planned_trials: int = 0
     trials: int = 0
     best_trial: float | None = None
     validation: list[float] = field(default_factory=list)
@@ -47,7 +49,6 @@ class Progress:
 
     Attributes:
       cells: in the order of the experiment.
-      trials_per_cell: that every cell is to have.
       seeds: that every cell is to be trained with.
       done: trainings that have ended, failed ones included.
       total: trainings of the whole experiment.
@@ -69,11 +70,13 @@ class Progress:
           processes: runs at a time.
           say: is told every event in a line.
         """
-        self.cells = [CellProgress(cell.backbone, cell.arm) for cell in cells]
-        self.trials_per_cell = scenario.experiment.tuning.trials
+        search_of = scenario.experiment.search_of
+        self.cells = [
+            CellProgress(cell.backbone, cell.arm, search_of(cell.arm).trials) for cell in cells
+        ]
         self.seeds = len(scenario.experiment.seeds)
         self.done = 0
-        self.total = len(cells) * (self.trials_per_cell + self.seeds)
+        self.total = sum(cell.planned_trials + self.seeds for cell in self.cells)
         self.lock = threading.Lock()
         self._by_name = dict(zip((cell.name for cell in cells), self.cells, strict=True))
         self._seconds: dict[str, list[float]] = {}
@@ -152,7 +155,7 @@ class Progress:
         if TUNING in cell.failures:
             return 0
         ended = cell.trials + len(cell.validation) + len(cell.failures)
-        return max(0, self.trials_per_cell + self.seeds - ended)
+        return max(0, cell.planned_trials + self.seeds - ended)
 
     def _end(self, cell: Cell, what: str, seconds: float) -> CellProgress:
         state = self._by_name[cell.name]

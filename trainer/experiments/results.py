@@ -32,6 +32,7 @@ class RunResult:
       trainable_weights: numbers that training changed.
       history: one dictionary per epoch.
       reused: whether it was there already and was not trained again.
+      undertrained: whether validation still rose when the bound on epochs ended it.
     """
 
     backbone: str
@@ -47,6 +48,7 @@ class RunResult:
     trainable_weights: int
     history: Sequence[Mapping[str, float]]
     reused: bool
+    undertrained: bool = False
 
 
 @dataclass(frozen=True)
@@ -143,11 +145,9 @@ class ExperimentResult:
         return [run for run in self.runs if (run.backbone, run.knowledge) == (backbone, knowledge)]
 
     def settings_of(self, backbone: str, knowledge: str) -> Mapping[str, object]:
-        """The settings that tuning chose for a cell; none without tuning."""
-        for tuned in self.tuning:
-            if (tuned.backbone, tuned.knowledge) == (backbone, knowledge):
-                return tuned.settings
-        return {}
+        """The settings of a cell's own search, or of the baseline's for all arms; else none."""
+        by_arm = {one.knowledge: one.settings for one in self.tuning if one.backbone == backbone}
+        return by_arm.get(knowledge, by_arm.get(self.baseline, {}))
 
     def best_run(self, backbone: str) -> RunResult:
         """The run of an arm beside the baseline that is best on validation; test has no say.

@@ -20,6 +20,7 @@ from trainer.experiments.readiness import require_ready
 from trainer.experiments.results import ExperimentResult, Failure, RunResult, failures_text
 from trainer.experiments.trainers import LocalTrainer, TrainerPool, reason_text
 from trainer.experiments.worker_pool import WorkerPool
+from trainer.history_file import still_rises
 from trainer.metric_names import people_call
 from trainer.preparation import ExampleStore
 from trainer.run_folder import RunFolder
@@ -61,8 +62,16 @@ def run_experiment(
             pool = WorkerPool(processes, folder / "logs", scenario.name, tracking)
         with displayed(partial(Progress, scenario, cells, processes)) as progress:
             work = [CellWork(cell, scenario.experiment, folder, progress) for cell in cells]
+            if scenario.experiment.tune_baseline.trials:
+                _lead_by_baselines(work, scenario.experiment.baseline)
             pool.run([task for one in work for task in one.first_tasks()])
         return _tested(scenario, work, store, told)
+
+
+def _lead_by_baselines(work: Sequence[CellWork], baseline: str) -> None:
+    for leader in (one for one in work if one.cell.arm == baseline):
+        backbone = leader.cell.backbone
+        leader.lead([one for one in work if one is not leader and one.cell.backbone == backbone])
 
 
 def _say_if_nothing_can_be_marked(scenario: Scenario, cells: int) -> None:
@@ -113,6 +122,8 @@ def _run_result(
     test = predictions.metrics()
     metric = predictions.selection_metric
     say(f"{folder.path.name}: test {people_call(metric)} {test[metric]:.4f}")
+    history = folder.read_history()
+    training = folder.read_scenario().training
     return RunResult(
         backbone=cell.backbone,
         knowledge=cell.arm,
@@ -125,6 +136,7 @@ def _run_result(
         train_seconds=metrics["train_seconds"],
         epochs=metrics["epochs"],
         trainable_weights=metrics["trainable_weights"],
-        history=folder.read_history(),
+        history=history,
         reused=reused,
+        undertrained=still_rises(history, metrics["selection_metric"], training),
     )

@@ -54,14 +54,21 @@ def budget_entry(scenario: Scenario, arms: Mapping[str, Scenario]) -> tuple[str,
 
 def _tuning_sentences(scenario: Scenario) -> list[str]:
     experiment = scenario.experiment
-    tuning = experiment.tuning
+    is_shared = bool(experiment.tune_baseline.trials)
+    tuning = experiment.tune_baseline if is_shared else experiment.tuning
     if not tuning.trials:
         return ["No settings were searched."]
+    of_what = (
+        f"the arm '{experiment.baseline}' of each backbone"
+        if is_shared
+        else "each cell (backbone and arm)"
+    )
+    trained = "every seed of all its arms" if is_shared else "every seed"
     return [
-        f"Of each cell (backbone and arm) {tuning.trials} settings were tried, over the same space "
+        f"Of {of_what} {tuning.trials} settings were tried, over the same space "
         f"({'; '.join(f'{key} {range_text(one)}' for key, one in tuning.space.items())}), with the "
         f"same search seed ({tuning.seed}) and the first training seed ({experiment.seeds[0]}), "
-        "and judged on the validation part; with the best ones every seed was trained."
+        f"and judged on the validation part; with the best ones {trained} was trained."
     ]
 
 

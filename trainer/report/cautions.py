@@ -13,7 +13,31 @@ _LISTED = 4
 
 def cautions(inputs: ReportInputs) -> list[str]:
     """Sentences for results.json (`warnings`), results.md and the page; none if all is well."""
-    return [*_seed_cautions(inputs)]
+    return [*_training_cautions(inputs), *_seed_cautions(inputs)]
+
+
+def _training_cautions(inputs: ReportInputs) -> list[str]:
+    cells = {
+        (backbone, arm): [run.undertrained for run in inputs.experiment.runs_of(backbone, arm)]
+        for backbone in inputs.backbones
+        for arm in inputs.arms
+    }
+    found = [
+        f"{backbone} '{arm}' ({sum(flags)} of {len(flags)} runs)"
+        for (backbone, arm), flags in cells.items()
+        if any(flags)
+    ]
+    if not found:
+        return []
+    if len(found) > _LISTED:
+        arms = dict.fromkeys(arm for (_, arm), flags in cells.items() if any(flags))
+        found = [f"{len(found)} of {len(cells)} models, in the arms {', '.join(arms)}"]
+    return [
+        "Validation still rose when training.epochs ended the training of "
+        f"{', '.join(found)}. A baseline that is not trained to its end flatters what is compared "
+        "with it: raise training.epochs, or search the baseline's settings first "
+        "(experiment.tune_baseline)."
+    ]
 
 
 def _seed_cautions(inputs: ReportInputs) -> list[str]:

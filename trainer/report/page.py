@@ -132,7 +132,7 @@ def _tuning_section(inputs: ReportInputs) -> str:
     figure = html_figure(
         image_source(partial(tuning_figure, inputs, tuning)),
         "Validation result by trial for every backbone and arm",
-        "Every cell has the same number of trials over the same space from the same search seed. "
+        "Every search has the same number of trials over the same space from the same search seed. "
         "Marks: trials. Lines: the best so far; its settings were trained with every seed. "
         "Settings without effect in an arm were searched there too.",
     )

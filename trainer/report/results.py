@@ -66,7 +66,8 @@ def results_document(
             "smallest_adjusted_p": smallest_adjusted_p(inputs.scenario, len(inputs.comparisons)),
         },
         "tuning": {
-            **inputs.scenario.experiment.tuning.model_dump(mode="json"),
+            **inputs.scenario.experiment.search_of(inputs.baseline).model_dump(mode="json"),
+            "of": "baseline" if inputs.scenario.experiment.tune_baseline.trials else "every cell",
             "cells": [_tuned(tuned) for tuned in ordered_tuning(inputs)],
         },
         "warnings": cautions(inputs),
@@ -142,6 +143,7 @@ def _run(inputs: ReportInputs, run: RunResult) -> dict[str, object]:
         "test": _metrics(run.test),
         "train_seconds": float(run.train_seconds),
         "epochs": int(run.epochs),
+        "undertrained": run.undertrained,
         "selection_metric": run.selection_metric,
         "trainable_weights": int(run.trainable_weights),
         "settings": dict(inputs.experiment.settings_of(run.backbone, run.knowledge)),

@@ -89,6 +89,20 @@ def test_a_dry_run_lists_the_cells(
     assert training.trained == []
 
 
+def test_a_dry_run_counts_the_trials_of_baselines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    MadeUpTraining().use(monkeypatch)
+    capsys.readouterr()
+    tuning = "{trials: 5, space: {training.epochs: {low: 1, high: 7}}}"
+    command = ["experiment", "--config", str(tiny_config()), *OVERRIDES, "--dry-run"]
+    assert main([*command, f"experiment.tune_baseline={tuning}"]) == 0
+    assert (
+        "1 baselines with 5 trials, 2 cells with 2 seeds: 9 trainings of at most 7 epochs"
+        in capsys.readouterr().err
+    )
+
+
 @pytest.mark.parametrize(
     ("override", "reason"),
     [

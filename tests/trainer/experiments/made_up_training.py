@@ -98,3 +98,9 @@ def tuned(**assignments: object) -> Scenario:
     space = {"training.learning_rate": {"low": 1e-4, "high": 1, "log": True}}
     tuning = {"trials": 3, "seed": 4, "space": space}
     return one_backbone(experiment__tuning=tuning, **assignments)
+
+
+def baseline_tuned() -> Scenario:
+    space = {"training.learning_rate": {"low": 1e-4, "high": 1, "log": True}}
+    search = {"trials": 3, "seed": 4, "space": space}
+    return one_backbone(experiment__tune_baseline=search)

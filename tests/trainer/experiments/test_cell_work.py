@@ -5,8 +5,14 @@ from pathlib import Path
 import pytest
 
 from configs.command_line import CommandError
+from configs.loading import ConfigurationError
 from configs.scenario import Scenario
-from tests.trainer.experiments.made_up_training import MadeUpTraining, is_run, tuned
+from tests.trainer.experiments.made_up_training import (
+    MadeUpTraining,
+    baseline_tuned,
+    is_run,
+    tuned,
+)
 from trainer.experiments.running import run_experiment
 from trainer.prediction import NotFiniteError
 from trainer.run_folder import RunFolder
@@ -87,3 +93,40 @@ def test_a_smaller_budget_takes_the_first_trials(
             trial.settings for trial in before.trials[:2]
         ]
     assert not any("trial" in name for name in training.trained)
+
+
+def test_the_baseline_is_tuned_first_and_all_arms_have_its_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = MadeUpTraining().use(monkeypatch)
+    result = run_experiment(baseline_tuned(), tmp_path)
+    (search,) = result.tuning
+    assert (search.knowledge, len(search.trials)) == ("none", 3)
+    found = search.settings["training.learning_rate"]
+    assert found != 0.01
+    for run in result.runs:
+        assert RunFolder(run.folder).read_scenario().training.learning_rate == found
+        assert result.settings_of("din", run.knowledge) == search.settings
+    # Nothing is compared before the search has ended, and the test part has no say in it.
+    assert training.trained[:3] == [f"din_none/trial000{number}" for number in (1, 2, 3)]
+    assert {name for name, trained in training.tested if trained < len(training.trained)} == set()
+    again = MadeUpTraining().use(monkeypatch)
+    assert run_experiment(baseline_tuned(), tmp_path).tuning == result.tuning
+    assert again.trained == []
+
+
+def test_without_settings_of_the_baseline_no_arm_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(scenario: Scenario) -> None:
+        if is_run(scenario, "trial0002"):
+            raise OSError("no space left on device")
+
+    MadeUpTraining(fail).use(monkeypatch)
+    with pytest.raises(CommandError, match="2 parts of the experiment failed"):
+        run_experiment(baseline_tuned(), tmp_path)
+
+
+def test_both_searches_at_once_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="set the trials of one of them to 0"):
+        tuned(experiment__tune_baseline={"trials": 2, "space": {}})

@@ -103,6 +103,16 @@ def test_spaces_that_an_arm_cannot_search_are_refused(
         experiment_cells(scenario)
 
 
+def test_a_baseline_is_searched_by_what_no_arm_sets() -> None:
+    epochs = {"training.epochs": {"low": 1, "high": 9}}
+    assert len(experiment_cells(with_arms({"tune_baseline": {"trials": 2, "space": epochs}}))) == 4
+    rate = {"training.learning_rate": {"low": 0.001, "high": 0.01}}
+    arms = {"fast": {"overrides": {"model.adapter": "hein", "training.learning_rate": 0.1}}}
+    search = {"trials": 2, "space": rate}
+    with pytest.raises(ConfigurationError, match="tune_baseline.space, .*the arm 'fast' sets it"):
+        experiment_cells(with_arms({"tune_baseline": search, "arms": arms}))
+
+
 def test_a_space_without_trials_is_for_the_other_command() -> None:
     scenario = with_arms({"tuning": {"space": {"training.epochs": {"low": 1, "high": 9}}}})
     assert len(experiment_cells(scenario)) == 4

@@ -8,6 +8,7 @@ from trainer.bootstrap import Difference
 from trainer.experiments.results import Comparison
 from trainer.report.cautions import cautions
 from trainer.report.inputs import ReportInputs
+from trainer.report.results import results_document
 
 CLEAR = Difference(0.8, 0.82, 0.02, 0.015, 0.025, 0.001, seed_error=0.001)
 SCATTERED = Difference(0.8, 0.82, 0.02, -0.01, 0.05, 0.2, seed_error=0.011)
@@ -33,3 +34,23 @@ def test_scattered_seeds_say_how_to_train_five() -> None:
     (text,) = cautions(report_of(SCATTERED, CLEAR))
     assert "of din 'hein' is less than two standard errors of its seeds" in text
     assert "experiment.seeds=[1,2,3,4,5]" in text
+
+
+def test_runs_that_were_not_trained_to_their_end_are_named() -> None:
+    report = report_of(CLEAR)
+    runs = [
+        replace(run, undertrained=run.knowledge == "none" and run.seed < 3)
+        for run in report.experiment.runs
+    ]
+    report = replace(report, experiment=replace(report.experiment, runs=runs))
+    (text,) = cautions(report)
+    assert "din 'none' (2 of 3 runs), dcnv2 'none' (2 of 3 runs)" in text
+    assert "experiment.tune_baseline" in text
+    assert results_document(report, [], [])["warnings"] == [text]
+
+
+def test_many_models_are_counted() -> None:
+    report = report_of(CLEAR)
+    runs = [replace(run, undertrained=True) for run in report.experiment.runs]
+    (text,) = cautions(replace(report, experiment=replace(report.experiment, runs=runs)))
+    assert "6 of 6 models, in the arms none, hein, hein_match." in text
