@@ -95,7 +95,8 @@ class Model(Section):
     initializer: Literal["keras", "published"] = Field(
         "keras",
         description="published: untruncated normal of deviation sqrt(2 / (fan in + fan out)) for "
-        "the kernels of dense and recurrent layers and for embeddings",
+        "dense kernels, those that read a recurrent layer's input, and embeddings; the fans of a "
+        "kernel that holds several matrices are those of each",
     )
     hein: HybridExpert = HybridExpert()
     moe: MixtureOfExperts = MixtureOfExperts()

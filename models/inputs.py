@@ -15,6 +15,7 @@ import tensorflow as tf
 from models.catalogue import Catalogue
 from models.growing import growing_table
 from models.knowledge import EntityIndex
+from models.layers.masking import without_padding
 from models.match import KnowledgeMatches
 from models.prior import KnowledgePrior
 from models.profiles import ProfileAttribute, ProfileLookup
@@ -36,6 +37,10 @@ class InputPreparation(tf.Module):
     `profile_<name>` [m, values] when profiles are inputs; optionally `user_fold` int [m], given for
     training samples only (`models.catalogue.Catalogue`). m is n, or 1 when all n candidates share
     one user, whose side is computed once, or b with lists.
+
+    The rating beside an empty id may be anything, NaN and infinity included. Numbers of real
+    interactions and of users are not looked at: with one that is not finite a score means nothing,
+    so they are checked where they enter, before this.
     """
 
     def __init__(
@@ -258,7 +263,11 @@ def history_knowledge_row_key(source: str) -> str:
 
 
 def _padding_first(ids: tf.Tensor, ratings: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Moves padding in front of the interactions, whose order stays: the newest are last."""
+    """Moves padding in front of the interactions, whose order stays: the newest are last.
+
+    Ratings of padding become 0, whatever they were.
+    """
+    ratings = without_padding(ratings, ids != "")
     order = tf.argsort(tf.cast(ids != "", tf.int32), axis=1, stable=True)
     return (
         tf.gather(ids, order, axis=1, batch_dims=1),

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from models.backbones.base import BackboneInputs, flat
 from models.layers.attention_gru import GRU_KINDS, AttentionGRU
-from models.layers.masked_softmax import masked_softmax
+from models.layers.masking import masked_softmax
 from models.layers.next_step_loss import next_step_loss
 from models.layers.random_numbers import RandomNumbers
 from models.layers.top_network import top_network

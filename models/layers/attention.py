@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from models.layers.dice import Dice
-from models.layers.masked_softmax import masked_softmax
+from models.layers.masking import masked_softmax, without_padding
 from models.registration import PACKAGE
 
 
@@ -77,7 +77,9 @@ class TargetAttention(tf.keras.layers.Layer):
           [n, width], or [b, L, width].
         """
         candidate, history, mask = inputs
-        keys = self._projection(history)
+        # Of lists, a step is real where it is one to any candidate.
+        steps_mask = mask if mask.shape.rank == 2 else tf.reduce_any(mask, axis=1)
+        keys = self._projection(without_padding(history, steps_mask))
         if candidate.shape.rank == 2:
             scores = self._scores(self._first_layer(candidate, keys), mask, training)
             return tf.linalg.matvec(keys, scores, transpose_a=True)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import tensorflow as tf
 
+from models.layers.masking import without_padding
 from models.option_checks import one_of
 from models.registration import PACKAGE
 
@@ -82,7 +83,7 @@ class AttentionGRU(tf.keras.layers.Layer):
           [n, units] or [n, length, units].
         """
         steps, mask, *weights = inputs
-        projected = tf.tensordot(steps, self._kernel, axes=1)
+        projected = tf.tensordot(without_padding(steps, mask), self._kernel, axes=1)
         if self.kind == "aigru":
             projected *= weights[0][:, :, tf.newaxis]
         elements = [_time_first(projected + self._bias), _time_first(mask[:, :, tf.newaxis])]
@@ -111,6 +112,10 @@ class AttentionGRU(tf.keras.layers.Layer):
             if self.kind == "augru":
                 update *= weight[0]
         return tf.where(real, (1.0 - update) * state + update * proposed, state)
+
+    def fused_fans(self) -> Iterable[tuple[tf.Variable, int, int]]:
+        """See `models.initialization.FusedKernels`."""
+        return [(self._kernel, self._kernel.shape[0], self.units)]
 
     def get_config(self) -> dict[str, object]:
         """The constructor's arguments."""

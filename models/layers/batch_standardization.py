@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from models.layers.masking import without_padding
 from models.registration import PACKAGE
 
 
@@ -61,6 +62,8 @@ class BatchStandardization(tf.keras.layers.BatchNormalization):
         keep_dims: bool,
         mask: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, tf.Tensor]:
+        if mask is not None:
+            inputs = without_padding(inputs, mask)
         if not _has_other_replicas():
             return super()._calculate_mean_and_var(inputs, reduction_axes, keep_dims, mask)
         counted = tf.ones_like(inputs[..., 0], tf.bool) if mask is None else mask

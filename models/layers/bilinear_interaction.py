@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import tensorflow as tf
 
 from models.option_checks import one_of
@@ -45,12 +47,10 @@ class BilinearInteraction(tf.keras.layers.Layer):
         else:
             matrices = list(range(fields - 1, 0, -1))
         # Glorot's limit for one matrix; of all side by side it would be too small.
-        # `models.initialization` looks at the whole too and must not find several by their name.
-        suffix = "kernels" if self.kind == "field_interaction" else "kernel"
         limit = (3 / width) ** 0.5
         self._kernels = [
             self.add_weight(
-                name=f"pairs_{index}_{suffix}",
+                name=f"pairs_{index}_kernel",
                 shape=(width, count * width),
                 initializer=tf.keras.initializers.RandomUniform(-limit, limit),
             )
@@ -68,6 +68,10 @@ class BilinearInteraction(tf.keras.layers.Layer):
             matrices = kernel.shape[1] // width
             pairs.append(tf.reshape(projected, [-1, matrices, width]) * fields[:, left + 1 :])
         return tf.concat(pairs, axis=1)
+
+    def fused_fans(self) -> Iterable[tuple[tf.Variable, int, int]]:
+        """See `models.initialization.FusedKernels`."""
+        return [(kernel, kernel.shape[0], kernel.shape[0]) for kernel in self._kernels]
 
     def get_config(self) -> dict[str, object]:
         """The constructor's arguments."""

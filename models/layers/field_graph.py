@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import tensorflow as tf
 
 from models.registration import PACKAGE
@@ -79,6 +81,10 @@ class FieldGraph(tf.keras.layers.Layer):
         scores = tf.nn.leaky_relu(of_receiver + tf.transpose(of_sender, [0, 2, 1]))
         others = tf.eye(fields.shape[1]) == 0
         return tf.nn.softmax(tf.where(others, scores, scores.dtype.min))
+
+    def fused_fans(self) -> Iterable[tuple[tf.Variable, int, int]]:
+        """See `models.initialization.FusedKernels`: the edges' scorer reads two fields at once."""
+        return [(self._edge, 2 * self._edge.shape[0], 1)]
 
     def get_config(self) -> dict[str, object]:
         """The constructor's arguments."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import tensorflow as tf
 
 from models.layers.attention_heads import by_head, side_by_side
@@ -70,6 +72,10 @@ class FieldSelfAttention(tf.keras.layers.Layer):
         weights = self._dropout(tf.nn.softmax(scores), training=training)
         joined = side_by_side(tf.linalg.matmul(weights, value))
         return tf.nn.relu(joined + residual[0] if residual else joined)
+
+    def fused_fans(self) -> Iterable[tuple[tf.Variable, int, int]]:
+        """See `models.initialization.FusedKernels`."""
+        return [(self._kernel, self._kernel.shape[0], self.num_heads * self.head_units)]
 
     def get_config(self) -> dict[str, object]:
         """The constructor's arguments."""

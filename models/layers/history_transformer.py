@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from models.layers.masking import without_padding
 from models.layers.transformer_block import TransformerBlock
 from models.option_checks import dividing_heads, one_of, positive_count
 from models.registration import PACKAGE
@@ -113,6 +114,7 @@ class HistoryTransformer(tf.keras.layers.Layer):
           [n, units], or [n, (num_positions + 1) * units] with "all".
         """
         candidate, steps, mask = inputs
+        steps = without_padding(steps, mask)
         distance = steps_after(mask)
         positions = tf.gather(self._positions, tf.minimum(distance, self.num_positions - 1))
         history = self._dropout(self._steps(steps) + positions, training=training)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from models.layers.masking import without_padding
 from models.layers.set_attention_block import SetAttentionBlock
 from models.option_checks import positive_count
 from models.registration import PACKAGE
@@ -75,6 +76,7 @@ class InducedSetAttention(tf.keras.layers.Layer):
           [b, L, width].
         """
         members, mask = inputs
+        members = without_padding(members, mask)
         batch = tf.shape(members)[0]
         points = tf.convert_to_tensor(self._points)
         points = tf.broadcast_to(points, [batch, *self._points.shape])

@@ -12,7 +12,7 @@ from models.layers.attention_heads import (
     head_scores,
     side_by_side,
 )
-from models.layers.masked_softmax import masked_softmax
+from models.layers.masking import masked_softmax, without_padding
 from models.option_checks import dividing_heads
 from models.registration import PACKAGE
 
@@ -57,6 +57,7 @@ class MaskedMultiHeadAttention(tf.keras.layers.Layer):
           [b, q, units].
         """
         queries, members, mask = inputs
+        members = without_padding(members, mask)
         query, key, value = (
             by_head(projected, self.num_heads)
             for projected in (self._query(queries), self._key(members), self._value(members))

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from models.layers.masking import without_padding
+
 
 def next_step_loss(
     states: tf.Tensor, items: tf.Tensor, mask: tf.Tensor, negatives: tf.Tensor
@@ -27,7 +29,9 @@ def next_step_loss(
     Returns:
       A float32 scalar; 0 where no history has two steps.
     """
-    states, items = tf.cast(states, tf.float32), tf.cast(items, tf.float32)
+    states, items = (
+        without_padding(tf.cast(values, tf.float32), mask) for values in (states, items)
+    )
     width = items.shape[2]
     wrong = tf.gather(tf.reshape(items, [-1, width]), negatives)
     wrong_mask = tf.gather(tf.reshape(mask, [-1]), negatives)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.layers.masked_softmax import masked_softmax
+from models.layers.masking import masked_softmax, without_padding
 from models.registration import PACKAGE
 
 
@@ -57,15 +57,17 @@ class SetToListAttention(tf.keras.layers.Layer):
           [b, L, d + list width].
         """
         members, set_mask, steps, list_mask, features, decay = inputs
+        members, steps = without_padding(members, set_mask), without_padding(steps, list_mask)
+        pairs = set_mask[:, :, tf.newaxis] & list_mask[:, tf.newaxis]
+        features, decay = without_padding(features, pairs), without_padding(decay, pairs)
         scale = float(members.shape[-1]) ** -0.5
         projected = scale * members
 
         def products(kernel: tf.Variable, others: tf.Tensor) -> tf.Tensor:
             return tf.matmul(tf.tensordot(projected, kernel, axes=1), others, transpose_b=True)
 
+        # Without decay, the affinity of padding is 0.
         affinity = tf.tanh((products(self._affinity, steps) + features) * decay)
-        pairs = set_mask[:, :, tf.newaxis] & list_mask[:, tf.newaxis]
-        affinity *= tf.cast(pairs, affinity.dtype)
         candidates = products(self._between_candidates, members)
         history = products(self._to_steps, steps)
         for_candidates = candidates + _mean(

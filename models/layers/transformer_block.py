@@ -13,6 +13,7 @@ from models.layers.attention_heads import (
     head_scores,
     side_by_side,
 )
+from models.layers.masking import without_padding
 from models.option_checks import dividing_heads
 from models.registration import PACKAGE
 
@@ -80,6 +81,7 @@ class TransformerBlock(AttendingBlock):
           [n, length + 1, width], or [n, 1, width] with `candidate_only`.
         """
         candidate, history, mask = inputs
+        history = without_padding(history, mask)
         candidate = candidate[:, tf.newaxis]
         if self.num_heads == 1:
             # With one head a history of batch 1 must not be left to broadcasting: oneDNN's batched

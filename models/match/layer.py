@@ -213,7 +213,7 @@ class KnowledgeMatch(tf.keras.layers.Layer):
             candidates,
             history,
             residuals,
-            tf.cast(history_liked, tf.float32),
+            tf.where(takes_part, tf.cast(history_liked, tf.float32), 0.0),
             tf.cast(takes_part, tf.float32),
         )
         if self.is_learned:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from models.layers.masking import without_padding
+
 
 class ListInputs(NamedTuple):
     """A batch of b lists of candidates, each with its user; L is the length of the longest list.
@@ -29,6 +31,15 @@ class ListInputs(NamedTuple):
     history_mask: tf.Tensor
     numeric: tf.Tensor
     side_fields: tf.Tensor
+
+    def without_padding(self) -> ListInputs:
+        """The same with zeros on padding, of candidates and of steps."""
+        return self._replace(
+            candidate=without_padding(self.candidate, self.candidate_mask),
+            history=without_padding(self.history, self.history_mask),
+            numeric=without_padding(self.numeric, self.candidate_mask),
+            side_fields=without_padding(self.side_fields, self.candidate_mask),
+        )
 
 
 def flat_in_lists(fields: tf.Tensor) -> tf.Tensor:

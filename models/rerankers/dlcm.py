@@ -66,6 +66,7 @@ class DeepListwiseContextModel(tf.keras.layers.Layer):
 
     def call(self, inputs: ListInputs, training: bool | None = None) -> tf.Tensor:
         """Scores lists."""
+        inputs = inputs.without_padding()
         features = self._features(inputs, training=training)
         abstract = self._top(features, training=training)
         steps = tf.concat([features, abstract], axis=-1)

@@ -87,6 +87,7 @@ class MultiLevelInteractionReranking(tf.keras.layers.Layer):
 
     def call(self, inputs: ListInputs, training: bool | None = None) -> tf.Tensor:
         """Scores lists."""
+        inputs = inputs.without_padding()
         features = self._features(inputs, training=training)
         mask, history_mask = inputs.candidate_mask, inputs.history_mask
         candidates = self._candidates(features)

@@ -101,6 +101,7 @@ class PersonalizedReranking(tf.keras.layers.Layer):
 
     def call(self, inputs: ListInputs, training: bool | None = None) -> tf.Tensor:
         """Scores lists."""
+        inputs = inputs.without_padding()
         features = self._features(inputs, training=training)
         personalised = self._top(features, training=training)
         encoded = self._projection(tf.concat([features, personalised], axis=-1))

@@ -93,6 +93,7 @@ class SetRank(tf.keras.layers.Layer):
 
     def call(self, inputs: ListInputs, training: bool | None = None) -> tf.Tensor:
         """Scores lists."""
+        inputs = inputs.without_padding()
         features = self._features(inputs, training=training)
         encoded = self._projection(self._top(features, training=training))
         mask = inputs.candidate_mask

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.layers.masked_softmax import masked_softmax
+from models.layers.masking import masked_softmax, without_padding
 from models.option_checks import one_of
 from models.registration import PACKAGE
 
@@ -58,7 +58,7 @@ class HistoryPooling(tf.keras.layers.Layer):
           [m, units].
         """
         history, mask = inputs
-        steps = self._projection(history)
+        steps = self._projection(without_padding(history, mask))
         if self.kind == "attention":
             weights = masked_softmax(self._query(self._key(steps))[:, :, 0], mask)
         else:

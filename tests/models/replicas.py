@@ -35,11 +35,6 @@ CASES: dict[str, tuple[str, Mapping[str, Any], Mapping[str, Any]]] = {
     "tasks": ("wide_deep", {"tasks": {"loved": 0.5}, "match": "none"}, {"optimizer": "sgd"}),
     "lists": ("prm", {"sources": ("item",)}, {}),
     "listwise": ("prm", {"list_loss": "listwise"}, {"optimizer": "sgd"}),
-    "batch statistics": (
-        "din",
-        {"backbone_options": {"dice_statistics": "batch"}, "match": "none"},
-        {"optimizer": "sgd"},
-    ),
     "retrieval": ("two_tower", {"sources": ("item",)}, {"optimizer": "sgd"}),
 }
 """Name -> model, its options and settings of training. Lists are 5, so that parts differ."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,10 +9,14 @@ import tensorflow as tf
 
 from models.backbones import BACKBONES
 from models.initialization import published_initial_values
+from models.layers.attention_gru import AttentionGRU
+from models.layers.bilinear_interaction import BilinearInteraction
+from models.layers.field_graph import FieldGraph
+from models.layers.field_self_attention import FieldSelfAttention
 from models.rerankers import RERANKERS
 from models.retrieval import RETRIEVERS
 from tests.models.backbones.inputs import backbone_inputs
-from tests.models.builders import small_model
+from tests.models.builders import named_weights, small_model
 from tests.models.rerankers.inputs import list_inputs
 from tests.models.retrieval.inputs import item_inputs, user_inputs
 
@@ -50,8 +55,63 @@ def test_only_kernels_and_embeddings_of_a_model_change() -> None:
     )
 
 
+def built(layer: tf.keras.layers.Layer, *inputs: tf.Tensor) -> tf.keras.layers.Layer:
+    layer(inputs[0] if len(inputs) == 1 else inputs)
+    return layer
+
+
+STEPS = (tf.zeros([1, 2, 90]), tf.ones([1, 2], tf.bool), tf.zeros([1, 2]))
+FIELDS = tf.zeros([1, 4, 60])
+# Layer, name of a kernel that holds several matrices, their number, and fans of the published one.
+FUSED: dict[str, tuple[Callable[[], tf.keras.layers.Layer], str, int, tuple[int, int]]] = {
+    "autoint": (lambda: built(FieldSelfAttention(2, 25), FIELDS), "kernel", 4, (60, 50)),
+    "without residual": (
+        lambda: built(FieldSelfAttention(1, 80, residual=False), FIELDS),
+        "kernel",
+        3,
+        (60, 80),
+    ),
+    "gru": (lambda: built(AttentionGRU(70, "gru"), *STEPS[:2]), "kernel", 3, (90, 70)),
+    "augru": (lambda: built(AttentionGRU(70, "augru"), *STEPS), "kernel", 3, (90, 70)),
+    "agru": (lambda: built(AttentionGRU(70, "agru"), *STEPS), "kernel", 2, (90, 70)),
+    "edges": (lambda: built(FieldGraph(), tf.zeros([1, 3, 2000])), "edge_kernel", 2, (4000, 1)),
+    "graph's gru": (lambda: built(FieldGraph(), FIELDS), "kernel", 3, (60, 60)),
+    "field each": (
+        lambda: built(BilinearInteraction("field_each"), FIELDS),
+        "pairs_0_kernel",
+        1,
+        (60, 60),
+    ),
+    "pairs": (
+        lambda: built(BilinearInteraction("field_interaction"), FIELDS),
+        "pairs_0_kernel",
+        3,
+        (60, 60),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FUSED)
+def test_a_matrix_inside_a_kernel_has_its_own_fans(name: str) -> None:
+    make, kernel_name, count, (fan_in, fan_out) = FUSED[name]
+    layer = make()
+    published_initial_values(layer, seed=1)
+    blocks = np.split(named_weights(layer)[kernel_name], count, axis=1)
+    expected = np.sqrt(2 / (fan_in + fan_out))
+    np.testing.assert_allclose([block.std() for block in blocks], expected, rtol=0.06)
+    np.testing.assert_allclose(np.concatenate(blocks).std(), expected, rtol=0.04)
+
+
+@pytest.mark.parametrize("name", ["augru", "graph's gru"])
+def test_recurrent_kernels_stay_orthogonal(name: str) -> None:
+    layer = FUSED[name][0]()
+    published_initial_values(layer, seed=1)
+    kernel = named_weights(layer)["recurrent_kernel"]
+    np.testing.assert_allclose(kernel @ kernel.T, np.eye(len(kernel)), atol=1e-5)
+
+
 # Weights of rank 2 that are no dense matrix and no embedding.
-OTHERS = {"gain", "bias", "points"}
+OTHERS = {"gain", "bias", "points", "recurrent_kernel"}
 WITH_OPTIONS: dict[str, dict[str, Any]] = {
     "prm": {"num_positions": 3},
     "fignn": {"attention_heads": 2, "deep_part": True},

@@ -46,21 +46,43 @@ def test_inference_uses_moving_statistics() -> None:
     )
 
 
+def published(inputs: np.ndarray, alpha: float) -> np.ndarray:
+    """The arithmetic that REKI was published with, over the first axis of any inputs."""
+    inputs = inputs.astype(np.float64)
+    share = sigmoid((inputs - inputs.mean(axis=0)) / np.sqrt(inputs.var(axis=0, ddof=1) + 1e-9))
+    return alpha * inputs * (1 - share) + inputs * share
+
+
 @pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("shape", [(4, 2), (2, 2, 2)])
-def test_published_statistics_are_those_of_the_batch(
-    training: bool, shape: tuple[int, ...]
+@pytest.mark.parametrize("scale", [1.0, 1e-4])
+@pytest.mark.parametrize("shape", [(6, 2), (5, 3, 2), (2, 4, 1), (3, 2, 2, 2)])
+def test_published_statistics_are_those_of_a_position_over_the_batch(
+    training: bool, scale: float, shape: tuple[int, ...]
 ) -> None:
-    layer = dice(shape, statistics="batch")
-    assert not layer.non_trainable_weights
-    output = layer(INPUTS.reshape(shape), training=training)
-    expected = by_hand(INPUTS, INPUTS.mean(axis=0), INPUTS.var(axis=0))
-    np.testing.assert_allclose(output, expected.reshape(shape), atol=1e-5)
-    mask = np.array([True, False, True, True])
-    masked = layer(INPUTS.reshape(shape), training=training, mask=mask.reshape(shape[:-1]))
-    counted = INPUTS[mask]
-    expected = by_hand(INPUTS, counted.mean(axis=0), counted.var(axis=0))
-    np.testing.assert_allclose(masked, expected.reshape(shape), atol=1e-5)
+    inputs = scale * np.random.default_rng(0).normal(2.0, 3.0, size=shape).astype(np.float32)
+    layer = Dice(statistics="batch")
+    layer(inputs)
+    (alpha,) = layer.weights
+    assert alpha.shape == ()
+    alpha.assign(0.25)
+    expected = published(inputs, 0.25)
+    np.testing.assert_allclose(layer(inputs, training=training), expected, rtol=1e-4, atol=1e-8)
+    padding = np.zeros(shape[:-1], bool)
+    np.testing.assert_array_equal(
+        layer(inputs, training=training, mask=padding), layer(inputs, training=training)
+    )
+
+
+def test_published_statistics_by_hand() -> None:
+    # Two rows of two steps: means 2 and 0, differences 1 and 3, variances 2 and 18.
+    inputs = np.array([[[1.0], [3.0]], [[3.0], [-3.0]]], np.float32)
+    low, high = sigmoid(-1 / np.sqrt(2)), sigmoid(1 / np.sqrt(2))
+    expected = [[[1 * low], [3 * high]], [[3 * high], [-3 * low]]]
+    np.testing.assert_allclose(Dice(statistics="batch")(inputs), expected, rtol=1e-5)
+
+
+def test_published_statistics_of_a_single_row_are_finite() -> None:
+    np.testing.assert_allclose(Dice(statistics="batch")(INPUTS[:1]), INPUTS[:1] / 2, rtol=1e-6)
 
 
 def test_unknown_statistics_are_refused() -> None:
@@ -87,6 +109,11 @@ def test_alpha_is_all_that_learns_and_starts_at_zero() -> None:
         lambda: tf.reduce_sum(layer(INPUTS, training=True)), layer.trainable_weights
     )
     assert np.abs(gradient).min() > 0
+
+
+@pytest.mark.parametrize(("statistics", "epsilon"), [("moving", 1e-8), ("batch", 1e-9)])
+def test_each_statistic_has_its_epsilon(statistics: str, epsilon: float) -> None:
+    assert Dice(statistics=statistics).epsilon == epsilon
 
 
 def test_configuration_makes_the_same_layer_again() -> None:

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from scipy.special import softmax
 
-from models.layers.masked_softmax import masked_softmax
+from models.layers.masking import masked_softmax
 
 SCORES = np.array([[1.0, -2.0, 3.0], [90.0, 991.0, 988.0], [5.0, 5.0, 5.0]], np.float32)
 MASK = np.array([[True, False, True], [False, True, True], [False, False, False]])
