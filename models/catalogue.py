@@ -78,7 +78,9 @@ class Catalogue(tf.Module):
     Item means are shrunk: (sum + 5 mu) / (count + 5), mu being the mean of all training ratings.
     A training sample must not see its own label in its item's mean, so there is one mean per fold
     of users, made without that fold; the last column, `num_folds`, is made from all of them and is
-    what validation, test and serving use.
+    what validation, test and serving use. To leave the label alone out would not do: of an item's
+    ratings and their mean without one, the missing one can be told. Ratings of a history are known
+    to the model anyway, so each is left out by itself (`residuals`).
     """
 
     def __init__(self, contents: CatalogueContents):
@@ -118,27 +120,38 @@ class Catalogue(tf.Module):
         """Catalogue rows of raw ids: strings [...] -> int32 [...]; unknown ids have row 0."""
         return tf.cast(self._lookup(item_ids), tf.int32)
 
-    def mean_ratings(
+    def residuals(
         self,
         rows: tf.Tensor,
+        ratings: tf.Tensor,
         own_rows: tf.Tensor | None = None,
         user_folds: tf.Tensor | None = None,
     ) -> tf.Tensor:
-        """Shrunk mean training ratings of histories.
+        """Ratings of histories less the shrunk means of what others gave the items in training.
+
+        The ratings of a training sample's history are training ratings themselves. Each is left out
+        of its item's mean, (sum - rating + 5 mu) / (count - 1 + 5), or residuals in training would
+        be smaller than those of the users to be scored, whose ratings nobody counted. Without
+        `user_folds` the means are taken as they are.
 
         Args:
           rows: int [n, length].
+          ratings: float [n, length].
           own_rows: int [n] or [n, L], the candidates, given with `user_folds`.
-          user_folds: int [n]; where a history meets one of its own candidates again, the mean
-            leaves this fold out, or the sample's label would be in it.
+          user_folds: int [n], of training samples. Where a history meets one of its own candidates
+            again, the mean leaves this fold out, or the sample's label would be in it.
 
         Returns:
           float [n, length].
         """
-        everybody = self.folds_of(rows, None)
-        means = tf.gather_nd(self._means, self._row_and_fold(rows, everybody))
+        where = self._row_and_fold(rows, self.folds_of(rows, None))
+        residuals = ratings - tf.gather_nd(self._means, where)
         if own_rows is None or user_folds is None:
-            return means
+            return residuals
+        # To take one of n ratings out of a mean moves it by its residual / (n - 1 + 5).
+        counts = tf.math.expm1(tf.gather_nd(self._log_counts, where))
+        rest = counts - 1.0 + RATING_PRIOR_COUNT
+        residuals += tf.where(counts > 0.5, residuals / rest, 0.0)
         candidates = tf.reshape(own_rows, [tf.shape(rows)[0], 1, -1])
         is_own = tf.reduce_any(rows[:, :, tf.newaxis] == candidates, axis=2)
         folds = tf.broadcast_to(user_folds[:, tf.newaxis], tf.shape(rows))
@@ -147,7 +160,8 @@ class Catalogue(tf.Module):
             self._means,
             self._row_and_fold(tf.gather_nd(rows, where), tf.gather_nd(folds, where)),
         )
-        return tf.tensor_scatter_nd_update(means, where, own_means)
+        own = tf.gather_nd(ratings, where) - own_means
+        return tf.tensor_scatter_nd_update(residuals, where, own)
 
     def statistics(self, rows: tf.Tensor, user_folds: tf.Tensor | None = None) -> tf.Tensor:
         """Candidate statistics: shrunk mean rating less the global mean, and log(1 + ratings).

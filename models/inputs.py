@@ -230,10 +230,10 @@ class InputPreparation(tf.Module):
     ) -> dict[str, tf.Tensor]:
         newest = slice(-self.match_history_length, None)
         history_rows, ratings, mask = history_rows[:, newest], ratings[:, newest], mask[:, newest]
-        means = self.catalogue.mean_ratings(history_rows, item_rows, user_folds)
+        residuals = self.catalogue.residuals(history_rows, ratings, item_rows, user_folds)
         inputs = {
             "match_history_row": history_rows,
-            "match_history_residual": ratings - means,
+            "match_history_residual": residuals,
             "match_history_liked": tf.cast(ratings >= self.positive_rating, tf.float32),
             "match_history_mask": mask,
         }

@@ -67,7 +67,7 @@ def test_means_are_shrunk_towards_the_mean_of_all_ratings() -> None:
     catalogue = Catalogue(catalogue_contents())
     np.testing.assert_allclose(catalogue.global_mean, MU)
     np.testing.assert_allclose(
-        catalogue.mean_ratings(tf.constant([[1, 2], [3, 4], [5, 0]])),
+        -catalogue.residuals(tf.constant([[1, 2], [3, 4], [5, 0]]), tf.zeros([3, 2])),
         [
             [(13 + 5 * MU) / 8, (7 + 5 * MU) / 7],
             [(12 + 5 * MU) / 9, MU],
@@ -111,11 +111,12 @@ def test_an_export_forgets_folds_and_nothing_else() -> None:
     rows = tf.range(7)
     ids = tf.constant(["", *catalogue.item_ids])
     known = catalogue.rows(ids).numpy()
-    statistics, means = catalogue.statistics(rows), catalogue.mean_ratings(rows[tf.newaxis])
+    history, ratings = rows[tf.newaxis], tf.ones([1, 7])
+    statistics, residuals = catalogue.statistics(rows), catalogue.residuals(history, ratings)
     catalogue.store(lambda given: tf.cast(given != "", tf.int64))
     np.testing.assert_array_equal(catalogue.rows(ids), known > 0)
     np.testing.assert_array_equal(catalogue.statistics(rows), statistics)
-    np.testing.assert_array_equal(catalogue.mean_ratings(rows[tf.newaxis]), means)
+    np.testing.assert_array_equal(catalogue.residuals(history, ratings), residuals)
     shapes = [tuple(variable.numpy().shape) for variable in catalogue.variables]
     assert shapes.count((7, 1)) == 2 and (7, NUM_FOLDS + 1) not in shapes
 
@@ -156,13 +157,45 @@ def test_known_items_change_nothing() -> None:
 def test_a_history_that_meets_its_candidate_again_leaves_the_users_fold_out() -> None:
     catalogue = Catalogue(catalogue_contents())
     rows = catalogue.rows(tf.constant([["10", "30"], ["10", "30"]]))
+    ratings = tf.constant([[4.0, 2.0], [4.0, 2.0]])
     candidates = catalogue.rows(tf.constant(["10", "20"]))
-    whole = {"10": (13 + 5 * MU) / (3 + 5), "30": (12 + 5 * MU) / (4 + 5)}
-    without_fold_0 = (5 + 5 * MU) / (1 + 5)
-    means = catalogue.mean_ratings(rows, candidates, tf.constant([0, 0]))
+    without_fold_0 = 4 - (5 + 5 * MU) / (1 + 5)
+    # Item 10 has 3 ratings of sum 13, item 30 has 4 of sum 12.
+    without_4, without_2 = 4 - (13 - 4 + 5 * MU) / (2 + 5), 2 - (12 - 2 + 5 * MU) / (3 + 5)
     np.testing.assert_allclose(
-        means, [[without_fold_0, whole["30"]], [whole["10"], whole["30"]]], rtol=1e-6
+        catalogue.residuals(rows, ratings, candidates, tf.constant([0, 0])),
+        [[without_fold_0, without_2], [without_4, without_2]],
+        rtol=1e-5,
     )
+    as_they_are = [4 - (13 + 5 * MU) / (3 + 5), 2 - (12 + 5 * MU) / (4 + 5)]
     np.testing.assert_allclose(
-        catalogue.mean_ratings(rows, candidates), [[whole["10"], whole["30"]]] * 2, rtol=1e-6
+        catalogue.residuals(rows, ratings, candidates), [as_they_are] * 2, rtol=1e-5
     )
+
+
+def test_a_training_residual_is_that_of_a_catalogue_without_the_users_rating() -> None:
+    contents = catalogue_contents()
+    rating, fold = 4.5, 1
+    counted = replace(
+        contents,
+        rating_sum_by_fold=contents.rating_sum_by_fold.copy(),
+        rating_count_by_fold=contents.rating_count_by_fold.copy(),
+    )
+    # One rating each of an item with others, of one without any, and of the most rated one.
+    for item in (0, 3, 2):
+        counted.rating_sum_by_fold[item, fold] += rating
+        counted.rating_count_by_fold[item, fold] += 1
+    catalogue = Catalogue(counted)
+    rows, candidate = tf.constant([[1, 4, 3, 0]]), tf.constant([2])
+    found = catalogue.residuals(rows, tf.fill([1, 4], rating), candidate, tf.constant([fold]))
+    # Means of the others, shrunk towards the mean of all ratings, to which this user's belong too.
+    mu = catalogue.global_mean
+    others = [(13 + 5 * mu) / (3 + 5), mu, (12 + 5 * mu) / (4 + 5), mu]
+    np.testing.assert_allclose(found, rating - np.array([others]), rtol=1e-5)
+
+
+def test_padding_has_the_same_residual_in_training() -> None:
+    catalogue = Catalogue(catalogue_contents())
+    rows, ratings = tf.zeros([1, 2], tf.int32), tf.zeros([1, 2])
+    in_training = catalogue.residuals(rows, ratings, tf.constant([1]), tf.constant([0]))
+    np.testing.assert_array_equal(in_training, catalogue.residuals(rows, ratings))

@@ -165,6 +165,13 @@ def test_match_compares_ratings_with_the_items_own_means() -> None:
     np.testing.assert_allclose([disliked[3], disliked[2]], [match[2], 0], atol=1e-6)
 
 
+def test_a_training_sample_leaves_its_users_ratings_out_of_the_means() -> None:
+    prepare = preparation("means")
+    request = one_request(["10"], [4.0], item_id=["20"]) | {"user_fold": tf.constant([0])}
+    match = prepare(request)["match"][0]
+    np.testing.assert_allclose(match[:2], 4 - (13 - 4 + 5 * MU) / 7, atol=1e-5)
+
+
 @pytest.mark.parametrize("kind", MATCH_KINDS)
 def test_one_user_for_many_candidates_equals_the_repeated_user(kind: str) -> None:
     prepare, request = preparation(kind), raw_features(5, users=1)
@@ -175,12 +182,16 @@ def test_one_user_for_many_candidates_equals_the_repeated_user(kind: str) -> Non
         np.testing.assert_allclose(value, repeated[name], atol=1e-5, err_msg=name)
 
 
-def test_the_fold_changes_the_candidates_statistics_only() -> None:
+def test_the_fold_changes_the_candidates_statistics_and_the_residuals_only() -> None:
     prepare, request = preparation(), one_request(["30", "20"], [4.0, 2.0], item_id=["10"])
     without = prepare(request)
     with_fold = prepare({**request, "user_fold": tf.constant([0])})
     numeric, of_fold = without.pop("numeric").numpy()[0], with_fold.pop("numeric").numpy()[0]
+    match, of_training = without.pop("match").numpy()[0], with_fold.pop("match").numpy()[0]
     assert_equal(without, with_fold)
+    # Two features of a match by means are mean residuals, the others are cosines.
+    assert np.abs(match[:2] - of_training[:2]).min() > 1e-3
+    np.testing.assert_array_equal(match[2:], of_training[2:])
     np.testing.assert_allclose(of_fold[3:5], [(5 + 5 * MU) / 6 - MU, np.log(2)], atol=1e-6)
     np.testing.assert_allclose(numeric[3:5], [(13 + 5 * MU) / 8 - MU, np.log(4)], atol=1e-6)
     np.testing.assert_array_equal(np.delete(numeric, [3, 4]), np.delete(of_fold, [3, 4]))
