@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from itertools import product
 from typing import Any
 
+from configs.loading import ConfigurationError, override_scenario
 from configs.scenario import Scenario
 from preprocessing.beam_options import BeamOptions
 from preprocessing.encode import default_sources, encode
@@ -23,7 +25,9 @@ def run_all_steps(
     dry_run: bool = False,
     beam: BeamOptions | None = None,
 ) -> dict[str, Any]:
-    """Runs `examples`, whose checks are quick, then `encode`; arguments as there.
+    """Runs `examples`, whose checks are quick, then `encode` of all sources that any arm reads.
+
+    Arguments are those of the steps.
 
     Returns:
       Sums of the counts, and under `steps` the result of each step.
@@ -34,10 +38,11 @@ def run_all_steps(
       RejectedInput: `strict` and a step has dead letters; raised when all steps are done.
     """
     start = time.monotonic()
-    _require_answer_files(scenario)
+    sources = needed_sources(scenario)
+    _require_answer_files(scenario, sources)
     steps = [
         build_examples(scenario, force=force, dry_run=dry_run, beam=beam),
-        encode(scenario, force=force, dry_run=dry_run, beam=beam),
+        encode(scenario, sources=sources, force=force, dry_run=dry_run, beam=beam),
     ]
     if dry_run:
         return {"step": "all", "dry_run": True, "steps": steps}
@@ -52,13 +57,44 @@ def run_all_steps(
     }
     if strict:
         work = WorkDirectory(scenario.work_dir)
-        refuse_rejected([work.examples, *map(work.knowledge, default_sources(scenario))], result)
+        refuse_rejected([work.examples, *map(work.knowledge, sources)], result)
     return result
 
 
-def _require_answer_files(scenario: Scenario) -> None:
+def needed_sources(scenario: Scenario) -> list[str]:
+    """`default_sources`, and those of every arm of the experiment, controls included.
+
+    Raises:
+      ConfigurationError: an arm cannot be, or an extraction names a source that is not described.
+    """
+    grid, model = scenario.experiment, scenario.model
+    arms: dict[str, dict[str, object]] = {name: arm.overrides for name, arm in grid.arms.items()}
+    # The sources of extractions, below, take the place of the model's own.
+    if (grid.adapters or grid.matches) and not grid.extractions:
+        axes = product(grid.adapters or [model.adapter], grid.matches or [model.match])
+        for adapter, match in axes:
+            arms[f"{adapter}, {match}"] = {"model.adapter": adapter, "model.match": match}
+    sources = default_sources(scenario)
+    for name, overrides in arms.items():
+        try:
+            sources += override_scenario(scenario, overrides).knowledge_sources()
+        except ConfigurationError as error:
+            raise ConfigurationError(f"experiment, arm '{name}': {error}") from error
+    for name, extraction in grid.extractions.items():
+        for source in extraction:
+            if source not in scenario.knowledge.answers:
+                raise ConfigurationError(
+                    f"experiment.extractions: '{name}' names source '{source}', which is not "
+                    "described under knowledge.answers (there: "
+                    f"{', '.join(sorted(scenario.knowledge.answers))})"
+                )
+            sources.append(source)
+    return list(dict.fromkeys(sources))
+
+
+def _require_answer_files(scenario: Scenario, sources: list[str]) -> None:
     """Finds out that a file or an attribute is missing before the long steps, not between them."""
-    for source in default_sources(scenario):
+    for source in sources:
         answers = scenario.knowledge.answers[source]
         for name in ("individual", "collective", "vectors"):
             paths = getattr(answers, name)

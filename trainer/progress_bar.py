@@ -1,13 +1,46 @@
-"""Progress of a training, for people in front of a terminal."""
+"""Progress of long work, for people: a bar on a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import tensorflow as tf
 from tqdm import tqdm
 
+from configs.command_line import say
+
 _SHOWN = ("validation_auc", "validation_ndcg_at_10", "validation_new_items_recall_at_10")
+
+_Item = TypeVar("_Item")
+
+
+def counted(
+    items: Sequence[_Item], what: str, seconds_between_lines: float = 5.0
+) -> Iterator[_Item]:
+    """Yields items and says on standard error how many are done.
+
+    On a terminal it is a bar with the time that is left; elsewhere a line at the start, at the end
+    and now and then.
+
+    Args:
+      items: something to be done for each.
+      what: is being done.
+      seconds_between_lines: at least.
+    """
+    if sys.stderr.isatty():
+        yield from tqdm(items, desc=what)
+        return
+    said = time.monotonic()
+    if items:
+        say(f"{what}: 0 of {len(items)}")
+    for done, item in enumerate(items, start=1):
+        yield item
+        if done == len(items) or time.monotonic() - said >= seconds_between_lines:
+            say(f"{what}: {done} of {len(items)}")
+            said = time.monotonic()
 
 
 class ProgressBar(tf.keras.callbacks.Callback):

@@ -12,8 +12,9 @@ if TYPE_CHECKING:
     from configs.command_line import Subparsers
 
 _HELP = """\
-Runs the steps `examples` and `encode`: everything that the trainer reads. Finished steps whose
-inputs and settings are unchanged are skipped.
+Runs the steps `examples` and `encode`: everything that the trainer reads, with the sources of all
+arms of the scenario's experiment. Finished steps whose inputs and settings are unchanged are
+skipped.
 
 example:
   python -m preprocessing all --config configs/movielens_small.yaml

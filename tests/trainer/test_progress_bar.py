@@ -8,7 +8,7 @@ import pytest
 from tests.runs import shared_store
 from tests.scenarios import tiny_scenario
 from tests.trainer.toy_training import toy_examples, toy_model
-from trainer.progress_bar import ProgressBar
+from trainer.progress_bar import ProgressBar, counted
 from trainer.training import train
 from trainer.training_input import MemoryInput
 
@@ -69,3 +69,18 @@ def test_the_metric_of_every_kind_of_model_is_shown(
     bar.on_epoch_row({"epoch": 1, f"validation_{metric}": 0.123456})
     bar.close()
     assert f"validation_{metric}=0.1235" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("seconds", "lines"),
+    [
+        (0.0, ["judging: 0 of 3", "judging: 1 of 3", "judging: 2 of 3", "judging: 3 of 3"]),
+        (1e6, ["judging: 0 of 3", "judging: 3 of 3"]),
+    ],
+)
+def test_lines_say_how_much_is_done_where_there_is_no_terminal(
+    seconds: float, lines: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert list(counted("abc", "judging", seconds)) == ["a", "b", "c"]
+    assert list(counted([], "nothing")) == []
+    assert capsys.readouterr().err.splitlines() == lines

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +23,7 @@ from trainer.tracking_option import add_tracking_option
 if TYPE_CHECKING:
     from configs.command_line import Subparsers
     from configs.scenario import Scenario
+    from trainer.experiments.grid import Cell
 
 _HELP = """\
 Trains a grid of models, backbones x arms x seeds, and compares every arm with the baseline on the
@@ -70,7 +71,9 @@ def add_command(subparsers: Subparsers) -> None:
         "experiment.processes)",
     )
     parser.add_argument(
-        "--dry-run", action="store_true", help="check the grid and list its cells, train nothing"
+        "--dry-run",
+        action="store_true",
+        help="check the grid, list its cells and what data is missing, train nothing",
     )
     add_tracking_option(parser)
     add_json_option(parser)
@@ -85,7 +88,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     scenario = scenario_of(arguments)
     folder = Path(arguments.out) if arguments.out else experiment_folder(scenario)
     if arguments.dry_run:
-        return _plan(scenario, folder, [cell.name for cell in experiment_cells(scenario)])
+        return _plan(scenario, folder, experiment_cells(scenario))
 
     from trainer.experiments.results import failures_text
     from trainer.experiments.running import run_experiment
@@ -111,7 +114,9 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     return summary
 
 
-def _plan(scenario: Scenario, folder: Path, cells: list[str]) -> Mapping[str, object]:
+def _plan(scenario: Scenario, folder: Path, cells: Sequence[Cell]) -> Mapping[str, object]:
+    from trainer.experiments.readiness import missing_data
+
     grid = scenario.experiment
     baselines = len(grid.backbones) if grid.tune_baseline.trials else 0
     trials = len(cells) * grid.tuning.trials + baselines * grid.tune_baseline.trials
@@ -125,9 +130,18 @@ def _plan(scenario: Scenario, folder: Path, cells: list[str]) -> Mapping[str, ob
         f"{folder}: {searched} {len(grid.seeds)} seeds: {trainings} trainings of at most "
         f"{_most_epochs(scenario)} epochs"
     )
-    for name in cells:
-        say(f"  {name}")
-    return {"experiment": str(folder), "cells": cells, "trainings": trainings}
+    for cell in cells:
+        say(f"  {cell.name}")
+    missing = missing_data(cells)
+    if missing:
+        say(f"missing in {scenario.work_dir}: {'; '.join(missing)}")
+        say("'python -m preprocessing all' with the same --config builds what is missing")
+    return {
+        "experiment": str(folder),
+        "cells": [cell.name for cell in cells],
+        "trainings": trainings,
+        "missing": missing,
+    }
 
 
 def _most_epochs(scenario: Scenario) -> int:

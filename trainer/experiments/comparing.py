@@ -9,6 +9,7 @@ from configs.scenario import Scenario
 from trainer.experiments.results import Comparison, RunResult
 from trainer.multiple_tests import holm
 from trainer.predictions import Predictions, compare_predictions
+from trainer.progress_bar import counted
 
 SIGNIFICANT = 0.05
 """The chance of one false mark or more in a whole experiment is at most this."""
@@ -26,9 +27,9 @@ def comparisons_of(scenario: Scenario, runs: Sequence[RunResult]) -> list[Compar
     for run in runs:
         by_cell.setdefault((run.backbone, run.knowledge), []).append(run.predictions)
     compared = []
-    for (backbone, arm), predictions in by_cell.items():
-        if arm == baseline or (backbone, baseline) not in by_cell:
-            continue
+    pairs = [cell for cell in by_cell if cell[1] != baseline and (cell[0], baseline) in by_cell]
+    for backbone, arm in counted(pairs, f"comparing with '{baseline}'"):
+        predictions = by_cell[backbone, arm]
         differences = compare_predictions(
             by_cell[backbone, baseline],
             predictions,

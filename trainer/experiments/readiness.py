@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
@@ -41,20 +41,38 @@ def require_ready(cells: Sequence[Cell], store: ExampleStore) -> None:
             ) from error
 
 
-def _require_knowledge(cells: Sequence[Cell]) -> None:
+def missing_data(cells: Sequence[Cell]) -> list[str]:
+    """What of the data of an experiment was not built yet, in words; nothing is read."""
+    work = WorkDirectory(cells[0].scenario.work_dir)
+    examples = [] if work.examples.manifest.exists() else ["examples"]
+    readers = _missing_knowledge(cells)
+    return examples + [f"knowledge vectors of {text}" for text in _with_arms(readers)]
+
+
+def _missing_knowledge(cells: Sequence[Cell]) -> dict[str, list[str]]:
+    """Source without vectors -> the arms that read it."""
     readers: dict[str, list[str]] = {}
     for cell in cells:
         work = WorkDirectory(cell.scenario.work_dir)
-        # Where nothing was built at all, reading the tables says what to do.
-        if work.examples.manifest.exists():
-            for source in cell.scenario.knowledge_sources():
-                if not work.knowledge(source).manifest.exists():
-                    readers.setdefault(source, []).append(cell.arm)
+        for source in cell.scenario.knowledge_sources():
+            if not work.knowledge(source).manifest.exists():
+                readers.setdefault(source, []).append(cell.arm)
+    return readers
+
+
+def _with_arms(readers: Mapping[str, Sequence[str]]) -> list[str]:
+    return [
+        f"'{source}' (arms {', '.join(dict.fromkeys(arms))})" for source, arms in readers.items()
+    ]
+
+
+def _require_knowledge(cells: Sequence[Cell]) -> None:
+    # Where nothing was built at all, reading the tables says what to do.
+    if not WorkDirectory(cells[0].scenario.work_dir).examples.manifest.exists():
+        return
+    readers = _missing_knowledge(cells)
     if readers:
-        listed = "; ".join(
-            f"'{source}' (arms {', '.join(dict.fromkeys(arms))})"
-            for source, arms in readers.items()
-        )
+        listed = "; ".join(_with_arms(readers))
         options = "".join(f" --source {source}" for source in readers)
         raise CommandError(
             f"{cells[0].scenario.work_dir} has no knowledge vectors of {listed}; run 'python -m "

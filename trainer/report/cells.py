@@ -9,6 +9,7 @@ import numpy as np
 
 from trainer.experiments.results import Comparison, RunResult
 from trainer.metrics import AnyMetrics
+from trainer.progress_bar import counted
 from trainer.report.inputs import ReportInputs
 from trainer.report.intervals import main_metric_interval
 
@@ -65,11 +66,15 @@ class Cell:
 def result_cells(inputs: ReportInputs) -> list[Cell]:
     """All cells, ordered by backbone, then arm."""
     comparisons = {(found.backbone, found.knowledge): found for found in inputs.comparisons}
-    return [
-        _cell(inputs, runs, comparisons.get((backbone, knowledge)))
+    names = [
+        (backbone, arm)
         for backbone in inputs.backbones
-        for knowledge in inputs.arms
-        if (runs := inputs.experiment.runs_of(backbone, knowledge))
+        for arm in inputs.arms
+        if inputs.experiment.runs_of(backbone, arm)
+    ]
+    return [
+        _cell(inputs, inputs.experiment.runs_of(*name), comparisons.get(name))
+        for name in counted(names, "intervals of models")
     ]
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer.bootstrap import Difference, bootstrap_auc_difference
+from trainer.progress_bar import counted
 from trainer.report.inputs import ReportInputs
 from trainer.sample_predictions import SamplePredictions
 
@@ -78,11 +79,12 @@ def popularity_slices(inputs: ReportInputs) -> list[PopularitySlice]:
 
     They are about ranking models: there are none of other kinds.
     """
+    if not isinstance(inputs.experiment.runs[0].predictions, SamplePredictions):
+        return []
+    places = [(comparison, bucket) for comparison in inputs.comparisons for bucket in BUCKETS]
     return [
         _slice(inputs, comparison.backbone, comparison.knowledge, bucket)
-        for comparison in inputs.comparisons
-        if isinstance(inputs.experiment.runs[0].predictions, SamplePredictions)
-        for bucket in BUCKETS
+        for comparison, bucket in counted(places, "comparing by item popularity")
     ]
 
 

@@ -82,6 +82,7 @@ def test_a_dry_run_lists_the_cells(
         "experiment": str(folder),
         "cells": ["din_none", "din_hein_match"],
         "trainings": 14,
+        "missing": [],
     }
     assert "2 cells, each with 5 trials and 2 seeds: 14 trainings of at most 2 epochs" in (
         captured.err
@@ -129,3 +130,17 @@ def test_wrong_options_are_wrong_usage(
         main(arguments(tmp_path, *option))
     assert ended.value.code == 2
     assert option[0] in capsys.readouterr().err
+
+
+def test_a_dry_run_says_what_data_is_missing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    capsys.readouterr()
+    words = ["experiment", "--config", str(tiny_config()), *OVERRIDES, "--dry-run", "--json"]
+    assert main([*words, f"work_dir={tmp_path}"]) == 0
+    captured = capsys.readouterr()
+    missing = json.loads(captured.out)["missing"]
+    assert missing[0] == "examples"
+    assert any("knowledge vectors of 'item' (arms hein_match)" in text for text in missing)
+    assert f"missing in {tmp_path}: examples; " in captured.err
+    assert "python -m preprocessing all" in captured.err
