@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import os
 import sys
 import tempfile
@@ -133,6 +134,17 @@ def positive_integer(text: str) -> int:
     if not text.isascii() or not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"expected a whole number from 1. Received: {text!r}")
     return int(text)
+
+
+def finite_number(text: str) -> float:
+    """An option's value as a number that is neither infinite nor NaN, for argparse's `type`."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not math.isfinite(number):
+        raise argparse.ArgumentTypeError(f"expected a finite number. Received: {text!r}")
+    return number
 
 
 def keys_help(

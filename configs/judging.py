@@ -73,8 +73,8 @@ class Arm(Section):
 class SearchRange(Section):
     """What a search may try for one setting: numbers between two bounds, or choices."""
 
-    low: float | None = Field(None, allow_inf_nan=False, description="smallest number")
-    high: float | None = Field(None, allow_inf_nan=False, description="largest number")
+    low: float | None = Field(None, description="smallest number")
+    high: float | None = Field(None, description="largest number")
     log: bool = Field(False, description="small and large numbers are tried alike often")
     step: float | None = Field(None, gt=0, description="distance between numbers, from 'low' on")
     choices: tuple[object, ...] | None = Field(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from configs.section import Section, named_once, split_names
+from configs.section import Section, TakesEffect, named_once, split_names
 
 
 class Grouping(Section):
@@ -143,6 +143,12 @@ class SourceAnswers(Section):
         return self
 
 
+OF_TOKENS = TakesEffect(".kind", ("minilm", "sentence-transformers"))
+OF_TFIDF = TakesEffect(".kind", ("tfidf",))
+OF_ENDPOINT = TakesEffect(".kind", ("endpoint",))
+OF_MODELS = TakesEffect(".kind", ("sentence-transformers", "endpoint"))
+
+
 class Encoder(Section):
     """The text encoder that turns answers into knowledge vectors."""
 
@@ -153,15 +159,15 @@ class Encoder(Section):
         "sentence-transformers: any model of that library (pip install -r "
         "requirements-encoders.txt); endpoint: any OpenAI-compatible embeddings endpoint",
     )
-    batch_size: int = Field(
+    batch_size: Annotated[int, OF_MODELS] = Field(
         8,
         ge=1,
         description="sentence-transformers, endpoint: texts per call (minilm reads one at a time)",
     )
-    maximum_tokens: int = Field(
+    maximum_tokens: Annotated[int, OF_TOKENS] = Field(
         256, ge=8, description="minilm, sentence-transformers: tokens read at once"
     )
-    long_texts: Literal["cut", "chunk"] = Field(
+    long_texts: Annotated[Literal["cut", "chunk"], OF_TOKENS] = Field(
         "cut",
         description="minilm, sentence-transformers: texts of more tokens are cut, or read in "
         "chunks whose vectors are averaged by their tokens",
@@ -171,18 +177,21 @@ class Encoder(Section):
         description="user sources: encode the answer alone, or together with the history that its "
         "prompt shows (published: history first)",
     )
-    pooling: Literal["mean", "first", "maximum", "last"] = Field(
-        "mean", description="sentence-transformers: how token vectors become one"
+    pooling: Annotated[
+        Literal["mean", "first", "maximum", "last"],
+        TakesEffect(".kind", ("sentence-transformers",)),
+    ] = Field("mean", description="sentence-transformers: how token vectors become one")
+    dimension: Annotated[int, OF_TFIDF] = Field(
+        256, ge=2, description="tfidf: width of the vectors"
     )
-    dimension: int = Field(256, ge=2, description="tfidf: width of the vectors")
-    seed: int = Field(0, description="tfidf: seed of the SVD")
-    model: str | None = Field(
+    seed: Annotated[int, OF_TFIDF] = Field(0, description="tfidf: seed of the SVD")
+    model: Annotated[str | None, OF_MODELS] = Field(
         None, description="sentence-transformers: name or folder; endpoint: the model's name there"
     )
-    base_url: str | None = Field(
+    base_url: Annotated[str | None, OF_ENDPOINT] = Field(
         None, description="endpoint: address, e.g. http://localhost:8000/v1; OpenAI if empty"
     )
-    api_key_variable: str = Field(
+    api_key_variable: Annotated[str, OF_ENDPOINT] = Field(
         "OPENAI_API_KEY", description="endpoint: environment variable that holds the key"
     )
     cache: str | None = Field(

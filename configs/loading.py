@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import datetime
 import difflib
 import hashlib
 import json
-import types
+import stat
 import typing
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,38 +14,101 @@ from pathlib import Path
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from configs.effects import (
+    Alternatives,
+    alternatives_of,
+    section_type,
+    useless_options,
+    without,
+)
 from configs.scenario import Scenario
 from configs.section import Section
 
 AnySection = typing.TypeVar("AnySection", bound=Section)
+
+_DEEPEST = 40
+_MOST_VALUES = 1_000_000
+_MOST_BITS = 63
+_LONGEST_SHOWN = 200
+_KINDS: dict[type, str] = {bool: "true or false", float: "a fraction", type(None): "null"}
+YAML_FAULTS = (
+    yaml.YAMLError,
+    RecursionError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    LookupError,
+    ArithmeticError,
+)
+"""What PyYAML raises: besides its own errors, those of a tag whose text it takes on trust."""
 
 
 class ConfigurationError(Exception):
     """The configuration is wrong; the message names the file, the key and the fix."""
 
 
-def load_scenario(path: str | Path, overrides: Iterable[str] = ()) -> Scenario:
-    """Reads a scenario from YAML and applies overrides.
+def load_scenario(
+    path: str | Path,
+    overrides: Iterable[str] = (),
+    searched: Alternatives | None = None,
+    for_all_arms: bool = False,
+) -> Scenario:
+    """Reads a user's scenario from YAML and applies overrides.
+
+    An option that does nothing is refused where the file or an override sets it to another value
+    than its default. What the file says for a setting that an override changes is no mistake, and
+    is left out of the result; nor is what serves only an arm of the file's experiment, or a value
+    that is searched.
 
     Args:
       path: the YAML file.
       overrides: texts `dotted.key=value`; the value is read as YAML, so `model.match=none`,
         `training.seed=2` and `knowledge.sources=[item]` all work.
+      searched: dotted key -> values that a search will set.
+      for_all_arms: whether the overrides are meant for all arms of the experiment as well.
 
     Returns:
       The frozen scenario.
 
     Raises:
-      ConfigurationError: the file is missing or not YAML, a key is unknown, or a value is not
-        allowed.
+      ConfigurationError: the file is missing or not YAML, a key is unknown, a value is not
+        allowed, or an option has no effect.
     """
-    return load_section(Scenario, path, overrides)
+    where = str(path)
+    tree, assignments = _read(path, overrides)
+    scenario = _section_from_tree(Scenario, tree, assignments, where)
+    searched = searched or {}
+    of_arms = _joined(searched, alternatives_of(scenario.experiment))
+    resolved = scenario.model_dump(mode="json")
+
+    of_overrides = _tree_of(assignments)
+    found = useless_options(
+        Scenario, resolved, of_overrides, (), of_arms if for_all_arms else searched
+    )
+    of_file = without(tree, assignments)
+    before = []
+    if assignments:
+        try:
+            before = [_section_from_tree(Scenario, tree, {}, where).model_dump(mode="json")]
+        except ConfigurationError:
+            pass  # The file alone is not complete.
+    found += useless_options(Scenario, resolved, of_file, before, of_arms)
+    if found:
+        raise ConfigurationError("\n".join(f"{where}: {useless.reason}" for useless in found))
+    if not before:
+        return scenario
+    replaced = [
+        useless.key for useless in useless_options(Scenario, resolved, of_file, (), of_arms)
+    ]
+    return _section_from_tree(Scenario, without(tree, replaced), assignments, where)
 
 
 def load_section(
     section: type[AnySection], path: str | Path, overrides: Iterable[str] = ()
 ) -> AnySection:
     """Reads what one YAML file describes and applies overrides.
+
+    A scenario is read as `save_scenario` wrote it, with all options, those without effect too.
 
     Args:
       section: what the file describes.
@@ -58,22 +122,7 @@ def load_section(
       ConfigurationError: the file is missing or not YAML, a key is unknown, or a value is not
         allowed.
     """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigurationError(f"{path}: cannot be read ({error.strerror or error})") from error
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(
-            f"{path}: not UTF-8 text ({error.reason} at byte {error.start})"
-        ) from error
-    try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"{path}: not valid YAML: {error}") from error
-    if not isinstance(tree, dict):
-        raise ConfigurationError(f"{path}: expected sections or keys at the top level")
-    assignments = dict(parse_override(override) for override in overrides)
+    tree, assignments = _read(path, overrides)
     return _section_from_tree(section, tree, assignments, str(path))
 
 
@@ -95,21 +144,6 @@ def scenario_from_tree(
     return _section_from_tree(Scenario, tree, assignments or {}, where)
 
 
-def _section_from_tree(
-    section: type[AnySection],
-    tree: Mapping[str, object],
-    assignments: Mapping[str, object],
-    where: str,
-) -> AnySection:
-    merged = json.loads(json.dumps(tree))
-    for key, value in assignments.items():
-        _assign(merged, key, value)
-    try:
-        return section.model_validate(merged)
-    except ValidationError as error:
-        raise ConfigurationError(_explain(error, where, section)) from error
-
-
 def override_scenario(scenario: Scenario, assignments: Mapping[str, object]) -> Scenario:
     """Returns a copy of the scenario with dotted keys set to new values.
 
@@ -121,8 +155,45 @@ def override_scenario(scenario: Scenario, assignments: Mapping[str, object]) -> 
     )
 
 
+def require_effect(
+    scenario: Scenario,
+    assignments: Mapping[str, object],
+    alternatives: Alternatives | None = None,
+) -> None:
+    """Makes sure that settings do something in a scenario.
+
+    Args:
+      scenario: the scenario in which they are set.
+      assignments: dotted key -> value, of the settings in question.
+      alternatives: dotted key -> further values, with which they may have their effect.
+
+    Raises:
+      ConfigurationError: a setting has no effect.
+    """
+    resolved = override_scenario(scenario, assignments).model_dump(mode="json")
+    layer = _tree_of(assignments)
+    found = useless_options(Scenario, resolved, layer, alternatives=alternatives)
+    if found:
+        raise ConfigurationError("\n".join(useless.reason for useless in found))
+
+
+def with_effective_options(
+    scenario: Scenario, alternatives: Alternatives | None = None
+) -> Scenario:
+    """A copy in which options without effect have their defaults.
+
+    Args:
+      scenario: the scenario.
+      alternatives: dotted key -> further values, with which options may have their effect.
+    """
+    resolved = scenario.model_dump(mode="json")
+    found = useless_options(Scenario, resolved, resolved, alternatives=alternatives)
+    keys = [useless.key for useless in found]
+    return scenario_from_tree(without(resolved, keys)) if keys else scenario
+
+
 def save_scenario(scenario: Scenario, path: str | Path) -> None:
-    """Writes the resolved scenario as YAML; `load_scenario` reads it back to an equal one."""
+    """Writes the resolved scenario as YAML; `load_section` reads it back to an equal one."""
     tree = scenario.model_dump(mode="json")
     Path(path).write_text(
         yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), encoding="utf-8"
@@ -138,14 +209,173 @@ def parse_override(text: str) -> tuple[str, object]:
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise ConfigurationError(
-            f"override '{text}': write it as dotted.key=value, e.g. model.backbone=din"
+            f"override '{_shortened(text)}': write it as dotted.key=value, e.g. model.backbone=din"
         )
+    where = f"override '{_shortened(text)}'"
     try:
-        return key.strip(), yaml.safe_load(value)
-    except yaml.YAMLError as error:
+        return key.strip(), read_yaml(value, where)
+    except ConfigurationError as error:
         raise ConfigurationError(
-            f"override '{text}': the value is not valid YAML: {error}"
+            str(error).replace("not valid YAML", "the value is not valid YAML", 1)
         ) from error
+
+
+def read_yaml_file(path: str | Path) -> object:
+    """Reads a YAML file; see `read_yaml`.
+
+    Raises:
+      ConfigurationError: it is no regular file, cannot be read, or is not UTF-8 text or YAML.
+    """
+    path = Path(path)
+    try:
+        mode = path.stat().st_mode
+        if not stat.S_ISREG(mode):
+            raise ConfigurationError(
+                f"{path}: is {_kind_of_file(mode)}; name a regular file with YAML text"
+            )
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read ({error.strerror or error})") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(
+            f"{path}: not UTF-8 text ({error.reason} at byte {error.start})"
+        ) from error
+    return read_yaml(text, str(path))
+
+
+def read_yaml(text: str, where: str) -> object:
+    """Reads YAML that holds what JSON can hold: texts, numbers, true, false, null, lists, maps.
+
+    Args:
+      text: the YAML.
+      where: what an error message calls it.
+
+    Raises:
+      ConfigurationError: it is not YAML, or holds something else, a date for example.
+    """
+    try:
+        document = yaml.safe_load(text)
+    except RecursionError as error:
+        raise ConfigurationError(f"{where}: {_TOO_DEEP}") from error
+    except YAML_FAULTS as error:
+        raise ConfigurationError(f"{where}: not valid YAML: {error}") from error
+    return _Plain(where).value(document, "", 0)
+
+
+_TOO_DEEP = f"lists and maps stand more than {_DEEPEST} deep in each other; write it flatter"
+
+
+class _Plain:
+    """Copies what YAML held, and refuses what JSON cannot hold."""
+
+    def __init__(self, where: str):
+        self._where = where
+        self._values = 0
+
+    def value(self, value: object, path: str, depth: int) -> typing.Any:
+        self._values += 1
+        if depth > _DEEPEST:
+            raise ConfigurationError(f"{self._where}: {_TOO_DEEP}")
+        if self._values > _MOST_VALUES:
+            raise ConfigurationError(
+                f"{self._where}: holds more than {_MOST_VALUES:,} values, aliases (*name) written "
+                "out; write it shorter"
+            )
+        if isinstance(value, Mapping):
+            return {
+                self._key(key, path): self.value(
+                    part, f"{path}.{key}" if path else str(key), depth + 1
+                )
+                for key, part in value.items()
+            }
+        if isinstance(value, list):
+            return [self.value(part, path, depth + 1) for part in value]
+        return self._scalar(value, path)
+
+    def _key(self, key: object, path: str) -> str:
+        if isinstance(key, str | int) and not isinstance(key, bool):
+            return str(self._scalar(key, path))
+        raise self._refusal(path, key, " as a key")
+
+    def _scalar(self, value: object, path: str) -> object:
+        if isinstance(value, str):
+            if "\0" in value or any("\ud800" <= letter <= "\udfff" for letter in value):
+                raise ConfigurationError(
+                    f"{self._where}: {_placed(path)}holds a NUL or half a surrogate pair, which "
+                    "no file name and no UTF-8 text can hold; take it out"
+                )
+            return value
+        if isinstance(value, bool) or value is None or isinstance(value, float):
+            return value
+        if isinstance(value, int):
+            if value.bit_length() > _MOST_BITS:
+                raise ConfigurationError(
+                    f"{self._where}: {_placed(path)}holds a whole number of more than "
+                    f"{_MOST_BITS} bits; write a smaller one, or quotes around it for a text"
+                )
+            return value
+        raise self._refusal(path, value, "")
+
+    def _refusal(self, path: str, value: object, role: str) -> ConfigurationError:
+        kind = "a date" if isinstance(value, datetime.date) else f"a {type(value).__name__} value"
+        kind = _KINDS.get(type(value), kind)
+        return ConfigurationError(
+            f"{self._where}: {_placed(path)}holds {kind}{role}; for a text, write it in quotes"
+        )
+
+
+def _placed(path: str) -> str:
+    return f"{_shortened(path)}: " if path else ""
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
+
+
+def _kind_of_file(mode: int) -> str:
+    for is_kind, kind in (
+        (stat.S_ISDIR, "a folder"),
+        (stat.S_ISFIFO, "a FIFO"),
+        (stat.S_ISSOCK, "a socket"),
+    ):
+        if is_kind(mode):
+            return kind
+    return "a device"
+
+
+def _read(
+    path: str | Path, overrides: Iterable[str]
+) -> tuple[dict[str, object], dict[str, object]]:
+    tree = read_yaml_file(path)
+    if not isinstance(tree, dict):
+        raise ConfigurationError(f"{path}: expected sections or keys at the top level")
+    return tree, dict(parse_override(override) for override in overrides)
+
+
+def _joined(first: Alternatives, second: Alternatives) -> Alternatives:
+    return {key: [*first.get(key, ()), *second.get(key, ())] for key in {**first, **second}}
+
+
+def _tree_of(assignments: Mapping[str, object]) -> dict[str, object]:
+    tree: dict[str, object] = {}
+    for key, value in assignments.items():
+        _assign(tree, key, value)
+    return tree
+
+
+def _section_from_tree(
+    section: type[AnySection],
+    tree: Mapping[str, object],
+    assignments: Mapping[str, object],
+    where: str,
+) -> AnySection:
+    merged = json.loads(json.dumps(tree))
+    for key, value in assignments.items():
+        _assign(merged, key, value)
+    try:
+        return section.model_validate(merged)
+    except ValidationError as error:
+        raise ConfigurationError(_explain(error, where, section)) from error
 
 
 def config_hash(*sections: BaseModel) -> str:
@@ -164,26 +394,12 @@ def described_keys(model: type[BaseModel] = Scenario, prefix: str = "") -> dict[
     keys = {}
     for name, field in model.model_fields.items():
         key = f"{prefix}{name}"
-        section, is_map = _section_type(field.annotation)
+        section, is_map = section_type(field.annotation)
         if section is None:
             keys[key] = field.description or ""
         else:
             keys.update(described_keys(section, f"{key}.<name>." if is_map else f"{key}."))
     return keys
-
-
-def _section_type(annotation: object) -> tuple[type[BaseModel] | None, bool]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation, False
-    origin = typing.get_origin(annotation)
-    arguments = typing.get_args(annotation)
-    if origin is dict and isinstance(arguments[1], type) and issubclass(arguments[1], BaseModel):
-        return arguments[1], True
-    if origin in (typing.Union, types.UnionType):
-        for argument in arguments:
-            if isinstance(argument, type) and issubclass(argument, BaseModel):
-                return argument, False
-    return None, False
 
 
 def _assign(tree: dict[str, object], dotted_key: str, value: object) -> None:
@@ -211,7 +427,7 @@ def _explain(error: ValidationError, where: str, section: type[Section]) -> str:
             message = problem["msg"].removeprefix("Value error, ")
             received = problem["input"]
             shown = (
-                f" Received: {received!r}"
+                f" Received: {_shortened(repr(received))}"
                 if isinstance(received, (str, int, float, list, tuple))
                 else ""
             )
@@ -237,7 +453,7 @@ def _sibling_names(location: tuple[int | str, ...], section: type[Section]) -> l
     parts = list(location[:-1])
     while parts and found is not None:
         field = found.model_fields.get(str(parts.pop(0)))
-        found, is_map = _section_type(field.annotation) if field is not None else (None, False)
+        found, is_map = section_type(field.annotation) if field is not None else (None, False)
         if is_map and parts:
             parts.pop(0)
     return list(found.model_fields) if found is not None else []

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from configs.section import Section, named_once, split_names
+from configs.section import ReadsAtMost, Section, TakesEffect, named_once, split_names
+
+WITH_RIDGE = TakesEffect("model.match", ("ridge",))
 
 
 class Match(Section):
@@ -17,14 +19,21 @@ class Match(Section):
         min_length=1,
         description="item sources whose vectors are compared; each gives features of its own",
     )
-    history_length: int = Field(200, ge=1, description="newest interactions that take part")
-    dimension: int = Field(
+    history_length: Annotated[int, ReadsAtMost("data.history_length")] = Field(
+        200,
+        ge=1,
+        description="newest interactions that take part; no more than data.history_length",
+    )
+    dimension: Annotated[
+        int,
+        TakesEffect(".form", ("low_rank",), or_else=TakesEffect("model.match", ("means",))),
+    ] = Field(
         64,
         ge=2,
-        description="width of the reduced item table (PCA for means, Nystroem for ridge); without "
-        "effect in ridge's exact form, which compares whole vectors",
+        description="width of the reduced item table (PCA for means, Nystroem for ridge); not for "
+        "ridge's exact form, which compares whole vectors",
     )
-    form: Literal["low_rank", "exact"] = Field(
+    form: Annotated[Literal["low_rank", "exact"], WITH_RIDGE] = Field(
         "low_rank",
         description="ridge: low_rank solves in 'dimension' features, exact in the interactions "
         "themselves (slower with long histories)",
@@ -34,9 +43,15 @@ class Match(Section):
         description="kernel parameters are trained with the model, from the values below; "
         "the features are then computed in every step",
     )
-    length_scale: float = Field(0.5, gt=0, description="ridge: of the kernel over cosines")
-    bias: float = Field(0.3, gt=0, description="ridge: constant part of the kernel")
-    noise: float = Field(1.0, gt=0, description="ridge: variance of a rating")
+    length_scale: Annotated[float, WITH_RIDGE] = Field(
+        0.5, gt=0, description="ridge: of the kernel over cosines"
+    )
+    bias: Annotated[float, WITH_RIDGE] = Field(
+        0.3, gt=0, description="ridge: constant part of the kernel"
+    )
+    noise: Annotated[float, WITH_RIDGE] = Field(
+        1.0, gt=0, description="ridge: variance of a rating"
+    )
     dropout_rate: float = Field(
         0.0,
         ge=0,

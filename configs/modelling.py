@@ -14,7 +14,14 @@ from configs.adapters import (
     SharedNetwork,
 )
 from configs.matching import Match, Prior
-from configs.section import Section
+from configs.section import ReadsAtMost, Section, TakesEffect
+
+RERANKERS = ("dlcm", "prm", "setrank", "mir")
+RETRIEVERS = ("two_tower",)
+"""Names of `model.backbone` that are no CTR models."""
+
+WITH_ADAPTER = TakesEffect("model.adapter", unless=("none",))
+WITH_FIELDS = TakesEffect("model.adapter", unless=("none", "replace_id"))
 
 
 class Model(Section):
@@ -39,8 +46,8 @@ class Model(Section):
         False, description="the rating that an item's knowledge lets expect is one more number"
     )
     embedding_dimension: int = Field(32, ge=1, description="width of every field")
-    attention_history_length: int = Field(
-        30, ge=1, description="newest interactions attention sees"
+    attention_history_length: Annotated[int, ReadsAtMost("data.history_length")] = Field(
+        30, ge=1, description="newest interactions attention sees; no more than data.history_length"
     )
     top_units: tuple[int, ...] = Field((200, 80), description="widths of the top network")
     dropout_rate: float = Field(0.2, ge=0, lt=1)
@@ -50,47 +57,49 @@ class Model(Section):
         lt=1,
         description="share of candidates whose id is hidden in training (cold start)",
     )
-    knowledge_dropout_rate: float = Field(
+    knowledge_dropout_rate: Annotated[float, WITH_FIELDS] = Field(
         0.05,
         ge=0,
         lt=1,
-        description="share of entities whose knowledge is hidden in training; without effect when "
-        "model.adapter is none or replace_id (there model.id_dropout_rate hides items)",
+        description="share of entities whose knowledge is hidden in training; not for "
+        "model.adapter none and replace_id (there model.id_dropout_rate hides items)",
     )
-    user_profile: bool = Field(
-        True, description="whether data.profiles.attributes, if there are any, are inputs"
+    user_profile: Annotated[bool, TakesEffect("data.profiles.attributes", unless=(None, {}))] = (
+        Field(True, description="whether data.profiles.attributes, if there are any, are inputs")
     )
-    tasks: dict[str, Annotated[float, Field(gt=0, allow_inf_nan=False)]] = Field(
+    tasks: Annotated[
+        dict[str, Annotated[float, Field(gt=0)]],
+        TakesEffect("model.backbone", unless=(*RERANKERS, *RETRIEVERS)),
+    ] = Field(
         default_factory=dict,
         description="names from data.labels, learned beside the label, and the weights of their "
         "losses, greater than 0; the label's is 1",
     )
-    history_knowledge: bool = Field(
+    history_knowledge: Annotated[bool, WITH_FIELDS] = Field(
         False,
         description="knowledge of the history's items stands beside the candidate's inside the "
-        "attention; needs an item source; without effect when model.adapter is none",
+        "attention; needs an item source and an adapter that makes fields",
     )
-    factor_gate: bool = Field(
+    factor_gate: Annotated[bool, WITH_FIELDS] = Field(
         False,
         description="the sources of an entity become one field, weighted by a learned gate that "
-        "can be read out; needs two sources of items or of users; without effect when "
-        "model.adapter is none",
+        "can be read out; needs two sources of items or of users and an adapter that makes fields",
     )
-    zero_start: bool = Field(
+    zero_start: Annotated[bool, WITH_FIELDS] = Field(
         False,
-        description="augmented fields start at zero, so that training begins without them; without "
-        "effect when model.adapter is none",
+        description="augmented fields start at zero, so that training begins without them; needs "
+        "an adapter that makes fields",
     )
-    standardized_knowledge: bool = Field(
+    standardized_knowledge: Annotated[bool, WITH_ADAPTER] = Field(
         False,
-        description="every component of a source's vectors gets mean 0 and deviation 1; without "
-        "effect when model.adapter is none",
+        description="every component of a source's vectors gets mean 0 and deviation 1; needs an "
+        "adapter",
     )
-    alignment_weight: float = Field(
+    alignment_weight: Annotated[float, WITH_FIELDS] = Field(
         0.0,
         ge=0,
         description="weight of the contrastive loss that pulls an item's augmented vector and its "
-        "id embedding together; needs an item source; without effect when model.adapter is none",
+        "id embedding together; needs an item source and an adapter that makes fields",
     )
     initializer: Literal["keras", "published"] = Field(
         "keras",
@@ -98,9 +107,11 @@ class Model(Section):
         "dense kernels, those that read a recurrent layer's input, and embeddings; the fans of a "
         "kernel that holds several matrices are those of each",
     )
-    hein: HybridExpert = HybridExpert()
-    moe: MixtureOfExperts = MixtureOfExperts()
-    mlp: SharedNetwork = SharedNetwork()
-    pq: ProductQuantization = ProductQuantization()
-    knowledge_match: Match = Match()
-    knowledge_prior: Prior = Prior()
+    hein: Annotated[HybridExpert, TakesEffect("model.adapter", ("hein",))] = HybridExpert()
+    moe: Annotated[MixtureOfExperts, TakesEffect("model.adapter", ("moe",))] = MixtureOfExperts()
+    mlp: Annotated[SharedNetwork, TakesEffect("model.adapter", ("mlp",))] = SharedNetwork()
+    pq: Annotated[ProductQuantization, TakesEffect("model.adapter", ("pq",))] = (
+        ProductQuantization()
+    )
+    knowledge_match: Annotated[Match, TakesEffect("model.match", ("means", "ridge"))] = Match()
+    knowledge_prior: Annotated[Prior, TakesEffect("model.prior", (True,))] = Prior()

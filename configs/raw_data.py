@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from configs.section import Section
+from configs.section import Section, TakesEffect
+
+OF_CSV = TakesEffect(".format", ("auto", "csv"))
 
 
 class Table(Section):
@@ -22,16 +24,20 @@ class Table(Section):
         "auto",
         description="auto: by the name (.parquet; .jsonl, .ndjson and .json; csv for all others)",
     )
-    separator: str | None = Field(
+    separator: Annotated[str | None, OF_CSV] = Field(
         None,
         description="csv: between fields, one or several characters; a tab for .tsv, else a comma",
     )
-    encoding: str = Field("utf-8", description="csv and jsonl: character encoding, e.g. latin-1")
-    header: bool = Field(True, description="csv: the first line of each file names the columns")
-    column_names: tuple[str, ...] = Field(
+    encoding: Annotated[str, TakesEffect(".format", ("auto", "csv", "jsonl"))] = Field(
+        "utf-8", description="csv and jsonl: character encoding, e.g. latin-1"
+    )
+    header: Annotated[bool, OF_CSV] = Field(
+        True, description="csv: the first line of each file names the columns"
+    )
+    column_names: Annotated[tuple[str, ...], OF_CSV] = Field(
         (), description="csv: names of the columns, in order, of files without a header line"
     )
-    quoting: bool = Field(
+    quoting: Annotated[bool, OF_CSV] = Field(
         True, description="csv: fields may stand in double quotes; false takes quotes as they are"
     )
 
@@ -68,7 +74,7 @@ class InteractionColumns(Section):
         description="column with a number by which a user's interactions follow each other; the "
         "time if empty, and without a time the order of the rows",
     )
-    part: str | None = Field(
+    part: Annotated[str | None, TakesEffect("split.by", ("column",))] = Field(
         None, description="split.by=column: column that says train, validation or test"
     )
 
@@ -77,7 +83,10 @@ class Interactions(Table):
     """The log of who rated or used what and when."""
 
     columns: InteractionColumns = InteractionColumns()
-    time_unit: Literal["seconds", "milliseconds", "microseconds", "iso"] = Field(
+    time_unit: Annotated[
+        Literal["seconds", "milliseconds", "microseconds", "iso"],
+        TakesEffect(".columns.timestamp", unless=(None,)),
+    ] = Field(
         "seconds",
         description="what the timestamp column holds: a number since 1970, or iso: dates such as "
         "2018-05-01T12:30:00Z; examples carry seconds",
@@ -150,7 +159,14 @@ class InteractionFilter(Section):
 
     minimum_user_interactions: int = Field(1, ge=1, description="fewer: the user is left out")
     minimum_item_interactions: int = Field(1, ge=1, description="fewer: the item is left out")
-    repeat: bool = Field(
+    repeat: Annotated[
+        bool,
+        TakesEffect(
+            ".minimum_user_interactions",
+            unless=(1,),
+            or_else=TakesEffect(".minimum_item_interactions", unless=(1,)),
+        ),
+    ] = Field(
         True,
         description="repeat until every user and item that is left has enough (k-core); false: "
         "counts of the unfiltered log decide, once",
@@ -162,15 +178,18 @@ class InteractionFilter(Section):
         return self.minimum_user_interactions == self.minimum_item_interactions == 1
 
 
+OF_NEGATIVES = TakesEffect(".per_positive", unless=(0,))
+
+
 class Negatives(Section):
     """Sampled negatives for implicit feedback: items new to the user, whatever comes later."""
 
     per_positive: int = Field(0, ge=0, description="negatives sampled for each positive sample")
-    by: Literal["uniform", "popularity"] = Field(
+    by: Annotated[Literal["uniform", "popularity"], OF_NEGATIVES] = Field(
         "uniform",
         description="uniform: every item alike; popularity: by its training interactions",
     )
-    seed: int = 0
+    seed: Annotated[int, OF_NEGATIVES] = 0
 
 
 class RerankLists(Section):
@@ -215,7 +234,7 @@ class Data(Section):
     catalogue: Catalogue
     profiles: Profiles | None = Field(None, description="table of users; there may be none")
     positive_rating: float = Field(4.0, description="label is 1 when the rating is at least this")
-    labels: dict[str, ExtraLabel] = Field(
+    labels: Annotated[dict[str, ExtraLabel], TakesEffect("data.examples", ("ctr",))] = Field(
         default_factory=dict,
         max_length=MOST_EXTRA_LABELS,
         description="further labels by name, in CTR examples as label_<name>; see model.tasks",
@@ -231,7 +250,7 @@ class Data(Section):
         description="kinds of examples: ctr: one candidate each; rerank: a list of candidates; "
         "retrieval: liked items only",
     )
-    rerank: RerankLists = RerankLists()
+    rerank: Annotated[RerankLists, TakesEffect("data.examples", ("rerank",))] = RerankLists()
     shard_megabytes: int = Field(
         16, ge=1, description="megabytes of interactions, as they lie on disk, for a TFRecord file"
     )
@@ -278,8 +297,8 @@ class Split(Section):
         "global_time: the parts follow each other in time over all users, cut at whole hours; "
         "column: data.interactions.columns.part says it",
     )
-    fractions: tuple[float, float, float] = Field(
-        (0.8, 0.1, 0.1), description="share of train, validation and test"
+    fractions: Annotated[tuple[float, float, float], TakesEffect(".by", unless=("column",))] = (
+        Field((0.8, 0.1, 0.1), description="share of train, validation and test")
     )
     seed: int = Field(0, description="seed of the user split's hash")
     knowledge_history_cap: int = Field(

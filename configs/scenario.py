@@ -12,7 +12,6 @@ from pydantic import Field, model_validator
 from configs.adapters import FIELD_OPTIONS
 from configs.judging import Evaluation, Experiment
 from configs.knowledge import Knowledge
-from configs.matching import Match
 from configs.modelling import Model
 from configs.prompting import Generation, Prompts
 from configs.raw_data import Data, Split
@@ -55,6 +54,16 @@ class Scenario(Section):
             )
         )
 
+    @property
+    def attention_history_length(self) -> int:
+        """Newest interactions that attention reads: no more than an example holds."""
+        return min(self.model.attention_history_length, self.data.history_length)
+
+    @property
+    def match_history_length(self) -> int:
+        """Newest interactions that take part in knowledge match: no more than an example holds."""
+        return min(self.model.knowledge_match.history_length, self.data.history_length)
+
     @model_validator(mode="after")
     def _ridge_has_ratings(self) -> Scenario:
         if self.model.match == "ridge" and self.data.is_implicit:
@@ -63,18 +72,6 @@ class Scenario(Section):
                 "none (data.interactions.columns has neither rating nor label); take 'means' or "
                 "'none'"
             )
-        return self
-
-    @model_validator(mode="after")
-    def _means_have_no_kernel(self) -> Scenario:
-        if self.model.match == "means":
-            match, default = self.model.knowledge_match, Match()
-            for key in ("form", "length_scale", "bias", "noise"):
-                if getattr(match, key) != getattr(default, key):
-                    raise ValueError(
-                        f"model.knowledge_match.{key} is an option of model.match 'ridge' and "
-                        "without effect in 'means'; leave it out, or take 'ridge'"
-                    )
         return self
 
     @model_validator(mode="after")
@@ -121,13 +118,8 @@ class Scenario(Section):
     def _field_options_have_fields(self) -> Scenario:
         model = self.model
         chosen = [key for key in FIELD_OPTIONS if getattr(model, key)]
-        if model.adapter == "none" or not chosen:
+        if model.adapter in ("none", "replace_id") or not chosen:
             return self
-        if model.adapter == "replace_id":
-            raise ValueError(
-                f"model.{chosen[0]} is about fields of augmented vectors, and model.adapter "
-                "'replace_id' makes none; leave it out, or take another adapter"
-            )
         entities = [self.knowledge.answers[source].entity for source in self.knowledge.sources]
         if model.factor_gate and len(set(entities)) == len(entities):
             raise ValueError(

@@ -2,13 +2,72 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from pydantic import BaseModel, ConfigDict, field_validator
 
 
 class Section(BaseModel):
-    """Base of all sections: immutable, no unknown keys, defaults validated like input."""
+    """Base of all sections: immutable, no unknown keys, no infinite numbers and no NaN.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    Defaults are validated like input.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False
+    )
+
+    @field_validator("*")
+    @classmethod
+    def _free_values_are_finite(cls, value: object) -> object:
+        """Looks where any value may stand; fields of numbers refuse by their own type."""
+        for path, number in _numbers_within(value):
+            if not math.isfinite(number):
+                named = f"{path}: " if path else ""
+                raise ValueError(f"{named}expected a finite number")
+        return value
+
+
+@dataclass(frozen=True)
+class TakesEffect:
+    """Says when an option has an effect; stands in the `Annotated` type of its field.
+
+    On a section it holds for all options of the section. An option without effect that a user sets
+    to anything but its default is refused (`configs.effects`).
+
+    Attributes:
+      key: dotted key of the setting that decides; one that begins with "." stands in the same
+        section as the field.
+      values: the option has an effect where the setting is one of these, or a list with one of
+        them; empty for all.
+      unless: it has none where the setting is one of these.
+      or_else: another way to have one.
+    """
+
+    key: str
+    values: tuple[object, ...] = ()
+    unless: tuple[object, ...] = ()
+    or_else: TakesEffect | None = None
+
+    def is_met(self, setting: object) -> bool:
+        """Whether the option has an effect beside this setting, `or_else` apart."""
+        held = setting if isinstance(setting, list | tuple) else [setting]
+        if self.values and not any(value in self.values for value in held):
+            return False
+        return not any(setting == value for value in self.unless)
+
+
+@dataclass(frozen=True)
+class ReadsAtMost:
+    """Says that an option asks for no more than another setting provides; see `TakesEffect`.
+
+    Attributes:
+      key: dotted key of the other setting.
+    """
+
+    key: str
 
 
 def named_once(names: tuple[str, ...]) -> tuple[str, ...]:
@@ -34,3 +93,15 @@ def split_names(names: object) -> object:
     if isinstance(names, str):
         return tuple(name.strip() for name in names.split(",") if name.strip())
     return names
+
+
+def _numbers_within(value: object, path: str = "") -> Iterator[tuple[str, float]]:
+    """Fractional numbers in nested lists and dictionaries, each with its dotted place."""
+    if isinstance(value, float):
+        yield path, value
+    elif isinstance(value, Mapping):
+        for key, part in value.items():
+            yield from _numbers_within(part, f"{path}.{key}" if path else str(key))
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from _numbers_within(part, path)

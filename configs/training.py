@@ -6,7 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from configs.section import Section
+from configs.modelling import RERANKERS, RETRIEVERS
+from configs.section import Section, TakesEffect
 
 OptimizerName = Literal["adam", "lazy_adam", "adagrad", "sgd"]
 Schedule = Literal["constant", "cosine"]
@@ -27,9 +28,7 @@ class Training(Section):
     optimizer: OptimizerName = Field(
         "adam", description="of all variables that have no optimizer of their own"
     )
-    learning_rate: float = Field(
-        1e-3, gt=0, allow_inf_nan=False, description="of the optimizer, after warm-up"
-    )
+    learning_rate: float = Field(1e-3, gt=0, description="of the optimizer, after warm-up")
     embedding_optimizer: Literal["same"] | OptimizerName = Field(
         "same",
         description="of embedding tables; lazy_adam and adagrad touch only the rows of a batch, "
@@ -38,7 +37,6 @@ class Training(Section):
     embedding_learning_rate: float | None = Field(
         None,
         gt=0,
-        allow_inf_nan=False,
         description="of embedding tables; learning_rate if empty",
     )
     schedule: Schedule = Field(
@@ -52,28 +50,28 @@ class Training(Section):
     weight_decay: float = Field(
         0.0,
         ge=0,
-        allow_inf_nan=False,
         description="share of a dense kernel, times the learning rate, taken away in every step "
         "(decoupled, as AdamW does); not of embeddings, biases and normalisations",
     )
-    embedding_regularization: float = Field(
-        0.0, ge=0, allow_inf_nan=False, description="L2 factor on id embeddings used in a batch"
-    )
+    embedding_regularization: Annotated[
+        float, TakesEffect("model.adapter", unless=("replace_id",))
+    ] = Field(0.0, ge=0, description="L2 factor on id embeddings used in a batch")
     gradient_clip_norm: float | None = Field(
         None,
         gt=0,
-        allow_inf_nan=False,
         description="largest norm of all gradients together; not clipped if empty",
     )
-    class_weights: tuple[
-        Annotated[float, Field(gt=0, allow_inf_nan=False)],
-        Annotated[float, Field(gt=0, allow_inf_nan=False)],
+    class_weights: Annotated[
+        tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(gt=0)]],
+        TakesEffect("model.backbone", unless=RETRIEVERS),
     ] = Field(
         (1.0, 1.0),
         description="weights of the losses of samples with label 0 and label 1; scores are then "
         "no longer calibrated; not for retrieval and list_loss=listwise",
     )
-    list_loss: Literal["pointwise", "listwise"] = Field(
+    list_loss: Annotated[
+        Literal["pointwise", "listwise"], TakesEffect("model.backbone", RERANKERS)
+    ] = Field(
         "pointwise",
         description="re-rankers: cross entropy of every candidate, or of the whole list's softmax",
     )
@@ -84,7 +82,7 @@ class Training(Section):
         "and gauc are for ranking models",
     )
     patience: int = Field(
-        2, ge=0, description="epochs without a better validation result before stopping"
+        2, ge=1, description="epochs without a better validation result before stopping"
     )
     precision: Literal["float32", "mixed_bfloat16", "mixed_float16"] = Field(
         "float32",
@@ -103,7 +101,7 @@ class Training(Section):
         description="memory: examples are prepared once and kept; stream: they are read from their "
         "files in every epoch, for data that memory does not hold",
     )
-    shuffle_buffer: int = Field(
+    shuffle_buffer: Annotated[int, TakesEffect(".input", ("stream",))] = Field(
         100_000, ge=1, description="samples among which a stream is shuffled"
     )
     checkpoint_steps: int = Field(
@@ -118,13 +116,17 @@ class Training(Section):
         "devices), multi_worker and parameter_server over the processes that TF_CONFIG names "
         "(docs/distributed.md)",
     )
-    devices: int | None = Field(
+    devices: Annotated[int | None, TakesEffect(".distribution", ("mirrored",))] = Field(
         None,
         ge=1,
         description="of mirrored: so many GPUs, all if empty; on a machine without a GPU so many "
         "logical devices of the CPU, to try it out",
     )
-    sharding: Literal["batches", "files"] = Field(
+    sharding: Annotated[
+        Literal["batches", "files"],
+        TakesEffect(".distribution", ("multi_worker",)),
+        TakesEffect(".input", ("stream",)),
+    ] = Field(
         "batches",
         description="of a stream among the processes of multi_worker: batches: each reads all "
         "files and takes its part of every batch, so that batches are those of one device; files: "
@@ -159,17 +161,7 @@ class Training(Section):
         return self
 
     @model_validator(mode="after")
-    def _options_of_distributions(self) -> Training:
-        if self.devices is not None and self.distribution != "mirrored":
-            raise ValueError("training.devices: is for training.distribution=mirrored")
-        if self.sharding == "files" and (self.distribution, self.input) != (
-            "multi_worker",
-            "stream",
-        ):
-            raise ValueError(
-                "training.sharding: files is for training.input=stream with "
-                "training.distribution=multi_worker"
-            )
+    def _parameter_servers_hand_out_single_steps(self) -> Training:
         if self.distribution == "parameter_server" and self.steps_per_execution > 1:
             raise ValueError(
                 "training.steps_per_execution: parameter servers hand out single steps; set it to 1"

@@ -184,11 +184,11 @@ class _Parts:
                 for source, table in towers.items()
                 if self._entity(source) == "user"
             },
-            attention_history_length=options.attention_history_length,
+            attention_history_length=self._scenario.attention_history_length,
             positive_rating=self._scenario.data.liked_from,
             history_knowledge=options.history_knowledge,
             matches=self._matches() if options.match != "none" else None,
-            match_history_length=options.knowledge_match.history_length,
+            match_history_length=self._scenario.match_history_length,
             priors=[self._prior(source) for source in self._prior_sources],
             profile=ProfileLookup(self._profiles) if self._profiles else None,
         )

@@ -29,7 +29,7 @@ import tensorflow_recommenders as tfrs
 from configs.code_version import code_version
 from configs.command_line import CommandError
 from configs.folder_lock import LOCK_FILE, alone_in
-from configs.loading import load_scenario, save_scenario
+from configs.loading import load_section, save_scenario
 from configs.scenario import Scenario
 from models.building import ModelTables, build_model
 from trainer.made_up_request import made_up_request
@@ -183,7 +183,7 @@ class RunFolder:
           RunFolderError: the folder is not that of a finished run.
         """
         self._require_complete()
-        return load_scenario(self.config)
+        return load_section(Scenario, self.config)
 
     def read_metrics(self) -> RunMetrics:
         """The run's result.

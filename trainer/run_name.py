@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from configs.adapters import FIELD_OPTIONS
+from configs.loading import with_effective_options
 from configs.matching import Match, Prior
 from configs.scenario import Scenario
 from configs.section import Section
-from preprocessing.records.contract import RERANK
 from trainer.evaluation import kind_of
 from trainer.run_folder import RunFolder
 
@@ -49,7 +49,8 @@ def default_run_folder(scenario: Scenario) -> RunFolder:
     """
     if scenario.run_dir is not None:
         return RunFolder(scenario.run_dir)
-    name = "_".join([*_parts(scenario), f"seed{scenario.training.seed}"])
+    kind_of(scenario)  # An unknown model has no name.
+    name = "_".join([*_parts(with_effective_options(scenario)), f"seed{scenario.training.seed}"])
     return RunFolder(Path(scenario.work_dir) / "runs" / name)
 
 
@@ -61,9 +62,7 @@ def _parts(scenario: Scenario) -> list[str]:
         "-".join([model.adapter, *sources]),
     ]
     if model.match != "none":
-        exact = model.match == "ridge" and model.knowledge_match.form == "exact"
-        ignored = ("dimension",) if exact else ()
-        parts.append("-".join([model.match, *_options_of(model.knowledge_match, ignored)]))
+        parts.append("-".join([model.match, *_options_of(model.knowledge_match)]))
     if model.prior:
         parts.append("-".join(["prior", *_options_of(model.knowledge_prior)]))
     if model.tasks:
@@ -79,8 +78,6 @@ def _parts(scenario: Scenario) -> list[str]:
 def _adapter_options(scenario: Scenario) -> list[str]:
     """What is done with knowledge vectors beside the adapter itself."""
     model = scenario.model
-    if model.adapter == "none":
-        return []
     options = {
         "historyknowledge": model.history_knowledge,
         "factorgate": model.factor_gate,
@@ -93,23 +90,22 @@ def _adapter_options(scenario: Scenario) -> list[str]:
 
 def _further_options(scenario: Scenario) -> list[str]:
     profiles = scenario.data.profiles
-    listwise = scenario.training.list_loss == "listwise" and kind_of(scenario) == RERANK
     options = {
         "published": scenario.model.initializer == "published",
         "noprofile": profiles and profiles.attributes and not scenario.model.user_profile,
-        "listwise": listwise,
+        "listwise": scenario.training.list_loss == "listwise",
     }
     return [name for name, is_chosen in options.items() if is_chosen]
 
 
-def _options_of(section: Match | Prior, ignored: Sequence[str] = ()) -> list[str]:
+def _options_of(section: Match | Prior) -> list[str]:
     """Sources, names of choices, and other values, each only where it is not the default."""
     options = _changed(section)
     parts = list(section.sources) if "sources" in options else []
     if isinstance(section, Match):
         choices = {section.form: "form" in options, "learned": section.learned}
         parts += [name for name, is_chosen in choices.items() if is_chosen]
-    apart = {"sources", "form", "learned", *ignored}
+    apart = {"sources", "form", "learned"}
     return [*parts, *_spelled({k: v for k, v in options.items() if k not in apart})]
 
 
@@ -124,8 +120,6 @@ def _other_options(scenario: Scenario) -> dict[str, object]:
                 options |= {f"{key}.{name}": part for name, part in _changed(value).items()}
         elif key not in _NAMED_APART:
             options[key] = value
-    if model.adapter in ("none", "replace_id"):
-        options.pop("knowledge_dropout_rate", None)
     return options
 
 

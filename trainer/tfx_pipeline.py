@@ -13,6 +13,7 @@ from configs.command_line import (
     TeachingParser,
     add_json_option,
     add_scenario_options,
+    finite_number,
     positive_integer,
     quiet_tensorflow,
     run_command,
@@ -158,11 +159,8 @@ def _number(low: float, high: float) -> Callable[[str], float]:
     """An option's value as a number between bounds, for argparse's `type`."""
 
     def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not low <= value <= high or math.isinf(value):
+        value = finite_number(text)
+        if not low <= value <= high:
             limits = f"from {low:g}" + ("" if math.isinf(high) else f" to {high:g}")
             raise argparse.ArgumentTypeError(f"expected a number {limits}. Received: {text!r}")
         return value

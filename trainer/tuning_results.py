@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TypedDict
 
-from configs.loading import override_scenario, save_scenario
+from configs.effects import alternatives_of
+from configs.loading import override_scenario, save_scenario, with_effective_options
 from configs.scenario import Scenario
 from trainer.tuning import Study, Trial, best_trial
 from trainer.tuning_plot import trials_figure
@@ -77,7 +78,8 @@ def write_results(study: Study, scenario: Scenario, space: Space) -> TuningResul
     found: BestTrial | None = None
     if best is not None and best.value is not None:
         chosen = override_scenario(scenario, {**best.settings, "run_dir": None})
-        save_scenario(chosen, folder / BEST_FILE)
+        of_arms = alternatives_of(chosen.experiment)
+        save_scenario(with_effective_options(chosen, of_arms), folder / BEST_FILE)
         found = BestTrial(
             trial=best.number, value=best.value, settings=dict(best.settings), run=str(best.run)
         )

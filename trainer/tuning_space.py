@@ -8,11 +8,11 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
-import yaml
 from pydantic import ValidationError
 
+from configs.effects import value_at
 from configs.judging import SearchRange
-from configs.loading import ConfigurationError, override_scenario
+from configs.loading import ConfigurationError, override_scenario, read_yaml, require_effect
 from configs.scenario import Scenario
 from trainer.run_settings import training_settings
 from trainer.tables import settings_asked
@@ -57,10 +57,7 @@ def split_space(words: Iterable[str]) -> tuple[list[str], dict[str, SearchRange]
 def _range_of(word: str, text: str) -> SearchRange | None:
     described: dict[str, object]
     if text.startswith(_CHOICES):
-        try:
-            described = {"choices": yaml.safe_load(f"[{text.removeprefix(_CHOICES)}]")}
-        except yaml.YAMLError as error:
-            raise ConfigurationError(f"'{word}': the choices are not valid YAML") from error
+        described = {"choices": read_yaml(f"[{text.removeprefix(_CHOICES)}]", f"'{word}'")}
     elif bounds := _BOUNDS.fullmatch(text):
         log, low, high, step = bounds.groups()
         described = {"low": low, "high": high, "step": step, "log": log is not None}
@@ -103,6 +100,18 @@ def check_space(scenario: Scenario, space: Space, fixed: Mapping[str, str] | Non
             settings.append(training_settings(changed))
         if all(one == settings[0] for one in settings) and len(settings) > 1:
             raise ConfigurationError(f"'{key}' cannot be searched: no training depends on it")
+
+
+def require_space_has_effect(scenario: Scenario, space: Space) -> None:
+    """Makes sure that what is searched does something in a scenario.
+
+    Raises:
+      ConfigurationError: a setting has no effect, with any value of the others.
+    """
+    choices = {key: searched.choices or () for key, searched in space.items()}
+    for key, searched in space.items():
+        for value in _extremes(scenario, key, searched):
+            require_effect(scenario, {key: value}, choices)
 
 
 def _extremes(scenario: Scenario, key: str, searched: SearchRange) -> list[object]:
@@ -176,14 +185,6 @@ def drawn_of(scenario: Scenario, space: Space) -> dict[str, Any] | None:
                 return None
         drawn[key] = value
     return drawn
-
-
-def value_at(tree: Mapping[str, Any], key: str) -> object:
-    """What stands at a dotted key; None where nothing does."""
-    node: Any = tree
-    for part in key.split("."):
-        node = node.get(part) if isinstance(node, Mapping) else None
-    return node
 
 
 def _is_whole(scenario: Scenario, key: str, searched: SearchRange) -> bool:

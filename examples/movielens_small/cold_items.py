@@ -25,6 +25,7 @@ import yaml
 from configs.command_line import (
     TeachingParser,
     add_json_option,
+    finite_number,
     quiet_tensorflow,
     run_command,
     say,
@@ -49,7 +50,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prog="python -m examples.movielens_small.cold_items", description=__doc__
     )
     parser.add_argument("--out", default="out/cold_items", metavar="DIR", help="folder for all")
-    parser.add_argument("--share", type=float, default=0.2, help="of the movies with an answer")
+    parser.add_argument(
+        "--share", type=finite_number, default=0.2, help="of the movies with an answer"
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="of the trainings")
     parser.add_argument(
         "--cache", metavar="DIR", help="vectors of an earlier `encode`, so that it is not repeated"

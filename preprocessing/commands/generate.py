@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from pydantic import ValidationError
 
-from configs.command_line import add_json_option
+from configs.command_line import add_json_option, finite_number
 from configs.loading import ConfigurationError, load_scenario
 from configs.prompting import Generation
 from preprocessing.commands.options import epilog
@@ -149,13 +149,13 @@ def _add_setting_options(parser: argparse.ArgumentParser) -> None:
         ("base_url", "URL", str),
         ("model", "NAME", str),
         ("max_tokens", "N", int),
-        ("temperature", "T", float),
+        ("temperature", "T", finite_number),
         ("json_schema", "FILE", str),
         ("concurrency", "N", int),
         ("budget_tokens", "N", int),
-        ("budget_usd", "X", float),
-        ("price_input", "X", float),
-        ("price_output", "X", float),
+        ("budget_usd", "X", finite_number),
+        ("price_input", "X", finite_number),
+        ("price_output", "X", finite_number),
         ("store", "FILE", str),
     ):
         parser.add_argument(

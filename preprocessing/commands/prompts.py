@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.command_line import add_json_option, say, scenario_of
+from configs.command_line import add_json_option, finite_number, say, scenario_of
 from configs.loading import ConfigurationError
 from preprocessing.commands.options import epilog
 
@@ -184,10 +184,7 @@ def _propose_factors(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def _price(text: str) -> float:
-    try:
-        price = float(text)
-    except ValueError:
-        price = -1.0
-    if not 0 <= price < float("inf"):
+    price = finite_number(text)
+    if price < 0:
         raise argparse.ArgumentTypeError(f"'{text}' is not a price in US dollars, e.g. 0.15")
     return price

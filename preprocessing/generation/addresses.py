@@ -28,13 +28,26 @@ def require_address(section: str, base_url: str | None, api_key_variable: str) -
                 f"empty; put the key there, or name another endpoint in {section}.base_url"
             )
         return
-    address = urllib.parse.urlsplit(base_url)
-    if address.scheme not in ("http", "https") or not address.hostname:
+    address = _split(base_url)
+    if address is None or address.scheme not in ("http", "https"):
         raise ConfigurationError(
-            f"{section}.base_url: write an address such as http://localhost:8000/v1"
+            f"{section}.base_url: is no address; write one such as http://localhost:8000/v1, or "
+            "http://[::1]:8000/v1"
         )
     if address.username or address.password or address.query:
         raise ConfigurationError(
             f"{section}.base_url: must not hold a password or a query; put the key into the "
             f"environment variable {api_key_variable}"
         )
+
+
+def _split(address: str) -> urllib.parse.SplitResult | None:
+    """The parts of an address; None if it names no host, or host or port cannot be."""
+    try:
+        parts = urllib.parse.urlsplit(address)
+        parts.port  # noqa: B018 (reading it checks it)
+        (parts.hostname or "").encode("idna")
+    except ValueError:
+        return None
+    has_gap = any(letter.isspace() or not letter.isprintable() for letter in address)
+    return parts if parts.hostname and not has_gap else None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import yaml
 
 from configs.command_line import CommandError
+from configs.loading import YAML_FAULTS
 from preprocessing.prompting.sanitising import sanitise_text
 
 FEWEST, MOST = 2, 20
@@ -90,7 +91,7 @@ def _structured(answer: str) -> Iterator[object]:
             for count in range(len(paragraphs), 0, -1):
                 try:
                     tree = yaml.safe_load("\n\n".join(paragraphs[:count]))
-                except (yaml.YAMLError, RecursionError, ValueError):
+                except YAML_FAULTS:
                     continue
                 if _lists_of_tree(tree):
                     yield tree

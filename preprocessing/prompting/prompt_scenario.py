@@ -8,10 +8,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
 
-from configs.loading import ConfigurationError
+from configs.loading import ConfigurationError, read_yaml_file
 from configs.section import Section
 from preprocessing.prompting.template import Template
 
@@ -143,12 +142,7 @@ def load_prompt_scenario(path: Path) -> PromptScenario:
       ConfigurationError: the file is not UTF-8, not YAML, or not a scenario; the message names the
         file, the key and what is wrong.
     """
-    try:
-        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except UnicodeDecodeError as error:
-        raise ConfigurationError(f"{path}: not UTF-8 text (byte {error.start})") from error
-    except yaml.YAMLError as error:
-        raise ConfigurationError(f"{path}: not valid YAML: {error}") from error
+    tree = read_yaml_file(path)
     if not isinstance(tree, dict):
         raise ConfigurationError(
             f"{path}: expected keys such as 'noun:', 'factors:' and 'templates:' at the top level"

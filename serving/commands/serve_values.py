@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import re
 
-from configs.command_line import positive_integer
+from configs.command_line import finite_number, positive_integer
 
 _LARGEST_COUNT = 2**31 - 1
 _LABEL = re.compile(r"(?P<model>[^/:\s=]+):(?P<label>[^/:\s=]+)=(?P<version>[0-9]{1,18})")
@@ -60,4 +60,4 @@ def seconds(text: str) -> float:
     """Reads seconds from 0."""
     if not re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII):
         raise argparse.ArgumentTypeError(f"expected seconds from 0. Received: {text!r}")
-    return float(text)
+    return finite_number(text)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib
 import json
 import os
 import subprocess
@@ -16,6 +17,7 @@ from configs.command_line import (
     TeachingParser,
     add_json_option,
     add_scenario_options,
+    finite_number,
     keys_help,
     quiet_tensorflow,
     run_command,
@@ -194,3 +196,34 @@ def test_other_left_over_words_are_refused(capsys: pytest.CaptureFixture[str]) -
         parser.parse_args(["--config", "a.yaml", "--jsno", "x=1"])
     assert raised.value.code == 2
     assert "--jsno" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "1e999", "9" * 400, "one", ""])
+def test_numbers_of_options_are_finite(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="expected a finite number"):
+        finite_number(text)
+
+
+NUMBER_OPTIONS = [
+    ("preprocessing", ["generate", "--prompts", "p", "--out", "o"], "--temperature"),
+    ("preprocessing", ["generate", "--prompts", "p", "--out", "o"], "--budget-usd"),
+    ("preprocessing", ["generate", "--prompts", "p", "--out", "o"], "--price-output"),
+    ("preprocessing", ["prompts", "--config", "c"], "--price-input"),
+    ("serving", ["predict", "--target", "grpc://h:1", "--model", "m"], "--positive-rating"),
+    ("serving", ["loadtest", "--target", "grpc://h:1", "--model", "m"], "--seconds"),
+    ("serving", ["loadtest", "--target", "grpc://h:1", "--model", "m"], "--warmup-seconds"),
+    ("serving", ["loadtest", "--target", "grpc://h:1", "--model", "m"], "--rate"),
+    ("serving", ["serve", "--model", "m=b"], "--poll-seconds"),
+]
+
+
+@pytest.mark.parametrize("number", ["nan", "inf", "9" * 400], ids=["nan", "inf", "digits"])
+@pytest.mark.parametrize(("program", "words", "option"), NUMBER_OPTIONS)
+def test_no_command_takes_an_infinite_number(
+    capsys: pytest.CaptureFixture[str], program: str, words: list[str], option: str, number: str
+) -> None:
+    main = importlib.import_module(f"{program}.__main__").main
+    with pytest.raises(SystemExit) as ended:
+        main([*words, option, number])
+    assert ended.value.code == 2
+    assert f"argument {option}: expected " in capsys.readouterr().err

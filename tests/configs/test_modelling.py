@@ -3,8 +3,10 @@ from __future__ import annotations
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from configs.adapters import FIELD_OPTIONS, HybridExpert
-from configs.modelling import Model
+from configs.adapters import HybridExpert
+from configs.modelling import RERANKERS, RETRIEVERS, Model
+from models.rerankers import RERANKERS as REGISTERED_RERANKERS
+from models.retrieval import RETRIEVERS as REGISTERED_RETRIEVERS
 from tests.configs.refusals import assert_refused
 
 
@@ -34,8 +36,6 @@ def test_weights_of_tasks_are_positive_numbers(weight: object) -> None:
     assert Model.model_validate({"tasks": {"bought": 0.5}}).tasks == {"bought": 0.5}
 
 
-def test_descriptions_say_which_options_need_an_adapter() -> None:
-    silent = "without effect when model.adapter is none"
-    for key in (*FIELD_OPTIONS, "standardized_knowledge"):
-        assert silent in str(Model.model_fields[key].description)
-    assert "none or replace_id" in str(Model.model_fields["knowledge_dropout_rate"].description)
+def test_names_of_rerankers_and_retrievers_are_those_of_the_registries() -> None:
+    assert sorted(RERANKERS) == sorted(REGISTERED_RERANKERS)
+    assert sorted(RETRIEVERS) == sorted(REGISTERED_RETRIEVERS)

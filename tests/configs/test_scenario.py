@@ -141,16 +141,6 @@ def with_sources(model: dict[str, Any], sources: list[str]) -> Scenario:
     return Scenario.model_validate(tree(model=model, knowledge=knowledge))
 
 
-@pytest.mark.parametrize("options", FIELD_VALUES)
-def test_knowledge_in_place_of_ids_has_no_options_of_fields(options: dict[str, Any]) -> None:
-    (key,) = options
-    replaced = {"adapter": "replace_id"}
-    with pytest.raises(ValidationError, match=rf"model\.{key} is about fields .* 'replace_id'"):
-        with_sources(replaced | options, ["item", "plot"])
-    accepted = {"standardized_knowledge": True, "knowledge_dropout_rate": 0.3}
-    assert with_sources(replaced | accepted, ["item", "plot"]).model.standardized_knowledge
-
-
 @pytest.mark.parametrize(
     ("options", "too_few", "enough"),
     [
@@ -179,22 +169,6 @@ def test_an_arm_without_knowledge_may_keep_the_options_of_its_base() -> None:
     arm = override_scenario(base, {"model.adapter": "none", "model.match": "none"})
     assert (arm.model.adapter, arm.model.zero_start) == ("none", True)
     assert arm.knowledge_sources() == ()
-
-
-@pytest.mark.parametrize(
-    "options", [{"form": "exact"}, {"length_scale": 0.4}, {"bias": 0.1}, {"noise": 2.0}]
-)
-def test_options_of_ridge_are_refused_with_means(options: dict[str, Any]) -> None:
-    (key,) = options
-    model = {"match": "means", "knowledge_match": options}
-    with pytest.raises(
-        ValidationError, match=rf"model\.knowledge_match\.{key} is an option of .* 'ridge'"
-    ):
-        Scenario.model_validate(tree(model=model))
-    for match in ("ridge", "none"):
-        assert Scenario.model_validate(tree(model=model | {"match": match}))
-    others = {"dimension": 8, "learned": True, "dropout_rate": 0.1, "history_length": 9}
-    assert Scenario.model_validate(tree(model=model | {"knowledge_match": others}))
 
 
 def test_tasks_are_labels_of_the_data() -> None:

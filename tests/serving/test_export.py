@@ -13,6 +13,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError
 from models.building import AnyModel
+from preprocessing.examples import build_examples
 from preprocessing.records.contract import USER_FOLDS
 from preprocessing.records.layout import WorkDirectory
 from serving import export as export_module
@@ -26,7 +27,7 @@ from serving.runtime.c_api import CApiSession
 from serving.serving_module import ServingModule
 from serving.tables import id_index
 from serving.warmup import write_warmup_requests
-from tests.runs import random_model, write_run, written_run
+from tests.runs import random_model, raw_requests, write_run, written_run
 from tests.scenarios import (
     ITEMS,
     NUM_ITEMS,
@@ -412,3 +413,29 @@ def test_float16_halves_the_augmented_tables_and_moves_scores_little(tmp_path: P
     raw = request_rows()
     differences = np.abs(export.scores(raw) - export.expected(raw))
     assert 0 < differences.max() < 1e-3
+
+
+@pytest.mark.parametrize("match", ["ridge", "means"])
+def test_short_histories_of_examples_are_short_in_requests_too(tmp_path: Path, match: str) -> None:
+    options: dict[str, Any] = {
+        "data__history_length": 5,
+        "model__match": match,
+        "knowledge__sources": ["item"],
+        "run_dir": str(tmp_path / "run"),
+    }
+    scenario = copied_scenario(tmp_path, **options)
+    build_examples(scenario, force=True)
+    short, long = raw_requests(scenario), raw_requests(tiny_scenario())
+    assert short["history_item_id"].shape[1] == 5 < long["history_item_id"].shape[1]
+    np.testing.assert_array_equal(short["user_id"], long["user_id"])
+    np.testing.assert_array_equal(short["item_id"], long["item_id"])
+    run = write_run(scenario)
+    trained_on = run.model.probabilities(short).numpy()
+    assert_close(run.model.probabilities(long).numpy(), trained_on)
+    export = Export(
+        run, tmp_path / "base", export_run(run.folder.path, tmp_path / "base", UNPROVEN)
+    )
+    for raw in (short, long):
+        assert_close(
+            export.scores({name: value.numpy() for name, value in raw.items()}), trained_on
+        )

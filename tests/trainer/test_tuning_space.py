@@ -58,7 +58,7 @@ def test_ranges_are_told_from_overrides() -> None:
         ("training.learning_rate=log:0..1", "'log' needs a 'low' above 0"),
         ("training.learning_rate=log:0.1", "write it as log:LOW..HIGH"),
         ("model.dropout_rate=0.5..0.1", "'low' must be less than 'high'"),
-        ("training.batch_size=choice:[1", "the choices are not valid YAML"),
+        ("training.batch_size=choice:[1", "not valid YAML"),
         ("training.batch_size=choice:1,1", "'choices' name a value twice"),
     ],
 )

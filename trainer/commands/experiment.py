@@ -16,8 +16,8 @@ from configs.command_line import (
     keys_help,
     positive_integer,
     say,
-    scenario_of,
 )
+from configs.loading import load_scenario
 from trainer.tracking_option import add_tracking_option
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     from trainer.experiments.folders import experiment_folder
     from trainer.experiments.grid import experiment_cells
 
-    scenario = scenario_of(arguments)
+    scenario = load_scenario(arguments.config, arguments.overrides, for_all_arms=True)
     folder = Path(arguments.out) if arguments.out else experiment_folder(scenario)
     if arguments.dry_run:
         return _plan(scenario, folder, experiment_cells(scenario))

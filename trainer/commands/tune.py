@@ -92,10 +92,11 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     from trainer.tracking_option import tracking_of
     from trainer.tuning import Study
     from trainer.tuning_results import write_results
-    from trainer.tuning_space import check_space, split_space
+    from trainer.tuning_space import check_space, require_space_has_effect, split_space
 
     overrides, space = split_space(arguments.overrides)
-    scenario = load_scenario(arguments.config, overrides)
+    choices = {key: searched.choices or () for key, searched in space.items()}
+    scenario = load_scenario(arguments.config, overrides, choices)
     require_one_process(scenario.training, "a search trains each of its models in")
     tuning = scenario.experiment.tuning
     space = space or dict(tuning.space)
@@ -111,6 +112,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
             "training.distribution": "it is where a training runs",
         },
     )
+    require_space_has_effect(scenario, space)
     say(prepare_devices())
     named = default_run_folder(scenario.model_copy(update={"run_dir": None})).path.name
     folder = Path(arguments.out or Path(scenario.work_dir) / "tuning" / named)

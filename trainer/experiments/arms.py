@@ -7,7 +7,12 @@ from itertools import product
 from typing import Any
 
 from configs.judging import Arm
-from configs.loading import ConfigurationError, override_scenario
+from configs.loading import (
+    ConfigurationError,
+    override_scenario,
+    require_effect,
+    with_effective_options,
+)
 from configs.scenario import Scenario
 from trainer.run_settings import training_settings
 
@@ -19,17 +24,6 @@ SET_BY_EXPERIMENT = {
     "experiment": "an arm is part of the experiment",
 }
 """Keys that an arm leaves alone, and why."""
-
-_ADAPTERS_WITH_OPTIONS = ("hein", "moe", "mlp", "pq")
-_WITHOUT_EFFECT_ALONE = (
-    "history_knowledge",
-    "factor_gate",
-    "zero_start",
-    "standardized_knowledge",
-    "alignment_weight",
-    "knowledge_dropout_rate",
-)
-"""Options of `model` that do nothing without an adapter."""
 
 
 def experiment_arms(scenario: Scenario) -> dict[str, Arm]:
@@ -135,21 +129,15 @@ def _require_different(scenario: Scenario, arms: Mapping[str, Arm]) -> None:
 
 def _effect(scenario: Scenario, name: str, arm: Arm) -> dict[str, Any]:
     """Everything that training an arm depends on, without options that have no effect."""
+    grid = scenario.experiment
+    searched = {key: part.choices or () for key, part in grid.tuning.space.items()}
+    alternatives = {"model.backbone": grid.backbones, **searched}
     try:
         changed = override_scenario(scenario, arm.overrides)
+        require_effect(scenario, arm.overrides, alternatives)
     except ConfigurationError as error:
         raise ConfigurationError(f"experiment, arm '{name}': {error}") from error
-    settings: dict[str, Any] = training_settings(changed)
-    model = settings["model"]
-    for adapter in _ADAPTERS_WITH_OPTIONS:
-        if adapter != changed.model.adapter:
-            del model[adapter]
+    settings: dict[str, Any] = training_settings(with_effective_options(changed))
     if changed.model.adapter == "none":
         del settings["knowledge"]["sources"]
-        for option in _WITHOUT_EFFECT_ALONE:
-            del model[option]
-    if changed.model.match == "none":
-        del model["knowledge_match"]
-    if not changed.model.prior:
-        del model["knowledge_prior"]
     return settings

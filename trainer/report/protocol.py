@@ -31,7 +31,7 @@ _METRICS = {
 def protocol_entries(inputs: ReportInputs) -> list[Entry]:
     """The protocol: (term, sentence)."""
     scenario = inputs.scenario
-    data, model = scenario.data, scenario.model
+    data = scenario.data
     test = inputs.experiment.runs[0].predictions
     seeds = sorted({run.seed for run in inputs.experiment.runs})
     found = ", and in settings found by the same search"
@@ -44,7 +44,7 @@ def protocol_entries(inputs: ReportInputs) -> list[Entry]:
         (
             "Same inputs in all arms",
             f"Histories of up to {data.history_length} interactions with their ratings (attention "
-            f"reads the newest {model.attention_history_length}), running user statistics and "
+            f"reads the newest {scenario.attention_history_length}), running user statistics and "
             "item means of the training interactions. An arm differs from the others only in what "
             f"is named under “Arms”{found if scenario.experiment.tuning.trials else ''}.",
         ),
@@ -160,7 +160,7 @@ def _knowledge_text(scenario: Scenario) -> str:
         match = model.knowledge_match
         parts.append(
             f"Knowledge match ({model.match}) on {', '.join(match.sources)} over the newest "
-            f"{match.history_length} interactions"
+            f"{scenario.match_history_length} interactions"
         )
     if model.prior:
         parts.append(f"Knowledge prior of {', '.join(model.knowledge_prior.sources)}")

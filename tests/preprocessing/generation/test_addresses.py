@@ -9,7 +9,9 @@ from preprocessing.generation.api_key import ApiKey
 SECTION = "knowledge.encoder"
 
 
-@pytest.mark.parametrize("address", ["http://localhost:8000/v1", "https://api.example.org"])
+@pytest.mark.parametrize(
+    "address", ["http://localhost:8000/v1", "https://api.example.org", "http://[::1]:8000"]
+)
 def test_an_address_is_enough(address, monkeypatch):
     monkeypatch.delenv("TOY_KEY", raising=False)
     require_address(SECTION, address, "TOY_KEY")
@@ -26,8 +28,17 @@ def test_openai_needs_a_key(monkeypatch):
 @pytest.mark.parametrize(
     ("address", "message"),
     [
-        ("localhost:8000", "write an address such as http"),
-        ("ftp://example.org", "write an address such as http"),
+        ("localhost:8000", "write one such as http"),
+        ("ftp://example.org", "write one such as http"),
+        ("http://[x/v1", "is no address"),
+        ("http://[::1/v1", "is no address"),
+        ("http://]/v1", "is no address"),
+        ("http://localhost:port/v1", "is no address"),
+        ("http://localhost:99999/v1", "is no address"),
+        ("http://local host/v1", "is no address"),
+        ("http://local\nhost/v1", "is no address"),
+        (f"http://{'x' * 64}.org/v1", "is no address"),
+        ("http:///v1", "is no address"),
         ("http://me:secret@example.org/v1", "must not hold a password"),
         ("https://example.org/v1?key=secret", "must not hold a password or a query"),
     ],

@@ -14,7 +14,9 @@ def test_limits_follow_from_the_settings() -> None:
     knowing = limits(tiny_scenario(model__adapter="hein"), "ctr")
     assert len(knowing) == len(plain) + 1
     assert "language model" in knowing[-1]
-    listwise = limits(rich_scenario(training__list_loss="listwise"), "rerank")
+    listwise = limits(
+        rich_scenario(training__list_loss="listwise", model__backbone="prm"), "rerank"
+    )
     assert any("share of its list" in text for text in listwise)
     assert not any("probabilities on data" in text for text in listwise)
     weighted = limits(tiny_scenario(training__class_weights=[1, 3]), "ctr")

@@ -132,17 +132,21 @@ def test_arms_written_out_stand_beside_those_of_the_axes() -> None:
             {
                 "adapters": ["none", "hein"],
                 "arms": {
-                    "plain": {
-                        "overrides": {
-                            "model.adapter": "none",
-                            "model.hein.dropout_rate": 0.3,
-                            "model.knowledge_match.noise": 3.0,
-                            "knowledge.sources": ["item"],
-                        }
-                    }
+                    "plain": {"overrides": {"model.adapter": "none", "knowledge.sources": ["item"]}}
                 },
             },
             "'none' and 'plain' of the experiment are the same model",
+        ),
+        (
+            {
+                "adapters": ["none", "hein"],
+                "arms": {
+                    "plain": {
+                        "overrides": {"model.adapter": "none", "model.hein.dropout_rate": 0.3}
+                    }
+                },
+            },
+            r"arm 'plain': model\.hein\.dropout_rate has no effect with model\.adapter=none",
         ),
         (
             {"adapters": ["none"], "arms": {"late": {"overrides": {"training.seed": 3}}}},

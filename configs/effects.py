@@ -1,0 +1,224 @@
+"""Which options have an effect, and what is said about those that have none.
+
+Fields declare it themselves (`configs.section.TakesEffect`). A user's configuration has layers: the
+file, and the overrides over it. An option is refused where it is useless in the layer that sets it:
+what a file says about an adapter is no mistake when an override, or an arm of an experiment, takes
+another adapter.
+"""
+
+from __future__ import annotations
+
+import copy
+import types
+import typing
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from pydantic_core import to_jsonable_python
+
+from configs.section import ReadsAtMost, TakesEffect
+
+Condition = TakesEffect | ReadsAtMost
+Alternatives = Mapping[str, Sequence[object]]
+"""Dotted key -> further values that the setting takes, in arms or in a search."""
+
+_SPELLED = {None: "null", True: "true", False: "false"}
+
+
+@dataclass(frozen=True)
+class Useless:
+    """An option without effect.
+
+    Attributes:
+      key: its dotted key.
+      reason: what is wrong and the fix.
+    """
+
+    key: str
+    reason: str
+
+
+def useless_options(
+    section: type[BaseModel],
+    resolved: Mapping[str, Any],
+    layer: Mapping[str, Any],
+    beside: Sequence[Mapping[str, Any]] = (),
+    alternatives: Alternatives | None = None,
+) -> list[Useless]:
+    """The options of a layer that are set to another value than the default, and do nothing.
+
+    Args:
+      section: what the configuration describes.
+      resolved: the whole configuration, as `model_dump(mode="json")` gives it.
+      layer: the part of it that is looked at, nested.
+      beside: other whole configurations in which the option may have its effect.
+      alternatives: values of single settings with which it may have it.
+    """
+    found = []
+    for key, default, conditions in _options(section, layer, "", ()):
+        value = value_at(resolved, key)
+        if value == default or value is None:
+            continue
+        for condition in conditions:
+            settings = [value_at(tree, condition.key) for tree in (resolved, *beside)]
+            settings += (alternatives or {}).get(condition.key, ())
+            if isinstance(condition, ReadsAtMost):
+                if not any(value <= setting for setting in settings):
+                    found.append(Useless(key, _too_much(key, value, condition, settings[0])))
+                    break
+                continue
+            other = condition.or_else
+            is_met = any(condition.is_met(setting) for setting in settings)
+            if not is_met and other is not None:
+                of_other = [value_at(tree, other.key) for tree in (resolved, *beside)]
+                of_other += (alternatives or {}).get(other.key, ())
+                is_met = any(other.is_met(setting) for setting in of_other)
+            if not is_met:
+                found.append(Useless(key, _no_effect(key, condition, settings[0])))
+                break
+    return found
+
+
+def alternatives_of(experiment: Any) -> dict[str, list[object]]:
+    """Values that settings take in the arms of an experiment and in its search.
+
+    Args:
+      experiment: a `configs.judging.Experiment`; axes that nobody wrote do not count.
+    """
+    found: dict[str, list[object]] = {}
+    axes = {"backbones": "model.backbone", "adapters": "model.adapter", "matches": "model.match"}
+    for axis, key in axes.items():
+        if axis in experiment.model_fields_set:
+            found.setdefault(key, []).extend(getattr(experiment, axis))
+    for arm in experiment.arms.values():
+        for key, value in arm.overrides.items():
+            for leaf, part in _leaves(key, value):
+                found.setdefault(leaf, []).append(part)
+    for key, searched in experiment.tuning.space.items():
+        found.setdefault(key, []).extend(searched.choices or ())
+    return found
+
+
+def without(tree: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
+    """A copy of a nested configuration that lacks some dotted keys."""
+    copied = copy.deepcopy(dict(tree))
+    for key in keys:
+        *sections, name = key.split(".")
+        node: Any = copied
+        for part in sections:
+            node = node.get(part) if isinstance(node, dict) else None
+        if isinstance(node, dict):
+            node.pop(name, None)
+    return copied
+
+
+def value_at(tree: Mapping[str, Any], key: str) -> Any:
+    """What stands at a dotted key; None where nothing does."""
+    node: Any = tree
+    for part in key.split("."):
+        node = node.get(part) if isinstance(node, Mapping) else None
+    return node
+
+
+def section_type(annotation: object) -> tuple[type[BaseModel] | None, bool]:
+    """The section that a field holds, and whether it holds several by name; None for a value."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation, False
+    origin = typing.get_origin(annotation)
+    arguments = typing.get_args(annotation)
+    if origin is dict and isinstance(arguments[1], type) and issubclass(arguments[1], BaseModel):
+        return arguments[1], True
+    if origin in (typing.Union, types.UnionType):
+        for argument in arguments:
+            if isinstance(argument, type) and issubclass(argument, BaseModel):
+                return argument, False
+    return None, False
+
+
+def _options(
+    section: type[BaseModel], tree: Mapping[str, Any], prefix: str, above: tuple[Condition, ...]
+) -> Iterator[tuple[str, object, tuple[Condition, ...]]]:
+    """Key, default and conditions of every option that stands in a nested configuration."""
+    for name, value in tree.items():
+        field = section.model_fields.get(name)
+        if field is None:
+            continue
+        key = f"{prefix}{name}"
+        conditions = (*above, *_conditions(field, prefix))
+        inner, is_map = section_type(field.annotation)
+        if inner is None:
+            yield key, _default(field), conditions
+        elif is_map and isinstance(value, Mapping):
+            if conditions and value:
+                yield key, {}, conditions
+            for part, described in value.items():
+                if isinstance(described, Mapping):
+                    yield from _options(inner, described, f"{key}.{part}.", ())
+        elif isinstance(value, Mapping):
+            yield from _options(inner, value, f"{key}.", conditions)
+
+
+def _conditions(field: FieldInfo, prefix: str) -> Iterator[Condition]:
+    for condition in field.metadata:
+        if isinstance(condition, TakesEffect):
+            yield _placed(condition, prefix)
+        elif isinstance(condition, ReadsAtMost):
+            yield condition
+
+
+def _placed(condition: TakesEffect, prefix: str) -> TakesEffect:
+    is_beside = condition.key.startswith(".")
+    key = f"{prefix}{condition.key[1:]}" if is_beside else condition.key
+    other = None if condition.or_else is None else _placed(condition.or_else, prefix)
+    return TakesEffect(key, condition.values, condition.unless, other)
+
+
+def _default(field: FieldInfo) -> object:
+    return (
+        None
+        if field.is_required()
+        else to_jsonable_python(field.get_default(call_default_factory=True))
+    )
+
+
+def _leaves(key: str, value: object) -> Iterator[tuple[str, object]]:
+    yield key, value
+    if isinstance(value, Mapping):
+        for name, part in value.items():
+            yield from _leaves(f"{key}.{name}", part)
+
+
+def _no_effect(key: str, condition: TakesEffect, setting: object) -> str:
+    wanted = [f"{condition.key} {_listed(condition.values)}"] if condition.values else []
+    if condition.or_else is not None and condition.or_else.values:
+        wanted.append(f"{condition.or_else.key} {_listed(condition.or_else.values)}")
+    if not wanted:
+        wanted.append(f"another {condition.key}")
+    place = " or ".join(wanted)
+    return (
+        f"{key} has no effect with {condition.key}={_spelled(setting)}; leave it out, or take "
+        f"{place}"
+    )
+
+
+def _too_much(key: str, value: object, condition: ReadsAtMost, setting: object) -> str:
+    return (
+        f"{key}={_spelled(value)} has no effect beyond {condition.key}={_spelled(setting)}, all "
+        f"that an example holds; set it to {_spelled(setting)} at most, or raise {condition.key}"
+    )
+
+
+def _listed(values: Sequence[object]) -> str:
+    *first, last = [_spelled(value) for value in values]
+    return f"{', '.join(first)} or {last}" if first else last
+
+
+def _spelled(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_spelled(part) for part in value)}]"
+    if value is None or isinstance(value, bool):
+        return _SPELLED[value]
+    return str(value)
