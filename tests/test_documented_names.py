@@ -15,15 +15,7 @@ FOREIGN = {"RunInference", "DirectRunner", "FlinkRunner", "PortableRunner", "Ser
 """Classes of other libraries."""
 
 OF_KERAS = {"call", "build", "get_config", "fit", "compile", "save", "trainable_weights"}
-    "call",
-    "build",
-    "get_config",
-    "fit",
-    "compile",
-    "save",
-    "add_loss",
-    "trainable_weights",
-}
+"""Methods that every layer and model has."""
 
 
 class Definition:
