@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import difflib
 import hashlib
@@ -86,13 +87,13 @@ def load_scenario(
         Scenario, resolved, of_overrides, (), of_arms if for_all_arms else searched
     )
     of_file = without(tree, assignments)
-    before = []
+    before, of_arms_before = [], of_arms
     if assignments:
-        try:
-            before = [_section_from_tree(Scenario, tree, {}, where).model_dump(mode="json")]
-        except ConfigurationError:
-            pass  # The file alone is not complete.
-    found += useless_options(Scenario, resolved, of_file, before, of_arms)
+        with contextlib.suppress(ConfigurationError):  # The file alone may be incomplete.
+            alone = _section_from_tree(Scenario, tree, {}, where)
+            before = [alone.model_dump(mode="json")]
+            of_arms_before = _joined(of_arms, alternatives_of(alone.experiment))
+    found += useless_options(Scenario, resolved, of_file, before, of_arms_before)
     if found:
         raise ConfigurationError("\n".join(f"{where}: {useless.reason}" for useless in found))
     if not before:

@@ -178,6 +178,8 @@ def test_options_of_an_arm_may_stand_in_the_base(tmp_path: Path) -> None:
     path = written(tmp_path, base, {"experiment": {"arms": arms, "adapters": ["none", "hein"]}})
     scenario = load_scenario(path)
     assert scenario.model.knowledge_match.noise == 2.0
+    # Other arms in the place of the file's are no mistake of the file.
+    assert load_scenario(path, ["experiment.arms={}", "experiment.adapters=[]"])
     # What somebody asks of one training is not what an arm makes of it.
     option = "model.knowledge_match.bias=0.1"
     with pytest.raises(ConfigurationError, match=r"bias has no effect with model\.match=none"):

@@ -97,17 +97,17 @@ def test_settings_that_cannot_be_trained_count(tmp_path: Path) -> None:
 
 def test_values_that_do_not_go_together_count_as_a_failure(tmp_path: Path) -> None:
     space = {
-        "model.match": SearchRange(choices=("none", "means")),
-        "model.knowledge_match.noise": SearchRange(low=0.5, high=2),
+        "model.adapter": SearchRange(choices=("none", "linear")),
+        "model.factor_gate": SearchRange(choices=(True,)),
     }
     study = Study(tmp_path, tiny_scenario(), space, seed=1)
     study.run(6, MadeUpTraining())
-    assert {(trial.settings["model.match"], trial.state) for trial in study.trials} == {
+    assert {(trial.settings["model.adapter"], trial.state) for trial in study.trials} == {
         ("none", "complete"),
-        ("means", "failed"),
+        ("linear", "failed"),
     }
     failed = next(trial for trial in study.trials if trial.state == "failed")
-    assert "model.knowledge_match.noise is an option of model.match 'ridge'" in failed.reason
+    assert "model.factor_gate weighs sources of one entity" in failed.reason
 
 
 def test_other_errors_end_the_search_and_do_not_count(tmp_path: Path) -> None:
