@@ -18,6 +18,11 @@ def breaks_line(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     return pc.match_substring_regex(texts, _LINE_BREAK)
 
 
+def holds_nul(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """True for texts that NumPy's fixed-width arrays cannot tell from those without their end."""
+    return pc.match_substring(texts, "\0")
+
+
 def usable_ids(
     block: ParsedBlock, column: str, name: str, among: np.ndarray | None = None
 ) -> tuple[pa.ChunkedArray, np.ndarray, list[DeadLetter]]:
@@ -39,6 +44,7 @@ def usable_ids(
     problems = {
         f"missing_{name}": (is_blank(ids), "empty"),
         f"line_break_in_{name}": (breaks_line(ids), "holds a line break"),
+        f"nul_in_{name}": (holds_nul(ids), "holds a NUL byte"),
     }
     for reason, (failed, problem) in problems.items():
         rows = failed.to_numpy() & usable

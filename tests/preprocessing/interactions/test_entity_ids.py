@@ -19,6 +19,15 @@ def test_ids_must_be_there_and_fit_on_a_line():
     ]
 
 
+def test_ids_that_end_in_nul_do_not_become_others():
+    block = typed_block(pa.table({"who": ["a", "a\0", "\0", "b\0c", "a"]}))
+    _, usable, letters = usable_ids(block, "who", "user_id")
+    assert usable.tolist() == [True, False, False, False, True]
+    assert [(letter["line"], letter["reason"], letter["detail"]) for letter in letters] == [
+        (line, "nul_in_user_id", "column 'who': holds a NUL byte") for line in (2, 3, 4)
+    ]
+
+
 def test_rows_that_were_rejected_before_are_not_rejected_again():
     block = typed_block(pa.table({"who": ["", "", "a"]}))
     among = np.array([False, True, False])
