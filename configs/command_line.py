@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import json
 import math
 import os
+import shutil
 import sys
 import tempfile
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NoReturn, TypeAlias
 
 from configs.loading import ConfigurationError, described_keys, load_scenario
@@ -193,6 +196,52 @@ class TeachingParser(argparse.ArgumentParser):
         self.exit(EXIT_WRONG_USAGE, f"{self.prog}: {message}\nTry '{self.prog} --help'.\n")
 
 
+def system_error_text(error: OSError) -> str:
+    """What the operating system refused; for a full disk with the space that is left."""
+    if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        return str(error)
+    path = error.filename2 or error.filename
+    if path is None:
+        return f"{error}; make room and give the command again, what is finished is kept"
+    return (
+        f"{path}: the disk is full ({error.strerror}), {free_space(path)} are free there; "
+        "make room or name another folder, and give the command again: what is finished is kept"
+    )
+
+
+def warn_of_little_space(folder: str | Path, needed: int, what: str) -> None:
+    """Says before the work when its result may not fit; nothing where that cannot be asked.
+
+    Args:
+      folder: where the result will lie; it need not exist yet.
+      needed: bytes that are expected.
+      what: the result, for the message.
+    """
+    free = _free_bytes(folder)
+    if free is not None and needed > free:
+        say(
+            f"warning: {what} may need {needed / 1e6:,.1f} MB, and {folder} has "
+            f"{free / 1e6:,.1f} MB left; stop now and make room, or risk a full disk"
+        )
+
+
+def _free_bytes(path: str | Path) -> int | None:
+    place = Path(path).absolute()
+    for folder in (place, *place.parents):
+        if folder.exists():
+            try:
+                return shutil.disk_usage(folder).free
+            except OSError:
+                return None
+    return None
+
+
+def free_space(path: str | Path) -> str:
+    """The space that is left where a path is or will be, for messages."""
+    free = _free_bytes(path)
+    return "unknown MB" if free is None else f"{free / 1e6:,.1f} MB"
+
+
 def run_command(command: Command, arguments: argparse.Namespace) -> int:
     """Runs a command, prints its result and maps what went wrong to an exit code.
 
@@ -211,7 +260,7 @@ def run_command(command: Command, arguments: argparse.Namespace) -> int:
         say(f"error: {error}")
         return EXIT_WRONG_USAGE
     except OSError as error:
-        say(f"error: {error}")
+        say(f"error: {system_error_text(error)}")
         return EXIT_FAILED
     except CommandError as error:
         say(f"error: {error}")

@@ -19,6 +19,11 @@ from preprocessing.beam_options import BeamOptions
 
 _WORKER_LOG = logging.getLogger("apache_beam.runners.common")
 _PLACE_IN_PIPELINE = re.compile(r" \[while running '[^']*'\]")
+_SYSTEM_ERROR = re.compile(
+    r"^(?:OSError|\w+(?:NotFound|Permission|Exists|Directory)\w*Error|PermissionError): "
+    r"\[Errno (\d+)\] ([^\n]*?)(?:: '([^'\n]*)')?(?: \[while running '[^'\n]*'\])?$",
+    re.MULTILINE,
+)
 _ERROR_FROM_AFAR = re.compile(
     r"^(?:configs\.command_line\.CommandError|preprocessing\.records\.errors\.DamagedRecords): ",
     re.MULTILINE,
@@ -35,6 +40,7 @@ def run_pipeline(build: Callable[[beam.Pipeline], object], options: BeamOptions)
     Raises:
       ConfigurationError: Beam does not know the runner or refuses the options.
       CommandError: a worker raised it, for example for a damaged input file.
+      OSError: the operating system refused something to a worker: a full disk, for example.
     """
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
     _WORKER_LOG.addFilter(_is_no_command_error)
@@ -50,6 +56,10 @@ def run_pipeline(build: Callable[[beam.Pipeline], object], options: BeamOptions)
     except CommandError as error:
         raise CommandError(_PLACE_IN_PIPELINE.sub("", str(error))) from error
     except RuntimeError as error:
+        refused = [*_SYSTEM_ERROR.finditer(str(error))]
+        if refused:
+            number, meaning, path = refused[-1].groups()
+            raise OSError(int(number), meaning, path) from error
         message = _message_from_afar(str(error))
         if message is None:
             raise
@@ -75,4 +85,4 @@ def _message_from_afar(traceback: str) -> str | None:
 
 def _is_no_command_error(record: logging.LogRecord) -> bool:
     """Keeps out of the log what ends the command with a message of its own."""
-    return record.exc_info is None or not isinstance(record.exc_info[1], CommandError)
+    return record.exc_info is None or not isinstance(record.exc_info[1], CommandError | OSError)

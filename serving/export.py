@@ -29,7 +29,7 @@ from serving.retrieval_module import RetrievalModule, user_sources
 from serving.serving_module import ServingModule
 from serving.stored_knowledge import store_knowledge
 from serving.tables.id_index import IndexOverflow
-from serving.version_publishing import publishing
+from serving.version_publishing import publishing, written_by_tensorflow
 from serving.warmup import (
     WARMED_SIGNATURES,
     check_number_of_requests,
@@ -132,7 +132,8 @@ def _write_version(
     refresh_parts = RefreshParts.of(model, scenario, id_type)
     module = serving_module(model, number_format, id_type)
     signatures = module.signatures()
-    tf.saved_model.save(module, str(path), signatures=signatures)
+    with written_by_tensorflow(path):
+        tf.saved_model.save(module, str(path), signatures=signatures)
     refresh_parts.write(path)
     _set_method_names(path, {*signatures} & {*_METHODS})
     warmed = {

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from configs.command_line import CommandError, free_space
 from configs.folder_lock import alone_in
 from serving.version_folders import version_folders
 
@@ -53,6 +54,25 @@ class Publisher:
             unfinished.rename(version.path)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def written_by_tensorflow(folder: Path) -> Iterator[None]:
+    """Says what kept TensorFlow from writing a SavedModel: a full disk, for example.
+
+    Raises:
+      CommandError: TensorFlow could not write.
+    """
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.OpError as error:
+        reason = error.message.splitlines()[0]
+        raise CommandError(
+            f"{folder}: cannot be written ({reason}; {free_space(folder)} are free there); nothing "
+            "is published, and earlier versions are as they were"
+        ) from error
 
 
 @contextlib.contextmanager

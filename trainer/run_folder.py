@@ -27,7 +27,7 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from configs.code_version import code_version
-from configs.command_line import CommandError
+from configs.command_line import CommandError, free_space
 from configs.folder_lock import LOCK_FILE, alone_in
 from configs.loading import load_section, save_scenario
 from configs.scenario import Scenario
@@ -146,9 +146,10 @@ class RunFolder:
         try:
             _checkpoint(model).write(str(unfinished._weights))
         except tf.errors.OpError as error:
+            free = free_space(unfinished.path)
             raise RunFolderError(
-                f"{unfinished._weights} cannot be written ({reason_of(error)}); once it can, the "
-                "same command goes on from the last checkpoint"
+                f"{unfinished._weights} cannot be written ({reason_of(error)}; {free} are free "
+                "there); once it can, the same command goes on from the last checkpoint"
             ) from error
         with unfinished.history.open("w", newline="", encoding="utf-8") as file:
             writer = csv.DictWriter(file, fieldnames=list(history[0]))

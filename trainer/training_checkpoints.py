@@ -12,7 +12,7 @@ from pathlib import Path
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
-from configs.command_line import CommandError, say
+from configs.command_line import CommandError, free_space, say
 from configs.folder_lock import LOCK_FILE
 from trainer.distribution import LOST_PROCESS, Distribution
 from trainer.model_errors import reason_of
@@ -190,9 +190,10 @@ def _writable(folder: Path) -> Iterator[None]:
     except LOST_PROCESS:
         raise
     except tf.errors.OpError as error:
+        free = free_space(folder)
         raise CommandError(
-            f"{folder}: a checkpoint cannot be written ({reason_of(error)}); once it can, the same "
-            "command goes on from the last one"
+            f"{folder}: a checkpoint cannot be written ({reason_of(error)}; {free} are free "
+            "there); once it can, the same command goes on from the last one"
         ) from error
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from configs.command_line import CommandError
+from configs.command_line import CommandError, free_space
 from preprocessing.generation.chat import ChatParameters, ChatResponse, Usage
 
 _TABLES = """
@@ -241,7 +241,8 @@ class AnswerStore:
                 message = "another run uses this answer store; wait for its end"
             else:
                 message = (
-                    f"the answer store cannot be used ({error}); what was stored before is kept. "
-                    "Repair that (a full disk?) and run the same command again"
+                    f"the answer store cannot be used ({error}; {free_space(self._path)} are free "
+                    "there); what was stored before is kept. Repair that and run the same command "
+                    "again"
                 )
             raise CommandError(f"{self._path}: {message}") from error

@@ -16,6 +16,7 @@ from models.building import AnyModel
 from models.item_ids import KnowledgeIds
 from models.retrieving import RetrievalModel
 from models.row_chunks import row_chunks
+from serving.version_publishing import written_by_tensorflow
 
 _AUGMENT, _PROJECT, _ITEM_VECTORS = "augment", "project", "item_vectors"
 _OUTPUT = "output"
@@ -53,7 +54,8 @@ class TrainedFunctions(tf.Module):
 
     def write(self, folder: Path) -> None:
         """Writes the SavedModel."""
-        tf.saved_model.save(self, str(folder), signatures=self._signatures)
+        with written_by_tensorflow(folder):
+            tf.saved_model.save(self, str(folder), signatures=self._signatures)
 
     def _add_of_sources(
         self, name: str, function: Callable[[str, tf.Tensor], tf.Tensor], tables: Mapping

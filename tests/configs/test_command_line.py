@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -23,6 +25,7 @@ from configs.command_line import (
     run_command,
     say,
     scenario_of,
+    warn_of_little_space,
 )
 from configs.loading import ConfigurationError
 
@@ -227,3 +230,26 @@ def test_no_command_takes_an_infinite_number(
         main([*words, option, number])
     assert ended.value.code == 2
     assert f"argument {option}: expected " in capsys.readouterr().err
+
+
+def test_a_full_disk_is_told_with_path_and_space(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "new" / "part.gz"
+
+    def fail(arguments: argparse.Namespace) -> Result:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(path))
+
+    assert run_command(fail, parse()) == 1
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"error: {path}: the disk is full (No space left on device), ")
+    assert re.search(r" [\d,]+\.\d MB are free there; make room or name another folder", shown)
+
+
+def test_little_space_is_a_warning_before_the_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    warn_of_little_space(tmp_path / "new", 1000, "examples")
+    assert capsys.readouterr().err == ""
+    warn_of_little_space(tmp_path / "new", 10**18, "examples")
+    assert "warning: examples may need 1,000,000,000,000.0 MB" in capsys.readouterr().err
