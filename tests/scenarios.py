@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from configs.loading import load_scenario
+from configs.loading import load_scenario, load_section
 from configs.scenario import Scenario
 from preprocessing.encode import encode
 from preprocessing.examples import build_examples
@@ -51,8 +51,11 @@ _GENRE_WORDS = {
 
 
 def tiny_scenario(**assignments: object) -> Scenario:
-    """The scenario, its work directory built; `model__match="ridge"` sets `model.match`."""
-    return load_scenario(tiny_config(), _overrides(assignments))
+    """The scenario, its work directory built; `model__match="ridge"` sets `model.match`.
+
+    Options may be set that have no effect.
+    """
+    return load_section(Scenario, tiny_config(), _overrides(assignments))
 
 
 def rich_scenario(**assignments: object) -> Scenario:
@@ -60,7 +63,7 @@ def rich_scenario(**assignments: object) -> Scenario:
 
     There are two more item sources: "plain" from metadata, and "likes", which is collaborative.
     """
-    return load_scenario(rich_config(), _overrides(assignments))
+    return load_section(Scenario, rich_config(), _overrides(assignments))
 
 
 def copied_scenario(folder: Path, **assignments: object) -> Scenario:
