@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from scipy.special import softmax
 
-from models.layers.masking import masked_softmax
+from models.layers.masking import masked_softmax, without_padding
 
 SCORES = np.array([[1.0, -2.0, 3.0], [90.0, 991.0, 988.0], [5.0, 5.0, 5.0]], np.float32)
 MASK = np.array([[True, False, True], [False, True, True], [False, False, False]])
@@ -42,3 +42,18 @@ def test_weights_and_gradients_are_finite_in_any_precision(dtype: tf.DType) -> N
     for values in (weights, gradient):
         assert np.isfinite(tf.cast(values, tf.float32)).all()
     assert np.abs(tf.cast(gradient, tf.float32)[0]).max() > 0.05
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (2, 2, 3), (2, 2, 3, 1)])
+def test_padding_becomes_zeros_and_gets_no_gradient(shape: tuple[int, ...]) -> None:
+    values = np.ones(shape, np.float32)
+    values[0, 1] = np.nan
+    mask = np.array([[True, False], [True, True]])
+    expected = np.ones(shape)
+    expected[0, 1] = 0
+    with tf.GradientTape() as tape:
+        given = tf.constant(values)
+        tape.watch(given)
+        clean = without_padding(given, mask)
+    np.testing.assert_array_equal(clean, expected)
+    np.testing.assert_array_equal(tape.gradient(clean, given), expected)
