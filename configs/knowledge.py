@@ -8,6 +8,9 @@ from pydantic import Field, field_validator, model_validator
 
 from configs.section import Section, TakesEffect, named_once, split_names
 
+Seen = Literal["first_interactions", "training"]
+"""What an LLM saw of the users' interactions, see `SourceAnswers.seen`."""
+
 
 class Grouping(Section):
     """How the entities of a source are grouped for collective extraction."""
@@ -90,14 +93,21 @@ class SourceAnswers(Section):
     history_entry_pattern: str | None = Field(
         None,
         description="regular expression matching once per interaction shown in a prompt; lets the "
-        "leak check count what the LLM saw of each user. A user source is unverified without it, "
-        "and when an answer in use has no prompt in which it matches, or one that shows fewer than "
-        "k_u and does not record 'interactions_seen'",
+        "leak check look up what the LLM saw of each user. It matches the whole entry, its end, "
+        "or a part of a line that holds nothing else. A user source is unverified without it, and "
+        "when an answer in use has no prompt, or one with an entry that is none of the user's",
     )
     groups_verified: bool = Field(
         False,
         description="declares that the groups were built from interactions before k_u only; "
         "nothing checks it",
+    )
+    seen: Seen = Field(
+        "first_interactions",
+        description="what of the log the answers, groups or vectors were made from. "
+        "first_interactions: each user's first k_u; training: the training part, as published "
+        "answers often are, which is declared and, where prompts can be looked up, checked. "
+        "Training samples may then be among what the LLM saw; validation and test samples not",
     )
 
     _split_metadata = field_validator("metadata", mode="before")(split_names)
@@ -137,6 +147,16 @@ class SourceAnswers(Section):
             raise ValueError(
                 "'groups_verified' is for a 'groups' file of your own; leave it out beside "
                 "'grouping', whose groups are built from interactions before k_u only"
+            )
+        if self.seen == "training" and self.groups_verified:
+            raise ValueError(
+                "'groups_verified' declares groups from interactions before k_u, 'seen: training' "
+                "from the training part; leave one of them out"
+            )
+        if self.seen == "training" and in_place_of_answers not in ([], ["vectors"]):
+            raise ValueError(
+                f"'seen: training' is about answers or vectors from elsewhere, and "
+                f"'{in_place_of_answers[0]}' is made here; leave 'seen' out"
             )
         if self.factor is not None and self.factors:
             raise ValueError("'factor' and 'factors' exclude each other")

@@ -31,7 +31,8 @@ from preprocessing.interactions.plan import ExamplesPlan, shards_of_log
 from preprocessing.interactions.profiles import open_profiles
 from preprocessing.interactions.reading import open_interactions
 from preprocessing.interactions.schema import write_schema
-from preprocessing.interactions.seen_counts import digest_seen_counts
+from preprocessing.interactions.seen_prompts import digest_seen_prompts
+from preprocessing.interactions.shown_entries import Wording
 from preprocessing.records.example_features import features_of
 from preprocessing.records.layout import ExamplesDirectory, WorkDirectory
 from preprocessing.staging import worker_folder
@@ -51,8 +52,10 @@ class _RelevantSections(Section):
 
     data: Data
     split: Split
+    prompts: leak_check.PromptCheck
     seen_interactions: dict[str, str]
-    uncountable_sources: list[str]
+    unverifiable_sources: list[str]
+    declared_sources: dict[str, str]
 
 
 def build_examples(
@@ -91,23 +94,30 @@ def build_examples(
     """
     start = time.monotonic()
     require_consistent_settings(scenario.data, scenario.split)
-    patterns = leak_check.counted_sources(scenario.knowledge)
-    answer_files = _answer_files(scenario.knowledge, patterns)
+    checked = leak_check.checked_sources(scenario.knowledge)
+    prompts = leak_check.NOTHING_TO_LOOK_UP
+    if checked:
+        rated = scenario.data.interactions.columns.rating is not None
+        wording = Wording.of(scenario.prompts, rated)
+        prompts = leak_check.prompt_check(scenario.knowledge, wording)
+    answer_files = _answer_files(scenario.knowledge, checked)
     fingerprints = fingerprint_inputs(answer_files | _table_files(scenario.data))
     inputs = {path: fingerprints[path] for path in _table_files(scenario.data)}
     tables = _open_tables(scenario)
     relevant = _RelevantSections(
         data=scenario.data,
         split=scenario.split,
-        seen_interactions=digest_seen_counts(scenario.knowledge.answers, patterns),
-        uncountable_sources=leak_check.uncountable_sources(scenario.knowledge),
+        prompts=prompts,
+        seen_interactions=digest_seen_prompts(scenario.knowledge.answers, checked),
+        unverifiable_sources=leak_check.unverifiable_sources(scenario.knowledge),
+        declared_sources=dict(leak_check.declared_sources(scenario.knowledge)),
     )
     identity = StepIdentity("examples", config_hash(relevant), room_version(), inputs)
     directory = WorkDirectory(scenario.work_dir).examples
     if dry_run:
         return describe_step(directory, identity, force) | {"tables": _described(tables)}
     build = functools.partial(
-        _build, scenario, tables, beam or BeamOptions(), relevant.seen_interactions
+        _build, scenario, tables, beam or BeamOptions(), prompts, relevant.seen_interactions
     )
     manifest, skipped = run_step(directory, identity, build, force)
     seconds, counts = time.monotonic() - start, manifest["counts"]
@@ -170,6 +180,7 @@ def _build(
     scenario: Scenario,
     tables: tuple[TableReader, TableReader, TableReader | None],
     beam: BeamOptions,
+    prompts: leak_check.PromptCheck,
     seen_interactions: Mapping[str, str],
     folder: Path,
 ) -> dict[str, Any]:
@@ -182,6 +193,7 @@ def _build(
             data=data,
             split=scenario.split,
             knowledge=_with_absolute_paths(scenario.knowledge),
+            prompts=prompts,
             interactions=interactions,
             catalogue=catalogue,
             profiles=profiles,
@@ -203,7 +215,23 @@ def _build(
     for kind in data.examples:
         write_schema(directory.schema_of(kind), features_of(kind, data), data)
     described = describe_examples(scenario, plan, statistics, filtered, directory)
-    return {**described, "seen_interactions": seen_interactions}
+    return {
+        **described,
+        "seen_interactions": seen_interactions,
+        leak_check.PROMPT_CHECK: _describe_prompt_check(scenario.knowledge, prompts),
+    }
+
+
+def _describe_prompt_check(knowledge: Knowledge, prompts: leak_check.PromptCheck) -> dict[str, Any]:
+    """What `validate` needs to look the prompts up once more."""
+    files = {
+        source: {
+            "individual": knowledge.answers[source].individual,
+            "factor": knowledge.answers[source].factor,
+        }
+        for source in prompts.sources
+    }
+    return {**prompts.model_dump(mode="json"), "answers": files}
 
 
 def _with_absolute_paths(knowledge: Knowledge) -> Knowledge:

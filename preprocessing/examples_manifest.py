@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -26,6 +26,31 @@ from preprocessing.records.settings import SETTINGS, examples_settings
 
 _NOUNS = {RERANK: "lists for reranking", RETRIEVAL: "liked items for retrieval"}
 _LIBRARIES = ("apache-beam", "numpy", "pyarrow")
+
+_ANEW = (
+    "make prompts (python -m preprocessing prompts) and answers anew, from this log and with these "
+    "settings"
+)
+_ADVICE = {
+    leak_check.LARGER_CAP: "they show users' first interactions, up to {reach}, and "
+    "split.knowledge_history_cap is smaller; set it to {reach}, what they were made with, or "
+    + _ANEW,
+    leak_check.SHORTER_LOG: "they show users' first interactions, but more than the first half of "
+    "what the log has of these users, so the log has fewer interactions than when they were made; "
+    "look at data.filter and at what data.interactions.path names, or " + _ANEW,
+    leak_check.LATER_TRAINING: "they show interactions at or after k_u, all of the training part; "
+    "if the answers were made from that part, declare it (knowledge.answers.{source}.seen: "
+    "training), else " + _ANEW,
+    leak_check.LATER: "they show validation or test interactions; no setting makes these answers "
+    "usable: " + _ANEW,
+    leak_check.OTHER_LOG: "they show interactions at or after k_u, and others that these users do "
+    "not have (or with another rating), so the interactions or the catalogue changed since they "
+    "were made; use the tables that they were made from, or " + _ANEW,
+    leak_check.OTHER_SPLIT: "the source saw the training part (seen: training), and they show "
+    "validation or test interactions, so the answers were made with another split; set split.by, "
+    "split.fractions and split.seed to what they were made with, or " + _ANEW,
+}
+"""What violating prompts have in common -> what that means and what to do."""
 
 Statistics = list[dict[str, Any]]
 
@@ -52,7 +77,7 @@ def describe_examples(
     shards = sorted(
         (entry for entry in statistics if "shard" in entry), key=lambda entry: entry["shard"]
     )
-    _refuse_leaks([shard["leaks"] for shard in shards])
+    refuse_leaks([shard["leaks"] for shard in shards])
     counts = _counts(scenario, plan, statistics, shards)
     require_reconciled(counts)
     require_written(counts, count_by_reason(directory.dead_letters))
@@ -199,13 +224,16 @@ def _counts(
 
 
 def _leak_check(scenario: Scenario, leaks: list[dict[str, Any]]) -> dict[str, Any]:
-    uncounted = _add_up([leak["uncounted_answers"] for leak in leaks])
+    unresolved = _add_up([leak["unresolved_answers"] for leak in leaks])
+    declared = leak_check.declared_sources(scenario.knowledge)
+    on_trust = {source for source, seen in declared.items() if seen == "training"}
     return {
         "users_verified_by_prompt": total(leaks, "users_verified_by_prompt"),
         "users_by_rule_only": total(leaks, "users_by_rule_only"),
-        "answers_without_counted_prompt": uncounted,
+        "unresolved_answers": unresolved,
+        "declared_sources": declared,
         "unverified_sources": sorted(
-            {*leak_check.uncountable_sources(scenario.knowledge), *uncounted}
+            {*leak_check.unverifiable_sources(scenario.knowledge), *unresolved} - on_trust
         ),
     }
 
@@ -242,14 +270,31 @@ def _add_up(counts: Iterable[Mapping[str, int]]) -> dict[str, int]:
     return {name: total(listed, name) for name in sorted(names)}
 
 
-def _refuse_leaks(leaks: list[dict[str, Any]]) -> None:
+def refuse_leaks(leaks: Sequence[Mapping[str, Any]]) -> None:
+    """Checks that no prompt showed a sample.
+
+    Args:
+      leaks: results of the leak check (`LeakCheck`), one for each shard.
+
+    Raises:
+      CommandError: one did; the message says what the prompts have in common and what to do.
+    """
     violations = total(leaks, "violations")
-    if violations:
-        examples = [example for leak in leaks for example in leak["examples"]]
-        shown = "\n  ".join(examples[: leak_check.MAXIMUM_EXAMPLES])
-        raise CommandError(
-            f"leak rule: prompts showed {violations} samples to the LLM (ids are hashed):\n"
-            f"  {shown}\n"
-            "Set split.knowledge_history_cap to what the prompts were made with, or make the "
-            "answers again from each user's first k_u interactions"
-        )
+    if not violations:
+        return
+    examples = [example for leak in leaks for example in leak["examples"]]
+    causes = {
+        source: _add_up([leak["causes"].get(source, {}) for leak in leaks])
+        for source in sorted({source for leak in leaks for source in leak["causes"]})
+    }
+    reach = max(leak["largest_reach"] for leak in leaks)
+    shown = "\n  ".join(examples[: leak_check.MAXIMUM_EXAMPLES])
+    advice = "\n".join(
+        f"Source '{source}', {count:,} prompts: {_ADVICE[cause].format(source=source, reach=reach)}"
+        for source, counted in causes.items()
+        for cause, count in counted.items()
+    )
+    raise CommandError(
+        f"leak rule: prompts showed {violations:,} samples to the LLM (ids are hashed):\n"
+        f"  {shown}\n{advice or 'Samples lie before k_u: this is a fault of the split itself'}"
+    )

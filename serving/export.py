@@ -17,6 +17,7 @@ from models.ranking import RankingModel
 from models.retrieving import RetrievalModel
 from models.stored_vectors import UnstorableVector
 from models.user_rows import UserRows
+from preprocessing.records.leak_rule import leak_cautions, leak_rule_result, leak_rules
 from serving.export_manifest import write_manifest
 from serving.export_options import ExportOptions
 from serving.id_types import require_whole_numbers
@@ -46,12 +47,14 @@ class ExportResult(TypedDict):
       version: its number.
       signatures: names of the signatures.
       proof: `serving.proof.result.Proof.to_json`; None if there was none.
+      leak_rule: source that the model reads -> what is known of it (`LeakRule`).
     """
 
     path: str
     version: int
     signatures: list[str]
     proof: dict[str, object] | None
+    leak_rule: dict[str, str]
 
 
 class _Written(TypedDict):
@@ -94,7 +97,15 @@ def export_run(
     _check_ids(model, id_type)
     with publishing(Path(base)) as publisher, publisher.next_version() as version:
         result = _write_version(version.unfinished, folder, scenario, model, id_type, options)
-    return ExportResult(path=str(version.path), version=version.number, **result)
+    rules = leak_rules(scenario)
+    for caution in leak_cautions(rules):
+        say(f"{version.path}: {caution}")
+    return ExportResult(
+        path=str(version.path),
+        version=version.number,
+        leak_rule=leak_rule_result(rules),
+        **result,
+    )
 
 
 def _check_ids(model: AnyModel, id_type: IdType) -> None:

@@ -206,7 +206,11 @@ def _write_user_answers(
     for user in USERS_WITH_ANSWER:
         own = [row for row in interactions if row[0] == user]
         seen = own[: min((len(own) + 1) // 2, KNOWLEDGE_HISTORY_CAP)]
-        prompt = " ".join(f"{titles[item]} {rating} stars;" for _, item, rating, _ in seen)
+        prompt = " ".join(
+            f"{titles[item]} {rating} stars;"
+            for _, item, rating, _ in seen
+            if item not in ITEMS_OUTSIDE_CATALOGUE
+        )
         best = max(seen, key=lambda row: row[2])
         text = f"liked {titles[best[1]]} among {len(own)}, {_words(GENRES[len(own) % 4 :])}"
         answers.append({**_answer("user", user, "individual", text), "prompt": prompt})

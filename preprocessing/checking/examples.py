@@ -12,6 +12,7 @@ from tqdm import tqdm
 from preprocessing.checking.coverage import Coverage, read_known_values
 from preprocessing.checking.example_rules import check_example
 from preprocessing.checking.findings import Findings
+from preprocessing.checking.leaks import PromptsOfExamples
 from preprocessing.checking.manifests import number, records_of_shard, section
 from preprocessing.checking.part_classes import PartClasses
 from preprocessing.checking.record_rules import BrokenRule, Record
@@ -68,6 +69,7 @@ class ExamplesCheck:
       settings: what the rules depend on.
       name: what findings call the folder.
       findings: where they go.
+      prompts: looks up what prompts show; None where nothing can be looked up.
       records: kind -> part -> records read.
       coverage: kind -> feature -> part -> share of values in the vocabulary.
     """
@@ -77,6 +79,7 @@ class ExamplesCheck:
     settings: ExampleSettings
     name: str
     findings: Findings
+    prompts: PromptsOfExamples | None = None
     records: dict[str, dict[str, int]] = field(default_factory=dict)
     coverage: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
 
@@ -103,6 +106,7 @@ class _KindCheck:
             Coverage(feature, read_known_values(directory.vocabulary(feature))) for feature in _IDS
         ]
         self._times = PartTimes()
+        self._prompts = check.prompts if kind == contract.CTR else None
         self._records = dict.fromkeys(contract.PARTS, 0)
         self._classes = {part: PartClasses() for part in contract.PARTS}
 
@@ -123,6 +127,8 @@ class _KindCheck:
                 for path in paths:
                     if path.name == file:
                         self._read(path, part, place, users)
+            for message in self._prompts.problems() if self._prompts else ():
+                self._check.findings.error("leak_rule", f"{name}/*/{file}", message)
             for problem, message in users.problems():
                 self._check.findings.error(problem, f"{name}/*/{file}", message)
         if self._check.settings.split_by == "global_time":
@@ -152,6 +158,8 @@ class _KindCheck:
             time = record[contract.TIMESTAMP][0]
             users.add(record[contract.USER_ID][0], part_number, record[contract.POSITION][0], time)
             self._times.add(part_number, time)
+            if self._prompts:
+                self._prompts.add(record, part_number)
 
     def _count_ids(self, record: Record, part: int) -> None:
         """Counts known ids.

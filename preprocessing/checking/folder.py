@@ -14,7 +14,7 @@ from preprocessing.checking.files import check_files
 from preprocessing.checking.findings import Findings, Severity
 from preprocessing.checking.item_tables import check_item_attributes, check_vocabularies
 from preprocessing.checking.knowledge import KnowledgeCheck
-from preprocessing.checking.leaks import check_leak_counts
+from preprocessing.checking.leaks import PromptsOfExamples, check_leak_counts
 from preprocessing.checking.text_steps import check_groups, check_prompts
 from preprocessing.inspection.kinds import Kind, kind_of, read_manifest, step_folders
 from preprocessing.records.layout import ExamplesDirectory, StepDirectory
@@ -99,7 +99,8 @@ def _check_examples(
             "the records cannot be checked",
         )
         return {}
-    check = ExamplesCheck(folder, manifest, settings, name, findings)
+    prompts = PromptsOfExamples.of(folder, manifest, name, findings)
+    check = ExamplesCheck(folder, manifest, settings, name, findings, prompts)
     check.run()
     return {"examples": check.records, "in_vocabulary": check.coverage}
 

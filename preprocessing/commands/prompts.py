@@ -33,7 +33,7 @@ highest lift. Titles are sanitised and quoted: what they say cannot pose as a re
 
 Factors and templates come from prompts.scenario: movies, books, news, music, products, or the path
 of a YAML file of the same form as preprocessing/scenarios/movies.yaml. Each names the
-history_entry_pattern by which the leak check of `examples` counts what its prompts showed.
+history_entry_pattern by which the leak check of `examples` finds what its prompts showed.
 --propose-factors asks the configured LLM for the factors of a new scenario and writes such a file,
 for an expert to edit; nothing else calls an LLM.
 

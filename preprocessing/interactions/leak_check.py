@@ -1,16 +1,18 @@
 """Nothing that an LLM prompt saw of a user may be a sample (leak rule).
 
-The rule says that the LLM saw a user's first k_u interactions at most. Where a prompt is at hand
-and the configuration says how to recognise an interaction in it, the interactions shown are
-counted; an answer may also record how many its prompt was made from. The largest of these numbers
-is the limit that every sample is compared with.
+The rule says that the LLM saw a user's first k_u interactions at most; a source may declare instead
+that it saw the training part (`seen: training`). Where a prompt is at hand and the configuration
+says how to recognise an interaction in it, every entry of the prompt is looked up in the user's log
+(`shown_entries`). Entries that are interactions the LLM must not have seen are violations. So are
+samples that a prompt must hold beyond those: when an answer records that its prompt was made from
+more of the user's first interactions (`interactions_seen`), or when a prompt with entries that
+nobody can look up has more of them than there are interactions that it may show.
 
-A prompt may show fewer interactions than it reaches over, since ours leave out items without title.
-So a count alone is certain only when the prompt shows all k_u of them (`SeenCount.is_certain`). A
-user source is verified when the prompt of every answer that a sample can use was counted with
-certainty: prompts that leave some out hardly show exactly k_u for every user.
+A user source is verified when every entry of every prompt that a sample can use was found among the
+interactions that the LLM may have seen. A prompt may show fewer of them: ours leave out items
+without title.
 
-What a group was built from cannot be counted: `groups_verified` is declared by whoever built the
+What a group was built from cannot be looked up: `groups_verified` is declared by whoever built the
 groups, and groups that are made here (`grouping`) follow the rule by construction. Their names
 change with the interactions that they were built from, so answers about other groups are not used.
 """
@@ -19,19 +21,64 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
-from configs.knowledge import Knowledge
+from configs.knowledge import Knowledge, Seen
 from configs.loading import ConfigurationError
+from configs.section import Section
 from preprocessing.hashing import anonymous
-from preprocessing.interactions.seen_counts import SeenCount
+from preprocessing.interactions.seen_prompts import SeenPrompt
 from preprocessing.interactions.sequences import UserSequences
+from preprocessing.interactions.shown_entries import Name, Shown, UserLog, Wording, resolve
 from preprocessing.interactions.splitting import HISTORY_ONLY, SplitRows
 
+PROMPT_CHECK = "prompt_check"
+"""Key of the manifest of examples: how prompts are looked up, and where the answers are."""
+
 MAXIMUM_EXAMPLES = 5
+
+LARGER_CAP = "larger_cap"
+"""The prompt shows the user's first interactions, more than `split.knowledge_history_cap`."""
+
+SHORTER_LOG = "shorter_log"
+"""The prompt shows the user's first interactions, more than half of those in the log."""
+
+LATER_TRAINING = "later_training"
+"""The prompt shows later interactions than the first ones, all of the training part."""
+
+LATER = "later"
+"""The prompt shows later interactions than the LLM may have seen."""
+
+OTHER_LOG = "other_log"
+"""The prompt shows later interactions, and others that the user does not have."""
+
+OTHER_SPLIT = "other_split"
+"""The source saw the training part (`seen: training`), and the prompt shows other parts."""
+
+
+class CheckedSource(Section):
+    """A source whose prompts are looked up.
+
+    Attributes:
+      pattern: `history_entry_pattern`.
+      seen: what its prompts may show.
+    """
+
+    pattern: str
+    seen: Seen
+
+
+class PromptCheck(Section):
+    """What it takes to look up what prompts show; it travels to workers and into the manifest."""
+
+    sources: dict[str, CheckedSource] = {}
+    wording: Wording = Wording()
+
+
+NOTHING_TO_LOOK_UP = PromptCheck()
 
 
 @dataclass(frozen=True)
@@ -41,87 +88,121 @@ class LeakCheck:
     Attributes:
       violations: samples that a prompt saw.
       examples: descriptions of the first violations, with hashed ids.
-      users_verified_by_prompt: users whose prompt was counted with certainty.
-      users_by_rule_only: users without one.
-      uncounted_answers: source -> answers of users with samples whose prompt was not counted, or
-        not with certainty; sources without any are absent.
+      users_verified_by_prompt: users with answers in use, every entry of whose prompts was found
+        among the interactions that the LLM may have seen.
+      users_by_rule_only: all other users.
+      unresolved_answers: source -> answers of users with samples whose prompt is not at hand, or
+        has entries that were not found; sources without any are absent.
+      causes: source -> what violating prompts have in common -> such prompts.
+      largest_reach: the largest number of first interactions that a prompt of LARGER_CAP shows.
     """
 
     violations: int
     examples: list[str]
     users_verified_by_prompt: int
     users_by_rule_only: int
-    uncounted_answers: dict[str, int]
+    unresolved_answers: dict[str, int]
+    causes: dict[str, dict[str, int]] = field(default_factory=dict)
+    largest_reach: int = 0
 
 
 def check_leaks(
-    sequences: UserSequences, split: SplitRows, seen: Collection[SeenCount]
+    sequences: UserSequences,
+    split: SplitRows,
+    seen: Collection[SeenPrompt],
+    check: PromptCheck,
+    names: Mapping[str, Sequence[Name]],
 ) -> LeakCheck:
-    """Compares the position of every sample with what the LLM saw.
+    """Looks up what prompts show, and compares it with the samples.
 
     Args:
       sequences: all interactions of some users.
       split: their split.
-      seen: what the prompts of all accepted answers about these users showed.
+      seen: the prompts of all accepted answers about these users.
+      check: how to look up what they show.
+      names: item id -> what prompts may call it.
     """
-    reaches = _largest_reach(seen)
-    reach_of_user = np.array([reaches.get(user, 0) for user in sequences.users], dtype=np.int64)
-    limits = np.maximum(split.boundaries, reach_of_user)[sequences.user_of_row]
     is_sample = split.parts != HISTORY_ONLY
-    violations = np.flatnonzero(is_sample & (sequences.positions < limits))
-    shown = violations[:MAXIMUM_EXAMPLES]
-    examples = [
-        f"user {anonymous(sequences.users[sequences.user_of_row[row]])}, "
-        f"item {anonymous(item)}, position {sequences.positions[row]}, "
-        f"the LLM saw {limits[row]}"
-        for row, item in zip(shown, sequences.items_at(shown), strict=True)
-    ]
-    boundaries = dict(zip(sequences.users, split.boundaries.tolist(), strict=True))
-    certain = {
-        count.user
-        for count in seen
-        if count.user in boundaries and count.is_certain(boundaries[count.user])
-    }
-    sampled = {
-        sequences.users[user]: int(split.boundaries[user])
-        for user in np.unique(sequences.user_of_row[is_sample])
-    }
+    early = sequences.positions < split.boundaries[sequences.user_of_row]
+    leaked = is_sample & early
+    causes: dict[str, Counter[str]] = {}
+    largest_reach = 0
+    verified: dict[str, bool] = {}
+    unresolved: Counter[str] = Counter()
+    lookup = _Lookup(sequences, split, early, check, names)
+    used: set[tuple[str, str]] = set()
+    for prompt in sorted(seen, key=lambda prompt: (prompt.file_order, prompt.line)):
+        user = lookup.number(prompt.user)
+        if user is None:
+            continue
+        found = lookup.look_up(prompt, user)
+        leaked[found.violations] = True
+        if len(found.violations):
+            cause = found.cause(int(sequences.counts[user]))
+            causes.setdefault(prompt.source, Counter())[cause] += 1
+            if cause == LARGER_CAP:
+                largest_reach = max(largest_reach, found.reach)
+        if (prompt.source, prompt.user) in used:
+            continue
+        used.add((prompt.source, prompt.user))
+        verified[prompt.user] = verified.get(prompt.user, True) and found.shown.verified
+        if not found.shown.verified and bool(is_sample[lookup.rows(user)].any()):
+            unresolved[prompt.source] += 1
+    rows = np.flatnonzero(leaked)
+    listed = rows[:MAXIMUM_EXAMPLES]
     return LeakCheck(
-        violations=len(violations),
-        examples=examples,
-        users_verified_by_prompt=len(certain),
-        users_by_rule_only=len(sequences.users) - len(certain),
-        uncounted_answers=_uncounted_answers(seen, sampled),
+        violations=len(rows),
+        examples=[
+            f"user {anonymous(sequences.users[sequences.user_of_row[row]])}, "
+            f"item {anonymous(item)}, position {sequences.positions[row]}, "
+            f"k_u is {split.boundaries[sequences.user_of_row[row]]}"
+            for row, item in zip(listed, sequences.items_at(listed), strict=True)
+        ],
+        users_verified_by_prompt=sum(verified.values()),
+        users_by_rule_only=len(sequences.users) - sum(verified.values()),
+        unresolved_answers=dict(sorted(unresolved.items())),
+        causes={source: dict(counted) for source, counted in sorted(causes.items())},
+        largest_reach=largest_reach,
     )
 
 
-def counted_sources(knowledge: Knowledge) -> dict[str, re.Pattern[str]]:
-    """User sources with individual answers whose prompts can be counted, with the pattern.
+def prompt_check(knowledge: Knowledge, wording: Wording) -> PromptCheck:
+    """How the prompts of all sources are looked up for which that can be done.
 
     Raises:
       ConfigurationError: a pattern is not a regular expression.
     """
-    patterns = {}
-    for source, answers in sorted(knowledge.answers.items()):
-        if answers.entity != "user" or not answers.individual or not answers.history_entry_pattern:
-            continue
+    sources = {}
+    for source in checked_sources(knowledge):
+        answers = knowledge.answers[source]
+        pattern = answers.history_entry_pattern or ""
         try:
-            patterns[source] = re.compile(answers.history_entry_pattern)
+            re.compile(pattern)
         except re.error as error:
             key = f"knowledge.answers.{source}.history_entry_pattern"
             raise ConfigurationError(f"{key}: not a regular expression ({error})") from error
-    return patterns
+        sources[source] = CheckedSource(pattern=pattern, seen=answers.seen)
+    return PromptCheck(sources=sources, wording=wording)
 
 
-def uncountable_sources(knowledge: Knowledge) -> list[str]:
+def checked_sources(knowledge: Knowledge) -> list[str]:
+    """User sources with individual answers whose prompts can be looked up."""
+    return [
+        source
+        for source, answers in sorted(knowledge.answers.items())
+        if answers.entity == "user" and answers.individual and answers.history_entry_pattern
+    ]
+
+
+def unverifiable_sources(knowledge: Knowledge) -> list[str]:
     """Sources that are unverified whatever their answers hold.
 
     Those are sources with groups that are not declared to be built from interactions before k_u,
-    user sources whose prompts nobody can count for want of a pattern, and vectors made elsewhere:
+    user sources whose prompts nobody can look up for want of a pattern, and vectors made elsewhere:
     vectors of items, too, may be made from the whole log, as factors of its ratings are. Groups
     that are made here (`grouping`) are built from nothing else, with the same k_u.
     """
-    uncountable = []
+    found = []
     for source, answers in sorted(knowledge.answers.items()):
         verified_groups = answers.groups_verified or answers.grouping is not None
         undeclared_groups = bool(answers.collective) and not verified_groups
@@ -130,32 +211,125 @@ def uncountable_sources(knowledge: Knowledge) -> list[str]:
             and bool(answers.individual)
             and not answers.history_entry_pattern
         )
+        if answers.seen == "training":
+            continue
         if undeclared_groups or no_pattern or answers.vectors:
-            uncountable.append(source)
-    return uncountable
+            found.append(source)
+    return found
 
 
-def _largest_reach(seen: Iterable[SeenCount]) -> dict[str, int]:
-    """User -> largest number of first interactions that any of the user's prompts reached over."""
-    largest: dict[str, int] = {}
-    for count in seen:
-        largest[count.user] = max(count.reach, largest.get(count.user, 0))
-    return largest
+def declared_sources(knowledge: Knowledge) -> dict[str, Seen]:
+    """Source -> what the configuration declares that the LLM saw, where it declares anything."""
+    return {
+        source: answers.seen
+        for source, answers in sorted(knowledge.answers.items())
+        if answers.seen == "training" or (answers.collective and answers.groups_verified)
+    }
 
 
-def _uncounted_answers(seen: Iterable[SeenCount], sampled: Mapping[str, int]) -> dict[str, int]:
-    """Source -> answers in use without certain count; a user's first answer is used.
+@dataclass(frozen=True)
+class _Found:
+    """What one prompt shows, as rows of all sequences.
 
-    Args:
-      seen: counts of all answers.
-      sampled: users with samples -> k_u.
+    Attributes:
+      shown: its entries; rows are those of the user.
+      violations: rows that it shows and must not.
+      reach: how many of the user's first interactions it shows, those without title left out, or
+        was made from; 0 if it shows others.
+      in_training: all violations are of the training part.
+      source: the prompt's source.
     """
-    used: dict[tuple[str, str], SeenCount] = {}
-    for count in sorted(seen, key=lambda count: (count.file_order, count.line)):
-        used.setdefault((count.source, count.user), count)
-    uncounted = (
-        count
-        for count in used.values()
-        if count.user in sampled and not count.is_certain(sampled[count.user])
-    )
-    return dict(sorted(Counter(count.source for count in uncounted).items()))
+
+    shown: Shown
+    violations: np.ndarray
+    reach: int
+    in_training: bool
+    source: CheckedSource
+
+    def cause(self, interactions: int) -> str:
+        """What the prompt has in common with others, for the advice of an error."""
+        if self.shown.unresolved and self.shown.later:
+            return OTHER_LOG
+        if self.source.seen == "training":
+            return OTHER_SPLIT
+        if self.reach:
+            return SHORTER_LOG if self.reach > (interactions + 1) // 2 else LARGER_CAP
+        return LATER_TRAINING if self.in_training else LATER
+
+
+class _Lookup:
+    """Looks prompts up in the logs of their users; an equal prompt is looked up once."""
+
+    def __init__(
+        self,
+        sequences: UserSequences,
+        split: SplitRows,
+        early: np.ndarray,
+        check: PromptCheck,
+        names: Mapping[str, Sequence[Name]],
+    ):
+        self._sequences = sequences
+        self._allowed = {"first_interactions": early, "training": early | split.training}
+        self._training = split.training
+        self._is_sample = split.parts != HISTORY_ONLY
+        self._check = check
+        self._names = names
+        self._patterns = {
+            name: re.compile(source.pattern) for name, source in check.sources.items()
+        }
+        self._numbers = {user: number for number, user in enumerate(sequences.users)}
+        self._shown: dict[tuple[int, str | None, str, Seen], Shown] = {}
+
+    def number(self, user: str) -> int | None:
+        return self._numbers.get(user)
+
+    def rows(self, user: int) -> slice:
+        start = int(self._sequences.starts[user])
+        return slice(start, start + int(self._sequences.counts[user]))
+
+    def look_up(self, prompt: SeenPrompt, user: int) -> _Found:
+        source = self._check.sources[prompt.source]
+        rows = self.rows(user)
+        allowed = self._allowed[source.seen][rows]
+        key = (user, prompt.prompt, source.pattern, source.seen)
+        if key not in self._shown:
+            log = self._log(rows, allowed)
+            pattern = self._patterns[prompt.source]
+            self._shown[key] = resolve(prompt.prompt, pattern, self._check.wording, log)
+        shown = self._shown[key]
+        violated = np.zeros(len(allowed), dtype=bool)
+        violated[list(shown.later)] = True
+        violated[: prompt.recorded or 0] |= ~allowed[: prompt.recorded or 0]
+        if shown.unresolved:
+            beyond = max(0, shown.entries - int(allowed.sum()))
+            violated[np.flatnonzero(~allowed)[:beyond]] = True
+        violations = np.flatnonzero(violated & self._is_sample[rows]) + rows.start
+        return _Found(
+            shown=shown,
+            violations=violations,
+            reach=self._reach(shown, prompt.recorded or 0, rows),
+            in_training=bool(self._training[violations].all()),
+            source=source,
+        )
+
+    def _reach(self, shown: Shown, recorded: int, rows: slice) -> int:
+        together = [*shown.rows, *shown.later]
+        last = max(together, default=-1)
+        if last < recorded:
+            return recorded
+        items = self._sequences.items_at(np.arange(rows.start, rows.start + last + 1))
+        titled = [row for row, item in enumerate(items) if self._names.get(item)]
+        if shown.unresolved and not shown.later:
+            return shown.entries
+        return last + 1 if sorted(together) == titled else 0
+
+    def _log(self, rows: slice, allowed: np.ndarray) -> UserLog:
+        sequences = self._sequences
+        items = sequences.items_at(np.arange(rows.start, rows.stop))
+        rated = self._check.wording.rated
+        return UserLog(
+            names=[self._names.get(item, ()) for item in items],
+            ratings=sequences.ratings[rows].tolist() if rated else None,
+            liked=(sequences.labels[rows] == 1).tolist(),
+            allowed=allowed.tolist(),
+        )

@@ -9,7 +9,6 @@ import apache_beam as beam
 
 from preprocessing import storage
 from preprocessing.gathering import DEAD_LETTERS, STATISTICS, GatherDeadLetters, gather_statistics
-from preprocessing.interactions import leak_check
 from preprocessing.interactions.example_maker import needs_universe
 from preprocessing.interactions.filter_pipelines import read_filtered_log
 from preprocessing.interactions.filtering import FilteredLog
@@ -26,8 +25,9 @@ from preprocessing.interactions.shard_transforms import (
     CatalogueItems,
     CountItems,
     JoinUniverse,
+    NameItems,
     OrderShard,
-    ReadSeenCounts,
+    ReadSeenPrompts,
     WriteShard,
     WriteSummary,
 )
@@ -71,8 +71,9 @@ def build_pipeline(
     universe = (
         _universe(shards, catalogue["tables"], cuts, plan) if needs_universe(plan.data) else None
     )
+    names = _names(catalogue["tables"], plan) if plan.prompts.sources else None
     written = shards | "WriteShards" >> beam.ParDo(
-        WriteShard(plan), as_singleton(cuts), as_singleton(universe)
+        WriteShard(plan), as_singleton(cuts), as_singleton(universe), as_singleton(names)
     ).with_outputs(STATISTICS, USERS, PROFILE_VALUES, main=ITEMS)
     summary = _summary(plan, catalogue["tables"], written)
     outputs = [catalogue, ordered, *([] if profiles is None else [profiles])]
@@ -111,8 +112,8 @@ def _ordered_shards(
     """Brings together what is known about the users of each shard, interactions in order."""
     seen = (
         pipeline
-        | "AnswerSources" >> beam.Create(sorted(leak_check.counted_sources(plan.knowledge)))
-        | "CountSeen" >> beam.ParDo(ReadSeenCounts(plan))
+        | "AnswerSources" >> beam.Create(sorted(plan.prompts.sources))
+        | "ReadSeenPrompts" >> beam.ParDo(ReadSeenPrompts(plan))
     )
     about_users = {INTERACTIONS: in_every_shard(pipeline, log.interactions, plan), SEEN: seen}
     if profiles is not None:
@@ -152,6 +153,16 @@ def _universe(
         | "KeyItems" >> beam.Map(lambda table: (0, table))
         | "ItemsTogether" >> beam.GroupByKey()
         | "JoinUniverse" >> beam.ParDo(JoinUniverse())
+    )
+
+
+def _names(catalogue: beam.PCollection, plan: ExamplesPlan) -> beam.PCollection:
+    """What prompts may call the items of the catalogue, as an IPC stream."""
+    return (
+        catalogue
+        | "KeyCatalogue" >> beam.Map(lambda table: (0, table))
+        | "CatalogueTogether" >> beam.GroupByKey()
+        | "NameItems" >> beam.ParDo(NameItems(plan))
     )
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from configs.knowledge import Knowledge
 from configs.raw_data import Data, Split
+from preprocessing.interactions.leak_check import PromptCheck
 from preprocessing.tables.table_reader import TableReader
 
 _FEWEST_SHARDS = 2
@@ -37,12 +38,14 @@ class ExamplesPlan(LogPlan):
     Every piece of the users becomes one TFRecord file per part.
 
     Attributes:
-      knowledge: where the answers are whose prompts are counted.
+      knowledge: where the answers are whose prompts are looked up.
+      prompts: how to look up what they show.
       catalogue: reads the catalogue.
       profiles: reads the profiles, if there are any.
     """
 
     knowledge: Knowledge
+    prompts: PromptCheck
     catalogue: TableReader
     profiles: TableReader | None
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -13,10 +14,11 @@ from configs.raw_data import Data, Split
 from preprocessing import storage
 from preprocessing.interactions.example_maker import ExampleColumns, ExampleMaker
 from preprocessing.interactions.item_statistics import count_items
-from preprocessing.interactions.leak_check import check_leaks
+from preprocessing.interactions.leak_check import NOTHING_TO_LOOK_UP, PromptCheck, check_leaks
 from preprocessing.interactions.profile_columns import ProfileColumns
-from preprocessing.interactions.seen_counts import SeenCount
+from preprocessing.interactions.seen_prompts import SeenPrompt
 from preprocessing.interactions.sequences import UserSequences
+from preprocessing.interactions.shown_entries import Name
 from preprocessing.interactions.splitting import (
     HISTORY_ONLY,
     TRAIN,
@@ -41,14 +43,14 @@ class Shard:
       index: number of the shard.
       count: number of shards.
       sequences: all interactions of the users.
-      seen: what the prompts of all accepted answers about them showed.
+      seen: the prompts of all accepted answers about them.
       profiles: their attributes, see `ProfileColumns`.
     """
 
     index: int
     count: int
     sequences: UserSequences
-    seen: Collection[SeenCount]
+    seen: Collection[SeenPrompt]
     profiles: pa.Table
 
 
@@ -76,6 +78,8 @@ def write_shard(
     folder: str,
     cuts: TimeCuts | None = None,
     universe: ItemUniverse | None = None,
+    prompts: PromptCheck = NOTHING_TO_LOOK_UP,
+    names: Mapping[str, Sequence[Name]] = MappingProxyType({}),
 ) -> ShardResult:
     """Writes the examples of one shard; training examples are shuffled.
 
@@ -86,6 +90,8 @@ def write_shard(
       folder: where the files belong, absolute path or URL.
       cuts: split.by=global_time: where the parts end.
       universe: what sampled items are drawn from; needed by `needs_universe`.
+      prompts: how to look up what prompts show.
+      names: item id -> what prompts may call it.
     """
     sequences = shard.sequences
     rows = split_interactions(sequences, split, cuts)
@@ -121,7 +127,7 @@ def write_shard(
         "later_part_in_history": _by_part(rows.parts[follows_later_part(sequences, rows)]),
         "users": len(sequences.users),
         "training_interactions": int(rows.training.sum()),
-        "leaks": asdict(check_leaks(sequences, rows, shard.seen)),
+        "leaks": asdict(check_leaks(sequences, rows, shard.seen, prompts, names)),
     }
     return ShardResult(
         statistics=statistics,

@@ -8,11 +8,12 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from preprocessing.arrow_bytes import concatenate, table_from_bytes, table_to_bytes
 from preprocessing.gathering import DEAD_LETTERS, STATISTICS
 from preprocessing.hashing import stable_hashes
-from preprocessing.interactions import leak_check
+from preprocessing.interactions.catalogue import collect_items
 from preprocessing.interactions.plan import ExamplesPlan
 from preprocessing.interactions.profiles import collect_profiles
 from preprocessing.interactions.reading import INTERACTION_SCHEMA, ITEM, USER
@@ -22,7 +23,7 @@ from preprocessing.interactions.rejections import (
     REJECTED_PROFILES,
     by_reason,
 )
-from preprocessing.interactions.seen_counts import SeenCount, read_seen_counts
+from preprocessing.interactions.seen_prompts import SeenPrompt, read_seen_prompts
 from preprocessing.interactions.sequences import order_interactions, ordered_by
 from preprocessing.interactions.shard import Shard, write_shard
 from preprocessing.interactions.splitting import TimeCuts, split_interactions
@@ -40,11 +41,13 @@ PROFILE_VALUES = "profile_values"
 """Names of inputs and tags of outputs."""
 
 _COUNT = "count"
+_NAMES = "names"
+_NAMES_SCHEMA = pa.schema({ITEM: pa.string(), _NAMES: pa.list_(pa.list_(pa.string()))})
 _UNIVERSE_SCHEMA = pa.schema({ITEM: pa.string(), _COUNT: pa.int64()})
 
 
-class ReadSeenCounts(beam.DoFn):
-    """Name of an answer source to (shard, what prompts about the shard's users showed)."""
+class ReadSeenPrompts(beam.DoFn):
+    """Name of an answer source to (shard, prompts about the shard's users)."""
 
     def __init__(self, plan: ExamplesPlan):
         super().__init__()
@@ -53,12 +56,11 @@ class ReadSeenCounts(beam.DoFn):
     def process(self, element: str) -> Iterator[Any]:
         """See `beam.DoFn`."""
         knowledge, shards = self._plan.knowledge, self._plan.shards
-        pattern = leak_check.counted_sources(knowledge)[element]
-        for batch in read_seen_counts(element, knowledge.answers[element], pattern):
-            by_shard: dict[int, list[SeenCount]] = {}
-            hashes = stable_hashes([count.user for count in batch], "shard")
-            for count, shard in zip(batch, (hashes % np.uint64(shards)).tolist(), strict=True):
-                by_shard.setdefault(shard, []).append(count)
+        for batch in read_seen_prompts(element, knowledge.answers[element]):
+            by_shard: dict[int, list[SeenPrompt]] = {}
+            hashes = stable_hashes([seen.user for seen in batch], "shard")
+            for seen, shard in zip(batch, (hashes % np.uint64(shards)).tolist(), strict=True):
+                by_shard.setdefault(shard, []).append(seen)
             yield from by_shard.items()
 
 
@@ -100,7 +102,7 @@ class OrderShard(beam.DoFn):
             )
         if dead_letters:
             yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
-        seen = [count for batch in grouped[SEEN] for count in batch]
+        seen = [prompt for batch in grouped[SEEN] for prompt in batch]
         yield Shard(index, plan.shards, sequences, seen, profiles)
 
 
@@ -141,6 +143,23 @@ class JoinUniverse(beam.DoFn):
         yield table_to_bytes(joined.combine_chunks())
 
 
+class NameItems(beam.DoFn):
+    """Blocks of the catalogue to what prompts may call each item, as an IPC stream."""
+
+    def __init__(self, plan: ExamplesPlan):
+        super().__init__()
+        self._plan = plan
+
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[bytes]:
+        """See `beam.DoFn`."""
+        catalogue = self._plan.data.catalogue
+        tables = map(table_from_bytes, element[1])
+        items = collect_items(tables, catalogue, self._plan.catalogue.names)
+        names = self._plan.prompts.wording.names(items.table, catalogue.attributes)
+        columns = [list(names), list(names.values())]
+        yield table_to_bytes(pa.table(columns, schema=_NAMES_SCHEMA))
+
+
 class WriteShard(beam.DoFn):
     """Shard to TFRecord files."""
 
@@ -149,7 +168,7 @@ class WriteShard(beam.DoFn):
         self._plan = plan
 
     def process(
-        self, element: Shard, cuts: TimeCuts | None, universe: bytes | None
+        self, element: Shard, cuts: TimeCuts | None, universe: bytes | None, names: bytes | None
     ) -> Iterator[Any]:
         """See `beam.DoFn`."""
         plan = self._plan
@@ -157,7 +176,16 @@ class WriteShard(beam.DoFn):
         if universe is not None:
             table = table_from_bytes(universe).combine_chunks()
             items = ItemUniverse(table[ITEM].combine_chunks(), table[_COUNT].to_numpy())
-        result = write_shard(element, plan.data, plan.split, plan.folder, cuts, items)
+        result = write_shard(
+            element,
+            plan.data,
+            plan.split,
+            plan.folder,
+            cuts,
+            items,
+            plan.prompts,
+            {} if names is None else _names_of(element.sequences.item_ids, names),
+        )
         yield beam.pvalue.TaggedOutput(STATISTICS, result.statistics)
         yield beam.pvalue.TaggedOutput(USERS, result.users)
         yield beam.pvalue.TaggedOutput(PROFILE_VALUES, result.profile_values)
@@ -185,3 +213,13 @@ class WriteSummary(beam.DoFn):
         )
         yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
         yield {**statistics, REJECTED_CATALOGUE: by_reason(dead_letters)}
+
+
+def _names_of(item_ids: list[str], names: bytes) -> dict[str, list[tuple[str, ...]]]:
+    """Item id -> what prompts may call it, of some items."""
+    table = table_from_bytes(names)
+    table = table.filter(pc.is_in(table[ITEM], pa.array(item_ids, pa.string())))
+    return {
+        item: [tuple(words) for words in found]
+        for item, found in zip(table[ITEM].to_pylist(), table[_NAMES].to_pylist(), strict=True)
+    }

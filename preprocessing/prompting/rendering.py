@@ -111,7 +111,7 @@ class PromptRenderer:
 
     def _read_lookups(self, scratch: Scratch, rejected: DeadLetterRuns) -> dict[str, int]:
         plan, read = self._plan, {}
-        display = TitleDisplay(plan.scenario, plan.data.catalogue, plan.prompts)
+        display = TitleDisplay(plan.scenario, plan.data.catalogue.attributes, plan.prompts)
         letters, records = read_items(plan.data.catalogue, self._catalogue, display, scratch)
         rejected.add(letters)
         read[_named(self._catalogue)] = records

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import string
 from collections.abc import Collection, Mapping
 
@@ -57,3 +58,18 @@ class Template:
         return "".join(
             literal if name is None else literal + values[name] for literal, name in self._pieces
         )
+
+    def expression(self, values: Mapping[str, str]) -> str:
+        """Regular expression of the texts that `fill` makes, whatever the values.
+
+        Args:
+          values: placeholder -> expression of its values; the same again where it stands again.
+        """
+        seen: set[str] = set()
+        pieces = []
+        for literal, name in self._pieces:
+            pieces.append(re.escape(literal))
+            if name is not None:
+                pieces.append(f"(?P={name})" if name in seen else values[name])
+                seen.add(name)
+        return "".join(pieces)

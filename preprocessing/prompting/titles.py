@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 import pyarrow as pa
 
 from configs.prompting import Prompts
-from configs.raw_data import Catalogue
 from preprocessing.prompting.attribute_texts import attribute_texts
 from preprocessing.prompting.prompt_scenario import PromptScenario
 from preprocessing.prompting.sanitising import sanitise_text
@@ -19,19 +18,19 @@ from preprocessing.records.item_attributes import TITLE as _TITLE
 class TitleDisplay:
     """Turns rows of the catalogue into names for prompts: sanitised and, by default, quoted."""
 
-    def __init__(self, scenario: PromptScenario, catalogue: Catalogue, prompts: Prompts):
+    def __init__(self, scenario: PromptScenario, attributes: Collection[str], prompts: Prompts):
         """Chooses the displays that the catalogue's attributes allow.
 
         Args:
           scenario: has `title_display` and `leading_articles`.
-          catalogue: its attributes may be used beside the title.
+          attributes: names of the catalogue's attributes, which may be used beside the title.
           prompts: cap of the length, and whether titles are quoted.
         """
         self._prompts = prompts
         self._displays = [
             template
             for template in map(Template, scenario.title_display)
-            if all(name == _TITLE or name in catalogue.attributes for name in template.names)
+            if all(name == _TITLE or name in attributes for name in template.names)
         ]
         articles = "|".join(re.escape(article) for article in scenario.leading_articles)
         self._late_article = (

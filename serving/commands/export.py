@@ -116,4 +116,4 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
         f"{result['path']}: version {result['version']}, "
         f"signatures {', '.join(result['signatures'])}"
     )
-    return {name: result[name] for name in ("path", "version", "signatures")}
+    return {name: result[name] for name in ("path", "version", "signatures", "leak_rule")}

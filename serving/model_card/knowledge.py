@@ -15,6 +15,7 @@ from preprocessing.records.contract import INDIVIDUAL
 from preprocessing.records.item_attributes import read_item_attributes
 from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.layout import WorkDirectory
+from preprocessing.records.leak_rule import LeakRule, leak_rules
 from preprocessing.records.vocabularies import read_vocabulary
 from serving.refresh.description import made_from
 
@@ -35,7 +36,7 @@ def knowledge_facts(scenario: Scenario) -> dict[str, dict[str, Any]]:
     Raises:
       preprocessing.records.errors.DamagedRecords: a file is missing or damaged.
     """
-    return {source: _facts(scenario, source) for source in scenario.knowledge_sources()}
+    return {source: _facts(scenario, source, rule) for source, rule in leak_rules(scenario).items()}
 
 
 def countable_sources(scenario: Scenario) -> list[str]:
@@ -47,7 +48,7 @@ def countable_sources(scenario: Scenario) -> list[str]:
     ]
 
 
-def _facts(scenario: Scenario, source: str) -> dict[str, Any]:
+def _facts(scenario: Scenario, source: str, rule: LeakRule) -> dict[str, Any]:
     manifest = _manifest(scenario, source)
     answers = scenario.knowledge.answers[source]
     counts = manifest["counts"]
@@ -66,7 +67,7 @@ def _facts(scenario: Scenario, source: str) -> dict[str, Any]:
             "rejected_answers": counts.get("dead_letters"),
         },
         "coverage": _coverage(scenario, source, counts),
-        "leak_rule": _leak_rule(scenario, source),
+        "leak_rule": rule.value,
     }
 
 
@@ -100,16 +101,6 @@ def _origin(extraction: str | None) -> str:
     if extraction is None:
         return "missing"
     return "individual" if extraction == INDIVIDUAL else "group"
-
-
-def _leak_rule(scenario: Scenario, source: str) -> str:
-    """What the examples' leak check found: verified, declared or unverified."""
-    path = WorkDirectory(scenario.work_dir).examples.manifest
-    check = json.loads(path.read_text(encoding="utf-8"))["counts"].get("leak_check")
-    if check is None or source in check["unverified_sources"]:
-        return "unverified"
-    answers = scenario.knowledge.answers[source]
-    return "declared" if answers.collective and answers.groups_verified else "verified"
 
 
 def _llms(scenario: Scenario, source: str, inputs: Mapping[str, str]) -> dict[str, Any]:

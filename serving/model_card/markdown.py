@@ -115,8 +115,8 @@ def _knowledge(card: Mapping[str, Any]) -> list[str]:
         paragraphs += [f"### Source `{source}`", _table(["", ""], rows)]
     violations = card["data"]["leak_violations"]
     paragraphs.append(
-        f"Leak check of the samples: {_count(violations)} violations. It counts the interactions "
-        "that a prompt shows and compares positions; it does not look the items up."
+        f"Leak check of the samples: {_count(violations)} violations. It looks up every "
+        "interaction that a prompt about a user shows."
     )
     return paragraphs
 

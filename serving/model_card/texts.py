@@ -27,10 +27,13 @@ INTENDED_USE = {
 }
 
 LEAK_RULES = {
-    "verified": "verified: no sample is among the interactions that the LLM may have seen by the "
-    "counts of the leak check",
+    "verified": "verified: no sample is among the interactions that the LLM may have seen; where "
+    "prompts are about users, the leak check found every interaction that they show",
     "declared": "declared: the configuration says that the groups were built from interactions "
     "before the samples only (groups_verified), which nothing checks",
+    "declared_training": "declared: the configuration says that the answers were made from the "
+    "training part (seen: training). Training samples were seen by the LLM; only validation and "
+    "test samples are held to the leak rule",
     "unverified": "unverified: nothing shows that its answers or groups were made without the "
     "interactions that the model is judged on, so the metrics below may be too good",
 }

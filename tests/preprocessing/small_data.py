@@ -68,9 +68,23 @@ def write_lines(path: Path, records: list[dict[str, str]]) -> None:
     path.write_text("".join(json.dumps(record) + "\n" for record in records), encoding="utf-8")
 
 
-def user_answer(user: str, shown: int) -> dict[str, str]:
-    """An answer whose prompt showed so many interactions, each with " stars;" once."""
-    prompt = "history: " + "".join(f"film {number}, 4 stars; " for number in range(shown))
+SHOWN = {
+    "ann": ["Seven, 4.5", "Nine, the film, 3.5", "Ten, 4", "Hundred, 2"],
+    "bob": ["Hundred, 5", "Nine, the film, 2.5", "Ten, 4", "Ten, 3"],
+    "eve": ["Nine, the film, 1"],
+}
+"""What prompts show of the first interactions: of ann's, the fifth one has no title."""
+
+
+def user_answer(user: str, *shown: int) -> dict[str, str]:
+    """An answer whose prompt showed these interactions, each with " stars;" once.
+
+    Args:
+      user: a user of INTERACTIONS, or of another log.
+      shown: places in the user's log; of another user, any number.
+    """
+    entries = SHOWN.get(user, [f"film {place}, 4" for place in shown])
+    prompt = "history: " + "".join(f"{entries[place]} stars; " for place in shown)
     return {
         "source": "user",
         "entity_id": user,

@@ -100,7 +100,8 @@ def test_every_record_is_as_recomputed_by_hand(small_scenario):
     assert result["leak_check"] == {
         "users_verified_by_prompt": 0,
         "users_by_rule_only": 3,
-        "answers_without_counted_prompt": {},
+        "unresolved_answers": {},
+        "declared_sources": {},
         "unverified_sources": ["item"],
     }
 

@@ -2,7 +2,14 @@ from __future__ import annotations
 
 import pytest
 
-from preprocessing.examples_manifest import progress_line, require_reconciled, require_written
+from configs.command_line import CommandError
+from preprocessing.examples_manifest import (
+    progress_line,
+    refuse_leaks,
+    require_reconciled,
+    require_written,
+)
+from preprocessing.interactions import leak_check
 
 
 def counts(**changes: object) -> dict:
@@ -75,3 +82,35 @@ def test_people_read_what_was_made():
     mixed = counts(later_part_in_history={"train": 1200, "validation": 1, "test": 0})
     line = progress_line(mixed, 1.0, skipped=False)
     assert "2 history only, 1,200 training samples with later parts in their history, " in line
+
+
+def leaks(cause: str | None, count: int = 1, reach: int = 0, violations: int = 2) -> dict:
+    return {
+        "violations": violations,
+        "examples": ["user #1, item #2, position 3, k_u is 3"] * violations,
+        "causes": {"user": {cause: count}} if cause else {},
+        "largest_reach": reach,
+    }
+
+
+def test_no_violation_is_no_error():
+    refuse_leaks([leaks(None, violations=0)])
+
+
+@pytest.mark.parametrize(
+    ("cause", "advice"),
+    [
+        (leak_check.LARGER_CAP, "up to 40, and split.knowledge_history_cap is smaller; set it to"),
+        (leak_check.SHORTER_LOG, "look at data.filter and at what data.interactions.path names"),
+        (leak_check.LATER_TRAINING, r"declare it \(knowledge.answers.user.seen: training\)"),
+        (leak_check.LATER, "no setting makes these answers usable: make prompts"),
+        (leak_check.OTHER_LOG, "the interactions or the catalogue changed since they were made"),
+        (leak_check.OTHER_SPLIT, "made with another split; set split.by, split.fractions"),
+        (None, "a fault of the split itself"),
+    ],
+)
+def test_a_leak_is_refused_with_advice_that_fits(cause, advice):
+    with pytest.raises(CommandError, match=advice) as raised:
+        refuse_leaks([leaks(cause, 3, 40), leaks(None, violations=0), leaks(cause, 4, 30)])
+    assert "showed 4 samples" in str(raised.value)
+    assert cause is None or "Source 'user', 7 prompts: " in str(raised.value)

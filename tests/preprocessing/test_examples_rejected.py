@@ -164,7 +164,7 @@ def test_answer_files_that_cannot_be_read_are_named(small_scenario, small_folder
     with pytest.raises(ConfigurationError, match=key):
         build_examples(small_scenario(knowledge__answers__user=source))
     path = small_folder / "users.jsonl.gz"
-    lines = "".join(json.dumps(user_answer(f"u{number}", 2)) + "\n" for number in range(99))
+    lines = "".join(json.dumps(user_answer(f"u{number}", 0, 1)) + "\n" for number in range(99))
     path.write_bytes(gzip.compress(lines.encode())[:-9])
     cut_off = {**source, "individual": [str(path)]}
     with pytest.raises(CommandError, match=r"users\.jsonl\.gz: the file is cut off"):

@@ -63,7 +63,7 @@ def test_examples_depend_on_what_prompts_show_and_on_nothing_else_of_the_answers
     small_scenario, small_folder
 ):
     answers = small_folder / "users.jsonl"
-    write_lines(answers, [user_answer("ann", 2), user_answer("bob", 2)])
+    write_lines(answers, [user_answer("ann", 0, 1), user_answer("bob", 0, 1)])
     assignments = {"knowledge__answers__user": user_source(small_folder, " stars;")}
 
     def skipped(**more: object) -> bool:
@@ -72,7 +72,7 @@ def test_examples_depend_on_what_prompts_show_and_on_nothing_else_of_the_answers
     assert not skipped()
     manifest = json.loads(WorkDirectory(small_scenario().work_dir).examples.manifest.read_text())
     assert str(answers) not in manifest["inputs"] and set(manifest["seen_interactions"]) == {"user"}
-    changed = [{**user_answer("bob", 2), "answer": "likes none"}, user_answer("ann", 2)]
+    changed = [{**user_answer("bob", 0, 1), "answer": "likes none"}, user_answer("ann", 0, 1)]
     write_lines(answers, changed)
     assert skipped()
     write_lines(small_folder / "more.jsonl", [{"source": "more"}])
@@ -80,7 +80,13 @@ def test_examples_depend_on_what_prompts_show_and_on_nothing_else_of_the_answers
     assert skipped(knowledge__answers__more=more)
     assert not skipped(knowledge__answers__more={"entity": "item", "vectors": ["v.npz"]})
     assert not skipped()
-    write_lines(answers, [*changed[:1], user_answer("ann", 1)])
+    write_lines(answers, [*changed[:1], user_answer("ann", 0)])
     assert not skipped()
+    write_lines(answers, [*changed[:1], {**user_answer("ann", 0), "interactions_seen": 2}])
+    assert not skipped() and skipped()
+    # The same number of interactions, and another one.
     write_lines(answers, [*changed[:1], {**user_answer("ann", 1), "interactions_seen": 2}])
     assert not skipped() and skipped()
+    assignments["knowledge__answers__user"]["seen"] = "training"
+    assert not skipped()
+    assert not skipped(prompts__scenario="books")

@@ -43,8 +43,9 @@ def test_train_evaluate_and_compare(capsys: pytest.CaptureFixture[str], tmp_path
     )
     assert set(result) == {
         *("run", "validation", "epochs", "selection_metric", "best_epoch", "train_seconds"),
-        "warnings",
+        *("warnings", "leak_rule"),
     }
+    assert result["leak_rule"] == {}  # no source is read, though one of the examples is unverified
     (warning,) = result["warnings"]
     assert warning.startswith("validation still rose when training ended after training.epochs=1")
     assert result["selection_metric"] == "auc"
@@ -56,7 +57,7 @@ def test_train_evaluate_and_compare(capsys: pytest.CaptureFixture[str], tmp_path
     evaluated = json_result(
         capsys, "evaluate", str(folder), "--part", "test", "--predictions", str(predictions)
     )
-    assert set(evaluated) == {"test", "reliability"}
+    assert set(evaluated) == {"test", "reliability", "leak_rule"}
     assert {"auc", "logloss", "gauc", "n"} <= set(evaluated["test"])
     table = pq.read_table(predictions)
     assert table.column_names == ["user_id", "item_id", "label", "score"]
@@ -147,7 +148,7 @@ def test_tasks_and_gates_are_reported(capsys: pytest.CaptureFixture[str], tmp_pa
     predictions = tmp_path / "scores.parquet"
     arguments = ("evaluate", str(run_folder), "--gates", "--predictions", str(predictions))
     result = json_result(capsys, *arguments)
-    assert set(result) == {"test", "reliability", "gates", "factor_weights"}
+    assert set(result) == {"test", "reliability", "gates", "factor_weights", "leak_rule"}
     assert {"auc", "logloss", "gauc", "n"} <= set(result["test"]["tasks"]["loved"])
     assert set(result["gates"]) == {"item", "user"} and result["factor_weights"] == {}
     for weights in result["gates"].values():

@@ -18,6 +18,7 @@ from trainer.offline.slice_names import SLICES_HELP, chosen_slices
 if TYPE_CHECKING:
     from configs.command_line import Subparsers
     from configs.scenario import Scenario
+    from preprocessing.records.leak_rule import LeakRule
     from trainer.comparison import Divisions
     from trainer.predictions import Predictions
 
@@ -51,7 +52,8 @@ JSON: n examples, users, runs_a and runs_b; <metric>_a, <metric>_b and <metric>_
 metric; ci_low, ci_high, p_value, relative_lift and seed_standard_error of the first one,
 <metric>_ci_low and so on of the second; covers_seeds, and seeds, which says it in words; delong
 with standard_error, ci_low, ci_high and p_value. relative_lift is null where model A has 0,
-seed_standard_error where a side has a single run. slices: slice -> group -> the same, with
+seed_standard_error where a side has a single run. leak_rule_a, leak_rule_b: what is known of each
+source that the model reads. slices: slice -> group -> the same, with
 holm_p_value beside each p_value, or a reason.
 """
 
@@ -97,6 +99,7 @@ def add_command(subparsers: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     """Evaluates all runs and prints the differences."""
+    from preprocessing.records.leak_rule import leak_cautions, leak_rule_result
     from trainer.comparison import compare_models, compare_slices
     from trainer.comparison_output import result_of, sentences, slice_results, slice_rows
     from trainer.evaluation import predict_run, require_one_kind
@@ -118,11 +121,16 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     whole = compare_models(baseline, candidate, resamples, seed)
     for sentence in sentences(whole):
         say(f"{arguments.part}: {sentence}")
+    rules = {side: _leak_rules(runs) for side, runs in zip("ab", folders, strict=True)}
+    for side, found_rules in rules.items():
+        for caution in leak_cautions(found_rules):
+            say(f"model {side.upper()}: {caution}")
     result: dict[str, object] = {
         "part": arguments.part,
         **result_of(whole),
         "runs_a": len(baseline),
         "runs_b": len(candidate),
+        **{f"leak_rule_{side}": leak_rule_result(found) for side, found in rules.items()},
     }
     if slices:
         divisions = _divisions(scenario, arguments.part, baseline[0], slices)
@@ -131,6 +139,19 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
         result["slices"] = slice_results(found, sparse_below)
         print_table(*slice_rows(found, sparse_below), sections=True)
     return result
+
+
+def _leak_rules(folders: Sequence[str]) -> dict[str, LeakRule]:
+    """What is known of each source that one of the runs reads, the worst where they differ."""
+    from preprocessing.records.leak_rule import LeakRule, leak_rules
+    from trainer.run_folder import RunFolder
+
+    order = list(LeakRule)
+    found: dict[str, LeakRule] = {}
+    for folder in folders:
+        for source, rule in leak_rules(RunFolder(folder).read_scenario()).items():
+            found[source] = max(found.get(source, rule), rule, key=order.index)
+    return found
 
 
 def _divisions(

@@ -131,21 +131,25 @@ def add_command(subparsers: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     """Evaluates and prints the metrics."""
+    from preprocessing.records.leak_rule import leak_cautions, leak_rule_result, leak_rules
     from trainer.offline.export_folder import saved_model_in
     from trainer.offline.people_tables import print_part
 
     saved_model = saved_model_in(arguments.folder)
     if saved_model is None:
-        kind, found, further = _judge_run(arguments)
+        scenario, kind, found, further = _judge_run(arguments)
     else:
-        kind, found, further = _judge_export(saved_model, arguments)
+        scenario, kind, found, further = _judge_export(saved_model, arguments)
+    rules = leak_rules(scenario)
     result: dict[str, object] = {arguments.part: found.metrics}
     if found.slices:
         result["slices"] = found.slices
     if found.reliability:
         result["reliability"] = [asdict(found_bin) for found_bin in found.reliability]
-    result |= further
+    result |= {**further, "leak_rule": leak_rule_result(rules)}
     print_part(f"{arguments.folder}, {arguments.part}", kind, found)
+    for caution in leak_cautions(rules):
+        say(f"{arguments.folder}: {caution}")
     if arguments.report:
         from trainer.offline.report_files import write_report
 
@@ -153,8 +157,10 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     return result
 
 
-def _judge_run(arguments: argparse.Namespace) -> tuple[str, PartMetrics, dict[str, object]]:
-    """Kind of the model, its metrics, and what else is said about a run."""
+def _judge_run(
+    arguments: argparse.Namespace,
+) -> tuple[Scenario, str, PartMetrics, dict[str, object]]:
+    """Scenario and kind of the model, its metrics, and what else is said about a run."""
     from preprocessing.records.contract import RETRIEVAL
     from trainer.factorized_top_k import FactorizedTopK
     from trainer.offline.evaluating import evaluate_scores_of
@@ -181,12 +187,12 @@ def _judge_run(arguments: argparse.Namespace) -> tuple[str, PartMetrics, dict[st
         further["factorized_top_k"] = check.shares()
     if arguments.gates:
         further |= _gates(scenario, model, arguments.part)
-    return model.kind, found, further
+    return scenario, model.kind, found, further
 
 
 def _judge_export(
     saved_model: Path, arguments: argparse.Namespace
-) -> tuple[str, PartMetrics, dict[str, object]]:
+) -> tuple[Scenario, str, PartMetrics, dict[str, object]]:
     from trainer.offline.evaluating import evaluate_scores_of
     from trainer.offline.export_scores import export_scores
 
@@ -200,7 +206,8 @@ def _judge_export(
     scenario = load_scenario(arguments.config, arguments.overrides)
     slices = _slices(arguments, scenario)
     scores = export_scores(saved_model, scenario, arguments.part)
-    return scores.kind, evaluate_scores_of(scores, slices, _predictions(arguments)), {}
+    found = evaluate_scores_of(scores, slices, _predictions(arguments))
+    return scenario, scores.kind, found, {}
 
 
 def _slices(arguments: argparse.Namespace, scenario: Scenario) -> list[str]:

@@ -59,6 +59,7 @@ def add_command(subparsers: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     """Trains and says what came out."""
+    from preprocessing.records.leak_rule import leak_cautions, leak_rule_result, leak_rules
     from trainer.distribution.cluster import cluster_of
     from trainer.distribution.servers import serve_chief
     from trainer.gpu import prepare_devices
@@ -82,7 +83,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
         tracking_of(arguments.tracking if is_chief else None, scenario.name),
         lambda listeners: train(scenario, on_epoch=listeners),
     )
-    warnings = []
+    rules, warnings = leak_rules(scenario), []
     if cluster is None or cluster.is_chief:
         say(
             f"{result['run']}: validation {summary(result['validation'])} "
@@ -91,11 +92,14 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
         history = RunFolder(result["run"]).read_history()
         if still_rises(history, result["selection_metric"], scenario.training):
             warnings.append(undertrained_text(scenario.training))
-            say(f"warning: {warnings[-1]}")
+        warnings += leak_cautions(rules)
+        for warning in warnings:
+            say(f"warning: {warning}")
     else:
         say(f"{cluster.name}: training has ended; the chief at {cluster.chief} says how well")
     reported = ("run", "validation", "epochs", "selection_metric", "best_epoch", "train_seconds")
     return {
         **{key: value for key, value in result.items() if key in reported},
         "warnings": warnings,
+        "leak_rule": leak_rule_result(rules),
     }

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from preprocessing.records.leak_rule import leak_cautions
 from trainer.experiments.results import Comparison
 from trainer.report.inputs import ReportInputs
+from trainer.report.leak_text import leak_rules_of_report
 
 _ENOUGH_SEEDS = 5
 _LISTED = 4
@@ -13,7 +15,11 @@ _LISTED = 4
 
 def cautions(inputs: ReportInputs) -> list[str]:
     """Sentences for results.json (`warnings`), results.md and the page; none if all is well."""
-    return [*_training_cautions(inputs), *_seed_cautions(inputs)]
+    return [
+        *_training_cautions(inputs),
+        *_seed_cautions(inputs),
+        *leak_cautions(leak_rules_of_report(inputs)),
+    ]
 
 
 def _training_cautions(inputs: ReportInputs) -> list[str]:

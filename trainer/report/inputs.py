@@ -47,6 +47,7 @@ class LeakCheckCounts(TypedDict):
     users_verified_by_prompt: int
     users_by_rule_only: int
     unverified_sources: Sequence[str]
+    declared_sources: NotRequired[Mapping[str, str]]
 
 
 class LeakReport(TypedDict):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from configs.scenario import Scenario
+from preprocessing.records.leak_rule import LeakRule, rules_of
 from trainer.experiments.grid import arm_scenarios
 from trainer.report.inputs import ReportInputs
 
@@ -12,22 +13,30 @@ def leak_sentences(inputs: ReportInputs) -> list[str]:
     check = inputs.leak["leak_check"]
     return [
         _violation_sentence(inputs.leak["leak_violations"]),
-        f"For {check['users_verified_by_prompt']:,} users the interactions shown in their prompts "
-        "were counted, and the position of every sample was compared with that number and with "
-        f"k_u; for {check['users_by_rule_only']:,} users no prompt was counted, and positions were "
-        "compared with k_u alone.",
-        "How many interactions a prompt shows is compared, not which: the check takes them for "
-        "the user’s first ones and does not look the items up.",
-        *_declared_sentences(inputs.scenario),
-        *_unverified_sentences(inputs.scenario, list(check["unverified_sources"])),
+        f"For {check['users_verified_by_prompt']:,} users every interaction that their prompts "
+        "show was looked up by title and rating, and is one that the LLM may have seen; for "
+        f"{check['users_by_rule_only']:,} users samples were compared with k_u alone.",
+        *_declared_sentences(inputs),
+        *_unverified_sentences(inputs),
     ]
+
+
+def leak_rules_of_report(inputs: ReportInputs) -> dict[str, LeakRule]:
+    """What is known of every source that an arm of the report reads."""
+    return rules_of(inputs.leak["leak_check"], _readers(inputs))
+
+
+def unverified_sources(inputs: ReportInputs) -> list[str]:
+    """Unverified sources that an arm of the report reads."""
+    rules = leak_rules_of_report(inputs)
+    return [source for source, rule in rules.items() if rule is LeakRule.UNVERIFIED]
 
 
 def _violation_sentence(violations: int) -> str:
     if violations == 0:
         return (
-            "0 violations: no sample is among the interactions that the LLM may have seen by "
-            "these counts. A violation stops the job before training."
+            "0 violations: no sample is among the interactions that the LLM may have seen. A "
+            "violation stops the job before training."
         )
     noun = "sample was" if violations == 1 else "samples were"
     return (
@@ -36,34 +45,46 @@ def _violation_sentence(violations: int) -> str:
     )
 
 
-def _unverified_sentences(scenario: Scenario, unverified: list[str]) -> list[str]:
-    if not unverified:
-        return ["No source is unverified."]
+def _unverified_sentences(inputs: ReportInputs) -> list[str]:
+    read = _readers(inputs)
     return [
-        f"Unverified source “{source}” (read by {_readers(scenario, source)}): "
-        f"{_reason(scenario, source)}"
-        for source in unverified
-    ]
+        f"Unverified source “{source}” (read by {', '.join(read[source])}): "
+        f"{_reason(inputs.scenario, source)}"
+        for source in unverified_sources(inputs)
+    ] or ["No source that an arm reads is unverified."]
 
 
-def _declared_sentences(scenario: Scenario) -> list[str]:
-    """One sentence per source whose groups the check takes on the configuration's word."""
-    return [
-        f"Declared source “{source}” (read by {_readers(scenario, source)}): the configuration "
-        "declares its groups as built from interactions before k_u only (groups_verified); this "
-        "is not checked."
-        for source, answers in scenario.knowledge.answers.items()
-        if answers.collective and answers.groups_verified
-    ]
+def _declared_sentences(inputs: ReportInputs) -> list[str]:
+    """One sentence per source that is taken on the configuration's word."""
+    read = _readers(inputs)
+    sentences = []
+    for source, answers in inputs.scenario.knowledge.answers.items():
+        if source not in read:
+            continue
+        declared = (
+            f"Declared source “{source}” (read by {', '.join(read[source])}): the configuration "
+        )
+        if answers.seen == "training":
+            sentences.append(
+                declared + "declares it as made from the training part (seen: training). Training "
+                "samples were seen by the LLM; only validation and test samples are held to the "
+                "leak rule, and prompts are looked up where they are at hand."
+            )
+        elif answers.collective and answers.groups_verified:
+            sentences.append(
+                declared + "declares its groups as built from interactions before k_u only "
+                "(groups_verified); this is not checked."
+            )
+    return sentences
 
 
-def _readers(scenario: Scenario, source: str) -> str:
-    arms = [
-        arm
-        for arm, resolved in arm_scenarios(scenario).items()
-        if source in resolved.knowledge_sources()
-    ]
-    return ", ".join(arms) if arms else "no arm of this experiment"
+def _readers(inputs: ReportInputs) -> dict[str, list[str]]:
+    """Source -> the arms of the report that read it; sources that none reads are absent."""
+    arms: dict[str, list[str]] = {}
+    for arm, scenario in arm_scenarios(inputs.scenario).items():
+        for source in scenario.knowledge_sources() if arm in inputs.arms else ():
+            arms.setdefault(source, []).append(arm)
+    return arms
 
 
 def _reason(scenario: Scenario, source: str) -> str:
@@ -85,10 +106,10 @@ def _reason(scenario: Scenario, source: str) -> str:
         )
     if answers is not None and answers.entity == "user" and answers.individual:
         missing = (
-            "nothing says how to count the interactions in its prompts (history_entry_pattern)"
+            "nothing says where interactions are in its prompts (history_entry_pattern)"
             if answers.history_entry_pattern is None
-            else "not all of its prompts were counted, as answers came without a prompt or with "
-            "one that shows fewer interactions than k_u or none that was recognised"
+            else "not all of its prompts were looked up, as answers came without a prompt or with "
+            "one that shows interactions that the user does not have"
         )
         reasons.append(
             f"{missing}, so what the LLM saw of a user rests on the word of whoever made the "

@@ -18,6 +18,7 @@ from trainer.metrics import AnyMetrics
 from trainer.report.cautions import cautions
 from trainer.report.cells import Cell
 from trainer.report.inputs import PipelineStep, ReportInputs
+from trainer.report.leak_text import unverified_sources
 from trainer.report.marks import covered_text
 from trainer.report.slices import PopularitySlice
 from trainer.report.tuning import ordered_tuning
@@ -116,7 +117,7 @@ def results_document(
         "leak_check": {
             "users_verified_by_prompt": int(inputs.leak["leak_check"]["users_verified_by_prompt"]),
             "users_by_rule_only": int(inputs.leak["leak_check"]["users_by_rule_only"]),
-            "unverified_sources": list(inputs.leak["leak_check"]["unverified_sources"]),
+            "unverified_sources": unverified_sources(inputs),
         },
         "served_max_abs_difference": None
         if inputs.served_max_abs_difference is None

@@ -8,7 +8,7 @@ import pytest
 from configs.loading import load_scenario
 from preprocessing.downloading.advice import default_folder, next_commands
 from preprocessing.downloading.data_sets import DATA_SETS
-from preprocessing.interactions.leak_check import counted_sources
+from preprocessing.interactions.leak_check import checked_sources
 
 
 @pytest.mark.parametrize("name", DATA_SETS)
@@ -22,7 +22,7 @@ def test_the_next_commands_read_files_that_are_fetched(name, folder, repository_
     assert prompts[5:-1] == examples[5:-1] and prompts[-1] == "--dry-run"
     config, *overrides = examples[5:]
     scenario = load_scenario(config, overrides)
-    assert counted_sources(scenario.knowledge) == {}  # so no answers are read
+    assert checked_sources(scenario.knowledge) == []  # so no answers are read
     data = scenario.data
     tables = [data.interactions, data.catalogue, *([data.profiles] if data.profiles else [])]
     read = {path for table in tables for path in table.paths}

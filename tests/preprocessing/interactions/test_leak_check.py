@@ -5,54 +5,137 @@ import pytest
 
 from configs.knowledge import Knowledge
 from configs.loading import ConfigurationError
+from configs.prompting import Prompts
 from configs.raw_data import Split
 from preprocessing.interactions import leak_check
-from preprocessing.interactions.seen_counts import SeenCount
+from preprocessing.interactions.leak_check import CheckedSource, LeakCheck, PromptCheck
+from preprocessing.interactions.seen_prompts import SeenPrompt
+from preprocessing.interactions.shown_entries import Wording, words_of
 from preprocessing.interactions.splitting import SplitRows, split_interactions
-from tests.preprocessing.interactions.made_interactions import counted_sequences
+from tests.preprocessing.interactions.made_interactions import interaction_table, sequences_of
+
+WORDING = Wording.of(Prompts(scenario="movies"), rated=True)
+UNTITLED = 7
 
 
-def seen(*counts: tuple[str, int], source: str = "user", file_order: int = 0) -> list[SeenCount]:
-    return [
-        SeenCount(source, user, file_order, line, shown)
-        for line, (user, shown) in enumerate(counts, start=1)
+def check(
+    counts: list[int],
+    *prompts: SeenPrompt,
+    cap: int = 2,
+    split: Split | SplitRows | None = None,
+    seen: str = "first_interactions",
+) -> LeakCheck:
+    """The check of users user0, user1, ... with so many interactions each.
+
+    Every user's first item is film0, the next one film1 and so on; film7 has no title.
+    """
+    rows = [
+        (f"user{user}", f"film{place:02d}", 4.0, place)
+        for user, count in enumerate(counts)
+        for place in range(count)
     ]
+    sequences = sequences_of(interaction_table(*rows))
+    if not isinstance(split, SplitRows):
+        split = split_interactions(sequences, split or Split(knowledge_history_cap=cap))
+    names = {
+        f"film{place:02d}": [] if place == UNTITLED else [words_of(f"Film {place}")]
+        for place in range(max(counts))
+    }
+    sources = {name: CheckedSource(pattern=" stars[;.]", seen=seen) for name in ("a", "b", "user")}
+    found = PromptCheck(sources=sources, wording=WORDING)
+    return leak_check.check_leaks(sequences, split, prompts, found, names)
 
 
-def test_only_samples_below_the_larger_limit_are_violations():
-    sequences = counted_sequences([6, 4, 4])
-    split = split_interactions(sequences, Split(knowledge_history_cap=2))
-    check = leak_check.check_leaks(
-        sequences, split, seen(("user0", 4), ("user1", 1), ("stranger", 99))
-    )
-    assert check.violations == 2
-    # user1's prompt shows one of two: it may have left others out, and reach farther.
-    assert check.users_verified_by_prompt == 1 and check.users_by_rule_only == 2
-    assert [example.split(", ")[2:] for example in check.examples] == [
-        ["position 2", "the LLM saw 4"],
-        ["position 3", "the LLM saw 4"],
-    ]
-    assert "user0" not in "".join(check.examples)
+def prompt(
+    user: str,
+    *places: int,
+    source: str = "user",
+    order: int = 0,
+    recorded: int | None = None,
+    rating: int = 4,
+) -> SeenPrompt:
+    """A prompt that shows the user's interactions at some places; without any, none at all."""
+    history = "; ".join(f"Film {place} {rating} stars" for place in places)
+    text = f"Given a user's movie rating history: {history}." if places else None
+    return SeenPrompt(source, user, order, 1, text, recorded)
+
+
+def test_what_prompts_show_at_or_after_k_u_are_violations():
+    found = check([6, 4, 4], prompt("user0", 0, 5), prompt("user1", 0, 1), prompt("stranger", 99))
+    assert found.violations == 1
+    assert found.users_verified_by_prompt == 1 and found.users_by_rule_only == 2
+    (example,) = found.examples
+    assert example.endswith("position 5, k_u is 2") and "user0" not in example
+    assert found.unresolved_answers == {"user": 1}
+
+
+def test_the_last_interactions_are_violations_although_they_are_no_more_than_k_u():
+    found = check([6], prompt("user0", 4, 5))
+    assert found.violations == 2 and found.users_verified_by_prompt == 0
 
 
 def test_a_sample_before_the_boundary_is_a_violation_even_without_prompts():
-    sequences = counted_sequences([4])
     wrong = SplitRows(np.array([2]), np.array([-1, 0, 0, 0], np.int8), np.ones(4, bool))
-    assert leak_check.check_leaks(sequences, wrong, []).violations == 1
+    assert check([4], split=wrong).violations == 1
 
 
 def test_at_most_five_examples_are_kept():
-    sequences = counted_sequences([40])
-    split = split_interactions(sequences, Split(knowledge_history_cap=0))
-    check = leak_check.check_leaks(sequences, split, seen(("user0", 30)))
-    assert check.violations == 30 and len(check.examples) == 5
+    found = check([40], prompt("user0", *range(10, 30)), cap=0)
+    assert found.violations == 20 and len(found.examples) == 5
+
+
+def test_prompts_of_all_sources_count():
+    found = check([10], prompt("user0", 0, 3), prompt("user0", 0, 4, source="a"), cap=2)
+    assert found.violations == 2
+
+
+def test_what_a_prompt_was_made_from_counts_even_if_it_shows_less():
+    assert check([60], prompt("user0", 0, 1, recorded=30), cap=10).violations == 20
+    assert check([60], prompt("user0", 0, 1, recorded=10), cap=10).violations == 0
+    fewer = check([60], prompt("user0", 0, 1), cap=10)
+    assert fewer.violations == 0 and fewer.users_verified_by_prompt == 1
+
+
+def test_more_unknown_entries_than_k_u_hold_a_sample():
+    unknown = prompt("user0", 90, 91, 92, 93, 94)
+    assert check([12], unknown, cap=2).violations == 3
+    assert check([12], unknown, cap=5).violations == 0
+    assert check([12], unknown, cap=5).unresolved_answers == {"user": 1}
+
+
+def test_the_training_part_may_be_declared_as_seen():
+    time = Split(knowledge_history_cap=0)
+    assert check([10], prompt("user0", *range(7)), split=time, seen="training").violations == 0
+    # Of ten samples eight are of the training part, the next one of validation.
+    late = check([10], prompt("user0", 0, 8), split=time, seen="training")
+    assert late.violations == 1 and late.causes == {"user": {leak_check.OTHER_SPLIT: 1}}
+    verified = check([10], prompt("user0", 7 - 1, 2), split=time, seen="training")
+    assert verified.users_verified_by_prompt == 1
+
+
+@pytest.mark.parametrize(
+    ("shown", "cap", "cause"),
+    [
+        (prompt("user0", 0, 1, 2), 2, leak_check.LARGER_CAP),
+        (prompt("user0", *range(7), 8), 2, leak_check.LARGER_CAP),  # film7 has no title
+        (prompt("user0", 0, 1, recorded=5), 2, leak_check.LARGER_CAP),
+        (prompt("user0", *range(7), 8, 9, 10, 11, 12), 30, leak_check.SHORTER_LOG),
+        (prompt("user0", 0, 4), 2, leak_check.LATER_TRAINING),
+        (prompt("user0", 18, 19), 2, leak_check.LATER),
+        (prompt("user0", 0, 90, 4), 2, leak_check.OTHER_LOG),
+    ],
+)
+def test_violating_prompts_are_told_apart(shown, cap, cause):
+    found = check([20], shown, cap=cap)
+    assert found.violations and found.causes == {"user": {cause: 1}}
+    assert (found.largest_reach > 0) == (cause == leak_check.LARGER_CAP)
 
 
 def knowledge(**answers: dict[str, object]) -> Knowledge:
     return Knowledge.model_validate({"sources": [], "answers": answers})
 
 
-def test_sources_are_countable_or_not():
+def test_sources_can_be_verified_or_not():
     described = knowledge(
         item={"entity": "item", "individual": ["i"]},
         item_group={"entity": "item", "collective": ["c"], "groups": "g"},
@@ -70,9 +153,11 @@ def test_sources_are_countable_or_not():
         item_random={"entity": "item", "random": {}},
         item_rated={"entity": "item", "collaborative": {}},
         user_random={"entity": "user", "random": {}},
+        user_trained={"entity": "user", "individual": ["u"], "seen": "training"},
+        item_trained={"entity": "item", "vectors": ["v.npz"], "seen": "training"},
     )  # fmt: skip
-    assert list(leak_check.counted_sources(described)) == ["user"]
-    assert leak_check.uncountable_sources(described) == [
+    assert leak_check.checked_sources(described) == ["user"]
+    assert leak_check.unverifiable_sources(described) == [
         "item_group", "item_vectors", "user_group", "user_unknown", "user_vectors",
     ]  # fmt: skip
 
@@ -82,45 +167,49 @@ def test_a_pattern_that_is_none_is_explained():
         user={"entity": "user", "individual": ["u"], "history_entry_pattern": "(stars"}
     )
     with pytest.raises(ConfigurationError, match=r"user\.history_entry_pattern: not a regular"):
-        leak_check.counted_sources(described)
+        leak_check.prompt_check(described, WORDING)
 
 
-def test_the_largest_count_of_a_user_is_the_limit():
-    split = split_interactions(counted_sequences([10]), Split(knowledge_history_cap=2))
-    counts = [*seen(("user0", 4), ("user0", 3)), *seen(("user0", 5), source="taste")]
-    assert leak_check.check_leaks(counted_sequences([10]), split, counts).violations == 3
+def test_every_answer_in_use_must_have_a_prompt_whose_entries_are_known():
+    def unresolved(*prompts: SeenPrompt) -> dict[str, int]:
+        return check([6, 6, 1], *prompts, cap=3).unresolved_answers
+
+    good = prompt("user0", 0, 1, 2)
+    assert unresolved(good, prompt("user1", 1)) == {}
+    assert unresolved(good, prompt("user1")) == {"user": 1}
+    assert unresolved(good, prompt("user1", 1, rating=5)) == {"user": 1}
+    both = [prompt(user, source="b") for user in ("user0", "user1")]
+    assert list(unresolved(*both, prompt("user0", source="a")).items()) == [("a", 1), ("b", 2)]
+    # Of a user's answers the first one is used; user2 has no sample, and stranger is none.
+    assert unresolved(prompt("user0", order=1), good) == {}
+    assert unresolved(prompt("user0"), prompt("user0", 0, order=1)) == {"user": 1}
+    assert unresolved(good, prompt("user2"), prompt("stranger")) == {}
 
 
-def test_what_a_prompt_was_made_from_counts_even_if_it_shows_less():
-    sequences = counted_sequences([60])
-    split = split_interactions(sequences, Split(knowledge_history_cap=10))
-    made_with_30 = SeenCount("user", "user0", 0, 1, shown=8, recorded=30)
-    assert leak_check.check_leaks(sequences, split, [made_with_30]).violations == 20
-    silent = leak_check.check_leaks(sequences, split, [made_with_30._replace(recorded=None)])
-    assert silent.violations == 0 and silent.users_verified_by_prompt == 0
-    assert silent.uncounted_answers == {"user": 1}
+def test_the_configuration_declares_what_was_seen():
+    described = knowledge(
+        a={"entity": "user", "collective": ["c"], "groups": "g", "groups_verified": True},
+        b={"entity": "user", "collective": ["c"], "groups": "g", "seen": "training"},
+        c={"entity": "item", "vectors": ["v.npz"], "seen": "training"},
+        d={"entity": "user", "individual": ["u"]},
+    )
+    assert leak_check.declared_sources(described) == {
+        "a": "first_interactions", "b": "training", "c": "training",
+    }  # fmt: skip
+    assert leak_check.unverifiable_sources(described) == ["d"]
 
 
-def uncounted(*counts: SeenCount) -> dict[str, int]:
-    """What is uncounted for users of 6, 6 and 1 interactions; the last one has no sample."""
-    sequences = counted_sequences([6, 6, 1])
-    split = split_interactions(sequences, Split(knowledge_history_cap=3))
-    return leak_check.check_leaks(sequences, split, counts).uncounted_answers
-
-
-def test_every_answer_in_use_must_have_a_counted_prompt():
-    assert uncounted(*seen(("user0", 3), ("user1", 3))) == {}
-    assert uncounted(*seen(("user0", 3), ("user1", 2))) == {"user": 1}
-    recorded = SeenCount("user", "user1", 0, 2, shown=2, recorded=3)
-    assert uncounted(*seen(("user0", 3)), recorded) == {}
-    assert uncounted(*seen(("user0", 3), ("user1", 0))) == {"user": 1}
-    both = [*seen(("user0", 0), ("user1", 0), source="b"), *seen(("user0", 0), source="a")]
-    assert list(uncounted(*both).items()) == [("a", 1), ("b", 2)]
-
-
-def test_answers_that_no_sample_uses_need_no_count():
-    assert uncounted(*seen(("user0", 3), ("user2", 0), ("stranger", 0))) == {}
-    counted_first = [*seen(("user0", 0), file_order=1), *seen(("user0", 3))]
-    assert uncounted(*counted_first) == {}
-    counted_second = [*seen(("user0", 3), file_order=1), *seen(("user0", 0))]
-    assert uncounted(*counted_second) == {"user": 1}
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        (
+            {"entity": "user", "collective": ["c"], "groups": "g", "groups_verified": True},
+            "leave one of them out",
+        ),
+        ({"entity": "item", "metadata": ["title"]}, "'metadata' is made here"),
+        ({"entity": "item", "random": {}}, "'random' is made here"),
+    ],
+)
+def test_declarations_that_cannot_be_are_refused(source, message):
+    with pytest.raises(ValueError, match=message):
+        knowledge(a={**source, "seen": "training"})

@@ -6,10 +6,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from configs.prompting import Prompts
 from configs.raw_data import Data, Split
 from preprocessing.interactions.item_statistics import fold_matrices, items_of
-from preprocessing.interactions.seen_counts import SeenCount
+from preprocessing.interactions.leak_check import CheckedSource, PromptCheck
+from preprocessing.interactions.seen_prompts import SeenPrompt
 from preprocessing.interactions.shard import Shard, write_shard
+from preprocessing.interactions.shown_entries import Wording
 from preprocessing.interactions.unseen_items import ItemUniverse
 from preprocessing.records.layout import ExamplesDirectory
 from preprocessing.records.tfrecord_file import read_records
@@ -47,15 +50,23 @@ def read(folder, part: str, kind: str = "ctr") -> list[dict]:
 
 
 def test_files_statistics_and_counts_belong_together(tmp_path):
-    seen = (SeenCount("user", "u", 0, 1, 4), SeenCount("taste", "u", 0, 1, 0))
+    history = "Item 0 5 stars; Item 1 2 stars; Item 2 5 stars; Item 3 2 stars."
+    seen = (SeenPrompt("user", "u", 0, 1, history), SeenPrompt("taste", "u", 0, 1, None))
+    source = CheckedSource(pattern=" stars[;.]", seen="first_interactions")
+    wording = Wording.of(Prompts(scenario="movies"), rated=True)
     result = write_shard(
-        shard(log(), seen=seen), data(), Split(knowledge_history_cap=2), str(tmp_path)
+        shard(log(), seen=seen),
+        data(),
+        Split(knowledge_history_cap=2),
+        str(tmp_path),
+        prompts=PromptCheck(sources={"user": source, "taste": source}, wording=wording),
+        names={str(item): [("item", str(item))] for item in range(12)},
     )
     assert result.statistics["samples"] == {"train": 8, "validation": 1, "test": 1}
     assert result.statistics["examples"] == {"ctr": result.statistics["samples"]}
     assert result.statistics["history_only"] == 3
-    assert result.statistics["leaks"]["violations"] == 2  # u saw 4, samples start at 2
-    assert result.statistics["leaks"]["uncounted_answers"] == {"taste": 1}
+    assert result.statistics["leaks"]["violations"] == 2  # items 2 and 3; samples start at 2
+    assert result.statistics["leaks"]["unresolved_answers"] == {"taste": 1, "user": 1}
     assert result.statistics["training_interactions"] == 11
     assert result.users == {"u": 10, "v": 1}
     assert len(items_of(result.items)) == 12

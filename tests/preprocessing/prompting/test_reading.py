@@ -38,7 +38,7 @@ def test_items_are_read_once_each(tmp_path, scratch):
     )
     catalogue = Catalogue(path=paths)
     scenario = load_prompt_scenario(prompt_scenario_path("books"))
-    display = TitleDisplay(scenario, catalogue, Prompts())
+    display = TitleDisplay(scenario, catalogue.attributes, Prompts())
     letters, records = read_items(catalogue, open_catalogue(catalogue), display, scratch)
     assert records == 8
     assert list(scratch.items()) == [

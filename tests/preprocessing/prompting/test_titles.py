@@ -14,7 +14,7 @@ YEAR = {"year": Attribute(kind="numeric", column="released")}
 def display(name: str = "movies", attributes: dict[str, Attribute] | None = None, **prompts):
     scenario = load_prompt_scenario(prompt_scenario_path(name))
     catalogue = Catalogue(path="unused", attributes=YEAR if attributes is None else attributes)
-    return TitleDisplay(scenario, catalogue, Prompts(**prompts))
+    return TitleDisplay(scenario, catalogue.attributes, Prompts(**prompts))
 
 
 @pytest.mark.parametrize(

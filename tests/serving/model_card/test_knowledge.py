@@ -108,9 +108,13 @@ def test_groups_that_the_configuration_declares_are_not_called_verified(tmp_path
     )
     manifest = Path(scenario.work_dir) / "examples" / "manifest.json"
     tree = json.loads(manifest.read_text())
-    tree["counts"]["leak_check"]["unverified_sources"] = []
+    check = tree["counts"]["leak_check"]
+    check |= {"unverified_sources": [], "declared_sources": {"item": "first_interactions"}}
     manifest.write_text(json.dumps(tree))
     assert knowledge_facts(scenario)["item"]["leak_rule"] == "declared"
+    check["declared_sources"] = {"item": "training"}
+    manifest.write_text(json.dumps(tree))
+    assert knowledge_facts(scenario)["item"]["leak_rule"] == "declared_training"
     del tree["counts"]["leak_check"]
     manifest.write_text(json.dumps(tree))
     assert knowledge_facts(scenario)["user"]["leak_rule"] == "unverified"

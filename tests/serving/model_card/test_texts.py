@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+from preprocessing.records.leak_rule import LeakRule
 from serving.model_card.texts import INTENDED_USE, LEAK_RULES, WHAT_IT_IS, limits, privacy
 from tests.scenarios import rich_scenario, tiny_scenario
 
 
 def test_every_kind_of_model_and_every_result_of_the_leak_check_has_a_text() -> None:
     assert set(WHAT_IT_IS) == set(INTENDED_USE) == {"ctr", "rerank", "retrieval"}
-    assert set(LEAK_RULES) == {"verified", "declared", "unverified"}
+    assert set(LEAK_RULES) == {rule.value for rule in LeakRule}
 
 
 def test_limits_follow_from_the_settings() -> None:

@@ -43,6 +43,10 @@ def test_slices_are_compared_with_both_tests(capsys: pytest.CaptureFixture[str])
     assert (code, output) == (0, "")
     assert "DeLong's test of the AUC" in errors and "no samples" in errors
     assert result["covers_seeds"] is False and "test: seeds are not covered" in errors
+    assert result["leak_rule_a"] == result["leak_rule_b"] == {
+        "item": "unverified", "user": "verified",
+    }  # fmt: skip
+    assert "model A: unverified sources: item: nothing shows" in errors
 
 
 @pytest.mark.parametrize(

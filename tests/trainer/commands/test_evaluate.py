@@ -35,7 +35,7 @@ def test_a_run_is_judged_by_slice_with_a_report(
     words = ["--slices", "user_activity,item.genres", "--report", str(report)]
     words += ["--predictions", str(scores), "evaluation.user_activity_bounds=[30,40]"]
     result = result_of(capsys, folder, *words)
-    assert list(result) == ["test", "slices", "reliability"]
+    assert list(result) == ["test", "slices", "reliability", "leak_rule"]
     assert list(result["slices"]) == ["user_activity", "item.genres"]
     groups = result["slices"]["user_activity"]
     assert list(groups) == ["0-29", "30-39", "40+"]
@@ -51,11 +51,13 @@ def test_a_run_is_judged_by_slice_with_a_report(
     assert pq.read_schema(scores).names == ["user_id", "item_id", "label", "score", "position"]
     _, _, errors = run(capsys, folder, *words)
     assert "test: AUC 0." in errors and "40+" in errors and "normalised" in errors
+    assert result["leak_rule"] == {"item": "unverified", "user": "verified"}
+    assert f"{folder}: unverified sources: item: nothing shows" in errors
 
 
 def test_all_slices_of_a_retrieval_model(capsys: pytest.CaptureFixture[str]) -> None:
     result = result_of(capsys, str(rich_run("two_tower").folder.path), "--slices", "all")
-    assert list(result) == ["test", "slices", "factorized_top_k"]
+    assert list(result) == ["test", "slices", "factorized_top_k", "leak_rule"]
     for k, share in result["factorized_top_k"].items():
         assert share == pytest.approx(result["test"][f"recall_at_{k}"], abs=1e-6)
     assert {"cold_item", "knowledge.likes", "profile.age"} <= set(result["slices"])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from tests.trainer.report.synthetic import helpful_report
@@ -11,13 +12,19 @@ from trainer.report.inputs import ReportInputs
 from trainer.report.results import results_document
 
 CLEAR = Difference(0.8, 0.82, 0.02, 0.015, 0.025, 0.001, seed_error=0.001)
+NONE: Mapping[str, str] = {}
 SCATTERED = Difference(0.8, 0.82, 0.02, -0.01, 0.05, 0.2, seed_error=0.011)
 
 
-def report_of(*differences: Difference) -> ReportInputs:
+def report_of(
+    *differences: Difference, unverified: Sequence[str] = (), declared: Mapping[str, str] = NONE
+) -> ReportInputs:
+    check = {"unverified_sources": unverified, "declared_sources": declared}
     report = helpful_report()
     compared = [Comparison("din", "hein", one, 0.01) for one in differences]
-    return replace(report, experiment=replace(report.experiment, comparisons=compared))
+    leak = {"leak_violations": 0, "leak_check": {**report.leak["leak_check"], **check}}
+    experiment = replace(report.experiment, comparisons=compared)
+    return replace(report, experiment=experiment, leak=leak)
 
 
 def test_clear_differences_need_no_caution() -> None:
@@ -54,3 +61,11 @@ def test_many_models_are_counted() -> None:
     runs = [replace(run, undertrained=True) for run in report.experiment.runs]
     (text,) = cautions(replace(report, experiment=replace(report.experiment, runs=runs)))
     assert "6 of 6 models, in the arms none, hein, hein_match." in text
+
+
+def test_sources_that_arms_read_are_named_when_nothing_shows_what_the_llm_saw() -> None:
+    report = report_of(CLEAR, unverified=["item", "nobody_reads"], declared={"user": "training"})
+    unverified, declared = cautions(report)
+    assert unverified.startswith("unverified sources: item: nothing shows")
+    assert declared.startswith("sources declared to be made from the training part: user:")
+    assert cautions(report_of(CLEAR, unverified=["nobody_reads"])) == []

@@ -23,14 +23,13 @@ def report_of(
     )
 
 
-def test_a_clean_check_says_what_was_counted() -> None:
+def test_a_clean_check_says_what_was_looked_up() -> None:
     sentences = leak_sentences(report_of([]))
     assert sentences[0].startswith("0 violations")
     assert sentences[0].endswith("A violation stops the job before training.")
-    assert sentences[1].startswith("For 77 users the interactions shown in their prompts")
-    assert "for 3 users no prompt was counted" in sentences[1]
-    assert sentences[2].startswith("How many interactions a prompt shows is compared, not which")
-    assert sentences[3:] == ["No source is unverified."]
+    assert sentences[1].startswith("For 77 users every interaction that their prompts show was")
+    assert "for 3 users samples were compared with k_u alone" in sentences[1]
+    assert sentences[2:] == ["No source that an arm reads is unverified."]
 
 
 def test_violations_forbid_the_use_of_the_results() -> None:
@@ -41,7 +40,7 @@ def test_violations_forbid_the_use_of_the_results() -> None:
 
 
 def test_unverified_item_groups_are_explained_with_the_arms_that_read_them() -> None:
-    (sentence,) = leak_sentences(report_of(["item"]))[3:]
+    (sentence,) = leak_sentences(report_of(["item"]))[2:]
     assert sentence.startswith(
         "Unverified source “item” (read by hein, hein_match): its item groups"
     )
@@ -51,27 +50,35 @@ def test_unverified_item_groups_are_explained_with_the_arms_that_read_them() -> 
 
 def test_unverified_user_prompts_are_explained() -> None:
     report = report_of(["user"], overrides={"knowledge.answers.user.history_entry_pattern": None})
-    (sentence,) = leak_sentences(report)[3:]
-    assert sentence.startswith("Unverified source “user” (read by hein): nothing says how to count")
+    (sentence,) = leak_sentences(report)[2:]
+    assert sentence.startswith("Unverified source “user” (read by hein): nothing says where inter")
     assert "groups" not in sentence
 
 
-def test_prompts_that_were_not_all_counted_are_explained() -> None:
-    (sentence,) = leak_sentences(report_of(["user"]))[3:]
+def test_prompts_that_were_not_all_looked_up_are_explained() -> None:
+    (sentence,) = leak_sentences(report_of(["user"]))[2:]
     assert sentence.startswith(
-        "Unverified source “user” (read by hein): not all of its prompts were counted"
+        "Unverified source “user” (read by hein): not all of its prompts were looked up"
     )
 
 
 def test_groups_that_the_configuration_vouches_for_are_declared_and_not_checked() -> None:
     report = report_of([], overrides={"knowledge.answers.item.groups_verified": True})
-    declared, unverified = leak_sentences(report)[3:]
+    declared, unverified = leak_sentences(report)[2:]
     assert declared.startswith("Declared source “item” (read by hein, hein_match): the config")
     assert declared.endswith("this is not checked.")
-    assert unverified == "No source is unverified."
+    assert unverified == "No source that an arm reads is unverified."
 
 
-def test_an_unverified_source_that_no_arm_reads_is_named_as_such() -> None:
+def test_a_source_made_from_the_training_part_is_declared_in_words() -> None:
+    declared, _ = leak_sentences(
+        report_of([], overrides={"knowledge.answers.user.seen": "training"})
+    )[2:]
+    assert declared.startswith("Declared source “user” (read by hein): the configuration declares")
+    assert "only validation and test samples are held to the leak rule" in declared
+
+
+def test_sources_that_no_arm_reads_are_not_named() -> None:
     report = report_of(
         ["user"],
         overrides={
@@ -79,13 +86,15 @@ def test_an_unverified_source_that_no_arm_reads_is_named_as_such() -> None:
             "knowledge.answers.user.history_entry_pattern": None,
         },
     )
-    assert "(read by no arm of this experiment)" in leak_sentences(report)[3]
+    assert leak_sentences(report)[2:] == ["No source that an arm reads is unverified."]
+    declared = {"knowledge.sources": ["item"], "knowledge.answers.user.seen": "training"}
+    assert len(leak_sentences(report_of([], overrides=declared))) == 3
 
 
 def test_vectors_made_elsewhere_are_explained() -> None:
     vectors = {"entity": "item", "vectors": ["vectors.npz"]}
     report = report_of(["item"], overrides={"knowledge.answers.item": vectors})
-    (sentence,) = leak_sentences(report)[3:]
+    (sentence,) = leak_sentences(report)[2:]
     assert sentence.endswith(
         "its vectors were made elsewhere, and nothing shows from which interactions."
     )
@@ -94,5 +103,5 @@ def test_vectors_made_elsewhere_are_explained() -> None:
 def test_groups_made_by_this_project_are_no_reason() -> None:
     made = {"entity": "item", "collective": ["answers.jsonl"], "grouping": {}}
     report = report_of(["item"], overrides={"knowledge.answers.item": made})
-    (sentence,) = leak_sentences(report)[3:]
+    (sentence,) = leak_sentences(report)[2:]
     assert "not declared" not in sentence

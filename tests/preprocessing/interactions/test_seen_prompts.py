@@ -1,19 +1,16 @@
 from __future__ import annotations
 
 import json
-import re
-
-import pytest
 
 from configs.knowledge import SourceAnswers
-from preprocessing.interactions.seen_counts import (
-    SeenCount,
-    digest_seen_counts,
-    read_seen_counts,
+from preprocessing.interactions.seen_prompts import (
+    SeenPrompt,
+    digest_seen_prompts,
+    read_seen_prompts,
 )
 
 
-def test_matches_of_accepted_prompts_are_counted(tmp_path):
+def test_prompts_of_accepted_answers_are_read(tmp_path):
     path = tmp_path / "answers.jsonl"
     fields = {"source": "user", "extraction": "individual", "answer": "text"}
     records = [
@@ -26,33 +23,16 @@ def test_matches_of_accepted_prompts_are_counted(tmp_path):
     more = tmp_path / "more.jsonl"
     more.write_text(json.dumps({**fields, "entity_id": "a", "prompt": "x 2 stars;"}) + "\n")
     answers = SourceAnswers(entity="user", individual=[str(path), str(more)])
-    batches = list(read_seen_counts("user", answers, re.compile(" stars[;.]")))
-    assert [tuple(count) for batch in batches for count in batch] == [
-        ("user", "a", 0, 1, 3, None),
-        ("user", "b", 0, 2, 0, 7),
-        ("user", "c", 0, 3, 0, None),
-        ("user", "a", 1, 1, 1, None),
+    batches = list(read_seen_prompts("user", answers))
+    assert [tuple(prompt) for batch in batches for prompt in batch] == [
+        ("user", "a", 0, 1, records[0]["prompt"], None),
+        ("user", "b", 0, 2, "nothing", 7),
+        ("user", "c", 0, 3, None, None),
+        ("user", "a", 1, 1, "x 2 stars;", None),
     ]
 
 
-@pytest.mark.parametrize(
-    ("shown", "recorded", "reach", "certain"),
-    [
-        (0, None, 0, False),
-        (0, 5, 5, False),  # nobody knows what a prompt shows in which nothing is recognised
-        (4, None, 4, False),
-        (5, None, 5, True),
-        (6, None, 6, True),
-        (2, 4, 4, True),
-        (4, 2, 4, True),
-    ],
-)
-def test_how_far_a_prompt_reaches(shown, recorded, reach, certain):
-    count = SeenCount("user", "a", 0, 1, shown, recorded)
-    assert (count.reach, count.is_certain(boundary=5)) == (reach, certain)
-
-
-def test_answers_with_factors_are_counted_for_the_source_of_each_factor(tmp_path):
+def test_prompts_of_answers_with_factors_are_read_for_the_source_of_each_factor(tmp_path):
     path = tmp_path / "answers.jsonl"
     record = {
         "source": "user",
@@ -63,8 +43,8 @@ def test_answers_with_factors_are_counted_for_the_source_of_each_factor(tmp_path
     }
     path.write_text(json.dumps(record) + "\n")
     answers = SourceAnswers(entity="user", individual=[str(path)], factor="genre")
-    batches = list(read_seen_counts("user_genre", answers, re.compile(" stars;")))
-    assert batches == [[SeenCount("user_genre", "a", 0, 1, shown=2)]]
+    batches = list(read_seen_prompts("user_genre", answers))
+    assert batches == [[SeenPrompt("user_genre", "a", 0, 1, record["prompt"])]]
 
 
 def test_answers_of_other_sources_in_a_shared_file_are_left_out(tmp_path):
@@ -80,26 +60,26 @@ def test_answers_of_other_sources_in_a_shared_file_are_left_out(tmp_path):
     answers = SourceAnswers(
         entity="user", individual=[str(path)], collective=[str(path)], groups="groups.csv"
     )
-    batches = list(read_seen_counts("user", answers, re.compile(" stars;")))
-    assert batches == [[SeenCount("user", "a", 0, 3, shown=2)]]
+    batches = list(read_seen_prompts("user", answers))
+    assert batches == [[SeenPrompt("user", "a", 0, 3, fields["prompt"])]]
 
 
-def test_digests_tell_apart_what_prompts_show_and_nothing_else(tmp_path):
+def test_digests_tell_prompts_apart_and_nothing_else(tmp_path):
     fields = {"source": "user", "extraction": "individual", "answer": "text"}
     ann = {**fields, "entity_id": "ann", "prompt": "x 4 stars; y 3 stars;"}
     bob = {**fields, "entity_id": "bob", "prompt": "x 4 stars;"}
 
-    def digest(*files: list[dict], pattern: str = " stars;", **described: object) -> str:
+    def digest(*files: list[dict], **described: object) -> str:
         paths = [tmp_path / f"{number}.jsonl" for number in range(len(files))]
         for path, records in zip(paths, files, strict=True):
             path.write_text("".join(json.dumps(record) + "\n" for record in records))
         individual = [str(path) for path in paths]
         answers = {"user": SourceAnswers(entity="user", individual=individual, **described)}
-        return digest_seen_counts(answers, {"user": re.compile(pattern)})["user"]
+        return digest_seen_prompts(answers, ["user"])["user"]
 
     base = digest([ann, bob])
     assert digest([bob, ann]) == base
-    assert digest([{**ann, "answer": "other"}, {}, {**bob, "prompt": "z 1 stars;"}]) == base
+    assert digest([{**ann, "answer": "other"}, {}, bob]) == base
     others = [
         digest([ann]),
         digest([ann, bob, bob]),
@@ -107,9 +87,9 @@ def test_digests_tell_apart_what_prompts_show_and_nothing_else(tmp_path):
         digest([bob], [ann]),
         digest([ann, {**bob, "entity_id": "eve"}]),
         digest([ann, {**bob, "prompt": "nothing"}]),
+        digest([ann, {**bob, "prompt": "z 4 stars;"}]),
         digest([ann, {**bob, "interactions_seen": 1}]),
         digest([ann, {**bob, "interactions_seen": 0}]),
-        digest([ann, bob], pattern="4 stars;"),
         digest([]),
     ]
     assert len({base, *others}) == 1 + len(others)
@@ -123,7 +103,5 @@ def test_factors_of_the_same_answers_share_a_digest(tmp_path):
         f"user_{factor}": SourceAnswers(entity="user", individual=[str(path)], factor=factor)
         for factor in ("genre", "mood")
     }
-    digests = digest_seen_counts(answers, dict.fromkeys(answers, re.compile(" stars;")))
+    digests = digest_seen_prompts(answers, answers)
     assert digests["user_genre"] == digests["user_mood"] and len(digests) == 2
-    none = digest_seen_counts(answers, dict.fromkeys(answers, re.compile(" moons;")))
-    assert none["user_genre"] != digests["user_genre"]

@@ -1,0 +1,104 @@
+"""What is known of each source under the leak rule, as the manifest of the examples has it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from configs.scenario import Scenario
+from preprocessing.records.errors import DamagedRecords
+from preprocessing.records.layout import WorkDirectory
+
+
+class LeakRule(Enum):
+    """What shows that an LLM saw no sample that a model is judged on.
+
+    Attributes:
+      VERIFIED: the leak check of the examples.
+      DECLARED: the configuration, which says that groups are of interactions before k_u.
+      TRAINING: the configuration, which says that the LLM saw the training part (`seen: training`).
+      UNVERIFIED: nothing.
+    """
+
+    VERIFIED = "verified"
+    DECLARED = "declared"
+    TRAINING = "declared_training"
+    UNVERIFIED = "unverified"
+
+
+def leak_rules(scenario: Scenario) -> dict[str, LeakRule]:
+    """The result for every source that the scenario's model reads, and for no other.
+
+    Without a manifest of the examples nothing shows anything.
+
+    Raises:
+      DamagedRecords: there is a manifest, but not one of examples.
+    """
+    path = WorkDirectory(scenario.work_dir).examples.manifest
+    try:
+        return rules_of(_leak_check(path), scenario.knowledge_sources())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise DamagedRecords(
+            f"{path}: no manifest of examples ({error}); run 'python -m preprocessing examples' "
+            "again"
+        ) from error
+
+
+def rules_of(check: Mapping[str, Any], sources: Iterable[str]) -> dict[str, LeakRule]:
+    """The result for some sources.
+
+    Args:
+      check: `counts.leak_check` of a manifest of examples.
+      sources: names of sources.
+    """
+    declared: Mapping[str, str] = check.get("declared_sources", {})
+    unverified = check.get("unverified_sources")
+    return {
+        source: LeakRule.UNVERIFIED
+        if unverified is None or source in unverified
+        else _declared(declared.get(source))
+        for source in sources
+    }
+
+
+def _leak_check(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    return json.loads(path.read_text(encoding="utf-8"))["counts"].get("leak_check") or {}
+
+
+def _declared(seen: str | None) -> LeakRule:
+    if seen is None:
+        return LeakRule.VERIFIED
+    return LeakRule.TRAINING if seen == "training" else LeakRule.DECLARED
+
+
+def leak_rule_result(rules: Mapping[str, LeakRule]) -> dict[str, str]:
+    """The same as JSON."""
+    return {source: rule.value for source, rule in rules.items()}
+
+
+def leak_cautions(rules: Mapping[str, LeakRule]) -> list[str]:
+    """Sentences that must stand beside the metrics of a model that reads these sources.
+
+    Args:
+      rules: what is known of each source that the model reads.
+    """
+    unverified = [source for source, rule in rules.items() if rule is LeakRule.UNVERIFIED]
+    training = [source for source, rule in rules.items() if rule is LeakRule.TRAINING]
+    cautions = []
+    if unverified:
+        cautions.append(
+            f"unverified sources: {', '.join(unverified)}: nothing shows that they were made "
+            "without the interactions that the metrics are of, so these may be too good"
+        )
+    if training:
+        cautions.append(
+            f"sources declared to be made from the training part: {', '.join(training)}: training "
+            "samples were seen by the LLM; only validation and test samples are held to the leak "
+            "rule"
+        )
+    return cautions
