@@ -248,7 +248,7 @@ class _Found:
 
     def cause(self, interactions: int) -> str:
         """What the prompt has in common with others, for the advice of an error."""
-        if self.shown.unresolved and self.shown.later:
+        if self.shown.unresolved and not self.reach:
             return OTHER_LOG
         if self.source.seen == "training":
             return OTHER_SPLIT
@@ -319,8 +319,6 @@ class _Lookup:
             return recorded
         items = self._sequences.items_at(np.arange(rows.start, rows.start + last + 1))
         titled = [row for row, item in enumerate(items) if self._names.get(item)]
-        if shown.unresolved and not shown.later:
-            return shown.entries
         return last + 1 if sorted(together) == titled else 0
 
     def _log(self, rows: slice, allowed: np.ndarray) -> UserLog:

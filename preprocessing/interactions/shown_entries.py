@@ -43,7 +43,12 @@ _GENERAL_FORMS = (
     r"(?:\s*(?:/|out of)\s*\d+)?\s*(?:stars?|points?)?\W*",
     rf"(?P<title>.+?)\W+{_OPINION}\W*",
 )
-_OPINION_ELSEWHERE = re.compile(r"\d\s*(?:stars?|points?)\b|\((?:dis)?liked\b", re.IGNORECASE)
+_OPINION_ELSEWHERE = re.compile(
+    r"\d+(?:[.,]\d+)?\s*(?:stars?|points?)\b|\((?:dis)?liked\b", re.IGNORECASE
+)
+_LONGEST_ENTRY = 1000
+"""Characters that can be an entry, which bounds the time that any text can cost."""
+
 _STARS = " stars"
 """What published prompts write for an asterisk, of a rating and of a title alike."""
 
@@ -88,7 +93,8 @@ class Wording(Section):
         shown = [items[TITLE].to_pylist()]
         for scenario in self.scenarios:
             bare = scenario.model_copy(update={"title_display": (f"{{{TITLE}}}",)})
-            for display in (scenario, bare):
+            as_stored = scenario.model_copy(update={"leading_articles": ()})
+            for display in (scenario, bare, as_stored):
                 shown.append(list(TitleDisplay(display, attributes, prompts).of_table(items)))
         names: dict[str, list[Name]] = {}
         for item, *texts in zip(items[ITEM_ID].to_pylist(), *shown, strict=True):
@@ -223,10 +229,10 @@ def _entries(prompt: str, pattern: re.Pattern[str]) -> Iterator[tuple[list[_Entr
         return
     ends = [0, *(match.end() for match in matches)]
     spans = list(zip(ends, ends[1:], strict=False))
-    yield (
-        [_Entry(prompt[start:end], led=not start) for start, end in spans],
-        prompt[ends[-1] :],
-    )
+    first = max(0, ends[1] - _LONGEST_ENTRY)
+    led = _Entry(prompt[first : ends[1]], led=True)
+    marked = [led, *(_Entry(prompt[start:end]) for start, end in spans[1:])]
+    yield marked, f"{prompt[:first]}\n{prompt[ends[-1] :]}"
     gaps = [prompt[end : match.start()] for end, match in zip(ends[1:], matches[1:], strict=False)]
     if not any(character.isalnum() for gap in gaps for character in gap):
         outside = f"{prompt[: matches[0].start()]}\n{prompt[ends[-1] :]}"
@@ -305,6 +311,8 @@ def _before(text: str, words: int) -> str:
 def _readings(entry: _Entry, forms: Sequence[re.Pattern[str]]) -> Iterator[_Reading]:
     """Ways to read an entry; the whole of it as a name first, unless other text comes before."""
     text = entry.text.strip(_AROUND)
+    if len(text) > _LONGEST_ENTRY:
+        return
     if not entry.led:
         yield _Reading(text)
     for form in forms:
@@ -323,9 +331,11 @@ def _readings(entry: _Entry, forms: Sequence[re.Pattern[str]]) -> Iterator[_Read
 
 
 def _shows_more(outside: str, log: UserLog) -> bool:
-    """True when the text outside of the entries rates something, or names a later interaction."""
-    if _OPINION_ELSEWHERE.search(outside):
-        return True
+    """True when the text outside of the entries rates an item, or names a later interaction."""
+    for mark in _OPINION_ELSEWHERE.finditer(outside):
+        before = words_of(outside[max(0, mark.start() - _LONGEST_ENTRY) : mark.start()])
+        if any(before[at:] in log.rows for at in range(len(before))):
+            return True
     words = words_of(outside)
     present = set(words)
     text = f" {' '.join(words)} "

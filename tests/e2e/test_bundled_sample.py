@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import gzip
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from configs.command_line import CommandError
 from configs.loading import load_scenario
 from preprocessing.examples import build_examples
 from preprocessing.records.contract import PARTS
@@ -20,6 +22,7 @@ SAMPLE = "examples/movielens_small"
 CONFIG = "configs/movielens_small.yaml"
 KNOWLEDGE_HISTORY_CAP = 30
 KEY = ["user_id", "item_id", "timestamp"]
+KIND = ["title", "rating"]
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +36,8 @@ def examples(
         scenario = load_scenario(CONFIG, [f"work_dir={work_dir}"])
         result = build_examples(scenario)
         assert result["leak_violations"] == 0
+        assert result["leak_check"]["users_verified_by_prompt"] == 671
+        assert result["leak_check"]["unverified_sources"] == ["item"]
     return {part: read_part(work_dir, part) for part in PARTS}
 
 
@@ -103,6 +108,39 @@ def test_the_language_model_saw_no_sample(
     for frame in examples.values():
         assert (frame.position >= frame.user_id.map(boundary)).all()
         assert (frame.position >= frame.user_id.map(shown).fillna(0)).all()
+
+
+def test_prompts_with_the_last_ratings_are_refused(
+    ratings: pd.DataFrame, repository_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(repository_root)
+    catalogue = pd.read_csv(f"{SAMPLE}/movies.csv", dtype=str, keep_default_na=False)
+    shown = catalogue.title + catalogue.year.map(lambda year: f" ({year})" if year else "")
+    titles = dict(zip(catalogue.item_id, shown.where(catalogue.title != "", ""), strict=True))
+    titled = ratings.assign(title=ratings.item_id.map(titles).fillna(""))
+    users = dict(list(titled[titled.title != ""].groupby("user_id")))
+    with gzip.open(f"{SAMPLE}/answers/user_individual.jsonl.gz", "rt", encoding="utf-8") as file:
+        answers = [json.loads(line) for line in file]
+    expected = 0
+    for answer in answers:
+        user = users[answer["entity_id"]]
+        last = user.tail(user.boundary.iloc[0])
+        # A title that the user rated alike before k_u may stand for that rating.
+        early = Counter(zip(*user[user.position < user.boundary][KIND].T.to_numpy(), strict=True))
+        in_prompt = Counter(zip(*last[KIND].T.to_numpy(), strict=True))
+        expected += (in_prompt - early).total()
+        entries = (f"{row.title} {row.rating:.10g} stars" for row in last.itertuples())
+        start = answer["prompt"].index(": ") + 2
+        end = answer["prompt"].index(" Analyze the user's")
+        history = "; ".join(entries)
+        answer["prompt"] = f"{answer['prompt'][:start]}{history}.{answer['prompt'][end:]}"
+        answer["prompt_sha256"] = None
+    path = tmp_path / "answers.jsonl"
+    path.write_text("".join(json.dumps(answer) + "\n" for answer in answers), encoding="utf-8")
+    answers_key = f"knowledge.answers.user.individual={json.dumps([str(path)])}"
+    scenario = load_scenario(CONFIG, [f"work_dir={tmp_path / 'work'}", answers_key])
+    with pytest.raises(CommandError, match=f"prompts showed {expected:,} samples"):
+        build_examples(scenario)
 
 
 def prompt_lengths(path: Path) -> pd.Series:

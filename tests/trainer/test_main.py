@@ -71,7 +71,7 @@ def test_train_evaluate_and_compare(capsys: pytest.CaptureFixture[str], tmp_path
     assert set(compared) == {
         *("part", "auc_a", "auc_b", "auc_difference", "ci_low", "ci_high", "relative_lift"),
         *("p_value", "delong", "n", "users", "runs_a", "runs_b"),
-        *("seed_standard_error", "covers_seeds", "seeds"),
+        *("seed_standard_error", "covers_seeds", "seeds", "leak_rule_a", "leak_rule_b"),
     }
     assert compared["part"] == "test" and compared["n"] == evaluated["test"]["n"]
     assert (compared["runs_a"], compared["runs_b"]) == (1, 2)

@@ -83,7 +83,8 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
         tracking_of(arguments.tracking if is_chief else None, scenario.name),
         lambda listeners: train(scenario, on_epoch=listeners),
     )
-    rules, warnings = leak_rules(scenario), []
+    rules = leak_rules(scenario)
+    warnings: list[str] = []
     if cluster is None or cluster.is_chief:
         say(
             f"{result['run']}: validation {summary(result['validation'])} "

@@ -99,6 +99,7 @@ def test_what_a_prompt_was_made_from_counts_even_if_it_shows_less():
 def test_more_unknown_entries_than_k_u_hold_a_sample():
     unknown = prompt("user0", 90, 91, 92, 93, 94)
     assert check([12], unknown, cap=2).violations == 3
+    assert check([12], unknown, cap=2).causes == {"user": {leak_check.OTHER_LOG: 1}}
     assert check([12], unknown, cap=5).violations == 0
     assert check([12], unknown, cap=5).unresolved_answers == {"user": 1}
 

@@ -116,15 +116,29 @@ def test_opinions_are_compared_with_labels():
 @pytest.mark.parametrize(
     "added",
     [
-        " Then the user gave Heat 3 stars",
+        " Then the user gave Heat (1995) 3 stars",
         " The user went on to watch Star Wars - Episode IV (1977)",
-        ' Afterwards: "Heat" (liked)',
+        ' Afterwards: "Heat (1995)" (liked)',
     ],
 )
 def test_interactions_outside_of_the_entries_are_no_secret(added):
     for prompt in (f"History: Big (1988) 5 stars;{ASK}{added}.", f"{added}. Big (1988) 5 stars;"):
         found = shown(prompt, " stars;")
         assert found.rows == (2,) and found.unresolved == 1
+
+
+def test_a_scale_is_no_interaction():
+    scale = "Ratings go from 0.5 to 5 stars. "
+    for prompt in (f"{scale}History: Big (1988) 5 stars.", f"History: Big (1988) 5 stars. {scale}"):
+        assert shown(prompt, r"\) \d stars[;.]").verified
+
+
+def test_a_long_text_before_the_first_entry_is_read():
+    text = "- word, " * 5000
+    assert shown(f"{text}: Big (1988) 5 stars; The Fly (1986) 2.5 stars.").rows == (0, 2)
+    hidden = shown(f"Heat (1995) 3 stars, {text}: Big (1988) 5 stars.", r"\) 5 stars[;.]")
+    assert hidden.rows == (2,) and hidden.unresolved == 1
+    assert shown(f"History: Big (1988) 5 stars; {text} Heat (1995) 3 stars.").unresolved == 1
 
 
 def test_an_entry_that_the_pattern_misses_is_unresolved():
@@ -150,7 +164,7 @@ CATALOGUE = pa.table(
 def test_items_are_called_as_the_catalogue_and_as_prompts_call_them():
     names = MOVIES.names(CATALOGUE, ["year"])
     assert set(names["1"]) == {
-        ("fly", "the"), ("the", "fly", "1986"), ("the", "fly"),
+        ("fly", "the"), ("the", "fly", "1986"), ("the", "fly"), ("fly", "the", "1986"),
     }  # fmt: skip
     assert ("m", "starsa", "starss", "starsh") in names["2"]  # as published prompts have it
     assert names["3"] and set(names["3"]) == {

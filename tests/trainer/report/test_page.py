@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from configs.loading import override_scenario
 from tests.trainer.report.synthetic import TEMPLATE, helpful_report, synthetic_report, tuned_report
 from trainer.experiments.results import ExperimentResult, Failure
 from trainer.report.cells import result_cells
@@ -101,9 +102,15 @@ def test_names_and_notes_are_escaped_wherever_they_appear() -> None:
         [replace(run, backbone=f"<i>{run.backbone}") for run in report.experiment.runs],
         [replace(one, backbone=f"<i>{one.backbone}") for one in report.experiment.comparisons],
     )
+    answers = {
+        **report.scenario.model_dump(mode="json")["knowledge"]["answers"],
+        "<i>source": {"entity": "item", "individual": ["answers.jsonl"]},
+    }
+    sources = {"knowledge.answers": answers, "knowledge.sources": list(answers)}
     page = page_of(
         replace(
             report,
+            scenario=override_scenario(report.scenario, sources),
             experiment=experiment,
             leak={
                 **report.leak,
