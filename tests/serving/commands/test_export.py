@@ -19,7 +19,9 @@ def test_json_names_the_version(tmp_path: Path, capsys: pytest.CaptureFixture[st
         "path": str(base / "1"),
         "version": 1,
         "signatures": ["classify", "predict_examples", "rank", "regress", "serving_default"],
+        "leak_rule": {},
     }
+    assert "unverified" not in captured.err
     assert captured.out.count("\n") == 1
     assert "version 1" in captured.err
     assert tf.saved_model.contains_saved_model(str(base / "1"))
@@ -34,6 +36,7 @@ def test_people_are_told_on_stderr_and_the_number_format_is_passed_on(
     assert main(["export", run, "--out", str(tmp_path), *options]) == 0
     captured = capsys.readouterr()
     assert captured.out == "" and str(tmp_path / "1") in captured.err
+    assert f"{tmp_path / '1'}: unverified sources: item: nothing shows" in captured.err
     reader = tf.train.load_checkpoint(str(tmp_path / "1" / "variables" / "variables"))
     augmented = {
         dtype for name, dtype in reader.get_variable_to_dtype_map().items() if "adapter" in name
