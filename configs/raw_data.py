@@ -251,6 +251,13 @@ class Data(Section):
         "retrieval: liked items only",
     )
     rerank: Annotated[RerankLists, TakesEffect("data.examples", ("rerank",))] = RerankLists()
+    warn_coverage_below: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="examples, encode, validate and train warn when the catalogue, or a source of "
+        "knowledge, knows a smaller share of the log's interactions; they fail when it knows none",
+    )
     shard_megabytes: int = Field(
         16, ge=1, description="megabytes of interactions, as they lie on disk, for a TFRecord file"
     )

@@ -9,13 +9,14 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from configs.command_line import say
+from configs.command_line import CommandError, say
 from configs.scenario import Scenario
 from preprocessing.beam_options import BeamOptions
 from preprocessing.grouping.location import GROUPS_FILE, groups_directory, groups_file
 from preprocessing.grouping.needed import make_needed_groups, unfinished_groups
 from preprocessing.grouping.step import make_groups
 from preprocessing.knowledge.building import SourceBuild
+from preprocessing.knowledge.log_coverage import COVERAGE, LogCoverage
 from preprocessing.knowledge.reasons import meaning_of
 from preprocessing.knowledge.source_plan import SourcePlan, plan_source
 from preprocessing.records.layout import WorkDirectory
@@ -50,12 +51,14 @@ def encode(
       the same files. `knowledge_records` TFRecords were written, one per entity. `texts_encoded`,
       `texts_from_cache` and `tokens` say what this run had to do for its distinct texts, and what a
       paid endpoint counted. Of a source that is made from the log, records are its vectors, and
-      `interactions` and `catalogue` count the rows of the tables in the same way.
+      `interactions` and `catalogue` count the rows of the tables in the same way. `coverage` of a
+      source says how many ids and interactions of the log have a vector; it is None where there is
+      no log, and of sources that are made from it.
 
     Raises:
       ConfigurationError: a source is unknown, or a file or a column does not exist.
-      CommandError: an input file is cut off, every answer of a source was rejected, or the encoder
-        cannot work.
+      CommandError: an input file is cut off, every answer of a source was rejected, the encoder
+        cannot work, or no id of the log has a vector of a source.
       RejectedInput: `strict` and there are dead letters.
     """
     start = time.monotonic()
@@ -65,8 +68,10 @@ def encode(
         return {"step": "encode", "dry_run": True, "sources": _plans(scenario, names, force)}
     make_needed_groups(scenario, names)
     plans = [plan_source(scenario, name) for name in names]
+    coverage = LogCoverage(scenario)
     results = {
-        plan.source: _encode_source(scenario, plan, force, beam or BeamOptions()) for plan in plans
+        plan.source: _encode_source(scenario, plan, coverage, force, beam or BeamOptions())
+        for plan in plans
     }
     totals = {
         key: sum(result[key] for result in results.values())
@@ -82,6 +87,15 @@ def encode(
         "skipped": all(result["skipped"] for result in results.values()),
         "sources": results,
     }
+    foreign = [
+        coverage.refusal(name, work.knowledge(name).path)
+        for name, described in results.items()
+        if described[COVERAGE]
+        and described[COVERAGE]["ids"]
+        and not described[COVERAGE]["covered_ids"]
+    ]
+    if foreign:
+        raise CommandError("\n".join(foreign), result)
     if strict:
         refuse_rejected([work.knowledge(name) for name in names], result)
     return result
@@ -113,11 +127,11 @@ def _plans(scenario: Scenario, names: Sequence[str], force: bool) -> list[dict[s
 
 
 def _encode_source(
-    scenario: Scenario, plan: SourcePlan, force: bool, beam: BeamOptions
+    scenario: Scenario, plan: SourcePlan, coverage: LogCoverage, force: bool, beam: BeamOptions
 ) -> dict[str, Any]:
     start = time.monotonic()
     directory = WorkDirectory(scenario.work_dir).knowledge(plan.source)
-    source_build = SourceBuild(scenario, plan.source, plan.tables, beam)
+    source_build = SourceBuild(scenario, plan.source, plan.tables, coverage, beam)
     manifest, skipped = run_step(directory, plan.identity, source_build.build, force)
     seconds = time.monotonic() - start
     rate = None if skipped else round(manifest["counts"]["records_out"] / seconds, 1)
@@ -135,6 +149,7 @@ def _encode_source(
     for table in ("interactions", "catalogue"):
         if table in result and result[table]["dead_letters"]:
             say(f"  {result[table]['dead_letters']:,} rows of the {table} rejected")
+    result[COVERAGE] = coverage.tell(plan.source, directory.path, manifest)
     return result
 
 

@@ -33,6 +33,7 @@ from preprocessing.interactions.reading import open_interactions
 from preprocessing.interactions.schema import write_schema
 from preprocessing.interactions.seen_prompts import digest_seen_prompts
 from preprocessing.interactions.shown_entries import Wording
+from preprocessing.records.coverage import tell_catalogue_coverage
 from preprocessing.records.example_features import features_of
 from preprocessing.records.layout import ExamplesDirectory, WorkDirectory
 from preprocessing.staging import worker_folder
@@ -81,15 +82,16 @@ def build_examples(
       up to `records_in`. Of `records_out`, `history_only` come before k_u and live on in histories
       only; the others are samples. `samples` counts them and the `sampled_negatives` beside them,
       `parts` the same by part, `positives` those with label 1, `examples` the records of each kind.
-      `catalogue` and `profiles` count their rows in the same way as interactions. `leak_check`
+      `catalogue` and `profiles` count their rows in the same way as interactions, and
+      `coverage.catalogue` says how many items of the log the catalogue has. `leak_check`
       names the sources of `knowledge.answers` for which nothing shows that the LLM saw only
       interactions before k_u.
 
     Raises:
       ConfigurationError: a file or a mapped column does not exist, a name is not allowed, or
         settings do not go together.
-      CommandError: an input file is cut off, a sample was seen by the LLM (leak rule), or no
-        sample is left.
+      CommandError: an input file is cut off, a sample was seen by the LLM (leak rule), no item of
+        the log is in the catalogue, or no sample is left.
       RejectedInput: `strict` and there are dead letters.
     """
     start = time.monotonic()
@@ -105,7 +107,7 @@ def build_examples(
     inputs = {path: fingerprints[path] for path in _table_files(scenario.data)}
     tables = _open_tables(scenario)
     relevant = _RelevantSections(
-        data=scenario.data,
+        data=scenario.data.model_copy(update={"warn_coverage_below": 0.0}),
         split=scenario.split,
         prompts=prompts,
         seen_interactions=digest_seen_prompts(scenario.knowledge.answers, checked),
@@ -122,6 +124,7 @@ def build_examples(
     manifest, skipped = run_step(directory, identity, build, force)
     seconds, counts = time.monotonic() - start, manifest["counts"]
     say(progress_line(counts, seconds, skipped))
+    tell_catalogue_coverage(scenario, counts["coverage"]["catalogue"])
     for warning in thin_parts(counts):
         say(f"examples: warning: {warning}")
     result = {"step": "examples", **counts, "seconds": round(seconds, 3), "skipped": skipped}

@@ -20,6 +20,7 @@ from preprocessing.interactions.rejections import (
     REJECTED_PROFILES,
 )
 from preprocessing.records.contract import CTR, PARTS, RERANK, RETRIEVAL
+from preprocessing.records.coverage import IdCoverage, catalogue_refusal
 from preprocessing.records.example_features import features_of
 from preprocessing.records.layout import ExamplesDirectory, schema_file
 from preprocessing.records.settings import SETTINGS, examples_settings
@@ -72,7 +73,8 @@ def describe_examples(
       directory: the result.
 
     Raises:
-      CommandError: the leak check found a violation, or no sample is left.
+      CommandError: the leak check found a violation, no item of the log is in the catalogue, or no
+        sample is left.
     """
     shards = sorted(
         (entry for entry in statistics if "shard" in entry), key=lambda entry: entry["shard"]
@@ -82,6 +84,7 @@ def describe_examples(
     require_reconciled(counts)
     require_written(counts, count_by_reason(directory.dead_letters))
     require_samples(counts)
+    _refuse_foreign_catalogue(scenario, statistics)
     described: dict[str, Any] = {
         SETTINGS: examples_settings(scenario),
         "libraries": {name: version(name) for name in _LIBRARIES},
@@ -202,6 +205,7 @@ def _counts(
         "training_interactions": total(shards, "training_interactions"),
         "items": summary["items"],
         "items_outside_catalogue": summary["items_outside_catalogue"],
+        "coverage": {"catalogue": _catalogue_coverage(statistics).as_dictionary()},
         "vocabularies": summary["vocabularies"],
         "catalogue": {
             "records_in": total(statistics, "catalogue_records"),
@@ -298,3 +302,15 @@ def refuse_leaks(leaks: Sequence[Mapping[str, Any]]) -> None:
         f"leak rule: prompts showed {violations:,} samples to the LLM (ids are hashed):\n"
         f"  {shown}\n{advice or 'Samples lie before k_u: this is a fault of the split itself'}"
     )
+
+
+def _catalogue_coverage(statistics: Statistics) -> IdCoverage:
+    (summary,) = (entry for entry in statistics if "catalogue_coverage" in entry)
+    return IdCoverage(**summary["catalogue_coverage"])
+
+
+def _refuse_foreign_catalogue(scenario: Scenario, statistics: Statistics) -> None:
+    """Raises CommandError when the catalogue has items, and none of them is in the log."""
+    coverage = _catalogue_coverage(statistics)
+    if coverage.is_empty and coverage.unused:
+        raise CommandError(catalogue_refusal(scenario, coverage))

@@ -21,7 +21,7 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, NotRequired, TypedDict
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
@@ -57,6 +57,8 @@ class RunMetrics(TypedDict):
       trainable_weights: numbers that training changed.
       fingerprint: step -> SHA-256 of its manifest.
       code_version: hash of the source files of configs, models and trainer.
+      coverage: source of knowledge -> how many samples have a vector, see
+        `trainer.knowledge_coverage`.
     """
 
     run: str
@@ -69,6 +71,7 @@ class RunMetrics(TypedDict):
     trainable_weights: int
     fingerprint: dict[str, str]
     code_version: str
+    coverage: NotRequired[dict[str, dict[str, Any]]]
 
 
 class RunFolderError(CommandError):

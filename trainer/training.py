@@ -22,6 +22,7 @@ from trainer.event_log import EventLog
 from trainer.example_sources import TrainingExamples, part_examples, training_examples
 from trainer.examples import PreparedExamples
 from trainer.history_file import HistoryFile
+from trainer.knowledge_coverage import knowledge_coverage
 from trainer.match_statistics import match_statistics
 from trainer.model_errors import reason_of
 from trainer.optimizers import build_optimizer
@@ -79,8 +80,8 @@ def train(
       preprocessing.records.errors.DamagedRecords: a data file is missing or damaged.
       ConfigurationError: there is no such model, or its options do not go together.
       ValueError: `max_steps` is less than 1.
-      CommandError: all samples of a part have one label, another process trains the same run, or
-        the disk is full.
+      CommandError: all samples of a part have one label, none has knowledge of a source, another
+        process trains the same run, or the disk is full.
       trainer.prediction.NotFiniteError: the loss, a score or a weight became infinite or NaN.
       trainer.run_folder.RunFolderError: the run folder holds something else than a run.
     """
@@ -104,6 +105,12 @@ def train(
             scenario, model, store, "validation", files.get("validation"), validation_limit
         )
         _require_trainable(scenario, model, examples, validation)
+        coverage = knowledge_coverage(
+            scenario,
+            store.tables(scenario).knowledge,
+            examples.sample() if examples.is_whole else validation,
+            tell=is_chief,
+        )
         if scenario.model.initializer == "published":
             published_initial_values(model, training.seed)
         if model.inputs_preparation.num_match_features:
@@ -149,6 +156,7 @@ def train(
             trainable_weights=int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
             fingerprint=fingerprint(scenario),
             code_version=training_code_version(),
+            coverage=coverage,
         )
         with distribution.kept_or_thrown_away(folder.path) as path:
             RunFolder(path).write(scenario, model, result, state.rows)

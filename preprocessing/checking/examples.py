@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,6 +73,7 @@ class ExamplesCheck:
       prompts: looks up what prompts show; None where nothing can be looked up.
       records: kind -> part -> records read.
       coverage: kind -> feature -> part -> share of values in the vocabulary.
+      samples: "item" and "user" -> id -> candidates of the records, of the first kind there is.
     """
 
     folder: Path
@@ -82,6 +84,7 @@ class ExamplesCheck:
     prompts: PromptsOfExamples | None = None
     records: dict[str, dict[str, int]] = field(default_factory=dict)
     coverage: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
+    samples: dict[str, Counter[bytes]] = field(default_factory=dict)
 
     def run(self) -> None:
         """Checks all kinds of examples."""
@@ -108,6 +111,7 @@ class _KindCheck:
         self._times = PartTimes()
         self._prompts = check.prompts if kind == contract.CTR else None
         self._records = dict.fromkeys(contract.PARTS, 0)
+        self._samples: dict[str, Counter[bytes]] = {"item": Counter(), "user": Counter()}
         self._classes = {part: PartClasses() for part in contract.PARTS}
 
     def run(self) -> None:
@@ -139,6 +143,7 @@ class _KindCheck:
             expected = number(counted, part)
             classes.check(self._records[part], expected, f"{name}/{part}", self._check.findings)
         self._check.records[self._kind] = self._records
+        self._check.samples = self._check.samples or self._samples
         self._check.coverage[self._kind] = {
             coverage.name: coverage.shares() for coverage in self._coverage
         }
@@ -167,6 +172,9 @@ class _KindCheck:
         Raises:
           BrokenRule: an id of the training part is not in its vocabulary.
         """
+        items = record[contract.ITEM_ID]
+        self._samples["item"].update(items)
+        self._samples["user"][record[contract.USER_ID][0]] += len(items)
         for coverage in self._coverage:
             values = record[coverage.name]
             for place in coverage.add(part, values):

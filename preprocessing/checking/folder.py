@@ -8,6 +8,7 @@ from typing import Any
 
 from configs.command_line import CommandError, RejectedInput, say
 from preprocessing.checking.counts import check_counts
+from preprocessing.checking.coverage import KnowledgeCoverage
 from preprocessing.checking.example_counts import check_example_counts
 from preprocessing.checking.examples import ExamplesCheck, settings_of
 from preprocessing.checking.files import check_files
@@ -15,8 +16,10 @@ from preprocessing.checking.findings import Findings, Severity
 from preprocessing.checking.item_tables import check_item_attributes, check_vocabularies
 from preprocessing.checking.knowledge import KnowledgeCheck
 from preprocessing.checking.leaks import PromptsOfExamples, check_leak_counts
+from preprocessing.checking.manifests import section
 from preprocessing.checking.text_steps import check_groups, check_prompts
 from preprocessing.inspection.kinds import Kind, kind_of, read_manifest, step_folders
+from preprocessing.records.coverage import shares_of_log
 from preprocessing.records.layout import ExamplesDirectory, StepDirectory
 
 _GROUPS, _PROMPTS = "groups.csv", "prompts.jsonl"
@@ -39,9 +42,12 @@ def validate_folders(paths: Sequence[Path], strict: bool) -> dict[str, Any]:
     findings, steps = Findings(), {}
     for path in paths:
         whole = kind_of(path) is Kind.WORK_DIRECTORY
+        coverage = KnowledgeCoverage()
         for folder in step_folders(path) if whole else [path]:
             name = folder.relative_to(path).as_posix() if whole else folder.name
-            steps[str(folder)] = _check_step(folder, name, findings)
+            steps[str(folder)] = _check_step(folder, name, findings, coverage)
+        for name, shares in coverage.check(findings).items():
+            steps[str(path / name)]["coverage"] = shares
         if whole:
             _check_leftovers(path, findings)
     result = _result(paths, steps, findings)
@@ -53,7 +59,9 @@ def validate_folders(paths: Sequence[Path], strict: bool) -> dict[str, Any]:
     return result
 
 
-def _check_step(folder: Path, name: str, findings: Findings) -> dict[str, Any]:
+def _check_step(
+    folder: Path, name: str, findings: Findings, coverage: KnowledgeCoverage
+) -> dict[str, Any]:
     """Checks one step; returns what was read."""
     manifest_file = StepDirectory(folder).manifest
     try:
@@ -65,16 +73,23 @@ def _check_step(folder: Path, name: str, findings: Findings) -> dict[str, Any]:
     say(f"validate: {name} ({manifest['step']})")
     check_files(folder, manifest, name, findings)
     check_counts(folder, manifest, name, findings)
-    return {"step": manifest["step"], **_check_content(folder, manifest, name, findings)}
+    return {"step": manifest["step"], **_check_content(folder, manifest, name, findings, coverage)}
 
 
 def _check_content(
-    folder: Path, manifest: Mapping[str, Any], name: str, findings: Findings
+    folder: Path,
+    manifest: Mapping[str, Any],
+    name: str,
+    findings: Findings,
+    coverage: KnowledgeCoverage,
 ) -> dict[str, Any]:
     if ExamplesDirectory(folder).vocabularies.is_dir():
-        return _check_examples(folder, manifest, name, findings)
+        return _check_examples(folder, manifest, name, findings, coverage)
     if any(folder.glob("part-*.tfrecord.gz")):
-        return {"vectors": KnowledgeCheck(folder, manifest, name, findings).run()}
+        check = KnowledgeCheck(folder, manifest, name, findings)
+        read_vectors = check.run()
+        coverage.add_source(name, manifest, check.entities)
+        return {"vectors": read_vectors}
     read: dict[str, Any] = {}
     if (folder / _PROMPTS).is_file():
         read |= check_prompts(folder / _PROMPTS, manifest, f"{name}/{_PROMPTS}", findings)
@@ -84,7 +99,11 @@ def _check_content(
 
 
 def _check_examples(
-    folder: Path, manifest: Mapping[str, Any], name: str, findings: Findings
+    folder: Path,
+    manifest: Mapping[str, Any],
+    name: str,
+    findings: Findings,
+    coverage: KnowledgeCoverage,
 ) -> dict[str, Any]:
     check_leak_counts(folder, manifest, name, findings)
     check_example_counts(folder, manifest, name, findings)
@@ -102,6 +121,7 @@ def _check_examples(
     prompts = PromptsOfExamples.of(folder, manifest, name, findings)
     check = ExamplesCheck(folder, manifest, settings, name, findings, prompts)
     check.run()
+    coverage.samples, coverage.log = check.samples, sorted(section(manifest, "inputs"))
     return {"examples": check.records, "in_vocabulary": check.coverage}
 
 
@@ -138,6 +158,8 @@ def _tell(result: Mapping[str, Any], findings: Findings) -> None:
             for feature, shares in features.items():
                 listed = ", ".join(f"{part} {share:.2%}" for part, share in shares.items())
                 say(f"{folder}: {kind}: {feature} in the vocabulary: {listed}")
+        if "coverage" in read:
+            say(f"{folder}: {shares_of_log(read['coverage'])} have a vector")
     say(
         f"validate: {result['errors']:,} errors, {result['warnings']:,} warnings in "
         f"{len(result['steps'])} steps"

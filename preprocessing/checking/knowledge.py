@@ -43,6 +43,11 @@ class KnowledgeCheck:
         self._extractions: Counter[str] = Counter()
         self._width = number(section(manifest, "encoder"), "dimension")
 
+    @property
+    def entities(self) -> set[bytes]:
+        """Ids of the records that were read."""
+        return self._entities
+
     def run(self) -> dict[str, int]:
         """Reads every record; returns how many vectors there are of each extraction."""
         self._read(self._folder, self._name, self._manifest, self._entities, self._extractions)

@@ -24,6 +24,11 @@ Reads answers that an LLM gave elsewhere, checks each of them, and writes
 The first accepted answer for an entity counts; later ones are dead letters. A file that is not in
 its format at all fails the command, and nothing is written.
 
+With --ids FILE the ids of items or users are replaced: FILE is a table with the columns `old` and
+`new` (CSV, TSV, JSON lines, Parquet) or a JSON object old -> new. An answer whose id is no `old` id
+is a dead letter, unknown_id; an `old` id that stands there twice is an error. Answers about groups
+keep the ids of their groups; give --ids to `import --groups` too.
+
 With --groups FILE.json in place of answers: a JSON object id -> group becomes DIR/groups.csv, for
 knowledge.answers.SOURCE.groups. Formats and checks in full: docs/importing.md.
 
@@ -33,6 +38,8 @@ examples:
       --out out/answers/user batch_output.jsonl
   python -m preprocessing import --source item --format id-text --model deepseek-chat \\
       --out out/answers/item colakg_item.json.gz
+  python -m preprocessing import --source item --ids artist_ids.csv --out out/answers/item \\
+      artists.jsonl
   python -m preprocessing import --groups user_id2pos_neg_group.json --entity user --place 1 \\
       --out out/groups/user_liked
 """
@@ -58,6 +65,12 @@ def add_command(subparsers: Subparsers) -> None:
         metavar="FILE.jsonl",
         help="prompts that were sent (what `prompts` wrote): they say which entity a custom_id "
         "stands for, and what was asked; needed where custom ids are pseudonyms; may be repeated",
+    )
+    parser.add_argument(
+        "--ids",
+        metavar="FILE",
+        help="table with the columns old and new, or JSON object old -> new: ids of the answers, "
+        "or of --groups, and those of your log",
     )
     parser.add_argument("--gzip", action="store_true", help="write DIR/answers.jsonl.gz instead")
     add_answer_options(parser, files_needed=False)
@@ -105,6 +118,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         extraction=arguments.extraction,
         model=arguments.model,
         prompts=arguments.prompts,
+        ids=arguments.ids,
         thresholds=thresholds_of(arguments),
         compressed=arguments.gzip,
         strict=arguments.strict,
@@ -125,5 +139,6 @@ def _import_groups(arguments: argparse.Namespace) -> dict[str, Any]:
         arguments.entity,
         arguments.out,
         place=arguments.place,
+        ids=arguments.ids,
         strict=arguments.strict,
     )

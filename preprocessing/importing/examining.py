@@ -9,6 +9,7 @@ from configs.command_line import CommandError, say
 from preprocessing.importing.detection import detect_format
 from preprocessing.importing.foreign_record import Expected, ForeignRecord
 from preprocessing.importing.formats import AUTO, FORMATS, LineFormat, ObjectFormat
+from preprocessing.importing.id_mapping import IdMapping
 from preprocessing.importing.whole_json import read_json_object
 from preprocessing.knowledge.answers import (
     Answer,
@@ -52,7 +53,11 @@ def choose_formats(paths: Sequence[str], name: str) -> list[str]:
 
 
 def examine(
-    paths: Sequence[str], formats: Sequence[str], expected: Expected, thresholds: Thresholds
+    paths: Sequence[str],
+    formats: Sequence[str],
+    expected: Expected,
+    thresholds: Thresholds,
+    ids: IdMapping | None = None,
 ) -> Iterator[Examined]:
     """Reads and checks all records, in the order of the files.
 
@@ -64,6 +69,7 @@ def examine(
       formats: name of each file's format.
       expected: what the records must say.
       thresholds: when an answer counts as bad.
+      ids: new ids of the entities; None keeps those of the files.
 
     Raises:
       CommandError: a file cannot be read as its format at all.
@@ -77,15 +83,21 @@ def examine(
             if isinstance(record, RejectedAnswer):
                 yield Examined(place, record)
             else:
-                yield Examined(place, _check(record, place, thresholds, duplicates))
+                yield Examined(place, _check(record, place, thresholds, duplicates, ids))
 
 
 def _check(
-    record: ForeignRecord, place: Place, thresholds: Thresholds, duplicates: Duplicates
+    record: ForeignRecord,
+    place: Place,
+    thresholds: Thresholds,
+    duplicates: Duplicates,
+    ids: IdMapping | None,
 ) -> Answer | RejectedAnswer:
     answer = record.answer
     text = AnswerText(answer.text, answer.prompt, record.finish_reason)
     try:
+        if ids is not None:
+            answer = ids.mapped(answer)
         check_text(text, thresholds)
         duplicates.add(answer, text, place)
     except RejectedAnswer as rejection:

@@ -12,6 +12,7 @@ from typing import Any
 from configs.command_line import CommandError, RejectedInput, say
 from configs.loading import ConfigurationError
 from preprocessing.dead_letters import DeadLetter, dead_letter, write_dead_letters
+from preprocessing.importing.id_mapping import IdMapping
 from preprocessing.importing.whole_folder import written_whole
 from preprocessing.importing.whole_json import Pairs, read_json_object
 from preprocessing.inputs import fingerprint_inputs
@@ -26,7 +27,13 @@ _SUMMARY = "groups_summary.json"
 
 
 def import_groups(
-    path: str, entity: str, out: str | Path, *, place: int | None = None, strict: bool = False
+    path: str,
+    entity: str,
+    out: str | Path,
+    *,
+    place: int | None = None,
+    ids: str | None = None,
+    strict: bool = False,
 ) -> dict[str, Any]:
     """Writes `groups.csv`, dead letters and a summary into a folder.
 
@@ -35,6 +42,7 @@ def import_groups(
       entity: what the ids are, "item" or "user".
       out: the folder.
       place: which group id of each list, counted from 1; None where there are no lists.
+      ids: file of old and new ids of the entities, see `IdMapping`; None keeps those of the file.
       strict: raise RejectedInput when entries were rejected.
 
     Returns:
@@ -42,19 +50,23 @@ def import_groups(
 
     Raises:
       ConfigurationError: the file does not exist, or `place` does not fit it.
-      CommandError: the file is no JSON object, or has no usable entry; nothing is written.
+      CommandError: the file is no JSON object, or has no usable entry, or the file of ids has an
+        id twice; nothing is written.
       RejectedInput: entries were rejected and `strict` was given; everything is written.
     """
     (fingerprint,) = fingerprint_inputs({path: "--groups"}).values()
+    mapping = None if ids is None else IdMapping(ids)
     entries = read_json_object(path)
     _check_place(path, entries, place)
     rows: list[tuple[str, str]] = []
     letters: list[DeadLetter] = []
-    for number, outcome in _memberships(entries, place):
+    for number, outcome in _memberships(entries, place, mapping):
         if isinstance(outcome, RejectedAnswer):
             letters.append(dead_letter(path, number, outcome.reason, outcome.detail))
         else:
             rows.append(outcome)
+    if mapping is not None:
+        mapping.require_met()
     reasons = Counter(letter["reason"] for letter in letters)
     if not rows:
         found = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
@@ -73,6 +85,8 @@ def import_groups(
         "groups": str(folder / _GROUPS),
         "dead_letters": str(folder / _DEAD_LETTERS),
     }
+    if mapping is not None:
+        result["ids"] = mapping.summary()
     with written_whole(folder, [_GROUPS, _DEAD_LETTERS, _SUMMARY]) as hidden:
         with (hidden / _GROUPS).open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file, lineterminator="\n")
@@ -122,13 +136,15 @@ def _check_place(path: str, entries: Pairs, place: int | None) -> None:
 
 
 def _memberships(
-    entries: Pairs, place: int | None
+    entries: Pairs, place: int | None, ids: IdMapping | None
 ) -> Iterator[tuple[int, tuple[str, str] | RejectedAnswer]]:
     """Number of each entry, counted from 1, with entity and group id or why there are none."""
     firsts: dict[str, int] = {}
     for number, (entity_id, value) in enumerate(entries, start=1):
         try:
             _check_id(entity_id, "the id")
+            if ids is not None:
+                entity_id = ids.new_id(entity_id)
             group_id = _group_id(value, place)
             first = firsts.setdefault(entity_id, number)
             if first != number:

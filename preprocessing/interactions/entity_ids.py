@@ -1,4 +1,9 @@
-"""Ids of items and users in tables."""
+"""Ids of items and users in tables.
+
+Tools that read a column of whole numbers with gaps as floating numbers write 7 as 7.0, and the same
+tool writes 7 into a file without gaps. Such a text is the whole number, as a floating column of a
+Parquet file is; otherwise a log would not meet its catalogue.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +16,7 @@ from preprocessing.tables.blocks import ParsedBlock
 from preprocessing.tables.values import is_blank, texts_of
 
 _LINE_BREAK = r"[\r\n]"
+_WHOLE_NUMBER = r"^([+-]?[0-9]+)\.0+$"
 
 
 def breaks_line(texts: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -35,10 +41,10 @@ def usable_ids(
       among: [rows] False for rows that were rejected already; all rows count if not given.
 
     Returns:
-      [rows] ids as texts; [rows] True where the id can be used; and a dead letter for each row
-      of `among` where it cannot.
+      [rows] ids as texts, whole numbers without decimals; [rows] True where the id can be used;
+      and a dead letter for each row of `among` where it cannot.
     """
-    ids = texts_of(block.table[column])
+    ids = _without_decimals(texts_of(block.table[column]))
     usable = np.ones(len(ids), dtype=bool) if among is None else among.copy()
     dead_letters = []
     problems = {
@@ -53,3 +59,10 @@ def usable_ids(
             detail = f"column '{column}': {problem}"
             dead_letters.append(dead_letter(block.file.name, line, reason, detail))
     return ids, usable, dead_letters
+
+
+def _without_decimals(ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Writes whole numbers such as 7.0 as 7; other texts stay."""
+    if not pc.any(pc.match_substring(ids, ".0")).as_py():
+        return ids
+    return pc.replace_substring_regex(ids, _WHOLE_NUMBER, r"\1")

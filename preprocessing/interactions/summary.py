@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,6 +15,7 @@ from preprocessing import storage
 from preprocessing.dead_letters import DeadLetter
 from preprocessing.interactions.catalogue import Items, attributes_table, collect_items
 from preprocessing.interactions.item_statistics import add_up, fold_matrices, items_of
+from preprocessing.records.coverage import IdCoverage
 from preprocessing.records.item_attributes import ITEM_ID
 from preprocessing.records.layout import ITEM_ATTRIBUTES_FILE, vocabulary_file
 from preprocessing.records.vocabularies import order_by_count, write_vocabulary
@@ -46,7 +48,8 @@ def write_summary(
     """
     items = collect_items(catalogue_tables, catalogue, catalogue_files)
     tables = [shard_items[shard] for shard in sorted(shard_items)]
-    item_ids = _sorted_ids([*map(items_of, tables), items.table[ITEM_ID]])
+    log_ids = _sorted_ids([items_of(table) for table in tables])
+    item_ids = _sorted_ids([pa.chunked_array([log_ids], pa.string()), items.table[ITEM_ID]])
     sums, counts = fold_matrices(add_up(tables, item_ids))
     with storage.create_bytes(storage.join(folder, ITEM_ATTRIBUTES_FILE)) as file:
         pq.write_table(attributes_table(items, item_ids, catalogue, sums, counts), file)
@@ -60,10 +63,17 @@ def write_summary(
     }
     for name, value_counts in vocabularies.items():
         write_vocabulary(storage.join(folder, vocabulary_file(name)), order_by_count(value_counts))
+    coverage = IdCoverage.measure(
+        "item",
+        {item: training_counts[item] for item in log_ids},
+        set(items.ids),
+        "training_interactions",
+    )
     statistics: dict[str, object] = {
         "items": len(item_ids),
         "catalogue_items": items.table.num_rows,
         "items_outside_catalogue": len(item_ids) - items.table.num_rows,
+        "catalogue_coverage": asdict(coverage),
         "unreadable_numbers": items.unreadable_numbers,
         "vocabularies": {name: len(value_counts) for name, value_counts in vocabularies.items()},
     }

@@ -28,6 +28,7 @@ from preprocessing.knowledge.answer_texts import answer_texts
 from preprocessing.knowledge.asked_sources import other_sources
 from preprocessing.knowledge.encoding import EncodingPlan, build_encoding_pipeline
 from preprocessing.knowledge.entity_vectors import WritingPlan
+from preprocessing.knowledge.log_coverage import COVERAGE, LogCoverage
 from preprocessing.knowledge.made_vectors import describe_made_vectors, make_vectors
 from preprocessing.knowledge.manifest import describe_vectors
 from preprocessing.knowledge.metadata_texts import accept_metadata
@@ -55,6 +56,7 @@ class SourceBuild:
       scenario: the scenario.
       source: name of the source.
       tables: reads the tables that the source needs.
+      coverage: compares its ids with those of the log.
       beam: runner, options and staging folder.
       effort: what the run had to do, by count; filled in by `build`.
     """
@@ -62,6 +64,7 @@ class SourceBuild:
     scenario: Scenario
     source: str
     tables: SourceTables
+    coverage: LogCoverage
     beam: BeamOptions
     effort: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_EFFORT, 0))
 
@@ -75,7 +78,11 @@ class SourceBuild:
         with worker_folder(folder, self.beam.staging) as shared:
             described = self._build(shared, storage.join(shared, _SCRATCH))
             storage.delete_folder(storage.join(shared, _SCRATCH))
-        return {SETTINGS: knowledge_settings(self.scenario, self.source), **described}
+        return {
+            SETTINGS: knowledge_settings(self.scenario, self.source),
+            **described,
+            COVERAGE: self.coverage.measured(self.source, folder),
+        }
 
     def _build(self, shared: str, scratch: str) -> Mapping[str, object]:
         answers = self._answers

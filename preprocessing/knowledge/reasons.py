@@ -32,6 +32,7 @@ RECORD_REASONS: Mapping[str, str] = {
     "invalid_entity_id": "an id that is no id: too long, or with control characters",
     "invalid_custom_id": "custom_id is neither SOURCE/ID nor SOURCE/group/ID",
     "unknown_custom_id": "no prompt of --prompts has this custom_id",
+    "unknown_id": "the file of --ids has no new id for it",
     "source_mismatch": "belongs to another source than the one asked for",
     "extraction_mismatch": "individual instead of collective, or the other way round",
     "prompt_hash_mismatch": "prompt_sha256 is not the hash of the prompt",

@@ -20,6 +20,9 @@ SETTINGS = "settings"
 WITHOUT_EFFECT = {"cache", "api_key_variable"}
 """Keys of the section `knowledge.encoder` that say nothing about the vectors."""
 
+WITHOUT_EFFECT_ON_EXAMPLES = {"shard_megabytes", "warn_coverage_below"}
+"""Keys of the section `data` that say nothing about the records."""
+
 Settings = dict[str, object]
 
 _FILE_FIELDS = frozenset(Table.model_fields)
@@ -37,7 +40,7 @@ _REBUILD = "run 'python -m preprocessing all' again"
 
 def examples_settings(scenario: Scenario) -> Settings:
     """What the examples depend on, beside their input files and how those are written."""
-    data = scenario.data.model_dump(mode="json", exclude={"shard_megabytes"})
+    data = scenario.data.model_dump(mode="json", exclude=WITHOUT_EFFECT_ON_EXAMPLES)
     for table in ("interactions", "catalogue", "profiles"):
         if data[table] is not None:
             data[table] = {

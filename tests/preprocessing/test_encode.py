@@ -4,10 +4,12 @@ import hashlib
 import json
 
 import numpy as np
+import pytest
 import tensorflow as tf
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
+from configs.command_line import CommandError
 from preprocessing.encode import encode
 from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.layout import WorkDirectory
@@ -147,3 +149,54 @@ def test_the_progress_line_shows_width_and_norm(small_scenario, capsys):
     )
     encode(scenario)
     assert f"encode item: unchanged, skipped ({described})" in capsys.readouterr().err
+
+
+def log_counts(folder) -> tuple[int, int]:
+    """Rows of the log, and those whose item is one of the five that have a vector."""
+    rows = [line.split(",") for line in (folder / "interactions.csv").read_text().splitlines()[1:]]
+    return len(rows), sum(row[1] in {"10", "9", "7", "100", "5"} for row in rows)
+
+
+def test_the_share_of_the_log_that_has_a_vector_is_counted(small_scenario, small_folder, capsys):
+    scenario = small_scenario()
+    coverage = encode(scenario)["sources"]["item"]["coverage"]
+    rows, covered = log_counts(small_folder)
+    assert coverage == {
+        "entity": "item",
+        "ids": 9,
+        "covered_ids": 5,
+        "share_of_ids": round(5 / 9, 6),
+        "interactions": rows,
+        "covered_interactions": covered,
+        "share_of_interactions": round(covered / rows, 6),
+    }
+    manifest = json.loads(WorkDirectory(scenario.work_dir).knowledge("item").manifest.read_text())
+    assert manifest["coverage"].items() >= coverage.items()
+    assert "encode item: 55.6% of the log's 9 items" in capsys.readouterr().err
+    again = encode(small_scenario(data__warn_coverage_below=0.99))
+    assert again["skipped"] and again["sources"]["item"]["coverage"] == coverage
+    assert "encode item: warning: " in capsys.readouterr().err
+
+
+def test_answers_about_other_ids_fail_until_the_log_has_them(small_scenario, small_folder):
+    foreign = [{**answer, "entity_id": f"film-{answer['entity_id']}"} for answer in ANSWERS]
+    write_lines(small_folder / "answers.jsonl", foreign)
+    individual = {"entity": "item", "individual": [str(small_folder / "answers.jsonl")]}
+    scenario = small_scenario(knowledge__answers__item=individual)
+    with pytest.raises(CommandError) as error:
+        encode(scenario)
+    message = str(error.value)
+    for part in ("interactions.csv", "answers.jsonl", "'3'", "'film-7'", "import --ids FILE"):
+        assert part in message
+    assert error.value.result["sources"]["item"]["coverage"]["covered_ids"] == 0
+    # The vectors are kept: they are not encoded again when the log is the one to be put right.
+    log = small_folder / "interactions.csv"
+    log.write_text(log.read_text().replace(",7,", ",film-7,"))
+    result = encode(scenario)
+    assert result["skipped"] and result["sources"]["item"]["coverage"]["covered_ids"] == 1
+
+
+def test_without_a_log_nothing_is_compared(small_scenario, small_folder, capsys):
+    (small_folder / "interactions.csv").unlink()
+    assert encode(small_scenario())["sources"]["item"]["coverage"] is None
+    assert "not compared with the ids of the log" in capsys.readouterr().err

@@ -164,7 +164,7 @@ def test_item_ids_that_are_no_numbers_break_ties_as_text(small_scenario, small_f
 
 
 def test_split_by_user_keeps_every_user_in_one_part(small_scenario, small_folder):
-    lines = [f"user{user},{item},4,{item}" for user in range(200) for item in range(4)]
+    lines = [f"user{user},{item},4,{item}" for user in range(200) for item in range(7, 11)]
     (small_folder / "interactions.csv").write_text(
         "\n".join(["user_id,item_id,rating,timestamp", *lines]), encoding="utf-8"
     )

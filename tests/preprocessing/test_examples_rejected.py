@@ -30,7 +30,7 @@ def test_bad_rows_become_dead_letters_with_line_and_reason(small_scenario, small
         b'u,"2,4,5\n'
         b"u,\xff,4,5\n"
         b"u,1,4,1\n"
-        b'"u","3",4,2'
+        b'"u","7",4,2'
     )
     scenario = small_scenario()
     result = build_examples(scenario)
@@ -140,7 +140,7 @@ def test_parts_without_samples_or_with_one_class_are_warned_of(
     small_scenario, small_folder, capsys
 ):
     # bob has two samples, both train: positions 2 and 3, ratings 4 and 3.
-    rows = [f"bob,{item},{rating},{item}" for item, rating in enumerate((5, 1, 4, 3))]
+    rows = [f"bob,{item},{rating},{item}" for item, rating in enumerate((5, 1, 4, 3), 7)]
     (small_folder / "interactions.csv").write_text(
         "\n".join(["user_id,item_id,rating,timestamp", *rows]) + "\n"
     )

@@ -78,6 +78,11 @@ VECTORS: list[Vector] = [
     ("i2", [1.5, 0.0, 0.25], "individual"),
     ("i3", [0.5, 2.0, -0.75], "collective"),
 ]
+MORE_VECTORS: list[Vector] = [
+    *VECTORS,
+    *((f"i{item}", [0.5, 1.0, 1.0], "collective") for item in range(4, 24)),
+]
+"""So many that most samples have one."""
 
 
 def write_knowledge_step(work: Path, vectors: list[Vector] = VECTORS) -> Path:
@@ -109,12 +114,13 @@ def write_knowledge_step(work: Path, vectors: list[Vector] = VECTORS) -> Path:
                 "individual_entities": extractions.count("individual"),
                 "collective_entities": extractions.count("collective"),
             },
+            "settings": {"knowledge.answers.item.entity": "item"},
             "encoder": {"kind": "toy", "dimension": 3},
             "shards": [{"shard": 0, "records": count}],
         }
 
     directory.path.parent.mkdir(parents=True, exist_ok=True)
-    run_step(directory, StepIdentity("encode item", "c", "v", {}), build)
+    run_step(directory, StepIdentity("encode item", "c", "v", {"answers.jsonl": ""}), build)
     return directory.path
 
 

@@ -22,7 +22,13 @@ from preprocessing.examples import build_examples
 from preprocessing.records.errors import DamagedRecords
 from preprocessing.records.layout import WorkDirectory
 from tests.runs import shared_store
-from tests.scenarios import copied_scenario, rich_scenario, tiny_scenario
+from tests.scenarios import (
+    ITEMS,
+    USERS_WITH_ANSWER,
+    copied_scenario,
+    rich_scenario,
+    tiny_scenario,
+)
 from tests.trainer.remembering import remember_models
 from trainer import training
 from trainer.evaluation import predict_run
@@ -99,6 +105,20 @@ def test_metrics_and_history_say_what_happened() -> None:
     _, model = RunFolder(result["run"]).load_model()
     sizes = [weight.numpy().size for weight in model.trainable_weights]
     assert result["trainable_weights"] == sum(sizes)
+
+
+def test_the_share_of_samples_with_knowledge_is_reported() -> None:
+    scenario, result = trained()
+    samples = shared_store().examples(scenario, RunFolder(result["run"]).load_model()[1], "train")
+    assert result["coverage"].keys() == {"item", "user"}
+    for source, ids, known in (
+        ("item", samples.item_ids, ITEMS[:59]),
+        ("user", samples.user_ids, USERS_WITH_ANSWER),
+    ):
+        coverage = result["coverage"][source]
+        assert coverage["samples"] == len(samples)
+        assert coverage["covered_samples"] == int(np.isin(ids, known).sum())
+    assert result["coverage"]["user"]["share_of_ids"] == 0.9
 
 
 def test_the_tastes_are_learnt() -> None:

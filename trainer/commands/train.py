@@ -98,7 +98,10 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
             say(f"warning: {warning}")
     else:
         say(f"{cluster.name}: training has ended; the chief at {cluster.chief} says how well")
-    reported = ("run", "validation", "epochs", "selection_metric", "best_epoch", "train_seconds")
+    reported = (
+        *("run", "validation", "epochs", "selection_metric", "best_epoch", "train_seconds"),
+        "coverage",
+    )
     return {
         **{key: value for key, value in result.items() if key in reported},
         "warnings": warnings,

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.preprocessing.work_folder import write_examples, write_knowledge_step
+from tests.preprocessing.work_folder import MORE_VECTORS, write_examples, write_knowledge_step
 
 
 @pytest.fixture(scope="session")
 def pristine(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A work directory without faults; not to be changed."""
     work = write_examples(tmp_path_factory.mktemp("checking"))
-    write_knowledge_step(work)
+    write_knowledge_step(work, MORE_VECTORS)
     return work
 
 

@@ -14,10 +14,13 @@ from preprocessing.records.layout import shard_name
 from preprocessing.records.tfrecord_file import read_records, write_records
 from tests.preprocessing.checking.validating import checks, validate
 from tests.preprocessing.work_folder import (
+    MORE_VECTORS,
+    VECTORS,
     edit_manifest,
     largest_shard,
     reseal,
     write_examples,
+    write_knowledge_step,
 )
 
 
@@ -28,7 +31,15 @@ def test_a_whole_work_directory_has_no_findings(capsys, pristine):
     manifest = json.loads((pristine / "examples" / "manifest.json").read_text())
     assert examples["examples"] == manifest["counts"]["examples"]
     assert examples["in_vocabulary"]["ctr"]["item_id"]["train"] == 1
-    assert item["vectors"] == {"collective": 1, "individual": 2}
+    assert item["vectors"] == {"collective": 21, "individual": 2}
+    samples = [
+        Example.FromString(record).features.feature["item_id"].bytes_list.value[0].decode()
+        for path in (pristine / "examples" / "ctr").glob("*/*.gz")
+        for record in read_records(path)
+    ]
+    known = {entity for entity, _, _ in MORE_VECTORS}
+    assert item["coverage"]["samples"] == len(samples)
+    assert item["coverage"]["covered_samples"] == sum(sample in known for sample in samples)
     assert result["findings"] == [] and result["findings_not_listed"] == 0
     assert "0 errors, 0 warnings in 2 steps" in err
 
@@ -247,3 +258,18 @@ def test_an_empty_examples_folder_is_told(capsys, work):
     shutil.rmtree(work / "examples" / "ctr")
     code, result, _ = validate(capsys, work)
     assert code == 1 and checks(result) == {"missing_file"}
+
+
+def test_knowledge_about_few_or_none_of_the_samples_is_found(capsys, work):
+    shutil.rmtree(work / "knowledge")
+    write_knowledge_step(work, [("artist-2001", [1.0, 0.0, 2.0], "individual")])
+    code, result, _ = validate(capsys, work)
+    assert code == 1 and result["by_check"] == {"ids_do_not_meet": 1}
+    (finding,) = result["findings"]
+    for part in ("interactions.csv", "'i0'", "answers.jsonl", "'artist-2001'"):
+        assert part in finding["message"]
+    assert "import --ids FILE" in finding["fix"]
+    shutil.rmtree(work / "knowledge")
+    write_knowledge_step(work, VECTORS[:3])
+    code, result, _ = validate(capsys, work)
+    assert code == 0 and result["by_check"] == {"few_ids_meet": 1}

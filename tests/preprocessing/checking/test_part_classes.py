@@ -30,7 +30,7 @@ def test_parts_that_are_empty_or_have_one_class(labels, records, expected, found
 
 
 def test_validate_warns_of_such_parts(capsys, small_scenario, small_folder):
-    rows = [f"bob,{item},{rating},{item}" for item, rating in enumerate((5, 1, 4, 5))]
+    rows = [f"bob,{item},{rating},{item}" for item, rating in enumerate((5, 1, 4, 5), 7)]
     (small_folder / "interactions.csv").write_text(
         "\n".join(["user_id,item_id,rating,timestamp", *rows]) + "\n"
     )

@@ -6,6 +6,8 @@ import json
 import tracemalloc
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from configs.command_line import CommandError, RejectedInput
@@ -248,3 +250,91 @@ def test_any_number_of_lines_that_are_no_records_takes_bounded_memory(tmp_path):
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
         "answers.jsonl", "dead_letters.jsonl", "summary.json",
     ]  # fmt: skip
+
+
+ARTISTS = {"artist-2001": "1", "artist-7": "2", "artist-9": "3"}
+
+
+def test_ids_are_mapped_and_what_has_no_new_id_is_a_dead_letter(tmp_path):
+    path = write(
+        tmp_path / "artists.jsonl",
+        [
+            record("artist-2001", TEXTS["1"]),
+            record("artist-8", TEXTS["2"]),
+            record("artist-9", TEXTS["3"]),
+            record(
+                "g1", TEXTS["1"] + " Again.", extraction="collective", custom_id="item/group/g1"
+            ),
+        ],
+    )
+    ids = tmp_path / "ids.csv"
+    ids.write_text("new,old,name\n" + "".join(f"{n},{o},x\n" for o, n in ARTISTS.items()))
+    result = import_answers([path], "item", tmp_path / "out", ids=str(ids))
+    answers = read_lines(tmp_path / "out" / "answers.jsonl")
+    assert [(answer["entity_id"], answer["custom_id"]) for answer in answers] == [
+        ("1", "item/1"),
+        ("3", "item/3"),
+        ("g1", "item/group/g1"),  # the id of a group stays
+    ]
+    letters = read_lines(tmp_path / "out" / "dead_letters.jsonl")
+    assert [(letter["line"], letter["reason"]) for letter in letters] == [(2, "unknown_id")]
+    assert (result["read"], result["accepted"], result["rejected"]) == (4, 3, 1)
+    assert result["ids"] == {
+        "file": str(ids),
+        "sha256": hashlib.sha256(ids.read_bytes()).hexdigest(),
+        "ids": 3,
+        "ids_met": 2,
+    }
+
+
+@pytest.mark.parametrize("name", ["ids.tsv", "ids.json", "ids.jsonl", "ids.parquet", "ids.csv.gz"])
+def test_every_format_of_ids_maps_alike(tmp_path, name):
+    path = tmp_path / name
+    rows = [{"old": old, "new": int(new)} for old, new in ARTISTS.items()]
+    if name == "ids.json":
+        path.write_text(json.dumps({row["old"]: row["new"] for row in rows}))
+    elif name == "ids.jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    elif name == "ids.parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif name == "ids.tsv":
+        path.write_text("old\tnew\n" + "".join(f"{old}\t{new}\n" for old, new in ARTISTS.items()))
+    else:
+        text = "old,new\n" + "".join(f"{old},{new}.0\n" for old, new in ARTISTS.items())
+        path.write_bytes(gzip.compress(text.encode()))
+    answers = write(tmp_path / "a.json", {"artist-7": TEXTS["1"], "artist-9": TEXTS["2"]})
+    import_answers([answers], "item", tmp_path / "out", ids=str(path))
+    found = read_lines(tmp_path / "out" / "answers.jsonl")
+    assert [answer["entity_id"] for answer in found] == ["2", "3"]
+
+
+def test_two_old_ids_of_one_new_id_make_one_answer(tmp_path):
+    answers = write(tmp_path / "a.json", {"x": TEXTS["1"], "y": TEXTS["2"]})
+    ids = write(tmp_path / "ids.json", {"x": "1", "y": "1"})
+    result = import_answers([answers], "item", tmp_path / "out", ids=ids)
+    assert result["rejected_by_reason"] == {"duplicate_entity": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("old,new\nx,1\nx,2\n", "line 3: the old id 'x' stands on line 2 already"),
+        ("old,new\nx,1\ny,\n", "line 3: missing_new_id"),
+        ("old,new\n1,x\n2,y\n", "they look like 'a', those of the column 'old' like '9'"),
+    ],
+)
+def test_a_wrong_mapping_fails_and_nothing_is_written(tmp_path, text, message):
+    answers = write(tmp_path / "a.json", {"x": TEXTS["1"], "y": TEXTS["2"]})
+    ids = tmp_path / "ids.csv"
+    ids.write_text(text)
+    with pytest.raises(CommandError, match=message):
+        import_answers([answers], "item", tmp_path / "out", ids=str(ids))
+    assert not (tmp_path / "out" / "answers.jsonl").exists()
+
+
+def test_a_mapping_without_its_columns_is_a_configuration_error(tmp_path):
+    answers = write(tmp_path / "a.json", {"x": TEXTS["1"]})
+    ids = tmp_path / "ids.csv"
+    ids.write_text("from,to\nx,1\n")
+    with pytest.raises(ConfigurationError, match="no column 'old'. Its columns: from, to"):
+        import_answers([answers], "item", tmp_path / "out", ids=str(ids))

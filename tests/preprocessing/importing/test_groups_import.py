@@ -80,3 +80,13 @@ def test_nothing_usable_is_a_failure(tmp_path):
     for document, found in (({}, "no entries"), ({"1": None}, "missing_field 1")):
         with pytest.raises(CommandError, match=f"no entry gives an id its group .{found}"):
             import_groups(write(tmp_path / "g.json", document), "item", tmp_path / "out")
+
+
+def test_ids_of_entities_are_mapped(tmp_path):
+    path = write(tmp_path / "groups.json", {"1": 36, "2": 29, "3": 36})
+    ids = write(tmp_path / "ids.json", {"1": "tt7", "3": "tt9"})
+    result = import_groups(path, "item", tmp_path / "out", ids=ids)
+    assert (tmp_path / "out" / "groups.csv").read_text() == "item_id,group_id\ntt7,36\ntt9,36\n"
+    assert (result["read"], result["accepted"], result["rejected"]) == (3, 2, 1)
+    assert result["rejected_by_reason"] == {"unknown_id": 1}
+    assert result["ids"]["ids_met"] == 2

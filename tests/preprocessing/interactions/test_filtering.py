@@ -136,13 +136,13 @@ def test_sampled_items_are_left_by_the_filter_too(small_scenario, small_folder):
 
 
 def test_the_filter_comes_before_k_u(small_scenario, small_folder):
-    lines = [f"u,{item},5,{item}" for item in range(6)] + ["v,0,5,0", "v,1,5,1"]
+    lines = [f"u,{item},5,{item}" for item in range(7, 13)] + ["v,7,5,0", "v,8,5,1"]
     (small_folder / "interactions.csv").write_text(
         "\n".join(["user_id,item_id,rating,timestamp", *lines])
     )
     scenario = small_scenario(data__filter=minimum(1, 2), split__knowledge_history_cap=30)
     result = build_examples(scenario)
-    # u keeps items 0 and 1, as v does: k_u is 1 for both, not 3
+    # u keeps items 7 and 8, as v does: k_u is 1 for both, not 3
     assert result["filtered_out"] == 4
     assert (result["history_only"], result["samples"]) == (2, 2)
     assert {row["position"][0] for row in written_examples(scenario)} == {1}

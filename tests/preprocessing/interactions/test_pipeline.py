@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from configs.command_line import CommandError
 from configs.loading import ConfigurationError
 from configs.scenario import Scenario
 from preprocessing.beam_options import BeamOptions
@@ -105,7 +106,7 @@ def test_a_global_time_split_without_a_time_is_refused(small_scenario):
 def test_a_given_part_counts_from_the_boundary_on(small_scenario, small_folder):
     lines = ["user_id,item_id,rating,timestamp,fold"]
     parts = ["test", "train", "train", "validation", "train", "test"]
-    lines += [f"u,{item},5,{item},{part}" for item, part in enumerate(parts)]
+    lines += [f"u,{item},5,{item},{part}" for item, part in enumerate(parts, 7)]
     (small_folder / "interactions.csv").write_text("\n".join([*lines, "u,9,5,9,other"]))
     scenario = small_scenario(split__by="column", data__interactions__columns={"part": "fold"})
     result = build_examples(scenario)
@@ -115,7 +116,7 @@ def test_a_given_part_counts_from_the_boundary_on(small_scenario, small_folder):
     assert result["later_part_in_history"] == {"train": 2, "validation": 1, "test": 0}
     assert result["rejected_by_reason"] == {"unknown_part": 1}
     assert result["training_interactions"] == 3
-    assert read_vocabulary(directory_of(scenario).vocabulary("item_id")) == ["1", "2", "4"]
+    assert read_vocabulary(directory_of(scenario).vocabulary("item_id")) == ["11", "8", "9"]
 
 
 def test_without_time_and_order_rows_follow_each_other(small_scenario, small_folder):
@@ -394,3 +395,44 @@ def test_extra_labels_stand_beside_the_label_of_ctr_examples(small_scenario, sma
     assert "label_" not in directory_of(scenario).schema_of("retrieval").read_text()
     assert not build_examples(small_scenario(data__labels={}))["skipped"]
     assert manifest_of(scenario)["settings"].get("data.labels.loved.minimum_rating") is None
+
+
+def rename_items(path, rename) -> None:
+    header, *lines = path.read_text().splitlines()
+    rows = [line.split(",", 2) for line in lines]
+    path.write_text("\n".join([header, *(f"{u},{rename(i)},{rest}" for u, i, rest in rows)]) + "\n")
+
+
+def test_whole_numbers_with_decimals_are_the_items_of_the_catalogue(small_scenario, small_folder):
+    expected = build_examples(small_scenario(work_dir=str(small_folder / "plain")))
+    rename_items(small_folder / "interactions.csv", lambda item: f"{item}.0")
+    result = build_examples(small_scenario())
+    assert result["items"] == expected["items"]
+    assert result["vocabularies"] == expected["vocabularies"]
+    vocabulary = read_vocabulary(directory_of(small_scenario()).vocabulary("item_id"))
+    assert "10" in vocabulary and "10.0" not in vocabulary
+
+
+def test_the_share_of_the_log_in_the_catalogue_is_counted(small_scenario, capsys):
+    scenario = small_scenario()
+    result = build_examples(scenario)
+    # The catalogue has 10, 9, 7 and 100 of the nine items of the log.
+    coverage = result["coverage"]["catalogue"]
+    assert (coverage["ids"], coverage["covered_ids"]) == (9, 4)
+    assert coverage["share_of_ids"] == 0.444444
+    assert coverage["training_interactions"] == result["training_interactions"]
+    manifest = json.loads(directory_of(scenario).manifest.read_text())
+    assert manifest["counts"]["coverage"] == {"catalogue": coverage}
+    assert "44.4% of the log's 9 items" in capsys.readouterr().err
+    assert build_examples(small_scenario(data__warn_coverage_below=0.99))["skipped"]
+    assert "warning: the catalogue" in capsys.readouterr().err
+
+
+def test_a_catalogue_of_other_ids_is_refused(small_scenario, small_folder):
+    rename_items(small_folder / "interactions.csv", lambda item: f"movie-{item}")
+    with pytest.raises(CommandError) as error:
+        build_examples(small_scenario())
+    message = str(error.value)
+    for part in ("interactions.csv", "catalogue.csv", "'movie-3'", "'7'", "data.catalogue.item"):
+        assert part in message
+    assert not directory_of(small_scenario()).path.exists()

@@ -43,6 +43,16 @@ def test_shards_and_catalogue_meet(tmp_path):
         "items": 3,
         "catalogue_items": 2,
         "items_outside_catalogue": 1,
+        "catalogue_coverage": {
+            "entity": "item",
+            "ids": 2,
+            "covered_ids": 1,
+            "rows": 3,
+            "covered_rows": 2,
+            "noun": "training_interactions",
+            "lacking": ("a",),
+            "unused": ("z",),
+        },
         "unreadable_numbers": {},
         "vocabularies": {"item_id": 2, "user_id": 3, "genres": 2, "profile_job": 2},
     }

@@ -146,6 +146,8 @@ def test_factors_are_sources_of_their_own(small_scenario, small_folder):
         "individual": [str(small_folder / "structured.jsonl")],
         "factors": ["genre", "mood"],
     }
+    with (small_folder / "interactions.csv").open("a") as log:
+        log.write("zoe,1,4,1\nzoe,2,4,2\nzoe,4,4,3\n")
     with embeddings_server() as server:
         scenario = small_scenario(
             knowledge__answers={"item": answers},
