@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from configs.command_line import CommandError, RejectedInput, say
+from configs.command_line import CommandError, RejectedInput, say, warn_of_little_space
 from configs.file_hash import file_sha256
 from preprocessing import storage
 from preprocessing.records.layout import StepDirectory
@@ -82,6 +82,10 @@ def run_step(
             manifest = finished_manifest(directory, identity)
             if manifest is not None:
                 return manifest, True
+        # A result is seldom much smaller than what it is made from.
+        local = [path for path in identity.inputs if os.path.isfile(path)]
+        needed = sum(os.path.getsize(path) for path in local)
+        warn_of_little_space(final.parent, needed, identity.step)
         temporary.mkdir()
         try:
             described = build(temporary)

@@ -9,7 +9,7 @@ from typing import TypedDict
 import tensorflow as tf
 from tensorflow.compat.v1.saved_model import signature_constants, signature_def_utils, tag_constants
 
-from configs.command_line import CommandError, say
+from configs.command_line import CommandError, say, warn_of_little_space
 from configs.scenario import Scenario
 from configs.serving import IdType, NumberFormat
 from models.building import AnyModel
@@ -143,6 +143,8 @@ def _write_version(
     refresh_parts = RefreshParts.of(model, scenario, id_type)
     module = serving_module(model, number_format, id_type)
     signatures = module.signatures()
+    tables = sum(int(tf.size(variable)) * variable.dtype.size for variable in module.variables)
+    warn_of_little_space(path, tables, "the export")
     with written_by_tensorflow(path):
         tf.saved_model.save(module, str(path), signatures=signatures)
     refresh_parts.write(path)

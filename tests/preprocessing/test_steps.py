@@ -32,6 +32,19 @@ def test_the_result_appears_whole_with_its_manifest(tmp_path):
     assert os.listdir(tmp_path / "work") == ["step"]
 
 
+def test_little_space_is_told_before_the_work(tmp_path, capsys):
+    large = tmp_path / "log.csv"
+    with large.open("wb") as file:
+        file.truncate(2**42)  # It lies there without its content.
+    identity = StepIdentity("step", "config", "code", {str(large): "1"})
+
+    def told(folder):
+        assert "warning: step may need 4,398,046.5 MB" in capsys.readouterr().err
+        return build(folder)
+
+    run_step(StepDirectory(tmp_path / "work" / "step"), identity, told)
+
+
 def refuse(folder):
     raise AssertionError("must not run")
 
