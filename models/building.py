@@ -191,6 +191,7 @@ class _Parts:
             match_history_length=self._scenario.match_history_length,
             priors=[self._prior(source) for source in self._prior_sources],
             profile=ProfileLookup(self._profiles) if self._profiles else None,
+            has_ratings=not self._scenario.data.is_implicit,
         )
 
     @cached_property

@@ -41,6 +41,13 @@ class InputPreparation(tf.Module):
     The rating beside an empty id may be anything, NaN and infinity included. Numbers of real
     interactions and of users are not looked at: with one that is not finite a score means nothing,
     so they are checked where they enter, before this.
+
+    A `user_share_liked` that is NaN is not known and counted from the given history. Of implicit
+    feedback (`has_ratings` is false) every interaction has the rating 1, so `history_rating`,
+    `user_share_liked` and `user_mean_rating` say nothing and need not be there.
+
+    Attributes:
+      has_ratings: whether interactions differ in what users thought of them.
     """
 
     def __init__(
@@ -55,6 +62,7 @@ class InputPreparation(tf.Module):
         match_history_length: int = 200,
         priors: Sequence[KnowledgePrior] = (),
         profile: ProfileLookup | None = None,
+        has_ratings: bool = True,
     ):
         """Connects the tables.
 
@@ -70,8 +78,10 @@ class InputPreparation(tf.Module):
           match_history_length: newest interactions that take part in the match.
           priors: knowledge priors, each one more number of the item.
           profile: lookup of the user's profile, or None.
+          has_ratings: false for implicit feedback.
         """
         super().__init__(name="input_preparation")
+        self.has_ratings = has_ratings
         self.catalogue = catalogue
         self.matches = matches
         self.priors = list(priors)
@@ -129,6 +139,7 @@ class InputPreparation(tf.Module):
           [m] of user sources; `history_knowledge_row/<source>` int32 [m, attention length];
           `profile/<name>` (`models.profiles.ProfileLookup`).
         """
+        raw = self._completed(raw)
         item_rows = self.catalogue.rows(raw["item_id"])
         history_ids, ratings = _padding_first(raw["history_item_id"], raw["history_rating"])
         mask = history_ids != ""
@@ -171,6 +182,7 @@ class InputPreparation(tf.Module):
 
         The length is the match's own, longer than attention's.
         """
+        raw = self._completed(raw)
         history_ids, ratings = _padding_first(raw["history_item_id"], raw["history_rating"])
         return self._match_inputs(
             self.catalogue.rows(raw["item_id"]),
@@ -209,6 +221,25 @@ class InputPreparation(tf.Module):
             folds = None if user_folds is None else self.catalogue.folds_of(item_rows, user_folds)
             parts += [prior(item_rows, folds)[..., tf.newaxis] for prior in self.priors]
         return tf.concat(parts, axis=-1)
+
+    def _completed(self, raw: Tensors) -> Tensors:
+        """Raw features with what follows from the others, see the class."""
+        known = raw["history_item_id"] != ""
+        if not self.has_ratings:
+            once_any = tf.cast(raw["user_log_count"] > 0, tf.float32)
+            return {
+                **raw,
+                "history_rating": tf.cast(known, tf.float32),
+                "user_share_liked": once_any,
+                "user_mean_rating": once_any,
+            }
+        liked = known & (raw["history_rating"] >= self.positive_rating)
+        number, number_liked = (
+            tf.reduce_sum(tf.cast(of_user, tf.float32), axis=1) for of_user in (known, liked)
+        )
+        share = tf.cast(raw["user_share_liked"], tf.float32)
+        counted = tf.math.divide_no_nan(number_liked, number)
+        return {**raw, "user_share_liked": tf.where(tf.math.is_nan(share), counted, share)}
 
     def _numeric(
         self, raw: Tensors, item_rows: tf.Tensor, user_folds: tf.Tensor | None

@@ -77,6 +77,10 @@ def write_manifest(
         "number_format": number_format,
         "id_type": forms.id_type,
         "variables": _variables(version_folder),
+        "ratings": {
+            "in_requests": not scenario.data.is_implicit,
+            "positive_rating": scenario.data.liked_from,
+        },
         "signatures": {
             name: {
                 "method": definition.method_name,

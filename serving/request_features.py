@@ -9,9 +9,12 @@ import tensorflow as tf
 from models.inputs import InputPreparation
 from preprocessing.records.contract import (
     FEATURES_OF_KIND,
+    HISTORY_RATING,
     ITEM_ID,
     PROFILE_PREFIX,
     REQUEST_FEATURES,
+    USER_MEAN_RATING,
+    USER_SHARE_LIKED,
     Feature,
     FeatureType,
     profile_feature,
@@ -19,16 +22,20 @@ from preprocessing.records.contract import (
 
 _DTYPES = {FeatureType.BYTES: tf.string, FeatureType.FLOAT: tf.float32}
 _REQUESTED = {feature.name for feature in REQUEST_FEATURES}
+_OF_RATINGS = {HISTORY_RATING, USER_SHARE_LIKED, USER_MEAN_RATING}
 
 
 def request_features(preparation: InputPreparation, kind: str) -> tuple[Feature, ...]:
     """What a model reads of an example, profile included, and so what a request must carry.
 
+    Of implicit feedback that is no rating and nothing that is made from ratings.
+
     Args:
       preparation: the model's preparation of raw features.
       kind: the model's kind of examples; candidates of "rerank" are lists.
     """
-    features = [feature for feature in FEATURES_OF_KIND[kind] if feature.name in _REQUESTED]
+    read = _REQUESTED if preparation.has_ratings else _REQUESTED - _OF_RATINGS
+    features = [feature for feature in FEATURES_OF_KIND[kind] if feature.name in read]
     profile = [
         profile_feature(name, attribute.kind)
         for name, attribute in preparation.profile_attributes.items()

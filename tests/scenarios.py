@@ -66,6 +66,11 @@ def rich_scenario(**assignments: object) -> Scenario:
     return load_section(Scenario, rich_config(), _overrides(assignments))
 
 
+def implicit_scenario(**assignments: object) -> Scenario:
+    """The same interactions as implicit feedback: no ratings, and two sampled items for each."""
+    return load_scenario(implicit_config(), _overrides(assignments))
+
+
 def copied_scenario(folder: Path, **assignments: object) -> Scenario:
     """The scenario over a copy of the work directory, which the test may change."""
     work = folder / "work"
@@ -114,6 +119,18 @@ def rich_config() -> Path:
     config.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
     _preprocess(config)
     encode(load_scenario(config), sources=["plain", "likes"])
+    return config
+
+
+@functools.cache
+def implicit_config() -> Path:
+    """The YAML file of `implicit_scenario`; its work directory is complete."""
+    config = write_tiny_inputs(_temporary_folder("implicit_scenario_"))
+    tree = yaml.safe_load(config.read_text(encoding="utf-8"))
+    tree["data"]["interactions"]["columns"] = {"rating": None}
+    tree["data"]["negatives"] = {"per_positive": 2}
+    config.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
+    _preprocess(config)
     return config
 
 

@@ -7,6 +7,7 @@ import enum
 from collections.abc import Mapping
 from typing import Self
 
+from preprocessing.records.contract import HISTORY_ITEM_ID, HISTORY_RATING
 from serving.client.profile_inputs import ProfileKinds, input_kinds
 
 
@@ -26,10 +27,13 @@ class ModelInputs:
       profile: attributes of the user that the model reads.
       integers: inputs of int64, among them `user_id` and `item_id` where a model's ids are whole
         numbers.
+      ratings: whether the model reads the ratings of the history, which one of implicit feedback
+        does not; None where that is not known.
     """
 
     profile: ProfileKinds = dataclasses.field(default_factory=dict)
     integers: frozenset[str] = frozenset()
+    ratings: bool | None = None
 
     @classmethod
     def of_kinds(cls, kinds: Mapping[str, InputKind]) -> Self:
@@ -40,7 +44,8 @@ class ModelInputs:
         """
         strings = {name: kind is InputKind.STRINGS for name, kind in kinds.items()}
         integers = {name for name, kind in kinds.items() if kind is InputKind.INTEGERS}
-        return cls(input_kinds(strings), frozenset(integers))
+        ratings = HISTORY_RATING in kinds if HISTORY_ITEM_ID in kinds else None
+        return cls(input_kinds(strings), frozenset(integers), ratings)
 
 
 STRINGS_WITHOUT_PROFILE = ModelInputs()

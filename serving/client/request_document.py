@@ -20,14 +20,18 @@ _OPTIONAL = (
 )
 
 
-def parse_request(document: object, positive_rating: float) -> tuple[UserRequest, list[str] | None]:
+def parse_request(
+    document: object, positive_rating: float | None = None
+) -> tuple[UserRequest, list[str] | None]:
     """Reads a request from a JSON document.
 
-    Statistics that are missing are computed from the given history.
+    Statistics that are missing are computed from the given history. A history without ratings is
+    implicit feedback.
 
     Args:
       document: the parsed JSON.
-      positive_rating: a rating of at least this counts as positive in statistics that are missing.
+      positive_rating: a rating of at least this counts as positive in statistics that are missing;
+        None leaves it to the model.
 
     Returns:
       The user, and the candidates' ids; None when the request names no candidates.
@@ -51,16 +55,18 @@ def parse_request(document: object, positive_rating: float) -> tuple[UserRequest
             "to retrieve items"
         )
     history_item_id = _identifiers(document, "history_item_id")
-    history_rating = [
-        _number(value, f"history_rating[{position}]")
-        for position, value in enumerate(_list(document, "history_rating"))
-    ]
-    if len(history_item_id) != len(history_rating):
+    history_rating = None
+    if "history_rating" in document:
+        history_rating = [
+            _number(value, f"history_rating[{position}]")
+            for position, value in enumerate(_list(document, "history_rating"))
+        ]
+    if history_rating is not None and len(history_item_id) != len(history_rating):
         raise CommandError(
             f"fields 'history_item_id' ({len(history_item_id)} values) and 'history_rating' "
             f"({len(history_rating)} values) must have the same length"
         )
-    statistics = history_statistics(history_rating, positive_rating)
+    statistics = history_statistics(len(history_item_id), history_rating, positive_rating)
     for field in statistics:
         if document.get(field) is not None:
             statistics[field] = _number(document[field], field)

@@ -24,10 +24,11 @@ The request is a JSON object:
    "history_item_id": ["296", "527"], "history_rating": [5.0, 3.5],
    "user_share_liked": 0.5, "user_mean_rating": 4.25, "user_log_count": 1.1,
    "profile": {"age": 31, "genres": ["Drama", "Comedy"]}}
-The history is newest last and may be empty. The three statistics may be left out; they are then
-computed from the given history: the share of ratings of at least --positive-rating, the mean, and
-log(1 + count). The profile has the user's attributes where the model reads any: a number, a string
-or several; what is left out is not known.
+The history is newest last and may be empty. A model of implicit feedback reads no ratings: leave
+history_rating out. The three statistics may be left out; they are then computed from the given
+history: the share of liked items (the model knows from which rating on an item is liked), the mean
+rating, and log(1 + count). The profile has the user's attributes where the model reads any: a
+number, a string or several; what is left out is not known.
 
 Needs no TensorFlow. The server is TensorFlow Serving or `python -m serving serve`.
 """

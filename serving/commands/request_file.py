@@ -11,12 +11,13 @@ from serving.client.request_document import parse_request
 from serving.client.user_request import UserRequest
 
 
-def read_request(path: str, positive_rating: float) -> tuple[UserRequest, list[str] | None]:
+def read_request(path: str, positive_rating: float | None) -> tuple[UserRequest, list[str] | None]:
     """Reads a request from a JSON file, or from standard input when the path is `-`.
 
     Args:
       path: the file.
-      positive_rating: a rating of at least this counts as positive in statistics that are missing.
+      positive_rating: a rating of at least this counts as positive in statistics that are missing;
+        None leaves it to the model.
 
     Returns:
       The user, and the candidates' ids; None when the request names no candidates.

@@ -12,8 +12,7 @@ def add_positive_rating_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--positive-rating",
         type=finite_number,
-        default=4.0,
         metavar="R",
-        help="a rating of at least this counts as liked, where a request leaves its statistics "
-        "out; default 4.0; 1 for a model trained on labels without ratings",
+        help="a rating of at least this counts as liked, where a request leaves user_share_liked "
+        "out (default: what the model was trained with, which it knows)",
     )

@@ -57,7 +57,7 @@ class RequestSource:
         return named + [self.items[place] for place in chosen]
 
 
-def requests_of_file(path: str, positive_rating: float) -> RequestSource:
+def requests_of_file(path: str, positive_rating: float | None) -> RequestSource:
     """Requests as `predict` takes them, one JSON object a line.
 
     Args:

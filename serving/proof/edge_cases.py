@@ -39,13 +39,11 @@ def edge_rows(rows: Arrays, kind: str) -> dict[str, dict[str, np.ndarray]]:
     """
     first = {name: values[:1].copy() for name, values in rows.items()}
     nobody = {USER_ID: _filled(first[USER_ID], UNKNOWN_ID)}
+    numbers = (HISTORY_RATING, USER_SHARE_LIKED, USER_MEAN_RATING, USER_LOG_COUNT)
     no_history = {
         HISTORY_ITEM_ID: _filled(first[HISTORY_ITEM_ID], b""),
-        HISTORY_RATING: np.zeros_like(first[HISTORY_RATING]),
-        **{
-            name: np.zeros_like(first[name])
-            for name in (USER_SHARE_LIKED, USER_MEAN_RATING, USER_LOG_COUNT)
-        },
+        # A model of implicit feedback reads none that is made from ratings.
+        **{name: np.zeros_like(first[name]) for name in numbers if name in first},
     }
     edges = {
         "unknown user": nobody,

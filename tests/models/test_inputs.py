@@ -102,6 +102,27 @@ def test_a_user_without_history_has_no_mean_to_centre() -> None:
     np.testing.assert_array_equal(preparation(None)(request)["numeric"][0, :3], [0, 0, 0])
 
 
+def test_a_share_that_is_not_known_is_counted_in_the_history() -> None:
+    ids, ratings = ["10", "", "20", "50"], [4.0, 5.0, 1.0, 4.5]  # liked from 4 on; one is padding
+    unknown = preparation(None)(one_request(ids, ratings, user_share_liked=[float("nan")]))
+    known = preparation(None)(one_request(ids, ratings, user_share_liked=[2 / 3]))
+    assert_equal(unknown, known)
+    nothing = preparation(None)(one_request([""], [0.0], user_share_liked=[float("nan")]))
+    np.testing.assert_array_equal(nothing["numeric"][0, 0], 0)
+
+
+def test_implicit_feedback_needs_no_ratings() -> None:
+    rated = one_request(
+        ["10", "", "20"], [1.0, 0.0, 1.0], user_share_liked=[1.0], user_mean_rating=[1.0]
+    )
+    names = ("history_rating", "user_share_liked", "user_mean_rating")
+    plain = {name: value for name, value in rated.items() if name not in names}
+    implicit = preparation(has_ratings=False, positive_rating=1.0)
+    assert_equal(implicit(plain), preparation(positive_rating=1.0)(rated))
+    nobody = {**plain, "history_item_id": tf.constant([[""]]), "user_log_count": tf.zeros([1])}
+    np.testing.assert_array_equal(implicit(nobody)["numeric"][0, :3], [0, 0, 0])
+
+
 @pytest.mark.parametrize("kind", MATCH_KINDS)
 @pytest.mark.parametrize(
     ("ids", "ratings"),

@@ -18,7 +18,14 @@ from serving.client import UserRequest
 from serving.export import ExportResult, export_run
 from serving.export_options import ExportOptions
 from tests.runs import ARMS, WrittenRun, raw_requests, write_run, written_run
-from tests.scenarios import CITIES, ITEMS, KNOWLEDGE_ONLY_ITEMS, USERS_WITH_ANSWER, rich_scenario
+from tests.scenarios import (
+    CITIES,
+    ITEMS,
+    KNOWLEDGE_ONLY_ITEMS,
+    USERS_WITH_ANSWER,
+    implicit_scenario,
+    rich_scenario,
+)
 
 UNPROVEN = ExportOptions(proof="none", card_part=None)
 """For tests that compare scores themselves."""
@@ -147,6 +154,15 @@ def exported_variant(name: str) -> Export:
     run = write_run(variant_scenario(name))
     base = exports_folder() / f"variant_{name}"
     return Export(run, base, export_run(run.folder.path, base, UNPROVEN))
+
+
+@functools.cache
+def exported_implicit() -> Export:
+    """A model of implicit feedback, which reads no ratings, proved as the command proves it."""
+    run_dir = Path(implicit_scenario().work_dir) / "runs" / "implicit"
+    run = write_run(implicit_scenario(run_dir=str(run_dir), model__match="means"))
+    base = exports_folder() / "implicit"
+    return Export(run, base, export_run(run.folder.path, base, ExportOptions(card_part=None)))
 
 
 @functools.cache

@@ -16,6 +16,7 @@ STATISTICS = ["user_share_liked", "user_mean_rating", "user_log_count"]
 @dataclass
 class Preparation:
     profile_attributes: dict[str, ProfileAttribute] = field(default_factory=dict)
+    has_ratings: bool = True
 
 
 def features(kind: str = "ctr", **profile: ProfileAttribute) -> dict[str, Feature]:

@@ -5,17 +5,31 @@ import math
 import numpy as np
 import pytest
 
+from serving.client.errors import RankingError
 from serving.client.model_inputs import ModelInputs
 from serving.client.user_request import UserRequest, rank_inputs, row_inputs, user_inputs
 
 
 def test_statistics_come_from_the_history() -> None:
     user = UserRequest.from_history("u", ["a", "b", "c"], [4.0, 5.0, 2.5])
-    assert user.user_share_liked == pytest.approx(2 / 3)
+    assert math.isnan(user.user_share_liked)  # the model knows what is liked
     assert user.user_mean_rating == pytest.approx(11.5 / 3)
     assert user.user_log_count == pytest.approx(math.log(4))
     strict = UserRequest.from_history("u", ["a", "b", "c"], [4.0, 5.0, 2.5], positive_rating=4.5)
     assert strict.user_share_liked == pytest.approx(1 / 3)
+
+
+def test_a_history_of_implicit_feedback_has_no_ratings() -> None:
+    user = UserRequest.from_history("u", ["a", "b"])
+    assert (user.user_share_liked, user.user_mean_rating) == (1, 1)
+    assert user.user_log_count == pytest.approx(math.log(3))
+    names = {"user_id", "item_id", "history_item_id", "user_log_count"}
+    assert rank_inputs(user, ["x"]).keys() == names
+    assert rank_inputs(user, ["x"], ModelInputs(ratings=False)).keys() == names
+    with pytest.raises(RankingError, match="history_rating is missing"):
+        rank_inputs(user, ["x"], ModelInputs(ratings=True))
+    rated = UserRequest.from_history("u", ["a"], [4.0])
+    assert rank_inputs(rated, ["x"], ModelInputs(ratings=False)).keys() == names
 
 
 def test_an_empty_history_has_neutral_statistics_and_one_empty_column() -> None:

@@ -26,7 +26,7 @@ def test_what_is_left_out_has_a_default() -> None:
     assert (arguments.signature, arguments.arrivals) == ("rank", "poisson")
     assert arguments.find_limit is None and arguments.warmup_seconds == 0
     assert arguments.timeout_seconds == 1.0
-    assert arguments.positive_rating == 4.0
+    assert arguments.positive_rating is None
     assert parse("--positive-rating", "1").positive_rating == 1.0
 
 

@@ -19,6 +19,8 @@ from serving.server.version_policy import VersionPolicy
 from tests.scenarios import ITEMS
 from tests.serving.client.answering import Answering, answering
 from tests.serving.exports import (
+    exported,
+    exported_implicit,
     exported_variant,
     list_rows,
     one_user_request,
@@ -343,3 +345,78 @@ def test_wrong_options_are_wrong_usage(
         predict("grpc://127.0.0.1:1", request_file, *words)
     assert caught.value.code == 2
     assert f"{words[0]}: expected" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def feedback() -> Iterator[LocalServer]:
+    """A model of ratings and one of implicit feedback."""
+    bases = {"rated": exported().base, "implicit": exported_implicit().base}
+    with LocalServer(bases) as server:
+        yield server
+
+
+def ranked(target: str, path: Path, model: str, capsys: pytest.CaptureFixture[str]) -> list[float]:
+    assert predict(target, path, "--json", model=model) == 0
+    ranking = json.loads(capsys.readouterr().out)["ranking"]
+    return [row["score"] for row in sorted(ranking, key=lambda row: row["item_id"])]
+
+
+def test_the_model_knows_from_which_rating_on_an_item_is_liked(
+    feedback: LocalServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    user = {
+        "user_id": "u1",
+        "history_item_id": [*ITEMS[:3]],
+        "history_rating": [5.0, 4.0, 3.5],  # liked from 4 on
+        "candidates": [*ITEMS[3:6]],
+    }
+    given, left_out, wrong = (tmp_path / name for name in ("given.json", "out.json", "wrong.json"))
+    given.write_text(json.dumps({**user, "user_share_liked": 2 / 3}))
+    left_out.write_text(json.dumps(user))
+    wrong.write_text(json.dumps({**user, "user_share_liked": 1 / 3}))
+    for target in targets(feedback):
+        expected = ranked(target, given, "rated", capsys)
+        assert ranked(target, left_out, "rated", capsys) == pytest.approx(expected, abs=1e-6)
+        assert ranked(target, wrong, "rated", capsys) != pytest.approx(expected, abs=1e-4)
+
+
+def test_a_model_of_implicit_feedback_needs_no_ratings(
+    feedback: LocalServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    export = exported_implicit()
+    assert export.result["proof"] is not None
+    inputs = export.loaded.signatures["rank"].structured_input_signature[1]
+    assert inputs.keys() == {"user_id", "item_id", "history_item_id", "user_log_count"}
+    manifest = json.loads((export.path / "assets.extra" / "manifest.json").read_text())
+    assert manifest["ratings"] == {"in_requests": False, "positive_rating": 1.0}
+    items, history = [*ITEMS[3:6]], [*ITEMS[:3]]
+    raw = {
+        "user_id": np.array([b"u1"], object),
+        "item_id": np.array([item.encode() for item in items], object),
+        "history_item_id": np.array([[item.encode() for item in history]], object),
+        "history_rating": np.ones([1, 3], np.float32),
+        "user_share_liked": np.ones(1, np.float32),
+        "user_mean_rating": np.ones(1, np.float32),
+        "user_log_count": np.log1p(np.float32([3])),
+    }
+    user = {"user_id": "u1", "history_item_id": history, "candidates": items}
+    plain, rated = tmp_path / "plain.json", tmp_path / "rated.json"
+    plain.write_text(json.dumps(user))
+    rated.write_text(json.dumps({**user, "history_rating": [1, 1, 1]}))
+    for target in targets(feedback):
+        for path in (plain, rated):
+            scores = ranked(target, path, "implicit", capsys)
+            assert scores == pytest.approx(export.expected(raw).tolist(), abs=1e-5)
+
+
+def test_ratings_that_the_model_reads_are_asked_for(
+    feedback: LocalServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "user.json"
+    path.write_text(json.dumps({"user_id": "u1", "history_item_id": ["1"], "candidates": ["2"]}))
+    for target in targets(feedback):
+        assert predict(target, path, model="rated") == 1
+        assert "history_rating is missing: the model reads the ratings" in capsys.readouterr().err
+    path.write_text(json.dumps({"user_id": "u1", "candidates": ["2"]}))
+    for target in targets(feedback):
+        assert predict(target, path, model="rated") == 0
