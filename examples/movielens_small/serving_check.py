@@ -150,7 +150,7 @@ def _checkpoint_scores(model: RankingModel, user: UserRequest, candidates: list[
         "item_id": tf.constant(candidates),
         "user_id": tf.fill([count], user.user_id),
         "history_item_id": tf.constant([list(user.history_item_id)] * count),
-        "history_rating": tf.constant([list(user.history_rating)] * count, tf.float32),
+        "history_rating": tf.constant([list(user.history_rating or ())] * count, tf.float32),
         "user_share_liked": tf.fill([count], user.user_share_liked),
         "user_mean_rating": tf.fill([count], user.user_mean_rating),
         "user_log_count": tf.fill([count], user.user_log_count),
