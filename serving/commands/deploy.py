@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 from configs.command_line import add_json_option, keys_help, say
 from configs.loading import load_section
 from serving.deploy.rendering import render
-from serving.deploy.rollout import next_steps, require_safe_labels
+from serving.deploy.rollout import next_steps, require_safe_labels, settings_in, write_files
 from serving.deploy.settings import Deployment
-from serving.deploy.writing import settings_in, write_files
 
 if TYPE_CHECKING:
     from configs.command_line import Subparsers

@@ -9,11 +9,14 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from serving.__main__ import main
-from serving.deploy.instructions import instructions
 from serving.deploy.rendering import render
+from serving.deploy.rollout import write_files
 from serving.deploy.settings import Deployment
-from serving.deploy.writing import write_files
 from tests.serving.deploy.deployments import DEPLOYMENTS, FULL, IN_A_BUCKET, PLAIN
+
+
+def instructions(deployment: Deployment) -> str:
+    return render(deployment)["README.md"]
 
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS.values(), ids=DEPLOYMENTS)

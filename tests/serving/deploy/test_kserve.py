@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from serving.deploy.kserve import inference_service_yaml, storage_uri
+from serving.deploy.rendering import render
 from serving.deploy.settings import Deployment
 from tests.serving.deploy.deployments import DEPLOYMENTS, FULL, IN_A_BUCKET, PLAIN
 from tests.serving.deploy.schemas import documents_of, require_kubernetes_object
@@ -27,8 +27,12 @@ _MODEL: dict[str, type] = {
 }
 
 
+def text_of(deployment: Deployment) -> str:
+    return render(deployment)["kserve/inferenceservice.yaml"]
+
+
 def predictor_of(deployment: Deployment) -> dict[str, Any]:
-    (document,) = documents_of(inference_service_yaml(deployment))
+    (document,) = documents_of(text_of(deployment))
     assert document.keys() == {"apiVersion", "kind", "metadata", "spec"}
     assert (document["apiVersion"], document["kind"]) == (
         "serving.kserve.io/v1beta1",
@@ -48,7 +52,7 @@ def without(fields: dict[str, type], section: dict[str, Any]) -> dict[str, Any]:
 def test_the_service_has_only_fields_of_kserve_and_of_pods(deployment: Deployment) -> None:
     predictor = predictor_of(deployment)
     container = without(_MODEL, predictor["model"]) | {"name": "kserve-container", "image": "i"}
-    (document,) = documents_of(inference_service_yaml(deployment))
+    (document,) = documents_of(text_of(deployment))
     require_kubernetes_object(
         {
             "apiVersion": "v1",
@@ -76,7 +80,6 @@ def test_the_runtime_is_that_of_the_tag(deployment: Deployment) -> None:
     ],
 )
 def test_where_the_versions_are(deployment: Deployment, address: str) -> None:
-    assert storage_uri(deployment) == address
     assert predictor_of(deployment)["model"]["storageUri"] == address
 
 
@@ -96,6 +99,6 @@ def test_the_runtimes_own_cpu_limit_is_replaced() -> None:
 
 
 def test_the_model_has_a_name_that_kubernetes_allows() -> None:
-    (document,) = documents_of(inference_service_yaml(FULL))
+    (document,) = documents_of(text_of(FULL))
     assert document["metadata"]["name"] == "movies-v2"
-    assert "'movies-v2'" in inference_service_yaml(FULL)
+    assert "'movies-v2'" in text_of(FULL)

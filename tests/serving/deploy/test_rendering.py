@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
 
 from configs.loading import load_section
-from serving.deploy.rendering import SETTINGS_FILE, render
+from serving.deploy.rendering import SETTINGS_FILE, TEMPLATE, render
 from serving.deploy.settings import Deployment
 from tests.serving.deploy.deployments import DEPLOYMENTS
 
@@ -31,6 +33,76 @@ def test_every_file_ends_with_one_line_end_and_has_no_stray_blanks(deployment: D
     for path, text in render(deployment).items():
         assert text.endswith("\n") and not text.endswith("\n\n"), path
         assert not any(line != line.rstrip() for line in text.splitlines()), path
+
+
+@pytest.mark.parametrize("deployment", DEPLOYMENTS.values(), ids=DEPLOYMENTS)
+def test_every_placeholder_is_filled_in(deployment: Deployment) -> None:
+    pattern = re.compile(r"<[a-z][a-z0-9_./]*>")
+    assert any(pattern.search(path.read_text()) for path in TEMPLATE.rglob("*.yaml"))
+    for path, text in render(deployment).items():
+        assert not pattern.search(text), path
+
+
+@pytest.mark.parametrize(
+    "path",
+    sorted(path.relative_to(TEMPLATE).as_posix() for path in TEMPLATE.rglob("*.y*ml")),
+)
+def test_templates_are_yaml_as_they_stand(path: str) -> None:
+    assert list(yaml.safe_load_all((TEMPLATE / path).read_text(encoding="utf-8")))
+
+
+def scalars(document: object) -> Iterator[object]:
+    """All values of a document that are no mappings and no lists."""
+    if isinstance(document, dict):
+        for value in document.values():
+            yield from scalars(value)
+    elif isinstance(document, list):
+        for value in document:
+            yield from scalars(value)
+    else:
+        yield document
+
+
+@pytest.mark.parametrize("name", ["true", "on", "null", "y"])
+def test_a_name_that_is_a_word_of_yaml_stays_a_text(name: str) -> None:
+    deployment = Deployment.model_validate(
+        {"model_name": "2024", "name": name, "stable": 1, "tag": "2.21"}
+        | {"storage": {"claim": name, "storage_class": name}}
+        | {"kubernetes": {"namespace": name, "service_account": name}}
+    )
+    found = [
+        value
+        for path, text in render(deployment).items()
+        if path.startswith(("kubernetes/", "kserve/", "compose"))
+        for document in yaml.safe_load_all(text)
+        for value in scalars(document)
+    ]
+    assert None not in found
+    assert {"2024", "2.21"} <= set(found)
+    assert found.count(name) > 20
+
+
+@pytest.mark.parametrize(
+    ("resources", "cpu", "cpus", "memory"),
+    [
+        ({"cpu_limit": 2, "memory": "1Gi"}, "2", "2", "1024m"),
+        ({"cpu_limit": 4.0, "memory": "2Ti"}, "4", "4", "2097152m"),
+        ({"cpu": 0.5, "cpu_limit": 0.5, "memory": "512Mi"}, "500m", "0.5", "512m"),
+        ({"cpu": 1, "cpu_limit": 1.25, "memory": "1.5Gi"}, "1250m", "1.25", "1536m"),
+    ],
+)
+def test_quantities_in_the_units_of_kubernetes_and_of_compose(
+    resources: dict[str, object], cpu: str, cpus: str, memory: str
+) -> None:
+    files = render(
+        Deployment.model_validate({"model_name": "movies", "stable": 1, "resources": resources})
+    )
+    workload = yaml.safe_load(files["kubernetes/deployment.yaml"])
+    (container,) = workload["spec"]["template"]["spec"]["containers"]
+    limits = {"cpu": cpu, "memory": resources["memory"]}
+    assert container["resources"]["limits"] == limits
+    serving = yaml.safe_load(files["compose.yaml"])["services"]["serving"]
+    assert serving["deploy"]["resources"]["limits"] == {"cpus": cpus, "memory": memory}
 
 
 def test_the_committed_example_is_up_to_date(repository_root: Path) -> None:

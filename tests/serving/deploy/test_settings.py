@@ -4,10 +4,23 @@ import re
 from pathlib import Path
 
 import pytest
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from configs.loading import described_keys
-from serving.deploy.settings import Deployment
+from serving.deploy.settings import (
+    Autoscaling,
+    Batching,
+    Compose,
+    Deployment,
+    KServe,
+    Kubernetes,
+    Monitoring,
+    Resources,
+    Server,
+    Storage,
+    require_pinned,
+)
+from tests.configs.refusals import assert_refused
 from tests.serving.deploy.deployments import FULL, PLAIN
 
 
@@ -50,7 +63,6 @@ def test_objects_are_named_after_the_model(model_name: str, object_name: str) ->
 
 def test_a_given_name_wins() -> None:
     assert FULL.object_name == "rank-movies"
-    assert FULL.full_image == "registry.example.com/tensorflow/serving:2.21.0-gpu"
 
 
 @pytest.mark.parametrize(
@@ -86,3 +98,111 @@ def test_autoscaling_must_leave_the_replicas() -> None:
     with pytest.raises(ValidationError, match=r"max_replicas \(6\) is below .*replicas \(7\)"):
         Deployment.model_validate(values)
     Deployment.model_validate(values | {"autoscaling": {"enabled": False}})
+
+
+@pytest.mark.parametrize(
+    ("path", "is_mounted"), [("/models/movies", True), ("gs://bucket/movies", False)]
+)
+def test_a_base_path_is_a_folder_or_an_address(path: str, is_mounted: bool) -> None:
+    assert Storage(path=path).is_mounted is is_mounted
+
+
+def test_s3_is_refused_with_what_to_do_instead() -> None:
+    with pytest.raises(ValidationError, match="kserve.storage_uri"):
+        Storage(path="s3://bucket/movies")
+
+
+@pytest.mark.parametrize("path", ["models", "/models/a b", '/models/"', "http://host/models", ""])
+def test_other_base_paths_are_refused(path: str) -> None:
+    assert_refused(Storage, {"path": path})
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"storage_class": 'fast"'},
+        {"size": "20"},
+        {"size": "20GB"},
+        {"claim": "Models"},
+        {"access_mode": "any"},
+    ],
+)
+def test_wrong_claims_are_refused(values: dict[str, object]) -> None:
+    assert_refused(Storage, values)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"grpc_port": 0}, {"rest_port": 65536}, {"rest_timeout_in_ms": 0}, {"grpc_max_threads": 0}],
+)
+def test_wrong_flags_are_refused(values: dict[str, object]) -> None:
+    assert_refused(Server, values)
+
+
+def test_ports_must_differ() -> None:
+    with pytest.raises(ValidationError, match="must differ"):
+        Server(grpc_port=8501)
+
+
+def test_a_limit_holds_the_request() -> None:
+    assert Resources(cpu=2, cpu_limit=2).cpu_limit == 2
+    with pytest.raises(ValidationError, match="at least resources.cpu"):
+        Resources(cpu=2, cpu_limit=1)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"max_batch_size": 8}, "max_execution_batch_size must not exceed"),
+        ({"allowed_batch_sizes": [64, 8]}, "must ascend"),
+        ({"allowed_batch_sizes": [8, 8]}, "must ascend"),
+        ({"allowed_batch_sizes": [0, 8]}, "must ascend"),
+        ({"allowed_batch_sizes": [8, 64]}, "must be the same number"),
+        ({"allowed_batch_sizes": [8, 256]}, "must be the same number"),
+    ],
+)
+def test_sizes_that_the_server_would_refuse_are_refused(
+    values: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValidationError, match=message):
+        Batching.model_validate(values)
+
+
+@pytest.mark.parametrize("tag", ["2.21.0", "2.21.0-gpu", "v3.5.0", "12.1"])
+def test_releases_are_pinned_tags(tag: str) -> None:
+    assert require_pinned(tag) == tag
+
+
+@pytest.mark.parametrize("tag", ["latest", "", "nightly", "2", "latest-gpu"])
+def test_tags_that_move_are_refused(tag: str) -> None:
+    with pytest.raises(ValueError, match="name a release"):
+        require_pinned(tag)
+
+
+@pytest.mark.parametrize(
+    ("section", "values"),
+    [
+        (Kubernetes, {"namespace": "Ranking"}),
+        (Kubernetes, {"replicas": 0}),
+        (Kubernetes, {"startup_seconds": 1}),
+        (Autoscaling, {"target_cpu_percent": 100}),
+        (Autoscaling, {"scale_down_seconds": 4000}),
+        (KServe, {"storage_uri": "/models"}),
+        (KServe, {"canary_traffic_percent": 101}),
+        (Compose, {"prometheus_image": "prom/prometheus"}),
+        (Compose, {"grafana_image": "registry.example.com:5000/grafana"}),
+        (Compose, {"grafana_image": 'grafana/"grafana":12.1.1'}),
+        (Compose, {"model_folder": "${HOME}/models"}),
+        (Monitoring, {"path": "metrics"}),
+        (Monitoring, {"scrape_seconds": 0}),
+    ],
+)
+def test_wrong_values_of_platforms_are_refused(
+    section: type[BaseModel], values: dict[str, object]
+) -> None:
+    assert_refused(section, values)
+
+
+def test_an_image_of_a_registry_with_a_port_is_pinned_by_its_tag() -> None:
+    image = "registry.example.com:5000/grafana:12.1.1"
+    assert Compose(grafana_image=image).grafana_image == image

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 
 from configs.loading import ConfigurationError
-from serving.deploy.batching import Batching, batching_config
+from serving.deploy.rendering import render
+from serving.deploy.settings import Batching, Deployment, Resources
 from serving.server.batching_parameters import BatchingParameters, read_batching_parameters
 
 
@@ -20,7 +21,10 @@ def test_a_file_of_the_deployment_is_read(tmp_path: Path) -> None:
         allowed_batch_sizes=(16, 64),
         pad_variable_length_inputs=True,
     )
-    path.write_text(batching_config(settings, cpu_threads=3))
+    deployment = Deployment(
+        model_name="movies", stable=1, batching=settings, resources=Resources(cpu=3)
+    )
+    path.write_text(render(deployment)["server/batching.config"])
     assert read_batching_parameters(path) == BatchingParameters(
         max_batch_size=64,
         batch_timeout_micros=500,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from configs.loading import ConfigurationError
-from serving.deploy.model_server import models_config
+from serving.deploy.rendering import render
 from serving.deploy.settings import Deployment
 from serving.protocol.messages import model_server_config_pb2
 from serving.server.model_settings import ModelSettings
@@ -51,7 +51,7 @@ def test_a_models_config_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize("deployment", DEPLOYMENTS.values(), ids=DEPLOYMENTS)
 def test_a_file_of_a_deployment_is_read(tmp_path: Path, deployment: Deployment) -> None:
     path = tmp_path / "models.config"
-    path.write_text(models_config(deployment))
+    path.write_text(render(deployment)["server/models.config"])
     (model,) = read_models_config(path)
     assert (model.name, model.base_path) == (deployment.model_name, Path(deployment.storage.path))
     assert model.policy.specific == set(deployment.loaded_versions)
