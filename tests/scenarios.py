@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import csv
 import functools
+import hashlib
 import json
 import shutil
 import tempfile
@@ -22,6 +23,7 @@ from configs.loading import load_scenario, load_section
 from configs.scenario import Scenario
 from preprocessing.encode import encode
 from preprocessing.examples import build_examples
+from preprocessing.records.layout import StepDirectory
 
 GENRES = ("Action", "Comedy", "Drama", "Western")
 NUM_USERS, NUM_ITEMS = 40, 60
@@ -72,6 +74,16 @@ def copied_scenario(folder: Path, **assignments: object) -> Scenario:
     original = Path(tiny_scenario().work_dir)
     shutil.copytree(original, work, ignore=shutil.ignore_patterns("runs", "export"))
     return tiny_scenario(work_dir=str(work), **assignments)
+
+
+def list_files_anew(step: StepDirectory) -> None:
+    """Makes a step's manifest list its files as the test left them."""
+    manifest = json.loads(step.manifest.read_text(encoding="utf-8"))
+    for name in manifest["files"]:
+        contents = (step.path / name).read_bytes()
+        digest = hashlib.sha256(contents).hexdigest()
+        manifest["files"][name] = {"sha256": digest, "bytes": len(contents)}
+    step.manifest.write_text(json.dumps(manifest), encoding="utf-8")
 
 
 @functools.cache

@@ -31,7 +31,7 @@ from preprocessing.records.errors import DamagedRecords
 from preprocessing.records.example_features import features_of
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.parsing import CANDIDATE_MASK, parse_examples
-from preprocessing.records.tfrecord_file import check_complete
+from preprocessing.records.tfrecord_file import check_intact
 
 PARALLEL_CALLS = 2
 """Batches that are parsed and prepared at the same time."""
@@ -146,7 +146,7 @@ def streamed_examples(
     reader = ExampleReader(scenario, preparation, part, kind)
     paths = reader.shards() if files is None else [Path(file) for file in files]
     for path in paths:
-        check_complete(path)
+        check_intact(path)
     dataset = tf.data.TFRecordDataset([str(path) for path in paths], compression_type="GZIP")
     if limit is not None:
         dataset = dataset.take(limit)

@@ -14,6 +14,7 @@ from models.adapters.network import GatedAdapter
 from models.inputs import knowledge_row_key
 from preprocessing.records.item_attributes import read_item_attributes
 from preprocessing.records.layout import WorkDirectory
+from preprocessing.records.provenance import as_written
 from trainer.examples import PreparedExamples
 from trainer.experiments.results import ExperimentResult
 from trainer.preparation import ExampleStore
@@ -104,7 +105,8 @@ def factor_weights(
 
 def training_counts(scenario: Scenario) -> dict[str, int]:
     """Training interactions, in the train part or the history before it, by catalogue item."""
-    attributes = read_item_attributes(WorkDirectory(scenario.work_dir).examples.item_attributes)
+    examples = WorkDirectory(scenario.work_dir).examples
+    attributes = read_item_attributes(as_written(examples.item_attributes))
     return dict(
         zip(attributes.item_ids, (int(count) for count in attributes.rating_count), strict=True)
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from preprocessing.records.contract import PROFILE_PREFIX, RERANK
 from preprocessing.records.item_attributes import read_item_attributes
 from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.layout import StepDirectory, WorkDirectory
+from preprocessing.records.provenance import as_written, input_differences
 from preprocessing.records.settings import (
     Settings,
     examples_settings,
@@ -38,14 +40,16 @@ def read_model_tables(scenario: Scenario) -> ModelTables:
     """
     _require_same_settings(scenario)
     directory = WorkDirectory(scenario.work_dir)
-    attributes = read_item_attributes(directory.examples.item_attributes)
+    attributes = read_item_attributes(as_written(directory.examples.item_attributes))
     categorical = {
-        name: CategoricalColumn(read_vocabulary(directory.examples.vocabulary(name)), values)
+        name: CategoricalColumn(
+            read_vocabulary(as_written(directory.examples.vocabulary(name))), values
+        )
         for name, values in attributes.categorical.items()
     }
     catalogue = CatalogueContents(
         item_ids=attributes.item_ids,
-        trained_item_ids=read_vocabulary(directory.examples.vocabulary("item_id")),
+        trained_item_ids=read_vocabulary(as_written(directory.examples.vocabulary("item_id"))),
         categorical=categorical,
         numeric=attributes.numeric,
         rating_sum_by_fold=attributes.rating_sum_by_fold,
@@ -72,7 +76,7 @@ def _profiles(scenario: Scenario) -> dict[str, ProfileAttribute]:
     return {
         name: ProfileAttribute(
             attribute.kind,
-            read_vocabulary(examples.vocabulary(f"{PROFILE_PREFIX}{name}"))
+            read_vocabulary(as_written(examples.vocabulary(f"{PROFILE_PREFIX}{name}")))
             if attribute.kind == "categorical"
             else (),
         )
@@ -91,6 +95,31 @@ def fingerprint(scenario: Scenario) -> dict[str, str]:
     """
     directories = _step_directories(scenario)
     return {step: _sha256(directory.manifest) for step, directory in directories.items()}
+
+
+def require_named_inputs(scenario: Scenario, sources: Iterable[str] | None = None) -> None:
+    """Makes sure that the prepared data were made from the files that the scenario names.
+
+    Args:
+      scenario: names the files.
+      sources: of knowledge that are looked at; those that the model reads when left out.
+
+    Raises:
+      ConfigurationError: they were made from others, or with other settings where the model's
+        sources are looked at; the message names fields, values and the fix.
+      preprocessing.records.errors.DamagedRecords: a manifest is missing or damaged.
+    """
+    if sources is None:
+        _require_same_settings(scenario)
+        sources = scenario.knowledge_sources()
+    lines = input_differences(scenario, sources)
+    if lines:
+        raise ConfigurationError(
+            "the data was built from other files than this configuration names:\n"
+            + "\n".join(lines)
+            + "\nBuild it again with 'python -m preprocessing all' and the same configuration and "
+            "overrides, use another work_dir, or name the files of the data"
+        )
 
 
 def settings_asked(scenario: Scenario) -> dict[str, Settings]:

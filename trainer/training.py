@@ -39,7 +39,7 @@ from trainer.run_folder import (
     training_code_version,
 )
 from trainer.run_name import default_run_folder
-from trainer.tables import fingerprint
+from trainer.tables import fingerprint, require_named_inputs
 from trainer.training_checkpoints import TrainingCheckpoints
 from trainer.training_identity import Files, training_identity
 from trainer.training_loop import EpochRow, TrainingLoop, best_metrics
@@ -78,7 +78,8 @@ def train(
 
     Raises:
       preprocessing.records.errors.DamagedRecords: a data file is missing or damaged.
-      ConfigurationError: there is no such model, or its options do not go together.
+      ConfigurationError: there is no such model, its options do not go together, or the data was
+        built with other settings or from other files than the scenario's.
       ValueError: `max_steps` is less than 1.
       CommandError: all samples of a part have one label, none has knowledge of a source, another
         process trains the same run, or the disk is full.
@@ -89,6 +90,7 @@ def train(
         raise ValueError(f"max_steps must be at least 1, or None. Received: {max_steps}")
     folder = default_run_folder(scenario)
     folder.require_replaceable()
+    require_named_inputs(scenario)
     store = ExampleStore() if store is None else store
     files = files or {}
     training = scenario.training

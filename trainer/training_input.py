@@ -15,7 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from configs.loading import ConfigurationError
-from preprocessing.records.tfrecord_file import check_complete
+from preprocessing.records.tfrecord_file import check_intact
 from trainer.examples import PARALLEL_CALLS, ExampleReader, PreparedExamples, input_options
 
 _PREFETCHED_BATCHES = 2
@@ -148,7 +148,7 @@ class StreamInput:
           ConfigurationError: there are fewer files than workers to deal them to.
         """
         for path in files:
-            check_complete(path)
+            check_intact(path)
         self._reader = reader
         self._files = [str(path) for path in files]
         self._seed = seed

@@ -12,7 +12,8 @@ import numpy as np
 from preprocessing.records import contract
 from preprocessing.records.errors import DamagedRecords
 from preprocessing.records.layout import KnowledgeDirectory, WorkDirectory, fold_folder
-from preprocessing.records.tfrecord_file import read_records
+from preprocessing.records.provenance import as_written
+from preprocessing.records.tfrecord_file import check_intact, read_records
 from preprocessing.records.wire_reader import decode_example
 
 
@@ -62,7 +63,7 @@ def read_standardisation(directory: str | Path, source: str) -> Standardisation:
     Raises:
       DamagedRecords: the file is missing or damaged.
     """
-    path = WorkDirectory(directory).knowledge(source).statistics
+    path = as_written(WorkDirectory(directory).knowledge(source).statistics)
     try:
         with np.load(path, allow_pickle=False) as arrays:
             return Standardisation(
@@ -123,6 +124,7 @@ def _read_rows(
     """Entity id -> vector, extraction and group; all vectors have one width."""
     rows: dict[str, tuple[np.ndarray, str, str]] = {}
     for path in shards:
+        check_intact(path)
         for number, record in enumerate(read_records(path), start=1):
             place = f"{path}: record {number}"
             entity_id, vector, extraction, group_id = _decode(record, place)

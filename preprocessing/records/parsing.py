@@ -16,7 +16,7 @@ from preprocessing.records.contract import (
     Feature,
     FeatureType,
 )
-from preprocessing.records.tfrecord_file import check_complete
+from preprocessing.records.tfrecord_file import check_intact
 
 HISTORY_MASK = "history_mask"
 CANDIDATE_MASK = "candidate_mask"
@@ -105,7 +105,7 @@ def example_dataset(
     """
     paths = [Path(file) for file in files]
     for path in paths:
-        check_complete(path)
+        check_intact(path)
     dataset = tf.data.TFRecordDataset([str(path) for path in paths], compression_type="GZIP")
     dataset = dataset.batch(batch_size)
     dataset = dataset.map(

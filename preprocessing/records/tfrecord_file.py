@@ -16,6 +16,8 @@ import google_crc32c
 
 from preprocessing import storage
 from preprocessing.records.errors import DamagedRecords
+from preprocessing.records.provenance import ForeignFile, is_written_by_step
+from preprocessing.records.wire_reader import decode_example
 
 _GZIP_WINDOW = 31  # zlib's code for a gzip frame; the header it writes has no name and time 0
 _COMPRESSION_LEVEL = 1
@@ -132,30 +134,42 @@ def records_in(blocks: Iterator[bytes]) -> Iterator[bytes]:
         raise BrokenRecord(number, "the record is cut off")
 
 
-def check_complete(path: Path) -> None:
-    """Checks that a GZIP file is there and whole (its own length and checksum included).
+def check_intact(path: Path) -> None:
+    """Checks a TFRecord file before TensorFlow reads it, which takes some damage for the end.
 
-    TensorFlow's reader takes some cut-off files for the end of the data, so this is asked first. A
-    file that did not change since it was last found whole is not read again.
+    A file in a step's folder must be the one that its manifest lists; every checksum in any other
+    file must be right. A file that did not change since it was last found intact is not read again.
 
     Raises:
-      DamagedRecords: the file is missing, cut off, damaged or not GZIP.
+      DamagedRecords: the file is missing, cut off, damaged, not GZIP, or not the one that the step
+        wrote. The message names the file, and the record where one is damaged.
     """
+    try:
+        if is_written_by_step(path):
+            return
+    except ForeignFile:
+        _require_examples(path)  # Where a record is damaged, that says more than a checksum.
+        raise
     try:
         status = path.stat()
     except OSError as error:
         raise _damaged(path, "file", error.strerror or str(error)) from error
-    _check_complete_once(path, status.st_size, status.st_mtime_ns)
+    _check_records_once(path, status.st_size, status.st_mtime_ns)
+
+
+def _require_examples(path: Path) -> None:
+    for number, record in enumerate(read_records(path), start=1):
+        try:
+            decode_example(record)
+        except ValueError as error:
+            raise _damaged(path, f"record {number}", str(error)) from error
 
 
 @functools.lru_cache(maxsize=4096)
-def _check_complete_once(path: Path, size: int, modified: int) -> None:
+def _check_records_once(path: Path, size: int, modified: int) -> None:
     del size, modified
-    try:
-        for _ in _decompressed_blocks(path):
-            pass
-    except BrokenStream as error:
-        raise _damaged(path, "file", str(error)) from error
+    for _ in read_records(path):
+        pass
 
 
 def _decompressed_blocks(path: Path) -> Iterator[bytes]:

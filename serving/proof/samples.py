@@ -24,7 +24,7 @@ from preprocessing.records.contract import (
 from preprocessing.records.example_features import features_of
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.parsing import parse_examples
-from preprocessing.records.tfrecord_file import check_complete
+from preprocessing.records.tfrecord_file import check_intact
 from serving.export_options import DEFAULT_PROOF_SAMPLES
 from serving.proof.edge_cases import UNKNOWN_ID, edge_rows, joined
 from serving.request_features import request_features
@@ -164,7 +164,7 @@ def _read(
     read |= {name: known[name] for name in (ITEM_ID, LABEL) if name in known}
     files = WorkDirectory(scenario.work_dir).examples.shards(_PART, kind)
     for file in files:
-        check_complete(file)
+        check_intact(file)
     dataset = tf.data.TFRecordDataset([str(file) for file in files], compression_type="GZIP")
     serialized = list(dataset.take(count).as_numpy_iterator())
     if not serialized:

@@ -25,6 +25,7 @@ from preprocessing.records.layout import (
     VECTOR_STATISTICS_FILE,
     WorkDirectory,
 )
+from preprocessing.records.provenance import as_written
 from serving.refresh.description import (
     OF_TEXTS,
     RefreshDescription,
@@ -195,7 +196,7 @@ def _encoder_files(scenario: Scenario, source: str) -> list[Path]:
     directory = WorkDirectory(scenario.work_dir).knowledge(source)
     shards = set(directory.shards)
     return [
-        path
+        as_written(path)
         for path in sorted(directory.path.iterdir())
         if path.is_file() and path not in shards and path.name not in _NO_ENCODER_FILES
     ]

@@ -15,7 +15,7 @@ from preprocessing.records.errors import DamagedRecords
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.tfrecord_file import read_records, write_records
 from tests.runs import shared_store
-from tests.scenarios import copied_scenario, rich_scenario, tiny_scenario
+from tests.scenarios import copied_scenario, list_files_anew, rich_scenario, tiny_scenario
 from trainer import example_sources
 from trainer.example_sources import TrainingExamples, part_examples, training_examples
 from trainer.preparation import ExampleStore
@@ -140,6 +140,7 @@ def test_a_part_without_examples_is_named(tmp_path: Path, form: str, counted: bo
     shards = directory.shards("train")
     for path in shards:
         write_records(path, [])
+    list_files_anew(directory)
     contents = json.loads(directory.manifest.read_text(encoding="utf-8"))
     contents["counts"]["examples"]["ctr"]["train"] = 0
     directory.manifest.write_text(json.dumps(contents))

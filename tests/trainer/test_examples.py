@@ -17,7 +17,13 @@ from preprocessing.records.item_attributes import read_item_attributes
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.tfrecord_file import read_records, write_records
 from tests.runs import shared_store
-from tests.scenarios import LOVED_FROM, copied_scenario, rich_scenario, tiny_scenario
+from tests.scenarios import (
+    LOVED_FROM,
+    copied_scenario,
+    list_files_anew,
+    rich_scenario,
+    tiny_scenario,
+)
 from trainer import examples as examples_module
 from trainer.examples import (
     ExampleReader,
@@ -146,6 +152,7 @@ def test_a_chosen_item_outside_the_catalogue_is_damage(tmp_path: Path) -> None:
     example = tf.train.Example.FromString(next(iter(read_records(shard))))
     example.features.feature["item_id"].bytes_list.value[0] = b"nowhere"
     write_records(shard, [example.SerializeToString()])
+    list_files_anew(WorkDirectory(tmp_path).examples)
     with pytest.raises(DamagedRecords, match="items that item_attributes.parquet lacks"):
         prepared(scenario, "test", "retrieval")
 
@@ -224,6 +231,7 @@ def test_a_part_without_samples_is_refused(tmp_path: Path) -> None:
     scenario = copied_scenario(tmp_path, model__adapter="none")
     for path in WorkDirectory(scenario.work_dir).examples.shards("test"):
         write_records(path, [])
+    list_files_anew(WorkDirectory(scenario.work_dir).examples)
     with pytest.raises(CommandError, match="part 'test' in .* has no ctr examples"):
         prepared(scenario, "test")
 

@@ -12,7 +12,7 @@ import pytest
 
 from preprocessing.records.layout import WorkDirectory
 from tests.runs import rich_run, write_run, written_run
-from tests.scenarios import copied_scenario, rich_config, tiny_config
+from tests.scenarios import copied_scenario, list_files_anew, rich_config, tiny_config
 from trainer.__main__ import main
 from trainer.run_folder import RunFolder
 
@@ -253,10 +253,11 @@ def test_runs_of_different_samples_are_not_compared(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     scenario = copied_scenario(tmp_path, run_dir=str(tmp_path / "run"), model__adapter="none")
-    other = write_run(scenario)
     examples = WorkDirectory(scenario.work_dir).examples
     shutil.rmtree(examples.part("test"))
     shutil.copytree(examples.part("validation"), examples.part("test"))
+    list_files_anew(examples)
+    other = write_run(scenario)
     code, output, errors = run(
         capsys, "compare", str(written_run().folder.path), str(other.folder.path)
     )

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from configs.command_line import CommandError
+from preprocessing.records.errors import DamagedRecords
 from preprocessing.records.layout import WorkDirectory
 from tests.full_disk import files_no_longer_than
 from tests.runs import (
@@ -89,6 +90,23 @@ def test_changed_data_is_refused_by_step(tmp_path: Path) -> None:
         assert str(run.folder.path) in message and scenario.work_dir in message
         assert f"changed: knowledge/{source})" in message and "train again" in message
         manifest.write_text(original)
+    run.folder.load_model()
+
+
+def test_foreign_files_are_refused_by_name(tmp_path: Path) -> None:
+    """Whoever loads a run refuses them: evaluate, compare and export."""
+    run = write_run(copied_scenario(tmp_path, run_dir=str(tmp_path / "run")))
+    work = WorkDirectory(run.scenario.work_dir)
+    for path in (
+        work.knowledge("item").shards[0],
+        work.examples.item_attributes,
+        work.examples.vocabulary("item_id"),
+    ):
+        contents = path.read_bytes()
+        path.write_bytes(contents[:-1] + b"x")
+        with pytest.raises(DamagedRecords, match=str(path)):
+            run.folder.load_model()
+        path.write_bytes(contents)
     run.folder.load_model()
 
 

@@ -15,7 +15,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.parsing import example_dataset
 from preprocessing.records.tfrecord_file import read_records, write_records
-from tests.scenarios import copied_scenario, tiny_config, tiny_scenario
+from tests.scenarios import copied_scenario, list_files_anew, tiny_config, tiny_scenario
 from trainer.run_folder import RunFolder
 from trainer.tfx_pipeline import main
 
@@ -144,6 +144,7 @@ def without_timestamps(folder: Path) -> str:
         for example in examples[::2]:
             del example.features.feature["timestamp"]
         write_records(shard, [example.SerializeToString() for example in examples])
+    list_files_anew(WorkDirectory(work_dir).examples)
     return work_dir
 
 

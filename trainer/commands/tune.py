@@ -89,6 +89,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     from trainer.one_process import require_one_process
     from trainer.preparation import ExampleStore
     from trainer.run_name import default_run_folder
+    from trainer.tables import require_named_inputs
     from trainer.tracking_option import tracking_of
     from trainer.tuning import Study
     from trainer.tuning_results import write_results
@@ -113,6 +114,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
         },
     )
     require_space_has_effect(scenario, space)
+    require_named_inputs(scenario)
     say(prepare_devices())
     named = default_run_folder(scenario.model_copy(update={"run_dir": None})).path.name
     folder = Path(arguments.out or Path(scenario.work_dir) / "tuning" / named)

@@ -14,6 +14,7 @@ from trainer.experiments.grid import Cell
 from trainer.model_errors import reason_of
 from trainer.preparation import ExampleStore
 from trainer.run_folder import create_weights
+from trainer.tables import require_named_inputs
 
 
 def require_ready(cells: Sequence[Cell], store: ExampleStore) -> None:
@@ -25,11 +26,13 @@ def require_ready(cells: Sequence[Cell], store: ExampleStore) -> None:
 
     Raises:
       CommandError: knowledge of a source has not been encoded.
-      ConfigurationError: the data was built with other settings, or a model cannot be built.
+      ConfigurationError: the data was built with other settings or from other files than a cell
+        asks for, or a model cannot be built.
       preprocessing.records.errors.DamagedRecords: a data file is missing or damaged.
     """
     _require_knowledge(cells)
     for cell in cells:
+        require_named_inputs(cell.scenario)
         tables = store.tables(cell.scenario)
         tf.keras.backend.clear_session()
         try:

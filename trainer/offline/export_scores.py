@@ -25,7 +25,7 @@ from preprocessing.records.contract import (
 from preprocessing.records.example_features import features_of
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.parsing import parse_examples
-from preprocessing.records.tfrecord_file import check_complete
+from preprocessing.records.tfrecord_file import check_intact
 from trainer.list_predictions import ListPredictions
 from trainer.model_errors import reason_of
 from trainer.offline.export_retrieval import VECTOR_SIGNATURES, ExportedRetrieval
@@ -34,6 +34,7 @@ from trainer.offline.sample_sums import SCORE
 from trainer.prediction import finite
 from trainer.predictions import Predictions
 from trainer.sample_predictions import SamplePredictions
+from trainer.tables import require_named_inputs
 
 _BATCH = 2048
 _SIGNATURE = "predict_examples"
@@ -53,9 +54,11 @@ def export_scores(path: Path, scenario: Scenario, part: str) -> PartScores:
     Raises:
       CommandError: TensorFlow cannot load the folder, it has other signatures than those of
         `python -m serving export`, or the part has no examples.
-      ConfigurationError: the data lacks the kind of examples or a feature that the model reads.
+      ConfigurationError: the data lacks the kind of examples or a feature that the model reads, or
+        was built from other files than the scenario names.
       preprocessing.records.errors.DamagedRecords: a data file is missing or damaged.
     """
+    require_named_inputs(scenario, sources=())
     model = _load(path)
     if _SIGNATURE in model.signatures:
         outputs = model.signatures[_SIGNATURE].structured_outputs
@@ -94,7 +97,7 @@ def _files(scenario: Scenario, part: str, kind: str) -> list[Path]:
         )
     files = WorkDirectory(scenario.work_dir).examples.shards(part, kind)
     for file in files:
-        check_complete(file)
+        check_intact(file)
     return files
 
 

@@ -19,6 +19,7 @@ from preprocessing.records.contract import (
 from preprocessing.records.item_attributes import ItemAttributes, read_item_attributes
 from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.layout import WorkDirectory
+from preprocessing.records.provenance import as_written
 from trainer.offline.score_table import ScoreTable
 from trainer.offline.slice_names import (
     COLD_ITEM,
@@ -137,7 +138,8 @@ class _Builder:
 
     @cached_property
     def _attributes(self) -> ItemAttributes:
-        return read_item_attributes(WorkDirectory(self._scenario.work_dir).examples.item_attributes)
+        examples = WorkDirectory(self._scenario.work_dir).examples
+        return read_item_attributes(as_written(examples.item_attributes))
 
     @cached_property
     def _items_and_rows(self) -> tuple[list[str], np.ndarray]:

@@ -10,20 +10,21 @@ from configs.loading import ConfigurationError
 from configs.scenario import Scenario
 from preprocessing.records.contract import CTR, PARTS
 from preprocessing.records.layout import WorkDirectory
-from preprocessing.records.tfrecord_file import check_complete
+from preprocessing.records.tfrecord_file import check_intact
 
 
 def require_ready(scenario: Scenario) -> None:
     """Checks the kind of model, the work directory, and whether TFX is there.
 
     Raises:
-      ConfigurationError: the model is no ranking model, or there is no such model.
+      ConfigurationError: the model is no ranking model, there is no such model, or the data was
+        built from other files than the scenario names.
       preprocessing.records.errors.DamagedRecords: examples are missing or damaged.
       FileNotFoundError: a step of preprocessing has not been run.
       CommandError: TFX is not installed.
     """
     from trainer.evaluation import kind_of
-    from trainer.tables import fingerprint
+    from trainer.tables import fingerprint, require_named_inputs
 
     kind = kind_of(scenario)
     if kind != CTR:
@@ -35,8 +36,9 @@ def require_ready(scenario: Scenario) -> None:
     examples = WorkDirectory(scenario.work_dir).examples
     for part in PARTS:
         for shard in examples.shards(part):
-            check_complete(shard)
+            check_intact(shard)
     fingerprint(scenario)
+    require_named_inputs(scenario)
     if importlib.util.find_spec("tfx") is None:
         raise CommandError(
             f"TFX is not installed for {sys.executable}. It has an environment of its own: run "

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from preprocessing.records import tfrecord_file
 from preprocessing.records.errors import DamagedRecords
-from preprocessing.records.tfrecord_file import check_complete, read_records, write_records
+from preprocessing.records.tfrecord_file import check_intact, read_records, write_records
 
 RECORDS = [b"", b"first", os.urandom(3000), b"x" * 200_000]
 
@@ -100,23 +100,23 @@ def test_a_cut_off_file_is_found(tmp_path, kept):
     with pytest.raises(DamagedRecords, match="cut off"):
         list(read_records(path))
     with pytest.raises(DamagedRecords, match="part.tfrecord.gz.*cut off"):
-        check_complete(path)
+        check_intact(path)
 
 
 def test_missing_and_foreign_files_are_named(tmp_path):
     with pytest.raises(DamagedRecords, match="absent.*No such file"):
-        check_complete(tmp_path / "absent")
+        check_intact(tmp_path / "absent")
     with pytest.raises(DamagedRecords, match="absent.*No such file"):
         list(read_records(tmp_path / "absent"))
     (tmp_path / "text").write_bytes(b"not compressed")
     with pytest.raises(DamagedRecords, match="text.*not valid GZIP"):
-        check_complete(tmp_path / "text")
+        check_intact(tmp_path / "text")
 
 
 def test_a_file_damaged_after_it_was_found_whole_is_checked_again(tmp_path):
     path = tmp_path / "part.tfrecord.gz"
     write_records(path, RECORDS)
-    check_complete(path)
+    check_intact(path)
     path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(DamagedRecords, match="cut off"):
-        check_complete(path)
+        check_intact(path)

@@ -12,7 +12,7 @@ from preprocessing.records.parsing import example_dataset
 from preprocessing.records.tfrecord_file import read_records, write_records
 from serving.model_card.performance import measure
 from tests.runs import random_model, rich_run, written_run
-from tests.scenarios import copied_scenario
+from tests.scenarios import copied_scenario, list_files_anew
 
 
 def scored(part: str = "validation") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -95,6 +95,7 @@ def test_a_part_of_one_class_is_not_judged_and_the_reason_kept(tmp_path: Path) -
     scenario = copied_scenario(tmp_path, model__adapter="none")
     for number, file in enumerate(WorkDirectory(scenario.work_dir).examples.shards("validation")):
         write_records(file, [] if number else list(read_records(file))[:1])
+    list_files_anew(WorkDirectory(scenario.work_dir).examples)
     found = measure(scenario, random_model(scenario))
     assert found.reason == "AUC needs samples of both classes"
     assert (found.examples, found.intervals, found.metrics) == (1, {}, {})

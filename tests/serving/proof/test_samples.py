@@ -13,7 +13,7 @@ from serving.proof import samples as samples_module
 from serving.proof.edge_cases import UNKNOWN_ID
 from serving.proof.samples import draw_samples
 from tests.runs import random_model, rich_run, written_run
-from tests.scenarios import copied_scenario
+from tests.scenarios import copied_scenario, list_files_anew
 
 
 def validation(run: object, kind: str = "ctr") -> dict[str, np.ndarray]:
@@ -109,5 +109,6 @@ def test_a_part_without_examples_proves_nothing(tmp_path: Path) -> None:
     scenario = copied_scenario(tmp_path, model__adapter="none")
     for file in WorkDirectory(scenario.work_dir).examples.shards("validation"):
         write_records(file, [])
+    list_files_anew(WorkDirectory(scenario.work_dir).examples)
     with pytest.raises(CommandError, match="has no examples, .* export with --proof none"):
         draw_samples(scenario, random_model(scenario))

@@ -110,6 +110,7 @@ def test_a_dry_run_counts_the_trials_of_baselines(
         ("experiment.adapters=[none, hain]", "experiment.adapters"),
         ("experiment.seed=[1]", "Did you mean 'experiment.seeds'"),
         ("experiment.baseline=plain", "needs an arm called 'plain'"),
+        ("data.interactions.path=a.csv", "data.interactions.path: 'a.csv' is asked for, but"),
         ("experiment.backbones=[din, prm]", "are of different kinds"),
         ("training.distribution=parameter_server", "an experiment trains each of its models"),
     ],

@@ -115,6 +115,7 @@ def test_an_error_of_a_run_ends_the_search_which_can_go_on(
         (["--trials", "2", "training.learnin_rate=0..1"], "Did you mean 'training.learning_rate'"),
         (["--trials", "2", "model.dropout_rate=0..1"], "model.dropout_rate"),
         (["--trials", "2", "run_dir=choice:a,b"], "every trial has its own"),
+        (["--trials", "2", RATE, "data.interactions.path=a.csv"], "'a.csv' is asked for, but"),
         (["--trials", "2", RATE, "training.distribution=multi_worker"], "a search trains each"),
         (["--trials", "2", "training.distribution=choice:none,mirrored"], "where a training runs"),
     ],

@@ -10,7 +10,7 @@ from configs.command_line import CommandError
 from configs.loading import ConfigurationError, override_scenario
 from configs.scenario import Scenario
 from preprocessing.records.layout import WorkDirectory
-from tests.scenarios import copied_scenario
+from tests.scenarios import copied_scenario, list_files_anew, tiny_scenario
 from tests.serving.exports import Export, exported, exported_variant
 from trainer.offline.evaluating import evaluate_scores_of
 from trainer.offline.export_scores import export_scores
@@ -81,6 +81,7 @@ def rewritten_test_part(folder: Path, *examples: tf.train.Example) -> Scenario:
         with tf.io.TFRecordWriter(str(shard), "GZIP") as writer:
             for example in examples:
                 writer.write(example.SerializeToString())
+    list_files_anew(WorkDirectory(scenario.work_dir).examples)
     return scenario
 
 
@@ -90,6 +91,11 @@ def test_examples_that_the_model_cannot_read_are_explained(tmp_path: Path) -> No
     )
     with pytest.raises(CommandError, match=r"\(Feature: item_id .* could not be found.\); was"):
         list(scores.tables())
+
+
+def test_data_made_from_other_files_is_not_judged_on() -> None:
+    with pytest.raises(ConfigurationError, match=r"data.interactions.path: 'a.csv' is asked for"):
+        export_scores(exported().path, tiny_scenario(data__interactions__path="a.csv"), "test")
 
 
 def test_a_part_without_examples_is_named(tmp_path: Path) -> None:
