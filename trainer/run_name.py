@@ -42,7 +42,7 @@ def default_run_folder(scenario: Scenario) -> RunFolder:
     model this is: whatever changes the model is in it where it is not the default, long lists of
     options as a hash. Options without effect, such as those of an adapter or a match that is
     switched off, are not in it. Neither are settings of training beside the loss: runs that differ
-    in nothing else need a `run_dir` each, or the later one takes the place of the earlier.
+    in nothing else need a `run_dir` each.
 
     Raises:
       ConfigurationError: there is no such model.

@@ -17,8 +17,8 @@ Trains one model on the TFRecords of the scenario's work directory and writes a 
 resolved config.yaml, metrics.json, history.csv (one line per epoch) and the checkpoint of the epoch
 with the best validation result. Training stops after training.patience epochs without a better one.
 The test part is not read. A training that was interrupted goes on where it was when the command is
-given once more. Where validation still rose when training.epochs ended it, a warning says so, also
-under "warnings" of the JSON.
+given once more. A finished run with other settings is replaced with --force only. Where validation
+still rose when training.epochs ended it, a warning says so, also under "warnings" of the JSON.
 
 The kind of model follows from model.backbone, and data.examples must have its examples:
   ranking models (din, dcnv2, ...)     ctr         selected by AUC
@@ -52,6 +52,11 @@ def add_command(subparsers: Subparsers) -> None:
         ),
     )
     add_scenario_options(parser)
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="replace a finished run of the same name that has other settings",
+    )
     add_tracking_option(parser)
     add_json_option(parser)
     parser.set_defaults(run=run)
@@ -62,6 +67,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     from preprocessing.records.leak_rule import leak_cautions, leak_rule_result, leak_rules
     from trainer.distribution.cluster import cluster_of
     from trainer.distribution.servers import serve_chief
+    from trainer.finished_runs import require_no_other_run
     from trainer.gpu import prepare_devices
     from trainer.history_file import still_rises, undertrained_text
     from trainer.metric_names import summary
@@ -78,6 +84,8 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
         serve_chief(cluster, default_run_folder(scenario))
         return {"served": cluster.name}
     is_chief = cluster is None or cluster.is_chief
+    if is_chief and not arguments.force:
+        require_no_other_run(default_run_folder(scenario), scenario)
     result = tracked_training(
         scenario,
         tracking_of(arguments.tracking if is_chief else None, scenario.name),

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
-from tests.scenarios import tiny_config
+from preprocessing.records.layout import WorkDirectory
+from preprocessing.records.tfrecord_file import write_records
+from tests.runs import write_run
+from tests.scenarios import copied_scenario, tiny_config, tiny_scenario
 from trainer.__main__ import main
 
 
@@ -34,3 +38,78 @@ def test_a_tracked_training_is_in_the_database(
     assert steps == [1, 2]
     assert run.data.params["model.adapter"] == "none"
     assert run.data.tags["backbone"] == "din"
+
+
+def refused(capsys: pytest.CaptureFixture[str], code: int, *arguments: str) -> str:
+    """What the command says when it ends with this code before anything is trained."""
+    capsys.readouterr()
+    assert main(["train", "--config", str(tiny_config()), "--json", *arguments]) == code
+    output, errors = capsys.readouterr()
+    assert output == "" and "Traceback" not in errors
+    return errors
+
+
+def test_data_made_from_other_files_is_not_trained_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (answers,) = tiny_scenario().knowledge.answers["item"].individual
+    other = tmp_path / "other.jsonl"
+    other.write_text('{"source": "item", "entity_id": "1", "extraction": "individual"}\n')
+    changed = f'knowledge.answers.item.individual=["{other}"]'
+    errors = refused(capsys, 2, changed, f"run_dir={tmp_path}/run")
+    assert f"knowledge.answers.item.individual: '{other}' is asked for" in errors
+    assert f"was built from '{answers}'" in errors
+    assert "python -m preprocessing all" in errors
+    assert not (tmp_path / "run").exists()
+    # A model that reads no answers does not care.
+    small = ("model.adapter=none", "training.epochs=1", f"run_dir={tmp_path}/run")
+    assert main(["train", "--config", str(tiny_config()), changed, *small]) == 0
+
+
+@pytest.mark.parametrize("form", ["memory", "stream"])
+def test_a_shard_of_another_part_is_not_trained_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], form: str
+) -> None:
+    work_dir = copied_scenario(tmp_path).work_dir
+    examples = WorkDirectory(work_dir).examples
+    shard = examples.shards("train")[0]
+    shutil.copy(examples.shards("test")[0], shard)
+    small = ("model.adapter=none", f"training.input={form}", f"work_dir={work_dir}")
+    assert f"{shard}: not the file that the step wrote" in refused(capsys, 1, *small)
+
+
+def test_an_emptied_shard_of_knowledge_is_not_trained_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work_dir = copied_scenario(tmp_path).work_dir
+    shard = WorkDirectory(work_dir).knowledge("item").shards[0]
+    write_records(shard, [])
+    errors = refused(capsys, 1, f"work_dir={work_dir}")
+    assert f"{shard}: not the file that the step wrote" in errors
+
+
+def test_a_finished_run_with_other_settings_is_replaced_by_force_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = {"run_dir": str(tmp_path / "run"), "model__adapter": "none", "training__epochs": 1}
+    run = write_run(tiny_scenario(**there))
+    before = run.folder.metrics.read_bytes()
+    same = ("model.adapter=none", "training.epochs=1", f"run_dir={run.folder.path}")
+    changed = (*same, "training.batch_size=64", "training.seed=7")
+    errors = refused(capsys, 2, *changed)
+    assert f"{run.folder.path} holds a finished run with other settings" in errors
+    assert "(training.batch_size, training.seed)" in errors
+    assert "--force" in errors and "run_dir=" in errors
+    assert run.folder.metrics.read_bytes() == before
+    assert main(["train", "--config", str(tiny_config()), *changed, "--force"]) == 0
+    assert run.folder.read_scenario().training.seed == 7
+    assert main(["train", "--config", str(tiny_config()), *changed]) == 0
+
+
+def test_a_finished_run_whose_settings_cannot_be_read_is_not_replaced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = write_run(tiny_scenario(run_dir=str(tmp_path / "run"), model__adapter="none"))
+    run.folder.config.write_text("nonsense: 1\n")
+    errors = refused(capsys, 2, "model.adapter=none", f"run_dir={run.folder.path}")
+    assert "whose settings this version of the code cannot read" in errors
