@@ -19,7 +19,7 @@ from preprocessing.beam_options import BeamOptions
 from preprocessing.beam_runner import run_pipeline
 from preprocessing.examples_checks import require_consistent_settings
 from preprocessing.examples_manifest import describe_examples, progress_line
-from preprocessing.examples_parts import thin_parts
+from preprocessing.examples_parts import thin_parts, unknown_parts
 from preprocessing.gathering import read_statistics
 from preprocessing.hashing import room_version
 from preprocessing.inputs import fingerprint_inputs
@@ -125,7 +125,8 @@ def build_examples(
     seconds, counts = time.monotonic() - start, manifest["counts"]
     say(progress_line(counts, seconds, skipped))
     tell_catalogue_coverage(scenario, counts["coverage"]["catalogue"])
-    for warning in thin_parts(counts):
+    unknown = unknown_parts(counts, directory.dead_letters)
+    for warning in [*([unknown] if unknown else []), *thin_parts(counts)]:
         say(f"examples: warning: {warning}")
     result = {"step": "examples", **counts, "seconds": round(seconds, 3), "skipped": skipped}
     if strict:

@@ -9,7 +9,7 @@ from typing import Any
 from configs.command_line import CommandError
 from configs.scenario import Scenario
 from preprocessing.dead_letters import count_by_reason
-from preprocessing.examples_parts import require_samples
+from preprocessing.examples_parts import require_samples, unknown_parts
 from preprocessing.gathering import total
 from preprocessing.interactions import leak_check
 from preprocessing.interactions.filtering import FilteredLog
@@ -73,8 +73,8 @@ def describe_examples(
       directory: the result.
 
     Raises:
-      CommandError: the leak check found a violation, no item of the log is in the catalogue, or no
-        sample is left.
+      CommandError: the leak check found a violation, no item of the log is in the catalogue, no
+        sample is left, or none of a part while the log names parts that there are not.
     """
     shards = sorted(
         (entry for entry in statistics if "shard" in entry), key=lambda entry: entry["shard"]
@@ -83,6 +83,7 @@ def describe_examples(
     counts = _counts(scenario, plan, statistics, shards)
     require_reconciled(counts)
     require_written(counts, count_by_reason(directory.dead_letters))
+    unknown_parts(counts, directory.dead_letters)
     require_samples(counts)
     _refuse_foreign_catalogue(scenario, statistics)
     described: dict[str, Any] = {

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from configs.command_line import CommandError
+from preprocessing.dead_letters import read_dead_letters
+from preprocessing.interactions.reading import KNOWN_PARTS, UNKNOWN_PART
 from preprocessing.records.contract import CTR
 
 LOOK_AT_SPLIT = "look at split and data.filter"
@@ -33,6 +36,36 @@ def require_samples(counts: Mapping[str, Any]) -> None:
         f"{counts['history_only']:,} are history only, because they come before k_u "
         "(split.knowledge_history_cap)"
     )
+
+
+def unknown_parts(counts: Mapping[str, Any], dead_letters: Path) -> str | None:
+    """What is wrong with the names of parts in the log (`split.by: column`); None if nothing is.
+
+    Args:
+      counts: counts of the manifest.
+      dead_letters: those of the step.
+
+    Raises:
+      CommandError: a part is left without samples, so that the names are not those of some rows.
+    """
+    rejected = counts["rejected_by_reason"].get(UNKNOWN_PART, 0)
+    if not rejected:
+        return None
+    first = next(
+        letter for letter in read_dead_letters(dead_letters) if letter["reason"] == UNKNOWN_PART
+    )
+    problem = (
+        f"{rejected:,} interactions name a part that there is not, the first one at "
+        f"{first['file']}, line {first['line']} ({first['detail']}); the known ones are "
+        f"{KNOWN_PARTS}"
+    )
+    empty = [part for part, samples in counts["parts"].items() if not samples]
+    if empty:
+        raise CommandError(
+            f"{problem}. No samples are left for {', '.join(empty)}; write the parts by these "
+            "names, or name another column in data.interactions.columns.part"
+        )
+    return problem
 
 
 def thin_parts(counts: Mapping[str, Any]) -> list[str]:

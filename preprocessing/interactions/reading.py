@@ -55,6 +55,10 @@ _LABELS = {"0": 0, "1": 1, "false": 0, "true": 1, "0.0": 0, "1.0": 1}
 _PARTS = {"train": 0, "validation": 1, "valid": 1, "val": 1, "dev": 1, "eval": 1, "test": 2}
 _NO_PART = -1
 
+KNOWN_PARTS = "train, validation (or valid, val, dev, eval) and test"
+UNKNOWN_PART = "unknown_part"
+"""Reason of an interaction whose part has another name."""
+
 
 def open_interactions(data: Data, split: Split) -> TableReader:
     """Finds the files of the log and checks that they have the mapped columns.
@@ -167,7 +171,7 @@ class _Rows:
         column = self._columns.part
         if column is None:
             return self._repeated(_NO_PART, PART)
-        return self._codes(column, _PARTS, "unknown_part")
+        return self._codes(column, _PARTS, UNKNOWN_PART)
 
     def extra_labels(self, rating: pa.ChunkedArray | None) -> pa.ChunkedArray:
         bits: pa.ChunkedArray = self._repeated(0, EXTRA_LABELS)

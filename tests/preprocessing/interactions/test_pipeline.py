@@ -119,6 +119,29 @@ def test_a_given_part_counts_from_the_boundary_on(small_scenario, small_folder):
     assert read_vocabulary(directory_of(scenario).vocabulary("item_id")) == ["11", "8", "9"]
 
 
+@pytest.mark.parametrize("misspelt", ["one row", "a part"])
+def test_unknown_names_of_parts_are_told_at_once(small_scenario, small_folder, capsys, misspelt):
+    name = {"one row": "train", "a part": "trian"}[misspelt]
+    parts = [name, name, "trian", name, "validation", "test"]
+    lines = [f"u,{item},5,{item},{part}" for item, part in enumerate(parts)]
+    path = small_folder / "interactions.csv"
+    path.write_text("\n".join(["user_id,item_id,rating,timestamp,fold", *lines]))
+    scenario = small_scenario(
+        split={"by": "column", "knowledge_history_cap": 0},
+        data__interactions__columns={"part": "fold"},
+    )
+    if misspelt == "one row":
+        assert build_examples(scenario)["rejected_by_reason"] == {"unknown_part": 1}
+        told, line = capsys.readouterr().err, 4
+    else:
+        with pytest.raises(CommandError, match="No samples are left for train;") as caught:
+            build_examples(scenario)
+        told, line = str(caught.value), 2
+        assert not directory_of(scenario).path.exists()
+    assert f"{path}, line {line} (column 'fold': 'trian')" in told
+    assert "the known ones are train, validation (or valid, val, dev, eval) and test" in told
+
+
 def test_without_time_and_order_rows_follow_each_other(small_scenario, small_folder):
     (small_folder / "interactions.csv").write_text(
         "user_id,item_id,rating\nu,9,1\nu,2,5\nu,9,3\nu,2,5\n"
