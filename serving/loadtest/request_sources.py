@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -99,9 +98,7 @@ def requests_of_examples(folder: str, count: int) -> RequestSource:
     work_directory = _work_directory_of(Path(folder))
     users: dict[RawId, UserRequest] = {}
     try:
-        shards = work_directory.examples.shards("test")
-        for record in itertools.chain.from_iterable(map(read_records, shards)):
-            user = _user_of(decode_example(record))
+        for user in _users_of(work_directory.examples.shards("test")):
             users.setdefault(user.user_id, user)
             if len(users) >= count:
                 break
@@ -146,6 +143,19 @@ def _work_directory_of(folder: Path) -> WorkDirectory:
     if config.is_file() and not (folder / "examples").is_dir():
         return WorkDirectory(load_scenario(config).work_dir)
     return WorkDirectory(folder)
+
+
+def _users_of(shards: Sequence[Path]) -> Iterator[UserRequest]:
+    for shard in shards:
+        for number, record in enumerate(read_records(shard), start=1):
+            try:
+                user = _user_of(decode_example(record))
+            except (ValueError, KeyError, IndexError) as error:
+                raise DamagedRecords(
+                    f"{shard}: record {number}: not an example that a request can be made from "
+                    f"({error})"
+                ) from error
+            yield user
 
 
 def _user_of(example: dict[str, Values]) -> UserRequest:

@@ -10,12 +10,13 @@ import yaml
 from configs.command_line import CommandError
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.parsing import example_dataset
+from preprocessing.records.tfrecord_file import read_records, write_records
 from serving.loadtest.request_sources import (
     made_up_requests,
     requests_of_examples,
     requests_of_file,
 )
-from tests.scenarios import CITIES, ITEMS, rich_scenario
+from tests.scenarios import CITIES, ITEMS, copied_scenario, rich_scenario
 
 
 def test_requests_of_a_file_keep_their_candidates(tmp_path: Path) -> None:
@@ -96,3 +97,12 @@ def test_made_up_requests_stay_within_their_ids() -> None:
     assert sorted(source.candidates_of(0, 5, np.random.default_rng(0))) == [1, 2, 3, 4, 5]
     assert made_up_requests(3, 5, 50, seed=1) == source
     assert made_up_requests(3, 5, 50, seed=2).users != source.users
+
+
+@pytest.mark.parametrize("damaged", [b"\xff\xff\xff", b""])
+def test_a_record_that_no_request_can_be_made_from_is_named(tmp_path: Path, damaged: bytes) -> None:
+    work_dir = copied_scenario(tmp_path).work_dir
+    shard = WorkDirectory(work_dir).examples.shards("test")[0]
+    write_records(shard, [next(iter(read_records(shard))), damaged])
+    with pytest.raises(CommandError, match=f"{shard}: record 2: not an example"):
+        requests_of_examples(work_dir, count=2)
