@@ -14,9 +14,10 @@ if TYPE_CHECKING:
 
 _HELP = """\
 Writes the model of a finished run as the next version of a SavedModel: BASE/1, BASE/2, ...
-Knowledge vectors and the adapter trained over them are replaced by tables of augmented vectors, so
-a request costs lookups only. It carries raw ids and numbers, and what is known of the user's
-profile where the model reads one.
+Knowledge vectors and the adapter trained over them are replaced by tables of augmented vectors,
+which a request looks up; knowledge match, where the model has it, is computed for every request. A
+request carries raw ids and numbers, and what is known of the user's profile where the model reads
+one.
 
 signatures of ranking models:
   serving_default    one row per candidate
