@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from configs.scenario import Scenario
-from preprocessing.records.contract import EXAMPLE_FEATURES, PARTS, TIMESTAMP
+from preprocessing.records.contract import CTR, EXAMPLE_FEATURES, PARTS, TIMESTAMP
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.parsing import example_dataset
 
@@ -21,6 +22,8 @@ _LICENCE_NAMES = ("LICENSE", "LICENSE.md", "LICENSE.txt", "LICENCE", "LICENCE.md
 
 def data_facts(scenario: Scenario, kind: str) -> dict[str, Any]:
     """Counts, split, dates and licence of the data; None for what is not known.
+
+    `split` has the configured fractions, where these decide, and the true share of every part.
 
     Args:
       scenario: the run's.
@@ -41,10 +44,12 @@ def data_facts(scenario: Scenario, kind: str) -> dict[str, Any]:
         "training_interactions": counts.get("training_interactions"),
         "rejected_interactions": counts.get("dead_letters"),
         "examples": examples,
-        "positives": counts.get("positives") if kind == "ctr" else None,
+        "positives": counts.get("positives") if kind == CTR else None,
+        "sampled_negatives": counts.get("sampled_negatives") if kind == CTR else None,
         "split": {
             "by": scenario.split.by,
-            "fractions": list(scenario.split.fractions),
+            "fractions": None if scenario.split.by == "column" else list(scenario.split.fractions),
+            "shares": _shares(examples),
             "knowledge_history_cap": scenario.split.knowledge_history_cap,
         },
         "dates": {part: _dates(scenario, kind, part, examples.get(part, 0)) for part in PARTS},
@@ -52,6 +57,12 @@ def data_facts(scenario: Scenario, kind: str) -> dict[str, Any]:
         "leak_check": counts.get("leak_check"),
         "licence": _licence(Path(scenario.data.interactions.paths[0]).parent),
     }
+
+
+def _shares(examples: Mapping[str, int]) -> dict[str, float] | None:
+    """Part -> its true share of all examples; None where there are none."""
+    total = sum(examples.values())
+    return {part: count / total for part, count in examples.items()} if total else None
 
 
 def _dates(scenario: Scenario, kind: str, part: str, examples: int) -> dict[str, str] | None:

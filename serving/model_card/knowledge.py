@@ -129,19 +129,34 @@ def _llms(scenario: Scenario, source: str, inputs: Mapping[str, str]) -> dict[st
 
 
 def _models_in(path: Path) -> Counter[str]:
-    """The field "model" of JSON lines; files in other forms have none."""
+    """Models that wrote the answers of JSON lines, with their answers; other files name none."""
     names: Counter[str] = Counter()
     opened = gzip.open if path.suffix == ".gz" else open
     try:
         with opened(path, "rt", encoding="utf-8") as lines:
             for line in lines:
                 record = json.loads(line) if line.strip() else None
-                name = record.get("model") if isinstance(record, dict) else None
-                if isinstance(name, str) and name:
+                name = _responding_model(record)
+                if name:
                     names[name] += 1
     except (OSError, ValueError, EOFError):
         return Counter()
     return names
+
+
+def _responding_model(record: object) -> str:
+    """The model that answered, which need not be the one that was asked; "" if none is named.
+
+    It stands in the field "model" of records and completions, and of the body in a batch's output.
+    """
+    if not isinstance(record, dict):
+        return ""
+    name = record.get("model")
+    if isinstance(name, str):
+        return name
+    for key in ("response", "body"):
+        record = record.get(key) if isinstance(record, dict) else None
+    return _responding_model(record)
 
 
 def _manifest(scenario: Scenario, source: str) -> dict[str, Any]:

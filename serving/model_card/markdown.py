@@ -71,6 +71,8 @@ def _data(data: Mapping[str, Any]) -> list[str]:
             )
         ],
     ]
+    if data["sampled_negatives"]:
+        rows.append(["sampled negatives among the samples", _count(data["sampled_negatives"])])
     split = data["split"]
     how = _SPLITS[split["by"]]
     parts = [
@@ -82,17 +84,25 @@ def _data(data: Mapping[str, Any]) -> list[str]:
         ]
         for part in data["examples"]
     ]
-    shares = " : ".join(f"{100 * share:g}" for share in split["fractions"])
     licence = data["licence"]
     return [
         _table(["", ""], rows),
-        f"Split {how}, {shares} %. Samples start after a user's first k_u interactions, at most "
-        f"{split['knowledge_history_cap']}, which an LLM may have seen.",
+        f"Split {how}, {_parts(split)}. Samples start after a user's first k_u interactions, at "
+        f"most {split['knowledge_history_cap']}, which an LLM may have seen.",
         _table(["part", "samples", "positive", "days"], parts),
         f'Licence: {licence["file"]} ("{licence["begins"]}"); read it before any use.'
         if licence
         else f"Licence of the data: {NOT_KNOWN}; no licence file lies beside the interactions.",
     ]
+
+
+def _parts(split: Mapping[str, Any]) -> str:
+    """What was asked for, or what came out where nothing but the data decides."""
+    if split["fractions"] is not None:
+        return " : ".join(f"{100 * share:g}" for share in split["fractions"]) + " %"
+    if split["shares"] is None:
+        return f"shares {NOT_KNOWN}"
+    return ", ".join(f"{100 * share:.1f} % {part}" for part, share in split["shares"].items())
 
 
 def _knowledge(card: Mapping[str, Any]) -> list[str]:

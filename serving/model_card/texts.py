@@ -42,8 +42,7 @@ LEAK_RULES = {
 def limits(scenario: Scenario, kind: str) -> list[str]:
     """What the model is not good for."""
     found = [
-        "It was judged offline, on logged interactions. Those are of items that users came to see, "
-        "so the metrics do not say how users would react to other orders.",
+        _judged_on(scenario, kind),
         "Users it has never seen are served by their history alone, unless they have knowledge; "
         "users without history, knowledge and profile all get the same scores.",
         "Items that were not in the training data share a default embedding and are told apart by "
@@ -69,6 +68,26 @@ def limits(scenario: Scenario, kind: str) -> list[str]:
             "biased about people, works and places; nobody is known to have checked every answer."
         )
     return found
+
+
+def _judged_on(scenario: Scenario, kind: str) -> str:
+    """What the metrics are about: items that users came to see, or drawn ones beside them."""
+    negatives = scenario.data.negatives
+    drawn = "every item alike" if negatives.by == "uniform" else "by popularity"
+    if kind == CTR and negatives.per_positive:
+        beside = f"sampled negatives ({negatives.per_positive} for each positive sample, {drawn})"
+    elif kind == RERANK:
+        beside = "sampled items, which fill up the lists (every item alike)"
+    else:
+        return (
+            "It was judged offline, on logged interactions. Those are of items that users came to "
+            "see, so the metrics do not say how users would react to other orders."
+        )
+    return (
+        f"It was judged offline, on logged interactions and {beside}. Nobody knows whether the "
+        "users ever saw the sampled items, so the metrics say how well what users took is told "
+        "from what was drawn, not how users would react to other orders."
+    )
 
 
 def privacy(scenario: Scenario, kind: str, knowledge: Mapping[str, Any]) -> list[str]:

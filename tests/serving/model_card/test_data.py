@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.parsing import example_dataset
 from serving.model_card import data
 from serving.model_card.data import data_facts
-from tests.scenarios import NUM_ITEMS, NUM_USERS, rich_scenario, tiny_scenario
+from tests.scenarios import NUM_ITEMS, NUM_USERS, copied_scenario, rich_scenario, tiny_scenario
 
 
 def test_counts_are_those_of_the_files() -> None:
@@ -29,11 +30,29 @@ def test_counts_are_those_of_the_files() -> None:
     assert facts["split"] == {
         "by": scenario.split.by,
         "fractions": list(scenario.split.fractions),
+        "shares": {
+            part: count / sum(facts["examples"].values())
+            for part, count in facts["examples"].items()
+        },
         "knowledge_history_cap": 10,
     }
+    assert facts["sampled_negatives"] == 0
     assert facts["rejected_interactions"] == 1
     assert facts["leak_violations"] == 0
     assert facts["licence"] is None
+
+
+def test_where_a_column_splits_the_data_only_true_shares_are_told(tmp_path: Path) -> None:
+    scenario = copied_scenario(tmp_path, split__by="column")
+    manifest = WorkDirectory(scenario.work_dir).examples.manifest
+    tree = json.loads(manifest.read_text())
+    tree["counts"]["examples"]["ctr"] = {"train": 600, "validation": 150, "test": 250}
+    tree["counts"]["sampled_negatives"] = 400
+    manifest.write_text(json.dumps(tree))
+    facts = data_facts(scenario, "ctr")
+    assert facts["split"]["fractions"] is None
+    assert facts["split"]["shares"] == {"train": 0.6, "validation": 0.15, "test": 0.25}
+    assert facts["sampled_negatives"] == 400
 
 
 def test_lists_and_searches_have_counts_of_their_own() -> None:

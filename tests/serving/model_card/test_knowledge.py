@@ -75,6 +75,9 @@ def test_llms_are_those_that_the_records_name(tmp_path: Path) -> None:
         {"entity_id": "2", "answer": "b", "model": "model-b"},
         {"entity_id": "3", "answer": "c", "model": "model-a"},
         {"entity_id": "4", "answer": "d"},
+        # The output of a batch names the model that answered in the response's body.
+        {"custom_id": "item/5", "response": {"body": {"model": "model-c", "choices": []}}},
+        {"custom_id": "item/6", "response": None, "error": {"code": "server_error"}},
     ]
     text = "".join(json.dumps(line) + "\n" for line in lines)
     named, unnamed, gone = (tmp_path / name for name in ("a.jsonl.gz", "b.jsonl", "c.jsonl"))
@@ -87,7 +90,7 @@ def test_llms_are_those_that_the_records_name(tmp_path: Path) -> None:
         **{f"knowledge__answers__item__{key}": value for key, value in answers["item"].items()},
     )
     assert knowledge_facts(scenario)["item"]["llms"] == {
-        "names": {"model-a": 2, "model-b": 1},
+        "names": {"model-a": 2, "model-b": 1, "model-c": 1},
         "not_read": {str(unnamed): "its records name no model", str(gone): "not at hand"},
     }
 

@@ -63,6 +63,26 @@ def test_figures_stand_with_their_intervals_and_counts(
     assert "its records name no model" in text
 
 
+def test_shares_and_sampled_negatives_are_those_of_the_data(
+    measured: tuple[WrittenRun, Performance],
+) -> None:
+    run, performance = measured
+    card = model_card(run.folder, run.scenario, performance, "int8", None)
+    assert "Split by time within each user, 80 : 10 : 10 %." in to_markdown(card)
+    assert "sampled negatives" not in to_markdown(card)
+    card["data"]["split"] |= {
+        "by": "column",
+        "fractions": None,
+        "shares": {"train": 0.6, "validation": 0.15, "test": 0.25},
+    }
+    card["data"]["sampled_negatives"] = 4000
+    text = to_markdown(card)
+    assert (
+        "Split by a column of the interactions, 60.0 % train, 15.0 % validation, 25.0 % test."
+    ) in text
+    assert "| sampled negatives among the samples | 4,000 |" in text
+
+
 def test_it_says_which_part_was_read_and_how_much_of_it(
     measured: tuple[WrittenRun, Performance],
 ) -> None:

@@ -24,6 +24,21 @@ def test_limits_follow_from_the_settings() -> None:
     assert any("not calibrated" in text for text in weighted)
 
 
+def test_sampled_items_are_named_and_nobody_is_said_to_have_seen_them() -> None:
+    logged = limits(tiny_scenario(), "ctr")[0]
+    assert "Those are of items that users came to see" in logged
+    by_popularity = {"data__negatives__per_positive": 4, "data__negatives__by": "popularity"}
+    drawn = limits(tiny_scenario(**by_popularity), "ctr")[0]
+    assert "sampled negatives (4 for each positive sample, by popularity)" in drawn
+    lists = limits(rich_scenario(), "rerank")[0]
+    assert "sampled items, which fill up the lists (every item alike)" in lists
+    for text in (drawn, lists):
+        assert "came to see" not in text
+        assert "Nobody knows whether the users ever saw the sampled items" in text
+    # Retrieval is trained on chosen items alone.
+    assert limits(rich_scenario(**by_popularity), "retrieval")[0] == logged
+
+
 def test_user_ids_are_spoken_of_where_the_export_has_them() -> None:
     tfidf, others = {"kind": "tfidf"}, {"kind": "minilm"}
     knowledge = {
