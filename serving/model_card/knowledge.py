@@ -107,10 +107,11 @@ def _llms(scenario: Scenario, source: str, inputs: Mapping[str, str]) -> dict[st
     """Names of the LLMs as the records of the answer files have them.
 
     Returns:
-      `names` -> number of records, and `not_read`: file -> why it says nothing.
+      `names`: model that answered -> number of records; `asked`: the same -> model that was asked
+      in its place -> number of records; `not_read`: file -> why it says nothing.
     """
     answers = scenario.knowledge.answers[source]
-    names: Counter[str] = Counter()
+    names: Counter[tuple[str, str]] = Counter()
     not_read: dict[str, str] = {}
     for file in (*answers.individual, *answers.collective):
         path = Path(file)
@@ -125,20 +126,29 @@ def _llms(scenario: Scenario, source: str, inputs: Mapping[str, str]) -> dict[st
             names += found
             if not found:
                 not_read[file] = "its records name no model"
-    return {"names": dict(names), "not_read": not_read}
+    by_name: Counter[str] = Counter()
+    asked: dict[str, dict[str, int]] = {}
+    for (name, other), count in names.items():
+        by_name[name] += count
+        if other:
+            asked.setdefault(name, {})[other] = count
+    return {"names": dict(by_name), "asked": asked, "not_read": not_read}
 
 
-def _models_in(path: Path) -> Counter[str]:
-    """Models that wrote the answers of JSON lines, with their answers; other files name none."""
-    names: Counter[str] = Counter()
+def _models_in(path: Path) -> Counter[tuple[str, str]]:
+    """(Model that answered, model that was asked in its place or "") -> answers of JSON lines.
+
+    Files of other forms name no models.
+    """
+    names: Counter[tuple[str, str]] = Counter()
     opened = gzip.open if path.suffix == ".gz" else open
     try:
         with opened(path, "rt", encoding="utf-8") as lines:
             for line in lines:
                 record = json.loads(line) if line.strip() else None
                 name = _responding_model(record)
-                if name:
-                    names[name] += 1
+                if name and isinstance(record, dict):
+                    names[name, _text(record.get("asked_model"))] += 1
     except (OSError, ValueError, EOFError):
         return Counter()
     return names
@@ -149,14 +159,16 @@ def _responding_model(record: object) -> str:
 
     It stands in the field "model" of records and completions, and of the body in a batch's output.
     """
-    if not isinstance(record, dict):
-        return ""
-    name = record.get("model")
-    if isinstance(name, str):
-        return name
+    places = [record]
     for key in ("response", "body"):
-        record = record.get(key) if isinstance(record, dict) else None
-    return _responding_model(record)
+        inner = places[-1]
+        places.append(inner.get(key) if isinstance(inner, dict) else None)
+    named = [_text(each.get("model")) for each in places if isinstance(each, dict)]
+    return next(filter(None, named), "")
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
 
 
 def _manifest(scenario: Scenario, source: str) -> dict[str, Any]:

@@ -217,7 +217,13 @@ def _number_format(card: Mapping[str, Any]) -> list[str]:
 def _llms(found: Mapping[str, Any] | None) -> str:
     if found is None:
         return "none"
-    names = [f"{name} ({_count(count)} answers)" for name, count in found["names"].items()]
+    names = []
+    for name, count in found["names"].items():
+        asked = found["asked"].get(name, {})
+        others = "".join(
+            f", {_count(few)} of them where {one} was asked" for one, few in asked.items()
+        )
+        names.append(f"{name} ({_count(count)} answers{others})")
     missing = [f"{file}: {NOT_KNOWN}, {why}" for file, why in found["not_read"].items()]
     return "; ".join([*names, *missing]) or NOT_KNOWN
 

@@ -73,7 +73,7 @@ def test_llms_are_those_that_the_records_name(tmp_path: Path) -> None:
     lines = [
         {"entity_id": "1", "answer": "a", "model": "model-a"},
         {"entity_id": "2", "answer": "b", "model": "model-b"},
-        {"entity_id": "3", "answer": "c", "model": "model-a"},
+        {"entity_id": "3", "answer": "c", "model": "model-a", "asked_model": "model-b"},
         {"entity_id": "4", "answer": "d"},
         # The output of a batch names the model that answered in the response's body.
         {"custom_id": "item/5", "response": {"body": {"model": "model-c", "choices": []}}},
@@ -91,6 +91,7 @@ def test_llms_are_those_that_the_records_name(tmp_path: Path) -> None:
     )
     assert knowledge_facts(scenario)["item"]["llms"] == {
         "names": {"model-a": 2, "model-b": 1, "model-c": 1},
+        "asked": {"model-a": {"model-b": 1}},
         "not_read": {str(unnamed): "its records name no model", str(gone): "not at hand"},
     }
 
@@ -102,7 +103,7 @@ def test_a_file_that_changed_says_nothing_about_the_vectors(tmp_path: Path) -> N
     (file,) = tree["inputs"]
     manifest.write_text(json.dumps({**tree, "inputs": {file: "0" * 64}}))
     llms = knowledge_facts(scenario)["user"]["llms"]
-    assert llms == {"names": {}, "not_read": {file: "changed since it was encoded"}}
+    assert llms == {"names": {}, "asked": {}, "not_read": {file: "changed since it was encoded"}}
 
 
 def test_groups_that_the_configuration_declares_are_not_called_verified(tmp_path: Path) -> None:

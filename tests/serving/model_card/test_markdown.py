@@ -83,6 +83,21 @@ def test_shares_and_sampled_negatives_are_those_of_the_data(
     assert "| sampled negatives among the samples | 4,000 |" in text
 
 
+def test_llms_that_answered_in_anothers_place_are_named(
+    measured: tuple[WrittenRun, Performance],
+) -> None:
+    run, performance = measured
+    card = model_card(run.folder, run.scenario, performance, "int8", None)
+    card["knowledge"]["item"]["llms"] = {
+        "names": {"model-a": 1200, "model-b": 7},
+        "asked": {"model-a": {"model-b": 3}},
+        "not_read": {},
+    }
+    assert (
+        "| LLM | model-a (1,200 answers, 3 of them where model-b was asked); model-b (7 answers) |"
+    ) in to_markdown(card)
+
+
 def test_it_says_which_part_was_read_and_how_much_of_it(
     measured: tuple[WrittenRun, Performance],
 ) -> None:
