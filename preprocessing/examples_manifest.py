@@ -74,7 +74,7 @@ def describe_examples(
 
     Raises:
       CommandError: the leak check found a violation, no item of the log is in the catalogue, no
-        sample is left, or none of a part whose name the log does not have.
+        sample is left, or none of a part while the log names parts that there are not.
     """
     shards = sorted(
         (entry for entry in statistics if "shard" in entry), key=lambda entry: entry["shard"]

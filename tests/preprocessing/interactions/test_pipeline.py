@@ -123,7 +123,7 @@ def test_a_given_part_counts_from_the_boundary_on(small_scenario, small_folder):
 def test_unknown_names_of_parts_are_told_at_once(small_scenario, small_folder, capsys, misspelt):
     name = {"one row": "train", "a part": "trian"}[misspelt]
     parts = [name, name, "trian", name, "validation", "test"]
-    lines = [f"u,{item},5,{item},{part}" for item, part in enumerate(parts)]
+    lines = [f"u,{item},5,{item},{part}" for item, part in enumerate(parts, 7)]
     path = small_folder / "interactions.csv"
     path.write_text("\n".join(["user_id,item_id,rating,timestamp,fold", *lines]))
     scenario = small_scenario(
