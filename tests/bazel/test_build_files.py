@@ -21,6 +21,8 @@ def test_folders_stand_once_and_in_order(repository_root: Path) -> None:
 def listed_folders(build_file: Path) -> list[str]:
     """The list TEST_FOLDERS of a BUILD file, whose syntax is Python's."""
     for statement in ast.parse(build_file.read_text(encoding="utf-8")).body:
-        if isinstance(statement, ast.Assign) and ast.unparse(statement.targets[0]) == "TEST_FOLDERS":
+        if not isinstance(statement, ast.Assign):
+            continue
+        if ast.unparse(statement.targets[0]) == "TEST_FOLDERS":
             return list(ast.literal_eval(statement.value))
     raise AssertionError(f"{build_file} has no TEST_FOLDERS")
