@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 from google.protobuf import text_format
@@ -12,6 +13,8 @@ from serving.server.model_settings import ModelSettings, settings_by_name
 from serving.server.version_policy import VersionPolicy
 
 _PLATFORM = "tensorflow"
+_QUOTED = 100
+"""Characters of a path that are quoted."""
 
 
 def read_models_config(path: str | Path) -> list[ModelSettings]:
@@ -38,8 +41,8 @@ def settings_of_message(message: model_server_config_pb2.ModelServerConfig) -> l
     """The models of a configuration.
 
     Raises:
-      ValueError: it is no list of models, a model has no name or base path, a name is given twice,
-        or a model is not of the platform "tensorflow".
+      ValueError: it is no list of models, a model has no name or base path, or one that no file
+        system has, a name is given twice, or a model is not of the platform "tensorflow".
     """
     if message.WhichOneof("config") != "model_config_list":
         raise ValueError("only a model_config_list is supported")
@@ -59,8 +62,29 @@ def _settings(message: model_server_config_pb2.ModelConfig) -> ModelSettings:
             f'Received: "{message.model_platform}"'
         )
     return ModelSettings(
-        message.name, Path(message.base_path), _policy(message), dict(message.version_labels)
+        message.name, _base_path(message), _policy(message), dict(message.version_labels)
     )
+
+
+def _base_path(message: model_server_config_pb2.ModelConfig) -> Path:
+    """The base path, which may be missing for now, but must be one that there can be."""
+    path = Path(message.base_path)
+    try:
+        path.stat()
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise ValueError(
+                f"model {message.name}: base_path is too long: {_shortened(message.base_path)}"
+            ) from error
+    except ValueError as error:  # a NUL, or a character that names of files cannot have here
+        raise ValueError(
+            f"model {message.name}: base_path is no path ({error}): {_shortened(message.base_path)}"
+        ) from error
+    return path
+
+
+def _shortened(path: str) -> str:
+    return repr(path) if len(path) <= _QUOTED else f"{path[:_QUOTED]!r}..."
 
 
 def _policy(message: model_server_config_pb2.ModelConfig) -> VersionPolicy:

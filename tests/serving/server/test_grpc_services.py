@@ -146,11 +146,16 @@ def test_reloading_gives_labels_and_refuses_in_tensorflow_servings_way(
     for request, reason in (
         (reload_request("elsewhere"), "base path"),
         (model_management_pb2.ReloadConfigRequest(), "model_config_list"),
+        (reload_request("a\0b"), "base_path is no path"),
+        (reload_request("/" + "a" * 300), "base_path is too long"),
+        (reload_request("/a" * 3000), "base_path is too long"),
     ):
         with pytest.raises(grpc.RpcError) as caught:
             models.HandleReloadConfigRequest(request, SECONDS)
         assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
         assert reason in caught.value.details()
+    # Nothing has changed.
+    assert stub.Predict(predict_request(GOOD, version_label="stable"), SECONDS) == labelled
 
 
 def test_requests_are_counted_by_model_and_status(stub) -> None:

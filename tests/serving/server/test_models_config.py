@@ -84,6 +84,21 @@ def test_a_file_of_a_deployment_is_read(tmp_path: Path, deployment: Deployment) 
             + "}",
             "model a multiple times",
         ),
+        (
+            "model_config_list { config { name: 'a' base_path: 'b\\000c' "
+            "model_platform: 'tensorflow' } }",
+            r"model a: base_path is no path \(embedded null byte\): 'b\\x00c'",
+        ),
+        (
+            f"model_config_list {{ config {{ name: 'a' base_path: '/{'c' * 300}' "
+            "model_platform: 'tensorflow' } }",
+            "model a: base_path is too long: '/ccc",
+        ),
+        (
+            f"model_config_list {{ config {{ name: 'a' base_path: '{'/c' * 3000}' "
+            "model_platform: 'tensorflow' } }",
+            "model a: base_path is too long: '/c/c",
+        ),
     ],
 )
 def test_wrong_files_are_refused_by_name(tmp_path: Path, text: str, reason: str) -> None:
