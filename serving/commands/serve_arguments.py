@@ -13,6 +13,7 @@ from serving.commands.serve_values import (
     count_from_one,
     named_base_path,
     port_number,
+    positive_seconds,
     seconds,
     version_label,
 )
@@ -196,6 +197,47 @@ def _add_ports(group: argparse._ArgumentGroup) -> None:
             default=argparse.SUPPRESS,
             metavar="N",
             help="larger requests are refused; default 64 MiB",
+        )
+    group.add_argument(
+        "--max-request-rows",
+        dest="maximum_request_rows",
+        type=count_from_one,
+        default=argparse.SUPPRESS,
+        metavar="N",
+        help="rows, tf.Examples or candidates of a request; more are refused; default 20000",
+    )
+    group.add_argument(
+        "--max-request-input-bytes",
+        dest="maximum_request_input_bytes",
+        type=count_from_one,
+        default=argparse.SUPPRESS,
+        metavar="N",
+        help="memory of a request's input tensors, however short its message is; default 256 MiB",
+    )
+    for scope, default, of_whom in (
+        ("", 512, "at a time"),
+        ("-per-peer", 256, "from one address"),
+    ):
+        group.add_argument(
+            f"--max-rest-connections{scope}",
+            type=count_from_one,
+            dest=f"maximum_rest_connections{scope.replace('-', '_')}",
+            default=argparse.SUPPRESS,
+            metavar="N",
+            help=f"open {of_whom}; for one more, the one that waits longest for its caller is "
+            f"closed; default {default}",
+        )
+    for part, default, what in (
+        ("header", 10, "for the header of a REST request"),
+        ("body", 60, "for its body"),
+        ("keep-alive", 5, "between an answer and the next REST request of a connection"),
+    ):
+        group.add_argument(
+            f"--rest-{part}-seconds",
+            type=positive_seconds,
+            default=argparse.SUPPRESS,
+            metavar="S",
+            help=f"time {what}, after which the connection is closed; default {default}",
         )
     group.add_argument(
         "--grpc-threads",

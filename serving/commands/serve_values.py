@@ -56,6 +56,14 @@ def batch_sizes(text: str) -> tuple[int, ...]:
     return tuple(count_from_one(size) for size in text.split(","))
 
 
+def positive_seconds(text: str) -> float:
+    """Reads seconds above 0."""
+    number = seconds(text)
+    if not number:
+        raise argparse.ArgumentTypeError(f"expected seconds above 0. Received: {text!r}")
+    return number
+
+
 def seconds(text: str) -> float:
     """Reads seconds from 0."""
     if not re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII):

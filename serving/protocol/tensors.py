@@ -14,6 +14,8 @@ MAXIMUM_ELEMENTS = 2**27
 MAXIMUM_RANK = 32
 # A message of a few bytes may ask for so many, so it is less.
 MAXIMUM_COMPLETED_ELEMENTS = 2**22
+STRING_BYTES = 24
+"""What a string of a tensor takes beside its text, in bytes (TensorFlow's `TF_TString`)."""
 
 # Data type -> (NumPy type, the message's field of plain values). Strings are handled apart.
 _NUMBERS: dict[int, tuple[type[np.generic], str]] = {
@@ -123,6 +125,28 @@ def unpack(message: tensor_pb2.TensorProto) -> np.ndarray:
     else:
         array = np.asarray(values, dtype=numpy_type)
     return _completed(array, size, numpy_type(0)).reshape(shape)
+
+
+def size_of(message: tensor_pb2.TensorProto) -> tuple[tuple[int, ...], int]:
+    """Says how large the tensor of a message is, without making it.
+
+    Args:
+      message: numbers or strings.
+
+    Returns:
+      Its shape, and the bytes that its values take at most, however few of them were sent.
+
+    Raises:
+      TensorFormatError: the shape is not complete or too large.
+    """
+    shape = _shape_of(message)
+    if message.dtype != types_pb2.DT_STRING:
+        number = _NUMBERS.get(message.dtype)
+        return shape, 0 if number is None else math.prod(shape) * np.dtype(number[0]).itemsize
+    if message.tensor_content:
+        # It has every string once, and all of them are sent.
+        return shape, math.prod(shape) * STRING_BYTES + len(message.tensor_content)
+    return shape, math.prod(shape) * (STRING_BYTES + max(map(len, message.string_val), default=0))
 
 
 def _empty_message(array: np.ndarray) -> tensor_pb2.TensorProto:

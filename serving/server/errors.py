@@ -24,6 +24,13 @@ class RequestError(Exception):
         return f"{self.code.name}: {self.message}"
 
 
+class RequestTooLargeError(RequestError):
+    """A request beyond one of the server's limits: RESOURCE_EXHAUSTED, and 413 over REST."""
+
+    def __init__(self, message: str):
+        super().__init__(grpc.StatusCode.RESOURCE_EXHAUSTED, message)
+
+
 def invalid(message: str) -> RequestError:
     """The request contradicts what the model expects."""
     return RequestError(grpc.StatusCode.INVALID_ARGUMENT, message)

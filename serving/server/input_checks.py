@@ -7,14 +7,100 @@ that cannot take a shape refuses it, and one that can broadcasts it.
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from collections.abc import Collection, Mapping, Sequence, Set
 
 import numpy as np
 import tensorflow as tf
 
-from serving.server.errors import RequestError, invalid
+from preprocessing.records.contract import ITEM_ID
+from serving.protocol.messages import input_pb2, tensor_pb2
+from serving.protocol.tensors import STRING_BYTES, TensorFormatError, size_of
+from serving.server.errors import RequestError, RequestTooLargeError, invalid
 
 _TYPE_NAMES = {"float16": "half", "float32": "float", "float64": "double"}
+
+
+@dataclasses.dataclass(frozen=True)
+class RequestLimits:
+    """How much work one request may ask for.
+
+    A message of a few bytes can stand for tensors of gigabytes, and each candidate costs the model
+    kilobytes more. So requests are measured by what their tensors take once they are made, before
+    they are made.
+
+    Every method raises `RequestTooLargeError`.
+
+    Attributes:
+      rows: rows of an input, tf.Examples, and candidates: values of `item_id`.
+      input_bytes: all inputs together. Each string counts as the longest of its tensor: lists of
+        tf.Examples are filled up to the longest, and tensors by repeating a string.
+    """
+
+    rows: int = 20_000
+    input_bytes: int = 256 * 2**20
+
+    def check_messages(self, messages: Mapping[str, tensor_pb2.TensorProto]) -> None:
+        """Checks tensors that are not made yet.
+
+        Raises:
+          RequestError: INVALID_ARGUMENT; a shape is not complete or too large.
+        """
+        total = 0
+        for name, message in messages.items():
+            try:
+                shape, num_bytes = size_of(message)
+            except TensorFormatError as error:
+                raise invalid(f"tensor parsing error: {name} ({error})") from error
+            self._check_shape(name, shape)
+            total += num_bytes
+            self._check_bytes(total)
+
+    def check_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Checks tensors that are made."""
+        total = 0
+        for name, array in arrays.items():
+            self._check_shape(name, array.shape)
+            longest = max(map(len, array.flat), default=0) if array.dtype == object else 0
+            total += array.size * (longest + STRING_BYTES) if longest else array.nbytes
+        self._check_bytes(total)
+
+    def check_examples(self, message: input_pb2.Input) -> None:
+        """Checks tf.Examples, each of which the common context completes."""
+        kind = message.WhichOneof("kind")
+        if kind is None:
+            return
+        examples = getattr(message, kind).examples
+        self._check_rows("examples", len(examples))
+        context = 0
+        if kind == "example_list_with_context":
+            context = message.example_list_with_context.context.ByteSize()
+        longest = max((example.ByteSize() for example in examples), default=0)
+        self._check_bytes(len(examples) * (STRING_BYTES + context + longest))
+
+    def check_json(self, text: bytes) -> None:
+        """Checks a document that is not parsed yet: each of its values takes a few bytes."""
+        values = text.count(b",") + text.count(b"[") + text.count(b"{")
+        self._check_bytes(values * STRING_BYTES)
+
+    def _check_shape(self, name: str, shape: Sequence[int]) -> None:
+        rows = math.prod(shape) if name == ITEM_ID else max(shape[:1], default=1)
+        self._check_rows(name, rows)
+
+    def _check_rows(self, name: str, rows: int) -> None:
+        if rows > self.rows:
+            raise RequestTooLargeError(
+                f"{name}: {rows} rows or candidates are more than a request may have, {self.rows}; "
+                "send several requests, or serve with a larger --max-request-rows"
+            )
+
+    def _check_bytes(self, num_bytes: int) -> None:
+        if num_bytes > self.input_bytes:
+            raise RequestTooLargeError(
+                f"the request's inputs would take {num_bytes} bytes, more than {self.input_bytes}; "
+                "send several requests, or serve with a larger --max-request-input-bytes"
+            )
 
 
 def check_inputs(

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import Any
 
 from serving.server.errors import RequestError, invalid
 
 _QUOTE_LIMIT = 1024
+# What a number beyond the range of a double has: an exponent of three digits, or so many digits.
+_PERHAPS_HUGE = re.compile(rb"[eE]\+?[0-9]{3}|[0-9]{309}")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
 # What Python's parser says, and RapidJSON's words for it.
 _REASONS = {
@@ -36,7 +39,8 @@ def parse_object(text: bytes) -> dict[str, Any]:
     if not text:
         raise invalid("JSON Parse error: The document is empty")
     try:
-        document = json.loads(text.decode())
+        may_be_huge = _PERHAPS_HUGE.search(text) is not None
+        document = json.loads(text.decode(), parse_float=_finite if may_be_huge else None)
     except UnicodeDecodeError as error:
         raise _parse_error("Invalid encoding in string.", error.start) from error
     except json.JSONDecodeError as error:
@@ -46,7 +50,7 @@ def parse_object(text: bytes) -> dict[str, Any]:
         raise _parse_error(_reason(error.msg, before), len(before.encode())) from error
     except RecursionError as error:
         raise invalid("JSON Parse error: lists or objects are nested too deeply.") from error
-    except ValueError as error:  # an integer with thousands of digits
+    except ValueError as error:  # a float beyond all doubles, or an integer of thousands of digits
         raise invalid("JSON Parse error: Number too big to be stored in double.") from error
     if not isinstance(document, dict):
         raise format_error(document, "Is not object")
@@ -72,8 +76,12 @@ def format_error(value: object, reason: str) -> RequestError:
 
 def quoted(value: object) -> str:
     """A JSON value for a message, cut where it gets long."""
-    text = json.dumps(value, indent=4, ensure_ascii=False)
-    return text if len(text) <= _QUOTE_LIMIT else f"{text[:_QUOTE_LIMIT]}..."
+    text = ""
+    for part in json.JSONEncoder(indent=4, ensure_ascii=False).iterencode(value):
+        text += part[: _QUOTE_LIMIT + 1]
+        if len(text) > _QUOTE_LIMIT:
+            return f"{text[:_QUOTE_LIMIT]}..."
+    return text
 
 
 def kind_name(value: object) -> str:
@@ -81,6 +89,13 @@ def kind_name(value: object) -> str:
     if value is None or isinstance(value, bool):
         return "Null" if value is None else str(value)
     return _KINDS[type(value)]
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError("beyond the range of a double")
+    return number
 
 
 def _parse_error(reason: str, offset: int) -> RequestError:

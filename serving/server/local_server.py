@@ -17,6 +17,7 @@ from serving.server.background import Background
 from serving.server.batching import Batching
 from serving.server.grpc_services import create_grpc_server
 from serving.server.health import Health
+from serving.server.input_checks import RequestLimits
 from serving.server.loading import load_servable
 from serving.server.model_settings import ModelSettings, settings_of_base_paths
 from serving.server.model_store import ModelStore
@@ -26,6 +27,7 @@ from serving.server.polling import Polling
 from serving.server.prediction_api import PredictionApi
 from serving.server.refusing import RefusalWhileStopping
 from serving.server.rest_app import RestApi
+from serving.server.rest_connections import ConnectionLimits
 from serving.server.rest_port import RestPort
 from serving.server.server_options import ServerOptions
 
@@ -174,12 +176,20 @@ class LocalServer:
             on_change=lambda: health.set_ready(store.is_ready),
         )
         store.start()
-        api = PredictionApi(store, self._background)
+        limits = RequestLimits(options.maximum_request_rows, options.maximum_request_input_bytes)
+        api = PredictionApi(store, self._background, limits)
         self._rest = RestPort(
             RestApi(api, options.maximum_rest_request_bytes).application(),
             self.host,
             self.rest_port,
             options.tls,
+            ConnectionLimits(
+                options.maximum_rest_connections,
+                options.maximum_rest_connections_per_peer,
+                options.rest_header_seconds,
+                options.rest_body_seconds,
+                options.rest_keep_alive_seconds,
+            ),
         )
         self.rest_port = self._rest.port
         # After the other port, because this one tells the health of both.

@@ -25,7 +25,7 @@ from serving.server.example_inference import (
     classify,
     regress,
 )
-from serving.server.input_checks import check_input_names
+from serving.server.input_checks import RequestLimits, check_input_names
 from serving.server.model_store import ModelStore
 from serving.server.models_config import settings_of_message
 from serving.server.servable import Servable, signature_name_of
@@ -43,14 +43,21 @@ class PredictionApi:
     cannot be answered.
     """
 
-    def __init__(self, models: ModelStore, background: Background):
+    def __init__(
+        self,
+        models: ModelStore,
+        background: Background,
+        limits: RequestLimits = RequestLimits(),  # noqa: B008 (frozen)
+    ):
         """Creates the API.
 
         Args:
           models: what is served.
           background: where a reload runs.
+          limits: how much one request may ask for.
         """
         self.models = models
+        self.limits = limits
         self._background = background
 
     def counted_name(self, specification: model_pb2.ModelSpec) -> str:
@@ -70,12 +77,14 @@ class PredictionApi:
         # Before the tensors are read, each of which may take more memory than it has bytes.
         expected = servable.input_specifications(signature_name)
         check_input_names(signature_name, expected.keys(), request.inputs.keys())
+        self.limits.check_messages(request.inputs)
         inputs = {}
         for name, message in request.inputs.items():
             try:
                 inputs[name] = unpack(message)
             except TensorFormatError as error:
                 raise invalid(f"tensor parsing error: {name} ({error})") from error
+        self.limits.check_arrays(inputs)
         outputs = servable.run(signature_name, inputs, request.output_filter)
         response = predict_pb2.PredictResponse(model_spec=_answered_by(servable, signature_name))
         for name, array in outputs.items():
@@ -87,6 +96,7 @@ class PredictionApi:
     ) -> classification_pb2.ClassificationResponse:
         """Classifies tf.Examples."""
         servable = self._servable(request)
+        self.limits.check_examples(request.input)
         signature_name = signature_name_of(request.model_spec)
         return classification_pb2.ClassificationResponse(
             model_spec=_answered_by(servable, signature_name),
@@ -98,6 +108,7 @@ class PredictionApi:
     ) -> regression_pb2.RegressionResponse:
         """Computes one number per tf.Example."""
         servable = self._servable(request)
+        self.limits.check_examples(request.input)
         signature_name = signature_name_of(request.model_spec)
         return regression_pb2.RegressionResponse(
             model_spec=_answered_by(servable, signature_name),
@@ -114,6 +125,7 @@ class PredictionApi:
         first = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
         servable = self.models.find(first)
         _check_tasks(request, servable)
+        self.limits.check_examples(request.input)
         response = inference_pb2.MultiInferenceResponse()
         for task in request.tasks:
             signature_name = signature_name_of(task.model_spec)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
 import logging
@@ -21,7 +22,7 @@ from serving.protocol.messages import (
     regression_pb2,
 )
 from serving.server import metrics
-from serving.server.errors import RequestError, invalid, not_found
+from serving.server.errors import RequestError, RequestTooLargeError, invalid, not_found
 from serving.server.json_answers import (
     classifications,
     columns,
@@ -102,7 +103,10 @@ class RestApi:
         except RequestError as error:
             return _error_response(_HTTP_STATUS[error.code], error.message)
         # Inference blocks, so it runs beside the event loop.
-        return await run_in_threadpool(self._answer, request.method, _url(request), body)
+        try:
+            return await run_in_threadpool(self._answer, request.method, _url(request), body)
+        except asyncio.CancelledError:  # the time that a stop leaves is up
+            return _error_response(503, "The server is stopping")
 
     def _answer(self, method: str, url: str, body: bytes) -> Response:
         try:
@@ -113,6 +117,8 @@ class RestApi:
             with metrics.counted_request(self.api.counted_name(target.model), operation, "REST"):
                 document = self._document(target, body)
                 text = json.dumps(document, ensure_ascii=False).encode()
+        except RequestTooLargeError as error:
+            return _error_response(413, error.message)
         except RequestError as error:
             return _error_response(_HTTP_STATUS.get(error.code, 500), error.message)
         except Exception as error:
@@ -127,6 +133,7 @@ class RestApi:
             return message_as_json(self.api.model_status(status_request))
         if target.operation == "metadata":
             return self._metadata(model)
+        self.api.limits.check_json(body)
         document = parse_object(body)
         model.signature_name = signature_name_in(document)
         if target.operation == "predict":
@@ -165,6 +172,7 @@ class RestApi:
                 f"Failed to get input map for signature: {model.signature_name or 'DEFAULT'}"
             )
         inputs, row_format = predict_inputs(document, expected)
+        self.api.limits.check_arrays(inputs)
         outputs = servable.run(signature_name, inputs)
         return predictions(outputs) if row_format else columns(outputs)
 

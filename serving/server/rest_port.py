@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import socket
 import threading
@@ -12,6 +13,7 @@ from starlette.types import ASGIApp
 
 from configs.command_line import CommandError
 from serving.server.network_address import address_of
+from serving.server.rest_connections import Connection, ConnectionLimits
 from serving.server.tls import TlsSettings
 
 _POLL_SECONDS = 0.01
@@ -30,7 +32,7 @@ class RestPort:
         host: str,
         port: int,
         tls: TlsSettings | None = None,
-        most_connections: int = 256,
+        limits: ConnectionLimits = ConnectionLimits(),  # noqa: B008 (frozen)
     ):
         """Opens the port.
 
@@ -39,7 +41,7 @@ class RestPort:
           host: the address to listen on.
           port: 0 asks for a free one.
           tls: a certificate; None for plain HTTP.
-          most_connections: requests on further ones are refused with status 503.
+          limits: numbers and times of connections.
 
         Raises:
           CommandError: the port cannot be opened.
@@ -61,7 +63,10 @@ class RestPort:
                 log_level="warning",
                 access_log=False,
                 lifespan="off",
-                limit_concurrency=most_connections + 1,  # which is refused itself
+                # Called as a class is, and parts of a second do as well.
+                http=functools.partial(Connection, limits, set()),  # type: ignore[arg-type]
+                ws="none",
+                timeout_keep_alive=limits.keep_alive_seconds,  # type: ignore[arg-type]
                 ssl_context_factory=None if tls is None else lambda *_: tls.context(),
             )
         )

@@ -21,6 +21,7 @@ from serving.server.input_checks import check_inputs
 from serving.server.saved_model_session import SavedModelSession
 
 _DEFAULT_SIGNATURE = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
+_MESSAGE_LIMIT = 4096
 _GRAPH_NOTES = re.compile(r"\[\[(\{\{[^}]*\}\})+\]\]|\{\{(function_)?node [^}]*\}\}")
 
 
@@ -148,4 +149,6 @@ def _selected(available: Sequence[str], output_filter: Sequence[str]) -> Sequenc
 
 def _plain_message(message: str) -> str:
     """Drops the names of nodes that TensorFlow writes beside the cause."""
-    return " ".join(_GRAPH_NOTES.sub("", message).split()) or message
+    # TensorFlow quotes inputs, however long, and so does the answer to each request.
+    cut = message if len(message) <= _MESSAGE_LIMIT else f"{message[:_MESSAGE_LIMIT]}..."
+    return " ".join(_GRAPH_NOTES.sub("", cut).split()) or cut

@@ -40,6 +40,10 @@ def test_every_option_reaches_the_server() -> None:
     words = ["--poll-seconds", "0.5", "--allow-version-labels-for-unavailable-models"]
     words += ["--max-grpc-request-bytes", "10", "--max-rest-request-bytes", "20"]
     words += ["--grpc-threads", "3", "--grace-seconds", "7"]
+    words += ["--max-request-rows", "30", "--max-request-input-bytes", "40"]
+    words += ["--max-rest-connections", "50", "--max-rest-connections-per-peer", "6"]
+    words += ["--rest-header-seconds", "8", "--rest-body-seconds", "9.5"]
+    words += ["--rest-keep-alive-seconds", "2"]
     assert options_of(parsed(*MODEL, *words)) == ServerOptions(
         poll_seconds=0.5,
         allow_version_labels_for_unavailable_models=True,
@@ -47,7 +51,16 @@ def test_every_option_reaches_the_server() -> None:
         maximum_rest_request_bytes=20,
         grpc_threads=3,
         grace_seconds=7,
+        maximum_request_rows=30,
+        maximum_request_input_bytes=40,
+        maximum_rest_connections=50,
+        maximum_rest_connections_per_peer=6,
+        rest_header_seconds=8,
+        rest_body_seconds=9.5,
+        rest_keep_alive_seconds=2,
     )
+    with pytest.raises(SystemExit):
+        parsed(*MODEL, "--rest-body-seconds", "0")
 
 
 def test_one_batching_option_switches_batching_on() -> None:

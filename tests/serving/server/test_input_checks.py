@@ -8,9 +8,11 @@ import pytest
 import tensorflow as tf
 
 from configs.command_line import CommandError
+from serving.protocol.messages import input_pb2, tensor_pb2, types_pb2
+from serving.protocol.tensors import pack
 from serving.runtime import c_api
-from serving.server.errors import RequestError
-from serving.server.input_checks import check_inputs
+from serving.server.errors import RequestError, RequestTooLargeError
+from serving.server.input_checks import RequestLimits, check_inputs
 from serving.server.servable import Servable
 from tests.serving.toy_ranker import toy_arrays, toy_base_path
 
@@ -126,3 +128,74 @@ def test_shapes_are_left_to_the_model_as_by_the_runtime(session: c_api.CApiSessi
     with pytest.raises(RequestError, match=r"Incompatible shapes: \[3,2\] vs. \[3\]") as caught:
         servable.run("serving_default", too_short)
     assert caught.value.code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def repeated(value: bytes | float, *shape: int) -> tensor_pb2.TensorProto:
+    """A tensor of one value that is sent once."""
+    message = tensor_pb2.TensorProto()
+    for length in shape:
+        message.tensor_shape.dim.add(size=length)
+    if isinstance(value, bytes):
+        message.dtype = types_pb2.DT_STRING
+        message.string_val.append(value)
+    else:
+        message.dtype = types_pb2.DT_FLOAT
+        message.float_val.append(value)
+    return message
+
+
+LIMITS = RequestLimits(rows=100, input_bytes=10_000)
+
+
+@pytest.mark.parametrize(
+    ("messages", "reason"),
+    [
+        ({"item_id": repeated(b"1", 101)}, "item_id: 101 rows or candidates"),
+        ({"item_id": repeated(b"1", 51, 2)}, "item_id: 102 rows or candidates"),
+        ({"user_id": repeated(b"1", 101)}, "user_id: 101 rows"),
+        ({"x": repeated(1.0, 1, 2501)}, "10004 bytes, more than 10000"),
+        ({"x": repeated(b"", 1, 417)}, "10008 bytes, more than 10000"),
+        ({"x": repeated(b"t" * 500, 20)}, "10480 bytes, more than 10000"),
+        ({"x": repeated(1.0, 50, 30), "y": repeated(1.0, 50, 30)}, "12000 bytes"),
+    ],
+)
+def test_tensors_are_measured_before_they_are_made(messages, reason: str) -> None:
+    with pytest.raises(RequestTooLargeError, match=reason) as caught:
+        LIMITS.check_messages(messages)
+    assert caught.value.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+def test_tensors_at_the_limits_pass() -> None:
+    for message in (repeated(b"1", 100), repeated(1.0, 1, 2500), repeated(1.0)):
+        LIMITS.check_messages({"x": message})
+    LIMITS.check_messages({"item_id": repeated(b"1", 50, 2)})
+    LIMITS.check_messages({"x": pack(np.array(["a" * 9000], dtype=object))})
+
+
+@pytest.mark.parametrize("shape", [[-1], [2**62, 2**62], [1] * 40, [0, 2**40]])
+def test_shapes_that_cannot_be_are_invalid(shape: list[int]) -> None:
+    with pytest.raises(RequestError, match="tensor parsing error: x") as caught:
+        LIMITS.check_messages({"x": repeated(1.0, *shape)})
+    assert caught.value.code is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_arrays_and_examples_are_measured_as_tensors_are() -> None:
+    with pytest.raises(RequestTooLargeError, match="item_id: 102 rows or candidates"):
+        LIMITS.check_arrays({"item_id": np.full((2, 51), b"1", dtype=object)})
+    with pytest.raises(RequestTooLargeError, match="10480 bytes"):
+        texts = np.full(20, b"", dtype=object)
+        texts[7] = b"t" * 500
+        LIMITS.check_arrays({"x": texts})
+    message = input_pb2.Input()
+    for _ in range(100):
+        message.example_list_with_context.examples.add()
+    LIMITS.check_examples(message)
+    # Every example is completed by the context.
+    feature = message.example_list_with_context.context.features.feature["x"]
+    feature.bytes_list.value.append(b"t" * 100)
+    with pytest.raises(RequestTooLargeError, match="bytes, more than 10000"):
+        LIMITS.check_examples(message)
+    for _ in range(101):
+        message.example_list.examples.add()
+    with pytest.raises(RequestTooLargeError, match="examples: 101 rows"):
+        LIMITS.check_examples(message)

@@ -50,6 +50,12 @@ def test_broken_json_is_explained_in_the_words_of_rapidjson(
         (b'{"a": "\xff"}', "JSON Parse error: Invalid encoding in string. at offset: 7"),
         (b'{"a": ' + b"[" * 100_000, "JSON Parse error: lists or objects are nested too deeply."),
         (b'{"a": ' + b"1" * 5000, "JSON Parse error: Number too big to be stored in double."),
+        (b'{"a": [1.5, -1e400]}', "JSON Parse error: Number too big to be stored in double."),
+        (b'{"a": 1e+0309}', "JSON Parse error: Number too big to be stored in double."),
+        (
+            b'{"a": ' + b"9" * 400 + b".5}",
+            "JSON Parse error: Number too big to be stored in double.",
+        ),
         (b"[]", "JSON Value: [] Is not object"),
         (b'{"a": "\xed\xa0\x80" 1}', "JSON Parse error: Invalid encoding in string. at offset: 7"),
         ("{}".encode("utf-16"), "JSON Parse error: Invalid encoding in string. at offset: 0"),
@@ -78,3 +84,25 @@ def test_values_are_quoted_and_named_as_by_rapidjson() -> None:
     assert [kind_name(value) for value in values] == [
         *("Null", "True", "False", "Object", "Array", "String", "Number", "Number")
     ]
+
+
+def test_numbers_near_the_end_of_doubles_are_read() -> None:
+    document = parse_object(b'{"a": [1e308, 1e-400, 12345678901234567890.5, Infinity]}')
+    assert document["a"] == [1e308, 0.0, 12345678901234567890.5, math.inf]
+
+
+def test_only_the_beginning_of_a_quoted_value_is_written() -> None:
+    class Watched(list):
+        """Says how far it was read."""
+
+        read = 0
+
+        def __iter__(self):
+            for value in super().__iter__():
+                self.read += 1
+                yield value
+
+    values = Watched([7] * 1_000_000)
+    assert quoted(values).startswith("[\n    7,\n    7,")
+    assert len(quoted(values)) == 1024 + len("...")
+    assert values.read < 1_000

@@ -4,6 +4,7 @@ import logging
 import shutil
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from serving.server.server_options import ServerOptions
 from serving.server.version_policy import VersionPolicy
 from tests.serving.server.numbered_model import add_request, answer_of, put_numbered_model
 from tests.serving.server.waiting import wait_until
-from tests.serving.toy_ranker import toy_base_path
+from tests.serving.toy_ranker import toy_base_path, toy_rows
 
 
 def is_open(port: int) -> bool:
@@ -291,3 +292,54 @@ def test_a_stop_does_not_wait_for_a_load_that_a_request_asked_for(tmp_path: Path
     assert at_work and all(one.daemon for one in at_work)
     finish.set()
     wait_until(lambda: "reload" not in [thread.name for thread in threading.enumerate()])
+
+
+def test_a_stop_refuses_requests_that_are_not_complete(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    server = LocalServer({"toy": toy_base_path()})
+    server.start()
+    begun = (
+        b"POST /v1/models/toy:predict HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n{",
+        b"POST /v1/models/toy:predict HTTP/1.1\r\nHo",
+        b"",
+    )
+    connections = [socket.create_connection(("127.0.0.1", server.rest_port)) for _ in begun]
+    for connection, part in zip(connections, begun, strict=True):
+        connection.sendall(part)
+    # So the server has read what was sent before.
+    url = f"http://127.0.0.1:{server.rest_port}/v1/models/toy"
+    assert requests.get(url, timeout=20).status_code == 200
+    server.stop(grace_seconds=20)
+    answers = [connection.recv(1000) for connection in connections]
+    assert answers[0].startswith(b"HTTP/1.1 503 Service Unavailable")
+    assert answers[0].endswith(b'{"error": "The server is stopping"}')
+    assert answers[1:] == [b"", b""]
+    for connection in connections:
+        connection.close()
+    assert not [record.getMessage() for record in caplog.records if record.exc_info]
+
+
+def test_a_request_that_takes_longer_than_a_stop_allows_is_refused(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    begun, finish = threading.Event(), threading.Event()
+    run = Servable.run
+
+    def slow(*arguments: Any) -> Any:
+        begun.set()
+        assert finish.wait(60)
+        return run(*arguments)
+
+    server = LocalServer({"toy": toy_base_path()})
+    server.start()
+    monkeypatch.setattr(Servable, "run", slow)
+    url = f"http://127.0.0.1:{server.rest_port}/v1/models/toy:predict"
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(requests.post, url, json={"inputs": toy_rows()}, timeout=60)
+        assert begun.wait(20)
+        server.stop(grace_seconds=0.1)
+        finish.set()
+        assert answer.result().status_code == 503
+        assert answer.result().json() == {"error": "The server is stopping"}
+    assert not [record.getMessage() for record in caplog.records if record.exc_info]

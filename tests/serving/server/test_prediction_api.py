@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import grpc
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from serving.protocol.messages import (
 )
 from serving.server.background import Background
 from serving.server.errors import RequestError
+from serving.server.input_checks import RequestLimits
 from serving.server.model_settings import ModelSettings
 from serving.server.model_store import ModelStore
 from serving.server.prediction_api import PredictionApi
@@ -70,6 +73,43 @@ def test_predict_refuses_an_unknown_signature_as_tensorflow_serving_does(
         api.predict(predict_request("guess"))
     assert caught.value.code is grpc.StatusCode.FAILED_PRECONDITION
     assert caught.value.message == 'Serving signature key "guess" not found.'
+
+
+def test_a_short_message_for_many_candidates_takes_no_memory(api: PredictionApi) -> None:
+    one_user = {name: values[:1] for name, values in toy_arrays().items()}
+    request = predict_request("rank", **one_user)
+    request.inputs["item_id"].tensor_shape.dim[0].size = 4_000_000
+    assert request.ByteSize() < 400
+    tracemalloc.start()
+    try:
+        with pytest.raises(RequestError, match="item_id: 4000000 rows or candidates") as caught:
+            api.predict(request)
+        _, peak_bytes = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert caught.value.code is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert peak_bytes < 1_000_000
+    request.inputs["item_id"].tensor_shape.dim[0].size = 20_000
+    assert len(api.predict(request).outputs["score"].float_val) == 20_000
+
+
+@pytest.mark.parametrize("operation", ["classify", "regress", "multi_inference"])
+def test_examples_beyond_the_limits_are_refused(api: PredictionApi, operation: str) -> None:
+    limited = PredictionApi(api.models, Background(), RequestLimits(rows=2))
+    examples = {"example_list": {"examples": toy_examples()}}
+    specification = {"name": "toy", "signature_name": "classify"}
+    request = {
+        "classify": classification_pb2.ClassificationRequest(
+            model_spec=specification, input=examples
+        ),
+        "regress": regression_pb2.RegressionRequest(model_spec=specification, input=examples),
+        "multi_inference": inference_pb2.MultiInferenceRequest(
+            tasks=[task("classify", CLASSIFY)], input=examples
+        ),
+    }[operation]
+    with pytest.raises(RequestError, match="examples: 3 rows") as caught:
+        getattr(limited, operation)(request)
+    assert caught.value.code is grpc.StatusCode.RESOURCE_EXHAUSTED
 
 
 def test_predict_refuses_a_malformed_tensor_by_name(api: PredictionApi) -> None:

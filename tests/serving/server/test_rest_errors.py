@@ -273,6 +273,20 @@ def test_classify_and_regress(address: str, path: str, body: str, message: str) 
     assert message in response.json()["error"]
 
 
+@pytest.mark.parametrize(
+    "inputs",
+    ["[" + "1.0," * 30_000 + "1.0]", "[" + "[]," * 30_000 + "[]]"],
+    ids=["values", "lists"],
+)
+def test_a_document_of_too_many_values(inputs: str) -> None:
+    options = ServerOptions(maximum_request_input_bytes=500_000)
+    with LocalServer(guide_base_paths(), options=options) as server:
+        url = f"http://127.0.0.1:{server.rest_port}/v1/models/guide:predict"
+        response = requests.post(url, data=f'{{"inputs": {inputs}}}', timeout=SECONDS)
+    assert response.status_code == 413
+    assert "--max-request-input-bytes" in response.json()["error"]
+
+
 def test_a_body_that_is_too_large(address: str) -> None:
     url = f"{address}/v1/models/guide:predict"
     response = requests.post(url, data=" " * 100_001, timeout=SECONDS)
