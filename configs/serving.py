@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 
 from configs.section import Section
 
@@ -12,6 +12,8 @@ NumberFormat = Literal["float32", "float16", "int8"]
 IdType = Literal["string", "int64"]
 MOST_WARMUP_REQUESTS = 1000
 """TensorFlow Serving refuses a version with more of them."""
+WARMUP_CANDIDATES = 10
+"""Candidates of each list in a warm-up request."""
 
 
 class Serving(Section):
@@ -32,6 +34,23 @@ class Serving(Section):
         description="rows of the warm-up requests, one request of each for every signature; the "
         "allowed batch sizes where the server batches",
     )
+    largest_request: int | None = Field(
+        None,
+        ge=1000,
+        description="most candidates of a request (of retrieval: users); the exported graph "
+        "refuses more, wherever it runs. At least ten times the largest batch size, and the rows "
+        "that the server merges; without a number there is no limit",
+    )
+
+    @model_validator(mode="after")
+    def _check_largest_request(self) -> Self:
+        least = WARMUP_CANDIDATES * max(self.batch_sizes)
+        if self.largest_request is not None and self.largest_request < least:
+            raise ValueError(
+                f"largest_request: must be at least {least}, because warm-up requests have so "
+                f"many candidates (batch_sizes). Received: {self.largest_request}"
+            )
+        return self
 
     @field_validator("batch_sizes")
     @classmethod

@@ -141,7 +141,7 @@ def _write_version(
         performance = measure(scenario, model, options.card_part, options.card_rows)
     kind = model.kind
     refresh_parts = RefreshParts.of(model, scenario, id_type)
-    module = serving_module(model, number_format, id_type)
+    module = serving_module(model, number_format, id_type, serving.largest_request)
     signatures = module.signatures()
     with written_by_tensorflow(path):
         tf.saved_model.save(module, str(path), signatures=signatures)
@@ -165,7 +165,10 @@ def _write_version(
 
 
 def serving_module(
-    model: AnyModel, number_format: NumberFormat = "float32", id_type: IdType = "string"
+    model: AnyModel,
+    number_format: NumberFormat = "float32",
+    id_type: IdType = "string",
+    largest_request: int | None = None,
 ) -> ServingModule:
     """The served form of a model.
 
@@ -173,6 +176,7 @@ def serving_module(
       model: a trained model, which is changed on the way (`store_knowledge`).
       number_format: of the stored vectors.
       id_type: how requests write ids.
+      largest_request: most candidates of a request; None for any number.
 
     Raises:
       CommandError: a vector cannot be stored in the number format, or two ids cannot be told apart.
@@ -181,10 +185,10 @@ def serving_module(
         item_ids = model.inputs_preparation.catalogue.item_ids
         vectors = model.all_item_vectors()
         _store(model, number_format, user_sources(model))
-        return RetrievalModule(model, vectors, item_ids, id_type)
+        return RetrievalModule(model, vectors, item_ids, id_type, largest_request)
     _store(model, number_format)
     kind = RankingModule if isinstance(model, RankingModel) else RerankingModule
-    return kind(model, id_type)
+    return kind(model, id_type, largest_request)
 
 
 def _store(

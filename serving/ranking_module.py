@@ -24,9 +24,11 @@ class RankingModule(ServingModule):
     the label; classify and regress give the label's alone.
     """
 
-    def __init__(self, model: RankingModel, id_type: IdType = "string"):
+    def __init__(
+        self, model: RankingModel, id_type: IdType = "string", largest_request: int | None = None
+    ):
         """Keeps a model whose knowledge is stored; see `ServingModule`."""
-        super().__init__(model, id_type)
+        super().__init__(model, id_type, largest_request)
         self._logits = functools.partial(model.call, training=False)
         self._outputs = (SCORE, *(f"{SCORE}_{task}" for task in model.tasks))
 
@@ -62,9 +64,11 @@ class RankingModule(ServingModule):
 class RerankingModule(ServingModule):
     """Scores the candidates of lists in each other's presence; 0 where a list is padded by ""."""
 
-    def __init__(self, model: RerankingModel, id_type: IdType = "string"):
+    def __init__(
+        self, model: RerankingModel, id_type: IdType = "string", largest_request: int | None = None
+    ):
         """Keeps a model whose knowledge is stored; see `ServingModule`."""
-        super().__init__(model, id_type)
+        super().__init__(model, id_type, largest_request)
         self._probabilities = model.probabilities
 
     def _signatures(self) -> dict[str, ConcreteFunction]:

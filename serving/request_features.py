@@ -1,8 +1,8 @@
-"""The inputs of a served model: raw ids and numbers, by name."""
+"""The inputs of a served model, raw ids and numbers by name, and how its graph checks them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
@@ -10,6 +10,7 @@ from models.inputs import InputPreparation
 from preprocessing.records.contract import (
     FEATURES_OF_KIND,
     ITEM_ID,
+    PROFILE_PREFIX,
     REQUEST_FEATURES,
     Feature,
     FeatureType,
@@ -55,3 +56,101 @@ def input_specifications(
                 shape, _DTYPES[feature.type], name=feature.name
             )
     return specifications
+
+
+def checked_inputs(
+    raw: Mapping[str, tf.Tensor],
+    specifications: Mapping[str, tf.TensorSpec],
+    features: Sequence[Feature],
+    largest: int | None = None,
+) -> dict[str, tf.Tensor]:
+    """Inputs of a signature that fail where they contradict it, or each other.
+
+    TensorFlow Serving runs whatever it is sent: it does not compare shapes with a signature's, and
+    where operations broadcast, a request that makes no sense gets a score. So the graph itself
+    refuses, with INVALID_ARGUMENT and the input's name: a shape that is not the specification's;
+    inputs of different numbers of rows; lists of different lengths where their values belong
+    together; and numbers that are not finite. Not known numbers of a profile are NaN, and what
+    stands beside padding may be anything.
+
+    Args:
+      raw: input name -> tensor.
+      specifications: input name -> specification.
+      features: what the inputs mean.
+      largest: most candidates, or rows where there are none; None for any number.
+
+    Returns:
+      The same tensors, which exist only after all checks; 0 beside padding.
+    """
+    sent = {
+        name: _of_shape(name, raw[name], specification.shape)
+        for name, specification in specifications.items()
+    }
+    lists = {feature.name: feature.aligned_with for feature in features}
+    checks = _row_checks(sent)
+    if largest is not None:
+        checks.append(_not_larger(sent, largest))
+    for name, values in sent.items():
+        other = lists.get(name)
+        if other in sent:
+            same_shape = _same_shape(name, values, other, sent[other])
+            # Padding is told by the other list, so their shapes are compared first.
+            with tf.control_dependencies([same_shape]):
+                sent[name] = tf.where(sent[other] == "", tf.zeros_like(values), values)
+        if values.dtype.is_floating:
+            checks.append(_finite(name, sent[name]))
+    with tf.control_dependencies(checks):
+        return {name: tf.identity(values) for name, values in sent.items()}
+
+
+def _of_shape(name: str, values: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:
+    # A placeholder in between, because a session feeds what it likes, and an optimizer that takes
+    # the specification for the truth would drop the check.
+    unknown = tf.raw_ops.PlaceholderWithDefault(
+        input=values, shape=tf.TensorShape(None), name=f"input/{name}"
+    )
+    return tf.ensure_shape(unknown, shape)
+
+
+def _not_larger(sent: Mapping[str, tf.Tensor], largest: int) -> tf.Operation:
+    name = ITEM_ID if ITEM_ID in sent else next(iter(sent))
+    size = tf.size(sent[name])
+    return tf.raw_ops.Assert(
+        condition=size <= largest,
+        data=[f"{name} must have at most {largest} values. Received:", size],
+    )
+
+
+def _row_checks(sent: Mapping[str, tf.Tensor]) -> list[tf.Operation]:
+    """Fails unless all inputs whose number of rows is free have equally many."""
+    rows = {
+        name: tf.size(values) if values.shape.rank == 1 else tf.shape(values)[0]
+        for name, values in sent.items()
+        if values.shape[0] is None
+    }
+    if len(rows) < 2:
+        return []
+    numbers = tf.stack(list(rows.values()))
+    return [
+        tf.raw_ops.Assert(
+            condition=tf.reduce_all(tf.equal(numbers, numbers[0])),
+            data=[f"{', '.join(rows)} must have equally many rows. Received:", numbers],
+            summarize=len(rows),
+        )
+    ]
+
+
+def _same_shape(name: str, values: tf.Tensor, other: str, of_other: tf.Tensor) -> tf.Operation:
+    shapes = tf.shape(values), tf.shape(of_other)
+    return tf.raw_ops.Assert(
+        condition=tf.reduce_all(tf.equal(*shapes)),
+        data=[f"{name} and {other} must have the same shape. Received:", *shapes],
+    )
+
+
+def _finite(name: str, values: tf.Tensor) -> tf.Tensor:
+    message = f"{name} must be finite numbers"
+    if name.startswith(PROFILE_PREFIX):
+        values = tf.where(tf.math.is_nan(values), 0.0, values)
+        message = f"{name} must be finite, or NaN where it is not known"
+    return tf.raw_ops.CheckNumerics(tensor=values, message=message)

@@ -39,6 +39,7 @@ class RetrievalModule(ServingModule):
         vectors: np.ndarray,
         item_ids: Sequence[str],
         id_type: IdType = "string",
+        largest_request: int | None = None,
     ):
         """Keeps a model whose knowledge is stored.
 
@@ -47,8 +48,9 @@ class RetrievalModule(ServingModule):
           vectors: `all_item_vectors` of it, from before its knowledge was stored.
           item_ids: raw ids of catalogue rows 1, 2, 3, ..., from before as well.
           id_type: see `ServingModule`.
+          largest_request: likewise.
         """
-        super().__init__(model, id_type)
+        super().__init__(model, id_type, largest_request)
         self._user_vectors = model.user_vectors
         self._catalogue_rows = model.inputs_preparation.catalogue.rows
         self._num_found = min(RETRIEVED_ITEMS, model.num_items)

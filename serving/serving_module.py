@@ -12,7 +12,7 @@ from configs.serving import IdType
 from models.building import AnyModel
 from preprocessing.records.parsing import parse_examples
 from serving.id_types import with_whole_number_ids
-from serving.request_features import input_specifications, request_features
+from serving.request_features import checked_inputs, input_specifications, request_features
 
 Tensors = Mapping[str, tf.Tensor]
 Computation = Callable[[Tensors], dict[str, tf.Tensor]]
@@ -27,18 +27,22 @@ class ServingModule(tf.Module, abc.ABC):
       features: what a request must carry.
     """
 
-    def __init__(self, model: AnyModel, id_type: IdType = "string"):
+    def __init__(
+        self, model: AnyModel, id_type: IdType = "string", largest_request: int | None = None
+    ):
         """Keeps a model's parts.
 
         Args:
           model: a trained model behind `serving.stored_knowledge.store_knowledge`.
           id_type: how requests of tensors write ids; tf.Examples have strings, as in training.
+          largest_request: see `configs.serving.Serving`.
         """
         super().__init__(name="serving")
         # The parts and not the model, whose losses and metrics are no part of an export.
         self._parts = model.checkpoint_parts()
         self._preparation = model.inputs_preparation
         self._id_type = id_type
+        self._largest_request = largest_request
         self.features = request_features(model.inputs_preparation, model.kind)
 
     def signatures(self) -> dict[str, ConcreteFunction]:
@@ -61,10 +65,12 @@ class ServingModule(tf.Module, abc.ABC):
     def _of_tensors(
         self, compute: Computation, specifications: Mapping[str, tf.TensorSpec]
     ) -> ConcreteFunction:
-        """A signature with inputs of these names."""
+        """A signature with inputs of these names, which its graph checks."""
 
         def run(**raw: tf.Tensor) -> dict[str, tf.Tensor]:
-            return compute(raw)
+            return compute(
+                checked_inputs(raw, specifications, self.features, self._largest_request)
+            )
 
         return tf.function(run).get_concrete_function(**specifications)
 

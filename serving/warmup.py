@@ -11,7 +11,7 @@ from tensorflow.core.framework import tensor_pb2
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from configs.loading import ConfigurationError
-from configs.serving import MOST_WARMUP_REQUESTS, Serving
+from configs.serving import MOST_WARMUP_REQUESTS, WARMUP_CANDIDATES, Serving
 from preprocessing.records.contract import (
     CTR,
     HISTORY_ITEM_ID,
@@ -24,7 +24,7 @@ from preprocessing.records.contract import (
 
 WARMUP_FILE = Path("assets.extra", "tf_serving_warmup_requests")
 """Below a version folder, where TensorFlow Serving looks for them."""
-_LIST_LENGTHS = {HISTORY_ITEM_ID: 30, HISTORY_RATING: 30, ITEM_ID: 10}
+_LIST_LENGTHS = {HISTORY_ITEM_ID: 30, HISTORY_RATING: 30, ITEM_ID: WARMUP_CANDIDATES}
 _PROFILE_VALUES = 1
 
 WARMED_SIGNATURES = {

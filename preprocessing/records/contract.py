@@ -34,12 +34,14 @@ class Feature:
       type: which list holds the values.
       is_list: True for any number of values, False for exactly one.
       description: what the values mean, with units.
+      aligned_with: the list whose values these belong to one by one; None if there is none.
     """
 
     name: str
     type: FeatureType
     is_list: bool
     description: str
+    aligned_with: str | None = None
 
 
 CTR, RERANK, RETRIEVAL = "ctr", "rerank", "retrieval"
@@ -68,7 +70,11 @@ _USER = Feature(USER_ID, FeatureType.BYTES, False, "raw user id")
 _BEFORE = (
     Feature(HISTORY_ITEM_ID, FeatureType.BYTES, True, "items of earlier interactions, newest last"),
     Feature(
-        HISTORY_RATING, FeatureType.FLOAT, True, "ratings of history_item_id, in the same order"
+        HISTORY_RATING,
+        FeatureType.FLOAT,
+        True,
+        "ratings of history_item_id, in the same order",
+        HISTORY_ITEM_ID,
     ),
     Feature(
         USER_SHARE_LIKED, FeatureType.FLOAT, False, "share of earlier interactions with label 1"
@@ -100,8 +106,12 @@ EXAMPLE_FEATURES = (
 RERANK_FEATURES = (
     _USER,
     Feature(ITEM_ID, FeatureType.BYTES, True, "raw ids of the candidate items, shuffled"),
-    Feature(LABEL, FeatureType.FLOAT, True, "labels of the candidates; 0 for sampled ones"),
-    Feature(RATING, FeatureType.FLOAT, True, "ratings of the candidates; 0 for sampled ones"),
+    Feature(
+        LABEL, FeatureType.FLOAT, True, "labels of the candidates; 0 for sampled ones", ITEM_ID
+    ),
+    Feature(
+        RATING, FeatureType.FLOAT, True, "ratings of the candidates; 0 for sampled ones", ITEM_ID
+    ),
     *_BEFORE,
 )
 """One record per list of `examples/rerank/<part>/`."""

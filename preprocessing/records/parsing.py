@@ -48,7 +48,8 @@ def parse_examples(
       with b"" or 0; NaN, which is "not known", for numbers of the user's profile.
 
     Raises:
-      tf.errors.InvalidArgumentError: a record lacks a feature or has one of another type.
+      tf.errors.InvalidArgumentError: a record lacks a feature, has one of another type, or has
+        lists of different lengths where their values belong together.
     """
     specification: dict[str, tf.io.FixedLenFeature | tf.io.RaggedFeature] = {}
     for feature in features:
@@ -57,6 +58,8 @@ def parse_examples(
             tf.io.RaggedFeature(dtype) if feature.is_list else tf.io.FixedLenFeature([], dtype)
         )
     parsed = tf.io.parse_example(serialized, specification)
+    with tf.control_dependencies(_alignment_checks(parsed, features)):
+        parsed = {name: tf.identity(value) for name, value in parsed.items()}
     if longest_history is not None:
         for name in {HISTORY_ITEM_ID, HISTORY_RATING} & parsed.keys():
             parsed[name] = parsed[name][:, -longest_history:]
@@ -116,6 +119,31 @@ def example_dataset(
     options = tf.data.Options()
     options.autotune.enabled = False
     return dataset.prefetch(_PREFETCHED_BATCHES).with_options(options)
+
+
+def _alignment_checks(
+    parsed: Mapping[str, tf.Tensor | tf.RaggedTensor], features: Sequence[Feature]
+) -> list[tf.Operation]:
+    """Fails where a record has not as many values as its list that they belong to."""
+    checks = []
+    for feature in features:
+        other = feature.aligned_with
+        if other is None or other not in parsed:
+            continue
+        lengths = [parsed[name].row_lengths() for name in (feature.name, other)]
+        wrong = tf.where(tf.not_equal(*lengths))[:1, 0]
+        checks.append(
+            tf.raw_ops.Assert(
+                condition=tf.equal(tf.size(wrong), 0),
+                data=[
+                    f"{feature.name} and {other} of an example must have the same length. Received "
+                    "in this row of the batch these lengths:",
+                    wrong,
+                    *(tf.gather(of_list, wrong) for of_list in lengths),
+                ],
+            )
+        )
+    return [check for check in checks if check is not None]  # eager execution has checked already
 
 
 def _padded(lists: tf.RaggedTensor, name: str, width: int | None) -> tf.Tensor:

@@ -44,6 +44,17 @@ def shapes_within_a_row(inputs: Arrays) -> Hashable:
     return tuple((name, inputs[name].shape[1:]) for name in sorted(inputs))
 
 
+def order_of_lengths(inputs: Arrays) -> Hashable:
+    """What requests that are merged with padding must have in common.
+
+    Which of their inputs' further dimensions are equal, and which larger: filled up together, lists
+    that differ in length in one request differ in all, so that a model can still refuse them.
+    """
+    lengths = [length for name in sorted(inputs) for length in inputs[name].shape[1:]]
+    places = {length: place for place, length in enumerate(sorted(set(lengths)))}
+    return tuple(places[length] for length in lengths)
+
+
 def merge(requests: Sequence[Arrays], size: int) -> dict[str, np.ndarray]:
     """Puts requests one below the other.
 

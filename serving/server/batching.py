@@ -8,7 +8,13 @@ from collections.abc import Callable, Hashable
 import numpy as np
 
 from serving.server import metrics
-from serving.server.batch_merging import merge, rows_of, shapes_within_a_row, split
+from serving.server.batch_merging import (
+    merge,
+    order_of_lengths,
+    rows_of,
+    shapes_within_a_row,
+    split,
+)
 from serving.server.batch_scheduler import BatchScheduler, Task
 from serving.server.batching_parameters import BatchingParameters
 from serving.server.errors import invalid
@@ -50,7 +56,8 @@ class Batching:
         largest = self.parameters.max_batch_size
         if rows > largest:
             raise invalid(f"Task size {rows} is larger than maximum input batch size {largest}")
-        shapes = None if self.parameters.pad_variable_length_inputs else shapes_within_a_row(inputs)
+        padded = self.parameters.pad_variable_length_inputs
+        shapes = order_of_lengths(inputs) if padded else shapes_within_a_row(inputs)
         tasks = _pieces(inputs, rows, self.parameters.batch_rows)
         self._submit((key, shapes), execute, tasks)
         answers = []

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+import pytest
 import tensorflow as tf
 
 from models.profiles import ProfileAttribute
 from preprocessing.records.contract import Feature, FeatureType
-from serving.request_features import input_specifications, request_features
+from serving.request_features import checked_inputs, input_specifications, request_features
 
 USER = ["user_id", "history_item_id", "history_rating"]
 STATISTICS = ["user_share_liked", "user_mean_rating", "user_log_count"]
@@ -57,3 +58,27 @@ def test_candidates_may_be_lists_or_none() -> None:
     assert lists["item_id"].shape.as_list() == [None, None]
     nothing = input_specifications(list(features("retrieval").values()), None, None)
     assert nothing.keys() == {*USER, *STATISTICS}
+
+
+def test_a_largest_request_is_held() -> None:
+    found = list(features("rerank").values())
+    specifications = input_specifications(found, None, [None, None])
+    checked = tf.function(
+        lambda **raw: checked_inputs(raw, specifications, found, largest=6)["item_id"]
+    ).get_concrete_function(**specifications)
+    rows = {
+        name: tf.zeros([2] * given.shape.rank, given.dtype) if given.dtype == tf.float32
+        else tf.fill([2] * given.shape.rank, "a")
+        for name, given in specifications.items()
+    }  # fmt: skip
+    assert checked(**{**rows, "item_id": tf.fill([2, 3], "a")}).shape == (2, 3)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="item_id must have at most 6 values"):
+        checked(**{**rows, "item_id": tf.fill([2, 4], "a")})
+
+
+def test_users_are_counted_where_there_are_no_candidates() -> None:
+    found = list(features("retrieval").values())
+    specifications = {"user_id": input_specifications(found, None, None)["user_id"]}
+    assert checked_inputs({"user_id": tf.fill([5], "a")}, specifications, found, 5).keys()
+    with pytest.raises(tf.errors.InvalidArgumentError, match="user_id must have at most 5 values"):
+        checked_inputs({"user_id": tf.fill([6], "a")}, specifications, found, 5)

@@ -1,12 +1,31 @@
 from __future__ import annotations
 
+import functools
+from collections.abc import Iterator
+
+import numpy as np
+import pytest
 import tensorflow as tf
 
 from serving.export import serving_module
+from serving.proof.loaders import Ask, c_api_loader, python_loader, session_loader
+from serving.proof.servers import server_loader
 from serving.ranking_module import RankingModule, RerankingModule
 from serving.retrieval_module import RetrievalModule
 from tests.runs import random_model
 from tests.scenarios import rich_scenario
+from tests.serving.exports import (
+    Arrays,
+    Export,
+    exported,
+    exported_variant,
+    list_rows,
+    one_user_request,
+    profile_rows,
+    request_rows,
+    serialized_examples,
+    user_rows,
+)
 
 
 def test_every_kind_of_model_has_a_module_that_holds_its_parts() -> None:
@@ -32,3 +51,142 @@ def test_one_users_features_serve_all_candidates() -> None:
     for name, specification in inputs.items():
         assert specification.shape[0] == (None if name == "item_id" else 1)
         assert specification.dtype in (tf.string, tf.float32)
+
+
+EXPORTS = {
+    "din": exported,
+    "linear": functools.partial(exported_variant, "linear"),
+    "prm": functools.partial(exported_variant, "prm"),
+    "two_tower": functools.partial(exported_variant, "two_tower"),
+}
+
+
+def good_request(model: str, signature: str) -> Arrays:
+    rows = {
+        "din": request_rows,
+        "linear": profile_rows,
+        "prm": list_rows,
+        "two_tower": user_rows,
+    }[model]()
+    if signature != "rank":
+        return rows
+    if model == "prm":
+        one = {name: values[:1] for name, values in rows.items()}
+        return {**one, "item_id": rows["item_id"][0]}
+    return encoded(one_user_request(0, rows=rows)[0])
+
+
+def encoded(raw: Arrays) -> Arrays:
+    """Candidates as bytes, as which the loader of a server wants them."""
+    return {**raw, "item_id": raw["item_id"].astype("S").astype(object)}
+
+
+def with_one_more(raw: Arrays, name: str) -> Arrays:
+    """A list with one value more in each row."""
+    values = raw[name]
+    return {**raw, name: np.concatenate([values, values[:, :1]], axis=1)}
+
+
+def with_first(raw: Arrays, name: str, value: float) -> Arrays:
+    """The first number is this one; in a history it is a rating and not padding."""
+    values = raw[name].copy()
+    values.flat[0] = value
+    return {**raw, name: values}
+
+
+def ways_of(export: Export) -> Iterator[Ask]:
+    """Every way to load and ask an export, one after the other."""
+    for loader in (python_loader, session_loader, c_api_loader, server_loader):
+        with loader(export.path) as ways:
+            yield from ways.values()
+
+
+PAIRS = {
+    "din": ("serving_default", "rank"),
+    "linear": ("serving_default", "rank"),
+    "prm": ("serving_default", "rank"),
+    "two_tower": ("serving_default", "top_k", "user_vectors"),
+}
+
+
+def refused_requests(model: str, signature: str) -> list[tuple[Arrays, str]]:
+    """Requests that do not hold together, and the input that is named."""
+    good = good_request(model, signature)
+    refused = [
+        (with_one_more(good, "history_rating"), "history_rating"),
+        (with_one_more(good, "history_item_id"), "history_rating"),
+        (with_first(good, "history_rating", np.nan), "history_rating"),
+        (with_first(good, "user_mean_rating", np.inf), "user_mean_rating"),
+        (with_first(good, "user_share_liked", np.nan), "user_share_liked"),
+        (with_first(good, "user_log_count", -np.inf), "user_log_count"),
+    ]
+    if "profile_age" in good:
+        refused.append((with_first(good, "profile_age", np.inf), "profile_age"))
+    if signature != "rank":
+        fewer = {**good, "user_mean_rating": good["user_mean_rating"][:1]}
+        refused.append((fewer, "user_mean_rating"))
+    return refused
+
+
+@pytest.mark.parametrize("model", EXPORTS)
+def test_every_signature_refuses_inputs_that_do_not_belong_together(model: str) -> None:
+    export = EXPORTS[model]()
+    asked = [
+        (signature, good_request(model, signature), refused_requests(model, signature))
+        for signature in PAIRS[model]
+    ]
+    for ask in ways_of(export):
+        for signature, good, refused in asked:
+            ask(signature, good)
+            for wrong, name in refused:
+                with pytest.raises(Exception, match=name):
+                    ask(signature, wrong)
+
+
+def test_a_fixed_number_of_users_is_held_where_a_session_feeds_another() -> None:
+    good = good_request("din", "rank")
+    twice = np.concatenate([good["user_log_count"]] * 2)
+    # Seven users for seven candidates would pass as aligned rows.
+    rows = encoded(one_user_request(0, candidates=7)[1])
+    with c_api_loader(exported().path) as c_api, server_loader(exported().path) as served:
+        for ask in (c_api["c_api"], served["grpc"], served["rest"]):
+            assert ask("rank", good)["score"].shape == (7,)
+            with pytest.raises(Exception, match=r"user_log_count \[2\] is not compatible"):
+                ask("rank", {**good, "user_log_count": twice})
+            with pytest.raises(Exception, match="is not compatible with expected shape"):
+                ask("rank", rows)
+
+
+def test_examples_are_refused_as_well_beside_longer_ones() -> None:
+    rows = {name: values[:3] for name, values in request_rows().items()}
+    good = serialized_examples(rows)
+    fewer, no_rating, no_mean = (tf.train.Example.FromString(good[1]) for _ in range(3))
+    del fewer.features.feature["history_rating"].float_list.value[-1]
+    no_rating.features.feature["history_rating"].float_list.value[0] = np.nan
+    no_mean.features.feature["user_mean_rating"].float_list.value[0] = np.inf
+    refused = [
+        (fewer, "history_rating and history_item_id of an example must have the same length"),
+        (no_rating, "history_rating must be finite numbers"),
+        (no_mean, "user_mean_rating must be finite numbers"),
+    ]
+    arguments = {"predict_examples": "examples", "classify": "inputs", "regress": "inputs"}
+    for ask in ways_of(exported()):
+        for signature, argument in arguments.items():
+            ask(signature, {argument: good})
+            for wrong, message in refused:
+                batch = good.copy()
+                batch[1] = wrong.SerializeToString()
+                with pytest.raises(Exception, match=message):
+                    ask(signature, {argument: batch})
+
+
+def test_what_stands_beside_padding_does_not_count() -> None:
+    good = request_rows()
+    padding = good["history_item_id"] == b""
+    assert padding.any()
+    ratings = np.where(padding, np.float32(np.nan), good["history_rating"])
+    with c_api_loader(exported().path) as ways:
+        ask = ways["c_api"]
+        expected = ask("serving_default", good)["score"]
+        scores = ask("serving_default", {**good, "history_rating": ratings})["score"]
+    np.testing.assert_array_equal(scores, expected)

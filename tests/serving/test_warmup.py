@@ -108,3 +108,11 @@ def test_more_requests_than_tensorflow_serving_takes_are_refused() -> None:
     with pytest.raises(ConfigurationError, match="251 sizes for 4 signatures make 1004 warm-up"):
         check_number_of_requests(Serving(batch_sizes=tuple(range(1, 252))), "retrieval")
     check_number_of_requests(Serving(batch_sizes=tuple(range(1, 501))), "rerank")
+
+
+def test_warm_up_requests_are_not_larger_than_the_largest_request() -> None:
+    assert Serving(batch_sizes=(1, 120), largest_request=1200).largest_request == 1200
+    with pytest.raises(ValueError, match="largest_request: must be at least 1210"):
+        Serving(batch_sizes=(1, 121), largest_request=1200)
+    with pytest.raises(ValueError, match="greater than or equal to 1000"):
+        Serving(largest_request=999)

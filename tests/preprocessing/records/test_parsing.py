@@ -80,6 +80,8 @@ def test_widths_keep_the_newest_of_a_history_and_the_first_candidates(compiled):
     lists["history_item_id"].bytes_list.value.extend([b"old", b"new", b"newest"])
     lists["history_rating"].float_list.value.extend([1, 2, 3])
     lists["item_id"].bytes_list.value.extend([b"a", b"b"])
+    for name in ("label", "rating"):
+        lists[name].float_list.value.extend([0, 1])
     widths = {"history_item_id": 2, "history_rating": 4, "item_id": 1}
 
     def parse(serialized: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -153,6 +155,33 @@ def test_requests_carry_no_label():
 def test_a_missing_feature_is_an_error():
     with pytest.raises(tf.errors.InvalidArgumentError, match="is required"):
         parse_examples(tf.constant([b""]))
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+@pytest.mark.parametrize(
+    ("features", "name", "other"),
+    [
+        (EXAMPLE_FEATURES, "history_rating", "history_item_id"),
+        (RERANK_FEATURES, "label", "item_id"),
+        (RERANK_FEATURES, "rating", "item_id"),
+    ],
+)
+def test_lists_that_belong_together_have_equal_lengths(features, name, other, compiled):
+    wrong = tf.train.Example.FromString(example(3, features))
+    del wrong.features.feature[name].float_list.value[2]
+    # Beside a longer row, padding alone would hide it.
+    batch = [example(4, features), wrong.SerializeToString()]
+
+    def read(serialized):
+        return parse_examples(serialized, features)[other]
+
+    parse = tf.function(read) if compiled else read
+    with pytest.raises(tf.errors.InvalidArgumentError) as caught:
+        parse(tf.constant(batch))
+    assert f"{name} and {other} of an example must have the same length" in str(caught.value)
+    assert "[1] [2] [3]" in str(caught.value)
+    assert parse(tf.constant(batch[:1])).shape == (1, 4)
+    assert parse(tf.constant([], tf.string)).shape == (0, 0)
 
 
 def test_batches_come_in_the_order_of_the_files(tmp_path):

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from serving.server.batch_merging import is_mergeable, merge, rows_of, shapes_within_a_row, split
+from serving.server.batch_merging import (
+    is_mergeable,
+    merge,
+    order_of_lengths,
+    rows_of,
+    shapes_within_a_row,
+    split,
+)
 
 
 def specification(*shape: int | None) -> tf.TensorSpec:
@@ -95,3 +102,13 @@ def test_answers_are_taken_apart_without_what_filled_up() -> None:
 @pytest.mark.parametrize("output", [np.array(1.0), np.zeros(3)])
 def test_outputs_without_a_row_each_are_not_taken_apart(output: np.ndarray) -> None:
     assert split({"y": output}, [1, 1], 2) is None
+
+
+def test_lists_that_differ_in_one_request_are_not_filled_up_to_agree() -> None:
+    def order(ids: int, ratings: int) -> object:
+        row = {"ids": np.zeros((1, ids)), "ratings": np.zeros((2, ratings)), "user": np.zeros(1)}
+        return order_of_lengths(row)
+
+    assert order(3, 3) == order(5, 5)
+    assert order(3, 5) == order(1, 2)
+    assert len({order(3, 3), order(3, 5), order(5, 3)}) == 3
