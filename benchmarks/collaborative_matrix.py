@@ -34,15 +34,14 @@ from configs.scenario import Scenario
 from models.catalogue import Catalogue, CatalogueContents
 from models.inputs import NUM_USER_NUMBERS, USER_STATISTICS, InputPreparation
 from models.match import KnowledgeMatch, KnowledgeMatches
-from preprocessing.beam_options import BeamOptions
+from preprocessing.beam_options import BeamOptions, quiet_beam
 from preprocessing.examples import build_examples
-from preprocessing.interactions.plan import LogPlan, shards_of_log
 from preprocessing.interactions.reading import open_interactions
 from preprocessing.interactions.samples import user_folds
+from preprocessing.interactions.shard import LogPlan, shards_of_log
 from preprocessing.interactions.training_log import TrainingLog
 from preprocessing.interactions.training_log_pipeline import read_training_log
-from preprocessing.knowledge.collaborative_vectors import item_vectors, stacked_matrix
-from preprocessing.quiet import quiet_beam
+from preprocessing.knowledge.control_vectors import item_vectors, stacked_matrix
 from preprocessing.records.contract import USER_FOLDS
 from trainer.examples import read_prepared_examples
 from trainer.tables import read_model_tables
@@ -106,7 +105,7 @@ def candidate_matrix(
     """A matrix to be factored, with a column for each item.
 
     C is used or not, R are the rating residuals, both as
-    `preprocessing.knowledge.collaborative_vectors` defines and scales them:
+    `preprocessing.knowledge.control_vectors` defines and scales them:
 
         ratings               R
         used                  C

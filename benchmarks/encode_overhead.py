@@ -20,9 +20,9 @@ from pathlib import Path
 from benchmarks.measuring import Stopwatch, measured, print_measure
 from configs.loading import scenario_from_tree
 from configs.scenario import Scenario
+from preprocessing.beam_options import quiet_beam
 from preprocessing.encode import encode
-from preprocessing.encoders.registry import encoder_class
-from preprocessing.quiet import quiet_beam
+from preprocessing.encoders.text_encoder import encoder_class
 
 _NAME = "encode_overhead"
 _BUNDLED = "examples/movielens_small/answers/*_individual.jsonl.gz"

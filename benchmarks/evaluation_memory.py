@@ -21,12 +21,11 @@ import numpy as np
 import pyarrow as pa
 
 from benchmarks.measuring import measured, peak_megabytes, print_measure
-from configs.judging import Evaluation
+from configs.experiment import Evaluation
 from preprocessing.records.contract import CTR, ITEM_ID
-from trainer.offline.part_metrics import part_metrics
-from trainer.offline.score_file import write_scores
-from trainer.offline.score_table import ScoreTable
-from trainer.offline.slices import KeySlice, NumberSlice, Slice
+from trainer.evaluation.part_metrics import part_metrics
+from trainer.evaluation.score_table import ScoreTable, write_scores
+from trainer.evaluation.slices import KeySlice, NumberSlice, Slice
 
 _NAME = "evaluation_memory"
 _BATCH = 4096

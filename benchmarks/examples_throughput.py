@@ -18,9 +18,8 @@ from benchmarks import plain_pandas, synthetic
 from benchmarks.measuring import measured, print_measure
 from configs.loading import scenario_from_tree
 from configs.scenario import Scenario
-from preprocessing.beam_options import BeamOptions
+from preprocessing.beam_options import BeamOptions, quiet_beam
 from preprocessing.examples import build_examples
-from preprocessing.quiet import quiet_beam
 from preprocessing.records.contract import PARTS
 from preprocessing.records.layout import ExamplesDirectory, WorkDirectory
 from preprocessing.records.tfrecord_file import read_records

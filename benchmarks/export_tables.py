@@ -39,15 +39,14 @@ from configs.scenario import Scenario
 from configs.serving import IdType, NumberFormat, Serving
 from models.building import AnyModel, ModelTables, build_model
 from models.catalogue import CatalogueContents, CategoricalColumn
-from models.stored_vectors import NUMBER_FORMATS, VectorTable
-from serving.client.user_request import UserRequest
+from models.vector_tables import NUMBER_FORMATS, VectorTable
+from serving.client.inputs import UserRequest
 from serving.export import serving_module
-from serving.id_types import with_whole_number_ids
-from serving.loadtest.request_sources import RequestSource
+from serving.id_tables import IdIndex, with_whole_number_ids
+from serving.loadtest.requests import RequestSource
+from serving.publishing import write_warmup_requests
 from serving.refresh.parts import RefreshParts
 from serving.runtime.c_api import CApiSession
-from serving.tables.id_index import IdIndex
-from serving.warmup import write_warmup_requests
 from trainer.run_folder import create_weights
 
 _NAME = "export_tables"

@@ -22,16 +22,18 @@ from benchmarks.synthetic import write_catalogue, write_interactions
 from configs.knowledge import Grouping
 from configs.loading import scenario_from_tree
 from configs.scenario import Scenario
-from preprocessing.dead_letter_runs import DeadLetterRuns
-from preprocessing.grouping.bisecting import LEFT_OUT, bisect
-from preprocessing.grouping.entities import Entities, items_to_group, users_to_group
-from preprocessing.grouping.fingerprints import fingerprints
-from preprocessing.grouping.item_features import item_blocks
-from preprocessing.grouping.kinds import Kind
-from preprocessing.grouping.known_interactions import KnownInteractions
-from preprocessing.grouping.material import Material, read_material
-from preprocessing.grouping.naming import group_names
-from preprocessing.grouping.plan import fewest_items
+from preprocessing.dead_letters import DeadLetterRuns
+from preprocessing.grouping.entities import KnownInteractions, fingerprints
+from preprocessing.grouping.features import (
+    Entities,
+    Material,
+    item_blocks,
+    items_to_group,
+    read_material,
+    users_to_group,
+)
+from preprocessing.grouping.plan import Kind, fewest_items
+from preprocessing.grouping.tree import LEFT_OUT, bisect, group_names
 from preprocessing.interactions.catalogue import open_catalogue
 from preprocessing.interactions.reading import open_interactions
 

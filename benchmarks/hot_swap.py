@@ -12,11 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.serving_workload import requests_for, serving
-from serving.loadtest.arrivals import arrival_times
-from serving.loadtest.calls import Calls
-from serving.loadtest.plan import Phase, Plan
-from serving.loadtest.request_sources import RequestSource
-from serving.loadtest.running import run_plan
+from serving.loadtest.generator import Calls, run_plan
+from serving.loadtest.plan import Phase, Plan, arrival_times
+from serving.loadtest.requests import RequestSource
 from serving.loadtest.summary import Quantiles, latencies_with_failures
 
 _POLL_SECONDS = 0.2

@@ -32,15 +32,14 @@ from benchmarks.measuring import Stopwatch, measured, print_measure
 from configs.loading import scenario_from_tree
 from configs.scenario import Scenario
 from models.building import AnyModel, build_model
+from preprocessing.beam_options import quiet_beam
 from preprocessing.encode import encode
 from preprocessing.examples import build_examples
-from preprocessing.quiet import quiet_beam
-from trainer.example_sources import training_examples
 from trainer.match_statistics import match_statistics
 from trainer.optimizers import build_optimizer
 from trainer.preparation import ExampleStore
 from trainer.run_folder import create_weights
-from trainer.training_input import TrainingInput, Worker
+from trainer.training_input import TrainingInput, Worker, training_examples
 
 _NAME = "input_pipeline"
 _ITEMS = 3_706

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from configs.raw_data import Data, Split
+from configs.data import Data, Split
 from preprocessing.hashing import stable_hashes
 from preprocessing.records import contract
 from preprocessing.records.tfrecord_file import write_records

@@ -10,9 +10,8 @@ from typing import Self
 
 import numpy as np
 
-from serving.client.model_inputs import InputKind, ModelInputs
-from serving.loadtest.request_sources import RequestSource
-from serving.loadtest.requests import questions_of
+from serving.client.inputs import InputKind, ModelInputs
+from serving.loadtest.requests import RequestSource, questions_of
 from serving.protocol.messages import types_pb2
 from serving.runtime.c_api import CApiSession
 

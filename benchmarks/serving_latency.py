@@ -42,10 +42,9 @@ from benchmarks.serving_workload import (
     serving,
     train_runs,
 )
-from serving.loadtest.calls import Calls
+from serving.loadtest.generator import Calls, run_plan
 from serving.loadtest.plan import Phase, Plan
 from serving.loadtest.requests import SIGNATURES
-from serving.loadtest.running import run_plan
 from serving.loadtest.summary import Quantiles, latencies_with_failures
 
 _NAME = "serving_latency"

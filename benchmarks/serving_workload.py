@@ -13,10 +13,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from serving.client import RankingClient
-from serving.client.address import ModelAddress
-from serving.client.model_inputs import ModelInputs
-from serving.loadtest.request_sources import RequestSource, requests_of_examples
-from serving.loadtest.requests import check_answer, serialized_requests
+from serving.client.errors import ModelAddress
+from serving.client.inputs import ModelInputs
+from serving.loadtest.requests import (
+    RequestSource,
+    check_answer,
+    requests_of_examples,
+    serialized_requests,
+)
 
 BASELINE = "none"
 ARMS: dict[str, tuple[str, ...]] = {

@@ -86,7 +86,7 @@ def alternatives_of(experiment: Any) -> dict[str, list[object]]:
     """Values that settings take in the arms of an experiment and in its search.
 
     Args:
-      experiment: a `configs.judging.Experiment`; axes that nobody wrote do not count.
+      experiment: a `configs.experiment.Experiment`; axes that nobody wrote do not count.
     """
     found: dict[str, list[object]] = {}
     axes = {"backbones": "model.backbone", "adapters": "model.adapter", "matches": "model.match"}

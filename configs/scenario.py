@@ -9,12 +9,11 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from configs.adapters import FIELD_OPTIONS
-from configs.judging import Evaluation, Experiment
+from configs.data import Data, Split
+from configs.experiment import Evaluation, Experiment
 from configs.knowledge import Knowledge
-from configs.modelling import Model
+from configs.model import FIELD_OPTIONS, Model
 from configs.prompting import Generation, Prompts
-from configs.raw_data import Data, Split
 from configs.section import Section
 from configs.serving import Serving
 from configs.training import Training

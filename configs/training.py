@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from configs.modelling import RERANKERS, RETRIEVERS
+from configs.model import RERANKERS, RETRIEVERS
 from configs.section import Section, TakesEffect
 
 OptimizerName = Literal["adam", "lazy_adam", "adagrad", "sgd"]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import inspect
+import types
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, get_args, get_origin, get_type_hints
 
 import numpy as np
 import tensorflow as tf
@@ -15,14 +17,13 @@ from configs.scenario import Scenario
 from models.adapters import ADAPTERS
 from models.adapters.base import KnowledgeAdapter
 from models.assembly import AugmentedUse, InputAssembly
-from models.backbone_options import checked_options
 from models.backbones import BACKBONES
 from models.catalogue import Catalogue, CatalogueContents
-from models.class_weights import EQUAL_WEIGHTS
 from models.features import ItemEncoder
 from models.inputs import InputPreparation
 from models.item_ids import KnowledgeIds, TrainedIds
 from models.knowledge import KnowledgeRecords, KnowledgeTable
+from models.losses import EQUAL_WEIGHTS
 from models.match import KnowledgeMatch, KnowledgeMatches
 from models.prior import PRIOR_SUFFIX, KnowledgePrior
 from models.profiles import ProfileAttribute, ProfileEncoder, ProfileLookup
@@ -32,6 +33,92 @@ from models.reranking import ListScorer, RerankingModel
 from models.retrieval import RETRIEVERS
 from models.retrieval.scoring import TowerScorer
 from models.retrieving import RetrievalModel
+
+_FROM_CONFIGURATION = frozenset({"self", "kwargs", "top_units", "dropout_rate"})
+_KINDS: dict[object, tuple[str, str]] = {
+    bool: ("true or false", "true or false"),
+    int: ("a whole number", "whole numbers"),
+    float: ("a number", "numbers"),
+    str: ("a word", "words"),
+}
+
+
+def own_options(backbone: type[tf.keras.layers.Layer]) -> dict[str, object]:
+    """The options of a backbone beside `top_units` and `dropout_rate`, with their defaults."""
+    parameters = inspect.signature(backbone.__init__).parameters
+    return {
+        name: parameter.default
+        for name, parameter in parameters.items()
+        if name not in _FROM_CONFIGURATION
+    }
+
+
+def checked_options(
+    name: str, backbone: type[tf.keras.layers.Layer], options: Mapping[str, object]
+) -> dict[str, object]:
+    """Options from a configuration as arguments of the constructor.
+
+    Values are checked against the annotations of the constructor: bool, int, float, str, a
+    `Sequence` of these, and any of them or None. Other annotations are left to the constructor, as
+    is whether a value makes sense.
+
+    Args:
+      name: registry name of the backbone.
+      backbone: its class.
+      options: `model.backbone_options`.
+
+    Raises:
+      ValueError: the backbone has no such option, or a value is of another kind than its
+        annotation.
+    """
+    known = own_options(backbone)
+    annotations = get_type_hints(backbone.__init__)
+    checked = {}
+    for key, value in options.items():
+        if key not in known:
+            there = f"there are {', '.join(known)}" if known else "it has none"
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f". Did you mean '{close[0]}'?" if close else ""
+            raise ValueError(f"model.backbone_options: '{name}' has no '{key}'; {there}{hint}")
+        annotation = annotations.get(key)
+        try:
+            checked[key] = _of_kind(value, annotation)
+        except TypeError:
+            raise ValueError(
+                f"model.backbone_options.{key} must be {_described(annotation)}. "
+                f"Received: {value!r}"
+            ) from None
+    return checked
+
+
+def _of_kind(value: Any, kind: Any) -> object:
+    """The value as its annotation has it; TypeError if it is of another kind."""
+    if get_origin(kind) is types.UnionType:
+        return None if value is None else _of_kind(value, _other_than_none(kind))
+    if get_origin(kind) is Sequence:
+        if not isinstance(value, list | tuple):
+            raise TypeError
+        return tuple(_of_kind(element, get_args(kind)[0]) for element in value)
+    if kind is float and type(value) is int:
+        return float(value)
+    if kind in _KINDS and type(value) is not kind:
+        raise TypeError
+    return value
+
+
+def _other_than_none(kind: Any) -> Any:
+    """X of `X | None`."""
+    return next(part for part in get_args(kind) if part is not types.NoneType)
+
+
+def _described(kind: Any) -> str:
+    if get_origin(kind) is types.UnionType:
+        return f"{_described(_other_than_none(kind))} or null"
+    if get_origin(kind) is Sequence:
+        (element,) = get_args(kind)
+        return f"a list of {_KINDS[element][1]}" if element in _KINDS else "a list"
+    return _KINDS[kind][0]
+
 
 REPLACED_IDS = "replace_id"
 """The adapter whose vectors take the place of item ids and are no fields of their own."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from models.growing import growing_table
+from models.vector_tables import growing_table
 
 RATING_PRIOR_COUNT = 5.0
 UNKNOWN_ROW = 0

@@ -5,9 +5,9 @@ from __future__ import annotations
 import tensorflow as tf
 
 from models.catalogue import Catalogue
-from models.distinct import map_distinct
 from models.item_ids import INITIAL_DEVIATION
-from models.layers.random_numbers import RandomNumbers
+from models.layers.top_network import RandomNumbers
+from models.vector_tables import map_distinct
 
 
 class ItemEncoder(tf.keras.layers.Layer):

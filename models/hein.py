@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
-from models.registration import PACKAGE
+from models.layer_support import PACKAGE
 
 TRAINING_PRECISIONS = ("float32", "bfloat16")
 

@@ -13,13 +13,12 @@ import numpy as np
 import tensorflow as tf
 
 from models.catalogue import Catalogue
-from models.growing import growing_table
-from models.knowledge import EntityIndex
+from models.knowledge import EntityIndex, UserRows
 from models.layers.masking import without_padding
 from models.match import KnowledgeMatches
 from models.prior import KnowledgePrior
 from models.profiles import ProfileAttribute, ProfileLookup
-from models.user_rows import UserRows
+from models.vector_tables import growing_table
 
 USER_STATISTICS = ("user_share_liked", "user_mean_rating", "user_log_count")
 NUM_USER_NUMBERS = len(USER_STATISTICS)

@@ -13,12 +13,10 @@ import numpy as np
 import tensorflow as tf
 
 from configs.serving import NumberFormat
-from models.adapters.frozen import frozen_weight
+from models.adapters.base import Standardization, frozen_weight
 from models.adapters.linear import LinearProjection
-from models.adapters.standardization import Standardization
 from models.knowledge import MISSING_ROW, KnowledgeTable
-from models.row_chunks import row_chunks
-from models.stored_vectors import VectorTable
+from models.vector_tables import VectorTable, row_chunks
 
 INITIAL_DEVIATION = 0.05
 

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from configs.matching import Prior
+from configs.model import Prior
 from models.catalogue import RATING_PRIOR_COUNT, CatalogueContents
+from models.layer_support import PACKAGE
 from models.reduction import (
     by_blocks,
     cluster_landmarks,
@@ -23,7 +24,6 @@ from models.reduction import (
     nystroem_features,
     unit_rows,
 )
-from models.registration import PACKAGE
 
 KERNEL_BIAS = 0.3
 PRIOR_SUFFIX = "_prior"

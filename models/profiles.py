@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from models.item_ids import INITIAL_DEVIATION
-from models.layers.batch_standardization import BatchStandardization
+from models.layers.normalization import BatchStandardization
 
 _MOMENTUM = 0.95
 

@@ -8,10 +8,9 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from models.adapters.base import KnowledgeAdapter
-from models.assembly import InputAssembly
-from models.augmentation import Augmented
-from models.class_weights import EQUAL_WEIGHTS, label_weights
+from models.assembly import Augmented, InputAssembly
 from models.inputs import InputPreparation, Tensors
+from models.losses import EQUAL_WEIGHTS, label_weights
 from models.scoring_model import ScoringModel
 
 
@@ -74,7 +73,7 @@ class RankingModel(ScoringModel):
       kind: "ctr".
       tasks: names of the further labels, in the order of the logits behind the first.
       class_weights: weights of the losses of samples with label 0 and label 1
-        (`models.class_weights`), of every label for itself.
+        (`models.losses`), of every label for itself.
     """
 
     kind = "ctr"

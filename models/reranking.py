@@ -7,11 +7,15 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from models.assembly import InputAssembly
-from models.augmentation import Augmented
-from models.class_weights import EQUAL_WEIGHTS
+from models.assembly import Augmented, InputAssembly
 from models.inputs import InputPreparation, Tensors
-from models.list_losses import LIST_LOSSES, LOSS_COUNTS, list_probabilities, pointwise_loss
+from models.losses import (
+    EQUAL_WEIGHTS,
+    LIST_LOSSES,
+    LOSS_COUNTS,
+    list_probabilities,
+    pointwise_loss,
+)
 from models.rerankers.base import ListInputs
 from models.scoring_model import ScoringModel
 
@@ -58,9 +62,9 @@ class RerankingModel(ScoringModel):
 
     Attributes:
       kind: "rerank".
-      list_loss: "pointwise" or "listwise" (`models.list_losses`).
+      list_loss: "pointwise" or "listwise" (`models.losses`).
       class_weights: weights of the losses of candidates with label 0 and label 1
-        (`models.class_weights`).
+        (`models.losses`).
     """
 
     kind = "rerank"

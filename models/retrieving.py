@@ -9,17 +9,17 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
-from models.augmentation import Augmented, augment
+from models.assembly import Augmented, augment
 from models.inputs import (
     InputPreparation,
     Tensors,
     history_knowledge_row_key,
     knowledge_row_key,
 )
-from models.precision import precision
+from models.layer_support import precision
 from models.retrieval.scoring import TowerScorer
-from models.row_chunks import row_chunks
 from models.scoring_model import ScoringModel
+from models.vector_tables import row_chunks
 
 if TYPE_CHECKING:
     from models.adapters.base import KnowledgeAdapter

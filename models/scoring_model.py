@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
-from models.augmentation import augment
+from models.assembly import augment
 from models.inputs import InputPreparation, Tensors, match_features
 
 if TYPE_CHECKING:

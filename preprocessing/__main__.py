@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from configs.command_line import TeachingParser, run_command
+from preprocessing.beam_options import quiet_beam
 from preprocessing.commands import (
     all_steps,
     download,
@@ -18,7 +19,6 @@ from preprocessing.commands import (
     prompts,
     validate,
 )
-from preprocessing.quiet import quiet_beam
 
 _HELP = """\
 Turns raw data and LLM answers into the TFRecords that training reads, with Apache Beam.

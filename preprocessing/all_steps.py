@@ -11,10 +11,10 @@ from configs.scenario import Scenario
 from preprocessing.beam_options import BeamOptions
 from preprocessing.encode import default_sources, encode
 from preprocessing.examples import build_examples
-from preprocessing.knowledge.metadata_texts import described_by
+from preprocessing.knowledge.source_plan import described_by
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.steps import refuse_rejected
-from preprocessing.tables.files import expand_paths
+from preprocessing.tables.blocks import expand_paths
 
 
 def run_all_steps(

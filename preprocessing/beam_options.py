@@ -1,7 +1,8 @@
-"""Which Beam runner, with which options; without importing Beam."""
+"""Which Beam runner, with which options, and how loud it is; without importing Beam."""
 
 from __future__ import annotations
 
+import logging
 import os
 from dataclasses import dataclass, replace
 
@@ -58,3 +59,15 @@ class BeamOptions:
         runner = [] if self.runner is None else [f"--runner={self.runner}"]
         workers = [] if self.processes == 1 else [f"--direct_num_workers={self.processes}"]
         return runner + workers + [f"--{option}" for option in self.options]
+
+
+def quiet_beam() -> None:
+    """Hides what Beam logs about optional parts of its own that nobody asked for.
+
+    Must run before Beam is first imported; warnings about a pipeline still show.
+    """
+    logging.getLogger().addFilter(_is_not_beams_own_import)
+
+
+def _is_not_beams_own_import(record: logging.LogRecord) -> bool:
+    return not (record.name == "root" and "apache_beam" in record.pathname)

@@ -1,11 +1,15 @@
-"""Running Beam pipelines, quietly and in this process unless a runner is named."""
+"""Running Beam pipelines: quietly, in this process unless told otherwise, and where they write."""
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import re
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
@@ -14,7 +18,7 @@ from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError
-from preprocessing import beam_worker
+from preprocessing import beam_worker, storage
 from preprocessing.beam_options import BeamOptions
 
 _WORKER_LOG = logging.getLogger("apache_beam.runners.common")
@@ -86,3 +90,32 @@ def _message_from_afar(traceback: str) -> str | None:
 def _is_no_command_error(record: logging.LogRecord) -> bool:
     """Keeps out of the log what ends the command with a message of its own."""
     return record.exc_info is None or not isinstance(record.exc_info[1], CommandError | OSError)
+
+
+@contextmanager
+def worker_folder(folder: Path, staging: str | None) -> Iterator[str]:
+    """A folder that all workers of the step's pipelines see; empty at first.
+
+    Args:
+      folder: where the step's files belong in the end, on this machine.
+      staging: absolute path or URL of a folder that all workers see; None when they see `folder`.
+
+    Yields:
+      Absolute path or URL. When the block ends without an error, all files in it are in `folder`.
+    """
+    if staging is None:
+        yield storage.absolute(folder)
+        return
+    # The name follows from the step, so that the next run removes what a killed one left.
+    place = hashlib.sha256(storage.absolute(folder).encode()).hexdigest()[:16]
+    staged = storage.join(storage.absolute(staging), f"{folder.name.strip('.')}-{place}")
+    storage.delete_folder(staged)
+    try:
+        yield staged
+        for path in storage.files_below(staged):
+            target = folder / path.removeprefix(staged).lstrip("/")
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with storage.open_bytes(path) as source, target.open("wb") as copy:
+                shutil.copyfileobj(source, copy)
+    finally:
+        storage.delete_folder(staged)

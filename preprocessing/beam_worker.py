@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 
-from preprocessing.quiet import quiet_beam
+from preprocessing.beam_options import quiet_beam
 
 
 def main() -> None:

@@ -11,13 +11,12 @@ from typing import Any
 
 from configs.command_line import CommandError, say
 from configs.scenario import Scenario
+from preprocessing.answers.record import meaning_of
 from preprocessing.beam_options import BeamOptions
-from preprocessing.grouping.location import GROUPS_FILE, groups_directory, groups_file
-from preprocessing.grouping.needed import make_needed_groups, unfinished_groups
-from preprocessing.grouping.step import make_groups
+from preprocessing.grouping.plan import GROUPS_FILE, groups_directory, groups_file
+from preprocessing.grouping.step import make_groups, make_needed_groups, unfinished_groups
 from preprocessing.knowledge.building import SourceBuild
 from preprocessing.knowledge.log_coverage import COVERAGE, LogCoverage
-from preprocessing.knowledge.reasons import meaning_of
 from preprocessing.knowledge.source_plan import SourcePlan, plan_source
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.steps import describe_step, refuse_rejected, run_step

@@ -9,36 +9,32 @@ from pathlib import Path
 from typing import Any
 
 from configs.command_line import say
+from configs.data import Data, Split
 from configs.knowledge import Knowledge
 from configs.loading import config_hash
-from configs.raw_data import Data, Split
 from configs.scenario import Scenario
 from configs.section import Section
 from preprocessing import storage
 from preprocessing.beam_options import BeamOptions
-from preprocessing.beam_runner import run_pipeline
-from preprocessing.examples_checks import require_consistent_settings
+from preprocessing.beam_runner import run_pipeline, worker_folder
+from preprocessing.beam_sinks import read_statistics
+from preprocessing.examples_checks import require_consistent_settings, thin_parts, unknown_parts
 from preprocessing.examples_manifest import describe_examples, progress_line
-from preprocessing.examples_parts import thin_parts, unknown_parts
-from preprocessing.gathering import read_statistics
 from preprocessing.hashing import room_version
 from preprocessing.inputs import fingerprint_inputs
 from preprocessing.interactions import leak_check
-from preprocessing.interactions.catalogue import open_catalogue
+from preprocessing.interactions.catalogue import open_catalogue, open_profiles
 from preprocessing.interactions.filtering import filter_log
+from preprocessing.interactions.leak_check import digest_seen_prompts
 from preprocessing.interactions.pipeline import build_pipeline
-from preprocessing.interactions.plan import ExamplesPlan, shards_of_log
-from preprocessing.interactions.profiles import open_profiles
 from preprocessing.interactions.reading import open_interactions
-from preprocessing.interactions.schema import write_schema
-from preprocessing.interactions.seen_prompts import digest_seen_prompts
+from preprocessing.interactions.shard import ExamplesPlan, shards_of_log, write_schema
 from preprocessing.interactions.shown_entries import Wording
+from preprocessing.records.contract import features_of
 from preprocessing.records.coverage import tell_catalogue_coverage
-from preprocessing.records.example_features import features_of
 from preprocessing.records.layout import ExamplesDirectory, WorkDirectory
-from preprocessing.staging import worker_folder
 from preprocessing.steps import StepIdentity, describe_step, refuse_rejected, run_step
-from preprocessing.tables.files import expand_paths
+from preprocessing.tables.blocks import expand_paths
 from preprocessing.tables.table_reader import TableReader
 
 _SCRATCH = "scratch"

@@ -8,22 +8,20 @@ from typing import Any
 
 from configs.command_line import CommandError
 from configs.scenario import Scenario
+from preprocessing.beam_sinks import total
 from preprocessing.dead_letters import count_by_reason
-from preprocessing.examples_parts import require_samples, unknown_parts
-from preprocessing.gathering import total
+from preprocessing.examples_checks import require_samples, unknown_parts
 from preprocessing.interactions import leak_check
 from preprocessing.interactions.filtering import FilteredLog
-from preprocessing.interactions.plan import ExamplesPlan
-from preprocessing.interactions.rejections import (
+from preprocessing.interactions.reading import (
     REJECTED_CATALOGUE,
     REJECTED_INTERACTIONS,
     REJECTED_PROFILES,
 )
-from preprocessing.records.contract import CTR, PARTS, RERANK, RETRIEVAL
+from preprocessing.interactions.shard import ExamplesPlan
+from preprocessing.records.contract import CTR, PARTS, RERANK, RETRIEVAL, features_of
 from preprocessing.records.coverage import IdCoverage, catalogue_refusal
-from preprocessing.records.example_features import features_of
-from preprocessing.records.layout import ExamplesDirectory, schema_file
-from preprocessing.records.settings import SETTINGS, examples_settings
+from preprocessing.records.layout import SETTINGS, ExamplesDirectory, examples_settings, schema_file
 
 _NOUNS = {RERANK: "lists for reranking", RETRIEVAL: "liked items for retrieval"}
 _LIBRARIES = ("apache-beam", "numpy", "pyarrow")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from configs.code_version import code_version
+from configs.files import code_version
 
 
 def stable_hash(text: str, purpose: str) -> int:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 
+from configs.data import Catalogue
 from configs.loading import ConfigurationError
-from configs.raw_data import Catalogue
-from preprocessing.records.item_attributes import FIXED_COLUMNS
+from preprocessing.records.item_tables import FIXED_COLUMNS
 
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _VOCABULARIES = ("user_id",)

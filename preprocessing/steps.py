@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.command_line import CommandError, RejectedInput, say, warn_of_little_space
-from configs.file_hash import file_sha256
+from configs.files import file_sha256
 from preprocessing import storage
 from preprocessing.records.layout import StepDirectory
 

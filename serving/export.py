@@ -13,29 +13,33 @@ from configs.command_line import CommandError, say, warn_of_little_space
 from configs.scenario import Scenario
 from configs.serving import IdType, NumberFormat
 from models.building import AnyModel
+from models.knowledge import UserRows
 from models.ranking import RankingModel
 from models.retrieving import RetrievalModel
-from models.stored_vectors import UnstorableVector
-from models.user_rows import UserRows
+from models.vector_tables import UnstorableVector
 from preprocessing.records.leak_rule import leak_cautions, leak_rule_result, leak_rules
 from serving.export_manifest import write_manifest
 from serving.export_options import ExportOptions
-from serving.id_types import require_whole_numbers
+from serving.id_tables import IndexOverflow, require_whole_numbers
 from serving.proof.expected import expected_scores
 from serving.proof.proving import prove
 from serving.proof.samples import draw_samples
-from serving.ranking_module import RankingModule, RerankingModule
-from serving.refresh.parts import RefreshParts
-from serving.retrieval_module import RetrievalModule, user_sources
-from serving.serving_module import ServingModule
-from serving.stored_knowledge import store_knowledge
-from serving.tables.id_index import IndexOverflow
-from serving.version_publishing import publishing, written_by_tensorflow
-from serving.warmup import (
+from serving.publishing import (
     WARMED_SIGNATURES,
     check_number_of_requests,
+    publishing,
     write_warmup_requests,
+    written_by_tensorflow,
 )
+from serving.refresh.parts import RefreshParts
+from serving.serving_module import (
+    RankingModule,
+    RerankingModule,
+    RetrievalModule,
+    ServingModule,
+    user_sources,
+)
+from serving.stored_knowledge import store_knowledge
 from trainer.run_folder import RunFolder
 
 
@@ -136,7 +140,7 @@ def _write_version(
         asked = samples, expected_scores(model, samples)
     performance = None
     if options.card_part is not None:
-        from serving.model_card.performance import measure
+        from serving.model_card.card import measure
 
         performance = measure(scenario, model, options.card_part, options.card_rows)
     kind = model.kind

@@ -14,12 +14,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from configs.code_version import code_version
 from configs.command_line import CommandError
-from configs.file_hash import file_sha256
+from configs.files import code_version, file_sha256
 from configs.scenario import Scenario
-from serving.proof.input_forms import SignatureForms
 from serving.proof.result import Proof
+from serving.proof.samples import SignatureForms
 from trainer.run_folder import RunFolder
 
 MANIFEST = "assets.extra/manifest.json"

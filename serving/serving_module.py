@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import abc
-from collections.abc import Callable, Mapping
+import functools
+from collections.abc import Callable, Mapping, Sequence
 
+import numpy as np
 import tensorflow as tf
+from tensorflow.compat.v1.saved_model import signature_constants
 from tensorflow.types.experimental import ConcreteFunction
 
 from configs.serving import IdType
 from models.building import AnyModel
+from models.ranking import RankingModel
+from models.reranking import RerankingModel
+from models.retrieving import RetrievalModel
+from models.vector_tables import growing_table
+from preprocessing.records.contract import HISTORY_ITEM_ID, ITEM_ID
 from preprocessing.records.parsing import parse_examples
-from serving.id_types import with_whole_number_ids
+from serving.id_tables import with_whole_number_ids
 from serving.request_features import checked_inputs, input_specifications, request_features
 
 Tensors = Mapping[str, tf.Tensor]
@@ -91,3 +99,163 @@ class ServingModule(tf.Module, abc.ABC):
 
         examples = tf.TensorSpec([None], tf.string, name=argument)
         return self._of_tensors(compute, {argument: examples})
+
+
+SCORE = "score"
+
+
+class RankingModule(ServingModule):
+    """Scores single candidates.
+
+    Every further task of the model has an output `score_<task>` beside `score`, which is that of
+    the label; classify and regress give the label's alone.
+    """
+
+    def __init__(
+        self, model: RankingModel, id_type: IdType = "string", largest_request: int | None = None
+    ):
+        """Keeps a model whose knowledge is stored; see `ServingModule`."""
+        super().__init__(model, id_type, largest_request)
+        self._logits = functools.partial(model.call, training=False)
+        self._outputs = (SCORE, *(f"{SCORE}_{task}" for task in model.tasks))
+
+    def _signatures(self) -> dict[str, ConcreteFunction]:
+        """Signatures of tensors and of serialized tf.Examples."""
+        rows = self._of_features(self.scores, None, [None])
+        return {
+            "serving_default": rows,
+            "rank": self._of_features(self.scores, ONE_USER, [None]),
+            "predict_examples": self._of_examples(rows, "examples"),
+            "classify": self._of_examples(
+                rows,
+                signature_constants.CLASSIFY_INPUTS,
+                lambda outputs: {
+                    signature_constants.CLASSIFY_OUTPUT_SCORES: outputs[SCORE][:, tf.newaxis]
+                },
+            ),
+            "regress": self._of_examples(
+                rows,
+                signature_constants.REGRESS_INPUTS,
+                lambda outputs: {signature_constants.REGRESS_OUTPUTS: outputs[SCORE]},
+            ),
+        }
+
+    def scores(self, raw: Tensors) -> dict[str, tf.Tensor]:
+        """Probabilities [n] of raw features, output -> [n]."""
+        logits = tf.reshape(self._logits(raw), [-1, len(self._outputs)])
+        return {
+            output: tf.sigmoid(logits[:, column]) for column, output in enumerate(self._outputs)
+        }
+
+
+class RerankingModule(ServingModule):
+    """Scores the candidates of lists in each other's presence; 0 where a list is padded by ""."""
+
+    def __init__(
+        self, model: RerankingModel, id_type: IdType = "string", largest_request: int | None = None
+    ):
+        """Keeps a model whose knowledge is stored; see `ServingModule`."""
+        super().__init__(model, id_type, largest_request)
+        self._probabilities = model.probabilities
+
+    def _signatures(self) -> dict[str, ConcreteFunction]:
+        """Signatures of tensors and of serialized tf.Examples."""
+        lists = self._of_features(self.scores, None, [None, None])
+        return {
+            "serving_default": lists,
+            "rank": self._of_features(self.list_scores, ONE_USER, [None]),
+            "predict_examples": self._of_examples(lists, "examples"),
+        }
+
+    def scores(self, raw: Tensors) -> dict[str, tf.Tensor]:
+        """Scores of lists: `item_id` [b, L] -> "score" [b, L]."""
+        return {SCORE: self._probabilities(raw)}
+
+    def list_scores(self, raw: Tensors) -> dict[str, tf.Tensor]:
+        """Scores of one list: `item_id` [L] -> "score" [L]."""
+        lists = {**raw, ITEM_ID: raw[ITEM_ID][tf.newaxis]}
+        return {SCORE: self._probabilities(lists)[0]}
+
+
+RETRIEVED_ITEMS = 100
+"""Items that a search gives; fewer when the catalogue has no more."""
+
+_UNKNOWN_ROW = 0
+
+
+def user_sources(model: RetrievalModel) -> list[str]:
+    """Knowledge sources that the user's vector is computed from."""
+    use = model.scorer.assembly.use
+    return [*use.user_sources, *(use.item_sources if use.in_history else ())]
+
+
+class RetrievalModule(ServingModule):
+    """Finds the items with the largest inner products with a user's vector.
+
+    The search is exact: one matrix product with the vectors of all items, which are stored.
+    """
+
+    def __init__(
+        self,
+        model: RetrievalModel,
+        vectors: np.ndarray,
+        item_ids: Sequence[str],
+        id_type: IdType = "string",
+        largest_request: int | None = None,
+    ):
+        """Keeps a model whose knowledge is stored.
+
+        Args:
+          model: the model.
+          vectors: `all_item_vectors` of it, from before its knowledge was stored.
+          item_ids: raw ids of catalogue rows 1, 2, 3, ..., from before as well.
+          id_type: see `ServingModule`.
+          largest_request: likewise.
+        """
+        super().__init__(model, id_type, largest_request)
+        self._user_vectors = model.user_vectors
+        self._catalogue_rows = model.inputs_preparation.catalogue.rows
+        self._num_found = min(RETRIEVED_ITEMS, model.num_items)
+        self._vectors = growing_table(vectors, "items/retrieved_vector")
+        self._item_ids = growing_table(["", *item_ids], "items/id")
+
+    def _signatures(self) -> dict[str, ConcreteFunction]:
+        """Signatures of tensors."""
+        top_k = self._of_features(self.top_k, None, None)
+        item_ids = {ITEM_ID: tf.TensorSpec([None], tf.string, name=ITEM_ID)}
+        return {
+            "serving_default": top_k,
+            "top_k": top_k,
+            "user_vectors": self._of_features(self.user_vectors, None, None),
+            "item_vectors": self._of_tensors(self.item_vectors, item_ids),
+        }
+
+    def top_k(self, raw: Tensors) -> dict[str, tf.Tensor]:
+        """The best items of every user, without those of the history.
+
+        Returns:
+          `item_id` and `score` [n, k], best first; "" and 0 where there are no more items.
+        """
+        users = self._user_vectors(raw)
+        scores = tf.linalg.matmul(users, self._vectors, transpose_b=True)
+        excluded = self._catalogue_rows(raw[HISTORY_ITEM_ID])
+        # Padding and unknown items have row 0, which is no item to retrieve either.
+        excluded = tf.pad(excluded, [[0, 0], [1, 0]], constant_values=_UNKNOWN_ROW)
+        shape = tf.shape(excluded)
+        of_user = tf.broadcast_to(tf.range(shape[0])[:, tf.newaxis], shape)
+        where = tf.stack([of_user, excluded], axis=-1)
+        nowhere = tf.fill(shape, np.float32(-np.inf))
+        scores, rows = tf.math.top_k(
+            tf.tensor_scatter_nd_update(scores, where, nowhere), k=self._num_found
+        )
+        found = tf.math.is_finite(scores)
+        rows = tf.where(found, rows, _UNKNOWN_ROW)
+        return {ITEM_ID: tf.gather(self._item_ids, rows), SCORE: tf.where(found, scores, 0.0)}
+
+    def user_vectors(self, raw: Tensors) -> dict[str, tf.Tensor]:
+        """Vectors of users, "vector" [n, width]."""
+        return {"vector": self._user_vectors(raw)}
+
+    def item_vectors(self, raw: Tensors) -> dict[str, tf.Tensor]:
+        """Vectors of items, `item_id` [n] -> "vector" [n, width]; unknown ids share one."""
+        return {"vector": tf.gather(self._vectors, self._catalogue_rows(raw[ITEM_ID]))}

@@ -6,7 +6,7 @@ rows are added:
     items/...                one row per item, row 0 that of unknown items
     users/...                one row per user whom knowledge knows, row 0 that of all others
     knowledge/<source>/...   one row per answer of the source, row 0 for "no answer"
-    items/index/..., users/index/...   raw id -> row (`serving.tables.id_index`)
+    items/index/..., users/index/...   raw id -> row (`serving.id_tables`)
 """
 
 from __future__ import annotations
@@ -19,13 +19,12 @@ from configs.serving import NumberFormat
 from models.adapters.base import KnowledgeAdapter
 from models.adapters.stored import AugmentedTables
 from models.building import AnyModel
-from models.growing import growing_table
 from models.inputs import InputPreparation
 from models.item_ids import KnowledgeIds, StoredIds, TrainedIds
+from models.knowledge import UserRows
 from models.prior import PRIOR_SUFFIX, KnowledgePrior
-from models.user_rows import UserRows
-from serving.tables.id_index import IdIndex
-from serving.tables.user_rows import StoredUserRows
+from models.vector_tables import growing_table
+from serving.id_tables import IdIndex, StoredUserRows
 
 
 class StoredPrior(tf.Module):
@@ -68,8 +67,8 @@ def store_knowledge(
       sources: sources whose augmented vectors are stored; all of the adapter's if None.
 
     Raises:
-      models.stored_vectors.UnstorableVector: a number does not fit into the number format.
-      serving.tables.id_index.IndexOverflow: two ids cannot be told apart.
+      models.vector_tables.UnstorableVector: a number does not fit into the number format.
+      serving.id_tables.IndexOverflow: two ids cannot be told apart.
     """
     if isinstance(model.adapter, KnowledgeAdapter):
         adapter = model.adapter

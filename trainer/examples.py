@@ -25,10 +25,10 @@ from preprocessing.records.contract import (
     RETRIEVAL,
     USER_FOLD,
     USER_ID,
+    DamagedRecords,
     Feature,
+    features_of,
 )
-from preprocessing.records.errors import DamagedRecords
-from preprocessing.records.example_features import features_of
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.parsing import CANDIDATE_MASK, parse_examples
 from preprocessing.records.tfrecord_file import check_intact
@@ -109,7 +109,7 @@ def read_prepared_examples(
       limit: at most so many examples, the first ones.
 
     Raises:
-      preprocessing.records.errors.DamagedRecords: a file is missing or damaged.
+      preprocessing.records.contract.DamagedRecords: a file is missing or damaged.
       ConfigurationError: the data has no examples of this kind.
       CommandError: the part has no examples.
     """
@@ -205,7 +205,7 @@ class ExampleReader:
         """The part's TFRecord files.
 
         Raises:
-          preprocessing.records.errors.DamagedRecords: a file is missing.
+          preprocessing.records.contract.DamagedRecords: a file is missing.
         """
         return WorkDirectory(self._scenario.work_dir).examples.shards(self._part, self._kind)
 
@@ -243,7 +243,7 @@ class ExampleReader:
         """What `prepared` gives, as arrays.
 
         Raises:
-          preprocessing.records.errors.DamagedRecords: an item of a retrieval example is in no
+          preprocessing.records.contract.DamagedRecords: an item of a retrieval example is in no
             table.
         """
         if self._kind == RETRIEVAL and not columns["item_row"].all():

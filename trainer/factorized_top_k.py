@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from models.retrieving import RetrievalModel
 from trainer.examples import PreparedExamples
-from trainer.retrieval_metrics import CUTOFFS
+from trainer.metrics import RETRIEVAL_CUTOFFS as CUTOFFS
 
 _BATCH = 1024
 

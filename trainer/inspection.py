@@ -10,9 +10,9 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from configs.scenario import Scenario
-from models.adapters.network import GatedAdapter
+from models.adapters.source_network import GatedAdapter
 from models.inputs import knowledge_row_key
-from preprocessing.records.item_attributes import read_item_attributes
+from preprocessing.records.item_tables import read_item_attributes
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.provenance import as_written
 from trainer.examples import PreparedExamples

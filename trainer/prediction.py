@@ -12,11 +12,13 @@ import tensorflow_recommenders as tfrs
 from configs.command_line import CommandError
 from preprocessing.records.contract import CTR, LABEL, RERANK, RETRIEVAL
 from trainer.examples import PreparedExamples
-from trainer.list_predictions import ListPredictions
-from trainer.predictions import Predictions
-from trainer.retrieval_metrics import rank_positives
-from trainer.retrieval_predictions import RetrievalPredictions
-from trainer.sample_predictions import SamplePredictions
+from trainer.metrics import rank_positives
+from trainer.predictions import (
+    ListPredictions,
+    Predictions,
+    RetrievalPredictions,
+    SamplePredictions,
+)
 
 _BATCH = 4096
 

@@ -1,17 +1,29 @@
-"""What a model says about a part of the data: what the predictions of all kinds have in common."""
+"""What models of every kind say about a part of the data, as tables."""
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
 
 from configs.command_line import CommandError
-from trainer.bootstrap import Difference, bootstrap_auc_difference
-from trainer.metrics import AnyMetrics
+from trainer.metrics import (
+    NEW_ITEMS,
+    AnyMetrics,
+    Metrics,
+    Ranks,
+    evaluate_lists,
+    evaluate_ranks,
+    evaluate_scores,
+    has_positive,
+    list_quality,
+)
+from trainer.significance import Difference, bootstrap_auc_difference, bootstrap_mean_difference
 
 
 class Predictions(ABC):
@@ -128,3 +140,272 @@ def auc_difference(
 def are_equal(first: object, second: object, names: Sequence[str]) -> bool:
     """Whether two predictions have the same arrays of these names."""
     return all(np.array_equal(getattr(first, name), getattr(second, name)) for name in names)
+
+
+@dataclass(frozen=True)
+class SamplePredictions(Predictions):
+    """Scores of a ranking model.
+
+    Attributes:
+      user_ids: [n] strings.
+      item_ids: [n] strings.
+      labels: [n], 0 or 1.
+      scores: [n], probabilities.
+      task_labels: further task -> [n], 0 or 1.
+      task_scores: further task -> [n], probabilities.
+    """
+
+    user_ids: np.ndarray
+    item_ids: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
+    task_labels: Mapping[str, np.ndarray] = field(default_factory=dict)
+    task_scores: Mapping[str, np.ndarray] = field(default_factory=dict)
+
+    selection_metric = "auc"
+    examples_name = "samples"
+
+    @property
+    def count(self) -> int:
+        """Number of samples."""
+        return len(self.labels)
+
+    def metrics(self) -> Metrics:
+        """AUC, LogLoss, GAUC and the number of samples, of the label and of every task."""
+        metrics = evaluate_scores(self.labels, self.scores, self.user_ids)
+        if self.task_labels:
+            metrics["tasks"] = {task: self._task_metrics(task) for task in self.task_labels}
+        return metrics
+
+    def _task_metrics(self, task: str) -> Metrics:
+        try:
+            return evaluate_scores(self.task_labels[task], self.task_scores[task], self.user_ids)
+        except CommandError as error:
+            raise CommandError(f"task '{task}': {error}") from error
+
+    def table(self) -> pa.Table:
+        """Columns user_id, item_id, label and score; label_<task> and score_<task>."""
+        columns = {
+            "user_id": self.user_ids,
+            "item_id": self.item_ids,
+            "label": self.labels,
+            "score": self.scores,
+        }
+        for task, labels in self.task_labels.items():
+            columns |= {f"label_{task}": labels, f"score_{task}": self.task_scores[task]}
+        return pa.table(columns)
+
+    def of_rows(self, chosen: np.ndarray) -> Self:
+        """Some of the samples: bool [n]."""
+        return dataclasses.replace(
+            self,
+            user_ids=self.user_ids[chosen],
+            item_ids=self.item_ids[chosen],
+            labels=self.labels[chosen],
+            scores=self.scores[chosen],
+            task_labels={task: values[chosen] for task, values in self.task_labels.items()},
+            task_scores={task: values[chosen] for task, values in self.task_scores.items()},
+        )
+
+    def scored_samples(self) -> tuple[np.ndarray, np.ndarray]:
+        """Labels and scores."""
+        return self.labels, self.scores
+
+    def is_of_same_examples(self, other: Self) -> bool:
+        """Whether users, items and labels are the same; further tasks do not count."""
+        return are_equal(self, other, ("user_ids", "item_ids", "labels"))
+
+    @classmethod
+    def differences(
+        cls, baseline: Sequence[Self], candidate: Sequence[Self], resamples: int, seed: int
+    ) -> dict[str, Difference]:
+        """Of the AUC."""
+        first = baseline[0]
+        auc = auc_difference(
+            first.labels,
+            first.user_ids,
+            [predictions.scores for predictions in baseline],
+            [predictions.scores for predictions in candidate],
+            resamples,
+            seed,
+        )
+        return {"auc": auc}
+
+
+@dataclass(frozen=True)
+class ListPredictions(Predictions):
+    """Scores of a re-ranker.
+
+    Attributes:
+      user_ids: [lists] strings.
+      item_ids: [lists, length] strings, "" for padding.
+      labels: [lists, length], 0 or 1.
+      scores: [lists, length], probabilities.
+    """
+
+    user_ids: np.ndarray
+    item_ids: np.ndarray
+    labels: np.ndarray
+    scores: np.ndarray
+
+    selection_metric = "ndcg_at_10"
+    examples_name = "candidates"
+
+    @property
+    def count(self) -> int:
+        """Number of candidates of all lists."""
+        return int(self.mask.sum())
+
+    @property
+    def mask(self) -> np.ndarray:
+        """True for candidates, False for padding: [lists, length]."""
+        return self.item_ids != ""
+
+    def metrics(self) -> AnyMetrics:
+        """See `trainer.metrics`."""
+        return evaluate_lists(self.labels, self.scores, self.mask, self.user_ids)
+
+    def table(self) -> pa.Table:
+        """Columns list_id, the list's number in the part, user_id, item_id, label and score."""
+        lists, places = np.nonzero(self.mask)
+        return pa.table(
+            {
+                "list_id": lists,
+                "user_id": self.user_ids[lists],
+                "item_id": self.item_ids[lists, places],
+                "label": self.labels[lists, places],
+                "score": self.scores[lists, places],
+            }
+        )
+
+    def of_rows(self, chosen: np.ndarray) -> Self:
+        """Some of the candidates, bool [candidates]; the others become padding of their lists."""
+        kept = self.mask
+        kept[kept] = chosen
+        return dataclasses.replace(self, item_ids=np.where(kept, self.item_ids, ""))
+
+    def scored_samples(self) -> tuple[np.ndarray, np.ndarray]:
+        """Labels and scores of all candidates."""
+        mask = self.mask
+        return self.labels[mask], self.scores[mask]
+
+    def is_of_same_examples(self, other: Self) -> bool:
+        """Whether users, candidates and labels are the same, in the same order."""
+        return are_equal(self, other, ("user_ids", "item_ids", "labels"))
+
+    @classmethod
+    def differences(
+        cls, baseline: Sequence[Self], candidate: Sequence[Self], resamples: int, seed: int
+    ) -> dict[str, Difference]:
+        """Of the AUC over all candidates, and of the lists' mean NDCG."""
+        first = baseline[0]
+        mask = first.mask
+        auc = auc_difference(
+            first.labels[mask],
+            np.repeat(first.user_ids, mask.sum(axis=1)),
+            [predictions.scores[mask] for predictions in baseline],
+            [predictions.scores[mask] for predictions in candidate],
+            resamples,
+            seed,
+        )
+        name = cls.selection_metric
+        judged = has_positive(first.labels, mask)
+        values_a, values_b = (
+            np.stack([list_quality(run.labels, run.scores, mask)[name][judged] for run in side])
+            for side in (baseline, candidate)
+        )
+        users = first.user_ids[judged]
+        ndcg = bootstrap_mean_difference(users, values_a, values_b, resamples, seed)
+        return {"auc": auc, name: ndcg}
+
+
+_OF_RANKS = {"rank": "tied", "rank_new_items": "tied_new_items"}
+RANK_COLUMNS = (*_OF_RANKS, *_OF_RANKS.values())
+"""Columns of `RetrievalPredictions.table` from which its ranks can be had back."""
+
+
+@dataclass(frozen=True)
+class RetrievalPredictions(Predictions):
+    """Where a retrieval model puts the items that users chose.
+
+    Attributes:
+      user_ids: [n] strings.
+      item_ids: [n] strings, the chosen items.
+      among_all: their ranks among all items of the catalogue.
+      among_new: their ranks without the other items of the users' histories.
+    """
+
+    user_ids: np.ndarray
+    item_ids: np.ndarray
+    among_all: Ranks
+    among_new: Ranks
+
+    selection_metric = f"{NEW_ITEMS}recall_at_10"
+    examples_name = "examples"
+
+    @property
+    def count(self) -> int:
+        """Number of examples."""
+        return len(self.user_ids)
+
+    def metrics(self) -> AnyMetrics:
+        """See `trainer.metrics`."""
+        return evaluate_ranks(self.among_all, self.among_new)
+
+    def table(self) -> pa.Table:
+        """Columns user_id, item_id, rank and rank_new_items, tied and tied_new_items.
+
+        Ranks are counted from 1; items that tie with the chosen one, so many without it, share the
+        mean of their ranks.
+        """
+        ranks = zip(_OF_RANKS.items(), (self.among_all, self.among_new), strict=True)
+        columns = {
+            name: values
+            for (rank, tied), found in ranks
+            for name, values in ((rank, found.expected), (tied, found.tied))
+        }
+        named = {name: columns[name] for name in RANK_COLUMNS}
+        return pa.table({"user_id": self.user_ids, "item_id": self.item_ids, **named})
+
+    def of_rows(self, chosen: np.ndarray) -> Self:
+        """Some of the examples: bool [n]."""
+        among_all, among_new = (
+            Ranks(ranks.better[chosen], ranks.tied[chosen])
+            for ranks in (self.among_all, self.among_new)
+        )
+        return dataclasses.replace(
+            self,
+            user_ids=self.user_ids[chosen],
+            item_ids=self.item_ids[chosen],
+            among_all=among_all,
+            among_new=among_new,
+        )
+
+    def scored_samples(self) -> None:
+        """Nothing: examples have a chosen item and no negative ones."""
+
+    def is_of_same_examples(self, other: Self) -> bool:
+        """Whether users and chosen items are the same."""
+        return are_equal(self, other, ("user_ids", "item_ids"))
+
+    @classmethod
+    def differences(
+        cls, baseline: Sequence[Self], candidate: Sequence[Self], resamples: int, seed: int
+    ) -> dict[str, Difference]:
+        """Of the recall among the first ten items that are new to the user."""
+        hits_a, hits_b = (
+            np.stack([predictions.among_new.hits(10) for predictions in side])
+            for side in (baseline, candidate)
+        )
+        users = baseline[0].user_ids
+        recall = bootstrap_mean_difference(users, hits_a, hits_b, resamples, seed)
+        return {cls.selection_metric: recall}
+
+
+def ranks_of(columns: Mapping[str, np.ndarray]) -> tuple[Ranks, Ranks]:
+    """The ranks among all items and among new ones from `RANK_COLUMNS`."""
+    among_all, among_new = (
+        Ranks((columns[rank] - 1 - columns[tied] / 2).astype(np.int64), columns[tied])
+        for rank, tied in _OF_RANKS.items()
+    )
+    return among_all, among_new

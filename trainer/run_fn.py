@@ -60,7 +60,7 @@ def run_fn(fn_args: FnArgs) -> None:
       CommandError: a pattern matches no file, an example lacks a feature, something is in the
         SavedModel's place already, or training failed; see `trainer.training.train`.
     """
-    from trainer.run_name import default_run_folder
+    from trainer.run_identity import default_run_folder
     from trainer.training import train
 
     custom = read_custom_config(fn_args.custom_config)

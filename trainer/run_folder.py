@@ -1,16 +1,4 @@
-"""The run folder: what one training run leaves behind, and how it is read back.
-
-    config.yaml        the resolved scenario
-    metrics.json       validation metrics, epochs, seconds, fingerprint of the data
-    history.csv        one line per epoch
-    checkpoint/        weights of the best epoch
-    tensorboard/       event files, with training.tensorboard
-
-A run in the making is in `.<name>.unfinished` beside it, with its training checkpoints.
-
-This module is the contract between training and serving, as `preprocessing.records` is between
-preprocessing and training.
-"""
+"""The run folder: what one training run leaves behind, and how it is read back."""
 
 from __future__ import annotations
 
@@ -26,16 +14,38 @@ from typing import Any, NotRequired, TypedDict
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
-from configs.code_version import code_version
 from configs.command_line import CommandError, free_space
-from configs.folder_lock import LOCK_FILE, alone_in
+from configs.files import LOCK_FILE, alone_in, code_version
 from configs.loading import load_section, save_scenario
 from configs.scenario import Scenario
 from models.building import ModelTables, build_model
-from trainer.made_up_request import made_up_request
+from models.inputs import USER_STATISTICS
+from models.profiles import ProfileAttribute, raw_profile_key
+from preprocessing.records.contract import RERANK
 from trainer.metrics import AnyMetrics
 from trainer.model_errors import reason_of
 from trainer.tables import fingerprint, read_model_tables
+
+
+def made_up_request(model: tfrs.models.Model) -> dict[str, tf.Tensor]:
+    """Raw features of one user and one candidate; for a re-ranker, of one list of one candidate."""
+    one = tf.ones([1])
+    nobody = tf.constant([""])
+    request = {
+        "user_id": nobody,
+        "item_id": nobody[:, tf.newaxis] if model.kind == RERANK else nobody,
+        "history_item_id": nobody[:, tf.newaxis],
+        "history_rating": one[:, tf.newaxis],
+        **dict.fromkeys(USER_STATISTICS, one),
+    }
+    for name, attribute in model.inputs_preparation.profile_attributes.items():
+        request[raw_profile_key(name)] = _unknown(attribute)
+    return request
+
+
+def _unknown(attribute: ProfileAttribute) -> tf.Tensor:
+    return tf.constant([[""]]) if attribute.kind == "categorical" else tf.constant([[float("nan")]])
+
 
 HISTORY = "history.csv"
 EVENTS = "tensorboard"
@@ -222,7 +232,7 @@ class RunFolder:
         Raises:
           RunFolderError: the run is incomplete, its checkpoint is damaged or does not fit its
             configuration, or its data has changed since.
-          preprocessing.records.errors.DamagedRecords: a data file is missing or damaged.
+          preprocessing.records.contract.DamagedRecords: a data file is missing or damaged.
         """
         scenario = self.read_scenario()
         expected = self.read_metrics()["fingerprint"]

@@ -7,25 +7,25 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from configs.file_hash import file_sha256
+from configs.data import ExtraLabel, RerankLists
+from configs.files import file_sha256
 from configs.loading import ConfigurationError
-from configs.raw_data import ExtraLabel, RerankLists
 from configs.scenario import Scenario
 from models.building import ModelTables
 from models.catalogue import CatalogueContents, CategoricalColumn
 from models.profiles import ProfileAttribute
 from preprocessing.records.contract import PROFILE_PREFIX, RERANK
-from preprocessing.records.item_attributes import read_item_attributes
+from preprocessing.records.item_tables import read_item_attributes, read_vocabulary
 from preprocessing.records.knowledge import read_knowledge
-from preprocessing.records.layout import StepDirectory, WorkDirectory
-from preprocessing.records.provenance import as_written, input_differences
-from preprocessing.records.settings import (
+from preprocessing.records.layout import (
     Settings,
+    StepDirectory,
+    WorkDirectory,
     examples_settings,
     knowledge_settings,
     read_settings,
 )
-from preprocessing.records.vocabularies import read_vocabulary
+from preprocessing.records.provenance import as_written, input_differences
 
 
 def read_model_tables(scenario: Scenario) -> ModelTables:
@@ -36,7 +36,7 @@ def read_model_tables(scenario: Scenario) -> ModelTables:
 
     Raises:
       ConfigurationError: the data was built with other settings than the scenario's.
-      preprocessing.records.errors.DamagedRecords: a file is missing or damaged.
+      preprocessing.records.contract.DamagedRecords: a file is missing or damaged.
     """
     _require_same_settings(scenario)
     directory = WorkDirectory(scenario.work_dir)
@@ -107,7 +107,7 @@ def require_named_inputs(scenario: Scenario, sources: Iterable[str] | None = Non
     Raises:
       ConfigurationError: they were made from others, or with other settings where the model's
         sources are looked at; the message names fields, values and the fix.
-      preprocessing.records.errors.DamagedRecords: a manifest is missing or damaged.
+      preprocessing.records.contract.DamagedRecords: a manifest is missing or damaged.
     """
     if sources is None:
         _require_same_settings(scenario)

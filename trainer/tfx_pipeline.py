@@ -20,7 +20,7 @@ from configs.command_line import (
     say,
     scenario_of,
 )
-from trainer.tfx.folders import PipelineFolders
+from trainer.tfx.pipeline import PipelineFolders
 from trainer.tfx.readiness import require_ready
 from trainer.tfx.slice_features import USER_ACTIVITY, check_slices
 from trainer.tfx.summary import summary
@@ -101,9 +101,8 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
 
     from tfx import v1 as tfx
 
-    from trainer.tfx.component_log import say_components
-    from trainer.tfx.evaluator_config import Thresholds, evaluator_config
-    from trainer.tfx.pipeline import TrainerSettings, build_pipeline
+    from trainer.tfx.pipeline import Thresholds, TrainerSettings, build_pipeline, evaluator_config
+    from trainer.tfx.readiness import say_components
     from trainer.tfx.results import read_results
 
     folders = PipelineFolders(arguments.pipeline_root.absolute())

@@ -14,22 +14,16 @@ from configs.loading import ConfigurationError
 from configs.scenario import Scenario
 from configs.training import Training
 from models.building import AnyModel, build_model
-from models.initialization import published_initial_values
-from models.precision import precision
+from models.layer_support import precision, published_initial_values
 from preprocessing.records.contract import CTR, LABEL, RETRIEVAL
 from trainer.distribution import Distribution, distribution_of
-from trainer.event_log import EventLog
-from trainer.example_sources import TrainingExamples, part_examples, training_examples
 from trainer.examples import PreparedExamples
-from trainer.history_file import HistoryFile
 from trainer.knowledge_coverage import knowledge_coverage
 from trainer.match_statistics import match_statistics
 from trainer.model_errors import reason_of
 from trainer.optimizers import build_optimizer
 from trainer.prediction import predict
 from trainer.preparation import ExampleStore
-from trainer.progress_bar import ProgressBar
-from trainer.random_state import restorable_random_numbers
 from trainer.run_folder import (
     EVENTS,
     HISTORY,
@@ -38,12 +32,22 @@ from trainer.run_folder import (
     create_weights,
     training_code_version,
 )
-from trainer.run_name import default_run_folder
+from trainer.run_identity import Files, default_run_folder, training_identity
 from trainer.tables import fingerprint, require_named_inputs
-from trainer.training_checkpoints import TrainingCheckpoints
-from trainer.training_identity import Files, training_identity
-from trainer.training_loop import EpochRow, TrainingLoop, best_metrics
-from trainer.training_state import TrainingState
+from trainer.training_checkpoints import (
+    TrainingCheckpoints,
+    TrainingState,
+    restorable_random_numbers,
+)
+from trainer.training_input import TrainingExamples, part_examples, training_examples
+from trainer.training_loop import (
+    EpochRow,
+    EventLog,
+    HistoryFile,
+    ProgressBar,
+    TrainingLoop,
+    best_metrics,
+)
 
 
 def train(
@@ -77,7 +81,7 @@ def train(
       What metrics.json of the run folder holds.
 
     Raises:
-      preprocessing.records.errors.DamagedRecords: a data file is missing or damaged.
+      preprocessing.records.contract.DamagedRecords: a data file is missing or damaged.
       ConfigurationError: there is no such model, its options do not go together, or the data was
         built with other settings or from other files than the scenario's.
       ValueError: `max_steps` is less than 1.

@@ -2,24 +2,108 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from configs.command_line import CommandError, free_space, say
-from configs.folder_lock import LOCK_FILE
+from configs.files import LOCK_FILE
 from trainer.distribution import LOST_PROCESS, Distribution
+from trainer.metrics import AnyMetrics
 from trainer.model_errors import reason_of
-from trainer.random_state import random_states
 from trainer.run_folder import CHECKPOINTS
-from trainer.training_identity import differences
-from trainer.training_state import TrainingState
+from trainer.run_identity import differences
+
+
+@dataclass
+class TrainingState:
+    """What a training must remember, beside its variables, to go on after an interruption.
+
+    Attributes:
+      epoch: the epoch that is being trained, from 0.
+      step: its finished steps.
+      loss_sum: sum of the losses of those steps.
+      losses: how many they are; fewer than `step` where several steps run in one call.
+      rows: one dictionary for every finished epoch, for history.csv.
+      best: all validation metrics of the best epoch; None before the first one has ended.
+      best_epoch: counted from 1.
+      selection_metric: by which epochs are compared.
+      seconds: wall time of training and validation so far, interruptions left out.
+      is_finished: whether the last epoch has ended.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    losses: int = 0
+    rows: list[dict[str, float]] = field(default_factory=list)
+    best: AnyMetrics | None = None
+    best_epoch: int = 0
+    selection_metric: str = ""
+    seconds: float = 0.0
+    is_finished: bool = False
+
+    def start_epoch(self, epoch: int) -> None:
+        """Begins an epoch at its first step."""
+        self.epoch, self.step = epoch, 0
+        self.loss_sum, self.losses = 0.0, 0
+
+    @property
+    def mean_loss(self) -> float:
+        """Of the steps of this epoch."""
+        return self.loss_sum / max(self.losses, 1)
+
+    def to_json(self) -> str:
+        """All attributes; floats come back as they were."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> TrainingState:
+        """What `to_json` gave."""
+        return cls(**json.loads(text))
+
+
+@contextmanager
+def restorable_random_numbers() -> Iterator[None]:
+    """Layers made inside draw from `tf.random.Generator`, whose state is a variable.
+
+    Those made outside draw from the kernels' own counters, which nothing can save.
+
+    Devices of a distribution have one state, from which each draws numbers of its own: a training
+    that goes on with as many devices draws what an unbroken one would. Workers of parameter servers
+    draw in the order in which they come.
+    """
+    backend = tf.keras.backend.experimental
+    was_enabled = backend.is_tf_random_generator_enabled()
+    backend.enable_tf_random_generator()
+    try:
+        yield
+    finally:
+        if not was_enabled:
+            backend.disable_tf_random_generator()
+
+
+def random_states(model: tf.keras.Model) -> list[tf.Variable]:
+    """State of every generator of a model that was built by `restorable_random_numbers`.
+
+    Keras keeps these variables out of its own checkpoints, and gives no public way to them.
+    """
+    layers = [
+        layer
+        for layer in model.submodules
+        if isinstance(layer, tf.keras.__internal__.layers.BaseRandomLayer)
+    ]
+    generators = [layer._random_generator._generator for layer in layers if layer.built]
+    return [generator.state for generator in generators if generator is not None]
+
 
 _IDENTITY = "identity.json"
 _STEPS = "steps"

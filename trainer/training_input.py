@@ -1,12 +1,9 @@
-"""What a model is trained on: batches of an epoch, the same whenever they are asked for.
-
-The order of examples follows from the seed and the epoch alone, so that a training which was killed
-goes on with the batch after its last one, and several workers share the batches of one.
-"""
+"""What a model is trained on: batches from memory or files, the same whenever asked for."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -15,8 +12,139 @@ import numpy as np
 import tensorflow as tf
 
 from configs.loading import ConfigurationError
+from configs.scenario import Scenario
+from models.building import AnyModel
+from preprocessing.records.contract import DamagedRecords
+from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.tfrecord_file import check_intact
-from trainer.examples import PARALLEL_CALLS, ExampleReader, PreparedExamples, input_options
+from trainer.examples import (
+    PARALLEL_CALLS,
+    ExampleReader,
+    PreparedExamples,
+    input_options,
+    no_examples,
+    read_prepared_examples,
+)
+from trainer.preparation import ExampleStore
+
+_SAMPLED = 200_000
+
+Files = Sequence[str | Path]
+
+
+class TrainingInput(Protocol):
+    """Batches of (features, labels)."""
+
+    @property
+    def num_examples(self) -> int:
+        """Examples of an epoch."""
+
+    @property
+    def steps(self) -> int:
+        """Batches of an epoch."""
+
+    def epoch(self, number: int, first_step: int = 0) -> tf.data.Dataset:
+        """The batches of an epoch.
+
+        Args:
+          number: of the epoch, from 0.
+          first_step: batches that are left out, because they have been trained on.
+        """
+
+
+@dataclass(frozen=True)
+class TrainingExamples:
+    """The training part.
+
+    Attributes:
+      input: its batches.
+      sample: gives examples for statistics: all of them, or the first ones of a stream.
+      is_whole: whether the sample is the whole part.
+    """
+
+    input: TrainingInput
+    sample: Callable[[], PreparedExamples]
+    is_whole: bool
+
+
+def training_examples(
+    scenario: Scenario,
+    model: AnyModel,
+    store: ExampleStore,
+    worker: Worker,
+    files: Files | None = None,
+) -> TrainingExamples:
+    """The training part as `training.input` says.
+
+    Args:
+      scenario: names the work directory and how it is read.
+      model: built from it.
+      store: keeps what is prepared in memory.
+      worker: the share of this process.
+      files: in the place of the work directory's.
+
+    Raises:
+      preprocessing.records.contract.DamagedRecords: a file is missing or damaged.
+      ConfigurationError: the data has no examples of the model's kind, or too few files for the
+        workers.
+      CommandError: the part has no examples.
+    """
+    options = scenario.training
+    if options.input == "memory":
+        examples = part_examples(scenario, model, store, "train", files)
+        memory = MemoryInput(examples, options.batch_size, options.seed, worker)
+        return TrainingExamples(memory, lambda: examples, is_whole=True)
+    preparation = model.inputs_preparation
+    reader = ExampleReader(scenario, preparation, "train", model.kind)
+    paths = reader.shards() if files is None else [Path(file) for file in files]
+    stream = StreamInput(
+        reader,
+        paths,
+        options.batch_size,
+        options.seed,
+        options.shuffle_buffer,
+        _counted(scenario, model.kind) if files is None else None,
+        worker,
+        own_files=options.sharding == "files",
+    )
+    if not stream.num_examples:
+        raise no_examples(scenario, "train", model.kind)
+    return TrainingExamples(
+        stream,
+        lambda: read_prepared_examples(
+            scenario, preparation, "train", model.kind, paths, limit=_SAMPLED
+        ),
+        is_whole=False,
+    )
+
+
+def part_examples(
+    scenario: Scenario,
+    model: AnyModel,
+    store: ExampleStore,
+    part: str,
+    files: Files | None = None,
+    limit: int | None = None,
+) -> PreparedExamples:
+    """A part in memory; what comes from named files, or is cut off, is not kept in the store."""
+    if files is None and limit is None:
+        return store.examples(scenario, model, part)
+    return read_prepared_examples(
+        scenario, model.inputs_preparation, part, model.kind, files, limit
+    )
+
+
+def _counted(scenario: Scenario, kind: str) -> int:
+    """Training examples, as the manifest says."""
+    manifest = WorkDirectory(scenario.work_dir).examples.manifest
+    try:
+        contents = json.loads(manifest.read_text(encoding="utf-8"))
+        return int(contents["counts"]["examples"][kind]["train"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DamagedRecords(
+            f"{manifest}: cannot be read ({error!r}); run 'python -m preprocessing examples' again"
+        ) from error
+
 
 _PREFETCHED_BATCHES = 2
 _FILES_AT_A_TIME = 8
@@ -38,26 +166,6 @@ class Worker:
     index: int = 0
     count: int = 1
     replicas: int = 1
-
-
-class TrainingInput(Protocol):
-    """Batches of (features, labels)."""
-
-    @property
-    def num_examples(self) -> int:
-        """Examples of an epoch."""
-
-    @property
-    def steps(self) -> int:
-        """Batches of an epoch."""
-
-    def epoch(self, number: int, first_step: int = 0) -> tf.data.Dataset:
-        """The batches of an epoch.
-
-        Args:
-          number: of the epoch, from 0.
-          first_step: batches that are left out, because they have been trained on.
-        """
 
 
 class MemoryInput:
@@ -144,7 +252,7 @@ class StreamInput:
           own_files: whether the files are dealt to the workers.
 
         Raises:
-          preprocessing.records.errors.DamagedRecords: a file is missing or cut off.
+          preprocessing.records.contract.DamagedRecords: a file is missing or cut off.
           ConfigurationError: there are fewer files than workers to deal them to.
         """
         for path in files:

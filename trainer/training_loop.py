@@ -1,23 +1,289 @@
-"""The epochs of a training: steps, validation, checkpoints, and when to stop."""
+"""The epochs of a training: steps, validation, progress, events, and when to stop."""
 
 from __future__ import annotations
 
+import csv
 import math
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
+from tqdm import tqdm
 
-from configs.command_line import CommandError
+from configs.command_line import CommandError, say
 from configs.training import Training
 from trainer.distribution import Distribution
 from trainer.metrics import AnyMetrics, flat_metrics
-from trainer.nan_guard import NanGuard, require_finite
+from trainer.prediction import NotFiniteError
 from trainer.predictions import Predictions
-from trainer.training_checkpoints import TrainingCheckpoints
+from trainer.training_checkpoints import TrainingCheckpoints, TrainingState, changing_weights
 from trainer.training_input import TrainingInput
-from trainer.training_state import TrainingState
+
+
+class HistoryFile:
+    """Writes a line for every row it is called with."""
+
+    def __init__(self, path: Path):
+        """Starts a new file, which takes the place of an old one at the first row."""
+        self._path = path
+        self._columns: list[str] = []
+
+    def __call__(self, row: Mapping[str, float]) -> None:
+        """Appends a row.
+
+        Raises:
+          ValueError: it has other columns than the first one.
+        """
+        columns = self._columns or list(row)
+        different = sorted({*row} ^ {*columns})
+        if different:
+            raise ValueError(
+                f"{self._path}: a row has other columns than the first: {', '.join(different)}"
+            )
+        with self._path.open("a" if self._columns else "w", newline="", encoding="utf-8") as file:
+            writer = csv.DictWriter(file, fieldnames=columns)
+            if not self._columns:
+                writer.writeheader()
+            writer.writerow(row)
+        self._columns = columns
+
+
+def still_rises(rows: Sequence[Mapping[str, float]], metric: str, training: Training) -> bool:
+    """Whether `training.epochs` ended a training whose validation result had not come to rest.
+
+    Its last epoch is then the best one, or better than the one before, and patience was left.
+
+    Args:
+      rows: of history.csv.
+      metric: by which the best epoch was chosen.
+      training: bound on epochs, and patience.
+    """
+    values = [row[f"validation_{metric}"] for row in rows]
+    since_best = len(values) - 1 - values.index(max(values))
+    if len(values) < training.epochs or since_best >= max(training.patience, 1):
+        return False
+    return since_best == 0 or values[-1] > values[-2]
+
+
+def undertrained_text(training: Training) -> str:
+    """What a run that `still_rises` is told about."""
+    return (
+        "validation still rose when training ended after training.epochs="
+        f"{training.epochs}; more epochs, or another learning rate, may give a better model, and a "
+        "baseline that is not trained to its end flatters what is compared with it"
+    )
+
+
+_SHOWN = ("validation_auc", "validation_ndcg_at_10", "validation_new_items_recall_at_10")
+
+_Item = TypeVar("_Item")
+
+
+def counted(
+    items: Sequence[_Item], what: str, seconds_between_lines: float = 5.0
+) -> Iterator[_Item]:
+    """Yields items and says on standard error how many are done.
+
+    On a terminal it is a bar with the time that is left; elsewhere a line at the start, at the end
+    and now and then.
+
+    Args:
+      items: something to be done for each.
+      what: is being done.
+      seconds_between_lines: at least.
+    """
+    if sys.stderr.isatty():
+        yield from tqdm(items, desc=what)
+        return
+    said = time.monotonic()
+    if items:
+        say(f"{what}: 0 of {len(items)}")
+    for done, item in enumerate(items, start=1):
+        yield item
+        if done == len(items) or time.monotonic() - said >= seconds_between_lines:
+            say(f"{what}: {done} of {len(items)}")
+            said = time.monotonic()
+
+
+class ProgressBar(tf.keras.callbacks.Callback):
+    """A bar over the steps of an epoch with the time that is left, and the last validation."""
+
+    def __init__(self, name: str, steps: int, epochs: int):
+        """Creates the bar.
+
+        Args:
+          name: of the run.
+          steps: of an epoch.
+          epochs: at most.
+        """
+        super().__init__()
+        self._name = name
+        self._steps = steps
+        # Only on a terminal: in a log file a bar is noise.
+        self._bar = tqdm(total=steps, desc=name, unit="step", mininterval=0.5, disable=None)
+        self._epochs = epochs
+
+    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Starts again; the steps of a resumed epoch that are done already count as done."""
+        self._bar.reset()
+        self._bar.initial = self._bar.n = self._steps - self.params["steps"]
+        self._bar.set_description(f"{self._name} epoch {epoch + 1}/{self._epochs}")
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Moves on to the step, or past several that ran in one call."""
+        self._bar.update(self._bar.initial + batch + 1 - self._bar.n)
+
+    def on_epoch_row(self, row: Mapping[str, float]) -> None:
+        """Shows the validation result of a finished epoch."""
+        shown = {name: f"{row[name]:.4f}" for name in row if name in _SHOWN}
+        self._bar.set_postfix(shown)
+
+    def close(self) -> None:
+        """Leaves the bar as it is."""
+        self._bar.close()
+
+
+_STEPS_BETWEEN = 10
+
+
+class EventLog(tf.keras.callbacks.Callback):
+    """Writes scalars; Keras' own callback opens new files in every call of `fit`, one per epoch.
+
+    Steps are counted by the optimizer, so that a resumed training continues its curves.
+    """
+
+    def __init__(self, folder: Path):
+        """Opens an event file in a folder."""
+        super().__init__()
+        self._next_step = 0
+        self._writer = tf.summary.create_file_writer(str(folder))
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Writes loss and learning rate of the first step, and of one in ten after it.
+
+        Of several steps that run in one call there is the last one only.
+        """
+        step = int(self.model.optimizer.iterations)
+        if step < self._next_step:
+            return
+        self._next_step = step + _STEPS_BETWEEN
+        with self._writer.as_default(step=step):
+            tf.summary.scalar("loss", (logs or {})["loss"])
+            tf.summary.scalar("learning_rate", self.model.optimizer.learning_rate)
+
+    def on_epoch_row(self, row: Mapping[str, float]) -> None:
+        """Writes a row of history.csv at its epoch."""
+        with self._writer.as_default(step=int(row["epoch"])):
+            for name, value in row.items():
+                if name != "epoch":
+                    tf.summary.scalar(f"epoch_{name}", value)
+        self._writer.flush()
+
+    def close(self) -> None:
+        """Writes what is left."""
+        self._writer.close()
+
+
+Batch = tuple[Mapping[str, Any], Any]
+"""Features and labels."""
+
+_FIX = "Try a lower training.learning_rate, or a training.gradient_clip_norm"
+_LOSSES = ("loss", "regularization_loss")
+
+
+class NanGuard(tf.keras.callbacks.Callback):
+    """Ends a training in the step whose loss is infinite or NaN.
+
+    It reads what `fit` reports anyway. With several steps in one call
+    (`training.steps_per_execution`) that is the loss of the last of them. Losses can stay finite
+    although weights are not, since ReLU turns NaN into 0: `require_finite` looks at the weights, at
+    the end of an epoch.
+
+    With loss scaling a step whose gradients are infinite is skipped and the scale halved. Losses
+    are finite then, and nothing is wrong.
+    """
+
+    def __init__(self, batch_of_step: Callable[[int], Batch] | None = None):
+        """Creates the callback.
+
+        Args:
+          batch_of_step: the batch of a step of this call of `fit`, counted from 0; where all
+            weights are finite, the guard computes its gradients again to name one that is not.
+        """
+        super().__init__()
+        self._batch_of_step = batch_of_step
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        """Looks at the losses of a step.
+
+        Raises:
+          NotFiniteError: one of them is infinite or NaN.
+        """
+        losses = {name: float(value) for name, value in (logs or {}).items() if name in _LOSSES}
+        wrong = [name for name, value in losses.items() if not np.isfinite(value)]
+        if not wrong:
+            return
+        found = f"step {int(self.model.optimizer.iterations):,}: the {wrong[0].replace('_', ' ')} "
+        found += f"is {losses[wrong[0]]}"
+        reason = _not_finite_weight(self.model)
+        if not reason:
+            reason = "all variables are finite"
+            if self._batch_of_step is not None:
+                reason += _not_finite_gradient(self.model, self._batch_of_step(batch))
+        raise NotFiniteError(f"{found}, {reason}. {_fix(self.model)}")
+
+
+def require_finite(model: tfrs.models.Model, loss: float) -> None:
+    """Checks the weights that training changes, and a loss.
+
+    Raises:
+      NotFiniteError: a number is infinite or NaN; the message names the variable.
+    """
+    reason = _not_finite_weight(model)
+    if reason:
+        raise NotFiniteError(f"{reason} (the loss is {loss}). {_fix(model)}")
+    if not np.isfinite(loss):
+        raise NotFiniteError(f"the loss is {loss}, all variables are finite. {_fix(model)}")
+
+
+def _not_finite_weight(model: tfrs.models.Model) -> str:
+    """Says which variable is not finite, the first of all; "" if all are."""
+    weights = changing_weights(model)
+    wrong = [weight for weight in weights if not _is_finite(weight)]
+    if not wrong:
+        return ""
+    others = f", nor are {len(wrong) - 1} others of {len(weights)}" if len(wrong) > 1 else ""
+    return f"variable '{wrong[0].name}' is not finite{others}"
+
+
+def _not_finite_gradient(model: tfrs.models.Model, batch: Batch) -> str:
+    with tf.GradientTape() as tape:
+        losses = [model.compute_loss(batch, training=True)]
+        losses += [tf.cast(tf.reduce_sum(own), tf.float32) for own in model.losses]
+        loss = tf.add_n(losses)
+    variables = model.trainable_variables
+    gradients = tape.gradient(loss, variables)
+    for variable, gradient in zip(variables, gradients, strict=True):
+        if gradient is not None and not _is_finite(gradient):
+            return f"; the gradient of '{variable.name}' is not"
+    return ""
+
+
+def _is_finite(values: tf.Tensor | tf.Variable | tf.IndexedSlices) -> bool:
+    if isinstance(values, tf.IndexedSlices):
+        values = values.values
+    return bool(tf.reduce_all(tf.math.is_finite(values)))
+
+
+def _fix(model: tfrs.models.Model) -> str:
+    half = isinstance(model.optimizer, tf.keras.mixed_precision.LossScaleOptimizer)
+    return f"{_FIX}, or training.precision=mixed_bfloat16" if half else _FIX
+
 
 EpochRow = Mapping[str, float]
 

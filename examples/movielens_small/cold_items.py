@@ -32,7 +32,7 @@ from configs.command_line import (
 )
 from configs.loading import load_scenario
 from configs.scenario import Scenario
-from preprocessing.quiet import quiet_beam
+from preprocessing.beam_options import quiet_beam
 
 CONFIG = Path("configs/movielens_small.yaml")
 _RATINGS = Path("examples/movielens_small/ratings.csv.gz")
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(arguments: argparse.Namespace) -> Mapping[str, object]:
     from preprocessing.encode import encode
     from preprocessing.examples import build_examples
-    from trainer.bootstrap import bootstrap_auc_difference
+    from trainer.significance import bootstrap_auc_difference
 
     folder = Path(arguments.out)
     folder.mkdir(parents=True, exist_ok=True)
@@ -123,9 +123,9 @@ def _two_versions(
 ) -> tuple[pa.Table, pa.Table, dict[str, Any]]:
     """Test scores of the exported and of the refreshed version, and what the refresh said."""
     from serving.export import export_run
-    from serving.refresh.reading import AnswerFiles
+    from serving.refresh.incoming import AnswerFiles
     from serving.refresh.refreshing import RefreshRequest, refresh
-    from trainer.offline.export_scores import export_scores
+    from trainer.evaluation.exports import export_scores
     from trainer.training import train
 
     train(scenario, progress=False)

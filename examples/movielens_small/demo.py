@@ -22,7 +22,7 @@ from configs.command_line import (
 )
 from configs.loading import load_scenario
 from configs.scenario import Scenario
-from preprocessing.quiet import quiet_beam
+from preprocessing.beam_options import quiet_beam
 
 if TYPE_CHECKING:
     from trainer.report.inputs import PipelineStep
@@ -161,8 +161,8 @@ def run_demo(scenario: Scenario, command: str) -> dict[str, object]:
     from trainer.experiments.running import run_experiment
     from trainer.inspection import mean_gates, training_counts
     from trainer.report import write_report
-    from trainer.report.experiment import machine_text
     from trainer.report.inputs import LeakReport, ReportInputs
+    from trainer.report.writing import machine_text
 
     work_dir = Path(scenario.work_dir)
     sources = sources_of_arms(scenario)

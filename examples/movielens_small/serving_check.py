@@ -14,15 +14,15 @@ from configs.command_line import CommandError, say
 from configs.scenario import Scenario
 from models.ranking import RankingModel
 from preprocessing.records.contract import REQUEST_FEATURES
-from preprocessing.records.item_attributes import read_item_attributes
+from preprocessing.records.item_tables import read_item_attributes
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.parsing import example_dataset
 from serving.client import RankingClient, RestRankingClient, UserRequest
 from serving.server import LocalServer
 from trainer.experiments.results import RunResult
+from trainer.predictions import SamplePredictions
 from trainer.report.inputs import SERVING_TOLERANCE
 from trainer.run_folder import RunFolder
-from trainer.sample_predictions import SamplePredictions
 
 CANDIDATES = 20
 """Ranked for one user; fewer when the catalogue has no more."""

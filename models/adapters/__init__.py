@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from configs.modelling import Model
+from configs.model import Model
 from models.adapters.base import KnowledgeAdapter
 from models.adapters.hein import hein_adapter
 from models.adapters.linear import linear_adapter

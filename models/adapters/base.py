@@ -4,14 +4,123 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from models.adapters.standardization import Standardization
+from configs.model import Model
 from models.knowledge import MISSING_ROW, KnowledgeTable
-from models.layers.random_numbers import RandomNumbers
-from models.row_chunks import row_chunks
+from models.layers.top_network import RandomNumbers
+from models.vector_tables import row_chunks
+
+
+def common_options(options: Model) -> dict[str, Any]:
+    """Constructor arguments that all adapters share."""
+    return {
+        "knowledge_dropout_rate": options.knowledge_dropout_rate,
+        "standardized": options.standardized_knowledge,
+    }
+
+
+def require_field_width(options: Model, key: str, width: int) -> None:
+    """Raises ValueError unless augmented vectors are as wide as the model's other fields.
+
+    Args:
+      options: the model's configuration.
+      key: where the width was configured, e.g. "model.hein.expert_units".
+      width: the last entry there.
+    """
+    if width != options.embedding_dimension:
+        raise ValueError(
+            f"an augmented vector is one more field, so the last of {key} ({width}) must equal "
+            f"model.embedding_dimension ({options.embedding_dimension})"
+        )
+
+
+def require_one_dimension(network: str, tables: Mapping[str, KnowledgeTable]) -> None:
+    """Raises ValueError unless the vectors of all sources have one width.
+
+    Args:
+      network: what the sources share, e.g. "HEIN".
+      tables: source -> knowledge table.
+    """
+    dimensions = {source: table.dimension for source, table in tables.items()}
+    if len(set(dimensions.values())) > 1:
+        raise ValueError(
+            f"the sources of one {network} need vectors of one width, but there are "
+            + ", ".join(f"{source}: {dimension}" for source, dimension in dimensions.items())
+            + "; encode them with one encoder, and with a knowledge.encoder.dimension that the "
+            "smallest source can fill"
+        )
+
+
+def frozen_weight(layer: tf.keras.layers.Layer, name: str, values: np.ndarray) -> tf.Variable:
+    """Adds a weight to a layer that holds `values`, int32 or float32, and is not trained.
+
+    It stays in full precision where a layer computes in mixed precision, and is saved with the
+    trained weights, so that what they were trained with outlives a change of the data.
+    """
+    dtype = tf.int32 if np.issubdtype(values.dtype, np.integer) else tf.float32
+    weight = layer.add_weight(
+        name=name,
+        shape=values.shape,
+        dtype=dtype,
+        initializer="zeros",
+        trainable=False,
+        experimental_autocast=False,
+    )
+    weight.assign(values.astype(dtype.as_numpy_dtype))
+    return weight
+
+
+class Standardization(tf.keras.layers.Layer):
+    """z_k = (x_k - m_k) / s_k, with mean m and deviation s over the rows of a table.
+
+    Encoders give some components a mean or a spread many times that of the others, and a network
+    that starts with weights of one size then sees little but those. Row 0 ("missing") does not
+    count, and a component that is the same in all rows gives 0. The statistics are computed when
+    the layer is made, and are saved with the weights: answers that are added later meet the scale
+    that the network was trained with.
+
+    Shapes: [..., dimension] -> [..., dimension], float32 under any precision policy.
+    """
+
+    def __init__(self, table: KnowledgeTable, **kwargs: object):
+        """Computes the statistics of the table's rows."""
+        kwargs.setdefault("name", f"{table.source}_standardization")
+        # The difference to the mean may lie beyond the digits of a lower precision.
+        super().__init__(**kwargs | {"dtype": "float32"})
+        mean, scale = component_statistics(table)
+        self._mean = frozen_weight(self, "mean", mean)
+        self._scale = frozen_weight(self, "scale", scale)
+
+    def call(self, vectors: tf.Tensor) -> tf.Tensor:
+        """Standardises vectors."""
+        return (vectors - self._mean) * self._scale
+
+
+def component_statistics(table: KnowledgeTable) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and 1 / deviation of every component over all rows of a table but row 0.
+
+    Returns:
+      Two float64 arrays [dimension]; the second is 0 where a component is constant.
+    """
+    count = table.num_rows - 1
+    total, squares = np.zeros(table.dimension), np.zeros(table.dimension)
+    least, most = np.full(table.dimension, np.inf), np.full(table.dimension, -np.inf)
+    for rows in row_chunks(1, table.num_rows):
+        vectors = table.vectors(rows).numpy().astype(np.float64)
+        total += vectors.sum(axis=0)
+        least, most = np.minimum(least, vectors.min(axis=0)), np.maximum(most, vectors.max(axis=0))
+    mean = total / count
+    for rows in row_chunks(1, table.num_rows):
+        squares += np.square(table.vectors(rows).numpy().astype(np.float64) - mean).sum(axis=0)
+    # Rounding may give equal numbers a deviation other than 0.
+    constant = least == most
+    deviation = np.sqrt(squares / count)
+    return mean, np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, deviation))
+
 
 Tensors = Mapping[str, tf.Tensor]
 
@@ -32,7 +141,7 @@ class KnowledgeAdapter(tf.keras.layers.Layer):
       width: width of the augmented vectors.
       knowledge_dropout_rate: share of rows replaced by row 0 in training.
       standardized: whether every component of a source's vectors gets mean 0 and deviation 1 over
-        the rows of its table (`models.adapters.standardization.Standardization`).
+        the rows of its table (`models.adapters.base.Standardization`).
     """
 
     def __init__(

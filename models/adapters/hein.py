@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from configs.modelling import Model
-from models.adapters.network import GatedAdapter
-from models.adapters.options import common_options, require_field_width, require_one_dimension
+from configs.model import Model
+from models.adapters.base import common_options, require_field_width, require_one_dimension
+from models.adapters.source_network import GatedAdapter
 from models.hein import HybridExpertNetwork
 from models.knowledge import KnowledgeTable
 

@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
-from configs.modelling import Model
-from models.adapters.network import NetworkAdapter
-from models.adapters.options import common_options, require_field_width, require_one_dimension
-from models.adapters.source_network import SourceNetwork, Tensors
+from configs.model import Model
+from models.adapters.base import common_options, require_field_width, require_one_dimension
+from models.adapters.source_network import NetworkAdapter, SourceNetwork, Tensors
 from models.knowledge import KnowledgeTable
-from models.registration import PACKAGE
+from models.layer_support import PACKAGE
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)

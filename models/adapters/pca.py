@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from configs.modelling import Model
-from models.adapters.base import KnowledgeAdapter, Tensors
-from models.adapters.frozen import frozen_weight
-from models.adapters.options import common_options
+from configs.model import Model
+from models.adapters.base import KnowledgeAdapter, Tensors, common_options, frozen_weight
 from models.knowledge import KnowledgeTable
-from models.row_chunks import row_chunks
+from models.vector_tables import row_chunks
 
 # Components whose variance is below this share of the largest are rounding errors.
 _SMALLEST_VARIANCE = 1e-10

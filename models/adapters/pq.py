@@ -2,19 +2,67 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
+from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
 
-from configs.modelling import Model
-from models.adapters.base import KnowledgeAdapter, Tensors
-from models.adapters.codebooks import cut, fit_codebook, nearest_codes
-from models.adapters.frozen import frozen_weight
-from models.adapters.options import common_options
+from configs.model import Model
+from models.adapters.base import KnowledgeAdapter, Tensors, common_options, frozen_weight
 from models.knowledge import KnowledgeTable
-from models.row_chunks import row_chunks
+from models.vector_tables import row_chunks
+
+# Rounds of k-means; centres hardly move after them.
+_ROUNDS = 25
+
+
+def cut(vectors: np.ndarray, num_parts: int) -> list[np.ndarray]:
+    """Cuts [n, dimension] into parts [n, about dimension / num_parts], longer ones first."""
+    return np.array_split(vectors, num_parts, axis=1)
+
+
+def fit_codebook(vectors: np.ndarray, size: int, seed: int) -> np.ndarray:
+    """Centres of k-means.
+
+    Args:
+      vectors: [n, width].
+      size: centres wanted.
+      seed: of k-means; equal inputs and seeds give equal centres.
+
+    Returns:
+      [min(size, distinct vectors), width] float32; the distinct vectors themselves where there are
+      no more than `size`.
+    """
+    distinct = np.unique(vectors, axis=0)
+    if len(distinct) <= size:
+        return distinct.astype(np.float32)
+    # Several threads add up the members of a cluster in an order that differs between runs.
+    with threadpool_limits(limits=1):
+        means = KMeans(size, n_init=1, max_iter=_ROUNDS, random_state=seed).fit(vectors)
+    return means.cluster_centers_.astype(np.float32)
+
+
+def nearest_codes(vectors: np.ndarray, codebooks: Sequence[np.ndarray]) -> np.ndarray:
+    """Index of the nearest centre for every part of every vector.
+
+    Args:
+      vectors: [n, dimension].
+      codebooks: the centres of every part, [codes, width of the part].
+
+    Returns:
+      int32 [n, parts].
+    """
+    codes = np.empty([len(vectors), len(codebooks)], np.int32)
+    parts = cut(vectors, len(codebooks))
+    for index, (part, centres) in enumerate(zip(parts, codebooks, strict=True)):
+        # |v - c|^2 without |v|^2, which is the same for all centres.
+        distances = np.square(centres).sum(axis=1) - 2 * part @ centres.T
+        codes[:, index] = distances.argmin(axis=1)
+    return codes
+
 
 # Rows per code that the clustering reads; more change the centres little.
 _ROWS_PER_CODE = 256
@@ -115,7 +163,7 @@ class ProductQuantizationAdapter(KnowledgeAdapter):
 
     def _augment_vectors(self, source: str, vectors: tf.Tensor) -> tf.Tensor:
         parts = tf.split(vectors, [book.shape[1] for book in self._codebooks[source]], axis=1)
-        # |v - c|^2 without |v|^2, as `models.adapters.codebooks.nearest_codes` computes it.
+        # |v - c|^2 without |v|^2, as `models.adapters.pq.nearest_codes` computes it.
         codes = [
             tf.argmin(
                 tf.reduce_sum(tf.square(centres), axis=1)

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from configs.serving import NumberFormat
-from models.stored_vectors import VectorTable
+from models.vector_tables import VectorTable
 
 
 class AugmentedTables(tf.Module):

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.backbones.base import BackboneInputs, flat
-from models.backbones.fields import FieldStack, beside_numbers
-from models.layers.field_self_attention import FieldSelfAttention
+from models.backbones.base import BackboneInputs, FieldStack, beside_numbers, flat
+from models.layer_support import PACKAGE, positive_count, top_network_options
+from models.layers.attention import FieldSelfAttention
 from models.layers.top_network import top_network
-from models.option_checks import positive_count, top_network_options
-from models.registration import PACKAGE
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)

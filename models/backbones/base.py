@@ -1,10 +1,14 @@
-"""What every backbone receives."""
+"""What every backbone receives, also as one stack of fields."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import tensorflow as tf
+
+from models.layer_support import PACKAGE
+from models.layers.attention import TargetAttention
 
 NUM_RATING_FEATURES = 2
 """Numbers of the rating at the end of every step of a history; all before them are item fields."""
@@ -34,3 +38,53 @@ class BackboneInputs(NamedTuple):
 def flat(fields: tf.Tensor) -> tf.Tensor:
     """Lays the fields of a row side by side: [n, fields, width] -> [n, fields * width]."""
     return tf.reshape(fields, [tf.shape(fields)[0], fields.shape[1] * fields.shape[2]])
+
+
+@tf.keras.utils.register_keras_serializable(PACKAGE)
+class FieldStack(tf.keras.layers.Layer):
+    """Stacks interest, candidate fields, side fields and optionally the numbers.
+
+    stack = [attention(W candidate + b, history), candidate fields, side, sum_m x_m v_m]
+
+    The history is pooled with regard to the candidate, as in DIN, so that every backbone is as
+    strong a baseline; its steps and the candidate are projected to the width of one field. The last
+    field is there with `numbers_as_field`: AutoInt (arXiv 1810.11921, Eq. (4)) gives the number x_m
+    the field x_m v_m; one field holds their sum, so that many numbers stay cheap.
+
+    Shapes: `BackboneInputs` -> [n, 1 + item fields + side fields (+ 1), width].
+
+    Attributes:
+      numbers_as_field: whether the numbers make one more field, for backbones without a deep part.
+    """
+
+    def __init__(self, numbers_as_field: bool = False, **kwargs: object):
+        """Creates the layer."""
+        super().__init__(**kwargs)
+        self.numbers_as_field = numbers_as_field
+
+    def build(self, input_shape: Sequence[tf.TensorShape]) -> None:
+        """Creates the projections to the width of a field."""
+        width = BackboneInputs(*input_shape).candidate[-1]
+        self._attention = TargetAttention()
+        self._query = tf.keras.layers.Dense(width)
+        if self.numbers_as_field:
+            self._numbers = tf.keras.layers.Dense(width, use_bias=False)
+        super().build(input_shape)
+
+    def call(self, inputs: BackboneInputs, training: bool | None = None) -> tf.Tensor:
+        """Stacks the fields of a batch."""
+        query = self._query(flat(inputs.candidate))
+        interest = self._attention((query, inputs.history, inputs.history_mask), training=training)
+        fields = [interest[:, tf.newaxis], inputs.candidate, inputs.side_fields]
+        if self.numbers_as_field:
+            fields.append(self._numbers(inputs.numeric)[:, tf.newaxis])
+        return tf.concat(fields, axis=1)
+
+    def get_config(self) -> dict[str, object]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "numbers_as_field": self.numbers_as_field}
+
+
+def beside_numbers(fields: tf.Tensor, numeric: tf.Tensor) -> tf.Tensor:
+    """The input of a deep part or linear term: [n, fields, width], [n, numbers] -> [n, all]."""
+    return tf.concat([flat(fields), numeric], axis=1)

@@ -7,10 +7,9 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from models.backbones.base import BackboneInputs, flat
-from models.layers.history_transformer import HistoryTransformer
+from models.layer_support import PACKAGE, top_network_options
+from models.layers.sequence import HistoryTransformer
 from models.layers.top_network import top_network
-from models.option_checks import top_network_options
-from models.registration import PACKAGE
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)

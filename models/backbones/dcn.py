@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from models.backbones.base import BackboneInputs, flat
+from models.layer_support import PACKAGE, positive_count, top_network_options
 from models.layers.attention import TargetAttention
+from models.layers.interaction import VectorCross
 from models.layers.top_network import top_network
-from models.layers.vector_cross import VectorCross
-from models.option_checks import positive_count, top_network_options
-from models.registration import PACKAGE
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)

@@ -8,10 +8,9 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from models.backbones.base import BackboneInputs, flat
+from models.layer_support import PACKAGE, positive_count, top_network_options
 from models.layers.attention import TargetAttention
 from models.layers.top_network import top_network
-from models.option_checks import positive_count, top_network_options
-from models.registration import PACKAGE
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)

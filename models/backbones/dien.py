@@ -7,13 +7,10 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from models.backbones.base import BackboneInputs, flat
-from models.layers.attention_gru import GRU_KINDS, AttentionGRU
+from models.layer_support import PACKAGE, not_negative, one_of, top_network_options
 from models.layers.masking import masked_softmax
-from models.layers.next_step_loss import next_step_loss
-from models.layers.random_numbers import RandomNumbers
-from models.layers.top_network import top_network
-from models.option_checks import not_negative, one_of, top_network_options
-from models.registration import PACKAGE
+from models.layers.sequence import GRU_KINDS, AttentionGRU, next_step_loss
+from models.layers.top_network import RandomNumbers, top_network
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)

@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from models.backbones.base import BackboneInputs, flat
+from models.layer_support import PACKAGE, one_of, top_network_options
 from models.layers.attention import TargetAttention
-from models.layers.dice import DICE_STATISTICS
+from models.layers.normalization import DICE_STATISTICS
 from models.layers.top_network import top_network
-from models.option_checks import one_of, top_network_options
-from models.registration import PACKAGE
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
@@ -29,7 +28,8 @@ class DeepInterestNetwork(tf.keras.layers.Layer):
       top_units: widths of the top network.
       dropout_rate: dropout after each of its layers.
       attention_softmax: whether attention scores are normalised (`models.layers.attention`).
-      dice_statistics: "moving", or "batch" for the authors' arithmetic (`models.layers.dice`).
+      dice_statistics: "moving", or "batch" for the authors' arithmetic
+        (`models.layers.normalization`).
     """
 
     def __init__(

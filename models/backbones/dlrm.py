@@ -7,11 +7,9 @@ from collections.abc import Sequence
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
-from models.backbones.base import BackboneInputs
-from models.backbones.fields import FieldStack
+from models.backbones.base import BackboneInputs, FieldStack
+from models.layer_support import PACKAGE, positive_widths, top_network_options
 from models.layers.top_network import top_network
-from models.option_checks import positive_widths, top_network_options
-from models.registration import PACKAGE
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)

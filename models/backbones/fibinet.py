@@ -6,13 +6,11 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.backbones.base import BackboneInputs
-from models.backbones.fields import FieldStack, beside_numbers
-from models.layers.bilinear_interaction import BILINEAR_KINDS, BilinearInteraction
-from models.layers.squeeze_excitation import EXCITATION_ACTIVATIONS, SqueezeExcitation
+from models.backbones.base import BackboneInputs, FieldStack, beside_numbers
+from models.layer_support import PACKAGE, one_of, positive, top_network_options
+from models.layers.gates import EXCITATION_ACTIVATIONS, SqueezeExcitation
+from models.layers.interaction import BILINEAR_KINDS, BilinearInteraction
 from models.layers.top_network import top_network
-from models.option_checks import one_of, positive, top_network_options
-from models.registration import PACKAGE
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)

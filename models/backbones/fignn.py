@@ -6,13 +6,11 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.backbones.base import BackboneInputs, flat
-from models.backbones.fields import FieldStack, beside_numbers
-from models.layers.field_graph import FieldGraph
-from models.layers.field_self_attention import FieldSelfAttention
+from models.backbones.base import BackboneInputs, FieldStack, beside_numbers, flat
+from models.layer_support import PACKAGE, not_negative_count, positive_count, top_network_options
+from models.layers.attention import FieldSelfAttention
+from models.layers.interaction import FieldGraph
 from models.layers.top_network import top_network
-from models.option_checks import not_negative_count, positive_count, top_network_options
-from models.registration import PACKAGE
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)

@@ -6,19 +6,18 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.backbones.base import BackboneInputs, flat
-from models.backbones.fields import FieldStack, beside_numbers
-from models.layers.bilinear_fusion import BilinearFusion
-from models.layers.feature_gate import FeatureGate
-from models.layers.top_network import top_network
-from models.option_checks import (
+from models.backbones.base import BackboneInputs, FieldStack, beside_numbers, flat
+from models.layer_support import (
+    PACKAGE,
     at_least_one_width,
     dividing_heads,
     one_of,
     positive_widths,
     top_network_options,
 )
-from models.registration import PACKAGE
+from models.layers.gates import FeatureGate
+from models.layers.interaction import BilinearFusion
+from models.layers.top_network import top_network
 
 GATINGS = ("context", "learned", "none")
 

@@ -6,13 +6,11 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.backbones.base import BackboneInputs
-from models.backbones.fields import FieldStack, beside_numbers
-from models.layers.field_normalization import FieldNormalization
-from models.layers.mask_block import MaskBlock
+from models.backbones.base import BackboneInputs, FieldStack, beside_numbers
+from models.layer_support import PACKAGE, one_of, positive, positive_count, top_network_options
+from models.layers.gates import MaskBlock
+from models.layers.normalization import FieldNormalization
 from models.layers.top_network import top_network
-from models.option_checks import one_of, positive, positive_count, top_network_options
-from models.registration import PACKAGE
 
 ARRANGEMENTS = ("parallel", "serial")
 

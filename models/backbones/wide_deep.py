@@ -6,12 +6,10 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.backbones.base import BackboneInputs
-from models.backbones.fields import FieldStack, beside_numbers
-from models.layers.inner_products import InnerProducts
+from models.backbones.base import BackboneInputs, FieldStack, beside_numbers
+from models.layer_support import PACKAGE, top_network_options
+from models.layers.interaction import InnerProducts
 from models.layers.top_network import top_network
-from models.option_checks import top_network_options
-from models.registration import PACKAGE
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)

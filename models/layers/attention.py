@@ -1,14 +1,45 @@
-"""Pooling of the user's history with regard to the candidate."""
+"""Attention over a history and between fields, and its softmax over real steps."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import tensorflow as tf
 
-from models.layers.dice import Dice
+from models.layer_support import PACKAGE, dividing_heads
 from models.layers.masking import masked_softmax, without_padding
-from models.registration import PACKAGE
+from models.layers.normalization import Dice
+
+
+def head_projections(units: int) -> tuple[tf.keras.layers.Dense, ...]:
+    """Linear layers for queries, keys, values and the heads side by side, all of a width."""
+    return tuple(
+        tf.keras.layers.Dense(units, use_bias=False, name=name)
+        for name in ("query", "key", "value", "heads_out")
+    )
+
+
+def by_head(values: tf.Tensor, num_heads: int) -> tf.Tensor:
+    """[b, k, units] -> [b, heads, k, units / heads]."""
+    shape = [*_first_axes(values, 1), num_heads, values.shape[2] // num_heads]
+    return tf.transpose(tf.reshape(values, shape), [0, 2, 1, 3])
+
+
+def side_by_side(heads: tf.Tensor) -> tf.Tensor:
+    """[b, heads, k, width] -> [b, k, heads * width]."""
+    units = heads.shape[1] * heads.shape[3]
+    return tf.reshape(tf.transpose(heads, [0, 2, 1, 3]), [*_first_axes(heads, 2), units])
+
+
+def head_scores(query: tf.Tensor, key: tf.Tensor) -> tf.Tensor:
+    """Q' k / sqrt(width): [b, heads, q, width], [b or 1, heads, k, width] -> [b, heads, q, k]."""
+    return tf.matmul(query, key, transpose_b=True) * float(query.shape[-1]) ** -0.5
+
+
+def _first_axes(values: tf.Tensor, count_axis: int) -> tuple[tf.Tensor, int | tf.Tensor]:
+    """Sizes of the batch and of another axis, the latter as a number where a graph knows it."""
+    sizes = tf.shape(values)
+    return sizes[0], values.shape[count_axis] or sizes[count_axis]
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
@@ -30,7 +61,7 @@ class TargetAttention(tf.keras.layers.Layer):
     Attributes:
       hidden_units: widths of the scoring network.
       softmax: whether the scores of a history are normalised to sum 1.
-      dice_statistics: "moving" or "batch" (`models.layers.dice.Dice`).
+      dice_statistics: "moving" or "batch" (`models.layers.normalization.Dice`).
     """
 
     def __init__(
@@ -118,4 +149,136 @@ class TargetAttention(tf.keras.layers.Layer):
             "hidden_units": list(self.hidden_units),
             "softmax": self.softmax,
             "dice_statistics": self.dice_statistics,
+        }
+
+
+@tf.keras.utils.register_keras_serializable(PACKAGE)
+class MaskedMultiHeadAttention(tf.keras.layers.Layer):
+    """Every query gathers from the members that are real; from none of them it gathers zeros.
+
+    head_h = softmax(Q W_h^Q (X W_h^K)' / sqrt(units / heads)) X W_h^V
+    attention(Q, X) = [head_1, ..., head_H] W^O
+
+    Source: "Attention Is All You Need" (arXiv 1706.03762), section 3.2. Neither order nor number of
+    the members is known to the weights.
+
+    Shapes: queries [b, q, query width], members [b, k, width], mask [b, k] -> [b, q, units].
+
+    Attributes:
+      units: width of the output.
+      num_heads: attention heads; must divide `units`.
+    """
+
+    def __init__(self, units: int = 64, num_heads: int = 4, **kwargs: object):
+        """Creates the layer.
+
+        Raises:
+          ValueError: the heads do not divide the units.
+        """
+        super().__init__(**kwargs)
+        dividing_heads(num_heads, units=units)
+        self.units = units
+        self.num_heads = num_heads
+        self._query, self._key, self._value, self._heads_out = head_projections(units)
+
+    def call(self, inputs: Sequence[tf.Tensor]) -> tf.Tensor:
+        """Attends.
+
+        Args:
+          inputs: queries [b, q, query width], members [b, k, width], mask bool [b, k], false on
+            padding.
+
+        Returns:
+          [b, q, units].
+        """
+        queries, members, mask = inputs
+        members = without_padding(members, mask)
+        query, key, value = (
+            by_head(projected, self.num_heads)
+            for projected in (self._query(queries), self._key(members), self._value(members))
+        )
+        weights = masked_softmax(head_scores(query, key), mask[:, tf.newaxis, tf.newaxis])
+        return self._heads_out(side_by_side(tf.matmul(weights, value)))
+
+    def get_config(self) -> dict[str, object]:
+        """The constructor's arguments."""
+        return {**super().get_config(), "units": self.units, "num_heads": self.num_heads}
+
+
+@tf.keras.utils.register_keras_serializable(PACKAGE)
+class FieldSelfAttention(tf.keras.layers.Layer):
+    """The interacting layer of AutoInt: every field gathers from the fields that matter to it.
+
+    For each head: a_mk = softmax_k(q_m' k_k / sqrt(head units)), e_m = sum_k a_mk v_k, with q, k
+    and v linear in the fields; output ReLU([heads side by side] + W_res field_m).
+
+    Source: "AutoInt" (arXiv 1810.11921), Eq. (5) to (8). The paper does not scale the products;
+    scaling keeps the softmax from saturating.
+
+    Shapes: [n, fields, width] -> [n, fields, num_heads * head_units].
+
+    Attributes:
+      num_heads: attention heads.
+      head_units: width of a head.
+      scaled: whether products are divided by sqrt(head_units).
+      residual: whether the projected field is added.
+      dropout_rate: dropout of the attention weights.
+    """
+
+    def __init__(
+        self,
+        num_heads: int = 1,
+        head_units: int = 64,
+        scaled: bool = True,
+        residual: bool = True,
+        dropout_rate: float = 0.0,
+        **kwargs: object,
+    ):
+        """Creates the layer."""
+        super().__init__(**kwargs)
+        self.num_heads = num_heads
+        self.head_units = head_units
+        self.scaled = scaled
+        self.residual = residual
+        self.dropout_rate = dropout_rate
+        self._dropout = tf.keras.layers.Dropout(dropout_rate)
+
+    def build(self, input_shape: tf.TensorShape) -> None:
+        """Creates the projections side by side: queries, keys, values and the residual's."""
+        projections = 4 if self.residual else 3
+        width, units = input_shape[-1], self.num_heads * self.head_units
+        # Glorot's limit for one projection; of the kernel as a whole it would be too small.
+        limit = (6 / (width + units)) ** 0.5
+        self._kernel = self.add_weight(
+            name="kernel",
+            shape=(width, projections * units),
+            initializer=tf.keras.initializers.RandomUniform(-limit, limit),
+        )
+        super().build(input_shape)
+
+    def call(self, fields: tf.Tensor, training: bool | None = None) -> tf.Tensor:
+        """Lets the fields attend to each other."""
+        projected = tf.tensordot(fields, self._kernel, axes=1)
+        query, key, value, *residual = tf.split(projected, 4 if self.residual else 3, axis=2)
+        query, key, value = (by_head(part, self.num_heads) for part in (query, key, value))
+        scores = tf.linalg.matmul(query, key, transpose_b=True)
+        if self.scaled:
+            scores *= self.head_units**-0.5
+        weights = self._dropout(tf.nn.softmax(scores), training=training)
+        joined = side_by_side(tf.linalg.matmul(weights, value))
+        return tf.nn.relu(joined + residual[0] if residual else joined)
+
+    def fused_fans(self) -> Iterable[tuple[tf.Variable, int, int]]:
+        """See `models.layer_support.FusedKernels`."""
+        return [(self._kernel, self._kernel.shape[0], self.num_heads * self.head_units)]
+
+    def get_config(self) -> dict[str, object]:
+        """The constructor's arguments."""
+        return {
+            **super().get_config(),
+            "num_heads": self.num_heads,
+            "head_units": self.head_units,
+            "scaled": self.scaled,
+            "residual": self.residual,
+            "dropout_rate": self.dropout_rate,
         }

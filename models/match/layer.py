@@ -1,29 +1,139 @@
-"""Knowledge match: how the candidate resembles what this user rated, in knowledge space.
-
-The features are computed in the graph from the candidate, the history and its ratings, so that
-training and serving share one code. Formulas and where the constants come from:
-docs/knowledge_match.md.
-"""
+"""Knowledge match: how the candidate resembles what this user rated, in knowledge space."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from configs.matching import Match
-from models.match.by_user import candidates_by_user
-from models.match.chunks import in_chunks
-from models.match.item_tables import ItemTables, StoredItemTables
+from configs.model import Match
+from models.layer_support import PACKAGE
 from models.match.kinds import MEANS_LENGTH_SCALES, MatchMethod
-from models.match.means import means_features
-from models.match.parameters import PositiveParameter
-from models.match.ridge import exact_ridge, low_rank_ridge
-from models.match.tables import MatchTables, Reduction, TableSizes, widened
-from models.registration import PACKAGE
+from models.match.ridge import PositiveParameter, exact_ridge, low_rank_ridge
+from models.match.tables import (
+    ItemTables,
+    MatchTables,
+    Reduction,
+    StoredItemTables,
+    TableSizes,
+    widened,
+)
+
+
+def candidates_by_user(candidate_rows: tf.Tensor, history_rows: tf.Tensor) -> tf.Tensor:
+    """Candidates as [users, candidates of each], so that each user's history is read once.
+
+    Args:
+      candidate_rows: int [n], with n histories or one, or [users, candidates].
+      history_rows: int [users, length].
+
+    Raises:
+      ValueError: n candidates come with neither n histories nor one.
+    """
+    if candidate_rows.shape.rank == 2:
+        return candidate_rows
+    users, count = history_rows.shape[0], candidate_rows.shape[0]
+    if users == 1:
+        return candidate_rows[tf.newaxis]
+    if users is not None and users == count:
+        return candidate_rows[:, tf.newaxis]
+    if users is not None and count is not None:
+        raise ValueError(
+            f"{count} candidates need as many histories, or one. Received: {users} histories"
+        )
+    users, count = tf.shape(history_rows)[0], tf.shape(candidate_rows)[0]
+    # Any other number of histories has no such shape and fails when the graph runs.
+    return tf.reshape(candidate_rows, [users, tf.where(users == count, 1, count)])
+
+
+_CHUNKS_AT_ONCE = 4
+
+
+def in_chunks(
+    function: Callable[..., tf.Tensor], tensors: Sequence[tf.Tensor], rows: int
+) -> tf.Tensor:
+    """Applies a function of aligned tensors to a few rows at a time.
+
+    The intermediate results of a whole batch (a matrix per row) are written to main memory and read
+    back by the next operation, which costs more than computing them; those of a chunk are not.
+
+    Args:
+      function: tensors [k, ...] -> [k, items, features], row by row.
+      tensors: of one length.
+      rows: length of a chunk.
+
+    Returns:
+      The function's result over all rows.
+    """
+    length = tensors[0].shape[0]
+    if length is not None and length <= rows:
+        return function(*tensors)
+    chunks = tf.maximum((tf.shape(tensors[0])[0] + rows - 1) // rows, 1)
+    results = tf.TensorArray(tf.float32, size=chunks, infer_shape=False)
+
+    def one_chunk(index: tf.Tensor, results: tf.TensorArray) -> tuple[tf.Tensor, tf.TensorArray]:
+        chunk = slice(index * rows, (index + 1) * rows)
+        return index + 1, results.write(index, function(*(tensor[chunk] for tensor in tensors)))
+
+    _, results = tf.while_loop(
+        lambda index, _: index < chunks,
+        one_chunk,
+        [0, results],
+        parallel_iterations=_CHUNKS_AT_ONCE,
+    )
+    return results.concat()
+
+
+def means_features(
+    candidates: tf.Tensor,
+    history: tf.Tensor,
+    residuals: tf.Tensor,
+    liked: tf.Tensor,
+    mask: tf.Tensor,
+    length_scales: tf.Tensor,
+) -> tf.Tensor:
+    """Mean residuals near the candidate, and its cosines with what was liked and disliked.
+
+    For each length scale l: sum_j w_j e_j / sum_j w_j with w_j = exp((cos(v_i, v_j) - 1) / l); then
+    the cosines between v_i and the sum of liked and of disliked vectors; then the largest cosine to
+    a liked and to a disliked vector. What does not exist is 0.
+
+    Args:
+      candidates: [users, candidates, width], of length 1 or 0.
+      history: [users, length, width], likewise.
+      residuals: [users, length], 0 where the mask is.
+      liked: [users, length], 1 or 0.
+      mask: [users, length], 1 or 0.
+      length_scales: [2].
+
+    Returns:
+      [users, candidates, 6].
+    """
+    cosines = tf.linalg.matmul(candidates, history, transpose_b=True)
+    features = []
+    targets = tf.stack([residuals, mask], axis=2)
+    hidden = tf.where(mask > 0, 0.0, -1e9)[:, tf.newaxis]
+    for length_scale in tf.unstack(length_scales):
+        exponents = (cosines - 1.0) / length_scale + hidden
+        # The largest exponent is taken out, or distant histories would divide tiny numbers.
+        largest = tf.reduce_max(exponents, axis=2, keepdims=True)
+        sums = tf.linalg.matmul(tf.exp(exponents - tf.stop_gradient(largest)), targets)
+        features.append(tf.math.divide_no_nan(sums[:, :, 0], sums[:, :, 1]))
+    sides = (liked * mask, (1.0 - liked) * mask)
+    shares = tf.stack(sides, axis=1)
+    squared_norms = tf.reduce_sum(tf.square(tf.linalg.matmul(shares, history)), axis=2)
+    inner_products = tf.linalg.matmul(cosines, shares, transpose_b=True)
+    norms = tf.sqrt(squared_norms)[:, tf.newaxis]
+    features += tf.unstack(tf.math.divide_no_nan(inner_products, norms), axis=2)
+    for side in sides:
+        share = side[:, tf.newaxis]
+        largest = tf.reduce_max(tf.where(share > 0, cosines, -1.0), axis=2)
+        features.append(tf.where(tf.reduce_any(share > 0, axis=2), largest, 0.0))
+    return tf.stack(features, axis=2)
+
 
 _USERS_AT_ONCE = {"low_rank": 64, "exact": 16}
 
@@ -33,7 +143,7 @@ class KnowledgeMatch(tf.keras.layers.Layer):
     """Compares candidates with a rated history in knowledge space.
 
     With e_j = r_j - m_j the rating of history item j less that item's mean: "means" gives six
-    features (`models.match.means`), "ridge" the mean and deviation of a kernel ridge regression of
+    features (`models.match.layer`), "ridge" the mean and deviation of a kernel ridge regression of
     e on knowledge (`models.match.ridge`), in its low-rank or its exact form.
 
     An item without knowledge takes no part; a candidate without knowledge has features of zeros
@@ -253,7 +363,7 @@ class KnowledgeMatch(tf.keras.layers.Layer):
     def store(self, name: str, dtype: tf.DType) -> None:
         """Takes the form of an export, which has no reduction.
 
-        See `models.match.item_tables.ItemTables.stored`.
+        See `models.match.tables.ItemTables.stored`.
         """
         self._tables = self._tables.stored(name, dtype, self._length_scale())
         self.sizes = replace(self.sizes, num_folds=0)

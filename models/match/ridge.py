@@ -1,14 +1,48 @@
-"""Match by kernel ridge regression of the residuals on knowledge, in two forms.
-
-Both give the posterior mean and standard deviation of a Gaussian process at the candidate
-(Rasmussen and Williams, "Gaussian Processes for Machine Learning", 2006, eq. 2.25 and 2.26).
-"""
+"""Match by kernel ridge regression of the residuals on knowledge, in two forms."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
 
 import tensorflow as tf
 
 from models.reduction import KERNEL_JITTER
+
+_LEAST, _MOST = 1e-3, 1e3
+
+
+class PositiveParameter:
+    """A positive number (or several) that a layer uses, trained through its logarithm or fixed.
+
+    Trained values stay between 0.001 and 1000, where the linear algebra is safe.
+    """
+
+    def __init__(
+        self, layer: tf.keras.layers.Layer, name: str, value: float | Sequence[float], learned: bool
+    ):
+        """Gives the layer a trained weight `log_<name>` if it is learned."""
+        self._constant = value
+        self._logarithm = None
+        if learned:
+            initial = tf.math.log(tf.constant(value, tf.float32)).numpy()
+            self._logarithm = layer.add_weight(
+                name=f"log_{name}",
+                shape=initial.shape,
+                initializer=tf.keras.initializers.Constant(initial),
+                constraint=_within_bounds,
+            )
+
+    def __call__(self) -> tf.Tensor:
+        """Its value now, float32."""
+        if self._logarithm is None:
+            return tf.constant(self._constant, tf.float32)
+        return tf.exp(self._logarithm)
+
+
+def _within_bounds(logarithm: tf.Tensor) -> tf.Tensor:
+    return tf.clip_by_value(logarithm, math.log(_LEAST), math.log(_MOST))
+
 
 _LEAST_VARIANCE = 1e-6
 _EXACT_JITTER = 1e-5

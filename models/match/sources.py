@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from models.match.item_rows import ItemRows, StoredItemRows
+from models.layer_support import PACKAGE
 from models.match.layer import KnowledgeMatch
-from models.registration import PACKAGE
+from models.match.tables import ItemRows, StoredItemRows
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)

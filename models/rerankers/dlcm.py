@@ -6,12 +6,10 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.layers.attention_gru import AttentionGRU
+from models.layer_support import PACKAGE, positive_count, top_network_options
+from models.layers.sequence import AttentionGRU
 from models.layers.top_network import top_network
-from models.option_checks import positive_count, top_network_options
-from models.registration import PACKAGE
-from models.rerankers.base import ListInputs
-from models.rerankers.candidates import CandidateFeatures
+from models.rerankers.base import CandidateFeatures, ListInputs
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)

@@ -7,16 +7,12 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from models.backbones.base import NUM_RATING_FEATURES
-from models.layers.attention_gru import AttentionGRU
-from models.layers.feature_affinity import FeatureAffinity
-from models.layers.history_transformer import steps_after
-from models.layers.multi_head_attention import MaskedMultiHeadAttention
-from models.layers.set_to_list_attention import SetToListAttention
+from models.layer_support import PACKAGE, positive_count, top_network_options
+from models.layers.attention import MaskedMultiHeadAttention
+from models.layers.sequence import AttentionGRU, steps_after
+from models.layers.set_attention import FeatureAffinity, SetToListAttention
 from models.layers.top_network import top_network
-from models.option_checks import positive_count, top_network_options
-from models.registration import PACKAGE
-from models.rerankers.base import ListInputs
-from models.rerankers.candidates import CandidateFeatures
+from models.rerankers.base import CandidateFeatures, ListInputs
 
 DECAY_UNITS = 32
 
@@ -37,7 +33,7 @@ class MultiLevelInteractionReranking(tf.keras.layers.Layer):
     D tells long-term interest, which keeps 1, from short-term interest, which decays.
 
     Source: "Multi-Level Interaction Reranking with User Behavior History" (arXiv 2204.09370). What
-    differs: `models.layers.set_to_list_attention` says why its weights know no places; GRU in place
+    differs: `models.layers.set_attention` says why its weights know no places; GRU in place
     of LSTM; the rank of a step in place of the time since it, and a decay per user and candidate in
     place of one per user; x_i holds the interest by target attention too.
 

@@ -6,17 +6,16 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.layers.set_attention_block import SetAttentionBlock
-from models.layers.top_network import top_network
-from models.option_checks import (
+from models.layer_support import (
+    PACKAGE,
     dividing_heads,
     not_negative_count,
     positive_count,
     top_network_options,
 )
-from models.registration import PACKAGE
-from models.rerankers.base import ListInputs
-from models.rerankers.candidates import CandidateFeatures
+from models.layers.set_attention import SetAttentionBlock
+from models.layers.top_network import top_network
+from models.rerankers.base import CandidateFeatures, ListInputs
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)

@@ -6,13 +6,16 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.layers.induced_attention import InducedSetAttention
-from models.layers.set_attention_block import SetAttentionBlock
+from models.layer_support import (
+    PACKAGE,
+    dividing_heads,
+    one_of,
+    positive_count,
+    top_network_options,
+)
+from models.layers.set_attention import InducedSetAttention, SetAttentionBlock
 from models.layers.top_network import top_network
-from models.option_checks import dividing_heads, one_of, positive_count, top_network_options
-from models.registration import PACKAGE
-from models.rerankers.base import ListInputs
-from models.rerankers.candidates import CandidateFeatures
+from models.rerankers.base import CandidateFeatures, ListInputs
 
 ATTENTIONS = ("induced", "full")
 

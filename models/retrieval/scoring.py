@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from models.assembly import InputAssembly
-from models.augmentation import Augmented
+from models.assembly import Augmented, InputAssembly
 from models.inputs import NUM_USER_NUMBERS, Tensors
 from models.profiles import profile_key
 from models.retrieval.base import ItemInputs, UserInputs
@@ -15,7 +14,7 @@ from models.retrieval.two_tower import TwoTower
 class TowerScorer(tf.keras.layers.Layer):
     """Gives each tower its own side of a batch, and nothing of the other.
 
-    Shapes: prepared features and `models.augmentation.Augmented` of m users and n items ->
+    Shapes: prepared features and `models.assembly.Augmented` of m users and n items ->
       [m, output_units], [n, output_units].
 
     Attributes:

@@ -7,11 +7,9 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from models.backbones.base import flat
+from models.layer_support import PACKAGE, one_of, positive, positive_count, top_network_options
 from models.layers.top_network import top_network
-from models.option_checks import one_of, positive, positive_count, top_network_options
-from models.registration import PACKAGE
-from models.retrieval.base import ItemInputs, UserInputs
-from models.retrieval.history_pooling import POOLINGS, HistoryPooling
+from models.retrieval.base import POOLINGS, HistoryPooling, ItemInputs, UserInputs
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)

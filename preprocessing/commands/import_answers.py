@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING, Any, get_args
 from configs.command_line import EXIT_CODES_HELP, add_json_option
 from configs.knowledge import SourceAnswers
 from configs.loading import ConfigurationError
-from preprocessing.commands.answer_options import add_answer_options, formats_help
-from preprocessing.commands.quality_options import add_quality_options, quality_help, thresholds_of
+from preprocessing.commands.options import (
+    add_answer_options,
+    add_quality_options,
+    formats_help,
+    quality_help,
+    thresholds_of,
+)
 
 if TYPE_CHECKING:
     from configs.command_line import Subparsers
@@ -108,7 +113,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         raise ConfigurationError("--source: say of which source the answers are, e.g. item")
     if not arguments.files:
         raise ConfigurationError("FILE: name the answer files, or a file of groups with --groups")
-    from preprocessing.importing.answer_import import import_answers
+    from preprocessing.answers.importing import import_answers
 
     return import_answers(
         arguments.files,
@@ -132,7 +137,7 @@ def _import_groups(arguments: argparse.Namespace) -> dict[str, Any]:
             raise ConfigurationError(f"{name} is for answers; leave it out beside --groups")
     if arguments.entity is None:
         raise ConfigurationError("--entity: say what the ids of --groups are, item or user")
-    from preprocessing.importing.groups_import import import_groups
+    from preprocessing.answers.groups_import import import_groups
 
     return import_groups(
         arguments.groups,

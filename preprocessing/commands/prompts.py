@@ -156,8 +156,8 @@ def _prices(arguments: argparse.Namespace, scenario: Scenario) -> Prices:
 
 
 def _propose_factors(arguments: argparse.Namespace) -> dict[str, Any]:
+    from preprocessing.answers.record import prompt_sha256
     from preprocessing.generation.factor_proposal import proposal_prompt, propose_factors
-    from preprocessing.knowledge.answers import prompt_sha256
 
     if arguments.dry_run:
         prompt = proposal_prompt(arguments.scenario_text)

@@ -8,8 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 from configs.command_line import EXIT_CODES_HELP, CommandError, add_json_option
 from configs.loading import ConfigurationError
-from preprocessing.commands.answer_options import add_answer_options, formats_help
-from preprocessing.commands.quality_options import add_quality_options, quality_help, thresholds_of
+from preprocessing.commands.options import (
+    add_answer_options,
+    add_quality_options,
+    formats_help,
+    quality_help,
+    thresholds_of,
+)
 
 if TYPE_CHECKING:
     from configs.command_line import Subparsers
@@ -55,7 +60,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     folders = [Path(path) for path in arguments.files if Path(path).is_dir()]
     if folders:
         return _validate_folders(arguments, folders)
-    from preprocessing.importing.validation import validate_answers
+    from preprocessing.answers.validation import validate_answers
 
     for path in arguments.files:
         _refuse_part_of_step(Path(path))
@@ -71,7 +76,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
 
 def _refuse_part_of_step(path: Path) -> None:
     """Raises ConfigurationError for a file that only its manifest can say something about."""
-    from preprocessing.inspection.kinds import Kind, kind_of
+    from preprocessing.inspection.inspect import Kind, kind_of
 
     try:
         kind = kind_of(path)
@@ -85,7 +90,7 @@ def _refuse_part_of_step(path: Path) -> None:
 
 
 def _validate_folders(arguments: argparse.Namespace, folders: list[Path]) -> dict[str, Any]:
-    from preprocessing.checking.folder import validate_folders
+    from preprocessing.inspection.folder_checks import validate_folders
 
     if len(folders) != len(arguments.files):
         raise ConfigurationError("give folders or answer files, not both in one command")

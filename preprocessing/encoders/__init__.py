@@ -1,1 +1,1 @@
-"""Text encoders: one file each, found by name in `preprocessing.encoders.registry`."""
+"""Text encoders: one file each, found by name in `preprocessing.encoders.text_encoder`."""

@@ -16,11 +16,9 @@ import numpy as np
 from configs.command_line import CommandError
 from configs.knowledge import Encoder
 from preprocessing.encoders.text_encoder import EncodedTexts
-from preprocessing.generation.addresses import require_address
-from preprocessing.generation.api_key import ApiKey
-from preprocessing.generation.failures import EndpointUnusable, RequestRefused, TransientFailure
-from preprocessing.generation.openai_connection import OpenAIConnection
-from preprocessing.generation.retrying import Retrying
+from preprocessing.generation.client import EndpointUnusable, RequestRefused, TransientFailure
+from preprocessing.generation.endpoint_client import Retrying
+from preprocessing.openai_connection import ApiKey, OpenAIConnection, require_address
 
 _TIMEOUT_SECONDS = 120.0
 _RETRIES = 6

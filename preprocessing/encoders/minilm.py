@@ -20,11 +20,10 @@ import onnxruntime
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 from configs.command_line import CommandError
-from configs.file_hash import file_sha256
+from configs.files import file_sha256
 from configs.knowledge import Encoder
 from configs.loading import ConfigurationError
-from preprocessing.encoders.long_texts import average_of_windows
-from preprocessing.encoders.text_encoder import EncodedTexts
+from preprocessing.encoders.text_encoder import EncodedTexts, average_of_windows
 
 WIDTH = 384
 WEIGHTS_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"

@@ -15,8 +15,7 @@ import numpy as np
 from configs.command_line import CommandError
 from configs.knowledge import Encoder
 from configs.loading import ConfigurationError
-from preprocessing.encoders.long_texts import average_of_windows
-from preprocessing.encoders.text_encoder import EncodedTexts
+from preprocessing.encoders.text_encoder import EncodedTexts, average_of_windows
 
 _METHOD = 1  # to be raised when a change of this file changes vectors
 _TEXTS_PER_ELEMENT = 512

@@ -1,8 +1,8 @@
-"""What every text encoder offers."""
+"""Text encoders by name, and what every one of them offers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
@@ -71,3 +71,65 @@ class TextEncoder(Protocol):
         Raises:
           CommandError: the encoder cannot work until a person changes something.
         """
+
+
+def average_of_windows(
+    vectors: np.ndarray, tokens: Sequence[int], text_of_window: Sequence[int], texts: int
+) -> np.ndarray:
+    """The vector of each text: the mean of its windows' vectors, weighted by their tokens.
+
+    A text of one window gets exactly that window's vector: a product of a float32 and a number of
+    tokens fits into the 53 bits of a float64.
+
+    Args:
+      vectors: [windows, dimension] float32.
+      tokens: [windows] real tokens of each window.
+      text_of_window: [windows] which text each window is from; every text has one at least.
+      texts: number of texts.
+
+    Returns:
+      [texts, dimension] float32.
+    """
+    weights = np.asarray(tokens, np.float64)
+    owners = np.asarray(text_of_window, np.int64)
+    sums = np.zeros((texts, vectors.shape[1]), np.float64)
+    np.add.at(sums, owners, vectors.astype(np.float64) * weights[:, np.newaxis])
+    totals = np.bincount(owners, weights, minlength=texts)
+    return (sums / totals[:, np.newaxis]).astype(np.float32)
+
+
+def encoder_class(kind: str) -> type[TextEncoder]:
+    """The encoder that `knowledge.encoder.kind` names; only its own libraries are imported."""
+    return _ENCODERS[kind]()
+
+
+def _minilm() -> type[TextEncoder]:
+    from preprocessing.encoders.minilm import MiniLmEncoder
+
+    return MiniLmEncoder
+
+
+def _tfidf() -> type[TextEncoder]:
+    from preprocessing.encoders.tfidf import TfidfEncoder
+
+    return TfidfEncoder
+
+
+def _sentence_transformers() -> type[TextEncoder]:
+    from preprocessing.encoders.sentence_transformers import SentenceTransformersEncoder
+
+    return SentenceTransformersEncoder
+
+
+def _endpoint() -> type[TextEncoder]:
+    from preprocessing.encoders.endpoint import EndpointEncoder
+
+    return EndpointEncoder
+
+
+_ENCODERS: dict[str, Callable[[], type[TextEncoder]]] = {
+    "minilm": _minilm,
+    "tfidf": _tfidf,
+    "sentence-transformers": _sentence_transformers,
+    "endpoint": _endpoint,
+}

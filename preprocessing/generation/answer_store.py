@@ -1,8 +1,4 @@
-"""The durable store of paid answers: one SQLite file, one row per model, parameters and prompt.
-
-An answer is committed to the disk before it counts. The file is held by one process at a time, so
-that two runs never pay for the same prompt.
-"""
+"""The durable store of paid answers: one SQLite file, one row per model, parameters and prompt."""
 
 from __future__ import annotations
 
@@ -15,7 +11,83 @@ from pathlib import Path
 from typing import Any
 
 from configs.command_line import CommandError, free_space
-from preprocessing.generation.chat import ChatParameters, ChatResponse, Usage
+from preprocessing.answers.completion import INVALID_TEXT, REFUSAL
+from preprocessing.generation.chat import (
+    AnswerSchema,
+    ChatParameters,
+    ChatResponse,
+    SchemaMismatch,
+    Usage,
+)
+
+TRUNCATED = "truncated"
+_CONTENT_FILTER = "content_filter"
+_WORTH_ANOTHER_CALL = ("blank_answer", "schema_mismatch", "invalid_text")
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """Why there is no answer.
+
+    Attributes:
+      reason: a fixed name that can be counted.
+      detail: what was found.
+    """
+
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Acceptance:
+    """The rules for answers. They judge what is stored, so new rules cost no new call.
+
+    Attributes:
+      schema: shape of structured answers; None for free text.
+      keep_truncated: answers cut off at the token limit count.
+      attempts_per_answer: calls for one prompt while its answer is empty or off the schema.
+    """
+
+    schema: AnswerSchema | None
+    keep_truncated: bool
+    attempts_per_answer: int
+
+    def rejection(self, answer: StoredAnswer) -> Rejection | None:
+        """Why an answer does not count; None if it does."""
+        if answer.finish_reason == REFUSAL:
+            return Rejection("refusal", answer.text)
+        if answer.finish_reason == _CONTENT_FILTER:
+            return Rejection("content_filter", "the endpoint's content filter cut the answer")
+        if answer.finish_reason == INVALID_TEXT:
+            return Rejection("invalid_text", "the answer holds half a surrogate pair")
+        if is_truncated(answer) and not self.keep_truncated:
+            return Rejection(
+                TRUNCATED,
+                f"cut off after {answer.usage.completion_tokens} tokens; raise max_tokens",
+            )
+        if not answer.text.strip():
+            return Rejection("blank_answer", "the LLM wrote nothing")
+        if self.schema is not None:
+            try:
+                self.schema.parse(answer.text)
+            except SchemaMismatch as error:
+                return Rejection("schema_mismatch", str(error))
+        return None
+
+    def needs_call(self, answer: StoredAnswer | None) -> bool:
+        """True without an answer, or with a bad one while attempts are left."""
+        if answer is None:
+            return True
+        if answer.calls >= self.attempts_per_answer:
+            return False
+        rejection = self.rejection(answer)
+        return rejection is not None and rejection.reason in _WORTH_ANOTHER_CALL
+
+
+def is_truncated(answer: StoredAnswer) -> bool:
+    """True when the token limit ended the answer."""
+    return answer.finish_reason == "length"
+
 
 _TABLES = """
 CREATE TABLE IF NOT EXISTS answers (

@@ -1,15 +1,139 @@
-"""What every client of an LLM does: take pending requests, put answers into the store."""
+"""What every client of an LLM does: pending requests in, stored answers out, within a budget."""
 
 from __future__ import annotations
 
+import contextlib
+import signal
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Protocol
 
+from configs.command_line import say
 from preprocessing.dead_letters import DeadLetter
-from preprocessing.generation.acceptance import Rejection
-from preprocessing.generation.answer_store import AnswerStore
-from preprocessing.generation.chat import ChatRequest
+from preprocessing.generation.answer_store import AnswerStore, Rejection
+from preprocessing.generation.chat import ChatRequest, Usage
+from preprocessing.prompting.token_costs import Prices
+
+
+class CallFailed(Exception):
+    """A call gave no answer.
+
+    Attributes:
+      reason: a fixed name that can be counted.
+      detail: what happened, without secrets.
+      retries: how often the call was repeated.
+    """
+
+    retries = 0
+
+    def __init__(self, reason: str, detail: str):
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class TransientFailure(CallFailed):
+    """The same call may work later.
+
+    Attributes:
+      retry_after: seconds the endpoint asks to wait; None if it does not say.
+    """
+
+    def __init__(self, reason: str, detail: str, retry_after: float | None = None):
+        super().__init__(reason, detail)
+        self.retry_after = retry_after
+
+
+class RequestRefused(CallFailed):
+    """This request never works, others may."""
+
+
+class EndpointUnusable(CallFailed):
+    """No request works until a person changes something: key, model name, address, credit."""
+
+
+class Interrupted(Exception):
+    """The run was stopped before the call had an answer."""
+
+
+STOP_GRACE_SECONDS = 10.0
+"""How long calls of an endpoint that are in flight may still take when the run is stopped."""
+
+
+@contextlib.contextmanager
+def stop_on_interrupt() -> Iterator[threading.Event]:
+    """An event that the first Ctrl-C sets; the second one interrupts as usual."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    usual = signal.getsignal(signal.SIGINT)
+
+    def handle(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, usual)
+        say(
+            f"\nstopping: waiting for the calls in flight, {STOP_GRACE_SECONDS:g} s at most for "
+            "those of an endpoint; killing the process loses nothing that was answered either"
+        )
+
+    signal.signal(signal.SIGINT, handle)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, usual)
+
+
+class Budget:
+    """Counts tokens of finished calls and holds back the most that calls in flight may spend.
+
+    Args:
+      tokens: tokens the run may spend; None for no limit.
+      dollars: US dollars the run may spend; None for no limit. Needs prices.
+      prices: price of tokens.
+    """
+
+    def __init__(self, tokens: int | None, dollars: float | None, prices: Prices):
+        self._tokens = tokens
+        self._dollars = dollars
+        self._prices = prices
+        self._reserved_prompt = 0
+        self._reserved_completion = 0
+        self.prompt_tokens = 0
+        self.completion_tokens = 0
+        self.estimated_calls = 0
+
+    def reserve(self, most: Usage) -> bool:
+        """Holds back the most that a call may spend; False if that does not fit."""
+        prompt = self.prompt_tokens + self._reserved_prompt + most.prompt_tokens
+        completion = self.completion_tokens + self._reserved_completion + most.completion_tokens
+        if self._tokens is not None and prompt + completion > self._tokens:
+            return False
+        dollars = self._prices.cost(prompt, completion)
+        if self._dollars is not None and dollars is not None and dollars > self._dollars:
+            return False
+        self._reserved_prompt += most.prompt_tokens
+        self._reserved_completion += most.completion_tokens
+        return True
+
+    def release(self, most: Usage) -> None:
+        """Ends the reservation of a finished call."""
+        self._reserved_prompt -= most.prompt_tokens
+        self._reserved_completion -= most.completion_tokens
+
+    def spend(self, usage: Usage) -> None:
+        """Counts what a call has spent."""
+        self.prompt_tokens += usage.prompt_tokens
+        self.completion_tokens += usage.completion_tokens
+        self.estimated_calls += usage.estimated
+
+    @property
+    def cost(self) -> float | None:
+        """US dollars spent; None without prices."""
+        return self._prices.cost(self.prompt_tokens, self.completion_tokens)
+
 
 BUDGET_REACHED = "budget"
 INTERRUPTED = "interrupted"

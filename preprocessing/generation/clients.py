@@ -1,4 +1,4 @@
-"""The client that the settings name."""
+"""The client that the settings name, and whether they fit together."""
 
 from __future__ import annotations
 
@@ -10,19 +10,41 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from configs.loading import ConfigurationError
 from configs.prompting import Generation
-from preprocessing.generation.acceptance import Acceptance
-from preprocessing.generation.api_key import ApiKey
-from preprocessing.generation.batch_requests import BatchFileClient
-from preprocessing.generation.batch_results import BatchResultClient
-from preprocessing.generation.budget import Budget
+from preprocessing.generation.answer_store import Acceptance
+from preprocessing.generation.batch_file import BatchFileClient, BatchResultClient
 from preprocessing.generation.chat import ChatParameters, ChatRequest, ChatResponse
-from preprocessing.generation.client import AnswerClient
+from preprocessing.generation.client import AnswerClient, Budget, stop_on_interrupt
 from preprocessing.generation.endpoint_client import CallLimits, EndpointClient
-from preprocessing.generation.gguf_model import GgufModel, open_llama, require_llama_cpp
-from preprocessing.generation.interrupting import stop_on_interrupt
+from preprocessing.generation.gguf import GgufModel, open_llama, require_llama_cpp
 from preprocessing.generation.replay import ReplayClient
+from preprocessing.openai_connection import ApiKey, require_address
 from preprocessing.prompting.token_costs import Prices
+
+
+def check_settings(
+    settings: Generation, replay: tuple[str, ...], read_batch: tuple[str, ...]
+) -> None:
+    """Checks what no single key can tell.
+
+    Args:
+      settings: the section `generation`.
+      replay: answer files of the client "replay".
+      read_batch: batch result files to read.
+
+    Raises:
+      ConfigurationError: settings do not fit together.
+    """
+    if settings.client != "replay" and settings.model is None:
+        example = "models/llm.gguf" if settings.client == "gguf" else "gpt-4o-mini"
+        raise ConfigurationError(f"generation.model: name the LLM, e.g. --model {example}")
+    if (settings.client == "replay") != bool(replay):
+        raise ConfigurationError("--client replay and --replay FILE go together")
+    if read_batch and settings.client != "batch-file":
+        raise ConfigurationError("--read-batch needs --client batch-file")
+    if settings.client == "openai":
+        require_address("generation", settings.base_url, settings.api_key_variable)
 
 
 @dataclass(frozen=True)
@@ -103,7 +125,7 @@ def _called_model(
         limits = CallLimits(1, 0, 0.0, settings.stop_after_failures)
         return GgufModel(open_model, parameters.model, parameters), limits
     # openai takes a second to import, which help and the other clients need not wait for.
-    from preprocessing.generation.openai_endpoint import OpenAIEndpoint
+    from preprocessing.generation.endpoint_client import OpenAIEndpoint
 
     endpoint = OpenAIEndpoint(
         settings.base_url,

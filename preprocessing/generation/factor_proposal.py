@@ -10,13 +10,15 @@ from typing import Any
 from configs.command_line import CommandError, say
 from configs.loading import ConfigurationError
 from configs.prompting import Generation
+from preprocessing.answers.record import custom_id, prompt_sha256
 from preprocessing.generation.generate import GenerateStep
 from preprocessing.generation.outputs import OutputFolder
-from preprocessing.knowledge.answers import prompt_sha256
-from preprocessing.knowledge.custom_ids import custom_id
-from preprocessing.prompting.factor_parsing import parse_factors
-from preprocessing.prompting.factor_proposal import factor_proposal_prompt
-from preprocessing.prompting.scenario_file import scenario_name, write_scenario_file
+from preprocessing.prompting.factor_proposal import (
+    factor_proposal_prompt,
+    parse_factors,
+    scenario_name,
+    write_scenario_file,
+)
 from preprocessing.records.contract import INDIVIDUAL
 
 _SOURCE = "factors"

@@ -10,24 +10,21 @@ from typing import Any
 
 from configs.command_line import CommandError, RejectedInput, say
 from configs.prompting import Generation
-from preprocessing.generation.acceptance import Acceptance, Rejection
-from preprocessing.generation.answer_schema import load_answer_schema
-from preprocessing.generation.answer_store import AnswerStore
-from preprocessing.generation.chat import ChatParameters
+from preprocessing.answers.record import meaning_of
+from preprocessing.generation.answer_store import Acceptance, AnswerStore, Rejection
+from preprocessing.generation.chat import ChatParameters, load_answer_schema
 from preprocessing.generation.client import (
     BUDGET_REACHED,
     ENDPOINT_UNUSABLE,
     INTERRUPTED,
     ClientReport,
 )
-from preprocessing.generation.clients import ClientFiles, open_client
-from preprocessing.generation.gguf_file import read_gguf_file
+from preprocessing.generation.clients import ClientFiles, check_settings, open_client
+from preprocessing.generation.gguf import read_gguf_file
 from preprocessing.generation.outputs import OutputFolder, PromptCounts
 from preprocessing.generation.plan import Survey, pending_requests, survey
 from preprocessing.generation.replay import ANY_MODEL
-from preprocessing.generation.settings_check import check_settings
 from preprocessing.inputs import fingerprint_inputs
-from preprocessing.knowledge.reasons import meaning_of
 from preprocessing.prompting.token_costs import Prices
 
 _DATE = re.compile(r"([-@:](\d{4}-\d{2}-\d{2}|\d{4}|\d{6}|\d{8}))?")

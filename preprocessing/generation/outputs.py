@@ -12,13 +12,17 @@ from pathlib import Path
 from typing import IO, Any
 
 from preprocessing import storage
+from preprocessing.answers.record import Answer
 from preprocessing.dead_letters import DeadLetter, dead_letter, write_dead_letters
-from preprocessing.generation.acceptance import Acceptance, Rejection, is_truncated
-from preprocessing.generation.answer_schema import AnswerSchema, factors_as_text
-from preprocessing.generation.answer_store import AnswerStore, StoredAnswer
-from preprocessing.generation.plan import PlannedPrompt, planned_prompts
-from preprocessing.generation.prompts import Prompt
-from preprocessing.knowledge.answers import Answer
+from preprocessing.generation.answer_store import (
+    Acceptance,
+    AnswerStore,
+    Rejection,
+    StoredAnswer,
+    is_truncated,
+)
+from preprocessing.generation.chat import AnswerSchema, factors_as_text
+from preprocessing.generation.plan import PlannedPrompt, Prompt, planned_prompts
 
 
 @dataclass

@@ -6,19 +6,19 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from preprocessing.dead_letters import dead_letter
-from preprocessing.generation.answer_store import AnswerStore
-from preprocessing.generation.chat import ChatRequest, ChatResponse, Usage
-from preprocessing.generation.client import ClientReport
-from preprocessing.generation.completion import counted_usage
-from preprocessing.generation.json_lines import numbered_lines
-from preprocessing.knowledge.answers import (
+from preprocessing.answers.completion import counted_usage
+from preprocessing.answers.record import (
     RejectedAnswer,
     answer_of,
     json_object,
     prompt_sha256,
     text_field,
 )
+from preprocessing.dead_letters import dead_letter
+from preprocessing.generation.answer_store import AnswerStore
+from preprocessing.generation.chat import ChatRequest, ChatResponse, Usage
+from preprocessing.generation.client import ClientReport
+from preprocessing.generation.plan import batched_lines
 from preprocessing.prompting.token_costs import estimated_tokens
 
 ANY_MODEL = "replay"
@@ -43,7 +43,7 @@ class ReplayClient:
         report = ClientReport()
         counts = {"read": 0, "taken": 0, "not_needed": 0, "rejected": 0}
         for path in self.paths:
-            for lines in numbered_lines(path):
+            for lines in batched_lines(path):
                 taken: dict[str, ChatResponse] = {}
                 for number, line in lines:
                     counts["read"] += 1

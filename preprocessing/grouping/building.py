@@ -16,14 +16,16 @@ from threadpoolctl import threadpool_limits
 
 from configs.knowledge import Grouping
 from preprocessing.dead_letters import count_by_reason
-from preprocessing.grouping.bisecting import LEFT_OUT, Bisection, bisect
-from preprocessing.grouping.entities import Entities, items_to_group, users_to_group
-from preprocessing.grouping.fingerprints import fingerprints
-from preprocessing.grouping.item_features import item_blocks
-from preprocessing.grouping.location import GROUPS_FILE
-from preprocessing.grouping.material import Material
-from preprocessing.grouping.naming import group_names
-from preprocessing.grouping.plan import SourcePlan
+from preprocessing.grouping.entities import fingerprints
+from preprocessing.grouping.features import (
+    Entities,
+    Material,
+    item_blocks,
+    items_to_group,
+    users_to_group,
+)
+from preprocessing.grouping.plan import GROUPS_FILE, SourcePlan
+from preprocessing.grouping.tree import LEFT_OUT, Bisection, bisect, group_names
 from preprocessing.knowledge.groups import entity_column
 from preprocessing.records.contract import GROUP_ID
 from preprocessing.records.layout import StepDirectory

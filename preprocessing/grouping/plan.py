@@ -1,18 +1,71 @@
-"""Which groups are made, from which files and settings."""
+"""Which groups are made, from which files and settings, and where they lie."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
+from configs.data import Catalogue, ExtraLabel, InteractionFilter, Interactions
 from configs.knowledge import Grouping, SourceAnswers
 from configs.loading import ConfigurationError
-from configs.raw_data import Catalogue, ExtraLabel, InteractionFilter, Interactions
+from configs.prompting import Prompts
 from configs.scenario import Scenario
 from configs.section import Section
-from preprocessing.grouping.kinds import Kind, kind_of_groups
-from preprocessing.knowledge.asked_sources import chosen_sources
+from preprocessing.answers.record import chosen_sources, recorded_source
 from preprocessing.names import require_plain_name
+from preprocessing.records.layout import StepDirectory
+
+Kind = Literal["item", "liked", "disliked"]
+"""Items, or users by what they liked or disliked."""
+
+
+def kind_of_groups(asked: str, described: SourceAnswers, prompts: Prompts) -> Kind:
+    """The kind of the groups of a source.
+
+    Args:
+      asked: its name, see `asked_sources`.
+      described: its configuration.
+      prompts: says what users were grouped by.
+
+    Raises:
+      ConfigurationError: the source is about users, and nothing says what they are grouped by.
+    """
+    if described.entity == "item":
+        return "item"
+    if asked not in prompts.user_groups:
+        raise ConfigurationError(
+            f"prompts.user_groups: say what the users of source '{asked}' are grouped by, "
+            f"e.g. prompts.user_groups.{asked}=liked (or disliked)"
+        )
+    return prompts.user_groups[asked]
+
+
+GROUPS_FILE = "groups.csv"
+
+
+def groups_directory(scenario: Scenario, asked: str) -> StepDirectory:
+    """Folder of the step `group` for one source, as `asked_sources` names it."""
+    return StepDirectory(Path(scenario.work_dir) / "groups" / asked)
+
+
+def groups_file(scenario: Scenario, source: str) -> str | None:
+    """Path of the groups file of a source, whether it is made yet or not; None without groups.
+
+    Args:
+      scenario: the scenario.
+      source: a name of `knowledge.answers`.
+    """
+    described = scenario.knowledge.answers[source]
+    return groups_file_of(scenario, recorded_source(source, described.factor), described)
+
+
+def groups_file_of(scenario: Scenario, asked: str, described: SourceAnswers) -> str | None:
+    """The same for a source of `asked_sources`."""
+    if described.grouping is None:
+        return described.groups
+    return str(groups_directory(scenario, asked).path / GROUPS_FILE)
 
 
 class RelevantSections(Section):

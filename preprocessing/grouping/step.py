@@ -5,23 +5,29 @@ from __future__ import annotations
 import functools
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs.command_line import say
-from configs.loading import config_hash
+from configs.loading import config_hash, override_scenario
 from configs.scenario import Scenario
-from preprocessing.dead_letter_runs import DeadLetterRuns
-from preprocessing.grouping.location import groups_directory
-from preprocessing.grouping.plan import SourcePlan, plan_groups
+from preprocessing.answers.record import chosen_sources
+from preprocessing.dead_letters import DeadLetterRuns
+from preprocessing.grouping.plan import SourcePlan, groups_directory, plan_groups
 from preprocessing.hashing import room_version
 from preprocessing.inputs import fingerprint_inputs
 from preprocessing.interactions.catalogue import open_catalogue
 from preprocessing.interactions.reading import open_interactions
-from preprocessing.steps import StepIdentity, describe_step, refuse_rejected, run_step
-from preprocessing.tables.files import expand_paths
+from preprocessing.steps import (
+    StepIdentity,
+    describe_step,
+    finished_manifest,
+    refuse_rejected,
+    run_step,
+)
+from preprocessing.tables.blocks import expand_paths
 
 if TYPE_CHECKING:
     from preprocessing.grouping.building import GroupBuilder
@@ -112,7 +118,7 @@ class _Maker:
     def build(self, plan: SourcePlan, folder: Path) -> dict[str, Any]:
         """See `GroupBuilder.build`."""
         from preprocessing.grouping.building import GroupBuilder
-        from preprocessing.grouping.material import read_material
+        from preprocessing.grouping.features import read_material
 
         if self._builder is None:
             shared = tempfile.TemporaryDirectory(dir=folder.parent, prefix=".scratch-")
@@ -169,3 +175,59 @@ def _reasons(counts: Mapping[str, Any]) -> str:
         for reason, number in counts["left_out"].items()
         if number
     )
+
+
+def make_needed_groups(scenario: Scenario, sources: Sequence[str]) -> None:
+    """Makes the groups of those sources whose groups are made here, unless they are finished.
+
+    Args:
+      scenario: the scenario.
+      sources: names of sources, with `grouping` or without.
+
+    Raises:
+      ConfigurationError: see `make_groups`.
+      CommandError: see `make_groups`.
+    """
+    chosen = _with_grouping(scenario, sources)
+    if chosen:
+        make_groups(scenario, sources=chosen)
+
+
+def unfinished_groups(scenario: Scenario, sources: Sequence[str]) -> list[str]:
+    """Those sources, as `asked_sources` names them, whose groups would have to be made."""
+    plans = plan_groups(scenario, _with_grouping(scenario, sources))
+    return [
+        source
+        for source, identity in group_identities(scenario, plans).items()
+        if finished_manifest(groups_directory(scenario, source), identity) is None
+    ]
+
+
+@contextmanager
+def groups_at_hand(
+    scenario: Scenario, sources: Sequence[str], dry_run: bool = False
+) -> Iterator[Scenario]:
+    """Makes needed groups; in a dry run those that are not finished in a temporary folder.
+
+    Args:
+      scenario: the scenario.
+      sources: names of sources, with `grouping` or without.
+      dry_run: leave nothing behind.
+
+    Yields:
+      The scenario by which `groups_file` finds the groups: itself, or in a dry run perhaps one
+      with another `work_dir`.
+    """
+    if dry_run and unfinished_groups(scenario, sources):
+        with tempfile.TemporaryDirectory(prefix="groups-") as folder:
+            elsewhere = override_scenario(scenario, {"work_dir": folder})
+            make_needed_groups(elsewhere, sources)
+            yield elsewhere
+    else:
+        make_needed_groups(scenario, sources)
+        yield scenario
+
+
+def _with_grouping(scenario: Scenario, sources: Sequence[str]) -> list[str]:
+    asked = chosen_sources(scenario.knowledge.answers, sources)
+    return [source for source, described in asked.items() if described.grouping is not None]

@@ -1,32 +1,171 @@
-"""The catalogue: items with title and attributes."""
+"""Catalogue and profiles: attributes of items and users as columns of the record contract."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from configs.raw_data import Catalogue
+from configs.data import Attribute, Catalogue, Profiles
+from configs.loading import ConfigurationError
 from preprocessing.dead_letters import DeadLetter
-from preprocessing.interactions.attributes import (
-    attribute_columns,
-    attribute_types,
-    parse_attribute,
-    take_out_unreadable,
+from preprocessing.interactions.reading import PLACE, USER, breaks_line, first_rows, usable_ids
+from preprocessing.names import require_attribute_names, require_plain_name
+from preprocessing.records import item_tables
+from preprocessing.records.contract import profile_feature
+from preprocessing.records.item_tables import CATEGORICAL, NUMERIC
+from preprocessing.records.wire import (
+    BytesSequence,
+    Column,
+    FloatSequence,
+    RaggedBytesColumn,
+    RaggedFloatColumn,
 )
-from preprocessing.interactions.entity_ids import usable_ids
-from preprocessing.interactions.first_rows import PLACE, first_rows
-from preprocessing.names import require_attribute_names
-from preprocessing.records import item_attributes
-from preprocessing.tables.blocks import ParsedBlock
+from preprocessing.tables.blocks import ParsedBlock, WantedColumns
 from preprocessing.tables.table_reader import TableReader, open_table
-from preprocessing.tables.values import texts_of
-from preprocessing.tables.wanted_columns import WantedColumns
+from preprocessing.tables.values import is_blank, lists_from_rows, lists_of, numbers_of, texts_of
 
-ITEM_ID, TITLE = item_attributes.ITEM_ID, item_attributes.TITLE
+_SET_FLAGS = ("1", "1.0", "true")
+
+
+def attribute_columns(attributes: Mapping[str, Attribute], key: str) -> dict[str, str]:
+    """Configuration key -> mapped column of a table.
+
+    Args:
+      attributes: by name.
+      key: configuration key of the attributes, e.g. "data.catalogue.attributes".
+    """
+    columns = {}
+    for name, attribute in attributes.items():
+        for number, flag in enumerate(attribute.flags):
+            columns[f"{key}.{name}.flags[{number}]"] = flag
+        if not attribute.flags:
+            columns[f"{key}.{name}.column"] = attribute.column or name
+    return columns
+
+
+def attribute_types(attributes: Mapping[str, Attribute]) -> dict[str, pa.DataType]:
+    """Type of each attribute's values: lists of texts, or float64."""
+    return {
+        name: CATEGORICAL if attribute.kind == "categorical" else NUMERIC
+        for name, attribute in attributes.items()
+    }
+
+
+def parse_attribute(table: pa.Table, name: str, attribute: Attribute) -> pa.ChunkedArray:
+    """Values of an attribute.
+
+    Args:
+      table: records with the mapped columns.
+      name: of the attribute.
+      attribute: what it is made from.
+
+    Returns:
+      Lists of categories, each once, none for a missing value; or numbers, null for a missing one
+      and NaN for a text that is no finite number, see `take_out_unreadable`.
+    """
+    if attribute.flags:
+        lists = _lists_of_flags(table, attribute.flags)
+        return _changed_values(lists, lambda value: attribute.values.get(value, value))
+    column = table[attribute.column or name]
+    if attribute.kind == "numeric":
+        return _numbers(column, attribute.pattern)
+    lists = _on_one_line(lists_of(column, attribute.separator))
+    if not attribute.pattern and not attribute.values:
+        return lists
+    shorten = _first_group(attribute.pattern)
+
+    def readable(value: str) -> str:
+        short = shorten(value).strip()
+        return attribute.values.get(short, short)
+
+    return _changed_values(lists, readable)
+
+
+def take_out_unreadable(
+    table: pa.Table, attributes: Mapping[str, Attribute]
+) -> tuple[pa.Table, dict[str, int]]:
+    """Makes unreadable numbers missing ones.
+
+    Args:
+      table: has a column of each attribute, from `parse_attribute`.
+      attributes: by name.
+
+    Returns:
+      The table, and for each numeric attribute how many values neither were empty nor a number.
+    """
+    unreadable = {}
+    for name, attribute in attributes.items():
+        if attribute.kind == "numeric":
+            numbers = table[name]
+            bad = pc.is_nan(numbers)
+            unreadable[name] = pc.sum(pc.cast(bad, pa.int64())).as_py() or 0
+            place = table.column_names.index(name)
+            table = table.set_column(place, name, pc.if_else(bad, None, numbers))
+    return table, unreadable
+
+
+def _on_one_line(lists: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Lists whose texts can stand in a vocabulary, where each has a line of its own."""
+    broken = any(pc.any(breaks_line(chunk.flatten())).as_py() for chunk in lists.chunks)
+    return _changed_values(lists, lambda value: " ".join(value.split())) if broken else lists
+
+
+def _numbers(column: pa.ChunkedArray, pattern: str | None) -> pa.ChunkedArray:
+    if pattern:
+        column = _changed_texts(texts_of(column), _first_group(pattern))
+    numbers = numbers_of(column)
+    finite = pc.fill_null(pc.is_finite(numbers), False)
+    missing = is_blank(texts_of(column))
+    return pc.if_else(finite, numbers, pc.if_else(missing, None, float("nan")))
+
+
+def _first_group(pattern: str | None) -> Callable[[str], str]:
+    """What a pattern's group holds in a text, empty where it does not match."""
+    if not pattern:
+        return lambda text: text
+    search = re.compile(pattern).search
+
+    def group(text: str) -> str:
+        match = search(text)
+        return (match[1] or "") if match else ""
+
+    return group
+
+
+def _changed_texts(texts: pa.ChunkedArray, change: Callable[[str], str]) -> pa.ChunkedArray:
+    encoded = texts.combine_chunks().dictionary_encode()
+    changed = pa.array(map(change, encoded.dictionary.to_pylist()), pa.string())
+    return pa.chunked_array([changed.take(encoded.indices)])
+
+
+def _changed_values(lists: pa.ChunkedArray, change: Callable[[str], str]) -> pa.ChunkedArray:
+    chunks = []
+    for chunk in lists.chunks:
+        values = _changed_texts(pa.chunked_array([chunk.flatten()]), change).combine_chunks()
+        chunks.append(
+            pa.ListArray.from_arrays(pc.subtract(chunk.offsets, chunk.offsets[0]), values)
+        )
+    return lists_of(pa.chunked_array(chunks, CATEGORICAL), None)
+
+
+def _lists_of_flags(table: pa.Table, flags: tuple[str, ...]) -> pa.ChunkedArray:
+    shown = pa.array(_SET_FLAGS)
+    is_set = np.zeros((table.num_rows, len(flags)), dtype=bool)
+    for number, flag in enumerate(flags):
+        texts = pc.ascii_lower(pc.utf8_trim_whitespace(texts_of(table[flag])))
+        is_set[:, number] = pc.is_in(texts, value_set=shown).to_numpy()
+    rows, numbers = np.nonzero(is_set)
+    values = pa.array(flags, pa.string()).take(pa.array(numbers))
+    return pa.chunked_array([lists_from_rows(rows, values, table.num_rows)])
+
+
+ITEM_ID, TITLE = item_tables.ITEM_ID, item_tables.TITLE
 
 
 def catalogue_columns(catalogue: Catalogue) -> dict[str, str]:
@@ -117,19 +256,19 @@ def attributes_table(
       sums: [items, folds] rating sums over training interactions.
       counts: [items, folds] rating counts over training interactions.
     """
-    types = item_attributes.FIXED_COLUMNS | attribute_types(catalogue.attributes)
+    types = item_tables.FIXED_COLUMNS | attribute_types(catalogue.attributes)
     ids = pa.array(item_ids, pa.string())
     described = _rows_of(ids, items, catalogue)
     columns = {ITEM_ID: ids} | {
         name: described[name].combine_chunks() for name in (TITLE, *catalogue.attributes)
     }
-    columns[item_attributes.RATING_SUM] = pa.array(sums.sum(axis=1))
-    columns[item_attributes.RATING_COUNT] = pa.array(counts.sum(axis=1))
-    columns[item_attributes.RATING_SUM_BY_FOLD] = pa.array(
-        sums.tolist(), types[item_attributes.RATING_SUM_BY_FOLD]
+    columns[item_tables.RATING_SUM] = pa.array(sums.sum(axis=1))
+    columns[item_tables.RATING_COUNT] = pa.array(counts.sum(axis=1))
+    columns[item_tables.RATING_SUM_BY_FOLD] = pa.array(
+        sums.tolist(), types[item_tables.RATING_SUM_BY_FOLD]
     )
-    columns[item_attributes.RATING_COUNT_BY_FOLD] = pa.array(
-        counts.tolist(), types[item_attributes.RATING_COUNT_BY_FOLD]
+    columns[item_tables.RATING_COUNT_BY_FOLD] = pa.array(
+        counts.tolist(), types[item_tables.RATING_COUNT_BY_FOLD]
     )
     return pa.table({name: column.cast(types[name]) for name, column in columns.items()})
 
@@ -145,3 +284,156 @@ def _rows_of(ids: pa.Array, items: Items, catalogue: Catalogue) -> pa.Table:
     last_row = pa.Table.from_pylist([nothing], schema)
     rows = pc.index_in(ids, value_set=items.table[ITEM_ID].combine_chunks())
     return pa.concat_tables([items.table, last_row]).take(pc.fill_null(rows, items.table.num_rows))
+
+
+class ProfileColumns:
+    """Attributes of some users; those without a profile have none.
+
+    Args:
+      profiles: one row per user at most: the user and one column per attribute, lists of texts for
+        categorical ones and numbers, null when missing, for numeric ones.
+      users: the users.
+      attributes: configuration of the attributes, by name.
+    """
+
+    def __init__(self, profiles: pa.Table, users: list[str], attributes: dict[str, Attribute]):
+        profiles = profiles.combine_chunks()
+        row = pc.index_in(pa.array(users, pa.string()), value_set=profiles[USER].combine_chunks())
+        self._known = row.is_valid().to_numpy(zero_copy_only=False)
+        self._row = row.fill_null(0).to_numpy().astype(np.int64)
+        self._columns: dict[str, _Texts | _Numbers] = {}
+        for name, attribute in attributes.items():
+            values = profiles[name].combine_chunks()
+            feature = profile_feature(name, attribute.kind).name
+            categorical = attribute.kind == "categorical"
+            self._columns[feature] = _Texts(values) if categorical else _Numbers(values)
+
+    def of_users(self, users: np.ndarray) -> dict[str, Column]:
+        """Feature name -> column for some users, by their numbers."""
+        rows, known = self._row[users], self._known[users]
+        return {name: column.of_rows(rows, known) for name, column in self._columns.items()}
+
+    def count_values(self, users: np.ndarray) -> dict[str, Counter[str]]:
+        """Feature name -> value -> how many of these users have it; categorical ones only."""
+        rows = self._row[users[self._known[users]]]
+        return {
+            name: column.count(rows)
+            for name, column in self._columns.items()
+            if isinstance(column, _Texts)
+        }
+
+
+class _Texts:
+    """Lists of texts."""
+
+    def __init__(self, lists: pa.ListArray):
+        lists = lists.fill_null([]) if lists.null_count else lists
+        encoded = lists.flatten().dictionary_encode()
+        offsets = lists.offsets.to_numpy().astype(np.int64)
+        self._offsets = offsets - (offsets[0] if len(offsets) else 0)
+        self._values: list[str] = encoded.dictionary.to_pylist()
+        self._index = encoded.indices.to_numpy()
+        self._sequence = BytesSequence([value.encode() for value in self._values], self._index)
+
+    def of_rows(self, rows: np.ndarray, known: np.ndarray) -> Column:
+        starts, ends = self._windows(rows, known)
+        return RaggedBytesColumn(self._sequence, starts, ends)
+
+    def count(self, rows: np.ndarray) -> Counter[str]:
+        counts = np.zeros(len(self._values), dtype=np.int64)
+        for start, end in zip(*self._windows(rows, np.ones(len(rows), bool)), strict=True):
+            counts[self._index[start:end]] += 1
+        return Counter(dict(zip(self._values, counts.tolist(), strict=True)))
+
+    def _windows(self, rows: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if not known.any():
+            nothing = np.zeros(len(rows), dtype=np.int64)
+            return nothing, nothing
+        return self._offsets[rows], np.where(known, self._offsets[rows + 1], self._offsets[rows])
+
+
+class _Numbers:
+    """Numbers; null when missing."""
+
+    def __init__(self, values: pa.Array):
+        self._sequence = FloatSequence(values.fill_null(0.0).to_numpy())
+        self._present = values.is_valid().to_numpy(zero_copy_only=False)
+
+    def of_rows(self, rows: np.ndarray, known: np.ndarray) -> Column:
+        present = known & self._present[rows] if known.any() else known
+        return RaggedFloatColumn(self._sequence, rows, rows + present)
+
+
+_ATTRIBUTES_KEY = "data.profiles.attributes"
+
+
+def profiles_schema(profiles: Profiles) -> pa.Schema:
+    """Columns of parsed profiles: user, the attributes, file and line."""
+    return pa.schema({USER: pa.string()} | attribute_types(profiles.attributes) | PLACE)
+
+
+def open_profiles(profiles: Profiles) -> TableReader:
+    """Finds the files of the profiles and checks that they have the mapped columns.
+
+    Raises:
+      ConfigurationError: see `open_table`; or the name of an attribute cannot be used.
+    """
+    for name in profiles.attributes:
+        require_plain_name(_ATTRIBUTES_KEY, name)
+        if name == USER:
+            raise ConfigurationError(
+                f"{_ATTRIBUTES_KEY}: '{USER}' is taken; give the attribute another name and set "
+                "its 'column'"
+            )
+    columns = {"data.profiles.user": profiles.user}
+    wanted = WantedColumns(columns | attribute_columns(profiles.attributes, _ATTRIBUTES_KEY))
+    return open_table(profiles, "data.profiles.path", wanted)
+
+
+def parse_profiles(block: ParsedBlock, profiles: Profiles) -> tuple[pa.Table, list[DeadLetter]]:
+    """Parses records of the profiles.
+
+    Returns:
+      Table of `profiles_schema`, in which an unreadable number is NaN, and dead letters, those of
+      the block included: the two add up to the block's records.
+    """
+    users, usable, dead_letters = usable_ids(block, profiles.user, "user_id")
+    attributes = [
+        parse_attribute(block.table, name, attribute)
+        for name, attribute in profiles.attributes.items()
+    ]
+    table = pa.table([users, *attributes, *block.places()], schema=profiles_schema(profiles))
+    return table.filter(pa.array(usable)), block.dead_letters + dead_letters
+
+
+@dataclass(frozen=True)
+class UserProfiles:
+    """Profiles of some users, each once.
+
+    Attributes:
+      table: table of `profiles_schema`.
+      dead_letters: rows of a user who has an earlier row.
+      unreadable_numbers: attribute -> values neither empty nor a number; kept as missing.
+    """
+
+    table: pa.Table
+    dead_letters: list[DeadLetter]
+    unreadable_numbers: dict[str, int]
+
+
+def collect_profiles(
+    tables: Iterable[pa.Table], profiles: Profiles, files: Sequence[str]
+) -> UserProfiles:
+    """Brings parsed blocks together; the first row of a user counts.
+
+    Args:
+      tables: results of `parse_profiles` with all rows of some users, in any order.
+      profiles: configuration of the profiles.
+      files: its files by index (`TableReader.names`).
+    """
+    schema = profiles_schema(profiles)
+    read, unreadable = take_out_unreadable(
+        pa.concat_tables([schema.empty_table(), *tables]), profiles.attributes
+    )
+    table, dead_letters = first_rows([read], schema, USER, "user", files)
+    return UserProfiles(table, dead_letters, unreadable)

@@ -1,30 +1,267 @@
-"""The k-core filter (`data.filter`): a loop of pipelines over scratch files.
-
-One pipeline reads the log, stores it by shard and numbers the items. Then each round is a pipeline
-that counts what is left of every shard and adds the counts up; this process decides which items
-stay and whether another round is needed. The pipeline that writes the examples reads the stored
-shards and leaves out what fell out.
-"""
+"""The k-core filter (`data.filter`): a loop of pipelines over scratch files."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import apache_beam as beam
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from configs.command_line import say
-from configs.raw_data import InteractionFilter
+from configs.data import InteractionFilter
+from preprocessing.arrow_bytes import concatenate, table_to_bytes
 from preprocessing.beam_options import BeamOptions
 from preprocessing.beam_runner import run_pipeline
-from preprocessing.gathering import read_statistics, total
-from preprocessing.interactions.filter_files import FilterFiles, read_counts, write_kept_items
-from preprocessing.interactions.filter_pipelines import (
-    build_coding_pipeline,
-    build_round_pipeline,
+from preprocessing.beam_sinks import (
+    DEAD_LETTERS,
+    STATISTICS,
+    GatherDeadLetters,
+    gather_statistics,
+    read_statistics,
+    total,
 )
-from preprocessing.interactions.k_core import KeptCounts, find_kept_items
-from preprocessing.interactions.plan import LogPlan
+from preprocessing.dead_letters import read_dead_letter_batches
+from preprocessing.interactions.k_core import (
+    CodedShard,
+    FilterFiles,
+    KeptCounts,
+    add_counts,
+    count_all,
+    count_kept,
+    find_kept_items,
+    kept_rows,
+    read_coded,
+    read_counts,
+    read_kept_items,
+    read_table,
+    write_coded,
+    write_counts,
+    write_kept_items,
+    write_table,
+)
+from preprocessing.interactions.reading import (
+    INTERACTION_SCHEMA,
+    ITEM,
+    REJECTED_INTERACTIONS,
+    USER,
+    by_reason,
+)
+from preprocessing.interactions.sequences import ordered_by, without_repeated
+from preprocessing.interactions.shard import LogPlan
+from preprocessing.interactions.transforms import ShardedLog, in_every_shard, read_log
+
+
+class StoreShard(beam.DoFn):
+    """All interactions of a shard to a file; yields the ids of its items."""
+
+    def __init__(self, plan: LogPlan, files: FilterFiles):
+        super().__init__()
+        self._plan = plan
+        self._files = files
+
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Any]:
+        """See `beam.DoFn`."""
+        shard, parts = element
+        table, dead_letters = without_repeated(
+            concatenate(parts, INTERACTION_SCHEMA),
+            self._plan.interactions.names,
+            ordered_by(self._plan.data.interactions.columns),
+        )
+        if dead_letters:
+            yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
+            rejected = {REJECTED_INTERACTIONS: by_reason(dead_letters)}
+            yield beam.pvalue.TaggedOutput(STATISTICS, rejected)
+        write_table(self._files.rows(shard), table)
+        yield table_to_bytes(pa.table({ITEM: pc.unique(table[ITEM])}))
+
+
+class NumberItems(beam.DoFn):
+    """Ids of items of all shards to one sorted list."""
+
+    def __init__(self, files: FilterFiles):
+        super().__init__()
+        self._files = files
+
+    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[int]:
+        """See `beam.DoFn`."""
+        ids = pc.unique(concatenate(element[1], pa.schema({ITEM: pa.string()}))[ITEM])
+        write_table(self._files.items, pa.table({ITEM: ids.take(pc.array_sort_indices(ids))}))
+        yield len(ids)
+
+
+class CodeShard(beam.DoFn):
+    """Stored interactions of a shard to numbers."""
+
+    def __init__(self, files: FilterFiles):
+        super().__init__()
+        self._files = files
+
+    def process(self, element: int, items: int) -> Iterator[dict[str, int]]:
+        """See `beam.DoFn`."""
+        ids = read_table(self._files.items)[ITEM].combine_chunks()
+        table = read_table(self._files.rows(element))
+        codes = pc.index_in(table[ITEM].combine_chunks(), value_set=ids).to_numpy()
+        users = table[USER].combine_chunks().dictionary_encode()
+        counts = np.bincount(users.indices.to_numpy(), minlength=len(users.dictionary))
+        write_coded(self._files, element, CodedShard(codes.astype(np.int32), counts))
+        if element == 0:
+            yield {"numbered_items": items}
+
+
+class CountShard(beam.DoFn):
+    """Number of a shard to counts of what is left of it."""
+
+    def __init__(self, files: FilterFiles, settings: InteractionFilter | None):
+        super().__init__()
+        self._files = files
+        self._settings = settings
+
+    def process(self, element: int) -> Iterator[KeptCounts]:
+        """See `beam.DoFn`."""
+        shard, mask = read_coded(self._files, element), read_kept_items(self._files)
+        if self._settings is None:
+            yield count_all(shard, len(mask))
+        else:
+            yield count_kept(shard, mask, self._settings)
+
+
+class AddCounts(beam.CombineFn):
+    """Adds up the counts of shards."""
+
+    def create_accumulator(self) -> KeptCounts | None:
+        """See `beam.CombineFn`."""
+        return None
+
+    def add_input(self, accumulator: KeptCounts | None, element: KeptCounts) -> KeptCounts:
+        """See `beam.CombineFn`."""
+        return element if accumulator is None else add_counts(accumulator, element)
+
+    def merge_accumulators(self, accumulators: Iterable[KeptCounts | None]) -> KeptCounts | None:
+        """See `beam.CombineFn`."""
+        merged = None
+        for accumulator in accumulators:
+            if accumulator is not None:
+                merged = self.add_input(merged, accumulator)
+        return merged
+
+    def extract_output(self, accumulator: KeptCounts | None) -> KeptCounts | None:
+        """See `beam.CombineFn`."""
+        return accumulator
+
+
+class WriteCounts(beam.DoFn):
+    """Counts of all shards to a file."""
+
+    def __init__(self, files: FilterFiles):
+        super().__init__()
+        self._files = files
+
+    def process(self, element: KeptCounts) -> Iterator[str]:
+        """See `beam.DoFn`."""
+        write_counts(self._files, element)
+        yield self._files.counts
+
+
+class ReadKept(beam.DoFn):
+    """Number of a shard to (shard, what is left of it)."""
+
+    def __init__(self, files: FilterFiles, settings: InteractionFilter):
+        super().__init__()
+        self._files = files
+        self._settings = settings
+
+    def process(self, element: int) -> Iterator[Any]:
+        """See `beam.DoFn`."""
+        mask = read_kept_items(self._files)
+        kept = kept_rows(read_coded(self._files, element), mask, self._settings)
+        table = read_table(self._files.rows(element))
+        yield beam.pvalue.TaggedOutput(STATISTICS, {"filtered_out": int((~kept).sum())})
+        yield element, table_to_bytes(table.filter(pa.array(kept)))
+
+
+def build_coding_pipeline(pipeline: beam.Pipeline, plan: LogPlan, files: FilterFiles) -> None:
+    """First pipeline: reads the log once, stores it by shard, and numbers items."""
+    log = read_log(pipeline, plan)
+    stored = (
+        in_every_shard(pipeline, log.interactions, plan)
+        | "ByShard" >> beam.GroupByKey()
+        | "StoreShard"
+        >> beam.ParDo(StoreShard(plan, files)).with_outputs(STATISTICS, DEAD_LETTERS, main="items")
+    )
+    numbered = (
+        stored["items"]
+        | "OneKey" >> beam.Map(lambda items: (0, items))
+        | "Together" >> beam.GroupByKey()
+        | "NumberItems" >> beam.ParDo(NumberItems(files))
+    )
+    coded = (
+        pipeline
+        | "Shards" >> beam.Create(range(plan.shards))
+        | "SpreadShards" >> beam.Reshuffle()
+        # The side input is there when all shards are stored.
+        | "CodeShard" >> beam.ParDo(CodeShard(files), beam.pvalue.AsSingleton(numbered))
+    )
+    (log.dead_letters, stored[DEAD_LETTERS]) | "DeadLetters" >> GatherDeadLetters(
+        files.dead_letters
+    )
+    integer_items = log.integer_items | "Describe" >> beam.Map(
+        lambda integer_items: {"integer_items": integer_items}
+    )
+    (log.statistics, stored[STATISTICS], integer_items, coded) | "Statistics" >> gather_statistics(
+        files.statistics
+    )
+
+
+def build_round_pipeline(
+    pipeline: beam.Pipeline,
+    shards: int,
+    files: FilterFiles,
+    settings: InteractionFilter | None,
+) -> None:
+    """Counts what is left of all shards when the items in `kept_items` are.
+
+    Args:
+      pipeline: an empty pipeline.
+      shards: number of shards.
+      files: what `build_coding_pipeline` left.
+      settings: how many interactions a user needs; None counts everything.
+    """
+    _ = (
+        pipeline
+        | "Shards" >> beam.Create(range(shards))
+        | "SpreadShards" >> beam.Reshuffle()
+        | "CountShard" >> beam.ParDo(CountShard(files, settings))
+        | "AddUp" >> beam.CombineGlobally(AddCounts())
+        | "WriteCounts" >> beam.ParDo(WriteCounts(files))
+    )
+
+
+def read_filtered_log(
+    pipeline: beam.Pipeline,
+    plan: LogPlan,
+    files: FilterFiles,
+    integer_items: bool,
+) -> ShardedLog:
+    """The log without what was filtered out, in place of `sharded_log.read_log`."""
+    kept = (
+        pipeline
+        | "Shards" >> beam.Create(range(plan.shards))
+        | "SpreadShards" >> beam.Reshuffle()
+        | "ReadKept"
+        >> beam.ParDo(ReadKept(files, plan.data.filter)).with_outputs(STATISTICS, main="tables")
+    )
+    return ShardedLog(
+        interactions=kept["tables"],
+        integer_items=pipeline | "IntegerItems" >> beam.Create([integer_items]),
+        dead_letters=pipeline
+        | "FilterLetters" >> beam.Create([files.dead_letters])
+        | "ReadLetters" >> beam.FlatMap(read_dead_letter_batches),
+        statistics=kept[STATISTICS],
+    )
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,11 @@ from __future__ import annotations
 import apache_beam as beam
 
 from preprocessing import storage
-from preprocessing.gathering import DEAD_LETTERS, STATISTICS, GatherDeadLetters, gather_statistics
-from preprocessing.interactions.example_maker import needs_universe
-from preprocessing.interactions.filter_pipelines import read_filtered_log
-from preprocessing.interactions.filtering import FilteredLog
-from preprocessing.interactions.plan import ExamplesPlan
-from preprocessing.interactions.reading_transforms import ParseCatalogue, ParseProfiles
-from preprocessing.interactions.shard_transforms import (
+from preprocessing.beam_sinks import DEAD_LETTERS, STATISTICS, GatherDeadLetters, gather_statistics
+from preprocessing.interactions.filtering import FilteredLog, read_filtered_log
+from preprocessing.interactions.samples import needs_universe
+from preprocessing.interactions.shard import ExamplesPlan
+from preprocessing.interactions.transforms import (
     CATALOGUE,
     INTERACTIONS,
     ITEMS,
@@ -27,12 +25,17 @@ from preprocessing.interactions.shard_transforms import (
     JoinUniverse,
     NameItems,
     OrderShard,
+    ParseCatalogue,
+    ParseProfiles,
     ReadSeenPrompts,
+    ShardedLog,
     WriteShard,
     WriteSummary,
+    as_singleton,
+    find_time_cuts,
+    in_every_shard,
+    read_log,
 )
-from preprocessing.interactions.sharded_log import ShardedLog, in_every_shard, read_log
-from preprocessing.interactions.time_cut_transforms import as_singleton, find_time_cuts
 from preprocessing.records.layout import DEAD_LETTERS_FILE
 from preprocessing.tables.reading_transforms import ReadTable
 

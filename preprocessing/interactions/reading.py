@@ -2,19 +2,146 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from configs.data import Data, Split
 from configs.loading import ConfigurationError
-from configs.raw_data import Data, Split
 from preprocessing.dead_letters import DeadLetter, dead_letter
-from preprocessing.interactions.entity_ids import usable_ids
-from preprocessing.tables.blocks import ParsedBlock
+from preprocessing.tables.blocks import ParsedBlock, WantedColumns
 from preprocessing.tables.table_reader import TableReader, open_table
-from preprocessing.tables.times import fractional_seconds_of, seconds_of
-from preprocessing.tables.values import numbers_of, texts_of
-from preprocessing.tables.wanted_columns import WantedColumns
+from preprocessing.tables.values import (
+    fractional_seconds_of,
+    is_blank,
+    numbers_of,
+    seconds_of,
+    texts_of,
+)
+
+REJECTED_INTERACTIONS = "rejected_interactions"
+REJECTED_CATALOGUE = "rejected_catalogue"
+REJECTED_PROFILES = "rejected_profiles"
+"""Keys of statistics: rejected rows of a table by reason."""
+
+
+def by_reason(dead_letters: Iterable[DeadLetter]) -> dict[str, int]:
+    """Number of dead letters by reason."""
+    return dict(Counter(letter["reason"] for letter in dead_letters))
+
+
+_LINE_BREAK = r"[\r\n]"
+_WHOLE_NUMBER = r"^([+-]?[0-9]+)\.0+$"
+
+
+def breaks_line(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """True for texts that cannot stand in a vocabulary, where each has a line of its own."""
+    return pc.match_substring_regex(texts, _LINE_BREAK)
+
+
+def holds_nul(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """True for texts that NumPy's fixed-width arrays cannot tell from those without their end."""
+    return pc.match_substring(texts, "\0")
+
+
+def usable_ids(
+    block: ParsedBlock, column: str, name: str, among: np.ndarray | None = None
+) -> tuple[pa.ChunkedArray, np.ndarray, list[DeadLetter]]:
+    """Ids of a block's records.
+
+    Args:
+      block: the records.
+      column: the column with the ids.
+      name: what the ids are, e.g. "item_id", for the reasons of dead letters.
+      among: [rows] False for rows that were rejected already; all rows count if not given.
+
+    Returns:
+      [rows] ids as texts, whole numbers without decimals; [rows] True where the id can be used;
+      and a dead letter for each row of `among` where it cannot.
+    """
+    ids = _without_decimals(texts_of(block.table[column]))
+    usable = np.ones(len(ids), dtype=bool) if among is None else among.copy()
+    dead_letters = []
+    problems = {
+        f"missing_{name}": (is_blank(ids), "empty"),
+        f"line_break_in_{name}": (breaks_line(ids), "holds a line break"),
+        f"nul_in_{name}": (holds_nul(ids), "holds a NUL byte"),
+    }
+    for reason, (failed, problem) in problems.items():
+        rows = failed.to_numpy() & usable
+        usable &= ~rows
+        for line in block.lines[rows].tolist():
+            detail = f"column '{column}': {problem}"
+            dead_letters.append(dead_letter(block.file.name, line, reason, detail))
+    return ids, usable, dead_letters
+
+
+def _without_decimals(ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Writes whole numbers such as 7.0 as 7; other texts stay."""
+    if not pc.any(pc.match_substring(ids, ".0")).as_py():
+        return ids
+    return pc.replace_substring_regex(ids, _WHOLE_NUMBER, r"\1")
+
+
+FILE_COLUMN = "@file"
+LINE_COLUMN = "@line"
+"""Columns with the index of a row's file and its line; no attribute can have these names."""
+
+PLACE = {FILE_COLUMN: pa.int32(), LINE_COLUMN: pa.int64()}
+
+
+def first_rows(
+    tables: Iterable[pa.Table], schema: pa.Schema, key: str, entity: str, files: Sequence[str]
+) -> tuple[pa.Table, list[DeadLetter]]:
+    """Brings the parts of a table together and keeps the first row of each id.
+
+    Args:
+      tables: of the schema, in any order.
+      schema: has the columns `key` and `PLACE`.
+      key: column with the ids.
+      entity: what an id stands for, "item" or "user".
+      files: the files by index.
+
+    Returns:
+      Rows in the order of files and lines, and a dead letter for each row that was taken out.
+    """
+    table = pa.concat_tables([schema.empty_table(), *tables])
+    table = table.sort_by([(FILE_COLUMN, "ascending"), (LINE_COLUMN, "ascending")]).combine_chunks()
+    encoded = table[key].combine_chunks().dictionary_encode()
+    codes = encoded.indices.to_numpy()
+    _, first_of_code = np.unique(codes, return_index=True)
+    repeated = np.ones(len(codes), dtype=bool)
+    repeated[first_of_code] = False
+    file_of_row, line_of_row = table[FILE_COLUMN].to_numpy(), table[LINE_COLUMN].to_numpy()
+    dead_letters = []
+    for row in np.flatnonzero(repeated).tolist():
+        first = first_of_code[codes[row]]
+        place, first_place = (
+            (int(file_of_row[index]), int(line_of_row[index])) for index in (row, first)
+        )
+        dead_letters.append(repeated_row(entity, place, first_place, files))
+    return table.take(np.sort(first_of_code)), dead_letters
+
+
+def repeated_row(
+    entity: str, place: tuple[int, int], first: tuple[int, int], files: Sequence[str]
+) -> DeadLetter:
+    """Dead letter of a row whose item or user has an earlier row.
+
+    Args:
+      entity: "item" or "user".
+      place: index of the row's file, and its line.
+      first: the same of the earlier row.
+      files: the files by index.
+    """
+    detail = f"same {entity} as line {first[1]}"
+    if first[0] != place[0]:
+        detail += f" of {files[first[0]]}"
+    return dead_letter(files[place[0]], place[1], f"duplicate_{entity}", detail)
+
 
 USER = "user"
 ITEM = "item"

@@ -1,22 +1,21 @@
-"""Samples as columns of the record contract."""
+"""Samples and their candidates as columns of the record contract, for every kind of example."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from preprocessing.hashing import stable_hashes
-from preprocessing.interactions.candidates import (
-    SAMPLED,
-    CandidateLists,
-    Candidates,
-    ids_of,
-)
-from preprocessing.interactions.profile_columns import ProfileColumns
+from configs.data import Data, RerankLists
+from preprocessing.hashing import mixed, stable_hashes, unit_interval
+from preprocessing.interactions.catalogue import ProfileColumns
 from preprocessing.interactions.sequences import UserSequences
 from preprocessing.records import contract
+from preprocessing.records.contract import CTR, RERANK, RETRIEVAL
 from preprocessing.records.wire import (
     BytesSequence,
     BytesValues,
@@ -28,6 +27,288 @@ from preprocessing.records.wire import (
     RaggedBytesColumn,
     RaggedFloatColumn,
 )
+
+_ATTEMPTS = 32
+"""Draws that may hit an item the user knows before all items that are left are listed."""
+
+
+@dataclass(frozen=True)
+class ItemUniverse:
+    """All items that can be drawn.
+
+    Attributes:
+      item_ids: [items] strings, each once, in text order.
+      popularity: [items] int64, training interactions of each.
+    """
+
+    item_ids: pa.Array
+    popularity: np.ndarray
+
+
+@dataclass(frozen=True)
+class Draws:
+    """Drawn items.
+
+    Attributes:
+      of: [drawn] number of the request that the item was drawn for, ascending.
+      items: [drawn] index into the universe's items.
+      missing: how many items could not be drawn, because the user knows all that are left.
+    """
+
+    of: np.ndarray
+    items: np.ndarray
+    missing: int
+
+
+class UnseenItems:
+    """Draws items for some users.
+
+    Args:
+      universe: what to draw from; holds every item of the sequences.
+      sequences: all interactions of the users.
+      known: [rows] True for the interactions by which a user knows an item; what a user knows is
+        never drawn.
+      by_popularity: draw an item in proportion to its training interactions; else every item alike.
+      purpose: name and seed of the draws, e.g. "negatives 0".
+    """
+
+    def __init__(
+        self,
+        universe: ItemUniverse,
+        sequences: UserSequences,
+        known: np.ndarray,
+        by_popularity: bool,
+        purpose: str,
+    ):
+        self._count = len(universe.item_ids)
+        weights = universe.popularity if by_popularity else np.ones(self._count, dtype=np.int64)
+        self._ends = np.cumsum(weights)
+        self._weights = weights
+        self._user_hashes = stable_hashes(sequences.users, purpose)
+        item_numbers = pc.index_in(
+            pa.array(sequences.item_ids, pa.string()), value_set=universe.item_ids
+        ).to_numpy()
+        items = item_numbers[sequences.item_of_row[known]]
+        pairs = np.unique(self._pairs(sequences.user_of_row[known], items))
+        # No pair is that large, so every search ends at a place of the array.
+        self._known = np.append(pairs, np.iinfo(np.int64).max)
+        drawable = weights > 0
+        known_drawable = pairs[drawable[pairs % max(self._count, 1)]] // max(self._count, 1)
+        self._left_of_user = np.count_nonzero(drawable) - np.bincount(
+            known_drawable, minlength=len(sequences.users)
+        )
+
+    def draw(self, users: np.ndarray, positions: np.ndarray, wanted: np.ndarray) -> Draws:
+        """Draws distinct items for each request.
+
+        Args:
+          users: [requests] index into the sequences' users.
+          positions: [requests] position of the user's interaction that the items belong to.
+          wanted: [requests] number of items.
+        """
+        keys = mixed(self._user_hashes[users] ^ mixed(positions.astype(np.uint64)))
+        possible = np.minimum(wanted, self._left_of_user[users])
+        chosen = np.full((len(users), possible.max(initial=0)), -1, dtype=np.int64)
+        for slot in range(chosen.shape[1]):
+            waiting = np.flatnonzero(possible > slot)
+            for attempt in range(_ATTEMPTS):
+                if not len(waiting) or not self._total:
+                    break
+                numbers = mixed(keys[waiting] + np.uint64(1 + slot * (_ATTEMPTS + 1) + attempt))
+                items = self._item_at(unit_interval(numbers))
+                taken = self._knows(users[waiting], items)
+                taken |= (chosen[waiting, :slot] == items[:, np.newaxis]).any(axis=1)
+                chosen[waiting[~taken], slot] = items[~taken]
+                waiting = waiting[taken]
+            self._draw_from_rest(waiting, slot, users, keys, chosen)
+        of, slots = np.nonzero(chosen >= 0)
+        return Draws(of=of, items=chosen[of, slots], missing=int(wanted.sum()) - len(of))
+
+    def _draw_from_rest(
+        self,
+        requests: np.ndarray,
+        slot: int,
+        users: np.ndarray,
+        keys: np.ndarray,
+        chosen: np.ndarray,
+    ) -> None:
+        """Draws by listing what is left, for requests whose user knows most items."""
+        user, unknown = -1, np.zeros(0, dtype=np.int64)
+        for request in requests.tolist():
+            if users[request] != user:
+                user = users[request]
+                unknown = self._unknown(user)
+            left = unknown[~np.isin(unknown, chosen[request, :slot])]
+            ends = np.cumsum(self._weights[left])
+            if len(left) and ends[-1]:
+                number = mixed(
+                    keys[request : request + 1] + np.uint64((slot + 1) * (_ATTEMPTS + 1))
+                )
+                place = (unit_interval(number) * ends[-1]).astype(np.int64)
+                chosen[request, slot] = left[np.searchsorted(ends, place, side="right")[0]]
+
+    @property
+    def _total(self) -> int:
+        return int(self._ends[-1]) if self._count else 0
+
+    def _item_at(self, places: np.ndarray) -> np.ndarray:
+        """Items by places in [0, 1), each as wide as its weight."""
+        numbers = (places * self._total).astype(np.int64)
+        return np.searchsorted(self._ends, numbers, side="right")
+
+    def _pairs(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        return users * np.int64(self._count) + items
+
+    def _knows(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
+        pairs = self._pairs(users, items)
+        return self._known[np.searchsorted(self._known, pairs)] == pairs
+
+    def _unknown(self, user: int) -> np.ndarray:
+        """All items of some weight that a user does not know."""
+        first, end = np.searchsorted(self._known, [user * self._count, (user + 1) * self._count])
+        known = self._known[first:end] - user * self._count
+        candidates = self._weights > 0
+        candidates[known] = False
+        return np.flatnonzero(candidates)
+
+
+SAMPLED = -1
+"""Row of a candidate that is no interaction but a sampled item."""
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Candidates, each an interaction or a sampled item.
+
+    Attributes:
+      rows: [candidates] row of the interaction, or SAMPLED.
+      items: [candidates] index into the sequences' items, or for a sampled one into the universe's.
+    """
+
+    rows: np.ndarray
+    items: np.ndarray
+
+
+@dataclass(frozen=True)
+class CandidateLists:
+    """Lists of candidates for re-ranking.
+
+    Attributes:
+      first_rows: [lists] row of each list's first interaction.
+      starts: [lists] index of each list's first candidate.
+      ends: [lists] index after each list's last candidate.
+      candidates: all candidates, list after list.
+      missing: how many sampled items the lists lack.
+    """
+
+    first_rows: np.ndarray
+    starts: np.ndarray
+    ends: np.ndarray
+    candidates: Candidates
+    missing: int
+
+
+def interactions_alone(sequences: UserSequences, rows: np.ndarray) -> Candidates:
+    """Each interaction as a candidate."""
+    return Candidates(rows=rows, items=sequences.item_of_row[rows])
+
+
+def with_negatives(
+    sequences: UserSequences, rows: np.ndarray, unseen: UnseenItems, per_positive: int
+) -> tuple[np.ndarray, Candidates, int]:
+    """Each interaction as a candidate, and after each one with label 1 its sampled negatives.
+
+    Args:
+      sequences: all interactions of some users.
+      rows: [samples] interactions that are samples.
+      unseen: draws the negatives.
+      per_positive: how many for each interaction with label 1.
+
+    Returns:
+      [candidates] the row whose history a candidate has, the candidates, and how many negatives
+      are missing.
+    """
+    wanted = sequences.labels[rows].astype(np.int64) * per_positive
+    draws = unseen.draw(sequences.user_of_row[rows], sequences.positions[rows], wanted)
+    of, candidates = _joined(sequences, np.arange(len(rows)), rows, draws)
+    return rows[of], candidates, draws.missing
+
+
+def rerank_lists(
+    sequences: UserSequences, rows: np.ndarray, unseen: UnseenItems, lists: RerankLists
+) -> CandidateLists:
+    """Windows of consecutive samples of a user, filled up with sampled items and shuffled.
+
+    A user's last window may hold fewer interactions; it is filled up all the same.
+
+    Args:
+      sequences: all interactions of some users.
+      rows: [samples] the samples of one part, ascending.
+      unseen: draws the items.
+      lists: size of windows and lists, and the seed of the shuffle.
+    """
+    users = sequences.user_of_row[rows]
+    place = np.arange(len(rows)) - np.searchsorted(users, users, side="left")
+    opens = place % lists.window == 0
+    list_of_row = np.cumsum(opens) - 1
+    first_rows = rows[opens]
+    wanted = lists.length - np.bincount(list_of_row, minlength=len(first_rows))
+    first_users, positions = sequences.user_of_row[first_rows], sequences.positions[first_rows]
+    draws = unseen.draw(first_users, positions, wanted)
+    of, candidates = _joined(sequences, list_of_row, rows, draws)
+    ends = np.cumsum(np.bincount(of, minlength=len(first_rows)))
+    starts = ends - np.bincount(of, minlength=len(first_rows))
+    keys = mixed(stable_hashes(sequences.users, f"shuffle {lists.seed}")[first_users])
+    keys = mixed(keys ^ mixed(positions.astype(np.uint64)))
+    slots = np.arange(len(of)) - starts[of]
+    order = np.lexsort([mixed(keys[of] + slots.astype(np.uint64)), of])
+    return CandidateLists(
+        first_rows=first_rows,
+        starts=starts,
+        ends=ends,
+        candidates=Candidates(rows=candidates.rows[order], items=candidates.items[order]),
+        missing=draws.missing,
+    )
+
+
+def _joined(
+    sequences: UserSequences, group_of_row: np.ndarray, rows: np.ndarray, draws: Draws
+) -> tuple[np.ndarray, Candidates]:
+    """Interactions and drawn items, group after group, interactions first.
+
+    Args:
+      sequences: all interactions of some users.
+      group_of_row: [rows] group of each interaction, ascending.
+      rows: the interactions.
+      draws: items drawn for the groups.
+
+    Returns:
+      [candidates] group of each candidate, and the candidates.
+    """
+    groups = np.concatenate([group_of_row, draws.of])
+    order = np.argsort(groups, kind="stable")
+    all_rows = np.concatenate([rows, np.full(len(draws.of), SAMPLED)])
+    all_items = np.concatenate([sequences.item_of_row[rows], draws.items])
+    return groups[order], Candidates(rows=all_rows[order], items=all_items[order])
+
+
+def ids_of(
+    candidates: Candidates, sequences: UserSequences, universe: pa.Array | None
+) -> tuple[list[str], np.ndarray]:
+    """Distinct ids of the candidates' items, and for each candidate which of them it has.
+
+    Args:
+      candidates: interactions and sampled items.
+      sequences: what the interactions belong to.
+      universe: ids that sampled items name; None when there are none.
+    """
+    sampled = candidates.rows == SAMPLED
+    if universe is None or not sampled.any():
+        return sequences.item_ids, candidates.items
+    drawn, drawn_index = np.unique(candidates.items[sampled], return_inverse=True)
+    index = candidates.items.copy()
+    index[sampled] = len(sequences.item_ids) + drawn_index
+    return sequences.item_ids + universe.take(pa.array(drawn)).to_pylist(), index
 
 
 def user_folds(users: list[str]) -> np.ndarray:
@@ -219,3 +500,105 @@ def real_or_zero(values: np.ndarray, candidates: Candidates) -> np.ndarray:
 
 def _encoded(texts: list[str]) -> list[bytes]:
     return [text.encode() for text in texts]
+
+
+class ExampleColumns(Protocol):
+    """Examples of one kind."""
+
+    def __len__(self) -> int:
+        """Number of examples."""
+
+    def of(self, numbers: np.ndarray) -> dict[str, Column]:
+        """Columns of some examples, by their numbers, in the given order."""
+
+
+def needs_universe(data: Data) -> bool:
+    """True when examples hold sampled items."""
+    return RERANK in data.examples or (CTR in data.examples and data.negatives.per_positive > 0)
+
+
+class ExampleMaker:
+    """Makes examples and counts the sampled items that could not be drawn.
+
+    Args:
+      sequences: all interactions of some users.
+      parts: [rows] part number of each, see `SplitRows`.
+      profiles: their attributes.
+      data: configuration of the data.
+      universe: what sampled items are drawn from; needed by `needs_universe`.
+
+    Attributes:
+      missing_negatives: sampled negatives that CTR examples lack.
+      missing_candidates: sampled items that lists for re-ranking lack.
+    """
+
+    def __init__(
+        self,
+        sequences: UserSequences,
+        parts: np.ndarray,
+        profiles: ProfileColumns,
+        data: Data,
+        universe: ItemUniverse | None,
+    ):
+        self.missing_negatives = 0
+        self.missing_candidates = 0
+        self._sequences = sequences
+        self._parts = parts
+        self._data = data
+        self._universe = universe
+        self._user = UserColumns(sequences, data.history_length, profiles)
+
+    def make(self, kind: str, part: int) -> ExampleColumns:
+        """The examples of one kind and part.
+
+        Args:
+          kind: ctr, rerank or retrieval.
+          part: number of the part.
+        """
+        rows = np.flatnonzero(self._parts == part)
+        if kind == RERANK:
+            return self._rerank(rows, part)
+        if kind == RETRIEVAL:
+            liked = rows[self._sequences.labels[rows] == 1]
+            return RetrievalColumns(self._user, self._sequences, liked)
+        return self._ctr(rows, part)
+
+    def _ctr(self, rows: np.ndarray, part: int) -> ExampleColumns:
+        negatives = self._data.negatives
+        if not negatives.per_positive:
+            alone = interactions_alone(self._sequences, rows)
+            return self._ctr_columns(rows, alone, None)
+        unseen = self._unseen(part, negatives.by == "popularity", f"negatives {negatives.seed}")
+        history_rows, candidates, missing = with_negatives(
+            self._sequences, rows, unseen, negatives.per_positive
+        )
+        self.missing_negatives += missing
+        return self._ctr_columns(history_rows, candidates, self._items_to_draw.item_ids)
+
+    def _ctr_columns(
+        self, history_rows: np.ndarray, candidates: Candidates, universe: pa.Array | None
+    ) -> CtrColumns:
+        names = tuple(self._data.labels)
+        return CtrColumns(
+            self._user, self._sequences, history_rows, candidates, universe, extra_labels=names
+        )
+
+    def _rerank(self, rows: np.ndarray, part: int) -> ExampleColumns:
+        settings = self._data.rerank
+        unseen = self._unseen(part, False, f"rerank {settings.seed}")
+        lists = rerank_lists(self._sequences, rows, unseen, settings)
+        self.missing_candidates += lists.missing
+        universe = self._items_to_draw.item_ids
+        return RerankColumns(self._user, self._sequences, lists, universe)
+
+    def _unseen(self, part: int, by_popularity: bool, purpose: str) -> UnseenItems:
+        """Draws items new to a user by the end of a part: later interactions stay unknown."""
+        # The number of interactions before k_u, HISTORY_ONLY, is smaller than that of any part.
+        known = self._parts <= part
+        return UnseenItems(self._items_to_draw, self._sequences, known, by_popularity, purpose)
+
+    @property
+    def _items_to_draw(self) -> ItemUniverse:
+        if self._universe is None:
+            raise ValueError("sampled items need a universe of items to draw from")
+        return self._universe

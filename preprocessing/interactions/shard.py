@@ -1,36 +1,217 @@
-"""One shard: all interactions of some users become TFRecord files and statistics."""
+"""One shard: interactions of some users become TFRecord files, statistics and a schema."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
 
-from configs.raw_data import Data, Split
+from configs.data import Catalogue, Data, Split
+from configs.knowledge import Knowledge
 from preprocessing import storage
-from preprocessing.interactions.example_maker import ExampleColumns, ExampleMaker
-from preprocessing.interactions.item_statistics import count_items
-from preprocessing.interactions.leak_check import NOTHING_TO_LOOK_UP, PromptCheck, check_leaks
-from preprocessing.interactions.profile_columns import ProfileColumns
-from preprocessing.interactions.seen_prompts import SeenPrompt
-from preprocessing.interactions.sequences import UserSequences
-from preprocessing.interactions.shown_entries import Name
-from preprocessing.interactions.splitting import (
+from preprocessing.dead_letters import DeadLetter
+from preprocessing.interactions.catalogue import (
+    Items,
+    ProfileColumns,
+    attributes_table,
+    collect_items,
+)
+from preprocessing.interactions.leak_check import (
+    NOTHING_TO_LOOK_UP,
+    PromptCheck,
+    SeenPrompt,
+    check_leaks,
+)
+from preprocessing.interactions.samples import (
+    ExampleColumns,
+    ExampleMaker,
+    ItemUniverse,
+    user_folds,
+)
+from preprocessing.interactions.sequences import (
     HISTORY_ONLY,
     TRAIN,
+    SplitRows,
     TimeCuts,
+    UserSequences,
     follows_later_part,
     split_interactions,
 )
-from preprocessing.interactions.unseen_items import ItemUniverse
-from preprocessing.records.contract import PARTS
-from preprocessing.records.layout import examples_shard
+from preprocessing.interactions.shown_entries import Name
+from preprocessing.records import contract
+from preprocessing.records.contract import PARTS, USER_FOLDS, Feature, FeatureType
+from preprocessing.records.coverage import IdCoverage
+from preprocessing.records.item_tables import ITEM_ID, order_by_count, write_vocabulary
+from preprocessing.records.layout import ITEM_ATTRIBUTES_FILE, examples_shard, vocabulary_file
 from preprocessing.records.tfrecord_file import write_records
 from preprocessing.records.wire import encode_examples
+from preprocessing.tables.table_reader import TableReader
+
+_FEWEST_SHARDS = 2
+
+
+@dataclass(frozen=True)
+class LogPlan:
+    """What it takes to read the log and to split it; it travels to all workers.
+
+    Attributes:
+      data: configuration of the data.
+      split: configuration of the split.
+      interactions: reads the log.
+      shards: number of pieces the users are divided into.
+      folder: where everything is written, an absolute path or URL that all workers see.
+    """
+
+    data: Data
+    split: Split
+    interactions: TableReader
+    shards: int
+    folder: str
+
+
+@dataclass(frozen=True)
+class ExamplesPlan(LogPlan):
+    """Everything that the pipelines of the step `examples` need to know.
+
+    Every piece of the users becomes one TFRecord file per part.
+
+    Attributes:
+      knowledge: where the answers are whose prompts are looked up.
+      prompts: how to look up what they show.
+      catalogue: reads the catalogue.
+      profiles: reads the profiles, if there are any.
+    """
+
+    knowledge: Knowledge
+    prompts: PromptCheck
+    catalogue: TableReader
+    profiles: TableReader | None
+
+
+def shards_of_log(interactions: TableReader, data: Data) -> int:
+    """Into how many pieces users are divided."""
+    shard_bytes = data.shard_megabytes << 20
+    return max(_FEWEST_SHARDS, -(-interactions.stored_bytes // shard_bytes))
+
+
+_TYPES = {
+    FeatureType.BYTES: schema_pb2.BYTES,
+    FeatureType.FLOAT: schema_pb2.FLOAT,
+    FeatureType.INT64: schema_pb2.INT,
+}
+
+
+def examples_schema(features: Sequence[Feature], data: Data) -> schema_pb2.Schema:
+    """Schema of examples.
+
+    Args:
+      features: what the examples hold.
+      data: says how long histories and lists of candidates are, and what attributes are.
+    """
+    schema = schema_pb2.Schema()
+    for feature in features:
+        described = schema.feature.add(name=feature.name, type=_TYPES[feature.type])
+        described.annotation.comment.append(feature.description)
+        if feature.is_list:
+            described.value_count.min = 0
+            most = _most_values(feature.name, data)
+            if most is not None:
+                described.value_count.max = most
+        else:
+            described.presence.min_fraction = 1.0
+            described.presence.min_count = 1
+            described.shape.dim.add(size=1)
+    return schema
+
+
+def write_schema(path: Path, features: Sequence[Feature], data: Data) -> None:
+    """Writes the schema in text format; arguments as for `examples_schema`."""
+    text = text_format.MessageToString(examples_schema(features, data))
+    path.write_text(text, encoding="utf-8")
+
+
+def _most_values(name: str, data: Data) -> int | None:
+    """The most values of a list; None where nothing bounds it."""
+    if name in (contract.HISTORY_ITEM_ID, contract.HISTORY_RATING):
+        return data.history_length
+    if not name.startswith(contract.PROFILE_PREFIX):
+        return data.rerank.length
+    attributes = data.profiles.attributes if data.profiles else {}
+    attribute = attributes[name.removeprefix(contract.PROFILE_PREFIX)]
+    return 1 if attribute.kind == "numeric" else None
+
+
+_ITEM = "item"
+_SUMS = "sums"
+_COUNTS = "counts"
+_SCHEMA = pa.schema(
+    {
+        _ITEM: pa.string(),
+        _SUMS: pa.list_(pa.float64(), USER_FOLDS),
+        _COUNTS: pa.list_(pa.int64(), USER_FOLDS),
+    }
+)
+
+
+def count_items(sequences: UserSequences, split: SplitRows) -> pa.Table:
+    """Rating sum and count per item and fold; items without training interactions have zeros."""
+    items = len(sequences.item_ids)
+    folds = user_folds(sequences.users)[sequences.user_of_row]
+    cells = (sequences.item_of_row * USER_FOLDS + folds)[split.training]
+    ratings = sequences.ratings[split.training]
+    sums = np.bincount(cells, weights=ratings, minlength=items * USER_FOLDS)
+    counts = np.bincount(cells, minlength=items * USER_FOLDS)
+    return statistics_table(pa.array(sequences.item_ids, pa.string()), sums, counts)
+
+
+def add_up(tables: Iterable[pa.Table], item_ids: list[str]) -> pa.Table:
+    """Adds up statistics of several shards.
+
+    Args:
+      tables: results of `count_items`, in a fixed order, so that sums are the same in every run.
+      item_ids: rows of the result; holds every item of the tables.
+    """
+    rows = pa.array(item_ids, pa.string())
+    sums = np.zeros((len(item_ids), USER_FOLDS))
+    counts = np.zeros((len(item_ids), USER_FOLDS), np.int64)
+    for table in tables:
+        index = pa.compute.index_in(table[_ITEM], value_set=rows).to_numpy()
+        table_sums, table_counts = fold_matrices(table)
+        sums[index] += table_sums
+        counts[index] += table_counts
+    return statistics_table(rows, sums.ravel(), counts.ravel())
+
+
+def fold_matrices(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """Rating sums and counts of a statistics table, each [items, folds]."""
+    sums = table[_SUMS].combine_chunks().flatten().to_numpy().reshape(-1, USER_FOLDS)
+    counts = table[_COUNTS].combine_chunks().flatten().to_numpy().reshape(-1, USER_FOLDS)
+    return sums, counts
+
+
+def items_of(table: pa.Table) -> pa.ChunkedArray:
+    """Item ids of a statistics table."""
+    return table[_ITEM]
+
+
+def statistics_table(items: pa.Array, sums: np.ndarray, counts: np.ndarray) -> pa.Table:
+    """Table from flat arrays of items x folds numbers."""
+    columns = [
+        items,
+        pa.FixedSizeListArray.from_arrays(pa.array(sums, pa.float64()), USER_FOLDS),
+        pa.FixedSizeListArray.from_arrays(pa.array(counts, pa.int64()), USER_FOLDS),
+    ]
+    return pa.table(columns, schema=_SCHEMA)
+
 
 _ROWS_PER_CHUNK = 4096
 
@@ -144,3 +325,91 @@ def _by_part(parts: np.ndarray) -> dict[str, int]:
 def _encode(columns: ExampleColumns, order: np.ndarray) -> Iterator[bytes]:
     for start in range(0, len(order), _ROWS_PER_CHUNK):
         yield from encode_examples(columns.of(order[start : start + _ROWS_PER_CHUNK]))
+
+
+USER_ID = "user_id"
+
+
+def write_summary(
+    catalogue_tables: Iterable[pa.Table],
+    shard_items: Mapping[int, pa.Table],
+    shard_users: Iterable[Mapping[str, int]],
+    shard_profile_values: Iterable[Mapping[str, Mapping[str, int]]],
+    catalogue: Catalogue,
+    catalogue_files: Sequence[str],
+    folder: str,
+) -> tuple[dict[str, object], list[DeadLetter]]:
+    """Writes item attributes and vocabularies.
+
+    Args:
+      catalogue_tables: parsed blocks of the catalogue.
+      shard_items: shard number -> rating statistics of its items.
+      shard_users: user -> number of training interactions, of each shard.
+      shard_profile_values: profile feature -> value -> training users that have it, of each shard.
+      catalogue: configuration of the catalogue.
+      catalogue_files: its files by index (`TableReader.names`).
+      folder: where the files belong, absolute path or URL.
+
+    Returns:
+      Counts, and dead letters of the catalogue.
+    """
+    items = collect_items(catalogue_tables, catalogue, catalogue_files)
+    tables = [shard_items[shard] for shard in sorted(shard_items)]
+    log_ids = _sorted_ids([items_of(table) for table in tables])
+    item_ids = _sorted_ids([pa.chunked_array([log_ids], pa.string()), items.table[ITEM_ID]])
+    sums, counts = fold_matrices(add_up(tables, item_ids))
+    with storage.create_bytes(storage.join(folder, ITEM_ATTRIBUTES_FILE)) as file:
+        pq.write_table(attributes_table(items, item_ids, catalogue, sums, counts), file)
+
+    training_counts = dict(zip(item_ids, counts.sum(axis=1).tolist(), strict=True))
+    vocabularies = {
+        ITEM_ID: {item: count for item, count in training_counts.items() if count},
+        USER_ID: {user: count for users in shard_users for user, count in users.items()},
+        **_attribute_counts(items, catalogue),
+        **_added_up(shard_profile_values),
+    }
+    for name, value_counts in vocabularies.items():
+        write_vocabulary(storage.join(folder, vocabulary_file(name)), order_by_count(value_counts))
+    coverage = IdCoverage.measure(
+        "item",
+        {item: training_counts[item] for item in log_ids},
+        set(items.ids),
+        "training_interactions",
+    )
+    statistics: dict[str, object] = {
+        "items": len(item_ids),
+        "catalogue_items": items.table.num_rows,
+        "items_outside_catalogue": len(item_ids) - items.table.num_rows,
+        "catalogue_coverage": asdict(coverage),
+        "unreadable_numbers": items.unreadable_numbers,
+        "vocabularies": {name: len(value_counts) for name, value_counts in vocabularies.items()},
+    }
+    return statistics, items.dead_letters
+
+
+def _sorted_ids(columns: Sequence[pa.ChunkedArray]) -> list[str]:
+    """Distinct ids of several columns, in text order."""
+    chunks = [chunk for column in columns for chunk in column.chunks]
+    distinct = pc.unique(pa.chunked_array(chunks, pa.string()))
+    return distinct.take(pc.array_sort_indices(distinct)).to_pylist()
+
+
+def _attribute_counts(items: Items, catalogue: Catalogue) -> dict[str, dict[str, int]]:
+    counts = {}
+    for name, attribute in catalogue.attributes.items():
+        if attribute.kind == "categorical":
+            values = pc.value_counts(pc.list_flatten(items.table[name]))
+            counts[name] = {entry["values"]: entry["counts"] for entry in values.to_pylist()}
+    return counts
+
+
+def _added_up(shards: Iterable[Mapping[str, Mapping[str, int]]]) -> dict[str, dict[str, int]]:
+    """Counts of values by feature, over all shards; only of values that a training user has."""
+    sums: dict[str, Counter[str]] = {}
+    for shard in shards:
+        for name, counts in shard.items():
+            sums.setdefault(name, Counter()).update(counts)
+    return {
+        name: {value: count for value, count in counts.items() if count}
+        for name, counts in sums.items()
+    }

@@ -28,7 +28,7 @@ from preprocessing.prompting.prompt_scenario import (
 )
 from preprocessing.prompting.template import Template
 from preprocessing.prompting.titles import TitleDisplay
-from preprocessing.records.item_attributes import ITEM_ID, TITLE
+from preprocessing.records.item_tables import ITEM_ID, TITLE
 
 Name = tuple[str, ...]
 """The words of a name, in lower case."""

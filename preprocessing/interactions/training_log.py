@@ -1,20 +1,19 @@
-"""Users, items and training interactions of the whole log, as numbers.
-
-Item vectors are made from them. What a training interaction is, `split_interactions` says, as for
-item statistics.
-"""
+"""Users, items and training interactions of the whole log, as numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from preprocessing.arrow_bytes import table_to_bytes
+from preprocessing.hashing import stable_hashes
 from preprocessing.interactions.reading import ITEM, RATING, USER
 from preprocessing.interactions.sequences import UserSequences
+from preprocessing.tables.values import parse_integers
 
 TRAINING = "training"
 _ID = pa.dictionary(pa.int32(), pa.string())
@@ -101,3 +100,22 @@ def _numbered(
         place = pc.index_in(own, value_set=ids).to_numpy(zero_copy_only=False).astype(np.int32)
         parts.append(place[numbers])
     return ids.to_pylist(), np.concatenate(parts)
+
+
+def has_integer_items(table: pa.Table) -> bool:
+    """True when all item ids of a table of interactions are integers."""
+    return pc.all(pc.is_valid(parse_integers(table[ITEM]))).as_py() is not False
+
+
+def rows_by_shard(table: pa.Table, shards: int) -> Iterator[tuple[int, bytes]]:
+    """Divides a table by the hash of its users: number of the shard -> rows, as an IPC stream."""
+    of_row = shard_of_rows(table, shards)
+    for shard in np.unique(of_row).tolist():
+        yield shard, table_to_bytes(table.filter(pa.array(of_row == shard)))
+
+
+def shard_of_rows(table: pa.Table, shards: int) -> np.ndarray:
+    """[rows] int64 number of the shard that each row's user belongs to."""
+    encoded = table[USER].combine_chunks().dictionary_encode()
+    hashes = stable_hashes(encoded.dictionary.to_pylist(), "shard")
+    return (hashes % np.uint64(shards)).astype(np.int64)[encoded.indices.to_numpy()]

@@ -13,28 +13,34 @@ from preprocessing import storage
 from preprocessing.arrow_bytes import concatenate
 from preprocessing.beam_options import BeamOptions
 from preprocessing.beam_runner import run_pipeline
-from preprocessing.dead_letters import count_by_reason
-from preprocessing.gathering import (
+from preprocessing.beam_sinks import (
     DEAD_LETTERS,
     GatherDeadLetters,
     gather_statistics,
     read_statistics,
     total,
 )
-from preprocessing.interactions.filter_files import read_table, write_table
-from preprocessing.interactions.filter_pipelines import read_filtered_log
-from preprocessing.interactions.filtering import FilteredLog, filter_log
-from preprocessing.interactions.plan import LogPlan
+from preprocessing.dead_letters import count_by_reason
+from preprocessing.interactions.filtering import FilteredLog, filter_log, read_filtered_log
+from preprocessing.interactions.k_core import read_table, write_table
 from preprocessing.interactions.reading import INTERACTION_SCHEMA, USER
-from preprocessing.interactions.sequences import order_interactions, ordered_by
-from preprocessing.interactions.shard import Shard
-from preprocessing.interactions.sharded_log import in_every_shard, read_log
-from preprocessing.interactions.splitting import TimeCuts, split_interactions
-from preprocessing.interactions.time_cut_transforms import as_singleton, find_time_cuts
+from preprocessing.interactions.sequences import (
+    TimeCuts,
+    order_interactions,
+    ordered_by,
+    split_interactions,
+)
+from preprocessing.interactions.shard import LogPlan, Shard
 from preprocessing.interactions.training_log import (
     TrainingLog,
     collect_training_log,
     marked_interactions,
+)
+from preprocessing.interactions.transforms import (
+    as_singleton,
+    find_time_cuts,
+    in_every_shard,
+    read_log,
 )
 
 _NO_PROFILES = pa.schema({USER: pa.string()}).empty_table()

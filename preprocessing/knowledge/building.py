@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,36 +13,75 @@ from configs.command_line import CommandError, say
 from configs.knowledge import Encoder, SourceAnswers
 from configs.scenario import Scenario
 from preprocessing import storage
+from preprocessing.answers.record import other_sources
 from preprocessing.beam_options import BeamOptions
-from preprocessing.beam_runner import run_pipeline
-from preprocessing.dead_letter_runs import merge_runs
-from preprocessing.dead_letters import count_by_reason, read_dead_letters
-from preprocessing.encoders.registry import encoder_class
-from preprocessing.gathering import read_statistics, total
+from preprocessing.beam_runner import run_pipeline, worker_folder
+from preprocessing.beam_sinks import read_statistics, total
+from preprocessing.dead_letters import DeadLetter, count_by_reason, merge_runs, read_dead_letters
+from preprocessing.encoders.text_encoder import encoder_class
 from preprocessing.knowledge.accepting import (
+    AnswerFile,
     accepted_file,
     build_accepting_pipeline,
     read_accepted,
 )
-from preprocessing.knowledge.all_rejected import no_usable_answer
-from preprocessing.knowledge.answer_texts import answer_texts
-from preprocessing.knowledge.asked_sources import other_sources
+from preprocessing.knowledge.control_vectors import describe_made_vectors, make_vectors
 from preprocessing.knowledge.encoding import EncodingPlan, build_encoding_pipeline
 from preprocessing.knowledge.entity_vectors import WritingPlan
 from preprocessing.knowledge.log_coverage import COVERAGE, LogCoverage
-from preprocessing.knowledge.made_vectors import describe_made_vectors, make_vectors
 from preprocessing.knowledge.manifest import describe_vectors
-from preprocessing.knowledge.metadata_texts import accept_metadata
-from preprocessing.knowledge.shared_files import AnswerFile
-from preprocessing.knowledge.source_plan import SourceTables
+from preprocessing.knowledge.source_plan import SourceTables, accept_metadata
+from preprocessing.knowledge.texts import answer_texts
 from preprocessing.knowledge.vector_cache import describe_encoder, identity_hash
 from preprocessing.knowledge.vector_files.registry import first_width, parts_of, vector_files
 from preprocessing.knowledge.vector_import import ImportPlan, build_import_pipeline
 from preprocessing.records.contract import COLLECTIVE, INDIVIDUAL
-from preprocessing.records.layout import DEAD_LETTERS_FILE
-from preprocessing.records.settings import SETTINGS, knowledge_settings
-from preprocessing.staging import worker_folder
+from preprocessing.records.layout import DEAD_LETTERS_FILE, SETTINGS, knowledge_settings
 from preprocessing.tables.table_reader import TableReader
+
+_FIXES = {
+    "source_mismatch": "Call the source under knowledge.answers what the records call it, or "
+    "correct the records",
+    "no_metadata": "Name other attributes under 'metadata', or complete the catalogue",
+    "extraction_mismatch": "Name files of answers about single entities under 'individual', files "
+    "of answers about groups under 'collective'",
+}
+
+
+def no_usable_answer(
+    source: str, files: Sequence[str], dead_letters: Iterable[DeadLetter], elsewhere: int = 0
+) -> CommandError:
+    """The error that names the commonest reason, and where it occurs first.
+
+    Args:
+      source: name of the source.
+      files: its answer files.
+      dead_letters: its rejected answers; none when the files hold no answers.
+      elsewhere: answers of other sources in the files.
+    """
+    key = f"knowledge.answers.{source}"
+    counts: Counter[str] = Counter()
+    firsts: dict[str, DeadLetter] = {}
+    for letter in dead_letters:
+        counts[letter["reason"]] += 1
+        firsts.setdefault(letter["reason"], letter)
+    if not counts and elsewhere:
+        return CommandError(
+            f"{key}: all {elsewhere:,} answers in {', '.join(files)} are of other sources of "
+            "knowledge.answers. Name the files that hold answers of this one"
+        )
+    if not counts:
+        return CommandError(f"{key}: there are no answers in {', '.join(files)}")
+    reasons = counts.most_common()
+    commonest = reasons[0][0]
+    first = firsts[commonest]
+    counted = ", ".join(f"{reason} {count:,}" for reason, count in reasons)
+    fix = _FIXES.get(commonest, "Correct the answers, or name other files")
+    return CommandError(
+        f"{key}: every answer was rejected ({counted}). {first['file']}, line {first['line']}: "
+        f"{first['detail']}. {fix}"
+    )
+
 
 _SCRATCH = "scratch"
 _CACHE = "encoded_texts"

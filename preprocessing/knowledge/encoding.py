@@ -1,20 +1,320 @@
-"""Second pipeline of the step `encode`: accepted answers to knowledge TFRecords."""
+"""Second pipeline of `encode`: distinct texts to vectors, and those to knowledge TFRecords."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import apache_beam as beam
+import numpy as np
+from apache_beam.ml.inference.base import KeyedModelHandler, ModelHandler, RunInference
+from tqdm import tqdm
 
+from configs.command_line import say
 from configs.knowledge import Encoder
-from preprocessing.gathering import DEAD_LETTERS, STATISTICS
-from preprocessing.knowledge.accepting import entity_shard
+from preprocessing import storage
+from preprocessing.beam_sinks import DEAD_LETTERS, STATISTICS
+from preprocessing.encoders.text_encoder import EncodedTexts, TextEncoder, encoder_class
+from preprocessing.knowledge.accepting import (
+    LocatedAnswer,
+    accepted_file,
+    entity_shard,
+    read_accepted,
+)
 from preprocessing.knowledge.entity_vectors import EntityVector, WritingPlan, write_entity_vectors
-from preprocessing.knowledge.text_vectors import EncodeAnswers, TextVectors
-from preprocessing.knowledge.vectors import usable_vectors
+from preprocessing.knowledge.vector_cache import (
+    PREFIXES,
+    CacheFile,
+    DamagedCacheFile,
+    SmallFiles,
+    clear_damaged,
+    list_cache,
+    prefix_of,
+    read_table,
+    select_vectors,
+    text_hash,
+    write_vectors,
+)
+from preprocessing.knowledge.vectors import round_vectors, usable_vectors
 from preprocessing.records.contract import COLLECTIVE, INDIVIDUAL
+
+
+class EncoderHandler(ModelHandler[list[str], EncodedTexts, TextEncoder]):
+    """Encodes lists of texts.
+
+    An element is a list already, as long as the encoder wants it, and Beam hands over one at a
+    time: its vectors leave the handler, and are kept, before the next list is begun.
+
+    Args:
+      settings: configuration of the encoder.
+      folder: path or URL of the folder where the prepared encoder lies.
+    """
+
+    def __init__(self, settings: Encoder, folder: str):
+        super().__init__(min_batch_size=1, max_batch_size=1)
+        self._settings = settings
+        self._folder = folder
+        self._progress: tqdm | None = None
+
+    def load_model(self) -> TextEncoder:
+        """See `ModelHandler`; sessions cannot be sent, so every worker loads its own."""
+        return encoder_class(self._settings.kind).load(self._settings, self._folder)
+
+    def run_inference(
+        self,
+        batch: Sequence[list[str]],
+        model: TextEncoder,
+        inference_args: Mapping[str, Any] | None = None,
+    ) -> Iterable[EncodedTexts]:
+        """Yields what came of each list of texts."""
+        del inference_args
+        if self._progress is None:
+            self._progress = tqdm(
+                desc=f"encode with {self._settings.kind}",
+                unit="text",
+                disable=None,  # only on a terminal
+            )
+        for texts in batch:
+            encoded = model.encode(texts)
+            self._progress.update(len(texts))
+            yield encoded
+
+    def get_num_bytes(self, batch: Sequence[list[str]]) -> int:
+        """See `ModelHandler`; the default would pickle every text to count it."""
+        return sum(len(text) for texts in batch for text in texts)
+
+    def get_metrics_namespace(self) -> str:
+        """See `ModelHandler`."""
+        return "TextEncoder"
+
+
+_TEXTS, _FILES = "texts", "files"
+_FOUND = "found"
+_ANSWERS_PER_ELEMENT = 1024
+_TEXTS_PER_RANGE = 4096
+_MOST_RANGES = 4096
+
+AnswersOfTexts = list[tuple[bytes, list[LocatedAnswer]]]
+"""For each text its hash and the answers that hold it."""
+
+
+@dataclass(frozen=True)
+class TextVectors:
+    """Vectors of some distinct texts.
+
+    Attributes:
+      answers: [texts] the answers with each text; their own field `text` is empty.
+      vectors: [texts, dimension] float16.
+      refused: row -> why the encoder takes no such text.
+    """
+
+    answers: list[list[LocatedAnswer]]
+    vectors: np.ndarray
+    refused: dict[int, str] = field(default_factory=dict)
+
+
+def number_of_ranges(texts: int) -> int:
+    """Into how many ranges of the hash texts are divided: a power of two."""
+    ranges = 1
+    while ranges < _MOST_RANGES and texts >= 2 * ranges * _TEXTS_PER_RANGE:
+        ranges *= 2
+    return ranges
+
+
+class ReadAccepted(beam.DoFn):
+    """Shard number to (range, [(hash, text, answer)])."""
+
+    def __init__(self, folder: str, ranges: int):
+        super().__init__()
+        self._folder = folder
+        self._ranges = ranges
+
+    def process(self, element: int) -> Iterator[Any]:
+        """See `beam.DoFn`."""
+        by_range: dict[int, list[tuple[bytes, str, LocatedAnswer]]] = {}
+        waiting = 0
+        for answer in read_accepted(accepted_file(self._folder, element)):
+            digest = text_hash(answer.text)
+            entries = by_range.setdefault(prefix_of(digest) * self._ranges // PREFIXES, [])
+            entries.append((digest, answer.text, replace(answer, text="")))
+            waiting += 1
+            if waiting == _ANSWERS_PER_ELEMENT:
+                yield from by_range.items()
+                by_range, waiting = {}, 0
+        yield from by_range.items()
+
+
+class ListCache(beam.DoFn):
+    """Folder of kept vectors to (range, file), a file once for every range that it reaches into."""
+
+    def __init__(self, ranges: int):
+        super().__init__()
+        self._ranges = ranges
+
+    def process(self, element: str) -> Iterator[tuple[int, CacheFile]]:
+        """See `beam.DoFn`."""
+        for file in list_cache(element):
+            first, last = (place * self._ranges // PREFIXES for place in (file.first, file.last))
+            for number in range(first, last + 1):
+                yield number, file
+
+
+class LookUp(beam.DoFn):
+    """A range's texts to (answers, texts) to encode, tagged `TextVectors` of those found.
+
+    Args:
+      texts_per_element: texts to encode in one element.
+      cache: folder of kept vectors; None when there is none.
+      ranges: number of ranges.
+    """
+
+    def __init__(self, texts_per_element: int, cache: str | None, ranges: int):
+        super().__init__()
+        self._texts_per_element = texts_per_element
+        self._cache = cache
+        self._ranges = ranges
+
+    def process(self, element: tuple[int, dict[str, Iterable[Any]]]) -> Iterator[Any]:
+        """See `beam.DoFn`."""
+        number, grouped = element
+        texts: dict[bytes, str] = {}
+        answers: dict[bytes, list[LocatedAnswer]] = {}
+        for batch in grouped[_TEXTS]:
+            for digest, text, answer in batch:
+                texts[digest] = text
+                answers.setdefault(digest, []).append(answer)
+        if not texts:
+            return
+        found = self._find(number, texts.keys(), grouped[_FILES])
+        counts = {"texts": len(texts), "texts_from_cache": len(found)}
+        yield beam.pvalue.TaggedOutput(STATISTICS, counts)
+        for digests in _chunks(sorted(found), _ANSWERS_PER_ELEMENT):
+            vectors = np.stack([found[digest] for digest in digests])
+            kept = TextVectors([answers[digest] for digest in digests], vectors)
+            yield beam.pvalue.TaggedOutput(_FOUND, kept)
+        for digests in _chunks(sorted(texts.keys() - found.keys()), self._texts_per_element):
+            yield (
+                [(digest, answers[digest]) for digest in digests],
+                [texts[digest] for digest in digests],
+            )
+
+    def _find(
+        self, number: int, texts: Set[bytes], files: Iterable[CacheFile]
+    ) -> dict[bytes, np.ndarray]:
+        """Kept vectors of a range's texts; merges the range's small files on the way."""
+        found: dict[bytes, np.ndarray] = {}
+        if self._cache is None:
+            return found
+        first, last = (-(-place * PREFIXES // self._ranges) for place in (number, number + 1))
+        small = SmallFiles(self._cache, first, last - 1)
+        read: set[str] = set()
+        waiting = sorted(files, key=lambda file: file.path)
+        while waiting:
+            gone = False
+            for file in waiting:
+                read.add(file.path)
+                try:
+                    table = read_table(file.path)
+                except DamagedCacheFile as error:
+                    say(f"{file.path}: damaged, its texts are encoded again ({error})")
+                    clear_damaged(file.path)
+                except Exception:  # each object store has its own error for a missing object
+                    if storage.matching_files(file.path):
+                        raise
+                    gone = True
+                else:
+                    found |= select_vectors(table, texts - found.keys())
+                    small.add(file, table)
+            # Another run has merged what is gone, or this one did before it was tried again.
+            listed = list_cache(self._cache) if gone else []
+            waiting = [
+                file
+                for file in listed
+                if file.path not in read and file.first < last and file.last >= first
+            ]
+        return found
+
+
+class KeepVectors(beam.DoFn):
+    """Encoder output to `TextVectors`; good vectors are kept at once, a file for each element.
+
+    Args:
+      cache: folder for them; None to keep none.
+    """
+
+    def __init__(self, cache: str | None):
+        super().__init__()
+        self._cache = cache
+
+    def process(self, element: tuple[AnswersOfTexts, EncodedTexts]) -> Iterator[Any]:
+        """See `beam.DoFn`."""
+        answers, encoded = element
+        rounded, good = round_vectors(encoded.vectors)
+        if self._cache is not None and good.any():
+            hashes = [answers[row][0] for row in np.flatnonzero(good)]
+            write_vectors(self._cache, hashes, rounded[good], encoded.tokens)
+        counts = {"texts_encoded": len(answers), "tokens": encoded.tokens}
+        yield beam.pvalue.TaggedOutput(STATISTICS, counts)
+        yield TextVectors([of_text for _, of_text in answers], rounded, dict(encoded.refused))
+
+
+class EncodeAnswers(beam.PTransform):
+    """Shard numbers of accepted answers to `TextVectors`.
+
+    Args:
+      encoder: configuration of the encoder.
+      prepared: folder where the prepared encoder lies.
+      accepted: folder with the accepted answers.
+      cache: folder of kept vectors; None to look up and keep none.
+      texts: number of accepted answers.
+    """
+
+    def __init__(
+        self, encoder: Encoder, prepared: str, accepted: str, cache: str | None, texts: int
+    ):
+        super().__init__()
+        self._encoder = encoder
+        self._prepared = prepared
+        self._accepted = accepted
+        self._cache = cache
+        self._ranges = number_of_ranges(texts)
+
+    def expand(self, shards: beam.PCollection) -> dict[str, beam.PCollection]:
+        """See `beam.PTransform`; collections "vectors" and "statistics", the latter a list."""
+        texts = shards | "ReadAccepted" >> beam.ParDo(ReadAccepted(self._accepted, self._ranges))
+        files = (
+            shards.pipeline
+            | "CacheFolder" >> beam.Create([self._cache] if self._cache else [])
+            | "ListCache" >> beam.ParDo(ListCache(self._ranges))
+        )
+        per_element = encoder_class(self._encoder.kind).texts_per_element(self._encoder)
+        looked_up = (
+            {_TEXTS: texts, _FILES: files}
+            | "ByHash" >> beam.CoGroupByKey()
+            | "LookUp"
+            >> beam.ParDo(LookUp(per_element, self._cache, self._ranges)).with_outputs(
+                STATISTICS, _FOUND, main="missing"
+            )
+        )
+        handler: ModelHandler = KeyedModelHandler(EncoderHandler(self._encoder, self._prepared))
+        encoded = (
+            looked_up["missing"]
+            | "SpreadTexts" >> beam.Reshuffle()  # a range is one element: let all workers encode
+            | "EncodeTexts" >> RunInference(handler)
+            | "KeepVectors"
+            >> beam.ParDo(KeepVectors(self._cache)).with_outputs(STATISTICS, main="vectors")
+        )
+        return {
+            "vectors": (looked_up[_FOUND], encoded["vectors"]) | "AllVectors" >> beam.Flatten(),
+            STATISTICS: (looked_up[STATISTICS], encoded[STATISTICS])
+            | "TextCounts" >> beam.Flatten(),
+        }
+
+
+def _chunks(digests: list[bytes], size: int) -> Iterator[list[bytes]]:
+    for start in range(0, len(digests), size):
+        yield digests[start : start + size]
 
 
 @dataclass(frozen=True)

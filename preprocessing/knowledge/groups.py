@@ -7,14 +7,13 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from configs.data import Table
 from configs.loading import ConfigurationError
-from configs.raw_data import Table
 from preprocessing.dead_letters import DeadLetter, dead_letter
-from preprocessing.interactions.entity_ids import usable_ids
+from preprocessing.interactions.reading import usable_ids
 from preprocessing.records.contract import GROUP_ID
-from preprocessing.tables.blocks import ParsedBlock
+from preprocessing.tables.blocks import ParsedBlock, WantedColumns
 from preprocessing.tables.table_reader import TableReader, open_table
-from preprocessing.tables.wanted_columns import WantedColumns
 
 
 @dataclass(frozen=True, order=True)

@@ -14,7 +14,7 @@ from configs.command_line import say
 from configs.loading import ConfigurationError
 from configs.scenario import Scenario
 from preprocessing.inputs import fingerprint_inputs
-from preprocessing.interactions.entity_ids import usable_ids
+from preprocessing.interactions.reading import usable_ids
 from preprocessing.records import contract
 from preprocessing.records.coverage import (
     IdCoverage,
@@ -23,10 +23,9 @@ from preprocessing.records.coverage import (
 )
 from preprocessing.records.layout import shard_files
 from preprocessing.records.tfrecord_file import read_records
-from preprocessing.records.wire_reader import decode_example
-from preprocessing.tables.files import expand_paths
+from preprocessing.records.wire import decode_example
+from preprocessing.tables.blocks import WantedColumns, expand_paths
 from preprocessing.tables.table_reader import open_table
-from preprocessing.tables.wanted_columns import WantedColumns
 
 COVERAGE = "coverage"
 """Key of a source's manifest."""

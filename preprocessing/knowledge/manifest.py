@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from preprocessing.gathering import total
+from preprocessing.beam_sinks import total
 from preprocessing.records import contract
 
 _DECIMALS = 6

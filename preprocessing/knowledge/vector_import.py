@@ -12,10 +12,10 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 
+from preprocessing.answers.record import RejectedAnswer, check_entity_id
+from preprocessing.beam_sinks import DEAD_LETTERS, STATISTICS
 from preprocessing.dead_letters import DeadLetter, dead_letter
-from preprocessing.gathering import DEAD_LETTERS, STATISTICS
 from preprocessing.knowledge.accepting import entity_shard
-from preprocessing.knowledge.answers import RejectedAnswer, check_entity_id
 from preprocessing.knowledge.entity_vectors import EntityVector, WritingPlan, write_entity_vectors
 from preprocessing.knowledge.vector_files.blocks import (
     BLANK,

@@ -5,23 +5,155 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from configs.prompting import Prompts
-from preprocessing.grouping.kinds import Kind
+from preprocessing.grouping.plan import Kind
 from preprocessing.knowledge.groups import entity_column
 from preprocessing.prompting.first_interactions import FirstInteractions
 from preprocessing.prompting.individual import factor_list
-from preprocessing.prompting.lift import GroupCounts
-from preprocessing.prompting.merging import Merging, merge_groups
 from preprocessing.prompting.prompt_file import PromptFile
 from preprocessing.prompting.prompt_scenario import PromptScenario
-from preprocessing.prompting.scratch import Scratch
+from preprocessing.prompting.reading import Scratch
 from preprocessing.prompting.template import Template
 from preprocessing.records.contract import COLLECTIVE, GROUP_ID
+
+
+def smoothed_lift(observed: np.ndarray, expected: np.ndarray, smoothing: float) -> np.ndarray:
+    """(observed + smoothing) / (expected + smoothing), element by element."""
+    return (observed + smoothing) / (expected + smoothing)
+
+
+class GroupCounts:
+    """Numbers of interactions by group and item; memory grows with the pairs that occur."""
+
+    def __init__(self, groups: int, items: int):
+        """Starts with no interactions.
+
+        Args:
+          groups: number of groups.
+          items: number of items in the catalogue.
+        """
+        self._groups = groups
+        self._items = items
+        self._pairs = np.empty(0, dtype=np.int64)
+        self._counts = np.empty(0, dtype=np.int64)
+        self._overall = np.zeros(items, dtype=np.int64)
+
+    def add(self, groups: np.ndarray, items: np.ndarray) -> None:
+        """Counts interactions.
+
+        Args:
+          groups: [rows] group, -1 for none; an interaction without group counts overall.
+          items: [rows] item.
+        """
+        self._overall += np.bincount(items, minlength=self._items)
+        pairs = (groups * self._items + items)[groups >= 0]
+        self._pairs, places = np.unique(np.concatenate([self._pairs, pairs]), return_inverse=True)
+        weights = np.concatenate([self._counts, np.ones(len(pairs), dtype=np.int64)])
+        # Counts stay far below 2^53, where float64 sums are exact.
+        self._counts = np.bincount(places, weights=weights).astype(np.int64)
+
+    def rows(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Group, item and number of interactions, sorted by group, then item."""
+        return self._pairs // self._items, self._pairs % self._items, self._counts
+
+    def ranked(self, target: np.ndarray, smoothing: float) -> list[np.ndarray]:
+        """Items of each group: highest lift, then most interactions, then first in the catalogue.
+
+        Args:
+          target: [groups] the group into which each is merged, itself for one that stays.
+          smoothing: s of the formula.
+        """
+        group, item, count = self.rows()
+        pairs, places = np.unique(target[group] * self._items + item, return_inverse=True)
+        observed = np.bincount(places, weights=count, minlength=len(pairs))
+        group, item = pairs // self._items, pairs % self._items
+        totals = np.bincount(group, weights=observed, minlength=self._groups)
+        expected = totals[group] * self._overall[item] / max(1, self._overall.sum())
+        lifts = smoothed_lift(observed, expected, smoothing)
+        order = np.lexsort((item, -observed, -lifts, group))
+        ends = np.searchsorted(group[order], np.arange(self._groups + 1))
+        return [
+            item[order[start:end]]
+            for start, end in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)
+        ]
+
+
+@dataclass(frozen=True)
+class Merging:
+    """Where the groups go.
+
+    Attributes:
+      target: [groups] the group into which each is merged, itself for one that stays.
+      suppressed: groups that stay and are still too small, so nothing may be asked about them.
+    """
+
+    target: np.ndarray
+    suppressed: list[int]
+
+
+def merge_groups(
+    sizes: np.ndarray,
+    minimum: int,
+    rows: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> Merging:
+    """Merges every group smaller than a minimum into the nearest group that is large enough.
+
+    Nearest is the one with the largest cosine between the groups' counts by item; a group without
+    counts in common with any goes to the largest one. Where no group is large enough, all are
+    merged into the largest, which is suppressed if that does not make it large enough.
+
+    Args:
+      sizes: [groups] what must reach the minimum: contributing users, or items with a title.
+      minimum: at least 1.
+      rows: group, item and count of each pair that occurs, sorted by group, then item.
+
+    Returns:
+      Where the groups go. It depends on nothing but the arguments.
+    """
+    target = np.arange(len(sizes))
+    if not len(sizes):
+        return Merging(target, [])
+    largest = int(np.argmax(sizes))
+    small = np.flatnonzero(sizes < minimum)
+    if len(small) == len(sizes):
+        target[:] = largest
+        return Merging(target, [largest] if sizes.sum() < minimum else [])
+    target[small] = largest
+    if len(small):
+        _merge_into_nearest(target, small, sizes >= minimum, rows)
+    return Merging(target, [])
+
+
+def _merge_into_nearest(
+    target: np.ndarray,
+    small: np.ndarray,
+    stays: np.ndarray,
+    rows: tuple[np.ndarray, np.ndarray, np.ndarray],
+) -> None:
+    group, item, count = rows
+    norms = np.sqrt(np.bincount(group, weights=count.astype(np.float64) ** 2, minlength=len(stays)))
+    kept = np.flatnonzero(stays[group])
+    kept = kept[np.argsort(item[kept], kind="stable")]
+    kept_items = item[kept]
+    starts = np.searchsorted(group, small, side="left")
+    ends = np.searchsorted(group, small, side="right")
+    for number, start, end in zip(small.tolist(), starts.tolist(), ends.tolist(), strict=True):
+        first = np.searchsorted(kept_items, item[start:end], side="left")
+        last = np.searchsorted(kept_items, item[start:end], side="right")
+        shared = np.concatenate([kept[a:b] for a, b in zip(first, last, strict=True)] or [kept[:0]])
+        own_count = np.repeat(count[start:end], last - first)
+        products = np.bincount(
+            group[shared], weights=own_count * count[shared], minlength=len(stays)
+        )
+        cosines = products / np.maximum(norms, 1e-12)
+        if cosines.max() > 0:
+            target[number] = int(np.argmax(cosines))
 
 
 def in_natural_order(names: Sequence[str]) -> list[str]:

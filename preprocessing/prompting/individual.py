@@ -11,7 +11,7 @@ from preprocessing.dead_letters import DeadLetter, dead_letter
 from preprocessing.prompting.first_interactions import FirstInteractions
 from preprocessing.prompting.prompt_file import PromptFile
 from preprocessing.prompting.prompt_scenario import PromptScenario
-from preprocessing.prompting.scratch import Scratch
+from preprocessing.prompting.reading import Scratch
 from preprocessing.prompting.template import Template
 from preprocessing.records.contract import INDIVIDUAL
 

@@ -9,9 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
-from preprocessing.knowledge.answers import INTERACTIONS_SEEN, prompt_sha256
-from preprocessing.knowledge.custom_ids import custom_id
-from preprocessing.prompting.scratch import Scratch
+from preprocessing.answers.record import INTERACTIONS_SEEN, custom_id, prompt_sha256
+from preprocessing.prompting.reading import Scratch
 from preprocessing.prompting.token_costs import PromptCount, estimated_tokens
 from preprocessing.records.contract import INDIVIDUAL
 

@@ -1,21 +1,164 @@
-"""Input files of prompts, block by block, into scratch tables; rejected lines are returned."""
+"""Input tables of prompts, read block by block into what is looked up by id, on disk."""
 
 from __future__ import annotations
 
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+
+from configs.data import Catalogue, Profiles
 from configs.loading import ConfigurationError
-from configs.raw_data import Catalogue, Profiles
 from preprocessing.dead_letters import DeadLetter, dead_letter
-from preprocessing.interactions.catalogue import ITEM_ID, parse_catalogue
-from preprocessing.interactions.first_rows import FILE, LINE, repeated_row
-from preprocessing.interactions.profiles import parse_profiles
-from preprocessing.interactions.reading import USER
+from preprocessing.interactions.catalogue import ITEM_ID, parse_catalogue, parse_profiles
+from preprocessing.interactions.reading import FILE_COLUMN as FILE
+from preprocessing.interactions.reading import LINE_COLUMN as LINE
+from preprocessing.interactions.reading import USER, repeated_row
 from preprocessing.knowledge.groups import parse_memberships
-from preprocessing.prompting.attribute_texts import attribute_texts
-from preprocessing.prompting.sanitising import sanitise_text
-from preprocessing.prompting.scratch import Scratch
-from preprocessing.prompting.template import Template, TemplateError
-from preprocessing.prompting.titles import TitleDisplay
+from preprocessing.prompting.template import Template, TemplateError, sanitise_text
+from preprocessing.prompting.titles import TitleDisplay, attribute_texts
 from preprocessing.tables.table_reader import TableReader
+
+Place = tuple[int, int]
+"""Index of a file, and line in it."""
+
+_VALUES_PER_QUERY = 500
+_TABLES = """
+CREATE TABLE items (code INTEGER PRIMARY KEY, id TEXT UNIQUE NOT NULL, title TEXT, file INTEGER,
+  line INTEGER);
+CREATE TABLE members (source TEXT, entity TEXT, line INTEGER, group_id TEXT,
+  PRIMARY KEY (source, entity)) WITHOUT ROWID;
+CREATE TABLE profiles (user TEXT PRIMARY KEY, file INTEGER, line INTEGER, sentence TEXT)
+  WITHOUT ROWID;
+CREATE TABLE asked (custom_id TEXT PRIMARY KEY, times INTEGER) WITHOUT ROWID;
+"""
+
+
+class Scratch(AbstractContextManager["Scratch"]):
+    """Tables by id in a file that nobody keeps."""
+
+    def __init__(self, path: Path):
+        """Creates the file.
+
+        Args:
+          path: where; the file must not exist.
+        """
+        self._database = sqlite3.connect(path, isolation_level=None)
+        # The file is worthless after this run, so nothing need survive a crash.
+        self._database.executescript("PRAGMA journal_mode=OFF; PRAGMA synchronous=OFF;" + _TABLES)
+        self._database.execute("BEGIN")
+        self._items = 0
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._database.close()
+
+    @property
+    def item_count(self) -> int:
+        """Number of items; their codes are 0 to this."""
+        return self._items
+
+    def add_item(self, item_id: str, title: str, place: Place) -> Place | None:
+        """Adds an item; for a known one changes nothing and returns the place it stands at."""
+        added = self._database.execute(
+            "INSERT OR IGNORE INTO items VALUES (?, ?, ?, ?, ?)",
+            (self._items, item_id, title, *place),
+        ).rowcount
+        if added:
+            self._items += 1
+            return None
+        return self._first_place("SELECT file, line FROM items WHERE id = ?", (item_id,))
+
+    def items(self) -> Iterator[tuple[str, str, Place]]:
+        """Id, title and place of every item, in the catalogue's order."""
+        query = "SELECT id, title, file, line FROM items ORDER BY code"
+        for item_id, title, file, line in self._database.execute(query):
+            yield item_id, title, (file, line)
+
+    def codes(self, item_ids: Sequence[str]) -> np.ndarray:
+        """[ids] code of each item, -1 for one that is not in the catalogue."""
+        query = "SELECT id, code FROM items WHERE id IN ({})"
+        found = dict(self._matching(query, (), list(dict.fromkeys(item_ids))))
+        return np.array([found.get(item_id, -1) for item_id in item_ids], dtype=np.int64)
+
+    def titles(self, codes: Iterable[int]) -> dict[int, str]:
+        """Title of each item by code; empty if it has none."""
+        query = "SELECT code, title FROM items WHERE code IN ({})"
+        return dict(self._matching(query, (), list(dict.fromkeys(codes))))
+
+    def add_member(self, source: str, entity_id: str, line: int, group_id: str) -> int | None:
+        """Adds a membership; for a known entity changes nothing and returns its first line."""
+        added = self._database.execute(
+            "INSERT OR IGNORE INTO members VALUES (?, ?, ?, ?)", (source, entity_id, line, group_id)
+        ).rowcount
+        if added:
+            return None
+        query = "SELECT line FROM members WHERE source = ? AND entity = ?"
+        return int(self._database.execute(query, (source, entity_id)).fetchone()[0])
+
+    def group_sizes(self, source: str) -> dict[str, int]:
+        """Group id -> number of members."""
+        query = "SELECT group_id, COUNT(*) FROM members WHERE source = ? GROUP BY group_id"
+        return dict(self._database.execute(query, (source,)))
+
+    def members(self, source: str) -> Iterator[tuple[str, str]]:
+        """Entity and group id of every member, in the order of the groups file."""
+        query = "SELECT entity, group_id FROM members WHERE source = ? ORDER BY line, entity"
+        yield from self._database.execute(query, (source,))
+
+    def groups_of(self, source: str, entity_ids: Sequence[str]) -> list[str | None]:
+        """Group id of each entity, None for one without a group."""
+        query = "SELECT entity, group_id FROM members WHERE source = ? AND entity IN ({})"
+        found = dict(self._matching(query, (source,), list(dict.fromkeys(entity_ids))))
+        return [found.get(entity_id) for entity_id in entity_ids]
+
+    def groups_of_items(self, source: str) -> Iterator[tuple[int, str]]:
+        """Code and group id of every member that has a title in the catalogue."""
+        yield from self._database.execute(
+            "SELECT items.code, members.group_id FROM members JOIN items "
+            "ON items.id = members.entity WHERE members.source = ? AND items.title != ''",
+            (source,),
+        )
+
+    def add_profile(self, user_id: str, sentence: str, place: Place) -> Place | None:
+        """Adds a profile sentence; for a known user changes nothing and returns the first place."""
+        added = self._database.execute(
+            "INSERT OR IGNORE INTO profiles VALUES (?, ?, ?, ?)", (user_id, *place, sentence)
+        ).rowcount
+        if added:
+            return None
+        return self._first_place("SELECT file, line FROM profiles WHERE user = ?", (user_id,))
+
+    def profiles(self, user_ids: Sequence[str]) -> dict[str, str]:
+        """Profile sentence by user."""
+        query = "SELECT user, sentence FROM profiles WHERE user IN ({})"
+        return dict(self._matching(query, (), list(user_ids)))
+
+    def times_asked(self, custom_id: str) -> int:
+        """How often this was called with a custom id, this call included."""
+        query = "INSERT INTO asked VALUES (?, 1) ON CONFLICT DO UPDATE SET times = times + 1"
+        (times,) = self._database.execute(f"{query} RETURNING times", (custom_id,)).fetchone()
+        return int(times)
+
+    def _first_place(self, query: str, values: tuple[str, ...]) -> Place:
+        file, line = self._database.execute(query, values).fetchone()
+        return file, line
+
+    def _matching(
+        self, query: str, fixed: tuple[str, ...], values: Sequence[str] | Sequence[int]
+    ) -> Iterator[tuple]:
+        for start in range(0, len(values), _VALUES_PER_QUERY):
+            some = values[start : start + _VALUES_PER_QUERY]
+            marks = ",".join("?" * len(some))
+            yield from self._database.execute(query.format(marks), (*fixed, *some))
+
 
 _PROFILE_VALUE_CHARACTERS = 60
 

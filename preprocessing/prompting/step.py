@@ -1,4 +1,4 @@
-"""The step `prompts`: renders prompts, counts them and says what they would cost."""
+"""The step `prompts`: which prompts are made, how they are rendered, and what they would cost."""
 
 from __future__ import annotations
 
@@ -7,18 +7,47 @@ import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from configs.command_line import CommandError, say
+from configs.data import Data, Split
+from configs.knowledge import SourceAnswers
 from configs.loading import config_hash
+from configs.prompting import Prompts
 from configs.scenario import Scenario
-from preprocessing.grouping.needed import groups_at_hand
+from configs.section import Section
+from preprocessing.answers.record import chosen_sources
+from preprocessing.dead_letters import DeadLetterRuns, count_by_reason
+from preprocessing.grouping.plan import Kind, groups_file_of, kind_of_groups
+from preprocessing.grouping.step import groups_at_hand
 from preprocessing.hashing import room_version
 from preprocessing.inputs import fingerprint_inputs
-from preprocessing.prompting.plan import PromptPlan, plan_prompts
-from preprocessing.prompting.prompt_file import CUSTOM_IDS, PROMPTS
-from preprocessing.prompting.rendering import PromptRenderer
+from preprocessing.interactions.catalogue import open_catalogue, open_profiles
+from preprocessing.interactions.reading import open_interactions
+from preprocessing.knowledge.groups import open_groups
+from preprocessing.names import require_plain_name
+from preprocessing.prompting.collective import CollectiveSource
+from preprocessing.prompting.first_interactions import FirstInteractions, InteractionShards
+from preprocessing.prompting.individual import UserPrompts, write_item_prompts
+from preprocessing.prompting.prompt_file import CUSTOM_IDS, PROMPTS, PromptFile, open_prompt_file
+from preprocessing.prompting.prompt_scenario import (
+    PromptScenario,
+    load_prompt_scenario,
+    prompt_scenario_path,
+)
+from preprocessing.prompting.reading import (
+    Scratch,
+    profile_sentence,
+    read_groups,
+    read_items,
+    read_profiles,
+)
+from preprocessing.prompting.template import Template
+from preprocessing.prompting.titles import TitleDisplay
 from preprocessing.prompting.token_costs import (
     Prices,
     PromptCount,
@@ -28,6 +57,291 @@ from preprocessing.prompting.token_costs import (
 )
 from preprocessing.records.layout import StepDirectory
 from preprocessing.steps import StepIdentity, finished_manifest, refuse_rejected, run_step
+from preprocessing.tables.blocks import expand_paths
+from preprocessing.tables.table_reader import TableReader
+
+
+class RelevantSections(Section):
+    """The parts of a scenario that prompts depend on."""
+
+    data: Data
+    knowledge_history_cap: int
+    prompts: Prompts
+    answers: dict[str, SourceAnswers]
+
+
+@dataclass(frozen=True)
+class PromptPlan:
+    """What to ask.
+
+    Attributes:
+      data: configuration of the data.
+      split: configuration of the split; the LLM sees at most its `knowledge_history_cap` first
+        interactions of a user.
+      prompts: configuration of the prompts.
+      scenario: factors and templates.
+      scenario_path: the file they are from.
+      answers: the sources by the name under which they are asked about.
+      kinds: what the groups of each source with collective answers are made of.
+      groups: the groups file of each source with groups, made already or not.
+    """
+
+    data: Data
+    split: Split
+    prompts: Prompts
+    scenario: PromptScenario
+    scenario_path: Path
+    answers: dict[str, SourceAnswers]
+    kinds: dict[str, Kind]
+    groups: dict[str, str]
+
+    def individual(self, entity: str) -> list[str]:
+        """Sources with individual answers about an entity."""
+        return [
+            source
+            for source, answers in self.answers.items()
+            if answers.entity == entity and answers.individual
+        ]
+
+    @property
+    def collective(self) -> list[str]:
+        """Sources with collective answers."""
+        return [source for source, answers in self.answers.items() if answers.collective]
+
+    @property
+    def relevant(self) -> RelevantSections:
+        """What the prompts depend on; what they cost depends on more."""
+        return RelevantSections(
+            data=self.data,
+            knowledge_history_cap=self.split.knowledge_history_cap,
+            prompts=self.prompts.model_copy(
+                update={
+                    "expected_answer_tokens": Prompts().expected_answer_tokens,
+                    "scenario": str(self.scenario_path.name),
+                }
+            ),
+            answers=self.answers,
+        )
+
+    @property
+    def shows_profiles(self) -> bool:
+        """True when prompts about users have a sentence about the user."""
+        return self.prompts.profile_sentence is not None
+
+    @property
+    def input_files(self) -> dict[str, str]:
+        """Input file -> configuration key that names it.
+
+        Raises:
+          ConfigurationError: a path or pattern means no file.
+        """
+        tables = {
+            "data.catalogue.path": self.data.catalogue,
+            "data.interactions.path": self.data.interactions,
+        }
+        if self.shows_profiles and self.data.profiles:
+            tables["data.profiles.path"] = self.data.profiles
+        files = {str(self.scenario_path): "prompts.scenario"}
+        for key, table in tables.items():
+            files |= dict.fromkeys(expand_paths(table.paths, key), key)
+        for source in self.collective:
+            files[self.groups[source]] = f"knowledge.answers.{source}.groups"
+        return files
+
+
+def plan_prompts(scenario: Scenario, sources: Sequence[str] | None) -> PromptPlan:
+    """Decides what to ask.
+
+    Args:
+      scenario: the scenario.
+      sources: names of `knowledge.answers`; None takes all.
+
+    Raises:
+      ConfigurationError: a source is unknown or its user groups have no kind, or the prompt
+        scenario is missing or wrong.
+    """
+    answers = chosen_sources(scenario.knowledge.answers, sources or None)
+    for source in answers:
+        require_plain_name("knowledge.answers", source)
+    kinds = {
+        source: kind_of_groups(source, described, scenario.prompts)
+        for source, described in answers.items()
+        if described.collective
+    }
+    groups = {
+        source: groups_file_of(scenario, source, described) for source, described in answers.items()
+    }
+    path = prompt_scenario_path(scenario.prompts.scenario)
+    return PromptPlan(
+        data=scenario.data,
+        split=scenario.split,
+        prompts=scenario.prompts,
+        scenario=load_prompt_scenario(path),
+        scenario_path=path,
+        answers=answers,
+        kinds=kinds,
+        groups={source: path for source, path in groups.items() if path is not None},
+    )
+
+
+class PromptRenderer:
+    """Checks the input files' columns when it is made, and renders when it is told to."""
+
+    def __init__(self, plan: PromptPlan):
+        """Reads the headers.
+
+        Args:
+          plan: what to ask.
+
+        Raises:
+          ConfigurationError: a column or placeholder does not exist.
+        """
+        self._plan = plan
+        data = plan.data
+        self._catalogue = open_catalogue(data.catalogue)
+        self._interactions = open_interactions(data, plan.split)
+        self._groups = {
+            source: open_groups(
+                plan.groups[source],
+                plan.answers[source].entity,
+                f"knowledge.answers.{source}.groups",
+            )
+            for source in plan.collective
+        }
+        self._sentence: Template | None = None
+        if plan.prompts.profile_sentence is not None:
+            self._sentence = profile_sentence(plan.prompts.profile_sentence, data.profiles)
+        self._profiles: TableReader | None = None
+        if self._sentence and data.profiles:
+            self._profiles = open_profiles(data.profiles)
+
+    def render(self, folder: Path) -> dict[str, Any]:
+        """Writes prompts, the table of pseudonyms, changed groups and dead letters.
+
+        Args:
+          folder: an empty folder.
+
+        Returns:
+          What the manifest says: `sources` (what became of each entity and group), `written`
+          (prompts and tokens by source and extraction), `inputs_read` (records of each input
+          file), `rejected` (dead letters by reason).
+        """
+        with (
+            tempfile.TemporaryDirectory(dir=folder, prefix="scratch-") as scratch_folder,
+            Scratch(Path(scratch_folder) / "scratch.sqlite") as scratch,
+            open_prompt_file(folder, scratch, self._plan.prompts.pseudonymous_custom_ids) as file,
+        ):
+            rejected = DeadLetterRuns(Path(scratch_folder) / "dead_letters")
+            read = self._read_lookups(scratch, rejected)
+            shards = None
+            if self._needs_log:
+                shards = InteractionShards(
+                    self._plan.data, self._interactions, Path(scratch_folder), rejected
+                )
+                read[_named(self._interactions)] = shards.records
+            kept_items = shards.kept_items if shards else None
+            sources = self._ask_about_items(scratch, file, kept_items, rejected)
+            groups = {
+                source: self._collective(source, scratch, kept_items)
+                for source in self._plan.collective
+            }
+            if shards is not None:
+                self._ask_about_users(scratch, file, shards, groups, sources)
+            for source, group in groups.items():
+                sources.setdefault(source, {})["collective"] = group.write(file, folder)
+            written = [asdict(count) for count in file.counts()]
+            letters = StepDirectory(folder).dead_letters
+            rejected.write(letters)
+        return {
+            "sources": sources,
+            "written": written,
+            "inputs_read": read,
+            "rejected": count_by_reason(letters),
+        }
+
+    def _read_lookups(self, scratch: Scratch, rejected: DeadLetterRuns) -> dict[str, int]:
+        plan, read = self._plan, {}
+        display = TitleDisplay(plan.scenario, plan.data.catalogue.attributes, plan.prompts)
+        letters, records = read_items(plan.data.catalogue, self._catalogue, display, scratch)
+        rejected.add(letters)
+        read[_named(self._catalogue)] = records
+        for source, reader in self._groups.items():
+            letters, records = read_groups(source, plan.answers[source].entity, reader, scratch)
+            rejected.add(letters)
+            read[_named(reader)] = records
+        if plan.data.profiles and self._profiles and self._sentence:
+            letters, records = read_profiles(
+                plan.data.profiles, self._profiles, self._sentence, scratch
+            )
+            rejected.add(letters)
+            read[_named(self._profiles)] = records
+        return read
+
+    @property
+    def _needs_log(self) -> bool:
+        """True when prompts depend on interactions, be it only on which items are left."""
+        plan = self._plan
+        filters_items = plan.data.filter.minimum_item_interactions > 1
+        return bool(plan.individual("user") or plan.collective) or filters_items
+
+    def _ask_about_items(
+        self,
+        scratch: Scratch,
+        file: PromptFile,
+        kept_items: list[str] | None,
+        rejected: DeadLetterRuns,
+    ) -> dict[str, dict[str, Any]]:
+        sources = {}
+        for source in self._plan.individual("item"):
+            counts, letters = write_item_prompts(
+                source, self._plan.scenario, scratch, file, self._catalogue.names, kept_items
+            )
+            rejected.add(letters)
+            sources[source] = {"individual": counts}
+        return sources
+
+    def _collective(
+        self, source: str, scratch: Scratch, kept_items: list[str] | None
+    ) -> CollectiveSource:
+        plan = self._plan
+        kind = plan.kinds[source]
+        return CollectiveSource(source, kind, plan.scenario, plan.prompts, scratch, kept_items)
+
+    def _ask_about_users(
+        self,
+        scratch: Scratch,
+        file: PromptFile,
+        shards: InteractionShards,
+        groups: Mapping[str, CollectiveSource],
+        sources: dict[str, dict[str, Any]],
+    ) -> None:
+        plan = self._plan
+        rated = plan.data.interactions.columns.rating is not None
+        asking = UserPrompts(plan.individual("user"), plan.scenario, rated)
+        for seen in shards.first_interactions(plan.split.knowledge_history_cap):
+            codes, titles = _items_of_rows(seen, scratch)
+            if plan.individual("user"):
+                asking.write(seen, titles, scratch.profiles(seen.users), file)
+            for group in groups.values():
+                group.add(seen, codes, seen.liked)
+        for source in plan.individual("user"):
+            sources.setdefault(source, {})["individual"] = dict(asking.counts)
+
+
+def _named(reader: TableReader) -> str:
+    """What a table is called in counts: its file, or the first one and how many there are."""
+    first, *others = reader.names
+    return f"{first} and {len(others)} more" if others else first
+
+
+def _items_of_rows(seen: FirstInteractions, scratch: Scratch) -> tuple[np.ndarray, list[str]]:
+    """[rows] code (-1 for an item without title) and title of each interaction's item."""
+    codes = scratch.codes(seen.items)
+    titles = scratch.titles(np.unique(codes[codes >= 0]).tolist())
+    shown = [titles.get(code, "") for code in codes.tolist()]
+    untitled = np.array([not title for title in shown], dtype=bool)
+    return np.where(untitled, -1, codes), shown
+
 
 _SHOWN_MERGES = 5
 

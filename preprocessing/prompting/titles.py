@@ -1,18 +1,38 @@
-"""How an item is named in a prompt."""
+"""How an item is named in a prompt: sanitised title and attributes as people read them."""
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Collection, Iterator
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from configs.prompting import Prompts
-from preprocessing.prompting.attribute_texts import attribute_texts
 from preprocessing.prompting.prompt_scenario import PromptScenario
-from preprocessing.prompting.sanitising import sanitise_text
-from preprocessing.prompting.template import Template
-from preprocessing.records.item_attributes import TITLE as _TITLE
+from preprocessing.prompting.template import Template, sanitise_text
+from preprocessing.records.item_tables import NUMERIC
+from preprocessing.records.item_tables import TITLE as _TITLE
+
+_GLUE = ", "
+
+
+def attribute_texts(values: pa.ChunkedArray) -> list[str]:
+    """[rows] values of a parsed attribute as text: 1995 for 1995.0, "Drama, War" for a list.
+
+    Args:
+      values: a column that `parse_attribute` made.
+
+    Returns:
+      Texts, empty where the attribute is missing.
+    """
+    if values.type != NUMERIC:
+        return list(pc.binary_join(values, _GLUE).to_pylist())
+    return [
+        "" if number is None or math.isnan(number) else f"{number:.10g}"
+        for number in values.to_pylist()
+    ]
 
 
 class TitleDisplay:

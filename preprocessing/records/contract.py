@@ -5,6 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from configs.command_line import CommandError
+from configs.data import Data
+
+
+class DamagedRecords(CommandError):
+    """A file of the work directory is missing, cut off or holds something else than it should.
+
+    The message names the file, the place in it and what to do.
+    """
+
+
 PARTS = ("train", "validation", "test")
 """Parts of the examples, in the order in which they follow each other in time."""
 
@@ -181,3 +192,16 @@ KNOWLEDGE_FEATURES = (
     Feature(GROUP_ID, FeatureType.BYTES, False, "group of the entity; empty when it has none"),
 )
 """One record per entity of `knowledge/<source>/`."""
+
+
+def features_of(kind: str, data: Data) -> tuple[Feature, ...]:
+    """All features of a kind of examples, extra labels and the user's profile included.
+
+    Args:
+      kind: ctr, rerank or retrieval.
+      data: names the extra labels, which only CTR examples have, and the profile's attributes.
+    """
+    labels = map(extra_label_feature, data.labels) if kind == CTR else ()
+    attributes = data.profiles.attributes if data.profiles else {}
+    profile = (profile_feature(name, attribute.kind) for name, attribute in attributes.items())
+    return (*FEATURES_OF_KIND[kind], *labels, *profile)

@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from preprocessing.records import contract
-from preprocessing.records.errors import DamagedRecords
+from preprocessing.records.contract import DamagedRecords
 from preprocessing.records.layout import KnowledgeDirectory, WorkDirectory, fold_folder
 from preprocessing.records.provenance import as_written
 from preprocessing.records.tfrecord_file import check_intact, read_records
-from preprocessing.records.wire_reader import decode_example
+from preprocessing.records.wire import decode_example
 
 
 @dataclass(frozen=True)

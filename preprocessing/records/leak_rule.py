@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.scenario import Scenario
-from preprocessing.records.errors import DamagedRecords
+from preprocessing.records.contract import DamagedRecords
 from preprocessing.records.layout import WorkDirectory
 
 

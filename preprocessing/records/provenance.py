@@ -12,11 +12,11 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from configs.file_hash import file_sha256
-from configs.raw_data import Table
+from configs.data import Table
+from configs.files import file_sha256
 from configs.scenario import Scenario
 from preprocessing import storage
-from preprocessing.records.errors import DamagedRecords
+from preprocessing.records.contract import DamagedRecords
 from preprocessing.records.layout import StepDirectory, WorkDirectory
 
 _DEEPEST = 3

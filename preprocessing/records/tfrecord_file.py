@@ -15,9 +15,9 @@ from pathlib import Path
 import google_crc32c
 
 from preprocessing import storage
-from preprocessing.records.errors import DamagedRecords
+from preprocessing.records.contract import DamagedRecords
 from preprocessing.records.provenance import ForeignFile, is_written_by_step
-from preprocessing.records.wire_reader import decode_example
+from preprocessing.records.wire import decode_example
 
 _GZIP_WINDOW = 31  # zlib's code for a gzip frame; the header it writes has no name and time 0
 _COMPRESSION_LEVEL = 1

@@ -1,15 +1,4 @@
-"""Column-wise encoder of `tf.train.Example`, without TensorFlow.
-
-The bytes are those of the protobuf wire format
-(https://protobuf.dev/programming-guides/encoding/): every field is a tag, for lists and messages a
-length, and the content. `tf.train.Example` is one field `features`, which holds one map entry per
-feature; an entry holds the name (field 1) and the feature (field 2); a feature holds a list of
-bytes (field 1), of floats (field 2) or of int64 (field 3); each list holds its values in field 1.
-
-A column encodes its map entries for all rows at once; a row is the concatenation of its entries.
-Ragged columns are windows over one long sequence whose wire bytes are made once: a history of 200
-costs one slice. What repeats (values, lengths, heads of entries) is encoded once.
-"""
+"""Serialized `tf.train.Example` without TensorFlow: a column-wise encoder and its decoder."""
 
 from __future__ import annotations
 
@@ -21,18 +10,80 @@ from typing import Protocol, cast
 
 import numpy as np
 
-from preprocessing.records.wire_format import (
-    FIELD_1,
-    FIELD_2,
-    FIELD_3,
-    LONGEST_VARINT,
-    bytes_entry,
-    entry_head,
-    list_head,
-    message,
-    varint,
-    varints,
-)
+FIELD_1 = b"\x0a"
+FIELD_2 = b"\x12"
+FIELD_3 = b"\x1a"
+"""Tags of length-delimited fields; a feature holds bytes, floats or int64 in field 1, 2 or 3."""
+
+LONGEST_VARINT = 10
+"""Bytes of a varint, at most."""
+
+_UINT64_MASK = (1 << 64) - 1
+_REMEMBERED_HEADS = 1 << 16
+
+
+def varint(value: int) -> bytes:
+    """Base-128 varint; negative numbers as two's complement in 64 bits."""
+    value &= _UINT64_MASK
+    encoded = bytearray()
+    while value > 0x7F:
+        encoded.append(value & 0x7F | 0x80)
+        value >>= 7
+    encoded.append(value)
+    return bytes(encoded)
+
+
+def varints(values: np.ndarray) -> tuple[bytes, np.ndarray]:
+    """Varints of many integers.
+
+    Args:
+      values: [n], integers that fit into int64.
+
+    Returns:
+      The varints one after the other, each padded to LONGEST_VARINT bytes, and [n] their sizes.
+    """
+    rest = np.asarray(values, dtype=np.int64).view(np.uint64)
+    digits = np.zeros((len(rest), LONGEST_VARINT), dtype=np.uint8)
+    sizes = np.ones(len(rest), dtype=np.int64)
+    for place in range(LONGEST_VARINT):
+        digits[:, place] = rest & np.uint64(0x7F)
+        rest = rest >> np.uint64(7)
+        more = rest > 0
+        if not more.any():
+            break
+        digits[more, place] |= 0x80
+        sizes += more
+    return digits.tobytes(), sizes
+
+
+@functools.lru_cache(_REMEMBERED_HEADS)
+def message(tag: bytes, content_size: int) -> bytes:
+    """Tag and length of a field, which stand before its content."""
+    return tag + varint(content_size)
+
+
+@functools.lru_cache(_REMEMBERED_HEADS)
+def list_head(name: str, list_tag: bytes, list_size: int) -> bytes:
+    """Everything of a map entry that stands before the content of its list."""
+    key = name.encode()
+    key_field = message(FIELD_1, len(key)) + key
+    list_field = message(list_tag, list_size)
+    feature_field = message(FIELD_2, len(list_field) + list_size)
+    entry_size = len(key_field) + len(feature_field) + len(list_field) + list_size
+    return message(FIELD_1, entry_size) + key_field + feature_field + list_field
+
+
+@functools.lru_cache(_REMEMBERED_HEADS)
+def entry_head(name: str, list_tag: bytes, packed_size: int) -> bytes:
+    """Everything of a map entry that stands before the packed numbers of its list."""
+    packed_field = message(FIELD_1, packed_size)
+    return list_head(name, list_tag, len(packed_field) + packed_size) + packed_field
+
+
+def bytes_entry(name: str, value: bytes) -> bytes:
+    """The whole map entry of a feature with one byte string."""
+    list_content = message(FIELD_1, len(value)) + value
+    return list_head(name, FIELD_1, len(list_content)) + list_content
 
 
 class Column(Protocol):
@@ -282,3 +333,97 @@ def _objects(values: Sequence[bytes]) -> np.ndarray:
     objects = np.empty(len(values), dtype=object)
     objects[:] = values
     return objects
+
+
+Values = list[bytes] | np.ndarray
+
+_VARINT, _FIXED64, _LENGTH_DELIMITED, _FIXED32 = 0, 1, 2, 5
+
+
+def decode_example(serialized: bytes) -> dict[str, Values]:
+    """Feature name -> values: a list of bytes, a float32 array or an int64 array.
+
+    Raises:
+      ValueError: the bytes are not a `tf.train.Example`.
+    """
+    decoded: dict[str, Values] = {}
+    try:
+        for number, features in _fields(serialized):
+            if number != 1:
+                continue
+            for _, entry in _fields(_content(features)):
+                fields = dict(_fields(_content(entry)))
+                name = bytes(_content(fields[1])).decode()
+                decoded[name] = _feature_values(_content(fields.get(2, memoryview(b""))))
+    except (IndexError, KeyError, UnicodeDecodeError) as error:
+        raise ValueError("not a serialized tf.train.Example") from error
+    return decoded
+
+
+def _feature_values(feature: memoryview) -> Values:
+    for number, values in _fields(feature):
+        content = _content(values)
+        if number == 1:
+            return [bytes(_content(value)) for _, value in _fields(content)]
+        if number == 2:
+            parts = [np.frombuffer(_content(value), dtype="<f4") for _, value in _fields(content)]
+            return np.concatenate(parts) if parts else np.zeros(0, np.float32)
+        if number == 3:
+            integers: list[int] = []
+            for _, value in _fields(content):
+                integers += [value] if isinstance(value, int) else _packed_varints(value)
+            return np.array([_signed(value) for value in integers], dtype=np.int64)
+    return []
+
+
+def _fields(message: bytes | memoryview) -> Iterator[tuple[int, int | memoryview]]:
+    """Yields (field number, content); the content is an int for a varint, else a memoryview."""
+    view = memoryview(message)
+    position = 0
+    while position < len(view):
+        key, position = _read_varint(view, position)
+        wire_type = key & 7
+        if wire_type == _VARINT:
+            value, position = _read_varint(view, position)
+            yield key >> 3, value
+            continue
+        if wire_type == _LENGTH_DELIMITED:
+            size, position = _read_varint(view, position)
+        elif wire_type in (_FIXED32, _FIXED64):
+            size = 4 if wire_type == _FIXED32 else 8
+        else:
+            raise ValueError("not a serialized tf.train.Example")
+        if position + size > len(view):
+            raise ValueError("not a serialized tf.train.Example")
+        yield key >> 3, view[position : position + size]
+        position += size
+
+
+def _content(value: int | memoryview) -> memoryview:
+    if isinstance(value, int):
+        raise ValueError("not a serialized tf.train.Example")
+    return value
+
+
+def _packed_varints(content: memoryview) -> list[int]:
+    values = []
+    position = 0
+    while position < len(content):
+        value, position = _read_varint(content, position)
+        values.append(value)
+    return values
+
+
+def _read_varint(view: memoryview, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        byte = view[position]
+        position += 1
+        value |= (byte & 0x7F) << shift
+        if byte < 0x80:
+            return value, position
+        shift += 7
+
+
+def _signed(value: int) -> int:
+    return value - (1 << 64) if value >= 1 << 63 else value

@@ -1,24 +1,173 @@
-"""CSV: separated fields, parsed with Arrow, every field as text.
-
-One record is one line: a line break inside quotes is not supported, and such a line becomes a dead
-letter. Arrow knows separators of one ASCII character; others are replaced by a control character
-that the block does not hold, and put back into fields that held them in quotes.
-"""
+"""CSV: dialect, header and fields, parsed with Arrow, every field as text."""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
+from configs.data import Table
+from configs.loading import ConfigurationError
 from preprocessing.dead_letters import DeadLetter, dead_letter
-from preprocessing.tables.blocks import LineBlock, ParsedBlock, TableFile
-from preprocessing.tables.dialect import Dialect, quoted_fields, stand_in
-from preprocessing.tables.lines import invalid_text, is_text, line_numbers
+from preprocessing.tables.blocks import (
+    LineBlock,
+    ParsedBlock,
+    TableFile,
+    invalid_text,
+    is_text,
+    line_numbers,
+    read_line_blocks,
+    separator_of,
+)
+
+_STAND_INS = [bytes([code]) for code in (*range(0x1F, 0x0D, -1), *range(0x08, 0x00, -1))]
+"""Control characters that no table has much use for."""
+
+_LONGEST_FIELD = 1 << 30
+"""More than a block of lines holds, which is what bounds a field."""
+
+
+@dataclass(frozen=True)
+class Dialect:
+    """How fields stand in a line.
+
+    Attributes:
+      separator: between fields, one or several characters.
+      quoting: fields may stand in double quotes.
+      encoding: of the file, for messages.
+    """
+
+    separator: str
+    quoting: bool
+    encoding: str
+
+    @classmethod
+    def of_file(cls, table: Table, path: str) -> Dialect:
+        """The dialect of one file of a table."""
+        return cls(separator_of(table, path), table.quoting, table.encoding)
+
+    def require_usable(self, key: str) -> None:
+        """Checks the separator.
+
+        Raises:
+          ConfigurationError: it is empty or holds a line break or a quotation mark.
+        """
+        forbidden = '\r\n"' if self.quoting else "\r\n"
+        if not self.separator or any(character in self.separator for character in forbidden):
+            raise ConfigurationError(
+                f"{key}: the separator {self.separator!r} must be one or several characters, "
+                "none of them a line break or a quotation mark"
+            )
+
+    def split(self, line: str) -> list[str]:
+        """Fields of one line.
+
+        Raises:
+          csv.Error: quotes are malformed.
+        """
+        separator = self.separator
+        if not self.quoting:
+            return line.split(separator)
+        if len(separator) == 1:
+            return next(quoted_fields([line], separator), [])
+        replacement = stand_in(line.encode()).decode()
+        replaced = line.replace(separator, replacement)
+        fields = next(quoted_fields([replaced], replacement), [])
+        return [field.replace(replacement, separator) for field in fields]
+
+    def is_blank(self, line: bytes) -> bool:
+        """True for a line of nothing but spaces and tabs that are no separators."""
+        return not line.strip(self.blanks)
+
+    @property
+    def blanks(self) -> bytes:
+        """Spaces and tabs, unless they belong to the separator."""
+        return "".join(blank for blank in " \t" if blank not in self.separator).encode()
+
+
+def quoted_fields(lines: Iterable[str], separator: str) -> Iterator[list[str]]:
+    """Yields the fields of each record; one with a quote left open takes in the next line.
+
+    Args:
+      lines: without their ends.
+      separator: one character.
+
+    Raises:
+      csv.Error: quotes are malformed.
+    """
+    # Python's own limit of 131,072 characters is less than some reviews and descriptions have.
+    csv.field_size_limit(_LONGEST_FIELD)
+    return csv.reader(lines, delimiter=separator, strict=True)
+
+
+def stand_in(data: bytes) -> bytes:
+    """A control character that can stand in for a separator: one that is not in the data.
+
+    Where all of them are, the first one; lines that hold it cannot be read.
+    """
+    return next((byte for byte in _STAND_INS if byte not in data), _STAND_INS[0])
+
+
+_FIRST_BYTES = 1 << 16
+_INSPECTED_LINES = 100
+
+
+def read_column_names(file: TableFile, table: Table, key: str) -> tuple[str, ...]:
+    """Column names of a file.
+
+    Raises:
+      ConfigurationError: the file is empty, or its first line is not a header, or, without one, its
+        lines have other numbers of fields than there are names.
+    """
+    dialect = Dialect.of_file(table, file.name)
+    dialect.require_usable(key)
+    with closing(read_line_blocks(file, table.encoding, _FIRST_BYTES)) as blocks:
+        data = next(blocks).data
+    if not data.strip():
+        problem = "line 1 is empty; it must name the columns" if table.header else "is empty"
+        raise ConfigurationError(f"{key}: {file.name}: {problem}")
+    lines = [line.removesuffix(b"\r") for line in data.split(b"\n")]
+    if not table.header:
+        _require_fields(lines[:_INSPECTED_LINES], table, dialect, f"{key}: {file.name}")
+        return table.column_names
+    try:
+        names = dialect.split(lines[0].decode())
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ConfigurationError(
+            f"{key}: {file.name}: line 1 is not a CSV header ({error})"
+        ) from error
+    if not any(names):
+        raise ConfigurationError(f"{key}: {file.name}: line 1 is empty; it must name the columns")
+    return tuple(names)
+
+
+def _require_fields(lines: list[bytes], table: Table, dialect: Dialect, where: str) -> None:
+    numbers = set()
+    for line in lines:
+        try:
+            if not dialect.is_blank(line):
+                numbers.add(len(dialect.split(line.decode())))
+        except (UnicodeDecodeError, csv.Error):
+            continue
+    expected = len(table.column_names)
+    if numbers and expected not in numbers:
+        found = " or ".join(map(str, sorted(numbers)))
+        raise ConfigurationError(
+            f"{where}: its lines have {found} fields with the separator {dialect.separator!r}, but "
+            f"'column_names' names {expected} columns"
+        )
+
+
+def without_header(block: LineBlock) -> LineBlock:
+    """The first block of a file without its first line."""
+    _, _, data = block.data.partition(b"\n")
+    return LineBlock(block.file, block.first_line + 1, data)
 
 
 def parse_csv(

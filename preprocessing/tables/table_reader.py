@@ -5,24 +5,28 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from configs.data import Table
 from configs.loading import ConfigurationError
-from configs.raw_data import Table
 from preprocessing import storage
-from preprocessing.tables.blocks import Block, FilePart, ParsedBlock, TableFile
-from preprocessing.tables.csv_format import parse_csv
-from preprocessing.tables.csv_header import read_column_names, without_header
-from preprocessing.tables.dialect import Dialect
-from preprocessing.tables.files import expand_paths, format_of
-from preprocessing.tables.json_lines_fields import require_fields
-from preprocessing.tables.json_lines_format import parse_json_lines
-from preprocessing.tables.lines import read_line_blocks, require_encoding
+from preprocessing.tables.blocks import (
+    Block,
+    FilePart,
+    ParsedBlock,
+    TableFile,
+    WantedColumns,
+    expand_paths,
+    format_of,
+    read_line_blocks,
+    require_encoding,
+)
+from preprocessing.tables.csv_format import Dialect, parse_csv, read_column_names, without_header
+from preprocessing.tables.json_lines_format import parse_json_lines, require_fields
 from preprocessing.tables.parquet_format import (
     parse_row_groups,
     parts_of_file,
     read_schema,
     require_readable,
 )
-from preprocessing.tables.wanted_columns import WantedColumns
 
 
 @dataclass(frozen=True)

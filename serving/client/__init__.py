@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING
 
 from serving.client.answers import RankingAnswer, RetrievedItems
 from serving.client.async_client import AsyncRankingClient
-from serving.client.connection import Connection
+from serving.client.connection import Connection, Tls
 from serving.client.errors import ProfileError, RankingError, ServerUnavailable
 from serving.client.grpc_client import RankingClient
-from serving.client.hedging import Hedging
-from serving.client.tls import Tls
-from serving.client.user_request import UserRequest
+from serving.client.inputs import UserRequest
+from serving.client.retries import Hedging
 
 if TYPE_CHECKING:
     from serving.client.rest_client import RestRankingClient

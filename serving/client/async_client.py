@@ -10,11 +10,10 @@ from typing import Any, Self
 import grpc
 import numpy as np
 
-from serving.client.address import ModelAddress
 from serving.client.answers import Arrays, RankingAnswer, Reply, RetrievedItems
 from serving.client.connection import Connection
-from serving.client.errors import RankingError
-from serving.client.grpc_messages import (
+from serving.client.errors import ModelAddress, RankingError
+from serving.client.grpc_client import (
     available_version_of,
     described_version_of,
     explained,
@@ -24,10 +23,8 @@ from serving.client.grpc_messages import (
     reply_of,
     status_request,
 )
-from serving.client.hedging import HedgeBudget, Hedger, Hedging
-from serving.client.identifiers import RawId
-from serving.client.model_inputs import STRINGS_WITHOUT_PROFILE, InputKind
-from serving.client.questions import (
+from serving.client.inputs import STRINGS_WITHOUT_PROFILE, InputKind, RawId, UserRequest
+from serving.client.requests import (
     Answer,
     Question,
     inputs_after_refusal,
@@ -35,8 +32,7 @@ from serving.client.questions import (
     retrieval_question,
     rows_question,
 )
-from serving.client.retries import RetryPolicy
-from serving.client.user_request import UserRequest
+from serving.client.retries import HedgeBudget, Hedger, Hedging, RetryPolicy
 from serving.protocol.messages import (
     get_model_metadata_pb2,
     model_service_pb2_grpc,

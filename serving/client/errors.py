@@ -1,6 +1,8 @@
-"""What can go wrong when a client asks a server."""
+"""What can go wrong when a client asks a server, and which model of which server it asks."""
 
 from __future__ import annotations
+
+import dataclasses
 
 
 class RankingError(Exception):
@@ -34,3 +36,27 @@ class ProfileError(RankingError):
         super().__init__("INVALID_ARGUMENT", f"profile attribute '{attribute}' {reason}")
         self.attribute = attribute
         self.reason = reason
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelAddress:
+    """A model on a server.
+
+    Attributes:
+      target: `host:port`, or a URL for REST.
+      model_name: the model's name there.
+      model_version: the version to ask for, if not None.
+      version_label: the label of the version to ask for, if not None.
+    """
+
+    target: str
+    model_name: str
+    model_version: int | None = None
+    version_label: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.model_version is not None and self.version_label is not None:
+            raise ValueError(
+                "ask for a version by model_version or by version_label, not both. Received: "
+                f"{self.model_version} and {self.version_label!r}"
+            )

@@ -12,10 +12,14 @@ import numpy as np
 
 from serving.client.answers import Arrays, RankingAnswer, Reply, RetrievedItems
 from serving.client.errors import ProfileError, RankingError
-from serving.client.identifiers import RawId
-from serving.client.model_inputs import STRINGS_WITHOUT_PROFILE, InputKind
-from serving.client.profile_inputs import require_profile_fits
-from serving.client.questions import (
+from serving.client.inputs import (
+    STRINGS_WITHOUT_PROFILE,
+    InputKind,
+    RawId,
+    UserRequest,
+    require_profile_fits,
+)
+from serving.client.requests import (
     Answer,
     Question,
     inputs_after_refusal,
@@ -24,7 +28,6 @@ from serving.client.questions import (
     rows_question,
 )
 from serving.client.retries import RetryPolicy
-from serving.client.user_request import UserRequest
 
 
 class RankingClientBase(abc.ABC):

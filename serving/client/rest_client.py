@@ -11,21 +11,22 @@ from urllib.parse import quote
 import requests
 import urllib3
 
-from serving.client.address import ModelAddress
 from serving.client.answers import (
     Arrays,
     Reply,
+    array_of,
+    body_of,
+    document_of,
     highest_available,
     no_signature,
     unusable_answer,
 )
-from serving.client.errors import RankingError, ServerUnavailable
-from serving.client.model_inputs import InputKind
-from serving.client.questions import Question
+from serving.client.connection import Tls
+from serving.client.errors import ModelAddress, RankingError, ServerUnavailable
+from serving.client.inputs import InputKind
 from serving.client.ranking import RankingClientBase
-from serving.client.rest_answers import array_of, body_of, document_of
+from serving.client.requests import Question
 from serving.client.retries import RetryPolicy
-from serving.client.tls import Tls
 
 _HEADERS = {"content-type": "application/json"}
 _KINDS = {"DT_STRING": InputKind.STRINGS, "DT_INT64": InputKind.INTEGERS}

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING
 
 from configs.command_line import CommandError, Subparsers, add_json_option, positive_integer, say
 from configs.text_table import aligned
-from serving.commands.request_options import add_positive_rating_option
-from serving.commands.server_options import add_server_options, client_of
+from serving.commands.server_options import (
+    add_positive_rating_option,
+    add_server_options,
+    client_of,
+)
 
 if TYPE_CHECKING:
     from serving.client.errors import RankingError
@@ -80,7 +83,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
       CommandError: the request is malformed, or the server cannot be asked.
     """
     from serving.client.errors import ProfileError, RankingError
-    from serving.commands.request_file import name_of, read_request
+    from serving.commands.server_options import name_of, read_request
 
     user, candidates = read_request(arguments.request, arguments.positive_rating)
     try:

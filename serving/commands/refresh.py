@@ -14,9 +14,13 @@ from configs.command_line import (
     quiet_tensorflow,
 )
 from configs.loading import ConfigurationError
-from preprocessing.commands.answer_options import formats_help
-from preprocessing.commands.quality_options import add_quality_options, quality_help, thresholds_of
-from preprocessing.importing.formats import AUTO, FORMATS
+from preprocessing.answers.formats import AUTO, FORMATS
+from preprocessing.commands.options import (
+    add_quality_options,
+    formats_help,
+    quality_help,
+    thresholds_of,
+)
 from preprocessing.records.contract import EXTRACTIONS
 
 if TYPE_CHECKING:
@@ -121,7 +125,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     if not arguments.answers and not arguments.vectors:
         raise ConfigurationError("--answers: name files of new answers, or vectors with --vectors")
     quiet_tensorflow()
-    from serving.refresh.reading import AnswerFiles
+    from serving.refresh.incoming import AnswerFiles
     from serving.refresh.refreshing import RefreshRequest, refresh
 
     return refresh(

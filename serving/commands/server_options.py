@@ -1,19 +1,68 @@
-"""Which model of which server a command asks, and how."""
+"""Which model of which server a command asks, and with which request."""
 
 from __future__ import annotations
 
 import argparse
+import json
+import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from configs.command_line import positive_integer
+from configs.command_line import CommandError, finite_number, positive_integer
 from configs.loading import ConfigurationError
+from serving.client.inputs import UserRequest
+from serving.client.requests import parse_request
 
 if TYPE_CHECKING:
+    from serving.client.connection import Tls
     from serving.client.grpc_client import RankingClient
     from serving.client.rest_client import RestRankingClient
-    from serving.client.tls import Tls
+
+
+def add_positive_rating_option(parser: argparse.ArgumentParser) -> None:
+    """Adds `--positive-rating`."""
+    parser.add_argument(
+        "--positive-rating",
+        type=finite_number,
+        metavar="R",
+        help="a rating of at least this counts as liked, where a request leaves user_share_liked "
+        "out (default: what the model was trained with, which it knows)",
+    )
+
+
+def read_request(path: str, positive_rating: float | None) -> tuple[UserRequest, list[str] | None]:
+    """Reads a request from a JSON file, or from standard input when the path is `-`.
+
+    Args:
+      path: the file.
+      positive_rating: a rating of at least this counts as positive in statistics that are missing;
+        None leaves it to the model.
+
+    Returns:
+      The user, and the candidates' ids; None when the request names no candidates.
+
+    Raises:
+      CommandError: the request is malformed; the message names the file and the field.
+      OSError: the file cannot be read.
+    """
+    where = name_of(path)
+    body = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+    try:
+        document = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise CommandError(f"{where}: not valid JSON ({error})") from error
+    try:
+        return parse_request(document, positive_rating)
+    except CommandError as error:
+        raise CommandError(f"{where}: {error}") from error
+
+
+def name_of(path: str) -> str:
+    """What messages call the request: the path, or standard input for `-`."""
+    return "standard input" if path == "-" else path
+
 
 GRPC_SCHEMES = ("grpc", "grpcs")
 ALL_SCHEMES = (*GRPC_SCHEMES, "http", "https")

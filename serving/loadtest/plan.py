@@ -1,4 +1,4 @@
-"""What a generator of load is to send, in a folder, so that it can be a process of its own."""
+"""What a load generator is to send, and when, in a folder that another process reads."""
 
 from __future__ import annotations
 
@@ -10,7 +10,29 @@ from typing import Self
 
 import numpy as np
 
-from serving.client.tls import Tls
+from serving.client.connection import Tls
+
+
+def arrival_times(arrivals: str, rate: float, seconds: float, seed: int) -> np.ndarray:
+    """Times at which requests are due, whatever the server does.
+
+    Args:
+      arrivals: "poisson" for independent users, with gaps that are exponentially distributed, or
+        "even" for equal gaps.
+      rate: requests per second.
+      seconds: length of the schedule.
+      seed: of the gaps.
+
+    Returns:
+      Seconds from the start, ascending, each below `seconds`, float64 [requests].
+    """
+    if arrivals == "even":
+        return np.arange(round(rate * seconds)) / rate
+    generator = np.random.default_rng(seed)
+    # Of a Poisson process the number in an interval is Poisson, and given it the times are uniform.
+    count = generator.poisson(rate * seconds)
+    return np.sort(generator.uniform(0.0, seconds, count))
+
 
 _SETTINGS_FILE = "plan.json"
 _ARRAYS_FILE = "plan.npz"

@@ -1,17 +1,34 @@
-"""Requests of a load test as bytes, ready to be sent."""
+"""Requests of a load test: from a file, from real examples, or drawn, as bytes ready to be sent."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from serving.client.address import ModelAddress
-from serving.client.grpc_messages import predict_request
-from serving.client.model_inputs import ModelInputs
-from serving.client.questions import RANK, ROWS, Question, ranking_question, rows_question
+from configs.command_line import CommandError
+from configs.loading import load_scenario
+from preprocessing.records import contract
+from preprocessing.records.contract import DamagedRecords
+from preprocessing.records.layout import WorkDirectory
+from preprocessing.records.tfrecord_file import read_records
+from preprocessing.records.wire import Values, decode_example
+from serving.client.errors import ModelAddress
+from serving.client.grpc_client import predict_request
+from serving.client.inputs import ModelInputs, ProfileValue, RawId, UserRequest
 from serving.client.ranking import RankingClientBase
-from serving.loadtest.request_sources import RequestSource
+from serving.client.requests import (
+    RANK,
+    ROWS,
+    Question,
+    parse_request,
+    ranking_question,
+    rows_question,
+)
 
 SIGNATURES = (RANK, ROWS)
 
@@ -78,3 +95,169 @@ def check_answer(
         client.rank(source.users[0], items)
     else:
         client.score_rows([source.users[0]] * candidates, items)
+
+
+_HISTORY_LENGTH = 30
+_RATINGS = np.arange(0.5, 5.5, 0.5)
+
+
+@dataclasses.dataclass(frozen=True)
+class RequestSource:
+    """Users, and items to rank for them.
+
+    Attributes:
+      description: where they come from.
+      users: who ask.
+      candidates: items that a user's request names itself, one list per user; may be empty.
+      items: what lists of candidates are filled up with.
+    """
+
+    description: str
+    users: Sequence[UserRequest]
+    candidates: Sequence[Sequence[RawId]]
+    items: Sequence[RawId]
+
+    def candidates_of(self, place: int, count: int, generator: np.random.Generator) -> list[RawId]:
+        """Candidates of a user: those named, then any items, which repeat if there are too few.
+
+        Args:
+          place: the user's.
+          count: how many.
+          generator: chooses the items.
+        """
+        named = list(self.candidates[place][:count])
+        missing = count - len(named)
+        repeat = missing > len(self.items)
+        chosen = generator.choice(len(self.items), missing, replace=repeat).tolist()
+        return named + [self.items[place] for place in chosen]
+
+
+def requests_of_file(path: str, positive_rating: float | None) -> RequestSource:
+    """Requests as `predict` takes them, one JSON object a line.
+
+    Args:
+      path: the file.
+      positive_rating: see `parse_request`.
+
+    Raises:
+      CommandError: a line is malformed; the message names it.
+      OSError: the file cannot be read.
+    """
+    users, lists = [], []
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    for number, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            user, candidates = parse_request(json.loads(line), positive_rating)
+        except (CommandError, ValueError, RecursionError) as error:
+            raise CommandError(f"{path}, line {number}: {error}") from error
+        users.append(user)
+        lists.append(candidates or [])
+    named = [*lists, *(user.history_item_id for user in users)]
+    items: list[RawId] = sorted({item for ids in named for item in ids}, key=str)
+    if not items:
+        raise CommandError(f"{path}: no request names an item, neither candidates nor history")
+    return RequestSource(f"requests of {path}", users, lists, items)
+
+
+def requests_of_examples(folder: str, count: int) -> RequestSource:
+    """Users of a work directory's test examples, each as at the first sample, and all items.
+
+    Args:
+      folder: a work directory, or the folder of a run made from one.
+      count: number of users, if there are as many.
+
+    Raises:
+      CommandError: there are no examples.
+    """
+    work_directory = _work_directory_of(Path(folder))
+    users: dict[RawId, UserRequest] = {}
+    try:
+        for user in _users_of(work_directory.examples.shards("test")):
+            users.setdefault(user.user_id, user)
+            if len(users) >= count:
+                break
+    except DamagedRecords as error:
+        raise CommandError(str(error)) from error
+    return RequestSource(
+        f"test examples of {folder}",
+        list(users.values()),
+        [()] * len(users),
+        _item_ids(work_directory.examples.item_attributes),
+    )
+
+
+def made_up_requests(users: int, items: int, count: int, seed: int) -> RequestSource:
+    """Users and items numbered from 1, with random histories.
+
+    Args:
+      users: number of users to draw from.
+      items: number of items to draw from.
+      count: number of requests.
+      seed: of what is drawn.
+    """
+    generator = np.random.default_rng(seed)
+    drawn = [
+        UserRequest.from_history(
+            str(generator.integers(1, users + 1)),
+            [str(item) for item in generator.integers(1, items + 1, _HISTORY_LENGTH)],
+            generator.choice(_RATINGS, _HISTORY_LENGTH).tolist(),
+        )
+        for _ in range(count)
+    ]
+    return RequestSource(
+        f"made-up ids of {users} users and {items} items",
+        drawn,
+        [()] * count,
+        range(1, items + 1),
+    )
+
+
+def _work_directory_of(folder: Path) -> WorkDirectory:
+    config = folder / "config.yaml"
+    if config.is_file() and not (folder / "examples").is_dir():
+        return WorkDirectory(load_scenario(config).work_dir)
+    return WorkDirectory(folder)
+
+
+def _users_of(shards: Sequence[Path]) -> Iterator[UserRequest]:
+    for shard in shards:
+        for number, record in enumerate(read_records(shard), start=1):
+            try:
+                user = _user_of(decode_example(record))
+            except (ValueError, KeyError, IndexError) as error:
+                raise DamagedRecords(
+                    f"{shard}: record {number}: not an example that a request can be made from "
+                    f"({error})"
+                ) from error
+            yield user
+
+
+def _user_of(example: dict[str, Values]) -> UserRequest:
+    profile: dict[str, ProfileValue] = {}
+    for name, values in example.items():
+        if name.startswith(contract.PROFILE_PREFIX) and len(values):
+            texts = [value.decode() for value in values if isinstance(value, bytes)]
+            profile[name.removeprefix(contract.PROFILE_PREFIX)] = texts or float(values[0])
+    return UserRequest(
+        user_id=_texts(example[contract.USER_ID])[0],
+        history_item_id=_texts(example.get(contract.HISTORY_ITEM_ID, [])),
+        history_rating=[float(rating) for rating in example.get(contract.HISTORY_RATING, [])],
+        user_share_liked=float(example[contract.USER_SHARE_LIKED][0]),
+        user_mean_rating=float(example[contract.USER_MEAN_RATING][0]),
+        user_log_count=float(example[contract.USER_LOG_COUNT][0]),
+        profile=profile,
+    )
+
+
+def _texts(values: Values) -> list[str]:
+    return [value.decode() for value in values]
+
+
+def _item_ids(path: Path) -> list[RawId]:
+    import pyarrow.parquet
+
+    return pyarrow.parquet.read_table(path, columns=[contract.ITEM_ID])[
+        contract.ITEM_ID
+    ].to_pylist()

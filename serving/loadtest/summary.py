@@ -7,8 +7,8 @@ import dataclasses
 
 import numpy as np
 
-from serving.loadtest.calls import Calls
-from serving.protocol.status_codes import STATUS_CODES
+from serving.loadtest.generator import Calls
+from serving.protocol.messages import STATUS_CODES
 
 # The generator's own lateness is part of every latency. Below this it never matters; above, it may
 # be a tenth of the p99.

@@ -11,8 +11,7 @@ from pathlib import Path
 import grpc
 
 from serving.client.connection import Connection
-from serving.loadtest.calls import CALLS_FILE, Calls, write_calls
-from serving.loadtest.generator import run_phase
+from serving.loadtest.generator import CALLS_FILE, Calls, run_phase, write_calls
 from serving.loadtest.plan import Plan
 from serving.protocol.messages import predict_pb2
 

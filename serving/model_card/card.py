@@ -1,26 +1,474 @@
-"""`assets.extra/model_card.md` and `.json`: what users of an export should know about it.
-
-The headings follow Mitchell et al. 2019, "Model Cards for Model Reporting". Everything comes from
-the run, its data and the proof; what these do not say is said to be not known.
-"""
+"""`assets.extra/model_card.md` and `.json`: what users of an export should know about it."""
 
 from __future__ import annotations
 
+import dataclasses
+import gzip
 import json
-from dataclasses import asdict
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from configs.command_line import CommandError
+from configs.files import file_sha256
 from configs.scenario import Scenario
+from models.building import AnyModel
+from preprocessing.records.contract import (
+    CTR,
+    EXAMPLE_FEATURES,
+    INDIVIDUAL,
+    LABEL,
+    PARTS,
+    RETRIEVAL,
+    TIMESTAMP,
+    USER_ID,
+)
+from preprocessing.records.item_tables import read_item_attributes, read_vocabulary
+from preprocessing.records.knowledge import read_knowledge
+from preprocessing.records.layout import WorkDirectory
+from preprocessing.records.leak_rule import LeakRule, leak_rules
+from preprocessing.records.parsing import example_dataset
+from serving.export_options import DEFAULT_CARD_ROWS
 from serving.json_numbers import finite
-from serving.model_card.data import data_facts
-from serving.model_card.knowledge import knowledge_facts
-from serving.model_card.markdown import to_markdown
-from serving.model_card.performance import Performance
-from serving.model_card.texts import INTENDED_USE, WHAT_IT_IS, limits, privacy
+from serving.model_card.markdown import INTENDED_USE, WHAT_IT_IS, limits, privacy, to_markdown
 from serving.proof.result import Proof
+from serving.refresh.description import made_from
+from trainer.evaluation.metric_sums import SCORE
+from trainer.evaluation.part_metrics import PartMetrics
+from trainer.evaluation.runs import evaluate_scores_of, run_scores
+from trainer.evaluation.slices import (
+    COLD_ITEM,
+    COLD_USER,
+    ITEM_POPULARITY,
+    KNOWLEDGE,
+    USER_ACTIVITY,
+)
+from trainer.metrics import RankedLists, log_losses
+from trainer.predictions import RANK_COLUMNS, Predictions, ranks_of
 from trainer.run_folder import RunFolder
+from trainer.significance import Difference, bootstrap_auc_difference, bootstrap_mean_difference
+
+_MOST_DATED = 300_000
+"""Examples of a part that are read for its dates."""
+
+_READ_BATCH = 8192
+_LICENCE_NAMES = ("LICENSE", "LICENSE.md", "LICENSE.txt", "LICENCE", "LICENCE.md", "LICENCE.txt")
+
+
+def data_facts(scenario: Scenario, kind: str) -> dict[str, Any]:
+    """Counts, split, dates and licence of the data; None for what is not known.
+
+    `split` has the configured fractions, where these decide, and the true share of every part.
+
+    Args:
+      scenario: the run's.
+      kind: of the model, and so of its examples.
+
+    Raises:
+      preprocessing.records.contract.DamagedRecords: a file of examples is missing or damaged.
+    """
+    manifest = WorkDirectory(scenario.work_dir).examples.manifest
+    counts = json.loads(manifest.read_text(encoding="utf-8"))["counts"]
+    examples = counts["examples"][kind]
+    return {
+        "scenario": scenario.name,
+        "files": list(scenario.data.interactions.paths),
+        "users": counts.get("users"),
+        "items": counts.get("items"),
+        "interactions": counts.get("records_out"),
+        "training_interactions": counts.get("training_interactions"),
+        "rejected_interactions": counts.get("dead_letters"),
+        "examples": examples,
+        "positives": counts.get("positives") if kind == CTR else None,
+        "sampled_negatives": counts.get("sampled_negatives") if kind == CTR else None,
+        "split": {
+            "by": scenario.split.by,
+            "fractions": None if scenario.split.by == "column" else list(scenario.split.fractions),
+            "shares": _shares(examples),
+            "knowledge_history_cap": scenario.split.knowledge_history_cap,
+        },
+        "dates": {part: _dates(scenario, kind, part, examples.get(part, 0)) for part in PARTS},
+        "leak_violations": counts.get("leak_violations"),
+        "leak_check": counts.get("leak_check"),
+        "licence": _licence(Path(scenario.data.interactions.paths[0]).parent),
+    }
+
+
+def _shares(examples: Mapping[str, int]) -> dict[str, float] | None:
+    """Part -> its true share of all examples; None where there are none."""
+    total = sum(examples.values())
+    return {part: count / total for part, count in examples.items()} if total else None
+
+
+def _dates(scenario: Scenario, kind: str, part: str, examples: int) -> dict[str, str] | None:
+    """Days of the first and last sample; None without times, and for parts too large to read."""
+    if not 0 < examples <= _MOST_DATED:
+        return None
+    (feature,) = [feature for feature in EXAMPLE_FEATURES if feature.name == TIMESTAMP]
+    files = WorkDirectory(scenario.work_dir).examples.shards(part, kind)
+    times = [
+        (int(batch[TIMESTAMP].numpy().min()), int(batch[TIMESTAMP].numpy().max()))
+        for batch in example_dataset(files, _READ_BATCH, [feature])
+    ]
+    first, last = min(low for low, _ in times), max(high for _, high in times)
+    return {"first": _day(first), "last": _day(last)} if last else None
+
+
+def _day(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).date().isoformat()
+
+
+def _licence(folder: Path) -> dict[str, str] | None:
+    """A licence file beside the interactions: its name and its first line."""
+    for name in _LICENCE_NAMES:
+        path = folder / name
+        if path.is_file():
+            text = path.read_text(encoding="utf-8", errors="replace")
+            lines = [line.strip("# ").strip() for line in text.splitlines()]
+            return {"file": str(path), "begins": next(filter(None, lines), "")}
+    return None
+
+
+MOST_RECORDS = 300_000
+"""Sources of more knowledge records are not read again to count who is covered."""
+
+_MOST_BYTES = 64 * 2**20
+"""Size of a file of answers that is read for the names of the LLMs."""
+
+
+def knowledge_facts(scenario: Scenario) -> dict[str, dict[str, Any]]:
+    """Facts about every source that the model reads.
+
+    Returns:
+      Source -> `entity`, `made_from`, `encoder`, `dimension`, `llms`, `answers`, `coverage` and
+      `leak_rule`.
+
+    Raises:
+      preprocessing.records.contract.DamagedRecords: a file is missing or damaged.
+    """
+    return {source: _facts(scenario, source, rule) for source, rule in leak_rules(scenario).items()}
+
+
+def countable_sources(scenario: Scenario) -> list[str]:
+    """Sources that the model reads and whose records are few enough to be read again."""
+    return [
+        source
+        for source in scenario.knowledge_sources()
+        if _manifest(scenario, source)["counts"].get("knowledge_records", 0) <= MOST_RECORDS
+    ]
+
+
+def _facts(scenario: Scenario, source: str, rule: LeakRule) -> dict[str, Any]:
+    manifest = _manifest(scenario, source)
+    answers = scenario.knowledge.answers[source]
+    counts = manifest["counts"]
+    origin = made_from(answers)
+    return {
+        "entity": answers.entity,
+        "made_from": origin,
+        "encoder": manifest.get("encoder"),
+        "dimension": manifest.get("vectors", {}).get("dimension"),
+        "llms": _llms(scenario, source, manifest.get("inputs", {}))
+        if origin == "answers"
+        else None,
+        "records": {
+            "individual": counts.get("individual_entities"),
+            "group": counts.get("collective_entities"),
+            "rejected_answers": counts.get("dead_letters"),
+        },
+        "coverage": _coverage(scenario, source, counts),
+        "leak_rule": rule.value,
+    }
+
+
+def _coverage(scenario: Scenario, source: str, counts: Mapping[str, Any]) -> dict[str, Any]:
+    """How many of the items or users that the data knows have an answer of their own, or a group's.
+
+    Users are those of the vocabulary, who have training samples.
+    """
+    entity = scenario.knowledge.answers[source].entity
+    examples = WorkDirectory(scenario.work_dir).examples
+    if counts.get("knowledge_records", 0) > MOST_RECORDS:
+        return {
+            "of": None,
+            "why": f"more than {MOST_RECORDS:,} records, which were not read again for this card",
+        }
+    if entity == "item":
+        known: Sequence[str] = read_item_attributes(examples.item_attributes).item_ids
+    else:
+        known = read_vocabulary(examples.vocabulary("user_id"))
+    records = read_knowledge(scenario.work_dir, source)
+    origins = dict(zip(records.entity_ids, records.extraction, strict=True))
+    found = Counter(_origin(origins.get(one)) for one in known)
+    return {
+        "of": f"{entity}s of the {'catalogue and the log' if entity == 'item' else 'vocabulary'}",
+        "total": len(known),
+        **{name: found[name] for name in ("individual", "group", "missing")},
+    }
+
+
+def _origin(extraction: str | None) -> str:
+    if extraction is None:
+        return "missing"
+    return "individual" if extraction == INDIVIDUAL else "group"
+
+
+def _llms(scenario: Scenario, source: str, inputs: Mapping[str, str]) -> dict[str, Any]:
+    """Names of the LLMs as the records of the answer files have them.
+
+    Returns:
+      `names`: model that answered -> number of records; `asked`: the same -> model that was asked
+      in its place -> number of records; `not_read`: file -> why it says nothing.
+    """
+    answers = scenario.knowledge.answers[source]
+    names: Counter[tuple[str, str]] = Counter()
+    not_read: dict[str, str] = {}
+    for file in (*answers.individual, *answers.collective):
+        path = Path(file)
+        if not path.is_file():
+            not_read[file] = "not at hand"
+        elif path.stat().st_size > _MOST_BYTES:
+            not_read[file] = f"larger than {_MOST_BYTES // 2**20} MB"
+        elif file in inputs and file_sha256(path) != inputs[file]:
+            not_read[file] = "changed since it was encoded"
+        else:
+            found = _models_in(path)
+            names += found
+            if not found:
+                not_read[file] = "its records name no model"
+    by_name: Counter[str] = Counter()
+    asked: dict[str, dict[str, int]] = {}
+    for (name, other), count in names.items():
+        by_name[name] += count
+        if other:
+            asked.setdefault(name, {})[other] = count
+    return {"names": dict(by_name), "asked": asked, "not_read": not_read}
+
+
+def _models_in(path: Path) -> Counter[tuple[str, str]]:
+    """(Model that answered, model that was asked in its place or "") -> answers of JSON lines.
+
+    Files of other forms name no models.
+    """
+    names: Counter[tuple[str, str]] = Counter()
+    opened = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opened(path, "rt", encoding="utf-8") as lines:
+            for line in lines:
+                record = json.loads(line) if line.strip() else None
+                name = _responding_model(record)
+                if name and isinstance(record, dict):
+                    names[name, _text(record.get("asked_model"))] += 1
+    except (OSError, ValueError, EOFError):
+        return Counter()
+    return names
+
+
+def _responding_model(record: object) -> str:
+    """The model that answered, which need not be the one that was asked; "" if none is named.
+
+    It stands in the field "model" of records and completions, and of the body in a batch's output.
+    """
+    places = [record]
+    for key in ("response", "body"):
+        inner = places[-1]
+        places.append(inner.get(key) if isinstance(inner, dict) else None)
+    named = [_text(each.get("model")) for each in places if isinstance(each, dict)]
+    return next(filter(None, named), "")
+
+
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _manifest(scenario: Scenario, source: str) -> dict[str, Any]:
+    path = WorkDirectory(scenario.work_dir).knowledge(source).manifest
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+_FIRST = 10
+_AUC_OF_EQUAL_SCORES = 0.5
+_DIVISIONS = (USER_ACTIVITY, ITEM_POPULARITY, COLD_USER, COLD_ITEM)
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A metric with its 95 % interval.
+
+    Attributes:
+      value: of all samples read.
+      low: lower end of the percentile interval of a bootstrap over users.
+      high: upper end.
+    """
+
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Performance:
+    """What was measured on a part.
+
+    Attributes:
+      part: validation or test.
+      kind: of the model.
+      metrics: of all samples read, as `python -m trainer evaluate` has them; empty where nothing
+        could be measured.
+      slices: slice -> group -> metrics.
+      intervals: metric -> value and interval.
+      examples: samples that were read; lists of a re-ranker.
+      is_whole: whether that is the whole part.
+      resamples: of users.
+      reason: why nothing could be measured; else "".
+    """
+
+    part: str
+    kind: str
+    metrics: dict[str, object]
+    slices: dict[str, dict[str, dict[str, object]]]
+    intervals: dict[str, Interval]
+    examples: int
+    is_whole: bool
+    resamples: int
+    reason: str = ""
+
+
+def measure(
+    scenario: Scenario,
+    model: AnyModel,
+    part: str = "validation",
+    rows: int = DEFAULT_CARD_ROWS,
+) -> Performance:
+    """Judges the trained model, before the export changes it.
+
+    Args:
+      scenario: the run's.
+      model: its model.
+      part: validation, or test, which is to be read once.
+      rows: examples that are read; files hold users in the order of a hash, so the first ones are
+        those of some users. The last batch is read to its end.
+
+    Raises:
+      preprocessing.records.contract.DamagedRecords: a file is missing or damaged.
+      trainer.prediction.NotFiniteError: a score is infinite or NaN.
+    """
+    scores = run_scores(scenario, model, part)
+    read = _Limited(scores.predictions, rows)
+    slices = [*_DIVISIONS, *(f"{KNOWLEDGE}{source}" for source in countable_sources(scenario))]
+    resamples = scenario.evaluation.bootstrap_resamples
+    found, intervals, reason = PartMetrics({}), {}, ""
+    with tempfile.TemporaryDirectory(prefix="model_card_") as folder:
+        file = Path(folder) / "scores.parquet"
+        try:
+            limited = dataclasses.replace(scores, predictions=read)
+            found = evaluate_scores_of(limited, slices, file)
+            of_kind = _of_ranks if model.kind == RETRIEVAL else _of_scores
+            intervals = of_kind(pq.read_table(file), resamples, scenario.evaluation.bootstrap_seed)
+        except CommandError as error:
+            if not file.exists():
+                raise
+            reason = str(error)
+    return Performance(
+        part=part,
+        kind=model.kind,
+        metrics=found.metrics,
+        slices=found.slices,
+        intervals=intervals,
+        examples=read.count,
+        is_whole=read.is_whole,
+        resamples=resamples,
+        reason=reason,
+    )
+
+
+class _Limited:
+    """Predictions until there are enough.
+
+    Attributes:
+      count: examples so far.
+      is_whole: whether none was left.
+    """
+
+    def __init__(self, predictions: Iterable[Predictions], limit: int):
+        self.count = 0
+        self.is_whole = True
+        self._predictions = predictions
+        self._limit = limit
+
+    def __iter__(self) -> Iterator[Predictions]:
+        for predictions in self._predictions:
+            if self.count >= self._limit:
+                self.is_whole = False
+                return
+            self.count += len(predictions.user_ids)
+            yield predictions
+
+
+def _of_scores(table: pa.Table, resamples: int, seed: int) -> dict[str, Interval]:
+    """AUC, loss, GAUC and calibration as differences from what needs no model.
+
+    The AUC is compared with that of equal scores for everybody, which is 0.5 in every resample; the
+    mean score with the base rate, so that its interval says how far off the scores are.
+    """
+    labels = table[LABEL].to_numpy().astype(np.float64)
+    scores = table[SCORE].to_numpy().astype(np.float64)
+    user_ids = table[USER_ID].to_numpy(zero_copy_only=False)
+    nothing = np.zeros([1, len(labels)])
+    _, users = np.unique(user_ids, return_inverse=True)
+    ranked = RankedLists(users, labels, scores)
+    in_gauc = ranked.has_both_classes[users]
+    auc = bootstrap_auc_difference(labels, user_ids, nothing, scores[np.newaxis], resamples, seed)
+    loss = bootstrap_mean_difference(
+        user_ids, nothing, log_losses(labels, scores)[np.newaxis], resamples, seed
+    )
+    calibration = bootstrap_mean_difference(
+        user_ids, labels[np.newaxis], scores[np.newaxis], resamples, seed
+    )
+    found = {
+        "auc": _interval(auc, _AUC_OF_EQUAL_SCORES),
+        "logloss": _interval(loss),
+        "mean_score_minus_base_rate": _interval(calibration),
+    }
+    if in_gauc.any():
+        own = ranked.auc()[users[in_gauc]][np.newaxis]
+        gauc = bootstrap_mean_difference(
+            user_ids[in_gauc], np.zeros_like(own), own, resamples, seed
+        )
+        found["gauc"] = _interval(gauc)
+    return found
+
+
+def _of_ranks(table: pa.Table, resamples: int, seed: int) -> dict[str, Interval]:
+    """Recall among the first ten, of all items and of new ones."""
+    user_ids = table[USER_ID].to_numpy(zero_copy_only=False)
+    among_all, among_new = ranks_of({name: table[name].to_numpy() for name in RANK_COLUMNS})
+    nothing = np.zeros([1, len(user_ids)])
+    return {
+        name: _interval(
+            bootstrap_mean_difference(
+                user_ids, nothing, ranks.hits(_FIRST)[np.newaxis], resamples, seed
+            )
+        )
+        for name, ranks in (
+            (f"new_items_recall_at_{_FIRST}", among_new),
+            (f"recall_at_{_FIRST}", among_all),
+        )
+    }
+
+
+def _interval(found: Difference, constant: float = 0.0) -> Interval:
+    """From the difference to a constant to the metric itself."""
+    return Interval(found.difference + constant, found.low + constant, found.high + constant)
+
 
 CARD_JSON = "assets.extra/model_card.json"
 CARD_MARKDOWN = "assets.extra/model_card.md"
@@ -61,12 +509,12 @@ def model_card(
     Args:
       run: the exported run.
       scenario: the run's.
-      performance: what was measured (`serving.model_card.performance.measure`).
+      performance: what was measured (`serving.model_card.card.measure`).
       number_format: of the stored vectors.
       proof: None where none was asked for.
 
     Raises:
-      preprocessing.records.errors.DamagedRecords: a file of the work directory is damaged.
+      preprocessing.records.contract.DamagedRecords: a file of the work directory is damaged.
       trainer.run_folder.RunFolderError: the run is incomplete.
     """
     kind, metrics = performance.kind, run.read_metrics()

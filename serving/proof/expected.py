@@ -14,8 +14,7 @@ from models.reranking import RerankingModel
 from models.retrieving import RetrievalModel
 from preprocessing.records.contract import HISTORY_ITEM_ID, ITEM_ID
 from serving.proof.samples import ProofSamples, Question
-from serving.ranking_module import SCORE
-from serving.retrieval_module import RETRIEVED_ITEMS
+from serving.serving_module import RETRIEVED_ITEMS, SCORE
 
 VECTOR = "vector"
 

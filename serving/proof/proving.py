@@ -10,14 +10,23 @@ from pathlib import Path
 import numpy as np
 
 from preprocessing.records.contract import ITEM_ID
-from serving.proof.bounds import LOADER_BOUND, SCORE_BOUNDS
-from serving.proof.comparing import Gap, largest_gap
 from serving.proof.expected import ExpectedScores
-from serving.proof.input_forms import SignatureForms
-from serving.proof.loaders import Ask, Ways, c_api_loader, python_loader, session_loader
-from serving.proof.quality import Quality, compare_quality
-from serving.proof.result import Failure, Proof
-from serving.proof.samples import ProofSamples
+from serving.proof.result import (
+    LOADER_BOUND,
+    SCORE_BOUNDS,
+    Ask,
+    Failure,
+    Gap,
+    Proof,
+    Quality,
+    Ways,
+    c_api_loader,
+    compare_quality,
+    largest_gap,
+    python_loader,
+    session_loader,
+)
+from serving.proof.samples import ProofSamples, SignatureForms
 
 Loader = Callable[[Path], AbstractContextManager[Ways]]
 Answers = list[dict[str, Mapping[str, np.ndarray]]]

@@ -1,13 +1,256 @@
-"""The result of a proof, for people, for the manifest and for the model card."""
+"""The result of a proof: loaders, largest differences and their bounds, quality on both sides."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import tensorflow as tf
+from sklearn.metrics import roc_auc_score
+
 from configs.command_line import CommandError
+from preprocessing.records.contract import ITEM_ID, LABEL, RERANK
 from serving.json_numbers import finite
-from serving.proof.quality import Quality
+from serving.proof.samples import ProofSamples, SignatureForms
+from serving.runtime.c_api import CApiSession
+from serving.runtime.definitions import signature_definitions
+from serving.serving_module import SCORE
+
+SCORE_BOUNDS = {"float32": 1e-5, "float16": 1e-3, "int8": 3e-2}
+"""Number format -> largest difference of a score from the checkpoint's."""
+
+LOADER_BOUND = 1e-6
+"""Largest difference of a score between two ways to load and ask the same SavedModel.
+
+They run the same operations on the same numbers; what is left is the order of sums, which depends
+on threads and on how the graph is optimised.
+"""
+
+
+def scaled(bound: float, largest: float) -> float:
+    """A bound for numbers that are no probabilities, such as inner products of vectors.
+
+    Args:
+      bound: for numbers between 0 and 1.
+      largest: the largest expected number in magnitude.
+    """
+    return bound * max(1.0, largest)
+
+
+Arrays = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The largest difference in the answer of a signature.
+
+    Attributes:
+      difference: in magnitude; infinite where something is not comparable.
+      bound: what is allowed.
+      text: which output of which sample differs by how much.
+    """
+
+    difference: float
+    bound: float
+    text: str
+
+    @property
+    def is_within(self) -> bool:
+        """Whether the bound is kept."""
+        return self.difference <= self.bound
+
+
+def largest_gap(expected: Arrays, found: Arrays, bound: float, names: Sequence[str]) -> Gap:
+    """Compares the answer of a signature.
+
+    Item ids are those of a search; they may differ where scores tie within the bound.
+
+    Args:
+      expected: output -> values, [n, ...] each.
+      found: likewise.
+      bound: for numbers between 0 and 1; that of larger numbers grows with them.
+      names: of the n samples.
+    """
+    if expected.keys() != found.keys():
+        text = f"outputs are {', '.join(sorted(found))} and not {', '.join(sorted(expected))}"
+        return Gap(np.inf, bound, text)
+    gaps = [
+        _of_numbers(name, values, found[name], bound, names)
+        for name, values in expected.items()
+        if name != ITEM_ID
+    ]
+    if ITEM_ID in expected and all(gap.is_within for gap in gaps):
+        gaps.append(_of_items(expected, found, bound, names))
+    return max(gaps, key=lambda gap: (gap.difference > gap.bound, gap.difference))
+
+
+def _of_numbers(
+    output: str, expected: np.ndarray, found: np.ndarray, bound: float, names: Sequence[str]
+) -> Gap:
+    if expected.shape != found.shape:
+        text = f"{output} has shape {list(found.shape)} and not {list(expected.shape)}"
+        return Gap(np.inf, bound, text)
+    if not expected.size:
+        return Gap(0.0, bound, "nothing to compare")
+    differences = np.abs(expected.astype(np.float64) - found)
+    differences = np.where(np.isnan(differences), np.inf, differences)
+    found_at = np.unravel_index(int(np.argmax(differences)), differences.shape)
+    place = tuple(map(int, found_at))
+    difference = float(differences[place])
+    bound = scaled(bound, float(np.abs(expected).max()))
+    text = (
+        f"{output} of {names[place[0]]}: {expected[place]:.7g} expected, {found[place]:.7g} found, "
+        f"a difference of {difference:.3g} where {bound:.3g} is allowed"
+    )
+    return Gap(difference, bound, text)
+
+
+def _of_items(expected: Arrays, found: Arrays, bound: float, names: Sequence[str]) -> Gap:
+    """Which items a search finds. An item may stand elsewhere where its expected score allows it.
+
+    An item that was not expected at all must score like the last of those that were.
+    """
+    scores, found_scores = expected[SCORE], found[SCORE]
+    allowed = 2 * scaled(bound, float(np.abs(scores).max(initial=0)))
+    for row in np.flatnonzero((expected[ITEM_ID] != found[ITEM_ID]).any(axis=1)).tolist():
+        score_of = dict(zip(expected[ITEM_ID][row].tolist(), scores[row].tolist(), strict=True))
+        last = scores[row, -1]
+        for place, item in enumerate(found[ITEM_ID][row].tolist()):
+            difference = abs(score_of.get(item, last) - found_scores[row, place])
+            if difference > allowed:
+                text = (
+                    f"item {item!r} at place {place + 1} of {names[row]}: "
+                    f"{expected[ITEM_ID][row, place]!r} expected, and their scores do not tie"
+                )
+                return Gap(np.inf, bound, text)
+    return Gap(0.0, bound, "the same items")
+
+
+Ask = Callable[[str, Arrays], Arrays]
+"""Signature and inputs -> outputs; strings are bytes in arrays of objects."""
+
+Ways = Mapping[str, Ask]
+"""Name of a way to ask -> the way."""
+
+
+@contextmanager
+def python_loader(version_folder: Path) -> Iterator[Ways]:
+    """`tf.saved_model.load`, as the local server uses it too."""
+    model = tf.saved_model.load(str(version_folder))
+
+    def ask(signature: str, inputs: Arrays) -> Arrays:
+        tensors = {name: tf.constant(values) for name, values in inputs.items()}
+        outputs = model.signatures[signature](**tensors)
+        return {name: values.numpy() for name, values in outputs.items()}
+
+    yield {"python": ask}
+
+
+@contextmanager
+def session_loader(version_folder: Path) -> Iterator[Ways]:
+    """`tf.compat.v1.saved_model.load` in a session of TensorFlow 1."""
+    definitions = signature_definitions(version_folder)
+    with tf.compat.v1.Session(graph=tf.Graph()) as session:
+        tf.compat.v1.saved_model.load(session, [tf.saved_model.SERVING], str(version_folder))
+
+        def ask(signature: str, inputs: Arrays) -> Arrays:
+            definition = definitions[signature]
+            fetched = {name: info.name for name, info in definition.outputs.items()}
+            fed = {definition.inputs[name].name: values for name, values in inputs.items()}
+            return session.run(fetched, fed)
+
+        yield {"session": ask}
+
+
+@contextmanager
+def c_api_loader(version_folder: Path) -> Iterator[Ways]:
+    """`TF_LoadSessionFromSavedModel`, by which TensorFlow Serving loads."""
+    with CApiSession(version_folder) as session:
+        yield {"c_api": session.run}
+
+
+_FIRST = 10
+
+
+@dataclass(frozen=True)
+class Quality:
+    """The same metric of checkpoint and export.
+
+    Attributes:
+      metric: "auc"; of retrieval models "new_items_recall_at_10", the share of rows whose item is
+        among the first ten of those that are not in the history.
+      checkpoint: of the trained model; NaN where the rows are of one class.
+      export: of the SavedModel.
+      rows: validation rows; candidates of a re-ranker.
+    """
+
+    metric: str
+    checkpoint: float
+    export: float
+    rows: int
+
+    @property
+    def cost(self) -> float:
+        """What the export loses."""
+        return self.checkpoint - self.export
+
+
+def compare_quality(
+    samples: ProofSamples, expected: Arrays, forms: SignatureForms, ask: Ask
+) -> Quality:
+    """Asks the export about the quality rows.
+
+    Args:
+      samples: has the rows.
+      expected: what the checkpoint says about them.
+      forms: the export's.
+      ask: the SavedModel in Python.
+    """
+    rows, batch = samples.quality_rows, samples.rows_at_once
+    found = [
+        ask(
+            "serving_default",
+            forms.inputs(
+                "serving_default",
+                {name: values[start : start + batch] for name, values in rows.items()},
+            ),
+        )
+        for start in range(0, len(rows[ITEM_ID]), batch)
+    ]
+    scores = np.concatenate([answer[SCORE] for answer in found])
+    if LABEL not in rows:
+        items = np.concatenate([answer[ITEM_ID] for answer in found])
+        return Quality(
+            "new_items_recall_at_10",
+            _recall(rows[ITEM_ID], expected[ITEM_ID]),
+            _recall(forms.ids(rows[ITEM_ID]), items),
+            len(scores),
+        )
+    is_row = rows[ITEM_ID] != b"" if samples.kind == RERANK else np.full(scores.shape, True)
+    labels = rows[LABEL][is_row]
+    return Quality(
+        "auc",
+        _auc(labels, expected[SCORE][is_row]),
+        _auc(labels, scores[is_row]),
+        len(labels),
+    )
+
+
+def _auc(labels: np.ndarray, scores: np.ndarray) -> float:
+    if not np.isfinite(scores).all() or labels.min() == labels.max():
+        return math.nan
+    return float(roc_auc_score(labels, scores))
+
+
+def _recall(chosen: np.ndarray, found: np.ndarray) -> float:
+    """Share of rows whose item is among the first items found: [n], [n, k]."""
+    return float((found[:, :_FIRST] == chosen[:, np.newaxis]).any(axis=1).mean())
+
 
 _SHOWN_FAILURES = 10
 

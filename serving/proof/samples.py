@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
+from tensorflow.core.example import example_pb2
 
 from configs.command_line import CommandError
 from configs.scenario import Scenario
@@ -14,20 +16,212 @@ from models.building import AnyModel
 from models.retrieving import RetrievalModel
 from preprocessing.records.contract import (
     CTR,
+    HISTORY_ITEM_ID,
+    HISTORY_RATING,
     ITEM_ID,
     LABEL,
+    NO_ID,
+    PROFILE_PREFIX,
     RERANK,
     RETRIEVAL,
     USER_ID,
+    USER_LOG_COUNT,
+    USER_MEAN_RATING,
+    USER_SHARE_LIKED,
     Feature,
+    features_of,
 )
-from preprocessing.records.example_features import features_of
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.parsing import parse_examples
 from preprocessing.records.tfrecord_file import check_intact
 from serving.export_options import DEFAULT_PROOF_SAMPLES
-from serving.proof.edge_cases import UNKNOWN_ID, edge_rows, joined
+from serving.id_tables import IDS
 from serving.request_features import request_features
+from serving.runtime.definitions import signature_definitions
+
+Arrays = Mapping[str, np.ndarray]
+
+
+class SignatureForms:
+    """The signatures of a SavedModel, and what they take.
+
+    Attributes:
+      definitions: signature -> its definition.
+      id_type: "string" or "int64".
+    """
+
+    def __init__(self, version_folder: Path):
+        """Reads the definitions.
+
+        Raises:
+          CommandError: the folder has no readable SavedModel with a graph for serving.
+        """
+        self.definitions = signature_definitions(version_folder)
+        types = {
+            info.dtype
+            for definition in self.definitions.values()
+            for name, info in definition.inputs.items()
+            if name in IDS
+        }
+        self._whole_numbers = tf.int64.as_datatype_enum in types
+        self.id_type = "int64" if self._whole_numbers else "string"
+
+    def inputs(self, signature: str, raw: Arrays) -> dict[str, np.ndarray]:
+        """What a signature is sent: features, or serialized tf.Examples under its only input.
+
+        Raises:
+          CommandError: ids are to be whole numbers and are not.
+        """
+        taken = list(self.definitions[signature].inputs)
+        if not set(taken) <= set(raw):
+            (name,) = taken
+            return {name: serialized_examples(raw)}
+        return {name: self.ids(raw[name]) if name in IDS else raw[name] for name in taken}
+
+    def ids(self, values: np.ndarray) -> np.ndarray:
+        """Raw ids in the type of the export: bytes [...] -> the same, or int64 [...].
+
+        Raises:
+          CommandError: ids are to be whole numbers and are not.
+        """
+        if not self._whole_numbers:
+            return values
+        numbers = [self._number(value) for value in values.ravel()]
+        return np.array(numbers, np.int64).reshape(values.shape)
+
+    def _number(self, value: bytes) -> int:
+        try:
+            return int(value) if value else NO_ID
+        except ValueError as error:
+            raise CommandError(
+                f"the export takes ids that are whole numbers, and the data has {value!r}; set "
+                "serving.id_type=string"
+            ) from error
+
+
+def serialized_examples(raw: Arrays) -> np.ndarray:
+    """Rows as serialized tf.Examples: [n] of bytes; padding is left out of the lists.
+
+    Ids are strings, as in training, whatever the id type of the other signatures.
+    """
+    examples = np.empty(len(raw[USER_ID]), dtype=object)
+    is_history = raw[HISTORY_ITEM_ID] != b""
+    for row in range(len(examples)):
+        example = example_pb2.Example()
+        for name, values in raw.items():
+            of_row = values[row : row + 1].ravel()
+            if name.startswith("history_"):
+                of_row = of_row[is_history[row]]
+            elif values.ndim == 2:
+                of_row = _known(of_row)
+            feature = example.features.feature[name]
+            filled = feature.bytes_list if values.dtype == object else feature.float_list
+            filled.value.extend(of_row.tolist())
+        examples[row] = example.SerializeToString(deterministic=True)
+    return examples
+
+
+def _known(values: np.ndarray) -> np.ndarray:
+    """A list without padding: "" or NaN."""
+    return values[values != b""] if values.dtype == object else values[~np.isnan(values)]
+
+
+UNKNOWN_ID = b"9223372036854775806"
+"""An id that no data has, in a form that ids which are whole numbers can have too."""
+
+UNKNOWN_VALUE = b"a value that no data has"
+
+
+def edge_rows(rows: Arrays, kind: str) -> dict[str, dict[str, np.ndarray]]:
+    """Rows that differ from the first of some rows in what their names say.
+
+    Args:
+      rows: features of requests, [n, ...] each, n at least 1.
+      kind: of the model.
+
+    Returns:
+      Name -> features, [1, ...] each.
+    """
+    first = {name: values[:1].copy() for name, values in rows.items()}
+    nobody = {USER_ID: _filled(first[USER_ID], UNKNOWN_ID)}
+    numbers = (HISTORY_RATING, USER_SHARE_LIKED, USER_MEAN_RATING, USER_LOG_COUNT)
+    no_history = {
+        HISTORY_ITEM_ID: _filled(first[HISTORY_ITEM_ID], b""),
+        # A model of implicit feedback reads none that is made from ratings.
+        **{name: np.zeros_like(first[name]) for name in numbers if name in first},
+    }
+    edges = {
+        "unknown user": nobody,
+        "unknown item in the history": {
+            HISTORY_ITEM_ID: _with_first(first[HISTORY_ITEM_ID], UNKNOWN_ID)
+        },
+        "empty history": no_history,
+        "unknown user with empty history": nobody | no_history,
+        "no user id": {USER_ID: _filled(first[USER_ID], b"")},
+    }
+    if kind == RERANK:
+        edges["unknown item in the list"] = {ITEM_ID: _with_first(first[ITEM_ID], UNKNOWN_ID)}
+        edges["list of one item"] = {
+            ITEM_ID: _with_first(_filled(first[ITEM_ID], b""), first[ITEM_ID].flat[0])
+        }
+        edges["empty list"] = {ITEM_ID: _filled(first[ITEM_ID], b"")}
+    elif kind != RETRIEVAL:
+        edges["unknown item"] = {ITEM_ID: _filled(first[ITEM_ID], UNKNOWN_ID)}
+    profile = [name for name in first if name.startswith(PROFILE_PREFIX)]
+    if profile:
+        edges["unknown profile values"] = {
+            name: _with_first(_missing(first[name]), UNKNOWN_VALUE)
+            if first[name].dtype == object
+            else _missing(first[name])
+            for name in profile
+        }
+        edges["no profile"] = {name: _missing(first[name]) for name in profile}
+    return {name: first | changed for name, changed in edges.items()}
+
+
+def joined(parts: Sequence[Arrays]) -> dict[str, np.ndarray]:
+    """Rows below each other; lists are padded at the end, as in a request."""
+    widest = {
+        name: max(part[name].shape[1] if part[name].ndim > 1 else 0 for part in parts)
+        for name in parts[0]
+    }
+    return {
+        name: np.concatenate([_padded(part[name], name, widest[name]) for part in parts])
+        for name in parts[0]
+    }
+
+
+def _padded(values: np.ndarray, name: str, width: int) -> np.ndarray:
+    if values.ndim < 2:
+        return values
+    padded = np.zeros([len(values), width], values.dtype)
+    if values.dtype == object:
+        padded[:] = b""
+    elif name.startswith(PROFILE_PREFIX):
+        padded[:] = np.nan
+    padded[:, : values.shape[1]] = values
+    return padded
+
+
+def _filled(values: np.ndarray, value: bytes) -> np.ndarray:
+    return np.full(values.shape, value, dtype=object)
+
+
+def _with_first(values: np.ndarray, value: bytes) -> np.ndarray:
+    """A row of at least one value, which is this one."""
+    changed = values if values.shape[1] else _filled(np.empty([1, 1]), b"")
+    changed = changed.copy()
+    changed[0, 0] = value
+    return changed
+
+
+def _missing(values: np.ndarray) -> np.ndarray:
+    """A profile's feature without a value, at least one place wide."""
+    shape = [len(values), max(1, values.shape[1])]
+    if values.dtype == object:
+        return np.full(shape, b"", dtype=object)
+    return np.full(shape, np.nan, values.dtype)
+
 
 QUALITY_ROWS = 20_000
 """Validation rows on which checkpoint and export are compared in what they are worth."""
@@ -48,8 +242,6 @@ _ITEM_VECTORS = 500
 _SEED = 0
 _PART = "validation"
 _EXAMPLES = "predict_examples"
-
-Arrays = Mapping[str, np.ndarray]
 
 SIGNATURES_OF_ROWS = {
     CTR: ("serving_default", _EXAMPLES, "classify", "regress"),
@@ -116,7 +308,7 @@ def draw_samples(
 
     Raises:
       CommandError: the validation part is empty.
-      preprocessing.records.errors.DamagedRecords: a file is missing or damaged.
+      preprocessing.records.contract.DamagedRecords: a file is missing or damaged.
     """
     kind, rows_at_once = model.kind, _ROWS_AT_ONCE
     features = request_features(model.inputs_preparation, kind)

@@ -16,7 +16,7 @@ import requests
 import tensorflow as tf
 
 from configs.command_line import CommandError
-from serving.proof.loaders import Ways
+from serving.proof.result import Ways
 from serving.protocol.messages import (
     classification_pb2,
     example_pb2,

@@ -1,15 +1,4 @@
-"""TensorFlow Serving's messages and gRPC stubs, imported without loading TensorFlow.
-
-The generated modules need TensorFlow's own messages, and importing those the usual way runs the
-whole of TensorFlow first (seconds and hundreds of megabytes). While they are imported, an empty
-module that only knows where TensorFlow is installed stands in for it, so that Python finds the
-messages below it and nothing else.
-
-The stand-in is taken away again at once: a later `import tensorflow` loads the real one, which then
-finds its messages already registered and uses the same classes. Where TensorFlow is loaded first,
-nothing is replaced. The first import of this module should not run while another thread imports
-TensorFlow for the first time.
-"""
+"""TensorFlow Serving's messages, stubs and status codes, imported without loading TensorFlow."""
 
 from __future__ import annotations
 
@@ -18,6 +7,8 @@ import importlib.util
 import sys
 from collections.abc import Iterator
 from types import ModuleType
+
+import grpc
 
 
 @contextlib.contextmanager
@@ -81,3 +72,6 @@ __all__ = [
     "tensor_pb2",
     "types_pb2",
 ]
+
+STATUS_CODES = {code.value[0]: code for code in grpc.StatusCode}
+"""Number -> status code."""

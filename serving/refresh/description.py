@@ -1,17 +1,61 @@
-"""What a version says about its knowledge, so that new answers can be treated as the old were."""
+"""What a version keeps for a refresh, and where: descriptions, methods, summed tables."""
 
 from __future__ import annotations
 
+import json
+import zipfile
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
+import numpy as np
 from pydantic import Field, ValidationError
 
 from configs.command_line import CommandError
 from configs.knowledge import Encoder, SourceAnswers
 from configs.section import Section
 from configs.serving import IdType
-from serving.refresh.layout import FORMAT_VERSION, RefreshFolder
+from models.match import KnowledgeMatch, MatchMethod
+from models.match.tables import Reduction, widened
+from models.prior import PriorPrediction
+
+FORMAT_VERSION: Final = 1
+ASSETS = "assets.extra"
+
+
+@dataclass(frozen=True)
+class RefreshFolder:
+    """Paths of a version's parts.
+
+    Attributes:
+      version_folder: the version.
+    """
+
+    version_folder: Path
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return self.version_folder / ASSETS / "refresh"
+
+    @property
+    def description(self) -> Path:
+        """Sources, encoder, kinds of tables: JSON."""
+        return self.path / "refresh.json"
+
+    @property
+    def functions(self) -> Path:
+        """A SavedModel."""
+        return self.path / "functions"
+
+    def source(self, source: str) -> Path:
+        """Folder of a source."""
+        return self.path / "sources" / source
+
+    def encoder(self, source: str) -> Path:
+        """Folder of an encoder that was fitted on a source."""
+        return self.source(source) / "encoder"
+
 
 Origin = Literal["answers", "vectors", "metadata", "random", "collaborative"]
 OF_TEXTS = ("answers", "metadata")
@@ -91,3 +135,110 @@ def read_description(version_folder: Path) -> RefreshDescription:
             f"{path} is damaged, or of another version of the code ({error.error_count()} fields "
             "are wrong); export again with 'python -m serving export'"
         ) from error
+
+
+PROJECTED, AUGMENTED = "projected.npy", "augmented.npy"
+"""What a source adds to the vectors in the place of item ids; its augmented vectors."""
+
+
+def write_summand(folder: Path, name: str, table: np.ndarray) -> None:
+    """Writes a table, float32 [rows, width], into a source's folder."""
+    np.save(folder / name, table, allow_pickle=False)
+
+
+def read_summand(folder: Path, name: str) -> np.ndarray:
+    """Reads a table of a source's folder.
+
+    Raises:
+      CommandError: it is missing or damaged.
+    """
+    try:
+        return np.load(folder / name, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise CommandError(
+            f"{folder / name} cannot be read ({error}); copy the version folder anew, or export "
+            "again"
+        ) from error
+
+
+_MATCH, _METHOD, _PRIOR = "match.npz", "match.json", "prior.npz"
+
+
+@dataclass(frozen=True)
+class MatchReduction:
+    """A match's reduction with all that it needs.
+
+    Attributes:
+      method: what the rows are for.
+      reduction: centre and basis.
+      width: of the table.
+    """
+
+    method: MatchMethod
+    reduction: Reduction
+    width: int
+
+    @classmethod
+    def of_match(cls, match: KnowledgeMatch) -> MatchReduction:
+        """That of a model's match."""
+        return cls(match.method, match.reduction, match.sizes.width)
+
+    def rows(self, vectors: np.ndarray) -> np.ndarray:
+        """Table rows of knowledge vectors: [n, vector width] -> float32 [n, width]."""
+        return widened(self.reduction.apply(self.method, vectors), self.width)
+
+    def write(self, folder: Path) -> None:
+        """Writes the files of a source's folder."""
+        np.savez(folder / _MATCH, centre=self.reduction.centre, basis=self.reduction.basis)
+        method = {**asdict(self.method), "width": self.width}
+        (folder / _METHOD).write_text(json.dumps(method) + "\n", encoding="utf-8")
+
+
+def read_match(folder: Path) -> MatchReduction:
+    """Reads the files of a source's folder.
+
+    Raises:
+      CommandError: they are missing or damaged.
+    """
+    arrays = _read(folder / _MATCH, ("centre", "basis"))
+    try:
+        method = json.loads((folder / _METHOD).read_text(encoding="utf-8"))
+        width = method.pop("width")
+        return MatchReduction(MatchMethod(**method), Reduction(*arrays), width)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise _damaged(folder / _METHOD, error) from error
+
+
+def write_prior(folder: Path, prediction: PriorPrediction) -> None:
+    """Writes the file of a source's folder."""
+    np.savez(
+        folder / _PRIOR,
+        centre=prediction.centre,
+        landmarks=prediction.landmarks,
+        coefficients=prediction.coefficients,
+    )
+
+
+def read_prior(folder: Path, length_scale: float) -> PriorPrediction:
+    """Reads the file of a source's folder.
+
+    Raises:
+      CommandError: it is missing or damaged.
+    """
+    names = ("centre", "landmarks", "coefficients")
+    centre, landmarks, coefficients = _read(folder / _PRIOR, names)
+    return PriorPrediction(centre, landmarks, coefficients, length_scale)
+
+
+def _read(path: Path, names: tuple[str, ...]) -> list[np.ndarray]:
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return [arrays[name] for name in names]
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> CommandError:
+    return CommandError(
+        f"{path} cannot be read ({error}); copy the version folder anew, or export again"
+    )

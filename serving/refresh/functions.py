@@ -11,12 +11,12 @@ from tensorflow.types.experimental import ConcreteFunction
 
 from configs.command_line import CommandError
 from models.adapters.base import KnowledgeAdapter
-from models.augmentation import Augmented
+from models.assembly import Augmented
 from models.building import AnyModel
 from models.item_ids import KnowledgeIds
 from models.retrieving import RetrievalModel
-from models.row_chunks import row_chunks
-from serving.version_publishing import written_by_tensorflow
+from models.vector_tables import row_chunks
+from serving.publishing import written_by_tensorflow
 
 _AUGMENT, _PROJECT, _ITEM_VECTORS = "augment", "project", "item_vectors"
 _OUTPUT = "output"

@@ -1,13 +1,29 @@
-"""What arrives: answers and vectors record by record, until each is accepted or rejected."""
+"""What arrives: answers and vectors, read, checked, encoded, accepted or rejected."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from configs.command_line import CommandError, say
+from configs.knowledge import SourceAnswers
+from configs.loading import ConfigurationError
+from preprocessing.answers.checks import Thresholds
+from preprocessing.answers.formats import Expected
+from preprocessing.answers.reading import choose_formats, examine
+from preprocessing.answers.record import Answer, RejectedAnswer, check_entity_id
+from preprocessing.encoders.text_encoder import TextEncoder, encoder_class
+from preprocessing.inputs import fingerprint_inputs
+from preprocessing.knowledge.texts import AnswerTexts, answer_texts
+from preprocessing.knowledge.vector_files.blocks import Problem
+from preprocessing.knowledge.vector_files.registry import parts_of, read_part, vector_files
+from preprocessing.records.contract import COLLECTIVE, EXTRACTIONS, INDIVIDUAL
+from serving.refresh.description import RefreshDescription, SourceDescription
 
 REASONS: Mapping[str, str] = {
     "unknown_source": "the model reads no source of this name",
@@ -90,3 +106,317 @@ class Records:
         """The records that no used entry is from, with reason and detail."""
         accepted = {entry.place for entry in used}
         return {place: self.rejections[place] for place in self.places if place not in accepted}
+
+
+@dataclass(frozen=True)
+class AnswerFiles:
+    """Answer files and how they are read; see `preprocessing.answers.importing`.
+
+    Attributes:
+      paths: the files.
+      format_name: name of a format, or "auto".
+      extraction: "individual" or "collective"; None for what a record says.
+      thresholds: when an answer counts as bad.
+    """
+
+    paths: Sequence[str] = ()
+    format_name: str = "auto"
+    extraction: str | None = None
+    thresholds: Thresholds = Thresholds()
+
+
+def check_source(description: RefreshDescription, source: str, version: str) -> None:
+    """Makes sure that the model reads a source and that it may change.
+
+    Args:
+      description: of the version.
+      source: the value of `--source`, as records name it.
+      version: path of the version, for people.
+
+    Raises:
+      ConfigurationError: it does not, or its vectors are not made from what anybody wrote.
+    """
+    known = _sources_by_record(description)
+    if source not in known:
+        names = ", ".join(sorted(known)) or "none"
+        raise ConfigurationError(
+            f"--source: the model in {version} reads no source '{source}' (it reads: {names})"
+        )
+    for name in known[source]:
+        made_from = description.sources[name].made_from
+        if not description.sources[name].takes_vectors:
+            raise ConfigurationError(
+                f"--source: the vectors of '{name}' are {made_from}, and no answer changes them; "
+                "train again for new ones"
+            )
+
+
+def read_answers(
+    files: AnswerFiles, source: str | None, description: RefreshDescription, records: Records
+) -> None:
+    """Adds the records of answer files.
+
+    Args:
+      files: the files.
+      source: the source of answers whose files name none; None where records name it.
+      description: of the version.
+      records: gets the entries and rejections.
+
+    Raises:
+      ConfigurationError: a file does not exist.
+      CommandError: a file cannot be read as its format at all.
+    """
+    fingerprint_inputs({path: "--answers" for path in files.paths})
+    formats = choose_formats(files.paths, files.format_name)
+    known = _sources_by_record(description)
+    texts = {
+        name: _texts_of(name, described, description)
+        for name, described in description.sources.items()
+    }
+    expected = Expected(source, files.extraction)
+    for examined in examine(files.paths, formats, expected, files.thresholds):
+        place = RecordPlace(*examined.place)
+        records.places.append(place)
+        outcome = examined.outcome
+        if isinstance(outcome, RejectedAnswer):
+            records.reject(place, outcome.reason, outcome.detail)
+            continue
+        if outcome.source not in known:
+            names = ", ".join(sorted(known)) or "none"
+            detail = f"'{outcome.source}'; there are: {names}; --source names that of a file"
+            records.reject(place, "unknown_source", detail)
+            continue
+        for name in known[outcome.source]:
+            _add_answer(records, place, name, description.sources[name], texts[name], outcome)
+
+
+def _add_answer(
+    records: Records,
+    place: RecordPlace,
+    source: str,
+    described: SourceDescription,
+    texts: AnswerTexts,
+    answer: Answer,
+) -> None:
+    if not described.takes_answers:
+        detail = f"the vectors of '{source}' are made from {described.made_from}; see --vectors"
+        records.reject(place, "vectors_only", detail)
+        return
+    try:
+        text, _ = texts.text_of(answer.record(), answer)
+    except RejectedAnswer as rejection:
+        records.reject(place, rejection.reason, rejection.detail)
+        return
+    collective = answer.extraction == COLLECTIVE
+    records.entries.append(Entry(place, source, collective, answer.entity_id, text=text))
+
+
+def _sources_by_record(description: RefreshDescription) -> Mapping[str, list[str]]:
+    """What records call their source -> sources of the model that are made from them."""
+    found: dict[str, list[str]] = {}
+    for name, described in description.sources.items():
+        recorded = _texts_of(name, described, description).source
+        found.setdefault(recorded, []).append(name)
+        if recorded != name:
+            found.setdefault(name, []).append(name)
+    return found
+
+
+def _texts_of(
+    source: str, described: SourceDescription, description: RefreshDescription
+) -> AnswerTexts:
+    answers = SourceAnswers.model_construct(
+        entity=described.entity,
+        factor=described.factor,
+        history_entry_pattern=described.history_entry_pattern,
+    )
+    return answer_texts(source, answers, description.encoder)
+
+
+_Row = tuple[RecordPlace, str, str, np.ndarray | Problem]
+
+
+def read_vectors(
+    paths: Sequence[str], source: str, description: RefreshDescription, records: Records
+) -> None:
+    """Adds the records of vector files: `entity_id`, `vector` and perhaps `extraction`.
+
+    With the extraction "collective" the id is that of a group. The first sound vector of an entity
+    counts.
+
+    Args:
+      paths: .parquet, .npz or TFRecord files.
+      source: the source of all vectors, a key of the description's sources.
+      description: of the version.
+      records: gets the entries and rejections.
+
+    Raises:
+      ConfigurationError: a file does not exist or its name tells no format.
+      CommandError: a file cannot be read.
+    """
+    fingerprint_inputs({path: "--vectors" for path in paths})
+    width = description.sources[source].dimension
+    seen: dict[tuple[bool, str], RecordPlace] = {}
+    for place, entity_id, extraction, found in _rows(paths):
+        records.places.append(place)
+        collective = extraction == COLLECTIVE
+        try:
+            vector = _checked(entity_id, extraction, found, width)
+            first = seen.setdefault((collective, entity_id), place)
+            if first != place:
+                detail = f"same entity as record {first.line} of {first.file}"
+                raise RejectedAnswer("duplicate_entity", detail)
+        except RejectedAnswer as rejection:
+            records.reject(place, rejection.reason, rejection.detail)
+            continue
+        records.entries.append(Entry(place, source, collective, entity_id, vector=vector))
+
+
+def source_of_vectors(description: RefreshDescription, source: str | None) -> str:
+    """The one source that `--vectors` files are of.
+
+    Raises:
+      ConfigurationError: none is named, or several are meant.
+    """
+    names = ", ".join(description.sources)
+    if source is None:
+        raise ConfigurationError(
+            f"--source: files of vectors do not say which source they are of; name it ({names})"
+        )
+    if source not in description.sources:
+        raise ConfigurationError(
+            f"--source: '{source}' is no single source of the model; vectors are of one of {names}"
+        )
+    return source
+
+
+def _rows(paths: Sequence[str]) -> Iterator[_Row]:
+    for file in vector_files(paths, "--vectors"):
+        for part in parts_of(file):
+            for block in read_part(part):
+                rows = zip(block.entity_ids, block.extractions, block.vectors, strict=True)
+                for line, row in enumerate(rows, block.first_record):
+                    yield RecordPlace(file.name, line), *row
+
+
+def _checked(
+    entity_id: str, extraction: str, vector: np.ndarray | Problem, width: int
+) -> np.ndarray:
+    """The vector, or RejectedAnswer."""
+    if not entity_id.strip():
+        raise RejectedAnswer("blank_field", "field 'entity_id' is empty")
+    check_entity_id(entity_id)
+    if extraction and extraction not in EXTRACTIONS:
+        raise RejectedAnswer(
+            "extraction_mismatch", f"'{extraction}'; there are {INDIVIDUAL} and {COLLECTIVE}"
+        )
+    if isinstance(vector, Problem):
+        raise RejectedAnswer(vector.reason, vector.detail)
+    if len(vector) != width:
+        raise RejectedAnswer(
+            "wrong_width", f"{len(vector)} numbers; the source's vectors have {width}"
+        )
+    return vector
+
+
+def encode_entries(
+    entries: Sequence[Entry],
+    source: str,
+    description: RefreshDescription,
+    encoder_folder: Path,
+    records: Records,
+) -> tuple[list[Entry], np.ndarray]:
+    """Gives every entry of a source its knowledge vector.
+
+    Args:
+      entries: of the source.
+      source: the source.
+      description: of the version.
+      encoder_folder: files of an encoder that was fitted on the source.
+      records: gets the rejections.
+
+    Returns:
+      The entries that have a vector, and the vectors, float16 [entries, dimension].
+
+    Raises:
+      CommandError: the encoder is not there, or makes vectors of another width.
+    """
+    width = description.sources[source].dimension
+    texts = list(dict.fromkeys(entry.text for entry in entries if entry.text is not None))
+    vectors = np.zeros([0, width], np.float32)
+    refused: dict[int, str] = {}
+    if texts:
+        vectors, refused = _encode(texts, source, description, encoder_folder)
+    place_of = {text: place for place, text in enumerate(texts)}
+    found = np.zeros([len(entries), width], np.float16)
+    usable = []
+    with np.errstate(over="ignore"):
+        for row, entry in enumerate(entries):
+            place = None if entry.text is None else place_of[entry.text]
+            found[row] = entry.vector if place is None else vectors[place]
+            problem = (
+                ("encoder_refused", refused[place]) if place in refused else _problem_of(found[row])
+            )
+            if problem is None:
+                usable.append(row)
+            else:
+                records.reject(entry.place, *problem)
+    return [entries[row] for row in usable], found[usable]
+
+
+def _encode(
+    texts: Sequence[str], source: str, description: RefreshDescription, folder: Path
+) -> tuple[np.ndarray, dict[int, str]]:
+    settings, width = description.encoder, description.sources[source].dimension
+    try:
+        chosen = encoder_class(settings.kind)
+    except ImportError as error:
+        raise CommandError(
+            f"the encoder '{settings.kind}' that made the vectors of '{source}' cannot be loaded "
+            f"({error}); install it, or encode elsewhere and bring the vectors with --vectors"
+        ) from error
+    _compare_identity(chosen, source, description)
+    try:
+        encoder = chosen.load(settings, str(folder))
+    except OSError as error:
+        raise CommandError(
+            f"{folder}: the encoder '{settings.kind}' of source '{source}' cannot be read "
+            f"({error}); copy the version folder anew, or bring vectors with --vectors"
+        ) from error
+    parts: list[np.ndarray] = []
+    refused: dict[int, str] = {}
+    at_once = chosen.texts_per_element(settings)
+    for start in range(0, len(texts), at_once):
+        encoded = encoder.encode(texts[start : start + at_once])
+        parts.append(encoded.vectors)
+        refused |= {start + row: reason for row, reason in encoded.refused.items()}
+    vectors = np.concatenate(parts)
+    if vectors.shape[1] != width:
+        raise CommandError(
+            f"the encoder '{settings.kind}' makes vectors of width {vectors.shape[1]}, and those "
+            f"of source '{source}' have {width}: it is another one than at training; install that "
+            "one, or bring vectors with --vectors"
+        )
+    return vectors, refused
+
+
+def _compare_identity(
+    chosen: type[TextEncoder], source: str, description: RefreshDescription
+) -> None:
+    """Says where the encoder is not exactly the one of the version."""
+    now = chosen.identity(description.encoder) or {}
+    then = description.sources[source].encoder or {}
+    for key, value in now.items():
+        if key in then and then[key] != value:
+            say(
+                f"encoder of '{source}': {key} is {value!r}, and was {then[key]!r} when the "
+                "model's vectors were made; vectors may differ in their last digits"
+            )
+
+
+def _problem_of(vector: np.ndarray) -> tuple[str, str] | None:
+    if not np.isfinite(vector).all():
+        return "non_finite_vector", "a number of the vector is not finite in float16"
+    if not vector.any():
+        return "zero_vector", "all numbers of the vector are zero"
+    return None

@@ -1,26 +1,249 @@
-"""The knowledge of a version: what a refresh reads of it, and what becomes of it."""
+"""The knowledge of a version: who is described by which answer, and the rows that change."""
 
 from __future__ import annotations
 
+import hashlib
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError
-from models.knowledge import MISSING_ROW
-from serving.id_types import require_whole_numbers
-from serving.refresh.changes import NewVectors, SourceChange, change_source, rows_of_groups
-from serving.refresh.checkpoint import StoredVariables
-from serving.refresh.coverage import Coverage, coverage
-from serving.refresh.description import RefreshDescription, read_description
-from serving.refresh.entities import KnownEntities, read_entities
-from serving.refresh.id_lookup import IdLookup
+from models.knowledge import MISSING_ROW, KnowledgeRecords, rows_of_records
+from models.vector_tables import row_chunks
+from preprocessing.records.contract import INDIVIDUAL as INDIVIDUAL_ANSWER
+from serving.id_tables import UNKNOWN_ROW, IndexOverflow, require_whole_numbers
+from serving.refresh.checkpoint import IdLookup, StoredVariables
+from serving.refresh.description import RefreshDescription, RefreshFolder, read_description
 from serving.refresh.incoming import Entry, RecordPlace, Records
-from serving.refresh.layout import RefreshFolder
-from serving.tables.id_index import UNKNOWN_ROW, IndexOverflow
+
+
+@dataclass(frozen=True)
+class NewVectors:
+    """Accepted vectors of one source, each entity and each group once.
+
+    Attributes:
+      entities: int [n], item or user rows.
+      entity_vectors: float16 [n, dimension].
+      groups: int [m], places in `KnownEntities.group_ids`.
+      group_vectors: float16 [m, dimension].
+    """
+
+    entities: np.ndarray
+    entity_vectors: np.ndarray
+    groups: np.ndarray
+    group_vectors: np.ndarray
+
+
+@dataclass(frozen=True)
+class KnownEntities:
+    """The entities of one source.
+
+    Attributes:
+      rows: int32 [entities + 1], knowledge row of each item or user row; 0 for none.
+      origins: uint8 [entities + 1], NO_ANSWER, INDIVIDUAL or COLLECTIVE.
+      groups: int32 [entities + 1], place of each one's group in `group_ids`, or NO_GROUP.
+      group_ids: strings [groups].
+      digests: int64 [knowledge rows], of the knowledge vectors (`digests_of`); row 0's is 0.
+    """
+
+    rows: np.ndarray
+    origins: np.ndarray
+    groups: np.ndarray
+    group_ids: np.ndarray
+    digests: np.ndarray
+
+    @classmethod
+    def of_records(
+        cls, records: KnowledgeRecords, entity_rows: Mapping[str, int], num_rows: int
+    ) -> KnownEntities:
+        """Arranges knowledge records.
+
+        Args:
+          records: of the source.
+          entity_rows: raw id -> item or user row.
+          num_rows: item or user rows, row 0 included.
+        """
+        knowledge_rows, first_of_row = rows_of_records(records)
+        places = np.array([entity_rows[entity] for entity in records.entity_ids], np.int64)
+        individual = np.asarray(records.extraction) == INDIVIDUAL_ANSWER
+        group_ids, of_group = np.unique(np.asarray(records.group_ids, str), return_inverse=True)
+        rows, origins = np.zeros(num_rows, np.int32), np.zeros(num_rows, np.uint8)
+        groups = np.full(num_rows, NO_GROUP, np.int32)
+        rows[places] = knowledge_rows
+        origins[places] = np.where(individual, INDIVIDUAL, COLLECTIVE)
+        groups[places] = of_group
+        if len(group_ids) and group_ids[0] == "":
+            group_ids, groups = group_ids[1:], np.maximum(groups - 1, NO_GROUP)
+        digests = np.zeros(len(first_of_row) + 1, np.int64)
+        vectors = np.asarray(records.vectors)
+        for part in row_chunks(0, len(first_of_row)):
+            digests[part + 1] = digests_of(vectors[first_of_row[part]])
+        return cls(rows, origins, groups, group_ids, digests)
+
+    @property
+    def num_knowledge_rows(self) -> int:
+        """Rows of the source's knowledge table, row 0 included."""
+        return len(self.digests)
+
+    def with_entities(self, number: int) -> KnownEntities:
+        """A copy with further entities at the end, of whom nothing is known."""
+        padding = (0, number)
+        return KnownEntities(
+            np.pad(self.rows, padding, constant_values=MISSING_ROW),
+            np.pad(self.origins, padding, constant_values=NO_ANSWER),
+            np.pad(self.groups, padding, constant_values=NO_GROUP),
+            self.group_ids,
+            self.digests,
+        )
+
+    def write(self, folder: Path) -> None:
+        """Writes the file of a source's folder."""
+        np.savez(folder / _FILE, **{each.name: getattr(self, each.name) for each in fields(self)})
+
+
+@dataclass(frozen=True)
+class SourceChange:
+    """What becomes of a source.
+
+    Attributes:
+      entities: who has which answer from now on.
+      rows: int [k], ascending: knowledge rows whose vector changed, then new ones at the end.
+      vectors: float16 [k, dimension], their vectors.
+      affected: int [e], item or user rows with another vector or row than before, ascending.
+    """
+
+    entities: KnownEntities
+    rows: np.ndarray
+    vectors: np.ndarray
+    affected: np.ndarray
+
+    def vectors_of_affected(self) -> np.ndarray:
+        """Knowledge vectors of the affected entities, float16 [e, dimension]."""
+        return self.vectors[np.searchsorted(self.rows, self.entities.rows[self.affected])]
+
+
+def change_source(known: KnownEntities, new: NewVectors) -> SourceChange:
+    """Applies new vectors to what is known of a source.
+
+    An individual answer gives its entity a row of its own, or changes it; the answer of a group
+    changes the row that its members without one of their own share. Vectors that are there already,
+    bit for bit, change nothing.
+
+    Args:
+      known: the source, new entities included.
+      new: accepted vectors.
+    """
+    digests = known.digests.copy()
+    group_rows = rows_of_groups(known)[new.groups]
+    group_digests = digests_of(new.group_vectors)
+    changed_groups = (group_rows != MISSING_ROW) & (digests[group_rows] != group_digests)
+
+    own_rows = known.rows[new.entities]
+    has_own = known.origins[new.entities] == INDIVIDUAL
+    own_digests = digests_of(new.entity_vectors)
+    changed_own = has_own & (digests[own_rows] != own_digests)
+
+    number_new = int(np.sum(~has_own))
+    new_rows = np.arange(len(digests), len(digests) + number_new, dtype=np.int32)
+    rows = np.concatenate([group_rows[changed_groups], own_rows[changed_own], new_rows])
+    vectors = np.concatenate(
+        [
+            new.group_vectors[changed_groups],
+            new.entity_vectors[changed_own],
+            new.entity_vectors[~has_own],
+        ]
+    )
+    digests = np.pad(digests, (0, number_new))
+    digests[rows] = np.concatenate(
+        [group_digests[changed_groups], own_digests[changed_own], own_digests[~has_own]]
+    )
+    of_entity, origins = known.rows.copy(), known.origins.copy()
+    of_entity[new.entities[~has_own]] = new_rows
+    origins[new.entities[~has_own]] = INDIVIDUAL
+    order = np.argsort(rows, kind="stable")
+    return SourceChange(
+        KnownEntities(of_entity, origins, known.groups, known.group_ids, digests),
+        rows[order],
+        vectors[order],
+        np.flatnonzero(np.isin(of_entity, rows)),
+    )
+
+
+def rows_of_groups(known: KnownEntities) -> np.ndarray:
+    """Knowledge row of every group's answer, int32 [groups]; 0 where nobody uses one.
+
+    A collective answer that names no group is nobody else's.
+    """
+    rows = np.full(len(known.group_ids), MISSING_ROW, np.int32)
+    members = np.flatnonzero((known.origins == COLLECTIVE) & (known.groups != NO_GROUP))
+    rows[known.groups[members]] = known.rows[members]
+    return rows
+
+
+NO_ANSWER, INDIVIDUAL, COLLECTIVE = 0, 1, 2
+NO_GROUP = -1
+_DIGEST_BYTES = 8
+_FILE = "entities.npz"
+
+
+def read_entities(folder: Path) -> KnownEntities:
+    """Reads the file of a source's folder.
+
+    Raises:
+      CommandError: it is missing or damaged.
+    """
+    path = folder / _FILE
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return KnownEntities(**{each.name: arrays[each.name] for each in fields(KnownEntities)})
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise CommandError(
+            f"{path} cannot be read ({error}); copy the version folder anew, or export again"
+        ) from error
+
+
+def digests_of(vectors: np.ndarray) -> np.ndarray:
+    """Hashes of knowledge vectors as float16, by which unchanged ones are told: int64 [n]."""
+    rounded = np.ascontiguousarray(vectors, np.float16)
+    return np.array(
+        [
+            int.from_bytes(
+                hashlib.blake2b(vector, digest_size=_DIGEST_BYTES).digest(), "little", signed=True
+            )
+            for vector in rounded
+        ],
+        np.int64,
+    )
+
+
+Coverage = dict[str, int]
+
+
+def coverage(sources: Iterable[KnownEntities], num_entities: int) -> Coverage:
+    """Counts entities by the best answer that any of the sources has of them.
+
+    Args:
+      sources: of one kind of entity.
+      num_entities: items or users.
+
+    Returns:
+      "individual", "group" and "missing", which add up to the number of entities.
+    """
+    individual = np.zeros(num_entities, bool)
+    collective = np.zeros(num_entities, bool)
+    for source in sources:
+        individual |= source.origins[1:] == INDIVIDUAL
+        collective |= source.origins[1:] == COLLECTIVE
+    return {
+        "individual": int(individual.sum()),
+        "group": int((collective & ~individual).sum()),
+        "missing": int((~collective & ~individual).sum()),
+    }
+
 
 _ENTITIES = ("item", "user")
 

@@ -15,28 +15,26 @@ from configs.scenario import Scenario
 from configs.serving import IdType
 from models.building import AnyModel
 from models.item_ids import KnowledgeIds
-from models.knowledge import KnowledgeRecords
+from models.knowledge import KnowledgeRecords, UserRows
 from models.prior import PRIOR_SUFFIX, PriorPrediction
 from models.retrieving import RetrievalModel
-from models.user_rows import UserRows
 from preprocessing.records.knowledge import read_knowledge
-from preprocessing.records.layout import (
-    DEAD_LETTERS_FILE,
-    VECTOR_STATISTICS_FILE,
-    WorkDirectory,
-)
+from preprocessing.records.layout import DEAD_LETTERS_FILE, VECTOR_STATISTICS_FILE, WorkDirectory
 from preprocessing.records.provenance import as_written
 from serving.refresh.description import (
+    AUGMENTED,
     OF_TEXTS,
+    PROJECTED,
+    MatchReduction,
     RefreshDescription,
+    RefreshFolder,
     SourceDescription,
     made_from,
+    write_prior,
+    write_summand,
 )
-from serving.refresh.entities import KnownEntities
 from serving.refresh.functions import TrainedFunctions
-from serving.refresh.layout import RefreshFolder
-from serving.refresh.methods import MatchReduction, write_prior
-from serving.refresh.summands import AUGMENTED, PROJECTED, write_summand
+from serving.refresh.knowledge import KnownEntities
 
 _NO_ENCODER_FILES = ("manifest.json", DEAD_LETTERS_FILE, VECTOR_STATISTICS_FILE)
 
@@ -82,7 +80,7 @@ class RefreshParts:
           knowledge: source -> records, for callers that have read them already.
 
         Raises:
-          preprocessing.records.errors.DamagedRecords: a file of the work directory is damaged.
+          preprocessing.records.contract.DamagedRecords: a file of the work directory is damaged.
         """
         preparation = model.inputs_preparation
         sources = scenario.knowledge_sources()

@@ -1,29 +1,215 @@
-"""The whole way: answers in, the next version out."""
+"""The whole way of a refresh: answers in, the next version out, with notes of what changed."""
 
 from __future__ import annotations
 
+import json
+import shutil
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from configs.command_line import CommandError, RejectedInput, say
+from configs.loading import ConfigurationError
+from preprocessing.answers.record import meaning_of
 from preprocessing.dead_letters import dead_letter, write_dead_letters
-from preprocessing.knowledge.reasons import meaning_of
-from serving.refresh.changes import SourceChange
-from serving.refresh.encoding import encode_entries
-from serving.refresh.incoming import REASONS, Entry, RecordPlace, Records
-from serving.refresh.knowledge import VersionKnowledge
-from serving.refresh.layout import RefreshFolder
-from serving.refresh.reading import AnswerFiles, check_source, read_answers
+from serving.export_manifest import (
+    MANIFEST,
+    exporting_code_version,
+    listed_files,
+    variable_name,
+    verify_manifest,
+    write_document,
+)
+from serving.model_card.card import CARD_JSON, CARD_MARKDOWN
+from serving.publishing import NextVersion, Publisher, publishing, version_folders
+from serving.refresh.checkpoint import VARIABLES
+from serving.refresh.description import RefreshFolder, write_summand
+from serving.refresh.incoming import (
+    REASONS,
+    AnswerFiles,
+    Entry,
+    RecordPlace,
+    Records,
+    check_source,
+    encode_entries,
+    read_answers,
+    read_vectors,
+    source_of_vectors,
+)
+from serving.refresh.knowledge import SourceChange, VersionKnowledge
 from serving.refresh.stored_results import next_results
-from serving.refresh.summands import write_summand
-from serving.refresh.vector_reading import read_vectors, source_of_vectors
-from serving.refresh.version_folder import BaseVersion, require_versions
-from serving.version_publishing import NextVersion, Publisher, publishing
+
+_REFRESHED = "refreshed"
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+
+def note_on_card(version_folder: Path, noted: Mapping[str, Any]) -> None:
+    """Adds a section to the model card, where there is one.
+
+    Args:
+      version_folder: the new version.
+      noted: `time`, `from_version`, `code_version`, and what the refresh did.
+    """
+    card, card_json = version_folder / CARD_MARKDOWN, version_folder / CARD_JSON
+    if card_json.exists():
+        facts = json.loads(card_json.read_text(encoding="utf-8"))
+        facts[_REFRESHED] = [*facts.get(_REFRESHED, []), noted]
+        card_json.write_text(json.dumps(facts, indent=2, allow_nan=False) + "\n", encoding="utf-8")
+    if not card.exists():
+        return
+    lines = [
+        "",
+        f"## Refreshed on {noted['time'][:10]}",
+        "",
+        f"New answers were added to version {noted['from_version']} without training: "
+        f"{noted['changed_rows']:,} knowledge rows changed or joined, {noted['new_items']:,} items "
+        f"and {noted['new_users']:,} users are new. Metrics and proof above are of the exported "
+        "run, before any refresh.",
+        "",
+        "| knowledge | before | after |",
+        "|---|---|---|",
+    ]
+    for entity in ("items", "users"):
+        before, after = noted[entity]["before"], noted[entity]["after"]
+        if not any(after.values()):
+            continue
+        lines += [f"| {entity}: {kind} | {before[kind]:,} | {after[kind]:,} |" for kind in before]
+    with card.open("a", encoding="utf-8") as file:
+        file.write("\n".join(lines) + "\n")
+
+
+def write_manifest(
+    version_folder: Path, base: Mapping[str, Any], noted: Mapping[str, Any], shapes: Shapes
+) -> None:
+    """Writes the manifest of a refreshed version, which comes last: it lists every other file.
+
+    Args:
+      version_folder: the new version, complete but for this file.
+      base: manifest of the version that was refreshed.
+      noted: `time`, `from_version`, `code_version`, and what the refresh did.
+      shapes: checkpoint key -> shape of variables that changed.
+    """
+    variables = dict(base.get("variables", {}))
+    for key, shape in shapes.items():
+        name = variable_name(key)
+        if name in variables:
+            variables[name] = {**variables[name], "shape": list(shape)}
+    manifest = {
+        **base,
+        "created": noted["time"],
+        "variables": variables,
+        # The proof compared another version with the checkpoint.
+        "proof": None,
+        _REFRESHED: [*base.get(_REFRESHED, []), noted],
+        "files": listed_files(version_folder),
+    }
+    write_document(version_folder, manifest)
+
+
+@dataclass(frozen=True)
+class BaseVersion:
+    """The version that a refresh goes on from.
+
+    Attributes:
+      folder: the version folder.
+      number: its number.
+      manifest: what the version says it is; None where it has none.
+    """
+
+    folder: Path
+    number: int
+    manifest: dict[str, Any] | None
+
+    @classmethod
+    def find(cls, base: str | Path, number: int | None = None) -> BaseVersion:
+        """Finds a version and makes sure that it is whole.
+
+        Args:
+          base: model base path.
+          number: of the version; the highest if None.
+
+        Raises:
+          ConfigurationError: there is no version, or none of this number.
+          CommandError: a file of the version is missing or changed.
+        """
+        folders = require_versions(base)
+        if number is not None and number not in folders:
+            there = ", ".join(map(str, sorted(folders)))
+            raise ConfigurationError(f"--version {number}: {base} holds the versions {there}")
+        chosen = max(folders) if number is None else number
+        folder = folders[chosen]
+        has_manifest = (folder / MANIFEST).exists()
+        return cls(folder, chosen, verify_manifest(folder) if has_manifest else None)
+
+    def write_next(
+        self,
+        publisher: Publisher,
+        write_changes: Callable[[Path], None],
+        report: Mapping[str, Any],
+        shapes: Shapes,
+    ) -> NextVersion:
+        """Writes the next version.
+
+        Args:
+          publisher: of the base path.
+          write_changes: writes variables and the changed refresh files into a copy of the version.
+          report: what the refresh did, for manifest and model card.
+          shapes: checkpoint key -> shape of variables that changed.
+
+        Returns:
+          Where it is.
+        """
+        with publisher.next_version() as version:
+            folder = version.unfinished
+            shutil.copytree(self.folder, folder, ignore=_rewritten(self.folder))
+            write_changes(folder)
+            noted = {
+                "time": datetime.now(UTC).isoformat(timespec="seconds"),
+                "from_version": self.number,
+                "code_version": exporting_code_version(),
+                **report,
+            }
+            note_on_card(folder, noted)
+            if self.manifest is not None:
+                write_manifest(folder, self.manifest, noted, shapes)
+        return version
+
+
+def require_versions(base: str | Path) -> dict[int, Path]:
+    """The versions of a base path: number -> folder.
+
+    Raises:
+      ConfigurationError: there is none.
+    """
+    base = Path(base)
+    folders = version_folders(base) if base.is_dir() else {}
+    if not folders:
+        raise ConfigurationError(
+            f"--model {base}: there is no version folder (1, 2, ...) in it; name the model base "
+            "path that 'python -m serving export --out' wrote"
+        )
+    return folders
+
+
+def _rewritten(folder: Path) -> Callable[[str, list[str]], set[str]]:
+    """What is not copied: the variables, and the manifest, which lists other files."""
+    top, manifest = str(folder), folder / MANIFEST
+
+    def ignored(directory: str, names: list[str]) -> set[str]:
+        return {
+            name
+            for name in names
+            if (directory == top and name == VARIABLES) or Path(directory) / name == manifest
+        }
+
+    return ignored
+
 
 DEAD_LETTERS = "refresh_dead_letters.jsonl"
 

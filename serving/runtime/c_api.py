@@ -1,29 +1,159 @@
-"""A SavedModel run through TensorFlow's C API, the loader that TensorFlow Serving is built on.
-
-https://github.com/tensorflow/tensorflow/blob/master/tensorflow/c/c_api.h
-"""
+"""A SavedModel run through TensorFlow's C API, the loader that TensorFlow Serving is built on."""
 
 from __future__ import annotations
 
 import ctypes
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
+from types import SimpleNamespace, TracebackType
 from typing import Any, Self
 
 import numpy as np
 import tensorflow as tf
 
 from configs.command_line import CommandError
-from serving.runtime.c_library import Output, library
 from serving.runtime.definitions import signature_definitions
-from serving.runtime.string_tensors import (
-    STRING_BYTES,
-    encoded,
-    read_strings,
-    write_strings,
+
+_FRAMEWORK, _RUNTIME = "libtensorflow_framework.so.2", "libtensorflow_cc.so.2"
+
+
+class Output(ctypes.Structure):
+    """TF_Output: an operation and the number of its output."""
+
+    _fields_ = [("operation", ctypes.c_void_p), ("index", ctypes.c_int)]
+
+
+_POINTER, _NUMBER, _TEXT, _SIZE = ctypes.c_void_p, ctypes.c_int, ctypes.c_char_p, ctypes.c_size_t
+_MANY_OUTPUTS, _MANY_POINTERS = ctypes.POINTER(Output), ctypes.POINTER(ctypes.c_void_p)
+
+# Name -> type of the result, types of the arguments, as c_api.h and tf_tensor.h declare them.
+_PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
+    "TF_NewStatus": (_POINTER, []),
+    "TF_DeleteStatus": (None, [_POINTER]),
+    "TF_GetCode": (_NUMBER, [_POINTER]),
+    "TF_Message": (_TEXT, [_POINTER]),
+    "TF_NewGraph": (_POINTER, []),
+    "TF_DeleteGraph": (None, [_POINTER]),
+    "TF_NewSessionOptions": (_POINTER, []),
+    "TF_DeleteSessionOptions": (None, [_POINTER]),
+    "TF_SetConfig": (None, [_POINTER, _TEXT, _SIZE, _POINTER]),
+    "TF_NewSession": (_POINTER, [_POINTER, _POINTER, _POINTER]),
+    "TF_LoadSessionFromSavedModel": (
+        _POINTER,
+        [_POINTER, _POINTER, _TEXT, ctypes.POINTER(_TEXT), _NUMBER, _POINTER, _POINTER, _POINTER],
+    ),
+    "TF_CloseSession": (None, [_POINTER, _POINTER]),
+    "TF_DeleteSession": (None, [_POINTER, _POINTER]),
+    "TF_GraphOperationByName": (_POINTER, [_POINTER, _TEXT]),
+    "TF_SessionRun": (
+        None,
+        [_POINTER, _POINTER]
+        + [_MANY_OUTPUTS, _MANY_POINTERS, _NUMBER] * 2
+        + [_POINTER, _NUMBER, _POINTER, _POINTER],
+    ),
+    "TF_AllocateTensor": (_POINTER, [_NUMBER, ctypes.POINTER(ctypes.c_int64), _NUMBER, _SIZE]),
+    "TF_DeleteTensor": (None, [_POINTER]),
+    "TF_TensorData": (_POINTER, [_POINTER]),
+    "TF_TensorByteSize": (_SIZE, [_POINTER]),
+    "TF_TensorType": (_NUMBER, [_POINTER]),
+    "TF_NumDims": (_NUMBER, [_POINTER]),
+    "TF_Dim": (ctypes.c_int64, [_POINTER, _NUMBER]),
+    "TF_StringInit": (None, [_POINTER]),
+    "TF_StringCopy": (None, [_POINTER, _TEXT, _SIZE]),
+    "TF_StringGetSize": (_SIZE, [_POINTER]),
+    "TF_StringGetDataPointer": (_POINTER, [_POINTER]),
+}
+
+
+# These take long, and other threads of Python run meanwhile. To give Python's lock away and to wait
+# for it again would take longer than any of the others.
+_LONG = (
+    "TF_NewSession",
+    "TF_LoadSessionFromSavedModel",
+    "TF_SessionRun",
+    "TF_CloseSession",
+    "TF_DeleteSession",
+    "TF_DeleteGraph",
 )
+
+
+@functools.cache
+def library() -> SimpleNamespace:
+    """The library's functions by name, typed.
+
+    Raises:
+      CommandError: the installed package has no such library, as on macOS and Windows.
+    """
+    folder = Path(tf.sysconfig.get_lib())
+    try:
+        # The runtime finds the framework's symbols only where these are global.
+        ctypes.CDLL(str(folder / _FRAMEWORK), mode=ctypes.RTLD_GLOBAL)
+        long_running = ctypes.CDLL(str(folder / _RUNTIME))
+        short = ctypes.PyDLL(str(folder / _RUNTIME))
+    except OSError as error:
+        raise CommandError(
+            f"TensorFlow's C API cannot be used ({error}); the server and the proof of an export "
+            "need a Linux package of TensorFlow (export without it: --proof none)"
+        ) from error
+    functions = SimpleNamespace()
+    for name, (result, arguments) in _PROTOTYPES.items():
+        function = getattr(long_running if name in _LONG else short, name)
+        function.restype, function.argtypes = result, arguments
+        setattr(functions, name, function)
+    return functions
+
+
+STRING_BYTES = 24
+_MOST_INSIDE = 22
+
+
+def encoded(values: np.ndarray) -> list[bytes]:
+    """Strings as a tensor has them, row by row.
+
+    Args:
+      values: `bytes`, or texts that become UTF-8; any shape.
+
+    Raises:
+      UnicodeEncodeError: a text is none of Unicode: it has half of a pair of surrogates.
+    """
+    return [
+        text if isinstance(text, bytes) else str(text).encode() for text in values.ravel().tolist()
+    ]
+
+
+def write_strings(start: int, texts: Sequence[bytes]) -> None:
+    """Fills a tensor's memory, all short strings at once.
+
+    Args:
+      start: the memory's address; `STRING_BYTES` for each text.
+      texts: row by row.
+    """
+    if not texts:
+        return
+    sizes = np.fromiter(map(len, texts), np.int64, len(texts))
+    memory = np.ctypeslib.as_array(
+        ctypes.cast(start, ctypes.POINTER(ctypes.c_uint8)), (len(texts), STRING_BYTES)
+    )
+    memory[:, 0] = sizes << 2
+    memory[:, 1:-1] = np.array(texts, f"S{_MOST_INSIDE}").view(np.uint8).reshape(-1, _MOST_INSIDE)
+    memory[:, -1] = 0
+    for position in np.flatnonzero(sizes > _MOST_INSIDE).tolist():
+        place = start + position * STRING_BYTES
+        library().TF_StringInit(place)
+        library().TF_StringCopy(place, texts[position], len(texts[position]))
+
+
+def read_strings(start: int, count: int) -> list[bytes]:
+    """The strings in a tensor's memory at `start`."""
+    return [_text(start + position * STRING_BYTES) for position in range(count)]
+
+
+def _text(place: int) -> bytes:
+    size = library().TF_StringGetSize(place)
+    return ctypes.string_at(library().TF_StringGetDataPointer(place), size)
+
 
 _STRING_TYPE = tf.string.as_datatype_enum
 
@@ -225,3 +355,26 @@ def _as_taken(values: np.ndarray, type_number: int) -> np.ndarray:
     """Values in the type that an input takes, one after the other in memory."""
     dtype = object if type_number == _STRING_TYPE else tf.as_dtype(type_number).as_numpy_dtype
     return np.asarray(values, dtype=dtype, order="C")
+
+
+def start_threads() -> None:
+    """Starts them, where they do not run yet.
+
+    All sessions share them, and they have the priority of the thread that opens the first session.
+
+    Raises:
+      CommandError: the installed package has no such runtime, or it opens no session.
+    """
+    functions = library()
+    status, options = functions.TF_NewStatus(), functions.TF_NewSessionOptions()
+    graph = functions.TF_NewGraph()
+    try:
+        session = functions.TF_NewSession(graph, options, status)
+        if not session:
+            reason = functions.TF_Message(status).decode(errors="replace")
+            raise CommandError(f"TensorFlow's C API opens no session ({reason})")
+        functions.TF_DeleteSession(session, status)
+    finally:
+        functions.TF_DeleteGraph(graph)
+        functions.TF_DeleteSessionOptions(options)
+        functions.TF_DeleteStatus(status)

@@ -22,8 +22,7 @@ from serving.protocol.messages import (
     types_pb2,
 )
 from serving.server.errors import invalid
-from serving.server.input_checks import shape_text
-from serving.server.servable import Servable
+from serving.server.servable import Servable, shape_text
 
 CLASSIFY_METHOD = "tensorflow/serving/classify"
 REGRESS_METHOD = "tensorflow/serving/regress"

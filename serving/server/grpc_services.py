@@ -1,15 +1,17 @@
-"""The gRPC services, thin adapters around `PredictionApi`."""
+"""The gRPC services, health among them, thin adapters around `PredictionApi`."""
 
 from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from concurrent import futures
 from contextlib import AbstractContextManager
 from typing import NoReturn, TypeVar
 
 import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from serving.protocol.messages import (
     classification_pb2,
@@ -18,8 +20,10 @@ from serving.protocol.messages import (
     inference_pb2,
     model_management_pb2,
     model_pb2,
+    model_service_pb2,
     model_service_pb2_grpc,
     predict_pb2,
+    prediction_service_pb2,
     prediction_service_pb2_grpc,
     regression_pb2,
 )
@@ -27,6 +31,69 @@ from serving.server.errors import RequestError
 from serving.server.metrics import Operation, counted_request
 from serving.server.prediction_api import PredictionApi
 from serving.server.server_options import DEFAULT_GRPC_THREADS
+
+_SERVICES = (
+    "",  # the server as a whole
+    prediction_service_pb2.DESCRIPTOR.services_by_name["PredictionService"].full_name,
+    model_service_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name,
+)
+
+
+class Health:
+    """SERVING while every model has a version available and the server is not stopping."""
+
+    def __init__(self) -> None:
+        self._servicer = health.HealthServicer()
+        self.set_ready(False)
+
+    def add_to(self, server: grpc.Server) -> None:
+        """Adds the service to a server."""
+        health_pb2_grpc.add_HealthServicer_to_server(self._servicer, server)
+
+    def set_ready(self, is_ready: bool) -> None:
+        """Reports whether every model can be asked."""
+        status = health_pb2.HealthCheckResponse
+        for service in _SERVICES:
+            self._servicer.set(service, status.SERVING if is_ready else status.NOT_SERVING)
+
+    def stop(self) -> None:
+        """Reports NOT_SERVING for good."""
+        self._servicer.enter_graceful_shutdown()
+
+
+_HEALTH = "/grpc.health.v1.Health/"
+
+
+class RefusalWhileStopping(grpc.ServerInterceptor):
+    """Answers UNAVAILABLE once the server is about to stop; health is still told.
+
+    A gRPC server that stops cancels some of the requests that arrive at this moment, and callers
+    rarely repeat what was CANCELLED. None of these has run, so UNAVAILABLE is the answer to give.
+    """
+
+    def __init__(self) -> None:
+        self._is_stopping = threading.Event()
+        self._refusal = grpc.unary_unary_rpc_method_handler(_refuse)
+
+    def begin(self) -> None:
+        """Refuses from now on."""
+        self._is_stopping.set()
+
+    def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], grpc.RpcMethodHandler],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> grpc.RpcMethodHandler:
+        """Passes a request on, or to the refusal."""
+        if self._is_stopping.is_set() and not handler_call_details.method.startswith(_HEALTH):
+            return self._refusal
+        return continuation(handler_call_details)
+
+
+def _refuse(request: object, context: grpc.ServicerContext) -> NoReturn:
+    context.abort(grpc.StatusCode.UNAVAILABLE, "The server is stopping")
+    raise AssertionError("abort always raises")
+
 
 # TensorFlow Serving cuts its messages at this length, because they travel in a header.
 _MESSAGE_LIMIT = 1024

@@ -1,24 +1,135 @@
-"""JSON values to arrays, by the rules of TensorFlow Serving's REST API.
-
-The rules and the words of the messages are those of `json_tensor.cc` in
-https://github.com/tensorflow/serving: the first element of every list says what shape all have.
-"""
+"""JSON by the rules of TensorFlow Serving's REST API: texts to arrays, and outputs to documents."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import itertools
+import json
 import math
+import re
+from collections.abc import Mapping
 from typing import Any
 
 import grpc
 import numpy as np
 import tensorflow as tf
+from google.protobuf import json_format
+from google.protobuf.message import Message
 
+from serving.protocol.messages import classification_pb2, regression_pb2
 from serving.server.errors import RequestError, invalid
-from serving.server.input_checks import type_name
-from serving.server.json_text import encoded, format_error, kind_name, quoted
+from serving.server.servable import type_name
+
+_QUOTE_LIMIT = 1024
+# What a number beyond the range of a double has: an exponent of three digits, or so many digits.
+_PERHAPS_HUGE = re.compile(rb"[eE]\+?[0-9]{3}|[0-9]{309}")
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
+# What Python's parser says, and RapidJSON's words for it.
+_REASONS = {
+    "Expecting value": "Invalid value.",
+    "Unexpected UTF-8 BOM": "Invalid value.",
+    "Expecting property name": "Missing a name for object member.",
+    "Expecting ':' delimiter": "Missing a colon after a name of object member.",
+    "Extra data": "The document root must not be followed by other values.",
+    "Unterminated string": "Missing a closing quotation mark in string.",
+    "Invalid control character": "Invalid encoding in string.",
+    "Invalid \\escape": "Invalid escape character in string.",
+    "Invalid \\uXXXX escape": "Incorrect hex digit after \\u escape in string.",
+}
+_KINDS = {dict: "Object", list: "Array", str: "String", int: "Number", float: "Number"}
+
+
+def parse_object(text: bytes) -> dict[str, Any]:
+    """Parses a JSON object; NaN, Infinity and -Infinity are numbers.
+
+    Escapes may leave halves of surrogate pairs in its strings: see `encoded`.
+
+    Raises:
+      RequestError: INVALID_ARGUMENT; the message says where the JSON is broken, in bytes.
+    """
+    if not text:
+        raise invalid("JSON Parse error: The document is empty")
+    try:
+        may_be_huge = _PERHAPS_HUGE.search(text) is not None
+        document = json.loads(text.decode(), parse_float=_finite if may_be_huge else None)
+    except UnicodeDecodeError as error:
+        raise _parse_error("Invalid encoding in string.", error.start) from error
+    except json.JSONDecodeError as error:
+        if not error.doc.strip():
+            raise _parse_error("The document is empty.", len(text)) from error
+        before = error.doc[: error.pos]
+        raise _parse_error(_reason(error.msg, before), len(before.encode())) from error
+    except RecursionError as error:
+        raise invalid("JSON Parse error: lists or objects are nested too deeply.") from error
+    except ValueError as error:  # a float beyond all doubles, or an integer of thousands of digits
+        raise invalid("JSON Parse error: Number too big to be stored in double.") from error
+    if not isinstance(document, dict):
+        raise format_error(document, "Is not object")
+    return document
+
+
+def encoded(text: str) -> bytes:
+    """A JSON string in UTF-8.
+
+    Raises:
+      RequestError: INVALID_ARGUMENT; half of a surrogate pair stands alone in it.
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise invalid("JSON Parse error: The surrogate pair in string is invalid.") from error
+
+
+def format_error(value: object, reason: str) -> RequestError:
+    """The error for a JSON value that is not what it should be."""
+    return invalid(f"JSON Value: {quoted(value)} {reason}")
+
+
+def quoted(value: object) -> str:
+    """A JSON value for a message, cut where it gets long."""
+    text = ""
+    for part in json.JSONEncoder(indent=4, ensure_ascii=False).iterencode(value):
+        text += part[: _QUOTE_LIMIT + 1]
+        if len(text) > _QUOTE_LIMIT:
+            return f"{text[:_QUOTE_LIMIT]}..."
+    return text
+
+
+def kind_name(value: object) -> str:
+    """What a JSON value is."""
+    if value is None or isinstance(value, bool):
+        return "Null" if value is None else str(value)
+    return _KINDS[type(value)]
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    if math.isinf(number):
+        raise ValueError("beyond the range of a double")
+    return number
+
+
+def _parse_error(reason: str, offset: int) -> RequestError:
+    return invalid(f"JSON Parse error: {reason} at offset: {offset}")
+
+
+def _reason(message: str, before: str) -> str:
+    for start, reason in _REASONS.items():
+        if message.startswith(start):
+            return reason
+    innermost = ""
+    opened = []
+    for bracket in re.findall(r"[\[\]{}]", _STRING.sub("", before)):
+        if bracket in "[{":
+            opened.append(bracket)
+        else:
+            opened.pop()
+        innermost = opened[-1] if opened else ""
+    if innermost == "[":
+        return "Missing a comma or ] after an array element."
+    return "Missing a comma or } after an object member."
+
 
 _BASE64_KEY = "b64"
 _MAXIMUM_RANK = 32
@@ -187,3 +298,118 @@ def _check_leaf(value: Any, data_type: tf.DType) -> None:
         bytes_of(value)
     elif data_type.is_floating:
         check_float_range(value, data_type)
+
+
+_BYTES_SUFFIX = "_bytes"
+# Types of outputs that TensorFlow Serving does not write either.
+_UNWRITTEN = (np.float16, np.uint16)
+
+
+def predictions(outputs: Mapping[str, np.ndarray]) -> dict[str, object]:
+    """The answer to a request in row format: one value or object per row.
+
+    Args:
+      outputs: output name -> array; their first dimensions are the rows.
+
+    Raises:
+      RequestError: INVALID_ARGUMENT; the outputs have no rows, or not equally many.
+    """
+    rows: int | None = None
+    for name, array in outputs.items():
+        if array.ndim == 0:
+            raise invalid(f"Tensor name: {name} has no shape information ")
+        if rows is not None and len(array) != rows:
+            raise invalid(
+                f"Tensor name: {name} has inconsistent batch size: {len(array)} expecting: {rows}"
+            )
+        rows = len(array)
+    values = {name: from_array(name, array) for name, array in outputs.items()}
+    if len(values) == 1:
+        return {"predictions": next(iter(values.values()))}
+    by_row = zip(*values.values(), strict=True)
+    return {"predictions": [dict(zip(values, row, strict=True)) for row in by_row]}
+
+
+def columns(outputs: Mapping[str, np.ndarray]) -> dict[str, object]:
+    """The answer to a request in column format: one value per output."""
+    values = {name: from_array(name, array) for name, array in outputs.items()}
+    return {"outputs": next(iter(values.values())) if len(values) == 1 else values}
+
+
+def classifications(result: classification_pb2.ClassificationResult) -> dict[str, object]:
+    """The answer to a classify request: pairs of label and score per example."""
+    return {
+        "results": [
+            [[item.label, _number(item.score)] for item in classification.classes]
+            for classification in result.classifications
+        ]
+    }
+
+
+def regressions(result: regression_pb2.RegressionResult) -> dict[str, object]:
+    """The answer to a regress request: one number per example."""
+    return {"results": [_number(regression.value) for regression in result.regressions]}
+
+
+def message_as_json(message: Message) -> dict[str, object]:
+    """A message with its fields' own names; fields at their default are there too."""
+    return json_format.MessageToDict(
+        message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True
+    )
+
+
+def from_array(name: str, array: np.ndarray) -> object:
+    """Turns an output into a JSON value.
+
+    Args:
+      name: the output's name; strings become base64 objects when it ends in `_bytes`.
+      array: any shape. A float of 32 bits becomes a decimal number of 6 digits if that reads back
+        as the same float, else one of 9 digits: 0.2 stays 0.2, and every number is the one that
+        TensorFlow Serving writes.
+
+    Returns:
+      Nested lists, or one value for an array without dimensions.
+
+    Raises:
+      RequestError: INVALID_ARGUMENT; JSON does not carry the type, or a string is not UTF-8 text
+        and its name does not end in `_bytes`.
+    """
+    if array.dtype in _UNWRITTEN:
+        data_type = type_name(tf.as_dtype(array.dtype))
+        raise invalid(f"Failed to write JSON value for tensor type: {data_type}")
+    if array.dtype == object:
+        leaves = [_string(name, value) for value in array.flat]
+    elif array.dtype == np.float32:
+        leaves = _decimals(array.ravel())
+    else:
+        leaves = array.ravel().tolist()
+    values = np.empty(len(leaves), dtype=object)
+    values[:] = leaves
+    return values.reshape(array.shape).tolist()
+
+
+def _decimals(floats: np.ndarray) -> list[object]:
+    exact = floats.astype(np.float64).tolist()
+    short = [float(f"{number:.6g}") for number in exact]
+    with np.errstate(over="ignore"):
+        is_same = (np.asarray(short).astype(np.float32) == floats).tolist()
+    return [
+        decimal if same else float(f"{number:.9g}")
+        for number, decimal, same in zip(exact, short, is_same, strict=True)
+    ]
+
+
+def _string(name: str, value: bytes) -> object:
+    if name.endswith(_BYTES_SUFFIX):
+        return {"b64": base64.b64encode(value).decode()}
+    try:
+        return value.decode()
+    except UnicodeDecodeError as error:
+        raise invalid(
+            f'Output "{name}" holds bytes that are not UTF-8 text; JSON can carry them only when '
+            f'the name ends in "{_BYTES_SUFFIX}".'
+        ) from error
+
+
+def _number(value: float) -> object:
+    return from_array("", np.asarray(value, dtype=np.float32))

@@ -12,23 +12,18 @@ from typing import Self
 import grpc
 
 from configs.command_line import CommandError
-from serving.runtime.threads import start_threads
-from serving.server.background import Background
+from serving.runtime.c_api import start_threads
+from serving.server.background import Background, Polling
 from serving.server.batching import Batching
-from serving.server.grpc_services import create_grpc_server
-from serving.server.health import Health
-from serving.server.input_checks import RequestLimits
+from serving.server.grpc_services import Health, RefusalWhileStopping, create_grpc_server
 from serving.server.loading import load_servable
 from serving.server.model_settings import ModelSettings, settings_of_base_paths
 from serving.server.model_store import ModelStore
-from serving.server.models_config_watch import watch_models_config
-from serving.server.network_address import address_of
-from serving.server.polling import Polling
+from serving.server.models_config import watch_models_config
 from serving.server.prediction_api import PredictionApi
-from serving.server.refusing import RefusalWhileStopping
 from serving.server.rest_app import RestApi
-from serving.server.rest_connections import ConnectionLimits
-from serving.server.rest_port import RestPort
+from serving.server.rest_port import ConnectionLimits, RestPort, address_of
+from serving.server.servable import RequestLimits
 from serving.server.server_options import ServerOptions
 
 # Callers that send one request after the other have learnt by then that the server stops.

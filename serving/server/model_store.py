@@ -12,10 +12,15 @@ from serving.protocol.messages import model_pb2
 from serving.server.errors import RequestError, invalid, not_found
 from serving.server.loading import load_servable
 from serving.server.model_settings import ModelSettings, check_base_paths, settings_by_name
-from serving.server.model_versions import Load, ModelVersions, failure_text
+from serving.server.model_versions import (
+    Labels,
+    Load,
+    ModelVersions,
+    VersionStatus,
+    checked_labels,
+    failure_text,
+)
 from serving.server.servable import Servable
-from serving.server.version_labels import Labels, checked_labels
-from serving.server.version_status import VersionStatus
 
 
 class ModelStore:

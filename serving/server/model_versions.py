@@ -1,8 +1,9 @@
-"""The versions of one model: which are wanted, which are loaded, and how one becomes the other."""
+"""The versions of one model: wanted, loaded, labelled, and how one becomes the other."""
 
 from __future__ import annotations
 
 import dataclasses
+import enum
 import logging
 import threading
 import weakref
@@ -11,12 +12,86 @@ from pathlib import Path
 
 import grpc
 
-from serving.server.folder_fingerprint import Fingerprint, fingerprint
+from serving.protocol.messages import get_model_status_pb2
+from serving.publishing import version_folders
+from serving.server.background import Fingerprint, fingerprint
+from serving.server.errors import RequestError
 from serving.server.loading import load_failure
 from serving.server.model_settings import ModelSettings
 from serving.server.servable import Servable
-from serving.server.version_status import VersionState, VersionStatus
-from serving.version_folders import version_folders
+
+_Message = get_model_status_pb2.ModelVersionStatus
+
+
+class VersionState(enum.Enum):
+    """TensorFlow Serving's states, with its numbers."""
+
+    START = _Message.START
+    LOADING = _Message.LOADING
+    AVAILABLE = _Message.AVAILABLE
+    UNLOADING = _Message.UNLOADING
+    END = _Message.END
+
+
+@dataclasses.dataclass(frozen=True)
+class VersionStatus:
+    """A version's state, and the error that ended it.
+
+    Attributes:
+      version: the folder's number.
+      state: START found, LOADING, AVAILABLE, UNLOADING (no new requests), END (unloaded or failed).
+      code: OK unless loading failed.
+      message: what failed.
+    """
+
+    version: int
+    state: VersionState
+    code: grpc.StatusCode = grpc.StatusCode.OK
+    message: str = ""
+
+    def add_to(self, response: get_model_status_pb2.GetModelStatusResponse) -> None:
+        """Adds the version to a response."""
+        response.model_version_status.add(
+            version=self.version,
+            state=self.state.value,
+            status={"error_code": self.code.value[0], "error_message": self.message},
+        )
+
+
+Labels = Mapping[str, Mapping[str, int]]
+"""Model name -> label -> version."""
+
+
+def checked_labels(
+    models: Collection[ModelSettings],
+    available: Mapping[str, Collection[int]],
+    current: Labels,
+    allow_unavailable: bool,
+) -> Labels:
+    """The labels that models ask for, when TensorFlow Serving's rules allow them.
+
+    Args:
+      models: with the labels that are asked for.
+      available: model name -> versions that can be asked.
+      current: the labels until now.
+      allow_unavailable: whether a label that is new, or stays where it is, may name a version that
+        is not available. A label in use never moves to such a version.
+
+    Raises:
+      RequestError: FAILED_PRECONDITION; a label names a version that is not available.
+    """
+    for model in models:
+        for label, version in model.labels.items():
+            moves = current.get(model.name, {}).get(label, version) != version
+            if version in available.get(model.name, ()) or (allow_unavailable and not moves):
+                continue
+            raise RequestError(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                f"Request to assign label to version {version} of model {model.name}, "
+                "which is not currently available for inference",
+            )
+    return {model.name: dict(model.labels) for model in models}
+
 
 Load = Callable[[str, int, Path], Servable]
 

@@ -1,16 +1,19 @@
-"""TensorFlow Serving's models.config: the models of a server as a text-format message."""
+"""TensorFlow Serving's models.config: read, and watched while the server runs."""
 
 from __future__ import annotations
 
 import errno
+import logging
+from collections.abc import Callable
 from pathlib import Path
 
 from google.protobuf import text_format
 
 from configs.loading import ConfigurationError
 from serving.protocol.messages import model_server_config_pb2
-from serving.server.model_settings import ModelSettings, settings_by_name
-from serving.server.version_policy import VersionPolicy
+from serving.server.background import Polling
+from serving.server.errors import RequestError
+from serving.server.model_settings import ModelSettings, VersionPolicy, settings_by_name
 
 _PLATFORM = "tensorflow"
 _QUOTED = 100
@@ -98,3 +101,37 @@ def _policy(message: model_server_config_pb2.ModelConfig) -> VersionPolicy:
         return VersionPolicy(specific=frozenset(policy.specific.versions))
     # TensorFlow Serving reads 0, the value of a field left out, as 1.
     return VersionPolicy(latest=policy.latest.num_versions or 1)
+
+
+_log = logging.getLogger(__name__)
+
+
+def watch_models_config(
+    path: str | Path, reload: Callable[[list[ModelSettings]], None], pause_seconds: float
+) -> Polling:
+    """Reloads the models again and again, as TensorFlow Serving does.
+
+    A file that is wrong or refused is logged, once until it says something else, and leaves the
+    models as they are.
+
+    Args:
+      path: the file.
+      reload: gets the models that the file asks for.
+      pause_seconds: between looks.
+    """
+    last_problem = ""
+
+    def look() -> None:
+        nonlocal last_problem
+        problem = ""
+        try:
+            reload(read_models_config(path))
+        except ConfigurationError as error:
+            problem = str(error)
+        except RequestError as error:
+            problem = f"{path}: {error.message}"
+        if problem and problem != last_problem:
+            _log.warning("%s", problem)
+        last_problem = problem
+
+    return Polling("models.config", look, pause_seconds)

@@ -25,10 +25,9 @@ from serving.server.example_inference import (
     classify,
     regress,
 )
-from serving.server.input_checks import RequestLimits, check_input_names
 from serving.server.model_store import ModelStore
 from serving.server.models_config import settings_of_message
-from serving.server.servable import Servable, signature_name_of
+from serving.server.servable import RequestLimits, Servable, check_input_names, signature_name_of
 
 SIGNATURE_FIELD = "signature_def"
 UNKNOWN_MODEL = "unknown model"

@@ -6,8 +6,17 @@ import asyncio
 import dataclasses
 import json
 import logging
+import math
+import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NoReturn
+from urllib.parse import unquote
 
 import grpc
+import numpy as np
+import tensorflow as tf
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import ClientDisconnect, Request
@@ -16,27 +25,342 @@ from starlette.routing import Route
 
 from serving.protocol.messages import (
     classification_pb2,
+    example_pb2,
+    feature_pb2,
     get_model_metadata_pb2,
     get_model_status_pb2,
+    input_pb2,
     model_pb2,
     regression_pb2,
 )
 from serving.server import metrics
 from serving.server.errors import RequestError, RequestTooLargeError, invalid, not_found
-from serving.server.json_answers import (
+from serving.server.json_values import (
+    bytes_of,
+    check_float_range,
     classifications,
     columns,
+    dense_shape,
+    encoded,
+    format_error,
+    is_base64,
+    kind_name,
     message_as_json,
+    parse_object,
     predictions,
+    quoted,
     regressions,
+    to_array,
 )
-from serving.server.json_text import parse_object
 from serving.server.prediction_api import SIGNATURE_FIELD, PredictionApi
-from serving.server.request_bodies import BodyTooLargeError, read_body
-from serving.server.rest_examples import examples_input
-from serving.server.rest_paths import Target, is_api, target_of
-from serving.server.rest_requests import predict_inputs, signature_name_in
-from serving.server.servable import signature_name_of
+from serving.server.servable import shape_text, signature_name_of
+
+_GZIP = 16 + zlib.MAX_WBITS
+
+
+class BodyTooLargeError(Exception):
+    """The request's body is larger than the server takes."""
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """Reads a body, and decompresses it when its `Content-Encoding` is gzip.
+
+    Args:
+      request: as it arrives.
+      limit: largest size, in bytes, before and after decompression.
+
+    Raises:
+      BodyTooLargeError: the body is larger.
+      RequestError: INVALID_ARGUMENT; the body is not what gzip writes.
+    """
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > limit:
+            raise BodyTooLargeError
+    if body and "gzip" in request.headers.get("content-encoding", "").lower():
+        return _decompressed(bytes(body), limit)
+    return bytes(body)
+
+
+def _decompressed(body: bytes, limit: int) -> bytes:
+    decompressor = zlib.decompressobj(_GZIP)
+    try:
+        plain = decompressor.decompress(body, limit + 1)
+    except zlib.error as error:
+        raise invalid("The request body is not valid gzip data.") from error
+    if len(plain) > limit:
+        raise BodyTooLargeError
+    if not decompressor.eof:
+        raise invalid("The request body is gzip data that ends too early.")
+    return plain
+
+
+_VERSION = r"(?:/versions/(?P<version>[0-9]+)|/labels/(?P<label>[^/:]+))?"
+_GET = re.compile(rf"/v1/models(?:/(?P<name>[^/:]+))?{_VERSION}(?P<metadata>/metadata)?", re.I)
+_POST = re.compile(
+    rf"/v1/models/(?P<name>[^/:]+){_VERSION}:(?P<verb>predict|classify|regress)", re.I
+)
+_PATTERNS = {"GET": _GET, "POST": _POST}
+_MAXIMUM_VERSION = 2**63 - 1
+_VERSION_DIGITS = len(str(_MAXIMUM_VERSION))
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a URL asks for.
+
+    Attributes:
+      model: name, and perhaps version or label.
+      operation: `predict`, `classify`, `regress`, `status` or `metadata`.
+    """
+
+    model: model_pb2.ModelSpec
+    operation: str
+
+
+def is_api(url: str) -> bool:
+    """Whether a URL belongs to the API at all."""
+    return url.lower().startswith("/v1/")
+
+
+def target_of(method: str, url: str) -> Target:
+    """Reads a URL.
+
+    Args:
+      method: the HTTP method.
+      url: path and query, still encoded.
+
+    Raises:
+      RequestError: INVALID_ARGUMENT; the API has no such method or URL.
+    """
+    pattern = _PATTERNS.get(method)
+    match = pattern.fullmatch(url) if pattern else None
+    if match is None:
+        raise invalid(f"Malformed request: {method} {url}")
+    if match["name"] is None:
+        raise invalid("Missing model name in request.")
+    model = model_pb2.ModelSpec(name=unquote(match["name"]))
+    if match["version"]:
+        digits = match["version"].lstrip("0")
+        if len(digits) > _VERSION_DIGITS or int(digits or 0) > _MAXIMUM_VERSION:
+            raise invalid(f"Failed to convert version: {match['version']} to numeric.")
+        model.version.value = int(digits or 0)
+    if match["label"]:
+        model.version_label = unquote(match["label"])
+    if method == "POST":
+        return Target(model, match["verb"].lower())
+    return Target(model, "metadata" if match["metadata"] else "status")
+
+
+Document = Mapping[str, Any]
+Specifications = Mapping[str, tf.TensorSpec]
+
+
+def signature_name_in(document: Document) -> str:
+    """The signature that a request names; empty if it names none.
+
+    Raises:
+      RequestError: INVALID_ARGUMENT; `signature_name` is not a string, or not one of Unicode.
+    """
+    name = document.get("signature_name", "")
+    if not isinstance(name, str):
+        raise format_error(
+            document, "not formatted correctly. 'signature_name' key must be a string value."
+        )
+    encoded(name)  # as the message does, which has no error of its own for it
+    return name
+
+
+def predict_inputs(
+    document: Document, specifications: Specifications
+) -> tuple[dict[str, np.ndarray], bool]:
+    """Reads the tensors of a predict request.
+
+    Args:
+      document: with `instances` (row format) or `inputs` (column format).
+      specifications: the signature's inputs, at least one; they say what type each JSON value
+        becomes.
+
+    Returns:
+      Input name -> array, and whether the request is in row format.
+
+    Raises:
+      RequestError: INVALID_ARGUMENT, or UNIMPLEMENTED for a type that JSON does not carry.
+    """
+    if "instances" in document and "inputs" in document:
+        raise format_error(
+            document,
+            "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist ",
+        )
+    if "instances" in document:
+        instances = document["instances"]
+        if not isinstance(instances, list):
+            raise format_error(document, "Excepting 'instances' to be an list/array")
+        if not instances:
+            raise format_error(document, "No values in 'instances' array")
+        return _arrays_of_instances(instances, specifications), True
+    if "inputs" in document:
+        return _arrays_of_inputs(document["inputs"], specifications), False
+    raise invalid("Missing 'inputs' or 'instances' key")
+
+
+def _arrays_of_instances(
+    instances: list[Any], specifications: Specifications
+) -> dict[str, np.ndarray]:
+    are_objects = _is_named(instances[0])
+    if not are_objects and len(specifications) > 1:
+        raise invalid(
+            "instances is a plain list, but expecting list of objects as multiple input tensors "
+            "required as per tensorinfo_map"
+        )
+    try:
+        if not are_objects:
+            name, specification = next(iter(specifications.items()))
+            return {name: to_array(instances, specification.dtype)}
+        if all(isinstance(one, dict) and one.keys() == specifications.keys() for one in instances):
+            return {
+                name: to_array([instance[name] for instance in instances], specification.dtype)
+                for name, specification in specifications.items()
+            }
+    except RequestError:
+        pass  # said below with the element's number
+    _refuse_instances(instances, specifications, are_objects)
+
+
+def _refuse_instances(
+    instances: list[Any], specifications: Specifications, are_objects: bool
+) -> NoReturn:
+    """Goes through the instances one by one as TensorFlow Serving does, up to the first fault."""
+    shapes: dict[str, tuple[int, ...]] = {}
+    (unnamed, *_) = specifications
+    for position, instance in enumerate(instances):
+        if _is_named(instance) is not are_objects:
+            expected = "object but got list" if are_objects else "value/list but got object"
+            raise invalid(f"Expecting {expected} at item {position} of input list")
+        for name, value in instance.items() if are_objects else [(unnamed, instance)]:
+            try:
+                _check_item(name, value, specifications, shapes)
+            except RequestError as error:
+                key = f" key: {name}" if are_objects else ""
+                raise invalid(
+                    f"Failed to process element: {position}{key} of 'instances' list. "
+                    f"Error: {error.status}"
+                ) from error
+        if are_objects and instance.keys() != specifications.keys():
+            raise invalid(
+                f"Failed to process element: {position} of 'instances' list. JSON object: "
+                f"{quoted(instance)} must only have keys: {','.join(sorted(specifications))}"
+            )
+    raise AssertionError("instances without fault are arrays")
+
+
+def _check_item(
+    name: str, value: Any, specifications: Specifications, shapes: dict[str, tuple[int, ...]]
+) -> None:
+    if name not in specifications:
+        raise invalid(f"JSON object: does not have named input: {name}")
+    shape = dense_shape(value)
+    to_array(value, specifications[name].dtype)
+    expected = shapes.setdefault(name, shape)
+    if math.prod(shape) != math.prod(expected):
+        raise invalid(f"Expecting tensor size: {math.prod(expected)} but got: {math.prod(shape)}")
+    if shape != expected:
+        raise invalid(f"Expecting shape {shape_text(expected)} but got: {shape_text(shape)}")
+
+
+def _arrays_of_inputs(inputs: Any, specifications: Specifications) -> dict[str, np.ndarray]:
+    if not _is_named(inputs):
+        if len(specifications) > 1:
+            raise invalid(
+                "inputs is a plain value/list, but expecting an object as multiple input tensors "
+                "required as per tensorinfo_map"
+            )
+        name, specification = next(iter(specifications.items()))
+        return {name: to_array(inputs, specification.dtype)}
+    arrays = {}
+    for name, specification in sorted(specifications.items()):
+        if name not in inputs:
+            raise invalid(f"Missing named input: {name} in 'inputs' object.")
+        arrays[name] = to_array(inputs[name], specification.dtype)
+    return arrays
+
+
+def _is_named(value: Any) -> bool:
+    return isinstance(value, dict) and not is_base64(value)
+
+
+_KIND_NAMES = {"bytes_list": "bytes", "float_list": "float", "int64_list": "int64"}
+
+
+def examples_input(document: Mapping[str, Any]) -> input_pb2.Input:
+    """Reads the tf.Examples of a classify or regress request.
+
+    Args:
+      document: with `examples`, a list of objects, and perhaps `context`, an object of features
+        that all of them share.
+
+    Raises:
+      RequestError: INVALID_ARGUMENT.
+    """
+    message = input_pb2.Input()
+    target: Any = message.example_list
+    if "context" in document:
+        target = message.example_list_with_context
+        target.context.CopyFrom(_example(document["context"]))
+    if "examples" not in document:
+        raise format_error(
+            document, "When method is classify, key 'examples' is expected and was not found"
+        )
+    examples = document["examples"]
+    if not isinstance(examples, list):
+        raise format_error(document, "Expecting 'examples' value to be an list/array")
+    if not examples:
+        raise format_error(document, "'examples' value is an empty array")
+    target.examples.extend(map(_example, examples))
+    return message
+
+
+def _example(features: Any) -> example_pb2.Example:
+    if not isinstance(features, dict):
+        raise invalid(f"Example must be JSON object but got JSON {kind_name(features)}")
+    example = example_pb2.Example()
+    for name, content in features.items():
+        encoded(name)  # as the message does, which has no error of its own for it
+        feature = example.features.feature[name]
+        for value in content if isinstance(content, list) else [content]:
+            _add_value(feature, value, name)
+    return example
+
+
+def _add_value(feature: feature_pb2.Feature, value: Any, name: str) -> None:
+    if isinstance(value, str) or is_base64(value):
+        _values_of_kind("bytes_list", feature, name).append(bytes_of(value))
+    elif isinstance(value, int):
+        values = _values_of_kind("int64_list", feature, name)
+        if not tf.int64.min <= value <= tf.int64.max:
+            raise invalid(f"Feature: {name} has uint64 element. Only int64 is supported.")
+        values.append(int(value))  # a boolean is 0 or 1
+    elif isinstance(value, float):
+        values = _values_of_kind("float_list", feature, name)
+        check_float_range(value, tf.float32)
+        values.append(value)
+    else:
+        raise invalid(f"Feature: {name} has element with unexpected JSON type: {kind_name(value)}")
+
+
+def _values_of_kind(kind: str, feature: feature_pb2.Feature, name: str) -> Any:
+    found = feature.WhichOneof("kind")
+    if found not in (None, kind):
+        raise _mixed_types(name, found)
+    return getattr(feature, kind).value
+
+
+def _mixed_types(name: str, found: str) -> RequestError:
+    return invalid(
+        f"Unexpected element type in feature: {name} expecting type: {_KIND_NAMES[found]}"
+    )
+
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"]
 _HTTP_STATUS = {

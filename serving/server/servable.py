@@ -1,24 +1,279 @@
-"""One loaded version of a model: the inference core that both transports use."""
+"""One loaded version of a model: checked inputs, a session of the C++ runtime."""
 
 from __future__ import annotations
 
+import dataclasses
 import functools
+import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from pathlib import Path
 
 import grpc
 import numpy as np
 import tensorflow as tf
 
-from serving.protocol.messages import meta_graph_pb2, model_pb2
-from serving.protocol.status_codes import STATUS_CODES
+from preprocessing.records.contract import ITEM_ID
+from serving.protocol.messages import (
+    STATUS_CODES,
+    config_pb2,
+    input_pb2,
+    meta_graph_pb2,
+    model_pb2,
+    tensor_pb2,
+)
+from serving.protocol.tensors import STRING_BYTES, TensorFormatError, size_of
+from serving.runtime.c_api import CApiError, CApiSession
+from serving.runtime.definitions import (
+    callable_definitions,
+    require_variables,
+    serving_graph,
+)
 from serving.server import metrics
-from serving.server.batch_merging import is_mergeable
-from serving.server.batching import Batching
-from serving.server.errors import RequestError, invalid
-from serving.server.input_checks import check_inputs
-from serving.server.saved_model_session import SavedModelSession
+from serving.server.batching import Batching, is_mergeable
+from serving.server.errors import RequestError, RequestTooLargeError, invalid
+
+_TYPE_NAMES = {"float16": "half", "float32": "float", "float64": "double"}
+
+
+@dataclasses.dataclass(frozen=True)
+class RequestLimits:
+    """How much work one request may ask for.
+
+    A message of a few bytes can stand for tensors of gigabytes, and each candidate costs the model
+    kilobytes more. So requests are measured by what their tensors take once they are made, before
+    they are made.
+
+    Every method raises `RequestTooLargeError`.
+
+    Attributes:
+      rows: rows of an input, tf.Examples, and candidates: values of `item_id`.
+      input_bytes: all inputs together. Each string counts as the longest of its tensor: lists of
+        tf.Examples are filled up to the longest, and tensors by repeating a string.
+    """
+
+    rows: int = 20_000
+    input_bytes: int = 256 * 2**20
+
+    def check_messages(self, messages: Mapping[str, tensor_pb2.TensorProto]) -> None:
+        """Checks tensors that are not made yet.
+
+        Raises:
+          RequestError: INVALID_ARGUMENT; a shape is not complete or too large.
+        """
+        total = 0
+        for name, message in messages.items():
+            try:
+                shape, num_bytes = size_of(message)
+            except TensorFormatError as error:
+                raise invalid(f"tensor parsing error: {name} ({error})") from error
+            self._check_shape(name, shape)
+            total += num_bytes
+            self._check_bytes(total)
+
+    def check_arrays(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Checks tensors that are made."""
+        total = 0
+        for name, array in arrays.items():
+            self._check_shape(name, array.shape)
+            longest = max(map(len, array.flat), default=0) if array.dtype == object else 0
+            total += array.size * (longest + STRING_BYTES) if longest else array.nbytes
+        self._check_bytes(total)
+
+    def check_examples(self, message: input_pb2.Input) -> None:
+        """Checks tf.Examples, each of which the common context completes."""
+        kind = message.WhichOneof("kind")
+        if kind is None:
+            return
+        examples = getattr(message, kind).examples
+        self._check_rows("examples", len(examples))
+        context = 0
+        if kind == "example_list_with_context":
+            context = message.example_list_with_context.context.ByteSize()
+        longest = max((example.ByteSize() for example in examples), default=0)
+        self._check_bytes(len(examples) * (STRING_BYTES + context + longest))
+
+    def check_json(self, text: bytes) -> None:
+        """Checks a document that is not parsed yet: each of its values takes a few bytes."""
+        values = text.count(b",") + text.count(b"[") + text.count(b"{")
+        self._check_bytes(values * STRING_BYTES)
+
+    def _check_shape(self, name: str, shape: Sequence[int]) -> None:
+        rows = math.prod(shape) if name == ITEM_ID else max(shape[:1], default=1)
+        self._check_rows(name, rows)
+
+    def _check_rows(self, name: str, rows: int) -> None:
+        if rows > self.rows:
+            raise RequestTooLargeError(
+                f"{name}: {rows} rows or candidates are more than a request may have, {self.rows}; "
+                "send several requests, or serve with a larger --max-request-rows"
+            )
+
+    def _check_bytes(self, num_bytes: int) -> None:
+        if num_bytes > self.input_bytes:
+            raise RequestTooLargeError(
+                f"the request's inputs would take {num_bytes} bytes, more than {self.input_bytes}; "
+                "send several requests, or serve with a larger --max-request-input-bytes"
+            )
+
+
+def check_inputs(
+    signature_name: str, expected: Mapping[str, tf.TensorSpec], sent: Mapping[str, np.ndarray]
+) -> dict[str, np.ndarray]:
+    """Checks names and types.
+
+    Args:
+      signature_name: for the messages.
+      expected: input name -> specification.
+      sent: input name -> array; strings may be `str` or `bytes`.
+
+    Returns:
+      The arrays in the types that TensorFlow takes.
+
+    Raises:
+      RequestError: INVALID_ARGUMENT.
+    """
+    check_input_names(signature_name, expected.keys(), sent.keys())
+    # A session numbers its arguments by their tensors' names, which `tf.saved_model.save` makes of
+    # the inputs' names.
+    names = sorted(expected, key=lambda name: f"{name}:0")
+    return {
+        name: _checked(position, expected[name], sent[name]) for position, name in enumerate(names)
+    }
+
+
+def check_input_names(signature_name: str, expected: Set[str], sent: Set[str]) -> None:
+    """Checks that all inputs are there, and no others.
+
+    Raises:
+      RequestError: INVALID_ARGUMENT.
+    """
+    missing = expected - sent
+    extra = sent - expected
+    if len(missing) != len(extra):
+        raise invalid(
+            f"input size does not match signature: {len(sent)}!={len(expected)} "
+            f"len({_set(sent)}) != len({_set(expected)}). Sent extra: {_set(extra)}. "
+            f"Missing but required: {_set(missing)}."
+        )
+    if missing:
+        name = min(missing)
+        raise invalid(
+            f"Signature input alias: {name}(feed name: {signature_name}_{name}:0) not found in "
+            "request and no default value provided. Inputs expected to be in the request "
+            f"{_set(sent)}, or default input alias set: "
+        )
+
+
+def type_name(data_type: tf.DType) -> str:
+    """A data type's name in TensorFlow Serving's messages, for example `float`."""
+    return _TYPE_NAMES.get(data_type.name, data_type.name)
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """A shape in TensorFlow Serving's messages, for example `[2,1]`."""
+    return f"[{','.join(map(str, shape))}]"
+
+
+def _checked(position: int, specification: tf.TensorSpec, array: np.ndarray) -> np.ndarray:
+    array = np.asarray(array)
+    if array.dtype.kind in "SU":
+        array = array.astype(object)
+    sent_type = tf.string if array.dtype == object else tf.as_dtype(array.dtype)
+    if sent_type != specification.dtype:
+        raise _wrong_type(position, specification.dtype, type_name(sent_type))
+    if sent_type == tf.string:
+        for value in array.flat:
+            if not isinstance(value, (str, bytes)):
+                raise _wrong_type(position, specification.dtype, type(value).__name__)
+    return array
+
+
+def _wrong_type(position: int, expected: tf.DType, sent: str) -> RequestError:
+    return invalid(f"Expects arg[{position}] to be {type_name(expected)} but {sent} is provided")
+
+
+def _set(names: Collection[str]) -> str:
+    return f"{{{','.join(sorted(names))}}}"
+
+
+class SavedModelSession:
+    """The signatures of a SavedModel. Safe to use from many threads at once.
+
+    Attributes:
+      definitions: signature name -> its definition, as stored in `saved_model.pb`.
+      inputs: signature name -> input name -> type and shape.
+      outputs: likewise.
+    """
+
+    def __init__(self, folder: str | Path):
+        """Loads the graph tagged for serving: restores variables, fills lookup tables.
+
+        Raises:
+          CommandError: there is no readable `saved_model.pb` with a graph for serving, or no
+            checkpoint of its variables.
+          tensorflow.errors.OpError: anything else of it is missing or damaged.
+        """
+        graph = serving_graph(Path(folder))
+        require_variables(Path(folder), graph)
+        self.definitions: dict[str, meta_graph_pb2.SignatureDef] = dict(graph.signature_def.items())
+        runnable = callable_definitions(graph)
+        self.inputs = {name: _specifications(one.inputs) for name, one in runnable.items()}
+        self.outputs = {name: _specifications(one.outputs) for name, one in runnable.items()}
+        try:
+            self._session = CApiSession(folder, _configuration())
+        except CApiError as error:
+            raise _typed(error) from error
+
+    def run(self, signature_name: str, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Runs a signature.
+
+        Args:
+          signature_name: which one.
+          inputs: all of its inputs, of the types that it takes.
+
+        Returns:
+          Output name -> values; strings are `bytes` in arrays of objects.
+
+        Raises:
+          tensorflow.errors.OpError: the model cannot answer.
+        """
+        try:
+            return self._session.run(signature_name, inputs)
+        except CApiError as error:
+            raise _typed(error) from error
+
+    def __del__(self) -> None:
+        # Nobody can run it any more. It is not there where it could not be loaded.
+        if hasattr(self, "_session"):
+            self._session.close()
+
+
+def _typed(error: CApiError) -> tf.errors.OpError:
+    error_type = tf.compat.v1.errors.exception_type_from_error_code(error.code)
+    found: tf.errors.OpError = error_type(None, None, error.reason)
+    return found
+
+
+def _configuration() -> bytes:
+    # A request is run by the thread that has it, but for the parts of large operations: most of a
+    # ranking model are too small to be handed around. So a load of low priority takes little from
+    # requests.
+    configuration = config_pb2.ConfigProto(inter_op_parallelism_threads=-1)
+    # Rewriting the graphs of all signatures takes longer than loading them, on processors that
+    # answer requests meanwhile, and makes our models no faster.
+    configuration.graph_options.rewrite_options.disable_meta_optimizer = True
+    return configuration.SerializeToString()
+
+
+def _specifications(
+    tensors: Mapping[str, meta_graph_pb2.TensorInfo],
+) -> dict[str, tf.TensorSpec]:
+    return {
+        name: tf.TensorSpec(tf.TensorShape(tensors[name].tensor_shape), tensors[name].dtype)
+        for name in sorted(tensors)
+    }
+
 
 _DEFAULT_SIGNATURE = tf.saved_model.DEFAULT_SERVING_SIGNATURE_DEF_KEY
 _MESSAGE_LIMIT = 4096

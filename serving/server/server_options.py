@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from serving.server.batching_parameters import BatchingParameters
-from serving.server.input_checks import RequestLimits
-from serving.server.rest_connections import ConnectionLimits
-from serving.server.tls import TlsSettings
+from serving.server.batching import BatchingParameters
+from serving.server.rest_port import ConnectionLimits, TlsSettings
+from serving.server.servable import RequestLimits
 
 DEFAULT_MAXIMUM_REQUEST_BYTES = 64 * 2**20
 DEFAULT_GRPC_THREADS = 16

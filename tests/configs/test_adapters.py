@@ -5,14 +5,14 @@ import typing
 import pytest
 from pydantic import BaseModel
 
-from configs.adapters import (
+from configs.model import (
     AdapterName,
     HybridExpert,
     MixtureOfExperts,
+    Model,
     ProductQuantization,
     SharedNetwork,
 )
-from configs.modelling import Model
 from tests.configs.refusals import assert_refused
 
 

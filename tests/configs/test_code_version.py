@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from configs.code_version import code_version
+from configs.files import code_version
 
 
 def write(folder: Path, **texts: str) -> Path:

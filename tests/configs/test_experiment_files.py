@@ -10,8 +10,8 @@ import examples.movielens_small.control_answers
 import preprocessing.__main__
 import trainer.__main__
 from configs.loading import load_scenario
-from trainer.experiments.comparing import resamples_needed
 from trainer.experiments.grid import experiment_cells
+from trainer.experiments.running import resamples_needed
 
 NAMES = ("movielens_small_full", "movielens_small_grid")
 RANKING_MODELS = 15

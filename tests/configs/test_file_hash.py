@@ -2,8 +2,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from configs import file_hash
-from configs.file_hash import file_sha256
+from configs import files
+from configs.files import file_sha256
 
 
 def test_checksums_of_known_texts(tmp_path: Path) -> None:
@@ -16,7 +16,7 @@ def test_checksums_of_known_texts(tmp_path: Path) -> None:
 
 def test_a_file_may_be_longer_than_what_is_read_at_once(tmp_path: Path) -> None:
     million = tmp_path / "million"
-    million.write_bytes(b"a" * 1_000_000 + b"b" * (file_hash._READ_BYTES))
+    million.write_bytes(b"a" * 1_000_000 + b"b" * (files._READ_BYTES))
     short = tmp_path / "short"
     short.write_bytes(b"a" * 1_000_000)
     assert file_sha256(million) != file_sha256(short)

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from configs.command_line import CommandError
-from configs.folder_lock import alone_in
+from configs.files import alone_in
 
 HOLDER = """
 import sys, pathlib
-from configs.folder_lock import alone_in
+from configs.files import alone_in
 with alone_in(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from configs.judging import Evaluation, Experiment, SearchRange, Tuning
+from configs.experiment import Evaluation, Experiment, SearchRange, Tuning
 from tests.configs.refusals import assert_refused
 
 

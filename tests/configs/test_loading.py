@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from configs.data import Split
 from configs.loading import (
     ConfigurationError,
     config_hash,
@@ -14,7 +15,6 @@ from configs.loading import (
     parse_override,
     save_scenario,
 )
-from configs.raw_data import Split
 from configs.scenario import Scenario
 from configs.training import Training
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import BaseModel
 
-from configs.matching import Match, Prior
+from configs.model import Match, Prior
 from tests.configs.refusals import assert_refused
 
 

@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from configs.adapters import HybridExpert
-from configs.modelling import RERANKERS, RETRIEVERS, Model
+from configs.model import RERANKERS, RETRIEVERS, HybridExpert, Model
 from models.rerankers import RERANKERS as REGISTERED_RERANKERS
 from models.retrieval import RETRIEVERS as REGISTERED_RETRIEVERS
 from tests.configs.refusals import assert_refused

@@ -6,15 +6,7 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from configs.raw_data import (
-    Attribute,
-    Catalogue,
-    Data,
-    InteractionFilter,
-    RerankLists,
-    Split,
-    Table,
-)
+from configs.data import Attribute, Catalogue, Data, InteractionFilter, RerankLists, Split, Table
 from tests.configs.refusals import assert_refused
 
 

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from configs.adapters import HybridExpert
 from configs.loading import override_scenario
+from configs.model import HybridExpert
 from configs.scenario import Scenario, Serving
 
 ITEM_ANSWERS: dict[str, Any] = {"entity": "item", "individual": ["items.jsonl"]}

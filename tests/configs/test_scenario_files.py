@@ -8,7 +8,7 @@ import pytest
 
 import preprocessing.__main__
 import trainer.__main__
-from configs.judging import Experiment
+from configs.experiment import Experiment
 from configs.loading import load_scenario
 from trainer.experiments.grid import experiment_cells
 

@@ -22,7 +22,7 @@ from tests.scenarios import (
     USERS_WITH_ANSWER,
     write_tiny_inputs,
 )
-from trainer.evaluation import predict_run
+from trainer.evaluation.runs import predict_run
 from trainer.experiments import trainers
 from trainer.run_folder import RunFolder
 

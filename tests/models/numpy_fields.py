@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from models.backbones.base import BackboneInputs
-from models.backbones.fields import FieldStack
+from models.backbones.base import BackboneInputs, FieldStack
 from tests.models.builders import relu
 from tests.models.numpy_attention import dense, numpy_attention
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.rerankers.base import ListInputs
-from models.rerankers.candidates import CandidateFeatures
+from models.rerankers.base import CandidateFeatures, ListInputs
 from tests.models.numpy_attention import numpy_attention
 
 

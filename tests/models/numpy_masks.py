@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.layers.mask_block import MaskBlock
+from models.layers.gates import MaskBlock
 from tests.models.builders import relu
 from tests.models.numpy_attention import dense
 

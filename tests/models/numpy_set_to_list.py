@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.layers.set_to_list_attention import SetToListAttention
+from models.layers.set_attention import SetToListAttention
 from tests.models.builders import softmax
 
 

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.layers.induced_attention import InducedSetAttention
-from models.layers.multi_head_attention import MaskedMultiHeadAttention
-from models.layers.set_attention_block import SetAttentionBlock
+from models.layers.attention import MaskedMultiHeadAttention
+from models.layers.set_attention import InducedSetAttention, SetAttentionBlock
 from tests.models.builders import relu, softmax
 from tests.models.numpy_attention import dense
 

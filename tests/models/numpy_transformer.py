@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from models.layers.history_transformer import HistoryTransformer
-from models.layers.transformer_block import TransformerBlock
+from models.layers.sequence import HistoryTransformer, TransformerBlock
 from tests.models.builders import softmax
 from tests.models.numpy_attention import dense
 

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.assembly import AugmentedUse, InputAssembly
-from models.augmentation import Augmented, augment
+from models.assembly import Augmented, AugmentedUse, InputAssembly, augment
 from models.backbones.base import BackboneInputs
 from models.catalogue import Catalogue
 from models.features import ItemEncoder

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.augmentation import Augmented, augment
+from models.assembly import Augmented, augment
 from tests.models.augmented_batches import SHAPES, TABLES, Lookup, prepared
 
 

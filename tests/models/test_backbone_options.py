@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 import tensorflow as tf
 
-from models.backbone_options import checked_options, own_options
 from models.backbones import BACKBONES
+from models.building import checked_options, own_options
 from models.rerankers import RERANKERS
 from models.retrieval import RETRIEVERS
 

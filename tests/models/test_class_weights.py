@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.class_weights import EQUAL_WEIGHTS, label_weights
+from models.losses import EQUAL_WEIGHTS, label_weights
 
 
 @pytest.mark.parametrize("dtype", [tf.float32, tf.int64, tf.bool])

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.distinct import map_distinct
+from models.vector_tables import map_distinct
 
 TABLE = np.arange(20, dtype=np.float32).reshape(5, 4)
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from models.growing import growing_table
+from models.vector_tables import growing_table
 
 
 class Holder(tf.Module):

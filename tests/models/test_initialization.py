@@ -8,11 +8,10 @@ import pytest
 import tensorflow as tf
 
 from models.backbones import BACKBONES
-from models.initialization import published_initial_values
-from models.layers.attention_gru import AttentionGRU
-from models.layers.bilinear_interaction import BilinearInteraction
-from models.layers.field_graph import FieldGraph
-from models.layers.field_self_attention import FieldSelfAttention
+from models.layer_support import published_initial_values
+from models.layers.attention import FieldSelfAttention
+from models.layers.interaction import BilinearInteraction, FieldGraph
+from models.layers.sequence import AttentionGRU
 from models.rerankers import RERANKERS
 from models.retrieval import RETRIEVERS
 from tests.models.backbones.inputs import backbone_inputs

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from configs.matching import Prior
+from configs.model import Prior
 from models.catalogue import Catalogue
 from models.inputs import (
     InputPreparation,

@@ -132,7 +132,7 @@ def test_projections_and_default_learn_and_nothing_else() -> None:
 def test_long_catalogues_are_computed_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     layer = knowledge()
     whole = layer.table()
-    monkeypatch.setattr("models.row_chunks.CHUNK_ROWS", 3)
+    monkeypatch.setattr("models.vector_tables.CHUNK_ROWS", 3)
     np.testing.assert_allclose(layer.table(), whole, atol=1e-6)
 
 

@@ -6,7 +6,7 @@ import tensorflow as tf
 from scipy.special import log_softmax
 from sklearn.metrics import log_loss
 
-from models.list_losses import (
+from models.losses import (
     LIST_LOSSES,
     LOSS_COUNTS,
     list_probabilities,

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.precision import precision
+from models.layer_support import precision
 from models.scoring_model import ScoringModel
 from tests.models.trainable import NAMES, TrainableModel, trainable_model
 

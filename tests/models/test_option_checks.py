@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from models import option_checks as checks
+from models import layer_support as checks
 
 
 @pytest.mark.parametrize(

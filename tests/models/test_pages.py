@@ -10,7 +10,7 @@ import pytest
 from models.backbones import BACKBONES
 from models.rerankers import RERANKERS
 from models.retrieval import RETRIEVERS
-from models.retrieval.history_pooling import HistoryPooling
+from models.retrieval.base import HistoryPooling
 from models.retrieving import RetrievalModel
 
 MODELS: dict[str, type[Any]] = {**BACKBONES, **RERANKERS, **RETRIEVERS}

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import tensorflow as tf
 
-from models.precision import precision
+from models.layer_support import precision
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 from sklearn.kernel_ridge import KernelRidge
 
-from configs.matching import Prior
+from configs.model import Prior
 from models.catalogue import CatalogueContents
 from models.prior import KnowledgePrior, item_parts
 

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from models.assembly import InputAssembly
-from models.list_losses import LIST_LOSSES
+from models.losses import LIST_LOSSES
 from models.rerankers import RERANKERS
 from models.reranking import ListScorer, RerankingModel
 from tests.models.builders import Tensors, sigmoid

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.row_chunks import CHUNK_ROWS, row_chunks
+from models.vector_tables import CHUNK_ROWS, row_chunks
 
 
 @pytest.mark.parametrize(
@@ -13,7 +13,7 @@ from models.row_chunks import CHUNK_ROWS, row_chunks
 def test_every_row_is_in_one_chunk(
     first: int, num_rows: int, lengths: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("models.row_chunks.CHUNK_ROWS", 3)
+    monkeypatch.setattr("models.vector_tables.CHUNK_ROWS", 3)
     chunks = list(row_chunks(first, num_rows))
     assert [len(chunk) for chunk in chunks] == lengths
     assert [int(row) for chunk in chunks for row in chunk] == list(range(first, num_rows))

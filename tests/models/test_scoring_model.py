@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.augmentation import Augmented
+from models.assembly import Augmented
 from models.scoring_model import ScoringModel
 from tests.models.builders import gradients_of, raw_features, small_model
 from tests.models.trainable import trainable_model

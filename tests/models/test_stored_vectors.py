@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.stored_vectors import UnstorableVector, VectorTable, stored_vectors
+from models.vector_tables import UnstorableVector, VectorTable, stored_vectors
 
 TABLE = np.random.default_rng(0).normal(size=[5, 4]).astype(np.float32)
 

@@ -3,8 +3,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from models.knowledge import EntityIndex
-from models.user_rows import UserRows
+from models.knowledge import EntityIndex, UserRows
 
 
 def test_users_of_all_sources() -> None:

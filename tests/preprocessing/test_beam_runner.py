@@ -11,7 +11,7 @@ from configs.command_line import CommandError
 from configs.loading import ConfigurationError
 from preprocessing.beam_options import BeamOptions
 from preprocessing.beam_runner import run_pipeline
-from preprocessing.records.errors import DamagedRecords
+from preprocessing.records.contract import DamagedRecords
 
 
 def test_a_pipeline_runs_to_its_end():

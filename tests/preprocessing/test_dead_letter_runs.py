@@ -7,9 +7,15 @@ import tracemalloc
 
 import pytest
 
-from preprocessing import dead_letter_runs, storage
-from preprocessing.dead_letter_runs import DeadLetterRuns, merge_runs
-from preprocessing.dead_letters import DeadLetter, dead_letter, write_dead_letters
+from preprocessing import dead_letters as dead_letter_runs
+from preprocessing import storage
+from preprocessing.dead_letters import (
+    DeadLetter,
+    DeadLetterRuns,
+    dead_letter,
+    merge_runs,
+    write_dead_letters,
+)
 from tests.preprocessing import shared_file_system
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from configs.command_line import CommandError
 from preprocessing.encode import default_sources, encode
-from preprocessing.grouping.location import groups_file
+from preprocessing.grouping.plan import groups_file
 from preprocessing.grouping.step import make_groups
 from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.layout import WorkDirectory

@@ -9,10 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from preprocessing.examples import build_examples
-from preprocessing.records.item_attributes import read_item_attributes
-from preprocessing.records.layout import WorkDirectory
-from preprocessing.records.settings import examples_settings
-from preprocessing.records.vocabularies import read_vocabulary
+from preprocessing.records.item_tables import read_item_attributes, read_vocabulary
+from preprocessing.records.layout import WorkDirectory, examples_settings
 
 
 def fold_of(user: str) -> int:

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from configs.data import Data, Split
 from configs.loading import ConfigurationError
-from configs.raw_data import Data, Split
 from preprocessing.examples_checks import require_consistent_settings
 
 TREE = {"interactions": {"path": "i.csv"}, "catalogue": {"path": "c.csv"}}

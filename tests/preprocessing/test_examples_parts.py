@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from configs.command_line import CommandError
-from preprocessing.examples_parts import require_samples, thin_parts
+from preprocessing.examples_checks import require_samples, thin_parts
 
 
 def counts(parts: tuple[int, int, int], positives: tuple[int, int, int], *kinds: str) -> dict:

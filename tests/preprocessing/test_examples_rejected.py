@@ -8,7 +8,7 @@ import pytest
 from configs.command_line import CommandError, RejectedInput
 from configs.loading import ConfigurationError
 from preprocessing.examples import build_examples
-from preprocessing.records.item_attributes import read_item_attributes
+from preprocessing.records.item_tables import read_item_attributes
 from preprocessing.records.layout import WorkDirectory
 from tests.preprocessing.small_data import user_answer, user_source
 

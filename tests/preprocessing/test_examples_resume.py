@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.raw_data import Data
+from configs.data import Data
 from preprocessing import examples as examples_module
 from preprocessing.examples import build_examples
 from preprocessing.records.layout import WorkDirectory

@@ -5,11 +5,12 @@ import json
 import apache_beam as beam
 import pytest
 
-from preprocessing import dead_letter_runs, dead_letters
+from preprocessing import dead_letters
+from preprocessing import dead_letters as dead_letter_runs
 from preprocessing.beam_options import BeamOptions
 from preprocessing.beam_runner import run_pipeline
+from preprocessing.beam_sinks import GatherDeadLetters, gather_statistics, total
 from preprocessing.dead_letters import dead_letter
-from preprocessing.gathering import GatherDeadLetters, gather_statistics, total
 from tests.preprocessing import shared_file_system
 
 

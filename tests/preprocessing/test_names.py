@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from configs.data import Catalogue
 from configs.loading import ConfigurationError
-from configs.raw_data import Catalogue
 from preprocessing.names import require_attribute_names, require_plain_name
 
 

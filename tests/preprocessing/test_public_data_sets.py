@@ -11,13 +11,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from configs.data import Data
 from configs.loading import load_scenario
-from configs.raw_data import Data
 from configs.scenario import Scenario
-from preprocessing.interactions.catalogue import collect_items, open_catalogue, parse_catalogue
-from preprocessing.interactions.profiles import (
+from preprocessing.interactions.catalogue import (
+    collect_items,
     collect_profiles,
+    open_catalogue,
     open_profiles,
+    parse_catalogue,
     parse_profiles,
 )
 from preprocessing.interactions.reading import open_interactions, parse_interactions

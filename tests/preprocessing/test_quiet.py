@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import logging
 
-from preprocessing.quiet import quiet_beam
+from preprocessing.beam_options import quiet_beam
 
 
 def record(name: str, path: str) -> logging.LogRecord:

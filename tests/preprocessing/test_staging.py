@@ -1,7 +1,7 @@
 import pytest
 
 from preprocessing import storage
-from preprocessing.staging import worker_folder
+from preprocessing.beam_runner import worker_folder
 from tests.preprocessing import shared_file_system
 
 

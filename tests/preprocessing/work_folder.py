@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from configs.file_hash import file_sha256
+from configs.files import file_sha256
 from configs.loading import scenario_from_tree
 from preprocessing.examples import build_examples
 from preprocessing.records import contract

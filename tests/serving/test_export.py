@@ -17,16 +17,15 @@ from preprocessing.examples import build_examples
 from preprocessing.records.contract import USER_FOLDS
 from preprocessing.records.layout import WorkDirectory
 from serving import export as export_module
-from serving import warmup
+from serving import id_tables, publishing
 from serving.export import export_run, serving_module
 from serving.export_manifest import verify_manifest
 from serving.export_options import ExportOptions
 from serving.proof.result import ProofError
-from serving.refresh.layout import RefreshFolder
+from serving.publishing import write_warmup_requests
+from serving.refresh.description import RefreshFolder
 from serving.runtime.c_api import CApiSession
 from serving.serving_module import ServingModule
-from serving.tables import id_index
-from serving.warmup import write_warmup_requests
 from tests.runs import random_model, raw_requests, write_run, written_run
 from tests.scenarios import (
     ITEMS,
@@ -283,7 +282,7 @@ def test_what_cannot_be_is_refused_before_any_work(
     run = written_run("din", "hein").folder.path
     with pytest.raises(ConfigurationError, match="serving.id_type: .* user 'u1' is none"):
         export_run(run, tmp_path, ExportOptions(id_type="int64"))
-    monkeypatch.setattr(warmup, "MOST_WARMUP_REQUESTS", 3)
+    monkeypatch.setattr(publishing, "MOST_WARMUP_REQUESTS", 3)
     with pytest.raises(ConfigurationError, match="signatures make .* warm-up requests"):
         export_run(run, tmp_path)
     assert list(tmp_path.iterdir()) == []
@@ -302,7 +301,7 @@ def test_vectors_that_the_number_format_cannot_hold_are_the_users_to_mend() -> N
 def test_ids_that_cannot_be_told_apart_are_the_users_to_mend(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(id_index, "fingerprints", lambda ids, salt: np.zeros(len(ids), np.int64))
+    monkeypatch.setattr(id_tables, "fingerprints", lambda ids, salt: np.zeros(len(ids), np.int64))
     with pytest.raises(CommandError, match="the model's tables cannot be stored: ids repeat"):
         serving_module(random_model(tiny_scenario(model__adapter="none")))
 

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from configs.loading import ConfigurationError
-from serving.id_types import require_whole_numbers, with_whole_number_ids
+from serving.id_tables import require_whole_numbers, with_whole_number_ids
 
 
 def echo(**raw: tf.Tensor) -> dict[str, tf.Tensor]:

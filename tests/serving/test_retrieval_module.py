@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from models.retrieving import RetrievalModel
-from serving.retrieval_module import RetrievalModule, user_sources
+from serving.serving_module import RetrievalModule, user_sources
 from serving.stored_knowledge import store_knowledge
 from tests.runs import random_model
 from tests.scenarios import rich_scenario

@@ -8,10 +8,9 @@ import pytest
 import tensorflow as tf
 
 from serving.export import serving_module
-from serving.proof.loaders import Ask, c_api_loader, python_loader, session_loader
+from serving.proof.result import Ask, c_api_loader, python_loader, session_loader
 from serving.proof.servers import server_loader
-from serving.ranking_module import RankingModule, RerankingModule
-from serving.retrieval_module import RetrievalModule
+from serving.serving_module import RankingModule, RerankingModule, RetrievalModule
 from tests.runs import random_model
 from tests.scenarios import rich_scenario
 from tests.serving.exports import (

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.version_folders import version_folders
+from serving.publishing import version_folders
 
 
 def test_versions_are_the_folders_whose_names_are_numbers(tmp_path: Path) -> None:

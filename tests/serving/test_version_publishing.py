@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from configs.command_line import CommandError
-from serving.version_publishing import publishing
+from serving.publishing import publishing
 
 
 def names(base: Path) -> set[str]:

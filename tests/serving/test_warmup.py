@@ -9,7 +9,7 @@ from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
 from configs.loading import ConfigurationError
 from configs.serving import Serving
-from serving.warmup import check_number_of_requests, write_warmup_requests
+from serving.publishing import check_number_of_requests, write_warmup_requests
 from tests.serving.exports import Export, exported_variant
 
 ROWS = {"rank": "item_id", "item_vectors": "item_id"}

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from trainer.experiments.results import RunResult
-from trainer.sample_predictions import SamplePredictions
+from trainer.predictions import SamplePredictions
 
 
 def result_of(

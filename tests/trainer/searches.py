@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from configs.judging import SearchRange
+from configs.experiment import SearchRange
 from configs.scenario import Scenario
 from tests.runs import made_up_metrics
 from trainer.run_folder import RunMetrics

@@ -5,7 +5,7 @@ import pytest
 import scipy.stats
 from sklearn.metrics import roc_auc_score
 
-from trainer.bootstrap import (
+from trainer.significance import (
     Difference,
     _bootstrap,
     _mean_of,

@@ -7,11 +7,9 @@ import pytest
 
 from configs.command_line import CommandError
 from tests.trainer.test_predictions import lists, retrieved, samples
-from trainer.bootstrap import Difference
 from trainer.comparison import DELONG, Compared, adjusted_p_values, compare_models, compare_slices
-from trainer.delong import DeLongTest, delong_test
-from trainer.multiple_tests import holm
 from trainer.predictions import compare_predictions
+from trainer.significance import DeLongTest, Difference, delong_test, holm
 
 ALL_KINDS = [samples, lists, retrieved]
 

@@ -6,10 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from trainer.bootstrap import Difference
-from trainer.comparison import Compared
-from trainer.comparison_output import SEEDS_COVERED, result_of, sentences, slice_results, slice_rows
-from trainer.delong import DeLongTest
+from trainer.comparison import (
+    SEEDS_COVERED,
+    Compared,
+    result_of,
+    sentences,
+    slice_results,
+    slice_rows,
+)
+from trainer.significance import DeLongTest, Difference
 
 AUC = Difference(0.8, 0.812, 0.012, 0.0101, 0.0139, 0.004, 0.0005)
 NDCG = Difference(0.0, 0.1, 0.1, 0.05, 0.15, 0.02, 0.01)

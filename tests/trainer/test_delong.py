@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from trainer.delong import delong_test
+from trainer.significance import delong_test
 
 
 def made_up(seed: int, samples: int = 250) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -7,9 +7,9 @@ from configs.command_line import CommandError
 from configs.loading import ConfigurationError
 from tests.runs import raw_requests, rich_run, shared_store, written_run
 from tests.scenarios import tiny_scenario
-from trainer.evaluation import kind_of, predict_run, read_run, require_one_kind
+from trainer.evaluation.runs import kind_of, predict_run, read_run, require_one_kind
+from trainer.predictions import SamplePredictions
 from trainer.run_folder import RunFolderError
-from trainer.sample_predictions import SamplePredictions
 
 
 def test_a_runs_predictions_are_its_models_scores() -> None:

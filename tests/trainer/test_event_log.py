@@ -9,7 +9,7 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
 
-from trainer.event_log import EventLog
+from trainer.training_loop import EventLog
 
 
 def scalars(folder: Path) -> dict[str, dict[int, float]]:

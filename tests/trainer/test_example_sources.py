@@ -11,15 +11,14 @@ from configs.command_line import CommandError
 from configs.loading import ConfigurationError
 from configs.scenario import Scenario
 from models.building import AnyModel, build_model
-from preprocessing.records.errors import DamagedRecords
+from preprocessing.records.contract import DamagedRecords
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.tfrecord_file import read_records, write_records
 from tests.runs import shared_store
 from tests.scenarios import copied_scenario, list_files_anew, rich_scenario, tiny_scenario
-from trainer import example_sources
-from trainer.example_sources import TrainingExamples, part_examples, training_examples
+from trainer import training_input
 from trainer.preparation import ExampleStore
-from trainer.training_input import Worker
+from trainer.training_input import TrainingExamples, Worker, part_examples, training_examples
 
 PLAIN = {"model__adapter": "none"}
 KINDS = {"din": "ctr", "prm": "rerank", "two_tower": "retrieval"}
@@ -104,7 +103,7 @@ def test_named_files_take_the_place_of_the_work_directorys(tmp_path: Path, form:
 def test_statistics_of_a_stream_come_from_its_first_examples(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(example_sources, "_SAMPLED", 70)
+    monkeypatch.setattr(training_input, "_SAMPLED", 70)
     scenario = tiny_scenario(training__input="stream", **PLAIN)
     sample = sources(scenario).sample()
     whole = shared_store().examples(scenario, built(scenario), "train")

@@ -12,8 +12,8 @@ from configs.command_line import CommandError
 from configs.loading import ConfigurationError
 from configs.scenario import Scenario
 from models.building import build_model
-from preprocessing.records.errors import DamagedRecords
-from preprocessing.records.item_attributes import read_item_attributes
+from preprocessing.records.contract import DamagedRecords
+from preprocessing.records.item_tables import read_item_attributes
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.tfrecord_file import read_records, write_records
 from tests.runs import shared_store

@@ -8,9 +8,9 @@ import pytest
 from configs.loading import override_scenario
 from tests.runs import write_run, written_run
 from tests.scenarios import copied_scenario
-from trainer import finished_runs
-from trainer.finished_runs import is_up_to_date
+from trainer import run_identity
 from trainer.run_folder import RunFolder
+from trainer.run_identity import is_up_to_date
 
 
 @pytest.mark.parametrize(
@@ -54,5 +54,5 @@ def test_a_run_of_other_code_is_not_up_to_date(
     copy = RunFolder(tmp_path / "copy")
     shutil.copytree(run.folder.path, copy.path)
     assert is_up_to_date(copy, run.scenario)
-    monkeypatch.setattr(finished_runs, "training_code_version", lambda: "of tomorrow")
+    monkeypatch.setattr(run_identity, "training_code_version", lambda: "of tomorrow")
     assert not is_up_to_date(copy, run.scenario)

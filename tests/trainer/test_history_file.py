@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from configs.training import Training
-from trainer.history_file import HistoryFile, still_rises
+from trainer.training_loop import HistoryFile, still_rises
 
 ROWS = [
     {"epoch": 1, "train_loss": 1 / 3, "validation_auc": 0.1 + 0.2},

@@ -7,9 +7,7 @@ import pytest
 from sklearn.metrics import log_loss, ndcg_score, roc_auc_score
 
 from configs.command_line import CommandError
-from trainer.list_metrics import evaluate_lists, has_positive, list_quality
-from trainer.metrics import grouped_auc
-from trainer.ranked_lists import CUTOFFS
+from trainer.metrics import CUTOFFS, evaluate_lists, grouped_auc, has_positive, list_quality
 
 
 def made_up_lists(

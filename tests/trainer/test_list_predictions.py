@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from trainer.list_predictions import ListPredictions
+from trainer.predictions import ListPredictions
 
 SECOND_PLACE = 1 / math.log2(3)
 """NDCG of a list whose only positive candidate stands second."""

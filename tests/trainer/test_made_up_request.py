@@ -6,7 +6,7 @@ import pytest
 from models.building import build_model
 from tests.runs import shared_store
 from tests.scenarios import rich_scenario, tiny_scenario
-from trainer.made_up_request import made_up_request
+from trainer.run_folder import made_up_request
 
 USER_FEATURES = {"user_id", "history_item_id", "history_rating"} | {
     "user_share_liked",

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from trainer.metric_names import people_call, summary
+from trainer.metrics import people_call, summary
 
 
 def test_the_metrics_that_count_are_shown_with_their_names() -> None:

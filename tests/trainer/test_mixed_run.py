@@ -9,7 +9,7 @@ import tensorflow as tf
 from tests.runs import shared_store
 from tests.scenarios import tiny_scenario
 from tests.trainer.remembering import remember_models
-from trainer.evaluation import predict_run
+from trainer.evaluation.runs import predict_run
 from trainer.prediction import predict
 from trainer.training import train
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import false_discovery_control
 
-from trainer.multiple_tests import holm
+from trainer.significance import holm
 
 
 def test_the_example_of_a_textbook() -> None:

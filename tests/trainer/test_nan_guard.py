@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.precision import precision
+from models.layer_support import precision
 from tests.models.trainable import trainable_model
 from tests.trainer.toy_training import WIDTH, ToyModel, toy_examples, toy_model
-from trainer.nan_guard import NanGuard, require_finite
 from trainer.prediction import NotFiniteError
+from trainer.training_loop import NanGuard, require_finite
 
 FIX = "Try a lower training.learning_rate, or a training.gradient_clip_norm"
 

@@ -7,10 +7,8 @@ import tensorflow as tf
 from tests.runs import WrittenRun, raw_requests, rich_run, shared_store, written_run
 from trainer import prediction
 from trainer.examples import PreparedExamples
-from trainer.list_predictions import ListPredictions
 from trainer.prediction import NotFiniteError, predict
-from trainer.retrieval_predictions import RetrievalPredictions
-from trainer.sample_predictions import SamplePredictions
+from trainer.predictions import ListPredictions, RetrievalPredictions, SamplePredictions
 
 
 def examples_of(run: WrittenRun, part: str = "test") -> PreparedExamples:

@@ -9,12 +9,17 @@ import pytest
 from sklearn.metrics import log_loss, ndcg_score, roc_auc_score
 
 from configs.command_line import CommandError
-from trainer.list_predictions import ListPredictions
-from trainer.offline.score_file import write_scores
-from trainer.predictions import Predictions, compare_predictions
-from trainer.retrieval_metrics import Ranks
-from trainer.retrieval_predictions import RANK_COLUMNS, RetrievalPredictions, ranks_of
-from trainer.sample_predictions import SamplePredictions
+from trainer.evaluation.score_table import write_scores
+from trainer.metrics import Ranks
+from trainer.predictions import (
+    RANK_COLUMNS,
+    ListPredictions,
+    Predictions,
+    RetrievalPredictions,
+    SamplePredictions,
+    compare_predictions,
+    ranks_of,
+)
 
 USERS = np.array([f"u{number // 8}" for number in range(80)], dtype=object)
 

@@ -8,9 +8,9 @@ import pytest
 from tests.runs import shared_store
 from tests.scenarios import tiny_scenario
 from tests.trainer.toy_training import toy_examples, toy_model
-from trainer.progress_bar import ProgressBar, counted
 from trainer.training import train
 from trainer.training_input import MemoryInput
+from trainer.training_loop import ProgressBar, counted
 
 
 def on_a_terminal(monkeypatch: pytest.MonkeyPatch, terminal: bool = True) -> None:

@@ -10,8 +10,8 @@ from models.backbones import BACKBONES
 from models.building import build_model
 from tests.runs import shared_store
 from tests.scenarios import rich_scenario
-from trainer.random_state import random_states, restorable_random_numbers
 from trainer.run_folder import create_weights
+from trainer.training_checkpoints import random_states, restorable_random_numbers
 from trainer.training_input import MemoryInput
 
 RANDOM = {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import ndcg_score, roc_auc_score
 
-from trainer.ranked_lists import CUTOFFS, RankedLists
+from trainer.metrics import CUTOFFS, RankedLists
 
 
 def made_up_rows(seed: int, digits: int = 1) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -15,9 +15,9 @@ from tests.killing import Command
 from tests.runs import shared_store
 from tests.scenarios import rich_config, tiny_config, tiny_scenario
 from trainer import training_loop
-from trainer.nan_guard import NanGuard
 from trainer.run_folder import RunFolder
 from trainer.training import train
+from trainer.training_loop import NanGuard
 
 OPTIONS = {
     "model.match": "ridge",

@@ -6,8 +6,9 @@ import math
 import numpy as np
 import pytest
 
-from trainer import retrieval_metrics
-from trainer.retrieval_metrics import CUTOFFS, Ranks, evaluate_ranks, rank_positives
+from trainer import metrics as retrieval_metrics
+from trainer.metrics import RETRIEVAL_CUTOFFS as CUTOFFS
+from trainer.metrics import Ranks, evaluate_ranks, rank_positives
 
 USERS, ITEMS, WIDTH = 40, 130, 4
 

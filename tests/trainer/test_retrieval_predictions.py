@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from trainer.retrieval_metrics import Ranks
-from trainer.retrieval_predictions import RetrievalPredictions
+from trainer.metrics import Ranks
+from trainer.predictions import RetrievalPredictions
 
 
 def found(better_new: list[int], tied_new: list[int]) -> RetrievalPredictions:

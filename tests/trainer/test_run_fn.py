@@ -21,7 +21,7 @@ from tests.runs import raw_requests
 from tests.scenarios import rich_config, rich_scenario, tiny_config, tiny_scenario
 from trainer.run_fn import read_custom_config, run_fn
 from trainer.run_folder import RunFolder
-from trainer.run_name import default_run_folder
+from trainer.run_identity import default_run_folder
 
 BATCH_SIZE, TRAIN_SAMPLES, TRAIN_STEPS, EVAL_STEPS = 64, 300, 3, 1
 OVERRIDES = ("model.match=ridge", "training.epochs=2", f"training.batch_size={BATCH_SIZE}")

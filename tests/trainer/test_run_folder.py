@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from configs.command_line import CommandError
-from preprocessing.records.errors import DamagedRecords
+from preprocessing.records.contract import DamagedRecords
 from preprocessing.records.layout import WorkDirectory
 from tests.full_disk import files_no_longer_than
 from tests.runs import (

@@ -8,7 +8,7 @@ import pytest
 
 from configs.loading import ConfigurationError, load_scenario, scenario_from_tree
 from configs.scenario import Scenario
-from trainer.run_name import default_run_folder
+from trainer.run_identity import default_run_folder
 
 TREE: dict[str, Any] = {
     "name": "named",

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from trainer.sample_predictions import SamplePredictions
+from trainer.predictions import SamplePredictions
 
 # Pairs (positive, negative) in the right order: 3 of 4 over all, 1 of 1 for u1; u2 has one class.
 PREDICTIONS = SamplePredictions(

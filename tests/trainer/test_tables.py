@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from configs.loading import ConfigurationError
-from preprocessing.records.errors import DamagedRecords
+from preprocessing.records.contract import DamagedRecords
 from preprocessing.records.layout import WorkDirectory
 from tests.scenarios import (
     CITIES,

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 
 from configs.command_line import CommandError
-from trainer.tracking import Tracking
-from trainer.tracking_option import add_tracking_option, tracking_address, tracking_of
+from trainer.tracking import Tracking, add_tracking_option, tracking_address, tracking_of
 
 
 @pytest.mark.parametrize(

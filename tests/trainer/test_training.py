@@ -19,7 +19,7 @@ from models.backbones import BACKBONES
 from models.backbones.base import BackboneInputs
 from models.building import build_model
 from preprocessing.examples import build_examples
-from preprocessing.records.errors import DamagedRecords
+from preprocessing.records.contract import DamagedRecords
 from preprocessing.records.layout import WorkDirectory
 from tests.runs import shared_store
 from tests.scenarios import (
@@ -31,15 +31,15 @@ from tests.scenarios import (
 )
 from tests.trainer.remembering import remember_models
 from trainer import training
-from trainer.evaluation import predict_run
-from trainer.example_sources import part_examples
+from trainer.evaluation.runs import predict_run
 from trainer.prediction import NotFiniteError, predict
+from trainer.predictions import SamplePredictions
 from trainer.preparation import ExampleStore
 from trainer.run_folder import RunFolder, RunFolderError, RunMetrics
-from trainer.run_name import default_run_folder
-from trainer.sample_predictions import SamplePredictions
+from trainer.run_identity import default_run_folder
 from trainer.tables import fingerprint
 from trainer.training import train
+from trainer.training_input import part_examples
 
 PLAIN = {"model__adapter": "none"}
 

@@ -16,11 +16,15 @@ from tests.runs import shared_store
 from tests.scenarios import rich_scenario
 from tests.trainer.toy_training import ToyModel, toy_examples, toy_model, values_of
 from trainer.distribution import Distribution
-from trainer.random_state import random_states, restorable_random_numbers
 from trainer.run_folder import create_weights
-from trainer.training_checkpoints import TrainingCheckpoints, changing_weights
+from trainer.training_checkpoints import (
+    TrainingCheckpoints,
+    TrainingState,
+    changing_weights,
+    random_states,
+    restorable_random_numbers,
+)
 from trainer.training_input import MemoryInput
-from trainer.training_state import TrainingState
 
 IDENTITY = {"settings": {"training": {"seed": 1}}, "code_version": "0a1b"}
 

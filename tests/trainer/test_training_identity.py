@@ -8,7 +8,7 @@ import pytest
 from configs.scenario import Scenario
 from preprocessing.records.layout import WorkDirectory
 from tests.scenarios import copied_scenario, tiny_scenario
-from trainer.training_identity import differences, training_identity
+from trainer.run_identity import differences, training_identity
 
 IDENTITY = {
     "settings": {"training": {"seed": 1, "class_weights": [1, 1]}, "model": {"tasks": {}}},

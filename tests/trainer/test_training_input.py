@@ -11,7 +11,7 @@ import tensorflow as tf
 from configs.loading import ConfigurationError
 from configs.scenario import Scenario
 from models.building import build_model
-from preprocessing.records.errors import DamagedRecords
+from preprocessing.records.contract import DamagedRecords
 from preprocessing.records.tfrecord_file import write_records
 from tests.runs import shared_store
 from tests.scenarios import rich_scenario

@@ -13,11 +13,10 @@ from configs.command_line import CommandError
 from configs.training import Training
 from tests.trainer.toy_training import ToyModel, toy_examples, toy_model, values_of
 from trainer import training_loop
-from trainer.sample_predictions import SamplePredictions
-from trainer.training_checkpoints import TrainingCheckpoints
+from trainer.predictions import SamplePredictions
+from trainer.training_checkpoints import TrainingCheckpoints, TrainingState
 from trainer.training_input import MemoryInput
 from trainer.training_loop import TrainingLoop, best_metrics
-from trainer.training_state import TrainingState
 
 STEPS = 5
 """Of an epoch: 40 examples in batches of 8."""

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 
-from trainer.training_state import TrainingState
+from trainer.training_checkpoints import TrainingState
 
 
 def reached() -> TrainingState:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.judging import SearchRange
+from configs.experiment import SearchRange
 from configs.loading import override_scenario
 from tests.runs import write_run
 from tests.scenarios import tiny_scenario

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from configs.command_line import CommandError
-from configs.judging import SearchRange
+from configs.experiment import SearchRange
 from tests.scenarios import tiny_scenario
 from tests.trainer.searches import SPACE
-from trainer.tuning_folder import claim_folder, study_identity
+from trainer.tuning import claim_folder, study_identity
 
 IDENTITY = {"seed": 1, "space": {"a": [1, 2]}}
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from configs.judging import SearchRange
+from configs.experiment import SearchRange
 from trainer.tuning import Trial
-from trainer.tuning_plot import trials_figure
+from trainer.tuning_results import trials_figure
 
 SPACE = {
     "training.learning_rate": SearchRange(low=1e-4, high=1e-2, log=True),

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from configs.judging import SearchRange
+from configs.experiment import SearchRange
 from configs.loading import ConfigurationError, override_scenario
 from configs.scenario import Scenario
 from tests.trainer.experiments.test_arms import scenario_with

@@ -7,7 +7,7 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from trainer.examples import PreparedExamples
-from trainer.random_state import restorable_random_numbers
+from trainer.training_checkpoints import restorable_random_numbers
 
 WIDTH = 3
 

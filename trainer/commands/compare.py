@@ -13,7 +13,7 @@ from trainer.commands.evaluation_options import (
     add_slices_option,
     with_evaluation,
 )
-from trainer.offline.slice_names import SLICES_HELP, chosen_slices
+from trainer.evaluation.slices import SLICES_HELP, chosen_slices
 
 if TYPE_CHECKING:
     from configs.command_line import Subparsers
@@ -100,10 +100,16 @@ def add_command(subparsers: Subparsers) -> None:
 def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     """Evaluates all runs and prints the differences."""
     from preprocessing.records.leak_rule import leak_cautions, leak_rule_result
-    from trainer.comparison import compare_models, compare_slices
-    from trainer.comparison_output import result_of, sentences, slice_results, slice_rows
-    from trainer.evaluation import predict_run, require_one_kind
-    from trainer.offline.people_tables import print_table
+    from trainer.comparison import (
+        compare_models,
+        compare_slices,
+        result_of,
+        sentences,
+        slice_results,
+        slice_rows,
+    )
+    from trainer.evaluation.reports import print_table
+    from trainer.evaluation.runs import predict_run, require_one_kind
     from trainer.preparation import ExampleStore
     from trainer.run_folder import RunFolder
 
@@ -157,9 +163,8 @@ def _leak_rules(folders: Sequence[str]) -> dict[str, LeakRule]:
 def _divisions(
     scenario: Scenario, part: str, predictions: Predictions, slices: Sequence[str]
 ) -> Divisions:
-    from trainer.evaluation import kind_of
-    from trainer.offline.divided_rows import divided_rows
-    from trainer.offline.part_scores import PartScores
+    from trainer.evaluation.part_scores import PartScores, divided_rows
+    from trainer.evaluation.runs import kind_of
 
     return divided_rows(PartScores(scenario, part, kind_of(scenario), (), [predictions]), slices)
 

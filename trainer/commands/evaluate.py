@@ -16,14 +16,14 @@ from trainer.commands.evaluation_options import (
     add_slices_option,
     with_evaluation,
 )
-from trainer.offline.slice_names import SLICES_HELP, chosen_slices
+from trainer.evaluation.slices import SLICES_HELP, chosen_slices
 
 if TYPE_CHECKING:
     import numpy as np
 
     from configs.command_line import Subparsers
     from configs.scenario import Scenario
-    from trainer.offline.part_metrics import PartMetrics
+    from trainer.evaluation.part_metrics import PartMetrics
 
 _HELP = f"""\
 Scores one part of the data with a finished run, or with an exported SavedModel, and prints its
@@ -132,8 +132,8 @@ def add_command(subparsers: Subparsers) -> None:
 def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     """Evaluates and prints the metrics."""
     from preprocessing.records.leak_rule import leak_cautions, leak_rule_result, leak_rules
-    from trainer.offline.export_folder import saved_model_in
-    from trainer.offline.people_tables import print_part
+    from trainer.evaluation.exports import saved_model_in
+    from trainer.evaluation.reports import print_part
 
     saved_model = saved_model_in(arguments.folder)
     if saved_model is None:
@@ -151,7 +151,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     for caution in leak_cautions(rules):
         say(f"{arguments.folder}: {caution}")
     if arguments.report:
-        from trainer.offline.report_files import write_report
+        from trainer.evaluation.plots import write_report
 
         write_report(Path(arguments.report), kind, found, result)
     return result
@@ -162,9 +162,8 @@ def _judge_run(
 ) -> tuple[Scenario, str, PartMetrics, dict[str, object]]:
     """Scenario and kind of the model, its metrics, and what else is said about a run."""
     from preprocessing.records.contract import RETRIEVAL
+    from trainer.evaluation.runs import evaluate_scores_of, run_scores
     from trainer.factorized_top_k import FactorizedTopK
-    from trainer.offline.evaluating import evaluate_scores_of
-    from trainer.offline.run_scores import run_scores
     from trainer.run_folder import RunFolder
 
     if arguments.config:
@@ -193,8 +192,8 @@ def _judge_run(
 def _judge_export(
     saved_model: Path, arguments: argparse.Namespace
 ) -> tuple[Scenario, str, PartMetrics, dict[str, object]]:
-    from trainer.offline.evaluating import evaluate_scores_of
-    from trainer.offline.export_scores import export_scores
+    from trainer.evaluation.exports import export_scores
+    from trainer.evaluation.runs import evaluate_scores_of
 
     if not arguments.config:
         raise ConfigurationError(

@@ -18,7 +18,7 @@ from configs.command_line import (
     say,
 )
 from configs.loading import load_scenario
-from trainer.tracking_option import add_tracking_option
+from trainer.tracking import add_tracking_option
 
 if TYPE_CHECKING:
     from configs.command_line import Subparsers
@@ -93,7 +93,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     from trainer.experiments.results import failures_text
     from trainer.experiments.running import run_experiment
     from trainer.gpu import prepare_devices
-    from trainer.report.experiment import write_experiment_report
+    from trainer.report.writing import write_experiment_report
 
     say(prepare_devices())
     result = run_experiment(scenario, folder, arguments.processes, arguments.tracking)

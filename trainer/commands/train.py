@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from configs.command_line import add_json_option, add_scenario_options, keys_help, say, scenario_of
-from trainer.tracking_option import add_tracking_option
+from trainer.tracking import add_tracking_option
 
 if TYPE_CHECKING:
     from configs.command_line import Subparsers
@@ -66,16 +66,14 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     """Trains and says what came out."""
     from preprocessing.records.leak_rule import leak_cautions, leak_rule_result, leak_rules
     from trainer.distribution.cluster import cluster_of
-    from trainer.distribution.servers import serve_chief
-    from trainer.finished_runs import require_no_other_run
+    from trainer.distribution.parameter_servers import serve_chief
     from trainer.gpu import prepare_devices
-    from trainer.history_file import still_rises, undertrained_text
-    from trainer.metric_names import summary
+    from trainer.metrics import summary
     from trainer.run_folder import RunFolder
-    from trainer.run_name import default_run_folder
-    from trainer.tracking import tracked_training
-    from trainer.tracking_option import tracking_of
+    from trainer.run_identity import default_run_folder, require_no_other_run
+    from trainer.tracking import tracked_training, tracking_of
     from trainer.training import train
+    from trainer.training_loop import still_rises, undertrained_text
 
     scenario = scenario_of(arguments)
     cluster = cluster_of(scenario.training)

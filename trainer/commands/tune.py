@@ -15,7 +15,7 @@ from configs.command_line import (
     positive_integer,
     say,
 )
-from trainer.tracking_option import add_tracking_option
+from trainer.tracking import add_tracking_option
 
 if TYPE_CHECKING:
     from configs.command_line import Subparsers
@@ -82,15 +82,15 @@ def add_command(subparsers: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     """Searches, and writes what was found."""
-    from configs.folder_lock import alone_in
+    from configs.files import alone_in
     from configs.loading import ConfigurationError, load_scenario
     from trainer.experiments.trainers import Job, LocalTrainer
     from trainer.gpu import prepare_devices
     from trainer.one_process import require_one_process
     from trainer.preparation import ExampleStore
-    from trainer.run_name import default_run_folder
+    from trainer.run_identity import default_run_folder
     from trainer.tables import require_named_inputs
-    from trainer.tracking_option import tracking_of
+    from trainer.tracking import tracking_of
     from trainer.tuning import Study
     from trainer.tuning_results import write_results
     from trainer.tuning_space import check_space, require_space_has_effect, split_space

@@ -1,4 +1,4 @@
-"""On which devices and processes a model is trained."""
+"""On which devices and in which processes a model is trained, as the configuration says."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
+from configs.loading import ConfigurationError
 from trainer.training_input import TrainingInput, Worker
 
 LOST_PROCESS = (
@@ -110,3 +111,50 @@ class Distribution:
 
         dealt = batches if devices == 1 else batches.flat_map(parts)
         return self.strategy.distribute_datasets_from_function(lambda context: dealt)
+
+
+def mirrored_devices(count: int | None) -> list[str]:
+    """Names of the devices: GPUs, or where there is none so many logical devices of the CPU.
+
+    Logical devices of the CPU share its cores: they make nothing faster, and are there to try out
+    and to test what happens on several GPUs.
+
+    Args:
+      count: `training.devices`; None for all GPUs.
+
+    Raises:
+      ConfigurationError: there are fewer GPUs, none and no count, or TensorFlow has started with
+        another number of logical devices.
+    """
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        if count is not None and count > len(gpus):
+            raise ConfigurationError(
+                f"training.devices: {count} are wanted, and TensorFlow sees {len(gpus)} GPUs; set "
+                "it lower, or leave it empty for all of them"
+            )
+        return [f"GPU:{index}" for index in range(count or len(gpus))]
+    if count is None:
+        raise ConfigurationError(
+            "training.distribution=mirrored: TensorFlow sees no GPU. Set training.distribution="
+            "none, or training.devices=2 to try it out on two logical devices of the CPU"
+        )
+    _divide_cpu(count)
+    return [f"CPU:{index}" for index in range(count)]
+
+
+def _divide_cpu(count: int) -> None:
+    (cpu, *_) = tf.config.list_physical_devices("CPU")
+    wanted = [tf.config.LogicalDeviceConfiguration()] * count
+    if tf.config.get_logical_device_configuration(cpu) == wanted:
+        return
+    try:
+        tf.config.set_logical_device_configuration(cpu, wanted)
+    except RuntimeError as error:
+        found = len(tf.config.list_logical_devices("CPU"))
+        if found < count:
+            raise ConfigurationError(
+                f"training.devices: {count} are wanted, and TensorFlow has started with {found} "
+                "logical devices of the CPU, which cannot be changed any more; use a process of "
+                "its own"
+            ) from error

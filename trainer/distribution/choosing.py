@@ -8,9 +8,8 @@ import tensorflow as tf
 
 from configs.loading import ConfigurationError
 from configs.training import Training
-from trainer.distribution.base import Distribution
+from trainer.distribution.base import Distribution, mirrored_devices
 from trainer.distribution.cluster import cluster_of
-from trainer.distribution.devices import mirrored_devices
 from trainer.distribution.multi_worker import multi_worker
 from trainer.distribution.parameter_servers import parameter_servers
 from trainer.training_input import Worker

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import os
+import socket
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,10 +17,80 @@ from configs.command_line import CommandError, say
 from configs.loading import ConfigurationError
 from trainer.distribution.base import LOST_PROCESS, Distribution
 from trainer.distribution.cluster import SERVER, WORKER, Cluster
+from trainer.run_folder import RunFolder
 from trainer.training_input import TrainingInput
+
+_ASK_SECONDS = 1.0
+_GONE_SECONDS = 15.0
+
+
+def serve_chief(cluster: Cluster, folder: RunFolder) -> None:
+    """Serves until the chief of parameter servers can no longer be reached.
+
+    Args:
+      cluster: with this process as a worker or a parameter server.
+      folder: of the run that the chief trains.
+
+    Raises:
+      CommandError: the chief is gone and has left an unfinished run.
+    """
+    server = tf.distribute.Server(
+        tf.train.ClusterSpec({job: list(addresses) for job, addresses in cluster.tasks.items()}),
+        job_name=cluster.job,
+        task_index=cluster.index,
+        protocol="grpc",
+    )
+    say(f"{cluster.name}: serves at {server.target}, and ends after the chief at {cluster.chief}")
+    while not _answers(cluster.chief):
+        time.sleep(_ASK_SECONDS)
+    seen = time.monotonic()
+    while time.monotonic() - seen < _GONE_SECONDS:
+        time.sleep(_ASK_SECONDS)
+        if _answers(cluster.chief):
+            seen = time.monotonic()
+    if folder.unfinished.exists():
+        raise CommandError(
+            f"{cluster.name}: the chief at {cluster.chief} is gone and has not finished; start all "
+            "processes again: training goes on from its last checkpoint"
+        )
+    say(f"{cluster.name}: the chief has ended")
+
+
+def _answers(address: str) -> bool:
+    host, _, port = address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=_ASK_SECONDS):
+            return True
+    except OSError:
+        return False
+
 
 _STEPS_OF_A_WORKER = 20
 _LEAST_PART_BYTES = 1 << 20
+
+
+class TableParts:
+    """Cuts embedding tables of a megabyte or more into one part for each server.
+
+    Models look them up in parts (`tf.nn.embedding_lookup`); all else is read whole.
+    """
+
+    def __init__(self, servers: int):
+        """Keeps the number of servers."""
+        self._cut = tf.distribute.experimental.partitioners.MinSizePartitioner(
+            min_shard_bytes=_LEAST_PART_BYTES, max_shards=servers
+        )
+        self._is_table = False
+
+    def create(self, next_creator: Callable[..., tf.Variable], **kwargs: object) -> tf.Variable:
+        """For `tf.variable_creator_scope`: notes whether the variable is an embedding table."""
+        name = str(kwargs.get("name"))
+        self._is_table = bool(kwargs.get("trainable")) and name.endswith("embedding")
+        return next_creator(**kwargs)
+
+    def __call__(self, shape: tf.TensorShape, dtype: tf.DType, **kwargs: object) -> list[int]:
+        """For `ParameterServerStrategy`: parts along every axis of the variable being created."""
+        return self._cut(shape, dtype) if self._is_table else [1] * shape.rank
 
 
 @dataclass(frozen=True)
@@ -87,30 +159,6 @@ class ParameterServers(Distribution):
                 handed_out.clear()
                 for callback in callbacks:
                     callback.on_train_batch_end(count - 1, {"loss": sum(losses) / len(losses)})
-
-
-class TableParts:
-    """Cuts embedding tables of a megabyte or more into one part for each server.
-
-    Models look them up in parts (`tf.nn.embedding_lookup`); all else is read whole.
-    """
-
-    def __init__(self, servers: int):
-        """Keeps the number of servers."""
-        self._cut = tf.distribute.experimental.partitioners.MinSizePartitioner(
-            min_shard_bytes=_LEAST_PART_BYTES, max_shards=servers
-        )
-        self._is_table = False
-
-    def create(self, next_creator: Callable[..., tf.Variable], **kwargs: object) -> tf.Variable:
-        """For `tf.variable_creator_scope`: notes whether the variable is an embedding table."""
-        name = str(kwargs.get("name"))
-        self._is_table = bool(kwargs.get("trainable")) and name.endswith("embedding")
-        return next_creator(**kwargs)
-
-    def __call__(self, shape: tf.TensorShape, dtype: tf.DType, **kwargs: object) -> list[int]:
-        """For `ParameterServerStrategy`: parts along every axis of the variable being created."""
-        return self._cut(shape, dtype) if self._is_table else [1] * shape.rank
 
 
 def parameter_servers(cluster: Cluster) -> ParameterServers:

@@ -28,7 +28,7 @@ def require_ready(cells: Sequence[Cell], store: ExampleStore) -> None:
       CommandError: knowledge of a source has not been encoded.
       ConfigurationError: the data was built with other settings or from other files than a cell
         asks for, or a model cannot be built.
-      preprocessing.records.errors.DamagedRecords: a data file is missing or damaged.
+      preprocessing.records.contract.DamagedRecords: a data file is missing or damaged.
     """
     _require_knowledge(cells)
     for cell in cells:

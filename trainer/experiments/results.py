@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from configs.loading import ConfigurationError
-from trainer.bootstrap import Difference
 from trainer.metrics import AnyMetrics
 from trainer.predictions import Predictions
+from trainer.significance import Difference
 from trainer.tuning import Trial
 
 

@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from typing import TextIO
 
 from configs.command_line import positive_integer, quiet_tensorflow, say
-from trainer.tracking_option import tracking_address, tracking_of
+from trainer.tracking import tracking_address, tracking_of
 
 
 def main() -> None:

@@ -9,7 +9,7 @@ from typing import NotRequired, TypedDict
 from configs.scenario import Scenario
 from trainer.experiments.results import Comparison, ExperimentResult
 from trainer.inspection import GateWeights
-from trainer.metric_names import people_call
+from trainer.metrics import people_call
 
 SERVING_TOLERANCE = 1e-5
 """Served scores may differ from the checkpoint's by less than this."""

@@ -1,4 +1,4 @@
-"""report.html: the results for a reader who knows CTR models, in one self-contained file."""
+"""report.html: the results for a reader who knows CTR models, in one self-contained page."""
 
 from __future__ import annotations
 
@@ -9,38 +9,86 @@ from pathlib import Path
 from string import Template
 
 from trainer.experiments.results import Failure
-from trainer.report.cautions import cautions
 from trainer.report.cells import Cell
-from trainer.report.html_parts import (
-    html_definitions,
-    html_figure,
-    html_list,
-    html_paragraph,
-    html_table,
-)
 from trainer.report.inputs import SERVING_TOLERANCE, PipelineStep, ReportInputs
-from trainer.report.leak_text import leak_sentences
-from trainer.report.marks import marks_note
-from trainer.report.model_plots import gate_figure, learning_figure
-from trainer.report.plot_style import image_source
-from trainer.report.protocol import arm_entries, protocol_entries
-from trainer.report.result_plots import popularity_figure, quality_figure
-from trainer.report.slices import MINIMUM_SAMPLES, PopularitySlice
+from trainer.report.plots import (
+    gate_figure,
+    image_source,
+    learning_figure,
+    popularity_figure,
+    quality_figure,
+)
+from trainer.report.protocol import (
+    arm_entries,
+    cautions,
+    leak_sentences,
+    ordered_tuning,
+    protocol_entries,
+    settings_table,
+    tuning_figure,
+    tuning_seconds,
+)
 from trainer.report.table import (
+    MINIMUM_SAMPLES,
+    PopularitySlice,
+    Table,
     cost_table,
     main_table,
+    marks_note,
     run_table,
     slice_table,
     step_table,
     unaccounted_records,
 )
-from trainer.report.tuning import (
-    ordered_tuning,
-    settings_table,
-    tuning_figure,
-    tuning_seconds,
-)
 from trainer.report.wording import summary_text
+
+
+def html_table(table: Table) -> str:
+    """A table; where the first column has a new name, a line sets the rows apart."""
+    head = "".join(
+        f'<th scope="col"{_class_of(table, column)}>{escape(text)}</th>'
+        for column, text in enumerate(table.header)
+    )
+    body = []
+    for number, row in enumerate(table.rows):
+        starts = number > 0 and row[0] != table.rows[number - 1][0] and table.text_columns > 1
+        cells = "".join(
+            f"<td{_class_of(table, column)}>{escape(text)}</td>" for column, text in enumerate(row)
+        )
+        body.append(f'<tr class="first-of-group">{cells}</tr>' if starts else f"<tr>{cells}</tr>")
+    return (
+        f"<table><thead><tr>{head}</tr></thead>\n<tbody>\n" + "\n".join(body) + "\n</tbody></table>"
+    )
+
+
+def html_definitions(entries: Sequence[tuple[str, str]]) -> str:
+    """A list of terms and their descriptions."""
+    lines = (f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in entries)
+    return "<dl>\n" + "\n".join(lines) + "\n</dl>"
+
+
+def html_list(texts: Sequence[str]) -> str:
+    """A bulleted list."""
+    return "<ul>\n" + "\n".join(f"<li>{escape(text)}</li>" for text in texts) + "\n</ul>"
+
+
+def html_figure(source: str, description: str, caption: str) -> str:
+    """An image with its text alternative and a caption."""
+    return (
+        f'<figure><img src="{escape(source)}" alt="{escape(description)}">'
+        f"<figcaption>{escape(caption)}</figcaption></figure>"
+    )
+
+
+def html_paragraph(text: str, kind: str = "") -> str:
+    """A paragraph, with a class if `kind` is given."""
+    opening = f'<p class="{escape(kind)}">' if kind else "<p>"
+    return f"{opening}{escape(text)}</p>"
+
+
+def _class_of(table: Table, column: int) -> str:
+    return ' class="name"' if column < table.text_columns else ""
+
 
 _TEMPLATE = Path(__file__).with_name("page.html")
 _GATES_SHOWN = 8

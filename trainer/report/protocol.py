@@ -1,18 +1,393 @@
-"""How the experiment was done, as terms and sentences taken from its configuration."""
+"""How an experiment was done, in sentences: leak check, budget, tuning, cautions."""
 
 from __future__ import annotations
 
-from configs.judging import Arm
-from configs.raw_data import Data
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from configs.data import Data
+from configs.experiment import Arm, SearchRange
 from configs.scenario import Scenario
-from trainer.experiments.arms import experiment_arms
-from trainer.experiments.grid import arm_scenarios
-from trainer.metric_names import people_call
-from trainer.predictions import Predictions
-from trainer.report.budget import budget_entry
+from configs.training import Training
+from preprocessing.records.leak_rule import LeakRule, leak_cautions, rules_of
+from trainer.experiments.grid import arm_scenarios, experiment_arms
+from trainer.experiments.results import CellTuning, Comparison
+from trainer.metrics import people_call
+from trainer.predictions import Predictions, SamplePredictions
 from trainer.report.inputs import ReportInputs
-from trainer.report.table import value_text
-from trainer.sample_predictions import SamplePredictions
+from trainer.report.plots import PANELS_PER_ROW, colour_of, draw_legend, marker_of, panel_grid
+from trainer.report.table import NOTHING, Table, value_text
+from trainer.tuning import best_trial
+
+
+def leak_sentences(inputs: ReportInputs) -> list[str]:
+    """The result of the leak check in sentences, what it takes on trust last."""
+    check = inputs.leak["leak_check"]
+    return [
+        _violation_sentence(inputs.leak["leak_violations"]),
+        f"For {check['users_verified_by_prompt']:,} users every interaction that their prompts "
+        "show was looked up by title and rating, and is one that the LLM may have seen; for "
+        f"{check['users_by_rule_only']:,} users samples were compared with k_u alone.",
+        *_declared_sentences(inputs),
+        *_unverified_sentences(inputs),
+    ]
+
+
+def leak_rules_of_report(inputs: ReportInputs) -> dict[str, LeakRule]:
+    """What is known of every source that an arm of the report reads."""
+    return rules_of(inputs.leak["leak_check"], _readers(inputs))
+
+
+def unverified_sources(inputs: ReportInputs) -> list[str]:
+    """Unverified sources that an arm of the report reads."""
+    rules = leak_rules_of_report(inputs)
+    return [source for source, rule in rules.items() if rule is LeakRule.UNVERIFIED]
+
+
+def _violation_sentence(violations: int) -> str:
+    if violations == 0:
+        return (
+            "0 violations: no sample is among the interactions that the LLM may have seen. A "
+            "violation stops the job before training."
+        )
+    noun = "sample was" if violations == 1 else "samples were"
+    return (
+        f"{violations:,} {noun} seen by the LLM: the results rest on leaked labels and must not "
+        "be used."
+    )
+
+
+def _unverified_sentences(inputs: ReportInputs) -> list[str]:
+    read = _readers(inputs)
+    return [
+        f"Unverified source “{source}” (read by {', '.join(read[source])}): "
+        f"{_reason(inputs.scenario, source)}"
+        for source in unverified_sources(inputs)
+    ] or ["No source that an arm reads is unverified."]
+
+
+def _declared_sentences(inputs: ReportInputs) -> list[str]:
+    """One sentence per source that is taken on the configuration's word."""
+    read = _readers(inputs)
+    sentences = []
+    for source, answers in inputs.scenario.knowledge.answers.items():
+        if source not in read:
+            continue
+        declared = (
+            f"Declared source “{source}” (read by {', '.join(read[source])}): the configuration "
+        )
+        if answers.seen == "training":
+            sentences.append(
+                declared + "declares it as made from the training part (seen: training). Training "
+                "samples were seen by the LLM; only validation and test samples are held to the "
+                "leak rule, and prompts are looked up where they are at hand."
+            )
+        elif answers.collective and answers.groups_verified:
+            sentences.append(
+                declared + "declares its groups as built from interactions before k_u only "
+                "(groups_verified); this is not checked."
+            )
+    return sentences
+
+
+def _readers(inputs: ReportInputs) -> dict[str, list[str]]:
+    """Source -> the arms of the report that read it; sources that none reads are absent."""
+    arms: dict[str, list[str]] = {}
+    for arm, scenario in arm_scenarios(inputs.scenario).items():
+        for source in scenario.knowledge_sources() if arm in inputs.arms else ():
+            arms.setdefault(source, []).append(arm)
+    return arms
+
+
+def _reason(scenario: Scenario, source: str) -> str:
+    answers = scenario.knowledge.answers.get(source)
+    reasons = []
+    if answers is not None and answers.vectors:
+        reasons.append(
+            "its vectors were made elsewhere, and nothing shows from which interactions."
+        )
+    made_here = answers is not None and answers.grouping is not None
+    if answers is not None and answers.collective and not (made_here or answers.groups_verified):
+        reasons.append(
+            f"its {answers.entity} groups are not declared as built before k_u (groups_verified). "
+            "Groups made from co-ratings of all users, as the item groups of the bundled "
+            "MovieLens sample are, have seen validation and test interactions too, so which "
+            f"group {_article(answers.entity)} belongs to is not covered by the leak check. It "
+            f"concerns the {answers.entity}s that take their group’s answer for want of one of "
+            "their own."
+        )
+    if answers is not None and answers.entity == "user" and answers.individual:
+        missing = (
+            "nothing says where interactions are in its prompts (history_entry_pattern)"
+            if answers.history_entry_pattern is None
+            else "not all of its prompts were looked up, as answers came without a prompt or with "
+            "one that shows interactions that the user does not have"
+        )
+        reasons.append(
+            f"{missing}, so what the LLM saw of a user rests on the word of whoever made the "
+            "answers."
+        )
+    return " Also, ".join(reasons) or "nothing shows what its answers were made from."
+
+
+def _article(entity: str) -> str:
+    return f"an {entity}" if entity == "item" else f"a {entity}"
+
+
+_ENOUGH_SEEDS = 5
+_LISTED = 4
+
+
+def cautions(inputs: ReportInputs) -> list[str]:
+    """Sentences for results.json (`warnings`), results.md and the page; none if all is well."""
+    return [
+        *_training_cautions(inputs),
+        *_seed_cautions(inputs),
+        *leak_cautions(leak_rules_of_report(inputs)),
+    ]
+
+
+def _training_cautions(inputs: ReportInputs) -> list[str]:
+    cells = {
+        (backbone, arm): [run.undertrained for run in inputs.experiment.runs_of(backbone, arm)]
+        for backbone in inputs.backbones
+        for arm in inputs.arms
+    }
+    found = [
+        f"{backbone} '{arm}' ({sum(flags)} of {len(flags)} runs)"
+        for (backbone, arm), flags in cells.items()
+        if any(flags)
+    ]
+    if not found:
+        return []
+    if len(found) > _LISTED:
+        arms = dict.fromkeys(arm for (_, arm), flags in cells.items() if any(flags))
+        found = [f"{len(found)} of {len(cells)} models, in the arms {', '.join(arms)}"]
+    return [
+        "Validation still rose when training.epochs ended the training of "
+        f"{', '.join(found)}. A baseline that is not trained to its end flatters what is compared "
+        "with it: raise training.epochs, or search the baseline's settings first "
+        "(experiment.tune_baseline)."
+    ]
+
+
+def _seed_cautions(inputs: ReportInputs) -> list[str]:
+    comparisons = inputs.comparisons
+    if not comparisons:
+        return []
+    if not all(one.difference.covers_seeds for one in comparisons):
+        return [
+            "Seeds are not covered: with one seed per model, intervals and p-values are about "
+            "other test users only, and nothing is marked as significant. Train three seeds or "
+            "more (experiment.seeds)."
+        ]
+    seeds = sorted({run.seed for run in inputs.experiment.runs})
+    scattered = [one for one in comparisons if one.difference.seeds_scatter]
+    if not scattered or len(seeds) >= _ENOUGH_SEEDS:
+        return []
+    more = range(max(seeds) + 1, max(seeds) + 1 + _ENOUGH_SEEDS - len(seeds))
+    return [
+        f"Seeds scatter: the difference of {_named(scattered, len(comparisons))} is less than two "
+        f"standard errors of its seeds. Five seeds for all arms tell more: experiment.seeds="
+        f"[{','.join(map(str, [*seeds, *more]))}]; runs that are there are used again."
+    ]
+
+
+def _named(found: Sequence[Comparison], of_how_many: int) -> str:
+    if len(found) > _LISTED:
+        return f"{len(found)} of {of_how_many} comparisons"
+    return ", ".join(f"{one.backbone} '{one.knowledge}'" for one in found)
+
+
+_FURTHER = (
+    "embedding_optimizer",
+    "embedding_learning_rate",
+    "warmup_steps",
+    "weight_decay",
+    "gradient_clip_norm",
+    "class_weights",
+    "list_loss",
+    "selection",
+    "precision",
+    "input",
+)
+_OPTIMIZERS = {"adam": "Adam", "lazy_adam": "lazy Adam", "adagrad": "Adagrad", "sgd": "SGD"}
+_SCHEDULES = {
+    "constant": "kept constant",
+    "cosine": "falling to 0 along a cosine over all epochs",
+}
+
+
+def budget_entry(scenario: Scenario, arms: Mapping[str, Scenario]) -> tuple[str, str]:
+    """Training and regularisation settings of an experiment: (term, sentences).
+
+    Args:
+      scenario: the scenario whose settings hold where an arm says nothing else.
+      arms: arm -> its resolved scenario.
+    """
+    shared = _settings(scenario)
+    listed = "; ".join(f"{name} {value}" for name, value in shared.items())
+    deviations = []
+    for arm, resolved in arms.items():
+        own = _settings(resolved)
+        changed = [
+            f"{name} {own.get(name, 'as by default')} (not {shared.get(name, 'as by default')})"
+            for name in {**shared, **own}
+            if own.get(name) != shared.get(name)
+        ]
+        if changed:
+            deviations.append(f"Arm '{arm}' differs: {'; '.join(changed)}.")
+    term = "Budget, not the same in all arms" if deviations else "Same budget in all arms"
+    where = "Knowledge dropout acts on arms with an adapter, expert dropout on arms with HEIN."
+    tuned = _tuning_sentences(scenario)
+    return term, " ".join([f"{listed[0].upper()}{listed[1:]}.", where, *tuned, *deviations])
+
+
+def _tuning_sentences(scenario: Scenario) -> list[str]:
+    experiment = scenario.experiment
+    is_shared = bool(experiment.tune_baseline.trials)
+    tuning = experiment.tune_baseline if is_shared else experiment.tuning
+    if not tuning.trials:
+        return ["No settings were searched."]
+    of_what = (
+        f"the arm '{experiment.baseline}' of each backbone"
+        if is_shared
+        else "each cell (backbone and arm)"
+    )
+    trained = "every seed of all its arms" if is_shared else "every seed"
+    return [
+        f"Of {of_what} {tuning.trials} settings were tried, over the same space "
+        f"({'; '.join(f'{key} {range_text(one)}' for key, one in tuning.space.items())}), with the "
+        f"same search seed ({tuning.seed}) and the first training seed ({experiment.seeds[0]}), "
+        f"and judged on the validation part; with the best ones {trained} was trained."
+    ]
+
+
+def range_text(searched: SearchRange) -> str:
+    """What was searched, e.g. "0.0001 to 0.01, logarithmic"."""
+    if searched.choices is not None:
+        return f"among {', '.join(map(str, searched.choices))}"
+    how = ", logarithmic" if searched.log else ""
+    step = "" if searched.step is None else f" in steps of {searched.step:g}"
+    return f"{searched.low:g} to {searched.high:g}{step}{how}"
+
+
+def _settings(scenario: Scenario) -> dict[str, str]:
+    """What people call a setting -> its value; all that shapes training but the seed."""
+    training, model = scenario.training, scenario.model
+    return {
+        "epochs": f"{training.epochs} at most",
+        "patience": f"{training.patience} epochs without a better validation result",
+        "batch size": f"{training.batch_size}",
+        "optimizer": f"{_OPTIMIZERS[training.optimizer]} with learning rate "
+        f"{training.learning_rate:g}, {_SCHEDULES[training.schedule]}",
+        "L2 factor on the id embeddings of a batch": f"{training.embedding_regularization:g}",
+        "dropout": f"{model.dropout_rate:g}",
+        "id dropout": f"{model.id_dropout_rate:g}",
+        "knowledge dropout": f"{model.knowledge_dropout_rate:g}",
+        "expert dropout": f"{model.hein.dropout_rate:g}",
+        **{_words(name): str(value) for name, value in _changed_training(training).items()},
+    }
+
+
+def _changed_training(training: Training) -> dict[str, object]:
+    """Further settings of training, where they are not the default."""
+    default = Training()
+    return {
+        name: getattr(training, name)
+        for name in _FURTHER
+        if getattr(training, name) != getattr(default, name)
+    }
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def ordered_tuning(inputs: ReportInputs) -> list[CellTuning]:
+    """The searches ordered by backbone, then arm; also those of cells that failed later."""
+    backbones = inputs.scenario.experiment.backbones
+
+    def place(tuned: CellTuning) -> tuple[int, bool]:
+        return backbones.index(tuned.backbone), tuned.knowledge != inputs.baseline
+
+    return sorted(inputs.experiment.tuning, key=place)
+
+
+def tuning_seconds(inputs: ReportInputs, backbone: str, knowledge: str) -> float | None:
+    """Wall time of all trials of a cell; None without a search."""
+    for tuned in inputs.experiment.tuning:
+        if (tuned.backbone, tuned.knowledge) == (backbone, knowledge):
+            return sum(trial.seconds for trial in tuned.trials)
+    return None
+
+
+def settings_table(tuning: Sequence[CellTuning]) -> Table:
+    """The settings that were chosen for every cell, with their validation result."""
+    keys = list(tuning[0].settings)
+    rows = []
+    for tuned in tuning:
+        best = best_trial(tuned.trials)
+        results = [trial.value for trial in tuned.trials if trial.value is not None]
+        rows.append(
+            (
+                tuned.backbone,
+                tuned.knowledge,
+                *(value_text(tuned.settings[key]) for key in keys),
+                f"{len(results)} of {len(tuned.trials)}",
+                NOTHING if best is None else str(best.number),
+                f"{max(results):.4f}",
+                f"{min(results):.4f}",
+            )
+        )
+    header = (
+        "Backbone",
+        "Knowledge",
+        *keys,
+        "Trials with a result",
+        "Best trial",
+        "Its validation",
+        "The worst",
+    )
+    return Table(header, rows, text_columns=2)
+
+
+def tuning_figure(inputs: ReportInputs, tuning: Sequence[CellTuning]) -> Figure:
+    """Best validation result so far by trial, a panel per backbone and a line per arm."""
+    backbones = list(dict.fromkeys(tuned.backbone for tuned in tuning))
+    arms = list(dict.fromkeys(tuned.knowledge for tuned in tuning))
+    figure, panels = panel_grid(len(backbones), panel_height=2.8)
+    for axes, backbone in zip(panels, backbones, strict=True):
+        for tuned in (found for found in tuning if found.backbone == backbone):
+            complete = [trial for trial in tuned.trials if trial.value is not None]
+            values = np.array([trial.value for trial in complete], np.float64)
+            numbers = [trial.number for trial in complete]
+            colour = colour_of(arms, tuned.knowledge, inputs.baseline)
+            marker = marker_of(arms, tuned.knowledge, inputs.baseline)
+            axes.plot(
+                numbers, values, marker, color=colour, markersize=4, alpha=0.6, linestyle="none"
+            )
+            axes.plot(
+                numbers,
+                np.maximum.accumulate(values),
+                color=colour,
+                marker=marker,
+                markevery=[-1],
+                drawstyle="steps-post",
+                label=tuned.knowledge,
+            )
+        axes.set_title(backbone)
+        axes.set_xlabel("trial")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(axis="y")
+    for axes in panels[::PANELS_PER_ROW]:
+        axes.set_ylabel(f"validation {people_call(tuning[0].metric)}")
+    draw_legend(figure)
+    return figure
+
 
 Entry = tuple[str, str]
 

@@ -9,19 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from trainer.bootstrap import Difference
-from trainer.experiments.arms import experiment_arms
-from trainer.experiments.comparing import SIGNIFICANT, is_significant, smallest_adjusted_p
-from trainer.experiments.grid import kind_of_experiment
+from trainer.experiments.grid import experiment_arms, kind_of_experiment
 from trainer.experiments.results import CellTuning, Comparison, RunResult
+from trainer.experiments.running import SIGNIFICANT, is_significant, smallest_adjusted_p
 from trainer.metrics import AnyMetrics
-from trainer.report.cautions import cautions
 from trainer.report.cells import Cell
 from trainer.report.inputs import PipelineStep, ReportInputs
-from trainer.report.leak_text import unverified_sources
-from trainer.report.marks import covered_text
-from trainer.report.slices import PopularitySlice
-from trainer.report.tuning import ordered_tuning
+from trainer.report.protocol import cautions, ordered_tuning, unverified_sources
+from trainer.report.table import PopularitySlice, covered_text
+from trainer.significance import Difference
 from trainer.tuning import Trial
 
 

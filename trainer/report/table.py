@@ -1,17 +1,71 @@
-"""The tables of a report as rows of texts, and as Markdown."""
+"""The tables of a report: figures, intervals, marks of significance, slices."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from trainer.bootstrap import Difference
-from trainer.metric_names import people_call
+import numpy as np
+
+from trainer.experiments.results import Comparison
+from trainer.experiments.running import (
+    SIGNIFICANT,
+    is_significant,
+    resamples_needed,
+    smallest_adjusted_p,
+)
+from trainer.metrics import people_call
+from trainer.predictions import SamplePredictions
 from trainer.report.cells import Cell, shown_metrics
 from trainer.report.inputs import PipelineStep, ReportInputs
-from trainer.report.marks import mark, p_text
-from trainer.report.slices import PopularitySlice
+from trainer.significance import Difference, bootstrap_auc_difference
+from trainer.training_loop import counted
+
+_MARKS = ((0.01, "**"), (SIGNIFICANT, "*"))
+
+
+def mark(comparison: Comparison) -> str:
+    """Two stars of p below 0.01, one below 0.05, none otherwise and where seeds do not count."""
+    return next((text for limit, text in _MARKS if is_significant(comparison, limit)), "")
+
+
+def p_text(adjusted_p: float) -> str:
+    """A p-value with three decimals, or the bound that it is below."""
+    if math.isnan(adjusted_p):
+        return "–"
+    return "<0.001" if adjusted_p < 0.001 else f"{adjusted_p:.3f}"
+
+
+def marks_note(inputs: ReportInputs) -> str:
+    """What the marks mean, and whether there can be any."""
+    comparisons = len(inputs.comparisons)
+    if not comparisons:
+        return ""
+    resamples = inputs.scenario.evaluation.bootstrap_resamples
+    text = (
+        f"p: two-sided, of a paired bootstrap over {covered_text(inputs)} ({resamples:,} "
+        f"resamples), after Holm’s correction for the {comparisons} "
+        f"{'comparison' if comparisons == 1 else 'comparisons'} of this experiment; ** below "
+        "0.01, * below 0.05. Intervals are not corrected."
+    )
+    if not any(one.difference.covers_seeds for one in inputs.comparisons):
+        return f"{text} Of single seeds no comparison is marked."
+    if smallest_adjusted_p(inputs.scenario, comparisons) < SIGNIFICANT:
+        return text
+    return (
+        f"{text} With so few resamples no comparison can be marked: that takes "
+        f"evaluation.bootstrap_resamples={resamples_needed(comparisons)} or more."
+    )
+
+
+def covered_text(inputs: ReportInputs) -> str:
+    """What intervals and p-values of an experiment cover."""
+    covered = {one.difference.covers_seeds for one in inputs.comparisons}
+    if covered == {True} or (not covered and len({run.seed for run in inputs.experiment.runs}) > 1):
+        return "test users and training seeds"
+    return "test users; seeds are not covered"
+
 
 NOTHING = "–"
 TOO_FEW = "too few"
@@ -228,3 +282,120 @@ def _difference_texts(difference: Difference | None, instead: str) -> tuple[str,
     if difference is None:
         return instead, instead
     return difference_text(difference), lift_text(difference)
+
+
+MINIMUM_SAMPLES = 50
+
+
+@dataclass(frozen=True)
+class PopularityBucket:
+    """Items whose number of training interactions lies between two bounds.
+
+    Attributes:
+      lowest: smallest count that belongs to the bucket.
+      highest: largest count, or None without an upper bound.
+    """
+
+    lowest: int
+    highest: int | None
+
+    @property
+    def name(self) -> str:
+        """What a table calls the bucket, e.g. "0 (cold)", "1-4" or "100+"."""
+        if self.highest is None:
+            return f"{self.lowest}+"
+        if self.highest == 0:
+            return "0 (cold)"
+        return f"{self.lowest}-{self.highest}"
+
+    def contains(self, counts: np.ndarray) -> np.ndarray:
+        """Which counts [n] belong to the bucket -> bool [n]."""
+        inside = counts >= self.lowest
+        return inside if self.highest is None else inside & (counts <= self.highest)
+
+
+COLD = PopularityBucket(0, 0)
+BUCKETS = (
+    COLD,
+    PopularityBucket(1, 4),
+    PopularityBucket(5, 19),
+    PopularityBucket(20, 99),
+    PopularityBucket(100, None),
+)
+
+
+@dataclass(frozen=True)
+class PopularitySlice:
+    """One comparison, restricted to the test samples of one bucket.
+
+    Attributes:
+      backbone: registry name.
+      knowledge: the arm compared with the baseline.
+      bucket: which items.
+      samples: test samples in the bucket.
+      users: users with such a sample.
+      difference: the paired comparison on these samples, or None when there are fewer than
+        `MINIMUM_SAMPLES` or only one class.
+    """
+
+    backbone: str
+    knowledge: str
+    bucket: PopularityBucket
+    samples: int
+    users: int
+    difference: Difference | None
+
+
+def popularity_slices(inputs: ReportInputs) -> list[PopularitySlice]:
+    """All comparisons in all buckets, ordered by backbone, arm and bucket.
+
+    They are about ranking models: there are none of other kinds.
+    """
+    if not isinstance(inputs.experiment.runs[0].predictions, SamplePredictions):
+        return []
+    places = [(comparison, bucket) for comparison in inputs.comparisons for bucket in BUCKETS]
+    return [
+        _slice(inputs, comparison.backbone, comparison.knowledge, bucket)
+        for comparison, bucket in counted(places, "comparing by item popularity")
+    ]
+
+
+def interaction_counts(item_ids: np.ndarray, counts: Mapping[str, int]) -> np.ndarray:
+    """Training interactions of the item of every sample: ids [n] -> int [n]."""
+    items, index = np.unique(item_ids, return_inverse=True)
+    return np.array([counts.get(str(item), 0) for item in items], dtype=np.int64)[index]
+
+
+def _slice(
+    inputs: ReportInputs, backbone: str, knowledge: str, bucket: PopularityBucket
+) -> PopularitySlice:
+    baseline, candidate = (
+        [
+            run.predictions
+            for run in inputs.experiment.runs_of(backbone, arm)
+            if isinstance(run.predictions, SamplePredictions)
+        ]
+        for arm in (inputs.baseline, knowledge)
+    )
+    test = baseline[0]
+    chosen = bucket.contains(interaction_counts(test.item_ids, inputs.training_counts))
+    labels, user_ids = test.labels[chosen], test.user_ids[chosen]
+    enough = len(labels) >= MINIMUM_SAMPLES and labels.min() != labels.max()
+    evaluation = inputs.scenario.evaluation
+    return PopularitySlice(
+        backbone=backbone,
+        knowledge=knowledge,
+        bucket=bucket,
+        samples=len(labels),
+        users=len(np.unique(user_ids)),
+        difference=bootstrap_auc_difference(
+            labels,
+            user_ids,
+            np.stack([predictions.scores[chosen] for predictions in baseline]),
+            np.stack([predictions.scores[chosen] for predictions in candidate]),
+            resamples=evaluation.bootstrap_resamples,
+            seed=evaluation.bootstrap_seed,
+        )
+        if enough
+        else None,
+    )

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
-from trainer.bootstrap import Difference
-from trainer.experiments.comparing import SIGNIFICANT, is_significant, smallest_adjusted_p
 from trainer.experiments.results import Comparison, Failure
+from trainer.experiments.running import SIGNIFICANT, is_significant, smallest_adjusted_p
 from trainer.report.inputs import ReportInputs
-from trainer.report.marks import covered_text
-from trainer.report.slices import COLD, PopularitySlice
-from trainer.report.table import difference_text, lift_text
+from trainer.report.table import COLD, PopularitySlice, covered_text, difference_text, lift_text
+from trainer.significance import Difference
 
 _OfArm = TypeVar("_OfArm", Comparison, PopularitySlice)
 

@@ -1,16 +1,41 @@
-"""Whether the pipeline can run at all, asked before anything is started."""
+"""Whether the pipeline can run at all, and what people see of it while it runs."""
 
 from __future__ import annotations
 
 import importlib.util
+import logging
+import re
 import sys
 
-from configs.command_line import CommandError
+from absl import logging as absl_logging
+
+from configs.command_line import CommandError, say
 from configs.loading import ConfigurationError
 from configs.scenario import Scenario
 from preprocessing.records.contract import CTR, PARTS
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.tfrecord_file import check_intact
+
+_STARTED = re.compile(r"Component (\S+) is running\.")
+
+# ML Metadata's wheels lack a query language; TFX then filters by itself and says so at every step.
+_OF_NO_CONSEQUENCE = ("ZetaSQL", "property_predicate is not supported")
+
+
+def say_components() -> None:
+    """Says which component runs, and hides what else TFX logs below the level of warnings."""
+    # Through absl, because libraries restore the level that absl knows of.
+    absl_logging.set_verbosity(absl_logging.INFO)
+    absl_logging.get_absl_logger().addFilter(_is_for_people)
+
+
+def _is_for_people(record: logging.LogRecord) -> bool:
+    message = record.getMessage()
+    if started := _STARTED.fullmatch(message):
+        say(f"tfx: {started[1]}")
+    return record.levelno >= logging.WARNING and not any(
+        text in message for text in _OF_NO_CONSEQUENCE
+    )
 
 
 def require_ready(scenario: Scenario) -> None:
@@ -19,11 +44,11 @@ def require_ready(scenario: Scenario) -> None:
     Raises:
       ConfigurationError: the model is no ranking model, there is no such model, or the data was
         built from other files than the scenario names.
-      preprocessing.records.errors.DamagedRecords: examples are missing or damaged.
+      preprocessing.records.contract.DamagedRecords: examples are missing or damaged.
       FileNotFoundError: a step of preprocessing has not been run.
       CommandError: TFX is not installed.
     """
-    from trainer.evaluation import kind_of
+    from trainer.evaluation.runs import kind_of
     from trainer.tables import fingerprint, require_named_inputs
 
     kind = kind_of(scenario)

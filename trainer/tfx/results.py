@@ -12,9 +12,9 @@ import tensorflow_model_analysis as tfma
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx import v1 as tfx
 
-from trainer.tfx.folders import PipelineFolders
-from trainer.tfx.metrics import Anomaly, PipelineResult, SliceMetrics
+from trainer.tfx.pipeline import PipelineFolders
 from trainer.tfx.slice_features import USER_ACTIVITY, activity_groups
+from trainer.tfx.summary import Anomaly, PipelineResult, SliceMetrics
 
 _BASELINE = "baseline"
 

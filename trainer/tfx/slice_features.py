@@ -5,14 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from configs.data import Data
 from configs.loading import ConfigurationError
-from configs.raw_data import Data
-from preprocessing.records.contract import (
-    CTR,
-    HISTORY_ITEM_ID,
-    FeatureType,
-)
-from preprocessing.records.example_features import features_of
+from preprocessing.records.contract import CTR, HISTORY_ITEM_ID, FeatureType, features_of
 
 USER_ACTIVITY = "user_activity"
 """Group by the number of the user's earlier interactions, which Evaluator adds to the examples."""

@@ -17,7 +17,7 @@ class Problem(NamedTuple):
     """Why a record has no vector.
 
     Attributes:
-      reason: a name of `preprocessing.knowledge.reasons`.
+      reason: a name of `preprocessing.answers.record`.
       detail: what was found.
     """
 

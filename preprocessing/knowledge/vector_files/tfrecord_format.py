@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from configs.command_line import CommandError
+from preprocessing.answers.record import RejectedAnswer
 from preprocessing.inputs import DECOMPRESSION_ERRORS, open_input
-from preprocessing.knowledge.answers import RejectedAnswer
 from preprocessing.knowledge.vector_files.blocks import (
     BLANK,
     RECORDS_PER_BLOCK,
@@ -22,7 +22,7 @@ from preprocessing.knowledge.vector_files.blocks import (
 )
 from preprocessing.records.contract import ENTITY_ID, EXTRACTION, GROUP_ID, VECTOR
 from preprocessing.records.tfrecord_file import BrokenRecord, BrokenStream, records_in
-from preprocessing.records.wire_reader import Values, decode_example
+from preprocessing.records.wire import Values, decode_example
 
 _READ_BYTES = 1 << 20
 

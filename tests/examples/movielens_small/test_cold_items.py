@@ -9,7 +9,7 @@ import numpy as np
 from configs.loading import load_scenario
 from examples.movielens_small.cold_items import without_training_ratings, write_inputs
 from preprocessing.examples import build_examples
-from preprocessing.records.item_attributes import read_item_attributes
+from preprocessing.records.item_tables import read_item_attributes
 from preprocessing.records.layout import WorkDirectory
 
 

@@ -153,7 +153,7 @@ def test_augmented_tables_are_the_outputs_of_every_row(
     layer = adapter(name, knowledge_dropout_rate=0.9)
     outputs = layer(every_row())
     for chunk in (8192, 5):
-        monkeypatch.setattr("models.row_chunks.CHUNK_ROWS", chunk)
+        monkeypatch.setattr("models.vector_tables.CHUNK_ROWS", chunk)
         stored = layer.augmented_tables()
         assert tuple(stored) == layer.sources
         for source, rows in ROWS.items():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
 
-from models.adapters.codebooks import cut, fit_codebook, nearest_codes
+from models.adapters.pq import cut, fit_codebook, nearest_codes
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.adapters.frozen import frozen_weight
+from models.adapters.base import frozen_weight
 
 
 class Shift(tf.keras.layers.Layer):

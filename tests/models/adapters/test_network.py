@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.adapters.linear import LinearProjection
-from models.adapters.network import GatedAdapter, NetworkAdapter
+from models.adapters.source_network import GatedAdapter, NetworkAdapter
 from models.hein import HybridExpertNetwork
 from tests.models.adapters.cases import DIMENSION, adapter, rows_of, stored_vectors, tables
 

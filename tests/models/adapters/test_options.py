@@ -5,7 +5,7 @@ from typing import get_args
 
 import pytest
 
-from configs.adapters import AdapterName
+from configs.model import AdapterName
 from models.adapters import ADAPTERS
 from tests.models.adapters.cases import options, rows_of, tables
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from configs.modelling import Model
+from configs.model import Model
 from models.adapters import ADAPTERS
 from models.item_ids import KnowledgeIds
 from models.knowledge import KnowledgeTable

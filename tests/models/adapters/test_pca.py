@@ -61,7 +61,7 @@ def test_only_the_defaults_are_trained() -> None:
 
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = adapter("pca").augmented_tables()
-    monkeypatch.setattr("models.row_chunks.CHUNK_ROWS", 4)
+    monkeypatch.setattr("models.vector_tables.CHUNK_ROWS", 4)
     for source, table in adapter("pca").augmented_tables().items():
         np.testing.assert_allclose(table, whole[source], atol=1e-5)
 

@@ -88,7 +88,7 @@ def test_long_tables_are_clustered_by_a_sample(monkeypatch: pytest.MonkeyPatch) 
 
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = adapter("pq").codes("item")
-    monkeypatch.setattr("models.row_chunks.CHUNK_ROWS", 5)
+    monkeypatch.setattr("models.vector_tables.CHUNK_ROWS", 5)
     np.testing.assert_array_equal(adapter("pq").codes("item"), whole)
 
 

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from sklearn.preprocessing import StandardScaler
 
-from models.adapters.standardization import Standardization, component_statistics
+from models.adapters.base import Standardization, component_statistics
 from tests.models.adapters.cases import adapter, stored_vectors, table_of
 
 SPREADS = np.array([0.01, 1.0, 30.0, 1.0])
@@ -32,7 +32,7 @@ def test_agrees_with_scikit_learn() -> None:
 
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = component_statistics(table_of(vectors()))
-    monkeypatch.setattr("models.row_chunks.CHUNK_ROWS", 7)
+    monkeypatch.setattr("models.vector_tables.CHUNK_ROWS", 7)
     for part, expected in zip(component_statistics(table_of(vectors())), whole, strict=True):
         np.testing.assert_allclose(part, expected, rtol=1e-12)
 

@@ -7,7 +7,7 @@ import pytest
 
 from models.backbones.autoint import AutomaticFeatureInteraction
 from models.backbones.base import BackboneInputs
-from models.layers.field_self_attention import FieldSelfAttention
+from models.layers.attention import FieldSelfAttention
 from tests.models.backbones.inputs import backbone_inputs, used
 from tests.models.builders import named_weights, relu, softmax
 from tests.models.numpy_fields import numpy_fields, numpy_linear, numpy_top

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.backbone_options import own_options
 from models.backbones import BACKBONES
 from models.backbones.base import flat
+from models.building import own_options
 from tests.models.backbones.inputs import backbone_inputs, padded, row_of, specification
 from tests.models.builders import randomise
 from tests.models.network_contract import (

@@ -8,8 +8,8 @@ import pytest
 
 from models.backbones.base import BackboneInputs
 from models.backbones.fibinet import FeatureImportanceBilinearNetwork
-from models.layers.bilinear_interaction import BilinearInteraction
-from models.layers.squeeze_excitation import SqueezeExcitation
+from models.layers.gates import SqueezeExcitation
+from models.layers.interaction import BilinearInteraction
 from tests.models.backbones.inputs import WIDTH, backbone_inputs, used
 from tests.models.builders import relu, sigmoid
 from tests.models.numpy_fields import numpy_fields, numpy_linear, numpy_top

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.backbones.fields import FieldStack, beside_numbers
+from models.backbones.base import FieldStack, beside_numbers
 from tests.models.backbones.inputs import WIDTH, backbone_inputs, padded, row_of
 from tests.models.builders import gradients_of, randomise
 from tests.models.numpy_fields import numpy_fields

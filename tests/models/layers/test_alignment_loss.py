@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.layers.alignment_loss import alignment_loss
+from models.losses import alignment_loss
 
 WIDTH = 4
 ROWS = np.array([3, 5, 3, 7, 9])

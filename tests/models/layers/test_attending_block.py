@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from models.layers.attending_block import AttendingBlock
+from models.layers.set_attention import AttendingBlock
 from tests.models.builders import randomise
 from tests.models.numpy_attention import dense
 

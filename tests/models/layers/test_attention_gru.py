@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.layers.attention_gru import GRU_KINDS, AttentionGRU
+from models.layers.sequence import GRU_KINDS, AttentionGRU
 from tests.models.builders import named_weights, sigmoid
 from tests.models.layers.contract import (
     assert_every_weight_learns,

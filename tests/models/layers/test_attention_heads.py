@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from models.layers.attention_heads import by_head, head_projections, head_scores, side_by_side
+from models.layers.attention import by_head, head_projections, head_scores, side_by_side
 
 
 def test_a_head_is_a_part_of_every_vector() -> None:

@@ -4,11 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.layers.batch_standardization import (
-    BatchStandardization,
-    all_if_none,
-    masked_moments,
-)
+from models.layers.normalization import BatchStandardization, all_if_none, masked_moments
 
 INPUTS = np.array([[1.0, -2.0], [3.0, 0.5], [-1.0, 4.0], [0.0, 1.0]], np.float32)
 MASK = np.array([True, False, True, True])

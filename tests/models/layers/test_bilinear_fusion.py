@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.layers.bilinear_fusion import BilinearFusion
+from models.layers.interaction import BilinearFusion
 from tests.models.layers.contract import (
     assert_every_weight_learns,
     assert_rows_do_not_mix,

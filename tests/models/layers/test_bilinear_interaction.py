@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.layers.bilinear_interaction import BILINEAR_KINDS, BilinearInteraction
+from models.layers.interaction import BILINEAR_KINDS, BilinearInteraction
 from tests.models.layers.contract import (
     assert_every_weight_learns,
     assert_rows_do_not_mix,

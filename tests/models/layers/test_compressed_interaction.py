@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.layers.compressed_interaction import CompressedInteractionNetwork
+from models.layers.interaction import CompressedInteractionNetwork
 from tests.models.builders import named_weights
 from tests.models.layers.contract import (
     assert_every_weight_learns,

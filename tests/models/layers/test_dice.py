@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.layers.dice import Dice
+from models.layers.normalization import Dice
 from tests.models.builders import gradients_of, sigmoid
 
 INPUTS = np.array([[1.0, -2.0], [3.0, 0.5], [-1.0, 4.0], [0.0, 1.0]], np.float32)

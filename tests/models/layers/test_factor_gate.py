@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from models.layers.factor_gate import FactorGate
+from models.layers.gates import FactorGate
 from tests.models.builders import named_weights, softmax
 from tests.models.layers.contract import assert_meets_the_contract, built
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.layers.factorization_machine import FactorizationMachine
+from models.layers.interaction import FactorizationMachine
 from tests.models.layers.contract import (
     assert_rows_do_not_mix,
     assert_runs_in_mixed_precision,

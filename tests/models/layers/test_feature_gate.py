@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.layers.feature_gate import FeatureGate
+from models.layers.gates import FeatureGate
 from tests.models.builders import sigmoid
 from tests.models.layers.contract import (
     assert_every_weight_learns,

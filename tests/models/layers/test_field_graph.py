@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.layers.field_graph import FieldGraph
+from models.layers.interaction import FieldGraph
 from tests.models.builders import named_weights, sigmoid, softmax
 from tests.models.layers.contract import (
     assert_every_weight_learns,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.layers.field_self_attention import FieldSelfAttention
+from models.layers.attention import FieldSelfAttention
 from tests.models.builders import named_weights, relu, softmax
 from tests.models.layers.contract import (
     assert_every_weight_learns,

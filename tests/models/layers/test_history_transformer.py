@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.layers.history_transformer import HistoryTransformer, steps_after
+from models.layers.sequence import HistoryTransformer, steps_after
 from tests.models.layers.contract import (
     assert_every_weight_learns,
     assert_rows_do_not_mix,

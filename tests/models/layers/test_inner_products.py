@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
-from models.layers.inner_products import InnerProducts
+from models.layers.interaction import InnerProducts
 from tests.models.layers.contract import (
     assert_rows_do_not_mix,
     assert_runs_in_mixed_precision,

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.layers.mask_block import MaskBlock
+from models.layers.gates import MaskBlock
 from tests.models.builders import relu
 from tests.models.layers.contract import (
     assert_every_weight_learns,

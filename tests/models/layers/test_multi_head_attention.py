@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.layers.multi_head_attention import MaskedMultiHeadAttention
+from models.layers.attention import MaskedMultiHeadAttention
 from tests.models.layers.contract import (
     assert_every_weight_learns,
     assert_rows_do_not_mix,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from models.layers.next_step_loss import next_step_loss
+from models.layers.sequence import next_step_loss
 from tests.models.builders import sigmoid
 
 LENGTH, WIDTH = 4, 3

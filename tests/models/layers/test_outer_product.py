@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
-from models.layers.outer_product import OuterProduct
+from models.layers.interaction import OuterProduct
 from tests.models.layers.contract import (
     assert_rows_do_not_mix,
     assert_runs_in_mixed_precision,

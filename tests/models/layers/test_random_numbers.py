@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.layers.random_numbers import RandomNumbers
-from trainer.random_state import restorable_random_numbers
+from models.layers.top_network import RandomNumbers
+from trainer.training_checkpoints import restorable_random_numbers
 
 
 def restorable() -> RandomNumbers:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.layers.set_attention_block import SetAttentionBlock
+from models.layers.set_attention import SetAttentionBlock
 from tests.models.layers.contract import assert_meets_the_contract, built
 from tests.models.layers.sets import SETS, SIZE, normal, other_padding, set_mask
 from tests.models.numpy_sets import numpy_set_block

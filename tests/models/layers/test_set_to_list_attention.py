@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.layers.set_to_list_attention import SetToListAttention
+from models.layers.set_attention import SetToListAttention
 from tests.models.layers.contract import (
     assert_every_weight_learns,
     assert_rows_do_not_mix,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.layers.squeeze_excitation import SqueezeExcitation
+from models.layers.gates import SqueezeExcitation
 from tests.models.builders import relu, sigmoid
 from tests.models.layers.contract import (
     assert_every_weight_learns,

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from models.layers.transformer_block import TransformerBlock, for_every_candidate
+from models.layers.sequence import TransformerBlock, for_every_candidate
 from tests.models.layers.contract import (
     assert_every_weight_learns,
     assert_rows_do_not_mix,

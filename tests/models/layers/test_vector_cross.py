@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import tensorflow_recommenders as tfrs
 
-from models.layers.vector_cross import VectorCross
+from models.layers.interaction import VectorCross
 from tests.models.builders import named_weights
 from tests.models.layers.contract import (
     assert_every_weight_learns,

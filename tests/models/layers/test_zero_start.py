@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from models.layers.zero_start import ZeroStart
+from models.layers.gates import ZeroStart
 from tests.models.layers.contract import assert_every_weight_learns, assert_meets_the_contract
 
 FIELDS = np.random.default_rng(0).normal(size=[5, 3, 4]).astype(np.float32)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from configs.matching import Match
+from configs.model import Match
 from models.match import KnowledgeMatch
 
 ITEMS, VECTOR_WIDTH = 12, 6

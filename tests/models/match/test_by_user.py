@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.match.by_user import candidates_by_user
+from models.match.layer import candidates_by_user
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.match.chunks import in_chunks
+from models.match.layer import in_chunks
 
 
 @pytest.mark.parametrize("known", [True, False])

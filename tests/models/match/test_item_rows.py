@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from models.match.item_rows import ItemRows
+from models.match.tables import ItemRows
 
 ROWS = {"item": np.array([0, 2, 1]), "plain": np.array([0, 0, 5])}
 

@@ -5,9 +5,8 @@ from dataclasses import replace
 import numpy as np
 import tensorflow as tf
 
-from models.match.item_tables import ItemTables
 from models.match.kinds import MatchMethod
-from models.match.tables import MatchTables
+from models.match.tables import ItemTables, MatchTables
 from tests.models.match.histories import item_vectors
 
 # The second fold has fewer distinct vectors, and so fewer landmarks.

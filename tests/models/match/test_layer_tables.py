@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from configs.matching import Match
+from configs.model import Match
 from models.match import KnowledgeMatch
 from tests.models.builders import gradients_of
 from tests.models.match.histories import (

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from models.match.means import means_features
+from models.match.layer import means_features
 
 SCALES = tf.constant([0.1, 0.25])
 

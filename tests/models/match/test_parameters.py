@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.match.parameters import PositiveParameter
+from models.match.ridge import PositiveParameter
 
 
 @pytest.mark.parametrize("value", [0.5, (0.1, 0.25)])

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.rerankers.candidates import CandidateFeatures
+from models.rerankers.base import CandidateFeatures
 from tests.models.numpy_lists import numpy_features
 from tests.models.rerankers.inputs import list_inputs, list_of, used, with_other_padding
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.layers.attention_gru import AttentionGRU
+from models.layers.sequence import AttentionGRU
 from models.rerankers.base import ListInputs
 from models.rerankers.dlcm import DeepListwiseContextModel
 from tests.models.builders import sigmoid

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.layers.induced_attention import InducedSetAttention
+from models.layers.set_attention import InducedSetAttention
 from models.rerankers.base import ListInputs
 from models.rerankers.setrank import SetRank
 from tests.models.numpy_attention import dense

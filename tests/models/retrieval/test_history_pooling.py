@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.retrieval.history_pooling import POOLINGS, HistoryPooling
+from models.retrieval.base import POOLINGS, HistoryPooling
 from tests.models.builders import relu, softmax
 from tests.models.layers.contract import (
     assert_every_weight_learns,

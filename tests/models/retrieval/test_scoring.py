@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.augmentation import augment
+from models.assembly import augment
 from tests.models.builders import raw_features
 from tests.models.retrieval.models import ARMS, small_retrieval_model
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from configs.command_line import TeachingParser
-from preprocessing.commands.answer_options import add_answer_options, formats_help
+from preprocessing.commands.options import add_answer_options, formats_help
 
 
 def test_files_and_how_to_read_them():

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from preprocessing.__main__ import main
-from tests.preprocessing.importing.small_files import (
+from tests.preprocessing.answers.small_files import (
     DOCUMENTS,
     TEXTS,
     batch_line,

@@ -5,12 +5,8 @@ import dataclasses
 import pytest
 
 from configs.command_line import TeachingParser
-from preprocessing.commands.quality_options import (
-    add_quality_options,
-    quality_help,
-    thresholds_of,
-)
-from preprocessing.quality.thresholds import Thresholds
+from preprocessing.answers.checks import Thresholds
+from preprocessing.commands.options import add_quality_options, quality_help, thresholds_of
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from preprocessing.__main__ import main
-from tests.preprocessing.importing.small_files import DOCUMENTS, TEXTS, record, write
+from tests.preprocessing.answers.small_files import DOCUMENTS, TEXTS, record, write
 
 
 def run(capsys, *arguments: object) -> tuple[int, str, str]:

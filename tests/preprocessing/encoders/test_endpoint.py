@@ -9,7 +9,7 @@ from configs.command_line import CommandError
 from configs.knowledge import Encoder
 from configs.loading import ConfigurationError
 from preprocessing.encoders.endpoint import EndpointEncoder, read_response
-from preprocessing.generation.api_key import ApiKey
+from preprocessing.openai_connection import ApiKey
 from tests.preprocessing.encoders.embeddings_server import (
     EmbeddingsCall,
     EmbeddingsServer,

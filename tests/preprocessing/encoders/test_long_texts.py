@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from preprocessing.encoders.long_texts import average_of_windows
+from preprocessing.encoders.text_encoder import average_of_windows
 
 
 def test_windows_count_by_their_tokens():

@@ -3,7 +3,7 @@ from __future__ import annotations
 import typing
 
 from configs.knowledge import Encoder
-from preprocessing.encoders.registry import encoder_class
+from preprocessing.encoders.text_encoder import encoder_class
 
 
 def test_every_kind_of_the_configuration_has_an_encoder():

@@ -2,10 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from preprocessing.generation.acceptance import Acceptance
-from preprocessing.generation.answer_schema import AnswerSchema
-from preprocessing.generation.answer_store import StoredAnswer
-from preprocessing.generation.chat import Usage
+from preprocessing.generation.answer_store import Acceptance, StoredAnswer
+from preprocessing.generation.chat import AnswerSchema, Usage
 
 SCHEMA = AnswerSchema({}, ("genre",), frozenset({"genre"}), closed=False)
 

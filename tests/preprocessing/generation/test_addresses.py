@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 
 from configs.loading import ConfigurationError
-from preprocessing.generation.addresses import require_address
-from preprocessing.generation.api_key import ApiKey
+from preprocessing.openai_connection import ApiKey, require_address
 
 SECTION = "knowledge.encoder"
 

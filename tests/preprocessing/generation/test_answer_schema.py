@@ -5,7 +5,7 @@ import json
 import pytest
 
 from configs.loading import ConfigurationError
-from preprocessing.generation.answer_schema import (
+from preprocessing.generation.chat import (
     AnswerSchema,
     SchemaMismatch,
     factors_as_text,

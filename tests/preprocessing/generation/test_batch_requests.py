@@ -3,9 +3,9 @@ from __future__ import annotations
 import pytest
 
 from preprocessing.generation.answer_store import AnswerStore
-from preprocessing.generation.batch_requests import BatchFileClient
-from preprocessing.generation.budget import Budget
+from preprocessing.generation.batch_file import BatchFileClient
 from preprocessing.generation.chat import ChatRequest
+from preprocessing.generation.client import Budget
 from preprocessing.prompting.token_costs import Prices
 from tests.preprocessing.generation.files import read_lines
 
@@ -48,7 +48,7 @@ def test_the_budget_limits_what_is_written(write):
 
 
 def test_a_file_stays_below_its_size(write, tmp_path, monkeypatch):
-    monkeypatch.setattr("preprocessing.generation.batch_requests._MOST_BYTES_PER_FILE", 500)
+    monkeypatch.setattr("preprocessing.generation.batch_file._MOST_BYTES_PER_FILE", 500)
     write(["x" * 100] + ["y" * 100, "z" * 1000, "w"], requests_per_file=50)
     files = sorted((tmp_path / "batch").iterdir())
     contents = [
@@ -66,7 +66,7 @@ def test_a_run_killed_at_any_moment_loses_and_repeats_no_request(write, tmp_path
 
     for function in ("os.fsync", "os.replace"):
         with monkeypatch.context() as patch, pytest.raises(Killed):
-            patch.setattr(f"preprocessing.generation.batch_requests.{function}", kill)
+            patch.setattr(f"preprocessing.generation.batch_file.{function}", kill)
             write("abcde")
     # Killed before the first file was noted, then after it: three requests are noted, two are not.
     report = write("de")

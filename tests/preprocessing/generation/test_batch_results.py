@@ -5,8 +5,8 @@ import json
 import pytest
 
 from preprocessing.generation.answer_store import AnswerStore
-from preprocessing.generation.batch_results import BatchResultClient
-from preprocessing.generation.budget import Budget
+from preprocessing.generation.batch_file import BatchResultClient
+from preprocessing.generation.client import Budget
 from preprocessing.prompting.token_costs import Prices
 from tests.preprocessing.generation.chat_server import completion
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from preprocessing.generation.budget import Budget
 from preprocessing.generation.chat import Usage
+from preprocessing.generation.client import Budget
 from preprocessing.prompting.token_costs import Prices
 
 FREE = Prices(None, None)

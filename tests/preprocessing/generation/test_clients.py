@@ -7,9 +7,8 @@ import pytest
 
 from configs.command_line import CommandError
 from configs.prompting import Generation
-from preprocessing.generation.acceptance import Acceptance
-from preprocessing.generation.batch_requests import BatchFileClient
-from preprocessing.generation.batch_results import BatchResultClient
+from preprocessing.generation.answer_store import Acceptance
+from preprocessing.generation.batch_file import BatchFileClient, BatchResultClient
 from preprocessing.generation.clients import ClientFiles, open_client
 from preprocessing.generation.endpoint_client import CallLimits, EndpointClient
 from preprocessing.generation.replay import ReplayClient

@@ -4,17 +4,15 @@ import json
 
 import pytest
 
-from preprocessing.generation.chat import ChatResponse, Usage
-from preprocessing.generation.completion import (
+from preprocessing.answers.completion import (
     completion_of,
     completion_of_batch_line,
     counted_usage,
     response_of,
 )
-from preprocessing.importing.foreign_record import Expected
-from preprocessing.importing.openai_batch_format import read_batch_line
-from preprocessing.importing.openai_chat_format import read_chat_line
-from preprocessing.knowledge.answers import RejectedAnswer
+from preprocessing.answers.formats import Expected, read_batch_line, read_chat_line
+from preprocessing.answers.record import RejectedAnswer
+from preprocessing.generation.chat import ChatResponse, Usage
 
 
 def choice(content: object, finish_reason: object = "stop", **message: object) -> dict:

@@ -6,12 +6,15 @@ import threading
 
 import pytest
 
-from preprocessing.generation.acceptance import Acceptance
-from preprocessing.generation.answer_store import AnswerStore
-from preprocessing.generation.budget import Budget
+from preprocessing.generation.answer_store import Acceptance, AnswerStore
 from preprocessing.generation.chat import ChatRequest, ChatResponse, Usage
+from preprocessing.generation.client import (
+    Budget,
+    EndpointUnusable,
+    RequestRefused,
+    TransientFailure,
+)
 from preprocessing.generation.endpoint_client import CallLimits, EndpointClient
-from preprocessing.generation.failures import EndpointUnusable, RequestRefused, TransientFailure
 from preprocessing.prompting.token_costs import Prices
 
 ANSWER = ChatResponse("Noir.", "stop", None, Usage(2, 3))

@@ -7,7 +7,7 @@ import os
 import pytest
 
 from configs.loading import ConfigurationError
-from preprocessing.generation.gguf_file import read_gguf_file
+from preprocessing.generation.gguf import read_gguf_file
 
 CONTENT = b"GGUF" + bytes(range(100))
 

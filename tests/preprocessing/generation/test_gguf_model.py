@@ -10,11 +10,10 @@ from dataclasses import replace
 import pytest
 
 from configs.command_line import CommandError
-from preprocessing.generation import gguf_model
-from preprocessing.generation.answer_schema import AnswerSchema
-from preprocessing.generation.chat import ChatRequest, Usage
-from preprocessing.generation.failures import EndpointUnusable, RequestRefused
-from preprocessing.generation.gguf_model import GgufModel, require_llama_cpp
+from preprocessing.generation import gguf as gguf_model
+from preprocessing.generation.chat import AnswerSchema, ChatRequest, Usage
+from preprocessing.generation.client import EndpointUnusable, RequestRefused
+from preprocessing.generation.gguf import GgufModel, require_llama_cpp
 
 
 class StandIn:

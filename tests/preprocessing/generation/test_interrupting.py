@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from preprocessing.generation.interrupting import stop_on_interrupt
+from preprocessing.generation.client import stop_on_interrupt
 
 
 @pytest.fixture(autouse=True)

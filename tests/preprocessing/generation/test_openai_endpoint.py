@@ -8,17 +8,17 @@ import urllib.parse
 
 import pytest
 
-from preprocessing.generation import openai_connection
-from preprocessing.generation.api_key import ApiKey
+from preprocessing import openai_connection
 from preprocessing.generation.chat import ChatRequest, Usage
-from preprocessing.generation.failures import (
+from preprocessing.generation.client import (
     CallFailed,
     EndpointUnusable,
     Interrupted,
     RequestRefused,
     TransientFailure,
 )
-from preprocessing.generation.openai_endpoint import OpenAIEndpoint
+from preprocessing.generation.endpoint_client import OpenAIEndpoint
+from preprocessing.openai_connection import ApiKey
 from tests.preprocessing.generation.chat_server import Reply, chat_server, completion, failure
 
 KEY = "sk-secret-42"

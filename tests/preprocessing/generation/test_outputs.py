@@ -3,12 +3,11 @@ from __future__ import annotations
 import hashlib
 import json
 
+from preprocessing.answers.record import parse_answer
 from preprocessing.dead_letters import dead_letter
-from preprocessing.generation.acceptance import Acceptance, Rejection
-from preprocessing.generation.answer_store import AnswerStore
+from preprocessing.generation.answer_store import Acceptance, AnswerStore, Rejection
 from preprocessing.generation.chat import ChatResponse, Usage
 from preprocessing.generation.outputs import OutputFolder
-from preprocessing.knowledge.answers import parse_answer
 from tests.preprocessing.generation.files import read_lines
 
 

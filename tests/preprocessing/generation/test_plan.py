@@ -4,8 +4,7 @@ import hashlib
 
 import pytest
 
-from preprocessing.generation.acceptance import Acceptance
-from preprocessing.generation.answer_store import AnswerStore
+from preprocessing.generation.answer_store import Acceptance, AnswerStore
 from preprocessing.generation.chat import ChatResponse, Usage
 from preprocessing.generation.plan import Survey, pending_requests, survey
 

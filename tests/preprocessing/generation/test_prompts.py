@@ -3,7 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 
-from preprocessing.generation.prompts import Prompt, read_prompts
+from preprocessing.generation.plan import Prompt, read_prompts
 
 
 def test_a_prompt_is_read_with_its_line_and_hash(tmp_path):

@@ -4,10 +4,10 @@ import json
 
 import pytest
 
+from preprocessing.answers.record import prompt_sha256
 from preprocessing.generation.answer_store import AnswerStore
 from preprocessing.generation.chat import ChatRequest, Usage
 from preprocessing.generation.replay import ANY_MODEL, ReplayClient
-from preprocessing.knowledge.answers import prompt_sha256
 
 
 def record(prompt: str, answer: str, **more: object) -> dict:

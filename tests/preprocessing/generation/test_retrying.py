@@ -5,8 +5,8 @@ import threading
 import pytest
 
 from preprocessing.generation.chat import ChatResponse, Usage
-from preprocessing.generation.failures import Interrupted, RequestRefused, TransientFailure
-from preprocessing.generation.retrying import Retrying
+from preprocessing.generation.client import Interrupted, RequestRefused, TransientFailure
+from preprocessing.generation.endpoint_client import Retrying
 
 RESPONSE = ChatResponse("Noir.", "stop", None, Usage(1, 1))
 

@@ -4,7 +4,7 @@ import pytest
 
 from configs.loading import ConfigurationError
 from configs.prompting import Generation
-from preprocessing.generation.settings_check import check_settings
+from preprocessing.generation.clients import check_settings
 
 
 @pytest.mark.parametrize(

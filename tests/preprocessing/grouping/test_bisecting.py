@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from preprocessing.grouping.bisecting import LEFT_OUT, bisect
+from preprocessing.grouping.tree import LEFT_OUT, bisect
 
 
 def grouped(vectors, maximum, minimum=1, counted=None, seed=0):

@@ -14,11 +14,9 @@ import yaml
 
 from configs.loading import load_scenario
 from configs.scenario import Scenario
-from preprocessing.dead_letter_runs import DeadLetterRuns
-from preprocessing.grouping.entities import items_to_group
-from preprocessing.grouping.item_features import item_blocks
-from preprocessing.grouping.location import groups_file
-from preprocessing.grouping.material import read_material
+from preprocessing.dead_letters import DeadLetterRuns
+from preprocessing.grouping.features import item_blocks, items_to_group, read_material
+from preprocessing.grouping.plan import groups_file
 from preprocessing.grouping.step import make_groups
 from preprocessing.interactions.catalogue import open_catalogue
 from preprocessing.interactions.reading import open_interactions

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from preprocessing.grouping.co_occurrence import co_occurrence_weights, pairs_matrix
+from preprocessing.grouping.features import co_occurrence_weights, pairs_matrix
 
 
 def test_a_pair_counts_once_and_the_order_of_pairs_makes_no_difference():

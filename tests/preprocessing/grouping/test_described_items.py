@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from configs.raw_data import Catalogue
-from preprocessing.grouping.described_items import describe_items
+from configs.data import Catalogue
+from preprocessing.grouping.entities import describe_items
 
 CATALOGUE = Catalogue.model_validate(
     {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sparse
 
-from preprocessing.grouping.embedding import embed, scale_columns, to_unit_length, weigh_columns
+from preprocessing.grouping.features import embed, scale_columns, to_unit_length, weigh_columns
 
 
 def test_columns_weigh_by_inverse_document_frequency():

@@ -3,9 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from preprocessing.grouping.co_occurrence import pairs_matrix
-from preprocessing.grouping.entities import items_to_group, users_to_group
-from preprocessing.grouping.users import user_vectors
+from preprocessing.grouping.features import (
+    items_to_group,
+    pairs_matrix,
+    user_vectors,
+    users_to_group,
+)
 from tests.preprocessing.grouping.test_item_features import ITEMS, KNOWN
 
 BLOCKS = [np.eye(4, dtype=np.float32), np.ones([4, 2], dtype=np.float32)]

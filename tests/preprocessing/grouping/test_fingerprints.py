@@ -4,9 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from preprocessing.grouping import fingerprints as module
-from preprocessing.grouping.fingerprints import fingerprints
-from preprocessing.grouping.known_interactions import KnownInteractions
+from preprocessing.grouping import entities as module
+from preprocessing.grouping.entities import KnownInteractions, fingerprints
 
 USERS, ITEMS = ["ann", "bob", "eve", "lurker"], ["x", "y", "z"]
 ROWS = [("ann", "x", True), ("ann", "y", False), ("bob", "x", True), ("eve", "z", True)]

@@ -4,9 +4,8 @@ import numpy as np
 import pyarrow as pa
 
 from configs.knowledge import Grouping
-from preprocessing.grouping.described_items import DescribedItems
-from preprocessing.grouping.item_features import attribute_weights, item_blocks
-from preprocessing.grouping.known_interactions import KnownInteractions
+from preprocessing.grouping.entities import DescribedItems, KnownInteractions
+from preprocessing.grouping.features import attribute_weights, item_blocks
 
 ITEMS = DescribedItems(
     ids=pa.array(["a", "b", "c", "d"]),

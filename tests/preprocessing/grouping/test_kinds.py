@@ -5,7 +5,7 @@ import pytest
 from configs.knowledge import SourceAnswers
 from configs.loading import ConfigurationError
 from configs.prompting import Prompts
-from preprocessing.grouping.kinds import kind_of_groups
+from preprocessing.grouping.plan import kind_of_groups
 
 
 def test_kinds():

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from preprocessing.grouping.known_interactions import collect_known_interactions
+from preprocessing.grouping.entities import collect_known_interactions
 from preprocessing.prompting.first_interactions import FirstInteractions
 
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from preprocessing.grouping.location import groups_directory, groups_file
+from preprocessing.grouping.plan import groups_directory, groups_file
 
 
 def test_groups_are_a_file_of_ones_own_or_made_or_none(small_scenario, small_folder):

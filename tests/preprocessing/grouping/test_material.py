@@ -6,16 +6,15 @@ import pytest
 
 from configs.loading import load_scenario
 from configs.scenario import Scenario
-from preprocessing.dead_letter_runs import DeadLetterRuns
-from preprocessing.dead_letters import count_by_reason
+from preprocessing.dead_letters import DeadLetterRuns, count_by_reason
 from preprocessing.examples import build_examples
-from preprocessing.grouping.material import Material, read_material
+from preprocessing.grouping.features import Material, read_material
 from preprocessing.interactions.catalogue import open_catalogue
 from preprocessing.interactions.reading import open_interactions
 from preprocessing.records.contract import PARTS
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.tfrecord_file import read_records
-from preprocessing.records.wire_reader import decode_example
+from preprocessing.records.wire import decode_example
 from tests.scenarios import write_tiny_inputs
 
 Pairs = set[tuple[str, str]]

@@ -5,7 +5,7 @@ import hashlib
 import numpy as np
 import pyarrow as pa
 
-from preprocessing.grouping.naming import group_names
+from preprocessing.grouping.tree import group_names
 
 
 def test_names_hold_the_place_and_a_digest_of_the_members():

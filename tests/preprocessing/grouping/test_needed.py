@@ -1,7 +1,7 @@
 from __future__ import annotations
 
-from preprocessing.grouping.location import groups_directory, groups_file
-from preprocessing.grouping.needed import groups_at_hand, make_needed_groups, unfinished_groups
+from preprocessing.grouping.plan import groups_directory, groups_file
+from preprocessing.grouping.step import groups_at_hand, make_needed_groups, unfinished_groups
 
 
 def test_needed_groups_are_made_once(grouping, capsys):

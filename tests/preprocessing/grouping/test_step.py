@@ -7,10 +7,10 @@ import pytest
 
 from configs.command_line import RejectedInput
 from configs.loading import ConfigurationError
-from preprocessing import dead_letter_runs
+from preprocessing import dead_letters as dead_letter_runs
 from preprocessing.dead_letters import read_dead_letters
 from preprocessing.grouping import building
-from preprocessing.grouping.location import groups_directory
+from preprocessing.grouping.plan import groups_directory
 from preprocessing.grouping.step import make_groups
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from sklearn.cluster import KMeans
 
-from preprocessing.grouping import two_means as module
-from preprocessing.grouping.two_means import halves, nearest_first, two_means
+from preprocessing.grouping import tree as module
+from preprocessing.grouping.tree import halves, nearest_first, two_means
 
 
 def clouds(sizes: tuple[int, ...], width: int = 5, seed: int = 0) -> np.ndarray:

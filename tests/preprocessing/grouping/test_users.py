@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sparse
 
-from preprocessing.grouping.users import user_vectors
+from preprocessing.grouping.features import user_vectors
 
 
 def test_users_are_the_weighted_mean_of_their_items_less_the_mean_of_all():

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from preprocessing.grouping.values import (
+from preprocessing.grouping.features import (
     HASHED_COLUMNS,
     hashed_columns,
     standardised_column,

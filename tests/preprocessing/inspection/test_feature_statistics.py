@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from preprocessing.inspection.feature_statistics import FeatureStatistics
+from preprocessing.inspection.views import FeatureStatistics
 
 
 def test_statistics_of_texts_and_numbers():

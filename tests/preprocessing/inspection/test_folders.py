@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from preprocessing.inspection.folders import view_step, view_work_directory
+from preprocessing.inspection.inspect import view_step, view_work_directory
 
 
 def test_a_step_of_text_files(tmp_path):

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from configs.command_line import CommandError
-from preprocessing.inspection.kinds import Kind, kind_of, read_manifest, step_folders
+from preprocessing.inspection.inspect import Kind, kind_of, read_manifest, step_folders
 from preprocessing.records.tfrecord_file import write_records
 
 MANIFEST = {"step": "examples", "files": {"a": {"sha256": "", "bytes": 0}}}

@@ -5,11 +5,7 @@ import json
 import pytest
 
 from configs.command_line import CommandError
-from preprocessing.inspection.line_files import (
-    view_dead_letters,
-    view_prompts,
-    view_vocabulary,
-)
+from preprocessing.inspection.views import view_dead_letters, view_prompts, view_vocabulary
 
 
 def test_dead_letters_by_file_and_reason(tmp_path):

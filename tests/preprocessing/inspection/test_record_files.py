@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from preprocessing.inspection.record_files import view_records
-from preprocessing.records.errors import DamagedRecords
+from preprocessing.inspection.views import view_records
+from preprocessing.records.contract import DamagedRecords
 from preprocessing.records.tfrecord_file import write_records
 from preprocessing.records.wire import Int64Column, encode_examples
 

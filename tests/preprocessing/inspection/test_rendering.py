@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from preprocessing.inspection.rendering import rendered
+from preprocessing.inspection.inspect import rendered
 
 
 def test_views_become_lines():

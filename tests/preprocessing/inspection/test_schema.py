@@ -2,9 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from preprocessing.inspection.schema import SchemaFeature, read_schema
-from preprocessing.records.contract import FeatureType
-from preprocessing.records.errors import DamagedRecords
+from preprocessing.inspection.inspect import SchemaFeature, read_schema
+from preprocessing.records.contract import DamagedRecords, FeatureType
 
 TEXT = """
 feature { name: "id" type: BYTES presence { min_count: 1 } shape { dim { size: 1 } } }

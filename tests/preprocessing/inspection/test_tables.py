@@ -7,8 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from preprocessing.inspection.tables import view_arrays, view_csv, view_parquet
-from preprocessing.records.errors import DamagedRecords
+from preprocessing.inspection.views import view_arrays, view_csv, view_parquet
+from preprocessing.records.contract import DamagedRecords
 
 
 def test_parquet_columns(tmp_path):

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from preprocessing.inspection.values import cut, plain_value, shown_values
+from preprocessing.inspection.views import cut, plain_value, shown_values
 
 
 def test_values_are_shown_as_what_they_are():

@@ -5,8 +5,8 @@ import math
 import pyarrow as pa
 import pytest
 
-from configs.raw_data import Attribute
-from preprocessing.interactions.attributes import (
+from configs.data import Attribute
+from preprocessing.interactions.catalogue import (
     attribute_columns,
     attribute_types,
     parse_attribute,

@@ -3,18 +3,19 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from configs.raw_data import RerankLists
-from preprocessing.interactions.candidates import (
+from configs.data import RerankLists
+from preprocessing.interactions.samples import (
     SAMPLED,
     CandidateLists,
     Candidates,
+    ItemUniverse,
+    UnseenItems,
     ids_of,
     interactions_alone,
     rerank_lists,
     with_negatives,
 )
 from preprocessing.interactions.sequences import UserSequences
-from preprocessing.interactions.unseen_items import ItemUniverse, UnseenItems
 from tests.preprocessing.interactions.made_interactions import interaction_table, sequences_of
 
 UNIVERSE = ItemUniverse(pa.array([f"i{number:02}" for number in range(40)]), np.ones(40, int))

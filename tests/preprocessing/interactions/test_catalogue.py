@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from configs.data import Catalogue
 from configs.loading import ConfigurationError
-from configs.raw_data import Catalogue
 from preprocessing.interactions.catalogue import (
     attributes_table,
     catalogue_columns,
@@ -14,7 +14,7 @@ from preprocessing.interactions.catalogue import (
     open_catalogue,
     parse_catalogue,
 )
-from preprocessing.records.item_attributes import FIXED_COLUMNS
+from preprocessing.records.item_tables import FIXED_COLUMNS
 from tests.preprocessing.tables.tables_on_disk import csv_block, typed_block
 
 CATALOGUE = Catalogue.model_validate(

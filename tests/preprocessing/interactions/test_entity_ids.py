@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pyarrow as pa
 
-from preprocessing.interactions.entity_ids import breaks_line, usable_ids
+from preprocessing.interactions.reading import breaks_line, usable_ids
 from tests.preprocessing.tables.tables_on_disk import typed_block
 
 

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from configs.raw_data import Data
-from preprocessing.interactions.example_maker import needs_universe
+from configs.data import Data
+from preprocessing.interactions.samples import needs_universe
 
 
 def data(**settings: object) -> Data:

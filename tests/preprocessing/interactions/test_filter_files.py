@@ -5,8 +5,10 @@ import pyarrow as pa
 import pytest
 
 from preprocessing import storage
-from preprocessing.interactions.filter_files import (
+from preprocessing.interactions.k_core import (
+    CodedShard,
     FilterFiles,
+    KeptCounts,
     read_coded,
     read_counts,
     read_kept_items,
@@ -16,7 +18,6 @@ from preprocessing.interactions.filter_files import (
     write_kept_items,
     write_table,
 )
-from preprocessing.interactions.k_core import CodedShard, KeptCounts
 from tests.preprocessing import shared_file_system
 
 

@@ -10,7 +10,7 @@ from configs.command_line import CommandError
 from preprocessing.examples import build_examples
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.tfrecord_file import read_records
-from preprocessing.records.wire_reader import decode_example
+from preprocessing.records.wire import decode_example
 
 PARTS = ("train", "validation", "test")
 

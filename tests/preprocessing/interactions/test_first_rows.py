@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from preprocessing.interactions.first_rows import FILE, LINE, PLACE, first_rows, repeated_row
+from preprocessing.interactions.reading import FILE_COLUMN as FILE
+from preprocessing.interactions.reading import LINE_COLUMN as LINE
+from preprocessing.interactions.reading import PLACE, first_rows, repeated_row
 
 SCHEMA = pa.schema({"id": pa.string(), "x": pa.int64()} | PLACE)
 FILES = ["a.csv", "b.csv"]

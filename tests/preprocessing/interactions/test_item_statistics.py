@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from configs.raw_data import Split
-from preprocessing.interactions.item_statistics import add_up, count_items, fold_matrices, items_of
+from configs.data import Split
 from preprocessing.interactions.samples import user_folds
-from preprocessing.interactions.splitting import split_interactions
+from preprocessing.interactions.sequences import split_interactions
+from preprocessing.interactions.shard import add_up, count_items, fold_matrices, items_of
 from tests.preprocessing.interactions.made_interactions import interaction_table, sequences_of
 
 

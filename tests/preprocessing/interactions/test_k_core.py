@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from configs.raw_data import InteractionFilter
+from configs.data import InteractionFilter
 from preprocessing.interactions.k_core import (
     CodedShard,
     count_all,

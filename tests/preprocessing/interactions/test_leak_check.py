@@ -3,15 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from configs.data import Split
 from configs.knowledge import Knowledge
 from configs.loading import ConfigurationError
 from configs.prompting import Prompts
-from configs.raw_data import Split
 from preprocessing.interactions import leak_check
-from preprocessing.interactions.leak_check import CheckedSource, LeakCheck, PromptCheck
-from preprocessing.interactions.seen_prompts import SeenPrompt
+from preprocessing.interactions.leak_check import CheckedSource, LeakCheck, PromptCheck, SeenPrompt
+from preprocessing.interactions.sequences import SplitRows, split_interactions
 from preprocessing.interactions.shown_entries import Wording, words_of
-from preprocessing.interactions.splitting import SplitRows, split_interactions
 from tests.preprocessing.interactions.made_interactions import interaction_table, sequences_of
 
 WORDING = Wording.of(Prompts(scenario="movies"), rated=True)

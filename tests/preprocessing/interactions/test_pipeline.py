@@ -13,12 +13,11 @@ from configs.loading import ConfigurationError
 from configs.scenario import Scenario
 from preprocessing.beam_options import BeamOptions
 from preprocessing.examples import build_examples
-from preprocessing.records.example_features import features_of
-from preprocessing.records.item_attributes import read_item_attributes
+from preprocessing.records.contract import features_of
+from preprocessing.records.item_tables import read_item_attributes, read_vocabulary
 from preprocessing.records.layout import ExamplesDirectory, WorkDirectory
 from preprocessing.records.tfrecord_file import read_records
-from preprocessing.records.vocabularies import read_vocabulary
-from preprocessing.records.wire_reader import decode_example
+from preprocessing.records.wire import decode_example
 from tests.preprocessing import shared_file_system
 
 PARTS = ("train", "validation", "test")

@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from preprocessing.interactions.plan import shards_of_log
 from preprocessing.interactions.reading import open_interactions
+from preprocessing.interactions.shard import shards_of_log
 
 
 @pytest.mark.parametrize(("megabytes", "shards"), [(16, 2), (1, 3)])

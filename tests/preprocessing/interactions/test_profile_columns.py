@@ -5,8 +5,8 @@ import pyarrow as pa
 import pytest
 import tensorflow as tf
 
-from configs.raw_data import Attribute
-from preprocessing.interactions.profile_columns import ProfileColumns
+from configs.data import Attribute
+from preprocessing.interactions.catalogue import ProfileColumns
 from preprocessing.records.wire import encode_examples
 
 ATTRIBUTES = {

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from configs.data import Profiles
 from configs.loading import ConfigurationError
-from configs.raw_data import Profiles
-from preprocessing.interactions.profiles import (
+from preprocessing.interactions.catalogue import (
     collect_profiles,
     open_profiles,
     parse_profiles,

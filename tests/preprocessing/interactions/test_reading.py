@@ -5,8 +5,8 @@ import datetime
 import pyarrow as pa
 import pytest
 
+from configs.data import Data, Split
 from configs.loading import ConfigurationError
-from configs.raw_data import Data, Split
 from preprocessing.interactions.reading import (
     INTERACTION_SCHEMA,
     open_interactions,

@@ -7,13 +7,12 @@ import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 
-from configs.raw_data import Data, Split
+from configs.data import Data, Split
 from preprocessing.arrow_bytes import table_from_bytes
-from preprocessing.gathering import DEAD_LETTERS, STATISTICS
-from preprocessing.interactions.catalogue import open_catalogue
-from preprocessing.interactions.profiles import open_profiles
+from preprocessing.beam_sinks import DEAD_LETTERS, STATISTICS
+from preprocessing.interactions.catalogue import open_catalogue, open_profiles
 from preprocessing.interactions.reading import open_interactions
-from preprocessing.interactions.reading_transforms import (
+from preprocessing.interactions.transforms import (
     INTEGER_ITEMS,
     ParseCatalogue,
     ParseInteractions,

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from preprocessing.dead_letters import dead_letter
-from preprocessing.interactions.rejections import by_reason
+from preprocessing.interactions.reading import by_reason
 
 
 def test_dead_letters_are_counted_by_reason():

@@ -6,19 +6,17 @@ import numpy as np
 import pyarrow as pa
 import tensorflow as tf
 
-from configs.raw_data import RerankLists
-from preprocessing.interactions.candidates import (
+from configs.data import RerankLists
+from preprocessing.interactions.catalogue import ProfileColumns
+from preprocessing.interactions.samples import (
     SAMPLED,
     CandidateLists,
     Candidates,
-    interactions_alone,
-)
-from preprocessing.interactions.profile_columns import ProfileColumns
-from preprocessing.interactions.samples import (
     CtrColumns,
     RerankColumns,
     RetrievalColumns,
     UserColumns,
+    interactions_alone,
     user_folds,
 )
 from preprocessing.interactions.sequences import UserSequences

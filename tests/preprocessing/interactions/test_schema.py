@@ -6,9 +6,9 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from configs.raw_data import Data
-from preprocessing.interactions.schema import write_schema
-from preprocessing.records.example_features import features_of
+from configs.data import Data
+from preprocessing.interactions.shard import write_schema
+from preprocessing.records.contract import features_of
 
 DATA = Data.model_validate(
     {

@@ -3,11 +3,7 @@ from __future__ import annotations
 import json
 
 from configs.knowledge import SourceAnswers
-from preprocessing.interactions.seen_prompts import (
-    SeenPrompt,
-    digest_seen_prompts,
-    read_seen_prompts,
-)
+from preprocessing.interactions.leak_check import SeenPrompt, digest_seen_prompts, read_seen_prompts
 
 
 def test_prompts_of_accepted_answers_are_read(tmp_path):

@@ -5,13 +5,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from configs.raw_data import InteractionColumns
+from configs.data import InteractionColumns
 from preprocessing.interactions.reading import INTERACTION_SCHEMA
-from preprocessing.interactions.sequences import (
-    order_interactions,
-    ordered_by,
-    without_repeated,
-)
+from preprocessing.interactions.sequences import order_interactions, ordered_by, without_repeated
 from tests.preprocessing.interactions.made_interactions import changed, interaction_table
 
 ROWS = [

@@ -6,17 +6,15 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from configs.data import Data, Split
 from configs.prompting import Prompts
-from configs.raw_data import Data, Split
-from preprocessing.interactions.item_statistics import fold_matrices, items_of
-from preprocessing.interactions.leak_check import CheckedSource, PromptCheck
-from preprocessing.interactions.seen_prompts import SeenPrompt
-from preprocessing.interactions.shard import Shard, write_shard
+from preprocessing.interactions.leak_check import CheckedSource, PromptCheck, SeenPrompt
+from preprocessing.interactions.samples import ItemUniverse
+from preprocessing.interactions.shard import Shard, fold_matrices, items_of, write_shard
 from preprocessing.interactions.shown_entries import Wording
-from preprocessing.interactions.unseen_items import ItemUniverse
 from preprocessing.records.layout import ExamplesDirectory
 from preprocessing.records.tfrecord_file import read_records
-from preprocessing.records.wire_reader import decode_example
+from preprocessing.records.wire import decode_example
 from tests.preprocessing.interactions.made_interactions import (
     changed,
     interaction_table,

@@ -6,8 +6,8 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from configs.raw_data import Split
-from preprocessing.interactions.splitting import knowledge_boundaries, split_interactions
+from configs.data import Split
+from preprocessing.interactions.sequences import knowledge_boundaries, split_interactions
 from tests.preprocessing.interactions.made_interactions import (
     changed,
     counted_sequences,

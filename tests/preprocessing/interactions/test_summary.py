@@ -2,13 +2,12 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from configs.raw_data import Catalogue
+from configs.data import Catalogue
 from preprocessing import storage
 from preprocessing.interactions.catalogue import catalogue_schema
-from preprocessing.interactions.summary import write_summary
-from preprocessing.records.item_attributes import read_item_attributes
+from preprocessing.interactions.shard import write_summary
+from preprocessing.records.item_tables import read_item_attributes, read_vocabulary
 from preprocessing.records.layout import ExamplesDirectory
-from preprocessing.records.vocabularies import read_vocabulary
 from tests.preprocessing import shared_file_system
 from tests.preprocessing.interactions.test_item_statistics import statistics
 

@@ -5,9 +5,9 @@ import pyarrow as pa
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 
-from configs.raw_data import Split
+from configs.data import Split
 from preprocessing.interactions.shard import Shard
-from preprocessing.interactions.time_cut_transforms import as_singleton, find_time_cuts
+from preprocessing.interactions.transforms import as_singleton, find_time_cuts
 from tests.preprocessing.interactions.made_interactions import interaction_table, sequences_of
 
 HOUR = 3600

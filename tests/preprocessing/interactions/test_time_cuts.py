@@ -5,8 +5,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from configs.raw_data import Split
-from preprocessing.interactions.time_cuts import count_sample_hours, time_cuts
+from configs.data import Split
+from preprocessing.interactions.sequences import count_sample_hours, time_cuts
 from tests.preprocessing.interactions.made_interactions import interaction_table, sequences_of
 
 HOUR = 3600

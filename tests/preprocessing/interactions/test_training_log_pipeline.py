@@ -8,8 +8,8 @@ import pytest
 
 from preprocessing.beam_options import BeamOptions
 from preprocessing.dead_letters import read_dead_letters
-from preprocessing.interactions.plan import LogPlan
 from preprocessing.interactions.reading import open_interactions
+from preprocessing.interactions.shard import LogPlan
 from preprocessing.interactions.training_log_pipeline import read_training_log
 
 

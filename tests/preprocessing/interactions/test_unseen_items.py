@@ -4,8 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from preprocessing.interactions.samples import Draws, ItemUniverse, UnseenItems
 from preprocessing.interactions.sequences import UserSequences
-from preprocessing.interactions.unseen_items import Draws, ItemUniverse, UnseenItems
 from tests.preprocessing.interactions.made_interactions import interaction_table, sequences_of
 
 ITEMS = [f"i{number:02}" for number in range(20)]

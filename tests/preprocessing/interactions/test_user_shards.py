@@ -3,11 +3,7 @@ from __future__ import annotations
 import hashlib
 
 from preprocessing.arrow_bytes import table_from_bytes
-from preprocessing.interactions.user_shards import (
-    has_integer_items,
-    rows_by_shard,
-    shard_of_rows,
-)
+from preprocessing.interactions.training_log import has_integer_items, rows_by_shard, shard_of_rows
 from tests.preprocessing.interactions.made_interactions import interaction_table
 
 

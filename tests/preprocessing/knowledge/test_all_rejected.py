@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from preprocessing.dead_letters import dead_letter
-from preprocessing.knowledge.all_rejected import no_usable_answer
+from preprocessing.knowledge.building import no_usable_answer
 
 
 def test_the_commonest_reason_is_explained_where_it_occurs_first():

@@ -4,8 +4,8 @@ import pytest
 
 from configs.knowledge import Encoder, SourceAnswers
 from configs.loading import ConfigurationError
-from preprocessing.knowledge.answer_texts import answer_texts
-from preprocessing.knowledge.answers import answer_of
+from preprocessing.answers.record import answer_of
+from preprocessing.knowledge.texts import answer_texts
 
 RECORD = {
     "source": "user",

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from preprocessing.knowledge.answers import (
+from preprocessing.answers.record import (
     Answer,
     RejectedAnswer,
     answer_of,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from configs.loading import ConfigurationError
-from preprocessing.knowledge.asked_sources import asked_sources, chosen_sources, other_sources
+from preprocessing.answers.record import asked_sources, chosen_sources, other_sources
 
 FILM = {"entity": "item", "collective": ["a.jsonl"], "grouping": {}}
 

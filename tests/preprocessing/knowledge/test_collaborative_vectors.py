@@ -7,7 +7,7 @@ import pytest
 
 from configs.knowledge import CollaborativeVectors
 from preprocessing.interactions.training_log import TrainingLog
-from preprocessing.knowledge.collaborative_vectors import collaborative_vectors, stacked_matrix
+from preprocessing.knowledge.control_vectors import collaborative_vectors, stacked_matrix
 
 FOLDS = 10
 

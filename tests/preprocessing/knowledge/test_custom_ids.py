@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from preprocessing.knowledge.custom_ids import custom_id, split_custom_id
+from preprocessing.answers.record import custom_id, split_custom_id
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,7 @@ import json
 
 import pytest
 
-from preprocessing.knowledge.answers import RejectedAnswer
-from preprocessing.knowledge.factors import factor_text, recorded_source
+from preprocessing.answers.record import RejectedAnswer, factor_text, recorded_source
 
 FACTORS = {"genre": "Neo-noir.", "mood/tone": " Bleak ", "plot": "", "cast": ["Ford"]}
 

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from preprocessing.knowledge.history_text import history_part, with_history
+from preprocessing.knowledge.texts import history_part, with_history
 
 PROMPT = (
     "Given a user's movie rating history: Star Trek: First Contact (1996) 2 stars; "

@@ -6,7 +6,7 @@ import numpy as np
 
 from configs.knowledge import Encoder
 from preprocessing.encoders.tfidf import TfidfEncoder
-from preprocessing.knowledge.inference import EncoderHandler
+from preprocessing.knowledge.encoding import EncoderHandler
 
 
 def test_every_list_of_texts_gets_its_matrix(tmp_path):

@@ -14,12 +14,12 @@ from preprocessing.beam_options import BeamOptions
 from preprocessing.encode import encode
 from preprocessing.examples import build_examples
 from preprocessing.interactions.samples import user_folds
-from preprocessing.knowledge.random_vectors import random_vectors
-from preprocessing.records.item_attributes import read_item_attributes
+from preprocessing.knowledge.control_vectors import random_vectors
+from preprocessing.records.item_tables import read_item_attributes
 from preprocessing.records.knowledge import read_knowledge, read_standardisation
 from preprocessing.records.layout import WorkDirectory
 from tests.preprocessing import shared_file_system
-from tests.preprocessing.checking.validating import checks, validate
+from tests.preprocessing.inspection.validating import checks, validate
 
 NOISE = {"entity": "item", "random": {"dimension": 6, "seed": 3}}
 RATED = {"entity": "item", "collaborative": {"dimension": 5}}

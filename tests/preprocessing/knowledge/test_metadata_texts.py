@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from configs.data import Catalogue
 from configs.loading import ConfigurationError
-from configs.raw_data import Catalogue
 from preprocessing.interactions.catalogue import open_catalogue, parse_catalogue
 from preprocessing.knowledge.accepting import accepted_file, read_accepted
-from preprocessing.knowledge.metadata_texts import accept_metadata, described_by, metadata_texts
+from preprocessing.knowledge.source_plan import accept_metadata, described_by, metadata_texts
 
 ROWS = """\
 id,name,kinds,year

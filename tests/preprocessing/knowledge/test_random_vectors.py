@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from preprocessing.knowledge.random_vectors import random_vectors
+from preprocessing.knowledge.control_vectors import random_vectors
 
 _MASK = (1 << 64) - 1
 

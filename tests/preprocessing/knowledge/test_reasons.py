@@ -4,14 +4,14 @@ import ast
 
 import pytest
 
-from preprocessing.knowledge.reasons import (
+from preprocessing.answers.checks import CHECKS
+from preprocessing.answers.record import (
     ENCODING_REASONS,
     GENERATION_REASONS,
     QUALITY_REASONS,
     RECORD_REASONS,
     meaning_of,
 )
-from preprocessing.quality.checks import CHECKS
 
 REJECTING = (
     "RejectedAnswer", "Rejection", "TransientFailure", "RequestRefused",

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from preprocessing.knowledge.shared_files import AnswerFile, belongs_elsewhere
+from preprocessing.knowledge.accepting import AnswerFile, belongs_elsewhere
 
 OTHERS = frozenset({"user"})
 

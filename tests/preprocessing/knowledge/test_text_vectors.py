@@ -12,9 +12,9 @@ from configs.knowledge import Encoder
 from preprocessing import storage
 from preprocessing.beam_options import BeamOptions
 from preprocessing.beam_runner import run_pipeline
-from preprocessing.gathering import STATISTICS
+from preprocessing.beam_sinks import STATISTICS
 from preprocessing.knowledge.accepting import LocatedAnswer, accepted_file
-from preprocessing.knowledge.text_vectors import (
+from preprocessing.knowledge.encoding import (
     EncodeAnswers,
     ListCache,
     LookUp,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from preprocessing.knowledge.answers import RejectedAnswer
+from preprocessing.answers.record import RejectedAnswer
 from preprocessing.knowledge.vector_files.blocks import Problem
 from preprocessing.knowledge.vector_import import usable_vector
 

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from preprocessing import storage
-from preprocessing.knowledge import vector_merging
+from preprocessing.knowledge import vector_cache
 from preprocessing.knowledge.vector_cache import (
     PREFIXES,
+    SmallFiles,
     clear_damaged,
     list_cache,
     read_table,
@@ -15,7 +16,6 @@ from preprocessing.knowledge.vector_cache import (
     tokens_of,
     write_vectors,
 )
-from preprocessing.knowledge.vector_merging import SmallFiles
 from tests.preprocessing import shared_file_system
 
 HASHES = sorted(text_hash(f"text {number}") for number in range(200))
@@ -72,8 +72,8 @@ def test_few_files_stay(folder):
 
 
 def test_large_files_and_those_of_other_ranges_stay(folder, monkeypatch):
-    monkeypatch.setattr(vector_merging, "_SMALL_TEXTS", 10)
-    monkeypatch.setattr(vector_merging, "_FILES_PER_MERGE", 3)
+    monkeypatch.setattr(vector_cache, "_SMALL_TEXTS", 10)
+    monkeypatch.setattr(vector_cache, "_FILES_PER_MERGE", 3)
     write(folder, 0, 40, texts_per_file=10)
     write(folder, 40, 200, texts_per_file=2)
     before = list_cache(folder)
@@ -86,7 +86,7 @@ def test_large_files_and_those_of_other_ranges_stay(folder, monkeypatch):
 
 
 def test_texts_bound_a_merge(folder, monkeypatch):
-    monkeypatch.setattr(vector_merging, "_TEXTS_PER_MERGE", 20)
+    monkeypatch.setattr(vector_cache, "_TEXTS_PER_MERGE", 20)
     write(folder, 0, 200)
     merge(folder)
     assert [len(read_table(file.path)) for file in list_cache(folder)] == [20] * 10
@@ -118,14 +118,14 @@ def test_a_run_that_breaks_off_loses_nothing(folder, monkeypatch, deletions):
 def test_a_merged_file_among_the_merged_is_not_deleted(folder, monkeypatch):
     write(folder, 0, 20)
     write(folder, 0, 20, texts_per_file=20)  # what a run left that could not delete the others
-    monkeypatch.setattr(vector_merging, "_FILES_PER_MERGE", 11)
+    monkeypatch.setattr(vector_cache, "_FILES_PER_MERGE", 11)
     merge(folder)
     (file,) = list_cache(folder)
     assert len(read_table(file.path)) == 20
 
 
 def test_empty_files_and_other_widths_are_left_alone(folder, monkeypatch):
-    monkeypatch.setattr(vector_merging, "_FILES_PER_MERGE", 2)
+    monkeypatch.setattr(vector_cache, "_FILES_PER_MERGE", 2)
     write(folder, 0, 2)
     clear_damaged(list_cache(folder)[0].path)
     write(folder, 2, 4)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from configs.command_line import CommandError
-from preprocessing.knowledge.vector_statistics import (
+from preprocessing.knowledge.entity_vectors import (
     WriteVectorStatistics,
     combine,
     norm_report,

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from preprocessing.prompting.attribute_texts import attribute_texts
+from preprocessing.prompting.titles import attribute_texts
 
 
 def test_numbers_are_written_as_people_do():

@@ -11,7 +11,7 @@ from preprocessing.prompting.collective import CollectiveSource, in_natural_orde
 from preprocessing.prompting.first_interactions import FirstInteractions
 from preprocessing.prompting.prompt_file import PromptFile
 from preprocessing.prompting.prompt_scenario import load_prompt_scenario, prompt_scenario_path
-from preprocessing.prompting.scratch import Scratch
+from preprocessing.prompting.reading import Scratch
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from preprocessing.prompting.factor_parsing import (
+from preprocessing.prompting.factor_proposal import (
     FactorsNotUnderstood,
     ProposedFactors,
     parse_factors,

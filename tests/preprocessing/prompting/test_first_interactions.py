@@ -4,9 +4,8 @@ import random
 
 import pytest
 
-from configs.raw_data import Data, Split
-from preprocessing.dead_letter_runs import DeadLetterRuns
-from preprocessing.dead_letters import DeadLetter, read_dead_letters
+from configs.data import Data, Split
+from preprocessing.dead_letters import DeadLetter, DeadLetterRuns, read_dead_letters
 from preprocessing.interactions.reading import open_interactions
 from preprocessing.prompting import first_interactions
 from preprocessing.prompting.first_interactions import InteractionShards

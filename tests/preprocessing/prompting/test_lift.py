@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from preprocessing.prompting.lift import GroupCounts, smoothed_lift
+from preprocessing.prompting.collective import GroupCounts, smoothed_lift
 
 
 def test_lift_is_observed_over_expected_with_smoothing():

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from preprocessing.prompting.merging import merge_groups
+from preprocessing.prompting.collective import merge_groups
 
 NOTHING = (np.empty(0, dtype=np.int64),) * 3
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from configs.loading import ConfigurationError
-from preprocessing.prompting.plan import plan_prompts
+from preprocessing.prompting.step import plan_prompts
 
 
 def test_sources_are_asked_as_their_answers_are_configured(small_scenario, small_folder):

@@ -6,7 +6,7 @@ import json
 import stat
 
 from preprocessing.prompting.prompt_file import open_prompt_file
-from preprocessing.prompting.scratch import Scratch
+from preprocessing.prompting.reading import Scratch
 from preprocessing.prompting.token_costs import PromptCount
 
 

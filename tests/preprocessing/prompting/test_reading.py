@@ -2,20 +2,19 @@ from __future__ import annotations
 
 import pytest
 
+from configs.data import Catalogue, Profiles
 from configs.loading import ConfigurationError
 from configs.prompting import Prompts
-from configs.raw_data import Catalogue, Profiles
-from preprocessing.interactions.catalogue import open_catalogue
-from preprocessing.interactions.profiles import open_profiles
+from preprocessing.interactions.catalogue import open_catalogue, open_profiles
 from preprocessing.knowledge.groups import open_groups
 from preprocessing.prompting.prompt_scenario import load_prompt_scenario, prompt_scenario_path
 from preprocessing.prompting.reading import (
+    Scratch,
     profile_sentence,
     read_groups,
     read_items,
     read_profiles,
 )
-from preprocessing.prompting.scratch import Scratch
 from preprocessing.prompting.titles import TitleDisplay
 
 

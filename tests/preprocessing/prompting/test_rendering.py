@@ -8,9 +8,8 @@ import pytest
 
 from configs.loading import ConfigurationError, load_scenario
 from preprocessing.dead_letters import read_dead_letters
-from preprocessing.prompting.plan import plan_prompts
 from preprocessing.prompting.prompt_scenario import prompt_scenario_path
-from preprocessing.prompting.rendering import PromptRenderer
+from preprocessing.prompting.step import PromptRenderer, plan_prompts
 
 
 def render(scenario, folder, sources=None) -> dict:

@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from preprocessing.prompting.sanitising import sanitise_text
+from preprocessing.prompting.template import sanitise_text
 
 
 @pytest.mark.parametrize(

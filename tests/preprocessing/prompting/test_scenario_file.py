@@ -1,8 +1,11 @@
 from __future__ import annotations
 
-from preprocessing.prompting.factor_parsing import ProposedFactors
+from preprocessing.prompting.factor_proposal import (
+    ProposedFactors,
+    scenario_name,
+    write_scenario_file,
+)
 from preprocessing.prompting.prompt_scenario import load_prompt_scenario
-from preprocessing.prompting.scenario_file import scenario_name, write_scenario_file
 
 FACTORS = ProposedFactors(("theme", "critical acclaim: awards"), ("luck", "#1 hits"))
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from preprocessing.prompting.scratch import Scratch
+from preprocessing.prompting.reading import Scratch
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from collections import Counter
 import pyarrow as pa
 import pytest
 
-from configs.raw_data import InteractionFilter
-from preprocessing.prompting.shard_filter import ShardFilter
+from configs.data import InteractionFilter
+from preprocessing.prompting.first_interactions import ShardFilter
 
 Row = tuple[str, str]
 

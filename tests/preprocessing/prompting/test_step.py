@@ -9,7 +9,7 @@ import pytest
 from configs.command_line import CommandError, RejectedInput
 from configs.loading import ConfigurationError, load_scenario, override_scenario
 from configs.scenario import Scenario
-from preprocessing.grouping.location import groups_file
+from preprocessing.grouping.plan import groups_file
 from preprocessing.prompting.step import build_prompts
 from preprocessing.prompting.token_costs import Prices
 from tests.scenarios import write_tiny_inputs

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
+from configs.data import Attribute, Catalogue
 from configs.prompting import Prompts
-from configs.raw_data import Attribute, Catalogue
 from preprocessing.prompting.prompt_scenario import load_prompt_scenario, prompt_scenario_path
 from preprocessing.prompting.titles import TitleDisplay
 

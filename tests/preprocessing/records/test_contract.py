@@ -43,7 +43,7 @@ def test_every_feature_is_documented(repository_root):
 def test_the_contract_and_its_readers_need_neither_tensorflow_nor_beam(repository_root):
     program = (
         "import sys, preprocessing.records.contract, preprocessing.records.knowledge, "
-        "preprocessing.records.item_attributes, preprocessing.records.vocabularies; "
+        "preprocessing.records.item_tables, preprocessing.records.item_tables; "
         "print(sorted({'tensorflow', 'apache_beam'} & set(sys.modules)))"
     )
     run = subprocess.run(

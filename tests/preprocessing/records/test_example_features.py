@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-from configs.raw_data import Data
-from preprocessing.records.contract import CTR, FeatureType
-from preprocessing.records.example_features import features_of
+from configs.data import Data
+from preprocessing.records.contract import CTR, FeatureType, features_of
 
 DATA = Data.model_validate(
     {

@@ -5,8 +5,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from preprocessing.records.errors import DamagedRecords
-from preprocessing.records.item_attributes import read_item_attributes
+from preprocessing.records.contract import DamagedRecords
+from preprocessing.records.item_tables import read_item_attributes
 
 
 def table() -> pa.Table:

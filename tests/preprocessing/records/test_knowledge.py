@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from preprocessing.records.errors import DamagedRecords
+from preprocessing.records.contract import DamagedRecords
 from preprocessing.records.knowledge import read_knowledge, read_standardisation
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.tfrecord_file import write_records

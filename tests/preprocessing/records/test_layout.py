@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from preprocessing.records.errors import DamagedRecords
+from preprocessing.records.contract import DamagedRecords
 from preprocessing.records.layout import WorkDirectory, shard_files
 
 

@@ -11,11 +11,11 @@ from preprocessing.records.contract import (
     FEATURES_OF_KIND,
     REQUEST_FEATURES,
     RERANK_FEATURES,
+    DamagedRecords,
     Feature,
     FeatureType,
     profile_feature,
 )
-from preprocessing.records.errors import DamagedRecords
 from preprocessing.records.parsing import example_dataset, parse_examples, with_masks
 from preprocessing.records.tfrecord_file import write_records
 

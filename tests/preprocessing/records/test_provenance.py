@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from configs.scenario import Scenario
-from preprocessing.records.errors import DamagedRecords
+from preprocessing.records.contract import DamagedRecords
 from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.provenance import as_written, input_differences, is_written_by_step

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from preprocessing.records.errors import DamagedRecords
-from preprocessing.records.layout import StepDirectory
-from preprocessing.records.settings import (
+from preprocessing.records.contract import DamagedRecords
+from preprocessing.records.layout import (
+    StepDirectory,
     examples_settings,
     knowledge_settings,
     read_settings,

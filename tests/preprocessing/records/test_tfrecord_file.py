@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from preprocessing.records import tfrecord_file
-from preprocessing.records.errors import DamagedRecords
+from preprocessing.records.contract import DamagedRecords
 from preprocessing.records.tfrecord_file import check_intact, read_records, write_records
 
 RECORDS = [b"", b"first", os.urandom(3000), b"x" * 200_000]

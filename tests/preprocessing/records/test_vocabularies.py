@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from preprocessing.records.errors import DamagedRecords
-from preprocessing.records.vocabularies import order_by_count, read_vocabulary, write_vocabulary
+from preprocessing.records.contract import DamagedRecords
+from preprocessing.records.item_tables import order_by_count, read_vocabulary, write_vocabulary
 
 
 def test_frequent_values_come_first_and_equal_ones_in_text_order():

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from preprocessing.records.wire_format import LONGEST_VARINT, varint, varints
+from preprocessing.records.wire import LONGEST_VARINT, varint, varints
 
 
 def test_varints_are_those_of_the_protobuf_documentation():

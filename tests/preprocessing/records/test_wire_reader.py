@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from preprocessing.records.wire_reader import decode_example
+from preprocessing.records.wire import decode_example
 
 
 def test_what_tensorflow_wrote_is_read():

@@ -7,13 +7,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from configs.raw_data import Table
-from preprocessing.tables.blocks import LineBlock, ParsedBlock, TableFile
-from preprocessing.tables.csv_format import parse_csv
-from preprocessing.tables.dialect import Dialect
+from configs.data import Table
+from preprocessing.tables.blocks import LineBlock, ParsedBlock, TableFile, WantedColumns
+from preprocessing.tables.csv_format import Dialect, parse_csv
 from preprocessing.tables.table_reader import TableReader, open_table
 from preprocessing.tables.values import texts_of
-from preprocessing.tables.wanted_columns import WantedColumns
 
 
 def text_file(path: str | Path, columns: Sequence[str] = (), form: str = "csv") -> TableFile:

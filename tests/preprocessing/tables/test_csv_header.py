@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from configs.data import Table
 from configs.loading import ConfigurationError
-from configs.raw_data import Table
 from preprocessing.tables.blocks import LineBlock
-from preprocessing.tables.csv_header import read_column_names, without_header
+from preprocessing.tables.csv_format import read_column_names, without_header
 from tests.preprocessing.tables.tables_on_disk import text_file
 
 

@@ -4,9 +4,9 @@ import csv
 
 import pytest
 
+from configs.data import Table
 from configs.loading import ConfigurationError
-from configs.raw_data import Table
-from preprocessing.tables.dialect import Dialect, quoted_fields, stand_in
+from preprocessing.tables.csv_format import Dialect, quoted_fields, stand_in
 
 
 def dialect(separator: str, quoting: bool = True) -> Dialect:

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from configs.data import Table
 from configs.loading import ConfigurationError
-from configs.raw_data import Table
-from preprocessing.tables.files import expand_paths, format_of, separator_of
+from preprocessing.tables.blocks import expand_paths, format_of, separator_of
 
 
 @pytest.fixture

@@ -5,9 +5,9 @@ import json
 import pytest
 
 from configs.loading import ConfigurationError
-from preprocessing.tables import lines as lines_module
-from preprocessing.tables.json_lines_fields import require_fields
-from preprocessing.tables.wanted_columns import WantedColumns
+from preprocessing.tables import blocks as lines_module
+from preprocessing.tables.blocks import WantedColumns
+from preprocessing.tables.json_lines_format import require_fields
 from tests.preprocessing.tables.tables_on_disk import text_file
 
 WANTED = WantedColumns(

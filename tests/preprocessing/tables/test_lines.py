@@ -6,9 +6,14 @@ import pytest
 
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError
-from preprocessing.tables import lines as lines_module
-from preprocessing.tables.blocks import LineBlock
-from preprocessing.tables.lines import is_text, line_numbers, read_line_blocks, require_encoding
+from preprocessing.tables import blocks as lines_module
+from preprocessing.tables.blocks import (
+    LineBlock,
+    is_text,
+    line_numbers,
+    read_line_blocks,
+    require_encoding,
+)
 from tests.preprocessing.tables.tables_on_disk import text_file
 
 

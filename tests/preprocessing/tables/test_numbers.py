@@ -5,7 +5,7 @@ import math
 import pyarrow as pa
 import pytest
 
-from preprocessing.tables.numbers import names_no_finite_number, parse_integers, parse_numbers
+from preprocessing.tables.values import names_no_finite_number, parse_integers, parse_numbers
 
 
 @pytest.mark.parametrize(

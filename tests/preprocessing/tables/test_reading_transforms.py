@@ -6,7 +6,7 @@ import pyarrow.parquet as pq
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 
-from configs.raw_data import Table
+from configs.data import Table
 from preprocessing.tables.reading_transforms import ReadTable
 from tests.preprocessing.tables.tables_on_disk import opened
 

@@ -12,8 +12,8 @@ import pytest
 import zstandard
 from apache_beam.internal import pickler
 
+from configs.data import Table
 from configs.loading import ConfigurationError
-from configs.raw_data import Table
 from preprocessing.tables.blocks import LineBlock
 from tests.preprocessing import shared_file_system
 from tests.preprocessing.tables.tables_on_disk import letters_of, opened, rows_of
@@ -84,8 +84,8 @@ def test_many_blocks_are_one_file(tmp_path, form, monkeypatch):
     numbers = range(5000)
     lines = [json.dumps({"id": n, "x": "é"}) if form == "jsonl" else f"{n},é" for n in numbers]
     path.write_text("\n".join([*(["id,x"] if form == "csv" else []), *lines]), encoding="latin-1")
-    monkeypatch.setattr("preprocessing.tables.lines.BLOCK_BYTES", 1000)
-    monkeypatch.setattr("preprocessing.tables.lines.read_line_blocks.__defaults__", (1000,))
+    monkeypatch.setattr("preprocessing.tables.blocks.BLOCK_BYTES", 1000)
+    monkeypatch.setattr("preprocessing.tables.blocks.read_line_blocks.__defaults__", (1000,))
     reader = opened(Table(path=str(path), encoding="latin-1"), "id")
     (part,) = reader.parts
     blocks = list(reader.read_part(part))

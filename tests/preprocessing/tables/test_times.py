@@ -5,7 +5,7 @@ import datetime
 import pyarrow as pa
 import pytest
 
-from preprocessing.tables.times import fractional_seconds_of, seconds_of
+from preprocessing.tables.values import fractional_seconds_of, seconds_of
 
 
 def column(values: list, found: pa.DataType | None = None) -> pa.ChunkedArray:

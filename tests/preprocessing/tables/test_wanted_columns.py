@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from configs.loading import ConfigurationError
-from preprocessing.tables.wanted_columns import WantedColumns
+from preprocessing.tables.blocks import WantedColumns
 
 
 def test_columns_are_wanted_once_each():

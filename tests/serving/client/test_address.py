@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from serving.client.address import ModelAddress
+from serving.client.errors import ModelAddress
 
 
 def test_a_version_is_named_in_one_way() -> None:

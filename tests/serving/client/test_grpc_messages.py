@@ -3,9 +3,8 @@ from __future__ import annotations
 import grpc
 import pytest
 
-from serving.client.address import ModelAddress
-from serving.client.errors import RankingError, ServerUnavailable
-from serving.client.grpc_messages import (
+from serving.client.errors import ModelAddress, RankingError, ServerUnavailable
+from serving.client.grpc_client import (
     available_version_of,
     described_version_of,
     explained,
@@ -13,12 +12,8 @@ from serving.client.grpc_messages import (
     metadata_request,
     status_request,
 )
-from serving.client.model_inputs import InputKind
-from serving.protocol.messages import (
-    get_model_metadata_pb2,
-    get_model_status_pb2,
-    types_pb2,
-)
+from serving.client.inputs import InputKind
+from serving.protocol.messages import get_model_metadata_pb2, get_model_status_pb2, types_pb2
 
 ADDRESS = ModelAddress("h:1", "movies", None, "stable")
 

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import grpc
 import pytest
 
-from serving.client.hedging import HedgeBudget, Hedger, Hedging
+from serving.client.retries import HedgeBudget, Hedger, Hedging
 
 ALWAYS = Hedging(after_seconds=0.05, largest_share=1.0)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from serving.client.errors import RankingError
-from serving.client.identifiers import id_array, padded_ids
+from serving.client.inputs import id_array, padded_ids
 
 LARGEST = 2**63 - 1
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from serving.client.model_inputs import STRINGS_WITHOUT_PROFILE, InputKind, ModelInputs
+from serving.client.inputs import STRINGS_WITHOUT_PROFILE, InputKind, ModelInputs
 
 
 def test_profile_and_whole_numbers_are_found_among_the_inputs() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from serving.client.errors import ProfileError
-from serving.client.profile_inputs import input_kinds, profile_inputs, require_profile_fits
+from serving.client.inputs import input_kinds, profile_inputs, require_profile_fits
 
 
 def test_without_profiles_there_are_no_inputs() -> None:

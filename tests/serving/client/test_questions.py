@@ -5,14 +5,13 @@ import pytest
 
 from serving.client.answers import Reply
 from serving.client.errors import ProfileError, RankingError
-from serving.client.model_inputs import STRINGS_WITHOUT_PROFILE, InputKind, ModelInputs
-from serving.client.questions import (
+from serving.client.inputs import STRINGS_WITHOUT_PROFILE, InputKind, ModelInputs, UserRequest
+from serving.client.requests import (
     inputs_after_refusal,
     ranking_question,
     retrieval_question,
     rows_question,
 )
-from serving.client.user_request import UserRequest
 
 USER = UserRequest("7", ["11"], [4.0], 1.0, 4.0, 0.7)
 REFUSAL = RankingError("INVALID_ARGUMENT", "no")

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from configs.command_line import CommandError
-from serving.client.request_document import parse_request
+from serving.client.requests import parse_request
 
 GOOD = {
     "user_id": "42",

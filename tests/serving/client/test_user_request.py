@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from serving.client.errors import RankingError
-from serving.client.model_inputs import ModelInputs
-from serving.client.user_request import UserRequest, rank_inputs, row_inputs, user_inputs
+from serving.client.inputs import ModelInputs, UserRequest, rank_inputs, row_inputs, user_inputs
 
 
 def test_statistics_come_from_the_history() -> None:

@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from serving.commands.loadtest_arguments import add_arguments
+from serving.commands.loadtest import add_arguments
 
 
 def parse(*words: str) -> argparse.Namespace:

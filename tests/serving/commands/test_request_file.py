@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from configs.command_line import CommandError
-from serving.commands.request_file import read_request
+from serving.commands.server_options import read_request
 
 GOOD = {"user_id": "42", "candidates": ["50"]}
 

@@ -6,11 +6,10 @@ from pathlib import Path
 import pytest
 
 from configs.loading import ConfigurationError
-from serving.commands.serve_arguments import add_arguments, models_of, options_of
-from serving.server.batching_parameters import BatchingParameters
-from serving.server.model_settings import ModelSettings
+from serving.commands.serve import add_arguments, models_of, options_of
+from serving.server.batching import BatchingParameters
+from serving.server.model_settings import ModelSettings, VersionPolicy
 from serving.server.server_options import ServerOptions
-from serving.server.version_policy import VersionPolicy
 
 MODEL = ["--model", "toy=base"]
 

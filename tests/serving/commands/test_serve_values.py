@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from serving.commands.serve_values import (
+from serving.commands.serve import (
     batch_sizes,
     count_from_one,
     named_base_path,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from serving.loadtest.calls import Calls
+from serving.loadtest.generator import Calls
 
 
 def calls_of(

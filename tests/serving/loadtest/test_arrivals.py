@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.stats
 
-from serving.loadtest.arrivals import arrival_times
+from serving.loadtest.plan import arrival_times
 
 
 def test_even_arrivals_have_equal_gaps() -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from serving.loadtest.calls import read_calls, write_calls
+from serving.loadtest.generator import read_calls, write_calls
 from tests.serving.loadtest.made_up_calls import calls_of
 
 FIRST = calls_of([0.0, 1.0], [0.1, 1.1], [0.2, 1.5], codes=[0, 4], held=[False, True])

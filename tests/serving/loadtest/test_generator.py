@@ -6,8 +6,7 @@ import time
 import grpc
 import numpy as np
 
-from serving.loadtest.calls import Calls
-from serving.loadtest.generator import run_phase
+from serving.loadtest.generator import Calls, run_phase
 from serving.loadtest.plan import Phase
 
 

@@ -6,8 +6,8 @@ import xml.etree.ElementTree as ElementTree
 import numpy as np
 import pytest
 
-from serving.loadtest.latency_plot import latency_plot
 from serving.loadtest.load_test import Measure
+from serving.loadtest.report import latency_plot
 from serving.loadtest.summary import summarise
 from tests.serving.loadtest.made_up_calls import calls_of
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from serving.loadtest.limit_search import find_limit
+from serving.loadtest.load_test import find_limit
 
 
 @pytest.mark.parametrize("true_limit", [12.0, 37.0, 100.0, 777.0])

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from serving.client import Tls
-from serving.client.address import ModelAddress
-from serving.client.model_inputs import STRINGS_WITHOUT_PROFILE
+from serving.client.errors import ModelAddress
+from serving.client.inputs import STRINGS_WITHOUT_PROFILE
 from serving.loadtest.load_test import LoadTest, Measure, Schedule, is_this_machine
-from serving.loadtest.request_sources import made_up_requests
+from serving.loadtest.requests import made_up_requests
 from tests.serving.loadtest.stalling import Stalling, serving
 from tests.serving.server.certificates import server_credentials, write_certificates
 

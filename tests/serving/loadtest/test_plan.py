@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from serving.client.tls import Tls
+from serving.client.connection import Tls
 from serving.loadtest.plan import Phase, Plan
 
 

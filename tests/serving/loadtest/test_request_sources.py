@@ -11,11 +11,7 @@ from configs.command_line import CommandError
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.parsing import example_dataset
 from preprocessing.records.tfrecord_file import read_records, write_records
-from serving.loadtest.request_sources import (
-    made_up_requests,
-    requests_of_examples,
-    requests_of_file,
-)
+from serving.loadtest.requests import made_up_requests, requests_of_examples, requests_of_file
 from tests.scenarios import CITIES, ITEMS, copied_scenario, rich_scenario
 
 

@@ -2,10 +2,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from serving.client.address import ModelAddress
-from serving.client.model_inputs import STRINGS_WITHOUT_PROFILE, ModelInputs
-from serving.loadtest.request_sources import made_up_requests
-from serving.loadtest.requests import serialized_requests
+from serving.client.errors import ModelAddress
+from serving.client.inputs import STRINGS_WITHOUT_PROFILE, ModelInputs
+from serving.loadtest.requests import made_up_requests, serialized_requests
 from serving.protocol.messages import predict_pb2
 
 SOURCE = made_up_requests(users=10, items=20, count=3, seed=1)

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 
 from configs.command_line import CommandError
-from serving.client.address import ModelAddress
-from serving.client.grpc_messages import predict_request
-from serving.client.model_inputs import STRINGS_WITHOUT_PROFILE
-from serving.client.questions import ranking_question
-from serving.loadtest.arrivals import arrival_times
-from serving.loadtest.plan import Phase, Plan
-from serving.loadtest.running import run_plan
+from serving.client.errors import ModelAddress
+from serving.client.grpc_client import predict_request
+from serving.client.inputs import STRINGS_WITHOUT_PROFILE
+from serving.client.requests import ranking_question
+from serving.loadtest.generator import run_plan
+from serving.loadtest.plan import Phase, Plan, arrival_times
 from serving.loadtest.summary import Quantiles, summarise
 from serving.protocol.messages import predict_pb2, prediction_service_pb2_grpc
 from tests.serving.client.answering import USER

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from serving.client.address import ModelAddress
-from serving.client.grpc_messages import predict_request
-from serving.client.model_inputs import STRINGS_WITHOUT_PROFILE
-from serving.client.questions import ranking_question
-from serving.client.tls import Tls
-from serving.loadtest.calls import CALLS_FILE, read_calls
+from serving.client.connection import Tls
+from serving.client.errors import ModelAddress
+from serving.client.grpc_client import predict_request
+from serving.client.inputs import STRINGS_WITHOUT_PROFILE
+from serving.client.requests import ranking_question
+from serving.loadtest.generator import CALLS_FILE, read_calls
 from serving.loadtest.plan import Phase, Plan
 from serving.loadtest.worker import carry_out, main
 from tests.serving.client.answering import USER

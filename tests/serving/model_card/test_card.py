@@ -5,8 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from serving.model_card.card import CARD_JSON, CARD_MARKDOWN, model_card, write_model_card
-from serving.model_card.performance import Performance, measure
+from serving.model_card.card import (
+    CARD_JSON,
+    CARD_MARKDOWN,
+    Performance,
+    measure,
+    model_card,
+    write_model_card,
+)
 from tests.runs import WrittenRun, written_run
 from tests.serving.proof.made_up import proof
 

@@ -8,8 +8,8 @@ import pytest
 
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.parsing import example_dataset
-from serving.model_card import data
-from serving.model_card.data import data_facts
+from serving.model_card import card
+from serving.model_card.card import data_facts
 from tests.scenarios import NUM_ITEMS, NUM_USERS, copied_scenario, rich_scenario, tiny_scenario
 
 
@@ -63,7 +63,7 @@ def test_lists_and_searches_have_counts_of_their_own() -> None:
 
 
 def test_parts_too_large_to_read_have_no_dates(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data, "_MOST_DATED", 200)
+    monkeypatch.setattr(card, "_MOST_DATED", 200)
     dates = data_facts(tiny_scenario(), "ctr")["dates"]
     assert dates["train"] is None
     assert dates["test"] is not None

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from serving.model_card import knowledge
-from serving.model_card.knowledge import countable_sources, knowledge_facts
+from serving.model_card import card as knowledge
+from serving.model_card.card import countable_sources, knowledge_facts
 from tests.scenarios import (
     ITEMS_WITH_ANSWER,
     ITEMS_WITH_GROUP,

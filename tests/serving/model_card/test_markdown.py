@@ -5,9 +5,8 @@ from typing import Any
 
 import pytest
 
-from serving.model_card.card import model_card
+from serving.model_card.card import Performance, measure, model_card
 from serving.model_card.markdown import to_markdown
-from serving.model_card.performance import Performance, measure
 from tests.runs import WrittenRun, rich_run, written_run
 from tests.serving.proof.made_up import proof
 

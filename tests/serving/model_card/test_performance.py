@@ -10,7 +10,7 @@ from preprocessing.records.contract import REQUEST_FEATURES
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.parsing import example_dataset
 from preprocessing.records.tfrecord_file import read_records, write_records
-from serving.model_card.performance import measure
+from serving.model_card.card import measure
 from tests.runs import random_model, rich_run, written_run
 from tests.scenarios import copied_scenario, list_files_anew
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from preprocessing.records.leak_rule import LeakRule
-from serving.model_card.texts import INTENDED_USE, LEAK_RULES, WHAT_IT_IS, limits, privacy
+from serving.model_card.markdown import INTENDED_USE, LEAK_RULES, WHAT_IT_IS, limits, privacy
 from tests.scenarios import rich_scenario, tiny_scenario
 
 

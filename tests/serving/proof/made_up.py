@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from serving.proof.quality import Quality
-from serving.proof.result import Proof
+from serving.proof.result import Proof, Quality
 
 
 def proof(**changed: Any) -> Proof:

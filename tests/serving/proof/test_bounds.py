@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from models.stored_vectors import stored_vectors
-from serving.proof.bounds import LOADER_BOUND, SCORE_BOUNDS, scaled
+from models.vector_tables import stored_vectors
+from serving.proof.result import LOADER_BOUND, SCORE_BOUNDS, scaled
 
 
 @pytest.mark.parametrize(("number_format", "share"), [("float16", 2**-11), ("int8", 1 / 254)])

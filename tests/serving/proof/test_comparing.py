@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serving.proof.comparing import largest_gap
+from serving.proof.result import largest_gap
 
 NAMES = ("first", "second")
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serving.proof.edge_cases import UNKNOWN_ID, UNKNOWN_VALUE, edge_rows, joined
+from serving.proof.samples import UNKNOWN_ID, UNKNOWN_VALUE, edge_rows, joined
 from tests.scenarios import ITEMS, USERS
 from tests.serving.exports import list_rows, profile_rows, request_rows
 

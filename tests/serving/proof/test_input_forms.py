@@ -7,7 +7,7 @@ import tensorflow as tf
 from configs.command_line import CommandError
 from preprocessing.records.contract import REQUEST_FEATURES, FeatureType, profile_feature
 from preprocessing.records.parsing import parse_examples
-from serving.proof.input_forms import SignatureForms, serialized_examples
+from serving.proof.samples import SignatureForms, serialized_examples
 from tests.serving.exports import exported, profile_rows
 
 

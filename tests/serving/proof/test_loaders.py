@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serving.proof.loaders import c_api_loader, python_loader, session_loader
+from serving.proof.result import c_api_loader, python_loader, session_loader
 from serving.proof.servers import server_loader
 from tests.serving.toy_ranker import toy_arrays, toy_base_path, toy_examples, toy_row_scores
 

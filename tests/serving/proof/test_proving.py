@@ -13,9 +13,8 @@ from configs.serving import NumberFormat
 from serving.export import export_run
 from serving.proof import proving
 from serving.proof.expected import ExpectedScores, expected_scores
-from serving.proof.loaders import Ways, python_loader
 from serving.proof.proving import prove
-from serving.proof.result import ProofError
+from serving.proof.result import ProofError, Ways, python_loader
 from serving.proof.samples import ProofSamples, draw_samples
 from tests.runs import WrittenRun, random_model, written_run
 from tests.serving.exports import (

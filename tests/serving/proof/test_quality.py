@@ -5,9 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from serving.proof.input_forms import SignatureForms
-from serving.proof.quality import compare_quality
-from serving.proof.samples import ProofSamples
+from serving.proof.result import compare_quality
+from serving.proof.samples import ProofSamples, SignatureForms
 from tests.serving.exports import exported
 
 Arrays = Mapping[str, np.ndarray]

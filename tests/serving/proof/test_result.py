@@ -5,8 +5,7 @@ import math
 
 import pytest
 
-from serving.proof.quality import Quality
-from serving.proof.result import Failure, ProofError
+from serving.proof.result import Failure, ProofError, Quality
 from tests.serving.proof.made_up import proof
 
 

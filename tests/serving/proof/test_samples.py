@@ -10,8 +10,7 @@ from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.parsing import example_dataset
 from preprocessing.records.tfrecord_file import write_records
 from serving.proof import samples as samples_module
-from serving.proof.edge_cases import UNKNOWN_ID
-from serving.proof.samples import draw_samples
+from serving.proof.samples import UNKNOWN_ID, draw_samples
 from tests.runs import random_model, rich_run, written_run
 from tests.scenarios import copied_scenario, list_files_anew
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import grpc
 import tensorflow as tf
 
-from serving.protocol.status_codes import STATUS_CODES
+from serving.protocol.messages import STATUS_CODES
 
 
 def test_numbers_are_those_of_tensorflow() -> None:

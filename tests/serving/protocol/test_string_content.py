@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from serving.protocol.string_content import decode_strings
+from serving.protocol.tensors import decode_strings
 
 
 def test_strings_follow_their_lengths() -> None:

@@ -26,8 +26,8 @@ from preprocessing.encoders.tfidf import TfidfEncoder
 from preprocessing.records.knowledge import KnowledgeVectors, read_knowledge
 from preprocessing.records.layout import WorkDirectory
 from serving.export import serving_module
+from serving.refresh.incoming import AnswerFiles
 from serving.refresh.parts import RefreshParts
-from serving.refresh.reading import AnswerFiles
 from serving.refresh.refreshing import RefreshRequest, refresh
 from serving.request_features import input_specifications
 from tests.runs import WrittenRun

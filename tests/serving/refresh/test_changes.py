@@ -4,14 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 
-from serving.refresh.changes import NewVectors, change_source, rows_of_groups
-from serving.refresh.entities import (
+from serving.refresh.knowledge import (
     COLLECTIVE,
     INDIVIDUAL,
     NO_ANSWER,
     NO_GROUP,
     KnownEntities,
+    NewVectors,
+    change_source,
     digests_of,
+    rows_of_groups,
 )
 
 # Five entities behind row 0: two with answers of their own, two of group "a", one with nothing.

@@ -7,8 +7,8 @@ import pytest
 import tensorflow as tf
 
 from configs.command_line import CommandError
-from models.growing import growing_table
-from serving.proof.loaders import c_api_loader
+from models.vector_tables import growing_table
+from serving.proof.result import c_api_loader
 from serving.refresh import checkpoint
 from serving.refresh.checkpoint import StoredVariables
 

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from serving.refresh.coverage import coverage
-from serving.refresh.entities import COLLECTIVE, INDIVIDUAL, NO_ANSWER, KnownEntities
+from serving.refresh.knowledge import COLLECTIVE, INDIVIDUAL, NO_ANSWER, KnownEntities, coverage
 
 
 def of_origins(*origins: int) -> KnownEntities:

@@ -6,8 +6,7 @@ import pytest
 
 from configs.command_line import CommandError
 from configs.knowledge import SourceAnswers
-from serving.refresh.description import made_from, read_description
-from serving.refresh.layout import RefreshFolder
+from serving.refresh.description import RefreshFolder, made_from, read_description
 from tests.serving.refresh.descriptions import description, source
 
 

@@ -8,8 +8,7 @@ import pytest
 from configs.command_line import CommandError
 from configs.knowledge import Encoder
 from preprocessing.encoders.tfidf import TfidfEncoder
-from serving.refresh.encoding import encode_entries
-from serving.refresh.incoming import Entry, RecordPlace, Records
+from serving.refresh.incoming import Entry, RecordPlace, Records, encode_entries
 from tests.serving.refresh.descriptions import description, source
 
 _TEXTS = ["horses and dust", "jokes and wit", "grief and dust", "horses and jokes"]

@@ -7,7 +7,7 @@ import pytest
 
 from configs.command_line import CommandError
 from preprocessing.records.knowledge import KnowledgeVectors
-from serving.refresh.entities import (
+from serving.refresh.knowledge import (
     COLLECTIVE,
     INDIVIDUAL,
     NO_ANSWER,

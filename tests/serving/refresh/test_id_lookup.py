@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from serving.refresh.id_lookup import IdLookup
-from serving.tables.id_index import IdIndex, IndexContents, IndexOverflow
+from serving.id_tables import IdIndex, IndexContents, IndexOverflow
+from serving.refresh.checkpoint import IdLookup
 
 _IDS = [f"item {number}" for number in range(300)]
 

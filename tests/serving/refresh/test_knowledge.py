@@ -6,10 +6,15 @@ import numpy as np
 import tensorflow as tf
 
 from serving.refresh.checkpoint import StoredVariables
-from serving.refresh.entities import COLLECTIVE, INDIVIDUAL, NO_GROUP, KnownEntities
+from serving.refresh.description import RefreshFolder
 from serving.refresh.incoming import Entry, RecordPlace, Records
-from serving.refresh.knowledge import VersionKnowledge
-from serving.refresh.layout import RefreshFolder
+from serving.refresh.knowledge import (
+    COLLECTIVE,
+    INDIVIDUAL,
+    NO_GROUP,
+    KnownEntities,
+    VersionKnowledge,
+)
 from tests.serving.refresh.descriptions import description, source
 
 

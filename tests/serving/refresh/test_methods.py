@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from configs.command_line import CommandError
-from configs.matching import Match
+from configs.model import Match
 from models.match import KnowledgeMatch
 from models.prior import PriorPrediction
-from serving.refresh.methods import MatchReduction, read_match, read_prior, write_prior
+from serving.refresh.description import MatchReduction, read_match, read_prior, write_prior
 
 _VECTORS = np.random.default_rng(0).normal(size=[20, 4]).astype(np.float32)
 

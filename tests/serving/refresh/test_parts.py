@@ -2,8 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from serving.refresh.description import read_description
-from serving.refresh.layout import RefreshFolder
+from serving.refresh.description import RefreshFolder, read_description
 from serving.refresh.parts import RefreshParts
 from tests.runs import random_model
 from tests.scenarios import rich_scenario

@@ -7,8 +7,7 @@ import pytest
 
 from configs.loading import ConfigurationError
 from serving.refresh.description import RefreshDescription
-from serving.refresh.incoming import Records
-from serving.refresh.reading import AnswerFiles, check_source, read_answers
+from serving.refresh.incoming import AnswerFiles, Records, check_source, read_answers
 from tests.serving.refresh.descriptions import description, source
 
 _TEXT = "A quiet story of grief, family and silence."

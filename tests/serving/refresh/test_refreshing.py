@@ -15,13 +15,13 @@ from pyarrow import parquet
 from configs.command_line import CommandError, RejectedInput
 from configs.loading import ConfigurationError
 from preprocessing.records.knowledge import read_knowledge
-from serving.proof.loaders import c_api_loader, session_loader
 from serving.proof.proving import Loader
+from serving.proof.result import c_api_loader, session_loader
 from serving.proof.servers import server_loader
-from serving.refresh.layout import RefreshFolder
-from serving.refresh.reading import AnswerFiles
+from serving.publishing import publishing
+from serving.refresh.description import RefreshFolder
+from serving.refresh.incoming import AnswerFiles
 from serving.refresh.refreshing import DEAD_LETTERS, RefreshRequest, refresh
-from serving.version_publishing import publishing
 from tests.runs import WrittenRun, write_run
 from tests.scenarios import rich_scenario
 from tests.serving.exports import exports_folder, profile_rows, tensors, variant_scenario

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from configs.command_line import CommandError
-from serving.refresh.summands import PROJECTED, read_summand, write_summand
+from serving.refresh.description import PROJECTED, read_summand, write_summand
 
 
 def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:

@@ -7,12 +7,10 @@ import pytest
 import tensorflow as tf
 
 from configs.command_line import CommandError
-from models.growing import growing_table
-from models.stored_vectors import VectorTable
-from serving.refresh.checkpoint import StoredVariables
-from serving.refresh.id_lookup import IdLookup
-from serving.refresh.tables import NextTables
-from serving.tables.id_index import IdIndex
+from models.vector_tables import VectorTable, growing_table
+from serving.id_tables import IdIndex
+from serving.refresh.checkpoint import IdLookup, StoredVariables
+from serving.refresh.stored_results import NextTables
 
 _VECTORS = np.array([[0, 0], [127, 64], [-1, 1]], np.float32)
 

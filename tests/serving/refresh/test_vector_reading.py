@@ -8,8 +8,7 @@ import pytest
 from pyarrow import parquet
 
 from configs.loading import ConfigurationError
-from serving.refresh.incoming import Records
-from serving.refresh.vector_reading import read_vectors, source_of_vectors
+from serving.refresh.incoming import Records, read_vectors, source_of_vectors
 from tests.serving.refresh.descriptions import description
 
 

@@ -14,8 +14,8 @@ from serving.export_manifest import (
     verify_manifest,
 )
 from serving.model_card.card import CARD_JSON, CARD_MARKDOWN
-from serving.refresh.version_folder import BaseVersion
-from serving.version_publishing import publishing
+from serving.publishing import publishing
+from serving.refresh.refreshing import BaseVersion
 
 _REPORT = {
     "items": {

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from configs.command_line import CommandError
-from serving.runtime.c_library import library
+from serving.runtime.c_api import library
 
 
 def test_its_functions_can_be_called() -> None:

@@ -5,8 +5,7 @@ import ctypes
 import numpy as np
 import pytest
 
-from serving.runtime.c_library import library
-from serving.runtime.string_tensors import STRING_BYTES, encoded, read_strings, write_strings
+from serving.runtime.c_api import STRING_BYTES, encoded, library, read_strings, write_strings
 
 
 def test_tensorflow_reads_what_was_written_over_whatever_was_there() -> None:

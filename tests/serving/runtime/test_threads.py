@@ -10,7 +10,7 @@ from tests.serving.toy_ranker import toy_base_path
 PROGRAM = """
 import contextlib, os, sys, threading
 from serving.runtime.c_api import CApiSession
-from serving.runtime.threads import start_threads
+from serving.runtime.c_api import start_threads
 
 def priorities(threads):
     found = set()

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from serving.server.batch_merging import (
+from serving.server.batching import (
     is_mergeable,
     merge,
     order_of_lengths,

@@ -5,8 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from serving.server.batch_scheduler import BatchScheduler, Task
-from serving.server.batching_parameters import BatchingParameters
+from serving.server.batching import BatchingParameters, BatchScheduler, Task
 from serving.server.errors import RequestError
 
 LONG = 60_000_000

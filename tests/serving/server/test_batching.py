@@ -6,8 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from serving.server.batching import Batching
-from serving.server.batching_parameters import BatchingParameters
+from serving.server.batching import Batching, BatchingParameters
 from serving.server.errors import RequestError, invalid
 
 LONG = 60_000_000

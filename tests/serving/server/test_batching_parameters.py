@@ -8,7 +8,7 @@ import pytest
 from configs.loading import ConfigurationError
 from serving.deploy.rendering import render
 from serving.deploy.settings import Batching, Deployment, Resources
-from serving.server.batching_parameters import BatchingParameters, read_batching_parameters
+from serving.server.batching import BatchingParameters, read_batching_parameters
 
 
 def test_a_file_of_the_deployment_is_read(tmp_path: Path) -> None:

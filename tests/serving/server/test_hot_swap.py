@@ -18,7 +18,7 @@ from serving.protocol.messages import (
     prediction_service_pb2_grpc,
 )
 from serving.server import LocalServer
-from serving.server.batching_parameters import BatchingParameters
+from serving.server.batching import BatchingParameters
 from serving.server.server_options import ServerOptions
 from tests.serving.server.numbered_model import (
     add_request,

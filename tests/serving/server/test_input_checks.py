@@ -12,8 +12,7 @@ from serving.protocol.messages import input_pb2, tensor_pb2, types_pb2
 from serving.protocol.tensors import pack
 from serving.runtime import c_api
 from serving.server.errors import RequestError, RequestTooLargeError
-from serving.server.input_checks import RequestLimits, check_inputs
-from serving.server.servable import Servable
+from serving.server.servable import RequestLimits, Servable, check_inputs
 from tests.serving.toy_ranker import toy_arrays, toy_base_path
 
 EXPECTED = {

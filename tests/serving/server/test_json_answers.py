@@ -7,7 +7,7 @@ import pytest
 
 from serving.protocol.messages import classification_pb2, model_pb2, regression_pb2
 from serving.server.errors import RequestError
-from serving.server.json_answers import (
+from serving.server.json_values import (
     classifications,
     columns,
     from_array,

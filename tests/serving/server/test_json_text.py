@@ -5,7 +5,7 @@ import math
 import pytest
 
 from serving.server.errors import RequestError
-from serving.server.json_text import encoded, format_error, kind_name, parse_object, quoted
+from serving.server.json_values import encoded, format_error, kind_name, parse_object, quoted
 
 
 def test_an_object_is_parsed() -> None:

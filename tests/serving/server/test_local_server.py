@@ -21,14 +21,12 @@ from serving.protocol.messages import (
     prediction_service_pb2_grpc,
 )
 from serving.server import LocalServer, local_server
-from serving.server.batching import Batching
-from serving.server.batching_parameters import BatchingParameters
+from serving.server.batching import Batching, BatchingParameters
 from serving.server.errors import RequestError
 from serving.server.loading import load_servable
-from serving.server.model_settings import ModelSettings
+from serving.server.model_settings import ModelSettings, VersionPolicy
 from serving.server.servable import Servable
 from serving.server.server_options import ServerOptions
-from serving.server.version_policy import VersionPolicy
 from tests.serving.server.numbered_model import add_request, answer_of, put_numbered_model
 from tests.serving.server.waiting import wait_until
 from tests.serving.toy_ranker import toy_base_path, toy_rows

@@ -6,11 +6,11 @@ import pytest
 
 from serving.server.model_settings import (
     ModelSettings,
+    VersionPolicy,
     check_base_paths,
     settings_by_name,
     settings_of_base_paths,
 )
-from serving.server.version_policy import VersionPolicy
 
 
 def test_base_paths_ask_for_the_latest_version_without_labels() -> None:

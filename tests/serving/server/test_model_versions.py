@@ -9,10 +9,9 @@ import grpc
 import pytest
 
 from serving.server.errors import RequestError
-from serving.server.model_settings import ModelSettings
+from serving.server.model_settings import ModelSettings, VersionPolicy
 from serving.server.model_versions import ModelVersions, failure_text
 from serving.server.servable import Servable
-from serving.server.version_policy import VersionPolicy
 
 
 class Loaded:

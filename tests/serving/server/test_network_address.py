@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from serving.server.network_address import address_of
+from serving.server.rest_port import address_of
 
 
 @pytest.mark.parametrize(

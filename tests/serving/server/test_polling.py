@@ -5,7 +5,7 @@ import threading
 
 import pytest
 
-from serving.server.polling import Polling
+from serving.server.background import Polling
 from tests.serving.server.waiting import wait_until
 
 

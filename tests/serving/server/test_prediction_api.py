@@ -18,10 +18,10 @@ from serving.protocol.messages import (
 )
 from serving.server.background import Background
 from serving.server.errors import RequestError
-from serving.server.input_checks import RequestLimits
 from serving.server.model_settings import ModelSettings
 from serving.server.model_store import ModelStore
 from serving.server.prediction_api import PredictionApi
+from serving.server.servable import RequestLimits
 from tests.serving.toy_ranker import toy_arrays, toy_base_path, toy_examples, toy_row_scores
 
 CLASSIFY = "tensorflow/serving/classify"

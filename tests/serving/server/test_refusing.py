@@ -7,8 +7,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from serving.protocol.messages import get_model_status_pb2, model_service_pb2_grpc
-from serving.server.health import Health
-from serving.server.refusing import RefusalWhileStopping
+from serving.server.grpc_services import Health, RefusalWhileStopping
 
 
 class Service(model_service_pb2_grpc.ModelServiceServicer):

@@ -7,7 +7,7 @@ import pytest
 from starlette.requests import Request
 
 from serving.server.errors import RequestError
-from serving.server.request_bodies import BodyTooLargeError, read_body
+from serving.server.rest_app import BodyTooLargeError, read_body
 
 LIMIT = 1000
 TEXT = b'{"instances": [1, 2]}'

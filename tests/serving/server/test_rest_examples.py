@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from serving.server.errors import RequestError
-from serving.server.rest_examples import examples_input
+from serving.server.rest_app import examples_input
 
 
 def test_examples_become_messages() -> None:

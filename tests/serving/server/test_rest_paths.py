@@ -4,7 +4,7 @@ import pytest
 
 from serving.protocol.messages import model_pb2
 from serving.server.errors import RequestError
-from serving.server.rest_paths import is_api, target_of
+from serving.server.rest_app import is_api, target_of
 
 
 @pytest.mark.parametrize(

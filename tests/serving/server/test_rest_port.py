@@ -14,9 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
 
 from configs.command_line import CommandError
-from serving.server.rest_connections import ConnectionLimits
-from serving.server.rest_port import RestPort
-from serving.server.tls import TlsSettings
+from serving.server.rest_port import ConnectionLimits, RestPort, TlsSettings
 
 
 async def application(scope, receive, send) -> None:

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from serving.server.errors import RequestError
-from serving.server.rest_requests import predict_inputs, signature_name_in
+from serving.server.rest_app import predict_inputs, signature_name_in
 
 TWO = {"ids": tf.TensorSpec([None], tf.string), "x": tf.TensorSpec([None, 2], tf.float32)}
 ONE = {"examples": tf.TensorSpec([None], tf.string)}

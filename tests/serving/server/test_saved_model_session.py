@@ -10,7 +10,7 @@ import pytest
 import tensorflow as tf
 
 from configs.command_line import CommandError
-from serving.server.saved_model_session import SavedModelSession
+from serving.server.servable import SavedModelSession
 from tests.serving.server.numbered_model import put_numbered_model
 from tests.serving.toy_ranker import toy_arrays, toy_base_path, toy_row_scores, toy_rows
 

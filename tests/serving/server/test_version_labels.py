@@ -7,7 +7,7 @@ import pytest
 
 from serving.server.errors import RequestError
 from serving.server.model_settings import ModelSettings
-from serving.server.version_labels import checked_labels
+from serving.server.model_versions import checked_labels
 
 AVAILABLE = {"movies": {1, 2}}
 CURRENT = {"movies": {"stable": 1}}

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from serving.server.version_policy import VersionPolicy
+from serving.server.model_settings import VersionPolicy
 
 FOUND = [2, 10, 1, 7]
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import grpc
 
 from serving.protocol.messages import get_model_status_pb2
-from serving.server.version_status import VersionState, VersionStatus
+from serving.server.model_versions import VersionState, VersionStatus
 
 
 def test_a_status_is_written_as_tensorflow_serving_does() -> None:

@@ -6,9 +6,8 @@ import tensorflow as tf
 from models.building import build_model
 from tests.runs import shared_store
 from tests.scenarios import rich_scenario
-from trainer.example_sources import training_examples
 from trainer.run_folder import create_weights
-from trainer.training_input import Worker
+from trainer.training_input import Worker, training_examples
 
 
 @pytest.mark.parametrize(

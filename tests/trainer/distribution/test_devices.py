@@ -4,7 +4,7 @@ import pytest
 import tensorflow as tf
 
 from configs.loading import ConfigurationError
-from trainer.distribution.devices import mirrored_devices
+from trainer.distribution.base import mirrored_devices
 
 
 @pytest.fixture(autouse=True)

@@ -13,7 +13,7 @@ from tests.trainer.distribution.processes import (
     history_of,
 )
 from trainer.distribution.parameter_servers import TableParts
-from trainer.evaluation import predict_run
+from trainer.evaluation.runs import predict_run
 from trainer.run_folder import RunFolder
 
 SERVERS = {"training.distribution": "parameter_server"}

@@ -18,9 +18,9 @@ from configs.scenario import Scenario
 from tests.runs import made_up_metrics
 from tests.scenarios import tiny_scenario
 from trainer.experiments import running, trainers
+from trainer.predictions import SamplePredictions
 from trainer.preparation import ExampleStore
 from trainer.run_folder import RunFolder, RunMetrics
-from trainer.sample_predictions import SamplePredictions
 from trainer.tuning import OnEpoch
 
 BEST_RATE = 0.02

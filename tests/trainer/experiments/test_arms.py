@@ -7,7 +7,7 @@ import pytest
 
 from configs.loading import ConfigurationError, override_scenario, scenario_from_tree
 from configs.scenario import Scenario
-from trainer.experiments.arms import experiment_arms
+from trainer.experiments.grid import experiment_arms
 
 TREE: dict[str, Any] = {
     "name": "arms",

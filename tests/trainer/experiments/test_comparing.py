@@ -4,13 +4,9 @@ import pytest
 
 from configs.loading import override_scenario
 from tests.trainer.report.synthetic import helpful_report, synthetic_scenario
-from trainer.experiments.comparing import (
-    comparisons_of,
-    resamples_needed,
-    smallest_adjusted_p,
-)
-from trainer.multiple_tests import holm
+from trainer.experiments.running import comparisons_of, resamples_needed, smallest_adjusted_p
 from trainer.predictions import compare_predictions
+from trainer.significance import holm
 
 
 def test_every_arm_is_compared_with_the_baseline_of_its_backbone() -> None:

@@ -7,8 +7,7 @@ import pytest
 from rich.console import Console
 
 from tests.trainer.experiments.test_progress import experiment, metrics_of, trial
-from trainer.experiments.display import displayed, progress_table
-from trainer.experiments.progress import Progress
+from trainer.experiments.progress import Progress, displayed, progress_table
 
 
 def make(say: Callable[[str], None]) -> Progress:

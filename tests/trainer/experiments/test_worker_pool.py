@@ -11,8 +11,7 @@ import pytest
 from configs.command_line import CommandError
 from tests.trainer.experiments.processes import workers_of
 from tests.trainer.experiments.test_trainers import NOT_BUILDABLE, job_in
-from trainer.experiments.trainers import Task, Trainer
-from trainer.experiments.worker_pool import WorkerPool, WorkerProcess
+from trainer.experiments.trainers import Task, Trainer, WorkerPool, WorkerProcess
 from trainer.run_folder import RunFolder
 from trainer.tracking import EpochRow
 from trainer.tuning import SettingFailed

@@ -10,8 +10,7 @@ from configs.loading import ConfigurationError
 from configs.training import Training
 from tests.models.trainable import trainable_model
 from trainer.optimizers import build_optimizer
-from trainer.optimizers.composite import CompositeOptimizer
-from trainer.optimizers.lazy_adam import LazyAdam
+from trainer.optimizers.composite import CompositeOptimizer, LazyAdam
 
 STEPS = 8
 Optimizer = tf.keras.optimizers.Optimizer

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.optimizers.composite import CompositeOptimizer
-from trainer.optimizers.lazy_adam import LazyAdam
+from trainer.optimizers.composite import CompositeOptimizer, LazyAdam
 
 Gradient = tf.Tensor | tf.IndexedSlices
 optimizers = tf.keras.optimizers

@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from configs.training import Schedule
-from trainer.optimizers.schedules import learning_rate
+from trainer.optimizers.building import learning_rate
 
 RATE, TOTAL = 0.3, 20
 

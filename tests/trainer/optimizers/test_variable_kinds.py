@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from models.adapters import ADAPTERS
 from tests.models.trainable import NAMES, TrainableModel, trainable_model
-from trainer.optimizers.variable_kinds import is_dense_kernel, is_embedding_table
+from trainer.optimizers.composite import is_dense_kernel, is_embedding_table
 
 FAST = ("bst", "prm", "two_tower")
 # Learned vectors that are multiplied with nothing, and gains and shifts with several axes.

@@ -11,11 +11,11 @@ import numpy as np
 
 from configs.loading import override_scenario, scenario_from_tree
 from configs.scenario import Scenario
-from trainer.experiments.comparing import comparisons_of
 from trainer.experiments.results import CellTuning, ExperimentResult, RunResult
+from trainer.experiments.running import comparisons_of
 from trainer.inspection import GateWeights
+from trainer.predictions import SamplePredictions
 from trainer.report.inputs import ReportInputs
-from trainer.sample_predictions import SamplePredictions
 from trainer.tuning import Trial
 
 BASELINE = "none"

@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from configs.judging import SearchRange
+from configs.experiment import SearchRange
 from configs.loading import override_scenario
 from tests.trainer.report.synthetic import synthetic_scenario
 from trainer.experiments.grid import arm_scenarios
-from trainer.report.budget import budget_entry, range_text
+from trainer.report.protocol import budget_entry, range_text
 
 
 def entry_of(**overrides: object) -> tuple[str, str]:

@@ -5,11 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from tests.trainer.report.synthetic import helpful_report
-from trainer.bootstrap import Difference
 from trainer.experiments.results import Comparison
-from trainer.report.cautions import cautions
 from trainer.report.inputs import ReportInputs
+from trainer.report.protocol import cautions
 from trainer.report.results import results_document
+from trainer.significance import Difference
 
 CLEAR = Difference(0.8, 0.82, 0.02, 0.015, 0.025, 0.001, seed_error=0.001)
 NONE: Mapping[str, str] = {}

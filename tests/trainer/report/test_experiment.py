@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 
 from configs.loading import override_scenario
-from preprocessing.records.errors import DamagedRecords
+from preprocessing.records.contract import DamagedRecords
 from preprocessing.records.layout import WorkDirectory
 from tests.runs import rich_run
 from tests.scenarios import rich_scenario, tiny_scenario
 from tests.trainer.made_up_results import result_of
-from trainer.evaluation import predict_run
-from trainer.experiments.comparing import comparisons_of
+from trainer.evaluation.runs import predict_run
 from trainer.experiments.results import ExperimentResult, RunResult
-from trainer.report.experiment import leak_report, machine_text, write_experiment_report
+from trainer.experiments.running import comparisons_of
+from trainer.report.writing import leak_report, machine_text, write_experiment_report
 
 
 def run_of(backbone: str, arm: str, metric: str) -> RunResult:

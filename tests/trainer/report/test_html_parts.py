@@ -1,12 +1,6 @@
 from __future__ import annotations
 
-from trainer.report.html_parts import (
-    html_definitions,
-    html_figure,
-    html_list,
-    html_paragraph,
-    html_table,
-)
+from trainer.report.page import html_definitions, html_figure, html_list, html_paragraph, html_table
 from trainer.report.table import Table
 
 EVIL = "<script>&\"'"

@@ -5,8 +5,8 @@ import pytest
 
 from tests.runs import rich_run
 from tests.trainer.report.synthetic import helpful_report
-from trainer.evaluation import predict_run
-from trainer.report.intervals import main_metric_interval
+from trainer.evaluation.runs import predict_run
+from trainer.report.cells import main_metric_interval
 
 
 @pytest.mark.parametrize("backbone", ["prm", "two_tower"])

@@ -6,7 +6,7 @@ from dataclasses import replace
 from configs.loading import override_scenario
 from tests.trainer.report.synthetic import helpful_report
 from trainer.report.inputs import ReportInputs
-from trainer.report.leak_text import leak_sentences
+from trainer.report.protocol import leak_sentences
 
 
 def report_of(

@@ -7,9 +7,9 @@ import pytest
 
 from configs.loading import override_scenario
 from tests.trainer.report.synthetic import helpful_report
-from trainer.bootstrap import Difference
 from trainer.experiments.results import Comparison
-from trainer.report.marks import mark, marks_note, p_text
+from trainer.report.table import mark, marks_note, p_text
+from trainer.significance import Difference
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from tests.trainer.report.synthetic import helpful_report
 from trainer.experiments.results import ExperimentResult
 from trainer.inspection import GateWeights
-from trainer.report.model_plots import gate_figure, learning_figure
+from trainer.report.plots import gate_figure, learning_figure
 
 
 def test_learning_curves_show_every_seed_and_the_mean_while_all_of_them_train() -> None:

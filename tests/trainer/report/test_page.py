@@ -13,7 +13,7 @@ from trainer.experiments.results import ExperimentResult, Failure
 from trainer.report.cells import result_cells
 from trainer.report.inputs import ReportInputs
 from trainer.report.page import page_html
-from trainer.report.slices import popularity_slices
+from trainer.report.table import popularity_slices
 
 SECTIONS = [
     "protocol",

@@ -5,7 +5,7 @@ import base64
 import pytest
 from matplotlib.figure import Figure
 
-from trainer.report.plot_style import (
+from trainer.report.plots import (
     colour_of,
     draw_legend,
     image_source,

@@ -7,12 +7,11 @@ import pytest
 from matplotlib.axes import Axes
 
 from tests.trainer.report.synthetic import helpful_report
-from trainer.bootstrap import Difference
 from trainer.experiments.results import Comparison
 from trainer.report.cells import result_cells
-from trainer.report.marks import mark
-from trainer.report.result_plots import popularity_figure, quality_figure
-from trainer.report.slices import popularity_slices
+from trainer.report.plots import popularity_figure, quality_figure
+from trainer.report.table import mark, popularity_slices
+from trainer.significance import Difference
 
 
 def texts(axes: Axes) -> list[str]:

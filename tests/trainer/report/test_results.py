@@ -10,7 +10,7 @@ from trainer.experiments.results import Failure
 from trainer.report.cells import result_cells
 from trainer.report.inputs import ReportInputs
 from trainer.report.results import results_document
-from trainer.report.slices import popularity_slices
+from trainer.report.table import popularity_slices
 
 METRICS = {"auc", "logloss", "gauc", "n"}
 

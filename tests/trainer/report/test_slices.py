@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from tests.trainer.report.synthetic import helpful_report
 from trainer.report.inputs import ReportInputs
-from trainer.report.slices import BUCKETS, COLD, interaction_counts, popularity_slices
+from trainer.report.table import BUCKETS, COLD, interaction_counts, popularity_slices
 
 BOUNDS = {"0 (cold)": (0, 0), "1-4": (1, 4), "5-19": (5, 19), "20-99": (20, 99), "100+": (100, 1e9)}
 

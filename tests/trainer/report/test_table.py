@@ -5,11 +5,11 @@ from dataclasses import replace
 import pytest
 
 from tests.trainer.report.synthetic import helpful_report
-from trainer.bootstrap import Difference
 from trainer.experiments.results import Comparison
 from trainer.report.cells import Cell
-from trainer.report.slices import COLD, PopularitySlice
 from trainer.report.table import (
+    COLD,
+    PopularitySlice,
     Table,
     as_markdown,
     cost_table,
@@ -20,6 +20,7 @@ from trainer.report.table import (
     step_table,
     value_text,
 )
+from trainer.significance import Difference
 
 BETTER = Difference(0.8, 0.812, 0.012, 0.0101, 0.0139, seed_error=0.0004)
 

@@ -4,12 +4,7 @@ import numpy as np
 import pytest
 
 from tests.trainer.report.synthetic import helpful_report, tuned_report
-from trainer.report.tuning import (
-    ordered_tuning,
-    settings_table,
-    tuning_figure,
-    tuning_seconds,
-)
+from trainer.report.protocol import ordered_tuning, settings_table, tuning_figure, tuning_seconds
 
 
 def test_searches_are_ordered_by_backbone_then_arm() -> None:

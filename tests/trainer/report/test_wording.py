@@ -8,11 +8,11 @@ import pytest
 
 from configs.loading import override_scenario
 from tests.trainer.report.synthetic import helpful_report
-from trainer.bootstrap import Difference
 from trainer.experiments.results import Comparison, ExperimentResult, Failure
 from trainer.report.inputs import ReportInputs
-from trainer.report.slices import BUCKETS, COLD, PopularitySlice
+from trainer.report.table import BUCKETS, COLD, PopularitySlice
 from trainer.report.wording import judgement, summary_text, verdict
+from trainer.significance import Difference
 
 UP = Difference(0.8, 0.812, 0.012, 0.01, 0.014, seed_error=0.0004)
 DOWN = Difference(0.8, 0.792, -0.008, -0.01, -0.006, seed_error=0.0004)

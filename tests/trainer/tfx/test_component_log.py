@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from absl import logging as absl_logging
 
-from trainer.tfx.component_log import say_components
+from trainer.tfx.readiness import say_components
 
 
 @pytest.fixture(autouse=True)

@@ -8,7 +8,7 @@ import pytest
 
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError
-from preprocessing.records.errors import DamagedRecords
+from preprocessing.records.contract import DamagedRecords
 from preprocessing.records.layout import WorkDirectory
 from tests.scenarios import copied_scenario, tiny_scenario
 from trainer.tfx.readiness import require_ready

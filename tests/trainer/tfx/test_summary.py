@@ -1,7 +1,6 @@
 from __future__ import annotations
 
-from trainer.tfx.metrics import Anomaly, PipelineResult, SliceMetrics
-from trainer.tfx.summary import summary
+from trainer.tfx.summary import Anomaly, PipelineResult, SliceMetrics, summary
 
 
 def metrics(auc: float | None, n: int) -> SliceMetrics:

@@ -1,0 +1,228 @@
+"""The ranking model: backbone, adapter, knowledge match and knowledge prior."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from configs.section import ReadsAtMost, Section, TakesEffect, named_once, split_names
+
+AdapterName = Literal["none", "linear", "pca", "mlp", "moe", "hein", "pq", "replace_id"]
+
+FIELD_OPTIONS = ("history_knowledge", "factor_gate", "zero_start", "alignment_weight")
+"""Options of `model` about the fields of augmented vectors; replace_id makes no such fields."""
+
+
+class HybridExpert(Section):
+    """Shape of the hybridized expert-integrated network."""
+
+    num_shared_experts: int = Field(2, ge=0, description="experts that serve every source")
+    num_dedicated_experts: int = Field(5, ge=0, description="experts of each source alone")
+    expert_units: tuple[int, ...] = Field(
+        (128, 32), description="layer widths of an expert; the last is the augmented vector's width"
+    )
+    dropout_rate: float = Field(0.0, ge=0, lt=1)
+    training_precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="of the experts' products in training; bfloat16 is faster on processors with "
+        "AMX or AVX-512 BF16, slower on others",
+    )
+
+
+class MixtureOfExperts(Section):
+    """Shape of the mixture of experts that has one pool and one gate for all sources."""
+
+    num_experts: int = Field(7, ge=1, description="experts of the one pool")
+    expert_units: tuple[int, ...] = Field(
+        (128, 32), description="layer widths of an expert; the last is the augmented vector's width"
+    )
+    dropout_rate: float = Field(0.0, ge=0, lt=1)
+
+
+class SharedNetwork(Section):
+    """Shape of the one dense network that serves all sources."""
+
+    units: tuple[int, ...] = Field(
+        (128, 32), description="layer widths; the last is the augmented vector's width"
+    )
+    dropout_rate: float = Field(0.0, ge=0, lt=1)
+
+
+class ProductQuantization(Section):
+    """Discrete codes of knowledge vectors, each with a trained embedding."""
+
+    num_codebooks: int = Field(16, ge=1, description="parts a vector is cut into")
+    codebook_size: int = Field(64, ge=2, le=65536, description="codes of each part")
+    seed: int = Field(0, description="seed of the clustering")
+
+
+WITH_RIDGE = TakesEffect("model.match", ("ridge",))
+
+
+class Match(Section):
+    """Knowledge match: how the candidate resembles what the user rated, in knowledge space."""
+
+    sources: tuple[str, ...] = Field(
+        ("item",),
+        min_length=1,
+        description="item sources whose vectors are compared; each gives features of its own",
+    )
+    history_length: Annotated[int, ReadsAtMost("data.history_length")] = Field(
+        200,
+        ge=1,
+        description="newest interactions that take part; no more than data.history_length",
+    )
+    dimension: Annotated[
+        int,
+        TakesEffect(".form", ("low_rank",), or_else=TakesEffect("model.match", ("means",))),
+    ] = Field(
+        64,
+        ge=2,
+        description="width of the reduced item table (PCA for means, Nystroem for ridge); not for "
+        "ridge's exact form, which compares whole vectors",
+    )
+    form: Annotated[Literal["low_rank", "exact"], WITH_RIDGE] = Field(
+        "low_rank",
+        description="ridge: low_rank solves in 'dimension' features, exact in the interactions "
+        "themselves (slower with long histories)",
+    )
+    learned: bool = Field(
+        False,
+        description="kernel parameters are trained with the model, from the values below; "
+        "the features are then computed in every step",
+    )
+    length_scale: Annotated[float, WITH_RIDGE] = Field(
+        0.5, gt=0, description="ridge: of the kernel over cosines"
+    )
+    bias: Annotated[float, WITH_RIDGE] = Field(
+        0.3, gt=0, description="ridge: constant part of the kernel"
+    )
+    noise: Annotated[float, WITH_RIDGE] = Field(
+        1.0, gt=0, description="ridge: variance of a rating"
+    )
+    dropout_rate: float = Field(
+        0.0,
+        ge=0,
+        lt=1,
+        description="share of training samples for which a source's features are hidden, each "
+        "source on its own; keeps a strong source from silencing those that know new items",
+    )
+
+    _split_sources = field_validator("sources", mode="before")(split_names)
+    _each_source_once = field_validator("sources")(named_once)
+
+
+class Prior(Section):
+    """Knowledge prior: the rating that an item's knowledge lets expect."""
+
+    sources: tuple[str, ...] = Field(
+        ("item",), min_length=1, description="item sources, each with a prior of its own"
+    )
+    dimension: int = Field(64, ge=2, description="landmarks of the kernel regression")
+    length_scale: float = Field(0.5, gt=0, description="of the kernel over cosines")
+    folds: int = Field(5, ge=2, description="parts of the items, each predicted from the others")
+
+    _split_sources = field_validator("sources", mode="before")(split_names)
+    _each_source_once = field_validator("sources")(named_once)
+
+
+RERANKERS = ("dlcm", "prm", "setrank", "mir")
+RETRIEVERS = ("two_tower",)
+"""Names of `model.backbone` that are no CTR models."""
+
+WITH_ADAPTER = TakesEffect("model.adapter", unless=("none",))
+WITH_FIELDS = TakesEffect("model.adapter", unless=("none", "replace_id"))
+
+
+class Model(Section):
+    """The ranking model."""
+
+    backbone: str = Field(
+        "din",
+        description="name of a ranking model, a re-ranker or a retrieval model (docs/models)",
+    )
+    backbone_options: dict[str, object] = Field(
+        default_factory=dict,
+        description="options of that backbone alone, docs/models/<backbone>.md; for example "
+        "model.backbone_options.num_crosses=2",
+    )
+    adapter: AdapterName = Field(
+        "hein",
+        description="how knowledge vectors become fields of the backbone (docs/adapters.md); "
+        "replace_id: they take the place of the item's id embedding",
+    )
+    match: Literal["none", "means", "ridge"] = Field("none", description="kind of knowledge match")
+    prior: bool = Field(
+        False, description="the rating that an item's knowledge lets expect is one more number"
+    )
+    embedding_dimension: int = Field(32, ge=1, description="width of every field")
+    attention_history_length: Annotated[int, ReadsAtMost("data.history_length")] = Field(
+        30, ge=1, description="newest interactions attention sees; no more than data.history_length"
+    )
+    top_units: tuple[int, ...] = Field((200, 80), description="widths of the top network")
+    dropout_rate: float = Field(0.2, ge=0, lt=1)
+    id_dropout_rate: float = Field(
+        0.1,
+        ge=0,
+        lt=1,
+        description="share of candidates whose id is hidden in training (cold start)",
+    )
+    knowledge_dropout_rate: Annotated[float, WITH_FIELDS] = Field(
+        0.05,
+        ge=0,
+        lt=1,
+        description="share of entities whose knowledge is hidden in training; not for "
+        "model.adapter none and replace_id (there model.id_dropout_rate hides items)",
+    )
+    user_profile: Annotated[bool, TakesEffect("data.profiles.attributes", unless=(None, {}))] = (
+        Field(True, description="whether data.profiles.attributes, if there are any, are inputs")
+    )
+    tasks: Annotated[
+        dict[str, Annotated[float, Field(gt=0)]],
+        TakesEffect("model.backbone", unless=(*RERANKERS, *RETRIEVERS)),
+    ] = Field(
+        default_factory=dict,
+        description="names from data.labels, learned beside the label, and the weights of their "
+        "losses, greater than 0; the label's is 1",
+    )
+    history_knowledge: Annotated[bool, WITH_FIELDS] = Field(
+        False,
+        description="knowledge of the history's items stands beside the candidate's inside the "
+        "attention; needs an item source and an adapter that makes fields",
+    )
+    factor_gate: Annotated[bool, WITH_FIELDS] = Field(
+        False,
+        description="the sources of an entity become one field, weighted by a learned gate that "
+        "can be read out; needs two sources of items or of users and an adapter that makes fields",
+    )
+    zero_start: Annotated[bool, WITH_FIELDS] = Field(
+        False,
+        description="augmented fields start at zero, so that training begins without them; needs "
+        "an adapter that makes fields",
+    )
+    standardized_knowledge: Annotated[bool, WITH_ADAPTER] = Field(
+        False,
+        description="every component of a source's vectors gets mean 0 and deviation 1; needs an "
+        "adapter",
+    )
+    alignment_weight: Annotated[float, WITH_FIELDS] = Field(
+        0.0,
+        ge=0,
+        description="weight of the contrastive loss that pulls an item's augmented vector and its "
+        "id embedding together; needs an item source and an adapter that makes fields",
+    )
+    initializer: Literal["keras", "published"] = Field(
+        "keras",
+        description="published: untruncated normal of deviation sqrt(2 / (fan in + fan out)) for "
+        "dense kernels, those that read a recurrent layer's input, and embeddings; the fans of a "
+        "kernel that holds several matrices are those of each",
+    )
+    hein: Annotated[HybridExpert, TakesEffect("model.adapter", ("hein",))] = HybridExpert()
+    moe: Annotated[MixtureOfExperts, TakesEffect("model.adapter", ("moe",))] = MixtureOfExperts()
+    mlp: Annotated[SharedNetwork, TakesEffect("model.adapter", ("mlp",))] = SharedNetwork()
+    pq: Annotated[ProductQuantization, TakesEffect("model.adapter", ("pq",))] = (
+        ProductQuantization()
+    )
+    knowledge_match: Annotated[Match, TakesEffect("model.match", ("means", "ridge"))] = Match()
+    knowledge_prior: Annotated[Prior, TakesEffect("model.prior", (True,))] = Prior()

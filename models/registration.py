@@ -1,3 +1,0 @@
-"""The name under which our layers are registered with Keras."""
-
-PACKAGE = "reki"

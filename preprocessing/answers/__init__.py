@@ -1,0 +1,1 @@
+"""LLM answers: one record, its formats and checks, and the commands that import it."""

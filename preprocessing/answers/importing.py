@@ -1,0 +1,249 @@
+"""`import`: foreign answers to answer records, dead letters and a summary."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+from tqdm import tqdm
+
+from configs.command_line import RejectedInput, say
+from configs.loading import ConfigurationError
+from preprocessing import storage
+from preprocessing.answers.checks import Thresholds
+from preprocessing.answers.formats import Expected
+from preprocessing.answers.reading import IdMapping, choose_formats, examine, read_asked_prompts
+from preprocessing.answers.record import Answer
+from preprocessing.answers.summary import FileCounts, QualitySummary, summary_lines
+from preprocessing.dead_letters import DeadLetter, DeadLetterRuns, dead_letter
+from preprocessing.inputs import fingerprint_inputs
+from preprocessing.names import require_plain_name
+
+_HIDDEN = ".import.partial"
+
+
+@contextmanager
+def written_whole(folder: Path, names: Sequence[str]) -> Iterator[Path]:
+    """Gives a hidden folder whose files are moved into the folder when the block ends well.
+
+    A failed or killed import leaves the files of an earlier one as they were.
+
+    Args:
+      folder: the value of `--out`.
+      names: the files that the block writes, in the order in which they are moved.
+
+    Raises:
+      ConfigurationError: the path is a file.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise ConfigurationError(f"--out {folder}: this is a file; name a folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    hidden = folder / _HIDDEN
+    shutil.rmtree(hidden, ignore_errors=True)
+    hidden.mkdir()
+    try:
+        yield hidden
+        for name in names:
+            os.replace(hidden / name, folder / name)
+    finally:
+        shutil.rmtree(hidden, ignore_errors=True)
+
+
+_PLAIN, _COMPRESSED = "answers.jsonl", "answers.jsonl.gz"
+_DEAD_LETTERS = "dead_letters.jsonl"
+_SUMMARY = "summary.json"
+_RUNS = "dead_letters.runs"
+
+
+@dataclass(frozen=True)
+class ImportFolder:
+    """Where things are in a folder of imported answers.
+
+    Attributes:
+      path: the folder.
+      compressed: whether the answers are gzipped.
+    """
+
+    path: Path
+    compressed: bool = False
+
+    @property
+    def answers(self) -> Path:
+        """Accepted answers, JSON lines."""
+        return self.path / (_COMPRESSED if self.compressed else _PLAIN)
+
+    @property
+    def dead_letters(self) -> Path:
+        """Rejected records, JSON lines with file, line, reason and detail."""
+        return self.path / _DEAD_LETTERS
+
+    @property
+    def summary(self) -> Path:
+        """Counts and quality."""
+        return self.path / _SUMMARY
+
+
+class ImportWriter:
+    """Writes into a hidden folder inside the target.
+
+    Args:
+      folder: the hidden folder, laid out like the target.
+    """
+
+    def __init__(self, folder: ImportFolder):
+        self._folder = folder
+        self._files = ExitStack()
+        self._answers = _open_text(folder.answers, self._files)
+        self._letters = DeadLetterRuns(folder.path / _RUNS)
+
+    def write_answer(self, answer: Answer) -> None:
+        """Adds an answer."""
+        with storage.errors_name(self._folder.answers):
+            self._answers.write(json.dumps(answer.record(), allow_nan=False) + "\n")
+
+    def write_dead_letter(self, letter: DeadLetter) -> None:
+        """Adds a dead letter, in any order."""
+        self._letters.add([letter])
+
+    def finish(self, summary: Mapping[str, object]) -> None:
+        """Writes what needs all records: the sorted dead letters and the summary."""
+        with storage.errors_name(self._folder.answers):
+            self._files.close()
+        self._letters.write(self._folder.dead_letters)
+        text = json.dumps(summary, indent=2, allow_nan=False) + "\n"
+        with storage.errors_name(self._folder.summary):
+            self._folder.summary.write_text(text, encoding="utf-8")
+
+    def give_up(self) -> None:
+        """Closes what is open, whether or not the disk takes the rest of it."""
+        with suppress(OSError):
+            self._files.close()
+
+
+@contextmanager
+def writing(folder: ImportFolder) -> Iterator[ImportWriter]:
+    """Gives a writer whose files are moved into the folder when the block ends well.
+
+    The summary is moved last: where it is new, everything is.
+
+    Raises:
+      ConfigurationError: the path is a file.
+    """
+    names = [path.name for path in (folder.answers, folder.dead_letters, folder.summary)]
+    with written_whole(folder.path, names) as path:
+        hidden = ImportFolder(path, folder.compressed)
+        writer = ImportWriter(hidden)
+        try:
+            yield writer
+        except BaseException:
+            writer.give_up()
+            raise
+    # Answers of an earlier import with the other compression are not this import's.
+    ImportFolder(folder.path, not folder.compressed).answers.unlink(missing_ok=True)
+
+
+def _open_text(path: Path, files: ExitStack) -> IO[str]:
+    """Opens a new text file, gzipped if its name ends so; equal texts give equal bytes.
+
+    Args:
+      path: the file.
+      files: closes it, and what lies between.
+    """
+    if path.suffix != ".gz":
+        return files.enter_context(path.open("w", encoding="utf-8"))
+    stored = files.enter_context(path.open("wb"))
+    packed = gzip.GzipFile(filename="", fileobj=stored, mode="wb", mtime=0)
+    return files.enter_context(io.TextIOWrapper(cast(IO[bytes], packed), encoding="utf-8"))
+
+
+def import_answers(
+    paths: Sequence[str],
+    source: str,
+    out: str | Path,
+    *,
+    format_name: str = "auto",
+    extraction: str | None = None,
+    model: str | None = None,
+    prompts: Sequence[str] = (),
+    ids: str | None = None,
+    thresholds: Thresholds | None = None,
+    compressed: bool = False,
+    strict: bool = False,
+) -> dict[str, Any]:
+    """Writes answers, dead letters and a summary into a folder.
+
+    Args:
+      paths: answer files; the first accepted answer for an entity counts.
+      source: the answers' source.
+      out: the folder.
+      format_name: a name of `formats.FORMATS`, or "auto".
+      extraction: "individual" or "collective"; if not given, what the file or its format says.
+      model: the LLM, where a file does not say.
+      prompts: prompt files that say what a custom id is about; without any its own text does.
+      ids: file of old and new ids, see `IdMapping`; None keeps the ids of the answers.
+      thresholds: when an answer counts as bad.
+      compressed: write `answers.jsonl.gz`.
+      strict: raise RejectedInput when records were rejected.
+
+    Returns:
+      The summary: read = accepted + rejected.
+
+    Raises:
+      ConfigurationError: a file does not exist, or the source cannot be a name.
+      CommandError: a file cannot be read as its format at all, a prompt file has a line that is
+        no prompt, or the file of ids has an id twice; nothing is written.
+      RejectedInput: records were rejected and `strict` was given; everything is written.
+    """
+    require_plain_name("--source", source)
+    files = {path: "FILE" for path in paths} | {path: "--prompts" for path in prompts}
+    fingerprints = fingerprint_inputs(files)
+    mapping = None if ids is None else IdMapping(ids)
+    formats = choose_formats(paths, format_name)
+    asked = read_asked_prompts(prompts) if prompts else None
+    expected = Expected(source, extraction, model, asked)
+    folder = ImportFolder(Path(out), compressed)
+    quality, counts = QualitySummary(), FileCounts(paths, formats)
+    records = examine(paths, formats, expected, thresholds or Thresholds(), mapping)
+    with writing(folder) as writer:
+        for examined in tqdm(records, unit=" answers", disable=None):
+            place, outcome = examined.place, examined.outcome
+            counts.add(examined)
+            if isinstance(outcome, Answer):
+                writer.write_answer(outcome)
+                quality.accept(outcome)
+            else:
+                writer.write_dead_letter(dead_letter(*place, outcome.reason, outcome.detail))
+                quality.reject(place, outcome)
+        result = {
+            **quality.counts(),
+            "quality": quality.quality(),
+            "source": source,
+            "files": [
+                {**entry, "sha256": fingerprints[str(entry["file"])]} for entry in counts.entries()
+            ],
+            "answers": str(folder.answers),
+            "dead_letters": str(folder.dead_letters),
+        }
+        if mapping is not None:
+            mapping.require_met()
+            result["ids"] = mapping.summary()
+        writer.finish(result)
+    for line in summary_lines(result):
+        say(line)
+    if mapping is not None:
+        met = result["ids"]
+        say(f"ids: {met['ids_met']:,} of the {met['ids']:,} old ids of {met['file']} were met")
+    say(f"answers: {folder.answers}")
+    if result["rejected"]:
+        say(f"rejected records: {folder.dead_letters}")
+        if strict:
+            raise RejectedInput(f"some records were rejected; see {folder.dead_letters}", result)
+    return result

@@ -1,0 +1,310 @@
+"""Answer files of any format, record by record: read, checked, accepted or rejected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from configs.command_line import CommandError, say
+from configs.data import Table
+from preprocessing.answers.checks import AnswerText, Duplicates, Place, Thresholds, check_text
+from preprocessing.answers.formats import (
+    AUTO,
+    FORMATS,
+    Expected,
+    ForeignRecord,
+    LineFormat,
+    ObjectFormat,
+    detect_format,
+    read_json_object,
+)
+from preprocessing.answers.record import (
+    Answer,
+    RejectedAnswer,
+    check_entity_id,
+    custom_id,
+    json_object,
+    numbered_lines,
+)
+from preprocessing.generation.plan import Prompt, read_prompts
+from preprocessing.inputs import fingerprint_inputs
+from preprocessing.interactions.reading import usable_ids
+from preprocessing.records.contract import COLLECTIVE
+from preprocessing.records.coverage import id_shape
+from preprocessing.tables.blocks import WantedColumns
+from preprocessing.tables.table_reader import open_table
+
+
+def read_asked_prompts(paths: Sequence[str]) -> Mapping[str, Prompt]:
+    """Custom id -> prompt of all prompt files, as `prompts` writes them.
+
+    Raises:
+      CommandError: a line is no prompt, or two prompts have the same custom id.
+    """
+    prompts: dict[str, Prompt] = {}
+    for path in paths:
+        for prompt in read_prompts(path):
+            if not isinstance(prompt, Prompt):
+                raise CommandError(
+                    f"{path}: line {prompt['line']}: {prompt['reason']}: {prompt['detail']}"
+                )
+            if prompt.custom_id in prompts:
+                raise CommandError(
+                    f"{path}: line {prompt.line}: another prompt file has this custom_id"
+                )
+            prompts[prompt.custom_id] = prompt
+    return prompts
+
+
+OLD, NEW = "old", "new"
+_KEY = "--ids"
+
+
+class IdMapping:
+    """Old id -> new id, and which of them were asked for.
+
+    Several old ids may have one new id; of their answers the first one that is accepted counts.
+    """
+
+    def __init__(self, path: str):
+        """Reads a table with the columns `old` and `new`, or a JSON object old -> new.
+
+        Args:
+          path: CSV, TSV, Parquet or JSON lines, or `.json` with one object.
+
+        Raises:
+          ConfigurationError: the file does not exist or lacks a column.
+          CommandError: an old id stands there twice, a row has no id, or the file is damaged.
+        """
+        self._path = path
+        self._sha256 = fingerprint_inputs({path: _KEY})[path]
+        self._new: dict[str, str] = {}
+        self._asked: set[str] = set()
+        self._unknown = ""
+        lines: dict[str, int] = {}
+        for line, old, new in _pairs(path):
+            if old in lines:
+                raise CommandError(
+                    f"{path}: line {line}: the old id '{old}' stands on line {lines[old]} already; "
+                    "leave one of the two lines"
+                )
+            try:
+                check_entity_id(new)
+            except RejectedAnswer as error:
+                raise CommandError(f"{path}: line {line}: the new id: {error.detail}") from error
+            lines[old] = line
+            self._new[old] = new
+        if not self._new:
+            raise CommandError(f"{path}: maps no id; write rows of an old and a new id")
+
+    def new_id(self, old: str) -> str:
+        """The new id of an old one.
+
+        Raises:
+          RejectedAnswer: there is none.
+        """
+        new = self._new.get(old)
+        if new is None:
+            self._unknown = self._unknown or old
+            raise RejectedAnswer("unknown_id", f"the id is no '{OLD}' id of {self._path}")
+        self._asked.add(old)
+        return new
+
+    def mapped(self, answer: Answer) -> Answer:
+        """The answer about the new id; a collective one, which names a group, as it is.
+
+        Raises:
+          RejectedAnswer: its id has no new one.
+        """
+        if answer.extraction == COLLECTIVE:
+            return answer
+        new = self.new_id(answer.entity_id)
+        named_by_id = answer.given_custom_id == custom_id(
+            answer.source, answer.extraction, answer.entity_id
+        )
+        given = None if named_by_id else answer.given_custom_id
+        return replace(answer, entity_id=new, given_custom_id=given)
+
+    def require_met(self) -> None:
+        """Refuses a mapping that belongs to other ids.
+
+        Raises:
+          CommandError: ids were asked for, and none of them is an old one.
+        """
+        if self._unknown and not self._asked:
+            raise CommandError(
+                f"{self._path}: none of the ids is an '{OLD}' id there: they look like "
+                f"'{id_shape(self._unknown)}', those of the column '{OLD}' like "
+                f"'{id_shape(next(iter(self._new)))}' (9 stands for a digit, a for a letter); are "
+                "the columns swapped?"
+            )
+
+    def summary(self) -> dict[str, Any]:
+        """File, checksum, and how many of its ids were met."""
+        return {
+            "file": self._path,
+            "sha256": self._sha256,
+            "ids": len(self._new),
+            "ids_met": len(self._asked),
+        }
+
+
+def _pairs(path: str) -> Iterator[tuple[int, str, str]]:
+    """Line (of a JSON object: entry), old and new id.
+
+    Raises:
+      CommandError: a row is rejected, or its id is empty.
+    """
+    if path.removesuffix(".gz").endswith(".json"):
+        for number, (old, new) in enumerate(read_json_object(path), start=1):
+            if isinstance(new, int) and not isinstance(new, bool):
+                new = str(new)
+            if not isinstance(new, str) or not old.strip() or not new.strip():
+                raise CommandError(f"{path}: entry {number}: an id must be a text or whole number")
+            yield number, old, new
+        return
+    wanted = WantedColumns({f"{_KEY} ({column})": column for column in (OLD, NEW)})
+    reader = open_table(Table(path=path), _KEY, wanted)
+    for block in reader.read():
+        old, usable, old_letters = usable_ids(block, OLD, f"{OLD}_id")
+        new, _, new_letters = usable_ids(block, NEW, f"{NEW}_id", usable)
+        for letter in (*block.dead_letters, *old_letters, *new_letters):
+            raise CommandError(
+                f"{path}: line {letter['line']}: {letter['reason']}: {letter['detail']}"
+            )
+        yield from zip(block.lines.tolist(), old.to_pylist(), new.to_pylist(), strict=True)
+
+
+_MOST_LINES_BEFORE_AN_OBJECT = 10_000
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What became of one record.
+
+    Attributes:
+      place: where it is; an entry of a JSON object counts as a line.
+      outcome: the accepted answer, or why there is none.
+    """
+
+    place: Place
+    outcome: Answer | RejectedAnswer
+
+
+def choose_formats(paths: Sequence[str], name: str) -> list[str]:
+    """The format of every file; says which ones `auto` took.
+
+    Raises:
+      CommandError: the format of a file cannot be told.
+    """
+    if name != AUTO:
+        return [name] * len(paths)
+    names = [detect_format(path) for path in paths]
+    for path, detected in zip(paths, names, strict=True):
+        say(f"{path}: {detected} ({FORMATS[detected].description})")
+    return names
+
+
+def examine(
+    paths: Sequence[str],
+    formats: Sequence[str],
+    expected: Expected,
+    thresholds: Thresholds,
+    ids: IdMapping | None = None,
+) -> Iterator[Examined]:
+    """Reads and checks all records, in the order of the files.
+
+    The first accepted answer for an entity counts: a later, better one takes the place of one that
+    failed a check.
+
+    Args:
+      paths: the files.
+      formats: name of each file's format.
+      expected: what the records must say.
+      thresholds: when an answer counts as bad.
+      ids: new ids of the entities; None keeps those of the files.
+
+    Raises:
+      CommandError: a file cannot be read as its format at all.
+    """
+    duplicates = Duplicates(allow_equal_texts=thresholds.allow_duplicates)
+    for path, name in zip(paths, formats, strict=True):
+        # Files that name no source may be of several: each stands for itself.
+        of_file = replace(expected, unnamed_source=path)
+        for line, record in _read(path, name, of_file):
+            place = Place(path, line)
+            if isinstance(record, RejectedAnswer):
+                yield Examined(place, record)
+            else:
+                yield Examined(place, _check(record, place, thresholds, duplicates, ids))
+
+
+def _check(
+    record: ForeignRecord,
+    place: Place,
+    thresholds: Thresholds,
+    duplicates: Duplicates,
+    ids: IdMapping | None,
+) -> Answer | RejectedAnswer:
+    answer = record.answer
+    text = AnswerText(answer.text, answer.prompt, record.finish_reason)
+    try:
+        if ids is not None:
+            answer = ids.mapped(answer)
+        check_text(text, thresholds)
+        duplicates.add(answer, text, place)
+    except RejectedAnswer as rejection:
+        return rejection
+    return answer
+
+
+def _read(
+    path: str, name: str, expected: Expected
+) -> Iterator[tuple[int, ForeignRecord | RejectedAnswer]]:
+    form = FORMATS[name]
+    if isinstance(form, LineFormat):
+        return _read_lines(path, name, form, expected)
+    return _read_entries(path, form, expected)
+
+
+def _read_lines(
+    path: str, name: str, form: LineFormat, expected: Expected
+) -> Iterator[tuple[int, ForeignRecord | RejectedAnswer]]:
+    """Records of a file of lines; a file without a single JSON object is none."""
+    found = False
+    failed: list[tuple[int, RejectedAnswer]] = []
+    for number, line in numbered_lines(path):
+        try:
+            document = json_object(line)
+        except RejectedAnswer as rejection:
+            if found:
+                yield number, rejection
+                continue
+            failed.append((number, rejection))
+            if len(failed) == _MOST_LINES_BEFORE_AN_OBJECT:
+                break
+            continue
+        found = True
+        yield from failed
+        failed.clear()
+        try:
+            yield number, form.read(document, expected)
+        except RejectedAnswer as rejection:
+            yield number, rejection
+    if failed:
+        number, first = failed[0]
+        raise CommandError(
+            f"{path}: not a file of format {name}: no line of {len(failed):,} is a JSON object; "
+            f"line {number}: {first.detail}"
+        )
+
+
+def _read_entries(
+    path: str, form: ObjectFormat, expected: Expected
+) -> Iterator[tuple[int, ForeignRecord | RejectedAnswer]]:
+    for number, (entity_id, value) in enumerate(read_json_object(path), start=1):
+        try:
+            yield number, form.read(entity_id, value, expected)
+        except RejectedAnswer as rejection:
+            yield number, rejection

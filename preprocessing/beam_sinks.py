@@ -1,0 +1,148 @@
+"""Beam transforms that bring the results of all workers together into one file each."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import apache_beam as beam
+from apache_beam.transforms.window import GlobalWindow
+from apache_beam.utils.windowed_value import WindowedValue
+
+from preprocessing import storage
+from preprocessing.dead_letters import DeadLetter, DeadLetterRuns, merge_runs
+
+DEAD_LETTERS = "dead_letters"
+"""Tag of the output with lists of dead letters."""
+
+STATISTICS = "statistics"
+"""Tag of the output with dictionaries of counts."""
+
+
+class GatherToFile(beam.PTransform):
+    """Writes all elements of several collections into one file, even when there are none.
+
+    Args:
+      path: the file, by a path or URL that all workers see.
+      write: takes (0, elements) and the path.
+      nothing: an element without content.
+    """
+
+    def __init__(self, path: str | Path, write: beam.DoFn, nothing: object):
+        super().__init__()
+        self._path = path
+        self._write = write
+        self._nothing = nothing
+
+    def expand(self, collections: Sequence[beam.PCollection]) -> beam.PCollection:
+        """See `beam.PTransform`."""
+        nothing = collections[0].pipeline | "Nothing" >> beam.Create([self._nothing])
+        return (
+            (*collections, nothing)
+            | beam.Flatten()
+            | "OneKey" >> beam.Map(lambda element: (0, element))
+            | beam.GroupByKey()
+            | beam.ParDo(self._write, storage.absolute(self._path))
+        )
+
+
+class SortDeadLetters(beam.DoFn):
+    """Lists of dead letters to files of sorted ones.
+
+    Args:
+      folder: for the files, a path or URL that all workers see.
+    """
+
+    def __init__(self, folder: str):
+        super().__init__()
+        self._folder = folder
+
+    def start_bundle(self) -> None:
+        """See `beam.DoFn`."""
+        self._runs = DeadLetterRuns(self._folder)
+
+    def process(self, element: list[DeadLetter]) -> None:
+        """See `beam.DoFn`."""
+        self._runs.add(element)
+
+    def finish_bundle(self) -> Iterator[WindowedValue]:
+        """See `beam.DoFn`."""
+        window = GlobalWindow()
+        for run in self._runs.stored():
+            yield WindowedValue(run, window.max_timestamp(), (window,))
+
+
+class MergeDeadLetters(beam.DoFn):
+    """Merges files of sorted dead letters.
+
+    Args:
+      folder: where they lie.
+    """
+
+    def __init__(self, folder: str):
+        super().__init__()
+        self._folder = folder
+
+    def process(self, element: tuple[int, Iterable[str]], path: str) -> Iterator[str]:
+        """See `beam.DoFn`."""
+        merge_runs([run for run in element[1] if run], path, self._folder)
+        yield path
+
+
+class GatherDeadLetters(beam.PTransform):
+    """Writes the dead letters of several collections of lists into one sorted JSON lines file.
+
+    However many there are, memory holds a small part of them.
+
+    Args:
+      path: the file, by a path or URL that all workers see.
+    """
+
+    def __init__(self, path: str | Path):
+        super().__init__()
+        self._path = path
+
+    def expand(self, collections: Sequence[beam.PCollection]) -> beam.PCollection:
+        """See `beam.PTransform`."""
+        folder = f"{storage.absolute(self._path)}.runs"
+        # Sorted before the collections meet: FnApiRunner keeps in memory what is flattened.
+        runs = tuple(
+            letters | f"SortDeadLetters{number}" >> beam.ParDo(SortDeadLetters(folder))
+            for number, letters in enumerate(collections)
+        )
+        return (
+            runs
+            | GatherToFile(self._path, MergeDeadLetters(folder), "")
+            # Runners commit what they reshuffle: no repeated merge looks for the deleted files.
+            | "Merged" >> beam.Reshuffle()
+            | "DeleteRuns" >> beam.Map(lambda _: storage.delete_folder(folder))
+        )
+
+
+class WriteStatistics(beam.DoFn):
+    """Writes dictionaries as a sorted JSON list."""
+
+    def process(self, element: tuple[int, Iterable[dict]], path: str) -> Iterator[str]:
+        """See `beam.DoFn`."""
+        dictionaries = sorted(element[1], key=lambda entry: json.dumps(entry, sort_keys=True))
+        with storage.create_bytes(path) as file:
+            file.write(json.dumps(dictionaries).encode())
+        yield path
+
+
+def gather_statistics(path: str | Path) -> GatherToFile:
+    """Writes collections of dictionaries into one JSON file."""
+    return GatherToFile(path, WriteStatistics(), {})
+
+
+def read_statistics(path: str | Path) -> list[dict[str, Any]]:
+    """Reads what `gather_statistics` wrote."""
+    with storage.open_bytes(str(path)) as file:
+        return json.load(file)
+
+
+def total(dictionaries: Iterable[Mapping[str, Any]], key: str) -> int:
+    """Sum of one count over the dictionaries that have it."""
+    return sum(dictionary.get(key, 0) for dictionary in dictionaries)

@@ -1,1 +1,0 @@
-"""Whether a work directory is whole and means what its manifests say."""

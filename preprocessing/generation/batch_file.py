@@ -1,0 +1,188 @@
+"""Client `batch-file`: OpenAI batch request files, and their result files into the answer store."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+from preprocessing import storage
+from preprocessing.answers.completion import FAILED_REQUEST, completion_of_batch_line, stored_form
+from preprocessing.answers.record import RejectedAnswer, json_object, text_field
+from preprocessing.dead_letters import dead_letter
+from preprocessing.generation.answer_store import AnswerStore, Rejection
+from preprocessing.generation.chat import ChatParameters, ChatRequest
+from preprocessing.generation.client import BUDGET_REACHED, Budget, ClientReport
+from preprocessing.generation.plan import batched_lines
+
+_MOST_BYTES_PER_FILE = 190_000_000
+_FILE_NAME = re.compile(r"requests-(\d{5})\.jsonl")
+
+
+@dataclass(frozen=True)
+class BatchFileClient:
+    """Writes every pending request once; `BatchResultClient` takes the answers in.
+
+    Attributes:
+      folder: where `requests-00000.jsonl` and so on belong.
+      parameters: model and parameters of all requests.
+      requests_per_file: most requests in one file; a file also stays below 190 MB.
+      budget: the most that all requests of this run may spend.
+    """
+
+    folder: Path
+    parameters: ChatParameters
+    requests_per_file: int
+    budget: Budget
+
+    def answer(self, pending: Iterator[ChatRequest], store: AnswerStore) -> ClientReport:
+        """See `AnswerClient`."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        files = self._finish_killed_run(store)
+        requests = 0
+        report = ClientReport()
+        pending = self._within_budget(pending, report)
+        number = self._next_number(store)
+        request = next(pending, None)
+        while request is not None:
+            path = self.folder.absolute() / f"requests-{number:05d}.jsonl"
+            partial = _partial(path)
+            with storage.errors_name(path), partial.open("wb") as file:
+                written, request = self._fill(file, request, pending, store)
+                file.flush()
+                os.fsync(file.fileno())
+            # Noted before anyone can send the file, so that no request is ever in two files.
+            store.add_batch_requests(str(path), written)
+            os.replace(partial, path)
+            files.append(str(path))
+            requests += len(written)
+            number += 1
+        report.details = {"batch_files": files, "batch_requests": requests}
+        return report
+
+    def _finish_killed_run(self, store: AnswerStore) -> list[str]:
+        """Moves files into place that are complete and noted; returns their names."""
+        killed = [
+            file
+            for file in sorted(store.batch_files())
+            if _partial(Path(file)).exists() and not Path(file).exists()
+        ]
+        for file in killed:
+            os.replace(_partial(Path(file)), file)
+        return killed
+
+    def _within_budget(
+        self, pending: Iterator[ChatRequest], report: ClientReport
+    ) -> Iterator[ChatRequest]:
+        for request in pending:
+            if not self.budget.reserve(self.parameters.most_usage(request.prompt)):
+                report.stopped = BUDGET_REACHED
+                return
+            yield request
+
+    def _next_number(self, store: AnswerStore) -> int:
+        names = [Path(file).name for file in store.batch_files()]
+        names.extend(path.name for path in self.folder.iterdir())
+        numbers = [int(match[1]) for name in names if (match := _FILE_NAME.fullmatch(name))]
+        return max(numbers, default=-1) + 1
+
+    def _fill(
+        self,
+        file: BinaryIO,
+        request: ChatRequest | None,
+        pending: Iterator[ChatRequest],
+        store: AnswerStore,
+    ) -> tuple[list[tuple[str, int]], ChatRequest | None]:
+        """Writes one file; returns what it holds and the first request of the next one."""
+        written: list[tuple[str, int]] = []
+        size = 0
+        while request is not None and len(written) < self.requests_per_file:
+            line = self._line(request, store)
+            size += len(line)
+            if written and size > _MOST_BYTES_PER_FILE:
+                break
+            file.write(line)
+            estimate = self.parameters.prompt_tokens_estimate(request.prompt)
+            written.append((request.prompt_sha256, estimate))
+            request = next(pending, None)
+        return written, request
+
+    def _line(self, request: ChatRequest, store: AnswerStore) -> bytes:
+        entry = {
+            "custom_id": store.request_key(request.prompt_sha256),
+            "method": "POST",
+            "url": "/v1/chat/completions",
+            "body": self.parameters.body(request.prompt),
+        }
+        return json.dumps(entry).encode() + b"\n"
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f".{path.name}.partial")
+
+
+class BatchResultClient:
+    """Reads output and error files of batches; makes no calls.
+
+    Args:
+      paths: result files (.jsonl or .jsonl.gz), in any order.
+      budget: counts what the batches have cost.
+    """
+
+    def __init__(self, paths: Iterable[str], budget: Budget):
+        self._paths = list(paths)
+        self._budget = budget
+        self._report = ClientReport()
+        self._counts = {"read": 0, "stored": 0, "failed": 0, "already_read": 0, "rejected": 0}
+
+    def answer(self, pending: Iterator[ChatRequest], store: AnswerStore) -> ClientReport:
+        """See `AnswerClient`; `pending` is not asked for, only waiting requests get answers."""
+        del pending
+        for path in self._paths:
+            for lines in batched_lines(path):
+                with store.transaction():
+                    for number, line in lines:
+                        self._read_line(path, number, line, store)
+        report = self._report
+        report.prompt_tokens = self._budget.prompt_tokens
+        report.completion_tokens = self._budget.completion_tokens
+        report.estimated_calls = self._budget.estimated_calls
+        report.cost_usd = self._budget.cost
+        report.details = {"batch_results": self._counts}
+        return report
+
+    def _read_line(self, path: str, number: int, line: bytes, store: AnswerStore) -> None:
+        self._counts["read"] += 1
+        try:
+            self._counts[self._store_result(json_object(line), store)] += 1
+        except RejectedAnswer as error:
+            self._counts["rejected"] += 1
+            self._report.dead_letters.append(dead_letter(path, number, error.reason, error.detail))
+
+    def _store_result(self, record: Mapping[str, object], store: AnswerStore) -> str:
+        """Stores a result; returns the name of the count it belongs to."""
+        key = text_field(record, "custom_id")
+        request = store.batch_request(key)
+        if request is None:
+            raise RejectedAnswer(
+                "unknown_request", "no such request was written with this model and parameters"
+            )
+        if not request.waiting:
+            return "already_read"
+        try:
+            completion = completion_of_batch_line(record)
+        except RejectedAnswer as error:
+            failed = error.reason == FAILED_REQUEST
+            reason = FAILED_REQUEST if failed else "malformed_response"
+            store.end_batch_request(key)
+            self._report.failures[request.prompt_sha256] = Rejection(reason, error.detail)
+            return "failed"
+        response = stored_form(completion, request.prompt_tokens_estimate)
+        store.save_batch_result(key, request, response)
+        self._budget.spend(response.usage)
+        self._report.calls += 1
+        return "stored"

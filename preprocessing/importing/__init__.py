@@ -1,1 +1,0 @@
-"""Answers made elsewhere: read as they come, checked, and written in this project's form."""

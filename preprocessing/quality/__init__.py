@@ -1,1 +1,0 @@
-"""Checks of what an LLM wrote: each names one way in which a text is of no use as knowledge."""

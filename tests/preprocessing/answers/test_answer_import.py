@@ -1,0 +1,339 @@
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import tracemalloc
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from configs.command_line import CommandError, RejectedInput
+from configs.loading import ConfigurationError
+from preprocessing.answers.importing import import_answers
+from preprocessing.answers.record import factor_text, parse_answer
+from preprocessing.answers.validation import validate_answers
+from tests.preprocessing.answers.small_files import (
+    DOCUMENTS,
+    TEXTS,
+    batch_line,
+    prompt,
+    read_lines,
+    record,
+    write,
+)
+
+
+def test_records_dead_letters_and_summary(tmp_path):
+    paths = [
+        write(
+            tmp_path / "batch.jsonl",
+            [
+                batch_line("item/2", TEXTS["2"]),
+                batch_line("item/1", TEXTS["1"], "length"),
+                b"{",
+                batch_line("item/group/7", TEXTS["3"]),
+            ],
+        ),
+        write(tmp_path / "texts.json", {"1": TEXTS["1"], "2": TEXTS["2"]}),
+    ]
+    out = tmp_path / "out"
+    result = import_answers(paths, "item", out, model="m")
+    answers = read_lines(out / "answers.jsonl")
+    assert [(answer["custom_id"], answer["model"]) for answer in answers] == [
+        ("item/2", "served-model"),
+        ("item/group/7", "served-model"),
+        ("item/1", "m"),
+    ]
+    for line in (out / "answers.jsonl").read_bytes().splitlines():
+        assert parse_answer(line, "item", json.loads(line)["extraction"]).text
+    letters = read_lines(out / "dead_letters.jsonl")
+    assert [
+        (Path(letter["file"]).name, letter["line"], letter["reason"]) for letter in letters
+    ] == [
+        ("batch.jsonl", 2, "truncated"),
+        ("batch.jsonl", 3, "malformed_json"),
+        ("texts.json", 2, "duplicate_entity"),
+    ]
+    assert result["read"] == 6 and result["accepted"] == 3 and result["rejected"] == 3
+    assert result["rejected_by_reason"] == {
+        "duplicate_entity": 1, "malformed_json": 1, "truncated": 1,
+    }  # fmt: skip
+    assert [(entry["format"], entry["read"], entry["accepted"]) for entry in result["files"]] == [
+        ("openai-batch", 4, 2),
+        ("id-text", 2, 1),
+    ]
+    assert result["files"][0]["sha256"] == hashlib.sha256(Path(paths[0]).read_bytes()).hexdigest()
+    assert json.loads((out / "summary.json").read_text()) == result
+
+
+def test_prompts_say_whom_a_pseudonym_stands_for_and_what_was_asked(tmp_path):
+    asked = "A user watched Heat and gave it five stars. What does the user like about films?"
+    prompts = write(
+        tmp_path / "prompts", [prompt("user/f00", "42", asked), prompt("user/f01", "43", asked)]
+    )
+    lines = [
+        batch_line("user/f00", TEXTS["1"]),
+        batch_line("user/f01", f"{asked} {TEXTS['2']}"),
+        batch_line("user/44", TEXTS["3"]),
+    ]
+    path = write(tmp_path / "batch", lines)
+    result = import_answers([path], "user", tmp_path / "out", prompts=[prompts])
+    assert result["rejected_by_reason"] == {"prompt_echo": 1, "unknown_custom_id": 1}
+    (answer,) = read_lines(tmp_path / "out" / "answers.jsonl")
+    assert answer["custom_id"] == "user/f00"
+    assert (answer["entity_id"], answer["prompt"]) == ("42", asked)
+    assert answer["prompt_sha256"] == hashlib.sha256(asked.encode()).hexdigest()
+    with pytest.raises(ConfigurationError, match="--prompts: there is no file"):
+        import_answers([path], "user", tmp_path / "out", prompts=[str(tmp_path / "none")])
+
+
+def test_equal_inputs_give_equal_bytes_and_imported_answers_come_out_again(tmp_path):
+    path = write(tmp_path / "file", DOCUMENTS["klg"])
+    import_answers([path], "item", tmp_path / "a", compressed=True)
+    import_answers([path], "item", tmp_path / "b", compressed=True)
+    first = (tmp_path / "a" / "answers.jsonl.gz").read_bytes()
+    assert (tmp_path / "b" / "answers.jsonl.gz").read_bytes() == first
+    again = import_answers([str(tmp_path / "a" / "answers.jsonl.gz")], "item", tmp_path / "c")
+    assert again["accepted"] == 3
+    assert (tmp_path / "c" / "answers.jsonl").read_bytes() == gzip.decompress(first)
+    in_place = str(tmp_path / "c" / "answers.jsonl")
+    assert import_answers([in_place], "item", tmp_path / "c")["accepted"] == 3
+
+
+def test_strict_writes_everything_and_then_refuses(tmp_path):
+    path = write(tmp_path / "file", [record("1", TEXTS["1"]), record("1", TEXTS["1"])])
+    with pytest.raises(RejectedInput) as raised:
+        import_answers([path], "item", tmp_path / "out", strict=True)
+    assert raised.value.result["rejected"] == 1
+    assert len(read_lines(tmp_path / "out" / "answers.jsonl")) == 1
+    fine = write(tmp_path / "file", [record("1", TEXTS["1"])])
+    assert import_answers([fine], "item", tmp_path / "out", strict=True)["rejected"] == 0
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "place"),
+    [
+        ("klg", b'{"1": {"answer": "x"},\n "2": {"answer"', "line 2, column 16"),
+        ("auto", b"<html>\n", "line 1, column 1"),
+        ("records", b"<html>\n", "line 1"),
+    ],
+)
+def test_a_file_that_cannot_be_parsed_fails_and_leaves_nothing(tmp_path, name, data, place):
+    document = DOCUMENTS["klg" if name == "klg" else "records"]
+    good, bad = write(tmp_path / "good", document), tmp_path / "bad"
+    bad.write_bytes(data)
+    with pytest.raises(CommandError) as raised:
+        import_answers([good, str(bad)], "item", tmp_path / "out", format_name=name)
+    assert str(raised.value).startswith(f"{bad}: ") and place in str(raised.value)
+    assert not list(tmp_path.glob("out/*")) + list(tmp_path.glob("out/.*"))
+
+
+def test_wrong_usage(tmp_path):
+    path = write(tmp_path / "file", DOCUMENTS["records"])
+    with pytest.raises(ConfigurationError, match="no file"):
+        import_answers([path, str(tmp_path / "none")], "item", tmp_path / "out")
+    with pytest.raises(ConfigurationError, match="'a/b' becomes a file name"):
+        import_answers([path], "a/b", tmp_path / "out")
+    cut = tmp_path / "cut.gz"
+    cut.write_bytes(gzip.compress(b"x" * 1000)[:-9])
+    with pytest.raises(CommandError, match="cut.gz: the file is cut off"):
+        import_answers([str(cut)], "item", tmp_path / "out")
+
+
+def test_the_bundled_answers_are_all_accepted(repository_root, tmp_path):
+    folder = repository_root / "examples/movielens_small/answers"
+    accepted = {}
+    for name, source in [("item", "item"), ("user_individual", "user")]:
+        paths = [str(path) for path in sorted(folder.glob(f"{name}*.jsonl.gz"))]
+        expected = [entry for path in paths for entry in read_lines(Path(path))]
+        result = import_answers(paths, source, tmp_path / name, strict=True)
+        assert result["accepted"] == len(expected)
+        accepted[source] = result["accepted"]
+        written = read_lines(tmp_path / name / "answers.jsonl")
+        assert [{**entry, "usage": None} for entry in expected] == written
+    assert sum(accepted.values()) == 3107
+
+
+@pytest.mark.parametrize(
+    ("name", "answers", "refusals"),
+    [("item", 107, 0), ("user_positive", 135, 4), ("user_negative", 135, 5)],
+)
+def test_the_published_group_knowledge_of_reki(shared_data, tmp_path, name, answers, refusals):
+    path = shared_data / "ml-1m" / "reki_published" / f"{name}_knowledge.json"
+    result = import_answers([str(path)], name, tmp_path / "out")
+    assert result["read"] == answers
+    # Groups without titles: the model asked for them instead of answering.
+    assert result["rejected_by_reason"] == ({"refusal": refusals} if refusals else {})
+    written = {entry["entity_id"]: entry for entry in read_lines(tmp_path / "out/answers.jsonl")}
+    for line in read_lines(path):
+        if line["prompt"] in written:
+            entry = written[line["prompt"]]
+            assert entry["answer"] == line["choices"][0]["message"]["content"]
+            assert entry["prompt"] == line["prompt_txt"]
+            assert entry["usage"] == line["usage"]
+
+
+def test_the_published_item_texts(shared_data, tmp_path):
+    path = shared_data / "ml-1m" / "answers" / "colakg_item.json.gz"
+    result = import_answers([str(path)], "item", tmp_path / "out", model="deepseek-chat")
+    texts = json.loads(gzip.decompress(path.read_bytes()))
+    blank = [entity for entity, text in texts.items() if not text.strip()]
+    assert result["rejected_by_reason"] == {"blank_answer": len(blank)} and len(blank) == 1
+    written = read_lines(tmp_path / "out/answers.jsonl")
+    assert {entry["entity_id"]: entry["answer"] for entry in written} == {
+        entity: text for entity, text in texts.items() if text.strip()
+    }
+
+
+def test_factors_of_imported_answers_can_be_encoded(tmp_path):
+    factors = {"genre": TEXTS["1"], "plot": TEXTS["2"]}
+    path = write(tmp_path / "a.jsonl", [record("1", TEXTS["3"], factors=factors)])
+    import_answers([path], "item", tmp_path / "out", strict=True)
+    (written,) = read_lines(tmp_path / "out" / "answers.jsonl")
+    assert [factor_text(written, name) for name in factors] == [TEXTS["1"], TEXTS["2"]]
+
+
+def odd_usage(entity_id: str, usage: str) -> bytes:
+    line = json.dumps(batch_line(f"item/{entity_id}", TEXTS[entity_id]))
+    counted = json.dumps({"prompt_tokens": 11, "completion_tokens": 5, "total_tokens": 16})
+    assert counted in line
+    return line.replace(counted, usage).encode()
+
+
+def test_one_odd_record_never_ends_an_import(tmp_path):
+    lines = [
+        odd_usage("2", '{"total_tokens": 1e999}'),
+        odd_usage("2", '{"total_tokens": ' + "9" * 4000 + "}"),
+        odd_usage("2", '{"by": "\\ud800"}'),
+        odd_usage("2", '{"a": ' * 400 + "1" + "}" * 400),
+        odd_usage("2", '{"prompt_tokens": -7, "completion_tokens": 1.5}'),
+        batch_line("item/1", TEXTS["1"]),
+    ]
+    result = import_answers([write(tmp_path / "b.jsonl", lines)], "item", tmp_path / "out")
+    assert (result["accepted"], result["rejected"]) == (2, 4)
+    assert [letter["reason"] for letter in read_lines(tmp_path / "out" / "dead_letters.jsonl")] == [
+        "malformed_json", "wrong_type", "invalid_text", "wrong_type",
+    ]  # fmt: skip
+    assert result["quality"]["tokens"] == {"prompt_tokens": 11, "completion_tokens": 5}
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_a_line_without_end_costs_neither_memory_nor_the_others(tmp_path, suffix):
+    start = json.dumps(record("2", "A film ")).encode()[:-2]
+    lines = [record("1", TEXTS["1"]), start + b"x" * (64 << 20), record("3", TEXTS["3"])]
+    path = write(tmp_path / f"answers.jsonl{suffix}", lines)
+    del lines
+    tracemalloc.start()
+    result = import_answers([path], "item", tmp_path / "out")
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (result["accepted"], result["rejected_by_reason"]) == (2, {"line_too_long": 1})
+    assert most < 48 << 20
+    assert validate_answers([path])["rejected_by_reason"] == {"line_too_long": 1}
+
+
+def test_any_number_of_lines_that_are_no_records_takes_bounded_memory(tmp_path):
+    path = tmp_path / "answers.jsonl.gz"
+    path.write_bytes(gzip.compress(b"x\n" * 2_000_000))
+    with pytest.raises(CommandError, match="no line of 10,000 is a JSON object"):
+        import_answers([str(path)], "item", tmp_path / "out", format_name="records")
+    good = json.dumps(record("1", TEXTS["1"])).encode()
+    path.write_bytes(gzip.compress(good + b"\n" + b"x\n" * 40_000))
+    result = import_answers([str(path)], "item", tmp_path / "out")
+    assert result["rejected_by_reason"] == {"malformed_json": 40_000}
+    letters = read_lines(tmp_path / "out" / "dead_letters.jsonl")
+    assert [letter["line"] for letter in letters] == list(range(2, 40_002))
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "answers.jsonl", "dead_letters.jsonl", "summary.json",
+    ]  # fmt: skip
+
+
+ARTISTS = {"artist-2001": "1", "artist-7": "2", "artist-9": "3"}
+
+
+def test_ids_are_mapped_and_what_has_no_new_id_is_a_dead_letter(tmp_path):
+    path = write(
+        tmp_path / "artists.jsonl",
+        [
+            record("artist-2001", TEXTS["1"]),
+            record("artist-8", TEXTS["2"]),
+            record("artist-9", TEXTS["3"]),
+            record(
+                "g1", TEXTS["1"] + " Again.", extraction="collective", custom_id="item/group/g1"
+            ),
+        ],
+    )
+    ids = tmp_path / "ids.csv"
+    ids.write_text("new,old,name\n" + "".join(f"{n},{o},x\n" for o, n in ARTISTS.items()))
+    result = import_answers([path], "item", tmp_path / "out", ids=str(ids))
+    answers = read_lines(tmp_path / "out" / "answers.jsonl")
+    assert [(answer["entity_id"], answer["custom_id"]) for answer in answers] == [
+        ("1", "item/1"),
+        ("3", "item/3"),
+        ("g1", "item/group/g1"),  # the id of a group stays
+    ]
+    letters = read_lines(tmp_path / "out" / "dead_letters.jsonl")
+    assert [(letter["line"], letter["reason"]) for letter in letters] == [(2, "unknown_id")]
+    assert (result["read"], result["accepted"], result["rejected"]) == (4, 3, 1)
+    assert result["ids"] == {
+        "file": str(ids),
+        "sha256": hashlib.sha256(ids.read_bytes()).hexdigest(),
+        "ids": 3,
+        "ids_met": 2,
+    }
+
+
+@pytest.mark.parametrize("name", ["ids.tsv", "ids.json", "ids.jsonl", "ids.parquet", "ids.csv.gz"])
+def test_every_format_of_ids_maps_alike(tmp_path, name):
+    path = tmp_path / name
+    rows = [{"old": old, "new": int(new)} for old, new in ARTISTS.items()]
+    if name == "ids.json":
+        path.write_text(json.dumps({row["old"]: row["new"] for row in rows}))
+    elif name == "ids.jsonl":
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    elif name == "ids.parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+    elif name == "ids.tsv":
+        path.write_text("old\tnew\n" + "".join(f"{old}\t{new}\n" for old, new in ARTISTS.items()))
+    else:
+        text = "old,new\n" + "".join(f"{old},{new}.0\n" for old, new in ARTISTS.items())
+        path.write_bytes(gzip.compress(text.encode()))
+    answers = write(tmp_path / "a.json", {"artist-7": TEXTS["1"], "artist-9": TEXTS["2"]})
+    import_answers([answers], "item", tmp_path / "out", ids=str(path))
+    found = read_lines(tmp_path / "out" / "answers.jsonl")
+    assert [answer["entity_id"] for answer in found] == ["2", "3"]
+
+
+def test_two_old_ids_of_one_new_id_make_one_answer(tmp_path):
+    answers = write(tmp_path / "a.json", {"x": TEXTS["1"], "y": TEXTS["2"]})
+    ids = write(tmp_path / "ids.json", {"x": "1", "y": "1"})
+    result = import_answers([answers], "item", tmp_path / "out", ids=ids)
+    assert result["rejected_by_reason"] == {"duplicate_entity": 1}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("old,new\nx,1\nx,2\n", "line 3: the old id 'x' stands on line 2 already"),
+        ("old,new\nx,1\ny,\n", "line 3: missing_new_id"),
+        ("old,new\n1,x\n2,y\n", "they look like 'a', those of the column 'old' like '9'"),
+    ],
+)
+def test_a_wrong_mapping_fails_and_nothing_is_written(tmp_path, text, message):
+    answers = write(tmp_path / "a.json", {"x": TEXTS["1"], "y": TEXTS["2"]})
+    ids = tmp_path / "ids.csv"
+    ids.write_text(text)
+    with pytest.raises(CommandError, match=message):
+        import_answers([answers], "item", tmp_path / "out", ids=str(ids))
+    assert not (tmp_path / "out" / "answers.jsonl").exists()
+
+
+def test_a_mapping_without_its_columns_is_a_configuration_error(tmp_path):
+    answers = write(tmp_path / "a.json", {"x": TEXTS["1"]})
+    ids = tmp_path / "ids.csv"
+    ids.write_text("from,to\nx,1\n")
+    with pytest.raises(ConfigurationError, match="no column 'old'. Its columns: from, to"):
+        import_answers([answers], "item", tmp_path / "out", ids=str(ids))

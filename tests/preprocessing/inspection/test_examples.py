@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from preprocessing.inspection.example_checks import ExamplesCheck, ExampleSettings, settings_of
+from preprocessing.inspection.findings import Findings
+from preprocessing.inspection.inspect import read_manifest
+from preprocessing.inspection.record_checks import Example
+from preprocessing.records.tfrecord_file import read_records
+from tests.preprocessing.inspection.validating import checks, validate
+from tests.preprocessing.work_folder import largest_shard, reseal, rewrite_records
+
+
+def test_records_and_coverage_of_every_kind(work):
+    folder = work / "examples"
+    manifest = read_manifest(folder / "manifest.json")
+    settings = settings_of(manifest)
+    assert settings == ExampleSettings(history_length=5, split_by="time", cap=3)
+    findings = Findings()
+    check = ExamplesCheck(folder, manifest, settings, "examples", findings)
+    check.run()
+    assert findings.by_check() == {}
+    assert check.records == manifest["counts"]["examples"]
+    assert set(check.coverage) == {"ctr", "rerank", "retrieval"}
+    # Lists for re-ranking hold sampled items, which need not occur in training.
+    assert check.coverage["rerank"]["item_id"]["train"] < 1
+
+
+@pytest.mark.parametrize("missing", ["data.history_length", "split.by"])
+def test_settings_must_be_whole(missing):
+    settings = {
+        "data.history_length": 5,
+        "split.by": "time",
+        "split.knowledge_history_cap": 3,
+    }
+    assert settings_of({"settings": settings}) == ExampleSettings(5, "time", 3)
+    ordered = settings | {"data.interactions.columns.order": "rank"}
+    assert settings_of({"settings": ordered}) == ExampleSettings(5, "time", 3, False)
+    del settings[missing]
+    assert settings_of({"settings": settings}) is None
+    assert settings_of({"settings": 5}) is None
+
+
+def test_parts_over_all_users_are_compared_for_a_split_by_time(work):
+    folder = work / "examples"
+    manifest = read_manifest(folder / "manifest.json")
+    findings = Findings()
+    settings = ExampleSettings(history_length=5, split_by="global_time", cap=3)
+    ExamplesCheck(folder, manifest, settings, "examples", findings).run()
+    # Split by time within each user: users' parts overlap each other's.
+    assert findings.by_check() == {"parts_out_of_order": 6}
+
+
+RecordChange = Callable[[Any], None]
+
+
+def change_first_record(path: Path, change: RecordChange) -> None:
+    def rewritten(records: list[bytes]) -> list[bytes]:
+        example = Example.FromString(records[0])
+        change(example.features.feature)
+        return [example.SerializeToString(), *records[1:]]
+
+    rewrite_records(path, rewritten)
+
+
+def set_float(name: str, *values: float) -> RecordChange:
+    return lambda features: features[name].float_list.value.__setitem__(slice(None), values)
+
+
+def set_integer(name: str, value: int) -> RecordChange:
+    return lambda features: features[name].int64_list.value.__setitem__(slice(None), [value])
+
+
+def set_bytes(name: str, *values: bytes) -> RecordChange:
+    return lambda features: features[name].bytes_list.value.__setitem__(slice(None), values)
+
+
+def begin_earlier(features: Any) -> None:
+    """What the user's very first interaction would look like."""
+    set_integer("position", 0)(features)
+    set_bytes("history_item_id")(features)
+    set_float("history_rating")(features)
+
+
+@pytest.mark.parametrize(
+    ("kind", "change", "check", "message"),
+    [
+        ("ctr", set_float("label", 2.0), "label_range", "label is 2, must be 0 or 1"),
+        ("ctr", set_float("label", float("nan")), "not_finite", "'label' holds a number that"),
+        ("ctr", set_float("rating", float("inf")), "not_finite", "'rating' holds a number that"),
+        ("ctr", set_float("rating", 1, 2), "wrong_count", "has 2 values, its schema says 1"),
+        ("ctr", set_bytes("user_id", b""), "empty_id", "'user_id' is empty"),
+        ("ctr", set_bytes("item_id", b"i999"), "not_in_vocabulary", "item_id i999 of a training"),
+        ("ctr", set_bytes("history_item_id", b"i1"), "unequal_lists", "the history has 1 items"),
+        ("ctr", set_bytes("history_item_id", *[b"i1"] * 6), "wrong_count", "schema says 0 to 5"),
+        ("ctr", set_integer("position", 1), "history_length", "with 1 earlier interactions"),
+        ("ctr", set_integer("user_fold", 10), "fold_range", "must be below 10"),
+        ("ctr", lambda features: features.pop("timestamp"), "missing_feature", "'timestamp'"),
+        ("ctr", set_integer("rating", 4), "wrong_type", "is a int64_list, its schema says float"),
+        ("ctr", set_float("age", 4), "unknown_feature", "'age' is not in the schema"),
+        ("ctr", begin_earlier, "leak_rule", "at position 0, but of 14 interactions"),
+        ("rerank", set_float("label", 1.0), "unequal_lists", "10 candidates, but 'label' has 1"),
+        ("rerank", set_float("label", *[0.5] * 10), "label_range", "label is 0.5"),
+        ("rerank", begin_earlier, "leak_rule", "at position 0"),
+        ("retrieval", set_bytes("item_id"), "wrong_count", "has 0 values"),
+        ("retrieval", begin_earlier, "leak_rule", "at position 0"),
+    ],
+)
+def test_a_changed_record(capsys, work, kind, change, check, message):
+    examples = work / "examples"
+    shard = largest_shard(examples / kind / "train")
+    change_first_record(shard, change)
+    reseal(examples)
+    code, result, err = validate(capsys, work)
+    assert code == 1 and checks(result) == {check}
+    (finding, *_) = result["findings"]
+    assert message in finding["message"]
+    place = f"examples/{kind}/train/{shard.name}"
+    assert (finding["file"], finding["record"]) in {(place, 1), (place.replace("train", "*"), None)}
+    assert finding["message"] in err and finding["fix"] in err
+
+
+def test_a_record_that_is_no_example(capsys, work):
+    shard = largest_shard(work / "examples" / "ctr" / "validation")
+    rewrite_records(shard, lambda records: [b"\xff\xff", *records[1:]])
+    reseal(work / "examples")
+    code, result, _ = validate(capsys, work / "examples")
+    assert code == 1 and checks(result) == {"unreadable_record"}
+
+
+def test_records_too_few_and_too_many(capsys, work):
+    train = largest_shard(work / "examples" / "ctr" / "train")
+    rewrite_records(train, lambda records: records[:-1])
+    reseal(work / "examples")
+    code, result, err = validate(capsys, work)
+    assert code == 1 and checks(result) == {"wrong_record_count"}
+    assert "the manifest counts" in err
+
+
+def test_a_test_example_among_the_training_examples(capsys, work):
+    train = largest_shard(work / "examples" / "ctr" / "train")
+    (moved, *_) = read_records(work / "examples" / "ctr" / "test" / train.name)
+    rewrite_records(train, lambda records: [moved, *records[1:]])
+    reseal(work / "examples")
+    code, result, err = validate(capsys, work / "examples")
+    assert code == 1 and "parts_out_of_order" in checks(result)
+    assert "is in train, the earlier or equal position" in err
+
+
+def test_user_ids_are_not_shown(capsys, work):
+    shard = largest_shard(work / "examples" / "ctr" / "train")
+    change_first_record(shard, set_bytes("user_id", b"Jane Doe"))
+    reseal(work / "examples")
+    code, result, err = validate(capsys, work / "examples")
+    assert code == 1 and "not_in_vocabulary" in checks(result)
+    assert "Jane" not in err and "Jane" not in json.dumps(result)
+
+
+def test_many_findings_of_a_kind_are_counted_and_few_are_listed(capsys, work):
+    shard = largest_shard(work / "examples" / "ctr" / "train")
+    rewrite_records(shard, lambda records: [b"\xff"] * len(records))
+    reseal(work / "examples")
+    count = sum(1 for _ in read_records(shard))
+    _, result, err = validate(capsys, work / "examples")
+    assert result["by_check"]["unreadable_record"] == count > 5
+    listed = [f for f in result["findings"] if f["check"] == "unreadable_record"]
+    assert len(listed) == 5 and f"and {result['findings_not_listed']} more" in err

@@ -1,0 +1,100 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from serving.id_tables import WINDOW, IdIndex, IndexContents, IndexOverflow, fingerprints
+
+IDS = [f"item {number}" for number in range(3000)]
+
+
+def test_every_id_has_its_row_and_others_have_none() -> None:
+    index = IdIndex(IDS, "items")
+    np.testing.assert_array_equal(index(tf.constant(IDS)), np.arange(1, 3001))
+    unknown = [f"other {number}" for number in range(3000)] + ["", "item", "item 3000", "ITEM 0"]
+    assert not index(tf.constant(unknown)).numpy().any()
+    assert {variable.name for variable in index.variables} == {
+        f"items/index/{part}:0" for part in ("salt", "shift", "keys", "rows", "starts")
+    }
+
+
+def test_any_shape_and_any_text() -> None:
+    index = IdIndex(["7", "Amélie", "x" * 500, "a\x00b"], "items")
+    ids = tf.constant([["Amélie", "7", ""], ["x" * 500, "a\x00b", "a"]])
+    np.testing.assert_array_equal(index(ids), [[2, 1, 0], [3, 4, 0]])
+    assert index(tf.constant("7")).numpy() == 1
+    assert index(tf.zeros([0], tf.string)).shape == (0,)
+    compiled = tf.function(index, input_signature=[tf.TensorSpec([None, None], tf.string)])
+    np.testing.assert_array_equal(compiled(ids), [[2, 1, 0], [3, 4, 0]])
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 13])
+def test_few_ids(number: int) -> None:
+    index = IdIndex(IDS[:number], "items")
+    np.testing.assert_array_equal(
+        index(tf.constant(IDS[:14])), [row if row <= number else 0 for row in range(1, 15)]
+    )
+
+
+def test_buckets_hold_no_more_keys_than_a_lookup_reads() -> None:
+    # Eight of them share their first eight bits, and forty keys have 2^6 buckets if they can.
+    keys = np.arange(40, dtype=np.int64) << 52
+    contents = IndexContents.of_fingerprints(keys, np.arange(1, 41, dtype=np.int32))
+    buckets = keys >> contents.shift
+    assert np.bincount(buckets).max() <= WINDOW
+    for key, row in zip(keys, range(1, 41), strict=True):
+        start = contents.starts[key >> contents.shift]
+        window = contents.keys[start : start + WINDOW]
+        (place,) = np.nonzero(window == key)
+        assert contents.rows[start + place[0]] == row
+
+
+def test_fingerprints_that_are_too_much_alike_are_refused() -> None:
+    # These would need 2^59 buckets.
+    keys = np.arange(WINDOW + 4, dtype=np.int64)
+    with pytest.raises(IndexOverflow, match="more than 12 fingerprints share their first 10 bits"):
+        IndexContents.of_fingerprints(keys, np.arange(WINDOW + 4, dtype=np.int32))
+
+
+def test_further_ids_leave_the_others_where_they_are() -> None:
+    before = IndexContents.of_ids(IDS[:100])
+    after = before.with_ids(IDS[100:130], 201)
+    rows = dict(zip(after.keys[:-WINDOW], after.rows[:-WINDOW], strict=True))
+    expected = [*range(1, 101), *range(201, 231)]
+    assert [rows[key] for key in fingerprints(IDS[:130])] == expected
+    with pytest.raises(IndexOverflow, match="export again"):
+        after.with_ids(["item 5"], 300)
+
+
+def test_a_salt_tells_colliding_ids_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+    import serving.id_tables as module
+
+    def few_fingerprints(ids: object, salt: str = "") -> np.ndarray:
+        found = fingerprints(ids, salt)
+        return found if salt else found % 2
+
+    monkeypatch.setattr(module, "fingerprints", few_fingerprints)
+    index = IdIndex(IDS[:50], "items")
+    (salt,) = (variable for variable in index.variables if variable.name == "items/index/salt:0")
+    assert salt.numpy() == b"a"
+    np.testing.assert_array_equal(index(tf.constant(IDS[:60])), [*range(1, 51), *[0] * 10])
+
+
+def test_ids_that_repeat_are_refused() -> None:
+    with pytest.raises(IndexOverflow, match="ids repeat"):
+        IdIndex(["a", "b", "a"], "items")
+
+
+def test_it_is_saved_and_loaded(tmp_path: Path) -> None:
+    index = IdIndex(IDS, "items")
+    module = tf.Module()
+    module.index = index
+    module.look_up = tf.function(index, input_signature=[tf.TensorSpec([None], tf.string)])
+    tf.saved_model.save(module, str(tmp_path))
+    loaded = tf.saved_model.load(str(tmp_path))
+    np.testing.assert_array_equal(loaded.look_up(tf.constant(IDS)), np.arange(1, 3001))
+    # Ids are no part of the graph.
+    assert b"item 7" not in (tmp_path / "saved_model.pb").read_bytes()

@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from configs.command_line import CommandError
+from configs.loading import ConfigurationError, override_scenario
+from configs.scenario import Scenario
+from preprocessing.records.layout import WorkDirectory
+from tests.scenarios import copied_scenario, list_files_anew, tiny_scenario
+from tests.serving.exports import Export, exported, exported_variant
+from trainer.evaluation.exports import export_scores
+from trainer.evaluation.part_metrics import PartMetrics
+from trainer.evaluation.runs import evaluate_scores_of, run_scores
+from trainer.run_folder import RunFolder
+
+SLICES = ["item_popularity", "knowledge.item", "cold_user", "profile.city"]
+
+
+def assert_judged_alike(export: Export, slices: list[str]) -> PartMetrics:
+    """The export and its run have the same metrics."""
+    # The run's folder, because an export changes the model that it was given.
+    scenario, model = RunFolder(export.run.folder.path).load_model()
+    of_run = evaluate_scores_of(run_scores(scenario, model, "test"), slices)
+    of_export = evaluate_scores_of(export_scores(export.path, scenario, "test"), slices)
+    tasks = [found.metrics.pop("tasks", {}) for found in (of_run, of_export)]
+    assert list(tasks[0]) == list(tasks[1])
+    for task, metrics in tasks[0].items():
+        assert tasks[1][task] == pytest.approx(metrics, abs=1e-6)
+    assert of_export.metrics == pytest.approx(of_run.metrics, abs=1e-6)
+    assert list(of_export.slices) == slices
+    for name, groups in of_run.slices.items():
+        assert list(groups) == list(of_export.slices[name])
+        for group, metrics in groups.items():
+            assert of_export.slices[name][group] == pytest.approx(metrics, abs=1e-6)
+    return of_export
+
+
+@pytest.mark.parametrize("name", ["linear", "prm", "two_tower"])
+def test_an_export_is_judged_like_its_run(name: str) -> None:
+    found = assert_judged_alike(exported_variant(name), SLICES)
+    assert found.metrics["n"] > 50
+
+
+def test_tasks_of_an_export_are_judged() -> None:
+    export = exported_variant("linear")
+    scores = export_scores(export.path, export.run.scenario, "test")
+    assert scores.tasks == ["loved"] and scores.kind == "ctr"
+    without = override_scenario(export.run.scenario, {"model.tasks": {}, "data.labels": {}})
+    with pytest.raises(ConfigurationError, match="the task 'loved'.*no label"):
+        export_scores(export.path, without, "test")
+
+
+def test_the_kind_of_examples_must_be_there() -> None:
+    scenario = override_scenario(exported().run.scenario, {"data.examples": ["rerank"]})
+    with pytest.raises(ConfigurationError, match="'ctr' examples; there are rerank only"):
+        export_scores(exported().path, scenario, "test")
+
+
+def test_a_damaged_folder_and_another_programs_model_are_refused(tmp_path: Path) -> None:
+    shutil.copytree(exported().path, tmp_path / "damaged")
+    (tmp_path / "damaged" / "variables" / "variables.index").unlink()
+    scenario = exported().run.scenario
+    with pytest.raises(CommandError, match="damaged: TensorFlow cannot load"):
+        export_scores(tmp_path / "damaged", scenario, "test")
+    module = tf.Module()
+    serve = tf.function(lambda x: {"y": x}).get_concrete_function(tf.TensorSpec([None]))
+    tf.saved_model.save(module, str(tmp_path / "other"), signatures={"double": serve})
+    with pytest.raises(CommandError, match="'predict_examples'.*There are: double"):
+        export_scores(tmp_path / "other", scenario, "test")
+
+
+def rewritten_test_part(folder: Path, *examples: tf.train.Example) -> Scenario:
+    """The tiny scenario with a test part of these examples in each of its files."""
+    scenario = copied_scenario(folder)
+    for shard in WorkDirectory(scenario.work_dir).examples.shards("test"):
+        with tf.io.TFRecordWriter(str(shard), "GZIP") as writer:
+            for example in examples:
+                writer.write(example.SerializeToString())
+    list_files_anew(WorkDirectory(scenario.work_dir).examples)
+    return scenario
+
+
+def test_examples_that_the_model_cannot_read_are_explained(tmp_path: Path) -> None:
+    scores = export_scores(
+        exported().path, rewritten_test_part(tmp_path, tf.train.Example()), "test"
+    )
+    with pytest.raises(CommandError, match=r"\(Feature: item_id .* could not be found.\); was"):
+        list(scores.tables())
+
+
+def test_data_made_from_other_files_is_not_judged_on() -> None:
+    with pytest.raises(ConfigurationError, match=r"data.interactions.path: 'a.csv' is asked for"):
+        export_scores(exported().path, tiny_scenario(data__interactions__path="a.csv"), "test")
+
+
+def test_a_part_without_examples_is_named(tmp_path: Path) -> None:
+    scores = export_scores(exported().path, rewritten_test_part(tmp_path), "test")
+    with pytest.raises(CommandError, match="test has no examples"):
+        list(scores.tables())

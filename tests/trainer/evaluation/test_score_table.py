@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from configs.command_line import CommandError
+from trainer.evaluation import score_table
+from trainer.evaluation.score_table import ScoreTable
+
+ROWS = 500
+
+
+def made_up_table() -> pa.Table:
+    random = np.random.default_rng(1)
+    return pa.table(
+        {
+            "user_id": [f"u{user}" for user in random.integers(0, 12, ROWS)],
+            "score": pa.array(np.round(random.random(ROWS), 2), pa.float32()),
+            "city": [[["Oslo"], [], ["Lima", "Bonn"]][n] for n in random.integers(0, 3, ROWS)],
+            "age": pa.array([30.5 if n % 3 else None for n in range(ROWS)], pa.float32()),
+            'odd "name"': np.arange(ROWS),
+        }
+    )
+
+
+@pytest.fixture(params=["file", "memory"])
+def table(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[ScoreTable]:
+    monkeypatch.setattr(score_table, "_BATCH", 64)
+    source: Path | pa.Table = made_up_table()
+    if request.param == "file":
+        source = tmp_path / "it's [a] *what?.parquet"
+        pq.write_table(made_up_table(), source, row_group_size=100)
+    with ScoreTable(source, folder=tmp_path) as opened:
+        yield opened
+    assert not list(tmp_path.glob("sorting_*"))
+
+
+def test_all_rows_come_once_with_their_numbers(table: ScoreTable) -> None:
+    expected = made_up_table().to_pandas()
+    batches = list(table.batches(["row", "user_id", "score", 'odd "name"', "age"]))
+    assert table.num_rows == ROWS and len(batches) > 3
+    rows = np.concatenate([batch["row"] for batch in batches])
+    assert sorted(rows) == list(range(ROWS))
+    for name in ("user_id", "score", 'odd "name"', "age"):
+        found = np.concatenate([batch[name] for batch in batches])
+        np.testing.assert_array_equal(found, expected[name][rows])
+    assert np.isnan(batches[0]["age"]).any()
+
+
+def test_rows_come_sorted_under_new_names(table: ScoreTable) -> None:
+    batches = list(table.batches({"value": "score", "score": "row"}, order_by=["value", "score"]))
+    values = np.concatenate([batch["value"] for batch in batches])
+    rows = np.concatenate([batch["score"] for batch in batches])
+    scores = made_up_table()["score"].to_numpy()
+    np.testing.assert_array_equal(rows, np.lexsort((np.arange(ROWS), scores)))
+    np.testing.assert_array_equal(values, scores[rows])
+
+
+@pytest.mark.parametrize("batch", [1, 7, 64, 1000])
+def test_rows_of_one_user_are_in_one_batch(
+    table: ScoreTable, batch: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(score_table, "_BATCH", batch)
+    users = made_up_table()["user_id"].to_numpy(zero_copy_only=False)
+    seen: set[str] = set()
+    rows = []
+    for found in table.batches(["user_id", "row"], whole="user_id"):
+        numbers = found["user_id"]
+        assert numbers[0] == 0 and set(np.diff(numbers)) <= {0, 1}
+        owners = [set(users[found["row"][numbers == n]]) for n in range(numbers[-1] + 1)]
+        assert all(len(owner) == 1 for owner in owners)
+        of_batch = set.union(*owners)
+        assert len(of_batch) == len(owners) and not of_batch & seen
+        seen |= of_batch
+        rows += found["row"].tolist()
+    assert sorted(rows) == list(range(ROWS))
+
+
+def test_keys_are_places_among_values(table: ScoreTable) -> None:
+    table.add_key("user", "user_id", pa.array(["u3", "u1"]))
+    expected = {"u3": 0, "u1": 1}
+    users = made_up_table()["user_id"].to_pylist()
+    for batch in table.batches(["user", "row"], order_by=["row"]):
+        assert batch["user"].tolist() == [expected.get(users[row], 2) for row in batch["row"]]
+
+
+def test_distinct_values_of_lists_are_counted_and_keys(table: ScoreTable) -> None:
+    values, rows = table.counts("city")
+    lists = made_up_table()["city"].to_pylist()
+    assert sorted(values.to_pylist()) == [[], ["Lima", "Bonn"], ["Oslo"]]
+    assert [lists.count(value) for value in values.to_pylist()] == rows.tolist()
+    table.add_key("city_key", "city", values)
+    for batch in table.batches(["city_key", "row"]):
+        found = [values.to_pylist()[place] for place in batch["city_key"]]
+        assert found == [lists[row] for row in batch["row"]]
+
+
+def test_numbers_that_are_not_known_are_counted_apart(table: ScoreTable) -> None:
+    values, rows = table.counts("age")
+    assert values.to_pylist() == [30.5, None] and rows.tolist() == [333, 167]
+
+
+def sorted_apart(folder: Path, rows: int, megabytes: int) -> tuple[int, int]:
+    """Sorts distinct random numbers; how many rows came, and the most bytes on disk."""
+    numbers = np.random.default_rng(2).random(rows)
+    columns = {"score": numbers, "payload": numbers[::-1], "more": numbers + 1}
+    pq.write_table(pa.table(columns), folder / "scores.parquet")
+    last, count, on_disk = -1.0, 0, 0
+    with ScoreTable(folder / "scores.parquet", megabytes, folder=folder) as table:
+        for batch in table.batches(["score", "payload", "more"], order_by=["score"]):
+            assert batch["score"][0] >= last and (np.diff(batch["score"]) >= 0).all()
+            last, count = batch["score"][-1], count + len(batch["score"])
+            spilled = folder.glob("sorting_*/**/*")
+            on_disk = max(on_disk, sum(file.stat().st_size for file in spilled))
+    return count, on_disk
+
+
+def test_a_sort_that_memory_does_not_hold_goes_to_disk(tmp_path: Path) -> None:
+    count, on_disk = sorted_apart(tmp_path, rows=3_000_000, megabytes=128)
+    assert count == 3_000_000 and on_disk > 1e6
+
+
+def test_too_little_memory_is_explained(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match="evaluation.memory_megabytes, or name a folder"):
+        sorted_apart(tmp_path, rows=1_000_000, megabytes=16)

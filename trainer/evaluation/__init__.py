@@ -1,0 +1,1 @@
+"""Evaluation of runs and exports: scores, metrics, slices, plots and tables."""

@@ -1,0 +1,123 @@
+"""Evaluation of trained runs: scores to a file, metrics and slices from it."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
+
+import tensorflow_recommenders as tfrs
+
+from configs.command_line import CommandError
+from configs.loading import ConfigurationError
+from configs.scenario import Scenario
+from models.building import example_kind
+from trainer.evaluation.part_metrics import PartMetrics, part_metrics
+from trainer.evaluation.part_scores import PartScores, build_slices
+from trainer.evaluation.score_table import ScoreTable, write_scores
+from trainer.evaluation.slices import features_read
+from trainer.examples import PreparedExamples, streamed_examples
+from trainer.prediction import predict, predictor
+from trainer.predictions import Predictions
+from trainer.preparation import ExampleStore
+from trainer.run_folder import RunFolder
+
+
+def run_scores(
+    scenario: Scenario,
+    model: tfrs.models.Model,
+    part: str,
+    watch: Callable[[PreparedExamples], None] = lambda examples: None,
+) -> PartScores:
+    """What a run's model says about a part that memory need not hold.
+
+    Args:
+      scenario: the run's.
+      model: its model.
+      part: train, validation or test.
+      watch: also receives the examples of every batch.
+    """
+
+    def predictions() -> Iterator[Predictions]:
+        predict = predictor(model)
+        for examples in streamed_examples(scenario, model.inputs_preparation, part, model.kind):
+            watch(examples)
+            yield predict(examples)
+
+    return PartScores(scenario, part, model.kind, getattr(model, "tasks", ()), predictions())
+
+
+def evaluate_scores_of(
+    scores: PartScores, slices: Sequence[str] = (), predictions: Path | None = None
+) -> PartMetrics:
+    """Evaluates a part in constant memory.
+
+    Args:
+      scores: of the part; they are read.
+      slices: names of slices (`trainer.evaluation.slices.chosen_slices`).
+      predictions: where the file of scores is kept; it is temporary if left out.
+
+    Raises:
+      CommandError: the samples are of one class.
+      preprocessing.records.contract.DamagedRecords: a file is missing or damaged.
+      trainer.prediction.NotFiniteError: a score is infinite or NaN.
+    """
+    options = scores.scenario.evaluation
+    with tempfile.TemporaryDirectory(prefix="evaluation_") as folder:
+        path = predictions or Path(folder) / "scores.parquet"
+        write_scores(path, scores.tables(features_read(slices)))
+        with ScoreTable(path, options.memory_megabytes, options.threads, folder) as table:
+            divisions = build_slices(slices, table, scores.scenario)
+            return part_metrics(table, scores.kind, options, divisions, scores.tasks)
+
+
+def predict_run(run: str | Path, part: str, store: ExampleStore | None = None) -> Predictions:
+    """What a finished run's best weights say about a part; see `read_run` for errors.
+
+    Raises:
+      trainer.prediction.NotFiniteError: a score is infinite or NaN.
+    """
+    _, model, examples = read_run(run, part, store)
+    return predict(model, examples)
+
+
+def read_run(
+    run: str | Path, part: str, store: ExampleStore | None = None
+) -> tuple[Scenario, tfrs.models.Model, PreparedExamples]:
+    """A finished run's scenario and model, and the examples of a part as it reads them.
+
+    Raises:
+      trainer.run_folder.RunFolderError: the run is incomplete or its data has changed.
+      preprocessing.records.contract.DamagedRecords: a data file is missing or damaged.
+    """
+    store = ExampleStore() if store is None else store
+    scenario, model = RunFolder(run).load_model(store.tables)
+    return scenario, model, store.examples(scenario, model, part)
+
+
+def require_one_kind(runs: Iterable[str | Path]) -> None:
+    """Makes sure that runs can be compared, before any of them is evaluated.
+
+    Raises:
+      CommandError: the runs are of different kinds of models.
+      trainer.run_folder.RunFolderError: a run is incomplete.
+    """
+    kinds = {str(run): kind_of(RunFolder(run).read_scenario()) for run in runs}
+    if len(set(kinds.values())) > 1:
+        listed = "\n".join(f"  {run}: {kind}" for run, kind in kinds.items())
+        raise CommandError(
+            "the runs are of different kinds of models, which have no metric on the same "
+            f"examples:\n{listed}\nCompare runs of one kind"
+        )
+
+
+def kind_of(scenario: Scenario) -> str:
+    """The kind of the scenario's model, and so of its examples: ctr, rerank or retrieval.
+
+    Raises:
+      ConfigurationError: there is no such model.
+    """
+    try:
+        return example_kind(scenario.model.backbone)
+    except ValueError as error:
+        raise ConfigurationError(str(error)) from error

@@ -1,0 +1,363 @@
+"""The plots of a report and their style."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import matplotlib
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from trainer.experiments.results import Comparison, RunResult
+from trainer.inspection import GateWeights
+from trainer.report.cells import Cell
+from trainer.report.inputs import ReportInputs
+from trainer.report.table import BUCKETS, PopularitySlice, mark
+
+WIDTH_INCHES = 10.2
+PANELS_PER_ROW = 2
+_LEGEND_COLUMNS = 5
+
+# Okabe and Ito's palette, which people with colour vision deficiencies can tell apart.
+_BASELINE_COLOUR = "#5f6368"
+_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+_BASELINE_MARKER = "o"
+_MARKERS = ("s", "D", "^", "v", "P", "X")
+
+_SETTINGS: dict[Any, Any] = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": "#9aa0a6",
+    "axes.labelcolor": "#202124",
+    "axes.labelsize": 10,
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "figure.constrained_layout.use": True,
+    "figure.constrained_layout.h_pad": 0.08,
+    "figure.constrained_layout.w_pad": 0.08,
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "grid.color": "#e0e3e7",
+    "legend.fontsize": 9.5,
+    "legend.frameon": False,
+    "svg.fonttype": "path",
+    "svg.hashsalt": "report",
+    "xtick.color": "#3c4043",
+    "ytick.color": "#3c4043",
+}
+
+
+def image_source(draw: Callable[[], Figure]) -> str:
+    """Draws a figure in the report's style and returns it as an SVG data URI."""
+    buffer = io.BytesIO()
+    with matplotlib.rc_context(_SETTINGS):
+        draw().savefig(buffer, format="svg", metadata={"Date": None})
+    return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def panel_grid(count: int, panel_height: float) -> tuple[Figure, list[Axes]]:
+    """A figure with `count` panels of a common y axis, `PANELS_PER_ROW` in a row.
+
+    Args:
+      count: number of panels.
+      panel_height: inches.
+    """
+    columns = min(count, PANELS_PER_ROW)
+    rows = -(-count // columns)
+    figure = Figure(figsize=(WIDTH_INCHES, 0.5 + panel_height * rows))
+    panels = list(figure.subplots(rows, columns, sharey=True, squeeze=False).ravel())
+    for axes in panels[count:]:
+        axes.set_axis_off()
+    return figure, panels[:count]
+
+
+def draw_legend(figure: Figure) -> None:
+    """One legend above all panels, with every label once."""
+    found = {
+        label: handle
+        for axes in figure.axes
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
+    if found:
+        figure.legend(
+            list(found.values()),
+            list(found),
+            loc="outside upper right",
+            ncols=min(len(found), _LEGEND_COLUMNS),
+        )
+
+
+def colour_of(names: Sequence[str], name: str, baseline: str) -> str:
+    """Colour of a series: distinct in the order of `names`, the baseline grey."""
+    if name == baseline:
+        return _BASELINE_COLOUR
+    return _COLOURS[_place(names, name, baseline) % len(_COLOURS)]
+
+
+def source_colour_of(sources: Sequence[str], source: str) -> str:
+    """Colour of a knowledge source, shifted in the palette so as not to suggest an arm."""
+    return _COLOURS[(sources.index(source) + 2) % len(_COLOURS)]
+
+
+def marker_of(names: Sequence[str], name: str, baseline: str) -> str:
+    """Marker of a series: colour is never the only cue, and no two series have both in common."""
+    if name == baseline:
+        return _BASELINE_MARKER
+    rounds, place = divmod(_place(names, name, baseline), len(_COLOURS))
+    return _MARKERS[(place + rounds) % len(_MARKERS)]
+
+
+def _place(names: Sequence[str], name: str, baseline: str) -> int:
+    return [other for other in names if other != baseline].index(name)
+
+
+def draw_zero_line(axes: Axes, across: str) -> None:
+    """A dashed line where a difference is 0; `across` is the axis it is on, "x" or "y"."""
+    line = axes.axvline if across == "x" else axes.axhline
+    line(0.0, color="#444444", linewidth=1.0, linestyle=(0, (4, 3)), zorder=1)
+
+
+def learning_figure(inputs: ReportInputs) -> Figure:
+    """Validation result and training loss by epoch, a row per backbone, of seeds and their mean."""
+    curves = {
+        f"validation_{inputs.experiment.metric}": f"validation {inputs.metric_name}",
+        "train_loss": "training loss (nats)",
+    }
+    figure = Figure(figsize=(WIDTH_INCHES, 0.5 + 2.7 * len(inputs.backbones)))
+    grid = figure.subplots(len(inputs.backbones), len(curves), squeeze=False, sharex="row")
+    for row, backbone in zip(grid, inputs.backbones, strict=True):
+        for axes, (quantity, label) in zip(row, curves.items(), strict=True):
+            for arm in inputs.arms:
+                _learning_curves(axes, inputs, arm, backbone, quantity)
+            axes.set_title(backbone)
+            axes.set_ylabel(label)
+            axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+            axes.grid(axis="both")
+    draw_legend(figure)
+    return figure
+
+
+def _learning_curves(
+    axes: Axes, inputs: ReportInputs, arm: str, backbone: str, quantity: str
+) -> None:
+    runs: Sequence[RunResult] = inputs.experiment.runs_of(backbone, arm)
+    if not runs:
+        return
+    colour = colour_of(inputs.arms, arm, inputs.baseline)
+    marker = marker_of(inputs.arms, arm, inputs.baseline)
+    for run in runs:
+        epochs = [row["epoch"] for row in run.history]
+        values = [row[quantity] for row in run.history]
+        axes.plot(epochs, values, color=colour, linewidth=0.8, alpha=0.55)
+        best = int(np.argmax([row[f"validation_{run.selection_metric}"] for row in run.history]))
+        axes.plot(
+            epochs[best],
+            values[best],
+            color=colour,
+            marker=marker,
+            markersize=4.5,
+            alpha=0.9,
+        )
+    # Beyond the first early stop a mean would jump as runs drop out of it.
+    common = min(len(run.history) for run in runs)
+    mean = np.mean([[row[quantity] for row in run.history[:common]] for run in runs], axis=0)
+    axes.plot(
+        [row["epoch"] for row in runs[0].history[:common]],
+        mean,
+        color=colour,
+        linewidth=2.4,
+    )
+    axes.plot([], [], color=colour, linewidth=2.4, marker=marker, label=arm)
+
+
+def gate_figure(gates: Mapping[str, GateWeights]) -> Figure:
+    """Mean gate weights, a panel per backbone and arm; shared experts on a shaded ground."""
+    sources = list(dict.fromkeys(source for cell in gates.values() for source in cell.by_source))
+    figure, panels = panel_grid(len(gates), panel_height=2.5)
+    for axes, (cell, weights) in zip(panels, gates.items(), strict=True):
+        _gate_panel(axes, sources, weights.by_source, weights.num_shared_experts)
+        axes.set_title(cell.replace("/", "   "))
+    for axes in panels[::PANELS_PER_ROW]:
+        axes.set_ylabel("mean gate weight")
+    draw_legend(figure)
+    return figure
+
+
+def _gate_panel(
+    axes: Axes,
+    sources: Sequence[str],
+    by_source: Mapping[str, np.ndarray],
+    num_shared_experts: int,
+) -> None:
+    num_experts = max(len(weights) for weights in by_source.values())
+    width = 0.8 / len(by_source)
+    if num_shared_experts:
+        axes.axvspan(
+            -0.5, num_shared_experts - 0.5, color="#eef1f4", zorder=0, label="shared experts"
+        )
+    axes.axhline(
+        1 / num_experts,
+        color="#444444",
+        linewidth=1.0,
+        linestyle=(0, (4, 3)),
+        label="all experts alike",
+    )
+    for number, (source, weights) in enumerate(by_source.items()):
+        places = np.arange(len(weights)) + (number - (len(by_source) - 1) / 2) * width
+        axes.bar(
+            places, weights, width * 0.92, color=source_colour_of(sources, source), label=source
+        )
+    names = [
+        f"S{n + 1}" if n < num_shared_experts else f"D{n - num_shared_experts + 1}"
+        for n in range(num_experts)
+    ]
+    axes.set_xticks(range(num_experts), names)
+    axes.set_xlim(-0.5, num_experts - 0.5)
+    axes.set_xlabel("expert")
+    axes.grid(axis="y")
+
+
+def quality_figure(inputs: ReportInputs, cells: Sequence[Cell]) -> Figure:
+    """Main test metric of every backbone and arm; beside it the difference to the baseline."""
+    figure = Figure(figsize=(WIDTH_INCHES, 1.3 + 0.42 * len(cells)))
+    value_axes, difference_axes = figure.subplots(1, 2, sharey=True, width_ratios=(1.15, 1))
+    arms, baseline = inputs.arms, inputs.baseline
+    backbones = list(dict.fromkeys(cell.backbone for cell in cells))
+    # Half a row of space between backbones.
+    places = [row + 0.5 * backbones.index(cell.backbone) for row, cell in enumerate(cells)]
+    for place, cell in zip(places, cells, strict=True):
+        style = {
+            "color": colour_of(arms, cell.knowledge, baseline),
+            "marker": marker_of(arms, cell.knowledge, baseline),
+            "linestyle": "none",
+        }
+        whiskers = {"elinewidth": 1.8, "capsize": 3.5, "markersize": 6.5, "zorder": 3, **style}
+        value_axes.errorbar(
+            cell.value, place, xerr=_whiskers(cell.value, cell.low, cell.high), **whiskers
+        )
+        value_axes.plot(
+            cell.seed_values,
+            np.full(len(cell.seed_values), place + 0.27),
+            markersize=3.6,
+            alpha=0.75,
+            zorder=4,
+            **style,
+        )
+        if cell.comparison is not None:
+            _draw_difference(difference_axes, place, cell.comparison, whiskers)
+        elif cell.knowledge == baseline:
+            difference_axes.text(
+                0.0, place, "  baseline", color="#5f6368", va="center", fontstyle="italic"
+            )
+    name = inputs.metric_name
+    value_axes.set_yticks(places, [f"{cell.backbone}   {cell.knowledge}" for cell in cells])
+    value_axes.invert_yaxis()
+    value_axes.grid(axis="x")
+    value_axes.set_xlabel(f"test {name}")
+    value_axes.set_title(f"Test {name}: mean, 95 % interval, seeds (small marks)")
+    draw_zero_line(difference_axes, across="x")
+    difference_axes.grid(axis="x")
+    difference_axes.tick_params(axis="y", length=0)
+    difference_axes.set_xlabel(f"difference of test {name} to the arm '{baseline}'")
+    difference_axes.set_title("Paired difference, 95 % interval")
+    return figure
+
+
+def _draw_difference(
+    axes: Axes, place: float, comparison: Comparison, whiskers: Mapping[str, Any]
+) -> None:
+    found = comparison.difference
+    axes.errorbar(
+        found.difference,
+        place,
+        xerr=_whiskers(found.difference, found.low, found.high),
+        **whiskers,
+    )
+    axes.annotate(
+        mark(comparison),
+        (max(found.high, found.difference), place),
+        xytext=(4, 0),
+        textcoords="offset points",
+        va="center",
+    )
+
+
+def popularity_figure(inputs: ReportInputs, slices: Sequence[PopularitySlice]) -> Figure:
+    """AUC difference by the candidate item's training interactions, a panel per backbone."""
+    backbones = list(dict.fromkeys(found.backbone for found in slices))
+    figure, panels = panel_grid(len(backbones), panel_height=3.4)
+    for axes, backbone in zip(panels, backbones, strict=True):
+        _popularity_panel(axes, inputs, [found for found in slices if found.backbone == backbone])
+        axes.set_title(backbone)
+        axes.set_xlabel("training interactions of the item (n test samples)")
+    for axes in panels[::PANELS_PER_ROW]:
+        axes.set_ylabel(f"difference of test AUC\nto the arm '{inputs.baseline}'")
+    draw_legend(figure)
+    return figure
+
+
+def _popularity_panel(axes: Axes, inputs: ReportInputs, slices: Sequence[PopularitySlice]) -> None:
+    compared = list(dict.fromkeys(found.knowledge for found in slices))
+    offsets = dict(zip(compared, _spread(len(compared)), strict=True))
+    for arm in compared:
+        of_arm = [found for found in slices if found.knowledge == arm]
+        judged = [(BUCKETS.index(found.bucket), found.difference) for found in of_arm]
+        known = [(place, difference) for place, difference in judged if difference is not None]
+        axes.errorbar(
+            [place + offsets[arm] for place, _ in known],
+            [difference.difference for _, difference in known],
+            yerr=np.hstack(
+                [
+                    _whiskers(difference.difference, difference.low, difference.high)
+                    for _, difference in known
+                ]
+            )
+            if known
+            else None,
+            color=colour_of(inputs.arms, arm, inputs.baseline),
+            marker=marker_of(inputs.arms, arm, inputs.baseline),
+            linestyle="none",
+            elinewidth=1.8,
+            capsize=3.5,
+            markersize=6.5,
+            label=arm,
+        )
+    samples = {found.bucket: found for found in slices}
+    for place, bucket in enumerate(BUCKETS):
+        if samples[bucket].difference is None:
+            axes.text(
+                place,
+                0.5,
+                "too few",
+                transform=axes.get_xaxis_transform(),
+                ha="center",
+                va="center",
+                rotation=90,
+                color="#5f6368",
+                fontstyle="italic",
+            )
+    axes.set_xticks(
+        range(len(BUCKETS)),
+        [f"{bucket.name}\nn = {samples[bucket].samples:,}" for bucket in BUCKETS],
+    )
+    axes.set_xlim(-0.6, len(BUCKETS) - 0.4)
+    axes.grid(axis="y")
+    draw_zero_line(axes, across="y")
+
+
+def _whiskers(middle: float, low: float, high: float) -> np.ndarray:
+    """Lengths of the two whiskers [2, 1]; 0 where a percentile interval excludes the estimate."""
+    return np.maximum([[middle - low], [high - middle]], 0.0)
+
+
+def _spread(count: int) -> np.ndarray:
+    """Horizontal offsets that keep `count` series of one category apart."""
+    return (np.arange(count) - (count - 1) / 2) * min(0.22, 0.7 / max(count, 1))

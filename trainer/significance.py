@@ -1,0 +1,308 @@
+"""Whether models differ by more than chance: bootstrap over users and seeds, DeLong, Holm."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+_CHUNK = 64
+
+
+@dataclass(frozen=True)
+class Difference:
+    """What two models differ by on the same examples, in one metric.
+
+    Attributes:
+      baseline: mean over the baseline's seeds.
+      candidate: mean over the candidate's seeds.
+      difference: candidate less baseline.
+      low: lower end of the 95 % interval of the difference.
+      high: upper end.
+      p_value: two-sided, of the same resamples; see `two_sided_p`. NaN, as the interval, where
+        no resample has samples of both classes.
+      seed_error: standard error of the difference by the choice of seeds alone; NaN where a side
+        has a single run, and interval and p-value are then about users only.
+    """
+
+    baseline: float
+    candidate: float
+    difference: float
+    low: float
+    high: float
+    p_value: float = math.nan
+    seed_error: float = math.nan
+
+    @property
+    def relative_lift(self) -> float:
+        """(candidate - baseline) / baseline; NaN when the baseline is 0."""
+        return self.difference / self.baseline if self.baseline else math.nan
+
+    @property
+    def covers_seeds(self) -> bool:
+        """Whether interval and p-value also say what other seeds would have shown."""
+        return not math.isnan(self.seed_error)
+
+    @property
+    def seeds_scatter(self) -> bool:
+        """Whether seeds alone might make such a difference: it is below two of their errors."""
+        return self.covers_seeds and abs(self.difference) < 2 * self.seed_error
+
+
+def bootstrap_auc_difference(
+    labels: np.ndarray,
+    user_ids: np.ndarray,
+    baseline_scores: np.ndarray,
+    candidate_scores: np.ndarray,
+    resamples: int = 1000,
+    seed: int = 0,
+    paired_runs: bool = False,
+) -> Difference:
+    """Difference of AUCs; the AUC of a side is the mean over its runs (seeds).
+
+    Args:
+      labels: [n], 0 or 1.
+      user_ids: [n].
+      baseline_scores: [runs, n]; without a run the baseline is 0, and the difference the
+        candidate's AUC.
+      candidate_scores: [runs, n].
+      resamples: number of resamples.
+      seed: of the resampling.
+      paired_runs: whether run i of both sides is one training, judged in two ways.
+
+    Returns:
+      The difference with its percentile interval.
+    """
+    baseline, candidate = (
+        [_Ranked(labels, scores).auc for scores in side]
+        for side in (baseline_scores, candidate_scores)
+    )
+    return _bootstrap(baseline, candidate, user_ids, resamples, seed, paired_runs)
+
+
+def bootstrap_mean_difference(
+    user_ids: np.ndarray,
+    baseline_values: np.ndarray,
+    candidate_values: np.ndarray,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Difference:
+    """Difference of means over examples, for example of the lists' NDCG; see the AUC's.
+
+    Args:
+      user_ids: [n].
+      baseline_values: [runs, n], the metric of every example; 0 without a run.
+      candidate_values: [runs, n].
+      resamples: number of resamples.
+      seed: of the resampling.
+    """
+    baseline, candidate = (
+        [_mean_of(values) for values in side] for side in (baseline_values, candidate_values)
+    )
+    return _bootstrap(baseline, candidate, user_ids, resamples, seed, paired_runs=False)
+
+
+_Metric = Callable[[np.ndarray], np.ndarray]
+"""Weights of the examples [resamples, n] -> the metric under them [resamples]."""
+
+
+def _bootstrap(
+    baseline_runs: Sequence[_Metric],
+    candidate_runs: Sequence[_Metric],
+    user_ids: np.ndarray,
+    resamples: int,
+    seed: int,
+    paired_runs: bool,
+) -> Difference:
+    users, index = np.unique(user_ids, return_inverse=True)
+    generator = np.random.default_rng(seed)
+    sides = (baseline_runs, candidate_runs)
+    ones = np.ones([1, len(user_ids)])
+    by_run = [np.array([run(ones)[0] for run in side]) for side in sides]
+    baseline, candidate = (float(np.mean(values)) if len(values) else 0.0 for values in by_run)
+    differences = []
+    for start in range(0, resamples, _CHUNK):
+        count = min(_CHUNK, resamples - start)
+        draws = generator.multinomial(len(users), np.full(len(users), 1 / len(users)), size=count)
+        weights = draws[:, index].astype(np.float64)
+        means = [np.mean([run(weights) for run in side], axis=0) if side else 0.0 for side in sides]
+        differences.append(means[1] - means[0])
+    seed_error, freedom = _seed_error([by_run[1] - by_run[0]] if paired_runs else by_run)
+    resampled = np.concatenate(differences)
+    if seed_error > 0:
+        resampled = resampled + seed_error * generator.standard_t(freedom, size=resamples)
+    known = resampled[~np.isnan(resampled)]
+    low, high = np.percentile(known, [2.5, 97.5]) if len(known) else (math.nan, math.nan)
+    return Difference(
+        baseline,
+        candidate,
+        candidate - baseline,
+        float(low),
+        float(high),
+        two_sided_p(known),
+        seed_error,
+    )
+
+
+def _seed_error(samples: Sequence[np.ndarray]) -> tuple[float, float]:
+    """Standard error of a sum of means and Welch's degrees of freedom; NaN of single values."""
+    samples = [values for values in samples if len(values)]
+    if any(len(values) < 2 for values in samples):
+        return math.nan, math.nan
+    variances = [float(values.var(ddof=1)) / len(values) for values in samples]
+    uncertainty = sum(
+        variance**2 / (len(values) - 1) for variance, values in zip(variances, samples, strict=True)
+    )
+    freedom = sum(variances) ** 2 / uncertainty if uncertainty else math.inf
+    return math.sqrt(sum(variances)), freedom
+
+
+def two_sided_p(differences: np.ndarray) -> float:
+    """How easily resamples fall on the other side of 0: twice the smaller share, at most 1.
+
+    p = 2 min((1 + #{d <= 0}) / (B + 1), (1 + #{d >= 0}) / (B + 1)), the level at which the
+    percentile interval begins to cover 0; never 0, since B resamples cannot tell less than
+    2 / (B + 1). Davison and Hinkley, "Bootstrap Methods and Their Application" (1997), chapter 4.
+
+    Args:
+      differences: [B], of resamples in which the metric has a value.
+
+    Returns:
+      The p-value; NaN without any resample.
+    """
+    if not len(differences):
+        return math.nan
+    other_sides = np.count_nonzero(differences <= 0), np.count_nonzero(differences >= 0)
+    return min(1.0, 2 * (1 + min(other_sides)) / (1 + len(differences)))
+
+
+def _mean_of(values: np.ndarray) -> _Metric:
+    return lambda weights: weights @ values / weights.sum(axis=1)
+
+
+class _Ranked:
+    """Scores sorted once, so that the AUC under any sample weights is a few sums."""
+
+    def __init__(self, labels: np.ndarray, scores: np.ndarray):
+        self._order = np.argsort(scores, kind="stable")
+        ordered = scores[self._order]
+        self._tie_starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+        self._positive = labels[self._order].astype(np.float64)
+
+    def auc(self, weights: np.ndarray) -> np.ndarray:
+        """AUC under weights [resamples, n], ties half -> [resamples]; NaN with one class only."""
+        ordered = weights[:, self._order]
+        positives = np.add.reduceat(ordered * self._positive, self._tie_starts, axis=1)
+        negatives = np.add.reduceat(ordered * (1 - self._positive), self._tie_starts, axis=1)
+        below = np.cumsum(negatives, axis=1) - negatives
+        pairs = (positives * (below + negatives / 2)).sum(axis=1)
+        possible = positives.sum(axis=1) * negatives.sum(axis=1)
+        return np.divide(pairs, possible, out=np.full(len(pairs), np.nan), where=possible > 0)
+
+
+_NORMAL = NormalDist()
+
+
+@dataclass(frozen=True)
+class DeLongTest:
+    """Result of the test.
+
+    Attributes:
+      difference: AUC of the candidate less that of the baseline.
+      standard_error: of the difference; NaN with a single positive or negative sample, and so are
+        the figures below.
+      low: lower end of the 95 % interval of the difference.
+      high: upper end.
+      p_value: two-sided; 1 where both sides rank alike.
+    """
+
+    difference: float
+    standard_error: float
+    low: float
+    high: float
+    p_value: float
+
+
+def delong_test(
+    labels: np.ndarray, baseline_scores: np.ndarray, candidate_scores: np.ndarray
+) -> DeLongTest:
+    """Compares two models, or two groups of runs by the mean of their AUCs.
+
+    With X_i the m positive and Y_j the n negative samples, psi = 1, 1/2 or 0 where X_i scores
+    higher, equal or lower, an AUC is the mean of psi over all pairs. Its structural components are
+    V10_i = mean_j psi(X_i, Y_j) and V01_j = mean_i psi(X_i, Y_j); with D10 and D01 the differences
+    of both sides' components, the variance of the difference is var(D10) / m + var(D01) / n
+    (DeLong, DeLong and Clarke-Pearson, "Comparing the Areas under Two or More Correlated Receiver
+    Operating Characteristic Curves: A Nonparametric Approach", Biometrics 44, 1988, eq. 5 to 8).
+    Components come from mid-ranks in O(N log N) (Sun and Xu, "Fast Implementation of DeLong's
+    Algorithm", IEEE Signal Processing Letters 21, 2014).
+
+    The mean of several AUCs is the mean of the mean of their psi, so its components are the means
+    of theirs. The test takes samples as independent of each other, which those of one user are not:
+    it is about other samples, and the bootstrap about other users and, of several runs a side,
+    other seeds. Which seeds were trained is taken as given here.
+
+    Args:
+      labels: [N], 0 or 1, both of them.
+      baseline_scores: [runs, N].
+      candidate_scores: [runs, N].
+    """
+    baseline, candidate = (
+        [_components(labels, scores) for scores in side]
+        for side in (baseline_scores, candidate_scores)
+    )
+    of_positives, of_negatives = (
+        np.mean([run[kind] for run in candidate], axis=0)
+        - np.mean([run[kind] for run in baseline], axis=0)
+        for kind in (0, 1)
+    )
+    difference = float(of_positives.mean())
+    variance = _variance_of_mean(of_positives) + _variance_of_mean(of_negatives)
+    error = math.sqrt(variance)
+    margin = _NORMAL.inv_cdf(0.975) * error
+    if error:
+        p_value = math.erfc(abs(difference) / error / math.sqrt(2))
+    else:
+        p_value = 0.0 if difference else 1.0
+    return DeLongTest(difference, error, difference - margin, difference + margin, p_value)
+
+
+def _components(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """V10 [m] and V01 [n] of a run, in the order of the samples."""
+    positive = labels > 0
+    ranks = _mid_ranks(scores)
+    num_positives = np.count_nonzero(positive)
+    num_negatives = len(labels) - num_positives
+    of_positives = (ranks[positive] - _mid_ranks(scores[positive])) / num_negatives
+    of_negatives = 1 - (ranks[~positive] - _mid_ranks(scores[~positive])) / num_positives
+    return of_positives, of_negatives
+
+
+def _mid_ranks(scores: np.ndarray) -> np.ndarray:
+    """Ranks from 1, equal scores sharing the mean of theirs."""
+    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[place]
+
+
+def _variance_of_mean(values: np.ndarray) -> float:
+    """Sample variance over the number of values; NaN for a single value."""
+    return float(values.var(ddof=1) / len(values)) if len(values) > 1 else math.nan
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """P-values after Holm's step-down correction, in the order given.
+
+    With the i-th smallest of m p-values p_(i): max over j <= i of min(1, (m - j + 1) p_(j)). Holm,
+    "A Simple Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of Statistics 6
+    (1979). NaN stands for a test that was not made: it stays, and does not count.
+    """
+    values = np.asarray(p_values, np.float64)
+    made = np.flatnonzero(~np.isnan(values))
+    order = made[np.argsort(values[made], kind="stable")]
+    factors = len(made) - np.arange(len(made))
+    adjusted = np.full(len(values), np.nan)
+    adjusted[order] = np.minimum(np.maximum.accumulate(values[order] * factors), 1.0)
+    return adjusted.tolist()
