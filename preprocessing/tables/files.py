@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from configs.loading import ConfigurationError
 from configs.raw_data import Table
 from preprocessing import storage
-from preprocessing.downloading.advice import missing_data_advice
+from preprocessing.downloading.data_sets import missing_data_advice
 from preprocessing.inputs import COMPRESSED_SUFFIXES
 
 _FORMATS = {".parquet": "parquet", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl"}
