@@ -77,8 +77,8 @@ def checked_inputs(
     where operations broadcast, a request that makes no sense gets a score. So the graph itself
     refuses, with INVALID_ARGUMENT and the input's name: a shape that is not the specification's;
     inputs of different numbers of rows; lists of different lengths where their values belong
-    together; and numbers that are not finite. Not known numbers of a profile are NaN, and what
-    stands beside padding may be anything.
+    together; and numbers that are not finite. Not known numbers of a profile are NaN, and so is a
+    share of liked items that the model shall count; what stands beside padding may be anything.
 
     Args:
       raw: input name -> tensor.
@@ -160,4 +160,7 @@ def _finite(name: str, values: tf.Tensor) -> tf.Tensor:
     if name.startswith(PROFILE_PREFIX):
         values = tf.where(tf.math.is_nan(values), 0.0, values)
         message = f"{name} must be finite, or NaN where it is not known"
+    elif name == USER_SHARE_LIKED:
+        values = tf.where(tf.math.is_nan(values), 0.0, values)
+        message = f"{name} must be finite, or NaN, which lets the model count it in the history"
     return tf.raw_ops.CheckNumerics(tensor=values, message=message)

@@ -137,7 +137,11 @@ def rich_config() -> Path:
 @functools.cache
 def implicit_config() -> Path:
     """The YAML file of `implicit_scenario`; its work directory is complete."""
-    config = write_tiny_inputs(_temporary_folder("implicit_scenario_"))
+    folder = _temporary_folder("implicit_scenario_")
+    config = write_tiny_inputs(folder)
+    log = folder / "ratings.csv"
+    # Without ratings the last line, whose rating is none, would be an interaction like all others.
+    log.write_text("".join(log.read_text(encoding="utf-8").splitlines(True)[:-1]), encoding="utf-8")
     tree = yaml.safe_load(config.read_text(encoding="utf-8"))
     tree["data"]["interactions"]["columns"] = {"rating": None}
     tree["data"]["negatives"] = {"per_positive": 2}

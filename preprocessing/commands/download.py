@@ -57,7 +57,7 @@ def add_command(subparsers: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> dict[str, Any]:
     """Fetches and returns the JSON result."""
-    from preprocessing.downloading.advice import default_folder
+    from preprocessing.downloading.data_sets import default_folder
     from preprocessing.downloading.download import describe, download, list_data_sets
 
     if arguments.list:

@@ -13,11 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from configs.command_line import CommandError, say
-from preprocessing.downloading.advice import by_hand, described_next, next_commands
-from preprocessing.downloading.checksums import file_checksums, published_md5, require_md5
-from preprocessing.downloading.data_sets import DATA_SETS, DataSet, RemoteFile
-from preprocessing.downloading.extraction import extract
-from preprocessing.downloading.fetching import NotThere, fetch
+from preprocessing.downloading.data_sets import (
+    DATA_SETS,
+    DataSet,
+    RemoteFile,
+    by_hand,
+    described_next,
+    next_commands,
+)
+from preprocessing.downloading.fetching import (
+    NotThere,
+    extract,
+    fetch,
+    file_checksums,
+    published_md5,
+    require_md5,
+)
 
 RECORD = "download.json"
 """What a folder holds about its own origin."""

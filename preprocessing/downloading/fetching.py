@@ -1,4 +1,4 @@
-"""One file over HTTP, taken up again where an earlier try ended.
+"""A publisher's file: fetched over HTTP, compared with its checksum, its members taken out.
 
 What has come lies in NAME.partial, and in NAME.json what the server said about the file. A second
 try asks for the rest with `Range` and `If-Range` (RFC 9110, 13.1.5 and 14.2): a server whose file
@@ -8,13 +8,18 @@ sends no validator, neither a strong ETag nor a date, every try begins at the fi
 
 from __future__ import annotations
 
+import hashlib
 import json
+import lzma
 import os
 import re
 import shutil
 import time
+import zipfile
+import zlib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import requests
 import urllib3
@@ -30,6 +35,10 @@ _LONGEST_DELAY_SECONDS = 30.0
 _HEADERS = {"Accept-Encoding": "identity", "User-Agent": "reki-tensorflow"}
 _OK, _PARTIAL, _RANGE_NOT_SATISFIABLE, _FIRST_SERVER_ERROR = 200, 206, 416, 500
 _CONTENT_RANGE = re.compile(r"bytes (\d+)-\d+/(\d+)")
+_MD5 = re.compile(r"\b[0-9a-fA-F]{32}\b")
+_LONGEST_CHECKSUM_FILE = 4096
+_MOST_GROWTH = 100
+"""Text of numbers shrinks to a tenth at best; what grows more is made to fill a disk."""
 
 
 class NotThere(Exception):
@@ -242,3 +251,142 @@ def _cause(error: Exception) -> str:
     while cause.__cause__ is not None or cause.__context__ is not None:
         cause = cause.__cause__ or cause.__context__ or cause
     return f"{type(cause).__name__}: {cause}"
+
+
+@dataclass(frozen=True)
+class Checksums:
+    """Checksums of one file.
+
+    Attributes:
+      bytes: its size.
+      md5: what publishers of data compare with; no protection against intent.
+      sha256: what our records keep.
+    """
+
+    bytes: int
+    md5: str
+    sha256: str
+
+
+def file_checksums(path: Path) -> Checksums:
+    """Reads a file once for all its checksums."""
+    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    size = 0
+    with path.open("rb") as file:
+        while block := file.read(_READ_BYTES):
+            md5.update(block)
+            sha256.update(block)
+            size += len(block)
+    return Checksums(size, md5.hexdigest(), sha256.hexdigest())
+
+
+def published_md5(remote: RemoteFile, address: str) -> str | None:
+    """The publisher's MD5: a known one, or the one beside the file; None if there is none.
+
+    Args:
+      remote: the file.
+      address: where it came from.
+    """
+    if remote.md5 is not None or not remote.md5_beside:
+        return remote.md5
+    try:
+        response = requests.get(f"{address}.md5", timeout=_TIMEOUT_SECONDS)
+    except requests.RequestException:
+        return None
+    found = _MD5.search(response.text[:_LONGEST_CHECKSUM_FILE]) if response.ok else None
+    return found[0].lower() if found else None
+
+
+def require_md5(path: Path, actual: Checksums, published: str, address: str) -> None:
+    """Compares with the publisher's MD5; a file that differs is removed.
+
+    Raises:
+      CommandError: it differs.
+    """
+    if actual.md5 != published:
+        path.unlink()
+        raise CommandError(
+            f"{address}: what came has the MD5 {actual.md5}, its publisher says {published}; it "
+            "was removed. Run the command again; if it fails again, the address is not serving "
+            "the publisher's file"
+        )
+
+
+def extract(archive: Path, remote: RemoteFile, folder: Path) -> list[Path]:
+    """Extracts the members that the table names, under the names that the table gives them.
+
+    Args:
+      archive: the zip file.
+      remote: says which members are expected.
+      folder: an existing folder.
+
+    Returns:
+      The files.
+
+    Raises:
+      CommandError: the archive is damaged, lacks a member, or is not what a publisher makes: a
+        path out of the folder, a name that occurs twice, an encrypted or an enormous member.
+    """
+    wanted = {**remote.members, **remote.optional_members}
+    extracted = []
+    try:
+        with zipfile.ZipFile(archive) as opened:
+            present = _checked_names(archive, opened)
+            missing = sorted(remote.members.keys() - present)
+            if missing:
+                raise CommandError(
+                    f"{archive.name}: lacks {', '.join(missing)}; it holds "
+                    f"{', '.join(sorted(opened.namelist())[:20])}"
+                )
+            for member, name in wanted.items():
+                if member in present:
+                    target = folder / name
+                    with target.open("wb") as file:
+                        file.writelines(_content(opened, member))
+                        file.flush()
+                        os.fsync(file.fileno())
+                    extracted.append(target)
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError) as error:
+        raise CommandError(f"{archive.name}: not a whole zip archive ({error})") from error
+    return extracted
+
+
+def _content(opened: zipfile.ZipFile, member: str) -> Iterator[bytes]:
+    """Yields the bytes of a member.
+
+    Raises:
+      zipfile.BadZipFile: they are damaged, encrypted or compressed in an unknown way.
+    """
+    # Apart from the writing, because damage to bzip2 is an OSError, as a full disk is.
+    try:
+        with opened.open(member) as source:
+            while block := source.read(_READ_BYTES):
+                yield block
+    except (RuntimeError, OSError, EOFError, zlib.error, lzma.LZMAError) as error:
+        raise zipfile.BadZipFile(f"'{member}': {error}") from error
+
+
+def _checked_names(archive: Path, opened: zipfile.ZipFile) -> set[str]:
+    """Names of the members.
+
+    Raises:
+      CommandError: the archive is not what a publisher makes.
+    """
+    size = archive.stat().st_size
+    names: set[str] = set()
+    for member in opened.infolist():
+        path = PurePosixPath(member.filename.replace("\\", "/"))
+        if path.is_absolute() or ".." in path.parts:
+            raise CommandError(
+                f"{archive.name}: refused, because a member's path leads out of the folder: "
+                f"'{member.filename}'"
+            )
+        if member.filename in names:
+            raise CommandError(f"{archive.name}: refused, two members '{member.filename}'")
+        if member.file_size > _MOST_GROWTH * size:
+            raise CommandError(
+                f"{archive.name}: refused, because '{member.filename}' would grow to "
+                f"{member.file_size:,} bytes"
+            )
+        names.add(member.filename)
+    return names

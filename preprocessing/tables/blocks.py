@@ -15,7 +15,7 @@ from configs.data import Table
 from configs.loading import ConfigurationError
 from preprocessing import storage
 from preprocessing.dead_letters import DeadLetter, dead_letter
-from preprocessing.downloading.advice import missing_data_advice
+from preprocessing.downloading.data_sets import missing_data_advice
 from preprocessing.inputs import COMPRESSED_SUFFIXES, open_input
 
 

@@ -1,7 +1,7 @@
 """The server's metrics for Prometheus, under TensorFlow Serving's names.
 
 They count for the whole process, as in TensorFlow Serving, so a dashboard made for it
-(`serving.deploy.dashboard`) shows this server as well. Times are in microseconds.
+(`serving/deploy/template/grafana`) shows this server as well. Times are in microseconds.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import grpc
 import prometheus_client
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from serving.deploy import metrics as names
 from serving.server.errors import RequestError
 
 METRICS_PATH = "/monitoring/prometheus/metrics"
@@ -39,35 +38,69 @@ _operation: contextvars.ContextVar[str] = contextvars.ContextVar("operation", de
 prometheus_client.disable_created_metrics()
 
 
-def _counter(name: str, description: str) -> Counter:
-    return Counter(name, description, names.METRICS[name].labels, registry=_REGISTRY)
+def _counter(name: str, description: str, *labels: str) -> Counter:
+    return Counter(name, description, labels, registry=_REGISTRY)
 
 
-def _histogram(name: str, description: str, buckets: tuple[float, ...]) -> Histogram:
-    labels = names.METRICS[name].labels
+def _histogram(
+    name: str, description: str, *labels: str, buckets: tuple[float, ...] = _LATENCY_BUCKETS
+) -> Histogram:
     return Histogram(name, description, labels, registry=_REGISTRY, buckets=buckets)
 
 
-_requests = _counter(names.REQUEST_COUNT, "Requests by model and status.")
+_requests = _counter(
+    ":tensorflow:serving:request_count", "Requests by model and status.", "model_name", "status"
+)
 _request_latency = _histogram(
-    names.REQUEST_LATENCY, "Time of requests that were answered.", _LATENCY_BUCKETS
+    ":tensorflow:serving:request_latency",
+    "Time of requests that were answered.",
+    "model_name",
+    "API",
+    "entrypoint",
 )
 _runtime_latency = _histogram(
-    names.RUNTIME_LATENCY, "Time in the model, with the wait for a batch.", _LATENCY_BUCKETS
+    ":tensorflow:serving:runtime_latency",
+    "Time in the model, with the wait for a batch.",
+    "model_name",
+    "API",
+    "runtime",
 )
 _warmup_latency = _histogram(
-    names.WARMUP_LATENCY, "Time of replaying warm-up requests.", _LATENCY_BUCKETS
+    ":tensorflow:serving:model_warmup_latency",
+    "Time of replaying warm-up requests.",
+    "model_path",
+    "status",
 )
-_queuing_latency = _histogram(names.QUEUING_LATENCY, "Wait for a batch.", _LATENCY_BUCKETS)
+_queuing_latency = _histogram(
+    ":tensorflow:serving:batching_session:queuing_latency", "Wait for a batch.", "thread_pool_name"
+)
 _processed_batch_size = _histogram(
-    names.PROCESSED_BATCH_SIZE, "Rows that ran together, with those that fill up.", _SIZE_BUCKETS
+    ":tensorflow:serving:batching_session:processed_batch_size",
+    "Rows that ran together, with those that fill up.",
+    buckets=_SIZE_BUCKETS,
 )
-_input_batch_size = _histogram(names.INPUT_BATCH_SIZE, "Rows of a request.", _SIZE_BUCKETS)
-_padding_size = _histogram(names.PADDING_SIZE, "Rows that fill up a batch.", _SIZE_BUCKETS)
-_load_attempts = _counter(names.LOAD_ATTEMPTS, "Loads of version folders by outcome.")
-_load_latency = _counter(names.LOAD_LATENCY, "Time of loading version folders.")
-_graph_runs = _counter(names.GRAPH_RUNS, "Runs of models.")
-_graph_run_time = _counter(names.GRAPH_RUN_TIME, "Time of running models.")
+_input_batch_size = _histogram(
+    ":tensorflow:serving:batching_session:input_batch_size",
+    "Rows of a request.",
+    buckets=_SIZE_BUCKETS,
+)
+_padding_size = _histogram(
+    ":tensorflow:serving:batching_session:padding_size",
+    "Rows that fill up a batch.",
+    "execution_batch_size",
+    buckets=_SIZE_BUCKETS,
+)
+_load_attempts = _counter(
+    ":tensorflow:cc:saved_model:load_attempt_count",
+    "Loads of version folders by outcome.",
+    "model_path",
+    "status",
+)
+_load_latency = _counter(
+    ":tensorflow:cc:saved_model:load_latency", "Time of loading version folders.", "model_path"
+)
+_graph_runs = _counter(":tensorflow:core:graph_runs", "Runs of models.")
+_graph_run_time = _counter(":tensorflow:core:graph_run_time_usecs", "Time of running models.")
 
 
 def metrics_text() -> bytes:

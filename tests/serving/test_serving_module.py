@@ -116,7 +116,7 @@ def refused_requests(model: str, signature: str) -> list[tuple[Arrays, str]]:
         (with_one_more(good, "history_item_id"), "history_rating"),
         (with_first(good, "history_rating", np.nan), "history_rating"),
         (with_first(good, "user_mean_rating", np.inf), "user_mean_rating"),
-        (with_first(good, "user_share_liked", np.nan), "user_share_liked"),
+        (with_first(good, "user_share_liked", np.inf), "user_share_liked"),
         (with_first(good, "user_log_count", -np.inf), "user_log_count"),
     ]
     if "profile_age" in good:

@@ -12,10 +12,10 @@ import jsonschema
 import pytest
 import yaml
 
-from serving.deploy.metrics import METRICS
 from serving.deploy.rendering import render
 from serving.deploy.settings import Deployment
 from tests.serving.deploy.deployments import DEPLOYMENTS, FULL, IN_A_BUCKET, PLAIN
+from tests.serving.deploy.metrics import METRICS
 from tests.serving.deploy.schemas import require_compose_file
 
 

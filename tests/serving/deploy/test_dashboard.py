@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from serving.deploy.metrics import METRICS
 from serving.deploy.rendering import render
 from serving.deploy.settings import Deployment
 from tests.serving.deploy.deployments import FULL, PLAIN
+from tests.serving.deploy.metrics import METRICS
 from tests.serving.deploy.promql import grouped_by, parse, selections
 
 _ADDED_BY_PROMETHEUS = {"instance", "job", "le"}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from serving.deploy.metrics import METRICS
+from tests.serving.deploy.metrics import METRICS
 
 
 def test_names_are_those_of_the_exporter() -> None:

@@ -6,9 +6,9 @@ import grpc
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from serving.deploy.metrics import METRICS
 from serving.server import metrics
 from serving.server.errors import RequestError, not_found
+from tests.serving.deploy.metrics import METRICS
 
 
 def samples(name: str) -> dict[tuple[tuple[str, str], ...], float]:
