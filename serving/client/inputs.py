@@ -239,7 +239,8 @@ _USER_ID = "user_id"
 _ITEM_ID = "item_id"
 _HISTORY_ITEM_ID = "history_item_id"
 _HISTORY_RATING = "history_rating"
-_LOG_COUNT = _STATISTICS[2]
+_SHARE_LIKED, _, _LOG_COUNT = _STATISTICS
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -267,8 +268,17 @@ class UserRequest:
     profile: Mapping[str, ProfileValue] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        for field in _STATISTICS:
+            value = getattr(self, field)
+            if not (field == _SHARE_LIKED and math.isnan(value)):
+                _require_finite(value, field)
+        for name, attribute in self.profile.items():
+            if isinstance(attribute, (int, float, np.floating)) and not math.isnan(attribute):
+                _require_finite(attribute, f"profile attribute '{name}'")
         if self.history_rating is None:
             return
+        for rating in self.history_rating:
+            _require_finite(rating, "history_rating")
         if len(self.history_item_id) != len(self.history_rating):
             raise ValueError(
                 "history_item_id and history_rating must have the same length. Received: "
@@ -296,6 +306,11 @@ class UserRequest:
         """
         statistics = history_statistics(len(history_item_id), history_rating, positive_rating)
         return cls(user_id, history_item_id, history_rating, **statistics, profile=profile or {})
+
+
+def _require_finite(value: float, field: str) -> None:
+    if not abs(value) <= _LARGEST:
+        raise ValueError(f"{field} must be finite numbers of 32 bits. Received: {value!r}")
 
 
 def history_statistics(

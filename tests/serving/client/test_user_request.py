@@ -109,3 +109,27 @@ def test_each_id_input_has_its_own_type() -> None:
     assert inputs["user_id"].tolist() == ["anna"]
     assert inputs["item_id"].tolist() == [1]
     assert inputs["history_item_id"].tolist() == [["3"]]
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf, 1e39, np.float32(np.inf)])
+@pytest.mark.parametrize(
+    "field", ["history_rating", "user_share_liked", "user_mean_rating", "user_log_count", "age"]
+)
+def test_numbers_that_are_not_finite_are_refused_by_name(field: str, value: float) -> None:
+    fields = {
+        "history_item_id": ["a", "b"],
+        "history_rating": [4.0, 3.5],
+        "user_share_liked": 0.5,
+        "user_mean_rating": 3.75,
+        "user_log_count": 1.1,
+        "profile": {"age": 30.0, "city": "Oslo"},
+    }
+    UserRequest("u", **fields)
+    changed = {field: [4.0, value] if field == "history_rating" else value}
+    if field == "age":
+        changed = {"profile": {"age": value}}
+    if math.isnan(value) and field in ("user_share_liked", "age"):
+        UserRequest("u", **{**fields, **changed})  # not known
+        return
+    with pytest.raises(ValueError, match=f"{field}'? must be finite numbers of 32 bits"):
+        UserRequest("u", **{**fields, **changed})
