@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from configs.loading import ConfigurationError
+from serving.protocol import server_files_pb2
 from serving.server import metrics
 from serving.server.errors import RequestError, invalid
 from serving.server.text_protos import read_text_message
@@ -108,7 +109,7 @@ def read_batching_parameters(path: str | Path) -> BatchingParameters:
     Raises:
       ConfigurationError: the file cannot be read or a value is wrong; the message names the file.
     """
-    message = read_text_message(path, "BatchingParameters")
+    message = read_text_message(path, server_files_pb2.BatchingParameters)
     values: dict[str, Any] = {}
     for field, value in message.ListFields():
         if field.message_type is not None:

@@ -24,6 +24,7 @@ from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError
+from serving.protocol.server_files_pb2 import SSLConfig
 from serving.server.text_protos import read_text_message
 
 
@@ -90,7 +91,7 @@ def read_tls_settings(path: str | Path) -> TlsSettings:
     Raises:
       ConfigurationError: the file cannot be read, or is incomplete or wrong. No message quotes it.
     """
-    message = read_text_message(path, "SSLConfig")
+    message = read_text_message(path, SSLConfig)
     values = {field.name: value for field, value in message.ListFields()}
     for name in ("server_key", "server_cert"):
         if not values.get(name):

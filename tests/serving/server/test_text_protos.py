@@ -1,17 +1,27 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
+from google.protobuf.descriptor import FieldDescriptor
 
 from configs.loading import ConfigurationError
+from serving.protocol import server_files_pb2
+from serving.protocol.server_files_pb2 import BatchingParameters, SSLConfig
 from serving.server.text_protos import read_text_message
+
+_SCALARS = {
+    FieldDescriptor.TYPE_INT64: "int64",
+    FieldDescriptor.TYPE_BOOL: "bool",
+    FieldDescriptor.TYPE_STRING: "string",
+}
 
 
 def test_fields_are_read_with_their_wrappers(tmp_path: Path) -> None:
     path = tmp_path / "batching.config"
     path.write_text("max_batch_size { value: 8 } allowed_batch_sizes: 2 allowed_batch_sizes: 8")
-    message = read_text_message(path, "BatchingParameters")
+    message = read_text_message(path, BatchingParameters)
     assert message.max_batch_size.value == 8
     assert list(message.allowed_batch_sizes) == [2, 8]
     assert not message.HasField("batch_timeout_micros")
@@ -21,7 +31,7 @@ def test_numbers_of_fields_are_tensorflow_servings(tmp_path: Path) -> None:
     path = tmp_path / "ssl.config"
     path.write_text('server_key: "k" server_cert: "c" custom_ca: "a" client_verify: true')
     # Field 1 to 4: three texts of one byte, and true.
-    assert read_text_message(path, "SSLConfig").SerializeToString(deterministic=True) == (
+    assert read_text_message(path, SSLConfig).SerializeToString(deterministic=True) == (
         b"\x0a\x01k\x12\x01c\x1a\x01a\x20\x01"
     )
 
@@ -32,7 +42,7 @@ def test_a_mistake_is_placed_and_never_quoted(tmp_path: Path) -> None:
     with pytest.raises(
         ConfigurationError, match="ssl.config: line 2, column .*server_key"
     ) as caught:
-        read_text_message(path, "SSLConfig")
+        read_text_message(path, SSLConfig)
     assert "SECRET" not in str(caught.value)
     assert caught.value.__cause__ is None
     assert caught.value.__suppress_context__
@@ -40,7 +50,31 @@ def test_a_mistake_is_placed_and_never_quoted(tmp_path: Path) -> None:
 
 def test_files_that_are_no_text_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="nothing: cannot be read"):
-        read_text_message(tmp_path / "nothing", "SSLConfig")
+        read_text_message(tmp_path / "nothing", SSLConfig)
     (tmp_path / "bytes").write_bytes(b"\xff\xfe")
     with pytest.raises(ConfigurationError, match="bytes: not a text file"):
-        read_text_message(tmp_path / "bytes", "SSLConfig")
+        read_text_message(tmp_path / "bytes", SSLConfig)
+
+
+def test_the_compiled_messages_say_what_the_proto_file_says(repository_root: Path) -> None:
+    """Every field, its number and its type: a change of the file alone fails."""
+    source = (repository_root / server_files_pb2.DESCRIPTOR.name).read_text()
+    declared = {
+        message: re.findall(r"^ +(repeated )?([\w.]+) (\w+) = (\d+);$", body, re.MULTILINE)
+        for message, body in re.findall(r"^message (\w+) {\n(.*?)^}", source, re.M | re.S)
+    }
+    compiled = {
+        message.name: [
+            (
+                "repeated " if field.is_repeated else "",
+                field.message_type.full_name if field.message_type else _SCALARS[field.type],
+                field.name,
+                str(field.number),
+            )
+            for field in message.fields
+        ]
+        for message in server_files_pb2.DESCRIPTOR.message_types_by_name.values()
+    }
+    assert declared == compiled
+    assert server_files_pb2.DESCRIPTOR.package == "tensorflow.serving"
+    assert [len(fields) for fields in declared.values()] == [9, 4]
