@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import tensorflow as tf
 
-from models.layer_support import PACKAGE
+from models.layer_support import PACKAGE, ConfiguredLayer, share_below_one
 
 TRAINING_PRECISIONS = ("float32", "bfloat16")
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class HybridExpertNetwork(tf.keras.layers.Layer):
+class HybridExpertNetwork(ConfiguredLayer):
     """Maps knowledge vectors of several sources to augmented vectors for a ranking model.
 
     Every source t sees `num_shared_experts` experts that serve all sources and
@@ -85,10 +85,7 @@ class HybridExpertNetwork(tf.keras.layers.Layer):
             raise ValueError(
                 f"expert_units must be positive widths. Received: expert_units={expert_units!r}"
             )
-        if not 0 <= dropout_rate < 1:
-            raise ValueError(
-                f"dropout_rate must be in [0, 1). Received: dropout_rate={dropout_rate}"
-            )
+        share_below_one(dropout_rate=dropout_rate)
         if training_precision not in TRAINING_PRECISIONS:
             raise ValueError(
                 f"training_precision must be one of {TRAINING_PRECISIONS}. Received: "
@@ -189,18 +186,6 @@ class HybridExpertNetwork(tf.keras.layers.Layer):
         return {
             source: tf.stack(self._forward(source, inputs[source], training=False)[0], axis=1)
             for source in self.sources
-        }
-
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "sources": list(self.sources),
-            "num_shared_experts": self.num_shared_experts,
-            "num_dedicated_experts": self.num_dedicated_experts,
-            "expert_units": list(self.expert_units),
-            "dropout_rate": self.dropout_rate,
-            "training_precision": self.training_precision,
         }
 
     def compute_output_shape(

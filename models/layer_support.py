@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -71,11 +72,11 @@ def dividing_heads(num_heads: int, **widths: int) -> None:
         raise _refused(f"{{}} must divide {' and '.join(widths)}", num_heads=num_heads, **widths)
 
 
-def top_network_options(top_units: Sequence[int], dropout_rate: float) -> None:
-    """The two options that every model has: widths, and a share of [0, 1)."""
-    positive_widths(top_units=top_units)
-    if not (_is_finite(dropout_rate) and 0 <= dropout_rate < 1):
-        raise _refused("{} must be in [0, 1)", dropout_rate=dropout_rate)
+def share_below_one(**options: float) -> None:
+    """Options that are numbers of [0, 1)."""
+    for name, value in options.items():
+        if not (_is_finite(value) and 0 <= value < 1):
+            raise _refused("{} must be in [0, 1)", **{name: value})
 
 
 def _is_count(value: object, smallest: int = 1) -> bool:
@@ -90,6 +91,22 @@ def _refused(rule: str, **received: object) -> ValueError:
     """The error of a rule about the first option received."""
     values = ", ".join(f"{name}={value!r}" for name, value in received.items())
     return ValueError(f"{rule.format(next(iter(received)))}. Received: {values}")
+
+
+class ConfiguredLayer(tf.keras.layers.Layer):
+    """A layer that keeps each argument of its constructor as an attribute of the same name.
+
+    `get_config` reads them there, so that a layer is saved and made again without code of its own.
+    """
+
+    def get_config(self) -> dict[str, object]:
+        """The constructor's arguments, lists in the place of tuples, as JSON has them."""
+        arguments = inspect.signature(type(self).__init__).parameters.keys() - {"self", "kwargs"}
+        values = {name: getattr(self, name) for name in sorted(arguments)}
+        return super().get_config() | {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in values.items()
+        }
 
 
 @contextmanager

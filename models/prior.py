@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from configs.model import Prior
 from models.catalogue import RATING_PRIOR_COUNT, CatalogueContents
-from models.layer_support import PACKAGE
+from models.layer_support import PACKAGE, ConfiguredLayer
 from models.reduction import (
     by_blocks,
     cluster_landmarks,
@@ -66,7 +66,7 @@ class PriorPrediction:
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class KnowledgePrior(tf.keras.layers.Layer):
+class KnowledgePrior(ConfiguredLayer):
     """One number an item: its expected mean rating, less the mean of all ratings.
 
     Predicted from the item's knowledge vector by kernel ridge regression over the other items, so
@@ -180,17 +180,6 @@ class KnowledgePrior(tf.keras.layers.Layer):
             self._coefficients.numpy(),
             self.length_scale,
         )
-
-    def get_config(self) -> dict[str, object]:
-        """The sizes; numbers are saved as weights."""
-        return {
-            **super().get_config(),
-            "num_rows": self.num_rows,
-            "num_columns": self.num_columns,
-            "vector_width": self.vector_width,
-            "num_landmarks": self.num_landmarks,
-            "length_scale": self.length_scale,
-        }
 
     def _add(self, name: str, shape: list[int]) -> tf.Variable:
         return self.add_weight(name=name, shape=shape, initializer="zeros", trainable=False)

@@ -56,10 +56,6 @@ class LinearProjection(SourceNetwork):
             outputs[source] = tf.linalg.matmul(vectors, kernel) + bias
         return outputs
 
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "width": self.width}
-
 
 def linear_adapter(options: Model, tables: Mapping[str, KnowledgeTable]) -> NetworkAdapter:
     """A projection of every source to `model.embedding_dimension`."""

@@ -10,7 +10,7 @@ from configs.model import Model
 from models.adapters.base import common_options, require_field_width, require_one_dimension
 from models.adapters.source_network import NetworkAdapter, SourceNetwork, Tensors
 from models.knowledge import KnowledgeTable
-from models.layer_support import PACKAGE
+from models.layer_support import PACKAGE, share_below_one
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
@@ -44,10 +44,7 @@ class SharedMLP(SourceNetwork):
         """
         if not units or min(units) < 1:
             raise ValueError(f"units must be positive widths. Received: units={units!r}")
-        if not 0 <= dropout_rate < 1:
-            raise ValueError(
-                f"dropout_rate must be in [0, 1). Received: dropout_rate={dropout_rate}"
-            )
+        share_below_one(dropout_rate=dropout_rate)
         super().__init__(sources, units[-1], **kwargs)
         self.units = tuple(units)
         self.dropout_rate = dropout_rate
@@ -70,14 +67,6 @@ class SharedMLP(SourceNetwork):
             hidden = tf.nn.relu(tf.linalg.matmul(hidden, kernel) + bias)
             hidden = self._dropout(hidden, training=training)
         return self._parted(hidden, inputs)
-
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "units": list(self.units),
-            "dropout_rate": self.dropout_rate,
-        }
 
 
 def mlp_adapter(options: Model, tables: Mapping[str, KnowledgeTable]) -> NetworkAdapter:

@@ -85,15 +85,6 @@ class MixtureOfExperts(SourceNetwork):
         """The share each expert has in each output: source -> [n, experts]; rows sum to 1."""
         return self._parted(self._pool.gates({_ALL: self._joined(inputs)})[_ALL], inputs)
 
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "num_experts": self.num_experts,
-            "expert_units": list(self.expert_units),
-            "dropout_rate": self.dropout_rate,
-        }
-
 
 def moe_adapter(options: Model, tables: Mapping[str, KnowledgeTable]) -> GatedAdapter:
     """One mixture of the shape `model.moe` for all sources.

@@ -9,9 +9,10 @@ import tensorflow as tf
 
 from models.adapters.base import KnowledgeAdapter, Tensors
 from models.knowledge import KnowledgeTable
+from models.layer_support import ConfiguredLayer
 
 
-class SourceNetwork(tf.keras.layers.Layer):
+class SourceNetwork(ConfiguredLayer):
     """A network from knowledge vectors of several sources to vectors of one width.
 
     Shapes: source -> [n, dimension] in; source -> [n, width] out, n of each source's own.
@@ -45,10 +46,6 @@ class SourceNetwork(tf.keras.layers.Layer):
             source: tf.TensorShape([tf.TensorShape(input_shape[source])[0], self.width])
             for source in self.sources
         }
-
-    def get_config(self) -> dict[str, object]:
-        """The sources."""
-        return {**super().get_config(), "sources": list(self.sources)}
 
     def _dimensions(self, input_shape: Mapping[str, tf.TensorShape]) -> dict[str, int]:
         """Width of every source's vectors; ValueError for other sources or an unknown width."""

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.backbones.base import BackboneInputs, FieldStack, beside_numbers, flat
-from models.layer_support import PACKAGE, positive_count, top_network_options
+from models.backbones.base import Backbone, BackboneInputs, FieldStack, beside_numbers, flat
+from models.layer_support import PACKAGE, positive_count
 from models.layers.attention import FieldSelfAttention
 from models.layers.top_network import top_network
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class AutomaticFeatureInteraction(tf.keras.layers.Layer):
+class AutomaticFeatureInteraction(Backbone):
     """AutoInt: every self-attention layer raises the order of the interactions.
 
     logit = w' x + b + c' SelfAttention(.. SelfAttention(v) ..) (+ u' MLP(x)), over the fields
@@ -53,11 +53,8 @@ class AutomaticFeatureInteraction(tf.keras.layers.Layer):
         Raises:
           ValueError: an option has a value that makes no sense.
         """
-        super().__init__(**kwargs)
-        top_network_options(top_units, dropout_rate)
+        super().__init__(top_units, dropout_rate, **kwargs)
         positive_count(num_layers=num_layers, num_heads=num_heads, head_units=head_units)
-        self.top_units = tuple(top_units)
-        self.dropout_rate = dropout_rate
         self.num_layers = num_layers
         self.num_heads = num_heads
         self.head_units = head_units
@@ -85,17 +82,3 @@ class AutomaticFeatureInteraction(tf.keras.layers.Layer):
         if self.deep_part:
             nonlinear = tf.concat([nonlinear, self._deep(joined, training=training)], axis=1)
         return self._linear(joined) + self._logit(nonlinear)
-
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "top_units": list(self.top_units),
-            "dropout_rate": self.dropout_rate,
-            "num_layers": self.num_layers,
-            "num_heads": self.num_heads,
-            "head_units": self.head_units,
-            "scaled": self.scaled,
-            "residual": self.residual,
-            "deep_part": self.deep_part,
-        }

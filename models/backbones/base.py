@@ -1,4 +1,4 @@
-"""What every backbone receives, also as one stack of fields."""
+"""What every backbone takes and receives, also as one stack of fields."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from models.layer_support import PACKAGE
+from models.layer_support import PACKAGE, ConfiguredLayer, positive_widths, share_below_one
 from models.layers.attention import TargetAttention
 
 NUM_RATING_FEATURES = 2
@@ -35,13 +35,39 @@ class BackboneInputs(NamedTuple):
     side_fields: tf.Tensor
 
 
+class Backbone(ConfiguredLayer):
+    """Base of what `model.backbone` names: of backbones, re-rankers and pairs of towers.
+
+    A subclass has both options here and may have more, each with an annotation and a default; the
+    configuration names them (`model.backbone_options`). It keeps each as an attribute.
+
+    Attributes:
+      top_units: widths of the dense network.
+      dropout_rate: dropout after each of its layers.
+    """
+
+    def __init__(
+        self, top_units: Sequence[int] = (200, 80), dropout_rate: float = 0.0, **kwargs: object
+    ):
+        """Keeps the options that every backbone has.
+
+        Raises:
+          ValueError: an option has a value that makes no sense.
+        """
+        super().__init__(**kwargs)
+        positive_widths(top_units=top_units)
+        share_below_one(dropout_rate=dropout_rate)
+        self.top_units = tuple(top_units)
+        self.dropout_rate = dropout_rate
+
+
 def flat(fields: tf.Tensor) -> tf.Tensor:
     """Lays the fields of a row side by side: [n, fields, width] -> [n, fields * width]."""
     return tf.reshape(fields, [tf.shape(fields)[0], fields.shape[1] * fields.shape[2]])
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class FieldStack(tf.keras.layers.Layer):
+class FieldStack(ConfiguredLayer):
     """Stacks interest, candidate fields, side fields and optionally the numbers.
 
     stack = [attention(W candidate + b, history), candidate fields, side, sum_m x_m v_m]
@@ -79,10 +105,6 @@ class FieldStack(tf.keras.layers.Layer):
         if self.numbers_as_field:
             fields.append(self._numbers(inputs.numeric)[:, tf.newaxis])
         return tf.concat(fields, axis=1)
-
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "numbers_as_field": self.numbers_as_field}
 
 
 def beside_numbers(fields: tf.Tensor, numeric: tf.Tensor) -> tf.Tensor:

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.backbones.base import BackboneInputs, flat
-from models.layer_support import PACKAGE, top_network_options
+from models.backbones.base import Backbone, BackboneInputs, flat
+from models.layer_support import PACKAGE
 from models.layers.sequence import HistoryTransformer
 from models.layers.top_network import top_network
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class BehaviorSequenceTransformer(tf.keras.layers.Layer):
+class BehaviorSequenceTransformer(Backbone):
     """BST: a transformer reads history and candidate, then a dense network scores.
 
     logit = w' MLP([transformer(history, candidate), candidate, numeric, side]) + b
@@ -55,10 +55,7 @@ class BehaviorSequenceTransformer(tf.keras.layers.Layer):
         Raises:
           ValueError: an option has a value that makes no sense.
         """
-        super().__init__(**kwargs)
-        top_network_options(top_units, dropout_rate)
-        self.top_units = tuple(top_units)
-        self.dropout_rate = dropout_rate
+        super().__init__(top_units, dropout_rate, **kwargs)
         self.units = units
         self.num_blocks = num_blocks
         self.num_heads = num_heads
@@ -79,17 +76,3 @@ class BehaviorSequenceTransformer(tf.keras.layers.Layer):
         )
         joined = tf.concat([read, candidate, inputs.numeric, flat(inputs.side_fields)], axis=1)
         return self._logit(self._top(joined, training=training))
-
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "top_units": list(self.top_units),
-            "dropout_rate": self.dropout_rate,
-            "units": self.units,
-            "num_blocks": self.num_blocks,
-            "num_heads": self.num_heads,
-            "feed_forward_units": self.feed_forward_units,
-            "num_positions": self.num_positions,
-            "outputs": self.outputs,
-        }

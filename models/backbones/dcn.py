@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.backbones.base import BackboneInputs, flat
-from models.layer_support import PACKAGE, positive_count, top_network_options
+from models.backbones.base import Backbone, BackboneInputs, flat
+from models.layer_support import PACKAGE, positive_count
 from models.layers.attention import TargetAttention
 from models.layers.interaction import VectorCross
 from models.layers.top_network import top_network
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class DeepCrossNetwork(tf.keras.layers.Layer):
+class DeepCrossNetwork(Backbone):
     """DCN v1: crosses with one weight vector each beside a dense network.
 
     x_{l+1} = x_0 (x_l' w_l) + b_l + x_l; logit = w' [x_L, MLP(x_0)] + b, over
@@ -43,16 +43,23 @@ class DeepCrossNetwork(tf.keras.layers.Layer):
         Raises:
           ValueError: an option has a value that makes no sense.
         """
-        super().__init__(**kwargs)
-        top_network_options(top_units, dropout_rate)
+        super().__init__(top_units, dropout_rate, **kwargs)
         positive_count(num_crosses=num_crosses)
-        self.top_units = tuple(top_units)
-        self.dropout_rate = dropout_rate
         self.num_crosses = num_crosses
         self._attention = TargetAttention()
-        self._crosses = [VectorCross() for _ in range(num_crosses)]
+        self._crosses = [self.new_cross() for _ in range(num_crosses)]
         self._deep = top_network(top_units, dropout_rate, name="deep")
         self._logit = tf.keras.layers.Dense(1)
+
+    def new_cross(self) -> tf.keras.layers.Layer:
+        """A cross layer of this version."""
+        return VectorCross()
+
+    def crossed(
+        self, cross: tf.keras.layers.Layer, first: tf.Tensor, crossed: tf.Tensor
+    ) -> tf.Tensor:
+        """x_{l+1} of a cross layer, x_0 and x_l."""
+        return cross((first, crossed))
 
     def call(self, inputs: BackboneInputs, training: bool | None = None) -> tf.Tensor:
         """Scores a batch."""
@@ -63,15 +70,6 @@ class DeepCrossNetwork(tf.keras.layers.Layer):
         first = tf.concat([interest, candidate, inputs.numeric, flat(inputs.side_fields)], axis=1)
         crossed = first
         for cross in self._crosses:
-            crossed = cross((first, crossed))
+            crossed = self.crossed(cross, first, crossed)
         deep = self._deep(first, training=training)
         return self._logit(tf.concat([crossed, deep], axis=1))
-
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "top_units": list(self.top_units),
-            "dropout_rate": self.dropout_rate,
-            "num_crosses": self.num_crosses,
-        }

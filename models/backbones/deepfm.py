@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.backbones.base import BackboneInputs, FieldStack, beside_numbers
-from models.layer_support import PACKAGE, top_network_options
+from models.backbones.base import Backbone, BackboneInputs, FieldStack, beside_numbers
+from models.layer_support import PACKAGE
 from models.layers.interaction import FactorizationMachine
 from models.layers.top_network import top_network
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class DeepFactorizationMachine(tf.keras.layers.Layer):
+class DeepFactorizationMachine(Backbone):
     """DeepFM: first order, all pairs of fields and a dense network share their embeddings.
 
     logit = w' x + b + sum_{i<j} v_i' v_j + u' MLP(x), over the fields v = [interest, candidate,
@@ -38,10 +38,7 @@ class DeepFactorizationMachine(tf.keras.layers.Layer):
         Raises:
           ValueError: an option has a value that makes no sense.
         """
-        super().__init__(**kwargs)
-        top_network_options(top_units, dropout_rate)
-        self.top_units = tuple(top_units)
-        self.dropout_rate = dropout_rate
+        super().__init__(top_units, dropout_rate, **kwargs)
         self._fields = FieldStack()
         self._linear = tf.keras.layers.Dense(1)
         self._second_order = FactorizationMachine()
@@ -54,11 +51,3 @@ class DeepFactorizationMachine(tf.keras.layers.Layer):
         joined = beside_numbers(fields, inputs.numeric)
         deep = self._logit(self._deep(joined, training=training))
         return self._linear(joined) + self._second_order(fields) + deep
-
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "top_units": list(self.top_units),
-            "dropout_rate": self.dropout_rate,
-        }

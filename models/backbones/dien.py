@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.backbones.base import BackboneInputs, flat
-from models.layer_support import PACKAGE, not_negative, one_of, top_network_options
+from models.backbones.base import Backbone, BackboneInputs, flat
+from models.layer_support import PACKAGE, not_negative, one_of
 from models.layers.masking import masked_softmax
 from models.layers.sequence import GRU_KINDS, AttentionGRU, next_step_loss
 from models.layers.top_network import RandomNumbers, top_network
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class DeepInterestEvolutionNetwork(tf.keras.layers.Layer):
+class DeepInterestEvolutionNetwork(Backbone):
     """DIEN: the order of the history counts, and interests evolve towards the candidate.
 
     h_1 .. h_T = GRU(history)                                 interest extractor, Eq. (2) to (5)
@@ -51,12 +51,9 @@ class DeepInterestEvolutionNetwork(tf.keras.layers.Layer):
         Raises:
           ValueError: an option has a value that makes no sense.
         """
-        super().__init__(**kwargs)
-        top_network_options(top_units, dropout_rate)
+        super().__init__(top_units, dropout_rate, **kwargs)
         one_of(GRU_KINDS, evolution=evolution)
         not_negative(auxiliary_weight=auxiliary_weight)
-        self.top_units = tuple(top_units)
-        self.dropout_rate = dropout_rate
         self.evolution = evolution
         self.auxiliary_weight = auxiliary_weight
         self._top = top_network(top_units, dropout_rate)
@@ -100,13 +97,3 @@ class DeepInterestEvolutionNetwork(tf.keras.layers.Layer):
         shuffled = tf.argsort(self._random_numbers.uniform([shape[0] * shape[1]]))
         negatives = tf.reshape(shuffled, shape)
         return next_step_loss(states, items, inputs.history_mask, negatives)
-
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "top_units": list(self.top_units),
-            "dropout_rate": self.dropout_rate,
-            "evolution": self.evolution,
-            "auxiliary_weight": self.auxiliary_weight,
-        }

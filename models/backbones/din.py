@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.backbones.base import BackboneInputs, flat
-from models.layer_support import PACKAGE, one_of, top_network_options
+from models.backbones.base import Backbone, BackboneInputs, flat
+from models.layer_support import PACKAGE, one_of
 from models.layers.attention import TargetAttention
 from models.layers.normalization import DICE_STATISTICS
 from models.layers.top_network import top_network
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class DeepInterestNetwork(tf.keras.layers.Layer):
+class DeepInterestNetwork(Backbone):
     """DIN: the history is pooled by attention with the candidate, then a dense network scores.
 
     logit = w' MLP([attention(candidate, history), candidate, numeric, side]) + b
@@ -45,11 +45,8 @@ class DeepInterestNetwork(tf.keras.layers.Layer):
         Raises:
           ValueError: an option has a value that makes no sense.
         """
-        super().__init__(**kwargs)
-        top_network_options(top_units, dropout_rate)
+        super().__init__(top_units, dropout_rate, **kwargs)
         one_of(DICE_STATISTICS, dice_statistics=dice_statistics)
-        self.top_units = tuple(top_units)
-        self.dropout_rate = dropout_rate
         self.attention_softmax = attention_softmax
         self.dice_statistics = dice_statistics
         self._attention = TargetAttention(
@@ -66,13 +63,3 @@ class DeepInterestNetwork(tf.keras.layers.Layer):
         )
         joined = tf.concat([interest, candidate, inputs.numeric, flat(inputs.side_fields)], axis=1)
         return self._logit(self._top(joined, training=training))
-
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "top_units": list(self.top_units),
-            "dropout_rate": self.dropout_rate,
-            "attention_softmax": self.attention_softmax,
-            "dice_statistics": self.dice_statistics,
-        }

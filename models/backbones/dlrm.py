@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
-from models.backbones.base import BackboneInputs, FieldStack
-from models.layer_support import PACKAGE, positive_widths, top_network_options
+from models.backbones.base import Backbone, BackboneInputs, FieldStack
+from models.layer_support import PACKAGE, positive_widths
 from models.layers.top_network import top_network
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class DeepLearningRecommendationModel(tf.keras.layers.Layer):
+class DeepLearningRecommendationModel(Backbone):
     """DLRM: the numbers become one more field; a dense network sees dot products, not embeddings.
 
     z = MLP_bottom(numeric),   p = [f_i' f_j for i < j] over f = [z, interest, candidate, side]
@@ -46,11 +46,8 @@ class DeepLearningRecommendationModel(tf.keras.layers.Layer):
         Raises:
           ValueError: an option has a value that makes no sense.
         """
-        super().__init__(**kwargs)
-        top_network_options(top_units, dropout_rate)
+        super().__init__(top_units, dropout_rate, **kwargs)
         positive_widths(bottom_units=bottom_units)
-        self.top_units = tuple(top_units)
-        self.dropout_rate = dropout_rate
         self.bottom_units = tuple(bottom_units)
         self.self_interaction = self_interaction
         self._fields = FieldStack()
@@ -76,13 +73,3 @@ class DeepLearningRecommendationModel(tf.keras.layers.Layer):
         products = tf.cast(products, dense.dtype)
         top = self._top(tf.concat([dense, products], axis=1), training=training)
         return self._logit(top) + self._linear(inputs.numeric)
-
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "top_units": list(self.top_units),
-            "dropout_rate": self.dropout_rate,
-            "bottom_units": list(self.bottom_units),
-            "self_interaction": self.self_interaction,
-        }

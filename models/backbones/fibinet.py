@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.backbones.base import BackboneInputs, FieldStack, beside_numbers
-from models.layer_support import PACKAGE, one_of, positive, top_network_options
+from models.backbones.base import Backbone, BackboneInputs, FieldStack, beside_numbers
+from models.layer_support import PACKAGE, one_of, positive
 from models.layers.gates import EXCITATION_ACTIVATIONS, SqueezeExcitation
 from models.layers.interaction import BILINEAR_KINDS, BilinearInteraction
 from models.layers.top_network import top_network
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class FeatureImportanceBilinearNetwork(tf.keras.layers.Layer):
+class FeatureImportanceBilinearNetwork(Backbone):
     """FiBiNET: a dense network over the bilinear interactions of all pairs of fields.
 
     p = bilinear(v), q = bilinear'(SENet(v)), logit = w' x + b + u' MLP([p, q, numeric]), over the
@@ -47,13 +47,10 @@ class FeatureImportanceBilinearNetwork(tf.keras.layers.Layer):
         Raises:
           ValueError: an option has a value that makes no sense.
         """
-        super().__init__(**kwargs)
-        top_network_options(top_units, dropout_rate)
+        super().__init__(top_units, dropout_rate, **kwargs)
         one_of(BILINEAR_KINDS, bilinear_kind=bilinear_kind)
         positive(excitation_factor=excitation_factor)
         one_of(EXCITATION_ACTIVATIONS, excitation_activation=excitation_activation)
-        self.top_units = tuple(top_units)
-        self.dropout_rate = dropout_rate
         self.bilinear_kind = bilinear_kind
         self.excitation_factor = excitation_factor
         self.excitation_activation = excitation_activation
@@ -73,14 +70,3 @@ class FeatureImportanceBilinearNetwork(tf.keras.layers.Layer):
         )
         deep = self._deep(beside_numbers(pairs, inputs.numeric), training=training)
         return self._linear(beside_numbers(fields, inputs.numeric)) + self._logit(deep)
-
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "top_units": list(self.top_units),
-            "dropout_rate": self.dropout_rate,
-            "bilinear_kind": self.bilinear_kind,
-            "excitation_factor": self.excitation_factor,
-            "excitation_activation": self.excitation_activation,
-        }

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.backbones.base import BackboneInputs, FieldStack, beside_numbers, flat
-from models.layer_support import PACKAGE, not_negative_count, positive_count, top_network_options
+from models.backbones.base import Backbone, BackboneInputs, FieldStack, beside_numbers, flat
+from models.layer_support import PACKAGE, not_negative_count, positive_count
 from models.layers.attention import FieldSelfAttention
 from models.layers.interaction import FieldGraph
 from models.layers.top_network import top_network
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class FeatureInteractionGraphNetwork(tf.keras.layers.Layer):
+class FeatureInteractionGraphNetwork(Backbone):
     """Fi-GNN: a graph network over the fields, whose nodes vote on the score.
 
     h = FieldGraph(v); logit = w' x + b + sum_i a_i (c' h_i) (+ u' MLP(x)) with
@@ -53,12 +53,9 @@ class FeatureInteractionGraphNetwork(tf.keras.layers.Layer):
         Raises:
           ValueError: an option has a value that makes no sense.
         """
-        super().__init__(**kwargs)
-        top_network_options(top_units, dropout_rate)
+        super().__init__(top_units, dropout_rate, **kwargs)
         positive_count(num_steps=num_steps)
         not_negative_count(attention_heads=attention_heads)
-        self.top_units = tuple(top_units)
-        self.dropout_rate = dropout_rate
         self.num_steps = num_steps
         self.residual = residual
         self.attention_heads = attention_heads
@@ -95,15 +92,3 @@ class FeatureInteractionGraphNetwork(tf.keras.layers.Layer):
         if self.deep_part:
             logit += self._logit(self._deep(joined, training=training))
         return logit
-
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "top_units": list(self.top_units),
-            "dropout_rate": self.dropout_rate,
-            "num_steps": self.num_steps,
-            "residual": self.residual,
-            "attention_heads": self.attention_heads,
-            "deep_part": self.deep_part,
-        }

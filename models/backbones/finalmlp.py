@@ -6,14 +6,13 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.backbones.base import BackboneInputs, FieldStack, beside_numbers, flat
+from models.backbones.base import Backbone, BackboneInputs, FieldStack, beside_numbers, flat
 from models.layer_support import (
     PACKAGE,
     at_least_one_width,
     dividing_heads,
     one_of,
     positive_widths,
-    top_network_options,
 )
 from models.layers.gates import FeatureGate
 from models.layers.interaction import BilinearFusion
@@ -23,7 +22,7 @@ GATINGS = ("context", "learned", "none")
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class FinalMLP(tf.keras.layers.Layer):
+class FinalMLP(Backbone):
     """FinalMLP: two dense networks, each with its own view of the input, fused bilinearly.
 
     e = [interest, candidate, side, numeric],   h_s = 2 sigmoid(Gate_s(context_s)) * e
@@ -65,15 +64,12 @@ class FinalMLP(tf.keras.layers.Layer):
         Raises:
           ValueError: an option has a value that makes no sense.
         """
-        super().__init__(**kwargs)
-        top_network_options(top_units, dropout_rate)
+        super().__init__(top_units, dropout_rate, **kwargs)
         one_of(GATINGS, gating=gating)
         positive_widths(gate_units=gate_units)
         at_least_one_width(top_units=top_units)
         if second_top_units is not None:
             at_least_one_width(second_top_units=second_top_units)
-        self.top_units = tuple(top_units)
-        self.dropout_rate = dropout_rate
         self.second_top_units = None if second_top_units is None else tuple(second_top_units)
         second_units = self.second_top_units or self.top_units
         dividing_heads(num_heads, first_width=self.top_units[-1], second_width=second_units[-1])
@@ -125,15 +121,3 @@ class FinalMLP(tf.keras.layers.Layer):
             for stream, view in zip(self._streams, views, strict=True)
         )
         return self._fusion((first, second)) + self._linear(inputs.numeric)
-
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "top_units": list(self.top_units),
-            "dropout_rate": self.dropout_rate,
-            "second_top_units": self.second_top_units and list(self.second_top_units),
-            "gating": self.gating,
-            "gate_units": list(self.gate_units),
-            "num_heads": self.num_heads,
-        }

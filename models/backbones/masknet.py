@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.backbones.base import BackboneInputs, FieldStack, beside_numbers
-from models.layer_support import PACKAGE, one_of, positive, positive_count, top_network_options
+from models.backbones.base import Backbone, BackboneInputs, FieldStack, beside_numbers
+from models.layer_support import PACKAGE, one_of, positive, positive_count
 from models.layers.gates import MaskBlock
 from models.layers.normalization import FieldNormalization
 from models.layers.top_network import top_network
@@ -16,7 +16,7 @@ ARRANGEMENTS = ("parallel", "serial")
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class MaskNet(tf.keras.layers.Layer):
+class MaskNet(Backbone):
     """MaskNet: blocks that multiply their input by a mask made from the whole sample.
 
     instance = [interest, candidate, side, numeric]
@@ -57,13 +57,10 @@ class MaskNet(tf.keras.layers.Layer):
         Raises:
           ValueError: an option has a value that makes no sense.
         """
-        super().__init__(**kwargs)
-        top_network_options(top_units, dropout_rate)
+        super().__init__(top_units, dropout_rate, **kwargs)
         one_of(ARRANGEMENTS, arrangement=arrangement)
         positive_count(num_blocks=num_blocks, block_units=block_units)
         positive(reduction_ratio=reduction_ratio)
-        self.top_units = tuple(top_units)
-        self.dropout_rate = dropout_rate
         self.arrangement = arrangement
         self.num_blocks = num_blocks
         self.block_units = block_units
@@ -90,15 +87,3 @@ class MaskNet(tf.keras.layers.Layer):
             for block in self._blocks:
                 hidden = self._dropout(block((instance, hidden)), training=training)
         return self._logit(hidden) + self._linear(inputs.numeric)
-
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "top_units": list(self.top_units),
-            "dropout_rate": self.dropout_rate,
-            "arrangement": self.arrangement,
-            "num_blocks": self.num_blocks,
-            "block_units": self.block_units,
-            "reduction_ratio": self.reduction_ratio,
-        }

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.backbones.base import BackboneInputs, FieldStack, beside_numbers
-from models.layer_support import PACKAGE, one_of, top_network_options
+from models.backbones.base import Backbone, BackboneInputs, FieldStack, beside_numbers
+from models.layer_support import PACKAGE, one_of
 from models.layers.interaction import InnerProducts, OuterProduct
 from models.layers.top_network import top_network
 
@@ -15,7 +15,7 @@ PRODUCTS = ("inner", "outer", "both")
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class ProductNetwork(tf.keras.layers.Layer):
+class ProductNetwork(Backbone):
     """PNN: a dense network whose first layer sees fields and products of fields.
 
     l_1 = ReLU(W_z z + W_p p + b_1),   logit = w' MLP(l_1) + u' numeric + b
@@ -47,11 +47,8 @@ class ProductNetwork(tf.keras.layers.Layer):
         Raises:
           ValueError: an option has a value that makes no sense.
         """
-        super().__init__(**kwargs)
-        top_network_options(top_units, dropout_rate)
+        super().__init__(top_units, dropout_rate, **kwargs)
         one_of(PRODUCTS, product=product)
-        self.top_units = tuple(top_units)
-        self.dropout_rate = dropout_rate
         self.product = product
         self._fields = FieldStack()
         self._products: list[tf.keras.layers.Layer] = []
@@ -70,12 +67,3 @@ class ProductNetwork(tf.keras.layers.Layer):
         signals += [product(fields) for product in self._products]
         top = self._top(tf.concat(signals, axis=1), training=training)
         return self._logit(top) + self._linear(inputs.numeric)
-
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "top_units": list(self.top_units),
-            "dropout_rate": self.dropout_rate,
-            "product": self.product,
-        }

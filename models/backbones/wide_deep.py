@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.backbones.base import BackboneInputs, FieldStack, beside_numbers
-from models.layer_support import PACKAGE, top_network_options
+from models.backbones.base import Backbone, BackboneInputs, FieldStack, beside_numbers
+from models.layer_support import PACKAGE
 from models.layers.interaction import InnerProducts
 from models.layers.top_network import top_network
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class WideDeep(tf.keras.layers.Layer):
+class WideDeep(Backbone):
     """Wide & Deep: a linear model that memorises beside a dense network that generalises.
 
     logit = w' [x, phi(x)] + b + u' MLP(x),   x = [fields, numeric]
@@ -53,10 +53,7 @@ class WideDeep(tf.keras.layers.Layer):
         Raises:
           ValueError: an option has a value that makes no sense.
         """
-        super().__init__(**kwargs)
-        top_network_options(top_units, dropout_rate)
-        self.top_units = tuple(top_units)
-        self.dropout_rate = dropout_rate
+        super().__init__(top_units, dropout_rate, **kwargs)
         self.cross_products = cross_products
         self._fields = FieldStack()
         self._products = InnerProducts()
@@ -72,12 +69,3 @@ class WideDeep(tf.keras.layers.Layer):
             of_numbers = self._products(inputs.numeric[:, :, tf.newaxis])
             wide = tf.concat([joined, self._products(fields), of_numbers], axis=1)
         return self._wide(wide) + self._logit(self._deep(joined, training=training))
-
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "top_units": list(self.top_units),
-            "dropout_rate": self.dropout_rate,
-            "cross_products": self.cross_products,
-        }

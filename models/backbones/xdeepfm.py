@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.backbones.base import BackboneInputs, FieldStack, beside_numbers
-from models.layer_support import PACKAGE, at_least_one_width, top_network_options
+from models.backbones.base import Backbone, BackboneInputs, FieldStack, beside_numbers
+from models.layer_support import PACKAGE, at_least_one_width
 from models.layers.interaction import CompressedInteractionNetwork
 from models.layers.top_network import top_network
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class ExtremeDeepFactorizationMachine(tf.keras.layers.Layer):
+class ExtremeDeepFactorizationMachine(Backbone):
     """xDeepFM: a linear term, a Compressed Interaction Network and a dense network.
 
     logit = w' x + b + c' CIN(v) + u' MLP(x), over the fields v = [interest, candidate, side]
@@ -42,11 +42,8 @@ class ExtremeDeepFactorizationMachine(tf.keras.layers.Layer):
         Raises:
           ValueError: an option has a value that makes no sense.
         """
-        super().__init__(**kwargs)
-        top_network_options(top_units, dropout_rate)
+        super().__init__(top_units, dropout_rate, **kwargs)
         at_least_one_width(interaction_units=interaction_units)
-        self.top_units = tuple(top_units)
-        self.dropout_rate = dropout_rate
         self.interaction_units = tuple(interaction_units)
         self._fields = FieldStack()
         self._linear = tf.keras.layers.Dense(1)
@@ -61,12 +58,3 @@ class ExtremeDeepFactorizationMachine(tf.keras.layers.Layer):
         deep = self._deep(joined, training=training)
         nonlinear = tf.concat([self._interactions(fields), deep], axis=1)
         return self._linear(joined) + self._logit(nonlinear)
-
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "top_units": list(self.top_units),
-            "dropout_rate": self.dropout_rate,
-            "interaction_units": list(self.interaction_units),
-        }

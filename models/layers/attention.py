@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import tensorflow as tf
 
-from models.layer_support import PACKAGE, dividing_heads
+from models.layer_support import PACKAGE, ConfiguredLayer, dividing_heads
 from models.layers.masking import masked_softmax, without_padding
 from models.layers.normalization import Dice
 
@@ -43,7 +43,7 @@ def _first_axes(values: tf.Tensor, count_axis: int) -> tuple[tf.Tensor, int | tf
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class TargetAttention(tf.keras.layers.Layer):
+class TargetAttention(ConfiguredLayer):
     """The local activation unit of Deep Interest Network (arXiv 1706.06978, Eq. (2) and Figure 2).
 
     interest = sum_j g(q, k_j) k_j, where q is the candidate, k_j the history step projected to its
@@ -142,18 +142,9 @@ class TargetAttention(tf.keras.layers.Layer):
         of_pairs = tf.tensordot(candidate[..., tf.newaxis, :] * keys, product, axes=1)
         return of_query[..., tf.newaxis, :] + of_keys + of_pairs
 
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "hidden_units": list(self.hidden_units),
-            "softmax": self.softmax,
-            "dice_statistics": self.dice_statistics,
-        }
-
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class MaskedMultiHeadAttention(tf.keras.layers.Layer):
+class MaskedMultiHeadAttention(ConfiguredLayer):
     """Every query gathers from the members that are real; from none of them it gathers zeros.
 
     head_h = softmax(Q W_h^Q (X W_h^K)' / sqrt(units / heads)) X W_h^V
@@ -200,13 +191,9 @@ class MaskedMultiHeadAttention(tf.keras.layers.Layer):
         weights = masked_softmax(head_scores(query, key), mask[:, tf.newaxis, tf.newaxis])
         return self._heads_out(side_by_side(tf.matmul(weights, value)))
 
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "units": self.units, "num_heads": self.num_heads}
-
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class FieldSelfAttention(tf.keras.layers.Layer):
+class FieldSelfAttention(ConfiguredLayer):
     """The interacting layer of AutoInt: every field gathers from the fields that matter to it.
 
     For each head: a_mk = softmax_k(q_m' k_k / sqrt(head units)), e_m = sum_k a_mk v_k, with q, k
@@ -271,14 +258,3 @@ class FieldSelfAttention(tf.keras.layers.Layer):
     def fused_fans(self) -> Iterable[tuple[tf.Variable, int, int]]:
         """See `models.layer_support.FusedKernels`."""
         return [(self._kernel, self._kernel.shape[0], self.num_heads * self.head_units)]
-
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "num_heads": self.num_heads,
-            "head_units": self.head_units,
-            "scaled": self.scaled,
-            "residual": self.residual,
-            "dropout_rate": self.dropout_rate,
-        }

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.layer_support import PACKAGE, one_of, positive
+from models.layer_support import PACKAGE, ConfiguredLayer, one_of, positive
 from models.layers.top_network import top_network
 
 EXCITATION_ACTIVATIONS = ("relu", "sigmoid")
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class SqueezeExcitation(tf.keras.layers.Layer):
+class SqueezeExcitation(ConfiguredLayer):
     """SENet over fields: v_i = a_i e_i with a = act(W_2 ReLU(W_1 z)) and z_i the mean of e_i.
 
     Source: "FiBiNET" (arXiv 1905.09433), Section 3.3, whose reduction ratio r is the factor 1/r
@@ -51,13 +51,9 @@ class SqueezeExcitation(tf.keras.layers.Layer):
         weights = self._weights(self._hidden(tf.reduce_mean(fields, axis=2)))
         return fields * weights[:, :, tf.newaxis]
 
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "factor": self.factor, "activation": self.activation}
-
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class FeatureGate(tf.keras.layers.Layer):
+class FeatureGate(ConfiguredLayer):
     """h = 2 sigmoid(g) * e with g = Gate(context), a small dense network.
 
     Source: stream-specific feature selection of "FinalMLP: An Enhanced Two-Stream MLP Model for CTR
@@ -91,10 +87,6 @@ class FeatureGate(tf.keras.layers.Layer):
         """
         features, context = inputs
         return 2.0 * self._importance(self._hidden(context)) * features
-
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "hidden_units": list(self.hidden_units)}
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
@@ -144,7 +136,7 @@ class FactorGate(tf.keras.layers.Layer):
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class MaskBlock(tf.keras.layers.Layer):
+class MaskBlock(ConfiguredLayer):
     """mask = W_2 ReLU(W_1 instance + b_1) + b_2,   output = ReLU(LayerNorm(W (mask * hidden))).
 
     Source: "MaskNet: Introducing Feature-Wise Multiplication to CTR Ranking Models by
@@ -194,14 +186,6 @@ class MaskBlock(tf.keras.layers.Layer):
         instance, hidden = inputs
         mask = self._projection(self._aggregation(instance))
         return tf.nn.relu(self._normalise(self._hidden(mask * hidden)))
-
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "reduction_ratio": self.reduction_ratio,
-        }
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import tensorflow as tf
 
-from models.layer_support import PACKAGE, dividing_heads, one_of
+from models.layer_support import PACKAGE, ConfiguredLayer, dividing_heads, one_of
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
@@ -68,7 +68,7 @@ BILINEAR_KINDS = ("field_all", "field_each", "field_interaction")
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class BilinearInteraction(tf.keras.layers.Layer):
+class BilinearInteraction(ConfiguredLayer):
     """p_ij = (v_i W) * v_j for all pairs of fields i < j.
 
     The matrix is shared by all pairs ("field_all"), by the pairs of one left field ("field_each",
@@ -128,13 +128,9 @@ class BilinearInteraction(tf.keras.layers.Layer):
         """See `models.layer_support.FusedKernels`."""
         return [(kernel, kernel.shape[0], kernel.shape[0]) for kernel in self._kernels]
 
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "kind": self.kind}
-
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class BilinearFusion(tf.keras.layers.Layer):
+class BilinearFusion(ConfiguredLayer):
     """logit = b + w_1' o_1 + w_2' o_2 + sum_h o_1h' W_h o_2h, o_1h and o_2h the h-th parts.
 
     Source: stream-level fusion of "FinalMLP" (arXiv 2304.00902), multi-head bilinear fusion. With k
@@ -190,13 +186,9 @@ class BilinearFusion(tf.keras.layers.Layer):
             + tf.reduce_sum(products, axis=[1, 2])[:, tf.newaxis]
         )
 
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "num_heads": self.num_heads}
-
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class CompressedInteractionNetwork(tf.keras.layers.Layer):
+class CompressedInteractionNetwork(ConfiguredLayer):
     """Every layer compresses all products of the last layer's rows with the fields.
 
     X^k_h = sum_i sum_j W^{k,h}_{ij} (X^{k-1}_i * X^0_j), products element by element, X^0 the
@@ -246,10 +238,6 @@ class CompressedInteractionNetwork(tf.keras.layers.Layer):
             pooled.append(tf.reduce_sum(rows, axis=1))
         return tf.concat(pooled, axis=1)
 
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "units": list(self.units)}
-
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
 class VectorCross(tf.keras.layers.Layer):
@@ -277,7 +265,7 @@ class VectorCross(tf.keras.layers.Layer):
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class FieldGraph(tf.keras.layers.Layer):
+class FieldGraph(ConfiguredLayer):
     """Fi-GNN: fields are the nodes of a complete graph and exchange states over its edges.
 
     Edge weights come from the fields e and stay the same in all steps:
@@ -352,11 +340,3 @@ class FieldGraph(tf.keras.layers.Layer):
     def fused_fans(self) -> Iterable[tuple[tf.Variable, int, int]]:
         """See `models.layer_support.FusedKernels`: the edges' scorer reads two fields at once."""
         return [(self._edge, 2 * self._edge.shape[0], 1)]
-
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "num_steps": self.num_steps,
-            "residual": self.residual,
-        }

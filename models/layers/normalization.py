@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.layer_support import PACKAGE, one_of
+from models.layer_support import PACKAGE, ConfiguredLayer, one_of
 from models.layers.masking import without_padding
 
 
@@ -109,7 +109,7 @@ def _over_replicas(values: tf.Tensor) -> tf.Tensor:
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class FieldNormalization(tf.keras.layers.Layer):
+class FieldNormalization(ConfiguredLayer):
     """LN_EMB: y_i = g_i * (v_i - mean(v_i)) / sqrt(var(v_i) + epsilon) + b_i for every field i.
 
     Source: "MaskNet" (arXiv 2102.07619), Eq. (8) and (9): mean and variance are those of one
@@ -139,17 +139,13 @@ class FieldNormalization(tf.keras.layers.Layer):
         """Normalises every field."""
         return self._gain * self._normalise(fields) + self._bias
 
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "epsilon": self.epsilon}
-
 
 DICE_STATISTICS = ("moving", "batch")
 _EPSILONS = {"moving": 1e-8, "batch": 1e-9}
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class Dice(tf.keras.layers.Layer):
+class Dice(ConfiguredLayer):
     """f(s) = p(s) s + (1 - p(s)) alpha s with p(s) = sigmoid((s - E[s]) / sqrt(Var[s] + epsilon)).
 
     Source: "Deep Interest Network for Click-Through Rate Prediction" (arXiv 1706.06978), Eq. (3).
@@ -226,12 +222,3 @@ class Dice(tf.keras.layers.Layer):
         others = tf.maximum(tf.cast(tf.shape(inputs)[0], tf.float32) - 1.0, 1.0)
         variance = tf.reduce_sum(tf.square(centred), axis=0) / others
         return tf.cast(centred * tf.math.rsqrt(variance + self.epsilon), inputs.dtype)
-
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "momentum": self.momentum,
-            "epsilon": self.epsilon,
-            "statistics": self.statistics,
-        }

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import tensorflow as tf
 
-from models.layer_support import PACKAGE, dividing_heads, one_of, positive_count
+from models.layer_support import PACKAGE, ConfiguredLayer, dividing_heads, one_of, positive_count
 from models.layers.attention import by_head, head_projections, head_scores, side_by_side
 from models.layers.masking import without_padding
 from models.layers.set_attention import AttendingBlock
@@ -15,7 +15,7 @@ GRU_KINDS = ("gru", "aigru", "agru", "augru")
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class AttentionGRU(tf.keras.layers.Layer):
+class AttentionGRU(ConfiguredLayer):
     """The recurrences of Deep Interest Evolution Network (arXiv 1809.03672).
 
     With i_t the input, a_t its attention weight and h_t the state, Eq. (2) to (5):
@@ -117,15 +117,6 @@ class AttentionGRU(tf.keras.layers.Layer):
     def fused_fans(self) -> Iterable[tuple[tf.Variable, int, int]]:
         """See `models.layer_support.FusedKernels`."""
         return [(self._kernel, self._kernel.shape[0], self.units)]
-
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "kind": self.kind,
-            "return_sequences": self.return_sequences,
-        }
 
 
 def _time_first(steps: tf.Tensor) -> tf.Tensor:
@@ -277,10 +268,6 @@ class TransformerBlock(AttendingBlock):
         pooled += tf.matmul(weights[..., length:], values[1])
         return self._heads_out(side_by_side(pooled))
 
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "candidate_only": self.candidate_only}
-
 
 def for_every_candidate(history: tf.Tensor, candidate: tf.Tensor) -> tf.Tensor:
     """Repeats a history of batch 1: [n or 1, length, width], [n, ...] -> [n, length, width]."""
@@ -292,7 +279,7 @@ OUTPUTS = ("candidate", "all")
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class HistoryTransformer(tf.keras.layers.Layer):
+class HistoryTransformer(ConfiguredLayer):
     """Transformer blocks over the history and, after it, the candidate.
 
     token_j = W_s step_j + position_{d(j)},   token of the candidate = W_c candidate + b_c
@@ -406,19 +393,6 @@ class HistoryTransformer(tf.keras.layers.Layer):
         laid_out = tf.matmul(by_distance, history, transpose_a=True)
         laid_out = tf.reshape(laid_out, [-1, self.num_positions * self.units])
         return tf.concat([laid_out, candidate], axis=1)
-
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "units": self.units,
-            "num_blocks": self.num_blocks,
-            "num_heads": self.num_heads,
-            "feed_forward_units": self.feed_forward_units,
-            "num_positions": self.num_positions,
-            "outputs": self.outputs,
-            "dropout_rate": self.dropout_rate,
-        }
 
 
 def steps_after(mask: tf.Tensor) -> tf.Tensor:

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 
 import tensorflow as tf
 
-from models.layer_support import PACKAGE, positive_count
+from models.layer_support import PACKAGE, ConfiguredLayer, positive_count
 from models.layers.attention import MaskedMultiHeadAttention
 from models.layers.masking import masked_softmax, without_padding
 
 
-class AttendingBlock(tf.keras.layers.Layer):
+class AttendingBlock(ConfiguredLayer):
     """Adds what was attended to, then what a feed-forward network says, normalising both times.
 
     B = LayerNorm(Q + Dropout(attended))
@@ -55,15 +55,6 @@ class AttendingBlock(tf.keras.layers.Layer):
         gathered = self._norms[0](queries + self._dropouts[0](attended, training=training))
         added = self._narrow(self._hidden(gathered))
         return self._norms[1](gathered + self._dropouts[1](added, training=training))
-
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "num_heads": self.num_heads,
-            "feed_forward_units": self.feed_forward_units,
-            "dropout_rate": self.dropout_rate,
-        }
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
@@ -111,7 +102,7 @@ class SetAttentionBlock(AttendingBlock):
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class InducedSetAttention(tf.keras.layers.Layer):
+class InducedSetAttention(ConfiguredLayer):
     """The set is read by trained inducing points I, and its members read what these have gathered.
 
     H = block(I, X),   IMSAB(X) = block(X, H)
@@ -181,16 +172,6 @@ class InducedSetAttention(tf.keras.layers.Layer):
         gathered = self._gather((points, members, mask), training=training)
         all_real = tf.ones([batch, self.num_points], tf.bool)
         return self._spread((members, gathered, all_real), training=training)
-
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "num_points": self.num_points,
-            "num_heads": self.num_heads,
-            "feed_forward_units": self.feed_forward_units,
-            "dropout_rate": self.dropout_rate,
-        }
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.layer_support import PACKAGE, positive_count, top_network_options
+from models.backbones.base import Backbone
+from models.layer_support import PACKAGE, positive_count
 from models.layers.sequence import AttentionGRU
 from models.layers.top_network import top_network
 from models.rerankers.base import CandidateFeatures, ListInputs
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class DeepListwiseContextModel(tf.keras.layers.Layer):
+class DeepListwiseContextModel(Backbone):
     """DLCM: a recurrent network reads the list; its last state is the context of every score.
 
     z_i = MLP(x_i),   o_n, .., o_1 = GRU([x_n, z_n], .., [x_1, z_1]),   s = o_1
@@ -49,11 +50,8 @@ class DeepListwiseContextModel(tf.keras.layers.Layer):
         Raises:
           ValueError: an option has a value that makes no sense.
         """
-        super().__init__(**kwargs)
-        top_network_options(top_units, dropout_rate)
+        super().__init__(top_units, dropout_rate, **kwargs)
         positive_count(units=units, context_units=context_units)
-        self.top_units = tuple(top_units)
-        self.dropout_rate = dropout_rate
         self.units = units
         self.context_units = context_units
         self._features = CandidateFeatures()
@@ -73,13 +71,3 @@ class DeepListwiseContextModel(tf.keras.layers.Layer):
         matrix = self._context(states[:, 0])
         matrix = tf.reshape(matrix, [tf.shape(matrix)[0], self.units, self.context_units])
         return self._local_logit(tf.matmul(states, matrix))[:, :, 0]
-
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "top_units": list(self.top_units),
-            "dropout_rate": self.dropout_rate,
-            "units": self.units,
-            "context_units": self.context_units,
-        }

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.backbones.base import NUM_RATING_FEATURES
-from models.layer_support import PACKAGE, positive_count, top_network_options
+from models.backbones.base import NUM_RATING_FEATURES, Backbone
+from models.layer_support import PACKAGE, positive_count
 from models.layers.attention import MaskedMultiHeadAttention
 from models.layers.sequence import AttentionGRU, steps_after
 from models.layers.set_attention import FeatureAffinity, SetToListAttention
@@ -18,7 +18,7 @@ DECAY_UNITS = 32
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class MultiLevelInteractionReranking(tf.keras.layers.Layer):
+class MultiLevelInteractionReranking(Backbone):
     """MIR: the candidates as a set and the history as a list meet on the level of items and fields.
 
     s_i = [e_i, attention(e)_i],   e_i = W_e x_i + b_e                      intra-set interaction
@@ -59,11 +59,8 @@ class MultiLevelInteractionReranking(tf.keras.layers.Layer):
         Raises:
           ValueError: an option has a value that makes no sense.
         """
-        super().__init__(**kwargs)
-        top_network_options(top_units, dropout_rate)
+        super().__init__(top_units, dropout_rate, **kwargs)
         positive_count(units=units)
-        self.top_units = tuple(top_units)
-        self.dropout_rate = dropout_rate
         self.units = units
         self.num_heads = num_heads
         self._features = CandidateFeatures()
@@ -122,13 +119,3 @@ class MultiLevelInteractionReranking(tf.keras.layers.Layer):
         distance = tf.cast(steps_after(history_mask), theta.dtype)
         age = tf.math.log1p(distance) / tf.math.log(tf.constant(2.0, theta.dtype))
         return 1.0 + tf.exp(-theta * age[:, tf.newaxis])
-
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "top_units": list(self.top_units),
-            "dropout_rate": self.dropout_rate,
-            "units": self.units,
-            "num_heads": self.num_heads,
-        }

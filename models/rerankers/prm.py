@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from models.backbones.base import Backbone
 from models.layer_support import (
     PACKAGE,
     dividing_heads,
     not_negative_count,
     positive_count,
-    top_network_options,
 )
 from models.layers.set_attention import SetAttentionBlock
 from models.layers.top_network import top_network
@@ -19,7 +19,7 @@ from models.rerankers.base import CandidateFeatures, ListInputs
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class PersonalizedReranking(tf.keras.layers.Layer):
+class PersonalizedReranking(Backbone):
     """PRM: a transformer over the list, whose input says what each candidate is to this user.
 
     pv_i = MLP(x_i)                                    personalised vector
@@ -67,13 +67,10 @@ class PersonalizedReranking(tf.keras.layers.Layer):
         Raises:
           ValueError: an option has a value that makes no sense.
         """
-        super().__init__(**kwargs)
-        top_network_options(top_units, dropout_rate)
+        super().__init__(top_units, dropout_rate, **kwargs)
         positive_count(units=units, num_blocks=num_blocks, feed_forward_units=feed_forward_units)
         dividing_heads(num_heads, units=units)
         not_negative_count(num_positions=num_positions)
-        self.top_units = tuple(top_units)
-        self.dropout_rate = dropout_rate
         self.units = units
         self.num_blocks = num_blocks
         self.num_heads = num_heads
@@ -112,16 +109,3 @@ class PersonalizedReranking(tf.keras.layers.Layer):
         for block in self._blocks:
             encoded = block((encoded, encoded, mask), training=training)
         return self._logit(encoded)[:, :, 0]
-
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "top_units": list(self.top_units),
-            "dropout_rate": self.dropout_rate,
-            "units": self.units,
-            "num_blocks": self.num_blocks,
-            "num_heads": self.num_heads,
-            "feed_forward_units": self.feed_forward_units,
-            "num_positions": self.num_positions,
-        }

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
+from models.backbones.base import Backbone
 from models.layer_support import (
     PACKAGE,
     dividing_heads,
     one_of,
     positive_count,
-    top_network_options,
 )
 from models.layers.set_attention import InducedSetAttention, SetAttentionBlock
 from models.layers.top_network import top_network
@@ -21,7 +21,7 @@ ATTENTIONS = ("induced", "full")
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class SetRank(tf.keras.layers.Layer):
+class SetRank(Backbone):
     """SetRank: blocks of self-attention over the candidates as a set.
 
     e_i = W MLP(x_i) + b                                   representation layer
@@ -65,8 +65,7 @@ class SetRank(tf.keras.layers.Layer):
         Raises:
           ValueError: an option has a value that makes no sense.
         """
-        super().__init__(**kwargs)
-        top_network_options(top_units, dropout_rate)
+        super().__init__(top_units, dropout_rate, **kwargs)
         one_of(ATTENTIONS, attention=attention)
         positive_count(
             units=units,
@@ -75,8 +74,6 @@ class SetRank(tf.keras.layers.Layer):
             num_points=num_points,
         )
         dividing_heads(num_heads, units=units)
-        self.top_units = tuple(top_units)
-        self.dropout_rate = dropout_rate
         self.attention = attention
         self.units = units
         self.num_blocks = num_blocks
@@ -104,17 +101,3 @@ class SetRank(tf.keras.layers.Layer):
             members = (encoded, mask) if self.attention == "induced" else (encoded, encoded, mask)
             encoded = block(members, training=training)
         return self._logit(encoded)[:, :, 0]
-
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "top_units": list(self.top_units),
-            "dropout_rate": self.dropout_rate,
-            "attention": self.attention,
-            "units": self.units,
-            "num_blocks": self.num_blocks,
-            "num_heads": self.num_heads,
-            "feed_forward_units": self.feed_forward_units,
-            "num_points": self.num_points,
-        }

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from models.layer_support import PACKAGE, one_of
+from models.layer_support import PACKAGE, ConfiguredLayer, one_of
 from models.layers.masking import masked_softmax, without_padding
 
 
@@ -47,7 +47,7 @@ POOLINGS = ("attention", "mean")
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class HistoryPooling(tf.keras.layers.Layer):
+class HistoryPooling(ConfiguredLayer):
     """interest = sum_j a_j h_j, where h_j = ReLU(W s_j + b) and s_j is a step of the history.
 
     - "attention": a = softmax_j(q' tanh(V h_j + v)) over the real steps; the query q is learned and
@@ -98,7 +98,3 @@ class HistoryPooling(tf.keras.layers.Layer):
             real = tf.cast(mask, steps.dtype)
             weights = tf.math.divide_no_nan(real, tf.reduce_sum(real, axis=1, keepdims=True))
         return tf.linalg.matvec(steps, weights, transpose_a=True)
-
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {**super().get_config(), "units": self.units, "kind": self.kind}

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import tensorflow as tf
 
-from models.backbones.base import flat
-from models.layer_support import PACKAGE, one_of, positive, positive_count, top_network_options
+from models.backbones.base import Backbone, flat
+from models.layer_support import PACKAGE, one_of, positive, positive_count
 from models.layers.top_network import top_network
 from models.retrieval.base import POOLINGS, HistoryPooling, ItemInputs, UserInputs
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
-class TwoTower(tf.keras.layers.Layer):
+class TwoTower(Backbone):
     """Encodes users and items apart, so that item vectors can be computed before any request.
 
     user = unit(W_u MLP_u([interest, numeric, side]) + b_u)
@@ -57,13 +57,10 @@ class TwoTower(tf.keras.layers.Layer):
         Raises:
           ValueError: an option has a value that makes no sense.
         """
-        super().__init__(**kwargs)
-        top_network_options(top_units, dropout_rate)
+        super().__init__(top_units, dropout_rate, **kwargs)
         positive_count(output_units=output_units, interest_units=interest_units)
         positive(temperature=temperature)
         one_of(POOLINGS, pooling=pooling)
-        self.top_units = tuple(top_units)
-        self.dropout_rate = dropout_rate
         self.output_units = output_units
         self.temperature = temperature
         self.normalize = normalize
@@ -97,19 +94,6 @@ class TwoTower(tf.keras.layers.Layer):
         """Vectors of items, [n, output_units]."""
         joined = self._joined(flat(items.fields), items.numeric, flat(items.side_fields))
         return self._vectors(self._item_output(self._item_network(joined, training=training)))
-
-    def get_config(self) -> dict[str, object]:
-        """The constructor's arguments."""
-        return {
-            **super().get_config(),
-            "top_units": list(self.top_units),
-            "dropout_rate": self.dropout_rate,
-            "output_units": self.output_units,
-            "temperature": self.temperature,
-            "normalize": self.normalize,
-            "pooling": self.pooling,
-            "interest_units": self.interest_units,
-        }
 
     def _joined(self, *parts: tf.Tensor) -> tf.Tensor:
         return tf.concat([tf.cast(part, self.compute_dtype) for part in parts], axis=1)

@@ -6,6 +6,11 @@ from typing import Any
 import pytest
 
 from models import layer_support as checks
+from models.backbones import BACKBONES
+from models.building import own_options
+from models.layer_support import ConfiguredLayer
+from models.rerankers import RERANKERS
+from models.retrieval import RETRIEVERS
 
 
 @pytest.mark.parametrize(
@@ -55,11 +60,37 @@ def test_heads_must_divide_every_width() -> None:
         checks.dividing_heads(3, first=6, second=4)
 
 
-def test_options_of_the_top_network() -> None:
-    checks.top_network_options((), 0)
-    checks.top_network_options([3, 2], 0.99)
+def test_shares_are_below_one() -> None:
+    checks.share_below_one(dropout_rate=0, rate=0.99)
     for rate in (-0.1, 1.0, math.nan, "half"):
         with pytest.raises(ValueError, match=r"^dropout_rate must be in \[0, 1\). Received: drop"):
-            checks.top_network_options((3,), rate)  # type: ignore[arg-type]
+            checks.share_below_one(dropout_rate=rate)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "backbone"), (BACKBONES | RERANKERS | RETRIEVERS).items(), ids=str
+)
+def test_every_backbone_checks_and_keeps_its_top_network(name: str, backbone: Any) -> None:
+    layer = backbone(top_units=[3, 2], dropout_rate=0.25)
+    assert (layer.top_units, layer.dropout_rate) == ((3, 2), 0.25)
+    config = layer.get_config()
+    assert (config["top_units"], config["dropout_rate"]) == ([3, 2], 0.25)
+    assert own_options(backbone).keys() < config.keys()
+    with pytest.raises(ValueError, match=r"^dropout_rate must .*Received: dropout_rate=1$"):
+        backbone(top_units=[3, 2], dropout_rate=1)
     with pytest.raises(ValueError, match=r"^top_units must .*Received: top_units=\[0\]$"):
-        checks.top_network_options([0], 0.0)
+        backbone(top_units=[0])
+
+
+def test_a_configured_layer_is_made_again_from_its_own_and_inherited_arguments() -> None:
+    class Parent(ConfiguredLayer):
+        def __init__(self, widths: tuple[int, ...], **kwargs: object) -> None:
+            super().__init__(**kwargs)
+            self.widths = widths
+
+    class Child(Parent):
+        pass
+
+    config = Child((3, 2), name="child").get_config()
+    assert (config["name"], config["widths"]) == ("child", [3, 2])
+    assert Child.from_config(config).get_config() == config
