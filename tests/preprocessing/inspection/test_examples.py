@@ -16,8 +16,8 @@ from tests.preprocessing.inspection.validating import checks, validate
 from tests.preprocessing.work_folder import largest_shard, reseal, rewrite_records
 
 
-def test_records_and_coverage_of_every_kind(work):
-    folder = work / "examples"
+def test_records_and_coverage_of_every_kind(damaged):
+    folder = damaged / "examples"
     manifest = read_manifest(folder / "manifest.json")
     settings = settings_of(manifest)
     assert settings == ExampleSettings(history_length=5, split_by="time", cap=3)
@@ -46,8 +46,8 @@ def test_settings_must_be_whole(missing):
     assert settings_of({"settings": 5}) is None
 
 
-def test_parts_over_all_users_are_compared_for_a_split_by_time(work):
-    folder = work / "examples"
+def test_parts_over_all_users_are_compared_for_a_split_by_time(damaged):
+    folder = damaged / "examples"
     manifest = read_manifest(folder / "manifest.json")
     findings = Findings()
     settings = ExampleSettings(history_length=5, split_by="global_time", cap=3)
@@ -111,12 +111,12 @@ def begin_earlier(features: Any) -> None:
         ("retrieval", begin_earlier, "leak_rule", "at position 0"),
     ],
 )
-def test_a_changed_record(capsys, work, kind, change, check, message):
-    examples = work / "examples"
+def test_a_changed_record(capsys, damaged, kind, change, check, message):
+    examples = damaged / "examples"
     shard = largest_shard(examples / kind / "train")
     change_first_record(shard, change)
     reseal(examples)
-    code, result, err = validate(capsys, work)
+    code, result, err = validate(capsys, damaged)
     assert code == 1 and checks(result) == {check}
     (finding, *_) = result["findings"]
     assert message in finding["message"]
@@ -125,48 +125,48 @@ def test_a_changed_record(capsys, work, kind, change, check, message):
     assert finding["message"] in err and finding["fix"] in err
 
 
-def test_a_record_that_is_no_example(capsys, work):
-    shard = largest_shard(work / "examples" / "ctr" / "validation")
+def test_a_record_that_is_no_example(capsys, damaged):
+    shard = largest_shard(damaged / "examples" / "ctr" / "validation")
     rewrite_records(shard, lambda records: [b"\xff\xff", *records[1:]])
-    reseal(work / "examples")
-    code, result, _ = validate(capsys, work / "examples")
+    reseal(damaged / "examples")
+    code, result, _ = validate(capsys, damaged / "examples")
     assert code == 1 and checks(result) == {"unreadable_record"}
 
 
-def test_records_too_few_and_too_many(capsys, work):
-    train = largest_shard(work / "examples" / "ctr" / "train")
+def test_records_too_few_and_too_many(capsys, damaged):
+    train = largest_shard(damaged / "examples" / "ctr" / "train")
     rewrite_records(train, lambda records: records[:-1])
-    reseal(work / "examples")
-    code, result, err = validate(capsys, work)
+    reseal(damaged / "examples")
+    code, result, err = validate(capsys, damaged)
     assert code == 1 and checks(result) == {"wrong_record_count"}
     assert "the manifest counts" in err
 
 
-def test_a_test_example_among_the_training_examples(capsys, work):
-    train = largest_shard(work / "examples" / "ctr" / "train")
-    (moved, *_) = read_records(work / "examples" / "ctr" / "test" / train.name)
+def test_a_test_example_among_the_training_examples(capsys, damaged):
+    train = largest_shard(damaged / "examples" / "ctr" / "train")
+    (moved, *_) = read_records(damaged / "examples" / "ctr" / "test" / train.name)
     rewrite_records(train, lambda records: [moved, *records[1:]])
-    reseal(work / "examples")
-    code, result, err = validate(capsys, work / "examples")
+    reseal(damaged / "examples")
+    code, result, err = validate(capsys, damaged / "examples")
     assert code == 1 and "parts_out_of_order" in checks(result)
     assert "is in train, the earlier or equal position" in err
 
 
-def test_user_ids_are_not_shown(capsys, work):
-    shard = largest_shard(work / "examples" / "ctr" / "train")
+def test_user_ids_are_not_shown(capsys, damaged):
+    shard = largest_shard(damaged / "examples" / "ctr" / "train")
     change_first_record(shard, set_bytes("user_id", b"Jane Doe"))
-    reseal(work / "examples")
-    code, result, err = validate(capsys, work / "examples")
+    reseal(damaged / "examples")
+    code, result, err = validate(capsys, damaged / "examples")
     assert code == 1 and "not_in_vocabulary" in checks(result)
     assert "Jane" not in err and "Jane" not in json.dumps(result)
 
 
-def test_many_findings_of_a_kind_are_counted_and_few_are_listed(capsys, work):
-    shard = largest_shard(work / "examples" / "ctr" / "train")
+def test_many_findings_of_a_kind_are_counted_and_few_are_listed(capsys, damaged):
+    shard = largest_shard(damaged / "examples" / "ctr" / "train")
     rewrite_records(shard, lambda records: [b"\xff"] * len(records))
-    reseal(work / "examples")
+    reseal(damaged / "examples")
     count = sum(1 for _ in read_records(shard))
-    _, result, err = validate(capsys, work / "examples")
+    _, result, err = validate(capsys, damaged / "examples")
     assert result["by_check"]["unreadable_record"] == count > 5
     listed = [f for f in result["findings"] if f["check"] == "unreadable_record"]
     assert len(listed) == 5 and f"and {result['findings_not_listed']} more" in err

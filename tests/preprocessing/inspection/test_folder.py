@@ -59,8 +59,8 @@ def test_other_splits_and_sampled_negatives_have_no_findings_either(
     assert bool(manifest["counts"]["filtered_out"]) == bool(filtered)
 
 
-def test_coverage_counts_what_the_vocabulary_knows(capsys, work):
-    examples = work / "examples"
+def test_coverage_counts_what_the_vocabulary_knows(capsys, damaged):
+    examples = damaged / "examples"
     rows = [
         Example.FromString(record).features.feature
         for path in sorted((examples / "ctr" / "test").glob("*.gz"))
@@ -92,22 +92,22 @@ def truncate(path: Path) -> None:
         (Path.unlink, {"missing_file", "incomplete_shards"}),
     ],
 )
-def test_a_damaged_shard(capsys, work, damage, expected):
-    shard = largest_shard(work / "examples" / "ctr" / "train")
+def test_a_damaged_shard(capsys, damaged, damage, expected):
+    shard = largest_shard(damaged / "examples" / "ctr" / "train")
     damage(shard)
-    code, result, err = validate(capsys, work)
+    code, result, err = validate(capsys, damaged)
     assert code == 1 and checks(result) == expected
-    name = shard.relative_to(work).as_posix()
+    name = shard.relative_to(damaged).as_posix()
     named = {finding["file"] for finding in result["findings"] if finding["severity"] == "error"}
     assert named <= {name, "examples/ctr/train"} and name in err
     assert "--force" in err
 
 
-def test_a_damaged_vocabulary_and_a_file_too_many(capsys, work):
-    vocabulary = work / "examples" / "vocabularies" / "genres.txt"
+def test_a_damaged_vocabulary_and_a_file_too_many(capsys, damaged):
+    vocabulary = damaged / "examples" / "vocabularies" / "genres.txt"
     vocabulary.write_text("Drama\nDrama\n")
-    (work / "knowledge" / "item" / "notes.txt").write_text("mine")
-    code, result, err = validate(capsys, work)
+    (damaged / "knowledge" / "item" / "notes.txt").write_text("mine")
+    code, result, err = validate(capsys, damaged)
     assert code == 1 and checks(result) == {"wrong_size", "damaged_file", "extra_file"}
     assert "error: knowledge/item/notes.txt: the manifest does not list it; remove it" in err
 
@@ -143,59 +143,59 @@ def edited(*path: str, value: object) -> Callable[[dict[str, Any]], None]:
         (edited("shards", value=7), {"counts_do_not_add_up"}),
     ],
 )
-def test_an_edited_manifest(capsys, work, change, expected):
-    edit_manifest(work / "examples", change)
-    code, result, _ = validate(capsys, work / "examples")
+def test_an_edited_manifest(capsys, damaged, change, expected):
+    edit_manifest(damaged / "examples", change)
+    code, result, _ = validate(capsys, damaged / "examples")
     assert code == 1 and checks(result) == expected
 
 
-def test_a_manifest_that_is_no_json(capsys, work):
-    (work / "examples" / "manifest.json").write_text("{")
-    code, result, err = validate(capsys, work)
+def test_a_manifest_that_is_no_json(capsys, damaged):
+    (damaged / "examples" / "manifest.json").write_text("{")
+    code, result, err = validate(capsys, damaged)
     assert code == 1 and checks(result) == {"damaged_manifest"}
     assert "error: examples/manifest.json: not valid JSON" in err and len(result["steps"]) == 2
 
 
-def test_damaged_item_attributes(capsys, work):
-    path = work / "examples" / "item_attributes.parquet"
+def test_damaged_item_attributes(capsys, damaged):
+    path = damaged / "examples" / "item_attributes.parquet"
     table = pq.read_table(path)
     pq.write_table(table.slice(1), path)
-    reseal(work / "examples")
-    _, result, err = validate(capsys, work / "examples")
+    reseal(damaged / "examples")
+    _, result, err = validate(capsys, damaged / "examples")
     assert checks(result) == {"wrong_record_count", "item_without_attributes"}
     assert f"lacks 1 items of the vocabulary, e.g. {table['item_id'][0]}" in err
 
     pq.write_table(table.take(list(range(len(table)))[::-1]), path)
-    reseal(work / "examples")
-    assert checks(validate(capsys, work / "examples")[1]) == {"not_sorted"}
+    reseal(damaged / "examples")
+    assert checks(validate(capsys, damaged / "examples")[1]) == {"not_sorted"}
 
     pq.write_table(table.drop_columns("rating_sum"), path)
-    reseal(work / "examples")
-    assert checks(validate(capsys, work / "examples")[1]) == {"wrong_type"}
+    reseal(damaged / "examples")
+    assert checks(validate(capsys, damaged / "examples")[1]) == {"wrong_type"}
 
     truncate(path)
-    reseal(work / "examples")
-    assert checks(validate(capsys, work / "examples")[1]) == {"damaged_file"}
+    reseal(damaged / "examples")
+    assert checks(validate(capsys, damaged / "examples")[1]) == {"damaged_file"}
 
 
-def test_dead_letters_that_nobody_counted(capsys, work):
-    with (work / "examples" / "dead_letters.jsonl").open("a") as file:
+def test_dead_letters_that_nobody_counted(capsys, damaged):
+    with (damaged / "examples" / "dead_letters.jsonl").open("a") as file:
         file.write('{"file": "a.csv", "line": 9, "reason": "x", "detail": ""}\n')
-    reseal(work / "examples")
-    _, result, err = validate(capsys, work / "examples")
+    reseal(damaged / "examples")
+    _, result, err = validate(capsys, damaged / "examples")
     assert checks(result) == {"counts_do_not_add_up"}
     assert "holds 2 dead letters, the manifest counts 1" in err
 
 
-def test_a_damaged_schema(capsys, work):
-    (work / "examples" / "schema_rerank.pbtxt").write_text("feature { name: 3 }")
-    reseal(work / "examples")
-    _, result, err = validate(capsys, work / "examples")
+def test_a_damaged_schema(capsys, damaged):
+    (damaged / "examples" / "schema_rerank.pbtxt").write_text("feature { name: 3 }")
+    reseal(damaged / "examples")
+    _, result, err = validate(capsys, damaged / "examples")
     assert checks(result) == {"damaged_file"} and "not a schema of examples" in err
 
 
-def test_prompts_and_groups(capsys, work):
-    prompts, groups = work / "prompts", work / "groups" / "item"
+def test_prompts_and_groups(capsys, damaged):
+    prompts, groups = damaged / "prompts", damaged / "groups" / "item"
     for folder, step in ((prompts, "prompts"), (groups, "group item")):
         folder.mkdir(parents=True)
         (folder / "manifest.json").write_text(json.dumps({"step": step, "files": {}}))
@@ -206,7 +206,7 @@ def test_prompts_and_groups(capsys, work):
     (groups / "groups.csv").write_text("item_id,group_id\ni1,g1\ni2,g1\n")
     reseal(prompts)
     reseal(groups)
-    code, result, _ = validate(capsys, work)
+    code, result, _ = validate(capsys, damaged)
     assert code == 0
     assert result["steps"][str(prompts)]["prompts"] == 1
     assert result["steps"][str(groups)] == {"step": "group item", "entities": 2, "groups": 1}
@@ -225,51 +225,51 @@ def test_prompts_and_groups(capsys, work):
     assert checks(validate(capsys, groups)[1]) == {"wrong_columns"}
 
 
-def test_what_a_stopped_run_left_is_a_warning(capsys, work):
-    (work / ".examples.partial").mkdir()
-    code, result, err = validate(capsys, work)
+def test_what_a_stopped_run_left_is_a_warning(capsys, damaged):
+    (damaged / ".examples.partial").mkdir()
+    code, result, err = validate(capsys, damaged)
     assert code == 0 and checks(result) == {"leftover"} and "next run removes it" in err
-    code, result, _ = validate(capsys, work, "--strict")
+    code, result, _ = validate(capsys, damaged, "--strict")
     assert code == 3 and result["warnings"] == 1
 
 
-def test_shards_of_two_runs(capsys, work):
-    train = work / "examples" / "ctr" / "train"
+def test_shards_of_two_runs(capsys, damaged):
+    train = damaged / "examples" / "ctr" / "train"
     write_records(train / shard_name(0, 7), [])
-    _, result, _ = validate(capsys, work / "examples")
+    _, result, _ = validate(capsys, damaged / "examples")
     assert checks(result) == {"extra_file", "incomplete_shards"}
 
 
-def test_wrong_usage(capsys, work, tmp_path):
+def test_wrong_usage(capsys, damaged, tmp_path):
     (tmp_path / "empty").mkdir()
     code, _, err = validate(capsys, tmp_path / "empty")
     assert code == 1 and "neither a work directory, nor the folder of a step" in err
     answers = tmp_path / "a.jsonl"
     answers.write_text("{}")
-    code, _, err = validate(capsys, work, answers)
+    code, _, err = validate(capsys, damaged, answers)
     assert code == 2 and "not both" in err
-    code, _, err = validate(capsys, work / "examples" / "manifest.json")
+    code, _, err = validate(capsys, damaged / "examples" / "manifest.json")
     assert code == 2 and "name that folder" in err
-    code, _, err = validate(capsys, largest_shard(work / "examples" / "ctr" / "train"))
+    code, _, err = validate(capsys, largest_shard(damaged / "examples" / "ctr" / "train"))
     assert code == 2 and "a TFRecord file is checked with the folder" in err
 
 
-def test_an_empty_examples_folder_is_told(capsys, work):
-    shutil.rmtree(work / "examples" / "ctr")
-    code, result, _ = validate(capsys, work)
+def test_an_empty_examples_folder_is_told(capsys, damaged):
+    shutil.rmtree(damaged / "examples" / "ctr")
+    code, result, _ = validate(capsys, damaged)
     assert code == 1 and checks(result) == {"missing_file"}
 
 
-def test_knowledge_about_few_or_none_of_the_samples_is_found(capsys, work):
-    shutil.rmtree(work / "knowledge")
-    write_knowledge_step(work, [("artist-2001", [1.0, 0.0, 2.0], "individual")])
-    code, result, _ = validate(capsys, work)
+def test_knowledge_about_few_or_none_of_the_samples_is_found(capsys, damaged):
+    shutil.rmtree(damaged / "knowledge")
+    write_knowledge_step(damaged, [("artist-2001", [1.0, 0.0, 2.0], "individual")])
+    code, result, _ = validate(capsys, damaged)
     assert code == 1 and result["by_check"] == {"ids_do_not_meet": 1}
     (finding,) = result["findings"]
     for part in ("interactions.csv", "'i0'", "answers.jsonl", "'artist-2001'"):
         assert part in finding["message"]
     assert "import --ids FILE" in finding["fix"]
-    shutil.rmtree(work / "knowledge")
-    write_knowledge_step(work, VECTORS[:3])
-    code, result, _ = validate(capsys, work)
+    shutil.rmtree(damaged / "knowledge")
+    write_knowledge_step(damaged, VECTORS[:3])
+    code, result, _ = validate(capsys, damaged)
     assert code == 0 and result["by_check"] == {"few_ids_meet": 1}

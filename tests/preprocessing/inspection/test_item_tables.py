@@ -8,21 +8,21 @@ from preprocessing.inspection.inspect import read_manifest
 
 
 @pytest.fixture
-def found(work):
+def found(damaged):
     """Runs a check on the examples and returns its findings as lines."""
 
     def run(check) -> list[str]:
         findings = Findings()
-        folder = work / "examples"
+        folder = damaged / "examples"
         check(folder, read_manifest(folder / "manifest.json"), "examples", findings)
         return [finding.line() for finding in findings.kept()]
 
     return run
 
 
-def test_vocabularies(work, found):
+def test_vocabularies(damaged, found):
     assert found(check_vocabularies) == []
-    path = work / "examples" / "vocabularies" / "item_id.txt"
+    path = damaged / "examples" / "vocabularies" / "item_id.txt"
     whole = path.read_text()
     path.write_text(whole + "new\n")
     (line,) = found(check_vocabularies)
@@ -33,9 +33,9 @@ def test_vocabularies(work, found):
     assert "cannot be read" in found(check_vocabularies)[0]
 
 
-def test_item_attributes(work, found):
+def test_item_attributes(damaged, found):
     assert found(check_item_attributes) == []
-    path = work / "examples" / "item_attributes.parquet"
+    path = damaged / "examples" / "item_attributes.parquet"
     path.write_bytes(b"PAR1 and no more")
     (line,) = found(check_item_attributes)
     assert line.startswith("error: examples/item_attributes.parquet: not a whole Parquet file")
