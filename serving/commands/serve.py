@@ -84,14 +84,33 @@ def seconds(text: str) -> float:
     return finite_number(text)
 
 
-_BATCHING_FLAGS = (
-    "max_batch_size",
-    "batch_timeout_micros",
-    "allowed_batch_sizes",
-    "num_batch_threads",
-    "max_enqueued_batches",
-    "pad_variable_length_inputs",
-)
+_BATCHING_OPTIONS: Mapping[str, Mapping[str, Any]] = {
+    "max_batch_size": {"type": count_from_one, "metavar": "N", "help": "rows of a batch"},
+    "batch_timeout_micros": {
+        "type": int,
+        "metavar": "N",
+        "help": "how long a request waits for company",
+    },
+    "allowed_batch_sizes": {
+        "type": batch_sizes,
+        "metavar": "N,N",
+        "help": "sizes that batches are filled up to; the last is --max-batch-size",
+    },
+    "num_batch_threads": {
+        "type": count_from_one,
+        "metavar": "N",
+        "help": "batches that run at a time",
+    },
+    "max_enqueued_batches": {
+        "type": count_from_one,
+        "metavar": "N",
+        "help": "batches that may wait",
+    },
+    "pad_variable_length_inputs": {
+        "action": "store_true",
+        "help": "merge inputs of different lengths too",
+    },
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -104,7 +123,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     _add_ports(parser.add_argument_group("ports"))
     _add_batching(
         parser.add_argument_group(
-            "batching", "off unless one of these is given; see docs/serving.md for what it merges"
+            "batching",
+            "of TensorFlow Serving; checked only: this server runs requests one by one",
         )
     )
 
@@ -117,7 +137,7 @@ def models_of(arguments: argparse.Namespace) -> list[ModelSettings]:
         or the models.config is wrong.
     """
     from serving.server.model_settings import ModelSettings, VersionPolicy
-    from serving.server.models_config import read_models_config
+    from serving.server.server_files import read_models_config
 
     if arguments.model_config is not None:
         if arguments.version_policy is not None or arguments.version_labels:
@@ -147,7 +167,7 @@ def options_of(arguments: argparse.Namespace) -> ServerOptions:
     """The server's options.
 
     Raises:
-      ConfigurationError: the batching or the certificate is wrong.
+      ConfigurationError: the certificate is wrong.
     """
     from serving.server.rest_port import read_tls_settings
     from serving.server.server_options import ServerOptions
@@ -160,25 +180,32 @@ def options_of(arguments: argparse.Namespace) -> ServerOptions:
     file = arguments.ssl_config_file
     return ServerOptions(
         **values,
-        batching=_batching_of(arguments),
         tls=read_tls_settings(file) if file is not None else None,
     )
 
 
-def _batching_of(arguments: argparse.Namespace) -> Any:
-    from serving.server.batching import BatchingParameters, read_batching_parameters
+def check_batching_options(arguments: argparse.Namespace) -> None:
+    """Checks what the options and their file say of batching, and tells that it is not done here.
+
+    Raises:
+      ConfigurationError: a value is wrong, or both are given.
+    """
+    from serving.server.server_files import check_batching, check_batching_file
 
     flags = {
         name: getattr(arguments, name)
-        for name in _BATCHING_FLAGS
+        for name in _BATCHING_OPTIONS
         if getattr(arguments, name) is not None
     }
-    if arguments.batching_parameters_file is None:
-        return BatchingParameters(**flags) if flags else None
-    if flags:
+    file = arguments.batching_parameters_file
+    if file is not None and flags:
         given = ", ".join("--" + name.replace("_", "-") for name in flags)
         raise ConfigurationError(f"--batching-parameters-file cannot be combined with {given}")
-    return read_batching_parameters(arguments.batching_parameters_file)
+    if file is not None:
+        check_batching_file(file)
+    check_batching(flags)
+    if file is not None or flags:
+        say("batching: checked; this server runs requests one by one")
 
 
 def _add_models(group: argparse._ArgumentGroup) -> None:
@@ -305,7 +332,7 @@ def _add_ports(group: argparse._ArgumentGroup) -> None:
         type=count_from_one,
         default=argparse.SUPPRESS,
         metavar="N",
-        help="gRPC requests that are answered at a time; default 16. Batches cannot hold more",
+        help="gRPC requests that are answered at a time; default 16",
     )
     group.add_argument(
         "--grace-seconds",
@@ -322,39 +349,8 @@ def _add_batching(group: argparse._ArgumentGroup) -> None:
         metavar="FILE",
         help="TensorFlow Serving's BatchingParameters as text, instead of the options below",
     )
-    group.add_argument(
-        "--max-batch-size", type=count_from_one, metavar="N", help="rows of a batch; default 1000"
-    )
-    group.add_argument(
-        "--batch-timeout-micros",
-        type=int,
-        metavar="N",
-        help="how long a request waits for company; default 0",
-    )
-    group.add_argument(
-        "--allowed-batch-sizes",
-        type=batch_sizes,
-        metavar="N,N",
-        help="batches are filled up to one of these sizes; default any size",
-    )
-    group.add_argument(
-        "--num-batch-threads",
-        type=count_from_one,
-        metavar="N",
-        help="batches that run at a time; default the processors",
-    )
-    group.add_argument(
-        "--max-enqueued-batches",
-        type=count_from_one,
-        metavar="N",
-        help="batches that may wait; beyond, requests fail with UNAVAILABLE; default 10",
-    )
-    group.add_argument(
-        "--pad-variable-length-inputs",
-        action="store_true",
-        default=None,
-        help='merge inputs of different lengths too, filled up with "" and 0',
-    )
+    for name, option in _BATCHING_OPTIONS.items():
+        group.add_argument(f"--{name.replace('_', '-')}", default=None, **option)
 
 
 _DESCRIPTION = """\
@@ -422,6 +418,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     # again when a version is swapped.
     gc.collect()
     gc.freeze()
+    check_batching_options(arguments)
     server = LocalServer(
         models_of(arguments),
         arguments.grpc_port,

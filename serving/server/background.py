@@ -1,14 +1,12 @@
-"""Work beside the requests: threads of low priority, and what is done again and again."""
+"""Work beside the requests: what is done again and again, and what a stop does not wait for."""
 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
-from pathlib import Path
 
 import grpc
 
@@ -28,7 +26,7 @@ class Polling:
         self._pause_seconds = pause_seconds
         self._last_fault = ""
         self._stopped = threading.Event()
-        self._thread = BackgroundThread(name, self._run)
+        self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
     def stop(self, timeout_seconds: float | None = None) -> None:
@@ -52,28 +50,8 @@ class Polling:
             self._last_fault = fault
 
 
-# A tenth of a processor where requests want all of them, and a whole one where they do not.
-_NICENESS = 10
-_LEAST_PRIORITY = 19
-
-
-class BackgroundThread(threading.Thread):
-    """A thread that gives way to those that answer requests; a program ends without its end."""
-
-    def __init__(self, name: str, target: Callable[[], object]):
-        super().__init__(name=name, target=target, daemon=True)
-
-    def run(self) -> None:
-        """Lowers the priority, and calls the target."""
-        own = threading.get_native_id()
-        with suppress(OSError):  # where priorities are none of a program's business
-            priority = os.getpriority(os.PRIO_PROCESS, own)
-            os.setpriority(os.PRIO_PROCESS, own, min(priority + _NICENESS, _LEAST_PRIORITY))
-        super().run()
-
-
 class Background:
-    """Runs what requests ask for and wait for, such as loading a model, in background threads."""
+    """Runs what requests wait for, such as a reload, in threads that no stop waits for."""
 
     def __init__(self) -> None:
         """Starts with nothing to do."""
@@ -108,7 +86,7 @@ class Background:
                 raise _refusal()
             self._waiting.add(ended)
         try:
-            BackgroundThread(name, call).start()
+            threading.Thread(target=call, name=name, daemon=True).start()
             ended.result()
         finally:
             with self._lock:
@@ -126,18 +104,3 @@ class Background:
 
 def _refusal() -> RequestError:
     return RequestError(grpc.StatusCode.UNAVAILABLE, "The server is stopping")
-
-
-Fingerprint = frozenset[tuple[str, int, int]]
-
-
-def fingerprint(folder: Path) -> Fingerprint:
-    """Path, time of change (ns) and size of every file below a folder, as far as it can be read."""
-    found = set()
-    for path in folder.rglob("*"):
-        try:
-            status = path.stat()
-        except OSError:  # deleted meanwhile
-            continue
-        found.add((str(path.relative_to(folder)), status.st_mtime_ns, status.st_size))
-    return frozenset(found)

@@ -24,19 +24,6 @@ from serving.server.servable import type_name
 _QUOTE_LIMIT = 1024
 # What a number beyond the range of a double has: an exponent of three digits, or so many digits.
 _PERHAPS_HUGE = re.compile(rb"[eE]\+?[0-9]{3}|[0-9]{309}")
-_STRING = re.compile(r'"(?:[^"\\]|\\.)*"', re.DOTALL)
-# What Python's parser says, and RapidJSON's words for it.
-_REASONS = {
-    "Expecting value": "Invalid value.",
-    "Unexpected UTF-8 BOM": "Invalid value.",
-    "Expecting property name": "Missing a name for object member.",
-    "Expecting ':' delimiter": "Missing a colon after a name of object member.",
-    "Extra data": "The document root must not be followed by other values.",
-    "Unterminated string": "Missing a closing quotation mark in string.",
-    "Invalid control character": "Invalid encoding in string.",
-    "Invalid \\escape": "Invalid escape character in string.",
-    "Invalid \\uXXXX escape": "Incorrect hex digit after \\u escape in string.",
-}
 _KINDS = {dict: "Object", list: "Array", str: "String", int: "Number", float: "Number"}
 
 
@@ -56,10 +43,8 @@ def parse_object(text: bytes) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise _parse_error("Invalid encoding in string.", error.start) from error
     except json.JSONDecodeError as error:
-        if not error.doc.strip():
-            raise _parse_error("The document is empty.", len(text)) from error
-        before = error.doc[: error.pos]
-        raise _parse_error(_reason(error.msg, before), len(before.encode())) from error
+        offset = len(error.doc[: error.pos].encode())
+        raise _parse_error(error.msg.removesuffix(" at"), offset) from error
     except RecursionError as error:
         raise invalid("JSON Parse error: lists or objects are nested too deeply.") from error
     except ValueError as error:  # a float beyond all doubles, or an integer of thousands of digits
@@ -112,23 +97,6 @@ def _finite(digits: str) -> float:
 
 def _parse_error(reason: str, offset: int) -> RequestError:
     return invalid(f"JSON Parse error: {reason} at offset: {offset}")
-
-
-def _reason(message: str, before: str) -> str:
-    for start, reason in _REASONS.items():
-        if message.startswith(start):
-            return reason
-    innermost = ""
-    opened = []
-    for bracket in re.findall(r"[\[\]{}]", _STRING.sub("", before)):
-        if bracket in "[{":
-            opened.append(bracket)
-        else:
-            opened.pop()
-        innermost = opened[-1] if opened else ""
-    if innermost == "[":
-        return "Missing a comma or ] after an array element."
-    return "Missing a comma or } after an object member."
 
 
 _BASE64_KEY = "b64"

@@ -14,7 +14,6 @@ from serving.protocol.messages import prediction_log_pb2
 from serving.protocol.tensors import unpack
 from serving.publishing import WARMUP_FILE
 from serving.server import metrics
-from serving.server.batching import Batching
 from serving.server.errors import RequestError, invalid
 from serving.server.example_inference import classify, regress
 from serving.server.servable import Servable, signature_name_of, status_code_of
@@ -38,13 +37,12 @@ def replay_warmup(servable: Servable, folder: Path) -> None:
     path = folder / WARMUP_FILE
     if not path.is_file():
         return
-    with metrics.timed_warmup(str(folder)):
-        for number, record in enumerate(_records(path), 1):
-            if number > MOST_WARMUP_REQUESTS:
-                raise invalid(
-                    f"Number of warmup records exceeds the maximum ({MOST_WARMUP_REQUESTS}): {path}"
-                )
-            _replay(servable, prediction_log_pb2.PredictionLog.FromString(record))
+    for number, record in enumerate(_records(path), 1):
+        if number > MOST_WARMUP_REQUESTS:
+            raise invalid(
+                f"Number of warmup records exceeds the maximum ({MOST_WARMUP_REQUESTS}): {path}"
+            )
+        _replay(servable, prediction_log_pb2.PredictionLog.FromString(record))
 
 
 def _records(path: Path) -> Iterator[bytes]:
@@ -72,16 +70,13 @@ def _replay(servable: Servable, log: prediction_log_pb2.PredictionLog) -> None:
         raise invalid(f"Unsupported log_type for warmup: {kind}")
 
 
-def load_servable(
-    name: str, version: int, folder: Path, batching: Batching | None = None
-) -> Servable:
+def load_servable(name: str, version: int, folder: Path) -> Servable:
     """Loads and warms up.
 
     Args:
       name: the model's name in requests.
       version: the folder's number.
       folder: the SavedModel.
-      batching: merges the version's requests; None runs each alone.
 
     Raises:
       Exception: whatever TensorFlow or the warm-up raises when the version is broken.
@@ -89,8 +84,6 @@ def load_servable(
     with metrics.counted_load(str(folder)):
         servable = Servable(name, version, folder)
         replay_warmup(servable, folder)
-    if batching is not None:
-        servable.merge_requests(batching)
     return servable
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,18 +11,16 @@ from typing import Self
 import grpc
 
 from configs.command_line import CommandError
-from serving.runtime.c_api import start_threads
 from serving.server.background import Background, Polling
-from serving.server.batching import Batching
 from serving.server.grpc_services import Health, RefusalWhileStopping, create_grpc_server
 from serving.server.loading import load_servable
 from serving.server.model_settings import ModelSettings, settings_of_base_paths
 from serving.server.model_store import ModelStore
-from serving.server.models_config import watch_models_config
 from serving.server.prediction_api import PredictionApi
 from serving.server.rest_app import RestApi
 from serving.server.rest_port import ConnectionLimits, RestPort, address_of
 from serving.server.servable import RequestLimits
+from serving.server.server_files import watch_models_config
 from serving.server.server_options import ServerOptions
 
 # Callers that send one request after the other have learnt by then that the server stops.
@@ -68,7 +65,6 @@ class LocalServer:
         self._refusal = RefusalWhileStopping()
         self._background = Background()
         self._store: ModelStore | None = None
-        self._batching: Batching | None = None
         self._pollings: list[Polling] = []
         self._health: Health | None = None
         self._grpc_server: grpc.Server | None = None
@@ -119,10 +115,7 @@ class LocalServer:
             grpc_stopped.wait()
         for polling in self._pollings:
             polling.stop(max(0.0, end - time.monotonic()))
-        if self._batching is not None:
-            self._batching.stop()
-        self._store = self._batching = self._health = None
-        self._grpc_server = self._rest = None
+        self._store = self._health = self._grpc_server = self._rest = None
         self._pollings = []
 
     def reload(self, models: Iterable[ModelSettings]) -> None:
@@ -158,15 +151,11 @@ class LocalServer:
 
     def _start(self) -> None:
         options = self.options
-        # Where no model is served yet, the first one is loaded in a thread of low priority.
-        start_threads()
         self._background = Background()
-        if options.batching is not None:
-            self._batching = Batching(options.batching)
         self._health = health = Health()
         self._store = store = ModelStore(
             self.models,
-            functools.partial(load_servable, batching=self._batching),
+            load_servable,
             options.allow_version_labels_for_unavailable_models,
             on_change=lambda: health.set_ready(store.is_ready),
         )

@@ -14,7 +14,6 @@ import grpc
 
 from serving.protocol.messages import get_model_status_pb2
 from serving.publishing import version_folders
-from serving.server.background import Fingerprint, fingerprint
 from serving.server.errors import RequestError
 from serving.server.loading import load_failure
 from serving.server.model_settings import ModelSettings
@@ -96,6 +95,20 @@ def checked_labels(
 Load = Callable[[str, int, Path], Servable]
 
 _log = logging.getLogger(__name__)
+
+Fingerprint = frozenset[tuple[str, int, int]]
+
+
+def fingerprint(folder: Path) -> Fingerprint:
+    """Path, time of change (ns) and size of every file below a folder, as far as it can be read."""
+    found = set()
+    for path in folder.rglob("*"):
+        try:
+            status = path.stat()
+        except OSError:  # deleted meanwhile
+            continue
+        found.add((str(path.relative_to(folder)), status.st_mtime_ns, status.st_size))
+    return frozenset(found)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -26,8 +26,8 @@ from serving.server.example_inference import (
     regress,
 )
 from serving.server.model_store import ModelStore
-from serving.server.models_config import settings_of_message
 from serving.server.servable import RequestLimits, Servable, check_input_names, signature_name_of
+from serving.server.server_files import settings_of_message
 
 SIGNATURE_FIELD = "signature_def"
 UNKNOWN_MODEL = "unknown model"

@@ -25,7 +25,7 @@ from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError
 from serving.protocol.server_files_pb2 import SSLConfig
-from serving.server.text_protos import read_text_message
+from serving.server.server_files import read_text_message
 
 
 def address_of(host: str, port: int) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence, Set
@@ -29,8 +28,6 @@ from serving.runtime.definitions import (
     require_variables,
     serving_graph,
 )
-from serving.server import metrics
-from serving.server.batching import Batching, is_mergeable
 from serving.server.errors import RequestError, RequestTooLargeError, invalid
 
 _TYPE_NAMES = {"float16": "half", "float32": "float", "float64": "double"}
@@ -257,8 +254,7 @@ def _typed(error: CApiError) -> tf.errors.OpError:
 
 def _configuration() -> bytes:
     # A request is run by the thread that has it, but for the parts of large operations: most of a
-    # ranking model are too small to be handed around. So a load of low priority takes little from
-    # requests.
+    # ranking model are too small to be handed around. So a warm-up takes little from requests.
     configuration = config_pb2.ConfigProto(inter_op_parallelism_threads=-1)
     # Rewriting the graphs of all signatures takes longer than loading them, on processors that
     # answer requests meanwhile, and makes our models no faster.
@@ -297,18 +293,6 @@ class Servable:
         self.name = name
         self.version = version
         self.engine = SavedModelSession(folder)
-        self._batching: Batching | None = None
-        self._mergeable: frozenset[str] = frozenset()
-
-    def merge_requests(self, batching: Batching) -> None:
-        """Runs requests in batches from now on, for the signatures whose rows are independent."""
-        padded = batching.parameters.pad_variable_length_inputs
-        self._mergeable = frozenset(
-            name
-            for name, inputs in self.engine.inputs.items()
-            if is_mergeable(inputs, self.engine.outputs[name], padded)
-        )
-        self._batching = batching
 
     @property
     def signature_definitions(self) -> dict[str, meta_graph_pb2.SignatureDef]:
@@ -358,20 +342,14 @@ class Servable:
         """
         checked = check_inputs(signature_name, self.input_specifications(signature_name), inputs)
         names = _selected(list(self.engine.outputs[signature_name]), output_filter)
-        execute = functools.partial(self._execute, signature_name)
-        with metrics.timed_model(self.name):
-            if self._batching is None or signature_name not in self._mergeable:
-                outputs = execute(checked)
-            else:
-                outputs = self._batching.run((self, signature_name), execute, checked)
+        outputs = self._execute(signature_name, checked)
         return {name: outputs[name] for name in names}
 
     def _execute(
         self, signature_name: str, inputs: Mapping[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
         try:
-            with metrics.timed_graph_run():
-                return self.engine.run(signature_name, inputs)
+            return self.engine.run(signature_name, inputs)
         except tf.errors.OpError as error:
             raise RequestError(status_code_of(error), _plain_message(error.message)) from error
         except UnicodeDecodeError as error:

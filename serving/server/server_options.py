@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 
-from serving.server.batching import BatchingParameters
 from serving.server.rest_port import ConnectionLimits, TlsSettings
 from serving.server.servable import RequestLimits
 
@@ -20,7 +19,6 @@ class ServerOptions:
       poll_seconds: pause between looks at the base paths; 0 looks only at the start.
       allow_version_labels_for_unavailable_models: whether a new label may name a version that is
         not available.
-      batching: merges requests; None runs each alone.
       tls: a certificate for both ports; None for plain connections.
       maximum_grpc_request_bytes: a larger request is refused with RESOURCE_EXHAUSTED.
       maximum_rest_request_bytes: a larger body is refused with 413.
@@ -37,7 +35,6 @@ class ServerOptions:
 
     poll_seconds: float = 1.0
     allow_version_labels_for_unavailable_models: bool = False
-    batching: BatchingParameters | None = None
     tls: TlsSettings | None = None
     maximum_grpc_request_bytes: int = DEFAULT_MAXIMUM_REQUEST_BYTES
     maximum_rest_request_bytes: int = DEFAULT_MAXIMUM_REQUEST_BYTES

@@ -109,6 +109,7 @@ def test_a_server_with_files_swaps_versions_and_stops_while_it_is_used(
         serving.send_signal(signal.SIGTERM)
         _, errors = serving.communicate(timeout=60)
     assert serving.returncode == 0, errors
+    assert "batching: checked; this server runs requests one by one" in errors
     assert "model 'numbered': version 2 is available" in errors
     assert "model 'numbered': version 1 is unloaded" in errors
     assert "Traceback" not in errors

@@ -6,8 +6,12 @@ from pathlib import Path
 import pytest
 
 from configs.loading import ConfigurationError
-from serving.commands.serve import add_arguments, models_of, options_of
-from serving.server.batching import BatchingParameters
+from serving.commands.serve import (
+    add_arguments,
+    check_batching_options,
+    models_of,
+    options_of,
+)
 from serving.server.model_settings import ModelSettings, VersionPolicy
 from serving.server.server_options import ServerOptions
 
@@ -62,22 +66,34 @@ def test_every_option_reaches_the_server() -> None:
         parsed(*MODEL, "--rest-body-seconds", "0")
 
 
-def test_one_batching_option_switches_batching_on() -> None:
-    words = ["--max-batch-size", "8", "--allowed-batch-sizes", "2,8", "--batch-timeout-micros", "9"]
-    assert options_of(parsed(*MODEL, *words)).batching == BatchingParameters(
-        max_batch_size=8, allowed_batch_sizes=(2, 8), batch_timeout_micros=9
-    )
-    padded = options_of(parsed(*MODEL, "--pad-variable-length-inputs")).batching
-    assert padded == BatchingParameters(pad_variable_length_inputs=True)
-
-
-def test_a_batching_file_stands_alone(tmp_path: Path) -> None:
+def test_batching_is_checked_and_told_to_have_no_effect(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check_batching_options(parsed(*MODEL))
+    assert capsys.readouterr().err == ""
     path = tmp_path / "batching.config"
     path.write_text("max_batch_size { value: 8 }")
     file = ["--batching-parameters-file", str(path)]
-    assert options_of(parsed(*MODEL, *file)).batching == BatchingParameters(max_batch_size=8)
+    values = [
+        "--max-batch-size",
+        "8",
+        "--allowed-batch-sizes",
+        "2,8",
+        "--batch-timeout-micros",
+        "9",
+    ]
+    for words in (file, values, ["--pad-variable-length-inputs"]):
+        check_batching_options(parsed(*MODEL, *words))
+        assert "requests one by one" in capsys.readouterr().err
     with pytest.raises(ConfigurationError, match="combined with --max-batch-size"):
-        options_of(parsed(*MODEL, *file, "--max-batch-size", "4"))
+        check_batching_options(parsed(*MODEL, *file, "--max-batch-size", "4"))
+    with pytest.raises(ConfigurationError, match="batch that runs, 4. Received: 2"):
+        check_batching_options(
+            parsed(*MODEL, "--max-batch-size", "4", "--allowed-batch-sizes", "1,2")
+        )
+    path.write_text("max_batch_size { value: 0 }")
+    with pytest.raises(ConfigurationError, match="batching.config: max_batch_size"):
+        check_batching_options(parsed(*MODEL, *file))
 
 
 def test_a_certificate_is_read_at_once(tmp_path: Path) -> None:

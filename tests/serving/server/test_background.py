@@ -1,34 +1,19 @@
 from __future__ import annotations
 
-import os
 import threading
 
 import grpc
 import pytest
 
-from serving.server.background import Background, BackgroundThread
+from serving.server.background import Background
 from serving.server.errors import RequestError
 from tests.serving.server.waiting import wait_until
 
 
-def priority() -> int:
-    return os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
-
-
-def test_a_background_thread_alone_has_a_lower_priority() -> None:
-    before, found = priority(), []
-    thread = BackgroundThread("test", lambda: found.append(priority()))
-    thread.start()
-    thread.join(30)
-    assert found == [min(before + 10, 19)]
-    assert thread.daemon
-    assert priority() == before
-
-
 def test_whoever_asks_waits_for_the_end() -> None:
-    found: list[str] = []
-    Background().run("test", lambda: found.append(threading.current_thread().name))
-    assert found == ["test"]
+    threads: list[threading.Thread] = []
+    Background().run("test", lambda: threads.append(threading.current_thread()))
+    assert [(thread.name, thread.daemon) for thread in threads] == [("test", True)]
 
 
 def test_what_fails_fails_for_whoever_asked() -> None:
@@ -68,13 +53,3 @@ def test_a_stop_lets_go_of_those_who_wait_and_leaves_the_action_alone() -> None:
         background.run("late", finished.clear)
     assert finished.is_set()
     wait_until(lambda: "test" not in [thread.name for thread in threading.enumerate()])
-
-
-def test_a_priority_that_cannot_be_changed_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: int) -> None:
-        raise PermissionError("by design")
-
-    monkeypatch.setattr(os, "setpriority", refuse)
-    found: list[int] = []
-    Background().run("test", lambda: found.append(1))
-    assert found == [1]

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from serving.server.background import fingerprint
+from serving.server.model_versions import fingerprint
 
 
 def test_a_fingerprint_changes_with_the_files(tmp_path: Path) -> None:

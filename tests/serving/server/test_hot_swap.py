@@ -18,7 +18,6 @@ from serving.protocol.messages import (
     prediction_service_pb2_grpc,
 )
 from serving.server import LocalServer
-from serving.server.batching import BatchingParameters
 from serving.server.server_options import ServerOptions
 from tests.serving.server.numbered_model import (
     add_request,
@@ -88,10 +87,9 @@ def base(tmp_path: Path) -> Path:
     return tmp_path / "base"
 
 
-@pytest.fixture(params=[None, BatchingParameters(max_batch_size=4)], ids=["alone", "batched"])
-def server(request: pytest.FixtureRequest, base: Path) -> Iterator[LocalServer]:
-    options = ServerOptions(poll_seconds=0.02, batching=request.param)
-    with LocalServer({"numbered": base}, options=options) as server:
+@pytest.fixture
+def server(base: Path) -> Iterator[LocalServer]:
+    with LocalServer({"numbered": base}, options=ServerOptions(poll_seconds=0.02)) as server:
         yield server
 
 

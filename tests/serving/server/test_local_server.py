@@ -21,7 +21,6 @@ from serving.protocol.messages import (
     prediction_service_pb2_grpc,
 )
 from serving.server import LocalServer, local_server
-from serving.server.batching import Batching, BatchingParameters
 from serving.server.errors import RequestError
 from serving.server.loading import load_servable
 from serving.server.model_settings import ModelSettings, VersionPolicy
@@ -155,17 +154,6 @@ def test_requests_beyond_the_size_limits_are_refused() -> None:
         assert requests.post(url, data="x" * 2000, timeout=20).status_code == 413
 
 
-def test_batches_run_requests_of_several_callers_together(tmp_path: Path) -> None:
-    base = put_versions(tmp_path, 5)
-    batching = BatchingParameters(max_batch_size=4, batch_timeout_micros=60_000_000)
-    with LocalServer({"numbered": base}, options=ServerOptions(batching=batching)) as server:
-        with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
-            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-            # None of these is answered before the batch is full.
-            calls = [stub.Predict.future(add_request([float(one)]), 20) for one in range(4)]
-            assert [answer_of(call.result()) for call in calls] == [[5], [6], [7], [8]]
-
-
 def test_a_stop_answers_what_is_under_way_and_refuses_what_comes_later(tmp_path: Path) -> None:
     server = LocalServer({"numbered": put_versions(tmp_path, 1)})
     server.start()
@@ -197,11 +185,11 @@ def test_a_stop_does_not_wait_for_a_load_longer_than_the_grace(
 ) -> None:
     started, finish = threading.Event(), threading.Event()
 
-    def slowly(name: str, version: int, folder: Path, batching: Batching | None) -> Servable:
+    def slowly(name: str, version: int, folder: Path) -> Servable:
         if version == 2:
             started.set()
             finish.wait(60)
-        return load_servable(name, version, folder, batching)
+        return load_servable(name, version, folder)
 
     monkeypatch.setattr(local_server, "load_servable", slowly)
     base = put_versions(tmp_path, 1)

@@ -9,7 +9,7 @@ from serving.deploy.rendering import render
 from serving.deploy.settings import Deployment
 from serving.protocol.messages import model_server_config_pb2
 from serving.server.model_settings import ModelSettings, VersionPolicy
-from serving.server.models_config import read_models_config, settings_of_message
+from serving.server.server_files import read_models_config, settings_of_message
 from tests.serving.deploy.deployments import DEPLOYMENTS
 
 CONFIG = """

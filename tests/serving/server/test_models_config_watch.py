@@ -8,7 +8,7 @@ import pytest
 
 from serving.server.errors import RequestError
 from serving.server.model_settings import ModelSettings
-from serving.server.models_config import watch_models_config
+from serving.server.server_files import watch_models_config
 from tests.serving.server.waiting import wait_until
 
 CONFIG = (

@@ -79,7 +79,7 @@ def test_urls_outside_the_api(address: str) -> None:
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ('{"instances": [1,}', "JSON Parse error: Invalid value. at offset: 17"),
+        ('{"instances": [1,}', "JSON Parse error: Expecting value at offset: 17"),
         ('"text"', 'JSON Value: "text" Is not object'),
         (
             '{"signature_name": 5}',

@@ -14,5 +14,5 @@ def test_defaults_are_those_that_the_page_states() -> None:
     assert options.maximum_rest_connections_per_peer == 256
     assert (options.rest_header_seconds, options.rest_body_seconds) == (10, 60)
     assert options.rest_keep_alive_seconds == 5
-    assert options.batching is options.tls is None
+    assert options.tls is None
     assert not options.allow_version_labels_for_unavailable_models

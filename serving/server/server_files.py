@@ -1,23 +1,114 @@
-"""TensorFlow Serving's models.config: read, and watched while the server runs."""
+"""TensorFlow Serving's configuration files in text format: read, checked and watched."""
 
 from __future__ import annotations
 
 import errno
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, TypeVar
 
 from google.protobuf import text_format
+from google.protobuf.message import Message
 
 from configs.loading import ConfigurationError
 from serving.protocol.messages import model_server_config_pb2
+from serving.protocol.server_files_pb2 import BatchingParameters
 from serving.server.background import Polling
 from serving.server.errors import RequestError
 from serving.server.model_settings import ModelSettings, VersionPolicy, settings_by_name
 
+_log = logging.getLogger(__name__)
+
 _PLATFORM = "tensorflow"
 _QUOTED = 100
 """Characters of a path that are quoted."""
+_MAX_BATCH_SIZE = 1000
+_LEAST_VALUES = {
+    "max_batch_size": 1,
+    "max_enqueued_batches": 1,
+    "num_batch_threads": 1,
+    "batch_timeout_micros": 0,
+    "max_execution_batch_size": 1,
+}
+
+AnyMessage = TypeVar("AnyMessage", bound=Message)
+
+
+def read_text_message(path: str | Path, message_type: type[AnyMessage]) -> AnyMessage:
+    """Reads a file in text format.
+
+    Args:
+      path: the file.
+      message_type: of the message that it holds.
+
+    Raises:
+      ConfigurationError: the file cannot be read or is no such message. The error names the place
+        and never quotes the file, which may hold a key.
+    """
+    try:
+        return text_format.Parse(Path(path).read_text(encoding="utf-8"), message_type())
+    except OSError as error:
+        raise ConfigurationError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeDecodeError as error:
+        raise ConfigurationError(f"{path}: not a text file") from error
+    except text_format.ParseError as error:
+        place = f"line {error.GetLine()}, column {error.GetColumn()}"
+        descriptor = message_type.DESCRIPTOR
+        fields = ", ".join(field.name for field in descriptor.fields)
+        raise ConfigurationError(
+            f"{path}: {place}: not {descriptor.full_name} in text format. Its fields are {fields}"
+        ) from None
+
+
+def check_batching_file(path: str | Path) -> None:
+    """Checks a file for `tensorflow_model_server --batching_parameters_file`.
+
+    Raises:
+      ConfigurationError: the file cannot be read or a value is wrong; the message names the file.
+    """
+    message = read_text_message(path, BatchingParameters)
+    values = {
+        field.name: value.value if field.message_type is not None else value
+        for field, value in message.ListFields()
+    }
+    try:
+        check_batching(values)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{path}: {error}") from error
+
+
+def check_batching(values: Mapping[str, Any]) -> None:
+    """Checks what TensorFlow Serving is to batch by.
+
+    Args:
+      values: field of BatchingParameters -> value; without one, TensorFlow Serving's default.
+
+    Raises:
+      ConfigurationError: a value is out of its range, or the sizes do not fit each other.
+    """
+    for name, least in _LEAST_VALUES.items():
+        if values.get(name, least) < least:
+            raise ConfigurationError(f"{name} must be at least {least}. Received: {values[name]}")
+    largest = values.get("max_batch_size", _MAX_BATCH_SIZE)
+    if values.get("enable_large_batch_splitting"):
+        split = values.get("max_execution_batch_size", largest)
+        if split > largest:
+            raise ConfigurationError(
+                "max_execution_batch_size must not exceed max_batch_size. Received: "
+                f"{split} and {largest}"
+            )
+        largest = split
+    sizes = list(values.get("allowed_batch_sizes", ()))
+    if sizes and (sorted(set(sizes)) != sizes or sizes[0] < 1):
+        raise ConfigurationError(
+            f"allowed_batch_sizes must ascend from 1 or more. Received: {sizes}"
+        )
+    if sizes and sizes[-1] != largest:
+        raise ConfigurationError(
+            "the last of allowed_batch_sizes must be the largest batch that runs, "
+            f"{largest}. Received: {sizes[-1]}"
+        )
 
 
 def read_models_config(path: str | Path) -> list[ModelSettings]:
@@ -101,9 +192,6 @@ def _policy(message: model_server_config_pb2.ModelConfig) -> VersionPolicy:
         return VersionPolicy(specific=frozenset(policy.specific.versions))
     # TensorFlow Serving reads 0, the value of a field left out, as 1.
     return VersionPolicy(latest=policy.latest.num_versions or 1)
-
-
-_log = logging.getLogger(__name__)
 
 
 def watch_models_config(

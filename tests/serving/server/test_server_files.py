@@ -2,14 +2,17 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.protobuf.descriptor import FieldDescriptor
 
 from configs.loading import ConfigurationError
+from serving.deploy.rendering import render
+from serving.deploy.settings import Batching, Deployment
 from serving.protocol import server_files_pb2
 from serving.protocol.server_files_pb2 import BatchingParameters, SSLConfig
-from serving.server.text_protos import read_text_message
+from serving.server.server_files import check_batching, check_batching_file, read_text_message
 
 _SCALARS = {
     FieldDescriptor.TYPE_INT64: "int64",
@@ -78,3 +81,68 @@ def test_the_compiled_messages_say_what_the_proto_file_says(repository_root: Pat
     assert declared == compiled
     assert server_files_pb2.DESCRIPTOR.package == "tensorflow.serving"
     assert [len(fields) for fields in declared.values()] == [9, 4]
+
+
+def test_the_batching_file_of_a_deployment_and_an_empty_one_are_taken(tmp_path: Path) -> None:
+    path = tmp_path / "batching.config"
+    settings = Batching(
+        max_batch_size=64, max_execution_batch_size=64, allowed_batch_sizes=(16, 64)
+    )
+    deployment = Deployment(model_name="movies", stable=1, batching=settings)
+    path.write_text(render(deployment)["server/batching.config"])
+    check_batching_file(path)
+    path.write_text("")
+    check_batching_file(path)
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"max_batch_size": 0}, "max_batch_size must be at least 1"),
+        ({"batch_timeout_micros": -1}, "batch_timeout_micros must be at least 0"),
+        ({"num_batch_threads": 0}, "num_batch_threads must be at least 1"),
+        ({"max_enqueued_batches": 0}, "max_enqueued_batches must be at least 1"),
+        ({"max_execution_batch_size": 0}, "max_execution_batch_size must be at least 1"),
+        ({"max_batch_size": 4, "allowed_batch_sizes": (4, 2)}, "must ascend"),
+        ({"max_batch_size": 4, "allowed_batch_sizes": (0, 4)}, "must ascend"),
+        ({"max_batch_size": 4, "allowed_batch_sizes": (1, 2)}, "batch that runs, 4. Received: 2"),
+        ({"allowed_batch_sizes": (1, 2)}, "batch that runs, 1000. Received: 2"),
+        (
+            {
+                "max_batch_size": 4,
+                "max_execution_batch_size": 5,
+                "enable_large_batch_splitting": True,
+            },
+            "max_execution_batch_size must not exceed max_batch_size. Received: 5 and 4",
+        ),
+    ],
+)
+def test_batching_that_tensorflow_serving_refuses_is_refused_by_name(
+    values: dict[str, Any], reason: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=reason):
+        check_batching(values)
+
+
+def test_the_execution_size_counts_only_where_requests_are_split() -> None:
+    sizes = {"max_batch_size": 8, "max_execution_batch_size": 4}
+    check_batching({**sizes, "allowed_batch_sizes": (2, 8)})
+    check_batching({**sizes, "allowed_batch_sizes": (2, 4), "enable_large_batch_splitting": True})
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("max_batch_size { value: 0 }", "batching.config: max_batch_size must be at least 1"),
+        ("max_batch_size { value: 4 } allowed_batch_sizes: 2", "batching.config: the last of"),
+        (
+            "max_batch_sise { value: 4 }",
+            "batching.config: line 1, column 1: not tensorflow.serving",
+        ),
+    ],
+)
+def test_a_wrong_batching_file_is_named(tmp_path: Path, text: str, reason: str) -> None:
+    path = tmp_path / "batching.config"
+    path.write_text(text)
+    with pytest.raises(ConfigurationError, match=reason):
+        check_batching_file(path)
