@@ -7,6 +7,7 @@ import email.utils
 import html
 import json
 import os
+import random
 import re
 import threading
 import time
@@ -14,19 +15,118 @@ import urllib.parse
 import zlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import openai
 
 from configs.loading import ConfigurationError
-from preprocessing.generation.client import (
-    STOP_GRACE_SECONDS,
-    CallFailed,
-    EndpointUnusable,
-    Interrupted,
-    RequestRefused,
-    TransientFailure,
-)
+
+
+class CallFailed(Exception):
+    """A call gave no answer.
+
+    Attributes:
+      reason: a fixed name that can be counted.
+      detail: what happened, without secrets.
+      retries: how often the call was repeated.
+    """
+
+    retries = 0
+
+    def __init__(self, reason: str, detail: str):
+        super().__init__(f"{reason}: {detail}")
+        self.reason = reason
+        self.detail = detail
+
+
+class TransientFailure(CallFailed):
+    """The same call may work later.
+
+    Attributes:
+      retry_after: seconds the endpoint asks to wait; None if it does not say.
+    """
+
+    def __init__(self, reason: str, detail: str, retry_after: float | None = None):
+        super().__init__(reason, detail)
+        self.retry_after = retry_after
+
+
+class RequestRefused(CallFailed):
+    """This request never works, others may."""
+
+
+class EndpointUnusable(CallFailed):
+    """No request works until a person changes something: key, model name, address, credit."""
+
+
+class Interrupted(Exception):
+    """The run was stopped before the call had an answer."""
+
+
+STOP_GRACE_SECONDS = 10.0
+"""How long calls of an endpoint that are in flight may still take when the run is stopped."""
+
+
+LONGEST_DELAY_SECONDS = 60.0
+"""Upper bound of a backoff delay."""
+
+
+LONGEST_RETRY_AFTER_SECONDS = 600.0
+"""An endpoint that asks for a longer wait fails the call at once."""
+
+
+Response = TypeVar("Response")
+
+
+@dataclass(frozen=True)
+class Retrying:
+    """Delays are drawn from [0, min(60, first_delay * 2^n)) seconds ("full jitter").
+
+    What the endpoint asks for in Retry-After is waited for in full, and the jitter is added, so
+    that calls refused together do not come back together.
+
+    Attributes:
+      retries: calls after the first one.
+      first_delay: upper bound of the first delay, in seconds.
+      stop: ends all waiting.
+    """
+
+    retries: int
+    first_delay: float
+    stop: threading.Event
+
+    def call(self, once: Callable[[], Response]) -> tuple[Response, int]:
+        """Calls until there is a response.
+
+        Returns:
+          The response and the number of retries.
+
+        Raises:
+          TransientFailure: retries are used up, or the endpoint asks for too long a wait; its
+            detail says how many calls were made.
+          Interrupted: the run was stopped between two calls.
+        """
+        retry = 0
+        while True:
+            try:
+                return once(), retry
+            except TransientFailure as failure:
+                too_long = (failure.retry_after or 0) > LONGEST_RETRY_AFTER_SECONDS
+                if retry == self.retries or too_long:
+                    asked = f", told to wait {failure.retry_after:.0f} s" if too_long else ""
+                    failure.detail = f"{retry + 1} calls{asked}; {failure.detail}"
+                    failure.retries = retry
+                    raise
+                delay = self.delay(retry, failure.retry_after)
+            if self.stop.wait(delay):
+                raise Interrupted
+            retry += 1
+
+    def delay(self, retry: int, retry_after: float | None) -> float:
+        """Seconds to wait before retry number `retry`, counted from 0."""
+        bound = min(LONGEST_DELAY_SECONDS, self.first_delay * 2.0**retry)
+        return (retry_after or 0.0) + random.uniform(0, bound)
 
 
 def require_address(section: str, base_url: str | None, api_key_variable: str) -> None:

@@ -12,7 +12,17 @@ ALLOWED_IMPORTS: dict[str, tuple[str, ...]] = {
     "models": ("configs.model", "configs.model", "configs.scenario", "configs.serving"),
     "preprocessing": ("configs",),
     "trainer": ("configs", "models", "preprocessing.records"),
-    "serving": ("configs", "models", "preprocessing.records", "trainer.run_folder"),
+    "serving": (
+        "configs",
+        "models",
+        "preprocessing.answers",  # a refresh reads answers as preprocessing does
+        "preprocessing.dead_letters",
+        "preprocessing.encoders",
+        "preprocessing.inputs",
+        "preprocessing.records",
+        "preprocessing.vector_files",
+        "trainer.run_folder",
+    ),
     "examples": ("configs", "models", "preprocessing", "serving", "trainer"),
     "benchmarks": ("configs", "examples", "models", "preprocessing", "serving", "trainer"),
     "bazel": (),
@@ -34,14 +44,46 @@ ALLOWED_IMPORTS_OF_MODULE: dict[str, tuple[str, ...]] = {
         "serving.export",
         "serving.export_options",
     ),  # TFX's Trainer expects the servable model from it
-    # A refresh reads and encodes answers as preprocessing does.
-    "serving.commands.refresh": ("preprocessing",),
-    "serving.refresh.incoming": ("preprocessing",),
-    "serving.refresh.refreshing": ("preprocessing",),
     # A model card holds what `python -m trainer evaluate` says about the run.
     "serving.model_card.card": ("trainer",),
     "serving.model_card.markdown": ("trainer.metrics", "trainer.evaluation.reports"),
 }
+
+# Folders and modules of preprocessing; each may import those before it, and none after it.
+PREPROCESSING_ORDER = (
+    "arrow_bytes",
+    "hashing",
+    "storage",
+    "records",
+    "names",
+    "inputs",
+    "dead_letters",
+    "beam_options",
+    "beam_worker",
+    "beam_runner",
+    "beam_sinks",
+    "steps",
+    "openai_connection",
+    "downloading",
+    "tables",
+    "answers",
+    "vector_files",
+    "encoders",
+    "prompt_templates",
+    "interactions",
+    "grouping",
+    "prompting",
+    "generation",
+    "knowledge",
+    "examples_checks",
+    "examples_manifest",
+    "examples",
+    "encode",
+    "inspection",
+    "all_steps",
+    "commands",
+    "__main__",
+)
 
 
 def forbidden_imports(source: str, module: str) -> list[str]:
@@ -72,6 +114,17 @@ def imported_names(tree: ast.Module, module: str) -> Iterator[tuple[str, int]]:
                     yield str(argument.value), node.lineno
 
 
+def imports_against_the_order(source: str, module: str) -> list[str]:
+    """Modules of preprocessing that come after a module's own folder, each as 'line: name'."""
+    place = PREPROCESSING_ORDER.index(module.split(".")[1])
+    return [
+        f"{line}: {name}"
+        for name, line in imported_names(ast.parse(source), module)
+        if name.startswith("preprocessing.")
+        and PREPROCESSING_ORDER.index(name.split(".")[1]) > place
+    ]
+
+
 @pytest.mark.parametrize("room", ALLOWED_IMPORTS)
 def test_rooms_import_only_what_they_may(room: str, repository_root: Path) -> None:
     found: list[str] = []
@@ -82,6 +135,34 @@ def test_rooms_import_only_what_they_may(room: str, repository_root: Path) -> No
         found.extend(f"{relative}:{problem}" for problem in problems)
     allowed = ", ".join(ALLOWED_IMPORTS[room]) or "nothing of ours"
     assert not found, f"{room} may import {allowed}; found:\n" + "\n".join(found)
+
+
+def test_folders_of_preprocessing_import_only_those_before_them(repository_root: Path) -> None:
+    found: list[str] = []
+    for path in sorted((repository_root / "preprocessing").rglob("*.py")):
+        relative = path.relative_to(repository_root)
+        module = ".".join(relative.with_suffix("").parts)
+        if module == "preprocessing.__init__":
+            continue
+        problems = imports_against_the_order(path.read_text(encoding="utf-8"), module)
+        found.extend(f"{relative}:{problem}" for problem in problems)
+    assert not found, "against PREPROCESSING_ORDER:\n" + "\n".join(found)
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "found"),
+    [
+        ("preprocessing.interactions.k_core", "from preprocessing.prompting.step import x", 1),
+        ("preprocessing.answers.formats", "from preprocessing import generation", 1),
+        ("preprocessing.encoders.endpoint", "import preprocessing.generation.client", 1),
+        ("preprocessing.storage", "def read():\n    from preprocessing.answers import record\n", 1),
+        ("preprocessing.prompting.step", "from preprocessing.interactions.k_core import x", 0),
+        ("preprocessing.answers.formats", "from preprocessing.answers.record import x", 0),
+        ("preprocessing.encode", "import numpy\nfrom preprocessing.knowledge import x", 0),
+    ],
+)
+def test_an_import_against_the_order_is_found(module: str, source: str, found: int) -> None:
+    assert len(imports_against_the_order(source, module)) == found
 
 
 def test_every_room_has_a_rule(repository_root: Path) -> None:

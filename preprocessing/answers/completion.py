@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from typing import TypeGuard
 
 from preprocessing.answers.record import RejectedAnswer
-from preprocessing.generation.chat import ChatResponse, Usage
-from preprocessing.prompting.token_costs import estimated_tokens
 
 REFUSAL = "refusal"
 INVALID_TEXT = "invalid_text"
@@ -16,6 +14,49 @@ FAILED_REQUEST = "failed_request"
 _OK = 200
 _MOST_TOKENS = 1 << 40
 _LONGEST_NAME = 256
+
+
+@dataclass(frozen=True)
+class Usage:
+    """Tokens of a call.
+
+    Attributes:
+      prompt_tokens: read by the LLM.
+      completion_tokens: written by it.
+      estimated: True when the endpoint did not say and the numbers are estimates.
+    """
+
+    prompt_tokens: int
+    completion_tokens: int
+    estimated: bool = False
+
+
+@dataclass(frozen=True)
+class ChatResponse:
+    """What the LLM answered.
+
+    Attributes:
+      text: its answer, perhaps empty.
+      finish_reason: why it ended, e.g. "stop" or "length"; None if the endpoint does not say.
+      answered_by: the model's name as the endpoint reports it; None if it does not.
+      usage: tokens of this call.
+    """
+
+    text: str
+    finish_reason: str | None
+    answered_by: str | None
+    usage: Usage
+
+
+_BYTES_PER_TOKEN = 4
+
+
+def estimated_tokens(text: str) -> int:
+    """UTF-8 bytes / 4, rounded up.
+
+    Close to common tokenizers for English, and on the safe side for other scripts.
+    """
+    return -(-len(text.encode()) // _BYTES_PER_TOKEN)
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from typing import TypeAlias
 
 from configs.command_line import CommandError
 from preprocessing.answers.completion import Completion, completion_of, completion_of_batch_line
+from preprocessing.answers.prompts import Prompt
 from preprocessing.answers.record import (
     INTERACTIONS_SEEN,
     Answer,
@@ -21,7 +22,6 @@ from preprocessing.answers.record import (
     split_custom_id,
     text_field,
 )
-from preprocessing.generation.plan import Prompt
 from preprocessing.inputs import open_input
 from preprocessing.records.contract import COLLECTIVE, INDIVIDUAL
 

@@ -20,7 +20,8 @@ from configs.loading import ConfigurationError
 from preprocessing import storage
 from preprocessing.answers.checks import Thresholds
 from preprocessing.answers.formats import Expected
-from preprocessing.answers.reading import IdMapping, choose_formats, examine, read_asked_prompts
+from preprocessing.answers.prompts import read_asked_prompts
+from preprocessing.answers.reading import IdMapping, choose_formats, examine
 from preprocessing.answers.record import Answer
 from preprocessing.answers.summary import FileCounts, QualitySummary, summary_lines
 from preprocessing.dead_letters import DeadLetter, DeadLetterRuns, dead_letter

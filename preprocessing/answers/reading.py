@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,35 +27,12 @@ from preprocessing.answers.record import (
     json_object,
     numbered_lines,
 )
-from preprocessing.generation.plan import Prompt, read_prompts
 from preprocessing.inputs import fingerprint_inputs
-from preprocessing.interactions.reading import usable_ids
 from preprocessing.records.contract import COLLECTIVE
 from preprocessing.records.coverage import id_shape
 from preprocessing.tables.blocks import WantedColumns
+from preprocessing.tables.ids import usable_ids
 from preprocessing.tables.table_reader import open_table
-
-
-def read_asked_prompts(paths: Sequence[str]) -> Mapping[str, Prompt]:
-    """Custom id -> prompt of all prompt files, as `prompts` writes them.
-
-    Raises:
-      CommandError: a line is no prompt, or two prompts have the same custom id.
-    """
-    prompts: dict[str, Prompt] = {}
-    for path in paths:
-        for prompt in read_prompts(path):
-            if not isinstance(prompt, Prompt):
-                raise CommandError(
-                    f"{path}: line {prompt['line']}: {prompt['reason']}: {prompt['detail']}"
-                )
-            if prompt.custom_id in prompts:
-                raise CommandError(
-                    f"{path}: line {prompt.line}: another prompt file has this custom_id"
-                )
-            prompts[prompt.custom_id] = prompt
-    return prompts
-
 
 OLD, NEW = "old", "new"
 _KEY = "--ids"

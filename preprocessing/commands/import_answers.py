@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from configs.command_line import EXIT_CODES_HELP, add_json_option
 from configs.knowledge import SourceAnswers
 from configs.loading import ConfigurationError
-from preprocessing.commands.options import (
+from preprocessing.answers.options import (
     add_answer_options,
     add_quality_options,
     formats_help,
@@ -137,7 +137,7 @@ def _import_groups(arguments: argparse.Namespace) -> dict[str, Any]:
             raise ConfigurationError(f"{name} is for answers; leave it out beside --groups")
     if arguments.entity is None:
         raise ConfigurationError("--entity: say what the ids of --groups are, item or user")
-    from preprocessing.answers.groups_import import import_groups
+    from preprocessing.grouping.groups_file import import_groups
 
     return import_groups(
         arguments.groups,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from configs.command_line import EXIT_CODES_HELP, CommandError, add_json_option
 from configs.loading import ConfigurationError
-from preprocessing.commands.options import (
+from preprocessing.answers.options import (
     add_answer_options,
     add_quality_options,
     formats_help,

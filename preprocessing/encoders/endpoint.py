@@ -16,9 +16,15 @@ import numpy as np
 from configs.command_line import CommandError
 from configs.knowledge import Encoder
 from preprocessing.encoders.text_encoder import EncodedTexts
-from preprocessing.generation.client import EndpointUnusable, RequestRefused, TransientFailure
-from preprocessing.generation.endpoint_client import Retrying
-from preprocessing.openai_connection import ApiKey, OpenAIConnection, require_address
+from preprocessing.openai_connection import (
+    ApiKey,
+    EndpointUnusable,
+    OpenAIConnection,
+    RequestRefused,
+    Retrying,
+    TransientFailure,
+    require_address,
+)
 
 _TIMEOUT_SECONDS = 120.0
 _RETRIES = 6

@@ -11,14 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from configs.command_line import CommandError, free_space
-from preprocessing.answers.completion import INVALID_TEXT, REFUSAL
-from preprocessing.generation.chat import (
-    AnswerSchema,
-    ChatParameters,
-    ChatResponse,
-    SchemaMismatch,
-    Usage,
-)
+from preprocessing.answers.completion import INVALID_TEXT, REFUSAL, ChatResponse, Usage
+from preprocessing.generation.chat import AnswerSchema, ChatParameters, SchemaMismatch
 
 TRUNCATED = "truncated"
 _CONTENT_FILTER = "content_filter"

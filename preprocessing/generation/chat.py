@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.loading import ConfigurationError
-from preprocessing.prompting.token_costs import estimated_tokens
+from preprocessing.answers.completion import Usage, estimated_tokens
 
 _TOKENS_PER_MESSAGE = 4
 
@@ -137,38 +137,6 @@ class ChatRequest:
 
     prompt: str
     prompt_sha256: str
-
-
-@dataclass(frozen=True)
-class Usage:
-    """Tokens of a call.
-
-    Attributes:
-      prompt_tokens: read by the LLM.
-      completion_tokens: written by it.
-      estimated: True when the endpoint did not say and the numbers are estimates.
-    """
-
-    prompt_tokens: int
-    completion_tokens: int
-    estimated: bool = False
-
-
-@dataclass(frozen=True)
-class ChatResponse:
-    """What the LLM answered.
-
-    Attributes:
-      text: its answer, perhaps empty.
-      finish_reason: why it ended, e.g. "stop" or "length"; None if the endpoint does not say.
-      answered_by: the model's name as the endpoint reports it; None if it does not.
-      usage: tokens of this call.
-    """
-
-    text: str
-    finish_reason: str | None
-    answered_by: str | None
-    usage: Usage
 
 
 _EXAMPLE = '{"type": "object", "properties": {"genre": {"type": "string"}}}'

@@ -12,9 +12,10 @@ from typing import Protocol
 
 from configs.loading import ConfigurationError
 from configs.prompting import Generation
+from preprocessing.answers.completion import ChatResponse
 from preprocessing.generation.answer_store import Acceptance
 from preprocessing.generation.batch_file import BatchFileClient, BatchResultClient
-from preprocessing.generation.chat import ChatParameters, ChatRequest, ChatResponse
+from preprocessing.generation.chat import ChatParameters, ChatRequest
 from preprocessing.generation.client import AnswerClient, Budget, stop_on_interrupt
 from preprocessing.generation.endpoint_client import CallLimits, EndpointClient
 from preprocessing.generation.gguf import GgufModel, open_llama, require_llama_cpp

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from preprocessing import storage
+from preprocessing.answers.prompts import Prompt
 from preprocessing.answers.record import Answer
 from preprocessing.dead_letters import DeadLetter, dead_letter, write_dead_letters
 from preprocessing.generation.answer_store import (
@@ -22,7 +23,7 @@ from preprocessing.generation.answer_store import (
     is_truncated,
 )
 from preprocessing.generation.chat import AnswerSchema, factors_as_text
-from preprocessing.generation.plan import PlannedPrompt, Prompt, planned_prompts
+from preprocessing.generation.plan import PlannedPrompt, planned_prompts
 
 
 @dataclass

@@ -6,18 +6,13 @@ import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from preprocessing.answers.prompts import Prompt, read_prompts
 from preprocessing.answers.record import (
-    RejectedAnswer,
-    interactions_seen,
-    json_object,
     numbered_lines,
-    prompt_sha256,
-    text_field,
 )
-from preprocessing.dead_letters import DeadLetter, dead_letter
+from preprocessing.dead_letters import DeadLetter
 from preprocessing.generation.answer_store import Acceptance, AnswerStore, StoredAnswer
 from preprocessing.generation.chat import ChatParameters, ChatRequest
-from preprocessing.records.contract import EXTRACTIONS
 
 _LINES_PER_BATCH = 1000
 _BYTES_PER_BATCH = 4 << 20
@@ -39,81 +34,6 @@ def batched_lines(path: str) -> Iterator[list[tuple[int, bytes]]]:
             batch, size = [], 0
     if batch:
         yield batch
-
-
-_REQUIRED = ("custom_id", "source", "entity_id", "extraction", "prompt")
-
-
-@dataclass(frozen=True)
-class Prompt:
-    """One question to the LLM.
-
-    Attributes:
-      line: line number in the prompt file, counted from 1.
-      custom_id: name of the prompt, unique in the file, e.g. "item/318".
-      source: name of the stream of knowledge, e.g. "item".
-      entity_id: item, user or group id.
-      extraction: "individual" or "collective".
-      text: what the LLM is asked.
-      sha256: SHA-256 of the text's UTF-8 bytes.
-      interactions_seen: see `Answer`.
-    """
-
-    line: int
-    custom_id: str
-    source: str
-    entity_id: str
-    extraction: str
-    text: str
-    sha256: str
-    interactions_seen: int | None = None
-
-
-def read_prompts(path: str) -> Iterator[Prompt | DeadLetter]:
-    """Reads a prompt file (.jsonl or .jsonl.gz) line by line; blank lines are left out.
-
-    Yields:
-      A prompt, or the dead letter of a line that is none.
-    """
-    first_lines: dict[str, int] = {}
-    for number, line in numbered_lines(path):
-        try:
-            prompt = _parse_prompt(line, number)
-            first = first_lines.setdefault(prompt.custom_id, number)
-            if first != number:
-                raise RejectedAnswer("duplicate_custom_id", f"same custom_id as line {first}")
-        except RejectedAnswer as error:
-            yield dead_letter(path, number, error.reason, error.detail)
-        else:
-            yield prompt
-
-
-def _parse_prompt(line: bytes, number: int) -> Prompt:
-    record = json_object(line)
-    fields = {name: text_field(record, name) for name in _REQUIRED}
-    for name, text in fields.items():
-        if not text.strip():
-            raise RejectedAnswer("blank_field", f"field '{name}' is empty")
-    if fields["extraction"] not in EXTRACTIONS:
-        raise RejectedAnswer(
-            "extraction_mismatch",
-            f"'{fields['extraction']}'; there are {' and '.join(EXTRACTIONS)} prompts",
-        )
-    actual = prompt_sha256(fields["prompt"])
-    if record.get("prompt_sha256") is not None:
-        given = text_field(record, "prompt_sha256")
-        if given.lower() != actual:
-            raise RejectedAnswer("prompt_hash_mismatch", f"prompt_sha256 is not {actual}")
-    return Prompt(
-        line=number,
-        custom_id=fields["custom_id"],
-        source=fields["source"],
-        entity_id=fields["entity_id"],
-        extraction=fields["extraction"],
-        text=fields["prompt"],
-        sha256=actual,
-        interactions_seen=interactions_seen(record),
-    )
 
 
 _PROMPTS_PER_LOOKUP = 500

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from preprocessing.answers.completion import counted_usage
+from preprocessing.answers.completion import ChatResponse, Usage, counted_usage, estimated_tokens
 from preprocessing.answers.record import (
     RejectedAnswer,
     answer_of,
@@ -16,10 +16,9 @@ from preprocessing.answers.record import (
 )
 from preprocessing.dead_letters import dead_letter
 from preprocessing.generation.answer_store import AnswerStore
-from preprocessing.generation.chat import ChatRequest, ChatResponse, Usage
+from preprocessing.generation.chat import ChatRequest
 from preprocessing.generation.client import ClientReport
 from preprocessing.generation.plan import batched_lines
-from preprocessing.prompting.token_costs import estimated_tokens
 
 ANY_MODEL = "replay"
 """Name under which answers of any model are stored."""

@@ -24,9 +24,9 @@ from preprocessing.grouping.features import (
     items_to_group,
     users_to_group,
 )
+from preprocessing.grouping.groups_file import entity_column
 from preprocessing.grouping.plan import GROUPS_FILE, SourcePlan
 from preprocessing.grouping.tree import LEFT_OUT, Bisection, bisect, group_names
-from preprocessing.knowledge.groups import entity_column
 from preprocessing.records.contract import GROUP_ID
 from preprocessing.records.layout import StepDirectory
 

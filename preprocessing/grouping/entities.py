@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from configs.data import Catalogue
 from preprocessing.grouping.plan import Kind
 from preprocessing.hashing import mixed, stable_hashes
-from preprocessing.prompting.first_interactions import FirstInteractions
-from preprocessing.prompting.template import sanitise_text
+from preprocessing.interactions.first_interactions import FirstInteractions
+from preprocessing.prompt_templates.template import sanitise_text
 from preprocessing.records.item_tables import ITEM_ID, TITLE
 
 _ROWS_AT_ONCE = 1 << 20

@@ -26,7 +26,7 @@ from preprocessing.grouping.entities import (
 from preprocessing.grouping.plan import Kind
 from preprocessing.hashing import stable_hashes
 from preprocessing.interactions.catalogue import collect_items, parse_catalogue
-from preprocessing.prompting.first_interactions import InteractionShards
+from preprocessing.interactions.first_interactions import InteractionShards
 from preprocessing.tables.table_reader import TableReader
 
 

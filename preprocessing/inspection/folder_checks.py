@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from configs.command_line import CommandError, RejectedInput, say
-from preprocessing.generation.plan import Prompt, read_prompts
+from preprocessing.answers.prompts import Prompt, read_prompts
 from preprocessing.inspection.example_checks import (
     ExamplesCheck,
     KnowledgeCoverage,

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from configs.data import Attribute, Catalogue, Profiles
 from configs.loading import ConfigurationError
 from preprocessing.dead_letters import DeadLetter
-from preprocessing.interactions.reading import PLACE, USER, breaks_line, first_rows, usable_ids
+from preprocessing.interactions.reading import PLACE, USER, first_rows
 from preprocessing.names import require_attribute_names, require_plain_name
 from preprocessing.records import item_tables
 from preprocessing.records.contract import profile_feature
@@ -27,6 +27,7 @@ from preprocessing.records.wire import (
     RaggedFloatColumn,
 )
 from preprocessing.tables.blocks import ParsedBlock, WantedColumns
+from preprocessing.tables.ids import breaks_line, usable_ids
 from preprocessing.tables.table_reader import TableReader, open_table
 from preprocessing.tables.values import is_blank, lists_from_rows, lists_of, numbers_of, texts_of
 

@@ -17,10 +17,10 @@ from preprocessing.answers.record import (
     json_object,
     read_answer_lines,
 )
+from preprocessing.answers.texts import AnswerTexts
 from preprocessing.beam_sinks import DEAD_LETTERS, STATISTICS, GatherDeadLetters, gather_statistics
 from preprocessing.dead_letters import DeadLetter, dead_letter
 from preprocessing.hashing import stable_hash
-from preprocessing.knowledge.texts import AnswerTexts
 from preprocessing.records.contract import COLLECTIVE
 
 

@@ -14,6 +14,7 @@ from configs.knowledge import Encoder, SourceAnswers
 from configs.scenario import Scenario
 from preprocessing import storage
 from preprocessing.answers.record import other_sources
+from preprocessing.answers.texts import answer_texts
 from preprocessing.beam_options import BeamOptions
 from preprocessing.beam_runner import run_pipeline, worker_folder
 from preprocessing.beam_sinks import read_statistics, total
@@ -31,13 +32,12 @@ from preprocessing.knowledge.entity_vectors import WritingPlan
 from preprocessing.knowledge.log_coverage import COVERAGE, LogCoverage
 from preprocessing.knowledge.manifest import describe_vectors
 from preprocessing.knowledge.source_plan import SourceTables, accept_metadata
-from preprocessing.knowledge.texts import answer_texts
 from preprocessing.knowledge.vector_cache import describe_encoder, identity_hash
-from preprocessing.knowledge.vector_files.registry import first_width, parts_of, vector_files
 from preprocessing.knowledge.vector_import import ImportPlan, build_import_pipeline
 from preprocessing.records.contract import COLLECTIVE, INDIVIDUAL
 from preprocessing.records.layout import DEAD_LETTERS_FILE, SETTINGS, knowledge_settings
 from preprocessing.tables.table_reader import TableReader
+from preprocessing.vector_files.registry import first_width, parts_of, vector_files
 
 _FIXES = {
     "source_mismatch": "Call the source under knowledge.answers what the records call it, or "

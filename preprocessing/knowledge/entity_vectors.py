@@ -14,8 +14,8 @@ from configs.command_line import CommandError
 from preprocessing import storage
 from preprocessing.beam_sinks import DEAD_LETTERS, STATISTICS, GatherDeadLetters, gather_statistics
 from preprocessing.dead_letters import DeadLetter, dead_letter
+from preprocessing.grouping.groups_file import Membership, group_of_entity, parse_memberships
 from preprocessing.knowledge.accepting import entity_shard
-from preprocessing.knowledge.groups import Membership, group_of_entity, parse_memberships
 from preprocessing.knowledge.vectors import NUMBER, KnowledgeRecord, write_knowledge
 from preprocessing.records.contract import COLLECTIVE, EXTRACTIONS, INDIVIDUAL
 from preprocessing.records.layout import VECTOR_STATISTICS_FILE, shard_name

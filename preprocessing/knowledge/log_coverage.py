@@ -14,7 +14,6 @@ from configs.command_line import say
 from configs.loading import ConfigurationError
 from configs.scenario import Scenario
 from preprocessing.inputs import fingerprint_inputs
-from preprocessing.interactions.reading import usable_ids
 from preprocessing.records import contract
 from preprocessing.records.coverage import (
     IdCoverage,
@@ -25,6 +24,7 @@ from preprocessing.records.layout import shard_files
 from preprocessing.records.tfrecord_file import read_records
 from preprocessing.records.wire import decode_example
 from preprocessing.tables.blocks import WantedColumns, expand_paths
+from preprocessing.tables.ids import usable_ids
 from preprocessing.tables.table_reader import open_table
 
 COVERAGE = "coverage"

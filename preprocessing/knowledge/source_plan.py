@@ -18,6 +18,7 @@ from configs.section import Section
 from preprocessing import storage
 from preprocessing.answers.record import other_sources
 from preprocessing.dead_letters import DeadLetterRuns, dead_letter
+from preprocessing.grouping.groups_file import open_groups
 from preprocessing.grouping.plan import groups_file
 from preprocessing.hashing import room_version
 from preprocessing.inputs import fingerprint_inputs
@@ -36,15 +37,14 @@ from preprocessing.knowledge.accepting import (
     entity_shard,
     write_accepted,
 )
-from preprocessing.knowledge.groups import open_groups
-from preprocessing.knowledge.vector_files.registry import vector_files
 from preprocessing.names import require_plain_name
-from preprocessing.prompting.titles import attribute_texts
+from preprocessing.prompt_templates.titles import attribute_texts
 from preprocessing.records.contract import INDIVIDUAL
 from preprocessing.records.layout import WITHOUT_EFFECT, groups_settings, tables_settings
 from preprocessing.steps import StepIdentity
 from preprocessing.tables.blocks import expand_paths
 from preprocessing.tables.table_reader import TableReader
+from preprocessing.vector_files.registry import vector_files
 
 _ENDS_A_SENTENCE = (".", "!", "?")
 

@@ -12,14 +12,14 @@ from typing import Any
 import numpy as np
 
 from configs.prompting import Prompts
+from preprocessing.grouping.groups_file import entity_column
 from preprocessing.grouping.plan import Kind
-from preprocessing.knowledge.groups import entity_column
-from preprocessing.prompting.first_interactions import FirstInteractions
+from preprocessing.interactions.first_interactions import FirstInteractions
+from preprocessing.prompt_templates.prompt_scenario import PromptScenario
+from preprocessing.prompt_templates.template import Template
 from preprocessing.prompting.individual import factor_list
 from preprocessing.prompting.prompt_file import PromptFile
-from preprocessing.prompting.prompt_scenario import PromptScenario
 from preprocessing.prompting.reading import Scratch
-from preprocessing.prompting.template import Template
 from preprocessing.records.contract import COLLECTIVE, GROUP_ID
 
 

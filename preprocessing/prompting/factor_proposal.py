@@ -13,8 +13,11 @@ import yaml
 
 from configs.command_line import CommandError
 from configs.loading import YAML_FAULTS
-from preprocessing.prompting.prompt_scenario import load_prompt_scenario, prompt_scenario_path
-from preprocessing.prompting.template import Template, sanitise_text
+from preprocessing.prompt_templates.prompt_scenario import (
+    load_prompt_scenario,
+    prompt_scenario_path,
+)
+from preprocessing.prompt_templates.template import Template, sanitise_text
 
 FEWEST, MOST = 2, 20
 LONGEST_CHARACTERS = 60

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from preprocessing.dead_letters import DeadLetter, dead_letter
-from preprocessing.prompting.first_interactions import FirstInteractions
+from preprocessing.interactions.first_interactions import FirstInteractions
+from preprocessing.prompt_templates.prompt_scenario import PromptScenario
+from preprocessing.prompt_templates.template import Template
 from preprocessing.prompting.prompt_file import PromptFile
-from preprocessing.prompting.prompt_scenario import PromptScenario
 from preprocessing.prompting.reading import Scratch
-from preprocessing.prompting.template import Template
 from preprocessing.records.contract import INDIVIDUAL
 
 

@@ -9,9 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
+from preprocessing.answers.completion import estimated_tokens
 from preprocessing.answers.record import INTERACTIONS_SEEN, custom_id, prompt_sha256
 from preprocessing.prompting.reading import Scratch
-from preprocessing.prompting.token_costs import PromptCount, estimated_tokens
+from preprocessing.prompting.token_costs import PromptCount
 from preprocessing.records.contract import INDIVIDUAL
 
 PROMPTS = "prompts.jsonl"

@@ -13,13 +13,13 @@ import numpy as np
 from configs.data import Catalogue, Profiles
 from configs.loading import ConfigurationError
 from preprocessing.dead_letters import DeadLetter, dead_letter
+from preprocessing.grouping.groups_file import parse_memberships
 from preprocessing.interactions.catalogue import ITEM_ID, parse_catalogue, parse_profiles
 from preprocessing.interactions.reading import FILE_COLUMN as FILE
 from preprocessing.interactions.reading import LINE_COLUMN as LINE
 from preprocessing.interactions.reading import USER, repeated_row
-from preprocessing.knowledge.groups import parse_memberships
-from preprocessing.prompting.template import Template, TemplateError, sanitise_text
-from preprocessing.prompting.titles import TitleDisplay, attribute_texts
+from preprocessing.prompt_templates.template import Template, TemplateError, sanitise_text
+from preprocessing.prompt_templates.titles import TitleDisplay, attribute_texts
 from preprocessing.tables.table_reader import TableReader
 
 Place = tuple[int, int]

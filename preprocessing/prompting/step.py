@@ -22,23 +22,25 @@ from configs.scenario import Scenario
 from configs.section import Section
 from preprocessing.answers.record import chosen_sources
 from preprocessing.dead_letters import DeadLetterRuns, count_by_reason
+from preprocessing.grouping.groups_file import open_groups
 from preprocessing.grouping.plan import Kind, groups_file_of, kind_of_groups
 from preprocessing.grouping.step import groups_at_hand
 from preprocessing.hashing import room_version
 from preprocessing.inputs import fingerprint_inputs
 from preprocessing.interactions.catalogue import open_catalogue, open_profiles
+from preprocessing.interactions.first_interactions import FirstInteractions, InteractionShards
 from preprocessing.interactions.reading import open_interactions
-from preprocessing.knowledge.groups import open_groups
 from preprocessing.names import require_plain_name
-from preprocessing.prompting.collective import CollectiveSource
-from preprocessing.prompting.first_interactions import FirstInteractions, InteractionShards
-from preprocessing.prompting.individual import UserPrompts, write_item_prompts
-from preprocessing.prompting.prompt_file import CUSTOM_IDS, PROMPTS, PromptFile, open_prompt_file
-from preprocessing.prompting.prompt_scenario import (
+from preprocessing.prompt_templates.prompt_scenario import (
     PromptScenario,
     load_prompt_scenario,
     prompt_scenario_path,
 )
+from preprocessing.prompt_templates.template import Template
+from preprocessing.prompt_templates.titles import TitleDisplay
+from preprocessing.prompting.collective import CollectiveSource
+from preprocessing.prompting.individual import UserPrompts, write_item_prompts
+from preprocessing.prompting.prompt_file import CUSTOM_IDS, PROMPTS, PromptFile, open_prompt_file
 from preprocessing.prompting.reading import (
     Scratch,
     profile_sentence,
@@ -46,8 +48,6 @@ from preprocessing.prompting.reading import (
     read_items,
     read_profiles,
 )
-from preprocessing.prompting.template import Template
-from preprocessing.prompting.titles import TitleDisplay
 from preprocessing.prompting.token_costs import (
     Prices,
     PromptCount,

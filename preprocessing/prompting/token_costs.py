@@ -1,7 +1,6 @@
 """What the prompts will cost, estimated before anything is spent.
 
-A prompt's tokens are estimated as its UTF-8 bytes / 4, rounded up: close to common tokenizers for
-English, and on the safe side for other scripts. Answers are taken to have the configured length.
+A prompt's tokens are estimated; answers are taken to have the configured length.
 """
 
 from __future__ import annotations
@@ -9,13 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-_BYTES_PER_TOKEN = 4
 _PRICED_TOKENS = 1_000_000
-
-
-def estimated_tokens(prompt: str) -> int:
-    """Estimated number of tokens of a prompt; see the module."""
-    return -(-len(prompt.encode()) // _BYTES_PER_TOKEN)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from configs.command_line import (
 )
 from configs.loading import ConfigurationError
 from preprocessing.answers.formats import AUTO, FORMATS
-from preprocessing.commands.options import (
+from preprocessing.answers.options import (
     add_quality_options,
     formats_help,
     quality_help,

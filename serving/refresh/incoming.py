@@ -17,12 +17,12 @@ from preprocessing.answers.checks import Thresholds
 from preprocessing.answers.formats import Expected
 from preprocessing.answers.reading import choose_formats, examine
 from preprocessing.answers.record import Answer, RejectedAnswer, check_entity_id
+from preprocessing.answers.texts import AnswerTexts, answer_texts
 from preprocessing.encoders.text_encoder import TextEncoder, encoder_class
 from preprocessing.inputs import fingerprint_inputs
-from preprocessing.knowledge.texts import AnswerTexts, answer_texts
-from preprocessing.knowledge.vector_files.blocks import Problem
-from preprocessing.knowledge.vector_files.registry import parts_of, read_part, vector_files
 from preprocessing.records.contract import COLLECTIVE, EXTRACTIONS, INDIVIDUAL
+from preprocessing.vector_files.blocks import Problem
+from preprocessing.vector_files.registry import parts_of, read_part, vector_files
 from serving.refresh.description import RefreshDescription, SourceDescription
 
 REASONS: Mapping[str, str] = {

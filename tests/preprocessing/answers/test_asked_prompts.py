@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from configs.command_line import CommandError
-from preprocessing.answers.reading import read_asked_prompts
+from preprocessing.answers.prompts import read_asked_prompts
 from tests.preprocessing.answers.small_files import prompt, write
 
 

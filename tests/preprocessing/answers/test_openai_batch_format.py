@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from preprocessing.answers.formats import Expected, is_batch_line, read_batch_line
+from preprocessing.answers.prompts import Prompt
 from preprocessing.answers.record import RejectedAnswer
-from preprocessing.generation.plan import Prompt
 from tests.preprocessing.answers.small_files import batch_line, completion, record
 
 ITEM = Expected("item")

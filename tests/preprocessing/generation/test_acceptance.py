@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from preprocessing.answers.completion import Usage
 from preprocessing.generation.answer_store import Acceptance, StoredAnswer
-from preprocessing.generation.chat import AnswerSchema, Usage
+from preprocessing.generation.chat import AnswerSchema
 
 SCHEMA = AnswerSchema({}, ("genre",), frozenset({"genre"}), closed=False)
 

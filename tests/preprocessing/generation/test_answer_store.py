@@ -6,8 +6,8 @@ import sqlite3
 import pytest
 
 from configs.command_line import CommandError
+from preprocessing.answers.completion import ChatResponse, Usage
 from preprocessing.generation.answer_store import AnswerStore, StoredAnswer
-from preprocessing.generation.chat import ChatResponse, Usage
 
 
 def response(text: str) -> ChatResponse:

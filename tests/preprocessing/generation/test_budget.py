@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from preprocessing.generation.chat import Usage
+from preprocessing.answers.completion import Usage
 from preprocessing.generation.client import Budget
 from preprocessing.prompting.token_costs import Prices
 

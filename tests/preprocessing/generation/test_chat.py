@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 
-from preprocessing.generation.chat import ChatParameters, Usage
+from preprocessing.answers.completion import Usage
+from preprocessing.generation.chat import ChatParameters
 
 
 def test_the_body_holds_what_was_set_and_nothing_else():

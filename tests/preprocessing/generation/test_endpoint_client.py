@@ -6,15 +6,12 @@ import threading
 
 import pytest
 
+from preprocessing.answers.completion import ChatResponse, Usage
 from preprocessing.generation.answer_store import Acceptance, AnswerStore
-from preprocessing.generation.chat import ChatRequest, ChatResponse, Usage
-from preprocessing.generation.client import (
-    Budget,
-    EndpointUnusable,
-    RequestRefused,
-    TransientFailure,
-)
+from preprocessing.generation.chat import ChatRequest
+from preprocessing.generation.client import Budget
 from preprocessing.generation.endpoint_client import CallLimits, EndpointClient
+from preprocessing.openai_connection import EndpointUnusable, RequestRefused, TransientFailure
 from preprocessing.prompting.token_costs import Prices
 
 ANSWER = ChatResponse("Noir.", "stop", None, Usage(2, 3))

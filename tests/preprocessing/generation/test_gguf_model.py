@@ -10,10 +10,11 @@ from dataclasses import replace
 import pytest
 
 from configs.command_line import CommandError
+from preprocessing.answers.completion import Usage
 from preprocessing.generation import gguf as gguf_model
-from preprocessing.generation.chat import AnswerSchema, ChatRequest, Usage
-from preprocessing.generation.client import EndpointUnusable, RequestRefused
+from preprocessing.generation.chat import AnswerSchema, ChatRequest
 from preprocessing.generation.gguf import GgufModel, require_llama_cpp
+from preprocessing.openai_connection import EndpointUnusable, RequestRefused
 
 
 class StandIn:

@@ -5,8 +5,7 @@ import time
 
 import pytest
 
-from preprocessing.generation.client import TransientFailure
-from preprocessing.openai_connection import OpenAIConnection, seconds_of
+from preprocessing.openai_connection import OpenAIConnection, TransientFailure, seconds_of
 from tests.preprocessing.generation.chat_server import chat_server, completion
 
 

@@ -9,16 +9,17 @@ import urllib.parse
 import pytest
 
 from preprocessing import openai_connection
-from preprocessing.generation.chat import ChatRequest, Usage
-from preprocessing.generation.client import (
+from preprocessing.answers.completion import Usage
+from preprocessing.generation.chat import ChatRequest
+from preprocessing.generation.endpoint_client import OpenAIEndpoint
+from preprocessing.openai_connection import (
+    ApiKey,
     CallFailed,
     EndpointUnusable,
     Interrupted,
     RequestRefused,
     TransientFailure,
 )
-from preprocessing.generation.endpoint_client import OpenAIEndpoint
-from preprocessing.openai_connection import ApiKey
 from tests.preprocessing.generation.chat_server import Reply, chat_server, completion, failure
 
 KEY = "sk-secret-42"

@@ -3,10 +3,10 @@ from __future__ import annotations
 import hashlib
 import json
 
+from preprocessing.answers.completion import ChatResponse, Usage
 from preprocessing.answers.record import parse_answer
 from preprocessing.dead_letters import dead_letter
 from preprocessing.generation.answer_store import Acceptance, AnswerStore, Rejection
-from preprocessing.generation.chat import ChatResponse, Usage
 from preprocessing.generation.outputs import OutputFolder
 from tests.preprocessing.generation.files import read_lines
 

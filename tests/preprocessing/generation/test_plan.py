@@ -4,8 +4,8 @@ import hashlib
 
 import pytest
 
+from preprocessing.answers.completion import ChatResponse, Usage
 from preprocessing.generation.answer_store import Acceptance, AnswerStore
-from preprocessing.generation.chat import ChatResponse, Usage
 from preprocessing.generation.plan import Survey, pending_requests, survey
 
 ACCEPTANCE = Acceptance(None, keep_truncated=False, attempts_per_answer=2)

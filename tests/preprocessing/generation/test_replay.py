@@ -4,9 +4,10 @@ import json
 
 import pytest
 
+from preprocessing.answers.completion import Usage
 from preprocessing.answers.record import prompt_sha256
 from preprocessing.generation.answer_store import AnswerStore
-from preprocessing.generation.chat import ChatRequest, Usage
+from preprocessing.generation.chat import ChatRequest
 from preprocessing.generation.replay import ANY_MODEL, ReplayClient
 
 

@@ -4,9 +4,8 @@ import threading
 
 import pytest
 
-from preprocessing.generation.chat import ChatResponse, Usage
-from preprocessing.generation.client import Interrupted, RequestRefused, TransientFailure
-from preprocessing.generation.endpoint_client import Retrying
+from preprocessing.answers.completion import ChatResponse, Usage
+from preprocessing.openai_connection import Interrupted, RequestRefused, Retrying, TransientFailure
 
 RESPONSE = ChatResponse("Noir.", "stop", None, Usage(1, 1))
 

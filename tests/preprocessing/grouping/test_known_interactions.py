@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 
 from preprocessing.grouping.entities import collect_known_interactions
-from preprocessing.prompting.first_interactions import FirstInteractions
+from preprocessing.interactions.first_interactions import FirstInteractions
 
 
 def shard(users: list[str], rows: list[tuple[int, str, bool]]) -> FirstInteractions:

@@ -18,8 +18,6 @@ REJECTING = (
 )  # fmt: skip
 """Classes whose first argument is a reason."""
 
-ROOMS = ("knowledge", "knowledge/vector_files", "quality", "importing", "generation")
-
 
 def literal_reasons(source: str) -> set[str]:
     """Reasons that are written out, the beginning of those that are put together."""
@@ -36,9 +34,8 @@ def literal_reasons(source: str) -> set[str]:
 
 def test_every_reason_in_the_code_has_a_meaning(repository_root):
     used = {reason for reason, _ in CHECKS}
-    for folder in ROOMS:
-        for path in sorted((repository_root / "preprocessing" / folder).glob("*.py")):
-            used |= literal_reasons(path.read_text(encoding="utf-8"))
+    for path in sorted((repository_root / "preprocessing").rglob("*.py")):
+        used |= literal_reasons(path.read_text(encoding="utf-8"))
     assert len(used) > 30
     assert {reason for reason in used if not meaning_of(reason)} == set()
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from preprocessing.answers.record import RejectedAnswer
-from preprocessing.knowledge.vector_files.blocks import Problem
 from preprocessing.knowledge.vector_import import usable_vector
+from preprocessing.vector_files.blocks import Problem
 
 GOOD = np.array([1.0, 0.1])
 

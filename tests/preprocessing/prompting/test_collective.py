@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 from configs.prompting import Prompts
+from preprocessing.interactions.first_interactions import FirstInteractions
+from preprocessing.prompt_templates.prompt_scenario import (
+    load_prompt_scenario,
+    prompt_scenario_path,
+)
 from preprocessing.prompting.collective import CollectiveSource, in_natural_order
-from preprocessing.prompting.first_interactions import FirstInteractions
 from preprocessing.prompting.prompt_file import PromptFile
-from preprocessing.prompting.prompt_scenario import load_prompt_scenario, prompt_scenario_path
 from preprocessing.prompting.reading import Scratch
 
 

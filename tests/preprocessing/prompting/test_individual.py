@@ -6,10 +6,13 @@ import json
 import numpy as np
 import pytest
 
-from preprocessing.prompting.first_interactions import FirstInteractions
+from preprocessing.interactions.first_interactions import FirstInteractions
+from preprocessing.prompt_templates.prompt_scenario import (
+    load_prompt_scenario,
+    prompt_scenario_path,
+)
 from preprocessing.prompting.individual import UserPrompts, factor_list, write_item_prompts
 from preprocessing.prompting.prompt_file import PromptFile
-from preprocessing.prompting.prompt_scenario import load_prompt_scenario, prompt_scenario_path
 from preprocessing.prompting.reading import Scratch
 
 

@@ -5,9 +5,13 @@ import pytest
 from configs.data import Catalogue, Profiles
 from configs.loading import ConfigurationError
 from configs.prompting import Prompts
+from preprocessing.grouping.groups_file import open_groups
 from preprocessing.interactions.catalogue import open_catalogue, open_profiles
-from preprocessing.knowledge.groups import open_groups
-from preprocessing.prompting.prompt_scenario import load_prompt_scenario, prompt_scenario_path
+from preprocessing.prompt_templates.prompt_scenario import (
+    load_prompt_scenario,
+    prompt_scenario_path,
+)
+from preprocessing.prompt_templates.titles import TitleDisplay
 from preprocessing.prompting.reading import (
     Scratch,
     profile_sentence,
@@ -15,7 +19,6 @@ from preprocessing.prompting.reading import (
     read_items,
     read_profiles,
 )
-from preprocessing.prompting.titles import TitleDisplay
 
 
 @pytest.fixture

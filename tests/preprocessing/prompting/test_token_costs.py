@@ -1,12 +1,12 @@
 from __future__ import annotations
 
+from preprocessing.answers.completion import estimated_tokens
 from preprocessing.prompting.token_costs import (
     Prices,
     PromptCount,
     collective_saving,
     cost_rows,
     cost_table,
-    estimated_tokens,
 )
 
 COUNTS = [

@@ -1,0 +1,1 @@
+"""How prompts are worded: scenario files, templates, names of items."""

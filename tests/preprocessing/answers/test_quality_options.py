@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+
+from configs.command_line import TeachingParser
+from preprocessing.answers.checks import Thresholds
+from preprocessing.answers.options import add_quality_options, quality_help, thresholds_of
+
+
+@pytest.fixture
+def parser() -> TeachingParser:
+    parser = TeachingParser()
+    add_quality_options(parser)
+    return parser
+
+
+def test_defaults_are_those_of_the_checks(parser):
+    assert thresholds_of(parser.parse_args([])) == Thresholds()
+
+
+def test_every_threshold_has_an_option(parser):
+    wanted = Thresholds(1, 2, "strict", "en", 0.25, 0.75, 3, 4, True)
+    line = (
+        "--minimum-characters 1 --maximum-characters 2 --truncation strict --language en "
+        "--maximum-echo 0.25 --maximum-repetition 0.75 --maximum-bad-characters 3 "
+        "--maximum-placeholders 4 --allow-duplicates"
+    )
+    assert thresholds_of(parser.parse_args(line.split())) == wanted
+    for field in dataclasses.fields(Thresholds):
+        assert getattr(wanted, field.name) != field.default, field.name
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "--minimum-characters -1",
+        "--minimum-characters 1.5",
+        "--maximum-echo 1.1",
+        "--maximum-echo nan",
+        "--maximum-repetition much",
+        "--language de",
+    ],
+)
+def test_values_out_of_range_are_refused(parser, capsys, line):
+    with pytest.raises(SystemExit) as raised:
+        parser.parse_args(line.split())
+    assert raised.value.code == 2 and line.split()[0] in capsys.readouterr().err
+
+
+def test_the_help_names_every_check():
+    text = quality_help()
+    for reason in ("truncated", "refusal", "prompt_echo", "duplicate_answer", "wrong_language"):
+        assert f"  {reason} " in text

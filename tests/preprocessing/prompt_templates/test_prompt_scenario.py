@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import pytest
+import yaml
+
+from configs.loading import ConfigurationError
+from preprocessing.prompt_templates.prompt_scenario import (
+    bundled_scenarios,
+    load_prompt_scenario,
+    prompt_scenario_path,
+)
+
+NAMES = ["books", "movies", "music", "news", "products"]
+
+
+def test_five_scenarios_are_bundled():
+    assert bundled_scenarios() == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_bundled_scenarios_speak_of_their_own_items(name):
+    scenario = load_prompt_scenario(prompt_scenario_path(name))
+    assert scenario.name == name
+    texts = [*scenario.templates.model_dump().values(), *scenario.noun.model_dump().values()]
+    words = " ".join(texts).lower()
+    foreign = {"movie": "movies", "book": "books", "article": "news", "track": "music"}
+    for word, owner in foreign.items():
+        assert (word in words) == (owner == name)
+    assert len(scenario.factors.item) >= 6 and len(scenario.factors.user) >= 6
+
+
+def tree_of(name: str = "movies") -> dict:
+    return yaml.safe_load(prompt_scenario_path(name).read_text(encoding="utf-8"))
+
+
+def test_a_scenario_of_ones_own_needs_no_code(tmp_path):
+    tree = tree_of() | {"name": "games", "noun": {"singular": "game", "plural": "games"}}
+    path = tmp_path / "games.yaml"
+    path.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    assert load_prompt_scenario(prompt_scenario_path(str(path))).noun.plural == "games"
+    del tree["templates"]["history_entry_without_rating"]
+    path.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    templates = load_prompt_scenario(path).templates
+    assert templates.history_entry_without_rating == "{title} ({opinion})"
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        ("templates.item", "{title} {colour} {factors}", "item: unknown placeholder '{colour}'"),
+        ("templates.item", "{title} by genre", "item: the placeholder '{factors}' is missing"),
+        ("templates.user", "{history} {factors} {title}", "user: unknown placeholder '{title}'"),
+        ("templates.history_entry", "{title:>9}", "'{title:>9}' is not a plain name"),
+        (
+            "templates.history_entry_without_rating",
+            "{title} {rating} stars",
+            "history_entry_without_rating: unknown placeholder '{rating}'",
+        ),
+        ("templates.item_group", "{titles} {factors", "expected '}'"),
+        ("templates.colour", "red", "unknown key 'templates.colour'"),
+        ("factors.item", None, "key 'factors.item' is missing"),
+        ("factors.user", [], "factors.user: "),
+        ("factors.user", ["genre", "genre"], "a factor stands there twice"),
+        ("factors.user", ["genre", " "], "a factor is empty"),
+        ("title_display", ["{title} ({year})"], "the last one must need nothing but {title}"),
+        ("title_display", ["{year}", "{title}"], "'{title}' is missing"),
+        ("noun.plural", "", "noun.plural: "),
+    ],
+)
+def test_mistakes_are_named_with_file_and_key(tmp_path, key, value, message):
+    tree = tree_of()
+    *sections, last = key.split(".")
+    node = tree[sections[0]] if sections else tree
+    node[last] = value
+    if value is None:
+        del node[last]
+    path = tmp_path / "own.yaml"
+    path.write_text(yaml.safe_dump(tree), encoding="utf-8")
+    with pytest.raises(ConfigurationError) as raised:
+        load_prompt_scenario(path)
+    assert str(raised.value).startswith(f"{path}: ") and message in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"a: [", "not valid YAML"), (b"\xff", "not UTF-8"), (b"- a\n", "expected keys such as")],
+)
+def test_files_that_are_no_scenario_are_refused(tmp_path, content, message):
+    path = tmp_path / "own.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigurationError, match=message):
+        load_prompt_scenario(path)
+
+
+def test_unknown_scenarios_are_refused_with_the_known_names():
+    for name in (None, "games", "../scenarios/movies", "movies.yaml"):
+        with pytest.raises(ConfigurationError, match="books, movies, music, news, products"):
+            prompt_scenario_path(name)

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from configs.command_line import CommandError
+from preprocessing.vector_files.blocks import VectorFile
+from preprocessing.vector_files.npz_format import parts_of, read_part
+
+
+def file_of(tmp_path, save=np.savez, **arrays: np.ndarray) -> VectorFile:
+    path = str(tmp_path / "vectors.npz")
+    save(path, **arrays)
+    return VectorFile(0, "vectors.npz", path)
+
+
+def rows_of(file: VectorFile) -> list[tuple[str, list[float], str, str]]:
+    rows = []
+    for part in parts_of(file):
+        for block in read_part(part):
+            assert block.first_record == len(rows) + 1
+            vectors = [vector.tolist() for vector in block.vectors]
+            rows += zip(block.entity_ids, vectors, block.extractions, block.group_ids, strict=True)
+    return rows
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+@pytest.mark.parametrize("order", ["C", "F"])
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64, np.int32])
+def test_vectors_are_read_in_blocks(tmp_path, save, order, kind):
+    vectors = np.asarray(np.arange(2500 * 3).reshape(2500, 3) % 1000, dtype=kind, order=order)
+    ids = np.array([f"ä{number}" for number in range(2500)])
+    rows = rows_of(file_of(tmp_path, save, ids=ids, vectors=vectors))
+    assert [row[0] for row in rows] == ids.tolist()
+    assert [row[1] for row in rows] == vectors.tolist()
+    assert {row[2:] for row in rows} == {("", "")}
+
+
+def test_ids_may_be_numbers_and_groups_may_be_there(tmp_path):
+    file = file_of(
+        tmp_path,
+        entity_id=np.array([7, 8]),
+        vectors=np.eye(2),
+        extraction=np.array(["individual", "collective"]),
+        group_id=np.array([b"g1", b""]),
+    )
+    assert rows_of(file) == [
+        ("7", [1.0, 0.0], "individual", "g1"),
+        ("8", [0.0, 1.0], "collective", ""),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({"vectors": np.eye(2)}, "needs the arrays 'entity_id' and 'vectors'. Its arrays: vectors"),
+        ({"ids": np.array(["a"])}, "needs the arrays"),
+        ({"ids": np.array(["a"]), "vectors": np.ones(3)}, r"the shape \(3,\)"),
+        ({"ids": np.array(["a"]), "vectors": np.array([["x"]])}, "not numbers"),
+        ({"ids": np.array([1.5]), "vectors": np.eye(1)}, "not a list of texts or whole numbers"),
+        ({"ids": np.array(["a", "b"]), "vectors": np.eye(1)}, "different numbers of records"),
+        ({"ids": np.array(["a"]), "vectors": np.eye(2)}, "different numbers of records"),
+        ({"ids": np.array(["a"], dtype=object), "vectors": np.eye(1)}, "allow_pickle=False"),
+        ({"ids": np.array(["a"]), "vectors": np.eye(1, dtype=object)}, "not numbers"),
+    ],
+)
+def test_other_arrays_are_refused(tmp_path, arrays, message):
+    with pytest.raises(CommandError, match=rf"vectors\.npz: .*{message}"):
+        rows_of(file_of(tmp_path, **arrays))
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_a_cut_off_or_changed_file_is_named(tmp_path, save):
+    rng = np.random.default_rng(1)
+    ids = np.arange(3000)
+    file = file_of(tmp_path, save, ids=ids, vectors=rng.normal(size=(3000, 4)))
+    with open(file.path, "rb") as stream:
+        whole = stream.read()
+    for content in (b"", whole[: len(whole) // 2], whole[:-30]):
+        with open(file.path, "wb") as stream:
+            stream.write(content)
+        with pytest.raises(CommandError, match=r"vectors\.npz: not a whole \.npz file"):
+            rows_of(file)
+    changed = bytearray(whole)
+    changed[len(whole) // 2] ^= 1
+    with open(file.path, "wb") as stream:
+        stream.write(changed)
+    with pytest.raises(CommandError, match=r"vectors\.npz: not a whole \.npz file"):
+        rows_of(file)
