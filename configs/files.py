@@ -1,11 +1,11 @@
-"""Checksums of files, versions of code, and a folder that one process at a time works in."""
+"""Checksums of files, and a folder that one process at a time works in."""
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from configs.command_line import CommandError
@@ -43,20 +43,3 @@ def alone_in(folder: Path) -> Iterator[None]:
                 f"another process is at work in {folder}; wait for its end, or stop it"
             ) from None
         yield
-
-
-def code_version(folders: Iterable[Path], suffixes: tuple[str, ...] = (".py",)) -> str:
-    """SHA-256 over the names and bytes of source files.
-
-    Args:
-      folders: searched with everything below them.
-      suffixes: which files count.
-    """
-    digest = hashlib.sha256()
-    for folder in folders:
-        for path in sorted(folder.rglob("*")):
-            if path.suffix in suffixes and path.is_file():
-                name = path.relative_to(folder.parent).as_posix()
-                digest.update(f"{name}\0{path.stat().st_size}\0".encode())
-                digest.update(path.read_bytes())
-    return digest.hexdigest()

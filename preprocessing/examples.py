@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.command_line import say
+from configs.contract_versions import contract_version
 from configs.data import Data, Split
 from configs.knowledge import Knowledge
 from configs.loading import config_hash
@@ -20,7 +21,6 @@ from preprocessing.beam_runner import run_pipeline, worker_folder
 from preprocessing.beam_sinks import read_statistics
 from preprocessing.examples_checks import require_consistent_settings, thin_parts, unknown_parts
 from preprocessing.examples_manifest import describe_examples, progress_line
-from preprocessing.hashing import room_version
 from preprocessing.inputs import fingerprint_inputs
 from preprocessing.interactions import leak_check
 from preprocessing.interactions.catalogue import open_catalogue, open_profiles
@@ -110,7 +110,7 @@ def build_examples(
         unverifiable_sources=leak_check.unverifiable_sources(scenario.knowledge),
         declared_sources=dict(leak_check.declared_sources(scenario.knowledge)),
     )
-    identity = StepIdentity("examples", config_hash(relevant), room_version(), inputs)
+    identity = StepIdentity("examples", config_hash(relevant), contract_version("examples"), inputs)
     directory = WorkDirectory(scenario.work_dir).examples
     if dry_run:
         return describe_step(directory, identity, force) | {"tables": _described(tables)}

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 from collections.abc import Iterable
-from pathlib import Path
 
 import numpy as np
-
-from configs.files import code_version
 
 
 def stable_hash(text: str, purpose: str) -> int:
@@ -51,9 +47,3 @@ def unit_interval(hashes: np.ndarray) -> np.ndarray:
 def anonymous(identifier: str) -> str:
     """A name for messages that does not show the id itself."""
     return f"#{stable_hash(identifier, 'message'):016x}"
-
-
-@functools.cache
-def room_version() -> str:
-    """SHA-256 over this room's own source files and vocabularies."""
-    return code_version([Path(__file__).parent], (".py", ".txt", ".yaml"))

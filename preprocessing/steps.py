@@ -31,7 +31,7 @@ class StepIdentity:
     Attributes:
       step: name of the step, with its source, e.g. "encode item".
       config_hash: hash of the configuration sections that matter.
-      code_version: hash of the source files of preprocessing.
+      code_version: name and number of the step's contract, see `configs.contract_versions`.
       inputs: input file -> SHA-256.
     """
 

@@ -5,7 +5,6 @@ TensorFlow Serving does not read files of assets.extra that it does not know.
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -15,7 +14,8 @@ from typing import Any
 import tensorflow as tf
 
 from configs.command_line import CommandError
-from configs.files import code_version, file_sha256
+from configs.contract_versions import contract_version
+from configs.files import file_sha256
 from configs.scenario import Scenario
 from serving.proof.result import Proof
 from serving.proof.samples import SignatureForms
@@ -59,7 +59,7 @@ def write_manifest(
     manifest = {
         "format_version": FORMAT_VERSION,
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "code_version": exporting_code_version(),
+        "code_version": contract_version("export"),
         "run": run.path.name,
         "trained_by_code_version": metrics["code_version"],
         "fingerprint": metrics["fingerprint"],
@@ -175,14 +175,6 @@ def verify_manifest(version_folder: Path) -> dict[str, Any]:
                 "copy the version folder anew, or export again"
             )
     return manifest
-
-
-@functools.cache
-def exporting_code_version() -> str:
-    """Hash of the source files that decide what an export is, taken once per process."""
-    root = Path(__file__).parents[1]
-    folders = [root / name for name in ("configs", "models", "serving")]
-    return code_version([*folders, root / "preprocessing" / "records"])
 
 
 def _variables(version_folder: Path) -> dict[str, dict[str, Any]]:

@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
+from configs.contract_versions import contract_version
 from configs.scenario import Scenario
 from models.building import build_model
 from preprocessing.records.contract import REQUEST_FEATURES
@@ -18,7 +19,7 @@ from preprocessing.records.parsing import example_dataset
 from tests.models.builders import randomise
 from tests.scenarios import rich_scenario, tiny_scenario
 from trainer.preparation import ExampleStore
-from trainer.run_folder import RunFolder, RunMetrics, create_weights, training_code_version
+from trainer.run_folder import RunFolder, RunMetrics, create_weights
 from trainer.tables import fingerprint, read_model_tables
 
 ARMS: dict[str, dict[str, object]] = {
@@ -106,7 +107,7 @@ def made_up_metrics(scenario: Scenario) -> RunMetrics:
         train_samples=20,
         trainable_weights=30,
         fingerprint=fingerprint(scenario),
-        code_version=training_code_version(),
+        code_version=contract_version("training"),
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import functools
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,7 +14,7 @@ import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from configs.command_line import CommandError, free_space
-from configs.files import LOCK_FILE, alone_in, code_version
+from configs.files import LOCK_FILE, alone_in
 from configs.loading import load_section, save_scenario
 from configs.scenario import Scenario
 from models.building import ModelTables, build_model
@@ -66,7 +65,7 @@ class RunMetrics(TypedDict):
       train_samples: samples of the train part.
       trainable_weights: numbers that training changed.
       fingerprint: step -> SHA-256 of its manifest.
-      code_version: hash of the source files of configs, models and trainer.
+      code_version: name and number of the contract of a training, see `configs.contract_versions`.
       coverage: source of knowledge -> how many samples have a vector, see
         `trainer.knowledge_coverage`.
     """
@@ -276,16 +275,6 @@ class RunFolder:
                 f"{self.path} holds no finished run ({self.metrics.name} is missing); "
                 "run 'python -m trainer train' first"
             )
-
-
-@functools.cache
-def training_code_version() -> str:
-    """Hash of the source files that decide what a trained model is.
-
-    Taken once per process: what is changed on disk later is not what runs.
-    """
-    root = Path(__file__).parents[1]
-    return code_version([root / "configs", root / "models", root / "trainer"])
 
 
 def create_weights(model: tfrs.models.Model) -> None:

@@ -9,12 +9,13 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from configs.contract_versions import contract_version
 from configs.loading import ConfigurationError, with_effective_options
 from configs.model import FIELD_OPTIONS, Match, Prior
 from configs.scenario import Scenario
 from configs.section import Section
 from trainer.evaluation.runs import kind_of
-from trainer.run_folder import RunFolder, training_code_version
+from trainer.run_folder import RunFolder
 from trainer.run_settings import training_settings
 from trainer.tables import fingerprint
 
@@ -169,7 +170,7 @@ def training_identity(
     return {
         "settings": training_settings(scenario),
         "fingerprint": fingerprint(scenario),
-        "code_version": training_code_version(),
+        "code_version": contract_version("training"),
         "files": {
             part: [[str(path), os.path.getsize(path)] for path in paths]
             for part, paths in files.items()
@@ -211,7 +212,7 @@ def is_up_to_date(folder: RunFolder, scenario: Scenario) -> bool:
     """Whether a folder holds a finished run with these settings, this data and this code."""
     return (
         folder.is_complete
-        and folder.read_metrics().get("code_version") == training_code_version()
+        and folder.read_metrics().get("code_version") == contract_version("training")
         and training_settings(folder.read_scenario()) == training_settings(scenario)
         and folder.read_metrics()["fingerprint"] == fingerprint(scenario)
     )

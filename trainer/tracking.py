@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from configs.contract_versions import contract_version
 from configs.scenario import Scenario
 
 if TYPE_CHECKING:
@@ -64,13 +65,12 @@ def tracked_training(
       tags: beside those that every run has: code_version, fingerprint, backbone, seed.
       on_epoch: is also called with every row; whatever it raises ends the training.
     """
-    from trainer.run_folder import training_code_version
     from trainer.run_identity import default_run_folder
     from trainer.tables import fingerprint
 
     folder = default_run_folder(scenario).path
     own = {
-        "code_version": training_code_version(),
+        "code_version": contract_version("training"),
         "fingerprint": json.dumps(fingerprint(scenario), sort_keys=True),
         "backbone": scenario.model.backbone,
         "seed": str(scenario.training.seed),

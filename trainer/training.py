@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from configs.command_line import CommandError, say
+from configs.contract_versions import contract_version
 from configs.loading import ConfigurationError
 from configs.scenario import Scenario
 from configs.training import Training
@@ -30,7 +31,6 @@ from trainer.run_folder import (
     RunFolder,
     RunMetrics,
     create_weights,
-    training_code_version,
 )
 from trainer.run_identity import Files, default_run_folder, training_identity
 from trainer.tables import fingerprint, require_named_inputs
@@ -161,7 +161,7 @@ def train(
             train_samples=examples.input.num_examples,
             trainable_weights=int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
             fingerprint=fingerprint(scenario),
-            code_version=training_code_version(),
+            code_version=contract_version("training"),
             coverage=coverage,
         )
         with distribution.kept_or_thrown_away(folder.path) as path:

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from configs.command_line import CommandError
+from configs.contract_versions import contract_version
 from configs.files import LOCK_FILE
 from configs.loading import ConfigurationError, override_scenario
 from configs.scenario import Scenario
-from trainer.run_folder import RunFolder, RunMetrics, training_code_version
+from trainer.run_folder import RunFolder, RunMetrics
 from trainer.run_identity import is_up_to_date
 from trainer.run_settings import training_settings
 from trainer.tables import fingerprint
@@ -36,7 +37,7 @@ def study_identity(scenario: Scenario, space: Space, seed: int) -> dict[str, obj
         "space": {key: searched.model_dump(mode="json") for key, searched in space.items()},
         "seed": seed,
         "data": fingerprint(scenario),
-        "code_version": training_code_version(),
+        "code_version": contract_version("training"),
     }
 
 

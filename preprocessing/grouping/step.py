@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs.command_line import say
+from configs.contract_versions import contract_version
 from configs.loading import config_hash, override_scenario
 from configs.scenario import Scenario
 from preprocessing.answers.record import chosen_sources
 from preprocessing.dead_letters import DeadLetterRuns
 from preprocessing.grouping.plan import SourcePlan, groups_directory, plan_groups
-from preprocessing.hashing import room_version
 from preprocessing.inputs import fingerprint_inputs
 from preprocessing.interactions.catalogue import open_catalogue
 from preprocessing.interactions.reading import open_interactions
@@ -145,7 +145,10 @@ def group_identities(scenario: Scenario, plans: Sequence[SourcePlan]) -> dict[st
     inputs = fingerprint_inputs(files) if plans else {}
     return {
         plan.source: StepIdentity(
-            f"group {plan.source}", config_hash(plan.relevant(scenario)), room_version(), inputs
+            f"group {plan.source}",
+            config_hash(plan.relevant(scenario)),
+            contract_version("group"),
+            inputs,
         )
         for plan in plans
     }

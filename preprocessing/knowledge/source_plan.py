@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from configs.contract_versions import contract_version
 from configs.data import Catalogue, Interactions, Table
 from configs.knowledge import Encoder, SourceAnswers
 from configs.loading import ConfigurationError, config_hash
@@ -20,7 +21,6 @@ from preprocessing.answers.record import other_sources
 from preprocessing.dead_letters import DeadLetterRuns, dead_letter
 from preprocessing.grouping.groups_file import open_groups
 from preprocessing.grouping.plan import groups_file
-from preprocessing.hashing import room_version
 from preprocessing.inputs import fingerprint_inputs
 from preprocessing.interactions.catalogue import (
     TITLE,
@@ -248,7 +248,9 @@ def plan_source(scenario: Scenario, source: str) -> SourcePlan:
         tables=tables_settings(scenario, source),
         shards=scenario.knowledge.shards,
     )
-    identity = StepIdentity(f"encode {source}", config_hash(relevant), room_version(), inputs)
+    identity = StepIdentity(
+        f"encode {source}", config_hash(relevant), contract_version("encode"), inputs
+    )
     return SourcePlan(source, identity, tables)
 
 

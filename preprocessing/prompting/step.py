@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from configs.command_line import CommandError, say
+from configs.contract_versions import contract_version
 from configs.data import Data, Split
 from configs.knowledge import SourceAnswers
 from configs.loading import config_hash
@@ -25,7 +26,6 @@ from preprocessing.dead_letters import DeadLetterRuns, count_by_reason
 from preprocessing.grouping.groups_file import open_groups
 from preprocessing.grouping.plan import Kind, groups_file_of, kind_of_groups
 from preprocessing.grouping.step import groups_at_hand
-from preprocessing.hashing import room_version
 from preprocessing.inputs import fingerprint_inputs
 from preprocessing.interactions.catalogue import open_catalogue, open_profiles
 from preprocessing.interactions.first_interactions import FirstInteractions, InteractionShards
@@ -386,7 +386,9 @@ def build_prompts(
     with groups_at_hand(scenario, collective, dry_run) as grouped:
         plan = plan_prompts(grouped, sources)
         inputs = fingerprint_inputs(plan.input_files)
-        identity = StepIdentity("prompts", config_hash(plan.relevant), room_version(), inputs)
+        identity = StepIdentity(
+            "prompts", config_hash(plan.relevant), contract_version("prompts"), inputs
+        )
         renderer = PromptRenderer(plan)
         if dry_run:
             manifest = None if force else finished_manifest(directory, identity)

@@ -194,7 +194,7 @@ def _model(card: Mapping[str, Any]) -> list[str]:
         ["trained numbers", _count(model["trainable_weights"])],
         ["run", model["run"]],
         ["exported", card["created"]],
-        ["code version of the training", model["trained_by_code_version"][:12]],
+        ["code version of the training", model["trained_by_code_version"]],
     ]
     return [_table(["", ""], rows)]
 

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from configs.command_line import CommandError, RejectedInput, say
+from configs.contract_versions import contract_version
 from configs.loading import ConfigurationError
 from preprocessing.answers.record import meaning_of
 from preprocessing.dead_letters import dead_letter, write_dead_letters
 from serving.export_manifest import (
     MANIFEST,
-    exporting_code_version,
     listed_files,
     variable_name,
     verify_manifest,
@@ -172,7 +172,7 @@ class BaseVersion:
             noted = {
                 "time": datetime.now(UTC).isoformat(timespec="seconds"),
                 "from_version": self.number,
-                "code_version": exporting_code_version(),
+                "code_version": contract_version("export"),
                 **report,
             }
             note_on_card(folder, noted)

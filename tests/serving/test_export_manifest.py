@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from configs.contract_versions import contract_version
 from preprocessing.records.layout import WorkDirectory
 from serving.export_manifest import (
     MANIFEST,
@@ -18,7 +19,6 @@ from serving.export_manifest import (
     write_manifest,
 )
 from tests.serving.exports import exported
-from trainer.run_folder import training_code_version
 
 DATA = "variables/variables.data-00000-of-00001"
 
@@ -43,7 +43,7 @@ def test_it_says_what_the_version_is(version: Path) -> None:
     assert (manifest["scenario"], manifest["id_type"]) == ("tiny", "string")
     assert manifest["number_format"] == "float32"
     assert manifest["proof"] is None
-    assert manifest["trained_by_code_version"] == training_code_version()
+    assert manifest["trained_by_code_version"] == contract_version("training")
     assert manifest["model"] == {
         "kind": "ctr",
         "backbone": "din",

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from configs.contract_versions import CONTRACTS
 from configs.loading import override_scenario
 from tests.runs import write_run, written_run
 from tests.scenarios import copied_scenario
-from trainer import run_identity
 from trainer.run_folder import RunFolder
 from trainer.run_identity import is_up_to_date
 
@@ -54,5 +54,5 @@ def test_a_run_of_other_code_is_not_up_to_date(
     copy = RunFolder(tmp_path / "copy")
     shutil.copytree(run.folder.path, copy.path)
     assert is_up_to_date(copy, run.scenario)
-    monkeypatch.setattr(run_identity, "training_code_version", lambda: "of tomorrow")
+    monkeypatch.setitem(CONTRACTS, "training", CONTRACTS["training"] + 1)
     assert not is_up_to_date(copy, run.scenario)

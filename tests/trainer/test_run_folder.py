@@ -21,9 +21,8 @@ from tests.runs import (
     written_run,
 )
 from tests.scenarios import copied_scenario, tiny_scenario
-from trainer import run_folder
 from trainer.prediction import predict
-from trainer.run_folder import RunFolder, RunFolderError, training_code_version
+from trainer.run_folder import RunFolder, RunFolderError
 
 
 def changed_scenario(folder: Path, **assignments: object):
@@ -263,10 +262,3 @@ def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
     (folder.path / name).write_text("epoch,loss\n1,{")
     with pytest.raises(RunFolderError, match=f"{name} is damaged"):
         folder.read_metrics() if name == "metrics.json" else folder.read_history()
-
-
-def test_the_version_of_the_code_is_that_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
-    first = training_code_version()
-    assert len(first) == 64
-    monkeypatch.setattr(run_folder, "code_version", lambda folders: "edited while it ran")
-    assert training_code_version() == first

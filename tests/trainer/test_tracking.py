@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from configs.contract_versions import contract_version
 from configs.scenario import Scenario
 from tests.runs import made_up_metrics
 from tests.scenarios import tiny_scenario
-from trainer.run_folder import training_code_version
 from trainer.tables import fingerprint
 from trainer.tracking import EpochRow, Tracking, tracked_training
 
@@ -51,7 +51,7 @@ def test_a_training_is_told_from_its_start_to_its_end(tmp_path: Path) -> None:
         "role": "trial 3",
         "backbone": "din",
         "seed": "4",
-        "code_version": training_code_version(),
+        "code_version": contract_version("training"),
         "fingerprint": json.dumps(fingerprint(scenario), sort_keys=True),
     }
     assert row == {"epoch": 1} and end == f"finished {tmp_path / 'run'}"

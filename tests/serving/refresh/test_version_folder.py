@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from configs.command_line import CommandError
+from configs.contract_versions import contract_version
 from configs.loading import ConfigurationError
 from serving.export_manifest import (
     FORMAT_VERSION,
     MANIFEST,
-    exporting_code_version,
     verify_manifest,
 )
 from serving.model_card.card import CARD_JSON, CARD_MARKDOWN
@@ -81,7 +81,7 @@ def test_the_next_version_is_a_copy_with_other_variables(base: Path) -> None:
     assert "variables/variables.index" in manifest["files"]
     (noted,) = manifest["refreshed"]
     assert (noted["from_version"], noted["items"]) == (10, _REPORT["items"])
-    assert noted["code_version"] == exporting_code_version()
+    assert noted["code_version"] == contract_version("export")
     card = (path / CARD_MARKDOWN).read_text(encoding="utf-8")
     assert card.startswith("# Model card\n\n## Refreshed on 20")
     assert "| items: missing | 3 | 2 |" in card
