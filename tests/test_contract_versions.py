@@ -15,7 +15,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -106,7 +105,7 @@ def step_artifact(folder: Path) -> Artifact:
 @functools.cache
 def grouped_work_dir() -> Path:
     """A work directory with groups of items and prompts about items, their groups and users."""
-    work = Path(tempfile.mkdtemp(dir=tiny_config().parent))
+    work = tiny_config().parent / "grouped_work"
     scenario = tiny_scenario(
         work_dir=str(work),
         prompts__scenario="movies",
