@@ -1,9 +1,9 @@
-"""Which options have an effect, and what is said about those that have none.
+"""What options have an effect on, and what is said about those that have none.
 
-Fields declare it themselves (`configs.section.TakesEffect`). A user's configuration has layers: the
-file, and the overrides over it. An option is refused where it is useless in the layer that sets it:
-what a file says about an adapter is no mistake when an override, or an arm of an experiment, takes
-another adapter.
+Fields declare it themselves (`configs.section`: `TakesEffect`, `Role` and their like). A user's
+configuration has layers: the file, and the overrides over it. An option is refused where it is
+useless in the layer that sets it: what a file says about an adapter is no mistake when an override,
+or an arm of an experiment, takes another adapter.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
-from configs.section import ReadsAtMost, TakesEffect
+from configs.section import AxisOf, ReadsAtMost, Role, TakesEffect
 
 Condition = TakesEffect | ReadsAtMost
+Declaration = typing.TypeVar("Declaration")
 Alternatives = Mapping[str, Sequence[object]]
 """Dotted key -> further values that the setting takes, in arms or in a search."""
 
@@ -89,10 +90,9 @@ def alternatives_of(experiment: Any) -> dict[str, list[object]]:
       experiment: a `configs.experiment.Experiment`; axes that nobody wrote do not count.
     """
     found: dict[str, list[object]] = {}
-    axes = {"backbones": "model.backbone", "adapters": "model.adapter", "matches": "model.match"}
-    for axis, key in axes.items():
+    for axis, setting in declared(type(experiment), AxisOf):
         if axis in experiment.model_fields_set:
-            found.setdefault(key, []).extend(getattr(experiment, axis))
+            found.setdefault(setting.key, []).extend(getattr(experiment, axis))
     for arm in experiment.arms.values():
         for key, value in arm.overrides.items():
             for leaf, part in _leaves(key, value):
@@ -100,6 +100,39 @@ def alternatives_of(experiment: Any) -> dict[str, list[object]]:
     for key, searched in experiment.tuning.space.items():
         found.setdefault(key, []).extend(searched.choices or ())
     return found
+
+
+def declared(
+    section: type[BaseModel], kind: type[Declaration]
+) -> Iterator[tuple[str, Declaration]]:
+    """What the fields of a section and of its sections declare.
+
+    Args:
+      section: the section; what is inside maps of sections by name is left out.
+      kind: of declaration, for example `Role`.
+
+    Yields:
+      Dotted key and declaration.
+    """
+    for name, field in section.model_fields.items():
+        yield from ((name, found) for found in field.metadata if isinstance(found, kind))
+        inner, is_map = section_type(field.annotation)
+        if inner is not None and not is_map:
+            yield from ((f"{name}.{key}", found) for key, found in declared(inner, kind))
+
+
+def keys_of(section: type[BaseModel], role: Role) -> list[str]:
+    """Dotted keys of the fields of a section, and of its sections, that have a role."""
+    return [key for key, found in declared(section, Role) if found is role]
+
+
+def training_settings(scenario: BaseModel) -> dict[str, Any]:
+    """The settings of a scenario that a trained model depends on.
+
+    Which other runs stand beside it makes no difference, nor what is written while it is trained.
+    """
+    settings = scenario.model_dump(mode="json")
+    return without(settings, keys_of(type(scenario), Role.NO_TRAINING))
 
 
 def without(tree: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
 from configs.model import AdapterName
-from configs.section import Section, named_once, split_names
+from configs.section import AxisOf, Section, named_once, split_names
 
 
 class Evaluation(Section):
@@ -131,14 +131,14 @@ class BaselineTuning(Tuning):
 class Experiment(Section):
     """Backbones x arms x seeds; the arms are those of the axes and those written out."""
 
-    backbones: tuple[str, ...] = Field(
+    backbones: Annotated[tuple[str, ...], AxisOf("model.backbone")] = Field(
         ("din", "dcnv2"), min_length=1, description="models of one kind (docs/models)"
     )
-    adapters: tuple[AdapterName, ...] = Field(
+    adapters: Annotated[tuple[AdapterName, ...], AxisOf("model.adapter")] = Field(
         (), description="axis of arms: values of model.adapter; as the model has it if empty"
     )
-    matches: tuple[Literal["none", "means", "ridge"], ...] = Field(
-        (), description="axis of arms: values of model.match; as the model has it if empty"
+    matches: Annotated[tuple[Literal["none", "means", "ridge"], ...], AxisOf("model.match")] = (
+        Field((), description="axis of arms: values of model.match; as the model has it if empty")
     )
     extractions: dict[str, tuple[str, ...]] = Field(
         default_factory=dict,

@@ -6,12 +6,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from configs.section import ReadsAtMost, Section, TakesEffect, named_once, split_names
+from configs.section import (
+    FixedInArms,
+    NamesRun,
+    ReadsAtMost,
+    Role,
+    Section,
+    TakesEffect,
+    named_once,
+    split_names,
+)
 
 AdapterName = Literal["none", "linear", "pca", "mlp", "moe", "hein", "pq", "replace_id"]
-
-FIELD_OPTIONS = ("history_knowledge", "factor_gate", "zero_start", "alignment_weight")
-"""Options of `model` about the fields of augmented vectors; replace_id makes no such fields."""
 
 
 class HybridExpert(Section):
@@ -63,7 +69,7 @@ WITH_RIDGE = TakesEffect("model.match", ("ridge",))
 class Match(Section):
     """Knowledge match: how the candidate resembles what the user rated, in knowledge space."""
 
-    sources: tuple[str, ...] = Field(
+    sources: Annotated[tuple[str, ...], NamesRun()] = Field(
         ("item",),
         min_length=1,
         description="item sources whose vectors are compared; each gives features of its own",
@@ -82,12 +88,12 @@ class Match(Section):
         description="width of the reduced item table (PCA for means, Nystroem for ridge); not for "
         "ridge's exact form, which compares whole vectors",
     )
-    form: Annotated[Literal["low_rank", "exact"], WITH_RIDGE] = Field(
+    form: Annotated[Literal["low_rank", "exact"], WITH_RIDGE, NamesRun()] = Field(
         "low_rank",
         description="ridge: low_rank solves in 'dimension' features, exact in the interactions "
         "themselves (slower with long histories)",
     )
-    learned: bool = Field(
+    learned: Annotated[bool, NamesRun("learned")] = Field(
         False,
         description="kernel parameters are trained with the model, from the values below; "
         "the features are then computed in every step",
@@ -116,7 +122,7 @@ class Match(Section):
 class Prior(Section):
     """Knowledge prior: the rating that an item's knowledge lets expect."""
 
-    sources: tuple[str, ...] = Field(
+    sources: Annotated[tuple[str, ...], NamesRun()] = Field(
         ("item",), min_length=1, description="item sources, each with a prior of its own"
     )
     dimension: int = Field(64, ge=2, description="landmarks of the kernel regression")
@@ -138,7 +144,11 @@ WITH_FIELDS = TakesEffect("model.adapter", unless=("none", "replace_id"))
 class Model(Section):
     """The ranking model."""
 
-    backbone: str = Field(
+    backbone: Annotated[
+        str,
+        NamesRun(always=True, details="model.backbone_options"),
+        FixedInArms("the experiment sets it for every backbone"),
+    ] = Field(
         "din",
         description="name of a ranking model, a re-ranker or a retrieval model (docs/models)",
     )
@@ -147,18 +157,24 @@ class Model(Section):
         description="options of that backbone alone, docs/models/<backbone>.md; for example "
         "model.backbone_options.num_crosses=2",
     )
-    adapter: AdapterName = Field(
+    adapter: Annotated[AdapterName, NamesRun(always=True, details="knowledge.sources")] = Field(
         "hein",
         description="how knowledge vectors become fields of the backbone (docs/adapters.md); "
         "replace_id: they take the place of the item's id embedding",
     )
-    match: Literal["none", "means", "ridge"] = Field("none", description="kind of knowledge match")
-    prior: bool = Field(
+    match: Annotated[
+        Literal["none", "means", "ridge"], NamesRun(details="model.knowledge_match"), Role.INPUTS
+    ] = Field("none", description="kind of knowledge match")
+    prior: Annotated[bool, NamesRun("prior", details="model.knowledge_prior"), Role.INPUTS] = Field(
         False, description="the rating that an item's knowledge lets expect is one more number"
     )
     embedding_dimension: int = Field(32, ge=1, description="width of every field")
-    attention_history_length: Annotated[int, ReadsAtMost("data.history_length")] = Field(
-        30, ge=1, description="newest interactions attention sees; no more than data.history_length"
+    attention_history_length: Annotated[int, ReadsAtMost("data.history_length"), Role.INPUTS] = (
+        Field(
+            30,
+            ge=1,
+            description="newest interactions attention sees; no more than data.history_length",
+        )
     )
     top_units: tuple[int, ...] = Field((200, 80), description="widths of the top network")
     dropout_rate: float = Field(0.2, ge=0, lt=1)
@@ -175,54 +191,63 @@ class Model(Section):
         description="share of entities whose knowledge is hidden in training; not for "
         "model.adapter none and replace_id (there model.id_dropout_rate hides items)",
     )
-    user_profile: Annotated[bool, TakesEffect("data.profiles.attributes", unless=(None, {}))] = (
-        Field(True, description="whether data.profiles.attributes, if there are any, are inputs")
-    )
     tasks: Annotated[
         dict[str, Annotated[float, Field(gt=0)]],
         TakesEffect("model.backbone", unless=(*RERANKERS, *RETRIEVERS)),
+        NamesRun("tasks-{}"),
+        Role.INPUT_NAMES,
     ] = Field(
         default_factory=dict,
         description="names from data.labels, learned beside the label, and the weights of their "
         "losses, greater than 0; the label's is 1",
     )
-    history_knowledge: Annotated[bool, WITH_FIELDS] = Field(
-        False,
-        description="knowledge of the history's items stands beside the candidate's inside the "
-        "attention; needs an item source and an adapter that makes fields",
+    history_knowledge: Annotated[bool, WITH_FIELDS, NamesRun("historyknowledge"), Role.INPUTS] = (
+        Field(
+            False,
+            description="knowledge of the history's items stands beside the candidate's inside the "
+            "attention; needs an item source and an adapter that makes fields",
+        )
     )
-    factor_gate: Annotated[bool, WITH_FIELDS] = Field(
+    factor_gate: Annotated[bool, WITH_FIELDS, NamesRun("factorgate")] = Field(
         False,
         description="the sources of an entity become one field, weighted by a learned gate that "
         "can be read out; needs two sources of items or of users and an adapter that makes fields",
     )
-    zero_start: Annotated[bool, WITH_FIELDS] = Field(
+    zero_start: Annotated[bool, WITH_FIELDS, NamesRun("zerostart")] = Field(
         False,
         description="augmented fields start at zero, so that training begins without them; needs "
         "an adapter that makes fields",
     )
-    standardized_knowledge: Annotated[bool, WITH_ADAPTER] = Field(
+    standardized_knowledge: Annotated[bool, WITH_ADAPTER, NamesRun("standardized")] = Field(
         False,
         description="every component of a source's vectors gets mean 0 and deviation 1; needs an "
         "adapter",
     )
-    alignment_weight: Annotated[float, WITH_FIELDS] = Field(
+    alignment_weight: Annotated[float, WITH_FIELDS, NamesRun("alignment-{}")] = Field(
         0.0,
         ge=0,
         description="weight of the contrastive loss that pulls an item's augmented vector and its "
         "id embedding together; needs an item source and an adapter that makes fields",
     )
-    initializer: Literal["keras", "published"] = Field(
+    initializer: Annotated[Literal["keras", "published"], NamesRun()] = Field(
         "keras",
         description="published: untruncated normal of deviation sqrt(2 / (fan in + fan out)) for "
         "dense kernels, those that read a recurrent layer's input, and embeddings; the fans of a "
         "kernel that holds several matrices are those of each",
     )
+    user_profile: Annotated[
+        bool,
+        TakesEffect("data.profiles.attributes", unless=(None, {})),
+        NamesRun("noprofile"),
+        Role.INPUTS,
+    ] = Field(True, description="whether data.profiles.attributes, if there are any, are inputs")
     hein: Annotated[HybridExpert, TakesEffect("model.adapter", ("hein",))] = HybridExpert()
     moe: Annotated[MixtureOfExperts, TakesEffect("model.adapter", ("moe",))] = MixtureOfExperts()
     mlp: Annotated[SharedNetwork, TakesEffect("model.adapter", ("mlp",))] = SharedNetwork()
     pq: Annotated[ProductQuantization, TakesEffect("model.adapter", ("pq",))] = (
         ProductQuantization()
     )
-    knowledge_match: Annotated[Match, TakesEffect("model.match", ("means", "ridge"))] = Match()
-    knowledge_prior: Annotated[Prior, TakesEffect("model.prior", (True,))] = Prior()
+    knowledge_match: Annotated[
+        Match, TakesEffect("model.match", ("means", "ridge")), Role.INPUTS
+    ] = Match()
+    knowledge_prior: Annotated[Prior, TakesEffect("model.prior", (True,)), Role.INPUTS] = Prior()

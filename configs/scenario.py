@@ -7,14 +7,16 @@ a silent default.
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field, model_validator
 
 from configs.data import Data, Split
 from configs.experiment import Evaluation, Experiment
 from configs.knowledge import Knowledge
-from configs.model import FIELD_OPTIONS, Model
+from configs.model import Model
 from configs.prompting import Generation, Prompts
-from configs.section import Section
+from configs.section import FixedInArms, Role, Section
 from configs.serving import Serving
 from configs.training import Training
 
@@ -22,9 +24,13 @@ from configs.training import Training
 class Scenario(Section):
     """One scenario from raw logs to the served model."""
 
-    name: str = Field(description="a short name for people")
-    work_dir: str = Field(description="folder for TFRecords, vocabularies and manifests")
-    run_dir: str | None = Field(
+    name: Annotated[str, Role.NO_TRAINING] = Field(description="a short name for people")
+    work_dir: Annotated[str, FixedInArms("all arms use the same data")] = Field(
+        description="folder for TFRecords, vocabularies and manifests"
+    )
+    run_dir: Annotated[
+        str | None, Role.NO_TRAINING, FixedInArms("the experiment has its own folders")
+    ] = Field(
         None,
         description="folder of one training run; below work_dir/runs, named after the model's "
         "options, if empty",
@@ -36,9 +42,11 @@ class Scenario(Section):
     generation: Generation = Generation()
     model: Model = Model()
     training: Training = Training()
-    evaluation: Evaluation = Evaluation()
-    experiment: Experiment = Experiment()
-    serving: Serving = Serving()
+    evaluation: Annotated[Evaluation, Role.NO_TRAINING] = Evaluation()
+    experiment: Annotated[
+        Experiment, Role.NO_TRAINING, FixedInArms("an arm is part of the experiment")
+    ] = Experiment()
+    serving: Annotated[Serving, Role.NO_TRAINING] = Serving()
 
     def knowledge_sources(self) -> tuple[str, ...]:
         """Names of the knowledge sources that the model reads: adapter, match, then prior."""
@@ -116,8 +124,7 @@ class Scenario(Section):
     @model_validator(mode="after")
     def _field_options_have_fields(self) -> Scenario:
         model = self.model
-        chosen = [key for key in FIELD_OPTIONS if getattr(model, key)]
-        if model.adapter in ("none", "replace_id") or not chosen:
+        if model.adapter in ("none", "replace_id"):
             return self
         entities = [self.knowledge.answers[source].entity for source in self.knowledge.sources]
         if model.factor_gate and len(set(entities)) == len(entities):
@@ -126,7 +133,7 @@ class Scenario(Section):
                 "most one of items and one of users; name a second one, or leave it out"
             )
         for key in ("history_knowledge", "alignment_weight"):
-            if key in chosen and "item" not in entities:
+            if getattr(model, key) and "item" not in entities:
                 raise ValueError(
                     f"model.{key} is about knowledge of items, and knowledge.sources names no item "
                     "source; name one, or leave it out"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -65,6 +66,54 @@ class ReadsAtMost:
 
     Attributes:
       key: dotted key of the other setting.
+    """
+
+    key: str
+
+
+class Role(enum.Enum):
+    """What depends on an option; stands in the `Annotated` type of its field.
+
+    On a section it holds for all options of the section.
+    """
+
+    NO_TRAINING = "a trained model does not depend on it"
+    INPUTS = "the prepared features and labels of examples depend on it"
+    INPUT_NAMES = "they depend on the names that it maps, not on their values"
+
+
+@dataclass(frozen=True)
+class NamesRun:
+    """Says that an option is a part of its own in the name of a run; see `TakesEffect`.
+
+    Attributes:
+      part: the part, with the value in the place of "{}".
+      always: whether it is there where the option has its default, too.
+      details: dotted key of what is spelled behind the value, unless that is "none".
+    """
+
+    part: str = "{}"
+    always: bool = False
+    details: str | None = None
+
+
+@dataclass(frozen=True)
+class FixedInArms:
+    """Says that no arm of an experiment may set an option or section; see `TakesEffect`.
+
+    Attributes:
+      reason: why.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True)
+class AxisOf:
+    """Says that an option of an experiment lists values of another setting; see `TakesEffect`.
+
+    Attributes:
+      key: dotted key of the setting.
     """
 
     key: str

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from configs.model import RERANKERS, RETRIEVERS
-from configs.section import Section, TakesEffect
+from configs.section import FixedInArms, NamesRun, Role, Section, TakesEffect
 
 OptimizerName = Literal["adam", "lazy_adam", "adagrad", "sgd"]
 Schedule = Literal["constant", "cosine"]
@@ -22,7 +22,7 @@ class Training(Section):
         ge=1,
         description="samples of a step over all devices and workers; lists for re-rankers",
     )
-    seed: int = Field(
+    seed: Annotated[int, FixedInArms("the experiment sets it for every seed")] = Field(
         1, ge=0, lt=2**32, description="of initial weights, the order of examples and dropout"
     )
     optimizer: OptimizerName = Field(
@@ -70,7 +70,7 @@ class Training(Section):
         "no longer calibrated; not for retrieval and list_loss=listwise",
     )
     list_loss: Annotated[
-        Literal["pointwise", "listwise"], TakesEffect("model.backbone", RERANKERS)
+        Literal["pointwise", "listwise"], TakesEffect("model.backbone", RERANKERS), NamesRun()
     ] = Field(
         "pointwise",
         description="re-rankers: cross entropy of every candidate, or of the whole list's softmax",
@@ -104,7 +104,7 @@ class Training(Section):
     shuffle_buffer: Annotated[int, TakesEffect(".input", ("stream",))] = Field(
         100_000, ge=1, description="samples among which a stream is shuffled"
     )
-    checkpoint_steps: int = Field(
+    checkpoint_steps: Annotated[int, Role.NO_TRAINING] = Field(
         1000,
         ge=0,
         description="steps between checkpoints from which training resumes, beside those at the "
@@ -132,7 +132,7 @@ class Training(Section):
         "files and takes its part of every batch, so that batches are those of one device; files: "
         "each reads its part of the files only",
     )
-    tensorboard: bool = Field(
+    tensorboard: Annotated[bool, Role.NO_TRAINING] = Field(
         False, description="write event files for TensorBoard into the run folder"
     )
 

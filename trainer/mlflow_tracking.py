@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs.command_line import CommandError, say
+from configs.effects import training_settings
 from configs.scenario import Scenario
 from trainer.metrics import AnyMetrics, flat_metrics
 from trainer.run_folder import RunFolder
-from trainer.run_settings import training_settings
 from trainer.tracking import EpochRow, Tracking
 
 if TYPE_CHECKING:

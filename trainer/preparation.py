@@ -6,7 +6,10 @@ import json
 
 import tensorflow_recommenders as tfrs
 
+from configs.effects import keys_of, value_at
+from configs.loading import with_effective_options
 from configs.scenario import Scenario
+from configs.section import Role
 from models.building import ModelTables
 from trainer.examples import PreparedExamples, read_prepared_examples
 from trainer.tables import read_model_tables, settings_asked
@@ -51,14 +54,9 @@ def _prepared_with(scenario: Scenario, model: tfrs.models.Model) -> dict[str, ob
     Which sources have rows among them is asked of the model: an adapter that takes the place of
     the item's id reads none.
     """
-    options = scenario.model
+    settings = with_effective_options(scenario).model_dump(mode="json")
     return {
         "sources": [] if model.adapter is None else list(model.adapter.sources),
-        "match": options.match,
-        "knowledge_match": options.knowledge_match.model_dump() if options.match != "none" else {},
-        "knowledge_prior": options.knowledge_prior.model_dump() if options.prior else {},
-        "history_knowledge": options.history_knowledge,
-        "user_profile": options.user_profile,
-        "tasks": list(options.tasks),
-        "attention_history_length": options.attention_history_length,
+        **{key: value_at(settings, key) for key in keys_of(Scenario, Role.INPUTS)},
+        **{key: list(value_at(settings, key)) for key in keys_of(Scenario, Role.INPUT_NAMES)},
     }

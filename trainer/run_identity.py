@@ -7,35 +7,20 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from operator import attrgetter
 from pathlib import Path
+from typing import Any
 
 from configs.contract_versions import contract_version
+from configs.effects import declared, training_settings
 from configs.loading import ConfigurationError, with_effective_options
-from configs.model import FIELD_OPTIONS, Match, Prior
 from configs.scenario import Scenario
-from configs.section import Section
+from configs.section import NamesRun, Section
 from trainer.evaluation.runs import kind_of
 from trainer.run_folder import RunFolder
-from trainer.run_settings import training_settings
 from trainer.tables import fingerprint
 
 _LONGEST_SPELLED = 40
-
-# Options of `model` that have parts of their own in the name; the others are spelled at its end.
-_NAMED_APART = frozenset(
-    {
-        "backbone",
-        "backbone_options",
-        "adapter",
-        "match",
-        "prior",
-        "tasks",
-        "user_profile",
-        "initializer",
-        "standardized_knowledge",
-        *FIELD_OPTIONS,
-    }
-)
 
 
 def default_run_folder(scenario: Scenario) -> RunFolder:
@@ -53,87 +38,66 @@ def default_run_folder(scenario: Scenario) -> RunFolder:
     if scenario.run_dir is not None:
         return RunFolder(scenario.run_dir)
     kind_of(scenario)  # An unknown model has no name.
-    name = "_".join([*_parts(with_effective_options(scenario)), f"seed{scenario.training.seed}"])
-    return RunFolder(Path(scenario.work_dir) / "runs" / name)
+    effective = with_effective_options(scenario)
+    parts, others = _named(effective.model, "model.", effective)
+    of_training, _ = _named(effective.training, "training.", effective)
+    name = [*parts, *of_training, *_spelled(others), f"seed{scenario.training.seed}"]
+    return RunFolder(Path(scenario.work_dir) / "runs" / "_".join(name))
 
 
-def _parts(scenario: Scenario) -> list[str]:
-    model = scenario.model
-    sources = scenario.knowledge.sources if model.adapter != "none" else ()
-    parts = [
-        "-".join([model.backbone, *_spelled(model.backbone_options)]),
-        "-".join([model.adapter, *sources]),
-    ]
-    if model.match != "none":
-        parts.append("-".join([model.match, *_options_of(model.knowledge_match)]))
-    if model.prior:
-        parts.append("-".join(["prior", *_options_of(model.knowledge_prior)]))
-    if model.tasks:
-        weighted = [
-            name if weight == 1 else f"{name}-{_plain(weight)}"
-            for name, weight in model.tasks.items()
-        ]
-        parts.append("-".join(["tasks", *weighted]))
-    parts += [*_adapter_options(scenario), *_further_options(scenario)]
-    return [*parts, *_spelled(_other_options(scenario))]
+def _named(section: Section, prefix: str, scenario: Scenario) -> tuple[list[str], dict[str, Any]]:
+    """What the options of a section are in the name of a run.
+
+    Args:
+      section: the section.
+      prefix: its dotted key and a dot.
+      scenario: the whole, in which details of an option may stand elsewhere.
+
+    Returns:
+      The parts that fields declare (`NamesRun`), in the order of the fields, and by dotted key all
+        other options that are not their defaults.
+    """
+    naming = dict(declared(type(section), NamesRun))
+    details = {part.details for part in naming.values()}
+    parts: list[str] = []
+    others: dict[str, Any] = {}
+    for name, field in type(section).model_fields.items():
+        value = getattr(section, name)
+        is_changed = value != field.get_default(call_default_factory=True)
+        if name in naming:
+            if is_changed or naming[name].always:
+                parts.append(_part(naming[name], value, scenario))
+        elif is_changed and f"{prefix}{name}" not in details:
+            if isinstance(value, Section):
+                _, inner = _named(value, f"{prefix}{name}.", scenario)
+                others |= {f"{name}.{option}": one for option, one in inner.items()}
+            else:
+                others[name] = value
+    return parts, others
 
 
-def _adapter_options(scenario: Scenario) -> list[str]:
-    """What is done with knowledge vectors beside the adapter itself."""
-    model = scenario.model
-    options = {
-        "historyknowledge": model.history_knowledge,
-        "factorgate": model.factor_gate,
-        "zerostart": model.zero_start,
-        "standardized": model.standardized_knowledge,
-        f"alignment-{_plain(model.alignment_weight)}": model.alignment_weight > 0,
-    }
-    return [name for name, is_chosen in options.items() if is_chosen]
+def _part(naming: NamesRun, value: object, scenario: Scenario) -> str:
+    """A declared part of the name, and what is spelled behind it."""
+    spelled = [naming.part.format(_listed(value))]
+    if naming.details is not None and value != "none":
+        behind = attrgetter(naming.details)(scenario)
+        if isinstance(behind, Section):
+            parts, others = _named(behind, f"{naming.details}.", scenario)
+            spelled += [*parts, *_spelled(others)]
+        else:
+            spelled += _spelled(behind) if isinstance(behind, Mapping) else behind
+    return "-".join(spelled)
 
 
-def _further_options(scenario: Scenario) -> list[str]:
-    profiles = scenario.data.profiles
-    options = {
-        "published": scenario.model.initializer == "published",
-        "noprofile": profiles and profiles.attributes and not scenario.model.user_profile,
-        "listwise": scenario.training.list_loss == "listwise",
-    }
-    return [name for name, is_chosen in options.items() if is_chosen]
-
-
-def _options_of(section: Match | Prior) -> list[str]:
-    """Sources, names of choices, and other values, each only where it is not the default."""
-    options = _changed(section)
-    parts = list(section.sources) if "sources" in options else []
-    if isinstance(section, Match):
-        choices = {section.form: "form" in options, "learned": section.learned}
-        parts += [name for name, is_chosen in choices.items() if is_chosen]
-    apart = {"sources", "form", "learned"}
-    return [*parts, *_spelled({k: v for k, v in options.items() if k not in apart})]
-
-
-def _other_options(scenario: Scenario) -> dict[str, object]:
-    """Options that change the model and have no part of their own: widths, rates and the like."""
-    model = scenario.model
-    options: dict[str, object] = {}
-    for key, value in _changed(model).items():
-        if isinstance(value, Section):
-            # Sections of adapters have the adapter's name; match and prior have their own parts.
-            if key == model.adapter:
-                options |= {f"{key}.{name}": part for name, part in _changed(value).items()}
-        elif key not in _NAMED_APART:
-            options[key] = value
-    return options
-
-
-def _changed(section: Section) -> dict[str, object]:
-    """The values of a section that are not the default."""
-    default = type(section)()
-    return {
-        name: getattr(section, name)
-        for name in type(section).model_fields
-        if getattr(section, name) != getattr(default, name)
-    }
+def _listed(value: object) -> str:
+    """Names as they are, those of a list or with weights (1 is left out) joined; other values."""
+    if isinstance(value, Mapping):
+        return "-".join(
+            name if weight == 1 else f"{name}-{_plain(weight)}" for name, weight in value.items()
+        )
+    if isinstance(value, tuple):
+        return "-".join(value)
+    return value if isinstance(value, str) else _plain(value)
 
 
 def _spelled(options: Mapping[str, object]) -> list[str]:

@@ -14,12 +14,12 @@ import numpy as np
 
 from configs.command_line import CommandError
 from configs.contract_versions import contract_version
+from configs.effects import training_settings
 from configs.files import LOCK_FILE
 from configs.loading import ConfigurationError, override_scenario
 from configs.scenario import Scenario
 from trainer.run_folder import RunFolder, RunMetrics
 from trainer.run_identity import is_up_to_date
-from trainer.run_settings import training_settings
 from trainer.tables import fingerprint
 from trainer.tuning_space import Space, distributions, drawn_of, settings_of
 

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from configs.effects import value_at
+from configs.effects import training_settings, value_at
 from configs.experiment import SearchRange
 from configs.loading import ConfigurationError, override_scenario, read_yaml, require_effect
 from configs.scenario import Scenario
-from trainer.run_settings import training_settings
 from trainer.tables import settings_asked
 
 if TYPE_CHECKING:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 import yaml
 
+from configs.effects import declared, keys_of, training_settings
 from configs.loading import (
     ConfigurationError,
+    known_keys,
     load_scenario,
     override_scenario,
     require_effect,
     save_scenario,
     with_effective_options,
 )
+from configs.model import Model
+from configs.scenario import Scenario
+from configs.section import AxisOf, FixedInArms, NamesRun, Role
 
 TREE: dict[str, Any] = {
     "name": "small",
@@ -218,3 +223,33 @@ def test_nobody_reads_more_of_a_history_than_an_example_holds(tmp_path: Path, ke
     assert (scenario.attention_history_length, scenario.match_history_length) == (20, 20)
     scenario = load_scenario(path)
     assert (scenario.attention_history_length, scenario.match_history_length) == (30, 200)
+
+
+def test_what_depends_on_an_option_is_declared_where_it_is() -> None:
+    class Wide(Model):
+        remark: Annotated[str, Role.NO_TRAINING] = ""
+        reads_titles: Annotated[bool, Role.INPUTS] = False
+
+    class WideScenario(Scenario):
+        model: Wide = Wide()
+
+    settings = training_settings(WideScenario.model_validate(TREE))
+    assert "reads_titles" in settings["model"] and "remark" not in settings["model"]
+    assert "evaluation" not in settings and "name" not in settings
+    assert "model.reads_titles" in keys_of(WideScenario, Role.INPUTS)
+    assert "model.reads_titles" not in keys_of(Scenario, Role.INPUTS)
+
+
+def test_roles_and_names_stand_at_options_that_exist() -> None:
+    keys = set(known_keys())
+    for _, naming in declared(Scenario, NamesRun):
+        details = naming.details
+        assert details is None or any(key.startswith(details) for key in keys)
+    assert {axis.key for _, axis in declared(Scenario, AxisOf)} <= keys
+    assert [key for key, _ in declared(Scenario, FixedInArms)] == [
+        "work_dir",
+        "run_dir",
+        "model.backbone",
+        "training.seed",
+        "experiment",
+    ]

@@ -2,12 +2,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 
 from configs.loading import ConfigurationError, load_scenario, scenario_from_tree
+from configs.model import Model
 from configs.scenario import Scenario
+from configs.section import NamesRun
 from trainer.run_identity import default_run_folder
 
 TREE: dict[str, Any] = {
@@ -184,6 +186,19 @@ def test_runs_of_the_bundled_scenario_keep_their_names(repository_root: Path) ->
     overrides = ["knowledge.sources=[item]", "model.match=ridge"]
     scenario = load_scenario(repository_root / "configs/movielens_small.yaml", overrides)
     assert default_run_folder(scenario).path.name == "din_hein-item_ridge_seed1"
+
+
+def test_a_new_option_is_named_as_its_field_says() -> None:
+    class Wide(Model):
+        twice: Annotated[bool, NamesRun("twice")] = False
+        width: int = 1
+
+    class WideScenario(Scenario):
+        model: Wide = Wide()
+
+    tree = {**TREE, "model": {"twice": True, "width": 3, "dropout_rate": 0.5}}
+    folder = default_run_folder(WideScenario.model_validate(tree)).path
+    assert folder.name == "din_hein-item-user_twice_dropout_rate-0.5_width-3_seed1"
 
 
 def test_run_dir_wins() -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from configs.effects import training_settings
 from configs.loading import load_scenario, save_scenario
 from configs.training import Training
 from tests.scenarios import tiny_scenario
-from trainer.run_settings import training_settings
 
 
 def test_all_of_training_counts_but_what_only_says_what_is_written() -> None:

@@ -8,6 +8,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from configs.effects import declared, training_settings
 from configs.experiment import Arm
 from configs.loading import (
     ConfigurationError,
@@ -16,19 +17,13 @@ from configs.loading import (
     with_effective_options,
 )
 from configs.scenario import Scenario
+from configs.section import FixedInArms
 from preprocessing.records.contract import CTR, RETRIEVAL
 from trainer.evaluation.runs import kind_of
 from trainer.one_process import require_one_process
-from trainer.run_settings import training_settings
 from trainer.tuning_space import check_space
 
-SET_BY_EXPERIMENT = {
-    "model.backbone": "the experiment sets it for every backbone",
-    "training.seed": "the experiment sets it for every seed",
-    "run_dir": "the experiment has its own folders",
-    "work_dir": "all arms use the same data",
-    "experiment": "an arm is part of the experiment",
-}
+SET_BY_EXPERIMENT = {key: fixed.reason for key, fixed in declared(Scenario, FixedInArms)}
 """Keys that an arm leaves alone, and why."""
 
 
