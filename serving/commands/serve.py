@@ -20,8 +20,8 @@ from configs.command_line import Subparsers, finite_number, positive_integer, sa
 from configs.loading import ConfigurationError
 
 if TYPE_CHECKING:
+    from serving.server.local_server import ServerOptions
     from serving.server.model_settings import ModelSettings
-    from serving.server.server_options import ServerOptions
 
 _LARGEST_COUNT = 2**31 - 1
 _LABEL = re.compile(r"(?P<model>[^/:\s=]+):(?P<label>[^/:\s=]+)=(?P<version>[0-9]{1,18})")
@@ -169,8 +169,8 @@ def options_of(arguments: argparse.Namespace) -> ServerOptions:
     Raises:
       ConfigurationError: the certificate is wrong.
     """
+    from serving.server.local_server import ServerOptions
     from serving.server.rest_port import read_tls_settings
-    from serving.server.server_options import ServerOptions
 
     values = {
         field.name: getattr(arguments, field.name)

@@ -30,7 +30,6 @@ from serving.protocol.messages import (
 from serving.server.errors import RequestError
 from serving.server.metrics import Operation, counted_request
 from serving.server.prediction_api import PredictionApi
-from serving.server.server_options import DEFAULT_GRPC_THREADS
 
 _SERVICES = (
     "",  # the server as a whole
@@ -107,7 +106,7 @@ Response = TypeVar("Response")
 def create_grpc_server(
     api: PredictionApi,
     maximum_request_bytes: int,
-    threads: int = DEFAULT_GRPC_THREADS,
+    threads: int = 16,
     interceptors: Sequence[grpc.ServerInterceptor] = (),
 ) -> grpc.Server:
     """A gRPC server with TensorFlow Serving's two services; it still needs a port and a start.

@@ -1,7 +1,8 @@
-"""The local server: models, a gRPC port and a REST port, started and stopped together."""
+"""The local server: its options, models, a gRPC port and a REST port, started and stopped."""
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -13,20 +14,58 @@ import grpc
 from configs.command_line import CommandError
 from serving.server.background import Background, Polling
 from serving.server.grpc_services import Health, RefusalWhileStopping, create_grpc_server
-from serving.server.loading import load_servable
 from serving.server.model_settings import ModelSettings, settings_of_base_paths
 from serving.server.model_store import ModelStore
+from serving.server.model_versions import load_servable
 from serving.server.prediction_api import PredictionApi
 from serving.server.rest_app import RestApi
-from serving.server.rest_port import ConnectionLimits, RestPort, address_of
+from serving.server.rest_port import ConnectionLimits, RestPort, TlsSettings, address_of
 from serving.server.servable import RequestLimits
 from serving.server.server_files import watch_models_config
-from serving.server.server_options import ServerOptions
 
+_MAXIMUM_REQUEST_BYTES = 64 * 2**20
 # Callers that send one request after the other have learnt by then that the server stops.
 _REFUSAL_SECONDS = 0.2
 # The pause between looks for dropped versions whose last request has been answered.
 _UNLOADING_SECONDS = 1.0
+
+
+@dataclasses.dataclass(frozen=True)
+class ServerOptions:
+    """How a local server works.
+
+    Attributes:
+      poll_seconds: pause between looks at the base paths; 0 looks only at the start.
+      allow_version_labels_for_unavailable_models: whether a new label may name a version that is
+        not available.
+      tls: a certificate for both ports; None for plain connections.
+      maximum_grpc_request_bytes: a larger request is refused with RESOURCE_EXHAUSTED.
+      maximum_rest_request_bytes: a larger body is refused with 413.
+      maximum_request_rows: see `RequestLimits.rows`; more are refused with RESOURCE_EXHAUSTED, 413.
+      maximum_request_input_bytes: see `RequestLimits.input_bytes`; likewise.
+      maximum_rest_connections: see `ConnectionLimits`, like the next four.
+      maximum_rest_connections_per_peer: of one address.
+      rest_header_seconds: for the header of a request.
+      rest_body_seconds: for its body.
+      rest_keep_alive_seconds: between an answer and the next request.
+      grpc_threads: gRPC requests that are answered at a time.
+      grace_seconds: how long requests under way may take when the server stops.
+    """
+
+    poll_seconds: float = 1.0
+    allow_version_labels_for_unavailable_models: bool = False
+    tls: TlsSettings | None = None
+    maximum_grpc_request_bytes: int = _MAXIMUM_REQUEST_BYTES
+    maximum_rest_request_bytes: int = _MAXIMUM_REQUEST_BYTES
+    maximum_request_rows: int = RequestLimits.rows
+    maximum_request_input_bytes: int = RequestLimits.input_bytes
+    maximum_rest_connections: int = ConnectionLimits.connections
+    maximum_rest_connections_per_peer: int = ConnectionLimits.connections_per_peer
+    rest_header_seconds: float = ConnectionLimits.header_seconds
+    rest_body_seconds: float = ConnectionLimits.body_seconds
+    rest_keep_alive_seconds: float = ConnectionLimits.keep_alive_seconds
+    grpc_threads: int = 16
+    grace_seconds: float = 5.0
 
 
 class LocalServer:

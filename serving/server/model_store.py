@@ -10,7 +10,6 @@ import grpc
 from configs.command_line import CommandError
 from serving.protocol.messages import model_pb2
 from serving.server.errors import RequestError, invalid, not_found
-from serving.server.loading import load_servable
 from serving.server.model_settings import ModelSettings, check_base_paths, settings_by_name
 from serving.server.model_versions import (
     Labels,
@@ -19,6 +18,7 @@ from serving.server.model_versions import (
     VersionStatus,
     checked_labels,
     failure_text,
+    load_servable,
 )
 from serving.server.servable import Servable
 

@@ -12,8 +12,8 @@ from serving.commands.serve import (
     models_of,
     options_of,
 )
+from serving.server.local_server import ServerOptions
 from serving.server.model_settings import ModelSettings, VersionPolicy
-from serving.server.server_options import ServerOptions
 
 MODEL = ["--model", "toy=base"]
 

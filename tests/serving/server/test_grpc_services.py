@@ -22,10 +22,10 @@ from tensorflow_serving.apis import (
 from serving.server import LocalServer
 from serving.server.background import Background
 from serving.server.grpc_services import PredictionService, create_grpc_server
+from serving.server.local_server import ServerOptions
 from serving.server.metrics import metrics_text
 from serving.server.model_store import ModelStore
 from serving.server.prediction_api import PredictionApi
-from serving.server.server_options import ServerOptions
 from tests.serving.toy_ranker import (
     toy_arrays,
     toy_base_path,

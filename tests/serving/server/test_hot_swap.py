@@ -18,7 +18,7 @@ from serving.protocol.messages import (
     prediction_service_pb2_grpc,
 )
 from serving.server import LocalServer
-from serving.server.server_options import ServerOptions
+from serving.server.local_server import ServerOptions
 from tests.serving.server.numbered_model import (
     add_request,
     answer_of,

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from configs.command_line import CommandError
 from serving.server.errors import invalid
-from serving.server.loading import load_failure, load_servable
 from serving.server.metrics import metrics_text
+from serving.server.model_versions import load_failure, load_servable
 from tests.serving.server.numbered_model import add_request, put_numbered_model, warmup_record
 
 

@@ -22,10 +22,10 @@ from serving.protocol.messages import (
 )
 from serving.server import LocalServer, local_server
 from serving.server.errors import RequestError
-from serving.server.loading import load_servable
+from serving.server.local_server import ServerOptions
 from serving.server.model_settings import ModelSettings, VersionPolicy
+from serving.server.model_versions import load_servable
 from serving.server.servable import Servable
-from serving.server.server_options import ServerOptions
 from tests.serving.server.numbered_model import add_request, answer_of, put_numbered_model
 from tests.serving.server.waiting import wait_until
 from tests.serving.toy_ranker import toy_base_path, toy_rows
@@ -34,6 +34,21 @@ from tests.serving.toy_ranker import toy_base_path, toy_rows
 def is_open(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def test_defaults_are_those_that_the_page_states() -> None:
+    options = ServerOptions()
+    assert options.poll_seconds == 1
+    assert options.maximum_grpc_request_bytes == options.maximum_rest_request_bytes == 67_108_864
+    assert (options.grpc_threads, options.grace_seconds) == (16, 5)
+    assert options.maximum_request_rows == 20_000
+    assert options.maximum_request_input_bytes == 256 * 1024 * 1024
+    assert options.maximum_rest_connections == 512
+    assert options.maximum_rest_connections_per_peer == 256
+    assert (options.rest_header_seconds, options.rest_body_seconds) == (10, 60)
+    assert options.rest_keep_alive_seconds == 5
+    assert options.tls is None
+    assert not options.allow_version_labels_for_unavailable_models
 
 
 def test_free_ports_are_found_and_closed_again() -> None:

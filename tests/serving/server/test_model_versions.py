@@ -10,7 +10,7 @@ import pytest
 
 from serving.server.errors import RequestError
 from serving.server.model_settings import ModelSettings, VersionPolicy
-from serving.server.model_versions import ModelVersions, failure_text
+from serving.server.model_versions import ModelVersions, failure_text, fingerprint
 from serving.server.servable import Servable
 
 
@@ -240,3 +240,14 @@ def test_the_reasons_for_serving_nothing_are_told(tmp_path: Path) -> None:
     nowhere = Model(tmp_path / "nowhere")
     nowhere.update()
     assert "nowhere: no such folder" in failure_text(nowhere.versions)
+
+
+def test_a_fingerprint_changes_with_the_files(tmp_path: Path) -> None:
+    empty = fingerprint(tmp_path)
+    (tmp_path / "variables").mkdir()
+    (tmp_path / "variables" / "data").write_bytes(b"1")
+    one = fingerprint(tmp_path)
+    assert one == fingerprint(tmp_path) != empty
+    (tmp_path / "variables" / "data").write_bytes(b"12")
+    assert fingerprint(tmp_path) != one
+    assert fingerprint(tmp_path / "nowhere") == frozenset()

@@ -14,12 +14,12 @@ import requests
 
 from serving.server import LocalServer
 from serving.server.background import Background
+from serving.server.local_server import ServerOptions
 from serving.server.model_settings import ModelSettings
 from serving.server.model_store import ModelStore
 from serving.server.prediction_api import PredictionApi
 from serving.server.rest_app import RestApi
 from serving.server.servable import Servable
-from serving.server.server_options import ServerOptions
 from tests.serving.toy_ranker import (
     toy_arrays,
     toy_base_path,

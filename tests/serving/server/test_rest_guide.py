@@ -12,8 +12,8 @@ import pytest
 import requests
 
 from serving.server import LocalServer
+from serving.server.local_server import ServerOptions
 from serving.server.model_settings import ModelSettings
-from serving.server.server_options import ServerOptions
 from tests.serving.guide_models import guide_base_paths
 
 SECONDS = 20

@@ -10,8 +10,8 @@ import requests
 from configs.loading import ConfigurationError
 from serving.protocol.messages import prediction_service_pb2_grpc
 from serving.server import LocalServer
+from serving.server.local_server import ServerOptions
 from serving.server.rest_port import TlsSettings, read_tls_settings
-from serving.server.server_options import ServerOptions
 from tests.serving.server.certificates import make_certificates, ssl_config
 from tests.serving.server.numbered_model import add_request, answer_of, put_numbered_model
 

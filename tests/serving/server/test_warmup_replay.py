@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from serving.protocol.messages import prediction_log_pb2
 from serving.server.errors import RequestError
-from serving.server.loading import replay_warmup
+from serving.server.model_versions import replay_warmup
 from serving.server.servable import Servable
 from tests.serving.server.numbered_model import add_request, warmup_record
 from tests.serving.toy_ranker import toy_base_path, toy_examples
