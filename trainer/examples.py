@@ -21,8 +21,6 @@ from preprocessing.records.contract import (
     LABEL,
     LABEL_PREFIX,
     PROFILE_PREFIX,
-    RERANK,
-    RETRIEVAL,
     USER_FOLD,
     USER_ID,
     DamagedRecords,
@@ -32,6 +30,7 @@ from preprocessing.records.contract import (
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.parsing import CANDIDATE_MASK, parse_examples
 from preprocessing.records.tfrecord_file import check_intact
+from trainer.model_kinds import MODEL_KINDS, ModelKind
 
 PARALLEL_CALLS = 2
 """Batches that are parsed and prepared at the same time."""
@@ -40,7 +39,6 @@ _READ_BATCH = 2048
 _RAW_FEATURES = (USER_ID, ITEM_ID, HISTORY_ITEM_ID, HISTORY_RATING, *USER_STATISTICS)
 _HISTORY_ROWS = "rows of the whole history"
 _KEPT_ASIDE = (USER_ID, ITEM_ID, _HISTORY_ROWS)
-_MODELS_OF_KIND = {CTR: "ranking models", RERANK: "re-rankers", RETRIEVAL: "retrieval models"}
 
 
 @dataclass(frozen=True)
@@ -185,16 +183,17 @@ class ExampleReader:
           ConfigurationError: the data has no examples of this kind.
         """
         if kind not in scenario.data.examples:
+            models = MODEL_KINDS[kind].models
             raise ConfigurationError(
-                f"data.examples: {_MODELS_OF_KIND[kind]} are trained on '{kind}' examples; there "
+                f"data.examples: {models} are trained on '{kind}' examples; there "
                 f"are {', '.join(scenario.data.examples)} only. Add {kind} and run "
                 "'python -m preprocessing examples' again"
             )
         self._scenario = scenario
         self._preparation = preparation
         self._part = part
-        self._kind = kind
-        self._inputs, self._targets = _features_to_read(scenario, kind, part == "train")
+        self._kind = MODEL_KINDS[kind]
+        self._inputs, self._targets = _features_to_read(scenario, self._kind, part == "train")
         self.label_names = [
             feature.name
             for feature in self._targets
@@ -207,7 +206,7 @@ class ExampleReader:
         Raises:
           preprocessing.records.contract.DamagedRecords: a file is missing.
         """
-        return WorkDirectory(self._scenario.work_dir).examples.shards(self._part, self._kind)
+        return WorkDirectory(self._scenario.work_dir).examples.shards(self._part, self._kind.name)
 
     def prepared(self, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialized examples [n] -> prepared features, ids and labels by name, [n, ...] each."""
@@ -218,7 +217,7 @@ class ExampleReader:
             serialized,
             list(features.values()),
             widths={ITEM_ID: width, LABEL: width},
-            longest_history=None if self._kind == RETRIEVAL else self._preparation.history_length,
+            longest_history=self._preparation.history_length if self._kind.has_labels else None,
         )
         for name in (HISTORY_ITEM_ID, HISTORY_RATING):
             parsed[name] = _not_without_width(parsed[name])
@@ -226,7 +225,7 @@ class ExampleReader:
             {feature.name: parsed[feature.name] for feature in self._inputs}
         )
         columns |= {feature.name: parsed[feature.name] for feature in self._targets}
-        if self._kind == RETRIEVAL:
+        if not self._kind.has_labels:
             columns[_HISTORY_ROWS] = self._preparation.catalogue.rows(parsed[HISTORY_ITEM_ID])
         return columns
 
@@ -246,7 +245,7 @@ class ExampleReader:
           preprocessing.records.contract.DamagedRecords: an item of a retrieval example is in no
             table.
         """
-        if self._kind == RETRIEVAL and not columns["item_row"].all():
+        if not self._kind.has_labels and not columns["item_row"].all():
             raise DamagedRecords(
                 f"{self.shards()[0].parent}: items that item_attributes.parquet lacks; run "
                 "'python -m preprocessing examples --force' again"
@@ -269,18 +268,18 @@ def input_options() -> tf.data.Options:
 
 
 def _features_to_read(
-    scenario: Scenario, kind: str, with_folds: bool
+    scenario: Scenario, kind: ModelKind, with_folds: bool
 ) -> tuple[list[Feature], list[Feature]]:
     """What the preparation reads, and what is kept as it is: ids first, then labels."""
-    by_name = {feature.name: feature for feature in features_of(kind, scenario.data)}
+    by_name = {feature.name: feature for feature in features_of(kind.name, scenario.data)}
     inputs = [*_RAW_FEATURES, *([USER_FOLD] if with_folds else [])]
     profiles = scenario.data.profiles
     if profiles is not None and scenario.model.user_profile:
         inputs += [f"{PROFILE_PREFIX}{name}" for name in profiles.attributes]
     targets = [USER_ID, ITEM_ID]
-    if kind != RETRIEVAL:
+    if kind.has_labels:
         targets.append(LABEL)
-    if kind == CTR:
+    if kind.has_tasks:
         targets += [f"{LABEL_PREFIX}{task}" for task in scenario.model.tasks]
     return [by_name[name] for name in inputs], [by_name[name] for name in targets]
 

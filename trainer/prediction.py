@@ -1,17 +1,17 @@
-"""From a model and prepared examples to predictions, by kind of model."""
+"""From a model and prepared examples to predictions."""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from configs.command_line import CommandError
-from preprocessing.records.contract import CTR, LABEL, RERANK, RETRIEVAL
-from trainer.examples import PreparedExamples
+from preprocessing.records.contract import LABEL
 from trainer.metrics import rank_positives
 from trainer.predictions import (
     ListPredictions,
@@ -20,6 +20,9 @@ from trainer.predictions import (
     SamplePredictions,
 )
 
+if TYPE_CHECKING:
+    from trainer.examples import PreparedExamples
+
 _BATCH = 4096
 
 
@@ -27,79 +30,102 @@ class NotFiniteError(CommandError):
     """A number is not finite; the message says which."""
 
 
-def predict(model: tfrs.models.Model, examples: PreparedExamples) -> Predictions:
-    """What the model says about the examples of a part, in their order.
+class Predictor(ABC):
+    """What a model says about examples; its graph is traced once, however often it is asked."""
 
-    Raises:
-      NotFiniteError: a score is infinite or NaN.
-    """
-    return predictor(model)(examples)
+    def __init__(self, model: tfrs.models.Model):
+        """Takes a model, which may be trained on between predictions."""
+        self._model = model
+        self._compute = tf.function(self._outputs, reduce_retracing=True)
 
+    def predict(self, examples: PreparedExamples) -> Predictions:
+        """What the model with its present weights says about examples, in their order.
 
-def predictor(model: tfrs.models.Model) -> Callable[[PreparedExamples], Predictions]:
-    """`predict` for a part that comes in batches: what all batches share is computed once.
+        Raises:
+          NotFiniteError: a score is infinite or NaN.
+        """
+        (predictions,) = self.in_batches([examples])
+        return predictions
 
-    Raises:
-      NotFiniteError: an item's vector is infinite or NaN; the result raises it for scores.
-    """
-    if model.kind == RETRIEVAL:
-        return functools.partial(_predict_ranks, model, finite(model.all_item_vectors()[1:]))
-    return functools.partial(_predict_scores, model)
+    @abstractmethod
+    def in_batches(self, parts: Iterable[PreparedExamples]) -> Iterator[Predictions]:
+        """`predict` for examples that come in parts: what all of them share is computed once.
 
+        Raises:
+          NotFiniteError: a score, or an item's vector, is infinite or NaN.
+        """
 
-def _predict_scores(model: tfrs.models.Model, examples: PreparedExamples) -> Predictions:
-    scores = _probabilities(model, examples)
-    if model.kind == RERANK:
-        return ListPredictions(examples.user_ids, examples.item_ids, examples.labels, scores[LABEL])
-    labels = examples.label_columns(model.tasks)
-    return SamplePredictions(
-        examples.user_ids,
-        examples.item_ids,
-        labels.pop(LABEL),
-        scores.pop(LABEL),
-        task_labels=labels,
-        task_scores=scores,
-    )
+    @abstractmethod
+    def _outputs(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        """What the model computes of a batch, by name."""
 
-
-def _probabilities(model: tfrs.models.Model, examples: PreparedExamples) -> dict[str, np.ndarray]:
-    """Scores of the label and of further tasks: name -> float32 [n], or [lists, length]."""
-
-    def by_label(features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        of_tasks = model.task_probabilities(features) if model.kind == CTR else {}
-        return {LABEL: model.probabilities(features), **of_tasks}
-
-    score = _compiled(model, "_scores_by_label", by_label)
-    batches = [score(batch) for batch in examples.batches(_BATCH)]
-    return {
-        name: finite(np.concatenate([batch[name].numpy() for batch in batches]))
-        for name in batches[0]
-    }
+    def _of_all(self, examples: PreparedExamples) -> dict[str, np.ndarray]:
+        """`_outputs` of all examples: name -> float32 [n, ...]."""
+        batches = [self._compute(batch) for batch in examples.batches(_BATCH)]
+        return {
+            name: finite(np.concatenate([batch[name].numpy() for batch in batches]))
+            for name in batches[0]
+        }
 
 
-def _predict_ranks(
-    model: tfrs.models.Model, item_vectors: np.ndarray, examples: PreparedExamples
-) -> RetrievalPredictions:
-    if examples.history_rows is None:
-        raise ValueError("retrieval is judged on examples of retrieval, with history_rows")
-    users = _compiled(model, "_vectors_of_users", model.user_vectors)
-    user_vectors = [users(batch).numpy() for batch in examples.batches(_BATCH)]
-    among_all, among_new = rank_positives(
-        finite(np.concatenate(user_vectors)),
-        item_vectors,
-        examples.features["item_row"],
-        examples.history_rows,
-    )
-    return RetrievalPredictions(examples.user_ids, examples.item_ids, among_all, among_new)
+class SamplePredictor(Predictor):
+    """Scores of a ranking model, of the label and of further tasks."""
+
+    def in_batches(self, parts: Iterable[PreparedExamples]) -> Iterator[SamplePredictions]:
+        """Scores, [n] each."""
+        for examples in parts:
+            scores = self._of_all(examples)
+            labels = examples.label_columns(self._model.tasks)
+            yield SamplePredictions(
+                examples.user_ids,
+                examples.item_ids,
+                labels.pop(LABEL),
+                scores.pop(LABEL),
+                task_labels=labels,
+                task_scores=scores,
+            )
+
+    def _outputs(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        scores = {LABEL: self._model.probabilities(features)}
+        return scores | self._model.task_probabilities(features)
 
 
-def _compiled(
-    model: tfrs.models.Model, name: str, function: Callable[..., object]
-) -> tf.types.experimental.GenericFunction:
-    """The function as a graph, traced once per model however often it is validated."""
-    if not hasattr(model, name):
-        setattr(model, name, tf.function(function, reduce_retracing=True))
-    return getattr(model, name)
+class ListPredictor(Predictor):
+    """Scores of a re-ranker."""
+
+    def in_batches(self, parts: Iterable[PreparedExamples]) -> Iterator[ListPredictions]:
+        """Scores, [lists, length] each."""
+        for examples in parts:
+            scores = self._of_all(examples)[LABEL]
+            yield ListPredictions(examples.user_ids, examples.item_ids, examples.labels, scores)
+
+    def _outputs(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return {LABEL: self._model.probabilities(features)}
+
+
+class RankPredictor(Predictor):
+    """Where a retrieval model puts the items that users chose."""
+
+    def in_batches(self, parts: Iterable[PreparedExamples]) -> Iterator[RetrievalPredictions]:
+        """Ranks among all items, whose vectors are computed once.
+
+        Raises:
+          ValueError: the examples are not of retrieval.
+        """
+        item_vectors = finite(self._model.all_item_vectors()[1:])
+        for examples in parts:
+            if examples.history_rows is None:
+                raise ValueError("retrieval is judged on examples of retrieval, with history_rows")
+            among_all, among_new = rank_positives(
+                self._of_all(examples)["vector"],
+                item_vectors,
+                examples.features["item_row"],
+                examples.history_rows,
+            )
+            yield RetrievalPredictions(examples.user_ids, examples.item_ids, among_all, among_new)
+
+    def _outputs(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+        return {"vector": self._model.user_vectors(features)}
 
 
 def finite(scores: np.ndarray) -> np.ndarray:

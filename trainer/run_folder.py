@@ -20,9 +20,9 @@ from configs.scenario import Scenario
 from models.building import ModelTables, build_model
 from models.inputs import USER_STATISTICS
 from models.profiles import ProfileAttribute, raw_profile_key
-from preprocessing.records.contract import RERANK
 from trainer.metrics import AnyMetrics
 from trainer.model_errors import reason_of
+from trainer.model_kinds import MODEL_KINDS
 from trainer.tables import fingerprint, read_model_tables
 
 
@@ -32,7 +32,7 @@ def made_up_request(model: tfrs.models.Model) -> dict[str, tf.Tensor]:
     nobody = tf.constant([""])
     request = {
         "user_id": nobody,
-        "item_id": nobody[:, tf.newaxis] if model.kind == RERANK else nobody,
+        "item_id": nobody[:, tf.newaxis] if MODEL_KINDS[model.kind].has_lists else nobody,
         "history_item_id": nobody[:, tf.newaxis],
         "history_rating": one[:, tf.newaxis],
         **dict.fromkeys(USER_STATISTICS, one),

@@ -16,14 +16,14 @@ from configs.scenario import Scenario
 from configs.training import Training
 from models.building import AnyModel, build_model
 from models.layer_support import precision, published_initial_values
-from preprocessing.records.contract import CTR, LABEL, RETRIEVAL
+from preprocessing.records.contract import LABEL
 from trainer.distribution import Distribution, distribution_of
 from trainer.examples import PreparedExamples
 from trainer.knowledge_coverage import knowledge_coverage
 from trainer.match_statistics import match_statistics
 from trainer.model_errors import reason_of
+from trainer.model_kinds import MODEL_KINDS, predictor_of
 from trainer.optimizers import build_optimizer
-from trainer.prediction import predict
 from trainer.preparation import ExampleStore
 from trainer.run_folder import (
     EVENTS,
@@ -132,11 +132,12 @@ def train(
             model,
             distribution,
         )
+        predictor = predictor_of(model)
         loop = TrainingLoop(
             model,
             training,
             examples.input,
-            lambda: predict(model, validation),
+            lambda: predictor.predict(validation),
             checkpoints,
             distribution,
         )
@@ -227,12 +228,13 @@ def _watched(
 def _require_trainable(
     scenario: Scenario, model: AnyModel, examples: TrainingExamples, validation: PreparedExamples
 ) -> None:
-    if model.kind != CTR and scenario.training.selection != "auto":
+    kind = MODEL_KINDS[model.kind]
+    if not kind.has_selection and scenario.training.selection != "auto":
         raise ConfigurationError(
             f"training.selection: '{scenario.training.selection}' is for ranking models; "
             f"'{scenario.model.backbone}' is selected by its own metric, which 'auto' names"
         )
-    if model.kind == RETRIEVAL:
+    if not kind.has_labels:
         return
     parts = {"train": examples.sample()} if examples.is_whole else {}
     parts["validation"] = validation

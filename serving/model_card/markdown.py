@@ -9,6 +9,7 @@ from configs.scenario import Scenario
 from preprocessing.records.contract import CTR, RERANK, RETRIEVAL
 from trainer.evaluation import reports
 from trainer.metrics import people_call
+from trainer.model_kinds import MODEL_KINDS
 
 WHAT_IT_IS = {
     CTR: "A ranking model: from a user's history and a candidate item to the probability that the "
@@ -294,7 +295,7 @@ def _metrics(found: Mapping[str, Any]) -> list[str]:
     metrics = found["metrics"]
     rows += [
         [people_call(name), _number(metrics[name]), ""]
-        for name in (*reports.SHOWN_METRICS[kind], *_FURTHER)
+        for name in (*MODEL_KINDS[kind].shown_metrics, *_FURTHER)
         if name in metrics and name not in found["intervals"]
     ]
     slices = {

@@ -7,7 +7,7 @@ from models.retrieving import RetrievalModel
 from tests.runs import rich_run, shared_store
 from trainer.examples import PreparedExamples
 from trainer.factorized_top_k import FactorizedTopK
-from trainer.prediction import predict
+from trainer.model_kinds import predictor_of
 
 
 def examples_between(examples: PreparedExamples, start: int, end: int | None) -> PreparedExamples:
@@ -37,7 +37,7 @@ def test_it_is_the_share_of_ranks_below_k() -> None:
     expected = {str(k): (ranks < k).mean() for k in (1, 5, 10, 50)}
     assert shares == pytest.approx(expected)
     assert 0 < shares["10"] < 1
-    metrics = predict(run.model, examples).metrics()
+    metrics = predictor_of(run.model).predict(examples).metrics()
     assert {f"recall_at_{k}": share for k, share in shares.items()}.items() <= {
         key: pytest.approx(value, abs=1e-6) for key, value in metrics.items()
     }.items()

@@ -10,7 +10,7 @@ from tests.runs import shared_store
 from tests.scenarios import tiny_scenario
 from tests.trainer.remembering import remember_models
 from trainer.evaluation.runs import predict_run
-from trainer.prediction import predict
+from trainer.model_kinds import predictor_of
 from trainer.training import train
 
 
@@ -28,7 +28,7 @@ def test_a_run_in_mixed_precision_is_served_in_float32_and_scores_alike(
     (mixed,) = models
     assert {weight.dtype for weight in mixed.trainable_weights} == {tf.float32}
     examples = shared_store().examples(scenario, mixed, "validation")
-    in_training = predict(mixed, examples)
+    in_training = predictor_of(mixed).predict(examples)
     again = predict_run(result["run"], "validation", shared_store())
     np.testing.assert_allclose(again.scores, in_training.scores, atol=1e-2)
     assert np.abs(again.scores - in_training.scores).max() > 0

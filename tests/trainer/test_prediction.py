@@ -7,7 +7,8 @@ import tensorflow as tf
 from tests.runs import WrittenRun, raw_requests, rich_run, shared_store, written_run
 from trainer import prediction
 from trainer.examples import PreparedExamples
-from trainer.prediction import NotFiniteError, predict
+from trainer.model_kinds import predictor_of
+from trainer.prediction import NotFiniteError
 from trainer.predictions import ListPredictions, RetrievalPredictions, SamplePredictions
 
 
@@ -19,7 +20,7 @@ def examples_of(run: WrittenRun, part: str = "test") -> PreparedExamples:
 def test_scores_are_the_models_probabilities_of_raw_features(arm: str) -> None:
     run = written_run("din", arm)
     examples = examples_of(run)
-    predictions = predict(run.model, examples)
+    predictions = predictor_of(run.model).predict(examples)
     assert isinstance(predictions, SamplePredictions)
     assert predictions.scores.shape == (len(examples),)
     assert predictions.scores.dtype == np.float32
@@ -32,7 +33,7 @@ def test_scores_are_the_models_probabilities_of_raw_features(arm: str) -> None:
 def test_further_tasks_have_labels_and_scores_of_their_own() -> None:
     run = rich_run("din", tasks=True)
     examples = examples_of(run)
-    predictions = predict(run.model, examples)
+    predictions = predictor_of(run.model).predict(examples)
     assert isinstance(predictions, SamplePredictions)
     logits = run.model(dict(examples.features), training=False).numpy()
     np.testing.assert_allclose(predictions.scores, 1 / (1 + np.exp(-logits[:, 0])), atol=1e-6)
@@ -45,7 +46,7 @@ def test_further_tasks_have_labels_and_scores_of_their_own() -> None:
 def test_a_re_ranker_scores_every_candidate_of_every_list() -> None:
     run = rich_run("prm")
     examples = examples_of(run)
-    predictions = predict(run.model, examples)
+    predictions = predictor_of(run.model).predict(examples)
     assert isinstance(predictions, ListPredictions)
     expected = run.model.probabilities(dict(examples.features)).numpy()
     np.testing.assert_allclose(predictions.scores, expected, atol=1e-5)
@@ -57,7 +58,7 @@ def test_a_re_ranker_scores_every_candidate_of_every_list() -> None:
 def test_ranks_of_retrieval_are_those_of_all_inner_products() -> None:
     run = rich_run("two_tower")
     examples = examples_of(run)
-    predictions = predict(run.model, examples)
+    predictions = predictor_of(run.model).predict(examples)
     assert isinstance(predictions, RetrievalPredictions)
     count = run.model.inputs_preparation.catalogue.num_items
     users = run.model.user_vectors(dict(examples.features)).numpy()
@@ -90,12 +91,33 @@ def test_batch_boundaries_lose_and_reorder_nothing(
     }[kind]()
     examples = examples_of(run)
     column = "rank" if kind == "retrieval" else "score"
-    whole = predict(run.model, examples).table().to_pandas()
+    predictor = predictor_of(run.model)
+    whole = predictor.predict(examples).table().to_pandas()
     monkeypatch.setattr(prediction, "_BATCH", 20)
-    table = predict(run.model, first_examples(examples, count)).table().to_pandas()
+    table = predictor.predict(first_examples(examples, count)).table().to_pandas()
     assert len(table) == (whole.list_id < count).sum() if kind == "rerank" else len(table) == count
     assert table.item_id.tolist() == whole.item_id[: len(table)].tolist()
     np.testing.assert_allclose(table[column], whole[column][: len(table)], atol=1e-5)
+
+
+@pytest.mark.parametrize("backbone", ["din", "prm", "two_tower"])
+def test_a_predictor_sees_the_present_weights_and_leaves_the_model_as_it_is(backbone: str) -> None:
+    run = rich_run(backbone)
+    examples, attributes = examples_of(run), set(vars(run.model))
+    predictor = predictor_of(run.model)
+    before = predictor.predict(examples).table()
+    weights = run.model.trainable_weights
+    original = [weight.numpy() for weight in weights]
+    random = np.random.default_rng(7)
+    for weight in weights:
+        weight.assign_add(random.normal(scale=0.5, size=weight.shape).astype(np.float32))
+    try:
+        assert not predictor.predict(examples).table().equals(before)
+    finally:
+        for weight, value in zip(weights, original, strict=True):
+            weight.assign(value)
+    assert predictor.predict(examples).table().equals(before)
+    assert set(vars(run.model)) == attributes
 
 
 @pytest.mark.parametrize("backbone", ["din", "prm", "two_tower"])
@@ -107,7 +129,7 @@ def test_a_score_that_is_not_finite_is_an_error(backbone: str) -> None:
         weight.assign(np.full(weight.shape, np.nan))
     try:
         with pytest.raises(NotFiniteError, match=r"not finite.*training.learning_rate"):
-            predict(run.model, examples_of(run))
+            predictor_of(run.model).predict(examples_of(run))
     finally:
         for weight, value in zip(weights, original, strict=True):
             weight.assign(value)

@@ -21,7 +21,7 @@ from tests.runs import (
     written_run,
 )
 from tests.scenarios import copied_scenario, tiny_scenario
-from trainer.prediction import predict
+from trainer.model_kinds import predictor_of
 from trainer.run_folder import RunFolder, RunFolderError
 
 
@@ -59,7 +59,8 @@ def test_a_loaded_model_of_any_kind_says_the_same(backbone: str, tasks: bool) ->
     for weight, original in zip(model.trainable_weights, run.model.trainable_weights, strict=True):
         np.testing.assert_array_equal(weight.numpy(), original.numpy())
     examples = shared_store().examples(scenario, model, "test")
-    assert predict(model, examples).table().equals(predict(run.model, examples).table())
+    tables = [predictor_of(each).predict(examples).table() for each in (model, run.model)]
+    assert tables[0].equals(tables[1])
 
 
 def test_metrics_and_history_are_read_back() -> None:

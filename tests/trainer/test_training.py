@@ -32,7 +32,8 @@ from tests.scenarios import (
 from tests.trainer.remembering import remember_models
 from trainer import training
 from trainer.evaluation.runs import predict_run
-from trainer.prediction import NotFiniteError, predict
+from trainer.model_kinds import predictor_of
+from trainer.prediction import NotFiniteError
 from trainer.predictions import SamplePredictions
 from trainer.preparation import ExampleStore
 from trainer.run_folder import RunFolder, RunFolderError, RunMetrics
@@ -411,7 +412,7 @@ def test_named_files_limits_a_stream_and_event_files_in_a_relative_folder(
     # 60 of them are what the run was selected by.
     model = RunFolder("runs/short").load_model()[1]
     examples = part_examples(scenario, model, shared_store(), "validation", limit=60)
-    again = predict(model, examples).metrics()
+    again = predictor_of(model).predict(examples).metrics()
     assert again == pytest.approx(result["validation"], abs=1e-6)
 
 

@@ -161,7 +161,7 @@ def _judge_run(
     arguments: argparse.Namespace,
 ) -> tuple[Scenario, str, PartMetrics, dict[str, object]]:
     """Scenario and kind of the model, its metrics, and what else is said about a run."""
-    from preprocessing.records.contract import RETRIEVAL
+    from models.retrieving import RetrievalModel
     from trainer.evaluation.runs import evaluate_scores_of, run_scores
     from trainer.factorized_top_k import FactorizedTopK
     from trainer.run_folder import RunFolder
@@ -176,13 +176,14 @@ def _judge_run(
     slices = _slices(arguments, scenario)
     _, model = folder.load_model()
     further: dict[str, object] = {}
-    if model.kind == RETRIEVAL:
+    is_search = isinstance(model, RetrievalModel)
+    if is_search:
         check = FactorizedTopK(model)
         scores = run_scores(scenario, model, arguments.part, check.add)
     else:
         scores = run_scores(scenario, model, arguments.part)
     found = evaluate_scores_of(scores, slices, _predictions(arguments))
-    if model.kind == RETRIEVAL:
+    if is_search:
         further["factorized_top_k"] = check.shares()
     if arguments.gates:
         further |= _gates(scenario, model, arguments.part)

@@ -34,6 +34,7 @@ from trainer.evaluation.metric_sums import SCORE
 from trainer.evaluation.part_scores import PartScores
 from trainer.metrics import rank_positives
 from trainer.model_errors import reason_of
+from trainer.model_kinds import MODEL_KINDS
 from trainer.prediction import finite
 from trainer.predictions import (
     ListPredictions,
@@ -115,7 +116,7 @@ def export_scores(path: Path, scenario: Scenario, part: str) -> PartScores:
             f"are: {', '.join(sorted(model.signatures)) or 'none'}"
         )
     predict: Callable[[tf.Tensor], Predictions]
-    if kind == RETRIEVAL:
+    if not MODEL_KINDS[kind].has_labels:
         predict = ExportedRetrieval(model, scenario)
     else:
         predict = _ExportedScoring(model, scenario, kind, tasks)
@@ -170,7 +171,7 @@ class _ExportedScoring:
     def __init__(self, model: Any, scenario: Scenario, kind: str, tasks: Sequence[str]):
         # A signature alone does not keep the model's variables alive.
         self._model = model
-        self._is_list = kind == RERANK
+        self._has_lists = MODEL_KINDS[kind].has_lists
         self._tasks = tasks
         known = {feature.name: feature for feature in features_of(kind, scenario.data)}
         for task in tasks:
@@ -188,7 +189,7 @@ class _ExportedScoring:
         parsed = parse_examples(serialized, self._features)
         columns = {name: values.numpy() for name, values in parsed.items()}
         users, items = columns[USER_ID].astype(str), columns[ITEM_ID].astype(str)
-        if self._is_list:
+        if self._has_lists:
             return ListPredictions(users, items, columns[LABEL], scores[SCORE])
         return SamplePredictions(
             users,

@@ -10,7 +10,7 @@ import numpy as np
 
 from configs.command_line import CommandError
 from configs.experiment import Evaluation
-from preprocessing.records.contract import LABEL, RERANK, RETRIEVAL, USER_ID
+from preprocessing.records.contract import LABEL, USER_ID
 from trainer.evaluation.metric_sums import (
     LIST_ID,
     SCORE,
@@ -24,6 +24,7 @@ from trainer.evaluation.metric_sums import (
 from trainer.evaluation.score_table import ROW, ScoreTable
 from trainer.evaluation.slices import MISSING, Slice, WholePart
 from trainer.metrics import rank_values
+from trainer.model_kinds import MODEL_KINDS
 from trainer.predictions import RANK_COLUMNS, ranks_of
 
 Metrics = dict[str, Any]
@@ -66,7 +67,7 @@ def part_metrics(
       CommandError: the samples are of one class.
     """
     divisions = [WholePart(), *slices]
-    if kind == RETRIEVAL:
+    if not MODEL_KINDS[kind].has_labels:
         ranked = _rank_sums(table, divisions)
         return PartMetrics(ranked[0].metrics(0), _by_slice(ranked[1:], options, table.num_rows))
     sums, curve = _sample_sums(table, divisions, kind, options)
@@ -97,7 +98,8 @@ def _sample_sums(
     Raises:
       CommandError: the samples are of one class.
     """
-    sums = [SampleSums(division, kind == RERANK) for division in divisions]
+    has_lists = MODEL_KINDS[kind].has_lists
+    sums = [SampleSums(division, has_lists) for division in divisions]
     curve = ReliabilityCurve(table.num_rows, options.calibration_bins)
     columns = {LABEL: LABEL + suffix, SCORE: SCORE + suffix}
     columns |= {name: name for name in _columns_of(divisions)}
@@ -108,11 +110,11 @@ def _sample_sums(
     if sums[0].missing_class(0):
         raise CommandError("AUC needs samples of both classes")
     columns |= {USER_ID: USER_ID, ROW: ROW}
-    if kind == RERANK:
+    if has_lists:
         columns[LIST_ID] = LIST_ID
     for batch in table.batches(columns, whole=USER_ID):
         # Lists to re-rank are shuffled when they are made; the samples of a user are not.
-        tie_order = batch[ROW] if kind == RERANK else shuffled_order(batch[ROW])
+        tie_order = batch[ROW] if has_lists else shuffled_order(batch[ROW])
         best_first = np.lexsort((tie_order, -batch[SCORE]))
         ranked = {name: values[best_first] for name, values in batch.items()}
         for of_division in sums:

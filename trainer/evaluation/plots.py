@@ -13,18 +13,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from preprocessing.records.contract import CTR, RERANK, RETRIEVAL
 from trainer.evaluation import reports
 from trainer.evaluation.metric_sums import ReliabilityBin
 from trainer.evaluation.part_metrics import PartMetrics
 from trainer.metrics import people_call
-
-PLOTTED_METRICS = {
-    CTR: ("auc", "gauc"),
-    RERANK: ("auc", "ndcg_at_10"),
-    RETRIEVAL: ("new_items_recall_at_10", "new_items_mrr"),
-}
-"""Metrics of the plot of slices, by kind of model."""
+from trainer.model_kinds import MODEL_KINDS
 
 _COLOUR = "#0072B2"
 _QUIET = "#5f6368"
@@ -98,7 +91,7 @@ def slices_figure(found: PartMetrics, kind: str) -> Figure:
     with matplotlib.rc_context(_SETTINGS):
         figure = Figure(figsize=(10.0, 1.0 + 0.27 * sum(heights)))
         panels = figure.subplots(len(shown), 2, sharex="col", squeeze=False, height_ratios=heights)
-        for column, metric in enumerate(PLOTTED_METRICS[kind]):
+        for column, metric in enumerate(MODEL_KINDS[kind].plotted_metrics):
             whole = found.metrics[metric]
             limits = _limits(shown, metric, whole)
             for axes, (name, groups) in zip(panels[:, column], shown.items(), strict=True):

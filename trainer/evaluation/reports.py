@@ -13,26 +13,26 @@ from rich.markup import escape
 from rich.table import Table
 
 from configs.command_line import say
-from preprocessing.records.contract import CTR, RERANK, RETRIEVAL
 from trainer.evaluation.part_metrics import PartMetrics
 from trainer.metrics import people_call, summary
+from trainer.model_kinds import MODEL_KINDS
 
 NOTHING = "–"
 """What stands in the place of a metric that has no value."""
-
-SHOWN_METRICS = {
-    CTR: ("auc", "gauc", "logloss", "normalised_entropy", "calibration_ratio", "ndcg_at_10"),
-    RERANK: ("auc", "logloss", "calibration_ratio", "ndcg_at_10", "map_at_10", "mrr"),
-    RETRIEVAL: ("recall_at_10", "new_items_recall_at_10", "new_items_ndcg_at_10", "new_items_mrr"),
-}
-"""Metrics that people look at first, by kind of model."""
 
 Slices = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
 def header(kind: str) -> list[str]:
     """Names of the columns of `rows`."""
-    return ["slice", "group", "n", "share", *map(people_call, SHOWN_METRICS[kind]), "remark"]
+    return [
+        "slice",
+        "group",
+        "n",
+        "share",
+        *map(people_call, MODEL_KINDS[kind].shown_metrics),
+        "remark",
+    ]
 
 
 def rows(slices: Slices, kind: str) -> list[list[str]]:
@@ -45,7 +45,7 @@ def rows(slices: Slices, kind: str) -> list[list[str]]:
             f"{100 * metrics['share']:.1f} %",
             *(
                 NOTHING if metrics[metric] is None else f"{metrics[metric]:.4f}"
-                for metric in SHOWN_METRICS[kind]
+                for metric in MODEL_KINDS[kind].shown_metrics
             ),
             remark(metrics),
         ]
@@ -61,7 +61,6 @@ def remark(metrics: Mapping[str, Any]) -> str:
 
 
 _WIDTH_OF_FILES = 170
-_EXAMPLES = {CTR: "samples", RERANK: "candidates", RETRIEVAL: "examples"}
 _TEXT_COLUMNS = {"metric", "slice", "group", "remark"}
 _AT_K = re.compile(r"(.+)_at_(\d+)")
 
@@ -75,7 +74,8 @@ def print_part(title: str, kind: str, found: PartMetrics) -> None:
       found: the metrics.
     """
     metrics = found.metrics
-    say(f"{title}: {summary(metrics)}, {metrics['n']:,} {_EXAMPLES[kind]}")
+    examples = MODEL_KINDS[kind].predictions.examples_name
+    say(f"{title}: {summary(metrics)}, {metrics['n']:,} {examples}")
     _print_metrics(metrics)
     for task, of_task in metrics.get("tasks", {}).items():
         say(f"task '{task}':")

@@ -17,7 +17,7 @@ from trainer.evaluation.part_scores import PartScores, build_slices
 from trainer.evaluation.score_table import ScoreTable, write_scores
 from trainer.evaluation.slices import features_read
 from trainer.examples import PreparedExamples, streamed_examples
-from trainer.prediction import predict, predictor
+from trainer.model_kinds import predictor_of
 from trainer.predictions import Predictions
 from trainer.preparation import ExampleStore
 from trainer.run_folder import RunFolder
@@ -38,13 +38,13 @@ def run_scores(
       watch: also receives the examples of every batch.
     """
 
-    def predictions() -> Iterator[Predictions]:
-        predict = predictor(model)
+    def watched() -> Iterator[PreparedExamples]:
         for examples in streamed_examples(scenario, model.inputs_preparation, part, model.kind):
             watch(examples)
-            yield predict(examples)
+            yield examples
 
-    return PartScores(scenario, part, model.kind, getattr(model, "tasks", ()), predictions())
+    predictions = predictor_of(model).in_batches(watched())
+    return PartScores(scenario, part, model.kind, [*scenario.model.tasks], predictions)
 
 
 def evaluate_scores_of(
@@ -78,7 +78,7 @@ def predict_run(run: str | Path, part: str, store: ExampleStore | None = None) -
       trainer.prediction.NotFiniteError: a score is infinite or NaN.
     """
     _, model, examples = read_run(run, part, store)
-    return predict(model, examples)
+    return predictor_of(model).predict(examples)
 
 
 def read_run(

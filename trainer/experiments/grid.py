@@ -18,8 +18,8 @@ from configs.loading import (
 )
 from configs.scenario import Scenario
 from configs.section import FixedInArms
-from preprocessing.records.contract import CTR, RETRIEVAL
 from trainer.evaluation.runs import kind_of
+from trainer.model_kinds import MODEL_KINDS
 from trainer.one_process import require_one_process
 from trainer.tuning_space import check_space
 
@@ -250,17 +250,17 @@ def _require_one_kind(scenario: Scenario) -> None:
 
 
 def _require_possible(cell: Cell) -> None:
-    model, kind = cell.scenario.model, kind_of(cell.scenario)
+    model, kind = cell.scenario.model, MODEL_KINDS[kind_of(cell.scenario)]
     where = f"experiment, arm '{cell.arm}' of '{cell.backbone}'"
     require_one_process(cell.scenario.training, "an experiment trains each of its models in")
-    if kind == RETRIEVAL and model.match != "none":
+    if not kind.has_match and model.match != "none":
         raise ConfigurationError(
             f"{where}: a retrieval model keeps candidate and history apart, which knowledge match "
             "compares; leave model.match at 'none'"
         )
-    if kind != CTR and model.tasks:
+    if not kind.has_tasks and model.tasks:
         raise ConfigurationError(f"{where}: model.tasks is for ranking models")
-    if kind != CTR and cell.scenario.training.selection != "auto":
+    if not kind.has_selection and cell.scenario.training.selection != "auto":
         raise ConfigurationError(f"{where}: training.selection is for ranking models")
 
 

@@ -6,13 +6,15 @@ import pytest
 from tests.runs import rich_run, shared_store
 from tests.scenarios import USERS_WITH_ANSWER, rich_scenario
 from trainer.evaluation.part_scores import PartScores, divided_rows
-from trainer.prediction import predict
+from trainer.model_kinds import predictor_of
 
 
 @pytest.mark.parametrize("backbone", ["din", "prm", "two_tower"])
 def test_rows_are_those_of_the_predictions_table(backbone: str) -> None:
     run = rich_run(backbone)
-    predictions = predict(run.model, shared_store().examples(run.scenario, run.model, "test"))
+    predictions = predictor_of(run.model).predict(
+        shared_store().examples(run.scenario, run.model, "test")
+    )
     scores = PartScores(rich_scenario(), "test", run.model.kind, (), [predictions])
     found = divided_rows(scores, ["cold_item", "knowledge.user", "profile.city"])
     assert list(found) == ["cold_item", "knowledge.user", "profile.city"]

@@ -9,7 +9,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from tests.runs import rich_run, shared_store
 from trainer.evaluation.runs import evaluate_scores_of, run_scores
 from trainer.evaluation.slices import slice_names
-from trainer.prediction import predict
+from trainer.model_kinds import predictor_of
 
 FILE_COLUMNS = {
     "din": ["user_id", "item_id", "label", "score"],
@@ -25,7 +25,7 @@ def test_a_run_has_the_metrics_of_predictions_in_memory(backbone: str, tmp_path:
     scores = run_scores(run.scenario, run.model, "test")
     found = evaluate_scores_of(scores, slice_names(run.scenario), path)
     examples = shared_store().examples(run.scenario, run.model, "test")
-    expected = predict(run.model, examples).metrics()
+    expected = predictor_of(run.model).predict(examples).metrics()
     assert {name: found.metrics[name] for name in expected} == pytest.approx(expected, abs=1e-6)
     table = pq.read_table(path)
     features = ["position", "profile_city", "profile_age"]

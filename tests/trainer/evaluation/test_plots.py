@@ -8,7 +8,8 @@ from matplotlib.image import imread
 from scipy.stats import binomtest
 
 from tests.trainer.evaluation import made_up_metrics
-from trainer.evaluation.plots import PLOTTED_METRICS, reliability_figure, save, slices_figure
+from trainer.evaluation.plots import reliability_figure, save, slices_figure
+from trainer.model_kinds import MODEL_KINDS
 
 
 def test_the_reliability_curve_shows_every_bin_with_its_interval() -> None:
@@ -50,7 +51,7 @@ def test_every_group_with_samples_is_in_the_plot_of_slices() -> None:
     assert "Dashed: the whole part" in figure.get_suptitle()
 
 
-@pytest.mark.parametrize("kind", PLOTTED_METRICS)
+@pytest.mark.parametrize("kind", MODEL_KINDS)
 def test_pictures_are_not_empty(kind: str, tmp_path: Path) -> None:
     found = made_up_metrics.retrieval() if kind == "retrieval" else made_up_metrics.ctr()
     save(slices_figure(found, kind), tmp_path / "slices.png")

@@ -9,7 +9,7 @@ from tests.runs import rich_run, shared_store
 from trainer import examples as examples_module
 from trainer.evaluation.runs import run_scores
 from trainer.examples import PreparedExamples
-from trainer.prediction import predict
+from trainer.model_kinds import predictor_of
 
 
 @pytest.mark.parametrize("backbone", ["din", "prm", "two_tower"])
@@ -17,7 +17,8 @@ def test_a_part_in_batches_has_the_predictions_of_the_whole(
     backbone: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = rich_run(backbone)
-    whole = predict(run.model, shared_store().examples(run.scenario, run.model, "test")).table()
+    examples = shared_store().examples(run.scenario, run.model, "test")
+    whole = predictor_of(run.model).predict(examples).table()
     monkeypatch.setattr(examples_module, "_READ_BATCH", 13)
     seen: list[PreparedExamples] = []
     scores = run_scores(run.scenario, run.model, "test", seen.append)

@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from trainer.evaluation.reports import SHOWN_METRICS, header, remark, rows
+from trainer.evaluation.reports import header, remark, rows
+from trainer.model_kinds import MODEL_KINDS
 
 
 def group(kind: str, n: int = 1234, **changes: object) -> dict[str, object]:
-    metrics = dict.fromkeys(SHOWN_METRICS[kind], 0.56789)
+    metrics = dict.fromkeys(MODEL_KINDS[kind].shown_metrics, 0.56789)
     return {**metrics, "n": n, "share": 0.25, "sparse": n < 50, **changes}
 
 
@@ -18,7 +19,7 @@ def test_every_group_has_a_row(kind: str) -> None:
         *(("cold_item", "cold"), ("cold_item", "warm"), ("b", "x"))
     ]
     assert (found[1]["n"], found[1]["share"]) == ("1,234", "25.0 %")
-    assert list(found[1].values()).count("0.5679") == len(SHOWN_METRICS[kind])
+    assert list(found[1].values()).count("0.5679") == len(MODEL_KINDS[kind].shown_metrics)
     assert found[0]["remark"] == "few samples" and found[1]["remark"] == ""
 
 
