@@ -8,9 +8,8 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
 
-from preprocessing.answers.record import Answer, RejectedAnswer
+from preprocessing.answers.record import Answer, Place, RejectedAnswer
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 # str.strip() would take control characters away before the check that looks for them.
@@ -455,13 +454,6 @@ def check_text(answer: AnswerText, thresholds: Thresholds) -> None:
 _DIGEST_BYTES = 16
 
 
-class Place(NamedTuple):
-    """Where a record is: file and number of its line or entry."""
-
-    file: str
-    line: int
-
-
 class Duplicates:
     """Remembers accepted answers; the first for an entity, and the first of equal texts, counts.
 
@@ -476,7 +468,7 @@ class Duplicates:
         self._entities: dict[tuple[str, str, str], tuple[Place, bytes]] = {}
         self._texts: dict[bytes, Place] = {}
 
-    def add(self, answer: Answer, text: AnswerText, place: Place) -> None:
+    def add(self, answer: Answer, text: AnswerText) -> None:
         """Remembers an answer.
 
         Raises:
@@ -490,11 +482,11 @@ class Duplicates:
             detail = f"same entity as line {first.line} of {first.file}, with {texts}"
             raise RejectedAnswer("duplicate_entity", detail)
         if not self._allow_equal_texts:
-            first = self._texts.setdefault(digest, place)
-            if first != place:
+            first = self._texts.setdefault(digest, answer.place)
+            if first != answer.place:
                 detail = f"same text as line {first.line} of {first.file}, for another entity"
                 raise RejectedAnswer("duplicate_answer", detail)
-        self._entities[entity] = (place, digest)
+        self._entities[entity] = (answer.place, digest)
 
 
 def normalised_digest(text: AnswerText) -> bytes:

@@ -45,19 +45,6 @@ class Expected:
     unnamed_source: str = "unknown"
 
 
-@dataclass(frozen=True)
-class ForeignRecord:
-    """A record of any format.
-
-    Attributes:
-      answer: the answer.
-      finish_reason: why the LLM stopped, as its service reports it; None if unknown.
-    """
-
-    answer: Answer
-    finish_reason: str | None = None
-
-
 MOST_BYTES = 512 << 20
 """Bytes of the largest file that is one JSON object, decompressed: it is read at once."""
 
@@ -114,17 +101,14 @@ def is_record(document: Mapping[str, object]) -> bool:
     return "entity_id" in document and "answer" in document
 
 
-def read_record(document: Mapping[str, object], expected: Expected) -> ForeignRecord:
+def read_record(document: Mapping[str, object], expected: Expected) -> Answer:
     """Reads a line.
 
     Raises:
       RejectedAnswer: it is not a usable answer.
     """
     known = {**document, "model": document.get("model") or expected.model}
-    finish_reason = None
-    if document.get("finish_reason") is not None:
-        finish_reason = text_field(document, "finish_reason")
-    return ForeignRecord(answer_of(known, expected.source, expected.extraction), finish_reason)
+    return answer_of(known, expected.source, expected.extraction)
 
 
 def is_batch_line(document: Mapping[str, object]) -> bool:
@@ -132,7 +116,7 @@ def is_batch_line(document: Mapping[str, object]) -> bool:
     return "custom_id" in document and "response" in document
 
 
-def read_batch_line(document: Mapping[str, object], expected: Expected) -> ForeignRecord:
+def read_batch_line(document: Mapping[str, object], expected: Expected) -> Answer:
     """Reads a line.
 
     Raises:
@@ -143,7 +127,7 @@ def read_batch_line(document: Mapping[str, object], expected: Expected) -> Forei
 
 def record_of_completion(
     document: Mapping[str, object], completion: Completion, expected: Expected
-) -> ForeignRecord:
+) -> Answer:
     """The answer to the request that a line's `custom_id` names.
 
     Raises:
@@ -156,9 +140,9 @@ def record_of_completion(
         "model": completion.model or expected.model,
         "answer": completion.text,
         "usage": completion.usage,
+        "finish_reason": completion.finish_reason,
     }
-    answer = answer_of(record, expected.source, expected.extraction)
-    return ForeignRecord(answer, completion.finish_reason)
+    return answer_of(record, expected.source, expected.extraction)
 
 
 def _asked(custom_id: str, expected: Expected) -> dict[str, object]:
@@ -188,7 +172,7 @@ def is_chat_line(document: Mapping[str, object]) -> bool:
     return isinstance(document.get("choices"), list)
 
 
-def read_chat_line(document: Mapping[str, object], expected: Expected) -> ForeignRecord:
+def read_chat_line(document: Mapping[str, object], expected: Expected) -> Answer:
     """Reads a line.
 
     Raises:
@@ -206,9 +190,10 @@ def read_chat_line(document: Mapping[str, object], expected: Expected) -> Foreig
         "prompt": document.get("prompt_txt"),
         "answer": completion.text,
         "usage": completion.usage,
+        "finish_reason": completion.finish_reason,
         "entity_id": str(group) if numbered else group,
     }
-    return ForeignRecord(answer_of(record, None, None), completion.finish_reason)
+    return answer_of(record, None, None)
 
 
 _KLG_ANSWERS = ("answer", "ans")
@@ -230,7 +215,7 @@ def is_id_text(document: Mapping[str, object]) -> bool:
     return all(value is None or isinstance(value, str) for value in document.values())
 
 
-def read_klg_entry(entity_id: str, value: object, expected: Expected) -> ForeignRecord:
+def read_klg_entry(entity_id: str, value: object, expected: Expected) -> Answer:
     """Reads an entry of a `.klg` file.
 
     Raises:
@@ -244,7 +229,7 @@ def read_klg_entry(entity_id: str, value: object, expected: Expected) -> Foreign
     return _entry(entity_id, value.get("prompt"), value[name], expected)
 
 
-def read_id_text_entry(entity_id: str, value: object, expected: Expected) -> ForeignRecord:
+def read_id_text_entry(entity_id: str, value: object, expected: Expected) -> Answer:
     """Reads an entry that is a text.
 
     Raises:
@@ -253,7 +238,7 @@ def read_id_text_entry(entity_id: str, value: object, expected: Expected) -> For
     return _entry(entity_id, None, value, expected)
 
 
-def _entry(entity_id: str, prompt: object, answer: object, expected: Expected) -> ForeignRecord:
+def _entry(entity_id: str, prompt: object, answer: object, expected: Expected) -> Answer:
     record = {
         "source": expected.source or expected.unnamed_source,
         "entity_id": entity_id,
@@ -262,7 +247,7 @@ def _entry(entity_id: str, prompt: object, answer: object, expected: Expected) -
         "prompt": prompt,
         "answer": "" if answer is None else answer,
     }
-    return ForeignRecord(answer_of(record, None, None))
+    return answer_of(record, None, None)
 
 
 Document: TypeAlias = Mapping[str, object]
@@ -275,12 +260,12 @@ class LineFormat:
     Attributes:
       description: for people.
       recognises: whether an object is a line of this format.
-      read: line to record; raises RejectedAnswer.
+      read: line to answer; raises RejectedAnswer.
     """
 
     description: str
     recognises: Callable[[Document], bool]
-    read: Callable[[Document, Expected], ForeignRecord]
+    read: Callable[[Document, Expected], Answer]
 
 
 @dataclass(frozen=True)
@@ -290,12 +275,12 @@ class ObjectFormat:
     Attributes:
       description: for people.
       recognises: whether an object is a file of this format.
-      read: entity id and value to record; raises RejectedAnswer.
+      read: entity id and value to answer; raises RejectedAnswer.
     """
 
     description: str
     recognises: Callable[[Document], bool]
-    read: Callable[[str, object, Expected], ForeignRecord]
+    read: Callable[[str, object, Expected], Answer]
 
 
 AUTO = "auto"

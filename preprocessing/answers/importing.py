@@ -24,7 +24,7 @@ from preprocessing.answers.prompts import read_asked_prompts
 from preprocessing.answers.reading import IdMapping, choose_formats, examine
 from preprocessing.answers.record import Answer
 from preprocessing.answers.summary import FileCounts, QualitySummary, summary_lines
-from preprocessing.dead_letters import DeadLetter, DeadLetterRuns, dead_letter
+from preprocessing.dead_letters import DeadLetter, DeadLetterRuns
 from preprocessing.inputs import fingerprint_inputs
 from preprocessing.names import require_plain_name
 
@@ -214,15 +214,14 @@ def import_answers(
     quality, counts = QualitySummary(), FileCounts(paths, formats)
     records = examine(paths, formats, expected, thresholds or Thresholds(), mapping)
     with writing(folder) as writer:
-        for examined in tqdm(records, unit=" answers", disable=None):
-            place, outcome = examined.place, examined.outcome
-            counts.add(examined)
+        for outcome in tqdm(records, unit=" answers", disable=None):
+            counts.add(outcome)
             if isinstance(outcome, Answer):
                 writer.write_answer(outcome)
                 quality.accept(outcome)
             else:
-                writer.write_dead_letter(dead_letter(*place, outcome.reason, outcome.detail))
-                quality.reject(place, outcome)
+                writer.write_dead_letter(outcome)
+                quality.reject(outcome)
         result = {
             **quality.counts(),
             "quality": quality.quality(),

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from configs.command_line import CommandError, say
 from configs.data import Table
-from preprocessing.answers.checks import AnswerText, Duplicates, Place, Thresholds, check_text
+from preprocessing.answers.checks import AnswerText, Duplicates, Thresholds, check_text
 from preprocessing.answers.formats import (
     AUTO,
     FORMATS,
     Expected,
-    ForeignRecord,
     LineFormat,
     ObjectFormat,
     detect_format,
@@ -21,12 +20,14 @@ from preprocessing.answers.formats import (
 )
 from preprocessing.answers.record import (
     Answer,
+    Place,
     RejectedAnswer,
     check_entity_id,
     custom_id,
     json_object,
     numbered_lines,
 )
+from preprocessing.dead_letters import DeadLetter, dead_letter
 from preprocessing.inputs import fingerprint_inputs
 from preprocessing.records.contract import COLLECTIVE
 from preprocessing.records.coverage import id_shape
@@ -156,19 +157,6 @@ def _pairs(path: str) -> Iterator[tuple[int, str, str]]:
 _MOST_LINES_BEFORE_AN_OBJECT = 10_000
 
 
-@dataclass(frozen=True)
-class Examined:
-    """What became of one record.
-
-    Attributes:
-      place: where it is; an entry of a JSON object counts as a line.
-      outcome: the accepted answer, or why there is none.
-    """
-
-    place: Place
-    outcome: Answer | RejectedAnswer
-
-
 def choose_formats(paths: Sequence[str], name: str) -> list[str]:
     """The format of every file; says which ones `auto` took.
 
@@ -189,7 +177,7 @@ def examine(
     expected: Expected,
     thresholds: Thresholds,
     ids: IdMapping | None = None,
-) -> Iterator[Examined]:
+) -> Iterator[Answer | DeadLetter]:
     """Reads and checks all records, in the order of the files.
 
     The first accepted answer for an entity counts: a later, better one takes the place of one that
@@ -202,6 +190,9 @@ def examine(
       thresholds: when an answer counts as bad.
       ids: new ids of the entities; None keeps those of the files.
 
+    Yields:
+      An accepted answer, or why a record is none; an entry of a JSON object counts as a line.
+
     Raises:
       CommandError: a file cannot be read as its format at all.
     """
@@ -209,28 +200,25 @@ def examine(
     for path, name in zip(paths, formats, strict=True):
         # Files that name no source may be of several: each stands for itself.
         of_file = replace(expected, unnamed_source=path)
-        for line, record in _read(path, name, of_file):
-            place = Place(path, line)
-            if isinstance(record, RejectedAnswer):
-                yield Examined(place, record)
+        for line, outcome in _read(path, name, of_file):
+            if isinstance(outcome, Answer):
+                located = replace(outcome, place=Place(path, line))
+                outcome = _check(located, thresholds, duplicates, ids)
+            if isinstance(outcome, RejectedAnswer):
+                yield dead_letter(path, line, outcome.reason, outcome.detail)
             else:
-                yield Examined(place, _check(record, place, thresholds, duplicates, ids))
+                yield outcome
 
 
 def _check(
-    record: ForeignRecord,
-    place: Place,
-    thresholds: Thresholds,
-    duplicates: Duplicates,
-    ids: IdMapping | None,
+    answer: Answer, thresholds: Thresholds, duplicates: Duplicates, ids: IdMapping | None
 ) -> Answer | RejectedAnswer:
-    answer = record.answer
-    text = AnswerText(answer.text, answer.prompt, record.finish_reason)
+    text = AnswerText(answer.text, answer.prompt, answer.finish_reason)
     try:
         if ids is not None:
             answer = ids.mapped(answer)
         check_text(text, thresholds)
-        duplicates.add(answer, text, place)
+        duplicates.add(answer, text)
     except RejectedAnswer as rejection:
         return rejection
     return answer
@@ -238,7 +226,7 @@ def _check(
 
 def _read(
     path: str, name: str, expected: Expected
-) -> Iterator[tuple[int, ForeignRecord | RejectedAnswer]]:
+) -> Iterator[tuple[int, Answer | RejectedAnswer]]:
     form = FORMATS[name]
     if isinstance(form, LineFormat):
         return _read_lines(path, name, form, expected)
@@ -247,7 +235,7 @@ def _read(
 
 def _read_lines(
     path: str, name: str, form: LineFormat, expected: Expected
-) -> Iterator[tuple[int, ForeignRecord | RejectedAnswer]]:
+) -> Iterator[tuple[int, Answer | RejectedAnswer]]:
     """Records of a file of lines; a file without a single JSON object is none."""
     found = False
     failed: list[tuple[int, RejectedAnswer]] = []
@@ -279,7 +267,7 @@ def _read_lines(
 
 def _read_entries(
     path: str, form: ObjectFormat, expected: Expected
-) -> Iterator[tuple[int, ForeignRecord | RejectedAnswer]]:
+) -> Iterator[tuple[int, Answer | RejectedAnswer]]:
     for number, (entity_id, value) in enumerate(read_json_object(path), start=1):
         try:
             yield number, form.read(entity_id, value, expected)

@@ -7,8 +7,8 @@ import json
 import math
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import NoReturn
+from dataclasses import dataclass, field
+from typing import NamedTuple, NoReturn
 
 from configs.knowledge import SourceAnswers
 from configs.loading import ConfigurationError
@@ -109,7 +109,6 @@ def meaning_of(reason: str) -> str | None:
     return None
 
 
-_LINES_PER_BATCH = 256
 _BYTES_PER_BATCH = 4 << 20
 _MOST_INTERACTIONS = (1 << 31) - 1
 _DEEPEST_OBJECT = 32
@@ -122,30 +121,21 @@ FACTORS = "factors"
 """Field of structured answers, see `Answer`."""
 
 _REQUIRED = ("source", "entity_id", "extraction", "answer")
-_OPTIONAL = ("custom_id", "model", "asked_model", "prompt", "prompt_sha256")
+_OPTIONAL = ("custom_id", "model", "asked_model", "prompt", "prompt_sha256", "finish_reason")
 
 
-@dataclass(frozen=True)
-class AnswerLines:
-    """Some lines of an answer file.
+class Place(NamedTuple):
+    """Where a record is.
 
     Attributes:
-      path: the file.
-      extraction: which answers the configuration expects there, "individual" or "collective".
-      first_line: line number of the first line, counted from 1.
-      lines: the lines, without line breaks.
+      file: the file, as the command line or the configuration names it.
+      line: number of its line, entry or record, from 1.
+      file_order: place of the file among those that are read together.
     """
 
-    path: str
-    extraction: str
-    first_line: int
-    lines: list[bytes]
-
-    def numbered(self) -> Iterator[tuple[int, bytes]]:
-        """Line numbers and lines; blank lines are left out."""
-        for number, line in enumerate(self.lines, start=self.first_line):
-            if not _is_blank(line):
-                yield number, line
+    file: str
+    line: int
+    file_order: int = 0
 
 
 @dataclass(frozen=True)
@@ -165,6 +155,8 @@ class Answer:
         the prompt was made from, those that it leaves out included; None if the file does not say.
       factors: structured answers: factor -> its text; None for free text.
       asked_model: which LLM was asked, where another name answered; None if it is the same.
+      finish_reason: why the LLM stopped, as its service reports it; None if unknown.
+      place: where the answer was read; two equal answers may be in different places.
     """
 
     source: str
@@ -178,6 +170,8 @@ class Answer:
     interactions_seen: int | None = None
     factors: Mapping[str, object] | None = None
     asked_model: str | None = None
+    finish_reason: str | None = None
+    place: Place = field(default=Place("", 0), compare=False)
 
     def record(self) -> dict[str, object]:
         """The answer as the JSON object that `answer_of` reads."""
@@ -228,27 +222,23 @@ def numbered_lines(path: str) -> Iterator[tuple[int, bytes]]:
     Lines that are too long come cut off, see `bounded_lines`; `json_object` refuses them.
     """
     for number, line in enumerate(bounded_lines(path), start=1):
-        if not _is_blank(line):
+        # Of a line that was cut off, nobody knows the end.
+        if len(line) > LONGEST_LINE or line.strip():
             yield number, line
 
 
-def _is_blank(line: bytes) -> bool:
-    """True for a line without anything; of one that was cut off, nobody knows the end."""
-    return len(line) <= LONGEST_LINE and not line.strip()
-
-
-def read_answer_lines(path: str, extraction: str) -> Iterator[AnswerLines]:
-    """Reads an answer file (.jsonl or .jsonl.gz) in batches of 256 lines or 4 MB."""
-    first_line, size = 1, 0
-    lines: list[bytes] = []
-    for line in bounded_lines(path):
-        lines.append(line)
+def batched_lines(path: str, most_lines: int = 256) -> Iterator[list[tuple[int, bytes]]]:
+    """What `numbered_lines` yields, so many lines or 4 MB at once."""
+    batch: list[tuple[int, bytes]] = []
+    size = 0
+    for number, line in numbered_lines(path):
+        batch.append((number, line))
         size += len(line)
-        if len(lines) == _LINES_PER_BATCH or size >= _BYTES_PER_BATCH:
-            yield AnswerLines(path, extraction, first_line, lines)
-            first_line, lines, size = first_line + len(lines), [], 0
-    if lines:
-        yield AnswerLines(path, extraction, first_line, lines)
+        if len(batch) == most_lines or size >= _BYTES_PER_BATCH:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
 
 
 def parse_answer(line: bytes, source: str, extraction: str) -> Answer:
@@ -257,7 +247,7 @@ def parse_answer(line: bytes, source: str, extraction: str) -> Answer:
     Args:
       line: a JSON object with source, entity_id, extraction and answer, perhaps prompt and
         prompt_sha256 (SHA-256 of the prompt's UTF-8 bytes), custom_id, model, usage,
-        interactions_seen and factors.
+        interactions_seen, finish_reason and factors.
       source: the source that the configuration names for the file.
       extraction: the extraction that the configuration names for the file.
 
@@ -315,6 +305,7 @@ def answer_of(record: Mapping[str, object], source: str | None, extraction: str 
         given_custom_id=optional.get("custom_id"),
         interactions_seen=interactions_seen(record),
         factors=_object_field(record, FACTORS),
+        finish_reason=optional.get("finish_reason"),
     )
 
 

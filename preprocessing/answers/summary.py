@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from preprocessing.answers.checks import Place
-from preprocessing.answers.reading import Examined
-from preprocessing.answers.record import QUALITY_REASONS, RECORD_REASONS, Answer, RejectedAnswer
+from preprocessing.answers.record import QUALITY_REASONS, RECORD_REASONS, Answer
+from preprocessing.dead_letters import DeadLetter
 
 _PERCENTILES = {"p5": 5, "p25": 25, "median": 50, "p75": 75, "p95": 95}
 _EXAMPLES_PER_REASON = 3
@@ -41,12 +40,12 @@ class QualitySummary:
             if type(tokens) is int and tokens >= 0:
                 self._tokens[name] += tokens
 
-    def reject(self, place: Place, rejection: RejectedAnswer) -> None:
+    def reject(self, letter: DeadLetter) -> None:
         """Counts a rejected record."""
-        self._reasons[rejection.reason] += 1
-        examples = self._examples.setdefault(rejection.reason, [])
+        self._reasons[letter["reason"]] += 1
+        examples = self._examples.setdefault(letter["reason"], [])
         if len(examples) < _EXAMPLES_PER_REASON:
-            examples.append({**place._asdict(), "detail": rejection.detail})
+            examples.append({name: letter[name] for name in ("file", "line", "detail")})
 
     def counts(self) -> dict[str, Any]:
         """`read`, `accepted`, `rejected` and `rejected_by_reason`; the first is their sum."""
@@ -109,10 +108,12 @@ class FileCounts:
         self._rejected = dict.fromkeys(paths, 0)
         self._formats = dict(zip(paths, formats, strict=True))
 
-    def add(self, examined: Examined) -> None:
+    def add(self, outcome: Answer | DeadLetter) -> None:
         """Counts a record."""
-        accepted = isinstance(examined.outcome, Answer)
-        (self._accepted if accepted else self._rejected)[examined.place.file] += 1
+        if isinstance(outcome, Answer):
+            self._accepted[outcome.place.file] += 1
+        else:
+            self._rejected[outcome["file"]] += 1
 
     def entries(self) -> list[dict[str, object]]:
         """File, format, and the records read, accepted and rejected."""

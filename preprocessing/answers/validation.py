@@ -49,12 +49,12 @@ def validate_answers(
     quality, counts = QualitySummary(), FileCounts(paths, formats)
     expected = Expected(source, extraction)
     records = examine(paths, formats, expected, thresholds or Thresholds())
-    for examined in tqdm(records, unit=" answers", disable=None):
-        counts.add(examined)
-        if isinstance(examined.outcome, Answer):
-            quality.accept(examined.outcome)
+    for outcome in tqdm(records, unit=" answers", disable=None):
+        counts.add(outcome)
+        if isinstance(outcome, Answer):
+            quality.accept(outcome)
         else:
-            quality.reject(examined.place, examined.outcome)
+            quality.reject(outcome)
     result = {
         **quality.counts(),
         "quality": quality.quality(),

@@ -14,6 +14,9 @@ from configs.command_line import CommandError, free_space
 from preprocessing.answers.completion import INVALID_TEXT, REFUSAL, ChatResponse, Usage
 from preprocessing.generation.chat import AnswerSchema, ChatParameters, SchemaMismatch
 
+LINES_PER_TRANSACTION = 1000
+"""Lines of a file of answers that are saved at once."""
+
 TRUNCATED = "truncated"
 _CONTENT_FILTER = "content_filter"
 _WORTH_ANOTHER_CALL = ("blank_answer", "schema_mismatch", "invalid_text")

@@ -12,12 +12,11 @@ from typing import BinaryIO
 
 from preprocessing import storage
 from preprocessing.answers.completion import FAILED_REQUEST, completion_of_batch_line, stored_form
-from preprocessing.answers.record import RejectedAnswer, json_object, text_field
+from preprocessing.answers.record import RejectedAnswer, batched_lines, json_object, text_field
 from preprocessing.dead_letters import dead_letter
-from preprocessing.generation.answer_store import AnswerStore, Rejection
+from preprocessing.generation.answer_store import LINES_PER_TRANSACTION, AnswerStore, Rejection
 from preprocessing.generation.chat import ChatParameters, ChatRequest
 from preprocessing.generation.client import BUDGET_REACHED, Budget, ClientReport
-from preprocessing.generation.plan import batched_lines
 
 _MOST_BYTES_PER_FILE = 190_000_000
 _FILE_NAME = re.compile(r"requests-(\d{5})\.jsonl")
@@ -143,7 +142,7 @@ class BatchResultClient:
         """See `AnswerClient`; `pending` is not asked for, only waiting requests get answers."""
         del pending
         for path in self._paths:
-            for lines in batched_lines(path):
+            for lines in batched_lines(path, LINES_PER_TRANSACTION):
                 with store.transaction():
                     for number, line in lines:
                         self._read_line(path, number, line, store)

@@ -7,34 +7,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from preprocessing.answers.prompts import Prompt, read_prompts
-from preprocessing.answers.record import (
-    numbered_lines,
-)
 from preprocessing.dead_letters import DeadLetter
 from preprocessing.generation.answer_store import Acceptance, AnswerStore, StoredAnswer
 from preprocessing.generation.chat import ChatParameters, ChatRequest
-
-_LINES_PER_BATCH = 1000
-_BYTES_PER_BATCH = 4 << 20
-
-
-def batched_lines(path: str) -> Iterator[list[tuple[int, bytes]]]:
-    """Line numbers, counted from 1, and lines of a file (.jsonl or .jsonl.gz), without blank ones.
-
-    Yields:
-      1000 lines or 4 MB at once.
-    """
-    batch: list[tuple[int, bytes]] = []
-    size = 0
-    for number, line in numbered_lines(path):
-        batch.append((number, line))
-        size += len(line)
-        if len(batch) == _LINES_PER_BATCH or size >= _BYTES_PER_BATCH:
-            yield batch
-            batch, size = [], 0
-    if batch:
-        yield batch
-
 
 _PROMPTS_PER_LOOKUP = 500
 

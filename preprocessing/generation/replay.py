@@ -10,15 +10,15 @@ from preprocessing.answers.completion import ChatResponse, Usage, counted_usage,
 from preprocessing.answers.record import (
     RejectedAnswer,
     answer_of,
+    batched_lines,
     json_object,
     prompt_sha256,
     text_field,
 )
 from preprocessing.dead_letters import dead_letter
-from preprocessing.generation.answer_store import AnswerStore
+from preprocessing.generation.answer_store import LINES_PER_TRANSACTION, AnswerStore
 from preprocessing.generation.chat import ChatRequest
 from preprocessing.generation.client import ClientReport
-from preprocessing.generation.plan import batched_lines
 
 ANY_MODEL = "replay"
 """Name under which answers of any model are stored."""
@@ -42,7 +42,7 @@ class ReplayClient:
         report = ClientReport()
         counts = {"read": 0, "taken": 0, "not_needed": 0, "rejected": 0}
         for path in self.paths:
-            for lines in batched_lines(path):
+            for lines in batched_lines(path, LINES_PER_TRANSACTION):
                 taken: dict[str, ChatResponse] = {}
                 for number, line in lines:
                     counts["read"] += 1
@@ -74,14 +74,12 @@ def _read_answer(
         sha = text_field(record, "prompt_sha256").lower()
     else:
         sha = prompt_sha256(answer.prompt)
-    factors, finish_reason = record.get("factors"), None
-    if record.get("finish_reason") is not None:
-        finish_reason = text_field(record, "finish_reason")
-    text = json.dumps(factors, ensure_ascii=False) if isinstance(factors, dict) else answer.text
+    factors = answer.factors
+    text = answer.text if factors is None else json.dumps(factors, ensure_ascii=False)
     estimate = Usage(estimates.get(sha, 0), estimated_tokens(text), estimated=True)
     response = ChatResponse(
         text=text,
-        finish_reason=finish_reason,
+        finish_reason=answer.finish_reason,
         answered_by=answer.model,
         usage=counted_usage(answer.usage) or estimate,
     )

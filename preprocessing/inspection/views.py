@@ -248,11 +248,11 @@ def view_answers(path: Path, records: int, limit: int) -> dict[str, Any]:
     examined = examine([str(path)], [form], Expected(), Thresholds())
     texts = _Texts(records)
     rejected: Counter[str] = Counter()
-    for record in itertools.islice(examined, limit):
-        if isinstance(record.outcome, Answer):
-            texts.add(record.outcome.record(), record.outcome.text)
+    for outcome in itertools.islice(examined, limit):
+        if isinstance(outcome, Answer):
+            texts.add(outcome.record(), outcome.text)
         else:
-            rejected[record.outcome.reason] += 1
+            rejected[outcome["reason"]] += 1
     return {
         "format": form,
         **texts.view("answer_characters"),

@@ -17,8 +17,8 @@ from configs.loading import ConfigurationError
 from configs.section import Section
 from preprocessing.answers.record import (
     RejectedAnswer,
+    batched_lines,
     parse_answer,
-    read_answer_lines,
     recorded_source,
 )
 from preprocessing.hashing import anonymous
@@ -62,9 +62,9 @@ def read_seen_prompts(source: str, answers: SourceAnswers) -> Iterator[list[Seen
     """
     recorded = recorded_source(source, answers.factor)
     for file_order, path in enumerate(answers.individual):
-        for lines in read_answer_lines(path, INDIVIDUAL):
+        for lines in batched_lines(path):
             batch = []
-            for number, line in lines.numbered():
+            for number, line in lines:
                 try:
                     answer = parse_answer(line, recorded, INDIVIDUAL)
                 except RejectedAnswer:

@@ -11,11 +11,10 @@ import apache_beam as beam
 
 from preprocessing import storage
 from preprocessing.answers.record import (
-    AnswerLines,
     RejectedAnswer,
     answer_of,
+    batched_lines,
     json_object,
-    read_answer_lines,
 )
 from preprocessing.answers.texts import AnswerTexts
 from preprocessing.beam_sinks import DEAD_LETTERS, STATISTICS, GatherDeadLetters, gather_statistics
@@ -86,12 +85,16 @@ class LocatedAnswer:
     lacks_history: bool = False
 
 
+Lines = list[tuple[int, bytes]]
+"""Line numbers and lines."""
+
+
 class ReadAnswers(beam.DoFn):
     """Answer file to batches of lines."""
 
-    def process(self, element: AnswerFile) -> Iterable[tuple[AnswerFile, AnswerLines]]:
+    def process(self, element: AnswerFile) -> Iterable[tuple[AnswerFile, Lines]]:
         """See `beam.DoFn`."""
-        for lines in read_answer_lines(element.path, element.extraction):
+        for lines in batched_lines(element.path):
             yield element, lines
 
 
@@ -110,13 +113,13 @@ class CheckAnswers(beam.DoFn):
         self._other_sources = other_sources
         self._shards = shards
 
-    def process(self, element: tuple[AnswerFile, AnswerLines]) -> Iterator[Any]:
+    def process(self, element: tuple[AnswerFile, Lines]) -> Iterator[Any]:
         """See `beam.DoFn`."""
         file, lines = element
         by_shard: dict[int, list[LocatedAnswer]] = {}
         dead_letters: list[DeadLetter] = []
         read = elsewhere = 0
-        for number, line in lines.numbered():
+        for number, line in lines:
             read += 1
             record = None
             try:
@@ -124,7 +127,7 @@ class CheckAnswers(beam.DoFn):
                 if belongs_elsewhere(record, file, self._other_sources):
                     elsewhere += 1
                     continue
-                answer = answer_of(record, self._texts.source, lines.extraction)
+                answer = answer_of(record, self._texts.source, file.extraction)
                 text, lacks_history = self._texts.text_of(record, answer)
             except RejectedAnswer as error:
                 if record is None and belongs_elsewhere(None, file, self._other_sources):
@@ -135,7 +138,7 @@ class CheckAnswers(beam.DoFn):
             shard = entity_shard(answer.entity_id, self._shards)
             by_shard.setdefault(shard, []).append(
                 LocatedAnswer(
-                    extraction=lines.extraction,
+                    extraction=file.extraction,
                     entity_id=answer.entity_id,
                     file_order=file.order,
                     line=number,

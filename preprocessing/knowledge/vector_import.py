@@ -17,9 +17,15 @@ from preprocessing.beam_sinks import DEAD_LETTERS, STATISTICS
 from preprocessing.dead_letters import DeadLetter, dead_letter
 from preprocessing.knowledge.accepting import entity_shard
 from preprocessing.knowledge.entity_vectors import EntityVector, WritingPlan, write_entity_vectors
-from preprocessing.knowledge.vectors import problem_of, round_vectors
+from preprocessing.knowledge.vectors import round_vectors
 from preprocessing.records.contract import EXTRACTIONS, INDIVIDUAL
-from preprocessing.vector_files.blocks import BLANK, Problem, VectorBlock, VectorFilePart
+from preprocessing.vector_files.blocks import (
+    BLANK,
+    Problem,
+    VectorBlock,
+    VectorFilePart,
+    problem_of,
+)
 from preprocessing.vector_files.registry import read_part
 
 

@@ -18,6 +18,7 @@ from preprocessing.records.wire import (
     RaggedFloatColumn,
     encode_examples,
 )
+from preprocessing.vector_files.blocks import problem_of
 
 NUMBER = np.dtype(np.float16)
 """Numbers of a knowledge vector."""
@@ -83,15 +84,6 @@ def usable_vectors(
             else:
                 dead_letters.append(dead_letter(answer.file, answer.line, *problem))
     return usable, dead_letters
-
-
-def problem_of(vector: np.ndarray) -> tuple[str, str] | None:
-    """Reason and detail for which a rounded vector is of no use; None when it is."""
-    if not np.isfinite(vector).all():
-        return "non_finite_vector", "a number of the vector is not finite in float16"
-    if not vector.any():
-        return "zero_vector", "all numbers of the vector are zero"
-    return None
 
 
 def write_knowledge(path: str, records: Iterable[KnowledgeRecord]) -> list[KnowledgeRecord]:

@@ -25,6 +25,15 @@ class Problem(NamedTuple):
     detail: str
 
 
+def problem_of(vector: np.ndarray) -> Problem | None:
+    """Why a vector that was rounded to float16 is of no use; None when it is."""
+    if not np.isfinite(vector).all():
+        return Problem("non_finite_vector", "a number of the vector is not finite in float16")
+    if not vector.any():
+        return Problem("zero_vector", "all numbers of the vector are zero")
+    return None
+
+
 @dataclass(frozen=True)
 class VectorFile:
     """One file of vectors.

@@ -16,12 +16,12 @@ from configs.loading import ConfigurationError
 from preprocessing.answers.checks import Thresholds
 from preprocessing.answers.formats import Expected
 from preprocessing.answers.reading import choose_formats, examine
-from preprocessing.answers.record import Answer, RejectedAnswer, check_entity_id
+from preprocessing.answers.record import Answer, Place, RejectedAnswer, check_entity_id
 from preprocessing.answers.texts import AnswerTexts, answer_texts
 from preprocessing.encoders.text_encoder import TextEncoder, encoder_class
 from preprocessing.inputs import fingerprint_inputs
 from preprocessing.records.contract import COLLECTIVE, EXTRACTIONS, INDIVIDUAL
-from preprocessing.vector_files.blocks import Problem
+from preprocessing.vector_files.blocks import Problem, problem_of
 from preprocessing.vector_files.registry import parts_of, read_part, vector_files
 from serving.refresh.description import RefreshDescription, SourceDescription
 
@@ -31,19 +31,6 @@ REASONS: Mapping[str, str] = {
     "vectors_only": "the source's vectors were made elsewhere: bring vectors, not answers",
 }
 """Reasons of a refresh alone; all others are those of `preprocessing import` and `encode`."""
-
-
-@dataclass(frozen=True, order=True)
-class RecordPlace:
-    """Where a record is.
-
-    Attributes:
-      file: the file, as the command line names it.
-      line: number of its line, entry or record, from 1.
-    """
-
-    file: str
-    line: int
 
 
 @dataclass(frozen=True)
@@ -59,7 +46,7 @@ class Entry:
       vector: made elsewhere; None where there is a text.
     """
 
-    place: RecordPlace
+    place: Place
     source: str
     collective: bool
     entity_id: str
@@ -79,11 +66,11 @@ class Records:
       rejections: record -> reason and detail, the first one found.
     """
 
-    places: list[RecordPlace] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
-    rejections: dict[RecordPlace, tuple[str, str]] = field(default_factory=dict)
+    rejections: dict[Place, tuple[str, str]] = field(default_factory=dict)
 
-    def reject(self, place: RecordPlace, reason: str, detail: str) -> None:
+    def reject(self, place: Place, reason: str, detail: str) -> None:
         """Notes why a record, or one of its entries, is of no use."""
         self.rejections.setdefault(place, (reason, detail))
 
@@ -102,7 +89,7 @@ class Records:
             "rejected_by_reason": dict(sorted(reasons.items())),
         }
 
-    def rejected(self, used: Sequence[Entry]) -> dict[RecordPlace, tuple[str, str]]:
+    def rejected(self, used: Sequence[Entry]) -> dict[Place, tuple[str, str]]:
         """The records that no used entry is from, with reason and detail."""
         accepted = {entry.place for entry in used}
         return {place: self.rejections[place] for place in self.places if place not in accepted}
@@ -174,13 +161,14 @@ def read_answers(
         for name, described in description.sources.items()
     }
     expected = Expected(source, files.extraction)
-    for examined in examine(files.paths, formats, expected, files.thresholds):
-        place = RecordPlace(*examined.place)
-        records.places.append(place)
-        outcome = examined.outcome
-        if isinstance(outcome, RejectedAnswer):
-            records.reject(place, outcome.reason, outcome.detail)
+    for outcome in examine(files.paths, formats, expected, files.thresholds):
+        if not isinstance(outcome, Answer):
+            place = Place(outcome["file"], outcome["line"])
+            records.places.append(place)
+            records.reject(place, outcome["reason"], outcome["detail"])
             continue
+        place = outcome.place
+        records.places.append(place)
         if outcome.source not in known:
             names = ", ".join(sorted(known)) or "none"
             detail = f"'{outcome.source}'; there are: {names}; --source names that of a file"
@@ -192,7 +180,7 @@ def read_answers(
 
 def _add_answer(
     records: Records,
-    place: RecordPlace,
+    place: Place,
     source: str,
     described: SourceDescription,
     texts: AnswerTexts,
@@ -233,7 +221,7 @@ def _texts_of(
     return answer_texts(source, answers, description.encoder)
 
 
-_Row = tuple[RecordPlace, str, str, np.ndarray | Problem]
+_Row = tuple[Place, str, str, np.ndarray | Problem]
 
 
 def read_vectors(
@@ -256,7 +244,7 @@ def read_vectors(
     """
     fingerprint_inputs({path: "--vectors" for path in paths})
     width = description.sources[source].dimension
-    seen: dict[tuple[bool, str], RecordPlace] = {}
+    seen: dict[tuple[bool, str], Place] = {}
     for place, entity_id, extraction, found in _rows(paths):
         records.places.append(place)
         collective = extraction == COLLECTIVE
@@ -296,7 +284,7 @@ def _rows(paths: Sequence[str]) -> Iterator[_Row]:
             for block in read_part(part):
                 rows = zip(block.entity_ids, block.extractions, block.vectors, strict=True)
                 for line, row in enumerate(rows, block.first_record):
-                    yield RecordPlace(file.name, line), *row
+                    yield Place(file.name, line), *row
 
 
 def _checked(
@@ -355,7 +343,7 @@ def encode_entries(
             place = None if entry.text is None else place_of[entry.text]
             found[row] = entry.vector if place is None else vectors[place]
             problem = (
-                ("encoder_refused", refused[place]) if place in refused else _problem_of(found[row])
+                ("encoder_refused", refused[place]) if place in refused else problem_of(found[row])
             )
             if problem is None:
                 usable.append(row)
@@ -412,11 +400,3 @@ def _compare_identity(
                 f"encoder of '{source}': {key} is {value!r}, and was {then[key]!r} when the "
                 "model's vectors were made; vectors may differ in their last digits"
             )
-
-
-def _problem_of(vector: np.ndarray) -> tuple[str, str] | None:
-    if not np.isfinite(vector).all():
-        return "non_finite_vector", "a number of the vector is not finite in float16"
-    if not vector.any():
-        return "zero_vector", "all numbers of the vector are zero"
-    return None

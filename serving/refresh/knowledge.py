@@ -14,11 +14,12 @@ from configs.command_line import CommandError
 from configs.loading import ConfigurationError
 from models.knowledge import MISSING_ROW, KnowledgeRecords, rows_of_records
 from models.vector_tables import row_chunks
+from preprocessing.answers.record import Place
 from preprocessing.records.contract import INDIVIDUAL as INDIVIDUAL_ANSWER
 from serving.id_tables import UNKNOWN_ROW, IndexOverflow, require_whole_numbers
 from serving.refresh.checkpoint import IdLookup, StoredVariables
 from serving.refresh.description import RefreshDescription, RefreshFolder, read_description
-from serving.refresh.incoming import Entry, RecordPlace, Records
+from serving.refresh.incoming import Entry, Records
 
 
 @dataclass(frozen=True)
@@ -289,7 +290,7 @@ class VersionKnowledge:
 
         Of several entries of one source about the same entity or group the first one counts.
         """
-        first: dict[tuple[str, bool, str], RecordPlace] = {}
+        first: dict[tuple[str, bool, str], Place] = {}
         groups = {source: set(known.group_ids.tolist()) for source, known in self.entities.items()}
         found: dict[str, list[Entry]] = {source: [] for source in self.entities}
         for entry in records.entries:

@@ -16,7 +16,7 @@ import numpy as np
 from configs.command_line import CommandError, RejectedInput, say
 from configs.contract_versions import contract_version
 from configs.loading import ConfigurationError
-from preprocessing.answers.record import meaning_of
+from preprocessing.answers.record import Place, meaning_of
 from preprocessing.dead_letters import dead_letter, write_dead_letters
 from serving.export_manifest import (
     MANIFEST,
@@ -33,7 +33,6 @@ from serving.refresh.incoming import (
     REASONS,
     AnswerFiles,
     Entry,
-    RecordPlace,
     Records,
     check_source,
     encode_entries,
@@ -214,7 +213,7 @@ def _rewritten(folder: Path) -> Callable[[str, list[str]], set[str]]:
 DEAD_LETTERS = "refresh_dead_letters.jsonl"
 
 Encoded = dict[str, tuple[Sequence[Entry], np.ndarray]]
-Rejected = Mapping[RecordPlace, tuple[str, str]]
+Rejected = Mapping[Place, tuple[str, str]]
 
 
 @dataclass(frozen=True)

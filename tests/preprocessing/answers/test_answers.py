@@ -11,10 +11,10 @@ from preprocessing.answers.record import (
     Answer,
     RejectedAnswer,
     answer_of,
+    batched_lines,
     json_object,
     numbered_lines,
     parse_answer,
-    read_answer_lines,
 )
 
 RECORD = {"source": "item", "entity_id": "318", "extraction": "individual", "answer": " A film. "}
@@ -51,6 +51,7 @@ def test_texts_are_kept_as_they_are():
         ({"model": 3}, "wrong_type"),
         ({"interactions_seen": "3"}, "wrong_type"),
         ({"interactions_seen": True}, "wrong_type"),
+        ({"finish_reason": 5}, "wrong_type"),
         ({"interactions_seen": -1}, "wrong_type"),
     ],
 )
@@ -103,6 +104,7 @@ def nested(depth: int) -> object:
         ({"interactions_seen": 10**400}, "wrong_type"),
         ({"interactions_seen": 1 << 31}, "wrong_type"),
         ({"interactions_seen": True}, "wrong_type"),
+        ({"finish_reason": 5}, "wrong_type"),
     ],
 )
 def test_what_no_writer_could_write_is_refused(fields, reason):
@@ -124,9 +126,9 @@ def test_lines_are_numbered_across_batches_and_blank_ones_left_out(tmp_path):
     path = tmp_path / "answers.jsonl.gz"
     lines = [b"%d" % number if number % 100 else b"" for number in range(1, 601)]
     path.write_bytes(gzip.compress(b"\r\n".join(lines)))
-    batches = list(read_answer_lines(str(path), "individual"))
+    batches = list(batched_lines(str(path)))
     assert len(batches) > 1
-    numbered = [entry for batch in batches for entry in batch.numbered()]
+    numbered = [entry for batch in batches for entry in batch]
     assert numbered == [(number, b"%d" % number) for number in range(1, 601) if number % 100]
 
 

@@ -84,8 +84,8 @@ def test_an_odd_completion_is_read_alike_by_generate_and_import(document, text, 
     for read, imported in ((read_batch_line, line), (read_chat_line, {**document, "prompt": "1"})):
         if text:
             record = read(imported, Expected("item"))
-            assert (record.answer.text, record.finish_reason) == (text, finish_reason)
-            assert record.answer.model == response.answered_by
+            assert (record.text, record.finish_reason) == (text, finish_reason)
+            assert record.model == response.answered_by
         else:
             with pytest.raises(RejectedAnswer, match="blank_answer"):
                 read(imported, Expected("item"))

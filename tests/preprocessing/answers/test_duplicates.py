@@ -1,15 +1,19 @@
 from __future__ import annotations
 
-from preprocessing.answers.checks import AnswerText, Duplicates, Place
-from preprocessing.answers.record import Answer, RejectedAnswer
+from preprocessing.answers.checks import AnswerText, Duplicates
+from preprocessing.answers.record import Answer, Place, RejectedAnswer
 
 
 def add(duplicates: Duplicates, line: int, entity: str, text: str, **fields: str) -> str | None:
     answer = Answer(
-        fields.get("source", "item"), entity, fields.get("extraction", "individual"), text
+        fields.get("source", "item"),
+        entity,
+        fields.get("extraction", "individual"),
+        text,
+        place=Place("f", line),
     )
     try:
-        duplicates.add(answer, AnswerText(text), Place("f", line))
+        duplicates.add(answer, AnswerText(text))
     except RejectedAnswer as rejection:
         return str(rejection)
     return None

@@ -25,19 +25,18 @@ def outcomes(paths, formats, expected=ITEM, **thresholds) -> list[tuple[int, str
     """Line, and entity id or reason, of every record."""
     return [
         (
-            examined.place.line,
-            examined.outcome.entity_id
-            if isinstance(examined.outcome, Answer)
-            else examined.outcome.reason,
+            (outcome.place.line, outcome.entity_id)
+            if isinstance(outcome, Answer)
+            else (outcome["line"], outcome["reason"])
         )
-        for examined in examine(paths, formats, expected, Thresholds(**thresholds))
+        for outcome in examine(paths, formats, expected, Thresholds(**thresholds))
     ]
 
 
 @pytest.mark.parametrize("name", FORMATS)
 def test_the_same_answers_come_out_of_every_format(tmp_path, name):
     path = write(tmp_path / "file", DOCUMENTS[name])
-    answers = [examined.outcome for examined in examine([path], [name], ITEM, Thresholds())]
+    answers = list(examine([path], [name], ITEM, Thresholds()))
     assert {answer.entity_id: answer.text for answer in answers} == TEXTS
     collective = name == "openai-chat"
     assert {answer.extraction for answer in answers} == {

@@ -18,13 +18,13 @@ ITEM = Expected("item", None, "m")
 @pytest.mark.parametrize("name", ["answer", "ans"])
 def test_an_entry_of_a_klg_file(name):
     read = read_klg_entry("7", {"prompt": "Why?", name: "So."}, ITEM)
-    assert read.answer == Answer("item", "7", "individual", "So.", "Why?", "m")
+    assert read == Answer("item", "7", "individual", "So.", "Why?", "m")
     assert read.finish_reason is None
 
 
 def test_an_entry_that_is_a_text():
     read = read_id_text_entry("7", "So.", Expected("user", "collective"))
-    assert read.answer == Answer("user", "7", "collective", "So.")
+    assert read == Answer("user", "7", "collective", "So.")
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ ITEM = Expected("item")
 def test_the_custom_id_says_what_the_answer_is_about():
     single = read_batch_line(batch_line("item/318", "x", "length"), ITEM)
     assert single.finish_reason == "length"
-    assert single.answer.record() == {
+    assert single.record() == {
         "custom_id": "item/318",
         "source": "item",
         "entity_id": "318",
@@ -24,14 +24,14 @@ def test_the_custom_id_says_what_the_answer_is_about():
         "answer": "x",
         "usage": {"prompt_tokens": 11, "completion_tokens": 5, "total_tokens": 16},
     }
-    group = read_batch_line(batch_line("item/group/7", "x"), ITEM).answer
+    group = read_batch_line(batch_line("item/group/7", "x"), ITEM)
     assert (group.extraction, group.entity_id) == ("collective", "7")
 
 
 def test_the_prompt_that_was_sent_says_what_it_reached_over():
     asked = Prompt(1, "user/p", "user", "ann", "individual", "?", "", interactions_seen=9)
     expected = Expected("user", prompts={"user/p": asked})
-    record = read_batch_line(batch_line("user/p", "x"), expected).answer.record()
+    record = read_batch_line(batch_line("user/p", "x"), expected).record()
     assert (record["entity_id"], record["interactions_seen"]) == ("ann", 9)
 
 

@@ -10,25 +10,24 @@ ITEM = Expected("item")
 
 
 def test_the_field_prompt_is_the_group_and_prompt_txt_the_prompt():
-    read = read_chat_line(completion("x", "length", prompt="7", prompt_txt="Describe."), ITEM)
-    answer = read.answer
+    answer = read_chat_line(completion("x", "length", prompt="7", prompt_txt="Describe."), ITEM)
     assert (answer.source, answer.extraction, answer.entity_id) == ("item", "collective", "7")
-    assert (answer.prompt, answer.model, read.finish_reason) == (
+    assert (answer.prompt, answer.model, answer.finish_reason) == (
         "Describe.", "served-model", "length",
     )  # fmt: skip
     assert answer.record()["custom_id"] == "item/group/7"
-    assert read_chat_line(completion("x", prompt=7), ITEM).answer.entity_id == "7"
+    assert read_chat_line(completion("x", prompt=7), ITEM).entity_id == "7"
 
 
 def test_options_say_what_the_file_does_not():
     line = completion("x", prompt="7")
     del line["model"]
-    answer = read_chat_line(line, Expected("user", "individual", "m")).answer
+    answer = read_chat_line(line, Expected("user", "individual", "m"))
     assert answer.record()["custom_id"] == "user/7" and answer.model == "m"
 
 
 def test_a_custom_id_serves_where_there_is_no_prompt():
-    answer = read_chat_line(completion("x", custom_id="item/318"), ITEM).answer
+    answer = read_chat_line(completion("x", custom_id="item/318"), ITEM)
     assert (answer.extraction, answer.entity_id) == ("individual", "318")
 
 

@@ -13,15 +13,15 @@ def test_a_record_keeps_what_it_says():
     read = read_record(
         record("7", "x", custom_id="user/other", model="m", finish_reason="length"), ITEM
     )
-    assert read.answer.record()["custom_id"] == "user/other"
-    assert (read.answer.model, read.finish_reason) == ("m", "length")
-    assert read_record(record("7", "x"), ITEM).answer.model == "asked"
+    assert read.record()["custom_id"] == "user/other"
+    assert (read.model, read.finish_reason) == ("m", "length")
+    assert read_record(record("7", "x"), ITEM).model == "asked"
 
 
 def test_what_the_prompt_reached_over_is_kept():
-    written = read_record(record("7", "x", interactions_seen=30), ITEM).answer.record()
+    written = read_record(record("7", "x", interactions_seen=30), ITEM).record()
     assert written["interactions_seen"] == 30
-    assert "interactions_seen" not in read_record(record("7", "x"), ITEM).answer.record()
+    assert "interactions_seen" not in read_record(record("7", "x"), ITEM).record()
     with pytest.raises(RejectedAnswer, match="wrong_type: field 'interactions_seen'"):
         read_record(record("7", "x", interactions_seen=1.5), ITEM)
 
@@ -41,8 +41,8 @@ def test_lines_of_other_formats_are_not_recognised():
 
 def test_structured_answers_stay_structured():
     factors = {"genre": "noir", "plot": "a heist"}
-    written = read_record(record("7", "genre: noir", factors=factors), ITEM).answer.record()
+    written = read_record(record("7", "genre: noir", factors=factors), ITEM).record()
     assert written["factors"] == factors
-    assert "factors" not in read_record(record("7", "x"), ITEM).answer.record()
+    assert "factors" not in read_record(record("7", "x"), ITEM).record()
     with pytest.raises(RejectedAnswer, match="wrong_type: field 'factors'"):
         read_record(record("7", "x", factors=["noir"]), ITEM)

@@ -1,17 +1,15 @@
 from __future__ import annotations
 
-from preprocessing.answers.checks import Place
-from preprocessing.answers.reading import Examined
-from preprocessing.answers.record import Answer, RejectedAnswer
+from preprocessing.answers.record import Answer, Place
 from preprocessing.answers.summary import FileCounts, summary_lines
-
-ANSWER = Answer("item", "1", "individual", "x")
+from preprocessing.dead_letters import dead_letter
 
 
 def test_a_file_named_twice_is_counted_together():
     counts = FileCounts(["a", "b", "a"], ["klg", "records", "klg"])
-    for file, outcome in [("a", ANSWER), ("a", RejectedAnswer("refusal", "")), ("b", ANSWER)]:
-        counts.add(Examined(Place(file, 1), outcome))
+    for file in "ab":
+        counts.add(Answer("item", "1", "individual", "x", place=Place(file, 1)))
+    counts.add(dead_letter("a", 2, "refusal", ""))
     assert counts.entries() == [
         {"file": "a", "format": "klg", "read": 2, "accepted": 1, "rejected": 1},
         {"file": "b", "format": "records", "read": 1, "accepted": 1, "rejected": 0},

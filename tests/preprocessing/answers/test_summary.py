@@ -5,9 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from preprocessing.answers.checks import Place
-from preprocessing.answers.record import Answer, RejectedAnswer
+from preprocessing.answers.record import Answer
 from preprocessing.answers.summary import QualitySummary
+from preprocessing.dead_letters import dead_letter
 
 
 def test_counts_shares_and_percentiles():
@@ -26,7 +26,7 @@ def test_counts_shares_and_percentiles():
             )
         )
     for line, reason in enumerate(["refusal"] * 4 + ["truncated"], start=1):
-        summary.reject(Place("f", line), RejectedAnswer(reason, f"detail {line}"))
+        summary.reject(dead_letter("f", line, reason, f"detail {line}"))
     assert summary.counts() == {
         "read": 10,
         "accepted": 5,

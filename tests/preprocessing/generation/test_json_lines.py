@@ -2,13 +2,13 @@ from __future__ import annotations
 
 import gzip
 
-from preprocessing.generation.plan import batched_lines
+from preprocessing.answers.record import batched_lines
 
 
 def test_lines_keep_their_numbers(tmp_path):
     path = tmp_path / "lines.jsonl.gz"
     path.write_bytes(gzip.compress(b"\n".join(b"" if n % 2 else b"%d" % n for n in range(3000))))
-    batches = list(batched_lines(str(path)))
+    batches = list(batched_lines(str(path), 1000))
     assert [len(batch) for batch in batches] == [1000, 500]
     assert all(int(line) == number - 1 for batch in batches for number, line in batch)
 

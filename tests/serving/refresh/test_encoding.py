@@ -7,8 +7,9 @@ import pytest
 
 from configs.command_line import CommandError
 from configs.knowledge import Encoder
+from preprocessing.answers.record import Place
 from preprocessing.encoders.tfidf import TfidfEncoder
-from serving.refresh.incoming import Entry, RecordPlace, Records, encode_entries
+from serving.refresh.incoming import Entry, Records, encode_entries
 from tests.serving.refresh.descriptions import description, source
 
 _TEXTS = ["horses and dust", "jokes and wit", "grief and dust", "horses and jokes"]
@@ -22,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
 
 def entry(line: int, text: str | None, vector: list[float] | None = None) -> Entry:
     given = None if vector is None else np.array(vector)
-    return Entry(RecordPlace("new", line), "item", False, str(line), text, given)
+    return Entry(Place("new", line), "item", False, str(line), text, given)
 
 
 def test_texts_and_vectors_become_float16_vectors_in_order(folder: Path) -> None:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
-from serving.refresh.incoming import Entry, RecordPlace, Records
+from preprocessing.answers.record import Place
+from serving.refresh.incoming import Entry, Records
 
 
 def test_a_record_is_accepted_when_any_of_its_entries_is_used() -> None:
-    places = [RecordPlace("new.jsonl", line) for line in range(1, 5)]
+    places = [Place("new.jsonl", line) for line in range(1, 5)]
     entries = [
         Entry(places[0], "mood", False, "1", text="slow"),
         Entry(places[0], "genre", False, "1", text="western"),

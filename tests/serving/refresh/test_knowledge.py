@@ -5,9 +5,10 @@ from pathlib import Path
 import numpy as np
 import tensorflow as tf
 
+from preprocessing.answers.record import Place
 from serving.refresh.checkpoint import StoredVariables
 from serving.refresh.description import RefreshFolder
-from serving.refresh.incoming import Entry, RecordPlace, Records
+from serving.refresh.incoming import Entry, Records
 from serving.refresh.knowledge import (
     COLLECTIVE,
     INDIVIDUAL,
@@ -41,7 +42,7 @@ def version(tmp_path: Path) -> VersionKnowledge:
 
 
 def entry(line: int, of_source: str, entity_id: str, collective: bool = False) -> Entry:
-    return Entry(RecordPlace("a.jsonl", line), of_source, collective, entity_id, text="a text")
+    return Entry(Place("a.jsonl", line), of_source, collective, entity_id, text="a text")
 
 
 def test_of_several_records_about_one_entity_the_first_counts_in_each_source(
