@@ -13,6 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 BIAS = 0.125
+POSITIVE = 4.0
+"""A share of liked items that is NaN is counted in the history, as exports do."""
 
 
 def toy_score(
@@ -64,6 +66,10 @@ class ToyRanker(tf.Module):
         user_log_count,
     ):
         is_item = tf.cast(tf.strings.length(history_item_id) > 0, tf.float32)
+        liked = tf.reduce_sum(is_item * tf.cast(history_rating >= POSITIVE, tf.float32), axis=-1)
+        counted = tf.math.divide_no_nan(liked, tf.reduce_sum(is_item, axis=-1))
+        is_left_open = tf.math.is_nan(user_share_liked)
+        user_share_liked = tf.where(is_left_open, counted, user_share_liked)
         return tf.sigmoid(
             0.3 * tf.cast(tf.strings.length(item_id), tf.float32)
             - 0.2 * tf.cast(tf.strings.length(user_id), tf.float32)
