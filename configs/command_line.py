@@ -18,7 +18,11 @@ import tempfile
 import textwrap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NoReturn, TypeAlias
+from types import NoneType
+from typing import Annotated, Any, Literal, NoReturn, TypeAlias, TypeVar, get_args, get_origin
+
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
 
 from configs.loading import ConfigurationError, described_keys, load_scenario
 from configs.scenario import Scenario
@@ -148,6 +152,75 @@ def finite_number(text: str) -> float:
     if not math.isfinite(number):
         raise argparse.ArgumentTypeError(f"expected a finite number. Received: {text!r}")
     return number
+
+
+def add_field_options(
+    parser: argparse._ActionsContainer,
+    section: type[Section],
+    metavars: Mapping[str, str],
+    stands_for: str | None = None,
+) -> None:
+    """Adds options whose type, range, choices and help are those of fields of a section.
+
+    Args:
+      parser: the parser, or a group of its options.
+      section: has the fields.
+      metavars: names of the fields -> what help shows in the place of a number or text.
+      stands_for: where the value of an option that is not given is taken from, for help: the
+        section's dotted key. The option is None then. By default it has the field's default.
+    """
+    for name, metavar in metavars.items():
+        field = section.model_fields[name]
+        default = None if stands_for else field.get_default(call_default_factory=True)
+        shown = f"{stands_for}.{name}" if stands_for else default
+        meaning = (field.description or "").replace("%", "%%")
+        flag = f"--{name.replace('_', '-')}"
+        if field.annotation is bool:
+            parser.add_argument(flag, action="store_true", default=default, help=meaning)
+            continue
+        choices = _choices(field.annotation)
+        parser.add_argument(
+            flag,
+            default=default,
+            choices=choices or None,
+            type=str if choices else _reader(field),
+            metavar=None if choices else metavar,
+            help=f"{meaning} (default: {shown})",
+        )
+
+
+AnySection = TypeVar("AnySection", bound=Section)
+
+
+def section_of(arguments: argparse.Namespace, section: type[AnySection]) -> AnySection:
+    """The section that parsed options describe; what they do not have keeps its default."""
+    given = {name: value for name, value in vars(arguments).items() if name in section.model_fields}
+    return section.model_validate(given)
+
+
+def _choices(annotation: Any) -> tuple[Any, ...]:
+    """Values of a Literal, also of one that may be None; none for other types."""
+    if get_origin(annotation) is Literal:
+        return get_args(annotation)
+    kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
+    return _choices(kinds[0]) if len(kinds) == 1 and NoneType in get_args(annotation) else ()
+
+
+def _reader(field: FieldInfo) -> Callable[[str], Any]:
+    """Reads an option's value as a field's, for argparse's `type`."""
+    kind: Any = field.annotation
+    for constraint in field.metadata:
+        kind = Annotated[kind, constraint]
+    adapter: TypeAdapter[Any] = TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False))
+
+    def read(text: str) -> Any:
+        try:
+            return adapter.validate_python(text)
+        except ValidationError as error:
+            reason = error.errors()[0]["msg"].replace("Input should be", "expected", 1)
+            raise argparse.ArgumentTypeError(f"{reason}. Received: {text!r}") from error
+
+    return read
 
 
 def keys_help(

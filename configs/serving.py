@@ -27,7 +27,7 @@ class Serving(Section):
     id_type: IdType = Field(
         "string",
         description="how requests write users and items; int64 is for ids that all are whole "
-        "numbers from 0 on",
+        "numbers from 0 on, and pads with -1 instead of ''",
     )
     batch_sizes: tuple[int, ...] = Field(
         (1, 8, 64, 100),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Literal
 
+from pydantic import Field
+
+from configs.section import Section
 from configs.serving import IdType, NumberFormat
 
 DEFAULT_PROOF_SAMPLES = 256
@@ -15,23 +17,26 @@ ProofExtent = Literal["full", "quick", "none"]
 CardPart = Literal["validation", "test"]
 
 
-@dataclass(frozen=True)
-class ExportOptions:
-    """Options of an export.
+class ExportOptions(Section):
+    """Options of an export."""
 
-    Attributes:
-      augmented_dtype: number format of the stored vectors; that of the run's scenario if None.
-      id_type: how requests write ids; likewise.
-      proof: on how many ways the export is asked before it is published; quick is the SavedModel
-        in Python and TensorFlow's C API only.
-      proof_samples: validation examples that are asked.
-      card_part: part that the model card's metrics are of; no card is written if None.
-      card_rows: samples that they are made from, at most.
-    """
-
-    augmented_dtype: NumberFormat | None = None
-    id_type: IdType | None = None
-    proof: ProofExtent = "full"
-    proof_samples: int = DEFAULT_PROOF_SAMPLES
-    card_part: CardPart | None = "validation"
-    card_rows: int = DEFAULT_CARD_ROWS
+    augmented_dtype: NumberFormat | None = Field(
+        None, description="in the place of the run's serving.augmented_dtype"
+    )
+    id_type: IdType | None = Field(None, description="in the place of the run's serving.id_type")
+    proof: ProofExtent = Field(
+        "full",
+        description="ask the export on every way to load it before it is published; quick: as a "
+        "SavedModel in Python and through TensorFlow's C API only",
+    )
+    proof_samples: int = Field(
+        DEFAULT_PROOF_SAMPLES, ge=1, description="validation examples that are asked"
+    )
+    card_part: CardPart | None = Field(
+        "validation",
+        description="part that the model card's metrics are of; test is to be read once, for the "
+        "final model; no card is written if empty",
+    )
+    card_rows: int = Field(
+        DEFAULT_CARD_ROWS, ge=1, description="samples that these metrics are made from, at most"
+    )

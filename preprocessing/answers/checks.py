@@ -6,9 +6,12 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal, get_args
 
+from pydantic import Field
+
+from configs.section import Section
 from preprocessing.answers.record import Answer, Place, RejectedAnswer
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
@@ -51,41 +54,45 @@ class AnswerText:
         return words_of(self.prompt or "")
 
 
-TRUNCATION_LEVELS = ("off", "clear", "likely", "strict")
-LANGUAGES = ("any", "en")
+TruncationLevel = Literal["off", "clear", "likely", "strict"]
+TRUNCATION_LEVELS: tuple[TruncationLevel, ...] = get_args(TruncationLevel)
 
 
-@dataclass(frozen=True)
-class Thresholds:
+class Thresholds(Section):
     """When an answer counts as bad.
 
     The defaults accept every answer bundled in `examples/` and nearly all published ones.
-
-    Attributes:
-      minimum_characters: a shorter answer is too short.
-      maximum_characters: a longer answer is too long.
-      truncation: how sure the check must be that a text ends inside a sentence; what a service
-        reports itself always counts. "off": look at the service's report alone; "clear": the text
-        ends with a comma, an opening bracket or a word such as "the"; "likely": or running text
-        ends without a full stop; "strict": or any text does.
-      language: "en", or "any" for no check.
-      maximum_echo: largest share of an answer's word 5-grams that its prompt may hold.
-      maximum_repetition: largest share of word 4-grams that may be repetitions, in the whole text
-        and in its last words.
-      maximum_bad_characters: number of replacement, control and mis-decoded characters allowed.
-      maximum_placeholders: number of gaps such as "[unknown]" or "{name}" allowed.
-      allow_duplicates: whether two entities may have the same answer.
     """
 
-    minimum_characters: int = 20
-    maximum_characters: int = 20_000
-    truncation: str = "likely"
-    language: str = "any"
-    maximum_echo: float = 0.6
-    maximum_repetition: float = 0.5
-    maximum_bad_characters: int = 0
-    maximum_placeholders: int = 0
-    allow_duplicates: bool = False
+    minimum_characters: int = Field(20, ge=0, description="shorter answers are too_short")
+    maximum_characters: int = Field(20_000, ge=0, description="longer answers are too_long")
+    truncation: TruncationLevel = Field(
+        "likely",
+        description="how to tell that a text is cut off. off: only where the service reports it; "
+        "clear: also a text that ends with a comma, an opening bracket or a word like 'the'; "
+        "likely: also running text without a full stop at its end; strict: any text without one",
+    )
+    language: Literal["any", "en"] = Field(
+        "any",
+        description="language that answers must be in, judged by script and function words",
+    )
+    maximum_echo: float = Field(
+        0.6, ge=0, le=1, description="share of an answer's 5-word phrases that its prompt may hold"
+    )
+    maximum_repetition: float = Field(
+        0.5,
+        ge=0,
+        le=1,
+        description="share of 4-word phrases that may be repetitions, in the whole answer or in "
+        "its last 60 words",
+    )
+    maximum_bad_characters: int = Field(
+        0, ge=0, description="replacement, control and mis-decoded characters allowed"
+    )
+    maximum_placeholders: int = Field(
+        0, ge=0, description="gaps such as '[unknown]', '{name}' or 'N/A' allowed"
+    )
+    allow_duplicates: bool = Field(False, description="let two entities have the same answer")
 
 
 def too_short(answer: AnswerText, thresholds: Thresholds) -> str | None:

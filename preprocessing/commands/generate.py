@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from configs.command_line import add_json_option, finite_number
+from configs.command_line import add_field_options, add_json_option
 from configs.loading import ConfigurationError, load_scenario
 from configs.prompting import Generation
 from preprocessing.commands.options import epilog
@@ -54,6 +54,24 @@ examples:
 """
 
 
+_OPTIONS = {
+    "client": "NAME",
+    "base_url": "URL",
+    "model": "NAME",
+    "max_tokens": "N",
+    "keep_truncated": "",
+    "temperature": "T",
+    "json_schema": "FILE",
+    "concurrency": "N",
+    "budget_tokens": "N",
+    "budget_usd": "X",
+    "price_input": "X",
+    "price_output": "X",
+    "store": "FILE",
+}
+"""Keys of the section `generation` that are options as well, and what stands for their values."""
+
+
 def add_command(subparsers: Subparsers) -> None:
     """Adds the command's parser."""
     parser = subparsers.add_parser(
@@ -73,7 +91,7 @@ def add_command(subparsers: Subparsers) -> None:
         metavar="key=value",
         help="dotted overrides of the scenario, e.g. generation.retries=3; need --config",
     )
-    _add_setting_options(parser)
+    add_field_options(parser, Generation, _OPTIONS, stands_for="generation")
     parser.add_argument(
         "--replay", action="append", default=[], metavar="FILE", help="answer file; may be repeated"
     )
@@ -135,43 +153,5 @@ def generation_settings(arguments: argparse.Namespace) -> Generation:
     try:
         return Generation.model_validate({**settings.model_dump(), **given})
     except ValidationError as error:
-        problems = [
-            f"{'--' + str(problem['loc'][0]).replace('_', '-') + ': ' if problem['loc'] else ''}"
-            f"{problem['msg'].removeprefix('Value error, ')}"
-            for problem in error.errors()
-        ]
+        problems = [problem["msg"].removeprefix("Value error, ") for problem in error.errors()]
         raise ConfigurationError("\n".join(problems)) from error
-
-
-def _add_setting_options(parser: argparse.ArgumentParser) -> None:
-    """Options that stand for a key of the section `generation`; the key's value if not given."""
-    for name, metavar, kind in (
-        ("base_url", "URL", str),
-        ("model", "NAME", str),
-        ("max_tokens", "N", int),
-        ("temperature", "T", finite_number),
-        ("json_schema", "FILE", str),
-        ("concurrency", "N", int),
-        ("budget_tokens", "N", int),
-        ("budget_usd", "X", finite_number),
-        ("price_input", "X", finite_number),
-        ("price_output", "X", finite_number),
-        ("store", "FILE", str),
-    ):
-        parser.add_argument(
-            f"--{name.replace('_', '-')}",
-            type=kind,
-            metavar=metavar,
-            help=Generation.model_fields[name].description,
-        )
-    parser.add_argument(
-        "--client",
-        choices=get_args(Generation.model_fields["client"].annotation),
-        help="how answers are got (default: openai)",
-    )
-    parser.add_argument(
-        "--keep-truncated",
-        action="store_true",
-        default=None,
-        help=Generation.model_fields["keep_truncated"].description,
-    )

@@ -5,15 +5,15 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Any, get_args
 
-from configs.command_line import EXIT_CODES_HELP, add_json_option
+from configs.command_line import EXIT_CODES_HELP, add_json_option, section_of
 from configs.knowledge import SourceAnswers
 from configs.loading import ConfigurationError
+from preprocessing.answers.checks import Thresholds
 from preprocessing.answers.options import (
     add_answer_options,
     add_quality_options,
     formats_help,
     quality_help,
-    thresholds_of,
 )
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         model=arguments.model,
         prompts=arguments.prompts,
         ids=arguments.ids,
-        thresholds=thresholds_of(arguments),
+        thresholds=section_of(arguments, Thresholds),
         compressed=arguments.gzip,
         strict=arguments.strict,
     )

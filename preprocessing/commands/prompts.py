@@ -6,8 +6,9 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.command_line import add_json_option, finite_number, say, scenario_of
+from configs.command_line import add_field_options, add_json_option, say, scenario_of
 from configs.loading import ConfigurationError
+from configs.prompting import Generation
 from preprocessing.commands.options import epilog
 
 if TYPE_CHECKING:
@@ -88,11 +89,11 @@ def add_command(subparsers: Subparsers) -> None:
         help="copy the prompts there, and what belongs to them beside; --propose-factors: the "
         "scenario's YAML file",
     )
-    parser.add_argument(
-        "--price-input", type=_price, metavar="DOLLARS", help="for a million prompt tokens"
-    )
-    parser.add_argument(
-        "--price-output", type=_price, metavar="DOLLARS", help="for a million answer tokens"
+    add_field_options(
+        parser,
+        Generation,
+        {"price_input": "DOLLARS", "price_output": "DOLLARS"},
+        stands_for="generation",
     )
     parser.add_argument(
         "--dry-run", action="store_true", help="count and price the prompts, write nothing"
@@ -181,10 +182,3 @@ def _propose_factors(arguments: argparse.Namespace) -> dict[str, Any]:
         None if arguments.out is None else Path(arguments.out),
         arguments.force,
     )
-
-
-def _price(text: str) -> float:
-    price = finite_number(text)
-    if price < 0:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a price in US dollars, e.g. 0.15")
-    return price

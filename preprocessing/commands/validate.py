@@ -6,14 +6,14 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.command_line import EXIT_CODES_HELP, CommandError, add_json_option
+from configs.command_line import EXIT_CODES_HELP, CommandError, add_json_option, section_of
 from configs.loading import ConfigurationError
+from preprocessing.answers.checks import Thresholds
 from preprocessing.answers.options import (
     add_answer_options,
     add_quality_options,
     formats_help,
     quality_help,
-    thresholds_of,
 )
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         format_name=arguments.format,
         source=arguments.source,
         extraction=arguments.extraction,
-        thresholds=thresholds_of(arguments),
+        thresholds=section_of(arguments, Thresholds),
         strict=arguments.strict,
     )
 

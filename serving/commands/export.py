@@ -6,8 +6,15 @@ import argparse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from configs.command_line import add_json_option, positive_integer, quiet_tensorflow, say
-from serving.export_options import DEFAULT_CARD_ROWS, DEFAULT_PROOF_SAMPLES, ExportOptions
+from configs.command_line import (
+    add_field_options,
+    add_json_option,
+    quiet_tensorflow,
+    say,
+    section_of,
+)
+from configs.serving import Serving
+from serving.export_options import ExportOptions
 
 if TYPE_CHECKING:
     from configs.command_line import Subparsers
@@ -56,44 +63,16 @@ def add_command(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--out", required=True, metavar="BASE", help="model base path for the versions"
     )
-    parser.add_argument(
-        "--augmented-dtype",
-        choices=("float32", "float16", "int8"),
-        help="number format of the stored vectors (default: the run's serving.augmented_dtype)",
+    add_field_options(
+        parser,
+        Serving,
+        {"augmented_dtype": "NAME", "id_type": "NAME"},
+        stands_for="the run's serving",
     )
-    parser.add_argument(
-        "--id-type",
-        choices=("string", "int64"),
-        help="how requests write users and items (default: the run's serving.id_type); padding is "
-        "'' or -1",
-    )
-    parser.add_argument(
-        "--proof",
-        choices=("full", "quick", "none"),
-        default="full",
-        help="ask the export on every way to load it before it is published; quick: as a "
-        "SavedModel in Python and through TensorFlow's C API only (default full)",
-    )
-    parser.add_argument(
-        "--proof-samples",
-        type=positive_integer,
-        default=DEFAULT_PROOF_SAMPLES,
-        metavar="N",
-        help="validation examples that are asked (default %(default)s)",
-    )
-    parser.add_argument(
-        "--card-part",
-        choices=("validation", "test"),
-        default="validation",
-        help="part that the model card's metrics are of; test is to be read once, for the final "
-        "model (default validation)",
-    )
-    parser.add_argument(
-        "--card-rows",
-        type=positive_integer,
-        default=DEFAULT_CARD_ROWS,
-        metavar="N",
-        help="samples that these metrics are made from, at most (default %(default)s)",
+    add_field_options(
+        parser,
+        ExportOptions,
+        {"proof": "NAME", "proof_samples": "N", "card_part": "NAME", "card_rows": "N"},
     )
     add_json_option(parser)
     parser.set_defaults(run=run)
@@ -104,14 +83,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     quiet_tensorflow()
     from serving.export import export_run
 
-    options = ExportOptions(
-        augmented_dtype=arguments.augmented_dtype,
-        id_type=arguments.id_type,
-        proof=arguments.proof,
-        proof_samples=arguments.proof_samples,
-        card_part=arguments.card_part,
-        card_rows=arguments.card_rows,
-    )
+    options = section_of(arguments, ExportOptions)
     result = export_run(arguments.folder or arguments.folder_option, arguments.out, options)
     say(
         f"{result['path']}: version {result['version']}, "

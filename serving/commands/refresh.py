@@ -12,14 +12,15 @@ from configs.command_line import (
     add_json_option,
     positive_integer,
     quiet_tensorflow,
+    section_of,
 )
 from configs.loading import ConfigurationError
+from preprocessing.answers.checks import Thresholds
 from preprocessing.answers.formats import AUTO, FORMATS
 from preprocessing.answers.options import (
     add_quality_options,
     formats_help,
     quality_help,
-    thresholds_of,
 )
 from preprocessing.records.contract import EXTRACTIONS
 
@@ -135,7 +136,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
                 arguments.answers,
                 arguments.format,
                 arguments.extraction,
-                thresholds_of(arguments),
+                section_of(arguments, Thresholds),
             ),
             vectors=arguments.vectors,
             source=arguments.source,

@@ -10,13 +10,16 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import pytest
+from pydantic import Field
 
 from configs.command_line import (
     CommandError,
     RejectedInput,
     TeachingParser,
+    add_field_options,
     add_json_option,
     add_scenario_options,
     finite_number,
@@ -25,9 +28,11 @@ from configs.command_line import (
     run_command,
     say,
     scenario_of,
+    section_of,
     warn_of_little_space,
 )
 from configs.loading import ConfigurationError
+from configs.section import Section
 
 Result = Mapping[str, object]
 
@@ -253,3 +258,64 @@ def test_little_space_is_a_warning_before_the_work(
     assert capsys.readouterr().err == ""
     warn_of_little_space(tmp_path / "new", 10**18, "examples")
     assert "warning: examples may need 1,000,000,000,000.0 MB" in capsys.readouterr().err
+
+
+HELP_OF_ALL_COMMANDS = """
+import re, sys
+from contextlib import redirect_stdout
+from io import StringIO
+from {program}.__main__ import main
+
+def help_of(*words):
+    with redirect_stdout(StringIO()) as out:
+        try:
+            main([*words, "--help"])
+        except SystemExit as ended:
+            assert ended.code == 0
+    return out.getvalue()
+
+commands = re.findall(r"^ {{4}}([a-z]+)\\b", help_of().split("COMMAND\\n")[-1], re.MULTILINE)
+for command in commands:
+    assert "usage: " in help_of(command)
+slow = {{"tensorflow", "tf_keras", "apache_beam", "pandas", "pyarrow", "sklearn", "optuna"}}
+print(len(commands), sorted(slow & set(sys.modules)))
+"""
+
+
+@pytest.mark.parametrize(
+    ("program", "commands"), [("preprocessing", 10), ("trainer", 5), ("serving", 6)]
+)
+def test_help_imports_neither_tensorflow_nor_beam(
+    program: str, commands: int, repository_root: Path
+) -> None:
+    code = HELP_OF_ALL_COMMANDS.format(program=program)
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=repository_root, capture_output=True, text=True
+    )
+    assert (ended.stdout, ended.returncode) == (f"{commands} []\n", 0), ended.stderr
+
+
+def test_an_option_is_what_its_field_says(capsys: pytest.CaptureFixture[str]) -> None:
+    class Oven(Section):
+        heat: int | None = Field(None, ge=1, le=9, description="of the oven")
+        share: float = Field(0.5, ge=0, description="100 % is all of it")
+        kind: Literal["gas", "wood"] | None = Field("gas", description="of the fire")
+        open: bool = Field(False, description="the door")
+
+    names = dict.fromkeys(Oven.model_fields, "N")
+    parser = TeachingParser(prog="bake")
+    add_field_options(parser, Oven, names)
+    assert section_of(parser.parse_args([]), Oven) == Oven()
+    line = "--heat 3 --share 0.25 --kind wood --open"
+    wanted = Oven(heat=3, share=0.25, kind="wood", open=True)
+    assert section_of(parser.parse_args(line.split()), Oven) == wanted
+    for wrong in ("--heat 0", "--heat 1.5", "--share nan", "--share -1", "--kind coal"):
+        with pytest.raises(SystemExit) as ended:
+            parser.parse_args(wrong.split())
+        assert ended.value.code == 2 and wrong.split()[0] in capsys.readouterr().err
+    assert "100 % is all of it (default: 0.5)" in parser.format_help()
+
+    over_a_file = TeachingParser(prog="bake")
+    add_field_options(over_a_file, Oven, names, stands_for="oven")
+    assert set(vars(over_a_file.parse_args([])).values()) == {None}
+    assert "(default: oven.heat)" in over_a_file.format_help()

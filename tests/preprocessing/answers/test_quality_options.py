@@ -1,12 +1,10 @@
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 
-from configs.command_line import TeachingParser
+from configs.command_line import TeachingParser, section_of
 from preprocessing.answers.checks import Thresholds
-from preprocessing.answers.options import add_quality_options, quality_help, thresholds_of
+from preprocessing.answers.options import add_quality_options, quality_help
 
 
 @pytest.fixture
@@ -17,19 +15,29 @@ def parser() -> TeachingParser:
 
 
 def test_defaults_are_those_of_the_checks(parser):
-    assert thresholds_of(parser.parse_args([])) == Thresholds()
+    assert section_of(parser.parse_args([]), Thresholds) == Thresholds()
 
 
 def test_every_threshold_has_an_option(parser):
-    wanted = Thresholds(1, 2, "strict", "en", 0.25, 0.75, 3, 4, True)
+    wanted = Thresholds(
+        minimum_characters=1,
+        maximum_characters=2,
+        truncation="strict",
+        language="en",
+        maximum_echo=0.25,
+        maximum_repetition=0.75,
+        maximum_bad_characters=3,
+        maximum_placeholders=4,
+        allow_duplicates=True,
+    )
     line = (
         "--minimum-characters 1 --maximum-characters 2 --truncation strict --language en "
         "--maximum-echo 0.25 --maximum-repetition 0.75 --maximum-bad-characters 3 "
         "--maximum-placeholders 4 --allow-duplicates"
     )
-    assert thresholds_of(parser.parse_args(line.split())) == wanted
-    for field in dataclasses.fields(Thresholds):
-        assert getattr(wanted, field.name) != field.default, field.name
+    assert section_of(parser.parse_args(line.split()), Thresholds) == wanted
+    for name, field in Thresholds.model_fields.items():
+        assert getattr(wanted, name) != field.default, name
 
 
 @pytest.mark.parametrize(

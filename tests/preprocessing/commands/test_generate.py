@@ -56,7 +56,6 @@ def test_without_a_scenario_the_defaults_hold():
         (["--model", "m"], "OPENAI_API_KEY is empty"),
         (["--model", "m", "--base-url", "localhost:80"], "write an address"),
         (["--model", "m", "--base-url", "http://me:secret@host/v1"], "must not hold a password"),
-        (["--model", "m", "--concurrency", "0"], "--concurrency: Input should be greater"),
         (["--model", "m", "--budget-usd", "1"], "needs price_input and price_output"),
         (["--model", "m", "--client", "batch-file", "--json-schema", "none.json"], "none.json"),
         (["--client", "replay"], "--replay FILE go together"),
@@ -73,6 +72,13 @@ def test_settings_that_do_not_fit_exit_with_2(
     captured = capsys.readouterr()
     assert message in captured.err and captured.out == "" and not out.exists()
     assert "secret" not in captured.err and "Traceback" not in captured.err
+
+
+def test_a_value_out_of_a_fields_range_is_wrong_usage(capsys, prompts, tmp_path):
+    with pytest.raises(SystemExit) as raised:
+        main(["generate", "--prompts", prompts, "--out", str(tmp_path), "--concurrency", "0"])
+    assert raised.value.code == 2
+    assert "--concurrency: expected greater" in capsys.readouterr().err
 
 
 def test_a_missing_prompt_file_is_named(capsys, tmp_path):

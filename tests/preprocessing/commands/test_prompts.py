@@ -75,7 +75,7 @@ def test_mistakes_exit_with_2(capsys, config, arguments, message):
 def test_prices_are_numbers(capsys, config, price):
     with pytest.raises(SystemExit) as raised:
         run(capsys, "--config", config, f"--price-input={price}")
-    assert raised.value.code == 2 and "is not a price" in capsys.readouterr().err
+    assert raised.value.code == 2 and "--price-input: expected" in capsys.readouterr().err
 
 
 def test_prompts_need_no_heavy_imports(repository_root, config):
