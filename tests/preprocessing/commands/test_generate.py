@@ -54,7 +54,7 @@ def test_without_a_scenario_the_defaults_hold():
     [
         ([], "name the LLM"),
         (["--model", "m"], "OPENAI_API_KEY is empty"),
-        (["--model", "m", "--base-url", "localhost:80"], "write an address"),
+        (["--model", "m", "--base-url", "localhost:80"], "is no address; write one such as"),
         (["--model", "m", "--base-url", "http://me:secret@host/v1"], "must not hold a password"),
         (["--model", "m", "--budget-usd", "1"], "needs price_input and price_output"),
         (["--model", "m", "--client", "batch-file", "--json-schema", "none.json"], "none.json"),

@@ -29,7 +29,7 @@ def test_settings_that_fit(settings, replay, batch):
         ({"client": "gguf", "model": "m"}, ("a",), (), "go together"),
         ({"client": "gguf", "model": "m"}, (), ("b",), "--read-batch needs --client batch-file"),
         ({"model": "m", "api_key_variable": "NO_SUCH_KEY"}, (), (), "NO_SUCH_KEY is empty"),
-        ({"model": "m", "base_url": "localhost"}, (), (), "write an address such as"),
+        ({"model": "m", "base_url": "localhost"}, (), (), "is no address; write one such as"),
     ],
 )
 def test_settings_that_do_not(settings, replay, batch, message):
