@@ -472,23 +472,28 @@ class Duplicates:
 
     def __init__(self, allow_equal_texts: bool = False):
         self._allow_equal_texts = allow_equal_texts
-        self._entities: dict[tuple[str, str, str], tuple[Place, bytes]] = {}
+        self._entities: dict[tuple[str, str, str], tuple[Place, bytes | None]] = {}
         self._texts: dict[bytes, Place] = {}
 
-    def add(self, answer: Answer, text: AnswerText) -> None:
+    def add(self, answer: Answer, text: AnswerText | None = None) -> None:
         """Remembers an answer.
+
+        Args:
+          answer: the answer.
+          text: its text; None where texts are not compared.
 
         Raises:
           RejectedAnswer: it is there already; it is not remembered again.
         """
-        digest = normalised_digest(text)
+        digest = None if text is None else normalised_digest(text)
         entity = (answer.source, answer.extraction, answer.entity_id)
         if entity in self._entities:
             first, first_digest = self._entities[entity]
-            texts = "the same text" if digest == first_digest else "another text"
-            detail = f"same entity as line {first.line} of {first.file}, with {texts}"
+            detail = f"same entity as line {first.line} of {first.file}"
+            if digest is not None:
+                detail += f", with {'the same' if digest == first_digest else 'another'} text"
             raise RejectedAnswer("duplicate_entity", detail)
-        if not self._allow_equal_texts:
+        if digest is not None and not self._allow_equal_texts:
             first = self._texts.setdefault(digest, answer.place)
             if first != answer.place:
                 detail = f"same text as line {first.line} of {first.file}, for another entity"

@@ -157,6 +157,7 @@ class Answer:
       asked_model: which LLM was asked, where another name answered; None if it is the same.
       finish_reason: why the LLM stopped, as its service reports it; None if unknown.
       place: where the answer was read; two equal answers may be in different places.
+      lacks_history: the text should hold the history of the prompt, which shows none.
     """
 
     source: str
@@ -172,6 +173,7 @@ class Answer:
     asked_model: str | None = None
     finish_reason: str | None = None
     place: Place = field(default=Place("", 0), compare=False)
+    lacks_history: bool = False
 
     def record(self) -> dict[str, object]:
         """The answer as the JSON object that `answer_of` reads."""
@@ -438,21 +440,21 @@ def recorded_source(source: str, factor: str | None) -> str:
     return source if factor is None else source.removesuffix(f"_{factor}")
 
 
-def factor_text(record: Mapping[str, object], factor: str) -> str:
+def factor_text(answer: Answer, factor: str) -> str:
     """The text of one factor.
 
     Args:
-      record: a sound answer record. `generate` writes the factors as an object `factors`; in
-        records from elsewhere the text of `answer` is a JSON object itself.
+      answer: `generate` writes the factors as an object `factors`; the text of an answer from
+        elsewhere is a JSON object itself.
       factor: name of the factor.
 
     Raises:
       RejectedAnswer: the answer is not structured, or the factor is not there or no text.
     """
-    factors = record.get(FACTORS)
+    factors: object = answer.factors
     if factors is None:
         try:
-            factors = json.loads(str(record["answer"]), parse_constant=refuse_json_constant)
+            factors = json.loads(answer.text, parse_constant=refuse_json_constant)
         except (ValueError, RecursionError) as error:
             raise RejectedAnswer("unstructured_answer", f"not a JSON object: {error}") from error
     if not isinstance(factors, dict):

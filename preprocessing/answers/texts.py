@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 from configs.knowledge import Encoder, SourceAnswers
@@ -28,26 +27,24 @@ class AnswerTexts:
     order: str = "answer"
     history_entry: re.Pattern[str] | None = None
 
-    def text_of(self, record: Mapping[str, object], answer: Answer) -> tuple[str, bool]:
-        """The text to encode.
-
-        Args:
-          record: a sound answer record.
-          answer: the same, parsed.
-
-        Returns:
-          The text, and True when it should hold a history but the prompt shows none.
+    def to_encode(self, answer: Answer) -> Answer:
+        """The answer with the text to encode as its text, and without what nobody encodes.
 
         Raises:
           RejectedAnswer: see `factor_text`.
         """
-        text = answer.text if self.factor is None else factor_text(record, self.factor)
-        if self.order == "answer":
-            return text, False
+        text = answer.text if self.factor is None else factor_text(answer, self.factor)
         history = ""
-        if answer.prompt is not None and self.history_entry is not None:
+        if self.order != "answer" and answer.prompt is not None and self.history_entry is not None:
             history = history_part(answer.prompt, self.history_entry)
-        return (with_history(text, history, self.order), False) if history else (text, True)
+        return Answer(
+            source=answer.source,
+            entity_id=answer.entity_id,
+            extraction=answer.extraction,
+            text=with_history(text, history, self.order) if history else text,
+            place=answer.place,
+            lacks_history=self.order != "answer" and not history,
+        )
 
 
 def answer_texts(source: str, answers: SourceAnswers, encoder: Encoder) -> AnswerTexts:

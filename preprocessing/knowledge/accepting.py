@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
 
 from preprocessing import storage
+from preprocessing.answers.checks import Duplicates
 from preprocessing.answers.record import (
+    Answer,
+    Place,
     RejectedAnswer,
     answer_of,
     batched_lines,
@@ -62,29 +65,6 @@ def belongs_elsewhere(
     return file.has_both and (extraction == COLLECTIVE) != (file.extraction == COLLECTIVE)
 
 
-@dataclass(frozen=True, order=True)
-class LocatedAnswer:
-    """An answer that is valid on its own.
-
-    Attributes:
-      extraction: "individual" or "collective".
-      entity_id: item, user or group id.
-      file_order: place of its file in the configuration.
-      line: line number in the file.
-      file: how the configuration names the file.
-      text: the text to encode.
-      lacks_history: the text should hold the history of the prompt, which shows none.
-    """
-
-    extraction: str
-    entity_id: str
-    file_order: int
-    line: int
-    file: str
-    text: str
-    lacks_history: bool = False
-
-
 Lines = list[tuple[int, bytes]]
 """Line numbers and lines."""
 
@@ -116,7 +96,7 @@ class CheckAnswers(beam.DoFn):
     def process(self, element: tuple[AnswerFile, Lines]) -> Iterator[Any]:
         """See `beam.DoFn`."""
         file, lines = element
-        by_shard: dict[int, list[LocatedAnswer]] = {}
+        by_shard: dict[int, list[Answer]] = {}
         dead_letters: list[DeadLetter] = []
         read = elsewhere = 0
         for number, line in lines:
@@ -127,8 +107,9 @@ class CheckAnswers(beam.DoFn):
                 if belongs_elsewhere(record, file, self._other_sources):
                     elsewhere += 1
                     continue
-                answer = answer_of(record, self._texts.source, file.extraction)
-                text, lacks_history = self._texts.text_of(record, answer)
+                answer = self._texts.to_encode(
+                    answer_of(record, self._texts.source, file.extraction)
+                )
             except RejectedAnswer as error:
                 if record is None and belongs_elsewhere(None, file, self._other_sources):
                     elsewhere += 1
@@ -136,17 +117,8 @@ class CheckAnswers(beam.DoFn):
                 dead_letters.append(dead_letter(file.name, number, error.reason, error.detail))
                 continue
             shard = entity_shard(answer.entity_id, self._shards)
-            by_shard.setdefault(shard, []).append(
-                LocatedAnswer(
-                    extraction=file.extraction,
-                    entity_id=answer.entity_id,
-                    file_order=file.order,
-                    line=number,
-                    file=file.name,
-                    text=text,
-                    lacks_history=lacks_history,
-                )
-            )
+            place = Place(file.name, number, file.order)
+            by_shard.setdefault(shard, []).append(replace(answer, place=place))
         yield beam.pvalue.TaggedOutput(STATISTICS, {"read": read, "other_sources": elsewhere})
         yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
         yield from by_shard.items()
@@ -159,7 +131,7 @@ class WriteAccepted(beam.DoFn):
         super().__init__()
         self._folder = folder
 
-    def process(self, element: tuple[int, Iterable[list[LocatedAnswer]]]) -> Iterator[Any]:
+    def process(self, element: tuple[int, Iterable[list[Answer]]]) -> Iterator[Any]:
         """See `beam.DoFn`."""
         shard, batches = element
         accepted, dead_letters = first_answers(answer for batch in batches for answer in batch)
@@ -169,18 +141,24 @@ class WriteAccepted(beam.DoFn):
         yield {"accepted": len(accepted), "answers_without_history": lacking}
 
 
-def first_answers(answers: Iterable[LocatedAnswer]) -> tuple[list[LocatedAnswer], list[DeadLetter]]:
+def first_answers(answers: Iterable[Answer]) -> tuple[list[Answer], list[DeadLetter]]:
     """The first answer for each entity and extraction; later ones become dead letters."""
-    accepted: list[LocatedAnswer] = []
+    accepted: list[Answer] = []
     dead_letters: list[DeadLetter] = []
-    for answer in sorted(answers):
-        first = accepted[-1] if accepted else None
-        if first and (first.extraction, first.entity_id) == (answer.extraction, answer.entity_id):
-            detail = f"same entity as line {first.line} of {first.file}"
-            dead_letters.append(dead_letter(answer.file, answer.line, "duplicate_entity", detail))
+    duplicates = Duplicates()
+    for answer in sorted(answers, key=_by_entity):
+        place = answer.place
+        try:
+            duplicates.add(answer)
+        except RejectedAnswer as error:
+            dead_letters.append(dead_letter(place.file, place.line, error.reason, error.detail))
         else:
             accepted.append(answer)
     return accepted, dead_letters
+
+
+def _by_entity(answer: Answer) -> tuple[str, str, int, int]:
+    return answer.extraction, answer.entity_id, answer.place.file_order, answer.place.line
 
 
 def build_accepting_pipeline(
@@ -244,15 +222,17 @@ def accepted_file(folder: str, shard: int) -> str:
     return storage.join(folder, f"accepted-{shard:05d}.jsonl")
 
 
-def write_accepted(path: str, answers: Iterable[LocatedAnswer]) -> None:
+def write_accepted(path: str, answers: Iterable[Answer]) -> None:
     """Writes a file of accepted answers."""
     with storage.create_bytes(path) as file:
         for answer in answers:
-            file.write(json.dumps(asdict(answer)).encode() + b"\n")
+            fields = (answer.source, answer.entity_id, answer.extraction, answer.text)
+            file.write(json.dumps([*fields, answer.place]).encode() + b"\n")
 
 
-def read_accepted(path: str) -> Iterator[LocatedAnswer]:
+def read_accepted(path: str) -> Iterator[Answer]:
     """Reads a file of accepted answers."""
     with storage.open_bytes(path) as file:
         for line in file:
-            yield LocatedAnswer(**json.loads(line))
+            source, entity_id, extraction, text, place = json.loads(line)
+            yield Answer(source, entity_id, extraction, text, place=Place(*place))

@@ -14,10 +14,10 @@ from tqdm import tqdm
 from configs.command_line import say
 from configs.knowledge import Encoder
 from preprocessing import storage
+from preprocessing.answers.record import Answer
 from preprocessing.beam_sinks import DEAD_LETTERS, STATISTICS
 from preprocessing.encoders.text_encoder import EncodedTexts, TextEncoder, encoder_class
 from preprocessing.knowledge.accepting import (
-    LocatedAnswer,
     accepted_file,
     entity_shard,
     read_accepted,
@@ -95,7 +95,7 @@ _ANSWERS_PER_ELEMENT = 1024
 _TEXTS_PER_RANGE = 4096
 _MOST_RANGES = 4096
 
-AnswersOfTexts = list[tuple[bytes, list[LocatedAnswer]]]
+AnswersOfTexts = list[tuple[bytes, list[Answer]]]
 """For each text its hash and the answers that hold it."""
 
 
@@ -109,7 +109,7 @@ class TextVectors:
       refused: row -> why the encoder takes no such text.
     """
 
-    answers: list[list[LocatedAnswer]]
+    answers: list[list[Answer]]
     vectors: np.ndarray
     refused: dict[int, str] = field(default_factory=dict)
 
@@ -132,7 +132,7 @@ class ReadAccepted(beam.DoFn):
 
     def process(self, element: int) -> Iterator[Any]:
         """See `beam.DoFn`."""
-        by_range: dict[int, list[tuple[bytes, str, LocatedAnswer]]] = {}
+        by_range: dict[int, list[tuple[bytes, str, Answer]]] = {}
         waiting = 0
         for answer in read_accepted(accepted_file(self._folder, element)):
             digest = text_hash(answer.text)
@@ -179,7 +179,7 @@ class LookUp(beam.DoFn):
         """See `beam.DoFn`."""
         number, grouped = element
         texts: dict[bytes, str] = {}
-        answers: dict[bytes, list[LocatedAnswer]] = {}
+        answers: dict[bytes, list[Answer]] = {}
         for batch in grouped[_TEXTS]:
             for digest, text, answer in batch:
                 texts[digest] = text
@@ -359,9 +359,9 @@ class KeepUsableVectors(beam.DoFn):
                 by_shard.setdefault(shard, []).append(
                     EntityVector(
                         entity_id=answer.entity_id,
-                        file_order=answer.file_order,
-                        line=answer.line,
-                        file=answer.file,
+                        file_order=answer.place.file_order,
+                        line=answer.place.line,
+                        file=answer.place.file,
                         extraction=INDIVIDUAL,
                         group_id="",
                         vector=vector,

@@ -17,7 +17,7 @@ from configs.loading import ConfigurationError, config_hash
 from configs.scenario import Scenario
 from configs.section import Section
 from preprocessing import storage
-from preprocessing.answers.record import other_sources
+from preprocessing.answers.record import Answer, Place, other_sources
 from preprocessing.dead_letters import DeadLetterRuns, dead_letter
 from preprocessing.grouping.groups_file import open_groups
 from preprocessing.grouping.plan import groups_file
@@ -32,7 +32,6 @@ from preprocessing.interactions.reading import FILE_COLUMN as FILE
 from preprocessing.interactions.reading import LINE_COLUMN as LINE
 from preprocessing.interactions.reading import open_interactions
 from preprocessing.knowledge.accepting import (
-    LocatedAnswer,
     accepted_file,
     entity_shard,
     write_accepted,
@@ -127,7 +126,7 @@ def accept_metadata(
         read += block.records
     items = collect_items(tables, catalogue, reader.names)
     letters.add(items.dead_letters)
-    by_shard: list[list[LocatedAnswer]] = [[] for _ in range(shards)]
+    by_shard: list[list[Answer]] = [[] for _ in range(shards)]
     places = zip(items.table[FILE].to_pylist(), items.table[LINE].to_pylist(), strict=True)
     texts = metadata_texts(items.table, names)
     for item, text, (file, line) in zip(items.ids, texts, places, strict=True):
@@ -135,11 +134,14 @@ def accept_metadata(
             detail = f"the item has nothing under {', '.join(names)}"
             letters.add([dead_letter(reader.names[file], line, "no_metadata", detail)])
             continue
-        answer = LocatedAnswer(INDIVIDUAL, item, file, line, reader.names[file], text)
+        place = Place(reader.names[file], line, file)
+        answer = Answer("item", item, INDIVIDUAL, text, place=place)
         by_shard[entity_shard(item, shards)].append(answer)
     letters.write(dead_letters_path)
     for shard, answers in enumerate(by_shard):
-        write_accepted(accepted_file(folder, shard), sorted(answers))
+        write_accepted(
+            accepted_file(folder, shard), sorted(answers, key=lambda answer: answer.entity_id)
+        )
     return [{"read": read, "accepted": sum(map(len, by_shard))}]
 
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from preprocessing.answers.record import Answer
 from preprocessing.dead_letters import DeadLetter, dead_letter
-from preprocessing.knowledge.accepting import LocatedAnswer
 from preprocessing.records import contract
 from preprocessing.records.tfrecord_file import write_records
 from preprocessing.records.wire import (
@@ -63,8 +63,8 @@ def round_vectors(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def usable_vectors(
-    answers: Sequence[Sequence[LocatedAnswer]], vectors: np.ndarray, refused: Mapping[int, str]
-) -> tuple[list[tuple[LocatedAnswer, bytes]], list[DeadLetter]]:
+    answers: Sequence[Sequence[Answer]], vectors: np.ndarray, refused: Mapping[int, str]
+) -> tuple[list[tuple[Answer, bytes]], list[DeadLetter]]:
     """Gives every answer the vector of its text and rejects those without content.
 
     Args:
@@ -82,7 +82,7 @@ def usable_vectors(
             if problem is None:
                 usable.append((answer, vector.tobytes()))
             else:
-                dead_letters.append(dead_letter(answer.file, answer.line, *problem))
+                dead_letters.append(dead_letter(answer.place.file, answer.place.line, *problem))
     return usable, dead_letters
 
 

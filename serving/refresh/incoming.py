@@ -191,7 +191,7 @@ def _add_answer(
         records.reject(place, "vectors_only", detail)
         return
     try:
-        text, _ = texts.text_of(answer.record(), answer)
+        text = texts.to_encode(answer).text
     except RejectedAnswer as rejection:
         records.reject(place, rejection.reason, rejection.detail)
         return

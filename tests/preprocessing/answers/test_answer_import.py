@@ -13,7 +13,7 @@ import pytest
 from configs.command_line import CommandError, RejectedInput
 from configs.loading import ConfigurationError
 from preprocessing.answers.importing import import_answers
-from preprocessing.answers.record import factor_text, parse_answer
+from preprocessing.answers.record import answer_of, factor_text, parse_answer
 from preprocessing.answers.validation import validate_answers
 from tests.preprocessing.answers.small_files import (
     DOCUMENTS,
@@ -192,7 +192,8 @@ def test_factors_of_imported_answers_can_be_encoded(tmp_path):
     factors = {"genre": TEXTS["1"], "plot": TEXTS["2"]}
     path = write(tmp_path / "a.jsonl", [record("1", TEXTS["3"], factors=factors)])
     import_answers([path], "item", tmp_path / "out", strict=True)
-    (written,) = read_lines(tmp_path / "out" / "answers.jsonl")
+    (line,) = read_lines(tmp_path / "out" / "answers.jsonl")
+    written = answer_of(line, "item", "individual")
     assert [factor_text(written, name) for name in factors] == [TEXTS["1"], TEXTS["2"]]
 
 

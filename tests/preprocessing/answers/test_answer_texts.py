@@ -22,7 +22,8 @@ def text_of(record: dict[str, str], order: str = "answer", name: str = "user", *
         | described
     )
     texts = answer_texts(name, answers, Encoder(text=order))
-    return texts.text_of(record, answer_of(record, texts.source, "individual"))
+    answer = texts.to_encode(answer_of(record, texts.source, "individual"))
+    return answer.text, answer.lacks_history
 
 
 def test_the_text_that_the_configuration_asks_for():

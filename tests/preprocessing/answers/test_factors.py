@@ -4,15 +4,19 @@ import json
 
 import pytest
 
-from preprocessing.answers.record import RejectedAnswer, factor_text, recorded_source
+from preprocessing.answers.record import Answer, RejectedAnswer, factor_text, recorded_source
 
 FACTORS = {"genre": "Neo-noir.", "mood/tone": " Bleak ", "plot": "", "cast": ["Ford"]}
 
 
+def written(text: str) -> Answer:
+    return Answer("item", "1", "individual", text)
+
+
 def test_factors_stand_in_the_record_or_in_the_answer():
-    generated = {"answer": "genre: Neo-noir.", "factors": FACTORS}
+    generated = Answer("item", "1", "individual", "genre: Neo-noir.", factors=FACTORS)
     assert factor_text(generated, "genre") == "Neo-noir."
-    assert factor_text({"answer": json.dumps(FACTORS)}, "mood/tone") == " Bleak "
+    assert factor_text(written(json.dumps(FACTORS)), "mood/tone") == " Bleak "
 
 
 @pytest.mark.parametrize(
@@ -31,7 +35,7 @@ def test_factors_stand_in_the_record_or_in_the_answer():
 )
 def test_answers_without_the_factor_are_rejected(answer, factor, reason):
     with pytest.raises(RejectedAnswer) as raised:
-        factor_text({"answer": answer}, factor)
+        factor_text(written(answer), factor)
     assert raised.value.reason == reason
 
 

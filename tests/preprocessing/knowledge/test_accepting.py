@@ -1,17 +1,16 @@
 from __future__ import annotations
 
+from preprocessing.answers.record import Answer, Place
 from preprocessing.knowledge.accepting import (
-    LocatedAnswer,
     accepted_file,
     entity_shard,
     first_answers,
 )
 
 
-def answer(
-    entity: str, file_order: int, line: int, extraction: str = "individual"
-) -> LocatedAnswer:
-    return LocatedAnswer(extraction, entity, file_order, line, f"file{file_order}", "text")
+def answer(entity: str, file_order: int, line: int, extraction: str = "individual") -> Answer:
+    place = Place(f"file{file_order}", line, file_order)
+    return Answer("item", entity, extraction, "text", place=place)
 
 
 def test_the_first_answer_of_the_first_file_counts():
@@ -20,7 +19,9 @@ def test_the_first_answer_of_the_first_file_counts():
         answer("a", 2, 1, "collective"),
     ]  # fmt: skip
     accepted, dead_letters = first_answers(answers)
-    assert accepted == [answers[4], answers[2], answers[3]]
+    firsts = [answers[4], answers[2], answers[3]]
+    assert accepted == firsts
+    assert [first.place for first in accepted] == [first.place for first in firsts]
     assert [(letter["file"], letter["line"], letter["detail"]) for letter in dead_letters] == [
         ("file0", 9, "same entity as line 3 of file0"),
         ("file1", 1, "same entity as line 3 of file0"),

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict
 
 import apache_beam as beam
 import numpy as np
@@ -10,10 +9,11 @@ import pytest
 
 from configs.knowledge import Encoder
 from preprocessing import storage
+from preprocessing.answers.record import Answer, Place
 from preprocessing.beam_options import BeamOptions
 from preprocessing.beam_runner import run_pipeline
 from preprocessing.beam_sinks import STATISTICS
-from preprocessing.knowledge.accepting import LocatedAnswer, accepted_file
+from preprocessing.knowledge.accepting import accepted_file, write_accepted
 from preprocessing.knowledge.encoding import (
     EncodeAnswers,
     ListCache,
@@ -39,13 +39,12 @@ TEXTS = {"a": "a film about trains", "b": "a film about love", "c": "a film abou
 
 
 def write_answers(folder, texts: dict[str, str]) -> None:
-    shards: list[list[str]] = [[], []]
+    shards: list[list[Answer]] = [[], []]
     for number, (entity, text) in enumerate(texts.items()):
-        answer = LocatedAnswer("individual", entity, 0, number + 1, "file", text)
-        shards[number % 2].append(json.dumps(asdict(answer)))
-    for shard, lines in enumerate(shards):
-        with open(accepted_file(str(folder), shard), "w") as file:
-            file.writelines(line + "\n" for line in lines)
+        place = Place("file", number + 1)
+        shards[number % 2].append(Answer("item", entity, "individual", text, place=place))
+    for shard, answers in enumerate(shards):
+        write_accepted(accepted_file(str(folder), shard), answers)
 
 
 def encode(
@@ -157,7 +156,7 @@ def test_a_file_that_another_run_merged_is_found_where_it_is_now(tmp_path, clear
     if not cleared:
         write_vectors(cache, hashes[:2], np.full((2, 2), 0.5, np.float16))
     answers = [
-        (digest, text, LocatedAnswer("individual", entity, 0, 1, "file", ""))
+        (digest, text, Answer("item", entity, "individual", ""))
         for digest, (entity, text) in zip(hashes, TEXTS.items(), strict=True)
     ]
     grouped = {"texts": [answers], "files": [file for _, file in listed]}

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from preprocessing.knowledge.accepting import LocatedAnswer
+from preprocessing.answers.record import Answer, Place
 from preprocessing.knowledge.vectors import (
     KnowledgeRecord,
     round_vectors,
@@ -12,8 +12,8 @@ from preprocessing.knowledge.vectors import (
 )
 
 
-def answer(number: int) -> LocatedAnswer:
-    return LocatedAnswer("individual", str(number), 0, number, "file", "")
+def answer(number: int) -> Answer:
+    return Answer("item", str(number), "individual", "", place=Place("file", number))
 
 
 def test_vectors_without_content_are_rejected_after_rounding():
