@@ -1,4 +1,4 @@
-"""Training as the run function of TFX's Trainer component."""
+"""Training as TFX's Trainer component asks for it; `serving.run_fn` is its run function."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ import difflib
 import glob
 import json
 import re
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -45,14 +44,16 @@ class FnArgs(Protocol):
     custom_config: Mapping[str, object] | str
 
 
-def run_fn(fn_args: FnArgs) -> None:
-    """Trains a scenario's model on the given files and writes a SavedModel that can be served.
+def train_run(fn_args: FnArgs, export: Callable[[Path, Path], None]) -> None:
+    """Trains a scenario's model on the given files and exports it.
 
     Item attributes, vocabularies and knowledge come from the scenario's work directory. The run
     folder below `model_run_dir` has the name that `trainer train` would give it.
 
     Args:
       fn_args: what TFX's Trainer hands over.
+      export: writes the SavedModel of a run folder, its first argument, into the folder that is its
+        second, which is empty or not there.
 
     Raises:
       ConfigurationError: `custom_config` or the scenario it names is wrong, or the training would
@@ -82,7 +83,7 @@ def run_fn(fn_args: FnArgs) -> None:
             max_steps=fn_args.train_steps or None,
             validation_limit=eval_steps * scenario.training.batch_size if eval_steps else None,
         )
-    _export(run, destination)
+    export(run, destination)
 
 
 @dataclass(frozen=True)
@@ -175,16 +176,3 @@ def _require_empty(folder: Path) -> None:
         raise CommandError(
             f"serving_model_dir: {folder} is not empty; name another folder, or empty this one"
         )
-
-
-def _export(run: Path, destination: Path) -> None:
-    """Writes the SavedModel itself into a folder, without a version folder between."""
-    from serving.export import export_run
-    from serving.export_options import ExportOptions
-
-    # TFX has an environment of its own, without the server and without what a card is made with;
-    # its Evaluator judges the model.
-    options = ExportOptions(proof="quick", card_part=None)
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=destination.parent) as base:
-        Path(export_run(run, base, options)["path"]).rename(destination)

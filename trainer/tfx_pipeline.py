@@ -34,7 +34,7 @@ this machine:
   SchemaGen           the schema that the training examples suggest
   ExampleValidator    do the other splits look like it? ContractValidator: do all splits keep the
                       schema of the work directory?
-  Trainer             trainer.run_fn: a run folder and a SavedModel
+  Trainer             serving.run_fn: a run folder and a SavedModel
   Evaluator           AUC, logloss and calibration on test, over all examples and in slices; the
                       model is blessed if it reaches the thresholds, one of which is the AUC of the
                       last blessed model of the same serving.model_name

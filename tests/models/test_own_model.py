@@ -270,3 +270,35 @@ def test_the_readme_shows_it_in_at_most_10_lines(
         "user": (None, 32),
         "item": (None, 32),
     }
+
+
+def in_plain_python(code: str, root: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Runs code where nothing is said of Keras, as in a notebook; variables are added."""
+    environment = {**os.environ, **variables}
+    if not variables:
+        del environment["TF_USE_LEGACY_KERAS"]
+    return subprocess.run(
+        [sys.executable, "-c", code], cwd=root, env=environment, capture_output=True, text=True
+    )
+
+
+def test_the_library_takes_legacy_keras_where_nobody_said_so(repository_root: Path) -> None:
+    code = "import models.layer_support, tensorflow as tf; print(tf.keras.layers.Layer.__module__)"
+    done = in_plain_python(code, repository_root)
+    assert done.stdout.startswith("tf_keras."), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("before", "variables"),
+    [
+        ("import sys, types; sys.modules['tensorflow'] = types.ModuleType('tensorflow'); ", {}),
+        ("", {"TF_USE_LEGACY_KERAS": "0"}),
+    ],
+)
+def test_another_keras_is_refused_with_what_to_set(
+    repository_root: Path, before: str, variables: dict[str, str]
+) -> None:
+    done = in_plain_python(f"{before}import models", repository_root, **variables)
+    assert done.returncode
+    message = done.stderr.splitlines()[-1]
+    assert "set the environment variable TF_USE_LEGACY_KERAS=1 before TensorFlow is" in message

@@ -13,7 +13,6 @@ from tfx import v1 as tfx
 from configs.scenario import Scenario
 from preprocessing.records.contract import CTR, LABEL
 from preprocessing.records.layout import WorkDirectory
-from trainer import run_fn
 from trainer.tfx import activity_extractor
 
 
@@ -41,6 +40,9 @@ class PipelineFolders:
         """Model base path for a server: a version folder per blessed model."""
         return self.root / "pushed" / model_name
 
+
+RUN_FUNCTION = "serving.run_fn.run_fn"
+"""By its name, as TFX's Trainer imports it where it runs."""
 
 _SIGNATURE, _SCORE = "predict_examples", "score"
 
@@ -139,9 +141,9 @@ class TrainerSettings:
     """What the Trainer component is told.
 
     Attributes:
-      custom_config: names the scenario, see `trainer.run_fn`.
-      train_steps: see `trainer.run_fn`; 0 for all epochs.
-      eval_steps: see `trainer.run_fn`; 0 for all validation examples.
+      custom_config: names the scenario, see `trainer.run_fn.FnArgs`.
+      train_steps: see `trainer.run_fn.FnArgs`; 0 for all epochs.
+      eval_steps: see `trainer.run_fn.FnArgs`; 0 for all validation examples.
     """
 
     custom_config: Mapping[str, object]
@@ -181,7 +183,7 @@ def build_pipeline(
         ).with_id("ContractValidator"),
     ]
     trainer = tfx.components.Trainer(
-        run_fn=f"{run_fn.__name__}.run_fn",
+        run_fn=RUN_FUNCTION,
         examples=examples,
         train_args=tfx.proto.TrainArgs(splits=[TRAIN], num_steps=settings.train_steps),
         eval_args=tfx.proto.EvalArgs(splits=[EVAL], num_steps=settings.eval_steps),
