@@ -23,15 +23,13 @@ from models.features import ItemEncoder
 from models.inputs import InputPreparation
 from models.item_ids import KnowledgeIds, TrainedIds
 from models.knowledge import KnowledgeRecords, KnowledgeTable
-from models.losses import EQUAL_WEIGHTS
 from models.match import KnowledgeMatch, KnowledgeMatches
 from models.prior import PRIOR_SUFFIX, KnowledgePrior
 from models.profiles import ProfileAttribute, ProfileEncoder, ProfileLookup
-from models.ranking import RankingModel, Scorer
+from models.ranking import RankingModel
 from models.rerankers import RERANKERS
-from models.reranking import ListScorer, RerankingModel
+from models.reranking import RerankingModel
 from models.retrieval import RETRIEVERS
-from models.retrieval.scoring import TowerScorer
 from models.retrieving import RetrievalModel
 
 _FROM_CONFIGURATION = frozenset({"self", "kwargs", "top_units", "dropout_rate"})
@@ -141,6 +139,9 @@ class ModelTables:
 
 AnyModel = RankingModel | RerankingModel | RetrievalModel
 
+_MODELS: dict[str, type[AnyModel]] = {
+    model.kind: model for model in (RankingModel, RerankingModel, RetrievalModel)
+}
 _REGISTRIES: dict[str, Mapping[str, type[tf.keras.layers.Layer]]] = {
     RankingModel.kind: BACKBONES,
     RerankingModel.kind: RERANKERS,
@@ -169,39 +170,9 @@ def build_model(scenario: Scenario, tables: ModelTables) -> AnyModel:
     Raises:
       ValueError: the backbone or one of its options is unknown, or options do not go together.
     """
-    kind = example_kind(scenario.model.backbone)
-    if kind != RankingModel.kind and scenario.model.tasks:
-        raise ValueError(
-            f"model.tasks is for CTR models; '{scenario.model.backbone}' learns one label"
-        )
-    if kind == RetrievalModel.kind and scenario.model.match != "none":
-        raise ValueError(
-            "knowledge match compares the candidate with the history, which a retrieval model "
-            "keeps apart; set model.match=none"
-        )
-    class_weights = scenario.training.class_weights
-    if kind == RetrievalModel.kind and class_weights != EQUAL_WEIGHTS:
-        raise ValueError(
-            "training.class_weights are for labels, and a retrieval model is trained on chosen "
-            "items alone; set them to [1, 1]"
-        )
-    parts = _Parts(scenario, tables)
-    if kind == RankingModel.kind:
-        backbones = [parts.backbone() for _ in range(1 + len(scenario.model.tasks))]
-        scorer = Scorer(parts.assembly(), backbones)
-        return RankingModel(
-            parts.inputs, scorer, parts.adapter, scenario.model.tasks, class_weights
-        )
-    if kind == RerankingModel.kind:
-        return RerankingModel(
-            parts.inputs,
-            ListScorer(parts.assembly(), parts.backbone()),
-            parts.adapter,
-            scenario.training.list_loss,
-            class_weights,
-        )
-    scorer = TowerScorer(parts.assembly(), parts.backbone())
-    return RetrievalModel(parts.inputs, scorer, parts.adapter)
+    model = _MODELS[example_kind(scenario.model.backbone)]
+    model.check_scenario(scenario)
+    return model.of_parts(_Parts(scenario, tables), scenario)
 
 
 class _Parts:

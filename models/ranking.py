@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Self
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
@@ -11,7 +12,10 @@ from models.adapters.base import KnowledgeAdapter
 from models.assembly import Augmented, InputAssembly
 from models.inputs import InputPreparation, Tensors
 from models.losses import EQUAL_WEIGHTS, label_weights
-from models.scoring_model import ScoringModel
+from models.scoring_model import ModelParts, ScoringModel
+
+if TYPE_CHECKING:
+    from configs.scenario import Scenario
 
 
 class Scorer(tf.keras.layers.Layer):
@@ -105,6 +109,18 @@ class RankingModel(ScoringModel):
                 from_logits=True, reduction=tf.keras.losses.Reduction.SUM
             )
         )
+
+    @classmethod
+    def check_scenario(cls, scenario: Scenario) -> None:
+        """Nothing: ranking models take every option."""
+
+    @classmethod
+    def of_parts(cls, parts: ModelParts, scenario: Scenario) -> Self:
+        """A model with a backbone for the label and one for each further task."""
+        tasks = scenario.model.tasks
+        backbones = [parts.backbone() for _ in range(1 + len(tasks))]
+        scorer = Scorer(parts.assembly(), backbones)
+        return cls(parts.inputs, scorer, parts.adapter, tasks, scenario.training.class_weights)
 
     def probabilities(self, features: Tensors) -> tf.Tensor:
         """Scores of the first label between 0 and 1, [n]."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import tensorflow as tf
 
@@ -17,9 +17,10 @@ from models.losses import (
     pointwise_loss,
 )
 from models.rerankers.base import ListInputs
-from models.scoring_model import ScoringModel
+from models.scoring_model import ModelParts, ScoringModel
 
 if TYPE_CHECKING:
+    from configs.scenario import Scenario
     from models.adapters.base import KnowledgeAdapter
 
 
@@ -94,6 +95,13 @@ class RerankingModel(ScoringModel):
             )
         self.list_loss = list_loss
         self.class_weights = tuple(class_weights)
+
+    @classmethod
+    def of_parts(cls, parts: ModelParts, scenario: Scenario) -> Self:
+        """A model of one re-ranker, with the scenario's loss."""
+        scorer = ListScorer(parts.assembly(), parts.backbone())
+        training = scenario.training
+        return cls(parts.inputs, scorer, parts.adapter, training.list_loss, training.class_weights)
 
     def probabilities(self, features: Tensors) -> tf.Tensor:
         """Scores between 0 and 1, [b, L]; 0 on padding.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 import tensorflow as tf
@@ -17,11 +17,13 @@ from models.inputs import (
     knowledge_row_key,
 )
 from models.layer_support import precision
+from models.losses import EQUAL_WEIGHTS
 from models.retrieval.scoring import TowerScorer
-from models.scoring_model import ScoringModel
+from models.scoring_model import ModelParts, ScoringModel
 from models.vector_tables import row_chunks
 
 if TYPE_CHECKING:
+    from configs.scenario import Scenario
     from models.adapters.base import KnowledgeAdapter
 
 
@@ -92,6 +94,27 @@ class RetrievalModel(ScoringModel):
             counts / tf.reduce_max(counts), trainable=False, name="relative_shares"
         )
         self._compiled_item_vectors = tf.function(self.item_vectors, reduce_retracing=True)
+
+    @classmethod
+    def check_scenario(cls, scenario: Scenario) -> None:
+        """Refuses tasks, match and weights of classes; see `ScoringModel`."""
+        super().check_scenario(scenario)
+        if scenario.model.match != "none":
+            raise ValueError(
+                "knowledge match compares the candidate with the history, which a retrieval model "
+                "keeps apart; set model.match=none"
+            )
+        if scenario.training.class_weights != EQUAL_WEIGHTS:
+            raise ValueError(
+                "training.class_weights are for labels, and a retrieval model is trained on chosen "
+                "items alone; set them to [1, 1]"
+            )
+
+    @classmethod
+    def of_parts(cls, parts: ModelParts, scenario: Scenario) -> Self:
+        """A model of one pair of towers."""
+        scorer = TowerScorer(parts.assembly(), parts.backbone())
+        return cls(parts.inputs, scorer, parts.adapter)
 
     @property
     def num_items(self) -> int:

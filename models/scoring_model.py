@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
@@ -12,7 +12,32 @@ from models.assembly import augment
 from models.inputs import InputPreparation, Tensors, match_features
 
 if TYPE_CHECKING:
+    from configs.scenario import Scenario
     from models.adapters.base import KnowledgeAdapter
+    from models.assembly import InputAssembly
+
+
+class ModelParts(Protocol):
+    """What a model of any kind is made of.
+
+    Attributes:
+      inputs: the preparation of raw features.
+      adapter: the adapter, if its vectors are fields.
+    """
+
+    @property
+    def inputs(self) -> InputPreparation:
+        """See above."""
+
+    @property
+    def adapter(self) -> KnowledgeAdapter | None:
+        """See above."""
+
+    def assembly(self) -> InputAssembly:
+        """Fresh embeddings and the place of augmented vectors."""
+
+    def backbone(self) -> Any:
+        """A fresh backbone, re-ranker or pair of towers."""
 
 
 class ScoringModel(tfrs.models.Model):
@@ -31,6 +56,7 @@ class ScoringModel(tfrs.models.Model):
     then close to, but not, the means of those of its parts. A part needs at least one sample.
 
     Attributes:
+      kind: of the model and of the examples that it is trained on: ctr, rerank or retrieval.
       inputs_preparation: the parameter-free preparation of raw features.
       adapter: knowledge rows -> augmented vectors; None without an adapter.
       scorer: prepared inputs and augmented vectors -> logits, or the vectors of a retrieval model;
@@ -38,6 +64,8 @@ class ScoringModel(tfrs.models.Model):
       learned_match: knowledge match whose kernel is trained with the model, or None; retrieval
         models have no match.
     """
+
+    kind: ClassVar[str]
 
     def __init__(
         self,
@@ -54,6 +82,23 @@ class ScoringModel(tfrs.models.Model):
         self.learned_match = (
             inputs.matches if inputs.matches is not None and inputs.matches.is_learned else None
         )
+
+    @classmethod
+    def check_scenario(cls, scenario: Scenario) -> None:
+        """Makes sure that a model of this kind can do what a scenario asks of it.
+
+        Raises:
+          ValueError: it cannot; the message names the option.
+        """
+        if scenario.model.tasks:
+            raise ValueError(
+                f"model.tasks is for CTR models; '{scenario.model.backbone}' learns one label"
+            )
+
+    @classmethod
+    @abstractmethod
+    def of_parts(cls, parts: ModelParts, scenario: Scenario) -> Self:
+        """Builds the model of a scenario that `check_scenario` lets pass."""
 
     def call(self, features: Tensors, training: bool | None = None) -> tf.Tensor:
         """Logits of raw or prepared features."""
