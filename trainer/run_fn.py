@@ -44,6 +44,13 @@ class FnArgs(Protocol):
     custom_config: Mapping[str, object] | str
 
 
+def run_fn(fn_args: FnArgs) -> None:
+    """`serving.run_fn.run_fn`, under the name by which pipelines of earlier versions ask for it."""
+    from serving.run_fn import run_fn as train_and_export
+
+    train_and_export(fn_args)
+
+
 def train_run(fn_args: FnArgs, export: Callable[[Path, Path], None]) -> None:
     """Trains a scenario's model on the given files and exports it.
 

@@ -17,10 +17,9 @@ from configs.command_line import CommandError
 from configs.loading import ConfigurationError
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.tfrecord_file import read_records, write_records
-from serving.run_fn import run_fn
 from tests.runs import raw_requests
 from tests.scenarios import rich_config, rich_scenario, tiny_config, tiny_scenario
-from trainer.run_fn import read_custom_config
+from trainer.run_fn import read_custom_config, run_fn
 from trainer.run_folder import RunFolder
 from trainer.run_identity import default_run_folder
 
