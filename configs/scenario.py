@@ -77,7 +77,7 @@ class Scenario(Section):
             raise ValueError(
                 "model.match 'ridge' learns from ratings that differ, and implicit feedback has "
                 "none (data.interactions.columns has neither rating nor label); take 'means' or "
-                "'none'"
+                "'none'; why: docs/knowledge_match.md, 'Implicit feedback'"
             )
         return self
 

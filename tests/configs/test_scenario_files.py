@@ -16,7 +16,7 @@ PROGRAMS = {"preprocessing": preprocessing.__main__.main, "trainer": trainer.__m
 
 NAMES = (
     "amazon_books", "goodbooks_10k", "movielens_100k", "movielens_1m", "movielens_latest",
-    "movielens_small", "movielens_small_controls",
+    "movielens_small", "movielens_small_controls", "movielens_small_implicit",
 )  # fmt: skip
 DOWNLOADED = [name for name in NAMES if not name.startswith("movielens_small")]
 
