@@ -20,8 +20,7 @@ from configs.command_line import (
     say,
     scenario_of,
 )
-from trainer.tfx.pipeline import PipelineFolders
-from trainer.tfx.readiness import require_ready
+from trainer.tfx.readiness import PipelineFolders, require_ready
 from trainer.tfx.slice_features import USER_ACTIVITY, check_slices
 from trainer.tfx.summary import summary
 

@@ -265,6 +265,7 @@ def test_options_of_every_command(program: str) -> None:
     assert options == contract(f"options of {program}", options)
 
 
+@pytest.mark.slow
 def test_a_whole_job_has_these_results_and_files(job: Job) -> None:
     expected = contract("job", job.record)
     for name, found in job.record.items():

@@ -136,6 +136,7 @@ def test_the_manifest_keeps_the_settings(small_scenario, small_folder):
         "knowledge.answers.item.factors": [],
         "knowledge.answers.item.history_entry_pattern": None,
         "knowledge.answers.item.groups_verified": False,
+        "knowledge.answers.item.seen": "first_interactions",
     }
 
 

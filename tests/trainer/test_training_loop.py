@@ -125,7 +125,6 @@ def test_training_stops_after_patience_and_keeps_the_best_epoch(tmp_path: Path) 
     [
         (2, [0.6, 0.5, 0.7, 0.65], 4, 3),  # A better epoch renews the patience.
         (1, [0.6, 0.5], 2, 1),
-        (0, [0.6, 0.7, 0.7], 3, 2),
         (5, [0.6, 0.5, 0.4, 0.3], 4, 1),
     ],
 )

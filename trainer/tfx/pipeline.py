@@ -1,10 +1,9 @@
-"""The components of the TFX pipeline, what Evaluator must find, and where they write."""
+"""The components of the TFX pipeline, and what Evaluator must find."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto.config_pb2 import PerSliceMetricThreshold
@@ -14,32 +13,7 @@ from configs.scenario import Scenario
 from preprocessing.records.contract import CTR, LABEL
 from preprocessing.records.layout import WorkDirectory
 from trainer.tfx import activity_extractor
-
-
-@dataclass(frozen=True)
-class PipelineFolders:
-    """Everything that the pipeline leaves behind.
-
-    Attributes:
-      root: the folder around it all.
-    """
-
-    root: Path
-
-    @property
-    def artifacts(self) -> Path:
-        """A folder per component, and in it one per run: examples, statistics, models, ..."""
-        return self.root / "artifacts"
-
-    @property
-    def metadata(self) -> Path:
-        """ML Metadata (SQLite): what was run on what, and which models were blessed."""
-        return self.root / "metadata.sqlite"
-
-    def pushed(self, model_name: str) -> Path:
-        """Model base path for a server: a version folder per blessed model."""
-        return self.root / "pushed" / model_name
-
+from trainer.tfx.readiness import PipelineFolders
 
 RUN_FUNCTION = "serving.run_fn.run_fn"
 """By its name, as TFX's Trainer imports it where it runs."""

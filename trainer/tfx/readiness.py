@@ -1,4 +1,4 @@
-"""Whether the pipeline can run at all, and what people see of it while it runs."""
+"""Whether the pipeline can run at all, where it writes, and what people see while it runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import importlib.util
 import logging
 import re
 import sys
+from dataclasses import dataclass
+from pathlib import Path
 
 from absl import logging as absl_logging
 
@@ -20,6 +22,31 @@ _STARTED = re.compile(r"Component (\S+) is running\.")
 
 # ML Metadata's wheels lack a query language; TFX then filters by itself and says so at every step.
 _OF_NO_CONSEQUENCE = ("ZetaSQL", "property_predicate is not supported")
+
+
+@dataclass(frozen=True)
+class PipelineFolders:
+    """Everything that the pipeline leaves behind.
+
+    Attributes:
+      root: the folder around it all.
+    """
+
+    root: Path
+
+    @property
+    def artifacts(self) -> Path:
+        """A folder per component, and in it one per run: examples, statistics, models, ..."""
+        return self.root / "artifacts"
+
+    @property
+    def metadata(self) -> Path:
+        """ML Metadata (SQLite): what was run on what, and which models were blessed."""
+        return self.root / "metadata.sqlite"
+
+    def pushed(self, model_name: str) -> Path:
+        """Model base path for a server: a version folder per blessed model."""
+        return self.root / "pushed" / model_name
 
 
 def say_components() -> None:

@@ -12,7 +12,7 @@ import tensorflow_model_analysis as tfma
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 from tfx import v1 as tfx
 
-from trainer.tfx.pipeline import PipelineFolders
+from trainer.tfx.readiness import PipelineFolders
 from trainer.tfx.slice_features import USER_ACTIVITY, activity_groups
 from trainer.tfx.summary import Anomaly, PipelineResult, SliceMetrics
 
