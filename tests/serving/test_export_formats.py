@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +90,9 @@ def test_ids_may_be_whole_numbers(whole_numbers: Export) -> None:
 def test_ids_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="serving.id_type: .* user 'u1' is none"):
         export_run(
-            written_run("din", "hein").folder.path, tmp_path, replace(UNPROVEN, id_type="int64")
+            written_run("din", "hein").folder.path,
+            tmp_path,
+            UNPROVEN.model_copy(update={"id_type": "int64"}),
         )
     assert not list(tmp_path.iterdir())
 
@@ -103,7 +104,11 @@ def test_a_search_answers_with_ids_of_its_kind(tmp_path: Path) -> None:
     run = write_run(scenario)
     base = tmp_path / "base"
     text, numbers = (
-        Export(run, base, export_run(run.folder.path, base, replace(UNPROVEN, id_type=id_type)))
+        Export(
+            run,
+            base,
+            export_run(run.folder.path, base, UNPROVEN.model_copy(update={"id_type": id_type})),
+        )
         for id_type in ("string", "int64")
     )
     raw = with_known_ids(user_rows())
@@ -124,7 +129,9 @@ def test_a_search_answers_with_ids_of_its_kind(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["hein", "replace_id"])
 def test_int8_moves_scores_little_and_all_loaders_alike(name: str, tmp_path: Path) -> None:
     exact = exported_variant(name)
-    result = export_run(exact.run.folder.path, tmp_path, replace(UNPROVEN, augmented_dtype="int8"))
+    result = export_run(
+        exact.run.folder.path, tmp_path, UNPROVEN.model_copy(update={"augmented_dtype": "int8"})
+    )
     export = Export(exact.run, tmp_path, result)
     raw = profile_rows()
     scores = export.scores(raw)

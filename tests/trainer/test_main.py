@@ -43,7 +43,7 @@ def test_train_evaluate_and_compare(capsys: pytest.CaptureFixture[str], tmp_path
     )
     assert set(result) == {
         *("run", "validation", "epochs", "selection_metric", "best_epoch", "train_seconds"),
-        *("warnings", "leak_rule"),
+        *("warnings", "leak_rule", "coverage"),
     }
     assert result["leak_rule"] == {}  # no source is read, though one of the examples is unverified
     (warning,) = result["warnings"]
@@ -126,9 +126,10 @@ def test_other_kinds_of_models_go_through_the_same_commands(
     keys |= {
         f"{prefix}{name}"
         for prefix in ("", *(f"{name}_" for name in compared[1:]))
-        for name in ("ci_low", "ci_high", "p_value", "relative_lift")
+        for name in ("ci_low", "ci_high", "p_value", "relative_lift", "seed_standard_error")
     }
     keys |= {"delong"} if "auc" in compared else set()
+    keys |= {"covers_seeds", "seeds", "leak_rule_a", "leak_rule_b"}
     assert set(difference) == keys | {"part", "n", "users", "runs_a", "runs_b"}
     assert difference["n"] == evaluated["test"]["n"]
     assert difference[f"{metric}_a"] == pytest.approx(evaluated["test"][metric])

@@ -61,7 +61,7 @@ def test_every_kind_of_model_keeps_the_bounds_of_rounded_vectors(
     name: str, number_format: NumberFormat, tmp_path: Path
 ) -> None:
     run = exported_variant(name).run
-    options = replace(UNPROVEN, augmented_dtype=number_format)
+    options = UNPROVEN.model_copy(update={"augmented_dtype": number_format})
     result = export_run(run.folder.path, tmp_path, options)
     proof = prove(Path(result["path"]), *asked(run), number_format, "quick")
     proof.require()
@@ -89,7 +89,9 @@ def test_a_signature_that_nobody_asks_is_a_failure() -> None:
 
 def test_rounded_vectors_differ_within_their_bound_and_only_they_may(tmp_path: Path) -> None:
     run = written_run()
-    result = export_run(run.folder.path, tmp_path, replace(UNPROVEN, augmented_dtype="int8"))
+    result = export_run(
+        run.folder.path, tmp_path, UNPROVEN.model_copy(update={"augmented_dtype": "int8"})
+    )
     samples, expected = asked(run)
     proof = prove(Path(result["path"]), samples, expected, "int8", "quick")
     proof.require()

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -50,7 +49,9 @@ def test_ids_that_are_whole_numbers_give_the_same_ranks(tmp_path: Path) -> None:
     run = write_run(scenario)
     ranks = []
     for id_type in ("string", "int64"):
-        result = export_run(run.folder.path, tmp_path / "base", replace(UNPROVEN, id_type=id_type))
+        result = export_run(
+            run.folder.path, tmp_path / "base", UNPROVEN.model_copy(update={"id_type": id_type})
+        )
         model = tf.saved_model.load(result["path"])
         ranks.append(ExportedRetrieval(model, scenario)(serialized()))
     text, numbers = ranks
