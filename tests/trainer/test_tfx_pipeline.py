@@ -35,8 +35,8 @@ def arguments(*further: str) -> list[str]:
         (arguments("--minimum-auc", "1.5"), "expected a number from 0 to 1. Received: '1.5'"),
         (arguments("--largest-auc-drop", "-1"), "expected a number from 0 to 1. Received: '-1'"),
         (arguments("--calibration-factor", "0.9"), "expected a number from 1. Received: '0.9'"),
-        (arguments("--calibration-factor", "inf"), "expected a number from 1. Received: 'inf'"),
-        (arguments("--largest-auc-drop", "nan"), "expected a number from 0 to 1. Received: 'nan'"),
+        (arguments("--calibration-factor", "inf"), "expected a finite number. Received: 'inf'"),
+        (arguments("--largest-auc-drop", "nan"), "expected a finite number. Received: 'nan'"),
     ],
 )
 def test_wrong_usage_is_exit_code_2(

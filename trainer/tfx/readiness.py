@@ -16,7 +16,6 @@ from configs.loading import ConfigurationError
 from configs.scenario import Scenario
 from preprocessing.records.contract import CTR, PARTS
 from preprocessing.records.layout import WorkDirectory
-from preprocessing.records.tfrecord_file import check_intact
 
 _STARTED = re.compile(r"Component (\S+) is running\.")
 
@@ -75,6 +74,8 @@ def require_ready(scenario: Scenario) -> None:
       FileNotFoundError: a step of preprocessing has not been run.
       CommandError: TFX is not installed.
     """
+    from preprocessing.records.tfrecord_file import check_intact
+
     from trainer.evaluation.runs import kind_of
     from trainer.tables import fingerprint, require_named_inputs
 
