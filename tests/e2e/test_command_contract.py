@@ -76,8 +76,8 @@ def test_options_of_every_command(program: str) -> None:
         ("preprocessing", ["import", "--source", "item", "--out", "{tmp}/out", "absent"], 2),
         ("preprocessing", ["import", "--source", "item", "--out", "{tmp}/out", "{broken}"], 1),
         ("trainer", ["train", "--config", "configs/movielens_small.yaml", "model.bakbone=din"], 2),
-        ("trainer", ["evaluate", "absent"], 2),
-        ("serving", ["export", "absent", "--out", "{tmp}/out"], 2),
+        ("trainer", ["evaluate", "absent"], 1),
+        ("serving", ["export", "absent", "--out", "{tmp}/out"], 1),
         ("serving", ["serve", "--model", "films"], 2),
     ],
 )

@@ -75,7 +75,6 @@ def require_ready(scenario: Scenario) -> None:
       CommandError: TFX is not installed.
     """
     from preprocessing.records.tfrecord_file import check_intact
-
     from trainer.evaluation.runs import kind_of
     from trainer.tables import fingerprint, require_named_inputs
 
