@@ -12,12 +12,11 @@ from urllib.parse import urlsplit
 
 from configs.command_line import CommandError, finite_number, positive_integer
 from configs.loading import ConfigurationError
-from serving.client.inputs import UserRequest
-from serving.client.requests import parse_request
 
 if TYPE_CHECKING:
     from serving.client.connection import Tls
     from serving.client.grpc_client import RankingClient
+    from serving.client.inputs import UserRequest
     from serving.client.rest_client import RestRankingClient
 
 
@@ -47,6 +46,8 @@ def read_request(path: str, positive_rating: float | None) -> tuple[UserRequest,
       CommandError: the request is malformed; the message names the file and the field.
       OSError: the file cannot be read.
     """
+    from serving.client.requests import parse_request
+
     where = name_of(path)
     body = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
     try:

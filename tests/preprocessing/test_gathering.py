@@ -6,7 +6,6 @@ import apache_beam as beam
 import pytest
 
 from preprocessing import dead_letters
-from preprocessing import dead_letters as dead_letter_runs
 from preprocessing.beam_options import BeamOptions
 from preprocessing.beam_runner import run_pipeline
 from preprocessing.beam_sinks import GatherDeadLetters, gather_statistics, total
@@ -39,15 +38,15 @@ def test_several_collections_meet_in_one_file(tmp_path):
 @pytest.mark.parametrize("place", ["local", "url"])
 def test_dead_letters_are_never_together_in_one_element(tmp_path, monkeypatch, place):
     monkeypatch.setenv(shared_file_system.FOLDER_VARIABLE, str(tmp_path))
-    monkeypatch.setattr(dead_letter_runs, "_LETTERS_PER_RUN", 10)
+    monkeypatch.setattr(dead_letters, "_LETTERS_PER_RUN", 10)
     path = "shared://letters.jsonl" if place == "url" else str(tmp_path / "letters.jsonl")
-    held = []
+    held, write = [], dead_letters.write_dead_letters
 
     def write_dead_letters(run, letters):
         held.append(len(letters))
-        dead_letters.write_dead_letters(run, letters)
+        write(run, letters)
 
-    monkeypatch.setattr(dead_letter_runs, "write_dead_letters", write_dead_letters)
+    monkeypatch.setattr(dead_letters, "write_dead_letters", write_dead_letters)
 
     def build(pipeline: beam.Pipeline) -> None:
         starts = pipeline | beam.Create(range(0, 100, 5)) | beam.Reshuffle()

@@ -265,6 +265,7 @@ def test_a_full_disk_under_the_outputs_is_named(capsys, prompt_file, tmp_path, n
     (out / f".{name}.partial").symlink_to("/dev/full")  # writing there fails as on a full disk
     with chat_server(echo) as server:
         code, _, err = generate(capsys, prompts, out, *endpoint(server))
-        assert code == 1 and f"No space left on device: '{out / name}'" in err
+        assert code == 1
+        assert f"error: {out / name}: the disk is full (No space left on device)" in err
         code, summary, _ = generate(capsys, prompts, out, *endpoint(server))
         assert (code, summary["answered"], server.calls.total()) == (0, 1, 1)

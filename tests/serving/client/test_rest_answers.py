@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serving.client.answers import array_of, document_of
 from serving.client.errors import RankingError, ServerUnavailable
+from serving.client.rest_client import array_of, document_of
 
 
 @pytest.mark.parametrize(
