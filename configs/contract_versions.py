@@ -11,7 +11,7 @@ CONTRACTS = {
     "group": 1,
     "prompts": 1,
     "encode": 1,
-    "examples": 1,
+    "examples": 2,
     "training": 1,
     "export": 1,
 }

@@ -187,7 +187,8 @@ class Negatives(Section):
     per_positive: int = Field(0, ge=0, description="negatives sampled for each positive sample")
     by: Annotated[Literal["uniform", "popularity"], OF_NEGATIVES] = Field(
         "uniform",
-        description="uniform: every item alike; popularity: by its training interactions",
+        description="uniform: every item alike; popularity: as popular as the positives of the "
+        "same part, in training of the same fold of users",
     )
     seed: Annotated[int, OF_NEGATIVES] = 0
 

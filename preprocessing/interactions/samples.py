@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from configs.data import Data, RerankLists
 from preprocessing.hashing import mixed, stable_hashes, unit_interval
 from preprocessing.interactions.catalogue import ProfileColumns
-from preprocessing.interactions.sequences import UserSequences
+from preprocessing.interactions.sequences import TRAIN, UserSequences
 from preprocessing.records import contract
 from preprocessing.records.contract import CTR, RERANK, RETRIEVAL
 from preprocessing.records.wire import (
@@ -38,11 +38,12 @@ class ItemUniverse:
 
     Attributes:
       item_ids: [items] strings, each once, in text order.
-      popularity: [items] int64, training interactions of each.
+      positives: int64, samples with label 1 of each item: [items, populations], see
+        `population_of_rows`; [items, 0] where items are not drawn by popularity.
     """
 
     item_ids: pa.Array
-    popularity: np.ndarray
+    positives: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -60,43 +61,76 @@ class Draws:
     missing: int
 
 
+NUM_POPULATIONS = contract.USER_FOLDS + len(contract.PARTS) - 1
+"""Samples that negatives are as popular as: of training by fold of users, then of later parts."""
+
+
+def population_of_rows(folds: np.ndarray, parts: np.ndarray) -> np.ndarray:
+    """To which population of `ItemUniverse` each interaction belongs.
+
+    A training sample is described by item statistics without its user's fold. A positive is an
+    interaction of that fold, so that its item has lost one more than other items as popular; only
+    items that users of the same fold chose have lost as many.
+
+    Args:
+      folds: [rows] fold of each user.
+      parts: [rows] part number; none is HISTORY_ONLY.
+
+    Returns:
+      [rows] the fold where the part is train, else one number for each later part.
+    """
+    return np.where(parts == TRAIN, folds, contract.USER_FOLDS - 1 + parts)
+
+
 class UnseenItems:
     """Draws items for some users.
 
     Args:
-      universe: what to draw from; holds every item of the sequences.
+      item_ids: [items] what to draw from, in text order; holds every item of the sequences.
       sequences: all interactions of the users.
       known: [rows] True for the interactions by which a user knows an item; what a user knows is
         never drawn.
-      by_popularity: draw an item in proportion to its training interactions; else every item alike.
       purpose: name and seed of the draws, e.g. "negatives 0".
+      weights: [populations, items] draws an item in proportion to its weight in the user's
+        population; None draws every item alike.
+      populations: [users] index into the weights; None is the first one for all.
+      reserve: [items] weights by which items are drawn once too few of some weight in the user's
+        population are left, not less than any of those; None leaves such requests short.
     """
 
     def __init__(
         self,
-        universe: ItemUniverse,
+        item_ids: pa.Array,
         sequences: UserSequences,
         known: np.ndarray,
-        by_popularity: bool,
         purpose: str,
+        weights: np.ndarray | None = None,
+        populations: np.ndarray | None = None,
+        reserve: np.ndarray | None = None,
     ):
-        self._count = len(universe.item_ids)
-        weights = universe.popularity if by_popularity else np.ones(self._count, dtype=np.int64)
-        self._ends = np.cumsum(weights)
-        self._weights = weights
+        self._count = len(item_ids)
+        users = len(sequences.users)
+        self._weights = np.ones((1, self._count), np.int64) if weights is None else weights
+        self._ends = np.cumsum(self._weights, axis=1)
+        self._populations = np.zeros(users, np.int64) if populations is None else populations
+        self._reserve = self._weights[0] if reserve is None else reserve
         self._user_hashes = stable_hashes(sequences.users, purpose)
         item_numbers = pc.index_in(
-            pa.array(sequences.item_ids, pa.string()), value_set=universe.item_ids
+            pa.array(sequences.item_ids, pa.string()), value_set=item_ids
         ).to_numpy()
         items = item_numbers[sequences.item_of_row[known]]
         pairs = np.unique(self._pairs(sequences.user_of_row[known], items))
         # No pair is that large, so every search ends at a place of the array.
         self._known = np.append(pairs, np.iinfo(np.int64).max)
-        drawable = weights > 0
-        known_drawable = pairs[drawable[pairs % max(self._count, 1)]] // max(self._count, 1)
-        self._left_of_user = np.count_nonzero(drawable) - np.bincount(
-            known_drawable, minlength=len(sequences.users)
-        )
+        known_users, known_items = np.divmod(pairs, max(self._count, 1))
+
+        def left(drawable: np.ndarray, populations: np.ndarray) -> np.ndarray:
+            lost = known_users[drawable[populations[known_users], known_items]]
+            of_population = np.count_nonzero(drawable, axis=1)
+            return of_population[populations] - np.bincount(lost, minlength=users)
+
+        self._left_of_user = left(self._weights > 0, self._populations)
+        self._left_in_reserve = left(self._reserve[np.newaxis] > 0, np.zeros(users, np.int64))
 
     def draw(self, users: np.ndarray, positions: np.ndarray, wanted: np.ndarray) -> Draws:
         """Draws distinct items for each request.
@@ -107,20 +141,23 @@ class UnseenItems:
           wanted: [requests] number of items.
         """
         keys = mixed(self._user_hashes[users] ^ mixed(positions.astype(np.uint64)))
-        possible = np.minimum(wanted, self._left_of_user[users])
+        own = np.minimum(wanted, self._left_of_user[users])
+        possible = np.minimum(wanted, self._left_in_reserve[users])
         chosen = np.full((len(users), possible.max(initial=0)), -1, dtype=np.int64)
         for slot in range(chosen.shape[1]):
-            waiting = np.flatnonzero(possible > slot)
+            waiting = np.flatnonzero(own > slot)
             for attempt in range(_ATTEMPTS):
-                if not len(waiting) or not self._total:
+                if not len(waiting):
                     break
                 numbers = mixed(keys[waiting] + np.uint64(1 + slot * (_ATTEMPTS + 1) + attempt))
-                items = self._item_at(unit_interval(numbers))
+                items = self._item_at(self._populations[users[waiting]], unit_interval(numbers))
                 taken = self._knows(users[waiting], items)
                 taken |= (chosen[waiting, :slot] == items[:, np.newaxis]).any(axis=1)
                 chosen[waiting[~taken], slot] = items[~taken]
                 waiting = waiting[taken]
-            self._draw_from_rest(waiting, slot, users, keys, chosen)
+            beyond = np.flatnonzero((own <= slot) & (possible > slot))
+            self._draw_from_rest(waiting, slot, users, keys, chosen, in_reserve=False)
+            self._draw_from_rest(beyond, slot, users, keys, chosen, in_reserve=True)
         of, slots = np.nonzero(chosen >= 0)
         return Draws(of=of, items=chosen[of, slots], missing=int(wanted.sum()) - len(of))
 
@@ -131,15 +168,17 @@ class UnseenItems:
         users: np.ndarray,
         keys: np.ndarray,
         chosen: np.ndarray,
+        in_reserve: bool,
     ) -> None:
         """Draws by listing what is left, for requests whose user knows most items."""
         user, unknown = -1, np.zeros(0, dtype=np.int64)
         for request in requests.tolist():
             if users[request] != user:
                 user = users[request]
-                unknown = self._unknown(user)
+                weights = self._reserve if in_reserve else self._weights[self._populations[user]]
+                unknown = self._unknown(user, weights)
             left = unknown[~np.isin(unknown, chosen[request, :slot])]
-            ends = np.cumsum(self._weights[left])
+            ends = np.cumsum(weights[left])
             if len(left) and ends[-1]:
                 number = mixed(
                     keys[request : request + 1] + np.uint64((slot + 1) * (_ATTEMPTS + 1))
@@ -147,14 +186,14 @@ class UnseenItems:
                 place = (unit_interval(number) * ends[-1]).astype(np.int64)
                 chosen[request, slot] = left[np.searchsorted(ends, place, side="right")[0]]
 
-    @property
-    def _total(self) -> int:
-        return int(self._ends[-1]) if self._count else 0
-
-    def _item_at(self, places: np.ndarray) -> np.ndarray:
-        """Items by places in [0, 1), each as wide as its weight."""
-        numbers = (places * self._total).astype(np.int64)
-        return np.searchsorted(self._ends, numbers, side="right")
+    def _item_at(self, populations: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Items by places in [0, 1), each as wide as its weight in the population."""
+        items = np.empty(len(places), dtype=np.int64)
+        for population in np.unique(populations):
+            ends, here = self._ends[population], populations == population
+            numbers = (places[here] * ends[-1]).astype(np.int64)
+            items[here] = np.searchsorted(ends, numbers, side="right")
+        return items
 
     def _pairs(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
         return users * np.int64(self._count) + items
@@ -163,11 +202,11 @@ class UnseenItems:
         pairs = self._pairs(users, items)
         return self._known[np.searchsorted(self._known, pairs)] == pairs
 
-    def _unknown(self, user: int) -> np.ndarray:
+    def _unknown(self, user: int, weights: np.ndarray) -> np.ndarray:
         """All items of some weight that a user does not know."""
         first, end = np.searchsorted(self._known, [user * self._count, (user + 1) * self._count])
         known = self._known[first:end] - user * self._count
-        candidates = self._weights > 0
+        candidates = weights > 0
         candidates[known] = False
         return np.flatnonzero(candidates)
 
@@ -517,6 +556,15 @@ def needs_universe(data: Data) -> bool:
     return RERANK in data.examples or (CTR in data.examples and data.negatives.per_positive > 0)
 
 
+def drawn_by_popularity(data: Data) -> bool:
+    """True when sampled negatives are as popular as the positives of their part."""
+    return (
+        CTR in data.examples
+        and data.negatives.per_positive > 0
+        and data.negatives.by == "popularity"
+    )
+
+
 class ExampleMaker:
     """Makes examples and counts the sampled items that could not be drawn.
 
@@ -568,7 +616,15 @@ class ExampleMaker:
         if not negatives.per_positive:
             alone = interactions_alone(self._sequences, rows)
             return self._ctr_columns(rows, alone, None)
-        unseen = self._unseen(part, negatives.by == "popularity", f"negatives {negatives.seed}")
+        by_popularity: dict[str, np.ndarray] = {}
+        if drawn_by_popularity(self._data):
+            folds = user_folds(self._sequences.users)
+            of_users = population_of_rows(folds, np.full(len(folds), part))
+            so_far = self._items_to_draw.positives[:, : contract.USER_FOLDS + part].T
+            by_popularity = {
+                "weights": so_far, "populations": of_users, "reserve": so_far.sum(axis=0)
+            }  # fmt: skip
+        unseen = self._unseen(part, f"negatives {negatives.seed}", **by_popularity)
         history_rows, candidates, missing = with_negatives(
             self._sequences, rows, unseen, negatives.per_positive
         )
@@ -585,17 +641,18 @@ class ExampleMaker:
 
     def _rerank(self, rows: np.ndarray, part: int) -> ExampleColumns:
         settings = self._data.rerank
-        unseen = self._unseen(part, False, f"rerank {settings.seed}")
+        unseen = self._unseen(part, f"rerank {settings.seed}")
         lists = rerank_lists(self._sequences, rows, unseen, settings)
         self.missing_candidates += lists.missing
         universe = self._items_to_draw.item_ids
         return RerankColumns(self._user, self._sequences, lists, universe)
 
-    def _unseen(self, part: int, by_popularity: bool, purpose: str) -> UnseenItems:
+    def _unseen(self, part: int, purpose: str, **by_popularity: np.ndarray) -> UnseenItems:
         """Draws items new to a user by the end of a part: later interactions stay unknown."""
         # The number of interactions before k_u, HISTORY_ONLY, is smaller than that of any part.
         known = self._parts <= part
-        return UnseenItems(self._items_to_draw, self._sequences, known, by_popularity, purpose)
+        item_ids = self._items_to_draw.item_ids
+        return UnseenItems(item_ids, self._sequences, known, purpose, **by_popularity)
 
     @property
     def _items_to_draw(self) -> ItemUniverse:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import apache_beam as beam
@@ -32,8 +32,15 @@ from preprocessing.interactions.reading import (
     by_reason,
     parse_interactions,
 )
-from preprocessing.interactions.samples import ItemUniverse
+from preprocessing.interactions.samples import (
+    NUM_POPULATIONS,
+    ItemUniverse,
+    drawn_by_popularity,
+    population_of_rows,
+    user_folds,
+)
 from preprocessing.interactions.sequences import (
+    HISTORY_ONLY,
     TimeCuts,
     count_sample_hours,
     order_interactions,
@@ -220,10 +227,8 @@ USERS = "users"
 PROFILE_VALUES = "profile_values"
 """Names of inputs and tags of outputs."""
 
-_COUNT = "count"
 _NAMES = "names"
 _NAMES_SCHEMA = pa.schema({ITEM: pa.string(), _NAMES: pa.list_(pa.list_(pa.string()))})
-_UNIVERSE_SCHEMA = pa.schema({ITEM: pa.string(), _COUNT: pa.int64()})
 
 
 class ReadSeenPrompts(beam.DoFn):
@@ -287,7 +292,10 @@ class OrderShard(beam.DoFn):
 
 
 class CountItems(beam.DoFn):
-    """Shard to its items with their training interactions, as an IPC stream."""
+    """Shard to its items, with their positive samples where they are drawn by popularity.
+
+    The table is an IPC stream, one column of numbers for each population of `ItemUniverse`.
+    """
 
     def __init__(self, plan: ExamplesPlan):
         super().__init__()
@@ -296,9 +304,17 @@ class CountItems(beam.DoFn):
     def process(self, element: Shard, cuts: TimeCuts | None) -> Iterator[bytes]:
         """See `beam.DoFn`."""
         sequences = element.sequences
-        training = split_interactions(sequences, self._plan.split, cuts).training
-        counts = np.bincount(sequences.item_of_row[training], minlength=len(sequences.item_ids))
-        yield table_to_bytes(pa.table([sequences.item_ids, counts], schema=_UNIVERSE_SCHEMA))
+        if not drawn_by_popularity(self._plan.data):
+            yield _universe_of(sequences.item_ids)
+            return
+        parts = split_interactions(sequences, self._plan.split, cuts).parts
+        rows = np.flatnonzero((parts != HISTORY_ONLY) & (sequences.labels == 1))
+        folds = user_folds(sequences.users)[sequences.user_of_row[rows]]
+        cells = sequences.item_of_row[rows] * NUM_POPULATIONS
+        cells += population_of_rows(folds, parts[rows])
+        size = len(sequences.item_ids) * NUM_POPULATIONS
+        counts = np.bincount(cells, minlength=size).reshape(-1, NUM_POPULATIONS)
+        yield _universe_of(sequences.item_ids, counts)
 
 
 class CatalogueItems(beam.DoFn):
@@ -306,9 +322,7 @@ class CatalogueItems(beam.DoFn):
 
     def process(self, element: bytes) -> Iterator[bytes]:
         """See `beam.DoFn`."""
-        ids = table_from_bytes(element)[ITEM_ID]
-        counts = np.zeros(len(ids), dtype=np.int64)
-        yield table_to_bytes(pa.table([ids, counts], schema=_UNIVERSE_SCHEMA))
+        yield _universe_of(table_from_bytes(element)[ITEM_ID])
 
 
 class JoinUniverse(beam.DoFn):
@@ -316,10 +330,12 @@ class JoinUniverse(beam.DoFn):
 
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[bytes]:
         """See `beam.DoFn`."""
-        table = concatenate(element[1], _UNIVERSE_SCHEMA)
-        added_up = table.group_by(ITEM).aggregate([(_COUNT, "sum")])
-        columns = [added_up[ITEM], added_up[f"{_COUNT}_sum"]]
-        joined = pa.table(columns, schema=_UNIVERSE_SCHEMA).sort_by(ITEM)
+        tables = [table_from_bytes(data) for data in element[1]]
+        table = pa.concat_tables(tables, promote_options="default")
+        names = table.column_names[1:]
+        added_up = table.group_by(ITEM).aggregate([(name, "sum") for name in names])
+        columns = [added_up[ITEM], *(added_up[f"{name}_sum"].fill_null(0) for name in names)]
+        joined = pa.table(columns, names=[ITEM, *names]).sort_by(ITEM)
         yield table_to_bytes(joined.combine_chunks())
 
 
@@ -355,7 +371,9 @@ class WriteShard(beam.DoFn):
         items = None
         if universe is not None:
             table = table_from_bytes(universe).combine_chunks()
-            items = ItemUniverse(table[ITEM].combine_chunks(), table[_COUNT].to_numpy())
+            counts = [column.to_numpy() for column in table.columns[1:]]
+            positives = np.stack(counts, axis=1) if counts else np.zeros((len(table), 0), np.int64)
+            items = ItemUniverse(table[ITEM].combine_chunks(), positives)
         result = write_shard(
             element,
             plan.data,
@@ -393,6 +411,16 @@ class WriteSummary(beam.DoFn):
         )
         yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
         yield {**statistics, REJECTED_CATALOGUE: by_reason(dead_letters)}
+
+
+def _universe_of(
+    item_ids: Sequence[str] | pa.ChunkedArray, counts: np.ndarray | None = None
+) -> bytes:
+    """Table of items and their numbers, [items, populations], as an IPC stream."""
+    columns = [] if counts is None else list(counts.T)
+    names = [f"positives_{number}" for number in range(len(columns))]
+    items = item_ids if isinstance(item_ids, pa.ChunkedArray) else pa.array(item_ids, pa.string())
+    return table_to_bytes(pa.table([items, *columns], names=[ITEM, *names]))
 
 
 def _names_of(item_ids: list[str], names: bytes) -> dict[str, list[tuple[str, ...]]]:

@@ -8,7 +8,6 @@ from preprocessing.interactions.samples import (
     SAMPLED,
     CandidateLists,
     Candidates,
-    ItemUniverse,
     UnseenItems,
     ids_of,
     interactions_alone,
@@ -18,7 +17,7 @@ from preprocessing.interactions.samples import (
 from preprocessing.interactions.sequences import UserSequences
 from tests.preprocessing.interactions.made_interactions import interaction_table, sequences_of
 
-UNIVERSE = ItemUniverse(pa.array([f"i{number:02}" for number in range(40)]), np.ones(40, int))
+UNIVERSE = pa.array([f"i{number:02}" for number in range(40)])
 
 
 def log() -> UserSequences:
@@ -29,13 +28,13 @@ def log() -> UserSequences:
 
 
 def ids(candidates: Candidates, sequences: UserSequences) -> list[str]:
-    values, index = ids_of(candidates, sequences, UNIVERSE.item_ids)
+    values, index = ids_of(candidates, sequences, UNIVERSE)
     return [values[item] for item in index]
 
 
-def drawn_from(universe: ItemUniverse, sequences: UserSequences) -> UnseenItems:
+def drawn_from(universe: pa.Array, sequences: UserSequences) -> UnseenItems:
     known = np.ones(len(sequences.item_of_row), dtype=bool)
-    return UnseenItems(universe, sequences, known, False, "test 0")
+    return UnseenItems(universe, sequences, known, "test 0")
 
 
 def unseen(sequences: UserSequences) -> UnseenItems:
@@ -100,7 +99,7 @@ def test_lists_are_shuffled_in_the_same_way_each_time():
 
 def test_lists_stay_short_when_items_run_out():
     sequences = log()
-    few = ItemUniverse(pa.array([f"i{number:02}" for number in range(11)]), np.ones(11, int))
+    few = pa.array([f"i{number:02}" for number in range(11)])
     lists = rerank_lists(sequences, np.arange(10), drawn_from(few, sequences), RerankLists())
     assert (lists.ends - lists.starts).tolist() == [5, 5, 3]
     assert lists.missing == 5 + 5 + 7

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError
@@ -205,6 +206,39 @@ def test_implicit_feedback_gets_sampled_negatives(small_scenario, small_folder):
     assert result["records_out"] == result["samples"] - negatives + result["history_only"]
     items = read_item_attributes(directory_of(scenario).item_attributes)
     assert items.rating_count.sum() == result["training_interactions"]
+
+
+def test_negatives_by_popularity_are_as_popular_as_positives_in_every_part(
+    small_scenario, small_folder
+):
+    """What a model knows of an item's popularity says nothing, early in histories and late."""
+    random = np.random.default_rng(5)
+    chances = 1 / np.arange(1, 1501) ** 0.9  # items are the rarer the higher their numbers
+    rows = []
+    for user in range(600):
+        early, late = random.choice(1500, 9, False, chances / chances.sum()), random.choice(1500, 9)
+        items = [*early, *np.setdiff1d(late, early)]
+        rows += [(f"u{user}", item, time) for time, item in enumerate(items)]
+    write_log(small_folder, pd.DataFrame(rows, columns=["user_id", "item_id", "timestamp"]))
+    scenario = small_scenario(
+        data__interactions__columns={"rating": None},
+        data__negatives={"per_positive": 2, "by": "popularity"},
+    )
+    assert build_examples(scenario)["missing_negatives"] == 0
+    items = read_item_attributes(directory_of(scenario).item_attributes)
+    row_of = {item: row for row, item in enumerate(items.item_ids)}
+    for part in PARTS:
+        samples = read(scenario, part)
+        item_rows = np.array([row_of[sample["item_id"]] for sample in samples])
+        labels = np.array([sample["label"] for sample in samples])
+        counts = items.rating_count[item_rows]
+        if part == "train":
+            folds = np.array([sample["user_fold"] for sample in samples])
+            counts = counts - items.rating_count_by_fold[item_rows, folds]
+        assert abs(roc_auc_score(labels, counts) - 0.5) < 0.03
+        for count in (0, 1):
+            shares = [(counts[labels == label] == count).mean() for label in (0, 1)]
+            np.testing.assert_allclose(shares[0], shares[1], atol=0.03)
 
 
 def test_negatives_come_from_catalogue_and_log(small_scenario, small_folder):

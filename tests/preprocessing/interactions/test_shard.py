@@ -95,7 +95,7 @@ def test_users_without_training_interactions_are_not_named(tmp_path):
 
 
 def test_every_kind_is_written_from_the_same_samples(tmp_path):
-    universe = ItemUniverse(pa.array(sorted(map(str, range(40)))), np.ones(40, int))
+    universe = ItemUniverse(pa.array(sorted(map(str, range(40)))), np.zeros((40, 0), int))
     settings = data(
         examples=["ctr", "rerank", "retrieval"],
         negatives={"per_positive": 2},
@@ -130,7 +130,7 @@ def test_every_kind_is_written_from_the_same_samples(tmp_path):
 
 
 def test_too_few_items_leave_examples_short(tmp_path):
-    universe = ItemUniverse(pa.array(sorted(map(str, range(13)))), np.ones(13, int))
+    universe = ItemUniverse(pa.array(sorted(map(str, range(13)))), np.zeros((13, 0), int))
     settings = data(examples=["ctr", "rerank"], negatives={"per_positive": 3})
     split = Split(knowledge_history_cap=2)
     result = write_shard(shard(log()), settings, split, str(tmp_path), universe=universe)
@@ -148,7 +148,7 @@ def test_sampled_items_need_a_universe(tmp_path):
 
 
 def test_no_users_leave_empty_files(tmp_path):
-    universe = ItemUniverse(pa.array([], pa.string()), np.zeros(0, int))
+    universe = ItemUniverse(pa.array([], pa.string()), np.zeros((0, 0), int))
     settings = data(
         examples=["ctr", "rerank", "retrieval"], negatives={"per_positive": 1}, profiles=PROFILES
     )
@@ -181,7 +181,7 @@ def test_training_negatives_do_not_tell_what_the_test_asks(tmp_path, kind):
     settings = data(
         examples=[kind], negatives={"per_positive": 4}, rerank={"window": 1, "length": 5}
     )
-    universe = ItemUniverse(pa.array(items), np.ones(100, int))
+    universe = ItemUniverse(pa.array(items), np.zeros((100, 0), int))
     write_shard(shard(interaction_table(*rows)), settings, Split(), str(tmp_path), None, universe)
     drawn: Counter[tuple[bytes, bytes]] = Counter()
     for example in read(tmp_path, "train", kind):
