@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.source_code import syntax_tree
+
 ROOMS = ("configs", "models", "preprocessing", "serving", "trainer", "examples", "benchmarks")
 CALL = re.compile(r"`([A-Z]\w+)\.([a-z_]\w*)\(")
 ATTRIBUTE = re.compile(r"`([A-Z][a-z]\w*[A-Z]\w*)\.([a-z_]\w*)`")
@@ -48,7 +50,7 @@ def definitions() -> dict[str, list[Definition]]:
     found: dict[str, list[Definition]] = {}
     for room in ROOMS:
         for path in (root / room).rglob("*.py"):
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            for node in ast.walk(syntax_tree(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.ClassDef):
                     found.setdefault(node.name, []).append(Definition(node))
     return found

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.source_code import syntax_tree
+
 # What a room may import of ours besides itself. A dotted name allows that package or module alone.
 ALLOWED_IMPORTS: dict[str, tuple[str, ...]] = {
     "configs": (),
@@ -96,7 +98,7 @@ def forbidden_imports(source: str, module: str) -> list[str]:
     allowed = (room, *ALLOWED_IMPORTS[room], *ALLOWED_IMPORTS_OF_MODULE.get(module, ()))
     return [
         f"{line}: {name}"
-        for name, line in imported_names(ast.parse(source), module)
+        for name, line in imported_names(syntax_tree(source), module)
         if name.split(".")[0] in ALLOWED_IMPORTS
         and not any(name == prefix or name.startswith(f"{prefix}.") for prefix in allowed)
     ]
@@ -123,7 +125,7 @@ def imports_against_the_order(source: str, module: str) -> list[str]:
     place = PREPROCESSING_ORDER.index(module.split(".")[1])
     return [
         f"{line}: {name}"
-        for name, line in imported_names(ast.parse(source), module)
+        for name, line in imported_names(syntax_tree(source), module)
         if name.startswith("preprocessing.")
         and PREPROCESSING_ORDER.index(name.split(".")[1]) > place
     ]

@@ -12,6 +12,7 @@ from preprocessing.answers.record import (
     RECORD_REASONS,
     meaning_of,
 )
+from tests.source_code import syntax_tree
 
 REJECTING = (
     "RejectedAnswer", "Rejection", "TransientFailure", "RequestRefused",
@@ -22,7 +23,7 @@ REJECTING = (
 def literal_reasons(source: str) -> set[str]:
     """Reasons that are written out, the beginning of those that are put together."""
     found = set()
-    for node in ast.walk(ast.parse(source)):
+    for node in ast.walk(syntax_tree(source)):
         if isinstance(node, ast.Call) and getattr(node.func, "id", None) in REJECTING:
             reason = node.args[0]
             if isinstance(reason, ast.JoinedStr):
