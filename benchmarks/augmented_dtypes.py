@@ -25,7 +25,7 @@ _SAMPLES = 2_000
 def measure(run: Path, samples: int) -> None:
     """Exports a run in every number format and prints what each costs."""
     from serving.export import export_run
-    from serving.export_options import ExportOptions
+    from serving.options import ExportOptions
     from serving.proof.expected import expected_scores
     from serving.proof.proving import prove
     from serving.proof.samples import draw_samples

@@ -10,13 +10,12 @@ import argparse
 import contextlib
 import errno
 import json
-import math
 import os
 import shutil
 import sys
 import tempfile
 import textwrap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import NoneType
 from typing import Annotated, Any, Literal, NoReturn, TypeAlias, TypeVar, get_args, get_origin
@@ -26,7 +25,7 @@ from pydantic.fields import FieldInfo
 
 from configs.loading import ConfigurationError, described_keys, load_scenario
 from configs.scenario import Scenario
-from configs.section import Section
+from configs.section import Metavar, OneOf, Section
 
 EXIT_DONE = 0
 EXIT_FAILED = 1
@@ -136,56 +135,55 @@ def scenario_of(arguments: argparse.Namespace) -> Scenario:
     return load_scenario(arguments.config, arguments.overrides)
 
 
-def positive_integer(text: str) -> int:
-    """An option's value as a whole number of at least 1, for argparse's `type`."""
-    if not text.isascii() or not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1. Received: {text!r}")
-    return int(text)
-
-
-def finite_number(text: str) -> float:
-    """An option's value as a number that is neither infinite nor NaN, for argparse's `type`."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not math.isfinite(number):
-        raise argparse.ArgumentTypeError(f"expected a finite number. Received: {text!r}")
-    return number
-
-
 def add_field_options(
     parser: argparse._ActionsContainer,
     section: type[Section],
-    metavars: Mapping[str, str],
+    names: Iterable[str] | None = None,
     stands_for: str | None = None,
 ) -> None:
-    """Adds options whose type, range, choices and help are those of fields of a section.
+    """Adds options whose type, range, choices, default and help are those of fields of a section.
+
+    A field without a default is required. One that holds a tuple takes values joined by commas,
+    one that holds a list takes several words.
 
     Args:
       parser: the parser, or a group of its options.
       section: has the fields.
-      metavars: names of the fields -> what help shows in the place of a number or text.
+      names: of the fields; all of them if None.
       stands_for: where the value of an option that is not given is taken from, for help: the
         section's dotted key. The option is None then. By default it has the field's default.
     """
-    for name, metavar in metavars.items():
+    groups: dict[str, argparse._ActionsContainer] = {}
+    for name in section.model_fields if names is None else names:
         field = section.model_fields[name]
-        default = None if stands_for else field.get_default(call_default_factory=True)
-        shown = f"{stands_for}.{name}" if stands_for else default
-        meaning = (field.description or "").replace("%", "%%")
         flag = f"--{name.replace('_', '-')}"
-        if field.annotation is bool:
-            parser.add_argument(flag, action="store_true", default=default, help=meaning)
+        owner = parser
+        for declared in field.metadata:
+            if isinstance(declared, OneOf):
+                if declared.group not in groups:
+                    groups[declared.group] = parser.add_mutually_exclusive_group()
+                owner = groups[declared.group]
+        is_required = field.is_required() and stands_for is None
+        default = (
+            None if stands_for or is_required else field.get_default(call_default_factory=True)
+        )
+        meaning = (field.description or "").replace("%", "%%")
+        kind = _value_type(field.annotation)
+        if kind is bool:
+            owner.add_argument(flag, action="store_true", default=default, help=meaning)
             continue
-        choices = _choices(field.annotation)
-        parser.add_argument(
+        shown = f"{stands_for}.{name}" if stands_for else _spelled(default)
+        choices = get_args(kind) if get_origin(kind) is Literal else None
+        metavar = _metavar(field, kind)
+        owner.add_argument(
             flag,
             default=default,
-            choices=choices or None,
-            type=str if choices else _reader(field),
+            required=is_required,
+            nargs="+" if get_origin(kind) is list else None,
+            choices=choices,
+            type=str if choices else _reader(field, kind, metavar),
             metavar=None if choices else metavar,
-            help=f"{meaning} (default: {shown})",
+            help=f"{meaning} (default: {shown})" if shown else meaning,
         )
 
 
@@ -198,26 +196,54 @@ def section_of(arguments: argparse.Namespace, section: type[AnySection]) -> AnyS
     return section.model_validate(given)
 
 
-def _choices(annotation: Any) -> tuple[Any, ...]:
-    """Values of a Literal, also of one that may be None; none for other types."""
-    if get_origin(annotation) is Literal:
-        return get_args(annotation)
+def _value_type(annotation: Any) -> Any:
+    """The type of a field without its constraints, also of one that may be None."""
     kinds = [kind for kind in get_args(annotation) if kind is not NoneType]
-    return _choices(kinds[0]) if len(kinds) == 1 and NoneType in get_args(annotation) else ()
+    if len(kinds) == 1 and NoneType in get_args(annotation):
+        annotation = kinds[0]
+    return get_args(annotation)[0] if get_origin(annotation) is Annotated else annotation
 
 
-def _reader(field: FieldInfo) -> Callable[[str], Any]:
-    """Reads an option's value as a field's, for argparse's `type`."""
-    kind: Any = field.annotation
-    for constraint in field.metadata:
-        kind = Annotated[kind, constraint]
-    adapter: TypeAdapter[Any] = TypeAdapter(kind, config=ConfigDict(allow_inf_nan=False))
+def _metavar(field: FieldInfo, kind: Any) -> str:
+    declared = [found.text for found in field.metadata if isinstance(found, Metavar)]
+    if declared:
+        return declared[0]
+    unit = _value_type(get_args(kind)[0]) if get_origin(kind) in (list, tuple) else kind
+    return "N" if unit in (int, float) else "NAME"
+
+
+def _spelled(default: object) -> str:
+    """A default as a user would give it; empty for none."""
+    if isinstance(default, tuple | list):
+        return (" " if isinstance(default, list) else ",").join(map(_spelled, default))
+    if isinstance(default, float):
+        return f"{default:g}"
+    return "" if default is None else str(default)
+
+
+def _reader(field: FieldInfo, kind: Any, metavar: str) -> Callable[[str], Any]:
+    """Reads an option's value as a field's, of a list one word's, for argparse's `type`."""
+    is_joined = get_origin(kind) is tuple
+    read_kind: Any = field.annotation
+    if get_origin(kind) is list:
+        (read_kind,) = get_args(kind)
+    else:
+        for constraint in field.metadata:
+            read_kind = Annotated[read_kind, constraint]
+    adapter: TypeAdapter[Any] = TypeAdapter(read_kind, config=ConfigDict(allow_inf_nan=False))
 
     def read(text: str) -> Any:
         try:
-            return adapter.validate_python(text)
+            return adapter.validate_python(text.split(",") if is_joined else text)
         except ValidationError as error:
-            reason = error.errors()[0]["msg"].replace("Input should be", "expected", 1)
+            reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+            reason = reason.replace("Input should be greater", "a number greater")
+            reason = reason.replace("Input should be less", "a number less")
+            reason = reason.removeprefix("Input should be ")
+            if is_joined:
+                reason = f"{metavar}: {reason}"
+            if not reason.startswith("expected"):
+                reason = f"expected {reason}"
             raise argparse.ArgumentTypeError(f"{reason}. Received: {text!r}") from error
 
     return read

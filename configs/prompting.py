@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from configs.section import Section
+from configs.section import Metavar, Section
 
 
 class Generation(Section):
@@ -18,7 +18,7 @@ class Generation(Section):
         "files; replay: answers of existing answer files, by prompt hash; gguf: a model file in "
         "this process (pip install -r requirements-gguf.txt)",
     )
-    base_url: str | None = Field(
+    base_url: Annotated[str | None, Metavar("URL")] = Field(
         None, description="address of the endpoint, e.g. http://localhost:8000/v1; OpenAI if empty"
     )
     api_key_variable: str = Field(
@@ -28,14 +28,14 @@ class Generation(Section):
         None, description="the LLM's name at the endpoint; gguf: path of the model file"
     )
     system_prompt: str | None = Field(None, description="sent before every prompt")
-    temperature: float | None = Field(
+    temperature: Annotated[float | None, Metavar("T")] = Field(
         0.0, ge=0, description="left to the endpoint if null; some models accept no other"
     )
     max_tokens: int = Field(512, ge=1, description="upper bound of an answer, in tokens")
     token_limit_parameter: Literal["max_tokens", "max_completion_tokens"] = Field(
         "max_tokens", description="what the endpoint calls that bound (OpenAI: the longer name)"
     )
-    json_schema: str | None = Field(
+    json_schema: Annotated[str | None, Metavar("FILE")] = Field(
         None, description="JSON schema file with one text property per factor; free text if empty"
     )
     keep_truncated: bool = Field(
@@ -54,17 +54,19 @@ class Generation(Section):
         20, ge=1, description="failed prompts in a row, after which the endpoint counts as down"
     )
     budget_tokens: int | None = Field(None, ge=1, description="tokens one run may spend")
-    budget_usd: float | None = Field(None, gt=0, description="US dollars one run may spend")
-    price_input: float | None = Field(
+    budget_usd: Annotated[float | None, Metavar("DOLLARS")] = Field(
+        None, gt=0, description="US dollars one run may spend"
+    )
+    price_input: Annotated[float | None, Metavar("DOLLARS")] = Field(
         None, ge=0, description="US dollars for a million prompt tokens"
     )
-    price_output: float | None = Field(
+    price_output: Annotated[float | None, Metavar("DOLLARS")] = Field(
         None, ge=0, description="US dollars for a million answer tokens"
     )
     requests_per_batch_file: int = Field(
         50_000, ge=1, description="batch-file: most requests in one file (OpenAI's limit)"
     )
-    store: str | None = Field(
+    store: Annotated[str | None, Metavar("FILE")] = Field(
         None,
         description="SQLite file of paid answers, shared by runs; in the --out folder if empty",
     )

@@ -6,8 +6,9 @@ import enum
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 
 class Section(BaseModel):
@@ -117,6 +118,32 @@ class AxisOf:
     """
 
     key: str
+
+
+@dataclass(frozen=True)
+class Metavar:
+    """Says what help shows in the place of an option's value; see `TakesEffect`.
+
+    Attributes:
+      text: it, for example "FILE.json".
+    """
+
+    text: str
+
+
+@dataclass(frozen=True)
+class OneOf:
+    """Says that a command takes only one of several options; see `TakesEffect`.
+
+    Attributes:
+      group: name that these options share.
+    """
+
+    group: str
+
+
+Seconds = Annotated[float, Field(ge=0), Metavar("S")]
+PositiveSeconds = Annotated[float, Field(gt=0), Metavar("S")]
 
 
 def named_once(names: tuple[str, ...]) -> tuple[str, ...]:

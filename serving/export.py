@@ -19,8 +19,8 @@ from models.retrieving import RetrievalModel
 from models.vector_tables import UnstorableVector
 from preprocessing.records.leak_rule import leak_cautions, leak_rule_result, leak_rules
 from serving.export_manifest import write_manifest
-from serving.export_options import ExportOptions
 from serving.id_tables import IndexOverflow, require_whole_numbers
+from serving.options import ExportOptions
 from serving.proof.expected import expected_scores
 from serving.proof.proving import prove
 from serving.proof.samples import draw_samples

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 
 from serving.export import export_run
-from serving.export_options import ExportOptions
+from serving.options import ExportOptions
 from trainer.run_fn import FnArgs, train_run
 
 

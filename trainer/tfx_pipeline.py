@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import argparse
-import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
 
 from configs.command_line import (
     EXIT_CODES_HELP,
     TeachingParser,
+    add_field_options,
     add_json_option,
     add_scenario_options,
-    finite_number,
-    positive_integer,
     quiet_tensorflow,
     run_command,
     say,
     scenario_of,
+    section_of,
 )
-from trainer.tfx.readiness import PipelineFolders, require_ready
+from configs.section import Metavar, Section
+from trainer.tfx.readiness import BlessingThresholds, PipelineFolders, require_ready
 from trainer.tfx.slice_features import USER_ACTIVITY, check_slices
 from trainer.tfx.summary import summary
 
@@ -54,31 +57,29 @@ version, null if nothing was pushed, run, evaluation. A model that is not blesse
 """
 
 
+class PipelineOptions(Section):
+    """Options of a run of the pipeline, beside thresholds and slices."""
+
+    train_steps: int | None = Field(
+        None, ge=1, description="training ends after N steps; by default after training.epochs"
+    )
+    eval_steps: int | None = Field(
+        None,
+        ge=1,
+        description="validate N batches of training.batch_size; by default all of the eval split",
+    )
+    pipeline_root: Annotated[Path, Metavar("DIR")] = Field(
+        Path("out/tfx"), description="folder for everything"
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs the pipeline and returns the exit code."""
     parser = TeachingParser(
         prog="python -m trainer.tfx_pipeline", description=_HELP, epilog=EXIT_CODES_HELP
     )
     add_scenario_options(parser)
-    parser.add_argument(
-        "--train-steps",
-        type=positive_integer,
-        metavar="N",
-        help="training ends after N steps (default: after training.epochs)",
-    )
-    parser.add_argument(
-        "--eval-steps",
-        type=positive_integer,
-        metavar="N",
-        help="validate N batches of training.batch_size (default: all of the eval split)",
-    )
-    parser.add_argument(
-        "--pipeline-root",
-        type=Path,
-        default=Path("out/tfx"),
-        metavar="DIR",
-        help="folder for everything (default out/tfx)",
-    )
+    add_field_options(parser, PipelineOptions)
     parser.add_argument(
         "--slice",
         action="append",
@@ -86,7 +87,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help="judge the examples of each value of FEATURE apart, without thresholds; may be "
         f"repeated (default {USER_ACTIVITY})",
     )
-    _add_thresholds(parser)
+    add_field_options(
+        parser.add_argument_group("thresholds of a blessing, over all test examples"),
+        BlessingThresholds,
+    )
     add_json_option(parser)
     return run_command(run, parser.parse_args(arguments))
 
@@ -100,18 +104,15 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
 
     from tfx import v1 as tfx
 
-    from trainer.tfx.pipeline import Thresholds, TrainerSettings, build_pipeline, evaluator_config
+    from trainer.tfx.pipeline import TrainerSettings, build_pipeline, evaluator_config
     from trainer.tfx.readiness import say_components
     from trainer.tfx.results import read_results
 
     folders = PipelineFolders(arguments.pipeline_root.absolute())
     folders.root.mkdir(parents=True, exist_ok=True)
-    is_calibrated = scenario.training.class_weights == (1.0, 1.0)
-    thresholds = Thresholds(
-        minimum_auc=arguments.minimum_auc,
-        largest_auc_drop=arguments.largest_auc_drop,
-        calibration_factor=arguments.calibration_factor if is_calibrated else None,
-    )
+    thresholds = section_of(arguments, BlessingThresholds)
+    if scenario.training.class_weights != (1.0, 1.0):
+        thresholds = thresholds.model_copy(update={"calibration_factor": None})
     settings = TrainerSettings(
         custom_config={"config": arguments.config, "overrides": arguments.overrides},
         train_steps=arguments.train_steps or 0,
@@ -125,45 +126,6 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     for line in summary(result):
         say(line)
     return dict(result)
-
-
-def _add_thresholds(parser: argparse.ArgumentParser) -> None:
-    group = parser.add_argument_group("thresholds of a blessing, over all test examples")
-    group.add_argument(
-        "--minimum-auc",
-        type=_number(0, 1),
-        default=0.6,
-        metavar="AUC",
-        help="smallest AUC (default 0.6)",
-    )
-    group.add_argument(
-        "--largest-auc-drop",
-        type=_number(0, 1),
-        default=0.005,
-        metavar="X",
-        help="the AUC may be lower than that of the last blessed model by X (default 0.005)",
-    )
-    group.add_argument(
-        "--calibration-factor",
-        type=_number(1, math.inf),
-        default=1.5,
-        metavar="F",
-        help="the mean score may be off the mean label by a factor of F (default 1.5); not asked "
-        "where training.class_weights differ",
-    )
-
-
-def _number(low: float, high: float) -> Callable[[str], float]:
-    """An option's value as a number between bounds, for argparse's `type`."""
-
-    def parse(text: str) -> float:
-        value = finite_number(text)
-        if not low <= value <= high:
-            limits = f"from {low:g}" + ("" if math.isinf(high) else f" to {high:g}")
-            raise argparse.ArgumentTypeError(f"expected a number {limits}. Received: {text!r}")
-        return value
-
-    return parse
 
 
 if __name__ == "__main__":

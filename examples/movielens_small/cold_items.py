@@ -16,22 +16,24 @@ import random
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
 import yaml
+from pydantic import Field
 
 from configs.command_line import (
     TeachingParser,
+    add_field_options,
     add_json_option,
-    finite_number,
     quiet_tensorflow,
     run_command,
     say,
 )
 from configs.loading import load_scenario
 from configs.scenario import Scenario
+from configs.section import Metavar, Section
 from preprocessing.beam_options import quiet_beam
 
 CONFIG = Path("configs/movielens_small.yaml")
@@ -44,19 +46,21 @@ _RESAMPLES = 1000
 Rows = list[dict[str, str]]
 
 
+class _Options(Section):
+    out: Annotated[str, Metavar("DIR")] = Field("out/cold_items", description="folder for all")
+    share: float = Field(0.2, description="of the movies with an answer")
+    seeds: list[int] = Field([1, 2, 3], description="of the trainings")
+    cache: Annotated[str | None, Metavar("DIR")] = Field(
+        None, description="vectors of an earlier `encode`, so that it is not repeated"
+    )
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs everything and returns the exit code."""
     parser = TeachingParser(
         prog="python -m examples.movielens_small.cold_items", description=__doc__
     )
-    parser.add_argument("--out", default="out/cold_items", metavar="DIR", help="folder for all")
-    parser.add_argument(
-        "--share", type=finite_number, default=0.2, help="of the movies with an answer"
-    )
-    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3], help="of the trainings")
-    parser.add_argument(
-        "--cache", metavar="DIR", help="vectors of an earlier `encode`, so that it is not repeated"
-    )
+    add_field_options(parser, _Options)
     parser.add_argument(
         "overrides", nargs="*", metavar="key=value", help="of the scenario, e.g. training.epochs=2"
     )

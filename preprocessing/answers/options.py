@@ -48,7 +48,7 @@ def formats_help() -> str:
 def add_quality_options(parser: argparse.ArgumentParser) -> None:
     """Adds one option per threshold."""
     group = parser.add_argument_group("when an answer counts as bad")
-    add_field_options(group, Thresholds, dict.fromkeys(Thresholds.model_fields, "N"))
+    add_field_options(group, Thresholds)
 
 
 def quality_help() -> str:

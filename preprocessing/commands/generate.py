@@ -54,22 +54,22 @@ examples:
 """
 
 
-_OPTIONS = {
-    "client": "NAME",
-    "base_url": "URL",
-    "model": "NAME",
-    "max_tokens": "N",
-    "keep_truncated": "",
-    "temperature": "T",
-    "json_schema": "FILE",
-    "concurrency": "N",
-    "budget_tokens": "N",
-    "budget_usd": "X",
-    "price_input": "X",
-    "price_output": "X",
-    "store": "FILE",
-}
-"""Keys of the section `generation` that are options as well, and what stands for their values."""
+_OPTIONS = (
+    "client",
+    "base_url",
+    "model",
+    "max_tokens",
+    "keep_truncated",
+    "temperature",
+    "json_schema",
+    "concurrency",
+    "budget_tokens",
+    "budget_usd",
+    "price_input",
+    "price_output",
+    "store",
+)
+"""Keys of the section `generation` that are options as well."""
 
 
 def add_command(subparsers: Subparsers) -> None:

@@ -6,7 +6,10 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.command_line import EXIT_CODES_HELP, add_json_option, positive_integer
+from pydantic import Field
+
+from configs.command_line import EXIT_CODES_HELP, add_field_options, add_json_option
+from configs.section import Section
 
 if TYPE_CHECKING:
     from configs.command_line import Subparsers
@@ -25,6 +28,13 @@ examples:
 """
 
 
+class InspectOptions(Section):
+    """How much is looked at."""
+
+    records: int = Field(3, ge=1, description="records to show")
+    limit: int = Field(10_000, ge=1, description="records to read for statistics")
+
+
 def add_command(subparsers: Subparsers) -> None:
     """Adds the command's parser."""
     parser = subparsers.add_parser(
@@ -34,20 +44,7 @@ def add_command(subparsers: Subparsers) -> None:
         epilog=EXIT_CODES_HELP,
     )
     parser.add_argument("path", type=Path, metavar="PATH", help="a file or folder")
-    parser.add_argument(
-        "--records",
-        type=positive_integer,
-        default=3,
-        metavar="N",
-        help="records to show (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--limit",
-        type=positive_integer,
-        default=10_000,
-        metavar="N",
-        help="records to read for statistics (default: %(default)s)",
-    )
+    add_field_options(parser, InspectOptions)
     add_json_option(parser)
     parser.set_defaults(run=run)
 

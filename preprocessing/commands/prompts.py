@@ -89,12 +89,7 @@ def add_command(subparsers: Subparsers) -> None:
         help="copy the prompts there, and what belongs to them beside; --propose-factors: the "
         "scenario's YAML file",
     )
-    add_field_options(
-        parser,
-        Generation,
-        {"price_input": "DOLLARS", "price_output": "DOLLARS"},
-        stands_for="generation",
-    )
+    add_field_options(parser, Generation, ("price_input", "price_output"), stands_for="generation")
     parser.add_argument(
         "--dry-run", action="store_true", help="count and price the prompts, write nothing"
     )

@@ -14,7 +14,7 @@ from configs.command_line import (
     section_of,
 )
 from configs.serving import Serving
-from serving.export_options import ExportOptions
+from serving.options import ExportOptions
 
 if TYPE_CHECKING:
     from configs.command_line import Subparsers
@@ -64,16 +64,9 @@ def add_command(subparsers: Subparsers) -> None:
         "--out", required=True, metavar="BASE", help="model base path for the versions"
     )
     add_field_options(
-        parser,
-        Serving,
-        {"augmented_dtype": "NAME", "id_type": "NAME"},
-        stands_for="the run's serving",
+        parser, Serving, ("augmented_dtype", "id_type"), stands_for="the run's serving"
     )
-    add_field_options(
-        parser,
-        ExportOptions,
-        {"proof": "NAME", "proof_samples": "N", "card_part": "NAME", "card_rows": "N"},
-    )
+    add_field_options(parser, ExportOptions, ("proof", "proof_samples", "card_part", "card_rows"))
     add_json_option(parser)
     parser.set_defaults(run=run)
 

@@ -6,13 +6,17 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from configs.command_line import CommandError, Subparsers, add_json_option, positive_integer, say
-from configs.text_table import aligned
-from serving.commands.server_options import (
-    add_positive_rating_option,
-    add_server_options,
-    client_of,
+from configs.command_line import (
+    CommandError,
+    Subparsers,
+    add_field_options,
+    add_json_option,
+    say,
+    section_of,
 )
+from configs.text_table import aligned
+from serving.commands.server_options import client_of, name_of, read_request
+from serving.options import PredictOptions
 
 if TYPE_CHECKING:
     from serving.client.errors import RankingError
@@ -53,17 +57,7 @@ def add_command(subparsers: Subparsers) -> None:
         description=_DESCRIPTION,
         epilog=_EXAMPLES,
     )
-    add_server_options(parser)
-    parser.add_argument(
-        "--request", required=True, metavar="FILE.json", help="the request; - reads standard input"
-    )
-    parser.add_argument("--top", type=positive_integer, metavar="K", help="show only the K best")
-    parser.add_argument(
-        "--titles",
-        metavar="FILE.parquet",
-        help="item attributes with the columns item_id and title, to show titles",
-    )
-    add_positive_rating_option(parser)
+    add_field_options(parser, PredictOptions)
     add_json_option(parser)
     parser.set_defaults(run=run)
 
@@ -83,11 +77,11 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
       CommandError: the request is malformed, or the server cannot be asked.
     """
     from serving.client.errors import ProfileError, RankingError
-    from serving.commands.server_options import name_of, read_request
 
-    user, candidates = read_request(arguments.request, arguments.positive_rating)
+    options = section_of(arguments, PredictOptions)
+    user, candidates = read_request(options.request, options.positive_rating)
     try:
-        with client_of(arguments) as client:
+        with client_of(options) as client:
             if candidates is None:
                 found = client.retrieve(user)
                 items, scores, version = found.item_ids, found.scores, found.version
@@ -101,15 +95,15 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
                 version = client.served_version()
     except ProfileError as error:
         raise CommandError(
-            f"{name_of(arguments.request)}: field 'profile.{error.attribute}' {error.reason}"
+            f"{name_of(options.request)}: field 'profile.{error.attribute}' {error.reason}"
         ) from error
     except RankingError as error:
         raise CommandError(f"{error} [{error.code}]{_advice(error, candidates)}") from error
     # Retrieved items come best first already, and equal scores keep their order.
-    best_first = sorted(range(len(items)), key=lambda place: -scores[place])[: arguments.top]
+    best_first = sorted(range(len(items)), key=lambda place: -scores[place])[: options.top]
     titles = (
-        read_titles(arguments.titles, [items[place] for place in best_first])
-        if arguments.titles
+        read_titles(options.titles, [items[place] for place in best_first])
+        if options.titles
         else {}
     )
     ranking = [
@@ -120,10 +114,8 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
         }
         for place in best_first
     ]
-    _print_table(
-        f"{arguments.model} version {version}, user {user.user_id}", ranking, list(columns)
-    )
-    return {"model": arguments.model, "version": version, "ranking": ranking}
+    _print_table(f"{options.model} version {version}, user {user.user_id}", ranking, list(columns))
+    return {"model": options.model, "version": version, "ranking": ranking}
 
 
 def read_titles(path: str, items: Sequence[str]) -> dict[str, str]:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 from configs.command_line import (
     EXIT_CODES_HELP,
+    add_field_options,
     add_json_option,
-    positive_integer,
     quiet_tensorflow,
     section_of,
 )
@@ -23,6 +23,7 @@ from preprocessing.answers.options import (
     quality_help,
 )
 from preprocessing.records.contract import EXTRACTIONS
+from serving.options import RefreshOptions
 
 if TYPE_CHECKING:
     from configs.command_line import Subparsers
@@ -62,33 +63,7 @@ def add_command(subparsers: Subparsers) -> None:
         description=_HELP,
         epilog="\n\n".join([formats_help(), quality_help(), EXIT_CODES_HELP]),
     )
-    parser.add_argument("--model", required=True, metavar="BASE", help="model base path")
-    parser.add_argument(
-        "--answers",
-        nargs="+",
-        default=[],
-        metavar="NEW.jsonl",
-        help="answer files, .gz or not; they are checked as `preprocessing import` checks them",
-    )
-    parser.add_argument(
-        "--vectors",
-        nargs="+",
-        default=[],
-        metavar="FILE.parquet",
-        help="knowledge vectors made elsewhere, with entity_id and vector: .parquet, .npz or "
-        "TFRecord files; extraction 'collective' marks ids of groups; needs --source",
-    )
-    parser.add_argument(
-        "--source",
-        metavar="NAME",
-        help="source, e.g. item or user, of files whose records do not name it",
-    )
-    parser.add_argument(
-        "--version",
-        type=positive_integer,
-        metavar="N",
-        help="version to go on from (default: the highest); the new one is always the highest",
-    )
+    add_field_options(parser, RefreshOptions)
     parser.add_argument(
         "--format",
         choices=[AUTO, *FORMATS],
@@ -99,18 +74,6 @@ def add_command(subparsers: Subparsers) -> None:
         "--extraction",
         choices=EXTRACTIONS,
         help="whether answers are about entities or about groups (default: what a record says)",
-    )
-    parser.add_argument(
-        "--dead-letters",
-        metavar="FILE.jsonl",
-        help="where rejected records go, with file, line, reason and detail (default: "
-        "BASE/refresh_dead_letters.jsonl)",
-    )
-    parser.add_argument(
-        "--dry-run", action="store_true", help="only say what would change; write no version"
-    )
-    parser.add_argument(
-        "--strict", action="store_true", help="exit with code 3 when records were rejected"
     )
     add_json_option(parser)
     add_quality_options(parser)
@@ -123,7 +86,8 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     Raises:
       ConfigurationError: there is nothing to refresh with.
     """
-    if not arguments.answers and not arguments.vectors:
+    options = section_of(arguments, RefreshOptions)
+    if not options.answers and not options.vectors:
         raise ConfigurationError("--answers: name files of new answers, or vectors with --vectors")
     quiet_tensorflow()
     from serving.refresh.incoming import AnswerFiles
@@ -131,18 +95,18 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
 
     return refresh(
         RefreshRequest(
-            base=Path(arguments.model),
+            base=Path(options.model),
             answers=AnswerFiles(
-                arguments.answers,
+                options.answers,
                 arguments.format,
                 arguments.extraction,
                 section_of(arguments, Thresholds),
             ),
-            vectors=arguments.vectors,
-            source=arguments.source,
-            version=arguments.version,
-            dry_run=arguments.dry_run,
-            strict=arguments.strict,
-            dead_letters=None if arguments.dead_letters is None else Path(arguments.dead_letters),
+            vectors=options.vectors,
+            source=options.source,
+            version=options.version,
+            dry_run=options.dry_run,
+            strict=options.strict,
+            dead_letters=options.dead_letters,
         )
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
 import gc
 import json
 import logging
@@ -14,16 +13,15 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from configs.command_line import Subparsers, finite_number, positive_integer, say
+from configs.command_line import Subparsers, add_field_options, say, section_of
 from configs.loading import ConfigurationError
+from serving.options import BatchingOptions, ServeOptions
 
 if TYPE_CHECKING:
-    from serving.server.local_server import ServerOptions
     from serving.server.model_settings import ModelSettings
 
-_LARGEST_COUNT = 2**31 - 1
 _LABEL = re.compile(r"(?P<model>[^/:\s=]+):(?P<label>[^/:\s=]+)=(?P<version>[0-9]{1,18})")
 
 
@@ -47,85 +45,39 @@ def version_label(text: str) -> tuple[str, str, int]:
     return match["model"], match["label"], int(match["version"])
 
 
-def port_number(text: str) -> int:
-    """Reads a port from 0 to 65535."""
-    if not text.isascii() or not text.isdecimal() or int(text) > 65535:
-        raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535. Received: {text!r}")
-    return int(text)
-
-
-def count_from_one(text: str) -> int:
-    """Reads a whole number from 1 that the C++ side's numbers of 32 bits can hold."""
-    number = positive_integer(text)
-    if number > _LARGEST_COUNT:
-        raise argparse.ArgumentTypeError(
-            f"expected a whole number up to {_LARGEST_COUNT}. Received: {text!r}"
-        )
-    return number
-
-
-def batch_sizes(text: str) -> tuple[int, ...]:
-    """Reads whole numbers with commas between them."""
-    return tuple(count_from_one(size) for size in text.split(","))
-
-
-def positive_seconds(text: str) -> float:
-    """Reads seconds above 0."""
-    number = seconds(text)
-    if not number:
-        raise argparse.ArgumentTypeError(f"expected seconds above 0. Received: {text!r}")
-    return number
-
-
-def seconds(text: str) -> float:
-    """Reads seconds from 0."""
-    if not re.fullmatch(r"\d+(\.\d+)?", text, re.ASCII):
-        raise argparse.ArgumentTypeError(f"expected seconds from 0. Received: {text!r}")
-    return finite_number(text)
-
-
-_BATCHING_OPTIONS: Mapping[str, Mapping[str, Any]] = {
-    "max_batch_size": {"type": count_from_one, "metavar": "N", "help": "rows of a batch"},
-    "batch_timeout_micros": {
-        "type": int,
-        "metavar": "N",
-        "help": "how long a request waits for company",
-    },
-    "allowed_batch_sizes": {
-        "type": batch_sizes,
-        "metavar": "N,N",
-        "help": "sizes that batches are filled up to; the last is --max-batch-size",
-    },
-    "num_batch_threads": {
-        "type": count_from_one,
-        "metavar": "N",
-        "help": "batches that run at a time",
-    },
-    "max_enqueued_batches": {
-        "type": count_from_one,
-        "metavar": "N",
-        "help": "batches that may wait",
-    },
-    "pad_variable_length_inputs": {
-        "action": "store_true",
-        "help": "merge inputs of different lengths too",
-    },
-}
-
-
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds every option of the command.
-
-    Options that are left out and have a field in `ServerOptions` are not among the arguments then:
-    the defaults are written there.
-    """
-    _add_models(parser.add_argument_group("models"))
-    _add_ports(parser.add_argument_group("ports"))
-    _add_batching(
+    """Adds every option of the command."""
+    group = parser.add_argument_group("models")
+    models = group.add_mutually_exclusive_group(required=True)
+    models.add_argument(
+        "--model",
+        dest="models",
+        action="append",
+        type=named_base_path,
+        metavar="NAME=BASE",
+        help="a model's name in requests and its base path; repeat for more models",
+    )
+    models.add_argument(
+        "--model-config",
+        metavar="FILE",
+        help="TensorFlow Serving's models.config (ModelServerConfig as text) instead of --model",
+    )
+    group.add_argument(
+        "--version-label",
+        dest="version_labels",
+        action="append",
+        default=[],
+        type=version_label,
+        metavar="NAME:LABEL=VERSION",
+        help="a name for a version of a --model; repeat for more",
+    )
+    add_field_options(parser.add_argument_group("server"), ServeOptions)
+    add_field_options(
         parser.add_argument_group(
             "batching",
             "of TensorFlow Serving; checked only: this server runs requests one by one",
-        )
+        ),
+        BatchingOptions,
     )
 
 
@@ -163,27 +115,6 @@ def models_of(arguments: argparse.Namespace) -> list[ModelSettings]:
     ]
 
 
-def options_of(arguments: argparse.Namespace) -> ServerOptions:
-    """The server's options.
-
-    Raises:
-      ConfigurationError: the certificate is wrong.
-    """
-    from serving.server.local_server import ServerOptions
-    from serving.server.rest_port import read_tls_settings
-
-    values = {
-        field.name: getattr(arguments, field.name)
-        for field in dataclasses.fields(ServerOptions)
-        if hasattr(arguments, field.name)
-    }
-    file = arguments.ssl_config_file
-    return ServerOptions(
-        **values,
-        tls=read_tls_settings(file) if file is not None else None,
-    )
-
-
 def check_batching_options(arguments: argparse.Namespace) -> None:
     """Checks what the options and their file say of batching, and tells that it is not done here.
 
@@ -192,11 +123,7 @@ def check_batching_options(arguments: argparse.Namespace) -> None:
     """
     from serving.server.server_files import check_batching, check_batching_file
 
-    flags = {
-        name: getattr(arguments, name)
-        for name in _BATCHING_OPTIONS
-        if getattr(arguments, name) is not None
-    }
+    flags = section_of(arguments, BatchingOptions).model_dump(exclude_defaults=True)
     file = arguments.batching_parameters_file
     if file is not None and flags:
         given = ", ".join("--" + name.replace("_", "-") for name in flags)
@@ -206,151 +133,6 @@ def check_batching_options(arguments: argparse.Namespace) -> None:
     check_batching(flags)
     if file is not None or flags:
         say("batching: checked; this server runs requests one by one")
-
-
-def _add_models(group: argparse._ArgumentGroup) -> None:
-    models = group.add_mutually_exclusive_group(required=True)
-    models.add_argument(
-        "--model",
-        dest="models",
-        action="append",
-        type=named_base_path,
-        metavar="NAME=BASE",
-        help="a model's name in requests and its base path; repeat for more models",
-    )
-    models.add_argument(
-        "--model-config",
-        metavar="FILE",
-        help="TensorFlow Serving's models.config (ModelServerConfig as text) instead of --model",
-    )
-    group.add_argument(
-        "--version-policy",
-        metavar="POLICY",
-        help="versions of every --model: latest:N, all, or specific:V,V; default latest:1",
-    )
-    group.add_argument(
-        "--version-label",
-        dest="version_labels",
-        action="append",
-        default=[],
-        type=version_label,
-        metavar="NAME:LABEL=VERSION",
-        help="a name for a version of a --model; repeat for more",
-    )
-    group.add_argument(
-        "--allow-version-labels-for-unavailable-models",
-        action="store_true",
-        help="new labels may name versions that are not available",
-    )
-    group.add_argument(
-        "--poll-seconds",
-        type=seconds,
-        default=argparse.SUPPRESS,
-        metavar="S",
-        help="pause between looks for new versions; default 1; 0 looks only at the start",
-    )
-    group.add_argument(
-        "--model-config-poll-seconds",
-        type=seconds,
-        default=0.0,
-        metavar="S",
-        help="pause between looks at the file of --model-config; default 0, only at the start",
-    )
-
-
-def _add_ports(group: argparse._ArgumentGroup) -> None:
-    for kind, default in (("grpc", 8500), ("rest", 8501)):
-        group.add_argument(
-            f"--{kind}-port",
-            type=port_number,
-            default=default,
-            metavar="P",
-            help=f"default {default}; 0 picks a free one",
-        )
-    group.add_argument(
-        "--host",
-        default="127.0.0.1",
-        help="address to listen on; default 127.0.0.1, this machine only",
-    )
-    group.add_argument(
-        "--ssl-config-file",
-        metavar="FILE",
-        help="a certificate for both ports: TensorFlow Serving's SSLConfig as text",
-    )
-    for kind in ("grpc", "rest"):
-        group.add_argument(
-            f"--max-{kind}-request-bytes",
-            dest=f"maximum_{kind}_request_bytes",
-            type=count_from_one,
-            default=argparse.SUPPRESS,
-            metavar="N",
-            help="larger requests are refused; default 64 MiB",
-        )
-    group.add_argument(
-        "--max-request-rows",
-        dest="maximum_request_rows",
-        type=count_from_one,
-        default=argparse.SUPPRESS,
-        metavar="N",
-        help="rows, tf.Examples or candidates of a request; more are refused; default 20000",
-    )
-    group.add_argument(
-        "--max-request-input-bytes",
-        dest="maximum_request_input_bytes",
-        type=count_from_one,
-        default=argparse.SUPPRESS,
-        metavar="N",
-        help="memory of a request's input tensors, however short its message is; default 256 MiB",
-    )
-    for scope, default, of_whom in (
-        ("", 512, "at a time"),
-        ("-per-peer", 256, "from one address"),
-    ):
-        group.add_argument(
-            f"--max-rest-connections{scope}",
-            type=count_from_one,
-            dest=f"maximum_rest_connections{scope.replace('-', '_')}",
-            default=argparse.SUPPRESS,
-            metavar="N",
-            help=f"open {of_whom}; for one more, the one that waits longest for its caller is "
-            f"closed; default {default}",
-        )
-    for part, default, what in (
-        ("header", 10, "for the header of a REST request"),
-        ("body", 60, "for its body"),
-        ("keep-alive", 5, "between an answer and the next REST request of a connection"),
-    ):
-        group.add_argument(
-            f"--rest-{part}-seconds",
-            type=positive_seconds,
-            default=argparse.SUPPRESS,
-            metavar="S",
-            help=f"time {what}, after which the connection is closed; default {default}",
-        )
-    group.add_argument(
-        "--grpc-threads",
-        type=count_from_one,
-        default=argparse.SUPPRESS,
-        metavar="N",
-        help="gRPC requests that are answered at a time; default 16",
-    )
-    group.add_argument(
-        "--grace-seconds",
-        type=seconds,
-        default=argparse.SUPPRESS,
-        metavar="S",
-        help="how long requests under way may take when the server stops; default 5",
-    )
-
-
-def _add_batching(group: argparse._ArgumentGroup) -> None:
-    group.add_argument(
-        "--batching-parameters-file",
-        metavar="FILE",
-        help="TensorFlow Serving's BatchingParameters as text, instead of the options below",
-    )
-    for name, option in _BATCHING_OPTIONS.items():
-        group.add_argument(f"--{name.replace('_', '-')}", default=None, **option)
 
 
 _DESCRIPTION = """\
@@ -412,31 +194,33 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     if arguments.model_config is None and arguments.model_config_poll_seconds:
         raise ConfigurationError("--model-config-poll-seconds needs --model-config")
     from serving.server import LocalServer
-    from serving.server.rest_port import address_of
+    from serving.server.rest_port import address_of, read_tls_settings
 
     # What is imported by now stays. The collector, which holds up all requests, need not look at it
     # again when a version is swapped.
     gc.collect()
     gc.freeze()
     check_batching_options(arguments)
+    options = section_of(arguments, ServeOptions)
     server = LocalServer(
         models_of(arguments),
-        arguments.grpc_port,
-        arguments.rest_port,
-        arguments.host,
-        options_of(arguments),
+        options.grpc_port,
+        options.rest_port,
+        options.host,
+        options,
+        read_tls_settings(options.ssl_config_file) if options.ssl_config_file is not None else None,
     )
     # While the models load, and while the server stops, a signal ends the program as it ends any.
     with server, _stop_signal() as stop_requested, _versions_told():
-        if arguments.model_config_poll_seconds:
-            server.watch_models_config(arguments.model_config, arguments.model_config_poll_seconds)
+        if options.model_config_poll_seconds:
+            server.watch_models_config(arguments.model_config, options.model_config_poll_seconds)
         ready = {
             "grpc_port": server.grpc_port,
             "rest_port": server.rest_port,
             "models": server.versions,
         }
         served = ", ".join(f"{name} version {version}" for name, version in server.versions.items())
-        scheme = "http" if server.options.tls is None else "https"
+        scheme = "http" if server.tls is None else "https"
         say(
             f"serving {served} on grpc://{address_of(server.host, server.grpc_port)} and "
             f"{scheme}://{address_of(server.host, server.rest_port)} (a local server for "

@@ -15,6 +15,7 @@ from serving.loadtest.generator import Calls, run_plan
 from serving.loadtest.plan import Phase, Plan, arrival_times
 from serving.loadtest.requests import RequestSource, serialized_requests
 from serving.loadtest.summary import Summary, summarise
+from serving.options import Schedule
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,27 +101,6 @@ _REQUESTS_FOR_P99 = 100
 # Where a search for the limit begins, requests per second.
 _FIRST_RATE = 20.0
 _TRIES = 2
-
-
-@dataclasses.dataclass(frozen=True)
-class Schedule:
-    """How requests arrive.
-
-    Attributes:
-      arrivals: "poisson" or "even".
-      seconds: measured seconds at each rate.
-      warmup_seconds: seconds before them that are not counted.
-      in_flight: requests under way, at most.
-      timeout_seconds: deadline of a request.
-      seed: of arrivals and candidates.
-    """
-
-    arrivals: str
-    seconds: float
-    warmup_seconds: float
-    in_flight: int
-    timeout_seconds: float
-    seed: int
 
 
 @dataclasses.dataclass(frozen=True)

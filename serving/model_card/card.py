@@ -36,9 +36,9 @@ from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.leak_rule import LeakRule, leak_rules
 from preprocessing.records.parsing import example_dataset
-from serving.export_options import DEFAULT_CARD_ROWS
 from serving.json_numbers import finite
 from serving.model_card.markdown import INTENDED_USE, WHAT_IT_IS, limits, privacy, to_markdown
+from serving.options import DEFAULT_CARD_ROWS
 from serving.proof.result import Proof
 from serving.refresh.description import made_from
 from trainer.evaluation.metric_sums import SCORE

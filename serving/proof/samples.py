@@ -34,8 +34,8 @@ from preprocessing.records.contract import (
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.parsing import parse_examples
 from preprocessing.records.tfrecord_file import check_intact
-from serving.export_options import DEFAULT_PROOF_SAMPLES
 from serving.id_tables import IDS
+from serving.options import DEFAULT_PROOF_SAMPLES
 from serving.request_features import request_features
 from serving.runtime.definitions import signature_definitions
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Self
 import grpc
 
 from configs.command_line import CommandError
+from serving.options import ServerOptions
 from serving.server.background import Background, Polling
 from serving.server.grpc_services import Health, RefusalWhileStopping, create_grpc_server
 from serving.server.model_settings import ModelSettings, settings_of_base_paths
@@ -19,53 +19,14 @@ from serving.server.model_store import ModelStore
 from serving.server.model_versions import load_servable
 from serving.server.prediction_api import PredictionApi
 from serving.server.rest_app import RestApi
-from serving.server.rest_port import ConnectionLimits, RestPort, TlsSettings, address_of
+from serving.server.rest_port import RestPort, TlsSettings, address_of
 from serving.server.servable import RequestLimits
 from serving.server.server_files import watch_models_config
 
-_MAXIMUM_REQUEST_BYTES = 64 * 2**20
 # Callers that send one request after the other have learnt by then that the server stops.
 _REFUSAL_SECONDS = 0.2
 # The pause between looks for dropped versions whose last request has been answered.
 _UNLOADING_SECONDS = 1.0
-
-
-@dataclasses.dataclass(frozen=True)
-class ServerOptions:
-    """How a local server works.
-
-    Attributes:
-      poll_seconds: pause between looks at the base paths; 0 looks only at the start.
-      allow_version_labels_for_unavailable_models: whether a new label may name a version that is
-        not available.
-      tls: a certificate for both ports; None for plain connections.
-      maximum_grpc_request_bytes: a larger request is refused with RESOURCE_EXHAUSTED.
-      maximum_rest_request_bytes: a larger body is refused with 413.
-      maximum_request_rows: see `RequestLimits.rows`; more are refused with RESOURCE_EXHAUSTED, 413.
-      maximum_request_input_bytes: see `RequestLimits.input_bytes`; likewise.
-      maximum_rest_connections: see `ConnectionLimits`, like the next four.
-      maximum_rest_connections_per_peer: of one address.
-      rest_header_seconds: for the header of a request.
-      rest_body_seconds: for its body.
-      rest_keep_alive_seconds: between an answer and the next request.
-      grpc_threads: gRPC requests that are answered at a time.
-      grace_seconds: how long requests under way may take when the server stops.
-    """
-
-    poll_seconds: float = 1.0
-    allow_version_labels_for_unavailable_models: bool = False
-    tls: TlsSettings | None = None
-    maximum_grpc_request_bytes: int = _MAXIMUM_REQUEST_BYTES
-    maximum_rest_request_bytes: int = _MAXIMUM_REQUEST_BYTES
-    maximum_request_rows: int = RequestLimits.rows
-    maximum_request_input_bytes: int = RequestLimits.input_bytes
-    maximum_rest_connections: int = ConnectionLimits.connections
-    maximum_rest_connections_per_peer: int = ConnectionLimits.connections_per_peer
-    rest_header_seconds: float = ConnectionLimits.header_seconds
-    rest_body_seconds: float = ConnectionLimits.body_seconds
-    rest_keep_alive_seconds: float = ConnectionLimits.keep_alive_seconds
-    grpc_threads: int = 16
-    grace_seconds: float = 5.0
 
 
 class LocalServer:
@@ -83,7 +44,8 @@ class LocalServer:
       grpc_port: the requested port; once started the actual one (0 asks for a free one).
       rest_port: likewise.
       host: the address to listen on.
-      options: everything else.
+      options: limits, times and threads.
+      tls: a certificate for both ports; None for plain connections.
     """
 
     def __init__(
@@ -93,6 +55,7 @@ class LocalServer:
         rest_port: int = 0,
         host: str = "127.0.0.1",
         options: ServerOptions = ServerOptions(),  # noqa: B008 (frozen)
+        tls: TlsSettings | None = None,
     ):
         self.models = (
             settings_of_base_paths(models) if isinstance(models, Mapping) else list(models)
@@ -101,6 +64,7 @@ class LocalServer:
         self.rest_port = rest_port
         self.host = host
         self.options = options
+        self.tls = tls
         self._refusal = RefusalWhileStopping()
         self._background = Background()
         self._store: ModelStore | None = None
@@ -199,20 +163,14 @@ class LocalServer:
             on_change=lambda: health.set_ready(store.is_ready),
         )
         store.start()
-        limits = RequestLimits(options.maximum_request_rows, options.maximum_request_input_bytes)
+        limits = RequestLimits(options.max_request_rows, options.max_request_input_bytes)
         api = PredictionApi(store, self._background, limits)
         self._rest = RestPort(
-            RestApi(api, options.maximum_rest_request_bytes).application(),
+            RestApi(api, options.max_rest_request_bytes).application(),
             self.host,
             self.rest_port,
-            options.tls,
-            ConnectionLimits(
-                options.maximum_rest_connections,
-                options.maximum_rest_connections_per_peer,
-                options.rest_header_seconds,
-                options.rest_body_seconds,
-                options.rest_keep_alive_seconds,
-            ),
+            self.tls,
+            options,
         )
         self.rest_port = self._rest.port
         # After the other port, because this one tells the health of both.
@@ -225,15 +183,15 @@ class LocalServer:
         options = self.options
         self._refusal = RefusalWhileStopping()
         server = create_grpc_server(
-            api, options.maximum_grpc_request_bytes, options.grpc_threads, [self._refusal]
+            api, options.max_grpc_request_bytes, options.grpc_threads, [self._refusal]
         )
         health.add_to(server)
         address = address_of(self.host, self.grpc_port)
         try:
-            if options.tls is None:
+            if self.tls is None:
                 self.grpc_port = server.add_insecure_port(address)
             else:
-                self.grpc_port = server.add_secure_port(address, options.tls.grpc_credentials())
+                self.grpc_port = server.add_secure_port(address, self.tls.grpc_credentials())
         except RuntimeError as error:
             raise CommandError(
                 f"the gRPC port {address} cannot be opened (is it in use?)"

@@ -24,6 +24,7 @@ from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
 
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError
+from serving.options import ServerOptions
 from serving.protocol.server_files_pb2 import SSLConfig
 from serving.server.server_files import read_text_message
 
@@ -110,27 +111,6 @@ def _refuse_password() -> str:
     raise ValueError("the key has a password")
 
 
-@dataclasses.dataclass(frozen=True)
-class ConnectionLimits:
-    """How many connections may be open, and how long they may take.
-
-    Attributes:
-      connections: open at a time. Where one more comes, the one that has waited longest for its
-        caller is closed for it; if all of them are being answered, it is refused with status 503.
-      connections_per_peer: the same for those from one address.
-      header_seconds: from the first byte of a request, or from the beginning of a connection, to
-        the end of the request's header.
-      body_seconds: from there to the end of the body; also how long an answer may lie unread.
-      keep_alive_seconds: how long a connection may be without a request after an answer.
-    """
-
-    connections: int = 512
-    connections_per_peer: int = 256
-    header_seconds: float = 10.0
-    body_seconds: float = 60.0
-    keep_alive_seconds: float = 5.0
-
-
 class _Phase(enum.Enum):
     """What a connection waits for."""
 
@@ -145,19 +125,19 @@ class Connection(H11Protocol):
 
     def __init__(
         self,
-        limits: ConnectionLimits,
+        options: ServerOptions,
         others: set[Connection],
         **uvicorn_arguments: Any,
     ):
         """Prepares a connection.
 
         Args:
-          limits: numbers and times.
+          options: numbers and times.
           others: all open connections of the port, which it joins.
           **uvicorn_arguments: as uvicorn gives them.
         """
         super().__init__(**uvicorn_arguments)
-        self._limits = limits
+        self._options = options
         self._open = others
         self._phase = _Phase.HEADER
         self._since = 0.0
@@ -175,8 +155,8 @@ class Connection(H11Protocol):
         siblings = [other for other in self._open if other.peer == self.peer]
         has_room = True
         for others, most in (
-            (siblings, self._limits.connections_per_peer),
-            (self._open, self._limits.connections),
+            (siblings, self._options.max_rest_connections_per_peer),
+            (self._open, self._options.max_rest_connections),
         ):
             if len(others) >= most:
                 has_room = has_room and _close_one(others)
@@ -257,8 +237,8 @@ class Connection(H11Protocol):
             self._timer.cancel()
             self._timer = None
         seconds = {
-            _Phase.HEADER: self._limits.header_seconds,
-            _Phase.BODY: self._limits.body_seconds,
+            _Phase.HEADER: self._options.rest_header_seconds,
+            _Phase.BODY: self._options.rest_body_seconds,
         }.get(phase)  # the base class has a timer of its own for idle connections
         if seconds is not None:
             message = f"{phase.value.capitalize()} did not come within {seconds:g} seconds"
@@ -289,7 +269,7 @@ class Connection(H11Protocol):
     def _give_up_later(self) -> None:
         """Drops the connection if its caller has not read what was sent by then."""
         if self._stalled is None:
-            seconds = self._limits.body_seconds
+            seconds = self._options.rest_body_seconds
             self._stalled = self.loop.call_later(seconds, self.transport.abort)
 
     def _stop_timers(self) -> None:
@@ -321,7 +301,7 @@ class RestPort:
         host: str,
         port: int,
         tls: TlsSettings | None = None,
-        limits: ConnectionLimits = ConnectionLimits(),  # noqa: B008 (frozen)
+        options: ServerOptions = ServerOptions(),  # noqa: B008 (frozen)
     ):
         """Opens the port.
 
@@ -330,7 +310,7 @@ class RestPort:
           host: the address to listen on.
           port: 0 asks for a free one.
           tls: a certificate; None for plain HTTP.
-          limits: numbers and times of connections.
+          options: numbers and times of connections.
 
         Raises:
           CommandError: the port cannot be opened.
@@ -353,9 +333,9 @@ class RestPort:
                 access_log=False,
                 lifespan="off",
                 # Called as a class is, and parts of a second do as well.
-                http=functools.partial(Connection, limits, set()),  # type: ignore[arg-type]
+                http=functools.partial(Connection, options, set()),  # type: ignore[arg-type]
                 ws="none",
-                timeout_keep_alive=limits.keep_alive_seconds,  # type: ignore[arg-type]
+                timeout_keep_alive=options.rest_keep_alive_seconds,  # type: ignore[arg-type]
                 ssl_context_factory=None if tls is None else lambda *_: tls.context(),
             )
         )

@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from preprocessing.records.contract import ITEM_ID
+from serving.options import ServerOptions
 from serving.protocol.messages import (
     STATUS_CODES,
     config_pb2,
@@ -30,6 +31,7 @@ from serving.runtime.definitions import (
 )
 from serving.server.errors import RequestError, RequestTooLargeError, invalid
 
+_DEFAULTS = ServerOptions()
 _TYPE_NAMES = {"float16": "half", "float32": "float", "float64": "double"}
 
 
@@ -49,8 +51,8 @@ class RequestLimits:
         tf.Examples are filled up to the longest, and tensors by repeating a string.
     """
 
-    rows: int = 20_000
-    input_bytes: int = 256 * 2**20
+    rows: int = _DEFAULTS.max_request_rows
+    input_bytes: int = _DEFAULTS.max_request_input_bytes
 
     def check_messages(self, messages: Mapping[str, tensor_pb2.TensorProto]) -> None:
         """Checks tensors that are not made yet.

@@ -16,7 +16,7 @@ import tensorflow as tf
 from configs.scenario import Scenario
 from serving.client import UserRequest
 from serving.export import ExportResult, export_run
-from serving.export_options import ExportOptions
+from serving.options import ExportOptions
 from tests.runs import ARMS, WrittenRun, raw_requests, write_run, written_run
 from tests.scenarios import (
     CITIES,

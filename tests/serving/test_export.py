@@ -20,7 +20,7 @@ from serving import export as export_module
 from serving import id_tables, publishing
 from serving.export import export_run, serving_module
 from serving.export_manifest import verify_manifest
-from serving.export_options import ExportOptions
+from serving.options import ExportOptions
 from serving.proof.result import ProofError
 from serving.publishing import write_warmup_requests
 from serving.refresh.description import RefreshFolder

@@ -225,7 +225,7 @@ def test_an_empty_name_of_a_run_is_explained(capsys: pytest.CaptureFixture[str])
 def test_the_help_names_the_default_part(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([command, "--help"])
-    assert "(default test)" in capsys.readouterr().out
+    assert "(default: test)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("command", ["evaluate", "compare"])

@@ -30,11 +30,23 @@ def arguments(*further: str) -> list[str]:
     ("options", "message"),
     [
         ([], "required: --config"),
-        (arguments("--train-steps", "0"), "--train-steps: expected a whole number from 1"),
-        (arguments("--eval-steps", "x"), "--eval-steps: expected a whole number from 1"),
-        (arguments("--minimum-auc", "1.5"), "expected a number from 0 to 1. Received: '1.5'"),
-        (arguments("--largest-auc-drop", "-1"), "expected a number from 0 to 1. Received: '-1'"),
-        (arguments("--calibration-factor", "0.9"), "expected a number from 1. Received: '0.9'"),
+        (
+            arguments("--train-steps", "0"),
+            "--train-steps: expected a number greater than or equal to 1",
+        ),
+        (arguments("--eval-steps", "x"), "--eval-steps: expected a valid integer"),
+        (
+            arguments("--minimum-auc", "1.5"),
+            "expected a number less than or equal to 1. Received: '1.5'",
+        ),
+        (
+            arguments("--largest-auc-drop", "-1"),
+            "a number greater than or equal to 0. Received: '-1'",
+        ),
+        (
+            arguments("--calibration-factor", "0.9"),
+            "expected a number greater than or equal to 1. Received: '0.9'",
+        ),
         (arguments("--calibration-factor", "inf"), "expected a finite number. Received: 'inf'"),
         (arguments("--largest-auc-drop", "nan"), "expected a finite number. Received: 'nan'"),
     ],

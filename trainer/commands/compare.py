@@ -6,11 +6,12 @@ import argparse
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from configs.command_line import add_json_option, keys_help, positive_integer, say
+from pydantic import Field
+
+from configs.command_line import add_field_options, add_json_option, keys_help, say
 from trainer.commands.evaluation_options import (
     SLICE_KEYS,
-    add_part_option,
-    add_slices_option,
+    EvaluationOptions,
     with_evaluation,
 )
 from trainer.evaluation.slices import SLICES_HELP, chosen_slices
@@ -58,6 +59,13 @@ holm_p_value beside each p_value, or a reason.
 """
 
 
+class CompareOptions(EvaluationOptions):
+    """Options of the command."""
+
+    resamples: int = Field(1000, ge=1, description="bootstrap resamples")
+    seed: int = Field(0, description="seed of the bootstrap")
+
+
 def add_command(subparsers: Subparsers) -> None:
     """Adds the command's parser."""
     parser = subparsers.add_parser(
@@ -84,15 +92,7 @@ def add_command(subparsers: Subparsers) -> None:
         metavar="evaluation.key=value",
         help="how slices are made, e.g. evaluation.item_popularity_bounds=[1,10]",
     )
-    add_part_option(parser)
-    add_slices_option(parser)
-    parser.add_argument(
-        "--resamples",
-        type=positive_integer,
-        default=1000,
-        help="bootstrap resamples (default 1000)",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap (default 0)")
+    add_field_options(parser, CompareOptions)
     add_json_option(parser)
     parser.set_defaults(run=run)
 

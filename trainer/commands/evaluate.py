@@ -6,14 +6,16 @@ import argparse
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from configs.command_line import add_json_option, keys_help, say
+from pydantic import Field
+
+from configs.command_line import add_field_options, add_json_option, keys_help, say
 from configs.loading import ConfigurationError, load_scenario
+from configs.section import Metavar
 from trainer.commands.evaluation_options import (
     SLICE_KEYS,
-    add_part_option,
-    add_slices_option,
+    EvaluationOptions,
     with_evaluation,
 )
 from trainer.evaluation.slices import SLICES_HELP, chosen_slices
@@ -86,6 +88,31 @@ examples:
 _FURTHER_KEYS = ("evaluation.calibration_bins", "evaluation.memory_megabytes", "evaluation.threads")
 
 
+class EvaluateOptions(EvaluationOptions):
+    """Options of the command."""
+
+    config: Annotated[str | None, Metavar("FILE.yaml")] = Field(
+        None, description="the scenario that names a SavedModel's data"
+    )
+    predictions: Annotated[str | None, Metavar("FILE.parquet")] = Field(
+        None,
+        description="keep the scores: user_id, item_id, label and score of every sample (and "
+        "label_<task>, score_<task>); of every candidate, with list_id; for retrieval user_id, "
+        "item_id, rank, rank_new_items and their ties of every example; and what --slices reads",
+    )
+    report: Annotated[str | None, Metavar("FOLDER")] = Field(
+        None,
+        description="also write metrics.json, slices.csv, slices.md, reliability.png and "
+        "slices.png",
+    )
+    gates: bool = Field(
+        False,
+        description="also give the mean gate weights of the part's items and users that have "
+        "knowledge: 'gates' of the adapter's experts, 'factor_weights' of model.factor_gate; of "
+        "runs, and with the part in memory",
+    )
+
+
 def add_command(subparsers: Subparsers) -> None:
     """Adds the command's parser."""
     parser = subparsers.add_parser(
@@ -101,30 +128,7 @@ def add_command(subparsers: Subparsers) -> None:
         metavar="key=value",
         help="dotted overrides: of evaluation.<key> for a run, of any for a SavedModel's data",
     )
-    parser.add_argument(
-        "--config", metavar="FILE.yaml", help="the scenario that names a SavedModel's data"
-    )
-    add_part_option(parser)
-    add_slices_option(parser)
-    parser.add_argument(
-        "--predictions",
-        metavar="FILE.parquet",
-        help="keep the scores: user_id, item_id, label and score of every sample (and "
-        "label_<task>, score_<task>); of every candidate, with list_id; for retrieval user_id, "
-        "item_id, rank, rank_new_items and their ties of every example; and what --slices reads",
-    )
-    parser.add_argument(
-        "--report",
-        metavar="FOLDER",
-        help="also write metrics.json, slices.csv, slices.md, reliability.png and slices.png",
-    )
-    parser.add_argument(
-        "--gates",
-        action="store_true",
-        help="also give the mean gate weights of the part's items and users that have knowledge: "
-        "'gates' of the adapter's experts, 'factor_weights' of model.factor_gate; of runs, and "
-        "with the part in memory",
-    )
+    add_field_options(parser, EvaluateOptions)
     add_json_option(parser)
     parser.set_defaults(run=run)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from configs.loading import ConfigurationError, override_scenario, parse_override
 from configs.scenario import Scenario
+from configs.section import Metavar, Section
 
 SLICE_KEYS = (
     "evaluation.user_activity_bounds",
@@ -21,22 +24,15 @@ SLICE_KEYS = (
 _SECTION = "evaluation."
 
 
-def add_part_option(parser: argparse.ArgumentParser) -> None:
-    """Adds `--part`."""
-    parser.add_argument(
-        "--part",
-        choices=("train", "validation", "test"),
-        default="test",
-        help="examples of which part of the split (default test)",
+class EvaluationOptions(Section):
+    """Which examples a model is judged on."""
+
+    part: Literal["train", "validation", "test"] = Field(
+        "test", description="examples of which part of the split"
     )
-
-
-def add_slices_option(parser: argparse.ArgumentParser) -> None:
-    """Adds `--slices`."""
-    parser.add_argument(
-        "--slices",
-        metavar="NAMES",
-        help="also for groups of users and items: names joined by commas, e.g. "
+    slices: Annotated[str | None, Metavar("NAMES")] = Field(
+        None,
+        description="also for groups of users and items: names joined by commas, e.g. "
         "item_popularity,item.genres, or 'all'",
     )
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING
 
 from configs.command_line import (
     CommandError,
+    add_field_options,
     add_json_option,
     add_scenario_options,
     keys_help,
-    positive_integer,
     say,
 )
+from configs.experiment import Experiment
 from configs.loading import load_scenario
 from trainer.tracking import add_tracking_option
 
@@ -64,12 +65,7 @@ def add_command(subparsers: Subparsers) -> None:
         metavar="FOLDER",
         help="folder of the experiment (default <work_dir>/experiments/<name>)",
     )
-    parser.add_argument(
-        "--processes",
-        type=positive_integer,
-        help="runs at a time, each in a process with its share of the cores (default "
-        "experiment.processes)",
-    )
+    add_field_options(parser, Experiment, ("processes",), stands_for="experiment")
     parser.add_argument(
         "--dry-run",
         action="store_true",

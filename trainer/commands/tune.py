@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 
 from configs.command_line import (
     CommandError,
+    add_field_options,
     add_json_option,
     add_scenario_options,
     keys_help,
-    positive_integer,
     say,
 )
+from configs.experiment import Tuning
 from trainer.tracking import add_tracking_option
 
 if TYPE_CHECKING:
@@ -60,16 +61,8 @@ def add_command(subparsers: Subparsers) -> None:
         epilog=keys_help(["experiment.tuning", "model", "training"]),
     )
     add_scenario_options(parser)
-    parser.add_argument(
-        "--trials",
-        type=positive_integer,
-        help="how many there are at the end, those of earlier calls included (default "
-        "experiment.tuning.trials)",
-    )
+    add_field_options(parser, Tuning, ("trials", "seed"), stands_for="experiment.tuning")
     parser.add_argument("--out", metavar="FOLDER", help="folder of the study")
-    parser.add_argument(
-        "--seed", type=int, help="of the search (default experiment.tuning.seed)", default=None
-    )
     parser.add_argument(
         "--prune",
         action="store_true",
@@ -101,7 +94,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     require_one_process(scenario.training, "a search trains each of its models in")
     tuning = scenario.experiment.tuning
     space = space or dict(tuning.space)
-    trials = arguments.trials or tuning.trials
+    trials = tuning.trials if arguments.trials is None else arguments.trials
     if not trials:
         raise ConfigurationError("say how many trials: --trials N, or experiment.tuning.trials")
     check_space(

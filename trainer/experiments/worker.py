@@ -16,14 +16,14 @@ import threading
 from collections.abc import Iterator
 from typing import TextIO
 
-from configs.command_line import positive_integer, quiet_tensorflow, say
+from configs.command_line import quiet_tensorflow, say
 from trainer.tracking import tracking_address, tracking_of
 
 
 def main() -> None:
     """Trains until standard input ends, which it also does when the experiment is killed."""
     parser = argparse.ArgumentParser(prog="python -m trainer.experiments.worker")
-    parser.add_argument("--threads", type=positive_integer, required=True)
+    parser.add_argument("--threads", type=int, required=True)
     parser.add_argument("--tracking", type=tracking_address)
     parser.add_argument("--experiment", required=True, help="its name in the tracking")
     arguments = parser.parse_args()

@@ -13,7 +13,7 @@ from configs.scenario import Scenario
 from preprocessing.records.contract import CTR, LABEL
 from preprocessing.records.layout import WorkDirectory
 from trainer.tfx import activity_extractor
-from trainer.tfx.readiness import PipelineFolders
+from trainer.tfx.readiness import BlessingThresholds, PipelineFolders
 
 RUN_FUNCTION = "serving.run_fn.run_fn"
 """By its name, as TFX's Trainer imports it where it runs."""
@@ -21,23 +21,7 @@ RUN_FUNCTION = "serving.run_fn.run_fn"
 _SIGNATURE, _SCORE = "predict_examples", "score"
 
 
-@dataclass(frozen=True)
-class Thresholds:
-    """Bounds of the metrics over all examples; groups of examples have none.
-
-    Attributes:
-      minimum_auc: smallest AUC.
-      largest_auc_drop: by how much the AUC may be below that of the last blessed model.
-      calibration_factor: how far the mean score may be from the mean label, as a factor either way;
-        None for scores that are no probabilities.
-    """
-
-    minimum_auc: float
-    largest_auc_drop: float
-    calibration_factor: float | None
-
-
-def evaluator_config(thresholds: Thresholds, slices: Iterable[str]) -> tfma.EvalConfig:
+def evaluator_config(thresholds: BlessingThresholds, slices: Iterable[str]) -> tfma.EvalConfig:
     """Metrics over all examples and over groups, with thresholds.
 
     Args:
@@ -81,7 +65,7 @@ def _metric(name: str, threshold: tfma.MetricThreshold | None = None) -> tfma.Me
     return tfma.MetricConfig(class_name=name, per_slice_thresholds=[over_all])
 
 
-def _auc_threshold(thresholds: Thresholds) -> tfma.MetricThreshold:
+def _auc_threshold(thresholds: BlessingThresholds) -> tfma.MetricThreshold:
     return tfma.MetricThreshold(
         value_threshold=tfma.GenericValueThreshold(lower_bound={"value": thresholds.minimum_auc}),
         change_threshold=tfma.GenericChangeThreshold(
@@ -91,7 +75,7 @@ def _auc_threshold(thresholds: Thresholds) -> tfma.MetricThreshold:
     )
 
 
-def _calibration_threshold(thresholds: Thresholds) -> tfma.MetricThreshold | None:
+def _calibration_threshold(thresholds: BlessingThresholds) -> tfma.MetricThreshold | None:
     factor = thresholds.calibration_factor
     if factor is None:
         return None

@@ -1,4 +1,4 @@
-"""Whether the pipeline can run at all, where it writes, and what people see while it runs."""
+"""Whether the pipeline can run, what blesses a model, where it writes, and what people see."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated
 
 from absl import logging as absl_logging
+from pydantic import Field
 
 from configs.command_line import CommandError, say
 from configs.loading import ConfigurationError
 from configs.scenario import Scenario
+from configs.section import Metavar, Section
 from preprocessing.records.contract import CTR, PARTS
 from preprocessing.records.layout import WorkDirectory
 
@@ -21,6 +24,26 @@ _STARTED = re.compile(r"Component (\S+) is running\.")
 
 # ML Metadata's wheels lack a query language; TFX then filters by itself and says so at every step.
 _OF_NO_CONSEQUENCE = ("ZetaSQL", "property_predicate is not supported")
+
+
+class BlessingThresholds(Section):
+    """Bounds of the metrics over all examples; groups of examples have none."""
+
+    minimum_auc: Annotated[float, Metavar("AUC")] = Field(
+        0.6, ge=0, le=1, description="smallest AUC"
+    )
+    largest_auc_drop: Annotated[float, Metavar("X")] = Field(
+        0.005,
+        ge=0,
+        le=1,
+        description="the AUC may be lower than that of the last blessed model by X",
+    )
+    calibration_factor: Annotated[float | None, Metavar("F")] = Field(
+        1.5,
+        ge=1,
+        description="the mean score may be off the mean label by a factor of F either way; not "
+        "asked where training.class_weights differ, whose scores are no probabilities",
+    )
 
 
 @dataclass(frozen=True)

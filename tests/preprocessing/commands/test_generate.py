@@ -78,7 +78,7 @@ def test_a_value_out_of_a_fields_range_is_wrong_usage(capsys, prompts, tmp_path)
     with pytest.raises(SystemExit) as raised:
         main(["generate", "--prompts", prompts, "--out", str(tmp_path), "--concurrency", "0"])
     assert raised.value.code == 2
-    assert "--concurrency: expected greater" in capsys.readouterr().err
+    assert "--concurrency: expected a number greater" in capsys.readouterr().err
 
 
 def test_a_missing_prompt_file_is_named(capsys, tmp_path):

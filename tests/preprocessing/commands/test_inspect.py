@@ -21,4 +21,4 @@ def test_people_read_stderr_and_programs_stdout(capsys, tmp_path):
 def test_numbers_are_checked(capsys, option):
     with pytest.raises(SystemExit) as raised:
         main(["inspect", "x", option, "0"])
-    assert raised.value.code == 2 and "whole number from 1" in capsys.readouterr().err
+    assert raised.value.code == 2 and "number greater than or equal to 1" in capsys.readouterr().err

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from configs.command_line import TeachingParser, run_command
+from configs.command_line import TeachingParser, run_command, section_of
 from serving.commands import loadtest
+from serving.options import LoadTestOptions
 from serving.server import LocalServer
 from tests.serving.toy_ranker import toy_base_path
 
@@ -85,3 +86,50 @@ def test_what_the_server_refuses_is_one_clear_line(
 ) -> None:
     assert run(server, "--timeout-seconds", "0.5", model="other") == 1
     assert "model other" in capsys.readouterr().err
+
+
+def options(*words: str) -> LoadTestOptions:
+    arguments = parse("--model", "m", "--target", "grpc://127.0.0.1:1", *words)
+    return section_of(arguments, LoadTestOptions)
+
+
+def test_lists_are_numbers() -> None:
+    read = options("--candidates", "1,10", "--rate", "0.5,20", "--made-up", "7,9")
+    assert read.candidates == (1, 10)
+    assert read.rate == (0.5, 20.0)
+    assert read.made_up == (7, 9)
+
+
+def test_what_is_left_out_has_a_default() -> None:
+    read = options("--warmup-seconds", "0")
+    assert read.candidates == (1, 10, 100)
+    assert (read.signature, read.arrivals) == ("rank", "poisson")
+    assert read.find_limit is None and read.warmup_seconds == 0
+    assert read.timeout_seconds == 1.0
+    assert read.positive_rating is None
+    assert options("--positive-rating", "1").positive_rating == 1.0
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--rate", "0"],
+        ["--rate", "10,x"],
+        ["--candidates", "0"],
+        ["--candidates", "1,,2"],
+        ["--find-limit", "-1"],
+        ["--find-limit", "5", "--rate", "10"],
+        ["--signature", "classify"],
+        ["--warmup-seconds", "-1"],
+        ["--made-up", "10"],
+        ["--made-up", "10,5", "--requests", "file"],
+        ["--target", "http://127.0.0.1:8501"],
+    ],
+)
+def test_wrong_options_are_wrong_usage(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        options(*words)
+    assert caught.value.code == 2
+    assert words[0] in capsys.readouterr().err

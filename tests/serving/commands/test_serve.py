@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import signal
@@ -12,9 +13,14 @@ from typing import Any
 import pytest
 import requests
 
+from configs.command_line import section_of
+from configs.loading import ConfigurationError
 from serving.__main__ import main
 from serving.commands import serve
+from serving.commands.serve import add_arguments, check_batching_options, models_of
+from serving.options import ServerOptions
 from serving.server import LocalServer, local_server
+from serving.server.model_settings import ModelSettings, VersionPolicy
 from tests.serving.server.numbered_model import put_numbered_model
 from tests.serving.server.waiting import wait_until
 from tests.serving.toy_ranker import toy_base_path, toy_score
@@ -130,28 +136,6 @@ def test_a_model_name_given_twice_is_wrong_usage(capsys: pytest.CaptureFixture[s
     assert "a name of its own" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    "words",
-    [
-        ["--version-label", "toy=1"],
-        ["--poll-seconds", "-1"],
-        ["--grpc-threads", "0"],
-        ["--model", "toy"],
-        ["--model", "=base"],
-        ["--model", "to/y=base"],
-        ["--grpc-port", "70000"],
-        ["--rest-port", "-1"],
-    ],
-)
-def test_wrong_options_are_wrong_usage(
-    words: list[str], capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(["serve", "--model", "toy=base", *words])
-    assert caught.value.code == 2
-    assert f"{words[0]}: expected" in capsys.readouterr().err
-
-
 @pytest.fixture
 def ctrl_c_interrupts() -> Iterator[None]:
     """As in a shell: a program that was started in the background ignores Ctrl-C."""
@@ -195,3 +179,166 @@ def test_a_second_signal_does_what_it_did_before(
     assert main(["serve", "--model", f"toy={toy_base_path()}", *arguments]) == 1
     assert capsys.readouterr().err.splitlines()[-1] == "stopped"
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+MODEL = ["--model", "toy=base"]
+
+
+def parsed(*words: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
+    return parser.parse_args(words)
+
+
+def test_options_left_out_are_the_servers_defaults() -> None:
+    assert models_of(parsed(*MODEL)) == [ModelSettings("toy", Path("base"))]
+    assert section_of(parsed(*MODEL), ServerOptions) == ServerOptions()
+
+
+def test_policy_and_labels_go_to_the_models() -> None:
+    words = ["--model", "a=x", "--model", "b=y", "--version-policy", "latest:2"]
+    labels = ["--version-label", "b:stable=3", "--version-label", "b:canary=4"]
+    policy = VersionPolicy(latest=2)
+    assert models_of(parsed(*words, *labels)) == [
+        ModelSettings("a", Path("x"), policy),
+        ModelSettings("b", Path("y"), policy, {"stable": 3, "canary": 4}),
+    ]
+
+
+def test_every_option_reaches_the_server() -> None:
+    words = ["--poll-seconds", "0.5", "--allow-version-labels-for-unavailable-models"]
+    words += ["--max-grpc-request-bytes", "10", "--max-rest-request-bytes", "20"]
+    words += ["--grpc-threads", "3", "--grace-seconds", "7"]
+    words += ["--max-request-rows", "30", "--max-request-input-bytes", "40"]
+    words += ["--max-rest-connections", "50", "--max-rest-connections-per-peer", "6"]
+    words += ["--rest-header-seconds", "8", "--rest-body-seconds", "9.5"]
+    words += ["--rest-keep-alive-seconds", "2"]
+    assert section_of(parsed(*MODEL, *words), ServerOptions) == ServerOptions(
+        poll_seconds=0.5,
+        allow_version_labels_for_unavailable_models=True,
+        max_grpc_request_bytes=10,
+        max_rest_request_bytes=20,
+        grpc_threads=3,
+        grace_seconds=7,
+        max_request_rows=30,
+        max_request_input_bytes=40,
+        max_rest_connections=50,
+        max_rest_connections_per_peer=6,
+        rest_header_seconds=8,
+        rest_body_seconds=9.5,
+        rest_keep_alive_seconds=2,
+    )
+    with pytest.raises(SystemExit):
+        parsed(*MODEL, "--rest-body-seconds", "0")
+
+
+def test_batching_is_checked_and_told_to_have_no_effect(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    check_batching_options(parsed(*MODEL))
+    assert capsys.readouterr().err == ""
+    path = tmp_path / "batching.config"
+    path.write_text("max_batch_size { value: 8 }")
+    file = ["--batching-parameters-file", str(path)]
+    values = [
+        "--max-batch-size",
+        "8",
+        "--allowed-batch-sizes",
+        "2,8",
+        "--batch-timeout-micros",
+        "9",
+    ]
+    for words in (file, values, ["--pad-variable-length-inputs"]):
+        check_batching_options(parsed(*MODEL, *words))
+        assert "requests one by one" in capsys.readouterr().err
+    with pytest.raises(ConfigurationError, match="combined with --max-batch-size"):
+        check_batching_options(parsed(*MODEL, *file, "--max-batch-size", "4"))
+    with pytest.raises(ConfigurationError, match="batch that runs, 4. Received: 2"):
+        check_batching_options(
+            parsed(*MODEL, "--max-batch-size", "4", "--allowed-batch-sizes", "1,2")
+        )
+    path.write_text("max_batch_size { value: 0 }")
+    with pytest.raises(ConfigurationError, match="batching.config: max_batch_size"):
+        check_batching_options(parsed(*MODEL, *file))
+
+
+def test_a_certificate_is_read_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "ssl.config"
+    path.write_text('server_key: "k"')
+    assert main(["serve", *MODEL, "--ssl-config-file", str(path)]) == 2
+    assert "ssl.config: server_cert is missing" in capsys.readouterr().err
+
+
+def test_a_models_config_stands_alone(tmp_path: Path) -> None:
+    path = tmp_path / "models.config"
+    path.write_text(
+        'model_config_list { config { name: "a" base_path: "b" model_platform: "tensorflow" } }'
+    )
+    file = ["--model-config", str(path)]
+    assert models_of(parsed(*file)) == [ModelSettings("a", Path("b"))]
+    for words in (["--version-policy", "all"], ["--version-label", "a:stable=1"]):
+        with pytest.raises(ConfigurationError, match="write them into the file"):
+            models_of(parsed(*file, *words))
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        (["--model", "toy=other"], "a name of its own"),
+        (["--version-policy", "newest"], "--version-policy: expected latest"),
+        (["--version-label", "other:stable=1"], "there is no --model other=BASE"),
+    ],
+)
+def test_models_that_contradict_each_other_are_refused(words: list[str], reason: str) -> None:
+    with pytest.raises(ConfigurationError, match=reason):
+        models_of(parsed(*MODEL, *words))
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "name", "value"),
+    [
+        ("--model", "movies=out/a=b", "models", [("toy", "base"), ("movies", "out/a=b")]),
+        ("--version-label", "movies:stable=12", "version_labels", [("movies", "stable", 12)]),
+        ("--grpc-port", "0", "grpc_port", 0),
+        ("--rest-port", "65535", "rest_port", 65535),
+        ("--grpc-threads", "1", "grpc_threads", 1),
+        ("--max-batch-size", "2147483647", "max_batch_size", 2**31 - 1),
+        ("--allowed-batch-sizes", "1,8,64", "allowed_batch_sizes", (1, 8, 64)),
+        ("--grace-seconds", "0", "grace_seconds", 0.0),
+        ("--poll-seconds", "1.5", "poll_seconds", 1.5),
+    ],
+)
+def test_values_are_read(option: str, text: str, name: str, value: object) -> None:
+    assert getattr(parsed(*MODEL, option, text), name) == value
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        ("--model", "movies"),
+        ("--model", "movies="),
+        ("--model", "a/b=c"),
+        ("--model", "=base"),
+        ("--version-label", "movies=1"),
+        ("--version-label", "movies:stable"),
+        ("--version-label", "movies:stable=x"),
+        ("--grpc-port", "65536"),
+        ("--rest-port", "-1"),
+        ("--rest-port", "\u0663"),
+        ("--grpc-threads", "0"),
+        ("--max-rest-connections", "x"),
+        ("--max-batch-size", str(2**31)),
+        ("--allowed-batch-sizes", "1,,8"),
+        ("--poll-seconds", "-1"),
+        ("--grace-seconds", "nan"),
+        ("--model-config-poll-seconds", ""),
+    ],
+)
+def test_other_values_are_wrong_usage_that_says_what_was_received(
+    option: str, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["serve", *MODEL, option, text])
+    assert caught.value.code == 2
+    error = capsys.readouterr().err
+    assert f"{option}: expected" in error and f"Received: {text!r}" in error

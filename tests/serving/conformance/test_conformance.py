@@ -17,8 +17,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from serving.options import ServerOptions
 from serving.server import LocalServer
-from serving.server.local_server import ServerOptions
 from tests.serving.guide_models import GuideModel, guide_base_paths
 from tests.serving.toy_ranker import toy_base_path, toy_row_scores, toy_rows
 

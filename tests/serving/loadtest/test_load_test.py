@@ -20,9 +20,20 @@ def load_test(target: str, schedule: Schedule, tls: Tls | None = None) -> LoadTe
     return LoadTest(address, STRINGS_WITHOUT_PROFILE, source, "rank", schedule, tls)
 
 
+def even(seconds: float, warmup_seconds: float, timeout_seconds: float) -> Schedule:
+    return Schedule(
+        arrivals="even",
+        seconds=seconds,
+        warmup_seconds=warmup_seconds,
+        in_flight=64,
+        timeout_seconds=timeout_seconds,
+        seed=1,
+    )
+
+
 def test_every_rate_is_measured_with_its_own_schedule() -> None:
     service = Stalling()
-    schedule = Schedule("even", 0.5, 0.25, 64, 5.0, seed=1)
+    schedule = even(0.5, 0.25, 5.0)
     with serving(service) as target:
         measures = load_test(target, schedule).measure(2, [20.0, 40.0])
     assert [measure.rate for measure in measures] == [20.0, 40.0]
@@ -36,7 +47,7 @@ def test_every_rate_is_measured_with_its_own_schedule() -> None:
 
 def test_an_encrypted_server_gets_the_certificates(tmp_path: Path) -> None:
     write_certificates(tmp_path)
-    schedule = Schedule("even", 0.5, 0.0, 64, 5.0, seed=1)
+    schedule = even(0.5, 0.0, 5.0)
     tls = Tls(tmp_path / "authority.pem", tmp_path / "client.pem", tmp_path / "client.key")
     with serving(Stalling(), server_credentials(tmp_path)) as target:
         (measure,) = load_test(target, schedule, tls).measure(1, [20.0])
@@ -49,7 +60,7 @@ def test_a_limit_is_exceeded_where_the_server_falls_behind() -> None:
     # One request at a time, 20 ms each. Request k is due at 10 k ms and cannot be answered before
     # 20 (k + 1) ms: the 99th of 100 takes at least 1,000 ms.
     service = Stalling(dict.fromkeys(range(1000), 0.02))
-    schedule = Schedule("even", 1.0, 0.0, 64, 30.0, seed=1)
+    schedule = even(1.0, 0.0, 30.0)
     told: list[Measure] = []
     with serving(service) as target:
         limit, measures = load_test(target, schedule).find_limit(2, 500.0, 400.0, told.append)
@@ -61,7 +72,7 @@ def test_a_limit_is_exceeded_where_the_server_falls_behind() -> None:
 
 
 def test_a_limit_that_every_rate_keeps_is_not_found() -> None:
-    schedule = Schedule("even", 0.5, 0.0, 64, 30.0, seed=1)
+    schedule = even(0.5, 0.0, 30.0)
     with serving(Stalling()) as target:
         limit, measures = load_test(target, schedule).find_limit(
             2, 60_000.0, 300.0, progress=lambda measure: None

@@ -19,10 +19,10 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
+from serving.options import ServerOptions
 from serving.server import LocalServer
 from serving.server.background import Background
 from serving.server.grpc_services import PredictionService, create_grpc_server
-from serving.server.local_server import ServerOptions
 from serving.server.metrics import metrics_text
 from serving.server.model_store import ModelStore
 from serving.server.prediction_api import PredictionApi
@@ -35,7 +35,7 @@ from tests.serving.toy_ranker import (
 )
 
 SECONDS = 20
-OPTIONS = ServerOptions(maximum_grpc_request_bytes=100_000)
+OPTIONS = ServerOptions(max_grpc_request_bytes=100_000)
 
 
 @pytest.fixture(scope="module")

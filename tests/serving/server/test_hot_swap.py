@@ -12,13 +12,13 @@ import grpc
 import pytest
 import requests
 
+from serving.options import ServerOptions
 from serving.protocol.messages import (
     get_model_status_pb2,
     model_service_pb2_grpc,
     prediction_service_pb2_grpc,
 )
 from serving.server import LocalServer
-from serving.server.local_server import ServerOptions
 from tests.serving.server.numbered_model import (
     add_request,
     answer_of,

@@ -14,6 +14,7 @@ import requests
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from configs.command_line import CommandError
+from serving.options import ServerOptions
 from serving.protocol.messages import (
     get_model_status_pb2,
     model_management_pb2,
@@ -22,7 +23,6 @@ from serving.protocol.messages import (
 )
 from serving.server import LocalServer, local_server
 from serving.server.errors import RequestError
-from serving.server.local_server import ServerOptions
 from serving.server.model_settings import ModelSettings, VersionPolicy
 from serving.server.model_versions import load_servable
 from serving.server.servable import Servable
@@ -39,15 +39,15 @@ def is_open(port: int) -> bool:
 def test_defaults_are_those_that_the_page_states() -> None:
     options = ServerOptions()
     assert options.poll_seconds == 1
-    assert options.maximum_grpc_request_bytes == options.maximum_rest_request_bytes == 67_108_864
+    assert options.max_grpc_request_bytes == options.max_rest_request_bytes == 67_108_864
     assert (options.grpc_threads, options.grace_seconds) == (16, 5)
-    assert options.maximum_request_rows == 20_000
-    assert options.maximum_request_input_bytes == 256 * 1024 * 1024
-    assert options.maximum_rest_connections == 512
-    assert options.maximum_rest_connections_per_peer == 256
+    assert options.max_request_rows == 20_000
+    assert options.max_request_input_bytes == 256 * 1024 * 1024
+    assert options.max_rest_connections == 512
+    assert options.max_rest_connections_per_peer == 256
     assert (options.rest_header_seconds, options.rest_body_seconds) == (10, 60)
     assert options.rest_keep_alive_seconds == 5
-    assert options.tls is None
+    assert LocalServer({}).tls is None
     assert not options.allow_version_labels_for_unavailable_models
 
 
@@ -158,7 +158,7 @@ def test_health_follows_the_models(tmp_path: Path) -> None:
 
 
 def test_requests_beyond_the_size_limits_are_refused() -> None:
-    options = ServerOptions(maximum_grpc_request_bytes=2000, maximum_rest_request_bytes=1000)
+    options = ServerOptions(max_grpc_request_bytes=2000, max_rest_request_bytes=1000)
     with LocalServer({"toy": toy_base_path()}, options=options) as server:
         with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
             stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)

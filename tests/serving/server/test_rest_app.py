@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 import requests
 
+from serving.options import ServerOptions
 from serving.server import LocalServer
 from serving.server.background import Background
-from serving.server.local_server import ServerOptions
 from serving.server.model_settings import ModelSettings
 from serving.server.model_store import ModelStore
 from serving.server.prediction_api import PredictionApi

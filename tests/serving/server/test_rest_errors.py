@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 import requests
 
+from serving.options import ServerOptions
 from serving.server import LocalServer
-from serving.server.local_server import ServerOptions
 from tests.serving.guide_models import guide_base_paths
 
 SECONDS = 20
@@ -22,7 +22,7 @@ MANY_INPUTS = "multiple input tensors required as per tensorinfo_map"
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    options = ServerOptions(poll_seconds=0, maximum_rest_request_bytes=100_000)
+    options = ServerOptions(poll_seconds=0, max_rest_request_bytes=100_000)
     with LocalServer(guide_base_paths(), options=options) as server:
         yield f"http://127.0.0.1:{server.rest_port}"
 
@@ -279,7 +279,7 @@ def test_classify_and_regress(address: str, path: str, body: str, message: str) 
     ids=["values", "lists"],
 )
 def test_a_document_of_too_many_values(inputs: str) -> None:
-    options = ServerOptions(maximum_request_input_bytes=500_000)
+    options = ServerOptions(max_request_input_bytes=500_000)
     with LocalServer(guide_base_paths(), options=options) as server:
         url = f"http://127.0.0.1:{server.rest_port}/v1/models/guide:predict"
         response = requests.post(url, data=f'{{"inputs": {inputs}}}', timeout=SECONDS)

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import requests
 
+from serving.options import ServerOptions
 from serving.server import LocalServer
-from serving.server.local_server import ServerOptions
 from serving.server.model_settings import ModelSettings
 from tests.serving.guide_models import guide_base_paths
 

@@ -14,7 +14,8 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import PlainTextResponse
 
 from configs.command_line import CommandError
-from serving.server.rest_port import ConnectionLimits, RestPort, TlsSettings
+from serving.options import ServerOptions
+from serving.server.rest_port import RestPort, TlsSettings
 
 
 async def application(scope, receive, send) -> None:
@@ -62,8 +63,8 @@ async def reading(scope, receive, send) -> None:
 
 
 @contextlib.contextmanager
-def opened(app=reading, **limits: float) -> Iterator[RestPort]:
-    port = RestPort(app, "127.0.0.1", 0, limits=ConnectionLimits(**limits))
+def opened(app=reading, **options: float) -> Iterator[RestPort]:
+    port = RestPort(app, "127.0.0.1", 0, options=ServerOptions(**options))
     yield port
     port.stop(1)
 
@@ -105,7 +106,7 @@ def is_served(port: RestPort) -> bool:
     ids=["nothing", "header", "body"],
 )
 def test_slow_requests_are_closed_and_others_are_served(begun: bytes, answer: bytes) -> None:
-    with opened(header_seconds=0.4, body_seconds=0.4) as port:
+    with opened(rest_header_seconds=0.4, rest_body_seconds=0.4) as port:
         slow = connected(port, begun)
         assert is_served(port)
         received = rest_of(slow)
@@ -114,7 +115,7 @@ def test_slow_requests_are_closed_and_others_are_served(begun: bytes, answer: by
 
 
 def test_a_byte_now_and_then_gives_no_more_time() -> None:
-    with opened(header_seconds=0.4, body_seconds=0.4) as port:
+    with opened(rest_header_seconds=0.4, rest_body_seconds=0.4) as port:
         for begun in (HEADER, BODY):
             slow = connected(port, begun)
             with pytest.raises(OSError), slow:
@@ -124,7 +125,7 @@ def test_a_byte_now_and_then_gives_no_more_time() -> None:
 
 
 def test_a_second_request_has_its_own_time() -> None:
-    with opened(header_seconds=0.4, keep_alive_seconds=60) as port:
+    with opened(rest_header_seconds=0.4, rest_keep_alive_seconds=60) as port:
         connection = connected(port, BODY + b"b" * 95)
         assert answer_of(connection).startswith(b"HTTP/1.1 200")
         connection.sendall(HEADER)
@@ -132,7 +133,7 @@ def test_a_second_request_has_its_own_time() -> None:
 
 
 def test_an_idle_connection_is_closed() -> None:
-    with opened(keep_alive_seconds=0.2) as port:
+    with opened(rest_keep_alive_seconds=0.2) as port:
         connection = connected(port, BODY + b"b" * 95)
         received = rest_of(connection)
         assert received.startswith(b"HTTP/1.1 200") and received.endswith(b"read")
@@ -140,7 +141,7 @@ def test_an_idle_connection_is_closed() -> None:
 
 @pytest.mark.parametrize("begun", [b"", HEADER, BODY], ids=["nothing", "header", "body"])
 def test_many_slow_connections_lock_nobody_out(begun: bytes) -> None:
-    with opened(connections_per_peer=5) as port:
+    with opened(max_rest_connections_per_peer=5) as port:
         slow = [connected(port, begun) for _ in range(12)]
         assert is_served(port)
         # The first ones made room for those that came later.
@@ -154,7 +155,7 @@ def test_many_slow_connections_lock_nobody_out(begun: bytes) -> None:
 
 
 def test_a_crowd_from_one_address_closes_no_other_address() -> None:
-    with opened(connections_per_peer=2) as port:
+    with opened(max_rest_connections_per_peer=2) as port:
         early = connected(port, HEADER, "127.0.0.2")
         crowd = [connected(port, HEADER) for _ in range(6)]
         assert is_served(port)
@@ -173,7 +174,7 @@ def test_where_all_connections_are_being_answered_another_is_refused() -> None:
             await asyncio.sleep(0.01)
         await application(scope, receive, send)
 
-    with opened(busy, connections=2) as port, ThreadPoolExecutor(2) as pool:
+    with opened(busy, max_rest_connections=2) as port, ThreadPoolExecutor(2) as pool:
         url = f"http://127.0.0.1:{port.port}/hello"
         answers = [pool.submit(requests.get, url, timeout=20) for _ in range(2)]
         assert entered.acquire(timeout=20) and entered.acquire(timeout=20)
@@ -198,7 +199,7 @@ def test_an_answer_that_nobody_reads_is_given_up() -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
 
-    with opened(endless, body_seconds=0.4) as port:
+    with opened(endless, rest_body_seconds=0.4) as port:
         with connected(port, HEADER + b"Content-Length: 0\r\n\r\n"):
             assert given_up.wait(20)
 

@@ -8,9 +8,9 @@ import pytest
 import requests
 
 from configs.loading import ConfigurationError
+from serving.options import ServerOptions
 from serving.protocol.messages import prediction_service_pb2_grpc
 from serving.server import LocalServer
-from serving.server.local_server import ServerOptions
 from serving.server.rest_port import TlsSettings, read_tls_settings
 from tests.serving.server.certificates import make_certificates, ssl_config
 from tests.serving.server.numbered_model import add_request, answer_of, put_numbered_model
@@ -31,8 +31,8 @@ def good(**values: str | bool) -> dict[str, str | bool]:
 
 def served_over_tls(tmp_path: Path, settings: TlsSettings) -> LocalServer:
     put_numbered_model(tmp_path / "base", 2)
-    options = ServerOptions(tls=settings, grace_seconds=1)
-    return LocalServer({"numbered": tmp_path / "base"}, options=options)
+    options = ServerOptions(grace_seconds=1)
+    return LocalServer({"numbered": tmp_path / "base"}, options=options, tls=settings)
 
 
 def predict(port: int, credentials: grpc.ChannelCredentials) -> list[float]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -7,9 +8,13 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from configs.command_line import add_field_options
+from configs.loading import ConfigurationError, known_keys, scenario_from_tree
+from configs.scenario import Scenario
 from tests.runs import rich_run, written_run
 from tests.serving.exports import exported
 from trainer.__main__ import main
+from trainer.commands.evaluation_options import SLICE_KEYS, EvaluationOptions, with_evaluation
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -98,3 +103,53 @@ def test_wrong_use_is_explained(capsys: pytest.CaptureFixture[str], tmp_path: Pa
         assert message in errors
     code, output, errors = run(capsys, str(tmp_path), *config, "--json")
     assert (code, output) == (1, "") and "no finished run" in errors and "no SavedModel" in errors
+
+
+def scenario() -> Scenario:
+    return scenario_from_tree(
+        {
+            "name": "films",
+            "work_dir": "out/films",
+            "data": {"interactions": {"path": "a.csv"}, "catalogue": {"path": "b.csv"}},
+            "knowledge": {
+                "answers": {"item": {"entity": "item", "individual": ["none.jsonl"]}},
+                "sources": ["item"],
+            },
+        }
+    )
+
+
+def test_how_a_run_is_judged_can_be_changed() -> None:
+    changed = with_evaluation(
+        scenario(), ["evaluation.user_activity_bounds=[3, 9]", "evaluation.sparse_below=7"]
+    )
+    assert changed.evaluation.user_activity_bounds == (3, 9)
+    assert changed.evaluation.sparse_below == 7
+    assert changed.model == scenario().model
+    assert with_evaluation(scenario(), []) == scenario()
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("model.backbone=dcnv2", "'model.backbone': a run keeps the configuration"),
+        ("evaluation.sparse=7", "Did you mean 'evaluation.sparse_below'"),
+        ("evaluation.user_activity_bounds=[9, 3]", "ascending whole numbers from 1"),
+        ("evaluation.item_popularity_bounds=[0, 3]", "ascending whole numbers from 1"),
+        ("evaluation.memory_megabytes=1", "greater than or equal to 256"),
+        ("cold", "write it as dotted.key=value"),
+    ],
+)
+def test_nothing_else_can_be(override: str, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
+        with_evaluation(scenario(), [override])
+
+
+def test_the_keys_of_slices_are_keys_of_the_scenario() -> None:
+    assert set(SLICE_KEYS) <= set(known_keys())
+
+
+def test_the_options_have_their_defaults() -> None:
+    parser = argparse.ArgumentParser()
+    add_field_options(parser, EvaluationOptions)
+    assert vars(parser.parse_args([])) == {"part": "test", "slices": None}
