@@ -1,8 +1,13 @@
+"""Sections of any configuration: what they take and how they are read from a file."""
+
 from __future__ import annotations
 
-import pytest
-from pydantic import ValidationError
+from pathlib import Path
 
+import pytest
+from pydantic import Field, ValidationError, model_validator
+
+from configs.loading import ConfigurationError, load_section
 from configs.section import Section, named_once, split_names
 
 
@@ -48,3 +53,74 @@ def test_a_name_stands_once_in_a_list() -> None:
     assert named_once(()) == ()
     with pytest.raises(ValueError, match="'user' is named 3 times; name it once"):
         named_once(("item", "user", "user", "user"))
+
+
+class Inner(Section):
+    port: int = Field(1, ge=1)
+    path: str | None = None
+
+
+class Outer(Section):
+    name: str
+    numbers: tuple[int, ...] = ()
+    inner: Inner = Inner()
+
+    @model_validator(mode="after")
+    def _is_not_forbidden(self) -> Outer:
+        if self.name == "forbidden":
+            raise ValueError("this name is forbidden")
+        return self
+
+
+def written(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "outer.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_file_and_overrides(tmp_path: Path) -> None:
+    path = written(tmp_path, "name: a\ninner: {port: 2}\n")
+    assert load_section(Outer, path) == Outer(name="a", inner=Inner(port=2))
+    overrides = ["name=b", "numbers=[1, 2]", "inner.path=x=y", "inner.port=3"]
+    assert load_section(Outer, path, overrides) == Outer(
+        name="b", numbers=(1, 2), inner=Inner(port=3, path="x=y")
+    )
+
+
+def test_an_override_makes_a_section_that_the_file_leaves_out(tmp_path: Path) -> None:
+    path = written(tmp_path, "name: a\ninner:\n")
+    assert load_section(Outer, path, ["inner.port=4"]).inner.port == 4
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("name: a\nnumber: [1]\n", "unknown key 'number'. Did you mean 'numbers'?"),
+        ("name: a\ninner: {prt: 1}\n", "unknown key 'inner.prt'. Did you mean 'inner.port'?"),
+        ("inner: {}\n", "key 'name' is missing"),
+        ("name: a\ninner: {port: 0}\n", "inner.port: Input should be greater than or equal to 1"),
+        ("name: a\ninner: {port: 0}\n", "Received: 0"),
+        ("name: forbidden\n", "outer.yaml: this name is forbidden"),
+        ("- a\n", "expected sections or keys at the top level"),
+        ("name: [\n", "not valid YAML"),
+    ],
+)
+def test_what_is_wrong_is_named(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError) as raised:
+        load_section(Outer, written(tmp_path, text))
+    assert message in str(raised.value)
+    assert str(raised.value).startswith(f"{tmp_path}/outer.yaml")
+
+
+def test_files_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        load_section(Outer, tmp_path / "missing.yaml")
+    (tmp_path / "latin.yaml").write_bytes("name: ä".encode("latin-1"))
+    with pytest.raises(ConfigurationError, match="not UTF-8 text"):
+        load_section(Outer, tmp_path / "latin.yaml")
+
+
+@pytest.mark.parametrize("override", ["name", "name.first=a", "=a"])
+def test_wrong_overrides(override: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="override"):
+        load_section(Outer, written(tmp_path, "name: a\n"), [override])
