@@ -9,7 +9,12 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from trainer.metrics import people_call
-from trainer.predictions import Predictions, require_same_examples
+from trainer.predictions import (
+    Measure,
+    Predictions,
+    measured_differences,
+    require_same_examples,
+)
 from trainer.significance import DeLongTest, Difference, delong_test, holm
 
 DELONG = "delong"
@@ -55,11 +60,12 @@ def compare_models(
     """
     require_same_examples([*baseline, *candidate])
     first = baseline[0]
+    before, after = ([run.measures() for run in side] for side in (baseline, candidate))
     return Compared(
         n=first.count,
         users=_users(first),
-        differences=type(first).differences(baseline, candidate, resamples, seed),
-        delong=_delong(baseline, candidate),
+        differences=measured_differences(before, after, resamples, seed),
+        delong=_delong(before, after),
     )
 
 
@@ -105,9 +111,9 @@ def _compare_group(
 def _not_comparable(predictions: Predictions) -> str | None:
     if not predictions.count:
         return f"no {predictions.examples_name}"
-    scored = predictions.scored_samples()
-    if scored is not None and scored[0].min() == scored[0].max():
-        return f"all {predictions.examples_name} have label {int(scored[0][0])}"
+    auc = predictions.measures().get("auc")
+    if auc is not None and auc.labels is not None and auc.labels.min() == auc.labels.max():
+        return f"all {predictions.examples_name} have label {int(auc.labels[0])}"
     if _users(predictions) < 2:
         return "a single user, who cannot be resampled"
     return None
@@ -117,13 +123,14 @@ def _users(predictions: Predictions) -> int:
     return len(np.unique(predictions.table()["user_id"].to_numpy()))
 
 
-def _delong(baseline: Sequence[Predictions], candidate: Sequence[Predictions]) -> DeLongTest | None:
-    sides = [[run.scored_samples() for run in side] for side in (baseline, candidate)]
-    first = sides[0][0]
-    if first is None:
+def _delong(
+    baseline: Sequence[Mapping[str, Measure]], candidate: Sequence[Mapping[str, Measure]]
+) -> DeLongTest | None:
+    auc = baseline[0].get("auc")
+    if auc is None or auc.labels is None:
         return None
-    scores = [np.stack([run[1] for run in side if run is not None]) for side in sides]
-    return delong_test(first[0], scores[0], scores[1])
+    scores = [np.stack([run["auc"].values for run in side]) for side in (baseline, candidate)]
+    return delong_test(auc.labels, scores[0], scores[1])
 
 
 def adjusted_p_values(

@@ -89,7 +89,12 @@ class RankedLists:
     @property
     def has_both_classes(self) -> np.ndarray:
         """Which lists have an AUC: bool [lists]."""
-        return (self.positives > 0) & (self.positives < self.sizes)
+        return self.judged & (self.positives < self.sizes)
+
+    @property
+    def judged(self) -> np.ndarray:
+        """Which lists have a positive row; means of `quality` are over these: bool [lists]."""
+        return self.positives > 0
 
     def auc(self) -> np.ndarray:
         """AUC of every list, ties half: float64 [lists], NaN where there is one class only."""
@@ -170,6 +175,8 @@ def _ratio(numerators: np.ndarray, denominators: np.ndarray) -> np.ndarray:
 
 _EPSILON = np.finfo(np.float64).eps
 
+AUC_OF_CHANCE = 0.5
+
 AnyMetrics: TypeAlias = Mapping[str, Any]
 """Metrics of any kind of model: name -> number, or -> metrics of a part of the question."""
 
@@ -224,12 +231,14 @@ def log_losses(labels: np.ndarray, scores: np.ndarray) -> np.ndarray:
 def grouped_auc(labels: np.ndarray, scores: np.ndarray, user_ids: np.ndarray) -> float:
     """Mean of the users' own AUCs, weighted by their samples; users of one class are left out.
 
-    NaN-free: 0.5, the AUC of chance, when every user has one class only.
+    NaN-free: `AUC_OF_CHANCE` when every user has one class only.
     """
     _, users = np.unique(user_ids, return_inverse=True)
     ranked = RankedLists(users, labels, scores)
     both = ranked.has_both_classes
-    return float(np.average(ranked.auc()[both], weights=ranked.sizes[both])) if both.any() else 0.5
+    if not both.any():
+        return AUC_OF_CHANCE
+    return float(np.average(ranked.auc()[both], weights=ranked.sizes[both]))
 
 
 def flat_metrics(metrics: AnyMetrics) -> dict[str, float]:
@@ -244,57 +253,40 @@ def flat_metrics(metrics: AnyMetrics) -> dict[str, float]:
 
 
 def evaluate_lists(
-    labels: np.ndarray, scores: np.ndarray, mask: np.ndarray, user_ids: np.ndarray
+    lists: np.ndarray,
+    labels: np.ndarray,
+    scores: np.ndarray,
+    user_ids: np.ndarray,
+    num_lists: int,
 ) -> dict[str, float]:
-    """Metrics of a part's lists.
+    """Metrics of a part's lists of candidates.
 
     Args:
-      labels: [lists, length], 0 or 1.
-      scores: [lists, length], between 0 and 1.
-      mask: [lists, length], True for candidates, False for padding.
-      user_ids: [lists].
+      lists: int [n], the list of every candidate, from 0.
+      labels: [n], 0 or 1.
+      scores: [n], between 0 and 1.
+      user_ids: [n].
+      num_lists: lists of the part, those without a candidate too.
 
     Returns:
-      `auc`, `logloss` and `gauc` over all candidates; the means of `list_quality` over the lists
-      with a positive candidate; `n`, the number of candidates, `lists`, and
+      `auc`, `logloss` and `gauc` over all candidates; the means of `RankedLists.quality` over the
+      lists with a positive candidate; `n`, the number of candidates, `lists`, and
       `lists_without_positive`, which the means leave out.
 
     Raises:
       CommandError: candidates of one class only, or a score that is not finite.
     """
-    users = np.repeat(user_ids, mask.sum(axis=1))
-    of_candidates = evaluate_scores(labels[mask], scores[mask], users)
-    by_list = list_quality(labels, scores, mask)
-    judged = has_positive(labels, mask)
+    of_candidates = evaluate_scores(labels, scores, user_ids)
+    ranked = RankedLists(lists, labels, scores, num_lists)
     return {
         "auc": of_candidates["auc"],
         "logloss": of_candidates["logloss"],
         "gauc": of_candidates["gauc"],
-        **{name: float(values[judged].mean()) for name, values in by_list.items()},
+        **{name: float(values[ranked.judged].mean()) for name, values in ranked.quality().items()},
         "n": of_candidates["n"],
-        "lists": len(labels),
-        "lists_without_positive": int(np.count_nonzero(~judged)),
+        "lists": num_lists,
+        "lists_without_positive": int(np.count_nonzero(~ranked.judged)),
     }
-
-
-def has_positive(labels: np.ndarray, mask: np.ndarray) -> np.ndarray:
-    """Which lists have a positive candidate: [lists, length] -> bool [lists]."""
-    return np.any((labels > 0) & mask, axis=1)
-
-
-def list_quality(labels: np.ndarray, scores: np.ndarray, mask: np.ndarray) -> dict[str, np.ndarray]:
-    """Quality of every list, see `RankedLists.quality`.
-
-    Args:
-      labels: [lists, length], 0 or 1.
-      scores: [lists, length], finite where `mask` is true.
-      mask: [lists, length].
-
-    Returns:
-      Name -> float64 [lists], 0 for a list without a positive candidate.
-    """
-    lists, _ = np.nonzero(mask)
-    return RankedLists(lists, labels[mask], scores[mask], num_lists=len(labels)).quality()
 
 
 RETRIEVAL_CUTOFFS = (1, 5, 10, 50, 100)

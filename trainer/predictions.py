@@ -16,14 +16,51 @@ from trainer.metrics import (
     NEW_ITEMS,
     AnyMetrics,
     Metrics,
+    RankedLists,
     Ranks,
     evaluate_lists,
     evaluate_ranks,
     evaluate_scores,
-    has_positive,
-    list_quality,
 )
 from trainer.significance import Difference, bootstrap_auc_difference, bootstrap_mean_difference
+
+SCORE = "score"
+LIST_ID = "list_id"
+"""Columns of `Predictions.table` beside those of examples."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A metric of one model from what it says about every example, for resampling.
+
+    Attributes:
+      user_ids: [n].
+      values: [n], whose mean is the metric, or scores whose AUC it is.
+      labels: [n], 0 or 1, of an AUC; None of a mean.
+    """
+
+    user_ids: np.ndarray
+    values: np.ndarray
+    labels: np.ndarray | None = None
+
+
+def measured_difference(
+    baseline: Sequence[Measure], candidate: Sequence[Measure], resamples: int, seed: int
+) -> Difference:
+    """Paired difference of one metric between the means over runs.
+
+    Args:
+      baseline: of each run of one side; without any, the difference is the candidate's mean.
+      candidate: of the other side, on the same examples.
+      resamples: of the bootstrap over users.
+      seed: of the bootstrap.
+    """
+    first = candidate[0]
+    values = np.stack([run.values for run in (*baseline, *candidate)])
+    sides = values[: len(baseline)], values[len(baseline) :]
+    if first.labels is None:
+        return bootstrap_mean_difference(first.user_ids, *sides, resamples, seed)
+    return bootstrap_auc_difference(first.labels, first.user_ids, *sides, resamples, seed)
 
 
 class Predictions(ABC):
@@ -33,11 +70,13 @@ class Predictions(ABC):
       selection_metric: by which the best epoch is chosen on the validation part.
       examples_name: what people call the n of the metrics.
       user_ids: one string per example.
+      item_ids: strings, [n]; of lists [lists, length], "" for padding.
     """
 
     selection_metric: ClassVar[str]
     examples_name: ClassVar[str]
     user_ids: np.ndarray
+    item_ids: np.ndarray
 
     @property
     @abstractmethod
@@ -57,19 +96,15 @@ class Predictions(ABC):
         """The same predictions of some rows of `table` only, bool [rows]."""
 
     @abstractmethod
-    def scored_samples(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Labels and scores of all samples or candidates, [n] each; None of a kind without."""
+    def measures(self) -> dict[str, Measure]:
+        """The metrics that models are compared by, in the order in which they are shown.
+
+        That of `selection_metric` is among them; `auc` is of all samples or candidates.
+        """
 
     @abstractmethod
     def is_of_same_examples(self, other: Self) -> bool:
         """Whether two models were asked the same."""
-
-    @classmethod
-    @abstractmethod
-    def differences(
-        cls, baseline: Sequence[Self], candidate: Sequence[Self], resamples: int, seed: int
-    ) -> dict[str, Difference]:
-        """Paired differences by metric, the main one first; see `compare_predictions`."""
 
 
 def compare_predictions(
@@ -94,7 +129,31 @@ def compare_predictions(
       CommandError: the predictions are of different kinds of models, or not of the same examples.
     """
     require_same_examples([*baseline, *candidate])
-    return type(baseline[0]).differences(baseline, candidate, resamples, seed)
+    before, after = ([run.measures() for run in side] for side in (baseline, candidate))
+    return measured_differences(before, after, resamples, seed)
+
+
+def measured_differences(
+    baseline: Sequence[Mapping[str, Measure]],
+    candidate: Sequence[Mapping[str, Measure]],
+    resamples: int,
+    seed: int,
+) -> dict[str, Difference]:
+    """`compare_predictions` from the measures of all runs.
+
+    Raises:
+      CommandError: the samples of an AUC are of one class.
+    """
+    for first in baseline[0].values():
+        labels = first.labels
+        if labels is not None and (len(labels) == 0 or labels.min() == labels.max()):
+            raise CommandError("AUC needs samples of both classes; this part has one class only")
+    return {
+        name: measured_difference(
+            [run[name] for run in baseline], [run[name] for run in candidate], resamples, seed
+        )
+        for name in baseline[0]
+    }
 
 
 def require_same_examples(runs: Sequence[Predictions]) -> None:
@@ -115,26 +174,6 @@ def require_same_examples(runs: Sequence[Predictions]) -> None:
                 f"the runs were evaluated on different {first.examples_name}; "
                 "compare runs of one work directory and split"
             )
-
-
-def auc_difference(
-    labels: np.ndarray,
-    user_ids: np.ndarray,
-    baseline_scores: Sequence[np.ndarray],
-    candidate_scores: Sequence[np.ndarray],
-    resamples: int,
-    seed: int,
-) -> Difference:
-    """Paired difference of AUCs over samples.
-
-    Raises:
-      CommandError: the samples are of one class.
-    """
-    if len(labels) == 0 or labels.min() == labels.max():
-        raise CommandError("AUC needs samples of both classes; this part has one class only")
-    return bootstrap_auc_difference(
-        labels, user_ids, np.stack(baseline_scores), np.stack(candidate_scores), resamples, seed
-    )
 
 
 def are_equal(first: object, second: object, names: Sequence[str]) -> bool:
@@ -189,10 +228,10 @@ class SamplePredictions(Predictions):
             "user_id": self.user_ids,
             "item_id": self.item_ids,
             "label": self.labels,
-            "score": self.scores,
+            SCORE: self.scores,
         }
         for task, labels in self.task_labels.items():
-            columns |= {f"label_{task}": labels, f"score_{task}": self.task_scores[task]}
+            columns |= {f"label_{task}": labels, f"{SCORE}_{task}": self.task_scores[task]}
         return pa.table(columns)
 
     def of_rows(self, chosen: np.ndarray) -> Self:
@@ -207,29 +246,13 @@ class SamplePredictions(Predictions):
             task_scores={task: values[chosen] for task, values in self.task_scores.items()},
         )
 
-    def scored_samples(self) -> tuple[np.ndarray, np.ndarray]:
-        """Labels and scores."""
-        return self.labels, self.scores
+    def measures(self) -> dict[str, Measure]:
+        """The AUC."""
+        return {"auc": Measure(self.user_ids, self.scores, self.labels)}
 
     def is_of_same_examples(self, other: Self) -> bool:
         """Whether users, items and labels are the same; further tasks do not count."""
         return are_equal(self, other, ("user_ids", "item_ids", "labels"))
-
-    @classmethod
-    def differences(
-        cls, baseline: Sequence[Self], candidate: Sequence[Self], resamples: int, seed: int
-    ) -> dict[str, Difference]:
-        """Of the AUC."""
-        first = baseline[0]
-        auc = auc_difference(
-            first.labels,
-            first.user_ids,
-            [predictions.scores for predictions in baseline],
-            [predictions.scores for predictions in candidate],
-            resamples,
-            seed,
-        )
-        return {"auc": auc}
 
 
 @dataclass(frozen=True)
@@ -263,18 +286,26 @@ class ListPredictions(Predictions):
 
     def metrics(self) -> AnyMetrics:
         """See `trainer.metrics`."""
-        return evaluate_lists(self.labels, self.scores, self.mask, self.user_ids)
+        lists, mask = self._lists, self.mask
+        return evaluate_lists(
+            lists, self.labels[mask], self.scores[mask], self.user_ids[lists], len(self.user_ids)
+        )
+
+    @property
+    def _lists(self) -> np.ndarray:
+        """The list of every candidate: int [candidates]."""
+        return np.nonzero(self.mask)[0]
 
     def table(self) -> pa.Table:
         """Columns list_id, the list's number in the part, user_id, item_id, label and score."""
         lists, places = np.nonzero(self.mask)
         return pa.table(
             {
-                "list_id": lists,
+                LIST_ID: lists,
                 "user_id": self.user_ids[lists],
                 "item_id": self.item_ids[lists, places],
                 "label": self.labels[lists, places],
-                "score": self.scores[lists, places],
+                SCORE: self.scores[lists, places],
             }
         )
 
@@ -284,39 +315,19 @@ class ListPredictions(Predictions):
         kept[kept] = chosen
         return dataclasses.replace(self, item_ids=np.where(kept, self.item_ids, ""))
 
-    def scored_samples(self) -> tuple[np.ndarray, np.ndarray]:
-        """Labels and scores of all candidates."""
-        mask = self.mask
-        return self.labels[mask], self.scores[mask]
+    def measures(self) -> dict[str, Measure]:
+        """The AUC over all candidates, and the NDCG of the lists with a positive candidate."""
+        lists, labels, scores = self._lists, self.labels[self.mask], self.scores[self.mask]
+        ranked = RankedLists(lists, labels, scores, len(self.user_ids))
+        ndcg = ranked.quality()[self.selection_metric][ranked.judged]
+        return {
+            "auc": Measure(self.user_ids[lists], scores, labels),
+            self.selection_metric: Measure(self.user_ids[ranked.judged], ndcg),
+        }
 
     def is_of_same_examples(self, other: Self) -> bool:
         """Whether users, candidates and labels are the same, in the same order."""
         return are_equal(self, other, ("user_ids", "item_ids", "labels"))
-
-    @classmethod
-    def differences(
-        cls, baseline: Sequence[Self], candidate: Sequence[Self], resamples: int, seed: int
-    ) -> dict[str, Difference]:
-        """Of the AUC over all candidates, and of the lists' mean NDCG."""
-        first = baseline[0]
-        mask = first.mask
-        auc = auc_difference(
-            first.labels[mask],
-            np.repeat(first.user_ids, mask.sum(axis=1)),
-            [predictions.scores[mask] for predictions in baseline],
-            [predictions.scores[mask] for predictions in candidate],
-            resamples,
-            seed,
-        )
-        name = cls.selection_metric
-        judged = has_positive(first.labels, mask)
-        values_a, values_b = (
-            np.stack([list_quality(run.labels, run.scores, mask)[name][judged] for run in side])
-            for side in (baseline, candidate)
-        )
-        users = first.user_ids[judged]
-        ndcg = bootstrap_mean_difference(users, values_a, values_b, resamples, seed)
-        return {"auc": auc, name: ndcg}
 
 
 _OF_RANKS = {"rank": "tied", "rank_new_items": "tied_new_items"}
@@ -381,25 +392,13 @@ class RetrievalPredictions(Predictions):
             among_new=among_new,
         )
 
-    def scored_samples(self) -> None:
-        """Nothing: examples have a chosen item and no negative ones."""
+    def measures(self) -> dict[str, Measure]:
+        """The recall among the first ten items that are new to the user."""
+        return {self.selection_metric: Measure(self.user_ids, self.among_new.hits(10))}
 
     def is_of_same_examples(self, other: Self) -> bool:
         """Whether users and chosen items are the same."""
         return are_equal(self, other, ("user_ids", "item_ids"))
-
-    @classmethod
-    def differences(
-        cls, baseline: Sequence[Self], candidate: Sequence[Self], resamples: int, seed: int
-    ) -> dict[str, Difference]:
-        """Of the recall among the first ten items that are new to the user."""
-        hits_a, hits_b = (
-            np.stack([predictions.among_new.hits(10) for predictions in side])
-            for side in (baseline, candidate)
-        )
-        users = baseline[0].user_ids
-        recall = bootstrap_mean_difference(users, hits_a, hits_b, resamples, seed)
-        return {cls.selection_metric: recall}
 
 
 def ranks_of(columns: Mapping[str, np.ndarray]) -> tuple[Ranks, Ranks]:

@@ -41,7 +41,6 @@ from serving.model_card.markdown import INTENDED_USE, WHAT_IT_IS, limits, privac
 from serving.options import DEFAULT_CARD_ROWS
 from serving.proof.result import Proof
 from serving.refresh.description import made_from
-from trainer.evaluation.metric_sums import SCORE
 from trainer.evaluation.part_metrics import PartMetrics
 from trainer.evaluation.runs import evaluate_scores_of, run_scores
 from trainer.evaluation.slices import (
@@ -51,8 +50,8 @@ from trainer.evaluation.slices import (
     KNOWLEDGE,
     USER_ACTIVITY,
 )
-from trainer.metrics import RankedLists, log_losses
-from trainer.predictions import RANK_COLUMNS, Predictions, ranks_of
+from trainer.metrics import AUC_OF_CHANCE, RankedLists, log_losses
+from trainer.predictions import RANK_COLUMNS, SCORE, Predictions, ranks_of
 from trainer.run_folder import RunFolder
 from trainer.significance import Difference, bootstrap_auc_difference, bootstrap_mean_difference
 
@@ -295,7 +294,6 @@ def _manifest(scenario: Scenario, source: str) -> dict[str, Any]:
 
 
 _FIRST = 10
-_AUC_OF_EQUAL_SCORES = 0.5
 _DIVISIONS = (USER_ACTIVITY, ITEM_POPULARITY, COLD_USER, COLD_ITEM)
 
 
@@ -434,7 +432,7 @@ def _of_scores(table: pa.Table, resamples: int, seed: int) -> dict[str, Interval
         user_ids, labels[np.newaxis], scores[np.newaxis], resamples, seed
     )
     found = {
-        "auc": _interval(auc, _AUC_OF_EQUAL_SCORES),
+        "auc": _interval(auc, AUC_OF_CHANCE),
         "logloss": _interval(loss),
         "mean_score_minus_base_rate": _interval(calibration),
     }

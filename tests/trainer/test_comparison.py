@@ -28,9 +28,9 @@ def test_the_whole_part_is_compared_by_bootstrap_and_delong(made_up) -> None:
     if made_up is retrieved:
         assert found.delong is None
         return
-    labels, _ = baseline[0].scored_samples()
-    scores = [np.stack([run.scored_samples()[1] for run in side]) for side in (baseline, candidate)]
-    assert found.delong == delong_test(labels, *scores)
+    columns = [[run.table() for run in side] for side in (baseline, candidate)]
+    scores = [np.stack([table["score"].to_numpy() for table in side]) for side in columns]
+    assert found.delong == delong_test(columns[0][0]["label"].to_numpy(), *scores)
     assert found.delong.difference == pytest.approx(found.differences["auc"].difference)
 
 

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from configs.command_line import add_field_options, add_json_option, keys_help, say
 from trainer.commands.evaluation_options import (
+    COMPARE_KEYS,
     SLICE_KEYS,
     EvaluationOptions,
     with_evaluation,
@@ -116,7 +117,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     folders = [arguments.baseline, arguments.candidate]
     require_one_kind([folder for side in folders for folder in side])
     scenario = with_evaluation(
-        RunFolder(arguments.baseline[0]).read_scenario(), arguments.overrides
+        RunFolder(arguments.baseline[0]).read_scenario(), arguments.overrides, COMPARE_KEYS
     )
     slices = [] if arguments.slices is None else chosen_slices(arguments.slices, scenario)
     store = ExampleStore()

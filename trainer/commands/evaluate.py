@@ -14,7 +14,7 @@ from configs.command_line import add_field_options, add_json_option, keys_help, 
 from configs.loading import ConfigurationError, load_scenario
 from configs.section import Metavar
 from trainer.commands.evaluation_options import (
-    SLICE_KEYS,
+    EVALUATE_KEYS,
     EvaluationOptions,
     with_evaluation,
 )
@@ -85,9 +85,6 @@ examples:
 """
 
 
-_FURTHER_KEYS = ("evaluation.calibration_bins", "evaluation.memory_megabytes", "evaluation.threads")
-
-
 class EvaluateOptions(EvaluationOptions):
     """Options of the command."""
 
@@ -119,7 +116,7 @@ def add_command(subparsers: Subparsers) -> None:
         "evaluate",
         help="metrics of a finished run or of a SavedModel",
         description=_HELP,
-        epilog=keys_help([*SLICE_KEYS, *_FURTHER_KEYS]),
+        epilog=keys_help(EVALUATE_KEYS),
     )
     parser.add_argument("folder", metavar="FOLDER", help="a run folder, or a SavedModel's")
     parser.add_argument(
@@ -176,7 +173,7 @@ def _judge_run(
             "--config out"
         )
     folder = RunFolder(arguments.folder)
-    scenario = with_evaluation(folder.read_scenario(), arguments.overrides)
+    scenario = with_evaluation(folder.read_scenario(), arguments.overrides, EVALUATE_KEYS)
     slices = _slices(arguments, scenario)
     _, model = folder.load_model()
     further: dict[str, object] = {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -22,6 +22,16 @@ SLICE_KEYS = (
 """Keys of the scenario that say how slices are made."""
 
 _SECTION = "evaluation."
+_SORTING_KEYS = ("evaluation.memory_megabytes", "evaluation.threads")
+EVALUATE_KEYS = (*SLICE_KEYS, "evaluation.calibration_bins", *_SORTING_KEYS)
+COMPARE_KEYS = (*SLICE_KEYS, *_SORTING_KEYS)
+"""Keys of the scenario that a command goes by."""
+
+_OPTIONS = {
+    "evaluation.bootstrap_resamples": "--resamples",
+    "evaluation.bootstrap_seed": "--seed",
+}
+"""Key -> the option of 'compare' that says the same there."""
 
 
 class EvaluationOptions(Section):
@@ -37,15 +47,19 @@ class EvaluationOptions(Section):
     )
 
 
-def with_evaluation(scenario: Scenario, overrides: Sequence[str]) -> Scenario:
+def with_evaluation(
+    scenario: Scenario, overrides: Sequence[str], effective: Collection[str]
+) -> Scenario:
     """A run's scenario, judged in another way.
 
     Args:
       scenario: the run's own.
       overrides: `evaluation.<key>=<value>`.
+      effective: the keys that the command goes by.
 
     Raises:
-      ConfigurationError: an override is of another section, unknown, or its value is not allowed.
+      ConfigurationError: an override is of another section, unknown, without effect, or its value
+        is not allowed.
     """
     assignments = dict(parse_override(override) for override in overrides)
     for key in assignments:
@@ -54,4 +68,10 @@ def with_evaluation(scenario: Scenario, overrides: Sequence[str]) -> Scenario:
                 f"override '{key}': a run keeps the configuration it was trained with; only "
                 f"{_SECTION}<key> can be changed here"
             )
-    return override_scenario(scenario, assignments) if assignments else scenario
+    judged = override_scenario(scenario, assignments) if assignments else scenario
+    for key in assignments:
+        if key not in effective:
+            option = _OPTIONS.get(key)
+            where = f"; 'compare' has {option} in its place" if option else ""
+            raise ConfigurationError(f"{key} has no effect here; leave it out{where}")
+    return judged

@@ -30,13 +30,13 @@ from preprocessing.records.contract import (
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.parsing import parse_examples
 from preprocessing.records.tfrecord_file import check_intact
-from trainer.evaluation.metric_sums import SCORE
 from trainer.evaluation.part_scores import PartScores
 from trainer.metrics import rank_positives
 from trainer.model_errors import reason_of
 from trainer.model_kinds import MODEL_KINDS
 from trainer.prediction import finite
 from trainer.predictions import (
+    SCORE,
     ListPredictions,
     Predictions,
     RetrievalPredictions,

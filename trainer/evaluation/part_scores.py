@@ -27,7 +27,6 @@ from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.parsing import example_dataset
 from preprocessing.records.provenance import as_written
-from trainer.evaluation.metric_sums import LIST_ID
 from trainer.evaluation.score_table import ROW, ScoreTable
 from trainer.evaluation.slices import (
     COLD_ITEM,
@@ -46,7 +45,7 @@ from trainer.evaluation.slices import (
     number_groups,
     value_groups,
 )
-from trainer.predictions import ListPredictions, Predictions
+from trainer.predictions import LIST_ID, ListPredictions, Predictions
 
 _READ_BATCH = 8192
 

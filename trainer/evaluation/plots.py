@@ -14,8 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from trainer.evaluation import reports
-from trainer.evaluation.metric_sums import ReliabilityBin
-from trainer.evaluation.part_metrics import PartMetrics
+from trainer.evaluation.part_metrics import PartMetrics, ReliabilityBin
 from trainer.metrics import people_call
 from trainer.model_kinds import MODEL_KINDS
 

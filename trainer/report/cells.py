@@ -8,15 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from trainer.experiments.results import Comparison, RunResult
-from trainer.metrics import AnyMetrics, has_positive, list_quality
-from trainer.predictions import (
-    ListPredictions,
-    Predictions,
-    RetrievalPredictions,
-    SamplePredictions,
-)
+from trainer.metrics import AnyMetrics
+from trainer.predictions import Predictions, measured_difference
 from trainer.report.inputs import ReportInputs
-from trainer.significance import bootstrap_auc_difference, bootstrap_mean_difference
 from trainer.training_loop import counted
 
 
@@ -30,31 +24,9 @@ def main_metric_interval(
       resamples: of users.
       seed: of the resampling.
     """
-    first = runs[0]
-    if isinstance(first, SamplePredictions):
-        scores = np.stack([run.scores for run in runs if isinstance(run, SamplePredictions)])
-        found = bootstrap_auc_difference(
-            first.labels, first.user_ids, scores[:0], scores, resamples, seed
-        )
-        return found.low, found.high
-    users, values = _values_by_example(runs)
-    found = bootstrap_mean_difference(users, values[:0], values, resamples, seed)
+    main = [run.measures()[run.selection_metric] for run in runs]
+    found = measured_difference([], main, resamples, seed)
     return found.low, found.high
-
-
-def _values_by_example(runs: Sequence[Predictions]) -> tuple[np.ndarray, np.ndarray]:
-    """Users [n] and the main metric [runs, n] of the examples whose mean it is."""
-    first = runs[0]
-    if isinstance(first, ListPredictions):
-        lists = [run for run in runs if isinstance(run, ListPredictions)]
-        judged = has_positive(first.labels, first.mask)
-        values = [
-            list_quality(run.labels, run.scores, run.mask)[run.selection_metric][judged]
-            for run in lists
-        ]
-        return first.user_ids[judged], np.stack(values)
-    found = [run for run in runs if isinstance(run, RetrievalPredictions)]
-    return first.user_ids, np.stack([run.among_new.hits(10) for run in found])
 
 
 _SHOWN: dict[str, Sequence[str]] = {

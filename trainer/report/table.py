@@ -16,10 +16,10 @@ from trainer.experiments.running import (
     smallest_adjusted_p,
 )
 from trainer.metrics import people_call
-from trainer.predictions import SamplePredictions
+from trainer.predictions import SamplePredictions, measured_difference
 from trainer.report.cells import Cell, shown_metrics
 from trainer.report.inputs import PipelineStep, ReportInputs
-from trainer.significance import Difference, bootstrap_auc_difference
+from trainer.significance import Difference
 from trainer.training_loop import counted
 
 _MARKS = ((0.01, "**"), (SIGNIFICANT, "*"))
@@ -369,32 +369,23 @@ def interaction_counts(item_ids: np.ndarray, counts: Mapping[str, int]) -> np.nd
 def _slice(
     inputs: ReportInputs, backbone: str, knowledge: str, bucket: PopularityBucket
 ) -> PopularitySlice:
+    sides = [inputs.experiment.runs_of(backbone, arm) for arm in (inputs.baseline, knowledge)]
+    items = sides[0][0].predictions.item_ids
+    chosen = bucket.contains(interaction_counts(items, inputs.training_counts))
     baseline, candidate = (
-        [
-            run.predictions
-            for run in inputs.experiment.runs_of(backbone, arm)
-            if isinstance(run.predictions, SamplePredictions)
-        ]
-        for arm in (inputs.baseline, knowledge)
+        [run.predictions.of_rows(chosen).measures()["auc"] for run in side] for side in sides
     )
-    test = baseline[0]
-    chosen = bucket.contains(interaction_counts(test.item_ids, inputs.training_counts))
-    labels, user_ids = test.labels[chosen], test.user_ids[chosen]
-    enough = len(labels) >= MINIMUM_SAMPLES and labels.min() != labels.max()
+    auc, labels = baseline[0], baseline[0].labels
+    enough = labels is not None and len(labels) >= MINIMUM_SAMPLES and labels.min() != labels.max()
     evaluation = inputs.scenario.evaluation
     return PopularitySlice(
         backbone=backbone,
         knowledge=knowledge,
         bucket=bucket,
-        samples=len(labels),
-        users=len(np.unique(user_ids)),
-        difference=bootstrap_auc_difference(
-            labels,
-            user_ids,
-            np.stack([predictions.scores[chosen] for predictions in baseline]),
-            np.stack([predictions.scores[chosen] for predictions in candidate]),
-            resamples=evaluation.bootstrap_resamples,
-            seed=evaluation.bootstrap_seed,
+        samples=len(auc.values),
+        users=len(np.unique(auc.user_ids)),
+        difference=measured_difference(
+            baseline, candidate, evaluation.bootstrap_resamples, evaluation.bootstrap_seed
         )
         if enough
         else None,

@@ -80,6 +80,7 @@ def test_wrong_use_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
     for words, message in [
         ([folder, folder, "--slices", "item.genre"], "Did you mean 'item.genres'?"),
         ([folder, folder, "model.match=ridge"], "only evaluation.<key> can be changed"),
+        ([folder, folder, "evaluation.bootstrap_resamples=50"], "'compare' has --resamples"),
     ]:
         code, output, errors = run(capsys, *words, "--json")
         assert (code, output) == (2, "")

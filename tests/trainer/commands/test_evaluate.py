@@ -14,7 +14,13 @@ from configs.scenario import Scenario
 from tests.runs import rich_run, written_run
 from tests.serving.exports import exported
 from trainer.__main__ import main
-from trainer.commands.evaluation_options import SLICE_KEYS, EvaluationOptions, with_evaluation
+from trainer.commands.evaluation_options import (
+    COMPARE_KEYS,
+    EVALUATE_KEYS,
+    SLICE_KEYS,
+    EvaluationOptions,
+    with_evaluation,
+)
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[int, str, str]:
@@ -121,12 +127,14 @@ def scenario() -> Scenario:
 
 def test_how_a_run_is_judged_can_be_changed() -> None:
     changed = with_evaluation(
-        scenario(), ["evaluation.user_activity_bounds=[3, 9]", "evaluation.sparse_below=7"]
+        scenario(),
+        ["evaluation.user_activity_bounds=[3, 9]", "evaluation.sparse_below=7"],
+        COMPARE_KEYS,
     )
     assert changed.evaluation.user_activity_bounds == (3, 9)
     assert changed.evaluation.sparse_below == 7
     assert changed.model == scenario().model
-    assert with_evaluation(scenario(), []) == scenario()
+    assert with_evaluation(scenario(), [], ()) == scenario()
 
 
 @pytest.mark.parametrize(
@@ -138,15 +146,18 @@ def test_how_a_run_is_judged_can_be_changed() -> None:
         ("evaluation.item_popularity_bounds=[0, 3]", "ascending whole numbers from 1"),
         ("evaluation.memory_megabytes=1", "greater than or equal to 256"),
         ("cold", "write it as dotted.key=value"),
+        ("evaluation.bootstrap_resamples=50", "has no effect here.* 'compare' has --resamples"),
+        ("evaluation.bootstrap_seed=1", "has no effect here.* 'compare' has --seed"),
+        ("evaluation.calibration_bins=5", "^evaluation.calibration_bins has no effect here"),
     ],
 )
 def test_nothing_else_can_be(override: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
-        with_evaluation(scenario(), [override])
+        with_evaluation(scenario(), [override], COMPARE_KEYS)
 
 
 def test_the_keys_of_slices_are_keys_of_the_scenario() -> None:
-    assert set(SLICE_KEYS) <= set(known_keys())
+    assert set(SLICE_KEYS) < set(COMPARE_KEYS) < set(EVALUATE_KEYS) < set(known_keys())
 
 
 def test_the_options_have_their_defaults() -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trainer.evaluation.metric_sums import ReliabilityBin
-from trainer.evaluation.part_metrics import PartMetrics
+from trainer.evaluation.part_metrics import PartMetrics, ReliabilityBin
 
 CTR_METRICS = {
     **{"auc": 0.8, "logloss": 0.5, "gauc": 0.65, "gauc_mean": 0.64, "normalised_entropy": 0.77},

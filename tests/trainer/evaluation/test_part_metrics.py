@@ -1,26 +1,42 @@
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.calibration import calibration_curve
+from sklearn.metrics import log_loss, roc_auc_score
 
 from configs.command_line import CommandError
 from configs.experiment import Evaluation
 from tests.trainer.evaluation.made_up_scores import (
+    auc_by_pairs,
     expected_metrics,
     made_up_lists,
     made_up_samples,
+    quality_by_hand,
     written,
 )
 from trainer.evaluation import score_table
-from trainer.evaluation.metric_sums import shuffled_order
-from trainer.evaluation.part_metrics import PartMetrics, part_metrics
+from trainer.evaluation.part_metrics import (
+    ListSums,
+    PartMetrics,
+    RankSums,
+    ReliabilityBin,
+    ReliabilityCurve,
+    SampleSums,
+    ScoreSums,
+    TieGroups,
+    calibration_error,
+    part_metrics,
+    shuffled_order,
+)
 from trainer.evaluation.score_table import ScoreTable
 from trainer.evaluation.slices import MISSING, KeySlice, NumberSlice, Slice
-from trainer.metrics import Ranks, evaluate_ranks
-from trainer.predictions import ListPredictions, RetrievalPredictions, SamplePredictions
+from trainer.metrics import RETRIEVAL_CUTOFFS, Ranks, rank_values
+from trainer.predictions import RetrievalPredictions
 
 OPTIONS = Evaluation()
 GENRES = ("Drama", "Comedy", "Western")
@@ -90,44 +106,60 @@ def test_metrics_of_lists_are_those_of_scikit_learn_and_loops(
             assert {key: metrics[key] for key in expected} == pytest.approx(expected, abs=1e-9)
 
 
-def test_it_agrees_with_what_training_validates_by(tmp_path: Path) -> None:
-    samples = made_up_samples(8, digits=2)
-    arrays = (samples[name].to_numpy() for name in ("user_id", "item_id", "label", "score"))
-    expected = SamplePredictions(*arrays).metrics()
-    found = evaluated(samples, tmp_path).metrics
-    assert {name: found[name] for name in expected} == pytest.approx(dict(expected), abs=1e-12)
+def made_up_ranks(seed: int, count: int = 120) -> tuple[Ranks, Ranks]:
+    random = np.random.default_rng(seed)
+    better, tied = random.integers(0, 130, count), random.integers(0, 3, count)
+    return Ranks(better, tied), Ranks(better // 2, tied // 2)
 
 
-def test_lists_agree_with_what_training_validates_by(tmp_path: Path) -> None:
-    random = np.random.default_rng(3)
-    mask = np.arange(9) < random.integers(1, 10, 70)[:, np.newaxis]
-    lists = ListPredictions(
-        np.array([f"u{number % 23}" for number in range(70)]),
-        np.where(mask, [f"i{number}" for number in range(9)], ""),
-        (random.random(mask.shape) < 0.3).astype(np.float32) * mask,
-        np.round(random.random(mask.shape), 1).astype(np.float32),
-    )
-    samples = lists.table().to_pandas().assign(position=0)
-    found = evaluated(samples, tmp_path, "rerank").metrics
-    expected = lists.metrics()
-    assert {name: found[name] for name in expected} == pytest.approx(expected, abs=1e-12)
+def rank_metrics_by_hand(ranks: tuple[Ranks, Ranks], rows: np.ndarray) -> dict[str, float]:
+    """Means over all places that the chosen item may take among those that tie with it."""
+    found = {}
+    for prefix, one in zip(("", "new_items_"), ranks, strict=True):
+        places = [
+            np.arange(better, better + tied + 1) + 1
+            for better, tied in zip(one.better[rows], one.tied[rows], strict=True)
+        ]
+        for k in RETRIEVAL_CUTOFFS:
+            found[f"{prefix}recall_at_{k}"] = np.mean([(p <= k).mean() for p in places])
+            gains = [((p <= k) / np.log2(1 + p)).mean() for p in places]
+            found[f"{prefix}ndcg_at_{k}"] = np.mean(gains)
+        found[f"{prefix}mrr"] = np.mean([(1 / p).mean() for p in places])
+    return found | {"n": np.count_nonzero(rows)}
 
 
-def test_retrieval_agrees_with_what_training_validates_by(tmp_path: Path) -> None:
+def test_metrics_of_retrieval_are_means_over_places(tmp_path: Path) -> None:
+    ranks = made_up_ranks(4, count=90)
     random = np.random.default_rng(4)
-    ranks = [Ranks(random.integers(0, 40, 90), random.integers(0, 4, 90)) for _ in range(2)]
     users, items = np.array(["u"] * 90), np.array([f"i{n}" for n in random.integers(0, 9, 90)])
-    predictions = RetrievalPredictions(users, items, *ranks)
-    samples = predictions.table().to_pandas().assign(position=np.arange(90))
-    found = evaluated(samples, tmp_path, "retrieval")
-    assert found.metrics == pytest.approx(predictions.metrics(), abs=1e-12)
+    samples = RetrievalPredictions(users, items, *ranks).table().to_pandas()
+    found = evaluated(samples.assign(position=np.arange(90)), tmp_path, "retrieval")
+    everybody = rank_metrics_by_hand(ranks, np.ones(90, bool))
+    assert found.metrics == pytest.approx(everybody, abs=1e-12)
     assert found.reliability == []
-    old = np.arange(90) >= 30
-    expected = evaluate_ranks(*(Ranks(r.better[old], r.tied[old]) for r in ranks))
     group = found.slices["activity"]["30+"]
     assert (group.pop("share"), group.pop("sparse")) == (60 / 90, False)
-    assert group == pytest.approx(expected, abs=1e-12)
+    assert group == pytest.approx(rank_metrics_by_hand(ranks, np.arange(90) >= 30), abs=1e-12)
     assert found.slices["activity"]["0-9"]["sparse"] is True
+
+
+def part_of(ranks: Ranks, rows: np.ndarray) -> Ranks:
+    return Ranks(ranks.better[rows], ranks.tied[rows])
+
+
+def test_groups_have_the_rank_metrics_of_their_own_examples_however_they_are_batched() -> None:
+    ranks = made_up_ranks(1)
+    numbers = np.arange(120) % 7
+    sums = RankSums(NumberSlice("number", ["0-1", "2-6", "7+"], "number", [2, 7]))
+    for rows in (np.arange(50), np.arange(50, 51), np.arange(51, 120)):
+        values = rank_values(*(part_of(one, rows) for one in ranks))
+        sums.add({"number": numbers[rows]}, values)
+    for group, own in enumerate((numbers < 2, numbers >= 2)):
+        expected = rank_metrics_by_hand(ranks, own)
+        assert sums.metrics(group) == pytest.approx(expected, abs=1e-12)
+    empty = sums.metrics(2)
+    assert empty.pop("n") == 0 and empty.pop("reason") == "no examples"
+    assert set(empty.values()) == {None} and set(empty) == set(sums.metrics(0)) - {"n"}
 
 
 def test_results_do_not_depend_on_threads_or_the_order_of_the_file(tmp_path: Path) -> None:
@@ -196,3 +228,275 @@ def test_a_missing_value_that_no_sample_has_is_no_group(tmp_path: Path) -> None:
             found = part_metrics(table, "ctr", OPTIONS, [division]).slices["position"]
         assert list(found) == ["low", "high"]
     assert found["low"]["share"] + found["high"]["share"] == pytest.approx(1)
+
+
+KINDS = ("mixed", "only positive", "only negative", "one each", "none")
+
+
+def sample_sums(has_lists: bool = False) -> SampleSums:
+    """Groups by number: 0 mixed, 1 only positive, 2 only negative, 3 users of one class, 4 none."""
+    batch = {
+        "number": np.array([0, 0, 0, 1, 1, 2, 3, 3]),
+        "user_id": np.array([0, 0, 0, 1, 2, 2, 3, 4]),
+        "list_id": np.array([0, 1, 1, 2, 3, 3, 4, 5]),
+        "label": np.array([1, 0, 1, 1, 1, 0, 0, 1]),
+        "score": np.array([0.8, 0.5, 0.2, 0.5, 0.75, 0.25, 0.5, 0.75]),
+    }
+    sums = SampleSums(NumberSlice("number", KINDS, "number", [1, 2, 3, 4]), has_lists)
+    ascending = np.argsort(batch["score"], kind="stable")
+    sums.add_ascending({name: values[ascending] for name, values in batch.items()})
+    sums.end_ascending()
+    sums.add_users(batch)
+    return sums
+
+
+def test_a_hand_computed_group() -> None:
+    metrics = sample_sums().metrics(0)
+    assert metrics["auc"] == metrics["gauc"] == metrics["gauc_mean"] == 1 / 2
+    loss = -(math.log(0.8) + math.log(0.5) + math.log(0.2)) / 3
+    assert metrics["logloss"] == pytest.approx(loss)
+    entropy = -(2 / 3 * math.log(2 / 3) + 1 / 3 * math.log(1 / 3))
+    assert metrics["normalised_entropy"] == pytest.approx(loss / entropy)
+    assert metrics["calibration_ratio"] == pytest.approx(0.5 / (2 / 3))
+    assert (metrics["mean_score"], metrics["base_rate"]) == pytest.approx((0.5, 2 / 3))
+    assert metrics["mrr"] == metrics["hit_rate_at_1"] == 1.0
+    assert metrics["map_at_3"] == pytest.approx((1 + 2 / 3) / 2)
+    assert (metrics["n"], metrics["users"], metrics["users_without_positive"]) == (3, 1, 0)
+    assert "reason" not in metrics and "lists" not in metrics
+
+
+@pytest.mark.parametrize(
+    ("group", "reason", "without_value"),
+    [
+        (1, "all samples have label 1", {"auc", "gauc", "gauc_mean", "normalised_entropy"}),
+        (2, "all samples have label 0", {"auc", "ndcg_at_10", "mrr", "calibration_ratio"}),
+        (3, "no user has samples of both classes", {"gauc", "gauc_mean"}),
+        (4, "no samples", {"auc", "logloss", "gauc", "mean_score", "base_rate", "mrr"}),
+    ],
+)
+def test_a_metric_without_a_value_is_none_with_a_reason(
+    group: int, reason: str, without_value: set[str]
+) -> None:
+    metrics = sample_sums().metrics(group)
+    assert metrics["reason"] == reason
+    assert without_value <= {name for name, value in metrics.items() if value is None}
+    assert not any(isinstance(value, float) and math.isnan(value) for value in metrics.values())
+    if group == 3:
+        assert metrics["auc"] == 1.0
+
+
+def test_the_lacking_class_is_known_after_the_first_pass() -> None:
+    sums = sample_sums()
+    assert [sums.missing_class(group) for group in (0, 3)] == [None, None]
+    assert sums.missing_class(4) == "no samples"
+
+
+def test_lists_are_counted_apart_from_users() -> None:
+    metrics = sample_sums(has_lists=True).metrics(0)
+    assert (metrics["users"], metrics["lists"], metrics["lists_without_positive"]) == (1, 2, 0)
+    # The second list has its positive candidate behind the other.
+    assert metrics["mrr"] == pytest.approx((1 + 1 / 2) / 2)
+    assert "users_without_positive" not in metrics
+
+
+GROUPS = 4
+
+
+def made_up_ascending(seed: int, digits: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Groups, labels and ascending scores; group 3 has one class only."""
+    random = np.random.default_rng(seed)
+    groups = random.integers(0, GROUPS, 800)
+    labels = (random.random(800) < 0.4).astype(np.float32)
+    labels[groups == 3] = 1
+    scores = np.sort(np.round(0.1 + 0.7 * random.random(800), digits)).astype(np.float32)
+    return groups, labels, scores
+
+
+def score_sums(
+    groups: np.ndarray, labels: np.ndarray, scores: np.ndarray, cuts: list[int]
+) -> tuple[ScoreSums, list[TieGroups]]:
+    sums = ScoreSums(GROUPS)
+    complete = [
+        sums.add(*part)
+        for part in zip(
+            *(np.split(values, cuts) for values in (groups, labels, scores)), strict=True
+        )
+    ]
+    return sums, [*complete, sums.finish()]
+
+
+@pytest.mark.parametrize("digits", [1, 2, 7])
+@pytest.mark.parametrize("cuts", [[], [400], [1, 2, 3, 17, 18, 500], [0, 800]])
+def test_groups_have_the_metrics_of_scikit_learn_however_batches_are_cut(
+    digits: int, cuts: list[int]
+) -> None:
+    groups, labels, scores = made_up_ascending(1, digits)
+    sums, _ = score_sums(groups, labels, scores, cuts)
+    aucs = sums.auc()
+    for group in range(GROUPS):
+        own = groups == group
+        expected = scores[own].astype(float)
+        if group == 3:
+            assert np.isnan(aucs[group])
+        else:
+            assert aucs[group] == pytest.approx(roc_auc_score(labels[own], expected), abs=1e-12)
+            loss = sums.loss_sum[group] / sums.samples[group]
+            assert loss == pytest.approx(log_loss(labels[own], expected), abs=1e-12)
+        assert sums.samples[group] == own.sum()
+        assert sums.positives[group] == labels[own].sum()
+        assert sums.score_sum[group] == pytest.approx(expected.sum())
+
+
+def test_groups_of_equal_scores_are_complete_and_come_once() -> None:
+    groups, labels, scores = made_up_ascending(2, digits=1)
+    _, complete = score_sums(groups, labels, scores, [100, 101, 650])
+    found = {
+        (group, score): (positives, negatives)
+        for ties in complete
+        for group, score, positives, negatives in zip(
+            ties.groups, ties.scores, ties.positives, ties.negatives, strict=True
+        )
+    }
+    assert len(found) == sum(len(ties.groups) for ties in complete)
+    for (group, score), (positives, negatives) in found.items():
+        own = (groups == group) & (scores == score)
+        assert (positives, negatives) == (labels[own].sum(), (1 - labels[own]).sum())
+    assert sum(map(sum, found.values())) == len(labels)
+
+
+def test_one_score_for_all_is_chance_and_costs_no_memory() -> None:
+    sums = ScoreSums(1)
+    for _ in range(50):
+        ties = sums.add(np.zeros(100, int), np.arange(100) % 3 == 0, np.full(100, 0.5))
+        assert len(ties.groups) == 0
+    assert len(sums.finish().groups) == 1
+    assert sums.auc().tolist() == [0.5]
+
+
+def test_pairs_are_counted_exactly_beyond_the_precision_of_floats() -> None:
+    # Positives over all negatives but one, which is over all.
+    positives, negatives = 2**29 + 1, 2**29 + 4
+    sums = ScoreSums(1)
+    sums.samples[:], sums.positives[:] = positives + negatives, positives
+    for score, p, n in ((0.1, 0, negatives - 1), (0.5, positives, 0), (0.9, 0, 1)):
+        counts = np.array([p]), np.array([n])
+        sums._count(TieGroups(np.zeros(1, np.int64), np.array([score]), *counts))
+    doubled = 2 * positives * (negatives - 1)
+    assert int(float(doubled)) != doubled == int(sums._doubled_pairs[0])
+    assert sums.auc()[0] == doubled / (2 * positives * negatives)
+
+
+def test_groups_without_samples_have_no_value() -> None:
+    sums = ScoreSums(2)
+    sums.add(np.zeros(0, int), np.zeros(0), np.zeros(0))
+    assert len(sums.finish().groups) == 0
+    assert np.isnan(sums.auc()).all() and sums.samples.tolist() == [0, 0]
+
+
+def curve_of(labels: np.ndarray, scores: np.ndarray, bins: int, cuts: list[int]) -> list:
+    order = np.argsort(scores, kind="stable")
+    labels, scores = labels[order], scores[order]
+    curve, sums = ReliabilityCurve(len(labels), bins), ScoreSums(1)
+    parts = zip(np.split(labels, cuts), np.split(scores, cuts), strict=True)
+    for some_labels, some_scores in parts:
+        curve.add(sums.add(np.zeros(len(some_labels), int), some_labels, some_scores))
+    curve.add(sums.finish())
+    return curve.bins()
+
+
+@pytest.mark.parametrize("cuts", [[], [3, 99, 100, 101]])
+def test_bins_of_distinct_scores_are_scikit_learns_quantile_bins(cuts: list[int]) -> None:
+    random = np.random.default_rng(1)
+    scores = random.permutation(np.linspace(0.01, 0.99, 400))
+    labels = (random.random(400) < scores**2).astype(int)
+    bins = curve_of(labels, scores, 20, cuts)
+    shares, means = calibration_curve(labels, scores, n_bins=20, strategy="quantile")
+    assert [found.share_positive for found in bins] == pytest.approx(list(shares))
+    assert [found.mean_score for found in bins] == pytest.approx(list(means))
+    assert {found.n for found in bins} == {20}
+    assert all(
+        before.lowest <= before.mean_score <= before.highest < after.lowest
+        for before, after in zip(bins, bins[1:], strict=False)
+    )
+    expected = np.mean(np.abs(shares - means))
+    assert calibration_error(bins) == pytest.approx(expected)
+
+
+def test_equal_scores_are_never_parted() -> None:
+    scores = np.array([0.1] * 5 + [0.2] * 4 + [0.7])
+    labels = np.array([0, 0, 0, 0, 1, 1, 0, 1, 0, 1])
+    bins = curve_of(labels, scores, 5, [2, 7])
+    # Places 0-4 are in the bin of place 0, 5-8 in that of place 5, and 9 in the last.
+    assert [(found.lowest, found.n) for found in bins] == [(0.1, 5), (0.2, 4), (0.7, 1)]
+    assert [found.share_positive for found in bins] == [0.2, 0.5, 1.0]
+
+
+def test_the_error_is_the_mean_distance_weighted_by_samples() -> None:
+    bins = [ReliabilityBin(0, 1, 0.3, 0.5, 30), ReliabilityBin(0, 1, 0.9, 0.8, 10)]
+    assert calibration_error(bins) == pytest.approx((30 * 0.2 + 10 * 0.1) / 40)
+
+
+LIST_GROUPS = 3
+
+
+def test_users_in_groups_have_the_means_of_loops_however_they_are_batched() -> None:
+    samples = made_up_samples(5, rows=1500, digits=1)
+    users = np.unique(samples.user_id, return_inverse=True)[1]
+    groups = samples.position.to_numpy() % LIST_GROUPS
+    labels, scores = samples.label.to_numpy(), samples.score.to_numpy()
+    sums = ListSums(LIST_GROUPS)
+    for some in (users < 30, (users >= 30) & (users < 31), users >= 31):
+        sums.add(groups[some], users[some], labels[some], scores[some])
+    for group in range(LIST_GROUPS):
+        lists = [rows for _, rows in samples[groups == group].groupby("user_id")]
+        mixed = [rows for rows in lists if rows.label.nunique() == 2]
+        aucs = [auc_by_pairs(rows.label.to_numpy(), rows.score.to_numpy()) for rows in mixed]
+        sizes = [len(rows) for rows in mixed]
+        means = {"gauc": np.average(aucs, weights=sizes), "gauc_mean": np.mean(aucs)}
+        assert sums.gauc(group) == pytest.approx(means, abs=1e-12)
+        assert (sums.users[group], sums.judged_users[group]) == (len(lists), len(mixed))
+        ranked = [rows.sort_values("score", ascending=False, kind="stable") for rows in lists]
+        judged = [rows.label.tolist() for rows in ranked if rows.label.any()]
+        assert (sums.lists[group], sums.judged_lists[group]) == (len(lists), len(judged))
+        expected = [quality_by_hand(labels) for labels in judged]
+        means = {name: np.mean([one[name] for one in expected]) for name in expected[0]}
+        assert sums.quality(group) == pytest.approx(means, abs=1e-12)
+
+
+def test_lists_of_users_are_ranked_apart() -> None:
+    samples = made_up_lists(6, lists=80)
+    users = np.unique(samples.user_id, return_inverse=True)[1]
+    sums = ListSums(1)
+    columns = (samples[name].to_numpy() for name in ("label", "score", "list_id"))
+    sums.add(np.zeros(len(users), int), users, *columns)
+    assert sums.lists.tolist() == [80] and sums.users[0] == samples.user_id.nunique() < 80
+    ranked = samples.sort_values("score", ascending=False, kind="stable").groupby("list_id")
+    first = [rows.label.iloc[0] for _, rows in ranked if rows.label.any()]
+    assert sums.judged_lists[0] == len(first)
+    assert sums.quality(0)["ndcg_at_1"] == pytest.approx(np.mean(first))
+
+
+def test_groups_without_a_list_have_no_means() -> None:
+    sums = ListSums(2)
+    sums.add(np.zeros(2, int), np.array([0, 0]), np.array([0, 0]), np.array([0.5, 0.4]))
+    for group in range(2):
+        assert sums.gauc(group) == {"gauc": None, "gauc_mean": None}
+        assert set(sums.quality(group).values()) == {None}
+    assert sums.users.tolist() == sums.lists.tolist() == [1, 0]
+
+
+def test_the_fixed_order_is_of_no_use_to_a_model_that_knows_nothing() -> None:
+    rows = np.arange(40_000)
+    order = shuffled_order(rows)
+    assert order.dtype == np.uint64 and len(set(order.tolist())) == len(rows)
+    np.testing.assert_array_equal(shuffled_order(rows[::-1]), order[::-1])
+    # Users of one positive sample and, behind it in the file, three sampled negatives.
+    places = order.reshape(-1, 4).argsort(axis=1).argsort(axis=1)
+    assert (1 / (1 + places[:, 0])).mean() == pytest.approx(
+        (1 + 1 / 2 + 1 / 3 + 1 / 4) / 4, abs=0.01
+    )
+
+
+def test_the_fixed_order_is_that_of_splitmix64() -> None:
+    # The first outputs of the generator with state 0, which adds its constant before mixing.
+    assert int(shuffled_order(np.array([0]))[0]) == 0xE220A8397B1DCDAF
