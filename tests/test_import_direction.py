@@ -48,11 +48,6 @@ ALLOWED_IMPORTS_OF_MODULE: dict[str, tuple[str, ...]] = {
     "trainer.run_fn": ("serving.run_fn",),
     # A model card holds what `python -m trainer evaluate` says about the run.
     "serving.model_card.card": ("trainer",),
-    "serving.model_card.markdown": (
-        "trainer.metrics",
-        "trainer.model_kinds",
-        "trainer.evaluation.reports",
-    ),
 }
 
 # Folders and modules of preprocessing; each may import those before it, and none after it.

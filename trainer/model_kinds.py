@@ -27,6 +27,10 @@ class ModelKind:
       predictions: what a model says about a part, with its metrics and its selection metric.
       shown_metrics: metrics that people look at first.
       plotted_metrics: metrics of the plot of slices.
+      reported_metrics: metrics in the tables of an experiment's report, the main one first.
+      reported_metrics_note: what these are.
+      description: what a model of the kind is.
+      intended_use: what it is for.
       has_labels: whether examples have labels; those of retrieval are items that users chose, to be
         found among all others, with the whole history of their users.
       has_tasks: whether further labels can be learned beside the first.
@@ -41,6 +45,10 @@ class ModelKind:
     predictions: type[Predictions]
     shown_metrics: tuple[str, ...]
     plotted_metrics: tuple[str, str]
+    reported_metrics: tuple[str, ...]
+    reported_metrics_note: str
+    description: str
+    intended_use: str
     has_labels: bool = True
     has_tasks: bool = False
     has_lists: bool = False
@@ -65,6 +73,14 @@ MODEL_KINDS = {
                 "ndcg_at_10",
             ),
             plotted_metrics=("auc", "gauc"),
+            reported_metrics=("auc", "logloss", "gauc"),
+            reported_metrics_note="AUC and LogLoss (nats) over the pooled test samples. GAUC is "
+            "the mean of the users’ own AUCs, weighted by their samples, without users of one "
+            "class.",
+            description="A ranking model: from a user's history and a candidate item to the "
+            "probability that the user likes the item.",
+            intended_use="Ordering candidates that something else has chosen, for users of the "
+            "service whose data it was trained on.",
             has_tasks=True,
             has_selection=True,
         ),
@@ -82,6 +98,13 @@ MODEL_KINDS = {
                 "mrr",
             ),
             plotted_metrics=("auc", "ndcg_at_10"),
+            reported_metrics=("ndcg_at_10", "map_at_10", "auc"),
+            reported_metrics_note="NDCG@10 and MAP@10 are means over the test lists with a "
+            "positive candidate, AUC is over all candidates of all lists.",
+            description="A re-ranker: from a user's history and a list of candidates to a score of "
+            "every candidate in the others' presence.",
+            intended_use="Ordering the short list that a ranking model has left, for users of the "
+            "service whose data it was trained on.",
             has_lists=True,
         ),
         ModelKind(
@@ -96,6 +119,14 @@ MODEL_KINDS = {
                 "new_items_mrr",
             ),
             plotted_metrics=("new_items_recall_at_10", "new_items_mrr"),
+            reported_metrics=("new_items_recall_at_10", "recall_at_10", "mrr"),
+            reported_metrics_note="Recall@10 is the share of test examples whose item is among the "
+            "first ten of all items; among new items: of those that are not in the user’s history. "
+            "MRR is the mean of 1 / rank.",
+            description="A retrieval model: from a user's history to the items with the largest "
+            "inner products with the user's vector, out of the whole catalogue.",
+            intended_use="Choosing some hundred candidates for a ranking model, for users of the "
+            "service whose data it was trained on.",
             has_labels=False,
             has_match=False,
         ),

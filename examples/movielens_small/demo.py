@@ -161,8 +161,7 @@ def run_demo(scenario: Scenario, command: str) -> dict[str, object]:
     from trainer.experiments.running import run_experiment
     from trainer.inspection import mean_gates, training_counts
     from trainer.report import write_report
-    from trainer.report.inputs import LeakReport, ReportInputs
-    from trainer.report.writing import machine_text
+    from trainer.report.inputs import LeakReport, ReportInputs, machine_text
 
     work_dir = Path(scenario.work_dir)
     sources = sources_of_arms(scenario)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import dataclasses
 import gzip
 import json
+import math
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from configs.command_line import CommandError
+from configs.documents import render
 from configs.files import file_sha256
 from configs.scenario import Scenario
 from models.building import AnyModel
@@ -27,6 +30,7 @@ from preprocessing.records.contract import (
     INDIVIDUAL,
     LABEL,
     PARTS,
+    RERANK,
     RETRIEVAL,
     TIMESTAMP,
     USER_ID,
@@ -37,10 +41,10 @@ from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.leak_rule import LeakRule, leak_rules
 from preprocessing.records.parsing import example_dataset
 from serving.json_numbers import finite
-from serving.model_card.markdown import INTENDED_USE, WHAT_IT_IS, limits, privacy, to_markdown
 from serving.options import DEFAULT_CARD_ROWS
 from serving.proof.result import Proof
 from serving.refresh.description import made_from
+from trainer.evaluation import reports
 from trainer.evaluation.part_metrics import PartMetrics
 from trainer.evaluation.runs import evaluate_scores_of, run_scores
 from trainer.evaluation.slices import (
@@ -50,19 +54,17 @@ from trainer.evaluation.slices import (
     KNOWLEDGE,
     USER_ACTIVITY,
 )
-from trainer.metrics import AUC_OF_CHANCE, RankedLists, log_losses
+from trainer.metrics import AUC_OF_CHANCE, RankedLists, log_losses, people_call
+from trainer.model_kinds import MODEL_KINDS
 from trainer.predictions import RANK_COLUMNS, SCORE, Predictions, ranks_of
 from trainer.run_folder import RunFolder
 from trainer.significance import Difference, bootstrap_auc_difference, bootstrap_mean_difference
-
-_MOST_DATED = 300_000
-"""Examples of a part that are read for its dates."""
 
 _READ_BATCH = 8192
 _LICENCE_NAMES = ("LICENSE", "LICENSE.md", "LICENSE.txt", "LICENCE", "LICENCE.md", "LICENCE.txt")
 
 
-def data_facts(scenario: Scenario, kind: str) -> dict[str, Any]:
+def data_facts(scenario: Scenario, kind: str, most_dated: int = 300_000) -> dict[str, Any]:
     """Counts, split, dates and licence of the data; None for what is not known.
 
     `split` has the configured fractions, where these decide, and the true share of every part.
@@ -70,6 +72,7 @@ def data_facts(scenario: Scenario, kind: str) -> dict[str, Any]:
     Args:
       scenario: the run's.
       kind: of the model, and so of its examples.
+      most_dated: parts of more examples are not read for their dates.
 
     Raises:
       preprocessing.records.contract.DamagedRecords: a file of examples is missing or damaged.
@@ -94,7 +97,10 @@ def data_facts(scenario: Scenario, kind: str) -> dict[str, Any]:
             "shares": _shares(examples),
             "knowledge_history_cap": scenario.split.knowledge_history_cap,
         },
-        "dates": {part: _dates(scenario, kind, part, examples.get(part, 0)) for part in PARTS},
+        "dates": {
+            part: _dates(scenario, kind, part) if 0 < examples.get(part, 0) <= most_dated else None
+            for part in PARTS
+        },
         "leak_violations": counts.get("leak_violations"),
         "leak_check": counts.get("leak_check"),
         "licence": _licence(Path(scenario.data.interactions.paths[0]).parent),
@@ -107,10 +113,8 @@ def _shares(examples: Mapping[str, int]) -> dict[str, float] | None:
     return {part: count / total for part, count in examples.items()} if total else None
 
 
-def _dates(scenario: Scenario, kind: str, part: str, examples: int) -> dict[str, str] | None:
-    """Days of the first and last sample; None without times, and for parts too large to read."""
-    if not 0 < examples <= _MOST_DATED:
-        return None
+def _dates(scenario: Scenario, kind: str, part: str) -> dict[str, str] | None:
+    """Days of the first and last sample; None without times."""
     (feature,) = [feature for feature in EXAMPLE_FEATURES if feature.name == TIMESTAMP]
     files = WorkDirectory(scenario.work_dir).examples.shards(part, kind)
     times = [
@@ -143,8 +147,14 @@ _MOST_BYTES = 64 * 2**20
 """Size of a file of answers that is read for the names of the LLMs."""
 
 
-def knowledge_facts(scenario: Scenario) -> dict[str, dict[str, Any]]:
+def knowledge_facts(
+    scenario: Scenario, most_records: int = MOST_RECORDS
+) -> dict[str, dict[str, Any]]:
     """Facts about every source that the model reads.
+
+    Args:
+      scenario: the run's.
+      most_records: sources of more are not read again to count who is covered.
 
     Returns:
       Source -> `entity`, `made_from`, `encoder`, `dimension`, `llms`, `answers`, `coverage` and
@@ -153,19 +163,22 @@ def knowledge_facts(scenario: Scenario) -> dict[str, dict[str, Any]]:
     Raises:
       preprocessing.records.contract.DamagedRecords: a file is missing or damaged.
     """
-    return {source: _facts(scenario, source, rule) for source, rule in leak_rules(scenario).items()}
+    return {
+        source: _facts(scenario, source, rule, most_records)
+        for source, rule in leak_rules(scenario).items()
+    }
 
 
-def countable_sources(scenario: Scenario) -> list[str]:
+def countable_sources(scenario: Scenario, most_records: int = MOST_RECORDS) -> list[str]:
     """Sources that the model reads and whose records are few enough to be read again."""
     return [
         source
         for source in scenario.knowledge_sources()
-        if _manifest(scenario, source)["counts"].get("knowledge_records", 0) <= MOST_RECORDS
+        if _manifest(scenario, source)["counts"].get("knowledge_records", 0) <= most_records
     ]
 
 
-def _facts(scenario: Scenario, source: str, rule: LeakRule) -> dict[str, Any]:
+def _facts(scenario: Scenario, source: str, rule: LeakRule, most_records: int) -> dict[str, Any]:
     manifest = _manifest(scenario, source)
     answers = scenario.knowledge.answers[source]
     counts = manifest["counts"]
@@ -183,22 +196,24 @@ def _facts(scenario: Scenario, source: str, rule: LeakRule) -> dict[str, Any]:
             "group": counts.get("collective_entities"),
             "rejected_answers": counts.get("dead_letters"),
         },
-        "coverage": _coverage(scenario, source, counts),
+        "coverage": _coverage(scenario, source, counts, most_records),
         "leak_rule": rule.value,
     }
 
 
-def _coverage(scenario: Scenario, source: str, counts: Mapping[str, Any]) -> dict[str, Any]:
+def _coverage(
+    scenario: Scenario, source: str, counts: Mapping[str, Any], most_records: int
+) -> dict[str, Any]:
     """How many of the items or users that the data knows have an answer of their own, or a group's.
 
     Users are those of the vocabulary, who have training samples.
     """
     entity = scenario.knowledge.answers[source].entity
     examples = WorkDirectory(scenario.work_dir).examples
-    if counts.get("knowledge_records", 0) > MOST_RECORDS:
+    if counts.get("knowledge_records", 0) > most_records:
         return {
             "of": None,
-            "why": f"more than {MOST_RECORDS:,} records, which were not read again for this card",
+            "why": f"more than {most_records:,} records, which were not read again for this card",
         }
     if entity == "item":
         known: Sequence[str] = read_item_attributes(examples.item_attributes).item_ids
@@ -522,7 +537,7 @@ def model_card(
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "model": {
             "name": scenario.serving.model_name,
-            "what": WHAT_IT_IS[kind],
+            "what": MODEL_KINDS[kind].description,
             "kind": kind,
             "backbone": scenario.model.backbone,
             "adapter": scenario.model.adapter,
@@ -533,7 +548,7 @@ def model_card(
             "run": run.path.name,
             "trained_by_code_version": metrics["code_version"],
         },
-        "use": {"intended": INTENDED_USE[kind], "limits": limits(scenario, kind)},
+        "use": {"intended": MODEL_KINDS[kind].intended_use, "limits": limits(scenario, kind)},
         "data": data_facts(scenario, kind),
         "knowledge": knowledge,
         "performance": asdict(performance),
@@ -550,3 +565,139 @@ def model_card(
         "privacy": privacy(scenario, kind, knowledge),
     }
     return finite(card)
+
+
+def limits(scenario: Scenario, kind: str) -> list[str]:
+    """What the model is not good for."""
+    found = [
+        _judged_on(scenario, kind),
+        "Users it has never seen are served by their history alone, unless they have knowledge; "
+        "users without history, knowledge and profile all get the same scores.",
+        "Items that were not in the training data share a default embedding and are told apart by "
+        "their attributes and their knowledge only; the slice cold_item says how well.",
+        "It does not know anything that happened after the data ends; requests bring the history "
+        "up to date, and nothing else does.",
+    ]
+    if kind == CTR:
+        found.append(
+            "Scores are probabilities on data like the training data. Other shares of positive "
+            "interactions, other surfaces and other times need a calibration of their own."
+        )
+    if kind == RERANK and scenario.training.list_loss == "listwise":
+        found.append(
+            "It was trained listwise: a score is a share of its list, no probability, and scores "
+            "of different lists cannot be compared."
+        )
+    if scenario.training.class_weights[0] != scenario.training.class_weights[1]:
+        found.append("It was trained with class weights, so its scores are not calibrated.")
+    if scenario.knowledge_sources():
+        found.append(
+            "Its knowledge was written by a language model, which can be wrong, out of date, or "
+            "biased about people, works and places; nobody is known to have checked every answer."
+        )
+    return found
+
+
+def _judged_on(scenario: Scenario, kind: str) -> str:
+    """What the metrics are about: items that users came to see, or drawn ones beside them."""
+    negatives = scenario.data.negatives
+    drawn = "every item alike" if negatives.by == "uniform" else "by popularity"
+    if kind == CTR and negatives.per_positive:
+        beside = f"sampled negatives ({negatives.per_positive} for each positive sample, {drawn})"
+    elif kind == RERANK:
+        beside = "sampled items, which fill up the lists (every item alike)"
+    else:
+        return (
+            "It was judged offline, on logged interactions. Those are of items that users came to "
+            "see, so the metrics do not say how users would react to other orders."
+        )
+    return (
+        f"It was judged offline, on logged interactions and {beside}. Nobody knows whether the "
+        "users ever saw the sampled items, so the metrics say how well what users took is told "
+        "from what was drawn, not how users would react to other orders."
+    )
+
+
+def privacy(scenario: Scenario, kind: str, knowledge: Mapping[str, Any]) -> list[str]:
+    """What the export holds about people.
+
+    Args:
+      scenario: the run's.
+      kind: of the model.
+      knowledge: `knowledge_facts`.
+    """
+    found = [
+        "The SavedModel holds the raw ids of all items, which a search answers with."
+        if kind == RETRIEVAL
+        else "The SavedModel holds no raw ids of items but a 63-bit hash (FarmHash) of each, which "
+        "whoever has the ids can compute again.",
+        "Beside them are the items' attributes and statistics of their ratings, as counts and "
+        "means over users.",
+        "It holds no interaction of anybody, no titles, no prompts and no answer; the warm-up "
+        "requests have empty ids.",
+    ]
+    users = [name for name, facts in knowledge.items() if facts["entity"] == "user"]
+    if users:
+        found += [
+            f"Of the users who have user knowledge ({', '.join(users)}) it holds no raw ids but a "
+            "63-bit hash of each, with vectors that were computed from an LLM's answer about the "
+            "user or the user's group. Whoever has a user's id can compute the hash again and look "
+            "the vectors up. They are data about persons: who may read the folder, and for how "
+            "long it is kept, is to be decided as for the log itself.",
+            "To take a user out, remove the answer, run 'python -m preprocessing encode' and "
+            "export a newly trained run; a version folder cannot be edited.",
+        ]
+    else:
+        found.append("It holds no user ids, neither raw nor hashed.")
+    if knowledge:
+        found.append(
+            f"assets.extra/refresh/ says of every item{' and of these users' if users else ''} "
+            "whether there is an answer, of the item's or user's own or of a group, of which group "
+            "(ids of groups stand there as they are in the data), and has a hash of the vector; "
+            "and it holds the trained functions."
+        )
+    fitted = [
+        name for name, facts in knowledge.items() if (facts["encoder"] or {}).get("kind") == "tfidf"
+    ]
+    if fitted:
+        found.append(
+            f"It also holds the terms of the TF-IDF encoder ({', '.join(fitted)}): words that the "
+            "encoded texts use, each with how rare it is."
+        )
+    if scenario.data.profiles is not None and scenario.model.user_profile:
+        names = ", ".join(scenario.data.profiles.attributes)
+        found.append(
+            f"Requests carry what is known of the user's profile ({names}), whose values known at "
+            "training stand in the graph; whether these may be used to rank is for the operator to "
+            "decide. The slices of profile attributes of 'python -m trainer evaluate --slices all' "
+            "show differences between groups."
+        )
+    return found
+
+
+_FURTHER_METRICS = ("calibration_error", "mean_score", "base_rate", "mrr")
+"""Metrics of the whole part beside those of the slices' table."""
+
+_TEMPLATE = Path(__file__).with_name("model_card.md.jinja")
+
+
+def to_markdown(card: Mapping[str, Any]) -> str:
+    """The card that `model_card` gives, under the usual headings."""
+    performance, proof = card["performance"], card["proof"]
+    kind = performance["kind"]
+    slices = {
+        name: {group: values for group, values in groups.items() if values["n"]}
+        for name, groups in performance["slices"].items()
+    }
+    differences = [] if proof is None else chain(*map(dict.values, proof["to_checkpoint"].values()))
+    values = {
+        **card,
+        "further_metrics": (*MODEL_KINDS[kind].shown_metrics, *_FURTHER_METRICS),
+        "slices_header": reports.header(kind),
+        "slices_rows": reports.rows(slices, kind),
+        # A difference that is not finite is null in the card.
+        "largest_difference": max(
+            (math.inf if one is None else one for one in differences), default=None
+        ),
+    }
+    return render(_TEMPLATE, values, {"metric_name": people_call})

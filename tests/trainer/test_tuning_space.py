@@ -8,7 +8,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from configs.experiment import SearchRange
 from configs.loading import ConfigurationError, override_scenario
 from configs.scenario import Scenario
-from tests.trainer.experiments.test_arms import scenario_with
+from tests.trainer.experiments.test_grid import scenario_with
 from trainer.tuning_space import (
     check_space,
     distributions,

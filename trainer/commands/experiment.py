@@ -78,8 +78,7 @@ def add_command(subparsers: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     """Runs the experiment and writes its report."""
-    from trainer.experiments.folders import experiment_folder
-    from trainer.experiments.grid import experiment_cells
+    from trainer.experiments.grid import experiment_cells, experiment_folder
 
     scenario = load_scenario(arguments.config, arguments.overrides, for_all_arms=True)
     folder = Path(arguments.out) if arguments.out else experiment_folder(scenario)
@@ -89,7 +88,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     from trainer.experiments.results import failures_text
     from trainer.experiments.running import run_experiment
     from trainer.gpu import prepare_devices
-    from trainer.report.writing import write_experiment_report
+    from trainer.report.render import write_experiment_report
 
     say(prepare_devices())
     result = run_experiment(scenario, folder, arguments.processes, arguments.tracking)
@@ -111,7 +110,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
 
 
 def _plan(scenario: Scenario, folder: Path, cells: Sequence[Cell]) -> Mapping[str, object]:
-    from trainer.experiments.readiness import missing_data
+    from trainer.experiments.grid import missing_data
 
     grid = scenario.experiment
     baselines = len(grid.backbones) if grid.tune_baseline.trials else 0

@@ -15,6 +15,7 @@ from rich.table import Table
 
 from configs.command_line import say
 from configs.scenario import Scenario
+from trainer.evaluation.reports import NOTHING
 from trainer.experiments.grid import Cell
 from trainer.metrics import people_call
 from trainer.run_folder import RunMetrics
@@ -198,7 +199,6 @@ def _main_metric(row: EpochRow) -> tuple[str, float]:
     return "loss", row["train_loss"]
 
 
-_NOTHING = "–"
 _RUNNING_SHOWN = 2
 _CELLS_IN_ORDER = 20
 
@@ -257,7 +257,7 @@ def progress_table(progress: Progress) -> Table:
 def _row(progress: Progress, cell: CellProgress) -> list[str]:
     trials = [
         f"{cell.trials}/{cell.planned_trials}",
-        _NOTHING if cell.best_trial is None else f"{cell.best_trial:.4f}",
+        NOTHING if cell.best_trial is None else f"{cell.best_trial:.4f}",
     ]
     return [
         cell.backbone,
@@ -275,7 +275,7 @@ def _has_trials(progress: Progress) -> bool:
 
 def _mean_text(values: list[float]) -> str:
     if not values:
-        return _NOTHING
+        return NOTHING
     deviation = f" ± {np.std(values, ddof=1):.4f}" if len(values) > 1 else ""
     return f"{np.mean(values):.4f}{deviation}"
 

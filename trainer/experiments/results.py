@@ -9,6 +9,7 @@ from pathlib import Path
 
 from configs.loading import ConfigurationError
 from trainer.metrics import AnyMetrics
+from trainer.model_kinds import MODEL_KINDS, ModelKind
 from trainer.predictions import Predictions
 from trainer.significance import Difference
 from trainer.tuning import Trial
@@ -134,6 +135,12 @@ class ExperimentResult:
     tuning: Sequence[CellTuning] = field(default_factory=tuple)
     failures: Sequence[Failure] = field(default_factory=tuple)
     baseline: str = "none"
+
+    @property
+    def kind(self) -> ModelKind:
+        """The kind of all models."""
+        predictions = self.runs[0].predictions
+        return next(one for one in MODEL_KINDS.values() if isinstance(predictions, one.predictions))
 
     @property
     def metric(self) -> str:

@@ -15,9 +15,8 @@ from configs.files import alone_in
 from configs.loading import save_scenario
 from configs.scenario import Scenario
 from trainer.evaluation.runs import predict_run
-from trainer.experiments.grid import Cell, experiment_cells
+from trainer.experiments.grid import Cell, experiment_cells, require_ready
 from trainer.experiments.progress import TUNING, Progress, displayed
-from trainer.experiments.readiness import require_ready
 from trainer.experiments.results import (
     CellTuning,
     Comparison,

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from trainer.report.inputs import ReportInputs
-from trainer.report.writing import write_report
+from trainer.report.render import write_report
 
 __all__ = ["ReportInputs", "write_report"]

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import os
+import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NotRequired, TypedDict
 
+import tensorflow as tf
+
 from configs.scenario import Scenario
-from trainer.experiments.results import Comparison, ExperimentResult
+from preprocessing.records.contract import DamagedRecords
+from preprocessing.records.layout import WorkDirectory
+from trainer.experiments.results import CellTuning, Comparison, ExperimentResult
 from trainer.inspection import GateWeights
 from trainer.metrics import people_call
 
@@ -118,3 +126,47 @@ class ReportInputs:
             self.experiment.comparisons,
             key=lambda item: (self.backbones.index(item.backbone), self.arms.index(item.knowledge)),
         )
+
+    @property
+    def shown_metrics(self) -> list[str]:
+        """The metrics that tables show, the main one first."""
+        return [
+            name
+            for name in self.experiment.kind.reported_metrics
+            if name in self.experiment.runs[0].test
+        ]
+
+    @property
+    def tuning(self) -> list[CellTuning]:
+        """The searches ordered by backbone, then arm; also those of cells that failed later."""
+        backbones = self.scenario.experiment.backbones
+        return sorted(
+            self.experiment.tuning,
+            key=lambda one: (backbones.index(one.backbone), one.knowledge != self.baseline),
+        )
+
+
+def leak_report(work_dir: Path) -> LeakReport:
+    """What the manifest of a work directory's examples says about the leak rule.
+
+    Raises:
+      DamagedRecords: the manifest is not one of examples.
+    """
+    path = WorkDirectory(work_dir).examples.manifest
+    try:
+        counts = json.loads(path.read_text(encoding="utf-8"))["counts"]
+        return LeakReport(
+            leak_violations=counts["leak_violations"], leak_check=counts["leak_check"]
+        )
+    except (KeyError, TypeError, ValueError) as error:
+        raise DamagedRecords(
+            f"{path}: no manifest of examples ({error}); run 'python -m preprocessing examples' "
+            "again"
+        ) from error
+
+
+def machine_text() -> str:
+    """What a result was made on, e.g. "Linux x86_64, 2 cores, CPU only"."""
+    devices = len(tf.config.list_physical_devices("GPU"))
+    graphics = f"{devices} GPU" if devices else "CPU only"
+    return f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores, {graphics}"

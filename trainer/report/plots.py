@@ -15,9 +15,10 @@ from matplotlib.ticker import MaxNLocator
 
 from trainer.experiments.results import Comparison, RunResult
 from trainer.inspection import GateWeights
-from trainer.report.cells import Cell
+from trainer.metrics import people_call
 from trainer.report.inputs import ReportInputs
-from trainer.report.table import BUCKETS, PopularitySlice, mark
+from trainer.report.statistics import BUCKETS, CellResult, PopularitySlice
+from trainer.report.wording import mark
 
 WIDTH_INCHES = 10.2
 PANELS_PER_ROW = 2
@@ -178,6 +179,41 @@ def _learning_curves(
     axes.plot([], [], color=colour, linewidth=2.4, marker=marker, label=arm)
 
 
+def tuning_figure(inputs: ReportInputs) -> Figure:
+    """Best validation result so far by trial, a panel per backbone and a line per arm."""
+    tuning = inputs.tuning
+    backbones = list(dict.fromkeys(tuned.backbone for tuned in tuning))
+    arms = list(dict.fromkeys(tuned.knowledge for tuned in tuning))
+    figure, panels = panel_grid(len(backbones), panel_height=2.8)
+    for axes, backbone in zip(panels, backbones, strict=True):
+        for tuned in (found for found in tuning if found.backbone == backbone):
+            complete = [trial for trial in tuned.trials if trial.value is not None]
+            values = np.array([trial.value for trial in complete], np.float64)
+            numbers = [trial.number for trial in complete]
+            colour = colour_of(arms, tuned.knowledge, inputs.baseline)
+            marker = marker_of(arms, tuned.knowledge, inputs.baseline)
+            axes.plot(
+                numbers, values, marker, color=colour, markersize=4, alpha=0.6, linestyle="none"
+            )
+            axes.plot(
+                numbers,
+                np.maximum.accumulate(values),
+                color=colour,
+                marker=marker,
+                markevery=[-1],
+                drawstyle="steps-post",
+                label=tuned.knowledge,
+            )
+        axes.set_title(backbone)
+        axes.set_xlabel("trial")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.grid(axis="y")
+    for axes in panels[::PANELS_PER_ROW]:
+        axes.set_ylabel(f"validation {people_call(tuning[0].metric)}")
+    draw_legend(figure)
+    return figure
+
+
 def gate_figure(gates: Mapping[str, GateWeights]) -> Figure:
     """Mean gate weights, a panel per backbone and arm; shared experts on a shaded ground."""
     sources = list(dict.fromkeys(source for cell in gates.values() for source in cell.by_source))
@@ -225,7 +261,7 @@ def _gate_panel(
     axes.grid(axis="y")
 
 
-def quality_figure(inputs: ReportInputs, cells: Sequence[Cell]) -> Figure:
+def quality_figure(inputs: ReportInputs, cells: Sequence[CellResult]) -> Figure:
     """Main test metric of every backbone and arm; beside it the difference to the baseline."""
     figure = Figure(figsize=(WIDTH_INCHES, 1.3 + 0.42 * len(cells)))
     value_axes, difference_axes = figure.subplots(1, 2, sharey=True, width_ratios=(1.15, 1))

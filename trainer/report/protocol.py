@@ -4,23 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
-
-from configs.data import Data
 from configs.experiment import Arm, SearchRange
 from configs.scenario import Scenario
 from configs.training import Training
 from preprocessing.records.leak_rule import LeakRule, leak_cautions, rules_of
 from trainer.experiments.grid import arm_scenarios, experiment_arms
-from trainer.experiments.results import CellTuning, Comparison
+from trainer.experiments.results import Comparison
 from trainer.metrics import people_call
-from trainer.predictions import Predictions, SamplePredictions
+from trainer.predictions import SamplePredictions
 from trainer.report.inputs import ReportInputs
-from trainer.report.plots import PANELS_PER_ROW, colour_of, draw_legend, marker_of, panel_grid
-from trainer.report.table import NOTHING, Table, value_text
-from trainer.tuning import best_trial
+from trainer.report.wording import value_text
 
 
 def leak_sentences(inputs: ReportInputs) -> list[str]:
@@ -307,183 +300,25 @@ def _words(name: str) -> str:
     return name.replace("_", " ")
 
 
-def ordered_tuning(inputs: ReportInputs) -> list[CellTuning]:
-    """The searches ordered by backbone, then arm; also those of cells that failed later."""
-    backbones = inputs.scenario.experiment.backbones
-
-    def place(tuned: CellTuning) -> tuple[int, bool]:
-        return backbones.index(tuned.backbone), tuned.knowledge != inputs.baseline
-
-    return sorted(inputs.experiment.tuning, key=place)
-
-
-def tuning_seconds(inputs: ReportInputs, backbone: str, knowledge: str) -> float | None:
-    """Wall time of all trials of a cell; None without a search."""
-    for tuned in inputs.experiment.tuning:
-        if (tuned.backbone, tuned.knowledge) == (backbone, knowledge):
-            return sum(trial.seconds for trial in tuned.trials)
-    return None
-
-
-def settings_table(tuning: Sequence[CellTuning]) -> Table:
-    """The settings that were chosen for every cell, with their validation result."""
-    keys = list(tuning[0].settings)
-    rows = []
-    for tuned in tuning:
-        best = best_trial(tuned.trials)
-        results = [trial.value for trial in tuned.trials if trial.value is not None]
-        rows.append(
-            (
-                tuned.backbone,
-                tuned.knowledge,
-                *(value_text(tuned.settings[key]) for key in keys),
-                f"{len(results)} of {len(tuned.trials)}",
-                NOTHING if best is None else str(best.number),
-                f"{max(results):.4f}",
-                f"{min(results):.4f}",
-            )
-        )
-    header = (
-        "Backbone",
-        "Knowledge",
-        *keys,
-        "Trials with a result",
-        "Best trial",
-        "Its validation",
-        "The worst",
-    )
-    return Table(header, rows, text_columns=2)
-
-
-def tuning_figure(inputs: ReportInputs, tuning: Sequence[CellTuning]) -> Figure:
-    """Best validation result so far by trial, a panel per backbone and a line per arm."""
-    backbones = list(dict.fromkeys(tuned.backbone for tuned in tuning))
-    arms = list(dict.fromkeys(tuned.knowledge for tuned in tuning))
-    figure, panels = panel_grid(len(backbones), panel_height=2.8)
-    for axes, backbone in zip(panels, backbones, strict=True):
-        for tuned in (found for found in tuning if found.backbone == backbone):
-            complete = [trial for trial in tuned.trials if trial.value is not None]
-            values = np.array([trial.value for trial in complete], np.float64)
-            numbers = [trial.number for trial in complete]
-            colour = colour_of(arms, tuned.knowledge, inputs.baseline)
-            marker = marker_of(arms, tuned.knowledge, inputs.baseline)
-            axes.plot(
-                numbers, values, marker, color=colour, markersize=4, alpha=0.6, linestyle="none"
-            )
-            axes.plot(
-                numbers,
-                np.maximum.accumulate(values),
-                color=colour,
-                marker=marker,
-                markevery=[-1],
-                drawstyle="steps-post",
-                label=tuned.knowledge,
-            )
-        axes.set_title(backbone)
-        axes.set_xlabel("trial")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.grid(axis="y")
-    for axes in panels[::PANELS_PER_ROW]:
-        axes.set_ylabel(f"validation {people_call(tuning[0].metric)}")
-    draw_legend(figure)
-    return figure
-
-
-Entry = tuple[str, str]
-
-_METRICS = {
-    "auc": "AUC and LogLoss (nats) over the pooled test samples. GAUC is the mean of the users’ "
-    "own AUCs, weighted by their samples, without users of one class.",
-    "ndcg_at_10": "NDCG@10 and MAP@10 are means over the test lists with a positive candidate, AUC "
-    "is over all candidates of all lists.",
-    "new_items_recall_at_10": "Recall@10 is the share of test examples whose item is among the "
-    "first ten of all items; among new items: of those that are not in the user’s history. MRR is "
-    "the mean of 1 / rank.",
-}
-"""Main metric of a kind of model -> what its metrics are."""
-
-
-def protocol_entries(inputs: ReportInputs) -> list[Entry]:
-    """The protocol: (term, sentence)."""
+def protocol_values(inputs: ReportInputs) -> dict[str, object]:
+    """What `protocol.html.jinja` is filled in with."""
     scenario = inputs.scenario
-    data = scenario.data
-    test = inputs.experiment.runs[0].predictions
-    seeds = sorted({run.seed for run in inputs.experiment.runs})
-    found = ", and in settings found by the same search"
-    return [
-        (
-            "Data",
-            f"{scenario.name}: {', '.join(data.interactions.paths)}. {_test_text(data, test)}",
-        ),
-        ("Split", _split_text(scenario)),
-        (
-            "Same inputs in all arms",
-            f"Histories of up to {data.history_length} interactions with their ratings (attention "
-            f"reads the newest {scenario.attention_history_length}), running user statistics and "
-            "item means of the training interactions. An arm differs from the others only in what "
-            f"is named under “Arms”{found if scenario.experiment.tuning.trials else ''}.",
-        ),
-        budget_entry(scenario, arm_scenarios(scenario)),
-        (
-            "Selection",
-            "On the validation part alone: the epoch with the best validation result is kept "
-            f"({', '.join(_selection_metrics(inputs))}). The test part is read once per finished "
-            "run.",
-        ),
-        ("Seeds", f"{', '.join(str(seed) for seed in seeds)}; a figure is the mean over them."),
-        (
-            "Comparisons",
-            f"Every arm with '{inputs.baseline}', same backbone, same test {test.examples_name}, "
-            f"in {inputs.metric_name}.",
-        ),
-        (
-            "Intervals",
-            "95 % percentile intervals of a paired bootstrap over test users, "
-            f"{scenario.evaluation.bootstrap_resamples:,} resamples. {_seeds_text(inputs)}",
-        ),
-        ("Metrics", _METRICS[inputs.experiment.metric]),
-    ]
+    runs = inputs.experiment.runs
+    test = runs[0].predictions
+    return {
+        "inputs": inputs,
+        "scenario": scenario,
+        "test": test,
+        "users": len(set(test.user_ids)),
+        "positive_share": test.labels.mean() if isinstance(test, SamplePredictions) else None,
+        "budget": budget_entry(scenario, arm_scenarios(scenario)),
+        "selected_by": [people_call(name) for name in {run.selection_metric for run in runs}],
+        "seeds": sorted({run.seed for run in runs}),
+        "arms": arm_entries(inputs),
+    }
 
 
-def _seeds_text(inputs: ReportInputs) -> str:
-    if len({run.seed for run in inputs.experiment.runs}) == 1:
-        return "They cover the choice of users and not that of seeds, of which there is one."
-    return (
-        "They cover the choice of users and of seeds: each resample moves by the standard error "
-        "of the seeds, times a draw of Student’s t with Welch’s degrees of freedom "
-        "(docs/evaluation.md)."
-    )
-
-
-def _test_text(data: Data, test: Predictions) -> str:
-    users = f"{len(set(test.user_ids)):,} users"
-    if not isinstance(test, SamplePredictions):
-        return f"The test part has {test.count:,} {test.examples_name} of {users}."
-    return (
-        f"A sample is positive when {_positive_text(data)}. The test part has {test.count:,} "
-        f"samples of {users}, {100 * test.labels.mean():.1f} % of them positive."
-    )
-
-
-def _selection_metrics(inputs: ReportInputs) -> list[str]:
-    """What people call the metrics by which epochs were chosen."""
-    return [people_call(name) for name in {run.selection_metric for run in inputs.experiment.runs}]
-
-
-def _positive_text(data: Data) -> str:
-    columns = data.interactions.columns
-    if columns.label is not None:
-        return f"its column '{columns.label}' says so"
-    if columns.rating is not None:
-        return f"its rating is at least {data.positive_rating:g}"
-    negatives = data.negatives
-    return (
-        f"it is an interaction; {negatives.per_positive} negatives each are items without an "
-        f"interaction, sampled by {negatives.by}"
-    )
-
-
-def arm_entries(inputs: ReportInputs) -> list[Entry]:
+def arm_entries(inputs: ReportInputs) -> list[tuple[str, str]]:
     """What each arm is: (name, its description, the knowledge it uses, and its overrides)."""
     arms = experiment_arms(inputs.scenario)
     resolved = arm_scenarios(inputs.scenario)
@@ -503,24 +338,6 @@ def arm_entries(inputs: ReportInputs) -> list[Entry]:
         for name in inputs.arms
         if name in resolved
     ]
-
-
-def _split_text(scenario: Scenario) -> str:
-    split = scenario.split
-    shares = " : ".join(f"{100 * fraction:g}" for fraction in split.fractions)
-    how = {
-        "time": f"By time, {shares} %: within each user, training, validation and test samples "
-        "follow each other in time",
-        "user": f"By user, {shares} %: every user belongs to one part, so validation and test "
-        "users are new",
-        "global_time": f"By global time, {shares} %: training, validation and test samples follow "
-        "each other in time over all users",
-        "column": f"By a column of the interactions ('{scenario.data.interactions.columns.part}')",
-    }[split.by]
-    return (
-        f"{how}. Samples start after a user’s first k_u = min(floor((n + 1) / 2), "
-        f"{split.knowledge_history_cap}) interactions, which the LLM may have seen."
-    )
 
 
 def _knowledge_text(scenario: Scenario) -> str:

@@ -9,20 +9,20 @@ from typing import Any
 
 import numpy as np
 
-from trainer.experiments.grid import experiment_arms, kind_of_experiment
+from trainer.experiments.grid import experiment_arms
 from trainer.experiments.results import CellTuning, Comparison, RunResult
 from trainer.experiments.running import SIGNIFICANT, is_significant, smallest_adjusted_p
 from trainer.metrics import AnyMetrics
-from trainer.report.cells import Cell
 from trainer.report.inputs import PipelineStep, ReportInputs
-from trainer.report.protocol import cautions, ordered_tuning, unverified_sources
-from trainer.report.table import PopularitySlice, covered_text
+from trainer.report.protocol import cautions, unverified_sources
+from trainer.report.statistics import CellResult, PopularitySlice
+from trainer.report.wording import covered_text
 from trainer.significance import Difference
 from trainer.tuning import Trial
 
 
 def results_document(
-    inputs: ReportInputs, cells: Sequence[Cell], slices: Sequence[PopularitySlice]
+    inputs: ReportInputs, cells: Sequence[CellResult], slices: Sequence[PopularitySlice]
 ) -> dict[str, Any]:
     """The content of results.json, of plain Python numbers and texts: all tables and plots.
 
@@ -36,7 +36,7 @@ def results_document(
         "made_at": inputs.made_at,
         "machine": inputs.machine,
         "command": inputs.command,
-        "kind": kind_of_experiment(inputs.scenario),
+        "kind": inputs.experiment.kind.name,
         "metric": inputs.experiment.metric,
         "baseline": inputs.baseline,
         "seeds": list(inputs.scenario.experiment.seeds),
@@ -65,7 +65,7 @@ def results_document(
         "tuning": {
             **inputs.scenario.experiment.search_of(inputs.baseline).model_dump(mode="json"),
             "of": "baseline" if inputs.scenario.experiment.tune_baseline.trials else "every cell",
-            "cells": [_tuned(tuned) for tuned in ordered_tuning(inputs)],
+            "cells": [_tuned(tuned) for tuned in inputs.tuning],
         },
         "warnings": cautions(inputs),
         "failures": [dataclasses.asdict(failure) for failure in inputs.experiment.failures],
@@ -155,7 +155,7 @@ def _metrics(metrics: AnyMetrics) -> dict[str, Any]:
     }
 
 
-def _model(cell: Cell) -> dict[str, object]:
+def _model(cell: CellResult) -> dict[str, object]:
     return {
         "backbone": cell.backbone,
         "knowledge": cell.knowledge,

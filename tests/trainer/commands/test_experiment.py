@@ -9,7 +9,7 @@ from configs.scenario import Scenario
 from tests.scenarios import tiny_config, tiny_scenario
 from tests.trainer.experiments.made_up_training import MadeUpTraining, is_run
 from trainer.__main__ import main
-from trainer.report import writing as report
+from trainer.report import render as report
 
 OVERRIDES = ("experiment.backbones=[din]", "experiment.seeds=[1, 2]")
 

@@ -1,14 +1,206 @@
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from configs.loading import ConfigurationError
+from configs.command_line import CommandError
+from configs.loading import ConfigurationError, override_scenario, scenario_from_tree
 from configs.scenario import Scenario
-from tests.trainer.experiments.test_arms import scenario_with
-from trainer.experiments.grid import arm_scenarios, experiment_cells, kind_of_experiment
+from tests.scenarios import copied_scenario, tiny_scenario
+from trainer.evaluation.runs import kind_of
+from trainer.experiments.grid import (
+    arm_scenarios,
+    experiment_arms,
+    experiment_cells,
+    experiment_folder,
+    require_ready,
+)
+from trainer.preparation import ExampleStore
+
+TREE: dict[str, Any] = {
+    "name": "arms",
+    "work_dir": "out/arms",
+    "data": {
+        "interactions": {"path": "ratings.csv"},
+        "catalogue": {"path": "films.csv"},
+    },
+    "knowledge": {
+        "answers": {
+            "item": {"entity": "item", "individual": ["items.jsonl"]},
+            "user": {"entity": "user", "individual": ["users.jsonl"]},
+            "item_group": {"entity": "item", "random": {}},
+            "user_group": {"entity": "user", "random": {}},
+        }
+    },
+}
+EXTRACTIONS = {"individual": ["item", "user"], "collective": ["item_group", "user_group"]}
+
+
+def scenario_with(experiment: Mapping[str, object], **assignments: object) -> Scenario:
+    keys = {key.replace("__", "."): value for key, value in assignments.items()}
+    return scenario_from_tree({**TREE, "experiment": experiment}, keys)
+
+
+def settings_of(scenario: Scenario) -> dict[str, tuple[object, ...]]:
+    """Arm -> adapter, match, sources of the adapter, sources of the match."""
+    found = {}
+    for name, arm in experiment_arms(scenario).items():
+        resolved = override_scenario(scenario, arm.overrides)
+        model = resolved.model
+        found[name] = (
+            model.adapter,
+            model.match,
+            resolved.knowledge.sources if model.adapter != "none" else (),
+            model.knowledge_match.sources if model.match != "none" else (),
+        )
+    return found
+
+
+def test_axes_make_arms_and_extractions_name_sources() -> None:
+    scenario = scenario_with(
+        {
+            "adapters": ["none", "hein"],
+            "matches": ["none", "ridge"],
+            "extractions": EXTRACTIONS,
+        }
+    )
+    assert settings_of(scenario) == {
+        "none": ("none", "none", (), ()),
+        "ridge_individual": ("none", "ridge", (), ("item",)),
+        "ridge_collective": ("none", "ridge", (), ("item_group",)),
+        "hein_individual": ("hein", "none", ("item", "user"), ()),
+        "hein_collective": ("hein", "none", ("item_group", "user_group"), ()),
+        "hein_ridge_individual": ("hein", "ridge", ("item", "user"), ("item",)),
+        "hein_ridge_collective": ("hein", "ridge", ("item_group", "user_group"), ("item_group",)),
+    }
+
+
+def test_an_axis_that_is_left_out_is_as_the_model_has_it() -> None:
+    adapters = scenario_with(
+        {"adapters": ["none", "linear", "hein"], "baseline": "means"}, model__match="means"
+    )
+    assert settings_of(adapters) == {
+        "means": ("none", "means", (), ("item",)),
+        "linear_means": ("linear", "means", ("item", "user"), ("item",)),
+        "hein_means": ("hein", "means", ("item", "user"), ("item",)),
+    }
+    extractions = scenario_with(
+        {"extractions": EXTRACTIONS, "arms": {"none": {"overrides": {"model.adapter": "none"}}}}
+    )
+    assert list(settings_of(extractions)) == ["hein_individual", "hein_collective", "none"]
+
+
+def test_arms_written_out_stand_beside_those_of_the_axes() -> None:
+    scenario = scenario_with(
+        {
+            "adapters": ["none", "hein"],
+            "arms": {
+                "none": {
+                    "description": "The backbone alone.",
+                    "overrides": {"model.adapter": "none", "model.match": "none"},
+                },
+                "wide": {"overrides": {"model.hein.num_shared_experts": 5}},
+            },
+        }
+    )
+    arms = experiment_arms(scenario)
+    assert list(arms) == ["none", "hein", "wide"]
+    assert arms["none"].description == "The backbone alone."
+
+
+@pytest.mark.parametrize(
+    ("experiment", "problem"),
+    [
+        ({}, "has no arm"),
+        ({"adapters": ["hein"]}, "needs an arm called 'none'.*there are hein"),
+        (
+            {"adapters": ["none", "hein"], "baseline": "plain"},
+            r"needs an arm called 'plain' \(experiment.baseline\)",
+        ),
+        (
+            {"adapters": ["none", "hein"], "extractions": {"odd": ["items"]}},
+            "'odd' names source 'items', which is not described",
+        ),
+        (
+            {"matches": ["none", "ridge"], "extractions": {"users": ["user"]}},
+            "'users' has no item source, which match 'ridge' compares",
+        ),
+        (
+            {"adapters": ["none"], "arms": {"none": {"overrides": {"model.adapter": "hein"}}}},
+            "'none' is also the name of an arm of experiment.adapters",
+        ),
+        (
+            {
+                "adapters": ["none", "hein"],
+                "arms": {"same": {"overrides": {"model.hein.dropout_rate": 0.0}}},
+            },
+            "'hein' and 'same' of the experiment are the same model",
+        ),
+        (
+            {
+                "adapters": ["none", "hein"],
+                "arms": {
+                    "plain": {"overrides": {"model.adapter": "none", "knowledge.sources": ["item"]}}
+                },
+            },
+            "'none' and 'plain' of the experiment are the same model",
+        ),
+        (
+            {
+                "adapters": ["none", "hein"],
+                "arms": {
+                    "plain": {
+                        "overrides": {"model.adapter": "none", "model.hein.dropout_rate": 0.3}
+                    }
+                },
+            },
+            r"arm 'plain': model\.hein\.dropout_rate has no effect with model\.adapter=none",
+        ),
+        (
+            {"adapters": ["none"], "arms": {"late": {"overrides": {"training.seed": 3}}}},
+            "'late' sets training.seed, but the experiment sets it for every seed",
+        ),
+        (
+            {"adapters": ["none"], "arms": {"x": {"overrides": {"experiment.seeds": [3]}}}},
+            "'x' sets experiment.seeds, but an arm is part of the experiment",
+        ),
+        (
+            {"adapters": ["none"], "arms": {"x": {"overrides": {"model.adaptor": "hein"}}}},
+            "Did you mean 'model.adapter'",
+        ),
+    ],
+)
+def test_experiments_that_make_no_sense_are_refused(
+    experiment: dict[str, object], problem: str
+) -> None:
+    with pytest.raises(ConfigurationError, match=problem):
+        experiment_arms(scenario_with(experiment))
+
+
+def test_arms_that_differ_in_an_option_with_effect_are_different() -> None:
+    scenario = scenario_with(
+        {
+            "adapters": ["none"],
+            "matches": ["none", "ridge"],
+            "arms": {
+                "prior": {"overrides": {"model.adapter": "none", "model.prior": True}},
+                "noisy": {
+                    "overrides": {
+                        "model.adapter": "none",
+                        "model.match": "ridge",
+                        "model.knowledge_match.noise": 3.0,
+                    }
+                },
+                "slower": {"overrides": {"model.adapter": "none", "training.learning_rate": 1e-4}},
+            },
+        }
+    )
+    assert list(experiment_arms(scenario)) == ["none", "ridge", "prior", "noisy", "slower"]
+
 
 ALL_KINDS = {"data__examples": ["ctr", "rerank", "retrieval"]}
 
@@ -35,8 +227,9 @@ def test_there_is_a_cell_for_every_backbone_and_arm() -> None:
 def test_an_experiment_may_be_of_any_kind(kind: str) -> None:
     backbones = {"rerank": ["prm", "dlcm"], "retrieval": ["two_tower"]}[kind]
     scenario = with_arms({"backbones": backbones}, **ALL_KINDS)
-    assert len(experiment_cells(scenario)) == 2 * len(backbones)
-    assert kind_of_experiment(scenario) == kind
+    cells = experiment_cells(scenario)
+    assert len(cells) == 2 * len(backbones)
+    assert {kind_of(cell.scenario) for cell in cells} == {kind}
 
 
 @pytest.mark.parametrize(
@@ -127,3 +320,54 @@ def test_arms_are_resolved_with_their_overrides() -> None:
         "hein": ("item", "user"),
         "item_only": ("item",),
     }
+
+
+def test_cells_over_data_that_is_there_are_ready() -> None:
+    scenario = tiny_scenario(experiment__backbones=["din"])
+    require_ready(experiment_cells(scenario), ExampleStore())
+
+
+def test_knowledge_that_was_not_encoded_is_named_with_the_command(tmp_path: Path) -> None:
+    scenario = copied_scenario(tmp_path)
+    shutil.rmtree(Path(scenario.work_dir) / "knowledge" / "user")
+    cells = experiment_cells(scenario)
+    with pytest.raises(
+        CommandError, match=r"no knowledge vectors of 'user' \(arms hein_match\)"
+    ) as e:
+        require_ready(cells, ExampleStore())
+    assert "python -m preprocessing encode --config FILE.yaml --source user" in str(e.value)
+
+
+def test_data_built_with_other_settings_is_noticed() -> None:
+    cells = experiment_cells(tiny_scenario(data__positive_rating=3.0))
+    with pytest.raises(ConfigurationError, match="data.positive_rating"):
+        require_ready(cells, ExampleStore())
+
+
+def test_a_model_that_cannot_be_built_is_named_with_its_cell() -> None:
+    scenario = tiny_scenario(
+        experiment__backbones=["bst"], model__backbone_options={"num_heads": 3}
+    )
+    cells = experiment_cells(scenario)
+    with pytest.raises(ConfigurationError, match="arm 'none' of 'bst': the model cannot be built"):
+        require_ready(cells, ExampleStore())
+
+
+def test_an_empty_work_directory_needs_all_of_preprocessing(tmp_path: Path) -> None:
+    cells = experiment_cells(tiny_scenario(work_dir=str(tmp_path / "empty")))
+    with pytest.raises(CommandError, match="run 'python -m preprocessing all' first"):
+        require_ready(cells, ExampleStore())
+
+
+@pytest.mark.parametrize(
+    ("name", "folder"),
+    [
+        ("movielens_small_grid", "movielens_small_grid"),
+        ("<b>films & more</b>", "b-films-more-b-"),
+        ("../../etc", "etc"),
+        ("..", "experiment"),
+    ],
+)
+def test_the_folder_is_named_after_the_scenario(name: str, folder: str) -> None:
+    scenario = override_scenario(scenario_with({}), {"name": name})
+    assert experiment_folder(scenario) == Path("out/arms/experiments") / folder

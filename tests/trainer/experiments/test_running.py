@@ -9,19 +9,30 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from configs.loading import ConfigurationError, load_scenario
+from configs.command_line import CommandError
+from configs.loading import ConfigurationError, load_scenario, override_scenario
 from configs.scenario import Scenario
 from tests.scenarios import copied_scenario
 from tests.trainer.experiments.made_up_training import (
     MadeUpTraining,
+    baseline_tuned,
     is_run,
     one_backbone,
     tuned,
 )
+from tests.trainer.report.synthetic import helpful_report, synthetic_scenario
 from trainer.experiments import trainers
 from trainer.experiments.results import ExperimentResult
-from trainer.experiments.running import run_experiment
+from trainer.experiments.running import (
+    comparisons_of,
+    resamples_needed,
+    run_experiment,
+    smallest_adjusted_p,
+)
+from trainer.prediction import NotFiniteError
+from trainer.predictions import compare_predictions
 from trainer.run_folder import RunFolder
+from trainer.significance import holm
 
 
 @functools.cache
@@ -162,3 +173,160 @@ def test_marks_that_cannot_be_are_announced(
         "evaluation.bootstrap_resamples=39 are too few for significance marks on 1 comparisons; 40"
         in capsys.readouterr().err
     )
+
+
+def test_every_cell_has_the_same_budget_and_its_best_settings_are_trained_with_every_seed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = MadeUpTraining().use(monkeypatch)
+    result = run_experiment(tuned(), tmp_path)
+    assert [one.knowledge for one in result.tuning] == ["none", "hein_match"]
+    tried = [[trial.settings for trial in one.trials] for one in result.tuning]
+    # Before results can make a difference, all cells try the same.
+    assert tried[0] == tried[1] and len(tried[0]) == 3
+    assert tried[0][0] == {"training.learning_rate": 0.01}
+    for one in result.tuning:
+        best = max(one.trials, key=lambda trial: trial.value or 0)
+        assert one.settings == best.settings
+        for run in result.runs_of("din", one.knowledge):
+            found = RunFolder(run.folder).read_scenario()
+            assert found.training.learning_rate == best.settings["training.learning_rate"]
+            assert found.training.seed == run.seed
+            assert RunFolder(run.folder).read_metrics()["run"] == str(run.folder)
+        trials = [RunFolder(trial.run).read_scenario().training.seed for trial in one.trials]
+        assert trials == [1, 1, 1]
+    # The first seed's run is that of the best trial and is not trained again.
+    assert training.trained == [
+        *(f"din_none/trial000{number}" for number in (1, 2, 3)),
+        "runs/din_none_seed2",
+        *(f"din_hein_match/trial000{number}" for number in (1, 2, 3)),
+        "runs/din_hein_match_seed2",
+    ]
+
+
+def test_settings_that_diverge_cost_a_trial_and_other_errors_do_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(scenario: Scenario) -> None:
+        if is_run(scenario, "trial0002"):
+            raise NotFiniteError("the loss is nan")
+        if str(scenario.run_dir).endswith("hein_match/trial0003"):
+            raise OSError("no space left on device")
+
+    MadeUpTraining(fail).use(monkeypatch)
+    result = run_experiment(tuned(), tmp_path)
+    (none,) = result.tuning
+    assert [trial.state for trial in none.trials] == ["complete", "failed", "complete"]
+    assert none.trials[1].reason == "the loss is nan"
+    assert [(one.knowledge, one.what, one.reason) for one in result.failures] == [
+        ("hein_match", "tuning", "no space left on device")
+    ]
+    assert {run.knowledge for run in result.runs} == {"none"}
+    again = MadeUpTraining().use(monkeypatch)
+    assert run_experiment(tuned(), tmp_path).failures == []
+    assert again.trained == ["din_hein_match/trial0003", "runs/din_hein_match_seed2"]
+
+
+def test_settings_none_of_which_can_be_trained_are_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(scenario: Scenario) -> None:
+        raise NotFiniteError("the loss is nan")
+
+    MadeUpTraining(fail).use(monkeypatch)
+    with pytest.raises(CommandError, match="no trial has a result. The last one: the loss is nan"):
+        run_experiment(tuned(), tmp_path)
+
+
+def test_a_smaller_budget_takes_the_first_trials(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = MadeUpTraining().use(monkeypatch)
+    larger = run_experiment(tuned(), tmp_path)
+    training.trained.clear()
+    smaller = run_experiment(tuned(**{"experiment__tuning__trials": 2}), tmp_path)
+    for before, after in zip(larger.tuning, smaller.tuning, strict=True):
+        assert [trial.settings for trial in after.trials] == [
+            trial.settings for trial in before.trials[:2]
+        ]
+    assert not any("trial" in name for name in training.trained)
+
+
+def test_the_baseline_is_tuned_first_and_all_arms_have_its_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    training = MadeUpTraining().use(monkeypatch)
+    result = run_experiment(baseline_tuned(), tmp_path)
+    (search,) = result.tuning
+    assert (search.knowledge, len(search.trials)) == ("none", 3)
+    found = search.settings["training.learning_rate"]
+    assert found != 0.01
+    for run in result.runs:
+        assert RunFolder(run.folder).read_scenario().training.learning_rate == found
+        assert result.settings_of("din", run.knowledge) == search.settings
+    # Nothing is compared before the search has ended, and the test part has no say in it.
+    assert training.trained[:3] == [f"din_none/trial000{number}" for number in (1, 2, 3)]
+    assert {name for name, trained in training.tested if trained < len(training.trained)} == set()
+    again = MadeUpTraining().use(monkeypatch)
+    assert run_experiment(baseline_tuned(), tmp_path).tuning == result.tuning
+    assert again.trained == []
+
+
+def test_without_settings_of_the_baseline_no_arm_is_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(scenario: Scenario) -> None:
+        if is_run(scenario, "trial0002"):
+            raise OSError("no space left on device")
+
+    MadeUpTraining(fail).use(monkeypatch)
+    with pytest.raises(CommandError, match="2 parts of the experiment failed"):
+        run_experiment(baseline_tuned(), tmp_path)
+
+
+def test_both_searches_at_once_are_refused() -> None:
+    with pytest.raises(ConfigurationError, match="set the trials of one of them to 0"):
+        tuned(experiment__tune_baseline={"trials": 2, "space": {}})
+
+
+def test_every_arm_is_compared_with_the_baseline_of_its_backbone() -> None:
+    report = helpful_report()
+    found = comparisons_of(report.scenario, report.experiment.runs)
+    assert {(one.backbone, one.knowledge) for one in found} == {
+        (backbone, arm) for backbone in ("din", "dcnv2") for arm in ("hein", "hein_match")
+    }
+    for one in found:
+        none, arm = (
+            [run.predictions for run in report.experiment.runs_of(one.backbone, name)]
+            for name in ("none", one.knowledge)
+        )
+        assert one.difference == compare_predictions(none, arm, 200, 0)["auc"]
+    adjusted = holm([one.difference.p_value for one in found])
+    assert [one.adjusted_p for one in found] == adjusted
+
+
+def test_another_baseline_may_be_chosen() -> None:
+    report = helpful_report()
+    scenario = override_scenario(report.scenario, {"experiment.baseline": "hein"})
+    found = comparisons_of(scenario, report.experiment.runs)
+    assert {one.knowledge for one in found} == {"none", "hein_match"}
+    against_none = {one.knowledge: one.difference for one in report.comparisons[:2]}
+    (none,) = [one for one in found if (one.backbone, one.knowledge) == ("din", "none")]
+    assert none.difference.difference == pytest.approx(-against_none["hein"].difference)
+
+
+def test_a_backbone_without_the_baseline_is_compared_with_nothing() -> None:
+    report = helpful_report()
+    runs = [
+        run for run in report.experiment.runs if (run.backbone, run.knowledge) != ("din", "none")
+    ]
+    found = comparisons_of(report.scenario, runs)
+    assert {one.backbone for one in found} == {"dcnv2"}
+
+
+@pytest.mark.parametrize(("resamples", "comparisons"), [(39, 1), (40, 1), (159, 4), (160, 4)])
+def test_too_few_resamples_are_known_beforehand(resamples: int, comparisons: int) -> None:
+    scenario = synthetic_scenario(resamples=resamples)
+    smallest = smallest_adjusted_p(scenario, comparisons)
+    assert smallest == pytest.approx(comparisons * 2 / (resamples + 1))
+    assert (smallest < 0.05) == (resamples >= resamples_needed(comparisons))

@@ -23,9 +23,6 @@ BACKBONES = ("din", "dcnv2")
 ARMS = (BASELINE, "hein", "hein_match")
 SEEDS = (1, 2, 3)
 
-# The page's template is data that every test of a page needs.
-TEMPLATE = Path("trainer/report/page.html")
-
 HELPFUL = {BASELINE: 0.0, "hein": 0.02, "hein_match": 0.9}
 
 

@@ -7,10 +7,9 @@ import pytest
 
 from tests.trainer.report.synthetic import helpful_report, tuned_report
 from trainer.experiments.results import Failure
-from trainer.report.cells import result_cells
 from trainer.report.inputs import ReportInputs
 from trainer.report.results import results_document
-from trainer.report.table import popularity_slices
+from trainer.report.statistics import popularity_slices, result_cells
 
 METRICS = {"auc", "logloss", "gauc", "n"}
 

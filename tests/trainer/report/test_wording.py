@@ -10,8 +10,17 @@ from configs.loading import override_scenario
 from tests.trainer.report.synthetic import helpful_report
 from trainer.experiments.results import Comparison, ExperimentResult, Failure
 from trainer.report.inputs import ReportInputs
-from trainer.report.table import BUCKETS, COLD, PopularitySlice
-from trainer.report.wording import judgement, summary_text, verdict
+from trainer.report.statistics import BUCKETS, COLD, PopularitySlice
+from trainer.report.wording import (
+    judgement,
+    lift_text,
+    mark,
+    marks_note,
+    p_text,
+    summary_text,
+    value_text,
+    verdict,
+)
 from trainer.significance import Difference
 
 UP = Difference(0.8, 0.812, 0.012, 0.01, 0.014, seed_error=0.0004)
@@ -211,3 +220,61 @@ def test_many_backbones_are_counted_and_not_listed() -> None:
         "'hein' above zero for 5, below for 0 and not to be told from zero for 1 of 6 backbones"
         in text
     )
+
+
+@pytest.mark.parametrize(
+    ("adjusted_p", "stars", "text"),
+    [
+        (0.0004, "**", "<0.001"),
+        (0.0099, "**", "0.010"),
+        (0.01, "*", "0.010"),
+        (0.0499, "*", "0.050"),
+        (0.05, "", "0.050"),
+        (1.0, "", "1.000"),
+        (math.nan, "", "–"),
+    ],
+)
+def test_marks_and_texts(adjusted_p: float, stars: str, text: str) -> None:
+    difference = Difference(0.8, 0.81, 0.01, 0.005, 0.015, seed_error=0.001)
+    comparison = Comparison("din", "hein", difference, adjusted_p)
+    assert (mark(comparison), p_text(adjusted_p)) == (stars, text)
+
+
+def test_a_difference_of_single_seeds_has_no_mark() -> None:
+    difference = Difference(0.8, 0.81, 0.01, 0.005, 0.015, 0.0001)
+    assert mark(Comparison("din", "hein", difference, 0.0001)) == ""
+    report = helpful_report()
+    single = [replace(one, difference=difference) for one in report.experiment.comparisons]
+    note = marks_note(replace(report, experiment=replace(report.experiment, comparisons=single)))
+    assert "over test users; seeds are not covered" in note
+    assert note.endswith("Of single seeds no comparison is marked.")
+
+
+def test_the_note_says_what_was_done() -> None:
+    report = helpful_report()
+    note = marks_note(report)
+    assert "(200 resamples), after Holm’s correction for the 4 comparisons" in note
+    assert "too" not in note and note.endswith("Intervals are not corrected.")
+    one = replace(report.experiment, comparisons=report.experiment.comparisons[:1])
+    assert "for the 1 comparison of" in marks_note(replace(report, experiment=one))
+    none = replace(report.experiment, comparisons=[])
+    assert marks_note(replace(report, experiment=none)) == ""
+
+
+def test_the_note_says_when_there_can_be_no_mark() -> None:
+    report = helpful_report()
+    scenario = override_scenario(report.scenario, {"evaluation.bootstrap_resamples": 159})
+    note = marks_note(replace(report, scenario=scenario))
+    assert note.endswith("that takes evaluation.bootstrap_resamples=160 or more.")
+
+
+def test_a_lift_over_nothing_is_no_number() -> None:
+    assert lift_text(Difference(0.0, 0.1, 0.1, 0.05, 0.2)) == "–"
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.00123456, "0.001235"), (512, "512"), ([200, 80], "[200, 80]"), ("adam", "adam")],
+)
+def test_settings_are_shown_shortly(value: object, text: str) -> None:
+    assert value_text(value) == text
