@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import difflib
-import hashlib
 import json
 import stat
 import typing
@@ -377,12 +376,6 @@ def _section_from_tree(
         return section.model_validate(merged)
     except ValidationError as error:
         raise ConfigurationError(_explain(error, where, section)) from error
-
-
-def config_hash(*sections: BaseModel) -> str:
-    """SHA-256 over sections; equal settings give equal hashes, whatever their order."""
-    document = [section.model_dump(mode="json") for section in sections]
-    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
 def known_keys() -> list[str]:

@@ -19,7 +19,7 @@ from preprocessing.knowledge.building import SourceBuild
 from preprocessing.knowledge.log_coverage import COVERAGE, LogCoverage
 from preprocessing.knowledge.source_plan import SourcePlan, plan_source
 from preprocessing.records.layout import WorkDirectory
-from preprocessing.steps import describe_step, refuse_rejected, run_step
+from preprocessing.steps import Step, StepRun, refuse_rejected, run_sources
 
 
 def encode(
@@ -68,27 +68,16 @@ def encode(
     make_needed_groups(scenario, names)
     plans = [plan_source(scenario, name) for name in names]
     coverage = LogCoverage(scenario)
-    results = {
-        plan.source: _encode_source(scenario, plan, coverage, force, beam or BeamOptions())
-        for plan in plans
-    }
-    totals = {
-        key: sum(result[key] for result in results.values())
-        for key in (
-            *("records_in", "records_out", "dead_letters", "other_sources", "knowledge_records"),
-            *("texts_encoded", "texts_from_cache", "tokens"),
-        )
-    }
-    result = {
-        "step": "encode",
-        **totals,
-        "seconds": round(time.monotonic() - start, 3),
-        "skipped": all(result["skipped"] for result in results.values()),
-        "sources": results,
-    }
+    steps = {plan.source: _step(scenario, plan, coverage, beam or BeamOptions()) for plan in plans}
+    result = run_sources("encode", steps, force, start)
+    for key in (
+        *("records_in", "records_out", "dead_letters", "other_sources", "knowledge_records"),
+        *("texts_encoded", "texts_from_cache", "tokens"),
+    ):
+        result[key] = sum(described[key] for described in result["sources"].values())
     foreign = [
         coverage.refusal(name, work.knowledge(name).path)
-        for name, described in results.items()
+        for name, described in result["sources"].items()
         if described[COVERAGE]
         and described[COVERAGE]["ids"]
         and not described[COVERAGE]["covered_ids"]
@@ -112,6 +101,7 @@ def default_sources(scenario: Scenario) -> list[str]:
 def _plans(scenario: Scenario, names: Sequence[str], force: bool) -> list[dict[str, Any]]:
     """What a dry run says; groups that would be made first come first."""
     pending = unfinished_groups(scenario, names)
+    coverage = LogCoverage(scenario)
     plans = make_groups(scenario, sources=pending, dry_run=True)["sources"] if pending else []
     missing = [str(groups_directory(scenario, source).path / GROUPS_FILE) for source in pending]
     for name in names:
@@ -121,44 +111,52 @@ def _plans(scenario: Scenario, names: Sequence[str], force: bool) -> list[dict[s
             waiting = {"step": f"encode {name}", "dry_run": True, "would_skip": False}
             plans.append({**waiting, "inputs": {}, "output": str(directory.path)})
         else:
-            plans.append(describe_step(directory, plan_source(scenario, name).identity, force))
+            step = _step(scenario, plan_source(scenario, name), coverage, BeamOptions())
+            plans.append(step.dry_run(force))
     return plans
 
 
-def _encode_source(
-    scenario: Scenario, plan: SourcePlan, coverage: LogCoverage, force: bool, beam: BeamOptions
-) -> dict[str, Any]:
-    start = time.monotonic()
+def _step(scenario: Scenario, plan: SourcePlan, coverage: LogCoverage, beam: BeamOptions) -> Step:
     directory = WorkDirectory(scenario.work_dir).knowledge(plan.source)
     source_build = SourceBuild(scenario, plan.source, plan.tables, coverage, beam)
-    manifest, skipped = run_step(directory, plan.identity, source_build.build, force)
-    seconds = time.monotonic() - start
-    rate = None if skipped else round(manifest["counts"]["records_out"] / seconds, 1)
-    result = {
-        **manifest["counts"],
-        **source_build.effort,
-        "dimension": manifest["vectors"]["dimension"],
-        "seconds": round(seconds, 3),
-        "answers_per_second": rate,
-        "skipped": skipped,
-    }
-    say(_progress_line(plan, result, manifest["vectors"]))
-    for reason, count in result["rejected_by_reason"].items():
-        say(f"  {count:,} {reason}: {meaning_of(reason)}")
-    for table in ("interactions", "catalogue"):
-        if table in result and result[table]["dead_letters"]:
-            say(f"  {result[table]['dead_letters']:,} rows of the {table} rejected")
-    result[COVERAGE] = coverage.tell(plan.source, directory.path, manifest)
-    return result
+
+    def report(run: StepRun) -> dict[str, Any]:
+        counts, vectors = run.manifest["counts"], run.manifest["vectors"]
+        rate = None if run.skipped else round(counts["records_out"] / run.seconds, 1)
+        result = {
+            **counts,
+            **source_build.effort,
+            "dimension": vectors["dimension"],
+            "answers_per_second": rate,
+        }
+        say(_progress_line(plan, result, vectors, run))
+        for reason, count in result["rejected_by_reason"].items():
+            say(f"  {count:,} {reason}: {meaning_of(reason)}")
+        for table in ("interactions", "catalogue"):
+            if table in result and result[table]["dead_letters"]:
+                say(f"  {result[table]['dead_letters']:,} rows of the {table} rejected")
+        result[COVERAGE] = coverage.tell(plan.source, directory.path, run.manifest)
+        return result
+
+    return Step(
+        name=f"encode {plan.source}",
+        directory=directory,
+        settings=plan.settings,
+        inputs=plan.inputs,
+        build=source_build.build,
+        report=report,
+    )
 
 
-def _progress_line(plan: SourcePlan, result: dict[str, Any], vectors: dict[str, Any]) -> str:
-    step = plan.identity.step
+def _progress_line(
+    plan: SourcePlan, result: dict[str, Any], vectors: dict[str, Any], run: StepRun
+) -> str:
+    step = f"encode {plan.source}"
     described = (
         f"{result['knowledge_records']:,} vectors of width {vectors['dimension']}, median norm "
         f"{vectors['norms']['median']:.3g}"
     )
-    if result["skipped"]:
+    if run.skipped:
         return f"{step}: unchanged, skipped ({described})"
     noun = "answers" if "texts" in result and plan.tables.catalogue is None else "records"
     effort = ""
@@ -177,6 +175,6 @@ def _progress_line(plan: SourcePlan, result: dict[str, Any], vectors: dict[str, 
     return (
         f"{step}: {read} -> "
         f"{described} ({result['individual_entities']:,} individual, "
-        f"{result['collective_entities']:,} collective{effort}) in {result['seconds']:.1f} s, "
+        f"{result['collective_entities']:,} collective{effort}) in {run.seconds:.1f} s, "
         f"{result['answers_per_second']:.0f} {noun}/s"
     )

@@ -9,12 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from configs.command_line import say
-from configs.contract_versions import contract_version
-from configs.data import Data, Split
+from configs.data import Data
 from configs.knowledge import Knowledge
-from configs.loading import config_hash
 from configs.scenario import Scenario
-from configs.section import Section
 from preprocessing import storage
 from preprocessing.beam_options import BeamOptions
 from preprocessing.beam_runner import run_pipeline, worker_folder
@@ -33,26 +30,11 @@ from preprocessing.interactions.shown_entries import Wording
 from preprocessing.records.contract import features_of
 from preprocessing.records.coverage import tell_catalogue_coverage
 from preprocessing.records.layout import ExamplesDirectory, WorkDirectory
-from preprocessing.steps import StepIdentity, describe_step, refuse_rejected, run_step
+from preprocessing.steps import Step, StepRun, refuse_rejected
 from preprocessing.tables.blocks import expand_paths
 from preprocessing.tables.table_reader import TableReader
 
 _SCRATCH = "scratch"
-
-
-class _RelevantSections(Section):
-    """The parts of a scenario that examples depend on, beside the files of their tables.
-
-    Of the answers that is what the leak check uses, so that other answers to the same prompts, or
-    another source of knowledge, leave finished examples as they are.
-    """
-
-    data: Data
-    split: Split
-    prompts: leak_check.PromptCheck
-    seen_interactions: dict[str, str]
-    unverifiable_sources: list[str]
-    declared_sources: dict[str, str]
 
 
 def build_examples(
@@ -102,29 +84,40 @@ def build_examples(
     fingerprints = fingerprint_inputs(answer_files | _table_files(scenario.data))
     inputs = {path: fingerprints[path] for path in _table_files(scenario.data)}
     tables = _open_tables(scenario)
-    relevant = _RelevantSections(
-        data=scenario.data.model_copy(update={"warn_coverage_below": 0.0}),
-        split=scenario.split,
-        prompts=prompts,
-        seen_interactions=digest_seen_prompts(scenario.knowledge.answers, checked),
-        unverifiable_sources=leak_check.unverifiable_sources(scenario.knowledge),
-        declared_sources=dict(leak_check.declared_sources(scenario.knowledge)),
-    )
-    identity = StepIdentity("examples", config_hash(relevant), contract_version("examples"), inputs)
+    seen_interactions = digest_seen_prompts(scenario.knowledge.answers, checked)
     directory = WorkDirectory(scenario.work_dir).examples
-    if dry_run:
-        return describe_step(directory, identity, force) | {"tables": _described(tables)}
-    build = functools.partial(
-        _build, scenario, tables, beam or BeamOptions(), prompts, relevant.seen_interactions
+
+    def report(run: StepRun) -> dict[str, Any]:
+        counts = run.manifest["counts"]
+        say(progress_line(counts, run.seconds, run.skipped))
+        tell_catalogue_coverage(scenario, counts["coverage"]["catalogue"])
+        unknown = unknown_parts(counts, directory.dead_letters)
+        for warning in [*([unknown] if unknown else []), *thin_parts(counts)]:
+            say(f"examples: warning: {warning}")
+        return {"step": "examples", **counts}
+
+    step = Step(
+        name="examples",
+        directory=directory,
+        # Of the answers that is what the leak check uses, so that other answers to the same
+        # prompts, or another source of knowledge, leave finished examples as they are.
+        settings={
+            "data": scenario.data.model_copy(update={"warn_coverage_below": 0.0}),
+            "split": scenario.split,
+            "prompts": prompts,
+            "seen_interactions": seen_interactions,
+            "unverifiable_sources": leak_check.unverifiable_sources(scenario.knowledge),
+            "declared_sources": dict(leak_check.declared_sources(scenario.knowledge)),
+        },
+        inputs=inputs,
+        build=functools.partial(
+            _build, scenario, tables, beam or BeamOptions(), prompts, seen_interactions
+        ),
+        report=report,
     )
-    manifest, skipped = run_step(directory, identity, build, force)
-    seconds, counts = time.monotonic() - start, manifest["counts"]
-    say(progress_line(counts, seconds, skipped))
-    tell_catalogue_coverage(scenario, counts["coverage"]["catalogue"])
-    unknown = unknown_parts(counts, directory.dead_letters)
-    for warning in [*([unknown] if unknown else []), *thin_parts(counts)]:
-        say(f"examples: warning: {warning}")
-    result = {"step": "examples", **counts, "seconds": round(seconds, 3), "skipped": skipped}
+    if dry_run:
+        return step.dry_run(force) | {"tables": _described(tables)}
+    result = step.run(force, start)
     if strict:
         refuse_rejected([directory], result)
     return result

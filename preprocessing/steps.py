@@ -7,16 +7,21 @@ run leaves only the hidden folder, which the next run removes.
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import BaseModel
+
 from configs.command_line import CommandError, RejectedInput, say, warn_of_little_space
+from configs.contract_versions import contract_version
 from configs.files import file_sha256
 from preprocessing import storage
 from preprocessing.records.layout import StepDirectory
@@ -25,95 +30,167 @@ Manifest = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class StepIdentity:
-    """What a step's result depends on. Equal identities give equal bytes.
+class StepRun:
+    """What became of a step.
 
     Attributes:
-      step: name of the step, with its source, e.g. "encode item".
-      config_hash: hash of the configuration sections that matter.
-      code_version: name and number of the step's contract, see `configs.contract_versions`.
-      inputs: input file -> SHA-256.
+      manifest: of its result.
+      seconds: how long it took.
+      skipped: True when the finished result was there.
     """
 
-    step: str
-    config_hash: str
-    code_version: str
-    inputs: Mapping[str, str]
+    manifest: Manifest
+    seconds: float
+    skipped: bool
 
-    def as_dictionary(self) -> dict[str, object]:
-        """The part of the manifest that decides whether the step can be skipped."""
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """What one step is: it says what is its own; identity, dry run, lock and manifest are here.
+
+    Attributes:
+      name: of the step, with its source, e.g. "encode item". The first word names its contract.
+      directory: where its result belongs.
+      settings: all that its result depends on beside input files: sections and plain values.
+      inputs: input file -> SHA-256.
+      build: writes the result into the empty folder it is given and returns what the manifest says
+        about it.
+      report: tells people what became of the step and returns the same for programs.
+    """
+
+    name: str
+    directory: StepDirectory
+    settings: Mapping[str, object]
+    inputs: Mapping[str, str]
+    build: Callable[[Path], Mapping[str, object]]
+    report: Callable[[StepRun], dict[str, Any]]
+
+    @property
+    def identity(self) -> dict[str, object]:
+        """The part of the manifest that decides whether the step is skipped.
+
+        Equal identities give equal bytes.
+        """
         return {
-            "step": self.step,
-            "config_hash": self.config_hash,
-            "code_version": self.code_version,
+            "step": self.name,
+            "config_hash": settings_hash(self.settings),
+            "code_version": contract_version(self.name.split()[0]),
             "inputs": dict(sorted(self.inputs.items())),
         }
 
-
-def run_step(
-    directory: StepDirectory,
-    identity: StepIdentity,
-    build: Callable[[Path], Mapping[str, object]],
-    force: bool = False,
-) -> tuple[Manifest, bool]:
-    """Runs a step unless its finished result is there.
-
-    Args:
-      directory: where the result belongs.
-      identity: what the result depends on.
-      build: writes the result into the folder it is given and returns what the manifest says
-        about it.
-      force: run even if the finished result is there.
-
-    Returns:
-      The manifest, and True when the step was skipped.
-
-    Raises:
-      CommandError: another process writes into the same folder.
-    """
-    final = directory.path
-    final.parent.mkdir(parents=True, exist_ok=True)
-    with _only_writer(final.parent):
-        temporary = final.with_name(f".{final.name}.partial")
-        replaced = final.with_name(f".{final.name}.replaced")
-        for leftover in (temporary, replaced):
-            shutil.rmtree(leftover, ignore_errors=True)
-        if not force:
-            manifest = finished_manifest(directory, identity)
-            if manifest is not None:
-                return manifest, True
-        # A result is seldom much smaller than what it is made from.
-        local = [path for path in identity.inputs if os.path.isfile(path)]
-        needed = sum(os.path.getsize(path) for path in local)
-        warn_of_little_space(final.parent, needed, identity.step)
-        temporary.mkdir()
+    def finished(self) -> Manifest | None:
+        """The manifest of a finished result of this identity with intact files, if there is one."""
         try:
-            described = build(temporary)
-            manifest = {**identity.as_dictionary(), **described, "files": _checksums(temporary)}
-            write_manifest(StepDirectory(temporary).manifest, manifest)
-            if final.exists():
-                os.replace(final, replaced)
-            os.replace(temporary, final)
-        finally:
+            manifest = json.loads(self.directory.manifest.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        if not isinstance(manifest, dict):
+            return None
+        expected = self.identity
+        if {key: manifest.get(key) for key in expected} != expected:
+            return None
+        try:
+            intact = _checksums(self.directory.path) == manifest.get("files")
+        except OSError:
+            return None
+        return manifest if intact else None
+
+    def run(self, force: bool = False, started: float | None = None) -> dict[str, Any]:
+        """Runs the step unless its finished result is there.
+
+        Args:
+          force: run even if the finished result is there.
+          started: since when its seconds count (`time.monotonic`); None: from now.
+
+        Returns:
+          What `report` returns, `seconds` and `skipped`.
+
+        Raises:
+          CommandError: another process writes into the same folder.
+        """
+        started = time.monotonic() if started is None else started
+        manifest, skipped = self._make(force)
+        seconds = time.monotonic() - started
+        result = self.report(StepRun(manifest, seconds, skipped))
+        return {**result, "seconds": round(seconds, 3), "skipped": skipped}
+
+    def dry_run(self, force: bool) -> dict[str, Any]:
+        """What `--dry-run` says about the step, to people and to programs."""
+        finished = not force and self.finished() is not None
+        sizes = {path: storage.size(path) for path in sorted(self.inputs)}
+        work = "finished, would be skipped" if finished else "would run"
+        size = _shown_size(sum(sizes.values()))
+        say(f"{self.name}: {work}; reads {len(sizes)} files, {size}; writes {self.directory.path}")
+        return {
+            "step": self.name,
+            "dry_run": True,
+            "would_skip": finished,
+            "inputs": sizes,
+            "output": str(self.directory.path),
+        }
+
+    def _make(self, force: bool) -> tuple[Manifest, bool]:
+        """The manifest, and True when the finished result was there."""
+        final = self.directory.path
+        final.parent.mkdir(parents=True, exist_ok=True)
+        with _only_writer(final.parent):
+            temporary = final.with_name(f".{final.name}.partial")
+            replaced = final.with_name(f".{final.name}.replaced")
             for leftover in (temporary, replaced):
                 shutil.rmtree(leftover, ignore_errors=True)
-    return manifest, False
+            if not force:
+                manifest = self.finished()
+                if manifest is not None:
+                    return manifest, True
+            # A result is seldom much smaller than what it is made from.
+            local = [path for path in self.inputs if os.path.isfile(path)]
+            needed = sum(os.path.getsize(path) for path in local)
+            warn_of_little_space(final.parent, needed, self.name)
+            temporary.mkdir()
+            try:
+                described = self.build(temporary)
+                manifest = {**self.identity, **described, "files": _checksums(temporary)}
+                write_manifest(StepDirectory(temporary).manifest, manifest)
+                if final.exists():
+                    os.replace(final, replaced)
+                os.replace(temporary, final)
+            finally:
+                for leftover in (temporary, replaced):
+                    shutil.rmtree(leftover, ignore_errors=True)
+        return manifest, False
 
 
-def describe_step(directory: StepDirectory, identity: StepIdentity, force: bool) -> dict[str, Any]:
-    """What `--dry-run` says about a step, to people and to programs."""
-    finished = not force and finished_manifest(directory, identity) is not None
-    sizes = {path: storage.size(path) for path in sorted(identity.inputs)}
-    work = "finished, would be skipped" if finished else "would run"
-    size = _shown_size(sum(sizes.values()))
-    say(f"{identity.step}: {work}; reads {len(sizes)} files, {size}; writes {directory.path}")
+def run_sources(
+    command: str, steps: Mapping[str, Step], force: bool, started: float
+) -> dict[str, Any]:
+    """Runs a command's step for each of its sources.
+
+    Args:
+      command: its name.
+      steps: source -> step.
+      force: run even if the finished result is there.
+      started: since when the seconds of all together count (`time.monotonic`).
+
+    Returns:
+      The result of each under `sources`, and `seconds` and `skipped` of all together.
+    """
+    results = {source: step.run(force) for source, step in steps.items()}
     return {
-        "step": identity.step,
-        "dry_run": True,
-        "would_skip": finished,
-        "inputs": sizes,
-        "output": str(directory.path),
+        "step": command,
+        "sources": results,
+        "seconds": round(time.monotonic() - started, 3),
+        "skipped": all(result["skipped"] for result in results.values()),
     }
+
+
+def settings_hash(settings: Mapping[str, object]) -> str:
+    """SHA-256 over sections and plain values; equal settings give equal hashes in any order."""
+    text = json.dumps(settings, sort_keys=True, default=_values_of)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _values_of(section: BaseModel) -> dict[str, Any]:
+    return section.model_dump(mode="json")
 
 
 def _shown_size(size: int) -> str:
@@ -127,24 +204,6 @@ def refuse_rejected(directories: Sequence[StepDirectory], result: Mapping[str, A
     ]
     if files:
         raise RejectedInput(f"some records were rejected; see {', '.join(map(str, files))}", result)
-
-
-def finished_manifest(directory: StepDirectory, identity: StepIdentity) -> Manifest | None:
-    """The manifest of a finished step with this identity and intact files, if there is one."""
-    try:
-        manifest = json.loads(directory.manifest.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    if not isinstance(manifest, dict):
-        return None
-    expected = identity.as_dictionary()
-    if {key: manifest.get(key) for key in expected} != expected:
-        return None
-    try:
-        intact = _checksums(directory.path) == manifest.get("files")
-    except OSError:
-        return None
-    return manifest if intact else None
 
 
 def write_manifest(path: Path, manifest: Mapping[str, object]) -> None:

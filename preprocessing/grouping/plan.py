@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from configs.data import Catalogue, ExtraLabel, InteractionFilter, Interactions
 from configs.knowledge import Grouping, SourceAnswers
 from configs.loading import ConfigurationError
 from configs.prompting import Prompts
 from configs.scenario import Scenario
-from configs.section import Section
 from preprocessing.answers.record import chosen_sources, recorded_source
 from preprocessing.names import require_plain_name
 from preprocessing.records.layout import StepDirectory
@@ -68,20 +66,6 @@ def groups_file_of(scenario: Scenario, asked: str, described: SourceAnswers) -> 
     return str(groups_directory(scenario, asked).path / GROUPS_FILE)
 
 
-class RelevantSections(Section):
-    """The parts of a scenario that the groups of a source depend on."""
-
-    kind: Kind
-    grouping: Grouping
-    minimum: int
-    interactions: Interactions
-    catalogue: Catalogue
-    filter: InteractionFilter
-    labels: dict[str, ExtraLabel]
-    positive_rating: float
-    knowledge_history_cap: int
-
-
 @dataclass(frozen=True)
 class SourcePlan:
     """How the entities of one source are grouped.
@@ -98,19 +82,19 @@ class SourcePlan:
     grouping: Grouping
     minimum: int
 
-    def relevant(self, scenario: Scenario) -> RelevantSections:
-        """What the groups depend on."""
-        return RelevantSections(
-            kind=self.kind,
-            grouping=self.grouping,
-            minimum=self.minimum,
-            interactions=scenario.data.interactions,
-            catalogue=scenario.data.catalogue,
-            filter=scenario.data.filter,
-            labels=scenario.data.labels,
-            positive_rating=scenario.data.positive_rating,
-            knowledge_history_cap=scenario.split.knowledge_history_cap,
-        )
+    def settings(self, scenario: Scenario) -> dict[str, object]:
+        """What the groups depend on beside the input files."""
+        return {
+            "kind": self.kind,
+            "grouping": self.grouping,
+            "minimum": self.minimum,
+            "interactions": scenario.data.interactions,
+            "catalogue": scenario.data.catalogue,
+            "filter": scenario.data.filter,
+            "labels": scenario.data.labels,
+            "positive_rating": scenario.data.positive_rating,
+            "knowledge_history_cap": scenario.split.knowledge_history_cap,
+        }
 
 
 def plan_groups(scenario: Scenario, sources: Sequence[str] | None) -> list[SourcePlan]:

@@ -11,8 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from configs.command_line import say
-from configs.contract_versions import contract_version
-from configs.loading import config_hash, override_scenario
+from configs.loading import override_scenario
 from configs.scenario import Scenario
 from preprocessing.answers.record import chosen_sources
 from preprocessing.dead_letters import DeadLetterRuns
@@ -20,13 +19,7 @@ from preprocessing.grouping.plan import SourcePlan, groups_directory, plan_group
 from preprocessing.inputs import fingerprint_inputs
 from preprocessing.interactions.catalogue import open_catalogue
 from preprocessing.interactions.reading import open_interactions
-from preprocessing.steps import (
-    StepIdentity,
-    describe_step,
-    finished_manifest,
-    refuse_rejected,
-    run_step,
-)
+from preprocessing.steps import Step, StepRun, refuse_rejected, run_sources
 from preprocessing.tables.blocks import expand_paths
 
 if TYPE_CHECKING:
@@ -61,42 +54,14 @@ def make_groups(
       RejectedInput: `strict` and there are dead letters.
     """
     start = time.monotonic()
-    plans = plan_groups(scenario, sources)
-    identities = group_identities(scenario, plans)
-    directories = {plan.source: groups_directory(scenario, plan.source) for plan in plans}
-    if dry_run:
-        described = [
-            describe_step(directories[source], identity, force)
-            for source, identity in identities.items()
-        ]
-        return {"step": "group", "dry_run": True, "sources": described}
-    results = {}
     with ExitStack() as scratch:
-        maker = _Maker(scenario, scratch)
-        for plan in plans:
-            began = time.monotonic()
-            identity, directory = identities[plan.source], directories[plan.source]
-            build = functools.partial(maker.build, plan)
-            manifest, skipped = run_step(directory, identity, build, force)
-            seconds = time.monotonic() - began
-            say(_progress_line(plan, manifest, seconds, skipped))
-            results[plan.source] = {
-                **{key: manifest[key] for key in ("counts", "groups", "leak_rule", "records_read")},
-                "dead_letters": sum(
-                    sum(reasons.values()) for reasons in manifest["rejected"].values()
-                ),
-                "rejected_by_reason": manifest["rejected"],
-                "seconds": round(seconds, 3),
-                "skipped": skipped,
-            }
-    result = {
-        "step": "group",
-        "sources": results,
-        "seconds": round(time.monotonic() - start, 3),
-        "skipped": all(result["skipped"] for result in results.values()),
-    }
+        steps = _steps(scenario, plan_groups(scenario, sources), _Maker(scenario, scratch))
+        if dry_run:
+            described = [step.dry_run(force) for step in steps.values()]
+            return {"step": "group", "dry_run": True, "sources": described}
+        result = run_sources("group", steps, force, start)
     if strict:
-        refuse_rejected(list(directories.values()), result)
+        refuse_rejected([step.directory for step in steps.values()], result)
     return result
 
 
@@ -111,8 +76,6 @@ class _Maker:
     def __init__(self, scenario: Scenario, scratch: ExitStack):
         self._scenario = scenario
         self._scratch = scratch
-        self._log = open_interactions(scenario.data, scenario.split)
-        self._catalogue = open_catalogue(scenario.data.catalogue)
         self._builder: GroupBuilder | None = None
 
     def build(self, plan: SourcePlan, folder: Path) -> dict[str, Any]:
@@ -121,15 +84,17 @@ class _Maker:
         from preprocessing.grouping.features import read_material
 
         if self._builder is None:
+            log = open_interactions(self._scenario.data, self._scenario.split)
+            catalogue = open_catalogue(self._scenario.data.catalogue)
             shared = tempfile.TemporaryDirectory(dir=folder.parent, prefix=".scratch-")
             rejected = DeadLetterRuns(self._scratch.enter_context(shared))
-            material = read_material(self._scenario, self._log, self._catalogue, folder, rejected)
+            material = read_material(self._scenario, log, catalogue, folder, rejected)
             self._builder = GroupBuilder(material)
         return self._builder.build(plan, folder)
 
 
-def group_identities(scenario: Scenario, plans: Sequence[SourcePlan]) -> dict[str, StepIdentity]:
-    """What the groups of each planned source depend on.
+def _steps(scenario: Scenario, plans: Sequence[SourcePlan], maker: _Maker) -> dict[str, Step]:
+    """The step of each planned source.
 
     Raises:
       ConfigurationError: a path or pattern means no file.
@@ -144,13 +109,25 @@ def group_identities(scenario: Scenario, plans: Sequence[SourcePlan]) -> dict[st
         files |= dict.fromkeys(expand_paths(table.paths, key), key)
     inputs = fingerprint_inputs(files) if plans else {}
     return {
-        plan.source: StepIdentity(
-            f"group {plan.source}",
-            config_hash(plan.relevant(scenario)),
-            contract_version("group"),
-            inputs,
+        plan.source: Step(
+            name=f"group {plan.source}",
+            directory=groups_directory(scenario, plan.source),
+            settings=plan.settings(scenario),
+            inputs=inputs,
+            build=functools.partial(maker.build, plan),
+            report=functools.partial(_report, plan),
         )
         for plan in plans
+    }
+
+
+def _report(plan: SourcePlan, run: StepRun) -> dict[str, Any]:
+    manifest = run.manifest
+    say(_progress_line(plan, manifest, run.seconds, run.skipped))
+    return {
+        **{key: manifest[key] for key in ("counts", "groups", "leak_rule", "records_read")},
+        "dead_letters": sum(sum(reasons.values()) for reasons in manifest["rejected"].values()),
+        "rejected_by_reason": manifest["rejected"],
     }
 
 
@@ -199,11 +176,9 @@ def make_needed_groups(scenario: Scenario, sources: Sequence[str]) -> None:
 def unfinished_groups(scenario: Scenario, sources: Sequence[str]) -> list[str]:
     """Those sources, as `asked_sources` names them, whose groups would have to be made."""
     plans = plan_groups(scenario, _with_grouping(scenario, sources))
-    return [
-        source
-        for source, identity in group_identities(scenario, plans).items()
-        if finished_manifest(groups_directory(scenario, source), identity) is None
-    ]
+    with ExitStack() as scratch:
+        steps = _steps(scenario, plans, _Maker(scenario, scratch))
+    return [source for source, step in steps.items() if step.finished() is None]
 
 
 @contextmanager

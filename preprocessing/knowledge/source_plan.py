@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from configs.contract_versions import contract_version
-from configs.data import Catalogue, Interactions, Table
+from configs.data import Catalogue, Table
 from configs.knowledge import Encoder, SourceAnswers
-from configs.loading import ConfigurationError, config_hash
+from configs.loading import ConfigurationError
 from configs.scenario import Scenario
-from configs.section import Section
 from preprocessing import storage
 from preprocessing.answers.record import Answer, Place, other_sources
 from preprocessing.dead_letters import DeadLetterRuns, dead_letter
@@ -40,7 +38,6 @@ from preprocessing.names import require_plain_name
 from preprocessing.prompt_templates.titles import attribute_texts
 from preprocessing.records.contract import INDIVIDUAL
 from preprocessing.records.layout import WITHOUT_EFFECT, groups_settings, tables_settings
-from preprocessing.steps import StepIdentity
 from preprocessing.tables.blocks import expand_paths
 from preprocessing.tables.table_reader import TableReader
 from preprocessing.vector_files.registry import vector_files
@@ -153,20 +150,6 @@ def _joined(parts: Iterable[str]) -> str:
     return text
 
 
-class _RelevantSections(Section):
-    """The parts of a scenario that a source's knowledge vectors depend on."""
-
-    source: str
-    answers: SourceAnswers
-    other_sources: list[str]
-    encoder: dict[str, object] | None
-    groups: dict[str, object]
-    interactions: Interactions | None
-    catalogue: Catalogue | None
-    tables: dict[str, object]
-    shards: int
-
-
 @dataclass(frozen=True)
 class SourceTables:
     """Readers of the tables that a source needs; None for the others.
@@ -190,12 +173,14 @@ class SourcePlan:
 
     Attributes:
       source: its name.
-      identity: what its vectors depend on.
+      settings: what its vectors depend on beside the input files.
+      inputs: input file -> SHA-256.
       tables: what is read beside answers and vector files.
     """
 
     source: str
-    identity: StepIdentity
+    settings: Mapping[str, object]
+    inputs: Mapping[str, str]
     tables: SourceTables
 
 
@@ -237,23 +222,20 @@ def plan_source(scenario: Scenario, source: str) -> SourcePlan:
     )
     has_records = bool(answers.individual or answers.collective)
     others = other_sources(scenario.knowledge.answers, source) if has_records else ()
-    relevant = _RelevantSections(
-        source=source,
-        answers=answers,
-        other_sources=sorted(others),
-        encoder=None
+    settings = {
+        "source": source,
+        "answers": answers,
+        "other_sources": sorted(others),
+        "encoder": None
         if encoder is None
         else encoder.model_dump(mode="json", exclude=WITHOUT_EFFECT),
-        groups=groups_settings(scenario, source),
-        interactions=scenario.data.interactions if from_log else None,
-        catalogue=described,
-        tables=tables_settings(scenario, source),
-        shards=scenario.knowledge.shards,
-    )
-    identity = StepIdentity(
-        f"encode {source}", config_hash(relevant), contract_version("encode"), inputs
-    )
-    return SourcePlan(source, identity, tables)
+        "groups": groups_settings(scenario, source),
+        "interactions": scenario.data.interactions if from_log else None,
+        "catalogue": described,
+        "tables": tables_settings(scenario, source),
+        "shards": scenario.knowledge.shards,
+    }
+    return SourcePlan(source, settings, inputs, tables)
 
 
 def _described_catalogue(scenario: Scenario, source: str) -> Catalogue | None:

@@ -14,13 +14,10 @@ from typing import Any
 import numpy as np
 
 from configs.command_line import CommandError, say
-from configs.contract_versions import contract_version
 from configs.data import Data, Split
 from configs.knowledge import SourceAnswers
-from configs.loading import config_hash
 from configs.prompting import Prompts
 from configs.scenario import Scenario
-from configs.section import Section
 from preprocessing.answers.record import chosen_sources
 from preprocessing.dead_letters import DeadLetterRuns, count_by_reason
 from preprocessing.grouping.groups_file import open_groups
@@ -56,18 +53,9 @@ from preprocessing.prompting.token_costs import (
     cost_table,
 )
 from preprocessing.records.layout import StepDirectory
-from preprocessing.steps import StepIdentity, finished_manifest, refuse_rejected, run_step
+from preprocessing.steps import Step, StepRun, refuse_rejected
 from preprocessing.tables.blocks import expand_paths
 from preprocessing.tables.table_reader import TableReader
-
-
-class RelevantSections(Section):
-    """The parts of a scenario that prompts depend on."""
-
-    data: Data
-    knowledge_history_cap: int
-    prompts: Prompts
-    answers: dict[str, SourceAnswers]
 
 
 @dataclass(frozen=True)
@@ -109,19 +97,19 @@ class PromptPlan:
         return [source for source, answers in self.answers.items() if answers.collective]
 
     @property
-    def relevant(self) -> RelevantSections:
-        """What the prompts depend on; what they cost depends on more."""
-        return RelevantSections(
-            data=self.data,
-            knowledge_history_cap=self.split.knowledge_history_cap,
-            prompts=self.prompts.model_copy(
+    def settings(self) -> dict[str, object]:
+        """What the prompts depend on beside the input files; what they cost depends on more."""
+        return {
+            "data": self.data,
+            "knowledge_history_cap": self.split.knowledge_history_cap,
+            "prompts": self.prompts.model_copy(
                 update={
                     "expected_answer_tokens": Prompts().expected_answer_tokens,
                     "scenario": str(self.scenario_path.name),
                 }
             ),
-            answers=self.answers,
-        )
+            "answers": self.answers,
+        }
 
     @property
     def shows_profiles(self) -> bool:
@@ -382,31 +370,41 @@ def build_prompts(
     """
     start = time.monotonic()
     directory = StepDirectory(Path(scenario.work_dir) / "prompts")
+    if prices is None:
+        prices = Prices(scenario.generation.price_input, scenario.generation.price_output)
     collective = plan_prompts(scenario, sources).collective
     with groups_at_hand(scenario, collective, dry_run) as grouped:
         plan = plan_prompts(grouped, sources)
         inputs = fingerprint_inputs(plan.input_files)
-        identity = StepIdentity(
-            "prompts", config_hash(plan.relevant), contract_version("prompts"), inputs
-        )
         renderer = PromptRenderer(plan)
+
+        def report(run: StepRun) -> dict[str, Any]:
+            result = _result(plan, run.manifest, prices)
+            result["output"] = str(directory.path / PROMPTS)
+            if dry_run:
+                result["dry_run"] = True
+            elif out is not None:
+                _copy(directory.path, out)
+                result["output"] = str(out)
+            _tell(result, run)
+            return result
+
+        step = Step(
+            name="prompts",
+            directory=directory,
+            settings=plan.settings,
+            inputs=inputs,
+            build=renderer.render,
+            report=report,
+        )
         if dry_run:
-            manifest = None if force else finished_manifest(directory, identity)
-            skipped = manifest is not None
-            described: Mapping[str, Any] = manifest or _rendered_for_nobody(renderer)
-        else:
-            described, skipped = run_step(directory, identity, renderer.render, force)
-    if prices is None:
-        prices = Prices(scenario.generation.price_input, scenario.generation.price_output)
-    result = _result(plan, described, prices)
-    result |= {"seconds": round(time.monotonic() - start, 3)}
-    result |= {"dry_run": True, "would_skip": skipped} if dry_run else {"skipped": skipped}
-    result["output"] = str(directory.path / PROMPTS)
-    if out is not None and not dry_run:
-        _copy(directory.path, out)
-        result["output"] = str(out)
-    _tell(result, described, skipped)
-    if strict and not dry_run:
+            finished = None if force else step.finished()
+            described = finished or _rendered_for_nobody(renderer)
+            seconds = time.monotonic() - start
+            result = report(StepRun(described, seconds, finished is not None))
+            return result | {"would_skip": finished is not None, "seconds": round(seconds, 3)}
+        result = step.run(force, start)
+    if strict:
         refuse_rejected([directory], result)
     return result
 
@@ -435,15 +433,15 @@ def _result(plan: PromptPlan, described: Mapping[str, Any], prices: Prices) -> d
     }
 
 
-def _tell(result: Mapping[str, Any], described: Mapping[str, Any], skipped: bool) -> None:
+def _tell(result: Mapping[str, Any], run: StepRun) -> None:
     say(cost_table(result["costs"], result["calls"]))
-    for source, counts in described["sources"].items():
+    for source, counts in result["sources"].items():
         for line in _remarks(source, counts):
             say(line)
     if "dry_run" in result:
         say(f"prompts: {result['prompts']:,} would be written to {result['output']}")
         return
-    work = "unchanged, skipped" if skipped else f"written in {result['seconds']:.1f} s"
+    work = "unchanged, skipped" if run.skipped else f"written in {run.seconds:.1f} s"
     say(
         f"prompts: {result['prompts']:,} prompts, {result['dead_letters']:,} rejected records, "
         f"{work}: {result['output']}"

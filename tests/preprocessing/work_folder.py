@@ -21,7 +21,7 @@ from preprocessing.records.wire import (
     RaggedFloatColumn,
     encode_examples,
 )
-from preprocessing.steps import StepIdentity, run_step
+from preprocessing.steps import Step
 
 USERS, ITEMS, PER_USER = 12, 30, 14
 
@@ -120,7 +120,14 @@ def write_knowledge_step(work: Path, vectors: list[Vector] = VECTORS) -> Path:
         }
 
     directory.path.parent.mkdir(parents=True, exist_ok=True)
-    run_step(directory, StepIdentity("encode item", "c", "v", {"answers.jsonl": ""}), build)
+    Step(
+        name="encode item",
+        directory=directory,
+        settings={},
+        inputs={"answers.jsonl": ""},
+        build=build,
+        report=lambda run: {},
+    ).run()
     return directory.path
 
 

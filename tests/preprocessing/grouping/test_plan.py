@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from configs.loading import ConfigurationError, config_hash
+from configs.loading import ConfigurationError
 from preprocessing.grouping.plan import plan_groups
+from preprocessing.steps import settings_hash
 
 
 def test_all_sources_with_grouping_or_the_named_ones(grouping):
@@ -87,7 +88,7 @@ def test_mistakes_are_named(grouping, assignments, sources, message):
 def test_groups_depend_on_what_they_are_made_from(grouping, changed, matters):
     before, after = grouping(), grouping(**changed)
     hashes = {
-        config_hash(plan_groups(scenario, ["user_liked"])[0].relevant(scenario))
+        settings_hash(plan_groups(scenario, ["user_liked"])[0].settings(scenario))
         for scenario in (before, after)
     }
     assert len(hashes) == (2 if matters else 1)

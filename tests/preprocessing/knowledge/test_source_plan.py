@@ -4,6 +4,7 @@ import pytest
 
 from configs.loading import ConfigurationError
 from preprocessing.knowledge.source_plan import plan_source
+from preprocessing.steps import settings_hash
 
 
 def test_tables_are_those_that_the_source_reads(small_scenario):
@@ -32,7 +33,7 @@ def test_tables_are_those_that_the_source_reads(small_scenario):
 
 
 def hash_of(scenario, source: str = "made") -> str:
-    return plan_source(scenario, source).identity.config_hash
+    return settings_hash(plan_source(scenario, source).settings)
 
 
 def test_an_attribute_that_a_text_leaves_out_makes_no_difference(small_scenario):

@@ -23,7 +23,7 @@ def test_what_answers_cost_does_not_change_the_prompts(small_scenario):
         plan_prompts(small_scenario(prompts__scenario="books", **more), None)
         for more in ({}, {"prompts__expected_answer_tokens": 7}, {"prompts__title_characters": 99})
     ]
-    assert plans[0].relevant == plans[1].relevant != plans[2].relevant
+    assert plans[0].settings == plans[1].settings != plans[2].settings
 
 
 def test_mistakes_are_named(small_scenario, small_folder):
