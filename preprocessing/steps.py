@@ -185,7 +185,8 @@ def run_sources(
 
 def settings_hash(settings: Mapping[str, object]) -> str:
     """SHA-256 over sections and plain values; equal settings give equal hashes in any order."""
-    text = json.dumps(settings, sort_keys=True, default=_values_of)
+    # In a list, as manifests of finished steps have it.
+    text = json.dumps([settings], sort_keys=True, default=_values_of)
     return hashlib.sha256(text.encode()).hexdigest()
 
 

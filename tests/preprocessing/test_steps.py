@@ -47,10 +47,10 @@ def test_the_result_appears_whole_with_its_manifest(tmp_path):
     # sha256sum of "content"
     digest = "ed7002b439e9ac845f22357d822bac1444730fbdb6016d3ec9432297b9ec9f73"
     assert manifest["files"] == {"sub/file": {"sha256": digest, "bytes": 7}}
-    # sha256sum of '{"seed": 1}'
+    # sha256sum of '[{"seed": 1}]'
     assert (
         manifest["config_hash"]
-        == "a4bbadc1c78966d28872dbe60ff40cb9c996f884e228ed4a08eb7d6c3a24f4b8"
+        == "3fdf9c9a4a27fa0d019b82e2e974524772fdacd3119246e90156c6ea4ef0c65b"
     )
     assert os.listdir(tmp_path / "work") == ["item"]
 
