@@ -1,4 +1,4 @@
-"""`import`: foreign answers to answer records, dead letters and a summary."""
+"""`import` of foreign answers: records, dead letters, a summary; `validate`: the summary alone."""
 
 from __future__ import annotations
 
@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, cast
 
-from tqdm import tqdm
-
 from configs.command_line import RejectedInput, say
 from configs.loading import ConfigurationError
 from preprocessing import storage
@@ -23,7 +21,7 @@ from preprocessing.answers.formats import Expected
 from preprocessing.answers.prompts import read_asked_prompts
 from preprocessing.answers.reading import IdMapping, choose_formats, examine
 from preprocessing.answers.record import Answer
-from preprocessing.answers.summary import FileCounts, QualitySummary, summary_lines
+from preprocessing.answers.summary import AnswerSummary, summary_lines
 from preprocessing.dead_letters import DeadLetter, DeadLetterRuns
 from preprocessing.inputs import fingerprint_inputs
 from preprocessing.names import require_plain_name
@@ -105,14 +103,13 @@ class ImportWriter:
         self._answers = _open_text(folder.answers, self._files)
         self._letters = DeadLetterRuns(folder.path / _RUNS)
 
-    def write_answer(self, answer: Answer) -> None:
-        """Adds an answer."""
+    def write(self, outcome: Answer | DeadLetter) -> None:
+        """Adds an answer, or a dead letter in any order."""
+        if not isinstance(outcome, Answer):
+            self._letters.add([outcome])
+            return
         with storage.errors_name(self._folder.answers):
-            self._answers.write(json.dumps(answer.record(), allow_nan=False) + "\n")
-
-    def write_dead_letter(self, letter: DeadLetter) -> None:
-        """Adds a dead letter, in any order."""
-        self._letters.add([letter])
+            self._answers.write(json.dumps(outcome.record(), allow_nan=False) + "\n")
 
     def finish(self, summary: Mapping[str, object]) -> None:
         """Writes what needs all records: the sorted dead letters and the summary."""
@@ -211,23 +208,17 @@ def import_answers(
     asked = read_asked_prompts(prompts) if prompts else None
     expected = Expected(source, extraction, model, asked)
     folder = ImportFolder(Path(out), compressed)
-    quality, counts = QualitySummary(), FileCounts(paths, formats)
+    summary = AnswerSummary(paths, formats)
     records = examine(paths, formats, expected, thresholds or Thresholds(), mapping)
     with writing(folder) as writer:
-        for outcome in tqdm(records, unit=" answers", disable=None):
-            counts.add(outcome)
-            if isinstance(outcome, Answer):
-                writer.write_answer(outcome)
-                quality.accept(outcome)
-            else:
-                writer.write_dead_letter(outcome)
-                quality.reject(outcome)
+        for outcome in summary.counted(records):
+            writer.write(outcome)
         result = {
-            **quality.counts(),
-            "quality": quality.quality(),
+            **summary.counts(),
+            "quality": summary.quality(),
             "source": source,
             "files": [
-                {**entry, "sha256": fingerprints[str(entry["file"])]} for entry in counts.entries()
+                {**entry, "sha256": fingerprints[str(entry["file"])]} for entry in summary.files()
             ],
             "answers": str(folder.answers),
             "dead_letters": str(folder.dead_letters),
@@ -246,4 +237,54 @@ def import_answers(
         say(f"rejected records: {folder.dead_letters}")
         if strict:
             raise RejectedInput(f"some records were rejected; see {folder.dead_letters}", result)
+    return result
+
+
+def validate_answers(
+    paths: Sequence[str],
+    *,
+    format_name: str = "auto",
+    source: str | None = None,
+    extraction: str | None = None,
+    thresholds: Thresholds | None = None,
+    strict: bool = False,
+) -> dict[str, Any]:
+    """Says what `import` would say of answer files, with examples; writes nothing.
+
+    Args:
+      paths: answer files.
+      format_name: a name of `formats.FORMATS`, or "auto".
+      source: the source that all answers must belong to; any if not given.
+      extraction: "individual" or "collective"; either if not given.
+      thresholds: when an answer counts as bad.
+      strict: raise RejectedInput when a record would be rejected.
+
+    Returns:
+      The summary, read = accepted + rejected, and `examples`: reason -> file, line and detail of
+      the first records with it.
+
+    Raises:
+      ConfigurationError: a file does not exist.
+      CommandError: a file cannot be read as its format at all.
+      RejectedInput: `strict` was given and a record would be rejected.
+    """
+    fingerprint_inputs({path: "FILE" for path in paths})
+    formats = choose_formats(paths, format_name)
+    expected = Expected(source, extraction)
+    summary = AnswerSummary(paths, formats)
+    for _ in summary.counted(examine(paths, formats, expected, thresholds or Thresholds())):
+        pass
+    result = {
+        **summary.counts(),
+        "quality": summary.quality(),
+        "examples": summary.examples(),
+        "files": summary.files(),
+    }
+    for line in summary_lines(result):
+        say(line)
+    for reason, examples in summary.examples().items():
+        for example in examples:
+            say(f"{example['file']}:{example['line']}: {reason}: {example['detail']}")
+    if strict and result["rejected"]:
+        raise RejectedInput(f"{result['rejected']:,} of {result['read']:,} answers", result)
     return result

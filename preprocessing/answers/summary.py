@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from tqdm import tqdm
 
 from preprocessing.answers.record import QUALITY_REASONS, RECORD_REASONS, Answer
 from preprocessing.dead_letters import DeadLetter
@@ -15,12 +16,22 @@ from preprocessing.dead_letters import DeadLetter
 _PERCENTILES = {"p5": 5, "p25": 25, "median": 50, "p75": 75, "p95": 95}
 _EXAMPLES_PER_REASON = 3
 _TOKENS = ("prompt_tokens", "completion_tokens")
+_MEANINGS = {**RECORD_REASONS, **QUALITY_REASONS}
+_UNKNOWN_IDS = ("unknown_custom_id", "invalid_custom_id")
 
 
-class QualitySummary:
-    """Counts answers one by one."""
+class AnswerSummary:
+    """Counts examined answers, all together and those of each file.
 
-    def __init__(self) -> None:
+    Args:
+      paths: the files; one that is named twice is counted together.
+      formats: name of each file's format.
+    """
+
+    def __init__(self, paths: Sequence[str], formats: Sequence[str]):
+        self._formats = dict(zip(paths, formats, strict=True))
+        self._accepted = dict.fromkeys(paths, 0)
+        self._rejected = dict.fromkeys(paths, 0)
         self._reasons: Counter[str] = Counter()
         self._extractions: Counter[str] = Counter()
         self._models: Counter[str] = Counter()
@@ -29,8 +40,17 @@ class QualitySummary:
         self._without_prompt = 0
         self._examples: dict[str, list[dict[str, object]]] = {}
 
-    def accept(self, answer: Answer) -> None:
-        """Counts an accepted answer."""
+    def counted(self, outcomes: Iterable[Answer | DeadLetter]) -> Iterator[Answer | DeadLetter]:
+        """Passes examined answers on and counts each; shows how many there were so far."""
+        for outcome in tqdm(outcomes, unit=" answers", disable=None):
+            if isinstance(outcome, Answer):
+                self._accept(outcome)
+            else:
+                self._reject(outcome)
+            yield outcome
+
+    def _accept(self, answer: Answer) -> None:
+        self._accepted[answer.place.file] += 1
         self._lengths.append(len(answer.text))
         self._extractions[answer.extraction] += 1
         self._models[answer.model or "unknown"] += 1
@@ -40,8 +60,8 @@ class QualitySummary:
             if type(tokens) is int and tokens >= 0:
                 self._tokens[name] += tokens
 
-    def reject(self, letter: DeadLetter) -> None:
-        """Counts a rejected record."""
+    def _reject(self, letter: DeadLetter) -> None:
+        self._rejected[letter["file"]] += 1
         self._reasons[letter["reason"]] += 1
         examples = self._examples.setdefault(letter["reason"], [])
         if len(examples) < _EXAMPLES_PER_REASON:
@@ -75,6 +95,19 @@ class QualitySummary:
         """Reason -> the first rejected records with it: file, line and detail."""
         return dict(sorted(self._examples.items()))
 
+    def files(self) -> list[dict[str, object]]:
+        """File, format, and the records read, accepted and rejected."""
+        return [
+            {
+                "file": path,
+                "format": form,
+                "read": self._accepted[path] + self._rejected[path],
+                "accepted": self._accepted[path],
+                "rejected": self._rejected[path],
+            }
+            for path, form in self._formats.items()
+        ]
+
     def _describe_lengths(self) -> dict[str, float] | None:
         if not self._lengths:
             return None
@@ -89,44 +122,6 @@ class QualitySummary:
             "maximum": int(lengths.max()),
             "mean": round(float(lengths.mean()), 1),
         }
-
-
-_MEANINGS = {**RECORD_REASONS, **QUALITY_REASONS}
-_UNKNOWN_IDS = ("unknown_custom_id", "invalid_custom_id")
-
-
-class FileCounts:
-    """Counts the records of every file.
-
-    Args:
-      paths: the files; one that is named twice is counted together.
-      formats: name of each file's format.
-    """
-
-    def __init__(self, paths: Sequence[str], formats: Sequence[str]):
-        self._accepted = dict.fromkeys(paths, 0)
-        self._rejected = dict.fromkeys(paths, 0)
-        self._formats = dict(zip(paths, formats, strict=True))
-
-    def add(self, outcome: Answer | DeadLetter) -> None:
-        """Counts a record."""
-        if isinstance(outcome, Answer):
-            self._accepted[outcome.place.file] += 1
-        else:
-            self._rejected[outcome["file"]] += 1
-
-    def entries(self) -> list[dict[str, object]]:
-        """File, format, and the records read, accepted and rejected."""
-        return [
-            {
-                "file": path,
-                "format": self._formats[path],
-                "read": self._accepted[path] + self._rejected[path],
-                "accepted": self._accepted[path],
-                "rejected": self._rejected[path],
-            }
-            for path in self._formats
-        ]
 
 
 def summary_lines(result: Mapping[str, Any]) -> Iterator[str]:

@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
     folders = [Path(path) for path in arguments.files if Path(path).is_dir()]
     if folders:
         return _validate_folders(arguments, folders)
-    from preprocessing.answers.validation import validate_answers
+    from preprocessing.answers.importing import validate_answers
 
     for path in arguments.files:
         _refuse_part_of_step(Path(path))

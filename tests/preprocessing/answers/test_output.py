@@ -5,7 +5,7 @@ import os
 import pytest
 
 from configs.loading import ConfigurationError
-from preprocessing.answers.importing import ImportFolder, writing
+from preprocessing.answers.importing import ImportFolder, writing, written_whole
 from preprocessing.answers.record import Answer
 from preprocessing.dead_letters import dead_letter
 from tests.preprocessing.answers.small_files import read_lines
@@ -14,8 +14,8 @@ from tests.preprocessing.answers.small_files import read_lines
 def write_all(folder: ImportFolder, count: int = 1) -> None:
     with writing(folder) as writer:
         for number in range(count):
-            writer.write_answer(Answer("item", str(number), "individual", "Größe"))
-        writer.write_dead_letter(dead_letter("f", 1, "refusal", "d"))
+            writer.write(Answer("item", str(number), "individual", "Größe"))
+        writer.write(dead_letter("f", 1, "refusal", "d"))
         writer.finish({"read": count + 1})
 
 
@@ -41,7 +41,7 @@ def test_a_failed_import_leaves_the_earlier_one(tmp_path):
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     with pytest.raises(RuntimeError):
         with writing(folder) as writer:
-            writer.write_answer(Answer("item", "9", "individual", "new"))
+            writer.write(Answer("item", "9", "individual", "new"))
             raise RuntimeError
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
@@ -58,8 +58,11 @@ def test_leftovers_of_a_killed_import_and_answers_of_the_other_kind_go(tmp_path)
 
 def test_a_file_is_no_folder(tmp_path):
     (tmp_path / "out").write_text("")
-    with pytest.raises(ConfigurationError, match="name a folder"):
+    with pytest.raises(ConfigurationError, match="this is a file; name a folder"):
         write_all(ImportFolder(tmp_path / "out"))
+    with pytest.raises(ConfigurationError, match="this is a file"):
+        with written_whole(tmp_path / "out", []):
+            pass
 
 
 @pytest.mark.parametrize("compressed", [False, True])
@@ -79,6 +82,20 @@ def test_a_full_disk_is_named_and_leaves_the_earlier_import(tmp_path, compressed
             os.dup2(descriptor, number)  # from now on the disk is full
             os.close(descriptor)
             for entity in range(300):
-                writer.write_answer(Answer("item", str(entity), "individual", os.urandom(99).hex()))
+                writer.write(Answer("item", str(entity), "individual", os.urandom(99).hex()))
             writer.finish({"read": 300})
     assert folder.answers.read_bytes() == before
+
+
+def test_files_appear_when_all_are_complete(tmp_path):
+    out = tmp_path / "deep" / "out"
+    with written_whole(out, ["a", "b"]) as hidden:
+        (hidden / "a").write_text("1")
+        (hidden / "b").write_text("2")
+        assert not (out / "a").exists()
+    assert {path.name: path.read_text() for path in out.iterdir()} == {"a": "1", "b": "2"}
+    with pytest.raises(RuntimeError):
+        with written_whole(out, ["a"]) as hidden:
+            (hidden / "a").write_text("new")
+            raise RuntimeError
+    assert {path.name: path.read_text() for path in out.iterdir()} == {"a": "1", "b": "2"}
