@@ -378,13 +378,11 @@ def _section_from_tree(
         raise ConfigurationError(_explain(error, where, section)) from error
 
 
-def known_keys() -> list[str]:
-    """All dotted keys of a scenario, in file order; keys of free-form maps are written `<name>`."""
-    return list(described_keys())
-
-
 def described_keys(model: type[BaseModel] = Scenario, prefix: str = "") -> dict[str, str]:
-    """All dotted keys of a section and what they mean; "" where the name says it all."""
+    """All dotted keys of a section and what they mean; "" where the name says it all.
+
+    They come in file order; keys of free-form maps are written `<name>`.
+    """
     keys = {}
     for name, field in model.model_fields.items():
         key = f"{prefix}{name}"

@@ -138,6 +138,10 @@ class Place(NamedTuple):
     file_order: int = 0
 
 
+NOWHERE = Place("", 0)
+"""Of what was not read."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """An answer that is sound as a record.
@@ -172,7 +176,7 @@ class Answer:
     factors: Mapping[str, object] | None = None
     asked_model: str | None = None
     finish_reason: str | None = None
-    place: Place = field(default=Place("", 0), compare=False)
+    place: Place = field(default=NOWHERE, compare=False)
     lacks_history: bool = False
 
     def record(self) -> dict[str, object]:

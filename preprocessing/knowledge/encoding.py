@@ -22,7 +22,7 @@ from preprocessing.knowledge.accepting import (
     entity_shard,
     read_accepted,
 )
-from preprocessing.knowledge.entity_vectors import EntityVector, WritingPlan, write_entity_vectors
+from preprocessing.knowledge.entity_vectors import WritingPlan, write_entity_vectors
 from preprocessing.knowledge.vector_cache import (
     PREFIXES,
     CacheFile,
@@ -36,7 +36,7 @@ from preprocessing.knowledge.vector_cache import (
     text_hash,
     write_vectors,
 )
-from preprocessing.knowledge.vectors import round_vectors, usable_vectors
+from preprocessing.knowledge.vectors import KnowledgeRecord, round_vectors, usable_vectors
 from preprocessing.records.contract import COLLECTIVE, INDIVIDUAL
 
 
@@ -339,7 +339,7 @@ class EncodingPlan:
 
 
 class KeepUsableVectors(beam.DoFn):
-    """Vectors of texts to (shard, entity vectors), tagged (group, vector) and dead letters."""
+    """Vectors of texts to (shard, records), tagged (group, vector) and dead letters."""
 
     def __init__(self, shards: int):
         super().__init__()
@@ -350,23 +350,14 @@ class KeepUsableVectors(beam.DoFn):
         usable, dead_letters = usable_vectors(element.answers, element.vectors, element.refused)
         yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
         yield beam.pvalue.TaggedOutput(STATISTICS, {"usable": len(usable)})
-        by_shard: dict[int, list[EntityVector]] = {}
+        by_shard: dict[int, list[KnowledgeRecord]] = {}
         for answer, vector in usable:
             if answer.extraction == COLLECTIVE:
                 yield beam.pvalue.TaggedOutput(COLLECTIVE, (answer.entity_id, vector))
             else:
                 shard = entity_shard(answer.entity_id, self._shards)
-                by_shard.setdefault(shard, []).append(
-                    EntityVector(
-                        entity_id=answer.entity_id,
-                        file_order=answer.place.file_order,
-                        line=answer.place.line,
-                        file=answer.place.file,
-                        extraction=INDIVIDUAL,
-                        group_id="",
-                        vector=vector,
-                    )
-                )
+                record = KnowledgeRecord(answer.entity_id, INDIVIDUAL, "", vector, answer.place)
+                by_shard.setdefault(shard, []).append(record)
         yield from by_shard.items()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
@@ -163,29 +163,6 @@ _VECTORS = "vectors"
 _MEMBERSHIPS = "memberships"
 
 
-@dataclass(frozen=True, order=True)
-class EntityVector:
-    """A vector of one entity, and where it is from.
-
-    Attributes:
-      entity_id: item or user id.
-      file_order: place of its file in the configuration; the first vector of an entity counts.
-      line: line or record number in the file.
-      file: how the configuration names the file.
-      extraction: "individual" or "collective".
-      group_id: group of the entity, unless the groups file says otherwise; "" if unknown.
-      vector: float16 numbers as bytes.
-    """
-
-    entity_id: str
-    file_order: int
-    line: int
-    file: str
-    extraction: str
-    group_id: str
-    vector: bytes
-
-
 @dataclass(frozen=True)
 class WritingPlan:
     """Where knowledge records belong.
@@ -242,14 +219,12 @@ class JoinMemberships(beam.DoFn):
         memberships = (entry for batch in grouped[_MEMBERSHIPS] for entry in batch)
         groups, group_letters = group_of_entity(memberships, self._groups_path)
         vectors, vector_letters = first_vectors(
-            vector for batch in grouped[_VECTORS] for vector in batch
+            record for batch in grouped[_VECTORS] for record in batch
         )
         yield beam.pvalue.TaggedOutput(DEAD_LETTERS, group_letters + vector_letters)
         records = [
-            KnowledgeRecord(
-                entity_id, found.extraction, groups.get(entity_id, found.group_id), found.vector
-            )
-            for entity_id, found in vectors.items()
+            replace(record, group_id=groups.get(entity_id, record.group_id))
+            for entity_id, record in vectors.items()
         ]
         individual = sum(record.extraction == INDIVIDUAL for record in records)
         counts = {
@@ -267,17 +242,22 @@ class JoinMemberships(beam.DoFn):
 
 
 def first_vectors(
-    vectors: Iterable[EntityVector],
-) -> tuple[dict[str, EntityVector], list[DeadLetter]]:
-    """The first vector of each entity; later ones become dead letters."""
-    found: dict[str, EntityVector] = {}
+    records: Iterable[KnowledgeRecord],
+) -> tuple[dict[str, KnowledgeRecord], list[DeadLetter]]:
+    """The first record of each entity, in the order of ids; later ones become dead letters."""
+    first: dict[str, KnowledgeRecord] = {}
     dead_letters: list[DeadLetter] = []
-    for vector in sorted(vectors):
-        first = found.setdefault(vector.entity_id, vector)
-        if first is not vector:
-            detail = f"same entity as record {first.line} of {first.file}"
-            dead_letters.append(dead_letter(vector.file, vector.line, "duplicate_entity", detail))
-    return found, dead_letters
+    for record in sorted(records, key=_by_place):
+        kept = first.setdefault(record.entity_id, record)
+        if kept is not record:
+            file, line, _ = record.place
+            detail = f"same entity as record {kept.place.line} of {kept.place.file}"
+            dead_letters.append(dead_letter(file, line, "duplicate_entity", detail))
+    return first, dead_letters
+
+
+def _by_place(record: KnowledgeRecord) -> tuple[str, int, int]:
+    return record.entity_id, record.place.file_order, record.place.line
 
 
 class ShareGroupVector(beam.DoFn):
@@ -335,7 +315,7 @@ def write_entity_vectors(
 
     Args:
       plan: where they belong.
-      entities: (shard, [EntityVector]).
+      entities: (shard, [KnowledgeRecord]).
       groups: (group, vector as bytes), each group once.
       dead_letters: lists of dead letters of earlier transforms.
       statistics: counts of earlier transforms.

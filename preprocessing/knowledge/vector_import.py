@@ -12,12 +12,12 @@ from typing import Any
 import apache_beam as beam
 import numpy as np
 
-from preprocessing.answers.record import RejectedAnswer, check_entity_id
+from preprocessing.answers.record import Place, RejectedAnswer, check_entity_id
 from preprocessing.beam_sinks import DEAD_LETTERS, STATISTICS
 from preprocessing.dead_letters import DeadLetter, dead_letter
 from preprocessing.knowledge.accepting import entity_shard
-from preprocessing.knowledge.entity_vectors import EntityVector, WritingPlan, write_entity_vectors
-from preprocessing.knowledge.vectors import round_vectors
+from preprocessing.knowledge.entity_vectors import WritingPlan, write_entity_vectors
+from preprocessing.knowledge.vectors import KnowledgeRecord, round_vectors
 from preprocessing.records.contract import EXTRACTIONS, INDIVIDUAL
 from preprocessing.vector_files.blocks import (
     BLANK,
@@ -54,7 +54,7 @@ class ReadVectors(beam.DoFn):
 
 
 class CheckVectors(beam.DoFn):
-    """Block to (shard, entity vectors), dead letters beside them."""
+    """Block to (shard, records), dead letters beside them."""
 
     def __init__(self, width: int, shards: int):
         super().__init__()
@@ -64,7 +64,7 @@ class CheckVectors(beam.DoFn):
     def process(self, element: tuple[VectorFilePart, VectorBlock]) -> Iterator[Any]:
         """See `beam.DoFn`."""
         part, block = element
-        by_shard: dict[int, list[EntityVector]] = {}
+        by_shard: dict[int, list[KnowledgeRecord]] = {}
         dead_letters: list[DeadLetter] = []
         rows = zip(block.entity_ids, block.vectors, block.extractions, block.group_ids, strict=True)
         for number, (entity_id, vector, extraction, group_id) in enumerate(
@@ -78,14 +78,12 @@ class CheckVectors(beam.DoFn):
                 continue
             shard = entity_shard(entity_id, self._shards)
             by_shard.setdefault(shard, []).append(
-                EntityVector(
-                    entity_id=entity_id,
-                    file_order=part.file.order,
-                    line=number,
-                    file=part.file.name,
-                    extraction=extraction or INDIVIDUAL,
-                    group_id=group_id,
-                    vector=checked,
+                KnowledgeRecord(
+                    entity_id,
+                    extraction or INDIVIDUAL,
+                    group_id,
+                    checked,
+                    Place(part.file.name, number, part.file.order),
                 )
             )
         yield beam.pvalue.TaggedOutput(STATISTICS, {"read": len(block.entity_ids)})

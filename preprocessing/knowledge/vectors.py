@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from preprocessing.answers.record import Answer
+from preprocessing.answers.record import NOWHERE, Answer, Place
 from preprocessing.dead_letters import DeadLetter, dead_letter
 from preprocessing.records import contract
 from preprocessing.records.tfrecord_file import write_records
@@ -24,21 +25,23 @@ NUMBER = np.dtype(np.float16)
 """Numbers of a knowledge vector."""
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class KnowledgeRecord:
-    """One record of a knowledge TFRecord file.
+    """A vector of one entity: one record of a knowledge TFRecord file.
 
     Attributes:
       entity_id: item or user id.
       extraction: "individual" or "collective".
       group_id: group of the entity, "" when it has none.
       vector: float16 numbers as bytes.
+      place: the answer or vector that it is made from; the first one of an entity counts.
     """
 
     entity_id: str
     extraction: str
     group_id: str
     vector: bytes
+    place: Place = NOWHERE
 
     @property
     def width(self) -> int:
@@ -88,7 +91,7 @@ def usable_vectors(
 
 def write_knowledge(path: str, records: Iterable[KnowledgeRecord]) -> list[KnowledgeRecord]:
     """Writes records sorted by entity id; returns them in that order."""
-    ordered = sorted(records)
+    ordered = sorted(records, key=operator.attrgetter("entity_id"))
     values = np.frombuffer(b"".join(record.vector for record in ordered), dtype=NUMBER)
     sizes = np.array([record.width for record in ordered], dtype=np.int64)
     ends = np.cumsum(sizes)

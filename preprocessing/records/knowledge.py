@@ -1,8 +1,7 @@
-"""Reading the knowledge vectors of one source, and how their numbers are distributed."""
+"""Reading the knowledge vectors of one source."""
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +11,6 @@ import numpy as np
 from preprocessing.records import contract
 from preprocessing.records.contract import DamagedRecords
 from preprocessing.records.layout import KnowledgeDirectory, WorkDirectory, fold_folder
-from preprocessing.records.provenance import as_written
 from preprocessing.records.tfrecord_file import check_intact, read_records
 from preprocessing.records.wire import decode_example
 
@@ -36,44 +34,6 @@ class KnowledgeVectors:
     extraction: list[str]
     group_ids: list[str]
     fold_vectors: np.ndarray | None = None
-
-
-@dataclass(frozen=True)
-class Standardisation:
-    """How each number of a source's vectors is distributed over all records, as they are stored.
-
-    Attributes:
-      count: number of records.
-      mean: [width] float64.
-      standard_deviation: [width] float64, of the population (divided by `count`).
-    """
-
-    count: int
-    mean: np.ndarray
-    standard_deviation: np.ndarray
-
-
-def read_standardisation(directory: str | Path, source: str) -> Standardisation:
-    """Reads the statistics that the step `encode` computed.
-
-    Args:
-      directory: the work directory (`scenario.work_dir`).
-      source: source name, e.g. "item".
-
-    Raises:
-      DamagedRecords: the file is missing or damaged.
-    """
-    path = as_written(WorkDirectory(directory).knowledge(source).statistics)
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return Standardisation(
-                int(arrays["count"]), arrays["mean"], arrays["standard_deviation"]
-            )
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise DamagedRecords(
-            f"{path}: the statistics cannot be read ({error}); run 'python -m preprocessing encode "
-            "--force' again"
-        ) from error
 
 
 def read_knowledge(directory: str | Path, source: str) -> KnowledgeVectors:

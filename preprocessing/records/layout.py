@@ -108,11 +108,6 @@ class KnowledgeDirectory(StepDirectory):
         """TFRecord files of the vectors that were made without a user fold, in order."""
         return shard_files(self.path / fold_folder(fold))
 
-    @property
-    def statistics(self) -> Path:
-        """Mean and standard deviation of every number of the vectors, NumPy arrays."""
-        return self.path / VECTOR_STATISTICS_FILE
-
 
 @dataclass(frozen=True)
 class ExamplesDirectory(StepDirectory):

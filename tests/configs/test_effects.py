@@ -11,7 +11,7 @@ import yaml
 from configs.effects import declared, keys_of, training_settings
 from configs.loading import (
     ConfigurationError,
-    known_keys,
+    described_keys,
     load_scenario,
     override_scenario,
     require_effect,
@@ -241,7 +241,7 @@ def test_what_depends_on_an_option_is_declared_where_it_is() -> None:
 
 
 def test_roles_and_names_stand_at_options_that_exist() -> None:
-    keys = set(known_keys())
+    keys = set(described_keys())
     for _, naming in declared(Scenario, NamesRun):
         details = naming.details
         assert details is None or any(key.startswith(details) for key in keys)

@@ -15,7 +15,7 @@ from configs.loading import ConfigurationError
 from preprocessing.beam_options import BeamOptions
 from preprocessing.encode import encode
 from preprocessing.grouping.step import make_groups
-from preprocessing.records.knowledge import read_knowledge, read_standardisation
+from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.layout import WorkDirectory
 from tests.preprocessing import shared_file_system
 from tests.preprocessing.encoders.embeddings_server import (
@@ -289,10 +289,10 @@ def test_statistics_are_those_of_the_written_vectors(small_scenario):
     scenario = small_scenario(knowledge__shards=3)
     encode(scenario)
     vectors = read_knowledge(scenario.work_dir, "item").vectors.astype(np.float64)
-    found = read_standardisation(scenario.work_dir, "item")
-    assert found.count == 5
-    np.testing.assert_allclose(found.mean, vectors.mean(axis=0), rtol=1e-12, atol=1e-15)
-    np.testing.assert_allclose(found.standard_deviation, vectors.std(axis=0), rtol=1e-9)
+    with np.load(Path(scenario.work_dir) / "knowledge" / "item" / "statistics.npz") as arrays:
+        assert arrays["count"] == 5
+        np.testing.assert_allclose(arrays["mean"], vectors.mean(axis=0), rtol=1e-12, atol=1e-15)
+        np.testing.assert_allclose(arrays["standard_deviation"], vectors.std(axis=0), rtol=1e-9)
     manifest = manifest_of(scenario)
     norms = np.linalg.norm(vectors, axis=1)
     assert manifest["vectors"]["norms"]["maximum"] == pytest.approx(norms.max(), rel=1e-5)

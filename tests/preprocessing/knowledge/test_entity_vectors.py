@@ -1,10 +1,13 @@
 from __future__ import annotations
 
-from preprocessing.knowledge.entity_vectors import EntityVector, first_vectors
+from preprocessing.answers.record import Place
+from preprocessing.knowledge.entity_vectors import first_vectors
+from preprocessing.knowledge.vectors import KnowledgeRecord
 
 
-def vector(entity: str, file_order: int, line: int) -> EntityVector:
-    return EntityVector(entity, file_order, line, f"file{file_order}", "individual", "", b"\x00<")
+def vector(entity: str, file_order: int, line: int) -> KnowledgeRecord:
+    place = Place(f"file{file_order}", line, file_order)
+    return KnowledgeRecord(entity, "individual", "", b"\x00<", place)
 
 
 def test_the_first_vector_of_the_first_file_counts():

@@ -16,7 +16,7 @@ from preprocessing.examples import build_examples
 from preprocessing.interactions.samples import user_folds
 from preprocessing.knowledge.control_vectors import random_vectors
 from preprocessing.records.item_tables import read_item_attributes
-from preprocessing.records.knowledge import read_knowledge, read_standardisation
+from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.layout import WorkDirectory
 from tests.preprocessing import shared_file_system
 from tests.preprocessing.inspection.validating import checks, validate
@@ -82,7 +82,8 @@ def test_every_item_of_catalogue_and_log_has_a_random_vector(small_scenario, sma
         "dead_letters": 0,
         "rejected_by_reason": {},
     }
-    assert read_standardisation(scenario.work_dir, "noise").count == 10
+    with np.load(Path(scenario.work_dir) / "knowledge" / "noise" / "statistics.npz") as arrays:
+        assert arrays["count"] == 10
     assert encode(scenario, sources=["noise"])["skipped"]
     with pytest.raises(RejectedInput):
         encode(scenario, sources=["noise"], strict=True)

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from preprocessing.records.contract import DamagedRecords
-from preprocessing.records.knowledge import read_knowledge, read_standardisation
+from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.tfrecord_file import write_records
 
@@ -64,28 +64,6 @@ def test_an_empty_source_has_no_vectors(tmp_path):
 def test_a_source_that_was_not_encoded_is_explained(tmp_path):
     with pytest.raises(DamagedRecords, match="no TFRecord files; run"):
         read_knowledge(tmp_path, "item")
-
-
-def test_standardisation_is_read_as_it_was_written(tmp_path):
-    path = WorkDirectory(tmp_path).knowledge("item").statistics
-    path.parent.mkdir(parents=True)
-    np.savez(path, count=np.int64(7), mean=np.ones(3), standard_deviation=np.arange(3.0))
-    found = read_standardisation(tmp_path, "item")
-    assert found.count == 7
-    assert found.mean.tolist() == [1, 1, 1] and found.standard_deviation.tolist() == [0, 1, 2]
-
-
-@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 cut off"])
-def test_statistics_that_cannot_be_read_are_explained(tmp_path, content):
-    path = WorkDirectory(tmp_path).knowledge("item").statistics
-    path.parent.mkdir(parents=True)
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(DamagedRecords, match=r"statistics\.npz: .*encode --force"):
-        read_standardisation(tmp_path, "item")
-    np.savez(path, count=np.int64(7))
-    with pytest.raises(DamagedRecords, match="mean"):
-        read_standardisation(tmp_path, "item")
 
 
 def write_fold(work_dir, fold: int, records: list[bytes]) -> None:

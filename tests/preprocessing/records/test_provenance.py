@@ -32,7 +32,7 @@ def test_files_as_steps_wrote_them_are_accepted() -> None:
         work.examples.vocabulary("item_id"),
         *work.examples.shards("train", "retrieval"),
         *work.knowledge("likes").shards_without_fold(1),
-        work.knowledge("item").statistics,
+        work.knowledge("item").path / "statistics.npz",
     ]
     assert [as_written(path) for path in files] == files
     for path in files[2:-1]:

@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from configs.command_line import add_field_options
-from configs.loading import ConfigurationError, known_keys, scenario_from_tree
+from configs.loading import ConfigurationError, described_keys, scenario_from_tree
 from configs.scenario import Scenario
 from tests.runs import rich_run, written_run
 from tests.serving.exports import exported
@@ -157,7 +157,7 @@ def test_nothing_else_can_be(override: str, message: str) -> None:
 
 
 def test_the_keys_of_slices_are_keys_of_the_scenario() -> None:
-    assert set(SLICE_KEYS) < set(COMPARE_KEYS) < set(EVALUATE_KEYS) < set(known_keys())
+    assert set(SLICE_KEYS) < set(COMPARE_KEYS) < set(EVALUATE_KEYS) < set(described_keys())
 
 
 def test_the_options_have_their_defaults() -> None:
