@@ -378,13 +378,20 @@ def text_field(record: Mapping[str, object], name: str) -> str:
     value = record[name]
     if not isinstance(value, str):
         raise RejectedAnswer("wrong_type", f"field '{name}' must be a text")
+    return whole_text(value, f"field '{name}'")
+
+
+def whole_text(text: str, name: str) -> str:
+    """The text itself.
+
+    Raises:
+      RejectedAnswer: it cannot be written as UTF-8.
+    """
     try:
-        value.encode()
+        text.encode()
     except UnicodeEncodeError as error:
-        raise RejectedAnswer(
-            "invalid_text", f"field '{name}' holds half a surrogate pair"
-        ) from error
-    return value
+        raise RejectedAnswer("invalid_text", f"{name} holds half a surrogate pair") from error
+    return text
 
 
 def _object_field(record: Mapping[str, object], name: str) -> dict[str, object] | None:
@@ -470,13 +477,7 @@ def factor_text(answer: Answer, factor: str) -> str:
         raise RejectedAnswer("missing_factor", f"factor '{factor}' is not a text")
     if not text.strip():
         raise RejectedAnswer("missing_factor", f"factor '{factor}' is empty")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise RejectedAnswer(
-            "invalid_text", f"factor '{factor}' holds half a surrogate pair"
-        ) from error
-    return text
+    return whole_text(text, f"factor '{factor}'")
 
 
 def asked_sources(answers: Mapping[str, SourceAnswers]) -> dict[str, SourceAnswers]:

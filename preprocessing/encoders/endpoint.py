@@ -7,7 +7,7 @@ too.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from configs.command_line import CommandError
 from configs.knowledge import Encoder
-from preprocessing.encoders.text_encoder import EncodedTexts
+from preprocessing.encoders.text_encoder import EncodedTexts, TextEncoder
 from preprocessing.openai_connection import (
     ApiKey,
     EndpointUnusable,
@@ -47,7 +47,7 @@ class EmbeddingsResponse:
     tokens: int
 
 
-class EndpointEncoder:
+class EndpointEncoder(TextEncoder):
     """Asks an endpoint for `batch_size` texts at a time.
 
     A batch that the endpoint refuses is asked for text by text, so that one bad text costs only
@@ -89,12 +89,6 @@ class EndpointEncoder:
     def texts_per_element(cls, settings: Encoder) -> int:
         """See `TextEncoder`: one call, so that a killed run has lost at most one it paid for."""
         return settings.batch_size
-
-    @classmethod
-    def prepare(cls, settings: Encoder, texts: Iterable[str], folder: str) -> dict[str, Any]:
-        """See `TextEncoder`; nothing is fitted."""
-        del settings, texts, folder
-        return {}
 
     @classmethod
     def load(cls, settings: Encoder, folder: str) -> Self:

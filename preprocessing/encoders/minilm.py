@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
@@ -23,7 +23,7 @@ from configs.command_line import CommandError
 from configs.files import file_sha256
 from configs.knowledge import Encoder
 from configs.loading import ConfigurationError
-from preprocessing.encoders.text_encoder import EncodedTexts, average_of_windows
+from preprocessing.encoders.text_encoder import EncodedTexts, TextEncoder, average_of_windows
 
 WIDTH = 384
 WEIGHTS_SHA256 = "8199be6f699a395f99f89df973f9dc5285fbcfcdb2ae1a4e1201dab014f3d2a6"
@@ -40,7 +40,7 @@ _ERRORS_ONLY = 3
 _TEXTS_PER_ELEMENT = 128
 
 
-class MiniLmEncoder:
+class MiniLmEncoder(TextEncoder):
     """Mean of the last hidden states over real tokens, not normalised.
 
     Every window of tokens is a call of its own, without padding, on one thread: its vector cannot
@@ -94,12 +94,6 @@ class MiniLmEncoder:
         """See `TextEncoder`."""
         del settings
         return _TEXTS_PER_ELEMENT
-
-    @classmethod
-    def prepare(cls, settings: Encoder, texts: Iterable[str], folder: str) -> dict[str, Any]:
-        """See `TextEncoder`; nothing is fitted."""
-        del settings, texts, folder
-        return {}
 
     @classmethod
     def load(cls, settings: Encoder, folder: str) -> Self:

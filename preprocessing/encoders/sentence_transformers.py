@@ -6,7 +6,7 @@ The library is an extra: `pip install -r requirements-encoders.txt`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any, Self
 
@@ -15,7 +15,7 @@ import numpy as np
 from configs.command_line import CommandError
 from configs.knowledge import Encoder
 from configs.loading import ConfigurationError
-from preprocessing.encoders.text_encoder import EncodedTexts, average_of_windows
+from preprocessing.encoders.text_encoder import EncodedTexts, TextEncoder, average_of_windows
 
 _METHOD = 1  # to be raised when a change of this file changes vectors
 _TEXTS_PER_ELEMENT = 512
@@ -23,7 +23,7 @@ _BATCHES_PER_ELEMENT = 32  # so that few rows of the batches stay empty
 _LENGTH_STEP = 16
 
 
-class SentenceTransformersEncoder:
+class SentenceTransformersEncoder(TextEncoder):
     """Pools the last hidden states of the model's transformer over real tokens, not normalised.
 
     Layers of the model after the transformer (its own pooling, a projection, a normalisation) are
@@ -78,12 +78,6 @@ class SentenceTransformersEncoder:
     def texts_per_element(cls, settings: Encoder) -> int:
         """See `TextEncoder`."""
         return max(_TEXTS_PER_ELEMENT, _BATCHES_PER_ELEMENT * settings.batch_size)
-
-    @classmethod
-    def prepare(cls, settings: Encoder, texts: Iterable[str], folder: str) -> dict[str, Any]:
-        """See `TextEncoder`; nothing is fitted."""
-        del settings, texts, folder
-        return {}
 
     @classmethod
     def load(cls, settings: Encoder, folder: str) -> Self:

@@ -50,7 +50,7 @@ class TextEncoder(Protocol):
 
     @classmethod
     def prepare(cls, settings: Encoder, texts: Iterable[str], folder: str) -> dict[str, Any]:
-        """Fits the encoder where it needs that, and freezes it as files.
+        """Fits the encoder where it needs that, and freezes it as files; most need nothing.
 
         Args:
           settings: configuration of the encoder.
@@ -60,6 +60,8 @@ class TextEncoder(Protocol):
         Returns:
           What the manifest says about the encoder beside its identity.
         """
+        del settings, texts, folder
+        return {}
 
     @classmethod
     def load(cls, settings: Encoder, folder: str) -> Self:

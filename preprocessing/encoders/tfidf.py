@@ -19,14 +19,14 @@ from threadpoolctl import threadpool_limits
 from configs.command_line import CommandError
 from configs.knowledge import Encoder
 from preprocessing import storage
-from preprocessing.encoders.text_encoder import EncodedTexts
+from preprocessing.encoders.text_encoder import EncodedTexts, TextEncoder
 
 _TERMS = "tfidf_terms.json"
 _ARRAYS = "tfidf_arrays.npz"
 _TEXTS_PER_ELEMENT = 1024
 
 
-class TfidfEncoder:
+class TfidfEncoder(TextEncoder):
     """TF-IDF with sublinear term frequency, projected on the leading singular vectors.
 
     Args:

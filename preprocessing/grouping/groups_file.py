@@ -18,7 +18,7 @@ from configs.loading import ConfigurationError
 from preprocessing.answers.formats import Pairs, read_json_object
 from preprocessing.answers.importing import written_whole
 from preprocessing.answers.reading import IdMapping
-from preprocessing.answers.record import RejectedAnswer, check_entity_id, meaning_of
+from preprocessing.answers.record import RejectedAnswer, check_entity_id, meaning_of, whole_text
 from preprocessing.dead_letters import DeadLetter, dead_letter, write_dead_letters
 from preprocessing.inputs import fingerprint_inputs
 from preprocessing.records.contract import GROUP_ID
@@ -270,8 +270,4 @@ def _check_id(text: str, name: str) -> None:
     """Raises RejectedAnswer when an id cannot be one."""
     if not text.strip():
         raise RejectedAnswer("blank_field", f"{name} is empty")
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise RejectedAnswer("invalid_text", f"{name} holds half a surrogate pair") from error
-    check_entity_id(text)
+    check_entity_id(whole_text(text, name))

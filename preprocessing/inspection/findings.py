@@ -223,9 +223,7 @@ def _reconciled(place: str, tree: Mapping[str, Any]) -> int:
     return rejected
 
 
-def check_files(
-    folder: Path, manifest: Mapping[str, Any], name: str, findings: Findings
-) -> set[str]:
+def check_files(folder: Path, manifest: Mapping[str, Any], name: str, findings: Findings) -> None:
     """Compares names, sizes and checksums.
 
     Args:
@@ -233,9 +231,6 @@ def check_files(
       manifest: its manifest.
       name: what findings call the folder.
       findings: where they go.
-
-    Returns:
-      Files that are there and not what the manifest says.
     """
     listed = manifest["files"]
     present = {
@@ -243,7 +238,6 @@ def check_files(
         for path in sorted(folder.rglob("*"))
         if path.is_file() and path != StepDirectory(folder).manifest
     }
-    changed = set()
     for file in sorted(listed.keys() - present.keys()):
         findings.error("missing_file", f"{name}/{file}", "the manifest lists it, it is not there")
     for file in sorted(present.keys() - listed.keys()):
@@ -261,10 +255,7 @@ def check_files(
                 f"{name}/{file}",
                 f"has {size:,} bytes, the manifest says {expected:,}",
             )
-            changed.add(file)
         elif file_sha256(present[file]) != listed[file]["sha256"]:
             findings.error(
                 "wrong_checksum", f"{name}/{file}", "its SHA-256 is not the one in the manifest"
             )
-            changed.add(file)
-    return changed

@@ -210,12 +210,12 @@ def parse_catalogue(block: ParsedBlock, catalogue: Catalogue) -> tuple[pa.Table,
 
 
 @dataclass(frozen=True)
-class Items:
-    """Catalogue items, each once.
+class DistinctRows:
+    """Items or users with their attributes, each once.
 
     Attributes:
-      table: table of `catalogue_schema`, in the catalogue's order.
-      dead_letters: rows of an item that has an earlier row.
+      table: table of `catalogue_schema`, in the catalogue's order, or of `profiles_schema`.
+      dead_letters: rows of an item or user that has an earlier row.
       unreadable_numbers: attribute -> values neither empty nor a number; kept as missing.
     """
 
@@ -225,11 +225,13 @@ class Items:
 
     @property
     def ids(self) -> list[str]:
-        """Item ids."""
-        return self.table[ITEM_ID].to_pylist()
+        """Ids of the items or users."""
+        return self.table.column(0).to_pylist()
 
 
-def collect_items(tables: Iterable[pa.Table], catalogue: Catalogue, files: Sequence[str]) -> Items:
+def collect_items(
+    tables: Iterable[pa.Table], catalogue: Catalogue, files: Sequence[str]
+) -> DistinctRows:
     """Brings the parsed blocks together; the first row of an item counts.
 
     Args:
@@ -238,15 +240,29 @@ def collect_items(tables: Iterable[pa.Table], catalogue: Catalogue, files: Seque
       files: its files by index (`TableReader.names`).
     """
     schema = catalogue_schema(catalogue)
+    return _collect(tables, schema, catalogue.attributes, "item", files)
+
+
+def _collect(
+    tables: Iterable[pa.Table],
+    schema: pa.Schema,
+    attributes: Mapping[str, Attribute],
+    entity: str,
+    files: Sequence[str],
+) -> DistinctRows:
     read, unreadable = take_out_unreadable(
-        pa.concat_tables([schema.empty_table(), *tables]), catalogue.attributes
+        pa.concat_tables([schema.empty_table(), *tables]), attributes
     )
-    table, dead_letters = first_rows([read], schema, ITEM_ID, "item", files)
-    return Items(table, dead_letters, unreadable)
+    table, dead_letters = first_rows([read], schema, schema.names[0], entity, files)
+    return DistinctRows(table, dead_letters, unreadable)
 
 
 def attributes_table(
-    items: Items, item_ids: list[str], catalogue: Catalogue, sums: np.ndarray, counts: np.ndarray
+    items: DistinctRows,
+    item_ids: list[str],
+    catalogue: Catalogue,
+    sums: np.ndarray,
+    counts: np.ndarray,
 ) -> pa.Table:
     """The table of `records.item_attributes`.
 
@@ -274,7 +290,7 @@ def attributes_table(
     return pa.table({name: column.cast(types[name]) for name, column in columns.items()})
 
 
-def _rows_of(ids: pa.Array, items: Items, catalogue: Catalogue) -> pa.Table:
+def _rows_of(ids: pa.Array, items: DistinctRows, catalogue: Catalogue) -> pa.Table:
     """Title and attributes of each id; empty ones for an item that is not in the catalogue."""
     nothing: dict[str, object] = {ITEM_ID: "", TITLE: ""}
     nothing |= {
@@ -407,24 +423,9 @@ def parse_profiles(block: ParsedBlock, profiles: Profiles) -> tuple[pa.Table, li
     return table.filter(pa.array(usable)), block.dead_letters + dead_letters
 
 
-@dataclass(frozen=True)
-class UserProfiles:
-    """Profiles of some users, each once.
-
-    Attributes:
-      table: table of `profiles_schema`.
-      dead_letters: rows of a user who has an earlier row.
-      unreadable_numbers: attribute -> values neither empty nor a number; kept as missing.
-    """
-
-    table: pa.Table
-    dead_letters: list[DeadLetter]
-    unreadable_numbers: dict[str, int]
-
-
 def collect_profiles(
     tables: Iterable[pa.Table], profiles: Profiles, files: Sequence[str]
-) -> UserProfiles:
+) -> DistinctRows:
     """Brings parsed blocks together; the first row of a user counts.
 
     Args:
@@ -433,8 +434,4 @@ def collect_profiles(
       files: its files by index (`TableReader.names`).
     """
     schema = profiles_schema(profiles)
-    read, unreadable = take_out_unreadable(
-        pa.concat_tables([schema.empty_table(), *tables]), profiles.attributes
-    )
-    table, dead_letters = first_rows([read], schema, USER, "user", files)
-    return UserProfiles(table, dead_letters, unreadable)
+    return _collect(tables, schema, profiles.attributes, "user", files)

@@ -20,7 +20,7 @@ from configs.knowledge import Knowledge
 from preprocessing import storage
 from preprocessing.dead_letters import DeadLetter
 from preprocessing.interactions.catalogue import (
-    Items,
+    DistinctRows,
     ProfileColumns,
     attributes_table,
     collect_items,
@@ -394,7 +394,7 @@ def _sorted_ids(columns: Sequence[pa.ChunkedArray]) -> list[str]:
     return distinct.take(pc.array_sort_indices(distinct)).to_pylist()
 
 
-def _attribute_counts(items: Items, catalogue: Catalogue) -> dict[str, dict[str, int]]:
+def _attribute_counts(items: DistinctRows, catalogue: Catalogue) -> dict[str, dict[str, int]]:
     counts = {}
     for name, attribute in catalogue.attributes.items():
         if attribute.kind == "categorical":

@@ -103,24 +103,6 @@ def norm_report(norms: np.ndarray) -> dict[str, float]:
     return {name: float(f"{value:.{_DIGITS}g}") for name, value in report.items()}
 
 
-class WriteVectorStatistics(beam.DoFn):
-    """All shards to the statistics file, and to the report that the manifest holds.
-
-    Args:
-      path: path or URL of the file, NumPy arrays.
-    """
-
-    def __init__(self, path: str):
-        super().__init__()
-        self._path = path
-
-    def process(
-        self, element: tuple[int, Iterable[ShardStatistics]]
-    ) -> Iterator[dict[str, dict[str, Any]]]:
-        """See `beam.DoFn`."""
-        yield {"vectors": write_vector_statistics(self._path, element[1])}
-
-
 def write_vector_statistics(path: str, parts: Iterable[ShardStatistics]) -> dict[str, Any]:
     """Writes the statistics file of all shards and returns the report that the manifest holds.
 
@@ -358,11 +340,12 @@ def write_entity_vectors(
         | "ToShards" >> beam.GroupByKey()
         | "WriteKnowledge" >> beam.ParDo(WriteKnowledge(plan)).with_outputs(_VECTORS, main="counts")
     )
+    path = storage.join(plan.folder, VECTOR_STATISTICS_FILE)
     report = (
         written[_VECTORS]
         | "AllStatistics" >> beam.GroupByKey()
         | "WriteVectorStatistics"
-        >> beam.ParDo(WriteVectorStatistics(storage.join(plan.folder, VECTOR_STATISTICS_FILE)))
+        >> beam.MapTuple(lambda _, parts: {"vectors": write_vector_statistics(path, parts)})
     )
     letters = (*dead_letters, memberships[DEAD_LETTERS], joined[DEAD_LETTERS])
     letters | "DeadLetters" >> GatherDeadLetters(plan.dead_letters)

@@ -5,10 +5,10 @@ import pytest
 
 from configs.command_line import CommandError
 from preprocessing.knowledge.entity_vectors import (
-    WriteVectorStatistics,
     combine,
     norm_report,
     shard_statistics,
+    write_vector_statistics,
 )
 from preprocessing.knowledge.vectors import KnowledgeRecord
 
@@ -29,7 +29,7 @@ def test_mean_and_deviation_are_those_of_all_records_together(tmp_path):
     parts = [some_vectors(rows, rows) for rows in (1, 40, 7)]
     statistics = [shard_statistics(shard, records(part)) for shard, part in enumerate(parts)]
     path = tmp_path / "statistics.npz"
-    (result,) = WriteVectorStatistics(str(path)).process((0, statistics[::-1]))
+    report = write_vector_statistics(str(path), statistics[::-1])
     whole = np.concatenate(parts).astype(np.float64)
     with np.load(path, allow_pickle=False) as arrays:
         assert arrays["count"] == 48
@@ -37,9 +37,9 @@ def test_mean_and_deviation_are_those_of_all_records_together(tmp_path):
         np.testing.assert_allclose(
             arrays["standard_deviation"], whole.std(axis=0), rtol=1e-9, atol=1e-15
         )
-    assert result["vectors"]["dimension"] == 4
+    assert report["dimension"] == 4
     norms = np.linalg.norm(whole, axis=1)
-    assert result["vectors"]["norms"]["median"] == pytest.approx(np.median(norms), rel=1e-5)
+    assert report["norms"]["median"] == pytest.approx(np.median(norms), rel=1e-5)
 
 
 def test_the_order_of_the_shards_changes_no_bit():
@@ -54,8 +54,7 @@ def test_norms_are_reported_by_extraction(tmp_path):
     collective = np.array([[0, 1]], np.float16)
     mixed = records(individual) + records(collective, "collective")
     path = str(tmp_path / "statistics.npz")
-    (result,) = WriteVectorStatistics(path).process((0, [shard_statistics(0, mixed)]))
-    report = result["vectors"]
+    report = write_vector_statistics(path, [shard_statistics(0, mixed)])
     assert report["norms"] == {
         "minimum": 1.0,
         "lower_quartile": 3.0,
@@ -67,8 +66,8 @@ def test_norms_are_reported_by_extraction(tmp_path):
     assert report["norms_by_extraction"]["individual"]["mean"] == 7.5
     assert report["norms_by_extraction"]["collective"]["maximum"] == 1.0
     only = shard_statistics(0, records(individual))
-    (result,) = WriteVectorStatistics(path).process((0, [only]))
-    assert list(result["vectors"]["norms_by_extraction"]) == ["individual"]
+    report = write_vector_statistics(path, [only])
+    assert list(report["norms_by_extraction"]) == ["individual"]
 
 
 def test_numbers_are_rounded_to_six_digits():
