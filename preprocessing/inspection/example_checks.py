@@ -16,6 +16,7 @@ from configs.data import Data
 from preprocessing.examples_checks import LOOK_AT_LABELS, LOOK_AT_SPLIT
 from preprocessing.hashing import anonymous
 from preprocessing.inspection.findings import (
+    CheckedStep,
     CountMismatch,
     Findings,
     number,
@@ -35,8 +36,7 @@ from preprocessing.inspection.user_checks import PartTimes, PromptsOfExamples, U
 from preprocessing.records import contract, item_tables
 from preprocessing.records.contract import ITEM_ID, PARTS, DamagedRecords
 from preprocessing.records.coverage import IdCoverage
-from preprocessing.records.item_tables import read_vocabulary
-from preprocessing.records.layout import SETTINGS, ExamplesDirectory, StepDirectory
+from preprocessing.records.layout import SETTINGS, ExamplesDirectory
 
 
 class PartClasses:
@@ -88,8 +88,8 @@ class Coverage:
     _known: list[int] = field(default_factory=lambda: [0] * len(PARTS))
 
     def add(self, part: int, values: Sequence[bytes]) -> list[int]:
-        """Counts values of a part; returns the places of those that are not known."""
-        unknown = [place for place, value in enumerate(values) if value not in self.vocabulary]
+        """Counts values of a part; returns the positions of those outside."""
+        unknown = [index for index, value in enumerate(values) if value not in self.vocabulary]
         self._values[part] += len(values)
         self._known[part] += len(values) - len(unknown)
         return unknown
@@ -162,31 +162,12 @@ def _listed(ids: Sequence[str]) -> str:
     return ", ".join(f"'{value}'" for value in ids) or "none"
 
 
-def read_known_values(path: Path) -> frozenset[bytes]:
-    """The values of a vocabulary as records hold them.
-
-    Raises:
-      DamagedRecords: the file is missing, cut off, or names a value twice.
-    """
-    return frozenset(value.encode() for value in read_vocabulary(path))
-
-
-def check_example_counts(
-    folder: Path, manifest: Mapping[str, Any], name: str, findings: Findings
-) -> None:
-    """Compares the counts of a manifest with each other.
-
-    Args:
-      folder: the step's folder.
-      manifest: its manifest.
-      name: what findings call the folder.
-      findings: where they go.
-    """
+def check_example_counts(step: CheckedStep) -> None:
+    """Compares the counts of a manifest with each other."""
     try:
-        _add_up(manifest)
+        _add_up(step.manifest)
     except CountMismatch as mismatch:
-        file = f"{name}/{StepDirectory(folder).manifest.name}"
-        findings.error("counts_do_not_add_up", file, str(mismatch))
+        step.findings.error("counts_do_not_add_up", step.manifest_name, str(mismatch))
 
 
 def _add_up(manifest: Mapping[str, Any]) -> None:
@@ -223,74 +204,72 @@ def _add_up(manifest: Mapping[str, Any]) -> None:
 
 
 def _number(tree: Mapping[str, Any], name: str) -> int:
-    found = number(tree, name)
-    if found is None:
+    value = number(tree, name)
+    if value is None:
         raise CountMismatch(f"there is no whole number '{name}' where one belongs")
-    return found
+    return value
 
 
 _ROWS_PER_BATCH = 1 << 16
 
 
-def check_vocabularies(
-    folder: Path, manifest: Mapping[str, Any], name: str, findings: Findings
-) -> None:
+def check_vocabularies(step: CheckedStep) -> None:
     """Reads every vocabulary and compares its size with the manifest."""
-    directory = ExamplesDirectory(folder)
-    sizes = section(section(manifest, "counts"), "vocabularies")
+    directory = ExamplesDirectory(step.folder)
+    sizes = section(step.counts, "vocabularies")
     for vocabulary in sizes:
         size = number(sizes, vocabulary)
         path = directory.vocabulary(vocabulary)
-        file = f"{name}/{path.relative_to(folder).as_posix()}"
+        file = f"{step.name}/{path.relative_to(step.folder).as_posix()}"
         try:
-            values = read_vocabulary(path)
+            values = step.vocabulary(vocabulary)
         except DamagedRecords as error:
-            findings.error("damaged_file", file, str(error).removeprefix(f"{path}: "))
+            step.findings.error("damaged_file", file, str(error).removeprefix(f"{path}: "))
             continue
         if size is not None and len(values) != size:
-            findings.error(
+            step.findings.error(
                 "wrong_record_count",
                 file,
                 f"has {len(values):,} values, the manifest says {size:,}",
             )
 
 
-def check_item_attributes(
-    folder: Path, manifest: Mapping[str, Any], name: str, findings: Findings
-) -> None:
-    """Columns, order and number of the rows, and that every known item has one."""
-    directory = ExamplesDirectory(folder)
-    path = directory.item_attributes
-    file = f"{name}/{path.name}"
+def check_item_attributes(step: CheckedStep) -> None:
+    """Columns, order and number of the rows, and that every item of the vocabulary has one."""
+    findings = step.findings
+    path = ExamplesDirectory(step.folder).item_attributes
+    file = f"{step.name}/{path.name}"
     try:
         with pq.ParquetFile(path) as opened:
             for column, column_type in item_tables.FIXED_COLUMNS.items():
-                place = opened.schema_arrow.get_field_index(column)
-                if place < 0 or opened.schema_arrow.field(place).type != column_type:
+                index = opened.schema_arrow.get_field_index(column)
+                if index < 0 or opened.schema_arrow.field(index).type != column_type:
                     findings.error("wrong_type", file, f"has no column '{column}', {column_type}")
                     return
-            known = set(read_vocabulary(directory.vocabulary(ITEM_ID)))
-            rows = _check_item_ids(opened, known, file, findings)
+            lacking = {value.decode() for value in step.vocabulary(ITEM_ID)}
+            rows = _check_item_ids(opened, lacking, file, findings)
     except (OSError, pa.ArrowException) as error:
         findings.error("damaged_file", file, f"not a whole Parquet file ({error})")
         return
     except DamagedRecords:
         return  # told by check_vocabularies
-    expected = number(section(manifest, "counts"), "items")
+    expected = number(step.counts, "items")
     if expected is not None and rows != expected:
         findings.error(
             "wrong_record_count", file, f"has {rows:,} rows, the manifest counts {expected:,} items"
         )
-    if known:
+    if lacking:
         findings.error(
             "item_without_attributes",
             file,
-            f"lacks {len(known):,} items of the vocabulary, e.g. {min(known)}",
+            f"lacks {len(lacking):,} items of the vocabulary, e.g. {min(lacking)}",
         )
 
 
-def _check_item_ids(opened: pq.ParquetFile, known: set[str], file: str, findings: Findings) -> int:
-    """Number of rows; takes their items out of `known`."""
+def _check_item_ids(
+    opened: pq.ParquetFile, lacking: set[str], file: str, findings: Findings
+) -> int:
+    """Number of rows; takes their items out of `lacking`."""
     rows, previous = 0, ""
     for batch in opened.iter_batches(_ROWS_PER_BATCH, columns=[item_tables.ITEM_ID]):
         for item in batch.column(0).to_pylist():
@@ -298,7 +277,7 @@ def _check_item_ids(opened: pq.ParquetFile, known: set[str], file: str, findings
             if item is None or (rows > 1 and item <= previous):
                 findings.error("not_sorted", file, "item ids are not sorted, or not unique", rows)
             previous = item or ""
-            known.discard(previous)
+            lacking.discard(previous)
     return rows
 
 
@@ -340,22 +319,16 @@ class ExamplesCheck:
     """Checks the examples of one folder.
 
     Attributes:
-      folder: the step's folder.
-      manifest: its manifest.
+      step: the step.
       settings: what the rules depend on.
-      name: what findings call the folder.
-      findings: where they go.
       prompts: looks up what prompts show; None where nothing can be looked up.
       records: kind -> part -> records read.
       coverage: kind -> feature -> part -> share of values in the vocabulary.
       samples: "item" and "user" -> id -> candidates of the records, of the first kind there is.
     """
 
-    folder: Path
-    manifest: Mapping[str, Any]
+    step: CheckedStep
     settings: ExampleSettings
-    name: str
-    findings: Findings
     prompts: PromptsOfExamples | None = None
     records: dict[str, dict[str, int]] = field(default_factory=dict)
     coverage: dict[str, dict[str, dict[str, float]]] = field(default_factory=dict)
@@ -363,26 +336,26 @@ class ExamplesCheck:
 
     def run(self) -> None:
         """Checks all kinds of examples."""
-        directory = ExamplesDirectory(self.folder)
         for kind in contract.EXAMPLE_KINDS:
-            if (self.folder / kind).is_dir():
+            if (self.step.folder / kind).is_dir():
                 try:
-                    _KindCheck(self, directory, kind).run()
+                    _KindCheck(self, kind).run()
                 except DamagedRecords as error:
-                    self.findings.error("damaged_file", f"{self.name}/{kind}", str(error), fix="")
+                    name = f"{self.step.name}/{kind}"
+                    self.step.findings.error("damaged_file", name, str(error), fix="")
 
 
 class _KindCheck:
     """Checks one kind of examples, all files of one shard number together."""
 
-    def __init__(self, check: ExamplesCheck, directory: ExamplesDirectory, kind: str):
+    def __init__(self, check: ExamplesCheck, kind: str):
         self._check = check
+        self._step = check.step
         self._kind = kind
-        self._directory = directory
-        self._reader = ShardReader(read_schema(directory.schema_of(kind)), check.findings)
-        self._coverage = [
-            Coverage(feature, read_known_values(directory.vocabulary(feature))) for feature in _IDS
-        ]
+        self._directory = ExamplesDirectory(check.step.folder)
+        schema = read_schema(self._directory.schema_of(kind))
+        self._reader = ShardReader(schema, check.step.findings)
+        self._coverage = [Coverage(feature, check.step.vocabulary(feature)) for feature in _IDS]
         self._times = PartTimes()
         self._prompts = check.prompts if kind == contract.CTR else None
         self._records = dict.fromkeys(contract.PARTS, 0)
@@ -391,10 +364,10 @@ class _KindCheck:
 
     def run(self) -> None:
         """Reads every file once."""
-        name = f"{self._check.name}/{self._kind}"
+        name = f"{self._step.name}/{self._kind}"
         shards = {
             part: complete_shards(
-                self._directory.part(part, self._kind), f"{name}/{part}", self._check.findings
+                self._directory.part(part, self._kind), f"{name}/{part}", self._step.findings
             )
             for part in contract.PARTS
         }
@@ -402,21 +375,21 @@ class _KindCheck:
         for file in tqdm(files, desc=name, unit="shard", disable=None):
             settings = self._check.settings
             users = UserRanges(settings.split_by, settings.cap, settings.ordered_by_time)
-            for place, (part, paths) in enumerate(shards.items()):
+            for part_number, (part, paths) in enumerate(shards.items()):
                 for path in paths:
                     if path.name == file:
-                        self._read(path, part, place, users)
+                        self._read(path, part, part_number, users)
             for message in self._prompts.problems() if self._prompts else ():
-                self._check.findings.error("leak_rule", f"{name}/*/{file}", message)
+                self._step.findings.error("leak_rule", f"{name}/*/{file}", message)
             for problem, message in users.problems():
-                self._check.findings.error(problem, f"{name}/*/{file}", message)
+                self._step.findings.error(problem, f"{name}/*/{file}", message)
         if self._check.settings.split_by == "global_time":
             for message in self._times.problems():
-                self._check.findings.error("parts_out_of_order", name, message)
-        counted = section(section(section(self._check.manifest, "counts"), "examples"), self._kind)
+                self._step.findings.error("parts_out_of_order", name, message)
+        counted = section(section(self._step.counts, "examples"), self._kind)
         for part, classes in self._classes.items():
             expected = number(counted, part)
-            classes.check(self._records[part], expected, f"{name}/{part}", self._check.findings)
+            classes.check(self._records[part], expected, f"{name}/{part}", self._step.findings)
         self._check.records[self._kind] = self._records
         self._check.samples = self._check.samples or self._samples
         self._check.coverage[self._kind] = {
@@ -424,16 +397,16 @@ class _KindCheck:
         }
 
     def _read(self, path: Path, part: str, part_number: int, users: UserRanges) -> None:
-        name = f"{self._check.name}/{path.relative_to(self._check.folder).as_posix()}"
-        expected = records_of_shard(self._check.manifest, path.name, "examples", self._kind, part)
-        for place, record in self._reader.records(path, name, expected):
+        name = f"{self._step.name}/{path.relative_to(self._step.folder).as_posix()}"
+        expected = records_of_shard(self._step.manifest, path.name, "examples", self._kind, part)
+        for number_in_file, record in self._reader.records(path, name, expected):
             self._records[part] += 1
             try:
                 check_example(record, self._check.settings.history_length)
                 self._classes[part].add(record.get(contract.LABEL, ()))
                 self._count_ids(record, part_number)
             except BrokenRule as broken:
-                self._check.findings.error(broken.check, name, broken.message, place)
+                self._step.findings.error(broken.check, name, broken.message, number_in_file)
                 continue
             time = record[contract.TIMESTAMP][0]
             users.add(record[contract.USER_ID][0], part_number, record[contract.POSITION][0], time)
@@ -452,12 +425,12 @@ class _KindCheck:
         self._samples["user"][record[contract.USER_ID][0]] += len(items)
         for coverage in self._coverage:
             values = record[coverage.name]
-            for place in coverage.add(part, values):
+            for index in coverage.add(part, values):
                 if part != _TRAIN or (
-                    coverage.name == contract.ITEM_ID and _is_sampled(record, place)
+                    coverage.name == contract.ITEM_ID and _is_sampled(record, index)
                 ):
                     continue
-                shown = values[place].decode("utf-8", "replace")
+                shown = values[index].decode("utf-8", "replace")
                 if coverage.name == contract.USER_ID:
                     shown = anonymous(shown)
                 raise BrokenRule(
@@ -466,8 +439,8 @@ class _KindCheck:
                 )
 
 
-def _is_sampled(record: Record, place: int) -> bool:
+def _is_sampled(record: Record, index: int) -> bool:
     """True for a candidate that may be a sampled item: one without rating and label."""
     if contract.RATING not in record:
         return False
-    return record[contract.RATING][place] == 0 and record[contract.LABEL][place] == 0
+    return record[contract.RATING][index] == 0 and record[contract.LABEL][index] == 0

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from configs.files import file_sha256
 from preprocessing.dead_letters import count_by_reason
-from preprocessing.records.layout import StepDirectory, shard_name
+from preprocessing.records.item_tables import read_vocabulary
+from preprocessing.records.layout import ExamplesDirectory, StepDirectory, shard_name
 
 _KEPT_PER_PLACE = 5
 
@@ -81,7 +82,7 @@ class Findings:
 
     def count(self, severity: Severity) -> int:
         """How many there are, those that were not kept too."""
-        return sum(count for (found, _, _), count in self._counts.items() if found is severity)
+        return sum(count for (counted, _, _), count in self._counts.items() if counted is severity)
 
     def by_check(self) -> dict[str, int]:
         """Check -> errors and warnings."""
@@ -101,10 +102,49 @@ class Findings:
         return self._counts.total() - len(self._kept)
 
     def _add(self, finding: Finding) -> None:
-        place = (finding.severity, finding.check, finding.file)
-        self._counts[place] += 1
-        if self._counts[place] <= _KEPT_PER_PLACE:
+        kind = (finding.severity, finding.check, finding.file)
+        self._counts[kind] += 1
+        if self._counts[kind] <= _KEPT_PER_PLACE:
             self._kept.append(finding)
+
+
+@dataclass(frozen=True)
+class CheckedStep:
+    """A finished step that is checked.
+
+    Attributes:
+      folder: its folder.
+      manifest: its manifest.
+      name: what findings call the folder.
+      findings: where they go.
+    """
+
+    folder: Path
+    manifest: Mapping[str, Any]
+    name: str
+    findings: Findings
+    _vocabularies: dict[str, frozenset[bytes]] = field(default_factory=dict)
+
+    @property
+    def manifest_name(self) -> str:
+        """What findings call the manifest."""
+        return f"{self.name}/{StepDirectory(self.folder).manifest.name}"
+
+    @property
+    def counts(self) -> Mapping[str, Any]:
+        """What the manifest counts."""
+        return section(self.manifest, "counts")
+
+    def vocabulary(self, name: str) -> frozenset[bytes]:
+        """The values of a vocabulary of examples as records hold them; read once.
+
+        Raises:
+          DamagedRecords: the file is missing, cut off, or names a value twice.
+        """
+        if name not in self._vocabularies:
+            values = read_vocabulary(ExamplesDirectory(self.folder).vocabulary(name))
+            self._vocabularies[name] = frozenset(value.encode() for value in values)
+        return self._vocabularies[name]
 
 
 def section(manifest: Mapping[str, Any], name: str) -> Mapping[str, Any]:
@@ -146,24 +186,17 @@ class CountMismatch(Exception):
     """Two counts differ; the message names them."""
 
 
-def check_counts(folder: Path, manifest: Mapping[str, Any], name: str, findings: Findings) -> None:
-    """Checks in = out + dead letters + filtered out wherever a manifest counts records.
-
-    Args:
-      folder: the step's folder.
-      manifest: its manifest.
-      name: what findings call the folder.
-      findings: where they go.
-    """
-    file = f"{name}/{StepDirectory(folder).manifest.name}"
+def check_counts(step: CheckedStep) -> None:
+    """Checks in = out + dead letters + filtered out wherever a manifest counts records."""
+    name, findings = step.name, step.findings
     rejected = 0
-    for place, tree in _counted(section(manifest, "counts"), "counts"):
+    for key, tree in _counted(step.counts, "counts"):
         try:
-            rejected += _reconciled(place, tree)
+            rejected += _reconciled(key, tree)
         except CountMismatch as mismatch:
-            findings.error("counts_do_not_add_up", file, str(mismatch))
+            findings.error("counts_do_not_add_up", step.manifest_name, str(mismatch))
             return
-    letters = StepDirectory(folder).dead_letters
+    letters = StepDirectory(step.folder).dead_letters
     if not letters.is_file():
         return
     try:
@@ -171,7 +204,7 @@ def check_counts(folder: Path, manifest: Mapping[str, Any], name: str, findings:
     except (ValueError, KeyError, TypeError) as error:
         findings.error("unreadable_dead_letters", f"{name}/{letters.name}", str(error))
         return
-    listed = section(manifest, _REJECTED_BY_FILE)
+    listed = section(step.manifest, _REJECTED_BY_FILE)
     if listed:
         rejected = sum(sum(section(listed, file).values()) for file in listed)
     written = sum(sum(reasons.values()) for reasons in by_file.values())
@@ -184,26 +217,26 @@ def check_counts(folder: Path, manifest: Mapping[str, Any], name: str, findings:
         findings.error("counts_do_not_add_up", f"{name}/{letters.name}", message, fix=REBUILD)
 
 
-def require_equal(place: str, counted: int, other: str, expected: int) -> None:
+def require_equal(key: str, counted: int, other: str, expected: int) -> None:
     """Compares two counts.
 
     Raises:
       CountMismatch: they differ.
     """
     if counted != expected:
-        raise CountMismatch(f"{place} is {counted:,}, {other} {expected:,}")
+        raise CountMismatch(f"{key} is {counted:,}, {other} {expected:,}")
 
 
-def _counted(tree: Mapping[str, Any], place: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _counted(tree: Mapping[str, Any], key: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Every level of the counts that reads records."""
     if _IN in tree:
-        yield place, tree
+        yield key, tree
     for name, value in tree.items():
         if isinstance(value, Mapping):
-            yield from _counted(value, f"{place}.{name}")
+            yield from _counted(value, f"{key}.{name}")
 
 
-def _reconciled(place: str, tree: Mapping[str, Any]) -> int:
+def _reconciled(key: str, tree: Mapping[str, Any]) -> int:
     """The dead letters of one level.
 
     Raises:
@@ -216,27 +249,21 @@ def _reconciled(place: str, tree: Mapping[str, Any]) -> int:
         accounted = int(tree[_OUT]) + rejected + filtered
         read, by_reason = int(tree[_IN]), sum(tree.get(_REASONS, {}).values())
     except (KeyError, TypeError, ValueError) as error:
-        raise CountMismatch(f"{place} has no whole set of counts ({error})") from error
-    require_equal(f"{place}.{_IN}", read, "records out, rejected and filtered out are", accounted)
+        raise CountMismatch(f"{key} has no whole set of counts ({error})") from error
+    require_equal(f"{key}.{_IN}", read, "records out, rejected and filtered out are", accounted)
     if _REASONS in tree:
-        require_equal(f"{place}.{_REJECTED}", rejected, "the reasons add up to", by_reason)
+        require_equal(f"{key}.{_REJECTED}", rejected, "the reasons add up to", by_reason)
     return rejected
 
 
-def check_files(folder: Path, manifest: Mapping[str, Any], name: str, findings: Findings) -> None:
-    """Compares names, sizes and checksums.
-
-    Args:
-      folder: the step's folder.
-      manifest: its manifest.
-      name: what findings call the folder.
-      findings: where they go.
-    """
-    listed = manifest["files"]
+def check_files(step: CheckedStep) -> None:
+    """Compares names, sizes and checksums."""
+    name, findings = step.name, step.findings
+    listed = step.manifest["files"]
     present = {
-        path.relative_to(folder).as_posix(): path
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path != StepDirectory(folder).manifest
+        path.relative_to(step.folder).as_posix(): path
+        for path in sorted(step.folder.rglob("*"))
+        if path.is_file() and path != StepDirectory(step.folder).manifest
     }
     for file in sorted(listed.keys() - present.keys()):
         findings.error("missing_file", f"{name}/{file}", "the manifest lists it, it is not there")

@@ -22,6 +22,7 @@ from preprocessing.inspection.example_checks import (
 )
 from preprocessing.inspection.findings import (
     REBUILD,
+    CheckedStep,
     Findings,
     Severity,
     check_counts,
@@ -43,6 +44,7 @@ from preprocessing.records import contract
 from preprocessing.records.contract import GROUP_ID
 from preprocessing.records.coverage import shares_of_log
 from preprocessing.records.layout import (
+    SHARD_PATTERN,
     ExamplesDirectory,
     KnowledgeDirectory,
     StepDirectory,
@@ -60,20 +62,15 @@ class KnowledgeCheck:
     """Checks the vectors of one source; keeps its entity ids in memory.
 
     Args:
-      folder: the step's folder.
-      manifest: its manifest.
-      name: what findings call the folder.
-      findings: where they go.
+      step: the source's step.
     """
 
-    def __init__(self, folder: Path, manifest: Mapping[str, Any], name: str, findings: Findings):
-        self._folder = folder
-        self._manifest = manifest
-        self._name = name
-        self._findings = findings
+    def __init__(self, step: CheckedStep):
+        self._step = step
+        self._findings = step.findings
         self._entities: set[bytes] = set()
         self._extractions: Counter[str] = Counter()
-        self._width = number(section(manifest, "encoder"), "dimension")
+        self._width = number(section(step.manifest, "encoder"), "dimension")
 
     @property
     def entities(self) -> set[bytes]:
@@ -82,18 +79,20 @@ class KnowledgeCheck:
 
     def run(self) -> dict[str, int]:
         """Reads every record; returns how many vectors there are of each extraction."""
-        self._read(self._folder, self._name, self._manifest, self._entities, self._extractions)
+        step = self._step
+        self._read(step.folder, step.name, step.manifest, self._entities, self._extractions)
         self._compare_counts()
-        if _FOLDS in self._manifest or KnowledgeDirectory(self._folder).is_cross_fitted:
+        if _FOLDS in step.manifest or KnowledgeDirectory(step.folder).is_cross_fitted:
             self._check_folds()
         return dict(sorted(self._extractions.items()))
 
     def _check_folds(self) -> None:
         """Checks the vectors that were made without each user fold."""
-        listed = self._manifest.get(_FOLDS)
+        listed = self._step.manifest.get(_FOLDS)
         described = listed if isinstance(listed, list) else []
         for fold in range(contract.USER_FOLDS):
-            folder, name = self._folder / fold_folder(fold), f"{self._name}/{fold_folder(fold)}"
+            folder = self._step.folder / fold_folder(fold)
+            name = f"{self._step.name}/{folder.name}"
             tree = described[fold] if fold < len(described) else {}
             entities: set[bytes] = set()
             self._read(folder, name, tree if isinstance(tree, Mapping) else {}, entities, Counter())
@@ -119,11 +118,11 @@ class KnowledgeCheck:
         for path in complete_shards(folder, name, self._findings):
             file = f"{name}/{path.name}"
             expected = records_of_shard(manifest, path.name, "records")
-            for place, record in reader.records(path, file, expected):
+            for number_in_file, record in reader.records(path, file, expected):
                 try:
                     self._check(record, entities, extractions)
                 except BrokenRule as broken:
-                    self._findings.error(broken.check, file, broken.message, place)
+                    self._findings.error(broken.check, file, broken.message, number_in_file)
 
     def _check(self, record: Record, entities: set[bytes], extractions: Counter[str]) -> None:
         """Checks one record.
@@ -152,13 +151,13 @@ class KnowledgeCheck:
             raise BrokenRule("zero_vector", "the vector is all zeros")
 
     def _compare_counts(self) -> None:
-        counts = section(self._manifest, "counts")
+        counts = self._step.counts
         for extraction in contract.EXTRACTIONS:
             expected = number(counts, f"{extraction}_entities")
             if expected is not None and self._extractions[extraction] != expected:
                 self._findings.error(
                     "wrong_record_count",
-                    self._name,
+                    self._step.name,
                     f"{self._extractions[extraction]:,} {extraction} vectors, the manifest counts "
                     f"{expected:,}",
                     fix=REBUILD,
@@ -277,22 +276,18 @@ def _check_step(
         findings.error("damaged_manifest", f"{name}/{manifest_file.name}", message)
         return {}
     say(f"validate: {name} ({manifest['step']})")
-    check_files(folder, manifest, name, findings)
-    check_counts(folder, manifest, name, findings)
-    return {"step": manifest["step"], **_check_content(folder, manifest, name, findings, coverage)}
+    step = CheckedStep(folder, manifest, name, findings)
+    check_files(step)
+    check_counts(step)
+    return {"step": manifest["step"], **_check_content(step, coverage)}
 
 
-def _check_content(
-    folder: Path,
-    manifest: Mapping[str, Any],
-    name: str,
-    findings: Findings,
-    coverage: KnowledgeCoverage,
-) -> dict[str, Any]:
+def _check_content(step: CheckedStep, coverage: KnowledgeCoverage) -> dict[str, Any]:
+    folder, manifest, name, findings = step.folder, step.manifest, step.name, step.findings
     if ExamplesDirectory(folder).vocabularies.is_dir():
-        return _check_examples(folder, manifest, name, findings, coverage)
-    if any(folder.glob("part-*.tfrecord.gz")):
-        check = KnowledgeCheck(folder, manifest, name, findings)
+        return _check_examples(step, coverage)
+    if any(folder.glob(SHARD_PATTERN)):
+        check = KnowledgeCheck(step)
         read_vectors = check.run()
         coverage.add_source(name, manifest, check.entities)
         return {"vectors": read_vectors}
@@ -304,30 +299,23 @@ def _check_content(
     return read
 
 
-def _check_examples(
-    folder: Path,
-    manifest: Mapping[str, Any],
-    name: str,
-    findings: Findings,
-    coverage: KnowledgeCoverage,
-) -> dict[str, Any]:
-    check_leak_counts(folder, manifest, name, findings)
-    check_example_counts(folder, manifest, name, findings)
-    check_vocabularies(folder, manifest, name, findings)
-    check_item_attributes(folder, manifest, name, findings)
-    settings = settings_of(manifest)
+def _check_examples(step: CheckedStep, coverage: KnowledgeCoverage) -> dict[str, Any]:
+    check_leak_counts(step)
+    check_example_counts(step)
+    check_vocabularies(step)
+    check_item_attributes(step)
+    settings = settings_of(step.manifest)
     if settings is None:
-        findings.error(
+        step.findings.error(
             "damaged_manifest",
-            f"{name}/{StepDirectory(folder).manifest.name}",
+            step.manifest_name,
             "its 'settings' lack data.history_length, split.by or split.knowledge_history_cap, so "
             "the records cannot be checked",
         )
         return {}
-    prompts = PromptsOfExamples.of(folder, manifest, name, findings)
-    check = ExamplesCheck(folder, manifest, settings, name, findings, prompts)
+    check = ExamplesCheck(step, settings, PromptsOfExamples.read(step))
     check.run()
-    coverage.samples, coverage.log = check.samples, sorted(section(manifest, "inputs"))
+    coverage.samples, coverage.log = check.samples, sorted(section(step.manifest, "inputs"))
     return {"examples": check.records, "in_vocabulary": check.coverage}
 
 

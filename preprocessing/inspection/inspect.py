@@ -27,7 +27,12 @@ from preprocessing.inspection.views import (
     view_vocabulary,
 )
 from preprocessing.records.contract import EXAMPLE_KINDS, PARTS, DamagedRecords, FeatureType
-from preprocessing.records.layout import ExamplesDirectory, StepDirectory, shard_files
+from preprocessing.records.layout import (
+    SHARD_PATTERN,
+    ExamplesDirectory,
+    StepDirectory,
+    shard_files,
+)
 from preprocessing.records.tfrecord_file import masked_crc32c
 
 _TYPES = {
@@ -86,7 +91,6 @@ def _feature(feature: schema_pb2.Feature) -> SchemaFeature:
     return SchemaFeature(_TYPES[feature.type], count.min, maximum)
 
 
-SHARD_PATTERN = "part-*.tfrecord.gz"
 _GZIP = b"\x1f\x8b"
 _PARQUET = b"PAR1"
 _ZIP = b"PK"

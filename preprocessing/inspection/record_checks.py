@@ -16,7 +16,7 @@ from preprocessing.inspection.findings import Findings
 from preprocessing.inspection.inspect import SchemaFeature
 from preprocessing.records import contract
 from preprocessing.records.contract import DamagedRecords, FeatureType
-from preprocessing.records.layout import shard_files
+from preprocessing.records.layout import SHARD_PATTERN, shard_files
 from preprocessing.records.tfrecord_file import read_records
 
 Record: TypeAlias = Mapping[str, Sequence]
@@ -121,12 +121,12 @@ def complete_shards(folder: Path, name: str, findings: Findings) -> list[Path]:
         return shard_files(folder)
     except DamagedRecords as error:
         findings.error("incomplete_shards", name, str(error).removeprefix(f"{folder}: "), fix="")
-        return sorted(folder.glob("part-*.tfrecord.gz"))
+        return sorted(folder.glob(SHARD_PATTERN))
 
 
 def _problem(error: DamagedRecords) -> str:
-    found = _DAMAGE.search(str(error))
-    return found["problem"] if found else str(error)
+    match = _DAMAGE.search(str(error))
+    return match["problem"] if match else str(error)
 
 
 _FIELD = descriptor_pb2.FieldDescriptorProto

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from configs.knowledge import SourceAnswers
 from preprocessing.hashing import anonymous
-from preprocessing.inspection.findings import Findings, number, section
+from preprocessing.inspection.findings import CheckedStep, number, section
 from preprocessing.inspection.record_checks import Record
 from preprocessing.interactions.leak_check import (
     PROMPT_CHECK,
@@ -32,24 +32,14 @@ from preprocessing.interactions.shown_entries import Name
 from preprocessing.records import contract
 from preprocessing.records.contract import PARTS
 from preprocessing.records.item_tables import FIXED_COLUMNS
-from preprocessing.records.layout import SETTINGS, ExamplesDirectory, StepDirectory
+from preprocessing.records.layout import SETTINGS, ExamplesDirectory
 
 _VIOLATIONS = "leak_violations"
 
 
-def check_leak_counts(
-    folder: Path, manifest: Mapping[str, Any], name: str, findings: Findings
-) -> None:
-    """The number of violations must be 0; sources that nobody could verify are named.
-
-    Args:
-      folder: the step's folder.
-      manifest: its manifest.
-      name: what findings call the folder.
-      findings: where they go.
-    """
-    file = f"{name}/{StepDirectory(folder).manifest.name}"
-    counts = section(manifest, "counts")
+def check_leak_counts(step: CheckedStep) -> None:
+    """The number of violations must be 0; sources that nobody could verify are named."""
+    file, counts, findings = step.manifest_name, step.counts, step.findings
     violations = number(counts, _VIOLATIONS)
     if violations is None:
         findings.error("leak_rule", file, f"counts no '{_VIOLATIONS}'")
@@ -98,47 +88,42 @@ class PromptsOfExamples:
     _logs: dict[str, dict[int, tuple[str, float, bool | None, int]]] = field(default_factory=dict)
 
     @classmethod
-    def of(
-        cls, folder: Path, manifest: Mapping[str, Any], name: str, findings: Findings
-    ) -> PromptsOfExamples | None:
+    def read(cls, step: CheckedStep) -> PromptsOfExamples | None:
         """Reads the prompts that the examples were checked with; None if there are none.
 
-        Args:
-          folder: the folder of the examples.
-          manifest: its manifest.
-          name: what findings call the folder.
-          findings: take a warning about answers that are not at hand any more, or have changed.
+        Warns of answers that are not at hand any more, or have changed.
         """
-        described = dict(section(manifest, PROMPT_CHECK))
+        described = dict(section(step.manifest, PROMPT_CHECK))
         answers = described.pop("answers", {})
         if not answers:
             return None
         check = PromptCheck.model_validate(described)
-        digests = section(manifest, "seen_interactions")
+        digests = section(step.manifest, "seen_interactions")
         seen: dict[str, list[SeenPrompt]] = {}
         for source, files in answers.items():
             source_answers = SourceAnswers(entity="user", **files)
             missing = [path for path in files["individual"] if not Path(path).is_file()]
             if missing:
-                found = f"{missing[0]} is not at hand"
+                problem = f"{missing[0]} is not at hand"
             elif digest_seen_prompts({source: source_answers}, [source]) != {
                 source: digests.get(source)
             }:
-                found = "its answers have changed"
+                problem = "its answers have changed"
             else:
                 for batch in read_seen_prompts(source, source_answers):
                     for prompt in batch:
                         seen.setdefault(prompt.user, []).append(prompt)
                 continue
-            findings.warning(
+            step.findings.warning(
                 "prompts_not_checked",
-                f"{name}/{StepDirectory(folder).manifest.name}",
-                f"source '{source}': {found}, so what its prompts show was not looked up again",
+                step.manifest_name,
+                f"source '{source}': {problem}, so what its prompts show was not looked up again",
                 fix="run 'python -m preprocessing examples' again, with the answers in place",
             )
-        items = pq.read_table(ExamplesDirectory(folder).item_attributes)
+        items = pq.read_table(ExamplesDirectory(step.folder).item_attributes)
         attributes = [column for column in items.column_names if column not in FIXED_COLUMNS]
-        return cls(check, check.wording.names(items, attributes), seen, section(manifest, SETTINGS))
+        settings = section(step.manifest, SETTINGS)
+        return cls(check, check.wording.names(items, attributes), seen, settings)
 
     def add(self, record: Record, part: int) -> None:
         """Takes in one sample and the history before it."""
@@ -149,10 +134,10 @@ class PromptsOfExamples:
         position = record[contract.POSITION][0]
         history = record.get(contract.HISTORY_ITEM_ID, ())
         ratings = record.get(contract.HISTORY_RATING, ())
-        for place, (item, rating) in enumerate(
+        for earlier, (item, rating) in enumerate(
             zip(history, ratings, strict=True), start=position - len(history)
         ):
-            log.setdefault(place, (item.decode("utf-8", "replace"), rating, None, HISTORY_ONLY))
+            log.setdefault(earlier, (item.decode("utf-8", "replace"), rating, None, HISTORY_ONLY))
         label, rating = record[contract.LABEL][0], record[contract.RATING][0]
         if label or rating or not self.settings.get("data.negatives.per_positive"):
             item = record[contract.ITEM_ID][0].decode("utf-8", "replace")
@@ -164,8 +149,8 @@ class PromptsOfExamples:
         self._logs = {}
         sequences, split = _log_of(whole, self.settings, self.check.wording.rated)
         seen = [prompt for user in whole for prompt in self.seen[user]]
-        found = check_leaks(sequences, split, seen, self.check, self.names)
-        return [f"a prompt showed a sample: {example}" for example in found.examples]
+        leaks = check_leaks(sequences, split, seen, self.check, self.names)
+        return [f"a prompt showed a sample: {example}" for example in leaks.examples]
 
 
 def _log_of(

@@ -44,6 +44,9 @@ def schema_file(kind: str) -> str:
     return "schema.pbtxt" if kind == CTR else f"schema_{kind}.pbtxt"
 
 
+SHARD_PATTERN = "part-*.tfrecord.gz"
+
+
 def shard_files(folder: Path) -> list[Path]:
     """All shards of a folder, in order.
 
@@ -51,7 +54,7 @@ def shard_files(folder: Path) -> list[Path]:
       DamagedRecords: there are none, one is missing, or shards of two runs are mixed.
     """
     found = {}
-    for path in sorted(folder.glob("part-*.tfrecord.gz")):
+    for path in sorted(folder.glob(SHARD_PATTERN)):
         match = _SHARD.fullmatch(path.name)
         if match:
             found[path] = (int(match[1]), int(match[2]))

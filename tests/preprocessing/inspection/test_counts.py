@@ -4,7 +4,13 @@ import json
 
 import pytest
 
-from preprocessing.inspection.findings import CountMismatch, Findings, check_counts, require_equal
+from preprocessing.inspection.findings import (
+    CheckedStep,
+    CountMismatch,
+    Findings,
+    check_counts,
+    require_equal,
+)
 
 GOOD = {
     "records_in": 10,
@@ -25,7 +31,7 @@ def messages(folder, counts: object, letters: int = 3) -> list[str]:
     lines = [json.dumps({"file": "a", "line": n, "reason": "x"}) for n in range(letters)]
     (folder / "dead_letters.jsonl").write_text("".join(f"{line}\n" for line in lines))
     findings = Findings()
-    check_counts(folder, {"counts": counts}, "step", findings)
+    check_counts(CheckedStep(folder, {"counts": counts}, "step", findings))
     return [finding.message for finding in findings.kept()]
 
 
@@ -54,7 +60,7 @@ def test_dead_letters_are_counted_in_the_file(tmp_path):
     assert messages(tmp_path, GOOD, letters=2) == ["holds 2 dead letters, the manifest counts 3"]
     (tmp_path / "dead_letters.jsonl").write_text("no\n")
     findings = Findings()
-    check_counts(tmp_path, {"counts": GOOD}, "step", findings)
+    check_counts(CheckedStep(tmp_path, {"counts": GOOD}, "step", findings))
     assert findings.by_check() == {"unreadable_dead_letters": 1}
 
 
@@ -62,7 +68,8 @@ def test_dead_letters_listed_by_file_and_reason(tmp_path):
     (tmp_path / "dead_letters.jsonl").write_text('{"file": "a", "line": 1, "reason": "x"}\n')
     for listed, count in [({"a": {"x": 1}}, 0), ({"a": {"y": 1}}, 1), ({"a": {"x": 2}}, 1)]:
         findings = Findings()
-        check_counts(tmp_path, {"rejected": listed, "counts": {"entities": 3}}, "step", findings)
+        manifest = {"rejected": listed, "counts": {"entities": 3}}
+        check_counts(CheckedStep(tmp_path, manifest, "step", findings))
         assert findings.by_check() == ({"counts_do_not_add_up": 1} if count else {})
 
 

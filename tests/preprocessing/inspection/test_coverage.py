@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from preprocessing.inspection.example_checks import Coverage, read_known_values
+from preprocessing.inspection.example_checks import Coverage
+from preprocessing.inspection.findings import CheckedStep, Findings
 from preprocessing.records.contract import DamagedRecords
 
 
@@ -14,8 +15,10 @@ def test_shares_by_part():
 
 
 def test_values_are_read_as_records_hold_them(tmp_path):
-    path = tmp_path / "item_id.txt"
+    step = CheckedStep(tmp_path, {}, "examples", Findings())
+    path = tmp_path / "vocabularies" / "item_id.txt"
+    path.parent.mkdir()
     path.write_text("é\nb\n", encoding="utf-8")
-    assert read_known_values(path) == {"é".encode(), b"b"}
+    assert step.vocabulary("item_id") == {"é".encode(), b"b"}
     with pytest.raises(DamagedRecords):
-        read_known_values(tmp_path / "none.txt")
+        step.vocabulary("none")

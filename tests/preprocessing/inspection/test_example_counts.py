@@ -5,7 +5,7 @@ import copy
 import pytest
 
 from preprocessing.inspection.example_checks import check_example_counts
-from preprocessing.inspection.findings import Findings
+from preprocessing.inspection.findings import CheckedStep, Findings
 
 
 def by_part(train: int, validation: int, test: int) -> dict[str, int]:
@@ -30,7 +30,7 @@ GOOD = {
 
 def messages(tmp_path, manifest) -> list[str]:
     findings = Findings()
-    check_example_counts(tmp_path, manifest, "examples", findings)
+    check_example_counts(CheckedStep(tmp_path, manifest, "examples", findings))
     return [finding.message for finding in findings.kept()]
 
 

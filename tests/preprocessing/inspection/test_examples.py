@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from preprocessing.inspection.example_checks import ExamplesCheck, ExampleSettings, settings_of
-from preprocessing.inspection.findings import Findings
+from preprocessing.inspection.findings import CheckedStep, Findings
 from preprocessing.inspection.inspect import read_manifest
 from preprocessing.inspection.record_checks import Example
 from preprocessing.records.tfrecord_file import read_records
@@ -22,7 +22,7 @@ def test_records_and_coverage_of_every_kind(damaged):
     settings = settings_of(manifest)
     assert settings == ExampleSettings(history_length=5, split_by="time", cap=3)
     findings = Findings()
-    check = ExamplesCheck(folder, manifest, settings, "examples", findings)
+    check = ExamplesCheck(CheckedStep(folder, manifest, "examples", findings), settings)
     check.run()
     assert findings.by_check() == {}
     assert check.records == manifest["counts"]["examples"]
@@ -51,7 +51,7 @@ def test_parts_over_all_users_are_compared_for_a_split_by_time(damaged):
     manifest = read_manifest(folder / "manifest.json")
     findings = Findings()
     settings = ExampleSettings(history_length=5, split_by="global_time", cap=3)
-    ExamplesCheck(folder, manifest, settings, "examples", findings).run()
+    ExamplesCheck(CheckedStep(folder, manifest, "examples", findings), settings).run()
     # Split by time within each user: users' parts overlap each other's.
     assert findings.by_check() == {"parts_out_of_order": 6}
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import hashlib
 
-from preprocessing.inspection.findings import Findings, check_files
+from preprocessing.inspection.findings import CheckedStep, Findings, check_files
 
 
 def test_names_sizes_and_checksums_are_compared(tmp_path):
@@ -17,7 +17,7 @@ def test_names_sizes_and_checksums_are_compared(tmp_path):
         (tmp_path / name).write_bytes(content)
     (tmp_path / "manifest.json").write_text("{}")
     findings = Findings()
-    check_files(tmp_path, {"files": files}, "step", findings)
+    check_files(CheckedStep(tmp_path, {"files": files}, "step", findings))
     found = {(finding.check, finding.file) for finding in findings.kept()}
     assert found == {
         ("missing_file", "step/gone"),

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from preprocessing.inspection.example_checks import check_item_attributes, check_vocabularies
-from preprocessing.inspection.findings import Findings
+from preprocessing.inspection.findings import CheckedStep, Findings
 from preprocessing.inspection.inspect import read_manifest
 
 
@@ -14,7 +14,8 @@ def found(damaged):
     def run(check) -> list[str]:
         findings = Findings()
         folder = damaged / "examples"
-        check(folder, read_manifest(folder / "manifest.json"), "examples", findings)
+        manifest = read_manifest(folder / "manifest.json")
+        check(CheckedStep(folder, manifest, "examples", findings))
         return [finding.line() for finding in findings.kept()]
 
     return run

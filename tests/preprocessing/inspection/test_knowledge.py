@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from preprocessing.inspection.findings import Findings
+from preprocessing.inspection.findings import CheckedStep, Findings
 from preprocessing.inspection.folder_checks import KnowledgeCheck
 from preprocessing.inspection.inspect import read_manifest
 from tests.preprocessing.work_folder import (
@@ -20,7 +20,7 @@ from tests.preprocessing.work_folder import (
 def check(folder) -> tuple[dict[str, int], dict[str, int], list[str]]:
     findings = Findings()
     manifest = read_manifest(folder / "manifest.json")
-    vectors = KnowledgeCheck(folder, manifest, "knowledge/item", findings).run()
+    vectors = KnowledgeCheck(CheckedStep(folder, manifest, "knowledge/item", findings)).run()
     return vectors, findings.by_check(), [finding.line() for finding in findings.kept()]
 
 

@@ -4,7 +4,7 @@ import json
 
 from configs.command_line import CommandError
 from preprocessing.examples import build_examples
-from preprocessing.inspection.findings import Findings
+from preprocessing.inspection.findings import CheckedStep, Findings
 from preprocessing.inspection.folder_checks import validate_folders
 from preprocessing.inspection.user_checks import check_leak_counts
 from preprocessing.interactions.leak_check import digest_seen_prompts
@@ -14,7 +14,7 @@ from tests.preprocessing.small_data import user_answer, user_source, write_lines
 
 def lines(tmp_path, counts: object) -> list[str]:
     findings = Findings()
-    check_leak_counts(tmp_path, {"counts": counts}, "examples", findings)
+    check_leak_counts(CheckedStep(tmp_path, {"counts": counts}, "examples", findings))
     return [finding.line() for finding in findings.kept()]
 
 
