@@ -142,11 +142,11 @@ def bad_encoding(answer: AnswerText, thresholds: Thresholds) -> str | None:
     """
     if answer.text.isascii() and answer.text.isprintable():
         return None
-    found = _REPLACEMENT_OR_CONTROL.findall(answer.text) + _MISREAD_UTF8.findall(answer.text)
-    if len(found) <= thresholds.maximum_bad_characters:
+    matches = _REPLACEMENT_OR_CONTROL.findall(answer.text) + _MISREAD_UTF8.findall(answer.text)
+    if len(matches) <= thresholds.maximum_bad_characters:
         return None
-    shown = ", ".join(sorted({ascii(characters) for characters in found})[:3])
-    return f"{len(found)} damaged characters: {shown}"
+    shown = ", ".join(sorted({ascii(characters) for characters in matches})[:3])
+    return f"{len(matches)} damaged characters: {shown}"
 
 
 _FILTERED, _REFUSED = "content_filter", "refusal"
@@ -186,10 +186,10 @@ def refusal(answer: AnswerText, thresholds: Thresholds) -> str | None:
     """The words with which a text declines."""
     if answer.finish_reason == _REFUSED:
         return f"the service reports a refusal: {answer.text}"
-    found = _DECLINES.search(answer.text[:_OPENING_CHARACTERS])
-    if found is None and len(answer.text) < _SHORT_CHARACTERS:
-        found = _ASKS.search(answer.text)
-    return f"says '{found[0].strip()}'" if found else None
+    match = _DECLINES.search(answer.text[:_OPENING_CHARACTERS])
+    if match is None and len(answer.text) < _SHORT_CHARACTERS:
+        match = _ASKS.search(answer.text)
+    return f"says '{match[0].strip()}'" if match else None
 
 
 def content_filter(answer: AnswerText, thresholds: Thresholds) -> str | None:
@@ -419,13 +419,13 @@ _WORDS_PER_NOT_APPLICABLE = 8
 
 def placeholder(answer: AnswerText, thresholds: Thresholds) -> str | None:
     """Which gaps a text leaves open."""
-    found = [match[0].strip() for match in _PLACEHOLDER.finditer(answer.text)]
+    matches = [match[0].strip() for match in _PLACEHOLDER.finditer(answer.text)]
     not_applicable = _NOT_APPLICABLE.findall(answer.text)
     if not_applicable and len(answer.words) <= _WORDS_PER_NOT_APPLICABLE * len(not_applicable):
-        found += not_applicable
-    if len(found) <= thresholds.maximum_placeholders:
+        matches += not_applicable
+    if len(matches) <= thresholds.maximum_placeholders:
         return None
-    return f"{len(found)} placeholders: {', '.join(dict.fromkeys(found))}"
+    return f"{len(matches)} placeholders: {', '.join(dict.fromkeys(matches))}"
 
 
 Check = Callable[[AnswerText, Thresholds], str | None]

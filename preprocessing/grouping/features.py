@@ -178,12 +178,12 @@ def standardised_column(numbers: np.ndarray) -> sparse.csr_matrix:
     Returns:
       [rows, 1] float32.
     """
-    known = np.isfinite(numbers)
+    finite = np.isfinite(numbers)
     column = np.zeros(len(numbers))
-    deviation = numbers[known].std() if known.any() else 0.0
+    deviation = numbers[finite].std() if finite.any() else 0.0
     if deviation > 0:
-        scores = (numbers[known] - numbers[known].mean()) / deviation
-        column[known] = np.clip(scores, -_LARGEST_DEVIATION, _LARGEST_DEVIATION)
+        scores = (numbers[finite] - numbers[finite].mean()) / deviation
+        column[finite] = np.clip(scores, -_LARGEST_DEVIATION, _LARGEST_DEVIATION)
     return sparse.csr_matrix(column[:, None].astype(np.float32))
 
 

@@ -158,8 +158,8 @@ def import_groups(
         mapping.require_met()
     reasons = Counter(letter["reason"] for letter in letters)
     if not rows:
-        found = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
-        raise CommandError(f"{path}: no entry gives an id its group ({found or 'no entries'})")
+        counts = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
+        raise CommandError(f"{path}: no entry gives an id its group ({counts or 'no entries'})")
     folder = Path(out)
     result = {
         "read": len(entries),

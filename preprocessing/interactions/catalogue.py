@@ -106,8 +106,8 @@ def take_out_unreadable(
             numbers = table[name]
             bad = pc.is_nan(numbers)
             unreadable[name] = pc.sum(pc.cast(bad, pa.int64())).as_py() or 0
-            place = table.column_names.index(name)
-            table = table.set_column(place, name, pc.if_else(bad, None, numbers))
+            index = table.column_names.index(name)
+            table = table.set_column(index, name, pc.if_else(bad, None, numbers))
     return table, unreadable
 
 

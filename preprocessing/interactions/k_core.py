@@ -32,17 +32,17 @@ class KeptCounts:
     """What a shard has left.
 
     Attributes:
-      of_item: [items] int64 interactions that are left.
+      item_counts: [items] int64 interactions that are left.
       users: number of users that are left.
     """
 
-    of_item: np.ndarray
+    item_counts: np.ndarray
     users: int
 
     @property
     def interactions(self) -> int:
         """Number of interactions that are left."""
-        return int(self.of_item.sum())
+        return int(self.item_counts.sum())
 
 
 def kept_rows(shard: CodedShard, kept_items: np.ndarray, settings: InteractionFilter) -> np.ndarray:
@@ -71,7 +71,7 @@ def count_kept(
     sums = np.concatenate([[0], np.cumsum(kept)])
     per_user = sums[ends] - sums[ends - shard.counts]
     return KeptCounts(
-        of_item=np.bincount(shard.items[kept], minlength=len(kept_items)),
+        item_counts=np.bincount(shard.items[kept], minlength=len(kept_items)),
         users=int((per_user > 0).sum()),
     )
 
@@ -79,13 +79,13 @@ def count_kept(
 def count_all(shard: CodedShard, items: int) -> KeptCounts:
     """Counts everything in a shard."""
     return KeptCounts(
-        of_item=np.bincount(shard.items, minlength=items), users=int((shard.counts > 0).sum())
+        item_counts=np.bincount(shard.items, minlength=items), users=int((shard.counts > 0).sum())
     )
 
 
 def add_counts(first: KeptCounts, second: KeptCounts) -> KeptCounts:
     """Counts of two shards, or more, together."""
-    return KeptCounts(first.of_item + second.of_item, first.users + second.users)
+    return KeptCounts(first.item_counts + second.item_counts, first.users + second.users)
 
 
 @dataclass(frozen=True)
@@ -116,12 +116,12 @@ def find_kept_items(
       settings: how many interactions users and items need.
     """
     minimum = settings.minimum_item_interactions
-    mask = unfiltered.of_item >= minimum
+    mask = unfiltered.item_counts >= minimum
     rounds = []
     while True:
         counts = count(mask)
         rounds.append(_described(counts))
-        enough = mask & (counts.of_item >= minimum)
+        enough = mask & (counts.item_counts >= minimum)
         if not settings.repeat or (enough == mask).all():
             return KeptItems(mask, _described(unfiltered), rounds)
         mask = enough
@@ -130,7 +130,7 @@ def find_kept_items(
 def _described(counts: KeptCounts) -> dict[str, int]:
     return {
         "users": counts.users,
-        "items": int((counts.of_item > 0).sum()),
+        "items": int((counts.item_counts > 0).sum()),
         "interactions": counts.interactions,
     }
 
@@ -192,13 +192,13 @@ def read_kept_items(files: FilterFiles) -> np.ndarray:
 
 def write_counts(files: FilterFiles, counts: KeptCounts) -> None:
     """Writes the result of a round."""
-    _write_arrays(files.counts, counts.of_item, np.array([counts.users]))
+    _write_arrays(files.counts, counts.item_counts, np.array([counts.users]))
 
 
 def read_counts(files: FilterFiles) -> KeptCounts:
     """Reads what `write_counts` wrote."""
-    of_item, (users,) = _read_arrays(files.counts)
-    return KeptCounts(of_item=of_item, users=int(users))
+    item_counts, (users,) = _read_arrays(files.counts)
+    return KeptCounts(item_counts=item_counts, users=int(users))
 
 
 def write_coded(files: FilterFiles, shard: int, coded: CodedShard) -> None:

@@ -219,18 +219,18 @@ def check_leaks(
         user = lookup.number(prompt.user)
         if user is None:
             continue
-        found = lookup.look_up(prompt, user)
-        leaked[found.violations] = True
-        if len(found.violations):
-            cause = found.cause(int(sequences.counts[user]))
+        result = lookup.look_up(prompt, user)
+        leaked[result.violations] = True
+        if len(result.violations):
+            cause = result.cause(int(sequences.counts[user]))
             causes.setdefault(prompt.source, Counter())[cause] += 1
             if cause == LARGER_CAP:
-                largest_reach = max(largest_reach, found.reach)
+                largest_reach = max(largest_reach, result.reach)
         if (prompt.source, prompt.user) in used:
             continue
         used.add((prompt.source, prompt.user))
-        verified[prompt.user] = verified.get(prompt.user, True) and found.shown.verified
-        if not found.shown.verified and bool(is_sample[lookup.rows(user)].any()):
+        verified[prompt.user] = verified.get(prompt.user, True) and result.shown.verified
+        if not result.shown.verified and bool(is_sample[lookup.rows(user)].any()):
             unresolved[prompt.source] += 1
     rows = np.flatnonzero(leaked)
     listed = rows[:MAXIMUM_EXAMPLES]
@@ -286,7 +286,7 @@ def unverifiable_sources(knowledge: Knowledge) -> list[str]:
     vectors of items, too, may be made from the whole log, as factors of its ratings are. Groups
     that are made here (`grouping`) are built from nothing else, with the same k_u.
     """
-    found = []
+    unverifiable = []
     for source, answers in sorted(knowledge.answers.items()):
         verified_groups = answers.groups_verified or answers.grouping is not None
         undeclared_groups = bool(answers.collective) and not verified_groups
@@ -298,8 +298,8 @@ def unverifiable_sources(knowledge: Knowledge) -> list[str]:
         if answers.seen == "training":
             continue
         if undeclared_groups or no_pattern or answers.vectors:
-            found.append(source)
-    return found
+            unverifiable.append(source)
+    return unverifiable
 
 
 def declared_sources(knowledge: Knowledge) -> dict[str, Seen]:

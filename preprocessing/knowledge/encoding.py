@@ -90,7 +90,7 @@ class EncoderHandler(ModelHandler[list[str], EncodedTexts, TextEncoder]):
 
 
 _TEXTS, _FILES = "texts", "files"
-_FOUND = "found"
+_CACHED = "cached"
 _ANSWERS_PER_ELEMENT = 1024
 _TEXTS_PER_RANGE = 4096
 _MOST_RANGES = 4096
@@ -155,13 +155,13 @@ class ListCache(beam.DoFn):
     def process(self, element: str) -> Iterator[tuple[int, CacheFile]]:
         """See `beam.DoFn`."""
         for file in list_cache(element):
-            first, last = (place * self._ranges // PREFIXES for place in (file.first, file.last))
+            first, last = (index * self._ranges // PREFIXES for index in (file.first, file.last))
             for number in range(first, last + 1):
                 yield number, file
 
 
 class LookUp(beam.DoFn):
-    """A range's texts to (answers, texts) to encode, tagged `TextVectors` of those found.
+    """A range's texts to (answers, texts) to encode, tagged `TextVectors` of those in the cache.
 
     Args:
       texts_per_element: texts to encode in one element.
@@ -186,27 +186,27 @@ class LookUp(beam.DoFn):
                 answers.setdefault(digest, []).append(answer)
         if not texts:
             return
-        found = self._find(number, texts.keys(), grouped[_FILES])
-        counts = {"texts": len(texts), "texts_from_cache": len(found)}
+        cached = self._cached(number, texts.keys(), grouped[_FILES])
+        counts = {"texts": len(texts), "texts_from_cache": len(cached)}
         yield beam.pvalue.TaggedOutput(STATISTICS, counts)
-        for digests in _chunks(sorted(found), _ANSWERS_PER_ELEMENT):
-            vectors = np.stack([found[digest] for digest in digests])
+        for digests in _chunks(sorted(cached), _ANSWERS_PER_ELEMENT):
+            vectors = np.stack([cached[digest] for digest in digests])
             kept = TextVectors([answers[digest] for digest in digests], vectors)
-            yield beam.pvalue.TaggedOutput(_FOUND, kept)
-        for digests in _chunks(sorted(texts.keys() - found.keys()), self._texts_per_element):
+            yield beam.pvalue.TaggedOutput(_CACHED, kept)
+        for digests in _chunks(sorted(texts.keys() - cached.keys()), self._texts_per_element):
             yield (
                 [(digest, answers[digest]) for digest in digests],
                 [texts[digest] for digest in digests],
             )
 
-    def _find(
+    def _cached(
         self, number: int, texts: Set[bytes], files: Iterable[CacheFile]
     ) -> dict[bytes, np.ndarray]:
         """Kept vectors of a range's texts; merges the range's small files on the way."""
-        found: dict[bytes, np.ndarray] = {}
+        cached: dict[bytes, np.ndarray] = {}
         if self._cache is None:
-            return found
-        first, last = (-(-place * PREFIXES // self._ranges) for place in (number, number + 1))
+            return cached
+        first, last = (-(-index * PREFIXES // self._ranges) for index in (number, number + 1))
         small = SmallFiles(self._cache, first, last - 1)
         read: set[str] = set()
         waiting = sorted(files, key=lambda file: file.path)
@@ -224,7 +224,7 @@ class LookUp(beam.DoFn):
                         raise
                     gone = True
                 else:
-                    found |= select_vectors(table, texts - found.keys())
+                    cached |= select_vectors(table, texts - cached.keys())
                     small.add(file, table)
             # Another run has merged what is gone, or this one did before it was tried again.
             listed = list_cache(self._cache) if gone else []
@@ -233,7 +233,7 @@ class LookUp(beam.DoFn):
                 for file in listed
                 if file.path not in read and file.first < last and file.last >= first
             ]
-        return found
+        return cached
 
 
 class KeepVectors(beam.DoFn):
@@ -256,7 +256,9 @@ class KeepVectors(beam.DoFn):
             write_vectors(self._cache, hashes, rounded[good], encoded.tokens)
         counts = {"texts_encoded": len(answers), "tokens": encoded.tokens}
         yield beam.pvalue.TaggedOutput(STATISTICS, counts)
-        yield TextVectors([of_text for _, of_text in answers], rounded, dict(encoded.refused))
+        yield TextVectors(
+            [text_answers for _, text_answers in answers], rounded, dict(encoded.refused)
+        )
 
 
 class EncodeAnswers(beam.PTransform):
@@ -294,7 +296,7 @@ class EncodeAnswers(beam.PTransform):
             | "ByHash" >> beam.CoGroupByKey()
             | "LookUp"
             >> beam.ParDo(LookUp(per_element, self._cache, self._ranges)).with_outputs(
-                STATISTICS, _FOUND, main="missing"
+                STATISTICS, _CACHED, main="missing"
             )
         )
         handler: ModelHandler = KeyedModelHandler(EncoderHandler(self._encoder, self._prepared))
@@ -306,7 +308,7 @@ class EncodeAnswers(beam.PTransform):
             >> beam.ParDo(KeepVectors(self._cache)).with_outputs(STATISTICS, main="vectors")
         )
         return {
-            "vectors": (looked_up[_FOUND], encoded["vectors"]) | "AllVectors" >> beam.Flatten(),
+            "vectors": (looked_up[_CACHED], encoded["vectors"]) | "AllVectors" >> beam.Flatten(),
             STATISTICS: (looked_up[STATISTICS], encoded[STATISTICS])
             | "TextCounts" >> beam.Flatten(),
         }

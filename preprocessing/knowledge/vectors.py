@@ -79,9 +79,9 @@ def usable_vectors(
       Each usable answer with its vector's bytes, and dead letters for the others.
     """
     usable, dead_letters = [], []
-    for row, (of_text, vector) in enumerate(zip(answers, vectors, strict=True)):
+    for row, (text_answers, vector) in enumerate(zip(answers, vectors, strict=True)):
         problem = ("encoder_refused", refused[row]) if row in refused else problem_of(vector)
-        for answer in of_text:
+        for answer in text_answers:
             if problem is None:
                 usable.append((answer, vector.tobytes()))
             else:

@@ -48,7 +48,7 @@ def require_fields(
       ConfigurationError: a file is empty or not JSON lines, or a field is in no record.
     """
     missing = dict(wanted.by_key)
-    known: dict[str, None] = {}
+    field_names: dict[str, None] = {}
     for file in files:
         empty = True
         with closing(read_line_blocks(file, encoding)) as blocks:
@@ -57,7 +57,7 @@ def require_fields(
                     empty = False
                     _refuse_list(block.data, file, key)
                     lines = block.data.split(b"\n", _SAMPLED_LINES)[:_SAMPLED_LINES]
-                    known |= dict.fromkeys(_fields(lines))
+                    field_names |= dict.fromkeys(_fields(lines))
                 missing = {
                     mapped: field
                     for mapped, field in missing.items()
@@ -68,10 +68,10 @@ def require_fields(
         if empty:
             raise ConfigurationError(f"{key}: {file.name} is empty")
     where = files[0].name if len(files) == 1 else f"the {len(files)} files of {key}"
-    if missing and not known:
+    if missing and not field_names:
         raise ConfigurationError(f"{key}: no line at the start of {where} is a JSON object")
     for mapped, field in missing.items():
-        names = _some_names(list(known))
+        names = _some_names(list(field_names))
         raise ConfigurationError(
             f"{mapped}: no record of {where} has a field '{field}'. Fields there: {names}"
             f"{wanted.way_out(mapped)}"
@@ -180,19 +180,19 @@ def _schema(lines: Sequence[bytes], columns: Sequence[str]) -> pa.Schema | None:
             record = json.loads(line)
         except (ValueError, RecursionError):
             return None
-        for column, found in types.items():
+        for column, value_types in types.items():
             value = record.get(column)
             if value == []:
                 empty_lists.add(column)
             elif value is not None:
-                found.add(_type(value))
+                value_types.add(_type(value))
     fields = {}
-    for column, found in types.items():
-        if found == {pa.int64(), pa.float64()}:
-            found = {pa.float64()}
-        if len(found) > 1 or None in found:
+    for column, value_types in types.items():
+        if value_types == {pa.int64(), pa.float64()}:
+            value_types = {pa.float64()}
+        if len(value_types) > 1 or None in value_types:
             return None
-        fields[column] = next(iter(found), _TEXTS if column in empty_lists else _TEXT)
+        fields[column] = next(iter(value_types), _TEXTS if column in empty_lists else _TEXT)
     return pa.schema(fields)
 
 
@@ -250,7 +250,7 @@ def _parse_line_by_line(
             lines.append(number)
             for column, value in zip(columns, read, strict=True):
                 values[column].append(value)
-    arrays = {column: _array(found) for column, found in values.items()}
+    arrays = {column: _array(texts) for column, texts in values.items()}
     records = len(lines) + len(dead_letters)
     return ParsedBlock(
         file, pa.table(arrays), np.array(lines, dtype=np.int64), dead_letters, records

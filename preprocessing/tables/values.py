@@ -16,12 +16,12 @@ EXACT_INTEGERS = float(1 << 53)
 _LIST_GLUE = ", "
 
 
-def is_readable(found: pa.DataType) -> bool:
+def is_readable(data_type: pa.DataType) -> bool:
     """True for types of values and of (nested) lists of values."""
-    if types.is_dictionary(found) or _is_list(found):
-        return is_readable(found.value_type)
+    if types.is_dictionary(data_type) or _is_list(data_type):
+        return is_readable(data_type.value_type)
     try:
-        pc.cast(pa.array([], found), pa.string())
+        pc.cast(pa.array([], data_type), pa.string())
     except pa.ArrowException:
         return False
     return True
@@ -91,17 +91,17 @@ def number_text(number: float) -> str:
 
 
 def _plain(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    found = column.type
-    return pc.cast(column, found.value_type) if types.is_dictionary(found) else column
+    data_type = column.type
+    return pc.cast(column, data_type.value_type) if types.is_dictionary(data_type) else column
 
 
-def _is_list(found: pa.DataType) -> bool:
+def _is_list(data_type: pa.DataType) -> bool:
     return (
-        types.is_list(found)
-        or types.is_large_list(found)
-        or types.is_fixed_size_list(found)
-        or types.is_list_view(found)
-        or types.is_large_list_view(found)
+        types.is_list(data_type)
+        or types.is_large_list(data_type)
+        or types.is_fixed_size_list(data_type)
+        or types.is_list_view(data_type)
+        or types.is_large_list_view(data_type)
     )
 
 
@@ -138,8 +138,8 @@ def _lists_of_one(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array(chunks, pa.list_(pa.string()))
 
 
-def _flat(found: pa.DataType) -> pa.DataType:
-    return pa.list_(found.value_type.value_type)
+def _flat(data_type: pa.DataType) -> pa.DataType:
+    return pa.list_(data_type.value_type.value_type)
 
 
 def _flatter(lists: pa.Array) -> pa.Array:
@@ -218,20 +218,20 @@ def seconds_of(column: pa.ChunkedArray, unit: str) -> pa.ChunkedArray:
       unit: "seconds", "milliseconds", "microseconds" (since 1970) or "iso" (a time without a zone
         is UTC).
     """
-    found = column.type
-    if types.is_dictionary(found):
-        column, found = pc.cast(column, found.value_type), found.value_type
-    if types.is_timestamp(found):
-        return _floored(pc.cast(column, pa.int64()), _ARROW_UNITS[found.unit])
-    if types.is_date(found):
+    data_type = column.type
+    if types.is_dictionary(data_type):
+        column, data_type = pc.cast(column, data_type.value_type), data_type.value_type
+    if types.is_timestamp(data_type):
+        return _floored(pc.cast(column, pa.int64()), _ARROW_UNITS[data_type.unit])
+    if types.is_date(data_type):
         days = pc.cast(pc.cast(pc.cast(column, pa.date32()), pa.int32()), pa.int64())
         return pc.multiply(days, _SECONDS_PER_DAY)
     if unit == "iso":
         return _of_iso_texts(pc.utf8_trim_whitespace(texts_of(column)))
     divisor = UNITS_PER_SECOND[unit]
-    if types.is_floating(found) or types.is_uint64(found):
+    if types.is_floating(data_type) or types.is_uint64(data_type):
         return _of_floats(column, divisor)
-    if types.is_integer(found):
+    if types.is_integer(data_type):
         return _floored(pc.cast(column, pa.int64()), divisor)
     return _of_texts(pc.utf8_trim_whitespace(texts_of(column)), divisor)
 
@@ -243,10 +243,10 @@ def fractional_seconds_of(column: pa.ChunkedArray, unit: str) -> pa.ChunkedArray
       column: as for `seconds_of`.
       unit: as for `seconds_of`.
     """
-    found = column.type
-    if types.is_timestamp(found):
-        return pc.divide(numbers_of(column), float(_ARROW_UNITS[found.unit]))
-    if types.is_date(found):
+    data_type = column.type
+    if types.is_timestamp(data_type):
+        return pc.divide(numbers_of(column), float(_ARROW_UNITS[data_type.unit]))
+    if types.is_date(data_type):
         return pc.cast(seconds_of(column, unit), pa.float64())
     if unit == "iso":
         matched = pc.extract_regex(texts_of(column), _FRACTION_DIGITS)

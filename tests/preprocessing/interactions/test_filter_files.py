@@ -33,7 +33,7 @@ def test_what_is_written_is_read_back(tmp_path, monkeypatch, local):
     assert coded.items.dtype == np.int32 and coded.items.tolist() == [5, 2]
     assert coded.counts.tolist() == [2, 0]
     write_counts(files, KeptCounts(np.array([4, 0]), users=2))
-    assert (read_counts(files).of_item.tolist(), read_counts(files).users) == ([4, 0], 2)
+    assert (read_counts(files).item_counts.tolist(), read_counts(files).users) == ([4, 0], 2)
     write_table(files.items, pa.table({"item": ["a", "b"]}))
     assert read_table(files.items)["item"].to_pylist() == ["a", "b"]
     assert len(storage.files_below(files.folder)) == 4

@@ -28,7 +28,7 @@ def test_users_need_enough_interactions_with_items_that_are_left():
     items = np.array([True, True, False, False])
     assert kept_rows(SHARD, items, settings(2, 1)).tolist() == [1, 1, 0, 1, 1, 0, 0]
     counts = count_kept(SHARD, items, settings(2, 1))
-    assert counts.of_item.tolist() == [3, 1, 0, 0]
+    assert counts.item_counts.tolist() == [3, 1, 0, 0]
     assert (counts.users, counts.interactions) == (2, 4)
 
 
@@ -41,14 +41,14 @@ def test_without_repeating_all_interactions_of_a_user_count():
 
 def test_everything_is_counted_at_first():
     counts = count_all(SHARD, 5)
-    assert counts.of_item.tolist() == [3, 2, 1, 1, 0]
+    assert counts.item_counts.tolist() == [3, 2, 1, 1, 0]
     assert (counts.users, counts.interactions) == (3, 7)
 
 
 def test_an_empty_shard_has_nothing_left():
     empty = CodedShard(np.zeros(0, np.int32), np.zeros(0, np.int64))
     counts = count_kept(empty, np.array([True]), settings(1, 1))
-    assert counts.of_item.tolist() == [0] and counts.users == 0
+    assert counts.item_counts.tolist() == [0] and counts.users == 0
     assert count_all(empty, 0).interactions == 0
 
 
