@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 from configs.data import Catalogue, Data, Profiles, Split
 from preprocessing.arrow_bytes import concatenate, table_from_bytes, table_to_bytes
 from preprocessing.beam_sinks import DEAD_LETTERS, STATISTICS
+from preprocessing.dead_letters import DeadLetter
 from preprocessing.hashing import stable_hashes
 from preprocessing.interactions.catalogue import (
     collect_items,
@@ -57,7 +58,7 @@ from preprocessing.interactions.shard import (
 )
 from preprocessing.interactions.training_log import has_integer_items, rows_by_shard
 from preprocessing.records.item_tables import ITEM_ID
-from preprocessing.tables.blocks import Block
+from preprocessing.tables.blocks import Block, ParsedBlock
 from preprocessing.tables.reading_transforms import ReadTable
 from preprocessing.tables.table_reader import TableReader
 
@@ -113,6 +114,16 @@ INTEGER_ITEMS = "integer_items"
 """Tag of the output that says for each block whether all its item ids are integers."""
 
 
+def _account(
+    read: str, rejected: str, block: ParsedBlock, dead_letters: list[DeadLetter]
+) -> Iterator[beam.pvalue.TaggedOutput]:
+    """What became of a block's records: counts under two names, and dead letters."""
+    counts = {read: block.records, rejected: by_reason(dead_letters)}
+    yield beam.pvalue.TaggedOutput(STATISTICS, counts)
+    if dead_letters:
+        yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
+
+
 class ParseInteractions(beam.DoFn):
     """Block to (shard of the users, table), tagged outputs for everything else."""
 
@@ -126,10 +137,7 @@ class ParseInteractions(beam.DoFn):
         """See `beam.DoFn`."""
         for block in self._reader.parse(element):
             table, dead_letters = parse_interactions(block, self._data)
-            counts = {"interactions": block.records, REJECTED_INTERACTIONS: by_reason(dead_letters)}
-            yield beam.pvalue.TaggedOutput(STATISTICS, counts)
-            if dead_letters:
-                yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
+            yield from _account("interactions", REJECTED_INTERACTIONS, block, dead_letters)
             yield beam.pvalue.TaggedOutput(INTEGER_ITEMS, has_integer_items(table))
             yield from rows_by_shard(table, self._shards)
 
@@ -146,13 +154,7 @@ class ParseCatalogue(beam.DoFn):
         """See `beam.DoFn`."""
         for block in self._reader.parse(element):
             table, dead_letters = parse_catalogue(block, self._catalogue)
-            counts = {
-                "catalogue_records": block.records,
-                REJECTED_CATALOGUE: by_reason(dead_letters),
-            }
-            yield beam.pvalue.TaggedOutput(STATISTICS, counts)
-            if dead_letters:
-                yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
+            yield from _account("catalogue_records", REJECTED_CATALOGUE, block, dead_letters)
             yield table_to_bytes(table)
 
 
@@ -170,10 +172,7 @@ class ParseProfiles(beam.DoFn):
         assert self._reader is not None and self._profiles is not None
         for block in self._reader.parse(element):
             table, dead_letters = parse_profiles(block, self._profiles)
-            counts = {"profile_records": block.records, REJECTED_PROFILES: by_reason(dead_letters)}
-            yield beam.pvalue.TaggedOutput(STATISTICS, counts)
-            if dead_letters:
-                yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
+            yield from _account("profile_records", REJECTED_PROFILES, block, dead_letters)
             yield from rows_by_shard(table, self._shards)
 
 
