@@ -9,37 +9,26 @@ from typing import TypedDict
 import tensorflow as tf
 from tensorflow.compat.v1.saved_model import signature_constants, signature_def_utils, tag_constants
 
-from configs.command_line import CommandError, say, warn_of_little_space
+from configs.command_line import say, warn_of_little_space
 from configs.scenario import Scenario
-from configs.serving import IdType, NumberFormat
+from configs.serving import IdType
 from models.building import AnyModel
 from models.knowledge import UserRows
-from models.ranking import RankingModel
-from models.retrieving import RetrievalModel
-from models.vector_tables import UnstorableVector
 from preprocessing.records.leak_rule import leak_cautions, leak_rule_result, leak_rules
 from serving.export_manifest import write_manifest
-from serving.id_tables import IndexOverflow, require_whole_numbers
+from serving.id_tables import require_whole_numbers
 from serving.options import ExportOptions
 from serving.proof.expected import expected_scores
 from serving.proof.proving import prove
 from serving.proof.samples import draw_samples
 from serving.publishing import (
-    WARMED_SIGNATURES,
     check_number_of_requests,
     publishing,
     write_warmup_requests,
     written_by_tensorflow,
 )
 from serving.refresh.parts import RefreshParts
-from serving.serving_module import (
-    RankingModule,
-    RerankingModule,
-    RetrievalModule,
-    ServingModule,
-    user_sources,
-)
-from serving.stored_knowledge import store_knowledge
+from serving.serving_module import serving_module
 from trainer.run_folder import RunFolder
 
 
@@ -154,7 +143,7 @@ def _write_version(
     refresh_parts.write(path)
     _set_method_names(path, {*signatures} & {*_METHODS})
     warmed = {
-        name: signatures[name].structured_input_signature[1] for name in WARMED_SIGNATURES[kind]
+        name: signatures[name].structured_input_signature[1] for name in module.warmed_signatures
     }
     write_warmup_requests(path, serving, warmed)
     proof = None
@@ -168,42 +157,6 @@ def _write_version(
         write_model_card(path, run, scenario, performance, number_format, proof)
     write_manifest(path, run, scenario, kind, number_format, proof)
     return _Written(signatures=sorted(signatures), proof=None if proof is None else proof.to_json())
-
-
-def serving_module(
-    model: AnyModel,
-    number_format: NumberFormat = "float32",
-    id_type: IdType = "string",
-    largest_request: int | None = None,
-) -> ServingModule:
-    """The served form of a model.
-
-    Args:
-      model: a trained model, which is changed on the way (`store_knowledge`).
-      number_format: of the stored vectors.
-      id_type: how requests write ids.
-      largest_request: most candidates of a request; None for any number.
-
-    Raises:
-      CommandError: a vector cannot be stored in the number format, or two ids cannot be told apart.
-    """
-    if isinstance(model, RetrievalModel):
-        item_ids = model.inputs_preparation.catalogue.item_ids
-        vectors = model.all_item_vectors()
-        _store(model, number_format, user_sources(model))
-        return RetrievalModule(model, vectors, item_ids, id_type, largest_request)
-    _store(model, number_format)
-    kind = RankingModule if isinstance(model, RankingModel) else RerankingModule
-    return kind(model, id_type, largest_request)
-
-
-def _store(
-    model: AnyModel, number_format: NumberFormat, sources: Collection[str] | None = None
-) -> None:
-    try:
-        store_knowledge(model, number_format, sources)
-    except (UnstorableVector, IndexOverflow) as error:
-        raise CommandError(f"the model's tables cannot be stored: {error}") from error
 
 
 def _set_method_names(version_folder: Path, signatures: Collection[str]) -> None:

@@ -18,14 +18,12 @@ from configs.files import alone_in
 from configs.loading import ConfigurationError
 from configs.serving import MOST_WARMUP_REQUESTS, WARMUP_CANDIDATES, Serving
 from preprocessing.records.contract import (
-    CTR,
     HISTORY_ITEM_ID,
     HISTORY_RATING,
     ITEM_ID,
     NO_ID,
-    RERANK,
-    RETRIEVAL,
 )
+from serving.serving_module import SERVING_MODULES
 
 _LARGEST_VERSION = 2**63 - 1
 
@@ -119,13 +117,6 @@ WARMUP_FILE = Path("assets.extra", "tf_serving_warmup_requests")
 _LIST_LENGTHS = {HISTORY_ITEM_ID: 30, HISTORY_RATING: 30, ITEM_ID: WARMUP_CANDIDATES}
 _PROFILE_VALUES = 1
 
-WARMED_SIGNATURES = {
-    CTR: ("serving_default", "rank"),
-    RERANK: ("serving_default", "rank"),
-    RETRIEVAL: ("serving_default", "top_k", "user_vectors", "item_vectors"),
-}
-"""Kind of the model -> the signatures that have warm-up requests: those that take features."""
-
 
 def check_number_of_requests(serving: Serving, kind: str) -> None:
     """Makes sure that TensorFlow Serving takes the warm-up requests of a kind of model.
@@ -133,7 +124,7 @@ def check_number_of_requests(serving: Serving, kind: str) -> None:
     Raises:
       ConfigurationError: it would refuse so many.
     """
-    signatures = len(WARMED_SIGNATURES[kind])
+    signatures = len(SERVING_MODULES[kind].warmed_signatures)
     number = len(serving.batch_sizes) * signatures
     if number > MOST_WARMUP_REQUESTS:
         raise ConfigurationError(

@@ -5,22 +5,25 @@ from __future__ import annotations
 import abc
 import functools
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.compat.v1.saved_model import signature_constants
 from tensorflow.types.experimental import ConcreteFunction
 
-from configs.serving import IdType
+from configs.command_line import CommandError
+from configs.serving import IdType, NumberFormat
 from models.building import AnyModel
 from models.ranking import RankingModel
 from models.reranking import RerankingModel
 from models.retrieving import RetrievalModel
-from models.vector_tables import growing_table
+from models.vector_tables import UnstorableVector, growing_table
 from preprocessing.records.contract import HISTORY_ITEM_ID, ITEM_ID
 from preprocessing.records.parsing import parse_examples
-from serving.id_tables import with_whole_number_ids
+from serving.id_tables import IndexOverflow, with_whole_number_ids
 from serving.request_features import checked_inputs, input_specifications, request_features
+from serving.stored_knowledge import store_knowledge
 
 Tensors = Mapping[str, tf.Tensor]
 Computation = Callable[[Tensors], dict[str, tf.Tensor]]
@@ -32,8 +35,13 @@ class ServingModule(tf.Module, abc.ABC):
     """Holds what a served model computes with, and gives its signatures.
 
     Attributes:
+      warmed_signatures: those that have warm-up requests: all that take features.
+      row_signatures: those that take rows of examples.
       features: what a request must carry.
     """
+
+    warmed_signatures: ClassVar[tuple[str, ...]]
+    row_signatures: ClassVar[tuple[str, ...]]
 
     def __init__(
         self, model: AnyModel, id_type: IdType = "string", largest_request: int | None = None
@@ -52,6 +60,18 @@ class ServingModule(tf.Module, abc.ABC):
         self._id_type = id_type
         self._largest_request = largest_request
         self.features = request_features(model.inputs_preparation, model.kind)
+
+    @classmethod
+    def of_model(
+        cls,
+        model: Any,
+        number_format: NumberFormat,
+        id_type: IdType,
+        largest_request: int | None,
+    ) -> ServingModule:
+        """The module of a trained model, whose knowledge is stored on the way."""
+        store_knowledge(model, number_format)
+        return cls(model, id_type, largest_request)
 
     def signatures(self) -> dict[str, ConcreteFunction]:
         """The functions of the SavedModel by signature name."""
@@ -111,6 +131,9 @@ class RankingModule(ServingModule):
     the label; classify and regress give the label's alone.
     """
 
+    warmed_signatures = ("serving_default", "rank")
+    row_signatures = ("serving_default", "predict_examples", "classify", "regress")
+
     def __init__(
         self, model: RankingModel, id_type: IdType = "string", largest_request: int | None = None
     ):
@@ -150,6 +173,9 @@ class RankingModule(ServingModule):
 
 class RerankingModule(ServingModule):
     """Scores the candidates of lists in each other's presence; 0 where a list is padded by ""."""
+
+    warmed_signatures = ("serving_default", "rank")
+    row_signatures = ("serving_default", "predict_examples")
 
     def __init__(
         self, model: RerankingModel, id_type: IdType = "string", largest_request: int | None = None
@@ -195,6 +221,9 @@ class RetrievalModule(ServingModule):
     The search is exact: one matrix product with the vectors of all items, which are stored.
     """
 
+    warmed_signatures = ("serving_default", "top_k", "user_vectors", "item_vectors")
+    row_signatures = ("serving_default", "top_k", "user_vectors")
+
     def __init__(
         self,
         model: RetrievalModel,
@@ -218,6 +247,20 @@ class RetrievalModule(ServingModule):
         self._num_found = min(RETRIEVED_ITEMS, model.num_items)
         self._vectors = growing_table(vectors, "items/retrieved_vector")
         self._item_ids = growing_table(["", *item_ids], "items/id")
+
+    @classmethod
+    def of_model(
+        cls,
+        model: RetrievalModel,
+        number_format: NumberFormat,
+        id_type: IdType,
+        largest_request: int | None,
+    ) -> RetrievalModule:
+        """The module of a trained model; what its items' vectors are made of is not kept."""
+        item_ids = model.inputs_preparation.catalogue.item_ids
+        vectors = model.all_item_vectors()
+        store_knowledge(model, number_format, user_sources(model))
+        return cls(model, vectors, item_ids, id_type, largest_request)
 
     def _signatures(self) -> dict[str, ConcreteFunction]:
         """Signatures of tensors."""
@@ -259,3 +302,35 @@ class RetrievalModule(ServingModule):
     def item_vectors(self, raw: Tensors) -> dict[str, tf.Tensor]:
         """Vectors of items, `item_id` [n] -> "vector" [n, width]; unknown ids share one."""
         return {"vector": tf.gather(self._vectors, self._catalogue_rows(raw[ITEM_ID]))}
+
+
+SERVING_MODULES: dict[str, type[ServingModule]] = {
+    RankingModel.kind: RankingModule,
+    RerankingModel.kind: RerankingModule,
+    RetrievalModel.kind: RetrievalModule,
+}
+"""The served form of each kind of model."""
+
+
+def serving_module(
+    model: AnyModel,
+    number_format: NumberFormat = "float32",
+    id_type: IdType = "string",
+    largest_request: int | None = None,
+) -> ServingModule:
+    """The served form of a model.
+
+    Args:
+      model: a trained model, which is changed on the way (`store_knowledge`).
+      number_format: of the stored vectors.
+      id_type: how requests write ids.
+      largest_request: most candidates of a request; None for any number.
+
+    Raises:
+      CommandError: a vector cannot be stored in the number format, or two ids cannot be told apart.
+    """
+    form = SERVING_MODULES[model.kind]
+    try:
+        return form.of_model(model, number_format, id_type, largest_request)
+    except (UnstorableVector, IndexOverflow) as error:
+        raise CommandError(f"the model's tables cannot be stored: {error}") from error

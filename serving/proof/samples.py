@@ -38,6 +38,7 @@ from serving.id_tables import IDS
 from serving.options import DEFAULT_PROOF_SAMPLES
 from serving.request_features import request_features
 from serving.runtime.definitions import signature_definitions
+from serving.serving_module import SERVING_MODULES
 
 Arrays = Mapping[str, np.ndarray]
 
@@ -241,14 +242,6 @@ _RANKED_CANDIDATES = 100
 _ITEM_VECTORS = 500
 _SEED = 0
 _PART = "validation"
-_EXAMPLES = "predict_examples"
-
-SIGNATURES_OF_ROWS = {
-    CTR: ("serving_default", _EXAMPLES, "classify", "regress"),
-    RERANK: ("serving_default", _EXAMPLES),
-    RETRIEVAL: ("serving_default", "top_k", "user_vectors"),
-}
-"""Kind of the model -> the signatures that are asked about rows."""
 
 
 @dataclass(frozen=True)
@@ -330,16 +323,17 @@ def draw_samples(
         of_kind = [_vectors_of_items(items)]
     else:
         of_kind = _ranked(rows, names, kind)
+    signatures = SERVING_MODULES[kind].row_signatures
     questions = [
         *(
             Question(
-                SIGNATURES_OF_ROWS[kind],
+                signatures,
                 _rows(rows, start, rows_at_once),
                 names[start : start + rows_at_once],
             )
             for start in range(0, len(names), rows_at_once)
         ),
-        Question(SIGNATURES_OF_ROWS[kind], _rows(rows, 0, 1), (f"{names[0]} alone",)),
+        Question(signatures, _rows(rows, 0, 1), (f"{names[0]} alone",)),
         *of_kind,
     ]
     return ProofSamples(

@@ -10,7 +10,12 @@ import tensorflow as tf
 from serving.export import serving_module
 from serving.proof.result import Ask, c_api_loader, python_loader, session_loader
 from serving.proof.servers import server_loader
-from serving.serving_module import RankingModule, RerankingModule, RetrievalModule
+from serving.serving_module import (
+    SERVING_MODULES,
+    RankingModule,
+    RerankingModule,
+    RetrievalModule,
+)
 from tests.runs import random_model
 from tests.scenarios import rich_scenario
 from tests.serving.exports import (
@@ -35,7 +40,9 @@ def test_every_kind_of_model_has_a_module_that_holds_its_parts() -> None:
     ):
         model = random_model(rich_scenario(model__backbone=backbone))
         module = serving_module(model)
-        assert isinstance(module, kind)
+        assert type(module) is kind is SERVING_MODULES[model.kind]
+        asked = {*kind.warmed_signatures, *kind.row_signatures}
+        assert "serving_default" in asked <= {*module.signatures()}
         assert {"profile_city", "profile_age"} <= {feature.name for feature in module.features}
         held = {variable.ref() for variable in module.variables}
         assert {weight.ref() for weight in model.scorer.trainable_weights} <= held
