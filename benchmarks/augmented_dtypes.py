@@ -26,9 +26,8 @@ def measure(run: Path, samples: int) -> None:
     """Exports a run in every number format and prints what each costs."""
     from serving.export import export_run
     from serving.options import ExportOptions
-    from serving.proof.expected import expected_scores
     from serving.proof.proving import prove
-    from serving.proof.samples import draw_samples
+    from serving.proof.samples import draw_samples, expected_scores
     from trainer.run_folder import RunFolder
 
     scenario, model = RunFolder(run).load_model()

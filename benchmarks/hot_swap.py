@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.serving_workload import requests_for, serving
-from serving.loadtest.generator import Calls, run_plan
-from serving.loadtest.plan import Phase, Plan, arrival_times
+from serving.loadtest.generator import Calls, Phase, Plan, arrival_times, run_plan
 from serving.loadtest.requests import RequestSource
 from serving.loadtest.summary import Quantiles, latencies_with_failures
 

@@ -42,8 +42,7 @@ from benchmarks.serving_workload import (
     serving,
     train_runs,
 )
-from serving.loadtest.generator import Calls, run_plan
-from serving.loadtest.plan import Phase, Plan
+from serving.loadtest.generator import Calls, Phase, Plan, run_plan
 from serving.loadtest.requests import SIGNATURES
 from serving.loadtest.summary import Quantiles, latencies_with_failures
 

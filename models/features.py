@@ -18,7 +18,7 @@ class ItemEncoder(tf.keras.layers.Layer):
 
     Attributes:
       catalogue: the items.
-      ids: catalogue rows -> the first field, one of `models.item_ids`; an export replaces it by
+      ids: catalogue rows -> the first field, one of `models.item_ids`; in an export that can be
         stored vectors.
       embedding_dimension: width of a field.
       id_dropout_rate: share of candidates whose id is hidden in training.

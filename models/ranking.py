@@ -122,6 +122,10 @@ class RankingModel(ScoringModel):
         scorer = Scorer(parts.assembly(), backbones)
         return cls(parts.inputs, scorer, parts.adapter, tasks, scenario.training.class_weights)
 
+    def _with_parts(self, inputs: InputPreparation, scorer: tf.keras.layers.Layer) -> Self:
+        weights = dict(zip(self.tasks, self._weights[1:], strict=True))
+        return type(self)(inputs, scorer, self.adapter, weights, self.class_weights)
+
     def probabilities(self, features: Tensors) -> tf.Tensor:
         """Scores of the first label between 0 and 1, [n]."""
         scores = tf.sigmoid(self(features, training=False))

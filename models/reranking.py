@@ -103,6 +103,9 @@ class RerankingModel(ScoringModel):
         training = scenario.training
         return cls(parts.inputs, scorer, parts.adapter, training.list_loss, training.class_weights)
 
+    def _with_parts(self, inputs: InputPreparation, scorer: tf.keras.layers.Layer) -> Self:
+        return type(self)(inputs, scorer, self.adapter, self.list_loss, self.class_weights)
+
     def probabilities(self, features: Tensors) -> tf.Tensor:
         """Scores between 0 and 1, [b, L]; 0 on padding.
 

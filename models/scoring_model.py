@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
@@ -99,6 +100,28 @@ class ScoringModel(tfrs.models.Model):
     @abstractmethod
     def of_parts(cls, parts: ModelParts, scenario: Scenario) -> Self:
         """Builds the model of a scenario that `check_scenario` lets pass."""
+
+    def with_shared_weights(self) -> Self:
+        """A model that scores with this one's variables, and whose parts can be replaced.
+
+        Its layers are copies, so that to replace one leaves this model as it is.
+        """
+        copied = (self.inputs_preparation, self.scorer)
+        parts = tf.Module()
+        parts.of_model = copied
+        # Tables of ids own resources, and Keras writes models to disk in order to copy them.
+        shared = [
+            part
+            for part in parts.submodules
+            if isinstance(part, (tf.keras.layers.StringLookup, tf.keras.Model))
+        ]
+        memo = {id(part): part for part in (*parts.variables, *shared)}
+        inputs, scorer = copy.deepcopy(copied, memo)
+        return self._with_parts(inputs, scorer)
+
+    def _with_parts(self, inputs: InputPreparation, scorer: tf.keras.layers.Layer) -> Self:
+        """A model with this one's adapter and options."""
+        return type(self)(inputs, scorer, self.adapter)
 
     def call(self, features: Tensors, training: bool | None = None) -> tf.Tensor:
         """Logits of raw or prepared features."""

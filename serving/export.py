@@ -18,9 +18,8 @@ from preprocessing.records.leak_rule import leak_cautions, leak_rule_result, lea
 from serving.export_manifest import write_manifest
 from serving.id_tables import require_whole_numbers
 from serving.options import ExportOptions
-from serving.proof.expected import expected_scores
 from serving.proof.proving import prove
-from serving.proof.samples import draw_samples
+from serving.proof.samples import draw_samples, expected_scores
 from serving.publishing import (
     check_number_of_requests,
     publishing,
@@ -122,7 +121,6 @@ def _write_version(
     """Writes everything that a version folder holds."""
     serving = scenario.serving
     number_format = options.augmented_dtype or serving.augmented_dtype
-    # What the checkpoint says, before the export changes the model.
     asked = None
     if options.proof != "none":
         samples = draw_samples(scenario, model, options.proof_samples)

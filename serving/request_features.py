@@ -1,4 +1,4 @@
-"""The inputs of a served model, raw ids and numbers by name, and how its graph checks them."""
+"""Inputs and outputs of a served model by name, and how its graph checks the inputs."""
 
 from __future__ import annotations
 
@@ -19,6 +19,11 @@ from preprocessing.records.contract import (
     FeatureType,
     profile_feature,
 )
+
+SCORE = "score"
+
+RETRIEVED_ITEMS = 100
+"""Items that a search gives; fewer when the catalogue has no more."""
 
 _DTYPES = {FeatureType.BYTES: tf.string, FeatureType.FLOAT: tf.float32}
 _REQUESTED = {feature.name for feature in REQUEST_FEATURES}

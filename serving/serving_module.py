@@ -22,8 +22,15 @@ from models.vector_tables import UnstorableVector, growing_table
 from preprocessing.records.contract import HISTORY_ITEM_ID, ITEM_ID
 from preprocessing.records.parsing import parse_examples
 from serving.id_tables import IndexOverflow, with_whole_number_ids
-from serving.request_features import checked_inputs, input_specifications, request_features
-from serving.stored_knowledge import store_knowledge
+from serving.proof.kinds import KindProof, RankingProof, RerankingProof, RetrievalProof
+from serving.request_features import (
+    RETRIEVED_ITEMS,
+    SCORE,
+    checked_inputs,
+    input_specifications,
+    request_features,
+)
+from serving.stored_knowledge import with_stored_knowledge
 
 Tensors = Mapping[str, tf.Tensor]
 Computation = Callable[[Tensors], dict[str, tf.Tensor]]
@@ -37,11 +44,15 @@ class ServingModule(tf.Module, abc.ABC):
     Attributes:
       warmed_signatures: those that have warm-up requests: all that take features.
       row_signatures: those that take rows of examples.
+      proof: how the proof of an export asks it.
+      stores_item_vectors: whether items' vectors are stored in the place of what makes them.
       features: what a request must carry.
     """
 
     warmed_signatures: ClassVar[tuple[str, ...]]
     row_signatures: ClassVar[tuple[str, ...]]
+    proof: ClassVar[type[KindProof]]
+    stores_item_vectors: ClassVar[bool] = False
 
     def __init__(
         self, model: AnyModel, id_type: IdType = "string", largest_request: int | None = None
@@ -49,7 +60,7 @@ class ServingModule(tf.Module, abc.ABC):
         """Keeps a model's parts.
 
         Args:
-          model: a trained model behind `serving.stored_knowledge.store_knowledge`.
+          model: a trained model of `serving.stored_knowledge.with_stored_knowledge`.
           id_type: how requests of tensors write ids; tf.Examples have strings, as in training.
           largest_request: see `configs.serving.Serving`.
         """
@@ -69,9 +80,8 @@ class ServingModule(tf.Module, abc.ABC):
         id_type: IdType,
         largest_request: int | None,
     ) -> ServingModule:
-        """The module of a trained model, whose knowledge is stored on the way."""
-        store_knowledge(model, number_format)
-        return cls(model, id_type, largest_request)
+        """The module of a trained model, which stays as it is."""
+        return cls(with_stored_knowledge(model, number_format), id_type, largest_request)
 
     def signatures(self) -> dict[str, ConcreteFunction]:
         """The functions of the SavedModel by signature name."""
@@ -121,9 +131,6 @@ class ServingModule(tf.Module, abc.ABC):
         return self._of_tensors(compute, {argument: examples})
 
 
-SCORE = "score"
-
-
 class RankingModule(ServingModule):
     """Scores single candidates.
 
@@ -133,6 +140,7 @@ class RankingModule(ServingModule):
 
     warmed_signatures = ("serving_default", "rank")
     row_signatures = ("serving_default", "predict_examples", "classify", "regress")
+    proof = RankingProof
 
     def __init__(
         self, model: RankingModel, id_type: IdType = "string", largest_request: int | None = None
@@ -176,6 +184,7 @@ class RerankingModule(ServingModule):
 
     warmed_signatures = ("serving_default", "rank")
     row_signatures = ("serving_default", "predict_examples")
+    proof = RerankingProof
 
     def __init__(
         self, model: RerankingModel, id_type: IdType = "string", largest_request: int | None = None
@@ -203,9 +212,6 @@ class RerankingModule(ServingModule):
         return {SCORE: self._probabilities(lists)[0]}
 
 
-RETRIEVED_ITEMS = 100
-"""Items that a search gives; fewer when the catalogue has no more."""
-
 _UNKNOWN_ROW = 0
 
 
@@ -223,6 +229,8 @@ class RetrievalModule(ServingModule):
 
     warmed_signatures = ("serving_default", "top_k", "user_vectors", "item_vectors")
     row_signatures = ("serving_default", "top_k", "user_vectors")
+    proof = RetrievalProof
+    stores_item_vectors = True
 
     def __init__(
         self,
@@ -236,8 +244,8 @@ class RetrievalModule(ServingModule):
 
         Args:
           model: the model.
-          vectors: `all_item_vectors` of it, from before its knowledge was stored.
-          item_ids: raw ids of catalogue rows 1, 2, 3, ..., from before as well.
+          vectors: `all_item_vectors` of the trained model.
+          item_ids: raw ids of catalogue rows 1, 2, 3, ...
           id_type: see `ServingModule`.
           largest_request: likewise.
         """
@@ -257,10 +265,9 @@ class RetrievalModule(ServingModule):
         largest_request: int | None,
     ) -> RetrievalModule:
         """The module of a trained model; what its items' vectors are made of is not kept."""
+        stored = with_stored_knowledge(model, number_format, user_sources(model))
         item_ids = model.inputs_preparation.catalogue.item_ids
-        vectors = model.all_item_vectors()
-        store_knowledge(model, number_format, user_sources(model))
-        return cls(model, vectors, item_ids, id_type, largest_request)
+        return cls(stored, model.all_item_vectors(), item_ids, id_type, largest_request)
 
     def _signatures(self) -> dict[str, ConcreteFunction]:
         """Signatures of tensors."""
@@ -321,7 +328,7 @@ def serving_module(
     """The served form of a model.
 
     Args:
-      model: a trained model, which is changed on the way (`store_knowledge`).
+      model: a trained model, which stays as it is.
       number_format: of the stored vectors.
       id_type: how requests write ids.
       largest_request: most candidates of a request; None for any number.

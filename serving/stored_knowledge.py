@@ -46,12 +46,12 @@ class StoredPrior(tf.Module):
         return tf.gather(self._numbers, rows)
 
 
-def store_knowledge(
+def with_stored_knowledge(
     model: AnyModel,
     number_format: NumberFormat = "float32",
     sources: Collection[str] | None = None,
-) -> None:
-    """Replaces knowledge vectors and what is trained over them by tables of the results.
+) -> AnyModel:
+    """A model with tables of results for knowledge vectors and what is trained over them.
 
     A user's augmented vector depends only on the user's knowledge and an item's only on the item's,
     so storing them loses nothing (REKI, arXiv 2408.10520, prestoring). The same holds for knowledge
@@ -62,14 +62,18 @@ def store_knowledge(
     adds up so many numbers that int8 would be felt.
 
     Args:
-      model: a trained model; it scores as before, but cannot be trained any more.
+      model: a trained model, which stays as it is.
       number_format: of the stored vectors.
       sources: sources whose augmented vectors are stored; all of the adapter's if None.
+
+    Returns:
+      A model that scores as the given one and shares its other weights; it cannot be trained.
 
     Raises:
       models.vector_tables.UnstorableVector: a number does not fit into the number format.
       serving.id_tables.IndexOverflow: two ids cannot be told apart.
     """
+    model = model.with_shared_weights()
     if isinstance(model.adapter, KnowledgeAdapter):
         adapter = model.adapter
         tables = {
@@ -87,6 +91,7 @@ def store_knowledge(
     preparation.priors = [StoredPrior(prior) for prior in preparation.priors]
     if preparation.matches is not None:
         preparation.matches.store(tf.float32 if number_format == "float32" else tf.float16)
+    return model
 
 
 def _store_lookups(preparation: InputPreparation) -> None:

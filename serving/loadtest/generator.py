@@ -1,14 +1,16 @@
-"""Sends requests when they are due, in a process of its own, and records what became of them."""
+"""The load generator: requests that are due on a schedule, sent from a process of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import dataclasses
+import gc
+import pickle
+import selectors
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -16,13 +18,69 @@ import grpc
 import numpy as np
 
 from configs.command_line import CommandError
-from serving.loadtest.plan import Phase, Plan
-
-CALLS_FILE = "calls.npz"
-"""Where a generator leaves its calls, beside its plan."""
+from serving.client.connection import Connection, Tls
+from serving.protocol.messages import predict_pb2
 
 ANSWERED = 0
 """The gRPC status code of an answered call."""
+
+
+def arrival_times(arrivals: str, rate: float, seconds: float, seed: int) -> np.ndarray:
+    """Times at which requests are due, whatever the server does.
+
+    Args:
+      arrivals: "poisson" for independent users, with gaps that are exponentially distributed, or
+        "even" for equal gaps.
+      rate: requests per second.
+      seconds: length of the schedule.
+      seed: of the gaps.
+
+    Returns:
+      Seconds from the start, ascending, each below `seconds`, float64 [requests].
+    """
+    if arrivals == "even":
+        return np.arange(round(rate * seconds)) / rate
+    generator = np.random.default_rng(seed)
+    # Of a Poisson process the number in an interval is Poisson, and given it the times are uniform.
+    count = generator.poisson(rate * seconds)
+    return np.sort(generator.uniform(0.0, seconds, count))
+
+
+@dataclasses.dataclass(frozen=True)
+class Phase:
+    """Requests that follow a schedule. The next phase begins when all are answered.
+
+    Attributes:
+      due: seconds from the phase's start at which each request is due, ascending, [n].
+      requests: which request that is, a place among the plan's, [n].
+      in_flight: so many requests are under way at most; what is due meanwhile waits, and its
+        latency counts on.
+      timeout_seconds: deadline of a request from when it is sent.
+    """
+
+    due: np.ndarray
+    requests: np.ndarray
+    in_flight: int
+    timeout_seconds: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """Everything that a generator needs.
+
+    Attributes:
+      targets: `host:port` of each server.
+      requests: serialized `PredictRequest`s.
+      servers: the place of each request's server among the targets.
+      phases: one after the other.
+      tls: certificates; without encryption if None.
+    """
+
+    targets: Sequence[str]
+    requests: Sequence[bytes]
+    servers: Sequence[int]
+    phases: Sequence[Phase]
+    tls: Tls | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,37 +134,6 @@ class Calls:
 
 
 _ROWS = ("requests", "due", "sent", "finished", "codes", "versions", "held")
-
-
-def write_calls(path: Path, phases: Iterable[Calls]) -> None:
-    """Writes the calls of phases into one file."""
-    arrays = {
-        f"{name}_{number}": np.asarray(value)
-        for number, calls in enumerate(phases)
-        for name, value in vars(calls).items()
-    }
-    np.savez(path, **arrays)  # type: ignore[arg-type]
-
-
-def read_calls(path: Path, count: int) -> Sequence[Calls]:
-    """Reads what `write_calls` wrote.
-
-    Args:
-      path: the file.
-      count: number of phases.
-    """
-    names = [field.name for field in dataclasses.fields(Calls)]
-    with np.load(path, allow_pickle=False) as arrays:
-        return [
-            Calls(
-                **{
-                    name: value if value.ndim else float(value)  # type: ignore[arg-type]
-                    for name in names
-                    for value in [arrays[f"{name}_{number}"]]
-                }
-            )
-            for number in range(count)
-        ]
 
 
 # The first request is due so long after the phase's start, so that nothing is late from the outset.
@@ -186,6 +213,52 @@ async def _sample_lags(lags: list[float]) -> None:
         lags.append(time.perf_counter() - asleep - _LAG_SAMPLE_SECONDS)
 
 
+_CONNECT_SECONDS = 2.0
+_METHOD = "/tensorflow.serving.PredictionService/Predict"
+
+
+async def carry_out(plan: Plan) -> list[Calls]:
+    """Sends the requests of a plan; what became of them, phase by phase."""
+    channels = [Connection(tls=plan.tls).async_channel(target) for target in plan.targets]
+    # Requests are serialized already, so that sending one costs little.
+    methods = [
+        channel.unary_unary(_METHOD, response_deserializer=predict_pb2.PredictResponse.FromString)
+        for channel in channels
+    ]
+
+    async def send(number: int, timeout_seconds: float) -> int:
+        method = methods[plan.servers[number]]
+        response = await method(plan.requests[number], timeout=timeout_seconds)
+        return response.model_spec.version.value
+
+    try:
+        await asyncio.gather(*(_connected(channel) for channel in channels))
+        return [await run_phase(send, phase) for phase in plan.phases]
+    finally:
+        for channel in channels:
+            await channel.close()
+
+
+async def _connected(channel: grpc.aio.Channel) -> None:
+    # Without a server the requests themselves will say so.
+    try:
+        await asyncio.wait_for(channel.channel_ready(), timeout=_CONNECT_SECONDS)
+    except TimeoutError:
+        return
+
+
+def main() -> None:
+    """The generator's process: carries out the plan of standard input, calls to standard output."""
+    plan = pickle.load(sys.stdin.buffer)
+    # A collection in the middle would look like a slow server.
+    gc.disable()
+    # Waits to the microsecond; what asyncio takes by default rounds up to whole milliseconds.
+    loop = asyncio.SelectorEventLoop(selectors.SelectSelector())
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        calls = runner.run(carry_out(plan))
+    pickle.dump(calls, sys.stdout.buffer)
+
+
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -201,17 +274,13 @@ def run_plan(plan: Plan) -> Sequence[Calls]:
     Raises:
       CommandError: the process failed.
     """
-    with tempfile.TemporaryDirectory(prefix="loadtest_") as temporary:
-        folder = Path(temporary)
-        plan.write(folder)
-        done = subprocess.run(
-            [sys.executable, "-m", "serving.loadtest.worker", temporary],
-            cwd=_ROOT,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-        )
-        if done.returncode != 0:
-            reason = done.stderr.strip().splitlines()[-1:] or ["no message"]
-            raise CommandError(f"the load generator ended with {done.returncode}: {reason[0]}")
-        return read_calls(folder / CALLS_FILE, len(plan.phases))
+    done = subprocess.run(
+        [sys.executable, "-c", f"from {__name__} import main; main()"],
+        cwd=_ROOT,
+        input=pickle.dumps(plan),
+        capture_output=True,
+    )
+    if done.returncode != 0:
+        reason = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
+        raise CommandError(f"the load generator ended with {done.returncode}: {reason[0]}")
+    return pickle.loads(done.stdout)

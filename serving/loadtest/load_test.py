@@ -11,8 +11,7 @@ import numpy as np
 from serving.client.connection import Tls
 from serving.client.errors import ModelAddress
 from serving.client.inputs import ModelInputs
-from serving.loadtest.generator import Calls, run_plan
-from serving.loadtest.plan import Phase, Plan, arrival_times
+from serving.loadtest.generator import Calls, Phase, Plan, arrival_times, run_plan
 from serving.loadtest.requests import RequestSource, serialized_requests
 from serving.loadtest.summary import Summary, summarise
 from serving.options import Schedule

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 
 from preprocessing.records.contract import ITEM_ID
-from serving.proof.expected import ExpectedScores
 from serving.proof.result import (
     LOADER_BOUND,
     SCORE_BOUNDS,
@@ -26,7 +25,7 @@ from serving.proof.result import (
     python_loader,
     session_loader,
 )
-from serving.proof.samples import ProofSamples, SignatureForms
+from serving.proof.samples import ExpectedScores, ProofSamples, SignatureForms
 
 Loader = Callable[[Path], AbstractContextManager[Ways]]
 Answers = list[dict[str, Mapping[str, np.ndarray]]]

@@ -14,12 +14,13 @@ import tensorflow as tf
 from sklearn.metrics import roc_auc_score
 
 from configs.command_line import CommandError
-from preprocessing.records.contract import ITEM_ID, LABEL, RERANK
+from preprocessing.records.contract import ITEM_ID, LABEL
 from serving.json_numbers import finite
+from serving.proof.kinds import Arrays
 from serving.proof.samples import ProofSamples, SignatureForms
+from serving.request_features import SCORE
 from serving.runtime.c_api import CApiSession
 from serving.runtime.definitions import signature_definitions
-from serving.serving_module import SCORE
 
 SCORE_BOUNDS = {"float32": 1e-5, "float16": 1e-3, "int8": 3e-2}
 """Number format -> largest difference of a score from the checkpoint's."""
@@ -40,9 +41,6 @@ def scaled(bound: float, largest: float) -> float:
       largest: the largest expected number in magnitude.
     """
     return bound * max(1.0, largest)
-
-
-Arrays = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -231,7 +229,8 @@ def compare_quality(
             _recall(forms.ids(rows[ITEM_ID]), items),
             len(scores),
         )
-    is_row = rows[ITEM_ID] != b"" if samples.kind == RERANK else np.full(scores.shape, True)
+    # Lists are padded with empty ids.
+    is_row = rows[ITEM_ID] != b""
     labels = rows[LABEL][is_row]
     return Quality(
         "auc",

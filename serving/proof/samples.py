@@ -1,9 +1,9 @@
-"""What an export is asked in its proof: examples of the validation part, and edge cases."""
+"""What an export is asked in its proof, examples and edge cases, and what it must answer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +13,13 @@ from tensorflow.core.example import example_pb2
 from configs.command_line import CommandError
 from configs.scenario import Scenario
 from models.building import AnyModel
-from models.retrieving import RetrievalModel
 from preprocessing.records.contract import (
-    CTR,
     HISTORY_ITEM_ID,
     HISTORY_RATING,
     ITEM_ID,
     LABEL,
     NO_ID,
     PROFILE_PREFIX,
-    RERANK,
-    RETRIEVAL,
     USER_ID,
     USER_LOG_COUNT,
     USER_MEAN_RATING,
@@ -36,11 +32,10 @@ from preprocessing.records.parsing import parse_examples
 from preprocessing.records.tfrecord_file import check_intact
 from serving.id_tables import IDS
 from serving.options import DEFAULT_PROOF_SAMPLES
+from serving.proof.kinds import UNKNOWN_ID, Arrays, Question, filled_with, with_first
 from serving.request_features import request_features
 from serving.runtime.definitions import signature_definitions
 from serving.serving_module import SERVING_MODULES
-
-Arrays = Mapping[str, np.ndarray]
 
 
 class SignatureForms:
@@ -127,9 +122,6 @@ def _known(values: np.ndarray) -> np.ndarray:
     return values[values != b""] if values.dtype == object else values[~np.isnan(values)]
 
 
-UNKNOWN_ID = b"9223372036854775806"
-"""An id that no data has, in a form that ids which are whole numbers can have too."""
-
 UNKNOWN_VALUE = b"a value that no data has"
 
 
@@ -144,34 +136,30 @@ def edge_rows(rows: Arrays, kind: str) -> dict[str, dict[str, np.ndarray]]:
       Name -> features, [1, ...] each.
     """
     first = {name: values[:1].copy() for name, values in rows.items()}
-    nobody = {USER_ID: _filled(first[USER_ID], UNKNOWN_ID)}
+    nobody = {USER_ID: filled_with(first[USER_ID], UNKNOWN_ID)}
     numbers = (HISTORY_RATING, USER_SHARE_LIKED, USER_MEAN_RATING, USER_LOG_COUNT)
     no_history = {
-        HISTORY_ITEM_ID: _filled(first[HISTORY_ITEM_ID], b""),
+        HISTORY_ITEM_ID: filled_with(first[HISTORY_ITEM_ID], b""),
         # A model of implicit feedback reads none that is made from ratings.
         **{name: np.zeros_like(first[name]) for name in numbers if name in first},
     }
     edges = {
         "unknown user": nobody,
         "unknown item in the history": {
-            HISTORY_ITEM_ID: _with_first(first[HISTORY_ITEM_ID], UNKNOWN_ID)
+            HISTORY_ITEM_ID: with_first(first[HISTORY_ITEM_ID], UNKNOWN_ID)
         },
         "empty history": no_history,
         "unknown user with empty history": nobody | no_history,
-        "no user id": {USER_ID: _filled(first[USER_ID], b"")},
+        "no user id": {USER_ID: filled_with(first[USER_ID], b"")},
     }
-    if kind == RERANK:
-        edges["unknown item in the list"] = {ITEM_ID: _with_first(first[ITEM_ID], UNKNOWN_ID)}
-        edges["list of one item"] = {
-            ITEM_ID: _with_first(_filled(first[ITEM_ID], b""), first[ITEM_ID].flat[0])
-        }
-        edges["empty list"] = {ITEM_ID: _filled(first[ITEM_ID], b"")}
-    elif kind != RETRIEVAL:
-        edges["unknown item"] = {ITEM_ID: _filled(first[ITEM_ID], UNKNOWN_ID)}
+    edges |= {
+        name: {ITEM_ID: items}
+        for name, items in SERVING_MODULES[kind].proof.item_edges(first[ITEM_ID]).items()
+    }
     profile = [name for name in first if name.startswith(PROFILE_PREFIX)]
     if profile:
         edges["unknown profile values"] = {
-            name: _with_first(_missing(first[name]), UNKNOWN_VALUE)
+            name: with_first(_missing(first[name]), UNKNOWN_VALUE)
             if first[name].dtype == object
             else _missing(first[name])
             for name in profile
@@ -204,18 +192,6 @@ def _padded(values: np.ndarray, name: str, width: int) -> np.ndarray:
     return padded
 
 
-def _filled(values: np.ndarray, value: bytes) -> np.ndarray:
-    return np.full(values.shape, value, dtype=object)
-
-
-def _with_first(values: np.ndarray, value: bytes) -> np.ndarray:
-    """A row of at least one value, which is this one."""
-    changed = values if values.shape[1] else _filled(np.empty([1, 1]), b"")
-    changed = changed.copy()
-    changed[0, 0] = value
-    return changed
-
-
 def _missing(values: np.ndarray) -> np.ndarray:
     """A profile's feature without a value, at least one place wide."""
     shape = [len(values), max(1, values.shape[1])]
@@ -227,36 +203,8 @@ def _missing(values: np.ndarray) -> np.ndarray:
 QUALITY_ROWS = 20_000
 """Validation rows on which checkpoint and export are compared in what they are worth."""
 
-_QUALITY_SEARCHES = 2_000
-"""The same of retrieval models, each of whose rows is a search among all items."""
-
-_QUALITY_SCORES = 2 * 10**9
-"""Scores that those searches may compute together, which millions of items make many."""
-
-_SCORES_AT_ONCE = 2**26
-_ROWS_AT_ONCE = 1024
-_RANKED_ROWS = ("unknown user", "unknown user with empty history")
-"""Edge cases that are asked of `rank` too, beside one example."""
-
-_RANKED_CANDIDATES = 100
-_ITEM_VECTORS = 500
 _SEED = 0
 _PART = "validation"
-
-
-@dataclass(frozen=True)
-class Question:
-    """One request, in the form in which several signatures take it.
-
-    Attributes:
-      signatures: the signatures that are asked.
-      raw: feature -> values as in the examples: strings are bytes in arrays of objects.
-      names: what each row of the answer is about, for messages.
-    """
-
-    signatures: tuple[str, ...]
-    raw: Arrays
-    names: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -264,22 +212,18 @@ class ProofSamples:
     """All that an export is asked.
 
     Attributes:
-      kind: of the model: ctr, rerank or retrieval.
-      features: what a request carries.
       questions: the requests.
       num_examples: examples of the validation part among the rows.
       edge_cases: names of the other rows.
       quality_rows: examples of the validation part, [n, ...] each: features and labels.
-      rows_at_once: rows of one request; a search holds the scores of all items for each.
+      rows_at_once: rows of one request.
     """
 
-    kind: str
-    features: tuple[Feature, ...]
     questions: tuple[Question, ...]
     num_examples: int
     edge_cases: tuple[str, ...]
     quality_rows: Arrays
-    rows_at_once: int = _ROWS_AT_ONCE
+    rows_at_once: int = 1024
 
 
 def draw_samples(
@@ -303,42 +247,51 @@ def draw_samples(
       CommandError: the validation part is empty.
       preprocessing.records.contract.DamagedRecords: a file is missing or damaged.
     """
-    kind, rows_at_once = model.kind, _ROWS_AT_ONCE
-    features = request_features(model.inputs_preparation, kind)
-    limits = {CTR: quality_rows, RERANK: quality_rows // scenario.data.rerank.length}
-    if isinstance(model, RetrievalModel):
-        searches = _QUALITY_SCORES // model.num_items
-        limits[RETRIEVAL] = min(quality_rows, _QUALITY_SEARCHES, searches)
-        rows_at_once = min(_ROWS_AT_ONCE, max(1, _SCORES_AT_ONCE // model.num_items))
-    read = _read(scenario, kind, features, max(1, limits[kind]))
+    form = SERVING_MODULES[model.kind]
+    proof = form.proof(model)
+    features = request_features(model.inputs_preparation, model.kind)
+    num_rows = max(1, proof.num_quality_rows(quality_rows, scenario))
+    read = _read(scenario, model.kind, features, num_rows)
     num_read = len(read[USER_ID])
     random = np.random.default_rng(_SEED)
     drawn = np.sort(random.choice(num_read, min(count, num_read), replace=False))
     asked = {feature.name: read[feature.name][drawn] for feature in features}
-    edges = edge_rows(asked, kind)
+    edges = edge_rows(asked, model.kind)
     names = (*(f"{_PART} example {number}" for number in drawn), *edges)
     rows = joined([asked, *edges.values()])
-    if kind == RETRIEVAL:
-        items = rows.pop(ITEM_ID)
-        of_kind = [_vectors_of_items(items)]
-    else:
-        of_kind = _ranked(rows, names, kind)
-    signatures = SERVING_MODULES[kind].row_signatures
-    questions = [
-        *(
-            Question(
-                signatures,
-                _rows(rows, start, rows_at_once),
-                names[start : start + rows_at_once],
-            )
-            for start in range(0, len(names), rows_at_once)
-        ),
-        Question(signatures, _rows(rows, 0, 1), (f"{names[0]} alone",)),
-        *of_kind,
-    ]
-    return ProofSamples(
-        kind, features, tuple(questions), len(drawn), tuple(edges), read, rows_at_once
+    inputs = {name: values for name, values in rows.items() if name in proof.row_inputs}
+    at_once = proof.rows_at_once
+
+    def rows_question(start: int, number: int) -> Question:
+        raw = {name: values[start : start + number] for name, values in inputs.items()}
+        return Question(form.row_signatures, raw, names[start : start + number])
+
+    questions = (
+        *(rows_question(start, at_once) for start in range(0, len(names), at_once)),
+        replace(rows_question(0, 1), names=(f"{names[0]} alone",)),
+        *proof.further_questions(rows, names),
     )
+    return ProofSamples(questions, len(drawn), tuple(edges), read, at_once)
+
+
+@dataclass(frozen=True)
+class ExpectedScores:
+    """What an export must say.
+
+    Attributes:
+      answers: for each question signature -> output -> values; item ids are strings of bytes.
+      quality: output -> values of the quality rows, of `serving_default`.
+    """
+
+    answers: tuple[dict[str, Arrays], ...]
+    quality: Arrays
+
+
+def expected_scores(model: AnyModel, samples: ProofSamples) -> ExpectedScores:
+    """Asks the trained model what an export is asked."""
+    proof = SERVING_MODULES[model.kind].proof(model)
+    answers = tuple(proof.answers(question) for question in samples.questions)
+    return ExpectedScores(answers, proof.default_answer(samples.quality_rows))
 
 
 def _read(
@@ -360,30 +313,3 @@ def _read(
         )
     parsed = parse_examples(tf.constant(serialized), list(read.values()))
     return {name: values.numpy() for name, values in parsed.items()}
-
-
-def _ranked(rows: Arrays, names: Sequence[str], kind: str) -> list[Question]:
-    """Requests of `rank`: one user and many candidates."""
-    is_known = (rows[ITEM_ID] != b"") & (rows[ITEM_ID] != UNKNOWN_ID)
-    items = np.unique(rows[ITEM_ID][is_known])
-    questions = []
-    for row in [0, *map(names.index, _RANKED_ROWS)]:
-        if kind == RERANK:
-            listed = rows[ITEM_ID][row]
-            candidates = np.append(listed[listed != b""], UNKNOWN_ID)
-        else:
-            candidates = np.append(items[:_RANKED_CANDIDATES], UNKNOWN_ID)
-        raw = {**_rows(rows, row, 1), ITEM_ID: candidates}
-        asked = tuple(f"candidate {place} of {names[row]}" for place in range(len(candidates)))
-        questions.append(Question(("rank",), raw, asked))
-    return questions
-
-
-def _vectors_of_items(items: np.ndarray) -> Question:
-    distinct = np.append(np.unique(items)[:_ITEM_VECTORS], UNKNOWN_ID)
-    names = tuple(f"item {item.decode(errors='replace')}" for item in distinct)
-    return Question(("item_vectors",), {ITEM_ID: distinct}, names)
-
-
-def _rows(rows: Arrays, start: int, count: int) -> dict[str, np.ndarray]:
-    return {name: values[start : start + count] for name, values in rows.items()}

@@ -17,6 +17,7 @@ from models.item_ids import KnowledgeIds
 from models.retrieving import RetrievalModel
 from models.vector_tables import row_chunks
 from serving.publishing import written_by_tensorflow
+from serving.serving_module import SERVING_MODULES
 
 _AUGMENT, _PROJECT, _ITEM_VECTORS = "augment", "project", "item_vectors"
 _OUTPUT = "output"
@@ -25,11 +26,11 @@ _OUTPUT = "output"
 class TrainedFunctions(tf.Module):
     """Traced functions of a model with the variables that they read, and nothing else of it.
 
-    The functions are traced when this is made; what becomes of the model later makes no difference.
+    The functions are traced when this is made.
     """
 
     def __init__(self, model: AnyModel):
-        """Traces the functions of a model whose knowledge is not stored yet."""
+        """Traces the functions of a trained model."""
         super().__init__(name="trained_functions")
         ids = model.scorer.assembly.items.ids
         self._signatures: dict[str, ConcreteFunction] = {}
@@ -38,7 +39,7 @@ class TrainedFunctions(tf.Module):
             self._add_of_sources(_AUGMENT, model.adapter.augment_vectors, model.adapter.tables)
         if isinstance(ids, KnowledgeIds):
             self._add_of_sources(_PROJECT, ids.project_vectors, ids.tables)
-        if isinstance(model, RetrievalModel):
+        if SERVING_MODULES[model.kind].stores_item_vectors:
             catalogue = model.inputs_preparation.catalogue
             # The catalogue's own tables have a column for every fold of users beside these.
             self._statistics = tf.Variable(

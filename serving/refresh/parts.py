@@ -17,7 +17,6 @@ from models.building import AnyModel
 from models.item_ids import KnowledgeIds
 from models.knowledge import KnowledgeRecords, UserRows
 from models.prior import PRIOR_SUFFIX, PriorPrediction
-from models.retrieving import RetrievalModel
 from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.layout import DEAD_LETTERS_FILE, VECTOR_STATISTICS_FILE, WorkDirectory
 from preprocessing.records.provenance import as_written
@@ -35,6 +34,7 @@ from serving.refresh.description import (
 )
 from serving.refresh.functions import TrainedFunctions
 from serving.refresh.knowledge import KnownEntities
+from serving.serving_module import SERVING_MODULES
 
 _NO_ENCODER_FILES = ("manifest.json", DEAD_LETTERS_FILE, VECTOR_STATISTICS_FILE)
 
@@ -71,7 +71,7 @@ class RefreshParts:
         id_type: IdType = "string",
         knowledge: Mapping[str, KnowledgeRecords] | None = None,
     ) -> RefreshParts:
-        """Takes the parts of a model whose knowledge is not stored yet.
+        """Takes the parts of a trained model.
 
         Args:
           model: a trained model.
@@ -91,7 +91,8 @@ class RefreshParts:
         ids = model.scorer.assembly.items.ids
         retrieved: tuple[str, ...] = ()
         augmented: Mapping[str, np.ndarray] = {}
-        if isinstance(model, RetrievalModel) and model.adapter is not None:
+        stores_item_vectors = SERVING_MODULES[model.kind].stores_item_vectors
+        if stores_item_vectors and model.adapter is not None:
             retrieved = tuple(model.scorer.assembly.use.item_sources)
             augmented = {source: model.adapter.augmented_table(source) for source in retrieved}
         rows = _entity_rows(model)
@@ -114,7 +115,7 @@ class RefreshParts:
                 replaced_id_sources=tuple(ids.tables) if isinstance(ids, KnowledgeIds) else (),
                 retrieved_sources=retrieved,
                 prior_sources=tuple(priors),
-                is_retrieval=isinstance(model, RetrievalModel),
+                is_retrieval=stores_item_vectors,
                 num_exported_items=len(rows["item"]),
             ),
             entities=entities,

@@ -5,8 +5,7 @@ import pytest
 import tensorflow as tf
 
 from models.retrieving import RetrievalModel
-from serving.serving_module import RetrievalModule, user_sources
-from serving.stored_knowledge import store_knowledge
+from serving.serving_module import RetrievalModule, serving_module, user_sources
 from tests.runs import random_model
 from tests.scenarios import rich_scenario
 from tests.serving.exports import tensors, user_rows
@@ -14,9 +13,9 @@ from tests.serving.exports import tensors, user_rows
 
 def model_and_module(**options: object) -> tuple[RetrievalModel, RetrievalModule]:
     model = random_model(rich_scenario(model__backbone="two_tower", **options))
-    vectors, items = model.all_item_vectors(), model.inputs_preparation.catalogue.item_ids
-    store_knowledge(model, sources=user_sources(model))
-    return model, RetrievalModule(model, vectors, items)
+    module = serving_module(model)
+    assert isinstance(module, RetrievalModule)
+    return model, module
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +26,7 @@ def parts() -> tuple[RetrievalModel, RetrievalModule]:
 def test_the_search_is_the_head_of_a_full_sort(
     parts: tuple[RetrievalModel, RetrievalModule],
 ) -> None:
-    _, module = parts
-    model = random_model(rich_scenario(model__backbone="two_tower"))
+    model, module = parts
     items = model.inputs_preparation.catalogue.item_ids
     raw = tensors(user_rows())
     scores = model.user_vectors(raw).numpy() @ model.all_item_vectors()[1:].T
@@ -47,8 +45,7 @@ def test_the_search_is_the_head_of_a_full_sort(
 def test_history_is_left_out_and_what_is_missing_is_empty(
     parts: tuple[RetrievalModel, RetrievalModule],
 ) -> None:
-    _, module = parts
-    model = random_model(rich_scenario(model__backbone="two_tower"))
+    model, module = parts
     items = model.inputs_preparation.catalogue.item_ids
     raw = {name: values[:1] for name, values in user_rows().items()}
     raw["history_item_id"] = np.array([["never seen", *items[:-2], ""]], dtype=object)

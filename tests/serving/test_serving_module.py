@@ -15,6 +15,7 @@ from serving.serving_module import (
     RankingModule,
     RerankingModule,
     RetrievalModule,
+    user_sources,
 )
 from tests.runs import random_model
 from tests.scenarios import rich_scenario
@@ -46,7 +47,9 @@ def test_every_kind_of_model_has_a_module_that_holds_its_parts() -> None:
         assert {"profile_city", "profile_age"} <= {feature.name for feature in module.features}
         held = {variable.ref() for variable in module.variables}
         assert {weight.ref() for weight in model.scorer.trainable_weights} <= held
-        assert {table.ref() for table in model.adapter.variables} <= held
+        stored = user_sources(model) if kind is RetrievalModule else model.adapter.sources
+        names = {variable.name for variable in module.variables}
+        assert {f"knowledge/{source}/augmented/values:0" for source in stored} <= names
         assert model not in module.submodules
 
 

@@ -9,13 +9,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from configs.command_line import CommandError
 from configs.serving import NumberFormat
 from serving.export import export_run
 from serving.proof import proving
-from serving.proof.expected import ExpectedScores, expected_scores
 from serving.proof.proving import prove
-from serving.proof.result import ProofError, Ways, python_loader
-from serving.proof.samples import ProofSamples, draw_samples
+from serving.proof.result import ProofError, Ways, c_api_loader, python_loader, session_loader
+from serving.proof.samples import ExpectedScores, ProofSamples, draw_samples, expected_scores
+from serving.proof.servers import server_loader
 from tests.runs import WrittenRun, random_model, written_run
 from tests.serving.exports import (
     OTHER_VARIANTS,
@@ -24,6 +25,14 @@ from tests.serving.exports import (
     Export,
     exported,
     exported_variant,
+)
+from tests.serving.toy_ranker import (
+    BIAS,
+    save_toy_ranker,
+    toy_arrays,
+    toy_base_path,
+    toy_examples,
+    toy_row_scores,
 )
 
 VARIANTS = ("linear", "prm", "two_tower")
@@ -144,3 +153,76 @@ def test_an_export_that_cannot_be_loaded_fails_on_every_way(tmp_path: Path) -> N
     assert {failure.way for failure in proof.failures} == {"python", "session", "c_api", "server"}
     with pytest.raises(ProofError, match="c_api, cannot be loaded"):
         proof.require()
+
+
+def test_a_version_that_is_not_in_place_is_served_and_nothing_beside_it(tmp_path: Path) -> None:
+    unfinished = tmp_path / ".4.unfinished"
+    save_toy_ranker(unfinished, BIAS + 1)
+    save_toy_ranker(tmp_path / "9", BIAS + 5)
+    with server_loader(toy_base_path() / "3") as ways:
+        published = {name: ask("rank", _one_user())["score"] for name, ask in ways.items()}
+    with server_loader(unfinished) as ways:
+        for name, ask in ways.items():
+            scores = ask("rank", _one_user())["score"]
+            logits = [np.log(s / (1 - s)) for s in (published[name], scores)]
+            np.testing.assert_allclose(logits[0] - logits[1], 1, atol=1e-4)
+    assert {path.name for path in tmp_path.iterdir()} == {".4.unfinished", "9"}
+
+
+def test_a_refused_request_says_why() -> None:
+    with server_loader(toy_base_path() / "3") as ways:
+        for name, ask in ways.items():
+            with pytest.raises(CommandError) as error:
+                ask("serving_default", {"user_id": np.array([b"u"], object)})
+            assert "item_id" in str(error.value), name
+
+
+def _one_user() -> dict[str, np.ndarray]:
+    arrays = _toy_rows()
+    return {name: v if name == "item_id" else v[:1] for name, v in arrays.items()}
+
+
+def _toy_rows() -> dict[str, np.ndarray]:
+    """The toy's rows with ids as bytes."""
+    return {
+        name: np.array([text.encode() for text in values.ravel()], object).reshape(values.shape)
+        if values.dtype == object
+        else values
+        for name, values in toy_arrays().items()
+    }
+
+
+LOADERS = {
+    python_loader: {"python"},
+    session_loader: {"session"},
+    c_api_loader: {"c_api"},
+    server_loader: {"grpc", "rest"},
+}
+
+
+@pytest.mark.parametrize("loader", LOADERS)
+def test_every_way_gives_the_scores_of_numpy_and_strings_as_bytes(loader) -> None:
+    folder = toy_base_path() / "3"
+    examples = np.array([example.SerializeToString() for example in toy_examples()], object)
+    texts = np.array([b"plain", "über".encode(), b"\xff\x00"], object)
+    with loader(folder) as ways:
+        assert set(ways) == LOADERS[loader]
+        for ask in ways.values():
+            answers = {
+                "score": ask("serving_default", _toy_rows())["score"],
+                "examples": ask("predict_examples", {"examples": examples})["score"],
+                "classify": ask("classify", {"inputs": examples})["scores"][:, 0],
+                "regress": ask("regress", {"inputs": examples})["outputs"],
+            }
+            for scores in answers.values():
+                np.testing.assert_allclose(scores, toy_row_scores(), rtol=0, atol=1e-6)
+            numbers = np.array([[1, 2], [3, 2**40], [5, -6]])
+            inputs = {"text_bytes": texts, "numbers": numbers}
+            assert ask("echo", inputs)["text_bytes"].tolist() == texts.tolist()
+            np.testing.assert_array_equal(ask("echo", inputs)["doubled"], numbers * 2)
+
+
+@pytest.mark.parametrize("loader", LOADERS)
+def test_what_is_no_saved_model_cannot_be_loaded(loader, tmp_path: Path) -> None:
+    with pytest.raises(Exception, match=r"(?i)saved_?model"), loader(tmp_path):
+        pass

@@ -2,11 +2,29 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from configs.command_line import CommandError
 from configs.knowledge import SourceAnswers
-from serving.refresh.description import RefreshFolder, made_from, read_description
+from configs.model import Match
+from models.match import KnowledgeMatch
+from models.prior import PriorPrediction
+from serving.refresh.description import (
+    PROJECTED,
+    MatchReduction,
+    RefreshFolder,
+    made_from,
+    read_description,
+    read_match,
+    read_prior,
+    read_summand,
+    write_prior,
+    write_summand,
+)
+from serving.refresh.parts import RefreshParts
+from tests.runs import random_model
+from tests.scenarios import rich_scenario
 from tests.serving.refresh.descriptions import description, source
 
 
@@ -65,3 +83,94 @@ def test_the_configuration_says_what_a_source_is_made_from(
     setting: dict[str, object], origin: str
 ) -> None:
     assert made_from(SourceAnswers.model_validate({"entity": "item", **setting})) == origin
+
+
+def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
+    table = np.arange(6, dtype=np.float32).reshape(3, 2)
+    write_summand(tmp_path, PROJECTED, table)
+    np.testing.assert_array_equal(read_summand(tmp_path, PROJECTED), table)
+
+
+def test_objects_are_not_read(tmp_path: Path) -> None:
+    np.save(tmp_path / PROJECTED, np.array([{}]), allow_pickle=True)
+    with pytest.raises(CommandError, match=r"projected\.npy cannot be read"):
+        read_summand(tmp_path, PROJECTED)
+
+
+_VECTORS = np.random.default_rng(0).normal(size=[20, 4]).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("means", Match(dimension=3)),
+        ("ridge", Match(dimension=3)),
+        ("ridge", Match(dimension=3, learned=True)),
+        ("ridge", Match(form="exact")),
+    ],
+)
+def test_a_match_reduces_after_reading_as_before(kind: str, options: Match, tmp_path: Path) -> None:
+    match = KnowledgeMatch.from_vectors(kind, _VECTORS, options)
+    MatchReduction.of_match(match).write(tmp_path)
+    found = read_match(tmp_path)
+    new = np.random.default_rng(1).normal(size=[3, 4])
+    np.testing.assert_array_equal(found.rows(new), match.reduce(new))
+
+
+def test_a_missing_match_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"match\.npz cannot be read"):
+        read_match(tmp_path)
+
+
+def test_a_prior_predicts_after_reading_as_before(tmp_path: Path) -> None:
+    prediction = PriorPrediction(
+        centre=np.ones(4, np.float32),
+        landmarks=np.eye(4, dtype=np.float32)[:2],
+        coefficients=np.array([1.0, -2.0, 0.5], np.float32),
+        length_scale=0.5,
+    )
+    write_prior(tmp_path, prediction)
+    found = read_prior(tmp_path, 0.5)
+    np.testing.assert_array_equal(found.predict(_VECTORS), prediction.predict(_VECTORS))
+    (tmp_path / "prior.npz").unlink()
+    with pytest.raises(CommandError, match=r"prior\.npz cannot be read"):
+        read_prior(tmp_path, 0.5)
+
+
+def test_a_version_says_what_its_knowledge_is_made_from(tmp_path: Path) -> None:
+    scenario = rich_scenario(
+        model__match="ridge",
+        model__knowledge_match={"dimension": 6, "sources": ["likes", "plain"]},
+        model__prior=True,
+    )
+    RefreshParts.of(random_model(scenario), scenario).write(tmp_path)
+    found = read_description(tmp_path)
+    assert {
+        source: (each.entity, each.made_from, each.dimension)
+        for source, each in found.sources.items()
+    } == {
+        "item": ("item", "answers", 12),
+        "user": ("user", "answers", 12),
+        "likes": ("item", "collaborative", 6),
+        "plain": ("item", "metadata", 12),
+    }
+    assert found.prior_sources == ("item",)
+    assert found.sources["item"].length_scale == 0.5
+    assert found.sources["plain"].length_scale is None
+    assert found.encoder.kind == "tfidf"
+    assert (found.num_exported_items, found.is_retrieval) == (62, False)
+    folder = RefreshFolder(tmp_path)
+    assert {path.name for path in folder.encoder("plain").iterdir()} == {
+        "tfidf_arrays.npz",
+        "tfidf_terms.json",
+    }
+    files = {path.name for path in folder.source("likes").iterdir()}
+    assert files == {"entities.npz", "match.npz", "match.json"}
+
+
+def test_a_model_without_knowledge_has_no_source(tmp_path: Path) -> None:
+    scenario = rich_scenario(model__adapter="none")
+    RefreshParts.of(random_model(scenario), scenario, "int64").write(tmp_path)
+    found = read_description(tmp_path)
+    assert (found.sources, found.id_type) == ({}, "int64")
+    assert not RefreshFolder(tmp_path).functions.exists()

@@ -9,7 +9,6 @@ import tensorflow as tf
 from configs.command_line import CommandError
 from preprocessing.records.contract import USER_FOLDS
 from serving.refresh.functions import StoredFunctions, TrainedFunctions
-from serving.stored_knowledge import store_knowledge
 from tests.runs import random_model
 from tests.scenarios import rich_scenario
 
@@ -26,7 +25,6 @@ def test_functions_outlive_the_model_and_are_all_that_is_stored(tmp_path: Path) 
     adapter = model.adapter
     functions = TrainedFunctions(model)
     assert functions.names == ("augment/item", "augment/user")
-    store_knowledge(model)
     functions.write(tmp_path / "functions")
     stored = StoredFunctions(tmp_path / "functions")
     for source in ("item", "user"):

@@ -4,8 +4,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from configs.command_line import CommandError
 from configs.scenario import Scenario
+from models.vector_tables import VectorTable, growing_table
+from serving.id_tables import IdIndex
+from serving.refresh.checkpoint import IdLookup, StoredVariables
+from serving.refresh.stored_results import NextTables
 from tests.runs import write_run
 from tests.scenarios import ITEMS, KNOWLEDGE_ONLY_ITEMS, USERS, rich_scenario
 from tests.serving.exports import variant_scenario
@@ -76,3 +82,69 @@ def test_tables_are_those_of_an_export_that_had_the_answers_from_the_start(
             assert np.abs(table.astype(int) - expected[name].astype(int)).max() <= 1, name
         else:
             np.testing.assert_array_equal(table, expected[name], err_msg=name)
+
+
+_VECTORS = np.array([[0, 0], [127, 64], [-1, 1]], np.float32)
+
+
+@pytest.fixture
+def variables(tmp_path: Path) -> StoredVariables:
+    """Two items "a" and "b", with their tables."""
+    module = tf.Module()
+    module.parts = [
+        IdIndex(["a", "b"], "items"),
+        growing_table([[1, 0], [5, 6], [7, 0]], "items/attribute/genre", tf.int32),
+        growing_table(["", "a", "b"], "items/id"),
+        growing_table([0, 1, 2], "items/knowledge_row/s", tf.int32),
+        VectorTable(_VECTORS, "int8", "knowledge/s/augmented"),
+    ]
+    tf.saved_model.save(module, str(tmp_path))
+    return StoredVariables(tmp_path)
+
+
+def test_new_items_are_copies_of_the_unknown_one(variables: StoredVariables) -> None:
+    items = IdLookup.of_version(variables, "items")
+    assert items is not None
+    items.add(["c", "d"])
+    tables = NextTables(variables)
+    tables.add_items(items)
+    assert tables.changed["items/attribute/genre"].tolist()[2:] == [[7, 0], [1, 0], [1, 0]]
+    assert tables.changed["items/id"].tolist() == [b"", b"a", b"b", b"c", b"d"]
+    assert tables.changed["items/knowledge_row/s"].tolist() == [0, 1, 2, 0, 0]
+    assert items.rows(["a", "d", "?"]).tolist() == [1, 4, 0]
+    assert "items/index/keys" in tables.changed
+
+
+def test_without_new_items_nothing_changes(variables: StoredVariables) -> None:
+    tables = NextTables(variables)
+    items = IdLookup.of_version(variables, "items")
+    assert items is not None
+    tables.add_items(items)
+    assert tables.changed == {}
+
+
+def test_vectors_keep_the_number_format_and_the_other_rows(variables: StoredVariables) -> None:
+    tables = NextTables(variables)
+    rows = np.array([2, 3])
+    tables.set_vectors("knowledge/s/augmented", rows, np.array([[1, -1], [254, 2]], np.float32))
+    values = tables.changed["knowledge/s/augmented/values"]
+    assert values.dtype == np.int8
+    assert values.tolist() == [[0, 0], [127, 64], [127, -127], [127, 1]]
+    np.testing.assert_allclose(
+        tables.changed["knowledge/s/augmented/scales"], [0, 1, 1 / 127, 2], rtol=1e-6
+    )
+
+
+def test_what_does_not_fit_names_the_table(variables: StoredVariables) -> None:
+    with pytest.raises(CommandError, match="knowledge/s/augmented holds a number that is infinite"):
+        NextTables(variables).set_vectors(
+            "knowledge/s/augmented", np.array([1]), np.array([[np.inf, 0]])
+        )
+
+
+def test_tables_that_the_version_lacks_are_left_out(variables: StoredVariables) -> None:
+    tables = NextTables(variables)
+    tables.set_rows("items/prior/s", np.array([1]), np.array([0.5]))
+    tables.set_vectors("items/replaced_id", np.array([1]), _VECTORS[:1])
+    assert tables.changed == {}
+    assert IdLookup.of_version(variables, "users") is None

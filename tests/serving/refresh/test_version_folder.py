@@ -33,7 +33,7 @@ _REPORT = {
 
 
 @pytest.fixture
-def base(tmp_path: Path) -> Path:
+def version_base(tmp_path: Path) -> Path:
     """Versions 2 and 10, of which the second has manifest and card."""
     for number in (2, 10):
         folder = tmp_path / str(number)
@@ -63,18 +63,18 @@ def write_variables(folder: Path) -> None:
     (folder / "variables" / "variables.index").write_bytes(b"new")
 
 
-def test_the_next_version_is_a_copy_with_other_variables(base: Path) -> None:
-    version = BaseVersion.find(base)
+def test_the_next_version_is_a_copy_with_other_variables(version_base: Path) -> None:
+    version = BaseVersion.find(version_base)
     assert version.number == 10
     shapes = {"a/.ATTRIBUTES/VARIABLE_VALUE": (4, 2)}
-    with publishing(base) as publisher:
+    with publishing(version_base) as publisher:
         written = version.write_next(publisher, write_variables, _REPORT, shapes)
     path = written.path
-    assert (written.number, path) == (11, base / "11")
+    assert (written.number, path) == (11, version_base / "11")
     assert (path / "saved_model.pb").read_bytes() == b"graph"
     assert (path / "variables" / "variables.index").read_bytes() == b"new"
-    assert (base / "10" / "variables" / "variables.index").read_bytes() == b"old"
-    assert sorted(entry.name for entry in base.iterdir()) == [".lock", "10", "11", "2"]
+    assert (version_base / "10" / "variables" / "variables.index").read_bytes() == b"old"
+    assert sorted(entry.name for entry in version_base.iterdir()) == [".lock", "10", "11", "2"]
     manifest = verify_manifest(path)
     assert manifest["proof"] is None
     assert manifest["variables"]["a"]["shape"] == [4, 2]
@@ -89,26 +89,26 @@ def test_the_next_version_is_a_copy_with_other_variables(base: Path) -> None:
     assert json.loads((path / CARD_JSON).read_text(encoding="utf-8"))["refreshed"] == [noted]
 
 
-def test_what_goes_wrong_leaves_no_version(base: Path) -> None:
+def test_what_goes_wrong_leaves_no_version(version_base: Path) -> None:
     def fail(folder: Path) -> None:
         write_variables(folder)
         raise OSError("the disk is full")
 
-    with publishing(base) as publisher, pytest.raises(OSError, match="the disk is full"):
-        BaseVersion.find(base).write_next(publisher, fail, _REPORT, {})
-    assert sorted(entry.name for entry in base.iterdir()) == [".lock", "10", "2"]
+    with publishing(version_base) as publisher, pytest.raises(OSError, match="the disk is full"):
+        BaseVersion.find(version_base).write_next(publisher, fail, _REPORT, {})
+    assert sorted(entry.name for entry in version_base.iterdir()) == [".lock", "10", "2"]
 
 
-def test_a_changed_file_is_found_before_anything_is_done(base: Path) -> None:
-    (base / "10" / "saved_model.pb").write_bytes(b"other")
+def test_a_changed_file_is_found_before_anything_is_done(version_base: Path) -> None:
+    (version_base / "10" / "saved_model.pb").write_bytes(b"other")
     with pytest.raises(CommandError, match=r"saved_model\.pb is not the file that was exported"):
-        BaseVersion.find(base)
-    assert BaseVersion.find(base, 2).number == 2
+        BaseVersion.find(version_base)
+    assert BaseVersion.find(version_base, 2).number == 2
 
 
-def test_missing_versions_are_named(base: Path, tmp_path: Path) -> None:
+def test_missing_versions_are_named(version_base: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="--version 3: .* holds the versions 2, 10"):
-        BaseVersion.find(base, 3)
-    for empty in (tmp_path / "nowhere", base / "10"):
+        BaseVersion.find(version_base, 3)
+    for empty in (tmp_path / "nowhere", version_base / "10"):
         with pytest.raises(ConfigurationError, match="--model .*no version folder"):
             BaseVersion.find(empty)
