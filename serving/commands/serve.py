@@ -20,7 +20,7 @@ from configs.loading import ConfigurationError
 from serving.options import BatchingOptions, ServeOptions
 
 if TYPE_CHECKING:
-    from serving.server.model_settings import ModelSettings
+    from serving.server.server_files import ModelSettings
 
 _LABEL = re.compile(r"(?P<model>[^/:\s=]+):(?P<label>[^/:\s=]+)=(?P<version>[0-9]{1,18})")
 
@@ -88,8 +88,7 @@ def models_of(arguments: argparse.Namespace) -> list[ModelSettings]:
       ConfigurationError: a name is given twice, a label names no model, a policy has no such form,
         or the models.config is wrong.
     """
-    from serving.server.model_settings import ModelSettings, VersionPolicy
-    from serving.server.server_files import read_models_config
+    from serving.server.server_files import ModelSettings, VersionPolicy, read_models_config
 
     if arguments.model_config is not None:
         if arguments.version_policy is not None or arguments.version_labels:

@@ -40,9 +40,8 @@ from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.leak_rule import LeakRule, leak_rules
 from preprocessing.records.parsing import example_dataset
-from serving.json_numbers import finite
 from serving.options import DEFAULT_CARD_ROWS
-from serving.proof.result import Proof
+from serving.proof.result import Proof, finite
 from serving.refresh.description import made_from
 from trainer.evaluation import reports
 from trainer.evaluation.part_metrics import PartMetrics

@@ -15,12 +15,21 @@ from sklearn.metrics import roc_auc_score
 
 from configs.command_line import CommandError
 from preprocessing.records.contract import ITEM_ID, LABEL
-from serving.json_numbers import finite
 from serving.proof.kinds import Arrays
 from serving.proof.samples import ProofSamples, SignatureForms
 from serving.request_features import SCORE
 from serving.runtime.c_api import CApiSession
 from serving.runtime.definitions import signature_definitions
+
+
+def finite(value: Any) -> Any:
+    """A tree of JSON values with null in the place of numbers that are infinite or none at all."""
+    if isinstance(value, dict):
+        return {name: finite(inner) for name, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
 
 SCORE_BOUNDS = {"float32": 1e-5, "float16": 1e-3, "int8": 3e-2}
 """Number format -> largest difference of a score from the checkpoint's."""

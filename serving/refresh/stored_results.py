@@ -21,8 +21,8 @@ from serving.refresh.description import (
     read_prior,
     read_summand,
 )
-from serving.refresh.functions import StoredFunctions
 from serving.refresh.knowledge import SourceChange, VersionKnowledge
+from serving.refresh.parts import StoredFunctions
 
 _ITEM_ID = "items/id"
 

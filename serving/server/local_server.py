@@ -14,14 +14,12 @@ from configs.command_line import CommandError
 from serving.options import ServerOptions
 from serving.server.background import Background, Polling
 from serving.server.grpc_services import Health, RefusalWhileStopping, create_grpc_server
-from serving.server.model_settings import ModelSettings, settings_of_base_paths
-from serving.server.model_store import ModelStore
-from serving.server.model_versions import load_servable
+from serving.server.model_store import ModelStore, load_servable
 from serving.server.prediction_api import PredictionApi
 from serving.server.rest_app import RestApi
 from serving.server.rest_port import RestPort, TlsSettings, address_of
 from serving.server.servable import RequestLimits
-from serving.server.server_files import watch_models_config
+from serving.server.server_files import ModelSettings, settings_of_base_paths, watch_models_config
 
 # Callers that send one request after the other have learnt by then that the server stops.
 _REFUSAL_SECONDS = 0.2

@@ -1,26 +1,359 @@
-"""The models a server holds, and how requests find a version of one."""
+"""The models a server holds: versions loaded, warmed up, labelled and dropped, and found."""
 
 from __future__ import annotations
 
+import dataclasses
+import enum
+import logging
 import threading
-from collections.abc import Callable, Iterable, Mapping
+import weakref
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 
 import grpc
+import tensorflow as tf
 
 from configs.command_line import CommandError
-from serving.protocol.messages import model_pb2
+from configs.serving import MOST_WARMUP_REQUESTS
+from preprocessing.records.tfrecord_file import BrokenRecord, records_in
+from serving.protocol.messages import get_model_status_pb2, model_pb2, prediction_log_pb2
+from serving.protocol.tensors import unpack
+from serving.publishing import WARMUP_FILE, version_folders
+from serving.server import metrics
 from serving.server.errors import RequestError, invalid, not_found
-from serving.server.model_settings import ModelSettings, check_base_paths, settings_by_name
-from serving.server.model_versions import (
-    Labels,
-    Load,
-    ModelVersions,
-    VersionStatus,
-    checked_labels,
-    failure_text,
-    load_servable,
-)
-from serving.server.servable import Servable
+from serving.server.servable import Servable, classify, regress, signature_name_of, status_code_of
+from serving.server.server_files import ModelSettings, check_base_paths, settings_by_name
+
+
+def replay_warmup(servable: Servable, folder: Path) -> None:
+    """Runs the logged requests of Predict, Classify and Regress.
+
+    Args:
+      servable: a version that serves no requests yet.
+      folder: its version folder; without a warm-up file nothing runs.
+
+    Raises:
+      RequestError: a request fails, there are more than 1000, or one is of another kind; as in
+        TensorFlow Serving the version then counts as broken.
+      tensorflow.errors.DataLossError: the file is damaged, or cut off anywhere, which TensorFlow
+        Serving takes for its end where only a record's length is incomplete.
+      OSError: the file cannot be read.
+      google.protobuf.message.DecodeError: a record is no PredictionLog.
+    """
+    path = folder / WARMUP_FILE
+    if not path.is_file():
+        return
+    for number, record in enumerate(_records(path), 1):
+        if number > MOST_WARMUP_REQUESTS:
+            raise invalid(
+                f"Number of warmup records exceeds the maximum ({MOST_WARMUP_REQUESTS}): {path}"
+            )
+        _replay(servable, prediction_log_pb2.PredictionLog.FromString(record))
+
+
+def _records(path: Path) -> Iterator[bytes]:
+    # TensorFlow's own reader is a graph, which takes longer to build than the requests to run.
+    try:
+        yield from records_in(iter([path.read_bytes()]))
+    except BrokenRecord as error:
+        message = f"{path}: record {error.number}: {error}"
+        raise tf.errors.DataLossError(None, None, message) from error
+
+
+def _replay(servable: Servable, log: prediction_log_pb2.PredictionLog) -> None:
+    kind = log.WhichOneof("log_type")
+    if kind == "predict_log":
+        request = log.predict_log.request
+        inputs = {name: unpack(tensor) for name, tensor in request.inputs.items()}
+        servable.run(signature_name_of(request.model_spec), inputs, request.output_filter)
+    elif kind == "classify_log":
+        classified = log.classify_log.request
+        classify(servable, signature_name_of(classified.model_spec), classified.input)
+    elif kind == "regress_log":
+        regressed = log.regress_log.request
+        regress(servable, signature_name_of(regressed.model_spec), regressed.input)
+    else:
+        raise invalid(f"Unsupported log_type for warmup: {kind}")
+
+
+def load_servable(name: str, version: int, folder: Path) -> Servable:
+    """Loads and warms up.
+
+    Args:
+      name: the model's name in requests.
+      version: the folder's number.
+      folder: the SavedModel.
+
+    Raises:
+      Exception: whatever TensorFlow or the warm-up raises when the version is broken.
+    """
+    with metrics.counted_load(str(folder)):
+        servable = Servable(name, version, folder)
+        replay_warmup(servable, folder)
+    return servable
+
+
+def load_failure(folder: Path, error: Exception) -> tuple[grpc.StatusCode, str]:
+    """The status of a version that cannot be loaded: a code, and one line that names the folder."""
+    if not (folder / "saved_model.pb").is_file():
+        message = f"{folder}: no saved_model.pb (an export that was not finished?)"
+        return grpc.StatusCode.NOT_FOUND, message
+    first_line = (str(error).strip().splitlines() or [""])[0]
+    if isinstance(error, RequestError):
+        return error.code, f"{folder}: a warm-up request failed: {first_line}"
+    code = (
+        status_code_of(error)
+        if isinstance(error, tf.errors.OpError)
+        else grpc.StatusCode.FAILED_PRECONDITION
+    )
+    return code, f"{folder}: not a loadable SavedModel ({type(error).__name__}: {first_line})"
+
+
+_Message = get_model_status_pb2.ModelVersionStatus
+
+
+class VersionState(enum.Enum):
+    """TensorFlow Serving's states, with its numbers."""
+
+    START = _Message.START
+    LOADING = _Message.LOADING
+    AVAILABLE = _Message.AVAILABLE
+    UNLOADING = _Message.UNLOADING
+    END = _Message.END
+
+
+@dataclasses.dataclass(frozen=True)
+class VersionStatus:
+    """A version's state, and the error that ended it.
+
+    Attributes:
+      version: the folder's number.
+      state: START found, LOADING, AVAILABLE, UNLOADING (no new requests), END (unloaded or failed).
+      code: OK unless loading failed.
+      message: what failed.
+    """
+
+    version: int
+    state: VersionState
+    code: grpc.StatusCode = grpc.StatusCode.OK
+    message: str = ""
+
+    def add_to(self, response: get_model_status_pb2.GetModelStatusResponse) -> None:
+        """Adds the version to a response."""
+        response.model_version_status.add(
+            version=self.version,
+            state=self.state.value,
+            status={"error_code": self.code.value[0], "error_message": self.message},
+        )
+
+
+Labels = Mapping[str, Mapping[str, int]]
+"""Model name -> label -> version."""
+
+
+def checked_labels(
+    models: Collection[ModelSettings],
+    available: Mapping[str, Collection[int]],
+    current: Labels,
+    allow_unavailable: bool,
+) -> Labels:
+    """The labels that models ask for, when TensorFlow Serving's rules allow them.
+
+    Args:
+      models: with the labels that are asked for.
+      available: model name -> versions that can be asked.
+      current: the labels until now.
+      allow_unavailable: whether a label that is new, or stays where it is, may name a version that
+        is not available. A label in use never moves to such a version.
+
+    Raises:
+      RequestError: FAILED_PRECONDITION; a label names a version that is not available.
+    """
+    for model in models:
+        for label, version in model.labels.items():
+            moves = current.get(model.name, {}).get(label, version) != version
+            if version in available.get(model.name, ()) or (allow_unavailable and not moves):
+                continue
+            raise RequestError(
+                grpc.StatusCode.FAILED_PRECONDITION,
+                f"Request to assign label to version {version} of model {model.name}, "
+                "which is not currently available for inference",
+            )
+    return {model.name: dict(model.labels) for model in models}
+
+
+Load = Callable[[str, int, Path], Servable]
+
+_log = logging.getLogger(__name__)
+
+Fingerprint = frozenset[tuple[str, int, int]]
+
+
+def fingerprint(folder: Path) -> Fingerprint:
+    """Path, time of change (ns) and size of every file below a folder, as far as it can be read."""
+    found = set()
+    for path in folder.rglob("*"):
+        try:
+            status = path.stat()
+        except OSError:  # deleted meanwhile
+            continue
+        found.add((str(path.relative_to(folder)), status.st_mtime_ns, status.st_size))
+    return frozenset(found)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class _Dropped:
+    """A version that gets no new requests.
+
+    Attributes:
+      version: the folder's number.
+      servable: weakly, so that it ends with the last request on it.
+      engine: its engine, so that not the thread of that request frees it.
+    """
+
+    version: int
+    servable: weakref.ref[Servable]
+    engine: object
+
+    @property
+    def is_in_use(self) -> bool:
+        return self.servable() is not None
+
+
+class ModelVersions:
+    """One model's versions.
+
+    One thread at a time may call `update` and `unload_all`; others use the rest meanwhile.
+
+    Attributes:
+      settings: what is asked for; may be replaced between updates.
+      available: version -> servable; replaced as a whole at every change.
+    """
+
+    def __init__(self, settings: ModelSettings, load: Load):
+        self.settings = settings
+        self.available: Mapping[int, Servable] = {}
+        self._load = load
+        self._statuses: dict[int, VersionStatus] = {}
+        self._failures: dict[int, Fingerprint] = {}
+        # A version that was loaded and dropped again may be here more than once.
+        self._dropped: list[_Dropped] = []
+        self._lock = threading.Lock()
+        self._listing_error = ""
+
+    def statuses(self) -> list[VersionStatus]:
+        """Every version that was ever wanted, highest first."""
+        with self._lock:
+            in_use = {one.version for one in self._dropped if one.is_in_use}
+            statuses = [_seen(status, in_use) for status in self._statuses.values()]
+        return sorted(statuses, key=lambda one: one.version, reverse=True)
+
+    def update(self) -> None:
+        """Loads the versions that are wanted and drops those that are not.
+
+        As in TensorFlow Serving, nothing is dropped before a wanted version is available, unless
+        none is wanted at all because the folders are gone. A base path that cannot be listed
+        changes nothing. A version that failed is tried again only when its files have changed, or
+        when its folder was gone and has come back.
+        """
+        try:
+            folders = version_folders(self.settings.base_path)
+        except OSError as error:
+            self._log_once(f"{self.settings.base_path}: cannot be listed ({error.strerror})")
+            return
+        self._log_once("" if folders else f"{self.settings.base_path}: no version folder")
+        self._failures = {
+            version: content for version, content in self._failures.items() if version in folders
+        }
+        wanted = self.settings.policy.wanted(folders)
+        self._drop_unwanted(wanted)
+        to_load = [version for version in wanted if self._is_to_load(version, folders[version])]
+        for version in to_load:
+            self._set(VersionStatus(version, VersionState.START))
+        for version in to_load:
+            self._try_to_load(version, folders[version])
+            self._drop_unwanted(wanted)
+
+    def unload_all(self) -> None:
+        """Drops every version."""
+        self._drop_unwanted(())
+
+    def end_unloading(self) -> bool:
+        """Lets go of the engines that no request needs any more; says whether there are any."""
+        with self._lock:
+            gone = [one for one in self._dropped if not one.is_in_use]
+            self._dropped = [one for one in self._dropped if one not in gone]
+            in_use = {one.version for one in self._dropped}
+            for one in gone:
+                self._statuses[one.version] = _seen(self._statuses[one.version], in_use)
+        for one in gone:
+            _log.info("model '%s': version %d is unloaded", self.settings.name, one.version)
+        return bool(gone)
+
+    def _is_to_load(self, version: int, folder: Path) -> bool:
+        if version in self.available:
+            return False
+        return version not in self._failures or fingerprint(folder) != self._failures[version]
+
+    def _try_to_load(self, version: int, folder: Path) -> None:
+        name = self.settings.name
+        self._set(VersionStatus(version, VersionState.LOADING))
+        # Taken first, so that what is copied while it loads counts as a change.
+        content = fingerprint(folder)
+        try:
+            servable = self._load(name, version, folder)
+        except Exception as error:  # TensorFlow has no common error for a SavedModel that is broken
+            code, message = load_failure(folder, error)
+            self._failures[version] = content
+            self._set(VersionStatus(version, VersionState.END, code, message))
+            _log.warning("model '%s': skipped %s", name, message)
+            return
+        self._failures.pop(version, None)
+        self.available = {**self.available, version: servable}
+        self._set(VersionStatus(version, VersionState.AVAILABLE))
+        _log.info("model '%s': version %d is available", name, version)
+
+    def _drop_unwanted(self, wanted: Sequence[int]) -> None:
+        if wanted and not any(version in self.available for version in wanted):
+            return
+        for version in sorted(set(self.available).difference(wanted)):
+            with self._lock:
+                servable = self.available[version]
+                self._dropped.append(_Dropped(version, weakref.ref(servable), servable.engine))
+                self._statuses[version] = VersionStatus(version, VersionState.UNLOADING)
+            # Or this method itself would keep it.
+            del servable
+            self.available = {
+                kept: servable for kept, servable in self.available.items() if kept != version
+            }
+
+    def _set(self, status: VersionStatus) -> None:
+        with self._lock:
+            self._statuses[status.version] = status
+
+    def _log_once(self, message: str) -> None:
+        if message and message != self._listing_error:
+            _log.warning("model '%s': %s", self.settings.name, message)
+        self._listing_error = message
+
+
+def _seen(status: VersionStatus, in_use: Collection[int]) -> VersionStatus:
+    """The status, with the end that an unloading version reaches with its last request."""
+    if status.state is VersionState.UNLOADING and status.version not in in_use:
+        return VersionStatus(status.version, VersionState.END)
+    return status
+
+
+def failure_text(versions: ModelVersions) -> str:
+    """Why a model has no version available, one line a reason."""
+    base_path = versions.settings.base_path
+    if not base_path.is_dir():
+        return f"{base_path}: no such folder; it should hold version folders"
+    reasons = [one.message for one in versions.statuses() if one.code is not grpc.StatusCode.OK]
+    return "\n  ".join(reasons) or (
+        f"{base_path}: no folder of a version that the policy wants; a version's folder is a "
+        "number, such as 1"
+    )
 
 
 class ModelStore:

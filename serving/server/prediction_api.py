@@ -17,16 +17,19 @@ from serving.protocol.messages import (
 from serving.protocol.tensors import TensorFormatError, pack_as_values, unpack
 from serving.server.background import Background
 from serving.server.errors import RequestError, invalid
-from serving.server.example_inference import (
+from serving.server.model_store import ModelStore
+from serving.server.servable import (
     CLASSIFY_METHOD,
     REGRESS_METHOD,
+    RequestLimits,
+    Servable,
     check_classification,
+    check_input_names,
     check_regression,
     classify,
     regress,
+    signature_name_of,
 )
-from serving.server.model_store import ModelStore
-from serving.server.servable import RequestLimits, Servable, check_input_names, signature_name_of
 from serving.server.server_files import settings_of_message
 
 SIGNATURE_FIELD = "signature_def"

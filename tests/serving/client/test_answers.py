@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from serving.client.answers import Reply, highest_available, read_ranking, read_retrieved_items
-from serving.client.errors import ModelAddress, RankingError
+from serving.client.errors import ModelAddress, ProfileError, RankingError, ServerUnavailable
 
 
 def test_a_ranking_has_tasks_and_the_version() -> None:
@@ -47,3 +47,25 @@ def test_retrieved_items_are_texts_and_end_where_there_are_no_more(ids: np.ndarr
     assert found.item_ids == ["318", "50"]
     assert found.scores.tolist() == [0.5, 0.25]
     assert found.version == 2
+
+
+def test_every_failure_has_the_code_of_a_grpc_status() -> None:
+    error = RankingError("NOT_FOUND", "no such model")
+    assert (error.code, str(error)) == ("NOT_FOUND", "no such model")
+    unavailable = ServerUnavailable("nobody is there")
+    assert isinstance(unavailable, RankingError)
+    assert (unavailable.code, str(unavailable)) == ("UNAVAILABLE", "nobody is there")
+
+
+def test_a_wrong_profile_names_its_attribute() -> None:
+    error = ProfileError("age", "must be a number")
+    assert isinstance(error, RankingError) and error.code == "INVALID_ARGUMENT"
+    assert (error.attribute, error.reason) == ("age", "must be a number")
+    assert str(error) == "profile attribute 'age' must be a number"
+
+
+def test_a_version_is_named_in_one_way() -> None:
+    assert ModelAddress("h:1", "m", 3).version_label is None
+    assert ModelAddress("h:1", "m", None, "stable").model_version is None
+    with pytest.raises(ValueError, match="not both. Received: 3 and 'stable'"):
+        ModelAddress("h:1", "m", 3, "stable")

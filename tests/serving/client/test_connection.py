@@ -1,9 +1,28 @@
+"""Both clients against servers with certificates made here."""
+
 from __future__ import annotations
 
-import numpy as np
+import asyncio
+import json
+import ssl
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 
-from serving.client import Connection, RankingClient
+import numpy as np
+import pytest
+
+from serving.client import (
+    AsyncRankingClient,
+    Connection,
+    RankingClient,
+    RestRankingClient,
+    ServerUnavailable,
+    Tls,
+)
 from tests.serving.client.answering import USER, Answering, answering
+from tests.serving.server.certificates import server_credentials, write_certificates
 
 
 def ask_two_servers(connection: Connection, count: int) -> list[int]:
@@ -29,3 +48,78 @@ def test_keepalive_is_in_milliseconds() -> None:
     assert options["grpc.keepalive_time_ms"] == 2500
     assert options["grpc.keepalive_permit_without_calls"] == 1
     assert not any("keepalive" in name for name in without)
+
+
+@pytest.fixture(scope="module")
+def pem(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with certificates and keys, see `write_certificates`."""
+    folder = tmp_path_factory.mktemp("pem")
+    write_certificates(folder)
+    return folder
+
+
+@pytest.fixture
+def port(pem: Path) -> Iterator[int]:
+    """A gRPC server that asks for the client's certificate."""
+    service = Answering({"score": np.float32([0.5])})
+    with answering(service, credentials=server_credentials(pem)) as port:
+        yield port
+
+
+def test_both_sides_show_their_certificates(pem: Path, port: int) -> None:
+    tls = Tls(pem / "authority.pem", pem / "client.pem", pem / "client.key")
+    target = f"localhost:{port}"
+    with RankingClient(target, "m", 30, connection=Connection(tls=tls)) as client:
+        assert client.rank(USER, ["x"]).tolist() == [0.5]
+
+    async def ask() -> list[float]:
+        async with AsyncRankingClient(target, "m", 30, connection=Connection(tls=tls)) as client:
+            return (await client.rank(USER, ["x"])).tolist()
+
+    assert asyncio.run(ask()) == [0.5]
+
+
+@pytest.mark.parametrize("connection", [Connection(), Connection(tls=Tls())])
+def test_without_the_right_certificates_nothing_is_answered(
+    port: int, connection: Connection
+) -> None:
+    with RankingClient(f"localhost:{port}", "m", 5, 1, connection=connection) as client:
+        with pytest.raises(ServerUnavailable):
+            client.rank(USER, ["x"])
+
+
+def test_a_server_without_the_clients_trust_is_refused_over_rest_too(pem: Path) -> None:
+    class Answer(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:  # noqa: N802
+            self.rfile.read(int(self.headers["content-length"]))
+            body = json.dumps({"outputs": [0.5]}).encode()
+            self.send_response(200)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *arguments: object) -> None:
+            pass
+
+    server = HTTPServer(("127.0.0.1", 0), Answer)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem / "server.pem", pem / "server.key")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    target = f"https://localhost:{server.server_port}"
+    try:
+        with RestRankingClient(target, "m", 30, tls=Tls(pem / "authority.pem")) as client:
+            assert client.rank(USER, ["x"]).tolist() == [0.5]
+        with RestRankingClient(target, "m", 30, 1, tls=Tls(pem / "client.pem")) as client:
+            with pytest.raises(ServerUnavailable, match="no trusted certificate"):
+                client.rank(USER, ["x"])
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+def test_certificate_and_key_come_together(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="client_certificate and client_key"):
+        Tls(client_key=tmp_path / "client.key")
+    with pytest.raises(FileNotFoundError, match="missing.pem"):
+        Connection(tls=Tls(tmp_path / "missing.pem")).channel("localhost:1")

@@ -1,10 +1,15 @@
 from __future__ import annotations
 
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import grpc
 import pytest
 
 from serving.client import retries
 from serving.client.errors import RankingError, ServerUnavailable
-from serving.client.retries import RetryPolicy
+from serving.client.retries import HedgeBudget, Hedger, Hedging, RetryPolicy
 
 
 class Clock:
@@ -119,3 +124,179 @@ def test_what_waiting_does_not_mend_is_not_retried(clock: Clock) -> None:
 def test_a_policy_without_an_attempt_is_refused(policy: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(policy))):
         RetryPolicy(**policy)
+
+
+ALWAYS = Hedging(after_seconds=0.05, largest_share=1.0)
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 1 / 3, 1.0])
+def test_hedges_never_exceed_their_share_of_a_server_that_is_always_slow(share: float) -> None:
+    budget = HedgeBudget(share)
+    for _ in range(1000):
+        budget.count_request()
+        budget.take()
+        assert budget.hedges <= share * budget.requests + 1e-6
+    assert budget.hedges >= int(share * 1000) - 1
+
+
+def test_a_quiet_time_saves_up_no_more_than_a_burst() -> None:
+    budget = HedgeBudget(0.5)
+    for _ in range(10_000):
+        budget.count_request()
+    assert sum(budget.take() for _ in range(100)) == 10
+
+
+def test_threads_share_a_budget() -> None:
+    budget = HedgeBudget(0.25)
+
+    def use(_: int) -> bool:
+        budget.count_request()
+        return budget.take()
+
+    with ThreadPoolExecutor(8) as pool:
+        taken = sum(pool.map(use, range(2000)))
+    assert budget.requests == 2000
+    assert taken == budget.hedges <= 500
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"after_seconds": 0}, "after_seconds"),
+        ({"after_seconds": 1, "largest_share": 0}, "largest_share"),
+        ({"after_seconds": 1, "largest_share": 1.5}, "largest_share"),
+    ],
+)
+def test_impossible_hedging_is_refused(options: dict[str, float], field: str) -> None:
+    with pytest.raises(ValueError, match=field):
+        Hedging(**options)
+
+
+class Failed(grpc.RpcError):
+    """A call that failed."""
+
+    def __init__(self, name: str):
+        super().__init__(name)
+        self.name = name
+
+
+class Call:
+    """A `grpc.Future` that ends after some seconds, or when it is cancelled."""
+
+    def __init__(self, seconds: float, outcome: object):
+        self._outcome = outcome
+        self._callbacks: list = []
+        self._lock = threading.Lock()
+        self._ended = False
+        self.cancelled = False
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+        self._timer.start()
+
+    def _end(self) -> None:
+        with self._lock:
+            self._ended = True
+        for callback in self._callbacks:
+            callback(self)
+
+    def add_done_callback(self, callback) -> None:
+        with self._lock:
+            if not self._ended:
+                self._callbacks.append(callback)
+                return
+        callback(self)
+
+    def code(self) -> grpc.StatusCode:
+        failed = isinstance(self._outcome, Failed)
+        return grpc.StatusCode.UNAVAILABLE if failed else grpc.StatusCode.OK
+
+    def cancel(self) -> None:
+        self.cancelled = True
+        self._timer.cancel()
+
+    def result(self) -> object:
+        if isinstance(self._outcome, Failed):
+            raise self._outcome
+        return self._outcome
+
+
+SLOW, FAST = 30.0, 0.2
+CASES = [
+    ([(0.0, "first")], "first", 0),
+    ([(SLOW, "first"), (FAST, "second")], "second", 1),
+    ([(FAST, "first"), (SLOW, "second")], "first", 1),
+    ([(FAST, Failed("first")), (2 * FAST, "second")], "second", 1),
+    ([(2 * FAST, "first"), (FAST, Failed("second"))], "first", 1),
+    ([(FAST, Failed("first")), (2 * FAST, Failed("second"))], Failed, 1),
+    ([(0.0, Failed("first"))], Failed, 0),
+]
+"""What the calls take and give; the result, and the number of hedges."""
+
+
+@pytest.mark.parametrize(("outcomes", "expected", "hedges"), CASES)
+def test_the_first_good_answer_counts(outcomes: list, expected: object, hedges: int) -> None:
+    hedger = Hedger(ALWAYS)
+    calls: list[Call] = []
+    deadlines: list[float] = []
+
+    def start(seconds: float) -> Call:
+        deadlines.append(seconds)
+        calls.append(Call(*outcomes[len(calls)]))
+        return calls[-1]
+
+    if expected is Failed:
+        with pytest.raises(Failed):
+            hedger.first_answer(start, 20.0)
+    else:
+        assert hedger.first_answer(start, 20.0) == expected
+    assert hedger.budget.hedges == hedges
+    assert deadlines == [20.0, 19.95][: 1 + hedges]
+    slow = [call for call, (seconds, _) in zip(calls, outcomes, strict=True) if seconds == SLOW]
+    assert all(call.cancelled for call in slow)
+
+
+@pytest.mark.parametrize(("outcomes", "expected", "hedges"), CASES)
+def test_the_first_good_answer_counts_without_threads(
+    outcomes: list, expected: object, hedges: int
+) -> None:
+    hedger = Hedger(ALWAYS)
+    started, cancelled = [], []
+
+    async def start(seconds: float) -> object:
+        started.append(seconds)
+        number = len(started) - 1
+        duration, outcome = outcomes[number]
+        try:
+            await asyncio.sleep(duration)
+        except asyncio.CancelledError:
+            cancelled.append(number)
+            raise
+        if isinstance(outcome, Failed):
+            raise outcome
+        return outcome
+
+    async def ask() -> object:
+        answer = await hedger.first_answer_async(start, 20.0)
+        await asyncio.sleep(0)
+        return answer
+
+    if expected is Failed:
+        with pytest.raises(Failed):
+            asyncio.run(ask())
+    else:
+        assert asyncio.run(ask()) == expected
+    assert hedger.budget.hedges == hedges
+    assert started == [20.0, 19.95][: 1 + hedges]
+    assert cancelled == [n for n, (seconds, _) in enumerate(outcomes) if seconds == SLOW]
+
+
+def test_without_budget_the_first_answer_is_waited_for() -> None:
+    hedger = Hedger(Hedging(after_seconds=0.05, largest_share=0.01))
+    calls: list[Call] = []
+
+    def start(seconds: float) -> Call:
+        calls.append(Call(FAST, "first"))
+        return calls[-1]
+
+    assert hedger.first_answer(start, 20.0) == "first"
+    assert len(calls) == 1

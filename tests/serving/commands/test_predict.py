@@ -14,7 +14,7 @@ import pytest
 
 from serving.__main__ import main
 from serving.server import LocalServer
-from serving.server.model_settings import ModelSettings, VersionPolicy
+from serving.server.server_files import ModelSettings, VersionPolicy
 from tests.scenarios import ITEMS
 from tests.serving.client.answering import Answering, answering
 from tests.serving.exports import (

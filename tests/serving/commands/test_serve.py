@@ -20,7 +20,7 @@ from serving.commands import serve
 from serving.commands.serve import add_arguments, check_batching_options, models_of
 from serving.options import ServerOptions
 from serving.server import LocalServer, local_server
-from serving.server.model_settings import ModelSettings, VersionPolicy
+from serving.server.server_files import ModelSettings, VersionPolicy
 from tests.serving.server.numbered_model import put_numbered_model
 from tests.serving.server.waiting import wait_until
 from tests.serving.toy_ranker import toy_base_path, toy_score

@@ -15,6 +15,7 @@ from serving.proof.result import (
     ProofError,
     Quality,
     compare_quality,
+    finite,
     largest_gap,
     scaled,
 )
@@ -207,3 +208,8 @@ def test_recall_of_searches() -> None:
     assert quality.metric == "new_items_recall_at_10"
     # Only the first ten of the eleven items count.
     assert (quality.checkpoint, quality.export) == pytest.approx((0.5, 0.5))
+
+
+def test_what_is_no_number_is_null_wherever_it_is() -> None:
+    tree = {"a": [1.5, math.nan, ("x", -math.inf)], "b": {"c": math.inf, "d": 0}, "e": None}
+    assert finite(tree) == {"a": [1.5, None, ["x", None]], "b": {"c": None, "d": 0}, "e": None}

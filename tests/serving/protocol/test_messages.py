@@ -4,7 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import grpc
 import pytest
+import tensorflow as tf
+
+from serving.protocol.messages import STATUS_CODES
 
 LIGHT = """
 import sys
@@ -42,3 +46,10 @@ def test_messages_and_tensorflow_get_along_in_both_orders(
         [sys.executable, "-c", program], cwd=repository_root, capture_output=True, text=True
     )
     assert done.stdout == "fine\n", done.stderr
+
+
+def test_numbers_are_those_of_tensorflow() -> None:
+    assert STATUS_CODES[tf.errors.INVALID_ARGUMENT] is grpc.StatusCode.INVALID_ARGUMENT
+    assert STATUS_CODES[tf.errors.DATA_LOSS] is grpc.StatusCode.DATA_LOSS
+    assert STATUS_CODES[0] is grpc.StatusCode.OK
+    assert set(STATUS_CODES) == set(range(17))

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from serving.protocol.messages import tensor_pb2, types_pb2
-from serving.protocol.tensors import TensorFormatError, pack, pack_as_values, unpack
+from serving.protocol.tensors import TensorFormatError, decode_strings, pack, pack_as_values, unpack
 
 NUMBERS = [
     np.array([[0.2, -1.5, np.inf]], dtype=np.float32),
@@ -155,3 +155,22 @@ def test_a_short_message_does_not_become_a_large_array(field: str) -> None:
 def test_an_array_without_counterpart_is_refused(array: np.ndarray) -> None:
     with pytest.raises(TensorFormatError):
         pack(array)
+
+
+def test_strings_follow_their_lengths() -> None:
+    assert decode_strings(b"\x01\x00\x03abcd", 3) == [b"a", b"", b"bcd"]
+    assert decode_strings(b"", 0) == []
+
+
+def test_a_length_may_have_several_bytes() -> None:
+    long = b"x" * 300
+    assert decode_strings(b"\xac\x02\x01" + long + b"y", 2) == [long, b"y"]
+
+
+@pytest.mark.parametrize(
+    ("content", "count"),
+    [(b"\x02a", 1), (b"\x01ab", 1), (b"\x01", 2), (b"\xff", 1), (b"\xff" * 6, 1)],
+)
+def test_other_content_is_refused(content: bytes, count: int) -> None:
+    with pytest.raises(ValueError, match="content|cut off"):
+        decode_strings(content, count)

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from configs.command_line import CommandError
 from preprocessing.records.contract import USER_FOLDS
-from serving.refresh.functions import StoredFunctions, TrainedFunctions
+from serving.refresh.parts import StoredFunctions, TrainedFunctions
 from tests.runs import random_model
 from tests.scenarios import rich_scenario
 

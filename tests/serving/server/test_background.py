@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import logging
 import threading
 
 import grpc
 import pytest
 
-from serving.server.background import Background
+from serving.server.background import Background, Polling
 from serving.server.errors import RequestError
 from tests.serving.server.waiting import wait_until
 
@@ -53,3 +54,79 @@ def test_a_stop_lets_go_of_those_who_wait_and_leaves_the_action_alone() -> None:
         background.run("late", finished.clear)
     assert finished.is_set()
     wait_until(lambda: "test" not in [thread.name for thread in threading.enumerate()])
+
+
+def test_an_action_is_repeated_past_its_errors_until_it_is_stopped(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    calls: list[int] = []
+
+    def action() -> None:
+        calls.append(len(calls))
+        if len(calls) == 1:
+            raise ZeroDivisionError("by design")
+
+    with caplog.at_level(logging.ERROR):
+        polling = Polling("test polling", action, 0.001)
+        wait_until(lambda: len(calls) >= 3)
+        polling.stop()
+    count = len(calls)
+    assert [record.getMessage() for record in caplog.records] == ["test polling failed"]
+    assert "test polling" not in [thread.name for thread in threading.enumerate()]
+    assert len(calls) == count
+
+
+def test_stopping_waits_for_a_call_under_way() -> None:
+    started, finish, finished = threading.Event(), threading.Event(), threading.Event()
+
+    def action() -> None:
+        started.set()
+        finish.wait()
+        finished.set()
+
+    polling = Polling("test polling", action, 0)
+    assert started.wait(30)
+    stopping = threading.Thread(target=polling.stop)
+    stopping.start()
+    assert not finished.is_set()
+    finish.set()
+    stopping.join(30)
+    assert finished.is_set()
+
+
+def test_a_stop_leaves_a_call_under_way_alone_after_a_time() -> None:
+    started, finish = threading.Event(), threading.Event()
+    calls: list[int] = []
+
+    def action() -> None:
+        calls.append(1)
+        started.set()
+        finish.wait(30)
+
+    polling = Polling("test polling", action, 0)
+    assert started.wait(30)
+    stopping = threading.Thread(target=polling.stop, args=(0.01,))
+    stopping.start()
+    stopping.join(20)
+    assert not stopping.is_alive()
+    finish.set()
+    polling.stop()
+    assert calls == [1]
+
+
+def test_a_lasting_fault_is_logged_once_and_a_new_one_again(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    calls: list[int] = []
+
+    def action() -> None:
+        calls.append(1)
+        if len(calls) != 6:
+            raise ValueError("first" if len(calls) < 4 else "second")
+
+    with caplog.at_level(logging.ERROR):
+        polling = Polling("test polling", action, 0.001)
+        wait_until(lambda: len(calls) >= 8)
+        polling.stop()
+    faults = [str(record.exc_info[1]) for record in caplog.records if record.exc_info]
+    assert faults == ["first", "second", "second"]

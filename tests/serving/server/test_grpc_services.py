@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent import futures
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from tensorflow_serving.apis import (
     classification_pb2,
     get_model_metadata_pb2,
@@ -22,7 +24,12 @@ from tensorflow_serving.apis import (
 from serving.options import ServerOptions
 from serving.server import LocalServer
 from serving.server.background import Background
-from serving.server.grpc_services import PredictionService, create_grpc_server
+from serving.server.grpc_services import (
+    Health,
+    PredictionService,
+    RefusalWhileStopping,
+    create_grpc_server,
+)
 from serving.server.metrics import metrics_text
 from serving.server.model_store import ModelStore
 from serving.server.prediction_api import PredictionApi
@@ -252,3 +259,67 @@ def test_every_operation_of_the_service_is_there() -> None:
     service = prediction_service_pb2_grpc.PredictionServiceServicer
     operations = {name for name in vars(service) if not name.startswith("_")}
     assert operations <= vars(PredictionService).keys()
+
+
+SERVICES = ("", "tensorflow.serving.PredictionService", "tensorflow.serving.ModelService")
+
+
+def test_health_follows_the_models_and_ends_with_the_server() -> None:
+    health = Health()
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    health.add_to(server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            stub = health_pb2_grpc.HealthStub(channel)
+
+            def statuses() -> set[int]:
+                requests = [health_pb2.HealthCheckRequest(service=name) for name in SERVICES]
+                return {stub.Check(request, timeout=20).status for request in requests}
+
+            serving = {health_pb2.HealthCheckResponse.SERVING}
+            not_serving = {health_pb2.HealthCheckResponse.NOT_SERVING}
+            assert statuses() == not_serving
+            health.set_ready(True)
+            assert statuses() == serving
+            health.set_ready(False)
+            assert statuses() == not_serving
+            health.set_ready(True)
+            health.stop()
+            health.set_ready(True)
+            assert statuses() == not_serving
+            with pytest.raises(grpc.RpcError) as caught:
+                stub.Check(health_pb2.HealthCheckRequest(service="other"), timeout=20)
+            assert caught.value.code() is grpc.StatusCode.NOT_FOUND
+    finally:
+        server.stop(0).wait()
+
+
+class Service(model_service_pb2_grpc.ModelServiceServicer):
+    def GetModelStatus(self, request, context):  # noqa: N802
+        return get_model_status_pb2.GetModelStatusResponse()
+
+
+def test_requests_are_refused_from_the_beginning_of_the_stop_and_health_is_told() -> None:
+    refusal = RefusalWhileStopping()
+    server = grpc.server(futures.ThreadPoolExecutor(2), interceptors=[refusal])
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(Service(), server)
+    Health().add_to(server)
+    port = server.add_insecure_port("127.0.0.1:0")
+    server.start()
+    try:
+        with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+            stub = model_service_pb2_grpc.ModelServiceStub(channel)
+            request = get_model_status_pb2.GetModelStatusRequest()
+            assert stub.GetModelStatus(request, timeout=20) == Service().GetModelStatus(None, None)
+            refusal.begin()
+            with pytest.raises(grpc.RpcError) as caught:
+                stub.GetModelStatus(request, timeout=20)
+            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+            assert caught.value.details() == "The server is stopping"
+            health = health_pb2_grpc.HealthStub(channel)
+            told = health.Check(health_pb2.HealthCheckRequest(), timeout=20)
+            assert told.status == health_pb2.HealthCheckResponse.NOT_SERVING
+    finally:
+        server.stop(0).wait()

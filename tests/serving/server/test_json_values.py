@@ -1,14 +1,34 @@
 from __future__ import annotations
 
 import base64
+import json
+import math
+import re
 
 import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from serving.protocol.messages import classification_pb2, model_pb2, regression_pb2
 from serving.server.errors import RequestError
-from serving.server.json_values import bytes_of, dense_shape, is_base64, to_array
+from serving.server.json_values import (
+    bytes_of,
+    classifications,
+    columns,
+    dense_shape,
+    encoded,
+    format_error,
+    from_array,
+    is_base64,
+    kind_name,
+    message_as_json,
+    parse_object,
+    predictions,
+    quoted,
+    regressions,
+    to_array,
+)
 
 NOT_A = "is not of expected type:"
 
@@ -109,3 +129,169 @@ def test_base64_is_an_object_with_one_string() -> None:
     # Without its padding, and in lines.
     assert bytes_of({"b64": "+/8"}) == b"\xfb\xff"
     assert bytes_of({"b64": "aGVs\nbG8="}) == b"hello"
+
+
+def test_an_object_is_parsed() -> None:
+    document = parse_object('{"a": [1, 2.5, NaN, -Infinity, true, null], "ü": "\\u00fc"}'.encode())
+    assert document["a"][:2] == [1, 2.5]
+    assert math.isnan(document["a"][2])
+    assert document["a"][3:] == [-math.inf, True, None]
+    assert document["ü"] == "ü"
+
+
+@pytest.mark.parametrize(
+    ("text", "offset"),
+    [
+        ("  ", 2),
+        ('{"instances": [1,}', 17),
+        ("{1: 2}", 1),
+        ('{"a" 1}', 5),
+        ('{"instances"', 12),
+        ('{"a": 1 "b": 2}', 8),
+        ('{"a": [1, "]"', 13),
+        ('{"ü": [1 2]}', 10),
+        ("{} {}", 3),
+        ('{"a": "\\x"}', 7),
+        ('{"a": "\\u12"}', 8),
+        ('{"a": "\n"}', 7),
+    ],
+)
+def test_the_place_where_json_is_broken_is_told_in_bytes(text: str, offset: int) -> None:
+    with pytest.raises(RequestError) as caught:
+        parse_object(text.encode())
+    assert caught.value.code is grpc.StatusCode.INVALID_ARGUMENT
+    message = re.fullmatch(r"JSON Parse error: \S.* at offset: (\d+)", caught.value.message)
+    assert message is not None and int(message[1]) == offset
+
+
+@pytest.mark.parametrize(
+    ("body", "message"),
+    [
+        (b"", "JSON Parse error: The document is empty"),
+        (b'{"a": "open', "JSON Parse error: Unterminated string starting at offset: 6"),
+        (b'{"a": "\xff"}', "JSON Parse error: Invalid encoding in string. at offset: 7"),
+        (b'{"a": ' + b"[" * 100_000, "JSON Parse error: lists or objects are nested too deeply."),
+        (b'{"a": ' + b"1" * 5000, "JSON Parse error: Number too big to be stored in double."),
+        (b'{"a": [1.5, -1e400]}', "JSON Parse error: Number too big to be stored in double."),
+        (b'{"a": 1e+0309}', "JSON Parse error: Number too big to be stored in double."),
+        (
+            b'{"a": ' + b"9" * 400 + b".5}",
+            "JSON Parse error: Number too big to be stored in double.",
+        ),
+        (b"[]", "JSON Value: [] Is not object"),
+        (b'{"a": "\xed\xa0\x80" 1}', "JSON Parse error: Invalid encoding in string. at offset: 7"),
+        ("{}".encode("utf-16"), "JSON Parse error: Invalid encoding in string. at offset: 0"),
+        ("{}".encode("utf-8-sig"), "JSON Parse error: Unexpected UTF-8 BOM"),
+    ],
+)
+def test_a_body_that_is_no_json_object_is_refused(body: bytes, message: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        parse_object(body)
+    assert caught.value.message.startswith(message)
+
+
+def test_half_a_surrogate_pair_is_no_text() -> None:
+    assert encoded("ü") == b"\xc3\xbc"
+    document = parse_object(b'{"a": "\\ud83d\\ude00", "b": "\\ud83d"}')
+    assert encoded(document["a"]) == b"\xf0\x9f\x98\x80"
+    with pytest.raises(RequestError, match="JSON Parse error: The surrogate pair in string is"):
+        encoded(document["b"])
+
+
+def test_values_are_quoted_and_named_as_by_rapidjson() -> None:
+    assert quoted({"a": [1.0, "ü"]}) == '{\n    "a": [\n        1.0,\n        "ü"\n    ]\n}'
+    assert str(format_error(None, "is nothing")) == "JSON Value: null is nothing"
+    assert len(quoted("x" * 100_000)) < 1100
+    values = (None, True, False, {}, [], "", 1, 1.5)
+    assert [kind_name(value) for value in values] == [
+        *("Null", "True", "False", "Object", "Array", "String", "Number", "Number")
+    ]
+
+
+def test_numbers_near_the_end_of_doubles_are_read() -> None:
+    document = parse_object(b'{"a": [1e308, 1e-400, 12345678901234567890.5, Infinity]}')
+    assert document["a"] == [1e308, 0.0, 12345678901234567890.5, math.inf]
+
+
+def test_only_the_beginning_of_a_quoted_value_is_written() -> None:
+    class Watched(list):
+        """Says how far it was read."""
+
+        read = 0
+
+        def __iter__(self):
+            for value in super().__iter__():
+                self.read += 1
+                yield value
+
+    values = Watched([7] * 1_000_000)
+    assert quoted(values).startswith("[\n    7,\n    7,")
+    assert len(quoted(values)) == 1024 + len("...")
+    assert values.read < 1_000
+
+
+def test_floats_read_back_exactly() -> None:
+    random = np.random.default_rng(1)
+    array = random.normal(size=(200, 3)).astype(np.float32) * np.float32(10) ** random.integers(
+        -30, 30, size=(200, 3)
+    ).astype(np.float32)
+    text = json.dumps(from_array("score", array))
+    np.testing.assert_array_equal(np.array(json.loads(text), dtype=np.float32), array)
+
+
+def test_floats_are_those_of_tensorflow_serving() -> None:
+    """From json_tensor_test.cc, and an answer of a real server: 0.669074059."""
+    array = np.float32([9000000, 999999, 0.5, 0.0003, 0.00003, 555557.5, 0.2, 0.66907406])
+    assert from_array("score", array) == [
+        *(9e06, 999999.0, 0.5, 0.0003, 3e-05, 555557.5, 0.2, 0.669074059)
+    ]
+    largest = np.finfo(np.float32).max
+    assert np.float32(from_array("score", largest)) == largest
+
+
+def test_other_outputs_keep_type_and_shape() -> None:
+    assert from_array("n", np.int64([[1, 2], [3, 2**63 - 1]])) == [[1, 2], [3, 2**63 - 1]]
+    assert from_array("n", np.float64(0.1)) == 0.1
+    assert from_array("n", np.array([True])) == [True]
+    assert from_array("text", np.array([b"a", "ü".encode()], dtype=object)) == ["a", "ü"]
+    assert from_array("x_bytes", np.array([[b"a"]], dtype=object)) == [[{"b64": "YQ=="}]]
+    assert from_array("empty", np.zeros((2, 0))) == [[], []]
+
+
+def test_outputs_that_json_does_not_carry_are_refused() -> None:
+    with pytest.raises(RequestError, match='"text".*_bytes'):
+        from_array("text", np.array([b"\xff"], dtype=object))
+    with pytest.raises(RequestError, match="Failed to write JSON value for tensor type: half"):
+        from_array("score", np.float16([1]))
+
+
+def test_rows_and_columns() -> None:
+    one = {"y": np.float32([[1], [2]])}
+    two = {"y": np.int64([1, 2]), "text": np.array([b"a", b"b"], dtype=object)}
+    assert predictions(one) == {"predictions": [[1.0], [2.0]]}
+    assert predictions(two) == {"predictions": [{"y": 1, "text": "a"}, {"y": 2, "text": "b"}]}
+    assert columns(one) == {"outputs": [[1.0], [2.0]]}
+    assert columns(two) == {"outputs": {"y": [1, 2], "text": ["a", "b"]}}
+    assert columns({"total": np.float32(5)}) == {"outputs": 5.0}
+
+
+def test_outputs_without_equal_rows_have_no_row_format() -> None:
+    with pytest.raises(RequestError, match="Tensor name: total has no shape information"):
+        predictions({"total": np.float32(5)})
+    uneven = {"a": np.float32([1, 2]), "b": np.float32([1])}
+    with pytest.raises(RequestError, match="b has inconsistent batch size: 1 expecting: 2"):
+        predictions(uneven)
+
+
+def test_results_of_examples() -> None:
+    classified = classification_pb2.ClassificationResult(
+        classifications=[{"classes": [{"label": "liked", "score": 0.2}, {"score": 0.8}]}]
+    )
+    assert classifications(classified) == {"results": [[["liked", 0.2], ["", 0.8]]]}
+    regressed = regression_pb2.RegressionResult(regressions=[{"value": 0.1}, {"value": 3}])
+    assert regressions(regressed) == {"results": [0.1, 3.0]}
+
+
+def test_messages_show_fields_at_their_default() -> None:
+    specification = model_pb2.ModelSpec(name="toy", version={"value": 3})
+    assert message_as_json(specification) == {"name": "toy", "version": "3", "signature_name": ""}

@@ -23,9 +23,9 @@ from serving.protocol.messages import (
 )
 from serving.server import LocalServer, local_server
 from serving.server.errors import RequestError
-from serving.server.model_settings import ModelSettings, VersionPolicy
-from serving.server.model_versions import load_servable
+from serving.server.model_store import load_servable
 from serving.server.servable import Servable
+from serving.server.server_files import ModelSettings, VersionPolicy
 from tests.serving.server.numbered_model import add_request, answer_of, put_numbered_model
 from tests.serving.server.waiting import wait_until
 from tests.serving.toy_ranker import toy_base_path, toy_rows

@@ -11,8 +11,8 @@ import pytest
 from configs.command_line import CommandError
 from serving.protocol.messages import model_pb2
 from serving.server.errors import RequestError
-from serving.server.model_settings import ModelSettings, VersionPolicy
 from serving.server.model_store import ModelStore
+from serving.server.server_files import ModelSettings, VersionPolicy
 from tests.serving.server.numbered_model import put_numbered_model
 
 

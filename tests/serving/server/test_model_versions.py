@@ -2,16 +2,33 @@ from __future__ import annotations
 
 import logging
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import cast
 
 import grpc
 import pytest
+import tensorflow as tf
 
-from serving.server.errors import RequestError
-from serving.server.model_settings import ModelSettings, VersionPolicy
-from serving.server.model_versions import ModelVersions, failure_text, fingerprint
+from configs.command_line import CommandError
+from serving.protocol.messages import get_model_status_pb2, prediction_log_pb2
+from serving.server.errors import RequestError, invalid
+from serving.server.metrics import metrics_text
+from serving.server.model_store import (
+    ModelVersions,
+    VersionState,
+    VersionStatus,
+    checked_labels,
+    failure_text,
+    fingerprint,
+    load_failure,
+    load_servable,
+    replay_warmup,
+)
 from serving.server.servable import Servable
+from serving.server.server_files import ModelSettings, VersionPolicy
+from tests.serving.server.numbered_model import add_request, put_numbered_model, warmup_record
+from tests.serving.toy_ranker import toy_base_path, toy_examples
 
 
 class Loaded:
@@ -251,3 +268,166 @@ def test_a_fingerprint_changes_with_the_files(tmp_path: Path) -> None:
     (tmp_path / "variables" / "data").write_bytes(b"12")
     assert fingerprint(tmp_path) != one
     assert fingerprint(tmp_path / "nowhere") == frozenset()
+
+
+def test_a_status_is_written_as_tensorflow_serving_does() -> None:
+    response = get_model_status_pb2.GetModelStatusResponse()
+    VersionStatus(7, VersionState.AVAILABLE).add_to(response)
+    VersionStatus(8, VersionState.END, grpc.StatusCode.NOT_FOUND, "gone").add_to(response)
+    available, ended = response.model_version_status
+    # Numbers of get_model_status.proto and of google.rpc.Code.
+    assert (available.version, available.state, available.status.error_code) == (7, 30, 0)
+    assert (ended.version, ended.state, ended.status.error_code) == (8, 50, 5)
+    assert ended.status.error_message == "gone"
+
+
+AVAILABLE = {"movies": {1, 2}}
+CURRENT = {"movies": {"stable": 1}}
+
+
+def movies(**labels: int) -> list[ModelSettings]:
+    return [ModelSettings("movies", Path("m"), labels=labels)]
+
+
+@pytest.mark.parametrize("allow", [False, True])
+def test_labels_of_available_versions_are_given_and_others_forgotten(allow: bool) -> None:
+    labels = checked_labels(movies(canary=2, stable=2), AVAILABLE, CURRENT, allow)
+    assert labels == {"movies": {"canary": 2, "stable": 2}}
+    assert checked_labels(movies(), AVAILABLE, CURRENT, allow) == {"movies": {}}
+
+
+def test_a_label_of_a_version_that_is_not_available_is_refused() -> None:
+    with pytest.raises(RequestError, match="version 3 of model movies, which is not") as caught:
+        checked_labels(movies(canary=3), AVAILABLE, CURRENT, False)
+    assert caught.value.code is grpc.StatusCode.FAILED_PRECONDITION
+
+
+def test_a_new_label_may_come_early_where_that_is_allowed_but_none_in_use_moves() -> None:
+    labels = checked_labels(movies(canary=3), AVAILABLE, CURRENT, True)
+    assert labels == {"movies": {"canary": 3}}
+    with pytest.raises(RequestError, match="version 3"):
+        checked_labels(movies(stable=3), AVAILABLE, CURRENT, True)
+    # A label may stay where it is when its version has gone.
+    assert checked_labels(movies(stable=1), {}, CURRENT, True) == {"movies": {"stable": 1}}
+
+
+def attempts(folder: Path, status: str) -> bool:
+    line = f'load_attempt_count{{model_path="{folder}",status="{status}"}} 1.0'
+    return line in metrics_text().decode()
+
+
+def test_a_version_is_loaded_and_counted(tmp_path: Path) -> None:
+    folder = put_numbered_model(tmp_path, 4, warmup_record(add_request([1.0])))
+    servable = load_servable("numbered", 4, folder)
+    assert (servable.name, servable.version) == ("numbered", 4)
+    assert servable.run("serving_default", {"x": tf.constant([1.0]).numpy()})["y"] == [5.0]
+    assert attempts(folder, "success")
+
+
+def test_a_version_that_fails_is_counted(tmp_path: Path) -> None:
+    with pytest.raises(CommandError, match=r"saved_model.pb cannot be read"):
+        load_servable("numbered", 1, tmp_path)
+    assert attempts(tmp_path, "fail")
+
+
+def test_failures_have_a_code_and_name_the_folder(tmp_path: Path) -> None:
+    code, message = load_failure(tmp_path, OSError("anything"))
+    assert code is grpc.StatusCode.NOT_FOUND
+    assert message.startswith(f"{tmp_path}: no saved_model.pb")
+    (tmp_path / "saved_model.pb").touch()
+    for error, expected, reason in (
+        (tf.errors.DataLossError(None, None, "torn\nin two"), "DATA_LOSS", "DataLossError: torn)"),
+        (ValueError("what"), "FAILED_PRECONDITION", "ValueError: what)"),
+        (invalid("no such input"), "INVALID_ARGUMENT", "a warm-up request failed: no such input"),
+    ):
+        code, message = load_failure(tmp_path, error)
+        assert code.name == expected
+        assert message.startswith(f"{tmp_path}: ")
+        assert message.endswith(reason)
+
+
+class Recorded(Servable):
+    """A servable that keeps the signatures that ran, with their rows."""
+
+    def run(self, signature_name, inputs, output_filter=()):  # type: ignore[no-untyped-def]
+        outputs = super().run(signature_name, inputs, output_filter)
+        self.runs.append((signature_name, len(next(iter(inputs.values())))))
+        return outputs
+
+
+@pytest.fixture
+def servable() -> Recorded:
+    servable = Recorded("toy", 3, toy_base_path() / "3")
+    servable.runs = []
+    return servable
+
+
+def write(folder: Path, records: list[bytes]) -> None:
+    path = folder / "assets.extra" / "tf_serving_warmup_requests"
+    path.parent.mkdir()
+    with tf.io.TFRecordWriter(str(path)) as writer:
+        for record in records:
+            writer.write(record)
+
+
+def example_log(kind: str, rows: int) -> bytes:
+    examples = {"example_list": {"examples": toy_examples()[:rows]}}
+    request = {"model_spec": {"name": "toy", "signature_name": kind}, "input": examples}
+    log = prediction_log_pb2.PredictionLog(**{f"{kind}_log": {"request": request}})
+    return log.SerializeToString()
+
+
+def test_without_a_file_nothing_runs(servable: Recorded, tmp_path: Path) -> None:
+    replay_warmup(servable, tmp_path)
+    assert servable.runs == []
+
+
+def test_logs_of_every_kind_of_request_run(servable: Recorded, tmp_path: Path) -> None:
+    examples = add_request([], "toy", signature_name="predict_examples")
+    examples.inputs.clear()
+    examples.inputs["examples"].CopyFrom(
+        tf.make_tensor_proto([one.SerializeToString() for one in toy_examples()])
+    )
+    write(
+        tmp_path, [warmup_record(examples), example_log("classify", 1), example_log("regress", 2)]
+    )
+    replay_warmup(servable, tmp_path)
+    assert servable.runs == [("predict_examples", 3), ("classify", 1), ("regress", 2)]
+
+
+def test_a_request_that_fails_is_an_error(servable: Recorded, tmp_path: Path) -> None:
+    write(tmp_path, [warmup_record(add_request([1.0], signature_name="rank"))])
+    with pytest.raises(RequestError):
+        replay_warmup(servable, tmp_path)
+
+
+def test_other_logs_are_refused(servable: Recorded, tmp_path: Path) -> None:
+    log = prediction_log_pb2.PredictionLog(session_run_log={})
+    write(tmp_path, [log.SerializeToString()])
+    with pytest.raises(RequestError, match="session_run_log"):
+        replay_warmup(servable, tmp_path)
+
+
+def test_too_many_requests_are_refused(servable: Recorded, tmp_path: Path) -> None:
+    write(tmp_path, [example_log("regress", 1)] * 1001)
+    with pytest.raises(RequestError, match="1000"):
+        replay_warmup(servable, tmp_path)
+    assert len(servable.runs) == 1000
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda content: content[:-7], "record 2: the record is cut off"),
+        (lambda content: content[: len(content) // 2 + 5], "record 2: the record is cut off"),
+        (lambda content: content[:14] + b"?" + content[15:], "record 1: the checksum of its data"),
+    ],
+)
+def test_a_damaged_file_is_an_error_that_names_the_record(
+    servable: Recorded, tmp_path: Path, damage: Callable[[bytes], bytes], reason: str
+) -> None:
+    write(tmp_path, [example_log("regress", 1)] * 2)
+    path = tmp_path / "assets.extra" / "tf_serving_warmup_requests"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(tf.errors.DataLossError, match=f"{path}: {reason}"):
+        replay_warmup(servable, tmp_path)

@@ -11,15 +11,28 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import requests
+import tensorflow as tf
+from starlette.requests import Request
 
 from serving.options import ServerOptions
+from serving.protocol.messages import model_pb2
 from serving.server import LocalServer
 from serving.server.background import Background
-from serving.server.model_settings import ModelSettings
+from serving.server.errors import RequestError
 from serving.server.model_store import ModelStore
 from serving.server.prediction_api import PredictionApi
-from serving.server.rest_app import RestApi
+from serving.server.rest_app import (
+    BodyTooLargeError,
+    RestApi,
+    examples_input,
+    is_api,
+    predict_inputs,
+    read_body,
+    signature_name_in,
+    target_of,
+)
 from serving.server.servable import Servable
+from serving.server.server_files import ModelSettings
 from tests.serving.toy_ranker import (
     toy_arrays,
     toy_base_path,
@@ -202,3 +215,245 @@ def test_concurrent_requests_get_their_own_answers(address: str) -> None:
     with ThreadPoolExecutor(8) as pool:
         answers = list(pool.map(doubled, range(60)))
     assert answers == [[[2 * number, 0]] for number in range(60)]
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "model", "operation"),
+    [
+        ("GET", "/v1/models/toy", {"name": "toy"}, "status"),
+        ("GET", "/V1/Models/toy/METADATA", {"name": "toy"}, "metadata"),
+        ("GET", "/v1/models/metadata", {"name": "metadata"}, "status"),
+        (
+            "GET",
+            "/v1/models/toy/versions/007",
+            {"name": "toy", "version": {"value": 7}},
+            "status",
+        ),
+        (
+            "GET",
+            "/v1/models/toy/labels/is%2Fnew/metadata",
+            {"name": "toy", "version_label": "is/new"},
+            "metadata",
+        ),
+        ("POST", "/v1/models/my%20toy:predict", {"name": "my toy"}, "predict"),
+        ("POST", "/v1/models/toy:CLASSIFY", {"name": "toy"}, "classify"),
+        (
+            "POST",
+            "/v1/models/toy/versions/0:regress",
+            {"name": "toy", "version": {"value": 0}},
+            "regress",
+        ),
+        (
+            "POST",
+            f"/v1/models/toy/versions/{2**63 - 1}:predict",
+            {"name": "toy", "version": {"value": 2**63 - 1}},
+            "predict",
+        ),
+    ],
+)
+def test_urls_are_read(method: str, url: str, model: dict, operation: str) -> None:
+    target = target_of(method, url)
+    assert target.model == model_pb2.ModelSpec(**model)
+    assert target.operation == operation
+
+
+@pytest.mark.parametrize(
+    ("method", "url"),
+    [
+        ("GET", "/v1/models/toy/"),
+        ("GET", "/v1/models/toy/versions/-1"),
+        ("GET", "/v1/models/toy/versions/٣"),
+        ("GET", "/v1/models/toy/versions/1/labels/a"),
+        ("GET", "/v1/model/toy"),
+        ("POST", "/v1/models/:predict"),
+        ("POST", "/v1/models/toy:predict/"),
+        ("POST", "/v1/models/toy:predict?verbose"),
+        ("PUT", "/v1/models/toy:predict"),
+        ("HEAD", "/v1/models/toy"),
+    ],
+)
+def test_other_methods_and_urls_are_malformed(method: str, url: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        target_of(method, url)
+    assert caught.value.message == f"Malformed request: {method} {url}"
+
+
+@pytest.mark.parametrize("version", [str(2**63), "9" * 5000])
+def test_a_version_has_63_bits(version: str) -> None:
+    with pytest.raises(RequestError) as caught:
+        target_of("GET", f"/v1/models/toy/versions/{version}")
+    assert caught.value.message == f"Failed to convert version: {version} to numeric."
+
+
+def test_the_api_begins_with_its_version() -> None:
+    assert is_api("/v1/anything")
+    assert not is_api("/v2/models/toy")
+    assert not is_api("/v1")
+
+
+TWO = {"ids": tf.TensorSpec([None], tf.string), "x": tf.TensorSpec([None, 2], tf.float32)}
+ONE = {"examples": tf.TensorSpec([None], tf.string)}
+KEYS = "JSON object: .* must only have keys: ids,x"
+
+
+def test_rows_and_columns_are_the_same_tensors() -> None:
+    rows = {"instances": [{"ids": "a", "x": [1, 2]}, {"x": [3, 4.5], "ids": "b"}]}
+    columns = {"inputs": {"ids": ["a", "b"], "x": [[1, 2], [3, 4.5]]}}
+    for document, is_row_format in ((rows, True), (columns, False)):
+        arrays, row_format = predict_inputs(document, TWO)
+        assert row_format is is_row_format
+        assert arrays["ids"].tolist() == [b"a", b"b"]
+        np.testing.assert_array_equal(arrays["x"], np.float32([[1, 2], [3, 4.5]]))
+
+
+@pytest.mark.parametrize("key", ["instances", "inputs"])
+def test_a_single_input_needs_no_name(key: str) -> None:
+    arrays, _ = predict_inputs({key: [{"b64": "YQ=="}, "b"]}, ONE)
+    assert arrays["examples"].tolist() == [b"a", b"b"]
+
+
+def test_columns_need_not_be_equally_long_and_may_have_others_beside_them() -> None:
+    document = {"inputs": {"ids": "a", "x": [[1, 2], [3, 4]], "unknown": [None]}}
+    arrays, _ = predict_inputs(document, TWO)
+    assert arrays["ids"].tolist() == b"a"
+    assert arrays["x"].shape == (2, 2)
+    assert arrays.keys() == TWO.keys()
+
+
+def test_rows_may_have_another_shape_than_the_signature_says() -> None:
+    arrays, _ = predict_inputs({"instances": [{"ids": ["a"], "x": 1}]}, TWO)
+    assert arrays["ids"].tolist() == [[b"a"]]
+    assert arrays["x"].tolist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        ({}, "Missing 'inputs' or 'instances' key"),
+        ({"instances": [1], "inputs": [1]}, "expecting only one of 'inputs' or 'instances' keys"),
+        ({"instances": {}}, "Excepting 'instances' to be an list/array"),
+        ({"instances": []}, "No values in 'instances' array"),
+        ({"instances": [["a"]]}, "instances is a plain list, but expecting list of objects"),
+        ({"instances": [{"ids": "a", "x": [1, 2]}, 5]}, "object but got list at item 1 of"),
+        ({"instances": [{"ids": "a"}]}, f"Failed to process element: 0 of 'instances' .*{KEYS}"),
+        ({"instances": [{"ids": "a", "x": 1, "y": 1}]}, "does not have named input: y"),
+        (
+            {"instances": [{"ids": "a", "x": [1]}, {"ids": "b", "x": [1, 2]}]},
+            "element: 1 key: x of .* INVALID_ARGUMENT: Expecting tensor size: 1 but got: 2",
+        ),
+        (
+            {"instances": [{"ids": "a", "x": [[1, 2]]}, {"ids": "b", "x": [[1], [2]]}]},
+            r"element: 1 key: x of .* Expecting shape \[1,2\] but got: \[2,1\]",
+        ),
+        ({"inputs": ["a"]}, "inputs is a plain value/list, but expecting an object as multiple"),
+        ({"inputs": {"ids": ["a"]}}, "Missing named input: x in 'inputs' object."),
+        ({"inputs": {"ids": [1], "x": 1}}, "1 Type: Number is not of expected type: string"),
+    ],
+)
+def test_a_wrong_predict_request_is_refused(document: dict, reason: str) -> None:
+    with pytest.raises(RequestError, match=f"(?s){reason}"):
+        predict_inputs(document, TWO)
+
+
+def test_signature_name_is_a_string() -> None:
+    assert signature_name_in({}) == ""
+    assert signature_name_in({"signature_name": "rank"}) == "rank"
+    with pytest.raises(RequestError, match="'signature_name' key must be a string value"):
+        signature_name_in({"signature_name": 1})
+    with pytest.raises(RequestError, match="The surrogate pair in string is invalid."):
+        signature_name_in({"signature_name": "\ud800"})
+
+
+def test_examples_become_messages() -> None:
+    document = {
+        "context": {"country": "no"},
+        "examples": [
+            {"n": 2**63 - 1, "x": [1.5, 2.0], "flag": True, "raw": {"b64": "/w=="}},
+            {"n": []},
+        ],
+    }
+    message = examples_input(document).example_list_with_context
+    assert message.context.features.feature["country"].bytes_list.value[:] == [b"no"]
+    features = message.examples[0].features.feature
+    assert features["n"].int64_list.value[:] == [2**63 - 1]
+    assert features["x"].float_list.value[:] == [1.5, 2.0]
+    assert features["flag"].int64_list.value[:] == [1]
+    assert features["raw"].bytes_list.value[:] == [b"\xff"]
+    assert message.examples[1].features.feature["n"].WhichOneof("kind") is None
+    assert len(examples_input({"examples": [{}]}).example_list.examples) == 1
+
+
+@pytest.mark.parametrize(
+    ("document", "reason"),
+    [
+        ({}, "When method is classify, key 'examples' is expected and was not found"),
+        ({"examples": 5}, "Expecting 'examples' value to be an list/array"),
+        ({"examples": []}, "'examples' value is an empty array"),
+        ({"examples": [1]}, "Example must be JSON object but got JSON Number"),
+        ({"context": [], "examples": [{}]}, "Example must be JSON object but got JSON Array"),
+        (
+            {"examples": [{}, {"x": [1, 2.5]}]},
+            "Unexpected element type in feature: x expecting type: int64",
+        ),
+        ({"examples": [{"x": ["a", 1]}]}, "feature: x expecting type: bytes"),
+        ({"examples": [{"x": [1.0, True]}]}, "feature: x expecting type: float"),
+        ({"examples": [{"x": None}]}, "Feature: x has element with unexpected JSON type: Null"),
+        ({"examples": [{"x": [[1]]}]}, "Feature: x has element with unexpected JSON type: Array"),
+        ({"examples": [{"x": {"a": 1}}]}, "has element with unexpected JSON type: Object"),
+        ({"examples": [{"x": 2**63}]}, "Feature: x has uint64 element. Only int64 is supported."),
+        (
+            {"examples": [{"x": 1e39}]},
+            "Cannot convert JSON value: 1e\\+39 to float without loss of precision.",
+        ),
+        ({"examples": [{"x": {"b64": "?"}}]}, "Unable to base64 decode"),
+        ({"examples": [{"\ud800": 1}]}, "The surrogate pair in string is invalid."),
+        ({"examples": [{"x": "\ud800"}]}, "The surrogate pair in string is invalid."),
+    ],
+)
+def test_wrong_examples_are_refused(document: dict, reason: str) -> None:
+    with pytest.raises(RequestError, match=reason):
+        examples_input(document)
+
+
+LIMIT = 1000
+TEXT = b'{"instances": [1, 2]}'
+
+
+def read(body: bytes, encoding: str = "") -> bytes:
+    """Reads a request that arrives in pieces of 10 bytes."""
+    pieces = [body[start : start + 10] for start in range(0, len(body), 10)] or [b""]
+
+    async def receive() -> dict:
+        piece = pieces.pop(0)
+        return {"type": "http.request", "body": piece, "more_body": bool(pieces)}
+
+    headers = [(b"content-encoding", encoding.encode())] if encoding else []
+    return asyncio.run(read_body(Request({"type": "http", "headers": headers}, receive), LIMIT))
+
+
+def test_a_plain_body() -> None:
+    assert read(TEXT) == TEXT
+    assert read(b"") == b""
+    assert read(b"x" * LIMIT) == b"x" * LIMIT
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "GZIP", "x-gzip"])
+def test_a_compressed_body(encoding: str) -> None:
+    assert read(gzip.compress(TEXT), encoding) == TEXT
+    assert read(gzip.compress(b"x" * LIMIT), encoding) == b"x" * LIMIT
+
+
+def test_the_limit_holds_before_and_after_decompression() -> None:
+    with pytest.raises(BodyTooLargeError):
+        read(b"x" * (LIMIT + 1))
+    small = gzip.compress(b"x" * 10_000_000)[: LIMIT - 1]
+    with pytest.raises(BodyTooLargeError):
+        read(small, "gzip")
+
+
+@pytest.mark.parametrize(
+    "body", [TEXT, gzip.compress(TEXT)[:-9], b"\x1f\x8b"], ids=["plain", "cut off", "magic alone"]
+)
+def test_what_gzip_does_not_write_is_refused(body: bytes) -> None:
+    with pytest.raises(RequestError, match="gzip data"):
+        read(body, "gzip")

@@ -13,7 +13,7 @@ import requests
 
 from serving.options import ServerOptions
 from serving.server import LocalServer
-from serving.server.model_settings import ModelSettings
+from serving.server.server_files import ModelSettings
 from tests.serving.guide_models import guide_base_paths
 
 SECONDS = 20

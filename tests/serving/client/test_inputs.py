@@ -5,8 +5,21 @@ import math
 import numpy as np
 import pytest
 
-from serving.client.errors import RankingError
-from serving.client.inputs import ModelInputs, UserRequest, rank_inputs, row_inputs, user_inputs
+from serving.client.errors import ProfileError, RankingError
+from serving.client.inputs import (
+    STRINGS_WITHOUT_PROFILE,
+    InputKind,
+    ModelInputs,
+    UserRequest,
+    id_array,
+    input_kinds,
+    padded_ids,
+    profile_inputs,
+    rank_inputs,
+    require_profile_fits,
+    row_inputs,
+    user_inputs,
+)
 
 
 def test_statistics_come_from_the_history() -> None:
@@ -133,3 +146,114 @@ def test_numbers_that_are_not_finite_are_refused_by_name(field: str, value: floa
         return
     with pytest.raises(ValueError, match=f"{field}'? must be finite numbers of 32 bits"):
         UserRequest("u", **{**fields, **changed})
+
+
+def test_without_profiles_there_are_no_inputs() -> None:
+    assert profile_inputs([{}, {}]) == {}
+
+
+def test_values_of_several_users_are_completed() -> None:
+    inputs = profile_inputs([{"city": ["Oslo", "Lima"], "age": 30}, {"city": "Bonn"}, {}])
+    assert inputs.keys() == {"profile_city", "profile_age"}
+    assert inputs["profile_city"].tolist() == [["Oslo", "Lima"], ["Bonn", ""], ["", ""]]
+    assert inputs["profile_age"].dtype == np.float32
+    np.testing.assert_array_equal(inputs["profile_age"], [[30], [np.nan], [np.nan]])
+
+
+def test_what_the_model_knows_and_nobody_has_is_sent_as_not_known() -> None:
+    inputs = profile_inputs([{"age": None, "city": []}], {"age": False, "city": True})
+    assert inputs["profile_city"].tolist() == [[""]]
+    np.testing.assert_array_equal(inputs["profile_age"], [[np.nan]])
+
+
+def test_what_is_given_decides_the_kind() -> None:
+    inputs = profile_inputs([{"age": "thirty"}, {}], {"age": False})
+    assert inputs["profile_age"].tolist() == [["thirty"], [""]]
+
+
+def test_kinds_must_agree() -> None:
+    with pytest.raises(ValueError, match="'age' must be strings.*'thirty' beside"):
+        profile_inputs([{"age": 30}, {"age": "thirty"}])
+
+
+def test_profile_attributes_are_found_among_a_signatures_inputs() -> None:
+    inputs = {"user_id": True, "profile_city": True, "profile_age": False, "user_log_count": False}
+    assert input_kinds(inputs) == {"city": True, "age": False}
+
+
+KNOWN = {"city": True, "age": False}
+
+
+@pytest.mark.parametrize(
+    ("profile", "known", "attribute", "reason"),
+    [
+        (
+            {"age": 30, "agee": 30},
+            KNOWN,
+            "agee",
+            "is not one that the model reads; it reads age (number), city (string or several)",
+        ),
+        ({"age": "30"}, KNOWN, "age", "must be a number. Received: a string or several"),
+        ({"city": 3}, KNOWN, "city", "must be a string or several. Received: a number"),
+        ({"age": 30}, {}, "age", "is not one that the model reads; it reads no profile"),
+    ],
+)
+def test_what_the_model_does_not_read_is_named(
+    profile: dict[str, str | float], known: dict[str, bool], attribute: str, reason: str
+) -> None:
+    inputs = {"user_id": np.array(["u"], dtype=object), **profile_inputs([profile], known)}
+    with pytest.raises(ProfileError) as caught:
+        require_profile_fits(inputs, known)
+    assert (caught.value.attribute, caught.value.reason) == (attribute, reason)
+    assert caught.value.code == "INVALID_ARGUMENT"
+    assert str(caught.value) == f"profile attribute '{attribute}' {reason}"
+
+
+def test_a_profile_may_say_less_than_the_model_reads() -> None:
+    for profile in ({}, {"age": 30}, {"city": ["Oslo"], "age": None}):
+        require_profile_fits(profile_inputs([profile], KNOWN), KNOWN)
+
+
+def test_profile_and_whole_numbers_are_found_among_the_inputs() -> None:
+    found = ModelInputs.of_kinds(
+        {
+            "user_id": InputKind.STRINGS,
+            "item_id": InputKind.INTEGERS,
+            "user_log_count": InputKind.NUMBERS,
+            "profile_city": InputKind.STRINGS,
+            "profile_age": InputKind.NUMBERS,
+        }
+    )
+    assert found == ModelInputs({"city": True, "age": False}, frozenset({"item_id"}))
+    assert ModelInputs.of_kinds({"user_id": InputKind.STRINGS}) == STRINGS_WITHOUT_PROFILE
+
+
+LARGEST = 2**63 - 1
+
+
+def test_numbers_and_texts_are_the_same_id() -> None:
+    values = ["318", 318, "", -5, str(LARGEST)]
+    as_strings = id_array(values, "item_id", False)
+    assert as_strings.dtype == object
+    assert as_strings.tolist() == ["318", "318", "", "-5", str(LARGEST)]
+    as_integers = id_array(values, "item_id", True)
+    assert as_integers.dtype == np.int64
+    assert as_integers.tolist() == [318, 318, -1, -5, LARGEST]
+
+
+def test_lists_are_completed_by_the_id_that_is_none() -> None:
+    lists = [["1", "2"], [], [3]]
+    assert padded_ids(lists, "h", False).tolist() == [["1", "2"], ["", ""], ["3", ""]]
+    integers = padded_ids(lists, "h", True)
+    assert integers.dtype == np.int64
+    assert integers.tolist() == [[1, 2], [-1, -1], [3, -1]]
+    assert padded_ids([[]], "h", True).tolist() == [[-1]]
+    assert padded_ids([[]], "h", False).tolist() == [[""]]
+
+
+@pytest.mark.parametrize("value", ["tt1", "1.5", " ", str(LARGEST + 1), LARGEST + 1])
+def test_what_is_no_whole_number_is_named(value: object) -> None:
+    with pytest.raises(RankingError, match="input 'item_id'.*64 bits") as caught:
+        id_array(["1", value], "item_id", True)
+    assert repr(value) in str(caught.value)
+    assert caught.value.code == "INVALID_ARGUMENT"

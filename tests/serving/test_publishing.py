@@ -7,10 +7,69 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import predict_pb2, prediction_log_pb2
 
+from configs.command_line import CommandError
 from configs.loading import ConfigurationError
 from configs.serving import Serving
-from serving.publishing import check_number_of_requests, write_warmup_requests
+from serving.publishing import (
+    check_number_of_requests,
+    publishing,
+    version_folders,
+    write_warmup_requests,
+)
 from tests.serving.exports import Export, exported_variant
+
+
+def test_versions_are_the_folders_whose_names_are_numbers(tmp_path: Path) -> None:
+    for name in ("2", "10", ".11.unfinished", "notes", "-3", "\u0663", "9" * 30):
+        (tmp_path / name).mkdir()
+    (tmp_path / "12").write_text("a file")
+    assert version_folders(tmp_path) == {10: tmp_path / "10", 2: tmp_path / "2"}
+    assert list(version_folders(tmp_path)) == [10, 2]
+
+
+def test_a_base_path_that_is_not_there(tmp_path: Path) -> None:
+    with pytest.raises(OSError):
+        version_folders(tmp_path / "nowhere")
+
+
+def names(base: Path) -> set[str]:
+    return {path.name for path in base.iterdir()}
+
+
+def test_versions_appear_whole_and_count_up(tmp_path: Path) -> None:
+    base = tmp_path / "new" / "base"
+    with publishing(base) as publisher:
+        for number in (1, 2):
+            with publisher.next_version() as version:
+                assert (version.number, version.path) == (number, base / str(number))
+                version.unfinished.mkdir()
+                (version.unfinished / "file").write_text(str(number))
+                assert not version.path.exists()
+            assert (base / str(number) / "file").read_text() == str(number)
+    assert names(base) == {".lock", "1", "2"}
+
+
+def test_what_a_killed_or_failed_writer_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / ".1.unfinished").mkdir()
+    (tmp_path / ".1.unfinished" / "leftover").write_text("of a killed export")
+    with publishing(tmp_path) as publisher, pytest.raises(OSError, match="disk full"):
+        with publisher.next_version() as version:
+            assert not version.unfinished.exists()
+            version.unfinished.mkdir()
+            raise OSError("disk full")
+    assert names(tmp_path) == {".lock"}
+
+
+def test_one_writer_at_a_time(tmp_path: Path) -> None:
+    with publishing(tmp_path) as publisher, publisher.next_version() as version:
+        version.unfinished.mkdir()
+        with pytest.raises(CommandError, match="another process is at work in"):
+            with publishing(tmp_path):
+                raise AssertionError("two writers")
+        assert version.unfinished.exists()
+    with publishing(tmp_path):
+        assert (tmp_path / "1").is_dir()
+
 
 ROWS = {"rank": "item_id", "item_vectors": "item_id"}
 """Signature -> the input that has a row for each of the batch; else it is the user."""

@@ -6,7 +6,17 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from serving.id_tables import WINDOW, IdIndex, IndexContents, IndexOverflow, fingerprints
+from configs.loading import ConfigurationError
+from serving.id_tables import (
+    WINDOW,
+    IdIndex,
+    IndexContents,
+    IndexOverflow,
+    StoredUserRows,
+    fingerprints,
+    require_whole_numbers,
+    with_whole_number_ids,
+)
 
 IDS = [f"item {number}" for number in range(3000)]
 
@@ -98,3 +108,64 @@ def test_it_is_saved_and_loaded(tmp_path: Path) -> None:
     np.testing.assert_array_equal(loaded.look_up(tf.constant(IDS)), np.arange(1, 3001))
     # Ids are no part of the graph.
     assert b"item 7" not in (tmp_path / "saved_model.pb").read_bytes()
+
+
+def test_one_lookup_serves_all_sources() -> None:
+    rows = StoredUserRows(
+        ["ann", "bob"], {"liked": np.array([0, 1, 3]), "user": np.array([0, 2, 0])}
+    )
+    found = rows(tf.constant(["bob", "nobody", "ann"]))
+    np.testing.assert_array_equal(found["liked"], [3, 0, 1])
+    np.testing.assert_array_equal(found["user"], [0, 0, 2])
+    assert found["user"].dtype == tf.int32
+    names = {variable.name for variable in rows.variables}
+    assert {"users/knowledge_row/liked:0", "users/knowledge_row/user:0"} <= names
+
+
+def echo(**raw: tf.Tensor) -> dict[str, tf.Tensor]:
+    return {
+        "item_id": raw["history_item_id"],
+        "joined": tf.strings.join([raw["user_id"], "/", raw["history_item_id"][:, 0]]),
+        "sum": raw["history_rating"][:, 0],
+    }
+
+
+def test_ids_are_whole_numbers_outside_and_strings_inside() -> None:
+    text = tf.function(echo).get_concrete_function(
+        user_id=tf.TensorSpec([1], tf.string, name="user_id"),
+        history_item_id=tf.TensorSpec([1, None], tf.string, name="history_item_id"),
+        history_rating=tf.TensorSpec([1, None], tf.float32, name="history_rating"),
+    )
+    numbers = with_whole_number_ids(text)
+    _, inputs = numbers.structured_input_signature
+    assert {name: given.dtype for name, given in inputs.items()} == {
+        "user_id": tf.int64,
+        "history_item_id": tf.int64,
+        "history_rating": tf.float32,
+    }
+    assert inputs["history_item_id"].shape.as_list() == [1, None]
+    largest = 2**63 - 1
+    outputs = numbers(
+        user_id=tf.constant([0], tf.int64),
+        history_item_id=tf.constant([[largest, 7, -1]], tf.int64),
+        history_rating=tf.constant([[1.0, 2.0, 0.0]]),
+    )
+    assert outputs["joined"].numpy().tolist() == [f"0/{largest}".encode()]
+    assert outputs["item_id"].dtype == tf.int64
+    np.testing.assert_array_equal(outputs["item_id"], [[largest, 7, -1]])
+
+
+def test_a_signature_without_ids_stays_as_it_is() -> None:
+    examples = tf.function(lambda examples: {"score": tf.strings.length(examples)})
+    signature = examples.get_concrete_function(tf.TensorSpec([None], tf.string, name="examples"))
+    assert with_whole_number_ids(signature) is signature
+
+
+@pytest.mark.parametrize("raw_id", ["x", "", "-1", "007", "1.0", "²", str(2**63), " 1", "1" * 40])
+def test_other_ids_are_refused(raw_id: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"serving.id_type: .* item '{raw_id}' is none"):
+        require_whole_numbers(["5", raw_id], "item")
+
+
+def test_whole_numbers_pass() -> None:
+    require_whole_numbers(["0", "10", str(2**63 - 1)], "user")
