@@ -150,8 +150,13 @@ def variant_scenario(name: str) -> Scenario:
 
 
 @functools.cache
+def variant_run(name: str) -> WrittenRun:
+    return write_run(variant_scenario(name))
+
+
+@functools.cache
 def exported_variant(name: str) -> Export:
-    run = write_run(variant_scenario(name))
+    run = variant_run(name)
     base = exports_folder() / f"variant_{name}"
     return Export(run, base, export_run(run.folder.path, base, UNPROVEN))
 

@@ -303,7 +303,7 @@ def test_ids_that_cannot_be_told_apart_are_the_users_to_mend(
 ) -> None:
     monkeypatch.setattr(id_tables, "fingerprints", lambda ids, salt: np.zeros(len(ids), np.int64))
     with pytest.raises(CommandError, match="the model's tables cannot be stored: ids repeat"):
-        serving_module(random_model(tiny_scenario(model__adapter="none")))
+        serving_module(written_run("din", "none").model)
 
 
 def texts_inside(path: Path) -> set[bytes]:

@@ -15,10 +15,11 @@ from serving.serving_module import (
     RankingModule,
     RerankingModule,
     RetrievalModule,
+    ServingModule,
     serving_module,
     user_sources,
 )
-from tests.runs import random_model
+from tests.runs import random_model, rich_run
 from tests.scenarios import rich_scenario
 from tests.serving.exports import (
     Arrays,
@@ -32,8 +33,13 @@ from tests.serving.exports import (
     serialized_examples,
     tensors,
     user_rows,
-    variant_scenario,
+    variant_run,
 )
+
+
+@functools.cache
+def module_without_knowledge() -> ServingModule:
+    return serving_module(random_model(rich_scenario(model__adapter="none")))
 
 
 def test_every_kind_of_model_has_a_module_that_holds_its_parts() -> None:
@@ -42,7 +48,7 @@ def test_every_kind_of_model_has_a_module_that_holds_its_parts() -> None:
         ("dlcm", RerankingModule),
         ("two_tower", RetrievalModule),
     ):
-        model = random_model(rich_scenario(model__backbone=backbone))
+        model = rich_run(backbone).model
         module = serving_module(model)
         assert type(module) is kind is SERVING_MODULES[model.kind]
         asked = {*kind.warmed_signatures, *kind.row_signatures}
@@ -57,7 +63,7 @@ def test_every_kind_of_model_has_a_module_that_holds_its_parts() -> None:
 
 
 def test_one_users_features_serve_all_candidates() -> None:
-    module = serving_module(random_model(rich_scenario(model__adapter="none")))
+    module = module_without_knowledge()
     signature = module.signatures()["rank"]
     (_, inputs) = signature.structured_input_signature
     for name, specification in inputs.items():
@@ -205,7 +211,7 @@ def test_what_stands_beside_padding_does_not_count() -> None:
 
 
 def test_tasks_are_scored_beside_the_label() -> None:
-    model = random_model(variant_scenario("linear"))
+    model = variant_run("linear").model
     raw = tensors(profile_rows())
     label = model.probabilities(raw).numpy()
     loved = model.task_probabilities(raw)["loved"].numpy()
@@ -217,7 +223,7 @@ def test_tasks_are_scored_beside_the_label() -> None:
 
 
 def test_scores_of_one_users_features_are_those_of_repeated_ones() -> None:
-    module = serving_module(random_model(variant_scenario("hein")))
+    module = serving_module(variant_run("hein").model)
     for row in (0, 10):
         ranked, repeated = (tensors(raw) for raw in one_user_request(row, rows=profile_rows()))
         np.testing.assert_allclose(
@@ -226,7 +232,7 @@ def test_scores_of_one_users_features_are_those_of_repeated_ones() -> None:
 
 
 def test_examples_may_lack_profiles() -> None:
-    module = serving_module(random_model(rich_scenario(model__adapter="none")))
+    module = module_without_knowledge()
     rows = profile_rows()
     unknown = {
         **rows,
@@ -243,7 +249,7 @@ def test_examples_may_lack_profiles() -> None:
 
 
 def test_a_list_alone_scores_as_among_others() -> None:
-    model = random_model(variant_scenario("prm"))
+    model = variant_run("prm").model
     raw = list_rows()
     expected = model.probabilities(tensors(raw)).numpy()
     assert expected.std() > 0.01

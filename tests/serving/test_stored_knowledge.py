@@ -12,9 +12,9 @@ from models.item_ids import StoredIds
 from preprocessing.records.contract import USER_FOLDS
 from serving.serving_module import serving_module
 from serving.stored_knowledge import StoredPrior, with_stored_knowledge
-from tests.runs import random_model, raw_requests
-from tests.scenarios import rich_scenario, tiny_scenario
-from tests.serving.exports import profile_rows, tensors, variant_scenario
+from tests.runs import random_model, raw_requests, rich_run, written_run
+from tests.scenarios import tiny_scenario
+from tests.serving.exports import profile_rows, tensors, variant_run
 
 
 def scores(model: AnyModel) -> np.ndarray:
@@ -44,7 +44,7 @@ def _entries(value: object) -> Iterable[object]:
 
 @pytest.mark.parametrize("name", ["moe", "hein", "replace_id", "prm", "two_tower"])
 def test_the_trained_model_is_the_same_after_an_export(name: str) -> None:
-    model = random_model(variant_scenario(name))
+    model = variant_run(name).model
     before, weights = attributes(model), [weight.numpy() for weight in model.variables]
     module = serving_module(model)
     module.signatures()
@@ -63,7 +63,7 @@ def test_the_trained_model_is_the_same_after_an_export(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["mlp", "hein", "replace_id"])
 def test_a_model_scores_as_before(name: str) -> None:
-    model = random_model(variant_scenario(name))
+    model = variant_run(name).model
     expected = scores(model)
     assert expected.std() > 0.01
     np.testing.assert_allclose(scores(with_stored_knowledge(model)), expected, atol=1e-6)
@@ -71,7 +71,7 @@ def test_a_model_scores_as_before(name: str) -> None:
 
 
 def test_neither_adapter_nor_knowledge_nor_folds_are_left() -> None:
-    model = random_model(variant_scenario("hein"))
+    model = variant_run("hein").model
     trained = model.inputs_preparation
     tables = model.adapter.augmented_tables()
     numbers = trained.priors[0](tf.range(trained.catalogue.num_items + 1)).numpy()
@@ -103,7 +103,7 @@ def test_neither_adapter_nor_knowledge_nor_folds_are_left() -> None:
 
 
 def test_knowledge_in_place_of_ids_is_stored() -> None:
-    model = random_model(variant_scenario("replace_id"))
+    model = variant_run("replace_id").model
     ids = model.scorer.assembly.items.ids
     replaced = {weight.ref() for weight in ids.weights}
     assert len(replaced) > 4
@@ -115,7 +115,7 @@ def test_knowledge_in_place_of_ids_is_stored() -> None:
 
 
 def test_a_learned_match_stays_as_it_was_trained() -> None:
-    model = random_model(variant_scenario("moe"))
+    model = variant_run("moe").model
     trained = [weight.numpy() for weight in model.learned_match.trainable_weights]
     assert len(trained) == 6
     stored = with_stored_knowledge(model)
@@ -126,7 +126,7 @@ def test_a_learned_match_stays_as_it_was_trained() -> None:
 
 
 def test_only_the_named_sources_are_stored() -> None:
-    model = random_model(rich_scenario(model__backbone="two_tower"))
+    model = rich_run("two_tower").model
     assert with_stored_knowledge(model, sources=["user"]).adapter.sources == ("user",)
 
 
@@ -140,7 +140,7 @@ def test_vectors_may_be_stored_in_float16(adapter: str) -> None:
 
 
 def test_a_model_without_knowledge_stays_as_it_is() -> None:
-    model = random_model(tiny_scenario(model__adapter="none"))
+    model = written_run("din", "none").model
     raw = raw_requests(tiny_scenario())
     stored = with_stored_knowledge(model)
     assert stored.adapter is None

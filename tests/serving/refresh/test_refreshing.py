@@ -31,7 +31,7 @@ from serving.refresh.incoming import AnswerFiles
 from serving.refresh.refreshing import DEAD_LETTERS, BaseVersion, RefreshRequest, refresh
 from tests.runs import WrittenRun, write_run
 from tests.scenarios import rich_scenario
-from tests.serving.exports import exports_folder, profile_rows, tensors, variant_scenario
+from tests.serving.exports import exports_folder, profile_rows, tensors, variant_run
 from tests.serving.refresh.refreshable import (
     CHANGED_ITEM,
     GROUP,
@@ -362,7 +362,7 @@ def test_a_missing_encoder_says_so(base: Path) -> None:
 
 
 def test_ids_that_requests_could_not_write_are_rejected(tmp_path: Path) -> None:
-    run = write_run(variant_scenario("replace_id"))
+    run = variant_run("replace_id")
     export_refreshable(run, tmp_path / "base")
     folder = RefreshFolder(tmp_path / "base" / "1")
     text = folder.description.read_text(encoding="utf-8")
