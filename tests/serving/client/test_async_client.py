@@ -18,12 +18,9 @@ from serving.client import (
     ProfileError,
     RankingClient,
     RankingError,
-    ServerUnavailable,
     UserRequest,
 )
-from tests.ports import free_port
 from tests.serving.client.answering import (
-    STATES,
     USER,
     Answering,
     Statuses,
@@ -93,18 +90,6 @@ def test_several_users_are_asked_for_at_once_and_in_order() -> None:
         ask(service, many)
 
 
-def test_unavailable_is_tried_again_and_nothing_else() -> None:
-    service = Answering({"score": np.float32([0.5])})
-    service.failures = [grpc.StatusCode.UNAVAILABLE] * 2
-    assert ask(service, lambda client: client.rank(USER, ["x"])).tolist() == [0.5]
-    assert len(service.requests) == 3
-    service.failures = [grpc.StatusCode.NOT_FOUND]
-    with pytest.raises(RankingError, match="by design") as caught:
-        ask(service, lambda client: client.rank(USER, ["x"]))
-    assert caught.value.code == "NOT_FOUND"
-    assert len(service.requests) == 4
-
-
 def test_inputs_are_learned_when_the_model_refuses() -> None:
     service = Answering({"score": np.float32([0.5])})
     service.failures = [grpc.StatusCode.INVALID_ARGUMENT]
@@ -141,55 +126,3 @@ def test_a_slow_answer_is_overtaken_by_a_hedge_and_cancelled() -> None:
     hedging = Hedging(after_seconds=0.05, largest_share=1.0)
     assert ask(service, rank, hedging=hedging) == ([0.5], 1)
     assert len(service.requests) == 2
-
-
-def test_a_late_answer_is_an_error_with_the_deadline() -> None:
-    service = Answering({"score": np.float32([0.5])})
-    service.delays = [20.0]
-    with pytest.raises(RankingError, match=r"within 0\.2 s") as caught:
-        ask(service, lambda client: client.rank(USER, ["x"]), timeout_seconds=0.2)
-    assert caught.value.code == "DEADLINE_EXCEEDED"
-
-
-def test_a_model_that_loads_is_waited_for() -> None:
-    states = Statuses(STATES.LOADING, STATES.LOADING, STATES.AVAILABLE)
-    assert ask(Answering(), lambda client: client.wait_until_ready(30), states) == 1
-    assert ask(Answering(), lambda client: client.served_version(), states) == 1
-    with pytest.raises(RankingError, match="no available version"):
-        ask(Answering(), lambda client: client.wait_until_ready(0.2))
-
-
-def test_the_version_of_a_label_is_told_and_not_the_highest() -> None:
-    service = Answering()
-    service.labels = {"stable": 7}
-    available = Statuses(STATES.AVAILABLE)
-
-    async def versions(client: AsyncRankingClient) -> list[int]:
-        return [await client.served_version(), await client.wait_until_ready(30)]
-
-    assert ask(service, versions, available, version_label="stable") == [7, 7]
-    with pytest.raises(RankingError, match="no version has label canary"):
-        ask(service, versions, available, version_label="canary")
-
-
-def test_everything_that_a_call_does_shares_its_deadline() -> None:
-    service = Answering({"score": np.float32([0.5])})
-    service.failures = [grpc.StatusCode.INVALID_ARGUMENT]
-    service.input_types = {"item_id": types_pb2.DT_INT64}
-    service.delays = [0.5]
-    scores = ask(service, lambda client: client.rank(USER, ["1"]), timeout_seconds=9)
-    assert scores.tolist() == [0.5]
-    first, metadata, second = service.seconds_left
-    # gRPC rounds deadlines of 10 s and more to whole seconds, and shorter ones to hundredths.
-    assert metadata <= first - 0.5 + 0.05 and second <= first - 0.5 + 0.05
-
-
-def test_no_server_is_an_error_that_names_the_target() -> None:
-    port = free_port()
-
-    async def rank() -> None:
-        async with AsyncRankingClient(f"127.0.0.1:{port}", "m", 5, maximum_attempts=2) as client:
-            await client.rank(USER, ["x"])
-
-    with pytest.raises(ServerUnavailable, match=f"no server takes requests at 127.0.0.1:{port}"):
-        asyncio.run(rank())

@@ -1,14 +1,22 @@
 from __future__ import annotations
 
+import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
 
-from serving.client import Hedging, RankingClient, RankingError, ServerUnavailable
+from serving.client import (
+    AsyncRankingClient,
+    Hedging,
+    RankingClient,
+    RankingError,
+    ServerUnavailable,
+)
 from serving.client.errors import ModelAddress
 from serving.client.grpc_client import (
     available_version_of,
@@ -40,6 +48,32 @@ def service() -> Answering:
 def port(service: Answering) -> Iterator[int]:
     with answering(service) as port:
         yield port
+
+
+class Blocking:
+    """The client for event loops, asked from outside of its loop as the other one is."""
+
+    def __init__(self, *arguments: Any, **options: Any):
+        self._runner = asyncio.Runner()
+
+        async def make() -> AsyncRankingClient:
+            return AsyncRankingClient(*arguments, **options)
+
+        self._client = self._runner.run(make())
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._client, name)
+        return lambda *arguments: self._runner.run(method(*arguments))
+
+    def __enter__(self) -> Blocking:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._runner.run(self._client.close())
+        self._runner.close()
+
+
+both_clients = pytest.mark.parametrize("client_class", [RankingClient, Blocking])
 
 
 def test_the_request_is_what_tensorflow_reads(service: Answering, port: int) -> None:
@@ -77,16 +111,20 @@ def test_an_unusable_answer_is_an_error(
             client.rank(USER, ["x", "y"])
 
 
-def test_unavailable_is_tried_again_and_nothing_else(service: Answering, port: int) -> None:
+@both_clients
+@pytest.mark.parametrize("code", ["INVALID_ARGUMENT", "NOT_FOUND"])
+def test_unavailable_is_tried_again_and_nothing_else(
+    service: Answering, port: int, client_class: type[RankingClient], code: str
+) -> None:
     service.outputs = {"score": np.float32([0.5])}
     service.failures = [grpc.StatusCode.UNAVAILABLE] * 2
-    with RankingClient(f"127.0.0.1:{port}", "m", timeout_seconds=30) as client:
+    with client_class(f"127.0.0.1:{port}", "m", timeout_seconds=30) as client:
         assert client.rank(USER, ["x"]).tolist() == [0.5]
         assert len(service.requests) == 3
-        service.failures = [grpc.StatusCode.INVALID_ARGUMENT]
+        service.failures = [grpc.StatusCode[code]]
         with pytest.raises(RankingError, match="by design") as caught:
             client.rank(USER, ["x"])
-    assert caught.value.code == "INVALID_ARGUMENT"
+    assert caught.value.code == code
     assert len(service.requests) == 4
 
 
@@ -123,9 +161,12 @@ def test_retrieved_items_end_where_the_answer_is_empty(service: Answering, port:
     assert "item_id" not in request.inputs
 
 
-def test_a_late_answer_is_an_error_with_the_deadline(service: Answering, port: int) -> None:
+@both_clients
+def test_a_late_answer_is_an_error_with_the_deadline(
+    service: Answering, port: int, client_class: type[RankingClient]
+) -> None:
     service.delays = [1.0]
-    with RankingClient(f"127.0.0.1:{port}", "m", timeout_seconds=0.2) as client:
+    with client_class(f"127.0.0.1:{port}", "m", timeout_seconds=0.2) as client:
         with pytest.raises(RankingError, match=r"within 0\.2 s") as caught:
             client.rank(USER, ["x"])
     assert caught.value.code == "DEADLINE_EXCEEDED"
@@ -146,33 +187,47 @@ def test_a_server_that_comes_up_late_is_waited_for(service: Answering) -> None:
             server.stop(0).wait()
 
 
-def test_no_server_is_an_error_that_names_the_target() -> None:
+@both_clients
+def test_no_server_is_an_error_that_names_the_target(client_class: type[RankingClient]) -> None:
     port = free_port()
-    with RankingClient(f"127.0.0.1:{port}", "m", 5, maximum_attempts=2) as client:
-        with pytest.raises(ServerUnavailable, match=f"takes requests at 127.0.0.1:{port}"):
+    with client_class(f"127.0.0.1:{port}", "m", 5, maximum_attempts=2) as client:
+        with pytest.raises(
+            ServerUnavailable, match=f"no server takes requests at 127.0.0.1:{port}"
+        ):
             client.rank(USER, ["x"])
 
 
-def test_a_model_that_is_still_loading_has_no_version(port: int) -> None:
-    with RankingClient(f"127.0.0.1:{port}", "m", 30) as client:
-        with pytest.raises(RankingError, match="no available version"):
-            client.served_version()
+@both_clients
+def test_a_model_that_is_still_loading_has_no_version(
+    port: int, client_class: type[RankingClient]
+) -> None:
+    with client_class(f"127.0.0.1:{port}", "m", 30) as client:
+        for ask in (client.served_version, lambda: client.wait_until_ready(0.2)):
+            with pytest.raises(RankingError, match="no available version"):
+                ask()
 
 
-def test_a_model_that_loads_is_waited_for(service: Answering) -> None:
-    states = Statuses(STATES.START, STATES.LOADING, STATES.AVAILABLE)
-    with answering(service, states) as port, RankingClient(f"127.0.0.1:{port}", "m", 30) as client:
-        assert client.wait_until_ready(timeout_seconds=30) == 1
-    assert states.states == [STATES.AVAILABLE]
+@both_clients
+def test_a_model_that_loads_is_waited_for(
+    service: Answering, client_class: type[RankingClient]
+) -> None:
+    states = Statuses(STATES.START, STATES.LOADING, STATES.LOADING, STATES.AVAILABLE)
+    with answering(service, states) as port, client_class(f"127.0.0.1:{port}", "m", 30) as client:
+        assert client.wait_until_ready(30) == 1
+        assert states.states == [STATES.AVAILABLE]
+        assert client.served_version() == 1
 
 
-def test_the_version_of_a_label_is_told_and_not_the_highest(service: Answering) -> None:
+@both_clients
+def test_the_version_of_a_label_is_told_and_not_the_highest(
+    service: Answering, client_class: type[RankingClient]
+) -> None:
     service.labels = {"stable": 7}
     with answering(service, Statuses(STATES.AVAILABLE)) as port:
-        with RankingClient(f"127.0.0.1:{port}", "m", 30, version_label="stable") as client:
+        with client_class(f"127.0.0.1:{port}", "m", 30, version_label="stable") as client:
             assert client.served_version() == 7
-            assert client.wait_until_ready(timeout_seconds=30) == 7
-        with RankingClient(f"127.0.0.1:{port}", "m", 30, version_label="canary") as client:
+            assert client.wait_until_ready(30) == 7
+        with client_class(f"127.0.0.1:{port}", "m", 30, version_label="canary") as client:
             for ask in (client.served_version, lambda: client.wait_until_ready(0.2)):
                 with pytest.raises(RankingError, match="no version has label canary") as caught:
                     ask()
@@ -188,13 +243,16 @@ def test_a_label_that_comes_late_is_waited_for(service: Answering) -> None:
     assert service.labels
 
 
-def test_everything_that_a_call_does_shares_its_deadline(service: Answering, port: int) -> None:
+@both_clients
+def test_everything_that_a_call_does_shares_its_deadline(
+    service: Answering, port: int, client_class: type[RankingClient]
+) -> None:
     service.outputs = {"score": np.float32([0.5])}
     service.failures = [grpc.StatusCode.INVALID_ARGUMENT]
-    service.input_types = {"profile_age": types_pb2.DT_FLOAT}
+    service.input_types = {"profile_age": types_pb2.DT_FLOAT, "item_id": types_pb2.DT_INT64}
     service.delays = [0.5]
-    with RankingClient(f"127.0.0.1:{port}", "m", timeout_seconds=9) as client:
-        assert client.rank(USER, ["x"]).tolist() == [0.5]
+    with client_class(f"127.0.0.1:{port}", "m", timeout_seconds=9) as client:
+        assert client.rank(USER, ["1"]).tolist() == [0.5]
     first, metadata, second = service.seconds_left
     # gRPC rounds deadlines of 10 s and more to whole seconds, and shorter ones to hundredths.
     assert metadata <= first - 0.5 + 0.05 and second <= first - 0.5 + 0.05
