@@ -73,8 +73,10 @@ async def reading(scope, receive, send) -> None:
 @contextlib.contextmanager
 def opened(app=reading, **options: float) -> Iterator[RestPort]:
     port = RestPort(app, "127.0.0.1", 0, options=ServerOptions(**options))
-    yield port
-    port.stop(1)
+    try:
+        yield port
+    finally:
+        port.stop(1)
 
 
 def connected(port: RestPort, begun: bytes = b"", peer: str = "127.0.0.1") -> socket.socket:
@@ -149,8 +151,18 @@ def test_an_idle_connection_is_closed() -> None:
 
 @pytest.mark.parametrize("begun", [b"", HEADER, BODY], ids=["nothing", "header", "body"])
 def test_many_slow_connections_lock_nobody_out(begun: bytes) -> None:
-    with opened(max_rest_connections_per_peer=5) as port:
-        slow = [connected(port, begun) for _ in range(12)]
+    called = threading.Semaphore(0)
+
+    async def counting(scope, receive, send) -> None:
+        called.release()
+        await reading(scope, receive, send)
+
+    with opened(counting, max_rest_connections_per_peer=5) as port:
+        slow = []
+        for _ in range(12):
+            slow.append(connected(port, begun))
+            # A request is being answered, not waited for, until it asks for the rest of its body.
+            assert begun != BODY or called.acquire(timeout=20)
         assert is_served(port)
         # The first ones made room for those that came later.
         for connection in slow[:7]:
