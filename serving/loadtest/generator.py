@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import gc
-import pickle
+import io
+import json
 import selectors
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -82,6 +83,55 @@ class Plan:
     phases: Sequence[Phase]
     tls: Tls | None = None
 
+    def to_bytes(self) -> bytes:
+        """The plan for another process."""
+        settings = {
+            "targets": list(self.targets),
+            "tls": None if self.tls is None else dataclasses.asdict(self.tls),
+            "phases": [
+                {"in_flight": phase.in_flight, "timeout_seconds": phase.timeout_seconds}
+                for phase in self.phases
+            ],
+        }
+        arrays = {
+            "settings": np.array(json.dumps(settings, default=str)),
+            "content": np.frombuffer(b"".join(self.requests), np.uint8),
+            "ends": np.cumsum([len(request) for request in self.requests]),
+            "servers": np.asarray(self.servers),
+        }
+        for number, phase in enumerate(self.phases):
+            arrays[f"due_{number}"] = phase.due
+            arrays[f"requests_{number}"] = phase.requests
+        return _packed(arrays)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Reads what `to_bytes` made."""
+        arrays = _unpacked(data)
+        settings = json.loads(arrays["settings"].item())
+        content, ends = arrays["content"].tobytes(), arrays["ends"].tolist()
+        return cls(
+            targets=settings["targets"],
+            requests=[content[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True)],
+            servers=arrays["servers"].tolist(),
+            phases=[
+                Phase(arrays[f"due_{number}"], arrays[f"requests_{number}"], **phase)
+                for number, phase in enumerate(settings["phases"])
+            ],
+            tls=None if settings["tls"] is None else Tls(**settings["tls"]),
+        )
+
+
+def _packed(arrays: Mapping[str, np.ndarray]) -> bytes:
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]
+    return buffer.getvalue()
+
+
+def _unpacked(data: bytes) -> dict[str, np.ndarray]:
+    with np.load(io.BytesIO(data), allow_pickle=False) as arrays:
+        return dict(arrays)
+
 
 @dataclasses.dataclass(frozen=True)
 class Calls:
@@ -134,6 +184,28 @@ class Calls:
 
 
 _ROWS = ("requests", "due", "sent", "finished", "codes", "versions", "held")
+
+
+def calls_to_bytes(phases: Sequence[Calls]) -> bytes:
+    """The calls of phases for another process."""
+    return _packed(
+        {
+            f"{name}_{number}": np.asarray(value)
+            for number, calls in enumerate(phases)
+            for name, value in vars(calls).items()
+        }
+    )
+
+
+def calls_from_bytes(data: bytes, phases: int) -> list[Calls]:
+    """Reads what `calls_to_bytes` made, of a number of phases."""
+    arrays = _unpacked(data)
+    names = [field.name for field in dataclasses.fields(Calls)]
+    values = [{name: arrays[f"{name}_{number}"] for name in names} for number in range(phases)]
+    return [
+        Calls(**{name: value if value.ndim else value.item() for name, value in phase.items()})  # type: ignore[arg-type]
+        for phase in values
+    ]
 
 
 # The first request is due so long after the phase's start, so that nothing is late from the outset.
@@ -249,14 +321,14 @@ async def _connected(channel: grpc.aio.Channel) -> None:
 
 def main() -> None:
     """The generator's process: carries out the plan of standard input, calls to standard output."""
-    plan = pickle.load(sys.stdin.buffer)
+    plan = Plan.from_bytes(sys.stdin.buffer.read())
     # A collection in the middle would look like a slow server.
     gc.disable()
     # Waits to the microsecond; what asyncio takes by default rounds up to whole milliseconds.
     loop = asyncio.SelectorEventLoop(selectors.SelectSelector())
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         calls = runner.run(carry_out(plan))
-    pickle.dump(calls, sys.stdout.buffer)
+    sys.stdout.buffer.write(calls_to_bytes(calls))
 
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -277,10 +349,10 @@ def run_plan(plan: Plan) -> Sequence[Calls]:
     done = subprocess.run(
         [sys.executable, "-c", f"from {__name__} import main; main()"],
         cwd=_ROOT,
-        input=pickle.dumps(plan),
+        input=plan.to_bytes(),
         capture_output=True,
     )
     if done.returncode != 0:
         reason = done.stderr.decode(errors="replace").strip().splitlines()[-1:] or ["no message"]
         raise CommandError(f"the load generator ended with {done.returncode}: {reason[0]}")
-    return pickle.loads(done.stdout)
+    return calls_from_bytes(done.stdout, len(plan.phases))

@@ -21,6 +21,8 @@ from serving.loadtest.generator import (
     Phase,
     Plan,
     arrival_times,
+    calls_from_bytes,
+    calls_to_bytes,
     carry_out,
     run_phase,
     run_plan,
@@ -250,3 +252,38 @@ def test_latency_counts_from_when_a_request_was_due() -> None:
     np.testing.assert_allclose(FIRST.latencies, [0.2, 0.5])
     assert FIRST.answered.tolist() == [True, False]
     assert FIRST.selected(FIRST.due >= 1).codes.tolist() == [4]
+
+
+def test_a_plan_reaches_another_process_as_it_was() -> None:
+    phases = [
+        Phase(np.array([0.0, 0.5]), np.array([2, 0]), 3, 1.5),
+        Phase(np.array([0.25]), np.array([1]), 1, 2.0),
+    ]
+    plan = Plan(
+        targets=["a:1", "b:2"],
+        requests=[b"first", b"", b"\x00third"],
+        servers=[0, 1, 1],
+        phases=phases,
+        tls=Tls("ca.pem", Path("client.pem"), Path("client.key")),
+    )
+    read = Plan.from_bytes(plan.to_bytes())
+    assert (read.requests, read.servers, read.targets) == (
+        plan.requests, plan.servers, plan.targets,
+    )  # fmt: skip
+    assert read.tls == Tls("ca.pem", "client.pem", "client.key")
+    assert Plan.from_bytes(dataclasses.replace(plan, tls=None).to_bytes()).tls is None
+    for phase, expected in zip(read.phases, phases, strict=True):
+        np.testing.assert_array_equal(phase.due, expected.due)
+        np.testing.assert_array_equal(phase.requests, expected.requests)
+        assert phase.in_flight == expected.in_flight
+        assert phase.timeout_seconds == expected.timeout_seconds
+
+
+def test_calls_come_back_from_another_process_as_they_were() -> None:
+    first = calls_of([0.0, 1.0], [0.1, 1.1], [0.2, 1.5], codes=[0, 4], held=[False, True])
+    second = calls_of([], [], [], wall_seconds=2.5)
+    read = calls_from_bytes(calls_to_bytes([first, second]), 2)
+    for calls, expected in zip(read, (first, second), strict=True):
+        for name, value in vars(expected).items():
+            np.testing.assert_array_equal(getattr(calls, name), value)
+    assert read[1].wall_seconds == 2.5
