@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import numpy as np
 
-from tests.preprocessing.generation.chat_server import Reply, failure
+from tests.preprocessing.generation.chat_server import OpenAIServer, Reply
 
 WIDTH = 6
 
@@ -66,25 +64,15 @@ def reply_with(vectors: list[Any], order: list[int] | None = None) -> Reply:
 Behaviour = Callable[[EmbeddingsCall], Reply]
 
 
-class EmbeddingsServer:
-    """The server; `texts` counts how often each text was sent and answered."""
+class EmbeddingsServer(OpenAIServer):
+    """The server; `texts` counts how often each text was sent, `answered` how often answered."""
 
     def __init__(self, behaviour: Behaviour):
+        super().__init__("/v1/embeddings")
         self.texts: Counter[str] = Counter()
         self.answered: Counter[str] = Counter()
         self.calls: list[EmbeddingsCall] = []
         self._behaviour = behaviour
-        self._lock = threading.Lock()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
-        self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
-
-    def start(self) -> None:
-        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
-
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
 
     def answer(self, body: dict[str, Any], authorization: str) -> Reply:
         with self._lock:
@@ -96,41 +84,12 @@ class EmbeddingsServer:
         time.sleep(reply.delay)
         return reply
 
-    def _handler(self) -> type[BaseHTTPRequestHandler]:
-        server = self
-
-        class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def do_POST(self) -> None:  # noqa: N802 - the name http.server calls
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                reply = server.answer(body, self.headers.get("Authorization", ""))
-                if self.path != "/v1/embeddings":
-                    reply = failure(404, "no such address")
-                try:
-                    self.send_response(reply.status)
-                    for name, value in reply.headers.items():
-                        self.send_header(name, value)
-                    self.send_header("Content-Type", "application/json")
-                    self.send_header("Content-Length", str(len(reply.body)))
-                    self.end_headers()
-                    self.wfile.write(reply.body)
-                    if reply.status == 200:
-                        server.answered.update(body["input"])
-                except OSError:  # the client was killed
-                    self.close_connection = True
-
-            def log_message(self, format: str, *args: object) -> None:
-                del format, args
-
-        return Handler
+    def sent(self, body: dict[str, Any], reply: Reply) -> None:
+        if reply.status == 200:
+            self.answered.update(body["input"])
 
 
-@contextmanager
-def embeddings_server(behaviour: Behaviour = embeddings) -> Iterator[EmbeddingsServer]:
-    server = EmbeddingsServer(behaviour)
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
+def embeddings_server(
+    behaviour: Behaviour = embeddings,
+) -> AbstractContextManager[EmbeddingsServer]:
+    return EmbeddingsServer(behaviour).serving()

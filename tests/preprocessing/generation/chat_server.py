@@ -1,4 +1,4 @@
-"""A real HTTP server on loopback that speaks `/v1/chat/completions`, well or badly."""
+"""Real HTTP servers on loopback that speak as OpenAI does, well or badly; one for chats."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ import socket
 import struct
 import threading
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
+from typing import Any, Self
+
+from tests.preprocessing.answers.small_files import completion as completion_object
 
 KEY = "sk-very-secret-0123456789"
 """The API key that the tests of the command `generate` send."""
@@ -45,21 +48,10 @@ class Call:
 def completion(
     text: str | None, finish_reason: str = "stop", usage: object = None, **more
 ) -> Reply:
-    document = {
-        "id": "chatcmpl-1",
-        "object": "chat.completion",
-        "created": 0,
-        "model": "toy-2026",
-        "choices": [
-            {
-                "index": 0,
-                "message": {"role": "assistant", "content": text},
-                "finish_reason": finish_reason,
-            }
-        ],
-        "usage": usage or {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12},
-        **more,
-    }
+    counted = usage or {"prompt_tokens": 7, "completion_tokens": 5, "total_tokens": 12}
+    document = completion_object(
+        text, finish_reason, **{"created": 0, "model": "toy-2026", "usage": counted, **more}
+    )
     return Reply(json.dumps(document).encode())
 
 
@@ -68,43 +60,32 @@ def failure(status: int, message: str = "no", **headers: str) -> Reply:
     return Reply(body, status, {name.replace("_", "-"): value for name, value in headers.items()})
 
 
-Behaviour = Callable[[Call], Reply]
+class OpenAIServer(ABC):
+    """A server of one address, such as `/v1/embeddings`."""
 
-
-class ChatServer:
-    """The server; `calls` counts by prompt."""
-
-    def __init__(self, behaviour: Behaviour):
-        self.calls: Counter[str] = Counter()
-        self.seen: list[Call] = []
-        self.most_at_once = 0
-        self._at_once = 0
-        self._behaviour = behaviour
+    def __init__(self, address: str):
+        self._address = address
         self._lock = threading.Lock()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}/v1"
 
-    def start(self) -> None:
+    @contextmanager
+    def serving(self) -> Iterator[Self]:
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
+        try:
+            yield self
+        finally:
+            self._server.shutdown()
+            self._server.server_close()
 
-    def stop(self) -> None:
-        self._server.shutdown()
-        self._server.server_close()
-
+    @abstractmethod
     def answer(self, body: dict[str, Any], authorization: str) -> Reply:
-        prompt = body["messages"][-1]["content"]
-        with self._lock:
-            self.calls[prompt] += 1
-            call = Call(prompt, self.calls[prompt], body, authorization)
-            self.seen.append(call)
-            self._at_once += 1
-            self.most_at_once = max(self.most_at_once, self._at_once)
-        reply = self._behaviour(call)
-        time.sleep(reply.delay)
-        with self._lock:
-            self._at_once -= 1
-        return reply
+        """What is sent for a request."""
+
+    def sent(self, body: dict[str, Any], reply: Reply) -> None:
+        """Called when the whole reply is written."""
+        del body, reply
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         server = self
@@ -116,7 +97,7 @@ class ChatServer:
                 length = int(self.headers["Content-Length"])
                 body = json.loads(self.rfile.read(length))
                 reply = server.answer(body, self.headers.get("Authorization", ""))
-                if self.path != "/v1/chat/completions":
+                if self.path != server._address:
                     reply = failure(404, "no such address")
                 if reply.reset:
                     # Linger 0: closing sends RST, as a crashed peer does.
@@ -142,6 +123,7 @@ class ChatServer:
                         time.sleep(reply.drip)
                     if not reply.drip:
                         self.wfile.write(reply.body)
+                    server.sent(body, reply)
                 except OSError:  # the client was killed or gave up waiting
                     self.close_connection = True
 
@@ -151,14 +133,37 @@ class ChatServer:
         return Handler
 
 
-@contextmanager
-def chat_server(behaviour: Behaviour) -> Iterator[ChatServer]:
-    server = ChatServer(behaviour)
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
+Behaviour = Callable[[Call], Reply]
+
+
+class ChatServer(OpenAIServer):
+    """The server of chats; `calls` counts by prompt."""
+
+    def __init__(self, behaviour: Behaviour):
+        super().__init__("/v1/chat/completions")
+        self.calls: Counter[str] = Counter()
+        self.seen: list[Call] = []
+        self.most_at_once = 0
+        self._at_once = 0
+        self._behaviour = behaviour
+
+    def answer(self, body: dict[str, Any], authorization: str) -> Reply:
+        prompt = body["messages"][-1]["content"]
+        with self._lock:
+            self.calls[prompt] += 1
+            call = Call(prompt, self.calls[prompt], body, authorization)
+            self.seen.append(call)
+            self._at_once += 1
+            self.most_at_once = max(self.most_at_once, self._at_once)
+        reply = self._behaviour(call)
+        time.sleep(reply.delay)
+        with self._lock:
+            self._at_once -= 1
+        return reply
+
+
+def chat_server(behaviour: Behaviour) -> AbstractContextManager[ChatServer]:
+    return ChatServer(behaviour).serving()
 
 
 def echo(call: Call) -> Reply:

@@ -6,8 +6,8 @@ import json
 from pathlib import Path
 
 from preprocessing.__main__ import main
+from tests.preprocessing.answers.small_files import read_lines
 from tests.preprocessing.generation.chat_server import ChatServer
-from tests.preprocessing.generation.files import read_lines
 
 
 def generate(capsys, prompts: str, out: Path, *options: str) -> tuple[int, dict, str]:

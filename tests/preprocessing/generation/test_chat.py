@@ -1,9 +1,19 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 
+import pytest
+
+from configs.loading import ConfigurationError
 from preprocessing.answers.completion import Usage
-from preprocessing.generation.chat import ChatParameters
+from preprocessing.generation.chat import (
+    AnswerSchema,
+    ChatParameters,
+    SchemaMismatch,
+    factors_as_text,
+    load_answer_schema,
+)
 
 
 def test_the_body_holds_what_was_set_and_nothing_else():
@@ -34,3 +44,86 @@ def test_a_call_may_spend_its_messages_and_the_token_limit(parameters):
     assert parameters.most_usage("12345678") == Usage(2 + 4, 20, estimated=True)
     system = dataclasses.replace(parameters, system_prompt="1234")
     assert system.most_usage("12345678").prompt_tokens == 2 + 4 + 1 + 4
+
+
+def write(tmp_path, document) -> str:
+    path = tmp_path / "schema.json"
+    path.write_text(document if isinstance(document, str) else json.dumps(document))
+    return str(path)
+
+
+@pytest.fixture
+def schema(tmp_path) -> AnswerSchema:
+    text = {"type": "string"}
+    return load_answer_schema(
+        write(
+            tmp_path,
+            {
+                "type": "object",
+                "properties": {"genre": text, "mood": text, "award": text},
+                "required": ["genre", "mood"],
+            },
+        )
+    )
+
+
+def test_factors_come_in_schema_order_and_optional_ones_may_lack(schema):
+    found = schema.parse('{"mood": " dark ", "other": 1, "genre": "noir", "award": ""}')
+    assert list(found.items()) == [("genre", "noir"), ("mood", "dark")]
+    assert factors_as_text(found) == "genre: noir\nmood: dark"
+
+
+@pytest.mark.parametrize(
+    ("answer", "message"),
+    [
+        ("noir", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ('["noir"]', "not an object"),
+        ('{"genre": "noir"}', "'mood' is missing"),
+        ('{"genre": "noir", "mood": null}', "'mood' is not a text"),
+        ('{"genre": "noir", "mood": " "}', "'mood' is missing or empty"),
+        ('{"genre": "noir", "mood": "\\ud83d"}', "'mood'"),
+    ],
+)
+def test_other_answers_do_not_fit(schema, answer, message):
+    with pytest.raises(SchemaMismatch, match=message):
+        schema.parse(answer)
+
+
+def test_strict_is_asked_for_only_where_it_is_allowed(schema, tmp_path):
+    assert schema.response_format()["json_schema"]["strict"] is False
+    closed = {
+        "type": "object",
+        "properties": {"a": {"type": "string"}},
+        "required": ["a"],
+        "additionalProperties": False,
+    }
+    strict = load_answer_schema(write(tmp_path, closed))
+    assert strict.response_format()["json_schema"] == {
+        "name": "factors",
+        "strict": True,
+        "schema": closed,
+    }
+
+
+@pytest.mark.parametrize(
+    ("document", "message"),
+    [
+        ("{", "not valid JSON"),
+        ([], "expected a JSON schema"),
+        ({"type": "object", "properties": {}}, "expected a JSON schema"),
+        ({"type": "object", "properties": {"a": {"type": "number"}}}, "property 'a'"),
+        (
+            {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["b"]},
+            "'required'",
+        ),
+    ],
+)
+def test_other_schemas_are_refused(tmp_path, document, message):
+    with pytest.raises(ConfigurationError, match=message):
+        load_answer_schema(write(tmp_path, document))
+
+
+def test_a_missing_schema_file_is_named(tmp_path):
+    with pytest.raises(ConfigurationError, match="nowhere.json"):
+        load_answer_schema(str(tmp_path / "nowhere.json"))

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 
 from configs.command_line import CommandError
+from configs.loading import ConfigurationError
 from configs.prompting import Generation
 from preprocessing.generation.answer_store import Acceptance
 from preprocessing.generation.batch_file import BatchFileClient, BatchResultClient
-from preprocessing.generation.clients import ClientFiles, open_client
+from preprocessing.generation.clients import ClientFiles, check_settings, open_client
 from preprocessing.generation.endpoint_client import CallLimits, EndpointClient
 from preprocessing.generation.replay import ReplayClient
 
@@ -49,3 +50,33 @@ def test_a_run_without_calls_needs_no_package(parameters, monkeypatch):
         opened(parameters, client="gguf", model="m.gguf"),
     ):
         pass
+
+
+@pytest.mark.parametrize(
+    ("settings", "replay", "batch"),
+    [
+        ({"model": "m", "base_url": "http://localhost:8000/v1"}, (), ()),
+        ({"client": "gguf", "model": "m.gguf"}, (), ()),
+        ({"client": "replay"}, ("a.jsonl",), ()),
+        ({"client": "batch-file", "model": "m"}, (), ("b.jsonl",)),
+    ],
+)
+def test_settings_that_fit(settings, replay, batch):
+    check_settings(Generation(**settings), replay, batch)
+
+
+@pytest.mark.parametrize(
+    ("settings", "replay", "batch", "message"),
+    [
+        ({}, (), (), "e.g. --model gpt-4o-mini"),
+        ({"client": "gguf"}, (), (), "e.g. --model models/llm.gguf"),
+        ({"client": "replay"}, (), (), "--client replay and --replay FILE go together"),
+        ({"client": "gguf", "model": "m"}, ("a",), (), "go together"),
+        ({"client": "gguf", "model": "m"}, (), ("b",), "--read-batch needs --client batch-file"),
+        ({"model": "m", "api_key_variable": "NO_SUCH_KEY"}, (), (), "NO_SUCH_KEY is empty"),
+        ({"model": "m", "base_url": "localhost"}, (), (), "is no address; write one such as"),
+    ],
+)
+def test_settings_that_do_not(settings, replay, batch, message):
+    with pytest.raises(ConfigurationError, match=message):
+        check_settings(Generation(**settings), replay, batch)

@@ -1,18 +1,31 @@
 from __future__ import annotations
 
+import base64
+import gzip
+import json
 import shutil
 import sqlite3
 import threading
+import urllib.parse
 
 import pytest
 
+from preprocessing import openai_connection
 from preprocessing.answers.completion import ChatResponse, Usage
 from preprocessing.generation.answer_store import Acceptance, AnswerStore
 from preprocessing.generation.chat import ChatRequest
 from preprocessing.generation.client import Budget
-from preprocessing.generation.endpoint_client import CallLimits, EndpointClient
-from preprocessing.openai_connection import EndpointUnusable, RequestRefused, TransientFailure
+from preprocessing.generation.endpoint_client import CallLimits, EndpointClient, OpenAIEndpoint
+from preprocessing.openai_connection import (
+    ApiKey,
+    CallFailed,
+    EndpointUnusable,
+    Interrupted,
+    RequestRefused,
+    TransientFailure,
+)
 from preprocessing.prompting.token_costs import Prices
+from tests.preprocessing.generation.chat_server import Reply, chat_server, completion, failure
 
 ANSWER = ChatResponse("Noir.", "stop", None, Usage(2, 3))
 
@@ -178,3 +191,163 @@ def test_what_is_paid_is_stored_when_the_prompt_file_fails(tmp_path, parameters)
         with pytest.raises(OSError, match="the disk is gone"):
             client.answer(pending(), store)
         assert set(store.answers(["a", "b"])) == {"a", "b"}
+
+
+KEY = "sk-secret-42"
+NO_CREDIT = Reply(
+    json.dumps({"error": {"message": "pay", "code": "insufficient_quota"}}).encode(), 429
+)
+GOOD = completion("A shark.").body
+BOMB = gzip.compress(b" " * (32 << 20) + GOOD)
+
+
+def call(reply: Reply, parameters, timeout: float = 5.0, key: str | None = KEY, stop=None):
+    with chat_server(lambda call: reply) as server:
+        api_key = None if key is None else ApiKey(key)
+        endpoint = OpenAIEndpoint(server.url, api_key, parameters, timeout, stop)
+        try:
+            return endpoint.complete(ChatRequest("Jaws?", "0")), server.seen
+        finally:
+            endpoint.close()
+            assert server.calls.total() == 1
+
+
+def test_one_call_sends_the_parameters_and_reads_the_answer(parameters):
+    response, seen = call(completion("A shark."), parameters)
+    assert (response.text, response.answered_by) == ("A shark.", "toy-2026")
+    assert response.usage == Usage(7, 5)
+    assert seen[0].body == {
+        "model": "toy",
+        "messages": [{"role": "user", "content": "Jaws?"}],
+        "max_tokens": 20,
+        "temperature": 0.0,
+    }
+    assert seen[0].authorization == f"Bearer {KEY}"
+
+
+def test_an_endpoint_without_a_key(parameters, monkeypatch):
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    response, _ = call(completion("A shark."), parameters, key=None)
+    assert response.text == "A shark."
+
+
+@pytest.mark.parametrize(
+    ("reply", "kind", "reason", "retry_after"),
+    [
+        (failure(429, Retry_After="3"), TransientFailure, "rate_limited", 3.0),
+        (failure(429), TransientFailure, "rate_limited", None),
+        (failure(503, Retry_After="7"), TransientFailure, "server_error", 7.0),
+        (failure(500), TransientFailure, "server_error", None),
+        (failure(408), TransientFailure, "server_error", None),
+        (Reply(b"<html>", 502), TransientFailure, "server_error", None),
+        (Reply(b"{"), TransientFailure, "malformed_response", None),
+        (Reply(b"\xff\xfe"), TransientFailure, "malformed_response", None),
+        (Reply(b'{"choices": 1}'), TransientFailure, "malformed_response", None),
+        (Reply(b'{"error": "busy", "choices": []}'), TransientFailure, "failed_request", None),
+        (Reply(b"[" * 100_000), TransientFailure, "malformed_response", None),
+        (Reply(b'{"choices": ' + b"1" * 5000 + b"}"), TransientFailure, "malformed_response", None),
+        (failure(429, Retry_After="Fri, 01 Jan 99999999999 00:00:00 GMT"), TransientFailure,
+         "rate_limited", None),
+        (failure(503, Retry_After="1" * 400), TransientFailure, "server_error", None),
+        (failure(500, Content_Type="application/json; charset=hex"), TransientFailure,
+         "server_error", None),
+        (Reply(GOOD, headers={"Content-Encoding": "br"}), TransientFailure, "malformed_response",
+         None),
+        (Reply(GOOD, headers={"Content-Encoding": "gzip"}), TransientFailure, "malformed_response",
+         None),
+        (Reply(BOMB, headers={"Content-Encoding": "gzip"}), TransientFailure, "malformed_response",
+         None),
+        (Reply(BOMB, 500, {"Content-Encoding": "gzip"}), TransientFailure, "malformed_response",
+         None),
+        (Reply(b" " * (17 << 20)), TransientFailure, "malformed_response", None),
+        (Reply(b"", 307, {"Location": "http://127.0.0.1:1"}), EndpointUnusable, "http_307", None),
+        (Reply(reset=True), TransientFailure, "connection_failed", None),
+        (failure(400), RequestRefused, "http_400", None),
+        (failure(422), RequestRefused, "http_422", None),
+        (failure(401), EndpointUnusable, "http_401", None),
+        (failure(404), EndpointUnusable, "http_404", None),
+        (NO_CREDIT, EndpointUnusable, "no_credit", None),
+    ],
+)  # fmt: skip
+def test_what_goes_wrong_has_a_name(parameters, reply, kind, reason, retry_after):
+    with pytest.raises(CallFailed) as raised:
+        call(reply, parameters)
+    assert type(raised.value) is kind and raised.value.reason == reason
+    assert getattr(raised.value, "retry_after", None) == retry_after
+
+
+@pytest.mark.parametrize("charset", ["hex", "no-such", "utf-16"])
+def test_json_is_utf_8_whatever_the_header_says(parameters, charset):
+    headers = {"Content-Type": f"application/json; charset={charset}"}
+    body = GOOD.replace(b"A shark", "Ein Haifisch, größer".encode())
+    response, _ = call(Reply(body, headers=headers), parameters)
+    assert response.text == "Ein Haifisch, größer."
+
+
+def test_a_compressed_response_is_read(parameters):
+    headers = {"Content-Encoding": "gzip"}
+    response, _ = call(Reply(gzip.compress(GOOD), headers=headers), parameters)
+    assert response.text == "A shark."
+
+
+def test_names_that_are_no_text_can_be_stored(parameters):
+    odd = completion("A shark.", finish_reason="\ud800", model="m\ud800")
+    response, _ = call(odd, parameters)
+    assert (response.finish_reason, response.answered_by) == ("\\ud800", "m\\ud800")
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        Reply(GOOD, delay=2.0),
+        Reply(GOOD, drip=0.05),
+        Reply(b"x" * 100, 500, drip=0.05),
+        Reply(GOOD, headers_drip=0.05),
+    ],
+)
+def test_a_late_answer_is_a_timeout_however_it_comes(parameters, reply):
+    with pytest.raises(TransientFailure) as raised:
+        call(reply, parameters, timeout=0.3)
+    assert raised.value.reason == "timeout"
+
+
+def test_a_stopped_run_waits_for_no_answer_that_is_late(parameters, monkeypatch):
+    monkeypatch.setattr(openai_connection, "STOP_GRACE_SECONDS", 0.1)
+    stop = threading.Event()
+    stop.set()
+    with pytest.raises(Interrupted):
+        call(Reply(GOOD, delay=3.0), parameters, timeout=60.0, stop=stop)
+    response, _ = call(Reply(GOOD), parameters, stop=stop)
+    assert response.text == "A shark."
+
+
+TRICKY_KEY = "sk-a+b/c'd\\e=="
+FORMS = {
+    "plain": TRICKY_KEY,
+    "repr": repr(f"Bearer {TRICKY_KEY}"),
+    "json": json.dumps(TRICKY_KEY),
+    "escaped": "".join(f"\\u{ord(character):04x}" for character in TRICKY_KEY),
+    "url": urllib.parse.quote(TRICKY_KEY, safe=""),
+    "lower url": urllib.parse.quote(TRICKY_KEY).replace("%2B", "%2b").replace("%3D", "%3d"),
+    "base64": base64.b64encode(TRICKY_KEY.encode()).decode(),
+    "base64 in a text": base64.b64encode(f"user:{TRICKY_KEY}".encode()).decode(),
+    "hex": TRICKY_KEY.encode().hex(),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_no_message_and_no_answer_shows_the_key(parameters, form):
+    told = FORMS[form]
+    with pytest.raises(RequestRefused) as raised:
+        call(failure(400, f"bad key {told}"), parameters, key=TRICKY_KEY)
+    assert told not in raised.value.detail and "[key]" in raised.value.detail
+    assert raised.value.__cause__ is None and raised.value.__suppress_context__
+    echoed = completion(f"Your key: {told}", finish_reason=told, model=told)
+    response, _ = call(echoed, parameters, key=TRICKY_KEY)
+    for text in (response.text, response.finish_reason, response.answered_by):
+        assert told not in text and "[key]" in text
+
+
+def test_a_placeholder_for_a_key_is_no_secret(parameters):
+    response, _ = call(completion("A none too happy shark. Bearer none"), parameters, key="none")
+    assert response.text == "A none too happy shark. Bearer [key]"

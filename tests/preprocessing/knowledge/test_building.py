@@ -13,8 +13,10 @@ from pyarrow import parquet
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError
 from preprocessing.beam_options import BeamOptions
+from preprocessing.dead_letters import dead_letter
 from preprocessing.encode import encode
 from preprocessing.grouping.step import make_groups
+from preprocessing.knowledge.building import no_usable_answer
 from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.layout import WorkDirectory
 from tests.preprocessing import shared_file_system
@@ -25,8 +27,7 @@ from tests.preprocessing.encoders.embeddings_server import (
     vector_of,
 )
 from tests.preprocessing.generation.chat_server import failure
-from tests.preprocessing.knowledge_dead_letters import letters_of
-from tests.preprocessing.small_data import ANSWERS, GROUP_ANSWERS, write_lines
+from tests.preprocessing.small_data import ANSWERS, GROUP_ANSWERS, letters_of, write_lines
 
 
 def manifest_of(scenario, source: str = "item") -> dict:
@@ -349,3 +350,32 @@ def test_groups_made_here_reach_workers_elsewhere(small_scenario, small_folder, 
     encode(scenario, beam=BeamOptions(staging="shared://staging"))
     knowledge = read_knowledge(scenario.work_dir, "item")
     assert dict(zip(knowledge.entity_ids, knowledge.group_ids, strict=True)) == group_of
+
+
+def test_the_commonest_reason_is_explained_where_it_occurs_first():
+    letters = [
+        dead_letter("a.jsonl", 1, "malformed_json", "Expecting value"),
+        dead_letter("b.jsonl", 2, "extraction_mismatch", "the record says ..."),
+        dead_letter("b.jsonl", 3, "extraction_mismatch", "another record says ..."),
+    ]
+    assert str(no_usable_answer("film", ["a.jsonl", "b.jsonl"], letters)) == (
+        "knowledge.answers.film: every answer was rejected (extraction_mismatch 2, "
+        "malformed_json 1). b.jsonl, line 2: the record says .... Name files of answers about "
+        "single entities under 'individual', files of answers about groups under 'collective'"
+    )
+
+
+def test_a_reason_without_advice_of_its_own_gets_the_general_one():
+    letters = [dead_letter("a.jsonl", 7, "blank_answer", "field 'answer' is empty")]
+    message = str(no_usable_answer("film", ["a.jsonl"], letters))
+    assert message.endswith("field 'answer' is empty. Correct the answers, or name other files")
+
+
+def test_files_without_answers_are_named():
+    message = str(no_usable_answer("film", ["a.jsonl", "b.jsonl"], []))
+    assert message == "knowledge.answers.film: there are no answers in a.jsonl, b.jsonl"
+
+
+def test_files_that_hold_answers_of_other_sources_only_are_named():
+    message = str(no_usable_answer("film", ["a.jsonl"], [], elsewhere=1200))
+    assert "all 1,200 answers in a.jsonl are of other sources" in message

@@ -2,24 +2,192 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 from configs.command_line import CommandError, RejectedInput
+from configs.knowledge import CollaborativeVectors
 from preprocessing.beam_options import BeamOptions
 from preprocessing.encode import encode
 from preprocessing.examples import build_examples
 from preprocessing.interactions.samples import user_folds
-from preprocessing.knowledge.control_vectors import random_vectors
+from preprocessing.interactions.training_log import TrainingLog
+from preprocessing.knowledge.control_vectors import (
+    collaborative_vectors,
+    random_vectors,
+    stacked_matrix,
+)
 from preprocessing.records.item_tables import read_item_attributes
 from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.layout import WorkDirectory
 from tests.preprocessing import shared_file_system
-from tests.preprocessing.inspection.validating import checks, validate
+from tests.preprocessing.small_data import bucket_of
+from tests.preprocessing.work_folder import checks, validate
+
+_MASK = (1 << 64) - 1
+
+
+def split_mix(state: int) -> int:
+    """Next output of SplitMix64, in Python's own integers."""
+    z = (state + 0x9E3779B97F4A7C15) & _MASK
+    z = ((z ^ (z >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    z = ((z ^ (z >> 27)) * 0x94D049BB133111EB) & _MASK
+    return z ^ (z >> 31)
+
+
+def test_random_numbers_are_those_of_an_independent_computation():
+    digest = hashlib.blake2b(b"film", digest_size=8, key=b"random 7").digest()
+    state = int.from_bytes(digest, "little")
+    expected = []
+    for _ in range(5):
+        uniform = (split_mix(state) >> 11) / 2**53 + 2.0**-54
+        expected.append(NormalDist().inv_cdf(uniform))
+        state = (state + 0x9E3779B97F4A7C15) & _MASK
+    found = random_vectors(["film"], 5, 7)
+    assert found.dtype == np.float16
+    np.testing.assert_allclose(found[0], expected, atol=2e-3)
+
+
+def test_random_numbers_are_standard_normal_and_independent():
+    vectors = random_vectors([str(number) for number in range(400)], 100, 0).astype(np.float64)
+    assert stats.kstest(vectors.ravel(), "norm").pvalue > 0.01
+    of_entities = np.corrcoef(vectors)[np.triu_indices(400, 1)]
+    assert abs(of_entities.mean()) < 0.005 and of_entities.std() == pytest.approx(0.1, abs=0.005)
+    of_places = np.corrcoef(vectors.T)[np.triu_indices(100, 1)]
+    assert abs(of_places.mean()) < 0.005
+
+
+def test_a_random_vector_depends_on_seed_and_id_alone():
+    alone = random_vectors(["b"], 8, 1)
+    np.testing.assert_array_equal(random_vectors(["a", "b", "c"], 8, 1)[1:2], alone)
+    np.testing.assert_array_equal(random_vectors(["b"], 4, 1), alone[:, :4])
+    assert not np.array_equal(random_vectors(["b"], 8, 2), alone)
+    assert random_vectors([], 8, 1).shape == (0, 8)
+
+
+FOLDS = 10
+
+
+def dense_matrix(rows: list[tuple[str, int, float]], items: int) -> np.ndarray:
+    """M of the formula, user by user and item by item."""
+    users = sorted({user for user, _, _ in rows})
+    ratings = {
+        (user, item): np.mean([r for u, i, r in rows if (u, i) == (user, item)])
+        for user, item, _ in rows
+    }
+    mu = np.mean(list(ratings.values()))
+    users_of = [sum((user, item) in ratings for user in users) for item in range(items)]
+    items_of = {user: sum((user, item) in ratings for item in range(items)) for user in users}
+    item_mean = [
+        (sum(r for (_, i), r in ratings.items() if i == item) + 5 * mu) / (users_of[item] + 5)
+        for item in range(items)
+    ]
+    user_mean = {
+        user: sum(r - item_mean[i] for (u, i), r in ratings.items() if u == user)
+        / (items_of[user] + 5)
+        for user in users
+    }
+    used = np.zeros((len(users), items))
+    rest = np.zeros((len(users), items))
+    for (user, item), rating in ratings.items():
+        row = users.index(user)
+        used[row, item] = np.log(1 + len(users) / users_of[item]) / np.sqrt(items_of[user])
+        rest[row, item] = rating - item_mean[item] - user_mean[user]
+    present = sum(count > 0 for count in users_of)
+    halves = [used / np.linalg.norm(used), 0.5 * rest / np.linalg.norm(rest)]
+    return np.sqrt(present) * np.concatenate(halves)
+
+
+def random_rows(seed: int = 0) -> list[tuple[str, int, float]]:
+    random = np.random.default_rng(seed)
+    rows = [
+        (f"u{random.integers(30)}", int(random.integers(11)), float(random.integers(1, 6)))
+        for _ in range(160)
+    ]
+    return sorted(rows, key=lambda row: row[0])
+
+
+def log_of(rows: list[tuple[str, int, float]], items: int = 12) -> TrainingLog:
+    users = sorted({user for user, _, _ in rows})
+    return TrainingLog(
+        users=users,
+        items=[f"i{item}" for item in range(items)],
+        user_of_row=np.array([users.index(user) for user, _, _ in rows], np.int32),
+        item_of_row=np.array([item for _, item, _ in rows], np.int32),
+        ratings=np.array([rating for _, _, rating in rows]),
+    )
+
+
+def made(log: TrainingLog, **settings: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    return list(collaborative_vectors(log, CollaborativeVectors(**settings)))
+
+
+@pytest.mark.parametrize("dimension", [4, 11, 20])
+def test_vectors_are_those_of_a_dense_svd(dimension):
+    rows = random_rows()
+    found = made(log_of(rows), dimension=dimension)
+    assert len(found) == FOLDS + 1
+    for number, (vectors, good) in enumerate(found):
+        kept = [
+            row for row in rows if number == 0 or bucket_of(row[0], "fold", FOLDS) != number - 1
+        ]
+        _, singular, right = np.linalg.svd(dense_matrix(kept, 12), full_matrices=False)
+        expected = (right.T * singular)[:, :dimension]
+        assert vectors.shape == (12, dimension) and vectors.dtype == np.float16
+        # Components are unique up to their signs, their inner products even so.
+        np.testing.assert_allclose(
+            vectors.astype(float) @ vectors.T.astype(float), expected @ expected.T, atol=4e-3
+        )
+        width = min(dimension, 11)
+        np.testing.assert_allclose(
+            np.abs(vectors[:, :width]), np.abs(expected[:, :width]), atol=4e-3
+        )
+        assert not vectors[:, width:].any()
+        assert good.tolist() == [any(item == i for _, i, _ in kept) for item in range(12)]
+        assert not vectors[~good].any()
+
+
+def test_the_users_of_a_fold_leave_no_trace_in_the_vectors_without_it():
+    rows = random_rows()
+    fold = bucket_of("u3", "fold", FOLDS)
+    assert any(row[0] == "u3" for row in rows)
+    other = [
+        (user, (item + 5) % 12, 6 - rating) if user == "u3" else (user, item, rating)
+        for user, item, rating in rows
+    ]
+    before, after = made(log_of(rows), dimension=5), made(log_of(other), dimension=5)
+    for number, ((first, _), (second, _)) in enumerate(zip(before, after, strict=True)):
+        assert (first.tobytes() == second.tobytes()) == (number == fold + 1), number
+
+
+def test_ratings_alone_change_vectors_and_seeds_give_equal_bytes():
+    rows = random_rows()
+    higher = [(user, item, rating + (user < "u2")) for user, item, rating in rows]
+    first = made(log_of(rows), dimension=5)[0][0]
+    assert made(log_of(rows), dimension=5)[0][0].tobytes() == first.tobytes()
+    assert made(log_of(higher), dimension=5)[0][0].tobytes() != first.tobytes()
+
+
+def test_implicit_feedback_has_no_half_of_ratings():
+    rows = [(user, item, 1.0) for user, item, _ in random_rows()]
+    log = log_of(rows)
+    matrix = stacked_matrix(log.user_of_row, log.item_of_row, log.ratings, 12)
+    assert matrix.shape == (len(log.users), 12)
+    assert matrix.power(2).sum() == pytest.approx(11)
+    assert np.isfinite(made(log, dimension=5)[0][0]).all()
+
+
+def test_a_log_without_training_interactions_gives_no_vector():
+    for vectors, good in made(log_of([]), dimension=5):
+        assert vectors.shape == (12, 5) and not vectors.any() and not good.any()
+
 
 NOISE = {"entity": "item", "random": {"dimension": 6, "seed": 3}}
 RATED = {"entity": "item", "collaborative": {"dimension": 5}}

@@ -1,8 +1,21 @@
 from __future__ import annotations
 
+import typing
+
 import numpy as np
 
-from preprocessing.encoders.text_encoder import average_of_windows
+from configs.knowledge import Encoder
+from preprocessing.encoders.text_encoder import average_of_windows, encoder_class
+
+
+def test_every_kind_of_the_configuration_has_an_encoder():
+    kinds = typing.get_args(Encoder.model_fields["kind"].annotation)
+    assert {kind: encoder_class(kind).__name__ for kind in kinds} == {
+        "minilm": "MiniLmEncoder",
+        "tfidf": "TfidfEncoder",
+        "sentence-transformers": "SentenceTransformersEncoder",
+        "endpoint": "EndpointEncoder",
+    }
 
 
 def test_windows_count_by_their_tokens():
