@@ -7,58 +7,33 @@ import pytest
 
 from configs.loading import scenario_from_tree
 from configs.scenario import Scenario
-from tests.preprocessing.small_data import (
-    ANSWERS,
-    CATALOGUE,
-    GROUP_ANSWERS,
-    GROUPS,
-    INTERACTIONS,
-    write_lines,
-)
+from preprocessing.__main__ import main
+from tests.preprocessing.small_data import small_scenario_tree, write_small_inputs
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Runs a command in this process: exit code, standard output and standard error."""
+
+    def command(*arguments: object) -> tuple[int, str, str]:
+        code = main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return command
 
 
 @pytest.fixture
 def small_folder(tmp_path: Path) -> Path:
     """Input files of a small scenario; a test may overwrite them."""
-    (tmp_path / "interactions.csv").write_text(INTERACTIONS, encoding="utf-8")
-    (tmp_path / "catalogue.csv").write_text(CATALOGUE, encoding="utf-8")
-    (tmp_path / "groups.csv").write_text(GROUPS, encoding="utf-8")
-    write_lines(tmp_path / "answers.jsonl", ANSWERS)
-    write_lines(tmp_path / "group_answers.jsonl", GROUP_ANSWERS)
+    write_small_inputs(tmp_path)
     return tmp_path
 
 
 @pytest.fixture
 def small_tree(small_folder: Path) -> dict[str, object]:
     """The scenario as a YAML file would hold it."""
-    return {
-        "name": "small",
-        "work_dir": str(small_folder / "work"),
-        "data": {
-            "interactions": {"path": str(small_folder / "interactions.csv")},
-            "catalogue": {
-                "path": str(small_folder / "catalogue.csv"),
-                "attributes": {
-                    "genres": {"kind": "categorical", "separator": "|"},
-                    "year": {"kind": "numeric"},
-                },
-            },
-            "history_length": 3,
-        },
-        "split": {"knowledge_history_cap": 2},
-        "knowledge": {
-            "sources": ["item"],
-            "answers": {
-                "item": {
-                    "entity": "item",
-                    "individual": [str(small_folder / "answers.jsonl")],
-                    "collective": [str(small_folder / "group_answers.jsonl")],
-                    "groups": str(small_folder / "groups.csv"),
-                }
-            },
-            "encoder": {"kind": "tfidf", "dimension": 3},
-        },
-    }
+    return small_scenario_tree(small_folder)
 
 
 @pytest.fixture
@@ -70,3 +45,11 @@ def small_scenario(small_tree: dict[str, object]) -> Callable[..., Scenario]:
         return scenario_from_tree(small_tree, dotted)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def shared_scenario(tmp_path_factory: pytest.TempPathFactory) -> Scenario:
+    """The small scenario in a folder of the module, for a step whose result no test changes."""
+    folder = tmp_path_factory.mktemp("shared")
+    write_small_inputs(folder)
+    return scenario_from_tree(small_scenario_tree(folder))

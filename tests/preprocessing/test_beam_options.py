@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import logging
 import os
 
 import pytest
 
 from configs.loading import ConfigurationError
-from preprocessing.beam_options import BeamOptions
+from preprocessing.beam_options import BeamOptions, quiet_beam
 
 
 def test_flags_are_those_of_beam():
@@ -35,3 +36,21 @@ def test_large_inputs_use_all_cores_unless_told_how_to_run():
 def test_processes_are_flags_of_beam():
     assert BeamOptions(processes=2).flags == ["--direct_num_workers=2"]
     assert BeamOptions().flags == []
+
+
+def record(name: str, path: str) -> logging.LogRecord:
+    return logging.LogRecord(name, logging.WARNING, path, 1, "message", None, None)
+
+
+def test_only_beams_own_remarks_on_the_root_logger_are_hidden():
+    logger = logging.getLogger()
+    before = list(logger.filters)
+    quiet_beam()
+    quiet_beam()
+    try:
+        assert not logger.filter(record("root", "/site-packages/apache_beam/x.py"))
+        assert logger.filter(record("root", "/project/other.py"))
+        assert logger.filter(record("apache_beam.x", "/site-packages/apache_beam/x.py"))
+        assert len(logger.filters) <= len(before) + 1
+    finally:
+        logger.filters = before

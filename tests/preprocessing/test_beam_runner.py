@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 
 import apache_beam as beam
 import pytest
@@ -9,9 +12,11 @@ from apache_beam.testing.util import assert_that, equal_to
 
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError
+from preprocessing import storage
 from preprocessing.beam_options import BeamOptions
-from preprocessing.beam_runner import run_pipeline
+from preprocessing.beam_runner import run_pipeline, worker_folder
 from preprocessing.records.contract import DamagedRecords
+from tests.preprocessing import shared_file_system
 
 
 def test_a_pipeline_runs_to_its_end():
@@ -86,3 +91,64 @@ def test_other_errors_keep_their_traceback():
 def test_an_unknown_runner_is_explained():
     with pytest.raises(ConfigurationError, match="NoSuchRunner"):
         run_pipeline(lambda pipeline: None, BeamOptions("NoSuchRunner"))
+
+
+@pytest.fixture
+def step(tmp_path, monkeypatch):
+    monkeypatch.setenv(shared_file_system.FOLDER_VARIABLE, str(tmp_path / "store"))
+    folder = tmp_path / "work" / ".examples.partial"
+    folder.mkdir(parents=True)
+    return folder
+
+
+def write(folder, name):
+    with storage.create_bytes(storage.join(folder, name)) as file:
+        file.write(name.encode())
+
+
+def test_workers_that_see_the_step_write_into_it(step):
+    with worker_folder(step, None) as folder:
+        assert folder == str(step)
+
+
+@pytest.mark.parametrize("local", [True, False])
+@pytest.mark.parametrize("name", ["bucket", "bucket[1]"])
+def test_staged_files_are_copied_and_removed(step, tmp_path, local, name):
+    staging = str(tmp_path / "store" / name) if local else f"shared://{name}"
+    with worker_folder(step, staging) as folder:
+        assert folder.startswith(staging)
+        write(folder, "one")
+        write(folder, "ctr/train/two")
+    assert (step / "one").read_text() == "one"
+    assert (step / "ctr" / "train" / "two").read_text() == "ctr/train/two"
+    assert storage.files_below(staging) == []
+
+
+def test_a_failed_step_copies_nothing(step):
+    with pytest.raises(RuntimeError), worker_folder(step, "shared://bucket") as folder:
+        write(folder, "one")
+        raise RuntimeError
+    assert list(step.iterdir()) == []
+    assert storage.files_below("shared://bucket") == []
+
+
+def test_what_a_killed_run_left_is_removed(step):
+    with worker_folder(step, "shared://bucket") as folder:
+        pass
+    write(folder, "left over")
+    with worker_folder(step, "shared://bucket") as again:
+        assert again == folder
+        assert storage.files_below(folder) == []
+
+
+def test_a_worker_without_a_runner_names_what_is_missing(repository_root: Path) -> None:
+    finished = subprocess.run(
+        [sys.executable, "-m", "preprocessing.beam_worker"],
+        cwd=repository_root,
+        env={"PATH": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert finished.returncode != 0
+    assert "CONTROL_API_SERVICE_DESCRIPTOR" in finished.stderr
+    assert "harness starting" not in finished.stderr

@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-import hashlib
 import json
+import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,24 +12,26 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 
 from configs.command_line import CommandError
 from preprocessing.encode import encode
+from preprocessing.knowledge import building
 from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.layout import WorkDirectory
-from tests.preprocessing.small_data import ANSWERS, GROUP_ANSWERS, write_lines
+from tests.preprocessing.small_data import ANSWERS, GROUP_ANSWERS, bucket_of, write_lines
 
 
-def shard_of(entity: str, shards: int) -> int:
-    digest = hashlib.blake2b(entity.encode(), digest_size=8, key=b"knowledge").digest()
-    return int.from_bytes(digest, "little") % shards
+@pytest.fixture(scope="module")
+def encoded(shared_scenario) -> dict:
+    """The knowledge of `shared_scenario` and what the step said of it."""
+    return encode(shared_scenario)
 
 
-def test_records_are_those_of_an_independent_computation(small_scenario):
-    scenario = small_scenario()
-    result = encode(scenario)
+def test_records_are_those_of_an_independent_computation(shared_scenario, encoded):
     # The encoder is fitted on the answers shard by shard, sorted by extraction and id.
     answers = sorted(
         ANSWERS + GROUP_ANSWERS,
         key=lambda answer: (
-            shard_of(answer["entity_id"], 2), answer["extraction"], answer["entity_id"],
+            bucket_of(answer["entity_id"], "knowledge", 2),
+            answer["extraction"],
+            answer["entity_id"],
         ),
     )  # fmt: skip
     texts = [answer["answer"] for answer in answers]
@@ -46,13 +49,13 @@ def test_records_are_those_of_an_independent_computation(small_scenario):
         "5": (vector_of["g1"], b"collective", b"g1"),
     }
     found = {}
-    for number, path in enumerate(WorkDirectory(scenario.work_dir).knowledge("item").shards):
+    for number, path in enumerate(WorkDirectory(shared_scenario.work_dir).knowledge("item").shards):
         ids = []
         for serialized in tf.data.TFRecordDataset(str(path), compression_type="GZIP"):
             feature = tf.train.Example.FromString(serialized.numpy()).features.feature
             entity = feature["entity_id"].bytes_list.value[0].decode()
             ids.append(entity)
-            assert shard_of(entity, 2) == number
+            assert bucket_of(entity, "knowledge", 2) == number
             found[entity] = (
                 np.array(feature["vector"].float_list.value, np.float32),
                 feature["extraction"].bytes_list.value[0],
@@ -64,18 +67,16 @@ def test_records_are_those_of_an_independent_computation(small_scenario):
         np.testing.assert_allclose(found[entity][0], vector, atol=2e-3)
         assert found[entity][1:] == (extraction, group)
         assert (found[entity][0] == found[entity][0].astype(np.float16)).all()
-    item = result["sources"]["item"]
-    assert (result["records_in"], result["records_out"], result["dead_letters"]) == (5, 5, 0)
+    item = encoded["sources"]["item"]
+    assert (encoded["records_in"], encoded["records_out"], encoded["dead_letters"]) == (5, 5, 0)
     assert item["individual_entities"] == 3 and item["collective_entities"] == 2
     assert item["entities_without_answer"] == 1  # 200 belongs to g2, which has no answer
     assert item["unused_group_answers"] == 1  # nobody belongs to g9
     assert item["groups"]["records_in"] == 4
 
 
-def test_the_reader_gives_what_was_written(small_scenario):
-    scenario = small_scenario()
-    encode(scenario)
-    knowledge = read_knowledge(scenario.work_dir, "item")
+def test_the_reader_gives_what_was_written(shared_scenario, encoded):
+    knowledge = read_knowledge(shared_scenario.work_dir, "item")
     assert knowledge.entity_ids == ["10", "100", "5", "7", "9"]
     assert knowledge.extraction == [
         "individual", "collective", "collective", "individual", "individual",
@@ -108,11 +109,9 @@ def test_two_runs_write_the_same_bytes_whatever_the_order_of_lines(small_scenari
         assert path.read_bytes() == contents[0][path.name]
 
 
-def test_the_manifest_keeps_the_settings(small_scenario, small_folder):
-    scenario = small_scenario()
-    encode(scenario)
-    manifest = json.loads(WorkDirectory(scenario.work_dir).knowledge("item").manifest.read_text())
-    assert manifest["settings"] == {
+def test_the_manifest_keeps_the_settings(shared_scenario, encoded):
+    directory = WorkDirectory(shared_scenario.work_dir).knowledge("item")
+    assert json.loads(directory.manifest.read_text())["settings"] == {
         "knowledge.encoder.kind": "tfidf",
         "knowledge.encoder.batch_size": 8,
         "knowledge.encoder.maximum_tokens": 256,
@@ -201,3 +200,37 @@ def test_without_a_log_nothing_is_compared(small_scenario, small_folder, capsys)
     (small_folder / "interactions.csv").unlink()
     assert encode(small_scenario())["sources"]["item"]["coverage"] is None
     assert "not compared with the ids of the log" in capsys.readouterr().err
+
+
+def test_a_finished_source_is_skipped_until_something_changes(small_scenario, small_folder):
+    assert not encode(small_scenario())["skipped"]
+    assert encode(small_scenario())["skipped"]
+    assert encode(small_scenario(split__seed=4))["skipped"]
+    assert not encode(small_scenario(), force=True)["skipped"]
+    assert not encode(small_scenario(knowledge__encoder__seed=4))["skipped"]
+    write_lines(small_folder / "answers.jsonl", ANSWERS[:2])
+    assert not encode(small_scenario(knowledge__encoder__seed=4))["skipped"]
+
+
+def test_an_interrupted_run_leaves_the_old_result(small_scenario, monkeypatch):
+    scenario = small_scenario()
+    encode(scenario)
+    directory = WorkDirectory(scenario.work_dir).knowledge("item")
+    before = directory.manifest.read_bytes()
+
+    def fail(*_: object) -> None:
+        raise OSError("disk full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(building, "merge_runs", fail)
+        with pytest.raises(OSError, match="disk full"):
+            encode(scenario, force=True)
+    assert os.listdir(directory.path.parent) == ["item"]
+    assert directory.manifest.read_bytes() == before
+
+
+def test_dry_run_writes_nothing(small_scenario):
+    scenario = small_scenario()
+    plan = encode(scenario, dry_run=True)
+    assert [source["would_skip"] for source in plan["sources"]] == [False]
+    assert not Path(scenario.work_dir).exists()

@@ -20,8 +20,7 @@ from tests.preprocessing.encoders.embeddings_server import (
     embeddings_server,
 )
 from tests.preprocessing.generation.chat_server import Reply, failure
-from tests.preprocessing.knowledge_dead_letters import letters_of
-from tests.preprocessing.small_data import ANSWERS, write_lines
+from tests.preprocessing.small_data import ANSWERS, letters_of, write_lines
 
 
 def test_bad_answers_become_dead_letters_with_line_and_reason(small_scenario, small_folder):

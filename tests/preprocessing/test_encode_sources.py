@@ -13,22 +13,15 @@ from preprocessing.grouping.plan import groups_file
 from preprocessing.grouping.step import make_groups
 from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.layout import WorkDirectory
-from tests.preprocessing.knowledge_dead_letters import letters_of
-from tests.preprocessing.small_data import ANSWERS, GROUP_ANSWERS, write_lines
+from tests.preprocessing.answers.small_files import record
+from tests.preprocessing.small_data import ANSWERS, GROUP_ANSWERS, letters_of, write_lines
 
 
 def test_which_sources_are_encoded(small_scenario, small_folder):
     users = {"entity": "user", "individual": [str(small_folder / "users.jsonl")]}
     write_lines(
         small_folder / "users.jsonl",
-        [
-            {
-                "source": "user",
-                "entity_id": "ann",
-                "extraction": "individual",
-                "answer": "likes films",
-            }
-        ],
+        [record("ann", "likes films", source="user")],
     )
     scenario = small_scenario(knowledge__answers__user=users, knowledge__sources=["user"])
     assert default_sources(scenario) == ["user"]
@@ -78,12 +71,7 @@ def test_groups_that_are_made_here_are_made_first(small_scenario, small_folder, 
     rows = Path(path).read_text().splitlines()[1:]
     groups = dict(row.split(",") for row in rows)
     answers = [
-        {
-            "source": "item",
-            "entity_id": group,
-            "extraction": "collective",
-            "answer": f"quiet films {n} of war",
-        }
+        record(group, f"quiet films {n} of war", extraction="collective")
         for n, group in enumerate(sorted(set(groups.values())))
     ]
     write_lines(small_folder / "group_answers.jsonl", answers)

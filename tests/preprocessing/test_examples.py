@@ -3,20 +3,19 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import os
 from pathlib import Path
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
+from configs.data import Data
+from preprocessing import examples as examples_module
 from preprocessing.examples import build_examples
 from preprocessing.records.item_tables import read_item_attributes, read_vocabulary
 from preprocessing.records.layout import WorkDirectory, examples_settings
-
-
-def fold_of(user: str) -> int:
-    digest = hashlib.blake2b(user.encode(), digest_size=8, key=b"fold").digest()
-    return int.from_bytes(digest, "little") % 10
-
+from tests.preprocessing.small_data import bucket_of, user_answer, user_source, write_lines
 
 # The interactions of small_data, put in order by hand: time, then item as a number.
 ORDERED = {
@@ -58,7 +57,7 @@ def expected_record(user: str, position: int) -> dict[str, list]:
         "user_log_count": [math.log(1 + position)],
         "timestamp": [timestamp],
         "position": [position],
-        "user_fold": [fold_of(user)],
+        "user_fold": [bucket_of(user, "fold", 10)],
     }
 
 
@@ -74,11 +73,15 @@ def read_part(work_dir: str, part: str) -> dict[tuple[str, int], dict[str, list]
     return records
 
 
-def test_every_record_is_as_recomputed_by_hand(small_scenario):
-    scenario = small_scenario()
-    result = build_examples(scenario)
+@pytest.fixture(scope="module")
+def built(shared_scenario) -> dict:
+    """The examples of `shared_scenario` and what the step said of them."""
+    return build_examples(shared_scenario)
+
+
+def test_every_record_is_as_recomputed_by_hand(shared_scenario, built):
     for part in ("train", "validation", "test"):
-        records = read_part(scenario.work_dir, part)
+        records = read_part(shared_scenario.work_dir, part)
         assert set(records) == {key for key, value in PART_OF.items() if value == part}
         for (user, position), record in records.items():
             expected = expected_record(user, position)
@@ -88,14 +91,14 @@ def test_every_record_is_as_recomputed_by_hand(small_scenario):
                     np.float32(value) if isinstance(value, float) else value for value in values
                 ]
                 assert record[name] == stored, (user, position, name)
-    assert result["records_in"] == 18
-    assert result["records_out"] == 12 + 5
-    assert result["samples"] == 12
-    assert result["history_only"] == 5
-    assert result["dead_letters"] == 1
-    assert result["parts"] == {"train": 10, "validation": 1, "test": 1}
-    assert result["leak_violations"] == 0
-    assert result["leak_check"] == {
+    assert built["records_in"] == 18
+    assert built["records_out"] == 12 + 5
+    assert built["samples"] == 12
+    assert built["history_only"] == 5
+    assert built["dead_letters"] == 1
+    assert built["parts"] == {"train": 10, "validation": 1, "test": 1}
+    assert built["leak_violations"] == 0
+    assert built["leak_check"] == {
         "users_verified_by_prompt": 0,
         "users_by_rule_only": 3,
         "unresolved_answers": {},
@@ -104,10 +107,8 @@ def test_every_record_is_as_recomputed_by_hand(small_scenario):
     }
 
 
-def test_item_attributes_and_vocabularies_cover_training_interactions_only(small_scenario):
-    scenario = small_scenario()
-    result = build_examples(scenario)
-    directory = WorkDirectory(scenario.work_dir).examples
+def test_item_attributes_and_vocabularies_cover_training_interactions_only(shared_scenario, built):
+    directory = WorkDirectory(shared_scenario.work_dir).examples
     items = read_item_attributes(directory.item_attributes)
     assert items.item_ids == ["10", "100", "11", "12", "200", "3", "5", "7", "8", "9"]
     row = {item: number for number, item in enumerate(items.item_ids)}
@@ -119,15 +120,15 @@ def test_item_attributes_and_vocabularies_cover_training_interactions_only(small
     assert items.categorical["genres"][row["100"]] == []
     assert items.numeric["year"][row["200"]] == 2001.5
     assert math.isnan(items.numeric["year"][row["7"]])
-    assert result["catalogue"]["unreadable_numbers"] == {"year": 1}
+    assert built["catalogue"]["unreadable_numbers"] == {"year": 1}
 
     training = {"ann": 10, "bob": 4, "eve": 1}  # interactions before the first validation sample
     sums: dict[str, list[float]] = {item: [0.0] * 10 for item in items.item_ids}
     counts: dict[str, list[int]] = {item: [0] * 10 for item in items.item_ids}
     for user, number in training.items():
         for item, rating, _ in ORDERED[user][:number]:
-            sums[item][fold_of(user)] += rating
-            counts[item][fold_of(user)] += 1
+            sums[item][bucket_of(user, "fold", 10)] += rating
+            counts[item][bucket_of(user, "fold", 10)] += 1
     assert items.rating_sum_by_fold.tolist() == [sums[item] for item in items.item_ids]
     assert items.rating_count_by_fold.tolist() == [counts[item] for item in items.item_ids]
     assert items.rating_sum.tolist() == [sum(sums[item]) for item in items.item_ids]
@@ -238,12 +239,10 @@ def test_two_runs_write_the_same_bytes(small_scenario, small_folder):
     assert contents[0] == contents[1]
 
 
-def test_the_manifest_describes_the_result(small_scenario):
-    scenario = small_scenario()
-    build_examples(scenario)
-    directory = WorkDirectory(scenario.work_dir).examples
+def test_the_manifest_describes_the_result(shared_scenario, built):
+    directory = WorkDirectory(shared_scenario.work_dir).examples
     manifest = json.loads(directory.manifest.read_text())
-    interactions = Path(scenario.data.interactions.path)
+    interactions = Path(shared_scenario.data.interactions.path)
     assert (
         manifest["inputs"][str(interactions)]
         == hashlib.sha256(interactions.read_bytes()).hexdigest()
@@ -252,8 +251,121 @@ def test_the_manifest_describes_the_result(small_scenario):
         content = (directory.path / name).read_bytes()
         assert described == {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
     assert sum(shard["samples"]["train"] for shard in manifest["shards"]) == 10
-    assert manifest["settings"] == examples_settings(scenario)
+    assert manifest["settings"] == examples_settings(shared_scenario)
     assert manifest["settings"]["data.history_length"] == 3
     assert set(manifest["libraries"]) == {"apache-beam", "numpy", "pyarrow"}
     assert "filter" not in manifest and "time_cuts" not in manifest
     assert manifest["schema"]["history_item_id"] == {"type": "bytes_list", "list": True}
+
+
+def test_a_dry_run_shows_sizes_and_columns(small_scenario, capsys):
+    scenario = small_scenario(
+        data__catalogue__attributes={"made": {"kind": "numeric", "column": "year"}}
+    )
+    tables = build_examples(scenario, dry_run=True)["tables"]
+    assert tables["data.catalogue"] == {
+        "columns": ["item_id", "title", "year"],
+        "other_columns": ["genres"],
+    }
+    assert sorted(tables["data.interactions"]["columns"]) == [
+        "item_id", "rating", "timestamp", "user_id",
+    ]  # fmt: skip
+    shown = capsys.readouterr().err
+    assert (
+        f"{scenario.data.catalogue.path}: columns item_id, title, year; not read: genres" in shown
+    )
+    size = sum(
+        os.path.getsize(data.path) for data in (scenario.data.interactions, scenario.data.catalogue)
+    )
+    assert f"reads 2 files, {size / 1000:.1f} kB;" in shown
+
+
+def test_dry_run_writes_nothing(small_scenario):
+    scenario = small_scenario()
+    plan = build_examples(scenario, dry_run=True)
+    assert plan["dry_run"] and not plan["would_skip"]
+    assert plan["inputs"][scenario.data.interactions.path] == os.path.getsize(
+        scenario.data.interactions.path
+    )
+    assert not Path(scenario.work_dir).exists()
+    build_examples(scenario)
+    assert build_examples(scenario, dry_run=True)["would_skip"]
+
+
+def test_a_finished_step_is_skipped_until_something_changes(small_scenario, small_folder):
+    first = build_examples(small_scenario())
+    again = build_examples(small_scenario())
+    assert not first["skipped"] and again["skipped"]
+    unimportant = {"seconds", "skipped"}
+    assert {key: first[key] for key in first.keys() - unimportant} == {
+        key: again[key] for key in again.keys() - unimportant
+    }
+    assert build_examples(small_scenario(training__seed=7))["skipped"]
+    assert not build_examples(small_scenario(), force=True)["skipped"]
+    assert not build_examples(small_scenario(data__positive_rating=3.0))["skipped"]
+    with (small_folder / "interactions.csv").open("a", encoding="utf-8") as file:
+        file.write("new,1,4,1\n")
+    assert build_examples(small_scenario(data__positive_rating=3.0))["records_in"] == 19
+    directory = WorkDirectory(small_scenario().work_dir).examples
+    directory.shards("train")[0].write_bytes(b"damaged")
+    assert not build_examples(small_scenario(data__positive_rating=3.0))["skipped"]
+
+
+def test_an_interrupted_run_leaves_the_old_result_and_the_next_one_finishes(
+    small_scenario, small_folder, monkeypatch
+):
+    scenario = small_scenario()
+    build_examples(scenario)
+    directory = WorkDirectory(scenario.work_dir).examples
+    before = directory.manifest.read_bytes()
+
+    def fail(path: Path, features: tuple, data: Data) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(examples_module, "write_schema", fail)
+        with pytest.raises(KeyboardInterrupt):
+            build_examples(scenario, force=True)
+    assert directory.manifest.read_bytes() == before
+    assert os.listdir(scenario.work_dir) == ["examples"]
+
+    killed = Path(scenario.work_dir) / ".examples.partial"
+    killed.mkdir()
+    (killed / "half").write_text("left by a killed run")
+    directory.manifest.unlink()
+    assert not build_examples(scenario)["skipped"]
+    assert os.listdir(scenario.work_dir) == ["examples"]
+    assert directory.manifest.read_bytes() == before
+
+
+def test_examples_depend_on_what_prompts_show_and_on_nothing_else_of_the_answers(
+    small_scenario, small_folder
+):
+    answers = small_folder / "users.jsonl"
+    write_lines(answers, [user_answer("ann", 0, 1), user_answer("bob", 0, 1)])
+    assignments = {"knowledge__answers__user": user_source(small_folder, " stars;")}
+
+    def skipped(**more: object) -> bool:
+        return build_examples(small_scenario(**assignments, **more))["skipped"]
+
+    assert not skipped()
+    manifest = json.loads(WorkDirectory(small_scenario().work_dir).examples.manifest.read_text())
+    assert str(answers) not in manifest["inputs"] and set(manifest["seen_interactions"]) == {"user"}
+    changed = [{**user_answer("bob", 0, 1), "answer": "likes none"}, user_answer("ann", 0, 1)]
+    write_lines(answers, changed)
+    assert skipped()
+    write_lines(small_folder / "more.jsonl", [{"source": "more"}])
+    more = {"entity": "item", "individual": [str(small_folder / "more.jsonl")]}
+    assert skipped(knowledge__answers__more=more)
+    assert not skipped(knowledge__answers__more={"entity": "item", "vectors": ["v.npz"]})
+    assert not skipped()
+    write_lines(answers, [*changed[:1], user_answer("ann", 0)])
+    assert not skipped()
+    write_lines(answers, [*changed[:1], {**user_answer("ann", 0), "interactions_seen": 2}])
+    assert not skipped() and skipped()
+    # The same number of interactions, and another one.
+    write_lines(answers, [*changed[:1], {**user_answer("ann", 1), "interactions_seen": 2}])
+    assert not skipped() and skipped()
+    assignments["knowledge__answers__user"]["seen"] = "training"
+    assert not skipped()
+    assert not skipped(prompts__scenario="books")

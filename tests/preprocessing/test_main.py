@@ -9,6 +9,7 @@ import yaml
 
 from preprocessing.__main__ import main
 from preprocessing.records.layout import WorkDirectory
+from tests.preprocessing.answers.small_files import TEXTS, write
 
 
 @pytest.fixture
@@ -18,14 +19,8 @@ def config(small_tree, small_folder) -> str:
     return str(path)
 
 
-def run(capsys, *arguments: str) -> tuple[int, str, str]:
-    code = main(arguments)
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
-def test_all_runs_everything_and_strict_reports_rejected_records(capsys, config, small_tree):
-    code, out, err = run(capsys, "all", "--config", config, "--json")
+def test_all_runs_everything_and_strict_reports_rejected_records(run, config, small_tree):
+    code, out, err = run("all", "--config", config, "--json")
     assert code == 0
     result = json.loads(out)
     assert result["step"] == "all" and not result["skipped"]
@@ -39,7 +34,7 @@ def test_all_runs_everything_and_strict_reports_rejected_records(capsys, config,
     work = WorkDirectory(small_tree["work_dir"])
     assert work.examples.manifest.exists() and work.knowledge("item").manifest.exists()
 
-    code, out, err = run(capsys, "all", "--config", config, "--json", "--strict")
+    code, out, err = run("all", "--config", config, "--json", "--strict")
     assert code == 3
     assert json.loads(out) == {
         **result,
@@ -50,13 +45,13 @@ def test_all_runs_everything_and_strict_reports_rejected_records(capsys, config,
     assert "skipped" in err and "dead_letters.jsonl" in err
 
 
-def test_people_get_nothing_on_stdout(capsys, config):
-    code, out, err = run(capsys, "examples", "--config", config, "split.by=user")
+def test_people_get_nothing_on_stdout(run, config):
+    code, out, err = run("examples", "--config", config, "split.by=user")
     assert (code, out) == (0, "") and "samples" in err
 
 
-def test_dry_run_says_what_would_be_done(capsys, config, small_folder):
-    code, out, err = run(capsys, "all", "--config", config, "--dry-run", "--json")
+def test_dry_run_says_what_would_be_done(run, config, small_folder):
+    code, out, err = run("all", "--config", config, "--dry-run", "--json")
     assert code == 0 and not (small_folder / "work").exists()
     assert json.loads(out)["steps"][0]["would_skip"] is False
     assert "examples: would run" in err and "encode item: would run" in err
@@ -72,8 +67,8 @@ def test_dry_run_says_what_would_be_done(capsys, config, small_folder):
         (["examples", "data.interactions.columns.user=who"], "no column 'who'"),
     ],
 )
-def test_wrong_configuration_exits_with_2(capsys, config, arguments, message):
-    code, out, err = run(capsys, arguments[0], "--config", config, *arguments[1:])
+def test_wrong_configuration_exits_with_2(run, config, arguments, message):
+    code, out, err = run(arguments[0], "--config", config, *arguments[1:])
     assert (code, out) == (2, "")
     assert message in err and "Traceback" not in err
 
@@ -86,27 +81,55 @@ def test_wrong_usage_exits_with_2(capsys):
         assert "--help" in capsys.readouterr().err
 
 
-def test_a_cut_off_file_exits_with_1(capsys, config, small_folder):
+def test_a_cut_off_file_exits_with_1(run, config, small_folder):
     cut = small_folder / "ratings.csv.gz"
     cut.write_bytes(b"\x1f\x8b\x08\x00\x00")
-    code, out, err = run(capsys, "examples", "--config", config, f"data.interactions.path={cut}")
+    code, out, err = run("examples", "--config", config, f"data.interactions.path={cut}")
     assert (code, out) == (1, "")
     assert "ratings.csv.gz: the file is cut off" in err and "Traceback" not in err
 
 
-def test_help_teaches_without_heavy_imports(repository_root):
-    program = (
-        "import sys\nfrom preprocessing.__main__ import main\n"
-        "try:\n    main(['encode', '--help'])\nexcept SystemExit:\n    pass\n"
-        "heavy = {'apache_beam', 'tensorflow', 'sklearn', 'onnxruntime'} & set(sys.modules)\n"
-        "print(sorted(heavy))"
-    )
+_COMMANDS_AND_WHAT_THEY_LOADED = """
+import json, sys
+import preprocessing.records.contract, preprocessing.records.item_tables
+import preprocessing.records.knowledge
+from preprocessing.__main__ import main
+
+for arguments in json.loads(sys.argv[1]):
+    try:
+        code = main(arguments)
+    except SystemExit as ending:
+        code = ending.code
+    heavy = {"apache_beam", "tensorflow", "sklearn", "onnxruntime"} & set(sys.modules)
+    print(arguments[0], code, sorted(heavy))
+"""
+
+
+def test_what_needs_no_heavy_library_imports_none(
+    repository_root, config, small_tree, small_folder, tmp_path
+):
+    grouped = {"entity": "item", "collective": ["later.jsonl"], "grouping": {"maximum_size": 3}}
+    knowledge = {"knowledge": {"sources": ["item"], "answers": {"item": grouped}}}
+    grouping = small_folder / "grouping.yaml"
+    grouping.write_text(yaml.safe_dump(small_tree | knowledge))
+    assert main(["group", "--config", str(grouping)]) == 0
+    answers = write(tmp_path / "a.json", TEXTS)
+    commands = [
+        ["import", "--source", "item", "--out", str(tmp_path / "out"), answers],
+        ["prompts", "--config", config, "--dry-run", "prompts.scenario=books"],
+        ["group", "--config", str(grouping)],
+        ["encode", "--help"],
+        ["group", "--config", str(grouping), "--force"],
+    ]
     finished = subprocess.run(
-        [sys.executable, "-c", program],
+        [sys.executable, "-c", _COMMANDS_AND_WHAT_THEY_LOADED, json.dumps(commands)],
         cwd=repository_root, capture_output=True, text=True, check=True,
     )  # fmt: skip
+    first, *shown, last = finished.stdout.splitlines()[2:]
+    assert finished.stdout.splitlines()[:2] == ["import 0 []", "prompts 0 []"]
+    assert (first, shown[-1]) == ("group 0 []", "encode 0 []")
     assert "--source NAME" in finished.stdout and "knowledge.encoder.kind" in finished.stdout
-    assert finished.stdout.splitlines()[-1] == "[]"
+    assert last.startswith("group 0 [") and "sklearn" in last
 
 
 def test_the_program_runs_quietly(repository_root, config):

@@ -1,4 +1,4 @@
-"""A small work directory as the steps write it, and how to damage it."""
+"""A small work directory as the steps write it, how to damage and to validate it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from configs.files import file_sha256
 from configs.loading import scenario_from_tree
+from preprocessing.__main__ import main
 from preprocessing.examples import build_examples
 from preprocessing.records import contract
 from preprocessing.records.layout import KnowledgeDirectory, shard_name
@@ -159,3 +160,17 @@ def largest_shard(folder: Path) -> Path:
     """The TFRecord file of a folder with the most records."""
     shards = sorted(folder.glob("part-*.tfrecord.gz"))
     return max(shards, key=lambda path: sum(1 for _ in read_records(path)))
+
+
+def validate(capsys, *arguments: object) -> tuple[int, dict, str]:
+    """Exit code, result and what was said on standard error."""
+    code = main(["validate", "--json", *map(str, arguments)])
+    captured = capsys.readouterr()
+    assert "Traceback" not in captured.err
+    return code, json.loads(captured.out) if captured.out else {}, captured.err
+
+
+def checks(result: dict) -> set[str]:
+    """The checks that found something."""
+    assert sum(result["by_check"].values()) == result["errors"] + result["warnings"]
+    return set(result["by_check"])

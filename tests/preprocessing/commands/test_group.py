@@ -1,13 +1,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 import yaml
-
-from preprocessing.__main__ import main
 
 
 @pytest.fixture
@@ -22,25 +18,19 @@ def config(small_tree, small_folder) -> str:
     return str(path)
 
 
-def run(capsys, *arguments: str) -> tuple[int, str, str]:
-    code = main(["group", *arguments])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
-def test_groups_are_made_and_told(capsys, config, small_folder):
-    code, printed, shown = run(capsys, "--config", config)
+def test_groups_are_made_and_told(run, config, small_folder):
+    code, printed, shown = run("group", "--config", config)
     assert (code, printed) == (0, "") and "group item: 5 of 5 items" in shown
     assert (small_folder / "work" / "groups" / "item" / "groups.csv").exists()
-    code, printed, _ = run(capsys, "--config", config, "--source", "item", "--json", "--strict")
+    code, printed, _ = run("group", "--config", config, "--source", "item", "--json", "--strict")
     assert code == 3  # one interaction is there twice
     result = json.loads(printed)
     assert result["step"] == "group" and result["skipped"]
     assert result["sources"]["item"]["counts"]["grouped"] == 5
 
 
-def test_a_dry_run_writes_nothing(capsys, config, small_folder):
-    code, printed, shown = run(capsys, "--config", config, "--dry-run", "--json")
+def test_a_dry_run_writes_nothing(run, config, small_folder):
+    code, printed, shown = run("group", "--config", config, "--dry-run", "--json")
     assert code == 0 and "group item: would run" in shown
     assert json.loads(printed)["sources"][0]["would_skip"] is False
     assert not (small_folder / "work").exists()
@@ -55,22 +45,6 @@ def test_a_dry_run_writes_nothing(capsys, config, small_folder):
         (["data.interactions.path=nowhere.csv"], "there is no file 'nowhere.csv'"),
     ],
 )
-def test_mistakes_exit_with_2(capsys, config, arguments, message):
-    code, printed, shown = run(capsys, "--config", config, *arguments)
+def test_mistakes_exit_with_2(run, config, arguments, message):
+    code, printed, shown = run("group", "--config", config, *arguments)
     assert (code, printed) == (2, "") and message in shown and "Traceback" not in shown
-
-
-def test_a_finished_step_needs_no_heavy_imports(repository_root, config):
-    program = (
-        "import sys\nfrom preprocessing.__main__ import main\n"
-        f"main(['group', '--config', {config!r}])\n"
-        "print(sorted({'apache_beam', 'tensorflow', 'sklearn'} & set(sys.modules)))"
-    )
-    outputs = [
-        subprocess.run(
-            [sys.executable, "-c", program],
-            cwd=repository_root, capture_output=True, text=True, check=True,
-        ).stdout
-        for _ in range(2)
-    ]  # fmt: skip
-    assert "sklearn" in outputs[0] and outputs[1] == "[]\n"

@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 
@@ -18,16 +16,10 @@ from tests.preprocessing.answers.small_files import (
 )
 
 
-def run(capsys, *arguments: object) -> tuple[int, str, str]:
-    code = main(["import", *map(str, arguments)])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
-def test_json_is_the_summary_and_people_read_stderr(capsys, tmp_path):
+def test_json_is_the_summary_and_people_read_stderr(run, tmp_path):
     path = write(tmp_path / "a.jsonl", [*DOCUMENTS["openai-batch"], batch_line("item/9", "Hm.")])
     out = tmp_path / "out"
-    code, printed, said = run(capsys, "--source", "item", "--out", out, "--json", path)
+    code, printed, said = run("import", "--source", "item", "--out", out, "--json", path)
     assert code == 0
     result = json.loads(printed)
     assert (result["read"], result["accepted"], result["rejected"]) == (4, 3, 1)
@@ -35,18 +27,18 @@ def test_json_is_the_summary_and_people_read_stderr(capsys, tmp_path):
     assert json.loads((out / "summary.json").read_text()) == result
     assert "openai-batch" in said and "4 answers read, 3 accepted" in said
 
-    code, printed, said = run(capsys, "--source", "item", "--out", out, "--strict", path)
+    code, printed, said = run("import", "--source", "item", "--out", out, "--strict", path)
     assert (code, printed) == (3, "") and "dead_letters.jsonl" in said
 
 
-def test_options_reach_the_import(capsys, tmp_path):
+def test_options_reach_the_import(run, tmp_path):
     path = write(tmp_path / "a.json", {"1": TEXTS["1"], "2": TEXTS["1"], "3": "Hm"})
     options = (
         "--format id-text --extraction collective --model m --gzip --allow-duplicates "
         "--minimum-characters 1 --truncation off"
     )
     code, _, _ = run(
-        capsys, "--source", "item", "--out", tmp_path / "out", *options.split(), "--strict", path
+        "import", "--source", "item", "--out", tmp_path / "out", *options.split(), "--strict", path
     )
     assert code == 0
     answers = read_lines(tmp_path / "out" / "answers.jsonl.gz")
@@ -57,7 +49,7 @@ def test_options_reach_the_import(capsys, tmp_path):
     ]
 
 
-def test_prompt_files_may_be_several(capsys, tmp_path):
+def test_prompt_files_may_be_several(run, tmp_path):
     prompts = [
         write(tmp_path / name, [prompt(f"user/{name}", entity, "Who?")])
         for name, entity in [("x", "1"), ("y", "2")]
@@ -65,7 +57,7 @@ def test_prompt_files_may_be_several(capsys, tmp_path):
     lines = [batch_line("user/x", TEXTS["1"]), batch_line("user/y", TEXTS["2"])]
     path, out = write(tmp_path / "batch", lines), tmp_path / "out"
     options = ["--prompts", prompts[0], "--prompts", prompts[1], "--strict"]
-    assert run(capsys, "--source", "user", "--out", out, *options, path)[0] == 0
+    assert run("import", "--source", "user", "--out", out, *options, path)[0] == 0
     assert [answer["entity_id"] for answer in read_lines(out / "answers.jsonl")] == ["1", "2"]
 
 
@@ -77,12 +69,12 @@ def test_prompt_files_may_be_several(capsys, tmp_path):
         (None, 2, "there is no file"),
     ],
 )
-def test_errors_without_traceback(capsys, tmp_path, document, code, message):
+def test_errors_without_traceback(run, tmp_path, document, code, message):
     path = tmp_path / "file.json"
     if document is not None:
         write(path, document)
     found, printed, said = run(
-        capsys, "--source", "item", "--out", tmp_path / "out", "--json", path
+        "import", "--source", "item", "--out", tmp_path / "out", "--json", path
     )
     assert (found, printed) == (code, "")
     assert str(path) in said and message in said and "Traceback" not in said
@@ -96,26 +88,10 @@ def test_wrong_usage(capsys, tmp_path):
         assert "--help" in capsys.readouterr().err
 
 
-def test_the_program_needs_no_configuration_and_no_heavy_library(repository_root, tmp_path):
-    path = write(tmp_path / "a.json", TEXTS)
-    program = (
-        "import sys\nfrom preprocessing.__main__ import main\n"
-        f"arguments = ['--source', 'item', '--out', {str(tmp_path / 'out')!r}, {path!r}]\n"
-        "code = main(['import', *arguments])\n"
-        "heavy = {'apache_beam', 'tensorflow', 'sklearn', 'onnxruntime'} & set(sys.modules)\n"
-        "print(code, sorted(heavy))"
-    )
-    finished = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=repository_root, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert finished.stdout.strip() == "0 []"
-
-
-def test_groups_in_place_of_answers(capsys, tmp_path):
+def test_groups_in_place_of_answers(run, tmp_path):
     path, out = write(tmp_path / "g.json", {"1": [16, 91]}), tmp_path / "out"
     options = ["--groups", path, "--entity", "user", "--out", out]
-    code, printed, said = run(capsys, *options, "--place", "2", "--json")
+    code, printed, said = run("import", *options, "--place", "2", "--json")
     assert code == 0 and json.loads(printed)["groups"] == str(out / "groups.csv")
     assert (out / "groups.csv").read_text() == "user_id,group_id\n1,91\n"
     assert "1 users in 1 groups" in said
@@ -133,6 +109,6 @@ def test_groups_in_place_of_answers(capsys, tmp_path):
         (["--source", "item"], "FILE: name the answer files"),
     ],
 )
-def test_options_of_answers_and_of_groups_do_not_mix(capsys, tmp_path, options, message):
-    code, _, said = run(capsys, *options, "--out", tmp_path / "out")
+def test_options_of_answers_and_of_groups_do_not_mix(run, tmp_path, options, message):
+    code, _, said = run("import", *options, "--out", tmp_path / "out")
     assert code == 2 and message in said

@@ -1,13 +1,9 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 
 import pytest
 import yaml
-
-from preprocessing.__main__ import main
 
 
 @pytest.fixture
@@ -17,21 +13,15 @@ def config(small_tree, small_folder) -> str:
     return str(path)
 
 
-def run(capsys, *arguments: str) -> tuple[int, str, str]:
-    code = main(["prompts", *arguments])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
-def test_prices_come_from_the_command_line_or_the_scenario(capsys, config, small_folder):
+def test_prices_come_from_the_command_line_or_the_scenario(run, config, small_folder):
     out = small_folder / "prompts.jsonl"
     given = ("--price-input", "1", "--price-output", "2", "--out", str(out))
-    code, printed, shown = run(capsys, "--config", config, *given, "--json")
+    code, printed, shown = run("prompts", "--config", config, *given, "--json")
     assert code == 0 and out.exists() and "US dollars" in shown
     total = json.loads(printed)["costs"][-1]
     assert total["cost"] == pytest.approx((total["prompt_tokens"] + 2 * 7 * 150) / 1e6)
     code, printed, _ = run(
-        capsys, "--config", config, "--json", "--price-output", "0",
+        "prompts", "--config", config, "--json", "--price-output", "0",
         "generation.price_input=1", "generation.price_output=2",
     )  # fmt: skip
     repriced = json.loads(printed)
@@ -39,14 +29,14 @@ def test_prices_come_from_the_command_line_or_the_scenario(capsys, config, small
     assert repriced["costs"][-1]["cost"] == pytest.approx(total["prompt_tokens"] / 1e6)
 
 
-def test_people_get_nothing_on_stdout(capsys, config):
-    code, printed, shown = run(capsys, "--config", config, "--dry-run")
+def test_people_get_nothing_on_stdout(run, config):
+    code, printed, shown = run("prompts", "--config", config, "--dry-run")
     assert (code, printed) == (0, "") and "would be written" in shown
 
 
-def test_the_prompt_for_factors_needs_no_scenario(capsys):
+def test_the_prompt_for_factors_needs_no_scenario(run):
     code, printed, shown = run(
-        capsys, "--propose-factors", "--dry-run", "--scenario-text", "board games", "--json"
+        "prompts", "--propose-factors", "--dry-run", "--scenario-text", "board games", "--json"
     )
     prompt = json.loads(printed)["prompt"]
     assert code == 0 and '"board games"' in prompt and prompt in shown
@@ -65,27 +55,14 @@ def test_the_prompt_for_factors_needs_no_scenario(capsys):
         (["CONFIG", "--source", "film"], "no source 'film'"),
     ],
 )
-def test_mistakes_exit_with_2(capsys, config, arguments, message):
+def test_mistakes_exit_with_2(run, config, arguments, message):
     given = ["--config", config, *arguments[1:]] if arguments[:1] == ["CONFIG"] else arguments
-    code, printed, shown = run(capsys, *given)
+    code, printed, shown = run("prompts", *given)
     assert (code, printed) == (2, "") and message in shown and "Traceback" not in shown
 
 
 @pytest.mark.parametrize("price", ["-1", "nan", "inf", "cheap"])
-def test_prices_are_numbers(capsys, config, price):
+def test_prices_are_numbers(run, capsys, config, price):
     with pytest.raises(SystemExit) as raised:
-        run(capsys, "--config", config, f"--price-input={price}")
+        run("prompts", "--config", config, f"--price-input={price}")
     assert raised.value.code == 2 and "--price-input: expected" in capsys.readouterr().err
-
-
-def test_prompts_need_no_heavy_imports(repository_root, config):
-    program = (
-        "import sys\nfrom preprocessing.__main__ import main\n"
-        f"main(['prompts', '--config', {config!r}, '--dry-run'])\n"
-        "print(sorted({'apache_beam', 'tensorflow', 'sklearn', 'onnxruntime'} & set(sys.modules)))"
-    )
-    finished = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=repository_root, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert finished.stdout == "[]\n"

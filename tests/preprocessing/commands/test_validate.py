@@ -4,20 +4,13 @@ import json
 
 import pytest
 
-from preprocessing.__main__ import main
 from tests.preprocessing.answers.small_files import DOCUMENTS, TEXTS, record, write
 
 
-def run(capsys, *arguments: object) -> tuple[int, str, str]:
-    code = main(["validate", *map(str, arguments)])
-    captured = capsys.readouterr()
-    return code, captured.out, captured.err
-
-
-def test_summary_and_examples(capsys, tmp_path):
+def test_summary_and_examples(run, tmp_path):
     good = write(tmp_path / "good.json", DOCUMENTS["klg"])
     bad = write(tmp_path / "bad.jsonl", [record("1", TEXTS["1"]), record("2", "Directed by the")])
-    code, printed, said = run(capsys, "--json", good, bad)
+    code, printed, said = run("validate", "--json", good, bad)
     result = json.loads(printed)
     # The klg file names no source, so its entities are not those of the other file.
     assert code == 0
@@ -25,11 +18,11 @@ def test_summary_and_examples(capsys, tmp_path):
     assert result["examples"]["truncated"][0]["line"] == 2
     assert f"{bad}:2: truncated: ends with" in said
 
-    code, printed, said = run(capsys, "--strict", good, bad)
+    code, printed, said = run("validate", "--strict", good, bad)
     assert (code, printed) == (3, "") and "2 of 5 answers" in said
 
 
-def test_options_reach_the_checks(capsys, tmp_path):
+def test_options_reach_the_checks(run, tmp_path):
     path = write(tmp_path / "a.jsonl", DOCUMENTS["records"])
     for line, code in [
         ("--strict", 0),
@@ -38,14 +31,14 @@ def test_options_reach_the_checks(capsys, tmp_path):
         ("--strict --minimum-characters 49", 3),
         ("--strict --format records --language en", 0),
     ]:
-        assert run(capsys, *line.split(), path)[0] == code, line
+        assert run("validate", *line.split(), path)[0] == code, line
 
 
-def test_errors_and_help(capsys, tmp_path):
-    code, printed, said = run(capsys, tmp_path / "none")
+def test_errors_and_help(run, capsys, tmp_path):
+    code, printed, said = run("validate", tmp_path / "none")
     assert (code, printed) == (2, "") and "there is no file" in said and "Traceback" not in said
     with pytest.raises(SystemExit) as raised:
-        run(capsys, "--help")
+        run("validate", "--help")
     assert raised.value.code == 0
     text = capsys.readouterr().out
     assert "--maximum-repetition" in text and "degenerate_repetition" in text and "klg" in text

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 import pytest
 
+from configs.knowledge import SourceAnswers
 from configs.loading import ConfigurationError
-from preprocessing.grouping.plan import plan_groups
+from configs.prompting import Prompts
+from preprocessing.grouping.plan import groups_directory, groups_file, kind_of_groups, plan_groups
+from preprocessing.grouping.step import groups_at_hand, make_needed_groups, unfinished_groups
 from preprocessing.steps import settings_hash
 
 
@@ -61,7 +64,7 @@ def test_item_groups_have_at_least_a_quarter_of_the_most_and_two(grouping, maxim
         ),
     ],
 )
-def test_mistakes_are_named(grouping, assignments, sources, message):
+def test_mistakes_of_the_plan_are_named(grouping, assignments, sources, message):
     with pytest.raises(ConfigurationError, match=message):
         plan_groups(grouping(**assignments), sources)
 
@@ -92,3 +95,58 @@ def test_groups_depend_on_what_they_are_made_from(grouping, changed, matters):
         for scenario in (before, after)
     }
     assert len(hashes) == (2 if matters else 1)
+
+
+def test_kinds_of_groups():
+    items, users = (
+        SourceAnswers.model_validate({"entity": entity, "collective": ["a"], "grouping": {}})
+        for entity in ("item", "user")
+    )
+    assert kind_of_groups("anything", items, Prompts()) == "item"
+    assert kind_of_groups("user_disliked", users, Prompts()) == "disliked"
+    assert kind_of_groups("fans", users, Prompts(user_groups={"fans": "liked"})) == "liked"
+    with pytest.raises(ConfigurationError, match="prompts.user_groups.fans=liked"):
+        kind_of_groups("fans", users, Prompts())
+
+
+def test_groups_are_a_file_of_ones_own_or_made_or_none(small_scenario, small_folder):
+    answers = {"entity": "item", "collective": ["a.jsonl"], "grouping": {}}
+    scenario = small_scenario(
+        knowledge__answers__made=answers,
+        knowledge__answers__film=answers | {"factors": ["genre", "theme"]},
+        knowledge__answers__none={"entity": "item", "individual": ["a.jsonl"]},
+    )
+    assert groups_file(scenario, "item") == str(small_folder / "groups.csv")
+    made = small_folder / "work" / "groups" / "made"
+    assert groups_file(scenario, "made") == str(made / "groups.csv")
+    assert groups_directory(scenario, "made").path == made
+    # factors of one answer share the groups
+    shared = str(small_folder / "work" / "groups" / "film" / "groups.csv")
+    assert groups_file(scenario, "film_genre") == groups_file(scenario, "film_theme") == shared
+    assert groups_file(scenario, "none") is None
+
+
+def test_needed_groups_are_made_once(grouping, capsys):
+    scenario = grouping(knowledge__answers__user={"entity": "user", "individual": ["a.jsonl"]})
+    assert unfinished_groups(scenario, ["user", "item", "user_liked"]) == ["item", "user_liked"]
+    make_needed_groups(scenario, ["user", "item"])
+    assert unfinished_groups(scenario, ["user", "item", "user_liked"]) == ["user_liked"]
+    assert "group item: 5 of 5" in capsys.readouterr().err
+    make_needed_groups(scenario, ["user"])
+    assert capsys.readouterr().err == ""
+
+
+def test_groups_are_at_hand(grouping, read_groups):
+    scenario = grouping()
+    with groups_at_hand(scenario, ["item"], dry_run=True) as elsewhere:
+        path = groups_file(elsewhere, "item")
+        assert path is not None and not path.startswith(scenario.work_dir)
+        with open(path, encoding="utf-8") as file:
+            temporary = file.read()
+    assert not groups_directory(scenario, "item").path.exists()
+    with groups_at_hand(scenario, ["item"]) as same:
+        assert same is scenario
+        made = groups_directory(scenario, "item").path / "groups.csv"
+        assert made.read_text(encoding="utf-8") == temporary
+    with groups_at_hand(scenario, ["item"], dry_run=True) as finished:
+        assert finished is scenario

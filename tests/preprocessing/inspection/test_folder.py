@@ -12,13 +12,14 @@ import pytest
 from preprocessing.inspection.record_checks import Example
 from preprocessing.records.layout import shard_name
 from preprocessing.records.tfrecord_file import read_records, write_records
-from tests.preprocessing.inspection.validating import checks, validate
 from tests.preprocessing.work_folder import (
     MORE_VECTORS,
     VECTORS,
+    checks,
     edit_manifest,
     largest_shard,
     reseal,
+    validate,
     write_examples,
     write_knowledge_step,
 )

@@ -6,8 +6,21 @@ import json
 import pyarrow.parquet as pq
 import pytest
 
+from configs.command_line import CommandError
 from preprocessing.__main__ import main
-from preprocessing.records.tfrecord_file import read_records
+from preprocessing.inspection.inspect import (
+    Kind,
+    SchemaFeature,
+    kind_of,
+    read_manifest,
+    read_schema,
+    rendered,
+    step_folders,
+    view_step,
+    view_work_directory,
+)
+from preprocessing.records.contract import DamagedRecords, FeatureType
+from preprocessing.records.tfrecord_file import read_records, write_records
 from tests.preprocessing.work_folder import largest_shard
 
 
@@ -180,3 +193,173 @@ def test_damaged_records_and_missing_paths(capsys, work, tmp_path):
     (tmp_path / "empty" / "manifest.json").write_text("{}")
     code, _, err = inspect(capsys, tmp_path / "empty")
     assert code == 1 and "not a manifest" in err
+
+
+def test_a_step_of_text_files(tmp_path):
+    files = {"prompts.jsonl": {"sha256": "", "bytes": 3}}
+    manifest = {"step": "prompts", "files": files, "code_version": "v", "written": []}
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": "What?", "source": "item"}\n')
+    (tmp_path / "custom_ids.csv").write_text("custom_id,source,entity_id\nx,user,7\n")
+    (tmp_path / "dead_letters.jsonl").write_text("")
+    view = view_step(tmp_path, records=1, limit=10)
+    assert view["step"] == "prompts" and view["files"] == {"prompts.jsonl": 3}
+    assert view["dead_letters"] == {}
+    assert view["content"]["prompts.jsonl"]["records"][0]["prompt"] == "What?"
+    assert view["content"]["custom_ids.csv"]["rows_read"] == 1
+
+
+def test_steps_of_a_work_directory_in_short(work):
+    steps = view_work_directory(work)["steps"]
+    assert steps["knowledge/item"]["encoder"] == {"kind": "toy", "dimension": 3}
+    assert "settings" not in steps["examples"] and "content" not in steps["examples"]
+
+
+MANIFEST = {"step": "examples", "files": {"a": {"sha256": "", "bytes": 0}}}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "kind"),
+    [
+        ("a", b"PAR1....", Kind.PARQUET),
+        ("a.npz", b"PK\3\4", Kind.ARRAYS),
+        ("a", b"", Kind.EMPTY),
+        ("a.gz", gzip.compress(b"", mtime=0), Kind.EMPTY),
+        ("a", json.dumps(MANIFEST, indent=2).encode(), Kind.MANIFEST),
+        ("a", json.dumps(MANIFEST).encode(), Kind.MANIFEST),
+        ("a", b'{"file": "a", "line": 1, "reason": "x"}\n', Kind.DEAD_LETTERS),
+        ("a", b'\n{"prompt": "x", "custom_id": "y"}\n{', Kind.PROMPTS),
+        ("a.gz", gzip.compress(b'{"prompt": "x", "answer": "y"}\n', mtime=0), Kind.ANSWERS),
+        ("a", b'{"1": {"prompt": "x"}}', Kind.ANSWERS),
+        ("a", b'feature {\n  name: "x"\n}\n', Kind.SCHEMA),
+        ("a.csv", b"item_id,group_id\n", Kind.TABLE),
+        ("a.txt", b"Crime, Drama\n", Kind.VALUES),
+        ("a.txt", ("é" * 40_000).encode(), Kind.VALUES),
+    ],
+)
+def test_content_tells_the_kind(tmp_path, name, content, kind):
+    path = tmp_path / name
+    path.write_bytes(content)
+    assert kind_of(path) is kind
+
+
+def test_record_files_of_any_name(tmp_path):
+    path = tmp_path / "anything"
+    write_records(path, [b"record"])
+    assert kind_of(path) is Kind.TFRECORD
+
+
+def test_steps_are_found_one_or_two_levels_down(tmp_path):
+    for name in ("examples", "knowledge/item", "runs/a/b", ".examples.partial", "other"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "manifest.json").write_text(json.dumps(MANIFEST))
+    (tmp_path / "other" / "manifest.json").write_text(json.dumps({"name": "not a step"}))
+    names = [folder.relative_to(tmp_path).as_posix() for folder in step_folders(tmp_path)]
+    assert names == ["examples", "knowledge/item"]
+    assert kind_of(tmp_path) is Kind.WORK_DIRECTORY
+    assert kind_of(tmp_path / "examples") is Kind.STEP
+    (tmp_path / "examples" / "manifest.json").write_text("{")
+    assert len(step_folders(tmp_path)) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("{", "not valid JSON"),
+        ("{}", "not a manifest"),
+        ('{"step": "x", "files": {"a": 3}}', "not a manifest"),
+        ('{"step": "x", "files": {"a": {"bytes": 3}}}', "not a manifest"),
+    ],
+)
+def test_a_manifest_must_be_whole(tmp_path, content, message):
+    path = tmp_path / "manifest.json"
+    path.write_text(content)
+    with pytest.raises(CommandError, match=message):
+        read_manifest(path)
+    with pytest.raises(CommandError, match="cannot be read"):
+        read_manifest(tmp_path / "none")
+
+
+def test_views_become_lines():
+    view = {
+        "path": "a",
+        "counts": {"in": 1234, "by_reason": {}, "shares": [0.5, None, True]},
+        "records": [{"id": "x", "history": {"count": 1000, "first": [1], "last": [9]}}],
+        "features": {
+            "id": {
+                "type": "bytes",
+                "records": 2,
+                "values_per_record": {"minimum": 1, "mean": 1.0, "maximum": 1},
+                "distinct": 2,
+                "most_common": [["x", 2]],
+            },
+            "score": {
+                "type": "float32",
+                "values_per_record": {"minimum": 0, "mean": 1.5, "maximum": 3},
+                "minimum": -1.5,
+                "not_finite": 3,
+            },
+        },
+    }
+    assert list(rendered(view)) == [
+        "path: a",
+        "counts:",
+        "  in: 1,234",
+        "  by_reason: none",
+        "  shares: [0.5, -, yes]",
+        "record 1:",
+        "  id       x",
+        "  history  [1, ..., 9] (1,000 values)",
+        "features:",
+        "  name   type     records  per record        distinct  minimum",
+        "  id     bytes    2        1                 2                  often 'x' 2",
+        "  score  float32           0 to 3, mean 1.5            -1.5     not finite 3",
+    ]
+
+
+TEXT = """
+feature { name: "id" type: BYTES presence { min_count: 1 } shape { dim { size: 1 } } }
+feature { name: "history" type: FLOAT value_count { min: 0 max: 200 } }
+feature { name: "tags" type: INT value_count { min: 1 } }
+feature { name: "matrix" type: FLOAT shape { dim { size: 2 } dim { size: 3 } } }
+"""
+
+
+def test_types_and_counts_of_a_schema(tmp_path):
+    path = tmp_path / "schema.pbtxt"
+    path.write_text(TEXT)
+    schema = read_schema(path)
+    assert schema == {
+        "id": SchemaFeature(FeatureType.BYTES, 1, 1),
+        "history": SchemaFeature(FeatureType.FLOAT, 0, 200),
+        "tags": SchemaFeature(FeatureType.INT64, 1, None),
+        "matrix": SchemaFeature(FeatureType.FLOAT, 6, 6),
+    }
+    counts = [feature.count for feature in schema.values()]
+    assert counts == ["1", "0 to 200", "1 to any number", "6"]
+
+
+@pytest.mark.parametrize("text", ["feature { nam: 3 }", 'feature { name: "x" type: STRUCT }', None])
+def test_files_that_are_no_schema_are_refused(tmp_path, text):
+    path = tmp_path / "schema.pbtxt"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(DamagedRecords, match="schema.pbtxt: not a schema of examples"):
+        read_schema(path)
+
+
+def test_people_read_stderr_and_programs_stdout(capsys, tmp_path):
+    path = tmp_path / "genres.txt"
+    path.write_text("Drama\nComedy\n")
+    assert main(["inspect", str(path)]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == "" and "values: 2" in captured.err
+    assert main(["inspect", str(path), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["values"] == 2
+
+
+@pytest.mark.parametrize("option", ["--records", "--limit"])
+def test_numbers_are_checked(capsys, option):
+    with pytest.raises(SystemExit) as raised:
+        main(["inspect", "x", option, "0"])
+    assert raised.value.code == 2 and "number greater than or equal to 1" in capsys.readouterr().err

@@ -1,20 +1,33 @@
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pyarrow as pa
 import pytest
+import tensorflow as tf
 
-from configs.data import Catalogue
+from configs.data import Attribute, Catalogue, Profiles
 from configs.loading import ConfigurationError
 from preprocessing.interactions.catalogue import (
+    ProfileColumns,
+    attribute_columns,
+    attribute_types,
     attributes_table,
     catalogue_columns,
     catalogue_schema,
     collect_items,
+    collect_profiles,
     open_catalogue,
+    open_profiles,
+    parse_attribute,
     parse_catalogue,
+    parse_profiles,
+    profiles_schema,
+    take_out_unreadable,
 )
 from preprocessing.records.item_tables import FIXED_COLUMNS
+from preprocessing.records.wire import encode_examples
 from tests.preprocessing.tables.tables_on_disk import csv_block, typed_block
 
 CATALOGUE = Catalogue.model_validate(
@@ -125,3 +138,227 @@ def test_names_of_attributes_and_columns_are_checked(tmp_path):
         opened(title={"kind": "categorical", "column": "genres"})
     with pytest.raises(ConfigurationError, match=r"attributes.x.flags\[1\]: .*no column 'War'"):
         opened(x={"kind": "categorical", "flags": ["genres", "War"]})
+
+
+def parse_values(stored: list, kind: str = "categorical", **settings):
+    attribute = Attribute(kind=kind, column="x", **settings)
+    return parse_attribute(pa.table({"x": pa.array(stored)}), "name", attribute).to_pylist()
+
+
+def test_columns_and_types_by_attribute():
+    attributes = {
+        "plain": Attribute(kind="numeric"),
+        "renamed": Attribute(kind="categorical", column="other"),
+        "genres": Attribute(kind="categorical", flags=("War", "Drama")),
+    }
+    assert attribute_columns(attributes, "data.x") == {
+        "data.x.plain.column": "plain",
+        "data.x.renamed.column": "other",
+        "data.x.genres.flags[0]": "War",
+        "data.x.genres.flags[1]": "Drama",
+    }
+    texts = pa.list_(pa.string())
+    assert attribute_types(attributes) == {
+        "plain": pa.float64(),
+        "renamed": texts,
+        "genres": texts,
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "settings", "expected"),
+    [
+        (["a|b", " ", "c"], {}, [["a|b"], [], ["c"]]),
+        (["a| b|a||"], {"separator": "|"}, [["a", "b"]]),
+        (["F", "M", "x"], {"values": {"F": "female", "M": "male"}}, [["female"], ["male"], ["x"]]),
+        (["1|2|3"], {"separator": "|", "values": {"1": "x", "2": "x", "3": ""}}, [["x"]]),
+        (["Heat (1995)", "Heat"], {"pattern": r"\((\d{4})\)$"}, [["1995"], []]),
+        (["a=1|b|c=2"], {"separator": "|", "pattern": "=(.)"}, [["1", "2"]]),
+        (["a:F"], {"pattern": ":(.)", "values": {"F": "female"}}, [["female"]]),
+        (["x", "xy"], {"pattern": "x(y)?"}, [[], ["y"]]),
+    ],
+)
+def test_categories_from_texts(values, settings, expected):
+    assert parse_values(values, **settings) == expected
+
+
+def test_categories_from_typed_columns():
+    assert parse_values([["Books", "Art", "Books"], None]) == [["Books", "Art"], []]
+    assert parse_values([[["Books"], ["Art"]]]) == [["Books", "Art"]]
+    assert parse_values([3, None]) == [["3"], []]
+    assert parse_values([["F"], ["M"]], values={"F": "female"}) == [["female"], ["M"]]
+
+
+def test_a_category_stands_on_one_line():
+    assert parse_values([["two\nlines", "a\r\n b"], ["c"]]) == [["two lines", "a b"], ["c"]]
+
+
+def test_flags_are_values_named_by_their_columns():
+    table = pa.table(
+        {
+            "War": ["1", "0", "", "true"],
+            "Drama": pa.array([1, 0, None, 1]),
+            "Sci-Fi": pa.array([True, False, None, False]),
+        }
+    )
+    attribute = Attribute(
+        kind="categorical", flags=("War", "Drama", "Sci-Fi"), values={"Sci-Fi": "Science fiction"}
+    )
+    assert parse_attribute(table, "genres", attribute).to_pylist() == [
+        ["War", "Drama", "Science fiction"],
+        [],
+        [],
+        ["War", "Drama"],
+    ]
+
+
+def test_numbers_are_read_missing_or_unreadable():
+    numbers = parse_values([" 1999 ", "", "old", "inf", "2001.5"], kind="numeric")
+    assert numbers[0] == 1999.0 and numbers[1] is None and numbers[4] == 2001.5
+    assert math.isnan(numbers[2]) and math.isnan(numbers[3])
+    assert parse_values([1999, None], kind="numeric") == [1999.0, None]
+    assert parse_values([1999.5, math.nan], kind="numeric") == [1999.5, None]
+
+
+def test_a_pattern_finds_the_number():
+    values = ["01-Jan-1995", "unknown", ""]
+    assert parse_values(values, kind="numeric", pattern=r"(\d{4})$") == [1995.0, None, None]
+
+
+def test_unreadable_numbers_are_counted_and_become_missing():
+    attributes = {"a": Attribute(kind="numeric"), "b": Attribute(kind="categorical")}
+    table = pa.table({"b": [["x"], []], "a": pa.array([math.nan, 1.0])})
+    cleaned, unreadable = take_out_unreadable(table, attributes)
+    assert cleaned.column_names == ["b", "a"]
+    assert cleaned["a"].to_pylist() == [None, 1.0]
+    assert unreadable == {"a": 1}
+    assert take_out_unreadable(table.slice(0, 0), attributes)[1] == {"a": 0}
+
+
+def test_several_chunks_and_no_chunk():
+    attribute = Attribute(kind="categorical", values={"a": "A"})
+    chunked = pa.chunked_array([["a"], [], ["b"]], pa.string())
+    table = pa.table({"x": chunked})
+    assert parse_attribute(table, "x", attribute).to_pylist() == [["A"], ["b"]]
+    assert parse_attribute(table.slice(0, 0), "x", attribute).to_pylist() == []
+
+
+PROFILES = Profiles.model_validate(
+    {
+        "path": "users.csv",
+        "user": "id",
+        "attributes": {
+            "gender": {"kind": "categorical", "values": {"F": "female", "M": "male"}},
+            "age": {"kind": "numeric"},
+            "hobbies": {"kind": "categorical", "separator": ";"},
+        },
+    }
+)
+PROFILE_HEADER = ["id", "gender", "age", "hobbies", "zip"]
+
+
+def parse_users(first_line: int, data: bytes):
+    block = csv_block(PROFILE_HEADER, data, first_line, "users.csv")
+    table, letters = parse_profiles(block, PROFILES)
+    assert table.schema == profiles_schema(PROFILES)
+    assert block.records == len(table) + len(letters)
+    return table, letters
+
+
+def test_profiles_are_read_and_the_first_row_of_a_user_counts():
+    second, letters = parse_users(5, b"ann,M,,,\n,F,1,,\nbad\n")
+    assert [(letter["line"], letter["reason"]) for letter in letters] == [
+        (7, "wrong_column_count"),
+        (6, "missing_user_id"),
+    ]
+    first, _ = parse_users(2, b"ann,F,30,chess;go,1\nbob,,old,,2\neve,x,41.5,go,3\n")
+    profiles = collect_profiles([second, first], PROFILES, ["users.csv"])
+    assert profiles.table.drop_columns(["@file", "@line"]).to_pylist() == [
+        {"user": "ann", "gender": ["female"], "age": 30.0, "hobbies": ["chess", "go"]},
+        {"user": "bob", "gender": [], "age": None, "hobbies": []},
+        {"user": "eve", "gender": ["x"], "age": 41.5, "hobbies": ["go"]},
+    ]
+    assert profiles.unreadable_numbers == {"age": 1}
+    assert [(letter["line"], letter["reason"]) for letter in profiles.dead_letters] == [
+        (5, "duplicate_user")
+    ]
+    assert "ann" not in str(profiles.dead_letters)
+
+
+def test_no_profiles():
+    profiles = collect_profiles([], PROFILES, ["users.csv"])
+    assert profiles.table.schema == profiles_schema(PROFILES) and len(profiles.table) == 0
+
+
+def test_columns_and_names_are_checked(tmp_path):
+    path = tmp_path / "users.csv"
+    path.write_text("id,gender\n1,F\n")
+
+    def opened(**settings):
+        return open_profiles(Profiles.model_validate({"path": str(path), **settings}))
+
+    assert opened(user="id").columns == ("id",)
+    with pytest.raises(ConfigurationError, match="data.profiles.user: .*no column 'user_id'"):
+        opened()
+    with pytest.raises(ConfigurationError, match="attributes.age.column: .*no column 'age'"):
+        opened(user="id", attributes={"age": {"kind": "numeric"}})
+    with pytest.raises(ConfigurationError, match="data.profiles.attributes: 'user' is taken"):
+        opened(user="id", attributes={"user": {"kind": "categorical", "column": "gender"}})
+    with pytest.raises(ConfigurationError, match="the name 'a/b' becomes a file name"):
+        opened(user="id", attributes={"a/b": {"kind": "categorical", "column": "gender"}})
+
+
+ATTRIBUTES = {
+    "jobs": Attribute(kind="categorical", separator="|"),
+    "age": Attribute(kind="numeric"),
+}
+SCHEMA = pa.schema(
+    {"user": pa.string(), "jobs": pa.list_(pa.string()), "age": pa.float64(), "line": pa.int64()}
+)
+
+
+def profiles(*rows: tuple[str, list[str] | None, float | None]) -> pa.Table:
+    named = [{"user": user, "jobs": jobs, "age": age, "line": 1} for user, jobs, age in rows]
+    return pa.Table.from_pylist(named, schema=SCHEMA)
+
+
+def decoded(columns: ProfileColumns, users: list[int]) -> list[dict[str, list]]:
+    rows = []
+    for serialized in encode_examples(columns.of_users(np.array(users, np.int64))):
+        features = tf.train.Example.FromString(serialized).features.feature
+        rows.append(
+            {
+                name: list(getattr(feature, feature.WhichOneof("kind")).value)
+                for name, feature in features.items()
+            }
+        )
+    return rows
+
+
+def test_values_are_those_of_the_user():
+    table = profiles(("b", ["cook", "größe"], 30.5), ("x", ["spy"], 1.0), ("a", [], None))
+    table = pa.concat_tables([table.slice(1), table.slice(0, 1)])  # several chunks, with offsets
+    columns = ProfileColumns(table, ["a", "b", "c"], ATTRIBUTES)
+    nothing = {"profile_jobs": [], "profile_age": []}
+    assert decoded(columns, [1, 0, 2, 1]) == [
+        {"profile_jobs": [b"cook", "größe".encode()], "profile_age": [30.5]},
+        nothing,
+        nothing,
+        {"profile_jobs": [b"cook", "größe".encode()], "profile_age": [30.5]},
+    ]
+
+
+def test_values_are_counted_by_user():
+    table = profiles(("a", ["cook", "spy"], 1.0), ("b", ["spy"], None), ("c", None, 2.0))
+    columns = ProfileColumns(table, ["a", "b", "c", "d"], ATTRIBUTES)
+    assert columns.count_values(np.array([0, 1, 2, 3])) == {"profile_jobs": {"cook": 1, "spy": 2}}
+    assert columns.count_values(np.array([1]))["profile_jobs"]["cook"] == 0
+
+
+@pytest.mark.parametrize("users", [["a"], []])
+def test_no_profiles_at_all(users):
+    columns = ProfileColumns(profiles(), users, ATTRIBUTES)
+    nothing = {"profile_jobs": [], "profile_age": []}
+    assert decoded(columns, [0] * len(users)) == [nothing] * len(users)
+    assert columns.count_values(np.arange(len(users))) == {"profile_jobs": {}}
+    assert ProfileColumns(profiles(), users, {}).of_users(np.zeros(0, int)) == {}

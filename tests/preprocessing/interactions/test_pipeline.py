@@ -378,8 +378,17 @@ def test_a_staged_run_writes_the_same_bytes(small_scenario, small_folder, monkey
     assert contents(small_folder / "store") == {}
 
 
-@pytest.mark.parametrize("minimum", [1, 15])
-@pytest.mark.parametrize("split_by", ["time", "user", "global_time"])
+@pytest.mark.parametrize(
+    ("split_by", "minimum"),
+    [
+        ("time", 1),
+        ("user", 15),
+        ("global_time", 15),
+        pytest.param("time", 15, marks=pytest.mark.slow),
+        pytest.param("user", 1, marks=pytest.mark.slow),
+        pytest.param("global_time", 1, marks=pytest.mark.slow),
+    ],
+)
 def test_every_split_goes_with_every_kind_of_example(
     small_scenario, small_folder, split_by, minimum
 ):

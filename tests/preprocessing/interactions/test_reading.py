@@ -7,11 +7,18 @@ import pytest
 
 from configs.data import Data, Split
 from configs.loading import ConfigurationError
+from preprocessing.dead_letters import dead_letter
+from preprocessing.interactions.reading import FILE_COLUMN as FILE
 from preprocessing.interactions.reading import (
     INTERACTION_SCHEMA,
+    PLACE,
+    by_reason,
+    first_rows,
     open_interactions,
     parse_interactions,
+    repeated_row,
 )
+from preprocessing.interactions.reading import LINE_COLUMN as LINE
 from tests.preprocessing.tables.tables_on_disk import csv_block, typed_block
 
 NO_TIME = {"timestamp": None}
@@ -266,3 +273,48 @@ def test_the_column_of_an_extra_label_is_one_of_the_log(tmp_path):
     lacking = data_at(tmp_path, "user_id,item_id,rating\n", timestamp=None)
     with pytest.raises(ConfigurationError, match=r"data.labels.finished.column: .*column 'seen'"):
         open_interactions(lacking.model_copy(update={"labels": wanted.labels}), Split())
+
+
+SCHEMA = pa.schema({"id": pa.string(), "x": pa.int64()} | PLACE)
+FILES = ["a.csv", "b.csv"]
+
+
+def table(*rows: tuple[str, int, int, int]) -> pa.Table:
+    return pa.Table.from_pylist(
+        [{"id": name, "x": x, FILE: file, LINE: line} for name, x, file, line in rows], SCHEMA
+    )
+
+
+def test_the_first_row_of_the_first_file_counts_whatever_came_first():
+    tables = [table(("p", 1, 1, 2), ("q", 2, 0, 9)), table(("p", 3, 0, 5), ("p", 4, 0, 3))]
+    kept, letters = first_rows(tables, SCHEMA, "id", "item", FILES)
+    assert list(zip(kept["id"].to_pylist(), kept["x"].to_pylist(), strict=True)) == [
+        ("p", 4),
+        ("q", 2),
+    ]
+    assert letters == [
+        {"file": "a.csv", "line": 5, "reason": "duplicate_item", "detail": "same item as line 3"},
+        {
+            "file": "b.csv",
+            "line": 2,
+            "reason": "duplicate_item",
+            "detail": "same item as line 3 of a.csv",
+        },
+    ]
+
+
+def test_no_rows():
+    kept, letters = first_rows([], SCHEMA, "id", "item", FILES)
+    assert kept.schema == SCHEMA and len(kept) == 0 and letters == []
+
+
+def test_a_repeated_row_names_the_earlier_one():
+    letter = repeated_row("user", (1, 7), (0, 2), FILES)
+    assert letter["reason"] == "duplicate_user" and letter["file"] == "b.csv"
+    assert letter["detail"] == "same user as line 2 of a.csv"
+
+
+def test_dead_letters_are_counted_by_reason():
+    letters = [dead_letter("log.csv", line, f"reason{line % 2}", "") for line in range(5)]
+    assert by_reason(letters) == {"reason0": 3, "reason1": 2}
+    assert by_reason([]) == {}

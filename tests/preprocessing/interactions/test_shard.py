@@ -1,25 +1,113 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
 
-from configs.data import Data, Split
+from configs.data import Catalogue, Data, Split
 from configs.prompting import Prompts
+from preprocessing import storage
+from preprocessing.interactions.catalogue import catalogue_schema
 from preprocessing.interactions.leak_check import CheckedSource, PromptCheck, SeenPrompt
-from preprocessing.interactions.samples import ItemUniverse
-from preprocessing.interactions.shard import Shard, fold_matrices, items_of, write_shard
+from preprocessing.interactions.reading import open_interactions
+from preprocessing.interactions.samples import ItemUniverse, user_folds
+from preprocessing.interactions.sequences import split_interactions
+from preprocessing.interactions.shard import (
+    Shard,
+    add_up,
+    count_items,
+    fold_matrices,
+    items_of,
+    shards_of_log,
+    write_schema,
+    write_shard,
+    write_summary,
+)
 from preprocessing.interactions.shown_entries import Wording
+from preprocessing.records.contract import features_of
+from preprocessing.records.item_tables import read_item_attributes, read_vocabulary
 from preprocessing.records.layout import ExamplesDirectory
 from preprocessing.records.tfrecord_file import read_records
 from preprocessing.records.wire import decode_example
+from tests.preprocessing import shared_file_system
 from tests.preprocessing.interactions.made_interactions import (
     changed,
     interaction_table,
     sequences_of,
 )
+
+
+@pytest.mark.parametrize(("megabytes", "shards"), [(16, 2), (1, 3)])
+def test_a_shard_for_so_many_megabytes_and_two_at_least(
+    small_scenario, small_folder, megabytes, shards
+):
+    line = "bob,10,4.0,100\n"
+    log = "user_id,item_id,rating,timestamp\n" + line * ((2 << 20) // len(line) + 1)
+    (small_folder / "interactions.csv").write_text(log)
+    scenario = small_scenario(data__shard_megabytes=megabytes)
+    reader = open_interactions(scenario.data, scenario.split)
+    assert shards_of_log(reader, scenario.data) == shards
+
+
+DATA = Data.model_validate(
+    {
+        "interactions": {"path": "i.csv"},
+        "catalogue": {"path": "c.csv"},
+        "history_length": 7,
+        "rerank": {"length": 5},
+        "profiles": {
+            "path": "p.csv",
+            "attributes": {
+                "jobs": {"kind": "categorical", "separator": "|"},
+                "gender": {"kind": "categorical"},
+                "age": {"kind": "numeric"},
+            },
+        },
+    }
+)
+
+
+def read_back(folder: Path, kind: str) -> dict[str, schema_pb2.Feature]:
+    path = folder / "schema.pbtxt"
+    write_schema(path, features_of(kind, DATA), DATA)
+    schema = text_format.Parse(path.read_text(), schema_pb2.Schema())
+    return {feature.name: feature for feature in schema.feature}
+
+
+def test_the_text_format_of_a_schema_is_read_back(tmp_path):
+    features = read_back(tmp_path, "ctr")
+    assert len(features) == 12 + 3
+    assert features["item_id"].type == schema_pb2.BYTES
+    assert features["label"].type == schema_pb2.FLOAT
+    assert features["timestamp"].type == schema_pb2.INT
+    assert features["label"].shape.dim[0].size == 1
+    assert features["label"].presence.min_fraction == 1.0
+    assert features["history_rating"].value_count.max == 7
+    assert not features["history_rating"].HasField("shape")
+
+
+def test_lists_of_candidates_are_as_long_as_configured(tmp_path):
+    features = read_back(tmp_path, "rerank")
+    for name in ("item_id", "label", "rating"):
+        assert features[name].value_count.max == 5 and not features[name].HasField("shape")
+    assert features["history_item_id"].value_count.max == 7
+    retrieval = read_back(tmp_path, "retrieval")
+    assert "label" not in retrieval and retrieval["item_id"].shape.dim[0].size == 1
+
+
+@pytest.mark.parametrize("kind", ["ctr", "rerank", "retrieval"])
+def test_profiles_belong_to_every_kind(tmp_path, kind):
+    features = read_back(tmp_path, kind)
+    assert features["profile_jobs"].type == features["profile_gender"].type == schema_pb2.BYTES
+    assert features["profile_age"].type == schema_pb2.FLOAT
+    assert not features["profile_jobs"].value_count.HasField("max")
+    assert features["profile_age"].value_count.max == 1
+
 
 TREE = {"interactions": {"path": "i.csv"}, "catalogue": {"path": "c.csv"}}
 PROFILES = {"path": "p.csv", "attributes": {"job": {"kind": "categorical"}}}
@@ -206,3 +294,99 @@ def test_samples_after_an_interaction_of_a_later_part_are_counted(tmp_path):
     assert result.statistics["later_part_in_history"] == {
         "train": 3, "validation": 1, "test": 0,
     }  # fmt: skip
+
+
+def statistics(user: str, ratings: dict[str, float]) -> pa.Table:
+    rows = [(user, item, rating, time) for time, (item, rating) in enumerate(ratings.items())]
+    sequences = sequences_of(interaction_table(*rows))
+    return count_items(sequences, split_interactions(sequences, Split(knowledge_history_cap=0)))
+
+
+def test_training_ratings_are_added_up_by_fold():
+    # five interactions: four are training (0.8 * 5), the last one is test
+    tables = [
+        statistics("u", {"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0, "e": 5.0}),
+        statistics("w", {"b": 0.5}),
+    ]
+    assert items_of(tables[0]).to_pylist() == ["a", "b", "c", "d", "e"]
+    sums, counts = fold_matrices(add_up(tables, ["e", "b", "new", "a", "c", "d"]))
+    assert sums.sum(axis=1).tolist() == [0.0, 2.5, 0.0, 1.0, 3.0, 4.0]
+    assert counts.sum(axis=1).tolist() == [0, 2, 0, 1, 1, 1]
+    first, second = user_folds(["u", "w"])
+    assert first != second
+    assert sums[1, first] == 2.0 and sums[1, second] == 0.5
+    assert counts[1, first] == 1 and counts[1, second] == 1
+
+
+def test_no_tables_of_statistics_give_zeros():
+    sums, counts = fold_matrices(add_up([], ["a"]))
+    assert sums.tolist() == [[0.0] * 10] and counts.tolist() == [[0] * 10]
+
+
+CATALOGUE = Catalogue.model_validate(
+    {"path": "c.csv", "attributes": {"genres": {"kind": "categorical", "separator": "|"}}}
+)
+
+
+def catalogue_table() -> pa.Table:
+    rows = [
+        ("b", "B", ["x", "y"]),
+        ("z", "Z", ["y"]),
+        ("b", "B again", ["x"]),
+    ]
+    columns = [*map(list, zip(*rows, strict=True)), [0, 0, 0], [2, 3, 4]]
+    return pa.table(columns, schema=catalogue_schema(CATALOGUE))
+
+
+def test_shards_and_catalogue_meet(tmp_path):
+    shards = {1: statistics("w", {"b": 0.5}), 0: statistics("u", {"a": 1.0, "b": 2.0})}
+    values = [{"profile_job": {"cook": 1, "spy": 0}}, {"profile_job": {"cook": 1, "nurse": 3}}]
+    counted, dead_letters = write_summary(
+        [catalogue_table()],
+        shards,
+        [{"u": 2}, {"w": 1, "t": 2}],
+        values,
+        CATALOGUE,
+        ["c.csv"],
+        str(tmp_path),
+    )
+    assert counted == {
+        "items": 3,
+        "catalogue_items": 2,
+        "items_outside_catalogue": 1,
+        "catalogue_coverage": {
+            "entity": "item",
+            "ids": 2,
+            "covered_ids": 1,
+            "rows": 3,
+            "covered_rows": 2,
+            "noun": "training_interactions",
+            "lacking": ("a",),
+            "unused": ("z",),
+        },
+        "unreadable_numbers": {},
+        "vocabularies": {"item_id": 2, "user_id": 3, "genres": 2, "profile_job": 2},
+    }
+    assert [letter["reason"] for letter in dead_letters] == ["duplicate_item"]
+    directory = ExamplesDirectory(tmp_path)
+    items = read_item_attributes(directory.item_attributes)
+    assert items.item_ids == ["a", "b", "z"]
+    assert items.titles == ["", "B", "Z"]
+    assert items.rating_sum.tolist() == [1.0, 2.5, 0.0]
+    assert read_vocabulary(directory.vocabulary("item_id")) == ["b", "a"]
+    assert read_vocabulary(directory.vocabulary("user_id")) == ["t", "u", "w"]
+    assert read_vocabulary(directory.vocabulary("genres")) == ["y", "x"]
+    assert read_vocabulary(directory.vocabulary("profile_job")) == ["nurse", "cook"]
+
+
+def test_the_folder_of_the_summary_may_be_a_url(tmp_path, monkeypatch):
+    monkeypatch.setenv(shared_file_system.FOLDER_VARIABLE, str(tmp_path))
+    write_summary([catalogue_table()], {}, [], [], CATALOGUE, ["c.csv"], "shared://folder")
+    assert storage.files_below("shared://folder") == [
+        "shared://folder/item_attributes.parquet",
+        "shared://folder/vocabularies/genres.txt",
+        "shared://folder/vocabularies/item_id.txt",
+        "shared://folder/vocabularies/user_id.txt",
+    ]
+    items = read_item_attributes(ExamplesDirectory(tmp_path / "folder").item_attributes)
+    assert items.item_ids == ["b", "z"]

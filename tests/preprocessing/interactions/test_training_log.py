@@ -1,9 +1,26 @@
 from __future__ import annotations
 
-import numpy as np
+from pathlib import Path
 
-from preprocessing.interactions.training_log import collect_training_log, marked_interactions
+import numpy as np
+import pandas as pd
+import pytest
+
+from preprocessing.arrow_bytes import table_from_bytes
+from preprocessing.beam_options import BeamOptions
+from preprocessing.dead_letters import read_dead_letters
+from preprocessing.interactions.reading import open_interactions
+from preprocessing.interactions.shard import LogPlan
+from preprocessing.interactions.training_log import (
+    collect_training_log,
+    has_integer_items,
+    marked_interactions,
+    rows_by_shard,
+    shard_of_rows,
+)
+from preprocessing.interactions.training_log_pipeline import read_training_log
 from tests.preprocessing.interactions.made_interactions import interaction_table, sequences_of
+from tests.preprocessing.small_data import bucket_of
 
 FIRST = [("b", "2", 3.0, 1), ("b", "1", 4.0, 2), ("d", "9", 1.0, 1)]
 SECOND = [("a", "1", 5.0, 1), ("c", "3", 2.0, 1), ("a", "7", 2.5, 2)]
@@ -29,3 +46,80 @@ def test_nothing_at_all():
     log = collect_training_log([marked([], np.zeros(0, bool))])
     assert (log.users, log.items, len(log.ratings)) == ([], [], 0)
     assert collect_training_log([]).users == []
+
+
+def test_shards_hold_all_rows_of_their_users():
+    table = interaction_table(
+        *((f"u{number % 7}", str(number), 4.0, number) for number in range(50))
+    )
+    of_row = shard_of_rows(table, 4)
+    assert of_row.tolist() == [bucket_of(user, "shard", 4) for user in table["user"].to_pylist()]
+    found = {}
+    for shard, rows in rows_by_shard(table, 4):
+        for row in table_from_bytes(rows).to_pylist():
+            found[row["line"]] = shard
+    assert found == dict(zip(table["line"].to_pylist(), of_row.tolist(), strict=True))
+    assert has_integer_items(table) and has_integer_items(table.slice(0, 0))
+    assert not has_integer_items(interaction_table(("u", "1", 4.0, 1), ("u", "x1", 4.0, 2)))
+
+
+def read(scenario, folder: Path, shards: int = 3):
+    reader = open_interactions(scenario.data, scenario.split)
+    plan = LogPlan(scenario.data, scenario.split, reader, shards, str(folder / f"scratch{shards}"))
+    return read_training_log(plan, BeamOptions())
+
+
+@pytest.mark.parametrize("shards", [1, 3])
+def test_training_interactions_are_those_before_the_first_validation_sample(
+    small_scenario, small_folder, shards
+):
+    result = read(small_scenario(), small_folder, shards)
+    log = result.log
+    assert log.users == ["ann", "bob", "eve"]
+    found = [
+        (log.users[user], log.items[item], rating)
+        for user, item, rating in zip(log.user_of_row, log.item_of_row, log.ratings, strict=True)
+    ]
+    assert found == [
+        ("ann", "7", 4.5), ("ann", "9", 3.5), ("ann", "10", 4.0), ("ann", "100", 2.0),
+        ("ann", "5", 5.0), ("ann", "7", 1.0), ("ann", "12", 4.0), ("ann", "11", 0.5),
+        ("ann", "9", 4.0), ("ann", "3", 3.0),
+        ("bob", "100", 5.0), ("bob", "9", 2.5), ("bob", "10", 4.0), ("bob", "10", 3.0),
+        ("eve", "9", 1.0),
+    ]  # fmt: skip
+    assert result.counts["training_interactions"] == len(found)
+    assert result.counts["rejected_by_reason"] == {"duplicate_interaction": 1}
+    assert [letter["line"] for letter in read_dead_letters(result.dead_letters)] == [19]
+
+
+def test_a_global_split_takes_what_lies_before_the_first_cut(small_scenario, small_folder):
+    random = np.random.default_rng(2)
+    frame = pd.DataFrame(
+        {
+            "user_id": random.integers(0, 9, 300),
+            "item_id": random.integers(0, 20, 300),
+            "rating": 3.0,
+            "timestamp": random.permutation(300) * 1200,
+        }
+    )
+    frame.to_csv(small_folder / "interactions.csv", index=False)
+    result = read(small_scenario(split__by="global_time"), small_folder)
+    frame = frame.sort_values(["user_id", "timestamp"])
+    size = frame.groupby("user_id")["item_id"].transform("size")
+    samples = frame[frame.groupby("user_id").cumcount() >= np.minimum((size + 1) // 2, 2)]
+    hours = np.sort(samples["timestamp"] // 3600)
+    cut = (hours[int(np.ceil(0.8 * len(hours))) - 1] + 1) * 3600
+    training = frame[frame["timestamp"] < cut]
+    assert len(result.log.ratings) == len(training) < 300
+    assert result.log.users == sorted(frame["user_id"].astype(str).unique())
+    items = [result.log.items[item] for item in result.log.item_of_row]
+    assert items == training.astype({"user_id": str})["item_id"].astype(str).tolist()
+
+
+def test_what_the_filter_takes_out_is_not_there(small_scenario, small_folder):
+    scenario = small_scenario(data__filter={"minimum_item_interactions": 2})
+    result = read(scenario, small_folder)
+    assert result.log.items == ["10", "100", "7", "9"]
+    counts = result.counts
+    assert (counts["records_in"], counts["dead_letters"]) == (18, 1)
+    assert counts["records_out"] + counts["filtered_out"] == 17 and counts["filtered_out"] == 5

@@ -9,7 +9,7 @@ from preprocessing.prompt_templates.prompt_scenario import (
     load_prompt_scenario,
     prompt_scenario_path,
 )
-from preprocessing.prompt_templates.titles import TitleDisplay
+from preprocessing.prompt_templates.titles import TitleDisplay, attribute_texts
 
 YEAR = {"year": Attribute(kind="numeric", column="released")}
 
@@ -59,3 +59,13 @@ def test_attributes_stand_beside_the_title():
 def test_displays_whose_attributes_the_catalogue_lacks_are_left_out():
     table = pa.table({"title": ["A"]})
     assert list(display("movies", {}).of_table(table)) == ['"A"']
+
+
+def test_numbers_are_written_as_people_do():
+    numbers = pa.chunked_array([pa.array([1995.0, 0.5, None, float("nan"), 1e6])])
+    assert attribute_texts(numbers) == ["1995", "0.5", "", "", "1000000"]
+
+
+def test_several_values_stand_in_a_row():
+    lists = pa.chunked_array([pa.array([["Drama", "War"], [], ["Art"]], pa.list_(pa.string()))])
+    assert attribute_texts(lists) == ["Drama, War", "", "Art"]

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from configs.scenario import Scenario
+from preprocessing.prompting.reading import Scratch
 
 USER_GROUPS = "user_id,group_id\nann,a\nbob,a\neve,b\n"
 
@@ -46,3 +47,10 @@ def read_prompts() -> Callable[[Path], dict[tuple[str, str, str], str]]:
         }
 
     return read
+
+
+@pytest.fixture
+def scratch(tmp_path: Path) -> Iterator[Scratch]:
+    """An empty scratch table."""
+    with Scratch(tmp_path / "scratch.sqlite") as opened:
+        yield opened

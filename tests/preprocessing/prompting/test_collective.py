@@ -12,9 +12,89 @@ from preprocessing.prompt_templates.prompt_scenario import (
     load_prompt_scenario,
     prompt_scenario_path,
 )
-from preprocessing.prompting.collective import CollectiveSource, in_natural_order
+from preprocessing.prompting.collective import (
+    CollectiveSource,
+    GroupCounts,
+    in_natural_order,
+    merge_groups,
+    smoothed_lift,
+)
 from preprocessing.prompting.prompt_file import PromptFile
 from preprocessing.prompting.reading import Scratch
+
+
+def test_lift_is_observed_over_expected_with_smoothing():
+    lifts = smoothed_lift(np.array([1.0, 20.0, 0.0]), np.array([0.05, 5.0, 5.0]), 5.0)
+    np.testing.assert_allclose(lifts, [6 / 5.05, 25 / 10, 5 / 10])
+
+
+def test_over_represented_items_come_before_popular_ones():
+    # item 0 is liked by everybody; item 1 mostly in group 0; item 2 once, in group 0
+    counts = GroupCounts(groups=2, items=4)
+    numbers = [10, 10, 6, 1, 1]
+    counts.add(np.repeat([0, 1, 0, 1, 0], numbers), np.repeat([0, 0, 1, 1, 2], numbers))
+    counts.add(np.array([1, -1]), np.array([3, 3]))
+    ranked = counts.ranked(np.arange(2), smoothing=1.0)
+    # lifts: (6+1)/(3.97+1), (1+1)/(.57+1), (10+1)/(11.33+1); 11/(8+1), 2/(.8+1), 2/(2.8+1)
+    assert [codes.tolist() for codes in ranked] == [[1, 2, 0], [0, 3, 1]]
+
+
+def test_merged_groups_are_counted_together():
+    counts = GroupCounts(groups=3, items=3)
+    counts.add(np.array([0, 1, 1, 2]), np.array([0, 1, 1, 2]))
+    ranked = counts.ranked(np.array([0, 0, 2]), smoothing=1.0)
+    assert sorted(ranked[0].tolist()) == [0, 1] and ranked[0].tolist()[0] == 1
+    assert ranked[1].tolist() == [] and ranked[2].tolist() == [2]
+
+
+def test_equal_items_keep_the_order_of_the_catalogue():
+    counts = GroupCounts(groups=1, items=5)
+    counts.add(np.zeros(3, dtype=np.int64), np.array([4, 1, 3]))
+    assert counts.ranked(np.arange(1), 5.0)[0].tolist() == [1, 3, 4]
+
+
+def test_no_interactions_give_no_items():
+    counts = GroupCounts(groups=2, items=0)
+    counts.add(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.int64))
+    assert [codes.tolist() for codes in GroupCounts(2, 3).ranked(np.arange(2), 1.0)] == [[], []]
+
+
+NOTHING = (np.empty(0, dtype=np.int64),) * 3
+
+
+def rows(*triples: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    ordered = np.array(sorted(triples))
+    return ordered[:, 0], ordered[:, 1], ordered[:, 2]
+
+
+def test_small_groups_go_to_the_one_with_the_largest_cosine():
+    # group 0 likes items 0 and 1, group 1 item 2, group 3 item 1 only
+    counts = rows((0, 0, 9), (0, 1, 9), (1, 2, 50), (1, 1, 1), (2, 1, 1), (3, 2, 1), (3, 1, 1))
+    merging = merge_groups(np.array([10, 20, 2, 4]), 5, counts)
+    # cosines: group 2 with 0: .707, with 1: .02; group 3 with 0: .5, with 1: .72
+    assert merging.target.tolist() == [0, 1, 0, 1] and merging.suppressed == []
+
+
+def test_groups_without_anything_in_common_go_to_the_largest():
+    merging = merge_groups(np.array([5, 7, 0, 1]), 5, rows((0, 0, 1), (1, 1, 1), (3, 9, 1)))
+    assert merging.target.tolist() == [0, 1, 1, 1]
+
+
+def test_groups_are_never_merged_into_small_ones():
+    merging = merge_groups(np.array([1, 1, 8]), 5, rows((0, 0, 5), (1, 0, 5), (2, 1, 1)))
+    assert merging.target.tolist() == [2, 2, 2]
+
+
+def test_where_all_are_small_they_become_one_or_none():
+    assert merge_groups(np.array([2, 3, 1]), 5, NOTHING).target.tolist() == [1, 1, 1]
+    assert merge_groups(np.array([2, 3, 1]), 5, NOTHING).suppressed == []
+    assert merge_groups(np.array([2, 1]), 5, NOTHING).suppressed == [0]
+    assert merge_groups(np.array([0]), 1, NOTHING).suppressed == [0]
+
+
+def test_large_groups_stay_and_no_groups_are_no_problem():
+    assert merge_groups(np.array([5, 6]), 5, NOTHING).target.tolist() == [0, 1]
+    assert merge_groups(np.empty(0, dtype=np.int64), 5, NOTHING).target.tolist() == []
 
 
 @pytest.fixture

@@ -13,13 +13,6 @@ from preprocessing.prompt_templates.prompt_scenario import (
 )
 from preprocessing.prompting.individual import UserPrompts, factor_list, write_item_prompts
 from preprocessing.prompting.prompt_file import PromptFile
-from preprocessing.prompting.reading import Scratch
-
-
-@pytest.fixture
-def scratch(tmp_path):
-    with Scratch(tmp_path / "scratch.sqlite") as opened:
-        yield opened
 
 
 def scenario_of(name: str):

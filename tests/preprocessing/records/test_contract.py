@@ -1,11 +1,10 @@
 from __future__ import annotations
 
-import subprocess
-import sys
-
 import pytest
 
+from configs.data import Data
 from preprocessing.records import contract
+from preprocessing.records.contract import CTR, FeatureType, features_of
 
 
 def test_names_are_unique():
@@ -40,22 +39,6 @@ def test_every_feature_is_documented(repository_root):
     assert "`profile_<name>`" in documented
 
 
-def test_the_contract_and_its_readers_need_neither_tensorflow_nor_beam(repository_root):
-    program = (
-        "import sys, preprocessing.records.contract, preprocessing.records.knowledge, "
-        "preprocessing.records.item_tables, preprocessing.records.item_tables; "
-        "print(sorted({'tensorflow', 'apache_beam'} & set(sys.modules)))"
-    )
-    run = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=repository_root,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert run.stdout.strip() == "[]"
-
-
 def test_an_extra_label_is_one_number_named_after_it():
     feature = contract.extra_label_feature("loved")
     assert (feature.name, feature.type, feature.is_list) == (
@@ -64,3 +47,27 @@ def test_an_extra_label_is_one_number_named_after_it():
         False,
     )
     assert contract.LABEL_PREFIX == "label_"
+
+
+DATA = Data.model_validate(
+    {
+        "interactions": {"path": "i.csv"},
+        "catalogue": {"path": "c.csv"},
+        "profiles": {"path": "p.csv", "attributes": {"age": {"kind": "numeric"}}},
+        "labels": {"loved": {"minimum_rating": 5}, "finished": {"column": "seen"}},
+    }
+)
+
+
+def test_ctr_examples_have_the_extra_labels_in_the_order_of_the_configuration():
+    last = features_of(CTR, DATA)[-3:]
+    assert [feature.name for feature in last] == ["label_loved", "label_finished", "profile_age"]
+    assert [feature.type for feature in last] == [FeatureType.FLOAT] * 3
+    assert [feature.is_list for feature in last] == [False, False, True]
+
+
+def test_other_kinds_have_no_extra_labels():
+    for kind in ("rerank", "retrieval"):
+        names = [feature.name for feature in features_of(kind, DATA)]
+        assert names[-1] == "profile_age"
+        assert not any(name.startswith("label_") for name in names)

@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from preprocessing.records.wire import (
+    LONGEST_VARINT,
     BytesColumn,
     BytesSequence,
     BytesValues,
@@ -14,7 +15,10 @@ from preprocessing.records.wire import (
     Int64Column,
     RaggedBytesColumn,
     RaggedFloatColumn,
+    decode_example,
     encode_examples,
+    varint,
+    varints,
 )
 
 
@@ -114,3 +118,57 @@ def test_no_rows_give_no_records():
 def test_columns_of_different_length_are_refused():
     with pytest.raises(ValueError, match=r"Received: \{'a': 1, 'b': 2\}"):
         list(encode_examples({"a": FloatColumn(np.zeros(1)), "b": BytesColumn([b"", b""])}))
+
+
+def test_varints_are_those_of_the_protobuf_documentation():
+    # https://protobuf.dev/programming-guides/encoding/#varints
+    assert varint(1) == b"\x01"
+    assert varint(150) == b"\x96\x01"
+    assert varint(-2) == b"\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01"
+
+
+def test_many_varints_are_as_one_by_one():
+    random = np.random.default_rng(0)
+    values = [0, 1, 127, 128, 16_383, 16_384, -1, 2**63 - 1, -(2**63)]
+    values += (random.integers(0, 2**63 - 1, 300) >> random.integers(0, 63, 300)).tolist()
+    packed, sizes = varints(np.array(values))
+    assert len(packed) == len(values) * LONGEST_VARINT
+    for number, (value, size) in enumerate(zip(values, sizes.tolist(), strict=True)):
+        start = number * LONGEST_VARINT
+        assert packed[start : start + size] == varint(value)
+    assert varints(np.array([5, 6]))[1].tolist() == [1, 1]
+    assert varints(np.zeros(0, np.int64))[0] == b""
+
+
+def test_what_tensorflow_wrote_is_read():
+    example = tf.train.Example()
+    example.features.feature["texts"].bytes_list.value.extend([b"a", b"", b"\xff" * 300])
+    example.features.feature["floats"].float_list.value.extend([1.5, -2.0])
+    example.features.feature["integers"].int64_list.value.extend([0, -1, 2**63 - 1, 300])
+    example.features.feature["no_floats"].float_list.SetInParent()
+    decoded = decode_example(example.SerializeToString())
+    assert decoded.keys() == {"texts", "floats", "integers", "no_floats"}
+    assert decoded["texts"] == [b"a", b"", b"\xff" * 300]
+    np.testing.assert_array_equal(decoded["floats"], np.array([1.5, -2.0], np.float32))
+    np.testing.assert_array_equal(decoded["integers"], [0, -1, 2**63 - 1, 300])
+    assert decoded["floats"].dtype == np.float32 and decoded["integers"].dtype == np.int64
+    assert len(decoded["no_floats"]) == 0
+
+
+def test_unpacked_numbers_are_read_too():
+    # feature "n": int64_list { value: 5 value: 6 }, each value with a tag of its own
+    feature = b"\x1a\x04" + b"\x08\x05" + b"\x08\x06"
+    entry = b"\x0a\x01n" + b"\x12" + bytes([len(feature)]) + feature
+    features = b"\x0a" + bytes([len(entry)]) + entry
+    serialized = b"\x0a" + bytes([len(features)]) + features
+    assert tf.train.Example.FromString(serialized).features.feature["n"].int64_list.value == [5, 6]
+    assert decode_example(serialized)["n"].tolist() == [5, 6]
+
+
+@pytest.mark.parametrize("cut", [1, 5, 20])
+def test_cut_off_bytes_are_refused(cut):
+    example = tf.train.Example()
+    example.features.feature["floats"].float_list.value.extend([1.0] * 10)
+    serialized = example.SerializeToString()
+    with pytest.raises(ValueError, match="not a serialized"):
+        decode_example(serialized[:-cut])

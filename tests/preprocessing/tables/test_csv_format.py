@@ -6,7 +6,131 @@ import random
 
 import pytest
 
-from tests.preprocessing.tables.tables_on_disk import csv_block
+from configs.data import Table
+from configs.loading import ConfigurationError
+from preprocessing.tables.blocks import LineBlock
+from preprocessing.tables.csv_format import (
+    Dialect,
+    quoted_fields,
+    read_column_names,
+    stand_in,
+    without_header,
+)
+from tests.preprocessing.tables.tables_on_disk import csv_block, text_file
+
+
+def dialect(separator: str, quoting: bool = True) -> Dialect:
+    return Dialect(separator, quoting, "utf-8")
+
+
+@pytest.mark.parametrize(
+    ("separator", "quoting", "line", "fields"),
+    [
+        (",", True, 'a,"b ""x"", c",d', ["a", 'b "x", c', "d"]),
+        ("::", True, 'a::"b::c"::d', ["a", "b::c", "d"]),
+        ("::", False, 'a::"b::c"::d', ["a", '"b', 'c"', "d"]),
+        ("\t", False, 'a\t"b', ["a", '"b']),
+        ("§", True, 'a§"b§c"', ["a", "b§c"]),
+        (":::", False, "a::::b", ["a", ":b"]),
+    ],
+)
+def test_lines_are_split(separator, quoting, line, fields):
+    assert dialect(separator, quoting).split(line) == fields
+
+
+def test_malformed_quotes_are_an_error():
+    for separator in (",", "::"):
+        with pytest.raises(csv.Error):
+            dialect(separator).split(f'"open{separator}x')
+
+
+@pytest.mark.parametrize("separator", ["", "\n", 'a"b', "\r"])
+def test_separators_that_cannot_be_used(separator):
+    with pytest.raises(ConfigurationError, match="data.x.separator: the separator"):
+        dialect(separator).require_usable("data.x.separator")
+
+
+def test_a_quotation_mark_may_separate_when_it_does_not_quote():
+    dialect('"', quoting=False).require_usable("data.x.separator")
+
+
+def test_the_separator_comes_from_the_configuration_or_the_name():
+    assert Dialect.of_file(Table(path="a"), "a.csv").separator == ","
+    assert Dialect.of_file(Table(path="a"), "a.tsv.gz").separator == "\t"
+    assert Dialect.of_file(Table(path="a", separator=";"), "a.tsv").separator == ";"
+
+
+def test_a_line_of_separators_is_a_record():
+    assert dialect(",").is_blank(b" \t ") and not dialect("\t").is_blank(b"\t\t")
+    assert dialect("\t").is_blank(b"  ") and not dialect(",").is_blank(b",")
+
+
+def test_the_stand_in_is_not_in_the_data():
+    assert stand_in(b"a::b") == b"\x1f"
+    assert stand_in(b"a\x1f::\x1eb") == b"\x1d"
+    assert stand_in(bytes(range(256))) == b"\x1f"
+
+
+@pytest.mark.parametrize("separator", [",", "::"])
+def test_a_field_may_be_long(separator):
+    text = "x" * 200_000
+    assert dialect(separator).split(f'"{text}"{separator}b') == [text, "b"]
+
+
+def test_an_open_quote_takes_in_the_next_line():
+    assert list(quoted_fields(['a,"b', 'c",d'], ",")) == [["a", "bc", "d"]]
+
+
+def column_names(path, content: bytes, **written) -> tuple[str, ...]:
+    path.write_bytes(content)
+    table = Table(path=str(path), **written)
+    return read_column_names(text_file(path), table, "data.x.path")
+
+
+@pytest.mark.parametrize(
+    ("content", "written", "names"),
+    [
+        (b"\xef\xbb\xbfa,b\n1,2\n", {}, ("a", "b")),
+        (b"a,b", {}, ("a", "b")),
+        (b'"a,1",b\r\n', {}, ("a,1", "b")),
+        (b"a::b::c\n", {"separator": "::"}, ("a", "b", "c")),
+        (
+            "größe\tb\n".encode("latin-1"),
+            {"separator": "\t", "encoding": "latin-1"},
+            ("größe", "b"),
+        ),
+        (b"1,2\n", {"header": False, "column_names": ["x", "y"]}, ("x", "y")),
+        (b"broken\n1,2\n", {"header": False, "column_names": ["x", "y"]}, ("x", "y")),
+    ],
+)
+def test_column_names(tmp_path, content, written, names):
+    assert column_names(tmp_path / "file.csv", content, **written) == names
+
+
+@pytest.mark.parametrize(
+    ("content", "written", "message"),
+    [
+        (b"", {}, "line 1 is empty"),
+        (b"\n1,2\n", {}, "line 1 is empty"),
+        (b"\xff\n", {}, "line 1 is not a CSV header"),
+        (b'"a,b\n', {}, "line 1 is not a CSV header"),
+        (b"a\n", {"separator": ""}, "the separator ''"),
+        (b"", {"header": False, "column_names": ["x"]}, "is empty"),
+        (
+            b"1::2\n3::4\n",
+            {"header": False, "column_names": ["x", "y"]},
+            "its lines have 1 fields with the separator ',', but 'column_names' names 2",
+        ),
+    ],
+)
+def test_files_that_cannot_be_used_are_explained(tmp_path, content, written, message):
+    with pytest.raises(ConfigurationError, match=f"data.x.path: .*{message}"):
+        column_names(tmp_path / "file.csv", content, **written)
+
+
+def test_the_header_is_taken_off_the_first_block():
+    assert without_header(LineBlock(0, 1, b"a,b\n1,2\n")) == LineBlock(0, 2, b"1,2\n")
+    assert without_header(LineBlock(0, 1, b"a,b")) == LineBlock(0, 2, b"")
 
 
 def parse(data: bytes, **written):

@@ -6,15 +6,19 @@ import json
 import lzma
 from typing import Any
 
+import apache_beam as beam
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
 from apache_beam.internal import pickler
+from apache_beam.runners.portability.fn_api_runner import FnApiRunner
+from apache_beam.testing.util import assert_that, equal_to
 
 from configs.data import Table
 from configs.loading import ConfigurationError
 from preprocessing.tables.blocks import LineBlock
+from preprocessing.tables.reading_transforms import ReadTable
 from tests.preprocessing import shared_file_system
 from tests.preprocessing.tables.tables_on_disk import letters_of, opened, rows_of
 
@@ -157,3 +161,23 @@ def test_tables_in_an_object_store(tmp_path, monkeypatch):
     assert reader.stored_bytes == sum(path.stat().st_size for path in folder.iterdir())
     with pytest.raises(ConfigurationError, match="no file matches 'shared://bucket/.*.tsv'$"):
         opened(Table(path="shared://bucket/*.tsv"), "id")
+
+
+def test_blocks_of_all_files_reach_the_workers(tmp_path):
+    (tmp_path / "a.csv").write_text("id\n1\n2\n")
+    (tmp_path / "b.csv").write_text("id\n3\n")
+    pq.write_table(pa.table({"id": [4, 5, 6]}), tmp_path / "c.parquet", row_group_size=1)
+    reader = opened(Table(path=str(tmp_path / "*")), "id")
+    with beam.Pipeline(runner=FnApiRunner()) as pipeline:
+        lines = (
+            pipeline
+            | ReadTable(reader)
+            | beam.FlatMap(reader.parse)
+            | beam.FlatMap(lambda block: [(block.file.index, int(line)) for line in block.lines])
+        )
+        assert_that(lines, equal_to([(0, 2), (0, 3), (1, 2), (2, 1), (2, 2), (2, 3)]))
+
+
+def test_no_table_has_no_blocks():
+    with beam.Pipeline(runner=FnApiRunner()) as pipeline:
+        assert_that(pipeline | ReadTable(None), equal_to([]))

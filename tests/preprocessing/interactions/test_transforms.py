@@ -1,8 +1,7 @@
 from __future__ import annotations
 
-import hashlib
-
 import apache_beam as beam
+import pyarrow as pa
 import pytest
 from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
@@ -12,18 +11,18 @@ from preprocessing.arrow_bytes import table_from_bytes
 from preprocessing.beam_sinks import DEAD_LETTERS, STATISTICS
 from preprocessing.interactions.catalogue import open_catalogue, open_profiles
 from preprocessing.interactions.reading import open_interactions
+from preprocessing.interactions.shard import Shard
 from preprocessing.interactions.transforms import (
     INTEGER_ITEMS,
     ParseCatalogue,
     ParseInteractions,
     ParseProfiles,
+    as_singleton,
+    find_time_cuts,
 )
 from preprocessing.tables.reading_transforms import ReadTable
-
-
-def shard_of(user: str, shards: int) -> int:
-    digest = hashlib.blake2b(user.encode(), digest_size=8, key=b"shard").digest()
-    return int.from_bytes(digest, "little") % shards
+from tests.preprocessing.interactions.made_interactions import interaction_table, sequences_of
+from tests.preprocessing.small_data import bucket_of
 
 
 @pytest.fixture
@@ -69,7 +68,9 @@ def test_interactions_go_to_the_shard_of_their_user(data):
             ]
         )
         expected = [("ann", "1", 0, 2), ("bob", "2", 0, 3), ("ann", "x", 1, 2)]
-        assert_that(rows, equal_to([(shard_of(row[0], 3), *row) for row in expected]), "rows")
+        assert_that(
+            rows, equal_to([(bucket_of(row[0], "shard", 3), *row) for row in expected]), "rows"
+        )
         counts = [
             {"interactions": 3, "rejected_interactions": {"missing_user_id": 1}},
             {"interactions": 1, "rejected_interactions": {}},
@@ -112,7 +113,7 @@ def test_catalogue_and_profiles_are_counted_too(data):
         jobs = users["tables"] | "Jobs" >> beam.Map(
             lambda pair: (pair[0], table_from_bytes(pair[1])["job"][0].as_py())
         )
-        assert_that(jobs, equal_to([(shard_of("ann", 3), ["cook"])]), "jobs")
+        assert_that(jobs, equal_to([(bucket_of("ann", "shard", 3), ["cook"])]), "jobs")
         user_counts = {"profile_records": 2, "rejected_profiles": {"wrong_column_count": 1}}
         assert_that(users[STATISTICS], equal_to([user_counts]), "user counts")
         assert_that(
@@ -120,3 +121,26 @@ def test_catalogue_and_profiles_are_counted_too(data):
             equal_to([["wrong_column_count"]]),
             "user letters",
         )
+
+
+HOUR = 3600
+NO_PROFILES = pa.table({"user": pa.array([], pa.string())})
+
+
+def shard(index: int, user: str, hours: list[int]) -> Shard:
+    rows = [(user, f"i{hour}", 5.0, hour * HOUR) for hour in hours]
+    return Shard(index, 2, sequences_of(interaction_table(*rows)), (), NO_PROFILES)
+
+
+def test_cuts_count_the_samples_of_all_shards():
+    split = Split(by="global_time", fractions=(0.5, 0.25, 0.25), knowledge_history_cap=0)
+    shards = [shard(0, "a", [1, 2, 3, 9]), shard(1, "b", [4, 5, 6, 7])]
+    with beam.Pipeline(FnApiRunner()) as pipeline:
+        cuts = find_time_cuts(pipeline | beam.Create(shards), split)
+        # Half of the samples lie in hours 1 to 4, three quarters in hours 1 to 6.
+        assert_that(cuts, equal_to([(5 * HOUR, 7 * HOUR)]))
+
+
+def test_other_splits_have_no_cuts():
+    assert find_time_cuts(None, Split(by="user")) is None
+    assert as_singleton(None) is None

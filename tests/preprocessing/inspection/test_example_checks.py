@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -7,13 +8,166 @@ from typing import Any
 
 import pytest
 
-from preprocessing.inspection.example_checks import ExamplesCheck, ExampleSettings, settings_of
+from preprocessing.examples import build_examples
+from preprocessing.inspection.example_checks import (
+    Coverage,
+    ExamplesCheck,
+    ExampleSettings,
+    PartClasses,
+    check_example_counts,
+    check_item_attributes,
+    check_vocabularies,
+    settings_of,
+)
 from preprocessing.inspection.findings import CheckedStep, Findings
 from preprocessing.inspection.inspect import read_manifest
 from preprocessing.inspection.record_checks import Example
+from preprocessing.records.contract import DamagedRecords
 from preprocessing.records.tfrecord_file import read_records
-from tests.preprocessing.inspection.validating import checks, validate
-from tests.preprocessing.work_folder import largest_shard, reseal, rewrite_records
+from tests.preprocessing.work_folder import checks, largest_shard, reseal, rewrite_records, validate
+
+
+def test_coverage_shares_by_part():
+    coverage = Coverage("item_id", frozenset([b"a", b"b"]))
+    assert coverage.add(0, [b"a", b"b", b"a"]) == []
+    assert coverage.add(2, [b"a", b"x", b"y"]) == [1, 2]
+    assert coverage.shares() == {"train": 1.0, "test": 0.333333}
+
+
+def test_values_are_read_as_records_hold_them(tmp_path):
+    step = CheckedStep(tmp_path, {}, "examples", Findings())
+    path = tmp_path / "vocabularies" / "item_id.txt"
+    path.parent.mkdir()
+    path.write_text("é\nb\n", encoding="utf-8")
+    assert step.vocabulary("item_id") == {"é".encode(), b"b"}
+    with pytest.raises(DamagedRecords):
+        step.vocabulary("none")
+
+
+def by_part(train: int, validation: int, test: int) -> dict[str, int]:
+    return {"train": train, "validation": validation, "test": test}
+
+
+GOOD = {
+    "counts": {
+        "records_out": 10,
+        "samples": 9,
+        "sampled_negatives": 2,
+        "history_only": 3,
+        "parts": by_part(5, 2, 2),
+        "examples": {"ctr": by_part(5, 2, 2), "rerank": by_part(2, 1, 1)},
+    },
+    "shards": [
+        {"examples": {"ctr": by_part(3, 2, 0), "rerank": by_part(1, 1, 0)}},
+        {"examples": {"ctr": by_part(2, 0, 2), "rerank": by_part(1, 0, 1)}},
+    ],
+}
+
+
+def messages(tmp_path, manifest) -> list[str]:
+    findings = Findings()
+    check_example_counts(CheckedStep(tmp_path, manifest, "examples", findings))
+    return [finding.message for finding in findings.kept()]
+
+
+def test_example_counts_that_add_up(tmp_path):
+    assert messages(tmp_path, GOOD) == []
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("counts", "samples"), 8, "counts.samples is 8, its parts add up to 9"),
+        (("counts", "records_out"), 8, "counts.records_out is 8"),
+        (("counts", "parts", "test"), "2", "no whole number 'test'"),
+        (("counts", "examples", "rerank"), None, "no whole number 'train'"),
+        (("counts", "examples", "ctr", "test"), 3, "counts.examples.ctr.test is 3, the shards add"),
+        (("shards", 1, "examples", "ctr", "train"), 1, "counts.examples.ctr.train is 5"),
+        (("shards", 1), "x", "the shards add up to"),
+        (("shards",), 3, "the shards add up to 0"),
+        (("counts",), 3, "no whole number 'samples'"),
+    ],
+)
+def test_example_counts_that_do_not(tmp_path, path, value, message):
+    manifest = copy.deepcopy(GOOD)
+    tree = manifest
+    for name in path[:-1]:
+        tree = tree[name]
+    tree[path[-1]] = value
+    (found,) = messages(tmp_path, manifest)
+    assert message in found
+
+
+@pytest.mark.parametrize(
+    ("labels", "records", "expected", "found"),
+    [
+        ([[1.0], [0.0]], 2, 2, {}),
+        ([[1.0, 0.0]], 1, 1, {}),
+        ([[0.0], [0.0]], 2, 2, {"one_class": 1}),
+        ([[1.0, 1.0]], 1, 1, {"one_class": 1}),
+        ([[], []], 2, 2, {}),  # examples for retrieval have no labels
+        ([], 0, 0, {"empty_part": 1}),
+        ([], 0, None, {"empty_part": 1}),
+        ([], 0, 5, {}),
+    ],
+)
+def test_parts_that_are_empty_or_have_one_class(labels, records, expected, found):
+    classes, findings = PartClasses(), Findings()
+    for of_example in labels:
+        classes.add(of_example)
+    classes.check(records, expected, "examples/ctr/test", findings)
+    assert findings.by_check() == found
+
+
+def test_validate_warns_of_such_parts(capsys, small_scenario, small_folder):
+    rows = [f"bob,{item},{rating},{item}" for item, rating in enumerate((5, 1, 4, 5), 7)]
+    (small_folder / "interactions.csv").write_text(
+        "\n".join(["user_id,item_id,rating,timestamp", *rows]) + "\n"
+    )
+    scenario = small_scenario()
+    build_examples(scenario)
+    code, result, err = validate(capsys, scenario.work_dir)
+    assert code == 0 and checks(result) == {"empty_part", "one_class"}
+    assert result["by_check"] == {"empty_part": 2, "one_class": 1}
+    assert "examples/ctr/train: all 2 labels of the part are 1" in err
+    assert "examples/ctr/test: the part has no examples" in err
+
+
+@pytest.fixture
+def found(damaged):
+    """Runs a check on the examples and returns its findings as lines."""
+
+    def run(check) -> list[str]:
+        findings = Findings()
+        folder = damaged / "examples"
+        manifest = read_manifest(folder / "manifest.json")
+        check(CheckedStep(folder, manifest, "examples", findings))
+        return [finding.line() for finding in findings.kept()]
+
+    return run
+
+
+def test_vocabularies(damaged, found):
+    assert found(check_vocabularies) == []
+    path = damaged / "examples" / "vocabularies" / "item_id.txt"
+    whole = path.read_text()
+    path.write_text(whole + "new\n")
+    (line,) = found(check_vocabularies)
+    assert line.startswith("error: examples/vocabularies/item_id.txt: has ")
+    path.write_text(whole[:-1])
+    assert "the last line is cut off" in found(check_vocabularies)[0]
+    path.unlink()
+    assert "cannot be read" in found(check_vocabularies)[0]
+
+
+def test_item_attributes(damaged, found):
+    assert found(check_item_attributes) == []
+    path = damaged / "examples" / "item_attributes.parquet"
+    path.write_bytes(b"PAR1 and no more")
+    (line,) = found(check_item_attributes)
+    assert line.startswith("error: examples/item_attributes.parquet: not a whole Parquet file")
+    path.unlink()
+    assert "not a whole Parquet file" in found(check_item_attributes)[0]
 
 
 def test_records_and_coverage_of_every_kind(damaged):
