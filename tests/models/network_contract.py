@@ -14,6 +14,12 @@ import tensorflow as tf
 from tests.models.builders import gradients_of
 
 
+def all_but_last_slow(values: Iterable[Any]) -> list[Any]:
+    """Parameters of a costly test, of which the fast suite takes the last one."""
+    *others, last = values
+    return [*(pytest.param(value, marks=pytest.mark.slow) for value in others), last]
+
+
 def names_with_slow_variants(names: Iterable[str]) -> pytest.MarkDecorator:
     """Parametrises by name; other options of a network, as in "prm-positions", are slow tests."""
     return pytest.mark.parametrize(
@@ -114,11 +120,14 @@ def assert_mixed_precision_stays_close(
 
 
 def assert_train_steps_lower_the_loss(
-    model: tf.keras.Model, batch: Any, steps: int, share: float
+    model: tf.keras.Model, batch: Any, steps: int, share: float, in_graph: bool = True
 ) -> None:
-    """Further steps on one batch leave less than this share of the loss of the first."""
+    """Further steps on one batch leave less than this share of the loss of the first.
+
+    The trace of a graph costs as much as a dozen steps without one.
+    """
     model.compile(optimizer=tf.keras.optimizers.Adam(0.02))
-    train_step = tf.function(model.train_step)
+    train_step = tf.function(model.train_step) if in_graph else model.train_step
     first = train_step(batch)
     for _ in range(steps):
         last = train_step(batch)

@@ -19,6 +19,7 @@ from tests.models.builders import (
     small_scenario,
 )
 from tests.models.network_contract import (
+    all_but_last_slow,
     assert_every_weight_has_a_gradient,
     assert_train_steps_lower_the_loss,
     no_table_moves,
@@ -42,9 +43,15 @@ ARMS: list[dict[str, Any]] = [
 LABELS = tf.constant([0, 1, 1, 0, 1, 0, 0, 1, 1, 1, 0, 1], tf.float32)
 
 
-@pytest.fixture(params=ARMS, ids=lambda arm: "-".join(map(str, arm)))
-def model(request: pytest.FixtureRequest) -> RankingModel:
-    return small_model(**request.param)
+@pytest.fixture(params=ARMS, ids=lambda arm: "-".join(map(str, arm)), scope="module")
+def arm(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def model(arm: dict[str, Any]) -> RankingModel:
+    """A model that no test changes."""
+    return small_model(**arm)
 
 
 def sample(features: Tensors, row: int) -> Tensors:
@@ -123,15 +130,18 @@ def test_loss_is_the_mean_cross_entropy(model: RankingModel) -> None:
     np.testing.assert_allclose(model.compute_loss((raw, LABELS)), expected, rtol=1e-5)
 
 
-def test_every_trainable_weight_gets_a_gradient(model: RankingModel) -> None:
-    raw = raw_features(COUNT)
+def test_every_trainable_weight_learns_and_no_table_moves(arm: dict[str, Any]) -> None:
+    model, batch = small_model(**arm), (raw_features(COUNT), LABELS)
     assert_every_weight_has_a_gradient(
-        lambda: model.compute_loss((raw, LABELS), training=True), model.trainable_weights
+        lambda: model.compute_loss(batch, training=True), model.trainable_weights
     )
+    with no_table_moves(model):
+        assert_train_steps_lower_the_loss(model, batch, steps=3, share=1.0, in_graph=False)
 
 
-def test_training_lowers_the_loss_and_moves_no_table(model: RankingModel) -> None:
-    batch = (raw_features(COUNT), LABELS)
+@pytest.mark.parametrize("options", all_but_last_slow(ARMS))
+def test_training_in_a_graph_fits_a_batch_and_moves_no_table(options: dict[str, Any]) -> None:
+    model, batch = small_model(**options), (raw_features(COUNT), LABELS)
     with no_table_moves(model):
         assert_train_steps_lower_the_loss(model, batch, steps=30, share=0.7)
 
@@ -271,20 +281,19 @@ def test_alignment_is_part_of_the_training_loss_only() -> None:
     assert loss > 0
 
 
-@pytest.mark.parametrize("options", ARMS, ids=lambda arm: "-".join(map(str, arm)))
-def test_mixed_precision_stays_close(options: dict[str, Any]) -> None:
+def test_mixed_precision_stays_close(model: RankingModel, arm: dict[str, Any]) -> None:
     raw = raw_features(COUNT)
-    exact = small_model(**options)
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
-        mixed = small_model(**options)
+        mixed = small_model(**arm)
         logits = mixed(raw)
         assert logits.dtype == tf.float32
         loss = mixed.compute_loss((raw, LABELS), training=True)
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
     assert np.isfinite(loss)
-    for weight, other in zip(exact.trainable_weights, mixed.trainable_weights, strict=True):
+    for weight, other in zip(model.trainable_weights, mixed.trainable_weights, strict=True):
         np.testing.assert_array_equal(weight, other)
-    spread = max(1.0, float(np.ptp(exact(raw))))
-    np.testing.assert_allclose(logits, exact(raw), atol=0.05 * spread)
+    expected = model(raw)
+    spread = max(1.0, float(np.ptp(expected)))
+    np.testing.assert_allclose(logits, expected, atol=0.05 * spread)

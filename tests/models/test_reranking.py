@@ -26,9 +26,15 @@ ARMS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.fixture(params=ARMS, ids=lambda arm: arm["backbone"])
-def model(request: pytest.FixtureRequest) -> RerankingModel:
-    return small_reranking_model(**request.param)
+@pytest.fixture(params=ARMS, ids=lambda arm: arm["backbone"], scope="module")
+def arm(request: pytest.FixtureRequest) -> dict[str, Any]:
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def model(arm: dict[str, Any]) -> RerankingModel:
+    """A model that no test changes."""
+    return small_reranking_model(**arm)
 
 
 def real(raw: Tensors) -> np.ndarray:
@@ -99,8 +105,8 @@ def test_the_loss_is_that_of_real_candidates(list_loss: str) -> None:
     np.testing.assert_allclose(model.compute_loss((raw, padded)), expected, rtol=1e-6)
 
 
-def test_every_trainable_weight_gets_a_gradient(model: RerankingModel) -> None:
-    raw = raw_lists()
+def test_every_trainable_weight_gets_a_gradient(arm: dict[str, Any]) -> None:
+    model, raw = small_reranking_model(**arm), raw_lists()
     assert_every_weight_has_a_gradient(
         lambda: model.compute_loss((raw, LABELS), training=True), model.trainable_weights
     )

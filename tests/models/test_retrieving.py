@@ -18,6 +18,7 @@ from tests.models.builders import (
     repeated_user,
 )
 from tests.models.network_contract import (
+    all_but_last_slow,
     assert_every_weight_has_a_gradient,
     assert_train_steps_lower_the_loss,
     no_table_moves,
@@ -25,6 +26,7 @@ from tests.models.network_contract import (
 from tests.models.retrieval.models import ARMS, small_retrieval_model
 
 COUNT = 12
+COSTLY_ARMS = all_but_last_slow([*(name for name in ARMS if name != "all options"), "all options"])
 NUM_ITEMS = len(ITEM_IDS)
 TRAINING_COUNTS = [1, 3, 2, 4, 1, 3, 1]
 """Ratings of the rows 0 to 6 of the tiny catalogue, at least one each."""
@@ -216,6 +218,13 @@ def test_every_trainable_weight_learns_and_no_table_moves(arm: dict[str, Any]) -
 
     assert_every_weight_has_a_gradient(loss, model.trainable_weights, above=1e-7)
     with no_table_moves(model):
+        assert_train_steps_lower_the_loss(model, batch, steps=3, share=1.0, in_graph=False)
+
+
+@pytest.mark.parametrize("name", COSTLY_ARMS)
+def test_training_in_a_graph_fits_a_batch_and_moves_no_table(name: str) -> None:
+    model, batch = small_retrieval_model(**ARMS[name]), (raw_features(24), None)
+    with no_table_moves(model):
         assert_train_steps_lower_the_loss(model, batch, steps=40, share=0.8)
 
 
@@ -248,8 +257,9 @@ class Towers(tf.Module):
         )
 
 
-def test_both_towers_survive_a_saved_model(model: RetrievalModel, tmp_path: Path) -> None:
-    raw = raw_features(COUNT)
+@pytest.mark.parametrize("name", COSTLY_ARMS)
+def test_both_towers_survive_a_saved_model(name: str, tmp_path: Path) -> None:
+    model, raw = small_retrieval_model(**ARMS[name]), raw_features(COUNT)
     users = {name: value for name, value in raw.items() if name != "item_id"}
     towers = Towers(model, raw)
     tf.saved_model.save(towers, str(tmp_path))

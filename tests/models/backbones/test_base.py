@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,12 @@ def backbone(name: str, sources: int = 2, **options: float) -> tf.keras.layers.L
     return layer
 
 
+@functools.cache
+def shared(name: str) -> tf.keras.layers.Layer:
+    """A backbone that no test changes."""
+    return backbone(name)
+
+
 def fresh(name: str, **options: float) -> tf.keras.layers.Layer:
     kind, own_options = ARMS[name]
     return BACKBONES[kind](top_units=(6, 5), **own_options, **options)
@@ -106,7 +113,7 @@ variants_slow = names_with_slow_variants(ARMS)
 class TestEveryBackbone:
     @every_arm
     def test_a_batch_of_1_equals_its_row_in_a_batch(self, name: str) -> None:
-        layer, inputs = backbone(name), backbone_inputs()
+        layer, inputs = shared(name), backbone_inputs()
         together = layer(inputs)
         assert together.shape == (4, 1)
         assert np.ptp(together) > 1e-3
@@ -117,12 +124,12 @@ class TestEveryBackbone:
 
     @every_arm
     def test_padding_changes_nothing(self, name: str) -> None:
-        layer, inputs = backbone(name), backbone_inputs()
+        layer, inputs = shared(name), backbone_inputs()
         np.testing.assert_allclose(layer(padded(inputs, 3)), layer(inputs), atol=1e-5)
 
     @every_arm
     def test_one_user_for_many_candidates(self, name: str) -> None:
-        layer, inputs = backbone(name), backbone_inputs(users=1)
+        layer, inputs = shared(name), backbone_inputs(users=1)
         repeated = inputs._replace(
             history=tf.repeat(inputs.history, 4, axis=0),
             history_mask=tf.repeat(inputs.history_mask, 4, axis=0),
@@ -131,7 +138,7 @@ class TestEveryBackbone:
 
     @every_arm
     def test_a_history_of_length_0_equals_padding_only(self, name: str) -> None:
-        layer, inputs = backbone(name), backbone_inputs()
+        layer, inputs = shared(name), backbone_inputs()
         nothing = inputs._replace(
             history=inputs.history[:, :0], history_mask=inputs.history_mask[:, :0]
         )
@@ -146,7 +153,7 @@ class TestEveryBackbone:
             lambda: tf.reduce_sum(layer(inputs, training=True)), layer.trainable_weights
         )
 
-    @every_arm
+    @variants_slow
     def test_dropout_acts_in_training_only(self, name: str) -> None:
         layer, plain = backbone(name, dropout_rate=0.5), backbone(name)
         assert_dropout_acts_in_training_only(layer, plain, backbone_inputs())
@@ -172,11 +179,11 @@ class TestEveryBackbone:
 
     @variants_slow
     def test_graph_and_saved_model_equal_eager(self, name: str, tmp_path: Path) -> None:
-        layer, inputs = backbone(name), backbone_inputs()
+        layer, inputs = shared(name), backbone_inputs()
         assert_graph_and_saved_model_equal_eager(
             layer, specification(inputs), inputs, [row_of(inputs, 1)], tmp_path
         )
 
-    @every_arm
+    @variants_slow
     def test_mixed_precision_stays_close(self, name: str) -> None:
         assert_mixed_precision_stays_close(lambda: backbone(name), backbone_inputs())

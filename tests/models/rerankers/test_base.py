@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,12 @@ def reranker(name: str, sources: int = 2, **options: float) -> tf.keras.layers.L
     return used(fresh(name, **options), list_inputs(sources=sources))
 
 
+@functools.cache
+def shared(name: str) -> tf.keras.layers.Layer:
+    """A re-ranker that no test changes."""
+    return reranker(name)
+
+
 def fresh(name: str, **options: float) -> tf.keras.layers.Layer:
     kind, own_options = ARMS[name]
     return RERANKERS[kind](top_units=(6, 5), **(SMALL[kind] | own_options), **options)
@@ -80,7 +87,7 @@ variants_slow = names_with_slow_variants(ARMS)
 class TestEveryReranker:
     @every_arm
     def test_a_batch_of_1_equals_its_list_in_a_batch(self, name: str) -> None:
-        layer, inputs = reranker(name), list_inputs()
+        layer, inputs = shared(name), list_inputs()
         together = layer(inputs)
         assert together.shape == (4, 5)
         assert np.ptp(tf.boolean_mask(together, inputs.candidate_mask)) > 1e-2
@@ -90,25 +97,25 @@ class TestEveryReranker:
 
     @every_arm
     def test_other_candidates_change_a_score(self, name: str) -> None:
-        layer, inputs = reranker(name), list_inputs()
+        layer, inputs = shared(name), list_inputs()
         alone = layer(chosen(inputs, [2]))
         assert alone.shape == (4, 1)
         assert abs(float((layer(inputs)[:, 2:3] - alone)[0, 0])) > 1e-4
 
     @every_arm
     def test_the_history_changes_a_score(self, name: str) -> None:
-        layer, inputs = reranker(name), list_inputs()
+        layer, inputs = shared(name), list_inputs()
         other = inputs._replace(history=tf.reverse(inputs.history, [0]))
         assert abs(float((layer(inputs) - layer(other))[0, 0])) > 1e-4
 
     @every_arm
     def test_what_padding_holds_changes_nothing(self, name: str) -> None:
-        layer, inputs = reranker(name), list_inputs()
+        layer, inputs = shared(name), list_inputs()
         assert_equal_scores(layer(with_other_padding(inputs)), layer(inputs), inputs)
 
     @every_arm
     def test_padding_of_lists_changes_nothing(self, name: str) -> None:
-        layer, inputs = reranker(name), list_inputs()
+        layer, inputs = shared(name), list_inputs()
         real = np.flatnonzero(inputs.candidate_mask[1])
         one = list_of(inputs, 1)
         without = chosen(one, list(real))
@@ -138,12 +145,12 @@ class TestEveryReranker:
 
     @every_arm
     def test_padding_of_histories_changes_nothing(self, name: str) -> None:
-        layer, inputs = reranker(name), list_inputs()
+        layer, inputs = shared(name), list_inputs()
         assert_equal_scores(layer(with_padded_history(inputs, 3)), layer(inputs), inputs)
 
     @every_arm
     def test_a_history_of_length_0_equals_padding_only(self, name: str) -> None:
-        layer, inputs = reranker(name), list_inputs()
+        layer, inputs = shared(name), list_inputs()
         nothing = inputs._replace(
             history=inputs.history[:, :0], history_mask=inputs.history_mask[:, :0]
         )
@@ -174,7 +181,7 @@ class TestEveryReranker:
             above=1e-7,
         )
 
-    @every_arm
+    @variants_slow
     def test_dropout_acts_in_training_only(self, name: str) -> None:
         layer, plain = reranker(name, dropout_rate=0.5), reranker(name)
         assert_dropout_acts_in_training_only(layer, plain, list_inputs())
@@ -202,13 +209,13 @@ class TestEveryReranker:
 
     @variants_slow
     def test_graph_and_saved_model_equal_eager(self, name: str, tmp_path: Path) -> None:
-        layer, inputs = reranker(name), list_inputs()
+        layer, inputs = shared(name), list_inputs()
         others = [list_of(inputs, 1), chosen(inputs, [2]), chosen(inputs, [0, 1] * 4)]
         assert_graph_and_saved_model_equal_eager(
             layer, specification(inputs), inputs, others, tmp_path
         )
 
-    @every_arm
+    @variants_slow
     def test_mixed_precision_stays_close(self, name: str) -> None:
         assert_mixed_precision_stays_close(lambda: reranker(name), list_inputs())
 
@@ -225,6 +232,6 @@ def test_a_permutation_of_candidates_permutes_the_scores(name: str, training: bo
 
 @pytest.mark.parametrize("name", ["dlcm", "prm-positions"])
 def test_these_see_the_order(name: str) -> None:
-    layer, inputs, order = reranker(name), list_inputs(), [3, 0, 4, 2, 1]
+    layer, inputs, order = shared(name), list_inputs(), [3, 0, 4, 2, 1]
     difference = layer(chosen(inputs, order)) - tf.gather(layer(inputs), order, axis=1)
     assert np.abs(difference[0]).max() > 1e-3
