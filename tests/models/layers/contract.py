@@ -22,17 +22,6 @@ def built(layer: tf.keras.layers.Layer, inputs: Arrays, seed: int = 1) -> tf.ker
     return layer
 
 
-def assert_meets_the_contract(
-    make: Callable[[], tf.keras.layers.Layer], inputs: Arrays, folder: Path
-) -> None:
-    """All of the following, of a layer with any weights."""
-    layer = built(make(), inputs)
-    assert_every_weight_learns(layer, inputs)
-    assert_rows_do_not_mix(layer, inputs)
-    assert_survives_saving(layer, inputs, folder)
-    assert_runs_in_mixed_precision(make, inputs)
-
-
 def assert_every_weight_learns(layer: tf.keras.layers.Layer, inputs: Arrays) -> None:
     """Every trainable weight has a gradient other than zero."""
     random = np.random.default_rng(7)
