@@ -46,6 +46,15 @@ def assert_dropout_acts_in_training_only(
     assert np.abs(layer(inputs, training=True) - plain(inputs, training=True)).max() > 1e-3
 
 
+def assert_configuration_keeps(kind: type[tf.keras.layers.Layer], options: dict[str, Any]) -> None:
+    """A layer made again from the configuration has the name and every option."""
+    layer = kind(**options, name="own")
+    again = kind.from_config(layer.get_config())
+    assert again.get_config() == layer.get_config()
+    assert {name: getattr(again, name) for name in options} == options
+    assert again.name == "own"
+
+
 def assert_configuration_makes_an_equal_layer(
     layer: tf.keras.layers.Layer, inputs: Any, options: dict[str, Any]
 ) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import tensorflow as tf
 
@@ -62,3 +64,27 @@ def used(layer: tf.keras.layers.Layer, inputs: BackboneInputs) -> tf.keras.layer
     randomise(layer.trainable_weights, seed=3, scale=0.3)
     layer(inputs, training=True)
     return layer
+
+
+def assert_logits_follow(
+    numpy_logit: Callable[[tf.keras.layers.Layer, BackboneInputs, int, int], float],
+    layer: tf.keras.layers.Layer,
+    sources: int,
+    atol: float = 1e-5,
+    rtol: float = 1e-7,
+) -> None:
+    """Logits of four candidates, with a user each and of one user, are those of the formula.
+
+    Args:
+      numpy_logit: logit of a used layer for inputs, the row of a candidate and that of its user.
+      layer: a new backbone.
+      sources: number of side fields.
+      atol: absolute tolerance.
+      rtol: relative tolerance.
+    """
+    used(layer, backbone_inputs(sources=sources))
+    for users in (1, 4):
+        inputs = backbone_inputs(users=users, sources=sources)
+        expected = [[numpy_logit(layer, inputs, row, row % users)] for row in range(4)]
+        np.testing.assert_allclose(layer(inputs), expected, atol=atol, rtol=rtol)
+        assert np.ptp(expected) > 1e-2

@@ -9,11 +9,12 @@ import pytest
 import tensorflow as tf
 
 from models.backbones import BACKBONES
-from models.backbones.base import flat
+from models.backbones.base import FieldStack, beside_numbers, flat
 from models.building import own_options
-from tests.models.backbones.inputs import backbone_inputs, padded, row_of, specification
-from tests.models.builders import randomise
+from tests.models.backbones.inputs import WIDTH, backbone_inputs, padded, row_of, specification
+from tests.models.builders import gradients_of, randomise
 from tests.models.network_contract import (
+    assert_configuration_keeps,
     assert_configuration_makes_an_equal_layer,
     assert_dropout_acts_in_training_only,
     assert_every_weight_has_a_gradient,
@@ -22,6 +23,7 @@ from tests.models.network_contract import (
     assert_training_lowers_the_loss,
     names_with_slow_variants,
 )
+from tests.models.numpy_fields import numpy_fields
 
 # Every backbone as it comes, and with options that change what it computes.
 ARMS: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in BACKBONES} | {
@@ -103,6 +105,63 @@ def test_every_switch_and_word_is_changed_by_some_arm() -> None:
         for option, default in own_options(backbone).items():
             if isinstance(default, bool | str) and option not in NO_ARM:
                 assert (name, option) in changed
+
+
+CONFIGURATIONS: dict[str, dict[str, Any]] = {
+    "autoint": {
+        "num_layers": 2,
+        "num_heads": 3,
+        "head_units": 5,
+        "scaled": False,
+        "residual": False,
+        "deep_part": True,
+    },
+    "bst": {
+        "units": 6,
+        "num_blocks": 2,
+        "num_heads": 3,
+        "feed_forward_units": 5,
+        "num_positions": 9,
+        "outputs": "all",
+    },
+    "dcn": {"num_crosses": 5},
+    "dcnv2": {"num_crosses": 5},
+    "dien": {"evolution": "agru", "auxiliary_weight": 0.3},
+    "din": {"attention_softmax": True, "dice_statistics": "batch"},
+    "dlrm": {"bottom_units": (9, 8), "self_interaction": True},
+    "fibinet": {
+        "bilinear_kind": "field_each",
+        "excitation_factor": 0.5,
+        "excitation_activation": "sigmoid",
+    },
+    "fignn": {"num_steps": 3, "residual": False, "attention_heads": 2, "deep_part": True},
+    "finalmlp": {
+        "second_top_units": (4,),
+        "gating": "learned",
+        "gate_units": (3,),
+        "num_heads": 2,
+    },
+    "masknet": {
+        "arrangement": "serial",
+        "num_blocks": 4,
+        "block_units": 9,
+        "reduction_ratio": 1.5,
+    },
+    "pnn": {"product": "both"},
+    "wide_deep": {"cross_products": False},
+    "xdeepfm": {"interaction_units": (5, 6)},
+}
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_the_configuration_keeps_every_option(name: str) -> None:
+    options = CONFIGURATIONS.get(name, {})
+    assert options.keys() == own_options(BACKBONES[name]).keys()
+    assert_configuration_keeps(BACKBONES[name], {"top_units": (8,), "dropout_rate": 0.1, **options})
+
+
+def test_a_stream_of_its_own_is_no_must() -> None:
+    assert_configuration_keeps(BACKBONES["finalmlp"], {"second_top_units": None})
 
 
 every_arm = pytest.mark.parametrize("name", ARMS)
@@ -187,3 +246,55 @@ class TestEveryBackbone:
     @variants_slow
     def test_mixed_precision_stays_close(self, name: str) -> None:
         assert_mixed_precision_stays_close(lambda: backbone(name), backbone_inputs())
+
+
+def field_stack(numbers_as_field: bool = False) -> FieldStack:
+    layer, inputs = FieldStack(numbers_as_field), backbone_inputs()
+    layer(inputs)
+    randomise(layer.trainable_weights, seed=4)
+    layer(inputs, training=True)
+    return layer
+
+
+class TestFieldStack:
+    @pytest.mark.parametrize("users", [1, 4])
+    @pytest.mark.parametrize("numbers_as_field", [False, True])
+    @pytest.mark.parametrize("sources", [0, 2])
+    def test_fields_are_stacked_in_order(
+        self, users: int, numbers_as_field: bool, sources: int
+    ) -> None:
+        layer, inputs = field_stack(numbers_as_field), backbone_inputs(users=users, sources=sources)
+        expected = [numpy_fields(layer, inputs, row, row % users) for row in range(4)]
+        stacked = layer(inputs)
+        assert stacked.shape == (4, 1 + 2 + sources + numbers_as_field, WIDTH)
+        np.testing.assert_allclose(stacked, expected, atol=1e-5)
+
+    def test_a_batch_of_1_equals_its_row_in_a_batch(self) -> None:
+        layer, inputs = field_stack(True), backbone_inputs()
+        for row in range(4):
+            np.testing.assert_allclose(layer(row_of(inputs, row))[0], layer(inputs)[row], atol=1e-5)
+
+    def test_padding_changes_nothing(self) -> None:
+        layer, inputs = field_stack(), backbone_inputs()
+        np.testing.assert_allclose(layer(padded(inputs, 3)), layer(inputs), atol=1e-5)
+
+    def test_an_empty_history_has_an_interest_of_zeros(self) -> None:
+        layer, inputs = field_stack(), backbone_inputs()
+        empty = inputs._replace(history_mask=tf.zeros_like(inputs.history_mask))
+        np.testing.assert_array_equal(layer(empty)[:, 0], np.zeros([4, WIDTH]))
+
+    def test_every_trainable_weight_gets_a_gradient(self) -> None:
+        layer, inputs = field_stack(True), backbone_inputs()
+        gradients = gradients_of(
+            lambda: tf.reduce_sum(layer(inputs, training=True)), layer.trainable_weights
+        )
+        for weight, gradient in zip(layer.trainable_weights, gradients, strict=True):
+            assert gradient is not None, weight.name
+            assert np.abs(gradient).max() > 0, weight.name
+
+    def test_numbers_stand_beside_the_fields(self) -> None:
+        fields = tf.constant([[[1, 2], [3, 4]], [[5, 6], [7, 8]]])
+        numeric = tf.constant([[0], [9]])
+        np.testing.assert_array_equal(
+            beside_numbers(fields, numeric), [[1, 2, 3, 4, 0], [5, 6, 7, 8, 9]]
+        )

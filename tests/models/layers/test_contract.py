@@ -40,7 +40,7 @@ from tests.models.layers.contract import (
     built,
 )
 from tests.models.layers.sets import normal, set_mask
-from tests.models.network_contract import names_with_slow_variants
+from tests.models.network_contract import assert_configuration_keeps, names_with_slow_variants
 
 
 class Case(NamedTuple):
@@ -235,8 +235,4 @@ CONFIGURATIONS: list[tuple[type[tf.keras.layers.Layer], dict[str, Any]]] = [
 def test_configuration_makes_the_same_layer_again(
     kind: type[tf.keras.layers.Layer], options: dict[str, Any]
 ) -> None:
-    layer = kind(**options, name="own")
-    again = kind.from_config(layer.get_config())
-    assert again.get_config() == layer.get_config()
-    assert {name: getattr(again, name) for name in options} == options
-    assert again.name == "own"
+    assert_configuration_keeps(kind, options)
