@@ -12,7 +12,7 @@ from models.catalogue import Catalogue
 from models.features import ItemEncoder
 from models.item_ids import TrainedIds
 from models.profiles import ProfileEncoder
-from tests.models.augmented_batches import LENGTH, SHAPES, WIDTH, Lookup, prepared
+from tests.models.augmented_batches import LENGTH, SHAPES, TABLES, WIDTH, Lookup, prepared
 from tests.models.builders import PROFILES, catalogue_contents, randomise
 
 
@@ -178,3 +178,26 @@ def test_alignment_leaves_out_hidden_knowledge_and_new_items() -> None:
     assert 0 < loss(vectors, hidden=1) != pytest.approx(loss(vectors))
     # One candidate alone has no negative.
     assert loss(vectors, hidden=2) == 0
+
+
+class TestAugmentation:
+    @pytest.mark.parametrize(("shape", "users"), SHAPES)
+    def test_augmented_vectors_of_candidates_and_histories_in_one_call(
+        self, shape: tuple[int, ...], users: int
+    ) -> None:
+        lookup, features = Lookup(), prepared(shape, users)
+        augmented = augment(lookup, features, training=True)
+        assert lookup.calls == 1
+        for source in ("item", "plot"):
+            for kind, vectors in (("", augmented.own), ("history_", augmented.history)):
+                rows = features[f"{kind}knowledge_row/{source}"]
+                np.testing.assert_array_equal(vectors[source], TABLES[source][rows])
+        np.testing.assert_array_equal(
+            augmented.own["user"], TABLES["user"][features["knowledge_row/user"]]
+        )
+        assert set(augmented.history) == {"item", "plot"}
+        assert set(augmented.defaults) == set(Lookup.sources)
+        assert augment(lookup, features).defaults == {}
+
+    def test_without_an_adapter_nothing_is_augmented(self) -> None:
+        assert augment(None, prepared((3,), 3)) == Augmented({}, {})

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from models.hein import HybridExpertNetwork
 from tests.models.builders import gradients_of, named_weights, randomise, relu, softmax
+from tests.models.network_contract import all_but_last_slow
 
 WIDTH = 7
 Arrays = dict[str, np.ndarray]
@@ -173,7 +174,10 @@ def test_graph_equals_eager() -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [{"dropout_rate": 0.3}, {"num_shared_experts": 0}, {"num_dedicated_experts": 0}]
+    "options",
+    all_but_last_slow(
+        [{"num_shared_experts": 0}, {"num_dedicated_experts": 0}, {"dropout_rate": 0.3}]
+    ),
 )
 def test_a_functional_model_survives_both_file_formats(
     options: dict[str, Any], tmp_path: Path

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf.saved_model_pb2 import SavedModel
 
 from models.hein import HybridExpertNetwork
-from models.knowledge import EntityIndex, KnowledgeTable
+from models.knowledge import EntityIndex, KnowledgeTable, UserRows
 from tests.models.builders import Records, knowledge_records
 
 VECTORS = np.array([[0.5, -1.0], [2.0, 0.25], [1.5, 3.0]], np.float32)
@@ -203,3 +203,26 @@ def test_a_reloaded_model_can_be_saved_again(tmp_path: Path) -> None:
     tf.keras.models.load_model(tmp_path / "once.keras").save(tmp_path / "twice.keras")
     again = tf.keras.models.load_model(tmp_path / "twice.keras")
     np.testing.assert_allclose(again(requests()), model(requests()), atol=1e-6)
+
+
+class TestUserRows:
+    def test_users_of_all_sources(self) -> None:
+        rows = UserRows(
+            {
+                "liked": EntityIndex(["bob", "ann"], np.array([3, 1])),
+                "user": EntityIndex(["cid"], np.array([2])),
+            }
+        )
+        assert rows.sources == ("liked", "user")
+        found = rows(tf.constant(["ann", "nobody", "cid"]))
+        np.testing.assert_array_equal(found["liked"], [1, 0, 0])
+        np.testing.assert_array_equal(found["user"], [0, 0, 2])
+        users, by_source = rows.known_users()
+        assert users == ["ann", "bob", "cid"]
+        np.testing.assert_array_equal(by_source["liked"], [0, 1, 3, 0])
+        np.testing.assert_array_equal(by_source["user"], [0, 0, 0, 2])
+
+    def test_no_source_knows_nobody(self) -> None:
+        nothing = UserRows({})
+        assert nothing.sources == () and nothing(tf.constant(["ann"])) == {}
+        assert nothing.known_users() == ([], {})

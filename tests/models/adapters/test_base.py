@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from sklearn.preprocessing import StandardScaler
 
+from configs.model import AdapterName
 from models.adapters import ADAPTERS
-from models.adapters.base import KnowledgeAdapter
+from models.adapters.base import (
+    KnowledgeAdapter,
+    Standardization,
+    component_statistics,
+    frozen_weight,
+)
 from models.adapters.stored import AugmentedTables
 from tests.models.adapters.cases import (
     ROWS,
@@ -18,6 +27,8 @@ from tests.models.adapters.cases import (
     default_vector,
     options,
     rows_of,
+    stored_vectors,
+    table_of,
     tables,
 )
 from tests.models.builders import gradients_of
@@ -238,3 +249,140 @@ def test_equal_tables_and_seeds_give_equal_adapters(name: str) -> None:
 def test_an_adapter_needs_a_source() -> None:
     with pytest.raises(ValueError, match="at least one source"):
         KnowledgeAdapter({}, WIDTH)
+
+
+class Shift(tf.keras.layers.Layer):
+    """Adds a frozen weight and shows its type inside the call."""
+
+    def __init__(self, values: np.ndarray):
+        super().__init__()
+        self.shift = frozen_weight(self, "shift", values)
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        return tf.cast(inputs, self.shift.dtype) + self.shift
+
+
+class TestFrozenWeights:
+    @pytest.mark.parametrize(
+        ("values", "dtype"),
+        [(np.array([1.0, 0.1]), tf.float32), (np.array([3, 2**20 + 1]), tf.int32)],
+    )
+    def test_values_are_kept_saved_and_not_trained(
+        self, values: np.ndarray, dtype: tf.DType, tmp_path: Path
+    ) -> None:
+        layer, other = Shift(values), Shift(np.zeros_like(values))
+        assert layer.trainable_weights == []
+        (weight,) = layer.non_trainable_weights
+        assert weight.dtype == dtype
+        np.testing.assert_array_equal(weight, values.astype(dtype.as_numpy_dtype))
+        path = tf.train.Checkpoint(layer=layer).write(str(tmp_path / "weights"))
+        tf.train.Checkpoint(layer=other).read(path).assert_consumed()
+        np.testing.assert_array_equal(other.shift, weight)
+
+    def test_mixed_precision_does_not_touch_them(self) -> None:
+        try:
+            tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+            layer = Shift(np.array([1.0009765625]))
+            output = layer(tf.zeros([1]))
+        finally:
+            tf.keras.mixed_precision.set_global_policy("float32")
+        assert output.dtype == tf.float32
+        np.testing.assert_array_equal(output, np.array([1.0009765625], np.float32))
+
+
+SPREADS = np.array([0.01, 1.0, 30.0, 1.0])
+
+
+def vectors(count: int = 50) -> np.ndarray:
+    """Components of very different spread and mean; the last is constant."""
+    random = np.random.default_rng(0)
+    drawn = random.normal(size=[count, 4]) * SPREADS + [0.3, -2.0, 5.0, 0.0]
+    drawn[:, 3] = 0.7
+    return drawn.astype(np.float16)
+
+
+class TestStandardization:
+    def test_agrees_with_scikit_learn(self) -> None:
+        table = table_of(vectors())
+        exact = stored_vectors(table)
+        actual = Standardization(table)(table.vectors(np.arange(1, 51)))
+        expected = StandardScaler().fit_transform(exact)
+        np.testing.assert_allclose(actual[:, :3], expected[:, :3], atol=1e-4)
+        np.testing.assert_array_equal(actual[:, 3], np.zeros(50))
+
+    def test_chunks_change_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        whole = component_statistics(table_of(vectors()))
+        monkeypatch.setattr("models.vector_tables.CHUNK_ROWS", 7)
+        for part, expected in zip(component_statistics(table_of(vectors())), whole, strict=True):
+            np.testing.assert_allclose(part, expected, rtol=1e-12)
+
+    def test_row_0_does_not_count(self) -> None:
+        mean, scale = component_statistics(table_of(np.array([[1.0, 2.0], [3.0, 6.0]])))
+        np.testing.assert_allclose(mean, [2, 4])
+        np.testing.assert_allclose(scale, [1, 1 / 2])
+
+    def test_a_table_of_one_vector_gives_zeros(self) -> None:
+        table = table_of(np.array([[1.0, -2.0]]))
+        np.testing.assert_array_equal(Standardization(table)(table.vectors([1])), [[0, 0]])
+
+    def test_equal_numbers_are_constant_though_their_mean_is_rounded(self) -> None:
+        table = table_of(np.full([9, 1], 0.1))
+        np.testing.assert_array_equal(component_statistics(table)[1], [0])
+
+    def test_statistics_are_saved_and_not_trained(self, tmp_path: Path) -> None:
+        table, other = table_of(vectors()), table_of(vectors() * 2)
+        layer, restored = Standardization(table), Standardization(other)
+        assert layer.trainable_weights == []
+        inputs = table.vectors(np.arange(1, 51))
+        assert np.abs(restored(inputs) - layer(inputs)).max() > 0.1
+        path = tf.train.Checkpoint(layer=layer).write(str(tmp_path / "weights"))
+        tf.train.Checkpoint(layer=restored).read(path).assert_consumed()
+        np.testing.assert_array_equal(restored(inputs), layer(inputs))
+
+    def test_an_adapter_reads_standardised_vectors(self) -> None:
+        layer = adapter("linear", standardized_knowledge=True)
+        expected = StandardScaler().fit_transform(stored_vectors(layer.tables["item"]))
+        rows = np.arange(1, layer.tables["item"].num_rows)
+        np.testing.assert_allclose(layer.vectors("item", rows), expected, atol=1e-5)
+        plain = adapter("linear")
+        np.testing.assert_allclose(
+            plain.vectors("item", rows), stored_vectors(layer.tables["item"]), atol=1e-6
+        )
+
+
+class TestOptions:
+    @pytest.mark.parametrize("name", ADAPTERS)
+    def test_all_take_the_common_options(self, name: str) -> None:
+        given = options(knowledge_dropout_rate=0.25, standardized_knowledge=True)
+        layer = ADAPTERS[name](given, tables())
+        assert (layer.knowledge_dropout_rate, layer.standardized) == (0.25, True)
+
+    @pytest.mark.parametrize(
+        ("name", "key"),
+        [("hein", "hein.expert_units"), ("moe", "moe.expert_units"), ("mlp", "mlp.units")],
+    )
+    def test_augmented_vectors_are_as_wide_as_embeddings(self, name: str, key: str) -> None:
+        message = rf"last of model.{key} \(3\) must equal model.embedding_dimension \(5\)"
+        with pytest.raises(ValueError, match=message):
+            ADAPTERS[name](options(embedding_dimension=5), tables())
+
+    @pytest.mark.parametrize(
+        ("name", "network"),
+        [("hein", "HEIN"), ("moe", "mixture of experts"), ("mlp", "shared MLP")],
+    )
+    def test_shared_networks_need_vectors_of_one_width(self, name: str, network: str) -> None:
+        message = re.escape(
+            f"the sources of one {network} need vectors of one width, but there are item: 5, "
+            "user: 9; encode them with one encoder"
+        )
+        with pytest.raises(ValueError, match=message):
+            ADAPTERS[name](options(), tables(user=9))
+
+    @pytest.mark.parametrize("name", ["linear", "pca", "pq"])
+    def test_other_adapters_take_sources_of_different_widths(self, name: str) -> None:
+        layer = ADAPTERS[name](options(embedding_dimension=6), tables(user=9))
+        outputs = layer(rows_of([1, 2], [3]))
+        assert [vectors.shape for vectors in outputs.values()] == [(2, 6), (1, 6)]
+
+    def test_the_registry_has_every_adapter_that_makes_fields(self) -> None:
+        assert set(ADAPTERS) == set(get_args(AdapterName)) - {"none", "replace_id"}

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from models.rerankers import RERANKERS
-from models.rerankers.base import ListInputs, flat_in_lists
+from models.rerankers.base import CandidateFeatures, ListInputs, flat_in_lists
 from tests.models.builders import gradients_of
 from tests.models.network_contract import (
     assert_configuration_makes_an_equal_layer,
@@ -20,6 +20,7 @@ from tests.models.network_contract import (
     assert_training_lowers_the_loss,
     names_with_slow_variants,
 )
+from tests.models.numpy_lists import numpy_features
 from tests.models.rerankers.inputs import (
     chosen,
     list_inputs,
@@ -235,3 +236,27 @@ def test_these_see_the_order(name: str) -> None:
     layer, inputs, order = shared(name), list_inputs(), [3, 0, 4, 2, 1]
     difference = layer(chosen(inputs, order)) - tf.gather(layer(inputs), order, axis=1)
     assert np.abs(difference[0]).max() > 1e-3
+
+
+class TestCandidateFeatures:
+    @pytest.mark.parametrize("sources", [0, 2])
+    def test_features_follow_the_formula(self, sources: int) -> None:
+        inputs = list_inputs(sources=sources)
+        layer = used(CandidateFeatures(), inputs)
+        features = layer(inputs).numpy()
+        # Interest and candidate of two fields each, four numbers, side fields.
+        assert features.shape == (4, 5, 3 * (2 + 2 + sources) + 4)
+        for index in range(4):
+            real = inputs.candidate_mask[index].numpy()
+            np.testing.assert_allclose(
+                features[index][real], numpy_features(layer, inputs, index), atol=1e-5
+            )
+
+    def test_a_batch_of_1_and_padding(self) -> None:
+        inputs = list_inputs()
+        layer = used(CandidateFeatures(), inputs)
+        expected, other = layer(inputs), layer(with_other_padding(inputs))
+        for index in range(4):
+            np.testing.assert_allclose(layer(list_of(inputs, index))[0], expected[index], atol=1e-5)
+            real = inputs.candidate_mask[index].numpy()
+            np.testing.assert_allclose(other[index][real], expected[index][real], atol=1e-5)
