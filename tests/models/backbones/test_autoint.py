@@ -10,7 +10,7 @@ from models.backbones.base import BackboneInputs
 from models.layers.attention import FieldSelfAttention
 from tests.models.backbones.inputs import assert_logits_follow
 from tests.models.builders import named_weights, relu, softmax
-from tests.models.numpy_fields import numpy_fields, numpy_linear, numpy_top
+from tests.models.numpy_layers import numpy_fields, numpy_linear, numpy_top
 
 
 def numpy_attended(layer: FieldSelfAttention, fields: np.ndarray) -> np.ndarray:

@@ -23,7 +23,7 @@ from tests.models.network_contract import (
     assert_training_lowers_the_loss,
     names_with_slow_variants,
 )
-from tests.models.numpy_fields import numpy_fields
+from tests.models.numpy_layers import numpy_fields
 
 # Every backbone as it comes, and with options that change what it computes.
 ARMS: dict[str, tuple[str, dict[str, Any]]] = {name: (name, {}) for name in BACKBONES} | {

@@ -9,8 +9,7 @@ from models.backbones.base import BackboneInputs
 from models.backbones.bst import BehaviorSequenceTransformer
 from tests.models.backbones.inputs import assert_logits_follow
 from tests.models.builders import relu
-from tests.models.numpy_attention import dense
-from tests.models.numpy_transformer import numpy_transformer
+from tests.models.numpy_layers import dense, numpy_transformer
 
 
 def numpy_logit(

@@ -7,8 +7,7 @@ from models.backbones.base import BackboneInputs
 from models.backbones.dcn import DeepCrossNetwork
 from tests.models.backbones.inputs import assert_logits_follow
 from tests.models.builders import named_weights
-from tests.models.numpy_attention import numpy_attention
-from tests.models.numpy_fields import numpy_linear, numpy_top
+from tests.models.numpy_layers import numpy_attention, numpy_linear, numpy_top
 
 
 def numpy_logit(layer: DeepCrossNetwork, inputs: BackboneInputs, row: int, user: int) -> float:

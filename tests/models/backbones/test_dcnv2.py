@@ -7,7 +7,7 @@ from models.backbones.base import BackboneInputs
 from models.backbones.dcnv2 import DeepCrossNetworkV2
 from tests.models.backbones.inputs import assert_logits_follow
 from tests.models.builders import relu
-from tests.models.numpy_attention import dense, numpy_attention
+from tests.models.numpy_layers import dense, numpy_attention
 
 
 def numpy_logit(layer: DeepCrossNetworkV2, inputs: BackboneInputs, row: int, user: int) -> float:

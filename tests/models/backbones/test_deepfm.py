@@ -8,7 +8,7 @@ import pytest
 from models.backbones.base import BackboneInputs
 from models.backbones.deepfm import DeepFactorizationMachine
 from tests.models.backbones.inputs import assert_logits_follow
-from tests.models.numpy_fields import numpy_fields, numpy_linear, numpy_top
+from tests.models.numpy_layers import numpy_fields, numpy_linear, numpy_top
 
 
 def numpy_logit(

@@ -8,7 +8,7 @@ from models.backbones.base import BackboneInputs
 from models.backbones.dien import DeepInterestEvolutionNetwork
 from tests.models.backbones.inputs import assert_logits_follow, backbone_inputs, used
 from tests.models.builders import gradients_of, named_weights, sigmoid, softmax
-from tests.models.numpy_fields import numpy_linear, numpy_top
+from tests.models.numpy_layers import numpy_linear, numpy_top
 
 EVOLUTIONS = ("gru", "aigru", "agru", "augru")
 

@@ -12,7 +12,7 @@ from models.layers.gates import SqueezeExcitation
 from models.layers.interaction import BilinearInteraction
 from tests.models.backbones.inputs import WIDTH, assert_logits_follow, backbone_inputs, used
 from tests.models.builders import relu, sigmoid
-from tests.models.numpy_fields import numpy_fields, numpy_linear, numpy_top
+from tests.models.numpy_layers import numpy_fields, numpy_linear, numpy_top
 
 
 def numpy_weighted(layer: SqueezeExcitation, fields: np.ndarray) -> np.ndarray:

@@ -9,8 +9,7 @@ from models.backbones.base import BackboneInputs
 from models.backbones.fignn import FeatureInteractionGraphNetwork
 from tests.models.backbones.inputs import assert_logits_follow
 from tests.models.builders import sigmoid
-from tests.models.numpy_attention import dense
-from tests.models.numpy_fields import numpy_fields, numpy_linear, numpy_top
+from tests.models.numpy_layers import dense, numpy_fields, numpy_linear, numpy_top
 
 
 def numpy_logit(

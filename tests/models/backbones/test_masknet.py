@@ -8,8 +8,7 @@ import pytest
 from models.backbones.base import BackboneInputs
 from models.backbones.masknet import MaskNet
 from tests.models.backbones.inputs import assert_logits_follow
-from tests.models.numpy_fields import numpy_fields, numpy_linear, numpy_top
-from tests.models.numpy_masks import numpy_mask_block
+from tests.models.numpy_layers import numpy_fields, numpy_linear, numpy_mask_block, numpy_top
 
 
 def numpy_logit(layer: MaskNet, inputs: BackboneInputs, row: int, user: int) -> float:

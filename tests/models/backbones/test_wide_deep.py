@@ -6,7 +6,7 @@ import pytest
 from models.backbones.base import BackboneInputs
 from models.backbones.wide_deep import WideDeep
 from tests.models.backbones.inputs import assert_logits_follow
-from tests.models.numpy_fields import numpy_fields, numpy_linear, numpy_top
+from tests.models.numpy_layers import numpy_fields, numpy_linear, numpy_top
 
 
 def numpy_logit(layer: WideDeep, inputs: BackboneInputs, row: int, user: int) -> float:

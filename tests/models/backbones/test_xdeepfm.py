@@ -7,7 +7,7 @@ from models.backbones.base import BackboneInputs
 from models.backbones.xdeepfm import ExtremeDeepFactorizationMachine
 from tests.models.backbones.inputs import assert_logits_follow
 from tests.models.builders import named_weights
-from tests.models.numpy_fields import numpy_fields, numpy_linear, numpy_top
+from tests.models.numpy_layers import numpy_fields, numpy_linear, numpy_top
 
 
 def numpy_interactions(layer: ExtremeDeepFactorizationMachine, fields: np.ndarray) -> np.ndarray:

@@ -18,8 +18,7 @@ from models.layers.attention import (
 from tests.models.builders import gradients_of, named_weights, randomise, relu, softmax
 from tests.models.layers.contract import built
 from tests.models.layers.sets import SETS, SIZE, normal, other_padding, set_mask
-from tests.models.numpy_attention import numpy_attention
-from tests.models.numpy_sets import numpy_multi_head
+from tests.models.numpy_layers import numpy_attention, numpy_multi_head
 
 TARGET_COUNT, LENGTH, TARGET_WIDTH, STEP_WIDTH = 4, 5, 3, 6
 

@@ -13,9 +13,7 @@ from tests.models.layers.contract import (
     assert_every_weight_learns,
     built,
 )
-from tests.models.numpy_attention import dense
-from tests.models.numpy_fields import numpy_top
-from tests.models.numpy_masks import numpy_mask_block
+from tests.models.numpy_layers import dense, numpy_mask_block, numpy_top
 
 FACTOR_FIELDS = np.random.default_rng(0).normal(size=[5, 3, 4]).astype(np.float32)
 

@@ -20,7 +20,7 @@ from models.layers.interaction import (
 )
 from tests.models.builders import named_weights, sigmoid, softmax
 from tests.models.layers.contract import built
-from tests.models.numpy_fields import numpy_linear
+from tests.models.numpy_layers import numpy_linear
 
 RANDOM = np.random.default_rng(0)
 INPUTS = (

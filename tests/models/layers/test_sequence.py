@@ -17,7 +17,7 @@ from models.layers.sequence import (
 )
 from tests.models.builders import named_weights, sigmoid
 from tests.models.layers.contract import built
-from tests.models.numpy_transformer import numpy_block, numpy_transformer
+from tests.models.numpy_layers import numpy_block, numpy_transformer
 
 GRU_COUNT, GRU_LENGTH, GRU_WIDTH, GRU_UNITS = 4, 5, 3, 2
 # Padding in front, behind, between and everywhere.

@@ -16,9 +16,7 @@ from models.layers.set_attention import (
 from tests.models.builders import randomise
 from tests.models.layers.contract import built
 from tests.models.layers.sets import SETS, SIZE, normal, other_padding, set_mask
-from tests.models.numpy_attention import dense
-from tests.models.numpy_set_to_list import numpy_set_to_list
-from tests.models.numpy_sets import numpy_induced, numpy_set_block
+from tests.models.numpy_layers import dense, numpy_induced, numpy_set_block, numpy_set_to_list
 
 
 class Echo(AttendingBlock):

@@ -20,7 +20,7 @@ from tests.models.network_contract import (
     assert_training_lowers_the_loss,
     names_with_slow_variants,
 )
-from tests.models.numpy_lists import numpy_features
+from tests.models.numpy_layers import numpy_features
 from tests.models.rerankers.inputs import (
     chosen,
     list_inputs,

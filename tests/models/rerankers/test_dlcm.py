@@ -7,9 +7,7 @@ from models.layers.sequence import AttentionGRU
 from models.rerankers.base import ListInputs
 from models.rerankers.dlcm import DeepListwiseContextModel
 from tests.models.builders import sigmoid
-from tests.models.numpy_attention import dense
-from tests.models.numpy_fields import numpy_top
-from tests.models.numpy_lists import assert_real_scores, numpy_features
+from tests.models.numpy_layers import assert_real_scores, dense, numpy_features, numpy_top
 from tests.models.rerankers.inputs import list_inputs, used
 
 

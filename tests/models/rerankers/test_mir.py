@@ -5,11 +5,15 @@ import pytest
 
 from models.rerankers.base import ListInputs
 from models.rerankers.mir import MultiLevelInteractionReranking
-from tests.models.numpy_attention import dense
-from tests.models.numpy_fields import numpy_linear, numpy_top
-from tests.models.numpy_lists import assert_real_scores, numpy_features
-from tests.models.numpy_set_to_list import numpy_set_to_list
-from tests.models.numpy_sets import numpy_multi_head
+from tests.models.numpy_layers import (
+    assert_real_scores,
+    dense,
+    numpy_features,
+    numpy_linear,
+    numpy_multi_head,
+    numpy_set_to_list,
+    numpy_top,
+)
 from tests.models.rerankers.inputs import WIDTH, list_inputs, used
 from tests.models.rerankers.test_dlcm import numpy_states
 

@@ -5,10 +5,13 @@ import pytest
 
 from models.rerankers.base import ListInputs
 from models.rerankers.prm import PersonalizedReranking
-from tests.models.numpy_attention import dense
-from tests.models.numpy_fields import numpy_top
-from tests.models.numpy_lists import assert_real_scores, numpy_features
-from tests.models.numpy_sets import numpy_set_block
+from tests.models.numpy_layers import (
+    assert_real_scores,
+    dense,
+    numpy_features,
+    numpy_set_block,
+    numpy_top,
+)
 from tests.models.rerankers.inputs import list_inputs, used
 
 

@@ -6,10 +6,14 @@ import pytest
 from models.layers.set_attention import InducedSetAttention
 from models.rerankers.base import ListInputs
 from models.rerankers.setrank import SetRank
-from tests.models.numpy_attention import dense
-from tests.models.numpy_fields import numpy_top
-from tests.models.numpy_lists import assert_real_scores, numpy_features
-from tests.models.numpy_sets import numpy_induced, numpy_set_block
+from tests.models.numpy_layers import (
+    assert_real_scores,
+    dense,
+    numpy_features,
+    numpy_induced,
+    numpy_set_block,
+    numpy_top,
+)
 from tests.models.rerankers.inputs import list_inputs, used
 
 

@@ -15,7 +15,7 @@ from tests.models.layers.contract import (
     assert_survives_saving,
     built,
 )
-from tests.models.numpy_attention import dense
+from tests.models.numpy_layers import dense
 from tests.models.retrieval.inputs import item_inputs, user_inputs
 
 

@@ -11,7 +11,7 @@ from models.retrieval import RETRIEVERS
 from models.retrieval.base import ItemInputs, UserInputs
 from models.retrieval.two_tower import TwoTower
 from tests.models.builders import gradients_of, randomise, relu, softmax
-from tests.models.numpy_attention import dense
+from tests.models.numpy_layers import dense
 from tests.models.retrieval.inputs import item_inputs, user_inputs
 
 ARMS: list[dict[str, Any]] = [
