@@ -16,8 +16,7 @@ from models.layers.attention import (
     side_by_side,
 )
 from tests.models.builders import gradients_of, named_weights, randomise, relu, softmax
-from tests.models.layers.contract import built
-from tests.models.layers.sets import SETS, SIZE, normal, other_padding, set_mask
+from tests.models.layers.contract import SETS, SIZE, built, normal, other_padding, set_mask
 from tests.models.numpy_layers import numpy_attention, numpy_multi_head
 
 TARGET_COUNT, LENGTH, TARGET_WIDTH, STEP_WIDTH = 4, 5, 3, 6

@@ -38,8 +38,9 @@ from tests.models.layers.contract import (
     assert_runs_in_mixed_precision,
     assert_survives_saving,
     built,
+    normal,
+    set_mask,
 )
-from tests.models.layers.sets import normal, set_mask
 from tests.models.network_contract import assert_configuration_keeps, names_with_slow_variants
 
 

@@ -9,10 +9,7 @@ import tensorflow as tf
 
 from models.layers.gates import FactorGate, FeatureGate, MaskBlock, SqueezeExcitation, ZeroStart
 from tests.models.builders import named_weights, relu, sigmoid, softmax
-from tests.models.layers.contract import (
-    assert_every_weight_learns,
-    built,
-)
+from tests.models.layers.contract import assert_every_weight_learns, built
 from tests.models.numpy_layers import dense, numpy_mask_block, numpy_top
 
 FACTOR_FIELDS = np.random.default_rng(0).normal(size=[5, 3, 4]).astype(np.float32)

@@ -14,8 +14,7 @@ from models.layers.set_attention import (
     SetToListAttention,
 )
 from tests.models.builders import randomise
-from tests.models.layers.contract import built
-from tests.models.layers.sets import SETS, SIZE, normal, other_padding, set_mask
+from tests.models.layers.contract import SETS, SIZE, built, normal, other_padding, set_mask
 from tests.models.numpy_layers import dense, numpy_induced, numpy_set_block, numpy_set_to_list
 
 
