@@ -7,12 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from tests.models.builders import randomise
 from tests.models.network_contract import assert_every_weight_has_a_gradient
 
 Arrays = np.ndarray | Sequence[np.ndarray]
+
+
+# A SavedModel holds traces of every layer, in use and in training, which costs seconds.
+in_both_formats = pytest.mark.parametrize(
+    "file", ["model.keras", pytest.param("saved_model", marks=pytest.mark.slow)]
+)
 
 
 def built(layer: tf.keras.layers.Layer, inputs: Arrays, seed: int = 1) -> tf.keras.layers.Layer:
@@ -42,18 +49,16 @@ def assert_rows_do_not_mix(layer: tf.keras.layers.Layer, inputs: Arrays) -> None
         np.testing.assert_allclose(alone[0], together[row], atol=1e-5)
 
 
-def assert_survives_saving(layer: tf.keras.layers.Layer, inputs: Arrays, folder: Path) -> None:
-    """A functional model with the layer gives the same from both file formats."""
+def assert_survives_saving(layer: tf.keras.layers.Layer, inputs: Arrays, file: Path) -> None:
+    """A functional model with the layer gives the same from a file, whose name says the format."""
     entries = tf.nest.map_structure(
         lambda part: tf.keras.Input(part.shape[1:], dtype=part.dtype), inputs
     )
     model = tf.keras.Model(entries, layer(entries))
     expected = model(inputs)
-    model.save(folder / "model.keras")
-    model.save(folder / "saved_model")
-    for name in ("model.keras", "saved_model"):
-        again = tf.keras.models.load_model(folder / name)
-        np.testing.assert_allclose(again(inputs), expected, atol=1e-6)
+    model.save(file)
+    again = tf.keras.models.load_model(file)
+    np.testing.assert_allclose(again(inputs), expected, atol=1e-6)
 
 
 def assert_runs_in_mixed_precision(

@@ -38,6 +38,7 @@ from tests.models.layers.contract import (
     assert_runs_in_mixed_precision,
     assert_survives_saving,
     built,
+    in_both_formats,
     normal,
     set_mask,
 )
@@ -174,10 +175,11 @@ def test_rows_do_not_mix(name: str) -> None:
     assert_rows_do_not_mix(built(case.make(), case.inputs), case.inputs)
 
 
+@in_both_formats
 @names_with_slow_variants(CASES)
-def test_survives_saving(name: str, tmp_path: Path) -> None:
+def test_survives_saving(name: str, file: str, tmp_path: Path) -> None:
     case = CASES[name]
-    assert_survives_saving(built(case.make(), case.inputs), case.inputs, tmp_path)
+    assert_survives_saving(built(case.make(), case.inputs), case.inputs, tmp_path / file)
 
 
 @every_case

@@ -14,6 +14,7 @@ from tests.models.layers.contract import (
     assert_runs_in_mixed_precision,
     assert_survives_saving,
     built,
+    in_both_formats,
 )
 from tests.models.numpy_layers import dense
 from tests.models.retrieval.inputs import item_inputs, user_inputs
@@ -87,9 +88,10 @@ class TestHistoryPooling:
         assert_rows_do_not_mix(layer, inputs())
         assert_every_weight_learns(layer, inputs())
 
+    @in_both_formats
     @pytest.mark.parametrize("kind", POOLINGS)
-    def test_it_survives_saving(self, kind: str, tmp_path: Path) -> None:
-        assert_survives_saving(built(HistoryPooling(3, kind), inputs()), inputs(), tmp_path)
+    def test_it_survives_saving(self, kind: str, file: str, tmp_path: Path) -> None:
+        assert_survives_saving(built(HistoryPooling(3, kind), inputs()), inputs(), tmp_path / file)
 
     def test_it_runs_in_mixed_precision(self) -> None:
         assert_runs_in_mixed_precision(lambda: HistoryPooling(3), inputs())
