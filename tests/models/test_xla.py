@@ -37,7 +37,7 @@ def assert_compiled_steps_are_the_same(name: str, **options: Any) -> None:
         np.testing.assert_allclose(own, expected, atol=1e-4)
 
 
-@pytest.mark.parametrize("name", ["din", "dcnv2"])
+@pytest.mark.parametrize("name", ["din", pytest.param("dcnv2", marks=pytest.mark.slow)])
 def test_a_compiled_step_is_the_same_step(name: str) -> None:
     assert_compiled_steps_are_the_same(name, sources=("item",), match="none")
 
