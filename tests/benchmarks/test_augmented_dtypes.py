@@ -8,6 +8,7 @@ from benchmarks import augmented_dtypes
 from tests.runs import written_run
 
 
+@pytest.mark.slow
 def test_every_number_format_is_a_json_line(capsys: pytest.CaptureFixture[str]) -> None:
     augmented_dtypes.main([str(written_run().folder.path), "--samples", "20"])
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

@@ -46,6 +46,7 @@ def test_the_chosen_matrix_is_that_of_the_step() -> None:
     np.testing.assert_allclose(dense("used + 0.5 ratings"), chosen)
 
 
+@pytest.mark.slow
 def test_every_measure_is_a_json_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 from benchmarks import encode_overhead
 
 
+@pytest.mark.slow
 def test_every_measure_is_a_json_line(repository_root, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(repository_root)
     encode_overhead.main(["--answers", "60", "--kind", "tfidf", "--folder", str(tmp_path)])

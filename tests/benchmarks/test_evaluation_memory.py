@@ -10,6 +10,7 @@ from benchmarks import evaluation_memory
 from benchmarks.evaluation_memory import made_up_scores
 
 
+@pytest.mark.slow
 def test_every_number_of_rows_is_a_json_line(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:

@@ -7,6 +7,7 @@ import pytest
 from benchmarks import export_tables
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("model", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_json_line_says_what_the_tables_cost(
     model: bool, capfd: pytest.CaptureFixture[str]

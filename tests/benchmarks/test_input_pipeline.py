@@ -8,6 +8,7 @@ import pytest
 from benchmarks import input_pipeline
 
 
+@pytest.mark.slow
 def test_every_program_reads_all_samples(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

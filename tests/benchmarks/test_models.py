@@ -14,6 +14,7 @@ def run(monkeypatch: pytest.MonkeyPatch, *words: str) -> None:
     models.main()
 
 
+@pytest.mark.slow
 def test_every_arm_is_a_json_line_and_a_column(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,6 +10,7 @@ from benchmarks import optimizers
 from benchmarks.measuring import Stopwatch
 
 
+@pytest.mark.slow
 def test_every_size_and_optimizer_is_a_json_line_and_a_cell(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,17 +13,15 @@ from serving.runtime.c_api import CApiSession
 from serving.server import LocalServer
 from tests.scenarios import ITEMS
 from tests.serving.exports import (
-    MODELS,
     Arrays,
     assert_close,
+    every_model,
     exported,
     one_user_request,
     request_rows,
     serialized_examples,
     user_of,
 )
-
-every_model = pytest.mark.parametrize(("backbone", "arm"), MODELS)
 
 
 def session_scores(path: Path, raw: Arrays) -> np.ndarray:
@@ -48,17 +45,8 @@ def test_every_loader_gives_the_checkpoints_scores(backbone: str, arm: str) -> N
         assert_close(session.run("rank", ranked)["score"], export.expected(repeated))
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[LocalServer]:
-    models = {f"{backbone}_{arm}": exported(backbone, arm).base for backbone, arm in MODELS}
-    with LocalServer(models) as running:
-        yield running
-
-
 @every_model
-def test_the_local_server_gives_the_checkpoints_scores(
-    server: LocalServer, backbone: str, arm: str
-) -> None:
+def test_the_local_server_gives_the_checkpoints_scores(backbone: str, arm: str) -> None:
     export, raw = exported(backbone, arm), request_rows()
     users = [user_of(raw, row) for row in range(len(raw["item_id"]))]
     items = [item.decode() for item in raw["item_id"]]
@@ -66,6 +54,7 @@ def test_the_local_server_gives_the_checkpoints_scores(
     candidates = [str(item) for item in ranked["item_id"]]
     name = f"{backbone}_{arm}"
     with (
+        LocalServer({name: export.base}) as server,
         RankingClient(f"127.0.0.1:{server.grpc_port}", name) as over_grpc,
         RestRankingClient(f"http://127.0.0.1:{server.rest_port}", name) as over_rest,
     ):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import functools
+import itertools
 import shutil
 import tempfile
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import tensorflow as tf
 
 from configs.scenario import Scenario
@@ -30,8 +32,15 @@ from tests.scenarios import (
 UNPROVEN = ExportOptions(proof="none", card_part=None)
 """For tests that compare scores themselves."""
 
-MODELS = tuple((backbone, arm) for backbone in ("din", "dcnv2") for arm in ARMS)
-"""Every backbone in every arm."""
+_FAST_MODELS = (("din", "none"), ("din", "ridge"), ("dcnv2", "hein"), ("dcnv2", "means"))
+every_model = pytest.mark.parametrize(
+    ("backbone", "arm"),
+    [
+        pair if pair in _FAST_MODELS else pytest.param(*pair, marks=pytest.mark.slow)
+        for pair in itertools.product(("din", "dcnv2"), ARMS)
+    ],
+)
+"""Both backbones in every arm; each backbone and each arm is once among the fast tests."""
 
 RANKING_VARIANTS: dict[str, dict[str, object]] = {
     "linear": {

@@ -36,12 +36,12 @@ from tests.scenarios import (
     tiny_scenario,
 )
 from tests.serving.exports import (
-    MODELS,
     OTHER_VARIANTS,
     RANKING_VARIANTS,
     UNPROVEN,
     Export,
     assert_close,
+    every_model,
     exported,
     exported_variant,
     request_rows,
@@ -52,8 +52,6 @@ KNOWLEDGE_WIDTH = 12
 EXPERT_WIDTH = 10
 DT_STRING = tf.string.as_datatype_enum
 AUGMENTED = "_parts/adapter/_tables/"
-
-every_model = pytest.mark.parametrize(("backbone", "arm"), MODELS)
 
 
 def meta_graph(path: Path) -> Any:
@@ -177,7 +175,15 @@ def test_neither_knowledge_vectors_nor_hein_are_inside(backbone: str, arm: str) 
         assert any(EXPERT_WIDTH in weight.shape for weight in hein.weights)
 
 
-@pytest.mark.parametrize("name", [*RANKING_VARIANTS, *OTHER_VARIANTS])
+@pytest.mark.parametrize(
+    "name",
+    [
+        name
+        if name in ("hein", "pca", *OTHER_VARIANTS)
+        else pytest.param(name, marks=pytest.mark.slow)
+        for name in (*RANKING_VARIANTS, *OTHER_VARIANTS)
+    ],
+)
 def test_neither_adapters_nor_knowledge_nor_fold_tables_are_inside(name: str) -> None:
     export = exported_variant(name)
     shapes = held(export)

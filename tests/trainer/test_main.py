@@ -88,11 +88,12 @@ def test_train_evaluate_and_compare(capsys: pytest.CaptureFixture[str], tmp_path
             ["list_id", "user_id", "item_id", "label", "score"],
             ["auc", "ndcg_at_10"],
         ),
-        (
+        pytest.param(
             "two_tower",
             "new_items_recall_at_10",
             ["user_id", "item_id", "rank", "rank_new_items", "tied", "tied_new_items"],
             ["new_items_recall_at_10"],
+            marks=pytest.mark.slow,
         ),
     ],
 )

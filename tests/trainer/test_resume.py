@@ -68,7 +68,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, scenario: Scenario, step: int) ->
             train(scenario, shared_store(), progress=False)
 
 
-@pytest.mark.parametrize("form", ["memory", "stream"])
+@pytest.mark.parametrize("form", ["memory", pytest.param("stream", marks=pytest.mark.slow)])
 def test_an_interrupted_training_ends_as_an_unbroken_one(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

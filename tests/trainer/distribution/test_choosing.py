@@ -18,6 +18,7 @@ def test_one_device_needs_no_strategy() -> None:
     assert distribution.is_chief and distribution.worker.replicas == 1
 
 
+@pytest.mark.slow
 def test_mirrored_devices_train_as_one_does(tmp_path: Path, repository_root: Path) -> None:
     changes = {key.replace(".", "__"): value for key, value in EXACT.items()}
     train(tiny_scenario(run_dir=str(tmp_path / "one"), **changes), progress=False)

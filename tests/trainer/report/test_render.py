@@ -439,7 +439,7 @@ def run_of(backbone: str, arm: str, metric: str) -> RunResult:
 @pytest.mark.parametrize(
     ("backbone", "metric", "title"),
     [
-        ("prm", "ndcg_at_10", "Knowledge in re-rankers: "),
+        pytest.param("prm", "ndcg_at_10", "Knowledge in re-rankers: ", marks=pytest.mark.slow),
         ("two_tower", "new_items_recall_at_10", "Knowledge in retrieval models: "),
     ],
 )
