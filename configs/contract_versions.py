@@ -10,6 +10,7 @@ from __future__ import annotations
 CONTRACTS = {
     "group": 1,
     "prompts": 1,
+    "link": 1,
     "encode": 1,
     "examples": 2,
     "training": 1,

@@ -44,6 +44,35 @@ class CollaborativeVectors(Section):
     seed: int = 0
 
 
+class Links(Section):
+    """How names of items in answers are found in the catalogue ("python -m preprocessing link")."""
+
+    names: int = Field(10, ge=1, description="names of one answer that are read, the first ones")
+    year: str | None = Field(
+        None,
+        description="attribute of data.catalogue.attributes with the year of an item; if empty, "
+        "'year' where there is one, else the year in brackets at the end of the title",
+    )
+    year_tolerance: int = Field(
+        1, ge=0, description="a name with a year means an item whose year differs by no more"
+    )
+    near: float = Field(
+        94.0,
+        gt=0,
+        le=100,
+        description="least similarity of a name and the title that it nearly is (rapidfuzz's "
+        "ratio, 0 to 100)",
+    )
+    mine: tuple[str, ...] = Field(
+        (),
+        description="item sources whose individual answers are prose: titles that these mention "
+        "are links, too",
+    )
+
+    _split_mine = field_validator("mine", mode="before")(split_names)
+    _each_source_once = field_validator("mine")(named_once)
+
+
 class SourceAnswers(Section):
     """Where the vectors of one knowledge source come from: answers of an LLM, or a control."""
 
@@ -90,6 +119,11 @@ class SourceAnswers(Section):
         description="structured answers: encode each of these fields apart; stands for the sources "
         "<source>_<factor>",
     )
+    links: Links | None = Field(
+        None,
+        description="item sources: the answers are lists of names of other items, such as "
+        '{"links": ["The Matrix", ...]}; \'factor\' names another field than links',
+    )
     history_entry_pattern: str | None = Field(
         None,
         description="regular expression matching once per interaction shown in a prompt; lets the "
@@ -112,6 +146,11 @@ class SourceAnswers(Section):
 
     _split_metadata = field_validator("metadata", mode="before")(split_names)
 
+    @property
+    def is_prose_about_items(self) -> bool:
+        """True when there are answers about single items that are no lists of names."""
+        return self.entity == "item" and bool(self.individual) and self.links is None
+
     @model_validator(mode="after")
     def _answers_fit_together(self) -> SourceAnswers:
         in_place_of_answers = [
@@ -129,6 +168,18 @@ class SourceAnswers(Section):
         if len(in_place_of_answers) > 1 or (in_place_of_answers and about_answers):
             first, *others = in_place_of_answers + about_answers
             raise ValueError(f"'{first}' stands in place of answers and excludes '{others[0]}'")
+        if self.links is not None:
+            others = [*in_place_of_answers, "collective", "factors", *("groups", "grouping")]
+            excluded = next((name for name in others if getattr(self, name)), None)
+            if excluded is not None:
+                raise ValueError(f"'links' are named by single answers and exclude '{excluded}'")
+            if self.entity == "user":
+                raise ValueError("'links' are for item sources")
+            if not (self.individual or self.links.mine):
+                raise ValueError(
+                    "'links' need answer files under 'individual', or sources under 'links.mine'"
+                )
+            return self
         if not (self.individual or self.collective or in_place_of_answers):
             raise ValueError(
                 "name at least one file under 'individual', 'collective' or 'vectors', or make "
@@ -252,6 +303,18 @@ class Knowledge(Section):
                     raise ValueError(f"source '{name}' is a factor of '{source}' and described too")
                 answers[name] = described.model_copy(update={"factor": factor, "factors": ()})
         self.__dict__["answers"] = answers
+        return self
+
+    @model_validator(mode="after")
+    def _mined_sources_are_prose(self) -> Self:
+        for source, described in self.answers.items():
+            for mined in described.links.mine if described.links is not None else ():
+                prose = self.answers.get(mined)
+                if prose is None or not prose.is_prose_about_items:
+                    raise ValueError(
+                        f"answers.{source}.links.mine: '{mined}' must be an item source with "
+                        "'individual' answers and without 'links'"
+                    )
         return self
 
     @model_validator(mode="after")

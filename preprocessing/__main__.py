@@ -16,6 +16,7 @@ from preprocessing.commands import (
     group,
     import_answers,
     inspect,
+    link,
     prompts,
     validate,
 )
@@ -39,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         prompts,
         generate,
         import_answers,
+        link,
         encode,
         examples,
         all_steps,

@@ -72,6 +72,7 @@ PREPROCESSING_ORDER = (
     "encoders",
     "prompt_templates",
     "interactions",
+    "links",
     "grouping",
     "prompting",
     "generation",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -99,17 +100,33 @@ ENCODING_REASONS: Mapping[str, str] = {
 """Reasons of the step `encode`: the answer, or a vector made elsewhere, makes no knowledge."""
 
 
+LINKING_REASONS: Mapping[str, str] = {
+    "no_list": "the answer is no list of names",
+    "name_not_a_text": "an entry of the list is no text",
+    "name_too_long": "a name has more than 300 characters",
+    "name_without_letters": "a name has neither letters nor digits",
+    "surplus_name": "the answer has named knowledge.answers.SOURCE.links.names items before",
+    "self_mention": "the item itself is named",
+    "repeated_name": "the answer has named this item before",
+}
+"""Reasons of the step `link`: an answer, or a name in it, makes no link."""
+
+
 def meaning_of(reason: str) -> str | None:
     """What a reason means; None for a name that is not in use."""
     if reason.startswith("http_"):
         return GENERATION_REASONS["http_"]
-    for reasons in (QUALITY_REASONS, RECORD_REASONS, GENERATION_REASONS, ENCODING_REASONS):
+    for reasons in (
+        *(QUALITY_REASONS, RECORD_REASONS, GENERATION_REASONS),
+        *(ENCODING_REASONS, LINKING_REASONS),
+    ):
         if reason in reasons:
             return reasons[reason]
     return None
 
 
 _BYTES_PER_BATCH = 4 << 20
+_CODE_FENCE = re.compile(r"^\s*```[a-z]*\s*|\s*```\s*$")
 _MOST_INTERACTIONS = (1 << 31) - 1
 _DEEPEST_OBJECT = 32
 _LARGEST_NUMBER = 1 << 63
@@ -478,6 +495,32 @@ def factor_text(answer: Answer, factor: str) -> str:
     if not text.strip():
         raise RejectedAnswer("missing_factor", f"factor '{factor}' is empty")
     return whole_text(text, f"factor '{factor}'")
+
+
+def listed_names(answer: Answer, field: str) -> list[object]:
+    """The names that an answer lists, best first; entries that are no texts included.
+
+    Args:
+      answer: its factors, or its text as JSON, are a list, or an object with a list.
+      field: where the list is; of an object with a single list that one counts.
+
+    Raises:
+      RejectedAnswer: there is no such list, or it is empty.
+    """
+    listed: object = answer.factors
+    if listed is None:
+        text = _CODE_FENCE.sub("", answer.text)
+        try:
+            listed = json.loads(text, parse_constant=refuse_json_constant)
+        except (ValueError, RecursionError) as error:
+            raise RejectedAnswer("no_list", f"not JSON: {error}") from error
+    if isinstance(listed, dict):
+        lists = [value for value in listed.values() if isinstance(value, list)]
+        listed = lists[0] if field not in listed and len(lists) == 1 else listed.get(field)
+    if not isinstance(listed, list) or not listed:
+        found = "an empty list" if isinstance(listed, list) else type(listed).__name__
+        raise RejectedAnswer("no_list", f"JSON, but {found} where the names should be")
+    return listed
 
 
 def asked_sources(answers: Mapping[str, SourceAnswers]) -> dict[str, SourceAnswers]:

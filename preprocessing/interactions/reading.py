@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from configs.data import Data, Split
+from configs.data import Data, Interactions, Split
 from configs.loading import ConfigurationError
 from preprocessing.dead_letters import DeadLetter, dead_letter
 from preprocessing.tables.blocks import ParsedBlock, WantedColumns
@@ -153,6 +153,30 @@ def open_interactions(data: Data, split: Split) -> TableReader:
     }
     optional = frozenset(f"{_COLUMNS_KEY}.{name}" for name in mapped if name not in (USER, ITEM))
     return open_table(interactions, _PATH_KEY, WantedColumns(wanted, optional))
+
+
+def rows_by_id(interactions: Interactions) -> dict[str, dict[str, int]]:
+    """For "item" and "user": id -> rows of the log, as they stand in the files.
+
+    Raises:
+      ConfigurationError: see `open_table`.
+    """
+    columns = {ITEM: interactions.columns.item, USER: interactions.columns.user}
+    wanted = WantedColumns({f"{_COLUMNS_KEY}.{name}": column for name, column in columns.items()})
+    tables: dict[str, list[pa.Table]] = {name: [] for name in columns}
+    for block in open_table(interactions, _PATH_KEY, wanted).read():
+        for name, column in columns.items():
+            ids, usable, _ = usable_ids(block, column, name)
+            counted = pc.value_counts(ids.filter(pa.array(usable)).combine_chunks())
+            tables[name].append(pa.Table.from_arrays(counted.flatten(), ["id", "rows"]))
+    return {name: _added_up(found) for name, found in tables.items()}
+
+
+def _added_up(tables: list[pa.Table]) -> dict[str, int]:
+    if not tables:
+        return {}
+    added = pa.concat_tables(tables).group_by("id").aggregate([("rows", "sum")])
+    return dict(zip(added["id"].to_pylist(), added["rows_sum"].to_pylist(), strict=True))
 
 
 def parse_interactions(block: ParsedBlock, data: Data) -> tuple[pa.Table, list[DeadLetter]]:

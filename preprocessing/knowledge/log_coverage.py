@@ -7,13 +7,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
 from configs.command_line import say
 from configs.loading import ConfigurationError
 from configs.scenario import Scenario
 from preprocessing.inputs import fingerprint_inputs
+from preprocessing.interactions.reading import rows_by_id
 from preprocessing.records import contract
 from preprocessing.records.coverage import (
     IdCoverage,
@@ -23,16 +21,13 @@ from preprocessing.records.coverage import (
 from preprocessing.records.layout import shard_files
 from preprocessing.records.tfrecord_file import read_records
 from preprocessing.records.wire import decode_example
-from preprocessing.tables.blocks import WantedColumns, expand_paths
-from preprocessing.tables.ids import usable_ids
-from preprocessing.tables.table_reader import open_table
+from preprocessing.tables.blocks import expand_paths
 
 COVERAGE = "coverage"
 """Key of a source's manifest."""
 
 _KEY = "data.interactions.path"
 _LOG = "log"
-_ID, _COUNT = "id", "count"
 
 
 class LogCoverage:
@@ -109,22 +104,4 @@ class LogCoverage:
 
     @cached_property
     def _counts(self) -> dict[str, dict[str, int]]:
-        """For items and for users: id -> rows of the log."""
-        interactions = self._scenario.data.interactions
-        columns = {"item": interactions.columns.item, "user": interactions.columns.user}
-        wanted = {f"data.interactions.columns.{name}": column for name, column in columns.items()}
-        tables: dict[str, list[pa.Table]] = {name: [] for name in columns}
-        for block in open_table(interactions, _KEY, WantedColumns(wanted)).read():
-            for name, column in columns.items():
-                ids, usable, _ = usable_ids(block, column, name)
-                counted = pc.value_counts(ids.filter(pa.array(usable)).combine_chunks())
-                values = pa.Table.from_arrays(counted.flatten(), [_ID, _COUNT])
-                tables[name].append(values)
-        return {name: _added_up(found) for name, found in tables.items()}
-
-
-def _added_up(tables: list[pa.Table]) -> dict[str, int]:
-    if not tables:
-        return {}
-    added = pa.concat_tables(tables).group_by(_ID).aggregate([(_COUNT, "sum")])
-    return dict(zip(added[_ID].to_pylist(), added[f"{_COUNT}_sum"].to_pylist(), strict=True))
+        return rows_by_id(self._scenario.data.interactions)

@@ -37,7 +37,12 @@ from preprocessing.knowledge.accepting import (
 from preprocessing.names import require_plain_name
 from preprocessing.prompt_templates.titles import attribute_texts
 from preprocessing.records.contract import INDIVIDUAL
-from preprocessing.records.layout import WITHOUT_EFFECT, groups_settings, tables_settings
+from preprocessing.records.layout import (
+    WITHOUT_EFFECT,
+    answers_settings,
+    groups_settings,
+    tables_settings,
+)
 from preprocessing.tables.blocks import expand_paths
 from preprocessing.tables.table_reader import TableReader
 from preprocessing.vector_files.registry import vector_files
@@ -198,6 +203,11 @@ def plan_source(scenario: Scenario, source: str) -> SourcePlan:
         )
     require_plain_name("knowledge.answers", source)
     answers = scenario.knowledge.answers[source]
+    if answers.links is not None:
+        raise ConfigurationError(
+            f"knowledge.answers.{source}: its answers are names of items, which "
+            "'python -m preprocessing link' links; they are not encoded as texts"
+        )
     described = _described_catalogue(scenario, source)
     from_log = answers.random is not None or answers.collaborative is not None
     encoder = scenario.knowledge.encoder if not answers.vectors and not from_log else None
@@ -224,7 +234,7 @@ def plan_source(scenario: Scenario, source: str) -> SourcePlan:
     others = other_sources(scenario.knowledge.answers, source) if has_records else ()
     settings = {
         "source": source,
-        "answers": answers,
+        "answers": answers_settings(answers),
         "other_sources": sorted(others),
         "encoder": None
         if encoder is None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from configs.data import Table
+from configs.knowledge import SourceAnswers
 from configs.scenario import Scenario
 from preprocessing.records.contract import CTR, DamagedRecords
 
@@ -211,6 +212,11 @@ def examples_settings(scenario: Scenario) -> Settings:
     return _dotted("data", data) | _dotted("split", scenario.split.model_dump(mode="json"))
 
 
+def answers_settings(answers: SourceAnswers) -> dict[str, object]:
+    """The section of a source, without `links` where there are none."""
+    return answers.model_dump(mode="json", exclude=set() if answers.links else {"links"})
+
+
 def knowledge_settings(scenario: Scenario, source: str) -> Settings:
     """What the knowledge vectors of a source depend on, beside the contents of its files."""
     answers = scenario.knowledge.answers[source]
@@ -220,7 +226,7 @@ def knowledge_settings(scenario: Scenario, source: str) -> Settings:
         "vectors": _number_of_files(len(answers.vectors)),
         "groups": _number_of_files(int(answers.groups is not None)),
     }
-    settings = _dotted(f"knowledge.answers.{source}", answers.model_dump(mode="json") | files)
+    settings = _dotted(f"knowledge.answers.{source}", answers_settings(answers) | files)
     if answers.individual or answers.collective or answers.metadata:
         encoder = scenario.knowledge.encoder.model_dump(mode="json", exclude=WITHOUT_EFFECT)
         settings |= _dotted("knowledge.encoder", encoder)

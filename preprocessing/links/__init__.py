@@ -1,0 +1,1 @@
+"""Links between items: the names in LLM answers, found in the catalogue."""

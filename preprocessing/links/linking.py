@@ -1,0 +1,355 @@
+"""Names in answers to items: what becomes of every name, the table of links, and its summary."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from configs.knowledge import Links
+from preprocessing.answers.record import Place
+from preprocessing.links.titles import (
+    ALTERNATIVE,
+    EXACT,
+    NEAR,
+    Matches,
+    TitleIndex,
+    expand,
+    outside_forms,
+)
+
+HOW = (
+    *("exact", "alternative", "near", "year", "mined"),
+    *("outside_node", "outside", "ambiguous"),
+    *("self_mention", "repeated_name", "surplus_name"),
+    *("name_without_letters", "name_too_long", "name_not_a_text"),
+)
+"""What may become of a name: linked in five ways; not linked in three; dropped in six."""
+
+LINKED, DROPPED = HOW[:5], HOW[8:]
+_CODE = {how: code for code, how in enumerate(HOW)}
+_OF_MATCH = {EXACT: _CODE["exact"], ALTERNATIVE: _CODE["alternative"], NEAR: _CODE["near"]}
+
+_TEXTS = pa.dictionary(pa.int32(), pa.string())
+SCHEMA = pa.schema(
+    {
+        "item": _TEXTS,
+        "name": _TEXTS,
+        "rank": pa.int16(),
+        "linked": _TEXTS,
+        "node": _TEXTS,
+        "how": pa.dictionary(pa.int8(), pa.string()),
+        "score": pa.float32(),
+    }
+)
+"""Columns of the table of links, a row for each name of an answer, in the order of the answers.
+
+- item: the item that the answer is about
+- name: as the answer has it, of a too long one the beginning
+- rank: place in the answer, from 0; of mined names in the order of the text
+- linked: the item that is meant; null if none is
+- node: of a name outside the catalogue that answers about two or more items share, what they share
+- how: one of `HOW`
+- score: of a linked name 0 to 100, the similarity of name and title
+"""
+
+LONGEST_NAME = 300
+_MOST_NAMES = (1 << 15) - 1
+_BLANK = -1
+
+
+@dataclass
+class NamesOfAnswers:
+    """Names as they are read, in the order of the answers.
+
+    Attributes:
+      items: [answers] the item that each is about.
+      places: [answers] where each was read.
+      answer: [names] index into `items`.
+      name: [names] code of the name.
+      rank: [names] place in the answer.
+      how: [names] code of `HOW` where a name was dropped when it was read, else -1.
+      codes: name -> code.
+    """
+
+    items: list[str] = field(default_factory=list)
+    places: list[Place] = field(default_factory=list)
+    answer: list[int] = field(default_factory=list)
+    name: list[int] = field(default_factory=list)
+    rank: list[int] = field(default_factory=list)
+    how: list[int] = field(default_factory=list)
+    codes: dict[str, int] = field(default_factory=dict)
+
+    def add(self, item: str, place: Place, names: Sequence[object], most: int) -> None:
+        """Takes the names of one answer.
+
+        Args:
+          item: what the answer is about.
+          place: where it was read.
+          names: best first; those that are no texts, or very long, are dropped.
+          most: names that count; the others are surplus.
+        """
+        number = len(self.items)
+        self.items.append(item)
+        self.places.append(place)
+        for rank, name in enumerate(names[:_MOST_NAMES]):
+            text, how = name, _BLANK
+            if not isinstance(text, str):
+                text, how = str(name), _CODE["name_not_a_text"]
+            elif rank >= most:
+                how = _CODE["surplus_name"]
+            elif len(text) > LONGEST_NAME:
+                how = _CODE["name_too_long"]
+            text = text[:LONGEST_NAME].encode(errors="replace").decode()
+            self.answer.append(number)
+            self.name.append(self.codes.setdefault(text, len(self.codes)))
+            self.rank.append(rank)
+            self.how.append(how)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Items by row.
+
+    Attributes:
+      ids: [items] string.
+      titles: [items] string.
+      index: of the titles.
+    """
+
+    ids: pa.Array
+    titles: pa.Array
+    index: TitleIndex
+
+
+def link_names(
+    names: NamesOfAnswers, catalogue: Catalogue, settings: Links, mined: bool = False
+) -> pa.Table:
+    """Finds the items that names mean.
+
+    A name that several items have means the one whose year is nearest to the name's own, or where
+    it has none to that of the item whose answer it is in; where that leaves more than one, it is
+    ambiguous.
+
+    Args:
+      names: the names, of answers in which an item occurs once.
+      catalogue: the items.
+      settings: tolerance of years and least similarity.
+      mined: whether the names are mentions in prose. Those that are not linked, and a text's own
+        title and repetitions, are left out, and what is linked is "mined".
+
+    Returns:
+      Table of `SCHEMA`.
+    """
+    texts = pa.array(list(names.codes), pa.string())
+    answer, name = np.array(names.answer, np.int64), np.array(names.name, np.int64)
+    how = np.array(names.how, np.int8)
+    blank = ~pc.match_substring_regex(texts, r"[\pL\pN]").to_numpy(zero_copy_only=False)
+    how[(how == _BLANK) & blank[name]] = _CODE["name_without_letters"]
+    items = pa.array(names.items, pa.string())
+    own = pc.fill_null(pc.index_in(items, value_set=catalogue.ids), -1).to_numpy().astype(np.int64)
+
+    matches = catalogue.index.find(texts, settings.year_tolerance, settings.near)
+    linked, score = np.full(len(name), -1, np.int64), np.full(len(name), np.nan, np.float32)
+    asked = np.flatnonzero(how == _BLANK)
+    linked[asked], how[asked], score[asked] = _resolve(
+        matches, name[asked], own[answer[asked]], catalogue.index.years
+    )
+    outside = how == _CODE["outside"]
+    form_of_name, forms = outside_forms(texts)
+    form = form_of_name[name]
+    # Where an item, or what is outside, is named again, the first time counts.
+    target = np.where(linked >= 0, linked, len(catalogue.ids) + form)
+    target[how == _CODE["ambiguous"]] += len(forms)
+    may_repeat = np.flatnonzero((linked >= 0) | outside | (how == _CODE["ambiguous"]))
+    order = may_repeat[np.lexsort([may_repeat, target[may_repeat], answer[may_repeat]])]
+    again = order[1:][
+        (target[order[1:]] == target[order[:-1]]) & (answer[order[1:]] == answer[order[:-1]])
+    ]
+    how[again], linked[again], outside[again] = _CODE["repeated_name"], -1, False
+    items_of_form = np.bincount(form[outside], minlength=len(forms))
+    is_node = outside & (items_of_form[form] > 1)
+    how[is_node] = _CODE["outside_node"]
+
+    rows = np.arange(len(name))
+    if mined:
+        rows = np.flatnonzero(linked >= 0)
+        how[rows] = _CODE["mined"]
+    rank = pa.array(np.array(names.rank, np.int16)[rows])
+    columns = [
+        _taken(items, answer[rows]),
+        _taken(texts, name[rows]),
+        rank,
+        _taken(catalogue.ids, linked[rows], linked[rows] < 0),
+        _taken(forms, form[rows], ~is_node[rows]),
+        pa.DictionaryArray.from_arrays(pa.array(how[rows]), pa.array(HOW)),
+        pa.array(score[rows], mask=linked[rows] < 0),
+    ]
+    return pa.table(columns, schema=SCHEMA)
+
+
+def joined_tables(tables: Sequence[pa.Table]) -> pa.Table:
+    """Tables of `SCHEMA` as one; a mined link that is there already is left out."""
+    table = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
+    keys = {name: table[name].combine_chunks().indices for name in ("item", "linked")}
+    rows = pa.table({**keys, "row": np.arange(len(table))})
+    first = rows.group_by(["item", "linked"]).aggregate([("row", "min")])["row_min"]
+    is_first = np.zeros(len(table), bool)
+    is_first[first.to_numpy()] = True
+    is_mined = pc.equal(table["how"].cast(pa.string()), "mined").to_numpy()
+    return table.filter(pa.array(is_first | ~is_mined))
+
+
+def _taken(texts: pa.Array, index: np.ndarray, missing: np.ndarray | None = None) -> pa.Array:
+    """Texts by index as a dictionary column; null where `missing`."""
+    indices = pa.array(index.astype(np.int32), mask=missing)
+    return pa.DictionaryArray.from_arrays(indices, texts.cast(pa.string()))
+
+
+def _resolve(
+    matches: Matches, name: np.ndarray, own: np.ndarray, years: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What single mentions mean.
+
+    Args:
+      matches: of distinct names.
+      name: [mentions] code of the name.
+      own: [mentions] row of the item whose answer it is in; -1 if it is not in the catalogue.
+      years: [items] float64.
+
+    Returns:
+      [mentions] row of the item that is meant, -1 for none; [mentions] code of `HOW`; [mentions]
+      score, NaN for none.
+    """
+    first = np.searchsorted(matches.name, np.arange(len(matches.years) + 1))
+    mention, match = expand(first[name], first[name + 1])
+    # The answer is about other items, so a title that several have means another one.
+    several = (first[name + 1] - first[name])[mention] > 1
+    other = ~several | (matches.item[match] != own[mention])
+    mention, match = mention[other], match[other]
+    left = np.bincount(mention, minlength=len(name))
+
+    own_year = np.where(own >= 0, years[own], np.nan) if len(years) else np.full(len(own), np.nan)
+    wanted = np.where(np.isnan(matches.years[name]), own_year, matches.years[name])
+    apart = np.abs(wanted[mention] - years[matches.item[match]])
+    apart[np.isnan(apart)] = np.inf
+    order = np.lexsort([match, apart, mention])
+    mention, match, apart = mention[order], match[order], apart[order]
+    best = np.searchsorted(mention, np.arange(len(name)))
+    has_any = left > 0
+    second = np.minimum(best + 1, max(len(mention) - 1, 0))
+    ambiguous = np.zeros(len(name), bool)
+    several = left > 1
+    ambiguous[several] = apart[best[several]] == apart[second[several]]
+
+    linked = np.full(len(name), -1, np.int64)
+    how = np.full(len(name), _CODE["outside"], np.int8)
+    score = np.full(len(name), np.nan, np.float32)
+    found = has_any & ~ambiguous
+    met = match[best[found]]
+    linked[found], score[found] = matches.item[met], matches.score[met]
+    codes = np.array([_OF_MATCH[kind] for kind in range(len(_OF_MATCH))], np.int8)
+    how[found] = codes[matches.how[met]]
+    how[found & several] = _CODE["year"]
+    how[ambiguous] = _CODE["ambiguous"]
+    is_own = found & (linked == own)
+    linked[is_own], how[is_own], score[is_own] = -1, _CODE["self_mention"], np.nan
+    return linked, how, score
+
+
+def summarise(
+    table: pa.Table, catalogue: Catalogue, popularity: Mapping[str, int] | None
+) -> dict[str, Any]:
+    """Counts of a table of links.
+
+    Args:
+      table: of `SCHEMA`.
+      catalogue: the items.
+      popularity: item -> rows of the log; None if there is no log.
+
+    Returns:
+      `names`, which is the sum of `linked`, `not_linked` and `dropped`, each by `how`;
+      `linked_share` of the names that are not dropped; `outside_nodes`; `items` of the catalogue,
+      with an answer, with a link from or to them, and the same by popularity.
+    """
+    counted = {pair["values"]: pair["counts"] for pair in pc.value_counts(table["how"]).to_pylist()}
+    by_how = {how: counted.get(how, 0) for how in HOW}
+    linked = {how: by_how[how] for how in LINKED}
+    dropped = {how: by_how[how] for how in DROPPED}
+    not_linked = {how: by_how[how] for how in HOW if how not in (*LINKED, *DROPPED)}
+    kept = table.num_rows - sum(dropped.values())
+    return {
+        "names": table.num_rows,
+        "linked": linked,
+        "not_linked": not_linked,
+        "dropped": dropped,
+        "linked_share": round(sum(linked.values()) / kept, 4) if kept else 0.0,
+        "outside_nodes": len(pc.unique(table["node"].combine_chunks().drop_null())),
+        "items": _coverage(table, catalogue, popularity),
+    }
+
+
+def _coverage(
+    table: pa.Table, catalogue: Catalogue, popularity: Mapping[str, int] | None
+) -> dict[str, Any]:
+    """Items of the catalogue, and how many are answered, link and are linked to."""
+    is_linked = table["linked"].is_valid()
+    links = table.filter(is_linked)
+    marks = {
+        "answered": table["item"],
+        "with_links": links["item"],
+        "linked_to": links["linked"],
+    }
+    found = {
+        mark: pc.is_in(catalogue.ids, value_set=pc.unique(texts).cast(pa.string())).to_numpy(
+            zero_copy_only=False
+        )
+        for mark, texts in marks.items()
+    }
+    result: dict[str, Any] = {"catalogue": len(catalogue.ids)}
+    result |= {mark: int(hit.sum()) for mark, hit in found.items()}
+    if popularity is not None:
+        rows = np.array([popularity.get(item, 0) for item in catalogue.ids.to_pylist()], np.int64)
+        power = np.floor(np.log10(np.maximum(rows, 1))).astype(np.int64) + (rows > 0)
+        result["by_popularity"] = {
+            _bucket(number): {"items": int((power == number).sum())}
+            | {mark: int((hit & (power == number)).sum()) for mark, hit in found.items()}
+            for number in np.unique(power).tolist()
+        }
+    return result
+
+
+def _bucket(power: int) -> str:
+    """Interactions of a bucket: "0", "1-9", "10-99" and so on."""
+    return "0" if power == 0 else f"{10 ** (power - 1)}-{10**power - 1}"
+
+
+def review_rows(table: pa.Table, catalogue: Catalogue) -> pa.Table:
+    """What people look through: distinct names that are not exactly a title, the commonest first.
+
+    Returns:
+      Columns how, name, linked, title of the linked item, node, score and answers, how many have
+      the name.
+    """
+    worth = pc.invert(pc.is_in(table["how"].cast(pa.string()), pa.array(["exact", *DROPPED])))
+    keys = ["how", "name", "linked", "node"]
+    plain = {key: table[key].cast(pa.string()) for key in keys} | {"score": table["score"]}
+    grouped = (
+        pa.table(plain).filter(worth).group_by([*keys, "score"]).aggregate([([], "count_all")])
+    )
+    row = pc.index_in(grouped["linked"], value_set=catalogue.ids)
+    grouped = grouped.append_column("title", catalogue.titles.take(row.combine_chunks()))
+    grouped = grouped.rename_columns([*keys, "score", "answers", "title"])
+    grouped = grouped.sort_by(
+        [
+            ("how", "ascending"),
+            ("answers", "descending"),
+            ("name", "ascending"),
+            ("linked", "ascending"),
+        ]
+    )
+    return grouped.select(["how", "name", "linked", "title", "node", "score", "answers"])

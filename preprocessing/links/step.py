@@ -1,0 +1,477 @@
+"""The step `link`: names in LLM answers to items of the catalogue."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.parquet as pq
+
+from configs.command_line import CommandError, say
+from configs.data import Catalogue as CatalogueTable
+from configs.knowledge import Links
+from configs.loading import ConfigurationError
+from configs.scenario import Scenario
+from preprocessing.answers.checks import Duplicates
+from preprocessing.answers.record import (
+    Answer,
+    Place,
+    RejectedAnswer,
+    answer_of,
+    factor_text,
+    json_object,
+    listed_names,
+    meaning_of,
+    numbered_lines,
+    other_sources,
+    recorded_source,
+)
+from preprocessing.dead_letters import (
+    DeadLetter,
+    DeadLetterRuns,
+    count_by_reason,
+    dead_letter,
+)
+from preprocessing.inputs import fingerprint_inputs
+from preprocessing.interactions.catalogue import (
+    ITEM_ID,
+    TITLE,
+    collect_items,
+    open_catalogue,
+    parse_catalogue,
+)
+from preprocessing.interactions.reading import rows_by_id
+from preprocessing.links.linking import (
+    DROPPED,
+    Catalogue,
+    NamesOfAnswers,
+    joined_tables,
+    link_names,
+    review_rows,
+    summarise,
+)
+from preprocessing.links.mining import TitleMentions
+from preprocessing.links.titles import TitleIndex
+from preprocessing.names import require_plain_name
+from preprocessing.records.contract import INDIVIDUAL
+from preprocessing.records.layout import StepDirectory
+from preprocessing.steps import Step, StepRun, refuse_rejected, run_sources
+from preprocessing.tables.blocks import expand_paths
+
+LINKS_FILE, REVIEW_FILE = "links.parquet", "review.csv"
+_FIELD = "links"
+_YEAR = "year"
+_MOST_SHOWN = 3
+
+Content = TypeVar("Content")
+
+
+def links_directory(scenario: Scenario, source: str) -> StepDirectory:
+    """Folder of the step `link` for one source."""
+    return StepDirectory(Path(scenario.work_dir) / "links" / source)
+
+
+def link(
+    scenario: Scenario,
+    *,
+    sources: Sequence[str] | None = None,
+    mine: Sequence[str] = (),
+    strict: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
+) -> dict[str, Any]:
+    """Writes `links/<source>/` of the work directory.
+
+    Args:
+      scenario: the scenario.
+      sources: names of sources with `links`; None takes all of them, or none beside `mine`.
+      mine: sources of prose whose answers are searched for titles, each into a folder of its own.
+      strict: raise RejectedInput when answers or names were rejected.
+      force: link even if a finished result is there.
+      dry_run: only say what would be done.
+
+    Returns:
+      Counts for programs under `sources` for each, see `linking.summarise`; and of the answers,
+      `answers_read` = `answers` + `other_sources` + those among the dead letters.
+
+    Raises:
+      ConfigurationError: a source is unknown, holds no names, or cannot be mined; or a file or a
+        column does not exist.
+      CommandError: an input file is cut off, no item has a title, a source has no usable answer,
+        or none of its names is an item of the catalogue.
+      RejectedInput: `strict` and there are dead letters.
+    """
+    start = time.monotonic()
+    steps = {
+        plan.source: _step(scenario, plan) for plan in plan_links(scenario, sources, tuple(mine))
+    }
+    if dry_run:
+        described = [step.dry_run(force) for step in steps.values()]
+        return {"step": "link", "dry_run": True, "sources": described}
+    result = run_sources("link", steps, force, start)
+    if strict:
+        refuse_rejected([step.directory for step in steps.values()], result)
+    return result
+
+
+@dataclass(frozen=True)
+class LinkPlan:
+    """What the links of one source are made from.
+
+    Attributes:
+      source: its name.
+      settings: how names are found.
+      listed: the source whose answers list names; None if there is none.
+      mined: sources whose answers are searched for titles.
+      year: attribute with the year of an item; None if titles hold it.
+    """
+
+    source: str
+    settings: Links
+    listed: str | None
+    mined: tuple[str, ...]
+    year: str | None
+
+
+def plan_links(
+    scenario: Scenario, sources: Sequence[str] | None, mine: tuple[str, ...]
+) -> list[LinkPlan]:
+    """Decides what is linked; see `link`.
+
+    Raises:
+      ConfigurationError: see `link`.
+    """
+    answers = scenario.knowledge.answers
+    with_links = [name for name, described in answers.items() if described.links is not None]
+    chosen = list(dict.fromkeys(sources if sources is not None else () if mine else with_links))
+    for source in (*chosen, *mine):
+        if source not in answers:
+            raise ConfigurationError(
+                f"there is no source '{source}' in knowledge.answers (there: {', '.join(answers)})"
+            )
+    plans = []
+    for source in chosen:
+        described = answers[source]
+        if described.links is None:
+            raise ConfigurationError(
+                f"knowledge.answers.{source}: has no 'links', so its answers are not read as lists "
+                f"of names; set knowledge.answers.{source}.links={{}}, or search its prose for "
+                f"titles by --mine {source}"
+            )
+        listed = source if described.individual else None
+        plans.append((source, described.links, listed, described.links.mine))
+    for source in dict.fromkeys(mine):
+        if not answers[source].is_prose_about_items:
+            raise ConfigurationError(
+                f"--mine {source}: needs an item source with 'individual' answers in prose"
+            )
+        plans.append((source, Links(), None, (source,)))
+    if not plans:
+        raise ConfigurationError(
+            "no source of knowledge.answers has 'links', lists of names as answers; describe one, "
+            "or search prose for titles by --mine SOURCE"
+        )
+    return [_with_year(scenario, *plan) for plan in plans]
+
+
+def _with_year(
+    scenario: Scenario, source: str, settings: Links, listed: str | None, mined: tuple[str, ...]
+) -> LinkPlan:
+    require_plain_name("knowledge.answers", source)
+    attributes = scenario.data.catalogue.attributes
+    year = settings.year if settings.year is not None else _YEAR
+    if settings.year is not None and settings.year not in attributes:
+        raise ConfigurationError(
+            f"knowledge.answers.{source}.links.year: there is no attribute '{settings.year}' in "
+            f"data.catalogue.attributes (there: {', '.join(attributes)})"
+        )
+    if settings.year is not None and attributes[year].kind != "numeric":
+        raise ConfigurationError(
+            f"knowledge.answers.{source}.links.year: attribute '{year}' must be of kind numeric"
+        )
+    numeric = year in attributes and attributes[year].kind == "numeric"
+    return LinkPlan(source, settings, listed, mined, year if numeric else None)
+
+
+def _step(scenario: Scenario, plan: LinkPlan) -> Step:
+    answers = scenario.knowledge.answers
+    catalogue = _catalogue_table(scenario, plan)
+    key, log = "data.catalogue.path", "data.interactions.path"
+    files = dict.fromkeys(expand_paths(catalogue.paths, key), key)
+    for source in _answer_sources(plan):
+        files |= dict.fromkeys(answers[source].individual, f"knowledge.answers.{source}.individual")
+    try:
+        files |= dict.fromkeys(expand_paths(scenario.data.interactions.paths, log), log)
+        has_log = True
+    except ConfigurationError as error:
+        say(f"link {plan.source}: coverage is not told by popularity: {error}")
+        has_log = False
+    return Step(
+        name=f"link {plan.source}",
+        directory=links_directory(scenario, plan.source),
+        settings={
+            "plan": [plan.listed, plan.mined, plan.year],
+            "links": plan.settings,
+            "answers": [answers[source] for source in _answer_sources(plan)],
+            "other_sources": [
+                sorted(other_sources(answers, source)) for source in _answer_sources(plan)
+            ],
+            "catalogue": catalogue,
+            "interactions": scenario.data.interactions if has_log else None,
+        },
+        inputs=fingerprint_inputs(files),
+        build=functools.partial(_build, scenario, plan, has_log),
+        report=functools.partial(_report, plan),
+    )
+
+
+def _answer_sources(plan: LinkPlan) -> list[str]:
+    return [*([plan.listed] if plan.listed is not None else []), *plan.mined]
+
+
+def _catalogue_table(scenario: Scenario, plan: LinkPlan) -> CatalogueTable:
+    """The catalogue with the year alone of its attributes."""
+    catalogue = scenario.data.catalogue
+    attributes = {} if plan.year is None else {plan.year: catalogue.attributes[plan.year]}
+    return catalogue.model_copy(update={"attributes": attributes})
+
+
+def _build(scenario: Scenario, plan: LinkPlan, has_log: bool, folder: Path) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(dir=folder, prefix="scratch-") as scratch:
+        letters = DeadLetterRuns(scratch)
+        catalogue, records = _read_catalogue(scenario, plan, letters)
+        counts: Counter[str] = Counter()
+        tables = []
+        if plan.listed is not None:
+            listed = _listed_names(scenario, plan, letters, counts)
+            tables.append(link_names(listed, catalogue, plan.settings))
+            letters.add(_dropped_names(listed, tables[0]))
+        for source in plan.mined:
+            mentions = _mentions(scenario, source, catalogue, letters, counts)
+            tables.append(link_names(mentions, catalogue, plan.settings, mined=True))
+        letters.write(StepDirectory(folder).dead_letters)
+    rejected = count_by_reason(StepDirectory(folder).dead_letters)
+    table = joined_tables(tables)
+    _require_links(plan, table, counts, rejected, catalogue)
+    pq.write_table(table, folder / LINKS_FILE, compression="zstd")
+    pyarrow.csv.write_csv(review_rows(table, catalogue), folder / REVIEW_FILE)
+    popularity = rows_by_id(scenario.data.interactions)["item"] if has_log else None
+    return {
+        "counts": {
+            "answers_read": counts["read"],
+            "answers": counts["accepted"],
+            "other_sources": counts["other_sources"],
+            **summarise(table, catalogue, popularity),
+        },
+        "rejected": rejected,
+        "records_read": {"catalogue": records},
+    }
+
+
+def _read_catalogue(
+    scenario: Scenario, plan: LinkPlan, letters: DeadLetterRuns
+) -> tuple[Catalogue, int]:
+    """The catalogue, and the number of records read.
+
+    Raises:
+      CommandError: no item has a title.
+    """
+    described = _catalogue_table(scenario, plan)
+    reader = open_catalogue(described)
+    tables, records = [], 0
+    for block in reader.read():
+        table, rejected = parse_catalogue(block, described)
+        tables.append(table)
+        letters.add(rejected)
+        records += block.records
+    items = collect_items(tables, described, reader.names)
+    letters.add(items.dead_letters)
+    table = items.table.combine_chunks()
+    titles = pc.fill_null(table[TITLE].combine_chunks(), "")
+    if not pc.any(pc.match_substring_regex(titles, r"[\pL\pN]")).as_py():
+        raise CommandError(
+            f"data.catalogue.title: none of the {len(titles):,} items of {', '.join(reader.names)} "
+            f"has a title in column '{described.title}', and names are found by titles; name the "
+            "column that holds them"
+        )
+    years = None
+    if plan.year is not None:
+        years = pc.fill_null(table[plan.year].combine_chunks(), np.nan).to_numpy(
+            zero_copy_only=False
+        )
+    return Catalogue(table[ITEM_ID].combine_chunks(), titles, TitleIndex(titles, years)), records
+
+
+def _accepted(
+    scenario: Scenario,
+    source: str,
+    letters: DeadLetterRuns,
+    counts: Counter[str],
+    read: Callable[[Answer], Content],
+) -> Iterator[tuple[Answer, Content]]:
+    """Answers of a source with what is read in each; the first usable one for an item counts.
+
+    Args:
+      scenario: describes the source.
+      source: its name.
+      letters: takes the others.
+      counts: of lines read, of those of other sources, and of answers accepted.
+      read: raises RejectedAnswer for an answer that is of no use.
+    """
+    described = scenario.knowledge.answers[source]
+    recorded = recorded_source(source, described.factor)
+    others = other_sources(scenario.knowledge.answers, source)
+    duplicates = Duplicates()
+    for path in described.individual:
+        for line, data in numbered_lines(path):
+            counts["read"] += 1
+            try:
+                record = json_object(data)
+                if record.get("source") in others:
+                    counts["other_sources"] += 1
+                    continue
+                answer = answer_of(record, recorded, INDIVIDUAL)
+                answer = replace(answer, place=Place(path, line))
+                content = read(answer)
+                duplicates.add(answer)
+            except RejectedAnswer as error:
+                letters.add([dead_letter(path, line, error.reason, error.detail)])
+                continue
+            counts["accepted"] += 1
+            yield answer, content
+
+
+def _listed_names(
+    scenario: Scenario, plan: LinkPlan, letters: DeadLetterRuns, counts: Counter[str]
+) -> NamesOfAnswers:
+    source = plan.listed
+    assert source is not None
+    field = scenario.knowledge.answers[source].factor or _FIELD
+    names = NamesOfAnswers()
+    lists = _accepted(
+        scenario, source, letters, counts, functools.partial(listed_names, field=field)
+    )
+    for answer, listed in lists:
+        names.add(answer.entity_id, answer.place, listed, plan.settings.names)
+    return names
+
+
+def _mentions(
+    scenario: Scenario,
+    source: str,
+    catalogue: Catalogue,
+    letters: DeadLetterRuns,
+    counts: Counter[str],
+) -> NamesOfAnswers:
+    factor = scenario.knowledge.answers[source].factor
+
+    def text_of(answer: Answer) -> str:
+        return answer.text if factor is None else factor_text(answer, factor)
+
+    titles = TitleMentions(catalogue.titles)
+    found = [
+        (answer.entity_id, answer.place, titles.find(text))
+        for answer, text in _accepted(scenario, source, letters, counts, text_of)
+    ]
+    names = NamesOfAnswers()
+    for item, place, mentions in found:
+        kept = [
+            mention
+            for mention, is_word in mentions
+            if not is_word or titles.is_distinctive(mention)
+        ]
+        names.add(item, place, kept, len(kept))
+    return names
+
+
+def _dropped_names(names: NamesOfAnswers, table: pa.Table) -> Iterator[DeadLetter]:
+    """A dead letter for each name of `DROPPED`, with the place of its answer."""
+    is_dropped = pc.is_in(table["how"].cast(pa.string()), pa.array(DROPPED))
+    rows = np.flatnonzero(is_dropped.to_numpy(zero_copy_only=False))
+    dropped = table.take(pa.array(rows))
+    for row, how, name in zip(
+        rows.tolist(), dropped["how"].to_pylist(), dropped["name"].to_pylist(), strict=True
+    ):
+        place = names.places[names.answer[row]]
+        yield dead_letter(place.file, place.line, how, repr(name))
+
+
+def _require_links(
+    plan: LinkPlan,
+    table: pa.Table,
+    counts: Mapping[str, int],
+    rejected: Mapping[str, Mapping[str, int]],
+    catalogue: Catalogue,
+) -> None:
+    """Raises CommandError if there is not a single link."""
+    if table["linked"].null_count < len(table):
+        return
+    key = f"knowledge.answers.{plan.source}"
+    if not counts["accepted"]:
+        reasons: Counter[str] = Counter()
+        for of_file in rejected.values():
+            reasons.update(of_file)
+        told = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
+        raise CommandError(
+            f"{key}: there is no usable answer"
+            + (f"; rejected: {told}" if told else "")
+            + (f"; {counts['other_sources']:,} of other sources" if counts["other_sources"] else "")
+        )
+    if not len(table):
+        raise CommandError(f"{key}: none of the {counts['accepted']:,} answers mentions a title")
+    shown = [repr(name) for name in pc.unique(table["name"].combine_chunks()).to_pylist()]
+    titles = [repr(title) for title in catalogue.titles.slice(0, _MOST_SHOWN).to_pylist()]
+    raise CommandError(
+        f"{key}: none of the {len(table):,} names is an item of the catalogue; the answers name "
+        f"{', '.join(shown[:_MOST_SHOWN])}, the catalogue has {', '.join(titles)}. Do they belong "
+        "together, and does data.catalogue.title name the column of the titles?"
+    )
+
+
+def _report(plan: LinkPlan, run: StepRun) -> dict[str, Any]:
+    manifest = run.manifest
+    counts = manifest["counts"]
+    linked = sum(counts["linked"].values())
+    line = (
+        f"link {plan.source}: {linked:,} of {counts['names']:,} names linked "
+        f"({counts['linked_share']:.1%})"
+    )
+    if run.skipped:
+        say(f"link {plan.source}: unchanged, skipped ({linked:,} links)")
+    else:
+        told = ", ".join(
+            f"{count:,} {how.replace('_', ' ')}" for how, count in counts["linked"].items() if count
+        )
+        left = ", ".join(
+            f"{count:,} {how.replace('_', ' ')}"
+            for how, count in counts["not_linked"].items()
+            if count
+        )
+        items = counts["items"]
+        say(
+            f"{line}: {told}; not linked: {left or 'none'}; {items['with_links']:,} of "
+            f"{items['catalogue']:,} items have links, {items['linked_to']:,} are linked to; "
+            f"in {run.seconds:.1f} s"
+        )
+    reasons: Counter[str] = Counter()
+    for of_file in manifest["rejected"].values():
+        reasons.update(of_file)
+    for reason, count in sorted(reasons.items()):
+        meaning = meaning_of(reason)
+        say(f"  {count:,} {reason}" + (f": {meaning}" if meaning else ""))
+    return {
+        "counts": counts,
+        "records_read": manifest["records_read"],
+        "dead_letters": sum(reasons.values()),
+        "rejected_by_reason": manifest["rejected"],
+    }

@@ -1,0 +1,233 @@
+"""Names as LLMs write them, looked up in titles; expectations are worked out by hand."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from configs.knowledge import Links
+from preprocessing.answers.record import Place
+from preprocessing.links.linking import Catalogue, NamesOfAnswers, link_names
+from preprocessing.links.titles import (
+    ALTERNATIVE,
+    EXACT,
+    NEAR,
+    TitleIndex,
+    as_written,
+    normal_forms,
+)
+
+CATALOGUE = (
+    "Matrix, The (1999)",
+    "Seven (a.k.a. Se7en) (1995)",
+    "Seven Samurai (Shichinin no samurai) (1954)",
+    "Star Wars: Episode IV - A New Hope (1977)",
+    "Star Wars: Episode V - The Empire Strikes Back (1980)",
+    "Toy Story (1995)",
+    "Toy Story 2 (1999)",
+    "Godfather: Part II, The (1974)",
+    "Amélie (Fabuleux destin d'Amélie Poulain, Le) (2001)",
+    "Avventura, L' (Adventure, The) (1960)",
+    "Pride & Prejudice (2005)",
+    "Pride and Prejudice (1940)",
+    "Troll Hunter, The (2010)",
+    "Adventures of Buckaroo Bonzai Across the 8th Dimension, The (1984)",
+    "William Shakespeare's Romeo + Juliet (1996)",
+    "Alien (1979)",
+    "Professional, The (1981)",
+    "Bridge, The (2006)",
+    "1984 (1956)",
+    "Mission: Impossible (1996)",
+    "七人の侍 (1954)",
+    "",
+)
+
+
+def found(name: str, near: float = 94.0, tolerance: int = 1) -> tuple[set[str], set[int]]:
+    """The items that a name may mean, and how they were found."""
+    matches = TitleIndex(pa.array(CATALOGUE)).find(pa.array([name]), tolerance, near)
+    assert set(matches.name.tolist()) <= {0}
+    return {CATALOGUE[item] for item in matches.item}, set(matches.how.tolist())
+
+
+@pytest.mark.parametrize(
+    ("name", "title", "how"),
+    [
+        ("The Matrix", "Matrix, The (1999)", EXACT),
+        ("matrix", "Matrix, The (1999)", EXACT),
+        ("The Matrix (1999)", "Matrix, The (1999)", EXACT),
+        ("The Matrix (1998)", "Matrix, The (1999)", EXACT),
+        ("  THE MATRIX!  ", "Matrix, The (1999)", EXACT),
+        ("Seven", "Seven (a.k.a. Se7en) (1995)", EXACT),
+        ("Se7en", "Seven (a.k.a. Se7en) (1995)", ALTERNATIVE),
+        ("Shichinin no Samurai", "Seven Samurai (Shichinin no samurai) (1954)", ALTERNATIVE),
+        (
+            "Shichinin no samurai (Seven Samurai)",
+            "Seven Samurai (Shichinin no samurai) (1954)",
+            ALTERNATIVE,
+        ),
+        ("Star Wars", "Star Wars: Episode IV - A New Hope (1977)", ALTERNATIVE),
+        (
+            "Star Wars: The Empire Strikes Back",
+            "Star Wars: Episode V - The Empire Strikes Back (1980)",
+            ALTERNATIVE,
+        ),
+        (
+            "The Empire Strikes Back",
+            "Star Wars: Episode V - The Empire Strikes Back (1980)",
+            ALTERNATIVE,
+        ),
+        (
+            "Star Wars: Episode 4 \u2013 A New Hope",
+            "Star Wars: Episode IV - A New Hope (1977)",
+            EXACT,
+        ),
+        ("Toy Story", "Toy Story (1995)", EXACT),
+        ("Toy Story II", "Toy Story 2 (1999)", EXACT),
+        ("The Godfather Part II", "Godfather: Part II, The (1974)", EXACT),
+        ("The Godfather, Part Two", "Godfather: Part II, The (1974)", EXACT),
+        ("Amelie", "Amélie (Fabuleux destin d'Amélie Poulain, Le) (2001)", EXACT),
+        (
+            "Le Fabuleux Destin d\u2019Amélie Poulain",
+            "Amélie (Fabuleux destin d'Amélie Poulain, Le) (2001)",
+            ALTERNATIVE,
+        ),
+        ("L'Avventura", "Avventura, L' (Adventure, The) (1960)", EXACT),
+        ("Pride & Prejudice", "Pride & Prejudice (2005)", EXACT),
+        ("Pride and Prejudice", "Pride and Prejudice (1940)", EXACT),
+        ("Trollhunter", "Troll Hunter, The (2010)", EXACT),
+        ("Romeo + Juliet", "William Shakespeare's Romeo + Juliet (1996)", ALTERNATIVE),
+        (
+            "The Adventures of Buckaroo Banzai Across the 8th Dimension",
+            "Adventures of Buckaroo Bonzai Across the 8th Dimension, The (1984)",
+            NEAR,
+        ),
+        ("1984", "1984 (1956)", EXACT),
+        ("七人の侍", "七人の侍 (1954)", EXACT),
+    ],
+)
+def test_a_name_means_the_item_of_an_equal_or_nearly_equal_title(name, title, how):
+    assert found(name) == ({title}, {how})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "The Matrix (1997)",  # another year
+        "Toy Story 3",
+        "Aliens",
+        "The Professionals",
+        "The Bridge (Die Brücke)",  # the brackets tell which bridge
+        "Impossible",
+        "The Hope",
+        "Heat",
+        "!!!",
+        "",
+    ],
+)
+def test_another_title_is_not_met(name):
+    assert found(name) == (set(), set())
+
+
+def test_normal_forms():
+    texts = ["Léon: The Professional", "Ørsted & Æon", "The The", "Batman v Superman", "Rocky V"]
+    assert normal_forms(as_written(pa.array(texts, pa.large_string()))).to_pylist() == [
+        "leon professional",
+        "orsted and aeon",
+        "the",
+        "batman 5 superman",
+        "rocky 5",
+    ]
+
+
+def test_the_tolerance_of_years_and_the_years_of_a_column():
+    titles, years = pa.array(["Sabrina", "Sabrina", "Emma"]), np.array([1954.0, 1995.0, np.nan])
+    index = TitleIndex(titles, years)
+    for name, tolerance, items in [
+        ("Sabrina", 1, [0, 1]),
+        ("Sabrina (1994)", 1, [1]),
+        ("Sabrina (1994)", 0, []),
+        ("Emma (1996)", 0, [2]),  # nothing is known against it
+    ]:
+        assert index.find(pa.array([name]), tolerance, 94.0).item.tolist() == items, name
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_title_of_any_characters_is_found_under_itself(seed):
+    rng = np.random.default_rng(seed)
+    characters = [*"ab1 .,:-'&!\"\u00e9\u0301\u00df\u0111\u4e03\u306f\U0001f30d\n\t("]
+    titles = list(dict.fromkeys("".join(rng.choice(characters, 6)) for _ in range(200)))
+    forms = normal_forms(as_written(pa.array(titles, pa.large_string()))).to_pylist()
+    matches = TitleIndex(pa.array(titles)).find(pa.array(titles), 1, 94.0)
+    own = set(matches.name[matches.name == matches.item].tolist())
+    assert own == {number for number, form in enumerate(forms) if form}
+    assert 0 < len(own) < len(titles)
+
+
+def test_near_matches_are_those_of_comparing_all_pairs():
+    from rapidfuzz import fuzz
+
+    rng = np.random.default_rng(0)
+    syllables = ["ba", "ko", "ri", "ten", "mu", "sal", "ved", "lo", "gri", "ast"]
+    words = ["".join(rng.choice(syllables, 3)) for _ in range(60)]
+    titles = list(dict.fromkeys(" ".join(rng.choice(words, 3)) for _ in range(300)))
+
+    def mistyped(title: str) -> str:
+        place = rng.integers(1, len(title) - 1)
+        return title[:place] + "x" + title[place + 1 :]
+
+    names = [name for name in map(mistyped, titles[:100]) if name.count(" ") == 2]
+    matches = TitleIndex(pa.array(titles)).find(pa.array(names), 1, 90.0)
+    assert set(matches.how.tolist()) == {NEAR}
+    for number, name in enumerate(names):
+        scores = [fuzz.ratio(name, title) for title in titles]
+        best = [item for item, score in enumerate(scores) if score == max(scores) and score >= 90]
+        met = matches.item[matches.name == number].tolist()
+        assert met == best, name
+
+
+def test_labelled_names_justify_the_threshold(repository_root: Path) -> None:
+    """Names of the bundled sample's answers, labelled by hand; hard ones are over-represented.
+
+    45 drawn from all names, the others from those found by alternative titles (32), by year (30)
+    and nearly (30, down to a similarity of 84), and from those not found (22).
+    """
+    with (repository_root / "examples/movielens_small/movies.csv").open(encoding="utf-8") as file:
+        movies = list(csv.DictReader(file))
+    years = np.array([float(movie["year"] or "nan") for movie in movies])
+    titles = pa.array([movie["title"] for movie in movies])
+    ids = pa.array([movie["item_id"] for movie in movies])
+    catalogue = Catalogue(ids, titles, TitleIndex(titles, years))
+    with Path(__file__).with_name("labelled_names.csv").open(encoding="utf-8") as file:
+        labelled = list(csv.DictReader(file))
+    names = NamesOfAnswers()
+    for line, row in enumerate(labelled, start=1):
+        names.add(row["item_id"], Place("labelled_names.csv", line), [row["name"]], 10)
+
+    def measured(near: float) -> tuple[float, float, Counter[str]]:
+        table = link_names(names, catalogue, Links(near=near)).to_pylist()
+        right = sum(row["linked"] == want["expected"] for row, want in pairs(table))
+        linked = sum(row["linked"] is not None for row in table)
+        expected = sum(want["expected"] != "" for want in labelled)
+        wrong = Counter(
+            row["how"]
+            for row, want in pairs(table)
+            if row["linked"] is not None and row["linked"] != want["expected"]
+        )
+        return right / linked, right / expected, wrong
+
+    def pairs(table):
+        return zip(table, labelled, strict=True)
+
+    assert len(labelled) == 156
+    precision, recall, wrong = measured(Links().near)
+    assert (round(precision, 3), round(recall, 3)) == (0.971, 0.980)
+    assert wrong == {"alternative": 2, "year": 1}
+    # Lower, unlike films are linked; higher, misspelt titles are missed, and nothing is gained.
+    assert measured(90.0)[0] < measured(93.0)[0] < precision
+    assert measured(96.0)[0] <= precision and measured(96.0)[1] < recall
