@@ -26,6 +26,7 @@ import tensorflow as tf
 
 from configs.contract_versions import CONTRACTS, contract_version
 from preprocessing.grouping.step import make_groups
+from preprocessing.links.step import link
 from preprocessing.prompting.step import build_prompts
 from serving.export_manifest import read_manifest
 from tests.runs import written_run
@@ -117,6 +118,34 @@ def grouped_work_dir() -> Path:
     return work
 
 
+@functools.cache
+def linked_work_dir() -> Path:
+    """A work directory with the links of answers that name two items each."""
+    work = tiny_config().parent / "linked_work"
+    titles = pq.read_table(
+        Path(tiny_scenario().work_dir) / "examples/item_attributes.parquet"
+    ).to_pylist()
+    titled = [row for row in titles if row["title"]][:20]
+    answers = tiny_config().parent / "links.jsonl"
+    answers.write_text(
+        "".join(
+            json.dumps(
+                {
+                    **{"source": "links", "entity_id": row["item_id"]},
+                    **{"extraction": "individual"},
+                    "answer": json.dumps([titled[number - 1]["title"], "Casablanca (1942)"]),
+                }
+            )
+            + "\n"
+            for number, row in enumerate(titled)
+        ),
+        encoding="utf-8",
+    )
+    described = {"entity": "item", "individual": [str(answers)], "links": {}}
+    link(tiny_scenario(work_dir=str(work), knowledge__answers__links=described))
+    return work
+
+
 def training_artifact() -> Artifact:
     """A short training: which weights there are, exactly, and how good they are, nearly."""
     folder = RunFolder(tiny_config().parent / "contract_run")
@@ -149,6 +178,7 @@ def export_artifact() -> Artifact:
 ARTIFACTS: dict[str, Callable[[], Artifact]] = {
     "group": lambda: step_artifact(grouped_work_dir() / "groups" / "item"),
     "prompts": lambda: step_artifact(grouped_work_dir() / "prompts"),
+    "link": lambda: step_artifact(linked_work_dir() / "links" / "links"),
     "encode": lambda: step_artifact(Path(tiny_scenario().work_dir) / "knowledge" / "item"),
     "examples": lambda: step_artifact(Path(tiny_scenario().work_dir) / "examples"),
     "training": training_artifact,

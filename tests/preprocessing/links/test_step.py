@@ -1,0 +1,274 @@
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from configs.command_line import CommandError, RejectedInput
+from configs.loading import ConfigurationError
+from preprocessing.__main__ import main
+from preprocessing.dead_letters import read_dead_letters
+from preprocessing.encode import encode
+from preprocessing.links.linking import SCHEMA
+from preprocessing.links.step import link
+from tests.preprocessing.links.conftest import BAD, answer, write_answers
+
+LINES = [
+    ("5", "Sabrina", 0, "1", None, "year"),
+    ("5", "The Apartment", 1, None, None, "self_mention"),
+    ("5", "sabrina (1954)", 2, None, None, "repeated_name"),
+    ("5", "Charade", 3, None, "charade", "outside_node"),
+    ("6", "Sabrina", 0, "2", None, "year"),
+    ("6", "Charade (1963)", 1, None, "charade", "outside_node"),
+    ("6", "The Matrix", 2, "3", None, "exact"),
+    ("6", "Se7en", 3, "4", None, "alternative"),
+    ("6", "!?", 4, None, None, "name_without_letters"),
+    ("7", "x" * 300, 0, None, None, "name_too_long"),
+    ("7", "7", 1, None, None, "name_not_a_text"),
+    ("7", "Seven", 2, "4", None, "exact"),
+    ("7", "Sabrina", 3, "2", None, "year"),
+    ("7", "The Game", 4, None, None, "outside"),
+    ("2", "Sabrina", 0, "1", None, "exact"),
+    ("8", "Sabrina (1970)", 0, None, None, "outside"),
+    ("99", "Sabrina", 0, None, None, "ambiguous"),
+    ("99", "Sabrina", 1, None, None, "repeated_name"),
+    ("99", "The Matrix", 2, "3", None, "exact"),
+]
+
+
+def rows_of(source: str = "links") -> list[tuple]:
+    table = pq.read_table(Path("work/links") / source / "links.parquet").cast(SCHEMA)
+    columns = ("item", "name", "rank", "linked", "node", "how")
+    return [tuple(row[column] for column in columns) for row in table.to_pylist()]
+
+
+def test_every_name_is_in_the_table_with_what_became_of_it(scenario, capsys):
+    result = link(scenario())
+    assert rows_of() == LINES
+    counts = result["sources"]["links"]["counts"]
+    by_how = Counter(line[-1] for line in LINES)
+    told = {**counts["linked"], **counts["not_linked"], **counts["dropped"]}
+    assert {how: count for how, count in told.items() if count} == by_how
+    assert counts["names"] == len(LINES) == sum(told.values())
+    assert counts["linked_share"] == round(8 / 13, 4)
+    assert counts["outside_nodes"] == 1
+    assert counts["answers_read"] == 10 and counts["answers"] == 6
+    assert counts["items"] == {
+        "catalogue": 8,
+        "answered": 5,
+        "with_links": 4,
+        "linked_to": 4,
+        "by_popularity": {
+            "0": {"items": 5, "answered": 4, "with_links": 3, "linked_to": 2},
+            "1-9": {"items": 1, "answered": 0, "with_links": 0, "linked_to": 1},
+            "10-99": {"items": 1, "answered": 0, "with_links": 0, "linked_to": 1},
+            "100-999": {"items": 1, "answered": 1, "with_links": 1, "linked_to": 0},
+        },
+    }
+    shown = capsys.readouterr().err
+    assert "link links: 8 of 19 names linked (61.5%): 4 exact, 1 alternative, 3 year" in shown
+    assert "3 no_list: the answer is no list of names" in shown
+
+
+def test_answers_without_names_and_dropped_names_are_dead_letters(scenario):
+    with pytest.raises(RejectedInput):
+        link(scenario(), strict=True)
+    letters = list(read_dead_letters("work/links/links/dead_letters.jsonl"))
+    of_answers = [(line, reason) for line, (_, reason) in enumerate(BAD, start=7)]
+    of_names = [
+        *((1, reason) for reason in ("repeated_name", "self_mention")),
+        (2, "name_without_letters"),
+        *((3, reason) for reason in ("name_not_a_text", "name_too_long")),
+        (6, "repeated_name"),
+    ]
+    assert [(letter["line"], letter["reason"]) for letter in letters] == [*of_names, *of_answers]
+    assert all(letter["file"] == "links.jsonl" for letter in letters)
+    assert max(len(letter["detail"]) for letter in letters) < 130
+
+
+def test_a_finished_step_is_skipped_until_something_changes(scenario, folder):
+    plans = link(scenario(), dry_run=True)["sources"]
+    assert [plan["would_skip"] for plan in plans] == [False]
+    assert set(plans[0]["inputs"]) == {"catalogue.csv", "links.jsonl", "log.csv"}
+    assert not (folder / "work").exists()
+    assert not link(scenario())["skipped"]
+    table = (folder / "work/links/links/links.parquet").read_bytes()
+    assert link(scenario())["skipped"] and not link(scenario(), force=True)["skipped"]
+    assert (folder / "work/links/links/links.parquet").read_bytes() == table
+    fewer = scenario(**{"knowledge.answers.links.links.names": 1})
+    result = link(fewer)["sources"]["links"]
+    assert not result["skipped"] and result["counts"]["dropped"]["surplus_name"] == 12
+
+
+def test_people_can_look_through_what_is_not_plain(scenario):
+    link(scenario())
+    with Path("work/links/links/review.csv").open(encoding="utf-8", newline="") as file:
+        rows = [tuple(row.values()) for row in csv.DictReader(file)]
+    assert rows == [
+        ("alternative", "Se7en", "4", "Seven (a.k.a. Se7en)", "", "100", "1"),
+        ("ambiguous", "Sabrina", "", "", "", "", "1"),
+        ("outside", "Sabrina (1970)", "", "", "", "", "1"),
+        ("outside", "The Game", "", "", "", "", "1"),
+        ("outside_node", "Charade", "", "", "charade", "", "1"),
+        ("outside_node", "Charade (1963)", "", "", "charade", "", "1"),
+        ("year", "Sabrina", "2", "Sabrina", "", "100", "2"),
+        ("year", "Sabrina", "1", "Sabrina", "", "100", "1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '["The Matrix"]',
+        '{"similar": ["The Matrix"]}',
+        '```json\n{"links": ["The Matrix"]}\n```',
+        '{"reason": "audience", "links": ["The Matrix"], "not": ["Seven"]}',
+    ],
+)
+def test_a_list_may_be_written_in_several_ways(scenario, folder, text):
+    write_answers(folder / "links.jsonl", [answer("6", text)])
+    link(scenario())
+    assert rows_of() == [("6", "The Matrix", 0, "3", None, "exact")]
+
+
+def test_a_structured_answer_holds_the_names_beside_prose(scenario, folder):
+    structured = answer("6", "{}", "film") | {"factors": {"mood": "sly", "peers": ["Seven"]}}
+    write_answers(folder / "links.jsonl", [structured, answer("6", ["x"], "item")])
+    described = {"entity": "item", "individual": ["links.jsonl"], "factor": "peers", "links": {}}
+    result = link(scenario(**{"knowledge.answers.film_peers": described}), sources=["film_peers"])
+    assert rows_of("film_peers") == [("6", "Seven", 0, "4", None, "exact")]
+    assert result["sources"]["film_peers"]["counts"]["other_sources"] == 1
+
+
+PROSE = {
+    "3": "Sci-fi with echoes of Notting Hill and Zodiac, unlike The Matrix. Zodiac again.",
+    "5": "For fans of Sabrina. A seven-year itch; Notting Hill is nearer.",
+    "7": "Nothing here names another film.",
+}
+
+
+def test_prose_is_searched_for_titles(scenario, folder):
+    write_answers(
+        folder / "prose.jsonl", [answer(item, text, "item") for item, text in PROSE.items()]
+    )
+    mined = [
+        ("3", "Notting Hill", 0, "6", None, "mined"),
+        ("3", "Zodiac", 1, "7", None, "mined"),
+        ("5", "Sabrina", 0, "1", None, "mined"),
+        ("5", "Notting Hill", 1, "6", None, "mined"),
+    ]
+    result = link(scenario(), mine=["item"])
+    assert list(result["sources"]) == ["item"] and rows_of("item") == mined
+    counts = result["sources"]["item"]["counts"]
+    assert counts["linked"]["mined"] == counts["names"] == 4 and counts["answers"] == 3
+    both = {"knowledge.answers.links.links.mine": ["item"]}
+    link(scenario(**both))
+    # The answer about item 5 lists the Sabrina of 1954 already.
+    assert rows_of() == [*LINES, *(row for row in mined if row[0] == "3" or row[3] != "1")]
+
+
+def test_an_answer_of_links_is_not_encoded_as_text(scenario):
+    with pytest.raises(ConfigurationError, match="python -m preprocessing link"):
+        encode(scenario(), sources=["links"])
+
+
+@pytest.mark.parametrize(
+    ("options", "arguments", "message"),
+    [
+        ({"knowledge.answers.links.links": None}, {}, "no source of knowledge.answers has 'links'"),
+        ({}, {"sources": ["item"]}, "has no 'links'.*--mine item"),
+        ({}, {"sources": ["films"]}, "there is no source 'films'"),
+        ({}, {"mine": ["links"]}, "--mine links: needs an item source"),
+        ({"knowledge.answers.links.links.year": "born"}, {}, "no attribute 'born'.*there: year"),
+    ],
+)
+def test_what_cannot_be_linked_is_refused(scenario, options, arguments, message):
+    with pytest.raises(ConfigurationError, match=message):
+        link(scenario(**options), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("links.mine", ["links"], "'links' must be an item source"),
+        ("links.mine", ["nobody"], "'nobody' must be an item source"),
+        ("entity", "user", "'links' are for item sources"),
+        ("individual", [], "need answer files"),
+        ("collective", ["a.jsonl"], "exclude 'collective'"),
+        ("links.near", 101, "less than or equal to 100"),
+        ("links.names", 0, "greater than or equal to 1"),
+    ],
+)
+def test_options_that_exclude_each_other(scenario, option, value, message):
+    with pytest.raises(ConfigurationError, match=message):
+        scenario(**{f"knowledge.answers.links.{option}": value})
+
+
+@pytest.mark.parametrize(
+    ("catalogue", "answers", "message"),
+    [
+        ("item_id,title,year\n1,,1999\n2,?,2000\n", None, "none of the 2 items.*column 'title'"),
+        ("item_id,title,year\n1,Casablanca,1942\n", None, "none of the 19 names.*'Casablanca'"),
+        (
+            None,
+            [answer("1", "prose"), answer("2", "")],
+            "no usable answer.*blank_answer 1.*no_list",
+        ),
+        (None, [], "there is no usable answer"),
+    ],
+)
+def test_without_a_link_there_is_an_error_and_no_result(
+    scenario, folder, catalogue, answers, message
+):
+    if catalogue is not None:
+        (folder / "catalogue.csv").write_text(catalogue, encoding="utf-8")
+    if answers is not None:
+        write_answers(folder / "links.jsonl", answers)
+    with pytest.raises(CommandError, match=message):
+        link(scenario())
+    assert not list((folder / "work/links").glob("*/links.parquet"))
+
+
+def test_without_a_log_popularity_is_not_told(scenario, folder, capsys):
+    (folder / "log.csv").unlink()
+    result = link(scenario())
+    assert "by_popularity" not in result["sources"]["links"]["counts"]["items"]
+    assert "coverage is not told by popularity" in capsys.readouterr().err
+
+
+def test_the_command(scenario, folder, capsys):
+    config = folder / "scenario.yaml"
+    config.write_text(json.dumps(scenario().model_dump(mode="json")), encoding="utf-8")
+    assert main(["link", "--config", str(config), "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert result["step"] == "link" and result["sources"]["links"]["counts"]["names"] == 19
+    assert main(["link", "--config", str(config), "--strict"]) == 3
+    assert "unchanged, skipped (8 links)" in capsys.readouterr().err
+
+
+REAL = [
+    ("movielens_small", 90_472, 0.8525, 2_748),
+    ("ml-1m", 37_016, 0.774, 1_575),
+]
+
+
+@pytest.mark.parametrize(("data", "names", "share", "nodes"), REAL)
+def test_real_answers(scenario, folder, shared_data, data, names, share, nodes):
+    if data == "ml-1m":
+        rows = (shared_data / data / "movies.dat").read_text(encoding="latin-1").splitlines()
+        columns = {"format": "csv", "separator": "::", "header": False, "quoting": False}
+        (folder / "movies.dat").write_text("\n".join(rows), encoding="utf-8")
+        catalogue = {"path": "movies.dat", "column_names": ["item_id", "title", "genres"]} | columns
+    else:
+        catalogue = {"path": str(shared_data / data / "movies.csv")}
+        catalogue["attributes"] = {"year": {"kind": "numeric"}}
+    (folder / "log.csv").unlink()
+    file = str(shared_data / data / "answers" / "item_links.jsonl.gz")
+    options = {"data.catalogue": catalogue, "knowledge.answers.links.individual": [file]}
+    counts = link(scenario(**options))["sources"]["links"]["counts"]
+    assert counts["names"] == names and counts["outside_nodes"] == nodes
+    assert counts["linked_share"] == pytest.approx(share, abs=5e-4)
