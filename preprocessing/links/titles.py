@@ -345,7 +345,8 @@ class TitleIndex:
         name, item, cost = name[order], item[order], cost[order]
         first = np.ones(len(name), bool)
         first[1:] = (name[1:] != name[:-1]) | (item[1:] != item[:-1])
-        return _least(name[first], item[first], cost[first])[:3]
+        name, item, cost = _least(name[first], item[first], cost[first])
+        return name, item, cost
 
 
 def _least(

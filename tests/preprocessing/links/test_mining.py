@@ -39,7 +39,7 @@ def counted(text: str, *others: str) -> list[str]:
     [
         ("A romance that echoes Before Sunrise.", ["Before Sunrise"]),
         ("They wake before sunrise.", []),
-        ("He reads the Lord of the Rings aloud.", []),
+        ("He reads the Lord of the Rings aloud.", ["Lord of the Rings"]),
         ("As vast as The Lord of the Rings; bleak.", ["The Lord of the Rings"]),
         ("Recalls Treasure of the Sierra Madre.", ["Treasure of the Sierra Madre"]),
         ("Set in the War Room of the Pentagon.", []),  # two words need their article
@@ -51,7 +51,7 @@ def counted(text: str, *others: str) -> list[str]:
         ("For fans of Radiohead.", ["Radiohead"]),
         ("Bands like Radiohead.", ["Radiohead"]),
         ("For lovers of Before Sunrise, Laura and Heat.", ["Before Sunrise", "Laura", "Heat"]),
-        ("Between Heat and Before Sunrise.", ["Heat", "Before Sunrise"]),
+        ("Halfway between Heat and Before Sunrise.", ["Heat", "Before Sunrise"]),
         ("A whimsy like Am\u00e9lie.", ["Am\u00e9lie"]),
         ("", []),
     ],
