@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import datetime
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -47,7 +49,20 @@ class CollaborativeVectors(Section):
 class Links(Section):
     """How names of items in answers are found in the catalogue ("python -m preprocessing link")."""
 
-    names: int = Field(10, ge=1, description="names of one answer that are read, the first ones")
+    names: int = Field(
+        10,
+        ge=1,
+        description="names that are asked for and read, the first ones; user sources: items that "
+        "the user would love",
+    )
+    disliked_names: int = Field(
+        5, ge=1, description="user sources: the same for items that the user would not like"
+    )
+    until: str | None = Field(
+        None,
+        description="year, month or day, such as 2016 or 2019-11-14: prompts ask for items that "
+        "were there by then; if empty, for any",
+    )
     year: str | None = Field(
         None,
         description="attribute of data.catalogue.attributes with the year of an item; if empty, "
@@ -68,6 +83,19 @@ class Links(Section):
         description="item sources whose individual answers are prose: titles that these mention "
         "are links, too",
     )
+
+    @field_validator("until", mode="before")
+    @classmethod
+    def _until_is_a_date(cls, until: object) -> object:
+        text = str(until) if isinstance(until, int | datetime.date) else until
+        if isinstance(text, str) and not re.fullmatch(r"\d{4}(-\d\d(-\d\d)?)?", text):
+            raise ValueError(f"'{text}' is no year, month or day such as 2016 or 2019-11-14")
+        return text
+
+    @property
+    def most_names(self) -> dict[str, int]:
+        """Kind of list -> names of it that are asked for and read."""
+        return {"links": self.names, "liked": self.names, "disliked": self.disliked_names}
 
     _split_mine = field_validator("mine", mode="before")(split_names)
     _each_source_once = field_validator("mine")(named_once)
@@ -121,8 +149,9 @@ class SourceAnswers(Section):
     )
     links: Links | None = Field(
         None,
-        description="item sources: the answers are lists of names of other items, such as "
-        '{"links": ["The Matrix", ...]}; \'factor\' names another field than links',
+        description="the answers are lists of names of items, such as "
+        '{"links": ["The Matrix", ...]}, about users {"liked": [...], "disliked": [...]}; '
+        "'factor' names another field than links, and the field of an answer that holds prose, too",
     )
     history_entry_pattern: str | None = Field(
         None,
@@ -169,21 +198,19 @@ class SourceAnswers(Section):
             first, *others = in_place_of_answers + about_answers
             raise ValueError(f"'{first}' stands in place of answers and excludes '{others[0]}'")
         if self.links is not None:
-            others = [*in_place_of_answers, "collective", "factors", *("groups", "grouping")]
-            excluded = next((name for name in others if getattr(self, name)), None)
-            if excluded is not None:
-                raise ValueError(f"'links' are named by single answers and exclude '{excluded}'")
-            if self.entity == "user":
-                raise ValueError("'links' are for item sources")
-            if not (self.individual or self.links.mine):
-                raise ValueError(
-                    "'links' need answer files under 'individual', or sources under 'links.mine'"
-                )
-            return self
-        if not (self.individual or self.collective or in_place_of_answers):
+            for name in (*in_place_of_answers, "factors"):
+                if getattr(self, name):
+                    raise ValueError(f"'links' are lists of names and exclude '{name}'")
+            for name in ("collective", "groups", "grouping"):
+                if self.entity == "user" and getattr(self, name):
+                    raise ValueError(f"'links' of users come from single answers, not '{name}'")
+            if self.entity == "user" and self.links.mine:
+                raise ValueError("'links.mine' is for item sources")
+        mined = self.links is not None and self.links.mine
+        if not (self.individual or self.collective or in_place_of_answers or mined):
             raise ValueError(
                 "name at least one file under 'individual', 'collective' or 'vectors', or make "
-                "vectors by 'metadata', 'random' or 'collaborative'"
+                "vectors by 'metadata', 'random' or 'collaborative'; of links, 'links.mine' will do"
             )
         if self.entity == "user" and (self.metadata or self.collaborative):
             raise ValueError("'metadata' and 'collaborative' are for item sources")

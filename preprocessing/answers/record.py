@@ -105,9 +105,12 @@ LINKING_REASONS: Mapping[str, str] = {
     "name_not_a_text": "an entry of the list is no text",
     "name_too_long": "a name has more than 300 characters",
     "name_without_letters": "a name has neither letters nor digits",
-    "surplus_name": "the answer has named knowledge.answers.SOURCE.links.names items before",
+    "no_name": "in the place of a name, a refusal or a gap such as 'N/A' or '[title]'",
+    "surplus_name": "the list has more names than knowledge.answers.SOURCE.links asks for",
     "self_mention": "the item itself is named",
     "repeated_name": "the answer has named this item before",
+    "member_left_out": "an answer about a group has no names for this member",
+    "unknown_member": "an answer about a group has names for what is no member of it",
 }
 """Reasons of the step `link`: an answer, or a name in it, makes no link."""
 
@@ -136,6 +139,9 @@ INTERACTIONS_SEEN = "interactions_seen"
 
 FACTORS = "factors"
 """Field of structured answers, see `Answer`."""
+
+MEMBERS = "members"
+"""Field of prompts and answers that list the members of a group one by one, see `Answer`."""
 
 _REQUIRED = ("source", "entity_id", "extraction", "answer")
 _OPTIONAL = ("custom_id", "model", "asked_model", "prompt", "prompt_sha256", "finish_reason")
@@ -174,7 +180,9 @@ class Answer:
       given_custom_id: the custom id of the file; None if there is none.
       interactions_seen: individual answers about users: how many of the user's first interactions
         the prompt was made from, those that it leaves out included; None if the file does not say.
-      factors: structured answers: factor -> its text; None for free text.
+      factors: structured answers: factor -> its text or list of names; None for free text.
+      members: answers about groups: the items that the prompt lists by number, from 1; None if it
+        lists none.
       asked_model: which LLM was asked, where another name answered; None if it is the same.
       finish_reason: why the LLM stopped, as its service reports it; None if unknown.
       place: where the answer was read; two equal answers may be in different places.
@@ -191,6 +199,7 @@ class Answer:
     given_custom_id: str | None = None
     interactions_seen: int | None = None
     factors: Mapping[str, object] | None = None
+    members: tuple[str, ...] | None = None
     asked_model: str | None = None
     finish_reason: str | None = None
     place: Place = field(default=NOWHERE, compare=False)
@@ -217,6 +226,8 @@ class Answer:
             record[INTERACTIONS_SEEN] = self.interactions_seen
         if self.factors is not None:
             record[FACTORS] = self.factors
+        if self.members is not None:
+            record[MEMBERS] = list(self.members)
         return record
 
 
@@ -328,6 +339,7 @@ def answer_of(record: Mapping[str, object], source: str | None, extraction: str 
         given_custom_id=optional.get("custom_id"),
         interactions_seen=interactions_seen(record),
         factors=_object_field(record, FACTORS),
+        members=listed_members(record),
         finish_reason=optional.get("finish_reason"),
     )
 
@@ -347,6 +359,36 @@ def interactions_seen(record: Mapping[str, object]) -> int | None:
             f"field '{INTERACTIONS_SEEN}' must be a whole number, 0 to {_MOST_INTERACTIONS}",
         )
     return number
+
+
+def listed_members(record: Mapping[str, object]) -> tuple[str, ...] | None:
+    """The field `members` of a prompt or an answer; None if there is none.
+
+    Raises:
+      RejectedAnswer: it is no list of ids, or an id is there twice.
+    """
+    members = record.get(MEMBERS)
+    if members is None:
+        return None
+    if not isinstance(members, list) or not members:
+        raise RejectedAnswer("wrong_type", f"field '{MEMBERS}' must be a list of ids")
+    for member in members:
+        check_entity_id(text_field({MEMBERS: member}, MEMBERS))
+    if len(set(members)) < len(members):
+        raise RejectedAnswer("wrong_type", f"field '{MEMBERS}' has an id twice")
+    return tuple(members)
+
+
+def json_value(text: str) -> object:
+    """The JSON value that a text is, perhaps in a code fence.
+
+    Raises:
+      ValueError: it is something else.
+    """
+    try:
+        return json.loads(_CODE_FENCE.sub("", text), parse_constant=refuse_json_constant)
+    except RecursionError as error:
+        raise ValueError(str(error)) from error
 
 
 def json_object(line: bytes) -> dict[str, object]:
@@ -482,8 +524,8 @@ def factor_text(answer: Answer, factor: str) -> str:
     factors: object = answer.factors
     if factors is None:
         try:
-            factors = json.loads(answer.text, parse_constant=refuse_json_constant)
-        except (ValueError, RecursionError) as error:
+            factors = json_value(answer.text)
+        except ValueError as error:
             raise RejectedAnswer("unstructured_answer", f"not a JSON object: {error}") from error
     if not isinstance(factors, dict):
         raise RejectedAnswer("unstructured_answer", "JSON, but not an object")
@@ -495,32 +537,6 @@ def factor_text(answer: Answer, factor: str) -> str:
     if not text.strip():
         raise RejectedAnswer("missing_factor", f"factor '{factor}' is empty")
     return whole_text(text, f"factor '{factor}'")
-
-
-def listed_names(answer: Answer, field: str) -> list[object]:
-    """The names that an answer lists, best first; entries that are no texts included.
-
-    Args:
-      answer: its factors, or its text as JSON, are a list, or an object with a list.
-      field: where the list is; of an object with a single list that one counts.
-
-    Raises:
-      RejectedAnswer: there is no such list, or it is empty.
-    """
-    listed: object = answer.factors
-    if listed is None:
-        text = _CODE_FENCE.sub("", answer.text)
-        try:
-            listed = json.loads(text, parse_constant=refuse_json_constant)
-        except (ValueError, RecursionError) as error:
-            raise RejectedAnswer("no_list", f"not JSON: {error}") from error
-    if isinstance(listed, dict):
-        lists = [value for value in listed.values() if isinstance(value, list)]
-        listed = lists[0] if field not in listed and len(lists) == 1 else listed.get(field)
-    if not isinstance(listed, list) or not listed:
-        found = "an empty list" if isinstance(listed, list) else type(listed).__name__
-        raise RejectedAnswer("no_list", f"JSON, but {found} where the names should be")
-    return listed
 
 
 def asked_sources(answers: Mapping[str, SourceAnswers]) -> dict[str, SourceAnswers]:

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs.knowledge import Links
+from preprocessing.answers.names import LISTS, LONGEST_NAME, fault_of
 from preprocessing.answers.record import Place
 from preprocessing.links.titles import (
     ALTERNATIVE,
@@ -26,38 +27,41 @@ HOW = (
     *("exact", "alternative", "near", "year", "mined"),
     *("outside_node", "outside", "ambiguous"),
     *("self_mention", "repeated_name", "surplus_name"),
-    *("name_without_letters", "name_too_long", "name_not_a_text"),
+    *("name_without_letters", "name_too_long", "name_not_a_text", "no_name"),
 )
-"""What may become of a name: linked in five ways; not linked in three; dropped in six."""
+"""What may become of a name: linked in five ways; not linked in three; dropped in seven."""
 
 LINKED, DROPPED = HOW[:5], HOW[8:]
 _CODE = {how: code for code, how in enumerate(HOW)}
 _OF_MATCH = {EXACT: _CODE["exact"], ALTERNATIVE: _CODE["alternative"], NEAR: _CODE["near"]}
 
 _TEXTS = pa.dictionary(pa.int32(), pa.string())
-SCHEMA = pa.schema(
-    {
-        "item": _TEXTS,
-        "name": _TEXTS,
-        "rank": pa.int16(),
-        "linked": _TEXTS,
-        "node": _TEXTS,
-        "how": pa.dictionary(pa.int8(), pa.string()),
-        "score": pa.float32(),
-    }
-)
-"""Columns of the table of links, a row for each name of an answer, in the order of the answers.
+_CODED = pa.dictionary(pa.int8(), pa.string())
 
-- item: the item that the answer is about
-- name: as the answer has it, of a too long one the beginning
-- rank: place in the answer, from 0; of mined names in the order of the text
-- linked: the item that is meant; null if none is
-- node: of a name outside the catalogue that answers about two or more items share, what they share
-- how: one of `HOW`
-- score: of a linked name 0 to 100, the similarity of name and title
-"""
 
-LONGEST_NAME = 300
+def links_schema(entity: str) -> pa.Schema:
+    """Columns of a table of links, a row for each name of an answer, in the order of the answers.
+
+    - item, or user: what the answer is about
+    - list: which of its lists the name is in, links, liked or disliked
+    - name: as the answer has it, of a too long one the beginning
+    - rank: place in the list, from 0; of mined names in the order of the text
+    - linked: the item that is meant; null if none is
+    - node: of a name outside the catalogue that answers about two or more entities share, what they
+      share
+    - how: one of `HOW`
+    - score: of a linked name 0 to 100, the similarity of name and title
+
+    Args:
+      entity: "item" or "user".
+    """
+    columns = {"list": _CODED, "name": _TEXTS, "rank": pa.int16(), "linked": _TEXTS}
+    return pa.schema(
+        {entity: _TEXTS} | columns | {"node": _TEXTS, "how": _CODED, "score": pa.float32()}
+    )
+
+
+_KINDS = tuple(kind for kinds in LISTS.values() for kind in kinds)
 _MOST_NAMES = (1 << 15) - 1
 _BLANK = -1
 
@@ -67,48 +71,54 @@ class NamesOfAnswers:
     """Names as they are read, in the order of the answers.
 
     Attributes:
-      items: [answers] the item that each is about.
+      entity: what the answers are about, "item" or "user".
+      ids: [answers] the item or user that each is about.
       places: [answers] where each was read.
-      answer: [names] index into `items`.
+      answer: [names] index into `ids`.
+      kind: [names] code of the list.
       name: [names] code of the name.
-      rank: [names] place in the answer.
+      rank: [names] place in the list.
       how: [names] code of `HOW` where a name was dropped when it was read, else -1.
       codes: name -> code.
     """
 
-    items: list[str] = field(default_factory=list)
+    entity: str = "item"
+    ids: list[str] = field(default_factory=list)
     places: list[Place] = field(default_factory=list)
     answer: list[int] = field(default_factory=list)
+    kind: list[int] = field(default_factory=list)
     name: list[int] = field(default_factory=list)
     rank: list[int] = field(default_factory=list)
     how: list[int] = field(default_factory=list)
     codes: dict[str, int] = field(default_factory=dict)
 
-    def add(self, item: str, place: Place, names: Sequence[object], most: int) -> None:
+    def add(
+        self,
+        entity_id: str,
+        place: Place,
+        lists: Mapping[str, Sequence[object]],
+        most: Mapping[str, int],
+    ) -> None:
         """Takes the names of one answer.
 
         Args:
-          item: what the answer is about.
+          entity_id: what the answer is about.
           place: where it was read.
-          names: best first; those that are no texts, or very long, are dropped.
-          most: names that count; the others are surplus.
+          lists: kind of list -> names, best first; what is no name is dropped.
+          most: kind of list -> names that count; the others are surplus.
         """
-        number = len(self.items)
-        self.items.append(item)
+        number = len(self.ids)
+        self.ids.append(entity_id)
         self.places.append(place)
-        for rank, name in enumerate(names[:_MOST_NAMES]):
-            text, how = name, _BLANK
-            if not isinstance(text, str):
-                text, how = str(name), _CODE["name_not_a_text"]
-            elif rank >= most:
-                how = _CODE["surplus_name"]
-            elif len(text) > LONGEST_NAME:
-                how = _CODE["name_too_long"]
-            text = text[:LONGEST_NAME].encode(errors="replace").decode()
-            self.answer.append(number)
-            self.name.append(self.codes.setdefault(text, len(self.codes)))
-            self.rank.append(rank)
-            self.how.append(how)
+        for kind, names in lists.items():
+            for rank, name in enumerate(names[:_MOST_NAMES]):
+                how = "surplus_name" if rank >= most[kind] else fault_of(name)
+                text = str(name)[:LONGEST_NAME].encode(errors="replace").decode()
+                self.answer.append(number)
+                self.kind.append(_KINDS.index(kind))
+                self.name.append(self.codes.setdefault(text, len(self.codes)))
+                self.rank.append(rank)
+                self.how.append(_BLANK if how is None else _CODE[how])
 
 
 @dataclass(frozen=True)
@@ -136,22 +146,22 @@ def link_names(
     ambiguous.
 
     Args:
-      names: the names, of answers in which an item occurs once.
+      names: the names, of answers of which each is about another item or user.
       catalogue: the items.
       settings: tolerance of years and least similarity.
       mined: whether the names are mentions in prose. Those that are not linked, and a text's own
         title and repetitions, are left out, and what is linked is "mined".
 
     Returns:
-      Table of `SCHEMA`.
+      Table of `links_schema`.
     """
     texts = pa.array(list(names.codes), pa.string())
     answer, name = np.array(names.answer, np.int64), np.array(names.name, np.int64)
     how = np.array(names.how, np.int8)
-    blank = ~pc.match_substring_regex(texts, r"[\pL\pN]").to_numpy(zero_copy_only=False)
-    how[(how == _BLANK) & blank[name]] = _CODE["name_without_letters"]
-    items = pa.array(names.items, pa.string())
-    own = pc.fill_null(pc.index_in(items, value_set=catalogue.ids), -1).to_numpy().astype(np.int64)
+    ids = pa.array(names.ids, pa.string())
+    own = np.full(len(ids), -1, np.int64)
+    if names.entity == "item":
+        own[:] = pc.fill_null(pc.index_in(ids, value_set=catalogue.ids), -1).to_numpy()
 
     matches = catalogue.index.find(texts, settings.year_tolerance, settings.near)
     linked, score = np.full(len(name), -1, np.int64), np.full(len(name), np.nan, np.float32)
@@ -171,8 +181,8 @@ def link_names(
         (target[order[1:]] == target[order[:-1]]) & (answer[order[1:]] == answer[order[:-1]])
     ]
     how[again], linked[again], outside[again] = _CODE["repeated_name"], -1, False
-    items_of_form = np.bincount(form[outside], minlength=len(forms))
-    is_node = outside & (items_of_form[form] > 1)
+    answers_of_form = np.bincount(form[outside], minlength=len(forms))
+    is_node = outside & (answers_of_form[form] > 1)
     how[is_node] = _CODE["outside_node"]
 
     rows = np.arange(len(name))
@@ -180,8 +190,10 @@ def link_names(
         rows = np.flatnonzero(linked >= 0)
         how[rows] = _CODE["mined"]
     rank = pa.array(np.array(names.rank, np.int16)[rows])
+    kinds = pa.array(np.array(names.kind, np.int8)[rows])
     columns = [
-        _taken(items, answer[rows]),
+        _taken(ids, answer[rows]),
+        pa.DictionaryArray.from_arrays(kinds, pa.array(_KINDS)),
         _taken(texts, name[rows]),
         rank,
         _taken(catalogue.ids, linked[rows], linked[rows] < 0),
@@ -189,15 +201,16 @@ def link_names(
         pa.DictionaryArray.from_arrays(pa.array(how[rows]), pa.array(HOW)),
         pa.array(score[rows], mask=linked[rows] < 0),
     ]
-    return pa.table(columns, schema=SCHEMA)
+    return pa.table(columns, schema=links_schema(names.entity))
 
 
 def joined_tables(tables: Sequence[pa.Table]) -> pa.Table:
-    """Tables of `SCHEMA` as one; a mined link that is there already is left out."""
+    """Tables of one `links_schema` as one; a mined link that is there already is left out."""
     table = pa.concat_tables(tables).unify_dictionaries().combine_chunks()
-    keys = {name: table[name].combine_chunks().indices for name in ("item", "linked")}
+    pair = [table.column_names[0], "linked"]
+    keys = {name: table[name].combine_chunks().indices for name in pair}
     rows = pa.table({**keys, "row": np.arange(len(table))})
-    first = rows.group_by(["item", "linked"]).aggregate([("row", "min")])["row_min"]
+    first = rows.group_by(pair).aggregate([("row", "min")])["row_min"]
     is_first = np.zeros(len(table), bool)
     is_first[first.to_numpy()] = True
     is_mined = pc.equal(table["how"].cast(pa.string()), "mined").to_numpy()
@@ -267,14 +280,16 @@ def summarise(
     """Counts of a table of links.
 
     Args:
-      table: of `SCHEMA`.
+      table: of `links_schema`.
       catalogue: the items.
       popularity: item -> rows of the log; None if there is no log.
 
     Returns:
-      `names`, which is the sum of `linked`, `not_linked` and `dropped`, each by `how`;
-      `linked_share` of the names that are not dropped; `outside_nodes`; `items` of the catalogue,
-      with an answer, with a link from or to them, and the same by popularity.
+      `names`, which is the sum of `linked`, `not_linked` and `dropped`, each by `how`; `lists`,
+      names and linked names of each list; `linked_share` of the names that are not dropped;
+      `outside_nodes`; `items` of the catalogue, with an answer, with a link from or to them, and
+      the same by popularity. Of answers about users, `users` with an answer and with links, and
+      `items` that are linked to.
     """
     counted = {pair["values"]: pair["counts"] for pair in pc.value_counts(table["how"]).to_pylist()}
     by_how = {how: counted.get(how, 0) for how in HOW}
@@ -282,33 +297,43 @@ def summarise(
     dropped = {how: by_how[how] for how in DROPPED}
     not_linked = {how: by_how[how] for how in HOW if how not in (*LINKED, *DROPPED)}
     kept = table.num_rows - sum(dropped.values())
+    links = table.filter(table["linked"].is_valid())
+    entity = table.column_names[0]
+    about = {"answered": pc.unique(table[entity]), "with_links": pc.unique(links[entity])}
+    marks = {"linked_to": pc.unique(links["linked"])}
+    users: dict[str, Any] = {}
+    if entity == "user":
+        users["users"] = {mark: len(ids) for mark, ids in about.items()}
+    else:
+        marks = about | marks
     return {
         "names": table.num_rows,
+        "lists": {
+            kind: {
+                name: pc.sum(pc.equal(rows["list"].cast(pa.string()), kind)).as_py() or 0
+                for name, rows in {"names": table, "linked": links}.items()
+            }
+            for kind in LISTS[entity]
+        },
         "linked": linked,
         "not_linked": not_linked,
         "dropped": dropped,
         "linked_share": round(sum(linked.values()) / kept, 4) if kept else 0.0,
         "outside_nodes": len(pc.unique(table["node"].combine_chunks().drop_null())),
-        "items": _coverage(table, catalogue, popularity),
+        **users,
+        "items": _coverage(marks, catalogue, popularity),
     }
 
 
 def _coverage(
-    table: pa.Table, catalogue: Catalogue, popularity: Mapping[str, int] | None
+    marks: Mapping[str, pa.Array], catalogue: Catalogue, popularity: Mapping[str, int] | None
 ) -> dict[str, Any]:
-    """Items of the catalogue, and how many are answered, link and are linked to."""
-    is_linked = table["linked"].is_valid()
-    links = table.filter(is_linked)
-    marks = {
-        "answered": table["item"],
-        "with_links": links["item"],
-        "linked_to": links["linked"],
-    }
+    """Items of the catalogue, and how many of them have each mark."""
     found = {
-        mark: pc.is_in(catalogue.ids, value_set=pc.unique(texts).cast(pa.string())).to_numpy(
+        mark: pc.is_in(catalogue.ids, value_set=ids.cast(pa.string())).to_numpy(
             zero_copy_only=False
         )
-        for mark, texts in marks.items()
+        for mark, ids in marks.items()
     }
     result: dict[str, Any] = {"catalogue": len(catalogue.ids)}
     result |= {mark: int(hit.sum()) for mark, hit in found.items()}

@@ -19,10 +19,11 @@ import pyarrow.parquet as pq
 
 from configs.command_line import CommandError, say
 from configs.data import Catalogue as CatalogueTable
-from configs.knowledge import Links
+from configs.knowledge import Links, SourceAnswers
 from configs.loading import ConfigurationError
 from configs.scenario import Scenario
 from preprocessing.answers.checks import Duplicates
+from preprocessing.answers.names import LINKS, NameLists, name_lists
 from preprocessing.answers.record import (
     Answer,
     Place,
@@ -30,7 +31,6 @@ from preprocessing.answers.record import (
     answer_of,
     factor_text,
     json_object,
-    listed_names,
     meaning_of,
     numbered_lines,
     other_sources,
@@ -63,14 +63,14 @@ from preprocessing.links.linking import (
 from preprocessing.links.mining import TitleMentions
 from preprocessing.links.titles import TitleIndex
 from preprocessing.names import require_plain_name
-from preprocessing.records.contract import INDIVIDUAL
+from preprocessing.records.contract import COLLECTIVE, INDIVIDUAL
 from preprocessing.records.layout import StepDirectory
 from preprocessing.steps import Step, StepRun, refuse_rejected, run_sources
 from preprocessing.tables.blocks import expand_paths
 
 LINKS_FILE, REVIEW_FILE = "links.parquet", "review.csv"
-_FIELD = "links"
 _YEAR = "year"
+_NO_PART = {"until"}
 _MOST_SHOWN = 3
 
 Content = TypeVar("Content")
@@ -168,7 +168,7 @@ def plan_links(
                 f"of names; set knowledge.answers.{source}.links={{}}, or search its prose for "
                 f"titles by --mine {source}"
             )
-        listed = source if described.individual else None
+        listed = source if described.individual or described.collective else None
         plans.append((source, described.links, listed, described.links.mine))
     for source in dict.fromkeys(mine):
         if not answers[source].is_prose_about_items:
@@ -209,7 +209,8 @@ def _step(scenario: Scenario, plan: LinkPlan) -> Step:
     key, log = "data.catalogue.path", "data.interactions.path"
     files = dict.fromkeys(expand_paths(catalogue.paths, key), key)
     for source in _answer_sources(plan):
-        files |= dict.fromkeys(answers[source].individual, f"knowledge.answers.{source}.individual")
+        for extraction, path in _answer_files(plan, source, answers[source]):
+            files[path] = f"knowledge.answers.{source}.{extraction}"
     try:
         files |= dict.fromkeys(expand_paths(scenario.data.interactions.paths, log), log)
         has_log = True
@@ -221,8 +222,11 @@ def _step(scenario: Scenario, plan: LinkPlan) -> Step:
         directory=links_directory(scenario, plan.source),
         settings={
             "plan": [plan.listed, plan.mined, plan.year],
-            "links": plan.settings,
-            "answers": [answers[source] for source in _answer_sources(plan)],
+            "links": plan.settings.model_dump(mode="json", exclude=_NO_PART),
+            "answers": [
+                answers[source].model_dump(mode="json", exclude={"links": _NO_PART})
+                for source in _answer_sources(plan)
+            ],
             "other_sources": [
                 sorted(other_sources(answers, source)) for source in _answer_sources(plan)
             ],
@@ -237,6 +241,15 @@ def _step(scenario: Scenario, plan: LinkPlan) -> Step:
 
 def _answer_sources(plan: LinkPlan) -> list[str]:
     return [*([plan.listed] if plan.listed is not None else []), *plan.mined]
+
+
+def _answer_files(plan: LinkPlan, source: str, described: SourceAnswers) -> list[tuple[str, str]]:
+    """Extraction and path of what is read of a source; of one that is mined, single answers."""
+    collective = described.collective if source == plan.listed else []
+    return [
+        *((INDIVIDUAL, path) for path in described.individual),
+        *((COLLECTIVE, path) for path in collective),
+    ]
 
 
 def _catalogue_table(scenario: Scenario, plan: LinkPlan) -> CatalogueTable:
@@ -257,7 +270,7 @@ def _build(scenario: Scenario, plan: LinkPlan, has_log: bool, folder: Path) -> d
             tables.append(link_names(listed, catalogue, plan.settings))
             letters.add(_dropped_names(listed, tables[0]))
         for source in plan.mined:
-            mentions = _mentions(scenario, source, catalogue, letters, counts)
+            mentions = _mentions(scenario, plan, source, catalogue, letters, counts)
             tables.append(link_names(mentions, catalogue, plan.settings, mined=True))
         letters.write(StepDirectory(folder).dead_letters)
     rejected = count_by_reason(StepDirectory(folder).dead_letters)
@@ -314,16 +327,18 @@ def _read_catalogue(
 
 def _accepted(
     scenario: Scenario,
+    plan: LinkPlan,
     source: str,
     letters: DeadLetterRuns,
     counts: Counter[str],
     read: Callable[[Answer], Content],
 ) -> Iterator[tuple[Answer, Content]]:
-    """Answers of a source with what is read in each; the first usable one for an item counts.
+    """Answers of a source with what is read in each; the first usable one for an entity counts.
 
     Args:
       scenario: describes the source.
-      source: its name.
+      plan: what is linked.
+      source: a source that it names.
       letters: takes the others.
       counts: of lines read, of those of other sources, and of answers accepted.
       read: raises RejectedAnswer for an answer that is of no use.
@@ -332,7 +347,7 @@ def _accepted(
     recorded = recorded_source(source, described.factor)
     others = other_sources(scenario.knowledge.answers, source)
     duplicates = Duplicates()
-    for path in described.individual:
+    for extraction, path in _answer_files(plan, source, described):
         for line, data in numbered_lines(path):
             counts["read"] += 1
             try:
@@ -340,7 +355,7 @@ def _accepted(
                 if record.get("source") in others:
                     counts["other_sources"] += 1
                     continue
-                answer = answer_of(record, recorded, INDIVIDUAL)
+                answer = answer_of(record, recorded, extraction)
                 answer = replace(answer, place=Place(path, line))
                 content = read(answer)
                 duplicates.add(answer)
@@ -354,20 +369,40 @@ def _accepted(
 def _listed_names(
     scenario: Scenario, plan: LinkPlan, letters: DeadLetterRuns, counts: Counter[str]
 ) -> NamesOfAnswers:
+    """Names by the item or user they are about; the first list of an item counts."""
     source = plan.listed
     assert source is not None
-    field = scenario.knowledge.answers[source].factor or _FIELD
-    names = NamesOfAnswers()
-    lists = _accepted(
-        scenario, source, letters, counts, functools.partial(listed_names, field=field)
-    )
-    for answer, listed in lists:
-        names.add(answer.entity_id, answer.place, listed, plan.settings.names)
+    described = scenario.knowledge.answers[source]
+    names = NamesOfAnswers(described.entity)
+    answered: set[str] = set()
+
+    def read(answer: Answer) -> NameLists:
+        if answer.extraction == COLLECTIVE and answer.members is None:
+            detail = "no field 'members' says which items the answer lists names for"
+            raise RejectedAnswer("missing_field", detail)
+        return name_lists(answer, described.entity, described.factor or LINKS)
+
+    for answer, found in _accepted(scenario, plan, source, letters, counts, read):
+        by_entity: dict[str, dict[str, Sequence[object]]] = {}
+        for listed in found.lists:
+            by_entity.setdefault(listed.entity_id, {})[listed.kind] = listed.names
+        rejected = [
+            *(("member_left_out", member) for member in found.left_out),
+            *(("unknown_member", key) for key in found.unknown),
+            *(("duplicate_entity", entity_id) for entity_id in by_entity if entity_id in answered),
+        ]
+        path, line, _ = answer.place
+        letters.add(dead_letter(path, line, reason, repr(what)) for reason, what in rejected)
+        for entity_id, lists in by_entity.items():
+            if entity_id not in answered:
+                names.add(entity_id, answer.place, lists, plan.settings.most_names)
+        answered.update(by_entity)
     return names
 
 
 def _mentions(
     scenario: Scenario,
+    plan: LinkPlan,
     source: str,
     catalogue: Catalogue,
     letters: DeadLetterRuns,
@@ -381,7 +416,7 @@ def _mentions(
     titles = TitleMentions(catalogue.titles)
     found = [
         (answer.entity_id, answer.place, titles.find(text))
-        for answer, text in _accepted(scenario, source, letters, counts, text_of)
+        for answer, text in _accepted(scenario, plan, source, letters, counts, text_of)
     ]
     names = NamesOfAnswers()
     for item, place, mentions in found:
@@ -390,7 +425,7 @@ def _mentions(
             for mention, is_word in mentions
             if not is_word or titles.is_distinctive(mention)
         ]
-        names.add(item, place, kept, len(kept))
+        names.add(item, place, {LINKS: kept}, {LINKS: len(kept)})
     return names
 
 
@@ -458,9 +493,16 @@ def _report(plan: LinkPlan, run: StepRun) -> dict[str, Any]:
             if count
         )
         items = counts["items"]
+        about = f"{items['catalogue']:,} items"
+        if "users" in counts:
+            users = counts["users"]
+            have = f"{users['with_links']:,} of {users['answered']:,} users have links"
+            reached = f"{items['linked_to']:,} of {about} are linked to"
+        else:
+            have = f"{items['with_links']:,} of {about} have links"
+            reached = f"{items['linked_to']:,} are linked to"
         say(
-            f"{line}: {told}; not linked: {left or 'none'}; {items['with_links']:,} of "
-            f"{items['catalogue']:,} items have links, {items['linked_to']:,} are linked to; "
+            f"{line}: {told}; not linked: {left or 'none'}; {have}, {reached}; "
             f"in {run.seconds:.1f} s"
         )
     reasons: Counter[str] = Counter()

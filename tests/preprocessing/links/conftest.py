@@ -30,7 +30,8 @@ LOG = "user_id,item_id,rating,timestamp\n" + "\n".join(
 
 
 def answer(item: str, names: Any, source: str = "links") -> dict[str, Any]:
-    text = names if isinstance(names, str) else json.dumps({"links": names})
+    listed = names if isinstance(names, dict) else {"links": names}
+    text = names if isinstance(names, str) else json.dumps(listed)
     return {"source": source, "entity_id": item, "extraction": "individual", "answer": text}
 
 
@@ -42,6 +43,13 @@ ANSWERS = [
     answer("2", ["Sabrina"]),  # the other one
     answer("8", ["Sabrina (1970)"]),  # neither
     answer("99", ["Sabrina", "Sabrina", "The Matrix"]),  # of no known year: it is either
+]
+USERS = [
+    # in both lists; a film of two; more than are read; nothing of it known, with another's
+    answer("ann", {"liked": ["The Matrix", "Se7en", "Charade"], "disliked": ["matrix", "N/A"]}),
+    answer("bob", {"liked": ["Zodiac", "Sabrina", "Heat", "Seven"], "disliked": ["Notting Hill"]}),
+    answer("eve", {"disliked": ["Charade (1963)", "I am sorry, I do not know this user"]}),
+    answer("joe", {"liked": [], "disliked": "Zodiac"}),
 ]
 BAD = [
     (answer("1", "I would watch Charade."), "no_list"),

@@ -13,9 +13,9 @@ from configs.loading import ConfigurationError
 from preprocessing.__main__ import main
 from preprocessing.dead_letters import read_dead_letters
 from preprocessing.encode import encode
-from preprocessing.links.linking import SCHEMA
+from preprocessing.links.linking import links_schema
 from preprocessing.links.step import link
-from tests.preprocessing.links.conftest import BAD, answer, write_answers
+from tests.preprocessing.links.conftest import BAD, USERS, answer, write_answers
 
 LINES = [
     ("5", "Sabrina", 0, "1", None, "year"),
@@ -40,9 +40,9 @@ LINES = [
 ]
 
 
-def rows_of(source: str = "links") -> list[tuple]:
-    table = pq.read_table(Path("work/links") / source / "links.parquet").cast(SCHEMA)
-    columns = ("item", "name", "rank", "linked", "node", "how")
+def rows_of(source: str = "links", entity: str = "item", *more: str) -> list[tuple]:
+    table = pq.read_table(Path("work/links") / source / "links.parquet").cast(links_schema(entity))
+    columns = (entity, *more, "name", "rank", "linked", "node", "how")
     return [tuple(row[column] for column in columns) for row in table.to_pylist()]
 
 
@@ -101,7 +101,7 @@ def test_a_finished_step_is_skipped_until_something_changes(scenario, folder):
     assert (folder / "work/links/links/links.parquet").read_bytes() == table
     fewer = scenario(**{"knowledge.answers.links.links.names": 1})
     result = link(fewer)["sources"]["links"]
-    assert not result["skipped"] and result["counts"]["dropped"]["surplus_name"] == 12
+    assert not result["skipped"] and result["counts"]["dropped"]["surplus_name"] == 13
 
 
 def test_people_can_look_through_what_is_not_plain(scenario):
@@ -171,6 +171,85 @@ def test_prose_is_searched_for_titles(scenario, folder):
     assert rows_of() == [*LINES, *(row for row in mined if row[0] == "3" or row[3] != "1")]
 
 
+LISTED = [
+    ("ann", "liked", "The Matrix", 0, "3", None, "exact"),
+    ("ann", "liked", "Se7en", 1, "4", None, "alternative"),
+    ("ann", "liked", "Charade", 2, None, "charade", "outside_node"),
+    ("ann", "disliked", "matrix", 0, None, None, "repeated_name"),
+    ("ann", "disliked", "N/A", 1, None, None, "no_name"),
+    ("bob", "liked", "Zodiac", 0, "7", None, "exact"),
+    ("bob", "liked", "Sabrina", 1, None, None, "ambiguous"),
+    ("bob", "liked", "Heat", 2, None, None, "outside"),
+    ("bob", "liked", "Seven", 3, None, None, "surplus_name"),
+    ("bob", "disliked", "Notting Hill", 0, "6", None, "exact"),
+    ("eve", "disliked", "Charade (1963)", 0, None, "charade", "outside_node"),
+    ("eve", "disliked", "I am sorry, I do not know this user", 1, None, None, "no_name"),
+]
+
+
+def test_users_would_love_some_items_and_others_not(scenario, folder, capsys):
+    write_answers(folder / "users.jsonl", USERS)
+    described = {"entity": "user", "individual": ["users.jsonl"], "links": {"names": 3}}
+    result = link(scenario(**{"knowledge.answers.links": described}))["sources"]["links"]
+    assert rows_of("links", "user", "list") == LISTED
+    counts = result["counts"]
+    assert counts["lists"] == {
+        "liked": {"names": 7, "linked": 3},
+        "disliked": {"names": 5, "linked": 1},
+    }
+    assert counts["users"] == {"answered": 3, "with_links": 2}
+    assert counts["items"]["linked_to"] == 4 and "answered" not in counts["items"]
+    assert result["rejected_by_reason"]["users.jsonl"] == {
+        "no_list": 1, "no_name": 2, "repeated_name": 1, "surplus_name": 1,
+    }  # fmt: skip
+    shown = capsys.readouterr().err
+    assert "2 of 3 users have links, 4 of 8 items are linked to" in shown
+    for changed, message in (
+        ({"collective": ["a.jsonl"]}, "'links' of users come from single answers"),
+        ({"links": {"mine": ["item"]}}, "'links.mine' is for item sources"),
+    ):
+        with pytest.raises(ConfigurationError, match=message):
+            scenario(**{"knowledge.answers.links": described | changed})
+
+
+def of_group(group: str, members: list[str], names: object, prompt: str = "") -> dict[str, object]:
+    record = answer(group, {"links": names}) | {"extraction": "collective", "members": members}
+    return record | ({"prompt": prompt} if prompt else {})
+
+
+def test_an_answer_about_a_group_names_links_of_each_member(scenario, folder):
+    prompt = (
+        'Each by itself: 1. "The Matrix (1999)"; 2. "Zodiac"; 3. "Sabrina (1954)". {"links": 1}'
+    )
+    groups = [
+        of_group("g1", ["3", "7", "1", "4"], {"1": ["Seven"], "2. Zodiac": ["Seven", "zodiac"],
+                 "sabrina": ["The Apartment"], "9": ["Heat"], "4": []}, prompt),
+        of_group("g2", ["6", "2"], {"1": ["The Matrix"], "2": ["Notting Hill"]}),
+        of_group("g2", ["6"], {"1": ["Zodiac"]}),
+        of_group("g3", ["5"], {"first": ["Zodiac"]}),
+        of_group("g4", ["5", "5"], {"1": ["Zodiac"]}),
+        answer("g5", {"1": ["Zodiac"]}) | {"extraction": "collective"},
+    ]  # fmt: skip
+    write_answers(folder / "groups.jsonl", groups)
+    write_answers(folder / "links.jsonl", [answer("6", ["Zodiac"])])
+    options = {"collective": ["groups.jsonl"], "groups": "groups.csv"}
+    described = {"entity": "item", "individual": ["links.jsonl"], "links": {}} | options
+    result = link(scenario(**{"knowledge.answers.links": described}))["sources"]["links"]
+    assert rows_of() == [
+        ("6", "Zodiac", 0, "7", None, "exact"),  # an answer about the item itself comes first
+        ("3", "Seven", 0, "4", None, "exact"),
+        ("7", "Seven", 0, "4", None, "exact"),
+        ("7", "zodiac", 1, None, None, "self_mention"),
+        ("1", "The Apartment", 0, "5", None, "exact"),
+        ("2", "Notting Hill", 0, "6", None, "exact"),
+    ]
+    assert result["rejected_by_reason"]["groups.jsonl"] == {
+        "duplicate_entity": 2, "member_left_out": 1, "missing_field": 1, "no_list": 1,
+        "self_mention": 1, "unknown_member": 1, "wrong_type": 1,
+    }  # fmt: skip
+    assert result["counts"]["answers_read"] == 7 and result["counts"]["answers"] == 3
+
+
 def test_an_answer_of_links_is_not_encoded_as_text(scenario):
     with pytest.raises(ConfigurationError, match="python -m preprocessing link"):
         encode(scenario(), sources=["links"])
@@ -196,9 +275,10 @@ def test_what_cannot_be_linked_is_refused(scenario, options, arguments, message)
     [
         ("links.mine", ["links"], "'links' must be an item source"),
         ("links.mine", ["nobody"], "'nobody' must be an item source"),
-        ("entity", "user", "'links' are for item sources"),
-        ("individual", [], "need answer files"),
-        ("collective", ["a.jsonl"], "exclude 'collective'"),
+        ("individual", [], "name at least one file"),
+        ("factors", ["genre"], "exclude 'factors'"),
+        ("collective", ["a.jsonl"], "'collective' answers need 'groups'"),
+        ("links.until", "last May", "'last May' is no year, month or day"),
         ("links.near", 101, "less than or equal to 100"),
         ("links.names", 0, "greater than or equal to 1"),
     ],

@@ -207,7 +207,12 @@ def test_labelled_names_justify_the_threshold(repository_root: Path) -> None:
         labelled = list(csv.DictReader(file))
     names = NamesOfAnswers()
     for line, row in enumerate(labelled, start=1):
-        names.add(row["item_id"], Place("labelled_names.csv", line), [row["name"]], 10)
+        names.add(
+            row["item_id"],
+            Place("labelled_names.csv", line),
+            {"links": [row["name"]]},
+            {"links": 10},
+        )
 
     def measured(near: float) -> tuple[float, float, Counter[str]]:
         table = link_names(names, catalogue, Links(near=near)).to_pylist()

@@ -1,0 +1,253 @@
+"""Names of items in answers: where their lists stand, whom they are about, which entries count."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from preprocessing.answers.checks import AnswerText, Thresholds, placeholder, refusal, words_of
+from preprocessing.answers.record import Answer, RejectedAnswer, json_value
+
+LINKS, LIKED, DISLIKED = "links", "liked", "disliked"
+LISTS: Mapping[str, tuple[str, ...]] = {"item": (LINKS,), "user": (LIKED, DISLIKED)}
+"""What an answer is about -> its lists: items that go with it, or what a user would love or not."""
+
+LONGEST_NAME = 300
+
+
+@dataclass(frozen=True)
+class NameList:
+    """A list of names.
+
+    Attributes:
+      entity_id: the item or user that it is about.
+      kind: a name of `LISTS`.
+      names: best first; entries that are no texts included.
+      title: what the prompt calls the item; None if nothing tells.
+    """
+
+    entity_id: str
+    kind: str
+    names: Sequence[object]
+    title: str | None = None
+
+
+@dataclass(frozen=True)
+class NameLists:
+    """The lists of one answer.
+
+    Attributes:
+      lists: each of them, with at least one entry.
+      left_out: answers about groups: members without names.
+      unknown: answers about groups: keys that mean none of the members.
+    """
+
+    lists: list[NameList]
+    left_out: list[str] = field(default_factory=list)
+    unknown: list[str] = field(default_factory=list)
+
+
+def name_lists(answer: Answer, entity: str | None = None, key: str = LINKS) -> NameLists:
+    """Finds the names that an answer lists.
+
+    - About an item: a list, or an object with a list under `key`; of one with a single list, that.
+    - About a user: an object with lists `liked` and `disliked`, or one of them.
+    - About a group of items (`Answer.members`): an object, under `key` or alone, with a list for
+      each member under its number, from 1. "2.", "2. Heat" and the title that the prompt shows
+      mean the member, too.
+
+    Args:
+      answer: its factors, or its text as JSON.
+      entity: "item" or "user"; None where the answer tells.
+      key: where the lists about items are.
+
+    Raises:
+      RejectedAnswer: there is no such list, or all are empty.
+    """
+    content: object = answer.factors
+    if content is None:
+        try:
+            content = json_value(answer.text)
+        except ValueError as error:
+            declined = refusal(AnswerText(answer.text), Thresholds())
+            if declined is not None:
+                raise RejectedAnswer("refusal", declined) from error
+            raise RejectedAnswer("no_list", f"not JSON: {error}") from error
+    if answer.members is not None:
+        return _lists_of_members(answer, answer.members, content, key)
+    if entity is None:
+        is_about_user = isinstance(content, dict) and any(kind in content for kind in LISTS["user"])
+        entity = "user" if is_about_user else "item"
+    fields = content if isinstance(content, dict) else {}
+    if entity == "user":
+        entries = {kind: fields.get(kind) for kind in LISTS["user"]}
+    elif isinstance(content, dict):
+        lists = [value for value in fields.values() if isinstance(value, list)]
+        entries = {LINKS: lists[0] if key not in fields and len(lists) == 1 else fields.get(key)}
+    else:
+        entries = {LINKS: content}
+    wrong = [
+        f"{type(entry).__name__} where the names should be"
+        for entry in entries.values()
+        if entry is not None and not isinstance(entry, list)
+    ]
+    if wrong or not any(entries.values()):
+        raise RejectedAnswer("no_list", f"JSON, but {(wrong or ['no names'])[0]}")
+    title = next(iter(_shown_titles(answer.prompt).values()), None) if entity == "item" else None
+    return NameLists(
+        [
+            NameList(answer.entity_id, kind, entry, title)
+            for kind, entry in entries.items()
+            if isinstance(entry, list) and entry
+        ]
+    )
+
+
+_NUMBER = re.compile(r"\s*(\d{1,6})\s*(?:[.:)]|$)")
+
+
+def _lists_of_members(
+    answer: Answer, members: Sequence[str], content: object, key: str
+) -> NameLists:
+    if isinstance(content, dict):
+        content = content.get(key, content)
+    if not isinstance(content, dict):
+        found = type(content).__name__
+        raise RejectedAnswer("no_list", f"JSON, but {found} where an object of lists should be")
+    shown = _shown_titles(answer.prompt)
+    numbers = {title_words(title): number for number, title in shown.items()}
+    lists: dict[str, NameList] = {}
+    unknown = []
+    for name, entry in content.items():
+        match = _NUMBER.match(name)
+        number = int(match[1]) if match else numbers.get(title_words(name), 0)
+        if not 1 <= number <= len(members):
+            unknown.append(name)
+        elif isinstance(entry, list) and entry:
+            member = members[number - 1]
+            lists.setdefault(member, NameList(member, LINKS, entry, shown.get(number)))
+    if not lists:
+        raise RejectedAnswer("no_list", f"no list for any of the {len(members)} members")
+    left_out = [member for member in members if member not in lists]
+    return NameLists(list(lists.values()), left_out, unknown)
+
+
+_SHOWN = re.compile(r'(?:(\d+)\. )?"([^"]+)"(?!\s*:)')
+
+
+def _shown_titles(prompt: str | None) -> dict[int, str]:
+    """Titles in quotation marks by their number in the prompt, or in their order where it has none.
+
+    A quotation before a colon is a key of the form that the prompt asks for.
+    """
+    return {
+        int(number) if number else place: title
+        for place, (number, title) in enumerate(_SHOWN.findall(prompt or ""), start=1)
+    }
+
+
+_YEAR = re.compile(r"\s*\((\d{4})\)\s*$")
+
+
+def title_words(title: str) -> tuple[str, ...]:
+    """Words of a title, the year in brackets at its end left out."""
+    return tuple(words_of(_YEAR.sub("", title)))
+
+
+_LETTER = re.compile(r"[^\W_]")
+_MARK_OF_GAP = re.compile(r"[\[<{%/_(]")
+_FEWEST_WORDS_OF_REFUSAL = 6
+
+
+def fault_of(name: object) -> str | None:
+    """Why an entry of a list is no name, a reason of `LINKING_REASONS`; None if it is one.
+
+    A refusal has some words: "Sorry, Wrong Number" and "Please Give" are films.
+    """
+    if not isinstance(name, str):
+        return "name_not_a_text"
+    if len(name) > LONGEST_NAME:
+        return "name_too_long"
+    if not _LETTER.search(name):
+        return "name_without_letters"
+    text, thresholds = AnswerText(name), Thresholds()
+    if name.count(" ") >= _FEWEST_WORDS_OF_REFUSAL - 1 and refusal(text, thresholds):
+        return "no_name"
+    return "no_name" if _MARK_OF_GAP.search(name) and placeholder(text, thresholds) else None
+
+
+@dataclass
+class NameCounts:
+    """How many names there are, and of what use.
+
+    Attributes:
+      lists: lists of names.
+      usable: names that may mean an item.
+      dropped: the others by reason.
+      members_left_out: members of groups without names.
+    """
+
+    lists: int = 0
+    usable: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+    members_left_out: int = 0
+
+    def add(self, other: NameCounts) -> None:
+        """Adds the names of other answers."""
+        self.lists += other.lists
+        self.usable += other.usable
+        self.dropped += other.dropped
+        self.members_left_out += other.members_left_out
+
+    def as_dictionary(self) -> dict[str, object]:
+        """`names` = `usable` + `dropped`."""
+        return {
+            "lists": self.lists,
+            "names": self.usable + self.dropped.total(),
+            "usable": self.usable,
+            "dropped": dict(sorted(self.dropped.items())),
+            "members_left_out": self.members_left_out,
+        }
+
+
+def count_names(found: NameLists) -> NameCounts:
+    """Judges the names of an answer as far as that needs no catalogue.
+
+    A name that differs from an earlier one, or from the title of the item itself, by case,
+    punctuation and year alone is the same.
+    """
+    counts = NameCounts(lists=len(found.lists), members_left_out=len(found.left_out))
+    named: dict[str, set[tuple[str, ...]]] = {}
+    for listed in found.lists:
+        seen = named.setdefault(listed.entity_id, set())
+        for reason in _reasons(listed, seen):
+            if reason is None:
+                counts.usable += 1
+            else:
+                counts.dropped[reason] += 1
+    return counts
+
+
+def _reasons(listed: NameList, seen: set[tuple[str, ...]]) -> Iterator[str | None]:
+    own = None if listed.title is None else title_words(listed.title)
+    for name in listed.names:
+        fault = fault_of(name)
+        if fault is not None or not isinstance(name, str):
+            yield fault
+            continue
+        words = title_words(name)
+        if words == own and not _years_differ(name, listed.title or ""):
+            yield "self_mention"
+        elif words in seen:
+            yield "repeated_name"
+        else:
+            seen.add(words)
+            yield None
+
+
+def _years_differ(name: str, title: str) -> bool:
+    """A remake is another film."""
+    years = [match[1] for match in map(_YEAR.search, (name, title)) if match]
+    return len(set(years)) > 1
