@@ -47,7 +47,7 @@ class CollaborativeVectors(Section):
 
 
 class Links(Section):
-    """How names of items in answers are found in the catalogue ("python -m preprocessing link")."""
+    """How names of items in answers become links, and links knowledge vectors."""
 
     names: int = Field(
         10,
@@ -82,6 +82,9 @@ class Links(Section):
         (),
         description="item sources whose individual answers are prose: titles that these mention "
         "are links, too",
+    )
+    dimension: int = Field(
+        128, ge=2, description="width of the knowledge vectors, eigenvectors of the graph of links"
     )
 
     @field_validator("until", mode="before")
@@ -174,6 +177,12 @@ class SourceAnswers(Section):
     )
 
     _split_metadata = field_validator("metadata", mode="before")(split_names)
+
+    @property
+    def is_encoded(self) -> bool:
+        """True when the vectors are made of texts, by the encoder."""
+        has_texts = bool(self.individual or self.collective or self.metadata)
+        return has_texts and self.links is None
 
     @property
     def is_prose_about_items(self) -> bool:

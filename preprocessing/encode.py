@@ -18,6 +18,7 @@ from preprocessing.grouping.step import make_groups, make_needed_groups, unfinis
 from preprocessing.knowledge.building import SourceBuild
 from preprocessing.knowledge.log_coverage import COVERAGE, LogCoverage
 from preprocessing.knowledge.source_plan import SourcePlan, plan_source
+from preprocessing.links.step import link, make_needed_links, unfinished_links
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.steps import Step, StepRun, refuse_rejected, run_sources
 
@@ -33,7 +34,8 @@ def encode(
 ) -> dict[str, Any]:
     """Writes `knowledge/<source>/` of the work directory.
 
-    Groups that are made here (`grouping`) are made first, unless they are finished.
+    Groups that are made here (`grouping`) are made first, and names linked of sources with `links`,
+    unless they are finished.
 
     Args:
       scenario: the scenario.
@@ -66,6 +68,7 @@ def encode(
     if dry_run:
         return {"step": "encode", "dry_run": True, "sources": _plans(scenario, names, force)}
     make_needed_groups(scenario, names)
+    make_needed_links(scenario, names)
     plans = [plan_source(scenario, name) for name in names]
     coverage = LogCoverage(scenario)
     steps = {plan.source: _step(scenario, plan, coverage, beam or BeamOptions()) for plan in plans}
@@ -99,15 +102,17 @@ def default_sources(scenario: Scenario) -> list[str]:
 
 
 def _plans(scenario: Scenario, names: Sequence[str], force: bool) -> list[dict[str, Any]]:
-    """What a dry run says; groups that would be made first come first."""
-    pending = unfinished_groups(scenario, names)
+    """What a dry run says; groups and links that would be made first come first."""
+    pending, unlinked = unfinished_groups(scenario, names), unfinished_links(scenario, names)
     coverage = LogCoverage(scenario)
     plans = make_groups(scenario, sources=pending, dry_run=True)["sources"] if pending else []
+    plans += link(scenario, sources=unlinked, dry_run=True)["sources"] if unlinked else []
     missing = [str(groups_directory(scenario, source).path / GROUPS_FILE) for source in pending]
     for name in names:
         directory = WorkDirectory(scenario.work_dir).knowledge(name)
-        if groups_file(scenario, name) in missing:
-            say(f"encode {name}: would run when its groups are made; writes {directory.path}")
+        if name in unlinked or groups_file(scenario, name) in missing:
+            first = "names are linked" if name in unlinked else "groups are made"
+            say(f"encode {name}: would run when its {first}; writes {directory.path}")
             waiting = {"step": f"encode {name}", "dry_run": True, "would_skip": False}
             plans.append({**waiting, "inputs": {}, "output": str(directory.path)})
         else:

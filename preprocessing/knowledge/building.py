@@ -29,6 +29,7 @@ from preprocessing.knowledge.accepting import (
 from preprocessing.knowledge.control_vectors import describe_made_vectors, make_vectors
 from preprocessing.knowledge.encoding import EncodingPlan, build_encoding_pipeline
 from preprocessing.knowledge.entity_vectors import WritingPlan
+from preprocessing.knowledge.link_vectors import make_link_vectors
 from preprocessing.knowledge.log_coverage import COVERAGE, LogCoverage
 from preprocessing.knowledge.manifest import describe_vectors
 from preprocessing.knowledge.source_plan import SourceTables, accept_metadata
@@ -130,6 +131,8 @@ class SourceBuild:
             return describe_made_vectors(
                 make_vectors(self.scenario, self.source, self.tables, self.beam, shared, scratch)
             )
+        if answers.links is not None:
+            return describe_made_vectors(make_link_vectors(self.scenario, self.source, shared))
         encoder, statistics = (
             self._import_vectors(shared) if answers.vectors else self._encode(shared)
         )

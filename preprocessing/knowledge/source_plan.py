@@ -34,6 +34,8 @@ from preprocessing.knowledge.accepting import (
     entity_shard,
     write_accepted,
 )
+from preprocessing.links.linking import LINKS_FILE
+from preprocessing.links.step import links_directory
 from preprocessing.names import require_plain_name
 from preprocessing.prompt_templates.titles import attribute_texts
 from preprocessing.records.contract import INDIVIDUAL
@@ -203,15 +205,13 @@ def plan_source(scenario: Scenario, source: str) -> SourcePlan:
         )
     require_plain_name("knowledge.answers", source)
     answers = scenario.knowledge.answers[source]
-    if answers.links is not None:
-        raise ConfigurationError(
-            f"knowledge.answers.{source}: its answers are names of items, which "
-            "'python -m preprocessing link' links; they are not encoded as texts"
-        )
     described = _described_catalogue(scenario, source)
     from_log = answers.random is not None or answers.collaborative is not None
-    encoder = scenario.knowledge.encoder if not answers.vectors and not from_log else None
+    encoder = scenario.knowledge.encoder if answers.is_encoded else None
     files = _answer_files(answers, f"knowledge.answers.{source}")
+    if answers.links is not None:
+        links = links_directory(scenario, source).path / LINKS_FILE
+        files[str(links)] = f"knowledge.answers.{source}.links"
     groups_path = groups_file(scenario, source)
     if groups_path is not None:
         files[groups_path] = f"knowledge.answers.{source}.groups"
@@ -230,7 +230,7 @@ def plan_source(scenario: Scenario, source: str) -> SourcePlan:
         described=described,
         interactions=open_interactions(scenario.data, scenario.split) if from_log else None,
     )
-    has_records = bool(answers.individual or answers.collective)
+    has_records = bool(answers.individual or answers.collective) and answers.links is None
     others = other_sources(scenario.knowledge.answers, source) if has_records else ()
     settings = {
         "source": source,

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 
+from configs.command_line import CommandError
 from configs.knowledge import Links
+from preprocessing import storage
 from preprocessing.answers.names import LISTS, LONGEST_NAME, fault_of
 from preprocessing.answers.record import Place
 from preprocessing.links.titles import (
@@ -135,6 +139,61 @@ class Catalogue:
     titles: pa.Array
     index: TitleIndex
 
+    def write(self, path: str | Path) -> None:
+        """Writes ids, titles and years as Parquet, from which `read_catalogue` indexes anew."""
+        years = pa.array(self.index.years, mask=np.isnan(self.index.years))
+        columns = {"item": self.ids, "title": self.titles, "year": years}
+        write_parquet(pa.table(columns), path)
+
+
+def read_catalogue(path: str | Path) -> Catalogue:
+    """Reads what `Catalogue.write` wrote.
+
+    Raises:
+      CommandError: it is another file, or damaged.
+    """
+    table = read_parquet(path, pa.schema({"item": pa.string(), "title": pa.string()}))
+    years = pc.fill_null(table["year"].combine_chunks(), np.nan).to_numpy(zero_copy_only=False)
+    titles = table["title"].combine_chunks()
+    return Catalogue(table["item"].combine_chunks(), titles, TitleIndex(titles, years))
+
+
+def write_parquet(table: pa.Table, path: str | Path) -> None:
+    """Writes a table to a path or URL; equal tables make equal bytes."""
+    with storage.create_bytes(str(path)) as file:
+        pq.write_table(table, file, compression="zstd")
+
+
+def read_parquet(path: str | Path, columns: pa.Schema) -> pa.Table:
+    """Reads a table that was written here.
+
+    Raises:
+      CommandError: the file is damaged, or lacks one of the columns.
+    """
+    try:
+        with storage.open_bytes(str(path)) as file:
+            table = pq.read_table(file)
+        for field_of_table in columns:
+            table[field_of_table.name]
+    except (pa.ArrowException, EOFError, OSError, KeyError) as error:
+        raise CommandError(
+            f"{path}: cannot be read ({error}); run 'python -m preprocessing link' again"
+        ) from error
+    return table
+
+
+LINKS_FILE, TITLES_FILE = "links.parquet", "titles.parquet"
+
+
+def read_links(path: str | Path, entity: str = "item") -> pa.Table:
+    """Reads a table of `links_schema`.
+
+    Raises:
+      CommandError: it is another file, or damaged.
+    """
+    schema = links_schema(entity)
+    return read_parquet(path, schema).cast(schema).unify_dictionaries().combine_chunks()
+
 
 def link_names(
     names: NamesOfAnswers, catalogue: Catalogue, settings: Links, mined: bool = False
@@ -181,9 +240,6 @@ def link_names(
         (target[order[1:]] == target[order[:-1]]) & (answer[order[1:]] == answer[order[:-1]])
     ]
     how[again], linked[again], outside[again] = _CODE["repeated_name"], -1, False
-    answers_of_form = np.bincount(form[outside], minlength=len(forms))
-    is_node = outside & (answers_of_form[form] > 1)
-    how[is_node] = _CODE["outside_node"]
 
     rows = np.arange(len(name))
     if mined:
@@ -197,11 +253,36 @@ def link_names(
         _taken(texts, name[rows]),
         rank,
         _taken(catalogue.ids, linked[rows], linked[rows] < 0),
-        _taken(forms, form[rows], ~is_node[rows]),
+        _taken(forms, form[rows], np.ones(len(rows), bool)),
         pa.DictionaryArray.from_arrays(pa.array(how[rows]), pa.array(HOW)),
         pa.array(score[rows], mask=linked[rows] < 0),
     ]
-    return pa.table(columns, schema=links_schema(names.entity))
+    return with_outside_nodes(pa.table(columns, schema=links_schema(names.entity)))
+
+
+def with_outside_nodes(table: pa.Table) -> pa.Table:
+    """A table of `links_schema` in which names outside the catalogue are nodes where answers share them.
+
+    Args:
+      table: of answers of which each is about another item or user; who shares what is counted
+        anew.
+    """
+    how = table["how"].combine_chunks().indices.to_numpy().copy()
+    names = table["name"].combine_chunks()
+    is_outside = np.isin(how, [_CODE["outside"], _CODE["outside_node"]])
+    form_of_name, forms = outside_forms(names.dictionary)
+    form = form_of_name[names.indices.to_numpy()]
+    is_node = is_outside & (np.bincount(form[is_outside], minlength=len(forms))[form] > 1)
+    how[is_outside] = _CODE["outside"]
+    how[is_node] = _CODE["outside_node"]
+    columns = {
+        "node": _taken(forms, form, ~is_node),
+        "how": pa.DictionaryArray.from_arrays(pa.array(how), pa.array(HOW)),
+    }
+    for name, column in columns.items():
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, table.schema.field(place), column)
+    return table
 
 
 def joined_tables(tables: Sequence[pa.Table]) -> pa.Table:
@@ -291,12 +372,6 @@ def summarise(
       the same by popularity. Of answers about users, `users` with an answer and with links, and
       `items` that are linked to.
     """
-    counted = {pair["values"]: pair["counts"] for pair in pc.value_counts(table["how"]).to_pylist()}
-    by_how = {how: counted.get(how, 0) for how in HOW}
-    linked = {how: by_how[how] for how in LINKED}
-    dropped = {how: by_how[how] for how in DROPPED}
-    not_linked = {how: by_how[how] for how in HOW if how not in (*LINKED, *DROPPED)}
-    kept = table.num_rows - sum(dropped.values())
     links = table.filter(table["linked"].is_valid())
     entity = table.column_names[0]
     about = {"answered": pc.unique(table[entity]), "with_links": pc.unique(links[entity])}
@@ -307,7 +382,7 @@ def summarise(
     else:
         marks = about | marks
     return {
-        "names": table.num_rows,
+        **count_by_how(table),
         "lists": {
             kind: {
                 name: pc.sum(pc.equal(rows["list"].cast(pa.string()), kind)).as_py() or 0
@@ -315,13 +390,26 @@ def summarise(
             }
             for kind in LISTS[entity]
         },
+        "outside_nodes": len(pc.unique(table["node"].combine_chunks().drop_null())),
+        **users,
+        "items": _coverage(marks, catalogue, popularity),
+    }
+
+
+def count_by_how(table: pa.Table) -> dict[str, Any]:
+    """The part of `summarise` that says what became of the names."""
+    counted = {pair["values"]: pair["counts"] for pair in pc.value_counts(table["how"]).to_pylist()}
+    by_how = {how: counted.get(how, 0) for how in HOW}
+    linked = {how: by_how[how] for how in LINKED}
+    dropped = {how: by_how[how] for how in DROPPED}
+    not_linked = {how: by_how[how] for how in HOW if how not in (*LINKED, *DROPPED)}
+    kept = table.num_rows - sum(dropped.values())
+    return {
+        "names": table.num_rows,
         "linked": linked,
         "not_linked": not_linked,
         "dropped": dropped,
         "linked_share": round(sum(linked.values()) / kept, 4) if kept else 0.0,
-        "outside_nodes": len(pc.unique(table["node"].combine_chunks().drop_null())),
-        **users,
-        "items": _coverage(marks, catalogue, popularity),
     }
 
 

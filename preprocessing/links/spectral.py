@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -110,6 +110,40 @@ def link_graph(
     return LinkGraph(_texts(items), _texts(outside), weights, degrees)
 
 
+def graph_of_table(table: pa.Table) -> LinkGraph:
+    """The graph of a table of links, see `linking.links_schema`; nodes in the order of their texts.
+
+    Items whose answers link to nothing are nodes, too.
+    """
+    columns = {name: table[name].combine_chunks() for name in ("item", "linked", "node")}
+    texts = {name: column.dictionary for name, column in columns.items()}
+    used = {name: np.unique(column.indices.drop_null()) for name, column in columns.items()}
+    named = pa.concat_arrays(
+        [texts[name].take(pa.array(used[name])) for name in ("item", "linked")]
+    )
+    items = _sorted(pc.unique(named))
+    outside = _sorted(texts["node"].take(pa.array(used["node"])))
+    rows = {
+        name: _rows_of_texts(columns[name], outside if name == "node" else items)
+        for name in columns
+    }
+    linked = np.where(rows["linked"] >= 0, rows["linked"], _shifted(rows["node"], len(items)))
+    is_link = linked >= 0
+    return link_graph(
+        items, outside, rows["item"][is_link], linked[is_link], table["rank"].to_numpy()[is_link]
+    )
+
+
+def _sorted(texts: pa.Array) -> pa.Array:
+    return texts.take(pc.sort_indices(texts))
+
+
+def _rows_of_texts(column: pa.DictionaryArray, among: pa.Array) -> np.ndarray:
+    """Positions of a column's values among others, -1 where it has none."""
+    place = np.append(_places(column.dictionary, among), -1)
+    return place[pc.fill_null(column.indices, len(column.dictionary)).to_numpy()]
+
+
 @dataclass(frozen=True)
 class LinkVectors:
     """Knowledge vectors of a graph's nodes.
@@ -121,6 +155,8 @@ class LinkVectors:
       eigenvalues: [width] float64, largest first.
       residuals: [width] float64, the norms of S u - w u when they were computed.
       degrees: [nodes] float64, of the graph whose rows these are.
+      scale: a power of two that gives the rows a root mean square length near 1, chosen when they
+        were computed; in a large graph they are too short for float16 without it.
     """
 
     items: pa.Array
@@ -129,6 +165,7 @@ class LinkVectors:
     eigenvalues: np.ndarray
     residuals: np.ndarray
     degrees: np.ndarray
+    scale: float
 
     @property
     def has_vector(self) -> np.ndarray:
@@ -165,8 +202,12 @@ class LinkVectors:
             np.abs(self.eigenvalues) < _SMALLEST_DIVISOR, np.inf, self.eigenvalues
         ).astype(np.float32)
         vectors[rows] = (_normalised(graph, rows) @ vectors) / divisors
-        return LinkVectors(
-            graph.items, graph.outside, vectors, self.eigenvalues, self.residuals, graph.degrees
+        return replace(
+            self,
+            items=graph.items,
+            outside=graph.outside,
+            vectors=vectors,
+            degrees=graph.degrees,
         )
 
     def drift(self, graph: LinkGraph) -> float:
@@ -198,7 +239,11 @@ class LinkVectors:
 
     def write(self, path: str) -> None:
         """Writes an Arrow file: equal vectors make equal bytes."""
-        pairs = {"values": self.eigenvalues.tolist(), "residuals": self.residuals.tolist()}
+        pairs = {
+            "values": self.eigenvalues.tolist(),
+            "residuals": self.residuals.tolist(),
+            "scale": self.scale,
+        }
         schema = pa.schema(
             [
                 pa.field("node", pa.string(), nullable=False),
@@ -256,6 +301,7 @@ def read_link_vectors(path: str) -> LinkVectors:
         np.array(pairs["values"], np.float64),
         np.array(pairs["residuals"], np.float64),
         table["degree"].to_numpy(),
+        pairs["scale"],
     )
 
 
@@ -298,8 +344,15 @@ def spectral_vectors(
     pairs = leading_eigenpairs(matrix, dimension, constants, tolerance, maximum_products)
     vectors[rows] = pairs.vectors
     vectors /= _lengths(pairs.values)
+    mean_square = float(np.square(vectors[rows], dtype=np.float64).sum()) / len(rows)
     return LinkVectors(
-        graph.items, graph.outside, vectors, pairs.values, pairs.residuals, graph.degrees
+        graph.items,
+        graph.outside,
+        vectors,
+        pairs.values,
+        pairs.residuals,
+        graph.degrees,
+        scale=float(2.0 ** np.round(-np.log2(mean_square) / 2)),
     )
 
 

@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
-import pyarrow.parquet as pq
 
 from configs.command_line import CommandError, say
 from configs.data import Catalogue as CatalogueTable
@@ -53,12 +52,15 @@ from preprocessing.interactions.catalogue import (
 from preprocessing.interactions.reading import rows_by_id
 from preprocessing.links.linking import (
     DROPPED,
+    LINKS_FILE,
+    TITLES_FILE,
     Catalogue,
     NamesOfAnswers,
     joined_tables,
     link_names,
     review_rows,
     summarise,
+    write_parquet,
 )
 from preprocessing.links.mining import TitleMentions
 from preprocessing.links.titles import TitleIndex
@@ -68,9 +70,9 @@ from preprocessing.records.layout import StepDirectory
 from preprocessing.steps import Step, StepRun, refuse_rejected, run_sources
 from preprocessing.tables.blocks import expand_paths
 
-LINKS_FILE, REVIEW_FILE = "links.parquet", "review.csv"
+REVIEW_FILE = "review.csv"
 _YEAR = "year"
-_NO_PART = {"until"}
+_NO_PART = {"until", "dimension"}
 _MOST_SHOWN = 3
 
 Content = TypeVar("Content")
@@ -112,9 +114,7 @@ def link(
       RejectedInput: `strict` and there are dead letters.
     """
     start = time.monotonic()
-    steps = {
-        plan.source: _step(scenario, plan) for plan in plan_links(scenario, sources, tuple(mine))
-    }
+    steps = _steps(scenario, plan_links(scenario, sources, tuple(mine)))
     if dry_run:
         described = [step.dry_run(force) for step in steps.values()]
         return {"step": "link", "dry_run": True, "sources": described}
@@ -122,6 +122,33 @@ def link(
     if strict:
         refuse_rejected([step.directory for step in steps.values()], result)
     return result
+
+
+def make_needed_links(scenario: Scenario, sources: Sequence[str]) -> None:
+    """Links the names of those sources that have `links`, unless that is finished.
+
+    Args:
+      scenario: the scenario.
+      sources: names of sources, with `links` or without.
+
+    Raises:
+      ConfigurationError: see `link`.
+      CommandError: see `link`.
+    """
+    chosen = _with_links(scenario, sources)
+    if chosen:
+        link(scenario, sources=chosen)
+
+
+def unfinished_links(scenario: Scenario, sources: Sequence[str]) -> list[str]:
+    """Those of the sources whose names would have to be linked."""
+    chosen = _with_links(scenario, sources)
+    steps = _steps(scenario, plan_links(scenario, chosen, ())) if chosen else {}
+    return [source for source, step in steps.items() if step.finished() is None]
+
+
+def _with_links(scenario: Scenario, sources: Sequence[str]) -> list[str]:
+    return [name for name in sources if scenario.knowledge.answers[name].links is not None]
 
 
 @dataclass(frozen=True)
@@ -203,6 +230,10 @@ def _with_year(
     return LinkPlan(source, settings, listed, mined, year if numeric else None)
 
 
+def _steps(scenario: Scenario, plans: Sequence[LinkPlan]) -> dict[str, Step]:
+    return {plan.source: _step(scenario, plan) for plan in plans}
+
+
 def _step(scenario: Scenario, plan: LinkPlan) -> Step:
     answers = scenario.knowledge.answers
     catalogue = _catalogue_table(scenario, plan)
@@ -276,7 +307,8 @@ def _build(scenario: Scenario, plan: LinkPlan, has_log: bool, folder: Path) -> d
     rejected = count_by_reason(StepDirectory(folder).dead_letters)
     table = joined_tables(tables)
     _require_links(plan, table, counts, rejected, catalogue)
-    pq.write_table(table, folder / LINKS_FILE, compression="zstd")
+    write_parquet(table, folder / LINKS_FILE)
+    catalogue.write(folder / TITLES_FILE)
     pyarrow.csv.write_csv(review_rows(table, catalogue), folder / REVIEW_FILE)
     popularity = rows_by_id(scenario.data.interactions)["item"] if has_log else None
     return {

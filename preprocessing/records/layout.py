@@ -227,7 +227,7 @@ def knowledge_settings(scenario: Scenario, source: str) -> Settings:
         "groups": _number_of_files(int(answers.groups is not None)),
     }
     settings = _dotted(f"knowledge.answers.{source}", answers_settings(answers) | files)
-    if answers.individual or answers.collective or answers.metadata:
+    if answers.is_encoded:
         encoder = scenario.knowledge.encoder.model_dump(mode="json", exclude=WITHOUT_EFFECT)
         settings |= _dotted("knowledge.encoder", encoder)
     return settings | groups_settings(scenario, source) | tables_settings(scenario, source)
@@ -249,7 +249,10 @@ def tables_settings(scenario: Scenario, source: str) -> Settings:
     """What vectors depend on that are made from the catalogue or the log; nothing for others."""
     answers = scenario.knowledge.answers[source]
     prefixes: tuple[str, ...] = ()
-    if answers.metadata:
+    if answers.links is not None:
+        year = f"data.catalogue.attributes.{answers.links.year or 'year'}."
+        prefixes = ("data.catalogue.item", "data.catalogue.title", year)
+    elif answers.metadata:
         named = [f"data.catalogue.attributes.{name}." for name in answers.metadata]
         prefixes = ("data.catalogue.item", "data.catalogue.title", *named)
     elif answers.collaborative is not None:

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from configs.command_line import CommandError
-from configs.knowledge import Encoder, SourceAnswers
+from configs.knowledge import Encoder, Links, SourceAnswers
 from configs.section import Section
 from configs.serving import IdType
 from models.match import KnowledgeMatch, MatchMethod
@@ -57,14 +57,14 @@ class RefreshFolder:
         return self.source(source) / "encoder"
 
 
-Origin = Literal["answers", "vectors", "metadata", "random", "collaborative"]
+Origin = Literal["answers", "links", "vectors", "metadata", "random", "collaborative"]
 OF_TEXTS = ("answers", "metadata")
 _OF_NOTHING_NEW = ("random", "collaborative")
 
 
 def made_from(answers: SourceAnswers) -> Origin:
     """What the vectors of a source are made from; a source has one of these settings at most."""
-    origins: tuple[Origin, ...] = ("vectors", "metadata", "random", "collaborative")
+    origins: tuple[Origin, ...] = ("links", "vectors", "metadata", "random", "collaborative")
     return next((name for name in origins if getattr(answers, name)), "answers")
 
 
@@ -78,6 +78,7 @@ class SourceDescription(Section):
     history_entry_pattern: str | None = Field(
         None, description="matches interactions in a prompt, where the history is encoded too"
     )
+    links: Links | None = Field(None, description="how names in answers become links, if they do")
     encoder: dict[str, object] | None = Field(
         None, description="identity of the encoder that made the vectors"
     )
@@ -85,8 +86,8 @@ class SourceDescription(Section):
 
     @property
     def takes_answers(self) -> bool:
-        """Whether texts become knowledge vectors of this source."""
-        return self.made_from in OF_TEXTS
+        """Whether answers, or texts in their place, become knowledge vectors of this source."""
+        return self.made_from in (*OF_TEXTS, "links")
 
     @property
     def takes_vectors(self) -> bool:

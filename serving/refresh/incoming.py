@@ -11,15 +11,18 @@ from typing import Any
 import numpy as np
 
 from configs.command_line import CommandError, say
-from configs.knowledge import SourceAnswers
+from configs.knowledge import Links, SourceAnswers
 from configs.loading import ConfigurationError
 from preprocessing.answers.checks import Thresholds
 from preprocessing.answers.formats import Expected
+from preprocessing.answers.names import LINKS, name_lists
 from preprocessing.answers.reading import choose_formats, examine
 from preprocessing.answers.record import Answer, Place, RejectedAnswer, check_entity_id
 from preprocessing.answers.texts import AnswerTexts, answer_texts
 from preprocessing.encoders.text_encoder import TextEncoder, encoder_class
 from preprocessing.inputs import fingerprint_inputs
+from preprocessing.links.known_links import ExtendedLinks, read_known_links
+from preprocessing.links.linking import NamesOfAnswers
 from preprocessing.records.contract import COLLECTIVE, EXTRACTIONS, INDIVIDUAL
 from preprocessing.vector_files.blocks import Problem, problem_of
 from preprocessing.vector_files.registry import parts_of, read_part, vector_files
@@ -29,6 +32,7 @@ REASONS: Mapping[str, str] = {
     "unknown_source": "the model reads no source of this name",
     "unknown_group": "a collective answer about a group that no answer of the model is of",
     "vectors_only": "the source's vectors were made elsewhere: bring vectors, not answers",
+    "no_links": "the answer names no item that has links",
 }
 """Reasons of a refresh alone; all others are those of `preprocessing import` and `encode`."""
 
@@ -42,8 +46,9 @@ class Entry:
       source: a source of the model.
       collective: whether it is about a group.
       entity_id: raw id of an item, user or group.
-      text: to be encoded; None where there is a vector.
-      vector: made elsewhere; None where there is a text.
+      text: to be encoded; None where there is a vector, or names.
+      names: of items, that the answer lists; None where it lists none.
+      vector: made elsewhere; None where there is an answer.
     """
 
     place: Place
@@ -51,6 +56,7 @@ class Entry:
     collective: bool
     entity_id: str
     text: str | None = None
+    names: Sequence[object] | None = None
     vector: np.ndarray | None = None
 
 
@@ -191,12 +197,17 @@ def _add_answer(
         records.reject(place, "vectors_only", detail)
         return
     try:
-        text = texts.to_encode(answer).text
+        if described.links is not None:
+            records.entries += [
+                Entry(place, source, False, listed.entity_id, names=listed.names)
+                for listed in name_lists(answer, described.entity, described.factor or LINKS).lists
+            ]
+        else:
+            text = texts.to_encode(answer).text
+            collective = answer.extraction == COLLECTIVE
+            records.entries.append(Entry(place, source, collective, answer.entity_id, text))
     except RejectedAnswer as rejection:
         records.reject(place, rejection.reason, rejection.detail)
-        return
-    collective = answer.extraction == COLLECTIVE
-    records.entries.append(Entry(place, source, collective, answer.entity_id, text=text))
 
 
 def _sources_by_record(description: RefreshDescription) -> Mapping[str, list[str]]:
@@ -275,6 +286,11 @@ def source_of_vectors(description: RefreshDescription, source: str | None) -> st
         raise ConfigurationError(
             f"--source: '{source}' is no single source of the model; vectors are of one of {names}"
         )
+    if description.sources[source].links is not None:
+        raise ConfigurationError(
+            f"--source: the vectors of '{source}' are those of a graph of links, which a vector "
+            "from elsewhere is no part of; bring answers that name items, by --answers"
+        )
     return source
 
 
@@ -305,6 +321,39 @@ def _checked(
             "wrong_width", f"{len(vector)} numbers; the source's vectors have {width}"
         )
     return vector
+
+
+def link_entries(
+    entries: Sequence[Entry], settings: Links, folder: Path, records: Records
+) -> tuple[list[Entry], np.ndarray, ExtendedLinks]:
+    """Gives every entry of a source of links its knowledge vector.
+
+    Args:
+      entries: of the source, each about another item.
+      settings: of the source.
+      folder: what `encode` left of the source.
+      records: gets the rejections.
+
+    Returns:
+      The entries that have a vector, the vectors, float16 [entries, dimension], and what became of
+      the source's links.
+
+    Raises:
+      CommandError: a file is missing or damaged.
+    """
+    names = NamesOfAnswers()
+    for entry in entries:
+        names.add(entry.entity_id, entry.place, {LINKS: entry.names or ()}, settings.most_names)
+    extended = read_known_links(str(folder), settings).extended(names)
+    vectors = extended.rows.astype(np.float16)
+    usable = []
+    for row, entry in enumerate(entries):
+        if vectors[row].any():
+            usable.append(row)
+        else:
+            detail = f"none of its {len(entry.names or ())} names is of an item with links"
+            records.reject(entry.place, "no_links", detail)
+    return [entries[row] for row in usable], vectors[usable], extended
 
 
 def encode_entries(

@@ -372,7 +372,7 @@ class VersionKnowledge:
 
     def _counts(self, source: str, entity: str) -> bool:
         described = self.description.sources[source]
-        return described.entity == entity and described.made_from in ("answers", "vectors")
+        return described.entity == entity and described.made_from in ("answers", "links", "vectors")
 
     def _join(
         self,

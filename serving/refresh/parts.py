@@ -226,7 +226,7 @@ class RefreshParts:
       projected: source -> [knowledge rows, width], where knowledge is in the place of item ids.
       augmented: source -> [knowledge rows, width], where item vectors are stored in their place.
       functions: the trained functions; None where the model has none.
-      encoder_files: source -> files of the encoder that was fitted on it.
+      encoder_files: source -> files of the encoder that was fitted on it, or of its links.
     """
 
     description: RefreshDescription
@@ -360,13 +360,14 @@ def _describe(
         dimension=dimension,
         factor=answers.factor,
         history_entry_pattern=answers.history_entry_pattern,
+        links=answers.links,
         encoder=_encoder_identity(scenario, source) if origin in OF_TEXTS else None,
         length_scale=None if prior is None else prior.length_scale,
     )
 
 
 def _encoder_files(scenario: Scenario, source: str) -> list[Path]:
-    """What an encoder froze beside the vectors that it made."""
+    """What an encoder froze beside the vectors that it made, or the links that they are made of."""
     directory = WorkDirectory(scenario.work_dir).knowledge(source)
     shards = set(directory.shards)
     return [

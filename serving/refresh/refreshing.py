@@ -18,6 +18,7 @@ from configs.contract_versions import contract_version
 from configs.loading import ConfigurationError
 from preprocessing.answers.record import Place, meaning_of
 from preprocessing.dead_letters import dead_letter, write_dead_letters
+from preprocessing.links.known_links import RECOMPUTE_ABOVE, ExtendedLinks
 from serving.export_manifest import (
     MANIFEST,
     listed_files,
@@ -36,6 +37,7 @@ from serving.refresh.incoming import (
     Records,
     check_source,
     encode_entries,
+    link_entries,
     read_answers,
     read_vectors,
     source_of_vectors,
@@ -274,7 +276,7 @@ def _refresh(request: RefreshRequest, publisher: Publisher | None) -> dict[str, 
     records = _read(request, knowledge, version)
     coverage = _coverage(knowledge)
     started = time.monotonic()
-    encoded = _encode(knowledge, records)
+    encoded, links = _encode(knowledge, records)
     encoded_after = time.monotonic()
     used = [entry for entries, _ in encoded.values() for entry in entries]
     result: dict[str, Any] = {
@@ -297,11 +299,12 @@ def _refresh(request: RefreshRequest, publisher: Publisher | None) -> dict[str, 
             for entity in ("item", "user")
         },
         "unread_groups": unread_groups,
+        **_report_of_links(knowledge, links),
     }
     result |= report
     written_from = time.monotonic()
     if changes and publisher is not None:
-        written = _write(version, publisher, knowledge, changes, report)
+        written = _write(version, publisher, knowledge, changes, links, report)
         result |= {"path": str(written.path), "version": written.number, "written": True}
     result["seconds"] = {
         "encode": round(encoded_after - started, 3),
@@ -326,13 +329,40 @@ def _read(request: RefreshRequest, knowledge: VersionKnowledge, version: BaseVer
     return records
 
 
-def _encode(knowledge: VersionKnowledge, records: Records) -> Encoded:
-    """Source -> usable entries and their knowledge vectors."""
+def _encode(
+    knowledge: VersionKnowledge, records: Records
+) -> tuple[Encoded, dict[str, ExtendedLinks]]:
+    """Source -> usable entries and their knowledge vectors; source of links -> its new links."""
+    encoded: Encoded = {}
+    links: dict[str, ExtendedLinks] = {}
+    for source, entries in knowledge.usable(records).items():
+        settings = knowledge.description.sources[source].links
+        folder = knowledge.folder.encoder(source)
+        if settings is None:
+            encoded[source] = encode_entries(
+                entries, source, knowledge.description, folder, records
+            )
+        else:
+            usable, vectors, links[source] = link_entries(entries, settings, folder, records)
+            encoded[source] = usable, vectors
+    return encoded, links
+
+
+def _report_of_links(
+    knowledge: VersionKnowledge, links: Mapping[str, ExtendedLinks]
+) -> dict[str, Any]:
+    """Names of the new answers by what became of them, where the model reads links at all."""
+    if all(described.links is None for described in knowledge.description.sources.values()):
+        return {}
     return {
-        source: encode_entries(
-            entries, source, knowledge.description, knowledge.folder.encoder(source), records
-        )
-        for source, entries in knowledge.usable(records).items()
+        "links": {
+            source: {
+                **extended.counts,
+                "drift": round(extended.drift, 4),
+                "recompute": extended.drift > RECOMPUTE_ABOVE,
+            }
+            for source, extended in links.items()
+        }
     }
 
 
@@ -389,6 +419,7 @@ def _write(
     publisher: Publisher,
     knowledge: VersionKnowledge,
     changes: Mapping[str, SourceChange],
+    links: Mapping[str, ExtendedLinks],
     report: Mapping[str, Any],
 ) -> NextVersion:
     results = next_results(knowledge, changes)
@@ -401,6 +432,8 @@ def _write(
             entities.write(refreshed.source(source))
         for (source, name), table in results.summands.items():
             write_summand(refreshed.source(source), name, table)
+        for source, extended in links.items():
+            extended.known.write(str(refreshed.encoder(source)))
 
     shapes = {variables.checkpoint_key(name): np.shape(value) for name, value in changed.items()}
     return version.write_next(publisher, write_changes, report, shapes)
@@ -423,6 +456,17 @@ def _say_result(result: Mapping[str, Any], dry_run: bool) -> None:
             f"{result['unread_groups']:,} of the answers change nothing: they are about groups "
             "whose members all have answers of their own"
         )
+    for source, counted in result.get("links", {}).items():
+        say(
+            f"{source}: {sum(counted['linked'].values()):,} of {counted['names']:,} names linked; "
+            f"drift {counted['drift']:.3f}"
+        )
+        if counted["recompute"]:
+            say(
+                f"warning: {source}: many links have changed (drift above {RECOMPUTE_ABOVE}), so "
+                "its vectors should be computed anew: run 'python -m preprocessing encode' with "
+                "all answers and train again"
+            )
     if not result["changed_rows"]:
         say(f"nothing changed: version {result['version']} knows all of this already")
         return

@@ -5,6 +5,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
@@ -15,7 +16,9 @@ from preprocessing.dead_letters import read_dead_letters
 from preprocessing.encode import encode
 from preprocessing.links.linking import links_schema
 from preprocessing.links.step import link
+from preprocessing.records.knowledge import read_knowledge
 from tests.preprocessing.links.conftest import BAD, USERS, answer, write_answers
+from tests.preprocessing.links.test_spectral import dense_kernel
 
 LINES = [
     ("5", "Sabrina", 0, "1", None, "year"),
@@ -250,8 +253,52 @@ def test_an_answer_about_a_group_names_links_of_each_member(scenario, folder):
     assert result["counts"]["answers_read"] == 7 and result["counts"]["answers"] == 3
 
 
-def test_an_answer_of_links_is_not_encoded_as_text(scenario):
-    with pytest.raises(ConfigurationError, match="python -m preprocessing link"):
+def test_links_become_vectors(scenario, folder):
+    wanted = scenario(**{"knowledge.answers.links.links.dimension": 20})
+    plans = encode(wanted, sources=["links"], dry_run=True)["sources"]
+    assert [plan["step"] for plan in plans] == ["link links", "encode links"]
+    result = encode(wanted, sources=["links"])["sources"]["links"]
+    rows = pq.read_table(folder / "work/links/links/links.parquet").to_pylist()
+    links = [
+        (row["item"], row["linked"] or row["node"], row["rank"])
+        for row in rows
+        if row["linked"] or row["node"]
+    ]
+    nodes = sorted({node for link_ in links for node in link_[:2]})
+    weights = np.zeros((len(nodes), len(nodes)))
+    for item, linked, rank in links:
+        weights[nodes.index(item), nodes.index(linked)] += 1 / (1 + 0.05 * rank)
+    kernel = dense_kernel(weights + weights.T, dimension=20)
+    items = [row for row, node in enumerate(nodes) if node != "charade"]
+    records = read_knowledge("work", "links")
+    assert records.entity_ids == [nodes[row] for row in items] == ["1", *"234567", "99"]
+    made = records.vectors.astype(np.float64) @ records.vectors.T
+    scale = made[0, 0] / kernel[items[0], items[0]]
+    assert np.log2(scale) / 2 == pytest.approx(round(np.log2(scale) / 2), abs=0.01)
+    np.testing.assert_allclose(made, scale * kernel[np.ix_(items, items)], atol=3e-3 * scale)
+    assert (result["knowledge_records"], result["entities_without_answer"]) == (8, 1)
+    assert result["links"] == {
+        "items": 9,
+        "outside_nodes": 1,
+        "linked_pairs": np.count_nonzero(weights + weights.T) // 2,
+        "items_without_links": 1,
+        "smallest_eigenvalue": result["links"]["smallest_eigenvalue"],
+        "largest_residual": 0.0,
+    }
+    again = encode(wanted, sources=["links"])["sources"]["links"]
+    assert again["skipped"] and again["links"] == result["links"]
+    narrower = scenario(**{"knowledge.answers.links.links.dimension": 3})
+    assert encode(narrower, sources=["links"])["sources"]["links"]["dimension"] == 3
+    assert link(narrower)["skipped"]
+
+
+def test_links_that_reach_nothing_are_no_source(scenario, folder):
+    write_answers(folder / "links.jsonl", [answer("5", ["Zodiac"]), answer("7", ["Unknown"])])
+    encode(scenario(), sources=["links"])
+    table = pq.read_table("work/knowledge/links/links.parquet")
+    assert table["linked"].to_pylist() == ["7", None]
+    write_answers(folder / "links.jsonl", [answer("7", ["Unknown"])])
+    with pytest.raises(CommandError, match=r"knowledge\.answers\.links: none of the 1 names"):
         encode(scenario(), sources=["links"])
 
 

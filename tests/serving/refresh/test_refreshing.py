@@ -3,6 +3,7 @@ from __future__ import annotations
 import functools
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,10 @@ from pyarrow import parquet
 from configs.command_line import CommandError, RejectedInput
 from configs.contract_versions import contract_version
 from configs.loading import ConfigurationError
+from preprocessing.answers.record import Place
+from preprocessing.encode import encode
+from preprocessing.links.known_links import read_known_links
+from preprocessing.links.linking import NamesOfAnswers
 from preprocessing.records.knowledge import read_knowledge
 from serving.export_manifest import (
     FORMAT_VERSION,
@@ -30,7 +35,7 @@ from serving.refresh.description import RefreshFolder
 from serving.refresh.incoming import AnswerFiles
 from serving.refresh.refreshing import DEAD_LETTERS, BaseVersion, RefreshRequest, refresh
 from tests.runs import WrittenRun, write_run
-from tests.scenarios import rich_scenario
+from tests.scenarios import copied_scenario, rich_scenario
 from tests.serving.exports import exports_folder, profile_rows, tensors, variant_run
 from tests.serving.refresh.refreshable import (
     CHANGED_ITEM,
@@ -476,3 +481,107 @@ def test_missing_versions_are_named(version_base: Path, tmp_path: Path) -> None:
     for empty in (tmp_path / "nowhere", version_base / "10"):
         with pytest.raises(ConfigurationError, match="--model .*no version folder"):
             BaseVersion.find(empty)
+
+
+LINK_SETTINGS = {"dimension": 8}
+
+
+def links_run(folder: Path) -> WrittenRun:
+    """A run whose match and adapter read links: every film names the six after it, and others."""
+    names = [
+        [f"Film {(item + step) % 60 + 1}" for step in range(1, 7)] + [f"Lost film {item % 9}"]
+        for item in range(60)
+    ]
+    answers = [
+        answer("links", str(row + 1), json.dumps({"links": each})) for row, each in enumerate(names)
+    ]
+    scenario = copied_scenario(
+        folder,
+        knowledge__answers__links={
+            "entity": "item",
+            "individual": [write_answers(folder / "links.jsonl", answers[:59])],
+            "links": LINK_SETTINGS,
+        },
+        knowledge__sources=["links"],
+        model__match="ridge",
+        model__knowledge_match={"dimension": 6, "sources": ["links"]},
+        run_dir=str(folder / "work" / "runs" / "links"),
+    )
+    encode(scenario, sources=["links"])
+    return write_run(scenario)
+
+
+def test_answers_that_name_items_extend_the_links(tmp_path: Path) -> None:
+    run, base = links_run(tmp_path), tmp_path / "base"
+    export_refreshable(run, base, signatures=True)
+    listed = {
+        CHANGED_ITEM: ["Film 30", "Film 31", "Lost film 2"],
+        NEW_ITEM: ["Film 3", "Film 7", "film 3", "Nobody knows this"],
+        "5": [f"Film {number}" for number in range(6, 12)] + ["Lost film 4"],  # as it was
+    }
+    texts = {item: json.dumps({"links": names}) for item, names in listed.items()}
+    texts |= {
+        "6": "People who love this love many other films, too.",
+        "hermit": json.dumps({"links": ["Nobody knows this either"]}),
+    }
+    result = refreshed(base, [answer("links", item, text) for item, text in texts.items()])
+    assert result["answers"] == {
+        "read": 5,
+        "accepted": 3,
+        "rejected": 2,
+        "rejected_by_reason": {"no_links": 1, "no_list": 1},
+    }
+    assert (result["changed_rows"], result["new_items"], result["written"]) == (2, 1, True)
+    assert result["items"]["after"]["individual"] == result["items"]["before"]["individual"] + 1
+    of_links = result["links"]["links"]
+    assert of_links["names"] == 15 and sum(of_links["linked"].values()) == 10
+    assert of_links["dropped"]["repeated_name"] == 1 and of_links["drift"] > 0
+
+    settings = run.scenario.knowledge.answers["links"].links
+    known = read_known_links(str(tmp_path / "work" / "knowledge" / "links"), settings)
+    names = NamesOfAnswers()
+    for line, (item, text) in enumerate(texts.items(), start=1):
+        if item != "6":
+            names.add(item, Place("new", line), {"links": _list_of(text)}, {"links": 10})
+    rows = dict(zip(names.ids, known.extended(names).rows.astype(np.float16), strict=True))
+    records = read_knowledge(run.scenario.work_dir, "links")
+    vectors = dict(zip(records.entity_ids, records.vectors, strict=True))
+    np.testing.assert_array_equal(rows["5"], vectors["5"])
+    vectors |= {item: rows[item] for item in (CHANGED_ITEM, NEW_ITEM)}
+    oracle = oracle_model(
+        run,
+        {
+            "links": replace(
+                records,
+                entity_ids=list(vectors),
+                vectors=np.stack(list(vectors.values())).astype(np.float32),
+                extraction=["individual"] * len(vectors),
+                group_ids=[""] * len(vectors),
+            )
+        },
+    )
+    wanted = {name: values for name, values in requests().items() if name in oracle_inputs(base)}
+    found = serving_scores(base / "2", wanted)
+    np.testing.assert_allclose(found, oracle.probabilities(tensors(wanted)).numpy(), atol=1e-5)
+    assert np.abs(found - serving_scores(base / "1", wanted)).max() > 1e-4
+
+    # The next refresh goes on from here: what was outside is shared now.
+    again = refreshed(base, [answer("links", "60", json.dumps(["Nobody knows this", "Film 9"]))])
+    assert again["version"] == 3 and again["links"]["links"]["linked"]["exact"] == 1
+    with pytest.raises(ConfigurationError, match="graph of links"):
+        refresh(RefreshRequest(base, vectors=["vectors.npz"], source="links"))
+
+
+def _list_of(text: str) -> list[object]:
+    listed = json.loads(text)
+    return listed["links"] if isinstance(listed, dict) else listed
+
+
+def oracle_inputs(base: Path) -> set[str]:
+    loaded = tf.saved_model.load(str(base / "1"))
+    return set(loaded.signatures["serving_default"].structured_input_signature[1])
+
+
+def serving_scores(folder: Path, rows: dict[str, np.ndarray]) -> np.ndarray:
+    loaded = tf.saved_model.load(str(folder))
+    return loaded.signatures["serving_default"](**tensors(rows))["score"].numpy()

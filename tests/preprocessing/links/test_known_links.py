@@ -1,0 +1,94 @@
+"""Later answers extend the vectors of a source of links."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from configs.command_line import CommandError
+from preprocessing.answers.record import Place
+from preprocessing.encode import encode
+from preprocessing.links.known_links import KnownLinks, read_known_links
+from preprocessing.links.linking import NamesOfAnswers
+
+FOLDER = "work/knowledge/links"
+
+
+@pytest.fixture
+def known(scenario) -> KnownLinks:
+    wanted = scenario(**{"knowledge.answers.links.links.dimension": 5})
+    encode(wanted, sources=["links"])
+    settings = wanted.knowledge.answers["links"].links
+    return read_known_links(FOLDER, settings)
+
+
+def names_of(answers: dict[str, list[object]]) -> NamesOfAnswers:
+    names = NamesOfAnswers()
+    for line, (item, listed) in enumerate(answers.items(), start=1):
+        names.add(item, Place("new.jsonl", line), {"links": listed}, {"links": 10})
+    return names
+
+
+def row_of(known: KnownLinks, node: str) -> np.ndarray:
+    nodes = [*known.vectors.items.to_pylist(), *known.vectors.outside.to_pylist()]
+    return known.vectors.vectors[nodes.index(node)]
+
+
+def test_new_and_changed_answers_get_rows_from_their_neighbours(known):
+    answers = {"100": ["The Matrix", "Notting Hill (1999)"], "5": ["Zodiac", "Charade"]}
+    extended = known.extended(names_of(answers))
+    degree = dict(
+        zip(
+            [*extended.known.vectors.items.to_pylist(), "charade"],
+            extended.known.vectors.degrees,
+            strict=True,
+        )
+    )
+    matrix = 1 / np.sqrt(degree["100"] * degree["3"]) * row_of(known, "3")
+    hill = 1 / 1.05 / np.sqrt(degree["100"] * degree["6"]) * row_of(known, "6")
+    expected = (matrix + hill) / known.vectors.eigenvalues * known.vectors.scale
+    assert degree["100"] == pytest.approx(1 + 1 / 1.05)
+    np.testing.assert_allclose(extended.rows[0], expected, rtol=1e-5, atol=1e-6)
+    assert extended.rows.any(axis=1).all() and extended.rows.dtype == np.float32
+    assert (extended.rows[1] != row_of(known, "5") * known.vectors.scale).any()
+    for node in ("1", "2", "3", "4", "6", "7", "99", "charade"):
+        np.testing.assert_array_equal(row_of(extended.known, node), row_of(known, node))
+    assert extended.counts["names"] == 4 and extended.counts["linked"]["exact"] == 3
+    assert extended.drift > 0
+
+
+def test_an_answer_that_links_to_the_same_changes_nothing(known):
+    same = {"6": ["Sabrina (1995)", "charade", "Matrix", "Seven"], "8": ["Something else"]}
+    extended = known.extended(names_of(same))
+    np.testing.assert_array_equal(extended.rows[0], row_of(known, "6") * known.vectors.scale)
+    assert not extended.rows[1].any()
+    np.testing.assert_array_equal(extended.known.vectors.vectors, known.vectors.vectors)
+    assert extended.drift == pytest.approx(0, abs=1e-5)
+
+
+def test_a_name_outside_becomes_a_node_when_it_is_shared(known):
+    extended = known.extended(names_of({"4": ["Game, The"], "100": ["The Game (1997)"]}))
+    assert extended.known.vectors.outside.to_pylist() == ["charade", "game"]
+    assert not extended.rows[1].any()  # its only neighbour is new itself
+    later = extended.known.extended(names_of({"101": ["The Game", "The Matrix"]}))
+    assert later.rows.any()
+
+
+def test_what_is_kept_can_be_read_again_and_extended_the_same(known, tmp_path: Path):
+    names = {"100": ["The Matrix", "Sabrina"], "101": ["Zodiac"]}
+    first = known.extended(names_of(names))
+    first.known.write(str(tmp_path))
+    read = read_known_links(str(tmp_path), known.settings)
+    second = read.extended(names_of({"102": ["Seven", "Charade"], **names}))
+    np.testing.assert_array_equal(second.rows[1:], first.rows)
+    np.testing.assert_array_equal(second.rows[0] == 0, np.zeros(5, bool))
+
+
+@pytest.mark.parametrize("name", ["links.parquet", "titles.parquet", "link_vectors.arrow"])
+@pytest.mark.parametrize("data", [b"", b"no table"])
+def test_a_damaged_file_is_named(known, name, data):
+    Path(FOLDER, name).write_bytes(data)
+    with pytest.raises(CommandError, match=name):
+        read_known_links(FOLDER, known.settings)
