@@ -21,6 +21,7 @@ ALLOWED_IMPORTS: dict[str, tuple[str, ...]] = {
         "preprocessing.dead_letters",
         "preprocessing.encoders",
         "preprocessing.inputs",
+        "preprocessing.links",
         "preprocessing.records",
         "preprocessing.vector_files",
         # TFX asks for a training and a SavedModel in one function.

@@ -261,7 +261,7 @@ def link_names(
 
 
 def with_outside_nodes(table: pa.Table) -> pa.Table:
-    """A table of `links_schema` in which names outside the catalogue are nodes where answers share them.
+    """A table of `links_schema` in which names outside the catalogue that answers share are nodes.
 
     Args:
       table: of answers of which each is about another item or user; who shares what is counted

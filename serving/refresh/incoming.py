@@ -47,8 +47,8 @@ class Entry:
       collective: whether it is about a group.
       entity_id: raw id of an item, user or group.
       text: to be encoded; None where there is a vector, or names.
-      names: of items, that the answer lists; None where it lists none.
       vector: made elsewhere; None where there is an answer.
+      names: of items, that the answer lists; None where it lists none.
     """
 
     place: Place
@@ -56,8 +56,8 @@ class Entry:
     collective: bool
     entity_id: str
     text: str | None = None
-    names: Sequence[object] | None = None
     vector: np.ndarray | None = None
+    names: Sequence[object] | None = None
 
 
 @dataclass
