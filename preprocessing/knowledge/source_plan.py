@@ -205,6 +205,11 @@ def plan_source(scenario: Scenario, source: str) -> SourcePlan:
         )
     require_plain_name("knowledge.answers", source)
     answers = scenario.knowledge.answers[source]
+    if answers.links is not None and answers.entity == "user":
+        raise ConfigurationError(
+            f"knowledge.answers.{source}: what users would love is linked by "
+            "'python -m preprocessing link', and makes no knowledge vectors"
+        )
     described = _described_catalogue(scenario, source)
     from_log = answers.random is not None or answers.collaborative is not None
     encoder = scenario.knowledge.encoder if answers.is_encoded else None

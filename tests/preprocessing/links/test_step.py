@@ -205,6 +205,8 @@ def test_users_would_love_some_items_and_others_not(scenario, folder, capsys):
     assert result["rejected_by_reason"]["users.jsonl"] == {
         "no_list": 1, "no_name": 2, "repeated_name": 1, "surplus_name": 1,
     }  # fmt: skip
+    with pytest.raises(ConfigurationError, match="makes no knowledge vectors"):
+        encode(scenario(**{"knowledge.answers.links": described}), sources=["links"])
     shown = capsys.readouterr().err
     assert "2 of 3 users have links, 4 of 8 items are linked to" in shown
     for changed, message in (
