@@ -4,6 +4,9 @@
 is an identity and no knowledge.
 `item_individual.jsonl` and `item_collective.jsonl` hold the bundled LLM answers about single movies
 and about groups of them, each under a name of their own, for runs with one kind only.
+`links_shuffled.jsonl` gives each movie the list of names of another one, drawn at random: the same
+graph, of other movies. In `links_random.jsonl` all names of all lists are drawn anew: each movie
+names as many others, and is named as often, as before, and the graph is a random one.
 """
 
 from __future__ import annotations
@@ -24,6 +27,7 @@ _CATALOGUE = Path("examples/movielens_small/movies.csv")
 _ANSWERS = Path("examples/movielens_small/answers")
 _WORDS = Path("preprocessing/encoders/bert_base_uncased_vocab.txt")
 _WORDS_PER_MOVIE = 30
+_SEED = 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -47,12 +51,15 @@ def _run(arguments: argparse.Namespace) -> Mapping[str, object]:
         if word.isalpha() and len(word) > 3
     ]
     random_texts = [_random_words(movie_id, words) for movie_id in movie_ids]
+    movies, lists = _lists_of_links()
     written = {
         "random_words": _write(folder, "random_words", "individual", movie_ids, random_texts),
         **{
             f"item_{extraction}": _write_renamed(folder, f"item_{extraction}", extraction)
             for extraction in ("individual", "collective")
         },
+        "links_shuffled": _write_links(folder, "links_shuffled", movies, _shuffled(lists)),
+        "links_random": _write_links(folder, "links_random", movies, _dealt_anew(lists)),
     }
     for source, count in written.items():
         say(f"{folder / source}.jsonl: {count} texts")
@@ -69,6 +76,32 @@ def _write_renamed(folder: Path, source: str, extraction: str) -> int:
         answers = [json.loads(line) for line in file]
     ids = [answer["entity_id"] for answer in answers]
     return _write(folder, source, extraction, ids, (answer["answer"] for answer in answers))
+
+
+def _lists_of_links() -> tuple[list[str], list[list[str]]]:
+    """Movies, and the names that the LLM lists for each."""
+    with gzip.open(_ANSWERS / "item_links.jsonl.gz", "rt", encoding="utf-8") as file:
+        answers = [json.loads(line) for line in file]
+    lists = [json.loads(answer["answer"])["links"] for answer in answers]
+    return [answer["entity_id"] for answer in answers], lists
+
+
+def _shuffled(lists: Sequence[list[str]]) -> list[list[str]]:
+    return random.Random(_SEED).sample(lists, k=len(lists))
+
+
+def _dealt_anew(lists: Sequence[list[str]]) -> list[list[str]]:
+    names = [name for listed in lists for name in listed]
+    random.Random(_SEED).shuffle(names)
+    dealt = iter(names)
+    return [[next(dealt) for _ in listed] for listed in lists]
+
+
+def _write_links(
+    folder: Path, source: str, movies: Sequence[str], lists: Iterable[list[str]]
+) -> int:
+    texts = (json.dumps({"links": names}, ensure_ascii=False) for names in lists)
+    return _write(folder, source, "individual", movies, texts)
 
 
 def _write(

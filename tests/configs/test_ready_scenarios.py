@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 NAMES = (
     "amazon_books", "goodbooks_10k", "movielens_100k", "movielens_1m", "movielens_latest",
     "movielens_small", "movielens_small_controls", "movielens_small_implicit",
+    "movielens_small_links",
 )  # fmt: skip
 DOWNLOADED = [name for name in NAMES if not name.startswith("movielens_small")]
 GRIDS = ("movielens_small_full", "movielens_small_grid")
@@ -95,6 +96,19 @@ def test_controls_differ_in_their_sources_alone() -> None:
         "model.knowledge_match.sources"
     }
     assert controls["model.knowledge_match.dropout_rate"] == 0.2
+
+
+def test_controls_of_links_differ_in_their_sources_alone() -> None:
+    arms = loaded("movielens_small_links").experiment.arms
+    for control, arm in (
+        *(("links", other) for other in ("title_genres", "prose", "links_shuffled")),
+        *(("links", "links_random"), ("links", "links_title_genres")),
+        ("collaborative", "collaborative_links"),
+    ):
+        one, other = arms[control].overrides, arms[arm].overrides
+        assert {key for key in {*one, *other} if one.get(key) != other.get(key)} == {
+            "model.knowledge_match.sources"
+        }
 
 
 @pytest.mark.parametrize("name", GRIDS)

@@ -1,8 +1,12 @@
 from __future__ import annotations
 
+import gzip
 import json
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from examples.movielens_small import control_answers
@@ -15,7 +19,13 @@ def records(path: Path) -> list[dict[str, str]]:
 def test_the_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert control_answers.main(["--out", str(tmp_path), "--json"]) == 0
     counts = json.loads(capsys.readouterr().out)
-    assert counts == {"random_words": 9066, "item_individual": 2245, "item_collective": 191}
+    assert counts == {
+        "random_words": 9066,
+        "item_individual": 2245,
+        "item_collective": 191,
+        "links_shuffled": 9061,
+        "links_random": 9061,
+    }
     words = records(tmp_path / "random_words.jsonl")
     assert {name: words[0][name] for name in words[0] if name != "answer"} == {
         "custom_id": "random_words/1",
@@ -35,6 +45,21 @@ def test_the_texts(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         "entity_id": "0",
         "extraction": "collective",
     }
-    first = (tmp_path / "random_words.jsonl").read_bytes()
+    with gzip.open("examples/movielens_small/answers/item_links.jsonl.gz", "rt") as file:
+        links = names_of(map(json.loads, file))
+    shuffled = names_of(records(tmp_path / "links_shuffled.jsonl"))
+    dealt = names_of(records(tmp_path / "links_random.jsonl"))
+    assert sorted(shuffled.values()) == sorted(links.values())
+    assert Counter(sum(dealt.values(), [])) == Counter(sum(links.values(), []))
+    assert list(links) == list(shuffled) == list(dealt)
+    assert [*map(len, links.values())] == [*map(len, dealt.values())]
+    for control in (shuffled, dealt):
+        assert np.mean([control[movie] == links[movie] for movie in links]) < 0.01
+    files = sorted(tmp_path.iterdir())
+    first = [path.read_bytes() for path in files]
     assert control_answers.main(["--out", str(tmp_path)]) == 0
-    assert (tmp_path / "random_words.jsonl").read_bytes() == first
+    assert [path.read_bytes() for path in files] == first
+
+
+def names_of(answers: Iterable[dict[str, str]]) -> dict[str, list[str]]:
+    return {answer["entity_id"]: json.loads(answer["answer"])["links"] for answer in answers}
