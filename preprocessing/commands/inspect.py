@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 _HELP = """\
 Shows what preprocessing wrote or will read: records, schema, counts and statistics. PATH is a work
-directory, the folder of a step (examples, knowledge/SOURCE, prompts, groups/SOURCE), a folder of
-its TFRecord files (examples/rerank, examples/ctr/test), a TFRecord file, item_attributes.parquet, a
-vocabulary, prompts, answers of any format, dead letters or a manifest; its content tells which. Ids
-are shown as they are stored.
+directory, the folder of a step (examples, knowledge/SOURCE, prompts, groups/SOURCE, links/SOURCE),
+a folder of its TFRecord files (examples/rerank, examples/ctr/test), a TFRecord file, a Parquet or
+Arrow file, a vocabulary, prompts, answers of any format, dead letters or a manifest; its content
+tells which. Ids are shown as they are stored.
 
 examples:
   python -m preprocessing inspect out/movielens_small

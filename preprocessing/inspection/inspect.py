@@ -19,6 +19,7 @@ from preprocessing.dead_letters import count_by_reason
 from preprocessing.inspection.views import (
     view_answers,
     view_arrays,
+    view_arrow,
     view_csv,
     view_dead_letters,
     view_parquet,
@@ -93,6 +94,7 @@ def _feature(feature: schema_pb2.Feature) -> SchemaFeature:
 
 _GZIP = b"\x1f\x8b"
 _PARQUET = b"PAR1"
+_ARROW = b"ARROW1"
 _ZIP = b"PK"
 _GZIP_WINDOW = 31  # zlib's code for a gzip frame
 _HEAD_BYTES = 1 << 16
@@ -109,6 +111,7 @@ class Kind(Enum):
     SHARDS = "folder of TFRecord files"
     TFRECORD = "TFRecord file"
     PARQUET = "Parquet file"
+    ARROW = "Arrow file"
     MANIFEST = "manifest"
     ANSWERS = "answers"
     PROMPTS = "prompts"
@@ -141,6 +144,8 @@ def kind_of(path: Path) -> Kind:
         return Kind.EMPTY
     if head.startswith(_PARQUET):
         return Kind.PARQUET
+    if head.startswith(_ARROW):
+        return Kind.ARROW
     if head.startswith(_ZIP) and path.suffix == ".npz":
         return Kind.ARRAYS
     if head.startswith(_GZIP):
@@ -480,6 +485,8 @@ def _view(path: Path, kind: Kind, records: int, limit: int) -> dict[str, Any]:
             return view_records([path], records, limit)
         case Kind.PARQUET:
             return view_parquet(path, records, limit)
+        case Kind.ARROW:
+            return view_arrow(path, records, limit)
         case Kind.MANIFEST:
             return dict(read_manifest(path))
         case Kind.ANSWERS:

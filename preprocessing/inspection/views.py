@@ -343,6 +343,29 @@ def view_parquet(path: Path, records: int, limit: int) -> dict[str, Any]:
             schema = {field.name: str(field.type) for field in file.schema_arrow}
     except (OSError, pa.ArrowException) as error:
         raise DamagedRecords(f"{path}: not a whole Parquet file ({error})") from error
+    return _view_columns(rows, table, schema, records)
+
+
+def view_arrow(path: Path, records: int, limit: int) -> dict[str, Any]:
+    """The same of an Arrow file.
+
+    Raises:
+      DamagedRecords: it is damaged.
+    """
+    try:
+        with pa.memory_map(str(path)) as file, pa.ipc.open_file(file) as reader:
+            numbers = range(reader.num_record_batches)
+            rows = sum(reader.get_batch(number).num_rows for number in numbers)
+            table = _first_rows(map(reader.get_batch, numbers), limit, reader.schema)
+            schema = {field.name: str(field.type) for field in reader.schema}
+            return _view_columns(rows, table, schema, records)
+    except (OSError, pa.ArrowException) as error:
+        raise DamagedRecords(f"{path}: not a whole Arrow file ({error})") from error
+
+
+def _view_columns(
+    rows: int, table: pa.Table, schema: Mapping[str, str], records: int
+) -> dict[str, Any]:
     return {
         "rows": rows,
         "rows_read": len(table),
@@ -411,6 +434,8 @@ def _column_statistics(column: pa.ChunkedArray) -> dict[str, object]:
     if pa.types.is_floating(column.type) or pa.types.is_integer(column.type):
         numbers = column.drop_null().to_numpy().astype(np.float64)
         return {**statistics, **_range(numbers)}
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
     statistics["distinct"] = pc.count_distinct(column).as_py()
     return statistics
 

@@ -169,6 +169,7 @@ def test_answers_prompts_and_tables(capsys, tmp_path):
         ("a.jsonl", b'{"a": 1\n', "neither JSON nor JSON lines"),
         ("a.jsonl", b'{"a": 1}\n', "has no format known here"),
         ("a.parquet", b"PAR1 and no more", "not a whole Parquet file"),
+        ("a.arrow", b"ARROW1 and no more", "not a whole Arrow file"),
         ("a.txt", b"x\nx\n", "a value occurs twice"),
     ],
 )
@@ -222,6 +223,7 @@ MANIFEST = {"step": "examples", "files": {"a": {"sha256": "", "bytes": 0}}}
     ("name", "content", "kind"),
     [
         ("a", b"PAR1....", Kind.PARQUET),
+        ("a", b"ARROW1..", Kind.ARROW),
         ("a.npz", b"PK\3\4", Kind.ARRAYS),
         ("a", b"", Kind.EMPTY),
         ("a.gz", gzip.compress(b"", mtime=0), Kind.EMPTY),

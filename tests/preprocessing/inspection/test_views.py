@@ -15,6 +15,7 @@ from preprocessing.inspection.views import (
     plain_value,
     shown_values,
     view_arrays,
+    view_arrow,
     view_csv,
     view_dead_letters,
     view_parquet,
@@ -177,6 +178,27 @@ def test_parquet_columns(tmp_path):
         "rows_without_values": 1,
     }
     assert view_parquet(path, records=9, limit=2)["rows_read"] == 2
+
+
+@pytest.mark.parametrize("form", ["parquet", "arrow"])
+def test_columns_of_codes_and_vectors(tmp_path, form):
+    path = tmp_path / f"a.{form}"
+    table = pa.table(
+        {
+            "how": pa.array(["near", "exact", "near"]).dictionary_encode(),
+            "vector": pa.array([[1.0, 2.0]] * 3, pa.list_(pa.float32(), 2)),
+        }
+    )
+    if form == "parquet":
+        pq.write_table(table, path)
+    else:
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_file(file, table.schema) as writer:
+            writer.write_table(table, max_chunksize=2)
+    view = {"parquet": view_parquet, "arrow": view_arrow}[form](path, records=1, limit=3)
+    assert (view["rows"], view["rows_read"]) == (3, 3)
+    assert view["records"] == [{"how": "near", "vector": [1.0, 2.0]}]
+    assert view["columns"]["how"] == {"missing": 0, "distinct": 2}
+    assert view["columns"]["vector"]["values_per_row"] == 2.0
 
 
 def test_csv_rows_up_to_the_limit(tmp_path):
