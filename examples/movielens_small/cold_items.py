@@ -3,7 +3,9 @@
 A share of the movies with an LLM answer of their own is taken out of training altogether: no
 training rating, no answer, no group. Their ratings stay where test samples are made from. A model
 is trained and exported, `refresh` brings the answers of the new movies, and both versions score the
-same test samples of these movies. All that differs is the knowledge that arrived.
+same test samples of these movies. All that differs is the knowledge that arrived: prose about the
+new movies, or which movies they go with (`--knowledge links`). Nobody named the new movies before
+they were there, so names do not find them until then.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import random
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -39,6 +41,7 @@ from preprocessing.beam_options import quiet_beam
 CONFIG = Path("configs/movielens_small.yaml")
 _RATINGS = Path("examples/movielens_small/ratings.csv.gz")
 _ANSWERS = Path("examples/movielens_small/answers")
+_CATALOGUE = Path("examples/movielens_small/movies.csv")
 _GROUPS = Path("examples/movielens_small/groups_item.csv")
 _TEST_SHARE = 0.1
 _RESAMPLES = 1000
@@ -48,6 +51,9 @@ Rows = list[dict[str, str]]
 
 class _Options(Section):
     out: Annotated[str, Metavar("DIR")] = Field("out/cold_items", description="folder for all")
+    knowledge: Literal["prose", "links"] = Field(
+        "prose", description="what the LLM says about a movie: a text, or names of other movies"
+    )
     share: float = Field(0.2, description="of the movies with an answer")
     seeds: list[int] = Field([1, 2, 3], description="of the trainings")
     cache: Annotated[str | None, Metavar("DIR")] = Field(
@@ -80,7 +86,9 @@ def _run(arguments: argparse.Namespace) -> Mapping[str, object]:
     folder.mkdir(parents=True, exist_ok=True)
     answers = _read_lines(_ANSWERS / "item_individual.jsonl.gz")
     new = _new_items([answer["entity_id"] for answer in answers], arguments.share)
-    config = write_inputs(folder, answers, new)
+    if arguments.knowledge == "links":
+        answers = _read_lines(_ANSWERS / "item_links.jsonl.gz")
+    config = write_inputs(folder, answers, new, arguments.knowledge)
     overrides = [f"knowledge.encoder.cache={arguments.cache}"] if arguments.cache else []
     overrides += arguments.overrides
     scenario = load_scenario(config, overrides)
@@ -146,24 +154,47 @@ def _new_items(items: Sequence[str], share: float) -> set[str]:
     return set(random.Random(0).sample(sorted(items), round(share * len(items))))
 
 
-def write_inputs(folder: Path, answers: Sequence[Mapping[str, Any]], new: set[str]) -> Path:
-    """Writes log, answers and groups as if the new movies were new, and the scenario over them."""
+def write_inputs(
+    folder: Path, answers: Sequence[Mapping[str, Any]], new: set[str], knowledge: str = "prose"
+) -> Path:
+    """Writes log and answers as if the new movies were new, and the scenario over them.
+
+    Args:
+      folder: where the files belong.
+      answers: of all movies, prose or names of other movies.
+      new: ids of the new movies.
+      knowledge: "prose", with groups for movies without an answer of their own, or "links".
+    """
     with gzip.open(_RATINGS, "rt", encoding="utf-8", newline="") as file:
         _write_table(
             folder / "ratings.csv", without_training_ratings(list(csv.DictReader(file)), new)
         )
-    with _GROUPS.open(encoding="utf-8", newline="") as file:
-        groups = [row for row in csv.DictReader(file) if row["item_id"] not in new]
-    _write_table(folder / "groups.csv", groups)
     known = (answer for answer in answers if answer["entity_id"] not in new)
     _write_lines(folder / "answers.jsonl", known)
     tree = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
     tree |= {"name": "cold_items", "work_dir": str(folder / "work")}
     tree["data"]["interactions"]["path"] = str(folder / "ratings.csv")
-    item = tree["knowledge"]["answers"]["item"]
-    item |= {"individual": [str(folder / "answers.jsonl")], "groups": str(folder / "groups.csv")}
-    tree["knowledge"] |= {"sources": ["item"], "answers": {"item": item}}
-    tree["model"] |= {"match": "ridge", "prior": True}
+    individual = {"individual": [str(folder / "answers.jsonl")]}
+    if knowledge == "links":
+        source, described = "links", individual
+        tree["data"]["catalogue"]["path"] = str(folder / "movies.csv")
+        with _CATALOGUE.open(encoding="utf-8", newline="") as file:
+            movies = list(csv.DictReader(file))
+        untitled = [{**row, "title": ""} if row["item_id"] in new else row for row in movies]
+        _write_table(folder / "movies.csv", untitled)
+    else:
+        source, described = "item", {**individual, "groups": str(folder / "groups.csv")}
+        with _GROUPS.open(encoding="utf-8", newline="") as file:
+            groups = [row for row in csv.DictReader(file) if row["item_id"] not in new]
+        _write_table(folder / "groups.csv", groups)
+    answers_of_source = {source: tree["knowledge"]["answers"][source] | described}
+    tree["knowledge"] |= {"sources": [source], "answers": answers_of_source}
+    tree["model"] |= {
+        "match": "ridge",
+        "knowledge_match": {"sources": [source]},
+        "prior": True,
+        "knowledge_prior": {"sources": [source]},
+    }
     del tree["experiment"]
     path = folder / "scenario.yaml"
     path.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import csv
+import gzip
+import itertools
 import json
 from pathlib import Path
 
@@ -8,8 +10,10 @@ import numpy as np
 
 from configs.loading import load_scenario
 from examples.movielens_small.cold_items import without_training_ratings, write_inputs
+from preprocessing.encode import encode
 from preprocessing.examples import build_examples
 from preprocessing.records.item_tables import read_item_attributes
+from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.layout import WorkDirectory
 
 
@@ -45,3 +49,14 @@ def test_new_movies_have_no_training_rating_and_no_knowledge(tmp_path: Path) -> 
     counts = dict(zip(found.item_ids, found.rating_count, strict=True))
     assert [int(counts[item]) for item in sorted(new)] == [0, 0]
     assert np.sum(found.rating_count) > 50_000
+
+
+def test_names_do_not_find_movies_that_were_not_there(tmp_path: Path) -> None:
+    with gzip.open("examples/movielens_small/answers/item_links.jsonl.gz", "rt") as file:
+        answers = [json.loads(line) for line in itertools.islice(file, 300)]
+    new = {"318", "3114"}  # The Shawshank Redemption and Toy Story 2, which many answers name
+    scenario = load_scenario(write_inputs(tmp_path, answers, new, "links"))
+    assert scenario.knowledge_sources() == ("links",)
+    encode(scenario)
+    known = read_knowledge(scenario.work_dir, "links").entity_ids
+    assert len(known) > 500 and "1" in known and not new & {*known}
