@@ -9,7 +9,7 @@ from __future__ import annotations
 
 CONTRACTS = {
     "group": 1,
-    "prompts": 1,
+    "prompts": 2,
     "link": 1,
     "encode": 1,
     "examples": 2,

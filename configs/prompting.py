@@ -108,4 +108,5 @@ class Prompts(Section):
         description="sentence about a user with attributes of data.profiles as placeholders, for "
         "example 'The user is a {gender} {occupation}.'; left out where a value is missing",
     )
-    expected_answer_tokens: int = Field(150, ge=1, description="per answer, for the cost table")
+    expected_answer_tokens: int = Field(150, ge=1, description="per text, for the cost table")
+    expected_name_tokens: int = Field(6, ge=1, description="per name, for the cost table")

@@ -13,6 +13,7 @@ from preprocessing.answers.completion import Completion, completion_of, completi
 from preprocessing.answers.prompts import Prompt
 from preprocessing.answers.record import (
     INTERACTIONS_SEEN,
+    MEMBERS,
     Answer,
     RejectedAnswer,
     answer_of,
@@ -157,6 +158,7 @@ def _asked(custom_id: str, expected: Expected) -> dict[str, object]:
             "extraction": prompt.extraction,
             "prompt": prompt.text,
             INTERACTIONS_SEEN: prompt.interactions_seen,
+            MEMBERS: None if prompt.members is None else list(prompt.members),
         }
     parts = split_custom_id(custom_id)
     if parts is None:

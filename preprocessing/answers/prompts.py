@@ -10,12 +10,17 @@ from preprocessing.answers.record import (
     RejectedAnswer,
     interactions_seen,
     json_object,
+    listed_members,
     numbered_lines,
+    object_field,
     prompt_sha256,
     text_field,
 )
 from preprocessing.dead_letters import DeadLetter, dead_letter
 from preprocessing.records.contract import EXTRACTIONS
+
+JSON_SCHEMA = "json_schema"
+"""Field of prompts that ask for a JSON answer: its schema."""
 
 _REQUIRED = ("custom_id", "source", "entity_id", "extraction", "prompt")
 
@@ -33,6 +38,8 @@ class Prompt:
       text: what the LLM is asked.
       sha256: SHA-256 of the text's UTF-8 bytes.
       interactions_seen: see `Answer`.
+      members: see `Answer`.
+      json_schema: JSON schema of the answer; None where nothing is said about its form.
     """
 
     line: int
@@ -43,6 +50,8 @@ class Prompt:
     text: str
     sha256: str
     interactions_seen: int | None = None
+    members: tuple[str, ...] | None = None
+    json_schema: Mapping[str, object] | None = None
 
 
 def read_prompts(path: str) -> Iterator[Prompt | DeadLetter]:
@@ -89,6 +98,8 @@ def _parse_prompt(line: bytes, number: int) -> Prompt:
         text=fields["prompt"],
         sha256=actual,
         interactions_seen=interactions_seen(record),
+        members=listed_members(record),
+        json_schema=object_field(record, JSON_SCHEMA),
     )
 
 

@@ -335,10 +335,10 @@ def answer_of(record: Mapping[str, object], source: str | None, extraction: str 
         prompt=prompt,
         model=optional.get("model"),
         asked_model=optional.get("asked_model"),
-        usage=_object_field(record, "usage"),
+        usage=object_field(record, "usage"),
         given_custom_id=optional.get("custom_id"),
         interactions_seen=interactions_seen(record),
-        factors=_object_field(record, FACTORS),
+        factors=object_field(record, FACTORS),
         members=listed_members(record),
         finish_reason=optional.get("finish_reason"),
     )
@@ -453,7 +453,12 @@ def whole_text(text: str, name: str) -> str:
     return text
 
 
-def _object_field(record: Mapping[str, object], name: str) -> dict[str, object] | None:
+def object_field(record: Mapping[str, object], name: str) -> dict[str, object] | None:
+    """A field that must be an object which every writer can write; None if there is none.
+
+    Raises:
+      RejectedAnswer: it is something else.
+    """
     value = record.get(name)
     if value is not None and not isinstance(value, dict):
         raise RejectedAnswer("wrong_type", f"field '{name}' must be an object")
@@ -537,6 +542,20 @@ def factor_text(answer: Answer, factor: str) -> str:
     if not text.strip():
         raise RejectedAnswer("missing_factor", f"factor '{factor}' is empty")
     return whole_text(text, f"factor '{factor}'")
+
+
+def sources_of(answers: Mapping[str, SourceAnswers], asked: str) -> dict[str, SourceAnswers]:
+    """The sources that are asked about under one name, together.
+
+    Args:
+      answers: `knowledge.answers`.
+      asked: the name, a key of `asked_sources`.
+    """
+    return {
+        source: described
+        for source, described in answers.items()
+        if recorded_source(source, described.factor) == asked
+    }
 
 
 def asked_sources(answers: Mapping[str, SourceAnswers]) -> dict[str, SourceAnswers]:

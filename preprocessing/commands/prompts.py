@@ -20,7 +20,8 @@ _HELP = """\
 Renders the prompts that an LLM will answer, and says what that will cost, before it is spent.
 
   <work_dir>/prompts/prompts.jsonl      one prompt a line: custom_id, source, entity_id, extraction,
-                                        model (null), prompt, prompt_sha256
+                                        model (null), prompt, prompt_sha256; interactions_seen of
+                                        users; json_schema and members where names are asked for
   <work_dir>/prompts/custom_ids.csv     which user each pseudonym stands for; keep it in the house
   <work_dir>/prompts/groups_SOURCE.csv  groups after merging, if groups were merged
   <work_dir>/prompts/dead_letters.jsonl rejected rows, with line and reason
@@ -32,13 +33,19 @@ first k_u = min(floor((n + 1) / 2), split.knowledge_history_cap) interactions, o
 groups are described from those alone (leak rule). A group is described by the titles with the
 highest lift. Titles are sanitised and quoted: what they say cannot pose as a request.
 
+A source with 'links' is asked for names: which items do people who love this one love too, or what
+would this user love and what not. Sources whose answers share a name (`item`, factor description,
+and `item_links`, factor links) are asked in one prompt for one JSON answer. About a group, names
+are asked for each member.
+
 Factors and templates come from prompts.scenario: movies, books, news, music, products, or the path
 of a YAML file of the same form as preprocessing/scenarios/movies.yaml. Each names the
 history_entry_pattern by which the leak check of `examples` finds what its prompts showed.
 --propose-factors asks the configured LLM for the factors of a new scenario and writes such a file,
 for an expert to edit; nothing else calls an LLM.
 
-Tokens are estimated as a prompt's UTF-8 bytes / 4, answers as prompts.expected_answer_tokens.
+Tokens are estimated as a prompt's UTF-8 bytes / 4, answers as prompts.expected_answer_tokens for a
+text and prompts.expected_name_tokens for a name.
 
 examples:
   python -m preprocessing prompts --config configs/movielens_small.yaml --dry-run
@@ -54,7 +61,7 @@ def add_command(subparsers: Subparsers) -> None:
     """Adds the command's parser."""
     parser = subparsers.add_parser(
         "prompts",
-        help="factorization prompts and their cost",
+        help="factorization prompts, questions for links, and their cost",
         description=_HELP,
         epilog=epilog(
             [

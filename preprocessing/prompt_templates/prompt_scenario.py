@@ -28,6 +28,26 @@ _PLACEHOLDERS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
 }
 """Template -> (known placeholders, required placeholders)."""
 
+_NUMBERS = ("number", "until")
+_PLACEHOLDERS_OF_LINKS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "about_item": ((*_NOUNS, "title"), ("title",)),
+    "about_user": ((*_NOUNS, "profile", "history"), ("history",)),
+    "item_group": ((*_NOUNS, "titles"), ("titles",)),
+    "item": ((*_NOUNS, *_NUMBERS), _NUMBERS),
+    "user": ((*_NOUNS, *_NUMBERS, "disliked"), (*_NUMBERS, "disliked")),
+    "until": (("until",), ("until",)),
+}
+
+
+def _require_placeholders(
+    section: Section, placeholders: dict[str, tuple[tuple[str, ...], tuple[str, ...]]]
+) -> None:
+    for name, (allowed, required) in placeholders.items():
+        try:
+            Template(getattr(section, name)).require(allowed, required)
+        except ValueError as error:
+            raise ValueError(f"{name}: {error}") from error
+
 
 class Noun(Section):
     """What an item is called."""
@@ -71,11 +91,44 @@ class Templates(Section):
 
     @model_validator(mode="after")
     def _placeholders_are_known(self) -> Templates:
-        for name, (allowed, required) in _PLACEHOLDERS.items():
-            try:
-                Template(getattr(self, name)).require(allowed, required)
-            except ValueError as error:
-                raise ValueError(f"{name}: {error}") from error
+        _require_placeholders(self, _PLACEHOLDERS)
+        return self
+
+
+class LinksQuestion(Section):
+    """Which items go together: names, asked for alone or after a factorization prompt."""
+
+    about_item: str = Field(
+        "The {noun} is {title}.", description="which item it is about, where it is asked alone"
+    )
+    about_user: str = Field(
+        "{profile}Given a user's {noun} rating history: {history}.",
+        description="which user it is about, where it is asked alone",
+    )
+    item_group: str = Field(
+        "Answer the question below for each of these {nouns}, each by itself: {titles}.",
+        description="which group of items it is about",
+    )
+    item: str = Field(
+        "Name {number} other {nouns}{until} that people who love this {noun} most often love too. "
+        "Think of real audiences (taste, mood, era, quality, subculture, maker, audience overlap), "
+        "not only of the same kind. Best first.",
+        description="the question about an item",
+    )
+    user: str = Field(
+        "Name {number} other {nouns}{until} that this user would most likely love, best first, and "
+        "{disliked} {nouns} that this user would likely consider but not like. Go by the user's "
+        "own tastes; name none that are in the history.",
+        description="the question about a user",
+    )
+    until: str = Field(
+        " that were there by {until}",
+        description="follows {nouns} where knowledge.answers.SOURCE.links.until is set",
+    )
+
+    @model_validator(mode="after")
+    def _placeholders_are_known(self) -> LinksQuestion:
+        _require_placeholders(self, _PLACEHOLDERS_OF_LINKS)
         return self
 
 
@@ -95,6 +148,7 @@ class PromptScenario(Section):
         (), description="articles that the catalogue puts at the end: 'Fly, The' is 'The Fly'"
     )
     templates: Templates
+    links: LinksQuestion = LinksQuestion()
 
     @field_validator("title_display")
     @classmethod

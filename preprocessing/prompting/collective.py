@@ -15,12 +15,10 @@ from configs.prompting import Prompts
 from preprocessing.grouping.groups_file import entity_column
 from preprocessing.grouping.plan import Kind
 from preprocessing.interactions.first_interactions import FirstInteractions
-from preprocessing.prompt_templates.prompt_scenario import PromptScenario
-from preprocessing.prompt_templates.template import Template
-from preprocessing.prompting.individual import factor_list
 from preprocessing.prompting.prompt_file import PromptFile
+from preprocessing.prompting.questions import Question
 from preprocessing.prompting.reading import Scratch
-from preprocessing.records.contract import COLLECTIVE, GROUP_ID
+from preprocessing.records.contract import GROUP_ID
 
 
 def smoothed_lift(observed: np.ndarray, expected: np.ndarray, smoothing: float) -> np.ndarray:
@@ -171,9 +169,8 @@ class CollectiveSource:
 
     def __init__(
         self,
-        source: str,
+        question: Question,
         kind: Kind,
-        scenario: PromptScenario,
         prompts: Prompts,
         scratch: Scratch,
         kept_items: Sequence[str] | None = None,
@@ -181,17 +178,16 @@ class CollectiveSource:
         """Reads the groups from the scratch tables.
 
         Args:
-          source: name of the source.
+          question: what is asked about each group.
           kind: groups of items, or of users by what they liked or disliked.
-          scenario: factors and templates.
           prompts: sizes and smoothing.
           scratch: holds items and groups.
           kept_items: the only items to show, because `data.filter` leaves out all others; all
             items if not given.
         """
-        self._source = source
+        self._question = question
+        self._source = source = question.source
         self._kind = kind
-        self._scenario = scenario
         self._prompts = prompts
         self._scratch = scratch
         self._members = scratch.group_sizes(source)
@@ -217,6 +213,8 @@ class CollectiveSource:
           codes: [rows] item, -1 for one without title.
           positive: [rows] True where the user liked the item.
         """
+        if self._question.lists_members:
+            return
         counts = (codes >= 0) & (positive if self._kind != "disliked" else ~positive)
         users, items = seen.user_of_row[counts], codes[counts]
         if self._kind == "item":
@@ -245,14 +243,11 @@ class CollectiveSource:
         """
         merging, ranked = self._merge_and_rank()
         entity = "item" if self._kind == "item" else "user"
-        file.start(self._source, entity, COLLECTIVE)
+        file.start(self._question)
         prompts = 0
         for number, name in enumerate(self._groups):
             if merging.target[number] == number and number not in merging.suppressed:
-                codes = ranked[number][: self._prompts.representative_titles].tolist()
-                titles = self._scratch.titles(codes)
-                prompt = self._prompt([titles[code] for code in codes])
-                file.write(self._source, entity, COLLECTIVE, name, prompt)
+                self._ask(name, ranked[number], file)
                 prompts += 1
         merged = [
             {
@@ -289,21 +284,20 @@ class CollectiveSource:
             for liked, start, end in zip(ranked, ends[:-1], ends[1:], strict=True)
         ]
 
-    def _prompt(self, titles: list[str]) -> str:
-        templates, factors = self._scenario.templates, self._scenario.factors
-        text, listed = {
-            "item": (templates.item_group, factors.item),
-            "liked": (templates.users_by_liked, factors.user),
-            "disliked": (templates.users_by_disliked, factors.user),
-        }[self._kind]
-        return Template(text).fill(
-            {
-                "noun": self._scenario.noun.singular,
-                "nouns": self._scenario.noun.plural,
-                "titles": ", ".join(titles),
-                "factors": factor_list(listed),
-            }
-        )
+    def _ask(self, group: str, ranked: np.ndarray, file: PromptFile) -> None:
+        """Writes the prompt of a group: its representative titles, or all of them by number."""
+        if self._question.lists_members:
+            codes = np.sort(ranked).tolist()
+            titles, ids = self._scratch.titles(codes), self._scratch.ids(codes)
+            listed = "; ".join(
+                f"{number}. {titles[code]}" for number, code in enumerate(codes, start=1)
+            )
+            members = [ids[code] for code in codes]
+            file.write(self._question, group, {"titles": listed}, members=members)
+            return
+        codes = ranked[: self._prompts.representative_titles].tolist()
+        titles = self._scratch.titles(codes)
+        file.write(self._question, group, {"titles": ", ".join(titles[code] for code in codes)})
 
     def _write_groups(self, path: Path, entity: str, merging: Merging) -> None:
         with path.open("w", encoding="utf-8", newline="") as file:

@@ -14,6 +14,7 @@ import yaml
 from configs.command_line import CommandError
 from configs.loading import YAML_FAULTS
 from preprocessing.prompt_templates.prompt_scenario import (
+    LinksQuestion,
     load_prompt_scenario,
     prompt_scenario_path,
 )
@@ -272,6 +273,7 @@ def write_scenario_file(
         "factors": {"item": list(proposed.item), "user": list(proposed.user)},
         "title_display": ["{title}"],
         "templates": general.templates.model_dump(),
+        "links": LinksQuestion().model_dump(),
     }
     shown = sanitise_text(description, _SHOWN_VALUE_CHARACTERS, quoted=False)
     remarks = (

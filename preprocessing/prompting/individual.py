@@ -9,23 +9,15 @@ import numpy as np
 
 from preprocessing.dead_letters import DeadLetter, dead_letter
 from preprocessing.interactions.first_interactions import FirstInteractions
-from preprocessing.prompt_templates.prompt_scenario import PromptScenario
+from preprocessing.prompt_templates.prompt_scenario import Templates
 from preprocessing.prompt_templates.template import Template
 from preprocessing.prompting.prompt_file import PromptFile
+from preprocessing.prompting.questions import Question
 from preprocessing.prompting.reading import Scratch
-from preprocessing.records.contract import INDIVIDUAL
-
-
-def factor_list(factors: Sequence[str]) -> str:
-    """'a, b, and c' of several factors."""
-    if len(factors) < 3:
-        return " and ".join(factors)
-    return f"{', '.join(factors[:-1])}, and {factors[-1]}"
 
 
 def write_item_prompts(
-    source: str,
-    scenario: PromptScenario,
+    question: Question,
     scratch: Scratch,
     file: PromptFile,
     catalogue_files: Sequence[str],
@@ -34,8 +26,7 @@ def write_item_prompts(
     """Writes a prompt for each item of the catalogue.
 
     Args:
-      source: name of the source.
-      scenario: factors and templates.
+      question: what is asked about each.
       scratch: holds the items.
       file: takes the prompts.
       catalogue_files: the catalogue's files by index, for dead letters.
@@ -45,13 +36,7 @@ def write_item_prompts(
     Returns:
       Counts, and dead letters for items without title: nothing can be asked about them.
     """
-    template = Template(scenario.templates.item)
-    fixed = {
-        "noun": scenario.noun.singular,
-        "nouns": scenario.noun.plural,
-        "factors": factor_list(scenario.factors.item),
-    }
-    file.start(source, "item", INDIVIDUAL)
+    file.start(question)
     dead_letters = []
     asked = np.full(scratch.item_count, kept_items is None)
     if kept_items is not None:
@@ -61,10 +46,9 @@ def write_item_prompts(
         if not asked[code]:
             continue
         if title:
-            prompt = template.fill({**fixed, "title": title})
-            file.write(source, "item", INDIVIDUAL, item_id, prompt)
+            file.write(question, item_id, {"title": title})
         else:
-            detail = f"no title, so no prompt of source '{source}'"
+            detail = f"no title, so no prompt of source '{question.source}'"
             path = catalogue_files[catalogue_file]
             dead_letters.append(dead_letter(path, line, "missing_title", detail))
     counts = {
@@ -83,29 +67,22 @@ class UserPrompts:
     (`interactions_seen`): the leak check could not tell from the text how far the prompt reaches.
     """
 
-    def __init__(self, sources: Sequence[str], scenario: PromptScenario, rated: bool):
+    def __init__(self, questions: Sequence[Question], templates: Templates, rated: bool):
         """Prepares the templates.
 
         Args:
-          sources: user sources with individual answers; each asks the same.
-          scenario: factors and templates.
+          questions: what is asked about each user.
+          templates: of history entries.
           rated: the log has ratings; without, those of `FirstInteractions` repeat the labels and
             must not pass for stars.
 
         Attributes:
           counts: users, prompts, users without prompt by reason, and interactions not shown.
         """
-        self._sources = sources
-        self._user = Template(scenario.templates.user)
-        templates = scenario.templates
+        self._questions = questions
         self._entry = Template(
             templates.history_entry if rated else templates.history_entry_without_rating
         )
-        self._fixed = {
-            "noun": scenario.noun.singular,
-            "nouns": scenario.noun.plural,
-            "factors": factor_list(scenario.factors.user),
-        }
         self.counts: Counter[str] = Counter(
             users=0, prompts=0, without_history=0, without_titles=0, interactions_without_title=0
         )
@@ -125,8 +102,8 @@ class UserPrompts:
           profiles: profile sentence by user, for users who have one.
           file: takes the prompts.
         """
-        for source in self._sources:
-            file.start(source, "user", INDIVIDUAL)
+        for question in self._questions:
+            file.start(question)
         ends = np.searchsorted(seen.user_of_row, np.arange(len(seen.users)), side="right").tolist()
         start = 0
         for user_id, end in zip(seen.users, ends, strict=True):
@@ -144,9 +121,8 @@ class UserPrompts:
                     "profile": f"{profile} " if profile else "",
                     "history": "; ".join(history),
                 }
-                prompt = self._user.fill({**self._fixed, **values})
-                for source in self._sources:
-                    file.write(source, "user", INDIVIDUAL, user_id, prompt, end - start)
+                for question in self._questions:
+                    file.write(question, user_id, values, interactions_seen=end - start)
             else:
                 self.counts["without_titles" if end > start else "without_history"] += 1
             start = end

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TextIO
 
 from preprocessing.answers.completion import estimated_tokens
-from preprocessing.answers.record import INTERACTIONS_SEEN, custom_id, prompt_sha256
+from preprocessing.answers.prompts import JSON_SCHEMA
+from preprocessing.answers.record import INTERACTIONS_SEEN, MEMBERS, custom_id, prompt_sha256
+from preprocessing.prompting.questions import Question
 from preprocessing.prompting.reading import Scratch
 from preprocessing.prompting.token_costs import PromptCount
 from preprocessing.records.contract import INDIVIDUAL
@@ -24,7 +26,7 @@ class PromptFile:
     """Writes prompts and counts them.
 
     A record has custom_id, source, entity_id, extraction, model (null), prompt and prompt_sha256,
-    and where it was given, interactions_seen.
+    and where there are any, interactions_seen, json_schema of the answer, and members of the group.
 
     A batch file carries custom_ids to the LLM's provider, who must not learn user ids from them.
     With pseudonyms, the custom_id of a user's prompt is made from the hash of the prompt: the
@@ -48,34 +50,36 @@ class PromptFile:
         self._pseudonyms = pseudonyms
         self._table = csv.writer(custom_ids, lineterminator="\n")
         self._table.writerow(["custom_id", "source", "entity_id"])
-        self._counts: dict[tuple[str, str, str], list[int]] = {}
+        self._counts: dict[tuple[str, str, str], PromptCount] = {}
 
-    def start(self, source: str, entity: str, extraction: str) -> None:
+    def start(self, question: Question) -> None:
         """Makes a source appear in the counts, also if it gets no prompt."""
-        self._counts.setdefault((source, entity, extraction), [0, 0])
+        asked = (question.source, question.entity, question.extraction)
+        self._counts.setdefault(asked, PromptCount(*asked))
 
     def write(
         self,
-        source: str,
-        entity: str,
-        extraction: str,
+        question: Question,
         entity_id: str,
-        prompt: str,
+        values: Mapping[str, str],
+        *,
         interactions_seen: int | None = None,
+        members: Sequence[str] = (),
     ) -> None:
         """Writes one prompt.
 
         Args:
-          source: name of the source.
-          entity: "item" or "user".
-          extraction: "individual" or "collective".
+          question: what is asked.
           entity_id: item, user or group id.
-          prompt: the text.
+          values: of the placeholders that the question leaves open.
           interactions_seen: how many of the user's first interactions the prompt is made from.
+          members: item ids of the group whose members the prompt lists, in its order.
         """
+        source, extraction = question.source, question.extraction
+        prompt = question.prompt(values, len(members))
         sha256 = prompt_sha256(prompt)
         name = custom_id(source, extraction, entity_id)
-        if self._pseudonyms and entity == "user" and extraction == INDIVIDUAL:
+        if self._pseudonyms and question.entity == "user" and extraction == INDIVIDUAL:
             name = self._pseudonym(source, sha256)
             self._table.writerow([name, source, entity_id])
         record: dict[str, object] = {
@@ -89,14 +93,23 @@ class PromptFile:
         }
         if interactions_seen is not None:
             record[INTERACTIONS_SEEN] = interactions_seen
+        if (schema := question.schema(len(members))) is not None:
+            record[JSON_SCHEMA] = schema
+        if members:
+            record[MEMBERS] = list(members)
         self._prompts.write(json.dumps(record, ensure_ascii=False) + "\n")
-        count = self._counts.setdefault((source, entity, extraction), [0, 0])
-        count[0] += 1
-        count[1] += estimated_tokens(prompt)
+        self.start(question)
+        names = question.names(len(members))
+        count = self._counts[source, question.entity, extraction]
+        count.prompts += 1
+        count.prompt_tokens += estimated_tokens(prompt)
+        count.texts += question.is_prose
+        count.names += names
+        count.most_names = max(count.most_names, names)
 
     def counts(self) -> list[PromptCount]:
         """What was written, by source and extraction, in the order in which they started."""
-        return [PromptCount(*names, *numbers) for names, numbers in self._counts.items()]
+        return list(self._counts.values())
 
     def _pseudonym(self, source: str, sha256: str) -> str:
         name = custom_id(source, INDIVIDUAL, sha256[:_PSEUDONYM_CHARACTERS])

@@ -93,6 +93,11 @@ class Scratch(AbstractContextManager["Scratch"]):
         query = "SELECT code, title FROM items WHERE code IN ({})"
         return dict(self._matching(query, (), list(dict.fromkeys(codes))))
 
+    def ids(self, codes: Iterable[int]) -> dict[int, str]:
+        """Id of each item by code."""
+        query = "SELECT code, id FROM items WHERE code IN ({})"
+        return dict(self._matching(query, (), list(dict.fromkeys(codes))))
+
     def add_member(self, source: str, entity_id: str, line: int, group_id: str) -> int | None:
         """Adds a membership; for a known entity changes nothing and returns its first line."""
         added = self._database.execute(

@@ -18,7 +18,7 @@ from configs.data import Data, Split
 from configs.knowledge import SourceAnswers
 from configs.prompting import Prompts
 from configs.scenario import Scenario
-from preprocessing.answers.record import chosen_sources
+from preprocessing.answers.record import chosen_sources, sources_of
 from preprocessing.dead_letters import DeadLetterRuns, count_by_reason
 from preprocessing.grouping.groups_file import open_groups
 from preprocessing.grouping.plan import Kind, groups_file_of, kind_of_groups
@@ -38,6 +38,7 @@ from preprocessing.prompt_templates.titles import TitleDisplay
 from preprocessing.prompting.collective import CollectiveSource
 from preprocessing.prompting.individual import UserPrompts, write_item_prompts
 from preprocessing.prompting.prompt_file import CUSTOM_IDS, PROMPTS, PromptFile, open_prompt_file
+from preprocessing.prompting.questions import Question, questions_of
 from preprocessing.prompting.reading import (
     Scratch,
     profile_sentence,
@@ -52,6 +53,7 @@ from preprocessing.prompting.token_costs import (
     cost_rows,
     cost_table,
 )
+from preprocessing.records.contract import COLLECTIVE, INDIVIDUAL
 from preprocessing.records.layout import StepDirectory
 from preprocessing.steps import Step, StepRun, refuse_rejected
 from preprocessing.tables.blocks import expand_paths
@@ -70,6 +72,7 @@ class PromptPlan:
       scenario: factors and templates.
       scenario_path: the file they are from.
       answers: the sources by the name under which they are asked about.
+      questions: what is asked of them.
       kinds: what the groups of each source with collective answers are made of.
       groups: the groups file of each source with groups, made already or not.
     """
@@ -80,21 +83,26 @@ class PromptPlan:
     scenario: PromptScenario
     scenario_path: Path
     answers: dict[str, SourceAnswers]
+    questions: tuple[Question, ...]
     kinds: dict[str, Kind]
     groups: dict[str, str]
 
-    def individual(self, entity: str) -> list[str]:
-        """Sources with individual answers about an entity."""
+    def individual(self, entity: str) -> list[Question]:
+        """What is asked about each item, or each user."""
         return [
-            source
-            for source, answers in self.answers.items()
-            if answers.entity == entity and answers.individual
+            question
+            for question in self.questions
+            if (question.entity, question.extraction) == (entity, INDIVIDUAL)
         ]
 
     @property
-    def collective(self) -> list[str]:
-        """Sources with collective answers."""
-        return [source for source, answers in self.answers.items() if answers.collective]
+    def collective(self) -> dict[str, Question]:
+        """Source -> what is asked about its groups."""
+        return {
+            question.source: question
+            for question in self.questions
+            if question.extraction == COLLECTIVE
+        }
 
     @property
     def settings(self) -> dict[str, object]:
@@ -105,10 +113,15 @@ class PromptPlan:
             "prompts": self.prompts.model_copy(
                 update={
                     "expected_answer_tokens": Prompts().expected_answer_tokens,
+                    "expected_name_tokens": Prompts().expected_name_tokens,
                     "scenario": str(self.scenario_path.name),
                 }
             ),
-            "answers": self.answers,
+            "answers": {
+                source: described.model_dump(mode="json", exclude={"links"})
+                for source, described in self.answers.items()
+            },
+            "questions": [question.settings for question in self.questions],
         }
 
     @property
@@ -151,22 +164,26 @@ def plan_prompts(scenario: Scenario, sources: Sequence[str] | None) -> PromptPla
     answers = chosen_sources(scenario.knowledge.answers, sources or None)
     for source in answers:
         require_plain_name("knowledge.answers", source)
-    kinds = {
-        source: kind_of_groups(source, described, scenario.prompts)
-        for source, described in answers.items()
-        if described.collective
-    }
+    path = prompt_scenario_path(scenario.prompts.scenario)
+    prompt_scenario = load_prompt_scenario(path)
+    kinds: dict[str, Kind] = {}
+    questions: list[Question] = []
+    for source in answers:
+        together = sources_of(scenario.knowledge.answers, source)
+        if any(described.collective for described in together.values()):
+            kinds[source] = kind_of_groups(source, answers[source], scenario.prompts)
+        questions += questions_of(source, together, prompt_scenario, kinds.get(source))
     groups = {
         source: groups_file_of(scenario, source, described) for source, described in answers.items()
     }
-    path = prompt_scenario_path(scenario.prompts.scenario)
     return PromptPlan(
         data=scenario.data,
         split=scenario.split,
         prompts=scenario.prompts,
-        scenario=load_prompt_scenario(path),
+        scenario=prompt_scenario,
         scenario_path=path,
         answers=answers,
+        questions=tuple(questions),
         kinds=kinds,
         groups={source: path for source, path in groups.items() if path is not None},
     )
@@ -270,7 +287,8 @@ class PromptRenderer:
         """True when prompts depend on interactions, be it only on which items are left."""
         plan = self._plan
         filters_items = plan.data.filter.minimum_item_interactions > 1
-        return bool(plan.individual("user") or plan.collective) or filters_items
+        described = [not question.lists_members for question in plan.collective.values()]
+        return bool(plan.individual("user") or any(described)) or filters_items
 
     def _ask_about_items(
         self,
@@ -280,20 +298,20 @@ class PromptRenderer:
         rejected: DeadLetterRuns,
     ) -> dict[str, dict[str, Any]]:
         sources = {}
-        for source in self._plan.individual("item"):
+        for question in self._plan.individual("item"):
             counts, letters = write_item_prompts(
-                source, self._plan.scenario, scratch, file, self._catalogue.names, kept_items
+                question, scratch, file, self._catalogue.names, kept_items
             )
             rejected.add(letters)
-            sources[source] = {"individual": counts}
+            sources[question.source] = {"individual": counts}
         return sources
 
     def _collective(
         self, source: str, scratch: Scratch, kept_items: list[str] | None
     ) -> CollectiveSource:
         plan = self._plan
-        kind = plan.kinds[source]
-        return CollectiveSource(source, kind, plan.scenario, plan.prompts, scratch, kept_items)
+        question, kind = plan.collective[source], plan.kinds[source]
+        return CollectiveSource(question, kind, plan.prompts, scratch, kept_items)
 
     def _ask_about_users(
         self,
@@ -305,15 +323,15 @@ class PromptRenderer:
     ) -> None:
         plan = self._plan
         rated = plan.data.interactions.columns.rating is not None
-        asking = UserPrompts(plan.individual("user"), plan.scenario, rated)
+        asking = UserPrompts(plan.individual("user"), plan.scenario.templates, rated)
         for seen in shards.first_interactions(plan.split.knowledge_history_cap):
             codes, titles = _items_of_rows(seen, scratch)
             if plan.individual("user"):
                 asking.write(seen, titles, scratch.profiles(seen.users), file)
             for group in groups.values():
                 group.add(seen, codes, seen.liked)
-        for source in plan.individual("user"):
-            sources.setdefault(source, {})["individual"] = dict(asking.counts)
+        for question in plan.individual("user"):
+            sources.setdefault(question.source, {})["individual"] = dict(asking.counts)
 
 
 def _named(reader: TableReader) -> str:
@@ -372,7 +390,7 @@ def build_prompts(
     directory = StepDirectory(Path(scenario.work_dir) / "prompts")
     if prices is None:
         prices = Prices(scenario.generation.price_input, scenario.generation.price_output)
-    collective = plan_prompts(scenario, sources).collective
+    collective = list(plan_prompts(scenario, sources).collective)
     with groups_at_hand(scenario, collective, dry_run) as grouped:
         plan = plan_prompts(grouped, sources)
         inputs = fingerprint_inputs(plan.input_files)
@@ -380,6 +398,7 @@ def build_prompts(
 
         def report(run: StepRun) -> dict[str, Any]:
             result = _result(plan, run.manifest, prices)
+            _warn_of_long_answers(run.manifest, plan.prompts, scenario.generation.max_tokens)
             result["output"] = str(directory.path / PROMPTS)
             if dry_run:
                 result["dry_run"] = True
@@ -418,7 +437,7 @@ def _rendered_for_nobody(renderer: PromptRenderer) -> dict[str, Any]:
 
 def _result(plan: PromptPlan, described: Mapping[str, Any], prices: Prices) -> dict[str, Any]:
     counts = [PromptCount(**written) for written in described["written"]]
-    rows = cost_rows(counts, plan.prompts.expected_answer_tokens, prices)
+    rows = cost_rows(counts, plan.prompts, prices)
     rejected: Mapping[str, Mapping[str, int]] = described["rejected"]
     return {
         "step": "prompts",
@@ -431,6 +450,18 @@ def _result(plan: PromptPlan, described: Mapping[str, Any], prices: Prices) -> d
         "dead_letters": sum(sum(reasons.values()) for reasons in rejected.values()),
         "rejected_by_reason": rejected,
     }
+
+
+def _warn_of_long_answers(described: Mapping[str, Any], prompts: Prompts, limit: int) -> None:
+    for written in described["written"]:
+        longest = PromptCount(**written).longest_answer(prompts)
+        if longest > limit and written["names"]:
+            smaller = "smaller groups" if written["extraction"] == COLLECTIVE else "fewer names"
+            say(
+                f"warning: {written['source']}, {written['extraction']}: an answer may take "
+                f"{longest:,} tokens, and generation.max_tokens is {limit:,}: raise it, or ask for "
+                f"{smaller}"
+            )
 
 
 def _tell(result: Mapping[str, Any], run: StepRun) -> None:

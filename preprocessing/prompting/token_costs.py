@@ -1,12 +1,14 @@
 """What the prompts will cost, estimated before anything is spent.
 
-A prompt's tokens are estimated; answers are taken to have the configured length.
+A prompt's tokens are estimated; texts and names in answers are taken to have the configured length.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+from configs.prompting import Prompts
 
 _PRICED_TOKENS = 1_000_000
 
@@ -31,7 +33,7 @@ class Prices:
         return round(total / _PRICED_TOKENS, 6)
 
 
-@dataclass(frozen=True)
+@dataclass
 class PromptCount:
     """Prompts of one source and extraction.
 
@@ -41,39 +43,57 @@ class PromptCount:
       extraction: "individual" or "collective".
       prompts: number of prompts.
       prompt_tokens: estimated sum.
+      texts: prompts that ask for a text.
+      names: names that are asked for, in all prompts.
+      most_names: the same in one prompt, at most.
     """
 
     source: str
     entity: str
     extraction: str
-    prompts: int
-    prompt_tokens: int
+    prompts: int = 0
+    prompt_tokens: int = 0
+    texts: int = 0
+    names: int = 0
+    most_names: int = 0
+
+    def answer_tokens(self, prompts: Prompts) -> int:
+        """Expected tokens of all answers."""
+        return (
+            self.texts * prompts.expected_answer_tokens + self.names * prompts.expected_name_tokens
+        )
+
+    def longest_answer(self, prompts: Prompts) -> int:
+        """Expected tokens of the longest answer."""
+        text = prompts.expected_answer_tokens if self.texts else 0
+        return text + self.most_names * prompts.expected_name_tokens
 
 
 def cost_rows(
-    counts: Sequence[PromptCount], answer_tokens: int, prices: Prices
+    counts: Sequence[PromptCount], prompts: Prompts, prices: Prices
 ) -> list[dict[str, object]]:
     """One row for each source and extraction, and the total in the last one.
 
     Args:
       counts: the prompts.
-      answer_tokens: expected tokens of an answer.
+      prompts: expected tokens of texts and names.
       prices: prices.
     """
-    rows = [
-        _row(
-            count.source,
-            count.extraction,
-            count.prompts,
-            count.prompt_tokens,
-            answer_tokens,
-            prices,
-        )
-        for count in counts
+    total = PromptCount("total", "", "")
+    for count in counts:
+        for name in ("prompts", "prompt_tokens", "texts", "names"):
+            setattr(total, name, getattr(total, name) + getattr(count, name))
+    return [
+        {
+            "source": count.source,
+            "extraction": count.extraction,
+            "prompts": count.prompts,
+            "prompt_tokens": count.prompt_tokens,
+            "answer_tokens": count.answer_tokens(prompts),
+            "cost": prices.cost(count.prompt_tokens, count.answer_tokens(prompts)),
+        }
+        for count in (*counts, total)
     ]
-    prompts = sum(count.prompts for count in counts)
-    tokens = sum(count.prompt_tokens for count in counts)
-    return [*rows, _row("total", "", prompts, tokens, answer_tokens, prices)]
 
 
 def collective_saving(counts: Sequence[PromptCount]) -> dict[str, dict[str, object]]:
@@ -120,25 +140,6 @@ def cost_table(
             "--price-input and --price-output (US dollars for a million tokens)"
         )
     return "\n".join(lines)
-
-
-def _row(
-    source: str,
-    extraction: str,
-    prompts: int,
-    prompt_tokens: int,
-    tokens_per_answer: int,
-    prices: Prices,
-) -> dict[str, object]:
-    answer_tokens = prompts * tokens_per_answer
-    return {
-        "source": source,
-        "extraction": extraction,
-        "prompts": prompts,
-        "prompt_tokens": prompt_tokens,
-        "answer_tokens": answer_tokens,
-        "cost": prices.cost(prompt_tokens, answer_tokens),
-    }
 
 
 def _shown(value: object) -> str:

@@ -26,7 +26,8 @@ def test_five_scenarios_are_bundled():
 def test_bundled_scenarios_speak_of_their_own_items(name):
     scenario = load_prompt_scenario(prompt_scenario_path(name))
     assert scenario.name == name
-    texts = [*scenario.templates.model_dump().values(), *scenario.noun.model_dump().values()]
+    sections = (scenario.templates, scenario.links, scenario.noun)
+    texts = [text for section in sections for text in section.model_dump().values()]
     words = " ".join(texts).lower()
     foreign = {"movie": "movies", "book": "books", "article": "news", "track": "music"}
     for word, owner in foreign.items():
@@ -67,6 +68,10 @@ def test_a_scenario_of_ones_own_needs_no_code(tmp_path):
         ("factors.user", [], "factors.user: "),
         ("factors.user", ["genre", "genre"], "a factor stands there twice"),
         ("factors.user", ["genre", " "], "a factor is empty"),
+        ("links.item", "Name {number} more", "links: item: the placeholder '{until}' is missing"),
+        ("links.user", "{number}{until}", "user: the placeholder '{disliked}' is missing"),
+        ("links.item_group", "{titles} {factors}", "unknown placeholder '{factors}'"),
+        ("links.number", 10, "unknown key 'links.number'"),
         ("title_display", ["{title} ({year})"], "the last one must need nothing but {title}"),
         ("title_display", ["{year}", "{title}"], "'{title}' is missing"),
         ("noun.plural", "", "noun.plural: "),

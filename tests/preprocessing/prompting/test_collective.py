@@ -6,6 +6,7 @@ import json
 import numpy as np
 import pytest
 
+from configs.knowledge import SourceAnswers
 from configs.prompting import Prompts
 from preprocessing.interactions.first_interactions import FirstInteractions
 from preprocessing.prompt_templates.prompt_scenario import (
@@ -20,6 +21,7 @@ from preprocessing.prompting.collective import (
     smoothed_lift,
 )
 from preprocessing.prompting.prompt_file import PromptFile
+from preprocessing.prompting.questions import questions_of
 from preprocessing.prompting.reading import Scratch
 
 
@@ -111,8 +113,16 @@ def add_groups(scratch: Scratch, source: str, groups: dict[str, str]) -> None:
 
 
 def collective(scratch: Scratch, source: str, kind, kept=None, **prompts) -> CollectiveSource:
+    question = question_of(source, kind, {})
+    return CollectiveSource(question, kind, Prompts(**prompts), scratch, kept)
+
+
+def question_of(source: str, kind, more: dict):
     scenario = load_prompt_scenario(prompt_scenario_path("movies"))
-    return CollectiveSource(source, kind, scenario, Prompts(**prompts), scratch, kept)
+    entity = "item" if kind == "item" else "user"
+    described = {"entity": entity, "collective": ["later.jsonl"], "grouping": {}} | more
+    (question,) = questions_of(source, {source: SourceAnswers(**described)}, scenario, kind)
+    return question
 
 
 def seen_by(histories: dict[str, list[int]]) -> tuple[FirstInteractions, np.ndarray]:
@@ -228,3 +238,30 @@ def test_items_that_are_filtered_out_are_never_shown(scratch, tmp_path):
     assert 'consisting of "T2", "T1", describe' in prompts["x"]
     assert 'consisting of "T4", describe' in prompts["z"]
     assert "y" not in prompts and [merge["group"] for merge in counts["merged"]] == ["y"]
+
+
+def test_links_are_asked_for_each_titled_member_of_a_group(scratch, tmp_path):
+    groups = {"i3": "x", "i0": "x", "i5": "x", "i1": "y", "i2": "y", "i4": "y"}
+    add_groups(scratch, "links", groups)
+    question = question_of("links", "item", {"links": {"names": 4, "until": 2016}})
+    kept = ["i0", "i3", "i5", "i2", "i4"]
+    asking = CollectiveSource(question, "item", Prompts(representative_titles=1), scratch, kept)
+    seen, codes = seen_by({"u": [4]})
+    asking.add(seen, codes, np.ones(1, dtype=bool))
+    text = io.StringIO()
+    counts = asking.write(PromptFile(text, io.StringIO(), scratch, True), tmp_path)
+    assert counts["prompts"] == counts["groups"] == 2
+    records = {
+        record["entity_id"]: record for record in map(json.loads, text.getvalue().splitlines())
+    }
+    assert {group: record["members"] for group, record in records.items()} == {
+        "x": ["i0", "i3"],  # i5 has no title
+        "y": ["i2", "i4"],  # i1 is filtered out; i4, which somebody liked, stays in its place
+    }
+    assert records["x"]["prompt"].startswith(
+        "Answer the question below for each of these movies, each by itself: "
+        '1. "T0"; 2. "T3". Name 4 other movies (released by 2016) that people who love this movie'
+    )
+    assert records["x"]["prompt"].endswith(
+        'Best first. Answer with a JSON object {"links": {"1": [titles], "2": [titles]}}.'
+    )

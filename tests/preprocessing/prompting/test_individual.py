@@ -6,17 +6,25 @@ import json
 import numpy as np
 import pytest
 
+from configs.knowledge import SourceAnswers
 from preprocessing.interactions.first_interactions import FirstInteractions
 from preprocessing.prompt_templates.prompt_scenario import (
     load_prompt_scenario,
     prompt_scenario_path,
 )
-from preprocessing.prompting.individual import UserPrompts, factor_list, write_item_prompts
+from preprocessing.prompting.individual import UserPrompts, write_item_prompts
 from preprocessing.prompting.prompt_file import PromptFile
+from preprocessing.prompting.questions import factor_list, questions_of
 
 
 def scenario_of(name: str):
     return load_prompt_scenario(prompt_scenario_path(name))
+
+
+def question_of(name: str, source: str, entity: str, **more):
+    described = SourceAnswers(entity=entity, individual=["later.jsonl"], **more)
+    (question,) = questions_of(source, {source: described}, scenario_of(name), None)
+    return question
 
 
 def test_factors_are_listed_as_people_write_them():
@@ -33,7 +41,7 @@ def test_items_with_a_title_are_asked_about(scratch):
     prompts = io.StringIO()
     file = PromptFile(prompts, io.StringIO(), scratch, True)
     counts, letters = write_item_prompts(
-        "item", scenario_of("books"), scratch, file, ["books.csv", "more.csv"]
+        question_of("books", "item", "item"), scratch, file, ["books.csv", "more.csv"]
     )
     assert counts == {"items": 2, "prompts": 1, "without_title": 1, "filtered_out": 0}
     assert [(letter["file"], letter["line"], letter["reason"]) for letter in letters] == [
@@ -53,7 +61,7 @@ def test_items_that_are_filtered_out_are_not_asked_about(scratch):
     file = PromptFile(prompts, io.StringIO(), scratch, True)
     kept = ["i4", "not in the catalogue", "i1", "i0"]
     counts, letters = write_item_prompts(
-        "item", scenario_of("books"), scratch, file, ["books.csv"], kept
+        question_of("books", "item", "item"), scratch, file, ["books.csv"], kept
     )
     assert counts == {"items": 5, "prompts": 2, "without_title": 1, "filtered_out": 2}
     asked = [json.loads(line)["entity_id"] for line in prompts.getvalue().splitlines()]
@@ -64,7 +72,8 @@ def test_items_that_are_filtered_out_are_not_asked_about(scratch):
 def test_users_are_asked_about_by_their_history(scratch):
     prompts = io.StringIO()
     file = PromptFile(prompts, io.StringIO(), scratch, True)
-    asking = UserPrompts(["user", "again"], scenario_of("news"), rated=True)
+    questions = [question_of("news", source, "user") for source in ("user", "again")]
+    asking = UserPrompts(questions, scenario_of("news").templates, rated=True)
     seen = FirstInteractions(
         users=["secret-ann", "secret-bob", "secret-eve", "secret-joe"],
         user_of_row=np.array([0, 0, 0, 1, 3]),
@@ -108,6 +117,7 @@ def test_without_ratings_a_history_says_what_was_liked(scratch, name):
         ratings=np.array([1.0, 0.0]),  # what stands there in place of ratings: the labels
         liked=np.array([True, False]),
     )
-    UserPrompts(["user"], scenario_of(name), rated=False).write(seen, ['"A"', '"B"'], {}, file)
+    asking = UserPrompts([question_of(name, "user", "user")], scenario_of(name).templates, False)
+    asking.write(seen, ['"A"', '"B"'], {}, file)
     prompt = json.loads(prompts.getvalue())["prompt"]
     assert ': "A" (liked); "B" (disliked). ' in prompt and "star" not in prompt

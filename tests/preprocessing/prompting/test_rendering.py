@@ -66,7 +66,9 @@ def test_all_kinds_of_prompts_are_rendered_from_the_first_interactions(
 
 
 def test_nothing_after_the_boundary_changes_a_prompt(asking, tmp_path, small_folder):
-    render(asking(), tmp_path / "before")
+    links = {"entity": "user", "individual": ["later.jsonl"], "links": {}}
+    scenario = asking(knowledge__answers__user_links=links)
+    render(scenario, tmp_path / "before")
     path = small_folder / "interactions.csv"
     lines = path.read_text().splitlines()
     # other items and ratings for what comes after k_u, same times
@@ -77,7 +79,7 @@ def test_nothing_after_the_boundary_changes_a_prompt(asking, tmp_path, small_fol
     ]  # fmt: skip
     assert sum(line not in lines for line in changed) >= 10
     path.write_text("\n".join(changed) + "\n")
-    render(asking(), tmp_path / "after")
+    render(scenario, tmp_path / "after")
     before, after = (tmp_path / name / "prompts.jsonl" for name in ("before", "after"))
     assert before.read_bytes() == after.read_bytes()
 
@@ -94,6 +96,82 @@ def test_collective_prompts_show_no_item_that_the_filter_leaves_out(
     assert described["sources"]["item"]["collective"]["merged"] == [
         {"group": "g2", "into": "g1", "members": 1}
     ]
+
+
+NAMING = {
+    "movies": 'The movie is "Ten (1999)". Name 7 other movies (released by 2016) that people who',
+    "books": 'The book is "Ten". Name 7 other books (published by 2016) that readers who love',
+    "music": 'The music track is "Ten". Name 7 other music tracks (released by 2016) that people',
+    "news": 'The news article has the headline "Ten". Name the headlines of 7 other news articles',
+    "products": 'The product is "Ten". Name 7 other products (on the market by 2016) that',
+}
+
+
+@pytest.mark.parametrize("name", NAMING)
+def test_links_are_asked_for_alone(asking, tmp_path, name, read_prompts):
+    links = {"names": 7, "disliked_names": 3, "until": 2016}
+    sources = {
+        "links": {"entity": "item", "individual": ["later.jsonl"], "links": links},
+        "user_links": {"entity": "user", "individual": ["later.jsonl"], "links": links},
+    }
+    options = {f"knowledge__answers__{source}": described for source, described in sources.items()}
+    described = render(asking(prompts__scenario=name, **options), tmp_path / "out", list(sources))
+    prompts = read_prompts(tmp_path / "out" / "prompts.jsonl")
+    item = prompts["links", "individual", "10"]
+    assert item.startswith(NAMING[name])
+    assert "not only of the same" in item and "Best first" in item and "Introduce" not in item
+    assert item.endswith('. Answer with a JSON object {"links": [titles]}.')
+    user = prompts["user_links", "individual", "bob"]
+    assert user.endswith('. Answer with a JSON object {"liked": [titles], "disliked": [titles]}.')
+    assert " 7 other " in user and " 3 " in user and " by 2016)" in user and "Analyze" not in user
+    text = prompt_scenario_path(name).read_text(encoding="utf-8")
+    pattern = re.search("  history_entry: .* history_entry_pattern: '(.*)'", text)[1]
+    users = [key for key in prompts if key[0] == "user_links"]
+    assert [len(re.findall(pattern, prompts[key])) for key in users] == [2, 2, 1]
+    counts = {count["source"]: (count["texts"], count["names"]) for count in described["written"]}
+    assert counts == {"links": (0, 5 * 7), "user_links": (0, 3 * 10)}
+    records = [json.loads(line) for line in (tmp_path / "out" / "prompts.jsonl").open()]
+    assert [record["interactions_seen"] for record in records[5:]] == [2, 2, 1]
+
+
+def test_one_answer_holds_prose_and_links(asking, tmp_path, read_prompts):
+    joint = {"entity": "item", "individual": ["later.jsonl"]}
+    scenario = asking(
+        knowledge__answers__film={**joint, "factors": ["genre", "mood"]},
+        knowledge__answers__film_links={**joint, "factor": "links", "links": {}},
+    )
+    plan = plan_prompts(scenario, ["film_links"])
+    assert [question.source for question in plan.questions] == ["film"]
+    described = render(scenario, tmp_path / "out", ["film_mood"])
+    prompt = read_prompts(tmp_path / "out" / "prompts.jsonl")["film", "individual", "200"]
+    start, middle, end = re.split("soundtrack\\)\\. | Best first\\. ", prompt)
+    assert start.startswith('Introduce the movie "Nobody saw it (2001.5)" and describe its')
+    assert middle.startswith("Name 10 other movies that people who love this movie most often love")
+    assert end == 'Answer with a JSON object {"genre": text, "mood": text, "links": [titles]}.'
+    (count,) = described["written"]
+    assert (count["prompts"], count["texts"], count["names"]) == (5, 5, 50)
+
+
+@pytest.mark.parametrize(
+    ("film", "links", "message"),
+    [
+        ({}, {}, "answers.film.factor: one answer holds its prose and the names of 'film_links'"),
+        ({"factor": "links", "links": {}}, {}, "'film' asks for names under the same name 'film'"),
+        (
+            {"factor": "text", "collective": ["a.jsonl"], "groups": "groups.csv"},
+            {"collective": ["a.jsonl"], "groups": "groups.csv"},
+            "answers.film_links.collective: one prompt lists the members of a group",
+        ),
+    ],
+)
+def test_what_cannot_be_asked_in_one_answer_is_refused(asking, film, links, message):
+    joint = {"entity": "item", "individual": ["later.jsonl"]}
+    scenario = asking(
+        knowledge__answers__film={**joint, **film},
+        knowledge__answers__film_links={**joint, "factor": "links", "links": {}, **links},
+    )
+    with pytest.raises(ConfigurationError, match=message):
+        plan_prompts(scenario, ["film"])
 
 
 HOSTILE = [

@@ -19,18 +19,22 @@ def test_sources_are_asked_as_their_answers_are_configured(small_scenario, small
     user = {"entity": "user", "individual": ["later.jsonl"]}
     scenario = small_scenario(prompts__scenario="books", knowledge__answers__user=user)
     plan = plan_prompts(scenario, None)
-    assert plan.individual("item") == ["item"] and plan.individual("user") == ["user"]
-    assert plan.collective == ["item"]
+    asked = [question.source for entity in ("item", "user") for question in plan.individual(entity)]
+    assert asked == ["item", "user"] and list(plan.collective) == ["item"]
     assert plan.input_files[str(small_folder / "groups.csv")] == "knowledge.answers.item.groups"
     only_user = plan_prompts(scenario, ["user"])
-    assert only_user.collective == [] and only_user.individual("item") == []
+    assert only_user.collective == {} and only_user.individual("item") == []
     assert str(small_folder / "groups.csv") not in only_user.input_files
 
 
 def test_what_answers_cost_does_not_change_the_prompts(small_scenario):
     plans = [
         plan_prompts(small_scenario(prompts__scenario="books", **more), None)
-        for more in ({}, {"prompts__expected_answer_tokens": 7}, {"prompts__title_characters": 99})
+        for more in (
+            {},
+            {"prompts__expected_answer_tokens": 7, "prompts__expected_name_tokens": 9},
+            {"prompts__title_characters": 99},
+        )
     ]
     assert plans[0].settings == plans[1].settings != plans[2].settings
 
@@ -53,7 +57,7 @@ def test_factors_of_one_answer_are_asked_about_once(small_scenario, small_folder
         knowledge__answers__user_liked=answers | {"factors": ["genre", "theme"]},
     )
     plan = plan_prompts(scenario, ["user_liked_genre"])
-    assert plan.collective == ["user_liked"] and plan.kinds == {"user_liked": "liked"}
+    assert list(plan.collective) == ["user_liked"] and plan.kinds == {"user_liked": "liked"}
     made = small_folder / "work" / "groups" / "user_liked" / "groups.csv"
     assert plan.groups == {"user_liked": str(made)}
 
@@ -214,3 +218,17 @@ def test_other_groups_are_other_prompts(grouped):
     changed = override_scenario(grouped, {"knowledge.answers.item.grouping.maximum_size": 5})
     again = build_prompts(changed)
     assert not again["skipped"] and again["sources"]["item"]["collective"]["groups"] >= 12
+
+
+def test_answers_that_may_be_cut_off_are_warned_about(grouped, capsys):
+    names = {"links": {"names": 20}, "grouping": {"maximum_size": 12}}
+    described = {"entity": "item", "collective": ["a.jsonl"], **names}
+    scenario = override_scenario(grouped, {"knowledge.answers.links": described})
+    result = build_prompts(scenario, sources=["links"], dry_run=True)
+    (written,) = result["costs"][:-1]
+    assert (written["extraction"], written["answer_tokens"]) == ("collective", 58 * 20 * 6)
+    shown = capsys.readouterr().err  # 58 films have a title, 11 of the largest group
+    assert "warning: links, collective: an answer may take 1,320 tokens, and" in shown
+    enough = override_scenario(scenario, {"generation.max_tokens": 1320})
+    build_prompts(enough, sources=["links"])
+    assert "warning" not in capsys.readouterr().err
