@@ -12,6 +12,7 @@ from preprocessing.commands import (
     download,
     encode,
     examples,
+    explain,
     generate,
     group,
     import_answers,
@@ -45,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         examples,
         all_steps,
         inspect,
+        explain,
         validate,
     ):
         command.add_command(subparsers)

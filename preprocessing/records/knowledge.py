@@ -36,12 +36,15 @@ class KnowledgeVectors:
     fold_vectors: np.ndarray | None = None
 
 
-def read_knowledge(directory: str | Path, source: str) -> KnowledgeVectors:
+def read_knowledge(
+    directory: str | Path, source: str, with_folds: bool = True
+) -> KnowledgeVectors:
     """Reads all knowledge vectors of a source.
 
     Args:
       directory: the work directory (`scenario.work_dir`).
       source: source name, e.g. "item".
+      with_folds: whether vectors made without a user fold are read, too.
 
     Raises:
       DamagedRecords: a file is missing or damaged, a record lacks a feature, an entity occurs
@@ -55,12 +58,13 @@ def read_knowledge(directory: str | Path, source: str) -> KnowledgeVectors:
     vectors = np.zeros((len(rows), width), np.float32)
     for row, entity_id in enumerate(entity_ids):
         vectors[row] = rows[entity_id][0]
+    has_folds = with_folds and files.is_cross_fitted
     return KnowledgeVectors(
         entity_ids=entity_ids,
         vectors=vectors,
         extraction=[rows[entity_id][1] for entity_id in entity_ids],
         group_ids=[rows[entity_id][2] for entity_id in entity_ids],
-        fold_vectors=_fold_vectors(files, entity_ids, width) if files.is_cross_fitted else None,
+        fold_vectors=_fold_vectors(files, entity_ids, width) if has_folds else None,
     )
 
 
