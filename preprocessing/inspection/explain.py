@@ -62,9 +62,7 @@ def explain(
     titles = _Titles.read(scenario, chosen[0])
     if item is None:
         item = titles.item_of(title or "", scenario.knowledge.answers[chosen[0]].links or Links())
-    links = {
-        source: _links_of(table, item, titles, neighbours) for source, table in tables.items()
-    }
+    links = {source: _links_of(table, item, titles, neighbours) for source, table in tables.items()}
     is_known = item in titles or any(found["answered"] for found in links.values())
     if not is_known:
         raise ConfigurationError(

@@ -36,9 +36,7 @@ class KnowledgeVectors:
     fold_vectors: np.ndarray | None = None
 
 
-def read_knowledge(
-    directory: str | Path, source: str, with_folds: bool = True
-) -> KnowledgeVectors:
+def read_knowledge(directory: str | Path, source: str, with_folds: bool = True) -> KnowledgeVectors:
     """Reads all knowledge vectors of a source.
 
     Args:
