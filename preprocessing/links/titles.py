@@ -31,9 +31,9 @@ _ARTICLES = (
 )
 _TRAILING_ARTICLE = rf"^([^()]*), ({_ARTICLES})\b(\s*[(:].*)?$"
 _TRAILING_ELISION = "^([^()]*), (l)['\u2019](\\s*[(:].*)?$"
-_LATIN_WITHOUT_DECOMPOSITION = {
+_PLAIN_LETTERS = {
     **{"\u00f8": "o", "\u00e6": "ae", "\u0153": "oe", "\u00df": "ss", "\u0142": "l"},
-    **{"\u0111": "d", "\u0131": "i"},
+    **{"\u0111": "d", "\u0131": "i", "\u03c2": "\u03c3"},
 }
 _YEAR = r"^(.*?)\s*\((?:film,? )?((?:1[89]|20)\d\d)(?: film)?\)\s*$"
 _BRACKETS = re.compile(r"\(([^()]*(?:\([^()]*\)[^()]*)*)\)")
@@ -57,7 +57,7 @@ def as_written(texts: pa.Array) -> pa.Array:
     texts = pc.utf8_lower(pc.utf8_normalize(pc.utf8_trim_whitespace(texts), "NFKD"))
     # Marks of Latin, Greek and Cyrillic letters only: those of other scripts tell words apart.
     texts = pc.replace_substring_regex(texts, "[\u0300-\u036f]+", "")
-    for letter, plain in _LATIN_WITHOUT_DECOMPOSITION.items():
+    for letter, plain in _PLAIN_LETTERS.items():
         texts = pc.replace_substring(texts, letter, plain)
     texts = pc.replace_substring_regex(texts, _TRAILING_ARTICLE, r"\2 \1\3")
     return pc.replace_substring_regex(texts, _TRAILING_ELISION, r"\2'\1\3")

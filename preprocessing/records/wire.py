@@ -415,14 +415,14 @@ def _packed_varints(content: memoryview) -> list[int]:
 
 
 def _read_varint(view: memoryview, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = view[position]
-        position += 1
-        value |= (byte & 0x7F) << shift
+    value = 0
+    for place in range(LONGEST_VARINT):
+        byte = view[position + place]
+        value |= (byte & 0x7F) << 7 * place
         if byte < 0x80:
-            return value, position
-        shift += 7
+            # Protobuf, too, drops what the last byte holds beyond 64 bits.
+            return value & _UINT64_MASK, position + place + 1
+    raise ValueError("not a serialized tf.train.Example")
 
 
 def _signed(value: int) -> int:

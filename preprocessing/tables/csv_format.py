@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
@@ -206,9 +207,9 @@ def parse_csv(
 
     names = [f"{index}" for index in range(len(file.columns))]
     table = arrow_csv.read_csv(
-        pa.BufferReader(data),
+        pa.BufferReader(codecs.BOM_UTF8 + data),  # Arrow takes one off, which may be the text's own
         read_options=arrow_csv.ReadOptions(
-            use_threads=False, column_names=names, block_size=len(data) + 1
+            use_threads=False, column_names=names, block_size=len(data) + 4
         ),
         parse_options=arrow_csv.ParseOptions(
             delimiter=(replacement or separator).decode(),

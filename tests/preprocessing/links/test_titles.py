@@ -145,6 +145,19 @@ def test_normal_forms():
     ]
 
 
+def test_greek_capitals_are_the_same_letters() -> None:
+    # The last letter, a sigma, is written in another way where it is small.
+    texts = pa.array(
+        [
+            "\u03a3\u03af\u03c3\u03c5\u03c6\u03bf\u03c2",
+            "\u03a3\u038a\u03a3\u03a5\u03a6\u039f\u03a3",
+        ],
+        pa.large_string(),
+    )
+    first, second = normal_forms(as_written(texts)).to_pylist()
+    assert first == second
+
+
 def test_the_tolerance_of_years_and_the_years_of_a_column():
     titles, years = pa.array(["Sabrina", "Sabrina", "Emma"]), np.array([1954.0, 1995.0, np.nan])
     index = TitleIndex(titles, years)

@@ -165,6 +165,22 @@ def test_unpacked_numbers_are_read_too():
     assert decode_example(serialized)["n"].tolist() == [5, 6]
 
 
+@pytest.mark.parametrize(("packed", "value"), [(b"\xff" * 9 + b"\x7f", -1), (b"\xff" * 20, None)])
+def test_integers_of_more_than_64_bits_are_cut_or_refused(packed: bytes, value: int | None) -> None:
+    content = packed
+    for head in (b"\x0a", b"\x1a"):
+        content = head + varint(len(content)) + content
+    entry = b"\x0a\x01n\x12" + varint(len(content)) + content
+    for _ in range(2):
+        entry = b"\x0a" + varint(len(entry)) + entry
+    if value is None:
+        with pytest.raises(ValueError, match="not a serialized"):
+            decode_example(entry)
+    else:
+        assert decode(entry) == {"n": ("int64_list", [value])}
+        assert decode_example(entry)["n"].tolist() == [value]
+
+
 @pytest.mark.parametrize("cut", [1, 5, 20])
 def test_cut_off_bytes_are_refused(cut):
     example = tf.train.Example()

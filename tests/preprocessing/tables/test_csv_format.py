@@ -185,6 +185,12 @@ def test_lines_of_another_shape_are_dead_letters_and_blank_ones_are_nothing():
     ]
 
 
+def test_a_byte_order_mark_inside_a_file_is_text():
+    # Only that at a file's beginning is none, and it is taken off before.
+    assert parse(b"\xef\xbb\xbfa,b,c\n1,2,3\n") == ([(2, "\ufeffa", "c"), (3, "1", "3")], [])
+    assert parse(b"\xef\xbb\xbf\n") == ([], [(2, "wrong_column_count")])
+
+
 @pytest.mark.parametrize("data", [b"", b"\n\n", b" ", b"\r\n"])
 def test_nothing_to_read(data):
     assert parse(data) == ([], [])
