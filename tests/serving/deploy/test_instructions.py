@@ -23,9 +23,9 @@ def instructions(deployment: Deployment) -> str:
 def test_files_that_it_names_are_rendered(deployment: Deployment) -> None:
     table = instructions(deployment).split("| --- | --- |\n")[1].split("\n\n")[0]
     paths = set(render(deployment))
-    for name in re.findall(
-        r"`([\w./]+)`", " ".join(row.split("|")[1] for row in table.splitlines())
-    ):
+    named = re.findall(r"`([\w./]+)`", " ".join(row.split("|")[1] for row in table.splitlines()))
+    assert "settings.yaml" in named
+    for name in named:
         assert any(path == name or path.startswith(name) for path in paths), name
 
 

@@ -77,6 +77,7 @@ def test_every_run_has_its_own_figures(results) -> None:
 
 
 def test_comparisons_agree_with_the_runs(results) -> None:
+    assert len(results["comparisons"]) == len(helpful_report().experiment.comparisons) > 0
     for comparison in results["comparisons"]:
         none, knowledge = (
             [
