@@ -41,10 +41,6 @@ def test_train_evaluate_and_compare(capsys: pytest.CaptureFixture[str], tmp_path
         *["train", "--config", str(tiny_config()), f"run_dir={folder}"],
         *["model.adapter=none", "training.epochs=1"],
     )
-    assert set(result) == {
-        *("run", "validation", "epochs", "selection_metric", "best_epoch", "train_seconds"),
-        *("warnings", "leak_rule", "coverage"),
-    }
     assert result["leak_rule"] == {}  # no source is read, though one of the examples is unverified
     (warning,) = result["warnings"]
     assert warning.startswith("validation still rose when training ended after training.epochs=1")
@@ -57,7 +53,6 @@ def test_train_evaluate_and_compare(capsys: pytest.CaptureFixture[str], tmp_path
     evaluated = json_result(
         capsys, "evaluate", str(folder), "--part", "test", "--predictions", str(predictions)
     )
-    assert set(evaluated) == {"test", "reliability", "leak_rule"}
     assert {"auc", "logloss", "gauc", "n"} <= set(evaluated["test"])
     table = pq.read_table(predictions)
     assert table.column_names == ["user_id", "item_id", "label", "score"]
@@ -68,11 +63,6 @@ def test_train_evaluate_and_compare(capsys: pytest.CaptureFixture[str], tmp_path
 
     others = ",".join(str(written_run(seed=seed).folder.path) for seed in (1, 2))
     compared = json_result(capsys, "compare", str(folder), others, "--resamples", "20")
-    assert set(compared) == {
-        *("part", "auc_a", "auc_b", "auc_difference", "ci_low", "ci_high", "relative_lift"),
-        *("p_value", "delong", "n", "users", "runs_a", "runs_b"),
-        *("seed_standard_error", "covers_seeds", "seeds", "leak_rule_a", "leak_rule_b"),
-    }
     assert compared["part"] == "test" and compared["n"] == evaluated["test"]["n"]
     assert (compared["runs_a"], compared["runs_b"]) == (1, 2)
     assert compared["auc_a"] == pytest.approx(evaluated["test"]["auc"])
