@@ -36,7 +36,14 @@ class Generation(Section):
         "max_tokens", description="what the endpoint calls that bound (OpenAI: the longer name)"
     )
     json_schema: Annotated[str | None, Metavar("FILE")] = Field(
-        None, description="JSON schema file with one text property per factor; free text if empty"
+        None,
+        description="JSON schema file with one text property per factor; free text if empty. "
+        "Prompts that ask for names have schemas of their own",
+    )
+    send_schema: bool = Field(
+        True,
+        description="tell the endpoint the JSON schema of an answer (response_format); answers are "
+        "held against it either way",
     )
     keep_truncated: bool = Field(
         False, description="keep answers cut off at max_tokens, flagged, instead of rejecting them"

@@ -64,6 +64,11 @@ class Thresholds(Section):
     The defaults accept every answer bundled in `examples/` and nearly all published ones.
     """
 
+    form: Literal["any", "text", "names"] = Field(
+        "any",
+        description="what answers must be. text: prose; names: lists of names as 'link' reads "
+        "them; any: either, and a list is told by its form",
+    )
     minimum_characters: int = Field(20, ge=0, description="shorter answers are too_short")
     maximum_characters: int = Field(20_000, ge=0, description="longer answers are too_long")
     truncation: TruncationLevel = Field(
@@ -446,13 +451,21 @@ CHECKS: Sequence[tuple[str, Check]] = (
 """Reason and check. A check returns what is wrong, for people, or None."""
 
 
+REPORTED_CHECKS = CHECKS[:3]
+"""Those of what the service reports, which an answer without prose must pass, too."""
+
+
 def check_text(answer: AnswerText, thresholds: Thresholds) -> None:
     """Checks one answer by itself.
+
+    Args:
+      answer: its prose; empty where it holds nothing but names.
+      thresholds: when it counts as bad.
 
     Raises:
       RejectedAnswer: it fails a check; the reason is the check's.
     """
-    for reason, check in CHECKS:
+    for reason, check in CHECKS if answer.text else REPORTED_CHECKS:
         detail = check(answer, thresholds)
         if detail is not None:
             raise RejectedAnswer(reason, detail)

@@ -209,7 +209,8 @@ def import_answers(
     expected = Expected(source, extraction, model, asked)
     folder = ImportFolder(Path(out), compressed)
     summary = AnswerSummary(paths, formats)
-    records = examine(paths, formats, expected, thresholds or Thresholds(), mapping)
+    thresholds = thresholds or Thresholds()
+    records = examine(paths, formats, expected, thresholds, mapping, summary.names)
     with writing(folder) as writer:
         for outcome in summary.counted(records):
             writer.write(outcome)
@@ -272,7 +273,8 @@ def validate_answers(
     formats = choose_formats(paths, format_name)
     expected = Expected(source, extraction)
     summary = AnswerSummary(paths, formats)
-    for _ in summary.counted(examine(paths, formats, expected, thresholds or Thresholds())):
+    outcomes = examine(paths, formats, expected, thresholds or Thresholds(), names=summary.names)
+    for _ in summary.counted(outcomes):
         pass
     result = {
         **summary.counts(),

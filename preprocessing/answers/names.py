@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from preprocessing.answers.checks import AnswerText, Thresholds, placeholder, refusal, words_of
 from preprocessing.answers.record import Answer, RejectedAnswer, json_value
@@ -15,6 +16,7 @@ LISTS: Mapping[str, tuple[str, ...]] = {"item": (LINKS,), "user": (LIKED, DISLIK
 """What an answer is about -> its lists: items that go with it, or what a user would love or not."""
 
 LONGEST_NAME = 300
+_DEFAULTS = Thresholds()
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ def name_lists(answer: Answer, entity: str | None = None, key: str = LINKS) -> N
         try:
             content = json_value(answer.text)
         except ValueError as error:
-            declined = refusal(AnswerText(answer.text), Thresholds())
+            declined = refusal(AnswerText(answer.text), _DEFAULTS)
             if declined is not None:
                 raise RejectedAnswer("refusal", declined) from error
             raise RejectedAnswer("no_list", f"not JSON: {error}") from error
@@ -105,6 +107,36 @@ def name_lists(answer: Answer, entity: str | None = None, key: str = LINKS) -> N
     )
 
 
+def has_name_lists(answer: Answer) -> bool:
+    """Whether an answer whose form nothing tells lists names under the usual keys."""
+    content = _content(answer)
+    return isinstance(content, list) or (
+        isinstance(content, dict)
+        and any(isinstance(content.get(key), list | dict) for key in _USUAL_KEYS)
+    )
+
+
+def prose_beside_names(answer: Answer) -> str:
+    """The texts of a structured answer, a line each; empty where it has none."""
+    content = _content(answer)
+    texts = content.values() if isinstance(content, dict) else ()
+    return "\n".join(text for text in texts if isinstance(text, str))
+
+
+def _content(answer: Answer) -> object:
+    """Factors, or the JSON value that the text is; None if it is none."""
+    if answer.factors is not None:
+        return answer.factors
+    if answer.text.lstrip()[:1] not in _FIRST_CHARACTERS:
+        return None
+    try:
+        return json_value(answer.text)
+    except ValueError:
+        return None
+
+
+_USUAL_KEYS = tuple(kind for kinds in LISTS.values() for kind in kinds)
+_FIRST_CHARACTERS = ("[", "{", "`")
 _NUMBER = re.compile(r"\s*(\d{1,6})\s*(?:[.:)]|$)")
 
 
@@ -172,10 +204,10 @@ def fault_of(name: object) -> str | None:
         return "name_too_long"
     if not _LETTER.search(name):
         return "name_without_letters"
-    text, thresholds = AnswerText(name), Thresholds()
-    if name.count(" ") >= _FEWEST_WORDS_OF_REFUSAL - 1 and refusal(text, thresholds):
+    text = AnswerText(name)
+    if name.count(" ") >= _FEWEST_WORDS_OF_REFUSAL - 1 and refusal(text, _DEFAULTS):
         return "no_name"
-    return "no_name" if _MARK_OF_GAP.search(name) and placeholder(text, thresholds) else None
+    return "no_name" if _MARK_OF_GAP.search(name) and placeholder(text, _DEFAULTS) else None
 
 
 @dataclass
@@ -201,7 +233,7 @@ class NameCounts:
         self.dropped += other.dropped
         self.members_left_out += other.members_left_out
 
-    def as_dictionary(self) -> dict[str, object]:
+    def as_dictionary(self) -> dict[str, Any]:
         """`names` = `usable` + `dropped`."""
         return {
             "lists": self.lists,
@@ -212,16 +244,27 @@ class NameCounts:
         }
 
 
+def told_names(counts: Mapping[str, Any]) -> str:
+    """A dictionary of `NameCounts` for people."""
+    dropped = ", ".join(f"{count:,} {reason}" for reason, count in counts["dropped"].items())
+    left_out = counts["members_left_out"]
+    return (
+        f"names: {counts['names']:,} in {counts['lists']:,} lists, {counts['usable']:,} of use"
+        f"{f'; dropped: {dropped}' if dropped else ''}"
+        f"{f'; {left_out:,} members of groups have none' if left_out else ''}"
+    )
+
+
 def count_names(found: NameLists) -> NameCounts:
     """Judges the names of an answer as far as that needs no catalogue.
 
-    A name that differs from an earlier one, or from the title of the item itself, by case,
-    punctuation and year alone is the same.
+    A name is the same as an earlier one, or as the title of the item itself, if the words are, and
+    the years in brackets unless one of them has none.
     """
     counts = NameCounts(lists=len(found.lists), members_left_out=len(found.left_out))
-    named: dict[str, set[tuple[str, ...]]] = {}
+    named: dict[str, _Titles] = {}
     for listed in found.lists:
-        seen = named.setdefault(listed.entity_id, set())
+        seen = named.setdefault(listed.entity_id, _Titles())
         for reason in _reasons(listed, seen):
             if reason is None:
                 counts.usable += 1
@@ -230,24 +273,37 @@ def count_names(found: NameLists) -> NameCounts:
     return counts
 
 
-def _reasons(listed: NameList, seen: set[tuple[str, ...]]) -> Iterator[str | None]:
-    own = None if listed.title is None else title_words(listed.title)
+def _reasons(listed: NameList, seen: _Titles) -> Iterator[str | None]:
+    own = _Titles()
+    if listed.title is not None:
+        own.add(listed.title)
     for name in listed.names:
         fault = fault_of(name)
         if fault is not None or not isinstance(name, str):
             yield fault
-            continue
-        words = title_words(name)
-        if words == own and not _years_differ(name, listed.title or ""):
+        elif name in own:
             yield "self_mention"
-        elif words in seen:
+        elif name in seen:
             yield "repeated_name"
         else:
-            seen.add(words)
+            seen.add(name)
             yield None
 
 
-def _years_differ(name: str, title: str) -> bool:
-    """A remake is another film."""
-    years = [match[1] for match in map(_YEAR.search, (name, title)) if match]
-    return len(set(years)) > 1
+class _Titles:
+    """Titles by their words, with the years of each: a remake is another film."""
+
+    def __init__(self) -> None:
+        self._years: dict[tuple[str, ...], set[str | None]] = {}
+
+    def add(self, title: str) -> None:
+        self._years.setdefault(title_words(title), set()).add(_year_of(title))
+
+    def __contains__(self, title: str) -> bool:
+        years, year = self._years.get(title_words(title), set()), _year_of(title)
+        return bool(years) and (year is None or None in years or year in years)
+
+
+def _year_of(title: str) -> str | None:
+    match = _YEAR.search(title)
+    return match[1] if match else None

@@ -18,6 +18,13 @@ from preprocessing.answers.formats import (
     detect_format,
     read_json_object,
 )
+from preprocessing.answers.names import (
+    NameCounts,
+    count_names,
+    has_name_lists,
+    name_lists,
+    prose_beside_names,
+)
 from preprocessing.answers.record import (
     Answer,
     Place,
@@ -177,6 +184,7 @@ def examine(
     expected: Expected,
     thresholds: Thresholds,
     ids: IdMapping | None = None,
+    names: NameCounts | None = None,
 ) -> Iterator[Answer | DeadLetter]:
     """Reads and checks all records, in the order of the files.
 
@@ -189,6 +197,7 @@ def examine(
       expected: what the records must say.
       thresholds: when an answer counts as bad.
       ids: new ids of the entities; None keeps those of the files.
+      names: counts the names in accepted answers.
 
     Yields:
       An accepted answer, or why a record is none; an entry of a JSON object counts as a line.
@@ -197,13 +206,14 @@ def examine(
       CommandError: a file cannot be read as its format at all.
     """
     duplicates = Duplicates(allow_equal_texts=thresholds.allow_duplicates)
+    names = names if names is not None else NameCounts()
     for path, name in zip(paths, formats, strict=True):
         # Files that name no source may be of several: each stands for itself.
         of_file = replace(expected, unnamed_source=path)
         for line, outcome in _read(path, name, of_file):
             if isinstance(outcome, Answer):
                 located = replace(outcome, place=Place(path, line))
-                outcome = _check(located, thresholds, duplicates, ids)
+                outcome = _check(located, thresholds, duplicates, ids, names)
             if isinstance(outcome, RejectedAnswer):
                 yield dead_letter(path, line, outcome.reason, outcome.detail)
             else:
@@ -211,16 +221,27 @@ def examine(
 
 
 def _check(
-    answer: Answer, thresholds: Thresholds, duplicates: Duplicates, ids: IdMapping | None
+    answer: Answer,
+    thresholds: Thresholds,
+    duplicates: Duplicates,
+    ids: IdMapping | None,
+    names: NameCounts,
 ) -> Answer | RejectedAnswer:
-    text = AnswerText(answer.text, answer.prompt, answer.finish_reason)
     try:
         if ids is not None:
             answer = ids.mapped(answer)
+        listed = None
+        if thresholds.form == "names" or (thresholds.form == "any" and has_name_lists(answer)):
+            listed = name_lists(answer)
+        prose = answer.text if listed is None else prose_beside_names(answer)
+        text = AnswerText(prose, answer.prompt, answer.finish_reason)
         check_text(text, thresholds)
-        duplicates.add(answer, text)
+        # Two items may well go with the same ones.
+        duplicates.add(answer, text if text.text else None)
     except RejectedAnswer as rejection:
         return rejection
+    if listed is not None:
+        names.add(count_names(listed))
     return answer
 
 

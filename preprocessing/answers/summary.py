@@ -10,13 +10,19 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from preprocessing.answers.record import QUALITY_REASONS, RECORD_REASONS, Answer
+from preprocessing.answers.names import NameCounts, told_names
+from preprocessing.answers.record import (
+    LINKING_REASONS,
+    QUALITY_REASONS,
+    RECORD_REASONS,
+    Answer,
+)
 from preprocessing.dead_letters import DeadLetter
 
 _PERCENTILES = {"p5": 5, "p25": 25, "median": 50, "p75": 75, "p95": 95}
 _EXAMPLES_PER_REASON = 3
 _TOKENS = ("prompt_tokens", "completion_tokens")
-_MEANINGS = {**RECORD_REASONS, **QUALITY_REASONS}
+_MEANINGS = {**RECORD_REASONS, **QUALITY_REASONS, **LINKING_REASONS}
 _UNKNOWN_IDS = ("unknown_custom_id", "invalid_custom_id")
 
 
@@ -26,6 +32,9 @@ class AnswerSummary:
     Args:
       paths: the files; one that is named twice is counted together.
       formats: name of each file's format.
+
+    Attributes:
+      names: names in the answers that list some, see `examine`.
     """
 
     def __init__(self, paths: Sequence[str], formats: Sequence[str]):
@@ -38,6 +47,7 @@ class AnswerSummary:
         self._tokens: Counter[str] = Counter()
         self._lengths = array("Q")
         self._without_prompt = 0
+        self.names = NameCounts()
         self._examples: dict[str, list[dict[str, object]]] = {}
 
     def counted(self, outcomes: Iterable[Answer | DeadLetter]) -> Iterator[Answer | DeadLetter]:
@@ -89,6 +99,7 @@ class AnswerSummary:
             "models": dict(sorted(self._models.items())),
             "tokens": dict(self._tokens),
             "without_prompt": self._without_prompt,
+            "names": self.names.as_dictionary() if self.names.lists else None,
         }
 
     def examples(self) -> dict[str, list[dict[str, object]]]:
@@ -150,6 +161,8 @@ def summary_lines(result: Mapping[str, Any]) -> Iterator[str]:
             f"median {lengths['median']:,.0f}, "
             f"90 % of them {lengths['p5']:,.0f} to {lengths['p95']:,.0f}"
         )
+    if quality["names"] is not None:
+        yield told_names(quality["names"])
     if quality["without_prompt"]:
         yield (
             f"{quality['without_prompt']:,} answers come without their prompt: the leak check "

@@ -23,7 +23,7 @@ _HELP = """\
 Checks what preprocessing wrote or will read; changes nothing.
 
 FILE: answer files, as `import` would read them: how many answers would be rejected, why, with
-examples, and how long the others are.
+examples, and how long the others are; of lists of names, how many names are of use.
 
 FOLDER: a work directory, or the folder of a step (examples, knowledge/SOURCE, prompts,
 groups/SOURCE), against its manifest and schema: names, sizes and checksums of all files, counts

@@ -40,7 +40,7 @@ class Acceptance:
     """The rules for answers. They judge what is stored, so new rules cost no new call.
 
     Attributes:
-      schema: shape of structured answers; None for free text.
+      schema: shape of structured answers, unless a prompt has its own; None for free text.
       keep_truncated: answers cut off at the token limit count.
       attempts_per_answer: calls for one prompt while its answer is empty or off the schema.
     """
@@ -49,8 +49,15 @@ class Acceptance:
     keep_truncated: bool
     attempts_per_answer: int
 
-    def rejection(self, answer: StoredAnswer) -> Rejection | None:
-        """Why an answer does not count; None if it does."""
+    def rejection(
+        self, answer: StoredAnswer, schema: AnswerSchema | None = None
+    ) -> Rejection | None:
+        """Why an answer does not count; None if it does.
+
+        Args:
+          answer: the answer.
+          schema: that of its prompt; None if it has none of its own.
+        """
         if answer.finish_reason == REFUSAL:
             return Rejection("refusal", answer.text)
         if answer.finish_reason == _CONTENT_FILTER:
@@ -64,20 +71,20 @@ class Acceptance:
             )
         if not answer.text.strip():
             return Rejection("blank_answer", "the LLM wrote nothing")
-        if self.schema is not None:
+        if (expected := schema or self.schema) is not None:
             try:
-                self.schema.parse(answer.text)
+                expected.parse(answer.text)
             except SchemaMismatch as error:
                 return Rejection("schema_mismatch", str(error))
         return None
 
-    def needs_call(self, answer: StoredAnswer | None) -> bool:
-        """True without an answer, or with a bad one while attempts are left."""
+    def needs_call(self, answer: StoredAnswer | None, schema: AnswerSchema | None = None) -> bool:
+        """True without an answer, or with a bad one while attempts are left; see `rejection`."""
         if answer is None:
             return True
         if answer.calls >= self.attempts_per_answer:
             return False
-        rejection = self.rejection(answer)
+        rejection = self.rejection(answer, schema)
         return rejection is not None and rejection.reason in _WORTH_ANOTHER_CALL
 
 

@@ -115,7 +115,7 @@ class BatchFileClient:
             "custom_id": store.request_key(request.prompt_sha256),
             "method": "POST",
             "url": "/v1/chat/completions",
-            "body": self.parameters.body(request.prompt),
+            "body": self.parameters.body(request.prompt, request.schema),
         }
         return json.dumps(entry).encode() + b"\n"
 

@@ -70,7 +70,7 @@ class OpenAIEndpoint:
         Raises:
           CallFailed: see `OpenAIConnection.call`.
         """
-        body = self._parameters.body(request.prompt)
+        body = self._parameters.body(request.prompt, request.schema)
         estimate = self._parameters.prompt_tokens_estimate(request.prompt)
         return self._connection.call(
             lambda client: client.chat.completions.with_raw_response.create(**body),
@@ -235,7 +235,7 @@ class _Run:
                 continue
             self._report.retries += retries
             self._failures_in_a_row = 0
-            if self._client.acceptance.needs_call(stored):
+            if self._client.acceptance.needs_call(stored, request.schema):
                 self._put_back.append(request)
             else:
                 self._progress.update()

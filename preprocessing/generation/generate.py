@@ -10,6 +10,7 @@ from typing import Any
 
 from configs.command_line import CommandError, RejectedInput, say
 from configs.prompting import Generation
+from preprocessing.answers.names import told_names
 from preprocessing.answers.record import meaning_of
 from preprocessing.generation.answer_store import Acceptance, AnswerStore, Rejection
 from preprocessing.generation.chat import ChatParameters, load_answer_schema
@@ -76,6 +77,7 @@ class GenerateStep:
             max_tokens=settings.max_tokens,
             token_limit_parameter=settings.token_limit_parameter,
             schema=schema,
+            sends_schema=settings.send_schema,
         )
         self._acceptance = Acceptance(schema, settings.keep_truncated, settings.attempts_per_answer)
         self._prices = Prices(settings.price_input, settings.price_output)
@@ -194,6 +196,8 @@ class GenerateStep:
         )
         for reason, count in summary["rejected_by_reason"].items():
             say(f"  {count:,} {reason}: {meaning_of(reason)}")
+        if summary["names"] is not None:
+            say(told_names(summary["names"]))
         asked = self._parameters.model
         others = {
             model: count

@@ -206,9 +206,8 @@ class GgufModel:
         options: dict[str, Any] = {"max_tokens": self._parameters.max_tokens}
         if self._parameters.temperature is not None:
             options["temperature"] = self._parameters.temperature
-        if self._parameters.schema is not None:
-            schema = dict(self._parameters.schema.document)
-            options["response_format"] = {"type": "json_object", "schema": schema}
+        if (schema := self._parameters.sent_schema(request.schema)) is not None:
+            options["response_format"] = {"type": "json_object", "schema": dict(schema.document)}
         with self._lock:
             model = self._model_with_room_for(messages)
             # Tokens that two prompts begin with would be computed once, with rounding that depends

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import IO, Any
 
 from preprocessing import storage
+from preprocessing.answers.names import NameCounts, count_names, name_lists
 from preprocessing.answers.prompts import Prompt
-from preprocessing.answers.record import Answer
+from preprocessing.answers.record import Answer, RejectedAnswer
 from preprocessing.dead_letters import DeadLetter, dead_letter, write_dead_letters
 from preprocessing.generation.answer_store import (
     Acceptance,
@@ -36,6 +37,7 @@ class PromptCounts:
       waiting_for_batch: of them, prompts whose batch request was written and not answered yet.
       rejected_by_reason: dead letters of the prompt file.
       models: answered prompts by the model that wrote the answer, as its service reports.
+      names: names in the answers that list some.
     """
 
     answered: int = 0
@@ -43,6 +45,7 @@ class PromptCounts:
     waiting_for_batch: int = 0
     rejected_by_reason: Counter[str] = field(default_factory=Counter)
     models: Counter[str] = field(default_factory=Counter)
+    names: NameCounts = field(default_factory=NameCounts)
 
     def as_dictionary(self) -> dict[str, Any]:
         """The first part of the summary."""
@@ -55,6 +58,7 @@ class PromptCounts:
             "waiting_for_batch": self.waiting_for_batch,
             "rejected_by_reason": dict(sorted(self.rejected_by_reason.items())),
             "models": dict(sorted(self.models.items())),
+            "names": self.names.as_dictionary() if self.names.lists else None,
         }
 
 
@@ -128,20 +132,31 @@ class OutputFolder:
                 prompt, answer = entry.prompt, entry.answer
                 rejection = failures.get(prompt.sha256)
                 if answer is not None:
-                    rejection = acceptance.rejection(answer)
+                    rejection = acceptance.rejection(answer, entry.schema)
+                schema = entry.schema or acceptance.schema
+                record = None
+                if answer is not None and rejection is None:
+                    record = answer_record(prompt, answer, schema, model)
+                    try:
+                        if schema is not None and schema.names:
+                            counts.names.add(count_names(name_lists(record, key=schema.names[0])))
+                    except RejectedAnswer as error:
+                        rejection = Rejection(error.reason, error.detail)
                 if rejection is not None:
                     counts.rejected_by_reason[rejection.reason] += 1
                     letters.append(
                         dead_letter(prompts_path, prompt.line, rejection.reason, rejection.detail)
                     )
-                elif answer is None:
+                elif answer is None or record is None:
                     counts.not_attempted += 1
                     counts.waiting_for_batch += entry.waiting
                 else:
                     counts.answered += 1
-                    record = answer_record(prompt, answer, acceptance.schema, model)
-                    counts.models[str(record["model"] or "unknown")] += 1
-                    file.write(json.dumps(record, ensure_ascii=False) + "\n")
+                    counts.models[record.model or "unknown"] += 1
+                    written = record.record()
+                    if is_truncated(answer):
+                        written["finish_reason"] = answer.finish_reason
+                    file.write(json.dumps(written, ensure_ascii=False) + "\n")
         write_dead_letters(self.dead_letters, letters)
         return counts
 
@@ -153,15 +168,19 @@ class OutputFolder:
 
 def answer_record(
     prompt: Prompt, answer: StoredAnswer, schema: AnswerSchema | None, model: str | None
-) -> dict[str, Any]:
-    """The JSON object of an accepted answer.
+) -> Answer:
+    """The record of an accepted answer.
 
     `model` is the one that answered, as its service reports; where another name was asked,
-    `asked_model` keeps that. A structured answer becomes `factors` (name -> text), and `answer`
-    holds them as one text. An answer that was kept although the token limit cut it off has
-    `finish_reason` "length".
+    `asked_model` keeps that. A structured answer becomes `factors` (name -> text or names), and its
+    text holds the texts among them; of one without any it is the JSON itself, and all there is.
     """
-    factors = None if schema is None else schema.parse(answer.text)
+    text, factors = answer.text, None
+    if schema is not None:
+        factors = schema.parse(answer.text)
+        texts = {name: value for name, value in factors.items() if isinstance(value, str)}
+        text = factors_as_text(texts) if texts else json.dumps(factors, ensure_ascii=False)
+        factors = factors if texts else None
     usage = {
         "prompt_tokens": answer.usage.prompt_tokens,
         "completion_tokens": answer.usage.completion_tokens,
@@ -169,11 +188,11 @@ def answer_record(
     }
     if answer.usage.estimated:
         usage["estimated"] = True
-    record = Answer(
+    return Answer(
         source=prompt.source,
         entity_id=prompt.entity_id,
         extraction=prompt.extraction,
-        text=answer.text if factors is None else factors_as_text(factors),
+        text=text,
         prompt=prompt.text,
         model=answer.answered_by or model,
         asked_model=None if answer.answered_by in (None, model) else model,
@@ -181,10 +200,8 @@ def answer_record(
         given_custom_id=prompt.custom_id,
         interactions_seen=prompt.interactions_seen,
         factors=factors,
-    ).record()
-    if is_truncated(answer):
-        record["finish_reason"] = answer.finish_reason
-    return record
+        members=prompt.members,
+    )
 
 
 def _partial(path: Path) -> Path:

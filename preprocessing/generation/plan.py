@@ -6,10 +6,15 @@ import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from preprocessing.answers.prompts import Prompt, read_prompts
-from preprocessing.dead_letters import DeadLetter
+from preprocessing.answers.prompts import JSON_SCHEMA, Prompt, read_prompts
+from preprocessing.dead_letters import DeadLetter, dead_letter
 from preprocessing.generation.answer_store import Acceptance, AnswerStore, StoredAnswer
-from preprocessing.generation.chat import ChatParameters, ChatRequest
+from preprocessing.generation.chat import (
+    AnswerSchema,
+    ChatParameters,
+    ChatRequest,
+    answer_schema,
+)
 
 _PROMPTS_PER_LOOKUP = 500
 
@@ -22,11 +27,13 @@ class PlannedPrompt:
       prompt: the prompt.
       answer: the stored answer; None if there is none.
       waiting: its batch request was written, the result not read yet.
+      schema: shape of the answer; None if the prompt does not say.
     """
 
     prompt: Prompt
     answer: StoredAnswer | None
     waiting: bool
+    schema: AnswerSchema | None
 
 
 @dataclass(frozen=True)
@@ -52,16 +59,33 @@ class Survey:
 
 def planned_prompts(path: str, store: AnswerStore) -> Iterator[PlannedPrompt | DeadLetter]:
     """Every line of a prompt file, in order, with what the store knows now."""
-    for chunk in _chunks(read_prompts(path)):
-        prompts = [entry for entry in chunk if isinstance(entry, Prompt)]
-        hashes = sorted({prompt.sha256 for prompt in prompts})
+    for chunk in _chunks(_with_schemas(path)):
+        hashes = sorted({entry[0].sha256 for entry in chunk if isinstance(entry, tuple)})
         answers, waiting = store.answers(hashes), store.waiting(hashes)
         for entry in chunk:
-            if isinstance(entry, Prompt):
-                sha = entry.sha256
-                yield PlannedPrompt(entry, answers.get(sha), sha in waiting)
+            if isinstance(entry, tuple):
+                prompt, schema = entry
+                sha = prompt.sha256
+                yield PlannedPrompt(prompt, answers.get(sha), sha in waiting, schema)
             else:
                 yield entry
+
+
+_Entry = tuple[Prompt, AnswerSchema | None] | DeadLetter
+
+
+def _with_schemas(path: str) -> Iterator[_Entry]:
+    for entry in read_prompts(path):
+        if not isinstance(entry, Prompt):
+            yield entry
+        elif entry.json_schema is None:
+            yield entry, None
+        else:
+            try:
+                yield entry, answer_schema(entry.json_schema)
+            except ValueError as error:
+                detail = f"field '{JSON_SCHEMA}': {error}"
+                yield dead_letter(path, entry.line, "wrong_type", detail)
 
 
 def pending_requests(
@@ -73,8 +97,8 @@ def pending_requests(
         if not isinstance(entry, PlannedPrompt) or entry.prompt.sha256 in seen:
             continue
         seen.add(entry.prompt.sha256)
-        if not entry.waiting and acceptance.needs_call(entry.answer):
-            yield ChatRequest(entry.prompt.text, entry.prompt.sha256)
+        if not entry.waiting and acceptance.needs_call(entry.answer, entry.schema):
+            yield ChatRequest(entry.prompt.text, entry.prompt.sha256, entry.schema)
 
 
 def survey(
@@ -92,13 +116,13 @@ def survey(
             continue
         seen.add(entry.prompt.sha256)
         waiting += entry.waiting
-        if not entry.waiting and acceptance.needs_call(entry.answer):
+        if not entry.waiting and acceptance.needs_call(entry.answer, entry.schema):
             calls += 1
             prompt_tokens += parameters.prompt_tokens_estimate(entry.prompt.text)
     return Survey(prompts, dead_letters, len(seen), waiting, calls, prompt_tokens)
 
 
-def _chunks(entries: Iterable[Prompt | DeadLetter]) -> Iterator[list[Prompt | DeadLetter]]:
+def _chunks(entries: Iterable[_Entry]) -> Iterator[list[_Entry]]:
     iterator = iter(entries)
     while chunk := list(itertools.islice(iterator, _PROMPTS_PER_LOOKUP)):
         yield chunk

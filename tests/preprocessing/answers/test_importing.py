@@ -154,15 +154,18 @@ def test_wrong_usage(tmp_path):
 def test_the_bundled_answers_are_all_accepted(repository_root, tmp_path):
     folder = repository_root / "examples/movielens_small/answers"
     accepted = {}
-    for name, source in [("item", "item"), ("user_individual", "user")]:
+    names = {"item_[ci]": "item", "user_individual": "user", "item_links": "links"}
+    for name, source in (names | {"user_links": "user_links"}).items():
         paths = [str(path) for path in sorted(folder.glob(f"{name}*.jsonl.gz"))]
         expected = [entry for path in paths for entry in read_lines(Path(path))]
-        result = import_answers(paths, source, tmp_path / name, strict=True)
+        result = import_answers(paths, source, tmp_path / source, strict=True)
         assert result["accepted"] == len(expected)
         accepted[source] = result["accepted"]
-        written = read_lines(tmp_path / name / "answers.jsonl")
+        written = read_lines(tmp_path / source / "answers.jsonl")
         assert [{**entry, "usage": None} for entry in expected] == written
-    assert sum(accepted.values()) == 3107
+    assert accepted["item"] + accepted["user"] == 3107
+    assert (accepted["links"], accepted["user_links"]) == (9061, 671)
+    assert result["quality"]["names"]["usable"] == 671 * 21
 
 
 @pytest.mark.parametrize(
@@ -371,6 +374,50 @@ def test_validating_by_source_and_thresholds_and_strictly(tmp_path):
     with pytest.raises(RejectedInput) as raised:
         validate_answers([path], thresholds=Thresholds(minimum_characters=999), strict=True)
     assert raised.value.result["rejected_by_reason"] == {"too_short": 1}
+
+
+LISTS = [
+    record("1", '{"links": ["Please Give", "Please Give (2010)", "N/A"]}'),
+    record("2", '{"links": ["Please Give", "Please Give (2010)", "N/A"]}'),  # two may go with it
+    record("3", '```json\n["Heat", "!"]\n```', finish_reason="length"),
+    record("4", "I cannot help with that, as I am a language model."),
+    record("5", "Heat, Ronin and Collateral are loved by the same people, as is Thief."),
+    record("6", "text: prose", factors={"text": "A short text. It ends well.", "links": ["Heat"]}),
+    record("7", "text: prose", factors={"text": "Too short", "links": ["Heat"]}),
+]
+
+
+def test_lists_of_names_are_judged_as_lists(tmp_path, capsys):
+    path = write(tmp_path / "a.jsonl", LISTS)
+    result = validate_answers([path])
+    assert result["rejected_by_reason"] == {"refusal": 1, "too_short": 1, "truncated": 1}
+    names = result["quality"]["names"]
+    assert names == {
+        "lists": 3, "names": 7, "usable": 3, "dropped": {"no_name": 2, "repeated_name": 2},
+        "members_left_out": 0,
+    }  # fmt: skip
+    shown = capsys.readouterr().err
+    assert "names: 7 in 3 lists, 3 of use; dropped: 2 no_name, 2 repeated_name" in shown
+    strictly = validate_answers([path], thresholds=Thresholds(form="names"))
+    assert strictly["rejected_by_reason"] == {
+        "no_list": 1, "refusal": 1, "too_short": 1, "truncated": 1,
+    }  # fmt: skip
+    assert strictly["quality"]["names"] == names
+    as_text = validate_answers([path], thresholds=Thresholds(form="text"))
+    assert as_text["quality"]["names"] is None
+    assert as_text["rejected_by_reason"]["refusal"] == 3  # "Please Give" is a film
+
+
+def test_members_of_a_group_are_imported_from_the_prompts(tmp_path):
+    asked = prompt("p1", "g1", "Each by itself: 1. ...", members=["a", "b"])
+    asked |= {"source": "links", "extraction": "collective"}
+    prompts = write(tmp_path / "prompts.jsonl", [asked])
+    text = '{"links": {"1": ["Heat"]}}'
+    answers = write(tmp_path / "batch.jsonl", [batch_line("p1", text)])
+    result = import_answers([answers], "links", tmp_path / "out", prompts=[prompts])
+    (imported,) = read_lines(tmp_path / "out" / "answers.jsonl")
+    assert imported["members"] == ["a", "b"] and imported["answer"] == text
+    assert result["quality"]["names"]["members_left_out"] == 1
 
 
 def test_a_missing_file_to_validate_is_named(tmp_path):

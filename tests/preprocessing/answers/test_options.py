@@ -51,6 +51,7 @@ def test_defaults_are_those_of_the_checks(parser):
 
 def test_every_threshold_has_an_option(parser):
     wanted = Thresholds(
+        form="names",
         minimum_characters=1,
         maximum_characters=2,
         truncation="strict",
@@ -62,8 +63,8 @@ def test_every_threshold_has_an_option(parser):
         allow_duplicates=True,
     )
     line = (
-        "--minimum-characters 1 --maximum-characters 2 --truncation strict --language en "
-        "--maximum-echo 0.25 --maximum-repetition 0.75 --maximum-bad-characters 3 "
+        "--form names --minimum-characters 1 --maximum-characters 2 --truncation strict "
+        "--language en --maximum-echo 0.25 --maximum-repetition 0.75 --maximum-bad-characters 3 "
         "--maximum-placeholders 4 --allow-duplicates"
     )
     assert section_of(parser.parse_args(line.split()), Thresholds) == wanted

@@ -82,6 +82,10 @@ def test_lines_for_people_begin_with_the_most_frequent_reason():
                     "characters": lengths,
                     "extractions": {"individual": 1500},
                     "without_prompt": 0,
+                    "names": {
+                        **{"lists": 20, "names": 1200, "usable": 1199},
+                        **{"dropped": {"no_name": 1}, "members_left_out": 3},
+                    },
                 },
             }
         )
@@ -90,7 +94,10 @@ def test_lines_for_people_begin_with_the_most_frequent_reason():
     assert lines[1].split()[:3] == ["400", "20.0%", "refusal:"]
     assert lines[2].split()[:3] == ["100", "5.0%", "malformed_json:"]
     assert lines[3] == "characters: 10 to 3,000, median 1,050, 90 % of them 11 to 2,000"
-    assert len(lines) == 4
+    assert lines[4] == (
+        "names: 1,200 in 20 lists, 1,199 of use; dropped: 1 no_name; 3 members of groups have none"
+    )
+    assert len(lines) == 5
 
 
 def rejected(reasons: dict[str, int], accepted: int = 0) -> str:
@@ -103,6 +110,7 @@ def rejected(reasons: dict[str, int], accepted: int = 0) -> str:
         "quality": {
             "share_by_reason": dict.fromkeys(reasons, 0.5),
             "characters": None,
+            "names": None,
             "extractions": {},
             "without_prompt": 0,
         },

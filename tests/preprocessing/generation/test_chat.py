@@ -90,6 +90,51 @@ def test_other_answers_do_not_fit(schema, answer, message):
         schema.parse(answer)
 
 
+TITLES = {"type": "array", "items": {"type": "string"}}
+
+
+@pytest.fixture
+def naming(tmp_path) -> AnswerSchema:
+    members = {"type": "object", "properties": {"1": TITLES, "2": TITLES}}
+    properties = {"text": {"type": "string"}, "liked": TITLES, "groups": members}
+    document = {"type": "object", "properties": properties, "required": ["liked"]}
+    return load_answer_schema(write(tmp_path, document))
+
+
+@pytest.mark.parametrize(
+    ("answer", "found"),
+    [
+        ('{"liked": ["Heat", 7, null]}', {"liked": ["Heat", 7, None]}),
+        ('```json\n{"liked": ["Heat"], "text": " b "}\n```', {"text": "b", "liked": ["Heat"]}),
+        (
+            '{"liked": [], "groups": {"2": ["Heat"]}}',
+            {"liked": [], "groups": {"2": ["Heat"]}},
+        ),
+        ('{"liked": "Heat"}', "'liked' is no list of names"),
+        ('{"liked": null}', "'liked' is no list of names"),
+        ('{"text": "a"}', "'liked' is missing"),
+        ('{"liked": [], "text": "a"}', "no list has a name"),
+        ('{"liked": ["Heat"], "groups": ["Heat"]}', "'groups' is no object with a list"),
+        ('{"liked": ["Heat"], "groups": {"1": "Heat"}}', "'groups' is no object with a list"),
+        ('{"liked": ["\\ud83d"]}', "'liked' holds half a surrogate pair"),
+    ],
+)
+def test_names_are_lists(naming, answer, found):
+    if isinstance(found, dict):
+        assert naming.parse(answer) == found
+        return
+    with pytest.raises(SchemaMismatch, match=found):
+        naming.parse(answer)
+
+
+def test_a_prompt_has_a_schema_of_its_own_that_need_not_be_sent(parameters, schema, naming):
+    both = dataclasses.replace(parameters, schema=schema)
+    for sent, expected in ((None, schema), (naming, naming)):
+        assert both.body("a", sent)["response_format"] == expected.response_format()
+        silent = dataclasses.replace(both, sends_schema=False)
+        assert silent.body("a", sent) == parameters.body("a")
+
+
 def test_strict_is_asked_for_only_where_it_is_allowed(schema, tmp_path):
     assert schema.response_format()["json_schema"]["strict"] is False
     closed = {
@@ -113,6 +158,11 @@ def test_strict_is_asked_for_only_where_it_is_allowed(schema, tmp_path):
         ([], "expected a JSON schema"),
         ({"type": "object", "properties": {}}, "expected a JSON schema"),
         ({"type": "object", "properties": {"a": {"type": "number"}}}, "property 'a'"),
+        ({"type": "object", "properties": {"a": {"type": "array"}}}, "property 'a'"),
+        (
+            {"type": "object", "properties": {"a": {"type": "object", "properties": {}}}},
+            "property 'a'",
+        ),
         (
             {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["b"]},
             "'required'",

@@ -6,6 +6,7 @@ import json
 import pytest
 
 from preprocessing.generation.generate import is_version_of
+from preprocessing.prompting.step import build_prompts
 from tests.preprocessing.answers.small_files import read_lines
 from tests.preprocessing.generation.chat_server import (
     KEY,
@@ -174,6 +175,57 @@ def test_structured_answers_have_one_field_per_factor(capsys, prompt_file, tmp_p
     (record,) = read_lines(tmp_path / "out" / "answers.jsonl")
     assert record["factors"] == {"genre": "horror", "mood": "tense"}
     assert record["answer"] == "genre: horror\nmood: tense"
+
+
+def test_prompts_that_ask_for_names_bring_their_schema(capsys, tmp_path, small_scenario):
+    later = {"individual": ["later.jsonl"]}
+    scenario = small_scenario(
+        prompts__scenario="movies",
+        knowledge__answers__item={"entity": "item", **later, "factor": "text"},
+        knowledge__answers__item_links={"entity": "item", **later, "factor": "links", "links": {}},
+        knowledge__answers__groups={
+            "entity": "item",
+            "collective": ["later.jsonl"],
+            "groups": str(tmp_path / "groups.csv"),
+            "links": {},
+        },
+    )
+    prompts = tmp_path / "prompts.jsonl"
+    build_prompts(scenario, sources=["item", "groups"], out=prompts)
+    text = "A quiet film about a family. It is well made."
+    answers = {
+        "10": {"text": text, "links": ["Seven", "Ten (1999)", "seven"]},
+        "9": {"text": text, "links": ["Hundred", "N/A"]},
+        "7": {"text": text, "links": "Ten"},
+        "200": {"text": text, "links": ["Nine, the film"]},
+        "g1": {"links": {"1": ["Seven"], "3": ["Seven"]}},
+        "g2": {"links": {"Ten": ["Seven"]}},
+    }
+    said = {
+        record["prompt"]: json.dumps(answers.get(record["entity_id"], "I would not know."))
+        for record in read_lines(prompts)
+    }
+    out = tmp_path / "out"
+    with chat_server(lambda call: completion(said[call.prompt])) as server:
+        code, summary, err = generate(capsys, str(prompts), out, *endpoint(server))
+        assert code == 0
+        formats = [call.body["response_format"]["json_schema"] for call in server.seen]
+        assert {schema["strict"] for schema in formats} == {True}
+        assert {tuple(schema["schema"]["properties"]) for schema in formats} == {
+            ("text", "links"), ("links",),
+        }  # fmt: skip
+        assert summary["rejected_by_reason"] == {"no_list": 1, "schema_mismatch": 2}
+    assert summary["names"] == {
+        "lists": 4, "names": 7, "usable": 4,
+        "dropped": {"no_name": 1, "repeated_name": 1, "self_mention": 1}, "members_left_out": 1,
+    }  # fmt: skip
+    assert "names: 7 in 4 lists, 4 of use; dropped: 1 no_name" in err
+    written = {record["entity_id"]: record for record in read_lines(out / "answers.jsonl")}
+    assert list(written) == ["10", "9", "200", "g1"]
+    assert written["10"]["answer"] == f"text: {text}"
+    assert written["10"]["factors"] == answers["10"]
+    assert json.loads(written["g1"]["answer"]) == answers["g1"] and "factors" not in written["g1"]
+    assert written["g1"]["members"] == ["10", "100"]
 
 
 def test_dry_run_calls_and_writes_nothing(capsys, prompt_file, tmp_path):

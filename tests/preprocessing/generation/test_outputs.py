@@ -79,6 +79,7 @@ def test_every_prompt_is_counted_once_and_answers_are_what_encode_reads(
         "waiting_for_batch": 0,
         "rejected_by_reason": {"timeout": 1, "truncated": 1},
         "models": {"m-2": 2},
+        "names": None,
     }
     letters = [(letter["line"], letter["reason"]) for letter in read_lines(out.dead_letters)]
     assert sorted(letters) == [(2, "truncated"), (3, "timeout"), (7, "unknown_request")]
