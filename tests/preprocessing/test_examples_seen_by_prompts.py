@@ -73,7 +73,10 @@ def test_prompts_are_looked_up_beside_a_universe_of_items_and_time_cuts(
         build_examples(scenario)
 
 
-def test_prompts_that_leave_out_items_without_title_hide_nothing(small_scenario, small_folder):
+@pytest.mark.parametrize("more", [{}, {"links": {"until": 2016}}], ids=["prose", "links"])
+def test_prompts_that_leave_out_items_without_title_hide_nothing(
+    small_scenario, small_folder, more
+):
     # One item in four has a title; twelve interactions before k_u, of which prompts show three.
     rows = [f"ann,{item},4,{item}" for item in range(24)]
     (small_folder / "interactions.csv").write_text(
@@ -85,7 +88,7 @@ def test_prompts_that_leave_out_items_without_title_hide_nothing(small_scenario,
     )
     made = small_scenario(
         split__knowledge_history_cap=30,
-        knowledge__answers__user=user_source(small_folder, None),
+        knowledge__answers__user=user_source(small_folder, None) | more,
         prompts__scenario="movies",
     )
     out = small_folder / "prompts.jsonl"
@@ -96,7 +99,7 @@ def test_prompts_that_leave_out_items_without_title_hide_nothing(small_scenario,
 
     def check(answer: dict[str, object], cap: int) -> dict[str, object]:
         write_lines(small_folder / "users.jsonl", [answer])
-        source = user_source(small_folder, '" [0-9.]+ stars[;.]')
+        source = user_source(small_folder, '" [0-9.]+ stars[;.]') | more
         assignments = {"split__knowledge_history_cap": cap, "knowledge__answers__user": source}
         return build_examples(small_scenario(**assignments))["leak_check"]
 
