@@ -26,6 +26,7 @@ Asks an LLM every prompt of a file and writes into --out:
 A prompt file holds one JSON object a line:
   {"custom_id": "item/318", "source": "item", "entity_id": "318", "extraction": "individual",
    "prompt": "...", "prompt_sha256": "..."}
+and perhaps json_schema, the form of its answer, as `prompts` writes where it asks for names.
 
 Every answer goes to the answer store (SQLite) before it counts, under its model, parameters and
 prompt, and is never paid twice: run the same command again after a stop, a crash or a kill. Equal

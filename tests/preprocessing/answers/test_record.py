@@ -198,6 +198,8 @@ def test_factors_stand_in_the_record_or_in_the_answer():
     generated = Answer("item", "1", "individual", "genre: Neo-noir.", factors=FACTORS)
     assert factor_text(generated, "genre") == "Neo-noir."
     assert factor_text(written(json.dumps(FACTORS)), "mood/tone") == " Bleak "
+    fenced = f"```json\n{json.dumps(FACTORS)}\n```"
+    assert factor_text(written(fenced), "mood/tone") == " Bleak "
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 
 from preprocessing.generation.answer_store import AnswerStore
 from preprocessing.generation.batch_file import BatchFileClient, BatchResultClient
-from preprocessing.generation.chat import ChatRequest
+from preprocessing.generation.chat import AnswerSchema, ChatRequest
 from preprocessing.generation.client import Budget
 from preprocessing.prompting.token_costs import Prices
 from tests.preprocessing.answers.small_files import read_lines
@@ -37,6 +37,18 @@ def test_files_are_full_numbered_on_and_complete(write, tmp_path, parameters):
     with AnswerStore(tmp_path / "store.sqlite", parameters) as store:
         assert store.waiting(list("abcdefghij")) == set("abcdefghi")
         assert store.batch_request(request["custom_id"]).prompt_sha256 == "a"
+
+
+def test_a_request_has_the_schema_of_its_prompt(tmp_path, parameters):
+    schema = AnswerSchema({"type": "object"}, ("links",), frozenset(), False)
+    budget = Budget(None, None, Prices(None, None))
+    client = BatchFileClient(tmp_path / "batch", parameters, 3, budget)
+    with AnswerStore(tmp_path / "store.sqlite", parameters) as store:
+        client.answer(iter([ChatRequest("a", "a", schema), ChatRequest("b", "b")]), store)
+    (file,) = (tmp_path / "batch").iterdir()
+    first, second = (line["body"] for line in read_lines(file))
+    assert first["response_format"] == schema.response_format()
+    assert second == parameters.body("b")
 
 
 def test_nothing_pending_writes_nothing(write, tmp_path):

@@ -155,6 +155,16 @@ def test_parameters_and_answer_are_translated(parameters):
     assert response.usage == Usage(9, 4) and response.answered_by == "toy.gguf@sha256:12"
 
 
+def test_the_schema_of_a_prompt_is_its_grammar(parameters):
+    own = AnswerSchema({"type": "object", "x": 1}, ("links",), frozenset(), False)
+    opened = Opened()
+    for sends in (True, False):
+        model = GgufModel(opened, "toy", replace(parameters, sends_schema=sends))
+        model.complete(ChatRequest("Alien", "a" * 64, own))
+    sent, silent = (model.calls[0]["response_format"] for model in opened.models)
+    assert sent == {"type": "json_object", "schema": own.document} and silent is None
+
+
 def test_what_is_not_set_is_left_to_the_library(parameters):
     opened = Opened()
     ask(GgufModel(opened, "toy", replace(parameters, temperature=None)), "Alien")
