@@ -101,6 +101,15 @@ class Match(Section):
     length_scale: Annotated[float, WITH_RIDGE] = Field(
         0.5, gt=0, description="ridge: of the kernel over cosines"
     )
+    link_dimension: Annotated[int, TakesEffect(".form", ("low_rank",)), WITH_RIDGE] = Field(
+        128,
+        ge=2,
+        description="ridge's low_rank form: 'dimension' of sources with links, whose vectors fewer "
+        "landmarks blur",
+    )
+    link_length_scale: Annotated[float, WITH_RIDGE] = Field(
+        1.0, gt=0, description="ridge: 'length_scale' of sources with links"
+    )
     bias: Annotated[float, WITH_RIDGE] = Field(
         0.3, gt=0, description="ridge: constant part of the kernel"
     )
@@ -118,6 +127,12 @@ class Match(Section):
     _split_sources = field_validator("sources", mode="before")(split_names)
     _each_source_once = field_validator("sources")(named_once)
 
+    def for_links(self) -> Match:
+        """What ridge takes for a source with links: its options in the place of the general."""
+        return self.model_copy(
+            update={"dimension": self.link_dimension, "length_scale": self.link_length_scale}
+        )
+
 
 class Prior(Section):
     """Knowledge prior: the rating that an item's knowledge lets expect."""
@@ -126,11 +141,18 @@ class Prior(Section):
         ("item",), min_length=1, description="item sources, each with a prior of its own"
     )
     dimension: int = Field(64, ge=2, description="landmarks of the kernel regression")
+    link_dimension: int = Field(
+        512, ge=2, description="'dimension' of sources with links, whose vectors fewer blur"
+    )
     length_scale: float = Field(0.5, gt=0, description="of the kernel over cosines")
     folds: int = Field(5, ge=2, description="parts of the items, each predicted from the others")
 
     _split_sources = field_validator("sources", mode="before")(split_names)
     _each_source_once = field_validator("sources")(named_once)
+
+    def for_links(self) -> Prior:
+        """What a source with links takes: its own number of landmarks."""
+        return self.model_copy(update={"dimension": self.link_dimension})
 
 
 RERANKERS = ("dlcm", "prm", "setrank", "mir")

@@ -259,6 +259,8 @@ class _Parts:
     def _matches(self) -> KnowledgeMatches:
         options = self._options
         matches, item_rows = {}, {}
+        general = options.knowledge_match
+        of_links = general.for_links() if options.match == "ridge" else general
         for source in options.knowledge_match.sources:
             table, records = self._table(source), self._tables.knowledge[source]
             item_rows[source] = self._catalogue_rows(table)
@@ -266,7 +268,7 @@ class _Parts:
             matches[source] = KnowledgeMatch.from_vectors(
                 options.match,
                 table.vectors(np.arange(1, table.num_rows)).numpy(),
-                options.knowledge_match,
+                of_links if self._has_links(source) else general,
                 () if folds is None else folds,
             )
             match = matches[source]
@@ -284,10 +286,11 @@ class _Parts:
     def _prior(self, source: str) -> KnowledgePrior:
         table = self._table(source)
         vectors = table.vectors(self._catalogue_rows(table)[1:]).numpy()
+        options = self._options.knowledge_prior
         return KnowledgePrior.from_ratings(
             self._tables.catalogue,
             vectors,
-            self._options.knowledge_prior,
+            options.for_links() if self._has_links(source) else options,
             name=f"{source}{PRIOR_SUFFIX}",
         )
 
@@ -316,6 +319,9 @@ class _Parts:
 
     def _entity(self, source: str) -> str:
         return self._scenario.knowledge.answers[source].entity
+
+    def _has_links(self, source: str) -> bool:
+        return self._scenario.knowledge.answers[source].links is not None
 
     def _table(self, source: str) -> KnowledgeTable:
         if source not in self._knowledge:

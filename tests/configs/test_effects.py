@@ -59,6 +59,8 @@ USELESS = [
     ("model.knowledge_match.length_scale=0.4", "model.match=means", "model.match=ridge"),
     ("model.knowledge_match.bias=0.1", "model.match=means", "model.match=ridge"),
     ("model.knowledge_match.noise=2", "model.match=means", "model.match=ridge"),
+    ("model.knowledge_match.link_dimension=8", "model.match=means", "model.match=ridge"),
+    ("model.knowledge_match.link_length_scale=2", "model.match=means", "model.match=ridge"),
     ("model.knowledge_prior.folds=3", "model.prior=false", "model.prior=true"),
     ("model.history_knowledge=true", "model.adapter=none", "model.adapter=hein"),
     ("model.zero_start=true", "model.adapter=replace_id", "model.adapter=mlp"),
