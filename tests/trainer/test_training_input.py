@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import tensorflow as tf
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from configs.loading import ConfigurationError
 from configs.scenario import Scenario
@@ -52,18 +54,17 @@ def numbered_examples(count: int) -> PreparedExamples:
     )
 
 
-@pytest.fixture(params=["memory", "stream"])
-def make(request: pytest.FixtureRequest, tmp_path: Path) -> Make:
+def maker(kind: str, folder: Path) -> Make:
     """Makes an input of so many numbered examples, in memory or in three files."""
 
     def in_memory(count: int, batch_size: int, seed: int = 1, worker: Worker | None = None):
         return MemoryInput(numbered_examples(count), batch_size, seed, worker)
 
     def in_files(count: int, batch_size: int, seed: int = 1, worker: Worker | None = None):
-        files = numbered_files(tmp_path, count)
+        files = numbered_files(folder, count)
         return StreamInput(NumberReader(), files, batch_size, seed, 100, count, worker)
 
-    return in_memory if request.param == "memory" else in_files
+    return in_memory if kind == "memory" else in_files
 
 
 def batches_of(examples: TrainingInput, epoch: int, first_step: int = 0) -> list[Batch]:
@@ -79,19 +80,57 @@ def rows_of(batches: Sequence[Batch]) -> list[list[int]]:
     return [features["row"].tolist() for features, _ in batches]
 
 
-@pytest.mark.parametrize(("count", "batch_size"), [(23, 5), (20, 5), (3, 8), (24, 1)])
-def test_every_epoch_covers_every_row_once(make: Make, count: int, batch_size: int) -> None:
-    examples = make(count, batch_size)
-    assert (examples.num_examples, examples.steps) == (count, -(-count // batch_size))
-    for epoch in range(2):
-        rows = rows_of(batches_of(examples, epoch))
-        assert sorted(sum(rows, [])) == list(range(count))
-        sizes = [len(batch) for batch in rows]
-        assert len(sizes) == examples.steps
-        assert sizes[:-1] == [batch_size] * (examples.steps - 1)
+@given(
+    count=st.integers(1, 40),
+    batch_size=st.integers(1, 12),
+    workers=st.integers(1, 3),
+    per_worker=st.integers(1, 2),
+    epoch=st.integers(0, 3),
+    data=st.data(),
+)
+@example(count=54, batch_size=12, workers=3, per_worker=1, epoch=1, data=None)
+@example(count=22, batch_size=4, workers=1, per_worker=2, epoch=0, data=None)
+@settings(max_examples=5)  # each builds several input pipelines
+@pytest.mark.parametrize("kind", ["memory", "stream"])
+def test_an_epoch_is_every_row_once_in_batches_that_workers_share(
+    kind: str,
+    tmp_path_factory: pytest.TempPathFactory,
+    count: int,
+    batch_size: int,
+    workers: int,
+    per_worker: int,
+    epoch: int,
+    data: st.DataObject | None,
+) -> None:
+    batch_size *= workers
+    replicas = workers * per_worker
+    make = maker(kind, tmp_path_factory.mktemp("numbers"))
+    of_all = make(count, batch_size, worker=Worker(replicas=replicas))
+    whole = rows_of(batches_of(of_all, epoch))
+    flat = sum(whole, [])
+    assert of_all.num_examples == count and of_all.steps == len(whole)
+    assert len(set(flat)) == len(flat) and set(flat) <= set(range(count))
+    # A last batch with fewer rows than devices is left out.
+    left_out = count - len(flat)
+    assert left_out == (count % batch_size if count % batch_size < replicas else 0)
+    sizes = [len(batch) for batch in whole]
+    assert sizes[:-1] == [batch_size] * (len(whole) - 1) and sizes[-1:] <= [batch_size]
+    shares = []
+    for index in range(workers):
+        own = make(count, batch_size, worker=Worker(index, workers, replicas))
+        assert (own.num_examples, own.steps) == (count, len(whole))
+        shares.append(rows_of(batches_of(own, epoch)))
+    first_step = data.draw(st.integers(0, len(whole))) if data else len(whole)
+    assert rows_of(batches_of(own, epoch, first_step)) == shares[-1][first_step:]
+    for step, batch in enumerate(whole):
+        parts = [share[step] for share in shares]
+        assert sorted(sum(parts, [])) == sorted(batch)
+        assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
-def test_the_order_follows_from_seed_and_epoch_alone(make: Make) -> None:
+@pytest.mark.parametrize("kind", ["memory", "stream"])
+def test_the_order_follows_from_seed_and_epoch_alone(kind: str, tmp_path: Path) -> None:
+    make = maker(kind, tmp_path)
     orders = {}
     for seed in (1, 2):
         examples = make(60, 7, seed)
@@ -105,43 +144,6 @@ def test_the_order_follows_from_seed_and_epoch_alone(make: Make) -> None:
     again = make(60, 7, 2)
     assert rows_of(batches_of(again, 1)) == orders[2, 1]
     assert rows_of(batches_of(again, 1)) == orders[2, 1]
-
-
-@pytest.mark.parametrize("worker", [None, Worker(1, 2, 2)])
-def test_an_epoch_that_starts_later_is_the_rest_of_it(make: Make, worker: Worker | None) -> None:
-    examples = make(46, 6, worker=worker)
-    whole = rows_of(batches_of(examples, 3))
-    assert len(whole) == 8
-    for first_step in (0, 1, 5, 7, 8):
-        assert rows_of(batches_of(examples, 3, first_step)) == whole[first_step:]
-
-
-@pytest.mark.parametrize("count", [2, 3])
-def test_workers_share_every_batch(make: Make, count: int) -> None:
-    whole = rows_of(batches_of(make(54, 12), 1))
-    shares = []
-    for index in range(count):
-        examples = make(54, 12, worker=Worker(index, count, replicas=count))
-        assert (examples.num_examples, examples.steps) == (54, 5)
-        shares.append(rows_of(batches_of(examples, 1)))
-    for step, batch in enumerate(whole):
-        parts = [share[step] for share in shares]
-        assert {len(part) for part in parts} == {len(batch) // count}
-        assert sorted(sum(parts, [])) == sorted(batch)
-
-
-@pytest.mark.parametrize(
-    ("count", "batch_size", "replicas", "steps"),
-    [(20, 4, 2, 5), (23, 4, 1, 6), (23, 4, 3, 6), (22, 4, 3, 5), (3, 4, 2, 1), (1, 4, 2, 0)],
-)
-def test_a_last_batch_with_fewer_rows_than_devices_is_left_out(
-    make: Make, count: int, batch_size: int, replicas: int, steps: int
-) -> None:
-    examples = make(count, batch_size, worker=Worker(replicas=replicas))
-    rows = rows_of(batches_of(examples, 0))
-    assert examples.steps == len(rows) == steps
-    assert all(len(batch) >= replicas for batch in rows)
-    assert len(set(sum(rows, []))) == sum(len(batch) for batch in rows)
 
 
 def with_own_files(files: Sequence[Path], index: int, count: int) -> StreamInput:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
-import random
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from configs.command_line import CommandError
 from preprocessing.answers.checks import Thresholds
@@ -109,39 +111,66 @@ def test_formats_are_told_per_file_and_said(tmp_path, capsys):
     assert choose_formats(paths, "klg") == ["klg"] * len(FORMATS)
 
 
-GOOD_OR_BAD = [
-    lambda i: record(f"{i}", f"A film number {i} about friends."),
-    lambda i: record(f"{i % 3}", f"Another text {i} for few entities."),
-    lambda i: record(f"{i}", "The same text for all of them."),
-    lambda i: record(f"{i}", ""),
-    lambda i: record(f"{i}", "As an AI, I cannot describe it."),
-    lambda i: record(f"{i}", "word " * 40 + "."),
-    lambda i: record(f"{i}", f"Film {i} is about the"),
-    lambda i: record(f"{i}", f"Damaged caf\ufffd number {i}."),
-    lambda i: record(f"{i}", "x", source="user"),
-    lambda i: {"entity_id": f"{i}"},
-    lambda i: batch_line(f"item/{i}", f"A film number {i} about friends."),
-    lambda i: completion(f"A group number {i} of films.", prompt=f"{i}"),
-    lambda i: b"{",
-    lambda i: b"\xff",
-    lambda i: b"[1]",
-]
-
-
-@pytest.mark.parametrize("seed", range(20))
-def test_every_record_is_accepted_or_rejected_once(tmp_path, seed):
-    generator = random.Random(seed)
-    lines = [generator.choice(GOOD_OR_BAD)(i) for i in range(generator.randrange(1, 80))]
-    lines.insert(generator.randrange(len(lines) + 1), record("first", "A film to begin with."))
-    blank = [generator.randrange(len(lines)) for _ in range(3)]
-    for position in blank:
-        lines.insert(position, b" ")
-    path = write(tmp_path / "file", lines)
-    found = outcomes([path], ["records"])
-    assert [line for line, _ in found] == [
-        number for number, line in enumerate(lines, start=1) if line != b" "
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: (
+        st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3)
+    ),
+    max_leaves=6,
+)
+ENTITIES = st.sampled_from(["1", "2", "3", "first", "", "a\nb", "x" * 600])
+ANSWERS = st.sampled_from(
+    [
+        *TEXTS.values(),
+        *("", "As an AI, I cannot describe it.", "word " * 40 + ".", "Film 1 is about the"),
+        *("Damaged caf\ufffd number 1.", "half \ud800 a pair"),
     ]
-    reasons = {name for _, name in found if not name.isdigit() and name != "first"}
-    assert reasons <= {*RECORD_REASONS, *QUALITY_REASONS}
-    accepted = [name for _, name in found if name.isdigit() or name == "first"]
-    assert len(accepted) == len(set(accepted)) and "first" in accepted
+)
+LINES = st.one_of(
+    st.builds(record, ENTITIES, ANSWERS, source=st.sampled_from(["item", "user"])),
+    st.builds(batch_line, ENTITIES.map("item/{}".format), ANSWERS | st.none()),
+    st.builds(completion, ANSWERS | st.none(), prompt=ENTITIES),
+)
+"""Lines of the three formats of lines."""
+
+
+@st.composite
+def broken_lines(draw: st.DrawFn) -> Any:
+    """A line of which a field holds something else, or is missing."""
+    line = draw(LINES)
+    name = draw(
+        st.sampled_from([*line, "prompt", "usage", "factors", "interactions_seen", "error"])
+    )
+    if draw(st.booleans()):
+        return {**line, name: draw(JSON)}
+    return {field: value for field, value in line.items() if field != name}
+
+
+BYTES = st.binary(max_size=12).map(lambda line: line.replace(b"\n", b" "))
+ANY_LINES = st.lists(LINES | broken_lines() | JSON | BYTES, max_size=12)
+OBJECTS = st.dictionaries(ENTITIES, ANSWERS | broken_lines() | JSON, max_size=8)
+
+
+@given(st.data(), st.sampled_from(sorted(FORMATS)))
+def test_every_record_is_accepted_or_rejected_once(tmp_path_factory, data, name) -> None:
+    of_lines = isinstance(DOCUMENTS[name], list)
+    document = data.draw(ANY_LINES if of_lines else OBJECTS)
+    path = tmp_path_factory.mktemp("answers") / "file"
+    write(path, document)
+    lines = path.read_bytes().split(b"\n") if of_lines else list(document)
+    try:
+        found = list(examine([str(path)], [name], ITEM, Thresholds()))
+    except CommandError as error:
+        assert str(path) in str(error)
+        assert not of_lines or not any(isinstance(line, dict) for line in document)
+        return
+    answers = [outcome for outcome in found if isinstance(outcome, Answer)]
+    letters = [outcome for outcome in found if not isinstance(outcome, Answer)]
+    assert [
+        outcome.place.line if isinstance(outcome, Answer) else outcome["line"] for outcome in found
+    ] == [number for number, line in enumerate(lines, start=1) if not of_lines or line.strip()]
+    known = (*RECORD_REASONS, *QUALITY_REASONS, "http_")
+    assert all(letter["reason"].startswith(known) and letter["detail"] for letter in letters)
+    asked = [(answer.extraction, answer.entity_id) for answer in answers]
+    assert len(set(asked)) == len(asked) and all(entity.strip() for _, entity in asked)
+    assert all(answer.source == "item" and answer.text.strip() for answer in answers)

@@ -5,6 +5,8 @@ import hashlib
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 from sklearn.cluster import KMeans
 
 from preprocessing.grouping import tree as module
@@ -141,16 +143,6 @@ def test_equal_rows_are_cut_in_their_order():
     assert result.group_of_row.tolist() == [0, 0, 1, 1, 1, 2, 2, 3, 3, 3]
 
 
-def test_every_group_has_rows_that_can_speak_for_it():
-    vectors = np.random.default_rng(6).normal(size=[400, 4])
-    counted = np.arange(400) % 8 == 0
-    result = grouped(vectors, maximum=20, minimum=2, counted=counted)
-    speaking = np.bincount(result.group_of_row[counted], minlength=result.groups)
-    sizes = np.bincount(result.group_of_row[result.group_of_row >= 0])
-    assert speaking.min() >= 2 and sizes.max() <= 20
-    assert (result.group_of_row[counted] != LEFT_OUT).all()
-
-
 def test_rows_far_from_any_that_can_speak_are_left_out():
     vectors = np.concatenate([np.zeros([3, 1]), np.arange(1, 31)[:, None]])
     counted = np.arange(33) < 1
@@ -160,10 +152,36 @@ def test_rows_far_from_any_that_can_speak_are_left_out():
     assert np.flatnonzero(result.group_of_row != LEFT_OUT).tolist() == [0, 15, 16, 17, 18]
 
 
-def test_too_few_rows_make_no_group():
-    result = grouped(np.eye(4), maximum=9, minimum=5)
-    assert result.groups == 0 and (result.group_of_row == LEFT_OUT).all()
-    assert grouped(np.zeros([0, 3]), maximum=9).groups == 0
+@st.composite
+def rows_to_group(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray, int, int, int]:
+    """Vectors of which many are equal, who counts, the most and fewest rows, and a seed."""
+    rows, width = draw(st.integers(0, 40)), draw(st.integers(1, 3))
+    values = st.integers(-2, 2) | st.sampled_from([1e-30, 1e6])
+    flat = draw(st.lists(values, min_size=rows * width, max_size=rows * width))
+    counted = draw(st.lists(st.booleans(), min_size=rows, max_size=rows) | st.just([True] * rows))
+    maximum = draw(st.integers(1, 12))
+    minimum = draw(st.integers(1, (maximum + 1) // 2))
+    vectors = np.array(flat, np.float64).reshape(rows, width)
+    return vectors, np.array(counted, bool), maximum, minimum, draw(st.integers(0, 2**65))
+
+
+@given(rows_to_group())
+@example((np.eye(4), np.ones(4, bool), 9, 5, 0))  # too few for a group
+def test_groups_part_the_rows_and_keep_their_sizes(drawn) -> None:
+    vectors, counted, maximum, minimum, seed = drawn
+    result = grouped(vectors, maximum, minimum, counted, seed)
+    group = result.group_of_row
+    if counted.sum() < minimum:
+        assert result.groups == 0 and (group == LEFT_OUT).all()
+        return
+    sizes = np.bincount(group[group != LEFT_OUT], minlength=result.groups)
+    speaking = np.bincount(group[counted], minlength=result.groups)
+    assert len(sizes) == result.groups and sizes.max() <= maximum and speaking.min() >= minimum
+    # Whoever can speak is in a group; the others are left out only of full ones.
+    assert (group[counted] != LEFT_OUT).all()
+    assert (group != LEFT_OUT).all() or sizes.max() == maximum
+    again = grouped(vectors, maximum, minimum, counted, seed)
+    assert again.group_of_row.tolist() == group.tolist()
 
 
 def test_a_minimum_that_cannot_be_kept_is_refused():

@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+import functools
 import json
+from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from configs.command_line import CommandError
 from configs.data import InteractionFilter
@@ -15,6 +19,7 @@ from preprocessing.interactions.k_core import (
     CodedShard,
     FilterFiles,
     KeptCounts,
+    add_counts,
     count_all,
     count_kept,
     find_kept_items,
@@ -59,51 +64,46 @@ def test_without_repeating_all_interactions_of_a_user_count():
     assert count_kept(SHARD, items, once).users == 3
 
 
-def test_everything_is_counted_at_first():
-    counts = count_all(SHARD, 5)
-    assert counts.item_counts.tolist() == [3, 2, 1, 1, 0]
-    assert (counts.users, counts.interactions) == (3, 7)
-
-
-def test_an_empty_shard_has_nothing_left():
-    empty = CodedShard(np.zeros(0, np.int32), np.zeros(0, np.int64))
-    counts = count_kept(empty, np.array([True]), settings(1, 1))
-    assert counts.item_counts.tolist() == [0] and counts.users == 0
-    assert count_all(empty, 0).interactions == 0
-
-
-@pytest.mark.parametrize("minimum", [(1, 3), (3, 1), (3, 3), (5, 4), (40, 40)])
-def test_repeated_rounds_end_at_the_k_core_of_pandas(minimum):
-    random = np.random.default_rng(0)
-    frame = pd.DataFrame(
-        {
-            "user": np.sort((60 * random.random(400) ** 2).astype(int)),
-            "item": (80 * random.random(400) ** 2).astype(int),
-        }
-    )
-    shard = CodedShard(frame["item"].to_numpy(np.int32), np.bincount(frame["user"], minlength=60))
-    wanted = settings(*minimum)
-    kept = find_kept_items(
-        count_all(shard, 80), lambda mask: count_kept(shard, mask, wanted), wanted
-    )
-    found = kept_rows(shard, kept.mask, wanted)
-
-    core = frame
+def k_core(log: pd.DataFrame, users: int, items: int) -> pd.DataFrame:
     while True:
-        items = core.groupby("item")["user"].transform("size") >= minimum[1]
-        smaller = core[items]
-        smaller = smaller[smaller.groupby("user")["item"].transform("size") >= minimum[0]]
-        if len(smaller) == len(core):
-            break
-        core = smaller
-    assert np.flatnonzero(found).tolist() == core.index.tolist()
-    assert 0 < len(core) < 400 or minimum == (40, 40)
-    assert kept.unfiltered["interactions"] == 400
-    assert kept.rounds[-1] == {
-        "users": core["user"].nunique(),
-        "items": core["item"].nunique(),
-        "interactions": len(core),
-    }
+        size = len(log)
+        log = log[log.groupby("user_id")["item_id"].transform("size") >= users]
+        log = log[log.groupby("item_id")["user_id"].transform("size") >= items]
+        if len(log) == size:
+            return log
+
+
+LEAST = st.integers(1, 5)
+
+
+@given(st.lists(st.tuples(st.integers(0, 7), st.integers(0, 8)), max_size=60), LEAST, LEAST, LEAST)
+def test_repeated_rounds_end_at_the_k_core_of_pandas(pairs, users, items, shards) -> None:
+    log = pd.DataFrame(sorted(pairs), columns=["user_id", "item_id"], dtype=int)
+    parts = [log[log["user_id"] % shards == shard] for shard in range(shards)]
+    coded = [
+        CodedShard(part["item_id"].to_numpy(np.int32), np.bincount(part["user_id"], minlength=8))
+        for part in parts
+    ]
+    wanted = settings(users, items)
+
+    def total(counts: Iterable[KeptCounts]) -> KeptCounts:
+        return functools.reduce(add_counts, counts)
+
+    kept = find_kept_items(
+        total(count_all(shard, 9) for shard in coded),
+        lambda mask: total(count_kept(shard, mask, wanted) for shard in coded),
+        wanted,
+    )
+    core = k_core(log, users, items)
+    for part, shard in zip(parts, coded, strict=True):
+        left = part.index[kept_rows(shard, kept.mask, wanted)]
+        assert left.tolist() == [row for row in part.index if row in core.index]
+    for counts, rows in ((kept.unfiltered, log), (kept.rounds[-1], core)):
+        assert counts == {
+            "users": rows["user_id"].nunique(),
+            "items": rows["item_id"].nunique(),
+            "interactions": len(rows),
+        }
 
 
 def test_without_repeating_one_round_is_enough():
@@ -152,15 +152,6 @@ def made_up_log() -> pd.DataFrame:
         }
     )
     return frame.drop_duplicates(["user_id", "item_id", "timestamp"])
-
-
-def k_core(log: pd.DataFrame, users: int, items: int) -> pd.DataFrame:
-    while True:
-        size = len(log)
-        log = log[log.groupby("user_id")["item_id"].transform("size") >= users]
-        log = log[log.groupby("item_id")["user_id"].transform("size") >= items]
-        if len(log) == size:
-            return log
 
 
 def once(log: pd.DataFrame, users: int, items: int) -> pd.DataFrame:

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import tensorflow as tf
+from hypothesis import given
+from hypothesis import strategies as st
 
 from configs.data import Data, RerankLists
 from preprocessing.interactions.catalogue import ProfileColumns
@@ -283,7 +286,7 @@ def unseen_items(
         np.ones(len(log.item_of_row), dtype=bool) if known is None else known,
         purpose,
         None if weights is None else np.atleast_2d(weights),
-        None if populations is None else np.array(populations),
+        None if populations is None else np.array(populations, np.int64),
         None if populations is None else np.sum(weights, axis=0),
     )
 
@@ -297,19 +300,6 @@ def items_by_request(draws: Draws) -> dict[int, list[int]]:
     for request, item in zip(draws.of.tolist(), draws.items.tolist(), strict=True):
         drawn.setdefault(request, []).append(item)
     return drawn
-
-
-@pytest.mark.parametrize("weights", [None, list(range(1, 21))])
-def test_drawn_items_are_distinct_and_new_to_the_user(weights):
-    log = sequences(ann=ITEMS[:8], bob=ITEMS[5:18])
-    unseen = unseen_items(log, weights)
-    users, positions = [0] * 200 + [1] * 200, [*range(200)] * 2
-    draws = draw(unseen, users, positions, [3] * 400)
-    assert draws.missing == 0 and draws.of.tolist() == sorted([*range(400)] * 3)
-    for request, items in items_by_request(draws).items():
-        assert len(set(items)) == 3
-        known = range(8) if users[request] == 0 else range(5, 18)
-        assert not set(items) & set(known)
 
 
 def test_a_draw_depends_on_seed_user_and_position_alone():
@@ -340,16 +330,6 @@ def test_uniform_draws_are_even_and_popular_ones_follow_the_counts():
     np.testing.assert_allclose(shares, [0, 0, 0.1, 0.3, 0.6] + [0] * 15, atol=0.012)
 
 
-@pytest.mark.parametrize("weights", [None, [1, 9, 1, 1]])
-def test_fewer_items_than_asked_for_are_all_drawn_and_the_rest_is_missing(weights):
-    log = sequences(ann=["b", "c"], bob=list("abcd"))
-    unseen = unseen_items(log, weights, list("abcd"))
-    draws = draw(unseen, [0, 1, 0], [0, 1, 2], [5, 1, 1])
-    drawn = items_by_request(draws)
-    assert sorted(drawn[0]) == [0, 3] and 1 not in drawn and drawn[2][0] in (0, 3)
-    assert draws.missing == 3 + 1
-
-
 def test_what_is_left_of_a_long_list_is_drawn_evenly():
     items = [f"{number:04}" for number in range(3000)]
     known = [item for item in items if item not in ("0007", "1000", "2999")]
@@ -361,17 +341,52 @@ def test_what_is_left_of_a_long_list_is_drawn_evenly():
     assert (counts[[7, 1000, 2999]] > 150).all()
 
 
-def test_items_nobody_trained_on_are_not_popular():
-    unseen = unseen_items(sequences(ann=["i00"]), [0] * 20)
-    assert draw(unseen, [0], [0], [2]).missing == 2
+@st.composite
+def requests(draw: st.DrawFn) -> dict[str, Any]:
+    """A log, which of it users know, weights of one or two populations, and what is asked for."""
+    items = ITEMS[: draw(st.integers(0, 12))]
+    user = st.lists(st.sampled_from(items or ITEMS), min_size=1, max_size=9)
+    users = draw(st.lists(user, max_size=3 if items else 0))
+    log = sequences(**{f"user{number}": row for number, row in enumerate(users)})
+    rows = len(log.item_of_row)
+    populations = draw(st.integers(0, 2))
+    weight = st.lists(st.integers(0, 3), min_size=len(items), max_size=len(items))
+    asked = st.tuples(
+        st.integers(0, max(len(users) - 1, 0)), st.integers(0, 50), st.integers(0, 14)
+    )
+    return {
+        "log": log,
+        "items": items,
+        "known": np.array(draw(st.lists(st.booleans(), min_size=rows, max_size=rows)), bool),
+        "weights": [draw(weight) for _ in range(populations)] or None,
+        "populations": [user % populations for user in range(len(users))] if populations else None,
+    } | {"asked": draw(st.lists(asked, max_size=5 if users else 0))}
 
 
-def test_no_draws_may_be_asked_for():
-    unseen = unseen_items(sequences(ann=["i00"]))
-    for draws in (draw(unseen, [0], [0], [0]), draw(unseen, [], [], [])):
-        assert draws.missing == 0 and len(draws.items) == 0
-    nobody = unseen_items(sequences(), items=[])
-    assert draw(nobody, [], [], []).missing == 0
+@given(requests())
+def test_as_many_distinct_items_new_to_the_user_are_drawn_as_there_are(drawn) -> None:
+    asked = drawn.pop("asked")
+    log, items, known, weights = (drawn[key] for key in ("log", "items", "known", "weights"))
+    unseen = unseen_items(**drawn)
+    draws = draw(unseen, *([row[column] for row in asked] for column in range(3)))
+    drawable = np.ones(len(items), bool) if weights is None else np.sum(weights, axis=0) > 0
+    missing = 0
+    for request, (user, _, wanted) in enumerate(asked):
+        of_user = (log.user_of_row == user) & known
+        met = {log.item_ids[item] for item in log.item_of_row[of_user]}
+        left = {n for n, item in enumerate(items) if drawable[n] and item not in met}
+        chosen = draws.items[draws.of == request].tolist()
+        assert len(chosen) == len(set(chosen)) == min(wanted, len(left)) and set(chosen) <= left
+        if weights is not None:
+            own = {n for n in left if weights[drawn["populations"][user]][n]}
+            first = chosen[: len(own)]  # the reserve comes after the user's own population
+            assert set(first) <= own
+        missing += wanted - len(chosen)
+    assert draws.missing == missing
+    assert draws.of.tolist() == sorted(draws.of.tolist())
+    assert draw(
+        unseen, *([row[column] for row in asked] for column in range(3))
+    ).items.tolist() == (draws.items.tolist())
 
 
 @pytest.mark.parametrize("weights", [None, [1] * 20])
@@ -382,13 +397,6 @@ def test_items_met_later_are_drawn_like_all_others(weights):
     draws = draw(unseen, [0] * 9000, [*range(9000)], [1] * 9000)
     shares = np.bincount(draws.items, minlength=20) / 9000
     np.testing.assert_allclose(shares, [0, 0] + [1 / 18] * 18, atol=0.01)
-
-
-def test_a_user_who_knows_nothing_may_draw_everything():
-    log = sequences(ann=["i00"])
-    unseen = unseen_items(log, known=np.zeros(1, dtype=bool))
-    draws = draw(unseen, [0], [0], [25])
-    assert sorted(draws.items.tolist()) == list(range(20)) and draws.missing == 5
 
 
 @pytest.mark.parametrize(

@@ -1,19 +1,21 @@
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections import Counter
 from fractions import Fraction
 
 import numpy as np
-import pandas as pd
-import pyarrow as pa
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from configs.data import InteractionColumns, Split
 from preprocessing.interactions.reading import INTERACTION_SCHEMA
 from preprocessing.interactions.sequences import (
+    HISTORY_ONLY,
+    TRAIN,
     count_sample_hours,
-    knowledge_boundaries,
     order_interactions,
     ordered_by,
     split_interactions,
@@ -37,7 +39,7 @@ ROWS = [
 ]
 
 
-def test_order_is_by_user_time_and_number_of_the_item():
+def test_order_is_outcomes_time_and_number_of_the_item():
     sequences, dead_letters = order_interactions(
         interaction_table(*ROWS), ["file.csv"], integer_items=True
     )
@@ -56,18 +58,6 @@ def test_order_is_by_user_time_and_number_of_the_item():
         (5, "same user, item and time as line 4"),
         (7, "same user, item and time as line 4"),
     ]
-
-
-def test_items_that_are_no_numbers_are_in_text_order():
-    sequences, _ = order_interactions(interaction_table(*ROWS), ["f"], integer_items=False)
-    assert sequences.items_at(np.arange(4)) == ["9", "2", "10", "9"]
-
-
-def test_ids_of_one_number_are_in_text_order():
-    table = interaction_table(*[("u", item, 1.0, 5) for item in ("7", "10", "07", "-3")])
-    sequences, dead_letters = order_interactions(table, ["f"], integer_items=True)
-    assert sequences.items_at(np.arange(4)) == ["-3", "07", "7", "10"]
-    assert dead_letters == []
 
 
 def test_an_order_column_goes_before_the_time():
@@ -97,7 +87,7 @@ def test_a_repetition_in_another_file_names_the_file():
     assert letter["detail"] == "same user, item and time as line 7 of one.csv"
 
 
-def test_the_table_without_repeated_rows_is_sorted_by_user():
+def test_the_table_without_repeated_rows_is_sorted_outcomes():
     table, dead_letters = without_repeated(interaction_table(*ROWS), ["f"], "time")
     assert table["user"].to_pylist() == ["u10", "u2", "u2", "u2"]
     assert sorted(table["line"].to_pylist()) == [2, 3, 4, 6]
@@ -113,34 +103,48 @@ def test_no_interactions():
     assert len(sequences.positions) == 0
 
 
-@pytest.mark.parametrize("integer_items", [True, False])
-def test_order_is_that_of_pandas(integer_items):
-    random = np.random.default_rng(3)
-    count = 2000
-    frame = pd.DataFrame(
-        {
-            "user": random.integers(0, 40, count).astype(str),
-            "item": random.integers(0, 60, count).astype(str),
-            "rating": random.random(count),
-            "label": 0,
-            "order": random.integers(0, 90, count).astype(float),
-            "timestamp": 1,
-            "part": -1,
-            "extra_labels": 0,
-            "file": 0,
-            "line": random.permutation(count),
-        }
+INTERACTIONS = st.lists(
+    st.tuples(
+        st.sampled_from(["u2", "u10", "ü", ""]),
+        st.sampled_from(["7", "07", "10", "-3"]),
+        st.integers(-2, 2),
+        st.integers(0, 1),
+    ),
+    max_size=25,
+)
+
+
+@given(INTERACTIONS, st.booleans(), st.randoms(use_true_random=False))
+def test_order_and_repetitions_are_those_of_sorted_rows(rows, integer_items, random) -> None:
+    lines = random.sample(range(100), len(rows))
+    table = changed(
+        interaction_table(*((user, item, 1.0, time) for user, item, time, _ in rows)),
+        rating=[float(line) for line in lines],
+        file=[file for *_, file in rows],
+        line=lines,
     )
-    table = pa.Table.from_pandas(frame, INTERACTION_SCHEMA, preserve_index=False)
-    sequences, dead_letters = order_interactions(table, ["f"], integer_items)
-    frame["item_key"] = frame["item"].astype(int) if integer_items else frame["item"]
-    frame = frame.sort_values(["user", "order", "item_key", "line"])
-    kept = frame.drop_duplicates(["user", "order", "item"])
-    assert sequences.ratings.tolist() == kept["rating"].tolist()
-    assert sequences.items_at(np.arange(len(kept))) == kept["item"].tolist()
-    assert sequences.positions.tolist() == kept.groupby("user").cumcount().tolist()
-    rejected = frame.drop(kept.index)["line"].tolist()
-    assert [letter["line"] for letter in dead_letters] == rejected and rejected
+
+    def key(row: tuple[tuple[str, str, int, int], int]) -> tuple:
+        (user, item, time, file), line = row
+        return user.encode(), time, int(item) if integer_items else 0, item, file, line
+
+    kept, repeated, met = [], [], set()
+    for row in sorted(zip(rows, lines, strict=True), key=key):
+        (kept if row[0][:3] not in met else repeated).append(row)
+        met.add(row[0][:3])
+    sequences, dead_letters = order_interactions(table, ["f", "g"], integer_items)
+    assert sequences.ratings.tolist() == [line for _, line in kept]
+    assert sequences.items_at(np.arange(len(kept))) == [row[1] for row, _ in kept]
+    assert [sequences.users[user] for user in sequences.user_of_row] == [row[0] for row, _ in kept]
+    users = [row[0] for row, _ in kept]
+    assert sequences.positions.tolist() == [users[:n].count(user) for n, user in enumerate(users)]
+    assert [(letter["file"], letter["line"]) for letter in dead_letters] == [
+        ("fg"[row[3]], line) for row, line in repeated
+    ]
+    alone, letters = without_repeated(table, ["f", "g"], "time")
+    assert sorted(alone["line"].to_pylist() + [letter["line"] for letter in letters]) == sorted(
+        lines
+    )
 
 
 @pytest.mark.parametrize(
@@ -152,29 +156,65 @@ def test_what_orders_follows_from_the_columns(columns, expected):
     assert ordered_by(InteractionColumns(**columns)) == expected
 
 
-def test_boundaries_are_half_of_the_interactions_up_to_the_cap():
-    counts = np.array([1, 2, 3, 4, 58, 59, 60, 61, 1000])
-    assert knowledge_boundaries(counts, 30).tolist() == [1, 1, 2, 2, 29, 30, 30, 30, 30]
-    assert knowledge_boundaries(counts, 0).tolist() == [0] * 9
+@st.composite
+def fractions(draw: st.DrawFn) -> tuple[float, float, float]:
+    train = draw(st.integers(1, 98))
+    validation = draw(st.integers(1, 99 - train))
+    return train / 100, validation / 100, (100 - train - validation) / 100
 
 
-@pytest.mark.parametrize("fractions", [(0.8, 0.1, 0.1), (0.7, 0.1, 0.2), (0.5, 0.25, 0.25)])
-def test_the_time_split_rounds_halves_up(fractions):
-    for samples in range(1, 60):
-        split = split_interactions(
-            counted_sequences([samples]), Split(fractions=fractions, knowledge_history_cap=0)
+COUNTS = st.lists(st.integers(1, 40), min_size=1, max_size=6)
+
+
+@given(COUNTS, st.integers(0, 12), fractions())
+@example([10, 30, 45], 0, (0.8, 0.1, 0.1))  # halves: 0.8 of 45 is 36, 0.9 of it 40.5
+@example([1, 2, 3, 4, 58, 59, 60, 61, 1000], 30, (0.8, 0.1, 0.1))
+def test_the_time_split_rounds_halves_up_behind_what_the_llm_saw(counts, cap, shares) -> None:
+    split = split_interactions(
+        counted_sequences(counts), Split(fractions=shares, knowledge_history_cap=cap)
+    )
+    ends = [Fraction(str(shares[0])), Fraction(str(shares[0])) + Fraction(str(shares[1]))]
+    seen, parts, training = [], [], []
+    for count in counts:
+        seen.append(min((count + 1) // 2, cap))
+        samples = count - seen[-1]
+        train, validation = (math.floor(end * samples + Fraction(1, 2)) for end in ends)
+        parts += [-1] * seen[-1] + [0] * train + [1] * (validation - train)
+        parts += [2] * (samples - validation)
+        training += [place < seen[-1] + train for place in range(count)]
+    assert split.boundaries.tolist() == seen
+    assert split.parts.tolist() == parts
+    assert split.training.tolist() == training
+
+
+@given(COUNTS, st.integers(0, 12), st.data())
+def test_every_split_parts_what_the_llm_did_not_see(counts, cap, data) -> None:
+    sequences = counted_sequences(counts)
+    rows = len(sequences.positions)
+    given_parts = data.draw(st.lists(st.integers(0, 2), min_size=rows, max_size=rows))
+    sequences = dataclasses.replace(sequences, given_parts=np.array(given_parts, np.int8))
+    cuts = sorted((data.draw(st.integers(0, rows)), data.draw(st.integers(0, rows))))
+    outcomes = {}
+    for by in ("time", "user", "global_time", "column"):
+        settings = Split(by=by, knowledge_history_cap=cap)
+        split = split_interactions(sequences, settings, (cuts[0], cuts[1]))
+        is_sample = (
+            sequences.positions
+            >= np.minimum((sequences.counts + 1) // 2, cap)[sequences.user_of_row]
         )
-        ends = [
-            Fraction(str(fractions[0])),
-            Fraction(str(fractions[0])) + Fraction(str(fractions[1])),
-        ]
-        train_end, validation_end = (math.floor(end * samples + Fraction(1, 2)) for end in ends)
-        expected = [
-            0 if position < train_end else 1 if position < validation_end else 2
-            for position in range(samples)
-        ]
-        assert split.parts.tolist() == expected
-        assert split.training.tolist() == [part == 0 for part in expected]
+        assert ((split.parts == HISTORY_ONLY) == ~is_sample).all()
+        assert (split.training[is_sample] == (split.parts[is_sample] == TRAIN)).all()
+        outcomes[by] = split.parts, is_sample, split.training
+    parts, is_sample, _ = outcomes["user"]
+    for user in range(len(counts)):
+        assert len(set(parts[is_sample & (sequences.user_of_row == user)])) <= 1
+    for by, expected in (
+        ("global_time", np.searchsorted(cuts, sequences.timestamps, side="right")),
+        ("column", sequences.given_parts),
+    ):
+        parts, is_sample, training = outcomes[by]
+        assert parts[is_sample].tolist() == expected[is_sample].tolist()
+        assert training.tolist() == (expected == TRAIN).tolist()
 
 
 def test_history_is_training_data_but_no_sample():
@@ -217,14 +257,6 @@ def test_the_global_time_split_needs_cuts():
         split_interactions(counted_sequences([3]), Split(by="global_time"))
 
 
-def test_a_given_part_counts_from_the_boundary_on():
-    table = interaction_table(*[("u", str(time), 5.0, time) for time in range(6)])
-    sequences = sequences_of(changed(table, part=[0, 2, 0, 1, 2, 0]))
-    split = split_interactions(sequences, Split(by="column", knowledge_history_cap=2))
-    assert split.parts.tolist() == [-1, -1, 0, 1, 2, 0]
-    assert split.training.tolist() == [True, False, True, False, False, True]
-
-
 HOUR = 3600
 
 
@@ -252,13 +284,15 @@ def test_one_hour_is_all_training_and_no_samples_give_no_cuts():
     assert time_cuts({}, Split()) == (0, 0)
 
 
-@pytest.mark.parametrize("fractions", [(0.8, 0.1, 0.1), (0.5, 0.25, 0.25), (0.34, 0.33, 0.33)])
-def test_cuts_are_the_quantiles_of_numpy(fractions):
-    random = np.random.default_rng(1)
-    for size in (1, 7, 100, 1000):
-        hour_of_sample = random.integers(-5, 200, size)
-        hours = Counter(hour_of_sample.tolist())
-        shares = [fractions[0], round(fractions[0] + fractions[1], 6)]
-        expected = np.quantile(hour_of_sample, shares, method="inverted_cdf")
-        cuts = time_cuts(hours, Split(fractions=fractions))
-        assert cuts == tuple((int(hour) + 1) * HOUR for hour in expected)
+@given(
+    st.dictionaries(st.integers(-5, 30), st.integers(1, 9), min_size=1, max_size=12), fractions()
+)
+def test_cuts_are_the_first_hours_with_their_share_before_them(hours, shares) -> None:
+    cuts = time_cuts(hours, Split(fractions=shares))
+    wanted = Fraction(0)
+    for cut, share in zip(cuts, shares, strict=False):
+        wanted += Fraction(str(share)) * sum(hours.values())
+        before = [
+            sum(n for hour, n in hours.items() if hour * HOUR < end) for end in (cut - HOUR, cut)
+        ]
+        assert before[0] < wanted <= before[1] and cut % HOUR == 0

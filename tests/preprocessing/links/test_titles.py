@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import csv
+import unicodedata
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from configs.knowledge import Links
 from preprocessing.answers.record import Place
@@ -20,6 +23,7 @@ from preprocessing.links.titles import (
     TitleIndex,
     as_written,
     normal_forms,
+    split_years,
 )
 
 CATALOGUE = (
@@ -145,19 +149,6 @@ def test_normal_forms():
     ]
 
 
-def test_greek_capitals_are_the_same_letters() -> None:
-    # The last letter, a sigma, is written in another way where it is small.
-    texts = pa.array(
-        [
-            "\u03a3\u03af\u03c3\u03c5\u03c6\u03bf\u03c2",
-            "\u03a3\u038a\u03a3\u03a5\u03a6\u039f\u03a3",
-        ],
-        pa.large_string(),
-    )
-    first, second = normal_forms(as_written(texts)).to_pylist()
-    assert first == second
-
-
 def test_the_tolerance_of_years_and_the_years_of_a_column():
     titles, years = pa.array(["Sabrina", "Sabrina", "Emma"]), np.array([1954.0, 1995.0, np.nan])
     index = TitleIndex(titles, years)
@@ -170,16 +161,48 @@ def test_the_tolerance_of_years_and_the_years_of_a_column():
         assert index.find(pa.array([name]), tolerance, 94.0).item.tolist() == items, name
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_a_title_of_any_characters_is_found_under_itself(seed):
-    rng = np.random.default_rng(seed)
-    characters = [*"ab1 .,:-'&!\"\u00e9\u0301\u00df\u0111\u4e03\u306f\U0001f30d\n\t("]
-    titles = list(dict.fromkeys("".join(rng.choice(characters, 6)) for _ in range(200)))
-    forms = normal_forms(as_written(pa.array(titles, pa.large_string()))).to_pylist()
-    matches = TitleIndex(pa.array(titles)).find(pa.array(titles), 1, 94.0)
+def forms_of(texts: list[str]) -> list[str]:
+    return normal_forms(as_written(pa.array(texts, pa.large_string()))).to_pylist()
+
+
+TITLES = st.lists(
+    st.characters(exclude_categories=["Cs"])
+    | st.sampled_from([*" .,:-'&!()\"\u00e9\u0301\u00df\u0111\u4e03\u306f\U0001f30d\n\t"])
+    | st.sampled_from([" the ", "The ", ", The", " part ii", " (1999)", " (a.k.a. ", "'s "]),
+    max_size=8,
+).map("".join)
+
+
+@given(TITLES)
+@example("\u03a3\u03af\u03c3\u03c5\u03c6\u03bf\u03c2")  # the last letter is another one in capitals
+def test_normal_forms_are_words_whatever_the_case_and_the_marks(title: str) -> None:
+    (form,) = forms_of([title])
+    assert form == " ".join(form.split())
+    assert all(unicodedata.category(letter)[0] in "LNM" for letter in form if letter != " ")
+    composed, decomposed, spaced = forms_of(
+        [*(unicodedata.normalize(form, title) for form in ("NFC", "NFD")), f"  {title}\n"]
+    )
+    assert form == composed == decomposed == spaced
+
+
+@given(st.text(st.sampled_from([*"abz\u00e9\u00df\u03c3\u03c2\u0434 1"]), max_size=9))
+@example("\u03a3\u03af\u03c3\u03c5\u03c6\u03bf\u03c2")
+def test_capitals_make_no_difference(title: str) -> None:
+    assert len(set(forms_of([title, title.upper(), title.lower()]))) == 1
+
+
+@given(st.lists(TITLES, min_size=1, max_size=12, unique=True))
+def test_a_title_is_found_under_itself_whatever_else_is_looked_up(titles: list[str]) -> None:
+    index = TitleIndex(pa.array(titles))
+    matches = index.find(pa.array(titles), 1, 94.0)
     own = set(matches.name[matches.name == matches.item].tolist())
-    assert own == {number for number, form in enumerate(forms) if form}
-    assert 0 < len(own) < len(titles)
+    plain, _ = split_years(pa.array(titles, pa.large_string()))
+    assert own == {number for number, form in enumerate(forms_of(plain.to_pylist())) if form}
+    assert (np.diff(matches.name) >= 0).all() and (matches.score >= 94.0).all()
+    pairs = [*zip(matches.name.tolist(), matches.item.tolist(), strict=True)]
+    assert len(set(pairs)) == len(pairs)
+    alone = index.find(pa.array(titles[-1:]), 1, 94.0)
+    assert alone.item.tolist() == matches.item[matches.name == len(titles) - 1].tolist()
 
 
 def test_near_matches_are_those_of_comparing_all_pairs():

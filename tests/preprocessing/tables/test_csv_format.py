@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 import csv
-import io
-import random
 
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from configs.data import Table
 from configs.loading import ConfigurationError
@@ -149,64 +149,9 @@ def parse(data: bytes, **written):
     return rows, letters
 
 
-@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
-def test_fields_are_texts_and_lines_are_numbered(end):
-    rows, letters = parse(b"1,x,NA" + (end or b"\n") + b",,\n007,x, y " + end)
-    assert rows == [(2, "1", "NA"), (3, "", ""), (4, "007", " y ")]
-    assert letters == []
-
-
-def test_quotes_are_csv_quotes():
-    rows, letters = parse(b'"a ""b"", c",x,y\n5" disc,x,y\n"open,x,y\n"a"b,x,y\n6,x,y\n')
-    assert rows == [(2, 'a "b", c', "y"), (3, '5" disc', "y"), (6, "6", "y")]
-    assert letters == [(4, "malformed_quotes"), (5, "malformed_quotes")]
-
-
-def test_a_quote_left_open_does_not_take_in_the_next_line():
-    rows, letters = parse(b'"a,x,1\n2",x,y\n"3",x,z\n')
-    assert rows == [(3, '2"', "y"), (4, "3", "z")]
-    assert letters == [(2, "malformed_quotes")]
-
-
-def test_quotes_may_be_characters_like_all_others():
-    rows, letters = parse(b'"a|x|"y\n"|"|"\n', separator="|", quoting=False)
-    assert rows == [(2, '"a', '"y'), (3, '"', '"')]
-    assert letters == []
-
-
-def test_lines_of_another_shape_are_dead_letters_and_blank_ones_are_nothing():
-    rows, letters = parse(b"\n1,2\n1,2,3,4\n  \n1,2,3\n\xff,2,3\n1\r1,2,3\n\n")
-    assert rows == [(6, "1", "3")]
-    assert letters == [
-        (3, "wrong_column_count"),
-        (4, "wrong_column_count"),
-        (7, "invalid_utf8"),
-        (8, "line_break_in_field"),
-    ]
-
-
-def test_a_byte_order_mark_inside_a_file_is_text():
-    # Only that at a file's beginning is none, and it is taken off before.
-    assert parse(b"\xef\xbb\xbfa,b,c\n1,2,3\n") == ([(2, "\ufeffa", "c"), (3, "1", "3")], [])
-    assert parse(b"\xef\xbb\xbf\n") == ([], [(2, "wrong_column_count")])
-
-
 @pytest.mark.parametrize("data", [b"", b"\n\n", b" ", b"\r\n"])
 def test_nothing_to_read(data):
     assert parse(data) == ([], [])
-
-
-@pytest.mark.parametrize("separator", ["::", "§", " | ", "\t", "|", ";", "\x01", "a", "abc"])
-@pytest.mark.parametrize("quoting", [True, False])
-def test_any_separator(separator, quoting):
-    def data(end: str) -> bytes:
-        lines = [["é", "1", "x"], ["", "", ""], ["5", "6", "7"]]
-        return "".join(separator.join(line) + end for line in lines).encode()
-
-    for end in ("\n", "\r\n"):
-        rows, letters = parse(data(end), separator=separator, quoting=quoting)
-        assert rows == [(2, "é", "x"), (3, "", ""), (4, "5", "7")]
-        assert letters == []
 
 
 def test_a_separator_of_several_characters_in_quotes_is_text():
@@ -231,18 +176,73 @@ def test_an_encoding_is_named_when_a_line_is_not_of_it():
     ]
 
 
-def test_random_tables_are_read_as_the_csv_module_reads_them():
-    generator = random.Random(5)
-    alphabet = ["a", '"', ",", "é", " ", "", "1", "''", "\t"]
-    rows = [
-        ["".join(generator.choices(alphabet, k=generator.randrange(5))) + "x" for _ in range(3)]
-        for _ in range(500)
-    ]
-    written = io.StringIO()
-    csv.writer(written, lineterminator="\n").writerows(rows)
-    found, letters = parse(written.getvalue().encode())
+SEPARATORS = [",", ";", "\t", " ", "|", "\x01", "a", "::", " | ", "§", "abc"]
+CHARACTERS = st.characters(exclude_categories=["Cs"], exclude_characters="\r\n")
+TEXTS = st.text(CHARACTERS | st.sampled_from([*'",;:| \t\0\x1f§abcé']), max_size=6)
+
+
+@given(
+    st.lists(st.tuples(TEXTS, TEXTS, TEXTS), max_size=8),
+    st.sampled_from(SEPARATORS),
+    st.sampled_from(["\n", "\r\n"]),
+    st.sampled_from(["where needed", "everywhere", "nowhere"]),
+    st.booleans(),
+)
+@example(
+    [("5 disc", "", " y "), ("", "", ""), ("NA", "007", '"')], "::", "\n", "where needed", True
+)
+def test_what_is_written_is_read_back(rows, separator, end, quotes, ends) -> None:
+    quoting = quotes != "nowhere"
+
+    def written(field: str) -> str:
+        needed = quotes == "everywhere" or any(mark in field for mark in ('"', *separator))
+        return '"' + field.replace('"', '""') + '"' if quoting and needed else field
+
+    if not quoting:
+        without = str.maketrans("", "", separator)
+        rows = [tuple(field.translate(without) for field in row) for row in rows]
+    data = "".join(separator.join(map(written, row)) + end for row in rows)
+    data = data if ends else data.removesuffix(end)
+    found, letters = parse(data.encode(), separator=separator, quoting=quoting)
     assert letters == []
     assert found == [(line, row[0], row[2]) for line, row in enumerate(rows, start=2)]
+
+
+@given(
+    st.lists(
+        st.text(st.sampled_from([*'",,,ab \t\r\0é']), max_size=10).map(str.encode)
+        | st.binary(max_size=8).map(lambda line: line.replace(b"\n", b",")),
+        max_size=8,
+    ),
+    st.booleans(),
+)
+@example([b'"a,x,1', b'2",x,y', b'"3",x,z'], True)  # a quote left open does not take in the next
+@example([b'"a"b,x,y', b'5" disc,x,y', b"1\r1,2,3", b"\xff,2,3", b"1,2", b" \t "], True)
+@example([b"\xef\xbb\xbf"], False)  # no mark of the file's beginning: that is taken off before
+def test_every_line_is_a_record_or_a_dead_letter(lines: list[bytes], quoting: bool) -> None:
+    """As Python's csv module reads each line by itself."""
+    expected, reasons = [], []
+    for number, line in enumerate(lines, start=2):
+        line = line.removesuffix(b"\r")
+        if not line.strip(b" \t"):
+            continue
+        try:
+            text = line.decode()
+            fields = next(csv.reader([text], strict=True)) if quoting else text.split(",")
+        except UnicodeDecodeError:
+            reasons.append((number, "invalid_utf8"))
+            continue
+        except csv.Error:
+            fields = None
+        if "\r" in text:
+            reasons.append((number, "line_break_in_field"))
+        elif fields is None:
+            reasons.append((number, "malformed_quotes"))
+        elif len(fields) != 3:
+            reasons.append((number, "wrong_column_count"))
+        else:
+            expected.append((number, fields[0], fields[2]))
+    assert parse(b"".join(line + b"\n" for line in lines), quoting=quoting) == (expected, reasons)
 
 
 @pytest.mark.parametrize("separator", [",", "::"])
