@@ -76,14 +76,14 @@ def _works(name: str, arguments: argparse.Namespace) -> tuple[tf.keras.layers.La
     layer(batch)
     optimizer.build(layer.trainable_variables)
 
-    @tf.function
+    @tf.function(autograph=False)
     def train() -> None:
         with tf.GradientTape() as tape:
             value = loss(labels, layer(batch, training=True))
         gradients = tape.gradient(value, layer.trainable_variables)
         optimizer.apply_gradients(zip(gradients, layer.trainable_variables, strict=True))
 
-    @tf.function
+    @tf.function(autograph=False)
     def rank() -> tf.Tensor:
         return layer(request, training=False)
 

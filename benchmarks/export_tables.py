@@ -81,7 +81,7 @@ class LookUps(tf.Module):
                 return {"vector": vectors(index(item_id))}
 
             ids = tf.TensorSpec([None], tf.string, name="item_id")
-            signature = tf.function(look_up).get_concrete_function(item_id=ids)
+            signature = tf.function(look_up, autograph=False).get_concrete_function(item_id=ids)
             found[name] = with_whole_number_ids(signature) if id_type == "int64" else signature
         return found
 

@@ -132,12 +132,12 @@ class TrainingStep:
         """
         self._model = model
         self._matches = model.inputs_preparation.matches if match_in_step else None
-        prepare = tf.function(model.inputs_preparation.__call__)
+        prepare = tf.function(model.inputs_preparation.__call__, autograph=False)
         self._batches = [prepare(batch) for batch in batches]
         if match_in_step:
             inputs = model.inputs_preparation.match_inputs
             for prepared, raw in zip(self._batches, batches, strict=True):
-                prepared |= tf.function(inputs)(raw)
+                prepared |= tf.function(inputs, autograph=False)(raw)
         random = np.random.default_rng(seed)
         self.batch_size = len(batches[0]["user_id"])
         self._labels = tf.constant(random.integers(0, 2, self.batch_size), tf.float32)

@@ -161,7 +161,7 @@ class KnowledgeIds(tf.keras.layers.Layer):
         (first, *_) = self._rows.values()
         table = np.empty([first.shape[0], self.width], np.float32)
         compute = tf.function(
-            self, input_signature=[tf.TensorSpec([None], tf.int32)]
+            self, input_signature=[tf.TensorSpec([None], tf.int32)], autograph=False
         ).get_concrete_function()
         for rows in row_chunks(0, len(table)):
             table[rows] = compute(tf.constant(rows)).numpy()
@@ -200,6 +200,7 @@ class KnowledgeIds(tf.keras.layers.Layer):
         compute = tf.function(
             lambda rows: self.project_vectors(source, knowledge.vectors(rows)),
             input_signature=[tf.TensorSpec([None], tf.int32)],
+            autograph=False,
         ).get_concrete_function()
         table = np.zeros([knowledge.num_rows, self.width], np.float32)
         for rows in row_chunks(1, len(table)):

@@ -138,6 +138,7 @@ class RankingModel(ScoringModel):
         scores = tf.sigmoid(self(features, training=False))
         return {task: scores[:, column] for column, task in enumerate(self.tasks, start=1)}
 
+    @tf.autograph.experimental.do_not_convert
     def compute_loss(self, inputs: tuple[Tensors, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Binary cross entropy of a batch of (features, labels [n] or [n, 1 + tasks])."""
         features, labels = inputs

@@ -118,6 +118,7 @@ class RerankingModel(ScoringModel):
             return list_probabilities(logits, mask)
         return tf.where(mask, tf.sigmoid(logits), 0.0)
 
+    @tf.autograph.experimental.do_not_convert
     def compute_loss(self, inputs: tuple[Tensors, tf.Tensor], training: bool = False) -> tf.Tensor:
         """Loss of a batch of (features, labels [b, L])."""
         features, labels = inputs

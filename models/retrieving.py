@@ -88,12 +88,14 @@ class RetrievalModel(ScoringModel):
                 remove_accidental_hits=True,
             )
         # As graphs: eager kernels do not read tables that another process holds.
-        counts = tf.function(self._training_counts)(tf.range(self.num_items + 1))
+        counts = tf.function(self._training_counts, autograph=False)(tf.range(self.num_items + 1))
         # A table of its own, because XLA cannot compile lookups in two dimensions.
         self._share_table = tf.Variable(
             counts / tf.reduce_max(counts), trainable=False, name="relative_shares"
         )
-        self._compiled_item_vectors = tf.function(self.item_vectors, reduce_retracing=True)
+        self._compiled_item_vectors = tf.function(
+            self.item_vectors, reduce_retracing=True, autograph=False
+        )
 
     @classmethod
     def check_scenario(cls, scenario: Scenario) -> None:
@@ -135,9 +137,7 @@ class RetrievalModel(ScoringModel):
         Every sample needs user features of its own: m = n.
         """
         features, _ = inputs
-        prepared = self.prepared(features)
-        users, items = self(prepared, training=training)
-        rows = prepared["item_row"]
+        rows, users, items = self._pairs(features, training)
         with precision("float32"):
             total = self.task(
                 users,
@@ -148,6 +148,13 @@ class RetrievalModel(ScoringModel):
                 compute_batch_metrics=False,
             )
         return tf.math.divide_no_nan(total, tf.cast(tf.shape(rows)[0], tf.float32))
+
+    # Not the whole loss: the task takes lengths of tensors, which needs AutoGraph.
+    @tf.autograph.experimental.do_not_convert
+    def _pairs(self, features: Tensors, training: bool) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        """Catalogue rows [n], vectors of users [m, width] and of items [n, width]."""
+        prepared = self.prepared(features)
+        return prepared["item_row"], *self(prepared, training=training)
 
     def loss_count(self, inputs: tuple[Tensors, tf.Tensor | None]) -> tf.Tensor:
         """Number of samples."""

@@ -233,7 +233,7 @@ def with_whole_number_ids(signature: ConcreteFunction) -> ConcreteFunction:
             for name, values in outputs.items()
         }
 
-    return tf.function(run).get_concrete_function(**specifications)
+    return tf.function(run, autograph=False).get_concrete_function(**specifications)
 
 
 def require_whole_numbers(ids: Iterable[str], entity: str) -> None:

@@ -110,7 +110,7 @@ class ServingModule(tf.Module, abc.ABC):
                 checked_inputs(raw, specifications, self.features, self._largest_request)
             )
 
-        return tf.function(run).get_concrete_function(**specifications)
+        return tf.function(run, autograph=False).get_concrete_function(**specifications)
 
     def _of_examples(
         self, of_tensors: ConcreteFunction, argument: str, select: Computation = dict

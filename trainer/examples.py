@@ -208,6 +208,7 @@ class ExampleReader:
         """
         return WorkDirectory(self._scenario.work_dir).examples.shards(self._part, self._kind.name)
 
+    @tf.autograph.experimental.do_not_convert
     def prepared(self, serialized: tf.Tensor) -> dict[str, tf.Tensor]:
         """Serialized examples [n] -> prepared features, ids and labels by name, [n, ...] each."""
         features = {feature.name: feature for feature in [*self._inputs, *self._targets]}
@@ -229,6 +230,7 @@ class ExampleReader:
             columns[_HISTORY_ROWS] = self._preparation.catalogue.rows(parsed[HISTORY_ITEM_ID])
         return columns
 
+    @tf.autograph.experimental.do_not_convert
     def batch(self, serialized: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
         """Serialized examples [n] -> features and labels as a model's training step takes them."""
         columns = self.prepared(serialized)

@@ -25,7 +25,7 @@ class FactorizedTopK:
         """
         self._ks = [k for k in CUTOFFS if k <= model.num_items]
         self._metric = model.factorized_top_k(self._ks)
-        self._vectors = tf.function(model.user_vectors, reduce_retracing=True)
+        self._vectors = tf.function(model.user_vectors, reduce_retracing=True, autograph=False)
         self._items = tf.constant(model.all_item_vectors())
 
     def add(self, examples: PreparedExamples) -> None:

@@ -36,5 +36,7 @@ def match_statistics(
 
 
 def _computed(model: tfrs.models.Model, examples: PreparedExamples) -> np.ndarray:
-    features = tf.function(lambda batch: model.prepared(batch)["match"], reduce_retracing=True)
+    features = tf.function(
+        lambda batch: model.prepared(batch)["match"], reduce_retracing=True, autograph=False
+    )
     return np.concatenate([features(batch).numpy() for batch in examples.batches(_BATCH)])

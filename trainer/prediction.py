@@ -36,7 +36,7 @@ class Predictor(ABC):
     def __init__(self, model: tfrs.models.Model):
         """Takes a model, which may be trained on between predictions."""
         self._model = model
-        self._compute = tf.function(self._outputs, reduce_retracing=True)
+        self._compute = tf.function(self._outputs, reduce_retracing=True, autograph=False)
 
     def predict(self, examples: PreparedExamples) -> Predictions:
         """What the model with its present weights says about examples, in their order.

@@ -219,6 +219,7 @@ class KnowledgeAdapter(tf.keras.layers.Layer):
         compute = tf.function(
             lambda rows: self({source: rows}, training=False)[source],
             input_signature=[tf.TensorSpec([None], tf.int32)],
+            autograph=False,
         ).get_concrete_function()
         table = np.empty([self.tables[source].num_rows, self.width], np.float32)
         for rows in row_chunks(0, len(table)):

@@ -127,7 +127,7 @@ class RankingProof(KindProof):
                 **{f"{SCORE}_{task}": values for task, values in further.items()},
             }
 
-        self._score = tf.function(score, reduce_retracing=True)
+        self._score = tf.function(score, reduce_retracing=True, autograph=False)
 
     @staticmethod
     def item_edges(items: np.ndarray) -> dict[str, np.ndarray]:
@@ -172,7 +172,9 @@ class RerankingProof(KindProof):
         """Takes a trained re-ranker."""
         super().__init__(model)
         self._score = tf.function(
-            lambda features: {SCORE: model.probabilities(features)}, reduce_retracing=True
+            lambda features: {SCORE: model.probabilities(features)},
+            reduce_retracing=True,
+            autograph=False,
         )
 
     @staticmethod
@@ -221,7 +223,9 @@ class RetrievalProof(KindProof):
         self._model = model
         self.rows_at_once = min(self.rows_at_once, max(1, _SCORES_AT_ONCE // model.num_items))
         self._users = tf.function(
-            lambda features: {VECTOR: model.user_vectors(features)}, reduce_retracing=True
+            lambda features: {VECTOR: model.user_vectors(features)},
+            reduce_retracing=True,
+            autograph=False,
         )
         catalogue = model.inputs_preparation.catalogue
         self._rows = catalogue.rows

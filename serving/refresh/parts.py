@@ -91,7 +91,8 @@ class TrainedFunctions(tf.Module):
                 return {_OUTPUT: tf.cast(function(source, vectors), tf.float32)}
 
             specification = tf.TensorSpec([None, table.dimension], tf.float32, name="vectors")
-            self._signatures[f"{name}/{source}"] = tf.function(of_vectors).get_concrete_function(
+            compute = tf.function(of_vectors, autograph=False)
+            self._signatures[f"{name}/{source}"] = compute.get_concrete_function(
                 vectors=specification
             )
 
@@ -208,7 +209,7 @@ def _item_vectors(model: RetrievalModel, statistics: tf.Variable) -> ConcreteFun
         vectors = scorer.vectors_of_fields(items.fields(ids, rows), numbers, augmented)
         return {_OUTPUT: tf.cast(vectors, tf.float32)}
 
-    return tf.function(of_items).get_concrete_function(**specifications)
+    return tf.function(of_items, autograph=False).get_concrete_function(**specifications)
 
 
 _NO_ENCODER_FILES = ("manifest.json", DEAD_LETTERS_FILE, VECTOR_STATISTICS_FILE)

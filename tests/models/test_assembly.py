@@ -113,7 +113,7 @@ def test_graph_equals_eager_with_static_widths(users: int | None) -> None:
         (features, augmented),
     )
 
-    @tf.function(input_signature=list(specifications))
+    @tf.function(input_signature=list(specifications), autograph=False)
     def in_graph(features: Any, augmented: Any) -> BackboneInputs:
         inputs, _ = layer(features, augmented)
         assert inputs.side_fields.shape[1:] == (2, WIDTH)

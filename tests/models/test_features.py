@@ -140,7 +140,8 @@ def test_graph_equals_eager_and_keeps_the_shape() -> None:
     layer = encoder()
 
     @tf.function(
-        input_signature=[tf.TensorSpec([None], tf.int32), tf.TensorSpec([1, None], tf.int32)]
+        input_signature=[tf.TensorSpec([None], tf.int32), tf.TensorSpec([1, None], tf.int32)],
+        autograph=False,
     )
     def in_graph(candidates: tf.Tensor, history: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         encoded, steps = layer(candidates, history)

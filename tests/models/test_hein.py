@@ -155,7 +155,7 @@ def test_gates_and_experts_work_inside_a_graph(built: bool) -> None:
     if built:
         layer(inputs)
 
-    @tf.function
+    @tf.function(autograph=False)
     def inside(batch: dict[str, tf.Tensor]) -> tuple[dict[str, tf.Tensor], dict[str, tf.Tensor]]:
         return layer.gates(batch), layer.experts(batch)
 
@@ -168,7 +168,7 @@ def test_gates_and_experts_work_inside_a_graph(built: bool) -> None:
 def test_graph_equals_eager() -> None:
     inputs = vectors(user=3, item=2)
     layer = with_random_weights(network(), inputs)
-    in_graph = tf.function(layer)(inputs)
+    in_graph = tf.function(layer, autograph=False)(inputs)
     for source in layer.sources:
         np.testing.assert_allclose(in_graph[source], layer(inputs)[source], atol=1e-6)
 
@@ -212,6 +212,7 @@ def test_an_export_inside_a_module_scores_alike(tmp_path: Path) -> None:
     module.score = tf.function(
         lambda user, item: layer({"user": user, "item": item}),
         input_signature=[specification, specification],
+        autograph=False,
     )
     tf.saved_model.save(module, str(tmp_path))
     reloaded = tf.saved_model.load(str(tmp_path))

@@ -257,7 +257,9 @@ def test_graph_equals_eager(users: int | None) -> None:
         )
         for name, value in request.items()
     }
-    in_graph = tf.function(lambda features: prepare(features), input_signature=[specifications])
+    in_graph = tf.function(
+        lambda features: prepare(features), input_signature=[specifications], autograph=False
+    )
     assert_equal(in_graph(request), prepare(request), atol=1e-5)
 
 

@@ -59,7 +59,7 @@ def test_all_have_one_interface(make: Any) -> None:
 def test_graph_equals_eager_and_keeps_the_shape(make: Any) -> None:
     layer = make()
 
-    @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.int32)])
+    @tf.function(input_signature=[tf.TensorSpec([None, 2], tf.int32)], autograph=False)
     def in_graph(rows: tf.Tensor) -> tf.Tensor:
         vectors = layer(rows)
         assert vectors.shape.as_list() == [None, 2, WIDTH]
@@ -151,7 +151,7 @@ def test_an_export_inside_a_module_answers_alike(make: Any, tmp_path: Path) -> N
     module = tf.Module()
     module.ids = layer = make()
     module.look_up = tf.function(
-        lambda rows: layer(rows), input_signature=[tf.TensorSpec([None], tf.int32)]
+        lambda rows: layer(rows), input_signature=[tf.TensorSpec([None], tf.int32)], autograph=False
     )
     tf.saved_model.save(module, str(tmp_path))
     reloaded = tf.saved_model.load(str(tmp_path))

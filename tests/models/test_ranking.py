@@ -102,7 +102,7 @@ def assert_rank_form_equals_aligned_rows(model: RankingModel, in_graph: bool = T
         )
         for name, value in request.items()
     }
-    rank = tf.function(model.probabilities, input_signature=[specifications])
+    rank = tf.function(model.probabilities, input_signature=[specifications], autograph=False)
     np.testing.assert_allclose(rank(request), tf.sigmoid(expected), atol=1e-5)
 
 

@@ -157,7 +157,9 @@ def test_graph_and_saved_model_equal_eager(model: RerankingModel, tmp_path: Path
     specifications = {
         name: tf.TensorSpec([None] * value.shape.rank, value.dtype) for name, value in raw.items()
     }
-    module.score = tf.function(model.probabilities, input_signature=[specifications])
+    module.score = tf.function(
+        model.probabilities, input_signature=[specifications], autograph=False
+    )
     expected = model.probabilities(raw)
     np.testing.assert_allclose(module.score(raw), expected, atol=1e-5)
     tf.saved_model.save(module, str(tmp_path))

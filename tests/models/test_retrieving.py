@@ -251,9 +251,11 @@ class Towers(tf.Module):
             for name, value in raw.items()
             if name != "item_id"
         }
-        self.user = tf.function(model.user_vectors, input_signature=[specifications])
+        self.user = tf.function(
+            model.user_vectors, input_signature=[specifications], autograph=False
+        )
         self.item = tf.function(
-            model.item_vectors, input_signature=[tf.TensorSpec([None], tf.int32)]
+            model.item_vectors, input_signature=[tf.TensorSpec([None], tf.int32)], autograph=False
         )
 
 

@@ -48,7 +48,7 @@ class TestMapDistinct:
         np.testing.assert_array_equal(gradient[:, 0], [0, 2, 0, 1, 0])
 
     def test_graph_equals_eager(self) -> None:
-        @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)])
+        @tf.function(input_signature=[tf.TensorSpec([None, None], tf.int32)], autograph=False)
         def in_graph(rows: tf.Tensor) -> tf.Tensor:
             return map_distinct(lambda distinct: tf.gather(TABLE, distinct), rows)
 
@@ -62,7 +62,7 @@ class Holder(tf.Module):
         self.table = growing_table(np.arange(rows * 2).reshape(rows, 2), "holder/t", tf.float32)
         self.names = growing_table(["a"] * rows, "holder/names")
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)])
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.int32)], autograph=False)
     def look_up(self, rows: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"row": tf.gather(self.table, rows), "name": tf.gather(self.names, rows)}
 

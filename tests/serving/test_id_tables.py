@@ -37,7 +37,9 @@ def test_any_shape_and_any_text() -> None:
     np.testing.assert_array_equal(index(ids), [[2, 1, 0], [3, 4, 0]])
     assert index(tf.constant("7")).numpy() == 1
     assert index(tf.zeros([0], tf.string)).shape == (0,)
-    compiled = tf.function(index, input_signature=[tf.TensorSpec([None, None], tf.string)])
+    compiled = tf.function(
+        index, input_signature=[tf.TensorSpec([None, None], tf.string)], autograph=False
+    )
     np.testing.assert_array_equal(compiled(ids), [[2, 1, 0], [3, 4, 0]])
 
 
@@ -102,7 +104,9 @@ def test_it_is_saved_and_loaded(tmp_path: Path) -> None:
     index = IdIndex(IDS, "items")
     module = tf.Module()
     module.index = index
-    module.look_up = tf.function(index, input_signature=[tf.TensorSpec([None], tf.string)])
+    module.look_up = tf.function(
+        index, input_signature=[tf.TensorSpec([None], tf.string)], autograph=False
+    )
     tf.saved_model.save(module, str(tmp_path))
     loaded = tf.saved_model.load(str(tmp_path))
     np.testing.assert_array_equal(loaded.look_up(tf.constant(IDS)), np.arange(1, 3001))
@@ -131,7 +135,7 @@ def echo(**raw: tf.Tensor) -> dict[str, tf.Tensor]:
 
 
 def test_ids_are_whole_numbers_outside_and_strings_inside() -> None:
-    text = tf.function(echo).get_concrete_function(
+    text = tf.function(echo, autograph=False).get_concrete_function(
         user_id=tf.TensorSpec([1], tf.string, name="user_id"),
         history_item_id=tf.TensorSpec([1, None], tf.string, name="history_item_id"),
         history_rating=tf.TensorSpec([1, None], tf.float32, name="history_rating"),
@@ -156,7 +160,7 @@ def test_ids_are_whole_numbers_outside_and_strings_inside() -> None:
 
 
 def test_a_signature_without_ids_stays_as_it_is() -> None:
-    examples = tf.function(lambda examples: {"score": tf.strings.length(examples)})
+    examples = tf.function(lambda examples: {"score": tf.strings.length(examples)}, autograph=False)
     signature = examples.get_concrete_function(tf.TensorSpec([None], tf.string, name="examples"))
     assert with_whole_number_ids(signature) is signature
 

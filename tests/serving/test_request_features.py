@@ -65,7 +65,8 @@ def test_a_largest_request_is_held() -> None:
     found = list(features("rerank").values())
     specifications = input_specifications(found, None, [None, None])
     checked = tf.function(
-        lambda **raw: checked_inputs(raw, specifications, found, largest=6)["item_id"]
+        lambda **raw: checked_inputs(raw, specifications, found, largest=6)["item_id"],
+        autograph=False,
     ).get_concrete_function(**specifications)
     rows = {
         name: tf.zeros([2] * given.shape.rank, given.dtype) if given.dtype == tf.float32

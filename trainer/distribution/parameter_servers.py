@@ -128,7 +128,7 @@ class ParameterServers(Distribution):
     def call(self, function: Callable[[], object]) -> None:
         """See `Distribution.call`."""
         # Eager kernels do not know the shapes of variables of other processes.
-        tf.function(function)()
+        tf.function(function, autograph=False)()
 
     def fit(
         self,

@@ -190,7 +190,7 @@ def test_graph_equals_eager(name: str) -> None:
         "user": tf.TensorSpec([None], tf.int32),
     }
 
-    @tf.function(input_signature=[specifications])
+    @tf.function(input_signature=[specifications], autograph=False)
     def in_graph(given: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         outputs = layer(given)
         assert outputs["item"].shape.as_list() == [None, 2, WIDTH]

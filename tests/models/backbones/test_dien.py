@@ -117,7 +117,7 @@ def test_the_auxiliary_loss_falls_where_the_next_item_can_be_foreseen() -> None:
     weights = layer._extractor.trainable_weights
     optimizer.build(weights)
 
-    @tf.function
+    @tf.function(autograph=False)
     def step() -> tf.Tensor:
         with tf.GradientTape() as tape:
             layer(inputs, training=True)

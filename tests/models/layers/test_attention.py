@@ -112,7 +112,7 @@ class TestTargetAttention:
             tf.TensorSpec([users, None, STEP_WIDTH]),
             tf.TensorSpec([users, None], tf.bool),
         )
-        in_graph = tf.function(layer, input_signature=[specifications])
+        in_graph = tf.function(layer, input_signature=[specifications], autograph=False)
         np.testing.assert_allclose(in_graph(batch), layer(batch), atol=1e-6)
 
     def test_lists_equal_candidates_with_a_history_each(self) -> None:
@@ -150,7 +150,7 @@ class TestTargetAttention:
             tf.TensorSpec([None, None, STEP_WIDTH]),
             tf.TensorSpec([None, None, None], tf.bool),
         )
-        in_graph = tf.function(layer, input_signature=[specifications])
+        in_graph = tf.function(layer, input_signature=[specifications], autograph=False)
         np.testing.assert_allclose(in_graph(lists()), layer(lists()), atol=1e-6)
         candidates, history, pairs = lists()
         empty = in_graph((candidates, history[:, :0], pairs[:, :, :0]))
@@ -167,14 +167,14 @@ class TestHeads:
         np.testing.assert_array_equal(side_by_side(heads), values)
 
     def test_graphs_keep_what_they_know_of_the_sizes(self) -> None:
-        @tf.function(input_signature=[tf.TensorSpec([None, 3, 4])])
+        @tf.function(input_signature=[tf.TensorSpec([None, 3, 4])], autograph=False)
         def known(values: tf.Tensor) -> tf.Tensor:
             heads = by_head(values, 2)
             assert heads.shape.as_list() == [None, 2, 3, 2]
             assert side_by_side(heads).shape.as_list() == [None, 3, 4]
             return side_by_side(heads)
 
-        @tf.function(input_signature=[tf.TensorSpec([None, None, 4])])
+        @tf.function(input_signature=[tf.TensorSpec([None, None, 4])], autograph=False)
         def unknown(values: tf.Tensor) -> tf.Tensor:
             return side_by_side(by_head(values, 2))
 

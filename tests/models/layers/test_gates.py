@@ -51,7 +51,7 @@ class TestFactorGate:
     def test_shapes_are_known_in_a_graph(self) -> None:
         layer = built(FactorGate(), FACTOR_FIELDS)
 
-        @tf.function(input_signature=[tf.TensorSpec([None, 3, 4])])
+        @tf.function(input_signature=[tf.TensorSpec([None, 3, 4])], autograph=False)
         def in_graph(fields: tf.Tensor) -> tf.Tensor:
             assert layer(fields).shape.as_list() == [None, 4]
             assert layer.weights_of(fields).shape.as_list() == [None, 3]

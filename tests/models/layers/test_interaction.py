@@ -286,7 +286,9 @@ class TestInnerProducts:
         np.testing.assert_array_equal(InnerProducts()(numbers[:, :, np.newaxis]), [[6, 10, 15]])
 
     def test_a_graph_knows_the_width(self) -> None:
-        in_graph = tf.function(InnerProducts(), input_signature=[tf.TensorSpec([None, 4, 3])])
+        in_graph = tf.function(
+            InnerProducts(), input_signature=[tf.TensorSpec([None, 4, 3])], autograph=False
+        )
         assert in_graph.get_concrete_function().output_shapes[1] == 6
         np.testing.assert_allclose(in_graph(INNER_FIELDS), InnerProducts()(INNER_FIELDS), atol=1e-6)
 
@@ -318,7 +320,9 @@ class TestOuterProduct:
             np.testing.assert_allclose(products[row], superposed[np.triu_indices(3)], atol=1e-5)
 
     def test_a_graph_knows_the_width(self) -> None:
-        in_graph = tf.function(OuterProduct(), input_signature=[tf.TensorSpec([None, 4, 3])])
+        in_graph = tf.function(
+            OuterProduct(), input_signature=[tf.TensorSpec([None, 4, 3])], autograph=False
+        )
         assert in_graph.get_concrete_function().output_shapes[1] == 6
         np.testing.assert_allclose(in_graph(OUTER_FIELDS), OuterProduct()(OUTER_FIELDS), atol=1e-6)
 

@@ -93,7 +93,7 @@ class TestAttentionGRUEveryKind:
         shape = (GRU_COUNT, 0, GRU_UNITS) if return_sequences else (GRU_COUNT, GRU_UNITS)
         np.testing.assert_array_equal(layer(empty), np.zeros(shape))
         signature = [tf.TensorSpec([None, None, *part.shape[2:]], part.dtype) for part in empty]
-        in_graph = tf.function(layer, input_signature=[tuple(signature)])
+        in_graph = tf.function(layer, input_signature=[tuple(signature)], autograph=False)
         np.testing.assert_array_equal(in_graph(tuple(empty)), np.zeros(shape))
         np.testing.assert_allclose(in_graph(gru_inputs(kind)), layer(gru_inputs(kind)), atol=1e-6)
 
@@ -220,7 +220,7 @@ class TestHistoryTransformerEveryForm:
             tf.TensorSpec([None, None, STEP_WIDTH]),
             tf.TensorSpec([None, None], tf.bool),
         )
-        in_graph = tf.function(layer, input_signature=[specifications])
+        in_graph = tf.function(layer, input_signature=[specifications], autograph=False)
         assert in_graph.get_concrete_function().output_shapes[1] == layer(batch).shape[1]
         np.testing.assert_allclose(in_graph(batch), layer(batch), atol=1e-6)
 

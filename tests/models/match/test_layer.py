@@ -62,7 +62,9 @@ def test_graphs_of_any_batch_equal_eager(
         tf.TensorSpec([users, None], tf.as_dtype(value.dtype)) for value in history.values()
     ]
     in_graph = tf.function(
-        layer, input_signature=[tf.TensorSpec([None] * rank, tf.int32), *specifications]
+        layer,
+        input_signature=[tf.TensorSpec([None] * rank, tf.int32), *specifications],
+        autograph=False,
     )
     np.testing.assert_allclose(
         in_graph(candidates, *history.values()), layer(candidates, **history), atol=1e-5
@@ -410,6 +412,7 @@ class TestCandidatesByUser:
                 tf.TensorSpec([None] * rows.shape.rank, rows.dtype),
                 tf.TensorSpec([None, 5]),
             ],
+            autograph=False,
         )
         np.testing.assert_array_equal(unknown(rows, history), expected)
 
@@ -420,6 +423,7 @@ class TestCandidatesByUser:
         unknown = tf.function(
             candidates_by_user,
             input_signature=[tf.TensorSpec([None], rows.dtype), tf.TensorSpec([None, 5])],
+            autograph=False,
         )
         with pytest.raises(tf.errors.InvalidArgumentError):
             unknown(rows, history)
@@ -440,7 +444,9 @@ class TestChunks:
         size = length if known else None
         specifications = [tf.TensorSpec([size, None, 2]), tf.TensorSpec([size])]
         in_graph = tf.function(
-            lambda *tensors: in_chunks(function, tensors, 4), input_signature=specifications
+            lambda *tensors: in_chunks(function, tensors, 4),
+            input_signature=specifications,
+            autograph=False,
         )
         expected = left * right[:, None, None]
         np.testing.assert_array_equal(in_graph(left, right), expected)

@@ -102,7 +102,7 @@ def save(
     traced = None
     if signatures:
         specifications = input_specifications(module.features, None, [None])
-        scores = tf.function(lambda **raw: module.scores(raw))
+        scores = tf.function(lambda **raw: module.scores(raw), autograph=False)
         traced = {"serving_default": scores.get_concrete_function(**specifications)}
     tf.saved_model.save(module, str(folder), signatures=traced)
     return folder

@@ -57,11 +57,11 @@ def eager(step: Callable[..., None]) -> Callable[..., None]:
 
 
 def compiled(step: Callable[..., None]) -> Callable[..., None]:
-    return tf.function(step, reduce_retracing=True)
+    return tf.function(step, reduce_retracing=True, autograph=False)
 
 
 def compiled_by_xla(step: Callable[..., None]) -> Callable[..., None]:
-    return tf.function(step, jit_compile=True)
+    return tf.function(step, jit_compile=True, autograph=False)
 
 
 @pytest.mark.parametrize("mode", [eager, compiled, compiled_by_xla])
