@@ -1,7 +1,13 @@
 from __future__ import annotations
 
+import functools
 import os
+import sys
+import types
+import weakref
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -32,3 +38,42 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no data sets at {folder}; name their folder in REKI_SHARED_DATA")
     return folder
+
+
+def pytest_runtest_setup() -> None:
+    if "apache_beam.pipeline" in sys.modules:
+        _inspect_beam_classes_once()
+
+
+@functools.cache
+def _inspect_beam_classes_once() -> None:
+    """Keeps what Beam finds out anew for every step of every pipeline.
+
+    These are the signatures of a DoFn's methods, and the parsers of its options: half of the time
+    of a small pipeline, and the suite runs hundreds of them.
+    """
+    from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.transforms import core
+
+    arguments_of, view_as = core.get_function_args_defaults, PipelineOptions.view_as
+    arguments: weakref.WeakKeyDictionary[Any, tuple[list[str], list[Any]]]
+    arguments = weakref.WeakKeyDictionary()
+    views: weakref.WeakKeyDictionary[PipelineOptions, dict[type, PipelineOptions]]
+    views = weakref.WeakKeyDictionary()
+
+    def known_arguments(function: Callable[..., Any]) -> tuple[list[str], list[Any]]:
+        if not isinstance(function, types.MethodType):
+            return arguments_of(function)
+        if function.__func__ not in arguments:
+            arguments[function.__func__] = arguments_of(function)
+        names, defaults = arguments[function.__func__]
+        return [*names], [*defaults]
+
+    def known_view(options: PipelineOptions, kind: type[PipelineOptions]) -> PipelineOptions:
+        own = views.setdefault(options, {})
+        if kind not in own:
+            own[kind] = view_as(options, kind)
+        return own[kind]
+
+    core.get_function_args_defaults = known_arguments
+    PipelineOptions.view_as = known_view
