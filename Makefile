@@ -82,9 +82,10 @@ $(CONFORMANCE_INSTALLED): requirements-conformance.txt | setup
 			--constraint requirements-conformance.txt grpcio $$client || exit 1; done
 	@touch $@
 
+# By name: ordered by number of tests, long files with few tests would come last, on one core.
 test: setup $(CONFORMANCE_INSTALLED) ## run the fast test suite
 	@echo "test: the fast suite (make test-all runs the slow tests too)"
-	@$(RUN) -m pytest -n auto --dist loadfile -m "not slow"
+	@$(RUN) -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow"
 
 test-all: setup $(CONFORMANCE_INSTALLED) ## run every test, the slow ones too
 	@echo "test-all: every test"

@@ -153,7 +153,7 @@ def test_match_features_enter_standardised_through_a_linear_term() -> None:
 def test_graph_and_saved_model_equal_eager(model: RerankingModel, tmp_path: Path) -> None:
     raw = raw_lists()
     module = tf.Module()
-    module.model = model
+    module.parts = (model.checkpoint_parts(), model.inputs_preparation)
     specifications = {
         name: tf.TensorSpec([None] * value.shape.rank, value.dtype) for name, value in raw.items()
     }

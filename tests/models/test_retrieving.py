@@ -245,7 +245,7 @@ class Towers(tf.Module):
 
     def __init__(self, model: RetrievalModel, raw: Tensors):
         super().__init__()
-        self.model = model
+        self.parts = (model.checkpoint_parts(), model.inputs_preparation)
         specifications = {
             name: tf.TensorSpec([None] * value.shape.rank, value.dtype)
             for name, value in raw.items()

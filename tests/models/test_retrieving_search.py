@@ -62,6 +62,7 @@ def test_training_and_search_run_in_mixed_precision() -> None:
         mixed = small_retrieval_model()
         loss = mixed.compute_loss((raw, None))
         mixed.compile(optimizer=tf.keras.optimizers.Adam(0.02))
+        mixed.optimizer.build(mixed.trainable_variables)
         train_step = tf.function(mixed.train_step)
         first = train_step((raw, None))["loss"]
         for _ in range(20):
