@@ -238,6 +238,15 @@ class PredictOptions(RequestOptions):
         None,
         description="item attributes with the columns item_id and title, to show titles",
     )
+    explain: int | None = Field(
+        None,
+        ge=1,
+        description="show the N items of the history that move the knowledge match of each shown "
+        "item most; needs --base",
+    )
+    base: Annotated[Path | None, Metavar("BASE")] = Field(
+        None, description="model base path of the served model, whose tables --explain reads"
+    )
 
 
 class Schedule(Section):

@@ -270,6 +270,18 @@ class KnowledgeMatch(tf.keras.layers.Layer):
         return self.method.learned
 
     @property
+    def trained_method(self) -> MatchMethod:
+        """The method with the parameters as they are now."""
+        if not self.is_learned or self.kind != "ridge":
+            return self.method
+        return replace(
+            self.method,
+            length_scale=float(self._length_scale()),
+            bias=float(self._bias()),
+            noise=float(self._noise()),
+        )
+
+    @property
     def has_folds(self) -> bool:
         """Whether the source is made from ratings: training samples must name their fold."""
         return self.sizes.num_folds > 0

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+import numpy as np
 import tensorflow as tf
 
-from models.reduction import KERNEL_JITTER
+from models.match.kinds import MatchMethod
+from models.reduction import KERNEL_JITTER, cosine_kernel
 
 _LEAST, _MOST = 1e-3, 1e3
 
@@ -139,6 +141,37 @@ def exact_ridge(
     factor = tf.linalg.cholesky(tf.linalg.set_diag(among, diagonal))
     mean, explained = _explained(factor, residuals[:, tf.newaxis], kernel(candidates))
     return _mean_and_deviation(mean, bias + 1.0 - explained)
+
+
+def ridge_contributions(
+    method: MatchMethod, candidates: np.ndarray, history: np.ndarray, residuals: np.ndarray
+) -> np.ndarray:
+    """What each interaction of one user adds to the mean of each candidate.
+
+    The mean is linear in the residuals, mean_i = sum_j w_ij e_j with w_i = (K + noise I)^-1 k_i, so
+    interaction j adds w_ij e_j: by that much the mean would be another one had the user thought of
+    item j what others do. In the low-rank form w_ij = phi_i' A^-1 phi_j / noise, which is the same
+    for K = Phi Phi'.
+
+    Args:
+      method: ridge, its form and parameters.
+      candidates: [candidates, width], as of `low_rank_ridge` or `exact_ridge`.
+      history: [length, width], likewise; no padding.
+      residuals: [length].
+
+    Returns:
+      [candidates, length], float64, whose rows add up to the means.
+    """
+    candidates, history = candidates.astype(np.float64), history.astype(np.float64)
+    if method.form == "low_rank":
+        precision = history.T @ history / method.noise + np.eye(history.shape[1])
+        weights = candidates @ np.linalg.solve(precision, history.T) / method.noise
+    else:
+        among = cosine_kernel(history @ history.T, method.length_scale, method.bias)
+        among += (method.noise + _EXACT_JITTER) * np.eye(len(history))
+        kernel = cosine_kernel(candidates @ history.T, method.length_scale, method.bias)
+        weights = np.linalg.solve(among, kernel.T).T
+    return weights * residuals
 
 
 def whitening(landmark_cosines: tf.Tensor, length_scale: tf.Tensor) -> tf.Tensor:

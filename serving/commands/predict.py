@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from configs.command_line import (
     CommandError,
     Subparsers,
     add_field_options,
     add_json_option,
+    quiet_tensorflow,
     say,
     section_of,
 )
+from configs.loading import ConfigurationError
 from configs.text_table import aligned
 from serving.commands.server_options import client_of, name_of, read_request
 from serving.options import PredictOptions
 
 if TYPE_CHECKING:
     from serving.client.errors import RankingError
+    from serving.client.inputs import UserRequest
 
 _DESCRIPTION = """\
 Asks a server to rank candidates for one user and prints them, best first. Without candidates it
@@ -37,7 +42,12 @@ history: the share of liked items (the model knows from which rating on an item 
 rating, and log(1 + count). The profile has the user's attributes where the model reads any: a
 number, a string or several; what is left out is not known.
 
-Needs no TensorFlow. The server is TensorFlow Serving or `python -m serving serve`.
+--explain N says what moves the knowledge match of a shown item: the ridge's mean, in units of a
+rating, is a sum over the history, and by its part of the sum it would be another one had the user
+thought of that item what others do. It is computed from the tables of the version that answered, in
+--base.
+
+The server is TensorFlow Serving or `python -m serving serve`. Only --explain needs TensorFlow.
 """
 
 _EXAMPLES = """\
@@ -46,6 +56,8 @@ examples:
   python -m serving predict --target grpc://127.0.0.1:8500 --model movies --version-label stable \
       --request user.json
   python -m serving predict --target http://127.0.0.1:8501 --model movies --request - --json
+  python -m serving predict --target grpc://127.0.0.1:8500 --model movies --request user.json \
+      --explain 3 --base out/export
 """
 
 
@@ -72,13 +84,20 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
       `{"model", "version", "ranking": [{"item_id", "title", "score"}]}`, best first. The version is
       the one that answered; over REST, which does not tell, the one that is available. A title is
       null when it is not known. A model of several tasks gives `score_<task>` of each further one.
+      With `--explain` each has `match`: source -> `mean`, null where the source does not know the
+      item, `contributions` of `item_id`, `title`, `rating` and `contribution`, the largest first,
+      and `others`, what the rest of the history adds up to.
 
     Raises:
+      ConfigurationError: the match cannot be explained, see `match_contributions`; or `--base` is
+        missing or has not the version that answered.
       CommandError: the request is malformed, or the server cannot be asked.
     """
     from serving.client.errors import ProfileError, RankingError
 
     options = section_of(arguments, PredictOptions)
+    if (options.explain is None) != (options.base is None):
+        raise ConfigurationError("--explain and --base: give both or neither")
     user, candidates = read_request(options.request, options.positive_rating)
     try:
         with client_of(options) as client:
@@ -101,12 +120,10 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
         raise CommandError(f"{error} [{error.code}]{_advice(error, candidates)}") from error
     # Retrieved items come best first already, and equal scores keep their order.
     best_first = sorted(range(len(items)), key=lambda place: -scores[place])[: options.top]
-    titles = (
-        read_titles(options.titles, [items[place] for place in best_first])
-        if options.titles
-        else {}
-    )
-    ranking = [
+    shown = [items[place] for place in best_first]
+    titled = [*shown, *map(str, user.history_item_id if options.explain else ())]
+    titles = read_titles(options.titles, titled) if options.titles else {}
+    ranking: list[dict[str, Any]] = [
         {
             "item_id": items[place],
             "title": titles.get(items[place]),
@@ -114,8 +131,52 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
         }
         for place in best_first
     ]
+    if options.explain is not None and options.base is not None:
+        explained = _explain(options.base / str(version), user, shown, titles, options.explain)
+        for row, match in zip(ranking, explained, strict=True):
+            row["match"] = match
     _print_table(f"{options.model} version {version}, user {user.user_id}", ranking, list(columns))
+    for row in ranking:
+        _print_match(row)
     return {"model": options.model, "version": version, "ranking": ranking}
+
+
+def _explain(
+    version_folder: Path,
+    user: UserRequest,
+    items: Sequence[str],
+    titles: Mapping[str, str],
+    most: int,
+) -> list[dict[str, Any]]:
+    """What `run` gives as `match` of each item."""
+    if not version_folder.is_dir():
+        raise ConfigurationError(
+            f"--base {version_folder.parent}: has no version {version_folder.name}, which "
+            "answered; name the model base path that the server serves"
+        )
+    quiet_tensorflow()
+    from serving.match_explanation import match_contributions
+
+    history = [str(item) for item in user.history_item_id]
+    found: list[dict[str, Any]] = [{} for _ in items]
+    for source, match in match_contributions(version_folder, user, items).items():
+        for of_item, is_known, values in zip(found, match.known, match.values, strict=True):
+            pairs = zip(match.history.tolist(), values.tolist(), strict=True)
+            largest_first = sorted(pairs, key=lambda pair: -abs(pair[1])) if is_known else []
+            of_item[source] = {
+                "mean": math.fsum(value for _, value in largest_first) if is_known else None,
+                "contributions": [
+                    {
+                        "item_id": history[entry],
+                        "title": titles.get(history[entry]),
+                        "rating": user.history_rating[entry] if user.history_rating else None,
+                        "contribution": value,
+                    }
+                    for entry, value in largest_first[:most]
+                ],
+                "others": math.fsum(value for _, value in largest_first[most:]),
+            }
+    return found
 
 
 def read_titles(path: str, items: Sequence[str]) -> dict[str, str]:
@@ -192,3 +253,25 @@ def _print_table(
         numbers=1 + len(columns),
     ):
         say(line)
+
+
+def _print_match(row: Mapping[str, Any]) -> None:
+    """Prints what moves the match of one item of the ranking, where that was asked for."""
+    for source, match in row.get("match", {}).items():
+        named = f"\n{row['item_id']} {row['title'] or ''}".rstrip()
+        if match["mean"] is None:
+            say(f"{named}: {source} does not know it")
+            continue
+        say(f"{named}: {source} {match['mean']:+.3f}")
+        lines = [
+            [
+                f"{one['contribution']:+.3f}",
+                "" if one["rating"] is None else f"{one['rating']:g}",
+                one["item_id"],
+                one["title"] or "-",
+            ]
+            for one in match["contributions"]
+        ]
+        lines.append([f"{match['others']:+.3f}", "", "", "all others"])
+        for line in aligned(["adds", "rating", "item", "title"], lines, numbers=2):
+            say(line)

@@ -108,6 +108,9 @@ class RefreshDescription(Section):
     )
     prior_sources: tuple[str, ...] = Field((), description="in the order of the item's numbers")
     is_retrieval: bool = Field(False, description="whether vectors of items are stored")
+    match_history_length: int | None = Field(
+        None, description="newest interactions that the match reads; earlier exports have none"
+    )
     num_exported_items: int = Field(description="items of the run, to which others were added")
 
     def write(self, folder: RefreshFolder) -> None:
@@ -181,8 +184,8 @@ class MatchReduction:
 
     @classmethod
     def of_match(cls, match: KnowledgeMatch) -> MatchReduction:
-        """That of a model's match."""
-        return cls(match.method, match.reduction, match.sizes.width)
+        """That of a model's match, its parameters as they are now."""
+        return cls(match.trained_method, match.reduction, match.sizes.width)
 
     def rows(self, vectors: np.ndarray) -> np.ndarray:
         """Table rows of knowledge vectors: [n, vector width] -> float32 [n, width]."""

@@ -292,6 +292,7 @@ class RefreshParts:
                 retrieved_sources=retrieved,
                 prior_sources=tuple(priors),
                 is_retrieval=stores_item_vectors,
+                match_history_length=preparation.match_history_length if matches else None,
                 num_exported_items=len(rows["item"]),
             ),
             entities=entities,

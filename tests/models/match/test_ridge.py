@@ -5,7 +5,14 @@ import pytest
 import tensorflow as tf
 from sklearn.kernel_ridge import KernelRidge
 
-from models.match.ridge import PositiveParameter, exact_ridge, low_rank_ridge, whitening
+from models.match import MatchMethod
+from models.match.ridge import (
+    PositiveParameter,
+    exact_ridge,
+    low_rank_ridge,
+    ridge_contributions,
+    whitening,
+)
 from models.reduction import nystroem_features
 from tests.models.match.histories import histories, matcher
 
@@ -135,3 +142,42 @@ class TestPositiveParameter:
         for extreme, bound in ((-50.0, 1e-3), (50.0, 1e3)):
             weight.assign(weight.constraint(tf.constant(extreme)))
             assert float(parameter()) == pytest.approx(bound, rel=1e-4)
+
+
+class TestContributions:
+    def test_one_interaction_by_hand(self) -> None:
+        vector = np.float32([[0.6, 0.8]])
+        exact = MatchMethod("ridge", form="exact", length_scale=0.4, bias=0.2, noise=0.5)
+        found = ridge_contributions(exact, vector, vector, np.array([1.5]))
+        np.testing.assert_allclose(found, [[1.5 * 1.2 / (1.2 + 0.5)]], rtol=1e-4)
+        low_rank = MatchMethod("ridge", noise=0.5)
+        found = ridge_contributions(low_rank, 2 * vector, vector, np.array([1.5]))
+        np.testing.assert_allclose(found, [[1.5 * 2 / (1 + 0.5)]], rtol=1e-6)
+
+    @pytest.mark.parametrize("length", [0, 1, 12])
+    def test_they_add_up_and_each_is_the_mean_of_its_residual_alone(self, length: int) -> None:
+        candidates, history, residuals = features_and_history(1, 7, length)
+        unit_candidates, unit_history = (
+            part / np.linalg.norm(part, axis=2, keepdims=True) for part in (candidates, history)
+        )
+        parameters = tf.unstack([0.4, 0.2, 2.0])
+
+        def low_rank(residuals: np.ndarray) -> np.ndarray:
+            return low_rank_ridge(candidates, history, residuals, parameters[2])[0, :, 0]
+
+        def exact(residuals: np.ndarray) -> np.ndarray:
+            mask = np.ones_like(residuals)
+            return exact_ridge(unit_candidates, unit_history, residuals, mask, *parameters)[0, :, 0]
+
+        options = {"length_scale": 0.4, "bias": 0.2, "noise": 2.0}
+        for mean, form, rows in (
+            (low_rank, "low_rank", (candidates, history)),
+            (exact, "exact", (unit_candidates, unit_history)),
+        ):
+            method = MatchMethod("ridge", form, **options)
+            found = ridge_contributions(method, rows[0][0], rows[1][0], residuals[0])
+            assert found.shape == (7, length)
+            np.testing.assert_allclose(found.sum(axis=1), mean(residuals), atol=1e-5)
+            for place in range(length):
+                alone = np.where(np.arange(length) == place, residuals, np.float32(0))
+                np.testing.assert_allclose(found[:, place], mean(alone), atol=1e-5)

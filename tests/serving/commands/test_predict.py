@@ -13,6 +13,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from serving.__main__ import main
+from serving.client import UserRequest
+from serving.match_explanation import match_contributions
 from serving.server import LocalServer
 from serving.server.server_files import ModelSettings, VersionPolicy
 from tests.scenarios import ITEMS
@@ -419,3 +421,62 @@ def test_ratings_that_the_model_reads_are_asked_for(
     path.write_text(json.dumps({"user_id": "u1", "candidates": ["2"]}))
     for target in targets(feedback):
         assert predict(target, path, model="rated") == 0
+
+
+def test_what_moves_the_match_is_explained(
+    other_kinds: LocalServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, titles = tmp_path / "user.json", tmp_path / "titles.parquet"
+    pq.write_table(pa.table({"item_id": ITEMS, "title": [f"Film {i}" for i in ITEMS]}), titles)
+    history = {"history_item_id": ["never seen", *ITEMS[:4]], "history_rating": [5, 5, 1, 4, 2]}
+    candidates = [*ITEMS[5:8], "never seen"]
+    path.write_text(json.dumps({"user_id": "u1", **history, "candidates": candidates}))
+    base = exported_variant("prm").base
+    words = ["--explain", "2", "--base", str(base), "--titles", str(titles)]
+    assert predict(targets(other_kinds)[0], path, *words, "--json", model="prm") == 0
+    captured = capsys.readouterr()
+    ranking = json.loads(captured.out)["ranking"]
+    user = UserRequest.from_history("u1", *history.values())
+    found = match_contributions(base / "1", user, [row["item_id"] for row in ranking])
+    assert list(found) == ["item"] and found["item"].history.tolist() == [1, 2, 3, 4]
+    for place, row in enumerate(ranking):
+        match, values = row["match"]["item"], found["item"].values[place]
+        if row["item_id"] == "never seen":
+            assert match == {"mean": None, "contributions": [], "others": 0.0}
+            assert "\nnever seen: item does not know it" in captured.err
+            continue
+        order = np.argsort(-np.abs(values))
+        assert match["mean"] == pytest.approx(values.sum())
+        assert match["others"] == pytest.approx(values[order[2:]].sum())
+        for entry, one in zip(order, match["contributions"], strict=False):
+            number = found["item"].history[entry]
+            item = history["history_item_id"][number]
+            assert one == {
+                "item_id": item,
+                "title": f"Film {item}",
+                "rating": history["history_rating"][number],
+                "contribution": pytest.approx(values[entry]),
+            }
+        assert len(match["contributions"]) == 2
+    best = next(row for row in ranking if row["match"]["item"]["mean"] is not None)
+    first, mean = best["match"]["item"]["contributions"][0], best["match"]["item"]["mean"]
+    assert f"{best['item_id']} {best['title']}: item {mean:+.3f}" in captured.err
+    line = [f"{first['contribution']:+.3f}", f"{first['rating']:g}", first["item_id"]]
+    assert [*line, *first["title"].split()] in [text.split() for text in captured.err.splitlines()]
+
+
+def test_what_cannot_be_explained_is_said(
+    other_kinds: LocalServer, request_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    target, retrieve = targets(other_kinds)[0], tmp_path / "retrieve.json"
+    retrieve.write_text(json.dumps(USER))
+    for model, request, base, code, reason in (
+        ("linear", request_file, exported_variant("linear").base, 2, "kind means is not explained"),
+        ("two_tower", retrieve, exported_variant("two_tower").base, 2, "has no knowledge match"),
+        ("toy", request_file, toy_base_path(), 1, "refresh.json is missing"),
+        ("toy", request_file, tmp_path, 2, f"--base {tmp_path}: has no version 3, which answered"),
+        ("toy", request_file, None, 2, "--explain and --base: give both or neither"),
+    ):
+        words = ["--explain", "1", *(["--base", str(base)] if base else [])]
+        assert predict(target, request, *words, model=model) == code
+        assert reason in capsys.readouterr().err

@@ -1,0 +1,106 @@
+"""Why a version's knowledge match thinks what it thinks of an item: what each rating adds to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from configs.loading import ConfigurationError
+from models.match import MatchMethod
+from models.match.ridge import ridge_contributions
+from models.reduction import cosine_kernel
+from serving.client.inputs import RawId, UserRequest
+from serving.export_manifest import read_manifest
+from serving.refresh.checkpoint import IdLookup, StoredVariables
+from serving.refresh.description import RefreshFolder, read_description, read_match
+
+
+@dataclass(frozen=True)
+class MatchContributions:
+    """One source's match of one user with some items, in units of a rating.
+
+    Attributes:
+      history: [length] places in the request's history of the interactions that take part: the
+        newest ones, of items that the source knows.
+      known: bool [items], whether the source knows the item.
+      values: [items, length] what each adds to the mean of the ridge; zeros of other items.
+    """
+
+    history: np.ndarray
+    known: np.ndarray
+    values: np.ndarray
+
+
+def match_contributions(
+    version_folder: Path, user: UserRequest, items: Sequence[RawId]
+) -> dict[str, MatchContributions]:
+    """Takes a match apart, from the tables that a version stores.
+
+    Args:
+      version_folder: of an export or a refresh.
+      user: who asks; a model of implicit feedback reads no ratings of the history.
+      items: raw ids.
+
+    Returns:
+      Source of the match -> contributions, in the model's order.
+
+    Raises:
+      ConfigurationError: the model has no match, one of kind means, or was exported before
+        versions had all that this needs.
+      CommandError: a file is missing or damaged.
+    """
+    description = read_description(version_folder)
+    variables, folder = StoredVariables(version_folder), RefreshFolder(version_folder)
+    sources = [source for source in description.sources if f"items/match_row/{source}" in variables]
+    lookup = IdLookup.of_version(variables, "items")
+    if not sources or lookup is None:
+        raise ConfigurationError(
+            f"{version_folder}: the model has no knowledge match (model.match=none), so there is "
+            "nothing to explain"
+        )
+    if description.match_history_length is None:
+        raise ConfigurationError(
+            f"{version_folder}: does not say how much of a history its match reads; it was "
+            "exported by an earlier version of the code: export again"
+        )
+    history_ids = [str(item) for item in user.history_item_id]
+    newest = np.arange(len(history_ids))[-description.match_history_length :]
+    history_rows = lookup.rows(history_ids)[newest]
+    ratings = np.ones(len(history_ids))
+    if read_manifest(version_folder)["ratings"]["in_requests"]:
+        ratings = np.asarray(user.history_rating or [], np.float64)
+    residuals = ratings[newest] - variables.read("items/mean_rating")[history_rows, 0]
+    item_rows = lookup.rows([str(item) for item in items])
+    contributions = {}
+    for source in sources:
+        method = read_match(folder.source(source)).method
+        if method.kind != "ridge":
+            raise ConfigurationError(
+                f"{version_folder}: a match of kind {method.kind} is not explained, because its "
+                "features are no sum over the history; train with model.match=ridge"
+            )
+        slots = variables.read(f"knowledge/{source}/match/slots")
+        slots = slots[variables.read(f"items/match_row/{source}")]
+        takes_part, known = slots[history_rows] > 0, slots[item_rows] > 0
+        table = variables.read(f"knowledge/{source}/match/table")
+        history = table[slots[history_rows[takes_part]]]
+        candidates = table[slots[item_rows[known]]]
+        if method.computes_features:
+            factor = variables.read(f"knowledge/{source}/match/whitening")
+            history = _nystroem_features(history, factor, method)
+            candidates = _nystroem_features(candidates, factor, method)
+        values = np.zeros([len(item_rows), len(history)])
+        values[known] = ridge_contributions(method, candidates, history, residuals[takes_part])
+        contributions[source] = MatchContributions(newest[takes_part], known, values)
+    return contributions
+
+
+def _nystroem_features(
+    cosines: np.ndarray, whitening: np.ndarray, method: MatchMethod
+) -> np.ndarray:
+    """What the graph makes of cosines with the landmarks, see `StoredItemTables`."""
+    whitened = cosine_kernel(cosines, method.length_scale) @ whitening
+    return np.pad(whitened, [(0, 0), (0, 1)], constant_values=np.sqrt(method.bias))
