@@ -83,7 +83,8 @@ def test_contributions_add_up_to_the_feature(name: str, sources: list[str], leng
         if length == 9:
             assert np.abs(means[match.known]).max() > 0.05 and len(match.history) >= 6
             for place, entry in enumerate(match.history):
-                alone = np.where(np.arange(read) == entry + read - length, layer.residuals, np.float32(0))
+                is_entry = np.arange(length - read, length) == entry
+                alone = np.where(is_entry, layer.residuals, np.float32(0))
                 expected = np.nan_to_num(layer.means(alone)[source])
                 np.testing.assert_allclose(match.values[:, place], expected, atol=1e-5)
     if length:
