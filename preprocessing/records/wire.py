@@ -380,15 +380,22 @@ def _fields(message: bytes | memoryview) -> Iterator[tuple[int, int | memoryview
     """Yields (field number, content); the content is an int for a varint, else a memoryview."""
     view = memoryview(message)
     position = 0
+    # Nearly every varint here is one byte, and a call for it takes as long as all the rest.
     while position < len(view):
-        key, position = _read_varint(view, position)
+        key = view[position]
+        position += 1
+        if key > 0x7F:
+            key, position = _read_varint(view, position - 1)
         wire_type = key & 7
         if wire_type == _VARINT:
             value, position = _read_varint(view, position)
             yield key >> 3, value
             continue
         if wire_type == _LENGTH_DELIMITED:
-            size, position = _read_varint(view, position)
+            size = view[position]
+            position += 1
+            if size > 0x7F:
+                size, position = _read_varint(view, position - 1)
         elif wire_type in (_FIXED32, _FIXED64):
             size = 4 if wire_type == _FIXED32 else 8
         else:
