@@ -44,7 +44,7 @@ def test_the_bundled_scenario(repository_root: Path) -> None:
     assert scenario.name == "movielens_small"
     assert scenario.split.fractions == (0.8, 0.1, 0.1)
     assert scenario.knowledge.sources == ("item", "user")
-    assert set(scenario.experiment.arms) == {"none", "hein", "hein_match"}
+    assert set(scenario.experiment.arms) == {"none", "hein", "hein_match", "links_match"}
     assert scenario.experiment.backbones == ("din", "dcnv2")
     assert len(scenario.experiment.seeds) == 3
 
@@ -60,8 +60,10 @@ def test_every_arm_of_the_bundled_scenario_is_valid(repository_root: Path) -> No
         "none": ("none", "none"),
         "hein": ("hein", "none"),
         "hein_match": ("hein", "ridge"),
+        "links_match": ("none", "ridge"),
     }
     assert arms["hein_match"].knowledge.sources == ("item",)
+    assert arms["links_match"].knowledge_sources() == ("links", "title_genres")
 
 
 def test_overrides_are_read_as_yaml(small_file: Path) -> None:
