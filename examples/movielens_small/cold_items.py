@@ -174,7 +174,7 @@ def write_inputs(
     tree = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
     tree |= {"name": "cold_items", "work_dir": str(folder / "work")}
     tree["data"]["interactions"]["path"] = str(folder / "ratings.csv")
-    individual = {"individual": [str(folder / "answers.jsonl")]}
+    individual: dict[str, object] = {"individual": [str(folder / "answers.jsonl")]}
     if knowledge == "links":
         source, described = "links", individual
         tree["data"]["catalogue"]["path"] = str(folder / "movies.csv")
