@@ -504,7 +504,7 @@ def links_run(folder: Path) -> WrittenRun:
         },
         knowledge__sources=["links"],
         model__match="ridge",
-        model__knowledge_match={"dimension": 6, "sources": ["links"]},
+        model__knowledge_match={"link_dimension": 6, "sources": ["links"]},
         run_dir=str(folder / "work" / "runs" / "links"),
     )
     encode(scenario, sources=["links"])
