@@ -7,6 +7,7 @@ import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,7 +20,9 @@ from preprocessing.records.contract import INDIVIDUAL as INDIVIDUAL_ANSWER
 from serving.id_tables import UNKNOWN_ROW, IndexOverflow, require_whole_numbers
 from serving.refresh.checkpoint import IdLookup, StoredVariables
 from serving.refresh.description import RefreshDescription, RefreshFolder, read_description
-from serving.refresh.incoming import Entry, Records
+
+if TYPE_CHECKING:
+    from serving.refresh.incoming import Entry, Records
 
 
 @dataclass(frozen=True)

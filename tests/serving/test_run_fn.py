@@ -2,7 +2,10 @@ from __future__ import annotations
 
 import functools
 import json
+import re
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -212,3 +215,29 @@ def test_a_wrong_scenario_is_explained(tmp_path: Path, override: str, message: s
     with pytest.raises(ConfigurationError) as caught:
         run_fn(tfx_arguments(tmp_path, custom_config=custom))
     assert message in str(caught.value)
+
+
+LOADED_PACKAGES = """
+import importlib.metadata, sys
+import serving.run_fn
+packages = importlib.metadata.packages_distributions()
+loaded = {module.split(".")[0] for module in sys.modules}
+print(*{name for module in loaded for name in packages.get(module, ())})
+"""
+IF_THERE = {"narwhals"}
+"""What scikit-learn imports where it is installed, and does without."""
+
+
+def test_tfx_s_environment_has_every_package_that_is_imported(repository_root: Path) -> None:
+    found = subprocess.run(
+        [sys.executable, "-c", LOADED_PACKAGES],
+        cwd=repository_root,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    loaded = {re.sub(r"[-_.]+", "-", name).lower() for name in found.stdout.split()}
+    lines = (repository_root / "requirements-tfx.txt").read_text(encoding="utf-8").splitlines()
+    pinned = {re.split(r"[=\[ ]", line)[0].lower() for line in lines if "==" in line}
+    assert "tf-keras" in loaded & pinned
+    assert loaded - pinned <= IF_THERE
