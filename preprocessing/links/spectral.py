@@ -167,11 +167,6 @@ class LinkVectors:
     degrees: np.ndarray
     scale: float
 
-    @property
-    def has_vector(self) -> np.ndarray:
-        """[nodes] False for nodes without links, and for pieces of the graph that were left out."""
-        return np.asarray(self.vectors.any(axis=1))
-
     def updated(self, graph: LinkGraph, changed: Collection[str]) -> LinkVectors:
         """Rows for a graph that has changed since, without recomputing: an out-of-sample extension.
 
@@ -216,11 +211,9 @@ class LinkVectors:
         The norm of S U - U W beside that of U W, over all nodes and dimensions, where row i of U
         is u_i. It is about the solver's tolerance after a computation. An update adds what the
         neighbours of new and changed items miss by staying as they are. Nodes without a row whose
-        neighbours have none either add nothing: `has_vector` and the degrees tell those.
+        neighbours have none either add nothing.
 
-        Recompute above 0.05. With links between 9,061 films, of which one, five or twenty in a
-        hundred are new, it is 0.02, 0.04 or 0.12, and a recomputation leaves 94, 87 or 72 in a
-        hundred of the other films' ten nearest as they were.
+        Recompute above 0.05 (`known_links.RECOMPUTE_ABOVE`).
 
         Raises:
           ValueError: the graph has other nodes than these vectors.

@@ -213,8 +213,9 @@ def examples_settings(scenario: Scenario) -> Settings:
 
 
 def answers_settings(answers: SourceAnswers) -> dict[str, object]:
-    """The section of a source, without `links` where there are none."""
-    return answers.model_dump(mode="json", exclude=set() if answers.links else {"links"})
+    """The section of a source, without `links` where there are none, and what only prompts say."""
+    excluded = {"links": {"until": True}} if answers.links is not None else {"links": True}
+    return answers.model_dump(mode="json", exclude=excluded)
 
 
 def knowledge_settings(scenario: Scenario, source: str) -> Settings:
