@@ -25,7 +25,7 @@ from preprocessing.grouping.entities import (
 )
 from preprocessing.grouping.plan import Kind
 from preprocessing.hashing import stable_hashes
-from preprocessing.interactions.catalogue import collect_items, parse_catalogue
+from preprocessing.interactions.catalogue import read_items
 from preprocessing.interactions.first_interactions import InteractionShards
 from preprocessing.tables.table_reader import TableReader
 
@@ -352,14 +352,7 @@ def read_material(
         shards = InteractionShards(scenario.data, log, Path(scratch), dead_letters)
         cap = scenario.split.knowledge_history_cap
         known = collect_known_interactions(shards.first_interactions(cap))
-    tables, records = [], 0
-    for block in catalogue.read():
-        table, rejected = parse_catalogue(block, scenario.data.catalogue)
-        tables.append(table)
-        dead_letters.add(rejected)
-        records += block.records
-    collected = collect_items(tables, scenario.data.catalogue, catalogue.names)
-    dead_letters.add(collected.dead_letters)
+    collected, records = read_items(catalogue, scenario.data.catalogue, dead_letters)
     items = describe_items(
         collected.table, scenario.data.catalogue, known.item_ids, shards.kept_items
     )

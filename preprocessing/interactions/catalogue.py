@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from configs.data import Attribute, Catalogue, Profiles
 from configs.loading import ConfigurationError
-from preprocessing.dead_letters import DeadLetter
+from preprocessing.dead_letters import DeadLetter, DeadLetterRuns
 from preprocessing.interactions.reading import PLACE, USER, first_rows
 from preprocessing.names import require_attribute_names, require_plain_name
 from preprocessing.records import item_tables
@@ -241,6 +241,30 @@ def collect_items(
     """
     schema = catalogue_schema(catalogue)
     return _collect(tables, schema, catalogue.attributes, "item", files)
+
+
+def read_items(
+    reader: TableReader, catalogue: Catalogue, dead_letters: DeadLetterRuns
+) -> tuple[DistinctRows, int]:
+    """Reads the whole catalogue in this process.
+
+    Args:
+      reader: reads it, see `open_catalogue`.
+      catalogue: its configuration.
+      dead_letters: takes rejected rows, those of an item with an earlier row included.
+
+    Returns:
+      The items, and the number of records read.
+    """
+    tables, records = [], 0
+    for block in reader.read():
+        table, rejected = parse_catalogue(block, catalogue)
+        tables.append(table)
+        dead_letters.add(rejected)
+        records += block.records
+    items = collect_items(tables, catalogue, reader.names)
+    dead_letters.add(items.dead_letters)
+    return items, records
 
 
 def _collect(

@@ -22,9 +22,8 @@ from preprocessing.grouping.plan import groups_file
 from preprocessing.inputs import fingerprint_inputs
 from preprocessing.interactions.catalogue import (
     TITLE,
-    collect_items,
     open_catalogue,
-    parse_catalogue,
+    read_items,
 )
 from preprocessing.interactions.reading import FILE_COLUMN as FILE
 from preprocessing.interactions.reading import LINE_COLUMN as LINE
@@ -122,14 +121,7 @@ def accept_metadata(
       Counts "read" and "accepted".
     """
     letters = DeadLetterRuns(storage.join(folder, "metadata.runs"))
-    tables, read = [], 0
-    for block in reader.read():
-        table, rejected = parse_catalogue(block, catalogue)
-        tables.append(table)
-        letters.add(rejected)
-        read += block.records
-    items = collect_items(tables, catalogue, reader.names)
-    letters.add(items.dead_letters)
+    items, read = read_items(reader, catalogue, letters)
     by_shard: list[list[Answer]] = [[] for _ in range(shards)]
     places = zip(items.table[FILE].to_pylist(), items.table[LINE].to_pylist(), strict=True)
     texts = metadata_texts(items.table, names)

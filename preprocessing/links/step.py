@@ -45,9 +45,8 @@ from preprocessing.inputs import fingerprint_inputs
 from preprocessing.interactions.catalogue import (
     ITEM_ID,
     TITLE,
-    collect_items,
     open_catalogue,
-    parse_catalogue,
+    read_items,
 )
 from preprocessing.interactions.reading import rows_by_id
 from preprocessing.links.linking import (
@@ -333,14 +332,7 @@ def _read_catalogue(
     """
     described = _catalogue_table(scenario, plan)
     reader = open_catalogue(described)
-    tables, records = [], 0
-    for block in reader.read():
-        table, rejected = parse_catalogue(block, described)
-        tables.append(table)
-        letters.add(rejected)
-        records += block.records
-    items = collect_items(tables, described, reader.names)
-    letters.add(items.dead_letters)
+    items, records = read_items(reader, described, letters)
     table = items.table.combine_chunks()
     titles = pc.fill_null(table[TITLE].combine_chunks(), "")
     if not pc.any(pc.match_substring_regex(titles, r"[\pL\pN]")).as_py():
