@@ -11,17 +11,18 @@ from __future__ import annotations
 import copy
 import types
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import to_jsonable_python
 
-from configs.section import AxisOf, ReadsAtMost, Role, TakesEffect
+from configs.section import AxisOf, OfSources, ReadsAtMost, Role, TakesEffect, split_names
 
-Condition = TakesEffect | ReadsAtMost
+Condition = TakesEffect | OfSources | ReadsAtMost
+AnyCondition = typing.TypeVar("AnyCondition", bound=Condition)
 Declaration = typing.TypeVar("Declaration")
 Alternatives = Mapping[str, Sequence[object]]
 """Dotted key -> further values that the setting takes, in arms or in a search."""
@@ -58,28 +59,22 @@ def useless_options(
       beside: other whole configurations in which the option may have its effect.
       alternatives: values of single settings with which it may have it.
     """
+
+    def settings_of(key: str) -> list[Any]:
+        return [
+            *(value_at(tree, key) for tree in (resolved, *beside)),
+            *(alternatives or {}).get(key, ()),
+        ]
+
     found = []
     for key, default, conditions in _options(section, layer, "", ()):
         value = value_at(resolved, key)
         if value == default or value is None:
             continue
-        for condition in conditions:
-            settings = [value_at(tree, condition.key) for tree in (resolved, *beside)]
-            settings += (alternatives or {}).get(condition.key, ())
-            if isinstance(condition, ReadsAtMost):
-                if not any(value <= setting for setting in settings):
-                    found.append(Useless(key, _too_much(key, value, condition, settings[0])))
-                    break
-                continue
-            other = condition.or_else
-            is_met = any(condition.is_met(setting) for setting in settings)
-            if not is_met and other is not None:
-                of_other = [value_at(tree, other.key) for tree in (resolved, *beside)]
-                of_other += (alternatives or {}).get(other.key, ())
-                is_met = any(other.is_met(setting) for setting in of_other)
-            if not is_met:
-                found.append(Useless(key, _no_effect(key, condition, settings[0])))
-                break
+        reasons = (_uselessness(key, value, condition, settings_of) for condition in conditions)
+        reason = next(filter(None, reasons), None)
+        if reason is not None:
+            found.append(Useless(key, reason))
     return found
 
 
@@ -92,7 +87,9 @@ def alternatives_of(experiment: Any) -> dict[str, list[object]]:
     found: dict[str, list[object]] = {}
     for axis, setting in declared(type(experiment), AxisOf):
         if axis in experiment.model_fields_set:
-            found.setdefault(setting.key, []).extend(getattr(experiment, axis))
+            values = getattr(experiment, axis)
+            values = values.values() if isinstance(values, Mapping) else values
+            found.setdefault(setting.key, []).extend(values)
     for arm in experiment.arms.values():
         for key, value in arm.overrides.items():
             for leaf, part in _leaves(key, value):
@@ -196,17 +193,17 @@ def _options(
 
 def _conditions(field: FieldInfo, prefix: str) -> Iterator[Condition]:
     for condition in field.metadata:
-        if isinstance(condition, TakesEffect):
+        if isinstance(condition, Condition):
             yield _placed(condition, prefix)
-        elif isinstance(condition, ReadsAtMost):
-            yield condition
 
 
-def _placed(condition: TakesEffect, prefix: str) -> TakesEffect:
-    is_beside = condition.key.startswith(".")
-    key = f"{prefix}{condition.key[1:]}" if is_beside else condition.key
-    other = None if condition.or_else is None else _placed(condition.or_else, prefix)
-    return TakesEffect(key, condition.values, condition.unless, other)
+def _placed(condition: AnyCondition, prefix: str) -> AnyCondition:
+    """The condition with keys of settings beside the field spelled out."""
+    if condition.key.startswith("."):
+        condition = replace(condition, key=f"{prefix}{condition.key[1:]}")
+    if isinstance(condition, TakesEffect) and condition.or_else is not None:
+        condition = replace(condition, or_else=_placed(condition.or_else, prefix))
+    return condition
 
 
 def _default(field: FieldInfo) -> object:
@@ -222,6 +219,41 @@ def _leaves(key: str, value: object) -> Iterator[tuple[str, object]]:
     if isinstance(value, Mapping):
         for name, part in value.items():
             yield from _leaves(f"{key}.{name}", part)
+
+
+def _uselessness(
+    key: str, value: Any, condition: Condition, settings_of: Callable[[str], list[Any]]
+) -> str | None:
+    """Why an option does nothing under a condition; None where it has its effect."""
+    settings = settings_of(condition.key)
+    if isinstance(condition, ReadsAtMost):
+        is_met = any(value <= setting for setting in settings)
+        return None if is_met else _too_much(key, value, condition, settings[0])
+    if isinstance(condition, OfSources):
+        held = (
+            settings_of(f"knowledge.answers.{name}.{condition.holding}")
+            for name in _named(settings)
+        )
+        is_met = any(part is not None for parts in held for part in parts)
+        return None if is_met else _of_no_source(key, condition, settings[0])
+    is_met = any(map(condition.is_met, settings))
+    if not is_met and condition.or_else is not None:
+        is_met = any(map(condition.or_else.is_met, settings_of(condition.or_else.key)))
+    return None if is_met else _no_effect(key, condition, settings[0])
+
+
+def _named(settings: Iterable[object]) -> Iterator[object]:
+    """Names in settings that hold lists of names, or texts as `split_names` reads them."""
+    for setting in settings:
+        names = split_names(setting) if isinstance(setting, str) else setting
+        yield from names if isinstance(names, list | tuple) else ()
+
+
+def _of_no_source(key: str, condition: OfSources, setting: object) -> str:
+    return (
+        f"{key} has no effect with {condition.key}={_spelled(setting)}; leave it out, or take a "
+        f"source that has knowledge.answers.SOURCE.{condition.holding}"
+    )
 
 
 def _no_effect(key: str, condition: TakesEffect, setting: object) -> str:

@@ -140,10 +140,12 @@ class Experiment(Section):
     matches: Annotated[tuple[Literal["none", "means", "ridge"], ...], AxisOf("model.match")] = (
         Field((), description="axis of arms: values of model.match; as the model has it if empty")
     )
-    extractions: dict[str, tuple[str, ...]] = Field(
-        default_factory=dict,
-        description="axis of arms: name -> knowledge sources, for example 'individual: [item, "
-        "user]'; the adapter reads all of them, the match those of items",
+    extractions: Annotated[dict[str, tuple[str, ...]], AxisOf("model.knowledge_match.sources")] = (
+        Field(
+            default_factory=dict,
+            description="axis of arms: name -> knowledge sources, for example 'individual: [item, "
+            "user]'; the adapter reads all of them, the match those of items",
+        )
     )
     arms: dict[str, Arm] = Field(
         default_factory=dict, description="arms written out, beside those of the axes"

@@ -72,6 +72,20 @@ class ReadsAtMost:
     key: str
 
 
+@dataclass(frozen=True)
+class OfSources:
+    """Says that an option is about knowledge sources of one kind; see `TakesEffect`.
+
+    Attributes:
+      key: dotted key of the setting that names the sources; one that begins with "." stands in the
+        same section as the field.
+      holding: what the section of such a source in `knowledge.answers` sets.
+    """
+
+    key: str
+    holding: str
+
+
 class Role(enum.Enum):
     """What depends on an option; stands in the `Annotated` type of its field.
 
@@ -111,7 +125,9 @@ class FixedInArms:
 
 @dataclass(frozen=True)
 class AxisOf:
-    """Says that an option of an experiment lists values of another setting; see `TakesEffect`.
+    """Says that an option of an experiment has values of another setting; see `TakesEffect`.
+
+    They stand in a list, or in a map by name.
 
     Attributes:
       key: dotted key of the setting.

@@ -59,8 +59,6 @@ USELESS = [
     ("model.knowledge_match.length_scale=0.4", "model.match=means", "model.match=ridge"),
     ("model.knowledge_match.bias=0.1", "model.match=means", "model.match=ridge"),
     ("model.knowledge_match.noise=2", "model.match=means", "model.match=ridge"),
-    ("model.knowledge_match.link_dimension=8", "model.match=means", "model.match=ridge"),
-    ("model.knowledge_match.link_length_scale=2", "model.match=means", "model.match=ridge"),
     ("model.knowledge_prior.folds=3", "model.prior=false", "model.prior=true"),
     ("model.history_knowledge=true", "model.adapter=none", "model.adapter=hein"),
     ("model.zero_start=true", "model.adapter=replace_id", "model.adapter=mlp"),
@@ -165,6 +163,50 @@ def test_the_exact_form_compares_whole_vectors(tmp_path: Path) -> None:
     assert load_scenario(path, ["model.match=means", width])
     with pytest.raises(ConfigurationError, match=r"dimension has no effect with .*form=exact"):
         load_scenario(path, ["model.match=ridge", width, exact])
+
+
+@pytest.mark.parametrize(
+    ("option", "switch"),
+    [
+        ("model.knowledge_match.link_dimension=8", "model.match=ridge"),
+        ("model.knowledge_match.link_length_scale=2", "model.match=ridge"),
+        ("model.knowledge_prior.link_dimension=8", "model.prior=true"),
+    ],
+)
+def test_options_of_links_need_a_source_that_has_them(
+    tmp_path: Path, option: str, switch: str
+) -> None:
+    sources = f"{option.rpartition('.')[0]}.sources"
+    links = {"entity": "item", "individual": ["links.jsonl"], "links": {}}
+    knowledge = {"knowledge": {"answers": {**TREE["knowledge"]["answers"], "links": links}}}
+    path = written(tmp_path, knowledge)
+    with pytest.raises(ConfigurationError) as raised:
+        load_scenario(path, [option, switch, f"{sources}=[item, plot]"])
+    assert str(raised.value) == (
+        f"{path}: {option.partition('=')[0]} has no effect with {sources}=[item, plot]; leave it "
+        "out, or take a source that has knowledge.answers.SOURCE.links"
+    )
+    with pytest.raises(ConfigurationError, match=r"has no effect with model\.(match|prior)="):
+        load_scenario(path, [option, f"{sources}=links"])
+    assert load_scenario(path, [option, switch, f"{sources}=plot,links"])
+    assert load_scenario(path, [option, switch, "knowledge.answers.item.links={}"])
+
+    arms = {"experiment": {"arms": {"linked": {"overrides": {sources: "plot, links"}}}}}
+    path = written(tmp_path, knowledge, arms)
+    assert load_scenario(path, [option, switch], for_all_arms=True)
+    with pytest.raises(ConfigurationError, match="has no effect"):
+        load_scenario(path, [option, switch])
+
+
+def test_an_extraction_may_have_links(tmp_path: Path) -> None:
+    links = {"entity": "item", "individual": ["links.jsonl"], "links": {}}
+    knowledge = {"knowledge": {"answers": {**TREE["knowledge"]["answers"], "links": links}}}
+    base = {"model": {"match": "ridge", "knowledge_match": {"link_dimension": 8}}}
+    experiment = {"experiment": {"extractions": {"some": ["plot", "links"]}}}
+    assert load_scenario(written(tmp_path, knowledge, base, experiment))
+    experiment = {"experiment": {"extractions": {"some": ["plot"]}}}
+    with pytest.raises(ConfigurationError, match=r"link_dimension has no effect"):
+        load_scenario(written(tmp_path, knowledge, base, experiment))
 
 
 def test_options_of_an_arm_may_stand_in_the_base(tmp_path: Path) -> None:
