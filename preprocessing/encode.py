@@ -14,11 +14,11 @@ from configs.scenario import Scenario
 from preprocessing.answers.record import meaning_of
 from preprocessing.beam_options import BeamOptions
 from preprocessing.grouping.plan import GROUPS_FILE, groups_directory, groups_file
-from preprocessing.grouping.step import make_groups, make_needed_groups, unfinished_groups
+from preprocessing.grouping.step import make_groups, unfinished_groups, with_grouping
 from preprocessing.knowledge.building import SourceBuild
 from preprocessing.knowledge.log_coverage import COVERAGE, LogCoverage
 from preprocessing.knowledge.source_plan import SourcePlan, plan_source
-from preprocessing.links.step import link, make_needed_links, unfinished_links
+from preprocessing.links.step import link, unfinished_links, with_links
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.steps import Step, StepRun, refuse_rejected, run_sources
 
@@ -67,8 +67,10 @@ def encode(
     work = WorkDirectory(scenario.work_dir)
     if dry_run:
         return {"step": "encode", "dry_run": True, "sources": _plans(scenario, names, force)}
-    make_needed_groups(scenario, names)
-    make_needed_links(scenario, names)
+    if grouped := with_grouping(scenario, names):
+        make_groups(scenario, sources=grouped)
+    if linked := with_links(scenario, names):
+        link(scenario, sources=linked)
     plans = [plan_source(scenario, name) for name in names]
     coverage = LogCoverage(scenario)
     steps = {plan.source: _step(scenario, plan, coverage, beam or BeamOptions()) for plan in plans}

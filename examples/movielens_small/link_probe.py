@@ -42,7 +42,7 @@ from models.reduction import (
 from preprocessing.beam_options import quiet_beam
 from preprocessing.links.linking import LINKS_FILE, read_links
 from preprocessing.links.spectral import graph_of_table
-from preprocessing.links.step import links_directory, make_needed_links
+from preprocessing.links.step import link, links_directory
 from preprocessing.records.contract import PARTS
 
 CONFIG = "configs/movielens_small.yaml"
@@ -116,7 +116,7 @@ def _run(arguments: argparse.Namespace) -> Mapping[str, object]:
     scenario = load_scenario(CONFIG, [f"work_dir={arguments.work_dir}", *overrides])
     build_examples(scenario)
     encode(scenario, sources=[LINKS, TEXT])
-    make_needed_links(scenario, [USER_LINKS])
+    link(scenario, sources=[USER_LINKS])
     samples, contents, vectors = _read(scenario)
     item_links, user_links = (
         read_links(links_directory(scenario, source).path / LINKS_FILE, entity)
@@ -268,9 +268,9 @@ def user_link_features(
     user_row = {user: row for row, user in enumerate(users)}
     item_row = {item: row for row, item in enumerate(item_ids, start=1)}
     named = {kind: np.zeros([len(users), len(units)], np.float32) for kind in ("liked", "disliked")}
-    for link in links.select(["user", "list", "linked"]).to_pylist():
-        if link["linked"] is not None and link["user"] in user_row:
-            named[link["list"]][user_row[link["user"]], item_row[link["linked"]]] = 1.0
+    for row in links.select(["user", "list", "linked"]).to_pylist():
+        if row["linked"] is not None and row["user"] in user_row:
+            named[row["list"]][user_row[row["user"]], item_row[row["linked"]]] = 1.0
     means = [of @ units / np.maximum(of.sum(axis=1, keepdims=True), 1) for of in named.values()]
     liked, disliked, difference = (
         (unit_rows(mean)[index] * units[samples.items]).sum(axis=1)

@@ -157,25 +157,9 @@ def _reasons(counts: Mapping[str, Any]) -> str:
     )
 
 
-def make_needed_groups(scenario: Scenario, sources: Sequence[str]) -> None:
-    """Makes the groups of those sources whose groups are made here, unless they are finished.
-
-    Args:
-      scenario: the scenario.
-      sources: names of sources, with `grouping` or without.
-
-    Raises:
-      ConfigurationError: see `make_groups`.
-      CommandError: see `make_groups`.
-    """
-    chosen = _with_grouping(scenario, sources)
-    if chosen:
-        make_groups(scenario, sources=chosen)
-
-
 def unfinished_groups(scenario: Scenario, sources: Sequence[str]) -> list[str]:
     """Those sources, as `asked_sources` names them, whose groups would have to be made."""
-    plans = plan_groups(scenario, _with_grouping(scenario, sources))
+    plans = plan_groups(scenario, with_grouping(scenario, sources))
     with ExitStack() as scratch:
         steps = _steps(scenario, plans, _Maker(scenario, scratch))
     return [source for source, step in steps.items() if step.finished() is None]
@@ -196,16 +180,19 @@ def groups_at_hand(
       The scenario by which `groups_file` finds the groups: itself, or in a dry run perhaps one
       with another `work_dir`.
     """
+    chosen = with_grouping(scenario, sources)
     if dry_run and unfinished_groups(scenario, sources):
         with tempfile.TemporaryDirectory(prefix="groups-") as folder:
             elsewhere = override_scenario(scenario, {"work_dir": folder})
-            make_needed_groups(elsewhere, sources)
+            make_groups(elsewhere, sources=chosen)
             yield elsewhere
     else:
-        make_needed_groups(scenario, sources)
+        if chosen:
+            make_groups(scenario, sources=chosen)
         yield scenario
 
 
-def _with_grouping(scenario: Scenario, sources: Sequence[str]) -> list[str]:
+def with_grouping(scenario: Scenario, sources: Sequence[str]) -> list[str]:
+    """Those sources, as `asked_sources` names them, whose groups are made here."""
     asked = chosen_sources(scenario.knowledge.answers, sources)
     return [source for source, described in asked.items() if described.grouping is not None]

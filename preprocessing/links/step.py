@@ -123,30 +123,15 @@ def link(
     return result
 
 
-def make_needed_links(scenario: Scenario, sources: Sequence[str]) -> None:
-    """Links the names of those sources that have `links`, unless that is finished.
-
-    Args:
-      scenario: the scenario.
-      sources: names of sources, with `links` or without.
-
-    Raises:
-      ConfigurationError: see `link`.
-      CommandError: see `link`.
-    """
-    chosen = _with_links(scenario, sources)
-    if chosen:
-        link(scenario, sources=chosen)
-
-
 def unfinished_links(scenario: Scenario, sources: Sequence[str]) -> list[str]:
     """Those of the sources whose names would have to be linked."""
-    chosen = _with_links(scenario, sources)
+    chosen = with_links(scenario, sources)
     steps = _steps(scenario, plan_links(scenario, chosen, ())) if chosen else {}
     return [source for source, step in steps.items() if step.finished() is None]
 
 
-def _with_links(scenario: Scenario, sources: Sequence[str]) -> list[str]:
+def with_links(scenario: Scenario, sources: Sequence[str]) -> list[str]:
+    """Those of the sources whose answers list names."""
     return [name for name in sources if scenario.knowledge.answers[name].links is not None]
 
 

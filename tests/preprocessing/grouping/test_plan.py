@@ -6,7 +6,7 @@ from configs.knowledge import SourceAnswers
 from configs.loading import ConfigurationError
 from configs.prompting import Prompts
 from preprocessing.grouping.plan import groups_directory, groups_file, kind_of_groups, plan_groups
-from preprocessing.grouping.step import groups_at_hand, make_needed_groups, unfinished_groups
+from preprocessing.grouping.step import groups_at_hand, unfinished_groups
 from preprocessing.steps import settings_hash
 
 
@@ -129,10 +129,12 @@ def test_groups_are_a_file_of_ones_own_or_made_or_none(small_scenario, small_fol
 def test_needed_groups_are_made_once(grouping, capsys):
     scenario = grouping(knowledge__answers__user={"entity": "user", "individual": ["a.jsonl"]})
     assert unfinished_groups(scenario, ["user", "item", "user_liked"]) == ["item", "user_liked"]
-    make_needed_groups(scenario, ["user", "item"])
+    with groups_at_hand(scenario, ["user", "item"]):
+        pass
     assert unfinished_groups(scenario, ["user", "item", "user_liked"]) == ["user_liked"]
     assert "group item: 5 of 5" in capsys.readouterr().err
-    make_needed_groups(scenario, ["user"])
+    with groups_at_hand(scenario, ["user"]):
+        pass
     assert capsys.readouterr().err == ""
 
 
