@@ -13,6 +13,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 import numpy as np
 import tensorflow as tf
 
+from configs.model import Prior
 from configs.scenario import Scenario
 from models.adapters import ADAPTERS
 from models.adapters.base import KnowledgeAdapter
@@ -24,7 +25,7 @@ from models.inputs import InputPreparation
 from models.item_ids import KnowledgeIds, TrainedIds
 from models.knowledge import KnowledgeRecords, KnowledgeTable
 from models.match import KnowledgeMatch, KnowledgeMatches
-from models.prior import PRIOR_SUFFIX, KnowledgePrior
+from models.prior import PRIOR_SUFFIX, FittedPrior, KnowledgePrior
 from models.profiles import ProfileAttribute, ProfileEncoder, ProfileLookup
 from models.ranking import RankingModel
 from models.rerankers import RERANKERS
@@ -130,11 +131,14 @@ class ModelTables:
       catalogue: the items.
       knowledge: source -> knowledge records, for all of `Scenario.knowledge_sources`.
       profiles: user attributes that are inputs, by name.
+      fitted_priors: source and options -> the prior, for all models that are built over these
+        tables: it depends on nothing else, and takes longer than the rest of a model.
     """
 
     catalogue: CatalogueContents
     knowledge: Mapping[str, KnowledgeRecords]
     profiles: Mapping[str, ProfileAttribute] = field(default_factory=dict)
+    fitted_priors: dict[tuple[str, Prior], FittedPrior] = field(default_factory=dict, compare=False)
 
 
 AnyModel = RankingModel | RerankingModel | RetrievalModel
@@ -284,15 +288,17 @@ class _Parts:
         return self._options.knowledge_prior.sources if self._options.prior else ()
 
     def _prior(self, source: str) -> KnowledgePrior:
-        table = self._table(source)
-        vectors = table.vectors(self._catalogue_rows(table)[1:]).numpy()
         options = self._options.knowledge_prior
-        return KnowledgePrior.from_ratings(
-            self._tables.catalogue,
-            vectors,
-            options.for_links() if self._has_links(source) else options,
-            name=f"{source}{PRIOR_SUFFIX}",
-        )
+        if self._has_links(source):
+            options = options.for_links()
+        fitted = self._tables.fitted_priors
+        if (source, options) not in fitted:
+            table = self._table(source)
+            vectors = table.vectors(self._catalogue_rows(table)[1:]).numpy()
+            fitted[source, options] = FittedPrior.from_ratings(
+                self._tables.catalogue, vectors, options
+            )
+        return KnowledgePrior.of_fitted(fitted[source, options], name=f"{source}{PRIOR_SUFFIX}")
 
     def _items(self) -> ItemEncoder:
         options, catalogue = self._options, self._catalogue

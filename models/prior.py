@@ -65,6 +65,59 @@ class PriorPrediction:
         return (features @ self.coefficients) * known_rows(vectors)
 
 
+@dataclass(frozen=True)
+class FittedPrior:
+    """The priors of a catalogue's items, and what those of new items are predicted with.
+
+    Attributes:
+      table: [items + 1, columns], float32; row 0, the unknown item's, is 0. A column for each fold
+        of users, made without their ratings, and one made from all.
+      prediction: fitted to the ratings of all users.
+    """
+
+    table: np.ndarray
+    prediction: PriorPrediction
+
+    @classmethod
+    def from_ratings(
+        cls, contents: CatalogueContents, vectors: np.ndarray, options: Prior
+    ) -> FittedPrior:
+        """Fits the regressions.
+
+        Args:
+          contents: the items and their training ratings by fold of users.
+          vectors: [items, vector width], knowledge in catalogue order; zeros where there is none.
+          options: landmarks, length scale and parts of the items.
+
+        Raises:
+          ValueError: there are more or fewer vectors than items.
+        """
+        vectors = np.asarray(vectors, np.float32)
+        if len(vectors) != len(contents.item_ids):
+            raise ValueError(
+                f"{len(contents.item_ids)} items need as many vectors. Received: {len(vectors)}"
+            )
+        known = known_rows(vectors)
+        centre = mean_vector(vectors)
+        landmarks = cluster_landmarks(vectors, centre, options.dimension)
+        features = _features(vectors, centre, landmarks, options.length_scale)
+        parts = item_parts(contents.item_ids, options.folds)
+        memberships = [parts == part for part in range(options.folds)]
+        sums, counts = _without_each_fold(contents)
+        never_rated = counts[:, -1] == 0
+        table = np.zeros([len(vectors) + 1, sums.shape[1]], np.float32)
+        for column in range(sums.shape[1]):
+            regression = _Regression.of_items(
+                features, sums[:, column], np.where(known, counts[:, column], 0), memberships
+            )
+            for part, members in enumerate(memberships):
+                table[1:, column][members] = features[members] @ regression.solve(without=part)
+            coefficients = regression.solve()
+            table[1:, column][never_rated] = features[never_rated] @ coefficients
+        table[1:][~known] = 0.0
+        return cls(table, PriorPrediction(centre, landmarks, coefficients, options.length_scale))
+
+
 @tf.keras.utils.register_keras_serializable(PACKAGE)
 class KnowledgePrior(ConfiguredLayer):
     """One number an item: its expected mean rating, less the mean of all ratings.
@@ -106,52 +159,25 @@ class KnowledgePrior(ConfiguredLayer):
     def from_ratings(
         cls, contents: CatalogueContents, vectors: np.ndarray, options: Prior, **kwargs: Any
     ) -> KnowledgePrior:
-        """Fits the regressions.
+        """Fits the regressions; see `FittedPrior.from_ratings`."""
+        return cls.of_fitted(FittedPrior.from_ratings(contents, vectors, options), **kwargs)
 
-        Args:
-          contents: the items and their training ratings by fold of users.
-          vectors: [items, vector width], knowledge in catalogue order; zeros where there is none.
-          options: landmarks, length scale and parts of the items.
-          **kwargs: Keras layer arguments.
-
-        Raises:
-          ValueError: there are more or fewer vectors than items.
-        """
-        vectors = np.asarray(vectors, np.float32)
-        if len(vectors) != len(contents.item_ids):
-            raise ValueError(
-                f"{len(contents.item_ids)} items need as many vectors. Received: {len(vectors)}"
-            )
-        known = known_rows(vectors)
-        centre = mean_vector(vectors)
-        landmarks = cluster_landmarks(vectors, centre, options.dimension)
-        features = _features(vectors, centre, landmarks, options.length_scale)
-        parts = item_parts(contents.item_ids, options.folds)
-        memberships = [parts == part for part in range(options.folds)]
-        sums, counts = _without_each_fold(contents)
-        never_rated = counts[:, -1] == 0
-        table = np.zeros([len(vectors) + 1, sums.shape[1]], np.float32)
-        for column in range(sums.shape[1]):
-            regression = _Regression.of_items(
-                features, sums[:, column], np.where(known, counts[:, column], 0), memberships
-            )
-            for part, members in enumerate(memberships):
-                table[1:, column][members] = features[members] @ regression.solve(without=part)
-            coefficients = regression.solve()
-            table[1:, column][never_rated] = features[never_rated] @ coefficients
-        table[1:][~known] = 0.0
+    @classmethod
+    def of_fitted(cls, fitted: FittedPrior, **kwargs: Any) -> KnowledgePrior:
+        """The layer of fitted regressions, with Keras layer arguments."""
+        table, prediction = fitted.table, fitted.prediction
         prior = cls(
             num_rows=table.shape[0],
             num_columns=table.shape[1],
-            vector_width=vectors.shape[1],
-            num_landmarks=len(landmarks),
-            length_scale=options.length_scale,
+            vector_width=len(prediction.centre),
+            num_landmarks=len(prediction.landmarks),
+            length_scale=prediction.length_scale,
             **kwargs,
         )
         prior._table.assign(table)
-        prior._centre.assign(centre)
-        prior._landmarks.assign(landmarks)
-        prior._coefficients.assign(coefficients)
+        prior._centre.assign(prediction.centre)
+        prior._landmarks.assign(prediction.landmarks)
+        prior._coefficients.assign(prediction.coefficients)
         return prior
 
     def call(self, rows: tf.Tensor, folds: tf.Tensor | None = None) -> tf.Tensor:

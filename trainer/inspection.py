@@ -53,7 +53,10 @@ def mean_gates(experiment: ExperimentResult) -> dict[str, GateWeights]:
         if cell in seen:
             continue
         seen.add(cell)
-        scenario, model = RunFolder(run.folder).load_model(store.tables)
+        folder = RunFolder(run.folder)
+        if folder.read_scenario().model.adapter == "none":
+            continue
+        scenario, model = folder.load_model(store.tables)
         found = expert_gates(model, store.examples(scenario, model, "test"))
         if found:
             shared = model.adapter.network.num_shared_experts
