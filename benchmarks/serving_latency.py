@@ -4,7 +4,7 @@
     python -m benchmarks.serving_latency --work-dir out/demo          trains its models, one epoch
     python -m benchmarks.serving_latency --runs out/demo/runs --parts direct
 
-Exports the same backbone without knowledge, with HEIN, and with HEIN and knowledge match, serves
+Exports the same backbone in every arm of the scenario's experiment that there is a run of, serves
 all of them from one process of `python -m serving serve` and prints JSON lines. Programs that are
 compared take turns of a fraction of a second, so that what else the machine does hits all alike;
 intervals come from resampling the turns.
@@ -62,7 +62,12 @@ def main() -> None:
                 arguments.work_dir, arguments.config, arguments.backbone, arguments.seed, runs
             )
         exports = exports_of_runs(
-            runs, arguments.backbone, arguments.seed, Path(temporary), arguments.users
+            runs,
+            arguments.config,
+            arguments.backbone,
+            arguments.seed,
+            Path(temporary),
+            arguments.users,
         )
         arguments.users = len(exports.source.users)
         if {"knowledge", "signature"} & set(arguments.parts):

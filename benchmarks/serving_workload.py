@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from configs.loading import load_scenario
 from serving.client import RankingClient
 from serving.client.errors import ModelAddress
 from serving.client.inputs import ModelInputs
@@ -23,12 +24,6 @@ from serving.loadtest.requests import (
 )
 
 BASELINE = "none"
-ARMS: dict[str, tuple[str, ...]] = {
-    BASELINE: ("model.adapter=none", "model.match=none"),
-    "hein": ("model.adapter=hein", "model.match=none", "knowledge.sources=[item,user]"),
-    "hein_match": ("model.adapter=hein", "model.match=ridge", "knowledge.sources=[item]"),
-}
-"""Arm -> what it changes of the scenario; the arms of configs/movielens_small.yaml."""
 
 _ROOT = Path(__file__).resolve().parents[1]
 _ENVIRONMENT = os.environ | {"TF_USE_LEGACY_KERAS": "1", "TF_CPP_MIN_LOG_LEVEL": "2"}
@@ -49,15 +44,18 @@ class Exports:
     source: RequestSource
 
 
-def exports_of_runs(runs: Path, backbone: str, seed: int, folder: Path, users: int) -> Exports:
+def exports_of_runs(
+    runs: Path, config: str, backbone: str, seed: int, folder: Path, users: int
+) -> Exports:
     """Exports the runs `BACKBONE_ARM_seedN` of a folder, as `trainer experiment` names them.
 
-    Arms that are not there are left out.
+    Arms of the scenario's experiment that are not there are left out.
 
     Raises:
       SystemExit: the run without knowledge is not there.
     """
-    found = {arm: runs / f"{backbone}_{arm}_seed{seed}" for arm in ARMS}
+    arms = load_scenario(config).experiment.arms
+    found = {arm: runs / f"{backbone}_{arm}_seed{seed}" for arm in arms}
     found = {arm: run for arm, run in found.items() if (run / "metrics.json").is_file()}
     if BASELINE not in found:
         raise SystemExit(f"{runs}: has no finished run {backbone}_{BASELINE}_seed{seed}")
@@ -71,7 +69,8 @@ def exports_of_runs(runs: Path, backbone: str, seed: int, folder: Path, users: i
 
 def train_runs(work_dir: str, config: str, backbone: str, seed: int, folder: Path) -> None:
     """Trains every arm for one epoch: how fast a model serves does not depend on how good it is."""
-    for arm, overrides in ARMS.items():
+    for arm, described in load_scenario(config).experiment.arms.items():
+        overrides = [f"{key}={json.dumps(value)}" for key, value in described.overrides.items()]
         _program(
             ["-m", "trainer", "train", "--config", config, f"work_dir={work_dir}"]
             + [f"run_dir={folder / f'{backbone}_{arm}_seed{seed}'}", f"model.backbone={backbone}"]
