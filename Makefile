@@ -82,7 +82,8 @@ $(CONFORMANCE_INSTALLED): requirements-conformance.txt | setup
 			--constraint requirements-conformance.txt grpcio $$client || exit 1; done
 	@touch $@
 
-# By name: ordered by number of tests, long files with few tests would come last, on one core.
+# By name: ordered by number of tests, long files with few tests would come last, on one core, and
+# rooms could not stay on one worker (tests/conftest.py).
 test: setup $(CONFORMANCE_INSTALLED) ## run the fast test suite
 	@echo "test: the fast suite (make test-all runs the slow tests too)"
 	@$(RUN) -m pytest -n auto --dist loadfile --no-loadscope-reorder -m "not slow"

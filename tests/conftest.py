@@ -40,6 +40,31 @@ def shared_data() -> Path:
     return folder
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole jobs come last, beside what they share runs and exports with."""
+    items.sort(key=lambda item: _ROOT / "tests" / "e2e" in item.path.parents)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With `--dist loadfile` every second worker takes files from the end of the list.
+
+    So rooms stay on one worker, and what their files share (prepared scenarios, runs, exports, the
+    libraries they load) is made once, and not by each worker.
+    """
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class FromBothEnds(LoadFileScheduling):
+        def _assign_work_unit(self, node: Any) -> None:
+            if int(node.gateway.id.removeprefix("gw")) % 2:
+                self.workqueue.move_to_end(next(reversed(self.workqueue)), last=False)
+            super()._assign_work_unit(node)
+
+    return FromBothEnds(config, log)
+
+
 def pytest_runtest_setup() -> None:
     if "apache_beam.pipeline" in sys.modules:
         _inspect_beam_classes_once()
@@ -49,17 +74,19 @@ def pytest_runtest_setup() -> None:
 def _inspect_beam_classes_once() -> None:
     """Keeps what Beam finds out anew for every step of every pipeline.
 
-    These are the signatures of a DoFn's methods, and the parsers of its options: half of the time
-    of a small pipeline, and the suite runs hundreds of them.
+    These are the signatures of a DoFn's methods, its states, and the parsers of its options: half
+    of the time of a small pipeline, and the suite runs hundreds of them.
     """
     from apache_beam.options.pipeline_options import PipelineOptions
-    from apache_beam.transforms import core
+    from apache_beam.transforms import core, userstate
 
     arguments_of, view_as = core.get_function_args_defaults, PipelineOptions.view_as
+    specs_of = userstate.get_dofn_specs
     arguments: weakref.WeakKeyDictionary[Any, tuple[list[str], list[Any]]]
     arguments = weakref.WeakKeyDictionary()
     views: weakref.WeakKeyDictionary[PipelineOptions, dict[type, PipelineOptions]]
     views = weakref.WeakKeyDictionary()
+    specs: weakref.WeakKeyDictionary[Any, tuple[set[Any], set[Any]]] = weakref.WeakKeyDictionary()
 
     def known_arguments(function: Callable[..., Any]) -> tuple[list[str], list[Any]]:
         if not isinstance(function, types.MethodType):
@@ -75,5 +102,14 @@ def _inspect_beam_classes_once() -> None:
             own[kind] = view_as(options, kind)
         return own[kind]
 
+    def known_specs(dofn: core.DoFn) -> tuple[set[Any], set[Any]]:
+        # What wraps a function has its arguments; all others of a class have equal methods.
+        key = dofn if isinstance(dofn, core.CallableWrapperDoFn) else type(dofn)
+        if key not in specs:
+            specs[key] = specs_of(dofn)
+        states, timers = specs[key]
+        return {*states}, {*timers}
+
     core.get_function_args_defaults = known_arguments
     PipelineOptions.view_as = known_view
+    userstate.get_dofn_specs = known_specs

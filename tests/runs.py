@@ -79,7 +79,6 @@ def write_run(scenario: Scenario, seed: int = 1) -> WrittenRun:
 
 def random_model(scenario: Scenario, seed: int = 1) -> tfrs.models.Model:
     """The scenario's model; no weight or moving statistic keeps its initial value."""
-    tf.keras.utils.set_random_seed(seed)
     model = build_model(scenario, read_model_tables(scenario))
     create_weights(model)
     randomise(model.trainable_weights, seed, _WEIGHT_SCALES.get(scenario.model.backbone, 0.3))

@@ -129,8 +129,11 @@ def small_scenario(sources: Sequence[str] = ("item", "user"), **model_options: A
 
 
 def small_model(seed: int = 0, with_profiles: bool = False, **options: Any) -> RankingModel:
-    """A built model with reproducible weights, none of which is zero."""
-    tf.keras.utils.set_random_seed(seed)
+    """A built model with reproducible weights, none of which is zero.
+
+    TensorFlow's seed, which dropout alone needs, is left as it is: to set it throws all operations
+    away that are ready to run.
+    """
     model = build_model(small_scenario(**options), model_tables(with_profiles))
     model(raw_features(2))
     randomise(model.trainable_weights, seed, scale=0.15)

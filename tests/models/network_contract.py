@@ -28,6 +28,14 @@ def names_with_slow_variants(names: Iterable[str]) -> pytest.MarkDecorator:
     )
 
 
+@contextmanager
+def weights_kept(layer: tf.keras.layers.Layer) -> Iterator[None]:
+    """Afterwards all weights and moving statistics are as before, so that a layer is shared."""
+    before = layer.get_weights()
+    yield
+    layer.set_weights(before)
+
+
 def assert_every_weight_has_a_gradient(
     loss: Callable[[], tf.Tensor], weights: Sequence[tf.Variable], above: float = 0.0
 ) -> None:
@@ -41,9 +49,12 @@ def assert_every_weight_has_a_gradient(
 def assert_dropout_acts_in_training_only(
     layer: tf.keras.layers.Layer, plain: tf.keras.layers.Layer, inputs: Any
 ) -> None:
-    """`plain` is the same layer without dropout."""
+    """`plain` is a built layer without dropout; `layer` is a new one that takes its weights."""
+    layer(inputs)
+    layer.set_weights(plain.get_weights())
     np.testing.assert_allclose(layer(inputs), layer(inputs, training=False), atol=0)
-    assert np.abs(layer(inputs, training=True) - plain(inputs, training=True)).max() > 1e-3
+    with weights_kept(plain):
+        assert np.abs(layer(inputs, training=True) - plain(inputs, training=True)).max() > 1e-3
 
 
 def assert_configuration_keeps(kind: type[tf.keras.layers.Layer], options: dict[str, Any]) -> None:
@@ -56,15 +67,25 @@ def assert_configuration_keeps(kind: type[tf.keras.layers.Layer], options: dict[
 
 
 def assert_configuration_makes_an_equal_layer(
-    layer: tf.keras.layers.Layer, inputs: Any, options: dict[str, Any]
+    layer: tf.keras.layers.Layer,
+    plain: tf.keras.layers.Layer,
+    inputs: Any,
+    options: dict[str, Any],
 ) -> None:
-    """The configuration holds the options, and a layer of it with the same weights is equal."""
+    """The configuration holds the options, and a layer of it with the same weights is equal.
+
+    Args:
+      layer: a new one.
+      plain: a built one that differs from it in dropout at most.
+      inputs: of both.
+      options: of the layer.
+    """
     config = layer.get_config()
     assert options.items() <= config.items(), config
     copy = type(layer).from_config(config)
     copy(inputs)
-    copy.set_weights(layer.get_weights())
-    np.testing.assert_allclose(copy(inputs), layer(inputs), atol=1e-6)
+    copy.set_weights(plain.get_weights())
+    np.testing.assert_allclose(copy(inputs), plain(inputs), atol=1e-6)
 
 
 def assert_training_lowers_the_loss(
@@ -106,21 +127,28 @@ def assert_graph_and_saved_model_equal_eager(
 
 
 def assert_mixed_precision_stays_close(
-    make: Callable[[], tf.keras.layers.Layer], inputs: Any
+    make: Callable[[], tf.keras.layers.Layer], exact: tf.keras.layers.Layer, inputs: Any
 ) -> None:
-    """In bfloat16 a built layer deviates by less than 5% of the range of its float32 outputs."""
+    """In bfloat16 a layer deviates by less than 5% of the range of its float32 outputs.
+
+    Args:
+      make: gives a new layer.
+      exact: the same layer in float32, built.
+      inputs: of both.
+    """
     try:
         tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
         layer = make()
+        layer(inputs, training=True)
+        layer.set_weights(exact.get_weights())
         mixed = layer(inputs)
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
     assert {weight.dtype for weight in layer.weights} == {tf.float32}
     assert mixed.dtype == tf.bfloat16
-    exact = make()
-    exact.set_weights(layer.get_weights())
-    deviation = np.abs(tf.cast(mixed, tf.float32) - exact(inputs)).max()
-    assert deviation < 0.05 * max(1.0, np.ptp(exact(inputs))), deviation
+    expected = exact(inputs)
+    deviation = np.abs(tf.cast(mixed, tf.float32) - expected).max()
+    assert deviation < 0.05 * max(1.0, np.ptp(expected)), deviation
 
 
 def assert_train_steps_lower_the_loss(
@@ -133,7 +161,9 @@ def assert_train_steps_lower_the_loss(
     model.compile(optimizer=tf.keras.optimizers.Adam(0.02))
     # Otherwise the first call makes the optimizer's variables, and the graph is traced twice.
     model.optimizer.build(model.trainable_variables)
-    train_step = tf.function(model.train_step) if in_graph else model.train_step
+    train_step = model.train_step
+    if in_graph:
+        train_step = tf.function(train_step, autograph=False)
     first = train_step(batch)
     for _ in range(steps):
         last = train_step(batch)

@@ -43,7 +43,6 @@ def small_reranking_model(
     **options: Any,
 ) -> RerankingModel:
     """A built model with reproducible weights, none of which is zero."""
-    tf.keras.utils.set_random_seed(seed)
     own = {"units": 8} | dict(backbone_options or {})
     scenario = small_scenario(backbone=backbone, backbone_options=own, **options)
     training = scenario.training.model_copy(update={"list_loss": list_loss})

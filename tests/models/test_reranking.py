@@ -15,6 +15,7 @@ from tests.models.builders import Tensors, sigmoid
 from tests.models.network_contract import (
     assert_every_weight_has_a_gradient,
     assert_train_steps_lower_the_loss,
+    weights_kept,
 )
 from tests.models.raw_lists import LABELS, LISTS, SIZE, raw_lists, small_reranking_model
 
@@ -33,7 +34,7 @@ def arm(request: pytest.FixtureRequest) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def model(arm: dict[str, Any]) -> RerankingModel:
-    """A model that no test changes."""
+    """A model whose weights every test leaves as they were."""
     return small_reranking_model(**arm)
 
 
@@ -105,11 +106,12 @@ def test_the_loss_is_that_of_real_candidates(list_loss: str) -> None:
     np.testing.assert_allclose(model.compute_loss((raw, padded)), expected, rtol=1e-6)
 
 
-def test_every_trainable_weight_gets_a_gradient(arm: dict[str, Any]) -> None:
-    model, raw = small_reranking_model(**arm), raw_lists()
-    assert_every_weight_has_a_gradient(
-        lambda: model.compute_loss((raw, LABELS), training=True), model.trainable_weights
-    )
+def test_every_trainable_weight_gets_a_gradient(model: RerankingModel) -> None:
+    raw = raw_lists()
+    with weights_kept(model):
+        assert_every_weight_has_a_gradient(
+            lambda: model.compute_loss((raw, LABELS), training=True), model.trainable_weights
+        )
 
 
 @pytest.mark.parametrize("list_loss", LIST_LOSSES)

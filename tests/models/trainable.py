@@ -50,6 +50,7 @@ class TrainableModel:
 
 def trainable_model(name: str, dropout: bool = True, **options: Any) -> TrainableModel:
     """The model of a name with every option that adds weights, or other `options`."""
+    tf.keras.utils.set_random_seed(0)  # of dropout
     chosen = {**(options or _EVERYTHING), **(_DROPOUT if dropout else {})}
     if name in RERANKERS:
         model, raw, labels = small_reranking_model(name, **chosen), raw_lists(), LABELS

@@ -19,6 +19,7 @@ from tests.models.network_contract import (
     assert_mixed_precision_stays_close,
     assert_training_lowers_the_loss,
     names_with_slow_variants,
+    weights_kept,
 )
 from tests.models.numpy_layers import numpy_features
 from tests.models.rerankers.inputs import (
@@ -52,7 +53,7 @@ def reranker(name: str, sources: int = 2, **options: float) -> tf.keras.layers.L
 
 @functools.cache
 def shared(name: str) -> tf.keras.layers.Layer:
-    """A re-ranker that no test changes."""
+    """A re-ranker that every test leaves as it was."""
     return reranker(name)
 
 
@@ -129,15 +130,15 @@ class TestEveryReranker:
 
     @every_arm
     def test_padding_in_training_changes_no_gradient(self, name: str) -> None:
-        inputs = list_inputs()
+        layer, inputs = shared(name), list_inputs()
         mask = tf.cast(inputs.candidate_mask, tf.float32)
 
         def gradients(given: ListInputs) -> list[Any]:
-            layer = reranker(name)
-            return gradients_of(
-                lambda: tf.reduce_sum(tf.square(layer(given, training=True)) * mask),
-                layer.trainable_weights,
-            )
+            with weights_kept(layer):
+                return gradients_of(
+                    lambda: tf.reduce_sum(tf.square(layer(given, training=True)) * mask),
+                    layer.trainable_weights,
+                )
 
         for other, expected in zip(
             gradients(with_other_padding(inputs)), gradients(inputs), strict=True
@@ -161,14 +162,17 @@ class TestEveryReranker:
     @every_arm
     @pytest.mark.parametrize("training", [False, True])
     def test_a_list_of_padding_gives_finite_numbers(self, name: str, training: bool) -> None:
-        layer, inputs = reranker(name), list_inputs(lists=1)
+        layer, inputs = shared(name), list_inputs(lists=1)
         empty = inputs._replace(
             candidate_mask=tf.zeros_like(inputs.candidate_mask),
             history_mask=tf.zeros_like(inputs.history_mask),
         )
         weights = layer.trainable_weights
-        assert np.isfinite(layer(empty, training=training)).all()
-        gradients = gradients_of(lambda: tf.reduce_sum(layer(empty, training=training)), weights)
+        with weights_kept(layer):
+            assert np.isfinite(layer(empty, training=training)).all()
+            gradients = gradients_of(
+                lambda: tf.reduce_sum(layer(empty, training=training)), weights
+            )
         assert all(gradient is None or np.isfinite(gradient).all() for gradient in gradients)
 
     @every_arm
@@ -184,15 +188,15 @@ class TestEveryReranker:
 
     @variants_slow
     def test_dropout_acts_in_training_only(self, name: str) -> None:
-        layer, plain = reranker(name, dropout_rate=0.5), reranker(name)
-        assert_dropout_acts_in_training_only(layer, plain, list_inputs())
+        layer = fresh(name, dropout_rate=0.5)
+        assert_dropout_acts_in_training_only(layer, shared(name), list_inputs())
 
     @every_arm
     def test_the_configuration_makes_an_equal_layer(self, name: str) -> None:
-        layer = reranker(name, dropout_rate=0.25)
+        layer = fresh(name, dropout_rate=0.25)
         kind, own_options = ARMS[name]
         options = {"top_units": [6, 5], "dropout_rate": 0.25} | SMALL[kind] | own_options
-        assert_configuration_makes_an_equal_layer(layer, list_inputs(), options)
+        assert_configuration_makes_an_equal_layer(layer, shared(name), list_inputs(), options)
 
     @variants_slow
     def test_training_lowers_the_loss(self, name: str) -> None:
@@ -218,16 +222,18 @@ class TestEveryReranker:
 
     @variants_slow
     def test_mixed_precision_stays_close(self, name: str) -> None:
-        assert_mixed_precision_stays_close(lambda: reranker(name), list_inputs())
+        assert_mixed_precision_stays_close(lambda: fresh(name), shared(name), list_inputs())
 
 
 @pytest.mark.parametrize("name", IN_ANY_ORDER)
 @pytest.mark.parametrize("training", [False, True])
 def test_a_permutation_of_candidates_permutes_the_scores(name: str, training: bool) -> None:
     inputs, order = list_inputs(), [3, 0, 4, 2, 1]
-    layer, same = reranker(name), reranker(name)
-    permuted = same(chosen(inputs, order), training=training)
-    expected = tf.gather(layer(inputs, training=training), order, axis=1)
+    layer = shared(name)
+    with weights_kept(layer):
+        expected = tf.gather(layer(inputs, training=training), order, axis=1)
+    with weights_kept(layer):
+        permuted = layer(chosen(inputs, order), training=training)
     assert_equal_scores(permuted, expected, chosen(inputs, order))
 
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import tensorflow as tf
-
 from models.building import build_model
 from models.retrieving import RetrievalModel
 from tests.models.builders import model_tables, randomise, raw_features, small_scenario
@@ -45,7 +43,6 @@ def small_retrieval_model(
       towers: options of the two towers.
       **options: of `tests.models.builders.small_scenario`.
     """
-    tf.keras.utils.set_random_seed(seed)
     own = SMALL_TOWERS | dict(towers or {})
     scenario = small_scenario(backbone="two_tower", backbone_options=own, **options)
     model = build_model(scenario, model_tables(with_profiles))
