@@ -161,9 +161,7 @@ def assert_train_steps_lower_the_loss(
     model.compile(optimizer=tf.keras.optimizers.Adam(0.02))
     # Otherwise the first call makes the optimizer's variables, and the graph is traced twice.
     model.optimizer.build(model.trainable_variables)
-    train_step = model.train_step
-    if in_graph:
-        train_step = tf.function(train_step, autograph=False)
+    train_step = tf.function(model.train_step) if in_graph else model.train_step
     first = train_step(batch)
     for _ in range(steps):
         last = train_step(batch)

@@ -164,7 +164,7 @@ FUSED: dict[str, tuple[Callable[[], tf.keras.layers.Layer], str, int, tuple[int,
     "gru": (lambda: built(AttentionGRU(70, "gru"), *STEPS[:2]), "kernel", 3, (90, 70)),
     "augru": (lambda: built(AttentionGRU(70, "augru"), *STEPS), "kernel", 3, (90, 70)),
     "agru": (lambda: built(AttentionGRU(70, "agru"), *STEPS), "kernel", 2, (90, 70)),
-    "edges": (lambda: built(FieldGraph(), tf.zeros([1, 3, 2000])), "edge_kernel", 2, (4000, 1)),
+    "edges": (lambda: built(FieldGraph(), tf.zeros([1, 3, 1000])), "edge_kernel", 2, (2000, 1)),
     "graph's gru": (lambda: built(FieldGraph(), FIELDS), "kernel", 3, (60, 60)),
     "field each": (
         lambda: built(BilinearInteraction("field_each"), FIELDS),
