@@ -20,7 +20,11 @@ def test_exit_code(repository_root: Path, tmp_path: Path, source: str, expected:
     markers = '[tool.pytest.ini_options]\nmarkers = ["slow: takes long"]\n'
     (tmp_path / "pyproject.toml").write_text(markers)
     program = repository_root / "bazel" / "pytest_main.py"
-    environment = {**os.environ, "TEST_TMPDIR": str(tmp_path / "scratch")}
+    environment = {
+        **os.environ,
+        "TEST_TMPDIR": str(tmp_path / "scratch"),
+        "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1",  # a file of one test needs none of them
+    }
     (tmp_path / "scratch").mkdir()
     finished = subprocess.run(
         [sys.executable, str(program), "test_sample.py"],

@@ -30,32 +30,23 @@ def arguments(*further: str) -> list[str]:
     ("options", "message"),
     [
         ([], "required: --config"),
+        (["--train-steps", "0"], "--train-steps: expected a number greater than or equal to 1"),
+        (["--eval-steps", "x"], "--eval-steps: expected a valid integer"),
+        (["--minimum-auc", "1.5"], "expected a number less than or equal to 1. Received: '1.5'"),
+        (["--largest-auc-drop", "-1"], "a number greater than or equal to 0. Received: '-1'"),
         (
-            arguments("--train-steps", "0"),
-            "--train-steps: expected a number greater than or equal to 1",
-        ),
-        (arguments("--eval-steps", "x"), "--eval-steps: expected a valid integer"),
-        (
-            arguments("--minimum-auc", "1.5"),
-            "expected a number less than or equal to 1. Received: '1.5'",
-        ),
-        (
-            arguments("--largest-auc-drop", "-1"),
-            "a number greater than or equal to 0. Received: '-1'",
-        ),
-        (
-            arguments("--calibration-factor", "0.9"),
+            ["--calibration-factor", "0.9"],
             "expected a number greater than or equal to 1. Received: '0.9'",
         ),
-        (arguments("--calibration-factor", "inf"), "expected a finite number. Received: 'inf'"),
-        (arguments("--largest-auc-drop", "nan"), "expected a finite number. Received: 'nan'"),
+        (["--calibration-factor", "inf"], "expected a finite number. Received: 'inf'"),
+        (["--largest-auc-drop", "nan"], "expected a finite number. Received: 'nan'"),
     ],
 )
 def test_wrong_usage_is_exit_code_2(
     capsys: pytest.CaptureFixture[str], options: list[str], message: str
 ) -> None:
     with pytest.raises(SystemExit) as caught:
-        main(options)
+        main(arguments(*options) if options else [])
     assert caught.value.code == 2
     output = capsys.readouterr()
     assert output.out == "" and message in output.err
