@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import get_args
 
 from benchmarks.measuring import measured, print_measure
-from configs.command_line import quiet_tensorflow
+from configs.command_line import set_up_tensorflow
 from configs.serving import NumberFormat
 
 _BENCHMARK = "augmented_dtypes"
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUN", help="run folders")
     parser.add_argument("--samples", type=int, default=_SAMPLES, help="validation examples asked")
     parsed = parser.parse_args(arguments)
-    quiet_tensorflow()
+    set_up_tensorflow()
     for run in parsed.runs:
         measure(run, parsed.samples)
 

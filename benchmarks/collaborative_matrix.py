@@ -34,7 +34,7 @@ from configs.scenario import Scenario
 from models.catalogue import Catalogue, CatalogueContents
 from models.inputs import NUM_USER_NUMBERS, USER_STATISTICS, InputPreparation
 from models.match import KnowledgeMatch, KnowledgeMatches
-from preprocessing.beam_options import BeamOptions, quiet_beam
+from preprocessing.beam_options import BeamOptions, silence_beam_import_logs
 from preprocessing.examples import build_examples
 from preprocessing.interactions.reading import open_interactions
 from preprocessing.interactions.samples import user_folds
@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=0, help="of SVD and random vectors")
     parser.add_argument("overrides", nargs="*", metavar="key=value", help="of the scenario")
     parsed = parser.parse_args(arguments)
-    quiet_beam()
+    silence_beam_import_logs()
     settings = CollaborativeVectors(dimension=parsed.width, seed=parsed.seed)
     with tempfile.TemporaryDirectory() as folder:
         scenario = override_scenario(

@@ -20,7 +20,7 @@ from pathlib import Path
 from benchmarks.measuring import Stopwatch, measured, print_measure
 from configs.loading import scenario_from_tree
 from configs.scenario import Scenario
-from preprocessing.beam_options import quiet_beam
+from preprocessing.beam_options import silence_beam_import_logs
 from preprocessing.encode import encode
 from preprocessing.encoders.text_encoder import encoder_class
 
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--folder", help="for the files; a temporary one if not given")
     parsed = parser.parse_args(arguments)
-    quiet_beam()
+    silence_beam_import_logs()
     texts = _some_texts(parsed)
     with tempfile.TemporaryDirectory(dir=parsed.folder) as folder:
         scenario = _scenario(Path(folder), texts, parsed.kind)

@@ -63,7 +63,7 @@ def _measure(rows: int, arguments: argparse.Namespace) -> None:
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         path = Path(folder) / "scores.parquet"
         with measured() as writing:
-            write_scores(path, made_up_scores(rows, arguments.seed))
+            write_scores(path, synthetic_scores(rows, arguments.seed))
         after_writing = peak_megabytes()
         with (
             measured() as evaluating,
@@ -87,7 +87,7 @@ def _measure(rows: int, arguments: argparse.Namespace) -> None:
         )
 
 
-def made_up_scores(rows: int, seed: int) -> Iterator[pa.Table]:
+def synthetic_scores(rows: int, seed: int) -> Iterator[pa.Table]:
     """Scores that know something, of random users and of items of very different popularity."""
     random = np.random.default_rng(seed)
     users = max(1, rows // _ROWS_PER_USER)

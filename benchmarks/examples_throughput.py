@@ -18,7 +18,7 @@ from benchmarks import plain_pandas, synthetic
 from benchmarks.measuring import measured, print_measure
 from configs.loading import scenario_from_tree
 from configs.scenario import Scenario
-from preprocessing.beam_options import BeamOptions, quiet_beam
+from preprocessing.beam_options import BeamOptions, silence_beam_import_logs
 from preprocessing.examples import build_examples
 from preprocessing.records.contract import PARTS
 from preprocessing.records.layout import ExamplesDirectory, WorkDirectory
@@ -40,7 +40,7 @@ def main() -> None:
     parser.add_argument("--beam-option", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--folder", help="for the files; a temporary one if not given")
     arguments = parser.parse_args()
-    quiet_beam()
+    silence_beam_import_logs()
     with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
         scenario = _scenario(Path(folder), arguments)
         beam = BeamOptions(arguments.runner, tuple(arguments.beam_option))

@@ -33,7 +33,7 @@ import tensorflow as tf
 
 from benchmarks.hot_swap import measure_swaps
 from benchmarks.measuring import measured, peak_megabytes, print_measure
-from benchmarks.model_workload import Records, made_up_scenario
+from benchmarks.model_workload import RandomKnowledge, synthetic_scenario
 from benchmarks.synthetic import GENRES
 from configs.scenario import Scenario
 from configs.serving import IdType, NumberFormat, Serving
@@ -255,22 +255,22 @@ def _ranking(ids: np.ndarray) -> dict[str, np.ndarray]:
 
 def _scenario() -> Scenario:
     """DIN with HEIN over sources of vectors made elsewhere, so that no work directory is read."""
-    tree = made_up_scenario(adapter="hein").model_dump(mode="json")
+    tree = synthetic_scenario(adapter="hein").model_dump(mode="json")
     tree["knowledge"]["answers"] = {
         source: {"entity": source, "vectors": ["-.parquet"]} for source in ("item", "user")
     }
     return Scenario.model_validate(tree)
 
 
-def _knowledge(ids: list[str], seed: int) -> dict[str, Records]:
+def _knowledge(ids: list[str], seed: int) -> dict[str, RandomKnowledge]:
     """Vectors of items, and the same of users, who have the same ids."""
     random = np.random.default_rng(seed)
-    records = Records(ids, random.standard_normal([len(ids), _DIMENSION], np.float32))
+    records = RandomKnowledge(ids, random.standard_normal([len(ids), _DIMENSION], np.float32))
     return {"item": records, "user": records}
 
 
 def _model(
-    scenario: Scenario, ids: list[str], knowledge: dict[str, Records], seed: int
+    scenario: Scenario, ids: list[str], knowledge: dict[str, RandomKnowledge], seed: int
 ) -> AnyModel:
     random = np.random.default_rng(seed)
     counts = random.integers(1, 300, size=[len(ids), 1]).astype(np.float64)

@@ -90,7 +90,7 @@ def summarise_swaps(
       SystemExit: a version never answered.
     """
     latencies = latencies_with_failures(calls, _TIMEOUT_SECONDS)
-    quiet, around = calls.due >= warmup_seconds, np.zeros(len(calls.due), bool)
+    undisturbed, around = calls.due >= warmup_seconds, np.zeros(len(calls.due), bool)
     worst, loading = [], []
     for version, published in enumerate(published_seconds, 2):
         of_new = calls.finished[calls.versions == version]
@@ -100,7 +100,7 @@ def summarise_swaps(
             )
         swapped = float(of_new.min())
         loading.append(swapped - published)
-        quiet &= ~_between(calls.due, published - 1.0, swapped + 1.0)
+        undisturbed &= ~_between(calls.due, published - 1.0, swapped + 1.0)
         around |= _between(calls.due, swapped - 0.5, swapped + 0.5)
         worst.append(
             max(
@@ -108,7 +108,7 @@ def summarise_swaps(
                 for start in np.arange(published - 1.0, swapped + 1.0, 0.1)
             )
         )
-    before, swap = _p99(latencies[quiet]), _p99(latencies[around])
+    before, swap = _p99(latencies[undisturbed]), _p99(latencies[around])
     return {
         "requests": len(calls.due),
         "failed": int((~calls.answered).sum()),

@@ -32,7 +32,7 @@ from benchmarks.measuring import Stopwatch, measured, print_measure
 from configs.loading import scenario_from_tree
 from configs.scenario import Scenario
 from models.building import AnyModel, build_model
-from preprocessing.beam_options import quiet_beam
+from preprocessing.beam_options import silence_beam_import_logs
 from preprocessing.encode import encode
 from preprocessing.examples import build_examples
 from trainer.match_statistics import match_statistics
@@ -58,7 +58,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--folder", help="where the data is built, or is from an earlier run")
     arguments = parser.parse_args()
-    quiet_beam()
+    silence_beam_import_logs()
     with tempfile.TemporaryDirectory() as temporary:
         scenario = built_scenario(Path(arguments.folder or temporary), arguments)
         _measure(scenario, arguments)

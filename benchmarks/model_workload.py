@@ -23,7 +23,7 @@ Features = dict[str, tf.Tensor]
 
 
 @dataclass(frozen=True)
-class Records:
+class RandomKnowledge:
     """Random knowledge vectors, one answer per entity."""
 
     entity_ids: list[str]
@@ -40,15 +40,15 @@ class Records:
         return [""] * len(self.entity_ids)
 
 
-def made_up_tables(dimension: int, seed: int) -> ModelTables:
+def synthetic_tables(dimension: int, seed: int) -> ModelTables:
     """A catalogue with genres, and knowledge of every item and user."""
     random = np.random.default_rng(seed)
     items = [f"i{number}" for number in range(NUM_ITEMS)]
     users = [f"u{number}" for number in range(NUM_USERS)]
     counts = random.integers(1, 300, size=[NUM_ITEMS, 10]).astype(np.float64)
 
-    def records(ids: list[str]) -> Records:
-        return Records(ids, random.normal(size=[len(ids), dimension]).astype(np.float32))
+    def records(ids: list[str]) -> RandomKnowledge:
+        return RandomKnowledge(ids, random.normal(size=[len(ids), dimension]).astype(np.float32))
 
     genres = [[GENRES[number % len(GENRES)]] for number in range(NUM_ITEMS)]
     catalogue = CatalogueContents(
@@ -62,7 +62,7 @@ def made_up_tables(dimension: int, seed: int) -> ModelTables:
     return ModelTables(catalogue, {"item": records(items), "user": records(users)})
 
 
-def made_up_scenario(**model_options: object) -> Scenario:
+def synthetic_scenario(**model_options: object) -> Scenario:
     """A scenario of a model; only its section `model` counts."""
     return Scenario.model_validate(
         {
@@ -177,6 +177,6 @@ def training_step(
 ) -> TrainingStep:
     """A compiled training step of a fresh model with these options."""
     tf.keras.utils.set_random_seed(seed)
-    model = build_model(made_up_scenario(**options), tables)
+    model = build_model(synthetic_scenario(**options), tables)
     model(batches[0])
     return TrainingStep(model, batches, match_in_step, seed)

@@ -33,7 +33,7 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import tensorflow as tf
 
 from benchmarks.measuring import Stopwatch, measured, print_measure
-from benchmarks.model_workload import TrainingStep, made_up_tables, raw_batches, training_step
+from benchmarks.model_workload import TrainingStep, raw_batches, synthetic_tables, training_step
 from benchmarks.operation_profile import operation_shares
 from models.backbones import BACKBONES
 
@@ -60,7 +60,7 @@ def main() -> None:
     if arguments.threads:
         tf.config.threading.set_inter_op_parallelism_threads(arguments.threads)
         tf.config.threading.set_intra_op_parallelism_threads(arguments.threads)
-    tables = made_up_tables(arguments.dimension, arguments.seed)
+    tables = synthetic_tables(arguments.dimension, arguments.seed)
     batches = raw_batches(arguments.batch_size, max(arguments.history, 200), arguments.seed)
     rows = []
     for backbone in arguments.backbones or list(BACKBONES):

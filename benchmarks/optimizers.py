@@ -25,7 +25,7 @@ import numpy as np
 import tensorflow as tf
 
 from benchmarks.measuring import Stopwatch, measured, print_measure
-from benchmarks.model_workload import made_up_scenario
+from benchmarks.model_workload import synthetic_scenario
 from configs.training import Training
 from models.building import AnyModel, ModelTables, build_model
 from models.catalogue import CatalogueContents
@@ -72,7 +72,7 @@ class _Step:
 
     def __init__(self, rows: int, optimizer: str, arguments: argparse.Namespace):
         tf.keras.utils.set_random_seed(arguments.seed)
-        model = build_model(made_up_scenario(adapter="none"), _tables(rows))
+        model = build_model(synthetic_scenario(adapter="none"), _tables(rows))
         self._batches = _batches(model, rows, arguments)
         model(self._batches[0][0])
         training = Training.model_validate(

@@ -38,15 +38,15 @@ def write_examples(data: Data, split: Split, folder: Path) -> int:
       folder: where everything is written.
     """
     frame = _ordered(pd.read_csv(data.interactions.paths[0], dtype={"user_id": str}))
-    by_user = frame.groupby("user_id", sort=False)
-    frame["position"] = by_user.cumcount()
-    counts = by_user["rating"].transform("size").to_numpy()
+    user_groups = frame.groupby("user_id", sort=False)
+    frame["position"] = user_groups.cumcount()
+    counts = user_groups["rating"].transform("size").to_numpy()
     boundary = np.minimum((counts + 1) // 2, split.knowledge_history_cap)
     frame["liked"] = (frame["rating"] >= data.positive_rating).astype(float)
-    by_user = frame.groupby("user_id", sort=False)
+    user_groups = frame.groupby("user_id", sort=False)
     divisor = frame["position"].clip(lower=1)
-    frame["share_liked"] = (by_user["liked"].cumsum() - frame["liked"]) / divisor
-    frame["mean_rating"] = (by_user["rating"].cumsum() - frame["rating"]) / divisor
+    frame["share_liked"] = (user_groups["liked"].cumsum() - frame["liked"]) / divisor
+    frame["mean_rating"] = (user_groups["rating"].cumsum() - frame["rating"]) / divisor
     users = frame["user_id"].unique()
     folds = stable_hashes(users.tolist(), "fold") % np.uint64(contract.USER_FOLDS)
     frame["fold"] = frame["user_id"].map(dict(zip(users, folds.astype(np.int64), strict=True)))

@@ -25,7 +25,7 @@ import pyarrow as pa
 from pyarrow import parquet
 
 from benchmarks.measuring import measured, peak_megabytes, print_measure
-from configs.command_line import quiet_tensorflow
+from configs.command_line import set_up_tensorflow
 
 _NEW_SHARE = 0.05
 """Part of the changed answers that are about new items."""
@@ -71,10 +71,10 @@ def main(words: list[str] | None = None) -> None:
 
 
 def _export(base: Path, arguments: argparse.Namespace) -> None:
-    quiet_tensorflow()
+    set_up_tensorflow()
     import tensorflow as tf
 
-    from benchmarks.model_workload import Records, made_up_scenario
+    from benchmarks.model_workload import RandomKnowledge, synthetic_scenario
     from configs.scenario import Scenario
     from models.building import ModelTables, build_model
     from models.catalogue import CatalogueContents
@@ -87,8 +87,8 @@ def _export(base: Path, arguments: argparse.Namespace) -> None:
     counts = random.integers(1, 300, size=[arguments.items, 10]).astype(np.float64)
     vectors = random.normal(size=[arguments.items, arguments.dimension]).astype(np.float32)
     catalogue = CatalogueContents(items, items, {}, {}, counts * 3.5, counts)
-    knowledge = {"item": Records(items, vectors)}
-    tree = made_up_scenario(match="ridge", prior=True).model_dump(mode="json")
+    knowledge = {"item": RandomKnowledge(items, vectors)}
+    tree = synthetic_scenario(match="ridge", prior=True).model_dump(mode="json")
     tree["knowledge"] |= {
         "sources": ["item"],
         "answers": {"item": {"entity": "item", "vectors": ["-.parquet"]}},

@@ -11,7 +11,7 @@ from typing import Self
 import numpy as np
 
 from serving.client.inputs import InputKind, ModelInputs
-from serving.loadtest.requests import RequestSource, questions_of
+from serving.loadtest.requests import RequestSource, signature_calls
 from serving.protocol.messages import types_pb2
 from serving.runtime.c_api import CApiSession
 
@@ -28,8 +28,8 @@ class DirectModel(CApiSession):
         taken = self._signatures[signature].inputs
         kinds = {name: _KINDS.get(info.dtype, InputKind.NUMBERS) for name, info in taken.items()}
         known = ModelInputs.of_kinds(kinds)
-        questions = questions_of(source, signature, candidates, seed)
-        return [question.inputs(known) for question in questions]
+        calls = signature_calls(source, signature, candidates, seed)
+        return [call.inputs(known) for call in calls]
 
     def seconds(self, signature: str, inputs: Mapping[str, np.ndarray]) -> tuple[float, float]:
         """Wall time and processor time of one run, in seconds.

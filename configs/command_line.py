@@ -69,7 +69,7 @@ def say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-def quiet_tensorflow() -> None:
+def set_up_tensorflow() -> None:
     """Starts TensorFlow with Keras 2, as TensorFlow Recommenders needs it, and quietly.
 
     Must run before TensorFlow is first imported. Variables already set in the environment win:

@@ -134,7 +134,7 @@ class Attribute(Section):
         return self
 
 
-class Catalogue(Table):
+class CatalogueTable(Table):
     """The items that can be ranked."""
 
     item: str = Field("item_id", description="column with the item id")
@@ -232,7 +232,7 @@ class Data(Section):
     """Raw data and the examples made from it."""
 
     interactions: Interactions
-    catalogue: Catalogue
+    catalogue: CatalogueTable
     profiles: Profiles | None = Field(None, description="table of users; there may be none")
     positive_rating: float = Field(4.0, description="label is 1 when the rating is at least this")
     labels: Annotated[dict[str, ExtraLabel], TakesEffect("data.examples", ("ctr",))] = Field(

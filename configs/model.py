@@ -37,7 +37,7 @@ class HybridExpert(Section):
     )
 
 
-class MixtureOfExperts(Section):
+class MixtureOfExpertsSettings(Section):
     """Shape of the mixture of experts that has one pool and one gate for all sources."""
 
     num_experts: int = Field(7, ge=1, description="experts of the one pool")
@@ -268,7 +268,9 @@ class Model(Section):
         Role.INPUTS,
     ] = Field(True, description="whether data.profiles.attributes, if there are any, are inputs")
     hein: Annotated[HybridExpert, TakesEffect("model.adapter", ("hein",))] = HybridExpert()
-    moe: Annotated[MixtureOfExperts, TakesEffect("model.adapter", ("moe",))] = MixtureOfExperts()
+    moe: Annotated[MixtureOfExpertsSettings, TakesEffect("model.adapter", ("moe",))] = (
+        MixtureOfExpertsSettings()
+    )
     mlp: Annotated[SharedNetwork, TakesEffect("model.adapter", ("mlp",))] = SharedNetwork()
     pq: Annotated[ProductQuantization, TakesEffect("model.adapter", ("pq",))] = (
         ProductQuantization()

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from configs.command_line import TeachingParser, run_command
-from preprocessing.beam_options import quiet_beam
+from preprocessing.beam_options import silence_beam_import_logs
 from preprocessing.commands import (
     all_steps,
     download,
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     ):
         command.add_command(subparsers)
     parsed = parser.parse_args(arguments)
-    quiet_beam()
+    silence_beam_import_logs()
     return run_command(parsed.run, parsed)
 
 

@@ -61,7 +61,7 @@ class BeamOptions:
         return runner + workers + [f"--{option}" for option in self.options]
 
 
-def quiet_beam() -> None:
+def silence_beam_import_logs() -> None:
     """Hides what Beam logs about optional parts of its own that nobody asked for.
 
     Must run before Beam is first imported; warnings about a pipeline still show.

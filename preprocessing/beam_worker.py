@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 
-from preprocessing.beam_options import quiet_beam
+from preprocessing.beam_options import silence_beam_import_logs
 
 
 def main() -> None:
@@ -16,7 +16,7 @@ def main() -> None:
     logging.basicConfig(format="%(message)s")
     for handler in logging.getLogger().handlers:
         handler.setLevel(logging.WARNING)
-    quiet_beam()
+    silence_beam_import_logs()
     from apache_beam.runners.worker import sdk_worker_main
 
     # It warns of a folder that workers in containers have.

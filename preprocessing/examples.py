@@ -26,7 +26,7 @@ from preprocessing.interactions.leak_check import digest_seen_prompts
 from preprocessing.interactions.pipeline import build_pipeline
 from preprocessing.interactions.reading import open_interactions
 from preprocessing.interactions.shard import ExamplesPlan, shards_of_log, write_schema
-from preprocessing.interactions.shown_entries import Wording
+from preprocessing.interactions.shown_entries import PromptWording
 from preprocessing.records.contract import features_of
 from preprocessing.records.coverage import tell_catalogue_coverage
 from preprocessing.records.layout import ExamplesDirectory, WorkDirectory
@@ -78,7 +78,7 @@ def build_examples(
     prompts = leak_check.NOTHING_TO_LOOK_UP
     if checked:
         rated = scenario.data.interactions.columns.rating is not None
-        wording = Wording.of(scenario.prompts, rated)
+        wording = PromptWording.of(scenario.prompts, rated)
         prompts = leak_check.prompt_check(scenario.knowledge, wording)
     answer_files = _answer_files(scenario.knowledge, checked)
     fingerprints = fingerprint_inputs(answer_files | _table_files(scenario.data))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from configs.data import Catalogue
+from configs.data import CatalogueTable
 from configs.loading import ConfigurationError
 from preprocessing.records.item_tables import FIXED_COLUMNS
 
@@ -24,7 +24,7 @@ def require_plain_name(key: str, name: str) -> None:
         )
 
 
-def require_attribute_names(catalogue: Catalogue) -> None:
+def require_attribute_names(catalogue: CatalogueTable) -> None:
     """Checks the names of item attributes.
 
     Raises:

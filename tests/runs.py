@@ -73,7 +73,7 @@ def write_run(scenario: Scenario, seed: int = 1) -> WrittenRun:
     """Writes the scenario's run folder, `run_dir`, with random weights."""
     model = random_model(scenario, seed)
     folder = RunFolder(str(scenario.run_dir))
-    folder.write(scenario, model, made_up_metrics(scenario), [{"epoch": 1, "train_loss": 0.5}])
+    folder.write(scenario, model, synthetic_metrics(scenario), [{"epoch": 1, "train_loss": 0.5}])
     return WrittenRun(scenario, folder, model)
 
 
@@ -95,7 +95,7 @@ def random_model(scenario: Scenario, seed: int = 1) -> tfrs.models.Model:
     return model
 
 
-def made_up_metrics(scenario: Scenario) -> RunMetrics:
+def synthetic_metrics(scenario: Scenario) -> RunMetrics:
     return RunMetrics(
         run=str(scenario.run_dir),
         validation={"auc": 0.75, "logloss": 0.5, "gauc": 0.7, "n": 10},

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from configs.command_line import EXIT_CODES_HELP, TeachingParser, quiet_tensorflow, run_command
+from configs.command_line import EXIT_CODES_HELP, TeachingParser, run_command, set_up_tensorflow
 from trainer.commands import compare, evaluate, experiment, train, tune
 
 _HELP = """\
@@ -33,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for command in (train, evaluate, compare, experiment, tune):
         command.add_command(subparsers)
     parsed = parser.parse_args(arguments)
-    quiet_tensorflow()
+    set_up_tensorflow()
     return run_command(parsed.run, parsed)
 
 

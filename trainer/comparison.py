@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from trainer.metrics import people_call
+from trainer.metrics import display_name
 from trainer.predictions import (
-    Measure,
+    PerExampleMetric,
     Predictions,
     measured_differences,
     require_same_examples,
@@ -124,7 +124,8 @@ def _users(predictions: Predictions) -> int:
 
 
 def _delong(
-    baseline: Sequence[Mapping[str, Measure]], candidate: Sequence[Mapping[str, Measure]]
+    baseline: Sequence[Mapping[str, PerExampleMetric]],
+    candidate: Sequence[Mapping[str, PerExampleMetric]],
 ) -> DeLongTest | None:
     auc = baseline[0].get("auc")
     if auc is None or auc.labels is None:
@@ -230,7 +231,7 @@ def sentences(compared: Compared) -> list[str]:
     for metric, found in compared.differences.items():
         lift = found.relative_lift
         lines.append(
-            f"{people_call(metric)} {found.baseline:.4f} -> {found.candidate:.4f}, "
+            f"{display_name(metric)} {found.baseline:.4f} -> {found.candidate:.4f}, "
             f"difference {_interval(found)}, p = {_p(found.p_value)}"
             + ("" if math.isnan(lift) else f", relative {100 * lift:+.2f} %")
         )
@@ -268,7 +269,7 @@ def slice_rows(slices: Slices, sparse_below: int) -> tuple[list[str], list[list[
                 rows.append(
                     [
                         *counts,
-                        people_call(metric),
+                        display_name(metric),
                         f"{found.baseline:.4f}",
                         f"{found.candidate:.4f}",
                         f"{found.difference:+.4f}",

@@ -36,14 +36,14 @@ _SUMMARY = (
 )
 
 
-def people_call(metric: str) -> str:
+def display_name(metric: str) -> str:
     """A metric's name in running text."""
     return _NAMES.get(metric, metric)
 
 
 def summary(metrics: AnyMetrics) -> str:
     """The metrics that people look at first, each with four decimals."""
-    shown = [f"{people_call(key)} {metrics[key]:.4f}" for key in _SUMMARY if key in metrics]
+    shown = [f"{display_name(key)} {metrics[key]:.4f}" for key in _SUMMARY if key in metrics]
     for task, of_task in metrics.get("tasks", {}).items():
         shown.append(f"{task} ({summary(of_task)})")
     return ", ".join(shown)

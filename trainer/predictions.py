@@ -30,7 +30,7 @@ LIST_ID = "list_id"
 
 
 @dataclass(frozen=True)
-class Measure:
+class PerExampleMetric:
     """A metric of one model from what it says about every example, for resampling.
 
     Attributes:
@@ -45,7 +45,10 @@ class Measure:
 
 
 def measured_difference(
-    baseline: Sequence[Measure], candidate: Sequence[Measure], resamples: int, seed: int
+    baseline: Sequence[PerExampleMetric],
+    candidate: Sequence[PerExampleMetric],
+    resamples: int,
+    seed: int,
 ) -> Difference:
     """Paired difference of one metric between the means over runs.
 
@@ -96,7 +99,7 @@ class Predictions(ABC):
         """The same predictions of some rows of `table` only, bool [rows]."""
 
     @abstractmethod
-    def measures(self) -> dict[str, Measure]:
+    def measures(self) -> dict[str, PerExampleMetric]:
         """The metrics that models are compared by, in the order in which they are shown.
 
         That of `selection_metric` is among them; `auc` is of all samples or candidates.
@@ -134,8 +137,8 @@ def compare_predictions(
 
 
 def measured_differences(
-    baseline: Sequence[Mapping[str, Measure]],
-    candidate: Sequence[Mapping[str, Measure]],
+    baseline: Sequence[Mapping[str, PerExampleMetric]],
+    candidate: Sequence[Mapping[str, PerExampleMetric]],
     resamples: int,
     seed: int,
 ) -> dict[str, Difference]:
@@ -246,9 +249,9 @@ class SamplePredictions(Predictions):
             task_scores={task: values[chosen] for task, values in self.task_scores.items()},
         )
 
-    def measures(self) -> dict[str, Measure]:
+    def measures(self) -> dict[str, PerExampleMetric]:
         """The AUC."""
-        return {"auc": Measure(self.user_ids, self.scores, self.labels)}
+        return {"auc": PerExampleMetric(self.user_ids, self.scores, self.labels)}
 
     def is_of_same_examples(self, other: Self) -> bool:
         """Whether users, items and labels are the same; further tasks do not count."""
@@ -315,14 +318,14 @@ class ListPredictions(Predictions):
         kept[kept] = chosen
         return dataclasses.replace(self, item_ids=np.where(kept, self.item_ids, ""))
 
-    def measures(self) -> dict[str, Measure]:
+    def measures(self) -> dict[str, PerExampleMetric]:
         """The AUC over all candidates, and the NDCG of the lists with a positive candidate."""
         lists, labels, scores = self._lists, self.labels[self.mask], self.scores[self.mask]
         ranked = RankedLists(lists, labels, scores, len(self.user_ids))
         ndcg = ranked.quality()[self.selection_metric][ranked.judged]
         return {
-            "auc": Measure(self.user_ids[lists], scores, labels),
-            self.selection_metric: Measure(self.user_ids[ranked.judged], ndcg),
+            "auc": PerExampleMetric(self.user_ids[lists], scores, labels),
+            self.selection_metric: PerExampleMetric(self.user_ids[ranked.judged], ndcg),
         }
 
     def is_of_same_examples(self, other: Self) -> bool:
@@ -392,9 +395,9 @@ class RetrievalPredictions(Predictions):
             among_new=among_new,
         )
 
-    def measures(self) -> dict[str, Measure]:
+    def measures(self) -> dict[str, PerExampleMetric]:
         """The recall among the first ten items that are new to the user."""
-        return {self.selection_metric: Measure(self.user_ids, self.among_new.hits(10))}
+        return {self.selection_metric: PerExampleMetric(self.user_ids, self.among_new.hits(10))}
 
     def is_of_same_examples(self, other: Self) -> bool:
         """Whether users and chosen items are the same."""

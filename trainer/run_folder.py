@@ -26,7 +26,7 @@ from trainer.model_kinds import MODEL_KINDS
 from trainer.tables import fingerprint, read_model_tables
 
 
-def made_up_request(model: tfrs.models.Model) -> dict[str, tf.Tensor]:
+def dummy_request(model: tfrs.models.Model) -> dict[str, tf.Tensor]:
     """Raw features of one user and one candidate; for a re-ranker, of one list of one candidate."""
     one = tf.ones([1])
     nobody = tf.constant([""])
@@ -279,7 +279,7 @@ class RunFolder:
 
 def create_weights(model: tfrs.models.Model) -> None:
     """Runs the model on one made-up request, which creates all of its weights."""
-    model(made_up_request(model))
+    model(dummy_request(model))
 
 
 def _checkpoint(model: tfrs.models.Model) -> tf.train.Checkpoint:

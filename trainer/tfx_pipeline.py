@@ -16,11 +16,11 @@ from configs.command_line import (
     add_field_options,
     add_json_option,
     add_scenario_options,
-    quiet_tensorflow,
     run_command,
     say,
     scenario_of,
     section_of,
+    set_up_tensorflow,
 )
 from configs.section import Metavar, Section
 from trainer.tfx.readiness import BlessingThresholds, PipelineFolders, require_ready
@@ -99,7 +99,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     """Runs the pipeline, and says and returns what came out."""
     scenario = scenario_of(arguments)
     slices = check_slices(arguments.slice or [USER_ACTIVITY], scenario.data)
-    quiet_tensorflow()
+    set_up_tensorflow()
     require_ready(scenario)
 
     from tfx import v1 as tfx

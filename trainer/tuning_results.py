@@ -17,7 +17,7 @@ from configs.effects import alternatives_of
 from configs.experiment import SearchRange
 from configs.loading import override_scenario, save_scenario, with_effective_options
 from configs.scenario import Scenario
-from trainer.metrics import people_call
+from trainer.metrics import display_name
 from trainer.tuning import Study, Trial, best_trial
 from trainer.tuning_space import Space
 
@@ -56,7 +56,7 @@ def trials_figure(trials: Sequence[Trial], metric: str, space: Space) -> Figure:
     for axes, (key, searched) in zip(others, space.items(), strict=False):
         _setting_panel(axes, key, searched, complete, values)
     for axes in panels[::columns]:
-        axes.set_ylabel(f"validation {people_call(metric)}")
+        axes.set_ylabel(f"validation {display_name(metric)}")
     for axes in panels[count:]:
         axes.set_axis_off()
     return figure

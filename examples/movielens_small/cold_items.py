@@ -29,14 +29,14 @@ from configs.command_line import (
     TeachingParser,
     add_field_options,
     add_json_option,
-    quiet_tensorflow,
     run_command,
     say,
+    set_up_tensorflow,
 )
 from configs.loading import load_scenario
 from configs.scenario import Scenario
 from configs.section import Metavar, Section
-from preprocessing.beam_options import quiet_beam
+from preprocessing.beam_options import silence_beam_import_logs
 
 CONFIG = Path("configs/movielens_small.yaml")
 _RATINGS = Path("examples/movielens_small/ratings.csv.gz")
@@ -72,8 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add_json_option(parser)
     parsed = parser.parse_args(arguments)
-    quiet_beam()
-    quiet_tensorflow()
+    silence_beam_import_logs()
+    set_up_tensorflow()
     return run_command(_run, parsed)
 
 
@@ -203,11 +203,11 @@ def write_inputs(
 
 def without_training_ratings(ratings: Rows, new: set[str]) -> Rows:
     """Leaves ratings of new movies only among the last of every user, none of them for training."""
-    by_user: dict[str, Rows] = {}
+    user_ratings: dict[str, Rows] = {}
     for row in ratings:
-        by_user.setdefault(row["user_id"], []).append(row)
+        user_ratings.setdefault(row["user_id"], []).append(row)
     kept = []
-    for rows in by_user.values():
+    for rows in user_ratings.values():
         rows.sort(key=lambda row: int(row["timestamp"]))
         first_late = len(rows) - int(_TEST_SHARE * len(rows))
         kept += [

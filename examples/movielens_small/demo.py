@@ -16,13 +16,13 @@ from configs.command_line import (
     CommandError,
     TeachingParser,
     add_json_option,
-    quiet_tensorflow,
     run_command,
     say,
+    set_up_tensorflow,
 )
 from configs.loading import load_scenario
 from configs.scenario import Scenario
-from preprocessing.beam_options import quiet_beam
+from preprocessing.beam_options import silence_beam_import_logs
 
 if TYPE_CHECKING:
     from trainer.report.inputs import PipelineStep
@@ -57,8 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add_json_option(parser)
     parsed = parser.parse_args(arguments)
-    quiet_beam()
-    quiet_tensorflow()
+    silence_beam_import_logs()
+    set_up_tensorflow()
     return run_command(_run, parsed)
 
 

@@ -24,9 +24,9 @@ from threadpoolctl import threadpool_limits
 from configs.command_line import (
     TeachingParser,
     add_json_option,
-    quiet_tensorflow,
     run_command,
     say,
+    set_up_tensorflow,
 )
 from configs.loading import load_scenario
 from configs.model import Prior
@@ -39,7 +39,7 @@ from models.reduction import (
     nystroem_features,
     unit_rows,
 )
-from preprocessing.beam_options import quiet_beam
+from preprocessing.beam_options import silence_beam_import_logs
 from preprocessing.links.linking import LINKS_FILE, read_links
 from preprocessing.links.spectral import graph_of_table
 from preprocessing.links.step import link, links_directory
@@ -98,8 +98,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     add_json_option(parser)
     parsed = parser.parse_args(arguments)
-    quiet_beam()
-    quiet_tensorflow()
+    silence_beam_import_logs()
+    set_up_tensorflow()
     return run_command(_run, parsed)
 
 

@@ -25,7 +25,7 @@ from preprocessing.grouping.features import (
     users_to_group,
 )
 from preprocessing.grouping.groups_file import entity_column
-from preprocessing.grouping.plan import GROUPS_FILE, SourcePlan
+from preprocessing.grouping.plan import GROUPS_FILE, GroupingPlan
 from preprocessing.grouping.tree import LEFT_OUT, Bisection, bisect, group_names
 from preprocessing.records.contract import GROUP_ID
 from preprocessing.records.layout import StepDirectory
@@ -46,7 +46,7 @@ class GroupBuilder:
         self._settings: tuple[object, ...] | None = None
         self._blocks: list[np.ndarray] = []
 
-    def build(self, plan: SourcePlan, folder: Path) -> dict[str, Any]:
+    def build(self, plan: GroupingPlan, folder: Path) -> dict[str, Any]:
         """Writes the groups file and the dead letters of one source.
 
         Args:
@@ -117,7 +117,7 @@ def _write_groups(
                 writer.writerow([entity_id, names[group]])
 
 
-def _counts(plan: SourcePlan, entities: Entities, tree: Bisection) -> dict[str, Any]:
+def _counts(plan: GroupingPlan, entities: Entities, tree: Bisection) -> dict[str, Any]:
     """What became of every entity: entities = grouped + left out."""
     grouped = int((tree.group_of_row != LEFT_OUT).sum())
     left_out = dict(entities.left_out)

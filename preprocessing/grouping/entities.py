@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from configs.data import Catalogue
+from configs.data import CatalogueTable
 from preprocessing.grouping.plan import Kind
 from preprocessing.hashing import mixed, stable_hashes
 from preprocessing.interactions.first_interactions import FirstInteractions
@@ -171,7 +171,7 @@ class DescribedItems:
 
 def describe_items(
     table: pa.Table,
-    catalogue: Catalogue,
+    catalogue: CatalogueTable,
     known_ids: pa.Array,
     kept_items: Sequence[str] | None = None,
 ) -> DescribedItems:

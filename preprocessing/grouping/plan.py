@@ -67,7 +67,7 @@ def groups_file_of(scenario: Scenario, asked: str, described: SourceAnswers) -> 
 
 
 @dataclass(frozen=True)
-class SourcePlan:
+class GroupingPlan:
     """How the entities of one source are grouped.
 
     Attributes:
@@ -97,7 +97,7 @@ class SourcePlan:
         }
 
 
-def plan_groups(scenario: Scenario, sources: Sequence[str] | None) -> list[SourcePlan]:
+def plan_groups(scenario: Scenario, sources: Sequence[str] | None) -> list[GroupingPlan]:
     """Decides what to group.
 
     Args:
@@ -124,7 +124,7 @@ def plan_groups(scenario: Scenario, sources: Sequence[str] | None) -> list[Sourc
 
 def _plan_source(
     scenario: Scenario, source: str, described: SourceAnswers, grouping: Grouping
-) -> SourcePlan:
+) -> GroupingPlan:
     require_plain_name("knowledge.answers", source)
     key = f"knowledge.answers.{source}.grouping"
     if grouping.features == ("attributes",) and not scenario.data.catalogue.attributes:
@@ -142,7 +142,7 @@ def _plan_source(
                 f"at least {minimum} users (prompts.minimum_group_users); use at least "
                 f"{2 * minimum - 1}, so that a larger group can be cut in two"
             )
-    return SourcePlan(source, kind, grouping, minimum)
+    return GroupingPlan(source, kind, grouping, minimum)
 
 
 def fewest_items(maximum: int) -> int:

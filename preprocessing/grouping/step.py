@@ -15,7 +15,7 @@ from configs.loading import override_scenario
 from configs.scenario import Scenario
 from preprocessing.answers.record import chosen_sources
 from preprocessing.dead_letters import DeadLetterRuns
-from preprocessing.grouping.plan import SourcePlan, groups_directory, plan_groups
+from preprocessing.grouping.plan import GroupingPlan, groups_directory, plan_groups
 from preprocessing.inputs import fingerprint_inputs
 from preprocessing.interactions.catalogue import open_catalogue
 from preprocessing.interactions.reading import open_interactions
@@ -78,7 +78,7 @@ class _Maker:
         self._scratch = scratch
         self._builder: GroupBuilder | None = None
 
-    def build(self, plan: SourcePlan, folder: Path) -> dict[str, Any]:
+    def build(self, plan: GroupingPlan, folder: Path) -> dict[str, Any]:
         """See `GroupBuilder.build`."""
         from preprocessing.grouping.building import GroupBuilder
         from preprocessing.grouping.features import read_material
@@ -93,7 +93,7 @@ class _Maker:
         return self._builder.build(plan, folder)
 
 
-def _steps(scenario: Scenario, plans: Sequence[SourcePlan], maker: _Maker) -> dict[str, Step]:
+def _steps(scenario: Scenario, plans: Sequence[GroupingPlan], maker: _Maker) -> dict[str, Step]:
     """The step of each planned source.
 
     Raises:
@@ -121,7 +121,7 @@ def _steps(scenario: Scenario, plans: Sequence[SourcePlan], maker: _Maker) -> di
     }
 
 
-def _report(plan: SourcePlan, run: StepRun) -> dict[str, Any]:
+def _report(plan: GroupingPlan, run: StepRun) -> dict[str, Any]:
     manifest = run.manifest
     say(_progress_line(plan, manifest, run.seconds, run.skipped))
     return {
@@ -132,7 +132,7 @@ def _report(plan: SourcePlan, run: StepRun) -> dict[str, Any]:
 
 
 def _progress_line(
-    plan: SourcePlan, manifest: Mapping[str, Any], seconds: float, skipped: bool
+    plan: GroupingPlan, manifest: Mapping[str, Any], seconds: float, skipped: bool
 ) -> str:
     counts, groups = manifest["counts"], manifest["groups"]
     if skipped:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from configs.data import Attribute, Catalogue, Profiles
+from configs.data import Attribute, CatalogueTable, Profiles
 from configs.loading import ConfigurationError
 from preprocessing.dead_letters import DeadLetter, DeadLetterRuns
 from preprocessing.interactions.reading import PLACE, USER, first_rows
@@ -169,19 +169,19 @@ def _lists_of_flags(table: pa.Table, flags: tuple[str, ...]) -> pa.ChunkedArray:
 ITEM_ID, TITLE = item_tables.ITEM_ID, item_tables.TITLE
 
 
-def catalogue_columns(catalogue: Catalogue) -> dict[str, str]:
+def catalogue_columns(catalogue: CatalogueTable) -> dict[str, str]:
     """Configuration key -> mapped column of the catalogue."""
     columns = {"data.catalogue.item": catalogue.item, "data.catalogue.title": catalogue.title}
     return columns | attribute_columns(catalogue.attributes, "data.catalogue.attributes")
 
 
-def catalogue_schema(catalogue: Catalogue) -> pa.Schema:
+def catalogue_schema(catalogue: CatalogueTable) -> pa.Schema:
     """Columns of a parsed catalogue: item id, title, the attributes, file and line."""
     types = attribute_types(catalogue.attributes)
     return pa.schema({ITEM_ID: pa.string(), TITLE: pa.string()} | types | PLACE)
 
 
-def open_catalogue(catalogue: Catalogue) -> TableReader:
+def open_catalogue(catalogue: CatalogueTable) -> TableReader:
     """Finds the files of the catalogue and checks that they have the mapped columns.
 
     Raises:
@@ -192,7 +192,9 @@ def open_catalogue(catalogue: Catalogue) -> TableReader:
     return open_table(catalogue, "data.catalogue.path", wanted)
 
 
-def parse_catalogue(block: ParsedBlock, catalogue: Catalogue) -> tuple[pa.Table, list[DeadLetter]]:
+def parse_catalogue(
+    block: ParsedBlock, catalogue: CatalogueTable
+) -> tuple[pa.Table, list[DeadLetter]]:
     """Parses records of the catalogue.
 
     Returns:
@@ -230,7 +232,7 @@ class DistinctRows:
 
 
 def collect_items(
-    tables: Iterable[pa.Table], catalogue: Catalogue, files: Sequence[str]
+    tables: Iterable[pa.Table], catalogue: CatalogueTable, files: Sequence[str]
 ) -> DistinctRows:
     """Brings the parsed blocks together; the first row of an item counts.
 
@@ -244,7 +246,7 @@ def collect_items(
 
 
 def read_items(
-    reader: TableReader, catalogue: Catalogue, dead_letters: DeadLetterRuns
+    reader: TableReader, catalogue: CatalogueTable, dead_letters: DeadLetterRuns
 ) -> tuple[DistinctRows, int]:
     """Reads the whole catalogue in this process.
 
@@ -284,7 +286,7 @@ def _collect(
 def attributes_table(
     items: DistinctRows,
     item_ids: list[str],
-    catalogue: Catalogue,
+    catalogue: CatalogueTable,
     sums: np.ndarray,
     counts: np.ndarray,
 ) -> pa.Table:
@@ -314,7 +316,7 @@ def attributes_table(
     return pa.table({name: column.cast(types[name]) for name, column in columns.items()})
 
 
-def _rows_of(ids: pa.Array, items: DistinctRows, catalogue: Catalogue) -> pa.Table:
+def _rows_of(ids: pa.Array, items: DistinctRows, catalogue: CatalogueTable) -> pa.Table:
     """Title and attributes of each id; empty ones for an item that is not in the catalogue."""
     nothing: dict[str, object] = {ITEM_ID: "", TITLE: ""}
     nothing |= {

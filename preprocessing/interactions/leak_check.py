@@ -23,7 +23,7 @@ from preprocessing.answers.record import (
 )
 from preprocessing.hashing import anonymous
 from preprocessing.interactions.sequences import HISTORY_ONLY, SplitRows, UserSequences
-from preprocessing.interactions.shown_entries import Name, Shown, UserLog, Wording, resolve
+from preprocessing.interactions.shown_entries import Name, PromptWording, Shown, UserLog, resolve
 from preprocessing.records.contract import INDIVIDUAL
 
 _DIGEST_BYTES = 32
@@ -159,7 +159,7 @@ class PromptCheck(Section):
     """What it takes to look up what prompts show; it travels to workers and into the manifest."""
 
     sources: dict[str, CheckedSource] = {}
-    wording: Wording = Wording()
+    wording: PromptWording = PromptWording()
 
 
 NOTHING_TO_LOOK_UP = PromptCheck()
@@ -250,7 +250,7 @@ def check_leaks(
     )
 
 
-def prompt_check(knowledge: Knowledge, wording: Wording) -> PromptCheck:
+def prompt_check(knowledge: Knowledge, wording: PromptWording) -> PromptCheck:
     """How the prompts of all sources are looked up for which that can be done.
 
     Raises:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from configs.data import Catalogue, Data, Split
+from configs.data import CatalogueTable, Data, Split
 from configs.knowledge import Knowledge
 from preprocessing import storage
 from preprocessing.dead_letters import DeadLetter
@@ -335,7 +335,7 @@ def write_summary(
     shard_items: Mapping[int, pa.Table],
     shard_users: Iterable[Mapping[str, int]],
     shard_profile_values: Iterable[Mapping[str, Mapping[str, int]]],
-    catalogue: Catalogue,
+    catalogue: CatalogueTable,
     catalogue_files: Sequence[str],
     folder: str,
 ) -> tuple[dict[str, object], list[DeadLetter]]:
@@ -394,7 +394,7 @@ def _sorted_ids(columns: Sequence[pa.ChunkedArray]) -> list[str]:
     return distinct.take(pc.array_sort_indices(distinct)).to_pylist()
 
 
-def _attribute_counts(items: DistinctRows, catalogue: Catalogue) -> dict[str, dict[str, int]]:
+def _attribute_counts(items: DistinctRows, catalogue: CatalogueTable) -> dict[str, dict[str, int]]:
     counts = {}
     for name, attribute in catalogue.attributes.items():
         if attribute.kind == "categorical":

@@ -56,7 +56,7 @@ _TELLING_WORDS = 3
 """A name of fewer words may stand in any text by chance."""
 
 
-class Wording(Section):
+class PromptWording(Section):
     """How prompts write items and interactions; it travels to workers and into the manifest."""
 
     scenarios: tuple[PromptScenario, ...] = ()
@@ -64,7 +64,7 @@ class Wording(Section):
     rated: bool = True
 
     @classmethod
-    def of(cls, prompts: Prompts, rated: bool) -> Wording:
+    def of(cls, prompts: Prompts, rated: bool) -> PromptWording:
         """The wording of `prompts.scenario`; of all bundled scenarios if it names none.
 
         Args:
@@ -175,7 +175,9 @@ class Shown:
         return self.entries > 0 and not self.later and not self.unresolved
 
 
-def resolve(prompt: str | None, pattern: re.Pattern[str], wording: Wording, log: UserLog) -> Shown:
+def resolve(
+    prompt: str | None, pattern: re.Pattern[str], wording: PromptWording, log: UserLog
+) -> Shown:
     """Finds the entries of a prompt in its user's log.
 
     Where an item or several items of one name occur more than once, an entry stands for one that
@@ -250,7 +252,7 @@ def _line_of(prompt: str, match: re.Match[str]) -> tuple[int, int]:
 
 
 def _resolve_entries(
-    entries: Sequence[_Entry], outside: str, wording: Wording, log: UserLog
+    entries: Sequence[_Entry], outside: str, wording: PromptWording, log: UserLog
 ) -> Shown:
     options = []
     unresolved = 0

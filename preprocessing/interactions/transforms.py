@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from configs.data import Catalogue, Data, Profiles, Split
+from configs.data import CatalogueTable, Data, Profiles, Split
 from preprocessing.arrow_bytes import concatenate, table_from_bytes, table_to_bytes
 from preprocessing.beam_sinks import DEAD_LETTERS, STATISTICS
 from preprocessing.dead_letters import DeadLetter
@@ -145,7 +145,7 @@ class ParseInteractions(beam.DoFn):
 class ParseCatalogue(beam.DoFn):
     """Block to a table, tagged outputs for everything else."""
 
-    def __init__(self, reader: TableReader, catalogue: Catalogue):
+    def __init__(self, reader: TableReader, catalogue: CatalogueTable):
         super().__init__()
         self._reader = reader
         self._catalogue = catalogue

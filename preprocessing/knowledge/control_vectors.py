@@ -13,7 +13,7 @@ from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
 from configs.command_line import CommandError, say
-from configs.data import Catalogue
+from configs.data import CatalogueTable
 from configs.knowledge import CollaborativeVectors
 from configs.scenario import Scenario
 from preprocessing import storage
@@ -247,7 +247,7 @@ class CatalogueIds:
 
 
 def read_catalogue_ids(
-    reader: TableReader, catalogue: Catalogue, dead_letters_path: str
+    reader: TableReader, catalogue: CatalogueTable, dead_letters_path: str
 ) -> CatalogueIds:
     """Reads the item ids of the catalogue.
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from configs.data import Catalogue, Table
+from configs.data import CatalogueTable, Table
 from configs.knowledge import Encoder, SourceAnswers
 from configs.loading import ConfigurationError
 from configs.scenario import Scenario
@@ -51,7 +51,7 @@ from preprocessing.vector_files.registry import vector_files
 _ENDS_A_SENTENCE = (".", "!", "?")
 
 
-def described_by(catalogue: Catalogue, names: Sequence[str], key: str) -> Catalogue:
+def described_by(catalogue: CatalogueTable, names: Sequence[str], key: str) -> CatalogueTable:
     """The catalogue with those attributes alone that the texts are made of.
 
     Args:
@@ -98,7 +98,7 @@ def metadata_texts(table: pa.Table, names: Sequence[str]) -> Iterator[str]:
 
 
 def accept_metadata(
-    catalogue: Catalogue,
+    catalogue: CatalogueTable,
     reader: TableReader,
     names: Sequence[str],
     shards: int,
@@ -162,7 +162,7 @@ class SourceTables:
 
     groups: TableReader | None = None
     catalogue: TableReader | None = None
-    described: Catalogue | None = None
+    described: CatalogueTable | None = None
     interactions: TableReader | None = None
 
 
@@ -245,7 +245,7 @@ def plan_source(scenario: Scenario, source: str) -> SourcePlan:
     return SourcePlan(source, settings, inputs, tables)
 
 
-def _described_catalogue(scenario: Scenario, source: str) -> Catalogue | None:
+def _described_catalogue(scenario: Scenario, source: str) -> CatalogueTable | None:
     """The catalogue with the attributes that are read; None for a source that reads none."""
     answers, catalogue = scenario.knowledge.answers[source], scenario.data.catalogue
     if answers.metadata:

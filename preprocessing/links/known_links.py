@@ -15,8 +15,8 @@ from preprocessing import storage
 from preprocessing.links.linking import (
     LINKS_FILE,
     TITLES_FILE,
-    Catalogue,
     NamesOfAnswers,
+    TitleCatalogue,
     count_by_how,
     link_names,
     read_catalogue,
@@ -44,7 +44,7 @@ class KnownLinks:
     """
 
     settings: Links
-    catalogue: Catalogue
+    catalogue: TitleCatalogue
     table: pa.Table
     vectors: LinkVectors
 

@@ -126,7 +126,7 @@ class NamesOfAnswers:
 
 
 @dataclass(frozen=True)
-class Catalogue:
+class TitleCatalogue:
     """Items by row.
 
     Attributes:
@@ -146,7 +146,7 @@ class Catalogue:
         write_parquet(pa.table(columns), path)
 
 
-def read_catalogue(path: str | Path) -> Catalogue:
+def read_catalogue(path: str | Path) -> TitleCatalogue:
     """Reads what `Catalogue.write` wrote.
 
     Raises:
@@ -155,7 +155,7 @@ def read_catalogue(path: str | Path) -> Catalogue:
     table = read_parquet(path, pa.schema({"item": pa.string(), "title": pa.string()}))
     years = pc.fill_null(table["year"].combine_chunks(), np.nan).to_numpy(zero_copy_only=False)
     titles = table["title"].combine_chunks()
-    return Catalogue(table["item"].combine_chunks(), titles, TitleIndex(titles, years))
+    return TitleCatalogue(table["item"].combine_chunks(), titles, TitleIndex(titles, years))
 
 
 def write_parquet(table: pa.Table, path: str | Path) -> None:
@@ -196,7 +196,7 @@ def read_links(path: str | Path, entity: str = "item") -> pa.Table:
 
 
 def link_names(
-    names: NamesOfAnswers, catalogue: Catalogue, settings: Links, mined: bool = False
+    names: NamesOfAnswers, catalogue: TitleCatalogue, settings: Links, mined: bool = False
 ) -> pa.Table:
     """Finds the items that names mean.
 
@@ -356,7 +356,7 @@ def _resolve(
 
 
 def summarise(
-    table: pa.Table, catalogue: Catalogue, popularity: Mapping[str, int] | None
+    table: pa.Table, catalogue: TitleCatalogue, popularity: Mapping[str, int] | None
 ) -> dict[str, Any]:
     """Counts of a table of links.
 
@@ -375,12 +375,12 @@ def summarise(
     links = table.filter(table["linked"].is_valid())
     entity = table.column_names[0]
     about = {"answered": pc.unique(table[entity]), "with_links": pc.unique(links[entity])}
-    marks = {"linked_to": pc.unique(links["linked"])}
+    covered = {"linked_to": pc.unique(links["linked"])}
     users: dict[str, Any] = {}
     if entity == "user":
         users["users"] = {mark: len(ids) for mark, ids in about.items()}
     else:
-        marks = about | marks
+        covered = about | covered
     return {
         **count_by_how(table),
         "lists": {
@@ -392,7 +392,7 @@ def summarise(
         },
         "outside_nodes": len(pc.unique(table["node"].combine_chunks().drop_null())),
         **users,
-        "items": _coverage(marks, catalogue, popularity),
+        "items": _coverage(covered, catalogue, popularity),
     }
 
 
@@ -414,23 +414,23 @@ def count_by_how(table: pa.Table) -> dict[str, Any]:
 
 
 def _coverage(
-    marks: Mapping[str, pa.Array], catalogue: Catalogue, popularity: Mapping[str, int] | None
+    covered: Mapping[str, pa.Array], catalogue: TitleCatalogue, popularity: Mapping[str, int] | None
 ) -> dict[str, Any]:
-    """Items of the catalogue, and how many of them have each mark."""
-    found = {
-        mark: pc.is_in(catalogue.ids, value_set=ids.cast(pa.string())).to_numpy(
+    """Items of the catalogue, and how many of them each set of ids covers."""
+    in_catalogue = {
+        name: pc.is_in(catalogue.ids, value_set=ids.cast(pa.string())).to_numpy(
             zero_copy_only=False
         )
-        for mark, ids in marks.items()
+        for name, ids in covered.items()
     }
     result: dict[str, Any] = {"catalogue": len(catalogue.ids)}
-    result |= {mark: int(hit.sum()) for mark, hit in found.items()}
+    result |= {name: int(hit.sum()) for name, hit in in_catalogue.items()}
     if popularity is not None:
         rows = np.array([popularity.get(item, 0) for item in catalogue.ids.to_pylist()], np.int64)
         power = np.floor(np.log10(np.maximum(rows, 1))).astype(np.int64) + (rows > 0)
         result["by_popularity"] = {
             _bucket(number): {"items": int((power == number).sum())}
-            | {mark: int((hit & (power == number)).sum()) for mark, hit in found.items()}
+            | {name: int((hit & (power == number)).sum()) for name, hit in in_catalogue.items()}
             for number in np.unique(power).tolist()
         }
     return result
@@ -441,7 +441,7 @@ def _bucket(power: int) -> str:
     return "0" if power == 0 else f"{10 ** (power - 1)}-{10**power - 1}"
 
 
-def review_rows(table: pa.Table, catalogue: Catalogue) -> pa.Table:
+def review_rows(table: pa.Table, catalogue: TitleCatalogue) -> pa.Table:
     """What people look through: distinct names that are not exactly a title, the commonest first.
 
     Returns:

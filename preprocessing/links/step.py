@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from configs.command_line import CommandError, say
-from configs.data import Catalogue as CatalogueTable
+from configs.data import CatalogueTable as CatalogueTable
 from configs.knowledge import Links, SourceAnswers
 from configs.loading import ConfigurationError
 from configs.scenario import Scenario
@@ -53,8 +53,8 @@ from preprocessing.links.linking import (
     DROPPED,
     LINKS_FILE,
     TITLES_FILE,
-    Catalogue,
     NamesOfAnswers,
+    TitleCatalogue,
     joined_tables,
     link_names,
     review_rows,
@@ -309,7 +309,7 @@ def _build(scenario: Scenario, plan: LinkPlan, has_log: bool, folder: Path) -> d
 
 def _read_catalogue(
     scenario: Scenario, plan: LinkPlan, letters: DeadLetterRuns
-) -> tuple[Catalogue, int]:
+) -> tuple[TitleCatalogue, int]:
     """The catalogue, and the number of records read.
 
     Raises:
@@ -331,7 +331,9 @@ def _read_catalogue(
         years = pc.fill_null(table[plan.year].combine_chunks(), np.nan).to_numpy(
             zero_copy_only=False
         )
-    return Catalogue(table[ITEM_ID].combine_chunks(), titles, TitleIndex(titles, years)), records
+    return TitleCatalogue(
+        table[ITEM_ID].combine_chunks(), titles, TitleIndex(titles, years)
+    ), records
 
 
 def _accepted(
@@ -413,7 +415,7 @@ def _mentions(
     scenario: Scenario,
     plan: LinkPlan,
     source: str,
-    catalogue: Catalogue,
+    catalogue: TitleCatalogue,
     letters: DeadLetterRuns,
     counts: Counter[str],
 ) -> NamesOfAnswers:
@@ -455,7 +457,7 @@ def _require_links(
     table: pa.Table,
     counts: Mapping[str, int],
     rejected: Mapping[str, Mapping[str, int]],
-    catalogue: Catalogue,
+    catalogue: TitleCatalogue,
 ) -> None:
     """Raises CommandError if there is not a single link."""
     if table["linked"].null_count < len(table):

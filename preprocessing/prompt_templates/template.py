@@ -47,13 +47,13 @@ def sanitise_text(text: str, maximum_characters: int, quoted: bool) -> str:
 
 def _visible(text: str) -> str:
     kept: list[str] = []
-    marks = 0
+    mark_run = 0
     for character in text:
         category = unicodedata.category(character)
         if category in _INVISIBLE:
             continue
-        marks = marks + 1 if category in ("Mn", "Me") else 0
-        if marks <= _LONGEST_MARK_RUN:
+        mark_run = mark_run + 1 if category in ("Mn", "Me") else 0
+        if mark_run <= _LONGEST_MARK_RUN:
             kept.append(" " if category in _BREAKING else character)
     return "".join(kept)
 

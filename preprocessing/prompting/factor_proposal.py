@@ -239,7 +239,7 @@ def factor_proposal_prompt(description: str) -> str:
     return _PROPOSAL.fill({"description": shown})
 
 
-_GENERAL_WORDING = "movies"
+_GENERAL_SCENARIO = "movies"
 """The bundled scenario whose templates suit any noun."""
 
 _ANY_NOUN = ("item", "items")
@@ -265,7 +265,7 @@ def write_scenario_file(
       proposed: the factors.
       proposed_by: name of the LLM.
     """
-    general = load_prompt_scenario(prompt_scenario_path(_GENERAL_WORDING))
+    general = load_prompt_scenario(prompt_scenario_path(_GENERAL_SCENARIO))
     singular, plural = proposed.noun or _ANY_NOUN
     tree = {
         "name": scenario_name(description),

@@ -184,21 +184,21 @@ def _question(
     kind: Kind,
 ) -> Question:
     source, entity, extraction = asked
-    templates, wording = scenario.templates, scenario.links
+    templates, phrases = scenario.templates, scenario.links
     links = (naming and naming.links) or Links()
     pieces: list[str] = []
     if extraction == COLLECTIVE and naming is not None:
-        pieces.append(wording.item_group)
+        pieces.append(phrases.item_group)
     elif extraction == COLLECTIVE:
         described = {"item": templates.item_group, "liked": templates.users_by_liked}
         pieces.append(described.get(kind, templates.users_by_disliked))
     elif prose:
         pieces.append(templates.item if entity == "item" else templates.user)
     else:
-        pieces.append(wording.about_item if entity == "item" else wording.about_user)
+        pieces.append(phrases.about_item if entity == "item" else phrases.about_user)
     lists: dict[str, int] = {}
     if naming is not None:
-        pieces.append(wording.item if entity == "item" else wording.user)
+        pieces.append(phrases.item if entity == "item" else phrases.user)
         lists = {kind: links.most_names[kind] for kind in LISTS[entity]}
         if entity == "item":
             lists = {naming.factor or LINKS: links.names}
@@ -214,7 +214,7 @@ def _question(
             "factors": factor_list(factors),
             "number": str(links.names),
             "disliked": str(links.disliked_names),
-            "until": Template(wording.until).fill({"until": links.until}) if links.until else "",
+            "until": Template(phrases.until).fill({"until": links.until}) if links.until else "",
         },
         is_prose=bool(prose),
         texts=tuple(answer.factor or "" for answer in prose.values()) if naming else (),

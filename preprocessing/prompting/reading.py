@@ -10,7 +10,7 @@ from types import TracebackType
 
 import numpy as np
 
-from configs.data import Catalogue, Profiles
+from configs.data import CatalogueTable, Profiles
 from configs.loading import ConfigurationError
 from preprocessing.dead_letters import DeadLetter, dead_letter
 from preprocessing.grouping.groups_file import parse_memberships
@@ -161,15 +161,15 @@ class Scratch(AbstractContextManager["Scratch"]):
     ) -> Iterator[tuple]:
         for start in range(0, len(values), _VALUES_PER_QUERY):
             some = values[start : start + _VALUES_PER_QUERY]
-            marks = ",".join("?" * len(some))
-            yield from self._database.execute(query.format(marks), (*fixed, *some))
+            placeholders = ",".join("?" * len(some))
+            yield from self._database.execute(query.format(placeholders), (*fixed, *some))
 
 
 _PROFILE_VALUE_CHARACTERS = 60
 
 
 def read_items(
-    catalogue: Catalogue, reader: TableReader, display: TitleDisplay, scratch: Scratch
+    catalogue: CatalogueTable, reader: TableReader, display: TitleDisplay, scratch: Scratch
 ) -> tuple[list[DeadLetter], int]:
     """Puts every item of the catalogue with its name for prompts into the scratch tables.
 

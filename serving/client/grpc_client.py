@@ -25,11 +25,11 @@ from serving.client.inputs import STRINGS_WITHOUT_PROFILE, InputKind, RawId, Use
 from serving.client.ranking import RankingClientBase
 from serving.client.requests import (
     Answer,
-    Question,
+    SignatureCall,
     inputs_after_refusal,
-    ranking_question,
-    retrieval_question,
-    rows_question,
+    ranking_call,
+    retrieval_call,
+    rows_call,
 )
 from serving.client.retries import HedgeBudget, Hedger, Hedging, RetryPolicy
 from serving.protocol.messages import (
@@ -48,12 +48,12 @@ _KINDS = {types_pb2.DT_STRING: InputKind.STRINGS, types_pb2.DT_INT64: InputKind.
 
 
 def predict_request(
-    address: ModelAddress, question: Question[Any], inputs: Arrays
+    address: ModelAddress, call: SignatureCall[Any], inputs: Arrays
 ) -> predict_pb2.PredictRequest:
-    """A question with its tensors."""
+    """A call with its tensors, as a message."""
     request = predict_pb2.PredictRequest(
-        model_spec=_specification(address, question.signature_name),
-        output_filter=[] if question.all_outputs else question.outputs,
+        model_spec=_specification(address, call.signature_name),
+        output_filter=[] if call.all_outputs else call.outputs,
     )
     for name, array in inputs.items():
         request.inputs[name].CopyFrom(pack(array))
@@ -114,13 +114,13 @@ def described_version_of(response: get_model_metadata_pb2.GetModelMetadataRespon
     return response.model_spec.version.value
 
 
-def reply_of(question: Question[Any], response: predict_pb2.PredictResponse) -> Reply:
+def reply_of(call: SignatureCall[Any], response: predict_pb2.PredictResponse) -> Reply:
     """The outputs of an answer, and the version that gave it.
 
     Raises:
       RankingError: INTERNAL; an output is missing or unreadable.
     """
-    for name in question.outputs:
+    for name in call.outputs:
         if name not in response.outputs:
             raise unusable_answer(f"it has no output '{name}'")
     try:
@@ -221,14 +221,14 @@ class RankingClient(RankingClientBase):
         response = self.retry_policy.call(self._metadata, until)
         return input_kinds_of(response, signature_name)
 
-    def _predict(self, question: Question[Any], inputs: Arrays, until: float) -> Reply:
-        request = predict_request(self.address, question, inputs)
+    def _predict(self, call: SignatureCall[Any], inputs: Arrays, until: float) -> Reply:
+        request = predict_request(self.address, call, inputs)
         method = self._predictions.Predict
         ask = self._once if self._hedger is None else self._hedged
         response = self.retry_policy.call(
             lambda seconds_left: ask(method, request, seconds_left), until
         )
-        return reply_of(question, response)
+        return reply_of(call, response)
 
     def _available_version(self, seconds_left: float) -> int:
         if self.address.version_label is not None:
@@ -300,11 +300,11 @@ class AsyncRankingClient:
 
     async def rank(self, user: UserRequest, candidates: Sequence[RawId]) -> np.ndarray:
         """See `RankingClient.rank`."""
-        return (await self._put(ranking_question(user, candidates, all_tasks=False))).scores
+        return (await self._put(ranking_call(user, candidates, all_tasks=False))).scores
 
     async def ask(self, user: UserRequest, candidates: Sequence[RawId]) -> RankingAnswer:
         """See `RankingClient.ask`."""
-        return await self._put(ranking_question(user, candidates, all_tasks=True))
+        return await self._put(ranking_call(user, candidates, all_tasks=True))
 
     async def ask_many(
         self,
@@ -329,11 +329,11 @@ class AsyncRankingClient:
 
     async def score_rows(self, users: Sequence[UserRequest], items: Sequence[RawId]) -> np.ndarray:
         """See `RankingClient.score_rows`."""
-        return (await self._put(rows_question(users, items))).scores
+        return (await self._put(rows_call(users, items))).scores
 
     async def retrieve(self, user: UserRequest) -> RetrievedItems:
         """See `RankingClient.retrieve`."""
-        return await self._put(retrieval_question(user))
+        return await self._put(retrieval_call(user))
 
     async def served_version(self) -> int:
         """See `RankingClient.served_version`."""
@@ -354,34 +354,34 @@ class AsyncRankingClient:
         """Closes the channel."""
         await self._channel.close()
 
-    async def _put(self, question: Question[Answer]) -> Answer:
-        if question.known_answer is not None:
-            return question.known_answer
+    async def _put(self, call: SignatureCall[Answer]) -> Answer:
+        if call.local_answer is not None:
+            return call.local_answer
         known, until = self._known, self.retry_policy.deadline()
         try:
-            return question.read(await self._predict(question, question.inputs(known), until))
+            return call.read(await self._predict(call, call.inputs(known), until))
         except RankingError as refusal:
             if refusal.code != "INVALID_ARGUMENT":
                 raise
             try:
-                kinds = await self._input_kinds(question.signature_name, until)
+                kinds = await self._input_kinds(call.signature_name, until)
             except RankingError:
                 raise refusal from None
-            self._known, inputs = inputs_after_refusal(question, refusal, known, kinds)
-        return question.read(await self._predict(question, inputs, until))
+            self._known, inputs = inputs_after_refusal(call, refusal, known, kinds)
+        return call.read(await self._predict(call, inputs, until))
 
     async def _input_kinds(self, signature_name: str, until: float) -> dict[str, InputKind]:
         response = await self.retry_policy.call_async(self._metadata, until)
         return input_kinds_of(response, signature_name)
 
-    async def _predict(self, question: Question[Any], inputs: Arrays, until: float) -> Reply:
-        request = predict_request(self.address, question, inputs)
+    async def _predict(self, call: SignatureCall[Any], inputs: Arrays, until: float) -> Reply:
+        request = predict_request(self.address, call, inputs)
         method = self._predictions.Predict
         ask = self._once if self._hedger is None else self._hedged
         response = await self.retry_policy.call_async(
             lambda seconds_left: ask(method, request, seconds_left), until
         )
-        return reply_of(question, response)
+        return reply_of(call, response)
 
     async def _available_version(self, seconds_left: float) -> int:
         if self.address.version_label is not None:

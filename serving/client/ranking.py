@@ -21,11 +21,11 @@ from serving.client.inputs import (
 )
 from serving.client.requests import (
     Answer,
-    Question,
+    SignatureCall,
     inputs_after_refusal,
-    ranking_question,
-    retrieval_question,
-    rows_question,
+    ranking_call,
+    retrieval_call,
+    rows_call,
 )
 from serving.client.retries import RetryPolicy
 
@@ -68,7 +68,7 @@ class RankingClientBase(abc.ABC):
         Raises:
           RankingError: the server refused, was not there, was late, or answered something unusable.
         """
-        return self._put(ranking_question(user, candidates, all_tasks=False)).scores
+        return self._put(ranking_call(user, candidates, all_tasks=False)).scores
 
     def ask(self, user: UserRequest, candidates: Sequence[RawId]) -> RankingAnswer:
         """Scores candidates as `rank` does, by every task of the model, and names the version.
@@ -80,7 +80,7 @@ class RankingClientBase(abc.ABC):
         Raises:
           RankingError: see `rank`.
         """
-        return self._put(ranking_question(user, candidates, all_tasks=True))
+        return self._put(ranking_call(user, candidates, all_tasks=True))
 
     def ask_many(
         self,
@@ -120,7 +120,7 @@ class RankingClientBase(abc.ABC):
           ValueError: there are not as many users as items.
           RankingError: see `rank`.
         """
-        return self._put(rows_question(users, items)).scores
+        return self._put(rows_call(users, items)).scores
 
     def retrieve(self, user: UserRequest) -> RetrievedItems:
         """Finds the best of all items for one user, by a retrieval model.
@@ -128,7 +128,7 @@ class RankingClientBase(abc.ABC):
         Raises:
           RankingError: see `rank`.
         """
-        return self._put(retrieval_question(user))
+        return self._put(retrieval_call(user))
 
     def served_version(self) -> int:
         """The model's version that answers; the highest that is available, without a label.
@@ -173,32 +173,32 @@ class RankingClientBase(abc.ABC):
         """Does as `input_kinds` does, until a deadline; see `RetryPolicy.deadline`."""
 
     @abc.abstractmethod
-    def _predict(self, question: Question[Any], inputs: Arrays, until: float) -> Reply:
-        """Runs the question's signature on tensors; the reply has the outputs that it needs."""
+    def _predict(self, call: SignatureCall[Any], inputs: Arrays, until: float) -> Reply:
+        """Runs the call's signature on tensors; the reply has the outputs that it needs."""
 
     @abc.abstractmethod
     def _available_version(self, seconds_left: float) -> int:
         """Asks once for the version that answers."""
 
-    def _put(self, question: Question[Answer]) -> Answer:
-        if question.known_answer is not None:
-            return question.known_answer
+    def _put(self, call: SignatureCall[Answer]) -> Answer:
+        if call.local_answer is not None:
+            return call.local_answer
         known, until = self._known, self.retry_policy.deadline()
         try:
-            inputs = question.inputs(known)
+            inputs = call.inputs(known)
             if self._server_skips_unknown_inputs:
                 require_profile_fits(inputs, known.profile)
-            return question.read(self._predict(question, inputs, until))
+            return call.read(self._predict(call, inputs, until))
         except RankingError as refusal:
             if refusal.code != "INVALID_ARGUMENT":
                 raise
             try:
-                kinds = self._input_kinds(question.signature_name, until)
+                kinds = self._input_kinds(call.signature_name, until)
             except RankingError as unknown:
                 # A profile that was refused here says nothing of what the server would have said.
                 raise (unknown if isinstance(refusal, ProfileError) else refusal) from None
-            self._known, inputs = inputs_after_refusal(question, refusal, known, kinds)
-        return question.read(self._predict(question, inputs, until))
+            self._known, inputs = inputs_after_refusal(call, refusal, known, kinds)
+        return call.read(self._predict(call, inputs, until))
 
     def __enter__(self) -> Self:
         return self

@@ -174,7 +174,7 @@ Answer = TypeVar("Answer")
 
 
 @dataclasses.dataclass(frozen=True)
-class Question(Generic[Answer]):
+class SignatureCall(Generic[Answer]):
     """One call of a signature.
 
     Attributes:
@@ -183,7 +183,7 @@ class Question(Generic[Answer]):
       outputs: names of the outputs that the answer needs.
       read: makes the answer of the outputs.
       all_outputs: whether the answer has all outputs of the signature, beside those it needs.
-      known_answer: the answer where no server is needed for it.
+      local_answer: the answer where no server is needed for it.
     """
 
     signature_name: str
@@ -191,12 +191,12 @@ class Question(Generic[Answer]):
     outputs: Sequence[str]
     read: Callable[[Reply], Answer]
     all_outputs: bool = False
-    known_answer: Answer | None = None
+    local_answer: Answer | None = None
 
 
-def ranking_question(
+def ranking_call(
     user: UserRequest, candidates: Sequence[RawId], all_tasks: bool
-) -> Question[RankingAnswer]:
+) -> SignatureCall[RankingAnswer]:
     """Asks for the scores of candidates for one user.
 
     Args:
@@ -205,7 +205,7 @@ def ranking_question(
       all_tasks: whether to ask for the scores of further tasks too.
     """
     count = len(candidates)
-    return Question(
+    return SignatureCall(
         RANK,
         lambda known: rank_inputs(user, candidates, known),
         [SCORE],
@@ -215,21 +215,21 @@ def ranking_question(
     )
 
 
-def rows_question(users: Sequence[UserRequest], items: Sequence[RawId]) -> Question[RankingAnswer]:
+def rows_call(users: Sequence[UserRequest], items: Sequence[RawId]) -> SignatureCall[RankingAnswer]:
     """Asks for the scores of aligned rows of a user and an item."""
     count = len(items)
-    return Question(
+    return SignatureCall(
         ROWS,
         lambda known: row_inputs(users, items, known),
         [SCORE],
         lambda reply: read_ranking(reply, count),
-        known_answer=_nothing_ranked() if len(users) == count == 0 else None,
+        local_answer=_nothing_ranked() if len(users) == count == 0 else None,
     )
 
 
-def retrieval_question(user: UserRequest) -> Question[RetrievedItems]:
+def retrieval_call(user: UserRequest) -> SignatureCall[RetrievedItems]:
     """Asks a retrieval model for the best of all items."""
-    return Question(
+    return SignatureCall(
         RETRIEVE,
         lambda known: user_inputs([user], known),
         [ITEM_ID, SCORE],
@@ -238,7 +238,7 @@ def retrieval_question(user: UserRequest) -> Question[RetrievedItems]:
 
 
 def inputs_after_refusal(
-    question: Question[Any],
+    call: SignatureCall[Any],
     refusal: RankingError,
     known: ModelInputs,
     kinds: Mapping[str, InputKind],
@@ -246,7 +246,7 @@ def inputs_after_refusal(
     """What to ask a second time, after a model refused the tensors.
 
     Args:
-      question: the question.
+      call: what was sent.
       refusal: why it was refused.
       known: what the refused tensors were made with.
       kinds: what the model says of its inputs.
@@ -259,7 +259,7 @@ def inputs_after_refusal(
       RankingError: an id does not fit the model, or the refusal had another reason.
     """
     found = ModelInputs.of_kinds(kinds)
-    inputs = question.inputs(found)
+    inputs = call.inputs(found)
     require_profile_fits(inputs, found.profile)
     if found == known:
         raise refusal

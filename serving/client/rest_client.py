@@ -24,7 +24,7 @@ from serving.client.connection import Tls
 from serving.client.errors import ModelAddress, RankingError, ServerUnavailable
 from serving.client.inputs import InputKind
 from serving.client.ranking import RankingClientBase
-from serving.client.requests import Question
+from serving.client.requests import SignatureCall
 from serving.client.retries import RetryPolicy
 
 _HEADERS = {"content-type": "application/json"}
@@ -111,15 +111,15 @@ class RestRankingClient(RankingClientBase):
             return f"{url}/labels/{quote(self.address.version_label, safe='')}"
         return url
 
-    def _predict(self, question: Question[Any], inputs: Arrays, until: float) -> Reply:
+    def _predict(self, call: SignatureCall[Any], inputs: Arrays, until: float) -> Reply:
         body = {
-            "signature_name": question.signature_name,
+            "signature_name": call.signature_name,
             "inputs": {name: array.tolist() for name, array in inputs.items()},
         }
         answer = self._call("POST", f"{self._model_url}:predict", body, until).get("outputs")
         # A signature of one output answers with its values, without its name.
-        found = answer if isinstance(answer, dict) else {question.outputs[0]: answer}
-        names = dict.fromkeys([*question.outputs, *(found if question.all_outputs else ())])
+        found = answer if isinstance(answer, dict) else {call.outputs[0]: answer}
+        names = dict.fromkeys([*call.outputs, *(found if call.all_outputs else ())])
         outputs = {name: array_of(name, found.get(name)) for name in names}
         return Reply(outputs, self.address.model_version)
 

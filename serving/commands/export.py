@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from configs.command_line import (
     add_field_options,
     add_json_option,
-    quiet_tensorflow,
     say,
     section_of,
+    set_up_tensorflow,
 )
 from configs.serving import Serving
 from serving.options import ExportOptions
@@ -73,7 +73,7 @@ def add_command(subparsers: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     """Exports and says where."""
-    quiet_tensorflow()
+    set_up_tensorflow()
     from serving.export import export_run
 
     options = section_of(arguments, ExportOptions)

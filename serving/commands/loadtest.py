@@ -21,7 +21,7 @@ from serving.commands.server_options import client_of, tls_of
 from serving.options import LoadTestOptions
 
 if TYPE_CHECKING:
-    from serving.loadtest.load_test import Limit, LoadTest, Measure
+    from serving.loadtest.load_test import Limit, LoadTest, RateMeasurement
     from serving.loadtest.requests import RequestSource
 
 
@@ -139,9 +139,11 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     return result
 
 
-def _measured(test: LoadTest, options: LoadTestOptions) -> tuple[list[Measure], dict[int, Limit]]:
+def _measured(
+    test: LoadTest, options: LoadTestOptions
+) -> tuple[list[RateMeasurement], dict[int, Limit]]:
     """All measures, and the limit found for each number of candidates."""
-    measures: list[Measure] = []
+    measures: list[RateMeasurement] = []
     limits: dict[int, Limit] = {}
     for candidates in options.candidates:
         if options.find_limit is None:
@@ -157,7 +159,7 @@ def _measured(test: LoadTest, options: LoadTestOptions) -> tuple[list[Measure], 
     return measures, limits
 
 
-def _say_progress(measure: Measure) -> None:
+def _say_progress(measure: RateMeasurement) -> None:
     say(
         f"{measure.candidates} candidates at {measure.rate:.4g}/s: "
         f"p99 {measure.summary.latency_ms.p99:g} ms"
@@ -178,11 +180,11 @@ def _limit_lines(limits: Mapping[int, Limit], options: LoadTestOptions) -> list[
 
 
 def _source(options: LoadTestOptions) -> RequestSource:
-    from serving.loadtest.requests import made_up_requests, requests_of_examples, requests_of_file
+    from serving.loadtest.requests import requests_of_examples, requests_of_file, synthetic_requests
 
     if options.requests:
         return requests_of_file(options.requests, options.positive_rating)
     if options.examples:
         return requests_of_examples(options.examples, options.distinct)
     users, items = options.made_up
-    return made_up_requests(users, items, options.distinct, options.seed)
+    return synthetic_requests(users, items, options.distinct, options.seed)

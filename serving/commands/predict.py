@@ -13,9 +13,9 @@ from configs.command_line import (
     Subparsers,
     add_field_options,
     add_json_option,
-    quiet_tensorflow,
     say,
     section_of,
+    set_up_tensorflow,
 )
 from configs.loading import ConfigurationError
 from configs.text_table import aligned
@@ -154,7 +154,7 @@ def _explain(
             f"--base {version_folder.parent}: has no version {version_folder.name}, which "
             "answered; name the model base path that the server serves"
         )
-    quiet_tensorflow()
+    set_up_tensorflow()
     from serving.match_explanation import match_contributions
 
     history = [str(item) for item in user.history_item_id]

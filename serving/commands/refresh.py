@@ -11,8 +11,8 @@ from configs.command_line import (
     EXIT_CODES_HELP,
     add_field_options,
     add_json_option,
-    quiet_tensorflow,
     section_of,
+    set_up_tensorflow,
 )
 from configs.loading import ConfigurationError
 from preprocessing.answers.checks import Thresholds
@@ -89,7 +89,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     options = section_of(arguments, RefreshOptions)
     if not options.answers and not options.vectors:
         raise ConfigurationError("--answers: name files of new answers, or vectors with --vectors")
-    quiet_tensorflow()
+    set_up_tensorflow()
     from serving.refresh.incoming import AnswerFiles
     from serving.refresh.refreshing import RefreshRequest, refresh
 

@@ -18,7 +18,7 @@ from serving.options import Schedule
 
 
 @dataclasses.dataclass(frozen=True)
-class Step:
+class RateTrial:
     """One rate that was tried.
 
     Attributes:
@@ -42,7 +42,7 @@ class Limit:
 
     rate: float
     exceeded: float | None
-    steps: tuple[Step, ...]
+    steps: tuple[RateTrial, ...]
 
 
 def find_limit(
@@ -61,10 +61,10 @@ def find_limit(
       highest_rate: not tried beyond.
       precision: the search ends when the rates around the limit differ by this share.
     """
-    steps: list[Step] = []
+    steps: list[RateTrial] = []
 
     def kept(rate: float) -> bool:
-        steps.append(Step(rate, keeps_limit(rate)))
+        steps.append(RateTrial(rate, keeps_limit(rate)))
         return steps[-1].kept
 
     rate = min(max(first_rate, lowest_rate), highest_rate)
@@ -103,7 +103,7 @@ _TRIES = 2
 
 
 @dataclasses.dataclass(frozen=True)
-class Measure:
+class RateMeasurement:
     """What was measured with one number of candidates at one rate.
 
     Attributes:
@@ -148,7 +148,7 @@ class LoadTest:
         self._schedule = schedule
         self._tls = tls
 
-    def measure(self, candidates: int, rates: Sequence[float]) -> list[Measure]:
+    def measure(self, candidates: int, rates: Sequence[float]) -> list[RateMeasurement]:
         """Measures at some rates, one after the other.
 
         Raises:
@@ -172,7 +172,7 @@ class LoadTest:
             tls=self._tls,
         )
         return [
-            Measure(
+            RateMeasurement(
                 candidates,
                 rate,
                 summarise(
@@ -188,8 +188,8 @@ class LoadTest:
         candidates: int,
         p99_limit_ms: float,
         highest_rate: float,
-        progress: Callable[[Measure], None],
-    ) -> tuple[Limit, list[Measure]]:
+        progress: Callable[[RateMeasurement], None],
+    ) -> tuple[Limit, list[RateMeasurement]]:
         """Searches for the highest rate whose p99 keeps a limit.
 
         No rate is tried at which fewer than a hundred requests are due on average, unless
@@ -207,7 +207,7 @@ class LoadTest:
         Raises:
           CommandError: the generator failed.
         """
-        measures: list[Measure] = []
+        measures: list[RateMeasurement] = []
 
         def keeps_limit(rate: float) -> bool:
             for _ in range(_TRIES):

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from configs.text_table import aligned
-from serving.loadtest.load_test import Measure
+from serving.loadtest.load_test import RateMeasurement
 from serving.loadtest.summary import latencies_with_failures
 
 _SIZE_INCHES = (10.2, 4.4)
@@ -42,7 +42,9 @@ _QUANTILES = 1 - np.logspace(0, -4, 161)
 _LABELLED_QUANTILES = (0.0, 0.5, 0.9, 0.99, 0.999)
 
 
-def latency_plot(measures: Sequence[Measure], warmup_seconds: float, timeout_seconds: float) -> str:
+def latency_plot(
+    measures: Sequence[RateMeasurement], warmup_seconds: float, timeout_seconds: float
+) -> str:
     """Draws the latencies of a load test; the text of an SVG file.
 
     Args:
@@ -57,7 +59,9 @@ def latency_plot(measures: Sequence[Measure], warmup_seconds: float, timeout_sec
     return text.getvalue()
 
 
-def _figure(measures: Sequence[Measure], warmup_seconds: float, timeout_seconds: float) -> Figure:
+def _figure(
+    measures: Sequence[RateMeasurement], warmup_seconds: float, timeout_seconds: float
+) -> Figure:
     figure = Figure(figsize=_SIZE_INCHES)
     by_quantile, by_rate = figure.subplots(1, 2)
     names = list(dict.fromkeys(_name(measure) for measure in measures))
@@ -102,7 +106,7 @@ def _figure(measures: Sequence[Measure], warmup_seconds: float, timeout_seconds:
     return figure
 
 
-def _name(measure: Measure) -> str:
+def _name(measure: RateMeasurement) -> str:
     return f"{measure.candidates} candidates"
 
 
@@ -121,7 +125,7 @@ def machine() -> dict[str, object]:
     }
 
 
-def measure_record(measure: Measure) -> dict[str, object]:
+def measure_record(measure: RateMeasurement) -> dict[str, object]:
     """A measure as JSON."""
     return {
         "candidates": measure.candidates,
@@ -130,7 +134,7 @@ def measure_record(measure: Measure) -> dict[str, object]:
     }
 
 
-def table(measures: Sequence[Measure]) -> Iterable[str]:
+def table(measures: Sequence[RateMeasurement]) -> Iterable[str]:
     """Lines for people; "!" marks a measure that the generator may have set."""
     header = ["candidates", "rate/s", "answers/s", "p50 ms", "p95 ms", "p99 ms", "max ms", "failed"]
     rows = []
@@ -148,7 +152,7 @@ def table(measures: Sequence[Measure]) -> Iterable[str]:
     return aligned([*header, ""], rows, numbers=len(header))
 
 
-def warnings(measures: Sequence[Measure], same_machine: bool) -> list[str]:
+def warnings(measures: Sequence[RateMeasurement], same_machine: bool) -> list[str]:
     """What a reader must know before believing the figures."""
     found = []
     if same_machine:
@@ -174,7 +178,7 @@ def warnings(measures: Sequence[Measure], same_machine: bool) -> list[str]:
 def write_report(
     folder: Path,
     result: Mapping[str, object],
-    measures: Sequence[Measure],
+    measures: Sequence[RateMeasurement],
     warmup_seconds: float,
     timeout_seconds: float,
 ) -> None:

@@ -24,35 +24,35 @@ from serving.client.ranking import RankingClientBase
 from serving.client.requests import (
     RANK,
     ROWS,
-    Question,
+    SignatureCall,
     parse_request,
-    ranking_question,
-    rows_question,
+    ranking_call,
+    rows_call,
 )
 
 SIGNATURES = (RANK, ROWS)
 
 
-def questions_of(
+def signature_calls(
     source: RequestSource, signature_name: str, candidates: int, seed: int
-) -> list[Question[Any]]:
-    """One question for each user of a source.
+) -> list[SignatureCall[Any]]:
+    """One call for each user of a source.
 
     Args:
       source: users and items.
       signature_name: "rank", or "serving_default" with the user repeated for each candidate.
-      candidates: number of candidates of a question.
+      candidates: number of candidates of a call.
       seed: of the choice of candidates.
     """
     generator = np.random.default_rng([seed, candidates])
-    questions: list[Question[Any]] = []
+    calls: list[SignatureCall[Any]] = []
     for place, user in enumerate(source.users):
         items = source.candidates_of(place, candidates, generator)
         if signature_name == RANK:
-            questions.append(ranking_question(user, items, all_tasks=False))
+            calls.append(ranking_call(user, items, all_tasks=False))
         else:
-            questions.append(rows_question([user] * candidates, items))
-    return questions
+            calls.append(rows_call([user] * candidates, items))
+    return calls
 
 
 def serialized_requests(
@@ -69,16 +69,16 @@ def serialized_requests(
       address: the model.
       known: how its inputs are written.
       source: users and items.
-      signature_name: see `questions_of`.
-      candidates: see `questions_of`.
-      seed: see `questions_of`.
+      signature_name: see `signature_calls`.
+      candidates: see `signature_calls`.
+      seed: see `signature_calls`.
 
     Returns:
       Serialized `PredictRequest`s.
     """
     return [
-        predict_request(address, question, question.inputs(known)).SerializeToString()
-        for question in questions_of(source, signature_name, candidates, seed)
+        predict_request(address, call, call.inputs(known)).SerializeToString()
+        for call in signature_calls(source, signature_name, candidates, seed)
     ]
 
 
@@ -188,7 +188,7 @@ def requests_of_examples(folder: str, count: int) -> RequestSource:
     )
 
 
-def made_up_requests(users: int, items: int, count: int, seed: int) -> RequestSource:
+def synthetic_requests(users: int, items: int, count: int, seed: int) -> RequestSource:
     """Users and items numbered from 1, with random histories.
 
     Args:

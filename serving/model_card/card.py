@@ -53,7 +53,7 @@ from trainer.evaluation.slices import (
     KNOWLEDGE,
     USER_ACTIVITY,
 )
-from trainer.metrics import AUC_OF_CHANCE, RankedLists, log_losses, people_call
+from trainer.metrics import AUC_OF_CHANCE, RankedLists, display_name, log_losses
 from trainer.model_kinds import MODEL_KINDS
 from trainer.predictions import RANK_COLUMNS, SCORE, Predictions, ranks_of
 from trainer.run_folder import RunFolder
@@ -699,4 +699,4 @@ def to_markdown(card: Mapping[str, Any]) -> str:
             (math.inf if one is None else one for one in differences), default=None
         ),
     }
-    return render(_TEMPLATE, values, {"metric_name": people_call})
+    return render(_TEMPLATE, values, {"metric_name": display_name})

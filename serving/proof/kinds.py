@@ -44,7 +44,7 @@ Arrays = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
-class Question:
+class ProofRequest:
     """One request, in the form in which several signatures take it.
 
     Attributes:
@@ -85,12 +85,12 @@ class KindProof(abc.ABC):
         """Validation examples that make about `count` candidates, where the kind has no limit."""
 
     @abc.abstractmethod
-    def further_questions(self, rows: Arrays, names: Sequence[str]) -> list[Question]:
+    def further_requests(self, rows: Arrays, names: Sequence[str]) -> list[ProofRequest]:
         """Requests of the signatures that take no rows of examples, made of such rows."""
 
     @abc.abstractmethod
-    def answers(self, question: Question) -> dict[str, Arrays]:
-        """For each signature of a question output -> values; item ids are strings of bytes."""
+    def answers(self, request: ProofRequest) -> dict[str, Arrays]:
+        """For each signature of a request output -> values; item ids are strings of bytes."""
 
     @abc.abstractmethod
     def default_answer(self, raw: Arrays) -> dict[str, np.ndarray]:
@@ -138,16 +138,16 @@ class RankingProof(KindProof):
         """Every example is a candidate."""
         return count
 
-    def further_questions(self, rows: Arrays, names: Sequence[str]) -> list[Question]:
+    def further_requests(self, rows: Arrays, names: Sequence[str]) -> list[ProofRequest]:
         """Requests of `rank`: one user and many candidates."""
         is_known = (rows[ITEM_ID] != b"") & (rows[ITEM_ID] != UNKNOWN_ID)
         items = np.append(np.unique(rows[ITEM_ID][is_known])[:_RANKED_CANDIDATES], UNKNOWN_ID)
         return [_ranked(rows, names, row, items) for row in _ranked_rows(names)]
 
-    def answers(self, question: Question) -> dict[str, Arrays]:
+    def answers(self, request: ProofRequest) -> dict[str, Arrays]:
         """Every signature gives the same scores under the names and in the shape of its API."""
-        raw = question.raw
-        if question.signatures == ("rank",):
+        raw = request.raw
+        if request.signatures == ("rank",):
             count = len(raw[ITEM_ID])
             raw = {
                 name: values if name == ITEM_ID else np.repeat(values, count, axis=0)
@@ -158,7 +158,7 @@ class RankingProof(KindProof):
             "classify": {"scores": scores[SCORE][..., np.newaxis]},
             "regress": {"outputs": scores[SCORE]},
         }
-        return {signature: forms.get(signature, scores) for signature in question.signatures}
+        return {signature: forms.get(signature, scores) for signature in request.signatures}
 
     def default_answer(self, raw: Arrays) -> dict[str, np.ndarray]:
         """Scores [n], of every task."""
@@ -191,22 +191,22 @@ class RerankingProof(KindProof):
         """Every example is a list."""
         return count // scenario.data.rerank.length
 
-    def further_questions(self, rows: Arrays, names: Sequence[str]) -> list[Question]:
+    def further_requests(self, rows: Arrays, names: Sequence[str]) -> list[ProofRequest]:
         """Requests of `rank`: one user and one list."""
-        questions = []
+        requests = []
         for row in _ranked_rows(names):
             listed = rows[ITEM_ID][row]
             items = np.append(listed[listed != b""], UNKNOWN_ID)
-            questions.append(_ranked(rows, names, row, items))
-        return questions
+            requests.append(_ranked(rows, names, row, items))
+        return requests
 
-    def answers(self, question: Question) -> dict[str, Arrays]:
+    def answers(self, request: ProofRequest) -> dict[str, Arrays]:
         """Every signature gives the same scores; `rank` those of its only list."""
-        if question.signatures == ("rank",):
-            lists = {**question.raw, ITEM_ID: question.raw[ITEM_ID][np.newaxis]}
+        if request.signatures == ("rank",):
+            lists = {**request.raw, ITEM_ID: request.raw[ITEM_ID][np.newaxis]}
             return {"rank": {SCORE: self.default_answer(lists)[SCORE][0]}}
-        scores = self.default_answer(question.raw)
-        return dict.fromkeys(question.signatures, scores)
+        scores = self.default_answer(request.raw)
+        return dict.fromkeys(request.signatures, scores)
 
     def default_answer(self, raw: Arrays) -> dict[str, np.ndarray]:
         """Scores [lists, length]."""
@@ -244,22 +244,22 @@ class RetrievalProof(KindProof):
         """Fewer than asked for, because every example is a search among all items."""
         return min(count, _QUALITY_SEARCHES, _QUALITY_SCORES // self._model.num_items)
 
-    def further_questions(self, rows: Arrays, names: Sequence[str]) -> list[Question]:
+    def further_requests(self, rows: Arrays, names: Sequence[str]) -> list[ProofRequest]:
         """A request of `item_vectors`."""
         items = np.append(np.unique(rows[ITEM_ID])[:_ITEM_VECTORS], UNKNOWN_ID)
         asked = tuple(f"item {item.decode(errors='replace')}" for item in items)
-        return [Question(("item_vectors",), {ITEM_ID: items}, asked)]
+        return [ProofRequest(("item_vectors",), {ITEM_ID: items}, asked)]
 
-    def answers(self, question: Question) -> dict[str, Arrays]:
+    def answers(self, request: ProofRequest) -> dict[str, Arrays]:
         """Vectors or the items found."""
-        if question.signatures == ("item_vectors",):
-            rows = self._rows(tf.constant(question.raw[ITEM_ID])).numpy()
+        if request.signatures == ("item_vectors",):
+            rows = self._rows(tf.constant(request.raw[ITEM_ID])).numpy()
             return {"item_vectors": {VECTOR: self._item_vectors[rows]}}
-        found = self.default_answer(question.raw)
-        vectors = {VECTOR: self._batched(self._users, question.raw)[VECTOR]}
+        found = self.default_answer(request.raw)
+        vectors = {VECTOR: self._batched(self._users, request.raw)[VECTOR]}
         return {
             signature: vectors if signature == "user_vectors" else found
-            for signature in question.signatures
+            for signature in request.signatures
         }
 
     def default_answer(self, raw: Arrays) -> dict[str, np.ndarray]:
@@ -305,8 +305,8 @@ def _ranked_rows(names: Sequence[str]) -> list[int]:
     return [0, *map(names.index, _RANKED_ROWS)]
 
 
-def _ranked(rows: Arrays, names: Sequence[str], row: int, items: np.ndarray) -> Question:
+def _ranked(rows: Arrays, names: Sequence[str], row: int, items: np.ndarray) -> ProofRequest:
     """A request of `rank` with the user of a row."""
     raw = {name: values[row : row + 1] for name, values in rows.items()} | {ITEM_ID: items}
     asked = tuple(f"candidate {place} of {names[row]}" for place in range(len(items)))
-    return Question(("rank",), raw, asked)
+    return ProofRequest(("rank",), raw, asked)

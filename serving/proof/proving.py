@@ -14,9 +14,9 @@ from serving.proof.result import (
     LOADER_BOUND,
     SCORE_BOUNDS,
     Ask,
-    Failure,
     Gap,
     Proof,
+    ProofFailure,
     Quality,
     Ways,
     c_api_loader,
@@ -74,7 +74,7 @@ def prove(
     """
     started = time.monotonic()
     proving = _Proving(version_folder, samples, expected, SCORE_BOUNDS[number_format])
-    proving.require_questions()
+    proving.require_requests()
     for loader in LOADERS[extent]:
         proving.load(loader)
     return Proof(
@@ -108,18 +108,20 @@ class _Proving:
         self.to_checkpoint: dict[str, dict[str, float]] = {}
         self.between_loaders: dict[str, dict[str, float]] = {}
         self.quality: Quality | None = None
-        self.failures: list[Failure] = []
+        self.failures: list[ProofFailure] = []
         self._folder = version_folder
         self._samples = samples
         self._expected = expected
         self._first: Answers | None = None
         self._failed: set[tuple[str, str]] = set()
 
-    def require_questions(self) -> None:
+    def require_requests(self) -> None:
         """Makes sure that no signature of the export is left out."""
-        asked = {name for question in self._samples.questions for name in question.signatures}
+        asked = {name for request in self._samples.requests for name in request.signatures}
         for signature in sorted(self.forms.definitions.keys() - asked):
-            self.failures.append(Failure("", signature, "is asked nothing, so nothing is proved"))
+            self.failures.append(
+                ProofFailure("", signature, "is asked nothing, so nothing is proved")
+            )
 
     def load(self, loader: Loader) -> None:
         """Asks on all ways of a loader, which is gone before the next one loads."""
@@ -129,24 +131,24 @@ class _Proving:
                     self._ask(name, ask)
         except Exception as error:  # TensorFlow has no common error for what it cannot load.
             name = loader.__name__.removesuffix("_loader")
-            self.failures.append(Failure(name, "", f"cannot be loaded ({_reason(error)})"))
+            self.failures.append(ProofFailure(name, "", f"cannot be loaded ({_reason(error)})"))
 
     def _ask(self, way: str, ask: Ask) -> None:
         self.to_checkpoint[way] = {}
         answers: Answers = []
-        for number, question in enumerate(self._samples.questions):
+        for number, request in enumerate(self._samples.requests):
             answers.append({})
-            for signature in question.signatures:
+            for signature in request.signatures:
                 expected = self._in_id_type(self._expected.answers[number][signature])
                 try:
-                    found = ask(signature, self.forms.inputs(signature, question.raw))
+                    found = ask(signature, self.forms.inputs(signature, request.raw))
                 except Exception as error:
                     # TensorFlow's errors have no common base; that it cannot be asked is a result.
-                    text = f"cannot be asked about {question.names[0]} ... ({_reason(error)})"
+                    text = f"cannot be asked about {request.names[0]} ... ({_reason(error)})"
                     self._count(self.to_checkpoint, way, signature, Gap(np.inf, 0.0, text))
                     continue
                 answers[-1][signature] = found
-                gap = largest_gap(expected, found, self.bound, question.names)
+                gap = largest_gap(expected, found, self.bound, request.names)
                 self._count(self.to_checkpoint, way, signature, gap)
                 self._compare_with_first(way, number, signature, found)
         if self._first is None:
@@ -159,7 +161,7 @@ class _Proving:
         """Two loaders of the same SavedModel differ by the order of sums, whatever its numbers."""
         if self._first is None or signature not in self._first[number]:
             return
-        names = self._samples.questions[number].names
+        names = self._samples.requests[number].names
         gap = largest_gap(self._first[number][signature], found, LOADER_BOUND, names)
         self._count(self.between_loaders, way, signature, gap, " against the loader in Python")
 
@@ -175,7 +177,7 @@ class _Proving:
         of_way[signature] = max(of_way.get(signature, 0.0), gap.difference)
         if not gap.is_within and (way, signature) not in self._failed:
             self._failed.add((way, signature))
-            self.failures.append(Failure(way, signature, gap.text + against))
+            self.failures.append(ProofFailure(way, signature, gap.text + against))
 
     def _in_id_type(self, expected: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         return {

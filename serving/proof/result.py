@@ -268,7 +268,7 @@ class ProofError(CommandError):
 
 
 @dataclass(frozen=True)
-class Failure:
+class ProofFailure:
     """One thing that a proof found wrong.
 
     Attributes:
@@ -319,7 +319,7 @@ class Proof:
     to_checkpoint: Differences
     between_loaders: Differences
     quality: Quality | None
-    failures: tuple[Failure, ...]
+    failures: tuple[ProofFailure, ...]
     seconds: float
 
     @property

@@ -32,7 +32,7 @@ from preprocessing.records.parsing import parse_examples
 from preprocessing.records.tfrecord_file import check_intact
 from serving.id_tables import IDS
 from serving.options import DEFAULT_PROOF_SAMPLES
-from serving.proof.kinds import UNKNOWN_ID, Arrays, Question, filled_with, with_first
+from serving.proof.kinds import UNKNOWN_ID, Arrays, ProofRequest, filled_with, with_first
 from serving.request_features import request_features
 from serving.runtime.definitions import signature_definitions
 from serving.serving_module import SERVING_MODULES
@@ -212,14 +212,14 @@ class ProofSamples:
     """All that an export is asked.
 
     Attributes:
-      questions: the requests.
+      requests: what is asked.
       num_examples: examples of the validation part among the rows.
       edge_cases: names of the other rows.
       quality_rows: examples of the validation part, [n, ...] each: features and labels.
       rows_at_once: rows of one request.
     """
 
-    questions: tuple[Question, ...]
+    requests: tuple[ProofRequest, ...]
     num_examples: int
     edge_cases: tuple[str, ...]
     quality_rows: Arrays
@@ -262,16 +262,16 @@ def draw_samples(
     inputs = {name: values for name, values in rows.items() if name in proof.row_inputs}
     at_once = proof.rows_at_once
 
-    def rows_question(start: int, number: int) -> Question:
+    def rows_request(start: int, number: int) -> ProofRequest:
         raw = {name: values[start : start + number] for name, values in inputs.items()}
-        return Question(form.row_signatures, raw, names[start : start + number])
+        return ProofRequest(form.row_signatures, raw, names[start : start + number])
 
-    questions = (
-        *(rows_question(start, at_once) for start in range(0, len(names), at_once)),
-        replace(rows_question(0, 1), names=(f"{names[0]} alone",)),
-        *proof.further_questions(rows, names),
+    requests = (
+        *(rows_request(start, at_once) for start in range(0, len(names), at_once)),
+        replace(rows_request(0, 1), names=(f"{names[0]} alone",)),
+        *proof.further_requests(rows, names),
     )
-    return ProofSamples(questions, len(drawn), tuple(edges), read, at_once)
+    return ProofSamples(requests, len(drawn), tuple(edges), read, at_once)
 
 
 @dataclass(frozen=True)
@@ -279,7 +279,7 @@ class ExpectedScores:
     """What an export must say.
 
     Attributes:
-      answers: for each question signature -> output -> values; item ids are strings of bytes.
+      answers: for each request signature -> output -> values; item ids are strings of bytes.
       quality: output -> values of the quality rows, of `serving_default`.
     """
 
@@ -290,7 +290,7 @@ class ExpectedScores:
 def expected_scores(model: AnyModel, samples: ProofSamples) -> ExpectedScores:
     """Asks the trained model what an export is asked."""
     proof = SERVING_MODULES[model.kind].proof(model)
-    answers = tuple(proof.answers(question) for question in samples.questions)
+    answers = tuple(proof.answers(request) for request in samples.requests)
     return ExpectedScores(answers, proof.default_answer(samples.quality_rows))
 
 

@@ -145,12 +145,12 @@ PROJECTED, AUGMENTED = "projected.npy", "augmented.npy"
 """What a source adds to the vectors in the place of item ids; its augmented vectors."""
 
 
-def write_summand(folder: Path, name: str, table: np.ndarray) -> None:
+def write_source_table(folder: Path, name: str, table: np.ndarray) -> None:
     """Writes a table, float32 [rows, width], into a source's folder."""
     np.save(folder / name, table, allow_pickle=False)
 
 
-def read_summand(folder: Path, name: str) -> np.ndarray:
+def read_source_table(folder: Path, name: str) -> np.ndarray:
     """Reads a table of a source's folder.
 
     Raises:

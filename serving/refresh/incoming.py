@@ -61,7 +61,7 @@ class Entry:
 
 
 @dataclass
-class Records:
+class IncomingRecords:
     """All records of a refresh.
 
     A record is accepted when at least one source of the model can use it.
@@ -145,7 +145,10 @@ def check_source(description: RefreshDescription, source: str, version: str) -> 
 
 
 def read_answers(
-    files: AnswerFiles, source: str | None, description: RefreshDescription, records: Records
+    files: AnswerFiles,
+    source: str | None,
+    description: RefreshDescription,
+    records: IncomingRecords,
 ) -> None:
     """Adds the records of answer files.
 
@@ -185,7 +188,7 @@ def read_answers(
 
 
 def _add_answer(
-    records: Records,
+    records: IncomingRecords,
     place: Place,
     source: str,
     described: SourceDescription,
@@ -236,7 +239,7 @@ _Row = tuple[Place, str, str, np.ndarray | Problem]
 
 
 def read_vectors(
-    paths: Sequence[str], source: str, description: RefreshDescription, records: Records
+    paths: Sequence[str], source: str, description: RefreshDescription, records: IncomingRecords
 ) -> None:
     """Adds the records of vector files: `entity_id`, `vector` and perhaps `extraction`.
 
@@ -324,7 +327,7 @@ def _checked(
 
 
 def link_entries(
-    entries: Sequence[Entry], settings: Links, folder: Path, records: Records
+    entries: Sequence[Entry], settings: Links, folder: Path, records: IncomingRecords
 ) -> tuple[list[Entry], np.ndarray, ExtendedLinks]:
     """Gives every entry of a source of links its knowledge vector.
 
@@ -361,7 +364,7 @@ def encode_entries(
     source: str,
     description: RefreshDescription,
     encoder_folder: Path,
-    records: Records,
+    records: IncomingRecords,
 ) -> tuple[list[Entry], np.ndarray]:
     """Gives every entry of a source its knowledge vector.
 

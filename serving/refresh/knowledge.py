@@ -22,7 +22,7 @@ from serving.refresh.checkpoint import IdLookup, StoredVariables
 from serving.refresh.description import RefreshDescription, RefreshFolder, read_description
 
 if TYPE_CHECKING:
-    from serving.refresh.incoming import Entry, Records
+    from serving.refresh.incoming import Entry, IncomingRecords
 
 
 @dataclass(frozen=True)
@@ -288,7 +288,7 @@ class VersionKnowledge:
             {source: read_entities(folder.source(source)) for source in description.sources},
         )
 
-    def usable(self, records: Records) -> dict[str, list[Entry]]:
+    def usable(self, records: IncomingRecords) -> dict[str, list[Entry]]:
         """Entries that the version has a place for, by source; the others are rejected.
 
         Of several entries of one source about the same entity or group the first one counts.

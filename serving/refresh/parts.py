@@ -38,7 +38,7 @@ from serving.refresh.description import (
     SourceDescription,
     made_from,
     write_prior,
-    write_summand,
+    write_source_table,
 )
 from serving.refresh.knowledge import KnownEntities
 from serving.serving_module import SERVING_MODULES
@@ -330,9 +330,9 @@ class RefreshParts:
         for source, prior in self.priors.items():
             write_prior(folder.source(source), prior)
         for source, table in self.projected.items():
-            write_summand(folder.source(source), PROJECTED, table)
+            write_source_table(folder.source(source), PROJECTED, table)
         for source, table in self.augmented.items():
-            write_summand(folder.source(source), AUGMENTED, table)
+            write_source_table(folder.source(source), AUGMENTED, table)
         if self.functions is not None:
             self.functions.write(folder.functions)
         return folder.path

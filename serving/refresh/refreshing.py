@@ -29,12 +29,12 @@ from serving.export_manifest import (
 from serving.model_card.card import CARD_JSON, CARD_MARKDOWN
 from serving.publishing import NextVersion, Publisher, publishing, version_folders
 from serving.refresh.checkpoint import VARIABLES
-from serving.refresh.description import RefreshFolder, write_summand
+from serving.refresh.description import RefreshFolder, write_source_table
 from serving.refresh.incoming import (
     REASONS,
     AnswerFiles,
     Entry,
-    Records,
+    IncomingRecords,
     check_source,
     encode_entries,
     link_entries,
@@ -317,8 +317,10 @@ def _refresh(request: RefreshRequest, publisher: Publisher | None) -> dict[str, 
     return result
 
 
-def _read(request: RefreshRequest, knowledge: VersionKnowledge, version: BaseVersion) -> Records:
-    description, records = knowledge.description, Records()
+def _read(
+    request: RefreshRequest, knowledge: VersionKnowledge, version: BaseVersion
+) -> IncomingRecords:
+    description, records = knowledge.description, IncomingRecords()
     if request.source is not None:
         check_source(description, request.source, str(version.folder))
     if request.answers.paths:
@@ -330,7 +332,7 @@ def _read(request: RefreshRequest, knowledge: VersionKnowledge, version: BaseVer
 
 
 def _encode(
-    knowledge: VersionKnowledge, records: Records
+    knowledge: VersionKnowledge, records: IncomingRecords
 ) -> tuple[Encoded, dict[str, ExtendedLinks]]:
     """Source -> usable entries and their knowledge vectors; source of links -> its new links."""
     encoded: Encoded = {}
@@ -381,7 +383,7 @@ def _write_dead_letters(request: RefreshRequest, rejected: Rejected) -> str | No
     return str(path)
 
 
-def _refuse_useless(records: Records, result: Mapping[str, Any]) -> None:
+def _refuse_useless(records: IncomingRecords, result: Mapping[str, Any]) -> None:
     """Raises CommandError where there are records and all of them were rejected."""
     counts = result["answers"]
     if not counts["read"] or counts["accepted"]:
@@ -430,8 +432,8 @@ def _write(
         refreshed = RefreshFolder(folder)
         for source, entities in knowledge.entities.items():
             entities.write(refreshed.source(source))
-        for (source, name), table in results.summands.items():
-            write_summand(refreshed.source(source), name, table)
+        for (source, name), table in results.source_tables.items():
+            write_source_table(refreshed.source(source), name, table)
         for source, extended in links.items():
             extended.known.write(str(refreshed.encoder(source)))
 

@@ -19,7 +19,7 @@ from serving.refresh.description import (
     MatchReduction,
     read_match,
     read_prior,
-    read_summand,
+    read_source_table,
 )
 from serving.refresh.knowledge import SourceChange, VersionKnowledge
 from serving.refresh.parts import StoredFunctions
@@ -135,11 +135,11 @@ class NextResults:
 
     Attributes:
       tables: its variables.
-      summands: (source, file name) -> table by knowledge row, where it changed.
+      source_tables: (source, file name) -> table by knowledge row, where it changed.
     """
 
     tables: NextTables
-    summands: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
+    source_tables: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
 
 
 def next_results(knowledge: VersionKnowledge, changes: Changes) -> NextResults:
@@ -165,10 +165,10 @@ def next_results(knowledge: VersionKnowledge, changes: Changes) -> NextResults:
             augmented = functions.augment(source, vectors)
             tables.set_augmented(source, change, augmented)
             if source in description.retrieved_sources:
-                _set_summand(results, knowledge, source, AUGMENTED, change, augmented)
+                _set_source_table(results, knowledge, source, AUGMENTED, change, augmented)
         if functions is not None and source in description.replaced_id_sources:
             projected = functions.project(source, vectors)
-            _set_summand(results, knowledge, source, PROJECTED, change, projected)
+            _set_source_table(results, knowledge, source, PROJECTED, change, projected)
         if tables.has_match(source):
             tables.set_match(source, change, read_match(folder.source(source)))
         if described.length_scale is not None:
@@ -207,7 +207,7 @@ def _affected(changes: Changes, sources: Iterable[str]) -> np.ndarray:
     return np.unique(np.concatenate([np.zeros(0, np.int64), *rows]))
 
 
-def _set_summand(
+def _set_source_table(
     results: NextResults,
     knowledge: VersionKnowledge,
     source: str,
@@ -216,19 +216,19 @@ def _set_summand(
     vectors: np.ndarray,
 ) -> None:
     """Keeps the changed rows of a table from which others are made."""
-    table = read_summand(knowledge.folder.source(source), name)
+    table = read_source_table(knowledge.folder.source(source), name)
     missing = change.entities.num_knowledge_rows - len(table)
     table = np.pad(table, [(0, missing), (0, 0)])
     table[change.rows] = vectors
-    results.summands[source, name] = table
+    results.source_tables[source, name] = table
 
 
-def _summand(
+def _source_table(
     results: NextResults, knowledge: VersionKnowledge, source: str, name: str
 ) -> np.ndarray:
-    if (source, name) not in results.summands:
-        return read_summand(knowledge.folder.source(source), name)
-    return results.summands[source, name]
+    if (source, name) not in results.source_tables:
+        return read_source_table(knowledge.folder.source(source), name)
+    return results.source_tables[source, name]
 
 
 def _replaced_ids(
@@ -236,10 +236,10 @@ def _replaced_ids(
 ) -> np.ndarray:
     """The sums of projections that stand in the place of item ids: float32 [rows, width].
 
-    Row 0 of every summand is zeros, so that sources that do not know an item add nothing.
+    Row 0 of every such table is zeros, so that sources that do not know an item add nothing.
     """
     parts = [
-        _summand(results, knowledge, source, PROJECTED)[knowledge.entities[source].rows[rows]]
+        _source_table(results, knowledge, source, PROJECTED)[knowledge.entities[source].rows[rows]]
         for source in knowledge.description.replaced_id_sources
     ]
     return np.add.reduce(parts, axis=0, dtype=np.float32)
@@ -271,7 +271,9 @@ def _set_item_vectors(
         np.where(rows <= description.num_exported_items, rows, 0).astype(np.int32),
         np.array(priors, np.float32).reshape(len(priors), len(rows)).T,
         [
-            _summand(results, knowledge, source, AUGMENTED)[knowledge.entities[source].rows[rows]]
+            _source_table(results, knowledge, source, AUGMENTED)[
+                knowledge.entities[source].rows[rows]
+            ]
             for source in description.retrieved_sources
         ],
         ids,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from configs.command_line import quiet_tensorflow
+from configs.command_line import set_up_tensorflow
 
 # The settings count only when they are made before TensorFlow is imported, which the next line
 # does.
-quiet_tensorflow()
+set_up_tensorflow()
 
 from serving.server.local_server import LocalServer  # noqa: E402
 

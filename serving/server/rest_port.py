@@ -120,13 +120,13 @@ class _Phase(enum.Enum):
     ANSWER = "this server"
 
 
-class Connection(H11Protocol):
+class RestConnection(H11Protocol):
     """A connection with times for what it waits for, among others that it makes room for."""
 
     def __init__(
         self,
         options: ServerOptions,
-        others: set[Connection],
+        others: set[RestConnection],
         **uvicorn_arguments: Any,
     ):
         """Prepares a connection.
@@ -279,7 +279,7 @@ class Connection(H11Protocol):
         self._timer = self._stalled = None
 
 
-def _close_one(connections: set[Connection] | list[Connection]) -> bool:
+def _close_one(connections: set[RestConnection] | list[RestConnection]) -> bool:
     """Closes the connection with the least right to stay; says whether there is one to close."""
     waiting = sorted(connections, key=lambda one: one.waiting)
     return any(connection.make_room() for connection in waiting)
@@ -333,7 +333,7 @@ class RestPort:
                 access_log=False,
                 lifespan="off",
                 # Called as a class is, and parts of a second do as well.
-                http=functools.partial(Connection, options, set()),  # type: ignore[arg-type]
+                http=functools.partial(RestConnection, options, set()),  # type: ignore[arg-type]
                 ws="none",
                 timeout_keep_alive=options.rest_keep_alive_seconds,  # type: ignore[arg-type]
                 ssl_context_factory=None if tls is None else lambda *_: tls.context(),

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from benchmarks import evaluation_memory
-from benchmarks.evaluation_memory import made_up_scores
+from benchmarks.evaluation_memory import synthetic_scores
 
 
 @pytest.mark.slow
@@ -30,7 +30,7 @@ def test_the_scores_are_those_that_were_written(
     evaluation_memory.main(["--rows", "5000", "--memory-megabytes", "256"])
     (line,) = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
     assert line["memory_limit_megabytes"] == 256
-    tables = list(made_up_scores(5000, seed=1))
+    tables = list(synthetic_scores(5000, seed=1))
     assert sum(table.num_rows for table in tables) == 5000
     labels, scores = (
         [value for table in tables for value in table[name].to_pylist()]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.hot_swap import summarise_swaps
-from tests.serving.loadtest.made_up_calls import calls_of
+from tests.serving.loadtest.synthetic_calls import calls_of
 
 
 def test_seconds_of_swaps_are_compared_with_quiet_time() -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks import model_workload
-from benchmarks.model_workload import made_up_tables, raw_batches, training_step
+from benchmarks.model_workload import raw_batches, synthetic_tables, training_step
 
 BATCH_SIZE = 6
 ITEMS, USERS = 30, 20
@@ -17,7 +17,7 @@ def _few_entities(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_every_entity_has_knowledge() -> None:
-    tables = made_up_tables(dimension=4, seed=1)
+    tables = synthetic_tables(dimension=4, seed=1)
     assert len(tables.catalogue.item_ids) == ITEMS
     shapes = {source: records.vectors.shape for source, records in tables.knowledge.items()}
     assert shapes == {"item": (ITEMS, 4), "user": (USERS, 4)}
@@ -26,7 +26,7 @@ def test_every_entity_has_knowledge() -> None:
 
 def test_requests_name_known_entities_and_popular_items_more_often() -> None:
     batches = raw_batches(BATCH_SIZE, history=300, seed=1)
-    known = made_up_tables(dimension=2, seed=1)
+    known = synthetic_tables(dimension=2, seed=1)
     drawn = np.concatenate([batch["history_item_id"].numpy().ravel() for batch in batches])
     names, counts = np.unique(drawn.astype(str), return_counts=True)
     assert set(names) <= set(known.catalogue.item_ids)
@@ -42,7 +42,7 @@ def test_requests_name_known_entities_and_popular_items_more_often() -> None:
 def test_a_step_trains_on_every_batch(match_in_step: bool) -> None:
     batches = raw_batches(BATCH_SIZE, history=5, seed=2)
     options = {"backbone": "deepfm", "top_units": [4], "match": "means"}
-    step = training_step(options, made_up_tables(4, 1), batches, match_in_step, seed=3)
+    step = training_step(options, synthetic_tables(4, 1), batches, match_in_step, seed=3)
     users = [len(set(batch["user_id"].numpy())) for batch in batches]
     assert step.samples == BATCH_SIZE * len(batches)
     assert step.distinct["user"] == np.mean(users)

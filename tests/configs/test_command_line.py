@@ -23,11 +23,11 @@ from configs.command_line import (
     add_json_option,
     add_scenario_options,
     keys_help,
-    quiet_tensorflow,
     run_command,
     say,
     scenario_of,
     section_of,
+    set_up_tensorflow,
     warn_of_little_space,
 )
 from configs.loading import ConfigurationError
@@ -154,13 +154,13 @@ def test_keys_help_lists_the_keys_below_the_prefixes() -> None:
 
 
 @pytest.mark.parametrize(("present", "expected"), [(None, "1"), ("0", "0")])
-def test_quiet_tensorflow_leaves_what_is_set(
+def test_set_up_of_tensorflow_leaves_what_is_set(
     monkeypatch: pytest.MonkeyPatch, present: str | None, expected: str
 ) -> None:
     monkeypatch.delenv("TF_USE_LEGACY_KERAS", raising=False)
     if present is not None:
         monkeypatch.setenv("TF_USE_LEGACY_KERAS", present)
-    quiet_tensorflow()
+    set_up_tensorflow()
     assert os.environ["TF_USE_LEGACY_KERAS"] == expected
 
 

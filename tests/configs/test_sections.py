@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, ValidationError
 
-from configs.data import Attribute, Catalogue, Data, InteractionFilter, RerankLists, Split, Table
+from configs.data import (
+    Attribute,
+    CatalogueTable,
+    Data,
+    InteractionFilter,
+    RerankLists,
+    Split,
+    Table,
+)
 from configs.experiment import Evaluation, Experiment, SearchRange, Tuning
 from configs.knowledge import Encoder, Grouping, Knowledge, SourceAnswers
 from configs.model import (
@@ -18,7 +26,7 @@ from configs.model import (
     AdapterName,
     HybridExpert,
     Match,
-    MixtureOfExperts,
+    MixtureOfExpertsSettings,
     Model,
     Prior,
     ProductQuantization,
@@ -36,8 +44,8 @@ from tests.configs.refusals import assert_refused
     [
         (HybridExpert, {"num_dedicated_experts": -1}),
         (HybridExpert, {"dropout_rate": 1.0}),
-        (MixtureOfExperts, {"num_experts": 0}),
-        (MixtureOfExperts, {"dropout_rate": -0.1}),
+        (MixtureOfExpertsSettings, {"num_experts": 0}),
+        (MixtureOfExpertsSettings, {"dropout_rate": -0.1}),
         (SharedNetwork, {"units": ["wide"]}),
         (SharedNetwork, {"dropout_rate": 1.0}),
         (ProductQuantization, {"num_codebooks": 0}),
@@ -187,7 +195,7 @@ def test_a_table_is_one_path_or_several() -> None:
 )
 def test_tables_need_files_and_column_names(table: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValidationError, match=problem):
-        Catalogue.model_validate(table)
+        CatalogueTable.model_validate(table)
 
 
 @pytest.mark.parametrize(

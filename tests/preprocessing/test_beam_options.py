@@ -6,7 +6,7 @@ import os
 import pytest
 
 from configs.loading import ConfigurationError
-from preprocessing.beam_options import BeamOptions, quiet_beam
+from preprocessing.beam_options import BeamOptions, silence_beam_import_logs
 
 
 def test_flags_are_those_of_beam():
@@ -45,8 +45,8 @@ def record(name: str, path: str) -> logging.LogRecord:
 def test_only_beams_own_remarks_on_the_root_logger_are_hidden():
     logger = logging.getLogger()
     before = list(logger.filters)
-    quiet_beam()
-    quiet_beam()
+    silence_beam_import_logs()
+    silence_beam_import_logs()
     try:
         assert not logger.filter(record("root", "/site-packages/apache_beam/x.py"))
         assert logger.filter(record("root", "/project/other.py"))

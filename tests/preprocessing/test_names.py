@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from configs.data import Catalogue
+from configs.data import CatalogueTable
 from configs.loading import ConfigurationError
 from preprocessing.names import require_attribute_names, require_plain_name
 
@@ -20,7 +20,7 @@ def test_names_that_cannot_be_files_are_refused(name):
 
 @pytest.mark.parametrize("name", ["item_id", "title", "rating_count_by_fold", "user_id"])
 def test_taken_names_are_refused(name):
-    catalogue = Catalogue.model_validate(
+    catalogue = CatalogueTable.model_validate(
         {"path": "p", "attributes": {name: {"kind": "numeric", "column": "x"}}}
     )
     with pytest.raises(ConfigurationError, match=f"'{name}' is taken"):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from configs.experiment import SearchRange
 from configs.scenario import Scenario
-from tests.runs import made_up_metrics
+from tests.runs import synthetic_metrics
 from trainer.run_folder import RunMetrics
 from trainer.tuning import OnEpoch, SettingFailed
 
@@ -45,7 +45,7 @@ class MadeUpTraining:
             for listener in on_epoch:
                 listener({"epoch": epoch, "validation_auc": quality - 0.1 / epoch})
         self.trained.append((rate, dropout, training.batch_size))
-        metrics = made_up_metrics(scenario)
+        metrics = synthetic_metrics(scenario)
         validation = {**metrics["validation"], "auc": quality}
         return RunMetrics(**{**metrics, "validation": validation})
 

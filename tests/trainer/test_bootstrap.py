@@ -192,7 +192,7 @@ def test_without_a_resample_of_both_classes_there_is_no_interval() -> None:
     assert np.isnan([found.low, found.high, found.p_value]).all()
 
 
-def made_up_arms(
+def synthetic_arms(
     generator: np.random.Generator, runs: int, seeds_deviation: float, effect: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Users, and the metric [runs, users] of two arms: users differ, seeds move a whole run."""
@@ -213,7 +213,7 @@ def test_arms_that_differ_by_their_seeds_only_are_rarely_significant(runs: int) 
     data_sets, level = 400, 0.05
     false_marks = users_only = 0
     for number in range(data_sets):
-        arms = made_up_arms(generator, runs, seeds_deviation=0.02, effect=0.0)
+        arms = synthetic_arms(generator, runs, seeds_deviation=0.02, effect=0.0)
         found = bootstrap_mean_difference(*arms, resamples=199, seed=number)
         false_marks += found.p_value < level
         means = (arms[0], *(side.mean(axis=0, keepdims=True) for side in arms[1:]))
@@ -228,7 +228,7 @@ def test_a_real_effect_is_significant_with_three_seeds() -> None:
     generator = np.random.default_rng(11)
     found = [
         bootstrap_mean_difference(
-            *made_up_arms(generator, 3, seeds_deviation=0.002, effect=0.02), resamples=399, seed=n
+            *synthetic_arms(generator, 3, seeds_deviation=0.002, effect=0.02), resamples=399, seed=n
         )
         for n in range(50)
     ]

@@ -14,18 +14,18 @@ from trainer.significance import DeLongTest, Difference, delong_test, holm
 ALL_KINDS = [samples, lists, retrieved]
 
 
-def sides(made_up):
-    return [made_up(1)], [made_up(2), made_up(3)]
+def sides(synthetic):
+    return [synthetic(1)], [synthetic(2), synthetic(3)]
 
 
-@pytest.mark.parametrize("made_up", ALL_KINDS)
-def test_the_whole_part_is_compared_by_bootstrap_and_delong(made_up) -> None:
-    baseline, candidate = sides(made_up)
+@pytest.mark.parametrize("synthetic", ALL_KINDS)
+def test_the_whole_part_is_compared_by_bootstrap_and_delong(synthetic) -> None:
+    baseline, candidate = sides(synthetic)
     found = compare_models(baseline, candidate, resamples=40, seed=1)
     assert found.differences == compare_predictions(baseline, candidate, 40, 1)
     assert (found.n, found.reason) == (baseline[0].count, None)
     assert found.users == len(set(baseline[0].user_ids))
-    if made_up is retrieved:
+    if synthetic is retrieved:
         assert found.delong is None
         return
     columns = [[run.table() for run in side] for side in (baseline, candidate)]
@@ -34,9 +34,9 @@ def test_the_whole_part_is_compared_by_bootstrap_and_delong(made_up) -> None:
     assert found.delong.difference == pytest.approx(found.differences["auc"].difference)
 
 
-@pytest.mark.parametrize("made_up", ALL_KINDS)
-def test_a_group_is_compared_like_a_part_of_its_own(made_up) -> None:
-    baseline, candidate = sides(made_up)
+@pytest.mark.parametrize("synthetic", ALL_KINDS)
+def test_a_group_is_compared_like_a_part_of_its_own(synthetic) -> None:
+    baseline, candidate = sides(synthetic)
     rows = baseline[0].table().num_rows
     divisions = {"third": {str(n): np.arange(rows) % 3 == n for n in range(3)}}
     found = compare_slices(baseline, candidate, divisions, resamples=40, seed=1)

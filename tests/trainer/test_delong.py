@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from trainer.significance import delong_test
 
 
-def made_up(seed: int, samples: int = 250) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def synthetic(seed: int, samples: int = 250) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Labels and the scores of 2 weaker and 3 stronger runs, with many ties."""
     random = np.random.default_rng(seed)
     labels = (random.random(samples) < 0.3).astype(int)
@@ -36,7 +36,7 @@ def by_definition(labels: np.ndarray, *sides: np.ndarray) -> tuple[float, float]
 
 @pytest.mark.parametrize("seed", range(4))
 def test_it_is_the_definition_over_all_pairs(seed: int) -> None:
-    labels, weaker, stronger = made_up(seed)
+    labels, weaker, stronger = synthetic(seed)
     found = delong_test(labels, weaker, stronger)
     difference, error = by_definition(labels, weaker, stronger)
     assert found.difference == pytest.approx(difference, abs=1e-12)
@@ -47,7 +47,7 @@ def test_it_is_the_definition_over_all_pairs(seed: int) -> None:
 
 
 def test_the_difference_is_that_of_the_mean_aucs() -> None:
-    labels, weaker, stronger = made_up(7)
+    labels, weaker, stronger = synthetic(7)
     means = [np.mean([roc_auc_score(labels, run) for run in side]) for side in (weaker, stronger)]
     found = delong_test(labels, weaker, stronger)
     assert found.difference == pytest.approx(means[1] - means[0], abs=1e-12)
@@ -63,7 +63,7 @@ def test_a_hand_computed_case() -> None:
 
 
 def test_a_run_against_itself_and_swapped_sides() -> None:
-    labels, weaker, stronger = made_up(1)
+    labels, weaker, stronger = synthetic(1)
     same = delong_test(labels, weaker, weaker)
     assert (same.difference, same.standard_error, same.p_value) == (0.0, 0.0, 1.0)
     there, back = delong_test(labels, weaker, stronger), delong_test(labels, stronger, weaker)

@@ -12,7 +12,7 @@ from models.inputs import knowledge_row_key
 from preprocessing.encode import encode
 from tests.runs import WrittenRun, raw_requests, write_run, written_run
 from tests.scenarios import ITEMS, KNOWLEDGE_HISTORY_CAP, rich_scenario, tiny_scenario
-from tests.trainer.made_up_results import result_of
+from tests.trainer.synthetic_results import result_of
 from trainer.evaluation.runs import read_run
 from trainer.experiments.results import ExperimentResult, RunResult
 from trainer.inspection import GateWeights, factor_weights, mean_gates, training_counts

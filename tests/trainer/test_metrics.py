@@ -16,13 +16,13 @@ from trainer.metrics import (
     RETRIEVAL_CUTOFFS,
     RankedLists,
     Ranks,
+    display_name,
     evaluate_lists,
     evaluate_ranks,
     evaluate_scores,
     flat_metrics,
     grouped_auc,
     log_losses,
-    people_call,
     rank_positives,
     summary,
 )
@@ -172,7 +172,7 @@ Lists = tuple[np.ndarray, np.ndarray, np.ndarray]
 """The list of every candidate, its label and its score."""
 
 
-def made_up_lists(seed: int, num_lists: int = 60, length: int = 12, digits: int = 6) -> Lists:
+def synthetic_lists(seed: int, num_lists: int = 60, length: int = 12, digits: int = 6) -> Lists:
     """Lists of 1 to `length` candidates; few digits make ties."""
     random = np.random.default_rng(seed)
     lists = np.repeat(np.arange(num_lists), random.integers(1, length + 1, size=num_lists))
@@ -255,7 +255,7 @@ def test_equal_scores_keep_the_order_of_the_list(order: list[int]) -> None:
 
 
 def test_metrics_of_candidates_and_means_over_lists_with_a_positive() -> None:
-    lists = made_up_lists(6)
+    lists = synthetic_lists(6)
     of_list, labels, scores = lists
     users = np.array([f"u{number % 7}" for number in of_list], dtype=object)
     metrics = evaluate_lists(*lists, users, num_lists=62)
@@ -278,7 +278,7 @@ def test_candidates_of_one_class_are_refused() -> None:
 USERS, ITEMS, WIDTH = 40, 130, 4
 
 
-def made_up_case(seed: int, integers: bool) -> dict[str, np.ndarray]:
+def synthetic_case(seed: int, integers: bool) -> dict[str, np.ndarray]:
     """Vectors (small integers make ties), positives, and histories with repeats and padding."""
     random = np.random.default_rng(seed)
     draw = (lambda size: random.integers(-1, 2, size)) if integers else random.normal
@@ -323,7 +323,7 @@ def test_ranks_are_those_of_a_loop_over_all_items(
     seed: int, integers: bool, memory: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(metrics_module, "_SCORES_IN_MEMORY", memory)
-    case = made_up_case(seed, integers)
+    case = synthetic_case(seed, integers)
     for ranks, leave_out in zip(rank_positives(**case), (False, True), strict=True):
         expected = ranks_by_loop(case, leave_out)
         assert list(zip(ranks.better, ranks.tied, strict=True)) == expected
@@ -375,7 +375,7 @@ def test_metrics_of_hand_computed_ranks() -> None:
 
 
 def test_a_model_that_tells_no_items_apart_gets_the_metrics_of_chance() -> None:
-    case = made_up_case(4, integers=True)
+    case = synthetic_case(4, integers=True)
     case["user_vectors"] = np.zeros_like(case["user_vectors"])
     metrics = evaluate_ranks(*rank_positives(**case))
     assert metrics["recall_at_10"] == pytest.approx(10 / ITEMS)
@@ -395,9 +395,9 @@ def test_tasks_are_named() -> None:
 
 
 def test_a_metric_without_another_name_keeps_its_own() -> None:
-    assert people_call("auc") == "AUC" and people_call("map_hits_at_3") == "map_hits_at_3"
+    assert display_name("auc") == "AUC" and display_name("map_hits_at_3") == "map_hits_at_3"
 
 
 def test_what_people_look_at_later_is_named_but_not_in_the_summary() -> None:
-    assert people_call("calibration_ratio") == "calibration ratio"
+    assert display_name("calibration_ratio") == "calibration ratio"
     assert summary({"auc": 0.8, "calibration_ratio": 1.0, "gauc_mean": 0.6}) == "AUC 0.8000"

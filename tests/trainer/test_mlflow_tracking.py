@@ -8,7 +8,7 @@ import pytest
 
 from configs.command_line import CommandError
 from configs.scenario import Scenario
-from tests.runs import made_up_metrics
+from tests.runs import synthetic_metrics
 from tests.scenarios import tiny_scenario
 from trainer.run_folder import RunFolder
 
@@ -43,7 +43,7 @@ def written(folder: Path) -> Scenario:
     folder.mkdir(parents=True)
     run.config.write_text("base_url: https://ada:s3cret@vectors.example.org/v1\n")
     run.history.write_text("epoch,train_loss\n1,0.5\n")
-    run.metrics.write_text(json.dumps(made_up_metrics(scenario)))
+    run.metrics.write_text(json.dumps(synthetic_metrics(scenario)))
     return scenario
 
 

@@ -170,16 +170,16 @@ def test_the_file_of_a_retrieval_model_holds_both_ranks(tmp_path: Path) -> None:
         np.testing.assert_array_equal(found.tied, expected.tied)
 
 
-@pytest.mark.parametrize("made_up", ALL_KINDS)
-def test_some_rows_have_the_metrics_of_their_own_samples(made_up) -> None:
-    predictions = made_up()
+@pytest.mark.parametrize("synthetic", ALL_KINDS)
+def test_some_rows_have_the_metrics_of_their_own_samples(synthetic) -> None:
+    predictions = synthetic()
     table = predictions.table()
     chosen = np.random.default_rng(2).random(table.num_rows) < 0.6
     some = predictions.of_rows(chosen)
     expected = table.filter(chosen)
     assert some.count == expected.num_rows
     assert some.table().equals(expected)
-    if made_up is retrieved:
+    if synthetic is retrieved:
         assert 0 < some.metrics()["recall_at_10"] != predictions.metrics()["recall_at_10"]
         return
     auc = some.measures()["auc"]
@@ -219,11 +219,11 @@ def test_comparison_averages_the_seeds() -> None:
 
 
 @pytest.mark.parametrize(
-    ("made_up", "metrics"),
+    ("synthetic", "metrics"),
     [(lists, ["auc", "ndcg_at_10"]), (retrieved, ["new_items_recall_at_10"])],
 )
-def test_other_kinds_are_compared_by_their_own_metrics(made_up, metrics: list[str]) -> None:
-    runs = [made_up(seed) for seed in (1, 2, 3)]
+def test_other_kinds_are_compared_by_their_own_metrics(synthetic, metrics: list[str]) -> None:
+    runs = [synthetic(seed) for seed in (1, 2, 3)]
     result = compare_predictions(runs[:1], runs[1:], resamples=50, seed=3)
     assert list(result) == metrics
     for name, found in result.items():
@@ -233,22 +233,26 @@ def test_other_kinds_are_compared_by_their_own_metrics(made_up, metrics: list[st
         assert found.low < found.difference < found.high
 
 
-@pytest.mark.parametrize("made_up", ALL_KINDS)
-def test_comparison_with_itself_is_zero(made_up) -> None:
-    for found in compare_predictions([made_up()], [made_up()], resamples=20, seed=0).values():
+@pytest.mark.parametrize("synthetic", ALL_KINDS)
+def test_comparison_with_itself_is_zero(synthetic) -> None:
+    for found in compare_predictions([synthetic()], [synthetic()], resamples=20, seed=0).values():
         assert (found.difference, found.low, found.high) == (0.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize(
-    ("made_up", "name"),
+    ("synthetic", "name"),
     [
-        *((made_up, name) for made_up in ALL_KINDS for name in ("user_ids", "item_ids", "length")),
+        *(
+            (synthetic, name)
+            for synthetic in ALL_KINDS
+            for name in ("user_ids", "item_ids", "length")
+        ),
         (samples, "labels"),
         (lists, "labels"),
     ],
 )
-def test_other_examples_are_refused(made_up, name: str) -> None:
-    predictions = made_up()
+def test_other_examples_are_refused(synthetic, name: str) -> None:
+    predictions = synthetic()
     arrays = {
         key: value for key, value in vars(predictions).items() if isinstance(value, np.ndarray)
     }
@@ -269,9 +273,9 @@ def test_different_kinds_are_not_compared() -> None:
         compare_predictions([samples()], [retrieved()], resamples=10, seed=0)
 
 
-@pytest.mark.parametrize("made_up", [samples, lists])
-def test_auc_of_one_class_is_refused(made_up) -> None:
-    predictions = made_up()
+@pytest.mark.parametrize("synthetic", [samples, lists])
+def test_auc_of_one_class_is_refused(synthetic) -> None:
+    predictions = synthetic()
     one_class = dataclasses.replace(predictions, labels=np.ones_like(predictions.labels))
     with pytest.raises(CommandError, match="both classes"):
         compare_predictions([one_class], [one_class], resamples=10, seed=0)

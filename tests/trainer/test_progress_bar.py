@@ -74,13 +74,21 @@ def test_the_metric_of_every_kind_of_model_is_shown(
 @pytest.mark.parametrize(
     ("seconds", "lines"),
     [
-        (0.0, ["judging: 0 of 3", "judging: 1 of 3", "judging: 2 of 3", "judging: 3 of 3"]),
-        (1e6, ["judging: 0 of 3", "judging: 3 of 3"]),
+        (
+            0.0,
+            [
+                "evaluating: 0 of 3",
+                "evaluating: 1 of 3",
+                "evaluating: 2 of 3",
+                "evaluating: 3 of 3",
+            ],
+        ),
+        (1e6, ["evaluating: 0 of 3", "evaluating: 3 of 3"]),
     ],
 )
 def test_lines_say_how_much_is_done_where_there_is_no_terminal(
     seconds: float, lines: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert list(counted("abc", "judging", seconds)) == ["a", "b", "c"]
+    assert list(counted("abc", "evaluating", seconds)) == ["a", "b", "c"]
     assert list(counted([], "nothing")) == []
     assert capsys.readouterr().err.splitlines() == lines

@@ -12,11 +12,11 @@ from preprocessing.records.contract import DamagedRecords
 from preprocessing.records.layout import WorkDirectory
 from tests.full_disk import files_no_longer_than
 from tests.runs import (
-    made_up_metrics,
     random_model,
     raw_requests,
     rich_run,
     shared_store,
+    synthetic_metrics,
     write_run,
     written_run,
 )
@@ -65,7 +65,7 @@ def test_a_loaded_model_of_any_kind_says_the_same(backbone: str, tasks: bool) ->
 
 def test_metrics_and_history_are_read_back() -> None:
     run = written_run()
-    assert run.folder.read_metrics() == made_up_metrics(run.scenario)
+    assert run.folder.read_metrics() == synthetic_metrics(run.scenario)
     assert run.folder.read_history() == [{"epoch": 1.0, "train_loss": 0.5}]
 
 
@@ -175,12 +175,12 @@ def test_a_failed_write_leaves_the_old_run(tmp_path: Path) -> None:
     other = random_model(scenario, seed=2)
     rows = [{"epoch": 1.0}, {"epoch": 2.0, "unexpected": 0.0}]
     with pytest.raises(ValueError, match="unexpected"):
-        old.folder.write(scenario, other, made_up_metrics(scenario), rows)
+        old.folder.write(scenario, other, synthetic_metrics(scenario), rows)
     _, kept = old.folder.load_model()
     np.testing.assert_array_equal(
         kept.probabilities(raw).numpy(), old.model.probabilities(raw).numpy()
     )
-    old.folder.write(scenario, other, made_up_metrics(scenario), rows[:1])
+    old.folder.write(scenario, other, synthetic_metrics(scenario), rows[:1])
     _, replaced = old.folder.load_model()
     np.testing.assert_array_equal(
         replaced.probabilities(raw).numpy(), other.probabilities(raw).numpy()
@@ -192,7 +192,7 @@ def test_files_of_somebody_else_are_not_replaced(tmp_path: Path) -> None:
     scenario = changed_scenario(tmp_path)
     model = random_model(scenario)
     (tmp_path / "run").mkdir()
-    write = (scenario, model, made_up_metrics(scenario), [{"epoch": 1.0}])
+    write = (scenario, model, synthetic_metrics(scenario), [{"epoch": 1.0}])
     RunFolder(tmp_path / "run").write(*write)
     note = tmp_path / "notes" / "thesis.txt"
     note.parent.mkdir()
@@ -234,7 +234,9 @@ def test_what_was_made_of_a_run_stays_and_a_finished_one_is_clean(tmp_path: Path
         raise OSError("power")
     assert [path.name for path in folder.unfinished.iterdir()] == ["training"]
     with folder.being_made():
-        folder.write(scenario, random_model(scenario), made_up_metrics(scenario), [{"epoch": 1.0}])
+        folder.write(
+            scenario, random_model(scenario), synthetic_metrics(scenario), [{"epoch": 1.0}]
+        )
     assert {path.name for path in tmp_path.iterdir()} == {"work", "run"}
     names = {"config.yaml", "metrics.json", "history.csv", "checkpoint"}
     assert {path.name for path in folder.path.iterdir()} == names
@@ -248,7 +250,7 @@ def test_a_full_disk_leaves_the_old_run(tmp_path: Path) -> None:
         files_no_longer_than(10_000),
         pytest.raises(RunFolderError, match=r"weights cannot be written \(.*\); once it can"),
     ):
-        old.folder.write(scenario, old.model, made_up_metrics(scenario), [{"epoch": 1.0}])
+        old.folder.write(scenario, old.model, synthetic_metrics(scenario), [{"epoch": 1.0}])
     assert old.folder.metrics.read_text() == metrics
     old.folder.load_model()
 
@@ -258,7 +260,7 @@ def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
     scenario = tiny_scenario(run_dir=str(tmp_path / "run"))
     folder = RunFolder(tmp_path / "run")
     folder.write(
-        scenario, random_model(scenario), made_up_metrics(scenario), [{"epoch": 1.0, "loss": 0.5}]
+        scenario, random_model(scenario), synthetic_metrics(scenario), [{"epoch": 1.0, "loss": 0.5}]
     )
     (folder.path / name).write_text("epoch,loss\n1,{")
     with pytest.raises(RunFolderError, match=f"{name} is damaged"):

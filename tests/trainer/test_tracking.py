@@ -8,7 +8,7 @@ import pytest
 
 from configs.contract_versions import contract_version
 from configs.scenario import Scenario
-from tests.runs import made_up_metrics
+from tests.runs import synthetic_metrics
 from tests.scenarios import tiny_scenario
 from trainer.tables import fingerprint
 from trainer.tracking import EpochRow, Tracking, tracked_training
@@ -36,7 +36,7 @@ class Notes(Tracking):
 def test_a_training_is_told_from_its_start_to_its_end(tmp_path: Path) -> None:
     scenario = tiny_scenario(run_dir=str(tmp_path / "run"), training__seed=4)
     notes, heard = Notes(), []
-    result = made_up_metrics(scenario)
+    result = synthetic_metrics(scenario)
 
     def train(listeners):
         for listener in listeners:

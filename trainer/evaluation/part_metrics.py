@@ -548,18 +548,18 @@ class ListSums:
           lists: int [m], a number of the list; each is of one user. Users are lists if left out.
         """
         count = len(self.users)
-        group_of_user, by_user = _ranked(groups, users, labels, scores, count)
-        both = by_user.has_both_classes
+        group_of_user, user_rankings = _ranked(groups, users, labels, scores, count)
+        both = user_rankings.has_both_classes
         self.users += np.bincount(group_of_user, minlength=count)
-        aucs = by_user.auc()[both]
-        self._gauc.add(group_of_user[both], {"gauc": aucs}, by_user.sizes[both])
+        aucs = user_rankings.auc()[both]
+        self._gauc.add(group_of_user[both], {"gauc": aucs}, user_rankings.sizes[both])
         self._gauc_mean.add(group_of_user[both], {"gauc_mean": aucs})
-        group_of_list, by_list = group_of_user, by_user
+        group_of_list, list_rankings = group_of_user, user_rankings
         if lists is not None:
-            group_of_list, by_list = _ranked(groups, lists, labels, scores, count)
-        judged = by_list.judged
+            group_of_list, list_rankings = _ranked(groups, lists, labels, scores, count)
+        judged = list_rankings.judged
         self.lists += np.bincount(group_of_list, minlength=count)
-        quality = {name: values[judged] for name, values in by_list.quality().items()}
+        quality = {name: values[judged] for name, values in list_rankings.quality().items()}
         self._quality.add(group_of_list[judged], quality)
 
     @property

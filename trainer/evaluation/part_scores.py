@@ -50,7 +50,7 @@ from trainer.predictions import LIST_ID, ListPredictions, Predictions
 _READ_BATCH = 8192
 
 
-class ExampleColumns:
+class ExampleFeatureReader:
     """Reads features of examples, in any steps, beside whoever else reads the same files."""
 
     def __init__(self, files: Sequence[str | Path], features: Sequence[Feature]):
@@ -140,10 +140,10 @@ class PartScores:
                     table = table.append_column(name, found[name])
             yield table
 
-    def _example_columns(self, names: Sequence[str]) -> ExampleColumns:
+    def _example_columns(self, names: Sequence[str]) -> ExampleFeatureReader:
         features = {feature.name: feature for feature in features_of(self.kind, self.scenario.data)}
         files = WorkDirectory(self.scenario.work_dir).examples.shards(self.part, self.kind)
-        return ExampleColumns(files, [features[name] for name in names])
+        return ExampleFeatureReader(files, [features[name] for name in names])
 
 
 def divided_rows(scores: PartScores, slices: Sequence[str]) -> dict[str, dict[str, np.ndarray]]:

@@ -15,11 +15,11 @@ from matplotlib.figure import Figure
 
 from trainer.evaluation import reports
 from trainer.evaluation.part_metrics import PartMetrics, ReliabilityBin
-from trainer.metrics import people_call
+from trainer.metrics import display_name
 from trainer.model_kinds import MODEL_KINDS
 
 _COLOUR = "#0072B2"
-_QUIET = "#5f6368"
+_GREY = "#5f6368"
 _SETTINGS: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.spines.right": False,
@@ -50,7 +50,7 @@ def reliability_figure(found: PartMetrics) -> Figure:
         figure = Figure(figsize=(6.4, 6.0))
         axes = figure.subplots()
         end = 1.05 * max(scores.max(), high.max())
-        axes.plot([0, end], [0, end], color=_QUIET, linestyle=(0, (4, 3)), label="calibrated")
+        axes.plot([0, end], [0, end], color=_GREY, linestyle=(0, (4, 3)), label="calibrated")
         axes.errorbar(
             scores,
             shares,
@@ -96,7 +96,7 @@ def slices_figure(found: PartMetrics, kind: str) -> Figure:
             for axes, (name, groups) in zip(panels[:, column], shown.items(), strict=True):
                 _draw_slice(axes, _with_samples(groups), metric, whole, limits)
                 axes.set_title(name if column == 0 else "")
-            panels[-1, column].set_xlabel(people_call(metric))
+            panels[-1, column].set_xlabel(display_name(metric))
             panels[0, column].tick_params(labeltop=True)
         for axes in panels[:, 1]:
             axes.tick_params(labelleft=False)
@@ -134,11 +134,11 @@ def _draw_slice(
     limits: tuple[float, float],
 ) -> None:
     low, high = limits
-    axes.axvline(whole, color=_QUIET, linestyle=(0, (4, 3)), linewidth=1.0)
+    axes.axvline(whole, color=_GREY, linestyle=(0, (4, 3)), linewidth=1.0)
     for place, metrics in enumerate(groups.values()):
         value = metrics[metric]
         if value is None:
-            axes.text(whole, place, " no value", color=_QUIET, va="center", fontstyle="italic")
+            axes.text(whole, place, " no value", color=_GREY, va="center", fontstyle="italic")
             continue
         axes.plot(
             min(max(value, low), high),

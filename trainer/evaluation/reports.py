@@ -14,7 +14,7 @@ from rich.table import Table
 
 from configs.command_line import say
 from trainer.evaluation.part_metrics import PartMetrics
-from trainer.metrics import people_call, summary
+from trainer.metrics import display_name, summary
 from trainer.model_kinds import MODEL_KINDS
 
 NOTHING = "–"
@@ -30,7 +30,7 @@ def header(kind: str) -> list[str]:
         "group",
         "n",
         "share",
-        *map(people_call, MODEL_KINDS[kind].shown_metrics),
+        *map(display_name, MODEL_KINDS[kind].shown_metrics),
         "remark",
     ]
 
@@ -117,7 +117,7 @@ def _print_metrics(metrics: Mapping[str, Any]) -> None:
         if at_k := _AT_K.fullmatch(name):
             by_name.setdefault(at_k[1], {})[at_k[2]] = shown
         else:
-            single.append([people_call(name), shown])
+            single.append([display_name(name), shown])
     print_table(["metric", "value"], single)
     if by_name:
         ks = list(next(iter(by_name.values())))

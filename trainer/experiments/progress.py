@@ -17,7 +17,7 @@ from configs.command_line import say
 from configs.scenario import Scenario
 from trainer.evaluation.reports import NOTHING
 from trainer.experiments.grid import Cell
-from trainer.metrics import people_call
+from trainer.metrics import display_name
 from trainer.run_folder import RunMetrics
 from trainer.tracking import EpochRow
 from trainer.tuning import Trial
@@ -98,7 +98,7 @@ class Progress:
     def epoch(self, cell: Cell, what: str, row: EpochRow) -> None:
         """An epoch of a training has ended."""
         name, value = _main_metric(row)
-        shown = f"{what}, epoch {row['epoch']:.0f}: {people_call(name)} {value:.4f}"
+        shown = f"{what}, epoch {row['epoch']:.0f}: {display_name(name)} {value:.4f}"
         with self.lock:
             self._by_name[cell.name].running[what] = shown
 
@@ -120,7 +120,7 @@ class Progress:
         metric = metrics["selection_metric"]
         value = metrics["validation"][metric]
         result = (
-            f"validation {people_call(metric)} {value:.4f}, {metrics['epochs']} epochs, "
+            f"validation {display_name(metric)} {value:.4f}, {metrics['epochs']} epochs, "
             f"{metrics['train_seconds']:.0f} s" + (" (already trained)" if reused else "")
         )
         with self.lock:

@@ -89,7 +89,7 @@ class CellTuning:
 
 
 @dataclass(frozen=True)
-class Failure:
+class CellFailure:
     """Something of a cell that could not be done.
 
     Attributes:
@@ -105,7 +105,7 @@ class Failure:
     reason: str
 
 
-def failures_text(failures: Sequence[Failure]) -> str:
+def failures_text(failures: Sequence[CellFailure]) -> str:
     """All failures and what to do about them, in lines for people."""
     lines = [
         f"  {failure.backbone}, {failure.knowledge}, {failure.what}: "
@@ -133,7 +133,7 @@ class ExperimentResult:
     runs: Sequence[RunResult]
     comparisons: Sequence[Comparison]
     tuning: Sequence[CellTuning] = field(default_factory=tuple)
-    failures: Sequence[Failure] = field(default_factory=tuple)
+    failures: Sequence[CellFailure] = field(default_factory=tuple)
     baseline: str = "none"
 
     @property

@@ -18,10 +18,10 @@ from trainer.evaluation.runs import predict_run
 from trainer.experiments.grid import Cell, experiment_cells, require_ready
 from trainer.experiments.progress import TUNING, Progress, displayed
 from trainer.experiments.results import (
+    CellFailure,
     CellTuning,
     Comparison,
     ExperimentResult,
-    Failure,
     RunResult,
     failures_text,
 )
@@ -34,7 +34,7 @@ from trainer.experiments.trainers import (
     WorkerPool,
     reason_text,
 )
-from trainer.metrics import people_call
+from trainer.metrics import display_name
 from trainer.predictions import Predictions, compare_predictions
 from trainer.preparation import ExampleStore
 from trainer.run_folder import RunFolder, RunMetrics
@@ -113,7 +113,7 @@ class CellWork:
         self.cell = cell
         self.runs: dict[int, tuple[RunFolder, bool]] = {}
         self.tuning: CellTuning | None = None
-        self.failures: list[Failure] = []
+        self.failures: list[CellFailure] = []
         self._search = experiment.search_of(cell.arm)
         self._settings: Mapping[str, object] = {}
         self._followers: Sequence[CellWork] = ()
@@ -222,7 +222,7 @@ class CellWork:
 
     def _fail(self, what: str, error: Exception) -> None:
         reason = reason_text(error)
-        self.failures.append(Failure(self.cell.backbone, self.cell.arm, what, reason))
+        self.failures.append(CellFailure(self.cell.backbone, self.cell.arm, what, reason))
         self._progress.failure(self.cell, what, reason)
 
 
@@ -298,7 +298,9 @@ def _tested(
                 for seed, (run, reused) in sorted(one.runs.items())
             ]
         except Exception as error:
-            failures.append(Failure(one.cell.backbone, one.cell.arm, "test", reason_text(error)))
+            failures.append(
+                CellFailure(one.cell.backbone, one.cell.arm, "test", reason_text(error))
+            )
     if not runs:
         raise CommandError(failures_text(failures))
     for result in runs:
@@ -319,7 +321,7 @@ def _run_result(
     predictions = predict_run(folder.path, "test", store)
     test = predictions.metrics()
     metric = predictions.selection_metric
-    say(f"{folder.path.name}: test {people_call(metric)} {test[metric]:.4f}")
+    say(f"{folder.path.name}: test {display_name(metric)} {test[metric]:.4f}")
     history = folder.read_history()
     training = folder.read_scenario().training
     return RunResult(

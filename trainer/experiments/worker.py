@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterator
 from typing import TextIO
 
-from configs.command_line import quiet_tensorflow, say
+from configs.command_line import say, set_up_tensorflow
 from trainer.tracking import tracking_address, tracking_of
 
 
@@ -29,7 +29,7 @@ def main() -> None:
     arguments = parser.parse_args()
     answers = _standard_output_kept_apart()
     jobs = _jobs()
-    quiet_tensorflow()
+    set_up_tensorflow()
 
     import tensorflow as tf
 

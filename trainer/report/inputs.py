@@ -17,7 +17,7 @@ from preprocessing.records.contract import DamagedRecords
 from preprocessing.records.layout import WorkDirectory
 from trainer.experiments.results import CellTuning, Comparison, ExperimentResult
 from trainer.inspection import GateWeights
-from trainer.metrics import people_call
+from trainer.metrics import display_name
 
 SERVING_TOLERANCE = 1e-5
 """Served scores may differ from the checkpoint's by less than this."""
@@ -104,7 +104,7 @@ class ReportInputs:
     @property
     def metric_name(self) -> str:
         """What people call the main metric."""
-        return people_call(self.experiment.metric)
+        return display_name(self.experiment.metric)
 
     @property
     def backbones(self) -> list[str]:

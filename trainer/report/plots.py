@@ -15,10 +15,10 @@ from matplotlib.ticker import MaxNLocator
 
 from trainer.experiments.results import Comparison, RunResult
 from trainer.inspection import GateWeights
-from trainer.metrics import people_call
+from trainer.metrics import display_name
 from trainer.report.inputs import ReportInputs
+from trainer.report.sentences import mark
 from trainer.report.statistics import BUCKETS, CellResult, PopularitySlice
-from trainer.report.wording import mark
 
 WIDTH_INCHES = 10.2
 PANELS_PER_ROW = 2
@@ -209,7 +209,7 @@ def tuning_figure(inputs: ReportInputs) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(axis="y")
     for axes in panels[::PANELS_PER_ROW]:
-        axes.set_ylabel(f"validation {people_call(tuning[0].metric)}")
+        axes.set_ylabel(f"validation {display_name(tuning[0].metric)}")
     draw_legend(figure)
     return figure
 

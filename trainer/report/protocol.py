@@ -10,10 +10,10 @@ from configs.training import Training
 from preprocessing.records.leak_rule import LeakRule, leak_cautions, rules_of
 from trainer.experiments.grid import arm_scenarios, experiment_arms
 from trainer.experiments.results import Comparison
-from trainer.metrics import people_call
+from trainer.metrics import display_name
 from trainer.predictions import SamplePredictions
 from trainer.report.inputs import ReportInputs
-from trainer.report.wording import value_text
+from trainer.report.sentences import value_text
 
 
 def leak_sentences(inputs: ReportInputs) -> list[str]:
@@ -312,7 +312,7 @@ def protocol_values(inputs: ReportInputs) -> dict[str, object]:
         "users": len(set(test.user_ids)),
         "positive_share": test.labels.mean() if isinstance(test, SamplePredictions) else None,
         "budget": budget_entry(scenario, arm_scenarios(scenario)),
-        "selected_by": [people_call(name) for name in {run.selection_metric for run in runs}],
+        "selected_by": [display_name(name) for name in {run.selection_metric for run in runs}],
         "seeds": sorted({run.seed for run in runs}),
         "arms": arm_entries(inputs),
     }

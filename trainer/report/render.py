@@ -15,7 +15,7 @@ from configs.scenario import Scenario
 from trainer.evaluation.reports import NOTHING
 from trainer.experiments.results import CellTuning, ExperimentResult
 from trainer.inspection import mean_gates, training_counts
-from trainer.metrics import people_call
+from trainer.metrics import display_name
 from trainer.report.inputs import (
     SERVING_TOLERANCE,
     PipelineStep,
@@ -33,14 +33,7 @@ from trainer.report.plots import (
 )
 from trainer.report.protocol import cautions, leak_sentences, protocol_values
 from trainer.report.results import results_document
-from trainer.report.statistics import (
-    MINIMUM_SAMPLES,
-    CellResult,
-    PopularitySlice,
-    popularity_slices,
-    result_cells,
-)
-from trainer.report.wording import (
+from trainer.report.sentences import (
     difference_text,
     lift_text,
     mark,
@@ -48,6 +41,13 @@ from trainer.report.wording import (
     p_text,
     summary_text,
     value_text,
+)
+from trainer.report.statistics import (
+    MINIMUM_SAMPLES,
+    CellResult,
+    PopularitySlice,
+    popularity_slices,
+    result_cells,
 )
 from trainer.significance import Difference
 from trainer.tuning import best_trial
@@ -166,7 +166,7 @@ TOO_FEW = "too few"
 
 
 @dataclass(frozen=True)
-class Table:
+class ReportTable:
     """Texts in rows and columns.
 
     Attributes:
@@ -180,7 +180,7 @@ class Table:
     text_columns: int
 
 
-def main_table(cells: Sequence[CellResult]) -> Table:
+def main_table(cells: Sequence[CellResult]) -> ReportTable:
     """Test metrics of every backbone and arm, means over seeds."""
     rows = [
         (
@@ -192,7 +192,7 @@ def main_table(cells: Sequence[CellResult]) -> Table:
         )
         for cell in cells
     ]
-    metrics = [people_call(name) for name in cells[0].means]
+    metrics = [display_name(name) for name in cells[0].means]
     header = (
         "Backbone",
         "Knowledge",
@@ -202,10 +202,10 @@ def main_table(cells: Sequence[CellResult]) -> Table:
         "Relative lift",
         "p (Holm)",
     )
-    return Table(header, rows, text_columns=2)
+    return ReportTable(header, rows, text_columns=2)
 
 
-def cost_table(cells: Sequence[CellResult]) -> Table:
+def cost_table(cells: Sequence[CellResult]) -> ReportTable:
     """What every cell costs in training."""
     rows = [
         (
@@ -226,10 +226,10 @@ def cost_table(cells: Sequence[CellResult]) -> Table:
         "Seconds per run",
         "Seconds of all trials",
     )
-    return Table(header, rows, text_columns=2)
+    return ReportTable(header, rows, text_columns=2)
 
 
-def slice_table(slices: Sequence[PopularitySlice]) -> Table:
+def slice_table(slices: Sequence[PopularitySlice]) -> ReportTable:
     """AUC with and without knowledge by the item's training interactions."""
     rows = []
     for found in slices:
@@ -257,10 +257,10 @@ def slice_table(slices: Sequence[PopularitySlice]) -> Table:
         "AUC difference [95 % interval]",
         "Relative lift",
     )
-    return Table(header, rows, text_columns=3)
+    return ReportTable(header, rows, text_columns=3)
 
 
-def run_table(inputs: ReportInputs) -> Table:
+def run_table(inputs: ReportInputs) -> ReportTable:
     """Every single run."""
     metric, metrics = inputs.experiment.metric, inputs.shown_metrics
     rows = [
@@ -281,15 +281,15 @@ def run_table(inputs: ReportInputs) -> Table:
         "Backbone",
         "Knowledge",
         "Seed",
-        f"Validation {people_call(metric)}",
-        *(f"Test {people_call(name)}" for name in metrics),
+        f"Validation {display_name(metric)}",
+        *(f"Test {display_name(name)}" for name in metrics),
         "Epochs",
         "Seconds",
     )
-    return Table(header, rows, text_columns=2)
+    return ReportTable(header, rows, text_columns=2)
 
 
-def step_table(steps: Sequence[PipelineStep]) -> Table:
+def step_table(steps: Sequence[PipelineStep]) -> ReportTable:
     """Steps of the job with their record counts and whether these add up."""
     rows = []
     for step in steps:
@@ -316,7 +316,7 @@ def step_table(steps: Sequence[PipelineStep]) -> Table:
         "Adds up",
         "From an earlier job",
     )
-    return Table(header, rows, text_columns=1)
+    return ReportTable(header, rows, text_columns=1)
 
 
 def _repetition_text(step: PipelineStep) -> str:
@@ -331,7 +331,7 @@ def unaccounted_records(step: PipelineStep) -> int:
     return step["records_in"] - step["records_out"] - step["dead_letters"]
 
 
-def settings_table(tuning: Sequence[CellTuning]) -> Table:
+def settings_table(tuning: Sequence[CellTuning]) -> ReportTable:
     """The settings that were chosen for every cell, with their validation result."""
     keys = list(tuning[0].settings)
     rows = []
@@ -358,7 +358,7 @@ def settings_table(tuning: Sequence[CellTuning]) -> Table:
         "Its validation",
         "The worst",
     )
-    return Table(header, rows, text_columns=2)
+    return ReportTable(header, rows, text_columns=2)
 
 
 def _comparison_texts(cell: CellResult) -> tuple[str, str, str]:

@@ -15,8 +15,8 @@ from trainer.experiments.running import SIGNIFICANT, is_significant, smallest_ad
 from trainer.metrics import AnyMetrics
 from trainer.report.inputs import PipelineStep, ReportInputs
 from trainer.report.protocol import cautions, unverified_sources
+from trainer.report.sentences import covered_text
 from trainer.report.statistics import CellResult, PopularitySlice
-from trainer.report.wording import covered_text
 from trainer.significance import Difference
 from trainer.tuning import Trial
 

@@ -8,7 +8,7 @@ import pytest
 from configs.command_line import CommandError
 from examples.movielens_small.serving_check import check_serving
 from tests.serving.exports import exported
-from tests.trainer.made_up_results import result_of
+from tests.trainer.synthetic_results import result_of
 from trainer.evaluation.runs import predict_run
 from trainer.experiments.results import RunResult
 

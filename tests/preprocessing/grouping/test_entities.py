@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from configs.data import Catalogue
+from configs.data import CatalogueTable
 from preprocessing.grouping import entities as module
 from preprocessing.grouping.entities import (
     KnownInteractions,
@@ -14,7 +14,7 @@ from preprocessing.grouping.entities import (
 )
 from preprocessing.interactions.first_interactions import FirstInteractions
 
-CATALOGUE = Catalogue.model_validate(
+CATALOGUE = CatalogueTable.model_validate(
     {
         "path": "films.csv",
         "attributes": {"genres": {"kind": "categorical"}, "year": {"kind": "numeric"}},

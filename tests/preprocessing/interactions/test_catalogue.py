@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 import tensorflow as tf
 
-from configs.data import Attribute, Catalogue, Profiles
+from configs.data import Attribute, CatalogueTable, Profiles
 from configs.loading import ConfigurationError
 from preprocessing.interactions.catalogue import (
     ProfileColumns,
@@ -30,7 +30,7 @@ from preprocessing.records.item_tables import FIXED_COLUMNS
 from preprocessing.records.wire import encode_examples
 from tests.preprocessing.tables.tables_on_disk import csv_block, typed_block
 
-CATALOGUE = Catalogue.model_validate(
+CATALOGUE = CatalogueTable.model_validate(
     {
         "path": "films.csv",
         "item": "id",
@@ -131,7 +131,7 @@ def test_names_of_attributes_and_columns_are_checked(tmp_path):
     catalogue = {"path": str(path), "item": "id", "title": "name"}
 
     def opened(**attributes):
-        return open_catalogue(Catalogue.model_validate(catalogue | {"attributes": attributes}))
+        return open_catalogue(CatalogueTable.model_validate(catalogue | {"attributes": attributes}))
 
     assert opened(genres={"kind": "categorical"}).columns == ("id", "name", "genres")
     with pytest.raises(ConfigurationError, match="'title' is taken"):

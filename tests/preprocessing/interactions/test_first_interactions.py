@@ -36,7 +36,9 @@ def rejected(tmp_path, shards: InteractionShards) -> list[DeadLetter]:
     return list(read_dead_letters(path))
 
 
-def by_user(shards: InteractionShards, cap: int) -> dict[str, list[tuple[str, float]]]:
+def first_interactions_of_users(
+    shards: InteractionShards, cap: int
+) -> dict[str, list[tuple[str, float]]]:
     seen: dict[str, list[tuple[str, float]]] = {}
     for some in shards.first_interactions(cap):
         for user in some.users:
@@ -50,7 +52,7 @@ def by_user(shards: InteractionShards, cap: int) -> dict[str, list[tuple[str, fl
 def test_users_show_their_first_interactions_in_order(tmp_path):
     shards = shards_of(tmp_path, INTERACTIONS)
     assert shards.records == 18
-    assert by_user(shards, 2) == {
+    assert first_interactions_of_users(shards, 2) == {
         "ann": [("7", 4.5), ("9", 3.5)],
         "bob": [("100", 5.0), ("9", 2.5)],
         "eve": [("9", 1.0)],
@@ -73,12 +75,12 @@ def test_many_shards_show_the_same(tmp_path, monkeypatch):
         expected.setdefault(user, []).append((str(item), 3.0))
     for user, history in expected.items():
         expected[user] = history[: min((len(history) + 1) // 2, 7)]
-    assert by_user(shards, 7) == expected
+    assert first_interactions_of_users(shards, 7) == expected
 
 
 def test_no_interactions_and_no_knowledge_are_no_problem(tmp_path):
     shards = shards_of(tmp_path, "user_id,item_id,rating,timestamp\n")
-    assert shards.records == 0 and by_user(shards, 5) == {}
+    assert shards.records == 0 and first_interactions_of_users(shards, 5) == {}
 
 
 def test_liked_is_what_the_label_says(tmp_path):
@@ -117,7 +119,7 @@ def test_what_the_filter_leaves_out_counts_for_nothing(tmp_path, monkeypatch, sh
         expected.setdefault(user, []).append((item, 3.0))
     for user, history in expected.items():
         expected[user] = history[: (len(history) + 1) // 2]
-    assert by_user(shards, 99) == expected
+    assert first_interactions_of_users(shards, 99) == expected
     assert len(rejected(tmp_path, shards)) == len(rows)
     assert sorted(shards.kept_items or []) == sorted({item for _, item in left})
 
@@ -125,7 +127,7 @@ def test_what_the_filter_leaves_out_counts_for_nothing(tmp_path, monkeypatch, sh
 def test_all_items_are_left_when_only_users_are_filtered(tmp_path):
     shards = shards_of(tmp_path, INTERACTIONS, filter={"minimum_user_interactions": 4})
     assert shards.kept_items is None
-    assert sorted(by_user(shards, 9)) == ["ann", "bob"]
+    assert sorted(first_interactions_of_users(shards, 9)) == ["ann", "bob"]
 
 
 Row = tuple[str, str]

@@ -141,7 +141,7 @@ def test_no_items(tmp_path):
 PARTS = ("train", "validation", "test")
 
 
-def made_up_log() -> pd.DataFrame:
+def synthetic_log() -> pd.DataFrame:
     random = np.random.default_rng(5)
     frame = pd.DataFrame(
         {
@@ -180,7 +180,7 @@ def minimum(users: int, items: int, repeat: bool = True) -> dict[str, object]:
 
 @pytest.mark.parametrize("repeat", [True, False])
 def test_what_is_left_is_what_pandas_leaves(small_scenario, small_folder, repeat):
-    log = made_up_log()
+    log = synthetic_log()
     path = small_folder / "interactions.csv"
     pd.concat([log, log.iloc[:1]]).to_csv(path, index=False)
     with path.open("a") as file:
@@ -243,7 +243,7 @@ def test_a_filter_that_leaves_nothing_is_refused(small_scenario):
 
 def test_sampled_items_are_left_by_the_filter_too(small_scenario, small_folder):
     """An item that fell out is no item the user never met: it may be one the user has met."""
-    log = made_up_log()
+    log = synthetic_log()
     log.to_csv(small_folder / "interactions.csv", index=False)
     scenario = small_scenario(data__filter=minimum(9, 7), data__negatives={"per_positive": 3})
     result = build_examples(scenario)

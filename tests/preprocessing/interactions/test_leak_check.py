@@ -19,11 +19,11 @@ from preprocessing.interactions.leak_check import (
     read_seen_prompts,
 )
 from preprocessing.interactions.sequences import SplitRows, split_interactions
-from preprocessing.interactions.shown_entries import Wording, words_of
+from preprocessing.interactions.shown_entries import PromptWording, words_of
 from tests.preprocessing.answers.small_files import record
-from tests.preprocessing.interactions.made_interactions import interaction_table, sequences_of
+from tests.preprocessing.interactions.synthetic_interactions import interaction_table, sequences_of
 
-WORDING = Wording.of(Prompts(scenario="movies"), rated=True)
+WORDING = PromptWording.of(Prompts(scenario="movies"), rated=True)
 UNTITLED = 7
 
 

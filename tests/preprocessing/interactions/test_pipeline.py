@@ -52,7 +52,9 @@ def write_log(folder: Path, frame: pd.DataFrame) -> None:
     frame.to_csv(folder / "interactions.csv", index=False)
 
 
-def made_up_log(users: int = 30, items: int = 40, count: int = 900, seed: int = 0) -> pd.DataFrame:
+def synthetic_log(
+    users: int = 30, items: int = 40, count: int = 900, seed: int = 0
+) -> pd.DataFrame:
     random = np.random.default_rng(seed)
     frame = pd.DataFrame(
         {
@@ -66,7 +68,7 @@ def made_up_log(users: int = 30, items: int = 40, count: int = 900, seed: int = 
 
 
 def test_the_global_time_split_is_that_of_numpy(small_scenario, small_folder):
-    log = made_up_log()
+    log = synthetic_log()
     write_log(small_folder, log)
     scenario = small_scenario(split__by="global_time", split__fractions=[0.6, 0.2, 0.2])
     result = build_examples(scenario)
@@ -175,7 +177,7 @@ def known_items(scenario, log: pd.DataFrame) -> dict[tuple[str, str], set[str]]:
 
 
 def test_implicit_feedback_gets_sampled_negatives(small_scenario, small_folder):
-    log = made_up_log(count=300)
+    log = synthetic_log(count=300)
     write_log(small_folder, log[["user_id", "item_id", "timestamp"]])
     implicit = {
         "data__interactions__columns": {"rating": None},
@@ -263,7 +265,7 @@ def test_negatives_come_from_catalogue_and_log(small_scenario, small_folder):
 
 
 def test_lists_for_reranking_and_retrieval_follow_the_samples(small_scenario, small_folder):
-    log = made_up_log(count=400)
+    log = synthetic_log(count=400)
     write_log(small_folder, log)
     scenario = small_scenario(
         data__examples=["ctr", "rerank", "retrieval"], data__rerank={"window": 3, "length": 6}
@@ -367,7 +369,7 @@ FULL = {
 
 def test_a_staged_run_writes_the_same_bytes(small_scenario, small_folder, monkeypatch):
     monkeypatch.setenv(shared_file_system.FOLDER_VARIABLE, str(small_folder / "store"))
-    write_log(small_folder, made_up_log())
+    write_log(small_folder, synthetic_log())
     here = small_scenario(**FULL, work_dir=str(small_folder / "here"))
     staged = small_scenario(**FULL, work_dir=str(small_folder / "staged"))
     build_examples(here)
@@ -392,7 +394,7 @@ def test_a_staged_run_writes_the_same_bytes(small_scenario, small_folder, monkey
 def test_every_split_goes_with_every_kind_of_example(
     small_scenario, small_folder, split_by, minimum
 ):
-    write_log(small_folder, made_up_log())
+    write_log(small_folder, synthetic_log())
     few = {"minimum_item_interactions": minimum}
     result = build_examples(small_scenario(**FULL | {"split__by": split_by, "data__filter": few}))
     left = result["records_out"] - result["history_only"]
@@ -404,7 +406,7 @@ def test_every_split_goes_with_every_kind_of_example(
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["multi_threading", "multi_processing"])
 def test_several_workers_write_the_same_bytes(small_scenario, small_folder, mode):
-    write_log(small_folder, made_up_log())
+    write_log(small_folder, synthetic_log())
     alone = small_scenario(**FULL, work_dir=str(small_folder / "alone"))
     together = small_scenario(**FULL, work_dir=str(small_folder / "together"))
     build_examples(alone)
@@ -414,7 +416,7 @@ def test_several_workers_write_the_same_bytes(small_scenario, small_folder, mode
 
 
 def test_shards_follow_the_size_of_the_log(small_scenario, small_folder):
-    log = made_up_log(count=100)
+    log = synthetic_log(count=100)
     log["padding"] = "x" * 12_000
     write_log(small_folder, log)
     scenario = small_scenario(data__shard_megabytes=1)
@@ -433,7 +435,7 @@ def test_shards_follow_the_size_of_the_log(small_scenario, small_folder):
 
 
 def test_extra_labels_stand_beside_the_label_of_ctr_examples(small_scenario, small_folder):
-    log = made_up_log().drop_duplicates(["user_id", "timestamp"])
+    log = synthetic_log().drop_duplicates(["user_id", "timestamp"])
     log["seen"] = np.random.default_rng(1).integers(0, 2, len(log))
     write_log(small_folder, log)
     labels = {"seen_to_the_end": {"column": "seen"}, "loved": {"minimum_rating": 4.5}}

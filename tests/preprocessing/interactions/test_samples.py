@@ -38,7 +38,7 @@ from preprocessing.records.contract import (
     RETRIEVAL_FEATURES,
 )
 from preprocessing.records.wire import Column, encode_examples
-from tests.preprocessing.interactions.made_interactions import interaction_table, sequences_of
+from tests.preprocessing.interactions.synthetic_interactions import interaction_table, sequences_of
 
 UNIVERSE = pa.array(["1", "2", "3", "8", "9"])
 

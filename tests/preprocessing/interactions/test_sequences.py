@@ -22,7 +22,7 @@ from preprocessing.interactions.sequences import (
     time_cuts,
     without_repeated,
 )
-from tests.preprocessing.interactions.made_interactions import (
+from tests.preprocessing.interactions.synthetic_interactions import (
     changed,
     counted_sequences,
     interaction_table,

@@ -9,7 +9,7 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from configs.data import Catalogue, Data, Split
+from configs.data import CatalogueTable, Data, Split
 from configs.prompting import Prompts
 from preprocessing import storage
 from preprocessing.interactions.catalogue import catalogue_schema
@@ -28,14 +28,14 @@ from preprocessing.interactions.shard import (
     write_shard,
     write_summary,
 )
-from preprocessing.interactions.shown_entries import Wording
+from preprocessing.interactions.shown_entries import PromptWording
 from preprocessing.records.contract import features_of
 from preprocessing.records.item_tables import read_item_attributes, read_vocabulary
 from preprocessing.records.layout import ExamplesDirectory
 from preprocessing.records.tfrecord_file import read_records
 from preprocessing.records.wire import decode_example
 from tests.preprocessing import shared_file_system
-from tests.preprocessing.interactions.made_interactions import (
+from tests.preprocessing.interactions.synthetic_interactions import (
     changed,
     interaction_table,
     sequences_of,
@@ -139,7 +139,7 @@ def test_files_statistics_and_counts_belong_together(tmp_path):
     history = "Item 0 5 stars; Item 1 2 stars; Item 2 5 stars; Item 3 2 stars."
     seen = (SeenPrompt("user", "u", 0, 1, history), SeenPrompt("taste", "u", 0, 1, None))
     source = CheckedSource(pattern=" stars[;.]", seen="first_interactions")
-    wording = Wording.of(Prompts(scenario="movies"), rated=True)
+    wording = PromptWording.of(Prompts(scenario="movies"), rated=True)
     result = write_shard(
         shard(log(), seen=seen),
         data(),
@@ -323,7 +323,7 @@ def test_no_tables_of_statistics_give_zeros():
     assert sums.tolist() == [[0.0] * 10] and counts.tolist() == [[0] * 10]
 
 
-CATALOGUE = Catalogue.model_validate(
+CATALOGUE = CatalogueTable.model_validate(
     {"path": "c.csv", "attributes": {"genres": {"kind": "categorical", "separator": "|"}}}
 )
 

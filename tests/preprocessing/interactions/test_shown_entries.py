@@ -6,9 +6,15 @@ import pyarrow as pa
 import pytest
 
 from configs.prompting import Prompts
-from preprocessing.interactions.shown_entries import Shown, UserLog, Wording, resolve, words_of
+from preprocessing.interactions.shown_entries import (
+    PromptWording,
+    Shown,
+    UserLog,
+    resolve,
+    words_of,
+)
 
-MOVIES = Wording.of(Prompts(scenario="movies"), rated=True)
+MOVIES = PromptWording.of(Prompts(scenario="movies"), rated=True)
 MARK = " stars[;.]"
 QUOTED = r'" [0-9.]+ stars[;.]'
 ASK = " Analyze the user's preferences on movies (consider factors like genre and mood)."
@@ -171,7 +177,7 @@ def test_items_are_called_as_the_catalogue_and_as_prompts_call_them():
         ("the", "best", "b"), ("the", "best", "b", "2001"),
     }  # fmt: skip
     assert names["4"] == [] and names["5"][0] == ("$",)
-    every = Wording.of(Prompts(), rated=True).names(CATALOGUE, ["year"])
+    every = PromptWording.of(Prompts(), rated=True).names(CATALOGUE, ["year"])
     assert set(names["1"]) <= set(every["1"])
 
 

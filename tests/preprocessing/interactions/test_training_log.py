@@ -19,7 +19,7 @@ from preprocessing.interactions.training_log import (
     shard_of_rows,
 )
 from preprocessing.interactions.training_log_pipeline import read_training_log
-from tests.preprocessing.interactions.made_interactions import interaction_table, sequences_of
+from tests.preprocessing.interactions.synthetic_interactions import interaction_table, sequences_of
 from tests.preprocessing.small_data import bucket_of
 
 FIRST = [("b", "2", 3.0, 1), ("b", "1", 4.0, 2), ("d", "9", 1.0, 1)]

@@ -21,7 +21,7 @@ from preprocessing.interactions.transforms import (
     find_time_cuts,
 )
 from preprocessing.tables.reading_transforms import ReadTable
-from tests.preprocessing.interactions.made_interactions import interaction_table, sequences_of
+from tests.preprocessing.interactions.synthetic_interactions import interaction_table, sequences_of
 from tests.preprocessing.small_data import bucket_of
 
 

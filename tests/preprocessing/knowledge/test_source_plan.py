@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from configs.data import Catalogue
+from configs.data import CatalogueTable
 from configs.loading import ConfigurationError
 from preprocessing.interactions.catalogue import open_catalogue, parse_catalogue
 from preprocessing.knowledge.accepting import accepted_file, read_accepted
@@ -92,9 +92,9 @@ KEY = "knowledge.answers.text.metadata"
 
 
 @pytest.fixture
-def catalogue(tmp_path: Path) -> Catalogue:
+def catalogue(tmp_path: Path) -> CatalogueTable:
     (tmp_path / "items.csv").write_text(ROWS)
-    return Catalogue.model_validate(
+    return CatalogueTable.model_validate(
         {
             "path": str(tmp_path / "items.csv"),
             "item": "id",

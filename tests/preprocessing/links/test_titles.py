@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from configs.knowledge import Links
 from preprocessing.answers.record import Place
-from preprocessing.links.linking import Catalogue, NamesOfAnswers, link_names
+from preprocessing.links.linking import NamesOfAnswers, TitleCatalogue, link_names
 from preprocessing.links.titles import (
     ALTERNATIVE,
     EXACT,
@@ -238,7 +238,7 @@ def test_labelled_names_justify_the_threshold(repository_root: Path) -> None:
     years = np.array([float(movie["year"] or "nan") for movie in movies])
     titles = pa.array([movie["title"] for movie in movies])
     ids = pa.array([movie["item_id"] for movie in movies])
-    catalogue = Catalogue(ids, titles, TitleIndex(titles, years))
+    catalogue = TitleCatalogue(ids, titles, TitleIndex(titles, years))
     with Path(__file__).with_name("labelled_names.csv").open(encoding="utf-8") as file:
         labelled = list(csv.DictReader(file))
     names = NamesOfAnswers()

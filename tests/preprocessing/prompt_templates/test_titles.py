@@ -3,7 +3,7 @@ from __future__ import annotations
 import pyarrow as pa
 import pytest
 
-from configs.data import Attribute, Catalogue
+from configs.data import Attribute, CatalogueTable
 from configs.prompting import Prompts
 from preprocessing.prompt_templates.prompt_scenario import (
     load_prompt_scenario,
@@ -16,7 +16,7 @@ YEAR = {"year": Attribute(kind="numeric", column="released")}
 
 def display(name: str = "movies", attributes: dict[str, Attribute] | None = None, **prompts):
     scenario = load_prompt_scenario(prompt_scenario_path(name))
-    catalogue = Catalogue(path="unused", attributes=YEAR if attributes is None else attributes)
+    catalogue = CatalogueTable(path="unused", attributes=YEAR if attributes is None else attributes)
     return TitleDisplay(scenario, catalogue.attributes, Prompts(**prompts))
 
 

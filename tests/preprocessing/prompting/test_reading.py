@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from configs.data import Catalogue, Profiles
+from configs.data import CatalogueTable, Profiles
 from configs.loading import ConfigurationError
 from configs.prompting import Prompts
 from preprocessing.grouping.groups_file import open_groups
@@ -31,7 +31,7 @@ def test_items_are_read_once_each(tmp_path, scratch):
         written(tmp_path, 'item_id,title\n1,One\n2,"Two, ""too"""\n1,Again\n,None\n3,\nbad\n'),
         written(tmp_path, "item_id,title\n4,Four\n2,Two\n", "more.csv"),
     )
-    catalogue = Catalogue(path=paths)
+    catalogue = CatalogueTable(path=paths)
     scenario = load_prompt_scenario(prompt_scenario_path("books"))
     display = TitleDisplay(scenario, catalogue.attributes, Prompts())
     letters, records = read_items(catalogue, open_catalogue(catalogue), display, scratch)

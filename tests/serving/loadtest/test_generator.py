@@ -15,7 +15,7 @@ from serving.client.connection import Tls
 from serving.client.errors import ModelAddress
 from serving.client.grpc_client import predict_request
 from serving.client.inputs import STRINGS_WITHOUT_PROFILE
-from serving.client.requests import ranking_question
+from serving.client.requests import ranking_call
 from serving.loadtest.generator import (
     Calls,
     Phase,
@@ -30,8 +30,8 @@ from serving.loadtest.generator import (
 from serving.loadtest.summary import Quantiles, summarise
 from serving.protocol.messages import predict_pb2, prediction_service_pb2_grpc
 from tests.serving.client.answering import USER
-from tests.serving.loadtest.made_up_calls import calls_of
 from tests.serving.loadtest.stalling import Stalling, serving
+from tests.serving.loadtest.synthetic_calls import calls_of
 from tests.serving.server.certificates import server_credentials, write_certificates
 
 
@@ -136,9 +136,9 @@ STALL, RATE, SECONDS, STALLED = 0.3, 100.0, 2.0, 80
 
 
 def request(target: str) -> predict_pb2.PredictRequest:
-    question = ranking_question(USER, ["x"], all_tasks=False)
-    inputs = question.inputs(STRINGS_WITHOUT_PROFILE)
-    return predict_request(ModelAddress(target, "m"), question, inputs)
+    call = ranking_call(USER, ["x"], all_tasks=False)
+    inputs = call.inputs(STRINGS_WITHOUT_PROFILE)
+    return predict_request(ModelAddress(target, "m"), call, inputs)
 
 
 def plan_of(target: str, due: np.ndarray, timeout_seconds: float = 10.0, bound: int = 500) -> Plan:

@@ -8,14 +8,20 @@ import pytest
 from serving.client import Tls
 from serving.client.errors import ModelAddress
 from serving.client.inputs import STRINGS_WITHOUT_PROFILE
-from serving.loadtest.load_test import LoadTest, Measure, Schedule, find_limit, is_this_machine
-from serving.loadtest.requests import made_up_requests
+from serving.loadtest.load_test import (
+    LoadTest,
+    RateMeasurement,
+    Schedule,
+    find_limit,
+    is_this_machine,
+)
+from serving.loadtest.requests import synthetic_requests
 from tests.serving.loadtest.stalling import Stalling, serving
 from tests.serving.server.certificates import server_credentials, write_certificates
 
 
 def load_test(target: str, schedule: Schedule, tls: Tls | None = None) -> LoadTest:
-    source = made_up_requests(users=10, items=20, count=3, seed=1)
+    source = synthetic_requests(users=10, items=20, count=3, seed=1)
     address = ModelAddress(target, "m")
     return LoadTest(address, STRINGS_WITHOUT_PROFILE, source, "rank", schedule, tls)
 
@@ -61,7 +67,7 @@ def test_a_limit_is_exceeded_where_the_server_falls_behind() -> None:
     # 20 (k + 1) ms: the 99th of 100 takes at least 1,000 ms.
     service = Stalling(dict.fromkeys(range(1000), 0.02))
     schedule = even(1.0, 0.0, 30.0)
-    told: list[Measure] = []
+    told: list[RateMeasurement] = []
     with serving(service) as target:
         limit, measures = load_test(target, schedule).find_limit(2, 500.0, 400.0, told.append)
     # A p99 needs 100 requests, so that fewer a second are not tried.

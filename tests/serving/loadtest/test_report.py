@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from serving.loadtest.load_test import Measure
+from serving.loadtest.load_test import RateMeasurement
 from serving.loadtest.report import latency_plot, measure_record, table, warnings, write_report
 from serving.loadtest.summary import (
     Quantiles,
@@ -17,10 +17,10 @@ from serving.loadtest.summary import (
     nearest_rank,
     summarise,
 )
-from tests.serving.loadtest.made_up_calls import calls_of
+from tests.serving.loadtest.synthetic_calls import calls_of
 
 
-def measure(candidates: int, rate: float, lag: float = 0.0, held: bool = False) -> Measure:
+def measure(candidates: int, rate: float, lag: float = 0.0, held: bool = False) -> RateMeasurement:
     due = np.arange(100) / rate
     calls = calls_of(
         due.tolist(),
@@ -29,7 +29,7 @@ def measure(candidates: int, rate: float, lag: float = 0.0, held: bool = False) 
         codes=[0] * 99 + [4],
         held=[held] * 100,
     )
-    return Measure(candidates, rate, summarise(calls, 0.0, 100 / rate, 1.0), calls)
+    return RateMeasurement(candidates, rate, summarise(calls, 0.0, 100 / rate, 1.0), calls)
 
 
 def test_the_table_marks_what_the_generator_may_have_set() -> None:
@@ -74,10 +74,12 @@ _GRID_COLOUR = "#e0e3e7"
 _LEGEND_HEIGHT = 30.0
 
 
-def answered_measure(candidates: int, rate: float, latency: float, count: int = 200) -> Measure:
+def answered_measure(
+    candidates: int, rate: float, latency: float, count: int = 200
+) -> RateMeasurement:
     due = np.arange(count) / rate
     calls = calls_of(due.tolist(), due.tolist(), (due + latency).tolist())
-    return Measure(candidates, rate, summarise(calls, 0.0, count / rate, 1.0), calls)
+    return RateMeasurement(candidates, rate, summarise(calls, 0.0, count / rate, 1.0), calls)
 
 
 def curves(svg: str, colour: str) -> list[np.ndarray]:

@@ -15,15 +15,15 @@ from preprocessing.records.tfrecord_file import read_records, write_records
 from serving.client.errors import ModelAddress
 from serving.client.inputs import STRINGS_WITHOUT_PROFILE, ModelInputs
 from serving.loadtest.requests import (
-    made_up_requests,
     requests_of_examples,
     requests_of_file,
     serialized_requests,
+    synthetic_requests,
 )
 from serving.protocol.messages import predict_pb2
 from tests.scenarios import CITIES, ITEMS, copied_scenario, rich_scenario
 
-SOURCE = made_up_requests(users=10, items=20, count=3, seed=1)
+SOURCE = synthetic_requests(users=10, items=20, count=3, seed=1)
 ADDRESS = ModelAddress("h:1", "movies", None, "stable")
 
 
@@ -128,13 +128,13 @@ def test_a_run_leads_to_its_examples(tmp_path: Path) -> None:
 
 
 def test_made_up_requests_stay_within_their_ids() -> None:
-    source = made_up_requests(users=3, items=5, count=50, seed=1)
+    source = synthetic_requests(users=3, items=5, count=50, seed=1)
     assert {user.user_id for user in source.users} == {"1", "2", "3"}
     named = {item for user in source.users for item in user.history_item_id}
     assert named == {"1", "2", "3", "4", "5"}
     assert sorted(source.candidates_of(0, 5, np.random.default_rng(0))) == [1, 2, 3, 4, 5]
-    assert made_up_requests(3, 5, 50, seed=1) == source
-    assert made_up_requests(3, 5, 50, seed=2).users != source.users
+    assert synthetic_requests(3, 5, 50, seed=1) == source
+    assert synthetic_requests(3, 5, 50, seed=2).users != source.users
 
 
 @pytest.mark.parametrize("damaged", [b"\xff\xff\xff", b""])

@@ -21,7 +21,7 @@ from serving.model_card.card import (
 )
 from tests.runs import WrittenRun, rich_run, written_run
 from tests.scenarios import rich_scenario, tiny_scenario
-from tests.serving.proof.made_up import proof
+from tests.serving.proof.synthetic_proof import proof
 from trainer.model_kinds import MODEL_KINDS
 
 

@@ -80,13 +80,13 @@ def test_every_kind_of_model_keeps_the_bounds_of_rounded_vectors(
 
 def test_a_signature_that_nobody_asks_is_a_failure() -> None:
     samples, expected = asked(written_run())
-    (*others, last) = samples.questions
+    (*others, last) = samples.requests
     assert last.signatures == ("rank",)
-    without_rank = [question for question in others if question.signatures != ("rank",)]
+    without_rank = [request for request in others if request.signatures != ("rank",)]
     answers = expected.answers[: len(without_rank)]
     proof = prove(
         exported().path,
-        replace(samples, questions=tuple(without_rank)),
+        replace(samples, requests=tuple(without_rank)),
         replace(expected, answers=answers),
         "float32",
         "quick",

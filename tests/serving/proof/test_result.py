@@ -11,8 +11,8 @@ from models.vector_tables import stored_vectors
 from serving.proof.result import (
     LOADER_BOUND,
     SCORE_BOUNDS,
-    Failure,
     ProofError,
+    ProofFailure,
     Quality,
     compare_quality,
     finite,
@@ -21,7 +21,7 @@ from serving.proof.result import (
 )
 from serving.proof.samples import ProofSamples, SignatureForms
 from tests.serving.exports import exported
-from tests.serving.proof.made_up import proof
+from tests.serving.proof.synthetic_proof import proof
 
 
 def test_a_proof_that_holds_says_so() -> None:
@@ -36,7 +36,9 @@ def test_a_proof_that_holds_says_so() -> None:
 
 
 def test_failures_are_named() -> None:
-    failures = tuple(Failure("rest", f"signature {n}", "score of x differs") for n in range(12))
+    failures = tuple(
+        ProofFailure("rest", f"signature {n}", "score of x differs") for n in range(12)
+    )
     with pytest.raises(ProofError) as error:
         proof(failures=failures).require()
     lines = str(error.value).splitlines()
@@ -44,14 +46,14 @@ def test_failures_are_named() -> None:
     assert lines[1] == "  rest, signature 0, score of x differs"
     assert len(lines) == 12
     assert lines[-1] == "  ... and 2 more"
-    assert str(Failure("c_api", "", "cannot be loaded")) == "c_api, cannot be loaded"
+    assert str(ProofFailure("c_api", "", "cannot be loaded")) == "c_api, cannot be loaded"
 
 
 def test_json_has_numbers_or_null() -> None:
     found = proof(
         to_checkpoint={"python": {"rank": math.inf}},
         quality=Quality("auc", math.nan, 0.5, 3),
-        failures=(Failure("python", "rank", "no answer"),),
+        failures=(ProofFailure("python", "rank", "no answer"),),
     )
     tree = json.loads(json.dumps(found.to_json(), allow_nan=False))
     assert tree["to_checkpoint"] == {"python": {"rank": None}}

@@ -40,7 +40,7 @@ def test_examples_of_the_validation_part_are_asked_and_then_edges() -> None:
     run = written_run()
     samples = draw_samples(run.scenario, run.model, count=20)
     part = validation(run)
-    rows, alone, *ranked = samples.questions
+    rows, alone, *ranked = samples.requests
     assert samples.num_examples == 20
     assert rows.signatures == ("serving_default", "predict_examples", "classify", "regress")
     assert rows.names[20:] == samples.edge_cases
@@ -51,11 +51,11 @@ def test_examples_of_the_validation_part_are_asked_and_then_edges() -> None:
             np.testing.assert_array_equal(rows.raw[feature][row], part[feature][number])
     assert alone.names == (f"{rows.names[0]} alone",)
     assert {len(values) for values in alone.raw.values()} == {1}
-    assert [question.signatures for question in ranked] == [("rank",)] * 3
-    for question in ranked:
-        candidates = question.raw["item_id"]
-        assert len(question.raw["user_id"]) == 1
-        assert len(set(candidates)) == len(candidates) == len(question.names) > 10
+    assert [request.signatures for request in ranked] == [("rank",)] * 3
+    for request in ranked:
+        candidates = request.raw["item_id"]
+        assert len(request.raw["user_id"]) == 1
+        assert len(set(candidates)) == len(candidates) == len(request.names) > 10
         assert candidates[-1] == UNKNOWN_ID
         assert b"" not in candidates
 
@@ -64,8 +64,8 @@ def test_the_same_samples_are_drawn_again_and_no_more_than_there_are() -> None:
     run = written_run()
     first, second = (draw_samples(run.scenario, run.model, count=10_000) for _ in range(2))
     assert first.num_examples == len(validation(run)["user_id"])
-    for name, values in first.questions[0].raw.items():
-        np.testing.assert_array_equal(values, second.questions[0].raw[name])
+    for name, values in first.requests[0].raw.items():
+        np.testing.assert_array_equal(values, second.requests[0].raw[name])
 
 
 def test_rows_for_quality_are_the_first_of_the_part() -> None:
@@ -79,20 +79,20 @@ def test_rows_for_quality_are_the_first_of_the_part() -> None:
 def test_lists_are_asked_of_a_reranker() -> None:
     run = rich_run("prm")
     samples = draw_samples(run.scenario, run.model, count=6, quality_rows=100)
-    rows, _, *ranked = samples.questions
+    rows, _, *ranked = samples.requests
     assert rows.signatures == ("serving_default", "predict_examples")
     assert rows.raw["item_id"].ndim == 2
     assert "profile_city" in rows.raw
     assert len(samples.quality_rows["item_id"]) == 100 // run.scenario.data.rerank.length
-    for question in ranked:
-        assert question.raw["item_id"].ndim == 1
-        assert question.raw["item_id"][-1] == UNKNOWN_ID
+    for request in ranked:
+        assert request.raw["item_id"].ndim == 1
+        assert request.raw["item_id"][-1] == UNKNOWN_ID
 
 
 def test_users_and_items_are_asked_of_a_search() -> None:
     run = rich_run("two_tower")
     samples = draw_samples(run.scenario, run.model, count=6)
-    users, alone, items = samples.questions
+    users, alone, items = samples.requests
     assert users.signatures == alone.signatures == ("serving_default", "top_k", "user_vectors")
     assert "item_id" not in users.raw
     assert items.signatures == ("item_vectors",)
@@ -109,10 +109,10 @@ def test_searches_among_many_items_are_asked_in_smaller_requests(
     monkeypatch.setattr(kinds, "_QUALITY_SCORES", 9 * num_items)
     samples = draw_samples(run.scenario, run.model, count=6)
     whole = draw_samples(run.scenario, run.model, count=6, quality_rows=9)
-    *parts, alone, items = samples.questions
+    *parts, alone, items = samples.requests
     assert samples.rows_at_once == 4
     assert [len(part.names) for part in parts][:2] == [4, 4]
-    assert len(whole.questions) == len(parts) + 2
+    assert len(whole.requests) == len(parts) + 2
     assert sum(len(part.names) for part in parts) == 6 + len(samples.edge_cases)
     assert len(alone.names) == 1
     assert items.signatures == ("item_vectors",)
@@ -310,14 +310,14 @@ def test_scores_are_the_models_in_the_form_of_every_signature(
     samples = draw_samples(run.scenario, run.model, count=12, quality_rows=40)
     expected = expected_scores(TextLengths(run.model), samples)
     asked = set()
-    for question, answers in zip(samples.questions, expected.answers, strict=True):
-        scores = scores_by_hand(question.raw)
+    for request, answers in zip(samples.requests, expected.answers, strict=True):
+        scores = scores_by_hand(request.raw)
         further = {} if backbone == "prm" else {"score_loved": 1 - scores}
         forms = {
             "classify": {"scores": scores[..., np.newaxis]},
             "regress": {"outputs": scores},
         }
-        assert set(answers) == set(question.signatures)
+        assert set(answers) == set(request.signatures)
         for signature, outputs in answers.items():
             wanted = forms.get(signature, {"score": scores, **further})
             assert set(outputs) == set(wanted)
@@ -353,7 +353,7 @@ def test_a_search_finds_the_best_items_that_are_not_in_the_history() -> None:
     run = rich_run("two_tower")
     samples = draw_samples(run.scenario, run.model, count=8, quality_rows=20)
     expected = expected_scores(run.model, samples)
-    users, _, items = samples.questions
+    users, _, items = samples.requests
     top_k, best = expected.answers[0]["top_k"], searched(run, dict(users.raw))
     for row, wanted in enumerate(best):
         found = [item.decode() for item in top_k["item_id"][row] if item]

@@ -18,9 +18,9 @@ from serving.refresh.description import (
     read_description,
     read_match,
     read_prior,
-    read_summand,
+    read_source_table,
     write_prior,
-    write_summand,
+    write_source_table,
 )
 from serving.refresh.parts import RefreshParts
 from tests.runs import random_model
@@ -87,14 +87,14 @@ def test_the_configuration_says_what_a_source_is_made_from(
 
 def test_a_table_is_read_as_it_was_written(tmp_path: Path) -> None:
     table = np.arange(6, dtype=np.float32).reshape(3, 2)
-    write_summand(tmp_path, PROJECTED, table)
-    np.testing.assert_array_equal(read_summand(tmp_path, PROJECTED), table)
+    write_source_table(tmp_path, PROJECTED, table)
+    np.testing.assert_array_equal(read_source_table(tmp_path, PROJECTED), table)
 
 
 def test_objects_are_not_read(tmp_path: Path) -> None:
     np.save(tmp_path / PROJECTED, np.array([{}]), allow_pickle=True)
     with pytest.raises(CommandError, match=r"projected\.npy cannot be read"):
-        read_summand(tmp_path, PROJECTED)
+        read_source_table(tmp_path, PROJECTED)
 
 
 _VECTORS = np.random.default_rng(0).normal(size=[20, 4]).astype(np.float32)

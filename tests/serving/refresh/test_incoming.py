@@ -17,7 +17,7 @@ from serving.refresh.description import RefreshDescription
 from serving.refresh.incoming import (
     AnswerFiles,
     Entry,
-    Records,
+    IncomingRecords,
     check_source,
     encode_entries,
     read_answers,
@@ -34,7 +34,7 @@ def test_a_record_is_accepted_when_any_of_its_entries_is_used() -> None:
         Entry(places[0], "genre", False, "1", text="western"),
         Entry(places[1], "mood", False, "2", text="..."),
     ]
-    records = Records(places, entries)
+    records = IncomingRecords(places, entries)
     records.reject(places[0], "zero_vector", "of mood")
     records.reject(places[1], "zero_vector", "of mood")
     records.reject(places[1], "missing_factor", "a second reason")
@@ -55,9 +55,9 @@ _OTHER = "Horses and dust, and a duel at the end of it."
 
 def read(
     path: Path, lines: list[dict], of: RefreshDescription, source_name: str | None = None
-) -> Records:
+) -> IncomingRecords:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    records = Records()
+    records = IncomingRecords()
     read_answers(AnswerFiles([str(path)]), source_name, of, records)
     return records
 
@@ -169,7 +169,7 @@ def test_every_record_becomes_an_entry_or_is_rejected(tmp_path: Path) -> None:
     ids, vectors, extractions = zip(*rows, strict=True)
     table = {"entity_id": ids, "vector": vectors, "extraction": extractions}
     parquet.write_table(pa.table({name: list(column) for name, column in table.items()}), path)
-    records = Records()
+    records = IncomingRecords()
     read_vectors([str(path)], "item", description(), records)
     found = [(e.entity_id, e.collective, np.asarray(e.vector).tolist()) for e in records.entries]
     assert found == [
@@ -213,7 +213,7 @@ def entry(line: int, text: str | None, vector: list[float] | None = None) -> Ent
 
 def test_texts_and_vectors_become_float16_vectors_in_order(folder: Path) -> None:
     entries = [entry(1, _TEXTS[2]), entry(2, None, [0.1, 2, 3]), entry(3, _TEXTS[2])]
-    used, vectors = encode_entries(entries, "item", description(), folder, Records())
+    used, vectors = encode_entries(entries, "item", description(), folder, IncomingRecords())
     frozen = TfidfEncoder.load(Encoder(kind="tfidf", dimension=3), str(folder))
     (expected,) = frozen.encode([_TEXTS[2]]).vectors.astype(np.float16)
     assert used == entries
@@ -223,7 +223,7 @@ def test_texts_and_vectors_become_float16_vectors_in_order(folder: Path) -> None
 
 
 def test_vectors_without_content_are_rejected(folder: Path) -> None:
-    records = Records()
+    records = IncomingRecords()
     entries = [
         entry(1, "unheard of"),
         entry(2, None, [0, 0, 0]),
@@ -239,6 +239,8 @@ def test_vectors_without_content_are_rejected(folder: Path) -> None:
 def test_another_encoder_is_refused(folder: Path, tmp_path: Path) -> None:
     wide = description(item=source(dimension=4))
     with pytest.raises(CommandError, match="width 3, and those of source 'item' have 4"):
-        encode_entries([entry(1, _TEXTS[0])], "item", wide, folder, Records())
+        encode_entries([entry(1, _TEXTS[0])], "item", wide, folder, IncomingRecords())
     with pytest.raises(CommandError, match="cannot be read.*bring vectors with --vectors"):
-        encode_entries([entry(1, _TEXTS[0])], "item", description(), tmp_path / "x", Records())
+        encode_entries(
+            [entry(1, _TEXTS[0])], "item", description(), tmp_path / "x", IncomingRecords()
+        )

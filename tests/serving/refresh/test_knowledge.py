@@ -12,7 +12,7 @@ from preprocessing.answers.record import Place
 from preprocessing.records.knowledge import KnowledgeVectors
 from serving.refresh.checkpoint import StoredVariables
 from serving.refresh.description import RefreshFolder
-from serving.refresh.incoming import Entry, Records
+from serving.refresh.incoming import Entry, IncomingRecords
 from serving.refresh.knowledge import (
     COLLECTIVE,
     INDIVIDUAL,
@@ -70,7 +70,7 @@ def test_of_several_records_about_one_entity_the_first_counts_in_each_source(
         entry(6, "item", "g", collective=True),
         entry(7, "item", "other", collective=True),
     ]
-    records = Records([each.place for each in entries], entries)
+    records = IncomingRecords([each.place for each in entries], entries)
     usable = version(tmp_path).usable(records)
     assert usable == {
         "item": [entries[0], entries[4], entries[5]],

@@ -7,7 +7,7 @@ import pytest
 
 from configs.scenario import Scenario
 from tests.scenarios import tiny_config, tiny_scenario
-from tests.trainer.experiments.made_up_training import MadeUpTraining, is_run
+from tests.trainer.experiments.synthetic_training import MadeUpTraining, is_run
 from trainer.__main__ import main
 from trainer.report import render as report
 

@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from preprocessing.records.contract import Feature, FeatureType, profile_feature
 from trainer.evaluation import part_scores
-from trainer.evaluation.part_scores import ExampleColumns
+from trainer.evaluation.part_scores import ExampleFeatureReader
 
 POSITION = Feature("position", FeatureType.INT64, False, "")
 FEATURES = [POSITION, profile_feature("city", "categorical"), profile_feature("age", "numeric")]
@@ -39,7 +39,7 @@ def test_examples_come_in_order_in_any_steps(
 ) -> None:
     monkeypatch.setattr(part_scores, "_READ_BATCH", 5)
     files = [write(tmp_path / "a.gz", range(11)), write(tmp_path / "b.gz", range(11, 23))]
-    columns = ExampleColumns(files, FEATURES)
+    columns = ExampleFeatureReader(files, FEATURES)
     numbers = []
     for step in steps:
         table = columns.take(step)
@@ -54,10 +54,10 @@ def test_examples_come_in_order_in_any_steps(
 
 def test_lists_that_are_all_empty_are_lists_all_the_same(tmp_path: Path) -> None:
     files = [write(tmp_path / "a.gz", [3, 8])]
-    found = ExampleColumns(files, FEATURES).take(2).to_pydict()
+    found = ExampleFeatureReader(files, FEATURES).take(2).to_pydict()
     assert found == {"position": [3, 8], "profile_city": [[], []], "profile_age": [None, None]}
 
 
 def test_a_single_feature_is_read_alone(tmp_path: Path) -> None:
     files = [write(tmp_path / "a.gz", [2, 4])]
-    assert ExampleColumns(files, [POSITION]).take(2).to_pydict() == {"position": [2, 4]}
+    assert ExampleFeatureReader(files, [POSITION]).take(2).to_pydict() == {"position": [2, 4]}

@@ -11,12 +11,12 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from configs.command_line import CommandError
 from configs.experiment import Evaluation
-from tests.trainer.evaluation.made_up_scores import (
+from tests.trainer.evaluation.synthetic_scores import (
     auc_by_pairs,
     expected_metrics,
-    made_up_lists,
-    made_up_samples,
     quality_by_hand,
+    synthetic_lists,
+    synthetic_samples,
     written,
 )
 from trainer.evaluation import score_table
@@ -75,7 +75,7 @@ def test_metrics_of_a_part_and_its_slices_are_those_of_scikit_learn_and_loops(
     digits: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(score_table, "_BATCH", 256)
-    samples = made_up_samples(3, digits=digits)
+    samples = synthetic_samples(3, digits=digits)
     found = evaluated(samples, tmp_path)
     samples["order"] = shuffled_order(np.arange(len(samples)))
     expected = expected_metrics(samples, "user_id", "order")
@@ -95,7 +95,7 @@ def test_metrics_of_lists_are_those_of_scikit_learn_and_loops(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(score_table, "_BATCH", 200)
-    samples = made_up_lists(4)
+    samples = synthetic_lists(4)
     found = evaluated(samples, tmp_path, "rerank")
     samples["order"] = np.arange(len(samples))
     found.metrics.pop("calibration_error")
@@ -106,7 +106,7 @@ def test_metrics_of_lists_are_those_of_scikit_learn_and_loops(
             assert {key: metrics[key] for key in expected} == pytest.approx(expected, abs=1e-9)
 
 
-def made_up_ranks(seed: int, count: int = 120) -> tuple[Ranks, Ranks]:
+def synthetic_ranks(seed: int, count: int = 120) -> tuple[Ranks, Ranks]:
     random = np.random.default_rng(seed)
     better, tied = random.integers(0, 130, count), random.integers(0, 3, count)
     return Ranks(better, tied), Ranks(better // 2, tied // 2)
@@ -129,7 +129,7 @@ def rank_metrics_by_hand(ranks: tuple[Ranks, Ranks], rows: np.ndarray) -> dict[s
 
 
 def test_metrics_of_retrieval_are_means_over_places(tmp_path: Path) -> None:
-    ranks = made_up_ranks(4, count=90)
+    ranks = synthetic_ranks(4, count=90)
     random = np.random.default_rng(4)
     users, items = np.array(["u"] * 90), np.array([f"i{n}" for n in random.integers(0, 9, 90)])
     samples = RetrievalPredictions(users, items, *ranks).table().to_pandas()
@@ -148,7 +148,7 @@ def part_of(ranks: Ranks, rows: np.ndarray) -> Ranks:
 
 
 def test_groups_have_the_rank_metrics_of_their_own_examples_however_they_are_batched() -> None:
-    ranks = made_up_ranks(1)
+    ranks = synthetic_ranks(1)
     numbers = np.arange(120) % 7
     sums = RankSums(NumberSlice("number", ["0-1", "2-6", "7+"], "number", [2, 7]))
     for rows in (np.arange(50), np.arange(50, 51), np.arange(51, 120)):
@@ -163,7 +163,7 @@ def test_groups_have_the_rank_metrics_of_their_own_examples_however_they_are_bat
 
 
 def test_results_do_not_depend_on_threads_or_the_order_of_the_file(tmp_path: Path) -> None:
-    samples = made_up_samples(9, rows=20_000, digits=2)
+    samples = synthetic_samples(9, rows=20_000, digits=2)
     path = written(samples, tmp_path)
     results = []
     for threads in (1, 4, 4):
@@ -181,7 +181,7 @@ def test_results_do_not_depend_on_threads_or_the_order_of_the_file(tmp_path: Pat
 
 
 def test_reliability_is_that_of_the_whole_part(tmp_path: Path) -> None:
-    samples = made_up_samples(10, digits=None)
+    samples = synthetic_samples(10, digits=None)
     found = evaluated(samples, tmp_path)
     assert len(found.reliability) == OPTIONS.calibration_bins
     assert sum(one.n for one in found.reliability) == len(samples)
@@ -194,7 +194,7 @@ def test_reliability_is_that_of_the_whole_part(tmp_path: Path) -> None:
 
 
 def test_further_tasks_are_judged_by_their_own_columns(tmp_path: Path) -> None:
-    samples, other = made_up_samples(11), made_up_samples(12)
+    samples, other = synthetic_samples(11), synthetic_samples(12)
     samples["label_loved"], samples["score_loved"] = other.label, other.score
     found = evaluated(samples, tmp_path, tasks=["loved"]).metrics
     loved = samples.assign(label=other.label, score=other.score)
@@ -203,7 +203,7 @@ def test_further_tasks_are_judged_by_their_own_columns(tmp_path: Path) -> None:
 
 
 def test_samples_of_one_class_are_refused(tmp_path: Path) -> None:
-    samples = made_up_samples(1)
+    samples = synthetic_samples(1)
     with pytest.raises(CommandError, match="^AUC needs samples of both classes"):
         evaluated(samples.assign(label=1.0), tmp_path)
     samples["label_loved"], samples["score_loved"] = 0.0, samples.score
@@ -212,7 +212,7 @@ def test_samples_of_one_class_are_refused(tmp_path: Path) -> None:
 
 
 def test_users_of_one_class_each_leave_the_auc_of_chance(tmp_path: Path) -> None:
-    samples = made_up_samples(1)
+    samples = synthetic_samples(1)
     samples["user_id"] = samples.label.map({0.0: "a", 1.0: "b"})
     found = evaluated(samples, tmp_path)
     assert found.metrics["gauc"] == 0.5 and found.metrics["gauc_mean"] is None
@@ -221,7 +221,7 @@ def test_users_of_one_class_each_leave_the_auc_of_chance(tmp_path: Path) -> None
 
 
 def test_a_missing_value_that_no_sample_has_is_no_group(tmp_path: Path) -> None:
-    samples = made_up_samples(2)
+    samples = synthetic_samples(2)
     for bounds, groups in (([1000], ["low", "high", MISSING]), ([10], ["low", "high", MISSING])):
         with ScoreTable(written(samples, tmp_path)) as table:
             division = NumberSlice("position", groups, "position", bounds)
@@ -302,7 +302,7 @@ def test_lists_are_counted_apart_from_users() -> None:
 GROUPS = 4
 
 
-def made_up_ascending(seed: int, digits: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def synthetic_ascending(seed: int, digits: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Groups, labels and ascending scores; group 3 has one class only."""
     random = np.random.default_rng(seed)
     groups = random.integers(0, GROUPS, 800)
@@ -330,7 +330,7 @@ def score_sums(
 def test_groups_have_the_metrics_of_scikit_learn_however_batches_are_cut(
     digits: int, cuts: list[int]
 ) -> None:
-    groups, labels, scores = made_up_ascending(1, digits)
+    groups, labels, scores = synthetic_ascending(1, digits)
     sums, _ = score_sums(groups, labels, scores, cuts)
     aucs = sums.auc()
     for group in range(GROUPS):
@@ -348,7 +348,7 @@ def test_groups_have_the_metrics_of_scikit_learn_however_batches_are_cut(
 
 
 def test_groups_of_equal_scores_are_complete_and_come_once() -> None:
-    groups, labels, scores = made_up_ascending(2, digits=1)
+    groups, labels, scores = synthetic_ascending(2, digits=1)
     _, complete = score_sums(groups, labels, scores, [100, 101, 650])
     found = {
         (group, score): (positives, negatives)
@@ -440,7 +440,7 @@ LIST_GROUPS = 3
 
 
 def test_users_in_groups_have_the_means_of_loops_however_they_are_batched() -> None:
-    samples = made_up_samples(5, rows=1500, digits=1)
+    samples = synthetic_samples(5, rows=1500, digits=1)
     users = np.unique(samples.user_id, return_inverse=True)[1]
     groups = samples.position.to_numpy() % LIST_GROUPS
     labels, scores = samples.label.to_numpy(), samples.score.to_numpy()
@@ -464,7 +464,7 @@ def test_users_in_groups_have_the_means_of_loops_however_they_are_batched() -> N
 
 
 def test_lists_of_users_are_ranked_apart() -> None:
-    samples = made_up_lists(6, lists=80)
+    samples = synthetic_lists(6, lists=80)
     users = np.unique(samples.user_id, return_inverse=True)[1]
     sums = ListSums(1)
     columns = (samples[name].to_numpy() for name in ("label", "score", "list_id"))

@@ -18,7 +18,7 @@ from trainer.predictions import (
 )
 
 
-def made_up(users: np.ndarray, kind: str) -> Predictions:
+def synthetic(users: np.ndarray, kind: str) -> Predictions:
     count = len(users)
     if kind == "rerank":
         items = np.tile(["a", "b", ""], [count, 1])
@@ -38,7 +38,7 @@ def test_features_of_an_example_stand_beside_all_of_its_rows(kind: str) -> None:
     (raw,) = example_dataset(files, 4096, features_read)
     users, positions = raw["user_id"].numpy().astype(str), raw["position"].numpy()
     cuts = [1, 4, 20]
-    predictions = [made_up(some, kind) for some in np.split(users, cuts)]
+    predictions = [synthetic(some, kind) for some in np.split(users, cuts)]
     scores = PartScores(scenario, "test", kind, (), predictions)
     tables = list(scores.tables(["position", "profile_city", "profile_age"]))
     assert len(tables) == len(cuts) + 1
@@ -56,9 +56,13 @@ def test_features_of_an_example_stand_beside_all_of_its_rows(kind: str) -> None:
 @pytest.mark.parametrize("kind", ["ctr", "rerank", "retrieval"])
 def test_without_features_the_tables_are_those_of_the_predictions(kind: str) -> None:
     users = np.array([f"u{number}" for number in range(6)])
-    whole = made_up(users, kind).table()
+    whole = synthetic(users, kind).table()
     parts = PartScores(
-        rich_scenario(), "test", kind, (), [made_up(some, kind) for some in (users[:2], users[2:])]
+        rich_scenario(),
+        "test",
+        kind,
+        (),
+        [synthetic(some, kind) for some in (users[:2], users[2:])],
     )
     if kind == "retrieval":
         whole = whole.drop_columns(["rank", "rank_new_items"])

@@ -2,12 +2,12 @@ from __future__ import annotations
 
 import pytest
 
-from tests.trainer.evaluation import made_up_metrics
+from tests.trainer.evaluation import synthetic_metrics
 from trainer.evaluation.reports import print_part, print_table
 
 
 def test_a_line_says_the_most_and_tables_the_rest(capsys: pytest.CaptureFixture[str]) -> None:
-    print_part("runs/a, test", "ctr", made_up_metrics.ctr())
+    print_part("runs/a, test", "ctr", synthetic_metrics.ctr())
     captured = capsys.readouterr()
     assert captured.out == ""
     lines = [line.split() for line in captured.err.splitlines()]
@@ -22,7 +22,7 @@ def test_a_line_says_the_most_and_tables_the_rest(capsys: pytest.CaptureFixture[
 
 
 def test_retrieval_has_examples(capsys: pytest.CaptureFixture[str]) -> None:
-    print_part("runs/b, test", "retrieval", made_up_metrics.retrieval())
+    print_part("runs/b, test", "retrieval", synthetic_metrics.retrieval())
     errors = capsys.readouterr().err
     assert "65 examples" in errors.splitlines()[0] and "few samples" in errors
 

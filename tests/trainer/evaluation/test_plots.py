@@ -7,13 +7,13 @@ import pytest
 from matplotlib.image import imread
 from scipy.stats import binomtest
 
-from tests.trainer.evaluation import made_up_metrics
+from tests.trainer.evaluation import synthetic_metrics
 from trainer.evaluation.plots import reliability_figure, save, slices_figure
 from trainer.model_kinds import MODEL_KINDS
 
 
 def test_the_reliability_curve_shows_every_bin_with_its_interval() -> None:
-    found = made_up_metrics.ctr()
+    found = synthetic_metrics.ctr()
     (axes,) = reliability_figure(found).axes
     curve = axes.containers[0]
     scores, shares = curve.lines[0].get_data()
@@ -30,7 +30,7 @@ def test_the_reliability_curve_shows_every_bin_with_its_interval() -> None:
 
 
 def test_every_group_with_samples_is_in_the_plot_of_slices() -> None:
-    figure = slices_figure(made_up_metrics.ctr(), "ctr")
+    figure = slices_figure(synthetic_metrics.ctr(), "ctr")
     panels = figure.axes
     # A slice without any sample has no panel.
     assert len(panels) == 2 * 2
@@ -53,7 +53,7 @@ def test_every_group_with_samples_is_in_the_plot_of_slices() -> None:
 
 @pytest.mark.parametrize("kind", MODEL_KINDS)
 def test_pictures_are_not_empty(kind: str, tmp_path: Path) -> None:
-    found = made_up_metrics.retrieval() if kind == "retrieval" else made_up_metrics.ctr()
+    found = synthetic_metrics.retrieval() if kind == "retrieval" else synthetic_metrics.ctr()
     save(slices_figure(found, kind), tmp_path / "slices.png")
     picture = imread(tmp_path / "slices.png")
     assert picture.shape[1] > 1000 and picture[..., :3].std() > 0.05

@@ -4,7 +4,7 @@ import csv
 import json
 from pathlib import Path
 
-from tests.trainer.evaluation import made_up_metrics
+from tests.trainer.evaluation import synthetic_metrics
 from trainer.evaluation.part_metrics import PartMetrics
 from trainer.evaluation.plots import write_report
 
@@ -14,7 +14,7 @@ def files(folder: Path) -> set[str]:
 
 
 def test_a_report_has_numbers_tables_and_pictures(tmp_path: Path) -> None:
-    found = made_up_metrics.ctr()
+    found = synthetic_metrics.ctr()
     folder = tmp_path / "new" / "report"
     result = {"test": found.metrics, "slices": found.slices}
     write_report(folder, "ctr", found, result)
@@ -36,8 +36,8 @@ def test_a_report_has_numbers_tables_and_pictures(tmp_path: Path) -> None:
 
 
 def test_what_there_is_not_leaves_no_file_of_an_earlier_report(tmp_path: Path) -> None:
-    write_report(tmp_path, "ctr", made_up_metrics.ctr(), {})
-    write_report(tmp_path, "retrieval", made_up_metrics.retrieval(), {})
+    write_report(tmp_path, "ctr", synthetic_metrics.ctr(), {})
+    write_report(tmp_path, "retrieval", synthetic_metrics.retrieval(), {})
     assert files(tmp_path) == {"metrics.json", "slices.csv", "slices.md", "slices.png"}
     write_report(tmp_path, "retrieval", PartMetrics({"n": 1}), {})
     assert files(tmp_path) == {"metrics.json"}

@@ -15,7 +15,7 @@ from trainer.evaluation.score_table import ScoreTable
 ROWS = 500
 
 
-def made_up_table() -> pa.Table:
+def synthetic_table() -> pa.Table:
     random = np.random.default_rng(1)
     return pa.table(
         {
@@ -33,17 +33,17 @@ def table(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[ScoreTable]:
     monkeypatch.setattr(score_table, "_BATCH", 64)
-    source: Path | pa.Table = made_up_table()
+    source: Path | pa.Table = synthetic_table()
     if request.param == "file":
         source = tmp_path / "it's [a] *what?.parquet"
-        pq.write_table(made_up_table(), source, row_group_size=100)
+        pq.write_table(synthetic_table(), source, row_group_size=100)
     with ScoreTable(source, folder=tmp_path) as opened:
         yield opened
     assert not list(tmp_path.glob("sorting_*"))
 
 
 def test_all_rows_come_once_with_their_numbers(table: ScoreTable) -> None:
-    expected = made_up_table().to_pandas()
+    expected = synthetic_table().to_pandas()
     batches = list(table.batches(["row", "user_id", "score", 'odd "name"', "age"]))
     assert table.num_rows == ROWS and len(batches) > 3
     rows = np.concatenate([batch["row"] for batch in batches])
@@ -58,7 +58,7 @@ def test_rows_come_sorted_under_new_names(table: ScoreTable) -> None:
     batches = list(table.batches({"value": "score", "score": "row"}, order_by=["value", "score"]))
     values = np.concatenate([batch["value"] for batch in batches])
     rows = np.concatenate([batch["score"] for batch in batches])
-    scores = made_up_table()["score"].to_numpy()
+    scores = synthetic_table()["score"].to_numpy()
     np.testing.assert_array_equal(rows, np.lexsort((np.arange(ROWS), scores)))
     np.testing.assert_array_equal(values, scores[rows])
 
@@ -68,7 +68,7 @@ def test_rows_of_one_user_are_in_one_batch(
     table: ScoreTable, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(score_table, "_BATCH", batch)
-    users = made_up_table()["user_id"].to_numpy(zero_copy_only=False)
+    users = synthetic_table()["user_id"].to_numpy(zero_copy_only=False)
     seen: set[str] = set()
     rows = []
     for found in table.batches(["user_id", "row"], whole="user_id"):
@@ -86,14 +86,14 @@ def test_rows_of_one_user_are_in_one_batch(
 def test_keys_are_places_among_values(table: ScoreTable) -> None:
     table.add_key("user", "user_id", pa.array(["u3", "u1"]))
     expected = {"u3": 0, "u1": 1}
-    users = made_up_table()["user_id"].to_pylist()
+    users = synthetic_table()["user_id"].to_pylist()
     keys = np.concatenate([batch["user"] for batch in table.batches(["user"], order_by=["row"])])
     assert keys.tolist() == [expected.get(user, 2) for user in users]
 
 
 def test_distinct_values_of_lists_are_counted_and_keys(table: ScoreTable) -> None:
     values, rows = table.counts("city")
-    lists = made_up_table()["city"].to_pylist()
+    lists = synthetic_table()["city"].to_pylist()
     assert sorted(values.to_pylist()) == [[], ["Lima", "Bonn"], ["Oslo"]]
     assert [lists.count(value) for value in values.to_pylist()] == rows.tolist()
     table.add_key("city_key", "city", values)

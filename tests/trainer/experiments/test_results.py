@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from configs.loading import ConfigurationError
-from tests.trainer.made_up_results import result_of
+from tests.trainer.synthetic_results import result_of
 from trainer.experiments.results import (
+    CellFailure,
     CellTuning,
     ExperimentResult,
-    Failure,
     failures_text,
 )
 from trainer.tuning import Trial
@@ -63,8 +63,8 @@ def test_runs_and_settings_of_a_cell_are_found() -> None:
 
 def test_failures_are_listed_with_all_lines_of_their_reasons() -> None:
     failures = [
-        Failure("din", "hein", "seed 1", "killed\nby signal 9"),
-        Failure("din", "none", "tuning", "no trial has a result"),
+        CellFailure("din", "hein", "seed 1", "killed\nby signal 9"),
+        CellFailure("din", "none", "tuning", "no trial has a result"),
     ]
     assert failures_text(failures) == (
         "2 parts of the experiment failed:\n"

@@ -13,7 +13,7 @@ from configs.command_line import CommandError
 from configs.loading import ConfigurationError, load_scenario, override_scenario
 from configs.scenario import Scenario
 from tests.scenarios import copied_scenario
-from tests.trainer.experiments.made_up_training import (
+from tests.trainer.experiments.synthetic_training import (
     MadeUpTraining,
     baseline_tuned,
     is_run,
@@ -128,7 +128,7 @@ def test_a_failed_run_does_not_stop_the_others_and_is_done_next_time(
         ("wide", "seed 2"),
     ]
     assert result.failures[0].reason.endswith("RuntimeError: a bug\nin the middle")
-    assert "made_up_training.py" in result.failures[0].reason
+    assert "synthetic_training.py" in result.failures[0].reason
     assert result.failures[1].reason == "no space left on device"
     assert "din_hein_match, seed 1: FAILED" in capsys.readouterr().err
     repaired = MadeUpTraining().use(monkeypatch)

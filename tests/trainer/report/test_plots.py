@@ -24,8 +24,8 @@ from trainer.report.plots import (
     source_colour_of,
     tuning_figure,
 )
+from trainer.report.sentences import mark
 from trainer.report.statistics import popularity_slices, result_cells
-from trainer.report.wording import mark
 from trainer.significance import Difference
 
 ARMS = ["none", "a", "b", "c", "d"]

@@ -16,16 +16,16 @@ from configs.documents import render
 from configs.loading import override_scenario
 from tests.runs import rich_run
 from tests.scenarios import rich_scenario
-from tests.trainer.made_up_results import result_of
 from tests.trainer.report.synthetic import helpful_report, synthetic_report, tuned_report
+from tests.trainer.synthetic_results import result_of
 from trainer.evaluation.runs import predict_run
-from trainer.experiments.results import Comparison, ExperimentResult, Failure, RunResult
+from trainer.experiments.results import CellFailure, Comparison, ExperimentResult, RunResult
 from trainer.experiments.running import comparisons_of
 from trainer.inspection import GateWeights
 from trainer.report import write_report
 from trainer.report.inputs import ReportInputs
 from trainer.report.render import (
-    Table,
+    ReportTable,
     cost_table,
     main_table,
     page_html,
@@ -182,7 +182,7 @@ def test_the_figures_are_on_the_page() -> None:
 
 def test_bad_news_is_said_plainly() -> None:
     report = synthetic_report({"none": 0.0, "hein": -1.0})
-    failure = Failure("din", "hein_match", "seed 3", "out of <memory>")
+    failure = CellFailure("din", "hein_match", "seed 3", "out of <memory>")
     experiment = replace(report.experiment, failures=[failure])
     report = replace(report, experiment=experiment)
     lossy = {**report.steps[0], "records_out": 3000}
@@ -356,7 +356,7 @@ def test_all_rows_have_a_text_per_column() -> None:
 
 
 def test_markdown_aligns_figures_to_the_right_and_escapes_bars() -> None:
-    table = Table(("Name", "AUC"), [("a|b", "0.5"), ("c", "0.6")], text_columns=1)
+    table = ReportTable(("Name", "AUC"), [("a|b", "0.5"), ("c", "0.6")], text_columns=1)
     values = {"summary": "All is well.", "main_table": table, "marks_note": "", "warnings": []}
     further = {"settings_table": None, "slice_table": table}
     rows = "| Name | AUC |\n| --- | ---: |\n| a\\|b | 0.5 |\n| c | 0.6 |\n"

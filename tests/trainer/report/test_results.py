@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from tests.trainer.report.synthetic import helpful_report, tuned_report
-from trainer.experiments.results import Failure
+from trainer.experiments.results import CellFailure
 from trainer.report.inputs import ReportInputs
 from trainer.report.results import results_document
 from trainer.report.statistics import popularity_slices, result_cells
@@ -181,7 +181,7 @@ def test_the_history_of_every_trial_is_there() -> None:
 
 def test_failures_are_passed_on() -> None:
     report = helpful_report()
-    failure = Failure("din", "hein", "seed 2", "no space left")
+    failure = CellFailure("din", "hein", "seed 2", "no space left")
     experiment = replace(report.experiment, failures=[failure])
     assert document_of(replace(report, experiment=experiment))["failures"] == [
         {"backbone": "din", "knowledge": "hein", "what": "seed 2", "reason": "no space left"}

@@ -15,7 +15,7 @@ import pytest
 
 from configs.loading import save_scenario
 from configs.scenario import Scenario
-from tests.runs import made_up_metrics
+from tests.runs import synthetic_metrics
 from tests.scenarios import tiny_scenario
 from trainer.experiments import running, trainers
 from trainer.predictions import SamplePredictions
@@ -61,7 +61,7 @@ class MadeUpTraining:
         row = {"epoch": 1, "train_loss": 0.5, "validation_auc": quality}
         for listener in on_epoch:
             listener(row)
-        metrics = made_up_metrics(scenario)
+        metrics = synthetic_metrics(scenario)
         validation = {**metrics["validation"], "auc": quality}
         result = RunMetrics(**{**metrics, "validation": validation})
         folder = RunFolder(str(scenario.run_dir))

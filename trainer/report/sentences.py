@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TypeVar
 
 from trainer.evaluation.reports import NOTHING
-from trainer.experiments.results import Comparison, Failure
+from trainer.experiments.results import CellFailure, Comparison
 from trainer.experiments.running import (
     SIGNIFICANT,
     is_significant,
@@ -83,7 +83,7 @@ def _leak_warning(violations: int) -> list[str]:
     return [f"Do not use these results: the LLM saw {violations:,} of the samples (leak rule)."]
 
 
-def _failure_warning(failures: Sequence[Failure]) -> list[str]:
+def _failure_warning(failures: Sequence[CellFailure]) -> list[str]:
     if not failures:
         return []
     cells = dict.fromkeys(f"{failure.backbone} {failure.knowledge}" for failure in failures)

@@ -8,10 +8,9 @@ import pytest
 
 from configs.loading import override_scenario
 from tests.trainer.report.synthetic import helpful_report
-from trainer.experiments.results import Comparison, ExperimentResult, Failure
+from trainer.experiments.results import CellFailure, Comparison, ExperimentResult
 from trainer.report.inputs import ReportInputs
-from trainer.report.statistics import BUCKETS, COLD, PopularitySlice
-from trainer.report.wording import (
+from trainer.report.sentences import (
     judgement,
     lift_text,
     mark,
@@ -21,6 +20,7 @@ from trainer.report.wording import (
     value_text,
     verdict,
 )
+from trainer.report.statistics import BUCKETS, COLD, PopularitySlice
 from trainer.significance import Difference
 
 UP = Difference(0.8, 0.812, 0.012, 0.01, 0.014, seed_error=0.0004)
@@ -187,9 +187,9 @@ def test_too_few_resamples_are_said_to_be_the_reason() -> None:
 def test_what_failed_is_said_before_the_results() -> None:
     report = report_of({("din", "hein"): UP})
     failures = [
-        Failure("dcnv2", "hein", "seed 1", "killed"),
-        Failure("dcnv2", "hein", "seed 2", "killed"),
-        Failure("dcnv2", "none", "tuning", "killed"),
+        CellFailure("dcnv2", "hein", "seed 1", "killed"),
+        CellFailure("dcnv2", "hein", "seed 2", "killed"),
+        CellFailure("dcnv2", "none", "tuning", "killed"),
     ]
     experiment = replace(report.experiment, failures=failures)
     assert summary_text(replace(report, experiment=experiment), []).startswith(

@@ -15,7 +15,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 CUTOFFS = (1, 3, 5, 7, 10)
 
 
-def made_up_samples(seed: int, rows: int = 2000, digits: int | None = 2) -> pd.DataFrame:
+def synthetic_samples(seed: int, rows: int = 2000, digits: int | None = 2) -> pd.DataFrame:
     """Samples of users of very different activity, in mixed order; few distinct scores."""
     random = np.random.default_rng(seed)
     labels = (random.random(rows) < 0.35).astype(np.float32)
@@ -33,11 +33,11 @@ def made_up_samples(seed: int, rows: int = 2000, digits: int | None = 2) -> pd.D
     )
 
 
-def made_up_lists(seed: int, lists: int = 300) -> pd.DataFrame:
+def synthetic_lists(seed: int, lists: int = 300) -> pd.DataFrame:
     """Candidates of lists of 1 to 12, list by list; users have several lists."""
     random = np.random.default_rng(seed)
     sizes = random.integers(1, 13, lists)
-    samples = made_up_samples(seed, int(sizes.sum()), digits=1)
+    samples = synthetic_samples(seed, int(sizes.sum()), digits=1)
     users = np.array([f"u{user}" for user in random.integers(0, 40, lists)])
     samples["user_id"] = np.repeat(users, sizes)
     samples.insert(0, "list_id", np.repeat(np.arange(lists), sizes))
