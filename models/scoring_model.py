@@ -28,11 +28,11 @@ class ModelParts(Protocol):
 
     @property
     def inputs(self) -> InputPreparation:
-        """See above."""
+        """The preparation of raw features."""
 
     @property
     def adapter(self) -> KnowledgeAdapter | None:
-        """See above."""
+        """The adapter, if its vectors are fields."""
 
     def assembly(self) -> InputAssembly:
         """Fresh embeddings and the place of augmented vectors."""

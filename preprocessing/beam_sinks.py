@@ -10,6 +10,7 @@ from typing import Any
 import apache_beam as beam
 from apache_beam.transforms.window import GlobalWindow
 from apache_beam.utils.windowed_value import WindowedValue
+from typing_extensions import override
 
 from preprocessing import storage
 from preprocessing.dead_letters import DeadLetter, DeadLetterRuns, merge_runs
@@ -36,8 +37,8 @@ class GatherToFile(beam.PTransform):
         self._write = write
         self._nothing = nothing
 
+    @override
     def expand(self, collections: Sequence[beam.PCollection]) -> beam.PCollection:
-        """See `beam.PTransform`."""
         nothing = collections[0].pipeline | "Nothing" >> beam.Create([self._nothing])
         return (
             (*collections, nothing)
@@ -59,16 +60,16 @@ class SortDeadLetters(beam.DoFn):
         super().__init__()
         self._folder = folder
 
+    @override
     def start_bundle(self) -> None:
-        """See `beam.DoFn`."""
         self._runs = DeadLetterRuns(self._folder)
 
+    @override
     def process(self, element: list[DeadLetter]) -> None:
-        """See `beam.DoFn`."""
         self._runs.add(element)
 
+    @override
     def finish_bundle(self) -> Iterator[WindowedValue]:
-        """See `beam.DoFn`."""
         window = GlobalWindow()
         for run in self._runs.stored():
             yield WindowedValue(run, window.max_timestamp(), (window,))
@@ -85,8 +86,8 @@ class MergeDeadLetters(beam.DoFn):
         super().__init__()
         self._folder = folder
 
+    @override
     def process(self, element: tuple[int, Iterable[str]], path: str) -> Iterator[str]:
-        """See `beam.DoFn`."""
         merge_runs([run for run in element[1] if run], path, self._folder)
         yield path
 
@@ -104,8 +105,8 @@ class GatherDeadLetters(beam.PTransform):
         super().__init__()
         self._path = path
 
+    @override
     def expand(self, collections: Sequence[beam.PCollection]) -> beam.PCollection:
-        """See `beam.PTransform`."""
         folder = f"{storage.absolute(self._path)}.runs"
         # Sorted before the collections meet: FnApiRunner keeps in memory what is flattened.
         runs = tuple(
@@ -124,8 +125,8 @@ class GatherDeadLetters(beam.PTransform):
 class WriteStatistics(beam.DoFn):
     """Writes dictionaries as a sorted JSON list."""
 
+    @override
     def process(self, element: tuple[int, Iterable[dict]], path: str) -> Iterator[str]:
-        """See `beam.DoFn`."""
         dictionaries = sorted(element[1], key=lambda entry: json.dumps(entry, sort_keys=True))
         with storage.create_bytes(path) as file:
             file.write(json.dumps(dictionaries).encode())

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import openai
+from typing_extensions import override
 
 from configs.loading import ConfigurationError
 
@@ -432,8 +433,9 @@ class _BoundedClient(openai.DefaultHttpxClient):
         self._seconds = seconds
         self._most_bytes = most_bytes
 
+    @override
     def send(self, request: Any, **options: Any) -> Any:
-        """See `httpx.Client.send`; the response's body is there."""
+        """The response's body is there."""
         end = time.monotonic() + self._seconds
         response = super().send(request, **{**options, "stream": True})
         try:

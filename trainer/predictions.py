@@ -10,6 +10,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
+from typing_extensions import override
 
 from configs.command_line import CommandError
 from trainer.metrics import (
@@ -287,8 +288,8 @@ class ListPredictions(Predictions):
         """True for candidates, False for padding: [lists, length]."""
         return self.item_ids != ""
 
+    @override
     def metrics(self) -> AnyMetrics:
-        """See `trainer.metrics`."""
         lists, mask = self._lists, self.mask
         return evaluate_lists(
             lists, self.labels[mask], self.scores[mask], self.user_ids[lists], len(self.user_ids)
@@ -362,8 +363,8 @@ class RetrievalPredictions(Predictions):
         """Number of examples."""
         return len(self.user_ids)
 
+    @override
     def metrics(self) -> AnyMetrics:
-        """See `trainer.metrics`."""
         return evaluate_ranks(self.among_all, self.among_new)
 
     def table(self) -> pa.Table:

@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
+from typing_extensions import override
 
 from configs.loading import ConfigurationError
 from configs.scenario import Scenario
@@ -168,7 +169,7 @@ class Worker:
     replicas: int = 1
 
 
-class MemoryInput:
+class MemoryInput(TrainingInput):
     """Prepared examples in memory: rows of a batch are gathered at once."""
 
     def __init__(
@@ -193,17 +194,17 @@ class MemoryInput:
         self._seed = seed
 
     @property
+    @override
     def num_examples(self) -> int:
-        """See `TrainingInput`."""
         return self._batches.num_examples
 
     @property
+    @override
     def steps(self) -> int:
-        """See `TrainingInput`."""
         return self._batches.steps
 
+    @override
     def epoch(self, number: int, first_step: int = 0) -> tf.data.Dataset:
-        """See `TrainingInput`."""
         order = np.random.default_rng([self._seed, number]).permutation(self.num_examples)
         rows = tf.data.Dataset.from_tensor_slices(order).batch(self._batches.batch_size)
         rows = self._batches.of(rows, first_step)
@@ -216,7 +217,7 @@ class MemoryInput:
         return batches.prefetch(_PREFETCHED_BATCHES).with_options(input_options())
 
 
-class StreamInput:
+class StreamInput(TrainingInput):
     """Examples read from their files in every epoch; memory holds some shuffle buffers only.
 
     Files are opened in random order and read in turn, some at a time; so many examples as the
@@ -272,17 +273,17 @@ class StreamInput:
             )
 
     @property
+    @override
     def num_examples(self) -> int:
-        """See `TrainingInput`."""
         return self._batches.num_examples
 
     @property
+    @override
     def steps(self) -> int:
-        """See `TrainingInput`."""
         return self._batches.steps
 
+    @override
     def epoch(self, number: int, first_step: int = 0) -> tf.data.Dataset:
-        """See `TrainingInput`."""
         random = np.random.default_rng([self._seed, number])
         files = [self._files[index] for index in random.permutation(len(self._files))]
         if self._own_files:

@@ -256,5 +256,5 @@ class FieldSelfAttention(ConfiguredLayer):
         return tf.nn.relu(joined + residual[0] if residual else joined)
 
     def fused_fans(self) -> Iterable[tuple[tf.Variable, int, int]]:
-        """See `models.layer_support.FusedKernels`."""
+        """The fused kernel, with the fans of one of its matrices."""
         return [(self._kernel, self._kernel.shape[0], self.num_heads * self.head_units)]

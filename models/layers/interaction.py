@@ -125,7 +125,7 @@ class BilinearInteraction(ConfiguredLayer):
         return tf.concat(pairs, axis=1)
 
     def fused_fans(self) -> Iterable[tuple[tf.Variable, int, int]]:
-        """See `models.layer_support.FusedKernels`."""
+        """The fused kernel, with the fans of one of its matrices."""
         return [(kernel, kernel.shape[0], kernel.shape[0]) for kernel in self._kernels]
 
 
@@ -338,5 +338,5 @@ class FieldGraph(ConfiguredLayer):
         return tf.nn.softmax(tf.where(others, scores, scores.dtype.min))
 
     def fused_fans(self) -> Iterable[tuple[tf.Variable, int, int]]:
-        """See `models.layer_support.FusedKernels`: the edges' scorer reads two fields at once."""
+        """The kernel of the edges' scorer, which reads two fields at once, with its fans."""
         return [(self._edge, 2 * self._edge.shape[0], 1)]

@@ -115,7 +115,7 @@ class AttentionGRU(ConfiguredLayer):
         return tf.where(real, (1.0 - update) * state + update * proposed, state)
 
     def fused_fans(self) -> Iterable[tuple[tf.Variable, int, int]]:
-        """See `models.layer_support.FusedKernels`."""
+        """The fused kernels, each with the fans of one of its matrices."""
         return [(self._kernel, self._kernel.shape[0], self.units)]
 
 

@@ -416,14 +416,14 @@ class StoredItemTables(tf.Module):
     def look_up(
         self, candidate_rows: tf.Tensor, history_rows: tf.Tensor, folds: tf.Tensor | None
     ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        """See `ItemTables.look_up`; requests leave no fold of users out."""
+        """Finds rows as `ItemTables.look_up` does; requests leave no fold of users out."""
         candidates = tf.gather(self._slots, candidate_rows)
         return self._table, candidates, tf.gather(self._slots, history_rows)
 
     def nystroem_features(
         self, table: tf.Tensor, slots: tf.Tensor, length_scale: tf.Tensor, bias: tf.Tensor
     ) -> tf.Tensor:
-        """See `ItemTables.nystroem_features`."""
+        """Nystroem features of slots, float32 [k, width + 1], under the trained kernel."""
         kernel = _landmark_kernel(table, slots, length_scale)
         return _with_constant(tf.linalg.matmul(kernel, self._whitening), slots, bias)
 

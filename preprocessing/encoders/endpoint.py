@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
+from typing_extensions import override
 
 from configs.command_line import CommandError
 from configs.knowledge import Encoder
@@ -76,8 +77,9 @@ class EndpointEncoder(TextEncoder):
         self._dimension: int | None = None
 
     @classmethod
+    @override
     def identity(cls, settings: Encoder) -> dict[str, Any]:
-        """See `TextEncoder`.
+        """Model and address.
 
         Raises:
           ConfigurationError: the address or the key is missing or wrong in form.
@@ -86,18 +88,21 @@ class EndpointEncoder(TextEncoder):
         return {"kind": "endpoint", "model": settings.model, "base_url": settings.base_url}
 
     @classmethod
+    @override
     def texts_per_element(cls, settings: Encoder) -> int:
-        """See `TextEncoder`: one call, so that a killed run has lost at most one it paid for."""
+        """Texts of one call, so that a killed run has lost at most one it paid for."""
         return settings.batch_size
 
     @classmethod
+    @override
     def load(cls, settings: Encoder, folder: str) -> Self:
-        """See `TextEncoder`; the key is read from the worker's own environment."""
+        """Makes the encoder; the key is read from the worker's own environment."""
         del folder
         return cls(settings, ApiKey.from_environment(_SECTION, settings.api_key_variable))
 
+    @override
     def encode(self, texts: Sequence[str]) -> EncodedTexts:
-        """See `TextEncoder`.
+        """One vector per text, by calls to the endpoint.
 
         Raises:
           CommandError: the endpoint is down, refuses every call, or changes the width of vectors.

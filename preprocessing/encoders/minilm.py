@@ -18,6 +18,7 @@ from typing import Any, Self
 import numpy as np
 import onnxruntime
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from typing_extensions import override
 
 from configs.command_line import CommandError
 from configs.files import file_sha256
@@ -65,8 +66,9 @@ class MiniLmEncoder(TextEncoder):
         self._pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)))
 
     @classmethod
+    @override
     def identity(cls, settings: Encoder) -> dict[str, Any]:
-        """See `TextEncoder`.
+        """The weights and their hash, the number of tokens and the width.
 
         Raises:
           CommandError: the weights are not installed or are others than these.
@@ -90,19 +92,19 @@ class MiniLmEncoder(TextEncoder):
         }
 
     @classmethod
+    @override
     def texts_per_element(cls, settings: Encoder) -> int:
-        """See `TextEncoder`."""
         del settings
         return _TEXTS_PER_ELEMENT
 
     @classmethod
+    @override
     def load(cls, settings: Encoder, folder: str) -> Self:
-        """See `TextEncoder`."""
         del folder
         return cls(check_weights(), settings.maximum_tokens, settings.long_texts == "chunk")
 
+    @override
     def encode(self, texts: Sequence[str]) -> EncodedTexts:
-        """See `TextEncoder`."""
         if not texts:
             return EncodedTexts(np.zeros((0, WIDTH), np.float32))
         windows: list[list[int]] = []

@@ -11,6 +11,7 @@ from importlib.metadata import version
 from typing import Any, Self
 
 import numpy as np
+from typing_extensions import override
 
 from configs.command_line import CommandError
 from configs.knowledge import Encoder
@@ -50,8 +51,9 @@ class SentenceTransformersEncoder(TextEncoder):
             )
 
     @classmethod
+    @override
     def identity(cls, settings: Encoder) -> dict[str, Any]:
-        """See `TextEncoder`.
+        """The model, its files and its settings.
 
         Raises:
           CommandError: the library is not installed, or the model cannot be loaded.
@@ -75,18 +77,18 @@ class SentenceTransformersEncoder(TextEncoder):
         }
 
     @classmethod
+    @override
     def texts_per_element(cls, settings: Encoder) -> int:
-        """See `TextEncoder`."""
         return max(_TEXTS_PER_ELEMENT, _BATCHES_PER_ELEMENT * settings.batch_size)
 
     @classmethod
+    @override
     def load(cls, settings: Encoder, folder: str) -> Self:
-        """See `TextEncoder`."""
         del folder
         return cls(_load_transformer(settings), settings)
 
+    @override
     def encode(self, texts: Sequence[str]) -> EncodedTexts:
-        """See `TextEncoder`."""
         if not texts:
             return EncodedTexts(np.zeros((0, self._network.config.hidden_size), np.float32))
         windows, owners = self._windows(texts)

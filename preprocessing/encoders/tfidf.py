@@ -15,6 +15,7 @@ import numpy as np
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 from threadpoolctl import threadpool_limits
+from typing_extensions import override
 
 from configs.command_line import CommandError
 from configs.knowledge import Encoder
@@ -44,19 +45,21 @@ class TfidfEncoder(TextEncoder):
         self._components = components
 
     @classmethod
+    @override
     def identity(cls, settings: Encoder) -> None:
-        """See `TextEncoder`: fitted on the answers, so there is none."""
+        """None, since it is fitted on the answers."""
         del settings
 
     @classmethod
+    @override
     def texts_per_element(cls, settings: Encoder) -> int:
-        """See `TextEncoder`."""
         del settings
         return _TEXTS_PER_ELEMENT
 
     @classmethod
+    @override
     def prepare(cls, settings: Encoder, texts: Iterable[str], folder: str) -> dict[str, Any]:
-        """See `TextEncoder`.
+        """Fits vocabulary, weights and components on all texts.
 
         There are at most as many components as texts and as terms. Vectors have the width asked for
         all the same, filled up with zeros, so that sources of different sizes fit one model.
@@ -103,8 +106,8 @@ class TfidfEncoder(TextEncoder):
         }
 
     @classmethod
+    @override
     def load(cls, settings: Encoder, folder: str) -> Self:
-        """See `TextEncoder`."""
         del settings
         with storage.open_bytes(storage.join(folder, _TERMS)) as file:
             terms = json.load(file)
@@ -113,7 +116,7 @@ class TfidfEncoder(TextEncoder):
         with np.load(content, allow_pickle=False) as arrays:
             return cls(terms, arrays["inverse_document_frequency"], arrays["components"])
 
+    @override
     def encode(self, texts: Sequence[str]) -> EncodedTexts:
-        """See `TextEncoder`."""
         weights = self._vectorizer.transform(texts)
         return EncodedTexts(np.asarray(weights @ self._components.T, dtype=np.float32))

@@ -10,20 +10,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from typing_extensions import override
+
 from preprocessing import storage
 from preprocessing.answers.completion import FAILED_REQUEST, completion_of_batch_line, stored_form
 from preprocessing.answers.record import RejectedAnswer, batched_lines, json_object, text_field
 from preprocessing.dead_letters import dead_letter
 from preprocessing.generation.answer_store import LINES_PER_TRANSACTION, AnswerStore, Rejection
 from preprocessing.generation.chat import ChatParameters, ChatRequest
-from preprocessing.generation.client import BUDGET_REACHED, Budget, ClientReport
+from preprocessing.generation.client import BUDGET_REACHED, AnswerClient, Budget, ClientReport
 
 _MOST_BYTES_PER_FILE = 190_000_000
 _FILE_NAME = re.compile(r"requests-(\d{5})\.jsonl")
 
 
 @dataclass(frozen=True)
-class BatchFileClient:
+class BatchFileClient(AnswerClient):
     """Writes every pending request once; `BatchResultClient` takes the answers in.
 
     Attributes:
@@ -38,8 +40,8 @@ class BatchFileClient:
     requests_per_file: int
     budget: Budget
 
+    @override
     def answer(self, pending: Iterator[ChatRequest], store: AnswerStore) -> ClientReport:
-        """See `AnswerClient`."""
         self.folder.mkdir(parents=True, exist_ok=True)
         files = self._finish_killed_run(store)
         requests = 0
@@ -124,7 +126,7 @@ def _partial(path: Path) -> Path:
     return path.with_name(f".{path.name}.partial")
 
 
-class BatchResultClient:
+class BatchResultClient(AnswerClient):
     """Reads output and error files of batches; makes no calls.
 
     Args:
@@ -138,8 +140,9 @@ class BatchResultClient:
         self._report = ClientReport()
         self._counts = {"read": 0, "stored": 0, "failed": 0, "already_read": 0, "rejected": 0}
 
+    @override
     def answer(self, pending: Iterator[ChatRequest], store: AnswerStore) -> ClientReport:
-        """See `AnswerClient`; `pending` is not asked for, only waiting requests get answers."""
+        """Stores answers of waiting requests; `pending` is not asked for."""
         del pending
         for path in self._paths:
             for lines in batched_lines(path, LINES_PER_TRANSACTION):

@@ -10,6 +10,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 
 from tqdm import tqdm
+from typing_extensions import override
 
 from configs.command_line import CommandError
 from preprocessing.answers.completion import FAILED_REQUEST, ChatResponse, response_of
@@ -20,6 +21,7 @@ from preprocessing.generation.client import (
     BUDGET_REACHED,
     ENDPOINT_UNUSABLE,
     INTERRUPTED,
+    AnswerClient,
     Budget,
     ClientReport,
 )
@@ -109,7 +111,7 @@ class CallLimits:
 
 
 @dataclass(frozen=True)
-class EndpointClient:
+class EndpointClient(AnswerClient):
     """Keeps at most `concurrency` calls unfinished or unsaved.
 
     New calls start only after finished ones are on the disk, so a killed run has lost at most
@@ -133,8 +135,8 @@ class EndpointClient:
     stop: threading.Event
     expected_calls: int
 
+    @override
     def answer(self, pending: Iterator[ChatRequest], store: AnswerStore) -> ClientReport:
-        """See `AnswerClient`."""
         with (
             ThreadPoolExecutor(self.limits.concurrency, thread_name_prefix="call") as pool,
             tqdm(

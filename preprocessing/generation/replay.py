@@ -6,6 +6,8 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from typing_extensions import override
+
 from preprocessing.answers.completion import ChatResponse, Usage, counted_usage, estimated_tokens
 from preprocessing.answers.record import (
     RejectedAnswer,
@@ -18,14 +20,14 @@ from preprocessing.answers.record import (
 from preprocessing.dead_letters import dead_letter
 from preprocessing.generation.answer_store import LINES_PER_TRANSACTION, AnswerStore
 from preprocessing.generation.chat import ChatRequest
-from preprocessing.generation.client import ClientReport
+from preprocessing.generation.client import AnswerClient, ClientReport
 
 ANY_MODEL = "replay"
 """Name under which answers of any model are stored."""
 
 
 @dataclass(frozen=True)
-class ReplayClient:
+class ReplayClient(AnswerClient):
     """Takes the first answer in the files that has a pending prompt's hash.
 
     Attributes:
@@ -36,8 +38,8 @@ class ReplayClient:
     paths: tuple[str, ...]
     model: str
 
+    @override
     def answer(self, pending: Iterator[ChatRequest], store: AnswerStore) -> ClientReport:
-        """See `AnswerClient`."""
         estimates = {request.prompt_sha256: estimated_tokens(request.prompt) for request in pending}
         report = ClientReport()
         counts = {"read": 0, "taken": 0, "not_needed": 0, "rejected": 0}

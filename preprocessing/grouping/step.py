@@ -79,7 +79,6 @@ class _Maker:
         self._builder: GroupBuilder | None = None
 
     def build(self, plan: GroupingPlan, folder: Path) -> dict[str, Any]:
-        """See `GroupBuilder.build`."""
         from preprocessing.grouping.building import GroupBuilder
         from preprocessing.grouping.features import read_material
 

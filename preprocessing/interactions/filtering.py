@@ -10,6 +10,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from typing_extensions import override
 
 from configs.command_line import say
 from configs.data import InteractionFilter
@@ -63,8 +64,8 @@ class StoreShard(beam.DoFn):
         self._plan = plan
         self._files = files
 
+    @override
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Any]:
-        """See `beam.DoFn`."""
         shard, parts = element
         table, dead_letters = without_repeated(
             concatenate(parts, INTERACTION_SCHEMA),
@@ -86,8 +87,8 @@ class NumberItems(beam.DoFn):
         super().__init__()
         self._files = files
 
+    @override
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[int]:
-        """See `beam.DoFn`."""
         ids = pc.unique(concatenate(element[1], pa.schema({ITEM: pa.string()}))[ITEM])
         write_table(self._files.items, pa.table({ITEM: ids.take(pc.array_sort_indices(ids))}))
         yield len(ids)
@@ -100,8 +101,8 @@ class CodeShard(beam.DoFn):
         super().__init__()
         self._files = files
 
+    @override
     def process(self, element: int, items: int) -> Iterator[dict[str, int]]:
-        """See `beam.DoFn`."""
         ids = read_table(self._files.items)[ITEM].combine_chunks()
         table = read_table(self._files.rows(element))
         codes = pc.index_in(table[ITEM].combine_chunks(), value_set=ids).to_numpy()
@@ -120,8 +121,8 @@ class CountShard(beam.DoFn):
         self._files = files
         self._settings = settings
 
+    @override
     def process(self, element: int) -> Iterator[KeptCounts]:
-        """See `beam.DoFn`."""
         shard, mask = read_coded(self._files, element), read_kept_items(self._files)
         if self._settings is None:
             yield count_all(shard, len(mask))
@@ -132,24 +133,24 @@ class CountShard(beam.DoFn):
 class AddCounts(beam.CombineFn):
     """Adds up the counts of shards."""
 
+    @override
     def create_accumulator(self) -> KeptCounts | None:
-        """See `beam.CombineFn`."""
         return None
 
+    @override
     def add_input(self, accumulator: KeptCounts | None, element: KeptCounts) -> KeptCounts:
-        """See `beam.CombineFn`."""
         return element if accumulator is None else add_counts(accumulator, element)
 
+    @override
     def merge_accumulators(self, accumulators: Iterable[KeptCounts | None]) -> KeptCounts | None:
-        """See `beam.CombineFn`."""
         merged = None
         for accumulator in accumulators:
             if accumulator is not None:
                 merged = self.add_input(merged, accumulator)
         return merged
 
+    @override
     def extract_output(self, accumulator: KeptCounts | None) -> KeptCounts | None:
-        """See `beam.CombineFn`."""
         return accumulator
 
 
@@ -160,8 +161,8 @@ class WriteCounts(beam.DoFn):
         super().__init__()
         self._files = files
 
+    @override
     def process(self, element: KeptCounts) -> Iterator[str]:
-        """See `beam.DoFn`."""
         write_counts(self._files, element)
         yield self._files.counts
 
@@ -174,8 +175,8 @@ class ReadKept(beam.DoFn):
         self._files = files
         self._settings = settings
 
+    @override
     def process(self, element: int) -> Iterator[Any]:
-        """See `beam.DoFn`."""
         mask = read_kept_items(self._files)
         kept = kept_rows(read_coded(self._files, element), mask, self._settings)
         table = read_table(self._files.rows(element))

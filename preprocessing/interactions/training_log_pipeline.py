@@ -8,6 +8,7 @@ from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
+from typing_extensions import override
 
 from preprocessing import storage
 from preprocessing.arrow_bytes import concatenate
@@ -106,10 +107,10 @@ class OrderUsers(beam.DoFn):
         super().__init__()
         self._plan = plan
 
+    @override
     def process(
         self, element: tuple[int, Iterable[bytes]], integer_items: bool
     ) -> Iterator[Shard | beam.pvalue.TaggedOutput]:
-        """See `beam.DoFn`."""
         shard, parts = element
         sequences, dead_letters = order_interactions(
             concatenate(parts, INTERACTION_SCHEMA),
@@ -129,8 +130,8 @@ class WriteMarked(beam.DoFn):
         super().__init__()
         self._plan = plan
 
+    @override
     def process(self, element: Shard, cuts: TimeCuts | None) -> Iterator[dict[str, int]]:
-        """See `beam.DoFn`."""
         sequences = element.sequences
         training = split_interactions(sequences, self._plan.split, cuts).training
         path = _marked_file(self._plan.folder, element.index)

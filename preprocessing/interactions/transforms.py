@@ -10,6 +10,7 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from typing_extensions import override
 
 from configs.data import CatalogueTable, Data, Profiles, Split
 from preprocessing.arrow_bytes import concatenate, table_from_bytes, table_to_bytes
@@ -133,8 +134,8 @@ class ParseInteractions(beam.DoFn):
         self._data = data
         self._shards = shards
 
+    @override
     def process(self, element: Block) -> Iterator[Any]:
-        """See `beam.DoFn`."""
         for block in self._reader.parse(element):
             table, dead_letters = parse_interactions(block, self._data)
             yield from _account("interactions", REJECTED_INTERACTIONS, block, dead_letters)
@@ -150,8 +151,8 @@ class ParseCatalogue(beam.DoFn):
         self._reader = reader
         self._catalogue = catalogue
 
+    @override
     def process(self, element: Block) -> Iterator[Any]:
-        """See `beam.DoFn`."""
         for block in self._reader.parse(element):
             table, dead_letters = parse_catalogue(block, self._catalogue)
             yield from _account("catalogue_records", REJECTED_CATALOGUE, block, dead_letters)
@@ -167,8 +168,8 @@ class ParseProfiles(beam.DoFn):
         self._profiles = profiles
         self._shards = shards
 
+    @override
     def process(self, element: Block) -> Iterator[Any]:
-        """See `beam.DoFn`."""
         assert self._reader is not None and self._profiles is not None
         for block in self._reader.parse(element):
             table, dead_letters = parse_profiles(block, self._profiles)
@@ -183,8 +184,8 @@ class CountSampleHours(beam.DoFn):
         super().__init__()
         self._split = split
 
+    @override
     def process(self, element: Shard) -> Iterator[Counter[int]]:
-        """See `beam.DoFn`."""
         yield count_sample_hours(element.sequences, self._split)
 
 
@@ -237,8 +238,8 @@ class ReadSeenPrompts(beam.DoFn):
         super().__init__()
         self._plan = plan
 
+    @override
     def process(self, element: str) -> Iterator[Any]:
-        """See `beam.DoFn`."""
         knowledge, shards = self._plan.knowledge, self._plan.shards
         for batch in read_seen_prompts(element, knowledge.answers[element]):
             by_shard: dict[int, list[SeenPrompt]] = {}
@@ -255,10 +256,10 @@ class OrderShard(beam.DoFn):
         super().__init__()
         self._plan = plan
 
+    @override
     def process(
         self, element: tuple[int, dict[str, Iterable[Any]]], integer_items: bool
     ) -> Iterator[Any]:
-        """See `beam.DoFn`."""
         index, grouped = element
         plan = self._plan
         sequences, dead_letters = order_interactions(
@@ -300,8 +301,8 @@ class CountItems(beam.DoFn):
         super().__init__()
         self._plan = plan
 
+    @override
     def process(self, element: Shard, cuts: TimeCuts | None) -> Iterator[bytes]:
-        """See `beam.DoFn`."""
         sequences = element.sequences
         if not drawn_by_popularity(self._plan.data):
             yield _universe_of(sequences.item_ids)
@@ -319,16 +320,16 @@ class CountItems(beam.DoFn):
 class CatalogueItems(beam.DoFn):
     """Block of the catalogue to its items without any interaction, as an IPC stream."""
 
+    @override
     def process(self, element: bytes) -> Iterator[bytes]:
-        """See `beam.DoFn`."""
         yield _universe_of(table_from_bytes(element)[ITEM_ID])
 
 
 class JoinUniverse(beam.DoFn):
     """Items of all shards and of the catalogue to one table of distinct items."""
 
+    @override
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[bytes]:
-        """See `beam.DoFn`."""
         tables = [table_from_bytes(data) for data in element[1]]
         table = pa.concat_tables(tables, promote_options="default")
         names = table.column_names[1:]
@@ -345,8 +346,8 @@ class NameItems(beam.DoFn):
         super().__init__()
         self._plan = plan
 
+    @override
     def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[bytes]:
-        """See `beam.DoFn`."""
         catalogue = self._plan.data.catalogue
         tables = map(table_from_bytes, element[1])
         items = collect_items(tables, catalogue, self._plan.catalogue.names)
@@ -362,10 +363,10 @@ class WriteShard(beam.DoFn):
         super().__init__()
         self._plan = plan
 
+    @override
     def process(
         self, element: Shard, cuts: TimeCuts | None, universe: bytes | None, names: bytes | None
     ) -> Iterator[Any]:
-        """See `beam.DoFn`."""
         plan = self._plan
         items = None
         if universe is not None:
@@ -396,8 +397,8 @@ class WriteSummary(beam.DoFn):
         super().__init__()
         self._plan = plan
 
+    @override
     def process(self, element: tuple[int, dict[str, Iterable[Any]]]) -> Iterator[Any]:
-        """See `beam.DoFn`."""
         grouped = element[1]
         statistics, dead_letters = write_summary(
             map(table_from_bytes, grouped[CATALOGUE]),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
+from typing_extensions import override
 
 from preprocessing import storage
 from preprocessing.answers.checks import Duplicates
@@ -72,8 +73,8 @@ Lines = list[tuple[int, bytes]]
 class ReadAnswers(beam.DoFn):
     """Answer file to batches of lines."""
 
+    @override
     def process(self, element: AnswerFile) -> Iterable[tuple[AnswerFile, Lines]]:
-        """See `beam.DoFn`."""
         for lines in batched_lines(element.path):
             yield element, lines
 
@@ -93,8 +94,8 @@ class CheckAnswers(beam.DoFn):
         self._other_sources = other_sources
         self._shards = shards
 
+    @override
     def process(self, element: tuple[AnswerFile, Lines]) -> Iterator[Any]:
-        """See `beam.DoFn`."""
         file, lines = element
         by_shard: dict[int, list[Answer]] = {}
         dead_letters: list[DeadLetter] = []
@@ -131,8 +132,8 @@ class WriteAccepted(beam.DoFn):
         super().__init__()
         self._folder = folder
 
+    @override
     def process(self, element: tuple[int, Iterable[list[Answer]]]) -> Iterator[Any]:
-        """See `beam.DoFn`."""
         shard, batches = element
         accepted, dead_letters = first_answers(answer for batch in batches for answer in batch)
         yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)

@@ -10,6 +10,7 @@ import apache_beam as beam
 import numpy as np
 from apache_beam.ml.inference.base import KeyedModelHandler, ModelHandler, RunInference
 from tqdm import tqdm
+from typing_extensions import override
 
 from configs.command_line import say
 from configs.knowledge import Encoder
@@ -57,8 +58,9 @@ class EncoderHandler(ModelHandler[list[str], EncodedTexts, TextEncoder]):
         self._folder = folder
         self._progress: tqdm | None = None
 
+    @override
     def load_model(self) -> TextEncoder:
-        """See `ModelHandler`; sessions cannot be sent, so every worker loads its own."""
+        """Loads the encoder; sessions cannot be sent, so every worker loads its own."""
         return encoder_class(self._settings.kind).load(self._settings, self._folder)
 
     def run_inference(
@@ -80,12 +82,13 @@ class EncoderHandler(ModelHandler[list[str], EncodedTexts, TextEncoder]):
             self._progress.update(len(texts))
             yield encoded
 
+    @override
     def get_num_bytes(self, batch: Sequence[list[str]]) -> int:
-        """See `ModelHandler`; the default would pickle every text to count it."""
+        """Bytes of the texts; the default would pickle every one to count it."""
         return sum(len(text) for texts in batch for text in texts)
 
+    @override
     def get_metrics_namespace(self) -> str:
-        """See `ModelHandler`."""
         return "TextEncoder"
 
 
@@ -130,8 +133,8 @@ class ReadAccepted(beam.DoFn):
         self._folder = folder
         self._ranges = ranges
 
+    @override
     def process(self, element: int) -> Iterator[Any]:
-        """See `beam.DoFn`."""
         by_range: dict[int, list[tuple[bytes, str, Answer]]] = {}
         waiting = 0
         for answer in read_accepted(accepted_file(self._folder, element)):
@@ -152,8 +155,8 @@ class ListCache(beam.DoFn):
         super().__init__()
         self._ranges = ranges
 
+    @override
     def process(self, element: str) -> Iterator[tuple[int, CacheFile]]:
-        """See `beam.DoFn`."""
         for file in list_cache(element):
             first, last = (index * self._ranges // PREFIXES for index in (file.first, file.last))
             for number in range(first, last + 1):
@@ -175,8 +178,8 @@ class LookUp(beam.DoFn):
         self._cache = cache
         self._ranges = ranges
 
+    @override
     def process(self, element: tuple[int, dict[str, Iterable[Any]]]) -> Iterator[Any]:
-        """See `beam.DoFn`."""
         number, grouped = element
         texts: dict[bytes, str] = {}
         answers: dict[bytes, list[Answer]] = {}
@@ -247,8 +250,8 @@ class KeepVectors(beam.DoFn):
         super().__init__()
         self._cache = cache
 
+    @override
     def process(self, element: tuple[AnswersOfTexts, EncodedTexts]) -> Iterator[Any]:
-        """See `beam.DoFn`."""
         answers, encoded = element
         rounded, good = round_vectors(encoded.vectors)
         if self._cache is not None and good.any():
@@ -282,8 +285,9 @@ class EncodeAnswers(beam.PTransform):
         self._cache = cache
         self._ranges = number_of_ranges(texts)
 
+    @override
     def expand(self, shards: beam.PCollection) -> dict[str, beam.PCollection]:
-        """See `beam.PTransform`; collections "vectors" and "statistics", the latter a list."""
+        """Encodes texts: collections "vectors" and "statistics", the latter a list."""
         texts = shards | "ReadAccepted" >> beam.ParDo(ReadAccepted(self._accepted, self._ranges))
         files = (
             shards.pipeline
@@ -347,8 +351,8 @@ class KeepUsableVectors(beam.DoFn):
         super().__init__()
         self._shards = shards
 
+    @override
     def process(self, element: TextVectors) -> Iterator[Any]:
-        """See `beam.DoFn`."""
         usable, dead_letters = usable_vectors(element.answers, element.vectors, element.refused)
         yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
         yield beam.pvalue.TaggedOutput(STATISTICS, {"usable": len(usable)})

@@ -9,6 +9,7 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
+from typing_extensions import override
 
 from configs.command_line import CommandError
 from preprocessing import storage
@@ -173,8 +174,8 @@ class ReadMemberships(beam.DoFn):
         super().__init__()
         self._plan = plan
 
+    @override
     def process(self, element: Block) -> Iterator[Any]:
-        """See `beam.DoFn`."""
         plan = self._plan
         assert plan.groups is not None
         for block in plan.groups.parse(element):
@@ -195,8 +196,8 @@ class JoinMemberships(beam.DoFn):
         super().__init__()
         self._groups_path = groups.names[0] if groups else ""
 
+    @override
     def process(self, element: tuple[int, dict[str, Iterable[Any]]]) -> Iterator[Any]:
-        """See `beam.DoFn`."""
         shard, grouped = element
         memberships = (entry for batch in grouped[_MEMBERSHIPS] for entry in batch)
         groups, group_letters = group_of_entity(memberships, self._groups_path)
@@ -245,8 +246,8 @@ def _by_place(record: KnowledgeRecord) -> tuple[str, int, int]:
 class ShareGroupVector(beam.DoFn):
     """Group with its vector and waiting entities to (shard, records)."""
 
+    @override
     def process(self, element: tuple[str, dict[str, Iterable[Any]]]) -> Iterator[Any]:
-        """See `beam.DoFn`."""
         group_id, grouped = element
         vectors = list(grouped[_VECTORS])
         shared = 0
@@ -276,8 +277,8 @@ class WriteKnowledge(beam.DoFn):
         super().__init__()
         self._plan = plan
 
+    @override
     def process(self, element: tuple[int, Iterable[list[KnowledgeRecord]]]) -> Iterator[Any]:
-        """See `beam.DoFn`."""
         shard, batches = element
         path = storage.join(self._plan.folder, shard_name(shard, self._plan.shards))
         records = write_knowledge(path, (record for batch in batches for record in batch))

@@ -11,6 +11,7 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
+from typing_extensions import override
 
 from preprocessing.answers.record import Place, RejectedAnswer, check_entity_id
 from preprocessing.beam_sinks import DEAD_LETTERS, STATISTICS
@@ -47,8 +48,8 @@ class ImportPlan:
 class ReadVectors(beam.DoFn):
     """Part of a file to (part, block)."""
 
+    @override
     def process(self, element: VectorFilePart) -> Iterator[tuple[VectorFilePart, VectorBlock]]:
-        """See `beam.DoFn`."""
         for block in read_part(element):
             yield element, block
 
@@ -61,8 +62,8 @@ class CheckVectors(beam.DoFn):
         self._width = width
         self._shards = shards
 
+    @override
     def process(self, element: tuple[VectorFilePart, VectorBlock]) -> Iterator[Any]:
-        """See `beam.DoFn`."""
         part, block = element
         by_shard: dict[int, list[KnowledgeRecord]] = {}
         dead_letters: list[DeadLetter] = []

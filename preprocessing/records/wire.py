@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol, cast
 
 import numpy as np
+from typing_extensions import override
 
 FIELD_1 = b"\x0a"
 FIELD_2 = b"\x12"
@@ -98,7 +99,7 @@ class Column(Protocol):
 
 
 @dataclass(frozen=True)
-class FloatColumn:
+class FloatColumn(Column):
     """One float per row.
 
     Attributes:
@@ -108,17 +109,17 @@ class FloatColumn:
     values: np.ndarray
 
     @property
+    @override
     def rows(self) -> int:
-        """See `Column`."""
         return len(self.values)
 
+    @override
     def entries(self, name: str) -> list[bytes]:
-        """See `Column`."""
         return _float_entries({name: self})
 
 
 @dataclass(frozen=True)
-class Int64Column:
+class Int64Column(Column):
     """One integer per row.
 
     Attributes:
@@ -128,12 +129,12 @@ class Int64Column:
     values: np.ndarray
 
     @property
+    @override
     def rows(self) -> int:
-        """See `Column`."""
         return len(self.values)
 
+    @override
     def entries(self, name: str) -> list[bytes]:
-        """See `Column`."""
         packed, sizes = varints(self.values)
         heads = [entry_head(name, FIELD_3, size) for size in range(LONGEST_VARINT + 1)]
         starts = range(0, len(packed), LONGEST_VARINT)
@@ -144,18 +145,18 @@ class Int64Column:
 
 
 @dataclass(frozen=True)
-class BytesColumn:
+class BytesColumn(Column):
     """One byte string per row."""
 
     values: Sequence[bytes]
 
     @property
+    @override
     def rows(self) -> int:
-        """See `Column`."""
         return len(self.values)
 
+    @override
     def entries(self, name: str) -> list[bytes]:
-        """See `Column`."""
         whole = functools.cache(functools.partial(bytes_entry, name))
         return [whole(value) for value in self.values]
 
@@ -175,7 +176,7 @@ class BytesValues:
 
 
 @dataclass(frozen=True)
-class IndexedBytesColumn:
+class IndexedBytesColumn(Column):
     """One of the same byte strings per row.
 
     Attributes:
@@ -187,12 +188,12 @@ class IndexedBytesColumn:
     index: np.ndarray
 
     @property
+    @override
     def rows(self) -> int:
-        """See `Column`."""
         return len(self.index)
 
+    @override
     def entries(self, name: str) -> list[bytes]:
-        """See `Column`."""
         return self.values.take(name, self.index)
 
 
@@ -236,7 +237,7 @@ class BytesSequence:
 
 
 @dataclass(frozen=True)
-class RaggedFloatColumn:
+class RaggedFloatColumn(Column):
     """A window of one sequence of floats per row.
 
     Attributes:
@@ -250,12 +251,12 @@ class RaggedFloatColumn:
     ends: np.ndarray
 
     @property
+    @override
     def rows(self) -> int:
-        """See `Column`."""
         return len(self.starts)
 
+    @override
     def entries(self, name: str) -> list[bytes]:
-        """See `Column`."""
         return [
             (entry_head(name, FIELD_2, len(part)) if part else list_head(name, FIELD_2, 0)) + part
             for part in self.sequence.window(self.starts, self.ends)
@@ -263,7 +264,7 @@ class RaggedFloatColumn:
 
 
 @dataclass(frozen=True)
-class RaggedBytesColumn:
+class RaggedBytesColumn(Column):
     """A window of one sequence of byte strings per row.
 
     Attributes:
@@ -277,12 +278,12 @@ class RaggedBytesColumn:
     ends: np.ndarray
 
     @property
+    @override
     def rows(self) -> int:
-        """See `Column`."""
         return len(self.starts)
 
+    @override
     def entries(self, name: str) -> list[bytes]:
-        """See `Column`."""
         return [
             list_head(name, FIELD_1, len(part)) + part
             for part in self.sequence.window(self.starts, self.ends)

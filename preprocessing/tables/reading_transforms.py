@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import apache_beam as beam
+from typing_extensions import override
 
 from preprocessing.tables.blocks import Block, FilePart
 from preprocessing.tables.table_reader import TableReader
@@ -25,8 +26,8 @@ class ReadTable(beam.PTransform):
         super().__init__()
         self._reader = reader
 
+    @override
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
-        """See `beam.PTransform`."""
         parts = [] if self._reader is None else list(self._reader.parts)
         return (
             pipeline
@@ -44,7 +45,7 @@ class ReadBlocks(beam.DoFn):
         super().__init__()
         self._reader = reader
 
+    @override
     def process(self, element: FilePart) -> Iterator[Block]:
-        """See `beam.DoFn`."""
         assert self._reader is not None
         yield from self._reader.read_part(element)

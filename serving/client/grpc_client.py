@@ -299,11 +299,11 @@ class AsyncRankingClient:
         return None if self._hedger is None else self._hedger.budget
 
     async def rank(self, user: UserRequest, candidates: Sequence[RawId]) -> np.ndarray:
-        """See `RankingClient.rank`."""
+        """Scores of candidates for one user, as `RankingClient.rank` has them."""
         return (await self._put(ranking_call(user, candidates, all_tasks=False))).scores
 
     async def ask(self, user: UserRequest, candidates: Sequence[RawId]) -> RankingAnswer:
-        """See `RankingClient.ask`."""
+        """Scores of every task and the version, as `RankingClient.ask` has them."""
         return await self._put(ranking_call(user, candidates, all_tasks=True))
 
     async def ask_many(
@@ -312,7 +312,7 @@ class AsyncRankingClient:
         candidates: Sequence[Sequence[RawId]],
         at_once: int = 8,
     ) -> list[RankingAnswer]:
-        """See `RankingClient.ask_many`."""
+        """Asks for several users, `at_once` at a time; the first error ends all."""
         places = asyncio.Semaphore(at_once)
 
         async def ask(user: UserRequest, items: Sequence[RawId]) -> RankingAnswer:
@@ -328,26 +328,26 @@ class AsyncRankingClient:
                 task.cancel()
 
     async def score_rows(self, users: Sequence[UserRequest], items: Sequence[RawId]) -> np.ndarray:
-        """See `RankingClient.score_rows`."""
+        """Scores of aligned rows, as `RankingClient.score_rows` has them."""
         return (await self._put(rows_call(users, items))).scores
 
     async def retrieve(self, user: UserRequest) -> RetrievedItems:
-        """See `RankingClient.retrieve`."""
+        """The best of all items for one user, by a retrieval model."""
         return await self._put(retrieval_call(user))
 
     async def served_version(self) -> int:
-        """See `RankingClient.served_version`."""
+        """The model's version that answers."""
         return await self.retry_policy.call_async(self._available_version)
 
     async def wait_until_ready(self, timeout_seconds: float = 60.0) -> int:
-        """See `RankingClient.wait_until_ready`."""
+        """Waits until the model is available; returns the version that answers."""
         longest = self.retry_policy.timeout_seconds
         return await RetryPolicy.until_ready(timeout_seconds).call_async(
             lambda seconds_left: self._available_version(min(seconds_left, longest))
         )
 
     async def input_kinds(self, signature_name: str) -> dict[str, InputKind]:
-        """See `RankingClient.input_kinds`."""
+        """The inputs of a signature, and the kind of their values."""
         return await self._input_kinds(signature_name, self.retry_policy.deadline())
 
     async def close(self) -> None:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 import tensorflow as tf
+from typing_extensions import override
 
 from configs.command_line import CommandError, say
 from trainer.distribution.base import LOST_PROCESS, Distribution
@@ -22,8 +23,9 @@ class MultiWorker(Distribution):
     """Workers that sum their gradients over a ring, or over NCCL where they have GPUs."""
 
     @contextmanager
+    @override
     def scope(self) -> Iterator[None]:
-        """See `Distribution.scope`.
+        """Makes variables on all workers, and names a worker that is gone.
 
         Raises:
           CommandError: another worker is gone.
@@ -38,12 +40,12 @@ class MultiWorker(Distribution):
                 "training goes on from its last checkpoint"
             ) from error
 
+    @override
     def of_chief(self, number: float) -> float:
-        """See `Distribution.of_chief`."""
         return float(self._gathered([number])[0, 0])
 
+    @override
     def require_same(self, text: str) -> None:
-        """See `Distribution.require_same`."""
         digest = hashlib.sha256(text.encode()).hexdigest()
         found = self._gathered([int(digest[:_IDENTITY_DIGITS], 16)])
         if np.ptp(found):

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
+from typing_extensions import override
 
 from configs.command_line import CommandError, say
 from configs.loading import ConfigurationError
@@ -110,8 +111,9 @@ class ParameterServers(Distribution):
     table_parts: TableParts = field(kw_only=True)
 
     @contextmanager
+    @override
     def scope(self) -> Iterator[None]:
-        """See `Distribution.scope`; large embedding tables are cut into parts.
+        """Makes variables on the parameter servers; large embedding tables are cut into parts.
 
         Raises:
           CommandError: a parameter server is gone.
@@ -125,11 +127,12 @@ class ParameterServers(Distribution):
                 "all processes again: training goes on from its last checkpoint"
             ) from error
 
+    @override
     def call(self, function: Callable[[], object]) -> None:
-        """See `Distribution.call`."""
         # Eager kernels do not know the shapes of variables of other processes.
         tf.function(function, autograph=False)()
 
+    @override
     def fit(
         self,
         model: tfrs.models.Model,
@@ -138,7 +141,7 @@ class ParameterServers(Distribution):
         steps: tuple[int, int],
         callbacks: Sequence[tf.keras.callbacks.Callback],
     ) -> None:
-        """See `Distribution.fit`.
+        """Trains an epoch on all workers.
 
         After twenty steps for each worker all are waited for, callbacks are told of them together,
         and a checkpoint may be written.

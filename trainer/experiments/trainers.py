@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Protocol
 
+from typing_extensions import override
+
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError
 from configs.scenario import Scenario
@@ -68,7 +70,7 @@ class TrainerPool(Protocol):
         """Does tasks and what follows from them, to the end."""
 
 
-class LocalTrainer:
+class LocalTrainer(Trainer):
     """Trains in this process, one run at a time, and shares prepared examples between runs."""
 
     def __init__(self, store: ExampleStore, tracking: Tracking, progress: bool = False):
@@ -77,8 +79,8 @@ class LocalTrainer:
         self._tracking = tracking
         self._progress = progress
 
+    @override
     def train(self, job: Job, on_epoch: Sequence[OnEpoch] = ()) -> RunMetrics:
-        """See `Trainer`."""
         try:
             return tracked_training(
                 job.scenario,
@@ -150,7 +152,7 @@ class WorkerPool:
                     worker.stop()
 
 
-class WorkerProcess:
+class WorkerProcess(Trainer):
     """Trains in a process of its own, which is started when it is needed and shared by runs."""
 
     def __init__(self, threads: int, log: Path, experiment: str, tracking: str | None):
@@ -170,8 +172,9 @@ class WorkerProcess:
         self._process: subprocess.Popen[str] | None = None
         self._stopped = False
 
+    @override
     def train(self, job: Job, on_epoch: Sequence[OnEpoch] = ()) -> RunMetrics:
-        """See `Trainer`.
+        """Trains a run in the worker's process.
 
         Raises:
           SettingFailed: the run's own settings are at fault.
