@@ -48,11 +48,11 @@ def main() -> None:
     # The first run of each reads files that later ones find in memory.
     for program in _PROGRAMS.values():
         _measured(program)
-    found: dict[str, list[dict[str, float]]] = {name: [] for name in _PROGRAMS}
+    measured: dict[str, list[dict[str, float]]] = {name: [] for name in _PROGRAMS}
     for _ in range(arguments.rounds):
         for name, program in _PROGRAMS.items():
-            found[name].append(_measured(program))
-    for name, runs in found.items():
+            measured[name].append(_measured(program))
+    for name, runs in measured.items():
         print_measure(
             "client_import",
             program=name,

@@ -129,8 +129,10 @@ def candidate_matrix(
         return used
     if name == "used, by popularity":
         pattern = used.sign()
-        of_user, of_item = (np.asarray(pattern.sum(axis=axis)).ravel() for axis in (1, 0))
-        scales = (scipy.sparse.diags(1 / np.sqrt(np.maximum(of, 1))) for of in (of_user, of_item))
+        user_counts, item_counts = (np.asarray(pattern.sum(axis=axis)).ravel() for axis in (1, 0))
+        scales = (
+            scipy.sparse.diags(1 / np.sqrt(np.maximum(of, 1))) for of in (user_counts, item_counts)
+        )
         left, right = scales
         return (left @ pattern @ right).tocsr()
     if name == "used x rating":

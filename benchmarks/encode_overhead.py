@@ -48,13 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 def _some_texts(arguments: argparse.Namespace) -> list[str]:
     """Distinct texts: the answers in another order, and again with a number when there are few."""
-    found: dict[str, None] = {}
+    distinct: dict[str, None] = {}
     for path in sorted(Path().glob(arguments.files)):
         with gzip.open(path, "rt", encoding="utf-8") as file:
-            found |= dict.fromkeys(json.loads(line)["answer"] for line in file)
-    if not found:
+            distinct |= dict.fromkeys(json.loads(line)["answer"] for line in file)
+    if not distinct:
         raise SystemExit(f"no answers in {arguments.files}; run this in the root of the repository")
-    texts = list(found)
+    texts = list(distinct)
     random.Random(arguments.seed).shuffle(texts)
     rounds = -(-arguments.answers // len(texts))
     repeated = [f"{text} ({number})" for number in range(1, rounds) for text in texts]

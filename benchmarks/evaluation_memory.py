@@ -69,12 +69,12 @@ def _measure(rows: int, arguments: argparse.Namespace) -> None:
             measured() as evaluating,
             ScoreTable(path, options.memory_megabytes, options.threads, folder) as table,
         ):
-            found = part_metrics(table, CTR, options, _slices(table))
+            metrics = part_metrics(table, CTR, options, _slices(table))
         print_measure(
             _NAME,
             rows=rows,
             seed=arguments.seed,
-            groups=sum(len(groups) for groups in found.slices.values()),
+            groups=sum(len(groups) for groups in metrics.slices.values()),
             memory_limit_megabytes=options.memory_megabytes,
             file_megabytes=path.stat().st_size / 1e6,
             write_seconds=writing.seconds,
@@ -82,8 +82,8 @@ def _measure(rows: int, arguments: argparse.Namespace) -> None:
             evaluate_cpu_seconds=evaluating.cpu_seconds,
             peak_megabytes_after_writing=after_writing,
             peak_megabytes=peak_megabytes(),
-            auc=found.metrics["auc"],
-            gauc=found.metrics["gauc"],
+            auc=metrics.metrics["auc"],
+            gauc=metrics.metrics["gauc"],
         )
 
 

@@ -72,7 +72,7 @@ class LookUps(tf.Module):
 
     def signatures(self, id_type: IdType) -> dict[str, tf.types.experimental.ConcreteFunction]:
         """One signature per table."""
-        found = {}
+        signatures = {}
         for name, (index, vectors) in self._tables.items():
 
             def look_up(
@@ -82,8 +82,8 @@ class LookUps(tf.Module):
 
             ids = tf.TensorSpec([None], tf.string, name="item_id")
             signature = tf.function(look_up, autograph=False).get_concrete_function(item_id=ids)
-            found[name] = with_whole_number_ids(signature) if id_type == "int64" else signature
-        return found
+            signatures[name] = with_whole_number_ids(signature) if id_type == "int64" else signature
+        return signatures
 
 
 def main(words: list[str] | None = None) -> None:
@@ -114,11 +114,11 @@ def main(words: list[str] | None = None) -> None:
     for number in arguments.ids:
         for id_type in arguments.id_types:
             with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-                found: dict[str, object] = {}
+                result: dict[str, object] = {}
                 for step in ("export", "load"):
-                    found |= _in_a_process(step, number, id_type, folder, arguments)
+                    result |= _in_a_process(step, number, id_type, folder, arguments)
                 if arguments.swap:
-                    found |= _swap(Path(folder) / "1", number, arguments)
+                    result |= _swap(Path(folder) / "1", number, arguments)
             print_measure(
                 _NAME,
                 items=number,
@@ -127,7 +127,7 @@ def main(words: list[str] | None = None) -> None:
                 number_format=arguments.number_format,
                 model=arguments.model,
                 seed=arguments.seed,
-                **found,
+                **result,
             )
 
 
@@ -172,7 +172,7 @@ def _export(arguments: argparse.Namespace) -> None:
         for file in arguments.path.rglob("*")
         if file.is_file()
     }
-    found = {
+    result = {
         "make_seconds": making.seconds,
         "save_seconds": saving.seconds,
         "export_peak_megabytes": peak_megabytes(),
@@ -183,7 +183,7 @@ def _export(arguments: argparse.Namespace) -> None:
         )
         / 1e6,
     }
-    print(json.dumps(found))
+    print(json.dumps(result))
 
 
 def _load(arguments: argparse.Namespace) -> None:
@@ -203,14 +203,14 @@ def _load(arguments: argparse.Namespace) -> None:
                 asked.append(_ranking(ids) if arguments.model else {"item_id": ids[_HISTORY:]})
             signature = "rank" if arguments.model else "items"
             milliseconds[count] = _milliseconds(session, signature, asked)
-    found = {
+    result = {
         "load_seconds": loading.seconds,
         "load_megabytes": loaded - before,
         "milliseconds_1_id": float(np.median(milliseconds[1])),
         "milliseconds_100_ids": float(np.median(milliseconds[100])),
         "milliseconds_100_ids_p99": float(np.quantile(milliseconds[100], 0.99)),
     }
-    print(json.dumps(found))
+    print(json.dumps(result))
 
 
 def _swap(version: Path, number: int, arguments: argparse.Namespace) -> dict[str, object]:
@@ -231,12 +231,12 @@ def _swap(version: Path, number: int, arguments: argparse.Namespace) -> dict[str
 def _milliseconds(
     session: CApiSession, signature: str, asked: list[dict[str, np.ndarray]]
 ) -> list[float]:
-    found = []
+    milliseconds = []
     for inputs in asked:
         with measured() as asking:
             session.run(signature, inputs)
-        found.append(asking.seconds * 1e3)
-    return found[len(found) // 10 :]
+        milliseconds.append(asking.seconds * 1e3)
+    return milliseconds[len(milliseconds) // 10 :]
 
 
 def _ranking(ids: np.ndarray) -> dict[str, np.ndarray]:

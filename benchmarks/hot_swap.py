@@ -93,12 +93,12 @@ def summarise_swaps(
     undisturbed, around = calls.due >= warmup_seconds, np.zeros(len(calls.due), bool)
     worst, loading = [], []
     for version, published in enumerate(published_seconds, 2):
-        of_new = calls.finished[calls.versions == version]
-        if len(of_new) == 0:
+        first_answers = calls.finished[calls.versions == version]
+        if len(first_answers) == 0:
             raise SystemExit(
                 f"version {version} never answered; is the load too short for it to be loaded?"
             )
-        swapped = float(of_new.min())
+        swapped = float(first_answers.min())
         loading.append(swapped - published)
         undisturbed &= ~_between(calls.due, published - 1.0, swapped + 1.0)
         around |= _between(calls.due, swapped - 0.5, swapped + 0.5)

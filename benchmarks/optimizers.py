@@ -177,9 +177,9 @@ def _table(results: Mapping[int, Mapping[str, tuple[float, float]]]) -> str:
         f"| rows | {_BASELINE}, CPU ms a step | {' | '.join(others)} |",
         f"| ---: |{' ---: |' * (1 + len(others))}",
     ]
-    for rows, of_size in results.items():
-        cells = [f"{of_size[name][0]:.0f} ({of_size[name][1]:.1f}x)" for name in others]
-        lines.append(f"| {rows:,} | {of_size[_BASELINE][0]:.0f} | {' | '.join(cells)} |")
+    for rows, size_results in results.items():
+        cells = [f"{size_results[name][0]:.0f} ({size_results[name][1]:.1f}x)" for name in others]
+        lines.append(f"| {rows:,} | {size_results[_BASELINE][0]:.0f} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 

@@ -55,16 +55,16 @@ def exports_of_runs(
       SystemExit: the run without knowledge is not there.
     """
     arms = load_scenario(config).experiment.arms
-    found = {arm: runs / f"{backbone}_{arm}_seed{seed}" for arm in arms}
-    found = {arm: run for arm, run in found.items() if (run / "metrics.json").is_file()}
-    if BASELINE not in found:
+    run_folders = {arm: runs / f"{backbone}_{arm}_seed{seed}" for arm in arms}
+    run_folders = {arm: run for arm, run in run_folders.items() if (run / "metrics.json").is_file()}
+    if BASELINE not in run_folders:
         raise SystemExit(f"{runs}: has no finished run {backbone}_{BASELINE}_seed{seed}")
-    bases = {arm: folder / arm for arm in found}
+    bases = {arm: folder / arm for arm in run_folders}
     versions = {}
-    for arm, run in found.items():
+    for arm, run in run_folders.items():
         result = _program(["-m", "serving", "export", str(run), "--out", str(bases[arm]), "--json"])
         versions[arm] = Path(str(result["path"]))
-    return Exports(bases, versions, requests_of_examples(str(found[BASELINE]), users))
+    return Exports(bases, versions, requests_of_examples(str(run_folders[BASELINE]), users))
 
 
 def train_runs(work_dir: str, config: str, backbone: str, seed: int, folder: Path) -> None:

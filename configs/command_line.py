@@ -205,7 +205,7 @@ def _value_type(annotation: Any) -> Any:
 
 
 def _metavar(field: FieldInfo, kind: Any) -> str:
-    declared = [found.text for found in field.metadata if isinstance(found, Metavar)]
+    declared = [metavar.text for metavar in field.metadata if isinstance(metavar, Metavar)]
     if declared:
         return declared[0]
     unit = _value_type(get_args(kind)[0]) if get_origin(kind) in (list, tuple) else kind

@@ -66,7 +66,7 @@ def useless_options(
             *(alternatives or {}).get(key, ()),
         ]
 
-    found = []
+    useless: list[Useless] = []
     for key, default, conditions in _options(section, layer, "", ()):
         value = value_at(resolved, key)
         if value == default or value is None:
@@ -74,8 +74,8 @@ def useless_options(
         reasons = (_uselessness(key, value, condition, settings_of) for condition in conditions)
         reason = next(filter(None, reasons), None)
         if reason is not None:
-            found.append(Useless(key, reason))
-    return found
+            useless.append(Useless(key, reason))
+    return useless
 
 
 def alternatives_of(experiment: Any) -> dict[str, list[object]]:
@@ -84,19 +84,19 @@ def alternatives_of(experiment: Any) -> dict[str, list[object]]:
     Args:
       experiment: a `configs.experiment.Experiment`; axes that nobody wrote do not count.
     """
-    found: dict[str, list[object]] = {}
+    alternatives: dict[str, list[object]] = {}
     for axis, setting in declared(type(experiment), AxisOf):
         if axis in experiment.model_fields_set:
             values = getattr(experiment, axis)
             values = values.values() if isinstance(values, Mapping) else values
-            found.setdefault(setting.key, []).extend(values)
+            alternatives.setdefault(setting.key, []).extend(values)
     for arm in experiment.arms.values():
         for key, value in arm.overrides.items():
             for leaf, part in _leaves(key, value):
-                found.setdefault(leaf, []).append(part)
+                alternatives.setdefault(leaf, []).append(part)
     for key, searched in experiment.tuning.space.items():
-        found.setdefault(key, []).extend(searched.choices or ())
-    return found
+        alternatives.setdefault(key, []).extend(searched.choices or ())
+    return alternatives
 
 
 def declared(
@@ -112,15 +112,17 @@ def declared(
       Dotted key and declaration.
     """
     for name, field in section.model_fields.items():
-        yield from ((name, found) for found in field.metadata if isinstance(found, kind))
+        yield from (
+            (name, annotation) for annotation in field.metadata if isinstance(annotation, kind)
+        )
         inner, is_map = section_type(field.annotation)
         if inner is not None and not is_map:
-            yield from ((f"{name}.{key}", found) for key, found in declared(inner, kind))
+            yield from ((f"{name}.{key}", annotation) for key, annotation in declared(inner, kind))
 
 
 def keys_of(section: type[BaseModel], role: Role) -> list[str]:
     """Dotted keys of the fields of a section, and of its sections, that have a role."""
-    return [key for key, found in declared(section, Role) if found is role]
+    return [key for key, role_of_key in declared(section, Role) if role_of_key is role]
 
 
 def training_settings(scenario: BaseModel) -> dict[str, Any]:

@@ -197,10 +197,10 @@ class SourceAnswers(Section):
             if getattr(self, name)
         ]
         # Of vectors made elsewhere, 'groups' says which groups their entities belong to.
-        of_groups = () if self.vectors else ("groups", "grouping")
+        group_options = () if self.vectors else ("groups", "grouping")
         about_answers = [
             name
-            for name in ("individual", "collective", "factor", "factors", *of_groups)
+            for name in ("individual", "collective", "factor", "factors", *group_options)
             if getattr(self, name)
         ]
         if len(in_place_of_answers) > 1 or (in_place_of_answers and about_answers):

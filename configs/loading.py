@@ -78,27 +78,32 @@ def load_scenario(
     tree, assignments = _read(path, overrides)
     scenario = _section_from_tree(Scenario, tree, assignments, where)
     searched = searched or {}
-    of_arms = _joined(searched, alternatives_of(scenario.experiment))
+    arm_settings = _joined(searched, alternatives_of(scenario.experiment))
     resolved = scenario.model_dump(mode="json")
 
-    of_overrides = _tree_of(assignments)
-    found = useless_options(
-        Scenario, resolved, of_overrides, (), of_arms if for_all_arms else searched
+    overridden = _tree_of(assignments)
+    useless_settings = useless_options(
+        Scenario, resolved, overridden, (), arm_settings if for_all_arms else searched
     )
-    of_file = without(tree, assignments)
-    before, of_arms_before = [], of_arms
+    file_settings = without(tree, assignments)
+    before, previous_arm_settings = [], arm_settings
     if assignments:
         with contextlib.suppress(ConfigurationError):  # The file alone may be incomplete.
             alone = _section_from_tree(Scenario, tree, {}, where)
             before = [alone.model_dump(mode="json")]
-            of_arms_before = _joined(of_arms, alternatives_of(alone.experiment))
-    found += useless_options(Scenario, resolved, of_file, before, of_arms_before)
-    if found:
-        raise ConfigurationError("\n".join(f"{where}: {useless.reason}" for useless in found))
+            previous_arm_settings = _joined(arm_settings, alternatives_of(alone.experiment))
+    useless_settings += useless_options(
+        Scenario, resolved, file_settings, before, previous_arm_settings
+    )
+    if useless_settings:
+        raise ConfigurationError(
+            "\n".join(f"{where}: {useless.reason}" for useless in useless_settings)
+        )
     if not before:
         return scenario
     replaced = [
-        useless.key for useless in useless_options(Scenario, resolved, of_file, (), of_arms)
+        useless.key
+        for useless in useless_options(Scenario, resolved, file_settings, (), arm_settings)
     ]
     return _section_from_tree(Scenario, without(tree, replaced), assignments, where)
 
@@ -172,9 +177,9 @@ def require_effect(
     """
     resolved = override_scenario(scenario, assignments).model_dump(mode="json")
     layer = _tree_of(assignments)
-    found = useless_options(Scenario, resolved, layer, alternatives=alternatives)
-    if found:
-        raise ConfigurationError("\n".join(useless.reason for useless in found))
+    useless_settings = useless_options(Scenario, resolved, layer, alternatives=alternatives)
+    if useless_settings:
+        raise ConfigurationError("\n".join(useless.reason for useless in useless_settings))
 
 
 def with_effective_options(
@@ -187,8 +192,8 @@ def with_effective_options(
       alternatives: dotted key -> further values, with which options may have their effect.
     """
     resolved = scenario.model_dump(mode="json")
-    found = useless_options(Scenario, resolved, resolved, alternatives=alternatives)
-    keys = [useless.key for useless in found]
+    useless_settings = useless_options(Scenario, resolved, resolved, alternatives=alternatives)
+    keys = [useless.key for useless in useless_settings]
     return scenario_from_tree(without(resolved, keys)) if keys else scenario
 
 

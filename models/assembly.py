@@ -244,14 +244,14 @@ class InputAssembly(tf.keras.layers.Layer):
         """Steps of histories: item fields [m, length, fields, width] and ratings, side by side."""
         fields, width = history.shape[2:]
         steps = tf.reshape(history, [-1, tf.shape(history)[1], fields * width])
-        of_rating = tf.stack(
+        rating_inputs = tf.stack(
             [
                 ratings - self._positive_rating,
                 tf.cast(ratings >= self._positive_rating, ratings.dtype),
             ],
             axis=-1,
         )
-        return tf.concat([steps, tf.cast(of_rating, steps.dtype)], axis=-1)
+        return tf.concat([steps, tf.cast(rating_inputs, steps.dtype)], axis=-1)
 
     def add_alignment_loss(
         self, prepared: Tensors, candidate: tf.Tensor, augmented: Augmented
@@ -289,9 +289,9 @@ def _stacked(vectors: Mapping[str, tf.Tensor], sources: Sequence[str]) -> tf.Ten
     return tf.stack([vectors[source] for source in sources], axis=-2)
 
 
-def _for_candidates(of_users: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
+def _for_candidates(user_values: tf.Tensor, batch: tf.Tensor) -> tf.Tensor:
     """Repeats what belongs to the user: [m, ...] -> [n, ...], or [b, L, ...] in lists."""
     if batch.shape[0] == 2:
-        of_users = of_users[:, tf.newaxis]
-    inner = of_users.shape[batch.shape[0] :]
-    return tf.broadcast_to(of_users, tf.concat([batch, inner], axis=0))
+        user_values = user_values[:, tf.newaxis]
+    inner = user_values.shape[batch.shape[0] :]
+    return tf.broadcast_to(user_values, tf.concat([batch, inner], axis=0))

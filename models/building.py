@@ -264,7 +264,7 @@ class _Parts:
         options = self._options
         matches, item_rows = {}, {}
         general = options.knowledge_match
-        of_links = general.for_links() if options.match == "ridge" else general
+        link_options = general.for_links() if options.match == "ridge" else general
         for source in options.knowledge_match.sources:
             table, records = self._table(source), self._tables.knowledge[source]
             item_rows[source] = self._catalogue_rows(table)
@@ -272,7 +272,7 @@ class _Parts:
             matches[source] = KnowledgeMatch.from_vectors(
                 options.match,
                 table.vectors(np.arange(1, table.num_rows)).numpy(),
-                of_links if self._has_links(source) else general,
+                link_options if self._has_links(source) else general,
                 () if folds is None else folds,
             )
             match = matches[source]

@@ -166,9 +166,10 @@ class InputPreparation(tf.Module):
         for source, rows in self.item_knowledge_rows(item_rows).items():
             prepared[knowledge_row_key(source)] = rows
         if self._in_history:
-            of_history = self.item_knowledge_rows(history_rows[:, newest])
+            history_knowledge_rows = self.item_knowledge_rows(history_rows[:, newest])
             prepared |= {
-                history_knowledge_row_key(source): rows for source, rows in of_history.items()
+                history_knowledge_row_key(source): rows
+                for source, rows in history_knowledge_rows.items()
             }
         for source, rows in self.user_rows(raw["user_id"]).items():
             prepared[knowledge_row_key(source)] = rows
@@ -234,7 +235,7 @@ class InputPreparation(tf.Module):
             }
         liked = known & (raw["history_rating"] >= self.positive_rating)
         number, number_liked = (
-            tf.reduce_sum(tf.cast(of_user, tf.float32), axis=1) for of_user in (known, liked)
+            tf.reduce_sum(tf.cast(flags, tf.float32), axis=1) for flags in (known, liked)
         )
         share = tf.cast(raw["user_share_liked"], tf.float32)
         counted = tf.math.divide_no_nan(number_liked, number)
@@ -247,8 +248,8 @@ class InputPreparation(tf.Module):
         if item_rows.shape.rank == 2:
             user = user[:, tf.newaxis]
         shape = tf.concat([tf.shape(item_rows), [NUM_USER_NUMBERS]], axis=0)
-        of_items = self.item_numbers(item_rows, user_folds)
-        return tf.concat([tf.broadcast_to(user, shape), of_items], axis=-1)
+        item_columns = self.item_numbers(item_rows, user_folds)
+        return tf.concat([tf.broadcast_to(user, shape), item_columns], axis=-1)
 
     def _match_inputs(
         self,

@@ -134,13 +134,13 @@ class KnowledgeIds(tf.keras.layers.Layer):
         knowledge_rows = {source: tf.gather(table, flat) for source, table in self._rows.items()}
         projected = self._projection(
             {
-                source: self._vectors(source, of_source)
-                for source, of_source in knowledge_rows.items()
+                source: self._vectors(source, source_rows)
+                for source, source_rows in knowledge_rows.items()
             }
         )
         known = {
-            source: (of_source != MISSING_ROW)[:, tf.newaxis]
-            for source, of_source in knowledge_rows.items()
+            source: (source_rows != MISSING_ROW)[:, tf.newaxis]
+            for source, source_rows in knowledge_rows.items()
         }
         total = tf.add_n(
             [

@@ -273,8 +273,8 @@ class UserRows(tf.Module):
         position = {user: row for row, user in enumerate(users, start=1)}
         rows = {}
         for source, index in self._indexes.items():
-            of_source = np.zeros(len(users) + 1, np.int32)
+            source_rows = np.zeros(len(users) + 1, np.int32)
             places = [position[user] for user in index.entity_ids]
-            of_source[places] = index.rows_of_entities()
-            rows[source] = of_source
+            source_rows[places] = index.rows_of_entities()
+            rows[source] = source_rows
         return users, rows

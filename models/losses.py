@@ -24,8 +24,8 @@ def label_weights(labels: tf.Tensor, class_weights: Sequence[float]) -> tf.Tenso
     """
     if tuple(class_weights) == EQUAL_WEIGHTS:
         return None
-    of_negatives, of_positives = class_weights
-    return tf.where(tf.cast(labels, tf.float32) > 0.5, of_positives, of_negatives)
+    negative_weight, positive_weight = class_weights
+    return tf.where(tf.cast(labels, tf.float32) > 0.5, positive_weight, negative_weight)
 
 
 def pointwise_loss(

@@ -225,14 +225,14 @@ class _Regression:
 
     Attributes:
       products: [parts, width, width], weighted sum of features times features.
-      of_means: [parts, width], weighted sum of features times mean ratings.
-      of_ones: [parts, width], weighted sum of features.
+      rating_products: [parts, width], weighted sum of features times mean ratings.
+      feature_sums: [parts, width], weighted sum of features.
       ratings: [parts, 2], sum and number of ratings.
     """
 
     products: np.ndarray
-    of_means: np.ndarray
-    of_ones: np.ndarray
+    rating_products: np.ndarray
+    feature_sums: np.ndarray
     ratings: np.ndarray
 
     @classmethod
@@ -264,9 +264,9 @@ class _Regression:
         kept = np.arange(len(self.ratings)) != without
         rating_sum, rating_count = self.ratings[kept].sum(axis=0)
         if not rating_count:
-            return np.zeros(self.of_ones.shape[1], np.float32)
+            return np.zeros(self.feature_sums.shape[1], np.float32)
         mean = rating_sum / rating_count
-        target = (self.of_means[kept] - mean * self.of_ones[kept]).sum(axis=0)
+        target = (self.rating_products[kept] - mean * self.feature_sums[kept]).sum(axis=0)
         precision = np.eye(len(target)) + self.products[kept].sum(axis=0)
         return np.linalg.solve(precision, target).astype(np.float32)
 

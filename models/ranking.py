@@ -59,10 +59,10 @@ class Scorer(tf.keras.layers.Layer):
         inputs, match = self.assembly(prepared, augmented, training=training)
         logits = []
         for backbone, match_term in zip(self._backbones, self._match_terms, strict=True):
-            of_task = backbone(inputs, training=training)
+            task_output = backbone(inputs, training=training)
             if match.shape[-1]:
-                of_task += match_term(match)
-            logits.append(of_task)
+                task_output += match_term(match)
+            logits.append(task_output)
         return logits[0][:, 0] if len(logits) == 1 else tf.concat(logits, axis=1)
 
 

@@ -96,8 +96,8 @@ def _require_answer_files(scenario: Scenario, sources: list[str]) -> None:
     """Finds out that a file or an attribute is missing before the long steps, not between them."""
     for source in sources:
         answers = scenario.knowledge.answers[source]
-        of_sources = [source, *(answers.links.mine if answers.links is not None else ())]
-        for named, name in product(of_sources, ("individual", "collective", "vectors")):
+        answer_sources = [source, *(answers.links.mine if answers.links is not None else ())]
+        for named, name in product(answer_sources, ("individual", "collective", "vectors")):
             paths = getattr(scenario.knowledge.answers[named], name)
             if paths:
                 expand_paths(paths, f"knowledge.answers.{named}.{name}")

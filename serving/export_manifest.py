@@ -104,12 +104,12 @@ def write_document(version_folder: Path, manifest: Mapping[str, Any]) -> Path:
 
 def listed_files(version_folder: Path) -> dict[str, dict[str, Any]]:
     """Every file of the folder but the manifest: relative name -> size and SHA-256."""
-    found = {}
+    files = {}
     for path in sorted(version_folder.rglob("*")):
         name = path.relative_to(version_folder).as_posix()
         if path.is_file() and name != MANIFEST:
-            found[name] = {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
-    return found
+            files[name] = {"bytes": path.stat().st_size, "sha256": file_sha256(path)}
+    return files
 
 
 def variable_name(checkpoint_key: str) -> str:

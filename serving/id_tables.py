@@ -152,8 +152,8 @@ class IdIndex(tf.Module):
         buckets = tf.bitwise.right_shift(keys, self._shift)
         starts = tf.gather(self._starts, buckets)
         places = starts[:, tf.newaxis] + tf.range(WINDOW)
-        found = tf.gather(self._keys, places) == keys[:, tf.newaxis]
-        rows = tf.where(found, tf.gather(self._rows, places), UNKNOWN_ROW)
+        is_match = tf.gather(self._keys, places) == keys[:, tf.newaxis]
+        rows = tf.where(is_match, tf.gather(self._rows, places), UNKNOWN_ROW)
         return tf.ensure_shape(tf.reshape(tf.reduce_max(rows, axis=1), tf.shape(ids)), ids.shape)
 
 
@@ -193,8 +193,8 @@ class StoredUserRows(tf.Module):
         super().__init__(name="user_rows")
         self._index = IdIndex(user_ids, "users")
         self._rows = {
-            source: growing_table(of_source, f"users/knowledge_row/{source}", tf.int32)
-            for source, of_source in rows.items()
+            source: growing_table(source_rows, f"users/knowledge_row/{source}", tf.int32)
+            for source, source_rows in rows.items()
         }
 
     def __call__(self, user_ids: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -152,8 +152,8 @@ def _row_checks(sent: Mapping[str, tf.Tensor]) -> list[tf.Operation]:
     ]
 
 
-def _same_shape(name: str, values: tf.Tensor, other: str, of_other: tf.Tensor) -> tf.Operation:
-    shapes = tf.shape(values), tf.shape(of_other)
+def _same_shape(name: str, values: tf.Tensor, other: str, other_values: tf.Tensor) -> tf.Operation:
+    shapes = tf.shape(values), tf.shape(other_values)
     return tf.raw_ops.Assert(
         condition=tf.reduce_all(tf.equal(*shapes)),
         data=[f"{name} and {other} must have the same shape. Received:", *shapes],

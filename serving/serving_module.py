@@ -113,19 +113,19 @@ class ServingModule(tf.Module, abc.ABC):
         return tf.function(run, autograph=False).get_concrete_function(**specifications)
 
     def _of_examples(
-        self, of_tensors: ConcreteFunction, argument: str, select: Computation = dict
+        self, tensor_function: ConcreteFunction, argument: str, select: Computation = dict
     ) -> ConcreteFunction:
         """A signature whose only input is serialized tf.Examples.
 
         Args:
-          of_tensors: the signature of tensors that is asked, which is so traced only once.
+          tensor_function: the signature of tensors that is asked, which is so traced only once.
           argument: name of the input.
           select: from the outputs of that signature to those of this one.
         """
 
         def compute(serialized: Tensors) -> dict[str, tf.Tensor]:
             raw = parse_examples(serialized[argument], self.features)
-            return select(of_tensors(**raw))
+            return select(tensor_function(**raw))
 
         examples = tf.TensorSpec([None], tf.string, name=argument)
         return self._of_tensors(compute, {argument: examples})
@@ -292,15 +292,18 @@ class RetrievalModule(ServingModule):
         # Padding and unknown items have row 0, which is no item to retrieve either.
         excluded = tf.pad(excluded, [[0, 0], [1, 0]], constant_values=_UNKNOWN_ROW)
         shape = tf.shape(excluded)
-        of_user = tf.broadcast_to(tf.range(shape[0])[:, tf.newaxis], shape)
-        where = tf.stack([of_user, excluded], axis=-1)
+        user_rows = tf.broadcast_to(tf.range(shape[0])[:, tf.newaxis], shape)
+        where = tf.stack([user_rows, excluded], axis=-1)
         nowhere = tf.fill(shape, np.float32(-np.inf))
         scores, rows = tf.math.top_k(
             tf.tensor_scatter_nd_update(scores, where, nowhere), k=self._num_found
         )
-        found = tf.math.is_finite(scores)
-        rows = tf.where(found, rows, _UNKNOWN_ROW)
-        return {ITEM_ID: tf.gather(self._item_ids, rows), SCORE: tf.where(found, scores, 0.0)}
+        is_retrieved = tf.math.is_finite(scores)
+        rows = tf.where(is_retrieved, rows, _UNKNOWN_ROW)
+        return {
+            ITEM_ID: tf.gather(self._item_ids, rows),
+            SCORE: tf.where(is_retrieved, scores, 0.0),
+        }
 
     def user_vectors(self, raw: Tensors) -> dict[str, tf.Tensor]:
         """Vectors of users, "vector" [n, width]."""

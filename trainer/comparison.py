@@ -146,16 +146,16 @@ def adjusted_p_values(
       (slice, group, test) -> Holm-adjusted p-value; a test is a metric, of the bootstrap, or
       `DELONG`. NaN where there is none.
     """
-    found: dict[str, dict[tuple[str, str], float]] = {}
+    adjusted_by_method: dict[str, dict[tuple[str, str], float]] = {}
     for name, groups in slices.items():
         for group, compared in groups.items():
             for metric, difference in compared.differences.items():
-                found.setdefault(metric, {})[name, group] = difference.p_value
+                adjusted_by_method.setdefault(metric, {})[name, group] = difference.p_value
             if compared.delong is not None:
-                found.setdefault(DELONG, {})[name, group] = compared.delong.p_value
+                adjusted_by_method.setdefault(DELONG, {})[name, group] = compared.delong.p_value
     return {
         (*place, test): adjusted
-        for test, p_values in found.items()
+        for test, p_values in adjusted_by_method.items()
         for place, adjusted in zip(p_values, holm(list(p_values.values())), strict=True)
     }
 
@@ -174,17 +174,17 @@ SEEDS_NOT_COVERED = (
 def result_of(compared: Compared) -> dict[str, object]:
     """A comparison as JSON; the keys of the first metric's interval have no prefix."""
     result: dict[str, object] = {}
-    for metric, found in compared.differences.items():
+    for metric, difference in compared.differences.items():
         prefix = _prefix(compared, metric)
         result |= {
-            f"{metric}_a": found.baseline,
-            f"{metric}_b": found.candidate,
-            f"{metric}_difference": found.difference,
-            f"{prefix}ci_low": _or_none(found.low),
-            f"{prefix}ci_high": _or_none(found.high),
-            f"{prefix}p_value": _or_none(found.p_value),
-            f"{prefix}relative_lift": _or_none(found.relative_lift),
-            f"{prefix}seed_standard_error": _or_none(found.seed_error),
+            f"{metric}_a": difference.baseline,
+            f"{metric}_b": difference.candidate,
+            f"{metric}_difference": difference.difference,
+            f"{prefix}ci_low": _or_none(difference.low),
+            f"{prefix}ci_high": _or_none(difference.high),
+            f"{prefix}p_value": _or_none(difference.p_value),
+            f"{prefix}relative_lift": _or_none(difference.relative_lift),
+            f"{prefix}seed_standard_error": _or_none(difference.seed_error),
         }
     if compared.delong is not None:
         result[DELONG] = {
@@ -228,11 +228,11 @@ def slice_results(slices: Slices, sparse_below: int) -> dict[str, dict[str, dict
 def sentences(compared: Compared) -> list[str]:
     """What people read about a comparison."""
     lines = []
-    for metric, found in compared.differences.items():
-        lift = found.relative_lift
+    for metric, difference in compared.differences.items():
+        lift = difference.relative_lift
         lines.append(
-            f"{display_name(metric)} {found.baseline:.4f} -> {found.candidate:.4f}, "
-            f"difference {_interval(found)}, p = {_p(found.p_value)}"
+            f"{display_name(metric)} {difference.baseline:.4f} -> {difference.candidate:.4f}, "
+            f"difference {_interval(difference)}, p = {_p(difference.p_value)}"
             + ("" if math.isnan(lift) else f", relative {100 * lift:+.2f} %")
         )
     if compared.delong is not None:
@@ -244,7 +244,7 @@ def sentences(compared: Compared) -> list[str]:
 
 
 def _seeds_text(compared: Compared) -> str:
-    covered = all(found.covers_seeds for found in compared.differences.values())
+    covered = all(difference.covers_seeds for difference in compared.differences.values())
     return SEEDS_COVERED if covered else SEEDS_NOT_COVERED
 
 
@@ -264,17 +264,17 @@ def slice_rows(slices: Slices, sparse_below: int) -> tuple[list[str], list[list[
             counts = [name, group, f"{compared.n:,}", f"{compared.users:,}"]
             if compared.reason is not None:
                 rows.append([*counts, *[_NOTHING] * 9, compared.reason])
-            for metric, found in compared.differences.items():
+            for metric, difference in compared.differences.items():
                 delong = compared.delong if metric == "auc" else None
                 rows.append(
                     [
                         *counts,
                         display_name(metric),
-                        f"{found.baseline:.4f}",
-                        f"{found.candidate:.4f}",
-                        f"{found.difference:+.4f}",
-                        f"{found.low:+.4f} to {found.high:+.4f}",
-                        _p(found.p_value),
+                        f"{difference.baseline:.4f}",
+                        f"{difference.candidate:.4f}",
+                        f"{difference.difference:+.4f}",
+                        f"{difference.low:+.4f} to {difference.high:+.4f}",
+                        _p(difference.p_value),
                         _p(adjusted[name, group, metric]),
                         _NOTHING if delong is None else _p(delong.p_value),
                         _NOTHING if delong is None else _p(adjusted[name, group, DELONG]),
@@ -288,8 +288,8 @@ def _prefix(compared: Compared, metric: str) -> str:
     return "" if metric == next(iter(compared.differences)) else f"{metric}_"
 
 
-def _interval(found: Difference | DeLongTest) -> str:
-    return f"{found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}]"
+def _interval(difference: Difference | DeLongTest) -> str:
+    return f"{difference.difference:+.4f} [{difference.low:+.4f}, {difference.high:+.4f}]"
 
 
 def _p(value: float) -> str:

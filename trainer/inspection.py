@@ -57,10 +57,10 @@ def mean_gates(experiment: ExperimentResult) -> dict[str, GateWeights]:
         if folder.read_scenario().model.adapter == "none":
             continue
         scenario, model = folder.load_model(store.tables)
-        found = expert_gates(model, store.examples(scenario, model, "test"))
-        if found:
+        gate_values = expert_gates(model, store.examples(scenario, model, "test"))
+        if gate_values:
             shared = model.adapter.network.num_shared_experts
-            gates[cell] = GateWeights(run.seed, shared, found)
+            gates[cell] = GateWeights(run.seed, shared, gate_values)
     return gates
 
 
@@ -95,15 +95,17 @@ def factor_weights(
     """
     batches = [model.factor_weights(batch) for batch in examples.batches(_BATCH)]
     entities = {"item": examples.features["item_row"], "user": examples.user_ids}
-    found = {}
+    weight_values = {}
     for entity in batches[0]:
         weights = np.concatenate([batch[entity].numpy() for batch in batches])
         ids = entities[entity]
         known = ids.ravel() != 0 if entity == "item" else np.ones(len(ids), bool)
         _, first = np.unique(ids.ravel()[known], return_index=True)
         means = weights.reshape(-1, weights.shape[-1])[known][first].mean(axis=0)
-        found[entity] = dict(zip(_sources_of(scenario, entity), means.tolist(), strict=True))
-    return found
+        weight_values[entity] = dict(
+            zip(_sources_of(scenario, entity), means.tolist(), strict=True)
+        )
+    return weight_values
 
 
 def training_counts(scenario: Scenario) -> dict[str, int]:

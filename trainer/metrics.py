@@ -44,8 +44,8 @@ def display_name(metric: str) -> str:
 def summary(metrics: AnyMetrics) -> str:
     """The metrics that people look at first, each with four decimals."""
     shown = [f"{display_name(key)} {metrics[key]:.4f}" for key in _SUMMARY if key in metrics]
-    for task, of_task in metrics.get("tasks", {}).items():
-        shown.append(f"{task} ({summary(of_task)})")
+    for task, task_metrics in metrics.get("tasks", {}).items():
+        shown.append(f"{task} ({summary(task_metrics)})")
     return ", ".join(shown)
 
 
@@ -145,20 +145,20 @@ class RankedLists:
         first_hits = []
         for k in CUTOFFS:
             within = places <= k
-            of_list = lists[within]
-            gained, precision, found = (
-                np.bincount(of_list, values, len(self.sizes))
+            list_of_position = lists[within]
+            gained, precision, hit_counts = (
+                np.bincount(list_of_position, values, len(self.sizes))
                 for values in (gains[within], precisions[within], None)
             )
             findable = np.minimum(k, self.positives)
             by_name["ndcg"].append(_ratio(gained, best[np.maximum(findable, 1) - 1]))
             by_name["map"].append(_ratio(precision, findable))
-            by_name["map_hits"].append(_ratio(precision, found))
-            first_hits.append((found > 0).astype(np.float64))
+            by_name["map_hits"].append(_ratio(precision, hit_counts))
+            first_hits.append((hit_counts > 0).astype(np.float64))
         quality = {
             f"{name}_at_{k}": values
-            for name, of_name in by_name.items()
-            for k, values in zip(CUTOFFS, of_name, strict=True)
+            for name, values_by_cutoff in by_name.items()
+            for k, values in zip(CUTOFFS, values_by_cutoff, strict=True)
         }
         quality["mrr"] = reciprocal
         for k, values in zip(CUTOFFS, first_hits, strict=True):
@@ -247,8 +247,8 @@ def flat_metrics(metrics: AnyMetrics) -> dict[str, float]:
     These are the columns of history.csv, each after `validation_`.
     """
     flat = {name: value for name, value in metrics.items() if isinstance(value, float)}
-    for task, of_task in metrics.get("tasks", {}).items():
-        flat |= {f"{task}_{name}": value for name, value in flat_metrics(of_task).items()}
+    for task, task_metrics in metrics.get("tasks", {}).items():
+        flat |= {f"{task}_{name}": value for name, value in flat_metrics(task_metrics).items()}
     return flat
 
 
@@ -276,14 +276,14 @@ def evaluate_lists(
     Raises:
       CommandError: candidates of one class only, or a score that is not finite.
     """
-    of_candidates = evaluate_scores(labels, scores, user_ids)
+    candidate_metrics = evaluate_scores(labels, scores, user_ids)
     ranked = RankedLists(lists, labels, scores, num_lists)
     return {
-        "auc": of_candidates["auc"],
-        "logloss": of_candidates["logloss"],
-        "gauc": of_candidates["gauc"],
+        "auc": candidate_metrics["auc"],
+        "logloss": candidate_metrics["logloss"],
+        "gauc": candidate_metrics["gauc"],
         **{name: float(values[ranked.judged].mean()) for name, values in ranked.quality().items()},
-        "n": of_candidates["n"],
+        "n": candidate_metrics["n"],
         "lists": num_lists,
         "lists_without_positive": int(np.count_nonzero(~ranked.judged)),
     }
@@ -381,7 +381,7 @@ def evaluate_ranks(among_all: Ranks, among_new: Ranks) -> dict[str, float]:
       Means of `rank_values`; and `n`, the number of examples.
     """
     values = rank_values(among_all, among_new)
-    return {name: float(of_examples.mean()) for name, of_examples in values.items()} | {
+    return {name: float(example_values.mean()) for name, example_values in values.items()} | {
         "n": len(among_all.better)
     }
 

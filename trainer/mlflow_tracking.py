@@ -58,11 +58,11 @@ class MlflowTracking(Tracking):
         make_client = _client_class()
         try:
             self._client: MlflowClient = make_client(tracking_uri=_prepared(uri))
-            found = self._client.get_experiment_by_name(experiment)
+            known_experiment = self._client.get_experiment_by_name(experiment)
             self._experiment = (
                 self._client.create_experiment(experiment, artifact_location=_artifacts(uri))
-                if found is None
-                else found.experiment_id
+                if known_experiment is None
+                else known_experiment.experiment_id
             )
         except Exception as error:
             raise self._unusable(error) from None
@@ -118,10 +118,8 @@ class MlflowTracking(Tracking):
         """The newest run with these tags, among those that have ended or those that have not."""
         conditions = [f"tags.{key} = '{value}'" for key, value in tags.items()]
         conditions.append(f"attributes.status {'=' if ended else '!='} 'FINISHED'")
-        found = self._client.search_runs(
-            [self._experiment], " and ".join(conditions), max_results=1
-        )
-        return found[0].info.run_id if found else None
+        runs = self._client.search_runs([self._experiment], " and ".join(conditions), max_results=1)
+        return runs[0].info.run_id if runs else None
 
     def _log_params(self, run: str, scenario: Scenario) -> None:
         from mlflow.entities import Param

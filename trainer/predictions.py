@@ -376,8 +376,8 @@ class RetrievalPredictions(Predictions):
         ranks = zip(_OF_RANKS.items(), (self.among_all, self.among_new), strict=True)
         columns = {
             name: values
-            for (rank, tied), found in ranks
-            for name, values in ((rank, found.expected), (tied, found.tied))
+            for (rank, tied), score in ranks
+            for name, values in ((rank, score.expected), (tied, score.tied))
         }
         named = {name: columns[name] for name in RANK_COLUMNS}
         return pa.table({"user_id": self.user_ids, "item_id": self.item_ids, **named})

@@ -152,10 +152,10 @@ def _matching(field: str, patterns: Sequence[str] | str) -> list[str]:
     """The files that patterns name, in order of their names within each pattern."""
     files: list[str] = []
     for pattern in [patterns] if isinstance(patterns, str) else patterns or ():
-        found = sorted(path for path in glob.glob(pattern) if Path(path).is_file())
-        if not found:
+        paths = sorted(path for path in glob.glob(pattern) if Path(path).is_file())
+        if not paths:
             raise CommandError(f"{field}: no file matches {pattern}")
-        files += found
+        files += paths
     if not files:
         raise CommandError(f"{field}: no file is named")
     return list(dict.fromkeys(files))
@@ -171,10 +171,10 @@ def _parsing_explained() -> Iterator[None]:
     except tf.errors.InvalidArgumentError as error:
         if "ParseExample" not in str(error):
             raise
-        found = _WRONG_FEATURE.search(str(error))
+        match = _WRONG_FEATURE.search(str(error))
         raise CommandError(
             "train_files, eval_files: an example is none of this scenario: "
-            f"{found[0] if found else error}"
+            f"{match[0] if match else error}"
         ) from error
 
 

@@ -235,8 +235,10 @@ class RunFolder:
         """
         scenario = self.read_scenario()
         expected = self.read_metrics()["fingerprint"]
-        found = fingerprint(scenario)
-        changed = sorted(step for step in found if found[step] != expected.get(step))
+        table_fingerprint = fingerprint(scenario)
+        changed = sorted(
+            step for step in table_fingerprint if table_fingerprint[step] != expected.get(step)
+        )
         if changed:
             raise RunFolderError(
                 f"{self.path} was trained on other data than {scenario.work_dir} now holds "

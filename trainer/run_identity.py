@@ -40,8 +40,8 @@ def default_run_folder(scenario: Scenario) -> RunFolder:
     kind_of(scenario)  # An unknown model has no name.
     effective = with_effective_options(scenario)
     parts, others = _named(effective.model, "model.", effective)
-    of_training, _ = _named(effective.training, "training.", effective)
-    name = [*parts, *of_training, *_spelled(others), f"seed{scenario.training.seed}"]
+    training_names, _ = _named(effective.training, "training.", effective)
+    name = [*parts, *training_names, *_spelled(others), f"seed{scenario.training.seed}"]
     return RunFolder(Path(scenario.work_dir) / "runs" / "_".join(name))
 
 

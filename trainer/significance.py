@@ -254,13 +254,13 @@ def delong_test(
         [_components(labels, scores) for scores in side]
         for side in (baseline_scores, candidate_scores)
     )
-    of_positives, of_negatives = (
+    positive_components, negative_components = (
         np.mean([run[kind] for run in candidate], axis=0)
         - np.mean([run[kind] for run in baseline], axis=0)
         for kind in (0, 1)
     )
-    difference = float(of_positives.mean())
-    variance = _variance_of_mean(of_positives) + _variance_of_mean(of_negatives)
+    difference = float(positive_components.mean())
+    variance = _variance_of_mean(positive_components) + _variance_of_mean(negative_components)
     error = math.sqrt(variance)
     margin = _NORMAL.inv_cdf(0.975) * error
     if error:
@@ -276,9 +276,9 @@ def _components(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.
     ranks = _mid_ranks(scores)
     num_positives = np.count_nonzero(positive)
     num_negatives = len(labels) - num_positives
-    of_positives = (ranks[positive] - _mid_ranks(scores[positive])) / num_negatives
-    of_negatives = 1 - (ranks[~positive] - _mid_ranks(scores[~positive])) / num_positives
-    return of_positives, of_negatives
+    positive_components = (ranks[positive] - _mid_ranks(scores[positive])) / num_negatives
+    negative_components = 1 - (ranks[~positive] - _mid_ranks(scores[~positive])) / num_positives
+    return positive_components, negative_components
 
 
 def _mid_ranks(scores: np.ndarray) -> np.ndarray:

@@ -178,9 +178,11 @@ def _with_unread_settings(scenario: Scenario, built: Settings) -> Scenario:
         changes["examples"] = tuple(kinds)
     if RERANK not in data.examples:
         changes["rerank"] = RerankLists.model_construct(**_section(built, "data.rerank."))
-    of_labels = _section(built, "data.labels.")
-    names = dict.fromkeys(key.partition(".")[0] for key in of_labels)
-    labels = {name: ExtraLabel.model_construct(**_section(of_labels, f"{name}.")) for name in names}
+    label_settings = _section(built, "data.labels.")
+    names = dict.fromkeys(key.partition(".")[0] for key in label_settings)
+    labels = {
+        name: ExtraLabel.model_construct(**_section(label_settings, f"{name}.")) for name in names
+    }
     for task in scenario.model.tasks:
         labels[task] = data.labels[task]
     changes["labels"] = labels

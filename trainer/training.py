@@ -198,7 +198,7 @@ class _Watchers:
 
     callbacks: Sequence[tf.keras.callbacks.Callback] = ()
     on_epoch: Sequence[Callable[[EpochRow], None]] = ()
-    on_resume: Callable[[TrainingState], None] = lambda found: None
+    on_resume: Callable[[TrainingState], None] = lambda state: None
 
 
 @contextmanager
@@ -216,8 +216,8 @@ def _watched(
         yield _Watchers(
             [*watchers],
             [HistoryFile(folder.unfinished / HISTORY), *(each.on_epoch_row for each in watchers)],
-            lambda found: say(
-                f"{folder.path}: goes on after step {found.step:,} of epoch {found.epoch + 1}"
+            lambda state: say(
+                f"{folder.path}: goes on after step {state.step:,} of epoch {state.epoch + 1}"
             ),
         )
     finally:
@@ -238,17 +238,17 @@ def _require_trainable(
         return
     parts = {"train": examples.sample()} if examples.is_whole else {}
     parts["validation"] = validation
-    for part, of_part in parts.items():
-        _require_both_classes(scenario, of_part, part)
+    for part, part_values in parts.items():
+        _require_both_classes(scenario, part_values, part)
 
 
 def _require_both_classes(scenario: Scenario, examples: PreparedExamples, part: str) -> None:
     """Checks the label and further tasks; lists are judged by their candidates alone."""
     for name, labels in examples.label_columns(scenario.model.tasks).items():
         if labels.min() == labels.max():
-            of_task = "" if name == LABEL else f" of task '{name}'"
+            suffix = "" if name == LABEL else f" of task '{name}'"
             raise CommandError(
                 f"all {len(labels):,} samples of part '{part}' in {scenario.work_dir} have the "
-                f"label {labels[0]:g}{of_task}, and AUC needs both; look at data.positive_rating, "
+                f"label {labels[0]:g}{suffix}, and AUC needs both; look at data.positive_rating, "
                 "data.labels, data.negatives and split.fractions"
             )

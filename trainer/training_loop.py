@@ -228,14 +228,16 @@ class NanGuard(tf.keras.callbacks.Callback):
         wrong = [name for name, value in losses.items() if not np.isfinite(value)]
         if not wrong:
             return
-        found = f"step {int(self.model.optimizer.iterations):,}: the {wrong[0].replace('_', ' ')} "
-        found += f"is {losses[wrong[0]]}"
+        problem = (
+            f"step {int(self.model.optimizer.iterations):,}: the {wrong[0].replace('_', ' ')} "
+        )
+        problem += f"is {losses[wrong[0]]}"
         reason = _not_finite_weight(self.model)
         if not reason:
             reason = "all variables are finite"
             if self._batch_of_step is not None:
                 reason += _not_finite_gradient(self.model, self._batch_of_step(batch))
-        raise NotFiniteError(f"{found}, {reason}. {_fix(self.model)}")
+        raise NotFiniteError(f"{problem}, {reason}. {_fix(self.model)}")
 
 
 def require_finite(model: tfrs.models.Model, loss: float) -> None:

@@ -179,7 +179,7 @@ class Study:
     @property
     def trials(self) -> list[Trial]:
         """All trials that count, in order."""
-        counted = [self._trial(found) for found in self._counted()]
+        counted = [self._trial(frozen) for frozen in self._counted()]
         return sorted(counted, key=lambda trial: trial.number)
 
     def run(
@@ -258,18 +258,18 @@ class Study:
 
     def _counted(self) -> list[optuna.trial.FrozenTrial]:
         """Trials that have ended by themselves."""
-        return [found for found in self._study.trials if _counts(found)]
+        return [trial for trial in self._study.trials if _counts(trial)]
 
-    def _trial(self, found: optuna.trial.FrozenTrial) -> Trial:
-        attributes = found.user_attrs
+    def _trial(self, trial: optuna.trial.FrozenTrial) -> Trial:
+        attributes = trial.user_attrs
         states: dict[str, TrialState] = {"COMPLETE": "complete", "PRUNED": "pruned"}
-        state = states.get(found.state.name, "failed")
+        state = states.get(trial.state.name, "failed")
         return Trial(
             number=attributes[_NUMBER],
             settings=attributes[_SETTINGS],
             state=state,
-            value=found.value if state == "complete" else None,
-            seconds=attributes.get(_SECONDS, _duration(found)),
+            value=trial.value if state == "complete" else None,
+            seconds=attributes.get(_SECONDS, _duration(trial)),
             reason=attributes.get(_REASON, ""),
             run=self._run_folder(attributes[_NUMBER]),
         )
@@ -297,16 +297,16 @@ def _opened(path: Path) -> optuna.Study:
             n_startup_trials=_TRIALS_BEFORE_PRUNING, n_warmup_steps=_EPOCHS_BEFORE_PRUNING
         ),
     )
-    for found in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
-        study.tell(found.number, state=optuna.trial.TrialState.FAIL)
+    for trial in study.get_trials(states=[optuna.trial.TrialState.RUNNING]):
+        study.tell(trial.number, state=optuna.trial.TrialState.FAIL)
     return study
 
 
-def _counts(found: optuna.trial.FrozenTrial) -> bool:
+def _counts(trial: optuna.trial.FrozenTrial) -> bool:
     """Whether a trial has ended by itself; one that was interrupted failed without a reason."""
-    failed_by_itself = found.state.name == "FAIL" and _REASON in found.user_attrs
-    return found.state.name in ("COMPLETE", "PRUNED") or failed_by_itself
+    failed_by_itself = trial.state.name == "FAIL" and _REASON in trial.user_attrs
+    return trial.state.name in ("COMPLETE", "PRUNED") or failed_by_itself
 
 
-def _duration(found: optuna.trial.FrozenTrial) -> float:
-    return 0.0 if found.duration is None else round(found.duration.total_seconds(), 3)
+def _duration(trial: optuna.trial.FrozenTrial) -> float:
+    return 0.0 if trial.duration is None else round(trial.duration.total_seconds(), 3)

@@ -143,12 +143,12 @@ def write_results(study: Study, scenario: Scenario, space: Space) -> TuningResul
     folder = study.folder
     _write_table(folder / TABLE_FILE, trials, study.metric, list(space))
     trials_figure(trials, study.metric, space).savefig(folder / PLOT_FILE)
-    found: BestTrial | None = None
+    overall_best: BestTrial | None = None
     if best is not None and best.value is not None:
         chosen = override_scenario(scenario, {**best.settings, "run_dir": None})
-        of_arms = alternatives_of(chosen.experiment)
-        save_scenario(with_effective_options(chosen, of_arms), folder / BEST_FILE)
-        found = BestTrial(
+        arm_settings = alternatives_of(chosen.experiment)
+        save_scenario(with_effective_options(chosen, arm_settings), folder / BEST_FILE)
+        overall_best = BestTrial(
             trial=best.number, value=best.value, settings=dict(best.settings), run=str(best.run)
         )
     states = [trial.state for trial in trials]
@@ -159,8 +159,8 @@ def write_results(study: Study, scenario: Scenario, space: Space) -> TuningResul
         complete=states.count("complete"),
         failed=states.count("failed"),
         pruned=states.count("pruned"),
-        best=found,
-        best_config=None if found is None else str(folder / BEST_FILE),
+        best=overall_best,
+        best_config=None if overall_best is None else str(folder / BEST_FILE),
         trials_csv=str(folder / TABLE_FILE),
         plot=str(folder / PLOT_FILE),
     )

@@ -43,13 +43,13 @@ def split_space(words: Iterable[str]) -> tuple[list[str], dict[str, SearchRange]
     space: dict[str, SearchRange] = {}
     for word in words:
         key, _, text = word.partition("=")
-        found = _range_of(word, text)
-        if found is None:
+        value_range = _range_of(word, text)
+        if value_range is None:
             overrides.append(word)
         elif key in space:
             raise ConfigurationError(f"'{key}' has two ranges; name one")
         else:
-            space[key] = found
+            space[key] = value_range
     return overrides, space
 
 
@@ -138,18 +138,20 @@ def distributions(scenario: Scenario, space: Space) -> dict[str, BaseDistributio
         IntDistribution,
     )
 
-    found: dict[str, BaseDistribution] = {}
+    distributions: dict[str, BaseDistribution] = {}
     for key, searched in space.items():
         if searched.choices is not None:
-            found[key] = CategoricalDistribution([_drawn(choice) for choice in searched.choices])
+            distributions[key] = CategoricalDistribution(
+                [_drawn(choice) for choice in searched.choices]
+            )
             continue
         low, high = _bounds(searched)
         if _is_whole(scenario, key, searched):
             step = int(searched.step or 1)
-            found[key] = IntDistribution(int(low), int(high), log=searched.log, step=step)
+            distributions[key] = IntDistribution(int(low), int(high), log=searched.log, step=step)
         else:
-            found[key] = FloatDistribution(low, high, log=searched.log, step=searched.step)
-    return found
+            distributions[key] = FloatDistribution(low, high, log=searched.log, step=searched.step)
+    return distributions
 
 
 def settings_of(space: Space, drawn: Mapping[str, Any]) -> dict[str, object]:

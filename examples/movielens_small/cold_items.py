@@ -107,25 +107,25 @@ def _run(arguments: argparse.Namespace) -> Mapping[str, object]:
         without.append(before["score"].to_numpy()[cold])
         with_knowledge.append(after["score"].to_numpy()[cold])
         reports.append(report)
-    found = bootstrap_auc_difference(
+    auc = bootstrap_auc_difference(
         labels, users, np.stack(without), np.stack(with_knowledge), _RESAMPLES, paired_runs=True
     )
     say(
         f"test AUC on {len(labels):,} samples of {len(new):,} new movies by {len({*users}):,} "
-        f"users, mean of {len(arguments.seeds)} seeds: {found.baseline:.4f} without knowledge, "
-        f"{found.candidate:.4f} after the refresh; difference {found.difference:+.4f}, 95 % "
-        f"interval [{found.low:+.4f}, {found.high:+.4f}]"
+        f"users, mean of {len(arguments.seeds)} seeds: {auc.baseline:.4f} without knowledge, "
+        f"{auc.candidate:.4f} after the refresh; difference {auc.difference:+.4f}, 95 % "
+        f"interval [{auc.low:+.4f}, {auc.high:+.4f}]"
     )
     return {
         "new_items": len(new),
         "samples": len(labels),
         "users": len({*users}),
         "seeds": arguments.seeds,
-        "auc_without": found.baseline,
-        "auc_after_refresh": found.candidate,
-        "difference": found.difference,
-        "interval": [found.low, found.high],
-        "p_value": found.p_value,
+        "auc_without": auc.baseline,
+        "auc_after_refresh": auc.candidate,
+        "difference": auc.difference,
+        "interval": [auc.low, auc.high],
+        "p_value": auc.p_value,
         "refresh": reports[-1],
     }
 

@@ -122,19 +122,24 @@ def _run(arguments: argparse.Namespace) -> Mapping[str, object]:
         read_links(links_directory(scenario, source).path / LINKS_FILE, entity)
         for source, entity in ((LINKS, "item"), (USER_LINKS, "user"))
     )
-    of_first = first_interactions(samples, scenario.split.knowledge_history_cap)
-    of_users = {
+    first_samples = first_interactions(samples, scenario.split.knowledge_history_cap)
+    user_samples = {
         part: user_link_features(vectors[LINKS], user_links, contents.item_ids, of)
         for part, of in samples.items()
     }
     # Matrices are so small that threads would wait for each other at length.
     with threadpool_limits(limits=1):
-        match, match_of_first = _chosen_match(samples, vectors), _chosen_match(of_first, vectors)
+        match, match_of_first = (
+            _chosen_match(samples, vectors),
+            _chosen_match(first_samples, vectors),
+        )
         return {
             "samples": {part: len(of.labels) for part, of in samples.items()},
-            "named": _shares_of_named(samples, of_users),
-            "user_links": _user_links_table("all", samples, match, of_users),
-            "user_links_first": _user_links_table("first k_u", of_first, match_of_first, of_users),
+            "named": _shares_of_named(samples, user_samples),
+            "user_links": _user_links_table("all", samples, match, user_samples),
+            "user_links_first": _user_links_table(
+                "first k_u", first_samples, match_of_first, user_samples
+            ),
             "prior": _prior_table(
                 samples, match, vectors, contents, linked_means(contents, item_links)
             ),

@@ -188,14 +188,17 @@ class KnowledgeAdapter(tf.keras.layers.Layer):
         """
         given = self._checked(rows)
         if training and self.knowledge_dropout_rate > 0:
-            given = {source: self._hide_some(of_source) for source, of_source in given.items()}
+            given = {source: self._hide_some(source_rows) for source, source_rows in given.items()}
         distinct = {
-            source: tf.unique(tf.reshape(of_source, [-1])) for source, of_source in given.items()
+            source: tf.unique(tf.reshape(source_rows, [-1]))
+            for source, source_rows in given.items()
         }
-        augmented = self._of_rows({source: found.y for source, found in distinct.items()}, training)
+        augmented = self._of_rows(
+            {source: unique.y for source, unique in distinct.items()}, training
+        )
         return {
-            source: tf.gather(augmented[source], _shaped_like(of_source, distinct[source].idx))
-            for source, of_source in given.items()
+            source: tf.gather(augmented[source], _shaped_like(source_rows, distinct[source].idx))
+            for source, source_rows in given.items()
         }
 
     def defaults(self) -> dict[str, tf.Tensor]:
@@ -256,11 +259,11 @@ class KnowledgeAdapter(tf.keras.layers.Layer):
         augmented = self._augment(self._completed(rows), training)
         return {
             source: tf.where(
-                (of_source == MISSING_ROW)[:, tf.newaxis],
+                (source_rows == MISSING_ROW)[:, tf.newaxis],
                 tf.cast(self._defaults[source], augmented[source].dtype),
                 augmented[source],
             )
-            for source, of_source in rows.items()
+            for source, source_rows in rows.items()
         }
 
     def _checked(self, rows: Tensors) -> dict[str, tf.Tensor]:

@@ -66,6 +66,6 @@ class WideDeep(Backbone):
         fields = self._fields(inputs, training=training)
         joined = wide = beside_numbers(fields, inputs.numeric)
         if self.cross_products:
-            of_numbers = self._products(inputs.numeric[:, :, tf.newaxis])
-            wide = tf.concat([joined, self._products(fields), of_numbers], axis=1)
+            number_products = self._products(inputs.numeric[:, :, tf.newaxis])
+            wide = tf.concat([joined, self._products(fields), number_products], axis=1)
         return self._wide(wide) + self._logit(self._deep(joined, training=training))

@@ -137,10 +137,10 @@ class TargetAttention(ConfiguredLayer):
         step of a shared history, and only (q * k) W_p for every pair.
         """
         query, key, difference, product = tf.split(self._first_kernel, 4, axis=0)
-        of_query = tf.tensordot(candidate, query + difference, axes=1) + self._first_bias
-        of_keys = tf.tensordot(keys, key - difference, axes=1)
-        of_pairs = tf.tensordot(candidate[..., tf.newaxis, :] * keys, product, axes=1)
-        return of_query[..., tf.newaxis, :] + of_keys + of_pairs
+        query_term = tf.tensordot(candidate, query + difference, axes=1) + self._first_bias
+        key_term = tf.tensordot(keys, key - difference, axes=1)
+        product_term = tf.tensordot(candidate[..., tf.newaxis, :] * keys, product, axes=1)
+        return query_term[..., tf.newaxis, :] + key_term + product_term
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)

@@ -21,9 +21,9 @@ class FactorizationMachine(tf.keras.layers.Layer):
 
     def call(self, fields: tf.Tensor) -> tf.Tensor:
         """Sums the products of all pairs of fields."""
-        of_sum = tf.square(tf.reduce_sum(fields, axis=1))
-        of_each = tf.reduce_sum(tf.square(fields), axis=1)
-        return 0.5 * tf.reduce_sum(of_sum - of_each, axis=1, keepdims=True)
+        square_of_sum = tf.square(tf.reduce_sum(fields, axis=1))
+        sum_of_squares = tf.reduce_sum(tf.square(fields), axis=1)
+        return 0.5 * tf.reduce_sum(square_of_sum - sum_of_squares, axis=1, keepdims=True)
 
 
 @tf.keras.utils.register_keras_serializable(PACKAGE)
@@ -332,8 +332,10 @@ class FieldGraph(ConfiguredLayer):
 
     def edges(self, fields: tf.Tensor) -> tf.Tensor:
         """Edge weights [n, fields, fields]: row i says how much field i takes from each other."""
-        of_receiver, of_sender = tf.split(tf.tensordot(fields, self._edge, axes=1), 2, axis=2)
-        scores = tf.nn.leaky_relu(of_receiver + tf.transpose(of_sender, [0, 2, 1]))
+        receiver_scores, sender_scores = tf.split(
+            tf.tensordot(fields, self._edge, axes=1), 2, axis=2
+        )
+        scores = tf.nn.leaky_relu(receiver_scores + tf.transpose(sender_scores, [0, 2, 1]))
         others = tf.eye(fields.shape[1]) == 0
         return tf.nn.softmax(tf.where(others, scores, scores.dtype.min))
 

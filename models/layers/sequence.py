@@ -103,13 +103,16 @@ class AttentionGRU(ConfiguredLayer):
         projected, real, *weight = step
         recurrent = tf.linalg.matmul(state, self._recurrent_kernel)
         gates = 2 if self.kind == "agru" else 3
-        of_input, of_state = tf.split(projected, gates, axis=1), tf.split(recurrent, gates, axis=1)
-        reset = tf.sigmoid(of_input[0] + of_state[0])
-        proposed = tf.tanh(of_input[1] + reset * of_state[1])
+        input_gates, state_gates = (
+            tf.split(projected, gates, axis=1),
+            tf.split(recurrent, gates, axis=1),
+        )
+        reset = tf.sigmoid(input_gates[0] + state_gates[0])
+        proposed = tf.tanh(input_gates[1] + reset * state_gates[1])
         if self.kind == "agru":
             update = weight[0]
         else:
-            update = tf.sigmoid(of_input[2] + of_state[2])
+            update = tf.sigmoid(input_gates[2] + state_gates[2])
             if self.kind == "augru":
                 update *= weight[0]
         return tf.where(real, (1.0 - update) * state + update * proposed, state)

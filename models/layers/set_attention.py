@@ -199,13 +199,13 @@ class SetToListAttention(tf.keras.layers.Layer):
 
     def build(self, input_shape: Sequence[tf.TensorShape]) -> None:
         """Creates the three matrices."""
-        of_set, of_list = input_shape[0][-1], input_shape[2][-1]
+        set_width, list_width = input_shape[0][-1], input_shape[2][-1]
         self._affinity, self._between_candidates, self._to_steps = (
-            self.add_weight(name=name, shape=(of_set, width), initializer="glorot_uniform")
+            self.add_weight(name=name, shape=(set_width, width), initializer="glorot_uniform")
             for name, width in (
-                ("affinity_kernel", of_list),
-                ("between_candidates_kernel", of_set),
-                ("to_steps_kernel", of_list),
+                ("affinity_kernel", list_width),
+                ("between_candidates_kernel", set_width),
+                ("to_steps_kernel", list_width),
             )
         )
         super().build(input_shape)
@@ -238,9 +238,11 @@ class SetToListAttention(tf.keras.layers.Layer):
             tf.matmul(history, affinity, transpose_b=True), list_mask
         )
         for_history = history + _mean(tf.matmul(candidates, affinity), set_mask)
-        of_candidates = masked_softmax(tf.tanh(for_candidates), set_mask[:, tf.newaxis])
-        of_history = masked_softmax(tf.tanh(for_history), list_mask[:, tf.newaxis])
-        return tf.concat([tf.matmul(of_candidates, members), tf.matmul(of_history, steps)], axis=-1)
+        candidate_weights = masked_softmax(tf.tanh(for_candidates), set_mask[:, tf.newaxis])
+        history_weights = masked_softmax(tf.tanh(for_history), list_mask[:, tf.newaxis])
+        return tf.concat(
+            [tf.matmul(candidate_weights, members), tf.matmul(history_weights, steps)], axis=-1
+        )
 
 
 def _mean(sums: tf.Tensor, mask: tf.Tensor) -> tf.Tensor:
@@ -282,11 +284,13 @@ class FeatureAffinity(tf.keras.layers.Layer):
         Returns:
           [b, L, T].
         """
-        of_set, of_list = inputs
-        projected = tf.tensordot(of_set, self._kernel, axes=1)
+        set_items, list_items = inputs
+        projected = tf.tensordot(set_items, self._kernel, axes=1)
         # One vector for each field of the list, so that the pairs are one product of matrices.
         mixed = tf.einsum("blpw,pq->blqw", projected, self._pairs)
-        width = of_list.shape[2] * of_list.shape[3]
+        width = list_items.shape[2] * list_items.shape[3]
         flat_set = tf.reshape(mixed, [tf.shape(mixed)[0], tf.shape(mixed)[1], width])
-        flat_list = tf.reshape(of_list, [tf.shape(of_list)[0], tf.shape(of_list)[1], width])
+        flat_list = tf.reshape(
+            list_items, [tf.shape(list_items)[0], tf.shape(list_items)[1], width]
+        )
         return tf.matmul(flat_set, flat_list, transpose_b=True) + self._bias

@@ -415,11 +415,11 @@ class KnowledgeMatch(tf.keras.layers.Layer):
             tf.concat([tf.reshape(candidates, [-1]), tf.reshape(history, [-1])], axis=0)
         )
         features = self._tables.nystroem_features(table, slots, self._length_scale(), self._bias())
-        of_candidates, of_history = tf.split(positions, sizes)
+        candidate_positions, history_positions = tf.split(positions, sizes)
         return (
             features,
-            tf.reshape(of_candidates, tf.shape(candidates)),
-            tf.reshape(of_history, tf.shape(history)),
+            tf.reshape(candidate_positions, tf.shape(candidates)),
+            tf.reshape(history_positions, tf.shape(history)),
         )
 
 

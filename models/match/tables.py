@@ -243,8 +243,8 @@ class StoredItemRows(tf.Module):
         """Copies the rows of every source."""
         super().__init__(name="stored_item_rows")
         self._rows = {
-            source: growing_table(of_source, f"items/match_row/{source}")
-            for source, of_source in rows.items()
+            source: growing_table(source_rows, f"items/match_row/{source}")
+            for source, source_rows in rows.items()
         }
 
     def __call__(self, source: str, catalogue_rows: tf.Tensor) -> tf.Tensor:

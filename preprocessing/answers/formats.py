@@ -327,8 +327,8 @@ def detect_format(path: str) -> str:
     if len(names) == 1:
         return names.pop()
     choices = ", ".join(sorted(names or FORMATS))
-    found = f"looks like several formats ({choices})" if names else "has no format known here"
-    raise CommandError(f"{path}: {found}; say which it is with --format: {choices}")
+    problem = f"looks like several formats ({choices})" if names else "has no format known here"
+    raise CommandError(f"{path}: {problem}; say which it is with --format: {choices}")
 
 
 def _json_lines(path: str) -> Iterator[Document]:

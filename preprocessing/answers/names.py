@@ -146,8 +146,8 @@ def _lists_of_members(
     if isinstance(content, dict):
         content = content.get(key, content)
     if not isinstance(content, dict):
-        found = type(content).__name__
-        raise RejectedAnswer("no_list", f"JSON, but {found} where an object of lists should be")
+        type_name = type(content).__name__
+        raise RejectedAnswer("no_list", f"JSON, but {type_name} where an object of lists should be")
     shown = _shown_titles(answer.prompt)
     numbers = {title_words(title): number for number, title in shown.items()}
     lists: dict[str, NameList] = {}
@@ -255,15 +255,15 @@ def told_names(counts: Mapping[str, Any]) -> str:
     )
 
 
-def count_names(found: NameLists) -> NameCounts:
+def count_names(lists: NameLists) -> NameCounts:
     """Judges the names of an answer as far as that needs no catalogue.
 
     A name is the same as an earlier one, or as the title of the item itself, if the words are, and
     the years in brackets unless one of them has none.
     """
-    counts = NameCounts(lists=len(found.lists), members_left_out=len(found.left_out))
+    counts = NameCounts(lists=len(lists.lists), members_left_out=len(lists.left_out))
     named: dict[str, _Titles] = {}
-    for listed in found.lists:
+    for listed in lists.lists:
         seen = named.setdefault(listed.entity_id, _Titles())
         for reason in _reasons(listed, seen):
             if reason is None:

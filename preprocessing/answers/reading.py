@@ -209,8 +209,8 @@ def examine(
     names = names if names is not None else NameCounts()
     for path, name in zip(paths, formats, strict=True):
         # Files that name no source may be of several: each stands for itself.
-        of_file = replace(expected, unnamed_source=path)
-        for line, outcome in _read(path, name, of_file):
+        file_expected = replace(expected, unnamed_source=path)
+        for line, outcome in _read(path, name, file_expected):
             if isinstance(outcome, Answer):
                 located = replace(outcome, place=Place(path, line))
                 outcome = _check(located, thresholds, duplicates, ids, names)
@@ -258,20 +258,20 @@ def _read_lines(
     path: str, name: str, form: LineFormat, expected: Expected
 ) -> Iterator[tuple[int, Answer | RejectedAnswer]]:
     """Records of a file of lines; a file without a single JSON object is none."""
-    found = False
+    has_object = False
     failed: list[tuple[int, RejectedAnswer]] = []
     for number, line in numbered_lines(path):
         try:
             document = json_object(line)
         except RejectedAnswer as rejection:
-            if found:
+            if has_object:
                 yield number, rejection
                 continue
             failed.append((number, rejection))
             if len(failed) == _MOST_LINES_BEFORE_AN_OBJECT:
                 break
             continue
-        found = True
+        has_object = True
         yield from failed
         failed.clear()
         try:

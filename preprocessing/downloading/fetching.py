@@ -159,11 +159,11 @@ def _total_size(response: requests.Response, complete: Path, address: str) -> in
     """Size of the whole file, None if the server does not say; notes what it is."""
     status, have = response.status_code, _size(_partial(complete))
     if status == _PARTIAL:
-        found = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
-        if not found or int(found[1]) != have:
+        match = _CONTENT_RANGE.fullmatch(response.headers.get("Content-Range", ""))
+        if not match or int(match[1]) != have:
             _forget(complete)
             raise _Interrupted("the server sent another part than the one asked for")
-        return int(found[2])
+        return int(match[2])
     if status == _RANGE_NOT_SATISFIABLE:
         _forget(complete)
         raise _Interrupted("the server's file is shorter than what was fetched of it before")
@@ -293,8 +293,8 @@ def published_md5(remote: RemoteFile, address: str) -> str | None:
         response = requests.get(f"{address}.md5", timeout=_TIMEOUT_SECONDS)
     except requests.RequestException:
         return None
-    found = _MD5.search(response.text[:_LONGEST_CHECKSUM_FILE]) if response.ok else None
-    return found[0].lower() if found else None
+    match = _MD5.search(response.text[:_LONGEST_CHECKSUM_FILE]) if response.ok else None
+    return match[0].lower() if match else None
 
 
 def require_md5(path: Path, actual: Checksums, published: str, address: str) -> None:

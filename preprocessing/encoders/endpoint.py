@@ -172,7 +172,7 @@ def read_response(response: object, texts: int) -> EmbeddingsResponse:
         raise ValueError("no embeddings object: there is no list 'data'")
     if len(data) != texts:
         raise ValueError(f"{len(data)} vectors for {texts} texts")
-    found: dict[int, np.ndarray] = {}
+    vectors: dict[int, np.ndarray] = {}
     for entry in data:
         index, numbers = (
             (entry.get("index"), entry.get("embedding")) if isinstance(entry, Mapping) else (0, 0)
@@ -181,15 +181,15 @@ def read_response(response: object, texts: int) -> EmbeddingsResponse:
             raise ValueError("an entry of 'data' has no 'index' or no list 'embedding'")
         try:
             with np.errstate(over="ignore"):
-                found[index] = np.array(numbers, np.float64).astype(np.float32)
+                vectors[index] = np.array(numbers, np.float64).astype(np.float32)
         except (TypeError, OverflowError) as error:
             raise ValueError("'embedding' is not a list of numbers") from error
-    if found.keys() != set(range(texts)):
+    if vectors.keys() != set(range(texts)):
         raise ValueError(f"the values of 'index' are not 0 to {texts - 1}")
-    widths = sorted({vector.shape for vector in found.values()})
+    widths = sorted({vector.shape for vector in vectors.values()})
     if len(widths) > 1 or len(widths[0]) != 1:
         raise ValueError(f"vectors of different widths: {widths}")
     usage = response.get("usage") if isinstance(response, Mapping) else None
     counted = usage.get("total_tokens") if isinstance(usage, Mapping) else None
     tokens = counted if type(counted) is int and counted >= 0 else 0
-    return EmbeddingsResponse(np.stack([found[index] for index in range(texts)]), tokens)
+    return EmbeddingsResponse(np.stack([vectors[index] for index in range(texts)]), tokens)

@@ -72,25 +72,25 @@ class AnswerSchema:
         unknown = sorted(answer.keys() - set(self.factors))
         if self.closed and unknown:
             raise SchemaMismatch(f"unknown factor '{unknown[0]}'")
-        found: dict[str, Any] = {}
+        parsed: dict[str, Any] = {}
         for factor in self.factors:
             value = answer.get(factor)
             if factor in self.names:
                 if factor in answer:
-                    found[factor] = self._names_in(factor, value)
+                    parsed[factor] = self._names_in(factor, value)
                 elif factor in self.required:
                     raise SchemaMismatch(f"factor '{factor}' is missing")
             elif isinstance(value, str) and value.strip() and _is_text(value):
-                found[factor] = value.strip()
+                parsed[factor] = value.strip()
             elif factor in answer and not isinstance(value, str):
                 raise SchemaMismatch(f"factor '{factor}' is not a text")
             elif factor in self.required:
                 raise SchemaMismatch(f"factor '{factor}' is missing or empty")
-        if not found:
+        if not parsed:
             raise SchemaMismatch("no factor has a text")
-        if self.names and not any(found.get(factor) for factor in self.names):
+        if self.names and not any(parsed.get(factor) for factor in self.names):
             raise SchemaMismatch("no list has a name")
-        return found
+        return parsed
 
     def _names_in(self, factor: str, value: object) -> object:
         """A list of names, or lists by member."""

@@ -63,7 +63,7 @@ def explain(
     if item is None:
         item = titles.item_of(title or "", scenario.knowledge.answers[chosen[0]].links or Links())
     links = {source: _links_of(table, item, titles, neighbours) for source, table in tables.items()}
-    is_known = item in titles or any(found["answered"] for found in links.values())
+    is_known = item in titles or any(link_records["answered"] for link_records in links.values())
     if not is_known:
         raise ConfigurationError(
             f"--item {item}: there is no such item among the {len(titles):,} of "
@@ -296,9 +296,9 @@ def centred_cosines(vectors: np.ndarray, row: int) -> np.ndarray:
 def _rendered(result: Mapping[str, Any]) -> Iterator[str]:
     """Lines for people."""
     yield f"{result['item']}  {_or_dash(result['title'])}"
-    for source, found in result["links"].items():
+    for source, link_records in result["links"].items():
         yield ""
-        if found["names"]:
+        if link_records["names"]:
             yield f"{source}: what its answer names"
             yield from aligned(
                 ["rank", "name", "how", "item", "title"],
@@ -310,20 +310,20 @@ def _rendered(result: Mapping[str, Any]) -> Iterator[str]:
                         _or_dash(name["item"]),
                         _or_dash(name["title"] if name["node"] is None else f"[{name['node']}]"),
                     ]
-                    for name in found["names"]
+                    for name in link_records["names"]
                 ],
                 numbers=1,
             )
         else:
             yield f"{source}: no answer about it names anything"
         yield ""
-        yield f"{source}: {found['named_by']['items']:,} items name it, best ranks first"
-        if found["named_by"]["first"]:
+        yield f"{source}: {link_records['named_by']['items']:,} items name it, best ranks first"
+        if link_records["named_by"]["first"]:
             yield from aligned(
                 ["rank", "item", "title", "as"],
                 [
                     [str(row["rank"]), row["item"], _or_dash(row["title"]), row["name"]]
-                    for row in found["named_by"]["first"]
+                    for row in link_records["named_by"]["first"]
                 ],
                 numbers=1,
             )

@@ -188,8 +188,8 @@ def is_manifest(tree: object) -> bool:
 
 def step_folders(work: Path) -> list[Path]:
     """Folders of finished steps below a work directory, one or two levels down, in text order."""
-    found = [*work.glob("*/manifest.json"), *work.glob("*/*/manifest.json")]
-    folders = {path.parent for path in found}
+    manifests = [*work.glob("*/manifest.json"), *work.glob("*/*/manifest.json")]
+    folders = {path.parent for path in manifests}
     return sorted(
         folder
         for folder in folders

@@ -260,18 +260,18 @@ class UserRanges:
         for user, ranges in self._users.items():
             name = f"user {anonymous(user.decode('utf-8', 'replace'))}"
             present = [
-                (part, found)
-                for part, found in zip(PARTS, ranges, strict=True)
-                if found.last_position >= 0
+                (part, part_range)
+                for part, part_range in zip(PARTS, ranges, strict=True)
+                if part_range.last_position >= 0
             ]
-            yield from self._leaks(name, [found for _, found in present])
+            yield from self._leaks(name, [part_range for _, part_range in present])
             yield from self._order(name, present)
 
     def _leaks(self, name: str, ranges: list[_Range]) -> Iterator[tuple[str, str]]:
         """A user's last sample is the last interaction, so n_u and k_u follow from positions."""
-        interactions = max(found.last_position for found in ranges) + 1
+        interactions = max(part_range.last_position for part_range in ranges) + 1
         boundary = min((interactions + 1) // 2, self.cap)
-        first = min(found.first_position for found in ranges)
+        first = min(part_range.first_position for part_range in ranges)
         if first < boundary:
             yield (
                 "leak_rule",

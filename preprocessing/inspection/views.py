@@ -445,8 +445,8 @@ def _range(numbers: np.ndarray) -> dict[str, object]:
     finite = numbers[np.isfinite(numbers)]
     if not len(finite):
         return {}
-    found = {"minimum": finite.min(), "mean": finite.mean(), "maximum": finite.max()}
-    return {name: plain_value(np.float64(value)) for name, value in found.items()}
+    figures = {"minimum": finite.min(), "mean": finite.mean(), "maximum": finite.max()}
+    return {name: plain_value(np.float64(value)) for name, value in figures.items()}
 
 
 def _shown(value: object) -> object:

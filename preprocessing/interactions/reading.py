@@ -169,7 +169,7 @@ def rows_by_id(interactions: Interactions) -> dict[str, dict[str, int]]:
             ids, usable, _ = usable_ids(block, column, name)
             counted = pc.value_counts(ids.filter(pa.array(usable)).combine_chunks())
             tables[name].append(pa.Table.from_arrays(counted.flatten(), ["id", "rows"]))
-    return {name: _added_up(found) for name, found in tables.items()}
+    return {name: _added_up(id_counts) for name, id_counts in tables.items()}
 
 
 def _added_up(tables: list[pa.Table]) -> dict[str, int]:
@@ -303,8 +303,8 @@ class _Rows:
         rows = np.flatnonzero(failed.to_numpy() & ~self.rejected)
         if not len(rows):
             return
-        found = texts_of(self._block.table[column]).take(pa.array(rows)).to_pylist()
-        for row, text in zip(rows.tolist(), found, strict=True):
+        texts = texts_of(self._block.table[column]).take(pa.array(rows)).to_pylist()
+        for row, text in zip(rows.tolist(), texts, strict=True):
             detail = f"column '{column}': {text.strip()!r}"
             self.dead_letters.append(
                 dead_letter(self._block.file.name, int(self._block.lines[row]), reason, detail)

@@ -126,8 +126,8 @@ class UnseenItems:
 
         def left(drawable: np.ndarray, populations: np.ndarray) -> np.ndarray:
             lost = known_users[drawable[populations[known_users], known_items]]
-            of_population = np.count_nonzero(drawable, axis=1)
-            return of_population[populations] - np.bincount(lost, minlength=users)
+            population_sizes = np.count_nonzero(drawable, axis=1)
+            return population_sizes[populations] - np.bincount(lost, minlength=users)
 
         self._left_of_user = left(self._weights > 0, self._populations)
         self._left_in_reserve = left(self._reserve[np.newaxis] > 0, np.zeros(users, np.int64))
@@ -619,10 +619,10 @@ class ExampleMaker:
         by_popularity: dict[str, np.ndarray] = {}
         if drawn_by_popularity(self._data):
             folds = user_folds(self._sequences.users)
-            of_users = population_of_rows(folds, np.full(len(folds), part))
+            user_populations = population_of_rows(folds, np.full(len(folds), part))
             so_far = self._items_to_draw.positives[:, : contract.USER_FOLDS + part].T
             by_popularity = {
-                "weights": so_far, "populations": of_users, "reserve": so_far.sum(axis=0)
+                "weights": so_far, "populations": user_populations, "reserve": so_far.sum(axis=0)
             }  # fmt: skip
         unseen = self._unseen(part, f"negatives {negatives.seed}", **by_popularity)
         history_rows, candidates, missing = with_negatives(

@@ -100,8 +100,8 @@ class PromptWording(Section):
         for item, *texts in zip(items[ITEM_ID].to_pylist(), *shown, strict=True):
             if item not in names:
                 texts += [text.replace("*", _STARS) for text in texts if text and "*" in text]
-                found = dict.fromkeys(words_of(text or "") for text in texts)
-                names[item] = [name for name in found if name]
+                distinct = dict.fromkeys(words_of(text or "") for text in texts)
+                names[item] = [name for name in distinct if name]
         return names
 
     @functools.cached_property
@@ -146,11 +146,11 @@ class UserLog:
     @functools.cached_property
     def rows(self) -> dict[Name, list[int]]:
         """Name -> the rows that have it."""
-        found: dict[Name, list[int]] = {}
+        rows_of_name: dict[Name, list[int]] = {}
         for row, names in enumerate(self.names):
             for name in names:
-                found.setdefault(name, []).append(row)
-        return found
+                rows_of_name.setdefault(name, []).append(row)
+        return rows_of_name
 
 
 @dataclass(frozen=True)
@@ -306,8 +306,8 @@ def _rows_of(
 
 def _before(text: str, words: int) -> str:
     """The text of the first so many words."""
-    found = list(_WORDS.finditer(text))[:words]
-    return text[: found[-1].end()] if found else ""
+    matches = list(_WORDS.finditer(text))[:words]
+    return text[: matches[-1].end()] if matches else ""
 
 
 def _readings(entry: _Entry, forms: Sequence[re.Pattern[str]]) -> Iterator[_Reading]:

@@ -109,9 +109,9 @@ def has_integer_items(table: pa.Table) -> bool:
 
 def rows_by_shard(table: pa.Table, shards: int) -> Iterator[tuple[int, bytes]]:
     """Divides a table by the hash of its users: number of the shard -> rows, as an IPC stream."""
-    of_row = shard_of_rows(table, shards)
-    for shard in np.unique(of_row).tolist():
-        yield shard, table_to_bytes(table.filter(pa.array(of_row == shard)))
+    shard_of_row = shard_of_rows(table, shards)
+    for shard in np.unique(shard_of_row).tolist():
+        yield shard, table_to_bytes(table.filter(pa.array(shard_of_row == shard)))
 
 
 def shard_of_rows(table: pa.Table, shards: int) -> np.ndarray:

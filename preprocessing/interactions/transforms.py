@@ -428,6 +428,6 @@ def _names_of(item_ids: list[str], names: bytes) -> dict[str, list[tuple[str, ..
     table = table_from_bytes(names)
     table = table.filter(pc.is_in(table[ITEM], pa.array(item_ids, pa.string())))
     return {
-        item: [tuple(words) for words in found]
-        for item, found in zip(table[ITEM].to_pylist(), table[_NAMES].to_pylist(), strict=True)
+        item: [tuple(words) for words in item_names]
+        for item, item_names in zip(table[ITEM].to_pylist(), table[_NAMES].to_pylist(), strict=True)
     }

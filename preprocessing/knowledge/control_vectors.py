@@ -120,10 +120,10 @@ def stacked_matrix(
     halves = [(used, 1.0)]
     if len(rating) and np.ptp(rating) > 0:
         mean = rating.mean()
-        of_item = np.bincount(item, rating - mean, items) / (users_of_item + _SHRINKAGE)
-        rest = rating - mean - of_item[item]
-        of_user = np.bincount(user, rest) / (items_of_user + _SHRINKAGE)
-        halves.append((rest - of_user[user], _WEIGHT_OF_RATINGS))
+        item_bias = np.bincount(item, rating - mean, items) / (users_of_item + _SHRINKAGE)
+        rest = rating - mean - item_bias[item]
+        user_bias = np.bincount(user, rest) / (items_of_user + _SHRINKAGE)
+        halves.append((rest - user_bias[user], _WEIGHT_OF_RATINGS))
     scale = np.sqrt(np.count_nonzero(users_of_item))
     return scipy.sparse.vstack(
         [
@@ -213,9 +213,9 @@ def make_vectors(
         ids = read.log.users if answers.entity == "user" else read.log.items
         if tables.catalogue is not None and tables.described is not None:
             letters.append(storage.join(scratch, _CATALOGUE_LETTERS))
-            found = read_catalogue_ids(tables.catalogue, tables.described, letters[-1])
-            counts["catalogue"] = found.counts
-            ids = sorted({*ids, *found.ids})
+            catalogue_ids = read_catalogue_ids(tables.catalogue, tables.described, letters[-1])
+            counts["catalogue"] = catalogue_ids.counts
+            ids = sorted({*ids, *catalogue_ids.ids})
         settings = answers.random
         made = _write_all(
             folder,

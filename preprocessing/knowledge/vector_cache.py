@@ -128,12 +128,12 @@ def describe_encoder(folder: str, identity: Mapping[str, Any]) -> None:
 def list_cache(folder: str) -> list[CacheFile]:
     """The files of a folder, in order of their names; none when there is no folder."""
     start = folder if storage.is_url(folder) else glob.escape(folder)
-    found = []
+    entries = []
     for path in storage.matching_files(storage.join(start, "*.parquet")):
         match = _FILE_NAME.fullmatch(path.rsplit("/", 1)[-1])
         if match:
-            found.append(CacheFile(path, int(match[1], 16), int(match[2], 16)))
-    return found
+            entries.append(CacheFile(path, int(match[1], 16), int(match[2], 16)))
+    return entries
 
 
 def write_vectors(

@@ -117,12 +117,12 @@ class ExtendedLinks:
 
 def _links_of(table: pa.Table) -> defaultdict[str, dict[tuple[bool, str], int]]:
     """Item -> what it is linked to, an item or a node outside, with the rank."""
-    found: defaultdict[str, dict[tuple[bool, str], int]] = defaultdict(dict)
+    ranks: defaultdict[str, dict[tuple[bool, str], int]] = defaultdict(dict)
     plain = table.select(["item", "linked", "node", "rank"])
     for item, linked, node, rank in zip(
         *map(pa.ChunkedArray.to_pylist, plain.columns), strict=True
     ):
         if linked is not None or node is not None:
             target = (linked is None, linked if linked is not None else node)
-            found[item].setdefault(target, rank)
-    return found
+            ranks[item].setdefault(target, rank)
+    return ranks

@@ -343,14 +343,14 @@ def _resolve(
     linked = np.full(len(name), -1, np.int64)
     how = np.full(len(name), _CODE["outside"], np.int8)
     score = np.full(len(name), np.nan, np.float32)
-    found = has_any & ~ambiguous
-    met = match[best[found]]
-    linked[found], score[found] = matches.item[met], matches.score[met]
+    is_resolved = has_any & ~ambiguous
+    met = match[best[is_resolved]]
+    linked[is_resolved], score[is_resolved] = matches.item[met], matches.score[met]
     codes = np.array([_OF_MATCH[kind] for kind in range(len(_OF_MATCH))], np.int8)
-    how[found] = codes[matches.how[met]]
-    how[found & several] = _CODE["year"]
+    how[is_resolved] = codes[matches.how[met]]
+    how[is_resolved & several] = _CODE["year"]
     how[ambiguous] = _CODE["ambiguous"]
-    is_own = found & (linked == own)
+    is_own = is_resolved & (linked == own)
     linked[is_own], how[is_own], score[is_own] = -1, _CODE["self_mention"], np.nan
     return linked, how, score
 

@@ -86,12 +86,12 @@ class TitleMentions:
             first, second = sorted((before, after), key=lambda mention: mention.start)
             if before.counts and _LISTED.fullmatch(text, first.end, second.start):
                 after.counts = True
-        found: dict[str, bool] = {}
+        is_distinctive: dict[str, bool] = {}
         for mention in mentions:
             if mention.counts:
                 name = text[mention.start : mention.end]
-                found[name] = mention.is_word and found.get(name, True)
-        return list(found.items())
+                is_distinctive[name] = mention.is_word and is_distinctive.get(name, True)
+        return list(is_distinctive.items())
 
     def is_distinctive(self, word: str) -> bool:
         """Whether a single word, as it is written, is not a common word or name."""

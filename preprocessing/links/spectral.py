@@ -332,8 +332,8 @@ def spectral_vectors(
     if len(rows) < len(pieces):
         matrix = matrix[rows][:, rows]
     constants = np.zeros((len(rows), int(pieces.max()) + 1), np.float32)
-    of_piece = np.bincount(pieces[rows], graph.degrees[rows])[pieces[rows]]
-    constants[np.arange(len(rows)), pieces[rows]] = np.sqrt(graph.degrees[rows] / of_piece)
+    piece_degrees = np.bincount(pieces[rows], graph.degrees[rows])[pieces[rows]]
+    constants[np.arange(len(rows)), pieces[rows]] = np.sqrt(graph.degrees[rows] / piece_degrees)
     pairs = leading_eigenpairs(matrix, dimension, constants, tolerance, maximum_products)
     vectors[rows] = pairs.vectors
     vectors /= _lengths(pairs.values)

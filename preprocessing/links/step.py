@@ -393,13 +393,13 @@ def _listed_names(
             raise RejectedAnswer("missing_field", detail)
         return name_lists(answer, described.entity, described.factor or LINKS)
 
-    for answer, found in _accepted(scenario, plan, source, letters, counts, read):
+    for answer, answer_lists in _accepted(scenario, plan, source, letters, counts, read):
         by_entity: dict[str, dict[str, Sequence[object]]] = {}
-        for listed in found.lists:
+        for listed in answer_lists.lists:
             by_entity.setdefault(listed.entity_id, {})[listed.kind] = listed.names
         rejected = [
-            *(("member_left_out", member) for member in found.left_out),
-            *(("unknown_member", key) for key in found.unknown),
+            *(("member_left_out", member) for member in answer_lists.left_out),
+            *(("unknown_member", key) for key in answer_lists.unknown),
             *(("duplicate_entity", entity_id) for entity_id in by_entity if entity_id in answered),
         ]
         path, line, _ = answer.place
@@ -425,12 +425,12 @@ def _mentions(
         return answer.text if factor is None else factor_text(answer, factor)
 
     titles = TitleMentions(catalogue.titles)
-    found = [
+    mention_names = [
         (answer.entity_id, answer.place, titles.find(text))
         for answer, text in _accepted(scenario, plan, source, letters, counts, text_of)
     ]
     names = NamesOfAnswers()
-    for item, place, mentions in found:
+    for item, place, mentions in mention_names:
         kept = [
             mention
             for mention, is_word in mentions
@@ -465,8 +465,8 @@ def _require_links(
     key = f"knowledge.answers.{plan.source}"
     if not counts["accepted"]:
         reasons: Counter[str] = Counter()
-        for of_file in rejected.values():
-            reasons.update(of_file)
+        for file_counts in rejected.values():
+            reasons.update(file_counts)
         told = ", ".join(f"{reason} {count:,}" for reason, count in reasons.most_common())
         raise CommandError(
             f"{key}: there is no usable answer"
@@ -517,8 +517,8 @@ def _report(plan: LinkPlan, run: StepRun) -> dict[str, Any]:
             f"in {run.seconds:.1f} s"
         )
     reasons: Counter[str] = Counter()
-    for of_file in manifest["rejected"].values():
-        reasons.update(of_file)
+    for file_counts in manifest["rejected"].values():
+        reasons.update(file_counts)
     for reason, count in sorted(reasons.items()):
         meaning = meaning_of(reason)
         say(f"  {count:,} {reason}" + (f": {meaning}" if meaning else ""))

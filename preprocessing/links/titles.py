@@ -376,9 +376,9 @@ def _together(first: Matches, second: Matches) -> Matches:
 def expand(starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """All numbers of ranges, one range after the other: [numbers] of its range, and the number."""
     sizes = ends - starts
-    of_range = np.repeat(np.arange(len(starts)), sizes)
+    range_of_value = np.repeat(np.arange(len(starts)), sizes)
     before = np.cumsum(sizes) - sizes
-    return of_range, np.arange(len(of_range)) + (starts - before)[of_range]
+    return range_of_value, np.arange(len(range_of_value)) + (starts - before)[range_of_value]
 
 
 class _NearTexts:

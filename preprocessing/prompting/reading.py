@@ -85,8 +85,8 @@ class Scratch(AbstractContextManager["Scratch"]):
     def codes(self, item_ids: Sequence[str]) -> np.ndarray:
         """[ids] code of each item, -1 for one that is not in the catalogue."""
         query = "SELECT id, code FROM items WHERE id IN ({})"
-        found = dict(self._matching(query, (), list(dict.fromkeys(item_ids))))
-        return np.array([found.get(item_id, -1) for item_id in item_ids], dtype=np.int64)
+        code_of_item = dict(self._matching(query, (), list(dict.fromkeys(item_ids))))
+        return np.array([code_of_item.get(item_id, -1) for item_id in item_ids], dtype=np.int64)
 
     def titles(self, codes: Iterable[int]) -> dict[int, str]:
         """Title of each item by code; empty if it has none."""
@@ -121,8 +121,8 @@ class Scratch(AbstractContextManager["Scratch"]):
     def groups_of(self, source: str, entity_ids: Sequence[str]) -> list[str | None]:
         """Group id of each entity, None for one without a group."""
         query = "SELECT entity, group_id FROM members WHERE source = ? AND entity IN ({})"
-        found = dict(self._matching(query, (source,), list(dict.fromkeys(entity_ids))))
-        return [found.get(entity_id) for entity_id in entity_ids]
+        group_of_entity = dict(self._matching(query, (source,), list(dict.fromkeys(entity_ids))))
+        return [group_of_entity.get(entity_id) for entity_id in entity_ids]
 
     def groups_of_items(self, source: str) -> Iterator[tuple[int, str]]:
         """Code and group id of every member that has a title in the catalogue."""

@@ -54,23 +54,23 @@ def shard_files(folder: Path) -> list[Path]:
     Raises:
       DamagedRecords: there are none, one is missing, or shards of two runs are mixed.
     """
-    found = {}
+    files = {}
     for path in sorted(folder.glob(SHARD_PATTERN)):
         match = _SHARD.fullmatch(path.name)
         if match:
-            found[path] = (int(match[1]), int(match[2]))
-    if not found:
+            files[path] = (int(match[1]), int(match[2]))
+    if not files:
         raise DamagedRecords(
             f"{folder}: no TFRecord files; run 'python -m preprocessing all' first"
         )
-    counts = {count for _, count in found.values()}
-    indices = [index for index, _ in found.values()]
+    counts = {count for _, count in files.values()}
+    indices = [index for index, _ in files.values()]
     if len(counts) > 1 or indices != list(range(counts.pop())):
         raise DamagedRecords(
-            f"{folder}: the set of shards is incomplete: {', '.join(path.name for path in found)}; "
+            f"{folder}: the set of shards is incomplete: {', '.join(path.name for path in files)}; "
             "run the preprocessing step again with --force"
         )
-    return list(found)
+    return list(files)
 
 
 @dataclass(frozen=True)

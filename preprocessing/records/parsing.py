@@ -139,7 +139,7 @@ def _alignment_checks(
                     f"{feature.name} and {other} of an example must have the same length. Received "
                     "in this row of the batch these lengths:",
                     wrong,
-                    *(tf.gather(of_list, wrong) for of_list in lengths),
+                    *(tf.gather(list_lengths, wrong) for list_lengths in lengths),
                 ],
             )
         )

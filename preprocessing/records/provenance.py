@@ -159,9 +159,9 @@ def _meant(patterns: Iterable[str], inputs: Iterable[str]) -> dict[str, None]:
     """The files that paths and patterns mean: those at hand, or else those once read."""
     files: dict[str, None] = {}
     for pattern in patterns:
-        found = [] if storage.is_url(pattern) else storage.matching_files(pattern)
+        matches = [] if storage.is_url(pattern) else storage.matching_files(pattern)
         files |= dict.fromkeys(
-            found or [file for file in inputs if fnmatchcase(file, pattern)] or [pattern]
+            matches or [file for file in inputs if fnmatchcase(file, pattern)] or [pattern]
         )
     return files
 
@@ -173,15 +173,15 @@ def _named(files: Iterable[str]) -> str:
 def _compare(path: Path, manifest: Path, listed: Mapping[str, Any]) -> None:
     try:
         size = path.stat().st_size
-        found = None if size != listed["bytes"] else _sha256(path)
+        digest = None if size != listed["bytes"] else _sha256(path)
     except OSError as error:
         raise DamagedRecords(f"{path}: file: {error.strerror or error}; {_AGAIN}") from error
-    if found == listed["sha256"]:
+    if digest == listed["sha256"]:
         return
     difference = (
         f"it has {size:,} bytes, {manifest} says {listed['bytes']:,}"
-        if found is None
-        else f"its SHA-256 is {_short(found)}, {manifest} says {_short(listed['sha256'])}"
+        if digest is None
+        else f"its SHA-256 is {_short(digest)}, {manifest} says {_short(listed['sha256'])}"
     )
     raise ForeignFile(f"{path}: not the file that the step wrote ({difference}); {_AGAIN}")
 
@@ -191,12 +191,12 @@ class ForeignFile(DamagedRecords):
 
 
 def _section(manifest: Path, name: str) -> dict[str, Any]:
-    found = _contents_of(manifest).get(name)
-    if not isinstance(found, dict):
+    section = _contents_of(manifest).get(name)
+    if not isinstance(section, dict):
         raise DamagedRecords(
             f"{manifest}: does not list the step's {name}; run 'python -m preprocessing all' again"
         )
-    return found
+    return section
 
 
 def _contents_of(manifest: Path) -> dict[str, Any]:

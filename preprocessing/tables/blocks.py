@@ -155,10 +155,10 @@ def expand_paths(paths: Iterable[str], key: str) -> list[str]:
     """
     files: dict[str, None] = {}
     for path in paths:
-        found = storage.matching_files(path)
-        if not found:
+        matches = storage.matching_files(path)
+        if not matches:
             raise ConfigurationError(f"{key}: {_nothing_at(path)}")
-        files |= dict.fromkeys(found)
+        files |= dict.fromkeys(matches)
     return list(files)
 
 
@@ -179,14 +179,14 @@ def format_of(table: Table, path: str, key: str) -> str:
       ConfigurationError: a Parquet file is compressed from outside.
     """
     inner, compressed = _without_compression(path)
-    found: str = table.format
-    if found == "auto":
-        found = _FORMATS.get(PurePosixPath(inner.lower()).suffix, "csv")
-    if found == "parquet" and compressed:
+    format_name: str = table.format
+    if format_name == "auto":
+        format_name = _FORMATS.get(PurePosixPath(inner.lower()).suffix, "csv")
+    if format_name == "parquet" and compressed:
         raise ConfigurationError(
             f"{key}: {path}: Parquet files are compressed inside and read out of order; unpack it"
         )
-    return found
+    return format_name
 
 
 def separator_of(table: Table, path: str) -> str:

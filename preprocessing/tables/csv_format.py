@@ -158,9 +158,9 @@ def _require_fields(lines: list[bytes], table: Table, dialect: Dialect, where: s
             continue
     expected = len(table.column_names)
     if numbers and expected not in numbers:
-        found = " or ".join(map(str, sorted(numbers)))
+        sizes = " or ".join(map(str, sorted(numbers)))
         raise ConfigurationError(
-            f"{where}: its lines have {found} fields with the separator {dialect.separator!r}, but "
+            f"{where}: its lines have {sizes} fields with the separator {dialect.separator!r}, but "
             f"'column_names' names {expected} columns"
         )
 

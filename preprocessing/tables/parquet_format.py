@@ -50,10 +50,10 @@ def require_readable(schema: pa.Schema, wanted: Mapping[str, str], name: str) ->
       ConfigurationError: a column holds structures.
     """
     for key, column in wanted.items():
-        found = schema.field(column).type
-        if not is_readable(found):
+        column_type = schema.field(column).type
+        if not is_readable(column_type):
             raise ConfigurationError(
-                f"{key}: column '{column}' of {name} has the type {found}; "
+                f"{key}: column '{column}' of {name} has the type {column_type}; "
                 "a value or a list of values is needed"
             )
 

@@ -122,11 +122,11 @@ def open_table(table: Table, key: str, wanted: WantedColumns) -> TableReader:
 def _open_file(
     table: Table, key: str, wanted: WantedColumns, index: int, name: str
 ) -> tuple[TableFile, list[FilePart]]:
-    path, found = storage.absolute(name), format_of(table, name, key)
-    file = TableFile(index, name, path, found, (), storage.size(path))
-    if found == "jsonl":
+    path, format_name = storage.absolute(name), format_of(table, name, key)
+    file = TableFile(index, name, path, format_name, (), storage.size(path))
+    if format_name == "jsonl":
         return file, [FilePart(index)]
-    if found == "csv":
+    if format_name == "csv":
         columns = read_column_names(file, table, key)
         wanted.require_in(columns, name)
         parts = [FilePart(index)]
@@ -136,4 +136,4 @@ def _open_file(
         wanted.require_in(columns, name)
         require_readable(schema, wanted.by_key, name)
         parts = parts_of_file(index, rows_of_group)
-    return TableFile(index, name, path, found, columns, file.stored_bytes), parts
+    return TableFile(index, name, path, format_name, columns, file.stored_bytes), parts

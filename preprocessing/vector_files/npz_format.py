@@ -79,13 +79,13 @@ def read_part(part: VectorFilePart) -> Iterator[VectorBlock]:
 
 def _id_array(file: VectorFile, archive: zipfile.ZipFile) -> str:
     names = [name.removesuffix(".npy") for name in archive.namelist()]
-    found = [name for name in _IDS if name in names]
-    if not found or _VECTORS not in names:
+    id_names = [name for name in _IDS if name in names]
+    if not id_names or _VECTORS not in names:
         raise CommandError(
             f"{file.name}: needs the arrays '{ENTITY_ID}' and '{_VECTORS}'. Its arrays: "
             f"{', '.join(names)}"
         )
-    return found[0]
+    return id_names[0]
 
 
 def _texts(archive: zipfile.ZipFile, name: str) -> list[str]:

@@ -91,9 +91,9 @@ def _check_columns(file: VectorFile, schema: pa.Schema) -> None:
         raise CommandError(f"{file.name}: '{VECTOR}' is {vector}, not a list of numbers")
     for name in (EXTRACTION, GROUP_ID):
         if name in schema.names:
-            found = schema.field(name).type
-            if not (_is_text(found) or pa.types.is_integer(found)):
-                raise CommandError(f"{file.name}: '{name}' is {found}, not a text")
+            column_type = schema.field(name).type
+            if not (_is_text(column_type) or pa.types.is_integer(column_type)):
+                raise CommandError(f"{file.name}: '{name}' is {column_type}, not a text")
 
 
 def _is_text(kind: pa.DataType) -> bool:

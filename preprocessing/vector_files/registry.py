@@ -34,8 +34,8 @@ _FORMATS = {
 
 def format_of(name: str) -> VectorFormat | None:
     """The format of a file; None if its name tells none."""
-    found = [form for end, form in _FORMATS.items() if name.endswith(end)]
-    return cast(VectorFormat, found[0]) if found else None
+    formats = [form for end, form in _FORMATS.items() if name.endswith(end)]
+    return cast(VectorFormat, formats[0]) if formats else None
 
 
 def vector_files(names: Sequence[str], key: str) -> list[VectorFile]:
@@ -90,6 +90,6 @@ def first_width(parts: Sequence[VectorFilePart], key: str) -> int:
 
 
 def _format(file: VectorFile) -> VectorFormat:
-    found = format_of(file.name)
-    assert found is not None, file.name
-    return found
+    file_format = format_of(file.name)
+    assert file_format is not None, file.name
+    return file_format

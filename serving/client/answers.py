@@ -119,8 +119,8 @@ def read_retrieved_items(reply: Reply) -> RetrievedItems:
         raise unusable_answer(f"output '{ITEM_ID}' has shape {ids.shape}, not (1, items)")
     none = "" if ids.dtype == object else "-1"
     texts = [item.decode() if isinstance(item, bytes) else str(item) for item in ids[0]]
-    found = sum(text != none for text in texts)
-    return RetrievedItems(texts[:found], scores[0, :found], reply.version)
+    count = sum(text != none for text in texts)
+    return RetrievedItems(texts[:count], scores[0, :count], reply.version)
 
 
 def _checked_scores(scores: np.ndarray, expected: tuple[int, ...], name: str = SCORE) -> np.ndarray:

@@ -218,8 +218,8 @@ def _strings(values: Sequence[ProfileValue]) -> np.ndarray:
     lists = [_texts(value) for value in values]
     width = max((len(of_user) for of_user in lists), default=0) or 1
     array = np.full((len(lists), width), _NO_VALUE, dtype=object)
-    for row, of_user in enumerate(lists):
-        array[row, : len(of_user)] = of_user
+    for row, user_texts in enumerate(lists):
+        array[row, : len(user_texts)] = user_texts
     return array
 
 

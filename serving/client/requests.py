@@ -258,12 +258,12 @@ def inputs_after_refusal(
       ProfileError: the model does not read an attribute, or reads another kind of values.
       RankingError: an id does not fit the model, or the refusal had another reason.
     """
-    found = ModelInputs.of_kinds(kinds)
-    inputs = call.inputs(found)
-    require_profile_fits(inputs, found.profile)
-    if found == known:
+    stated = ModelInputs.of_kinds(kinds)
+    inputs = call.inputs(stated)
+    require_profile_fits(inputs, stated.profile)
+    if stated == known:
         raise refusal
-    return found, inputs
+    return stated, inputs
 
 
 def _nothing_ranked() -> RankingAnswer:

@@ -118,9 +118,9 @@ class RestRankingClient(RankingClientBase):
         }
         answer = self._call("POST", f"{self._model_url}:predict", body, until).get("outputs")
         # A signature of one output answers with its values, without its name.
-        found = answer if isinstance(answer, dict) else {call.outputs[0]: answer}
-        names = dict.fromkeys([*call.outputs, *(found if call.all_outputs else ())])
-        outputs = {name: array_of(name, found.get(name)) for name in names}
+        named_outputs = answer if isinstance(answer, dict) else {call.outputs[0]: answer}
+        names = dict.fromkeys([*call.outputs, *(named_outputs if call.all_outputs else ())])
+        outputs = {name: array_of(name, named_outputs.get(name)) for name in names}
         return Reply(outputs, self.address.model_version)
 
     def _available_version(self, seconds_left: float) -> int:

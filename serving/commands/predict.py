@@ -102,14 +102,14 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     try:
         with client_of(options) as client:
             if candidates is None:
-                found = client.retrieve(user)
-                items, scores, version = found.item_ids, found.scores, found.version
+                retrieved = client.retrieve(user)
+                items, scores, version = retrieved.item_ids, retrieved.scores, retrieved.version
                 columns = {"score": scores}
             else:
                 items = candidates
                 scores, tasks, version = client.ask(user, candidates)
-                of_tasks = {f"score_{task}": values for task, values in tasks.items()}
-                columns = {"score": scores, **of_tasks}
+                task_scores = {f"score_{task}": values for task, values in tasks.items()}
+                columns = {"score": scores, **task_scores}
             if version is None:
                 version = client.served_version()
     except ProfileError as error:
@@ -158,12 +158,14 @@ def _explain(
     from serving.match_explanation import match_contributions
 
     history = [str(item) for item in user.history_item_id]
-    found: list[dict[str, Any]] = [{} for _ in items]
+    explanations: list[dict[str, Any]] = [{} for _ in items]
     for source, match in match_contributions(version_folder, user, items).items():
-        for of_item, is_known, values in zip(found, match.known, match.values, strict=True):
+        for explanation, is_known, values in zip(
+            explanations, match.known, match.values, strict=True
+        ):
             pairs = zip(match.history.tolist(), values.tolist(), strict=True)
             largest_first = sorted(pairs, key=lambda pair: -abs(pair[1])) if is_known else []
-            of_item[source] = {
+            explanation[source] = {
                 "mean": math.fsum(value for _, value in largest_first) if is_known else None,
                 "contributions": [
                     {
@@ -176,7 +178,7 @@ def _explain(
                 ],
                 "others": math.fsum(value for _, value in largest_first[most:]),
             }
-    return found
+    return explanations
 
 
 def read_titles(path: str, items: Sequence[str]) -> dict[str, str]:

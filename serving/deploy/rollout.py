@@ -122,17 +122,17 @@ def write_files(
       CommandError: the folder holds files of nobody here.
     """
     before = before or {}
-    found = sorted(path.relative_to(folder).as_posix() for path in _files_below(folder))
-    strange = [path for path in found if path not in before and path not in files]
+    present = sorted(path.relative_to(folder).as_posix() for path in _files_below(folder))
+    strange = [path for path in present if path not in before and path not in files]
     if strange:
         more = f" and {len(strange) - _SHOWN} more" if len(strange) > _SHOWN else ""
         raise CommandError(
             f"{folder}: holds files that are not rendered here ({', '.join(strange[:_SHOWN])}"
             f"{more}); move them away, or name another folder"
         )
-    written = Written([], [], [path for path in found if path not in files])
+    written = Written([], [], [path for path in present if path not in files])
     for path, text in files.items():
-        is_same = path in found and (folder / path).read_bytes() == text.encode()
+        is_same = path in present and (folder / path).read_bytes() == text.encode()
         (written.unchanged if is_same else written.changed).append(path)
     for path in written.changed:
         _replace(folder / path, files[path])

@@ -74,8 +74,8 @@ def _figure(
         if len(latencies):
             # No quantile beyond what so many requests can show.
             shown = _QUANTILES[_QUANTILES <= 1 - 1 / len(latencies)]
-            found = np.quantile(latencies, shown, method="inverted_cdf")
-            by_quantile.plot(1 / (1 - shown), found, color=colour)
+            quantiles = np.quantile(latencies, shown, method="inverted_cdf")
+            by_quantile.plot(1 / (1 - shown), quantiles, color=colour)
         rates = [measure.rate for measure in own]
         for quantile, line in (("p50", ":"), ("p95", "--"), ("p99", "-")):
             by_rate.plot(
@@ -154,25 +154,25 @@ def table(measures: Sequence[RateMeasurement]) -> Iterable[str]:
 
 def warnings(measures: Sequence[RateMeasurement], same_machine: bool) -> list[str]:
     """What a reader must know before believing the figures."""
-    found = []
+    messages = []
     if same_machine:
-        found.append(
+        messages.append(
             "client and server share this machine and its processors: a server on a machine of its "
             "own would be faster"
         )
     for measure in measures:
         if measure.summary.generator_too_slow:
-            found.append(
+            messages.append(
                 f"{measure.candidates} candidates at {measure.rate:g}/s: do not use this measure; "
                 f"the generator was too slow: {measure.summary.generator_too_slow}"
             )
         if measure.summary.held:
-            found.append(
+            messages.append(
                 f"{measure.candidates} candidates at {measure.rate:g}/s: "
                 f"{measure.summary.held} requests waited because too many were under way; their "
                 "wait is part of their latency"
             )
-    return found
+    return messages
 
 
 def write_report(

@@ -31,8 +31,8 @@ class Quantiles:
         """Quantiles by nearest rank; 0 of no times."""
         if len(seconds) == 0:
             return cls(0.0, 0.0, 0.0, 0.0)
-        found = (nearest_rank(seconds, share) for share in (0.5, 0.95, 0.99, 1.0))
-        return cls(*(float(f"{1000 * value:.4g}") for value in found))
+        quantiles = (nearest_rank(seconds, share) for share in (0.5, 0.95, 0.99, 1.0))
+        return cls(*(float(f"{1000 * value:.4g}") for value in quantiles))
 
 
 def nearest_rank(times: np.ndarray, share: float) -> float:

@@ -220,11 +220,11 @@ def _coverage(
         known = read_vocabulary(examples.vocabulary("user_id"))
     records = read_knowledge(scenario.work_dir, source)
     origins = dict(zip(records.entity_ids, records.extraction, strict=True))
-    found = Counter(_origin(origins.get(one)) for one in known)
+    origin_counts = Counter(_origin(origins.get(one)) for one in known)
     return {
         "of": f"{entity}s of the {'catalogue and the log' if entity == 'item' else 'vocabulary'}",
         "total": len(known),
-        **{name: found[name] for name in ("individual", "group", "missing")},
+        **{name: origin_counts[name] for name in ("individual", "group", "missing")},
     }
 
 
@@ -253,9 +253,9 @@ def _llms(scenario: Scenario, source: str, inputs: Mapping[str, str]) -> dict[st
         elif file in inputs and file_sha256(path) != inputs[file]:
             not_read[file] = "changed since it was encoded"
         else:
-            found = _models_in(path)
-            names += found
-            if not found:
+            models = _models_in(path)
+            names += models
+            if not models:
                 not_read[file] = "its records name no model"
     by_name: Counter[str] = Counter()
     asked: dict[str, dict[str, int]] = {}
@@ -377,14 +377,16 @@ def measure(
     read = _Limited(scores.predictions, rows)
     slices = [*_DIVISIONS, *(f"{KNOWLEDGE}{source}" for source in countable_sources(scenario))]
     resamples = scenario.evaluation.bootstrap_resamples
-    found, intervals, reason = PartMetrics({}), {}, ""
+    metrics, intervals, reason = PartMetrics({}), {}, ""
     with tempfile.TemporaryDirectory(prefix="model_card_") as folder:
         file = Path(folder) / "scores.parquet"
         try:
             limited = dataclasses.replace(scores, predictions=read)
-            found = evaluate_scores_of(limited, slices, file)
-            of_kind = _of_ranks if model.kind == RETRIEVAL else _of_scores
-            intervals = of_kind(pq.read_table(file), resamples, scenario.evaluation.bootstrap_seed)
+            metrics = evaluate_scores_of(limited, slices, file)
+            intervals_of = _of_ranks if model.kind == RETRIEVAL else _of_scores
+            intervals = intervals_of(
+                pq.read_table(file), resamples, scenario.evaluation.bootstrap_seed
+            )
         except CommandError as error:
             if not file.exists():
                 raise
@@ -392,8 +394,8 @@ def measure(
     return Performance(
         part=part,
         kind=model.kind,
-        metrics=found.metrics,
-        slices=found.slices,
+        metrics=metrics.metrics,
+        slices=metrics.slices,
         intervals=intervals,
         examples=read.count,
         is_whole=read.is_whole,
@@ -445,7 +447,7 @@ def _of_scores(table: pa.Table, resamples: int, seed: int) -> dict[str, Interval
     calibration = bootstrap_mean_difference(
         user_ids, labels[np.newaxis], scores[np.newaxis], resamples, seed
     )
-    found = {
+    differences = {
         "auc": _interval(auc, AUC_OF_CHANCE),
         "logloss": _interval(loss),
         "mean_score_minus_base_rate": _interval(calibration),
@@ -455,8 +457,8 @@ def _of_scores(table: pa.Table, resamples: int, seed: int) -> dict[str, Interval
         gauc = bootstrap_mean_difference(
             user_ids[in_gauc], np.zeros_like(own), own, resamples, seed
         )
-        found["gauc"] = _interval(gauc)
-    return found
+        differences["gauc"] = _interval(gauc)
+    return differences
 
 
 def _of_ranks(table: pa.Table, resamples: int, seed: int) -> dict[str, Interval]:
@@ -477,9 +479,11 @@ def _of_ranks(table: pa.Table, resamples: int, seed: int) -> dict[str, Interval]
     }
 
 
-def _interval(found: Difference, constant: float = 0.0) -> Interval:
+def _interval(difference: Difference, constant: float = 0.0) -> Interval:
     """From the difference to a constant to the metric itself."""
-    return Interval(found.difference + constant, found.low + constant, found.high + constant)
+    return Interval(
+        difference.difference + constant, difference.low + constant, difference.high + constant
+    )
 
 
 CARD_JSON = "assets.extra/model_card.json"
@@ -568,7 +572,7 @@ def model_card(
 
 def limits(scenario: Scenario, kind: str) -> list[str]:
     """What the model is not good for."""
-    found = [
+    sentences = [
         _judged_on(scenario, kind),
         "Users it has never seen are served by their history alone, unless they have knowledge; "
         "users without history, knowledge and profile all get the same scores.",
@@ -578,23 +582,23 @@ def limits(scenario: Scenario, kind: str) -> list[str]:
         "up to date, and nothing else does.",
     ]
     if kind == CTR:
-        found.append(
+        sentences.append(
             "Scores are probabilities on data like the training data. Other shares of positive "
             "interactions, other surfaces and other times need a calibration of their own."
         )
     if kind == RERANK and scenario.training.list_loss == "listwise":
-        found.append(
+        sentences.append(
             "It was trained listwise: a score is a share of its list, no probability, and scores "
             "of different lists cannot be compared."
         )
     if scenario.training.class_weights[0] != scenario.training.class_weights[1]:
-        found.append("It was trained with class weights, so its scores are not calibrated.")
+        sentences.append("It was trained with class weights, so its scores are not calibrated.")
     if scenario.knowledge_sources():
-        found.append(
+        sentences.append(
             "Its knowledge was written by a language model, which can be wrong, out of date, or "
             "biased about people, works and places; nobody is known to have checked every answer."
         )
-    return found
+    return sentences
 
 
 def _judged_on(scenario: Scenario, kind: str) -> str:
@@ -625,7 +629,7 @@ def privacy(scenario: Scenario, kind: str, knowledge: Mapping[str, Any]) -> list
       kind: of the model.
       knowledge: `knowledge_facts`.
     """
-    found = [
+    sentences = [
         "The SavedModel holds the raw ids of all items, which a search answers with."
         if kind == RETRIEVAL
         else "The SavedModel holds no raw ids of items but a 63-bit hash (FarmHash) of each, which "
@@ -637,7 +641,7 @@ def privacy(scenario: Scenario, kind: str, knowledge: Mapping[str, Any]) -> list
     ]
     users = [name for name, facts in knowledge.items() if facts["entity"] == "user"]
     if users:
-        found += [
+        sentences += [
             f"Of the users who have user knowledge ({', '.join(users)}) it holds no raw ids but a "
             "63-bit hash of each, with vectors that were computed from an LLM's answer about the "
             "user or the user's group. Whoever has a user's id can compute the hash again and look "
@@ -647,9 +651,9 @@ def privacy(scenario: Scenario, kind: str, knowledge: Mapping[str, Any]) -> list
             "export a newly trained run; a version folder cannot be edited.",
         ]
     else:
-        found.append("It holds no user ids, neither raw nor hashed.")
+        sentences.append("It holds no user ids, neither raw nor hashed.")
     if knowledge:
-        found.append(
+        sentences.append(
             f"assets.extra/refresh/ says of every item{' and of these users' if users else ''} "
             "whether there is an answer, of the item's or user's own or of a group, of which group "
             "(ids of groups stand there as they are in the data), and has a hash of the vector; "
@@ -659,19 +663,19 @@ def privacy(scenario: Scenario, kind: str, knowledge: Mapping[str, Any]) -> list
         name for name, facts in knowledge.items() if (facts["encoder"] or {}).get("kind") == "tfidf"
     ]
     if fitted:
-        found.append(
+        sentences.append(
             f"It also holds the terms of the TF-IDF encoder ({', '.join(fitted)}): words that the "
             "encoded texts use, each with how rare it is."
         )
     if scenario.data.profiles is not None and scenario.model.user_profile:
         names = ", ".join(scenario.data.profiles.attributes)
-        found.append(
+        sentences.append(
             f"Requests carry what is known of the user's profile ({names}), whose values known at "
             "training stand in the graph; whether these may be used to rank is for the operator to "
             "decide. The slices of profile attributes of 'python -m trainer evaluate --slices all' "
             "show differences between groups."
         )
-    return found
+    return sentences
 
 
 _FURTHER_METRICS = ("calibration_error", "mean_score", "base_rate", "mrr")

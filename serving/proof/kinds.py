@@ -255,10 +255,10 @@ class RetrievalProof(KindProof):
         if request.signatures == ("item_vectors",):
             rows = self._rows(tf.constant(request.raw[ITEM_ID])).numpy()
             return {"item_vectors": {VECTOR: self._item_vectors[rows]}}
-        found = self.default_answer(request.raw)
+        outputs = self.default_answer(request.raw)
         vectors = {VECTOR: self._batched(self._users, request.raw)[VECTOR]}
         return {
-            signature: vectors if signature == "user_vectors" else found
+            signature: vectors if signature == "user_vectors" else outputs
             for signature in request.signatures
         }
 
@@ -280,11 +280,11 @@ class RetrievalProof(KindProof):
         best = np.argpartition(-scores, count - 1, axis=1)[:, :count]
         order = np.argsort(-np.take_along_axis(scores, best, axis=1), axis=1, kind="stable")
         rows = np.take_along_axis(best, order, axis=1)
-        found = np.take_along_axis(scores, rows, axis=1)
-        is_item = np.isfinite(found)
+        best_scores = np.take_along_axis(scores, rows, axis=1)
+        is_item = np.isfinite(best_scores)
         return {
             ITEM_ID: self._item_ids[np.where(is_item, rows, 0)],
-            SCORE: np.where(is_item, found, np.float32(0)),
+            SCORE: np.where(is_item, best_scores, np.float32(0)),
         }
 
 

@@ -141,28 +141,28 @@ class _Proving:
             for signature in request.signatures:
                 expected = self._in_id_type(self._expected.answers[number][signature])
                 try:
-                    found = ask(signature, self.forms.inputs(signature, request.raw))
+                    actual = ask(signature, self.forms.inputs(signature, request.raw))
                 except Exception as error:
                     # TensorFlow's errors have no common base; that it cannot be asked is a result.
                     text = f"cannot be asked about {request.names[0]} ... ({_reason(error)})"
                     self._count(self.to_checkpoint, way, signature, Gap(np.inf, 0.0, text))
                     continue
-                answers[-1][signature] = found
-                gap = largest_gap(expected, found, self.bound, request.names)
+                answers[-1][signature] = actual
+                gap = largest_gap(expected, actual, self.bound, request.names)
                 self._count(self.to_checkpoint, way, signature, gap)
-                self._compare_with_first(way, number, signature, found)
+                self._compare_with_first(way, number, signature, actual)
         if self._first is None:
             self._first = answers
             self.quality = compare_quality(self._samples, self._expected.quality, self.forms, ask)
 
     def _compare_with_first(
-        self, way: str, number: int, signature: str, found: Mapping[str, np.ndarray]
+        self, way: str, number: int, signature: str, actual: Mapping[str, np.ndarray]
     ) -> None:
         """Two loaders of the same SavedModel differ by the order of sums, whatever its numbers."""
         if self._first is None or signature not in self._first[number]:
             return
         names = self._samples.requests[number].names
-        gap = largest_gap(self._first[number][signature], found, LOADER_BOUND, names)
+        gap = largest_gap(self._first[number][signature], actual, LOADER_BOUND, names)
         self._count(self.between_loaders, way, signature, gap, " against the loader in Python")
 
     def _count(
@@ -173,8 +173,8 @@ class _Proving:
         gap: Gap,
         against: str = "",
     ) -> None:
-        of_way = differences.setdefault(way, {})
-        of_way[signature] = max(of_way.get(signature, 0.0), gap.difference)
+        way_differences = differences.setdefault(way, {})
+        way_differences[signature] = max(way_differences.get(signature, 0.0), gap.difference)
         if not gap.is_within and (way, signature) not in self._failed:
             self._failed.add((way, signature))
             self.failures.append(ProofFailure(way, signature, gap.text + against))

@@ -72,62 +72,62 @@ class Gap:
         return self.difference <= self.bound
 
 
-def largest_gap(expected: Arrays, found: Arrays, bound: float, names: Sequence[str]) -> Gap:
+def largest_gap(expected: Arrays, actual: Arrays, bound: float, names: Sequence[str]) -> Gap:
     """Compares the answer of a signature.
 
     Item ids are those of a search; they may differ where scores tie within the bound.
 
     Args:
       expected: output -> values, [n, ...] each.
-      found: likewise.
+      actual: likewise.
       bound: for numbers between 0 and 1; that of larger numbers grows with them.
       names: of the n samples.
     """
-    if expected.keys() != found.keys():
-        text = f"outputs are {', '.join(sorted(found))} and not {', '.join(sorted(expected))}"
+    if expected.keys() != actual.keys():
+        text = f"outputs are {', '.join(sorted(actual))} and not {', '.join(sorted(expected))}"
         return Gap(np.inf, bound, text)
     gaps = [
-        _of_numbers(name, values, found[name], bound, names)
+        _of_numbers(name, values, actual[name], bound, names)
         for name, values in expected.items()
         if name != ITEM_ID
     ]
     if ITEM_ID in expected and all(gap.is_within for gap in gaps):
-        gaps.append(_of_items(expected, found, bound, names))
+        gaps.append(_of_items(expected, actual, bound, names))
     return max(gaps, key=lambda gap: (gap.difference > gap.bound, gap.difference))
 
 
 def _of_numbers(
-    output: str, expected: np.ndarray, found: np.ndarray, bound: float, names: Sequence[str]
+    output: str, expected: np.ndarray, actual: np.ndarray, bound: float, names: Sequence[str]
 ) -> Gap:
-    if expected.shape != found.shape:
-        text = f"{output} has shape {list(found.shape)} and not {list(expected.shape)}"
+    if expected.shape != actual.shape:
+        text = f"{output} has shape {list(actual.shape)} and not {list(expected.shape)}"
         return Gap(np.inf, bound, text)
     if not expected.size:
         return Gap(0.0, bound, "nothing to compare")
-    differences = np.abs(expected.astype(np.float64) - found)
+    differences = np.abs(expected.astype(np.float64) - actual)
     differences = np.where(np.isnan(differences), np.inf, differences)
     found_at = np.unravel_index(int(np.argmax(differences)), differences.shape)
     place = tuple(map(int, found_at))
     difference = float(differences[place])
     bound = scaled(bound, float(np.abs(expected).max()))
     text = (
-        f"{output} of {names[place[0]]}: {expected[place]:.7g} expected, {found[place]:.7g} found, "
-        f"a difference of {difference:.3g} where {bound:.3g} is allowed"
+        f"{output} of {names[place[0]]}: {expected[place]:.7g} expected, "
+        f"{actual[place]:.7g} found, a difference of {difference:.3g} where {bound:.3g} is allowed"
     )
     return Gap(difference, bound, text)
 
 
-def _of_items(expected: Arrays, found: Arrays, bound: float, names: Sequence[str]) -> Gap:
+def _of_items(expected: Arrays, actual: Arrays, bound: float, names: Sequence[str]) -> Gap:
     """Which items a search finds. An item may stand elsewhere where its expected score allows it.
 
     An item that was not expected at all must score like the last of those that were.
     """
-    scores, found_scores = expected[SCORE], found[SCORE]
+    scores, found_scores = expected[SCORE], actual[SCORE]
     allowed = 2 * scaled(bound, float(np.abs(scores).max(initial=0)))
-    for row in np.flatnonzero((expected[ITEM_ID] != found[ITEM_ID]).any(axis=1)).tolist():
+    for row in np.flatnonzero((expected[ITEM_ID] != actual[ITEM_ID]).any(axis=1)).tolist():
         score_of = dict(zip(expected[ITEM_ID][row].tolist(), scores[row].tolist(), strict=True))
         last = scores[row, -1]
-        for place, item in enumerate(found[ITEM_ID][row].tolist()):
+        for place, item in enumerate(actual[ITEM_ID][row].tolist()):
             difference = abs(score_of.get(item, last) - found_scores[row, place])
             if difference > allowed:
                 text = (
@@ -219,7 +219,7 @@ def compare_quality(
       ask: the SavedModel in Python.
     """
     rows, batch = samples.quality_rows, samples.rows_at_once
-    found = [
+    gaps = [
         ask(
             "serving_default",
             forms.inputs(
@@ -229,9 +229,9 @@ def compare_quality(
         )
         for start in range(0, len(rows[ITEM_ID]), batch)
     ]
-    scores = np.concatenate([answer[SCORE] for answer in found])
+    scores = np.concatenate([answer[SCORE] for answer in gaps])
     if LABEL not in rows:
-        items = np.concatenate([answer[ITEM_ID] for answer in found])
+        items = np.concatenate([answer[ITEM_ID] for answer in gaps])
         return Quality(
             "new_items_recall_at_10",
             _recall(rows[ITEM_ID], expected[ITEM_ID]),
@@ -255,9 +255,9 @@ def _auc(labels: np.ndarray, scores: np.ndarray) -> float:
     return float(roc_auc_score(labels, scores))
 
 
-def _recall(chosen: np.ndarray, found: np.ndarray) -> float:
+def _recall(chosen: np.ndarray, retrieved: np.ndarray) -> float:
     """Share of rows whose item is among the first items found: [n], [n, k]."""
-    return float((found[:, :_FIRST] == chosen[:, np.newaxis]).any(axis=1).mean())
+    return float((retrieved[:, :_FIRST] == chosen[:, np.newaxis]).any(axis=1).mean())
 
 
 _SHOWN_FAILURES = 10
@@ -325,7 +325,10 @@ class Proof:
     @property
     def largest_difference(self) -> float:
         """Largest difference from the checkpoint on any way, of any signature."""
-        return max(max(of_way.values(), default=0) for of_way in self.to_checkpoint.values())
+        return max(
+            max(way_differences.values(), default=0)
+            for way_differences in self.to_checkpoint.values()
+        )
 
     def require(self) -> None:
         """Makes sure that the proof holds.

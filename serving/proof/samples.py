@@ -105,14 +105,14 @@ def serialized_examples(raw: Arrays) -> np.ndarray:
     for row in range(len(examples)):
         example = example_pb2.Example()
         for name, values in raw.items():
-            of_row = values[row : row + 1].ravel()
+            row_values = values[row : row + 1].ravel()
             if name.startswith("history_"):
-                of_row = of_row[is_history[row]]
+                row_values = row_values[is_history[row]]
             elif values.ndim == 2:
-                of_row = _known(of_row)
+                row_values = _known(row_values)
             feature = example.features.feature[name]
             filled = feature.bytes_list if values.dtype == object else feature.float_list
-            filled.value.extend(of_row.tolist())
+            filled.value.extend(row_values.tolist())
         examples[row] = example.SerializeToString(deterministic=True)
     return examples
 

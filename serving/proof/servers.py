@@ -89,7 +89,9 @@ class _GrpcClient:
     def _classify(self, specification: model_pb2.ModelSpec, examples: input_pb2.Input) -> Arrays:
         request = classification_pb2.ClassificationRequest(model_spec=specification, input=examples)
         result = self._stub.Classify(request, timeout=_SECONDS).result
-        rows = [[found.score for found in row.classes] for row in result.classifications]
+        rows = [
+            [scored_class.score for scored_class in row.classes] for row in result.classifications
+        ]
         return {"scores": np.array(rows, np.float32)}
 
     def _regress(self, specification: model_pb2.ModelSpec, examples: input_pb2.Input) -> Arrays:
@@ -114,12 +116,12 @@ class _RestClient:
             rows = self._post(signature, "regress", _json_examples(inputs))["results"]
             return {"outputs": np.array(rows, np.float32)}
         body = {"inputs": {name: _json_values(values) for name, values in inputs.items()}}
-        found = self._post(signature, "predict", body)["outputs"]
+        answered = self._post(signature, "predict", body)["outputs"]
         outputs = self._definitions[signature].outputs
         if len(outputs) == 1:
             # A signature of one output answers with its values, without its name.
-            found = {next(iter(outputs)): found}
-        return {name: _array(values, outputs[name].dtype) for name, values in found.items()}
+            answered = {next(iter(outputs)): answered}
+        return {name: _array(values, outputs[name].dtype) for name, values in answered.items()}
 
     def _post(self, signature: str, verb: str, body: Mapping[str, object]) -> dict[str, Any]:
         # Numbers that are not known are NaN, which TensorFlow Serving reads in JSON.

@@ -56,8 +56,8 @@ class IdLookup:
         if not len(known) or not len(keys):
             return np.full(len(keys), UNKNOWN_ROW, np.int32)
         places = np.minimum(np.searchsorted(known, keys), len(known) - 1)
-        found = known[places] == keys
-        return np.where(found, self.contents.rows[places], UNKNOWN_ROW).astype(np.int32)
+        is_match = known[places] == keys
+        return np.where(is_match, self.contents.rows[places], UNKNOWN_ROW).astype(np.int32)
 
     def add(self, ids: Sequence[str]) -> None:
         """Lets ids join that are not known yet, without repeats.
@@ -176,12 +176,12 @@ class StoredVariables:
         for key, shape in sorted(self._shapes.items()):
             if key in values:
                 shape = list(np.shape(values[key]))
-            of_key = int(np.prod(shape)) * (types[key].size or _STRING_BYTES)
-            if part and size + of_key > _BYTES_AT_ONCE:
+            variable_bytes = int(np.prod(shape)) * (types[key].size or _STRING_BYTES)
+            if part and size + variable_bytes > _BYTES_AT_ONCE:
                 yield part
                 part, size = [], 0
             part.append(key)
-            size += of_key
+            size += variable_bytes
         yield part
 
 

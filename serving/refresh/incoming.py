@@ -215,13 +215,13 @@ def _add_answer(
 
 def _sources_by_record(description: RefreshDescription) -> Mapping[str, list[str]]:
     """What records call their source -> sources of the model that are made from them."""
-    found: dict[str, list[str]] = {}
+    sources: dict[str, list[str]] = {}
     for name, described in description.sources.items():
         recorded = _texts_of(name, described, description).source
-        found.setdefault(recorded, []).append(name)
+        sources.setdefault(recorded, []).append(name)
         if recorded != name:
-            found.setdefault(name, []).append(name)
-    return found
+            sources.setdefault(name, []).append(name)
+    return sources
 
 
 def _texts_of(
@@ -259,11 +259,11 @@ def read_vectors(
     fingerprint_inputs({path: "--vectors" for path in paths})
     width = description.sources[source].dimension
     seen: dict[tuple[bool, str], Place] = {}
-    for place, entity_id, extraction, found in _rows(paths):
+    for place, entity_id, extraction, values in _rows(paths):
         records.places.append(place)
         collective = extraction == COLLECTIVE
         try:
-            vector = _checked(entity_id, extraction, found, width)
+            vector = _checked(entity_id, extraction, values, width)
             first = seen.setdefault((collective, entity_id), place)
             if first != place:
                 detail = f"same entity as record {first.line} of {first.file}"
@@ -388,20 +388,22 @@ def encode_entries(
     if texts:
         vectors, refused = _encode(texts, source, description, encoder_folder)
     place_of = {text: place for place, text in enumerate(texts)}
-    found = np.zeros([len(entries), width], np.float16)
+    encoded = np.zeros([len(entries), width], np.float16)
     usable = []
     with np.errstate(over="ignore"):
         for row, entry in enumerate(entries):
             place = None if entry.text is None else place_of[entry.text]
-            found[row] = entry.vector if place is None else vectors[place]
+            encoded[row] = entry.vector if place is None else vectors[place]
             problem = (
-                ("encoder_refused", refused[place]) if place in refused else problem_of(found[row])
+                ("encoder_refused", refused[place])
+                if place in refused
+                else problem_of(encoded[row])
             )
             if problem is None:
                 usable.append(row)
             else:
                 records.reject(entry.place, *problem)
-    return [entries[row] for row in usable], found[usable]
+    return [entries[row] for row in usable], encoded[usable]
 
 
 def _encode(

@@ -74,12 +74,14 @@ class KnownEntities:
         knowledge_rows, first_of_row = rows_of_records(records)
         places = np.array([entity_rows[entity] for entity in records.entity_ids], np.int64)
         individual = np.asarray(records.extraction) == INDIVIDUAL_ANSWER
-        group_ids, of_group = np.unique(np.asarray(records.group_ids, str), return_inverse=True)
+        group_ids, group_of_record = np.unique(
+            np.asarray(records.group_ids, str), return_inverse=True
+        )
         rows, origins = np.zeros(num_rows, np.int32), np.zeros(num_rows, np.uint8)
         groups = np.full(num_rows, NO_GROUP, np.int32)
         rows[places] = knowledge_rows
         origins[places] = np.where(individual, INDIVIDUAL, COLLECTIVE)
-        groups[places] = of_group
+        groups[places] = group_of_record
         if len(group_ids) and group_ids[0] == "":
             group_ids, groups = group_ids[1:], np.maximum(groups - 1, NO_GROUP)
         digests = np.zeros(len(first_of_row) + 1, np.int64)
@@ -165,15 +167,15 @@ def change_source(known: KnownEntities, new: NewVectors) -> SourceChange:
     digests[rows] = np.concatenate(
         [group_digests[changed_groups], own_digests[changed_own], own_digests[~has_own]]
     )
-    of_entity, origins = known.rows.copy(), known.origins.copy()
-    of_entity[new.entities[~has_own]] = new_rows
+    knowledge_rows, origins = known.rows.copy(), known.origins.copy()
+    knowledge_rows[new.entities[~has_own]] = new_rows
     origins[new.entities[~has_own]] = INDIVIDUAL
     order = np.argsort(rows, kind="stable")
     return SourceChange(
-        KnownEntities(of_entity, origins, known.groups, known.group_ids, digests),
+        KnownEntities(knowledge_rows, origins, known.groups, known.group_ids, digests),
         rows[order],
         vectors[order],
-        np.flatnonzero(np.isin(of_entity, rows)),
+        np.flatnonzero(np.isin(knowledge_rows, rows)),
     )
 
 
@@ -295,7 +297,7 @@ class VersionKnowledge:
         """
         first: dict[tuple[str, bool, str], Place] = {}
         groups = {source: set(known.group_ids.tolist()) for source, known in self.entities.items()}
-        found: dict[str, list[Entry]] = {source: [] for source in self.entities}
+        entries_of_source: dict[str, list[Entry]] = {source: [] for source in self.entities}
         for entry in records.entries:
             if entry.collective and entry.entity_id not in groups[entry.source]:
                 detail = (
@@ -311,8 +313,8 @@ class VersionKnowledge:
                 records.reject(entry.place, "duplicate_entity", detail)
             else:
                 first[key] = entry.place
-                found[entry.source].append(entry)
-        return {source: entries for source, entries in found.items() if entries}
+                entries_of_source[entry.source].append(entry)
+        return {source: entries for source, entries in entries_of_source.items() if entries}
 
     def apply(
         self, encoded: Mapping[str, tuple[Sequence[Entry], np.ndarray]]
@@ -334,15 +336,15 @@ class VersionKnowledge:
         for source, (entries, vectors) in encoded.items():
             known = self.entities[source]
             lookup = self.lookups[self.description.sources[source].entity]
-            of_group = np.array([entry.collective for entry in entries], bool)
+            is_collective = np.array([entry.collective for entry in entries], bool)
             place = {group: place for place, group in enumerate(known.group_ids.tolist())}
             new = NewVectors(
                 lookup.rows([entry.entity_id for entry in entries if not entry.collective]),
-                vectors[~of_group],
+                vectors[~is_collective],
                 np.array(
                     [place[entry.entity_id] for entry in entries if entry.collective], np.int64
                 ),
-                vectors[of_group],
+                vectors[is_collective],
             )
             change = change_source(known, new)
             if len(change.rows):

@@ -275,8 +275,8 @@ class RefreshParts:
         entities, widths = {}, {}
         for source in sources:
             records = (knowledge or {}).get(source) or read_knowledge(scenario.work_dir, source)
-            of_entity = rows[scenario.knowledge.answers[source].entity]
-            entities[source] = KnownEntities.of_records(records, of_entity, len(of_entity) + 1)
+            entity_rows = rows[scenario.knowledge.answers[source].entity]
+            entities[source] = KnownEntities.of_records(records, entity_rows, len(entity_rows) + 1)
             widths[source] = int(np.shape(records.vectors)[1])
         descriptions = {
             source: _describe(scenario, source, widths[source], priors.get(source))
@@ -318,9 +318,9 @@ class RefreshParts:
         folder.path.mkdir(parents=True)
         self.description.write(folder)
         for source, entities in self.entities.items():
-            of_source = folder.source(source)
-            of_source.mkdir(parents=True)
-            entities.write(of_source)
+            source_folder = folder.source(source)
+            source_folder.mkdir(parents=True)
+            entities.write(source_folder)
         for source, files in self.encoder_files.items():
             folder.encoder(source).mkdir()
             for path in files:
@@ -344,10 +344,10 @@ def _entity_rows(model: AnyModel) -> dict[str, dict[str, int]]:
     users: list[str] = []
     if isinstance(preparation.user_rows, UserRows):
         users, _ = preparation.user_rows.known_users()
-    of_entity = {"item": preparation.catalogue.item_ids, "user": users}
+    entity_ids = {"item": preparation.catalogue.item_ids, "user": users}
     return {
         entity: {raw_id: row for row, raw_id in enumerate(ids, start=1)}
-        for entity, ids in of_entity.items()
+        for entity, ids in entity_ids.items()
     }
 
 

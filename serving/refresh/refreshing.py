@@ -406,14 +406,14 @@ def _coverage(knowledge: VersionKnowledge) -> dict[str, Any]:
 
 
 def _before_and_after(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    comparison: dict[str, Any] = {
         name: {"before": before[name], "after": after[name]} for name in ("items", "users")
     }
-    found["sources"] = {
+    comparison["sources"] = {
         source: {"before": before["sources"][source], "after": after["sources"][source]}
         for source in after["sources"]
     }
-    return found
+    return comparison
 
 
 def _write(

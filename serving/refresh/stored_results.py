@@ -96,8 +96,8 @@ class NextTables:
             stored = stored_vectors(vectors, number_format, name)
         except UnstorableVector as error:
             raise CommandError(f"the new answers cannot be stored: {error}") from error
-        for part, of_rows in stored.items():
-            self.set_rows(f"{name}/{part}", rows, of_rows)
+        for part, new_rows in stored.items():
+            self.set_rows(f"{name}/{part}", rows, new_rows)
 
     def _names(self, prefix: str) -> list[str]:
         """Tables by row of items or users, the index left out."""

@@ -276,14 +276,14 @@ class CApiSession:
 
     def _places(self, tensors: Mapping[str, Any]) -> ctypes.Array[Output]:
         """Places in the graph of a signature's inputs or outputs, in the order of names."""
-        found = (Output * len(tensors))()
+        outputs = (Output * len(tensors))()
         for place, name in enumerate(sorted(tensors)):
             operation, _, index = tensors[name].name.partition(":")
             pointer = self._library.TF_GraphOperationByName(self._graph, operation.encode())
             if not pointer:
                 raise CommandError(f"the graph has no operation '{operation}'")
-            found[place] = Output(pointer, int(index))
-        return found
+            outputs[place] = Output(pointer, int(index))
+        return outputs
 
     @contextmanager
     def _status(self, what: str) -> Iterator[int]:

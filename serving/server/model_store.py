@@ -191,14 +191,14 @@ Fingerprint = frozenset[tuple[str, int, int]]
 
 def fingerprint(folder: Path) -> Fingerprint:
     """Path, time of change (ns) and size of every file below a folder, as far as it can be read."""
-    found = set()
+    files = set()
     for path in folder.rglob("*"):
         try:
             status = path.stat()
         except OSError:  # deleted meanwhile
             continue
-        found.add((str(path.relative_to(folder)), status.st_mtime_ns, status.st_size))
-    return frozenset(found)
+        files.add((str(path.relative_to(folder)), status.st_mtime_ns, status.st_size))
+    return frozenset(files)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

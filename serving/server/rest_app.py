@@ -350,15 +350,15 @@ def _add_value(feature: feature_pb2.Feature, value: Any, name: str) -> None:
 
 
 def _values_of_kind(kind: str, feature: feature_pb2.Feature, name: str) -> Any:
-    found = feature.WhichOneof("kind")
-    if found not in (None, kind):
-        raise _mixed_types(name, found)
+    kind_of_value = feature.WhichOneof("kind")
+    if kind_of_value not in (None, kind):
+        raise _mixed_types(name, kind_of_value)
     return getattr(feature, kind).value
 
 
-def _mixed_types(name: str, found: str) -> RequestError:
+def _mixed_types(name: str, type_name: str) -> RequestError:
     return invalid(
-        f"Unexpected element type in feature: {name} expecting type: {_KIND_NAMES[found]}"
+        f"Unexpected element type in feature: {name} expecting type: {_KIND_NAMES[type_name]}"
     )
 
 

@@ -261,8 +261,8 @@ class SavedModelSession:
 
 def _typed(error: CApiError) -> tf.errors.OpError:
     error_type = tf.compat.v1.errors.exception_type_from_error_code(error.code)
-    found: tf.errors.OpError = error_type(None, None, error.reason)
-    return found
+    typed_error: tf.errors.OpError = error_type(None, None, error.reason)
+    return typed_error
 
 
 def _configuration() -> bytes:

@@ -37,9 +37,9 @@ class VersionPolicy:
     latest: int | None = 1
     specific: frozenset[int] = frozenset()
 
-    def wanted(self, found: Collection[int]) -> list[int]:
+    def wanted(self, available: Collection[int]) -> list[int]:
         """The versions to serve out of those found, highest first."""
-        ordered = sorted(found, reverse=True)
+        ordered = sorted(available, reverse=True)
         if self.specific:
             return [version for version in ordered if version in self.specific]
         return ordered if self.latest is None else ordered[: self.latest]

@@ -141,10 +141,10 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     }
     if slices:
         divisions = _divisions(scenario, arguments.part, baseline[0], slices)
-        found = compare_slices(baseline, candidate, divisions, resamples, seed)
+        rule = compare_slices(baseline, candidate, divisions, resamples, seed)
         sparse_below = scenario.evaluation.sparse_below
-        result["slices"] = slice_results(found, sparse_below)
-        print_table(*slice_rows(found, sparse_below), sections=True)
+        result["slices"] = slice_results(rule, sparse_below)
+        print_table(*slice_rows(rule, sparse_below), sections=True)
     return result
 
 
@@ -154,11 +154,11 @@ def _leak_rules(folders: Sequence[str]) -> dict[str, LeakRule]:
     from trainer.run_folder import RunFolder
 
     order = list(LeakRule)
-    found: dict[str, LeakRule] = {}
+    rules: dict[str, LeakRule] = {}
     for folder in folders:
         for source, rule in leak_rules(RunFolder(folder).read_scenario()).items():
-            found[source] = max(found.get(source, rule), rule, key=order.index)
-    return found
+            rules[source] = max(rules.get(source, rule), rule, key=order.index)
+    return rules
 
 
 def _divisions(

@@ -138,23 +138,23 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
 
     saved_model = saved_model_in(arguments.folder)
     if saved_model is None:
-        scenario, kind, found, further = _judge_run(arguments)
+        scenario, kind, part_metrics, further = _judge_run(arguments)
     else:
-        scenario, kind, found, further = _judge_export(saved_model, arguments)
+        scenario, kind, part_metrics, further = _judge_export(saved_model, arguments)
     rules = leak_rules(scenario)
-    result: dict[str, object] = {arguments.part: found.metrics}
-    if found.slices:
-        result["slices"] = found.slices
-    if found.reliability:
-        result["reliability"] = [asdict(found_bin) for found_bin in found.reliability]
+    result: dict[str, object] = {arguments.part: part_metrics.metrics}
+    if part_metrics.slices:
+        result["slices"] = part_metrics.slices
+    if part_metrics.reliability:
+        result["reliability"] = [asdict(found_bin) for found_bin in part_metrics.reliability]
     result |= {**further, "leak_rule": leak_rule_result(rules)}
-    print_part(f"{arguments.folder}, {arguments.part}", kind, found)
+    print_part(f"{arguments.folder}, {arguments.part}", kind, part_metrics)
     for caution in leak_cautions(rules):
         say(f"{arguments.folder}: {caution}")
     if arguments.report:
         from trainer.evaluation.plots import write_report
 
-        write_report(Path(arguments.report), kind, found, result)
+        write_report(Path(arguments.report), kind, part_metrics, result)
     return result
 
 
@@ -183,12 +183,12 @@ def _judge_run(
         scores = run_scores(scenario, model, arguments.part, check.add)
     else:
         scores = run_scores(scenario, model, arguments.part)
-    found = evaluate_scores_of(scores, slices, _predictions(arguments))
+    part_metrics = evaluate_scores_of(scores, slices, _predictions(arguments))
     if is_search:
         further["factorized_top_k"] = check.shares()
     if arguments.gates:
         further |= _gates(scenario, model, arguments.part)
-    return scenario, model.kind, found, further
+    return scenario, model.kind, part_metrics, further
 
 
 def _judge_export(
@@ -207,8 +207,8 @@ def _judge_export(
     scenario = load_scenario(arguments.config, arguments.overrides)
     slices = _slices(arguments, scenario)
     scores = export_scores(saved_model, scenario, arguments.part)
-    found = evaluate_scores_of(scores, slices, _predictions(arguments))
-    return scenario, scores.kind, found, {}
+    part_metrics = evaluate_scores_of(scores, slices, _predictions(arguments))
+    return scenario, scores.kind, part_metrics, {}
 
 
 def _slices(arguments: argparse.Namespace, scenario: Scenario) -> list[str]:

@@ -151,10 +151,10 @@ def _divide_cpu(count: int) -> None:
     try:
         tf.config.set_logical_device_configuration(cpu, wanted)
     except RuntimeError as error:
-        found = len(tf.config.list_logical_devices("CPU"))
-        if found < count:
+        num_devices = len(tf.config.list_logical_devices("CPU"))
+        if num_devices < count:
             raise ConfigurationError(
-                f"training.devices: {count} are wanted, and TensorFlow has started with {found} "
-                "logical devices of the CPU, which cannot be changed any more; use a process of "
-                "its own"
+                f"training.devices: {count} are wanted, and TensorFlow has started with "
+                f"{num_devices} logical devices of the CPU, which cannot be changed any more; use "
+                "a process of its own"
             ) from error

@@ -47,8 +47,8 @@ class MultiWorker(Distribution):
     @override
     def require_same(self, text: str) -> None:
         digest = hashlib.sha256(text.encode()).hexdigest()
-        found = self._gathered([int(digest[:_IDENTITY_DIGITS], 16)])
-        if np.ptp(found):
+        digests = self._gathered([int(digest[:_IDENTITY_DIGITS], 16)])
+        if np.ptp(digests):
             raise CommandError(
                 "the workers were started with different settings, data or code; give all of them "
                 "the same command line, files and version"

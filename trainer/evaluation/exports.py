@@ -155,8 +155,8 @@ def _predictions(
         try:
             yield predict(serialized)
         except tf.errors.InvalidArgumentError as error:
-            found = _PARSING.search(error.message)
-            reason = found[0] if found else reason_of(error)
+            match = _PARSING.search(error.message)
+            reason = match[0] if match else reason_of(error)
             raise CommandError(
                 f"{path}: the model cannot read the examples of {files[0].parent} ({reason}); was "
                 "it exported from a run over this data?"
@@ -234,14 +234,14 @@ class ExportedRetrieval:
         self._inputs = inputs
         self._features = [known[name] for name in {USER_ID, ITEM_ID, HISTORY_ITEM_ID, *inputs}]
         items = list(read_model_tables(scenario).catalogue.item_ids)
-        _, of_items = model.signatures["item_vectors"].structured_input_signature
+        _, item_inputs = model.signatures["item_vectors"].structured_input_signature
         self._row_of = {item.encode(): row for row, item in enumerate(items, start=1)}
         self._item_vectors = finite(
             np.concatenate(
                 [
                     model.signatures["item_vectors"](
                         item_id=_as_asked(
-                            tf.constant(items[start : start + _ITEMS_AT_ONCE]), of_items[ITEM_ID]
+                            tf.constant(items[start : start + _ITEMS_AT_ONCE]), item_inputs[ITEM_ID]
                         )
                     )[_VECTOR].numpy()
                     for start in range(0, len(items), _ITEMS_AT_ONCE)
@@ -257,7 +257,7 @@ class ExportedRetrieval:
           trainer.prediction.NotFiniteError: a user's vector is infinite or NaN.
         """
         parsed = parse_examples(serialized, self._features)
-        found = self._model.signatures["user_vectors"](
+        outputs = self._model.signatures["user_vectors"](
             **{name: _as_asked(parsed[name], asked) for name, asked in self._inputs.items()}
         )
         positives = self._rows(parsed[ITEM_ID].numpy())
@@ -267,7 +267,7 @@ class ExportedRetrieval:
                 "examples --force' again"
             )
         among_all, among_new = rank_positives(
-            finite(found[_VECTOR].numpy()),
+            finite(outputs[_VECTOR].numpy()),
             self._item_vectors,
             positives,
             self._rows(parsed[HISTORY_ITEM_ID].numpy()),

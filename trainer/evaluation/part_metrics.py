@@ -79,8 +79,8 @@ def _rank_sums(table: ScoreTable, divisions: Sequence[Slice]) -> list[RankSums]:
     sums = [RankSums(division) for division in divisions]
     for batch in table.batches([*RANK_COLUMNS, *_columns_of(divisions)]):
         values = rank_values(*ranks_of(batch))
-        for of_division in sums:
-            of_division.add(batch, values)
+        for division_sums in sums:
+            division_sums.add(batch, values)
     return sums
 
 
@@ -115,8 +115,8 @@ def _sample_sums(
         tie_order = batch[ROW] if has_lists else shuffled_order(batch[ROW])
         best_first = np.lexsort((tie_order, -batch[SCORE]))
         ranked = {name: values[best_first] for name, values in batch.items()}
-        for of_division in sums:
-            of_division.add_users(ranked)
+        for division_sums in sums:
+            division_sums.add_users(ranked)
     return sums, curve
 
 
@@ -143,11 +143,11 @@ def _by_slice(
     sums: Sequence[SampleSums] | Sequence[RankSums], options: Evaluation, total: int
 ) -> dict[str, dict[str, Metrics]]:
     slices: dict[str, dict[str, Metrics]] = {}
-    for of_division in sums:
-        division = of_division.division
+    for division_sums in sums:
+        division = division_sums.division
         slices[division.name] = {}
         for group, name in enumerate(division.groups):
-            metrics = of_division.metrics(group)
+            metrics = division_sums.metrics(group)
             if name == MISSING and not metrics["n"]:
                 continue
             metrics["share"] = metrics["n"] / total
@@ -232,8 +232,8 @@ def calibration_error(bins: list[ReliabilityBin]) -> float:
     Guo et al., "On Calibration of Modern Neural Networks" (2017), eq. 3, there with bins of equal
     width; with few positives nearly all samples would be in the first of those.
     """
-    total = sum(found.n for found in bins)
-    return sum(found.n * abs(found.mean_score - found.share_positive) for found in bins) / total
+    total = sum(each.n for each in bins)
+    return sum(each.n * abs(each.mean_score - each.share_positive) for each in bins) / total
 
 
 @dataclass(frozen=True)
@@ -453,10 +453,10 @@ class SampleSums:
             "users": int(lists.users[group]),
             "users_of_one_class": int(lists.users[group] - lists.judged_users[group]),
         }
-        of_lists = "lists" if self._has_lists else "users"
+        list_word = "lists" if self._has_lists else "users"
         num_lists = int(lists.lists[group])
-        metrics[of_lists] = num_lists
-        metrics[f"{of_lists}_without_positive"] = num_lists - int(lists.judged_lists[group])
+        metrics[list_word] = num_lists
+        metrics[f"{list_word}_without_positive"] = num_lists - int(lists.judged_lists[group])
         if reason := self._reason(group):
             metrics["reason"] = reason
         return metrics
@@ -633,7 +633,7 @@ class RankSums:
           values: what every example adds, by metric (`trainer.metrics.rank_values`).
         """
         members = self.division.members(batch)
-        added = {name: of_examples[members.rows] for name, of_examples in values.items()}
+        added = {name: example_values[members.rows] for name, example_values in values.items()}
         self._means.add(members.groups, added)
 
     def metrics(self, group: int) -> Metrics:

@@ -135,9 +135,9 @@ class PartScores:
                 example_of_row = lists.to_numpy()
                 first_list += examples
             if columns is not None:
-                found = columns.take(examples).take(example_of_row)
-                for name in found.column_names:
-                    table = table.append_column(name, found[name])
+                features_of_rows = columns.take(examples).take(example_of_row)
+                for name in features_of_rows.column_names:
+                    table = table.append_column(name, features_of_rows[name])
             yield table
 
     def _example_columns(self, names: Sequence[str]) -> ExampleFeatureReader:
@@ -226,9 +226,9 @@ class _Builder:
     def _by_interactions(self, name: str, groups: Sequence[str], bounds: Sequence[int]) -> KeySlice:
         known = self._attributes
         counts = dict(zip(known.item_ids, known.rating_count.tolist(), strict=True))
-        of_items = [counts.get(item, 0) for item in self._items]
-        found = np.searchsorted(bounds, [*of_items, 0], side="right")
-        return KeySlice(name, groups, _ITEM_KEY, found[:, np.newaxis].tolist())
+        item_counts = [counts.get(item, 0) for item in self._items]
+        group_of_item = np.searchsorted(bounds, [*item_counts, 0], side="right")
+        return KeySlice(name, groups, _ITEM_KEY, group_of_item[:, np.newaxis].tolist())
 
     def _by_origin(self, name: str, source: str) -> KeySlice:
         records = read_knowledge(self._scenario.work_dir, source)
@@ -238,8 +238,8 @@ class _Builder:
         }
         if self._scenario.knowledge.answers[source].entity == "item":
             missing = len(ORIGINS) - 1
-            of_items = [[origin.get(item, missing)] for item in self._items]
-            return KeySlice(name, ORIGINS, _ITEM_KEY, [*of_items, [missing]])
+            item_origins = [[origin.get(item, missing)] for item in self._items]
+            return KeySlice(name, ORIGINS, _ITEM_KEY, [*item_origins, [missing]])
         self._table.add_key(name, USER_ID, pa.array(list(origin), pa.string()))
         return KeySlice(name, ORIGINS, name, [[group] for group in (*origin.values(), 2)])
 
@@ -252,12 +252,14 @@ class _Builder:
             values = np.array([np.nan if place is None else numbers[place] for place in places])
             return self._by_item_number(name, values)
         texts = known.categorical[attribute]
-        found = value_groups(
+        value_groups_of_items = value_groups(
             [() if place is None else texts[place] for place in places],
             self._rows_of_items,
             self._options.largest_groups,
         )
-        return _of_values(name, found.names, found.of_entity, _ITEM_KEY)
+        return _of_values(
+            name, value_groups_of_items.names, value_groups_of_items.groups_of_entity, _ITEM_KEY
+        )
 
     def _by_item_number(self, name: str, values: np.ndarray) -> KeySlice:
         rows = self._rows_of_items
@@ -270,17 +272,17 @@ class _Builder:
 
     def _by_profile(self, name: str, attribute: str) -> Slice:
         column = f"{PROFILE_PREFIX}{attribute}"
-        found, rows = self._table.counts(column)
+        profile_values, rows = self._table.counts(column)
         profiles = self._scenario.data.profiles
         assert profiles is not None
         if profiles.attributes[attribute].kind == "numeric":
-            values = found.to_numpy(zero_copy_only=False).astype(np.float64)
+            values = profile_values.to_numpy(zero_copy_only=False).astype(np.float64)
             known = ~np.isnan(values)
             names, bounds = number_groups(values[known], rows[known], self._options.number_groups)
             return NumberSlice(name, [*names, MISSING], column, bounds)
-        divided = value_groups(found.to_pylist(), rows, self._options.largest_groups)
-        self._table.add_key(name, column, found)
-        return _of_values(name, divided.names, divided.of_entity, name)
+        divided = value_groups(profile_values.to_pylist(), rows, self._options.largest_groups)
+        self._table.add_key(name, column, profile_values)
+        return _of_values(name, divided.names, divided.groups_of_entity, name)
 
     @cached_property
     def _attributes(self) -> ItemAttributes:
@@ -303,7 +305,7 @@ class _Builder:
 
 
 def _of_values(
-    name: str, groups: Sequence[str], of_entity: Sequence[Sequence[int]], key: str
+    name: str, groups: Sequence[str], groups_of_entity: Sequence[Sequence[int]], key: str
 ) -> KeySlice:
     """A slice by values of which the last stands for entities without one."""
-    return KeySlice(name, groups, key, [*of_entity, [len(groups) - 1]])
+    return KeySlice(name, groups, key, [*groups_of_entity, [len(groups) - 1]])

@@ -40,9 +40,9 @@ def save(figure: Figure, path: Path) -> None:
     figure.savefig(path, dpi=130)
 
 
-def reliability_figure(found: PartMetrics) -> Figure:
+def reliability_figure(part: PartMetrics) -> Figure:
     """Share of positive samples by mean score, a point for each bin, with 95 % intervals."""
-    bins = found.reliability
+    bins = part.reliability
     scores = np.array([found_bin.mean_score for found_bin in bins])
     shares = np.array([found_bin.share_positive for found_bin in bins])
     low, high = _wilson_intervals(bins)
@@ -69,7 +69,7 @@ def reliability_figure(found: PartMetrics) -> Figure:
         axes.set_ylabel("share of positive samples in the bin")
         axes.grid()
         axes.legend(loc="upper left")
-        metrics = found.metrics
+        metrics = part.metrics
         axes.set_title(
             f"Reliability: {metrics['n']:,} samples in {len(bins)} bins of about "
             f"{metrics['n'] // len(bins):,}\n"
@@ -79,11 +79,11 @@ def reliability_figure(found: PartMetrics) -> Figure:
     return figure
 
 
-def slices_figure(found: PartMetrics, kind: str) -> Figure:
+def slices_figure(part: PartMetrics, kind: str) -> Figure:
     """Two metrics of every group, a row of panels for each slice."""
     shown = {
         name: groups
-        for name, groups in found.slices.items()
+        for name, groups in part.slices.items()
         if any(metrics["n"] for metrics in groups.values())
     }
     heights = [1.5 + len(_with_samples(groups)) for groups in shown.values()]
@@ -91,7 +91,7 @@ def slices_figure(found: PartMetrics, kind: str) -> Figure:
         figure = Figure(figsize=(10.0, 1.0 + 0.27 * sum(heights)))
         panels = figure.subplots(len(shown), 2, sharex="col", squeeze=False, height_ratios=heights)
         for column, metric in enumerate(MODEL_KINDS[kind].plotted_metrics):
-            whole = found.metrics[metric]
+            whole = part.metrics[metric]
             limits = _limits(shown, metric, whole)
             for axes, (name, groups) in zip(panels[:, column], shown.items(), strict=True):
                 _draw_slice(axes, _with_samples(groups), metric, whole, limits)
@@ -170,33 +170,33 @@ def _wilson_intervals(bins: Sequence[ReliabilityBin]) -> tuple[np.ndarray, np.nd
     return centre - half, centre + half
 
 
-def write_report(folder: Path, kind: str, found: PartMetrics, result: Mapping[str, object]) -> None:
+def write_report(folder: Path, kind: str, part: PartMetrics, result: Mapping[str, object]) -> None:
     """Writes metrics.json, tables and plots; of what there is not, no file, and none is left.
 
     Args:
       folder: made if it is not there.
       kind: of the model.
-      found: the metrics.
+      part: the metrics.
       result: the command's JSON result.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("slices.csv", "slices.md", "reliability.png", "slices.png"):
         (folder / name).unlink(missing_ok=True)
     (folder / "metrics.json").write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
-    if found.reliability:
-        save(reliability_figure(found), folder / "reliability.png")
-    if found.slices:
-        _write_csv(folder / "slices.csv", found)
-        lines = [reports.header(kind), *reports.rows(found.slices, kind)]
+    if part.reliability:
+        save(reliability_figure(part), folder / "reliability.png")
+    if part.slices:
+        _write_csv(folder / "slices.csv", part)
+        lines = [reports.header(kind), *reports.rows(part.slices, kind)]
         (folder / "slices.md").write_text(_markdown(lines), encoding="utf-8")
-        save(slices_figure(found, kind), folder / "slices.png")
+        save(slices_figure(part, kind), folder / "slices.png")
 
 
-def _write_csv(path: Path, found: PartMetrics) -> None:
+def _write_csv(path: Path, part: PartMetrics) -> None:
     """One line for each group, with all of its metrics at full length."""
     rows = [
         {"slice": name, "group": group, **metrics}
-        for name, groups in found.slices.items()
+        for name, groups in part.slices.items()
         for group, metrics in groups.items()
     ]
     names = list(dict.fromkeys(name for row in rows for name in row))

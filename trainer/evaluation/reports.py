@@ -65,23 +65,23 @@ _TEXT_COLUMNS = {"metric", "slice", "group", "remark"}
 _AT_K = re.compile(r"(.+)_at_(\d+)")
 
 
-def print_part(title: str, kind: str, found: PartMetrics) -> None:
+def print_part(title: str, kind: str, part: PartMetrics) -> None:
     """Prints what an evaluation found: a line that says the most, all metrics, and the slices.
 
     Args:
       title: what was judged.
       kind: of the model.
-      found: the metrics.
+      part: the metrics.
     """
-    metrics = found.metrics
+    metrics = part.metrics
     examples = MODEL_KINDS[kind].predictions.examples_name
     say(f"{title}: {summary(metrics)}, {metrics['n']:,} {examples}")
     _print_metrics(metrics)
-    for task, of_task in metrics.get("tasks", {}).items():
+    for task, task_metrics in metrics.get("tasks", {}).items():
         say(f"task '{task}':")
-        _print_metrics(of_task)
-    if found.slices:
-        print_table(header(kind), rows(found.slices, kind), sections=True)
+        _print_metrics(task_metrics)
+    if part.slices:
+        print_table(header(kind), rows(part.slices, kind), sections=True)
 
 
 def print_table(

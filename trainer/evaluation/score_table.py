@@ -179,10 +179,10 @@ class ScoreTable:
     def counts(self, column: str) -> tuple[pa.Array, np.ndarray]:
         """The distinct values of a column in ascending order, and how many rows have each."""
         name = _quoted(column)
-        found = self._query(
+        counted = self._query(
             f"SELECT {name} AS value, count(*) AS rows FROM scores GROUP BY 1 ORDER BY 1"
         ).to_arrow_table()
-        return found["value"].combine_chunks(), found["rows"].to_numpy()
+        return counted["value"].combine_chunks(), counted["rows"].to_numpy()
 
     def add_key(self, name: str, column: str, values: pa.Array) -> None:
         """Gives every row the place that the value of a column has among some values.
@@ -224,8 +224,8 @@ class ScoreTable:
         joins = [self._join(name) for name in self._keys if name in sources.values()]
         sorting = [*([whole] if whole else []), *order_by]
         order = f"ORDER BY {', '.join(map(_quoted, sorting))}" if sorting else ""
-        found = self._read(f"SELECT {', '.join(selected)} FROM scores {' '.join(joins)} {order}")
-        for batch in found if whole is None else with_whole_groups(found, whole):
+        reader = self._read(f"SELECT {', '.join(selected)} FROM scores {' '.join(joins)} {order}")
+        for batch in reader if whole is None else with_whole_groups(reader, whole):
             yield {
                 name: numbers_of_groups(column)
                 if name == whole

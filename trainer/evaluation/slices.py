@@ -64,25 +64,25 @@ class ValueGroups:
 
     Attributes:
       names: of the groups.
-      of_entity: the groups of each entity.
+      groups_of_entity: the groups of each entity.
     """
 
     names: list[str]
-    of_entity: list[list[int]]
+    groups_of_entity: list[list[int]]
 
 
 def value_groups(
-    of_entities: Sequence[Sequence[str]], rows: np.ndarray, largest: int
+    values_of_entities: Sequence[Sequence[str]], rows: np.ndarray, largest: int
 ) -> ValueGroups:
     """One group for each of the values with most rows; then others, and entities without a value.
 
     Args:
-      of_entities: the values of every entity.
+      values_of_entities: the values of every entity.
       rows: int [entities], how many rows each has.
       largest: number of values that have a group of their own.
     """
     counts: dict[str, int] = {}
-    for values, count in zip(of_entities, rows.tolist(), strict=True):
+    for values, count in zip(values_of_entities, rows.tolist(), strict=True):
         for value in set(values):
             counts[value] = counts.get(value, 0) + count
     ranked = sorted((value for value in counts if counts[value]), key=lambda v: (-counts[v], v))
@@ -94,7 +94,7 @@ def value_groups(
     missing = len(names)
     groups = [
         sorted({group_of.get(value, others) for value in values if counts[value]}) or [missing]
-        for values in of_entities
+        for values in values_of_entities
     ]
     return ValueGroups([*names, MISSING], groups)
 
@@ -154,16 +154,20 @@ class NumberSlice(Slice):
     def members(self, batch: Mapping[str, np.ndarray]) -> Members:
         """The group of every row."""
         numbers = batch[self.column].astype(np.float64)
-        found = np.searchsorted(self._bounds, numbers, side="right")
-        found[np.isnan(numbers)] = len(self._bounds) + 1
-        return Members(np.arange(len(found)), found)
+        group_of_row = np.searchsorted(self._bounds, numbers, side="right")
+        group_of_row[np.isnan(numbers)] = len(self._bounds) + 1
+        return Members(np.arange(len(group_of_row)), group_of_row)
 
 
 class KeySlice(Slice):
     """Groups by an entity, such as the genres of an item: any number of them for each."""
 
     def __init__(
-        self, name: str, groups: Sequence[str], column: str, of_entity: Sequence[Sequence[int]]
+        self,
+        name: str,
+        groups: Sequence[str],
+        column: str,
+        groups_of_entity: Sequence[Sequence[int]],
     ):
         """Says which groups each entity belongs to.
 
@@ -171,14 +175,16 @@ class KeySlice(Slice):
           name: of the slice.
           groups: names of the groups.
           column: a key (`ScoreTable.add_key`), the place of the row's entity.
-          of_entity: for each place, and at the end for entities without one, distinct groups.
+          groups_of_entity: distinct groups for each place, and at the end for entities without one.
         """
         super().__init__(name, groups, column)
-        sizes = [len(found) for found in of_entity]
+        sizes = [len(groups_of_one) for groups_of_one in groups_of_entity]
         self._sizes = np.array(sizes, np.int64)
         self._starts = np.cumsum(self._sizes) - self._sizes
         self._groups = np.fromiter(
-            (group for found in of_entity for group in found), np.int64, sum(sizes)
+            (group for groups_of_one in groups_of_entity for group in groups_of_one),
+            np.int64,
+            sum(sizes),
         )
 
     def members(self, batch: Mapping[str, np.ndarray]) -> Members:

@@ -149,7 +149,7 @@ class Progress:
 
     def seconds_left(self) -> float | None:
         """Estimate from trainings of the same backbone, or of all; None before the first one."""
-        everything = [seconds for found in self._seconds.values() for seconds in found]
+        everything = [seconds for durations in self._seconds.values() for seconds in durations]
         if not everything:
             return None
         left = 0.0

@@ -69,19 +69,19 @@ def build_optimizer(
             f"training ({total_steps:,}); set it lower, or training.epochs higher"
         )
     optimizer = _optimizer(training.optimizer, training.learning_rate, training, total_steps)
-    of_embeddings = None
+    embedding_optimizer = None
     if training.embedding_optimizer != "same" or training.embedding_learning_rate is not None:
         name = training.embedding_optimizer
-        of_embeddings = _optimizer(
+        embedding_optimizer = _optimizer(
             training.optimizer if name == "same" else name,
             training.embedding_learning_rate or training.learning_rate,
             training,
             total_steps,
         )
-    if of_embeddings is not None or training.weight_decay or training.gradient_clip_norm:
+    if embedding_optimizer is not None or training.weight_decay or training.gradient_clip_norm:
         optimizer = CompositeOptimizer(
             optimizer,
-            of_embeddings,
+            embedding_optimizer,
             weight_decay=training.weight_decay or None,
             global_clipnorm=training.gradient_clip_norm,
         )

@@ -81,17 +81,17 @@ def panel_grid(count: int, panel_height: float) -> tuple[Figure, list[Axes]]:
 
 def draw_legend(figure: Figure) -> None:
     """One legend above all panels, with every label once."""
-    found = {
+    entries = {
         label: handle
         for axes in figure.axes
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }
-    if found:
+    if entries:
         figure.legend(
-            list(found.values()),
-            list(found),
+            list(entries.values()),
+            list(entries),
             loc="outside upper right",
-            ncols=min(len(found), _LEGEND_COLUMNS),
+            ncols=min(len(entries), _LEGEND_COLUMNS),
         )
 
 
@@ -186,7 +186,7 @@ def tuning_figure(inputs: ReportInputs) -> Figure:
     arms = list(dict.fromkeys(tuned.knowledge for tuned in tuning))
     figure, panels = panel_grid(len(backbones), panel_height=2.8)
     for axes, backbone in zip(panels, backbones, strict=True):
-        for tuned in (found for found in tuning if found.backbone == backbone):
+        for tuned in (cell for cell in tuning if cell.backbone == backbone):
             complete = [trial for trial in tuned.trials if trial.value is not None]
             values = np.array([trial.value for trial in complete], np.float64)
             numbers = [trial.number for trial in complete]
@@ -310,16 +310,16 @@ def quality_figure(inputs: ReportInputs, cells: Sequence[CellResult]) -> Figure:
 def _draw_difference(
     axes: Axes, place: float, comparison: Comparison, whiskers: Mapping[str, Any]
 ) -> None:
-    found = comparison.difference
+    difference = comparison.difference
     axes.errorbar(
-        found.difference,
+        difference.difference,
         place,
-        xerr=_whiskers(found.difference, found.low, found.high),
+        xerr=_whiskers(difference.difference, difference.low, difference.high),
         **whiskers,
     )
     axes.annotate(
         mark(comparison),
-        (max(found.high, found.difference), place),
+        (max(difference.high, difference.difference), place),
         xytext=(4, 0),
         textcoords="offset points",
         va="center",
@@ -328,10 +328,10 @@ def _draw_difference(
 
 def popularity_figure(inputs: ReportInputs, slices: Sequence[PopularitySlice]) -> Figure:
     """AUC difference by the candidate item's training interactions, a panel per backbone."""
-    backbones = list(dict.fromkeys(found.backbone for found in slices))
+    backbones = list(dict.fromkeys(each.backbone for each in slices))
     figure, panels = panel_grid(len(backbones), panel_height=3.4)
     for axes, backbone in zip(panels, backbones, strict=True):
-        _popularity_panel(axes, inputs, [found for found in slices if found.backbone == backbone])
+        _popularity_panel(axes, inputs, [each for each in slices if each.backbone == backbone])
         axes.set_title(backbone)
         axes.set_xlabel("training interactions of the item (n test samples)")
     for axes in panels[::PANELS_PER_ROW]:
@@ -341,11 +341,11 @@ def popularity_figure(inputs: ReportInputs, slices: Sequence[PopularitySlice]) -
 
 
 def _popularity_panel(axes: Axes, inputs: ReportInputs, slices: Sequence[PopularitySlice]) -> None:
-    compared = list(dict.fromkeys(found.knowledge for found in slices))
+    compared = list(dict.fromkeys(each.knowledge for each in slices))
     offsets = dict(zip(compared, _spread(len(compared)), strict=True))
     for arm in compared:
-        of_arm = [found for found in slices if found.knowledge == arm]
-        judged = [(BUCKETS.index(found.bucket), found.difference) for found in of_arm]
+        arm_slices = [each for each in slices if each.knowledge == arm]
+        judged = [(BUCKETS.index(each.bucket), each.difference) for each in arm_slices]
         known = [(place, difference) for place, difference in judged if difference is not None]
         axes.errorbar(
             [place + offsets[arm] for place, _ in known],
@@ -366,7 +366,7 @@ def _popularity_panel(axes: Axes, inputs: ReportInputs, slices: Sequence[Popular
             markersize=6.5,
             label=arm,
         )
-    samples = {found.bucket: found for found in slices}
+    samples = {each.bucket: each for each in slices}
     for place, bucket in enumerate(BUCKETS):
         if samples[bucket].difference is None:
             axes.text(

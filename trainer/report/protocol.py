@@ -149,19 +149,19 @@ def _training_cautions(inputs: ReportInputs) -> list[str]:
         for backbone in inputs.backbones
         for arm in inputs.arms
     }
-    found = [
+    rising = [
         f"{backbone} '{arm}' ({sum(flags)} of {len(flags)} runs)"
         for (backbone, arm), flags in cells.items()
         if any(flags)
     ]
-    if not found:
+    if not rising:
         return []
-    if len(found) > _LISTED:
+    if len(rising) > _LISTED:
         arms = dict.fromkeys(arm for (_, arm), flags in cells.items() if any(flags))
-        found = [f"{len(found)} of {len(cells)} models, in the arms {', '.join(arms)}"]
+        rising = [f"{len(rising)} of {len(cells)} models, in the arms {', '.join(arms)}"]
     return [
         "Validation still rose when training.epochs ended the training of "
-        f"{', '.join(found)}. A baseline that is not trained to its end flatters what is compared "
+        f"{', '.join(rising)}. A baseline that is not trained to its end flatters what is compared "
         "with it: raise training.epochs, or search the baseline's settings first "
         "(experiment.tune_baseline)."
     ]
@@ -189,10 +189,10 @@ def _seed_cautions(inputs: ReportInputs) -> list[str]:
     ]
 
 
-def _named(found: Sequence[Comparison], of_how_many: int) -> str:
-    if len(found) > _LISTED:
-        return f"{len(found)} of {of_how_many} comparisons"
-    return ", ".join(f"{one.backbone} '{one.knowledge}'" for one in found)
+def _named(comparisons: Sequence[Comparison], total: int) -> str:
+    if len(comparisons) > _LISTED:
+        return f"{len(comparisons)} of {total} comparisons"
+    return ", ".join(f"{one.backbone} '{one.knowledge}'" for one in comparisons)
 
 
 _FURTHER = (
@@ -245,14 +245,14 @@ def _tuning_sentences(scenario: Scenario) -> list[str]:
     tuning = experiment.tune_baseline if is_shared else experiment.tuning
     if not tuning.trials:
         return ["No settings were searched."]
-    of_what = (
+    tuned_options = (
         f"the arm '{experiment.baseline}' of each backbone"
         if is_shared
         else "each cell (backbone and arm)"
     )
     trained = "every seed of all its arms" if is_shared else "every seed"
     return [
-        f"Of {of_what} {tuning.trials} settings were tried, over the same space "
+        f"Of {tuned_options} {tuning.trials} settings were tried, over the same space "
         f"({'; '.join(f'{key} {range_text(one)}' for key, one in tuning.space.items())}), with the "
         f"same search seed ({tuning.seed}) and the first training seed ({experiment.seeds[0]}), "
         f"and judged on the validation part; with the best ones {trained} was trained."

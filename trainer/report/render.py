@@ -232,15 +232,15 @@ def cost_table(cells: Sequence[CellResult]) -> ReportTable:
 def slice_table(slices: Sequence[PopularitySlice]) -> ReportTable:
     """AUC with and without knowledge by the item's training interactions."""
     rows = []
-    for found in slices:
-        difference = found.difference
+    for popularity_slice in slices:
+        difference = popularity_slice.difference
         rows.append(
             (
-                found.backbone,
-                found.knowledge,
-                found.bucket.name,
-                f"{found.samples:,}",
-                f"{found.users:,}",
+                popularity_slice.backbone,
+                popularity_slice.knowledge,
+                popularity_slice.bucket.name,
+                f"{popularity_slice.samples:,}",
+                f"{popularity_slice.users:,}",
                 TOO_FEW if difference is None else f"{difference.baseline:.4f}",
                 TOO_FEW if difference is None else f"{difference.candidate:.4f}",
                 *_difference_texts(difference, TOO_FEW),

@@ -86,28 +86,28 @@ def results_document(
         ],
         "popularity_slices": [
             {
-                "backbone": found.backbone,
-                "knowledge": found.knowledge,
-                "training_interactions": found.bucket.name,
-                "samples": found.samples,
-                "users": found.users,
-                **_auc_difference(found.difference),
+                "backbone": each.backbone,
+                "knowledge": each.knowledge,
+                "training_interactions": each.bucket.name,
+                "samples": each.samples,
+                "users": each.users,
+                **_auc_difference(each.difference),
             }
-            for found in slices
+            for each in slices
         ],
         "gates": {
             cell: {
                 source: [float(weight) for weight in weights]
-                for source, weights in found.by_source.items()
+                for source, weights in each.by_source.items()
             }
-            for cell, found in inputs.gates.items()
+            for cell, each in inputs.gates.items()
         },
         "gate_models": {
             cell: {
-                "seed": int(found.seed),
-                "num_shared_experts": int(found.num_shared_experts),
+                "seed": int(each.seed),
+                "num_shared_experts": int(each.num_shared_experts),
             }
-            for cell, found in inputs.gates.items()
+            for cell, each in inputs.gates.items()
         },
         "leak_violations": int(inputs.leak["leak_violations"]),
         "leak_check": {
@@ -172,22 +172,22 @@ def _model(cell: CellResult) -> dict[str, object]:
 
 def _comparison(metric: str, comparison: Comparison) -> dict[str, object]:
     """Under general names and, as slices have it, under those of AUC where that is the metric."""
-    found = comparison.difference
+    difference = comparison.difference
     general = {
         "metric": metric,
-        "baseline_value": _number(found.baseline),
-        "arm_value": _number(found.candidate),
-        "difference": _number(found.difference),
-        "ci_low": _number(found.low),
-        "ci_high": _number(found.high),
-        "relative_lift": _number(found.relative_lift),
-        "p_value": _number(found.p_value),
+        "baseline_value": _number(difference.baseline),
+        "arm_value": _number(difference.candidate),
+        "difference": _number(difference.difference),
+        "ci_low": _number(difference.low),
+        "ci_high": _number(difference.high),
+        "relative_lift": _number(difference.relative_lift),
+        "p_value": _number(difference.p_value),
         "p_value_holm": _number(comparison.adjusted_p),
         "significant": bool(is_significant(comparison)),
-        "covers_seeds": found.covers_seeds,
-        "seed_standard_error": _number(found.seed_error),
+        "covers_seeds": difference.covers_seeds,
+        "seed_standard_error": _number(difference.seed_error),
     }
-    return {**(_auc_difference(found) if metric == "auc" else {}), **general}
+    return {**(_auc_difference(difference) if metric == "auc" else {}), **general}
 
 
 def _auc_difference(difference: Difference | None) -> Mapping[str, float | None]:

@@ -49,9 +49,9 @@ def judgement(comparison: Comparison) -> str:
     `verdict`; "one_seed" where an interval beside zero says nothing of other seeds, "uncertain"
     where Holm's p is too large.
     """
-    found = verdict(comparison.difference)
-    if found == "unclear" or is_significant(comparison):
-        return found
+    word = verdict(comparison.difference)
+    if word == "unclear" or is_significant(comparison):
+        return word
     return "uncertain" if comparison.difference.covers_seeds else "one_seed"
 
 
@@ -99,7 +99,9 @@ def _headline(inputs: ReportInputs) -> str:
     for comparison in comparisons:
         if judgement(comparison) == "raises":
             winners.setdefault(comparison.knowledge, set()).add(comparison.backbone)
-    everywhere = [f"'{arm}'" for arm, found in winners.items() if found == backbones]
+    everywhere = [
+        f"'{arm}'" for arm, won_backbones in winners.items() if won_backbones == backbones
+    ]
     if everywhere:
         on = "every backbone tried" if len(backbones) > 1 else f"{next(iter(backbones))}"
         return f"Knowledge used as {_listed(everywhere)} raises test {metric} on {on}."
@@ -130,13 +132,13 @@ def _headline(inputs: ReportInputs) -> str:
 def _arm_sentences(inputs: ReportInputs) -> list[str]:
     comparisons = inputs.comparisons
     sentences = []
-    for arm, of_arm in _by_arm(comparisons).items():
+    for arm, arm_comparisons in _by_arm(comparisons).items():
         by_judgement: dict[str, list[Comparison]] = {}
-        for comparison in of_arm:
+        for comparison in arm_comparisons:
             by_judgement.setdefault(judgement(comparison), []).append(comparison)
         clauses = [
             f"{verb.format(metric=inputs.metric_name, count=len(comparisons))} "
-            f"{_backbones_text(by_judgement[kind], len(of_arm))}"
+            f"{_backbones_text(by_judgement[kind], len(arm_comparisons))}"
             for kind, verb in _VERBS.items()
             if kind in by_judgement
         ]
@@ -144,36 +146,40 @@ def _arm_sentences(inputs: ReportInputs) -> list[str]:
     return sentences
 
 
-def _backbones_text(found: Sequence[Comparison], of_how_many: int) -> str:
+def _backbones_text(comparisons: Sequence[Comparison], total: int) -> str:
     """Every backbone with its change, or how many they are, where that would be too long."""
-    if of_how_many <= _LISTED:
+    if total <= _LISTED:
         return _listed(
-            [f"{one.backbone} ({_change_text(one.difference)})" for one in found],
+            [f"{one.backbone} ({_change_text(one.difference)})" for one in comparisons],
         )
-    names = f", {_listed([one.backbone for one in found])}" if len(found) <= _LISTED else ""
-    changes = [f"{change:+.4f}" for change in sorted(one.difference.difference for one in found)]
+    names = (
+        f", {_listed([one.backbone for one in comparisons])}" if len(comparisons) <= _LISTED else ""
+    )
+    changes = [
+        f"{change:+.4f}" for change in sorted(one.difference.difference for one in comparisons)
+    ]
     ends = " to ".join(dict.fromkeys([changes[0], changes[-1]]))
-    return f"{len(found)} of {of_how_many} backbones{names} ({ends})"
+    return f"{len(comparisons)} of {total} backbones{names} ({ends})"
 
 
 def _cold_sentences(slices: Sequence[PopularitySlice]) -> list[str]:
-    cold = [found for found in slices if found.bucket == COLD]
+    cold = [each for each in slices if each.bucket == COLD]
     if not cold:
         return []
     samples = f"{cold[0].samples:,} test samples"
-    if all(found.difference is None for found in cold):
+    if all(each.difference is None for each in cold):
         return [
             f"Items without a training interaction have too few test samples to judge ({samples})."
         ]
-    texts = [f"'{arm}' {_cold_text(of_arm)}" for arm, of_arm in _by_arm(cold).items()]
+    texts = [f"'{arm}' {_cold_text(arm_slices)}" for arm, arm_slices in _by_arm(cold).items()]
     return [
         f"On items without a training interaction ({samples}) the AUC differences are: "
         f"{'; '.join(texts)}."
     ]
 
 
-def _cold_text(of_arm: Sequence[PopularitySlice]) -> str:
-    known = [(one.backbone, one.difference) for one in of_arm if one.difference is not None]
+def _cold_text(arm_slices: Sequence[PopularitySlice]) -> str:
+    known = [(one.backbone, one.difference) for one in arm_slices if one.difference is not None]
     if len(known) <= _LISTED:
         return _listed(
             [
@@ -189,9 +195,9 @@ def _cold_text(of_arm: Sequence[PopularitySlice]) -> str:
     )
 
 
-def _by_arm(found: Sequence[_OfArm]) -> dict[str, list[_OfArm]]:
+def _by_arm(results: Sequence[_OfArm]) -> dict[str, list[_OfArm]]:
     groups: dict[str, list[_OfArm]] = {}
-    for one in found:
+    for one in results:
         groups.setdefault(one.knowledge, []).append(one)
     return groups
 

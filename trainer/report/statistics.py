@@ -25,8 +25,8 @@ def main_metric_interval(
       seed: of the resampling.
     """
     main = [run.measures()[run.selection_metric] for run in runs]
-    found = measured_difference([], main, resamples, seed)
-    return found.low, found.high
+    interval = measured_difference([], main, resamples, seed)
+    return interval.low, interval.high
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,9 @@ class CellResult:
 
 def result_cells(inputs: ReportInputs) -> list[CellResult]:
     """All cells, ordered by backbone, then arm."""
-    comparisons = {(found.backbone, found.knowledge): found for found in inputs.comparisons}
+    comparisons = {
+        (comparison.backbone, comparison.knowledge): comparison for comparison in inputs.comparisons
+    }
     names = [
         (backbone, arm)
         for backbone in inputs.backbones

@@ -28,13 +28,13 @@ def read_results(folders: PipelineFolders) -> PipelineResult:
     validation = tfma.load_validation_result(evaluation)
     over_all: Any = None
     slices: dict[str, dict[bytes | int, SliceMetrics]] = {}
-    for found in tfma.load_metrics(evaluation):
-        if not found.slice_key.single_slice_keys:
-            over_all = found
+    for slice_metrics in tfma.load_metrics(evaluation):
+        if not slice_metrics.slice_key.single_slice_keys:
+            over_all = slice_metrics
             continue
-        (key,) = found.slice_key.single_slice_keys
+        (key,) = slice_metrics.slice_key.single_slice_keys
         value = getattr(key, key.WhichOneof("kind"))
-        slices.setdefault(key.column, {})[value] = _metrics(found)
+        slices.setdefault(key.column, {})[value] = _metrics(slice_metrics)
     (run,) = Path(_newest(store, "ModelRun").uri).iterdir()
     push = _newest(store, "PushedModel").custom_properties
     is_pushed = bool(push["pushed"].int_value)
@@ -42,7 +42,7 @@ def read_results(folders: PipelineFolders) -> PipelineResult:
         blessed=validation.validation_ok,
         failures=_failures(validation),
         test=_metrics(over_all),
-        baseline=_metrics(over_all, of_baseline=True) if _has_baseline(over_all) else None,
+        baseline=_metrics(over_all, is_baseline=True) if _has_baseline(over_all) else None,
         slices={feature: _in_order(feature, slices[feature]) for feature in sorted(slices)},
         anomalies=_anomalies(store),
         pushed=push["pushed_destination"].string_value if is_pushed else None,
@@ -67,16 +67,16 @@ def _in_order(feature: str, metrics: Mapping[bytes | int, SliceMetrics]) -> dict
     return named
 
 
-def _has_baseline(found: Any) -> bool:
-    return any(entry.key.model_name == _BASELINE for entry in found.metric_keys_and_values)
+def _has_baseline(slice_metrics: Any) -> bool:
+    return any(entry.key.model_name == _BASELINE for entry in slice_metrics.metric_keys_and_values)
 
 
-def _metrics(found: Any, of_baseline: bool = False) -> SliceMetrics:
+def _metrics(slice_metrics: Any, is_baseline: bool = False) -> SliceMetrics:
     """The metrics of the new model, or of the baseline, from TFMA's message about a slice."""
     values = {
         entry.key.name: entry.value.double_value.value
-        for entry in found.metric_keys_and_values
-        if not entry.key.is_diff and (entry.key.model_name == _BASELINE) == of_baseline
+        for entry in slice_metrics.metric_keys_and_values
+        if not entry.key.is_diff and (entry.key.model_name == _BASELINE) == is_baseline
     }
     numbers = {name: value if math.isfinite(value) else None for name, value in values.items()}
     has_both_classes = 0 < values["mean_label"] < 1
@@ -93,8 +93,8 @@ def _metrics(found: Any, of_baseline: bool = False) -> SliceMetrics:
 def _failures(validation: Any) -> list[str]:
     return [
         f"{failure.metric_key.name} {_reason(failure)}"
-        for of_slice in validation.metric_validations_per_slice
-        for failure in of_slice.failures
+        for slice_result in validation.metric_validations_per_slice
+        for failure in slice_result.failures
     ]
 
 
