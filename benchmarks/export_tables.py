@@ -145,7 +145,7 @@ def _in_a_process(
 
 def _export(arguments: argparse.Namespace) -> None:
     (number,), (id_type,) = arguments.ids, arguments.id_types
-    ids = [_raw_id(place) for place in range(number)]
+    ids = [_raw_id(row) for row in range(number)]
     module: tf.Module
     refresh_parts: RefreshParts | None = None
     with measured() as making:
@@ -198,7 +198,7 @@ def _load(arguments: argparse.Namespace) -> None:
         for count in (1, 100):
             asked = []
             for places in random.integers(0, number, [_CALLS, count + _HISTORY]):
-                ids = np.array([_raw_id(place) for place in places.tolist()], object)
+                ids = np.array([_raw_id(index) for index in places.tolist()], object)
                 ids = ids.astype(np.int64) if id_type == "int64" else ids
                 asked.append(_ranking(ids) if arguments.model else {"item_id": ids[_HISTORY:]})
             signature = "rank" if arguments.model else "items"
@@ -217,7 +217,7 @@ def _swap(version: Path, number: int, arguments: argparse.Namespace) -> dict[str
     random = np.random.default_rng(arguments.seed)
 
     def drawn(count: int) -> list[str]:
-        return [_raw_id(place) for place in random.integers(0, number, count).tolist()]
+        return [_raw_id(index) for index in random.integers(0, number, count).tolist()]
 
     users = [
         UserRequest.from_history(user, drawn(_HISTORY), [4.0] * _HISTORY) for user in drawn(_USERS)
@@ -290,9 +290,9 @@ def _model(
     return model
 
 
-def _raw_id(place: int) -> str:
+def _raw_id(number: int) -> str:
     """Ids that look like no other number: of up to thirteen digits, in no order."""
-    return str(1_000_000_007 * place % 2**40)
+    return str(1_000_000_007 * number % 2**40)
 
 
 if __name__ == "__main__":

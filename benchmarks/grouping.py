@@ -87,7 +87,7 @@ def _read(scenario: Scenario, folder: str) -> Material:
 def _group(
     kind: Kind,
     entities: Entities,
-    known: KnownInteractions,
+    interactions: KnownInteractions,
     grouping: Grouping,
     minimum: int,
     shared: dict[str, Any],
@@ -97,7 +97,7 @@ def _group(
             entities.vectors, entities.counted, grouping.maximum_size, minimum, grouping.seed
         )
     with measured() as naming_watch:
-        prints = fingerprints(kind, entities.ids, known)
+        prints = fingerprints(kind, entities.ids, interactions)
         group_names(entities.ids, prints, tree.group_of_row, tree.groups, kind)
     print_measure(
         "grouping",
@@ -141,10 +141,10 @@ def main() -> None:
             with measured() as reading:
                 material = _read(scenario, folder)
             with measured() as features:
-                blocks = list(item_blocks(material.items, material.known, grouping))
+                blocks = list(item_blocks(material.items, material.known_interactions, grouping))
             shared = {
                 "interactions": arguments.interactions,
-                "interactions_used": len(material.known.liked),
+                "interactions_used": len(material.known_interactions.liked),
                 "features": arguments.features,
                 "reading_seconds": reading.seconds,
                 "features_seconds": features.seconds,
@@ -152,10 +152,10 @@ def main() -> None:
             }
             items = items_to_group(material.items, blocks)
             fewest = fewest_items(grouping.maximum_size)
-            _group("item", items, material.known, grouping, fewest, shared)
+            _group("item", items, material.known_interactions, grouping, fewest, shared)
             del items
-            users = users_to_group("liked", material.items, blocks, material.known)
-            _group("liked", users, material.known, grouping, 5, shared)
+            users = users_to_group("liked", material.items, blocks, material.known_interactions)
+            _group("liked", users, material.known_interactions, grouping, 5, shared)
 
 
 if __name__ == "__main__":

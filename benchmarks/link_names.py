@@ -42,8 +42,8 @@ def made_names(titles: list[str], count: int, words: np.ndarray, rng: np.random.
         if kind > 3:
             name = next(others)
         elif kind == 3:
-            place = len(name) // 2
-            name = name[:place] + "q" + name[place + 1 :]
+            middle = len(name) // 2
+            name = name[:middle] + "q" + name[middle + 1 :]
         names.append(name)
     return list(dict.fromkeys(names))
 

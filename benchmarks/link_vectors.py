@@ -44,8 +44,8 @@ def synthetic_links(items: int, links: int, seed: int) -> tuple[np.ndarray, np.n
     size = np.where(level < _LEVELS[0], _CLUSTER, np.where(level < _LEVELS[1], _GENRE, items))
     first = item // size * size
     # The place of a number drawn from Zipf's law in the order of popularity, by inversion.
-    place = generator.random(len(item)) ** (1 / (1 - _ZIPF))
-    linked = first + (place * (np.minimum(first + size, items) - first)).astype(np.int64)
+    position = generator.random(len(item)) ** (1 / (1 - _ZIPF))
+    linked = first + (position * (np.minimum(first + size, items) - first)).astype(np.int64)
     row_of_item = generator.permutation(items)
     return row_of_item[item], row_of_item[linked], np.tile(np.arange(links), items)
 

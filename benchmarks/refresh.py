@@ -119,8 +119,8 @@ def _write_vectors(path: Path, arguments: argparse.Namespace) -> Path:
     random = np.random.default_rng(arguments.seed + 1)
     number = round(arguments.items * arguments.changed)
     new = round(number * _NEW_SHARE)
-    known = random.choice(arguments.items, number - new, replace=False)
-    ids = [*known.astype(str), *(f"new_{place}" for place in range(new))]
+    old = random.choice(arguments.items, number - new, replace=False)
+    ids = [*old.astype(str), *(f"new_{index}" for index in range(new))]
     vectors = random.normal(size=[number, arguments.dimension]).astype(np.float32)
     parquet.write_table(pa.table({"entity_id": ids, "vector": list(vectors)}), path)
     return path

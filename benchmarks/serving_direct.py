@@ -27,9 +27,9 @@ class DirectModel(CApiSession):
         """Inputs of a signature, for each user of a source."""
         taken = self._signatures[signature].inputs
         kinds = {name: _KINDS.get(info.dtype, InputKind.NUMBERS) for name, info in taken.items()}
-        known = ModelInputs.of_kinds(kinds)
+        model_inputs = ModelInputs.of_kinds(kinds)
         calls = signature_calls(source, signature, candidates, seed)
-        return [call.inputs(known) for call in calls]
+        return [call.inputs(model_inputs) for call in calls]
 
     def seconds(self, signature: str, inputs: Mapping[str, np.ndarray]) -> tuple[float, float]:
         """Wall time and processor time of one run, in seconds.
@@ -89,5 +89,5 @@ def loaded(versions: Mapping[str, Path]) -> dict[str, DirectModel]:
 
 
 def _rotated(names: Sequence[str], by: int) -> list[str]:
-    place = by % len(names)
-    return [*names[place:], *names[:place]]
+    index = by % len(names)
+    return [*names[index:], *names[:index]]

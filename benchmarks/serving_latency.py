@@ -133,10 +133,10 @@ def _measure_knowledge(target: str, exports: Exports, arguments: argparse.Namesp
     places = phase.requests // arguments.users
     times = {
         arm: [
-            latencies[(places == place) & (rounds == number)]
+            latencies[(places == index) & (rounds == number)]
             for number in range(1, arguments.rounds + 1)
         ]
-        for place, arm in enumerate(arms)
+        for index, arm in enumerate(arms)
     }
     for arm in arms:
         own = Quantiles.of_seconds(np.concatenate(times[arm]))
@@ -169,17 +169,17 @@ def _measure_signatures(target: str, exports: Exports, arguments: argparse.Names
         phases = [
             Phase(
                 np.zeros(count),
-                place * arguments.users + np.arange(count) % arguments.users,
+                index * arguments.users + np.arange(count) % arguments.users,
                 in_flight,
                 _TIMEOUT_SECONDS,
             )
-            for place in order
+            for index in order
         ]
         calls = run_plan(_plan(target, requests, phases))
         # Seconds per request of a turn; the first turn of each is not counted.
         seconds = [
-            [np.array([_seconds_per_request(each)]) for each in calls[2 + place :: 2]]
-            for place in range(len(SIGNATURES))
+            [np.array([_seconds_per_request(each)]) for each in calls[2 + index :: 2]]
+            for index in range(len(SIGNATURES))
         ]
         ratio = ratio_of(seconds[0], seconds[1], per_second, arguments.seed)
         print_measure(
@@ -244,9 +244,9 @@ def taking_turns(programs: int, arguments: argparse.Namespace) -> tuple[Phase, n
     requests: list[int] = []
     rounds: list[int] = []
     for number in range(arguments.rounds + 1):
-        for place in range(programs):
-            program = (place + number) % programs
-            start = (number * programs + place) * arguments.turn_seconds
+        for index in range(programs):
+            program = (index + number) % programs
+            start = (number * programs + index) * arguments.turn_seconds
             for request in range(per_turn):
                 user = (number * per_turn + request) % arguments.users
                 due.append(start + request / arguments.rate)

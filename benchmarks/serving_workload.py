@@ -107,10 +107,10 @@ def requests_for(
     """One serialized request for each user of a source, after one was answered well."""
     with RankingClient(target, model, timeout_seconds=60) as client:
         client.wait_until_ready()
-        known = ModelInputs.of_kinds(client.input_kinds(signature))
+        model_inputs = ModelInputs.of_kinds(client.input_kinds(signature))
         check_answer(client, source, signature, candidates)
     address = ModelAddress(target, model)
-    return serialized_requests(address, known, source, signature, candidates, seed)
+    return serialized_requests(address, model_inputs, source, signature, candidates, seed)
 
 
 def _program(words: Sequence[str]) -> dict[str, object]:

@@ -325,8 +325,8 @@ def warn_of_little_space(folder: str | Path, needed: int, what: str) -> None:
 
 
 def _free_bytes(path: str | Path) -> int | None:
-    place = Path(path).absolute()
-    for folder in (place, *place.parents):
+    existing = Path(path).absolute()
+    for folder in (existing, *existing.parents):
         if folder.exists():
             try:
                 return shutil.disk_usage(folder).free

@@ -264,10 +264,10 @@ def _no_effect(key: str, condition: TakesEffect, setting: object) -> str:
         wanted.append(f"{condition.or_else.key} {_listed(condition.or_else.values)}")
     if not wanted:
         wanted.append(f"another {condition.key}")
-    place = " or ".join(wanted)
+    alternatives = " or ".join(wanted)
     return (
         f"{key} has no effect with {condition.key}={_spelled(setting)}; leave it out, or take "
-        f"{place}"
+        f"{alternatives}"
     )
 
 

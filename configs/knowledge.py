@@ -357,8 +357,8 @@ class Knowledge(Section):
     def _sources_have_answers(self) -> Self:
         for source in self.sources:
             if source not in self.answers:
-                known = ", ".join(sorted(self.answers))
+                names = ", ".join(sorted(self.answers))
                 raise ValueError(
-                    f"source '{source}' is not described under 'answers' (there: {known})"
+                    f"source '{source}' is not described under 'answers' (there: {names})"
                 )
         return self

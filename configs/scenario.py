@@ -144,6 +144,6 @@ class Scenario(Section):
     def _tasks_have_labels(self) -> Scenario:
         for task in self.model.tasks:
             if task not in self.data.labels:
-                known = ", ".join(sorted(self.data.labels)) or "none"
-                raise ValueError(f"model.tasks: '{task}' is not in data.labels (there: {known})")
+                names = ", ".join(sorted(self.data.labels)) or "none"
+                raise ValueError(f"model.tasks: '{task}' is not in data.labels (there: {names})")
         return self

@@ -24,9 +24,9 @@ def aligned(
     widths = [max(map(display_width, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = []
-        for place, (text, width) in enumerate(zip(line, widths, strict=True)):
+        for index, (text, width) in enumerate(zip(line, widths, strict=True)):
             space = " " * (width - display_width(text))
-            cells.append(space + text if place < numbers else text + space)
+            cells.append(space + text if index < numbers else text + space)
         yield _GAP.join(cells).rstrip()
 
 

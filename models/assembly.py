@@ -263,10 +263,14 @@ class InputAssembly(tf.keras.layers.Layer):
         for source in [name for name in self.use.item_sources if name in augmented.defaults]:
             vectors = tf.reshape(augmented.own[source], [-1, candidate.shape[-1]])
             # Knowledge that was hidden in training looks like none.
-            known = tf.reduce_any(vectors != augmented.defaults[source], axis=1)
+            has_knowledge = tf.reduce_any(vectors != augmented.defaults[source], axis=1)
             # An id that was hidden in training looks like that of a new item.
-            known &= tf.reduce_any(ids != tf.cast(self.items.ids.default(), ids.dtype), axis=1)
-            self.add_loss(self.use.alignment_weight * alignment_loss(vectors, ids, rows, known))
+            has_knowledge &= tf.reduce_any(
+                ids != tf.cast(self.items.ids.default(), ids.dtype), axis=1
+            )
+            self.add_loss(
+                self.use.alignment_weight * alignment_loss(vectors, ids, rows, has_knowledge)
+            )
 
     def _sources(self, entity: str) -> Sequence[str]:
         return self.use.item_sources if entity == "item" else self.use.user_sources

@@ -70,13 +70,13 @@ def checked_options(
       ValueError: the backbone has no such option, or a value is of another kind than its
         annotation.
     """
-    known = own_options(backbone)
+    own = own_options(backbone)
     annotations = get_type_hints(backbone.__init__)
     checked = {}
     for key, value in options.items():
-        if key not in known:
-            there = f"there are {', '.join(known)}" if known else "it has none"
-            close = difflib.get_close_matches(key, known, n=1)
+        if key not in own:
+            there = f"there are {', '.join(own)}" if own else "it has none"
+            close = difflib.get_close_matches(key, own, n=1)
             hint = f". Did you mean '{close[0]}'?" if close else ""
             raise ValueError(f"model.backbone_options: '{name}' has no '{key}'; {there}{hint}")
         annotation = annotations.get(key)

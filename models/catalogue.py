@@ -49,8 +49,8 @@ class CatalogueContents:
 
     def with_items(self, item_ids: Iterable[str]) -> CatalogueContents:
         """A copy with further items at the end, without attributes or ratings; known ids stay."""
-        known = set(self.item_ids)
-        new = [item_id for item_id in dict.fromkeys(item_ids) if item_id not in known]
+        present = set(self.item_ids)
+        new = [item_id for item_id in dict.fromkeys(item_ids) if item_id not in present]
         if not new:
             return self
         no_ratings = np.zeros([len(new), self.rating_sum_by_fold.shape[1]])
@@ -233,11 +233,11 @@ def _value_indices(column: CategoricalColumn) -> np.ndarray:
 
 def _standardised(column: np.ndarray) -> np.ndarray:
     """Value in deviations (0 where missing) and a flag "missing": [items] -> [items + 1, 2]."""
-    known = np.isfinite(column)
-    mean = column[known].mean() if known.any() else 0.0
-    deviation = column[known].std() if known.any() else 0.0
-    scaled = np.where(known, (column - mean) / (deviation if deviation > 0 else 1.0), 0.0)
-    return np.concatenate([[[0.0, 1.0]], np.stack([scaled, 1.0 - known], axis=1)])
+    is_finite = np.isfinite(column)
+    mean = column[is_finite].mean() if is_finite.any() else 0.0
+    deviation = column[is_finite].std() if is_finite.any() else 0.0
+    scaled = np.where(is_finite, (column - mean) / (deviation if deviation > 0 else 1.0), 0.0)
+    return np.concatenate([[[0.0, 1.0]], np.stack([scaled, 1.0 - is_finite], axis=1)])
 
 
 def _rating_statistics(contents: CatalogueContents) -> tuple[np.ndarray, np.ndarray, float]:

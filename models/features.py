@@ -95,10 +95,12 @@ class ItemEncoder(tf.keras.layers.Layer):
         fields = [ids]
         for name, table in self.catalogue.categorical.items():
             indices = tf.gather(table, rows)
-            known = tf.cast(indices > 0, ids.dtype)[:, :, tf.newaxis]
-            values = tf.nn.embedding_lookup(self._values[name], indices) * known
+            is_present = tf.cast(indices > 0, ids.dtype)[:, :, tf.newaxis]
+            values = tf.nn.embedding_lookup(self._values[name], indices) * is_present
             fields.append(
-                tf.math.divide_no_nan(tf.reduce_sum(values, axis=1), tf.reduce_sum(known, axis=1))
+                tf.math.divide_no_nan(
+                    tf.reduce_sum(values, axis=1), tf.reduce_sum(is_present, axis=1)
+                )
             )
         return tf.stack(fields, axis=1)
 

@@ -224,18 +224,18 @@ class InputPreparation(tf.Module):
 
     def _completed(self, raw: Tensors) -> Tensors:
         """Raw features with what follows from the others, see the class."""
-        known = raw["history_item_id"] != ""
+        is_entry = raw["history_item_id"] != ""
         if not self.has_ratings:
             once_any = tf.cast(raw["user_log_count"] > 0, tf.float32)
             return {
                 **raw,
-                "history_rating": tf.cast(known, tf.float32),
+                "history_rating": tf.cast(is_entry, tf.float32),
                 "user_share_liked": once_any,
                 "user_mean_rating": once_any,
             }
-        liked = known & (raw["history_rating"] >= self.positive_rating)
+        liked = is_entry & (raw["history_rating"] >= self.positive_rating)
         number, number_liked = (
-            tf.reduce_sum(tf.cast(flags, tf.float32), axis=1) for flags in (known, liked)
+            tf.reduce_sum(tf.cast(flags, tf.float32), axis=1) for flags in (is_entry, liked)
         )
         share = tf.cast(raw["user_share_liked"], tf.float32)
         counted = tf.math.divide_no_nan(number_liked, number)

@@ -138,17 +138,19 @@ class KnowledgeIds(tf.keras.layers.Layer):
                 for source, source_rows in knowledge_rows.items()
             }
         )
-        known = {
+        has_knowledge = {
             source: (source_rows != MISSING_ROW)[:, tf.newaxis]
             for source, source_rows in knowledge_rows.items()
         }
         total = tf.add_n(
             [
-                tf.where(known[source], vectors, tf.zeros_like(vectors))
+                tf.where(has_knowledge[source], vectors, tf.zeros_like(vectors))
                 for source, vectors in projected.items()
             ]
         )
-        known_at_all = tf.reduce_any(tf.concat(list(known.values()), axis=1), axis=1, keepdims=True)
+        known_at_all = tf.reduce_any(
+            tf.concat(list(has_knowledge.values()), axis=1), axis=1, keepdims=True
+        )
         ids = tf.where(known_at_all, total, self.default())
         return tf.reshape(ids, tf.concat([tf.shape(rows), [self.width]], axis=0))
 

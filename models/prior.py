@@ -97,7 +97,7 @@ class FittedPrior:
             raise ValueError(
                 f"{len(contents.item_ids)} items need as many vectors. Received: {len(vectors)}"
             )
-        known = known_rows(vectors)
+        has_vector = known_rows(vectors)
         centre = mean_vector(vectors)
         landmarks = cluster_landmarks(vectors, centre, options.dimension)
         features = _features(vectors, centre, landmarks, options.length_scale)
@@ -108,13 +108,13 @@ class FittedPrior:
         table = np.zeros([len(vectors) + 1, sums.shape[1]], np.float32)
         for column in range(sums.shape[1]):
             regression = _Regression.of_items(
-                features, sums[:, column], np.where(known, counts[:, column], 0), memberships
+                features, sums[:, column], np.where(has_vector, counts[:, column], 0), memberships
             )
             for part, members in enumerate(memberships):
                 table[1:, column][members] = features[members] @ regression.solve(without=part)
             coefficients = regression.solve()
             table[1:, column][never_rated] = features[never_rated] @ coefficients
-        table[1:][~known] = 0.0
+        table[1:][~has_vector] = 0.0
         return cls(table, PriorPrediction(centre, landmarks, coefficients, options.length_scale))
 
 

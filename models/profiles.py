@@ -137,9 +137,11 @@ class ProfileEncoder(tf.keras.layers.Layer):
         # At least one value: somebody without any is "unknown".
         unknown = tf.cast(tf.reduce_all(indices == 0, axis=1, keepdims=True), indices.dtype)
         indices = tf.concat([indices, unknown], axis=1)
-        known = tf.cast(indices > 0, self.compute_dtype)[:, :, tf.newaxis]
-        values = tf.cast(tf.nn.embedding_lookup(embedding, indices), self.compute_dtype) * known
-        return tf.reduce_sum(values, axis=1) / tf.reduce_sum(known, axis=1)
+        is_present = tf.cast(indices > 0, self.compute_dtype)[:, :, tf.newaxis]
+        values = (
+            tf.cast(tf.nn.embedding_lookup(embedding, indices), self.compute_dtype) * is_present
+        )
+        return tf.reduce_sum(values, axis=1) / tf.reduce_sum(is_present, axis=1)
 
 
 def raw_profile_key(name: str) -> str:
@@ -155,8 +157,8 @@ def profile_key(name: str) -> str:
 def _number(
     values: tf.Tensor, standardise: tf.keras.layers.Layer, training: bool | None
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    known = tf.math.is_finite(values)
-    filled = tf.where(known, values, 0.0)
-    scaled = standardise(filled, training=training, mask=known[:, 0])
-    flag = tf.cast(known, scaled.dtype)
+    is_finite = tf.math.is_finite(values)
+    filled = tf.where(is_finite, values, 0.0)
+    scaled = standardise(filled, training=training, mask=is_finite[:, 0])
+    flag = tf.cast(is_finite, scaled.dtype)
     return scaled * flag, 1.0 - flag

@@ -49,10 +49,10 @@ def known_rows(vectors: np.ndarray) -> np.ndarray:
 
 def mean_vector(vectors: np.ndarray) -> np.ndarray:
     """Mean of the rows that hold a vector, zeros when none does: [rows, width] -> [width]."""
-    known = np.count_nonzero(known_rows(vectors))
+    num_vectors = np.count_nonzero(known_rows(vectors))
     # The other rows add nothing.
     total = np.asarray(vectors).sum(axis=0, dtype=np.float64)
-    return (total / max(int(known), 1)).astype(np.float32)
+    return (total / max(int(num_vectors), 1)).astype(np.float32)
 
 
 def unit_rows(vectors: np.ndarray) -> np.ndarray:

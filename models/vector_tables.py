@@ -126,8 +126,8 @@ def stored_vectors(
     """
     table = np.asarray(table, np.float32)
     if number_format not in NUMBER_FORMATS:
-        known = ", ".join(NUMBER_FORMATS)
-        raise ValueError(f"number format '{number_format}' is unknown; there are {known}")
+        names = ", ".join(NUMBER_FORMATS)
+        raise ValueError(f"number format '{number_format}' is unknown; there are {names}")
     largest = np.abs(table).max(initial=0.0)
     if not np.isfinite(largest):
         raise UnstorableVector(f"{name} holds a number that is infinite or no number at all")

@@ -82,9 +82,9 @@ def _runner_here(processes: int) -> FnApiRunner:
 
 def _message_from_afar(traceback: str) -> str | None:
     """The message of a CommandError in another process, whose traceback comes as text."""
-    raised, place, _ = traceback.rpartition(" [while running '")
+    raised, step, _ = traceback.rpartition(" [while running '")
     starts = [match.end() for match in _ERROR_FROM_AFAR.finditer(raised)]
-    return raised[starts[-1] :] if place and starts else None
+    return raised[starts[-1] :] if step and starts else None
 
 
 def _is_no_command_error(record: logging.LogRecord) -> bool:
@@ -107,8 +107,8 @@ def worker_folder(folder: Path, staging: str | None) -> Iterator[str]:
         yield storage.absolute(folder)
         return
     # The name follows from the step, so that the next run removes what a killed one left.
-    place = hashlib.sha256(storage.absolute(folder).encode()).hexdigest()[:16]
-    staged = storage.join(storage.absolute(staging), f"{folder.name.strip('.')}-{place}")
+    digest = hashlib.sha256(storage.absolute(folder).encode()).hexdigest()[:16]
+    staged = storage.join(storage.absolute(staging), f"{folder.name.strip('.')}-{digest}")
     storage.delete_folder(staged)
     try:
         yield staged

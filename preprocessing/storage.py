@@ -115,7 +115,9 @@ def create_bytes(path: str) -> Iterator[BinaryIO]:
 def files_below(folder: str) -> list[str]:
     """All files of a folder and its subfolders, sorted; empty when there is no such folder."""
     if not is_url(folder):
-        return sorted(join(place, name) for place, _, names in os.walk(folder) for name in names)
+        return sorted(
+            join(directory, name) for directory, _, names in os.walk(folder) for name in names
+        )
     # Beam's patterns have no way to quote their special characters.
     pattern = join(re.sub(r"[*?[]", "?", folder), "**")
     return [path for path in matching_files(pattern) if path.startswith(join(folder, ""))]

@@ -25,12 +25,12 @@ class MatchContributions:
     Attributes:
       history: [length] places in the request's history of the interactions that take part: the
         newest ones, of items that the source knows.
-      known: bool [items], whether the source knows the item.
+      is_known: bool [items], whether the source knows the item.
       values: [items, length] what each adds to the mean of the ridge; zeros of other items.
     """
 
     history: np.ndarray
-    known: np.ndarray
+    is_known: np.ndarray
     values: np.ndarray
 
 
@@ -84,17 +84,17 @@ def match_contributions(
             )
         slots = variables.read(f"knowledge/{source}/match/slots")
         slots = slots[variables.read(f"items/match_row/{source}")]
-        takes_part, known = slots[history_rows] > 0, slots[item_rows] > 0
+        takes_part, is_known = slots[history_rows] > 0, slots[item_rows] > 0
         table = variables.read(f"knowledge/{source}/match/table")
         history = table[slots[history_rows[takes_part]]]
-        candidates = table[slots[item_rows[known]]]
+        candidates = table[slots[item_rows[is_known]]]
         if method.computes_features:
             factor = variables.read(f"knowledge/{source}/match/whitening")
             history = _nystroem_features(history, factor, method)
             candidates = _nystroem_features(candidates, factor, method)
         values = np.zeros([len(item_rows), len(history)])
-        values[known] = ridge_contributions(method, candidates, history, residuals[takes_part])
-        contributions[source] = MatchContributions(newest[takes_part], known, values)
+        values[is_known] = ridge_contributions(method, candidates, history, residuals[takes_part])
+        contributions[source] = MatchContributions(newest[takes_part], is_known, values)
     return contributions
 
 

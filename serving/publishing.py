@@ -172,7 +172,9 @@ def write_warmup_requests(
 
 def _nothing(name: str, specification: tf.TensorSpec, rows: int) -> tensor_pb2.TensorProto:
     lengths = [rows, _LIST_LENGTHS.get(name, _PROFILE_VALUES)]
-    known = specification.shape.as_list()
-    shape = [length if size is None else size for size, length in zip(known, lengths, strict=False)]
+    dimensions = specification.shape.as_list()
+    shape = [
+        length if size is None else size for size, length in zip(dimensions, lengths, strict=False)
+    ]
     nothing = {tf.string: b"", tf.int64: NO_ID}.get(specification.dtype, 0)
     return tf.make_tensor_proto(np.full(shape, nothing), specification.dtype)

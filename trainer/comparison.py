@@ -154,9 +154,9 @@ def adjusted_p_values(
             if compared.delong is not None:
                 adjusted_by_method.setdefault(DELONG, {})[name, group] = compared.delong.p_value
     return {
-        (*place, test): adjusted
+        (*key, test): adjusted
         for test, p_values in adjusted_by_method.items()
-        for place, adjusted in zip(p_values, holm(list(p_values.values())), strict=True)
+        for key, adjusted in zip(p_values, holm(list(p_values.values())), strict=True)
     }
 
 

@@ -99,9 +99,9 @@ def factor_weights(
     for entity in batches[0]:
         weights = np.concatenate([batch[entity].numpy() for batch in batches])
         ids = entities[entity]
-        known = ids.ravel() != 0 if entity == "item" else np.ones(len(ids), bool)
-        _, first = np.unique(ids.ravel()[known], return_index=True)
-        means = weights.reshape(-1, weights.shape[-1])[known][first].mean(axis=0)
+        is_known = ids.ravel() != 0 if entity == "item" else np.ones(len(ids), bool)
+        _, first = np.unique(ids.ravel()[is_known], return_index=True)
+        means = weights.reshape(-1, weights.shape[-1])[is_known][first].mean(axis=0)
         weight_values[entity] = dict(
             zip(_sources_of(scenario, entity), means.tolist(), strict=True)
         )

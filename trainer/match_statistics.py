@@ -29,9 +29,9 @@ def match_statistics(
     mask = examples.features.get("candidate_mask")
     if mask is not None:
         match = match[mask]
-    known = np.ma.masked_invalid(match)
-    mean = known.mean(axis=0, dtype=np.float64).filled(0.0)
-    deviation = known.std(axis=0, dtype=np.float64).filled(0.0)
+    masked = np.ma.masked_invalid(match)
+    mean = masked.mean(axis=0, dtype=np.float64).filled(0.0)
+    deviation = masked.std(axis=0, dtype=np.float64).filled(0.0)
     return mean.astype(np.float32), deviation.astype(np.float32)
 
 

@@ -366,9 +366,9 @@ def rank_positives(
         own = np.take_along_axis(scores, positives - 1, axis=1)
         better[part] = np.count_nonzero(scores > own, axis=1)
         tied[part] = np.count_nonzero(scores == own, axis=1) - 1
-        known = _without_repeats(history_rows[part])
-        counted = (known > 0) & (known != positives)
-        known_scores = np.take_along_axis(scores, np.maximum(known - 1, 0), axis=1)
+        histories = _without_repeats(history_rows[part])
+        counted = (histories > 0) & (histories != positives)
+        known_scores = np.take_along_axis(scores, np.maximum(histories - 1, 0), axis=1)
         known_better[part] = np.count_nonzero(counted & (known_scores > own), axis=1)
         known_tied[part] = np.count_nonzero(counted & (known_scores == own), axis=1)
     return Ranks(better, tied), Ranks(better - known_better, tied - known_tied)

@@ -134,15 +134,15 @@ def _bootstrap(
     resampled = np.concatenate(differences)
     if seed_error > 0:
         resampled = resampled + seed_error * generator.standard_t(freedom, size=resamples)
-    known = resampled[~np.isnan(resampled)]
-    low, high = np.percentile(known, [2.5, 97.5]) if len(known) else (math.nan, math.nan)
+    defined = resampled[~np.isnan(resampled)]
+    low, high = np.percentile(defined, [2.5, 97.5]) if len(defined) else (math.nan, math.nan)
     return Difference(
         baseline,
         candidate,
         candidate - baseline,
         float(low),
         float(high),
-        two_sided_p(known),
+        two_sided_p(defined),
         seed_error,
     )
 
@@ -283,8 +283,8 @@ def _components(labels: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.
 
 def _mid_ranks(scores: np.ndarray) -> np.ndarray:
     """Ranks from 1, equal scores sharing the mean of theirs."""
-    _, place, counts = np.unique(scores, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[place]
+    _, value_index, counts = np.unique(scores, return_inverse=True, return_counts=True)
+    return (np.cumsum(counts) - (counts - 1) / 2)[value_index]
 
 
 def _variance_of_mean(values: np.ndarray) -> float:

@@ -58,13 +58,13 @@ def read_model_tables(scenario: Scenario) -> ModelTables:
     knowledge = {
         source: read_knowledge(scenario.work_dir, source) for source in scenario.knowledge_sources()
     }
-    known = [
+    sources = [
         item_id
         for source, records in knowledge.items()
         if scenario.knowledge.answers[source].entity == "item"
         for item_id in records.entity_ids
     ]
-    return ModelTables(catalogue.with_items(known), knowledge, _profiles(scenario))
+    return ModelTables(catalogue.with_items(sources), knowledge, _profiles(scenario))
 
 
 def _profiles(scenario: Scenario) -> dict[str, ProfileAttribute]:

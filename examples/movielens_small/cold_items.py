@@ -169,8 +169,8 @@ def write_inputs(
         _write_table(
             folder / "ratings.csv", without_training_ratings(list(csv.DictReader(file)), new)
         )
-    known = (answer for answer in answers if answer["entity_id"] not in new)
-    _write_lines(folder / "answers.jsonl", known)
+    old_answers = (answer for answer in answers if answer["entity_id"] not in new)
+    _write_lines(folder / "answers.jsonl", old_answers)
     tree = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
     tree |= {"name": "cold_items", "work_dir": str(folder / "work")}
     tree["data"]["interactions"]["path"] = str(folder / "ratings.csv")
@@ -212,8 +212,8 @@ def without_training_ratings(ratings: Rows, new: set[str]) -> Rows:
         first_late = len(rows) - int(_TEST_SHARE * len(rows))
         kept += [
             row
-            for place, row in enumerate(rows)
-            if row["item_id"] not in new or place >= first_late
+            for position, row in enumerate(rows)
+            if row["item_id"] not in new or position >= first_late
         ]
     return kept
 

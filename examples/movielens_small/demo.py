@@ -100,8 +100,8 @@ class Steps:
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[StepRecord]:
         """Times what runs inside the `with` statement, which hands its counts to the record."""
-        place = f"[{len(self.records) + 1}/{self._total}] {name}"
-        say(f"{place} ...")
+        heading = f"[{len(self.records) + 1}/{self._total}] {name}"
+        say(f"{heading} ...")
         started = time.perf_counter()
         record = StepRecord()
         yield record
@@ -115,7 +115,7 @@ class Steps:
         self.records.append(finished)
         counts = ", ".join(f"{count} {_WORDS[kind]}" for kind, count in record.counts.items())
         unchanged = " (unchanged, not repeated)" if record.skipped else ""
-        say(f"{place}: {seconds:.1f} s; {counts}{unchanged}")
+        say(f"{heading}: {seconds:.1f} s; {counts}{unchanged}")
 
 
 def _run(arguments: argparse.Namespace) -> Mapping[str, object]:

@@ -295,8 +295,8 @@ def first_interactions(samples: Mapping[str, Samples], most: int) -> dict[str, S
     first: dict[str, tuple[int, str, int]] = {}
     for part, of in samples.items():
         for row, length in enumerate(np.count_nonzero(of.history, axis=1)):
-            place = (int(length), part, row)
-            first[of.users[row]] = min(first.get(of.users[row], place), place)
+            source_row = (int(length), part, row)
+            first[of.users[row]] = min(first.get(of.users[row], source_row), source_row)
     result = {}
     for part, of in samples.items():
         places = [(samples[source], row) for _, source, row in map(first.__getitem__, of.users)]
@@ -406,7 +406,7 @@ def _prior_table(
 
 
 def _user_links_table(
-    known: str,
+    samples_name: str,
     samples: Mapping[str, Samples],
     match: Sequence[Columns],
     features: Columns,
@@ -427,7 +427,7 @@ def _user_links_table(
         {"beside running statistics": name, **_aucs(samples, block)}
         for name, block in blocks.items()
     ]
-    return _say_table(f"user links; interactions of the user that are known: {known}", rows)
+    return _say_table(f"user links; interactions of the user that are known: {samples_name}", rows)
 
 
 def _shares_of_named(samples: Mapping[str, Samples], features: Columns) -> dict[str, float]:

@@ -117,13 +117,13 @@ def _user_and_candidates(
     held_out = items[users == users[row]].astype(str)[: CANDIDATES // 2].tolist()
     attributes = read_item_attributes(WorkDirectory(scenario.work_dir).examples.item_attributes)
     rated = {*held_out, *user.history_item_id}
-    known = [
+    rated_items = [
         item_id
         for item_id, count in zip(attributes.item_ids, attributes.rating_count, strict=True)
         if count > 0 and item_id not in rated
     ]
-    wanted = min(CANDIDATES - len(held_out), len(known))
-    others = np.random.default_rng(0).choice(known, wanted, replace=False)
+    wanted = min(CANDIDATES - len(held_out), len(rated_items))
+    others = np.random.default_rng(0).choice(rated_items, wanted, replace=False)
     return user, [*held_out, *others.tolist()]
 
 
@@ -162,5 +162,5 @@ def _print_ranking(scenario: Scenario, candidates: list[str], scores: np.ndarray
     attributes = read_item_attributes(WorkDirectory(scenario.work_dir).examples.item_attributes)
     titles = dict(zip(attributes.item_ids, attributes.titles, strict=True))
     say(f"{len(candidates)} candidates for a test user, best first:")
-    for place, index in enumerate(np.argsort(-scores, kind="stable"), start=1):
-        say(f"  {place:2d}. {scores[index]:.4f}  {titles.get(candidates[index], '(unknown)')}")
+    for rank, index in enumerate(np.argsort(-scores, kind="stable"), start=1):
+        say(f"  {rank:2d}. {scores[index]:.4f}  {titles.get(candidates[index], '(unknown)')}")

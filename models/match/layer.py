@@ -316,7 +316,7 @@ class KnowledgeMatch(tf.keras.layers.Layer):
         table, candidates, history = self._tables.look_up(
             candidates_by_user(candidate_rows, history_rows), history_rows, folds
         )
-        known = (candidates > 0)[:, :, tf.newaxis]
+        has_knowledge = (candidates > 0)[:, :, tf.newaxis]
         takes_part = history_mask & (history > 0)
         history = tf.where(takes_part, history, 0)
         # A padded step may hold anything, also what is not a number.
@@ -344,7 +344,7 @@ class KnowledgeMatch(tf.keras.layers.Layer):
         else:
             features = in_chunks(compare, inputs, _USERS_AT_ONCE[self.method.form])
         shape = tf.concat([tf.shape(candidate_rows), [self.num_features]], axis=0)
-        features = tf.reshape(tf.where(known, features, missing), shape)
+        features = tf.reshape(tf.where(has_knowledge, features, missing), shape)
         return tf.ensure_shape(features, [*candidate_rows.shape, self.num_features])
 
     def reduce(self, vectors: np.ndarray) -> np.ndarray:

@@ -40,10 +40,10 @@ class Reduction:
         """Fits centre and basis to the rows that hold a vector: [rows, vector width]."""
         vectors = np.asarray(vectors, np.float32)
         centre = mean_vector(vectors)
-        known = known_rows(vectors)
+        has_vector = known_rows(vectors)
         if method.kind == "means":
-            basis = principal_directions(vectors[known] - centre, dimension, whiten=True)
-        elif method.has_landmarks and known.any():
+            basis = principal_directions(vectors[has_vector] - centre, dimension, whiten=True)
+        elif method.has_landmarks and has_vector.any():
             basis = cluster_landmarks(vectors, centre, dimension).T
         else:
             basis = np.zeros([len(centre), 0], np.float32)
@@ -109,18 +109,18 @@ class MatchTables:
 
     Attributes:
       table: [rows, width], made from everything.
-      known: bool [rows], which rows hold a vector.
+      has_vector: bool [rows], which rows hold a vector.
       fold_tables: [folds, rows, width], each made without the users of a fold; folds may be 0.
-      fold_known: bool [folds, rows].
+      fold_has_vector: bool [folds, rows].
       reduction: what made `table`, for new items; None when the table came ready.
       landmark_cosines: [1 + folds, width, width] where the graph makes Nystroem features, else
         None; the first are those of `table`.
     """
 
     table: np.ndarray
-    known: np.ndarray
+    has_vector: np.ndarray
     fold_tables: np.ndarray
-    fold_known: np.ndarray
+    fold_has_vector: np.ndarray
     reduction: Reduction | None = None
     landmark_cosines: np.ndarray | None = None
 
@@ -140,8 +140,8 @@ class MatchTables:
     def of_rows(cls, table: np.ndarray) -> MatchTables:
         """Takes a table that is reduced already, [rows, width]; rows of zeros are missing."""
         table = np.asarray(table, np.float32)
-        known = (np.arange(len(table)) > 0) & (known_rows(table) | (table.shape[1] == 0))
-        return cls(table, known, np.zeros([0, *table.shape]), np.zeros([0, len(table)], bool))
+        has_vector = (np.arange(len(table)) > 0) & (known_rows(table) | (table.shape[1] == 0))
+        return cls(table, has_vector, np.zeros([0, *table.shape]), np.zeros([0, len(table)], bool))
 
     @classmethod
     def from_vectors(
@@ -168,16 +168,16 @@ class MatchTables:
         ]
         width = max(part.shape[1] for part in reduced)
         tables = np.zeros([len(reduced), 1 + len(vectors), width], np.float32)
-        known = np.zeros(tables.shape[:2], bool)
+        has_vector = np.zeros(tables.shape[:2], bool)
         for number, part in enumerate(reduced):
             tables[number, 1:, : part.shape[1]] = part
-            known[number, 1:] = known_rows(everything[number])
+            has_vector[number, 1:] = known_rows(everything[number])
         cosines = None
         if method.computes_features:
             cosines = np.stack(
                 [_filled_square(one.landmark_cosines(), width) for one in reductions]
             )
-        return cls(tables[0], known[0], tables[1:], known[1:], reductions[0], cosines)
+        return cls(tables[0], has_vector[0], tables[1:], has_vector[1:], reductions[0], cosines)
 
 
 def widened(rows: np.ndarray, width: int) -> np.ndarray:
@@ -290,7 +290,7 @@ class ItemTables(tf.keras.layers.Layer):
         """Sets the variables from tables of these sizes."""
         folds, rows, width = self.sizes.num_folds, self.sizes.num_rows, self.sizes.width
         self._table.assign(tables.table)
-        self._slots.assign(_slots(tables.known))
+        self._slots.assign(_slots(tables.has_vector))
         if tables.reduction is not None:
             self._centre.assign(tables.reduction.centre)
             self._basis.assign(tables.reduction.basis)
@@ -299,7 +299,7 @@ class ItemTables(tf.keras.layers.Layer):
         if folds:
             flat = np.reshape(tables.fold_tables, [folds * rows, width])
             self._fold_table.assign(flat.astype(self._fold_table.dtype.as_numpy_dtype))
-            self._fold_slots.assign(_slots(np.reshape(tables.fold_known, [-1])))
+            self._fold_slots.assign(_slots(np.reshape(tables.fold_has_vector, [-1])))
             if tables.landmark_cosines is not None:
                 self._fold_landmark_cosines.assign(tables.landmark_cosines[1:])
 
@@ -433,9 +433,9 @@ def _landmark_kernel(table: tf.Tensor, slots: tf.Tensor, length_scale: tf.Tensor
 
 
 def _with_constant(whitened: tf.Tensor, slots: tf.Tensor, bias: tf.Tensor) -> tf.Tensor:
-    known = tf.cast(slots > 0, tf.float32)[:, tf.newaxis]
-    return tf.concat([whitened * known, tf.sqrt(bias) * known], axis=1)
+    has_vector = tf.cast(slots > 0, tf.float32)[:, tf.newaxis]
+    return tf.concat([whitened * has_vector, tf.sqrt(bias) * has_vector], axis=1)
 
 
-def _slots(known: np.ndarray) -> np.ndarray:
-    return np.where(known, np.arange(len(known)), 0).astype(np.int32)
+def _slots(has_vector: np.ndarray) -> np.ndarray:
+    return np.where(has_vector, np.arange(len(has_vector)), 0).astype(np.int32)

@@ -76,8 +76,8 @@ class TowerScorer(tf.keras.layers.Layer):
         mask = prepared["history_mask"]
         users = tf.shape(mask)[0]
         if augmented.history:
-            known = assembly.source_fields("item", augmented.history)
-            history = tf.concat([history, known], axis=-2)
+            history_fields = assembly.source_fields("item", augmented.history)
+            history = tf.concat([history, history_fields], axis=-2)
         # Users of batch 1 stand in every row of `numeric`.
         numbers = [prepared["numeric"][:users, :NUM_USER_NUMBERS]]
         side = []

@@ -12,7 +12,7 @@ from typing import Literal, get_args
 from pydantic import Field
 
 from configs.section import Section
-from preprocessing.answers.record import Answer, Place, RejectedAnswer
+from preprocessing.answers.record import Answer, Location, RejectedAnswer
 
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)*")
 # str.strip() would take control characters away before the check that looks for them.
@@ -257,8 +257,8 @@ def prompt_echo(answer: AnswerText, thresholds: Thresholds) -> str | None:
     grams = ngrams(words, _N)
     if len(grams) < _MINIMUM_NGRAMS:
         return None
-    known = set(ngrams(prompt, _N))
-    share = sum(gram in known for gram in grams) / len(grams)
+    prompt_ngrams = set(ngrams(prompt, _N))
+    share = sum(gram in prompt_ngrams for gram in grams) / len(grams)
     if share <= thresholds.maximum_echo:
         return None
     return f"{share:.0%} of the answer's phrases are the prompt's"
@@ -376,8 +376,8 @@ def wrong_language(answer: AnswerText, thresholds: Thresholds) -> str | None:
     return None
 
 
-def _share(words: Sequence[str], known: frozenset[str]) -> float:
-    return sum(word in known for word in words) / len(words)
+def _share(words: Sequence[str], vocabulary: frozenset[str]) -> float:
+    return sum(word in vocabulary for word in words) / len(words)
 
 
 # Brackets alone say nothing ("[Rec]" is a film, "<b>" a tag): what stands in them must be a gap's
@@ -485,8 +485,8 @@ class Duplicates:
 
     def __init__(self, allow_equal_texts: bool = False):
         self._allow_equal_texts = allow_equal_texts
-        self._entities: dict[tuple[str, str, str], tuple[Place, bytes | None]] = {}
-        self._texts: dict[bytes, Place] = {}
+        self._entities: dict[tuple[str, str, str], tuple[Location, bytes | None]] = {}
+        self._texts: dict[bytes, Location] = {}
 
     def add(self, answer: Answer, text: AnswerText | None = None) -> None:
         """Remembers an answer.
@@ -507,11 +507,11 @@ class Duplicates:
                 detail += f", with {'the same' if digest == first_digest else 'another'} text"
             raise RejectedAnswer("duplicate_entity", detail)
         if digest is not None and not self._allow_equal_texts:
-            first = self._texts.setdefault(digest, answer.place)
-            if first != answer.place:
+            first = self._texts.setdefault(digest, answer.location)
+            if first != answer.location:
                 detail = f"same text as line {first.line} of {first.file}, for another entity"
                 raise RejectedAnswer("duplicate_answer", detail)
-        self._entities[entity] = (answer.place, digest)
+        self._entities[entity] = (answer.location, digest)
 
 
 def normalised_digest(text: AnswerText) -> bytes:

@@ -108,8 +108,8 @@ def read_record(document: Mapping[str, object], expected: Expected) -> Answer:
     Raises:
       RejectedAnswer: it is not a usable answer.
     """
-    known = {**document, "model": document.get("model") or expected.model}
-    return answer_of(known, expected.source, expected.extraction)
+    completed = {**document, "model": document.get("model") or expected.model}
+    return answer_of(completed, expected.source, expected.extraction)
 
 
 def is_batch_line(document: Mapping[str, object]) -> bool:

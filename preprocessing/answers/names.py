@@ -175,8 +175,8 @@ def _shown_titles(prompt: str | None) -> dict[int, str]:
     A quotation before a colon is a key of the form that the prompt asks for.
     """
     return {
-        int(number) if number else place: title
-        for place, (number, title) in enumerate(_SHOWN.findall(prompt or ""), start=1)
+        int(number) if number else position: title
+        for position, (number, title) in enumerate(_SHOWN.findall(prompt or ""), start=1)
     }
 
 

@@ -27,7 +27,7 @@ from preprocessing.answers.names import (
 )
 from preprocessing.answers.record import (
     Answer,
-    Place,
+    Location,
     RejectedAnswer,
     check_entity_id,
     custom_id,
@@ -212,7 +212,7 @@ def examine(
         file_expected = replace(expected, unnamed_source=path)
         for line, outcome in _read(path, name, file_expected):
             if isinstance(outcome, Answer):
-                located = replace(outcome, place=Place(path, line))
+                located = replace(outcome, location=Location(path, line))
                 outcome = _check(located, thresholds, duplicates, ids, names)
             if isinstance(outcome, RejectedAnswer):
                 yield dead_letter(path, line, outcome.reason, outcome.detail)

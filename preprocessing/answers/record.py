@@ -147,7 +147,7 @@ _REQUIRED = ("source", "entity_id", "extraction", "answer")
 _OPTIONAL = ("custom_id", "model", "asked_model", "prompt", "prompt_sha256", "finish_reason")
 
 
-class Place(NamedTuple):
+class Location(NamedTuple):
     """Where a record is.
 
     Attributes:
@@ -161,7 +161,7 @@ class Place(NamedTuple):
     file_order: int = 0
 
 
-NOWHERE = Place("", 0)
+NOWHERE = Location("", 0)
 """Of what was not read."""
 
 
@@ -185,7 +185,7 @@ class Answer:
         lists none.
       asked_model: which LLM was asked, where another name answered; None if it is the same.
       finish_reason: why the LLM stopped, as its service reports it; None if unknown.
-      place: where the answer was read; two equal answers may be in different places.
+      location: where the answer was read; two equal answers may be in different places.
       lacks_history: the text should hold the history of the prompt, which shows none.
     """
 
@@ -202,7 +202,7 @@ class Answer:
     members: tuple[str, ...] | None = None
     asked_model: str | None = None
     finish_reason: str | None = None
-    place: Place = field(default=NOWHERE, compare=False)
+    location: Location = field(default=NOWHERE, compare=False)
     lacks_history: bool = False
 
     def record(self) -> dict[str, object]:

@@ -60,7 +60,7 @@ class AnswerSummary:
             yield outcome
 
     def _accept(self, answer: Answer) -> None:
-        self._accepted[answer.place.file] += 1
+        self._accepted[answer.location.file] += 1
         self._lengths.append(len(answer.text))
         self._extractions[answer.extraction] += 1
         self._models[answer.model or "unknown"] += 1

@@ -42,7 +42,7 @@ class AnswerTexts:
             entity_id=answer.entity_id,
             extraction=answer.extraction,
             text=with_history(text, history, self.order) if history else text,
-            place=answer.place,
+            location=answer.location,
             lacks_history=self.order != "answer" and not history,
         )
 

@@ -78,9 +78,9 @@ def download(
             say(described_next(data_set, out))
             return {**finished, "skipped": True}
         _refuse_to_replace(data_set, out)
-    place = out.resolve()
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with _only_download(_work_folder(place)) as work:
+    folder = out.resolve()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with _only_download(_work_folder(folder)) as work:
         remotes = [file.at_mirror(mirror) if mirror else file for file in data_set.remote]
         try:
             sources = [_get(remote, work) for remote in remotes]
@@ -101,12 +101,12 @@ def download(
             "sources": sources,
             "files": {path.name: path.stat().st_size for path in sorted(ready.iterdir())},
         }
-        place.mkdir(exist_ok=True)
+        folder.mkdir(exist_ok=True)
         for name in record["files"]:
-            os.replace(ready / name, place / name)
+            os.replace(ready / name, folder / name)
         partial = ready / RECORD
         partial.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
-        os.replace(partial, place / RECORD)
+        os.replace(partial, folder / RECORD)
         shutil.rmtree(work)
     _tell(data_set, out, record)
     return {**record, "out": str(out), "next": next_commands(data_set, out), "skipped": False}
@@ -155,11 +155,11 @@ def _refuse_to_replace(data_set: DataSet, out: Path) -> None:
         )
 
 
-def _work_folder(place: Path) -> Path:
+def _work_folder(folder: Path) -> Path:
     """Where files wait until all of them are there: on the disk of the folder they belong in."""
-    if place.is_dir():  # its parent may be another disk
-        return place / ".download"
-    return place.with_name(f".{place.name}.download")
+    if folder.is_dir():  # its parent may be another disk
+        return folder / ".download"
+    return folder.with_name(f".{folder.name}.download")
 
 
 @contextmanager
@@ -177,8 +177,11 @@ def _only_download(work: Path) -> Iterator[Path]:
 
 def _tell(data_set: DataSet, out: Path, record: dict[str, Any]) -> None:
     for source in record["sources"]:
-        known = "as its publisher's MD5 says" if source["verified"] else "unverified"
-        say(f"{source['address']}: {source['bytes']:,} bytes, {known}, sha256 {source['sha256']}")
+        verification = "as its publisher's MD5 says" if source["verified"] else "unverified"
+        say(
+            f"{source['address']}: {source['bytes']:,} bytes, {verification}, "
+            f"sha256 {source['sha256']}"
+        )
     say(f"licence: {data_set.licence}")
     say(f"download: {', '.join(record['files'])} in {out}; next")
     say(described_next(data_set, out))

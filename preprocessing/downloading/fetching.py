@@ -224,8 +224,8 @@ def _is_from(begun: _Begun | None, address: str) -> bool:
 def _kept(address: str, complete: Path) -> int:
     """Bytes that the next try at an address need not fetch again."""
     begun = _begun(complete)
-    known = begun is not None and _is_from(begun, address) and begun.validator
-    return _size(_partial(complete)) if known else 0
+    resumable = begun is not None and _is_from(begun, address) and begun.validator
+    return _size(_partial(complete)) if resumable else 0
 
 
 def _forget(complete: Path) -> None:

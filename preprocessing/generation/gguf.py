@@ -46,8 +46,8 @@ class GgufFile:
 
     def is_still(self, path: Path, status: os.stat_result) -> bool:
         """True when the file at a path has not changed since it was hashed."""
-        known = (self.path, self.bytes, self.modified_ns)
-        return known == (str(path), status.st_size, status.st_mtime_ns)
+        remembered = (self.path, self.bytes, self.modified_ns)
+        return remembered == (str(path), status.st_size, status.st_mtime_ns)
 
     def remember(self, cache: Path) -> None:
         """Writes the hash down, so that an unchanged file need not be read for it again."""
@@ -81,9 +81,9 @@ def read_gguf_file(model: str, cache: Path) -> GgufFile:
         raise ConfigurationError(
             f"generation.model: '{model}' is no GGUF file (it does not begin with 'GGUF')"
         )
-    known = _remembered(cache)
-    if known is not None and known.is_still(path, status):
-        return known
+    remembered = _remembered(cache)
+    if remembered is not None and remembered.is_still(path, status):
+        return remembered
     if status.st_size > _LARGE_BYTES:
         say(f"hashing {path.name}, {status.st_size / 1e9:.1f} GB, once")
     return GgufFile(str(path), status.st_size, status.st_mtime_ns, file_sha256(path))

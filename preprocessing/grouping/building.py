@@ -62,7 +62,9 @@ class GroupBuilder:
             if plan.kind == "item":
                 entities = items_to_group(material.items, blocks)
             else:
-                entities = users_to_group(plan.kind, material.items, blocks, material.known)
+                entities = users_to_group(
+                    plan.kind, material.items, blocks, material.known_interactions
+                )
             minimum = plan.minimum
             if plan.kind == "item":  # a small catalogue is one group, and nobody's secret
                 minimum = min(minimum, max(1, int(entities.counted.sum())))
@@ -77,8 +79,8 @@ class GroupBuilder:
         described = _counts(plan, entities, tree) | {"without_features": featureless}
         if plan.kind == "item":
             described["outside_catalogue"] = material.items.outside_catalogue
-        known = fingerprints(plan.kind, entities.ids, material.known)
-        names = group_names(entities.ids, known, tree.group_of_row, tree.groups, plan.kind)
+        digests = fingerprints(plan.kind, entities.ids, material.known_interactions)
+        names = group_names(entities.ids, digests, tree.group_of_row, tree.groups, plan.kind)
         column = entity_column("item" if plan.kind == "item" else "user")
         _write_groups(folder / GROUPS_FILE, column, entities, tree, names)
         letters = StepDirectory(folder).dead_letters
@@ -89,7 +91,7 @@ class GroupBuilder:
             "leak_rule": {
                 "statement": _LEAK_RULE,
                 "interactions_read": material.records["interactions"],
-                "interactions_used": len(material.known.user_of_row),
+                "interactions_used": len(material.known_interactions.user_of_row),
             },
             "records_read": material.records,
             "rejected": count_by_reason(letters),
@@ -99,7 +101,9 @@ class GroupBuilder:
         settings = (grouping.features, grouping.dimension, grouping.seed)
         if settings != self._settings:
             self._blocks = []
-            self._blocks = list(item_blocks(self._material.items, self._material.known, grouping))
+            self._blocks = list(
+                item_blocks(self._material.items, self._material.known_interactions, grouping)
+            )
             self._settings = settings
         return self._blocks
 

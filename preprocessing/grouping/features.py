@@ -213,7 +213,7 @@ def user_vectors(judged: sparse.csr_matrix, item_vectors: np.ndarray) -> np.ndar
 
 
 def item_blocks(
-    items: DescribedItems, known: KnownInteractions, grouping: Grouping
+    items: DescribedItems, interactions: KnownInteractions, grouping: Grouping
 ) -> Iterator[np.ndarray]:
     """Yields [items, width] float32 for each kind of feature, in the order of the configuration.
 
@@ -221,13 +221,16 @@ def item_blocks(
 
     Args:
       items: all items.
-      known: what groups may be made from; items are numbered as in `items`.
+      interactions: what groups may be made from; items are numbered as in `items`.
       grouping: which kinds, how wide, and the seed.
     """
     for kind in grouping.features:
         if kind == "co_occurrence":
             weights = co_occurrence_weights(
-                known.item_of_row, known.user_of_row, len(items.ids), len(known.user_ids)
+                interactions.item_of_row,
+                interactions.user_of_row,
+                len(items.ids),
+                len(interactions.user_ids),
             )
         elif kind == "attributes":
             weights = attribute_weights(items)
@@ -289,7 +292,7 @@ def items_to_group(items: DescribedItems, blocks: Iterable[np.ndarray]) -> Entit
 
 
 def users_to_group(
-    kind: Kind, items: DescribedItems, blocks: Iterable[np.ndarray], known: KnownInteractions
+    kind: Kind, items: DescribedItems, blocks: Iterable[np.ndarray], interactions: KnownInteractions
 ) -> Entities:
     """Users with at least one title that they liked, or disliked.
 
@@ -297,21 +300,21 @@ def users_to_group(
       kind: "liked" or "disliked".
       items: the items.
       blocks: [items, width] for each kind of feature.
-      known: the interactions; items are numbered as in `items`.
+      interactions: the interactions; items are numbered as in `items`.
     """
-    shown = items.titled[known.item_of_row] & (known.liked == (kind == "liked"))
+    shown = items.titled[interactions.item_of_row] & (interactions.liked == (kind == "liked"))
     judged = pairs_matrix(
-        known.user_of_row[shown],
-        known.item_of_row[shown],
-        (len(known.user_ids), len(items.ids)),
+        interactions.user_of_row[shown],
+        interactions.item_of_row[shown],
+        (len(interactions.user_ids), len(items.ids)),
     )
     chosen = np.flatnonzero(np.diff(judged.indptr))
     judged = judged[chosen]
     return Entities(
-        ids=known.user_ids.take(pa.array(chosen)),
+        ids=interactions.user_ids.take(pa.array(chosen)),
         vectors=np.concatenate([user_vectors(judged, block) for block in blocks], axis=1),
         counted=np.ones(len(chosen), dtype=bool),
-        left_out={f"without_{kind}_titles": len(known.user_ids) - len(chosen)},
+        left_out={f"without_{kind}_titles": len(interactions.user_ids) - len(chosen)},
     )
 
 
@@ -320,13 +323,13 @@ class Material:
     """Known interactions and items.
 
     Attributes:
-      known: interactions [0, k_u) of all users; items are numbered as in `items`.
+      known_interactions: interactions [0, k_u) of all users; items are numbered as in `items`.
       items: all items that `data.filter` leaves.
       records: records read of each input table.
       dead_letters: rejected records of both.
     """
 
-    known: KnownInteractions
+    known_interactions: KnownInteractions
     items: DescribedItems
     records: dict[str, int]
     dead_letters: DeadLetterRuns
@@ -351,13 +354,13 @@ def read_material(
     with tempfile.TemporaryDirectory(dir=folder, prefix="scratch-") as scratch:
         shards = InteractionShards(scenario.data, log, Path(scratch), dead_letters)
         cap = scenario.split.knowledge_history_cap
-        known = collect_known_interactions(shards.first_interactions(cap))
+        interactions = collect_known_interactions(shards.first_interactions(cap))
     collected, records = read_items(catalogue, scenario.data.catalogue, dead_letters)
     items = describe_items(
-        collected.table, scenario.data.catalogue, known.item_ids, shards.kept_items
+        collected.table, scenario.data.catalogue, interactions.item_ids, shards.kept_items
     )
     return Material(
-        known=known.numbered_by(items.ids),
+        known_interactions=interactions.numbered_by(items.ids),
         items=items,
         records={"interactions": shards.records, "catalogue": records},
         dead_letters=dead_letters,

@@ -77,21 +77,21 @@ def _chunks(vectors: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
 
 
 def _drawn_far_from(
-    place: np.ndarray, vectors: np.ndarray, random: np.random.Generator
+    centre: np.ndarray, vectors: np.ndarray, random: np.random.Generator
 ) -> np.ndarray | None:
     """A row, drawn with the squared distance from a place as weight; None if none is elsewhere."""
-    cumulated = np.cumsum(_squared_distances(vectors, place))
+    cumulated = np.cumsum(_squared_distances(vectors, centre))
     if cumulated[-1] <= 0:
         return None
     row = np.searchsorted(cumulated, random.random() * cumulated[-1], side="right")
     return vectors[min(int(row), len(vectors) - 1)]
 
 
-def _squared_distances(vectors: np.ndarray, place: np.ndarray) -> np.ndarray:
+def _squared_distances(vectors: np.ndarray, centre: np.ndarray) -> np.ndarray:
     distances = np.empty(len(vectors), dtype=np.float64)
-    place = place.astype(np.float32)
+    centre = centre.astype(np.float32)
     for rows, chunk in _chunks(vectors):
-        difference = chunk - place
+        difference = chunk - centre
         distances[rows] = np.einsum("ij,ij->i", difference, difference)
     return distances
 

@@ -85,20 +85,20 @@ class Coverage:
     name: str
     vocabulary: frozenset[bytes]
     _values: list[int] = field(default_factory=lambda: [0] * len(PARTS))
-    _known: list[int] = field(default_factory=lambda: [0] * len(PARTS))
+    _num_known: list[int] = field(default_factory=lambda: [0] * len(PARTS))
 
     def add(self, part: int, values: Sequence[bytes]) -> list[int]:
         """Counts values of a part; returns the positions of those outside."""
         unknown = [index for index, value in enumerate(values) if value not in self.vocabulary]
         self._values[part] += len(values)
-        self._known[part] += len(values) - len(unknown)
+        self._num_known[part] += len(values) - len(unknown)
         return unknown
 
     def shares(self) -> dict[str, float]:
         """Part -> share of known values, for parts that have values."""
         return {
-            part: round(known / values, 6)
-            for part, values, known in zip(PARTS, self._values, self._known, strict=True)
+            part: round(num_known / values, 6)
+            for part, values, num_known in zip(PARTS, self._values, self._num_known, strict=True)
             if values
         }
 

@@ -54,9 +54,9 @@ class Finding:
 
     def line(self) -> str:
         """The finding for people."""
-        place = self.file if self.record is None else f"{self.file}: record {self.record}"
+        location = self.file if self.record is None else f"{self.file}: record {self.record}"
         fix = f"; {self.fix}" if self.fix else ""
-        return f"{self.severity}: {place}: {self.message}{fix}"
+        return f"{self.severity}: {location}: {self.message}{fix}"
 
 
 class Findings:

@@ -413,9 +413,9 @@ def _table(rows: list[dict[str, str]], indent: str) -> Iterator[str]:
     columns = [name for name in ("name", *_STATISTIC_COLUMNS) if any(row.get(name) for row in rows)]
     cells = [columns, *([row.get(name, "")[:_WIDEST_CELL] for name in columns] for row in rows)]
     widths = [max(len(line[place]) for line in cells) for place in range(len(columns))]
-    for place, line in enumerate(cells):
+    for column, line in enumerate(cells):
         padded = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
-        more = rows[place - 1]["more"] if place else ""
+        more = rows[column - 1]["more"] if column else ""
         yield f"{indent}{'  '.join([*padded, more]).rstrip()}"
 
 

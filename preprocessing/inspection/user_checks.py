@@ -159,7 +159,7 @@ def _log_of(
     rated: bool,
 ) -> tuple[UserSequences, SplitRows]:
     """Sequences and split of some users' logs: position -> item, rating, label, part."""
-    rows = [logs[user][place] for user in logs for place in range(len(logs[user]))]
+    rows = [logs[user][position] for user in logs for position in range(len(logs[user]))]
     counts = np.array([len(log) for log in logs.values()], dtype=np.int64)
     user_of_row = np.repeat(np.arange(len(counts)), counts)
     starts = np.cumsum(counts) - counts

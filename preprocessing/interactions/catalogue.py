@@ -342,7 +342,7 @@ class ProfileColumns:
     def __init__(self, profiles: pa.Table, users: list[str], attributes: dict[str, Attribute]):
         profiles = profiles.combine_chunks()
         row = pc.index_in(pa.array(users, pa.string()), value_set=profiles[USER].combine_chunks())
-        self._known = row.is_valid().to_numpy(zero_copy_only=False)
+        self._is_known = row.is_valid().to_numpy(zero_copy_only=False)
         self._row = row.fill_null(0).to_numpy().astype(np.int64)
         self._columns: dict[str, _Texts | _Numbers] = {}
         for name, attribute in attributes.items():
@@ -353,12 +353,12 @@ class ProfileColumns:
 
     def of_users(self, users: np.ndarray) -> dict[str, Column]:
         """Feature name -> column for some users, by their numbers."""
-        rows, known = self._row[users], self._known[users]
-        return {name: column.of_rows(rows, known) for name, column in self._columns.items()}
+        rows, is_known = self._row[users], self._is_known[users]
+        return {name: column.of_rows(rows, is_known) for name, column in self._columns.items()}
 
     def count_values(self, users: np.ndarray) -> dict[str, Counter[str]]:
         """Feature name -> value -> how many of these users have it; categorical ones only."""
-        rows = self._row[users[self._known[users]]]
+        rows = self._row[users[self._is_known[users]]]
         return {
             name: column.count(rows)
             for name, column in self._columns.items()
@@ -378,8 +378,8 @@ class _Texts:
         self._index = encoded.indices.to_numpy()
         self._sequence = BytesSequence([value.encode() for value in self._values], self._index)
 
-    def of_rows(self, rows: np.ndarray, known: np.ndarray) -> Column:
-        starts, ends = self._windows(rows, known)
+    def of_rows(self, rows: np.ndarray, is_known: np.ndarray) -> Column:
+        starts, ends = self._windows(rows, is_known)
         return RaggedBytesColumn(self._sequence, starts, ends)
 
     def count(self, rows: np.ndarray) -> Counter[str]:
@@ -388,11 +388,11 @@ class _Texts:
             counts[self._index[start:end]] += 1
         return Counter(dict(zip(self._values, counts.tolist(), strict=True)))
 
-    def _windows(self, rows: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        if not known.any():
+    def _windows(self, rows: np.ndarray, is_known: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        if not is_known.any():
             nothing = np.zeros(len(rows), dtype=np.int64)
             return nothing, nothing
-        return self._offsets[rows], np.where(known, self._offsets[rows + 1], self._offsets[rows])
+        return self._offsets[rows], np.where(is_known, self._offsets[rows + 1], self._offsets[rows])
 
 
 class _Numbers:
@@ -402,8 +402,8 @@ class _Numbers:
         self._sequence = FloatSequence(values.fill_null(0.0).to_numpy())
         self._present = values.is_valid().to_numpy(zero_copy_only=False)
 
-    def of_rows(self, rows: np.ndarray, known: np.ndarray) -> Column:
-        present = known & self._present[rows] if known.any() else known
+    def of_rows(self, rows: np.ndarray, is_known: np.ndarray) -> Column:
+        present = is_known & self._present[rows] if is_known.any() else is_known
         return RaggedFloatColumn(self._sequence, rows, rows + present)
 
 

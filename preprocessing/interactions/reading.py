@@ -66,28 +66,28 @@ def first_rows(
     dead_letters = []
     for row in np.flatnonzero(repeated).tolist():
         first = first_of_code[codes[row]]
-        place, first_place = (
+        location, first_place = (
             (int(file_of_row[index]), int(line_of_row[index])) for index in (row, first)
         )
-        dead_letters.append(repeated_row(entity, place, first_place, files))
+        dead_letters.append(repeated_row(entity, location, first_place, files))
     return table.take(np.sort(first_of_code)), dead_letters
 
 
 def repeated_row(
-    entity: str, place: tuple[int, int], first: tuple[int, int], files: Sequence[str]
+    entity: str, location: tuple[int, int], first: tuple[int, int], files: Sequence[str]
 ) -> DeadLetter:
     """Dead letter of a row whose item or user has an earlier row.
 
     Args:
       entity: "item" or "user".
-      place: index of the row's file, and its line.
+      location: index of the row's file, and its line.
       first: the same of the earlier row.
       files: the files by index.
     """
     detail = f"same {entity} as line {first[1]}"
-    if first[0] != place[0]:
+    if first[0] != location[0]:
         detail += f" of {files[first[0]]}"
-    return dead_letter(files[place[0]], place[1], f"duplicate_{entity}", detail)
+    return dead_letter(files[location[0]], location[1], f"duplicate_{entity}", detail)
 
 
 USER = "user"

@@ -88,7 +88,7 @@ class UnseenItems:
     Args:
       item_ids: [items] what to draw from, in text order; holds every item of the sequences.
       sequences: all interactions of the users.
-      known: [rows] True for the interactions by which a user knows an item; what a user knows is
+      seen: [rows] True for the interactions by which a user knows an item; what a user knows is
         never drawn.
       purpose: name and seed of the draws, e.g. "negatives 0".
       weights: [populations, items] draws an item in proportion to its weight in the user's
@@ -102,7 +102,7 @@ class UnseenItems:
         self,
         item_ids: pa.Array,
         sequences: UserSequences,
-        known: np.ndarray,
+        seen: np.ndarray,
         purpose: str,
         weights: np.ndarray | None = None,
         populations: np.ndarray | None = None,
@@ -118,10 +118,10 @@ class UnseenItems:
         item_numbers = pc.index_in(
             pa.array(sequences.item_ids, pa.string()), value_set=item_ids
         ).to_numpy()
-        items = item_numbers[sequences.item_of_row[known]]
-        pairs = np.unique(self._pairs(sequences.user_of_row[known], items))
+        items = item_numbers[sequences.item_of_row[seen]]
+        pairs = np.unique(self._pairs(sequences.user_of_row[seen], items))
         # No pair is that large, so every search ends at a place of the array.
-        self._known = np.append(pairs, np.iinfo(np.int64).max)
+        self._seen_pairs = np.append(pairs, np.iinfo(np.int64).max)
         known_users, known_items = np.divmod(pairs, max(self._count, 1))
 
         def left(drawable: np.ndarray, populations: np.ndarray) -> np.ndarray:
@@ -183,8 +183,8 @@ class UnseenItems:
                 number = mixed(
                     keys[request : request + 1] + np.uint64((slot + 1) * (_ATTEMPTS + 1))
                 )
-                place = (unit_interval(number) * ends[-1]).astype(np.int64)
-                chosen[request, slot] = left[np.searchsorted(ends, place, side="right")[0]]
+                index = (unit_interval(number) * ends[-1]).astype(np.int64)
+                chosen[request, slot] = left[np.searchsorted(ends, index, side="right")[0]]
 
     def _item_at(self, populations: np.ndarray, places: np.ndarray) -> np.ndarray:
         """Items by places in [0, 1), each as wide as its weight in the population."""
@@ -200,14 +200,16 @@ class UnseenItems:
 
     def _knows(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:
         pairs = self._pairs(users, items)
-        return self._known[np.searchsorted(self._known, pairs)] == pairs
+        return self._seen_pairs[np.searchsorted(self._seen_pairs, pairs)] == pairs
 
     def _unknown(self, user: int, weights: np.ndarray) -> np.ndarray:
         """All items of some weight that a user does not know."""
-        first, end = np.searchsorted(self._known, [user * self._count, (user + 1) * self._count])
-        known = self._known[first:end] - user * self._count
+        first, end = np.searchsorted(
+            self._seen_pairs, [user * self._count, (user + 1) * self._count]
+        )
+        seen = self._seen_pairs[first:end] - user * self._count
         candidates = weights > 0
-        candidates[known] = False
+        candidates[seen] = False
         return np.flatnonzero(candidates)
 
 
@@ -287,8 +289,8 @@ def rerank_lists(
       lists: size of windows and lists, and the seed of the shuffle.
     """
     users = sequences.user_of_row[rows]
-    place = np.arange(len(rows)) - np.searchsorted(users, users, side="left")
-    opens = place % lists.window == 0
+    position = np.arange(len(rows)) - np.searchsorted(users, users, side="left")
+    opens = position % lists.window == 0
     list_of_row = np.cumsum(opens) - 1
     first_rows = rows[opens]
     wanted = lists.length - np.bincount(list_of_row, minlength=len(first_rows))
@@ -650,9 +652,9 @@ class ExampleMaker:
     def _unseen(self, part: int, purpose: str, **by_popularity: np.ndarray) -> UnseenItems:
         """Draws items new to a user by the end of a part: later interactions stay unknown."""
         # The number of interactions before k_u, HISTORY_ONLY, is smaller than that of any part.
-        known = self._parts <= part
+        seen = self._parts <= part
         item_ids = self._items_to_draw.item_ids
-        return UnseenItems(item_ids, self._sequences, known, purpose, **by_popularity)
+        return UnseenItems(item_ids, self._sequences, seen, purpose, **by_popularity)
 
     @property
     def _items_to_draw(self) -> ItemUniverse:

@@ -319,8 +319,8 @@ def _repeated(
     """Dead letters of repeated rows, each naming the first row of its kind."""
     first_of_run = np.maximum.accumulate(np.where(repeats, 0, np.arange(len(rows))))
     letters = []
-    for place in np.flatnonzero(repeats).tolist():
-        row, first = rows[place], rows[first_of_run[place]]
+    for index in np.flatnonzero(repeats).tolist():
+        row, first = rows[index], rows[first_of_run[index]]
         detail = f"same user, item and {order} as line {lines[first]}"
         if file_numbers[row] != file_numbers[first]:
             detail += f" of {files[file_numbers[first]]}"

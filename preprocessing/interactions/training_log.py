@@ -97,8 +97,8 @@ def _numbered(
     ids = distinct.take(pc.array_sort_indices(distinct))
     parts = [np.empty(0, np.int32)]
     for own, numbers in zip(ids_of_shard, numbers_of_shard, strict=True):
-        place = pc.index_in(own, value_set=ids).to_numpy(zero_copy_only=False).astype(np.int32)
-        parts.append(place[numbers])
+        new_number = pc.index_in(own, value_set=ids).to_numpy(zero_copy_only=False).astype(np.int32)
+        parts.append(new_number[numbers])
     return ids.to_pylist(), np.concatenate(parts)
 
 

@@ -14,7 +14,7 @@ from preprocessing import storage
 from preprocessing.answers.checks import Duplicates
 from preprocessing.answers.record import (
     Answer,
-    Place,
+    Location,
     RejectedAnswer,
     answer_of,
     batched_lines,
@@ -118,8 +118,8 @@ class CheckAnswers(beam.DoFn):
                 dead_letters.append(dead_letter(file.name, number, error.reason, error.detail))
                 continue
             shard = entity_shard(answer.entity_id, self._shards)
-            place = Place(file.name, number, file.order)
-            by_shard.setdefault(shard, []).append(replace(answer, place=place))
+            location = Location(file.name, number, file.order)
+            by_shard.setdefault(shard, []).append(replace(answer, location=location))
         yield beam.pvalue.TaggedOutput(STATISTICS, {"read": read, "other_sources": elsewhere})
         yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
         yield from by_shard.items()
@@ -148,18 +148,20 @@ def first_answers(answers: Iterable[Answer]) -> tuple[list[Answer], list[DeadLet
     dead_letters: list[DeadLetter] = []
     duplicates = Duplicates()
     for answer in sorted(answers, key=_by_entity):
-        place = answer.place
+        location = answer.location
         try:
             duplicates.add(answer)
         except RejectedAnswer as error:
-            dead_letters.append(dead_letter(place.file, place.line, error.reason, error.detail))
+            dead_letters.append(
+                dead_letter(location.file, location.line, error.reason, error.detail)
+            )
         else:
             accepted.append(answer)
     return accepted, dead_letters
 
 
 def _by_entity(answer: Answer) -> tuple[str, str, int, int]:
-    return answer.extraction, answer.entity_id, answer.place.file_order, answer.place.line
+    return answer.extraction, answer.entity_id, answer.location.file_order, answer.location.line
 
 
 def build_accepting_pipeline(
@@ -228,12 +230,12 @@ def write_accepted(path: str, answers: Iterable[Answer]) -> None:
     with storage.create_bytes(path) as file:
         for answer in answers:
             fields = (answer.source, answer.entity_id, answer.extraction, answer.text)
-            file.write(json.dumps([*fields, answer.place]).encode() + b"\n")
+            file.write(json.dumps([*fields, answer.location]).encode() + b"\n")
 
 
 def read_accepted(path: str) -> Iterator[Answer]:
     """Reads a file of accepted answers."""
     with storage.open_bytes(path) as file:
         for line in file:
-            source, entity_id, extraction, text, place = json.loads(line)
-            yield Answer(source, entity_id, extraction, text, place=Place(*place))
+            source, entity_id, extraction, text, location = json.loads(line)
+            yield Answer(source, entity_id, extraction, text, location=Location(*location))

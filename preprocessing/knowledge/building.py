@@ -257,10 +257,10 @@ class SourceBuild:
 
     def _cache(self, identity: Mapping[str, Any]) -> str:
         """Folder of the vectors of this encoder."""
-        place = self.scenario.knowledge.encoder.cache
-        if place is None:
-            place = storage.join(str(self.beam.staging or self.scenario.work_dir), _CACHE)
-        folder = storage.join(storage.absolute(place), identity_hash(identity))
+        cache_folder = self.scenario.knowledge.encoder.cache
+        if cache_folder is None:
+            cache_folder = storage.join(str(self.beam.staging or self.scenario.work_dir), _CACHE)
+        folder = storage.join(storage.absolute(cache_folder), identity_hash(identity))
         describe_encoder(folder, identity)
         return folder
 

@@ -282,13 +282,13 @@ def _write_collaborative(
 ) -> MadeVectors:
     settings = scenario.knowledge.answers[source].collaborative
     assert settings is not None
-    shards, made, known = scenario.knowledge.shards, None, np.ones(len(log.items), bool)
+    shards, made, in_catalogue = scenario.knowledge.shards, None, np.ones(len(log.items), bool)
     for number, (vectors, good) in enumerate(collaborative_vectors(log, settings)):
-        rows = np.flatnonzero(good & known)
+        rows = np.flatnonzero(good & in_catalogue)
         ids = [log.items[row] for row in rows]
         chosen = vectors[rows]
         if made is None:
-            known = good
+            in_catalogue = good
             components = int(chosen.any(axis=0).sum())
             if 0 < components < settings.dimension:
                 say(
@@ -299,8 +299,8 @@ def _write_collaborative(
             made.entities_without_vector = len(log.items) - len(ids)
             continue
         fold = number - 1
-        place = storage.join(folder, fold_folder(fold))
-        made.folds[fold] = write_shards(place, shards, ids, chosen.__getitem__)[0]
+        fold_path = storage.join(folder, fold_folder(fold))
+        made.folds[fold] = write_shards(fold_path, shards, ids, chosen.__getitem__)[0]
     assert made is not None
     return made
 

@@ -362,7 +362,7 @@ class KeepUsableVectors(beam.DoFn):
                 yield beam.pvalue.TaggedOutput(COLLECTIVE, (answer.entity_id, vector))
             else:
                 shard = entity_shard(answer.entity_id, self._shards)
-                record = KnowledgeRecord(answer.entity_id, INDIVIDUAL, "", vector, answer.place)
+                record = KnowledgeRecord(answer.entity_id, INDIVIDUAL, "", vector, answer.location)
                 by_shard.setdefault(shard, []).append(record)
         yield from by_shard.items()
 

@@ -233,14 +233,14 @@ def first_vectors(
     for record in sorted(records, key=_by_place):
         kept = first.setdefault(record.entity_id, record)
         if kept is not record:
-            file, line, _ = record.place
-            detail = f"same entity as record {kept.place.line} of {kept.place.file}"
+            file, line, _ = record.location
+            detail = f"same entity as record {kept.location.line} of {kept.location.file}"
             dead_letters.append(dead_letter(file, line, "duplicate_entity", detail))
     return first, dead_letters
 
 
 def _by_place(record: KnowledgeRecord) -> tuple[str, int, int]:
-    return record.entity_id, record.place.file_order, record.place.line
+    return record.entity_id, record.location.file_order, record.location.line
 
 
 class ShareGroupVector(beam.DoFn):

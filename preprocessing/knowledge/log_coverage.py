@@ -85,12 +85,12 @@ class LogCoverage:
 
     def _measure(self, source: str, folder: Path) -> IdCoverage:
         entity = self._scenario.knowledge.answers[source].entity
-        known = {
+        coverage = {
             decode_example(record)[contract.ENTITY_ID][0].decode()
             for path in shard_files(folder)
             for record in read_records(path)
         }
-        return IdCoverage.measure(entity, self._counts[entity], known)
+        return IdCoverage.measure(entity, self._counts[entity], coverage)
 
     @cached_property
     def _log(self) -> dict[str, str] | None:

@@ -15,7 +15,7 @@ from configs.knowledge import Encoder, SourceAnswers
 from configs.loading import ConfigurationError
 from configs.scenario import Scenario
 from preprocessing import storage
-from preprocessing.answers.record import Answer, Place, other_sources
+from preprocessing.answers.record import Answer, Location, other_sources
 from preprocessing.dead_letters import DeadLetterRuns, dead_letter
 from preprocessing.grouping.groups_file import open_groups
 from preprocessing.grouping.plan import groups_file
@@ -62,13 +62,13 @@ def described_by(catalogue: CatalogueTable, names: Sequence[str], key: str) -> C
     Raises:
       ConfigurationError: there is no attribute of a name.
     """
-    known = [TITLE, *catalogue.attributes]
+    available = [TITLE, *catalogue.attributes]
     for name in names:
-        if name not in known:
-            nearest = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+        if name not in available:
+            nearest = difflib.get_close_matches(name, available, n=1, cutoff=0.0)[0]
             raise ConfigurationError(
                 f"{key}: there is no attribute '{name}' in data.catalogue.attributes. Did you mean "
-                f"'{nearest}'? (there: {', '.join(known)})"
+                f"'{nearest}'? (there: {', '.join(available)})"
             )
     attributes = {name: catalogue.attributes[name] for name in names if name != TITLE}
     return catalogue.model_copy(update={"attributes": attributes})
@@ -130,8 +130,8 @@ def accept_metadata(
             detail = f"the item has nothing under {', '.join(names)}"
             letters.add([dead_letter(reader.names[file], line, "no_metadata", detail)])
             continue
-        place = Place(reader.names[file], line, file)
-        answer = Answer("item", item, INDIVIDUAL, text, place=place)
+        location = Location(reader.names[file], line, file)
+        answer = Answer("item", item, INDIVIDUAL, text, location=location)
         by_shard[entity_shard(item, shards)].append(answer)
     letters.write(dead_letters_path)
     for shard, answers in enumerate(by_shard):
@@ -191,9 +191,9 @@ def plan_source(scenario: Scenario, source: str) -> SourcePlan:
       CommandError: an input file is cut off.
     """
     if source not in scenario.knowledge.answers:
-        known = ", ".join(sorted(scenario.knowledge.answers))
+        names = ", ".join(sorted(scenario.knowledge.answers))
         raise ConfigurationError(
-            f"there is no source '{source}' under knowledge.answers (there: {known})"
+            f"there is no source '{source}' under knowledge.answers (there: {names})"
         )
     require_plain_name("knowledge.answers", source)
     answers = scenario.knowledge.answers[source]

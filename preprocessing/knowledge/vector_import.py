@@ -13,7 +13,7 @@ import apache_beam as beam
 import numpy as np
 from typing_extensions import override
 
-from preprocessing.answers.record import Place, RejectedAnswer, check_entity_id
+from preprocessing.answers.record import Location, RejectedAnswer, check_entity_id
 from preprocessing.beam_sinks import DEAD_LETTERS, STATISTICS
 from preprocessing.dead_letters import DeadLetter, dead_letter
 from preprocessing.knowledge.accepting import entity_shard
@@ -84,7 +84,7 @@ class CheckVectors(beam.DoFn):
                     extraction or INDIVIDUAL,
                     group_id,
                     checked,
-                    Place(part.file.name, number, part.file.order),
+                    Location(part.file.name, number, part.file.order),
                 )
             )
         yield beam.pvalue.TaggedOutput(STATISTICS, {"read": len(block.entity_ids)})

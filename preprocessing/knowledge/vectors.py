@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from preprocessing.answers.record import NOWHERE, Answer, Place
+from preprocessing.answers.record import NOWHERE, Answer, Location
 from preprocessing.dead_letters import DeadLetter, dead_letter
 from preprocessing.records import contract
 from preprocessing.records.tfrecord_file import write_records
@@ -34,14 +34,14 @@ class KnowledgeRecord:
       extraction: "individual" or "collective".
       group_id: group of the entity, "" when it has none.
       vector: float16 numbers as bytes.
-      place: the answer or vector that it is made from; the first one of an entity counts.
+      location: the answer or vector that it is made from; the first one of an entity counts.
     """
 
     entity_id: str
     extraction: str
     group_id: str
     vector: bytes
-    place: Place = NOWHERE
+    location: Location = NOWHERE
 
     @property
     def width(self) -> int:
@@ -85,7 +85,9 @@ def usable_vectors(
             if problem is None:
                 usable.append((answer, vector.tobytes()))
             else:
-                dead_letters.append(dead_letter(answer.place.file, answer.place.line, *problem))
+                dead_letters.append(
+                    dead_letter(answer.location.file, answer.location.line, *problem)
+                )
     return usable, dead_letters
 
 

@@ -63,7 +63,7 @@ class Eigenpairs:
 def leading_eigenpairs(
     matrix: scipy.sparse.csr_matrix,
     count: int,
-    known: np.ndarray,
+    constants: np.ndarray,
     tolerance: float,
     maximum_products: int,
 ) -> Eigenpairs:
@@ -72,7 +72,7 @@ def leading_eigenpairs(
     Args:
       matrix: [rows, rows] float32, symmetric, with eigenvalues in [-1, 1].
       count: eigenpairs; fewer when the matrix has fewer rows.
-      known: [rows, at most count] float32, orthonormal eigenvectors of eigenvalue 1.
+      constants: [rows, at most count] float32, orthonormal eigenvectors of eigenvalue 1.
       tolerance: a vector is done when its residual is at most this.
       maximum_products: products of the matrix with a whole block after which the vectors are
         returned as they are; their residuals say what they lack.
@@ -80,10 +80,10 @@ def leading_eigenpairs(
     count = min(count, matrix.shape[0])
     with threadpool_limits(1):
         if matrix.shape[0] <= max(_DENSE_ROWS, 4 * (count + _GUARDS)):
-            pairs = _dense(matrix, count, known)
+            pairs = _dense(matrix, count, constants)
         else:
             with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as threads:
-                subspace = _Subspace(matrix, count, known, threads)
+                subspace = _Subspace(matrix, count, constants, threads)
                 pairs = subspace.iterate(tolerance, maximum_products)
     _fix_signs(pairs.vectors)
     return pairs
@@ -96,10 +96,10 @@ def _fix_signs(vectors: np.ndarray) -> None:
             column *= -1
 
 
-def _dense(matrix: scipy.sparse.csr_matrix, count: int, known: np.ndarray) -> Eigenpairs:
+def _dense(matrix: scipy.sparse.csr_matrix, count: int, constants: np.ndarray) -> Eigenpairs:
     """By LAPACK in float64; the known vectors are moved out of the way, to eigenvalue -2."""
     whole = matrix.toarray().astype(np.float64)
-    first = known.astype(np.float64)
+    first = constants.astype(np.float64)
     values, vectors = scipy.linalg.eigh(whole - 3 * (first @ first.T))
     rest = count - first.shape[1]
     values = np.concatenate([np.ones(first.shape[1]), values[::-1][:rest]])
@@ -122,7 +122,7 @@ class _Subspace:
         self,
         matrix: scipy.sparse.csr_matrix,
         count: int,
-        known: np.ndarray,
+        constants: np.ndarray,
         threads: ThreadPoolExecutor,
     ) -> None:
         rows, width = matrix.shape[0], count + _GUARDS
@@ -130,13 +130,13 @@ class _Subspace:
         self._order = reverse_cuthill_mckee(matrix, symmetric_mode=True)
         matrix = matrix[self._order][:, self._order]
         self.count = count
-        self.locked = known.shape[1]
+        self.locked = constants.shape[1]
         self.products = 0.0
         self._threads = threads
         self._blocks = [slice(start, min(start + _ROWS, rows)) for start in range(0, rows, _ROWS)]
         self._matrix_blocks = [_rows_of(matrix, block) for block in self._blocks]
         self.vectors = np.empty((rows, width), np.float32)
-        self.vectors[:, : self.locked] = known[self._order]
+        self.vectors[:, : self.locked] = constants[self._order]
         generator = np.random.default_rng(0)
         for block in self._blocks:
             start = self.vectors[block, self.locked :]

@@ -102,14 +102,14 @@ class ExtendedLinks:
     """What later answers made of a source.
 
     Attributes:
-      known: the source now.
+      links: the source now.
       rows: [answers, width] float32, knowledge vectors of the items that the answers are about;
         zeros where an item has none.
       counts: names of the answers by what became of them.
       drift: how far all rows are from those of a computation anew, see `LinkVectors.drift`.
     """
 
-    known: KnownLinks
+    links: KnownLinks
     rows: np.ndarray
     counts: dict[str, Any]
     drift: float

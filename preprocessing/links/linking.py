@@ -16,7 +16,7 @@ from configs.command_line import CommandError
 from configs.knowledge import Links
 from preprocessing import storage
 from preprocessing.answers.names import LISTS, LONGEST_NAME, fault_of
-from preprocessing.answers.record import Place
+from preprocessing.answers.record import Location
 from preprocessing.links.titles import (
     ALTERNATIVE,
     EXACT,
@@ -88,7 +88,7 @@ class NamesOfAnswers:
 
     entity: str = "item"
     ids: list[str] = field(default_factory=list)
-    places: list[Place] = field(default_factory=list)
+    locations: list[Location] = field(default_factory=list)
     answer: list[int] = field(default_factory=list)
     kind: list[int] = field(default_factory=list)
     name: list[int] = field(default_factory=list)
@@ -99,7 +99,7 @@ class NamesOfAnswers:
     def add(
         self,
         entity_id: str,
-        place: Place,
+        location: Location,
         lists: Mapping[str, Sequence[object]],
         most: Mapping[str, int],
     ) -> None:
@@ -107,13 +107,13 @@ class NamesOfAnswers:
 
         Args:
           entity_id: what the answer is about.
-          place: where it was read.
+          location: where it was read.
           lists: kind of list -> names, best first; what is no name is dropped.
           most: kind of list -> names that count; the others are surplus.
         """
         number = len(self.ids)
         self.ids.append(entity_id)
-        self.places.append(place)
+        self.locations.append(location)
         for kind, names in lists.items():
             for rank, name in enumerate(names[:_MOST_NAMES]):
                 how = "surplus_name" if rank >= most[kind] else fault_of(name)
@@ -280,8 +280,8 @@ def with_outside_nodes(table: pa.Table) -> pa.Table:
         "how": pa.DictionaryArray.from_arrays(pa.array(how), pa.array(HOW)),
     }
     for name, column in columns.items():
-        place = table.schema.get_field_index(name)
-        table = table.set_column(place, table.schema.field(place), column)
+        column_index = table.schema.get_field_index(name)
+        table = table.set_column(column_index, table.schema.field(column_index), column)
     return table
 
 

@@ -106,35 +106,35 @@ class TitleMentions:
         self._answers += 1
         mentions: list[_Mention] = []
         capital: set[str] = set()
-        place = 0
-        while place < len(words):
-            size = self._size_of_title(text, spans, words, place)
-            start, end = spans[place][0], spans[place + max(size, 1) - 1][1]
+        position = 0
+        while position < len(words):
+            size = self._size_of_title(text, spans, words, position)
+            start, end = spans[position][0], spans[position + max(size, 1) - 1][1]
             if size > 1 or (size and _is_quoted(text, start, end)):
                 mentions.append(_Mention(start, end, False, True))
             elif size and text[start].islower():
-                self._small[words[place]] += 1
+                self._small[words[position]] += 1
             elif size:
-                capital.add(words[place])
+                capital.add(words[position])
                 before = text[max(0, start - _LOOKED_BACK) : start]
                 if not _CAPITAL_BEFORE.search(before) and not _CAPITAL_AFTER.match(text, end):
                     announced = _ANNOUNCED.search(before) is not None
                     mentions.append(_Mention(start, end, True, announced))
-            place += max(size, 1)
+            position += max(size, 1)
         self._answers_with.update(capital)
         return mentions
 
     def _size_of_title(
-        self, text: str, spans: list[tuple[int, int]], words: list[str], place: int
+        self, text: str, spans: list[tuple[int, int]], words: list[str], position: int
     ) -> int:
         """Words of the longest title that begins here; 0 if none does."""
-        for size in range(min(self._longest.get(words[place], 0), len(words) - place), 0, -1):
-            if " ".join(words[place : place + size]) in self._titles:
-                written = [text[slice(*span)] for span in spans[place : place + size]]
-                one_word = size == 2 and words[place] in _ARTICLES
+        for size in range(min(self._longest.get(words[position], 0), len(words) - position), 0, -1):
+            if " ".join(words[position : position + size]) in self._titles:
+                written = [text[slice(*span)] for span in spans[position : position + size]]
+                one_word = size == 2 and words[position] in _ARTICLES
                 if size == 1 or (
                     _has_capitals(written)
-                    and not (one_word and _begins_sentence(text, spans[place][0]))
+                    and not (one_word and _begins_sentence(text, spans[position][0]))
                 ):
                     return size
         return 0

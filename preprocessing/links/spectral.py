@@ -140,8 +140,8 @@ def _sorted(texts: pa.Array) -> pa.Array:
 
 def _rows_of_texts(column: pa.DictionaryArray, among: pa.Array) -> np.ndarray:
     """Positions of a column's values among others, -1 where it has none."""
-    place = np.append(_places(column.dictionary, among), -1)
-    return place[pc.fill_null(column.indices, len(column.dictionary)).to_numpy()]
+    row_of_code = np.append(_places(column.dictionary, among), -1)
+    return row_of_code[pc.fill_null(column.indices, len(column.dictionary)).to_numpy()]
 
 
 @dataclass(frozen=True)

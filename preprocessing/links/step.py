@@ -25,7 +25,7 @@ from preprocessing.answers.checks import Duplicates
 from preprocessing.answers.names import LINKS, NameLists, name_lists
 from preprocessing.answers.record import (
     Answer,
-    Place,
+    Location,
     RejectedAnswer,
     answer_of,
     factor_text,
@@ -367,7 +367,7 @@ def _accepted(
                     counts["other_sources"] += 1
                     continue
                 answer = answer_of(record, recorded, extraction)
-                answer = replace(answer, place=Place(path, line))
+                answer = replace(answer, location=Location(path, line))
                 content = read(answer)
                 duplicates.add(answer)
             except RejectedAnswer as error:
@@ -402,11 +402,11 @@ def _listed_names(
             *(("unknown_member", key) for key in answer_lists.unknown),
             *(("duplicate_entity", entity_id) for entity_id in by_entity if entity_id in answered),
         ]
-        path, line, _ = answer.place
+        path, line, _ = answer.location
         letters.add(dead_letter(path, line, reason, repr(what)) for reason, what in rejected)
         for entity_id, lists in by_entity.items():
             if entity_id not in answered:
-                names.add(entity_id, answer.place, lists, plan.settings.most_names)
+                names.add(entity_id, answer.location, lists, plan.settings.most_names)
         answered.update(by_entity)
     return names
 
@@ -426,17 +426,17 @@ def _mentions(
 
     titles = TitleMentions(catalogue.titles)
     mention_names = [
-        (answer.entity_id, answer.place, titles.find(text))
+        (answer.entity_id, answer.location, titles.find(text))
         for answer, text in _accepted(scenario, plan, source, letters, counts, text_of)
     ]
     names = NamesOfAnswers()
-    for item, place, mentions in mention_names:
+    for item, location, mentions in mention_names:
         kept = [
             mention
             for mention, is_word in mentions
             if not is_word or titles.is_distinctive(mention)
         ]
-        names.add(item, place, {LINKS: kept}, {LINKS: len(kept)})
+        names.add(item, location, {LINKS: kept}, {LINKS: len(kept)})
     return names
 
 
@@ -448,8 +448,8 @@ def _dropped_names(names: NamesOfAnswers, table: pa.Table) -> Iterator[DeadLette
     for row, how, name in zip(
         rows.tolist(), dropped["how"].to_pylist(), dropped["name"].to_pylist(), strict=True
     ):
-        place = names.places[names.answer[row]]
-        yield dead_letter(place.file, place.line, how, repr(name))
+        location = names.locations[names.answer[row]]
+        yield dead_letter(location.file, location.line, how, repr(name))
 
 
 def _require_links(

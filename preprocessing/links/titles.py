@@ -92,11 +92,11 @@ def _with_digits(forms: pa.Array) -> pa.Array:
 
 def _arabic(form: str) -> str:
     words: list[str] = []
-    for place, word in enumerate(form.split()):
+    for index, word in enumerate(form.split()):
         announced = bool(words) and words[-1] in _PART_WORDS
         if word in ("vs", "versus"):
             word = "v"
-        number = _ROMAN_NUMBER.get(word) if announced or (place and word != "i") else None
+        number = _ROMAN_NUMBER.get(word) if announced or (index and word != "i") else None
         if announced:
             number = number or _NUMBER_WORD.get(word) or (word if word.isdigit() else None)
             if number is not None and len(words) > 1:
@@ -204,8 +204,8 @@ def _parts_of(text: str, with_parts: bool) -> Iterator[tuple[str, int, bool]]:
     if others:
         if sum(map(str.isalpha, head)) >= 5:
             yield head, _PART, False
-        for place in range(len(others)):
-            tail = " ".join(others[place:])
+        for index in range(len(others)):
+            tail = " ".join(others[index:])
             # Short ones, "The Awakening" or "The Final Cut", are more often films of their own.
             if len(tail.split()) >= 3 + tail.lower().startswith(("the ", "a ", "an ")):
                 yield tail, _PART, False
@@ -450,16 +450,16 @@ class _NearTexts:
         """[asked, trigrams] 1 for those trigrams of each text that the fewest texts here have."""
         row, code = _trigrams(asked)
         column = np.minimum(np.searchsorted(self._codes, code), len(self._codes) - 1)
-        known = self._codes[column] == code
-        row, column = row[known], column[known]
+        is_code = self._codes[column] == code
+        row, column = row[is_code], column[is_code]
         frequency = self._frequency[column]
         order = np.lexsort([column, frequency, row])
         row, column, frequency = row[order], column[order], frequency[order]
         first = np.searchsorted(row, np.arange(len(asked)))
-        place = np.arange(len(row)) - first[row]
+        position = np.arange(len(row)) - first[row]
         total = np.cumsum(frequency, dtype=np.int64)
         few = total - np.r_[0, total][first[row]] <= _CANDIDATES
-        kept = (place < _RAREST) & (few | (place < _SHARED_TRIGRAMS))
+        kept = (position < _RAREST) & (few | (position < _SHARED_TRIGRAMS))
         return sparse.csr_matrix(
             (np.ones(int(kept.sum()), np.int16), (row[kept], column[kept])),
             shape=(len(asked), len(self._codes)),
@@ -495,8 +495,8 @@ def _trigrams(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
         offsets = np.frombuffer(padded.buffers()[1], np.int64)[: len(padded) + 1]
         data = np.frombuffer(padded.buffers()[2], np.uint8)[: offsets[-1]].astype(np.int64)
         code = (data[:-2] << 16) | (data[1:-1] << 8) | data[2:]
-        row, place = expand(offsets[:-1], np.maximum(offsets[1:] - 2, offsets[:-1]))
-        both = np.sort((row << 24) | code[place])
+        row, position = expand(offsets[:-1], np.maximum(offsets[1:] - 2, offsets[:-1]))
+        both = np.sort((row << 24) | code[position])
         distinct = both[np.r_[True, both[1:] != both[:-1]][: len(both)]]
         rows.append((distinct >> 24) + start)
         codes.append((distinct & 0xFFFFFF).astype(np.int32))

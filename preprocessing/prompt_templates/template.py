@@ -98,8 +98,8 @@ class Template:
         """
         for name in self.names:
             if name not in allowed:
-                known = ", ".join(f"{{{known}}}" for known in allowed)
-                raise TemplateError(f"unknown placeholder '{{{name}}}'; known here: {known}")
+                placeholders = ", ".join(f"{{{known}}}" for known in allowed)
+                raise TemplateError(f"unknown placeholder '{{{name}}}'; known here: {placeholders}")
         for name in required:
             if name not in self.names:
                 raise TemplateError(f"the placeholder '{{{name}}}' is missing")

@@ -22,7 +22,7 @@ from preprocessing.prompt_templates.template import Template, TemplateError, san
 from preprocessing.prompt_templates.titles import TitleDisplay, attribute_texts
 from preprocessing.tables.table_reader import TableReader
 
-Place = tuple[int, int]
+FileLine = tuple[int, int]
 """Index of a file, and line in it."""
 
 _VALUES_PER_QUERY = 500
@@ -65,18 +65,18 @@ class Scratch(AbstractContextManager["Scratch"]):
         """Number of items; their codes are 0 to this."""
         return self._items
 
-    def add_item(self, item_id: str, title: str, place: Place) -> Place | None:
+    def add_item(self, item_id: str, title: str, location: FileLine) -> FileLine | None:
         """Adds an item; for a known one changes nothing and returns the place it stands at."""
         added = self._database.execute(
             "INSERT OR IGNORE INTO items VALUES (?, ?, ?, ?, ?)",
-            (self._items, item_id, title, *place),
+            (self._items, item_id, title, *location),
         ).rowcount
         if added:
             self._items += 1
             return None
         return self._first_place("SELECT file, line FROM items WHERE id = ?", (item_id,))
 
-    def items(self) -> Iterator[tuple[str, str, Place]]:
+    def items(self) -> Iterator[tuple[str, str, FileLine]]:
         """Id, title and place of every item, in the catalogue's order."""
         query = "SELECT id, title, file, line FROM items ORDER BY code"
         for item_id, title, file, line in self._database.execute(query):
@@ -132,10 +132,10 @@ class Scratch(AbstractContextManager["Scratch"]):
             (source,),
         )
 
-    def add_profile(self, user_id: str, sentence: str, place: Place) -> Place | None:
+    def add_profile(self, user_id: str, sentence: str, location: FileLine) -> FileLine | None:
         """Adds a profile sentence; for a known user changes nothing and returns the first place."""
         added = self._database.execute(
-            "INSERT OR IGNORE INTO profiles VALUES (?, ?, ?, ?)", (user_id, *place, sentence)
+            "INSERT OR IGNORE INTO profiles VALUES (?, ?, ?, ?)", (user_id, *location, sentence)
         ).rowcount
         if added:
             return None
@@ -152,7 +152,7 @@ class Scratch(AbstractContextManager["Scratch"]):
         (times,) = self._database.execute(f"{query} RETURNING times", (custom_id,)).fetchone()
         return int(times)
 
-    def _first_place(self, query: str, values: tuple[str, ...]) -> Place:
+    def _first_place(self, query: str, values: tuple[str, ...]) -> FileLine:
         file, line = self._database.execute(query, values).fetchone()
         return file, line
 
@@ -184,10 +184,10 @@ def read_items(
         records += block.records
         places = zip(table[FILE].to_pylist(), table[LINE].to_pylist(), strict=True)
         items = table[ITEM_ID].to_pylist()
-        for item_id, title, place in zip(items, display.of_table(table), places, strict=True):
-            first = scratch.add_item(item_id, title, place)
+        for item_id, title, location in zip(items, display.of_table(table), places, strict=True):
+            first = scratch.add_item(item_id, title, location)
             if first is not None:
-                dead_letters.append(repeated_row("item", place, first, reader.names))
+                dead_letters.append(repeated_row("item", location, first, reader.names))
     return dead_letters, records
 
 
@@ -252,14 +252,14 @@ def read_profiles(
         records += block.records
         texts = {name: attribute_texts(table[name]) for name in sentence.names}
         places = zip(table[FILE].to_pylist(), table[LINE].to_pylist(), strict=True)
-        for row, (user, place) in enumerate(zip(table[USER].to_pylist(), places, strict=True)):
+        for row, (user, location) in enumerate(zip(table[USER].to_pylist(), places, strict=True)):
             values = {
                 name: sanitise_text(column[row], _PROFILE_VALUE_CHARACTERS, quoted=True)
                 for name, column in texts.items()
             }
             complete = all(values.values()) and user.strip() not in values.values()
             shown = sentence.fill(values) if complete else ""
-            first = scratch.add_profile(user, shown, place)
+            first = scratch.add_profile(user, shown, location)
             if first is not None:
-                dead_letters.append(repeated_row("user", place, first, reader.names))
+                dead_letters.append(repeated_row("user", location, first, reader.names))
     return dead_letters, records

@@ -50,7 +50,7 @@ class IdCoverage:
         cls,
         entity: str,
         counts: Mapping[str, int],
-        known: Collection[str],
+        known_ids: Collection[str],
         noun: str = "interactions",
     ) -> IdCoverage:
         """Compares ids.
@@ -58,11 +58,11 @@ class IdCoverage:
         Args:
           entity: "item" or "user".
           counts: id of the log -> its rows.
-          known: ids of the other table.
+          known_ids: ids of the other table.
           noun: what the rows are.
         """
-        known = known if isinstance(known, (set, frozenset)) else set(known)
-        covered = counts.keys() & known
+        known_ids = known_ids if isinstance(known_ids, (set, frozenset)) else set(known_ids)
+        covered = counts.keys() & known_ids
         return cls(
             entity=entity,
             ids=len(counts),
@@ -71,7 +71,7 @@ class IdCoverage:
             covered_rows=sum(counts[name] for name in covered),
             noun=noun,
             lacking=_examples(counts.keys() - covered, entity),
-            unused=_examples(known - covered, entity),
+            unused=_examples(known_ids - covered, entity),
         )
 
     @property

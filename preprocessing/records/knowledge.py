@@ -88,23 +88,23 @@ def _read_rows(
     for path in shards:
         check_intact(path)
         for number, record in enumerate(read_records(path), start=1):
-            place = f"{path}: record {number}"
-            entity_id, vector, extraction, group_id = _decode(record, place)
+            location = f"{path}: record {number}"
+            entity_id, vector, extraction, group_id = _decode(record, location)
             if width is None:
                 width = len(vector)
             if len(vector) != width:
                 raise DamagedRecords(
-                    f"{place}: vector of width {len(vector)}, the first one has {width}"
+                    f"{location}: vector of width {len(vector)}, the first one has {width}"
                 )
             if not np.isfinite(vector).all():
-                raise DamagedRecords(f"{place}: the vector holds a number that is not finite")
+                raise DamagedRecords(f"{location}: the vector holds a number that is not finite")
             if entity_id in rows:
-                raise DamagedRecords(f"{place}: a second record for an entity of this source")
+                raise DamagedRecords(f"{location}: a second record for an entity of this source")
             rows[entity_id] = (vector, extraction, group_id)
     return rows
 
 
-def _decode(record: bytes, place: str) -> tuple[str, np.ndarray, str, str]:
+def _decode(record: bytes, location: str) -> tuple[str, np.ndarray, str, str]:
     try:
         features = decode_example(record)
         texts = {}
@@ -113,11 +113,11 @@ def _decode(record: bytes, place: str) -> tuple[str, np.ndarray, str, str]:
             texts[name] = value.decode()
         vector = features[contract.VECTOR]
     except KeyError as error:
-        raise DamagedRecords(f"{place}: feature {error} is missing") from error
+        raise DamagedRecords(f"{location}: feature {error} is missing") from error
     except (ValueError, AttributeError) as error:
-        raise DamagedRecords(f"{place}: not a knowledge record ({error})") from error
+        raise DamagedRecords(f"{location}: not a knowledge record ({error})") from error
     if not isinstance(vector, np.ndarray) or vector.dtype != np.float32 or not len(vector):
-        raise DamagedRecords(f"{place}: '{contract.VECTOR}' is not a list of floats")
+        raise DamagedRecords(f"{location}: '{contract.VECTOR}' is not a list of floats")
     if texts[contract.EXTRACTION] not in contract.EXTRACTIONS:
-        raise DamagedRecords(f"{place}: extraction is '{texts[contract.EXTRACTION]}'")
+        raise DamagedRecords(f"{location}: extraction is '{texts[contract.EXTRACTION]}'")
     return texts[contract.ENTITY_ID], vector, texts[contract.EXTRACTION], texts[contract.GROUP_ID]

@@ -122,7 +122,7 @@ def _differences(
     """
     inputs = _section(directory.manifest, "inputs")
     left = dict(inputs)
-    known: dict[str, list[str]] = {field: [] for field in asked}
+    recorded: dict[str, list[str]] = {field: [] for field in asked}
     unknown: dict[str, list[str]] = {field: [] for field in asked}
     lines = []
     for field, patterns in asked.items():
@@ -130,7 +130,7 @@ def _differences(
             then, now = inputs.get(file), _sha256_at_hand(file)
             if then is not None:
                 left.pop(file, None)
-                known[field].append(file)
+                recorded[field].append(file)
                 if now not in (None, then):
                     lines.append(
                         f"  {field}: '{file}' has changed since {directory.path} was built from it "
@@ -139,7 +139,7 @@ def _differences(
             elif now in left.values():
                 moved = next(name for name, sha256 in left.items() if sha256 == now)
                 del left[moved]
-                known[field].append(moved)
+                recorded[field].append(moved)
             else:
                 unknown[field].append(file)
     if no_others and left and not any(unknown.values()):
@@ -149,7 +149,7 @@ def _differences(
         )
     return lines + [
         f"  {field}: {_named(files)} is asked for, but {directory.path} was built from "
-        f"{_named(left or known[field])}"
+        f"{_named(left or recorded[field])}"
         for field, files in unknown.items()
         if files
     ]

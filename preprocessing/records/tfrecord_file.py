@@ -195,7 +195,7 @@ def _length_header(length: int) -> bytes:
     return encoded + struct.pack("<I", masked_crc32c(encoded))
 
 
-def _damaged(path: Path, place: str, problem: str) -> DamagedRecords:
+def _damaged(path: Path, location: str, problem: str) -> DamagedRecords:
     return DamagedRecords(
-        f"{path}: {place}: {problem}; run the preprocessing step again with --force"
+        f"{path}: {location}: {problem}; run the preprocessing step again with --force"
     )

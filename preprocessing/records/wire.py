@@ -46,13 +46,13 @@ def varints(values: np.ndarray) -> tuple[bytes, np.ndarray]:
     rest = np.asarray(values, dtype=np.int64).view(np.uint64)
     digits = np.zeros((len(rest), LONGEST_VARINT), dtype=np.uint8)
     sizes = np.ones(len(rest), dtype=np.int64)
-    for place in range(LONGEST_VARINT):
-        digits[:, place] = rest & np.uint64(0x7F)
+    for position in range(LONGEST_VARINT):
+        digits[:, position] = rest & np.uint64(0x7F)
         rest = rest >> np.uint64(7)
         more = rest > 0
         if not more.any():
             break
-        digits[more, place] |= 0x80
+        digits[more, position] |= 0x80
         sizes += more
     return digits.tobytes(), sizes
 
@@ -424,12 +424,12 @@ def _packed_varints(content: memoryview) -> list[int]:
 
 def _read_varint(view: memoryview, position: int) -> tuple[int, int]:
     value = 0
-    for place in range(LONGEST_VARINT):
-        byte = view[position + place]
-        value |= (byte & 0x7F) << 7 * place
+    for index in range(LONGEST_VARINT):
+        byte = view[position + index]
+        value |= (byte & 0x7F) << 7 * index
         if byte < 0x80:
             # Protobuf, too, drops what the last byte holds beyond 64 bits.
-            return value & _UINT64_MASK, position + place + 1
+            return value & _UINT64_MASK, position + index + 1
     raise ValueError("not a serialized tf.train.Example")
 
 

@@ -106,7 +106,7 @@ def open_table(table: Table, key: str, wanted: WantedColumns) -> TableReader:
     for index, name in enumerate(expand_paths(table.paths, key)):
         file, parts_of_this = _open_file(table, key, wanted, index, name)
         parts += parts_of_this
-        first = next((known for known in files if known.format == file.format == "csv"), None)
+        first = next((other for other in files if other.format == file.format == "csv"), None)
         if first is not None and file.columns != first.columns:
             raise ConfigurationError(
                 f"{key}: the header of {name} differs from that of {first.name}: "

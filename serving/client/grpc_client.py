@@ -287,7 +287,7 @@ class AsyncRankingClient:
         """Makes the channel. Arguments and errors are those of `RankingClient`."""
         self.address = ModelAddress(target, model_name, model_version, version_label)
         self.retry_policy = RetryPolicy(timeout_seconds, maximum_attempts)
-        self._known = STRINGS_WITHOUT_PROFILE
+        self._model_inputs = STRINGS_WITHOUT_PROFILE
         self._channel = connection.async_channel(target)
         self._predictions = prediction_service_pb2_grpc.PredictionServiceStub(self._channel)
         self._models = model_service_pb2_grpc.ModelServiceStub(self._channel)
@@ -357,9 +357,9 @@ class AsyncRankingClient:
     async def _put(self, call: SignatureCall[Answer]) -> Answer:
         if call.local_answer is not None:
             return call.local_answer
-        known, until = self._known, self.retry_policy.deadline()
+        model_inputs, until = self._model_inputs, self.retry_policy.deadline()
         try:
-            return call.read(await self._predict(call, call.inputs(known), until))
+            return call.read(await self._predict(call, call.inputs(model_inputs), until))
         except RankingError as refusal:
             if refusal.code != "INVALID_ARGUMENT":
                 raise
@@ -367,7 +367,7 @@ class AsyncRankingClient:
                 kinds = await self._input_kinds(call.signature_name, until)
             except RankingError:
                 raise refusal from None
-            self._known, inputs = inputs_after_refusal(call, refusal, known, kinds)
+            self._model_inputs, inputs = inputs_after_refusal(call, refusal, model_inputs, kinds)
         return call.read(await self._predict(call, inputs, until))
 
     async def _input_kinds(self, signature_name: str, until: float) -> dict[str, InputKind]:

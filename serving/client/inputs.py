@@ -132,14 +132,14 @@ _NO_VALUE = ""
 
 
 def profile_inputs(
-    profiles: Sequence[Mapping[str, ProfileValue]], known: ProfileKinds | None = None
+    profiles: Sequence[Mapping[str, ProfileValue]], profile_kinds: ProfileKinds | None = None
 ) -> dict[str, np.ndarray]:
     """Inputs of the profiles of several users, one user a row.
 
     Args:
       profiles: attribute -> value, of each user.
-      known: attributes that the model reads; those that a profile lacks are sent as not known, as
-        those are that only other users of the request have.
+      profile_kinds: attributes that the model reads; those that a profile lacks are sent as not
+        known, as those are that only other users of the request have.
 
     Returns:
       Input name -> strings [users, values], completed by "", or float32 [users, 1], NaN where not
@@ -148,7 +148,7 @@ def profile_inputs(
     Raises:
       ValueError: an attribute is a string for one user and a number for another.
     """
-    kinds = {**(known or {}), **_given_kinds(profiles)}
+    kinds = {**(profile_kinds or {}), **_given_kinds(profiles)}
     inputs = {}
     for name, is_text in kinds.items():
         values = [profile.get(name) for profile in profiles]
@@ -169,26 +169,26 @@ def input_kinds(string_inputs: Mapping[str, bool]) -> dict[str, bool]:
     }
 
 
-def require_profile_fits(inputs: Mapping[str, np.ndarray], known: ProfileKinds) -> None:
+def require_profile_fits(inputs: Mapping[str, np.ndarray], kinds: ProfileKinds) -> None:
     """Makes sure that the model reads every profile attribute of a request.
 
     Args:
       inputs: input name -> array, see `profile_inputs`; other inputs do not count.
-      known: the attributes that the model reads.
+      kinds: the attributes that the model reads.
 
     Raises:
       ProfileError: the model does not read an attribute, or reads another kind of values.
     """
     sent = input_kinds({name: array.dtype == object for name, array in inputs.items()})
     for name, is_text in sent.items():
-        if name not in known:
-            listed = ", ".join(f"{other} ({_kind_name(known[other])})" for other in sorted(known))
+        if name not in kinds:
+            listed = ", ".join(f"{other} ({_kind_name(kinds[other])})" for other in sorted(kinds))
             raise ProfileError(
                 name, f"is not one that the model reads; it reads {listed or 'no profile'}"
             )
-        if is_text != known[name]:
+        if is_text != kinds[name]:
             raise ProfileError(
-                name, f"must be a {_kind_name(known[name])}. Received: a {_kind_name(is_text)}"
+                name, f"must be a {_kind_name(kinds[name])}. Received: a {_kind_name(is_text)}"
             )
 
 
@@ -230,8 +230,8 @@ def _texts(value: ProfileValue) -> list[str]:
 
 
 def _numbers(values: Sequence[ProfileValue]) -> np.ndarray:
-    known = [np.nan if value is None or _is_text(value) else value for value in values]
-    return np.asarray(known, dtype=np.float32)[:, np.newaxis]
+    numbers = [np.nan if value is None or _is_text(value) else value for value in values]
+    return np.asarray(numbers, dtype=np.float32)[:, np.newaxis]
 
 
 _STATISTICS = ("user_share_liked", "user_mean_rating", "user_log_count")
@@ -340,32 +340,34 @@ def history_statistics(
 
 
 def rank_inputs(
-    user: UserRequest, candidates: Sequence[RawId], known: ModelInputs = STRINGS_WITHOUT_PROFILE
+    user: UserRequest,
+    candidates: Sequence[RawId],
+    model_inputs: ModelInputs = STRINGS_WITHOUT_PROFILE,
 ) -> dict[str, np.ndarray]:
     """Inputs of the signature `rank`: the user once, and the candidates, [candidates].
 
     Args:
       user: who asks.
       candidates: raw item ids.
-      known: see `user_inputs`.
+      model_inputs: see `user_inputs`.
 
     Raises:
       RankingError: INVALID_ARGUMENT; see `user_inputs`.
     """
-    return {**user_inputs([user], known), _ITEM_ID: _items(candidates, known)}
+    return {**user_inputs([user], model_inputs), _ITEM_ID: _items(candidates, model_inputs)}
 
 
 def row_inputs(
     users: Sequence[UserRequest],
     items: Sequence[RawId],
-    known: ModelInputs = STRINGS_WITHOUT_PROFILE,
+    model_inputs: ModelInputs = STRINGS_WITHOUT_PROFILE,
 ) -> dict[str, np.ndarray]:
     """Inputs of the signature `serving_default`: aligned rows of a user and an item, [rows].
 
     Args:
       users: one per row.
       items: raw item ids, one per row.
-      known: see `user_inputs`.
+      model_inputs: see `user_inputs`.
 
     Raises:
       ValueError: there are not as many users as items.
@@ -375,11 +377,11 @@ def row_inputs(
         raise ValueError(
             f"rows need a user and an item each. Received: {len(users)} users, {len(items)} items"
         )
-    return {**user_inputs(users, known), _ITEM_ID: _items(items, known)}
+    return {**user_inputs(users, model_inputs), _ITEM_ID: _items(items, model_inputs)}
 
 
 def user_inputs(
-    users: Sequence[UserRequest], known: ModelInputs = STRINGS_WITHOUT_PROFILE
+    users: Sequence[UserRequest], model_inputs: ModelInputs = STRINGS_WITHOUT_PROFILE
 ) -> dict[str, np.ndarray]:
     """Inputs that belong to users, one user a row.
 
@@ -388,8 +390,8 @@ def user_inputs(
 
     Args:
       users: the users.
-      known: which ids are whole numbers, and the profile attributes that the model reads beside
-        those that users have.
+      model_inputs: which ids are whole numbers, and the profile attributes that the model reads
+        beside those that users have.
 
     Raises:
       RankingError: INVALID_ARGUMENT; an id is no whole number, but the model's are, or a history
@@ -398,21 +400,21 @@ def user_inputs(
     histories = padded_ids(
         [user.history_item_id for user in users],
         _HISTORY_ITEM_ID,
-        _HISTORY_ITEM_ID in known.integers,
+        _HISTORY_ITEM_ID in model_inputs.integers,
     )
     user_ids = [user.user_id for user in users]
     inputs = {
-        _USER_ID: id_array(user_ids, _USER_ID, _USER_ID in known.integers),
+        _USER_ID: id_array(user_ids, _USER_ID, _USER_ID in model_inputs.integers),
         _HISTORY_ITEM_ID: histories,
     }
-    with_ratings = known.ratings
+    with_ratings = model_inputs.ratings
     if with_ratings is None:
         with_ratings = all(user.history_rating is not None for user in users)
     if with_ratings:
         inputs[_HISTORY_RATING] = _ratings(users, histories.shape)
     for name in _STATISTICS if with_ratings else (_LOG_COUNT,):
         inputs[name] = np.asarray([getattr(user, name) for user in users], dtype=np.float32)
-    return inputs | profile_inputs([user.profile for user in users], known.profile)
+    return inputs | profile_inputs([user.profile for user in users], model_inputs.profile)
 
 
 def _ratings(users: Sequence[UserRequest], shape: tuple[int, ...]) -> np.ndarray:
@@ -430,5 +432,5 @@ def _ratings(users: Sequence[UserRequest], shape: tuple[int, ...]) -> np.ndarray
     return ratings
 
 
-def _items(items: Sequence[RawId], known: ModelInputs) -> np.ndarray:
-    return id_array(items, _ITEM_ID, _ITEM_ID in known.integers)
+def _items(items: Sequence[RawId], model_inputs: ModelInputs) -> np.ndarray:
+    return id_array(items, _ITEM_ID, _ITEM_ID in model_inputs.integers)

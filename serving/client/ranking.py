@@ -51,7 +51,7 @@ class RankingClientBase(abc.ABC):
         """
         self.retry_policy = retry_policy
         self._server_skips_unknown_inputs = server_skips_unknown_inputs
-        self._known = STRINGS_WITHOUT_PROFILE
+        self._model_inputs = STRINGS_WITHOUT_PROFILE
 
     def rank(self, user: UserRequest, candidates: Sequence[RawId]) -> np.ndarray:
         """Scores candidates for one user; the user's side is computed once.
@@ -183,11 +183,11 @@ class RankingClientBase(abc.ABC):
     def _put(self, call: SignatureCall[Answer]) -> Answer:
         if call.local_answer is not None:
             return call.local_answer
-        known, until = self._known, self.retry_policy.deadline()
+        model_inputs, until = self._model_inputs, self.retry_policy.deadline()
         try:
-            inputs = call.inputs(known)
+            inputs = call.inputs(model_inputs)
             if self._server_skips_unknown_inputs:
-                require_profile_fits(inputs, known.profile)
+                require_profile_fits(inputs, model_inputs.profile)
             return call.read(self._predict(call, inputs, until))
         except RankingError as refusal:
             if refusal.code != "INVALID_ARGUMENT":
@@ -197,7 +197,7 @@ class RankingClientBase(abc.ABC):
             except RankingError as unknown:
                 # A profile that was refused here says nothing of what the server would have said.
                 raise (unknown if isinstance(refusal, ProfileError) else refusal) from None
-            self._known, inputs = inputs_after_refusal(call, refusal, known, kinds)
+            self._model_inputs, inputs = inputs_after_refusal(call, refusal, model_inputs, kinds)
         return call.read(self._predict(call, inputs, until))
 
     def __enter__(self) -> Self:

@@ -70,8 +70,8 @@ def parse_request(
         raise CommandError("the request must be a JSON object")
     unknown = sorted(document.keys() - {*_REQUIRED, *_OPTIONAL})
     if unknown:
-        known = ", ".join((*_REQUIRED, *_OPTIONAL))
-        raise CommandError(f"field '{unknown[0]}' is not known; the fields are {known}")
+        fields = ", ".join((*_REQUIRED, *_OPTIONAL))
+        raise CommandError(f"field '{unknown[0]}' is not known; the fields are {fields}")
     for field in _REQUIRED:
         if field not in document:
             raise CommandError(f"field '{field}' is missing")
@@ -207,7 +207,7 @@ def ranking_call(
     count = len(candidates)
     return SignatureCall(
         RANK,
-        lambda known: rank_inputs(user, candidates, known),
+        lambda model_inputs: rank_inputs(user, candidates, model_inputs),
         [SCORE],
         lambda reply: read_ranking(reply, count),
         all_tasks,
@@ -220,7 +220,7 @@ def rows_call(users: Sequence[UserRequest], items: Sequence[RawId]) -> Signature
     count = len(items)
     return SignatureCall(
         ROWS,
-        lambda known: row_inputs(users, items, known),
+        lambda model_inputs: row_inputs(users, items, model_inputs),
         [SCORE],
         lambda reply: read_ranking(reply, count),
         local_answer=_nothing_ranked() if len(users) == count == 0 else None,
@@ -231,7 +231,7 @@ def retrieval_call(user: UserRequest) -> SignatureCall[RetrievedItems]:
     """Asks a retrieval model for the best of all items."""
     return SignatureCall(
         RETRIEVE,
-        lambda known: user_inputs([user], known),
+        lambda model_inputs: user_inputs([user], model_inputs),
         [ITEM_ID, SCORE],
         read_retrieved_items,
     )
@@ -240,7 +240,7 @@ def retrieval_call(user: UserRequest) -> SignatureCall[RetrievedItems]:
 def inputs_after_refusal(
     call: SignatureCall[Any],
     refusal: RankingError,
-    known: ModelInputs,
+    model_inputs: ModelInputs,
     kinds: Mapping[str, InputKind],
 ) -> tuple[ModelInputs, Arrays]:
     """What to ask a second time, after a model refused the tensors.
@@ -248,7 +248,7 @@ def inputs_after_refusal(
     Args:
       call: what was sent.
       refusal: why it was refused.
-      known: what the refused tensors were made with.
+      model_inputs: what the refused tensors were made with.
       kinds: what the model says of its inputs.
 
     Returns:
@@ -261,7 +261,7 @@ def inputs_after_refusal(
     stated = ModelInputs.of_kinds(kinds)
     inputs = call.inputs(stated)
     require_profile_fits(inputs, stated.profile)
-    if stated == known:
+    if stated == model_inputs:
         raise refusal
     return stated, inputs
 

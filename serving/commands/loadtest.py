@@ -86,13 +86,13 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     try:
         with client_of(options, max(options.timeout_seconds, _PATIENCE_SECONDS)) as client:
             version = client.wait_until_ready(options.timeout_seconds)
-            known = ModelInputs.of_kinds(client.input_kinds(options.signature))
+            model_inputs = ModelInputs.of_kinds(client.input_kinds(options.signature))
             for candidates in options.candidates:
                 check_answer(client, source, options.signature, candidates)
             address = client.address
     except RankingError as error:
         raise CommandError(f"{error} [{error.code}]") from error
-    test = LoadTest(address, known, source, options.signature, options, tls_of(options))
+    test = LoadTest(address, model_inputs, source, options.signature, options, tls_of(options))
     measures, limits = _measured(test, options)
     target = urlsplit(options.target)
     same_machine = is_this_machine(target.hostname or "", target.port or 0)

@@ -119,17 +119,17 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     except RankingError as error:
         raise CommandError(f"{error} [{error.code}]{_advice(error, candidates)}") from error
     # Retrieved items come best first already, and equal scores keep their order.
-    best_first = sorted(range(len(items)), key=lambda place: -scores[place])[: options.top]
-    shown = [items[place] for place in best_first]
+    best_first = sorted(range(len(items)), key=lambda index: -scores[index])[: options.top]
+    shown = [items[index] for index in best_first]
     titled = [*shown, *map(str, user.history_item_id if options.explain else ())]
     titles = read_titles(options.titles, titled) if options.titles else {}
     ranking: list[dict[str, Any]] = [
         {
-            "item_id": items[place],
-            "title": titles.get(items[place]),
-            **{name: float(values[place]) for name, values in columns.items()},
+            "item_id": items[index],
+            "title": titles.get(items[index]),
+            **{name: float(values[index]) for name, values in columns.items()},
         }
-        for place in best_first
+        for index in best_first
     ]
     if options.explain is not None and options.base is not None:
         explained = _explain(options.base / str(version), user, shown, titles, options.explain)
@@ -161,7 +161,7 @@ def _explain(
     explanations: list[dict[str, Any]] = [{} for _ in items]
     for source, match in match_contributions(version_folder, user, items).items():
         for explanation, is_known, values in zip(
-            explanations, match.known, match.values, strict=True
+            explanations, match.is_known, match.values, strict=True
         ):
             pairs = zip(match.history.tolist(), values.tolist(), strict=True)
             largest_first = sorted(pairs, key=lambda pair: -abs(pair[1])) if is_known else []

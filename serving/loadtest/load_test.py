@@ -125,7 +125,7 @@ class LoadTest:
     def __init__(
         self,
         address: ModelAddress,
-        known: ModelInputs,
+        model_inputs: ModelInputs,
         source: RequestSource,
         signature_name: str,
         schedule: Schedule,
@@ -135,14 +135,14 @@ class LoadTest:
 
         Args:
           address: the model; its target is `host:port`.
-          known: how its inputs are written.
+          model_inputs: how its inputs are written.
           source: users and items.
           signature_name: "rank" or "serving_default".
           schedule: how requests arrive.
           tls: certificates; without encryption if None.
         """
         self._address = address
-        self._known = known
+        self._model_inputs = model_inputs
         self._source = source
         self._signature_name = signature_name
         self._schedule = schedule
@@ -157,7 +157,7 @@ class LoadTest:
         schedule = self._schedule
         requests = serialized_requests(
             self._address,
-            self._known,
+            self._model_inputs,
             self._source,
             self._signature_name,
             candidates,

@@ -65,10 +65,10 @@ def _figure(
     figure = Figure(figsize=_SIZE_INCHES)
     by_quantile, by_rate = figure.subplots(1, 2)
     names = list(dict.fromkeys(_name(measure) for measure in measures))
-    for place, name in enumerate(names):
+    for row, name in enumerate(names):
         own = [measure for measure in measures if _name(measure) == name]
         own.sort(key=operator.attrgetter("rate"))
-        colour = _COLOURS[place % len(_COLOURS)]
+        colour = _COLOURS[row % len(_COLOURS)]
         calls = own[-1].calls.selected(own[-1].calls.due >= warmup_seconds)
         latencies = 1000 * latencies_with_failures(calls, timeout_seconds)
         if len(latencies):
@@ -82,7 +82,7 @@ def _figure(
                 rates,
                 [getattr(measure.summary.latency_ms, quantile) for measure in own],
                 color=colour,
-                marker=_MARKERS[place % len(_MARKERS)],
+                marker=_MARKERS[row % len(_MARKERS)],
                 linestyle=line,
                 label=name if quantile == "p99" else None,
             )

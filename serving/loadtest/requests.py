@@ -46,8 +46,8 @@ def signature_calls(
     """
     generator = np.random.default_rng([seed, candidates])
     calls: list[SignatureCall[Any]] = []
-    for place, user in enumerate(source.users):
-        items = source.candidates_of(place, candidates, generator)
+    for index, user in enumerate(source.users):
+        items = source.candidates_of(index, candidates, generator)
         if signature_name == RANK:
             calls.append(ranking_call(user, items, all_tasks=False))
         else:
@@ -57,7 +57,7 @@ def signature_calls(
 
 def serialized_requests(
     address: ModelAddress,
-    known: ModelInputs,
+    model_inputs: ModelInputs,
     source: RequestSource,
     signature_name: str,
     candidates: int,
@@ -67,7 +67,7 @@ def serialized_requests(
 
     Args:
       address: the model.
-      known: how its inputs are written.
+      model_inputs: how its inputs are written.
       source: users and items.
       signature_name: see `signature_calls`.
       candidates: see `signature_calls`.
@@ -77,7 +77,7 @@ def serialized_requests(
       Serialized `PredictRequest`s.
     """
     return [
-        predict_request(address, call, call.inputs(known)).SerializeToString()
+        predict_request(address, call, call.inputs(model_inputs)).SerializeToString()
         for call in signature_calls(source, signature_name, candidates, seed)
     ]
 
@@ -117,15 +117,15 @@ class RequestSource:
     candidates: Sequence[Sequence[RawId]]
     items: Sequence[RawId]
 
-    def candidates_of(self, place: int, count: int, generator: np.random.Generator) -> list[RawId]:
+    def candidates_of(self, index: int, count: int, generator: np.random.Generator) -> list[RawId]:
         """Candidates of a user: those named, then any items, which repeat if there are too few.
 
         Args:
-          place: the user's.
+          index: the user's.
           count: how many.
           generator: chooses the items.
         """
-        named = list(self.candidates[place][:count])
+        named = list(self.candidates[index][:count])
         missing = count - len(named)
         repeat = missing > len(self.items)
         chosen = generator.choice(len(self.items), missing, replace=repeat).tolist()

@@ -215,15 +215,15 @@ def _coverage(
             "why": f"more than {most_records:,} records, which were not read again for this card",
         }
     if entity == "item":
-        known: Sequence[str] = read_item_attributes(examples.item_attributes).item_ids
+        entity_ids: Sequence[str] = read_item_attributes(examples.item_attributes).item_ids
     else:
-        known = read_vocabulary(examples.vocabulary("user_id"))
+        entity_ids = read_vocabulary(examples.vocabulary("user_id"))
     records = read_knowledge(scenario.work_dir, source)
     origins = dict(zip(records.entity_ids, records.extraction, strict=True))
-    origin_counts = Counter(_origin(origins.get(one)) for one in known)
+    origin_counts = Counter(_origin(origins.get(one)) for one in entity_ids)
     return {
         "of": f"{entity}s of the {'catalogue and the log' if entity == 'item' else 'vocabulary'}",
-        "total": len(known),
+        "total": len(entity_ids),
         **{name: origin_counts[name] for name in ("individual", "group", "missing")},
     }
 

@@ -308,5 +308,5 @@ def _ranked_rows(names: Sequence[str]) -> list[int]:
 def _ranked(rows: Arrays, names: Sequence[str], row: int, items: np.ndarray) -> ProofRequest:
     """A request of `rank` with the user of a row."""
     raw = {name: values[row : row + 1] for name, values in rows.items()} | {ITEM_ID: items}
-    asked = tuple(f"candidate {place} of {names[row]}" for place in range(len(items)))
+    asked = tuple(f"candidate {position} of {names[row]}" for position in range(len(items)))
     return ProofRequest(("rank",), raw, asked)

@@ -107,12 +107,12 @@ def _of_numbers(
     differences = np.abs(expected.astype(np.float64) - actual)
     differences = np.where(np.isnan(differences), np.inf, differences)
     found_at = np.unravel_index(int(np.argmax(differences)), differences.shape)
-    place = tuple(map(int, found_at))
-    difference = float(differences[place])
+    index = tuple(map(int, found_at))
+    difference = float(differences[index])
     bound = scaled(bound, float(np.abs(expected).max()))
     text = (
-        f"{output} of {names[place[0]]}: {expected[place]:.7g} expected, "
-        f"{actual[place]:.7g} found, a difference of {difference:.3g} where {bound:.3g} is allowed"
+        f"{output} of {names[index[0]]}: {expected[index]:.7g} expected, "
+        f"{actual[index]:.7g} found, a difference of {difference:.3g} where {bound:.3g} is allowed"
     )
     return Gap(difference, bound, text)
 
@@ -127,12 +127,12 @@ def _of_items(expected: Arrays, actual: Arrays, bound: float, names: Sequence[st
     for row in np.flatnonzero((expected[ITEM_ID] != actual[ITEM_ID]).any(axis=1)).tolist():
         score_of = dict(zip(expected[ITEM_ID][row].tolist(), scores[row].tolist(), strict=True))
         last = scores[row, -1]
-        for place, item in enumerate(actual[ITEM_ID][row].tolist()):
-            difference = abs(score_of.get(item, last) - found_scores[row, place])
+        for index, item in enumerate(actual[ITEM_ID][row].tolist()):
+            difference = abs(score_of.get(item, last) - found_scores[row, index])
             if difference > allowed:
                 text = (
-                    f"item {item!r} at place {place + 1} of {names[row]}: "
-                    f"{expected[ITEM_ID][row, place]!r} expected, and their scores do not tie"
+                    f"item {item!r} at place {index + 1} of {names[row]}: "
+                    f"{expected[ITEM_ID][row, index]!r} expected, and their scores do not tie"
                 )
                 return Gap(np.inf, bound, text)
     return Gap(0.0, bound, "the same items")

@@ -298,9 +298,9 @@ def _read(
     scenario: Scenario, kind: str, features: Sequence[Feature], count: int
 ) -> dict[str, np.ndarray]:
     """The first examples of the part: features and labels by name."""
-    known = {feature.name: feature for feature in features_of(kind, scenario.data)}
+    example_features = {feature.name: feature for feature in features_of(kind, scenario.data)}
     read = {feature.name: feature for feature in features}
-    read |= {name: known[name] for name in (ITEM_ID, LABEL) if name in known}
+    read |= {name: example_features[name] for name in (ITEM_ID, LABEL) if name in example_features}
     files = WorkDirectory(scenario.work_dir).examples.shards(_PART, kind)
     for file in files:
         check_intact(file)

@@ -24,27 +24,27 @@ def decode_strings(content: bytes, count: int) -> list[bytes]:
     Raises:
       ValueError: the content does not hold exactly so many strings.
     """
-    place = 0
+    position = 0
     lengths = []
     for _ in range(count):
-        length, place = _varint(content, place)
+        length, position = _varint(content, position)
         lengths.append(length)
-    if place + sum(lengths) != len(content):
+    if position + sum(lengths) != len(content):
         raise ValueError(f"{len(content)} bytes of content do not hold {count} strings")
-    ends = list(itertools.accumulate(lengths, initial=place))
+    ends = list(itertools.accumulate(lengths, initial=position))
     return [content[start:end] for start, end in itertools.pairwise(ends)]
 
 
-def _varint(content: bytes, place: int) -> tuple[int, int]:
+def _varint(content: bytes, start: int) -> tuple[int, int]:
     number = 0
     for position in range(_MAXIMUM_VARINT_BYTES):
-        if place >= len(content):
+        if start >= len(content):
             break
-        byte = content[place]
-        place += 1
+        byte = content[start]
+        start += 1
         number |= (byte & ~_CONTINUES) << (7 * position)
         if byte < _CONTINUES:
-            return number, place
+            return number, start
     raise ValueError("the length of a string is cut off")
 
 

@@ -51,12 +51,12 @@ class IdLookup:
 
     def rows(self, ids: Sequence[str]) -> np.ndarray:
         """Rows of ids, int32 [ids]; 0 for unknown ones."""
-        known = self.contents.keys[:-WINDOW]
+        stored_keys = self.contents.keys[:-WINDOW]
         keys = fingerprints(list(ids), self.contents.salt)
-        if not len(known) or not len(keys):
+        if not len(stored_keys) or not len(keys):
             return np.full(len(keys), UNKNOWN_ROW, np.int32)
-        places = np.minimum(np.searchsorted(known, keys), len(known) - 1)
-        is_match = known[places] == keys
+        places = np.minimum(np.searchsorted(stored_keys, keys), len(stored_keys) - 1)
+        is_match = stored_keys[places] == keys
         return np.where(is_match, self.contents.rows[places], UNKNOWN_ROW).astype(np.int32)
 
     def add(self, ids: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ from preprocessing.answers.checks import Thresholds
 from preprocessing.answers.formats import Expected
 from preprocessing.answers.names import LINKS, name_lists
 from preprocessing.answers.reading import choose_formats, examine
-from preprocessing.answers.record import Answer, Place, RejectedAnswer, check_entity_id
+from preprocessing.answers.record import Answer, Location, RejectedAnswer, check_entity_id
 from preprocessing.answers.texts import AnswerTexts, answer_texts
 from preprocessing.encoders.text_encoder import TextEncoder, encoder_class
 from preprocessing.inputs import fingerprint_inputs
@@ -42,7 +42,7 @@ class Entry:
     """What a record says about one source.
 
     Attributes:
-      place: the record.
+      location: the record.
       source: a source of the model.
       collective: whether it is about a group.
       entity_id: raw id of an item, user or group.
@@ -51,7 +51,7 @@ class Entry:
       names: of items, that the answer lists; None where it lists none.
     """
 
-    place: Place
+    location: Location
     source: str
     collective: bool
     entity_id: str
@@ -67,18 +67,18 @@ class IncomingRecords:
     A record is accepted when at least one source of the model can use it.
 
     Attributes:
-      places: every record read.
+      locations: every record read.
       entries: what the sound ones say, in the order of the records.
       rejections: record -> reason and detail, the first one found.
     """
 
-    places: list[Place] = field(default_factory=list)
+    locations: list[Location] = field(default_factory=list)
     entries: list[Entry] = field(default_factory=list)
-    rejections: dict[Place, tuple[str, str]] = field(default_factory=dict)
+    rejections: dict[Location, tuple[str, str]] = field(default_factory=dict)
 
-    def reject(self, place: Place, reason: str, detail: str) -> None:
+    def reject(self, location: Location, reason: str, detail: str) -> None:
         """Notes why a record, or one of its entries, is of no use."""
-        self.rejections.setdefault(place, (reason, detail))
+        self.rejections.setdefault(location, (reason, detail))
 
     def summary(self, used: Sequence[Entry]) -> dict[str, Any]:
         """Counts that add up: read = accepted + rejected.
@@ -89,16 +89,20 @@ class IncomingRecords:
         rejected = self.rejected(used)
         reasons = Counter(reason for reason, _ in rejected.values())
         return {
-            "read": len(self.places),
-            "accepted": len(self.places) - len(rejected),
+            "read": len(self.locations),
+            "accepted": len(self.locations) - len(rejected),
             "rejected": len(rejected),
             "rejected_by_reason": dict(sorted(reasons.items())),
         }
 
-    def rejected(self, used: Sequence[Entry]) -> dict[Place, tuple[str, str]]:
+    def rejected(self, used: Sequence[Entry]) -> dict[Location, tuple[str, str]]:
         """The records that no used entry is from, with reason and detail."""
-        accepted = {entry.place for entry in used}
-        return {place: self.rejections[place] for place in self.places if place not in accepted}
+        accepted = {entry.location for entry in used}
+        return {
+            location: self.rejections[location]
+            for location in self.locations
+            if location not in accepted
+        }
 
 
 @dataclass(frozen=True)
@@ -129,13 +133,13 @@ def check_source(description: RefreshDescription, source: str, version: str) -> 
     Raises:
       ConfigurationError: it does not, or its vectors are not made from what anybody wrote.
     """
-    known = _sources_by_record(description)
-    if source not in known:
-        names = ", ".join(sorted(known)) or "none"
+    sources = _sources_by_record(description)
+    if source not in sources:
+        names = ", ".join(sorted(sources)) or "none"
         raise ConfigurationError(
             f"--source: the model in {version} reads no source '{source}' (it reads: {names})"
         )
-    for name in known[source]:
+    for name in sources[source]:
         made_from = description.sources[name].made_from
         if not description.sources[name].takes_vectors:
             raise ConfigurationError(
@@ -164,7 +168,7 @@ def read_answers(
     """
     fingerprint_inputs({path: "--answers" for path in files.paths})
     formats = choose_formats(files.paths, files.format_name)
-    known = _sources_by_record(description)
+    sources = _sources_by_record(description)
     texts = {
         name: _texts_of(name, described, description)
         for name, described in description.sources.items()
@@ -172,24 +176,24 @@ def read_answers(
     expected = Expected(source, files.extraction)
     for outcome in examine(files.paths, formats, expected, files.thresholds):
         if not isinstance(outcome, Answer):
-            place = Place(outcome["file"], outcome["line"])
-            records.places.append(place)
-            records.reject(place, outcome["reason"], outcome["detail"])
+            location = Location(outcome["file"], outcome["line"])
+            records.locations.append(location)
+            records.reject(location, outcome["reason"], outcome["detail"])
             continue
-        place = outcome.place
-        records.places.append(place)
-        if outcome.source not in known:
-            names = ", ".join(sorted(known)) or "none"
+        location = outcome.location
+        records.locations.append(location)
+        if outcome.source not in sources:
+            names = ", ".join(sorted(sources)) or "none"
             detail = f"'{outcome.source}'; there are: {names}; --source names that of a file"
-            records.reject(place, "unknown_source", detail)
+            records.reject(location, "unknown_source", detail)
             continue
-        for name in known[outcome.source]:
-            _add_answer(records, place, name, description.sources[name], texts[name], outcome)
+        for name in sources[outcome.source]:
+            _add_answer(records, location, name, description.sources[name], texts[name], outcome)
 
 
 def _add_answer(
     records: IncomingRecords,
-    place: Place,
+    location: Location,
     source: str,
     described: SourceDescription,
     texts: AnswerTexts,
@@ -197,20 +201,20 @@ def _add_answer(
 ) -> None:
     if not described.takes_answers:
         detail = f"the vectors of '{source}' are made from {described.made_from}; see --vectors"
-        records.reject(place, "vectors_only", detail)
+        records.reject(location, "vectors_only", detail)
         return
     try:
         if described.links is not None:
             records.entries += [
-                Entry(place, source, False, listed.entity_id, names=listed.names)
+                Entry(location, source, False, listed.entity_id, names=listed.names)
                 for listed in name_lists(answer, described.entity, described.factor or LINKS).lists
             ]
         else:
             text = texts.to_encode(answer).text
             collective = answer.extraction == COLLECTIVE
-            records.entries.append(Entry(place, source, collective, answer.entity_id, text))
+            records.entries.append(Entry(location, source, collective, answer.entity_id, text))
     except RejectedAnswer as rejection:
-        records.reject(place, rejection.reason, rejection.detail)
+        records.reject(location, rejection.reason, rejection.detail)
 
 
 def _sources_by_record(description: RefreshDescription) -> Mapping[str, list[str]]:
@@ -235,7 +239,7 @@ def _texts_of(
     return answer_texts(source, answers, description.encoder)
 
 
-_Row = tuple[Place, str, str, np.ndarray | Problem]
+_Row = tuple[Location, str, str, np.ndarray | Problem]
 
 
 def read_vectors(
@@ -258,20 +262,20 @@ def read_vectors(
     """
     fingerprint_inputs({path: "--vectors" for path in paths})
     width = description.sources[source].dimension
-    seen: dict[tuple[bool, str], Place] = {}
-    for place, entity_id, extraction, values in _rows(paths):
-        records.places.append(place)
+    seen: dict[tuple[bool, str], Location] = {}
+    for location, entity_id, extraction, values in _rows(paths):
+        records.locations.append(location)
         collective = extraction == COLLECTIVE
         try:
             vector = _checked(entity_id, extraction, values, width)
-            first = seen.setdefault((collective, entity_id), place)
-            if first != place:
+            first = seen.setdefault((collective, entity_id), location)
+            if first != location:
                 detail = f"same entity as record {first.line} of {first.file}"
                 raise RejectedAnswer("duplicate_entity", detail)
         except RejectedAnswer as rejection:
-            records.reject(place, rejection.reason, rejection.detail)
+            records.reject(location, rejection.reason, rejection.detail)
             continue
-        records.entries.append(Entry(place, source, collective, entity_id, vector=vector))
+        records.entries.append(Entry(location, source, collective, entity_id, vector=vector))
 
 
 def source_of_vectors(description: RefreshDescription, source: str | None) -> str:
@@ -303,7 +307,7 @@ def _rows(paths: Sequence[str]) -> Iterator[_Row]:
             for block in read_part(part):
                 rows = zip(block.entity_ids, block.extractions, block.vectors, strict=True)
                 for line, row in enumerate(rows, block.first_record):
-                    yield Place(file.name, line), *row
+                    yield Location(file.name, line), *row
 
 
 def _checked(
@@ -346,7 +350,7 @@ def link_entries(
     """
     names = NamesOfAnswers()
     for entry in entries:
-        names.add(entry.entity_id, entry.place, {LINKS: entry.names or ()}, settings.most_names)
+        names.add(entry.entity_id, entry.location, {LINKS: entry.names or ()}, settings.most_names)
     extended = read_known_links(str(folder), settings).extended(names)
     vectors = extended.rows.astype(np.float16)
     usable = []
@@ -355,7 +359,7 @@ def link_entries(
             usable.append(row)
         else:
             detail = f"none of its {len(entry.names or ())} names is of an item with links"
-            records.reject(entry.place, "no_links", detail)
+            records.reject(entry.location, "no_links", detail)
     return [entries[row] for row in usable], vectors[usable], extended
 
 
@@ -392,17 +396,17 @@ def encode_entries(
     usable = []
     with np.errstate(over="ignore"):
         for row, entry in enumerate(entries):
-            place = None if entry.text is None else place_of[entry.text]
-            encoded[row] = entry.vector if place is None else vectors[place]
+            row_of_text = None if entry.text is None else place_of[entry.text]
+            encoded[row] = entry.vector if row_of_text is None else vectors[row_of_text]
             problem = (
-                ("encoder_refused", refused[place])
-                if place in refused
+                ("encoder_refused", refused[row_of_text])
+                if row_of_text in refused
                 else problem_of(encoded[row])
             )
             if problem is None:
                 usable.append(row)
             else:
-                records.reject(entry.place, *problem)
+                records.reject(entry.location, *problem)
     return [entries[row] for row in usable], encoded[usable]
 
 

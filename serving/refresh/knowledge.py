@@ -15,7 +15,7 @@ from configs.command_line import CommandError
 from configs.loading import ConfigurationError
 from models.knowledge import MISSING_ROW, KnowledgeRecords, rows_of_records
 from models.vector_tables import row_chunks
-from preprocessing.answers.record import Place
+from preprocessing.answers.record import Location
 from preprocessing.records.contract import INDIVIDUAL as INDIVIDUAL_ANSWER
 from serving.id_tables import UNKNOWN_ROW, IndexOverflow, require_whole_numbers
 from serving.refresh.checkpoint import IdLookup, StoredVariables
@@ -132,7 +132,7 @@ class SourceChange:
         return self.vectors[np.searchsorted(self.rows, self.entities.rows[self.affected])]
 
 
-def change_source(known: KnownEntities, new: NewVectors) -> SourceChange:
+def change_source(entities: KnownEntities, new: NewVectors) -> SourceChange:
     """Applies new vectors to what is known of a source.
 
     An individual answer gives its entity a row of its own, or changes it; the answer of a group
@@ -140,16 +140,16 @@ def change_source(known: KnownEntities, new: NewVectors) -> SourceChange:
     bit for bit, change nothing.
 
     Args:
-      known: the source, new entities included.
+      entities: the source, new entities included.
       new: accepted vectors.
     """
-    digests = known.digests.copy()
-    group_rows = rows_of_groups(known)[new.groups]
+    digests = entities.digests.copy()
+    group_rows = rows_of_groups(entities)[new.groups]
     group_digests = digests_of(new.group_vectors)
     changed_groups = (group_rows != MISSING_ROW) & (digests[group_rows] != group_digests)
 
-    own_rows = known.rows[new.entities]
-    has_own = known.origins[new.entities] == INDIVIDUAL
+    own_rows = entities.rows[new.entities]
+    has_own = entities.origins[new.entities] == INDIVIDUAL
     own_digests = digests_of(new.entity_vectors)
     changed_own = has_own & (digests[own_rows] != own_digests)
 
@@ -167,26 +167,26 @@ def change_source(known: KnownEntities, new: NewVectors) -> SourceChange:
     digests[rows] = np.concatenate(
         [group_digests[changed_groups], own_digests[changed_own], own_digests[~has_own]]
     )
-    knowledge_rows, origins = known.rows.copy(), known.origins.copy()
+    knowledge_rows, origins = entities.rows.copy(), entities.origins.copy()
     knowledge_rows[new.entities[~has_own]] = new_rows
     origins[new.entities[~has_own]] = INDIVIDUAL
     order = np.argsort(rows, kind="stable")
     return SourceChange(
-        KnownEntities(knowledge_rows, origins, known.groups, known.group_ids, digests),
+        KnownEntities(knowledge_rows, origins, entities.groups, entities.group_ids, digests),
         rows[order],
         vectors[order],
         np.flatnonzero(np.isin(knowledge_rows, rows)),
     )
 
 
-def rows_of_groups(known: KnownEntities) -> np.ndarray:
+def rows_of_groups(entities: KnownEntities) -> np.ndarray:
     """Knowledge row of every group's answer, int32 [groups]; 0 where nobody uses one.
 
     A collective answer that names no group is nobody else's.
     """
-    rows = np.full(len(known.group_ids), MISSING_ROW, np.int32)
-    members = np.flatnonzero((known.origins == COLLECTIVE) & (known.groups != NO_GROUP))
-    rows[known.groups[members]] = known.rows[members]
+    rows = np.full(len(entities.group_ids), MISSING_ROW, np.int32)
+    members = np.flatnonzero((entities.origins == COLLECTIVE) & (entities.groups != NO_GROUP))
+    rows[entities.groups[members]] = entities.rows[members]
     return rows
 
 
@@ -295,8 +295,10 @@ class VersionKnowledge:
 
         Of several entries of one source about the same entity or group the first one counts.
         """
-        first: dict[tuple[str, bool, str], Place] = {}
-        groups = {source: set(known.group_ids.tolist()) for source, known in self.entities.items()}
+        first: dict[tuple[str, bool, str], Location] = {}
+        groups = {
+            source: set(entities.group_ids.tolist()) for source, entities in self.entities.items()
+        }
         entries_of_source: dict[str, list[Entry]] = {source: [] for source in self.entities}
         for entry in records.entries:
             if entry.collective and entry.entity_id not in groups[entry.source]:
@@ -304,15 +306,15 @@ class VersionKnowledge:
                     f"no entity of source '{entry.source}' belongs to the group, or it had no "
                     "answer when the model was trained"
                 )
-                records.reject(entry.place, "unknown_group", detail)
+                records.reject(entry.location, "unknown_group", detail)
             elif not entry.collective and not self._can_be_asked_for(entry.entity_id):
                 detail = "requests write ids as whole numbers, and this is none"
-                records.reject(entry.place, "invalid_entity_id", detail)
+                records.reject(entry.location, "invalid_entity_id", detail)
             elif (key := (entry.source, entry.collective, entry.entity_id)) in first:
                 detail = f"same entity as record {first[key].line} of {first[key].file}"
-                records.reject(entry.place, "duplicate_entity", detail)
+                records.reject(entry.location, "duplicate_entity", detail)
             else:
-                first[key] = entry.place
+                first[key] = entry.location
                 entries_of_source[entry.source].append(entry)
         return {source: entries for source, entries in entries_of_source.items() if entries}
 
@@ -334,19 +336,20 @@ class VersionKnowledge:
             self._join(entity, lookup, encoded)
         changes = {}
         for source, (entries, vectors) in encoded.items():
-            known = self.entities[source]
+            entities = self.entities[source]
             lookup = self.lookups[self.description.sources[source].entity]
             is_collective = np.array([entry.collective for entry in entries], bool)
-            place = {group: place for place, group in enumerate(known.group_ids.tolist())}
+            row_of_group = {group: place for place, group in enumerate(entities.group_ids.tolist())}
             new = NewVectors(
                 lookup.rows([entry.entity_id for entry in entries if not entry.collective]),
                 vectors[~is_collective],
                 np.array(
-                    [place[entry.entity_id] for entry in entries if entry.collective], np.int64
+                    [row_of_group[entry.entity_id] for entry in entries if entry.collective],
+                    np.int64,
                 ),
                 vectors[is_collective],
             )
-            change = change_source(known, new)
+            change = change_source(entities, new)
             if len(change.rows):
                 changes[source] = change
                 self.entities[source] = change.entities
@@ -355,8 +358,8 @@ class VersionKnowledge:
     def unread_groups(self, entries: Iterable[Entry]) -> int:
         """Number of entries about groups whose members all have answers of their own."""
         unread = {
-            source: set(known.group_ids[rows_of_groups(known) == MISSING_ROW].tolist())
-            for source, known in self.entities.items()
+            source: set(entities.group_ids[rows_of_groups(entities) == MISSING_ROW].tolist())
+            for source, entities in self.entities.items()
         }
         return sum(
             entry.collective and entry.entity_id in unread[entry.source] for entry in entries
@@ -366,14 +369,18 @@ class VersionKnowledge:
         """How many items or users have an individual answer, a group's, or none."""
         lookup = self.lookups.get(entity)
         return coverage(
-            [known for source, known in self.entities.items() if self._counts(source, entity)],
+            [
+                entities
+                for source, entities in self.entities.items()
+                if self._counts(source, entity)
+            ],
             0 if lookup is None else lookup.num_rows - 1,
         )
 
     def coverage_of_source(self, source: str) -> Coverage:
         """The same for one source."""
-        known = self.entities[source]
-        return coverage([known], len(known.rows) - 1)
+        entities = self.entities[source]
+        return coverage([entities], len(entities.rows) - 1)
 
     def _counts(self, source: str, entity: str) -> bool:
         described = self.description.sources[source]
@@ -399,7 +406,7 @@ class VersionKnowledge:
         ]
         distinct = list(dict.fromkeys(ids))
         unknown = lookup.rows(distinct) == UNKNOWN_ROW
-        new = [distinct[place] for place in np.flatnonzero(unknown)]
+        new = [distinct[index] for index in np.flatnonzero(unknown)]
         try:
             lookup.add(new)
         except IndexOverflow as error:

@@ -141,7 +141,7 @@ class StoredFunctions:
           ids: [n, width] where knowledge stands in the place of ids.
         """
         inputs = {"rows": rows, "priors": priors}
-        inputs |= {f"augmented_{place}": vectors for place, vectors in enumerate(augmented)}
+        inputs |= {f"augmented_{index}": vectors for index, vectors in enumerate(augmented)}
         if ids is not None:
             inputs["ids"] = ids
         return self._in_chunks(_ITEM_VECTORS, inputs)
@@ -183,8 +183,8 @@ def _item_vectors(model: RetrievalModel, statistics: tf.Variable) -> ConcreteFun
         "rows": tf.TensorSpec([None], tf.int32, name="rows"),
         "priors": tf.TensorSpec([None, number_of_priors], tf.float32, name="priors"),
     }
-    for place, _ in enumerate(sources):
-        name = f"augmented_{place}"
+    for index, _ in enumerate(sources):
+        name = f"augmented_{index}"
         specifications[name] = tf.TensorSpec([None, width], tf.float32, name=name)
     if replaced:
         specifications["ids"] = tf.TensorSpec([None, items.ids.width], tf.float32, name="ids")

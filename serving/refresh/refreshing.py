@@ -16,7 +16,7 @@ import numpy as np
 from configs.command_line import CommandError, RejectedInput, say
 from configs.contract_versions import contract_version
 from configs.loading import ConfigurationError
-from preprocessing.answers.record import Place, meaning_of
+from preprocessing.answers.record import Location, meaning_of
 from preprocessing.dead_letters import dead_letter, write_dead_letters
 from preprocessing.links.known_links import RECOMPUTE_ABOVE, ExtendedLinks
 from serving.export_manifest import (
@@ -215,7 +215,7 @@ def _rewritten(folder: Path) -> Callable[[str, list[str]], set[str]]:
 DEAD_LETTERS = "refresh_dead_letters.jsonl"
 
 Encoded = dict[str, tuple[Sequence[Entry], np.ndarray]]
-Rejected = Mapping[Place, tuple[str, str]]
+Rejected = Mapping[Location, tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -375,8 +375,8 @@ def _write_dead_letters(request: RefreshRequest, rejected: Rejected) -> str | No
     write_dead_letters(
         path,
         (
-            dead_letter(place.file, place.line, reason, detail)
-            for place, (reason, detail) in rejected.items()
+            dead_letter(location.file, location.line, reason, detail)
+            for location, (reason, detail) in rejected.items()
         ),
     )
     say(f"rejected records: {path}")
@@ -388,11 +388,11 @@ def _refuse_useless(records: IncomingRecords, result: Mapping[str, Any]) -> None
     counts = result["answers"]
     if not counts["read"] or counts["accepted"]:
         return
-    place = records.places[0]
-    reason, detail = records.rejections[place]
+    location = records.locations[0]
+    reason, detail = records.rejections[location]
     raise CommandError(
-        f"all {counts['read']:,} records were rejected; the first, {place.file}:{place.line}, for "
-        f"{reason}: {detail}",
+        f"all {counts['read']:,} records were rejected; the first, "
+        f"{location.file}:{location.line}, for {reason}: {detail}",
         result,
     )
 
@@ -435,7 +435,7 @@ def _write(
         for (source, name), table in results.source_tables.items():
             write_source_table(refreshed.source(source), name, table)
         for source, extended in links.items():
-            extended.known.write(str(refreshed.encoder(source)))
+            extended.links.write(str(refreshed.encoder(source)))
 
     shapes = {variables.checkpoint_key(name): np.shape(value) for name, value in changed.items()}
     return version.write_next(publisher, write_changes, report, shapes)

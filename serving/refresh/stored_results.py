@@ -260,12 +260,12 @@ def _set_item_vectors(
     priors = [tables.value(f"items/prior/{source}")[rows] for source in description.prior_sources]
     ids = None
     if description.replaced_id_sources:
-        known = np.any(
+        has_vector = np.any(
             [knowledge.entities[source].rows[rows] for source in description.replaced_id_sources],
             axis=0,
         )
         ids = np.where(
-            known[:, np.newaxis], _replaced_ids(results, knowledge, rows), _default_id(tables)
+            has_vector[:, np.newaxis], _replaced_ids(results, knowledge, rows), _default_id(tables)
         )
     vectors = functions.item_vectors(
         np.where(rows <= description.num_exported_items, rows, 0).astype(np.int32),

@@ -140,9 +140,9 @@ def write_strings(start: int, texts: Sequence[bytes]) -> None:
     memory[:, 1:-1] = np.array(texts, f"S{_MOST_INSIDE}").view(np.uint8).reshape(-1, _MOST_INSIDE)
     memory[:, -1] = 0
     for position in np.flatnonzero(sizes > _MOST_INSIDE).tolist():
-        place = start + position * STRING_BYTES
-        library().TF_StringInit(place)
-        library().TF_StringCopy(place, texts[position], len(texts[position]))
+        address = start + position * STRING_BYTES
+        library().TF_StringInit(address)
+        library().TF_StringCopy(address, texts[position], len(texts[position]))
 
 
 def read_strings(start: int, count: int) -> list[bytes]:
@@ -150,9 +150,9 @@ def read_strings(start: int, count: int) -> list[bytes]:
     return [_text(start + position * STRING_BYTES) for position in range(count)]
 
 
-def _text(place: int) -> bytes:
-    size = library().TF_StringGetSize(place)
-    return ctypes.string_at(library().TF_StringGetDataPointer(place), size)
+def _text(address: int) -> bytes:
+    size = library().TF_StringGetSize(address)
+    return ctypes.string_at(library().TF_StringGetDataPointer(address), size)
 
 
 _STRING_TYPE = tf.string.as_datatype_enum
@@ -277,12 +277,12 @@ class CApiSession:
     def _places(self, tensors: Mapping[str, Any]) -> ctypes.Array[Output]:
         """Places in the graph of a signature's inputs or outputs, in the order of names."""
         outputs = (Output * len(tensors))()
-        for place, name in enumerate(sorted(tensors)):
+        for number, name in enumerate(sorted(tensors)):
             operation, _, index = tensors[name].name.partition(":")
             pointer = self._library.TF_GraphOperationByName(self._graph, operation.encode())
             if not pointer:
                 raise CommandError(f"the graph has no operation '{operation}'")
-            outputs[place] = Output(pointer, int(index))
+            outputs[number] = Output(pointer, int(index))
         return outputs
 
     @contextmanager

@@ -328,10 +328,10 @@ class Servable:
 
     def unknown_signature(self, signature_name: str) -> str:
         """The message for a signature that does not exist."""
-        known = ",".join(sorted(self.engine.inputs))
+        names = ",".join(sorted(self.engine.inputs))
         return (
             f'Serving signature "{signature_name}" was not found in model "{self.name}" version '
-            f"{self.version}. It has {{{known}}}."
+            f"{self.version}. It has {{{names}}}."
         )
 
     def run(

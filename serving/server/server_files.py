@@ -152,11 +152,12 @@ def read_text_message(path: str | Path, message_type: type[AnyMessage]) -> AnyMe
     except UnicodeDecodeError as error:
         raise ConfigurationError(f"{path}: not a text file") from error
     except text_format.ParseError as error:
-        place = f"line {error.GetLine()}, column {error.GetColumn()}"
+        location = f"line {error.GetLine()}, column {error.GetColumn()}"
         descriptor = message_type.DESCRIPTOR
         fields = ", ".join(field.name for field in descriptor.fields)
         raise ConfigurationError(
-            f"{path}: {place}: not {descriptor.full_name} in text format. Its fields are {fields}"
+            f"{path}: {location}: not {descriptor.full_name} in text format. "
+            f"Its fields are {fields}"
         ) from None
 
 

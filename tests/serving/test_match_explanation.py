@@ -76,12 +76,12 @@ def test_contributions_add_up_to_the_feature(name: str, sources: list[str], leng
     assert (read < length) == (length == 250)
     for source, match in found.items():
         means = layer.means(layer.residuals)[source]
-        np.testing.assert_array_equal(match.known, ~np.isnan(means))
-        assert match.known.any() and not match.known[-1]
+        np.testing.assert_array_equal(match.is_known, ~np.isnan(means))
+        assert match.is_known.any() and not match.is_known[-1]
         np.testing.assert_allclose(match.values.sum(axis=1), np.nan_to_num(means), atol=1e-5)
-        assert not match.values[~match.known].any()
+        assert not match.values[~match.is_known].any()
         if length == 9:
-            assert np.abs(means[match.known]).max() > 0.05 and len(match.history) >= 6
+            assert np.abs(means[match.is_known]).max() > 0.05 and len(match.history) >= 6
             for place, entry in enumerate(match.history):
                 is_entry = np.arange(length - read, length) == entry
                 alone = np.where(is_entry, layer.residuals, np.float32(0))

@@ -173,15 +173,15 @@ class _ExportedScoring:
         self._model = model
         self._has_lists = MODEL_KINDS[kind].has_lists
         self._tasks = tasks
-        known = {feature.name: feature for feature in features_of(kind, scenario.data)}
+        features = {feature.name: feature for feature in features_of(kind, scenario.data)}
         for task in tasks:
-            if f"{LABEL_PREFIX}{task}" not in known:
+            if f"{LABEL_PREFIX}{task}" not in features:
                 raise ConfigurationError(
                     f"data.labels: the model scores the task '{task}', of which the data has no "
                     "label; use the configuration of the run that was exported"
                 )
         labels = [LABEL, *(f"{LABEL_PREFIX}{task}" for task in tasks)]
-        self._features: list[Feature] = [known[name] for name in (USER_ID, ITEM_ID, *labels)]
+        self._features: list[Feature] = [features[name] for name in (USER_ID, ITEM_ID, *labels)]
 
     def __call__(self, serialized: tf.Tensor) -> Predictions:
         outputs = self._model.signatures[_SIGNATURE](examples=serialized)
@@ -223,16 +223,16 @@ class ExportedRetrieval:
         """
         # A signature alone does not keep the model's variables alive.
         self._model = model
-        known = {feature.name: feature for feature in features_of(RETRIEVAL, scenario.data)}
+        features = {feature.name: feature for feature in features_of(RETRIEVAL, scenario.data)}
         _, inputs = model.signatures["user_vectors"].structured_input_signature
-        missing = sorted(set(inputs) - set(known))
+        missing = sorted(set(inputs) - set(features))
         if missing:
             raise ConfigurationError(
                 f"data.profiles: the model reads {', '.join(missing)}, which the examples lack; "
                 "use the configuration of the run that was exported"
             )
         self._inputs = inputs
-        self._features = [known[name] for name in {USER_ID, ITEM_ID, HISTORY_ITEM_ID, *inputs}]
+        self._features = [features[name] for name in {USER_ID, ITEM_ID, HISTORY_ITEM_ID, *inputs}]
         items = list(read_model_tables(scenario).catalogue.item_ids)
         _, item_inputs = model.signatures["item_vectors"].structured_input_signature
         self._row_of = {item.encode(): row for row, item in enumerate(items, start=1)}

@@ -93,9 +93,9 @@ def _column(values: np.ndarray, feature: Feature) -> pa.Array:
         unknown = np.full([len(values), 1], np.nan, np.float32)
         first = np.concatenate([values, unknown], axis=1)[:, 0]
         return pa.array(first, from_pandas=True)
-    known = values != b""
-    ends = np.cumsum(known.sum(axis=1))
-    texts = pa.array(values[known], pa.binary()).cast(pa.string())
+    is_known = values != b""
+    ends = np.cumsum(is_known.sum(axis=1))
+    texts = pa.array(values[is_known], pa.binary()).cast(pa.string())
     return pa.ListArray.from_arrays(np.r_[0, ends].astype(np.int32), texts)
 
 
@@ -130,8 +130,8 @@ class PartScores:
             example_of_row = np.arange(table.num_rows)
             if isinstance(predictions, ListPredictions):
                 lists = table[LIST_ID]
-                place = table.schema.get_field_index(LIST_ID)
-                table = table.set_column(place, LIST_ID, pc.add(lists, first_list))
+                column_index = table.schema.get_field_index(LIST_ID)
+                table = table.set_column(column_index, LIST_ID, pc.add(lists, first_list))
                 example_of_row = lists.to_numpy()
                 first_list += examples
             if columns is not None:
@@ -224,8 +224,8 @@ class _Builder:
         return self._by_profile(name, name.removeprefix(PROFILE))
 
     def _by_interactions(self, name: str, groups: Sequence[str], bounds: Sequence[int]) -> KeySlice:
-        known = self._attributes
-        counts = dict(zip(known.item_ids, known.rating_count.tolist(), strict=True))
+        attributes = self._attributes
+        counts = dict(zip(attributes.item_ids, attributes.rating_count.tolist(), strict=True))
         item_counts = [counts.get(item, 0) for item in self._items]
         group_of_item = np.searchsorted(bounds, [*item_counts, 0], side="right")
         return KeySlice(name, groups, _ITEM_KEY, group_of_item[:, np.newaxis].tolist())
@@ -244,16 +244,16 @@ class _Builder:
         return KeySlice(name, ORIGINS, name, [[group] for group in (*origin.values(), 2)])
 
     def _by_item_attribute(self, name: str, attribute: str) -> KeySlice:
-        known = self._attributes
-        place_of = {item: place for place, item in enumerate(known.item_ids)}
+        attributes = self._attributes
+        place_of = {item: index for index, item in enumerate(attributes.item_ids)}
         places = [place_of.get(item) for item in self._items]
-        if attribute in known.numeric:
-            numbers = known.numeric[attribute]
-            values = np.array([np.nan if place is None else numbers[place] for place in places])
+        if attribute in attributes.numeric:
+            numbers = attributes.numeric[attribute]
+            values = np.array([np.nan if index is None else numbers[index] for index in places])
             return self._by_item_number(name, values)
-        texts = known.categorical[attribute]
+        texts = attributes.categorical[attribute]
         value_groups_of_items = value_groups(
-            [() if place is None else texts[place] for place in places],
+            [() if index is None else texts[index] for index in places],
             self._rows_of_items,
             self._options.largest_groups,
         )
@@ -263,8 +263,8 @@ class _Builder:
 
     def _by_item_number(self, name: str, values: np.ndarray) -> KeySlice:
         rows = self._rows_of_items
-        distinct, place = np.unique(values[~np.isnan(values)], return_inverse=True)
-        weights = np.bincount(place, rows[~np.isnan(values)], len(distinct)).astype(np.int64)
+        distinct, value_index = np.unique(values[~np.isnan(values)], return_inverse=True)
+        weights = np.bincount(value_index, rows[~np.isnan(values)], len(distinct)).astype(np.int64)
         names, bounds = number_groups(distinct, weights, self._options.number_groups)
         groups = np.searchsorted(bounds, values, side="right")
         groups[np.isnan(values)] = len(names)
@@ -277,8 +277,10 @@ class _Builder:
         assert profiles is not None
         if profiles.attributes[attribute].kind == "numeric":
             values = profile_values.to_numpy(zero_copy_only=False).astype(np.float64)
-            known = ~np.isnan(values)
-            names, bounds = number_groups(values[known], rows[known], self._options.number_groups)
+            is_known = ~np.isnan(values)
+            names, bounds = number_groups(
+                values[is_known], rows[is_known], self._options.number_groups
+            )
             return NumberSlice(name, [*names, MISSING], column, bounds)
         divided = value_groups(profile_values.to_pylist(), rows, self._options.largest_groups)
         self._table.add_key(name, column, profile_values)

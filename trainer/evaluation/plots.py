@@ -135,14 +135,14 @@ def _draw_slice(
 ) -> None:
     low, high = limits
     axes.axvline(whole, color=_GREY, linestyle=(0, (4, 3)), linewidth=1.0)
-    for place, metrics in enumerate(groups.values()):
+    for row, metrics in enumerate(groups.values()):
         value = metrics[metric]
         if value is None:
-            axes.text(whole, place, " no value", color=_GREY, va="center", fontstyle="italic")
+            axes.text(whole, row, " no value", color=_GREY, va="center", fontstyle="italic")
             continue
         axes.plot(
             min(max(value, low), high),
-            place,
+            row,
             marker="o" if low <= value <= high else "<" if value < low else ">",
             color=_COLOUR,
             markerfacecolor="white" if metrics["sparse"] else _COLOUR,

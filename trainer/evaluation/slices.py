@@ -240,18 +240,18 @@ def chosen_slices(text: str, scenario: Scenario) -> list[str]:
     """
     if text == ALL:
         return slice_names(scenario)
-    known = [
+    available = [
         *slice_names(scenario),
         *(f"{KNOWLEDGE}{source}" for source in scenario.knowledge.answers),
     ]
     names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     for name in names:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
+        if name not in available:
+            close = difflib.get_close_matches(name, available, n=1)
             hint = f" Did you mean '{close[0]}'?" if close else ""
             raise ConfigurationError(
                 f"--slices: there is no slice '{name}'; there are "
-                f"{', '.join(dict.fromkeys(known))}.{hint}"
+                f"{', '.join(dict.fromkeys(available))}.{hint}"
             )
     if not names:
         raise ConfigurationError("--slices names no slice; write 'all', or names joined by commas")

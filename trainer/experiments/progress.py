@@ -154,8 +154,8 @@ class Progress:
             return None
         left = 0.0
         for cell in self.cells:
-            known = self._seconds.get(cell.backbone, everything)
-            left += self._trainings_left(cell) * float(np.mean(known))
+            same_backbone = self._seconds.get(cell.backbone, everything)
+            left += self._trainings_left(cell) * float(np.mean(same_backbone))
         return left / self._processes
 
     def _trainings_left(self, cell: CellProgress) -> int:

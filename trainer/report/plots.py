@@ -111,8 +111,8 @@ def marker_of(names: Sequence[str], name: str, baseline: str) -> str:
     """Marker of a series: colour is never the only cue, and no two series have both in common."""
     if name == baseline:
         return _BASELINE_MARKER
-    rounds, place = divmod(_place(names, name, baseline), len(_COLOURS))
-    return _MARKERS[(place + rounds) % len(_MARKERS)]
+    rounds, index = divmod(_place(names, name, baseline), len(_COLOURS))
+    return _MARKERS[(index + rounds) % len(_MARKERS)]
 
 
 def _place(names: Sequence[str], name: str, baseline: str) -> int:
@@ -269,7 +269,7 @@ def quality_figure(inputs: ReportInputs, cells: Sequence[CellResult]) -> Figure:
     backbones = list(dict.fromkeys(cell.backbone for cell in cells))
     # Half a row of space between backbones.
     places = [row + 0.5 * backbones.index(cell.backbone) for row, cell in enumerate(cells)]
-    for place, cell in zip(places, cells, strict=True):
+    for position, cell in zip(places, cells, strict=True):
         style = {
             "color": colour_of(arms, cell.knowledge, baseline),
             "marker": marker_of(arms, cell.knowledge, baseline),
@@ -277,21 +277,21 @@ def quality_figure(inputs: ReportInputs, cells: Sequence[CellResult]) -> Figure:
         }
         whiskers = {"elinewidth": 1.8, "capsize": 3.5, "markersize": 6.5, "zorder": 3, **style}
         value_axes.errorbar(
-            cell.value, place, xerr=_whiskers(cell.value, cell.low, cell.high), **whiskers
+            cell.value, position, xerr=_whiskers(cell.value, cell.low, cell.high), **whiskers
         )
         value_axes.plot(
             cell.seed_values,
-            np.full(len(cell.seed_values), place + 0.27),
+            np.full(len(cell.seed_values), position + 0.27),
             markersize=3.6,
             alpha=0.75,
             zorder=4,
             **style,
         )
         if cell.comparison is not None:
-            _draw_difference(difference_axes, place, cell.comparison, whiskers)
+            _draw_difference(difference_axes, position, cell.comparison, whiskers)
         elif cell.knowledge == baseline:
             difference_axes.text(
-                0.0, place, "  baseline", color="#5f6368", va="center", fontstyle="italic"
+                0.0, position, "  baseline", color="#5f6368", va="center", fontstyle="italic"
             )
     name = inputs.metric_name
     value_axes.set_yticks(places, [f"{cell.backbone}   {cell.knowledge}" for cell in cells])
@@ -308,18 +308,18 @@ def quality_figure(inputs: ReportInputs, cells: Sequence[CellResult]) -> Figure:
 
 
 def _draw_difference(
-    axes: Axes, place: float, comparison: Comparison, whiskers: Mapping[str, Any]
+    axes: Axes, position: float, comparison: Comparison, whiskers: Mapping[str, Any]
 ) -> None:
     difference = comparison.difference
     axes.errorbar(
         difference.difference,
-        place,
+        position,
         xerr=_whiskers(difference.difference, difference.low, difference.high),
         **whiskers,
     )
     axes.annotate(
         mark(comparison),
-        (max(difference.high, difference.difference), place),
+        (max(difference.high, difference.difference), position),
         xytext=(4, 0),
         textcoords="offset points",
         va="center",
@@ -346,17 +346,17 @@ def _popularity_panel(axes: Axes, inputs: ReportInputs, slices: Sequence[Popular
     for arm in compared:
         arm_slices = [each for each in slices if each.knowledge == arm]
         judged = [(BUCKETS.index(each.bucket), each.difference) for each in arm_slices]
-        known = [(place, difference) for place, difference in judged if difference is not None]
+        points = [(place, difference) for place, difference in judged if difference is not None]
         axes.errorbar(
-            [place + offsets[arm] for place, _ in known],
-            [difference.difference for _, difference in known],
+            [place + offsets[arm] for place, _ in points],
+            [difference.difference for _, difference in points],
             yerr=np.hstack(
                 [
                     _whiskers(difference.difference, difference.low, difference.high)
-                    for _, difference in known
+                    for _, difference in points
                 ]
             )
-            if known
+            if points
             else None,
             color=colour_of(inputs.arms, arm, inputs.baseline),
             marker=marker_of(inputs.arms, arm, inputs.baseline),
@@ -367,10 +367,10 @@ def _popularity_panel(axes: Axes, inputs: ReportInputs, slices: Sequence[Popular
             label=arm,
         )
     samples = {each.bucket: each for each in slices}
-    for place, bucket in enumerate(BUCKETS):
+    for position, bucket in enumerate(BUCKETS):
         if samples[bucket].difference is None:
             axes.text(
-                place,
+                position,
                 0.5,
                 "too few",
                 transform=axes.get_xaxis_transform(),

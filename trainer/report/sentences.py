@@ -179,19 +179,21 @@ def _cold_sentences(slices: Sequence[PopularitySlice]) -> list[str]:
 
 
 def _cold_text(arm_slices: Sequence[PopularitySlice]) -> str:
-    known = [(one.backbone, one.difference) for one in arm_slices if one.difference is not None]
-    if len(known) <= _LISTED:
+    differences = [
+        (one.backbone, one.difference) for one in arm_slices if one.difference is not None
+    ]
+    if len(differences) <= _LISTED:
         return _listed(
             [
                 f"{backbone} {difference_text(difference)}"
                 + (" (covers zero)" if verdict(difference) == "unclear" else "")
-                for backbone, difference in known
+                for backbone, difference in differences
             ]
         )
-    verdicts = [verdict(difference) for _, difference in known]
+    verdicts = [verdict(difference) for _, difference in differences]
     return (
         f"above zero for {verdicts.count('raises')}, below for {verdicts.count('lowers')} and not "
-        f"to be told from zero for {verdicts.count('unclear')} of {len(known)} backbones"
+        f"to be told from zero for {verdicts.count('unclear')} of {len(differences)} backbones"
     )
 
 

@@ -31,9 +31,9 @@ def custom_extractors(
         eval_config=eval_config,
         tensor_adapter_config=tensor_adapter_config,
     )
-    place = [extractor.stage_name for extractor in extractors].index(_READS_FEATURES) + 1
+    index = [extractor.stage_name for extractor in extractors].index(_READS_FEATURES) + 1
     adding = tfma.extractors.Extractor("AddUserActivity", beam.Map(with_user_activity))
-    return [*extractors[:place], adding, *extractors[place:]]
+    return [*extractors[:index], adding, *extractors[index:]]
 
 
 def with_user_activity(extracts: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,11 +41,11 @@ def check_slices(slices: Iterable[str], data: Data) -> tuple[str, ...]:
     Raises:
       ConfigurationError: a feature is unknown, or its values are no groups.
     """
-    known = sliceable_features(data)
+    sliceable = sliceable_features(data)
     for name in slices:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"Did you mean '{close[0]}'?" if close else f"Possible: {', '.join(known)}"
+        if name not in sliceable:
+            close = difflib.get_close_matches(name, sliceable, n=1)
+            hint = f"Did you mean '{close[0]}'?" if close else f"Possible: {', '.join(sliceable)}"
             raise ConfigurationError(
                 f"--slice '{name}': not a feature whose values are groups. {hint}"
             )

@@ -65,7 +65,7 @@ def test_the_learned_form_keeps_cosines_with_the_landmarks() -> None:
 def test_missing_vectors_have_no_part_in_the_others(kind: str) -> None:
     vectors = item_vectors()
     tables = MatchTables.from_vectors(MatchMethod(kind), vectors, 4)
-    assert tables.known.tolist() == [False, True, True, True, False, *[True] * 8]
+    assert tables.has_vector.tolist() == [False, True, True, True, False, *[True] * 8]
     assert not tables.table[4].any()
     present = MatchTables.from_vectors(MatchMethod(kind), np.delete(vectors, 3, axis=0), 4)
     np.testing.assert_allclose(np.delete(tables.table, 4, axis=0), present.table, atol=1e-6)
@@ -85,7 +85,7 @@ def test_every_fold_has_a_basis_of_its_own(kind: str, learned: bool) -> None:
     assert width < tables.table.shape[1]
     np.testing.assert_allclose(tables.fold_tables[1][:, :width], own[1], atol=1e-6)
     assert tables.sizes.num_folds == 2
-    assert tables.fold_known.shape == (2, 13)
+    assert tables.fold_has_vector.shape == (2, 13)
 
 
 def test_new_items_go_through_the_same_reduction() -> None:
@@ -99,7 +99,7 @@ def test_new_items_go_through_the_same_reduction() -> None:
 
 def test_a_ready_table_has_no_reduction() -> None:
     tables = MatchTables.of_rows(np.array([[0, 0], [1, 2], [0, 0]]))
-    assert tables.known.tolist() == [False, True, False]
+    assert tables.has_vector.tolist() == [False, True, False]
     assert tables.sizes == TableSizes(num_rows=3, width=2)
 
 

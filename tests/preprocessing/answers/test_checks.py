@@ -26,7 +26,7 @@ from preprocessing.answers.checks import (
     words_of,
     wrong_language,
 )
-from preprocessing.answers.record import Answer, Place, RejectedAnswer
+from preprocessing.answers.record import Answer, Location, RejectedAnswer
 
 
 @pytest.mark.parametrize(
@@ -401,7 +401,7 @@ def add(duplicates: Duplicates, line: int, entity: str, text: str, **fields: str
         entity,
         fields.get("extraction", "individual"),
         text,
-        place=Place("f", line),
+        location=Location("f", line),
     )
     try:
         duplicates.add(answer, AnswerText(text))

@@ -27,7 +27,7 @@ def outcomes(paths, formats, expected=ITEM, **thresholds) -> list[tuple[int, str
     """Line, and entity id or reason, of every record."""
     return [
         (
-            (outcome.place.line, outcome.entity_id)
+            (outcome.location.line, outcome.entity_id)
             if isinstance(outcome, Answer)
             else (outcome["line"], outcome["reason"])
         )
@@ -167,7 +167,8 @@ def test_every_record_is_accepted_or_rejected_once(tmp_path_factory, data, name)
     answers = [outcome for outcome in found if isinstance(outcome, Answer)]
     letters = [outcome for outcome in found if not isinstance(outcome, Answer)]
     assert [
-        outcome.place.line if isinstance(outcome, Answer) else outcome["line"] for outcome in found
+        outcome.location.line if isinstance(outcome, Answer) else outcome["line"]
+        for outcome in found
     ] == [number for number, line in enumerate(lines, start=1) if not of_lines or line.strip()]
     known = (*RECORD_REASONS, *QUALITY_REASONS, "http_")
     assert all(letter["reason"].startswith(known) and letter["detail"] for letter in letters)

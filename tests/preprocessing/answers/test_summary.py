@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from preprocessing.answers.record import Answer, Place
+from preprocessing.answers.record import Answer, Location
 from preprocessing.answers.summary import AnswerSummary, summary_lines
 from preprocessing.dead_letters import dead_letter
 
@@ -22,7 +22,7 @@ def test_counts_shares_and_percentiles():
             "why?" if number < 2 else None,
             "m" if number else None,
             {"prompt_tokens": 2, "completion_tokens": number, "other": 5} if number else None,
-            place=Place("f", number),
+            location=Location("f", number),
         )
         for number, length in enumerate(lengths)
     ]
@@ -60,7 +60,7 @@ def test_nothing_read():
 
 def test_a_file_named_twice_is_counted_together():
     summary = AnswerSummary(["a", "b", "a"], ["klg", "records", "klg"])
-    answers = [Answer("item", "1", "individual", "x", place=Place(file, 1)) for file in "ab"]
+    answers = [Answer("item", "1", "individual", "x", location=Location(file, 1)) for file in "ab"]
     assert len(list(summary.counted([*answers, dead_letter("a", 2, "refusal", "")]))) == 3
     assert summary.files() == [
         {"file": "a", "format": "klg", "read": 2, "accepted": 1, "rejected": 1},

@@ -170,7 +170,7 @@ def test_members_of_a_group_have_vectors_alike(sample, tmp_path, repository_root
     )
     grouping = sample.knowledge.answers["item"].grouping
     assert grouping is not None and list(tmp_path.iterdir()) == []
-    blocks = item_blocks(material.items, material.known, grouping)
+    blocks = item_blocks(material.items, material.known_interactions, grouping)
     entities = items_to_group(material.items, blocks)
     ids = pd.Index(entities.ids.to_pylist()).astype(int)
     vectors = pd.DataFrame(entities.vectors, index=ids)
@@ -215,7 +215,7 @@ def material_of(scenario: Scenario, folder: Path) -> Material:
 
 
 def known_pairs(scenario: Scenario, folder: Path) -> Pairs:
-    known = material_of(scenario, folder).known
+    known = material_of(scenario, folder).known_interactions
     users, items = known.user_ids.to_pylist(), known.item_ids.to_pylist()
     rows = zip(known.user_of_row.tolist(), known.item_of_row.tolist(), strict=True)
     return {(users[user], items[item]) for user, item in rows}
@@ -238,7 +238,7 @@ def test_tables_are_read_and_nothing_is_left_behind(small_scenario, tmp_path):
     material = material_of(small_scenario(), folder)
     assert material.records == {"interactions": 18, "catalogue": 5}
     assert material.items.ids.to_pylist() == ["10", "100", "200", "7", "9"]
-    assert material.known.item_ids.equals(material.items.ids)
+    assert material.known_interactions.item_ids.equals(material.items.ids)
     assert list(folder.iterdir()) == []
     letters = tmp_path / "dead_letters.jsonl"
     material.dead_letters.write(letters)

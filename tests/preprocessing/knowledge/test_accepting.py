@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from preprocessing.answers.record import Answer, Place
+from preprocessing.answers.record import Answer, Location
 from preprocessing.knowledge.accepting import (
     AnswerFile,
     accepted_file,
@@ -13,8 +13,8 @@ from preprocessing.knowledge.accepting import (
 
 
 def answer(entity: str, file_order: int, line: int, extraction: str = "individual") -> Answer:
-    place = Place(f"file{file_order}", line, file_order)
-    return Answer("item", entity, extraction, "text", place=place)
+    place = Location(f"file{file_order}", line, file_order)
+    return Answer("item", entity, extraction, "text", location=place)
 
 
 def test_the_first_answer_of_the_first_file_counts():
@@ -25,7 +25,7 @@ def test_the_first_answer_of_the_first_file_counts():
     accepted, dead_letters = first_answers(answers)
     firsts = [answers[4], answers[2], answers[3]]
     assert accepted == firsts
-    assert [first.place for first in accepted] == [first.place for first in firsts]
+    assert [first.location for first in accepted] == [first.location for first in firsts]
     assert [(letter["file"], letter["line"], letter["detail"]) for letter in dead_letters] == [
         ("file0", 9, "same entity as line 3 of file0"),
         ("file1", 1, "same entity as line 3 of file0"),

@@ -10,7 +10,7 @@ import pytest
 
 from configs.knowledge import Encoder
 from preprocessing import storage
-from preprocessing.answers.record import Answer, Place
+from preprocessing.answers.record import Answer, Location
 from preprocessing.beam_options import BeamOptions
 from preprocessing.beam_runner import run_pipeline
 from preprocessing.beam_sinks import STATISTICS
@@ -62,8 +62,8 @@ TEXTS = {"a": "a film about trains", "b": "a film about love", "c": "a film abou
 def write_answers(folder, texts: dict[str, str]) -> None:
     shards: list[list[Answer]] = [[], []]
     for number, (entity, text) in enumerate(texts.items()):
-        place = Place("file", number + 1)
-        shards[number % 2].append(Answer("item", entity, "individual", text, place=place))
+        location = Location("file", number + 1)
+        shards[number % 2].append(Answer("item", entity, "individual", text, location=location))
     for shard, answers in enumerate(shards):
         write_accepted(accepted_file(str(folder), shard), answers)
 

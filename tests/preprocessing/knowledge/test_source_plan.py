@@ -159,7 +159,7 @@ def test_accepted_texts_and_dead_letters_add_up_to_the_catalogue(catalogue, tmp_
         "3": "year: 1950.5",
         "5": "Are we there?",
     }
-    assert {(answer.extraction, answer.place.file) for answer in accepted} == {
+    assert {(answer.extraction, answer.location.file) for answer in accepted} == {
         ("individual", str(tmp_path / "items.csv"))
     }
     rejected = [json.loads(line) for line in letters.read_text().splitlines()]

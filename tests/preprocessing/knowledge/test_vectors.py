@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from configs.command_line import CommandError
-from preprocessing.answers.record import Answer, Place
+from preprocessing.answers.record import Answer, Location
 from preprocessing.knowledge.entity_vectors import (
     combine,
     first_vectors,
@@ -22,7 +22,7 @@ from preprocessing.knowledge.vectors import (
 
 
 def answer(number: int) -> Answer:
-    return Answer("item", str(number), "individual", "", place=Place("file", number))
+    return Answer("item", str(number), "individual", "", location=Location("file", number))
 
 
 def test_vectors_without_content_are_rejected_after_rounding():
@@ -153,7 +153,7 @@ def test_vectors_of_different_widths_are_refused():
 
 
 def vector(entity: str, file_order: int, line: int) -> KnowledgeRecord:
-    place = Place(f"file{file_order}", line, file_order)
+    place = Location(f"file{file_order}", line, file_order)
     return KnowledgeRecord(entity, "individual", "", b"\x00<", place)
 
 

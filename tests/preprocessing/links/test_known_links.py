@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from configs.command_line import CommandError
-from preprocessing.answers.record import Place
+from preprocessing.answers.record import Location
 from preprocessing.encode import encode
 from preprocessing.links.known_links import KnownLinks, read_known_links
 from preprocessing.links.linking import NamesOfAnswers
@@ -27,7 +27,7 @@ def known(scenario) -> KnownLinks:
 def names_of(answers: dict[str, list[object]]) -> NamesOfAnswers:
     names = NamesOfAnswers()
     for line, (item, listed) in enumerate(answers.items(), start=1):
-        names.add(item, Place("new.jsonl", line), {"links": listed}, {"links": 10})
+        names.add(item, Location("new.jsonl", line), {"links": listed}, {"links": 10})
     return names
 
 
@@ -41,8 +41,8 @@ def test_new_and_changed_answers_get_rows_from_their_neighbours(known):
     extended = known.extended(names_of(answers))
     degree = dict(
         zip(
-            [*extended.known.vectors.items.to_pylist(), "charade"],
-            extended.known.vectors.degrees,
+            [*extended.links.vectors.items.to_pylist(), "charade"],
+            extended.links.vectors.degrees,
             strict=True,
         )
     )
@@ -54,7 +54,7 @@ def test_new_and_changed_answers_get_rows_from_their_neighbours(known):
     assert extended.rows.any(axis=1).all() and extended.rows.dtype == np.float32
     assert (extended.rows[1] != row_of(known, "5") * known.vectors.scale).any()
     for node in ("1", "2", "3", "4", "6", "7", "99", "charade"):
-        np.testing.assert_array_equal(row_of(extended.known, node), row_of(known, node))
+        np.testing.assert_array_equal(row_of(extended.links, node), row_of(known, node))
     assert extended.counts["names"] == 4 and extended.counts["linked"]["exact"] == 3
     assert extended.drift > 0
 
@@ -64,22 +64,22 @@ def test_an_answer_that_links_to_the_same_changes_nothing(known):
     extended = known.extended(names_of(same))
     np.testing.assert_array_equal(extended.rows[0], row_of(known, "6") * known.vectors.scale)
     assert not extended.rows[1].any()
-    np.testing.assert_array_equal(extended.known.vectors.vectors, known.vectors.vectors)
+    np.testing.assert_array_equal(extended.links.vectors.vectors, known.vectors.vectors)
     assert extended.drift == pytest.approx(0, abs=1e-5)
 
 
 def test_a_name_outside_becomes_a_node_when_it_is_shared(known):
     extended = known.extended(names_of({"4": ["Game, The"], "100": ["The Game (1997)"]}))
-    assert extended.known.vectors.outside.to_pylist() == ["charade", "game"]
+    assert extended.links.vectors.outside.to_pylist() == ["charade", "game"]
     assert not extended.rows[1].any()  # its only neighbour is new itself
-    later = extended.known.extended(names_of({"101": ["The Game", "The Matrix"]}))
+    later = extended.links.extended(names_of({"101": ["The Game", "The Matrix"]}))
     assert later.rows.any()
 
 
 def test_what_is_kept_can_be_read_again_and_extended_the_same(known, tmp_path: Path):
     names = {"100": ["The Matrix", "Sabrina"], "101": ["Zodiac"]}
     first = known.extended(names_of(names))
-    first.known.write(str(tmp_path))
+    first.links.write(str(tmp_path))
     read = read_known_links(str(tmp_path), known.settings)
     second = read.extended(names_of({"102": ["Seven", "Charade"], **names}))
     np.testing.assert_array_equal(second.rows[1:], first.rows)

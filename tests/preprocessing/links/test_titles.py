@@ -14,7 +14,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from configs.knowledge import Links
-from preprocessing.answers.record import Place
+from preprocessing.answers.record import Location
 from preprocessing.links.linking import NamesOfAnswers, TitleCatalogue, link_names
 from preprocessing.links.titles import (
     ALTERNATIVE,
@@ -245,7 +245,7 @@ def test_labelled_names_justify_the_threshold(repository_root: Path) -> None:
     for line, row in enumerate(labelled, start=1):
         names.add(
             row["item_id"],
-            Place("labelled_names.csv", line),
+            Location("labelled_names.csv", line),
             {"links": [row["name"]]},
             {"links": 10},
         )

@@ -153,7 +153,9 @@ def oracle_model(run: WrittenRun, records: Records) -> AnyModel:
             vectors = np.asarray(_table_vectors(records[source]), np.float32)
             table = MatchTables.of_rows(trained_match.reduce(vectors))
             match._tables._table.assign(table.table)
-            match._tables._slots.assign(np.where(table.known, np.arange(len(table.known)), 0))
+            match._tables._slots.assign(
+                np.where(table.has_vector, np.arange(len(table.has_vector)), 0)
+            )
     for prior, trained_prior in zip(new_inputs.priors, old_inputs.priors, strict=True):
         source = prior.name.removesuffix("_prior")
         _set_prior(prior, trained_prior, model, run, source, records)

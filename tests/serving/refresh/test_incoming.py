@@ -11,7 +11,7 @@ from pyarrow import parquet
 from configs.command_line import CommandError
 from configs.knowledge import Encoder
 from configs.loading import ConfigurationError
-from preprocessing.answers.record import Place
+from preprocessing.answers.record import Location
 from preprocessing.encoders.tfidf import TfidfEncoder
 from serving.refresh.description import RefreshDescription
 from serving.refresh.incoming import (
@@ -28,7 +28,7 @@ from tests.serving.refresh.descriptions import description, source
 
 
 def test_a_record_is_accepted_when_any_of_its_entries_is_used() -> None:
-    places = [Place("new.jsonl", line) for line in range(1, 5)]
+    places = [Location("new.jsonl", line) for line in range(1, 5)]
     entries = [
         Entry(places[0], "mood", False, "1", text="slow"),
         Entry(places[0], "genre", False, "1", text="western"),
@@ -208,7 +208,7 @@ def folder(tmp_path: Path) -> Path:
 
 def entry(line: int, text: str | None, vector: list[float] | None = None) -> Entry:
     given = None if vector is None else np.array(vector)
-    return Entry(Place("new", line), "item", False, str(line), text, given)
+    return Entry(Location("new", line), "item", False, str(line), text, given)
 
 
 def test_texts_and_vectors_become_float16_vectors_in_order(folder: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from configs.command_line import CommandError
-from preprocessing.answers.record import Place
+from preprocessing.answers.record import Location
 from preprocessing.records.knowledge import KnowledgeVectors
 from serving.refresh.checkpoint import StoredVariables
 from serving.refresh.description import RefreshFolder
@@ -53,7 +53,7 @@ def version(tmp_path: Path) -> VersionKnowledge:
 
 
 def entry(line: int, of_source: str, entity_id: str, collective: bool = False) -> Entry:
-    return Entry(Place("a.jsonl", line), of_source, collective, entity_id, text="a text")
+    return Entry(Location("a.jsonl", line), of_source, collective, entity_id, text="a text")
 
 
 def test_of_several_records_about_one_entity_the_first_counts_in_each_source(
@@ -70,7 +70,7 @@ def test_of_several_records_about_one_entity_the_first_counts_in_each_source(
         entry(6, "item", "g", collective=True),
         entry(7, "item", "other", collective=True),
     ]
-    records = IncomingRecords([each.place for each in entries], entries)
+    records = IncomingRecords([each.location for each in entries], entries)
     usable = version(tmp_path).usable(records)
     assert usable == {
         "item": [entries[0], entries[4], entries[5]],
@@ -82,7 +82,7 @@ def test_of_several_records_about_one_entity_the_first_counts_in_each_source(
         6: "duplicate_entity",
         7: "unknown_group",
     }
-    assert records.rejections[entries[2].place][1] == "same entity as record 1 of a.jsonl"
+    assert records.rejections[entries[2].location][1] == "same entity as record 1 of a.jsonl"
 
 
 def test_answers_about_groups_that_nobody_reads_are_counted(tmp_path: Path) -> None:

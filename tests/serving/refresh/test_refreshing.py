@@ -16,7 +16,7 @@ from pyarrow import parquet
 from configs.command_line import CommandError, RejectedInput
 from configs.contract_versions import contract_version
 from configs.loading import ConfigurationError
-from preprocessing.answers.record import Place
+from preprocessing.answers.record import Location
 from preprocessing.encode import encode
 from preprocessing.links.known_links import read_known_links
 from preprocessing.links.linking import NamesOfAnswers
@@ -542,7 +542,7 @@ def test_answers_that_name_items_extend_the_links(tmp_path: Path) -> None:
     names = NamesOfAnswers()
     for line, (item, text) in enumerate(texts.items(), start=1):
         if item != "6":
-            names.add(item, Place("new", line), {"links": _list_of(text)}, {"links": 10})
+            names.add(item, Location("new", line), {"links": _list_of(text)}, {"links": 10})
     rows = dict(zip(names.ids, known.extended(names).rows.astype(np.float16), strict=True))
     records = read_knowledge(run.scenario.work_dir, "links")
     vectors = dict(zip(records.entity_ids, records.vectors, strict=True))
