@@ -23,7 +23,7 @@ from configs.knowledge import Grouping
 from configs.loading import scenario_from_tree
 from configs.scenario import Scenario
 from preprocessing.dead_letters import DeadLetterRuns
-from preprocessing.grouping.entities import KnownInteractions, fingerprints
+from preprocessing.grouping.entities import KnownInteractions, entity_digests
 from preprocessing.grouping.features import (
     Entities,
     Material,
@@ -97,7 +97,7 @@ def _group(
             entities.vectors, entities.counted, grouping.maximum_size, minimum, grouping.seed
         )
     with measured() as naming_watch:
-        prints = fingerprints(kind, entities.ids, interactions)
+        prints = entity_digests(kind, entities.ids, interactions)
         group_names(entities.ids, prints, tree.group_of_row, tree.groups, kind)
     print_measure(
         "grouping",

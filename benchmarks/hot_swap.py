@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.serving_workload import requests_for, serving
-from serving.loadtest.generator import Calls, Phase, Plan, arrival_times, run_plan
+from serving.loadtest.generator import Calls, LoadPlan, Phase, arrival_times, run_load
 from serving.loadtest.requests import RequestSource
 from serving.loadtest.summary import Quantiles, latencies_with_failures
 
@@ -63,7 +63,7 @@ def measure_swaps(
             ]
             for one in publishing:
                 one.start()
-            (calls,) = run_plan(Plan([target], requests, [0] * len(requests), [phase]))
+            (calls,) = run_load(LoadPlan([target], requests, [0] * len(requests), [phase]))
             for one in publishing:
                 one.join()
     published = [one.published - calls.started for one in publishing]

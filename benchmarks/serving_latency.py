@@ -42,7 +42,7 @@ from benchmarks.serving_workload import (
     serving,
     train_runs,
 )
-from serving.loadtest.generator import Calls, Phase, Plan, run_plan
+from serving.loadtest.generator import Calls, LoadPlan, Phase, run_load
 from serving.loadtest.requests import SIGNATURES
 from serving.loadtest.summary import Quantiles, latencies_with_failures
 
@@ -128,7 +128,7 @@ def _measure_knowledge(target: str, exports: Exports, arguments: argparse.Namesp
         for arm in arms
     ]
     phase, rounds = taking_turns(len(arms), arguments)
-    (calls,) = run_plan(_plan(target, requests, [phase]))
+    (calls,) = run_load(_plan(target, requests, [phase]))
     latencies = latencies_with_failures(calls, _TIMEOUT_SECONDS)
     places = phase.requests // arguments.users
     times = {
@@ -175,7 +175,7 @@ def _measure_signatures(target: str, exports: Exports, arguments: argparse.Names
             )
             for index in order
         ]
-        calls = run_plan(_plan(target, requests, phases))
+        calls = run_load(_plan(target, requests, phases))
         # Seconds per request of a turn; the first turn of each is not counted.
         seconds = [
             [np.array([_seconds_per_request(each)]) for each in calls[2 + index :: 2]]
@@ -256,9 +256,9 @@ def taking_turns(programs: int, arguments: argparse.Namespace) -> tuple[Phase, n
     return phase, np.array(rounds)
 
 
-def _plan(target: str, requests: Sequence[Sequence[bytes]], phases: Sequence[Phase]) -> Plan:
+def _plan(target: str, requests: Sequence[Sequence[bytes]], phases: Sequence[Phase]) -> LoadPlan:
     every = [request for each in requests for request in each]
-    return Plan([target], every, [0] * len(every), phases)
+    return LoadPlan([target], every, [0] * len(every), phases)
 
 
 def _seconds_per_request(calls: Calls) -> float:

@@ -18,7 +18,7 @@ from serving.client.errors import ModelAddress
 from serving.client.inputs import ModelInputs
 from serving.loadtest.requests import (
     RequestSource,
-    check_answer,
+    check_response,
     requests_of_examples,
     serialized_requests,
 )
@@ -108,7 +108,7 @@ def requests_for(
     with RankingClient(target, model, timeout_seconds=60) as client:
         client.wait_until_ready()
         model_inputs = ModelInputs.of_kinds(client.input_kinds(signature))
-        check_answer(client, source, signature, candidates)
+        check_response(client, source, signature, candidates)
     address = ModelAddress(target, model)
     return serialized_requests(address, model_inputs, source, signature, candidates, seed)
 

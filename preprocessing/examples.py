@@ -18,7 +18,7 @@ from preprocessing.beam_runner import run_pipeline, worker_folder
 from preprocessing.beam_sinks import read_statistics
 from preprocessing.examples_checks import require_consistent_settings, thin_parts, unknown_parts
 from preprocessing.examples_manifest import describe_examples, progress_line
-from preprocessing.inputs import fingerprint_inputs
+from preprocessing.inputs import input_checksums
 from preprocessing.interactions import leak_check
 from preprocessing.interactions.catalogue import open_catalogue, open_profiles
 from preprocessing.interactions.filtering import filter_log
@@ -81,8 +81,8 @@ def build_examples(
         wording = PromptWording.of(scenario.prompts, rated)
         prompts = leak_check.prompt_check(scenario.knowledge, wording)
     answer_files = _answer_files(scenario.knowledge, checked)
-    fingerprints = fingerprint_inputs(answer_files | _table_files(scenario.data))
-    inputs = {path: fingerprints[path] for path in _table_files(scenario.data)}
+    checksums = input_checksums(answer_files | _table_files(scenario.data))
+    inputs = {path: checksums[path] for path in _table_files(scenario.data)}
     tables = _open_tables(scenario)
     seen_interactions = digest_seen_prompts(scenario.knowledge.answers, checked)
     directory = WorkDirectory(scenario.work_dir).examples

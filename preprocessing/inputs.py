@@ -57,7 +57,7 @@ def bounded_lines(path: str | Path) -> Iterator[bytes]:
                 line = file.readline(LONGEST_LINE + 2)
 
 
-def fingerprint_inputs(files: Mapping[str, str]) -> dict[str, str]:
+def input_checksums(files: Mapping[str, str]) -> dict[str, str]:
     """SHA-256 of every input file, as it lies there.
 
     Args:

@@ -20,7 +20,7 @@ from tests.models.builders import randomise
 from tests.scenarios import rich_scenario, tiny_scenario
 from trainer.preparation import ExampleStore
 from trainer.run_folder import RunFolder, RunMetrics, create_weights
-from trainer.tables import fingerprint, read_model_tables
+from trainer.tables import data_fingerprint, read_model_tables
 
 ARMS: dict[str, dict[str, object]] = {
     "none": {"model__adapter": "none"},
@@ -105,7 +105,7 @@ def synthetic_metrics(scenario: Scenario) -> RunMetrics:
         train_seconds=1.5,
         train_samples=20,
         trainable_weights=30,
-        fingerprint=fingerprint(scenario),
+        fingerprint=data_fingerprint(scenario),
         code_version=contract_version("training"),
     )
 

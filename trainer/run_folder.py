@@ -23,7 +23,7 @@ from models.profiles import ProfileAttribute, raw_profile_key
 from trainer.metrics import AnyMetrics
 from trainer.model_errors import reason_of
 from trainer.model_kinds import MODEL_KINDS
-from trainer.tables import fingerprint, read_model_tables
+from trainer.tables import data_fingerprint, read_model_tables
 
 
 def dummy_request(model: tfrs.models.Model) -> dict[str, tf.Tensor]:
@@ -235,7 +235,7 @@ class RunFolder:
         """
         scenario = self.read_scenario()
         expected = self.read_metrics()["fingerprint"]
-        table_fingerprint = fingerprint(scenario)
+        table_fingerprint = data_fingerprint(scenario)
         changed = sorted(
             step for step in table_fingerprint if table_fingerprint[step] != expected.get(step)
         )

@@ -18,7 +18,7 @@ from configs.scenario import Scenario
 from configs.section import NamesRun, Section
 from trainer.evaluation.runs import kind_of
 from trainer.run_folder import RunFolder
-from trainer.tables import fingerprint
+from trainer.tables import data_fingerprint
 
 _LONGEST_SPELLED = 40
 
@@ -133,7 +133,7 @@ def training_identity(
     """
     return {
         "settings": training_settings(scenario),
-        "fingerprint": fingerprint(scenario),
+        "fingerprint": data_fingerprint(scenario),
         "code_version": contract_version("training"),
         "files": {
             part: [[str(path), os.path.getsize(path)] for path in paths]
@@ -178,7 +178,7 @@ def is_up_to_date(folder: RunFolder, scenario: Scenario) -> bool:
         folder.is_complete
         and folder.read_metrics().get("code_version") == contract_version("training")
         and training_settings(folder.read_scenario()) == training_settings(scenario)
-        and folder.read_metrics()["fingerprint"] == fingerprint(scenario)
+        and folder.read_metrics()["fingerprint"] == data_fingerprint(scenario)
     )
 
 

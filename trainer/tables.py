@@ -84,7 +84,7 @@ def _profiles(scenario: Scenario) -> dict[str, ProfileAttribute]:
     }
 
 
-def fingerprint(scenario: Scenario) -> dict[str, str]:
+def data_fingerprint(scenario: Scenario) -> dict[str, str]:
     """SHA-256 of the manifests of everything a model of this scenario is built over, by step.
 
     A run keeps it, so that a checkpoint is never combined with other tables than it was trained

@@ -66,12 +66,12 @@ def tracked_training(
       on_epoch: is also called with every row; whatever it raises ends the training.
     """
     from trainer.run_identity import default_run_folder
-    from trainer.tables import fingerprint
+    from trainer.tables import data_fingerprint
 
     folder = default_run_folder(scenario).path
     own = {
         "code_version": contract_version("training"),
-        "fingerprint": json.dumps(fingerprint(scenario), sort_keys=True),
+        "fingerprint": json.dumps(data_fingerprint(scenario), sort_keys=True),
         "backbone": scenario.model.backbone,
         "seed": str(scenario.training.seed),
     }

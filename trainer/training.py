@@ -33,7 +33,7 @@ from trainer.run_folder import (
     create_weights,
 )
 from trainer.run_identity import Files, default_run_folder, training_identity
-from trainer.tables import fingerprint, require_named_inputs
+from trainer.tables import data_fingerprint, require_named_inputs
 from trainer.training_checkpoints import (
     TrainingCheckpoints,
     TrainingState,
@@ -161,7 +161,7 @@ def train(
             train_seconds=round(state.seconds, 3),
             train_samples=examples.input.num_examples,
             trainable_weights=int(sum(np.prod(weight.shape) for weight in model.trainable_weights)),
-            fingerprint=fingerprint(scenario),
+            fingerprint=data_fingerprint(scenario),
             code_version=contract_version("training"),
             coverage=coverage,
         )

@@ -20,7 +20,7 @@ from configs.loading import ConfigurationError, override_scenario
 from configs.scenario import Scenario
 from trainer.run_folder import RunFolder, RunMetrics
 from trainer.run_identity import is_up_to_date
-from trainer.tables import fingerprint
+from trainer.tables import data_fingerprint
 from trainer.tuning_space import Space, distributions, drawn_of, settings_of
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def study_identity(scenario: Scenario, space: Space, seed: int) -> dict[str, obj
         "settings": training_settings(scenario),
         "space": {key: searched.model_dump(mode="json") for key, searched in space.items()},
         "seed": seed,
-        "data": fingerprint(scenario),
+        "data": data_fingerprint(scenario),
         "code_version": contract_version("training"),
     }
 

@@ -23,7 +23,7 @@ from preprocessing.answers.reading import IdMapping, choose_formats, examine
 from preprocessing.answers.record import Answer
 from preprocessing.answers.summary import AnswerSummary, summary_lines
 from preprocessing.dead_letters import DeadLetter, DeadLetterRuns
-from preprocessing.inputs import fingerprint_inputs
+from preprocessing.inputs import input_checksums
 from preprocessing.names import require_plain_name
 
 _HIDDEN = ".import.partial"
@@ -202,7 +202,7 @@ def import_answers(
     """
     require_plain_name("--source", source)
     files = {path: "FILE" for path in paths} | {path: "--prompts" for path in prompts}
-    fingerprints = fingerprint_inputs(files)
+    checksums = input_checksums(files)
     mapping = None if ids is None else IdMapping(ids)
     formats = choose_formats(paths, format_name)
     asked = read_asked_prompts(prompts) if prompts else None
@@ -219,7 +219,7 @@ def import_answers(
             "quality": summary.quality(),
             "source": source,
             "files": [
-                {**entry, "sha256": fingerprints[str(entry["file"])]} for entry in summary.files()
+                {**entry, "sha256": checksums[str(entry["file"])]} for entry in summary.files()
             ],
             "answers": str(folder.answers),
             "dead_letters": str(folder.dead_letters),
@@ -269,7 +269,7 @@ def validate_answers(
       CommandError: a file cannot be read as its format at all.
       RejectedInput: `strict` was given and a record would be rejected.
     """
-    fingerprint_inputs({path: "FILE" for path in paths})
+    input_checksums({path: "FILE" for path in paths})
     formats = choose_formats(paths, format_name)
     expected = Expected(source, extraction)
     summary = AnswerSummary(paths, formats)

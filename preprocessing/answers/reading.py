@@ -35,7 +35,7 @@ from preprocessing.answers.record import (
     numbered_lines,
 )
 from preprocessing.dead_letters import DeadLetter, dead_letter
-from preprocessing.inputs import fingerprint_inputs
+from preprocessing.inputs import input_checksums
 from preprocessing.records.contract import COLLECTIVE
 from preprocessing.records.coverage import id_shape
 from preprocessing.tables.blocks import WantedColumns
@@ -63,7 +63,7 @@ class IdMapping:
           CommandError: an old id stands there twice, a row has no id, or the file is damaged.
         """
         self._path = path
-        self._sha256 = fingerprint_inputs({path: _KEY})[path]
+        self._sha256 = input_checksums({path: _KEY})[path]
         self._new: dict[str, str] = {}
         self._asked: set[str] = set()
         self._unknown = ""

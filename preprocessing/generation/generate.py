@@ -25,7 +25,7 @@ from preprocessing.generation.gguf import read_gguf_file
 from preprocessing.generation.outputs import OutputFolder, PromptCounts
 from preprocessing.generation.plan import Survey, pending_requests, survey
 from preprocessing.generation.replay import ANY_MODEL
-from preprocessing.inputs import fingerprint_inputs
+from preprocessing.inputs import input_checksums
 from preprocessing.prompting.token_costs import Prices
 
 _DATE = re.compile(r"([-@:](\d{4}-\d{2}-\d{2}|\d{4}|\d{6}|\d{8}))?")
@@ -61,7 +61,7 @@ class GenerateStep:
         self._out = OutputFolder(out)
         self._files = ClientFiles(replay, read_batch, self._out.batch)
         self._forget_batches = forget_batches
-        self._hashes = fingerprint_inputs(
+        self._hashes = input_checksums(
             {path: "--read-batch" for path in read_batch}
             | {path: "--replay" for path in replay}
             | {prompts: "--prompts"}

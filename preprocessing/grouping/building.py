@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from configs.knowledge import Grouping
 from preprocessing.dead_letters import count_by_reason
-from preprocessing.grouping.entities import fingerprints
+from preprocessing.grouping.entities import entity_digests
 from preprocessing.grouping.features import (
     Entities,
     Material,
@@ -79,7 +79,7 @@ class GroupBuilder:
         described = _counts(plan, entities, tree) | {"without_features": featureless}
         if plan.kind == "item":
             described["outside_catalogue"] = material.items.outside_catalogue
-        digests = fingerprints(plan.kind, entities.ids, material.known_interactions)
+        digests = entity_digests(plan.kind, entities.ids, material.known_interactions)
         names = group_names(entities.ids, digests, tree.group_of_row, tree.groups, plan.kind)
         column = entity_column("item" if plan.kind == "item" else "user")
         _write_groups(folder / GROUPS_FILE, column, entities, tree, names)

@@ -19,7 +19,7 @@ from preprocessing.records.item_tables import ITEM_ID, TITLE
 _ROWS_AT_ONCE = 1 << 20
 
 
-def fingerprints(kind: Kind, entity_ids: pa.Array, interactions: KnownInteractions) -> np.ndarray:
+def entity_digests(kind: Kind, entity_ids: pa.Array, interactions: KnownInteractions) -> np.ndarray:
     """[entities] uint64 of the known interactions of each.
 
     It is the sum of a hash for each interaction: of user, item, whether the user liked it, and its

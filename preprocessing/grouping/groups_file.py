@@ -20,7 +20,7 @@ from preprocessing.answers.importing import written_whole
 from preprocessing.answers.reading import IdMapping
 from preprocessing.answers.record import RejectedAnswer, check_entity_id, meaning_of, whole_text
 from preprocessing.dead_letters import DeadLetter, dead_letter, write_dead_letters
-from preprocessing.inputs import fingerprint_inputs
+from preprocessing.inputs import input_checksums
 from preprocessing.records.contract import GROUP_ID
 from preprocessing.tables.blocks import ParsedBlock, WantedColumns
 from preprocessing.tables.ids import usable_ids
@@ -143,7 +143,7 @@ def import_groups(
         id twice; nothing is written.
       RejectedInput: entries were rejected and `strict` was given; everything is written.
     """
-    (fingerprint,) = fingerprint_inputs({path: "--groups"}).values()
+    (checksum,) = input_checksums({path: "--groups"}).values()
     mapping = None if ids is None else IdMapping(ids)
     entries = read_json_object(path)
     _check_place(path, entries, place)
@@ -170,7 +170,7 @@ def import_groups(
         "place": place,
         "group_ids": len({group for _, group in rows}),
         "file": path,
-        "sha256": fingerprint,
+        "sha256": checksum,
         "groups": str(folder / _GROUPS),
         "dead_letters": str(folder / _DEAD_LETTERS),
     }

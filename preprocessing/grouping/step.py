@@ -16,7 +16,7 @@ from configs.scenario import Scenario
 from preprocessing.answers.record import chosen_sources
 from preprocessing.dead_letters import DeadLetterRuns
 from preprocessing.grouping.plan import GroupingPlan, groups_directory, plan_groups
-from preprocessing.inputs import fingerprint_inputs
+from preprocessing.inputs import input_checksums
 from preprocessing.interactions.catalogue import open_catalogue
 from preprocessing.interactions.reading import open_interactions
 from preprocessing.steps import Step, StepRun, refuse_rejected, run_sources
@@ -106,7 +106,7 @@ def _steps(scenario: Scenario, plans: Sequence[GroupingPlan], maker: _Maker) -> 
     files: dict[str, str] = {}
     for key, table in tables.items():
         files |= dict.fromkeys(expand_paths(table.paths, key), key)
-    inputs = fingerprint_inputs(files) if plans else {}
+    inputs = input_checksums(files) if plans else {}
     return {
         plan.source: Step(
             name=f"group {plan.source}",

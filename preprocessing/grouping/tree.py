@@ -251,7 +251,7 @@ _DIGEST_DIGITS = 6
 
 def group_names(
     entity_ids: pa.Array,
-    fingerprints: np.ndarray,
+    digests: np.ndarray,
     group_of_entity: np.ndarray,
     groups: int,
     kind: Kind,
@@ -260,7 +260,7 @@ def group_names(
 
     Args:
       entity_ids: [entities] sorted.
-      fingerprints: [entities] uint64 of what is known about each (`fingerprints`).
+      digests: [entities] uint64 of what is known about each (`entity_digests`).
       group_of_entity: [entities] number of the group, negative for none.
       groups: number of groups.
       kind: groups of items, or of users by what they liked or disliked.
@@ -272,7 +272,7 @@ def group_names(
     for number, (start, end) in enumerate(zip(ends[:-1], ends[1:], strict=True), start=1):
         rows = order[start:end]
         members = zip(
-            entity_ids.take(pa.array(rows)).to_pylist(), fingerprints[rows].tolist(), strict=True
+            entity_ids.take(pa.array(rows)).to_pylist(), digests[rows].tolist(), strict=True
         )
         content = "\n".join([kind, *(f"{number:016x} {member}" for member, number in members)])
         digest = f"{stable_hash(content, 'group'):016x}"[:_DIGEST_DIGITS]

@@ -10,7 +10,7 @@ from typing import Any
 from configs.command_line import say
 from configs.loading import ConfigurationError
 from configs.scenario import Scenario
-from preprocessing.inputs import fingerprint_inputs
+from preprocessing.inputs import input_checksums
 from preprocessing.interactions.reading import rows_by_id
 from preprocessing.records import contract
 from preprocessing.records.coverage import (
@@ -97,7 +97,7 @@ class LogCoverage:
         """Files of the log and their checksums; None when there is none here."""
         try:
             files = expand_paths(self._scenario.data.interactions.paths, _KEY)
-            return fingerprint_inputs(dict.fromkeys(files, _KEY))
+            return input_checksums(dict.fromkeys(files, _KEY))
         except ConfigurationError as error:
             say(f"encode: the vectors are not compared with the ids of the log: {error}")
             return None

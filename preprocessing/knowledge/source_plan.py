@@ -19,7 +19,7 @@ from preprocessing.answers.record import Answer, Location, other_sources
 from preprocessing.dead_letters import DeadLetterRuns, dead_letter
 from preprocessing.grouping.groups_file import open_groups
 from preprocessing.grouping.plan import groups_file
-from preprocessing.inputs import fingerprint_inputs
+from preprocessing.inputs import input_checksums
 from preprocessing.interactions.catalogue import (
     TITLE,
     open_catalogue,
@@ -218,7 +218,7 @@ def plan_source(scenario: Scenario, source: str) -> SourcePlan:
         files |= _table_files(described, "data.catalogue.path")
     if from_log:
         files |= _table_files(scenario.data.interactions, "data.interactions.path")
-    inputs = fingerprint_inputs(files)
+    inputs = input_checksums(files)
     tables = SourceTables(
         groups=None
         if groups_path is None

@@ -41,7 +41,7 @@ from preprocessing.dead_letters import (
     count_by_reason,
     dead_letter,
 )
-from preprocessing.inputs import fingerprint_inputs
+from preprocessing.inputs import input_checksums
 from preprocessing.interactions.catalogue import (
     ITEM_ID,
     TITLE,
@@ -248,7 +248,7 @@ def _step(scenario: Scenario, plan: LinkPlan) -> Step:
             "catalogue": catalogue,
             "interactions": scenario.data.interactions if has_log else None,
         },
-        inputs=fingerprint_inputs(files),
+        inputs=input_checksums(files),
         build=functools.partial(_build, scenario, plan, has_log),
         report=functools.partial(_report, plan),
     )

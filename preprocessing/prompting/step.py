@@ -23,7 +23,7 @@ from preprocessing.dead_letters import DeadLetterRuns, count_by_reason
 from preprocessing.grouping.groups_file import open_groups
 from preprocessing.grouping.plan import Kind, groups_file_of, kind_of_groups
 from preprocessing.grouping.step import groups_at_hand
-from preprocessing.inputs import fingerprint_inputs
+from preprocessing.inputs import input_checksums
 from preprocessing.interactions.catalogue import open_catalogue, open_profiles
 from preprocessing.interactions.first_interactions import FirstInteractions, InteractionShards
 from preprocessing.interactions.reading import open_interactions
@@ -393,7 +393,7 @@ def build_prompts(
     collective = list(plan_prompts(scenario, sources).collective)
     with groups_at_hand(scenario, collective, dry_run) as grouped:
         plan = plan_prompts(grouped, sources)
-        inputs = fingerprint_inputs(plan.input_files)
+        inputs = input_checksums(plan.input_files)
         renderer = PromptRenderer(plan)
 
         def report(run: StepRun) -> dict[str, Any]:

@@ -57,7 +57,7 @@ class RetrievedItems(NamedTuple):
     version: int | None
 
 
-def unusable_answer(reason: str) -> RankingError:
+def unusable_response(reason: str) -> RankingError:
     """The server answered, but not what its API promises."""
     return RankingError("INTERNAL", f"the server's answer is unusable: {reason}")
 
@@ -113,10 +113,10 @@ def read_retrieved_items(reply: Reply) -> RetrievedItems:
     """
     ids = reply.outputs[ITEM_ID]
     if ids.dtype != object and ids.dtype != np.int64:
-        raise unusable_answer(f"output '{ITEM_ID}' is {ids.dtype}, not strings or int64")
+        raise unusable_response(f"output '{ITEM_ID}' is {ids.dtype}, not strings or int64")
     scores = _checked_scores(reply.outputs[SCORE], ids.shape)
     if len(ids) != 1 or ids.ndim != 2:
-        raise unusable_answer(f"output '{ITEM_ID}' has shape {ids.shape}, not (1, items)")
+        raise unusable_response(f"output '{ITEM_ID}' has shape {ids.shape}, not (1, items)")
     none = "" if ids.dtype == object else "-1"
     texts = [item.decode() if isinstance(item, bytes) else str(item) for item in ids[0]]
     count = sum(text != none for text in texts)
@@ -125,9 +125,9 @@ def read_retrieved_items(reply: Reply) -> RetrievedItems:
 
 def _checked_scores(scores: np.ndarray, expected: tuple[int, ...], name: str = SCORE) -> np.ndarray:
     if scores.dtype != np.float32:
-        raise unusable_answer(f"output '{name}' is {scores.dtype}, not float32")
+        raise unusable_response(f"output '{name}' is {scores.dtype}, not float32")
     if scores.shape != expected:
-        raise unusable_answer(f"output '{name}' has shape {scores.shape}, not {expected}")
+        raise unusable_response(f"output '{name}' has shape {scores.shape}, not {expected}")
     if not np.isfinite(scores).all():
-        raise unusable_answer(f"output '{name}' has values that are not finite")
+        raise unusable_response(f"output '{name}' has values that are not finite")
     return scores

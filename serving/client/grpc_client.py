@@ -17,7 +17,7 @@ from serving.client.answers import (
     RetrievedItems,
     highest_available,
     no_signature,
-    unusable_answer,
+    unusable_response,
 )
 from serving.client.connection import Connection
 from serving.client.errors import ModelAddress, RankingError, ServerUnavailable
@@ -110,7 +110,7 @@ def described_version_of(response: get_model_metadata_pb2.GetModelMetadataRespon
       RankingError: INTERNAL; the answer does not tell.
     """
     if not response.model_spec.HasField("version"):
-        raise unusable_answer("it does not tell the version")
+        raise unusable_response("it does not tell the version")
     return response.model_spec.version.value
 
 
@@ -122,11 +122,11 @@ def reply_of(call: SignatureCall[Any], response: predict_pb2.PredictResponse) ->
     """
     for name in call.outputs:
         if name not in response.outputs:
-            raise unusable_answer(f"it has no output '{name}'")
+            raise unusable_response(f"it has no output '{name}'")
     try:
         outputs = {name: unpack(tensor) for name, tensor in response.outputs.items()}
     except TensorFormatError as error:
-        raise unusable_answer(str(error)) from error
+        raise unusable_response(str(error)) from error
     specification = response.model_spec
     version = specification.version.value if specification.HasField("version") else None
     return Reply(outputs, version)
@@ -252,7 +252,7 @@ class RankingClient(RankingClientBase):
     ) -> Any:
         assert self._hedger is not None
         try:
-            return self._hedger.first_answer(
+            return self._hedger.first_response(
                 lambda seconds: method.future(request, timeout=seconds), seconds_left
             )
         except grpc.RpcError as error:
@@ -355,8 +355,8 @@ class AsyncRankingClient:
         await self._channel.close()
 
     async def _put(self, call: SignatureCall[Answer]) -> Answer:
-        if call.local_answer is not None:
-            return call.local_answer
+        if call.local_response is not None:
+            return call.local_response
         model_inputs, until = self._model_inputs, self.retry_policy.deadline()
         try:
             return call.read(await self._predict(call, call.inputs(model_inputs), until))

@@ -181,8 +181,8 @@ class RankingClientBase(abc.ABC):
         """Asks once for the version that answers."""
 
     def _put(self, call: SignatureCall[Answer]) -> Answer:
-        if call.local_answer is not None:
-            return call.local_answer
+        if call.local_response is not None:
+            return call.local_response
         model_inputs, until = self._model_inputs, self.retry_policy.deadline()
         try:
             inputs = call.inputs(model_inputs)

@@ -183,7 +183,7 @@ class SignatureCall(Generic[Answer]):
       outputs: names of the outputs that the answer needs.
       read: makes the answer of the outputs.
       all_outputs: whether the answer has all outputs of the signature, beside those it needs.
-      local_answer: the answer where no server is needed for it.
+      local_response: the answer where no server is needed for it.
     """
 
     signature_name: str
@@ -191,7 +191,7 @@ class SignatureCall(Generic[Answer]):
     outputs: Sequence[str]
     read: Callable[[Reply], Answer]
     all_outputs: bool = False
-    local_answer: Answer | None = None
+    local_response: Answer | None = None
 
 
 def ranking_call(
@@ -223,7 +223,7 @@ def rows_call(users: Sequence[UserRequest], items: Sequence[RawId]) -> Signature
         lambda model_inputs: row_inputs(users, items, model_inputs),
         [SCORE],
         lambda reply: read_ranking(reply, count),
-        local_answer=_nothing_ranked() if len(users) == count == 0 else None,
+        local_response=_nothing_ranked() if len(users) == count == 0 else None,
     )
 
 

@@ -18,7 +18,7 @@ from serving.client.answers import (
     Reply,
     highest_available,
     no_signature,
-    unusable_answer,
+    unusable_response,
 )
 from serving.client.connection import Tls
 from serving.client.errors import ModelAddress, RankingError, ServerUnavailable
@@ -101,7 +101,7 @@ class RestRankingClient(RankingClientBase):
                 for name, tensor in signatures[signature_name]["inputs"].items()
             }
         except (AttributeError, KeyError, TypeError) as error:
-            raise unusable_answer("it is not a model's metadata") from error
+            raise unusable_response("it is not a model's metadata") from error
 
     def _url_of_model(self) -> str:
         url = f"{self.address.target}/v1/models/{quote(self.address.model_name, safe='')}"
@@ -134,7 +134,7 @@ class RestRankingClient(RankingClientBase):
                 if status["state"] == "AVAILABLE"
             ]
         except (KeyError, TypeError, ValueError) as error:
-            raise unusable_answer("it is not a model status") from error
+            raise unusable_response("it is not a model status") from error
         return highest_available(versions, self.address)
 
     def _labelled_version(self, seconds_left: float) -> int:
@@ -143,7 +143,7 @@ class RestRankingClient(RankingClientBase):
         try:
             return int(answer["model_spec"]["version"])  # type: ignore[index]
         except (KeyError, TypeError, ValueError) as error:
-            raise unusable_answer("it does not tell the version") from error
+            raise unusable_response("it does not tell the version") from error
 
     def _call(
         self, method: str, url: str, body: Mapping[str, object] | None, until: float
@@ -226,7 +226,7 @@ def document_of(status: int, body: bytes, target: str) -> dict[str, object]:
             _CODES.get(status, "UNKNOWN"), f"{target} refused the request: {explanation}"
         )
     if not isinstance(document, dict):
-        raise unusable_answer("it is not a JSON object")
+        raise unusable_response("it is not a JSON object")
     return document
 
 
@@ -243,7 +243,7 @@ def array_of(name: str, values: object) -> np.ndarray:
     try:
         array = np.asarray(values, dtype=object)
     except ValueError as error:
-        raise unusable_answer(f"output '{name}' is uneven") from error
+        raise unusable_response(f"output '{name}' is uneven") from error
     kinds = {type(value) for value in array.flat}
     if isinstance(values, list) and not kinds and name == ITEM_ID:
         return array
@@ -253,4 +253,4 @@ def array_of(name: str, values: object) -> np.ndarray:
         return array.astype(np.int64)
     if isinstance(values, list) and kinds == {str}:
         return array
-    raise unusable_answer(f"output '{name}' is not a list of decimal numbers or of strings")
+    raise unusable_response(f"output '{name}' is not a list of decimal numbers or of strings")

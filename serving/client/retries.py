@@ -193,7 +193,7 @@ class Hedger:
         self._hedging = hedging
         self.budget = HedgeBudget(hedging.largest_share)
 
-    def first_answer(self, start: Callable[[float], Any], timeout_seconds: float) -> Any:
+    def first_response(self, start: Callable[[float], Any], timeout_seconds: float) -> Any:
         """The first answer; the slower request is cancelled.
 
         Args:
@@ -224,7 +224,7 @@ class Hedger:
     async def first_answer_async(
         self, start: Callable[[float], Awaitable[Response]], timeout_seconds: float
     ) -> Response:
-        """Does as `first_answer` does, without holding up the event loop.
+        """Does as `first_response` does, without holding up the event loop.
 
         Args:
           start: sends the request with so many seconds until its deadline and returns what to wait

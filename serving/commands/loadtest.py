@@ -79,7 +79,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     from serving.client.inputs import ModelInputs
     from serving.loadtest.load_test import LoadTest, is_this_machine
     from serving.loadtest.report import machine, measure_record, table, warnings, write_report
-    from serving.loadtest.requests import check_answer
+    from serving.loadtest.requests import check_response
 
     options = section_of(arguments, LoadTestOptions)
     source = _source(options)
@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
             version = client.wait_until_ready(options.timeout_seconds)
             model_inputs = ModelInputs.of_kinds(client.input_kinds(options.signature))
             for candidates in options.candidates:
-                check_answer(client, source, options.signature, candidates)
+                check_response(client, source, options.signature, candidates)
             address = client.address
     except RankingError as error:
         raise CommandError(f"{error} [{error.code}]") from error

@@ -66,7 +66,7 @@ class Phase:
 
 
 @dataclasses.dataclass(frozen=True)
-class Plan:
+class LoadPlan:
     """Everything that a generator needs.
 
     Attributes:
@@ -289,7 +289,7 @@ _CONNECT_SECONDS = 2.0
 _METHOD = "/tensorflow.serving.PredictionService/Predict"
 
 
-async def carry_out(plan: Plan) -> list[Calls]:
+async def carry_out(plan: LoadPlan) -> list[Calls]:
     """Sends the requests of a plan; what became of them, phase by phase."""
     channels = [Connection(tls=plan.tls).async_channel(target) for target in plan.targets]
     # Requests are serialized already, so that sending one costs little.
@@ -321,7 +321,7 @@ async def _connected(channel: grpc.aio.Channel) -> None:
 
 def main() -> None:
     """The generator's process: carries out the plan of standard input, calls to standard output."""
-    plan = Plan.from_bytes(sys.stdin.buffer.read())
+    plan = LoadPlan.from_bytes(sys.stdin.buffer.read())
     # A collection in the middle would look like a slow server.
     gc.disable()
     # Waits to the microsecond; what asyncio takes by default rounds up to whole milliseconds.
@@ -334,7 +334,7 @@ def main() -> None:
 _ROOT = Path(__file__).resolve().parents[2]
 
 
-def run_plan(plan: Plan) -> Sequence[Calls]:
+def run_load(plan: LoadPlan) -> Sequence[Calls]:
     """Sends a plan's requests from another process.
 
     Args:

@@ -11,7 +11,7 @@ import numpy as np
 from serving.client.connection import Tls
 from serving.client.errors import ModelAddress
 from serving.client.inputs import ModelInputs
-from serving.loadtest.generator import Calls, Phase, Plan, arrival_times, run_plan
+from serving.loadtest.generator import Calls, LoadPlan, Phase, arrival_times, run_load
 from serving.loadtest.requests import RequestSource, serialized_requests
 from serving.loadtest.summary import Summary, summarise
 from serving.options import Schedule
@@ -164,7 +164,7 @@ class LoadTest:
             schedule.seed,
         )
         phases = [self._phase(rate, len(requests)) for rate in rates]
-        plan = Plan(
+        plan = LoadPlan(
             targets=[self._address.target],
             requests=requests,
             servers=[0] * len(requests),
@@ -180,7 +180,7 @@ class LoadTest:
                 ),
                 calls,
             )
-            for rate, calls in zip(rates, run_plan(plan), strict=True)
+            for rate, calls in zip(rates, run_load(plan), strict=True)
         ]
 
     def find_limit(

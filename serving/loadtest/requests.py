@@ -82,7 +82,7 @@ def serialized_requests(
     ]
 
 
-def check_answer(
+def check_response(
     client: RankingClientBase, source: RequestSource, signature_name: str, candidates: int
 ) -> None:
     """Asks once and checks the answer, which the load itself does not.

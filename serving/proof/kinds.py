@@ -1,4 +1,4 @@
-"""How the proof of each kind of model asks, and what its trained model answers."""
+"""How the proof of each kind of model asks, and what its trained model computes."""
 
 from __future__ import annotations
 
@@ -59,9 +59,9 @@ class ProofRequest:
 
 
 class KindProof(abc.ABC):
-    """What is asked of a model of one kind, and what it answers.
+    """What is asked of a model of one kind, and what it should answer.
 
-    The model's own methods compute the answers, not the code that is exported.
+    The model's own methods compute these outputs, not the code that is exported.
 
     Attributes:
       row_inputs: features that requests of rows carry.
@@ -89,11 +89,11 @@ class KindProof(abc.ABC):
         """Requests of the signatures that take no rows of examples, made of such rows."""
 
     @abc.abstractmethod
-    def answers(self, request: ProofRequest) -> dict[str, Arrays]:
+    def expected_outputs(self, request: ProofRequest) -> dict[str, Arrays]:
         """For each signature of a request output -> values; item ids are strings of bytes."""
 
     @abc.abstractmethod
-    def default_answer(self, raw: Arrays) -> dict[str, np.ndarray]:
+    def default_outputs(self, raw: Arrays) -> dict[str, np.ndarray]:
         """What `serving_default` says about rows: output -> [n, ...]."""
 
     def _batched(
@@ -144,7 +144,7 @@ class RankingProof(KindProof):
         items = np.append(np.unique(rows[ITEM_ID][is_known])[:_RANKED_CANDIDATES], UNKNOWN_ID)
         return [_ranked(rows, names, row, items) for row in _ranked_rows(names)]
 
-    def answers(self, request: ProofRequest) -> dict[str, Arrays]:
+    def expected_outputs(self, request: ProofRequest) -> dict[str, Arrays]:
         """Every signature gives the same scores under the names and in the shape of its API."""
         raw = request.raw
         if request.signatures == ("rank",):
@@ -153,14 +153,14 @@ class RankingProof(KindProof):
                 name: values if name == ITEM_ID else np.repeat(values, count, axis=0)
                 for name, values in raw.items()
             }
-        scores = self.default_answer(raw)
+        scores = self.default_outputs(raw)
         forms = {
             "classify": {"scores": scores[SCORE][..., np.newaxis]},
             "regress": {"outputs": scores[SCORE]},
         }
         return {signature: forms.get(signature, scores) for signature in request.signatures}
 
-    def default_answer(self, raw: Arrays) -> dict[str, np.ndarray]:
+    def default_outputs(self, raw: Arrays) -> dict[str, np.ndarray]:
         """Scores [n], of every task."""
         return self._batched(self._score, raw)
 
@@ -200,15 +200,15 @@ class RerankingProof(KindProof):
             requests.append(_ranked(rows, names, row, items))
         return requests
 
-    def answers(self, request: ProofRequest) -> dict[str, Arrays]:
+    def expected_outputs(self, request: ProofRequest) -> dict[str, Arrays]:
         """Every signature gives the same scores; `rank` those of its only list."""
         if request.signatures == ("rank",):
             lists = {**request.raw, ITEM_ID: request.raw[ITEM_ID][np.newaxis]}
-            return {"rank": {SCORE: self.default_answer(lists)[SCORE][0]}}
-        scores = self.default_answer(request.raw)
+            return {"rank": {SCORE: self.default_outputs(lists)[SCORE][0]}}
+        scores = self.default_outputs(request.raw)
         return dict.fromkeys(request.signatures, scores)
 
-    def default_answer(self, raw: Arrays) -> dict[str, np.ndarray]:
+    def default_outputs(self, raw: Arrays) -> dict[str, np.ndarray]:
         """Scores [lists, length]."""
         return self._batched(self._score, raw)
 
@@ -250,19 +250,19 @@ class RetrievalProof(KindProof):
         asked = tuple(f"item {item.decode(errors='replace')}" for item in items)
         return [ProofRequest(("item_vectors",), {ITEM_ID: items}, asked)]
 
-    def answers(self, request: ProofRequest) -> dict[str, Arrays]:
+    def expected_outputs(self, request: ProofRequest) -> dict[str, Arrays]:
         """Vectors or the items found."""
         if request.signatures == ("item_vectors",):
             rows = self._rows(tf.constant(request.raw[ITEM_ID])).numpy()
             return {"item_vectors": {VECTOR: self._item_vectors[rows]}}
-        outputs = self.default_answer(request.raw)
+        outputs = self.default_outputs(request.raw)
         vectors = {VECTOR: self._batched(self._users, request.raw)[VECTOR]}
         return {
             signature: vectors if signature == "user_vectors" else outputs
             for signature in request.signatures
         }
 
-    def default_answer(self, raw: Arrays) -> dict[str, np.ndarray]:
+    def default_outputs(self, raw: Arrays) -> dict[str, np.ndarray]:
         """The best items of users, without those of the history: ids and scores [n, k]."""
         users = self._batched(self._users, raw)[VECTOR]
         history = self._rows(tf.constant(raw[HISTORY_ITEM_ID])).numpy()

@@ -28,7 +28,7 @@ from serving.proof.result import (
 from serving.proof.samples import ExpectedScores, ProofSamples, SignatureForms
 
 Loader = Callable[[Path], AbstractContextManager[Ways]]
-Answers = list[dict[str, Mapping[str, np.ndarray]]]
+Outputs = list[dict[str, Mapping[str, np.ndarray]]]
 
 _LONGEST_REASON = 300
 
@@ -112,7 +112,7 @@ class _Proving:
         self._folder = version_folder
         self._samples = samples
         self._expected = expected
-        self._first: Answers | None = None
+        self._first: Outputs | None = None
         self._failed: set[tuple[str, str]] = set()
 
     def require_requests(self) -> None:
@@ -135,11 +135,11 @@ class _Proving:
 
     def _ask(self, way: str, ask: Ask) -> None:
         self.to_checkpoint[way] = {}
-        answers: Answers = []
+        outputs: Outputs = []
         for number, request in enumerate(self._samples.requests):
-            answers.append({})
+            outputs.append({})
             for signature in request.signatures:
-                expected = self._in_id_type(self._expected.answers[number][signature])
+                expected = self._in_id_type(self._expected.outputs[number][signature])
                 try:
                     actual = ask(signature, self.forms.inputs(signature, request.raw))
                 except Exception as error:
@@ -147,12 +147,12 @@ class _Proving:
                     text = f"cannot be asked about {request.names[0]} ... ({_reason(error)})"
                     self._count(self.to_checkpoint, way, signature, Gap(np.inf, 0.0, text))
                     continue
-                answers[-1][signature] = actual
+                outputs[-1][signature] = actual
                 gap = largest_gap(expected, actual, self.bound, request.names)
                 self._count(self.to_checkpoint, way, signature, gap)
                 self._compare_with_first(way, number, signature, actual)
         if self._first is None:
-            self._first = answers
+            self._first = outputs
             self.quality = compare_quality(self._samples, self._expected.quality, self.forms, ask)
 
     def _compare_with_first(

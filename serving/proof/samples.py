@@ -279,19 +279,19 @@ class ExpectedScores:
     """What an export must say.
 
     Attributes:
-      answers: for each request signature -> output -> values; item ids are strings of bytes.
+      outputs: for each request signature -> output -> values; item ids are strings of bytes.
       quality: output -> values of the quality rows, of `serving_default`.
     """
 
-    answers: tuple[dict[str, Arrays], ...]
+    outputs: tuple[dict[str, Arrays], ...]
     quality: Arrays
 
 
 def expected_scores(model: AnyModel, samples: ProofSamples) -> ExpectedScores:
     """Asks the trained model what an export is asked."""
     proof = SERVING_MODULES[model.kind].proof(model)
-    answers = tuple(proof.answers(request) for request in samples.requests)
-    return ExpectedScores(answers, proof.default_answer(samples.quality_rows))
+    outputs = tuple(proof.expected_outputs(request) for request in samples.requests)
+    return ExpectedScores(outputs, proof.default_outputs(samples.quality_rows))
 
 
 def _read(

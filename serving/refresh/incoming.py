@@ -20,7 +20,7 @@ from preprocessing.answers.reading import choose_formats, examine
 from preprocessing.answers.record import Answer, Location, RejectedAnswer, check_entity_id
 from preprocessing.answers.texts import AnswerTexts, answer_texts
 from preprocessing.encoders.text_encoder import TextEncoder, encoder_class
-from preprocessing.inputs import fingerprint_inputs
+from preprocessing.inputs import input_checksums
 from preprocessing.links.known_links import ExtendedLinks, read_known_links
 from preprocessing.links.linking import NamesOfAnswers
 from preprocessing.records.contract import COLLECTIVE, EXTRACTIONS, INDIVIDUAL
@@ -166,7 +166,7 @@ def read_answers(
       ConfigurationError: a file does not exist.
       CommandError: a file cannot be read as its format at all.
     """
-    fingerprint_inputs({path: "--answers" for path in files.paths})
+    input_checksums({path: "--answers" for path in files.paths})
     formats = choose_formats(files.paths, files.format_name)
     sources = _sources_by_record(description)
     texts = {
@@ -260,7 +260,7 @@ def read_vectors(
       ConfigurationError: a file does not exist or its name tells no format.
       CommandError: a file cannot be read.
     """
-    fingerprint_inputs({path: "--vectors" for path in paths})
+    input_checksums({path: "--vectors" for path in paths})
     width = description.sources[source].dimension
     seen: dict[tuple[bool, str], Location] = {}
     for location, entity_id, extraction, values in _rows(paths):

@@ -186,10 +186,10 @@ Load = Callable[[str, int, Path], Servable]
 
 _log = logging.getLogger(__name__)
 
-Fingerprint = frozenset[tuple[str, int, int]]
+FolderState = frozenset[tuple[str, int, int]]
 
 
-def fingerprint(folder: Path) -> Fingerprint:
+def folder_state(folder: Path) -> FolderState:
     """Path, time of change (ns) and size of every file below a folder, as far as it can be read."""
     files = set()
     for path in folder.rglob("*"):
@@ -235,7 +235,7 @@ class ModelVersions:
         self.available: Mapping[int, Servable] = {}
         self._load = load
         self._statuses: dict[int, VersionStatus] = {}
-        self._failures: dict[int, Fingerprint] = {}
+        self._failures: dict[int, FolderState] = {}
         # A version that was loaded and dropped again may be here more than once.
         self._dropped: list[_Dropped] = []
         self._lock = threading.Lock()
@@ -293,13 +293,13 @@ class ModelVersions:
     def _is_to_load(self, version: int, folder: Path) -> bool:
         if version in self.available:
             return False
-        return version not in self._failures or fingerprint(folder) != self._failures[version]
+        return version not in self._failures or folder_state(folder) != self._failures[version]
 
     def _try_to_load(self, version: int, folder: Path) -> None:
         name = self.settings.name
         self._set(VersionStatus(version, VersionState.LOADING))
         # Taken first, so that what is copied while it loads counts as a change.
-        content = fingerprint(folder)
+        content = folder_state(folder)
         try:
             servable = self._load(name, version, folder)
         except Exception as error:  # TensorFlow has no common error for a SavedModel that is broken

@@ -10,7 +10,7 @@ import zstandard
 
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError
-from preprocessing.inputs import LONGEST_LINE, bounded_lines, fingerprint_inputs, open_input
+from preprocessing.inputs import LONGEST_LINE, bounded_lines, input_checksums, open_input
 from tests.preprocessing import shared_file_system
 
 COMPRESS = {
@@ -26,7 +26,7 @@ def test_files_are_fingerprinted_as_they_lie_there(tmp_path):
     plain, packed = tmp_path / "a.csv", tmp_path / "b.csv.gz"
     plain.write_bytes(b"abc")
     packed.write_bytes(gzip.compress(b"abc", mtime=0))
-    hashes = fingerprint_inputs({str(packed): "y", str(plain): "x"})
+    hashes = input_checksums({str(packed): "y", str(plain): "x"})
     # sha256("abc"), FIPS 180-2, appendix B.1
     expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert hashes[str(plain)] == expected != hashes[str(packed)]
@@ -42,14 +42,14 @@ def test_every_compression_is_read_and_hashed_whole(tmp_path, suffix):
         assert file.readline() == b"0,some text\n"
         assert file.read() == CONTENT.partition(b"\n")[2] + b"second part\n"
     assert file.closed
-    assert fingerprint_inputs({str(path): "key"}) == {str(path): hashlib.sha256(stored).hexdigest()}
+    assert input_checksums({str(path): "key"}) == {str(path): hashlib.sha256(stored).hexdigest()}
 
 
 def test_a_missing_file_is_named_with_its_key(tmp_path):
     with pytest.raises(ConfigurationError, match=r"data\.x: there is no file '.*absent"):
-        fingerprint_inputs({str(tmp_path / "absent"): "data.x"})
+        input_checksums({str(tmp_path / "absent"): "data.x"})
     with pytest.raises(ConfigurationError, match="there is no file"):
-        fingerprint_inputs({str(tmp_path): "data.x"})
+        input_checksums({str(tmp_path): "data.x"})
 
 
 @pytest.mark.parametrize("suffix", COMPRESS)
@@ -58,7 +58,7 @@ def test_files_that_were_cut_off_are_named(tmp_path, suffix, missing):
     path = tmp_path / f"a.csv{suffix}"
     path.write_bytes(COMPRESS[suffix](CONTENT)[:-missing])
     with pytest.raises(CommandError, match=f"a.csv{suffix}: the file is cut off"):
-        fingerprint_inputs({str(path): "key"})
+        input_checksums({str(path): "key"})
 
 
 @pytest.mark.parametrize("suffix", COMPRESS)
@@ -66,7 +66,7 @@ def test_files_that_are_something_else_are_named(tmp_path, suffix):
     path = tmp_path / f"a.csv{suffix}"
     path.write_bytes(b"plain text, as it comes from a web server with an error page\n")
     with pytest.raises(CommandError, match=f"a.csv{suffix}: not a valid {suffix} file"):
-        fingerprint_inputs({str(path): "key"})
+        input_checksums({str(path): "key"})
 
 
 def test_a_wrong_checksum_inside_is_found(tmp_path):
@@ -74,7 +74,7 @@ def test_a_wrong_checksum_inside_is_found(tmp_path):
     path = tmp_path / "a.csv.gz"
     path.write_bytes(stored[:-8] + b"\0\0\0\0" + stored[-4:])
     with pytest.raises(CommandError, match="a.csv.gz: not a valid .gz file"):
-        fingerprint_inputs({str(path): "key"})
+        input_checksums({str(path): "key"})
 
 
 def test_files_in_an_object_store(tmp_path, monkeypatch):
@@ -86,11 +86,11 @@ def test_files_in_an_object_store(tmp_path, monkeypatch):
     url = "shared://bucket/a.csv.gz"
     with open_input(url) as file:
         assert file.read() == CONTENT
-    assert fingerprint_inputs({url: "key"}) == {url: hashlib.sha256(stored).hexdigest()}
+    assert input_checksums({url: "key"}) == {url: hashlib.sha256(stored).hexdigest()}
     with pytest.raises(CommandError, match="shared://bucket/b.csv.gz: the file is cut off"):
-        fingerprint_inputs({"shared://bucket/b.csv.gz": "key"})
+        input_checksums({"shared://bucket/b.csv.gz": "key"})
     with pytest.raises(ConfigurationError, match="key: there is no file 'shared://bucket/c.csv'$"):
-        fingerprint_inputs({"shared://bucket/c.csv": "key"})
+        input_checksums({"shared://bucket/c.csv": "key"})
 
 
 @pytest.mark.parametrize("suffix", ["", *COMPRESS])

@@ -23,7 +23,7 @@ from tests.scenarios import (
     rich_scenario,
     tiny_scenario,
 )
-from trainer.tables import fingerprint, read_model_tables
+from trainer.tables import data_fingerprint, read_model_tables
 
 
 def test_catalogue_holds_rated_items_and_then_items_with_knowledge_only() -> None:
@@ -92,7 +92,7 @@ def test_profiles_that_are_no_inputs_are_left_out(scenario) -> None:
 def test_fingerprint_is_the_hash_of_each_manifest(tmp_path: Path) -> None:
     scenario = copied_scenario(tmp_path)
     work = WorkDirectory(scenario.work_dir)
-    before = fingerprint(scenario)
+    before = data_fingerprint(scenario)
     assert before == {
         "examples": hashlib.sha256(work.examples.manifest.read_bytes()).hexdigest(),
         "knowledge/item": hashlib.sha256(work.knowledge("item").manifest.read_bytes()).hexdigest(),
@@ -100,18 +100,18 @@ def test_fingerprint_is_the_hash_of_each_manifest(tmp_path: Path) -> None:
     }
     manifest = work.knowledge("user").manifest
     manifest.write_text(json.dumps({**json.loads(manifest.read_text()), "config_hash": "other"}))
-    after = fingerprint(scenario)
+    after = data_fingerprint(scenario)
     assert {step for step in before if before[step] != after[step]} == {"knowledge/user"}
 
 
 def test_fingerprint_covers_only_what_the_model_reads() -> None:
     prior = tiny_scenario(model__adapter="none", model__prior=True)
-    assert set(fingerprint(prior)) == {"examples", "knowledge/item"}
-    assert set(fingerprint(tiny_scenario(model__adapter="none"))) == {"examples"}
+    assert set(data_fingerprint(prior)) == {"examples", "knowledge/item"}
+    assert set(data_fingerprint(tiny_scenario(model__adapter="none"))) == {"examples"}
     match_alone = tiny_scenario(
         model__adapter="none", model__match="ridge", knowledge__sources=["user"]
     )
-    assert set(fingerprint(match_alone)) == {"examples", "knowledge/item"}
+    assert set(data_fingerprint(match_alone)) == {"examples", "knowledge/item"}
 
 
 def test_a_missing_step_says_what_to_run(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_missing_step_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(DamagedRecords, match="knowledge/user.*run 'python -m preprocessing all'"):
         read_model_tables(scenario)
     with pytest.raises(FileNotFoundError, match="knowledge/user.*run 'python -m preprocessing all"):
-        fingerprint(scenario)
+        data_fingerprint(scenario)
     shutil.rmtree(work.examples.path)
     with pytest.raises(DamagedRecords, match="examples.*run 'python -m preprocessing"):
         read_model_tables(scenario)

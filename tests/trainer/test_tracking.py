@@ -10,7 +10,7 @@ from configs.contract_versions import contract_version
 from configs.scenario import Scenario
 from tests.runs import synthetic_metrics
 from tests.scenarios import tiny_scenario
-from trainer.tables import fingerprint
+from trainer.tables import data_fingerprint
 from trainer.tracking import EpochRow, Tracking, tracked_training
 
 
@@ -52,7 +52,7 @@ def test_a_training_is_told_from_its_start_to_its_end(tmp_path: Path) -> None:
         "backbone": "din",
         "seed": "4",
         "code_version": contract_version("training"),
-        "fingerprint": json.dumps(fingerprint(scenario), sort_keys=True),
+        "fingerprint": json.dumps(data_fingerprint(scenario), sort_keys=True),
     }
     assert row == {"epoch": 1} and end == f"finished {tmp_path / 'run'}"
 

@@ -38,7 +38,7 @@ from trainer.predictions import SamplePredictions
 from trainer.preparation import ExampleStore
 from trainer.run_folder import RunFolder, RunFolderError, RunMetrics
 from trainer.run_identity import default_run_folder
-from trainer.tables import fingerprint
+from trainer.tables import data_fingerprint
 from trainer.training import train
 from trainer.training_input import part_examples
 
@@ -80,7 +80,7 @@ def test_the_run_folder_is_complete() -> None:
     assert not (folder.parent / f".{folder.name}.unfinished").exists()
     assert load_scenario(folder / "config.yaml") == scenario
     assert json.loads((folder / "metrics.json").read_text()) == result
-    assert result["fingerprint"] == fingerprint(scenario)
+    assert result["fingerprint"] == data_fingerprint(scenario)
 
 
 def test_metrics_and_history_say_what_happened() -> None:

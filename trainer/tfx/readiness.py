@@ -99,7 +99,7 @@ def require_ready(scenario: Scenario) -> None:
     """
     from preprocessing.records.tfrecord_file import check_intact
     from trainer.evaluation.runs import kind_of
-    from trainer.tables import fingerprint, require_named_inputs
+    from trainer.tables import data_fingerprint, require_named_inputs
 
     kind = kind_of(scenario)
     if kind != CTR:
@@ -112,7 +112,7 @@ def require_ready(scenario: Scenario) -> None:
     for part in PARTS:
         for shard in examples.shards(part):
             check_intact(shard)
-    fingerprint(scenario)
+    data_fingerprint(scenario)
     require_named_inputs(scenario)
     if importlib.util.find_spec("tfx") is None:
         raise CommandError(

@@ -10,7 +10,7 @@ from preprocessing.grouping.entities import (
     KnownInteractions,
     collect_known_interactions,
     describe_items,
-    fingerprints,
+    entity_digests,
 )
 from preprocessing.interactions.first_interactions import FirstInteractions
 
@@ -85,7 +85,7 @@ def changed(rows: list[tuple[str, str, bool]]) -> tuple[list[str], list[str]]:
     """Users and items whose number differs from that of ROWS."""
     lists = []
     for kind, ids in (("liked", USERS), ("item", ITEMS)):
-        before, after = (fingerprints(kind, pa.array(ids), known(log)) for log in (ROWS, rows))
+        before, after = (entity_digests(kind, pa.array(ids), known(log)) for log in (ROWS, rows))
         lists.append([name for name, same in zip(ids, before == after, strict=True) if not same])
     return lists[0], lists[1]
 
@@ -108,18 +108,18 @@ def test_what_changes_a_number(rows, users, items):
 
 
 def test_users_and_items_are_found_by_their_ids():
-    everybody = fingerprints("liked", pa.array(USERS), known(ROWS))
+    everybody = entity_digests("liked", pa.array(USERS), known(ROWS))
     assert len(set(everybody.tolist())) == 4 and everybody[3] == 0
-    some = fingerprints("disliked", pa.array(["eve", "ann"]), known(ROWS))
+    some = entity_digests("disliked", pa.array(["eve", "ann"]), known(ROWS))
     assert some.tolist() == [everybody[2], everybody[0]]
     more_items = known(ROWS, ["a", *ITEMS])
-    assert fingerprints("liked", pa.array(USERS), more_items).tolist() == everybody.tolist()
+    assert entity_digests("liked", pa.array(USERS), more_items).tolist() == everybody.tolist()
 
 
 def test_the_size_of_the_pieces_makes_no_difference(monkeypatch):
-    whole = fingerprints("item", pa.array(ITEMS), known(ROWS))
+    whole = entity_digests("item", pa.array(ITEMS), known(ROWS))
     monkeypatch.setattr(module, "_ROWS_AT_ONCE", 3)
-    assert fingerprints("item", pa.array(ITEMS), known(ROWS)).tolist() == whole.tolist()
+    assert entity_digests("item", pa.array(ITEMS), known(ROWS)).tolist() == whole.tolist()
 
 
 def shard(users: list[str], rows: list[tuple[int, str, bool]]) -> FirstInteractions:

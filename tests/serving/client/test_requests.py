@@ -48,10 +48,10 @@ def test_calls_name_signature_and_outputs() -> None:
 
 def test_nothing_to_rank_is_answered_at_once() -> None:
     for call in (ranking_call(USER, [], True), rows_call([], [])):
-        assert call.local_answer is not None
-        assert call.local_answer.scores.shape == (0,)
+        assert call.local_response is not None
+        assert call.local_response.scores.shape == (0,)
     for call in (ranking_call(USER, ["5"], True), rows_call([USER], ["5"])):
-        assert call.local_answer is None
+        assert call.local_response is None
     # As many users as items are needed also when there is none of the one.
     with pytest.raises(ValueError, match="1 users, 0 items"):
         rows_call([USER], []).inputs(STRINGS_WITHOUT_PROFILE)

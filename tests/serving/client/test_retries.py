@@ -246,9 +246,9 @@ def test_the_first_good_answer_counts(outcomes: list, expected: object, hedges: 
 
     if expected is Failed:
         with pytest.raises(Failed):
-            hedger.first_answer(start, 20.0)
+            hedger.first_response(start, 20.0)
     else:
-        assert hedger.first_answer(start, 20.0) == expected
+        assert hedger.first_response(start, 20.0) == expected
     assert hedger.budget.hedges == hedges
     assert deadlines == [20.0, 19.95][: 1 + hedges]
     slow = [call for call, (seconds, _) in zip(calls, outcomes, strict=True) if seconds == SLOW]
@@ -298,5 +298,5 @@ def test_without_budget_the_first_answer_is_waited_for() -> None:
         calls.append(Call(FAST, "first"))
         return calls[-1]
 
-    assert hedger.first_answer(start, 20.0) == "first"
+    assert hedger.first_response(start, 20.0) == "first"
     assert len(calls) == 1

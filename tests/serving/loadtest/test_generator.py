@@ -18,14 +18,14 @@ from serving.client.inputs import STRINGS_WITHOUT_PROFILE
 from serving.client.requests import ranking_call
 from serving.loadtest.generator import (
     Calls,
+    LoadPlan,
     Phase,
-    Plan,
     arrival_times,
     calls_from_bytes,
     calls_to_bytes,
     carry_out,
+    run_load,
     run_phase,
-    run_plan,
 )
 from serving.loadtest.summary import Quantiles, summarise
 from serving.protocol.messages import predict_pb2, prediction_service_pb2_grpc
@@ -141,9 +141,11 @@ def request(target: str) -> predict_pb2.PredictRequest:
     return predict_request(ModelAddress(target, "m"), call, inputs)
 
 
-def plan_of(target: str, due: np.ndarray, timeout_seconds: float = 10.0, bound: int = 500) -> Plan:
+def plan_of(
+    target: str, due: np.ndarray, timeout_seconds: float = 10, bound: int = 500
+) -> LoadPlan:
     phase = Phase(due, np.zeros(len(due), int), bound, timeout_seconds)
-    return Plan([target], [request(target).SerializeToString()], [0], [phase])
+    return LoadPlan([target], [request(target).SerializeToString()], [0], [phase])
 
 
 def forced_latencies() -> np.ndarray:
@@ -163,7 +165,7 @@ def test_a_stall_is_seen_by_every_request_that_was_due_meanwhile() -> None:
     due = arrival_times("even", RATE, SECONDS, 0)
     service = Stalling({STALLED: STALL})
     with serving(service) as target:
-        (calls,) = run_plan(plan_of(target, due))
+        (calls,) = run_load(plan_of(target, due))
     assert service.arrived == len(due) == 200
     assert calls.answered.all()
     assert set(calls.versions) == {5}
@@ -201,7 +203,7 @@ def test_a_closed_loop_would_hide_the_stall() -> None:
 def test_deadlines_count_from_sending_and_failures_are_kept() -> None:
     service = Stalling({0: 0.5})
     with serving(service) as target:
-        (calls,) = run_plan(plan_of(target, np.array([0.0, 1.0]), timeout_seconds=0.2))
+        (calls,) = run_load(plan_of(target, np.array([0.0, 1.0]), timeout_seconds=0.2))
     assert calls.codes.tolist() == [grpc.StatusCode.DEADLINE_EXCEEDED.value[0], 0]
     assert calls.latencies[0] >= 0.2 - 0.01
 
@@ -209,7 +211,7 @@ def test_deadlines_count_from_sending_and_failures_are_kept() -> None:
 def test_no_server_fails_every_request() -> None:
     with serving(Stalling()) as target:
         pass
-    (calls,) = run_plan(plan_of(target, np.array([0.0, 0.1]), timeout_seconds=5.0))
+    (calls,) = run_load(plan_of(target, np.array([0.0, 0.1]), timeout_seconds=5.0))
     assert calls.codes.tolist() == [grpc.StatusCode.UNAVAILABLE.value[0]] * 2
 
 
@@ -221,8 +223,8 @@ def test_phases_follow_each_other_and_servers_take_their_own_requests() -> None:
             Phase(np.zeros(2), np.array([0, 0]), 2, 10.0),
         ]
         requests = [request(target).SerializeToString() for target in (one, two)]
-        plan = Plan([one, two], requests, [0, 1], phases)
-        calls = run_plan(plan)
+        plan = LoadPlan([one, two], requests, [0, 1], phases)
+        calls = run_load(plan)
     assert [len(phase.due) for phase in calls] == [4, 2]
     assert (first.arrived, second.arrived) == (3, 3)
     assert all(phase.answered.all() and set(phase.versions) == {5} for phase in calls)
@@ -234,15 +236,15 @@ def test_an_encrypted_connection_shows_the_certificates(tmp_path: Path) -> None:
     tls = Tls(tmp_path / "authority.pem", tmp_path / "client.pem", tmp_path / "client.key")
     with serving(Stalling(), server_credentials(tmp_path)) as target:
         plain = plan_of(target, np.zeros(3), timeout_seconds=20.0)
-        (trusted,) = run_plan(dataclasses.replace(plain, tls=tls))
+        (trusted,) = run_load(dataclasses.replace(plain, tls=tls))
         (refused,) = asyncio.run(carry_out(plain))
     assert trusted.answered.all() and not refused.answered.any()
 
 
 def test_a_generator_that_fails_says_why() -> None:
-    plan = Plan(["127.0.0.1:1"], [b""], [7], [Phase(np.zeros(1), np.zeros(1, int), 1, 1.0)])
+    plan = LoadPlan(["127.0.0.1:1"], [b""], [7], [Phase(np.zeros(1), np.zeros(1, int), 1, 1.0)])
     with pytest.raises(CommandError, match="the load generator ended with 1: IndexError"):
-        run_plan(plan)
+        run_load(plan)
 
 
 FIRST = calls_of([0.0, 1.0], [0.1, 1.1], [0.2, 1.5], codes=[0, 4], held=[False, True])
@@ -259,19 +261,19 @@ def test_a_plan_reaches_another_process_as_it_was() -> None:
         Phase(np.array([0.0, 0.5]), np.array([2, 0]), 3, 1.5),
         Phase(np.array([0.25]), np.array([1]), 1, 2.0),
     ]
-    plan = Plan(
+    plan = LoadPlan(
         targets=["a:1", "b:2"],
         requests=[b"first", b"", b"\x00third"],
         servers=[0, 1, 1],
         phases=phases,
         tls=Tls("ca.pem", Path("client.pem"), Path("client.key")),
     )
-    read = Plan.from_bytes(plan.to_bytes())
+    read = LoadPlan.from_bytes(plan.to_bytes())
     assert (read.requests, read.servers, read.targets) == (
         plan.requests, plan.servers, plan.targets,
     )  # fmt: skip
     assert read.tls == Tls("ca.pem", "client.pem", "client.key")
-    assert Plan.from_bytes(dataclasses.replace(plan, tls=None).to_bytes()).tls is None
+    assert LoadPlan.from_bytes(dataclasses.replace(plan, tls=None).to_bytes()).tls is None
     for phase, expected in zip(read.phases, phases, strict=True):
         np.testing.assert_array_equal(phase.due, expected.due)
         np.testing.assert_array_equal(phase.requests, expected.requests)

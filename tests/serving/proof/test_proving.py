@@ -83,11 +83,11 @@ def test_a_signature_that_nobody_asks_is_a_failure() -> None:
     (*others, last) = samples.requests
     assert last.signatures == ("rank",)
     without_rank = [request for request in others if request.signatures != ("rank",)]
-    answers = expected.answers[: len(without_rank)]
+    answers = expected.outputs[: len(without_rank)]
     proof = prove(
         exported().path,
         replace(samples, requests=tuple(without_rank)),
-        replace(expected, answers=answers),
+        replace(expected, outputs=answers),
         "float32",
         "quick",
     )

@@ -310,7 +310,7 @@ def test_scores_are_the_models_in_the_form_of_every_signature(
     samples = draw_samples(run.scenario, run.model, count=12, quality_rows=40)
     expected = expected_scores(TextLengths(run.model), samples)
     asked = set()
-    for request, answers in zip(samples.requests, expected.answers, strict=True):
+    for request, answers in zip(samples.requests, expected.outputs, strict=True):
         scores = scores_by_hand(request.raw)
         further = {} if backbone == "prm" else {"score_loved": 1 - scores}
         forms = {
@@ -354,7 +354,7 @@ def test_a_search_finds_the_best_items_that_are_not_in_the_history() -> None:
     samples = draw_samples(run.scenario, run.model, count=8, quality_rows=20)
     expected = expected_scores(run.model, samples)
     users, _, items = samples.requests
-    top_k, best = expected.answers[0]["top_k"], searched(run, dict(users.raw))
+    top_k, best = expected.outputs[0]["top_k"], searched(run, dict(users.raw))
     for row, wanted in enumerate(best):
         found = [item.decode() for item in top_k["item_id"][row] if item]
         assert found == wanted[: len(found)]
@@ -363,7 +363,7 @@ def test_a_search_finds_the_best_items_that_are_not_in_the_history() -> None:
         assert not top_k["score"][row][len(found) :].any()
     rows = run.model.inputs_preparation.catalogue.rows(tensors(dict(items.raw))["item_id"])
     np.testing.assert_allclose(
-        expected.answers[2]["item_vectors"]["vector"],
+        expected.outputs[2]["item_vectors"]["vector"],
         run.model.item_vectors(rows).numpy(),
         atol=1e-6,
     )

@@ -20,7 +20,7 @@ from serving.server.model_store import (
     VersionStatus,
     checked_labels,
     failure_text,
-    fingerprint,
+    folder_state,
     load_failure,
     load_servable,
     replay_warmup,
@@ -260,14 +260,14 @@ def test_the_reasons_for_serving_nothing_are_told(tmp_path: Path) -> None:
 
 
 def test_a_fingerprint_changes_with_the_files(tmp_path: Path) -> None:
-    empty = fingerprint(tmp_path)
+    empty = folder_state(tmp_path)
     (tmp_path / "variables").mkdir()
     (tmp_path / "variables" / "data").write_bytes(b"1")
-    one = fingerprint(tmp_path)
-    assert one == fingerprint(tmp_path) != empty
+    one = folder_state(tmp_path)
+    assert one == folder_state(tmp_path) != empty
     (tmp_path / "variables" / "data").write_bytes(b"12")
-    assert fingerprint(tmp_path) != one
-    assert fingerprint(tmp_path / "nowhere") == frozenset()
+    assert folder_state(tmp_path) != one
+    assert folder_state(tmp_path / "nowhere") == frozenset()
 
 
 def test_a_status_is_written_as_tensorflow_serving_does() -> None:
