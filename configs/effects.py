@@ -148,7 +148,7 @@ def without(tree: Mapping[str, Any], keys: Iterable[str]) -> dict[str, Any]:
 
 
 def value_at(tree: Mapping[str, Any], key: str) -> Any:
-    """What stands at a dotted key; None where nothing does."""
+    """The value at a dotted key; None if there is none."""
     node: Any = tree
     for part in key.split("."):
         node = node.get(part) if isinstance(node, Mapping) else None

@@ -112,7 +112,7 @@ class RankingModel(ScoringModel):
 
     @classmethod
     def check_scenario(cls, scenario: Scenario) -> None:
-        """Nothing: ranking models take every option."""
+        """Checks nothing, since ranking models take every option."""
 
     @classmethod
     def of_parts(cls, parts: ModelParts, scenario: Scenario) -> Self:

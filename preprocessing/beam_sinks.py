@@ -35,11 +35,11 @@ class GatherToFile(beam.PTransform):
         super().__init__()
         self._path = path
         self._write = write
-        self._nothing = nothing
+        self._empty_tensor = nothing
 
     @override
     def expand(self, collections: Sequence[beam.PCollection]) -> beam.PCollection:
-        nothing = collections[0].pipeline | "Nothing" >> beam.Create([self._nothing])
+        nothing = collections[0].pipeline | "Nothing" >> beam.Create([self._empty_tensor])
         return (
             (*collections, nothing)
             | beam.Flatten()

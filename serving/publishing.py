@@ -162,7 +162,7 @@ def write_warmup_requests(
                 request.model_spec.name = serving.model_name
                 request.model_spec.signature_name = signature
                 for name, specification in specifications.items():
-                    request.inputs[name].CopyFrom(_nothing(name, specification, rows))
+                    request.inputs[name].CopyFrom(_empty_tensor(name, specification, rows))
                 log = prediction_log_pb2.PredictionLog(
                     predict_log=prediction_log_pb2.PredictLog(request=request)
                 )
@@ -170,11 +170,11 @@ def write_warmup_requests(
     return path
 
 
-def _nothing(name: str, specification: tf.TensorSpec, rows: int) -> tensor_pb2.TensorProto:
+def _empty_tensor(name: str, specification: tf.TensorSpec, rows: int) -> tensor_pb2.TensorProto:
     lengths = [rows, _LIST_LENGTHS.get(name, _PROFILE_VALUES)]
     dimensions = specification.shape.as_list()
     shape = [
         length if size is None else size for size, length in zip(dimensions, lengths, strict=False)
     ]
-    nothing = {tf.string: b"", tf.int64: NO_ID}.get(specification.dtype, 0)
-    return tf.make_tensor_proto(np.full(shape, nothing), specification.dtype)
+    value = {tf.string: b"", tf.int64: NO_ID}.get(specification.dtype, 0)
+    return tf.make_tensor_proto(np.full(shape, value), specification.dtype)

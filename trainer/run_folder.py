@@ -29,11 +29,11 @@ from trainer.tables import data_fingerprint, read_model_tables
 def dummy_request(model: tfrs.models.Model) -> dict[str, tf.Tensor]:
     """Raw features of one user and one candidate; for a re-ranker, of one list of one candidate."""
     one = tf.ones([1])
-    nobody = tf.constant([""])
+    no_id = tf.constant([""])
     request = {
-        "user_id": nobody,
-        "item_id": nobody[:, tf.newaxis] if MODEL_KINDS[model.kind].has_lists else nobody,
-        "history_item_id": nobody[:, tf.newaxis],
+        "user_id": no_id,
+        "item_id": no_id[:, tf.newaxis] if MODEL_KINDS[model.kind].has_lists else no_id,
+        "history_item_id": no_id[:, tf.newaxis],
         "history_rating": one[:, tf.newaxis],
         **dict.fromkeys(USER_STATISTICS, one),
     }

@@ -108,7 +108,7 @@ def name_lists(answer: Answer, entity: str | None = None, key: str = LINKS) -> N
 
 
 def has_name_lists(answer: Answer) -> bool:
-    """Whether an answer whose form nothing tells lists names under the usual keys."""
+    """Whether an answer without a schema lists names under the usual keys."""
     content = _content(answer)
     return isinstance(content, list) or (
         isinstance(content, dict)

@@ -28,7 +28,7 @@ class AnswerTexts:
     history_entry: re.Pattern[str] | None = None
 
     def to_encode(self, answer: Answer) -> Answer:
-        """The answer with the text to encode as its text, and without what nobody encodes.
+        """The answer with the text to encode, and without prompt and other fields.
 
         Raises:
           RejectedAnswer: see `factor_text`.

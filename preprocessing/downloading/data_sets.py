@@ -202,7 +202,7 @@ DATA_SETS: Mapping[str, DataSet] = {data_set.name: data_set for data_set in _ALL
 
 _DATA = Path("data")
 _NO_ANSWERS_YET = "knowledge.answers.user.history_entry_pattern=null"
-"""Lets the leak check do without the prompts of answers that nobody has asked for."""
+"""Override for data sets without answers: the leak check then needs no prompts."""
 
 
 def default_folder(data_set: DataSet) -> Path:

@@ -250,7 +250,7 @@ _TEXT, _LIST, _MEMBER_LISTS = "text", "list", "lists of members"
 
 
 def _shape_of(description: object) -> str | None:
-    """What a property holds; None where that is nothing known."""
+    """Type of a schema's property; None if it is not supported."""
     if not isinstance(description, dict):
         return None
     items, members = description.get("items"), description.get("properties")

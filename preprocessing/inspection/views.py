@@ -441,7 +441,7 @@ def _column_statistics(column: pa.ChunkedArray) -> dict[str, object]:
 
 
 def _range(numbers: np.ndarray) -> dict[str, object]:
-    """Minimum, mean and maximum of the finite numbers; nothing if there are none."""
+    """Minimum, mean and maximum of the finite numbers; empty if there are none."""
     finite = numbers[np.isfinite(numbers)]
     if not len(finite):
         return {}

@@ -140,7 +140,7 @@ def write_schema(path: Path, features: Sequence[Feature], data: Data) -> None:
 
 
 def _most_values(name: str, data: Data) -> int | None:
-    """The most values of a list; None where nothing bounds it."""
+    """The most values of a list; None if it is not bounded."""
     if name in (contract.HISTORY_ITEM_ID, contract.HISTORY_RATING):
         return data.history_length
     if not name.startswith(contract.PROFILE_PREFIX):

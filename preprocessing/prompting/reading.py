@@ -38,7 +38,7 @@ CREATE TABLE asked (custom_id TEXT PRIMARY KEY, times INTEGER) WITHOUT ROWID;
 
 
 class Scratch(AbstractContextManager["Scratch"]):
-    """Tables by id in a file that nobody keeps."""
+    """Tables by id in a temporary database."""
 
     def __init__(self, path: Path):
         """Creates the file.

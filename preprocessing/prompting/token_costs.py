@@ -15,7 +15,7 @@ _PRICED_TOKENS = 1_000_000
 
 @dataclass(frozen=True)
 class Prices:
-    """US dollars for a million tokens; None where nobody said.
+    """US dollars for a million tokens; None if not configured.
 
     Attributes:
       prompt: for prompt tokens.

@@ -235,7 +235,7 @@ def knowledge_settings(scenario: Scenario, source: str) -> Settings:
 
 
 def groups_settings(scenario: Scenario, source: str) -> Settings:
-    """What groups that are made here depend on, beside `grouping` itself; nothing for others.
+    """What groups that are made here depend on, beside `grouping` itself; empty for others.
 
     Examples made with other settings may have samples that the groups were made from (leak rule),
     and so are told from those that have not.
@@ -247,7 +247,7 @@ def groups_settings(scenario: Scenario, source: str) -> Settings:
 
 
 def tables_settings(scenario: Scenario, source: str) -> Settings:
-    """What vectors depend on that are made from the catalogue or the log; nothing for others."""
+    """What vectors depend on that are made from the catalogue or the log; empty for others."""
     answers = scenario.knowledge.answers[source]
     prefixes: tuple[str, ...] = ()
     if answers.links is not None:

@@ -131,7 +131,7 @@ class RankingProof(KindProof):
 
     @staticmethod
     def item_edges(items: np.ndarray) -> dict[str, np.ndarray]:
-        """A candidate nobody knows."""
+        """An unknown candidate."""
         return {"unknown item": filled_with(items, UNKNOWN_ID)}
 
     def num_quality_rows(self, count: int, scenario: Scenario) -> int:
@@ -179,7 +179,7 @@ class RerankingProof(KindProof):
 
     @staticmethod
     def item_edges(items: np.ndarray) -> dict[str, np.ndarray]:
-        """Lists with an item nobody knows, of one item, and of none."""
+        """Lists with an unknown item, of one item, and of none."""
         empty = filled_with(items, b"")
         return {
             "unknown item in the list": with_first(items, UNKNOWN_ID),

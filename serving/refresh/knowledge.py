@@ -180,7 +180,7 @@ def change_source(entities: KnownEntities, new: NewVectors) -> SourceChange:
 
 
 def rows_of_groups(entities: KnownEntities) -> np.ndarray:
-    """Knowledge row of every group's answer, int32 [groups]; 0 where nobody uses one.
+    """Knowledge row of every group's answer, int32 [groups]; 0 if no entity uses it.
 
     A collective answer that names no group is nobody else's.
     """

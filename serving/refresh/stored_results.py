@@ -83,7 +83,7 @@ class NextTables:
         self.set_rows(f"{name}/slots", change.rows, change.rows)
 
     def set_vectors(self, name: str, rows: np.ndarray, vectors: np.ndarray) -> None:
-        """Stores vectors [k, width] in the number format of a table; nothing if there is none.
+        """Stores vectors [k, width] in the number format of a table; empty if there is none.
 
         Raises:
           CommandError: a number does not fit into the format.

@@ -54,7 +54,7 @@ class Background:
     """Runs what requests wait for, such as a reload, in threads that no stop waits for."""
 
     def __init__(self) -> None:
-        """Starts with nothing to do."""
+        """Starts idle."""
         self._waiting: set[Future[None]] = set()
         self._is_stopped = False
         self._lock = threading.Lock()

@@ -197,7 +197,7 @@ class _Coordinator(tf.distribute.coordinator.ClusterCoordinator):
     """The one coordinator of a strategy."""
 
     def __del__(self) -> None:
-        """Nothing: TensorFlow's waits for workers that are gone, and the process could not end."""
+        """Does nothing: TensorFlow's waits for workers that are gone, and the process hangs."""
 
 
 @functools.lru_cache(maxsize=1)

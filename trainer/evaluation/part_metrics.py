@@ -503,7 +503,7 @@ class GroupMeans:
             sums += np.bincount(groups, added if weights is None else added * weights, count)
 
     def means(self, group: int) -> dict[str, float | None]:
-        """Means of a group; None where nothing was added."""
+        """Means of a group; None if no value was added."""
         weight = self.weights[group]
         return {
             name: float(sums[group] / weight) if weight else None

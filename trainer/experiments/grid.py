@@ -315,7 +315,7 @@ def require_ready(cells: Sequence[Cell], store: ExampleStore) -> None:
 
 
 def missing_data(cells: Sequence[Cell]) -> list[str]:
-    """What of the data of an experiment was not built yet, in words; nothing is read."""
+    """Data of an experiment that was not built yet, in words; reads no files."""
     work = WorkDirectory(cells[0].scenario.work_dir)
     examples = [] if work.examples.manifest.exists() else ["examples"]
     readers = _missing_knowledge(cells)

@@ -69,7 +69,7 @@ class Progress:
         processes: int,
         say: Callable[[str], None] = lambda line: None,
     ):
-        """Starts at nothing.
+        """Starts without finished work.
 
         Args:
           scenario: of the experiment.
@@ -129,7 +129,7 @@ class Progress:
         self._say(line)
 
     def failure(self, cell: Cell, what: str, reason: str) -> None:
-        """Something of a cell could not be done; without tuning nothing of it can.
+        """Counts a failure of a cell; a cell whose tuning failed has no runs either.
 
         Args:
           cell: the cell.

@@ -60,7 +60,7 @@ class Trainer(Protocol):
 
 
 Task = Callable[[Trainer], Sequence["Task"]]
-"""Something to do with a trainer; it returns what is to be done next and raises nothing."""
+"""Work for a trainer; it returns the tasks to do next and never raises."""
 
 
 class TrainerPool(Protocol):
