@@ -83,7 +83,7 @@ class NextTables:
         self.set_rows(f"{name}/slots", change.rows, change.rows)
 
     def set_vectors(self, name: str, rows: np.ndarray, vectors: np.ndarray) -> None:
-        """Stores vectors [k, width] in the number format of a table; empty if there is none.
+        """Stores vectors [k, width] in a table's number format; does nothing without the table.
 
         Raises:
           CommandError: a number does not fit into the format.
@@ -113,7 +113,7 @@ class NextTables:
         return self.changed[name] if name in self.changed else self._variables.read(name)
 
     def set_rows(self, name: str, rows: np.ndarray, values: np.ndarray) -> None:
-        """Sets rows of a table, which grows where they lie behind its end; nothing without one."""
+        """Sets rows of a table, which grows as needed; does nothing without the table."""
         if name not in self._variables or not len(rows):
             return
         table = self.value(name)
