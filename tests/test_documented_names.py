@@ -47,13 +47,13 @@ class Definition:
 @pytest.fixture(scope="module")
 def definitions() -> dict[str, list[Definition]]:
     root = Path(__file__).parents[1]
-    found: dict[str, list[Definition]] = {}
+    collected: dict[str, list[Definition]] = {}
     for room in ROOMS:
         for path in (root / room).rglob("*.py"):
             for node in ast.walk(syntax_tree(path.read_text(encoding="utf-8"))):
                 if isinstance(node, ast.ClassDef):
-                    found.setdefault(node.name, []).append(Definition(node))
-    return found
+                    collected.setdefault(node.name, []).append(Definition(node))
+    return collected
 
 
 def named(text: str) -> set[tuple[str, str]]:
@@ -93,8 +93,8 @@ def test_names_exist(
 
 def test_the_check_sees_names(definitions: dict[str, list[Definition]]) -> None:
     text = "`KnowledgeMatch.store()` `KnowledgeMatch.without_folds()` `RunFolder.read_metrics`"
-    found = named(text)
-    assert found == {
+    actual = named(text)
+    assert actual == {
         ("KnowledgeMatch", "store"),
         ("KnowledgeMatch", "without_folds"),
         ("RunFolder", "read_metrics"),

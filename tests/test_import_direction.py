@@ -130,26 +130,26 @@ def imports_against_the_order(source: str, module: str) -> list[str]:
 
 @pytest.mark.parametrize("room", ALLOWED_IMPORTS)
 def test_rooms_import_only_what_they_may(room: str, repository_root: Path) -> None:
-    found: list[str] = []
+    actual: list[str] = []
     for path in sorted((repository_root / room).rglob("*.py")):
         relative = path.relative_to(repository_root)
         module = ".".join(relative.with_suffix("").parts)
         problems = forbidden_imports(path.read_text(encoding="utf-8"), module)
-        found.extend(f"{relative}:{problem}" for problem in problems)
+        actual.extend(f"{relative}:{problem}" for problem in problems)
     allowed = ", ".join(ALLOWED_IMPORTS[room]) or "nothing of ours"
-    assert not found, f"{room} may import {allowed}; found:\n" + "\n".join(found)
+    assert not actual, f"{room} may import {allowed}; found:\n" + "\n".join(actual)
 
 
 def test_folders_of_preprocessing_import_only_those_before_them(repository_root: Path) -> None:
-    found: list[str] = []
+    actual: list[str] = []
     for path in sorted((repository_root / "preprocessing").rglob("*.py")):
         relative = path.relative_to(repository_root)
         module = ".".join(relative.with_suffix("").parts)
         if module == "preprocessing.__init__":
             continue
         problems = imports_against_the_order(path.read_text(encoding="utf-8"), module)
-        found.extend(f"{relative}:{problem}" for problem in problems)
-    assert not found, "against PREPROCESSING_ORDER:\n" + "\n".join(found)
+        actual.extend(f"{relative}:{problem}" for problem in problems)
+    assert not actual, "against PREPROCESSING_ORDER:\n" + "\n".join(actual)
 
 
 @pytest.mark.parametrize(

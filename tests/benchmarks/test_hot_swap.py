@@ -27,16 +27,16 @@ def test_seconds_of_swaps_are_compared_with_quiet_time() -> None:
         codes=codes.tolist(),
         versions=versions.tolist(),
     )
-    found = summarise_swaps(calls, 1.0, [10.0, 25.0])
-    assert (found["requests"], found["failed"], found["swaps"]) == (4000, 1, 2)
-    assert found["answers_of_new_versions"] == (versions > 1).sum()
-    assert found["p99_quiet_ms"] == pytest.approx(10)
-    assert found["p99_swap_seconds_ms"] == pytest.approx(15)
-    assert found["p99_worst_second_ms"] == pytest.approx(40)
-    assert found["swap_ratio"] == pytest.approx(1.5)
-    assert found["worst_second_ratio"] == pytest.approx(4.0)
-    assert found["worst_second_of_all_ratio"] == pytest.approx(5.0)
-    assert found["seconds_until_new_version"] == pytest.approx(3.0, abs=0.02)
+    actual = summarise_swaps(calls, 1.0, [10.0, 25.0])
+    assert (actual["requests"], actual["failed"], actual["swaps"]) == (4000, 1, 2)
+    assert actual["answers_of_new_versions"] == (versions > 1).sum()
+    assert actual["p99_quiet_ms"] == pytest.approx(10)
+    assert actual["p99_swap_seconds_ms"] == pytest.approx(15)
+    assert actual["p99_worst_second_ms"] == pytest.approx(40)
+    assert actual["swap_ratio"] == pytest.approx(1.5)
+    assert actual["worst_second_ratio"] == pytest.approx(4.0)
+    assert actual["worst_second_of_all_ratio"] == pytest.approx(5.0)
+    assert actual["seconds_until_new_version"] == pytest.approx(3.0, abs=0.02)
 
 
 def test_a_version_that_never_answers_is_no_result() -> None:

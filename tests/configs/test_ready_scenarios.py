@@ -147,8 +147,8 @@ def commands_of(name: str) -> list[list[str]]:
     comments = "\n".join(line.partition("# ")[2] for line in lines if "# " in line)
     joined = re.sub(r"\\\n\s*", "", comments)
     programs = "|".join(map(re.escape, PROGRAMS))
-    found = re.findall(rf"python -m (?:{programs}) .*?(?=   |$)", joined, re.MULTILINE)
-    return [shlex.split(command)[2:] for command in found]
+    collected = re.findall(rf"python -m (?:{programs}) .*?(?=   |$)", joined, re.MULTILINE)
+    return [shlex.split(command)[2:] for command in collected]
 
 
 @pytest.mark.parametrize("name", [*DOWNLOADED, *GRIDS])

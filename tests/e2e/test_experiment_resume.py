@@ -77,16 +77,16 @@ def test_a_killed_experiment_ends_as_an_unbroken_one(command: Command, tmp_path:
     times = {path: path.stat().st_mtime_ns for path in folder.glob("trials/*/trial*/metrics.json")}
     resumed = json.loads(command.run(broken))
     assert {path: path.stat().st_mtime_ns for path in times} == times
-    found = outcome(json.loads((tmp_path / resumed["results"]).read_text()))
-    assert found["trials"] == [
+    actual = outcome(json.loads((tmp_path / resumed["results"]).read_text()))
+    assert actual["trials"] == [
         [(settings, pytest.approx(value, abs=1e-6), state) for settings, value, state in cell]
         for cell in expected["trials"]
     ]
-    for new, old in zip(found["runs"], expected["runs"], strict=True):
+    for new, old in zip(actual["runs"], expected["runs"], strict=True):
         for part in ("validation", "test"):
             assert new[part] == pytest.approx(old[part], abs=1e-6)
         assert new["settings"] == old["settings"]
-    for new, old in zip(found["comparisons"], expected["comparisons"], strict=True):
+    for new, old in zip(actual["comparisons"], expected["comparisons"], strict=True):
         assert new["difference"] == pytest.approx(old["difference"], abs=1e-6)
 
 
@@ -103,10 +103,10 @@ def test_a_killed_search_ends_as_an_unbroken_one(command: Command, tmp_path: Pat
     for trials in (1, 3):
         begun = folder / f".trial000{trials + 1}.unfinished"
         assert command.run_killed(tune("broken"), begun.exists, delay=0.2)
-    found = json.loads(command.run(tune("broken")))
-    assert (found["trials"], found["complete"]) == (4, 4)
-    assert found["best"]["settings"] == expected["best"]["settings"]
-    assert found["best"]["value"] == pytest.approx(expected["best"]["value"], abs=1e-6)
+    actual = json.loads(command.run(tune("broken")))
+    assert (actual["trials"], actual["complete"]) == (4, 4)
+    assert actual["best"]["settings"] == expected["best"]["settings"]
+    assert actual["best"]["value"] == pytest.approx(expected["best"]["value"], abs=1e-6)
     tables = [
         [line.split(",")[:5] for line in (tmp_path / name / "trials.csv").read_text().splitlines()]
         for name in ("unbroken", "broken")

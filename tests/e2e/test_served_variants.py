@@ -71,9 +71,9 @@ def test_every_ranking_model_is_exported_as_trained(name: str) -> None:
         np.concatenate([export.expected(repeated) for _, repeated in requests]),
     )
     examples = {"examples": serialized_examples(raw)}
-    of_examples = export.outputs(examples, "predict_examples")
-    assert outputs.keys() == of_examples.keys()
-    for output, scores in of_examples.items():
+    example_outputs = export.outputs(examples, "predict_examples")
+    assert outputs.keys() == example_outputs.keys()
+    for output, scores in example_outputs.items():
         assert_close(scores, outputs[output])
 
 
@@ -85,9 +85,9 @@ def test_further_tasks_are_outputs_of_their_own() -> None:
     assert_close(outputs["score_loved"], loved)
     assert np.abs(outputs["score"] - outputs["score_loved"]).max() > 0.01
     for signature, output in (("classify", "scores"), ("regress", "outputs")):
-        found = export.outputs({"inputs": serialized_examples(raw)}, signature)
-        assert found.keys() == {output}
-        assert_close(found[output].reshape(-1), outputs["score"])
+        actual = export.outputs({"inputs": serialized_examples(raw)}, signature)
+        assert actual.keys() == {output}
+        assert_close(actual[output].reshape(-1), outputs["score"])
 
 
 def test_lists_are_exported_as_trained() -> None:
@@ -110,11 +110,11 @@ def expected_items(raw: Arrays) -> tuple[list[list[str]], np.ndarray]:
     users = model.user_vectors(tensors(raw)).numpy()
     scores = users @ model.item_vectors(tf.range(len(ids))).numpy().T
     best = []
-    for row, of_user in enumerate(scores):
+    for row, user_scores in enumerate(scores):
         history = {item.decode() for item in raw["history_item_id"][row]}
-        order = [index for index in np.argsort(-of_user) if index and ids[index] not in history]
+        order = [index for index in np.argsort(-user_scores) if index and ids[index] not in history]
         best.append([str(ids[index]) for index in order])
-        scores[row, : len(order)], scores[row, len(order) :] = of_user[order], 0
+        scores[row, : len(order)], scores[row, len(order) :] = user_scores[order], 0
     return best, scores[:, :-1]
 
 
@@ -125,8 +125,8 @@ def test_retrieval_is_exported_as_trained() -> None:
     for signature in ("serving_default", "top_k"):
         outputs = export.outputs(raw, signature)
         assert_close(outputs["score"], scores)
-        for found, expected in zip(outputs["item_id"], best, strict=True):
-            assert [item.decode() for item in found if item] == expected
+        for actual, expected in zip(outputs["item_id"], best, strict=True):
+            assert [item.decode() for item in actual if item] == expected
     vectors = export.outputs(raw, "user_vectors")["vector"]
     assert_close(vectors, model.user_vectors(tensors(raw)).numpy())
     items = np.array([ITEMS[3].encode(), b"never seen", ITEMS[0].encode()], dtype=object)
@@ -140,14 +140,14 @@ def test_the_c_api_gives_the_same(name: str) -> None:
     export = exported_variant(name)
     raw = {"prm": list_rows, "two_tower": user_rows}.get(name, profile_rows)()
     with CApiSession(export.path) as session:
-        found = session.run("serving_default", raw)
+        actual = session.run("serving_default", raw)
     expected = export.outputs(raw)
-    assert found.keys() == expected.keys()
+    assert actual.keys() == expected.keys()
     for output, values in expected.items():
         if values.dtype == object:
-            np.testing.assert_array_equal(found[output], values)
+            np.testing.assert_array_equal(actual[output], values)
         else:
-            assert_close(found[output], values)
+            assert_close(actual[output], values)
 
 
 @pytest.mark.parametrize("name", ["linear", "hein"])
@@ -182,9 +182,9 @@ def test_the_server_retrieves(server: LocalServer, transport: str) -> None:
     best, scores = expected_items(raw)
     with connect(server, transport, "two_tower") as client:
         for row in (0, 5, 11):
-            found = client.retrieve(user_of(raw, row))
-            assert found.item_ids == best[row]
-            assert_close(found.scores, scores[row, : len(best[row])])
+            actual = client.retrieve(user_of(raw, row))
+            assert actual.item_ids == best[row]
+            assert_close(actual.scores, scores[row, : len(best[row])])
 
 
 def test_rest_examples_may_have_profiles(server: LocalServer) -> None:

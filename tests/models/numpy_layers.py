@@ -265,7 +265,7 @@ def numpy_set_to_list(
             between[i, k] = members[i] @ to_members @ members[k] / root
     outputs = []
     for i in range(size):
-        of_set, of_list = np.zeros(members.shape[1]), np.zeros(steps.shape[1])
+        set_vector, list_vector = np.zeros(members.shape[1]), np.zeros(steps.shape[1])
         scores = [
             np.tanh(
                 between[i, k]
@@ -274,7 +274,7 @@ def numpy_set_to_list(
             for k in range(size)
         ]
         for weight, member in zip(softmax(np.array(scores)), members, strict=True):
-            of_set += weight * member
+            set_vector += weight * member
         if length:
             scores = [
                 np.tanh(
@@ -283,8 +283,8 @@ def numpy_set_to_list(
                 for j in range(length)
             ]
             for weight, step in zip(softmax(np.array(scores)), steps, strict=True):
-                of_list += weight * step
-        outputs.append(np.concatenate([of_set, of_list]))
+                list_vector += weight * step
+        outputs.append(np.concatenate([set_vector, list_vector]))
     return np.reshape(outputs, [size, members.shape[1] + steps.shape[1]])
 
 

@@ -54,11 +54,16 @@ def _compared(
     name: str, one: tf.distribute.Strategy, two: tf.distribute.Strategy
 ) -> dict[str, Any]:
     losses, weights = _trained(name, one)
-    of_two, others = _trained(name, two)
+    two_replicas, others = _trained(name, two)
     differences = [
         float(np.abs(own - other).max()) for own, other in zip(weights, others, strict=True)
     ]
-    return {"one": losses, "two": of_two, "weights": max(differences), "halves": _halves(name)}
+    return {
+        "one": losses,
+        "two": two_replicas,
+        "weights": max(differences),
+        "halves": _halves(name),
+    }
 
 
 def _trained(

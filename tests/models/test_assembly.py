@@ -86,8 +86,10 @@ def test_a_factor_gate_makes_one_field_of_the_sources_of_an_entity() -> None:
     augmented = augment(Lookup(), features)
     weights = layer.factor_weights(augmented)
     assert set(weights) == {"item"}
-    of_item = weights["item"].numpy()[..., np.newaxis]
-    expected = of_item[:, 0] * augmented.own["item"] + of_item[:, 1] * augmented.own["plot"]
+    item_weights = weights["item"].numpy()[..., np.newaxis]
+    expected = (
+        item_weights[:, 0] * augmented.own["item"] + item_weights[:, 1] * augmented.own["plot"]
+    )
     side = layer(features, augmented)[0].side_fields
     np.testing.assert_allclose(side[:, 0], expected, atol=1e-6)
     np.testing.assert_allclose(side[:, 1], augmented.own["user"])

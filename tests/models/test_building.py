@@ -156,10 +156,10 @@ def test_a_learned_match_of_ratings_is_refused_where_xla_compiles(learned: bool)
 @pytest.mark.parametrize("match", ["ridge", "means"])
 def test_a_source_with_links_has_its_own_kernel_in_ridge_and_prior(match: str) -> None:
     sources = ["item", "plot"]
-    of_ridge = {"length_scale": 0.4, "link_length_scale": 1.5, "link_dimension": 3}
+    ridge_options = {"length_scale": 0.4, "link_length_scale": 1.5, "link_dimension": 3}
     scenario = small_scenario(
         match=match,
-        knowledge_match={"sources": sources, "dimension": 2, "history_length": 5} | of_ridge,
+        knowledge_match={"sources": sources, "dimension": 2, "history_length": 5} | ridge_options,
         prior=True,
         knowledge_prior={"sources": sources, "dimension": 2, "link_dimension": 4},
     )
@@ -170,8 +170,8 @@ def test_a_source_with_links_has_its_own_kernel_in_ridge_and_prior(match: str) -
         scenario.model_copy(update={"knowledge": knowledge}), model_tables()
     ).inputs_preparation
     kernels = {
-        source: (of_source.sizes.basis_width, of_source.method.length_scale)
-        for source, of_source in inputs.matches.matches.items()
+        source: (source_match.sizes.basis_width, source_match.method.length_scale)
+        for source, source_match in inputs.matches.matches.items()
     }
     assert kernels == {"item": (2, 0.4), "plot": (3, 1.5) if match == "ridge" else (2, 0.4)}
     assert [(prior.num_landmarks, prior.length_scale) for prior in inputs.priors] == [

@@ -187,11 +187,11 @@ def test_a_training_residual_is_that_of_a_catalogue_without_the_users_rating() -
         counted.rating_count_by_fold[item, fold] += 1
     catalogue = Catalogue(counted)
     rows, candidate = tf.constant([[1, 4, 3, 0]]), tf.constant([2])
-    found = catalogue.residuals(rows, tf.fill([1, 4], rating), candidate, tf.constant([fold]))
+    actual = catalogue.residuals(rows, tf.fill([1, 4], rating), candidate, tf.constant([fold]))
     # Means of the others, shrunk towards the mean of all ratings, to which this user's belong too.
     mu = catalogue.global_mean
     others = [(13 + 5 * mu) / (3 + 5), mu, (12 + 5 * mu) / (4 + 5), mu]
-    np.testing.assert_allclose(found, rating - np.array([others]), rtol=1e-5)
+    np.testing.assert_allclose(actual, rating - np.array([others]), rtol=1e-5)
 
 
 def test_padding_has_the_same_residual_in_training() -> None:

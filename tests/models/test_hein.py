@@ -376,12 +376,14 @@ def test_training_in_bfloat16_is_close_and_inference_exact() -> None:
         trained, expected = (layer(inputs, training=True)[source] for layer in (fast, exact))
         assert trained.dtype == tf.float32
         assert 0 < np.abs(trained - expected).max() < 0.03
-    of_network = [
+    network_gradients = [
         gradients_of(functools.partial(loss, layer), layer.trainable_weights)
         for layer in (fast, exact)
     ]
-    for of_fast, of_exact in zip(*of_network, strict=True):
-        cosine = (of_fast * of_exact).sum() / np.sqrt((of_fast**2).sum() * (of_exact**2).sum())
+    for fast_value, exact_value in zip(*network_gradients, strict=True):
+        cosine = (fast_value * exact_value).sum() / np.sqrt(
+            (fast_value**2).sum() * (exact_value**2).sum()
+        )
         assert cosine > 0.99
     assert HybridExpertNetwork.from_config(fast.get_config()).training_precision == "bfloat16"
     with pytest.raises(ValueError, match="Received: training_precision='float8'"):

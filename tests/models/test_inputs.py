@@ -207,15 +207,15 @@ def test_the_fold_changes_the_candidates_statistics_and_the_residuals_only() -> 
     prepare, request = preparation(), one_request(["30", "20"], [4.0, 2.0], item_id=["10"])
     without = prepare(request)
     with_fold = prepare({**request, "user_fold": tf.constant([0])})
-    numeric, of_fold = without.pop("numeric").numpy()[0], with_fold.pop("numeric").numpy()[0]
-    match, of_training = without.pop("match").numpy()[0], with_fold.pop("match").numpy()[0]
+    numeric, fold_numbers = without.pop("numeric").numpy()[0], with_fold.pop("numeric").numpy()[0]
+    match, training_match = without.pop("match").numpy()[0], with_fold.pop("match").numpy()[0]
     assert_equal(without, with_fold)
     # Two features of a match by means are mean residuals, the others are cosines.
-    assert np.abs(match[:2] - of_training[:2]).min() > 1e-3
-    np.testing.assert_array_equal(match[2:], of_training[2:])
-    np.testing.assert_allclose(of_fold[3:5], [(5 + 5 * MU) / 6 - MU, np.log(2)], atol=1e-6)
+    assert np.abs(match[:2] - training_match[:2]).min() > 1e-3
+    np.testing.assert_array_equal(match[2:], training_match[2:])
+    np.testing.assert_allclose(fold_numbers[3:5], [(5 + 5 * MU) / 6 - MU, np.log(2)], atol=1e-6)
     np.testing.assert_allclose(numeric[3:5], [(13 + 5 * MU) / 8 - MU, np.log(4)], atol=1e-6)
-    np.testing.assert_array_equal(np.delete(numeric, [3, 4]), np.delete(of_fold, [3, 4]))
+    np.testing.assert_array_equal(np.delete(numeric, [3, 4]), np.delete(fold_numbers, [3, 4]))
 
 
 @pytest.mark.parametrize("kind", MATCH_KINDS)
@@ -317,9 +317,9 @@ def test_priors_are_numbers_of_the_item() -> None:
     numeric, rows = prepare(request)["numeric"], prepare(request)["item_row"]
     np.testing.assert_allclose(numeric[:, -1], prior(rows))
     folds = tf.constant([0, 1, 2, 1])
-    of_folds = prepare(request | {"user_fold": folds})["numeric"][:, -1]
-    np.testing.assert_allclose(of_folds, prior(rows, folds))
-    assert np.abs(of_folds - numeric[:, -1]).max() > 0
+    fold_priors = prepare(request | {"user_fold": folds})["numeric"][:, -1]
+    np.testing.assert_allclose(fold_priors, prior(rows, folds))
+    assert np.abs(fold_priors - numeric[:, -1]).max() > 0
 
 
 def test_nothing_is_trained() -> None:

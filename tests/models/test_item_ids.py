@@ -26,7 +26,7 @@ def trained() -> TrainedIds:
 
 
 def knowledge(**given: Any) -> KnowledgeIds:
-    rows = {source: np.array(of_source) for source, of_source in KNOWLEDGE_ROWS.items()}
+    rows = {source: np.array(source_rows) for source, source_rows in KNOWLEDGE_ROWS.items()}
     layer = KnowledgeIds(tables(user=3), rows, WIDTH, **given)
     layer(tf.constant([1]))
     randomise(layer.trainable_weights, seed=0)

@@ -214,9 +214,9 @@ class TestUserRows:
             }
         )
         assert rows.sources == ("liked", "user")
-        found = rows(tf.constant(["ann", "nobody", "cid"]))
-        np.testing.assert_array_equal(found["liked"], [1, 0, 0])
-        np.testing.assert_array_equal(found["user"], [0, 0, 2])
+        actual = rows(tf.constant(["ann", "nobody", "cid"]))
+        np.testing.assert_array_equal(actual["liked"], [1, 0, 0])
+        np.testing.assert_array_equal(actual["user"], [0, 0, 2])
         users, by_source = rows.known_users()
         assert users == ["ann", "bob", "cid"]
         np.testing.assert_array_equal(by_source["liked"], [0, 1, 3, 0])

@@ -97,8 +97,8 @@ def test_a_mixed_model_scores_alike_when_it_is_built_again_in_float32(
         models = (mixed, again)
         pairs = [tuple(each.model.probabilities(each.features) for each in models)]
         tolerance = 1e-2
-    for of_mixed, of_float32 in pairs:
-        assert of_mixed.dtype == of_float32.dtype == tf.float32
-        np.testing.assert_allclose(of_mixed, of_float32, atol=tolerance)
+    for mixed_value, float32_value in pairs:
+        assert mixed_value.dtype == float32_value.dtype == tf.float32
+        np.testing.assert_allclose(mixed_value, float32_value, atol=tolerance)
     # They are not the same computation.
-    assert np.abs(of_mixed - of_float32).max() > 0
+    assert np.abs(mixed_value - float32_value).max() > 0

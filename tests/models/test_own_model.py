@@ -124,11 +124,11 @@ def load(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[str], Mod
 
 
 def section_of(text: str, heading: str) -> str:
-    found = re.search(
+    collected = re.search(
         rf"^## {re.escape(heading)}\n(.*?)(?=^## |\Z)", text, re.MULTILINE | re.DOTALL
     )
-    assert found is not None, f"there is no section '{heading}'"
-    return found[1]
+    assert collected is not None, f"there is no section '{heading}'"
+    return collected[1]
 
 
 def blocks_of(page: str, heading: str) -> list[str]:
@@ -257,8 +257,8 @@ def test_all_score_alike_after_reloading_in_another_process(
         assert np.ptp(scores) > 1e-3, name
         again = np.load(tmp_path / name / "scores.npz")
         assert sorted(again) == ["folder", "keras", "served"]
-        for form, of_form in again.items():
-            np.testing.assert_allclose(of_form, scores, atol=1e-6, err_msg=f"{name} {form}")
+        for form, form_scores in again.items():
+            np.testing.assert_allclose(form_scores, scores, atol=1e-6, err_msg=f"{name} {form}")
 
 
 def test_the_readme_shows_it_in_at_most_10_lines(

@@ -50,12 +50,12 @@ def padded_inputs(name: str, fillers: Sequence[float]) -> tuple[Any, tf.Tensor |
     """Inputs of a network with fillers on padding, and which outputs are real."""
     if name in RERANKERS:
         lists = list_inputs()
-        of_candidates = {
+        candidate_inputs = {
             field: on_padding(getattr(lists, field), lists.candidate_mask, fillers)
             for field in ("candidate", "numeric", "side_fields")
         }
         history = on_padding(lists.history, lists.history_mask, fillers)
-        return lists._replace(history=history, **of_candidates), lists.candidate_mask
+        return lists._replace(history=history, **candidate_inputs), lists.candidate_mask
     if name in RETRIEVERS:
         users = user_inputs()
         history = on_padding(users.history, users.history_mask, fillers)
@@ -77,20 +77,20 @@ def outcome(
         )
         return outputs if real is None else tf.boolean_mask(outputs, tf.reshape(real, [-1]))
 
-    found = {"use": scores(training=False).numpy()}
+    collected = {"use": scores(training=False).numpy()}
 
     def loss() -> tf.Tensor:
         trained = scores(training=True)
-        found["training"] = trained.numpy()
+        collected["training"] = trained.numpy()
         return tf.add_n([tf.reduce_sum(tf.square(trained - 0.5)), *layer.losses])
 
     weights = layer.trainable_weights
     for number, gradient in enumerate(gradients_of(loss, weights)):
         name = f"gradient {number} of {weights[number].name}"
-        found[name] = np.zeros(()) if gradient is None else gradient
+        collected[name] = np.zeros(()) if gradient is None else gradient
     for number, weight in enumerate(layer.non_trainable_weights):
-        found[f"statistic {number}"] = weight.numpy()
-    return found
+        collected[f"statistic {number}"] = weight.numpy()
+    return collected
 
 
 @names_with_slow_variants([*BACKBONES, *RERANKERS, *RETRIEVERS, *WITH_OPTIONS])
@@ -106,9 +106,9 @@ def test_no_network_reads_padding(name: str) -> None:
     randomise(layer.trainable_weights, seed=1)
     with weights_kept(layer):
         expected = outcome(layer, inputs, real)
-    found = outcome(layer, *padded_inputs(kind, NO_NUMBERS))
-    assert len(found) > 5
-    for (part, values), others in zip(found.items(), expected.values(), strict=True):
+    actual = outcome(layer, *padded_inputs(kind, NO_NUMBERS))
+    assert len(actual) > 5
+    for (part, values), others in zip(actual.items(), expected.values(), strict=True):
         assert np.isfinite(values).all(), part
         np.testing.assert_array_equal(values, others, err_msg=part)
 
@@ -135,12 +135,12 @@ MODELS: dict[str, Callable[[], tf.keras.Model]] = {
 def test_ratings_on_padding_reach_no_model(name: str) -> None:
     model = MODELS[name]()
     raw = raw_lists() if name == "lists" else raw_features(8)
-    expected, found = (
+    expected, actual = (
         tf.nest.flatten(model(with_ratings_on_padding(raw, fillers)))
         for fillers in ([POSITIVE_RATING + 1], NO_NUMBERS)
     )
     prepared = model.inputs_preparation(with_ratings_on_padding(raw, NO_NUMBERS))
     assert np.isfinite(prepared["history_rating"]).all()
-    for scores, others in zip(found, expected, strict=True):
+    for scores, others in zip(actual, expected, strict=True):
         assert np.isfinite(scores).all()
         np.testing.assert_array_equal(scores, others)

@@ -93,13 +93,13 @@ def plain_prior(item: int, fold: int | None, solver: Solver) -> float:
 
 @pytest.mark.parametrize("solver", [solve, solve_with_sklearn])
 def test_priors_are_kernel_regressions_over_the_other_items(solver: Solver) -> None:
-    found = table(prior())
+    actual = table(prior())
     for item in range(ITEMS):
         if item != MISSING:
             expected = [plain_prior(item, fold, solver) for fold in (*range(FOLDS), None)]
-            np.testing.assert_allclose(found[item + 1], expected, atol=2e-4)
-    np.testing.assert_array_equal(found[[0, MISSING + 1]], 0)
-    assert np.abs(found).max() > 0.1
+            np.testing.assert_allclose(actual[item + 1], expected, atol=2e-4)
+    np.testing.assert_array_equal(actual[[0, MISSING + 1]], 0)
+    assert np.abs(actual).max() > 0.1
 
 
 def changed(item: int, fold: int) -> CatalogueContents:
@@ -164,10 +164,10 @@ def test_degenerate_data_stays_finite(case: str) -> None:
         )
     else:
         knowledge[:] = 0 if case == "no knowledge" else 3
-    found = prior(ratings, knowledge)
-    values = np.stack([found(np.arange(ITEMS + 1)), found(np.arange(ITEMS + 1), 0)])
+    actual = prior(ratings, knowledge)
+    values = np.stack([actual(np.arange(ITEMS + 1)), actual(np.arange(ITEMS + 1), 0)])
     assert np.isfinite(values).all()
-    assert np.isfinite(found.prediction.predict(vectors())).all()
+    assert np.isfinite(actual.prediction.predict(vectors())).all()
     if case in ("no ratings", "no knowledge"):
         assert not values.any()
 
@@ -189,11 +189,11 @@ def test_the_configuration_weights_and_checkpoint_make_it_again(tmp_path: Path) 
 def test_mixed_precision_keeps_float32() -> None:
     tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
     try:
-        found = prior()(np.arange(ITEMS + 1))
+        actual = prior()(np.arange(ITEMS + 1))
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
-    assert found.dtype == tf.float32
-    np.testing.assert_array_equal(found, table(prior())[:, -1])
+    assert actual.dtype == tf.float32
+    np.testing.assert_array_equal(actual, table(prior())[:, -1])
 
 
 def test_other_numbers_of_vectors_are_refused() -> None:

@@ -102,8 +102,10 @@ def test_features_are_exact_when_every_vector_is_a_landmark() -> None:
 
 def test_features_are_exact_against_landmarks() -> None:
     vectors, landmarks = unit_vectors(30), unit_vectors(8, seed=2)
-    features, of_landmarks = features_of(vectors, landmarks), features_of(landmarks, landmarks)
-    np.testing.assert_allclose(features @ of_landmarks.T, kernel_of(vectors, landmarks), atol=1e-5)
+    features, landmark_features = features_of(vectors, landmarks), features_of(landmarks, landmarks)
+    np.testing.assert_allclose(
+        features @ landmark_features.T, kernel_of(vectors, landmarks), atol=1e-5
+    )
     assert np.abs(features @ features.T - kernel_of(vectors, vectors)).max() > 0.01
 
 

@@ -193,7 +193,7 @@ def test_the_model_shows_its_kind_and_parts() -> None:
     assert set(small_reranking_model(adapter="none").checkpoint_parts()) == {"scorer"}
     gated = small_reranking_model(sources=("item", "plot", "user"), factor_gate=True)
     weights = gated.factor_weights(raw_lists())
-    assert {entity: tuple(of_entity.shape) for entity, of_entity in weights.items()} == {
+    assert {entity: tuple(entity_weights.shape) for entity, entity_weights in weights.items()} == {
         "item": (LISTS, SIZE, 2)
     }
 

@@ -114,10 +114,10 @@ def test_a_rare_item_of_a_large_catalogue_is_corrected_in_full() -> None:
 def test_raw_and_prepared_features_give_the_same_vectors(model: RetrievalModel) -> None:
     raw = raw_features(COUNT)
     prepared = model.inputs_preparation(raw)
-    for of_raw, of_prepared in zip(model(raw), model(prepared), strict=True):
-        assert of_raw.shape == (COUNT, 4)
-        assert np.ptp(of_raw, axis=0).min() > 1e-2
-        np.testing.assert_allclose(of_prepared, of_raw, atol=1e-6)
+    for raw_vectors, prepared_vectors in zip(model(raw), model(prepared), strict=True):
+        assert raw_vectors.shape == (COUNT, 4)
+        assert np.ptp(raw_vectors, axis=0).min() > 1e-2
+        np.testing.assert_allclose(prepared_vectors, raw_vectors, atol=1e-6)
 
 
 def test_towers_alone_give_what_they_give_together(model: RetrievalModel) -> None:

@@ -38,9 +38,9 @@ def test_factorized_top_k_counts_ranks(model: RetrievalModel) -> None:
         metric.update_state(users, items, true_candidate_ids=rows)
         all_items = model.item_vectors(tf.range(1, NUM_ITEMS + 1)).numpy()
         scores = users.numpy() @ all_items.T
-        for row, of_user in zip(rows.numpy(), scores, strict=True):
+        for row, user_scores in zip(rows.numpy(), scores, strict=True):
             # The unknown item cannot be found.
-            ranks.append((of_user > of_user[row - 1]).sum() if row else NUM_ITEMS)
+            ranks.append((user_scores > user_scores[row - 1]).sum() if row else NUM_ITEMS)
     expected = [np.mean(np.array(ranks) < k) for k in ks]
     np.testing.assert_allclose(metric.result(), expected, atol=1e-6)
     assert 0 < expected[0] < expected[2] < 1

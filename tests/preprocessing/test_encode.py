@@ -48,7 +48,7 @@ def test_records_are_those_of_an_independent_computation(shared_scenario, encode
         "100": (vector_of["g1"], b"collective", b"g1"),
         "5": (vector_of["g1"], b"collective", b"g1"),
     }
-    found = {}
+    actual = {}
     for number, path in enumerate(WorkDirectory(shared_scenario.work_dir).knowledge("item").shards):
         ids = []
         for serialized in tf.data.TFRecordDataset(str(path), compression_type="GZIP"):
@@ -56,17 +56,17 @@ def test_records_are_those_of_an_independent_computation(shared_scenario, encode
             entity = feature["entity_id"].bytes_list.value[0].decode()
             ids.append(entity)
             assert bucket_of(entity, "knowledge", 2) == number
-            found[entity] = (
+            actual[entity] = (
                 np.array(feature["vector"].float_list.value, np.float32),
                 feature["extraction"].bytes_list.value[0],
                 feature["group_id"].bytes_list.value[0],
             )
         assert ids == sorted(ids)
-    assert found.keys() == expected.keys()
+    assert actual.keys() == expected.keys()
     for entity, (vector, extraction, group) in expected.items():
-        np.testing.assert_allclose(found[entity][0], vector, atol=2e-3)
-        assert found[entity][1:] == (extraction, group)
-        assert (found[entity][0] == found[entity][0].astype(np.float16)).all()
+        np.testing.assert_allclose(actual[entity][0], vector, atol=2e-3)
+        assert actual[entity][1:] == (extraction, group)
+        assert (actual[entity][0] == actual[entity][0].astype(np.float16)).all()
     item = encoded["sources"]["item"]
     assert (encoded["records_in"], encoded["records_out"], encoded["dead_letters"]) == (5, 5, 0)
     assert item["individual_entities"] == 3 and item["collective_entities"] == 2

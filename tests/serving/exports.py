@@ -212,9 +212,9 @@ def request_rows() -> Arrays:
 
 
 @functools.cache
-def profile_rows(of_profile: bool = True) -> Arrays:
+def profile_rows(with_profile: bool = True) -> Arrays:
     """`request_rows` with profiles: cities known, unknown and none, ages known and not."""
-    if not of_profile:
+    if not with_profile:
         return request_rows()
     cities = [[CITIES[0], ""], [CITIES[1], CITIES[2]], ["Atlantis", CITIES[1]], ["", ""]]
     ages = [30.0, np.nan, 51.0, 19.0, np.nan, 44.0]
@@ -282,12 +282,12 @@ def serialized_examples(raw: Arrays) -> np.ndarray:
         known_history = raw["history_item_id"][row] != b""
         features = {}
         for name, values in raw.items():
-            of_row = np.atleast_1d(values[row])
+            row_values = np.atleast_1d(values[row])
             if name.startswith("history_"):
-                of_row = of_row[known_history]
+                row_values = row_values[known_history]
             elif values.ndim == 2:
-                of_row = [value for value in of_row if value and value == value]
-            features[name] = _bytes(of_row) if values.dtype == object else _floats(of_row)
+                row_values = [value for value in row_values if value and value == value]
+            features[name] = _bytes(row_values) if values.dtype == object else _floats(row_values)
         example = tf.train.Example(features=tf.train.Features(feature=features))
         examples.append(example.SerializeToString())
     return np.array(examples, dtype=object)

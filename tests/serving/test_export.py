@@ -79,11 +79,11 @@ def test_signatures_take_raw_ids_and_numbers() -> None:
         }
 
     for signature, users in (("serving_default", None), ("rank", 1)):
-        found = {
+        actual = {
             name: (specification.shape.as_list(), specification.dtype)
             for name, specification in inputs(signature).items()
         }
-        assert found == request(users)
+        assert actual == request(users)
     for signature, name in (
         ("predict_examples", "examples"),
         ("classify", "inputs"),
@@ -133,7 +133,7 @@ def test_signatures_of_other_kinds() -> None:
         }
         for name in OTHER_VARIANTS
     }
-    found = {"item_id": [-1, NUM_ITEMS + 2], "score": [-1, NUM_ITEMS + 2]}
+    actual = {"item_id": [-1, NUM_ITEMS + 2], "score": [-1, NUM_ITEMS + 2]}
     assert shapes == {
         "prm": {
             "serving_default": {"score": [-1, -1]},
@@ -141,8 +141,8 @@ def test_signatures_of_other_kinds() -> None:
             "predict_examples": {"score": [-1, -1]},
         },
         "two_tower": {
-            "serving_default": found,
-            "top_k": found,
+            "serving_default": actual,
+            "top_k": actual,
             "user_vectors": {"vector": [-1, 32]},
             "item_vectors": {"vector": [-1, 32]},
         },
@@ -333,8 +333,8 @@ def texts_inside(path: Path) -> set[bytes]:
 def test_raw_ids_are_in_searches_only_and_those_of_users_nowhere() -> None:
     items, users = ({raw_id.encode() for raw_id in ids} for ids in (ITEMS, USERS))
     assert not texts_inside(exported_variant("hein").path) & (items | users)
-    of_search = texts_inside(exported_variant("two_tower").path)
-    assert of_search >= items and not of_search & users
+    search_texts = texts_inside(exported_variant("two_tower").path)
+    assert search_texts >= items and not search_texts & users
     for name in ("hein", "two_tower"):
         folder = RefreshFolder(exported_variant(name).path)
         for source in ("item", "user"):

@@ -76,8 +76,8 @@ def test_ids_may_be_whole_numbers(whole_numbers: Export) -> None:
         whole_numbers.scores(examples, "predict_examples"), expected, atol=1e-5
     )
     with CApiSession(whole_numbers.path) as session:
-        found = session.run("serving_default", as_numbers(raw))["score"]
-        np.testing.assert_allclose(found, expected, atol=1e-5)
+        actual = session.run("serving_default", as_numbers(raw))["score"]
+        np.testing.assert_allclose(actual, expected, atol=1e-5)
         ranked, repeated = one_user_request(2, rows=raw)
         ranked, repeated = with_known_ids(ranked), with_known_ids(repeated)
         np.testing.assert_allclose(
@@ -113,13 +113,13 @@ def test_a_search_answers_with_ids_of_its_kind(tmp_path: Path) -> None:
     )
     raw = with_known_ids(user_rows())
     expected = text.outputs(raw, "top_k")
-    found = numbers.outputs(as_numbers(raw), "top_k")
-    assert found["item_id"].dtype == np.int64
+    actual = numbers.outputs(as_numbers(raw), "top_k")
+    assert actual["item_id"].dtype == np.int64
     np.testing.assert_array_equal(
-        found["item_id"],
+        actual["item_id"],
         np.where(expected["item_id"] == b"", b"-1", expected["item_id"]).astype(int),
     )
-    np.testing.assert_array_equal(found["score"], expected["score"])
+    np.testing.assert_array_equal(actual["score"], expected["score"])
     np.testing.assert_array_equal(
         numbers.outputs({"item_id": np.array([3, -1])}, "item_vectors")["vector"],
         text.outputs({"item_id": np.array([b"3", b""], object)}, "item_vectors")["vector"],
@@ -138,8 +138,8 @@ def test_int8_moves_scores_little_and_all_loaders_alike(name: str, tmp_path: Pat
     difference = np.abs(scores - exact.expected(raw)).max()
     assert 0 < difference < 1e-2
     with CApiSession(export.path) as session:
-        found: Any = session.run("serving_default", raw)["score"]
-    np.testing.assert_allclose(found, scores, atol=1e-6)
+        actual: Any = session.run("serving_default", raw)["score"]
+    np.testing.assert_allclose(actual, scores, atol=1e-6)
     types = tf.train.load_checkpoint(str(export.path / "variables" / "variables"))
     stored = types.get_variable_to_dtype_map().values()
     assert tf.int8 in stored

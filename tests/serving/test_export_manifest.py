@@ -80,8 +80,8 @@ def test_signatures_and_variables_are_listed(version: Path) -> None:
 
 def test_every_other_file_is_listed_with_its_checksum(version: Path) -> None:
     files = read_manifest(version)["files"]
-    found = {path for path in version.rglob("*") if path.is_file()}
-    assert {version / name for name in files} == found - {version / MANIFEST}
+    actual = {path for path in version.rglob("*") if path.is_file()}
+    assert {version / name for name in files} == actual - {version / MANIFEST}
     assert {"saved_model.pb", DATA, "assets.extra/tf_serving_warmup_requests"} <= set(files)
     for name, listed in files.items():
         content = (version / name).read_bytes()

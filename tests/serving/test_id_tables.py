@@ -85,8 +85,8 @@ def test_a_salt_tells_colliding_ids_apart(monkeypatch: pytest.MonkeyPatch) -> No
     import serving.id_tables as module
 
     def few_fingerprints(ids: object, salt: str = "") -> np.ndarray:
-        found = fingerprints(ids, salt)
-        return found if salt else found % 2
+        collected = fingerprints(ids, salt)
+        return collected if salt else collected % 2
 
     monkeypatch.setattr(module, "fingerprints", few_fingerprints)
     index = IdIndex(IDS[:50], "items")
@@ -118,10 +118,10 @@ def test_one_lookup_serves_all_sources() -> None:
     rows = StoredUserRows(
         ["ann", "bob"], {"liked": np.array([0, 1, 3]), "user": np.array([0, 2, 0])}
     )
-    found = rows(tf.constant(["bob", "nobody", "ann"]))
-    np.testing.assert_array_equal(found["liked"], [3, 0, 1])
-    np.testing.assert_array_equal(found["user"], [0, 0, 2])
-    assert found["user"].dtype == tf.int32
+    actual = rows(tf.constant(["bob", "nobody", "ann"]))
+    np.testing.assert_array_equal(actual["liked"], [3, 0, 1])
+    np.testing.assert_array_equal(actual["user"], [0, 0, 2])
+    assert actual["user"].dtype == tf.int32
     names = {variable.name for variable in rows.variables}
     assert {"users/knowledge_row/liked:0", "users/knowledge_row/user:0"} <= names
 

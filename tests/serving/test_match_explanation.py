@@ -70,11 +70,11 @@ def test_contributions_add_up_to_the_feature(name: str, sources: list[str], leng
     export = exported("din", "ridge") if name == "ridge" else exported_variant(name)
     user = some_user(length)
     layer = LayerOfModel(export, user)
-    found = match_contributions(export.path, user, CANDIDATES)
-    assert list(found) == sources
+    actual = match_contributions(export.path, user, CANDIDATES)
+    assert list(actual) == sources
     read = layer.residuals.shape[1] if length else 0
     assert (read < length) == (length == 250)
-    for source, match in found.items():
+    for source, match in actual.items():
         means = layer.means(layer.residuals)[source]
         np.testing.assert_array_equal(match.is_known, ~np.isnan(means))
         assert match.is_known.any() and not match.is_known[-1]
@@ -88,7 +88,7 @@ def test_contributions_add_up_to_the_feature(name: str, sources: list[str], leng
                 expected = np.nan_to_num(layer.means(alone)[source])
                 np.testing.assert_allclose(match.values[:, place], expected, atol=1e-5)
     if length:
-        in_history = {entry for match in found.values() for entry in match.history.tolist()}
+        in_history = {entry for match in actual.values() for entry in match.history.tolist()}
         assert min(in_history) >= length - read and (length < 4 or length - 3 not in in_history)
 
 

@@ -101,12 +101,12 @@ def arrays(request: predict_pb2.PredictRequest) -> dict[str, np.ndarray]:
     ],
 )
 def test_there_is_a_request_of_every_size_and_signature(name: str, signatures: list[str]) -> None:
-    found = []
+    actual = []
     for request in found_requests(exported_variant(name)):
         assert request.model_spec.name == "films"
         signature = request.model_spec.signature_name
-        found.append((signature, len(arrays(request)[ROWS.get(signature, "user_id")])))
-    assert sorted(found) == sorted(
+        actual.append((signature, len(arrays(request)[ROWS.get(signature, "user_id")])))
+    assert sorted(actual) == sorted(
         (signature, size) for signature in signatures for size in Serving().batch_sizes
     )
 
@@ -136,7 +136,7 @@ def test_lists_have_a_usual_length(tmp_path: Path) -> None:
         "item_id": tf.TensorSpec([None, None], tf.string),
     }
     path = write_warmup_requests(tmp_path, Serving(batch_sizes=(7, 2)), {"rank": inputs})
-    shapes = [{name: a.shape for name, a in arrays(found).items()} for found in requests_of(path)]
+    shapes = [{name: a.shape for name, a in arrays(each).items()} for each in requests_of(path)]
     assert shapes == [
         {"history_item_id": (1, 30), "profile_age": (1, 1), "item_id": (rows, 10)}
         for rows in (2, 7)

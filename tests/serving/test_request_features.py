@@ -30,17 +30,17 @@ def test_labels_and_times_are_no_part_of_a_request() -> None:
 
 
 def test_profiles_are_lists_of_strings_or_numbers() -> None:
-    found = features(
+    actual = features(
         city=ProfileAttribute("categorical", ("Oslo",)), age=ProfileAttribute("numeric")
     )
-    city, age = found["profile_city"], found["profile_age"]
+    city, age = actual["profile_city"], actual["profile_age"]
     assert (city.type, city.is_list) == (FeatureType.BYTES, True)
     assert (age.type, age.is_list) == (FeatureType.FLOAT, True)
 
 
 def test_users_and_candidates_have_their_own_batch() -> None:
-    found = features(age=ProfileAttribute("numeric"))
-    specifications = input_specifications(list(found.values()), 1, [None])
+    actual = features(age=ProfileAttribute("numeric"))
+    specifications = input_specifications(list(actual.values()), 1, [None])
     assert {name: given.shape.as_list() for name, given in specifications.items()} == {
         "user_id": [1],
         "item_id": [None],
@@ -62,10 +62,10 @@ def test_candidates_may_be_lists_or_none() -> None:
 
 
 def test_a_largest_request_is_held() -> None:
-    found = list(features("rerank").values())
-    specifications = input_specifications(found, None, [None, None])
+    actual = list(features("rerank").values())
+    specifications = input_specifications(actual, None, [None, None])
     checked = tf.function(
-        lambda **raw: checked_inputs(raw, specifications, found, largest=6)["item_id"],
+        lambda **raw: checked_inputs(raw, specifications, actual, largest=6)["item_id"],
         autograph=False,
     ).get_concrete_function(**specifications)
     rows = {
@@ -79,8 +79,8 @@ def test_a_largest_request_is_held() -> None:
 
 
 def test_users_are_counted_where_there_are_no_candidates() -> None:
-    found = list(features("retrieval").values())
-    specifications = {"user_id": input_specifications(found, None, None)["user_id"]}
-    assert checked_inputs({"user_id": tf.fill([5], "a")}, specifications, found, 5).keys()
+    actual = list(features("retrieval").values())
+    specifications = {"user_id": input_specifications(actual, None, None)["user_id"]}
+    assert checked_inputs({"user_id": tf.fill([5], "a")}, specifications, actual, 5).keys()
     with pytest.raises(tf.errors.InvalidArgumentError, match="user_id must have at most 5 values"):
-        checked_inputs({"user_id": tf.fill([6], "a")}, specifications, found, 5)
+        checked_inputs({"user_id": tf.fill([6], "a")}, specifications, actual, 5)

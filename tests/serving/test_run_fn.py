@@ -91,10 +91,10 @@ def test_the_saved_model_scores_as_the_run_folder_does() -> None:
     signatures = tf.saved_model.load(str(saved_model)).signatures
     scores = signatures["serving_default"](**raw)["score"].numpy()
     records = [record for shard in shards("test") for record in read_records(shard)]
-    of_examples = signatures["predict_examples"](examples=tf.constant(records))["score"].numpy()
+    example_outputs = signatures["predict_examples"](examples=tf.constant(records))["score"].numpy()
     assert expected.std() > 0.01
     np.testing.assert_allclose(scores, expected, atol=1e-5)
-    np.testing.assert_allclose(of_examples, expected, atol=1e-5)
+    np.testing.assert_allclose(example_outputs, expected, atol=1e-5)
 
 
 def test_the_saved_model_is_that_of_an_export() -> None:
@@ -229,14 +229,14 @@ IF_THERE = {"narwhals"}
 
 
 def test_tfx_s_environment_has_every_package_that_is_imported(repository_root: Path) -> None:
-    found = subprocess.run(
+    actual = subprocess.run(
         [sys.executable, "-c", LOADED_PACKAGES],
         cwd=repository_root,
         capture_output=True,
         text=True,
         check=True,
     )
-    loaded = {re.sub(r"[-_.]+", "-", name).lower() for name in found.stdout.split()}
+    loaded = {re.sub(r"[-_.]+", "-", name).lower() for name in actual.stdout.split()}
     lines = (repository_root / "requirements-tfx.txt").read_text(encoding="utf-8").splitlines()
     pinned = {re.split(r"[=\[ ]", line)[0].lower() for line in lines if "==" in line}
     assert "tf-keras" in loaded & pinned

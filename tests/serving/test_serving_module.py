@@ -281,15 +281,15 @@ def test_the_search_is_the_head_of_a_full_sort(
     items = model.inputs_preparation.catalogue.item_ids
     raw = tensors(user_rows())
     scores = model.user_vectors(raw).numpy() @ model.all_item_vectors()[1:].T
-    found = module.top_k(raw)
+    actual = module.top_k(raw)
     for user, history in enumerate(raw["history_item_id"].numpy().astype(str)):
         new = [place for place, item_id in enumerate(items) if item_id not in history]
         best = sorted(new, key=lambda place: -scores[user, place])
         count = len(best)
-        ids = [item_id.decode() for item_id in found["item_id"][user].numpy()]
+        ids = [item_id.decode() for item_id in actual["item_id"][user].numpy()]
         assert ids[:count] == [items[place] for place in best]
         assert set(ids[count:]) <= {""}
-        np.testing.assert_allclose(found["score"][user, :count], scores[user, best], atol=1e-5)
+        np.testing.assert_allclose(actual["score"][user, :count], scores[user, best], atol=1e-5)
     assert scores.std() > 0.01
 
 
@@ -301,8 +301,8 @@ def test_history_is_left_out_and_what_is_missing_is_empty(
     raw = {name: values[:1] for name, values in user_rows().items()}
     raw["history_item_id"] = np.array([["never seen", *items[:-2], ""]], dtype=object)
     raw["history_rating"] = np.ones([1, len(items)], np.float32)
-    found = module.top_k(tensors(raw))
-    ids, scores = found["item_id"].numpy()[0], found["score"].numpy()[0]
+    actual = module.top_k(tensors(raw))
+    ids, scores = actual["item_id"].numpy()[0], actual["score"].numpy()[0]
     assert sorted(ids[:2]) == sorted(item.encode() for item in items[-2:])
     assert scores[0] >= scores[1] and np.isfinite(scores).all()
     assert set(ids[2:]) == {b""} and not scores[2:].any()
@@ -311,10 +311,10 @@ def test_history_is_left_out_and_what_is_missing_is_empty(
 def test_vectors_multiply_to_the_scores(parts: tuple[RetrievalModel, RetrievalModule]) -> None:
     _, module = parts
     raw = tensors(user_rows())
-    found = module.top_k(raw)
+    actual = module.top_k(raw)
     users = module.user_vectors(raw)["vector"].numpy()
-    best = module.item_vectors({"item_id": found["item_id"][:, 0]})["vector"].numpy()
-    np.testing.assert_allclose((users * best).sum(axis=1), found["score"][:, 0], atol=1e-5)
+    best = module.item_vectors({"item_id": actual["item_id"][:, 0]})["vector"].numpy()
+    np.testing.assert_allclose((users * best).sum(axis=1), actual["score"][:, 0], atol=1e-5)
     items = {"item_id": tf.constant(["never seen", "nor this", "1"])}
     unknown = module.item_vectors(items)["vector"].numpy()
     np.testing.assert_array_equal(unknown[0], unknown[1])

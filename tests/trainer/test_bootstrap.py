@@ -33,17 +33,17 @@ def samples() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
 def test_auc_under_equal_weights_is_the_plain_auc_with_ties(samples) -> None:
     labels, _, weak, _ = samples
     assert len(set(weak[0])) < 20
-    found = _Ranked(labels, weak[0]).auc(np.ones([1, SAMPLES]))
-    assert found == pytest.approx([roc_auc_score(labels, weak[0])], abs=1e-12)
+    actual = _Ranked(labels, weak[0]).auc(np.ones([1, SAMPLES]))
+    assert actual == pytest.approx([roc_auc_score(labels, weak[0])], abs=1e-12)
 
 
 def test_weighted_aucs_are_those_of_scikit_learn(samples) -> None:
     labels, _, weak, _ = samples
     generator = np.random.default_rng(4)
     weights = np.stack([generator.integers(0, 4, SAMPLES), generator.random(SAMPLES)])
-    found = _Ranked(labels, weak[0]).auc(weights.astype(np.float64))
+    actual = _Ranked(labels, weak[0]).auc(weights.astype(np.float64))
     expected = [roc_auc_score(labels, weak[0], sample_weight=row) for row in weights]
-    assert found == pytest.approx(expected, abs=1e-12)
+    assert actual == pytest.approx(expected, abs=1e-12)
 
 
 def test_a_resample_of_one_class_has_no_auc() -> None:
@@ -56,13 +56,13 @@ def test_a_resample_of_one_class_has_no_auc() -> None:
 
 def test_the_difference_is_that_of_the_mean_aucs(samples) -> None:
     labels, users, weak, strong = samples
-    found = bootstrap_auc_difference(labels, users, weak, strong, resamples=20)
+    actual = bootstrap_auc_difference(labels, users, weak, strong, resamples=20)
     baseline = np.mean([roc_auc_score(labels, scores) for scores in weak])
     candidate = np.mean([roc_auc_score(labels, scores) for scores in strong])
-    assert found.baseline == pytest.approx(baseline, abs=1e-12)
-    assert found.candidate == pytest.approx(candidate, abs=1e-12)
-    assert found.difference == pytest.approx(candidate - baseline, abs=1e-12)
-    assert found.relative_lift == pytest.approx((candidate - baseline) / baseline, abs=1e-12)
+    assert actual.baseline == pytest.approx(baseline, abs=1e-12)
+    assert actual.candidate == pytest.approx(candidate, abs=1e-12)
+    assert actual.difference == pytest.approx(candidate - baseline, abs=1e-12)
+    assert actual.relative_lift == pytest.approx((candidate - baseline) / baseline, abs=1e-12)
 
 
 def test_the_interval_is_that_of_resamples_made_by_repeating_rows(samples) -> None:
@@ -70,7 +70,7 @@ def test_the_interval_is_that_of_resamples_made_by_repeating_rows(samples) -> No
     # More resamples than one chunk holds, so that the seam between chunks is part of the test.
     resamples = 150
     weak, strong = weak[:1], strong[:1]
-    found = bootstrap_auc_difference(labels, users, weak, strong, resamples=resamples, seed=5)
+    actual = bootstrap_auc_difference(labels, users, weak, strong, resamples=resamples, seed=5)
     names = np.unique(users)
     generator = np.random.default_rng(5)
     differences = []
@@ -88,17 +88,17 @@ def test_the_interval_is_that_of_resamples_made_by_repeating_rows(samples) -> No
         ]
         differences.append(aucs[1] - aucs[0])
     low, high = np.percentile(differences, [2.5, 97.5])
-    assert found.low == pytest.approx(low, abs=1e-12)
-    assert found.high == pytest.approx(high, abs=1e-12)
+    assert actual.low == pytest.approx(low, abs=1e-12)
+    assert actual.high == pytest.approx(high, abs=1e-12)
 
 
 def test_identical_predictions_differ_by_exactly_nothing(samples) -> None:
     labels, users, weak, _ = samples
     for side, paired_runs in ((weak[:1], False), (weak, True)):
-        found = bootstrap_auc_difference(
+        actual = bootstrap_auc_difference(
             labels, users, side, side, resamples=30, paired_runs=paired_runs
         )
-        assert (found.difference, found.low, found.high) == (0.0, 0.0, 0.0)
+        assert (actual.difference, actual.low, actual.high) == (0.0, 0.0, 0.0)
 
 
 def test_the_interval_depends_on_the_seed_alone(samples) -> None:
@@ -123,9 +123,9 @@ def test_users_are_resampled_as_a_whole(samples) -> None:
     labels, _, weak, strong = samples
     weak, strong = weak[:1], strong[:1]
     everybody_is_one = np.full(SAMPLES, "only user", dtype=object)
-    found = bootstrap_auc_difference(labels, everybody_is_one, weak, strong, resamples=20)
-    assert found.low == pytest.approx(found.difference, abs=1e-12)
-    assert found.high == pytest.approx(found.difference, abs=1e-12)
+    actual = bootstrap_auc_difference(labels, everybody_is_one, weak, strong, resamples=20)
+    assert actual.low == pytest.approx(actual.difference, abs=1e-12)
+    assert actual.high == pytest.approx(actual.difference, abs=1e-12)
 
 
 def test_relative_lift_is_relative_to_the_baseline() -> None:
@@ -135,10 +135,10 @@ def test_relative_lift_is_relative_to_the_baseline() -> None:
 def test_means_are_compared_by_resamples_made_by_repeating_users(samples) -> None:
     _, users, weak, strong = samples
     weak, strong = weak[:1], strong[:1]
-    found = bootstrap_mean_difference(users, weak, strong, resamples=300, seed=5)
-    assert found.baseline == pytest.approx(weak.mean())
-    assert found.candidate == pytest.approx(strong.mean())
-    assert found.difference == pytest.approx(strong.mean() - weak.mean())
+    actual = bootstrap_mean_difference(users, weak, strong, resamples=300, seed=5)
+    assert actual.baseline == pytest.approx(weak.mean())
+    assert actual.candidate == pytest.approx(strong.mean())
+    assert actual.difference == pytest.approx(strong.mean() - weak.mean())
     gain = (strong - weak).mean(axis=0)
     generator = np.random.default_rng(8)
     names = sorted(set(users))
@@ -148,8 +148,8 @@ def test_means_are_compared_by_resamples_made_by_repeating_users(samples) -> Non
         resampled.append(np.concatenate([gain[users == user] for user in drawn]).mean())
     low, high = np.percentile(resampled, [2.5, 97.5])
     width = high - low
-    assert found.low == pytest.approx(low, abs=0.15 * width)
-    assert found.high == pytest.approx(high, abs=0.15 * width)
+    assert actual.low == pytest.approx(low, abs=0.15 * width)
+    assert actual.high == pytest.approx(high, abs=0.15 * width)
 
 
 def test_the_lift_over_a_baseline_of_zero_is_not_a_number() -> None:
@@ -187,9 +187,9 @@ def test_without_a_resample_of_both_classes_there_is_no_interval() -> None:
     labels, users = np.array([1, 0]), np.array(["a", "b"])
     scores = np.array([[0.2, 0.7]])
     # The one resample of two users, with seed 3, takes the second one twice.
-    found = bootstrap_auc_difference(labels, users, scores, 1 - scores, resamples=1, seed=3)
-    assert found.difference == 1.0
-    assert np.isnan([found.low, found.high, found.p_value]).all()
+    actual = bootstrap_auc_difference(labels, users, scores, 1 - scores, resamples=1, seed=3)
+    assert actual.difference == 1.0
+    assert np.isnan([actual.low, actual.high, actual.p_value]).all()
 
 
 def synthetic_arms(
@@ -214,8 +214,8 @@ def test_arms_that_differ_by_their_seeds_only_are_rarely_significant(runs: int) 
     false_marks = users_only = 0
     for number in range(data_sets):
         arms = synthetic_arms(generator, runs, seeds_deviation=0.02, effect=0.0)
-        found = bootstrap_mean_difference(*arms, resamples=199, seed=number)
-        false_marks += found.p_value < level
+        actual = bootstrap_mean_difference(*arms, resamples=199, seed=number)
+        false_marks += actual.p_value < level
         means = (arms[0], *(side.mean(axis=0, keepdims=True) for side in arms[1:]))
         users_only += bootstrap_mean_difference(*means, resamples=199, seed=number).p_value < level
     # Two standard errors of a share of 400 are 0.022.
@@ -226,19 +226,19 @@ def test_arms_that_differ_by_their_seeds_only_are_rarely_significant(runs: int) 
 
 def test_a_real_effect_is_significant_with_three_seeds() -> None:
     generator = np.random.default_rng(11)
-    found = [
+    actual = [
         bootstrap_mean_difference(
             *synthetic_arms(generator, 3, seeds_deviation=0.002, effect=0.02), resamples=399, seed=n
         )
         for n in range(50)
     ]
-    assert np.mean([one.p_value < 0.05 for one in found]) > 0.9
+    assert np.mean([one.p_value < 0.05 for one in actual]) > 0.9
 
 
 def test_the_error_of_the_seeds_is_that_of_welchs_test() -> None:
     baseline, candidate = np.array([0.70, 0.72, 0.71]), np.array([0.75, 0.71])
     everywhere = np.ones(30)
-    found = bootstrap_mean_difference(
+    actual = bootstrap_mean_difference(
         np.arange(30),
         baseline[:, np.newaxis] * everywhere,
         candidate[:, np.newaxis] * everywhere,
@@ -246,11 +246,11 @@ def test_the_error_of_the_seeds_is_that_of_welchs_test() -> None:
     )
     welch = scipy.stats.ttest_ind(candidate, baseline, equal_var=False)
     # Sample variances 1e-4 of three and 8e-4 of two.
-    assert found.seed_error == pytest.approx(np.sqrt(1e-4 / 3 + 8e-4 / 2))
-    assert found.difference == pytest.approx(0.02)
-    assert found.p_value == pytest.approx(welch.pvalue, abs=0.01)
+    assert actual.seed_error == pytest.approx(np.sqrt(1e-4 / 3 + 8e-4 / 2))
+    assert actual.difference == pytest.approx(0.02)
+    assert actual.p_value == pytest.approx(welch.pvalue, abs=0.01)
     interval = welch.confidence_interval(0.95)
-    assert (found.low, found.high) == pytest.approx(
+    assert (actual.low, actual.high) == pytest.approx(
         (interval.low, interval.high), abs=0.06 * (interval.high - interval.low)
     )
 
@@ -286,7 +286,7 @@ def test_two_seeds_of_one_model_say_nothing_about_other_seeds(samples) -> None:
 
 def test_without_a_baseline_the_difference_is_the_candidate(samples) -> None:
     labels, users, _, strong = samples
-    found = bootstrap_auc_difference(labels, users, strong[:0], strong, resamples=40)
-    assert (found.baseline, found.difference) == (0.0, found.candidate)
-    assert found.low < found.candidate < found.high
-    assert found.covers_seeds
+    actual = bootstrap_auc_difference(labels, users, strong[:0], strong, resamples=40)
+    assert (actual.baseline, actual.difference) == (0.0, actual.candidate)
+    assert actual.low < actual.candidate < actual.high
+    assert actual.covers_seeds

@@ -21,17 +21,17 @@ def sides(synthetic):
 @pytest.mark.parametrize("synthetic", ALL_KINDS)
 def test_the_whole_part_is_compared_by_bootstrap_and_delong(synthetic) -> None:
     baseline, candidate = sides(synthetic)
-    found = compare_models(baseline, candidate, resamples=40, seed=1)
-    assert found.differences == compare_predictions(baseline, candidate, 40, 1)
-    assert (found.n, found.reason) == (baseline[0].count, None)
-    assert found.users == len(set(baseline[0].user_ids))
+    actual = compare_models(baseline, candidate, resamples=40, seed=1)
+    assert actual.differences == compare_predictions(baseline, candidate, 40, 1)
+    assert (actual.n, actual.reason) == (baseline[0].count, None)
+    assert actual.users == len(set(baseline[0].user_ids))
     if synthetic is retrieved:
-        assert found.delong is None
+        assert actual.delong is None
         return
     columns = [[run.table() for run in side] for side in (baseline, candidate)]
     scores = [np.stack([table["score"].to_numpy() for table in side]) for side in columns]
-    assert found.delong == delong_test(columns[0][0]["label"].to_numpy(), *scores)
-    assert found.delong.difference == pytest.approx(found.differences["auc"].difference)
+    assert actual.delong == delong_test(columns[0][0]["label"].to_numpy(), *scores)
+    assert actual.delong.difference == pytest.approx(actual.differences["auc"].difference)
 
 
 @pytest.mark.parametrize("synthetic", ALL_KINDS)
@@ -39,9 +39,9 @@ def test_a_group_is_compared_like_a_part_of_its_own(synthetic) -> None:
     baseline, candidate = sides(synthetic)
     rows = baseline[0].table().num_rows
     divisions = {"third": {str(n): np.arange(rows) % 3 == n for n in range(3)}}
-    found = compare_slices(baseline, candidate, divisions, resamples=40, seed=1)
-    assert list(found) == ["third"] and list(found["third"]) == ["0", "1", "2"]
-    for group, compared in found["third"].items():
+    actual = compare_slices(baseline, candidate, divisions, resamples=40, seed=1)
+    assert list(actual) == ["third"] and list(actual["third"]) == ["0", "1", "2"]
+    for group, compared in actual["third"].items():
         chosen = divisions["third"][group]
         parts = [[run.of_rows(chosen) for run in side] for side in (baseline, candidate)]
         assert compared == compare_models(*parts, resamples=40, seed=1)
@@ -62,16 +62,16 @@ def test_a_group_that_cannot_be_compared_says_why() -> None:
             "one user": users == mixed_user,
         }
     }
-    found = compare_slices(baseline, candidate, divisions, resamples=20, seed=0)["odd"]
-    assert {group: compared.reason for group, compared in found.items()} == {
+    actual = compare_slices(baseline, candidate, divisions, resamples=20, seed=0)["odd"]
+    assert {group: compared.reason for group, compared in actual.items()} == {
         "none": "no samples",
         "positive": "all samples have label 1",
         "negative": "all samples have label 0",
         "one user": "a single user, who cannot be resampled",
     }
-    for compared in found.values():
+    for compared in actual.values():
         assert compared.differences == {} and compared.delong is None
-    assert found["negative"].n == (labels == 0).sum() and found["one user"].users == 1
+    assert actual["negative"].n == (labels == 0).sum() and actual["one user"].users == 1
 
 
 def test_different_examples_are_refused() -> None:

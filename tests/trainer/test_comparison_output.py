@@ -46,15 +46,15 @@ def test_the_first_metric_has_keys_without_prefix() -> None:
 
 
 def test_slices_have_corrected_p_values_and_reasons() -> None:
-    found = slice_results({"s": {"x": BOTH, "y": BOTH, "z": TINY, "none": NONE}}, sparse_below=50)
-    json.dumps(found, allow_nan=False)
-    x, z = found["s"]["x"], found["s"]["z"]
+    actual = slice_results({"s": {"x": BOTH, "y": BOTH, "z": TINY, "none": NONE}}, sparse_below=50)
+    json.dumps(actual, allow_nan=False)
+    x, z = actual["s"]["x"], actual["s"]["z"]
     assert (x["holm_p_value"], x["ndcg_at_10_holm_p_value"]) == (0.008, 0.04)
     assert x["delong"]["holm_p_value"] == pytest.approx(0.0054)
     assert x["sparse"] is False and "reason" not in x
     assert z["p_value"] is z["holm_p_value"] is z["delong"]["holm_p_value"] is z["ci_low"] is None
     assert z["auc_difference"] == -1.0 and z["sparse"] is True
-    assert found["s"]["none"] == {"n": 0, "users": 0, "sparse": True, "reason": "no samples"}
+    assert actual["s"]["none"] == {"n": 0, "users": 0, "sparse": True, "reason": "no samples"}
 
 
 def test_people_read_a_sentence_for_each_test() -> None:

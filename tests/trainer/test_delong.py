@@ -23,11 +23,11 @@ def by_definition(labels: np.ndarray, *sides: np.ndarray) -> tuple[float, float]
     """Difference and its standard error from the kernel of every pair, O(m n)."""
     kernels = []
     for scores in sides:
-        of_runs = []
+        run_aucs = []
         for run in scores:
             positive, negative = run[labels == 1][:, np.newaxis], run[labels == 0]
-            of_runs.append((positive > negative) + 0.5 * (positive == negative))
-        kernels.append(np.mean(of_runs, axis=0))
+            run_aucs.append((positive > negative) + 0.5 * (positive == negative))
+        kernels.append(np.mean(run_aucs, axis=0))
     kernel = kernels[1] - kernels[0]
     m, n = kernel.shape
     variance = kernel.mean(axis=1).var(ddof=1) / m + kernel.mean(axis=0).var(ddof=1) / n
@@ -37,29 +37,29 @@ def by_definition(labels: np.ndarray, *sides: np.ndarray) -> tuple[float, float]
 @pytest.mark.parametrize("seed", range(4))
 def test_it_is_the_definition_over_all_pairs(seed: int) -> None:
     labels, weaker, stronger = synthetic(seed)
-    found = delong_test(labels, weaker, stronger)
+    actual = delong_test(labels, weaker, stronger)
     difference, error = by_definition(labels, weaker, stronger)
-    assert found.difference == pytest.approx(difference, abs=1e-12)
-    assert found.standard_error == pytest.approx(error, abs=1e-12)
-    assert found.p_value == pytest.approx(2 * norm.sf(abs(difference / error)), rel=1e-9)
+    assert actual.difference == pytest.approx(difference, abs=1e-12)
+    assert actual.standard_error == pytest.approx(error, abs=1e-12)
+    assert actual.p_value == pytest.approx(2 * norm.sf(abs(difference / error)), rel=1e-9)
     low, high = norm.interval(0.95, difference, error)
-    assert (found.low, found.high) == pytest.approx((low, high), abs=1e-12)
+    assert (actual.low, actual.high) == pytest.approx((low, high), abs=1e-12)
 
 
 def test_the_difference_is_that_of_the_mean_aucs() -> None:
     labels, weaker, stronger = synthetic(7)
     means = [np.mean([roc_auc_score(labels, run) for run in side]) for side in (weaker, stronger)]
-    found = delong_test(labels, weaker, stronger)
-    assert found.difference == pytest.approx(means[1] - means[0], abs=1e-12)
+    actual = delong_test(labels, weaker, stronger)
+    assert actual.difference == pytest.approx(means[1] - means[0], abs=1e-12)
 
 
 def test_a_hand_computed_case() -> None:
     # Positives score 0.8 and 0.3, negatives 0.5 and 0.1; the other model ranks all of them right.
     labels = np.array([1, 1, 0, 0])
-    found = delong_test(labels, np.array([[0.8, 0.3, 0.5, 0.1]]), np.array([[0.9, 0.8, 0.2, 0.1]]))
-    assert found.difference == pytest.approx(0.25)
+    actual = delong_test(labels, np.array([[0.8, 0.3, 0.5, 0.1]]), np.array([[0.9, 0.8, 0.2, 0.1]]))
+    assert actual.difference == pytest.approx(0.25)
     # Differences of the components: positives 0 and 1/2, negatives 1/2 and 0; each variance 1/8.
-    assert found.standard_error == pytest.approx(math.sqrt(1 / 16 + 1 / 16))
+    assert actual.standard_error == pytest.approx(math.sqrt(1 / 16 + 1 / 16))
 
 
 def test_a_run_against_itself_and_swapped_sides() -> None:
@@ -75,9 +75,9 @@ def test_a_run_against_itself_and_swapped_sides() -> None:
 
 def test_a_single_positive_sample_has_no_standard_error() -> None:
     labels = np.array([1, 0, 0, 0])
-    found = delong_test(labels, np.array([[0.1, 0.2, 0.3, 0.4]]), np.array([[0.9, 0.2, 0.3, 0.4]]))
-    assert found.difference == 1.0
-    assert math.isnan(found.standard_error) and math.isnan(found.p_value)
+    actual = delong_test(labels, np.array([[0.1, 0.2, 0.3, 0.4]]), np.array([[0.9, 0.2, 0.3, 0.4]]))
+    assert actual.difference == 1.0
+    assert math.isnan(actual.standard_error) and math.isnan(actual.p_value)
 
 
 def test_one_in_twenty_comparisons_of_equal_models_is_significant() -> None:

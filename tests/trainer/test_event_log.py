@@ -14,12 +14,12 @@ from trainer.training_loop import EventLog
 
 def scalars(folder: Path) -> dict[str, dict[int, float]]:
     """Tag -> step -> value, as TensorBoard reads them."""
-    found: dict[str, dict[int, float]] = defaultdict(dict)
+    collected: dict[str, dict[int, float]] = defaultdict(dict)
     for path in sorted(folder.glob("events*")):
         for event in EventFileLoader(str(path)).Load():
             for value in event.summary.value:
-                found[value.tag][event.step] = float(tf.make_ndarray(value.tensor))
-    return found
+                collected[value.tag][event.step] = float(tf.make_ndarray(value.tensor))
+    return collected
 
 
 class Falling(tfrs.models.Model):
@@ -51,21 +51,21 @@ def test_losses_and_rates_stand_at_the_optimizers_steps(tmp_path: Path) -> None:
     train(model, log, steps=13)
     train(model, log, steps=12)
     log.close()
-    found = scalars(tmp_path)
-    assert set(found) == {"loss", "learning_rate"}
+    actual = scalars(tmp_path)
+    assert set(actual) == {"loss", "learning_rate"}
     # Before step s the weight has fallen s - 1 times; 15 of the steps have the higher rate.
     expected = {1: 1.0, 11: 0.9, 21: 1 - 15 * 0.01 - 5 * 0.001}
-    assert found["loss"] == pytest.approx(expected, abs=1e-5)
-    assert found["learning_rate"] == pytest.approx({1: 0.01, 11: 0.01, 21: 0.001})
+    assert actual["loss"] == pytest.approx(expected, abs=1e-5)
+    assert actual["learning_rate"] == pytest.approx({1: 0.01, 11: 0.01, 21: 0.001})
 
 
 def test_several_steps_in_one_call_leave_the_last_ones_loss(tmp_path: Path) -> None:
     log = EventLog(tmp_path)
     train(compiled_model(steps_per_execution=4), log, steps=32)
     log.close()
-    found = scalars(tmp_path)
-    assert list(found["loss"]) == [4, 16, 28]
-    assert found["loss"][4] == pytest.approx(1 - 3 * 0.01, abs=1e-5)
+    actual = scalars(tmp_path)
+    assert list(actual["loss"]) == [4, 16, 28]
+    assert actual["loss"][4] == pytest.approx(1 - 3 * 0.01, abs=1e-5)
 
 
 def test_a_row_of_history_stands_at_its_epoch_at_once(tmp_path: Path) -> None:
@@ -74,10 +74,10 @@ def test_a_row_of_history_stands_at_its_epoch_at_once(tmp_path: Path) -> None:
     assert scalars(tmp_path)["epoch_train_loss"] == {1: 0.5}
     log.on_epoch_row({"epoch": 2, "train_loss": 0.25, "validation_auc": 0.75})
     log.close()
-    found = scalars(tmp_path)
-    assert set(found) == {"epoch_train_loss", "epoch_validation_auc"}
-    assert found["epoch_train_loss"] == {1: 0.5, 2: 0.25}
-    np.testing.assert_allclose(list(found["epoch_validation_auc"].values()), [0.7, 0.75])
+    actual = scalars(tmp_path)
+    assert set(actual) == {"epoch_train_loss", "epoch_validation_auc"}
+    assert actual["epoch_train_loss"] == {1: 0.5, 2: 0.25}
+    np.testing.assert_allclose(list(actual["epoch_validation_auc"].values()), [0.7, 0.75])
 
 
 def test_a_resumed_training_goes_on_in_a_file_of_its_own(tmp_path: Path) -> None:

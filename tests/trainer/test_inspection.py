@@ -35,7 +35,7 @@ def gates() -> dict[str, GateWeights]:
 
 
 def test_gates_are_there_for_every_cell_with_hein_and_each_of_its_sources(gates) -> None:
-    assert {cell: set(found.by_source) for cell, found in gates.items()} == {
+    assert {cell: set(each.by_source) for cell, each in gates.items()} == {
         "din/hein": {"item", "user"},
         "dcnv2/hein_match": {"item"},
     }
@@ -43,9 +43,9 @@ def test_gates_are_there_for_every_cell_with_hein_and_each_of_its_sources(gates)
 
 def test_gates_of_a_source_sum_to_one(gates) -> None:
     experts = 2 + 3
-    for found in gates.values():
-        assert found.num_shared_experts == 2
-        for weights in found.by_source.values():
+    for each in gates.values():
+        assert each.num_shared_experts == 2
+        for weights in each.by_source.values():
             assert weights.shape == (experts,)
             assert (weights > 0).all() and weights.std() > 1e-3
             assert weights.sum() == pytest.approx(1, abs=1e-5)
@@ -60,10 +60,10 @@ def test_every_entity_with_knowledge_counts_once_and_the_first_seed_is_shown(gat
     vectors = table.vectors(np.unique(rows[rows > 0]))
     items = run.model.adapter.tables["item"].vectors([1, 2, 3])
     expected = run.model.adapter.network.gates({"user": vectors, "item": items})["user"]
-    found = gates["din/hein"]
-    assert found.seed == 1
+    actual = gates["din/hein"]
+    assert actual.seed == 1
     np.testing.assert_allclose(
-        found.by_source["user"], expected.numpy().mean(axis=0), rtol=0, atol=1e-6
+        actual.by_source["user"], expected.numpy().mean(axis=0), rtol=0, atol=1e-6
     )
 
 
@@ -76,16 +76,16 @@ def test_a_source_without_any_known_entity_has_no_mean(
     whole = ExampleStore.examples
 
     def examples(store, scenario, model, part):
-        found = whole(store, scenario, model, part)
+        collected = whole(store, scenario, model, part)
         missing = {
-            key: np.zeros_like(found.features[key])
+            key: np.zeros_like(collected.features[key])
             for key in (knowledge_row_key(source) for source in without)
         }
-        return dataclasses.replace(found, features={**found.features, **missing})
+        return dataclasses.replace(collected, features={**collected.features, **missing})
 
     monkeypatch.setattr(ExampleStore, "examples", examples)
     result = ExperimentResult([as_result(written_run("din", "hein"), "din", "hein")], [])
-    assert {cell: set(found.by_source) for cell, found in mean_gates(result).items()} == expected
+    assert {cell: set(actual.by_source) for cell, actual in mean_gates(result).items()} == expected
 
 
 @pytest.mark.parametrize(
@@ -101,11 +101,11 @@ def test_only_adapters_with_gates_have_some(
         model__mlp={"units": [10, 8]},
     )
     run = as_result(write_run(scenario), "din", adapter)
-    found = mean_gates(ExperimentResult([run], []))
+    actual = mean_gates(ExperimentResult([run], []))
     if experts is None:
-        assert found == {}
+        assert actual == {}
     else:
-        gates = found[f"din/{adapter}"]
+        gates = actual[f"din/{adapter}"]
         assert gates.num_shared_experts == experts
         assert {len(weights) for weights in gates.by_source.values()} == {experts}
 
@@ -123,14 +123,14 @@ def test_factor_weights_are_means_over_distinct_entities(backbone: str, tmp_path
     shutil.copytree(rich_scenario().work_dir, tmp_path / "work")
     encode(scenario, sources=["second"])
     _, model, examples = read_run(write_run(scenario).folder.path, "test")
-    found = factor_weights(scenario, model, examples)
-    assert list(found) == ["item"] and list(found["item"]) == ["item", "second"]
-    assert sum(found["item"].values()) == pytest.approx(1, abs=1e-5)
+    actual = factor_weights(scenario, model, examples)
+    assert list(actual) == ["item"] and list(actual["item"]) == ["item", "second"]
+    assert sum(actual["item"].values()) == pytest.approx(1, abs=1e-5)
     weights = model.factor_weights(dict(examples.features))["item"].numpy().reshape(-1, 2)
     by_item = dict(zip(examples.features["item_row"].ravel().tolist(), weights, strict=True))
     by_item.pop(0, None)
     expected = np.mean(list(by_item.values()), axis=0)
-    np.testing.assert_allclose(list(found["item"].values()), expected, atol=1e-5)
+    np.testing.assert_allclose(list(actual["item"].values()), expected, atol=1e-5)
     assert abs(expected[0] - expected[1]) > 1e-3
 
 

@@ -121,8 +121,8 @@ def test_a_score_that_is_not_finite_is_refused(bad: float) -> None:
 
 
 def test_measured_numbers_are_told_from_counts_and_named_by_task() -> None:
-    of_task = {"auc": 0.6, "logloss": 0.4, "n": 7}
-    metrics = {"auc": 0.7, "n": 7, "lists": 3, "tasks": {"loved": of_task}}
+    task_metrics = {"auc": 0.6, "logloss": 0.4, "n": 7}
+    metrics = {"auc": 0.7, "n": 7, "lists": 3, "tasks": {"loved": task_metrics}}
     assert flat_metrics(metrics) == {"auc": 0.7, "loved_auc": 0.6, "loved_logloss": 0.4}
 
 
@@ -183,8 +183,8 @@ def synthetic_lists(seed: int, num_lists: int = 60, length: int = 12, digits: in
 
 def ranked_labels(lists: Lists, number: int) -> list[float]:
     """Labels of one list's candidates, best score first, equal scores in the order of the list."""
-    of_list, labels, scores = lists
-    places = sorted(np.flatnonzero(of_list == number), key=lambda place: -scores[place])
+    list_of_row, labels, scores = lists
+    places = sorted(np.flatnonzero(list_of_row == number), key=lambda place: -scores[place])
     return [float(labels[place]) for place in places]
 
 
@@ -256,8 +256,8 @@ def test_equal_scores_keep_the_order_of_the_list(order: list[int]) -> None:
 
 def test_metrics_of_candidates_and_means_over_lists_with_a_positive() -> None:
     lists = synthetic_lists(6)
-    of_list, labels, scores = lists
-    users = np.array([f"u{number % 7}" for number in of_list], dtype=object)
+    list_of_row, labels, scores = lists
+    users = np.array([f"u{number % 7}" for number in list_of_row], dtype=object)
     metrics = evaluate_lists(*lists, users, num_lists=62)
     assert metrics["auc"] == pytest.approx(roc_auc_score(labels, scores))
     assert metrics["logloss"] == pytest.approx(log_loss(labels, scores.astype(float)))
@@ -299,7 +299,7 @@ def synthetic_case(seed: int, integers: bool) -> dict[str, np.ndarray]:
 
 def ranks_by_loop(case: dict[str, np.ndarray], leave_out: bool) -> list[tuple[int, int]]:
     """(better, tied) of every user, item by item."""
-    found = []
+    collected = []
     for user in range(USERS):
         positive = int(case["positive_rows"][user])
         scores = {
@@ -308,13 +308,13 @@ def ranks_by_loop(case: dict[str, np.ndarray], leave_out: bool) -> list[tuple[in
         }
         left_out = set(case["history_rows"][user].tolist()) if leave_out else set()
         others = [row for row in scores if row != positive and row not in left_out]
-        found.append(
+        collected.append(
             (
                 sum(scores[row] > scores[positive] for row in others),
                 sum(scores[row] == scores[positive] for row in others),
             )
         )
-    return found
+    return collected
 
 
 @pytest.mark.parametrize("memory", [2**24, 3 * ITEMS])

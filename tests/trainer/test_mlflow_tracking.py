@@ -49,8 +49,8 @@ def written(folder: Path) -> Scenario:
 
 def runs_of(address: str, experiment: str) -> list[Any]:
     client = MlflowClient(tracking_uri=address)
-    found = client.get_experiment_by_name(experiment)
-    return client.search_runs([found.experiment_id], order_by=["attributes.start_time ASC"])
+    collected = client.get_experiment_by_name(experiment)
+    return client.search_runs([collected.experiment_id], order_by=["attributes.start_time ASC"])
 
 
 def test_a_run_has_parameters_metrics_tags_and_small_files(address: str, tmp_path: Path) -> None:

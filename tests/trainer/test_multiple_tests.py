@@ -25,9 +25,9 @@ def test_it_rejects_what_the_step_down_procedure_rejects() -> None:
 
 
 def test_tests_that_were_not_made_do_not_count() -> None:
-    found = holm([np.nan, 0.02, np.nan, 0.03])
-    assert np.isnan(found[0]) and np.isnan(found[2])
-    assert [found[1], found[3]] == pytest.approx([0.04, 0.04])
+    actual = holm([np.nan, 0.02, np.nan, 0.03])
+    assert np.isnan(actual[0]) and np.isnan(actual[2])
+    assert [actual[1], actual[3]] == pytest.approx([0.04, 0.04])
     assert holm([]) == []
 
 

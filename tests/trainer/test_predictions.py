@@ -30,7 +30,7 @@ def samples(seed: int = 1, tasks: tuple[str, ...] = ()) -> SamplePredictions:
     labels = np.random.default_rng(0).integers(0, 2, size=80).astype(np.float32)
     labels[:8] = 1
     random = np.random.default_rng(seed)
-    of_tasks = {task: np.roll(labels, number) for number, task in enumerate(tasks, start=1)}
+    task_labels = {task: np.roll(labels, number) for number, task in enumerate(tasks, start=1)}
 
     def scored(truth: np.ndarray) -> np.ndarray:
         return (0.2 + 0.3 * truth + 0.4 * random.random(80)).astype(np.float32)
@@ -40,8 +40,8 @@ def samples(seed: int = 1, tasks: tuple[str, ...] = ()) -> SamplePredictions:
         item_ids=np.arange(80).astype(str),
         labels=labels,
         scores=scored(labels),
-        task_labels=of_tasks,
-        task_scores={task: scored(truth) for task, truth in of_tasks.items()},
+        task_labels=task_labels,
+        task_scores={task: scored(truth) for task, truth in task_labels.items()},
     )
 
 
@@ -107,10 +107,10 @@ def test_further_tasks_have_columns_and_metrics_of_their_own(tmp_path: Path) -> 
     metrics = predictions.metrics()
     assert {name: metrics[name] for name in ("auc", "logloss", "gauc", "n")} == samples().metrics()
     assert list(metrics["tasks"]) == ["loved", "finished"]
-    for task, of_task in metrics["tasks"].items():
+    for task, task_metrics in metrics["tasks"].items():
         expected = roc_auc_score(table[f"label_{task}"], table[f"score_{task}"])
-        assert of_task["auc"] == pytest.approx(expected)
-        assert set(of_task) == {"auc", "logloss", "gauc", "n"}
+        assert task_metrics["auc"] == pytest.approx(expected)
+        assert set(task_metrics) == {"auc", "logloss", "gauc", "n"}
     assert metrics["tasks"]["loved"]["auc"] != metrics["tasks"]["finished"]["auc"]
 
 
@@ -149,8 +149,8 @@ def test_what_stands_in_padding_changes_nothing() -> None:
     wider = dataclasses.replace(predictions, **wide)
     assert wider.metrics() == predictions.metrics()
     assert wider.table().equals(predictions.table())
-    found = compare_predictions([wider], [wider], resamples=10, seed=0)
-    assert found == compare_predictions([predictions], [predictions], resamples=10, seed=0)
+    actual = compare_predictions([wider], [wider], resamples=10, seed=0)
+    assert actual == compare_predictions([predictions], [predictions], resamples=10, seed=0)
 
 
 def test_the_file_of_a_retrieval_model_holds_both_ranks(tmp_path: Path) -> None:
@@ -163,11 +163,11 @@ def test_the_file_of_a_retrieval_model_holds_both_ranks(tmp_path: Path) -> None:
     )
     assert (table.rank_new_items <= table["rank"]).all()
     columns = {name: table[name].to_numpy() for name in RANK_COLUMNS}
-    for found, expected in zip(
+    for actual, expected in zip(
         ranks_of(columns), (predictions.among_all, predictions.among_new), strict=True
     ):
-        np.testing.assert_array_equal(found.better, expected.better)
-        np.testing.assert_array_equal(found.tied, expected.tied)
+        np.testing.assert_array_equal(actual.better, expected.better)
+        np.testing.assert_array_equal(actual.tied, expected.tied)
 
 
 @pytest.mark.parametrize("synthetic", ALL_KINDS)
@@ -210,11 +210,11 @@ def test_comparison_averages_the_seeds() -> None:
     sides = ([predictions], [perfect, reverse, perfect])
     result = compare_predictions(*sides, resamples=50, seed=3)
     assert set(result) == {"auc"}
-    found = result["auc"]
-    assert found.baseline == pytest.approx(predictions.metrics()["auc"])
-    assert found.candidate == pytest.approx(2 / 3)
-    assert found.difference == pytest.approx(found.candidate - found.baseline)
-    assert found.low < found.difference < found.high
+    actual = result["auc"]
+    assert actual.baseline == pytest.approx(predictions.metrics()["auc"])
+    assert actual.candidate == pytest.approx(2 / 3)
+    assert actual.difference == pytest.approx(actual.candidate - actual.baseline)
+    assert actual.low < actual.difference < actual.high
     assert compare_predictions(*sides, resamples=50, seed=3) == result
 
 
@@ -226,17 +226,17 @@ def test_other_kinds_are_compared_by_their_own_metrics(synthetic, metrics: list[
     runs = [synthetic(seed) for seed in (1, 2, 3)]
     result = compare_predictions(runs[:1], runs[1:], resamples=50, seed=3)
     assert list(result) == metrics
-    for name, found in result.items():
+    for name, each in result.items():
         values = [run.metrics()[name] for run in runs]
-        assert found.baseline == pytest.approx(values[0])
-        assert found.candidate == pytest.approx(np.mean(values[1:]))
-        assert found.low < found.difference < found.high
+        assert each.baseline == pytest.approx(values[0])
+        assert each.candidate == pytest.approx(np.mean(values[1:]))
+        assert each.low < each.difference < each.high
 
 
 @pytest.mark.parametrize("synthetic", ALL_KINDS)
 def test_comparison_with_itself_is_zero(synthetic) -> None:
-    for found in compare_predictions([synthetic()], [synthetic()], resamples=20, seed=0).values():
-        assert (found.difference, found.low, found.high) == (0.0, 0.0, 0.0)
+    for each in compare_predictions([synthetic()], [synthetic()], resamples=20, seed=0).values():
+        assert (each.difference, each.low, each.high) == (0.0, 0.0, 0.0)
 
 
 @pytest.mark.parametrize(
@@ -330,9 +330,9 @@ def test_the_difference_of_ranking_models_is_that_of_the_auc() -> None:
     perfect = SamplePredictions(
         FOUR_SAMPLES.user_ids, FOUR_SAMPLES.item_ids, FOUR_SAMPLES.labels, FOUR_SAMPLES.labels
     )
-    found = compare_predictions([FOUR_SAMPLES], [perfect], resamples=20, seed=0)
-    assert list(found) == ["auc"]
-    assert found["auc"].difference == pytest.approx(1 / 4)
+    actual = compare_predictions([FOUR_SAMPLES], [perfect], resamples=20, seed=0)
+    assert list(actual) == ["auc"]
+    assert actual["auc"].difference == pytest.approx(1 / 4)
 
 
 SECOND_PLACE = 1 / math.log2(3)
@@ -373,10 +373,10 @@ def test_metrics_of_lists_are_those_counted_by_hand() -> None:
 
 
 def test_differences_are_those_of_auc_and_ndcg() -> None:
-    found = compare_predictions([SECOND], [FIRST], resamples=20, seed=0)
-    assert list(found) == ["auc", "ndcg_at_10"]
-    assert found["auc"].difference == pytest.approx(2 / 8)
-    assert found["ndcg_at_10"].difference == pytest.approx((1 - SECOND_PLACE) / 2)
+    actual = compare_predictions([SECOND], [FIRST], resamples=20, seed=0)
+    assert list(actual) == ["auc", "ndcg_at_10"]
+    assert actual["auc"].difference == pytest.approx(2 / 8)
+    assert actual["ndcg_at_10"].difference == pytest.approx((1 - SECOND_PLACE) / 2)
 
 
 def test_scores_do_not_make_other_examples() -> None:

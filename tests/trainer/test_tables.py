@@ -74,7 +74,7 @@ def test_profiles_have_their_vocabularies() -> None:
     scenario = rich_scenario()
     profiles = read_model_tables(scenario).profiles
     vocabulary = (Path(scenario.work_dir) / "examples/vocabularies/profile_city.txt").read_text()
-    assert {name: found.kind for name, found in profiles.items()} == {
+    assert {name: each.kind for name, each in profiles.items()} == {
         "city": "categorical",
         "age": "numeric",
     }

@@ -188,19 +188,26 @@ def test_evaluator_measures_what_the_pushed_model_says(runs: Runs) -> None:
     scores = signatures["predict_examples"](examples=tf.constant(records))["score"].numpy()
 
     def check(measured: dict[str, Any], chosen: np.ndarray) -> None:
-        of_slice, given = labels[chosen], scores[chosen]
+        slice_labels, given = labels[chosen], scores[chosen]
         assert measured["n"] == chosen.sum()
-        assert measured["mean_label"] == pytest.approx(of_slice.mean())
+        assert measured["mean_label"] == pytest.approx(slice_labels.mean())
         assert measured["mean_score"] == pytest.approx(given.mean(), abs=1e-5)
-        assert measured["calibration"] == pytest.approx(given.mean() / of_slice.mean(), abs=1e-4)
-        assert measured["logloss"] == pytest.approx(
-            log_loss(of_slice, given, labels=[0, 1]), abs=1e-5
+        assert measured["calibration"] == pytest.approx(
+            given.mean() / slice_labels.mean(), abs=1e-4
         )
-        if 0 < of_slice.mean() < 1:
+        assert measured["logloss"] == pytest.approx(
+            log_loss(slice_labels, given, labels=[0, 1]), abs=1e-5
+        )
+        if 0 < slice_labels.mean() < 1:
             # Pairs within one of TFMA's 10,000 bins of scores count as half, however ordered.
-            near = np.abs(np.subtract.outer(given[of_slice == 1], given[of_slice == 0])) < 1.01e-4
+            near = (
+                np.abs(np.subtract.outer(given[slice_labels == 1], given[slice_labels == 0]))
+                < 1.01e-4
+            )
             tolerance = near.mean() / 2 + 1e-6
-            assert measured["auc"] == pytest.approx(roc_auc_score(of_slice, given), abs=tolerance)
+            assert measured["auc"] == pytest.approx(
+                roc_auc_score(slice_labels, given), abs=tolerance
+            )
 
     check(runs.first["test"], np.ones(len(labels), bool))
     slices = runs.first["slices"]
@@ -211,8 +218,8 @@ def test_evaluator_measures_what_the_pushed_model_says(runs: Runs) -> None:
     folds = batch["user_fold"].numpy()
     for fold, measured in slices["user_fold"].items():
         check(measured, folds == int(fold))
-    for of_feature in slices.values():
-        assert sum(measured["n"] for measured in of_feature.values()) == len(labels)
+    for feature_slices in slices.values():
+        assert sum(measured["n"] for measured in feature_slices.values()) == len(labels)
 
 
 @pytest.mark.slow
@@ -231,12 +238,12 @@ def test_a_worse_model_is_compared_with_the_blessed_one_and_not_pushed(runs: Run
 
 @pytest.mark.slow
 def test_both_schemas_find_what_is_missing(runs: Runs) -> None:
-    found = {
+    actual = {
         (anomaly["found_by"], anomaly["split"], anomaly["feature"]): anomaly["description"]
         for anomaly in runs.second["anomalies"]
     }
-    assert set(found) == {
+    assert set(actual) == {
         ("ContractValidator", "test", "timestamp"),
         ("ExampleValidator", "test", "timestamp"),
     }
-    assert all("fewer examples than expected" in description for description in found.values())
+    assert all("fewer examples than expected" in description for description in actual.values())

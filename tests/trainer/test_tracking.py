@@ -43,8 +43,8 @@ def test_a_training_is_told_from_its_start_to_its_end(tmp_path: Path) -> None:
             listener({"epoch": 1})
         return result
 
-    found = tracked_training(scenario, notes, train, {"role": "trial 3"}, [heard.append])
-    assert found is result and heard == [{"epoch": 1}]
+    actual = tracked_training(scenario, notes, train, {"role": "trial 3"}, [heard.append])
+    assert actual is result and heard == [{"epoch": 1}]
     (started, folder, tags), row, end = notes.told
     assert (started, folder) == (scenario, tmp_path / "run")
     assert tags == {

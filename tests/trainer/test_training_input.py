@@ -105,10 +105,10 @@ def test_an_epoch_is_every_row_once_in_batches_that_workers_share(
     batch_size *= workers
     replicas = workers * per_worker
     make = maker(kind, tmp_path_factory.mktemp("numbers"))
-    of_all = make(count, batch_size, worker=Worker(replicas=replicas))
-    whole = rows_of(batches_of(of_all, epoch))
+    all_batches = make(count, batch_size, worker=Worker(replicas=replicas))
+    whole = rows_of(batches_of(all_batches, epoch))
     flat = sum(whole, [])
-    assert of_all.num_examples == count and of_all.steps == len(whole)
+    assert all_batches.num_examples == count and all_batches.steps == len(whole)
     assert len(set(flat)) == len(flat) and set(flat) <= set(range(count))
     # A last batch with fewer rows than devices is left out.
     left_out = count - len(flat)

@@ -181,8 +181,8 @@ def test_rows_say_what_happened_in_every_epoch(
         assert [*row][:2] == ["epoch", "train_loss"] and [*row][-2:] == ["learning_rate", "seconds"]
         assert {*measured} <= {*row}
         assert row["epoch"] == epoch + 1
-        of_epoch = losses.of_steps[epoch * noted : (epoch + 1) * noted]
-        assert row["train_loss"] == pytest.approx(np.mean(of_epoch), abs=1e-7)
+        epoch_losses = losses.of_steps[epoch * noted : (epoch + 1) * noted]
+        assert row["train_loss"] == pytest.approx(np.mean(epoch_losses), abs=1e-7)
         # Of the last step, of half a cosine over ten.
         cosine = 0.5 * (1 + math.cos(math.pi * (STEPS * (epoch + 1) - 1) / (2 * STEPS)))
         assert row["learning_rate"] == pytest.approx(0.05 * cosine, abs=1e-7)
@@ -273,8 +273,8 @@ def test_a_training_goes_on_from_the_end_of_an_epoch(tmp_path: Path) -> None:
         Run(tmp_path / "killed")(on_epoch=[kill])
     last = Run(tmp_path / "killed")
     state = last()
-    (found,) = last.resumed
-    assert len(last.weights) == 1 and found is state
+    (actual,) = last.resumed
+    assert len(last.weights) == 1 and actual is state
     assert int(last.model.optimizer.iterations) == 3 * STEPS
     assert without_seconds(state.rows) == without_seconds(expected.rows)
 

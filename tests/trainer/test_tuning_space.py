@@ -87,8 +87,8 @@ def test_a_good_space_is_accepted_and_drawn_by_the_kind_of_its_fields() -> None:
 
 
 def test_whole_bounds_of_a_field_of_floats_are_floats() -> None:
-    found = distributions(base(), space_of("training.embedding_regularization=0..30"))
-    assert found == {"training.embedding_regularization": FloatDistribution(0, 30)}
+    actual = distributions(base(), space_of("training.embedding_regularization=0..30"))
+    assert actual == {"training.embedding_regularization": FloatDistribution(0, 30)}
 
 
 @pytest.mark.parametrize(

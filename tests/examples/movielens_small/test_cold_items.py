@@ -25,12 +25,12 @@ def rows(user: str, items: list[str]) -> list[dict[str, str]]:
 
 
 def test_new_movies_stay_among_the_last_ratings_of_a_user_only() -> None:
-    of_one, of_other = [str(number) for number in range(20)], ["3", "4", "18"]
-    ratings = [*rows("u", of_one)[::-1], *rows("v", of_other)]
+    first_items, second_items = [str(number) for number in range(20)], ["3", "4", "18"]
+    ratings = [*rows("u", first_items)[::-1], *rows("v", second_items)]
     kept = without_training_ratings(ratings, {"3", "18", "19"})
     # A tenth of u's 20 ratings are the last two; of v's three ratings none is.
     assert [row["item_id"] for row in kept if row["user_id"] == "u"] == [
-        item for item in of_one if item != "3"
+        item for item in first_items if item != "3"
     ]
     assert [row["item_id"] for row in kept if row["user_id"] == "v"] == ["4"]
 
@@ -45,10 +45,10 @@ def test_new_movies_have_no_training_rating_and_no_knowledge(tmp_path: Path) -> 
     with (tmp_path / "groups.csv").open(encoding="utf-8") as file:
         assert not new & {row["item_id"] for row in csv.DictReader(file)}
     build_examples(scenario)
-    found = read_item_attributes(WorkDirectory(scenario.work_dir).examples.item_attributes)
-    counts = dict(zip(found.item_ids, found.rating_count, strict=True))
+    actual = read_item_attributes(WorkDirectory(scenario.work_dir).examples.item_attributes)
+    counts = dict(zip(actual.item_ids, actual.rating_count, strict=True))
     assert [int(counts[item]) for item in sorted(new)] == [0, 0]
-    assert np.sum(found.rating_count) > 50_000
+    assert np.sum(actual.rating_count) > 50_000
 
 
 def test_names_do_not_find_movies_that_were_not_there(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_steps_are_numbered_timed_and_counted(capsys: pytest.CaptureFixture[str]
     with steps.step("train") as record:
         record.same_number(4)
         record.reused(3)
-    for found, expected in zip(
+    for actual, expected in zip(
         steps.records,
         [
             {
@@ -76,8 +76,8 @@ def test_steps_are_numbered_timed_and_counted(capsys: pytest.CaptureFixture[str]
         ],
         strict=True,
     ):
-        assert found["seconds"] >= 0
-        assert {key: value for key, value in found.items() if key != "seconds"} == expected
+        assert actual["seconds"] >= 0
+        assert {key: value for key, value in actual.items() if key != "seconds"} == expected
     captured = capsys.readouterr()
     assert captured.out == ""
     first, first_done, second, second_done = captured.err.splitlines()

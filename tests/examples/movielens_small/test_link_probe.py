@@ -41,8 +41,8 @@ def test_match_is_kernel_ridge_regression() -> None:
     rows = np.take_along_axis(rows, order, axis=1)
     candidates = [5, 4, 0, 9]  # The fourth item has no vector, row 0 is no item.
     part = samples(rows.tolist(), candidates)
-    found = match_features(vectors, {"train": part}, landmarks=ITEMS)["train"]
-    assert np.isnan(found[[1, 2]]).all()
+    actual = match_features(vectors, {"train": part}, landmarks=ITEMS)["train"]
+    assert np.isnan(actual[[1, 2]]).all()
     for sample in (0, 3):
         expected = plain_features(
             "ridge",
@@ -52,7 +52,7 @@ def test_match_is_kernel_ridge_regression() -> None:
             np.zeros(rows.shape[1]),
             rows[sample] > 0,
         )
-        np.testing.assert_allclose(found[sample], expected, rtol=1e-4)
+        np.testing.assert_allclose(actual[sample], expected, rtol=1e-4)
     empty = replace(part, history=np.zeros_like(rows))
     (mean, deviation) = match_features(vectors, {"test": empty}, landmarks=ITEMS)["test"][0]
     assert mean == 0
@@ -74,16 +74,16 @@ def test_mean_residual_of_linked_items() -> None:
         rating_sum_by_fold=np.array([[0.0, 50.0], [4.0, 0.0], [10.0, 10.0], [0.0, 0.0]]),
         rating_count_by_fold=np.array([[0, 10], [1, 0], [5, 5], [0, 0]]),
     )
-    found = linked_means(contents, links)
-    assert found.shape == (5, 3)
+    actual = linked_means(contents, links)
+    assert actual.shape == (5, 3)
     mean = 74 / 21
     near_b, near_c = 1 * 0.5, (1 / 1.05 + 1) * 0.5
     expected = (near_b * (2 - mean) + near_c * (5 - mean)) / (near_b + near_c + 0.3)
-    np.testing.assert_allclose(found[4, -1], expected, rtol=1e-6)
+    np.testing.assert_allclose(actual[4, -1], expected, rtol=1e-6)
     # Without the second fold of users, c has no rating, and b five of two stars.
     mean, near_b = 14 / 6, 5 / 15
-    np.testing.assert_allclose(found[4, 1], near_b * (2 - mean) / (near_b + 0.3), rtol=1e-6)
-    assert (found[[0, 2]] == 0).all()
+    np.testing.assert_allclose(actual[4, 1], near_b * (2 - mean) / (near_b + 0.3), rtol=1e-6)
+    assert (actual[[0, 2]] == 0).all()
 
 
 def test_what_an_answer_about_the_user_says() -> None:
@@ -103,12 +103,12 @@ def test_what_an_answer_about_the_user_says() -> None:
         links_schema("user"),
     )
     part = samples([[0]] * 4, [1, 3, 5, 1], ["u", "u", "u", "unasked"])
-    found = user_link_features(vectors, links, "abcde", part)
+    actual = user_link_features(vectors, links, "abcde", part)
     # Less the mean (1, 1): a (1, 0), b (0, 1), c (-1, 0) as unit vectors; e has none.
     root = np.sqrt(0.5)
     towards = np.array([1.5, 0.5]) / np.hypot(1.5, 0.5)
     np.testing.assert_allclose(
-        found,
+        actual,
         [[root, 1, -1, 0, towards[0]], [-root, 0, 1, 1, -towards[0]], [0] * 5, [0] * 5],
         atol=1e-6,
     )
@@ -117,13 +117,13 @@ def test_what_an_answer_about_the_user_says() -> None:
 def test_only_first_interactions_are_known() -> None:
     train = samples([[0, 7, 8], [6, 7, 8], [0, 0, 5]], [1, 2, 3], ["u", "u", "v"])
     test = samples([[7, 8, 9], [5, 1, 2]], [4, 4], ["u", "v"])
-    found = first_interactions({"train": train, "test": test}, most=2)
-    assert found["train"].history.tolist() == [[7, 8], [7, 8], [0, 5]]
-    assert found["test"].history.tolist() == [[7, 8], [0, 5]]
-    np.testing.assert_array_equal(found["test"].residuals, train.residuals[[0, 2], 1:])
-    np.testing.assert_array_equal(found["test"].numeric[:, :3], train.numeric[[0, 2], :3])
-    np.testing.assert_array_equal(found["test"].numeric[:, 3], test.numeric[:, 3])
-    assert found["test"].items.tolist() == [4, 4]
+    actual = first_interactions({"train": train, "test": test}, most=2)
+    assert actual["train"].history.tolist() == [[7, 8], [7, 8], [0, 5]]
+    assert actual["test"].history.tolist() == [[7, 8], [0, 5]]
+    np.testing.assert_array_equal(actual["test"].residuals, train.residuals[[0, 2], 1:])
+    np.testing.assert_array_equal(actual["test"].numeric[:, :3], train.numeric[[0, 2], :3])
+    np.testing.assert_array_equal(actual["test"].numeric[:, 3], test.numeric[:, 3])
+    assert actual["test"].items.tolist() == [4, 4]
 
 
 def test_regression_is_fitted_on_train_and_reads_what_is_not_known_as_the_mean() -> None:

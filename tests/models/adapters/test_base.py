@@ -49,11 +49,11 @@ def test_rows_of_any_shape_give_the_vectors_of_each_row_alone(
     rows = rows_of([[3, 1, 3], [6, 3, 0]], [[[2]], [[2]], [[4]]])
     outputs = layer(rows)
     assert tuple(outputs) == layer.sources == ("item", "user")
-    for source, of_source in rows.items():
-        assert outputs[source].shape == (*of_source.shape, layer.width)
+    for source, source_rows in rows.items():
+        assert outputs[source].shape == (*source_rows.shape, layer.width)
         assert layer.width == WIDTH
         flat = np.reshape(outputs[source], [-1, WIDTH])
-        for row, vector in zip(np.ravel(of_source), flat, strict=True):
+        for row, vector in zip(np.ravel(source_rows), flat, strict=True):
             alone = layer({source: tf.constant([row], tf.int32)})[source]
             assert alone.shape == (1, WIDTH)
             np.testing.assert_allclose(vector, alone[0], atol=1e-6)
@@ -68,9 +68,9 @@ def test_vectors_of_new_entities_are_augmented_as_those_of_known_ones(
     known = layer(every_row())
     for source, count in (("item", ROWS["item"]), ("user", ROWS["user"])):
         vectors = layer.tables[source].vectors(tf.range(1, count))
-        found = layer.augment_vectors(source, vectors)
-        assert found.shape == (count - 1, WIDTH)
-        np.testing.assert_allclose(found, known[source][1:], atol=1e-6)
+        actual = layer.augment_vectors(source, vectors)
+        assert actual.shape == (count - 1, WIDTH)
+        np.testing.assert_allclose(actual, known[source][1:], atol=1e-6)
         one = layer.augment_vectors(source, vectors[2:3])
         np.testing.assert_allclose(one, known[source][3:4], atol=1e-6)
 
@@ -79,8 +79,8 @@ def test_vectors_of_new_entities_are_augmented_as_those_of_known_ones(
 def test_a_call_may_name_some_sources_only(name: str) -> None:
     layer, rows = adapter(name), rows_of([[5, 0]], [1, 2])
     together = layer(rows)
-    for source, of_source in rows.items():
-        alone = layer({source: of_source})
+    for source, source_rows in rows.items():
+        alone = layer({source: source_rows})
         assert tuple(alone) == (source,)
         np.testing.assert_allclose(alone[source], together[source], atol=1e-6)
     with pytest.raises(ValueError, match=r"no table for \['brand'\], only for \['item', 'user'\]"):

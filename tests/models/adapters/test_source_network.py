@@ -97,14 +97,14 @@ class TestNetworkAdapter:
         assert isinstance(layer, NetworkAdapter)
         rows = rows_of([3, 1, 3, 6, 3, 1], [2, 2, 1, 3, 3, 2])
         vectors = {}
-        for source, of_source in rows.items():
+        for source, source_rows in rows.items():
             known = stored_vectors(layer.tables[source])
             if standardized:
                 known = (known - known.mean(axis=0)) / known.std(axis=0)
-            vectors[source] = known[of_source.numpy() - 1].astype(np.float32)
+            vectors[source] = known[source_rows.numpy() - 1].astype(np.float32)
         expected = layer.network(vectors)
-        for source, of_source in layer(rows).items():
-            np.testing.assert_allclose(of_source, expected[source], atol=1e-5)
+        for source, source_rows in layer(rows).items():
+            np.testing.assert_allclose(source_rows, expected[source], atol=1e-5)
 
     def test_the_network_gives_order_and_width(self) -> None:
         layer = NetworkAdapter(tables(), LinearProjection(("user", "item"), 7))

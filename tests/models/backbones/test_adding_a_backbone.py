@@ -63,9 +63,9 @@ def nfm(
 
 def code_of(page: str, file: str) -> str:
     """The Python block that follows the first line which names the file."""
-    found = re.search(rf"`{re.escape(file)}`[^`]*?\n\n```python\n(.*?)```", page, re.DOTALL)
-    assert found is not None, f"the page shows no code for {file}"
-    return found[1]
+    collected = re.search(rf"`{re.escape(file)}`[^`]*?\n\n```python\n(.*?)```", page, re.DOTALL)
+    assert collected is not None, f"the page shows no code for {file}"
+    return collected[1]
 
 
 def test_the_backbone_does_what_every_backbone_must(

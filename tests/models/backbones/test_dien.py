@@ -20,16 +20,18 @@ def numpy_states(
     parts = named_weights(layer)
     state, states = np.zeros(layer.units), []
     for step, weight in zip(steps, weights, strict=True):
-        of_input = np.split(
+        input_gates = np.split(
             (weight if layer.kind == "aigru" else 1) * step @ parts["kernel"] + parts["bias"],
             2 if layer.kind == "agru" else 3,
         )
-        of_state = np.split(state @ parts["recurrent_kernel"], len(of_input))
-        proposed = np.tanh(of_input[1] + sigmoid(of_input[0] + of_state[0]) * of_state[1])
+        state_gates = np.split(state @ parts["recurrent_kernel"], len(input_gates))
+        proposed = np.tanh(
+            input_gates[1] + sigmoid(input_gates[0] + state_gates[0]) * state_gates[1]
+        )
         if layer.kind == "agru":
             update = weight
         else:
-            update = sigmoid(of_input[2] + of_state[2])
+            update = sigmoid(input_gates[2] + state_gates[2])
             update = update * weight if layer.kind == "augru" else update
         state = (1 - update) * state + update * proposed
         states.append(state)
@@ -99,8 +101,8 @@ def test_the_auxiliary_loss_teaches_the_extractor_alone() -> None:
     for weight, gradient in zip(
         layer.trainable_weights, gradients_of(loss, layer.trainable_weights), strict=True
     ):
-        of_extractor = any(weight is own for own in layer._extractor.trainable_weights)
-        assert (gradient is not None) == of_extractor, weight.name
+        in_extractor = any(weight is own for own in layer._extractor.trainable_weights)
+        assert (gradient is not None) == in_extractor, weight.name
 
 
 def test_the_auxiliary_loss_falls_where_the_next_item_can_be_foreseen() -> None:

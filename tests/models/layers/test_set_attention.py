@@ -72,20 +72,26 @@ def affinity_inputs() -> tuple[np.ndarray, np.ndarray]:
 
 class TestFeatureAffinity:
     def test_outputs_follow_the_formula(self) -> None:
-        layer, (of_set, of_list) = built(FeatureAffinity(), affinity_inputs()), affinity_inputs()
+        layer, (set_items, list_items) = (
+            built(FeatureAffinity(), affinity_inputs()),
+            affinity_inputs(),
+        )
         kernel, pairs, bias = (weight.astype(np.float64) for weight in layer.get_weights())
         expected = np.zeros([SETS, SIZE, AFFINITY_STEPS])
         for row, i, j in np.ndindex(SETS, SIZE, AFFINITY_STEPS):
             expected[row, i, j] = bias + sum(
-                pairs[p, q] * (of_set[row, i, p] @ kernel @ of_list[row, j, q])
+                pairs[p, q] * (set_items[row, i, p] @ kernel @ list_items[row, j, q])
                 for p, q in np.ndindex(SET_FIELDS, LIST_FIELDS)
             )
         np.testing.assert_allclose(layer(affinity_inputs()), expected, atol=1e-4)
 
     def test_empty_sets_and_lists(self) -> None:
-        layer, (of_set, of_list) = built(FeatureAffinity(), affinity_inputs()), affinity_inputs()
-        assert layer((of_set, of_list[:, :0])).shape == (SETS, SIZE, 0)
-        assert layer((of_set[:, :0], of_list)).shape == (SETS, 0, AFFINITY_STEPS)
+        layer, (set_items, list_items) = (
+            built(FeatureAffinity(), affinity_inputs()),
+            affinity_inputs(),
+        )
+        assert layer((set_items, list_items[:, :0])).shape == (SETS, SIZE, 0)
+        assert layer((set_items[:, :0], list_items)).shape == (SETS, 0, AFFINITY_STEPS)
 
 
 INDUCED_WIDTH = 6

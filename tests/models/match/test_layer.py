@@ -137,11 +137,11 @@ def test_gradients_are_those_of_finite_differences(variant: dict[str, Any]) -> N
     def total() -> float:
         return float(tf.reduce_sum(tf.cast(layer(candidates, **history), tf.float64)))
 
-    found = gradients_of(
+    actual = gradients_of(
         lambda: tf.reduce_sum(layer(candidates, **history)), layer.trainable_weights
     )
-    assert len(found) == (1 if layer.kind == "means" else 3)
-    for weight, gradient in zip(layer.trainable_weights, found, strict=True):
+    assert len(actual) == (1 if layer.kind == "means" else 3)
+    for weight, gradient in zip(layer.trainable_weights, actual, strict=True):
         initial, step = weight.numpy(), 0.02
         for place in np.ndindex(initial.shape):
             shift = np.zeros_like(initial)

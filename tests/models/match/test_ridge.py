@@ -33,15 +33,15 @@ def features_and_history(
 @pytest.mark.parametrize(("users", "count"), [(3, 4), (1, 1), (1, 100)])
 def test_low_rank_ridge_is_a_plain_solve(noise: float, length: int, users: int, count: int) -> None:
     candidates, history, residuals = features_and_history(users, count, length)
-    found = low_rank_ridge(candidates, history, residuals, tf.constant(noise))
-    assert found.shape == (users, count, 2)
+    actual = low_rank_ridge(candidates, history, residuals, tf.constant(noise))
+    assert actual.shape == (users, count, 2)
     for user in range(users):
         phi, to_predict = history[user].astype(np.float64), candidates[user]
         precision = np.eye(5) + phi.T @ phi / noise
         mean = to_predict @ np.linalg.solve(precision, phi.T @ residuals[user] / noise)
         variance = np.diag(to_predict @ np.linalg.solve(precision, to_predict.T))
-        np.testing.assert_allclose(found[user, :, 0], mean, atol=1e-4)
-        np.testing.assert_allclose(found[user, :, 1], np.sqrt(variance), atol=1e-4)
+        np.testing.assert_allclose(actual[user, :, 0], mean, atol=1e-4)
+        np.testing.assert_allclose(actual[user, :, 1], np.sqrt(variance), atol=1e-4)
 
 
 @pytest.mark.parametrize("noise", [0.5, 2.0])
@@ -109,9 +109,9 @@ def test_learned_features_are_the_fixed_ones() -> None:
     )
     among, cosines = landmarks @ landmarks.T, vectors @ landmarks.T
     factors = whitening(tf.constant([among, np.eye(6)], tf.float32), tf.constant(0.5))
-    found = np.exp((cosines - 1) / 0.5) @ factors[0].numpy()
+    actual = np.exp((cosines - 1) / 0.5) @ factors[0].numpy()
     expected = nystroem_features(cosines, among, 0.5, 0.3)[:, :-1]
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
 def test_learned_match_equals_the_fixed_one_before_training() -> None:
@@ -148,11 +148,11 @@ class TestContributions:
     def test_one_interaction_by_hand(self) -> None:
         vector = np.float32([[0.6, 0.8]])
         exact = MatchMethod("ridge", form="exact", length_scale=0.4, bias=0.2, noise=0.5)
-        found = ridge_contributions(exact, vector, vector, np.array([1.5]))
-        np.testing.assert_allclose(found, [[1.5 * 1.2 / (1.2 + 0.5)]], rtol=1e-4)
+        actual = ridge_contributions(exact, vector, vector, np.array([1.5]))
+        np.testing.assert_allclose(actual, [[1.5 * 1.2 / (1.2 + 0.5)]], rtol=1e-4)
         low_rank = MatchMethod("ridge", noise=0.5)
-        found = ridge_contributions(low_rank, 2 * vector, vector, np.array([1.5]))
-        np.testing.assert_allclose(found, [[1.5 * 2 / (1 + 0.5)]], rtol=1e-6)
+        actual = ridge_contributions(low_rank, 2 * vector, vector, np.array([1.5]))
+        np.testing.assert_allclose(actual, [[1.5 * 2 / (1 + 0.5)]], rtol=1e-6)
 
     @pytest.mark.parametrize("length", [0, 1, 12])
     def test_they_add_up_and_each_is_the_mean_of_its_residual_alone(self, length: int) -> None:
@@ -175,9 +175,9 @@ class TestContributions:
             (exact, "exact", (unit_candidates, unit_history)),
         ):
             method = MatchMethod("ridge", form, **options)
-            found = ridge_contributions(method, rows[0][0], rows[1][0], residuals[0])
-            assert found.shape == (7, length)
-            np.testing.assert_allclose(found.sum(axis=1), mean(residuals), atol=1e-5)
+            actual = ridge_contributions(method, rows[0][0], rows[1][0], residuals[0])
+            assert actual.shape == (7, length)
+            np.testing.assert_allclose(actual.sum(axis=1), mean(residuals), atol=1e-5)
             for place in range(length):
                 alone = np.where(np.arange(length) == place, residuals, np.float32(0))
-                np.testing.assert_allclose(found[:, place], mean(alone), atol=1e-5)
+                np.testing.assert_allclose(actual[:, place], mean(alone), atol=1e-5)

@@ -42,9 +42,9 @@ def test_features_of_the_sources_stand_side_by_side(
     features = layer(candidates, **history, folds=folds)
     expected = []
     for source, match in layer.matches.items():
-        of_items = ITEM_ROWS[source]
-        own = history | {"history_rows": of_items[history["history_rows"]]}
-        expected.append(match(of_items[candidates], **own, folds=folds, missing=np.nan))
+        item_rows = ITEM_ROWS[source]
+        own = history | {"history_rows": item_rows[history["history_rows"]]}
+        expected.append(match(item_rows[candidates], **own, folds=folds, missing=np.nan))
     # NaN says that a source knows nothing of the candidate; row 0 is the unknown item.
     assert np.isnan(np.take(features, 0, axis=-2)).any()
     np.testing.assert_array_equal(features, np.concatenate(expected, axis=-1))

@@ -130,9 +130,9 @@ class TestItemTables:
             np.array([[1, 4], [2, 0]]), np.array([[5], [6]]), np.array([1, 0])
         )
         assert table.dtype == tf.float16
-        found = tf.gather(table, candidates)
+        actual = tf.gather(table, candidates)
         expected = [contents.fold_tables[1][[1, 4]], contents.fold_tables[0][[2, 0]]]
-        np.testing.assert_allclose(found, expected, atol=1e-3)
+        np.testing.assert_allclose(actual, expected, atol=1e-3)
         np.testing.assert_allclose(
             tf.gather(table, history)[:, 0],
             [contents.fold_tables[1][5], contents.fold_tables[0][6]],
@@ -148,8 +148,8 @@ class TestItemTables:
         for fold, expected in ((None, fixed.table), *enumerate(fixed.fold_tables)):
             folds = None if fold is None else np.array([fold])
             table, slots, _ = tables.look_up(rows[np.newaxis], np.zeros([1, 0], int), folds)
-            found = tables.nystroem_features(table, slots[0], *parameters).numpy()
-            np.testing.assert_allclose(found @ found.T, expected @ expected.T, atol=1e-4)
+            actual = tables.nystroem_features(table, slots[0], *parameters).numpy()
+            np.testing.assert_allclose(actual @ actual.T, expected @ expected.T, atol=1e-4)
 
     def test_a_batch_may_mix_folds(self) -> None:
         tables, _ = item_tables(MatchMethod("ridge", learned=True))

@@ -43,10 +43,10 @@ def numpy_feature_affinity(
         own = [*inputs.candidate[index, place].numpy(), *inputs.side_fields[index, place].numpy()]
         row = []
         for step in steps:
-            of_step = [step[:WIDTH], step[WIDTH : 2 * WIDTH]]
+            step_features = [step[:WIDTH], step[WIDTH : 2 * WIDTH]]
             affinity = float(bias)
             for p, field in enumerate(own):
-                for q, other in enumerate(of_step):
+                for q, other in enumerate(step_features):
                     affinity += pairs[p, q] * (field @ kernel @ other)
             row.append(affinity)
         rows.append(row)

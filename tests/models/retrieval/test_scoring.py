@@ -18,10 +18,10 @@ def model(request: pytest.FixtureRequest) -> Any:
     return small_retrieval_model(**request.param)
 
 
-def with_other_side(features: dict[str, tf.Tensor], *, of_user: bool) -> dict[str, tf.Tensor]:
+def with_other_side(features: dict[str, tf.Tensor], *, user_side: bool) -> dict[str, tf.Tensor]:
     """The rows in another order on one side: the user's features, or the item's."""
     return {
-        name: values[::-1] if (name == "item_id") != of_user else values
+        name: values[::-1] if (name == "item_id") != user_side else values
         for name, values in features.items()
     }
 
@@ -31,12 +31,12 @@ def test_a_side_says_nothing_of_the_other(model: Any) -> None:
     users, items = (vectors.numpy() for vectors in model(raw))
     assert np.ptp(users, axis=0).max() > 1e-2 and np.ptp(items, axis=0).max() > 1e-2
     same_users, other_items = (
-        vectors.numpy() for vectors in model(with_other_side(raw, of_user=False))
+        vectors.numpy() for vectors in model(with_other_side(raw, user_side=False))
     )
     np.testing.assert_allclose(same_users, users, atol=1e-6)
     np.testing.assert_allclose(other_items, items[::-1], atol=1e-6)
     other_users, same_items = (
-        vectors.numpy() for vectors in model(with_other_side(raw, of_user=True))
+        vectors.numpy() for vectors in model(with_other_side(raw, user_side=True))
     )
     np.testing.assert_allclose(other_users, users[::-1], atol=1e-6)
     np.testing.assert_allclose(same_items, items, atol=1e-6)

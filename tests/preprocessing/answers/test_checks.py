@@ -129,13 +129,13 @@ CLEAR = [
 )
 def test_each_truncation_level_finds_its_endings_and_those_of_lower_levels(texts, first_level):
     for text in texts:
-        found = [
+        actual = [
             level
             for level in TRUNCATION_LEVELS
             if ends_inside_sentence(AnswerText(text), Thresholds(truncation=level))
         ]
         start = TRUNCATION_LEVELS.index(first_level) if first_level else len(TRUNCATION_LEVELS)
-        assert found == list(TRUNCATION_LEVELS[start:]), text
+        assert actual == list(TRUNCATION_LEVELS[start:]), text
 
 
 def test_a_truncation_that_the_service_reports_counts_at_any_level():
@@ -218,8 +218,8 @@ def misread(data: bytes) -> str:
 
 @pytest.mark.parametrize("character", ["\ufffd", "\x00", "\x1b", "\x7f", "\x85", "\x1f"])
 def test_replacement_and_control_characters_are_found(character):
-    found = bad_encoding(AnswerText(f"a film {character}"), Thresholds())
-    assert found == f"1 damaged characters: {ascii(character)}"
+    actual = bad_encoding(AnswerText(f"a film {character}"), Thresholds())
+    assert actual == f"1 damaged characters: {ascii(character)}"
 
 
 def test_some_damaged_characters_may_be_allowed():
@@ -277,8 +277,8 @@ def test_what_only_looks_like_a_placeholder_passes(text):
 def test_some_placeholders_may_be_allowed():
     answer = AnswerText("Films of [unknown] with {name}.")
     assert placeholder(answer, Thresholds(maximum_placeholders=2)) is None
-    found = placeholder(answer, Thresholds(maximum_placeholders=1))
-    assert found == "2 placeholders: [unknown], {name}"
+    actual = placeholder(answer, Thresholds(maximum_placeholders=1))
+    assert actual == "2 placeholders: [unknown], {name}"
 
 
 VARIED = " ".join(f"word{number}" for number in range(300))

@@ -315,8 +315,8 @@ def test_every_format_of_ids_maps_alike(tmp_path, name):
         path.write_bytes(gzip.compress(text.encode()))
     answers = write(tmp_path / "a.json", {"artist-7": TEXTS["1"], "artist-9": TEXTS["2"]})
     import_answers([answers], "item", tmp_path / "out", ids=str(path))
-    found = read_lines(tmp_path / "out" / "answers.jsonl")
-    assert [answer["entity_id"] for answer in found] == ["2", "3"]
+    actual = read_lines(tmp_path / "out" / "answers.jsonl")
+    assert [answer["entity_id"] for answer in actual] == ["2", "3"]
 
 
 def test_two_old_ids_of_one_new_id_make_one_answer(tmp_path):

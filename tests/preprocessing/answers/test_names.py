@@ -95,9 +95,9 @@ MEMBERS = {
     ],
 )  # fmt: skip
 def test_members_of_a_group_are_meant_by_number_or_title(content, expected, left_out, unknown):
-    found = name_lists(answer(content, **MEMBERS))
-    assert {entry.entity_id: entry.names for entry in found.lists} == expected
-    assert found.left_out == left_out and found.unknown == unknown
+    actual = name_lists(answer(content, **MEMBERS))
+    assert {entry.entity_id: entry.names for entry in actual.lists} == expected
+    assert actual.left_out == left_out and actual.unknown == unknown
 
 
 @pytest.mark.parametrize("content", [["x"], {"links": ["x"]}, {"links": {"9": ["x"]}}, {"1": []}])
@@ -136,8 +136,8 @@ def test_what_is_no_name(name, reason):
 
 def test_names_are_counted_by_what_becomes_of_them():
     names = ["The Matrix", "the matrix (1999)", "Heat (1986)", "heat!", 3, "N/A", "Up (2009)"]
-    found = name_lists(answer(names, prompt='The movie is "Heat (1995)". {"links": [titles]}'))
-    assert count_names(found).as_dictionary() == {
+    actual = name_lists(answer(names, prompt='The movie is "Heat (1995)". {"links": [titles]}'))
+    assert count_names(actual).as_dictionary() == {
         "lists": 1,
         "names": 7,
         "usable": 3,
@@ -189,11 +189,11 @@ def test_every_entry_of_any_answer_is_counted_once():
         content = any_content(rng)
         for more in ({}, MEMBERS):
             try:
-                found = name_lists(answer(content, **more))
+                actual = name_lists(answer(content, **more))
             except RejectedAnswer as error:
                 assert error.reason == "no_list"
                 continue
-            names = count_names(found).as_dictionary()["names"]
-            assert names == sum(len(entry.names) for entry in found.lists) > 0
+            names = count_names(actual).as_dictionary()["names"]
+            assert names == sum(len(entry.names) for entry in actual.lists) > 0
             counted += 1
     assert counted > 200

@@ -153,23 +153,25 @@ OBJECTS = st.dictionaries(ENTITIES, ANSWERS | broken_lines() | JSON, max_size=8)
 
 @given(st.data(), st.sampled_from(sorted(FORMATS)))
 def test_every_record_is_accepted_or_rejected_once(tmp_path_factory, data, name) -> None:
-    of_lines = isinstance(DOCUMENTS[name], list)
-    document = data.draw(ANY_LINES if of_lines else OBJECTS)
+    is_line_format = isinstance(DOCUMENTS[name], list)
+    document = data.draw(ANY_LINES if is_line_format else OBJECTS)
     path = tmp_path_factory.mktemp("answers") / "file"
     write(path, document)
-    lines = path.read_bytes().split(b"\n") if of_lines else list(document)
+    lines = path.read_bytes().split(b"\n") if is_line_format else list(document)
     try:
-        found = list(examine([str(path)], [name], ITEM, Thresholds()))
+        actual = list(examine([str(path)], [name], ITEM, Thresholds()))
     except CommandError as error:
         assert str(path) in str(error)
-        assert not of_lines or not any(isinstance(line, dict) for line in document)
+        assert not is_line_format or not any(isinstance(line, dict) for line in document)
         return
-    answers = [outcome for outcome in found if isinstance(outcome, Answer)]
-    letters = [outcome for outcome in found if not isinstance(outcome, Answer)]
+    answers = [outcome for outcome in actual if isinstance(outcome, Answer)]
+    letters = [outcome for outcome in actual if not isinstance(outcome, Answer)]
     assert [
         outcome.location.line if isinstance(outcome, Answer) else outcome["line"]
-        for outcome in found
-    ] == [number for number, line in enumerate(lines, start=1) if not of_lines or line.strip()]
+        for outcome in actual
+    ] == [
+        number for number, line in enumerate(lines, start=1) if not is_line_format or line.strip()
+    ]
     known = (*RECORD_REASONS, *QUALITY_REASONS, "http_")
     assert all(letter["reason"].startswith(known) and letter["detail"] for letter in letters)
     asked = [(answer.extraction, answer.entity_id) for answer in answers]

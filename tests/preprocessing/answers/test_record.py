@@ -303,15 +303,15 @@ REJECTING = (
 
 def literal_reasons(source: str) -> set[str]:
     """Reasons that are written out, the beginning of those that are put together."""
-    found = set()
+    collected = set()
     for node in ast.walk(syntax_tree(source)):
         if isinstance(node, ast.Call) and getattr(node.func, "id", None) in REJECTING:
             reason = node.args[0]
             if isinstance(reason, ast.JoinedStr):
                 reason = reason.values[0]
             if isinstance(reason, ast.Constant):
-                found.add(reason.value)
-    return found
+                collected.add(reason.value)
+    return collected
 
 
 def test_every_reason_in_the_code_has_a_meaning(repository_root):

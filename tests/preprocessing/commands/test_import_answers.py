@@ -73,10 +73,10 @@ def test_errors_without_traceback(run, tmp_path, document, code, message):
     path = tmp_path / "file.json"
     if document is not None:
         write(path, document)
-    found, printed, said = run(
+    actual, printed, said = run(
         "import", "--source", "item", "--out", tmp_path / "out", "--json", path
     )
-    assert (found, printed) == (code, "")
+    assert (actual, printed) == (code, "")
     assert str(path) in said and message in said and "Traceback" not in said
 
 

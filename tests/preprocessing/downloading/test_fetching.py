@@ -167,9 +167,9 @@ MD5 = hashlib.md5(PUBLISHED).hexdigest()
 def test_checksums_of_a_file(tmp_path):
     path = tmp_path / "a.zip"
     path.write_bytes(PUBLISHED)
-    found = file_checksums(path)
-    assert (found.bytes, found.md5) == (15, MD5)
-    assert found.sha256 == hashlib.sha256(PUBLISHED).hexdigest()
+    actual = file_checksums(path)
+    assert (actual.bytes, actual.md5) == (15, MD5)
+    assert actual.sha256 == hashlib.sha256(PUBLISHED).hexdigest()
 
 
 @pytest.mark.parametrize(

@@ -68,9 +68,9 @@ def schema(tmp_path) -> AnswerSchema:
 
 
 def test_factors_come_in_schema_order_and_optional_ones_may_lack(schema):
-    found = schema.parse('{"mood": " dark ", "other": 1, "genre": "noir", "award": ""}')
-    assert list(found.items()) == [("genre", "noir"), ("mood", "dark")]
-    assert factors_as_text(found) == "genre: noir\nmood: dark"
+    actual = schema.parse('{"mood": " dark ", "other": 1, "genre": "noir", "award": ""}')
+    assert list(actual.items()) == [("genre", "noir"), ("mood", "dark")]
+    assert factors_as_text(actual) == "genre: noir\nmood: dark"
 
 
 @pytest.mark.parametrize(

@@ -57,14 +57,14 @@ def test_the_first_interrupt_asks_and_the_second_one_interrupts(capsys):
 
 
 def test_another_thread_leaves_signals_alone():
-    found = []
+    actual = []
 
     def work() -> None:
         with stop_on_interrupt() as stop:
-            found.append((stop.is_set(), signal.getsignal(signal.SIGINT)))
+            actual.append((stop.is_set(), signal.getsignal(signal.SIGINT)))
 
     usual = signal.getsignal(signal.SIGINT)
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert found == [(False, usual)]
+    assert actual == [(False, usual)]

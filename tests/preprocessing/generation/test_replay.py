@@ -24,8 +24,8 @@ def replay(tmp_path, parameters):
         requests = [ChatRequest(prompt, prompt_sha256(prompt)) for prompt in prompts]
         with AnswerStore(tmp_path / "store.sqlite", parameters) as store:
             report = ReplayClient((str(path),), model).answer(iter(requests), store)
-            found = store.answers([prompt_sha256(prompt) for prompt in prompts])
-        return report, {prompt: found.get(prompt_sha256(prompt)) for prompt in prompts}
+            collected = store.answers([prompt_sha256(prompt) for prompt in prompts])
+        return report, {prompt: collected.get(prompt_sha256(prompt)) for prompt in prompts}
 
     return answer
 
@@ -38,9 +38,9 @@ def test_the_first_answer_to_a_prompt_counts_and_costs_nothing(replay):
         record("Heat?", "A heist."),
         {"source": "item"},
     ]
-    report, found = replay(records, ["Jaws?", "Alien?"])
-    assert found["Alien?"] is None and found["Jaws?"].text == "A shark."
-    assert found["Jaws?"].usage == Usage(4, 2, estimated=True) and found["Jaws?"].calls == 0
+    report, actual = replay(records, ["Jaws?", "Alien?"])
+    assert actual["Alien?"] is None and actual["Jaws?"].text == "A shark."
+    assert actual["Jaws?"].usage == Usage(4, 2, estimated=True) and actual["Jaws?"].calls == 0
     assert report.calls == report.prompt_tokens == 0
     assert report.details == {"replay": {"read": 4, "taken": 1, "not_needed": 2, "rejected": 1}}
     assert [letter["reason"] for letter in report.dead_letters] == ["missing_field"]
@@ -48,15 +48,15 @@ def test_the_first_answer_to_a_prompt_counts_and_costs_nothing(replay):
 
 def test_answers_of_one_model_alone(replay):
     records = [record("Jaws?", "other", model="n"), record("Jaws?", "mine")]
-    _, found = replay(records, ["Jaws?"], model="m")
-    assert found["Jaws?"].text == "mine"
+    _, actual = replay(records, ["Jaws?"], model="m")
+    assert actual["Jaws?"].text == "mine"
 
 
 def test_a_hash_stands_for_its_prompt(replay):
     line = record("", "A shark.", prompt_sha256=prompt_sha256("Jaws?").upper())
     del line["prompt"]
-    _, found = replay([line], ["Jaws?"])
-    assert found["Jaws?"].usage == Usage(2, 2, estimated=True)
+    _, actual = replay([line], ["Jaws?"])
+    assert actual["Jaws?"].usage == Usage(2, 2, estimated=True)
 
 
 def test_structured_and_truncated_answers_come_back_as_they_were(replay):
@@ -64,9 +64,9 @@ def test_structured_and_truncated_answers_come_back_as_they_were(replay):
         record("Jaws?", "genre: horror", factors={"genre": "horror"}),
         record("Heat?", "A hei", finish_reason="length"),
     ]
-    _, found = replay(records, ["Jaws?", "Heat?"])
-    assert json.loads(found["Jaws?"].text) == {"genre": "horror"}
-    assert found["Heat?"].finish_reason == "length"
+    _, actual = replay(records, ["Jaws?", "Heat?"])
+    assert json.loads(actual["Jaws?"].text) == {"genre": "horror"}
+    assert actual["Heat?"].finish_reason == "length"
 
 
 @pytest.mark.parametrize(
@@ -74,5 +74,5 @@ def test_structured_and_truncated_answers_come_back_as_they_were(replay):
     [{"finish_reason": "\ud800"}, {"finish_reason": 3}, {"factors": {"genre": "\ud800"}}],
 )
 def test_one_odd_record_never_ends_a_replay(replay, odd):
-    report, found = replay([record("Jaws?", "x", **odd), record("Jaws?", "A shark.")], ["Jaws?"])
-    assert found["Jaws?"].text == "A shark." and len(report.dead_letters) == 1
+    report, actual = replay([record("Jaws?", "x", **odd), record("Jaws?", "A shark.")], ["Jaws?"])
+    assert actual["Jaws?"].text == "A shark." and len(report.dead_letters) == 1

@@ -91,9 +91,9 @@ def test_users_are_the_weighted_mean_of_their_items_less_the_mean_of_all():
     centred = means[described] - means[described].mean(axis=0)
     expected = np.zeros([4, 2])
     expected[described] = centred / np.linalg.norm(centred, axis=1, keepdims=True)
-    found = user_vectors(sparse.csr_matrix(judged), items)
-    assert found.dtype == np.float32
-    np.testing.assert_allclose(found, expected, atol=1e-5)
+    actual = user_vectors(sparse.csr_matrix(judged), items)
+    assert actual.dtype == np.float32
+    np.testing.assert_allclose(actual, expected, atol=1e-5)
 
 
 def test_users_without_any_feature_stay_without():

@@ -132,8 +132,8 @@ def test_a_number_that_is_no_group_id_is_a_dead_letter(tmp_path):
 
 
 def test_nothing_usable_is_a_failure(tmp_path):
-    for document, found in (({}, "no entries"), ({"1": None}, "missing_field 1")):
-        with pytest.raises(CommandError, match=f"no entry gives an id its group .{found}"):
+    for document, each in (({}, "no entries"), ({"1": None}, "missing_field 1")):
+        with pytest.raises(CommandError, match=f"no entry gives an id its group .{each}"):
             import_groups(write(tmp_path / "g.json", document), "item", tmp_path / "out")
 
 

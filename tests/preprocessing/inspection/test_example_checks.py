@@ -94,8 +94,8 @@ def test_example_counts_that_do_not(tmp_path, path, value, message):
     for name in path[:-1]:
         tree = tree[name]
     tree[path[-1]] = value
-    (found,) = messages(tmp_path, manifest)
-    assert message in found
+    (actual,) = messages(tmp_path, manifest)
+    assert message in actual
 
 
 @pytest.mark.parametrize(
@@ -113,8 +113,8 @@ def test_example_counts_that_do_not(tmp_path, path, value, message):
 )
 def test_parts_that_are_empty_or_have_one_class(labels, records, expected, found):
     classes, findings = PartClasses(), Findings()
-    for of_example in labels:
-        classes.add(of_example)
+    for label in labels:
+        classes.add(label)
     classes.check(records, expected, "examples/ctr/test", findings)
     assert findings.by_check() == found
 

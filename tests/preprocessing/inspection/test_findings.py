@@ -95,8 +95,8 @@ def test_counts_that_add_up(tmp_path):
     ],
 )
 def test_counts_that_do_not(tmp_path, change, message):
-    (found,) = messages(tmp_path, {**GOOD, **change})
-    assert message in found
+    (actual,) = messages(tmp_path, {**GOOD, **change})
+    assert message in actual
 
 
 def test_dead_letters_are_counted_in_the_file(tmp_path):
@@ -135,8 +135,8 @@ def test_names_sizes_and_checksums_are_compared(tmp_path):
     (tmp_path / "manifest.json").write_text("{}")
     findings = Findings()
     check_files(CheckedStep(tmp_path, {"files": files}, "step", findings))
-    found = {(finding.check, finding.file) for finding in findings.kept()}
-    assert found == {
+    actual = {(finding.check, finding.file) for finding in findings.kept()}
+    assert actual == {
         ("missing_file", "step/gone"),
         ("extra_file", "step/new"),
         ("wrong_size", "step/sub/longer"),

@@ -85,8 +85,8 @@ def test_statistics_belong_to_their_items():
     items = collect_items([parse(2, b",b,B,,\n,a,A,,\n")[0]], CATALOGUE, ["films.csv"])
     sums, counts = np.arange(20.0).reshape(2, 10), np.arange(20).reshape(2, 10)
     table = attributes_table(items, ["a", "b"], CATALOGUE, sums, counts)
-    for name, found in FIXED_COLUMNS.items():
-        assert table.schema.field(name).type == found
+    for name, each in FIXED_COLUMNS.items():
+        assert table.schema.field(name).type == each
     assert table["title"].to_pylist() == ["A", "B"]
     assert table["rating_sum"].to_pylist() == [45.0, 145.0]
     assert table["rating_count"].to_pylist() == [45, 145]

@@ -207,9 +207,9 @@ def test_what_is_left_is_what_pandas_leaves(small_scenario, small_folder, repeat
             left["user_id"], position, left["item_id"], left["rating"], strict=True
         )
     }
-    found = written_examples(scenario)
-    keyed = {(row["user_id"][0], row["position"][0]): row for row in found}
-    assert len(keyed) == len(found)
+    actual = written_examples(scenario)
+    keyed = {(row["user_id"][0], row["position"][0]): row for row in actual}
+    assert len(keyed) == len(actual)
     assert {key: (row["item_id"][0], row["rating"][0]) for key, row in keyed.items()} == expected
     for (user, place), row in keyed.items():
         assert row["history_item_id"] == [expected[user, before][0] for before in range(place)]

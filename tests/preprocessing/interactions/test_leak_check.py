@@ -51,8 +51,8 @@ def check(
         for place in range(max(counts))
     }
     sources = {name: CheckedSource(pattern=" stars[;.]", seen=seen) for name in ("a", "b", "user")}
-    found = PromptCheck(sources=sources, wording=WORDING)
-    return leak_check.check_leaks(sequences, split, prompts, found, names)
+    collected = PromptCheck(sources=sources, wording=WORDING)
+    return leak_check.check_leaks(sequences, split, prompts, collected, names)
 
 
 def prompt(
@@ -70,17 +70,17 @@ def prompt(
 
 
 def test_what_prompts_show_at_or_after_k_u_are_violations():
-    found = check([6, 4, 4], prompt("user0", 0, 5), prompt("user1", 0, 1), prompt("stranger", 99))
-    assert found.violations == 1
-    assert found.users_verified_by_prompt == 1 and found.users_by_rule_only == 2
-    (example,) = found.examples
+    actual = check([6, 4, 4], prompt("user0", 0, 5), prompt("user1", 0, 1), prompt("stranger", 99))
+    assert actual.violations == 1
+    assert actual.users_verified_by_prompt == 1 and actual.users_by_rule_only == 2
+    (example,) = actual.examples
     assert example.endswith("position 5, k_u is 2") and "user0" not in example
-    assert found.unresolved_answers == {"user": 1}
+    assert actual.unresolved_answers == {"user": 1}
 
 
 def test_the_last_interactions_are_violations_although_they_are_no_more_than_k_u():
-    found = check([6], prompt("user0", 4, 5))
-    assert found.violations == 2 and found.users_verified_by_prompt == 0
+    actual = check([6], prompt("user0", 4, 5))
+    assert actual.violations == 2 and actual.users_verified_by_prompt == 0
 
 
 def test_a_sample_before_the_boundary_is_a_violation_even_without_prompts():
@@ -89,13 +89,13 @@ def test_a_sample_before_the_boundary_is_a_violation_even_without_prompts():
 
 
 def test_at_most_five_examples_are_kept():
-    found = check([40], prompt("user0", *range(10, 30)), cap=0)
-    assert found.violations == 20 and len(found.examples) == 5
+    actual = check([40], prompt("user0", *range(10, 30)), cap=0)
+    assert actual.violations == 20 and len(actual.examples) == 5
 
 
 def test_prompts_of_all_sources_count():
-    found = check([10], prompt("user0", 0, 3), prompt("user0", 0, 4, source="a"), cap=2)
-    assert found.violations == 2
+    actual = check([10], prompt("user0", 0, 3), prompt("user0", 0, 4, source="a"), cap=2)
+    assert actual.violations == 2
 
 
 def test_what_a_prompt_was_made_from_counts_even_if_it_shows_less():
@@ -136,9 +136,9 @@ def test_the_training_part_may_be_declared_as_seen():
     ],
 )
 def test_violating_prompts_are_told_apart(shown, cap, cause):
-    found = check([20], shown, cap=cap)
-    assert found.violations and found.causes == {"user": {cause: 1}}
-    assert (found.largest_reach > 0) == (cause == leak_check.LARGER_CAP)
+    actual = check([20], shown, cap=cap)
+    assert actual.violations and actual.causes == {"user": {cause: 1}}
+    assert (actual.largest_reach > 0) == (cause == leak_check.LARGER_CAP)
 
 
 def knowledge(**answers: dict[str, object]) -> Knowledge:

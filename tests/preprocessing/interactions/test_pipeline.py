@@ -82,8 +82,8 @@ def test_the_global_time_split_is_that_of_numpy(small_scenario, small_folder):
     part = np.searchsorted(cuts, samples["timestamp"], side="right")
     for number, name in enumerate(PARTS):
         expected = samples[part == number]
-        found = read(scenario, name)
-        assert Counter((row["user_id"], row["timestamp"]) for row in found) == Counter(
+        actual = read(scenario, name)
+        assert Counter((row["user_id"], row["timestamp"]) for row in actual) == Counter(
             zip(expected["user_id"], expected["timestamp"], strict=True)
         )
         assert result["parts"][name] == len(expected) > 50
@@ -449,9 +449,9 @@ def test_extra_labels_stand_beside_the_label_of_ctr_examples(small_scenario, sma
         (user, str(item), time): (int(seen), int(rating >= 4.5))
         for user, item, rating, time, seen in log.itertuples(index=False)
     }
-    found = [row for part in PARTS for row in read(scenario, part)]
+    actual = [row for part in PARTS for row in read(scenario, part)]
     sampled = 0
-    for row in found:
+    for row in actual:
         key = (row["user_id"], row["item_id"], row["timestamp"])
         expected = row_of.get(key, (0, 0))
         sampled += key not in row_of

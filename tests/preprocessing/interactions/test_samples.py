@@ -203,15 +203,15 @@ def test_negatives_follow_their_positive():
     assert missing == 0
     assert history_rows.tolist() == [2, 3, 3, 3, 12, 12, 12]
     assert candidates.rows.tolist() == [2, 3, SAMPLED, SAMPLED, 12, SAMPLED, SAMPLED]
-    found = ids(candidates, sequences)
-    assert (found[0], found[1], found[4]) == ("i02", "i03", "i07")
-    assert len({*found[2:4]}) == 2 and all(item >= "i10" for item in found[2:4])
-    assert not {*found[5:]} & {"i05", "i06", "i07"}
+    actual = ids(candidates, sequences)
+    assert (actual[0], actual[1], actual[4]) == ("i02", "i03", "i07")
+    assert len({*actual[2:4]}) == 2 and all(item >= "i10" for item in actual[2:4])
+    assert not {*actual[5:]} & {"i05", "i06", "i07"}
 
 
 def listed(lists: CandidateLists, sequences: UserSequences) -> list[list[str]]:
-    found = ids(lists.candidates, sequences)
-    return [found[start:end] for start, end in zip(lists.starts, lists.ends, strict=True)]
+    collected = ids(lists.candidates, sequences)
+    return [collected[start:end] for start, end in zip(lists.starts, lists.ends, strict=True)]
 
 
 def test_windows_hold_consecutive_samples_of_one_user():
@@ -221,11 +221,11 @@ def test_windows_hold_consecutive_samples_of_one_user():
     assert lists.first_rows.tolist() == [1, 5, 8, 11]
     assert lists.missing == 0
     windows = [{"i01", "i02", "i04"}, {"i05", "i06", "i07"}, {"i08"}, {"i06", "i07"}]
-    for found, window in zip(listed(lists, sequences), windows, strict=True):
-        assert len(found) == len(set(found)) == 5 and window < set(found)
+    for each, window in zip(listed(lists, sequences), windows, strict=True):
+        assert len(each) == len(set(each)) == 5 and window < set(each)
         user_items = {"i05", "i06", "i07"} if "i06" in window and len(window) == 2 else set()
         user_items = user_items or {f"i{item:02}" for item in range(10)}
-        assert not (set(found) - window) & user_items
+        assert not (set(each) - window) & user_items
     is_real = lists.candidates.rows != SAMPLED
     assert sorted(lists.candidates.rows[is_real].tolist()) == rows.tolist()
 
@@ -372,8 +372,8 @@ def test_as_many_distinct_items_new_to_the_user_are_drawn_as_there_are(drawn) ->
     drawable = np.ones(len(items), bool) if weights is None else np.sum(weights, axis=0) > 0
     missing = 0
     for request, (user, _, wanted) in enumerate(asked):
-        of_user = (log.user_of_row == user) & known
-        met = {log.item_ids[item] for item in log.item_of_row[of_user]}
+        user_rows = (log.user_of_row == user) & known
+        met = {log.item_ids[item] for item in log.item_of_row[user_rows]}
         left = {n for n, item in enumerate(items) if drawable[n] and item not in met}
         chosen = draws.items[draws.of == request].tolist()
         assert len(chosen) == len(set(chosen)) == min(wanted, len(left)) and set(chosen) <= left

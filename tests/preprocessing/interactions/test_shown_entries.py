@@ -85,8 +85,8 @@ def _rows(log: UserLog) -> list[tuple[str, float]]:
 
 
 def test_later_interactions_are_found_whatever_their_number():
-    found = shown(f"History: Heat (1995) 3 stars; Star Wars: Episode IV (1977) 4 stars.{ASK}")
-    assert found == Shown(entries=2, later=(3, 4)) and not found.verified
+    actual = shown(f"History: Heat (1995) 3 stars; Star Wars: Episode IV (1977) 4 stars.{ASK}")
+    assert actual == Shown(entries=2, later=(3, 4)) and not actual.verified
     # A later film with another rating was shown all the same; an early one may have changed.
     assert shown("History: Heat (1995) 5 stars.").later == (4,)
     assert shown("History: The Fly (1986) 3 stars.") == Shown(entries=1, unresolved=1)
@@ -129,8 +129,8 @@ def test_opinions_are_compared_with_labels():
 )
 def test_interactions_outside_of_the_entries_are_no_secret(added):
     for prompt in (f"History: Big (1988) 5 stars;{ASK}{added}.", f"{added}. Big (1988) 5 stars;"):
-        found = shown(prompt, " stars;")
-        assert found.rows == (2,) and found.unresolved == 1
+        actual = shown(prompt, " stars;")
+        assert actual.rows == (2,) and actual.unresolved == 1
 
 
 def test_a_scale_is_no_interaction():
@@ -148,9 +148,9 @@ def test_a_long_text_before_the_first_entry_is_read():
 
 
 def test_an_entry_that_the_pattern_misses_is_unresolved():
-    found = shown("History: The Fly (1986) 2.5 stars; Heat (1995) 3 stars; Big (1988) 5 stars.",
+    actual = shown("History: The Fly (1986) 2.5 stars; Heat (1995) 3 stars; Big (1988) 5 stars.",
                   "(?<=5) stars[;.]")  # fmt: skip
-    assert not found.verified and found.unresolved
+    assert not actual.verified and actual.unresolved
 
 
 def test_nothing_is_found_where_nothing_is_shown():

@@ -52,13 +52,15 @@ def test_shards_hold_all_rows_of_their_users():
     table = interaction_table(
         *((f"u{number % 7}", str(number), 4.0, number) for number in range(50))
     )
-    of_row = shard_of_rows(table, 4)
-    assert of_row.tolist() == [bucket_of(user, "shard", 4) for user in table["user"].to_pylist()]
-    found = {}
+    shard_of_row = shard_of_rows(table, 4)
+    assert shard_of_row.tolist() == [
+        bucket_of(user, "shard", 4) for user in table["user"].to_pylist()
+    ]
+    actual = {}
     for shard, rows in rows_by_shard(table, 4):
         for row in table_from_bytes(rows).to_pylist():
-            found[row["line"]] = shard
-    assert found == dict(zip(table["line"].to_pylist(), of_row.tolist(), strict=True))
+            actual[row["line"]] = shard
+    assert actual == dict(zip(table["line"].to_pylist(), shard_of_row.tolist(), strict=True))
     assert has_integer_items(table) and has_integer_items(table.slice(0, 0))
     assert not has_integer_items(interaction_table(("u", "1", 4.0, 1), ("u", "x1", 4.0, 2)))
 
@@ -76,18 +78,18 @@ def test_training_interactions_are_those_before_the_first_validation_sample(
     result = read(small_scenario(), small_folder, shards)
     log = result.log
     assert log.users == ["ann", "bob", "eve"]
-    found = [
+    actual = [
         (log.users[user], log.items[item], rating)
         for user, item, rating in zip(log.user_of_row, log.item_of_row, log.ratings, strict=True)
     ]
-    assert found == [
+    assert actual == [
         ("ann", "7", 4.5), ("ann", "9", 3.5), ("ann", "10", 4.0), ("ann", "100", 2.0),
         ("ann", "5", 5.0), ("ann", "7", 1.0), ("ann", "12", 4.0), ("ann", "11", 0.5),
         ("ann", "9", 4.0), ("ann", "3", 3.0),
         ("bob", "100", 5.0), ("bob", "9", 2.5), ("bob", "10", 4.0), ("bob", "10", 3.0),
         ("eve", "9", 1.0),
     ]  # fmt: skip
-    assert result.counts["training_interactions"] == len(found)
+    assert result.counts["training_interactions"] == len(actual)
     assert result.counts["rejected_by_reason"] == {"duplicate_interaction": 1}
     assert [letter["line"] for letter in read_dead_letters(result.dead_letters)] == [19]
 

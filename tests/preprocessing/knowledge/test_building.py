@@ -53,10 +53,10 @@ def test_every_answer_of_an_endpoint_is_paid_once(small_scenario, small_folder):
         scenario = small_scenario(**at(server))
         result = encode(scenario)
         assert (result["texts_encoded"], result["texts_from_cache"], result["tokens"]) == (5, 0, 15)
-        found = vectors_by_id(scenario)
+        actual = vectors_by_id(scenario)
         for answer in ANSWERS:
-            np.testing.assert_array_equal(found[answer["entity_id"]], rounded(answer["answer"]))
-        np.testing.assert_array_equal(found["100"], rounded(GROUP_ANSWERS[0]["answer"]))
+            np.testing.assert_array_equal(actual[answer["entity_id"]], rounded(answer["answer"]))
+        np.testing.assert_array_equal(actual["100"], rounded(GROUP_ANSWERS[0]["answer"]))
         folder = WorkDirectory(scenario.work_dir).knowledge("item").path
         before = {path.name: path.read_bytes() for path in folder.iterdir()}
 

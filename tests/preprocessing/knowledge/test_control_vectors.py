@@ -50,18 +50,20 @@ def test_random_numbers_are_those_of_an_independent_computation():
         uniform = (split_mix(state) >> 11) / 2**53 + 2.0**-54
         expected.append(NormalDist().inv_cdf(uniform))
         state = (state + 0x9E3779B97F4A7C15) & _MASK
-    found = random_vectors(["film"], 5, 7)
-    assert found.dtype == np.float16
-    np.testing.assert_allclose(found[0], expected, atol=2e-3)
+    actual = random_vectors(["film"], 5, 7)
+    assert actual.dtype == np.float16
+    np.testing.assert_allclose(actual[0], expected, atol=2e-3)
 
 
 def test_random_numbers_are_standard_normal_and_independent():
     vectors = random_vectors([str(number) for number in range(400)], 100, 0).astype(np.float64)
     assert stats.kstest(vectors.ravel(), "norm").pvalue > 0.01
-    of_entities = np.corrcoef(vectors)[np.triu_indices(400, 1)]
-    assert abs(of_entities.mean()) < 0.005 and of_entities.std() == pytest.approx(0.1, abs=0.005)
-    of_places = np.corrcoef(vectors.T)[np.triu_indices(100, 1)]
-    assert abs(of_places.mean()) < 0.005
+    entity_correlations = np.corrcoef(vectors)[np.triu_indices(400, 1)]
+    assert abs(entity_correlations.mean()) < 0.005 and entity_correlations.std() == pytest.approx(
+        0.1, abs=0.005
+    )
+    column_correlations = np.corrcoef(vectors.T)[np.triu_indices(100, 1)]
+    assert abs(column_correlations.mean()) < 0.005
 
 
 def test_a_random_vector_depends_on_seed_and_id_alone():
@@ -132,9 +134,9 @@ def made(log: TrainingLog, **settings: int) -> list[tuple[np.ndarray, np.ndarray
 @pytest.mark.parametrize("dimension", [4, 11, 20])
 def test_vectors_are_those_of_a_dense_svd(dimension):
     rows = random_rows()
-    found = made(log_of(rows), dimension=dimension)
-    assert len(found) == FOLDS + 1
-    for number, (vectors, good) in enumerate(found):
+    actual = made(log_of(rows), dimension=dimension)
+    assert len(actual) == FOLDS + 1
+    for number, (vectors, good) in enumerate(actual):
         kept = [
             row for row in rows if number == 0 or bucket_of(row[0], "fold", FOLDS) != number - 1
         ]
@@ -441,8 +443,8 @@ def test_metadata_is_encoded_as_an_individual_answer_would_be(small_scenario, sm
     for name, content in files_of(scenario, "same").items():
         if name != "manifest.json":
             assert files_of(scenario, "text")[name] == content
-    found = result["sources"]["text"]
-    assert (found["records_in"], found["records_out"], found["dead_letters"]) == (5, 5, 0)
+    actual = result["sources"]["text"]
+    assert (actual["records_in"], actual["records_out"], actual["dead_letters"]) == (5, 5, 0)
     assert validate(capsys, scenario.work_dir)[0] == 0
 
     catalogue = small_folder / "catalogue.csv"

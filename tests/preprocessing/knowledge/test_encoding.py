@@ -74,8 +74,8 @@ def encode(
     """Vector of each entity, and the counts."""
     write_answers(folder, texts)
     settings = Encoder(kind="endpoint", model="toy", base_url=server.url, batch_size=batch_size)
-    found = folder / "found.jsonl"
-    found.unlink(missing_ok=True)
+    collected = folder / "found.jsonl"
+    collected.unlink(missing_ok=True)
 
     def write(element: TextVectors | dict[str, int]) -> None:
         if isinstance(element, TextVectors):
@@ -86,7 +86,7 @@ def encode(
                     (answer.entity_id, vector) for answers, vector in rows for answer in answers
                 ]
             }
-        with found.open("a") as file:
+        with collected.open("a") as file:
             file.write(json.dumps(element) + "\n")
 
     def build(pipeline: beam.Pipeline) -> None:
@@ -96,7 +96,7 @@ def encode(
         (encoded["vectors"], encoded[STATISTICS]) | beam.Flatten() | beam.Map(write)
 
     run_pipeline(build, BeamOptions())
-    elements = [json.loads(line) for line in found.read_text().splitlines()]
+    elements = [json.loads(line) for line in collected.read_text().splitlines()]
     pairs = [pair for element in elements for pair in element.pop("vectors", [])]
     assert len(pairs) == len(texts)
     return dict(pairs), dict(sum(map(Counter, elements), Counter()))

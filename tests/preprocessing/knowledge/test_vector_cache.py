@@ -48,12 +48,12 @@ def test_vectors_come_back_by_the_hash_of_their_text(folder):
     files = list_cache(folder)
     assert len(files) == 2
     wanted = [HASHES[4], HASHES[40], text_hash("never encoded")]
-    found = {}
+    actual = {}
     for file in files:
-        found |= read_vectors(file.path, wanted)
-    assert found.keys() == {HASHES[4], HASHES[40]}
-    np.testing.assert_array_equal(found[HASHES[4]], VECTORS[4])
-    np.testing.assert_array_equal(found[HASHES[40]], VECTORS[40])
+        actual |= read_vectors(file.path, wanted)
+    assert actual.keys() == {HASHES[4], HASHES[40]}
+    np.testing.assert_array_equal(actual[HASHES[4]], VECTORS[4])
+    np.testing.assert_array_equal(actual[HASHES[40]], VECTORS[40])
 
 
 def test_the_name_says_which_hashes_may_be_inside(tmp_path):
@@ -94,12 +94,12 @@ def test_damage_anywhere_is_noticed(tmp_path):
         changed[place] ^= 0x10
         damaged.write_bytes(changed)
         try:
-            found = read_vectors(str(damaged), HASHES)
+            actual = read_vectors(str(damaged), HASHES)
         except DamagedCacheFile:
             continue
-        assert len(found) == 50  # a bit that says nothing about hashes and vectors
+        assert len(actual) == 50  # a bit that says nothing about hashes and vectors
         for digest, vector in zip(HASHES, VECTORS, strict=True):
-            np.testing.assert_array_equal(found[digest], vector)
+            np.testing.assert_array_equal(actual[digest], vector)
     for size in (0, 10, len(whole) // 2, len(whole) - 1):
         damaged.write_bytes(whole[:size])
         with pytest.raises(DamagedCacheFile):
@@ -159,10 +159,10 @@ def merge(folder: str, first: int = 0, last: int = PREFIXES - 1) -> None:
 
 
 def kept(folder: str) -> dict[bytes, list[float]]:
-    found: dict[bytes, np.ndarray] = {}
+    collected: dict[bytes, np.ndarray] = {}
     for file in list_cache(folder):
-        found |= select_vectors(read_table(file.path), SORTED_HASHES)
-    return {digest: vector.tolist() for digest, vector in found.items()}
+        collected |= select_vectors(read_table(file.path), SORTED_HASHES)
+    return {digest: vector.tolist() for digest, vector in collected.items()}
 
 
 EVERYTHING = {

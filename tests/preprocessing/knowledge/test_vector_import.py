@@ -11,8 +11,8 @@ GOOD = np.array([1.0, 0.1])
 
 
 def test_a_vector_is_rounded_to_float16():
-    found = np.frombuffer(usable_vector("a", GOOD, "", 2), np.float16)
-    assert found.tolist() == [1.0, float(np.float16(0.1))]
+    actual = np.frombuffer(usable_vector("a", GOOD, "", 2), np.float16)
+    assert actual.tolist() == [1.0, float(np.float16(0.1))]
     assert usable_vector("a", np.array([3, 4]), "collective", 2)
 
 

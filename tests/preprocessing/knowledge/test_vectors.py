@@ -34,7 +34,7 @@ def test_vectors_without_content_are_rejected_after_rounding():
     assert good.tolist() == [True, False, False, False, False, True]
     answers = [[answer(number)] for number in range(5)] + [[answer(5), answer(6)]]
     usable, dead_letters = usable_vectors(answers, rounded, {})
-    assert [found.entity_id for found, _ in usable] == ["0", "5", "6"]
+    assert [each.entity_id for each, _ in usable] == ["0", "5", "6"]
     assert np.frombuffer(usable[0][1], np.float16).tolist() == [1.0, float(np.float16(0.1))]
     assert usable[1][1] == usable[2][1]
     assert [(letter["line"], letter["reason"]) for letter in dead_letters] == [
@@ -64,7 +64,7 @@ def test_records_are_sorted_and_readable(tmp_path):
             ("a", "individual", "", [-1.0, 0.25]),
         ]
     ]
-    assert [found.entity_id for found in write_knowledge(str(path), records)] == ["a", "b"]
+    assert [each.entity_id for each in write_knowledge(str(path), records)] == ["a", "b"]
     read = []
     for serialized in tf.data.TFRecordDataset(str(path), compression_type="GZIP"):
         feature = tf.train.Example.FromString(serialized.numpy()).features.feature
@@ -159,8 +159,8 @@ def vector(entity: str, file_order: int, line: int) -> KnowledgeRecord:
 
 def test_the_first_vector_of_the_first_file_counts():
     vectors = [vector("a", 1, 1), vector("a", 0, 9), vector("b", 1, 2), vector("a", 0, 3)]
-    found, dead_letters = first_vectors(vectors)
-    assert found == {"a": vectors[3], "b": vectors[2]}
+    actual, dead_letters = first_vectors(vectors)
+    assert actual == {"a": vectors[3], "b": vectors[2]}
     assert [(letter["file"], letter["line"], letter["detail"]) for letter in dead_letters] == [
         ("file0", 9, "same entity as record 3 of file0"),
         ("file1", 1, "same entity as record 3 of file0"),

@@ -36,10 +36,10 @@ def encoded(scenario, folder):
 def test_names_as_they_were_resolved(encoded):
     result = explain(encoded, "6")
     assert (result["item"], result["title"]) == ("6", "Notting Hill")
-    (found,) = result["links"].values()
-    assert found["answered"]
+    (actual,) = result["links"].values()
+    assert actual["answered"]
     told = [tuple(name[key] for key in ("rank", "name", "how", "item", "title", "node"))
-            for name in found["names"]]  # fmt: skip
+            for name in actual["names"]]  # fmt: skip
     assert told == [
         (1, "Sabrina", "year", "2", "Sabrina", None),
         (2, "Charade (1963)", "outside_node", None, None, "charade"),
@@ -47,7 +47,7 @@ def test_names_as_they_were_resolved(encoded):
         (4, "Se7en", "alternative", "4", "Seven (a.k.a. Se7en)", None),
         (5, "!?", "name_without_letters", None, None, None),
     ]
-    assert [name["score"] for name in found["names"]] == [100, None, 100, 100, None]
+    assert [name["score"] for name in actual["names"]] == [100, None, 100, 100, None]
 
 
 def test_who_names_it_best_ranks_first_and_no_more_than_asked_for(encoded):
@@ -96,8 +96,8 @@ def test_both_name_each_other(scenario, folder):
 
 def test_an_item_without_answer_or_vector_is_explained_all_the_same(encoded, capsys):
     result = explain(encoded, "4")
-    found = result["links"]["links"]
-    assert not found["answered"] and found["names"] == [] and found["named_by"]["items"] == 2
+    actual = result["links"]["links"]
+    assert not actual["answered"] and actual["names"] == [] and actual["named_by"]["items"] == 2
     assert result["nearest"]["made"] == {"has_vector": False, "items": []}
     result = explain(encoded, "8")
     assert result["title"] is None and not result["nearest"]["links"]["has_vector"]

@@ -82,7 +82,7 @@ def test_mentions_in_the_bundled_answers_mean_films_more_often_than_not(
     with gzip.open(sample / "answers/item_individual.jsonl.gz", "rt", encoding="utf-8") as file:
         answers = {answer["entity_id"]: answer["answer"] for answer in map(json.loads, file)}
     mentions = {item: titles.find(text) for item, text in answers.items()}
-    found = {
+    actual = {
         (item, name)
         for item, names in mentions.items()
         for name, is_word in names
@@ -91,6 +91,6 @@ def test_mentions_in_the_bundled_answers_mean_films_more_often_than_not(
     with Path(__file__).with_name("labelled_mentions.csv").open(encoding="utf-8") as file:
         labelled = [tuple(row.values()) for row in csv.DictReader(file)]
     assert len(labelled) == 70
-    right = [row for row in labelled if row[:2] in found and row[2] == "1"]
-    wrong = [row for row in labelled if row[:2] in found and row[2] == "0"]
+    right = [row for row in labelled if row[:2] in actual and row[2] == "1"]
+    wrong = [row for row in labelled if row[:2] in actual and row[2] == "0"]
     assert (len(right), len(wrong)) == (43, 27)

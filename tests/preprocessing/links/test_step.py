@@ -81,14 +81,17 @@ def test_answers_without_names_and_dropped_names_are_dead_letters(scenario):
     with pytest.raises(RejectedInput):
         link(scenario(), strict=True)
     letters = list(read_dead_letters("work/links/links/dead_letters.jsonl"))
-    of_answers = [(line, reason) for line, (_, reason) in enumerate(BAD, start=7)]
-    of_names = [
+    answer_letters = [(line, reason) for line, (_, reason) in enumerate(BAD, start=7)]
+    name_letters = [
         *((1, reason) for reason in ("repeated_name", "self_mention")),
         (2, "name_without_letters"),
         *((3, reason) for reason in ("name_not_a_text", "name_too_long")),
         (6, "repeated_name"),
     ]
-    assert [(letter["line"], letter["reason"]) for letter in letters] == [*of_names, *of_answers]
+    assert [(letter["line"], letter["reason"]) for letter in letters] == [
+        *name_letters,
+        *answer_letters,
+    ]
     assert all(letter["file"] == "links.jsonl" for letter in letters)
     assert max(len(letter["detail"]) for letter in letters) < 130
 

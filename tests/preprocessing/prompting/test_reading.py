@@ -42,8 +42,8 @@ def test_items_are_read_once_each(tmp_path, scratch):
         ("3", "", (0, 6)),
         ("4", '"Four"', (1, 2)),
     ]
-    found = sorted((letter["line"], letter["reason"]) for letter in letters)
-    assert found == [
+    actual = sorted((letter["line"], letter["reason"]) for letter in letters)
+    assert actual == [
         (3, "duplicate_item"),
         (4, "duplicate_item"),
         (5, "missing_item_id"),
@@ -60,8 +60,8 @@ def test_groups_are_read_once_per_entity(tmp_path, scratch):
     letters, records = read_groups("liked", "user", open_groups(path, "user", "key"), scratch)
     assert records == 4
     assert scratch.groups_of("liked", ["ann", "bob"]) == ["a", "b"]
-    found = sorted((letter["line"], letter["reason"]) for letter in letters)
-    assert found == [(4, "duplicate_entity"), (5, "missing_user_id")]
+    actual = sorted((letter["line"], letter["reason"]) for letter in letters)
+    assert actual == [(4, "duplicate_entity"), (5, "missing_user_id")]
 
 
 PROFILES = (

@@ -78,10 +78,10 @@ def test_vectors_of_folds_stand_in_the_rows_of_those_from_all_users(tmp_path):
         write_fold(
             tmp_path, fold, [record("b", [fold, 0.1]), *([record("a", [5, 6])] * (fold > 7))]
         )
-    found = read_knowledge(tmp_path, "item").fold_vectors
-    assert found is not None and found.shape == (10, 2, 2) and found.dtype == np.float16
-    assert found[:, 1, 0].tolist() == list(range(10))
-    assert found[:, 0].tolist() == [[0, 0]] * 8 + [[5, 6]] * 2
+    actual = read_knowledge(tmp_path, "item").fold_vectors
+    assert actual is not None and actual.shape == (10, 2, 2) and actual.dtype == np.float16
+    assert actual[:, 1, 0].tolist() == list(range(10))
+    assert actual[:, 0].tolist() == [[0, 0]] * 8 + [[5, 6]] * 2
 
 
 @pytest.mark.parametrize(

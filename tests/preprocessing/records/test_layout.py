@@ -237,13 +237,13 @@ def test_what_vectors_depend_on_that_are_made_in_place_of_answers(
 ):
     made = {"knowledge__answers__item": answers, "model__adapter": "none"}
     first = knowledge_settings(small_scenario(**made), "item")
-    found = set()
+    actual = set()
     for key, change in CHANGES.items():
         other = knowledge_settings(small_scenario(**made, **change), "item")
         if other != first:
-            found.add(key)
+            actual.add(key)
             assert other.get(key) != first.get(key)
-    assert found == expected
+    assert actual == expected
 
 
 def test_settings_are_read_from_the_manifest(tmp_path: Path):

@@ -62,9 +62,9 @@ def tables(draw: st.DrawFn) -> tuple[dict[str, Column], list[dict[str, tuple[str
     words = draw(st.lists(BYTES, min_size=1, max_size=4))
     chosen = draw(st.lists(st.integers(0, len(words) - 1), max_size=8))
     picked = one_each(st.integers(0, len(words) - 1))
-    of_floats = draw(windows(rows, len(sequence)))
-    of_words = draw(windows(rows, len(words)))
-    of_chosen = draw(windows(rows, len(chosen)))
+    float_windows = draw(windows(rows, len(sequence)))
+    word_windows = draw(windows(rows, len(words)))
+    chosen_windows = draw(windows(rows, len(chosen)))
     index = np.array(picked, np.int64)
     columns: dict[str, Column] = {
         "float": FloatColumn(np.array(floats)),
@@ -73,9 +73,11 @@ def tables(draw: st.DrawFn) -> tuple[dict[str, Column], list[dict[str, tuple[str
         "more": FloatColumn(np.array(more_floats)),
         "bytes": BytesColumn(texts),
         "indexed": IndexedBytesColumn(BytesValues(words), index),
-        "floats": RaggedFloatColumn(FloatSequence(np.array(sequence)), *of_floats),
-        "texts": RaggedBytesColumn(BytesSequence(words), *of_words),
-        "same": RaggedBytesColumn(BytesSequence(words, np.array(chosen, np.int64)), *of_chosen),
+        "floats": RaggedFloatColumn(FloatSequence(np.array(sequence)), *float_windows),
+        "texts": RaggedBytesColumn(BytesSequence(words), *word_windows),
+        "same": RaggedBytesColumn(
+            BytesSequence(words, np.array(chosen, np.int64)), *chosen_windows
+        ),
     }
 
     def window(values: list, bounds: tuple[np.ndarray, np.ndarray], row: int) -> list:
@@ -90,9 +92,9 @@ def tables(draw: st.DrawFn) -> tuple[dict[str, Column], list[dict[str, tuple[str
             "more": ("float_list", [more_floats[row]]),
             "bytes": ("bytes_list", [texts[row]]),
             "indexed": ("bytes_list", [words[picked[row]]]),
-            "floats": ("float_list", window(sequence, of_floats, row)),
-            "texts": ("bytes_list", window(words, of_words, row)),
-            "same": ("bytes_list", window(same, of_chosen, row)),
+            "floats": ("float_list", window(sequence, float_windows, row)),
+            "texts": ("bytes_list", window(words, word_windows, row)),
+            "same": ("bytes_list", window(same, chosen_windows, row)),
         }
         for row in range(rows)
     ]

@@ -113,11 +113,11 @@ def test_separators(path, configured, expected):
 
 
 def lines_of(path, encoding: str = "utf-8", block_bytes: int = 1000) -> dict[int, bytes]:
-    found = {}
+    collected = {}
     for block in read_line_blocks(text_file(path), encoding, block_bytes):
         for offset, line in enumerate(block.data.removesuffix(b"\n").split(b"\n")):
-            found[block.first_line + offset] = line
-    return found
+            collected[block.first_line + offset] = line
+    return collected
 
 
 @pytest.mark.parametrize("block_bytes", [1, 3, 7, 1000])
@@ -156,8 +156,8 @@ def test_bytes_that_are_no_text_spoil_their_line_only(tmp_path, encoding):
     bad = {"cp1252": b"\x81", "shift_jis": b"\xff", "utf-16-le": b"\x00\xdc"}[encoding]
     path = tmp_path / "file.csv"
     path.write_bytes("é\n".encode(encoding, "ignore") + bad + "\nok\n".encode(encoding))
-    found = lines_of(path, encoding)
-    assert found[3] == b"ok" and not is_text(found[2]) and is_text(found[1])
+    actual = lines_of(path, encoding)
+    assert actual[3] == b"ok" and not is_text(actual[2]) and is_text(actual[1])
 
 
 def test_an_empty_file_has_one_empty_block(tmp_path):

@@ -203,9 +203,9 @@ def test_what_is_written_is_read_back(rows, separator, end, quotes, ends) -> Non
         rows = [tuple(field.translate(without) for field in row) for row in rows]
     data = "".join(separator.join(map(written, row)) + end for row in rows)
     data = data if ends else data.removesuffix(end)
-    found, letters = parse(data.encode(), separator=separator, quoting=quoting)
+    actual, letters = parse(data.encode(), separator=separator, quoting=quoting)
     assert letters == []
-    assert found == [(line, row[0], row[2]) for line, row in enumerate(rows, start=2)]
+    assert actual == [(line, row[0], row[2]) for line, row in enumerate(rows, start=2)]
 
 
 @given(

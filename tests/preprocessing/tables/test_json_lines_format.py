@@ -135,9 +135,9 @@ def test_blocks_of_like_lines_keep_their_types(value, found):
 def test_lists_in_lists_are_values_of_one_list():
     data = '{"a": [["Books", "Art"], ["Books"]]}\n{"a": []}\n{"b": 1}\n'
     for lines in (data, data + '{"a": "Books"}\n'):
-        found = lists_of(parse(lines, "a").table["a"], None).to_pylist()
-        assert found[:3] == [["Books", "Art"], [], []]
-        assert found[3:] in ([], [["Books"]])
+        actual = lists_of(parse(lines, "a").table["a"], None).to_pylist()
+        assert actual[:3] == [["Books", "Art"], [], []]
+        assert actual[3:] in ([], [["Books"]])
 
 
 def test_integers_keep_all_digits_beside_fractions():

@@ -41,7 +41,7 @@ def test_parts_together_are_the_whole_file(tmp_path, monkeypatch):
     file = written(tmp_path, TABLE)
     schema, rows = read_schema(file.name, file.path, "data.x.path")
     assert schema.names == ["a", "b.c"] and rows == [4, 4, 2]
-    found = []
+    actual = []
     for part in parts_of_file(0, rows):
         for block in parse_row_groups(part, file, ["b.c", "a"]):
             assert block.table.column_names == ["b.c", "a"]
@@ -50,8 +50,8 @@ def test_parts_together_are_the_whole_file(tmp_path, monkeypatch):
                 block.lines.tolist(),
                 *(column.to_pylist() for column in block.table.columns),
             )
-            found += list(zip(*columns, strict=True))
-    assert found == [(number + 1, f"x{number}", number) for number in range(10)]
+            actual += list(zip(*columns, strict=True))
+    assert actual == [(number + 1, f"x{number}", number) for number in range(10)]
 
 
 def test_files_that_are_not_parquet_are_named(tmp_path):

@@ -63,12 +63,12 @@ def test_parts_and_blocks_travel_to_other_processes(tmp_path):
     pq.write_table(pa.table({"id": [3, 4]}), tmp_path / "b.parquet", row_group_size=1)
     reader = opened(Table(path=str(tmp_path / "*")), "id")
     there = carried(reader)
-    found = []
+    actual = []
     for part in carried(reader.parts):
         for block in there.read_part(part):
             for parsed in there.parse(carried(block)):
-                found += parsed.table["id"].to_pylist()
-    assert found == ["1", "2", 3, 4]
+                actual += parsed.table["id"].to_pylist()
+    assert actual == ["1", "2", 3, 4]
 
 
 def test_dead_letters_name_their_file(tmp_path):

@@ -60,11 +60,11 @@ def test_records_without_vector_say_why(tmp_path):
     vectors = pa.array([[1.0], None, [], [None, 2.0], [3.0]], pa.list_(pa.float32()))
     ids = pa.array(["a", "b", "c", "d", None])
     (block,) = read_part(parts_of(file_of(tmp_path, {"entity_id": ids, "vector": vectors}))[0])
-    found = [
+    actual = [
         vector.reason if isinstance(vector, Problem) else vector.tolist()
         for vector in block.vectors
     ]
-    assert found == [[1.0], "missing_field", "missing_field", "non_finite_vector", [3.0]]
+    assert actual == [[1.0], "missing_field", "missing_field", "non_finite_vector", [3.0]]
     assert block.entity_ids[4] == ""
 
 

@@ -43,10 +43,10 @@ def test_a_tasks_scores_are_checked_too() -> None:
 )
 def test_retrieved_items_are_texts_and_end_where_there_are_no_more(ids: np.ndarray) -> None:
     scores = np.float32([[0.5, 0.25, 0, 0]])
-    found = read_retrieved_items(Reply({"item_id": ids, "score": scores}, 2))
-    assert found.item_ids == ["318", "50"]
-    assert found.scores.tolist() == [0.5, 0.25]
-    assert found.version == 2
+    actual = read_retrieved_items(Reply({"item_id": ids, "score": scores}, 2))
+    assert actual.item_ids == ["318", "50"]
+    assert actual.scores.tolist() == [0.5, 0.25]
+    assert actual.version == 2
 
 
 def test_every_failure_has_the_code_of_a_grpc_status() -> None:

@@ -152,9 +152,9 @@ def test_retrieved_items_end_where_the_answer_is_empty(service: Answering, port:
         "other": np.float32([1]),
     }
     with RankingClient(f"127.0.0.1:{port}", "m", timeout_seconds=30) as client:
-        found = client.retrieve(USER)
-    assert found.item_ids == ["ü", "b"]
-    assert found.scores.tolist() == [0.5, -0.25]
+        actual = client.retrieve(USER)
+    assert actual.item_ids == ["ü", "b"]
+    assert actual.scores.tolist() == [0.5, -0.25]
     (request,) = service.requests
     assert request.model_spec.signature_name == "top_k"
     assert list(request.output_filter) == ["item_id", "score"]
@@ -285,8 +285,8 @@ def test_a_version_is_asked_for(
     specification = service.requests[0].model_spec
     assert specification.WhichOneof("version_choice") == field
     if field is not None:
-        found = getattr(specification, field)
-        assert getattr(found, "value", found) == value
+        actual = getattr(specification, field)
+        assert getattr(actual, "value", actual) == value
 
 
 def test_whole_numbers_as_ids_are_learned_when_the_model_refuses(

@@ -215,7 +215,7 @@ def test_a_profile_may_say_less_than_the_model_reads() -> None:
 
 
 def test_profile_and_whole_numbers_are_found_among_the_inputs() -> None:
-    found = ModelInputs.of_kinds(
+    actual = ModelInputs.of_kinds(
         {
             "user_id": InputKind.STRINGS,
             "item_id": InputKind.INTEGERS,
@@ -224,7 +224,7 @@ def test_profile_and_whole_numbers_are_found_among_the_inputs() -> None:
             "profile_age": InputKind.NUMBERS,
         }
     )
-    assert found == ModelInputs({"city": True, "age": False}, frozenset({"item_id"}))
+    assert actual == ModelInputs({"city": True, "age": False}, frozenset({"item_id"}))
     assert ModelInputs.of_kinds({"user_id": InputKind.STRINGS}) == STRINGS_WITHOUT_PROFILE
 
 

@@ -63,12 +63,12 @@ def test_further_tasks_have_scores_of_their_own(connect: Callable[..., RankingCl
     logits = exported_variant("linear").run.model(tensors(repeated), training=False).numpy()
     expected = 1 / (1 + np.exp(-logits))
     with connect("tasks") as client:
-        found = client.ask(user_of(rows, 1), candidates)
+        actual = client.ask(user_of(rows, 1), candidates)
         label_alone = client.rank(user_of(rows, 1), candidates)
-    np.testing.assert_allclose(found.scores, expected[:, 0], atol=1e-5)
-    np.testing.assert_array_equal(label_alone, found.scores)
-    assert list(found.tasks) == ["loved"]
-    np.testing.assert_allclose(found.tasks["loved"], expected[:, 1], atol=1e-5)
+    np.testing.assert_allclose(actual.scores, expected[:, 0], atol=1e-5)
+    np.testing.assert_array_equal(label_alone, actual.scores)
+    assert list(actual.tasks) == ["loved"]
+    np.testing.assert_allclose(actual.tasks["loved"], expected[:, 1], atol=1e-5)
     assert np.abs(expected[:, 0] - expected[:, 1]).max() > 0.01
 
 
@@ -150,8 +150,8 @@ def test_several_users_are_asked_for_at_once(connect: Callable[..., RankingClien
         with pytest.raises(ValueError):
             client.ask_many(users, lists[:2])
     for user, candidates, answer in zip(users, lists, answers, strict=True):
-        of_user = USER | {"user_id": user.user_id}
-        expected = [toy_score(item_id=item, **of_user) for item in candidates]
+        user_features = USER | {"user_id": user.user_id}
+        expected = [toy_score(item_id=item, **user_features) for item in candidates]
         np.testing.assert_allclose(answer.scores, expected, rtol=1e-6)
 
 

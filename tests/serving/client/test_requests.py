@@ -59,12 +59,12 @@ def test_nothing_to_rank_is_answered_at_once() -> None:
 
 def test_a_refused_call_is_sent_again_in_the_models_way() -> None:
     call = ranking_call(USER, ["5"], all_tasks=False)
-    found, inputs = inputs_after_refusal(call, REFUSAL, STRINGS_WITHOUT_PROFILE, IDS)
-    assert found == ModelInputs(integers=frozenset({"item_id"}))
+    actual, inputs = inputs_after_refusal(call, REFUSAL, STRINGS_WITHOUT_PROFILE, IDS)
+    assert actual == ModelInputs(integers=frozenset({"item_id"}))
     assert inputs["item_id"].dtype == np.int64
     # The same inputs would be refused again, for a reason that they have nothing to do with.
     with pytest.raises(RankingError) as caught:
-        inputs_after_refusal(call, REFUSAL, found, IDS)
+        inputs_after_refusal(call, REFUSAL, actual, IDS)
     assert caught.value is REFUSAL
 
 
@@ -191,8 +191,8 @@ def server() -> Iterator[LocalServer]:
 def blocks(repository_root: Path) -> list[str]:
     """The page's indented blocks."""
     page = (repository_root / "docs" / "clients.md").read_text()
-    found = re.findall(r"(?:^(?: {4}.*)?\n)+", page, re.MULTILINE)
-    lines = [[line[4:] for line in block.splitlines()] for block in found]
+    collected = re.findall(r"(?:^(?: {4}.*)?\n)+", page, re.MULTILINE)
+    lines = [[line[4:] for line in block.splitlines()] for block in collected]
     return ["\n".join(block).strip() for block in lines if any(block)]
 
 

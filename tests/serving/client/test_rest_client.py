@@ -255,9 +255,9 @@ def retrieved(items: object, scores: object) -> list[tuple[int, str]]:
 def test_retrieved_items_end_where_the_answer_is_empty(server: Answering) -> None:
     server.answers = retrieved([["a", "b", ""]], [[0.5, -0.25, 0.0]])
     with client_of(server) as client:
-        found = client.retrieve(USER)
-    assert found.item_ids == ["a", "b"]
-    assert found.scores.tolist() == [0.5, -0.25]
+        actual = client.retrieve(USER)
+    assert actual.item_ids == ["a", "b"]
+    assert actual.scores.tolist() == [0.5, -0.25]
     ((_, document),) = server.requests
     assert document["signature_name"] == "top_k"
     assert "item_id" not in document["inputs"]
@@ -266,8 +266,8 @@ def test_retrieved_items_end_where_the_answer_is_empty(server: Answering) -> Non
 def test_no_item_at_all_may_be_retrieved(server: Answering) -> None:
     server.answers = retrieved([[]], [[]])
     with client_of(server) as client:
-        found = client.retrieve(USER)
-    assert found.item_ids == [] and found.scores.shape == (0,)
+        actual = client.retrieve(USER)
+    assert actual.item_ids == [] and actual.scores.shape == (0,)
 
 
 @pytest.mark.parametrize(

@@ -278,8 +278,8 @@ def test_every_task_has_a_column(
         )
         for row in ranking:
             assert list(row) == ["item_id", "title", "score", "score_loved"]
-            found = [row["score"], row["score_loved"]]
-            np.testing.assert_allclose(found, expected[row["item_id"]], atol=1e-5)
+            actual = [row["score"], row["score_loved"]]
+            np.testing.assert_allclose(actual, expected[row["item_id"]], atol=1e-5)
         header, *lines = (line.split() for line in captured.err.splitlines()[1:])
         assert header == ["rank", "score", "score_loved", "item", "title"]
         assert [line[2] for line in lines] == [f"{row['score_loved']:.4f}" for row in ranking]
@@ -437,10 +437,10 @@ def test_what_moves_the_match_is_explained(
     captured = capsys.readouterr()
     ranking = json.loads(captured.out)["ranking"]
     user = UserRequest.from_history("u1", *history.values())
-    found = match_contributions(base / "1", user, [row["item_id"] for row in ranking])
-    assert list(found) == ["item"] and found["item"].history.tolist() == [1, 2, 3, 4]
+    actual = match_contributions(base / "1", user, [row["item_id"] for row in ranking])
+    assert list(actual) == ["item"] and actual["item"].history.tolist() == [1, 2, 3, 4]
     for place, row in enumerate(ranking):
-        match, values = row["match"]["item"], found["item"].values[place]
+        match, values = row["match"]["item"], actual["item"].values[place]
         if row["item_id"] == "never seen":
             assert match == {"mean": None, "contributions": [], "others": 0.0}
             assert "\nnever seen: item does not know it" in captured.err
@@ -449,7 +449,7 @@ def test_what_moves_the_match_is_explained(
         assert match["mean"] == pytest.approx(values.sum())
         assert match["others"] == pytest.approx(values[order[2:]].sum())
         for entry, one in zip(order, match["contributions"], strict=False):
-            number = found["item"].history[entry]
+            number = actual["item"].history[entry]
             item = history["history_item_id"][number]
             assert one == {
                 "item_id": item,

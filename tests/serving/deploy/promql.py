@@ -49,6 +49,6 @@ def grouped_by(expression: promql_parser.Expr) -> set[str]:
 
 def nodes(expression: promql_parser.Expr) -> list[promql_parser.Expr]:
     """An expression and all below it."""
-    found: list[promql_parser.Expr] = []
-    promql_parser.walk(expression, found.append)
-    return found
+    collected: list[promql_parser.Expr] = []
+    promql_parser.walk(expression, collected.append)
+    return collected

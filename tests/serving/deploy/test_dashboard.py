@@ -101,9 +101,9 @@ def test_expressions_ask_for_metrics_and_labels_that_exist(legend: str, expressi
 
 @pytest.mark.parametrize("expression", [expression for _, expression in EXPRESSIONS])
 def test_every_selection_is_of_the_chosen_replicas(expression: str) -> None:
-    found = list(selections(parse(expression)))
-    assert found
-    assert all("instance" in selected.labels for selected in found)
+    actual = list(selections(parse(expression)))
+    assert actual
+    assert all("instance" in selected.labels for selected in actual)
 
 
 def test_quantiles_keep_the_buckets() -> None:

@@ -24,9 +24,9 @@ def test_labels_are_named_once() -> None:
 @pytest.fixture(scope="module")
 def tensorflow_library() -> bytes:
     """The library of the installed TensorFlow that declares its core metrics."""
-    found = importlib.util.find_spec("tensorflow")
-    assert found is not None and found.origin is not None
-    path = Path(found.origin).with_name("libtensorflow_framework.so.2")
+    collected = importlib.util.find_spec("tensorflow")
+    assert collected is not None and collected.origin is not None
+    path = Path(collected.origin).with_name("libtensorflow_framework.so.2")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as library:
         declared = re.findall(rb"/tensorflow/(?:core|cc)/[a-z_/]+", library)
     return b"\n".join(declared)

@@ -70,16 +70,16 @@ def test_a_name_that_is_a_word_of_yaml_stays_a_text(name: str) -> None:
         | {"storage": {"claim": name, "storage_class": name}}
         | {"kubernetes": {"namespace": name, "service_account": name}}
     )
-    found = [
+    actual = [
         value
         for path, text in render(deployment).items()
         if path.startswith(("kubernetes/", "kserve/", "compose"))
         for document in yaml.safe_load_all(text)
         for value in scalars(document)
     ]
-    assert None not in found
-    assert {"2024", "2.21"} <= set(found)
-    assert found.count(name) > 20
+    assert None not in actual
+    assert {"2024", "2.21"} <= set(actual)
+    assert actual.count(name) > 20
 
 
 @pytest.mark.parametrize(

@@ -35,13 +35,13 @@ def test_the_page_names_keys_that_exist(repository_root: Path) -> None:
     sections = {key.partition(".")[0] for key in keys if "." in key}
     page = (repository_root / "docs/deployment.md").read_text(encoding="utf-8")
     named = re.findall(r"\b([a-z_]+)\.([a-z_]+)\b", " ".join(re.findall(r"`([^`]+)`", page)))
-    found = {
+    actual = {
         f"{section}.{key}"
         for section, key in named
         if section in sections and key not in {"yaml", "config"}
     }
-    assert len(found) > 15
-    assert found <= keys
+    assert len(actual) > 15
+    assert actual <= keys
 
 
 def test_labels_and_loaded_versions() -> None:

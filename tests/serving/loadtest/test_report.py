@@ -84,14 +84,14 @@ def answered_measure(
 
 def curves(svg: str, colour: str) -> list[np.ndarray]:
     """Points [points, 2] of curves and lines of a colour below the legend, as they are drawn."""
-    found = []
+    collected = []
     for path in ElementTree.fromstring(svg).iter(f"{_SVG}path"):
         style, places = path.get("style") or "", re.findall(r"[-\d.]+", path.get("d") or "")
         if f"stroke: {colour}" in style and "fill: none" in style and len(places) > 2:
             points = np.array(places, float).reshape(-1, 2)
             if points[0, 1] > _LEGEND_HEIGHT:
-                found.append(points)
-    return found
+                collected.append(points)
+    return collected
 
 
 def test_the_same_measures_give_the_same_text() -> None:
@@ -108,9 +108,9 @@ def test_the_same_measures_give_the_same_text() -> None:
 
 def test_rates_go_up_from_left_to_right_in_whatever_order_they_were_measured() -> None:
     measures = [answered_measure(1, rate, latency) for rate, latency in ((40.0, 0.4), (10.0, 0.1))]
-    _, *of_rates = curves(latency_plot(measures, 0.0, 1.0), _FIRST_COLOUR)
-    assert len(of_rates) == 3  # p50, p95 and p99
-    for (left, low), (right, high) in of_rates:
+    _, *rate_curves = curves(latency_plot(measures, 0.0, 1.0), _FIRST_COLOUR)
+    assert len(rate_curves) == 3  # p50, p95 and p99
+    for (left, low), (right, high) in rate_curves:
         # In SVG higher is less.
         assert left < right and high < low
 
@@ -137,8 +137,8 @@ def test_requests_of_the_warm_up_are_not_drawn() -> None:
 
 def test_quantiles_are_times_that_were_measured() -> None:
     # Nearest rank: the smallest time that at least the share of all times does not exceed.
-    found = Quantiles.of_seconds(np.arange(1, 201) / 1000)
-    assert found == Quantiles(p50=100, p95=190, p99=198, max=200)
+    actual = Quantiles.of_seconds(np.arange(1, 201) / 1000)
+    assert actual == Quantiles(p50=100, p95=190, p99=198, max=200)
     assert nearest_rank(np.array([3.0, 1.0, 2.0]), 2 / 3) == 2.0
     assert nearest_rank(np.array([3.0, 1.0, 2.0]), 0.7) == 3.0
     assert Quantiles.of_seconds(np.array([0.007])) == Quantiles(7, 7, 7, 7)

@@ -123,8 +123,8 @@ def test_a_run_leads_to_its_examples(tmp_path: Path) -> None:
         requests_of_examples(str(tmp_path), count=2)
     scenario = rich_scenario()
     (tmp_path / "config.yaml").write_text(yaml.safe_dump(scenario.model_dump(mode="json")))
-    of_run = requests_of_examples(str(tmp_path), count=2)
-    assert of_run.users == requests_of_examples(str(scenario.work_dir), count=2).users
+    run_requests = requests_of_examples(str(tmp_path), count=2)
+    assert run_requests.users == requests_of_examples(str(scenario.work_dir), count=2).users
 
 
 def test_made_up_requests_stay_within_their_ids() -> None:

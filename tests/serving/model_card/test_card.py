@@ -63,8 +63,8 @@ def test_both_files_are_written_and_hold_no_answer_and_no_history(
 
 def text_of(measured: tuple[WrittenRun, Performance], **changed: Any) -> str:
     run, performance = measured
-    found = dataclasses.replace(performance, **changed)
-    return to_markdown(model_card(run.folder, run.scenario, found, "int8", proof()))
+    collected = dataclasses.replace(performance, **changed)
+    return to_markdown(model_card(run.folder, run.scenario, collected, "int8", proof()))
 
 
 def test_headings_are_the_usual_ones_and_tables_are_even(
@@ -229,8 +229,8 @@ def test_user_ids_are_spoken_of_where_the_export_has_them() -> None:
     assert "users who have user knowledge (user, user_liked) it holds no raw ids but" in having
     assert "says of every item and of these users whether there is an answer" in having
     assert "terms of the TF-IDF encoder (item)" in having
-    of_search = " ".join(privacy(tiny_scenario(), "retrieval", {}))
-    assert "holds the raw ids of all items" in of_search
+    retrieval_text = " ".join(privacy(tiny_scenario(), "retrieval", {}))
+    assert "holds the raw ids of all items" in retrieval_text
 
 
 def test_profiles_are_spoken_of_where_the_model_reads_them() -> None:

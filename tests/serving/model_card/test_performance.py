@@ -29,10 +29,15 @@ def scored(part: str = "validation") -> tuple[np.ndarray, np.ndarray, np.ndarray
 def test_metrics_are_those_of_scikit_learn_inside_their_intervals() -> None:
     run = written_run()
     labels, scores, users = scored()
-    found = measure(run.scenario, run.model)
-    assert (found.part, found.kind, found.is_whole, found.reason) == ("validation", "ctr", True, "")
-    assert found.examples == found.metrics["n"] == len(labels)
-    assert found.resamples == run.scenario.evaluation.bootstrap_resamples == 50
+    actual = measure(run.scenario, run.model)
+    assert (actual.part, actual.kind, actual.is_whole, actual.reason) == (
+        "validation",
+        "ctr",
+        True,
+        "",
+    )
+    assert actual.examples == actual.metrics["n"] == len(labels)
+    assert actual.resamples == run.scenario.evaluation.bootstrap_resamples == 50
     weighted, counts = [], []
     for user in set(users):
         own = users == user
@@ -45,50 +50,50 @@ def test_metrics_are_those_of_scikit_learn_inside_their_intervals() -> None:
         "gauc": np.average(weighted, weights=counts),
         "mean_score_minus_base_rate": scores.mean() - labels.mean(),
     }
-    assert set(found.intervals) == set(expected)
+    assert set(actual.intervals) == set(expected)
     for name, value in expected.items():
-        interval = found.intervals[name]
+        interval = actual.intervals[name]
         assert interval.value == pytest.approx(value, abs=1e-6), name
         assert interval.low < interval.value < interval.high, name
-        if name in found.metrics:
-            assert found.metrics[name] == pytest.approx(value, abs=1e-6)
+        if name in actual.metrics:
+            assert actual.metrics[name] == pytest.approx(value, abs=1e-6)
 
 
 def test_slices_divide_the_samples() -> None:
     run = written_run()
-    found = measure(run.scenario, run.model)
-    assert set(found.slices) == {
+    actual = measure(run.scenario, run.model)
+    assert set(actual.slices) == {
         *("user_activity", "item_popularity", "cold_user", "cold_item"),
         *("knowledge.item", "knowledge.user"),
     }
-    for groups in found.slices.values():
-        assert sum(group["n"] for group in groups.values()) == found.examples
+    for groups in actual.slices.values():
+        assert sum(group["n"] for group in groups.values()) == actual.examples
 
 
 def test_the_test_part_is_read_where_it_is_asked_for() -> None:
     run = written_run()
     labels, scores, _ = scored("test")
-    found = measure(run.scenario, run.model, "test")
-    assert found.part == "test"
-    assert found.intervals["auc"].value == pytest.approx(roc_auc_score(labels, scores), abs=1e-6)
+    actual = measure(run.scenario, run.model, "test")
+    assert actual.part == "test"
+    assert actual.intervals["auc"].value == pytest.approx(roc_auc_score(labels, scores), abs=1e-6)
 
 
 def test_a_search_is_judged_by_its_recall() -> None:
     run = rich_run("two_tower")
-    found = measure(run.scenario, run.model)
-    assert set(found.intervals) == {"new_items_recall_at_10", "recall_at_10"}
-    for name, interval in found.intervals.items():
-        assert interval.value == pytest.approx(found.metrics[name], abs=1e-9)
+    actual = measure(run.scenario, run.model)
+    assert set(actual.intervals) == {"new_items_recall_at_10", "recall_at_10"}
+    for name, interval in actual.intervals.items():
+        assert interval.value == pytest.approx(actual.metrics[name], abs=1e-9)
         assert 0 <= interval.low <= interval.value <= interval.high <= 1
-    assert set(found.slices) >= {"cold_item", "knowledge.item"}
+    assert set(actual.slices) >= {"cold_item", "knowledge.item"}
 
 
 def test_a_reranker_is_judged_by_its_candidates() -> None:
     run = rich_run("prm")
-    found = measure(run.scenario, run.model)
-    assert found.kind == "rerank"
-    assert found.intervals["auc"].value == pytest.approx(found.metrics["auc"], abs=1e-9)
-    assert "ndcg_at_10" in found.metrics
+    actual = measure(run.scenario, run.model)
+    assert actual.kind == "rerank"
+    assert actual.intervals["auc"].value == pytest.approx(actual.metrics["auc"], abs=1e-9)
+    assert "ndcg_at_10" in actual.metrics
 
 
 def test_a_part_of_one_class_is_not_judged_and_the_reason_kept(tmp_path: Path) -> None:
@@ -96,6 +101,6 @@ def test_a_part_of_one_class_is_not_judged_and_the_reason_kept(tmp_path: Path) -
     for number, file in enumerate(WorkDirectory(scenario.work_dir).examples.shards("validation")):
         write_records(file, [] if number else list(read_records(file))[:1])
     list_files_anew(WorkDirectory(scenario.work_dir).examples)
-    found = measure(scenario, random_model(scenario))
-    assert found.reason == "AUC needs samples of both classes"
-    assert (found.examples, found.intervals, found.metrics) == (1, {}, {})
+    actual = measure(scenario, random_model(scenario))
+    assert actual.reason == "AUC needs samples of both classes"
+    assert (actual.examples, actual.intervals, actual.metrics) == (1, {}, {})

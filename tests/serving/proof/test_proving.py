@@ -55,8 +55,8 @@ def test_exports_of_every_kind_score_as_their_checkpoints_on_every_way(name: str
     proof.require()
     assert set(proof.to_checkpoint) == WAYS
     assert set(proof.between_loaders) == WAYS - {"python"}
-    for of_way in proof.to_checkpoint.values():
-        assert set(of_way) == set(export.result["signatures"])
+    for way_differences in proof.to_checkpoint.values():
+        assert set(way_differences) == set(export.result["signatures"])
     assert 0 <= proof.largest_difference <= 1e-5
     assert proof.quality is not None
     assert proof.quality.checkpoint == pytest.approx(proof.quality.export, abs=1e-3)
@@ -106,7 +106,7 @@ def test_rounded_vectors_differ_within_their_bound_and_only_they_may(tmp_path: P
     proof.require()
     assert set(proof.to_checkpoint) == {"python", "c_api"}
     assert 1e-5 < proof.largest_difference < proof.bound
-    assert all(found == 0 for found in proof.between_loaders["c_api"].values())
+    assert all(each == 0 for each in proof.between_loaders["c_api"].values())
     assert prove(Path(result["path"]), samples, expected, "float32", "quick").failures
 
 

@@ -25,10 +25,10 @@ from tests.serving.proof.synthetic_proof import proof
 
 
 def test_a_proof_that_holds_says_so() -> None:
-    found = proof()
-    found.require()
-    assert found.largest_difference == 0.002
-    assert found.summary() == (
+    actual = proof()
+    actual.require()
+    assert actual.largest_difference == 0.002
+    assert actual.summary() == (
         "proof (python, c_api): 256 validation examples and 2 edge cases, largest difference from "
         "the checkpoint 0.002 (allowed 0.02 in int8); auc on 8,393 validation rows 0.750000 in the "
         "checkpoint, 0.749500 in the export"
@@ -50,12 +50,12 @@ def test_failures_are_named() -> None:
 
 
 def test_json_has_numbers_or_null() -> None:
-    found = proof(
+    actual = proof(
         to_checkpoint={"python": {"rank": math.inf}},
         quality=Quality("auc", math.nan, 0.5, 3),
         failures=(ProofFailure("python", "rank", "no answer"),),
     )
-    tree = json.loads(json.dumps(found.to_json(), allow_nan=False))
+    tree = json.loads(json.dumps(actual.to_json(), allow_nan=False))
     assert tree["to_checkpoint"] == {"python": {"rank": None}}
     assert tree["quality"] == {
         **{"metric": "auc", "checkpoint": None, "export": 0.5, "rows": 3, "cost": None}
@@ -121,8 +121,8 @@ def test_nothing_differs_by_nothing() -> None:
 
 
 def test_numbers_above_one_may_differ_by_more() -> None:
-    expected, found = {"vector": np.array([[100.0, 0]])}, {"vector": np.array([[100.0, 5e-4]])}
-    gap = largest_gap(expected, found, 1e-5, NAMES)
+    expected, actual = {"vector": np.array([[100.0, 0]])}, {"vector": np.array([[100.0, 5e-4]])}
+    gap = largest_gap(expected, actual, 1e-5, NAMES)
     assert gap.is_within
     assert gap.bound == pytest.approx(1e-3)
 
@@ -171,11 +171,11 @@ def test_auc_of_both_sides() -> None:
         label=np.array([0, 0, 1, 1], np.float32),
     )
     checkpoint = {"score": np.array([0.1, 0.2, 0.3, 0.4], np.float32)}
-    found = np.array([0.1, 0.35, 0.3, 0.4], np.float32)  # One of four pairs is in the wrong order.
+    actual = np.array([0.1, 0.35, 0.3, 0.4], np.float32)  # One of four pairs is in the wrong order.
 
     def ask(signature: str, inputs: Arrays) -> Arrays:
         assert signature == "serving_default"
-        return {"score": found[[int(item) - 1 for item in inputs["item_id"]]]}
+        return {"score": actual[[int(item) - 1 for item in inputs["item_id"]]]}
 
     quality = compare_quality(rows, checkpoint, SignatureForms(exported().path), ask)
     assert (quality.metric, quality.checkpoint, quality.export) == ("auc", 1.0, 0.75)

@@ -186,12 +186,12 @@ def test_joined_lists_are_padded_at_the_end(width: int) -> None:
         "profile_age": np.full([1, 3], 5, np.float32),
         "user_id": np.array([b"v"], object),
     }
-    found = joined([short, long])
+    actual = joined([short, long])
     missing = 3 - width
-    assert found["history_item_id"].tolist() == [[b"a"] * width + [b""] * missing, [b"b"] * 3]
-    assert found["history_rating"].tolist() == [[1.0] * width + [0.0] * missing, [2.0] * 3]
-    assert np.isnan(found["profile_age"][0]).tolist() == [False] * width + [True] * missing
-    assert found["user_id"].tolist() == [b"u", b"v"]
+    assert actual["history_item_id"].tolist() == [[b"a"] * width + [b""] * missing, [b"b"] * 3]
+    assert actual["history_rating"].tolist() == [[1.0] * width + [0.0] * missing, [2.0] * 3]
+    assert np.isnan(actual["profile_age"][0]).tolist() == [False] * width + [True] * missing
+    assert actual["user_id"].tolist() == [b"u", b"v"]
 
 
 class _Searching(tf.Module):
@@ -222,17 +222,17 @@ def test_serialized_rows_parse_back_into_the_same_rows() -> None:
     ]
     parsed = parse_examples(tf.constant(serialized_examples(rows)), features)
     for name, values in rows.items():
-        found = parsed[name].numpy()
+        actual = parsed[name].numpy()
         if name == "profile_city":  # A gap before a value closes up.
-            assert [{*row} - {b""} for row in found] == [{*row} - {b""} for row in values]
+            assert [{*row} - {b""} for row in actual] == [{*row} - {b""} for row in values]
         elif values.ndim == 2:
             padded = np.full_like(values, b"" if values.dtype == object else 0)
             if name == "profile_age":
                 padded[:] = np.nan
-            padded[:, : found.shape[1]] = found
+            padded[:, : actual.shape[1]] = actual
             np.testing.assert_array_equal(padded, values)
         else:
-            np.testing.assert_array_equal(found, values)
+            np.testing.assert_array_equal(actual, values)
     assert {feature.type for feature in features} == {FeatureType.BYTES, FeatureType.FLOAT}
 
 
@@ -275,9 +275,11 @@ class TextLengths:
     def probabilities(self, features: Mapping[str, tf.Tensor]) -> tf.Tensor:
         users, items = features["user_id"], features["item_id"]
         assert users.shape[0] == items.shape[0] and "label" not in features
-        of_users = tf.cast(tf.strings.length(users), tf.float32) + features["user_mean_rating"]
-        of_items = tf.cast(tf.strings.length(items), tf.float32)
-        return (of_users[:, tf.newaxis] if self.is_list else of_users) / 64 + of_items / 1024
+        user_numbers = tf.cast(tf.strings.length(users), tf.float32) + features["user_mean_rating"]
+        item_numbers = tf.cast(tf.strings.length(items), tf.float32)
+        return (
+            user_numbers[:, tf.newaxis] if self.is_list else user_numbers
+        ) / 64 + item_numbers / 1024
 
     def task_probabilities(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         return {"loved": 1 - self.probabilities(features)}
@@ -337,7 +339,7 @@ def searched(run: WrittenRun, raw: dict[str, np.ndarray]) -> list[list[str]]:
     users = run.model.user_vectors(tensors(raw)).numpy()
     vectors = run.model.all_item_vectors()
     item_ids = run.model.inputs_preparation.catalogue.item_ids
-    found = []
+    collected = []
     for user, history in zip(users, raw["history_item_id"], strict=True):
         seen = {item.decode() for item in history}
         scores = [
@@ -345,8 +347,8 @@ def searched(run: WrittenRun, raw: dict[str, np.ndarray]) -> list[list[str]]:
             for item, vector in zip(item_ids, vectors[1:], strict=True)
             if item not in seen
         ]
-        found.append([item for _, item in sorted(scores, reverse=True)])
-    return found
+        collected.append([item for _, item in sorted(scores, reverse=True)])
+    return collected
 
 
 def test_a_search_finds_the_best_items_that_are_not_in_the_history() -> None:
@@ -356,11 +358,11 @@ def test_a_search_finds_the_best_items_that_are_not_in_the_history() -> None:
     users, _, items = samples.requests
     top_k, best = expected.outputs[0]["top_k"], searched(run, dict(users.raw))
     for row, wanted in enumerate(best):
-        found = [item.decode() for item in top_k["item_id"][row] if item]
-        assert found == wanted[: len(found)]
-        assert len(found) == min(len(wanted), top_k["item_id"].shape[1])
-        assert (np.diff(top_k["score"][row][: len(found)]) <= 0).all()
-        assert not top_k["score"][row][len(found) :].any()
+        actual = [item.decode() for item in top_k["item_id"][row] if item]
+        assert actual == wanted[: len(actual)]
+        assert len(actual) == min(len(wanted), top_k["item_id"].shape[1])
+        assert (np.diff(top_k["score"][row][: len(actual)]) <= 0).all()
+        assert not top_k["score"][row][len(actual) :].any()
     rows = run.model.inputs_preparation.catalogue.rows(tensors(dict(items.raw))["item_id"])
     np.testing.assert_allclose(
         expected.outputs[2]["item_vectors"]["vector"],

@@ -130,9 +130,9 @@ def oracle_model(run: WrittenRun, records: Records) -> AnyModel:
     tables = read_model_tables(scenario)
     items = [
         entity
-        for source, found in records.items()
+        for source, each in records.items()
         if scenario.knowledge.answers[source].entity == "item"
-        for entity in found.entity_ids
+        for entity in each.entity_ids
     ]
     tables = replace(tables, catalogue=tables.catalogue.with_items(items), knowledge=records)
     model = build_model(scenario, tables)
@@ -182,7 +182,7 @@ def tables_by_id(folder: Path, items: Sequence[str], users: Sequence[str]) -> di
     Knowledge rows are replaced by what stands there, because their order means nothing.
     """
     stored = stored_by_name(folder)
-    found = {}
+    collected = {}
     for prefix, ids in (("items", items), ("users", users)):
         if f"{prefix}/index/keys" not in stored:
             continue
@@ -196,17 +196,17 @@ def tables_by_id(folder: Path, items: Sequence[str], users: Sequence[str]) -> di
             if not name.startswith(f"{prefix}/") or kind == "index":
                 continue
             if kind not in ("knowledge_row", "match_row"):
-                found[name] = table[rows]
+                collected[name] = table[rows]
                 continue
             source = name.split("/")[-1]
             within = "augmented" if kind == "knowledge_row" else "match"
-            for of_source, values in stored.items():
-                if of_source.startswith(f"knowledge/{source}/{within}/"):
-                    if of_source.endswith("slots"):
+            for source_name, values in stored.items():
+                if source_name.startswith(f"knowledge/{source}/{within}/"):
+                    if source_name.endswith("slots"):
                         values = values > 0
-                    if not of_source.endswith("whitening"):
-                        found[f"{prefix}: {of_source}"] = values[table[rows]]
-    return found
+                    if not source_name.endswith("whitening"):
+                        collected[f"{prefix}: {source_name}"] = values[table[rows]]
+    return collected
 
 
 def _with_entity(records: KnowledgeVectors, entity_id: str, vector: np.ndarray) -> KnowledgeVectors:
@@ -230,8 +230,8 @@ def _with_group(records: KnowledgeVectors, group: str, vector: np.ndarray) -> Kn
     vectors = records.vectors.copy()
     members = [
         row
-        for row, found in enumerate(records.group_ids)
-        if found == group and records.extraction[row] == "collective"
+        for row, each in enumerate(records.group_ids)
+        if each == group and records.extraction[row] == "collective"
     ]
     vectors[members] = vector
     return replace(records, vectors=vectors)
@@ -240,8 +240,8 @@ def _with_group(records: KnowledgeVectors, group: str, vector: np.ndarray) -> Kn
 def _changed(run: WrittenRun, records: Records) -> set[str]:
     return {
         source
-        for source, found in records.items()
-        if not np.array_equal(found.vectors, read_knowledge(run.scenario.work_dir, source).vectors)
+        for source, each in records.items()
+        if not np.array_equal(each.vectors, read_knowledge(run.scenario.work_dir, source).vectors)
     }
 
 

@@ -53,10 +53,10 @@ def test_a_table_with_more_rows_takes_its_place(version: Path, tmp_path: Path) -
     names = np.array([b"", b"a", b"b", b"c", b"d"], object)
     StoredVariables(version).write(new, {"items/table": table, "items/name": names})
     loaded = tf.saved_model.load(str(new))
-    found = loaded.signatures["serving_default"](rows=tf.constant([4, 1]))
+    actual = loaded.signatures["serving_default"](rows=tf.constant([4, 1]))
     # (8 + 9) * 2 and (2 + 3) * 2
-    assert found["sum"].numpy().tolist() == [34.0, 10.0]
-    assert found["name"].numpy().tolist() == [b"d", b"a"]
+    assert actual["sum"].numpy().tolist() == [34.0, 10.0]
+    assert actual["name"].numpy().tolist() == [b"d", b"a"]
     old = tf.saved_model.experimental.read_fingerprint(str(version))
     assert tf.saved_model.experimental.read_fingerprint(str(new)).checkpoint_hash not in (
         0,
@@ -79,9 +79,9 @@ def test_large_checkpoints_are_written_in_parts(
         "variables.index",
     ]
     with c_api_loader(tmp_path / "2") as ways:
-        found = ways["c_api"]("serving_default", {"rows": np.array([2, 1])})
+        actual = ways["c_api"]("serving_default", {"rows": np.array([2, 1])})
     # (4 + 5) * 3 and (2 + 3) * 3
-    assert (found["sum"].tolist(), found["name"].tolist()) == ([27.0, 15.0], [b"b", b"a"])
+    assert (actual["sum"].tolist(), actual["name"].tolist()) == ([27.0, 15.0], [b"b", b"a"])
     for path in (tmp_path / "2").rglob("*.*"):
         again = tmp_path / "3" / path.relative_to(tmp_path / "2")
         assert again.read_bytes() == path.read_bytes(), path

@@ -37,11 +37,11 @@ def test_a_description_is_read_as_it_was_written(tmp_path: Path) -> None:
 
 
 def test_what_a_source_takes_depends_on_what_it_is_made_from() -> None:
-    found = {
+    actual = {
         origin: (source(made_from=origin).takes_answers, source(made_from=origin).takes_vectors)
         for origin in ("answers", "metadata", "vectors", "random", "collaborative")
     }
-    assert found == {
+    assert actual == {
         "answers": (True, True),
         "metadata": (True, True),
         "vectors": (False, True),
@@ -112,9 +112,9 @@ _VECTORS = np.random.default_rng(0).normal(size=[20, 4]).astype(np.float32)
 def test_a_match_reduces_after_reading_as_before(kind: str, options: Match, tmp_path: Path) -> None:
     match = KnowledgeMatch.from_vectors(kind, _VECTORS, options)
     MatchReduction.of_match(match).write(tmp_path)
-    found = read_match(tmp_path)
+    actual = read_match(tmp_path)
     new = np.random.default_rng(1).normal(size=[3, 4])
-    np.testing.assert_array_equal(found.rows(new), match.reduce(new))
+    np.testing.assert_array_equal(actual.rows(new), match.reduce(new))
 
 
 def test_a_missing_match_is_named(tmp_path: Path) -> None:
@@ -130,8 +130,8 @@ def test_a_prior_predicts_after_reading_as_before(tmp_path: Path) -> None:
         length_scale=0.5,
     )
     write_prior(tmp_path, prediction)
-    found = read_prior(tmp_path, 0.5)
-    np.testing.assert_array_equal(found.predict(_VECTORS), prediction.predict(_VECTORS))
+    actual = read_prior(tmp_path, 0.5)
+    np.testing.assert_array_equal(actual.predict(_VECTORS), prediction.predict(_VECTORS))
     (tmp_path / "prior.npz").unlink()
     with pytest.raises(CommandError, match=r"prior\.npz cannot be read"):
         read_prior(tmp_path, 0.5)
@@ -144,21 +144,21 @@ def test_a_version_says_what_its_knowledge_is_made_from(tmp_path: Path) -> None:
         model__prior=True,
     )
     RefreshParts.of(random_model(scenario), scenario).write(tmp_path)
-    found = read_description(tmp_path)
+    actual = read_description(tmp_path)
     assert {
         source: (each.entity, each.made_from, each.dimension)
-        for source, each in found.sources.items()
+        for source, each in actual.sources.items()
     } == {
         "item": ("item", "answers", 12),
         "user": ("user", "answers", 12),
         "likes": ("item", "collaborative", 6),
         "plain": ("item", "metadata", 12),
     }
-    assert found.prior_sources == ("item",)
-    assert found.sources["item"].length_scale == 0.5
-    assert found.sources["plain"].length_scale is None
-    assert found.encoder.kind == "tfidf"
-    assert (found.num_exported_items, found.is_retrieval) == (62, False)
+    assert actual.prior_sources == ("item",)
+    assert actual.sources["item"].length_scale == 0.5
+    assert actual.sources["plain"].length_scale is None
+    assert actual.encoder.kind == "tfidf"
+    assert (actual.num_exported_items, actual.is_retrieval) == (62, False)
     folder = RefreshFolder(tmp_path)
     assert {path.name for path in folder.encoder("plain").iterdir()} == {
         "tfidf_arrays.npz",
@@ -171,6 +171,6 @@ def test_a_version_says_what_its_knowledge_is_made_from(tmp_path: Path) -> None:
 def test_a_model_without_knowledge_has_no_source(tmp_path: Path) -> None:
     scenario = rich_scenario(model__adapter="none")
     RefreshParts.of(random_model(scenario), scenario, "int64").write(tmp_path)
-    found = read_description(tmp_path)
-    assert (found.sources, found.id_type) == ({}, "int64")
+    actual = read_description(tmp_path)
+    assert (actual.sources, actual.id_type) == ({}, "int64")
     assert not RefreshFolder(tmp_path).functions.exists()

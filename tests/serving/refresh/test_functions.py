@@ -68,10 +68,10 @@ def test_vectors_of_items_need_no_statistics_by_fold(tmp_path: Path) -> None:
     assert [len(expected), 2] in shapes
     assert not any(USER_FOLDS + 1 in shape for shape in shapes)
     rows = np.arange(len(expected), dtype=np.int32)
-    found = StoredFunctions(tmp_path / "functions").item_vectors(
+    actual = StoredFunctions(tmp_path / "functions").item_vectors(
         rows, np.zeros([len(rows), 0], np.float32), [], None
     )
-    np.testing.assert_allclose(found, expected, atol=1e-6)
+    np.testing.assert_allclose(actual, expected, atol=1e-6)
 
 
 def test_missing_functions_are_named(tmp_path: Path) -> None:

@@ -171,8 +171,8 @@ def test_every_record_becomes_an_entry_or_is_rejected(tmp_path: Path) -> None:
     parquet.write_table(pa.table({name: list(column) for name, column in table.items()}), path)
     records = IncomingRecords()
     read_vectors([str(path)], "item", description(), records)
-    found = [(e.entity_id, e.collective, np.asarray(e.vector).tolist()) for e in records.entries]
-    assert found == [
+    actual = [(e.entity_id, e.collective, np.asarray(e.vector).tolist()) for e in records.entries]
+    assert actual == [
         ("7", False, [1, 2, 3]),
         ("8", False, [4, 5, 6]),
         ("8", True, [7, 8, 9]),

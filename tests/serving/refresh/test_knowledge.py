@@ -52,8 +52,8 @@ def version(tmp_path: Path) -> VersionKnowledge:
     )
 
 
-def entry(line: int, of_source: str, entity_id: str, collective: bool = False) -> Entry:
-    return Entry(Location("a.jsonl", line), of_source, collective, entity_id, text="a text")
+def entry(line: int, source: str, entity_id: str, collective: bool = False) -> Entry:
+    return Entry(Location("a.jsonl", line), source, collective, entity_id, text="a text")
 
 
 def test_of_several_records_about_one_entity_the_first_counts_in_each_source(
@@ -206,9 +206,9 @@ def test_records_are_arranged_by_row() -> None:
 
 def test_files_hold_everything(tmp_path: Path) -> None:
     arranged().write(tmp_path)
-    found = read_entities(tmp_path)
+    actual = read_entities(tmp_path)
     for name, value in vars(arranged()).items():
-        np.testing.assert_array_equal(getattr(found, name), value)
+        np.testing.assert_array_equal(getattr(actual, name), value)
 
 
 def test_further_entities_know_nothing() -> None:

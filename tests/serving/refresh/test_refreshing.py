@@ -106,10 +106,10 @@ def test_scores_are_those_of_a_model_that_had_the_answers_from_the_start() -> No
     run, base = original()
     oracle = oracle_model(run, records_with(run.scenario, NEW_ANSWERS))
     expected = oracle.probabilities(tensors(requests())).numpy()
-    found = scores(refreshed_base()[0] / "2")
-    of_changed_items = np.arange(12) % 6 < 4
-    assert np.abs(found - scores(base / "1"))[of_changed_items].min() > 1e-4
-    np.testing.assert_allclose(found, expected, atol=1e-5, rtol=0)
+    actual = scores(refreshed_base()[0] / "2")
+    is_changed = np.arange(12) % 6 < 4
+    assert np.abs(actual - scores(base / "1"))[is_changed].min() > 1e-4
+    np.testing.assert_allclose(actual, expected, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("load", [session_loader, c_api_loader, server_loader])
@@ -118,18 +118,18 @@ def test_every_loader_reads_the_new_version(load: Loader) -> None:
     expected = scores(folder)
     with load(folder) as ways:
         for way, ask in ways.items():
-            found = ask("serving_default", requests())["score"]
-            np.testing.assert_allclose(found, expected, atol=1e-6, rtol=0, err_msg=way)
+            actual = ask("serving_default", requests())["score"]
+            np.testing.assert_allclose(actual, expected, atol=1e-6, rtol=0, err_msg=way)
 
 
 def test_the_fingerprint_is_that_of_the_new_checkpoint() -> None:
     base, _ = refreshed_base()
     old, new = (tf.saved_model.experimental.read_fingerprint(str(base / each)) for each in "12")
     assert old.graph_def_program_hash == new.graph_def_program_hash
-    for folder, found in ((base / "1", old), (base / "2", new)):
+    for folder, actual in ((base / "1", old), (base / "2", new)):
         index = (folder / "variables" / "variables.index").read_bytes()
         hashed = tf.strings.to_hash_bucket_fast([index], 2**63 - 1).numpy()[0]
-        assert found.checkpoint_hash % (2**63 - 1) == hashed
+        assert actual.checkpoint_hash % (2**63 - 1) == hashed
 
 
 def test_every_untouched_row_and_the_graph_are_the_same_bit_for_bit() -> None:
@@ -533,9 +533,9 @@ def test_answers_that_name_items_extend_the_links(tmp_path: Path) -> None:
     }
     assert (result["changed_rows"], result["new_items"], result["written"]) == (2, 1, True)
     assert result["items"]["after"]["individual"] == result["items"]["before"]["individual"] + 1
-    of_links = result["links"]["links"]
-    assert of_links["names"] == 15 and sum(of_links["linked"].values()) == 10
-    assert of_links["dropped"]["repeated_name"] == 1 and of_links["drift"] > 0
+    link_result = result["links"]["links"]
+    assert link_result["names"] == 15 and sum(link_result["linked"].values()) == 10
+    assert link_result["dropped"]["repeated_name"] == 1 and link_result["drift"] > 0
 
     settings = run.scenario.knowledge.answers["links"].links
     known = read_known_links(str(tmp_path / "work" / "knowledge" / "links"), settings)
@@ -561,9 +561,9 @@ def test_answers_that_name_items_extend_the_links(tmp_path: Path) -> None:
         },
     )
     wanted = {name: values for name, values in requests().items() if name in oracle_inputs(base)}
-    found = serving_scores(base / "2", wanted)
-    np.testing.assert_allclose(found, oracle.probabilities(tensors(wanted)).numpy(), atol=1e-5)
-    assert np.abs(found - serving_scores(base / "1", wanted)).max() > 1e-4
+    actual = serving_scores(base / "2", wanted)
+    np.testing.assert_allclose(actual, oracle.probabilities(tensors(wanted)).numpy(), atol=1e-5)
+    assert np.abs(actual - serving_scores(base / "1", wanted)).max() > 1e-4
 
     # The next refresh goes on from here: what was outside is shared now.
     again = refreshed(base, [answer("links", "60", json.dumps(["Nobody knows this", "Film 9"]))])

@@ -69,9 +69,9 @@ def test_tables_are_those_of_an_export_that_had_the_answers_from_the_start(
     oracle = oracle_model(run, records_with(run.scenario, NEW_ANSWERS))
     save(oracle, tmp_path / "oracle", number_format)
     expected = tables_by_id(tmp_path / "oracle", _ITEM_IDS, _USER_IDS)
-    found = tables_by_id(tmp_path / "base" / "2", _ITEM_IDS, _USER_IDS)
-    assert found.keys() == expected.keys()
-    for name, table in found.items():
+    actual = tables_by_id(tmp_path / "base" / "2", _ITEM_IDS, _USER_IDS)
+    assert actual.keys() == expected.keys()
+    for name, table in actual.items():
         if table.dtype.kind == "f":
             tolerance = _TOLERANCES[number_format] if table.dtype != np.float32 else 1e-5
             np.testing.assert_allclose(

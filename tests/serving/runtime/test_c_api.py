@@ -28,20 +28,20 @@ def test_scores_of_tensors_and_of_examples_are_those_of_numpy() -> None:
     examples = np.array([example.SerializeToString() for example in toy_examples()], object)
     with CApiSession(toy_folder()) as session:
         scores = session.run("serving_default", toy_arrays())["score"]
-        of_examples = session.run("regress", {"inputs": examples})["outputs"]
+        example_scores = session.run("regress", {"inputs": examples})["outputs"]
     assert scores.dtype == np.float32
     np.testing.assert_allclose(scores, toy_row_scores(), rtol=0, atol=1e-6)
-    np.testing.assert_array_equal(of_examples, scores)
+    np.testing.assert_array_equal(example_scores, scores)
 
 
 def test_strings_and_whole_numbers_come_back() -> None:
     texts = np.array([b"", "über".encode(), b"\x00\xff" * 40], object)
     numbers = np.array([[1, -2], [2**62, 0], [3, 4]])
     with CApiSession(toy_folder()) as session:
-        found = session.run("echo", {"text_bytes": texts, "numbers": numbers})
+        actual = session.run("echo", {"text_bytes": texts, "numbers": numbers})
         none = session.run("echo", {"text_bytes": texts[:0], "numbers": numbers[:0]})
-    assert found["text_bytes"].tolist() == texts.tolist()
-    np.testing.assert_array_equal(found["doubled"], numbers * 2)
+    assert actual["text_bytes"].tolist() == texts.tolist()
+    np.testing.assert_array_equal(actual["doubled"], numbers * 2)
     assert none["text_bytes"].shape == (0,)
     assert none["doubled"].shape == (0, 2)
 
@@ -78,12 +78,12 @@ def test_what_cannot_be_loaded_is_said(tmp_path: Path) -> None:
 
 
 def test_its_functions_can_be_called() -> None:
-    found = library()
-    status = found.TF_NewStatus()
-    assert found.TF_GetCode(status) == 0
-    assert found.TF_Message(status) == b""
-    found.TF_DeleteStatus(status)
-    assert library() is found
+    actual = library()
+    status = actual.TF_NewStatus()
+    assert actual.TF_GetCode(status) == 0
+    assert actual.TF_Message(status) == b""
+    actual.TF_DeleteStatus(status)
+    assert library() is actual
 
 
 def test_a_package_without_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

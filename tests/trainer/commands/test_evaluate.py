@@ -79,14 +79,14 @@ def test_all_slices_of_a_retrieval_model(capsys: pytest.CaptureFixture[str]) -> 
 def test_an_export_is_judged_like_its_run(capsys: pytest.CaptureFixture[str]) -> None:
     export = exported()
     words = ["--part", "validation", "--slices", "item_popularity"]
-    of_run = result_of(capsys, str(export.run.folder.path), *words)
+    run_result = result_of(capsys, str(export.run.folder.path), *words)
     config = ["--config", str(export.run.folder.config)]
     for folder in (export.base, export.path):
-        of_export = result_of(capsys, str(folder), *config, *words)
-        assert of_export["validation"] == pytest.approx(of_run["validation"], abs=1e-6)
-        for group, metrics in of_run["slices"]["item_popularity"].items():
-            found = of_export["slices"]["item_popularity"][group]
-            assert found == pytest.approx(metrics, abs=1e-6)
+        export_result = result_of(capsys, str(folder), *config, *words)
+        assert export_result["validation"] == pytest.approx(run_result["validation"], abs=1e-6)
+        for group, metrics in run_result["slices"]["item_popularity"].items():
+            actual = export_result["slices"]["item_popularity"][group]
+            assert actual == pytest.approx(metrics, abs=1e-6)
     bounds = "evaluation.item_popularity_bounds=[25]"
     again = result_of(capsys, str(export.path), bounds, *config, *words)
     assert list(again["slices"]["item_popularity"]) == ["0-24", "25+"]

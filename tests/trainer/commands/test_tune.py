@@ -34,22 +34,22 @@ def test_a_search_leaves_the_best_scenario(
 ) -> None:
     training = MadeUpTraining().use(monkeypatch)
     ranges = [RATE, "training.batch_size=choice:32,64", "model.top_units=choice:[16,8],[4]"]
-    found = result_of(
+    actual = result_of(
         capsys, "--trials", "4", "--out", str(tmp_path), "model.adapter=none", *ranges
     )
-    assert set(found) == KEYS
-    assert [found[key] for key in ("metric", "trials", "complete")] == ["auc", 4, 4]
-    best = load_scenario(found["best_config"])
-    assert best.training.learning_rate == found["best"]["settings"]["training.learning_rate"]
-    assert list(best.model.top_units) == found["best"]["settings"]["model.top_units"]
+    assert set(actual) == KEYS
+    assert [actual[key] for key in ("metric", "trials", "complete")] == ["auc", 4, 4]
+    best = load_scenario(actual["best_config"])
+    assert best.training.learning_rate == actual["best"]["settings"]["training.learning_rate"]
+    assert list(best.model.top_units) == actual["best"]["settings"]["model.top_units"]
     assert (best.model.adapter, best.run_dir) == ("none", None)
-    assert all(Path(found[key]).is_file() for key in ("trials_csv", "plot"))
-    assert load_scenario(f"{found['best']['run']}/config.yaml").training == best.training
+    assert all(Path(actual[key]).is_file() for key in ("trials_csv", "plot"))
+    assert load_scenario(f"{actual['best']['run']}/config.yaml").training == best.training
     again = result_of(
         capsys, "--trials", "6", "--out", str(tmp_path), "model.adapter=none", *ranges
     )
     assert (again["trials"], len(training.trained)) == (6, 6)
-    assert again["best"]["value"] >= found["best"]["value"]
+    assert again["best"]["value"] >= actual["best"]["value"]
 
 
 def test_the_space_may_stand_in_the_scenario(
@@ -58,12 +58,12 @@ def test_the_space_may_stand_in_the_scenario(
     MadeUpTraining().use(monkeypatch)
     space = "{training.learning_rate: {low: 1e-4, high: 1, log: true}}"
     tuning = f"{{trials: 2, seed: 9, space: {space}}}"
-    found = result_of(capsys, f"experiment.tuning={tuning}", "model.match=ridge")
-    assert found["trials"] == 2
-    folder = Path(found["study"])
+    actual = result_of(capsys, f"experiment.tuning={tuning}", "model.match=ridge")
+    assert actual["trials"] == 2
+    folder = Path(actual["study"])
     assert folder.parent == Path(tiny_scenario().work_dir) / "tuning"
     assert "_ridge" in folder.name
-    identity = json.loads((Path(found["study"]) / "study.json").read_text())
+    identity = json.loads((Path(actual["study"]) / "study.json").read_text())
     assert identity["seed"] == 9 and list(identity["space"]) == ["training.learning_rate"]
 
 

@@ -27,8 +27,8 @@ def test_mirrored_devices_train_as_one_does(tmp_path: Path, repository_root: Pat
         finished({"alone": processes.start(tmp_path / "two", {**EXACT, **mirrored})})
     one, two = history_of(tmp_path / "one"), history_of(tmp_path / "two")
     assert len(one) == len(two) == 2
-    for expected, found in zip(one, two, strict=True):
-        assert found == pytest.approx(expected, abs=1e-5)
+    for expected, actual in zip(one, two, strict=True):
+        assert actual == pytest.approx(expected, abs=1e-5)
     # The comparison would also hold if nothing were learned.
     assert one[1]["train_loss"] < one[0]["train_loss"] < np.log(2)
 

@@ -52,11 +52,11 @@ def test_places_in_a_ring(
     position: int,
     is_chief: bool,
 ) -> None:
-    found = read(monkeypatch, "multi_worker", config_of(cluster, job, index))
-    assert found is not None and not found.is_server
-    assert (found.trainer_index, found.is_chief) == (position, is_chief)
-    assert found.trainers == sum(map(len, cluster.values()))
-    assert found.name == f"{job} {index}"
+    actual = read(monkeypatch, "multi_worker", config_of(cluster, job, index))
+    assert actual is not None and not actual.is_server
+    assert (actual.trainer_index, actual.is_chief) == (position, is_chief)
+    assert actual.trainers == sum(map(len, cluster.values()))
+    assert actual.name == f"{job} {index}"
 
 
 @pytest.mark.parametrize(
@@ -66,10 +66,10 @@ def test_places_in_a_ring(
 def test_places_among_parameter_servers(
     monkeypatch: pytest.MonkeyPatch, job: str, index: int, is_server: bool
 ) -> None:
-    found = read(monkeypatch, "parameter_server", config_of(SERVERS, job, index))
-    assert found is not None
-    assert (found.is_server, found.is_chief, found.chief) == (is_server, not is_server, A)
-    assert found.tasks == {job: tuple(addresses) for job, addresses in SERVERS.items()}
+    actual = read(monkeypatch, "parameter_server", config_of(SERVERS, job, index))
+    assert actual is not None
+    assert (actual.is_server, actual.is_chief, actual.chief) == (is_server, not is_server, A)
+    assert actual.tasks == {job: tuple(addresses) for job, addresses in SERVERS.items()}
 
 
 @pytest.mark.parametrize(

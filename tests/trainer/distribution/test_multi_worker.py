@@ -47,9 +47,9 @@ def test_workers_train_as_one_device_does(
     run = tmp_path / "run"
     with Processes(repository_root, tmp_path) as processes:
         messages = finished(processes.start_all(run, EXACT | TOGETHER, {"worker": count}))
-    found = history_of(run)
-    assert len(found) == len(one_device)
-    for row, expected in zip(found, one_device, strict=True):
+    actual = history_of(run)
+    assert len(actual) == len(one_device)
+    for row, expected in zip(actual, one_device, strict=True):
         assert row == pytest.approx(expected, abs=1e-5)
     # One folder, written by the chief, who alone says what came out.
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["run"]
@@ -85,9 +85,9 @@ def test_a_killed_worker_costs_no_more_than_the_way_from_the_last_checkpoint(
         finished(processes.start_all(unbroken, changes, {"worker": 2}))
     assert f"{broken}: goes on after step " in again["worker 0"]
     assert "goes on" not in again["worker 1"]
-    expected, found = history_of(unbroken), history_of(broken)
-    assert len(found) == len(expected)
-    for row, other in zip(found, expected, strict=True):
+    expected, actual = history_of(unbroken), history_of(broken)
+    assert len(actual) == len(expected)
+    for row, other in zip(actual, expected, strict=True):
         assert row == pytest.approx(other, abs=1e-6)
     weights, others = weights_of(broken), weights_of(unbroken)
     assert weights.keys() == others.keys() and len(weights) > 50

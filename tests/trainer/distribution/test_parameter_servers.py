@@ -49,9 +49,9 @@ def test_one_worker_trains_as_one_device_does(tmp_path: Path, repository_root: P
     with Processes(repository_root, tmp_path) as processes:
         finished({"alone": processes.start(one, EXACT)})
         finished(processes.start_all(run, EXACT | SERVERS, {"ps": 1, "worker": 1, "chief": 1}))
-    found, expected = history_of(run), history_of(one)
-    assert len(found) == len(expected) == 2
-    for row, other in zip(found, expected, strict=True):
+    actual, expected = history_of(run), history_of(one)
+    assert len(actual) == len(expected) == 2
+    for row, other in zip(actual, expected, strict=True):
         assert row == pytest.approx(other, abs=1e-5)
 
 
@@ -127,5 +127,5 @@ def test_tables_in_parts_are_trained_and_saved_whole(tmp_path: Path, repository_
         finished(started)
     shapes = [shape for name, shape in variables if name.startswith("weights/")]
     assert [31, 8] in shapes and [30, 8] in shapes and [61, 8] not in shapes
-    found, expected = predict_run(run, "validation").metrics(), RunFolder(run).read_metrics()
-    assert found["auc"] == pytest.approx(expected["validation"]["auc"], abs=1e-6)
+    actual, expected = predict_run(run, "validation").metrics(), RunFolder(run).read_metrics()
+    assert actual["auc"] == pytest.approx(expected["validation"]["auc"], abs=1e-6)

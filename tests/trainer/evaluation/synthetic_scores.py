@@ -67,7 +67,7 @@ def expected_metrics(samples: pd.DataFrame, lists: str, order: str) -> dict[str,
         rows.sort_values(["score", order], ascending=[False, True]).label.tolist()
         for _, rows in samples.groupby(lists)
     ]
-    judged = [found for found in ranked if any(found)]
+    judged = [each for each in ranked if any(each)]
     return {
         "auc": roc_auc_score(labels, scores),
         "logloss": logloss,
@@ -98,7 +98,7 @@ def auc_by_pairs(labels: np.ndarray, scores: np.ndarray) -> float:
 
 def quality_by_hand(ranked: list[float]) -> dict[str, float]:
     """Quality of one list, from its labels in the order of their scores, by loops."""
-    found = {"mrr": 1 / (1 + ranked.index(1))}
+    collected = {"mrr": 1 / (1 + ranked.index(1))}
     positives = sum(ranked)
     for k in CUTOFFS:
         hits, precisions, gained = 0, 0.0, 0.0
@@ -108,8 +108,8 @@ def quality_by_hand(ranked: list[float]) -> dict[str, float]:
                 precisions += hits / place
                 gained += 1 / math.log2(place + 1)
         best = sum(1 / math.log2(place + 1) for place in range(1, min(k, int(positives)) + 1))
-        found[f"ndcg_at_{k}"] = gained / best
-        found[f"map_at_{k}"] = precisions / min(k, positives)
-        found[f"map_hits_at_{k}"] = precisions / hits if hits else 0.0
-        found[f"hit_rate_at_{k}"] = float(hits > 0)
-    return found
+        collected[f"ndcg_at_{k}"] = gained / best
+        collected[f"map_at_{k}"] = precisions / min(k, positives)
+        collected[f"map_hits_at_{k}"] = precisions / hits if hits else 0.0
+        collected[f"hit_rate_at_{k}"] = float(hits > 0)
+    return collected

@@ -16,13 +16,13 @@ def test_rows_are_those_of_the_predictions_table(backbone: str) -> None:
         shared_store().examples(run.scenario, run.model, "test")
     )
     scores = PartScores(rich_scenario(), "test", run.model.kind, (), [predictions])
-    found = divided_rows(scores, ["cold_item", "knowledge.user", "profile.city"])
-    assert list(found) == ["cold_item", "knowledge.user", "profile.city"]
+    actual = divided_rows(scores, ["cold_item", "knowledge.user", "profile.city"])
+    assert list(actual) == ["cold_item", "knowledge.user", "profile.city"]
     users = predictions.table()["user_id"].to_pylist()
-    assert list(found["knowledge.user"]) == ["individual", "group", "missing"]
+    assert list(actual["knowledge.user"]) == ["individual", "group", "missing"]
     expected = [user in USERS_WITH_ANSWER for user in users]
-    np.testing.assert_array_equal(found["knowledge.user"]["individual"], expected)
-    np.testing.assert_array_equal(found["knowledge.user"]["missing"], np.logical_not(expected))
-    assert not found["knowledge.user"]["group"].any()
-    counted = sum(rows.astype(int) for rows in found["profile.city"].values())
+    np.testing.assert_array_equal(actual["knowledge.user"]["individual"], expected)
+    np.testing.assert_array_equal(actual["knowledge.user"]["missing"], np.logical_not(expected))
+    assert not actual["knowledge.user"]["group"].any()
+    counted = sum(rows.astype(int) for rows in actual["profile.city"].values())
     assert counted.min() == 1 and counted.max() > 1

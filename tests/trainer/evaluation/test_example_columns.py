@@ -44,18 +44,18 @@ def test_examples_come_in_order_in_any_steps(
     for step in steps:
         table = columns.take(step)
         assert table.num_rows == step
-        found = table.to_pydict()
-        numbers += found["position"]
-        assert found["profile_city"] == [CITIES[n % 5] for n in found["position"]]
-        ages = [(AGES[n % 5] or [None])[0] for n in found["position"]]
-        assert found["profile_age"] == ages
+        actual = table.to_pydict()
+        numbers += actual["position"]
+        assert actual["profile_city"] == [CITIES[n % 5] for n in actual["position"]]
+        ages = [(AGES[n % 5] or [None])[0] for n in actual["position"]]
+        assert actual["profile_age"] == ages
     assert numbers == list(range(23))
 
 
 def test_lists_that_are_all_empty_are_lists_all_the_same(tmp_path: Path) -> None:
     files = [write(tmp_path / "a.gz", [3, 8])]
-    found = ExampleFeatureReader(files, FEATURES).take(2).to_pydict()
-    assert found == {"position": [3, 8], "profile_city": [[], []], "profile_age": [None, None]}
+    actual = ExampleFeatureReader(files, FEATURES).take(2).to_pydict()
+    assert actual == {"position": [3, 8], "profile_city": [[], []], "profile_age": [None, None]}
 
 
 def test_a_single_feature_is_read_alone(tmp_path: Path) -> None:

@@ -31,8 +31,8 @@ def test_ranks_are_those_of_the_exports_own_search() -> None:
     assert set(features) == set(user_rows())
     known = features_of("retrieval", export.run.scenario.data)
     parsed = parse_examples(serialized(), known)
-    found = export.loaded.signatures["top_k"](**{name: parsed[name] for name in features})
-    places = found["item_id"].numpy().astype(str) == ranks.item_ids[:, np.newaxis]
+    actual = export.loaded.signatures["top_k"](**{name: parsed[name] for name in features})
+    places = actual["item_id"].numpy().astype(str) == ranks.item_ids[:, np.newaxis]
     in_search = places.any(axis=1)
     # The search never gives an item of the history, the ranks always have the chosen one.
     assert in_search.mean() > 0.9

@@ -24,25 +24,25 @@ def assert_judged_alike(export: Export, slices: list[str]) -> PartMetrics:
     """The export and its run have the same metrics."""
     # The run's folder, because an export changes the model that it was given.
     scenario, model = RunFolder(export.run.folder.path).load_model()
-    of_run = evaluate_scores_of(run_scores(scenario, model, "test"), slices)
-    of_export = evaluate_scores_of(export_scores(export.path, scenario, "test"), slices)
-    tasks = [found.metrics.pop("tasks", {}) for found in (of_run, of_export)]
+    run_metrics = evaluate_scores_of(run_scores(scenario, model, "test"), slices)
+    export_metrics = evaluate_scores_of(export_scores(export.path, scenario, "test"), slices)
+    tasks = [each.metrics.pop("tasks", {}) for each in (run_metrics, export_metrics)]
     assert list(tasks[0]) == list(tasks[1])
     for task, metrics in tasks[0].items():
         assert tasks[1][task] == pytest.approx(metrics, abs=1e-6)
-    assert of_export.metrics == pytest.approx(of_run.metrics, abs=1e-6)
-    assert list(of_export.slices) == slices
-    for name, groups in of_run.slices.items():
-        assert list(groups) == list(of_export.slices[name])
+    assert export_metrics.metrics == pytest.approx(run_metrics.metrics, abs=1e-6)
+    assert list(export_metrics.slices) == slices
+    for name, groups in run_metrics.slices.items():
+        assert list(groups) == list(export_metrics.slices[name])
         for group, metrics in groups.items():
-            assert of_export.slices[name][group] == pytest.approx(metrics, abs=1e-6)
-    return of_export
+            assert export_metrics.slices[name][group] == pytest.approx(metrics, abs=1e-6)
+    return export_metrics
 
 
 @pytest.mark.parametrize("name", ["linear", "prm", "two_tower"])
 def test_an_export_is_judged_like_its_run(name: str) -> None:
-    found = assert_judged_alike(exported_variant(name), SLICES)
-    assert found.metrics["n"] > 50
+    actual = assert_judged_alike(exported_variant(name), SLICES)
+    assert actual.metrics["n"] > 50
 
 
 def test_tasks_of_an_export_are_judged() -> None:

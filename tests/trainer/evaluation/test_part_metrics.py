@@ -56,10 +56,10 @@ def genres_of(item: str) -> list[int]:
 def slices_of(table: ScoreTable) -> list[Slice]:
     items, _ = table.counts("item_id")
     table.add_key("item_key", "item_id", items)
-    of_items = [genres_of(item) for item in items.to_pylist()]
+    item_genres = [genres_of(item) for item in items.to_pylist()]
     return [
         NumberSlice("activity", ["0-9", "10-29", "30+"], "position", [10, 30]),
-        KeySlice("genre", GENRES, "item_key", [*of_items, []]),
+        KeySlice("genre", GENRES, "item_key", [*item_genres, []]),
     ]
 
 
@@ -76,19 +76,19 @@ def test_metrics_of_a_part_and_its_slices_are_those_of_scikit_learn_and_loops(
 ) -> None:
     monkeypatch.setattr(score_table, "_BATCH", 256)
     samples = synthetic_samples(3, digits=digits)
-    found = evaluated(samples, tmp_path)
+    actual = evaluated(samples, tmp_path)
     samples["order"] = shuffled_order(np.arange(len(samples)))
     expected = expected_metrics(samples, "user_id", "order")
-    assert found.metrics.pop("calibration_error") > 0
-    assert found.metrics == pytest.approx(expected, abs=1e-9)
-    assert list(found.slices) == ["activity", "genre"]
-    for name, groups in found.slices.items():
+    assert actual.metrics.pop("calibration_error") > 0
+    assert actual.metrics == pytest.approx(expected, abs=1e-9)
+    assert list(actual.slices) == ["activity", "genre"]
+    for name, groups in actual.slices.items():
         for group, metrics in groups.items():
             rows = in_group(samples, name, group)
             assert metrics.pop("share") == pytest.approx(len(rows) / len(samples))
             assert metrics.pop("sparse") is False
             assert metrics == pytest.approx(expected_metrics(rows, "user_id", "order"), abs=1e-9)
-    assert sum(metrics["n"] for metrics in found.slices["genre"].values()) != len(samples)
+    assert sum(metrics["n"] for metrics in actual.slices["genre"].values()) != len(samples)
 
 
 def test_metrics_of_lists_are_those_of_scikit_learn_and_loops(
@@ -96,11 +96,11 @@ def test_metrics_of_lists_are_those_of_scikit_learn_and_loops(
 ) -> None:
     monkeypatch.setattr(score_table, "_BATCH", 200)
     samples = synthetic_lists(4)
-    found = evaluated(samples, tmp_path, "rerank")
+    actual = evaluated(samples, tmp_path, "rerank")
     samples["order"] = np.arange(len(samples))
-    found.metrics.pop("calibration_error")
-    assert found.metrics == pytest.approx(expected_metrics(samples, "list_id", "order"), abs=1e-9)
-    for name, groups in found.slices.items():
+    actual.metrics.pop("calibration_error")
+    assert actual.metrics == pytest.approx(expected_metrics(samples, "list_id", "order"), abs=1e-9)
+    for name, groups in actual.slices.items():
         for group, metrics in groups.items():
             expected = expected_metrics(in_group(samples, name, group), "list_id", "order")
             assert {key: metrics[key] for key in expected} == pytest.approx(expected, abs=1e-9)
@@ -114,18 +114,18 @@ def synthetic_ranks(seed: int, count: int = 120) -> tuple[Ranks, Ranks]:
 
 def rank_metrics_by_hand(ranks: tuple[Ranks, Ranks], rows: np.ndarray) -> dict[str, float]:
     """Means over all places that the chosen item may take among those that tie with it."""
-    found = {}
+    collected = {}
     for prefix, one in zip(("", "new_items_"), ranks, strict=True):
         places = [
             np.arange(better, better + tied + 1) + 1
             for better, tied in zip(one.better[rows], one.tied[rows], strict=True)
         ]
         for k in RETRIEVAL_CUTOFFS:
-            found[f"{prefix}recall_at_{k}"] = np.mean([(p <= k).mean() for p in places])
+            collected[f"{prefix}recall_at_{k}"] = np.mean([(p <= k).mean() for p in places])
             gains = [((p <= k) / np.log2(1 + p)).mean() for p in places]
-            found[f"{prefix}ndcg_at_{k}"] = np.mean(gains)
-        found[f"{prefix}mrr"] = np.mean([(1 / p).mean() for p in places])
-    return found | {"n": np.count_nonzero(rows)}
+            collected[f"{prefix}ndcg_at_{k}"] = np.mean(gains)
+        collected[f"{prefix}mrr"] = np.mean([(1 / p).mean() for p in places])
+    return collected | {"n": np.count_nonzero(rows)}
 
 
 def test_metrics_of_retrieval_are_means_over_places(tmp_path: Path) -> None:
@@ -133,14 +133,14 @@ def test_metrics_of_retrieval_are_means_over_places(tmp_path: Path) -> None:
     random = np.random.default_rng(4)
     users, items = np.array(["u"] * 90), np.array([f"i{n}" for n in random.integers(0, 9, 90)])
     samples = RetrievalPredictions(users, items, *ranks).table().to_pandas()
-    found = evaluated(samples.assign(position=np.arange(90)), tmp_path, "retrieval")
+    actual = evaluated(samples.assign(position=np.arange(90)), tmp_path, "retrieval")
     everybody = rank_metrics_by_hand(ranks, np.ones(90, bool))
-    assert found.metrics == pytest.approx(everybody, abs=1e-12)
-    assert found.reliability == []
-    group = found.slices["activity"]["30+"]
+    assert actual.metrics == pytest.approx(everybody, abs=1e-12)
+    assert actual.reliability == []
+    group = actual.slices["activity"]["30+"]
     assert (group.pop("share"), group.pop("sparse")) == (60 / 90, False)
     assert group == pytest.approx(rank_metrics_by_hand(ranks, np.arange(90) >= 30), abs=1e-12)
-    assert found.slices["activity"]["0-9"]["sparse"] is True
+    assert actual.slices["activity"]["0-9"]["sparse"] is True
 
 
 def part_of(ranks: Ranks, rows: np.ndarray) -> Ranks:
@@ -182,24 +182,24 @@ def test_results_do_not_depend_on_threads_or_the_order_of_the_file(tmp_path: Pat
 
 def test_reliability_is_that_of_the_whole_part(tmp_path: Path) -> None:
     samples = synthetic_samples(10, digits=None)
-    found = evaluated(samples, tmp_path)
-    assert len(found.reliability) == OPTIONS.calibration_bins
-    assert sum(one.n for one in found.reliability) == len(samples)
+    actual = evaluated(samples, tmp_path)
+    assert len(actual.reliability) == OPTIONS.calibration_bins
+    assert sum(one.n for one in actual.reliability) == len(samples)
     ordered = samples.sort_values("score")
     expected = [
         abs(rows.score.astype(float).mean() - rows.label.mean())
         for _, rows in ordered.groupby(np.arange(len(samples)) // 100)
     ]
-    assert found.metrics["calibration_error"] == pytest.approx(np.mean(expected), abs=1e-6)
+    assert actual.metrics["calibration_error"] == pytest.approx(np.mean(expected), abs=1e-6)
 
 
 def test_further_tasks_are_judged_by_their_own_columns(tmp_path: Path) -> None:
     samples, other = synthetic_samples(11), synthetic_samples(12)
     samples["label_loved"], samples["score_loved"] = other.label, other.score
-    found = evaluated(samples, tmp_path, tasks=["loved"]).metrics
+    actual = evaluated(samples, tmp_path, tasks=["loved"]).metrics
     loved = samples.assign(label=other.label, score=other.score)
-    assert found.pop("tasks") == {"loved": pytest.approx(evaluated(loved, tmp_path).metrics)}
-    assert found == evaluated(samples, tmp_path).metrics
+    assert actual.pop("tasks") == {"loved": pytest.approx(evaluated(loved, tmp_path).metrics)}
+    assert actual == evaluated(samples, tmp_path).metrics
 
 
 def test_samples_of_one_class_are_refused(tmp_path: Path) -> None:
@@ -214,10 +214,10 @@ def test_samples_of_one_class_are_refused(tmp_path: Path) -> None:
 def test_users_of_one_class_each_leave_the_auc_of_chance(tmp_path: Path) -> None:
     samples = synthetic_samples(1)
     samples["user_id"] = samples.label.map({0.0: "a", 1.0: "b"})
-    found = evaluated(samples, tmp_path)
-    assert found.metrics["gauc"] == 0.5 and found.metrics["gauc_mean"] is None
-    assert found.metrics["reason"] == "no user has samples of both classes"
-    assert found.slices["activity"]["0-9"]["gauc"] is None
+    actual = evaluated(samples, tmp_path)
+    assert actual.metrics["gauc"] == 0.5 and actual.metrics["gauc_mean"] is None
+    assert actual.metrics["reason"] == "no user has samples of both classes"
+    assert actual.slices["activity"]["0-9"]["gauc"] is None
 
 
 def test_a_missing_value_that_no_sample_has_is_no_group(tmp_path: Path) -> None:
@@ -225,9 +225,9 @@ def test_a_missing_value_that_no_sample_has_is_no_group(tmp_path: Path) -> None:
     for bounds, groups in (([1000], ["low", "high", MISSING]), ([10], ["low", "high", MISSING])):
         with ScoreTable(written(samples, tmp_path)) as table:
             division = NumberSlice("position", groups, "position", bounds)
-            found = part_metrics(table, "ctr", OPTIONS, [division]).slices["position"]
-        assert list(found) == ["low", "high"]
-    assert found["low"]["share"] + found["high"]["share"] == pytest.approx(1)
+            actual = part_metrics(table, "ctr", OPTIONS, [division]).slices["position"]
+        assert list(actual) == ["low", "high"]
+    assert actual["low"]["share"] + actual["high"]["share"] == pytest.approx(1)
 
 
 KINDS = ("mixed", "only positive", "only negative", "one each", "none")
@@ -350,18 +350,18 @@ def test_groups_have_the_metrics_of_scikit_learn_however_batches_are_cut(
 def test_groups_of_equal_scores_are_complete_and_come_once() -> None:
     groups, labels, scores = synthetic_ascending(2, digits=1)
     _, complete = score_sums(groups, labels, scores, [100, 101, 650])
-    found = {
+    actual = {
         (group, score): (positives, negatives)
         for ties in complete
         for group, score, positives, negatives in zip(
             ties.groups, ties.scores, ties.positives, ties.negatives, strict=True
         )
     }
-    assert len(found) == sum(len(ties.groups) for ties in complete)
-    for (group, score), (positives, negatives) in found.items():
+    assert len(actual) == sum(len(ties.groups) for ties in complete)
+    for (group, score), (positives, negatives) in actual.items():
         own = (groups == group) & (scores == score)
         assert (positives, negatives) == (labels[own].sum(), (1 - labels[own]).sum())
-    assert sum(map(sum, found.values())) == len(labels)
+    assert sum(map(sum, actual.values())) == len(labels)
 
 
 def test_one_score_for_all_is_chance_and_costs_no_memory() -> None:
@@ -411,9 +411,9 @@ def test_bins_of_distinct_scores_are_scikit_learns_quantile_bins(cuts: list[int]
     labels = (random.random(400) < scores**2).astype(int)
     bins = curve_of(labels, scores, 20, cuts)
     shares, means = calibration_curve(labels, scores, n_bins=20, strategy="quantile")
-    assert [found.share_positive for found in bins] == pytest.approx(list(shares))
-    assert [found.mean_score for found in bins] == pytest.approx(list(means))
-    assert {found.n for found in bins} == {20}
+    assert [each.share_positive for each in bins] == pytest.approx(list(shares))
+    assert [each.mean_score for each in bins] == pytest.approx(list(means))
+    assert {each.n for each in bins} == {20}
     assert all(
         before.lowest <= before.mean_score <= before.highest < after.lowest
         for before, after in zip(bins, bins[1:], strict=False)
@@ -427,8 +427,8 @@ def test_equal_scores_are_never_parted() -> None:
     labels = np.array([0, 0, 0, 0, 1, 1, 0, 1, 0, 1])
     bins = curve_of(labels, scores, 5, [2, 7])
     # Places 0-4 are in the bin of place 0, 5-8 in that of place 5, and 9 in the last.
-    assert [(found.lowest, found.n) for found in bins] == [(0.1, 5), (0.2, 4), (0.7, 1)]
-    assert [found.share_positive for found in bins] == [0.2, 0.5, 1.0]
+    assert [(each.lowest, each.n) for each in bins] == [(0.1, 5), (0.2, 4), (0.7, 1)]
+    assert [each.share_positive for each in bins] == [0.2, 0.5, 1.0]
 
 
 def test_the_error_is_the_mean_distance_weighted_by_samples() -> None:

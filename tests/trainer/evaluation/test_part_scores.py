@@ -66,5 +66,5 @@ def test_without_features_the_tables_are_those_of_the_predictions(kind: str) -> 
     )
     if kind == "retrieval":
         whole = whole.drop_columns(["rank", "rank_new_items"])
-    found = pa.concat_tables(parts.tables())
-    assert found.select(whole.column_names).equals(whole)
+    actual = pa.concat_tables(parts.tables())
+    assert actual.select(whole.column_names).equals(whole)

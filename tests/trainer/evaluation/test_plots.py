@@ -13,14 +13,14 @@ from trainer.model_kinds import MODEL_KINDS
 
 
 def test_the_reliability_curve_shows_every_bin_with_its_interval() -> None:
-    found = synthetic_metrics.ctr()
-    (axes,) = reliability_figure(found).axes
+    actual = synthetic_metrics.ctr()
+    (axes,) = reliability_figure(actual).axes
     curve = axes.containers[0]
     scores, shares = curve.lines[0].get_data()
-    assert scores == pytest.approx([one.mean_score for one in found.reliability])
-    assert shares == pytest.approx([one.share_positive for one in found.reliability])
+    assert scores == pytest.approx([one.mean_score for one in actual.reliability])
+    assert shares == pytest.approx([one.share_positive for one in actual.reliability])
     ends = np.array([segment[:, 1] for segment in curve.lines[2][0].get_segments()])
-    for (low, high), one in zip(ends, found.reliability, strict=True):
+    for (low, high), one in zip(ends, actual.reliability, strict=True):
         positives = round(one.share_positive * one.n)
         interval = binomtest(positives, one.n).proportion_ci(method="wilson")
         assert (low, high) == pytest.approx((interval.low, interval.high), abs=1e-3)
@@ -53,7 +53,7 @@ def test_every_group_with_samples_is_in_the_plot_of_slices() -> None:
 
 @pytest.mark.parametrize("kind", MODEL_KINDS)
 def test_pictures_are_not_empty(kind: str, tmp_path: Path) -> None:
-    found = synthetic_metrics.retrieval() if kind == "retrieval" else synthetic_metrics.ctr()
-    save(slices_figure(found, kind), tmp_path / "slices.png")
+    actual = synthetic_metrics.retrieval() if kind == "retrieval" else synthetic_metrics.ctr()
+    save(slices_figure(actual, kind), tmp_path / "slices.png")
     picture = imread(tmp_path / "slices.png")
     assert picture.shape[1] > 1000 and picture[..., :3].std() > 0.05

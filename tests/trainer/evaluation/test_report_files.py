@@ -14,10 +14,10 @@ def files(folder: Path) -> set[str]:
 
 
 def test_a_report_has_numbers_tables_and_pictures(tmp_path: Path) -> None:
-    found = synthetic_metrics.ctr()
+    actual = synthetic_metrics.ctr()
     folder = tmp_path / "new" / "report"
-    result = {"test": found.metrics, "slices": found.slices}
-    write_report(folder, "ctr", found, result)
+    result = {"test": actual.metrics, "slices": actual.slices}
+    write_report(folder, "ctr", actual, result)
     assert files(folder) == {
         *("metrics.json", "slices.csv", "slices.md", "reliability.png", "slices.png")
     }
@@ -25,7 +25,7 @@ def test_a_report_has_numbers_tables_and_pictures(tmp_path: Path) -> None:
     with (folder / "slices.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["slice"], row["group"]) for row in rows] == [
-        (name, group) for name, groups in found.slices.items() for group in groups
+        (name, group) for name, groups in actual.slices.items() for group in groups
     ]
     assert float(rows[0]["auc"]) == 0.82 and rows[4]["auc"] == ""
     assert rows[4]["reason"] == "all samples have label 1"

@@ -25,13 +25,13 @@ def test_a_part_in_batches_has_the_predictions_of_the_whole(
     assert (scores.kind, list(scores.tasks), scores.part) == (run.model.kind, [], "test")
     tables = list(scores.tables())
     assert len(tables) == len(seen) > 2
-    found = pa.concat_tables(tables)
-    assert found.num_rows == whole.num_rows
+    actual = pa.concat_tables(tables)
+    assert actual.num_rows == whole.num_rows
     for name in whole.column_names:
         if name == "score":
-            np.testing.assert_allclose(found[name], whole[name], atol=1e-6)
+            np.testing.assert_allclose(actual[name], whole[name], atol=1e-6)
         else:
-            assert found[name].to_pylist() == whole[name].to_pylist()
+            assert actual[name].to_pylist() == whole[name].to_pylist()
 
 
 def test_further_tasks_are_named() -> None:

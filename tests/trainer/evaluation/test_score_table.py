@@ -49,8 +49,8 @@ def test_all_rows_come_once_with_their_numbers(table: ScoreTable) -> None:
     rows = np.concatenate([batch["row"] for batch in batches])
     assert sorted(rows) == list(range(ROWS))
     for name in ("user_id", "score", 'odd "name"', "age"):
-        found = np.concatenate([batch[name] for batch in batches])
-        np.testing.assert_array_equal(found, expected[name][rows])
+        actual = np.concatenate([batch[name] for batch in batches])
+        np.testing.assert_array_equal(actual, expected[name][rows])
     assert np.isnan(batches[0]["age"]).any()
 
 
@@ -71,15 +71,15 @@ def test_rows_of_one_user_are_in_one_batch(
     users = synthetic_table()["user_id"].to_numpy(zero_copy_only=False)
     seen: set[str] = set()
     rows = []
-    for found in table.batches(["user_id", "row"], whole="user_id"):
-        numbers = found["user_id"]
+    for each in table.batches(["user_id", "row"], whole="user_id"):
+        numbers = each["user_id"]
         assert numbers[0] == 0 and set(np.diff(numbers)) <= {0, 1}
-        owners = [set(users[found["row"][numbers == n]]) for n in range(numbers[-1] + 1)]
+        owners = [set(users[each["row"][numbers == n]]) for n in range(numbers[-1] + 1)]
         assert all(len(owner) == 1 for owner in owners)
-        of_batch = set.union(*owners)
-        assert len(of_batch) == len(owners) and not of_batch & seen
-        seen |= of_batch
-        rows += found["row"].tolist()
+        batch_owners = set.union(*owners)
+        assert len(batch_owners) == len(owners) and not batch_owners & seen
+        seen |= batch_owners
+        rows += each["row"].tolist()
     assert sorted(rows) == list(range(ROWS))
 
 
@@ -98,8 +98,8 @@ def test_distinct_values_of_lists_are_counted_and_keys(table: ScoreTable) -> Non
     assert [lists.count(value) for value in values.to_pylist()] == rows.tolist()
     table.add_key("city_key", "city", values)
     for batch in table.batches(["city_key", "row"]):
-        found = [values.to_pylist()[place] for place in batch["city_key"]]
-        assert found == [lists[row] for row in batch["row"]]
+        actual = [values.to_pylist()[place] for place in batch["city_key"]]
+        assert actual == [lists[row] for row in batch["row"]]
 
 
 def test_numbers_that_are_not_known_are_counted_apart(table: ScoreTable) -> None:

@@ -109,11 +109,11 @@ def test_popularity_and_cold_items_go_by_training_interactions(divided) -> None:
 def test_knowledge_of_items_has_an_origin(divided) -> None:
     groups = divided("knowledge.item")
     individual = {*ITEMS_WITH_ANSWER, KNOWLEDGE_ONLY_ITEMS[0]}
-    of_group = {*ITEMS_WITH_GROUP, KNOWLEDGE_ONLY_ITEMS[1]}
+    group_items = {*ITEMS_WITH_GROUP, KNOWLEDGE_ONLY_ITEMS[1]}
     assert groups == {
         "individual": rows_where("item_id", lambda item: item in individual),
-        "group": rows_where("item_id", lambda item: item in of_group),
-        "missing": rows_where("item_id", lambda item: item not in individual | of_group),
+        "group": rows_where("item_id", lambda item: item in group_items),
+        "missing": rows_where("item_id", lambda item: item not in individual | group_items),
     }
     assert len(groups["missing"]) == 2
 
@@ -146,8 +146,8 @@ def test_numbers_of_items_are_in_groups_of_about_equal_size(divided) -> None:
     low, high, missing = groups
     assert abs(len(groups[low]) - len(groups[high])) <= 1
     for name in (low, high):
-        found = sorted(years[rows().item_id[row]] for row in groups[name])
-        assert name == f"{found[0]:.0f} to {found[-1]:.0f}"
+        actual = sorted(years[rows().item_id[row]] for row in groups[name])
+        assert name == f"{actual[0]:.0f} to {actual[-1]:.0f}"
     assert groups[missing] == rows_where("item_id", lambda i: np.isnan(years.get(i, np.nan)))
 
 

@@ -45,8 +45,8 @@ def test_all_are_those_of_the_data_and_of_the_knowledge_that_is_there(tmp_path: 
 
 
 def test_names_are_taken_in_the_order_given_once_each(tmp_path: Path) -> None:
-    found = chosen_slices("profile.age, cold_item,profile.age,", scenario(tmp_path))
-    assert found == ["profile.age", "cold_item"]
+    actual = chosen_slices("profile.age, cold_item,profile.age,", scenario(tmp_path))
+    assert actual == ["profile.age", "cold_item"]
 
 
 def test_a_source_that_was_not_encoded_can_be_asked_for_by_name(tmp_path: Path) -> None:

@@ -36,13 +36,13 @@ def test_rows_weigh_and_equal_numbers_are_never_parted() -> None:
 
 
 def test_the_values_of_most_rows_have_groups_of_their_own() -> None:
-    of_entities = [["x", "y"], ["z"], ["y"], [], ["w", "z"], ["y", "y"]]
-    found = value_groups(of_entities, np.array([5, 1, 2, 3, 1, 1]), largest=2)
-    assert found.names == ["y", "x", "(others)", "(missing)"]
-    assert found.groups_of_entity == [[0, 1], [2], [0], [3], [2], [0]]
+    values_of_entities = [["x", "y"], ["z"], ["y"], [], ["w", "z"], ["y", "y"]]
+    actual = value_groups(values_of_entities, np.array([5, 1, 2, 3, 1, 1]), largest=2)
+    assert actual.names == ["y", "x", "(others)", "(missing)"]
+    assert actual.groups_of_entity == [[0, 1], [2], [0], [3], [2], [0]]
 
 
 def test_no_value_is_rare_where_all_are_shown() -> None:
-    found = value_groups([["b"], ["a"], []], np.array([1, 1, 1]), largest=2)
-    assert found.names == ["a", "b", "(missing)"]
-    assert found.groups_of_entity == [[1], [0], [2]]
+    actual = value_groups([["b"], ["a"], []], np.array([1, 1, 1]), largest=2)
+    assert actual.names == ["a", "b", "(missing)"]
+    assert actual.groups_of_entity == [[1], [0], [2]]

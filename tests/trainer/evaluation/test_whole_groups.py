@@ -15,10 +15,10 @@ def test_a_value_is_never_in_two_batches_however_they_come(cuts: tuple[int, ...]
     whole = pa.record_batch({"user": VALUES, "row": list(range(8))})
     ends = [*cuts, 8]
     parts = [whole.slice(start, end - start) for start, end in zip([0, *cuts], ends, strict=True)]
-    found = [batch.to_pydict() for batch in with_whole_groups(iter(parts), "user")]
-    assert [row for batch in found for row in batch["row"]] == list(range(8))
-    assert all(batch["user"] for batch in found)
-    for before, after in itertools.pairwise(found):
+    actual = [batch.to_pydict() for batch in with_whole_groups(iter(parts), "user")]
+    assert [row for batch in actual for row in batch["row"]] == list(range(8))
+    assert all(batch["user"] for batch in actual)
+    for before, after in itertools.pairwise(actual):
         assert before["user"][-1] != after["user"][0]
 
 

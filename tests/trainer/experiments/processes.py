@@ -7,7 +7,7 @@ from pathlib import Path
 
 def workers_of(experiment: str) -> list[int]:
     """Ids of the living processes that train runs of an experiment."""
-    found = []
+    collected = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             words = (folder / "cmdline").read_bytes().decode().split("\0")
@@ -15,5 +15,5 @@ def workers_of(experiment: str) -> list[int]:
         except OSError:
             continue
         if "trainer.experiments.worker" in words and experiment in words and state != "Z":
-            found.append(int(folder.name))
-    return found
+            collected.append(int(folder.name))
+    return collected

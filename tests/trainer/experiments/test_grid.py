@@ -47,17 +47,17 @@ def scenario_with(experiment: Mapping[str, object], **assignments: object) -> Sc
 
 def settings_of(scenario: Scenario) -> dict[str, tuple[object, ...]]:
     """Arm -> adapter, match, sources of the adapter, sources of the match."""
-    found = {}
+    collected = {}
     for name, arm in experiment_arms(scenario).items():
         resolved = override_scenario(scenario, arm.overrides)
         model = resolved.model
-        found[name] = (
+        collected[name] = (
             model.adapter,
             model.match,
             resolved.knowledge.sources if model.adapter != "none" else (),
             model.knowledge_match.sources if model.match != "none" else (),
         )
-    return found
+    return collected
 
 
 def test_axes_make_arms_and_extractions_name_sources() -> None:

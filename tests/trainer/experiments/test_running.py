@@ -189,9 +189,9 @@ def test_every_cell_has_the_same_budget_and_its_best_settings_are_trained_with_e
         best = max(one.trials, key=lambda trial: trial.value or 0)
         assert one.settings == best.settings
         for run in result.runs_of("din", one.knowledge):
-            found = RunFolder(run.folder).read_scenario()
-            assert found.training.learning_rate == best.settings["training.learning_rate"]
-            assert found.training.seed == run.seed
+            actual = RunFolder(run.folder).read_scenario()
+            assert actual.training.learning_rate == best.settings["training.learning_rate"]
+            assert actual.training.seed == run.seed
             assert RunFolder(run.folder).read_metrics()["run"] == str(run.folder)
         trials = [RunFolder(trial.run).read_scenario().training.seed for trial in one.trials]
         assert trials == [1, 1, 1]
@@ -259,10 +259,10 @@ def test_the_baseline_is_tuned_first_and_all_arms_have_its_settings(
     result = run_experiment(baseline_tuned(), tmp_path)
     (search,) = result.tuning
     assert (search.knowledge, len(search.trials)) == ("none", 3)
-    found = search.settings["training.learning_rate"]
-    assert found != 0.01
+    actual = search.settings["training.learning_rate"]
+    assert actual != 0.01
     for run in result.runs:
-        assert RunFolder(run.folder).read_scenario().training.learning_rate == found
+        assert RunFolder(run.folder).read_scenario().training.learning_rate == actual
         assert result.settings_of("din", run.knowledge) == search.settings
     # Nothing is compared before the search has ended, and the test part has no say in it.
     assert training.trained[:3] == [f"din_none/trial000{number}" for number in (1, 2, 3)]
@@ -291,27 +291,27 @@ def test_both_searches_at_once_are_refused() -> None:
 
 def test_every_arm_is_compared_with_the_baseline_of_its_backbone() -> None:
     report = helpful_report()
-    found = comparisons_of(report.scenario, report.experiment.runs)
-    assert {(one.backbone, one.knowledge) for one in found} == {
+    actual = comparisons_of(report.scenario, report.experiment.runs)
+    assert {(one.backbone, one.knowledge) for one in actual} == {
         (backbone, arm) for backbone in ("din", "dcnv2") for arm in ("hein", "hein_match")
     }
-    for one in found:
+    for one in actual:
         none, arm = (
             [run.predictions for run in report.experiment.runs_of(one.backbone, name)]
             for name in ("none", one.knowledge)
         )
         assert one.difference == compare_predictions(none, arm, 200, 0)["auc"]
-    adjusted = holm([one.difference.p_value for one in found])
-    assert [one.adjusted_p for one in found] == adjusted
+    adjusted = holm([one.difference.p_value for one in actual])
+    assert [one.adjusted_p for one in actual] == adjusted
 
 
 def test_another_baseline_may_be_chosen() -> None:
     report = helpful_report()
     scenario = override_scenario(report.scenario, {"experiment.baseline": "hein"})
-    found = comparisons_of(scenario, report.experiment.runs)
-    assert {one.knowledge for one in found} == {"none", "hein_match"}
+    actual = comparisons_of(scenario, report.experiment.runs)
+    assert {one.knowledge for one in actual} == {"none", "hein_match"}
     against_none = {one.knowledge: one.difference for one in report.comparisons[:2]}
-    (none,) = [one for one in found if (one.backbone, one.knowledge) == ("din", "none")]
+    (none,) = [one for one in actual if (one.backbone, one.knowledge) == ("din", "none")]
     assert none.difference.difference == pytest.approx(-against_none["hein"].difference)
 
 
@@ -320,8 +320,8 @@ def test_a_backbone_without_the_baseline_is_compared_with_nothing() -> None:
     runs = [
         run for run in report.experiment.runs if (run.backbone, run.knowledge) != ("din", "none")
     ]
-    found = comparisons_of(report.scenario, runs)
-    assert {one.backbone for one in found} == {"dcnv2"}
+    actual = comparisons_of(report.scenario, runs)
+    assert {one.backbone for one in actual} == {"dcnv2"}
 
 
 @pytest.mark.parametrize(("resamples", "comparisons"), [(39, 1), (40, 1), (159, 4), (160, 4)])

@@ -30,9 +30,9 @@ def gradients(seed: int) -> list[Gradient]:
     """Row 3 of the table is named twice."""
     random = np.random.default_rng(seed)
     rows = tf.constant([3, 1, 3])
-    of_rows = tf.constant(random.normal(size=[3, 2]), tf.float32)
+    row_gradients = tf.constant(random.normal(size=[3, 2]), tf.float32)
     return [
-        tf.IndexedSlices(of_rows, rows, tf.constant([5, 2])),
+        tf.IndexedSlices(row_gradients, rows, tf.constant([5, 2])),
         tf.constant(random.normal(size=[2, 3]), tf.float32),
         tf.constant(random.normal(size=[3]), tf.float32),
     ]
@@ -56,9 +56,9 @@ def test_every_variable_has_the_update_of_its_optimizer() -> None:
     result = trained(
         CompositeOptimizer(optimizers.SGD(0.1), optimizers.Adagrad(0.2, jit_compile=False))
     )
-    of_table = trained(optimizers.Adagrad(0.2, jit_compile=False))
-    of_others = trained(optimizers.SGD(0.1))
-    for own, expected in zip(result, [of_table[0], *of_others[1:]], strict=True):
+    table_values = trained(optimizers.Adagrad(0.2, jit_compile=False))
+    other_values = trained(optimizers.SGD(0.1))
+    for own, expected in zip(result, [table_values[0], *other_values[1:]], strict=True):
         np.testing.assert_array_equal(own, expected)
 
 
@@ -137,8 +137,8 @@ def test_a_graph_and_xla_make_the_same_steps(jit_compile: bool) -> None:
 
     @tf.function(jit_compile=jit_compile)
     def step(values: tf.Tensor, rows: tf.Tensor, *dense: tf.Tensor) -> None:
-        of_table = tf.IndexedSlices(values, rows, tf.constant([5, 2]))
-        optimizer.apply_gradients(zip([of_table, *dense], own, strict=True))
+        table_gradient = tf.IndexedSlices(values, rows, tf.constant([5, 2]))
+        optimizer.apply_gradients(zip([table_gradient, *dense], own, strict=True))
 
     for number in range(3):
         table, *dense = gradients(number)

@@ -30,7 +30,7 @@ def test_comparisons_are_ordered_by_backbone_then_arm() -> None:
     backwards = replace(
         report, experiment=ExperimentResult(experiment.runs, experiment.comparisons[::-1])
     )
-    assert [(found.backbone, found.knowledge) for found in backwards.comparisons] == [
+    assert [(each.backbone, each.knowledge) for each in backwards.comparisons] == [
         ("din", "hein"),
         ("din", "hein_match"),
         ("dcnv2", "hein"),

@@ -198,8 +198,8 @@ def test_the_second_panel_shows_the_intervals_of_the_differences() -> None:
     right = quality_figure(report, cells).axes[1]
     compared = [cell.comparison for cell in cells if cell.comparison is not None]
     for comparison, (segment,) in zip(compared, whisker_ends(right), strict=True):
-        found = comparison.difference
-        assert segment[:, 0] == pytest.approx([found.low, found.high])
+        actual = comparison.difference
+        assert segment[:, 0] == pytest.approx([actual.low, actual.high])
     marks = [mark(comparison) for comparison in compared]
     assert "*" in marks
     assert [text for text in texts(right) if text != "baseline"] == marks
@@ -222,14 +222,14 @@ def test_the_popularity_plot_has_a_panel_per_backbone_and_a_series_per_arm() -> 
         "din",
         "dcnv2",
     ]
-    of_match = [
-        found.difference.difference
-        for found in slices
-        if (found.backbone, found.knowledge) == ("dcnv2", "hein_match")
+    match_slices = [
+        each.difference.difference
+        for each in slices
+        if (each.backbone, each.knowledge) == ("dcnv2", "hein_match")
     ]
     hein, match = figure.axes[1].containers
     assert (hein.get_label(), match.get_label()) == ("hein", "hein_match")
-    assert match.lines[0].get_ydata() == pytest.approx(of_match)
+    assert match.lines[0].get_ydata() == pytest.approx(match_slices)
     assert figure.axes[0].get_xticklabels()[0].get_text() == (
         f"0 (cold)\nn = {slices[0].samples:,}"
     )

@@ -185,7 +185,7 @@ def test_the_tuning_budget_is_that_of_every_cell() -> None:
 
 
 def test_ranges_are_described() -> None:
-    found = [
+    actual = [
         range_text(SearchRange.model_validate(described))
         for described in (
             {"low": 0, "high": 0.5},
@@ -193,7 +193,7 @@ def test_ranges_are_described() -> None:
             {"choices": [256, 512]},
         )
     ]
-    assert found == ["0 to 0.5", "16 to 64 in steps of 16", "among 256, 512"]
+    assert actual == ["0 to 0.5", "16 to 64 in steps of 16", "among 256, 512"]
 
 
 CLEAR = Difference(0.8, 0.82, 0.02, 0.015, 0.025, 0.001, seed_error=0.001)

@@ -77,15 +77,17 @@ class Outline(HTMLParser):
         assert self._open == []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        found = dict(attrs)
+        collected = dict(attrs)
         self.elements.add(tag)
         if tag not in VOID_ELEMENTS:
             self._open.append(tag)
         if tag == "section":
-            self.sections.append(found["id"])
+            self.sections.append(collected["id"])
         if tag == "img":
-            self.images.append(found)
-        self.addresses.extend(found[name] or "" for name in ("src", "href") if name in found)
+            self.images.append(collected)
+        self.addresses.extend(
+            collected[name] or "" for name in ("src", "href") if name in collected
+        )
 
     def handle_endtag(self, tag: str) -> None:
         assert self._open.pop() == tag
@@ -169,8 +171,8 @@ def test_the_figures_are_on_the_page() -> None:
         assert f"{cell.value:.4f}" in text
         assert f"{cell.means['gauc']:.4f}" in text
     for comparison in report.comparisons:
-        found = comparison.difference
-        assert f"{found.difference:+.4f} [{found.low:+.4f}, {found.high:+.4f}]" in text
+        actual = comparison.difference
+        assert f"{actual.difference:+.4f} [{actual.low:+.4f}, {actual.high:+.4f}]" in text
     assert "2.4e-7, below the limit of 1e-5" in text
     assert "make demo" in text
     assert "18,680" in text
@@ -289,8 +291,10 @@ def test_a_loss_shows_its_sign() -> None:
 
 
 def test_the_main_table_names_the_metrics_of_its_kind() -> None:
-    of_lists = replace(cell("none", None), metric="ndcg_at_10", means={"ndcg_at_10": 0.4, "auc": 1})
-    assert main_table([of_lists]).header[2:6] == (
+    list_cell = replace(
+        cell("none", None), metric="ndcg_at_10", means={"ndcg_at_10": 0.4, "auc": 1}
+    )
+    assert main_table([list_cell]).header[2:6] == (
         "NDCG@10",
         "AUC",
         "Seeds’ deviation",

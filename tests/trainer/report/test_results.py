@@ -69,11 +69,11 @@ def test_runs_are_ordered_by_backbone_knowledge_and_seed(results) -> None:
 def test_every_run_has_its_own_figures(results) -> None:
     by_key = {(run["backbone"], run["knowledge"], run["seed"]): run for run in results["runs"]}
     for run in helpful_report().experiment.runs:
-        found = by_key[run.backbone, run.knowledge, run.seed]
-        assert found["test"] == run.predictions.metrics()
-        assert found["validation"] == run.validation
-        assert found["train_seconds"] == run.train_seconds
-        assert found["epochs"] == run.epochs == len(run.history)
+        actual = by_key[run.backbone, run.knowledge, run.seed]
+        assert actual["test"] == run.predictions.metrics()
+        assert actual["validation"] == run.validation
+        assert actual["train_seconds"] == run.train_seconds
+        assert actual["epochs"] == run.epochs == len(run.history)
 
 
 def test_comparisons_agree_with_the_runs(results) -> None:
@@ -141,8 +141,7 @@ def test_every_model_has_its_means_its_interval_and_its_cost(results) -> None:
 
 def test_comparisons_have_general_names_and_p_values(results) -> None:
     adjusted = {
-        (found.backbone, found.knowledge): found.adjusted_p
-        for found in helpful_report().comparisons
+        (each.backbone, each.knowledge): each.adjusted_p for each in helpful_report().comparisons
     }
     for row in results["comparisons"]:
         assert row["metric"] == results["metric"] == "auc"

@@ -50,7 +50,7 @@ def test_a_cell_has_the_means_over_its_seeds() -> None:
 
 def test_a_cell_carries_its_comparison_and_the_baseline_none() -> None:
     report = helpful_report()
-    compared = {(found.backbone, found.knowledge): found for found in report.experiment.comparisons}
+    compared = {(each.backbone, each.knowledge): each for each in report.experiment.comparisons}
     for cell in result_cells(report):
         assert cell.comparison == compared.get(key_of(cell))
         assert (cell.comparison is None) == (cell.knowledge == "none")
@@ -122,7 +122,7 @@ def test_the_interval_of_a_mean_is_that_of_resampled_users(backbone: str) -> Non
 
 def _ndcg_by_list(predictions) -> np.ndarray:
     """NDCG@10 of binary labels, list by list; -1 without a positive candidate."""
-    found = []
+    collected = []
     for labels, scores, items in zip(
         predictions.labels, predictions.scores, predictions.item_ids, strict=True
     ):
@@ -130,8 +130,8 @@ def _ndcg_by_list(predictions) -> np.ndarray:
         ranked = labels[kept][np.argsort(-scores[kept].astype(np.float64), kind="stable")][:10]
         discounts = 1 / np.log2(np.arange(2, 12))
         best = discounts[: min(10, int(labels[kept].sum()))].sum()
-        found.append((ranked * discounts[: len(ranked)]).sum() / best if best else -1)
-    return np.array(found)
+        collected.append((ranked * discounts[: len(ranked)]).sum() / best if best else -1)
+    return np.array(collected)
 
 
 def test_the_interval_of_an_auc_holds_it() -> None:
@@ -167,37 +167,35 @@ def test_slices_are_a_plain_recomputation_on_the_chosen_rows() -> None:
     report = helpful_report()
     slices = popularity_slices(report)
     assert len(slices) == len(report.comparisons) * len(BUCKETS)
-    for found in slices:
-        low, high = BOUNDS[found.bucket.name]
-        sides = [
-            report.experiment.runs_of(found.backbone, arm) for arm in ("none", found.knowledge)
-        ]
+    for each in slices:
+        low, high = BOUNDS[each.bucket.name]
+        sides = [report.experiment.runs_of(each.backbone, arm) for arm in ("none", each.knowledge)]
         test = sides[0][0].predictions
         rows = [
             row
             for row, item in enumerate(test.item_ids)
             if low <= report.training_counts.get(item, 0) <= high
         ]
-        assert found.samples == len(rows) >= 50
-        assert found.users == len({test.user_ids[row] for row in rows})
+        assert each.samples == len(rows) >= 50
+        assert each.users == len({test.user_ids[row] for row in rows})
         none, knowledge = (
             np.mean(
                 [roc_auc_score(test.labels[rows], run.predictions.scores[rows]) for run in side]
             )
             for side in sides
         )
-        assert found.difference is not None
-        assert found.difference.baseline == pytest.approx(none, abs=1e-12)
-        assert found.difference.candidate == pytest.approx(knowledge, abs=1e-12)
-        assert found.difference.low < found.difference.difference < found.difference.high
+        assert each.difference is not None
+        assert each.difference.baseline == pytest.approx(none, abs=1e-12)
+        assert each.difference.candidate == pytest.approx(knowledge, abs=1e-12)
+        assert each.difference.low < each.difference.difference < each.difference.high
 
 
 def test_every_test_sample_is_in_one_bucket() -> None:
     report = helpful_report()
     samples = {}
-    for found in popularity_slices(report):
-        key = (found.backbone, found.knowledge)
-        samples[key] = samples.get(key, 0) + found.samples
+    for each in popularity_slices(report):
+        key = (each.backbone, each.knowledge)
+        samples[key] = samples.get(key, 0) + each.samples
     assert set(samples.values()) == {len(report.experiment.runs[0].predictions.labels)}
 
 
@@ -211,9 +209,9 @@ def test_less_than_fifty_samples_are_too_few() -> None:
     items, times = np.unique(report.experiment.runs[0].predictions.item_ids, return_counts=True)
     rare = str(items[np.argmin(times)])
     report = with_cold_items(report, {rare})
-    cold = [found for found in popularity_slices(report) if found.bucket == COLD]
-    assert [found.samples for found in cold] == [times.min()] * 4
-    assert [found.difference for found in cold] == [None] * 4
+    cold = [each for each in popularity_slices(report) if each.bucket == COLD]
+    assert [each.samples for each in cold] == [times.min()] * 4
+    assert [each.difference for each in cold] == [None] * 4
 
 
 def test_samples_of_one_class_have_no_auc() -> None:
@@ -224,18 +222,18 @@ def test_samples_of_one_class_have_no_auc() -> None:
     for run in report.experiment.runs:
         assert run.predictions.labels is test.labels
     cold = with_cold_items(report, only_liked)
-    found = next(found for found in popularity_slices(cold) if found.bucket == COLD)
-    assert found.samples == sum(item in only_liked for item in test.item_ids) >= 50
-    assert found.difference is None
+    actual = next(found for found in popularity_slices(cold) if found.bucket == COLD)
+    assert actual.samples == sum(item in only_liked for item in test.item_ids) >= 50
+    assert actual.difference is None
 
 
 def test_an_empty_bucket_is_too_few() -> None:
     empty = [
-        found
-        for found in popularity_slices(with_cold_items(helpful_report(), set()))
-        if found.bucket == COLD
+        each
+        for each in popularity_slices(with_cold_items(helpful_report(), set()))
+        if each.bucket == COLD
     ]
-    assert [(found.samples, found.users, found.difference) for found in empty] == [(0, 0, None)] * 4
+    assert [(each.samples, each.users, each.difference) for each in empty] == [(0, 0, None)] * 4
 
 
 def test_the_time_of_all_trials_counts() -> None:

@@ -15,7 +15,7 @@ def _absl_restored() -> Iterator[None]:
     level, filters = absl_logging.get_verbosity(), list(logger.filters)
     yield
     absl_logging.set_verbosity(level)
-    for added in [found for found in logger.filters if found not in filters]:
+    for added in [each for each in logger.filters if each not in filters]:
         logger.removeFilter(added)
 
 
