@@ -213,10 +213,6 @@ class KnowledgeAdapter(tf.keras.layers.Layer):
         vectors = self.tables[source].vectors(rows)
         return self._standardizations[source](vectors) if self.standardized else vectors
 
-    def augmented_tables(self) -> dict[str, np.ndarray]:
-        """`augmented_table` of all sources: source -> [rows, width]."""
-        return {source: self.augmented_table(source) for source in self.sources}
-
     def augmented_table(self, source: str) -> np.ndarray:
         """Augmented vectors of a source's rows, for export: [rows, width], row 0 the default."""
         compute = tf.function(

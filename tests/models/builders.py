@@ -10,6 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from configs.scenario import Scenario
+from models.adapters.base import KnowledgeAdapter
 from models.building import ModelTables, build_model
 from models.catalogue import CatalogueContents, CategoricalColumn
 from models.profiles import ProfileAttribute
@@ -207,3 +208,7 @@ def sigmoid(values: np.ndarray) -> np.ndarray:
 def softmax(values: np.ndarray) -> np.ndarray:
     exponentials = np.exp(values - values.max(axis=-1, keepdims=True))
     return exponentials / exponentials.sum(axis=-1, keepdims=True)
+
+
+def augmented_tables(adapter: KnowledgeAdapter) -> dict[str, np.ndarray]:
+    return {source: adapter.augmented_table(source) for source in adapter.sources}

@@ -12,6 +12,7 @@ from models.item_ids import StoredIds
 from preprocessing.records.contract import USER_FOLDS
 from serving.serving_module import serving_module
 from serving.stored_knowledge import StoredPrior, with_stored_knowledge
+from tests.models.builders import augmented_tables
 from tests.runs import random_model, raw_requests, rich_run, written_run
 from tests.scenarios import tiny_scenario
 from tests.serving.exports import profile_rows, tensors, variant_run
@@ -73,7 +74,7 @@ def test_a_model_scores_as_before(name: str) -> None:
 def test_neither_adapter_nor_knowledge_nor_folds_are_left() -> None:
     model = variant_run("hein").model
     trained = model.inputs_preparation
-    tables = model.adapter.augmented_tables()
+    tables = augmented_tables(model.adapter)
     numbers = trained.priors[0](tf.range(trained.catalogue.num_items + 1)).numpy()
     # The index of user ids is the only part of a knowledge table that requests read.
     vectors = [weight for weight in model.adapter.weights if weight.dtype == tf.float16]

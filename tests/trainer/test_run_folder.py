@@ -11,6 +11,7 @@ from configs.command_line import CommandError
 from preprocessing.records.contract import DamagedRecords
 from preprocessing.records.layout import WorkDirectory
 from tests.full_disk import files_no_longer_than
+from tests.models.builders import augmented_tables
 from tests.runs import (
     random_model,
     raw_requests,
@@ -44,8 +45,8 @@ def test_a_loaded_model_scores_exactly_as_the_written_one(backbone: str, arm: st
     assert scores.std() > 0.01
     np.testing.assert_array_equal(model.probabilities(raw).numpy(), scores)
     if model.adapter is not None:
-        tables = run.model.adapter.augmented_tables()
-        for source, table in model.adapter.augmented_tables().items():
+        tables = augmented_tables(run.model.adapter)
+        for source, table in augmented_tables(model.adapter).items():
             np.testing.assert_array_equal(table, tables[source])
 
 

@@ -31,7 +31,7 @@ from tests.models.adapters.cases import (
     table_of,
     tables,
 )
-from tests.models.builders import gradients_of
+from tests.models.builders import augmented_tables, gradients_of
 
 every_adapter = pytest.mark.parametrize("name", ADAPTERS)
 
@@ -165,7 +165,7 @@ def test_augmented_tables_are_the_outputs_of_every_row(
     outputs = layer(every_row())
     for chunk in (8192, 5):
         monkeypatch.setattr("models.vector_tables.CHUNK_ROWS", chunk)
-        stored = layer.augmented_tables()
+        stored = augmented_tables(layer)
         assert tuple(stored) == layer.sources
         for source, rows in ROWS.items():
             assert stored[source].shape == (rows, WIDTH)
@@ -177,7 +177,7 @@ def test_augmented_tables_are_the_outputs_of_every_row(
 @every_adapter
 def test_stored_tables_answer_like_the_adapter(name: str) -> None:
     layer, rows = adapter(name), rows_of([[0, 4], [4, 6]], [0, 3])
-    stored = AugmentedTables(layer.augmented_tables())
+    stored = AugmentedTables(augmented_tables(layer))
     for source, vectors in layer(rows).items():
         np.testing.assert_allclose(stored(rows)[source], vectors, atol=1e-6)
 
@@ -228,7 +228,7 @@ def test_mixed_precision_stays_close(name: str, standardized: bool) -> None:
         mixed = adapter(name, standardized_knowledge=standardized)
         mixed.set_weights(exact.get_weights())
         outputs = mixed(every_row(), training=True)
-        stored = mixed.augmented_tables()
+        stored = augmented_tables(mixed)
     finally:
         tf.keras.mixed_precision.set_global_policy("float32")
     for source, vectors in exact(every_row()).items():

@@ -6,6 +6,7 @@ from sklearn.decomposition import PCA
 
 from models.adapters.pca import PrincipalComponentAdapter, whitening_projection
 from tests.models.adapters.cases import ROWS, adapter, stored_vectors, table_of
+from tests.models.builders import augmented_tables
 
 
 def signed(components: np.ndarray, by: np.ndarray) -> np.ndarray:
@@ -14,7 +15,7 @@ def signed(components: np.ndarray, by: np.ndarray) -> np.ndarray:
 
 
 def without_row_0(layer: PrincipalComponentAdapter, source: str) -> np.ndarray:
-    return layer.augmented_tables()[source][1:]
+    return augmented_tables(layer)[source][1:]
 
 
 @pytest.mark.parametrize("standardized", [False, True])
@@ -60,9 +61,9 @@ def test_only_the_defaults_are_trained() -> None:
 
 
 def test_chunks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    whole = adapter("pca").augmented_tables()
+    whole = augmented_tables(adapter("pca"))
     monkeypatch.setattr("models.vector_tables.CHUNK_ROWS", 4)
-    for source, table in adapter("pca").augmented_tables().items():
+    for source, table in augmented_tables(adapter("pca")).items():
         np.testing.assert_allclose(table, whole[source], atol=1e-5)
 
 
