@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from configs.section import Section, TakesEffect
 
-OF_CSV = TakesEffect(".format", ("auto", "csv"))
+IF_CSV = TakesEffect(".format", ("auto", "csv"))
 
 
 class Table(Section):
@@ -24,20 +24,20 @@ class Table(Section):
         "auto",
         description="auto: by the name (.parquet; .jsonl, .ndjson and .json; csv for all others)",
     )
-    separator: Annotated[str | None, OF_CSV] = Field(
+    separator: Annotated[str | None, IF_CSV] = Field(
         None,
         description="csv: between fields, one or several characters; a tab for .tsv, else a comma",
     )
     encoding: Annotated[str, TakesEffect(".format", ("auto", "csv", "jsonl"))] = Field(
         "utf-8", description="csv and jsonl: character encoding, e.g. latin-1"
     )
-    header: Annotated[bool, OF_CSV] = Field(
+    header: Annotated[bool, IF_CSV] = Field(
         True, description="csv: the first line of each file names the columns"
     )
-    column_names: Annotated[tuple[str, ...], OF_CSV] = Field(
+    column_names: Annotated[tuple[str, ...], IF_CSV] = Field(
         (), description="csv: names of the columns, in order, of files without a header line"
     )
-    quoting: Annotated[bool, OF_CSV] = Field(
+    quoting: Annotated[bool, IF_CSV] = Field(
         True, description="csv: fields may stand in double quotes; false takes quotes as they are"
     )
 
@@ -178,19 +178,19 @@ class InteractionFilter(Section):
         return self.minimum_user_interactions == self.minimum_item_interactions == 1
 
 
-OF_NEGATIVES = TakesEffect(".per_positive", unless=(0,))
+IF_NEGATIVES = TakesEffect(".per_positive", unless=(0,))
 
 
 class Negatives(Section):
     """Sampled negatives for implicit feedback: items new to the user, whatever comes later."""
 
     per_positive: int = Field(0, ge=0, description="negatives sampled for each positive sample")
-    by: Annotated[Literal["uniform", "popularity"], OF_NEGATIVES] = Field(
+    by: Annotated[Literal["uniform", "popularity"], IF_NEGATIVES] = Field(
         "uniform",
         description="uniform: every item alike; popularity: as popular as the positives of the "
         "same part, in training of the same fold of users",
     )
-    seed: Annotated[int, OF_NEGATIVES] = 0
+    seed: Annotated[int, IF_NEGATIVES] = 0
 
 
 class RerankLists(Section):

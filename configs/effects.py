@@ -237,7 +237,7 @@ def _uselessness(
             for name in _named(settings)
         )
         is_met = any(part is not None for parts in held for part in parts)
-        return None if is_met else _of_no_source(key, condition, settings[0])
+        return None if is_met else _no_such_source(key, condition, settings[0])
     is_met = any(map(condition.is_met, settings))
     if not is_met and condition.or_else is not None:
         is_met = any(map(condition.or_else.is_met, settings_of(condition.or_else.key)))
@@ -251,7 +251,7 @@ def _named(settings: Iterable[object]) -> Iterator[object]:
         yield from names if isinstance(names, list | tuple) else ()
 
 
-def _of_no_source(key: str, condition: OfSources, setting: object) -> str:
+def _no_such_source(key: str, condition: OfSources, setting: object) -> str:
     return (
         f"{key} has no effect with {condition.key}={_spelled(setting)}; leave it out, or take a "
         f"source that has knowledge.answers.SOURCE.{condition.holding}"

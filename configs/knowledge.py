@@ -250,10 +250,10 @@ class SourceAnswers(Section):
         return self
 
 
-OF_TOKENS = TakesEffect(".kind", ("minilm", "sentence-transformers"))
-OF_TFIDF = TakesEffect(".kind", ("tfidf",))
-OF_ENDPOINT = TakesEffect(".kind", ("endpoint",))
-OF_MODELS = TakesEffect(".kind", ("sentence-transformers", "endpoint"))
+IF_TOKENS = TakesEffect(".kind", ("minilm", "sentence-transformers"))
+IF_TFIDF = TakesEffect(".kind", ("tfidf",))
+IF_ENDPOINT = TakesEffect(".kind", ("endpoint",))
+IF_NAMED_MODEL = TakesEffect(".kind", ("sentence-transformers", "endpoint"))
 
 
 class Encoder(Section):
@@ -266,15 +266,15 @@ class Encoder(Section):
         "sentence-transformers: any model of that library (pip install -r "
         "requirements-encoders.txt); endpoint: any OpenAI-compatible embeddings endpoint",
     )
-    batch_size: Annotated[int, OF_MODELS] = Field(
+    batch_size: Annotated[int, IF_NAMED_MODEL] = Field(
         8,
         ge=1,
         description="sentence-transformers, endpoint: texts per call (minilm reads one at a time)",
     )
-    maximum_tokens: Annotated[int, OF_TOKENS] = Field(
+    maximum_tokens: Annotated[int, IF_TOKENS] = Field(
         256, ge=8, description="minilm, sentence-transformers: tokens read at once"
     )
-    long_texts: Annotated[Literal["cut", "chunk"], OF_TOKENS] = Field(
+    long_texts: Annotated[Literal["cut", "chunk"], IF_TOKENS] = Field(
         "cut",
         description="minilm, sentence-transformers: texts of more tokens are cut, or read in "
         "chunks whose vectors are averaged by their tokens",
@@ -288,17 +288,17 @@ class Encoder(Section):
         Literal["mean", "first", "maximum", "last"],
         TakesEffect(".kind", ("sentence-transformers",)),
     ] = Field("mean", description="sentence-transformers: how token vectors become one")
-    dimension: Annotated[int, OF_TFIDF] = Field(
+    dimension: Annotated[int, IF_TFIDF] = Field(
         256, ge=2, description="tfidf: width of the vectors"
     )
-    seed: Annotated[int, OF_TFIDF] = Field(0, description="tfidf: seed of the SVD")
-    model: Annotated[str | None, OF_MODELS] = Field(
+    seed: Annotated[int, IF_TFIDF] = Field(0, description="tfidf: seed of the SVD")
+    model: Annotated[str | None, IF_NAMED_MODEL] = Field(
         None, description="sentence-transformers: name or folder; endpoint: the model's name there"
     )
-    base_url: Annotated[str | None, OF_ENDPOINT] = Field(
+    base_url: Annotated[str | None, IF_ENDPOINT] = Field(
         None, description="endpoint: address, e.g. http://localhost:8000/v1; OpenAI if empty"
     )
-    api_key_variable: Annotated[str, OF_ENDPOINT] = Field(
+    api_key_variable: Annotated[str, IF_ENDPOINT] = Field(
         "OPENAI_API_KEY", description="endpoint: environment variable that holds the key"
     )
     cache: str | None = Field(

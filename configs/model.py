@@ -65,7 +65,7 @@ class ProductQuantization(Section):
 
 
 WITH_RIDGE = TakesEffect("model.match", ("ridge",))
-OF_LINKS = OfSources(".sources", "links")
+IF_LINKS = OfSources(".sources", "links")
 
 
 class Match(Section):
@@ -103,7 +103,7 @@ class Match(Section):
     length_scale: Annotated[float, WITH_RIDGE] = Field(
         0.5, gt=0, description="ridge: of the kernel over cosines"
     )
-    link_dimension: Annotated[int, TakesEffect(".form", ("low_rank",)), WITH_RIDGE, OF_LINKS] = (
+    link_dimension: Annotated[int, TakesEffect(".form", ("low_rank",)), WITH_RIDGE, IF_LINKS] = (
         Field(
             128,
             ge=2,
@@ -111,7 +111,7 @@ class Match(Section):
             "fewer landmarks blur",
         )
     )
-    link_length_scale: Annotated[float, WITH_RIDGE, OF_LINKS] = Field(
+    link_length_scale: Annotated[float, WITH_RIDGE, IF_LINKS] = Field(
         1.0, gt=0, description="ridge: 'length_scale' of sources with links"
     )
     bias: Annotated[float, WITH_RIDGE] = Field(
@@ -145,7 +145,7 @@ class Prior(Section):
         ("item",), min_length=1, description="item sources, each with a prior of its own"
     )
     dimension: int = Field(64, ge=2, description="landmarks of the kernel regression")
-    link_dimension: Annotated[int, OF_LINKS] = Field(
+    link_dimension: Annotated[int, IF_LINKS] = Field(
         512, ge=2, description="'dimension' of sources with links, whose vectors fewer blur"
     )
     length_scale: float = Field(0.5, gt=0, description="of the kernel over cosines")

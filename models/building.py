@@ -81,7 +81,7 @@ def checked_options(
             raise ValueError(f"model.backbone_options: '{name}' has no '{key}'; {there}{hint}")
         annotation = annotations.get(key)
         try:
-            checked[key] = _of_kind(value, annotation)
+            checked[key] = _converted(value, annotation)
         except TypeError:
             raise ValueError(
                 f"model.backbone_options.{key} must be {_described(annotation)}. "
@@ -90,14 +90,14 @@ def checked_options(
     return checked
 
 
-def _of_kind(value: Any, kind: Any) -> object:
+def _converted(value: Any, kind: Any) -> object:
     """The value as its annotation has it; TypeError if it is of another kind."""
     if get_origin(kind) is types.UnionType:
-        return None if value is None else _of_kind(value, _other_than_none(kind))
+        return None if value is None else _converted(value, _other_than_none(kind))
     if get_origin(kind) is Sequence:
         if not isinstance(value, list | tuple):
             raise TypeError
-        return tuple(_of_kind(element, get_args(kind)[0]) for element in value)
+        return tuple(_converted(element, get_args(kind)[0]) for element in value)
     if kind is float and type(value) is int:
         return float(value)
     if kind in _KINDS and type(value) is not kind:

@@ -27,7 +27,7 @@ RETRIEVED_ITEMS = 100
 
 _DTYPES = {FeatureType.BYTES: tf.string, FeatureType.FLOAT: tf.float32}
 _REQUESTED = {feature.name for feature in REQUEST_FEATURES}
-_OF_RATINGS = {HISTORY_RATING, USER_SHARE_LIKED, USER_MEAN_RATING}
+_FROM_RATINGS = {HISTORY_RATING, USER_SHARE_LIKED, USER_MEAN_RATING}
 
 
 def request_features(preparation: InputPreparation, kind: str) -> tuple[Feature, ...]:
@@ -39,7 +39,7 @@ def request_features(preparation: InputPreparation, kind: str) -> tuple[Feature,
       preparation: the model's preparation of raw features.
       kind: the model's kind of examples; candidates of "rerank" are lists.
     """
-    read = _REQUESTED if preparation.has_ratings else _REQUESTED - _OF_RATINGS
+    read = _REQUESTED if preparation.has_ratings else _REQUESTED - _FROM_RATINGS
     features = [feature for feature in FEATURES_OF_KIND[kind] if feature.name in read]
     profile = [
         profile_feature(name, attribute.kind)
@@ -95,7 +95,7 @@ def checked_inputs(
       The same tensors, which exist only after all checks; 0 beside padding.
     """
     sent = {
-        name: _of_shape(name, raw[name], specification.shape)
+        name: _with_shape(name, raw[name], specification.shape)
         for name, specification in specifications.items()
     }
     lists = {feature.name: feature.aligned_with for feature in features}
@@ -115,7 +115,7 @@ def checked_inputs(
         return {name: tf.identity(values) for name, values in sent.items()}
 
 
-def _of_shape(name: str, values: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:
+def _with_shape(name: str, values: tf.Tensor, shape: tf.TensorShape) -> tf.Tensor:
     # A placeholder in between, because a session feeds what it likes, and an optimizer that takes
     # the specification for the truth would drop the check.
     unknown = tf.raw_ops.PlaceholderWithDefault(

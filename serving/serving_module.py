@@ -94,13 +94,15 @@ class ServingModule(tf.Module, abc.ABC):
     def _signatures(self) -> dict[str, ConcreteFunction]:
         """The functions, with ids that are strings."""
 
-    def _of_features(
+    def _feature_signature(
         self, compute: Computation, users: int | None, candidates: list[int | None] | None
     ) -> ConcreteFunction:
         """A signature with one input for each feature, see `input_specifications`."""
-        return self._of_tensors(compute, input_specifications(self.features, users, candidates))
+        return self._tensor_signature(
+            compute, input_specifications(self.features, users, candidates)
+        )
 
-    def _of_tensors(
+    def _tensor_signature(
         self, compute: Computation, specifications: Mapping[str, tf.TensorSpec]
     ) -> ConcreteFunction:
         """A signature with inputs of these names, which its graph checks."""
@@ -112,7 +114,7 @@ class ServingModule(tf.Module, abc.ABC):
 
         return tf.function(run, autograph=False).get_concrete_function(**specifications)
 
-    def _of_examples(
+    def _example_signature(
         self, tensor_function: ConcreteFunction, argument: str, select: Computation = dict
     ) -> ConcreteFunction:
         """A signature whose only input is serialized tf.Examples.
@@ -128,7 +130,7 @@ class ServingModule(tf.Module, abc.ABC):
             return select(tensor_function(**raw))
 
         examples = tf.TensorSpec([None], tf.string, name=argument)
-        return self._of_tensors(compute, {argument: examples})
+        return self._tensor_signature(compute, {argument: examples})
 
 
 class RankingModule(ServingModule):
@@ -152,19 +154,19 @@ class RankingModule(ServingModule):
 
     def _signatures(self) -> dict[str, ConcreteFunction]:
         """Signatures of tensors and of serialized tf.Examples."""
-        rows = self._of_features(self.scores, None, [None])
+        rows = self._feature_signature(self.scores, None, [None])
         return {
             "serving_default": rows,
-            "rank": self._of_features(self.scores, ONE_USER, [None]),
-            "predict_examples": self._of_examples(rows, "examples"),
-            "classify": self._of_examples(
+            "rank": self._feature_signature(self.scores, ONE_USER, [None]),
+            "predict_examples": self._example_signature(rows, "examples"),
+            "classify": self._example_signature(
                 rows,
                 signature_constants.CLASSIFY_INPUTS,
                 lambda outputs: {
                     signature_constants.CLASSIFY_OUTPUT_SCORES: outputs[SCORE][:, tf.newaxis]
                 },
             ),
-            "regress": self._of_examples(
+            "regress": self._example_signature(
                 rows,
                 signature_constants.REGRESS_INPUTS,
                 lambda outputs: {signature_constants.REGRESS_OUTPUTS: outputs[SCORE]},
@@ -195,11 +197,11 @@ class RerankingModule(ServingModule):
 
     def _signatures(self) -> dict[str, ConcreteFunction]:
         """Signatures of tensors and of serialized tf.Examples."""
-        lists = self._of_features(self.scores, None, [None, None])
+        lists = self._feature_signature(self.scores, None, [None, None])
         return {
             "serving_default": lists,
-            "rank": self._of_features(self.list_scores, ONE_USER, [None]),
-            "predict_examples": self._of_examples(lists, "examples"),
+            "rank": self._feature_signature(self.list_scores, ONE_USER, [None]),
+            "predict_examples": self._example_signature(lists, "examples"),
         }
 
     def scores(self, raw: Tensors) -> dict[str, tf.Tensor]:
@@ -271,13 +273,13 @@ class RetrievalModule(ServingModule):
 
     def _signatures(self) -> dict[str, ConcreteFunction]:
         """Signatures of tensors."""
-        top_k = self._of_features(self.top_k, None, None)
+        top_k = self._feature_signature(self.top_k, None, None)
         item_ids = {ITEM_ID: tf.TensorSpec([None], tf.string, name=ITEM_ID)}
         return {
             "serving_default": top_k,
             "top_k": top_k,
-            "user_vectors": self._of_features(self.user_vectors, None, None),
-            "item_vectors": self._of_tensors(self.item_vectors, item_ids),
+            "user_vectors": self._feature_signature(self.user_vectors, None, None),
+            "item_vectors": self._tensor_signature(self.item_vectors, item_ids),
         }
 
     def top_k(self, raw: Tensors) -> dict[str, tf.Tensor]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from configs.loading import ConfigurationError
 from configs.training import Training
 
-_OF_SEVERAL_PROCESSES = ("multi_worker", "parameter_server")
+_SEVERAL_PROCESSES = ("multi_worker", "parameter_server")
 
 
 def require_one_process(training: Training, who: str) -> None:
@@ -18,7 +18,7 @@ def require_one_process(training: Training, who: str) -> None:
     Raises:
       ConfigurationError: `training.distribution` is of several processes.
     """
-    if training.distribution in _OF_SEVERAL_PROCESSES:
+    if training.distribution in _SEVERAL_PROCESSES:
         raise ConfigurationError(
             f"training.distribution '{training.distribution}': {who} one process; take 'none' or "
             "'mirrored', or train with 'python -m trainer train'"

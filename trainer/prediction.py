@@ -59,7 +59,7 @@ class Predictor(ABC):
     def _outputs(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         """What the model computes of a batch, by name."""
 
-    def _of_all(self, examples: PreparedExamples) -> dict[str, np.ndarray]:
+    def _all_outputs(self, examples: PreparedExamples) -> dict[str, np.ndarray]:
         """`_outputs` of all examples: name -> float32 [n, ...]."""
         batches = [self._compute(batch) for batch in examples.batches(_BATCH)]
         return {
@@ -74,7 +74,7 @@ class SamplePredictor(Predictor):
     def in_batches(self, parts: Iterable[PreparedExamples]) -> Iterator[SamplePredictions]:
         """Scores, [n] each."""
         for examples in parts:
-            scores = self._of_all(examples)
+            scores = self._all_outputs(examples)
             labels = examples.label_columns(self._model.tasks)
             yield SamplePredictions(
                 examples.user_ids,
@@ -96,7 +96,7 @@ class ListPredictor(Predictor):
     def in_batches(self, parts: Iterable[PreparedExamples]) -> Iterator[ListPredictions]:
         """Scores, [lists, length] each."""
         for examples in parts:
-            scores = self._of_all(examples)[LABEL]
+            scores = self._all_outputs(examples)[LABEL]
             yield ListPredictions(examples.user_ids, examples.item_ids, examples.labels, scores)
 
     def _outputs(self, features: Mapping[str, tf.Tensor]) -> dict[str, tf.Tensor]:
@@ -117,7 +117,7 @@ class RankPredictor(Predictor):
             if examples.history_rows is None:
                 raise ValueError("retrieval is judged on examples of retrieval, with history_rows")
             among_all, among_new = rank_positives(
-                self._of_all(examples)["vector"],
+                self._all_outputs(examples)["vector"],
                 item_vectors,
                 examples.features["item_row"],
                 examples.history_rows,

@@ -334,8 +334,8 @@ class ListPredictions(Predictions):
         return are_equal(self, other, ("user_ids", "item_ids", "labels"))
 
 
-_OF_RANKS = {"rank": "tied", "rank_new_items": "tied_new_items"}
-RANK_COLUMNS = (*_OF_RANKS, *_OF_RANKS.values())
+_TIED_COLUMNS = {"rank": "tied", "rank_new_items": "tied_new_items"}
+RANK_COLUMNS = (*_TIED_COLUMNS, *_TIED_COLUMNS.values())
 """Columns of `RetrievalPredictions.table` from which its ranks can be had back."""
 
 
@@ -373,7 +373,7 @@ class RetrievalPredictions(Predictions):
         Ranks are counted from 1; items that tie with the chosen one, so many without it, share the
         mean of their ranks.
         """
-        ranks = zip(_OF_RANKS.items(), (self.among_all, self.among_new), strict=True)
+        ranks = zip(_TIED_COLUMNS.items(), (self.among_all, self.among_new), strict=True)
         columns = {
             name: values
             for (rank, tied), score in ranks
@@ -409,6 +409,6 @@ def ranks_of(columns: Mapping[str, np.ndarray]) -> tuple[Ranks, Ranks]:
     """The ranks among all items and among new ones from `RANK_COLUMNS`."""
     among_all, among_new = (
         Ranks((columns[rank] - 1 - columns[tied] / 2).astype(np.int64), columns[tied])
-        for rank, tied in _OF_RANKS.items()
+        for rank, tied in _TIED_COLUMNS.items()
     )
     return among_all, among_new

@@ -182,7 +182,7 @@ class TrainingCheckpoints:
           CommandError: the checkpoint is damaged, or this process does not see the chief's files.
         """
         # Only the chief knows that nobody is about to clear the folder.
-        number = int(self._distribution.of_chief(_number(self._manager.latest_checkpoint)))
+        number = int(self._distribution.chief_value(_number(self._manager.latest_checkpoint)))
         if not number:
             return None
         path = self.folder / _STEPS / f"ckpt-{number}"

@@ -412,7 +412,7 @@ class TrainingLoop:
             }
         )
         # Processes on unlike machines may differ in the last digits, and must not in what they do.
-        metrics = {**metrics, chosen: self._distribution.of_chief(metrics[chosen])}
+        metrics = {**metrics, chosen: self._distribution.chief_value(metrics[chosen])}
         if state.best is None or metrics[chosen] > state.best[chosen]:
             state.best, state.best_epoch = metrics, epoch
             self._checkpoints.save_best(epoch)

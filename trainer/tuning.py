@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     import optuna
 
 _IDENTITY_FILE = "study.json"
-_OF_TRIALS = ("trial[0-9]*", ".trial[0-9]*", "study.db*")
+_TRIAL_FILES = ("trial[0-9]*", ".trial[0-9]*", "study.db*")
 
 
 def study_identity(scenario: Scenario, space: Space, seed: int) -> dict[str, object]:
@@ -68,7 +68,7 @@ def claim_folder(folder: Path, identity: Mapping[str, object], restart: bool) ->
             f"{folder} holds a study about something else (changed: {', '.join(changed)}), whose "
             "trials cannot be compared with new ones; name another folder, or remove this one"
         )
-    for pattern in _OF_TRIALS:
+    for pattern in _TRIAL_FILES:
         for old in folder.glob(pattern):
             shutil.rmtree(old) if old.is_dir() else old.unlink()
     path.write_text(text, encoding="utf-8")

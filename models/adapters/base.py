@@ -193,7 +193,7 @@ class KnowledgeAdapter(tf.keras.layers.Layer):
             source: tf.unique(tf.reshape(source_rows, [-1]))
             for source, source_rows in given.items()
         }
-        augmented = self._of_rows(
+        augmented = self._augmented_rows(
             {source: unique.y for source, unique in distinct.items()}, training
         )
         return {
@@ -251,7 +251,7 @@ class KnowledgeAdapter(tf.keras.layers.Layer):
         Row 0 is replaced by the default afterwards.
         """
 
-    def _of_rows(self, rows: Tensors, training: bool | None) -> dict[str, tf.Tensor]:
+    def _augmented_rows(self, rows: Tensors, training: bool | None) -> dict[str, tf.Tensor]:
         augmented = self._augment(self._completed(rows), training)
         return {
             source: tf.where(

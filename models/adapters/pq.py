@@ -157,7 +157,7 @@ class ProductQuantizationAdapter(KnowledgeAdapter):
 
     def _augment(self, rows: Tensors, training: bool | None) -> Tensors:
         return {
-            source: self._of_codes(source, tf.gather(self._codes[source], rows[source]))
+            source: self._embedded_codes(source, tf.gather(self._codes[source], rows[source]))
             for source in self.sources
         }
 
@@ -173,9 +173,9 @@ class ProductQuantizationAdapter(KnowledgeAdapter):
             )
             for part, centres in zip(parts, self._codebooks[source], strict=True)
         ]
-        return self._of_codes(source, tf.stack(codes, axis=1))
+        return self._embedded_codes(source, tf.stack(codes, axis=1))
 
-    def _of_codes(self, source: str, codes: tf.Tensor) -> tf.Tensor:
+    def _embedded_codes(self, source: str, codes: tf.Tensor) -> tf.Tensor:
         # The embeddings of all codebooks stand below each other.
         positions = codes + self._offsets(source)
         embeddings = tf.nn.embedding_lookup(self._embeddings[source], positions)

@@ -66,10 +66,10 @@ class Reduction:
           makes the features.
         """
         return by_blocks(
-            lambda block: self._of_block(method, block), np.asarray(vectors, np.float32)
+            lambda block: self._reduced_block(method, block), np.asarray(vectors, np.float32)
         )
 
-    def _of_block(self, method: MatchMethod, vectors: np.ndarray) -> np.ndarray:
+    def _reduced_block(self, method: MatchMethod, vectors: np.ndarray) -> np.ndarray:
         centred = vectors - self.centre
         if method.kind == "means":
             reduced = unit_rows(centred @ self.basis)

@@ -42,7 +42,7 @@ from preprocessing.records.layout import (
     WITHOUT_EFFECT,
     answers_settings,
     groups_settings,
-    tables_settings,
+    input_table_settings,
 )
 from preprocessing.tables.blocks import expand_paths
 from preprocessing.tables.table_reader import TableReader
@@ -239,7 +239,7 @@ def plan_source(scenario: Scenario, source: str) -> SourcePlan:
         "groups": groups_settings(scenario, source),
         "interactions": scenario.data.interactions if from_log else None,
         "catalogue": described,
-        "tables": tables_settings(scenario, source),
+        "tables": input_table_settings(scenario, source),
         "shards": scenario.knowledge.shards,
     }
     return SourcePlan(source, settings, inputs, tables)

@@ -37,7 +37,7 @@ HOW = (
 
 LINKED, DROPPED = HOW[:5], HOW[8:]
 _CODE = {how: code for code, how in enumerate(HOW)}
-_OF_MATCH = {EXACT: _CODE["exact"], ALTERNATIVE: _CODE["alternative"], NEAR: _CODE["near"]}
+_HOW_MATCHED = {EXACT: _CODE["exact"], ALTERNATIVE: _CODE["alternative"], NEAR: _CODE["near"]}
 
 _TEXTS = pa.dictionary(pa.int32(), pa.string())
 _CODED = pa.dictionary(pa.int8(), pa.string())
@@ -346,7 +346,7 @@ def _resolve(
     is_resolved = has_any & ~ambiguous
     met = match[best[is_resolved]]
     linked[is_resolved], score[is_resolved] = matches.item[met], matches.score[met]
-    codes = np.array([_OF_MATCH[kind] for kind in range(len(_OF_MATCH))], np.int8)
+    codes = np.array([_HOW_MATCHED[kind] for kind in range(len(_HOW_MATCHED))], np.int8)
     how[is_resolved] = codes[matches.how[met]]
     how[is_resolved & several] = _CODE["year"]
     how[ambiguous] = _CODE["ambiguous"]

@@ -231,7 +231,7 @@ def knowledge_settings(scenario: Scenario, source: str) -> Settings:
     if answers.is_encoded:
         encoder = scenario.knowledge.encoder.model_dump(mode="json", exclude=WITHOUT_EFFECT)
         settings |= _dotted("knowledge.encoder", encoder)
-    return settings | groups_settings(scenario, source) | tables_settings(scenario, source)
+    return settings | groups_settings(scenario, source) | input_table_settings(scenario, source)
 
 
 def groups_settings(scenario: Scenario, source: str) -> Settings:
@@ -246,7 +246,7 @@ def groups_settings(scenario: Scenario, source: str) -> Settings:
     return {key: settings[key] for key in settings if key.startswith(_GROUPS_DEPEND_ON)}
 
 
-def tables_settings(scenario: Scenario, source: str) -> Settings:
+def input_table_settings(scenario: Scenario, source: str) -> Settings:
     """What vectors depend on that are made from the catalogue or the log; empty for others."""
     answers = scenario.knowledge.answers[source]
     prefixes: tuple[str, ...] = ()

@@ -220,7 +220,7 @@ def _lone_surrogate(error: UnicodeError) -> tuple[str, int]:
 codecs.register_error(_KEEP_INVALID, _lone_surrogate)
 
 
-def require_encoding(encoding: str, key: str) -> None:
+def require_text_encoding(encoding: str, key: str) -> None:
     """Checks the name of an encoding.
 
     Raises:

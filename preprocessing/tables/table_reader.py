@@ -17,7 +17,7 @@ from preprocessing.tables.blocks import (
     expand_paths,
     format_of,
     read_line_blocks,
-    require_encoding,
+    require_text_encoding,
 )
 from preprocessing.tables.csv_format import Dialect, parse_csv, read_column_names, without_header
 from preprocessing.tables.json_lines_format import parse_json_lines, require_fields
@@ -100,7 +100,7 @@ def open_table(table: Table, key: str, wanted: WantedColumns) -> TableReader:
       CommandError: a line is too long to be one.
       OSError: a file cannot be read.
     """
-    require_encoding(table.encoding, f"{key.removesuffix('.path')}.encoding")
+    require_text_encoding(table.encoding, f"{key.removesuffix('.path')}.encoding")
     files: list[TableFile] = []
     parts: list[FilePart] = []
     for index, name in enumerate(expand_paths(table.paths, key)):

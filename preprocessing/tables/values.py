@@ -227,13 +227,13 @@ def seconds_of(column: pa.ChunkedArray, unit: str) -> pa.ChunkedArray:
         days = pc.cast(pc.cast(pc.cast(column, pa.date32()), pa.int32()), pa.int64())
         return pc.multiply(days, _SECONDS_PER_DAY)
     if unit == "iso":
-        return _of_iso_texts(pc.utf8_trim_whitespace(texts_of(column)))
+        return _from_iso_texts(pc.utf8_trim_whitespace(texts_of(column)))
     divisor = UNITS_PER_SECOND[unit]
     if types.is_floating(data_type) or types.is_uint64(data_type):
-        return _of_floats(column, divisor)
+        return _from_floats(column, divisor)
     if types.is_integer(data_type):
         return _floored(pc.cast(column, pa.int64()), divisor)
-    return _of_texts(pc.utf8_trim_whitespace(texts_of(column)), divisor)
+    return _from_texts(pc.utf8_trim_whitespace(texts_of(column)), divisor)
 
 
 def fractional_seconds_of(column: pa.ChunkedArray, unit: str) -> pa.ChunkedArray:
@@ -265,14 +265,14 @@ def _floored(whole: pa.ChunkedArray, divisor: int) -> pa.ChunkedArray:
     return pc.subtract(quotient, pc.cast(below, pa.int64()))
 
 
-def _of_floats(numbers: pa.ChunkedArray, divisor: int) -> pa.ChunkedArray:
+def _from_floats(numbers: pa.ChunkedArray, divisor: int) -> pa.ChunkedArray:
     seconds = pc.divide(pc.cast(numbers, pa.float64(), safe=False), float(divisor))
     floored = pc.floor(seconds)
     in_range = pc.less(pc.abs(floored), 2.0**62)  # false for NaN and infinity too
     return pc.cast(pc.if_else(in_range, floored, None), pa.int64())
 
 
-def _of_texts(texts: pa.ChunkedArray, divisor: int) -> pa.ChunkedArray:
+def _from_texts(texts: pa.ChunkedArray, divisor: int) -> pa.ChunkedArray:
     integers = parse_integers(texts)
     if not integers.null_count:
         return _floored(integers, divisor)
@@ -284,10 +284,10 @@ def _of_texts(texts: pa.ChunkedArray, divisor: int) -> pa.ChunkedArray:
     )
     exact = _floored(pc.subtract(whole, pc.cast(below, pa.int64())), divisor)
     # Numbers such as 1.5e9 or .5 are rare; float64 is good enough for them.
-    return pc.coalesce(exact, _of_floats(parse_numbers(texts), divisor))
+    return pc.coalesce(exact, _from_floats(parse_numbers(texts), divisor))
 
 
-def _of_iso_texts(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+def _from_iso_texts(texts: pa.ChunkedArray) -> pa.ChunkedArray:
     readable = pc.match_substring_regex(texts, _ISO)
     times = pc.replace_substring_regex(pc.if_else(readable, texts, None), _FRACTION, "")
     zoned = pc.match_substring_regex(times, _ZONE)
@@ -295,11 +295,11 @@ def _of_iso_texts(texts: pa.ChunkedArray) -> pa.ChunkedArray:
         with_zone = pc.cast(pc.if_else(zoned, times, None), pa.timestamp("s", "UTC"))
         without = pc.cast(pc.if_else(zoned, None, times), pa.timestamp("s"))
     except pa.ArrowInvalid:
-        return pa.chunked_array([pa.array(map(_of_iso_text, times.to_pylist()), pa.int64())])
+        return pa.chunked_array([pa.array(map(_from_iso_text, times.to_pylist()), pa.int64())])
     return pc.coalesce(pc.cast(with_zone, pa.int64()), pc.cast(without, pa.int64()))
 
 
-def _of_iso_text(text: str | None) -> int | None:
+def _from_iso_text(text: str | None) -> int | None:
     """One time; None for a date that does not exist, such as 2023-02-30."""
     try:
         time = datetime.datetime.fromisoformat(text or "")

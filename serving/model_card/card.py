@@ -383,7 +383,7 @@ def measure(
         try:
             limited = dataclasses.replace(scores, predictions=read)
             metrics = evaluate_scores_of(limited, slices, file)
-            intervals_of = _of_ranks if model.kind == RETRIEVAL else _of_scores
+            intervals_of = _rank_intervals if model.kind == RETRIEVAL else _score_intervals
             intervals = intervals_of(
                 pq.read_table(file), resamples, scenario.evaluation.bootstrap_seed
             )
@@ -427,7 +427,7 @@ class _Limited:
             yield predictions
 
 
-def _of_scores(table: pa.Table, resamples: int, seed: int) -> dict[str, Interval]:
+def _score_intervals(table: pa.Table, resamples: int, seed: int) -> dict[str, Interval]:
     """AUC, loss, GAUC and calibration as differences from what needs no model.
 
     The AUC is compared with that of equal scores for everybody, which is 0.5 in every resample; the
@@ -461,7 +461,7 @@ def _of_scores(table: pa.Table, resamples: int, seed: int) -> dict[str, Interval
     return differences
 
 
-def _of_ranks(table: pa.Table, resamples: int, seed: int) -> dict[str, Interval]:
+def _rank_intervals(table: pa.Table, resamples: int, seed: int) -> dict[str, Interval]:
     """Recall among the first ten, of all items and of new ones."""
     user_ids = table[USER_ID].to_numpy(zero_copy_only=False)
     among_all, among_new = ranks_of({name: table[name].to_numpy() for name in RANK_COLUMNS})

@@ -87,16 +87,16 @@ def largest_gap(expected: Arrays, actual: Arrays, bound: float, names: Sequence[
         text = f"outputs are {', '.join(sorted(actual))} and not {', '.join(sorted(expected))}"
         return Gap(np.inf, bound, text)
     gaps = [
-        _of_numbers(name, values, actual[name], bound, names)
+        _number_gap(name, values, actual[name], bound, names)
         for name, values in expected.items()
         if name != ITEM_ID
     ]
     if ITEM_ID in expected and all(gap.is_within for gap in gaps):
-        gaps.append(_of_items(expected, actual, bound, names))
+        gaps.append(_item_gap(expected, actual, bound, names))
     return max(gaps, key=lambda gap: (gap.difference > gap.bound, gap.difference))
 
 
-def _of_numbers(
+def _number_gap(
     output: str, expected: np.ndarray, actual: np.ndarray, bound: float, names: Sequence[str]
 ) -> Gap:
     if expected.shape != actual.shape:
@@ -117,7 +117,7 @@ def _of_numbers(
     return Gap(difference, bound, text)
 
 
-def _of_items(expected: Arrays, actual: Arrays, bound: float, names: Sequence[str]) -> Gap:
+def _item_gap(expected: Arrays, actual: Arrays, bound: float, names: Sequence[str]) -> Gap:
     """Which items a search finds. An item may stand elsewhere where its expected score allows it.
 
     An item that was not expected at all must score like the last of those that were.

@@ -58,8 +58,8 @@ class RefreshFolder:
 
 
 Origin = Literal["answers", "links", "vectors", "metadata", "random", "collaborative"]
-OF_TEXTS = ("answers", "metadata")
-_OF_NOTHING_NEW = ("random", "collaborative")
+TEXT_ORIGINS = ("answers", "metadata")
+_FIXED_ORIGINS = ("random", "collaborative")
 
 
 def made_from(answers: SourceAnswers) -> Origin:
@@ -87,12 +87,12 @@ class SourceDescription(Section):
     @property
     def takes_answers(self) -> bool:
         """Whether answers, or texts in their place, become knowledge vectors of this source."""
-        return self.made_from in (*OF_TEXTS, "links")
+        return self.made_from in (*TEXT_ORIGINS, "links")
 
     @property
     def takes_vectors(self) -> bool:
         """Whether knowledge vectors that were made elsewhere may join the source's."""
-        return self.made_from not in _OF_NOTHING_NEW
+        return self.made_from not in _FIXED_ORIGINS
 
 
 class RefreshDescription(Section):

@@ -30,8 +30,8 @@ from preprocessing.records.provenance import as_written
 from serving.publishing import written_by_tensorflow
 from serving.refresh.description import (
     AUGMENTED,
-    OF_TEXTS,
     PROJECTED,
+    TEXT_ORIGINS,
     MatchReduction,
     RefreshDescription,
     RefreshFolder,
@@ -363,7 +363,7 @@ def _describe(
         factor=answers.factor,
         history_entry_pattern=answers.history_entry_pattern,
         links=answers.links,
-        encoder=_encoder_identity(scenario, source) if origin in OF_TEXTS else None,
+        encoder=_encoder_identity(scenario, source) if origin in TEXT_ORIGINS else None,
         length_scale=None if prior is None else prior.length_scale,
     )
 

@@ -114,7 +114,7 @@ def test_what_a_killed_process_was_writing_is_in_nobodys_way(tmp_path: Path) -> 
 class SecondWorker(Distribution):
     """A process beside the chief, who has written three checkpoints."""
 
-    def of_chief(self, number: float) -> float:
+    def chief_value(self, number: float) -> float:
         assert number == 0
         return 3.0
 

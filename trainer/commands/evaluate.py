@@ -138,9 +138,9 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
 
     saved_model = saved_model_in(arguments.folder)
     if saved_model is None:
-        scenario, kind, part_metrics, further = _judge_run(arguments)
+        scenario, kind, part_metrics, further = _evaluate_run(arguments)
     else:
-        scenario, kind, part_metrics, further = _judge_export(saved_model, arguments)
+        scenario, kind, part_metrics, further = _evaluate_export(saved_model, arguments)
     rules = leak_rules(scenario)
     result: dict[str, object] = {arguments.part: part_metrics.metrics}
     if part_metrics.slices:
@@ -158,7 +158,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     return result
 
 
-def _judge_run(
+def _evaluate_run(
     arguments: argparse.Namespace,
 ) -> tuple[Scenario, str, PartMetrics, dict[str, object]]:
     """Scenario and kind of the model, its metrics, and what else is said about a run."""
@@ -191,7 +191,7 @@ def _judge_run(
     return scenario, model.kind, part_metrics, further
 
 
-def _judge_export(
+def _evaluate_export(
     saved_model: Path, arguments: argparse.Namespace
 ) -> tuple[Scenario, str, PartMetrics, dict[str, object]]:
     from trainer.evaluation.exports import export_scores

@@ -69,7 +69,7 @@ class Distribution:
         first, last = steps
         batches = examples.epoch(epoch, first).take(last - first)
         model.fit(
-            batches if self.worker.replicas == 1 else self._of_replicas(batches),
+            batches if self.worker.replicas == 1 else self._dealt_to_replicas(batches),
             initial_epoch=epoch,
             epochs=epoch + 1,
             steps_per_epoch=last - first,
@@ -77,7 +77,7 @@ class Distribution:
             verbose=0,
         )
 
-    def of_chief(self, number: float) -> float:
+    def chief_value(self, number: float) -> float:
         """The chief's number, on which all processes then agree; waits for all of them."""
         return number
 
@@ -100,7 +100,7 @@ class Distribution:
         with tempfile.TemporaryDirectory() as aside:
             yield Path(aside) / path.name
 
-    def _of_replicas(self, batches: tf.data.Dataset) -> object:
+    def _dealt_to_replicas(self, batches: tf.data.Dataset) -> object:
         """The batches of this process, dealt to its devices row by row."""
         devices = self.worker.replicas // self.worker.count
 

@@ -41,7 +41,7 @@ class MultiWorker(Distribution):
             ) from error
 
     @override
-    def of_chief(self, number: float) -> float:
+    def chief_value(self, number: float) -> float:
         return float(self._gathered([number])[0, 0])
 
     @override

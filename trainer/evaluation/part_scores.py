@@ -257,7 +257,7 @@ class _Builder:
             self._rows_of_items,
             self._options.largest_groups,
         )
-        return _of_values(
+        return _value_slice(
             name, value_groups_of_items.names, value_groups_of_items.groups_of_entity, _ITEM_KEY
         )
 
@@ -268,7 +268,7 @@ class _Builder:
         names, bounds = number_groups(distinct, weights, self._options.number_groups)
         groups = np.searchsorted(bounds, values, side="right")
         groups[np.isnan(values)] = len(names)
-        return _of_values(name, [*names, MISSING], groups[:, np.newaxis].tolist(), _ITEM_KEY)
+        return _value_slice(name, [*names, MISSING], groups[:, np.newaxis].tolist(), _ITEM_KEY)
 
     def _by_profile(self, name: str, attribute: str) -> Slice:
         column = f"{PROFILE_PREFIX}{attribute}"
@@ -284,7 +284,7 @@ class _Builder:
             return NumberSlice(name, [*names, MISSING], column, bounds)
         divided = value_groups(profile_values.to_pylist(), rows, self._options.largest_groups)
         self._table.add_key(name, column, profile_values)
-        return _of_values(name, divided.names, divided.groups_of_entity, name)
+        return _value_slice(name, divided.names, divided.groups_of_entity, name)
 
     @cached_property
     def _attributes(self) -> ItemAttributes:
@@ -306,7 +306,7 @@ class _Builder:
         return self._items_and_rows[1]
 
 
-def _of_values(
+def _value_slice(
     name: str, groups: Sequence[str], groups_of_entity: Sequence[Sequence[int]], key: str
 ) -> KeySlice:
     """A slice by values of which the last stands for entities without one."""

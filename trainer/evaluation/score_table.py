@@ -237,11 +237,11 @@ class ScoreTable:
         """SQL of a column or key."""
         if source not in self._keys:
             return f"scores.{_quoted(source)}"
-        return f"coalesce({_of_key(source)}.place, {self._keys[source].count})"
+        return f"coalesce({_key_table(source)}.place, {self._keys[source].count})"
 
     def _join(self, key: str) -> str:
         column = _quoted(self._keys[key].column)
-        return f"LEFT JOIN {_of_key(key)} ON scores.{column} = {_of_key(key)}.value"
+        return f"LEFT JOIN {_key_table(key)} ON scores.{column} = {_key_table(key)}.value"
 
     def _read(self, query: str) -> Iterator[pa.RecordBatch]:
         import duckdb
@@ -263,6 +263,6 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _of_key(name: str) -> str:
-    """The table of a key's values and their places."""
+def _key_table(name: str) -> str:
+    """SQL name of the table of a key's values and their places."""
     return _quoted(f"key_{name}")

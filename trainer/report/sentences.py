@@ -18,7 +18,7 @@ from trainer.report.inputs import ReportInputs
 from trainer.report.statistics import COLD, PopularitySlice
 from trainer.significance import Difference
 
-_OfArm = TypeVar("_OfArm", Comparison, PopularitySlice)
+_ArmResult = TypeVar("_ArmResult", Comparison, PopularitySlice)
 
 _LISTED = 4
 """Backbones that a sentence names one by one."""
@@ -197,8 +197,8 @@ def _cold_text(arm_slices: Sequence[PopularitySlice]) -> str:
     )
 
 
-def _by_arm(results: Sequence[_OfArm]) -> dict[str, list[_OfArm]]:
-    groups: dict[str, list[_OfArm]] = {}
+def _by_arm(results: Sequence[_ArmResult]) -> dict[str, list[_ArmResult]]:
+    groups: dict[str, list[_ArmResult]] = {}
     for one in results:
         groups.setdefault(one.knowledge, []).append(one)
     return groups

@@ -23,7 +23,7 @@ from preprocessing.records.layout import WorkDirectory
 _STARTED = re.compile(r"Component (\S+) is running\.")
 
 # ML Metadata's wheels lack a query language; TFX then filters by itself and says so at every step.
-_OF_NO_CONSEQUENCE = ("ZetaSQL", "property_predicate is not supported")
+_HARMLESS = ("ZetaSQL", "property_predicate is not supported")
 
 
 class BlessingThresholds(Section):
@@ -82,9 +82,7 @@ def _is_for_people(record: logging.LogRecord) -> bool:
     message = record.getMessage()
     if started := _STARTED.fullmatch(message):
         say(f"tfx: {started[1]}")
-    return record.levelno >= logging.WARNING and not any(
-        text in message for text in _OF_NO_CONSEQUENCE
-    )
+    return record.levelno >= logging.WARNING and not any(text in message for text in _HARMLESS)
 
 
 def require_ready(scenario: Scenario) -> None:

@@ -19,7 +19,7 @@ from preprocessing.tables.blocks import (
     is_text,
     line_numbers,
     read_line_blocks,
-    require_encoding,
+    require_text_encoding,
     separator_of,
 )
 from tests.preprocessing.tables.tables_on_disk import text_file
@@ -175,10 +175,10 @@ def test_a_line_without_end_is_refused_before_it_fills_the_memory(tmp_path, monk
 
 
 def test_unknown_encodings_are_named():
-    require_encoding("latin-1", "data.x.encoding")
+    require_text_encoding("latin-1", "data.x.encoding")
     for encoding in ("latin1x", "hex", "é"):
         with pytest.raises(ConfigurationError, match=f"data.x.encoding: '{encoding}' is not"):
-            require_encoding(encoding, "data.x.encoding")
+            require_text_encoding(encoding, "data.x.encoding")
 
 
 @pytest.mark.parametrize("end", [b"", b"\n"])
