@@ -446,11 +446,11 @@ def _suggestion(location: tuple[int | str, ...], section: type[Section]) -> str:
 
 
 def _sibling_names(location: tuple[int | str, ...], section: type[Section]) -> list[str]:
-    found: type[BaseModel] | None = section
+    sibling: type[BaseModel] | None = section
     parts = list(location[:-1])
-    while parts and found is not None:
-        field = found.model_fields.get(str(parts.pop(0)))
-        found, is_map = section_type(field.annotation) if field is not None else (None, False)
+    while parts and sibling is not None:
+        field = sibling.model_fields.get(str(parts.pop(0)))
+        sibling, is_map = section_type(field.annotation) if field is not None else (None, False)
         if is_map and parts:
             parts.pop(0)
-    return list(found.model_fields) if found is not None else []
+    return list(sibling.model_fields) if sibling is not None else []

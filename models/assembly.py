@@ -285,8 +285,8 @@ class InputAssembly(tf.keras.layers.Layer):
 
     def _standardised(self, match: tf.Tensor) -> tf.Tensor:
         scaled = (match - self._match_mean) / self._match_deviation
-        known = tf.where(tf.math.is_nan(match), 0.0, scaled)
-        return tf.cast(tf.clip_by_value(known, -MATCH_CLIP, MATCH_CLIP), self.compute_dtype)
+        filled = tf.where(tf.math.is_nan(match), 0.0, scaled)
+        return tf.cast(tf.clip_by_value(filled, -MATCH_CLIP, MATCH_CLIP), self.compute_dtype)
 
 
 def _stacked(vectors: Mapping[str, tf.Tensor], sources: Sequence[str]) -> tf.Tensor:

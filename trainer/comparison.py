@@ -146,16 +146,16 @@ def adjusted_p_values(
       (slice, group, test) -> Holm-adjusted p-value; a test is a metric, of the bootstrap, or
       `DELONG`. NaN where there is none.
     """
-    adjusted_by_method: dict[str, dict[tuple[str, str], float]] = {}
+    p_values_by_metric: dict[str, dict[tuple[str, str], float]] = {}
     for name, groups in slices.items():
         for group, compared in groups.items():
             for metric, difference in compared.differences.items():
-                adjusted_by_method.setdefault(metric, {})[name, group] = difference.p_value
+                p_values_by_metric.setdefault(metric, {})[name, group] = difference.p_value
             if compared.delong is not None:
-                adjusted_by_method.setdefault(DELONG, {})[name, group] = compared.delong.p_value
+                p_values_by_metric.setdefault(DELONG, {})[name, group] = compared.delong.p_value
     return {
         (*key, test): adjusted
-        for test, p_values in adjusted_by_method.items()
+        for test, p_values in p_values_by_metric.items()
         for key, adjusted in zip(p_values, holm(list(p_values.values())), strict=True)
     }
 

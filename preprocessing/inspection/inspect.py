@@ -412,7 +412,7 @@ def _statistic_rows(features: Mapping[str, Mapping[str, Any]]) -> list[dict[str,
 def _table(rows: list[dict[str, str]], indent: str) -> Iterator[str]:
     columns = [name for name in ("name", *_STATISTIC_COLUMNS) if any(row.get(name) for row in rows)]
     cells = [columns, *([row.get(name, "")[:_WIDEST_CELL] for name in columns] for row in rows)]
-    widths = [max(len(line[place]) for line in cells) for place in range(len(columns))]
+    widths = [max(len(line[column]) for line in cells) for column in range(len(columns))]
     for column, line in enumerate(cells):
         padded = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
         more = rows[column - 1]["more"] if column else ""

@@ -98,7 +98,7 @@ class Template:
         """
         for name in self.names:
             if name not in allowed:
-                placeholders = ", ".join(f"{{{known}}}" for known in allowed)
+                placeholders = ", ".join(f"{{{allowed_name}}}" for allowed_name in allowed)
                 raise TemplateError(f"unknown placeholder '{{{name}}}'; known here: {placeholders}")
         for name in required:
             if name not in self.names:

@@ -216,7 +216,7 @@ def _is_text(value: ProfileValue) -> bool:
 
 def _strings(values: Sequence[ProfileValue]) -> np.ndarray:
     lists = [_texts(value) for value in values]
-    width = max((len(of_user) for of_user in lists), default=0) or 1
+    width = max((len(user_texts) for user_texts in lists), default=0) or 1
     array = np.full((len(lists), width), _NO_VALUE, dtype=object)
     for row, user_texts in enumerate(lists):
         array[row, : len(user_texts)] = user_texts

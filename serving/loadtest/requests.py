@@ -129,7 +129,7 @@ class RequestSource:
         missing = count - len(named)
         repeat = missing > len(self.items)
         chosen = generator.choice(len(self.items), missing, replace=repeat).tolist()
-        return named + [self.items[place] for place in chosen]
+        return named + [self.items[index] for index in chosen]
 
 
 def requests_of_file(path: str, positive_rating: float | None) -> RequestSource:

@@ -391,16 +391,16 @@ def encode_entries(
     refused: dict[int, str] = {}
     if texts:
         vectors, refused = _encode(texts, source, description, encoder_folder)
-    place_of = {text: place for place, text in enumerate(texts)}
+    row_of_text = {text: row for row, text in enumerate(texts)}
     encoded = np.zeros([len(entries), width], np.float16)
     usable = []
     with np.errstate(over="ignore"):
         for row, entry in enumerate(entries):
-            row_of_text = None if entry.text is None else place_of[entry.text]
-            encoded[row] = entry.vector if row_of_text is None else vectors[row_of_text]
+            index = None if entry.text is None else row_of_text[entry.text]
+            encoded[row] = entry.vector if index is None else vectors[index]
             problem = (
-                ("encoder_refused", refused[row_of_text])
-                if row_of_text in refused
+                ("encoder_refused", refused[index])
+                if index in refused
                 else problem_of(encoded[row])
             )
             if problem is None:

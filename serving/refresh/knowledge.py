@@ -339,7 +339,7 @@ class VersionKnowledge:
             entities = self.entities[source]
             lookup = self.lookups[self.description.sources[source].entity]
             is_collective = np.array([entry.collective for entry in entries], bool)
-            row_of_group = {group: place for place, group in enumerate(entities.group_ids.tolist())}
+            row_of_group = {group: row for row, group in enumerate(entities.group_ids.tolist())}
             new = NewVectors(
                 lookup.rows([entry.entity_id for entry in entries if not entry.collective]),
                 vectors[~is_collective],

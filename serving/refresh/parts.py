@@ -202,8 +202,8 @@ def _item_vectors(model: RetrievalModel, statistics: tf.Variable) -> ConcreteFun
         )
         augmented = Augmented(
             {
-                source: tf.cast(inputs[f"augmented_{place}"], dtype)
-                for place, source in enumerate(sources)
+                source: tf.cast(inputs[f"augmented_{index}"], dtype)
+                for index, source in enumerate(sources)
             }
         )
         vectors = scorer.vectors_of_fields(items.fields(ids, rows), numbers, augmented)

@@ -137,14 +137,14 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
         **result_of(whole),
         "runs_a": len(baseline),
         "runs_b": len(candidate),
-        **{f"leak_rule_{side}": leak_rule_result(found) for side, found in rules.items()},
+        **{f"leak_rule_{side}": leak_rule_result(rule) for side, rule in rules.items()},
     }
     if slices:
         divisions = _divisions(scenario, arguments.part, baseline[0], slices)
-        rule = compare_slices(baseline, candidate, divisions, resamples, seed)
+        slice_comparisons = compare_slices(baseline, candidate, divisions, resamples, seed)
         sparse_below = scenario.evaluation.sparse_below
-        result["slices"] = slice_results(rule, sparse_below)
-        print_table(*slice_rows(rule, sparse_below), sections=True)
+        result["slices"] = slice_results(slice_comparisons, sparse_below)
+        print_table(*slice_rows(slice_comparisons, sparse_below), sections=True)
     return result
 
 

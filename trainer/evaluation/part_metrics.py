@@ -102,7 +102,7 @@ def _sample_sums(
     columns = {LABEL: LABEL + suffix, SCORE: SCORE + suffix}
     columns |= {name: name for name in _columns_of(divisions)}
     for batch in table.batches(columns, order_by=[SCORE]):
-        ties = [of_division.add_ascending(batch) for of_division in sums]
+        ties = [division_sums.add_ascending(batch) for division_sums in sums]
         curve.add(ties[0])
     curve.add([of_division.end_ascending() for of_division in sums][0])
     if sums[0].missing_class(0):

@@ -346,9 +346,9 @@ def _popularity_panel(axes: Axes, inputs: ReportInputs, slices: Sequence[Popular
     for arm in compared:
         arm_slices = [each for each in slices if each.knowledge == arm]
         judged = [(BUCKETS.index(each.bucket), each.difference) for each in arm_slices]
-        points = [(place, difference) for place, difference in judged if difference is not None]
+        points = [(bucket, difference) for bucket, difference in judged if difference is not None]
         axes.errorbar(
-            [place + offsets[arm] for place, _ in points],
+            [bucket + offsets[arm] for bucket, _ in points],
             [difference.difference for _, difference in points],
             yerr=np.hstack(
                 [
