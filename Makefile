@@ -12,6 +12,9 @@ TFX_SAMPLE := --config configs/movielens_small.yaml
 CONFORMANCE_VENV := .venv-conformance
 CONFORMANCE_INSTALLED := $(CONFORMANCE_VENV)/.installed
 
+DOCS_VENV := .venv-docs
+DOCS_INSTALLED := $(DOCS_VENV)/.installed
+
 ROOMS := configs preprocessing models trainer serving examples benchmarks
 BAZEL ?= bazel
 BAZEL_FILES := BUILD MODULE.bazel WORKSPACE bazel tests $(ROOMS)
@@ -27,7 +30,7 @@ export TF_CPP_MIN_LOG_LEVEL := 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo tfx test test-all lint format bazel-test requirements
+.PHONY: help setup demo tfx test test-all lint format bazel-test docs requirements
 
 help: ## list the targets
 	@echo "Targets of this Makefile:"
@@ -37,12 +40,7 @@ setup: $(INSTALLED) ## create .venv with Python 3.11 and install the pinned pack
 	@echo "setup: $(VENV) is ready"
 
 $(INSTALLED): requirements.txt requirements-dev.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
-		echo "setup: '$(PYTHON)' does not run Python 3.11, which the pinned packages need."; \
-		echo "       Install Python 3.11 or name it: make setup PYTHON=/path/to/python3.11"; exit 1; } >&2
-	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
-		echo "setup: '$(PYTHON)' has no venv module. On Debian and Ubuntu: apt-get install python3.11-venv"; \
-		exit 1; } >&2
+	@$(call check_python,setup)
 	@echo "setup: installing the pinned packages into $(VENV); takes minutes and 3.2 GB of disk, once"
 	@$(PYTHON) -m venv $(VENV)
 	@$(RUN) -m pip install --disable-pip-version-check $(if $(CI),--quiet) \
@@ -96,7 +94,7 @@ lint: setup ## check style and import order (ruff), types (mypy) and BUILD files
 	@echo "lint: ruff, mypy and buildifier change nothing here; make format repairs the layout"
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
-	@$(RUN) -m mypy $(ROOMS) bazel
+	@$(RUN) -m mypy $(ROOMS) bazel docs/generated_reference.py
 	@$(call with_buildifier,lint,-mode=check -lint=warn)
 
 format: setup ## sort imports and lay out the code and the BUILD files
@@ -117,6 +115,19 @@ bazel-test: setup ## run the tests under Bazel (skipped where Bazel is missing)
 		$(BAZEL) test $$options //...; \
 	fi
 
+docs: $(DOCS_INSTALLED) ## build the documents' site from docs/ into out/docs
+	@echo "docs: a warning, such as a link that leads nowhere, fails the build"
+	@$(DOCS_VENV)/bin/sphinx-build -W --keep-going --quiet -E -b html docs out/docs
+	@echo "docs: open out/docs/index.html"
+
+$(DOCS_INSTALLED): requirements-docs.txt
+	@$(call check_python,docs)
+	@echo "docs: installing Sphinx and its pinned packages into $(DOCS_VENV); takes 190 MB of disk, once"
+	@$(PYTHON) -m venv --clear $(DOCS_VENV)
+	@$(DOCS_VENV)/bin/python -m pip install --disable-pip-version-check $(if $(CI),--quiet) \
+		-r requirements-docs.txt
+	@touch $@
+
 requirements: setup ## pin requirements*.in to requirements*.txt (UPGRADE=1 takes newer versions)
 	@echo "requirements: resolving all requirements*.in for Python 3.11 on Linux"
 	@$(COMPILE) requirements.in -o requirements.txt
@@ -125,9 +136,20 @@ requirements: setup ## pin requirements*.in to requirements*.txt (UPGRADE=1 take
 	@$(COMPILE) requirements-gguf.in -o requirements-gguf.txt
 	@$(COMPILE) requirements-tracking.in -o requirements-tracking.txt
 	@$(COMPILE) requirements-conformance.in -o requirements-conformance.txt
+	@$(COMPILE) requirements-docs.in -o requirements-docs.txt
 	@$(COMPILE) requirements-gpu.in -o requirements-gpu.txt
 	@$(subst --python-platform linux,--python-platform x86_64-manylinux_2_39,$(COMPILE)) \
 		requirements-tfx.in -o requirements-tfx.txt
+
+# Argument: the target's name for messages.
+define check_python
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || { \
+		echo "$(1): '$(PYTHON)' does not run Python 3.11, which the pinned packages need."; \
+		echo "$(1): install Python 3.11 or name it: make $(1) PYTHON=/path/to/python3.11"; exit 1; } >&2; \
+	$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(1): '$(PYTHON)' has no venv module. On Debian and Ubuntu: apt-get install python3.11-venv"; \
+		exit 1; } >&2
+endef
 
 # Arguments: the target's name for messages, buildifier's options. The npm package ships the program itself.
 define with_buildifier

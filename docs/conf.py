@@ -1,0 +1,40 @@
+"""Sphinx builds the site of this folder with it: `make docs`."""
+
+from __future__ import annotations
+
+import re
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent))
+
+from docs import generated_reference  # noqa: E402
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+project = "REKI for TensorFlow"
+extensions = ["myst_parser"]
+myst_heading_anchors = 4
+html_theme = "furo"
+html_title = project
+html_show_copyright = False
+html_copy_source = False
+
+
+def setup(app: Sphinx) -> None:
+    """Changes the text of pages as Sphinx reads them."""
+    app.connect("source-read", _prepare)
+
+
+def _prepare(_: Sphinx, page: str, source: list[str]) -> None:
+    """Adds what is made from the code; of links to files outside this folder the text stays."""
+    folder = (HERE / page).parent
+
+    def kept(link: re.Match[str]) -> str:
+        is_inside = (folder / link[2]).resolve().is_relative_to(HERE)
+        return link[0] if is_inside else link[1]
+
+    source[0] = re.sub(r"\[([^\]]*)\]\((\.\./[^)]*)\)", kept, generated_reference.filled(source[0]))
