@@ -26,7 +26,8 @@ from configs.scenario import Scenario
 from preprocessing.records.contract import FEATURES_OF_KIND, KNOWLEDGE_FEATURES, Feature
 
 ROOT = Path(__file__).resolve().parents[1]
-PROGRAMS = ("preprocessing", "trainer", "serving")
+PROGRAMS = tuple(sorted(path.parent.name for path in ROOT.glob("*/__main__.py")))
+"""Folders that `python -m` runs."""
 
 API = {
     "models/knowledge.py": ["KnowledgeTable"],
