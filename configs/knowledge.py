@@ -60,6 +60,7 @@ class Links(Section):
     )
     until: str | None = Field(
         None,
+        json_schema_extra={"anyOf": [{"type": "string"}, {"type": "integer"}, {"type": "null"}]},
         description="year, month or day, such as 2016 or 2019-11-14: prompts ask for items that "
         "were there by then; if empty, for any",
     )
@@ -183,6 +184,20 @@ class SourceAnswers(Section):
         """True when the vectors are made of texts, by the encoder."""
         has_texts = bool(self.individual or self.collective or self.metadata)
         return has_texts and self.links is None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Paths and patterns of answers and vectors that others make, an LLM for example."""
+        return (*self.individual, *self.collective, *self.vectors)
+
+    @property
+    def may_show_interactions(self) -> bool:
+        """True when users' interactions may be in it, so that they must not be samples.
+
+        Prompts about users show them, and groups and vectors made elsewhere may be made from them.
+        """
+        about_users = self.entity == "user" and bool(self.individual)
+        return about_users or bool(self.collective) or bool(self.vectors)
 
     @property
     def is_prose_about_items(self) -> bool:
@@ -318,9 +333,14 @@ class Knowledge(Section):
     """LLM knowledge: which sources the model uses and where their answers are."""
 
     sources: tuple[str, ...] = Field(
-        ("item", "user"), description="sources that the adapter reads; names from 'answers'"
+        ("item", "user"),
+        description="sources that the adapter reads; names from 'answers'. If left out, item and "
+        "user, as far as they are described",
     )
-    answers: dict[str, SourceAnswers] = Field(description="answer files by source name")
+    answers: dict[str, SourceAnswers] = Field(
+        default_factory=dict,
+        description="answer files by source name; none for models without knowledge, the baseline",
+    )
     encoder: Encoder = Encoder()
     shards: int = Field(2, ge=1, description="TFRecord files per source")
 
@@ -355,9 +375,12 @@ class Knowledge(Section):
 
     @model_validator(mode="after")
     def _sources_have_answers(self) -> Self:
+        if "sources" not in self.model_fields_set:
+            there = tuple(source for source in self.sources if source in self.answers)
+            self.__dict__["sources"] = there
         for source in self.sources:
             if source not in self.answers:
-                names = ", ".join(sorted(self.answers))
+                names = ", ".join(sorted(self.answers)) or "none"
                 raise ValueError(
                     f"source '{source}' is not described under 'answers' (there: {names})"
                 )

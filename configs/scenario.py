@@ -37,7 +37,9 @@ class Scenario(Section):
     )
     data: Data
     split: Split = Split()
-    knowledge: Knowledge
+    knowledge: Knowledge = Field(
+        Knowledge(), description="what an LLM knows; may be left out for models without knowledge"
+    )
     prompts: Prompts = Prompts()
     generation: Generation = Generation()
     model: Model = Model()
@@ -72,6 +74,19 @@ class Scenario(Section):
         return min(self.model.knowledge_match.history_length, self.data.history_length)
 
     @model_validator(mode="after")
+    def _adapter_has_sources(self) -> Scenario:
+        if self.model.adapter == "none" or self.knowledge.sources:
+            return self
+        if "adapter" in self.model.model_fields_set:
+            raise ValueError(
+                f"model.adapter '{self.model.adapter}' reads knowledge, and knowledge.sources "
+                "names none; set model.adapter=none for the model without knowledge, or describe "
+                "a source under knowledge.answers and name it in knowledge.sources"
+            )
+        self.__dict__["model"] = self.model.model_copy(update={"adapter": "none"})
+        return self
+
+    @model_validator(mode="after")
     def _ridge_has_ratings(self) -> Scenario:
         if self.model.match == "ridge" and self.data.is_implicit:
             raise ValueError(
@@ -91,9 +106,10 @@ class Scenario(Section):
             for source in getattr(self.model, section).sources:
                 answers = self.knowledge.answers.get(source)
                 if answers is None or answers.entity != "item":
+                    off = "match=none" if section == "knowledge_match" else "prior=false"
                     raise ValueError(
                         f"model.{section}.sources: '{source}' must be an item source of "
-                        "knowledge.answers"
+                        f"knowledge.answers; describe it there, name another, or set model.{off}"
                     )
                 if section == "knowledge_prior" and answers.collaborative is not None:
                     raise ValueError(

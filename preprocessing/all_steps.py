@@ -12,6 +12,7 @@ from preprocessing.beam_options import BeamOptions
 from preprocessing.encode import default_sources, encode
 from preprocessing.examples import build_examples
 from preprocessing.knowledge.source_plan import described_by
+from preprocessing.missing_answers import missing_answers
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.steps import refuse_rejected
 from preprocessing.tables.blocks import expand_paths
@@ -27,6 +28,9 @@ def run_all_steps(
 ) -> dict[str, Any]:
     """Runs `examples`, whose checks are quick, then `encode` of all sources that any arm reads.
 
+    A scenario none of whose answers are there yet gets what a model without knowledge is trained
+    on.
+
     Arguments are those of the steps.
 
     Returns:
@@ -38,7 +42,8 @@ def run_all_steps(
       RejectedInput: `strict` and a step has dead letters; raised when all steps are done.
     """
     start = time.monotonic()
-    sources = needed_sources(scenario)
+    missing = missing_answers(scenario)
+    sources = [source for source in needed_sources(scenario) if source not in missing]
     _require_answer_files(scenario, sources)
     steps = [
         build_examples(scenario, force=force, dry_run=dry_run, beam=beam),

@@ -19,6 +19,7 @@ from preprocessing.knowledge.building import SourceBuild
 from preprocessing.knowledge.log_coverage import COVERAGE, LogCoverage
 from preprocessing.knowledge.source_plan import SourcePlan, plan_source
 from preprocessing.links.step import link, unfinished_links, with_links
+from preprocessing.missing_answers import needed_split
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.steps import Step, StepRun, refuse_rejected, run_sources
 
@@ -65,12 +66,16 @@ def encode(
     start = time.monotonic()
     names = default_sources(scenario) if sources is None else list(dict.fromkeys(sources))
     work = WorkDirectory(scenario.work_dir)
+    if sources is None and not names:
+        say("encode: nothing to do, knowledge.sources names no source")
     if dry_run:
         return {"step": "encode", "dry_run": True, "sources": _plans(scenario, names, force)}
     if grouped := with_grouping(scenario, names):
         make_groups(scenario, sources=grouped)
     if linked := with_links(scenario, names):
         link(scenario, sources=linked)
+    # After the groups, which prompts are made from before there are answers.
+    scenario = scenario.model_copy(update={"split": needed_split(scenario)})
     plans = [plan_source(scenario, name) for name in names]
     coverage = LogCoverage(scenario)
     steps = {plan.source: _step(scenario, plan, coverage, beam or BeamOptions()) for plan in plans}
@@ -109,10 +114,11 @@ def _plans(scenario: Scenario, names: Sequence[str], force: bool) -> list[dict[s
     coverage = LogCoverage(scenario)
     plans = make_groups(scenario, sources=pending, dry_run=True)["sources"] if pending else []
     plans += link(scenario, sources=unlinked, dry_run=True)["sources"] if unlinked else []
-    missing = [str(groups_directory(scenario, source).path / GROUPS_FILE) for source in pending]
+    unmade = [str(groups_directory(scenario, source).path / GROUPS_FILE) for source in pending]
+    scenario = scenario.model_copy(update={"split": needed_split(scenario)})
     for name in names:
         directory = WorkDirectory(scenario.work_dir).knowledge(name)
-        if name in unlinked or groups_file(scenario, name) in missing:
+        if name in unlinked or groups_file(scenario, name) in unmade:
             first = "names are linked" if name in unlinked else "groups are made"
             say(f"encode {name}: would run when its {first}; writes {directory.path}")
             waiting = {"step": f"encode {name}", "dry_run": True, "would_skip": False}

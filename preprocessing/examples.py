@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from preprocessing.interactions.pipeline import build_pipeline
 from preprocessing.interactions.reading import open_interactions
 from preprocessing.interactions.shard import ExamplesPlan, shards_of_log, write_schema
 from preprocessing.interactions.shown_entries import PromptWording
+from preprocessing.missing_answers import missing_answers, needed_split, tell_missing_answers
 from preprocessing.records.contract import features_of
 from preprocessing.records.coverage import tell_catalogue_coverage
 from preprocessing.records.layout import ExamplesDirectory, WorkDirectory
@@ -63,7 +64,7 @@ def build_examples(
       `catalogue` and `profiles` count their rows in the same way as interactions, and
       `coverage.catalogue` says how many items of the log the catalogue has. `leak_check`
       names the sources of `knowledge.answers` for which nothing shows that the LLM saw only
-      interactions before k_u.
+      interactions before k_u. `missing_answers` are the sources whose answers are not there yet.
 
     Raises:
       ConfigurationError: a file or a mapped column does not exist, a name is not allowed, or
@@ -74,6 +75,8 @@ def build_examples(
     """
     start = time.monotonic()
     require_consistent_settings(scenario.data, scenario.split)
+    missing = missing_answers(scenario)
+    scenario = _with_answers_at_hand(scenario, missing)
     checked = leak_check.checked_sources(scenario.knowledge)
     prompts = leak_check.NOTHING_TO_LOOK_UP
     if checked:
@@ -90,11 +93,12 @@ def build_examples(
     def report(run: StepRun) -> dict[str, Any]:
         counts = run.manifest["counts"]
         say(progress_line(counts, run.seconds, run.skipped))
+        tell_missing_answers(scenario, missing)
         tell_catalogue_coverage(scenario, counts["coverage"]["catalogue"])
         unknown = unknown_parts(counts, directory.dead_letters)
         for warning in [*([unknown] if unknown else []), *thin_parts(counts)]:
             say(f"examples: warning: {warning}")
-        return {"step": "examples", **counts}
+        return {"step": "examples", **counts, "missing_answers": list(missing)}
 
     step = Step(
         name="examples",
@@ -116,11 +120,23 @@ def build_examples(
         report=report,
     )
     if dry_run:
-        return step.dry_run(force) | {"tables": _described(tables)}
+        tell_missing_answers(scenario, missing)
+        return step.dry_run(force) | {
+            "tables": _described(tables),
+            "missing_answers": list(missing),
+        }
     result = step.run(force, start)
     if strict:
         refuse_rejected([directory], result)
     return result
+
+
+def _with_answers_at_hand(scenario: Scenario, missing: Collection[str]) -> Scenario:
+    """The scenario as examples are made of it: answers that are missing showed an LLM nothing."""
+    answers = scenario.knowledge.answers
+    there = {source: answers[source] for source in answers if source not in missing}
+    knowledge = scenario.knowledge.model_copy(update={"answers": there})
+    return scenario.model_copy(update={"split": needed_split(scenario), "knowledge": knowledge})
 
 
 def _answer_files(knowledge: Knowledge, sources: Iterable[str]) -> dict[str, str]:

@@ -56,6 +56,7 @@ PREPROCESSING_ORDER = (
     "arrow_bytes",
     "hashing",
     "storage",
+    "missing_answers",
     "records",
     "names",
     "inputs",

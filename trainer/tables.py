@@ -141,6 +141,7 @@ def _step_directories(scenario: Scenario) -> dict[str, StepDirectory]:
 
 def _require_same_settings(scenario: Scenario) -> None:
     directories = _step_directories(scenario)
+    require_knowledge(scenario)
     built_by_step = {step: read_settings(directory) for step, directory in directories.items()}
     needed = _with_unread_settings(scenario, built_by_step["examples"])
     differences = []
@@ -161,11 +162,41 @@ def _require_same_settings(scenario: Scenario) -> None:
         )
 
 
+def require_knowledge(scenario: Scenario) -> None:
+    """Makes sure that what the model reads is there; without examples that is not the question.
+
+    Raises:
+      ConfigurationError: it is not; the message says how to train without it.
+    """
+    directories = _step_directories(scenario)
+    if not directories["examples"].manifest.exists():
+        return
+    model = scenario.model
+    readers = {
+        "adapter=none": scenario.knowledge.sources if model.adapter != "none" else (),
+        "match=none": model.knowledge_match.sources if model.match != "none" else (),
+        "prior=false": model.knowledge_prior.sources if model.prior else (),
+    }
+    missing = [
+        source
+        for source in scenario.knowledge_sources()
+        if not directories[f"knowledge/{source}"].manifest.exists()
+    ]
+    without = [f"model.{setting}" for setting, read in readers.items() if set(read) & set(missing)]
+    if missing:
+        raise ConfigurationError(
+            f"the model reads knowledge of {', '.join(missing)}, and {scenario.work_dir}/knowledge "
+            f"has none of it. Train the model without it ({' '.join(without)}), or get the "
+            "answers (docs/generation.md) and run 'python -m preprocessing all'"
+        )
+
+
 def _with_unread_settings(scenario: Scenario, built: Settings) -> Scenario:
     """The scenario, where its model does not read the examples, as these were built.
 
-    Further kinds of examples are never in the way, nor are further labels that are no task. Only
-    what the scenario asks for must be there.
+    Further kinds of examples are never in the way, nor are further labels that are no task, nor
+    samples that are not held back from a model whose knowledge shows no interactions. Only what the
+    scenario asks for must be there.
 
     Args:
       scenario: what is asked for.
@@ -186,7 +217,12 @@ def _with_unread_settings(scenario: Scenario, built: Settings) -> Scenario:
     for task in scenario.model.tasks:
         labels[task] = data.labels[task]
     changes["labels"] = labels
-    return scenario.model_copy(update={"data": data.model_copy(update=changes)})
+    found: dict[str, object] = {"data": data.model_copy(update=changes)}
+    answers = scenario.knowledge.answers
+    shown = any(answers[source].may_show_interactions for source in scenario.knowledge_sources())
+    if built.get("split.knowledge_history_cap") == 0 and not shown:
+        found["split"] = scenario.split.model_copy(update={"knowledge_history_cap": 0})
+    return scenario.model_copy(update=found)
 
 
 def _section(settings: Settings, prefix: str) -> dict[str, Any]:

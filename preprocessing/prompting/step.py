@@ -16,6 +16,7 @@ import numpy as np
 from configs.command_line import CommandError, say
 from configs.data import Data, Split
 from configs.knowledge import SourceAnswers
+from configs.loading import ConfigurationError
 from configs.prompting import Prompts
 from configs.scenario import Scenario
 from preprocessing.answers.record import chosen_sources, sources_of
@@ -158,9 +159,15 @@ def plan_prompts(scenario: Scenario, sources: Sequence[str] | None) -> PromptPla
       sources: names of `knowledge.answers`; None takes all.
 
     Raises:
-      ConfigurationError: a source is unknown or its user groups have no kind, or the prompt
-        scenario is missing or wrong.
+      ConfigurationError: there is no source, one is unknown or its user groups have no kind, or
+        the prompt scenario is missing or wrong.
     """
+    if not scenario.knowledge.answers:
+        raise ConfigurationError(
+            "knowledge.answers describes no source to ask an LLM about; add one, for example "
+            "knowledge: {answers: {item: {entity: item, individual: [answers.jsonl]}}}, the file "
+            "that its answers will be in"
+        )
     answers = chosen_sources(scenario.knowledge.answers, sources or None)
     for source in answers:
         require_plain_name("knowledge.answers", source)

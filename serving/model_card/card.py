@@ -37,7 +37,7 @@ from preprocessing.records.contract import (
 )
 from preprocessing.records.item_tables import read_item_attributes, read_vocabulary
 from preprocessing.records.knowledge import read_knowledge
-from preprocessing.records.layout import WorkDirectory
+from preprocessing.records.layout import SETTINGS, WorkDirectory
 from preprocessing.records.leak_rule import LeakRule, leak_rules
 from preprocessing.records.parsing import example_dataset
 from serving.options import DEFAULT_CARD_ROWS
@@ -76,8 +76,10 @@ def data_facts(scenario: Scenario, kind: str, most_dated: int = 300_000) -> dict
     Raises:
       preprocessing.records.contract.DamagedRecords: a file of examples is missing or damaged.
     """
-    manifest = WorkDirectory(scenario.work_dir).examples.manifest
-    counts = json.loads(manifest.read_text(encoding="utf-8"))["counts"]
+    manifest = json.loads(
+        WorkDirectory(scenario.work_dir).examples.manifest.read_text(encoding="utf-8")
+    )
+    counts = manifest["counts"]
     examples = counts["examples"][kind]
     return {
         "scenario": scenario.name,
@@ -94,7 +96,7 @@ def data_facts(scenario: Scenario, kind: str, most_dated: int = 300_000) -> dict
             "by": scenario.split.by,
             "fractions": None if scenario.split.by == "column" else list(scenario.split.fractions),
             "shares": _shares(examples),
-            "knowledge_history_cap": scenario.split.knowledge_history_cap,
+            "knowledge_history_cap": manifest[SETTINGS]["split.knowledge_history_cap"],
         },
         "dates": {
             part: _dates(scenario, kind, part) if 0 < examples.get(part, 0) <= most_dated else None

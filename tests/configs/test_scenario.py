@@ -72,7 +72,26 @@ def test_unknown_keys_are_refused(sections: dict[str, object], location: tuple[s
     assert (problem["type"], problem["loc"]) == ("extra_forbidden", location)
 
 
-@pytest.mark.parametrize("missing", ["name", "work_dir", "data", "knowledge"])
+def test_a_scenario_without_knowledge_is_the_baseline() -> None:
+    bare = tree()
+    del bare["knowledge"]
+    scenario = Scenario.model_validate(bare)
+    assert scenario.knowledge.sources == () and scenario.model.adapter == "none"
+    assert scenario.knowledge_sources() == ()
+    assert Scenario.model_validate(scenario.model_dump(mode="json")) == scenario
+    with pytest.raises(ValidationError, match="set model.adapter=none for the model without know"):
+        Scenario.model_validate(bare | {"model": {"adapter": "hein"}})
+    with pytest.raises(ValidationError, match="describe it there, name another, or set model.matc"):
+        Scenario.model_validate(bare | {"model": {"match": "ridge"}})
+
+
+def test_sources_that_are_left_out_are_those_that_are_described() -> None:
+    described = tree(knowledge={"answers": {"item": ITEM_ANSWERS}})
+    scenario = Scenario.model_validate(described)
+    assert scenario.knowledge.sources == ("item",) and scenario.model.adapter == "hein"
+
+
+@pytest.mark.parametrize("missing", ["name", "work_dir", "data"])
 def test_required_keys(missing: str) -> None:
     incomplete = tree()
     del incomplete[missing]

@@ -410,7 +410,7 @@ def test_sources_of_knowledge_may_be_one_text(written: object, read: tuple[str, 
 
 def test_a_source_without_answers_is_refused() -> None:
     with pytest.raises(ValidationError, match=r"source 'user' is not described .*there: item"):
-        Knowledge.model_validate({"answers": {"item": ITEM_ANSWERS}})
+        Knowledge.model_validate({"sources": ["user"], "answers": {"item": ITEM_ANSWERS}})
 
 
 def test_a_source_that_is_named_twice_is_refused() -> None:

@@ -118,13 +118,27 @@ def test_a_missing_step_says_what_to_run(tmp_path: Path) -> None:
     scenario = copied_scenario(tmp_path)
     work = WorkDirectory(scenario.work_dir)
     shutil.rmtree(work.knowledge("user").path)
-    with pytest.raises(DamagedRecords, match="knowledge/user.*run 'python -m preprocessing all'"):
+    without = r"knowledge of user, .*model.adapter=none\), or get .*'python -m preprocessing all'"
+    with pytest.raises(ConfigurationError, match=without):
         read_model_tables(scenario)
     with pytest.raises(FileNotFoundError, match="knowledge/user.*run 'python -m preprocessing all"):
         data_fingerprint(scenario)
     shutil.rmtree(work.examples.path)
     with pytest.raises(DamagedRecords, match="examples.*run 'python -m preprocessing"):
         read_model_tables(scenario)
+
+
+def test_samples_that_nothing_was_held_back_from_are_for_models_no_prompt_taught(
+    tmp_path: Path,
+) -> None:
+    baseline = copied_scenario(tmp_path, model__adapter="none")
+    manifest = WorkDirectory(baseline.work_dir).examples.manifest
+    built = json.loads(manifest.read_text())
+    built["settings"]["split.knowledge_history_cap"] = 0
+    manifest.write_text(json.dumps(built))
+    assert read_model_tables(baseline).knowledge == {}
+    with pytest.raises(ConfigurationError, match="knowledge_history_cap: 10 is asked for.*with 0"):
+        read_model_tables(tiny_scenario(work_dir=baseline.work_dir))
 
 
 def test_settings_that_contradict_the_data_are_refused() -> None:
