@@ -120,7 +120,7 @@ class GenerateStep:
           CommandError: the endpoint is unusable, or no prompt has an answer because every call of
             the LLM failed; what was answered before is written.
           KeyboardInterrupt: stopped by Ctrl-C; what was answered before is written.
-          RejectedInput: see `strict`.
+          RejectedInput: see `strict`; or calls of the LLM failed, and other prompts have answers.
         """
         if self._gguf is not None:
             self._gguf.remember(self._out.model_hash)
@@ -150,12 +150,13 @@ class GenerateStep:
             raise CommandError(
                 f"{report.problem}. Repair that and run the same command again", summary
             )
-        if report.failures and not counts.answered and self._settings.client in ("openai", "gguf"):
-            raise CommandError(
-                f"no prompt has an answer: {_causes(report.failures)}. Repair that and run the "
-                "same command again",
-                summary,
+        if report.failures and self._settings.client in ("openai", "gguf"):
+            left = f"{len(report.failures):,} prompts have" if counts.answered else "no prompt has"
+            problem = (
+                f"{left} {'no' if counts.answered else 'an'} answer: {_causes(report.failures)}. "
+                "Repair that and run the same command again"
             )
+            raise (RejectedInput if counts.answered else CommandError)(problem, summary)
         if strict and (counts.rejected_by_reason or counts.not_attempted or report.dead_letters):
             raise RejectedInput(
                 f"not every prompt has an answer; see {self._out.dead_letters}", summary
