@@ -11,10 +11,13 @@ import contextlib
 import errno
 import json
 import os
+import platform
+import re
 import shutil
 import sys
 import tempfile
 import textwrap
+import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import NoneType
@@ -23,8 +26,16 @@ from typing import Annotated, Any, Literal, NoReturn, TypeAlias, TypeVar, get_ar
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from configs.loading import ConfigurationError, described_keys, load_scenario
+from configs.completion import SHELLS, completion_script
+from configs.loading import (
+    ConfigurationError,
+    described_keys,
+    did_you_mean,
+    load_scenario,
+    nothing_there,
+)
 from configs.scenario import Scenario
+from configs.schema import allowed_values, values_of
 from configs.section import Metavar, OneOf, Section
 
 EXIT_DONE = 0
@@ -33,7 +44,11 @@ EXIT_WRONG_USAGE = 2
 EXIT_REJECTED_INPUT = 3
 EXIT_CODES_HELP = """\
 exit codes:
-  0 done, 1 failed, 2 wrong usage or configuration, 3 done, with rejected records under --strict"""
+  0 done, 1 failed, 2 wrong usage or configuration, or a path that leads nowhere,
+  3 done in part: records were rejected under --strict, or calls of `generate` failed"""
+
+
+_PYPROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
 
 
 class CommandError(Exception):
@@ -49,7 +64,7 @@ class CommandError(Exception):
 
 
 class RejectedInput(Exception):
-    """Work is done, but `--strict` was given and records were rejected (exit code 3).
+    """Work is done but for what was rejected, or had no answer (exit code 3).
 
     Attributes:
       result: the command's JSON result, printed all the same.
@@ -130,6 +145,11 @@ def add_json_option(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_dry_run_option(parser: argparse.ArgumentParser, meaning: str) -> None:
+    """Adds `--dry-run`, which writes nothing."""
+    parser.add_argument("--dry-run", action="store_true", help=f"{meaning}; write nothing")
+
+
 def scenario_of(arguments: argparse.Namespace) -> Scenario:
     """The scenario that `--config` and the overrides name."""
     return load_scenario(arguments.config, arguments.overrides)
@@ -154,6 +174,7 @@ def add_field_options(
         section's dotted key. The option is None then. By default it has the field's default.
     """
     groups: dict[str, argparse._ActionsContainer] = {}
+    schema = section.model_json_schema()
     for name in section.model_fields if names is None else names:
         field = section.model_fields[name]
         flag = f"--{name.replace('_', '-')}"
@@ -174,6 +195,7 @@ def add_field_options(
             continue
         shown = f"{stands_for}.{name}" if stands_for else _spelled(default)
         choices = get_args(kind) if get_origin(kind) is Literal else None
+        notes = [*_ranges(schema["properties"][name]), *([f"default: {shown}"] if shown else [])]
         metavar = _metavar(field, kind)
         owner.add_argument(
             flag,
@@ -183,7 +205,7 @@ def add_field_options(
             choices=choices,
             type=str if choices else _reader(field, kind, metavar),
             metavar=None if choices else metavar,
-            help=f"{meaning} (default: {shown})" if shown else meaning,
+            help=f"{meaning} ({'; '.join(notes)})" if notes else meaning,
         )
 
 
@@ -210,6 +232,13 @@ def _metavar(field: FieldInfo, kind: Any) -> str:
         return declared[0]
     unit = _value_type(get_args(kind)[0]) if get_origin(kind) in (list, tuple) else kind
     return "N" if unit in (int, float) else "NAME"
+
+
+def _ranges(described: Mapping[str, Any]) -> list[str]:
+    """The range of a number, or of the numbers of a list."""
+    values = values_of(described).removesuffix(" or null")
+    ranges = re.findall(r"\b(?:whole )?number (?:from|above|to|below) .*", values)
+    return [ranges[0]] if ranges else []
 
 
 def _spelled(default: object) -> str:
@@ -254,7 +283,7 @@ def keys_help(
     section: type[Section] = Scenario,
     title: str = "scenario keys it reads:",
 ) -> str:
-    """A paragraph that lists the keys a command reads, with their meaning.
+    """A paragraph that lists the keys a command reads, with values, default and meaning.
 
     Args:
       prefixes: of the keys.
@@ -262,33 +291,129 @@ def keys_help(
       title: the line above them.
     """
     lines = [title]
+    allowed = allowed_values(section)
     for key, description in described_keys(section).items():
         if any(key.startswith(prefix) for prefix in prefixes):
-            lines.append(f"  {key}")
-            lines.extend(
-                textwrap.wrap(description, 92, initial_indent="      ", subsequent_indent="      ")
-            )
+            lines += [f"  {key}  ({allowed[key]})", *([f"      {description}"] * bool(description))]
     return "\n".join(lines)
 
 
+class _TeachingFormatter(argparse.RawDescriptionHelpFormatter):
+    """Fills paragraphs to the terminal's width; indented lines stay, and are wrapped if longer."""
+
+    def __init__(self, prog: str):
+        super().__init__(prog, width=max(40, shutil.get_terminal_size((102, 24)).columns - 2))
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        paragraphs: list[str] = []
+        for line in text.splitlines():
+            is_prose = bool(line) and not line[0].isspace()
+            if is_prose and paragraphs and paragraphs[-1][:1].strip():
+                paragraphs[-1] += f" {line}"
+            else:
+                paragraphs.append(line)
+        pairs = zip(["", *paragraphs], paragraphs, strict=False)
+        lines = [
+            # A command is copied as it is.
+            indent + paragraph
+            if before.endswith("\\") or paragraph.lstrip().startswith("python -m")
+            else self._wrapped(paragraph, width, indent)
+            for before, paragraph in pairs
+        ]
+        return "\n".join(lines) + "\n"
+
+    def _wrapped(self, paragraph: str, width: int, indent: str) -> str:
+        if len(paragraph) <= width:
+            return indent + paragraph
+        margin = " " * (len(paragraph) - len(paragraph.lstrip()))
+        deeper = margin + "  " if margin and not margin.startswith(" " * 6) else margin
+        return textwrap.fill(
+            paragraph.strip(),
+            width,
+            initial_indent=indent + margin,
+            subsequent_indent=indent + deeper,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+
+
+def program_parser(prog: str, description: str) -> TeachingParser:
+    """The parser of a program, with `--version` and `--completion`; commands are added to it.
+
+    Args:
+      prog: how it is called, "python -m NAME".
+      description: its help.
+    """
+    parser = TeachingParser(prog=prog, description=description, epilog=EXIT_CODES_HELP)
+    parser.add_argument("--version", action=_PrintVersion, nargs=0, help="show the version")
+    parser.add_argument(
+        "--completion",
+        action=_PrintCompletion,
+        choices=SHELLS,
+        help="print what completes commands, options and keys in a shell: "
+        f'eval "$({prog} --completion bash)"',
+    )
+    return parser
+
+
+class _PrintVersion(argparse.Action):
+    """Prints the version and ends."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
+        print(f"reki {project_version()} (Python {platform.python_version()})")
+        parser.exit()
+
+
+class _PrintCompletion(argparse.Action):
+    """Prints the completion script of the program and ends."""
+
+    def __call__(
+        self, parser: argparse.ArgumentParser, _: argparse.Namespace, shell: Any, *rest: Any
+    ) -> NoReturn:
+        print(completion_script(parser, shell))
+        parser.exit()
+
+
+def project_version() -> str:
+    """The version that pyproject.toml names."""
+    project = tomllib.loads(_PYPROJECT.read_text(encoding="utf-8"))
+    return project["project"]["version"]
+
+
 class TeachingParser(argparse.ArgumentParser):
-    """A parser whose help keeps line breaks and whose errors point to the help."""
+    """A parser whose help is filled to the terminal and whose errors point to the help."""
 
     def __init__(self, *args: Any, **kwargs: Any):
-        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        kwargs.setdefault("formatter_class", _TeachingFormatter)
         kwargs.setdefault("allow_abbrev", False)
         super().__init__(*args, **kwargs)
 
-    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """Parses as argparse does, but lets overrides stand before, between and after options."""
-        parsed, left_over = self.parse_known_args(args, namespace)
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parses as argparse does, but lets overrides stand before, between and after options.
+
+        What a command does not know is its own error, and not left to the program.
+        """
+        parsed, left_over = super().parse_known_args(args, namespace)
+        if self._subparsers is not None and hasattr(parsed, "run"):
+            return parsed, left_over
         misplaced = [word for word in left_over if "=" in word and not word.startswith("-")]
         if hasattr(parsed, "overrides"):
             parsed.overrides = [*parsed.overrides, *misplaced]
             left_over = [word for word in left_over if word not in misplaced]
         if left_over:
-            self.error(f"unrecognized arguments: {' '.join(left_over)}")
-        return parsed
+            options = [option for option in self._option_string_actions if option != "-h"]
+            word = next((word for word in left_over if word.startswith("--")), None)
+            nearest = did_you_mean(word.partition("=")[0], options) if word else ""
+            self.error(f"unrecognized arguments: {' '.join(left_over)}.{nearest}".rstrip("."))
+        return parsed, left_over
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            nearest = did_you_mean(str(value), map(str, action.choices or ()))
+            message = f"{error.message}.{nearest}" if nearest else error.message
+            raise argparse.ArgumentError(action, message) from error
 
     def error(self, message: str) -> NoReturn:
         """Says what is wrong and where the help is, and ends with exit code 2."""
@@ -349,8 +474,7 @@ def run_command(command: Command, arguments: argparse.Namespace) -> int:
       arguments: parsed arguments; `json` says whether the result is printed.
 
     Returns:
-      The exit code: 0 done, 1 failed, 2 wrong usage or configuration, 3 done with rejected input
-        under `--strict`.
+      The exit code: 0 done, 1 failed, 2 wrong usage or configuration, 3 done in part.
     """
     try:
         result = command(arguments)
@@ -358,6 +482,10 @@ def run_command(command: Command, arguments: argparse.Namespace) -> int:
     except ConfigurationError as error:
         say(f"error: {error}")
         return EXIT_WRONG_USAGE
+    except FileNotFoundError as error:
+        path = error.filename2 or error.filename
+        say(f"error: {error if path is None else nothing_there(path)}")
+        return EXIT_FAILED if path is None else EXIT_WRONG_USAGE
     except OSError as error:
         say(f"error: {system_error_text(error)}")
         return EXIT_FAILED

@@ -253,7 +253,7 @@ def _named(settings: Iterable[object]) -> Iterator[object]:
 
 def _no_such_source(key: str, condition: OfSources, setting: object) -> str:
     return (
-        f"{key} has no effect with {condition.key}={_spelled(setting)}; leave it out, or take a "
+        f"{key} has no effect with {condition.key}={spelled(setting)}; leave it out, or take a "
         f"source that has knowledge.answers.SOURCE.{condition.holding}"
     )
 
@@ -266,26 +266,29 @@ def _no_effect(key: str, condition: TakesEffect, setting: object) -> str:
         wanted.append(f"another {condition.key}")
     alternatives = " or ".join(wanted)
     return (
-        f"{key} has no effect with {condition.key}={_spelled(setting)}; leave it out, or take "
+        f"{key} has no effect with {condition.key}={spelled(setting)}; leave it out, or take "
         f"{alternatives}"
     )
 
 
 def _too_much(key: str, value: object, condition: ReadsAtMost, setting: object) -> str:
     return (
-        f"{key}={_spelled(value)} has no effect beyond {condition.key}={_spelled(setting)}, all "
-        f"that an example holds; set it to {_spelled(setting)} at most, or raise {condition.key}"
+        f"{key}={spelled(value)} has no effect beyond {condition.key}={spelled(setting)}, all "
+        f"that an example holds; set it to {spelled(setting)} at most, or raise {condition.key}"
     )
 
 
 def _listed(values: Sequence[object]) -> str:
-    *first, last = [_spelled(value) for value in values]
+    *first, last = [spelled(value) for value in values]
     return f"{', '.join(first)} or {last}" if first else last
 
 
-def _spelled(value: object) -> str:
+def spelled(value: object) -> str:
+    """A value as YAML has it on one line."""
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{name}: {spelled(part)}" for name, part in value.items()) + "}"
     if isinstance(value, list | tuple):
-        return f"[{', '.join(_spelled(part) for part in value)}]"
+        return f"[{', '.join(map(spelled, value))}]"
     if value is None or isinstance(value, bool):
         return _SPELLED[value]
-    return str(value)
+    return str(int(value) if isinstance(value, float) and value.is_integer() else value)

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from configs.model import AdapterName
+from configs.model import AdapterName, BackboneName
 from configs.section import AxisOf, Section, named_once, split_names
 
 
@@ -131,7 +131,7 @@ class BaselineTuning(Tuning):
 class Experiment(Section):
     """Backbones x arms x seeds; the arms are those of the axes and those written out."""
 
-    backbones: Annotated[tuple[str, ...], AxisOf("model.backbone")] = Field(
+    backbones: Annotated[tuple[BackboneName, ...], AxisOf("model.backbone")] = Field(
         ("din", "dcnv2"), min_length=1, description="models of one kind (docs/models)"
     )
     adapters: Annotated[tuple[AdapterName, ...], AxisOf("model.adapter")] = Field(

@@ -6,6 +6,7 @@ import contextlib
 import datetime
 import difflib
 import json
+import re
 import stat
 import typing
 from collections.abc import Iterable, Mapping
@@ -96,9 +97,13 @@ def load_scenario(
         Scenario, resolved, file_settings, before, previous_arm_settings
     )
     if useless_settings:
-        raise ConfigurationError(
-            "\n".join(f"{where}: {useless.reason}" for useless in useless_settings)
-        )
+        lines = []
+        for useless in useless_settings:
+            blamed = _blamed(useless.reason, useless.key, where, assignments)
+            lines.append(
+                ("override " if blamed.startswith("override ") else blamed) + useless.reason
+            )
+        raise ConfigurationError("\n".join(lines))
     if not before:
         return scenario
     replaced = [
@@ -239,6 +244,8 @@ def read_yaml_file(path: str | Path) -> object:
                 f"{path}: is {_kind_of_file(mode)}; name a regular file with YAML text"
             )
         text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise ConfigurationError(nothing_there(path)) from error
     except OSError as error:
         raise ConfigurationError(f"{path}: cannot be read ({error.strerror or error})") from error
     except UnicodeDecodeError as error:
@@ -246,6 +253,21 @@ def read_yaml_file(path: str | Path) -> object:
             f"{path}: not UTF-8 text ({error.reason} at byte {error.start})"
         ) from error
     return read_yaml(text, str(path))
+
+
+def nothing_there(path: str | Path) -> str:
+    """What is said of a path that was named and leads nowhere."""
+    return f"there is no file or folder '{path}' (relative paths start at {Path.cwd()})"
+
+
+def require_there(path: str | Path) -> None:
+    """Makes sure that a path leads somewhere.
+
+    Raises:
+      ConfigurationError: it does not.
+    """
+    if not Path(path).exists():
+        raise ConfigurationError(nothing_there(path))
 
 
 def read_yaml(text: str, where: str) -> object:
@@ -380,7 +402,7 @@ def _section_from_tree(
     try:
         return section.model_validate(merged)
     except ValidationError as error:
-        raise ConfigurationError(_explain(error, where, section)) from error
+        raise ConfigurationError(_explain(error, where, section, assignments)) from error
 
 
 def described_keys(model: type[BaseModel] = Scenario, prefix: str = "") -> dict[str, str]:
@@ -412,37 +434,72 @@ def _assign(tree: dict[str, object], dotted_key: str, value: object) -> None:
     node[parts[-1]] = value
 
 
-def _explain(error: ValidationError, where: str, section: type[Section]) -> str:
+def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """A sentence that asks whether one of some words was meant; "" where none is near.
+
+    Args:
+      word: what was written.
+      known: what may be written; of words that begin with `word` the first one is the nearest.
+      cutoff: least similarity of other words (`difflib`).
+    """
+    names = list(known)
+    near = [name for name in names if word and name.startswith(word)]
+    near = near or difflib.get_close_matches(word, names, n=1, cutoff=cutoff)
+    return f" Did you mean '{near[0]}'?" if near else ""
+
+
+def _explain(
+    error: ValidationError,
+    where: str,
+    section: type[Section],
+    assignments: Mapping[str, object],
+) -> str:
     lines = []
     for problem in error.errors():
         key = ".".join(str(part) for part in problem["loc"])
+        blamed = _blamed(problem["msg"], key, where, assignments)
         if problem["type"] == "extra_forbidden":
-            lines.append(f"{where}: unknown key '{key}'.{_suggestion(problem['loc'], section)}")
+            lines.append(f"{blamed}unknown key '{key}'.{_suggestion(problem['loc'], section)}")
         elif problem["type"] == "missing":
-            lines.append(f"{where}: key '{key}' is missing")
+            lines.append(f"{blamed}key '{key}' is missing")
         else:
             message = problem["msg"].removeprefix("Value error, ")
             received = problem["input"]
+            choices = re.findall(r"'([^']*)'", str(problem.get("ctx", {}).get("expected", "")))
             shown = (
                 f" Received: {_shortened(repr(received))}"
                 if isinstance(received, (str, int, float, list, tuple))
                 else ""
             )
-            lines.append(f"{where}: {key}: {message}.{shown}" if key else f"{where}: {message}")
+            nearest = did_you_mean(str(received), choices)
+            shown += f".{nearest}" if nearest else ""
+            placed = "" if not key or blamed == f"override {key}: " else f"{key}: "
+            lines.append(f"{blamed}{placed}{message}.{shown}" if key else f"{blamed}{message}")
     return "\n".join(lines)
+
+
+def _blamed(message: str, key: str, where: str, assignments: Mapping[str, object]) -> str:
+    """Where an error line begins: with the file, or with the override that is at fault.
+
+    That is one that sets the key, or that a message about several settings names.
+    """
+    for assigned in assignments:
+        sets_it = f"{key}.".startswith(f"{assigned}.") or f"{assigned}.".startswith(f"{key}.")
+        if sets_it if key else re.search(rf"\b{re.escape(assigned)}\b", message):
+            return f"override {assigned}: "
+    return f"{where}: "
 
 
 def _suggestion(location: tuple[int | str, ...], section: type[Section]) -> str:
     keys = list(described_keys(section))
     written = ".".join(str(part) for part in location)
     siblings = _sibling_names(location, section)
-    close_siblings = difflib.get_close_matches(str(location[-1]), siblings, n=1, cutoff=0.6)
-    if close_siblings:
-        nearest = ".".join([*(str(part) for part in location[:-1]), close_siblings[0]])
-        return f" Did you mean '{nearest}'?"
+    beside = ".".join(str(part) for part in location[:-1])
+    nearest = did_you_mean(str(location[-1]), siblings)
+    if nearest:
+        return nearest.replace("'", f"'{beside}.", 1) if beside else nearest
     same_name = [key for key in keys if key.rsplit(".", 1)[-1] == location[-1]]
-    close = same_name or difflib.get_close_matches(written, keys, n=1, cutoff=0.0)
-    return f" Did you mean '{close[0]}'?" if close else ""
+    return did_you_mean(same_name[0] if same_name else written, same_name or keys, cutoff=0.0)
 
 
 def _sibling_names(location: tuple[int | str, ...], section: type[Section]) -> list[str]:

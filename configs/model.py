@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, field_validator
+from pydantic_core import PydanticCustomError
 
 from configs.section import (
     FixedInArms,
@@ -159,9 +160,32 @@ class Prior(Section):
         return self.model_copy(update={"dimension": self.link_dimension})
 
 
+BACKBONES = (
+    *("din", "dien", "dcn", "dcnv2", "deepfm", "xdeepfm", "autoint", "fibinet", "fignn", "dlrm"),
+    *("wide_deep", "pnn", "masknet", "finalmlp", "bst"),
+)
 RERANKERS = ("dlcm", "prm", "setrank", "mir")
 RETRIEVERS = ("two_tower",)
-"""Names of `model.backbone` that are no CTR models."""
+"""Names of `model.backbone`, as the registries of `models` have them."""
+
+
+def _known_backbone(name: str) -> str:
+    """Refuses an unknown name here, where no TensorFlow has to be loaded first."""
+    known = [*BACKBONES, *RERANKERS, *RETRIEVERS]
+    if name not in known:
+        *first, last = map(repr, known)
+        expected = f"{', '.join(first)} or {last}"
+        raise PydanticCustomError(
+            "literal_error", "Input should be {expected}", {"expected": expected}
+        )
+    return name
+
+
+BackboneName = Annotated[
+    str,
+    AfterValidator(_known_backbone),
+    WithJsonSchema({"type": "string", "enum": [*BACKBONES, *RERANKERS, *RETRIEVERS]}),
+]
 
 WITH_ADAPTER = TakesEffect("model.adapter", unless=("none",))
 WITH_FIELDS = TakesEffect("model.adapter", unless=("none", "replace_id"))
@@ -171,7 +195,7 @@ class Model(Section):
     """The ranking model."""
 
     backbone: Annotated[
-        str,
+        BackboneName,
         NamesRun(always=True, details="model.backbone_options"),
         FixedInArms("the experiment sets it for every backbone"),
     ] = Field(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from configs.command_line import TeachingParser, run_command
+from configs.command_line import program_parser, run_command
 from preprocessing.beam_options import silence_beam_import_logs
 from preprocessing.commands import (
     all_steps,
@@ -33,7 +33,7 @@ A typical order:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code."""
-    parser = TeachingParser(prog="python -m preprocessing", description=_HELP)
+    parser = program_parser("python -m preprocessing", _HELP)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in (
         download,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from configs.command_line import EXIT_CODES_HELP, TeachingParser, run_command
+from configs.command_line import program_parser, run_command
 from serving.commands import deploy, export, loadtest, predict, refresh, serve
 
 _DESCRIPTION = """\
@@ -35,9 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
       The exit code: 0 done, 1 failed, 2 wrong usage or configuration.
     """
-    parser = TeachingParser(
-        prog="python -m serving", description=_DESCRIPTION, epilog=EXIT_CODES_HELP
-    )
+    parser = program_parser("python -m serving", _DESCRIPTION)
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     for command in (export, refresh, serve, predict, loadtest, deploy):
         command.add_command(subparsers)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from pathlib import Path
-from typing import TypedDict
+from typing import Any, TypedDict
 
 import tensorflow as tf
 from tensorflow.compat.v1.saved_model import signature_constants, signature_def_utils, tag_constants
@@ -23,6 +23,7 @@ from serving.proof.samples import draw_samples, expected_scores
 from serving.publishing import (
     check_number_of_requests,
     publishing,
+    version_folders,
     write_warmup_requests,
     written_by_tensorflow,
 )
@@ -83,10 +84,7 @@ def export_run(
     """
     options = options or ExportOptions()
     folder = RunFolder(run)
-    scenario, model = folder.load_model()
-    id_type = options.id_type or scenario.serving.id_type
-    check_number_of_requests(scenario.serving, model.kind)
-    _check_ids(model, id_type)
+    scenario, model, id_type = _loaded(folder, options)
     with publishing(Path(base)) as publisher, publisher.next_version() as version:
         result = _write_version(version.unfinished, folder, scenario, model, id_type, options)
     rules = leak_rules(scenario)
@@ -98,6 +96,33 @@ def export_run(
         leak_rule=leak_rule_result(rules),
         **result,
     )
+
+
+def describe_export(run: str | Path, base: str | Path, options: ExportOptions) -> dict[str, Any]:
+    """What `export_run` would write, with the same checks of the run; writes nothing.
+
+    Returns:
+      `path`, `version` and `signatures`.
+    """
+    scenario, model, id_type = _loaded(RunFolder(run), options)
+    number_format = options.augmented_dtype or scenario.serving.augmented_dtype
+    module = serving_module(model, number_format, id_type, scenario.serving.largest_request)
+    base = Path(base)
+    version = max(version_folders(base), default=0) + 1 if base.is_dir() else 1
+    return {
+        "path": str(base / str(version)),
+        "version": version,
+        "signatures": sorted(module.signatures()),
+    }
+
+
+def _loaded(run: RunFolder, options: ExportOptions) -> tuple[Scenario, AnyModel, IdType]:
+    """Scenario, model and kind of ids of an export that can be made."""
+    scenario, model = run.load_model()
+    id_type = options.id_type or scenario.serving.id_type
+    check_number_of_requests(scenario.serving, model.kind)
+    _check_ids(model, id_type)
+    return scenario, model, id_type
 
 
 def _check_ids(model: AnyModel, id_type: IdType) -> None:

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
+from configs.loading import ConfigurationError, require_there
 from configs.section import Metavar, OneOf, PositiveSeconds, Seconds, Section
 from configs.serving import IdType, NumberFormat
 
@@ -24,6 +25,24 @@ ALL_SCHEMES = (*GRPC_SCHEMES, "http", "https")
 
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 """A number from 1 that the 32 bits of the C++ side can hold."""
+
+
+def require_base_path(base: Path, option: str) -> None:
+    """Makes sure that a model base path is there, and is not the folder of one version.
+
+    Args:
+      base: the path.
+      option: text before it on the command line.
+
+    Raises:
+      ConfigurationError: it is not; the message names the folder that is meant.
+    """
+    require_there(base)
+    if base.name.isdecimal() and (base / "saved_model.pb").is_file():
+        raise ConfigurationError(
+            f"{option}{base}: this is version {base.name} of a model; name the model base path "
+            f"above it: {option}{base.parent}"
+        )
 
 
 class ExportOptions(Section):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from configs.command_line import EXIT_CODES_HELP, TeachingParser, run_command, set_up_tensorflow
+from configs.command_line import program_parser, run_command, set_up_tensorflow
 from trainer.commands import compare, evaluate, experiment, train, tune
 
 _HELP = """\
@@ -28,7 +28,7 @@ Many models at once, and good settings:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code."""
-    parser = TeachingParser(prog="python -m trainer", description=_HELP, epilog=EXIT_CODES_HELP)
+    parser = program_parser("python -m trainer", _HELP)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     for command in (train, evaluate, compare, experiment, tune):
         command.add_command(subparsers)

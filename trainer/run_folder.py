@@ -15,7 +15,7 @@ import tensorflow_recommenders as tfrs
 
 from configs.command_line import CommandError, free_space
 from configs.files import LOCK_FILE, alone_in
-from configs.loading import load_section, save_scenario
+from configs.loading import load_section, require_there, save_scenario
 from configs.scenario import Scenario
 from models.building import ModelTables, build_model
 from models.inputs import USER_STATISTICS
@@ -272,11 +272,20 @@ class RunFolder:
         return self.path / "checkpoint" / "weights"
 
     def _require_complete(self) -> None:
+        require_there(self.path)
         if not self.is_complete:
             raise RunFolderError(
                 f"{self.path} holds no finished run ({self.metrics.name} is missing); "
-                "run 'python -m trainer train' first"
+                f"{self.advice()}"
             )
+
+    def advice(self) -> str:
+        """What to do where a finished run was expected and there is none."""
+        children = sorted(self.path.iterdir()) if self.path.is_dir() else []
+        runs = [str(child) for child in children if RunFolder(child).is_complete]
+        if not runs:
+            return "run 'python -m trainer train' first"
+        return "name one of the runs in it:\n" + "\n".join(f"  {run}" for run in runs)
 
 
 def create_weights(model: tfrs.models.Model) -> None:

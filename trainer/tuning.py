@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     import optuna
 
 _IDENTITY_FILE = "study.json"
-_TRIAL_FILES = ("trial[0-9]*", ".trial[0-9]*", "study.db*")
+STUDY_FILE = "study.db"
+_TRIAL_FILES = ("trial[0-9]*", ".trial[0-9]*", f"{STUDY_FILE}*")
 
 
 def study_identity(scenario: Scenario, space: Space, seed: int) -> dict[str, object]:
@@ -169,7 +170,7 @@ class Study:
         self._prune = prune
         claim_folder(folder, study_identity(scenario, space, seed), restart)
         self._distributions = distributions(scenario, space)
-        self._study = _opened(folder / "study.db")
+        self._study = _opened(folder / STUDY_FILE)
 
     @property
     def metric(self) -> str:

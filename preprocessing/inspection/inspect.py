@@ -15,6 +15,7 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
 from configs.command_line import CommandError, say
+from configs.loading import ConfigurationError, nothing_there
 from preprocessing.dead_letters import count_by_reason
 from preprocessing.inspection.views import (
     view_answers,
@@ -457,13 +458,12 @@ def inspect_path(path: Path, records: int, limit: int) -> dict[str, Any]:
       `path`, `kind`, and what is there.
 
     Raises:
-      CommandError: there is nothing, or nothing that preprocessing writes or reads.
+      ConfigurationError: there is nothing.
+      CommandError: it is nothing that preprocessing writes or reads.
       DamagedRecords: a file is damaged.
     """
     if not path.exists():
-        raise CommandError(
-            f"{path}: there is no such file or folder (relative paths start at {Path.cwd()})"
-        )
+        raise ConfigurationError(nothing_there(path))
     kind = kind_of(path)
     view = {"path": str(path), "kind": kind.value, **_view(path, kind, records, limit)}
     for line in rendered(view):

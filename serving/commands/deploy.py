@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from configs.command_line import add_json_option, keys_help, say
+from configs.command_line import add_dry_run_option, add_json_option, keys_help, say
 from configs.loading import load_section
 from serving.deploy.rendering import render
 from serving.deploy.rollout import next_steps, require_safe_labels, settings_in, write_files
@@ -56,6 +56,7 @@ def add_command(subparsers: Subparsers) -> None:
         metavar="key=value",
         help="dotted overrides of the settings, e.g. canary=4 resources.cpu=4",
     )
+    add_dry_run_option(parser, "check the settings and say which files would change")
     add_json_option(parser)
     parser.set_defaults(run=run)
 
@@ -72,11 +73,17 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     before = settings_in(folder)
     if before is not None:
         require_safe_labels(before, deployment)
-    written = write_files(folder, render(deployment), None if before is None else render(before))
+    written = write_files(
+        folder,
+        render(deployment),
+        None if before is None else render(before),
+        dry_run=arguments.dry_run,
+    )
     steps = next_steps(before, deployment)
     labels = ", ".join(f"{label} {version}" for label, version in deployment.labels.items())
+    done = "to write" if arguments.dry_run else "written"
     say(
-        f"{folder}: {deployment.model_name}, {labels}; {len(written.changed)} files written, "
+        f"{folder}: {deployment.model_name}, {labels}; {len(written.changed)} files {done}, "
         f"{len(written.unchanged)} unchanged, {len(written.removed)} removed"
     )
     for step in steps:
@@ -90,4 +97,5 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
         "unchanged": written.unchanged,
         "removed": written.removed,
         "notes": steps,
+        "dry_run": arguments.dry_run,
     }

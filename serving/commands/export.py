@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from configs.command_line import (
+    add_dry_run_option,
     add_field_options,
     add_json_option,
     say,
@@ -67,6 +68,7 @@ def add_command(subparsers: Subparsers) -> None:
         parser, Serving, ("augmented_dtype", "id_type"), stands_for="the run's serving"
     )
     add_field_options(parser, ExportOptions, ("proof", "proof_samples", "card_part", "card_rows"))
+    add_dry_run_option(parser, "load the run, and say which version would be written")
     add_json_option(parser)
     parser.set_defaults(run=run)
 
@@ -74,10 +76,18 @@ def add_command(subparsers: Subparsers) -> None:
 def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     """Exports and says where."""
     set_up_tensorflow()
-    from serving.export import export_run
+    from serving.export import describe_export, export_run
 
     options = section_of(arguments, ExportOptions)
-    result = export_run(arguments.folder or arguments.folder_option, arguments.out, options)
+    run_folder = arguments.folder or arguments.folder_option
+    if arguments.dry_run:
+        described = describe_export(run_folder, arguments.out, options)
+        say(
+            f"would write {described['path']}: version {described['version']}, signatures "
+            f"{', '.join(described['signatures'])}"
+        )
+        return {"dry_run": True, **described}
+    result = export_run(run_folder, arguments.out, options)
     say(
         f"{result['path']}: version {result['version']}, "
         f"signatures {', '.join(result['signatures'])}"

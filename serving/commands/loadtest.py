@@ -17,6 +17,7 @@ from configs.command_line import (
     say,
     section_of,
 )
+from configs.loading import require_there
 from serving.commands.server_options import client_of, tls_of
 from serving.options import LoadTestOptions
 
@@ -185,6 +186,7 @@ def _source(options: LoadTestOptions) -> RequestSource:
     if options.requests:
         return requests_of_file(options.requests, options.positive_rating)
     if options.examples:
+        require_there(options.examples)
         return requests_of_examples(options.examples, options.distinct)
     users, items = options.made_up
     return synthetic_requests(users, items, options.distinct, options.seed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,14 +18,18 @@ from configs.command_line import (
     section_of,
     set_up_tensorflow,
 )
-from configs.loading import ConfigurationError
+from configs.loading import ConfigurationError, require_there
 from configs.text_table import aligned
 from serving.commands.server_options import client_of, name_of, read_request
 from serving.options import PredictOptions
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from serving.client.errors import RankingError
+    from serving.client.grpc_client import RankingClient
     from serving.client.inputs import UserRequest
+    from serving.client.rest_client import RestRankingClient
 
 _DESCRIPTION = """\
 Asks a server to rank candidates for one user and prints them, best first. Without candidates it
@@ -41,6 +46,9 @@ history_rating out. The three statistics may be left out; they are then computed
 history: the share of liked items (the model knows from which rating on an item is liked), the mean
 rating, and log(1 + count). The profile has the user's attributes where the model reads any: a
 number, a string or several; what is left out is not known.
+
+An item whose id makes no difference to its score is marked as unknown to the model, and a user
+whose id makes none as one of whom the model knows only what the request says.
 
 --explain N says what moves the knowledge match of a shown item: the ridge's mean, in units of a
 rating, is a sum over the history, and by its part of the sum it would be another one had the user
@@ -81,16 +89,19 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
       arguments: as parsed by the command's parser.
 
     Returns:
-      `{"model", "version", "ranking": [{"item_id", "title", "score"}]}`, best first. The version is
-      the one that answered; over REST, which does not tell, the one that is available. A title is
-      null when it is not known. A model of several tasks gives `score_<task>` of each further one.
+      `{"model", "version", "known_user", "ranking": [{"item_id", "title", "known", "score"}]}`,
+      best first. The version is the one that answered; over REST, which does not tell, the one that
+      is available. A title is null when it is not known. `known` says whether the model knows an
+      item; it is null of a re-ranker, which scores items in each other's presence. `known_user`
+      says whether the user's id makes a difference. A model of
+      several tasks gives `score_<task>` of each further one.
       With `--explain` each has `match`: source -> `mean`, null where the source does not know the
       item, `contributions` of `item_id`, `title`, `rating` and `contribution`, the largest first,
       and `others`, what the rest of the history adds up to.
 
     Raises:
-      ConfigurationError: the match cannot be explained, see `match_contributions`; or `--base` is
-        missing or has not the version that answered.
+      ConfigurationError: the match cannot be explained, see `match_contributions`; `--titles` is
+        missing; or `--base` is missing or has not the version that answered.
       CommandError: the request is malformed, or the server cannot be asked.
     """
     from serving.client.errors import ProfileError, RankingError
@@ -98,6 +109,8 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     options = section_of(arguments, PredictOptions)
     if (options.explain is None) != (options.base is None):
         raise ConfigurationError("--explain and --base: give both or neither")
+    if options.titles:
+        require_there(options.titles)
     user, candidates = read_request(options.request, options.positive_rating)
     try:
         with client_of(options) as client:
@@ -105,11 +118,17 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
                 retrieved = client.retrieve(user)
                 items, scores, version = retrieved.item_ids, retrieved.scores, retrieved.version
                 columns = {"score": scores}
+                known_items: list[bool | None] = [True] * len(items)
+                others = client.retrieve(dataclasses.replace(user, user_id=_NOBODY))
+                known_user = others.item_ids != items or _differ(others.scores, scores).any()
             else:
                 items = candidates
                 scores, tasks, version = client.ask(user, candidates)
                 task_scores = {f"score_{task}": values for task, values in tasks.items()}
                 columns = {"score": scores, **task_scores}
+                known_items = _known_items(client, user, scores)
+                nobody = client.ask(dataclasses.replace(user, user_id=_NOBODY), candidates)
+                known_user = _differ(nobody.scores, scores).any()
             if version is None:
                 version = client.served_version()
     except ProfileError as error:
@@ -127,6 +146,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
         {
             "item_id": items[index],
             "title": titles.get(items[index]),
+            "known": known_items[index],
             **{name: float(values[index]) for name, values in columns.items()},
         }
         for index in best_first
@@ -135,10 +155,47 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
         explained = _explain(options.base / str(version), user, shown, titles, options.explain)
         for row, match in zip(ranking, explained, strict=True):
             row["match"] = match
-    _print_table(f"{options.model} version {version}, user {user.user_id}", ranking, list(columns))
+    unknown = "" if known_user else ", of whom the model knows only what the request says"
+    _print_table(
+        f"{options.model} version {version}, user {user.user_id}{unknown}", ranking, list(columns)
+    )
     for row in ranking:
         _print_match(row)
-    return {"model": options.model, "version": version, "ranking": ranking}
+    return {
+        "model": options.model,
+        "version": version,
+        "known_user": bool(known_user),
+        "ranking": ranking,
+    }
+
+
+_NOBODY = ""
+"""An id that nobody has, in every model."""
+
+_EQUAL = 1e-7
+"""Two scores that are nearer to each other are of the same inputs: about one step of a float32."""
+
+
+def _differ(scores: np.ndarray, others: np.ndarray) -> np.ndarray:
+    return abs(scores.astype("float64") - others) > _EQUAL
+
+
+def _known_items(
+    client: RankingClient | RestRankingClient, user: UserRequest, scores: np.ndarray
+) -> list[bool | None]:
+    """Whether the model tells each candidate from one that it knows nothing about.
+
+    The same number of items that nobody has is ranked in the candidates' places. Only a model that
+    scores each candidate alone can be asked so; None of others.
+    """
+    from serving.client.errors import RankingError
+
+    try:
+        client.input_kinds("classify")
+    except RankingError:
+        return [None] * len(scores)
+    of_nobody = client.ask(user, [_NOBODY] * len(scores)).scores
+    return [bool(differs) for differs in _differ(of_nobody, scores)]
 
 
 def _explain(
@@ -248,7 +305,7 @@ def _print_table(
                 str(position),
                 *(f"{row[name]:.4f}" for name in columns),
                 str(row["item_id"]),
-                str(row["title"]) if row["title"] is not None else "-",
+                str(row["title"] or "-") if row["known"] is not False else "unknown to the model",
             ]
             for position, row in enumerate(ranking, start=1)
         ],

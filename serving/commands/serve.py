@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from configs.command_line import Subparsers, add_field_options, say, section_of
 from configs.loading import ConfigurationError
-from serving.options import BatchingOptions, ServeOptions
+from serving.options import BatchingOptions, ServeOptions, require_base_path
 
 if TYPE_CHECKING:
     from serving.server.server_files import ModelSettings
@@ -192,6 +192,9 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     """
     if arguments.model_config is None and arguments.model_config_poll_seconds:
         raise ConfigurationError("--model-config-poll-seconds needs --model-config")
+    models = models_of(arguments)
+    for model in models:
+        require_base_path(model.base_path, f"--model {model.name}=")
     from serving.server import LocalServer
     from serving.server.rest_port import address_of, read_tls_settings
 
@@ -202,7 +205,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     check_batching_options(arguments)
     options = section_of(arguments, ServeOptions)
     server = LocalServer(
-        models_of(arguments),
+        models,
         options.grpc_port,
         options.rest_port,
         options.host,

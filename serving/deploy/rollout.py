@@ -105,7 +105,10 @@ def _listed(versions: list[int]) -> str:
 
 
 def write_files(
-    folder: Path, files: Mapping[str, str], before: Mapping[str, str] | None = None
+    folder: Path,
+    files: Mapping[str, str],
+    before: Mapping[str, str] | None = None,
+    dry_run: bool = False,
 ) -> Written:
     """Writes files, each at once and only where its text changes.
 
@@ -117,6 +120,7 @@ def write_files(
       files: path relative to the folder -> text.
       before: the files that stand there from an earlier rendering; those that are no longer
         rendered are removed.
+      dry_run: only say what would change.
 
     Raises:
       CommandError: the folder holds files of nobody here.
@@ -134,6 +138,8 @@ def write_files(
     for path, text in files.items():
         is_same = path in present and (folder / path).read_bytes() == text.encode()
         (written.unchanged if is_same else written.changed).append(path)
+    if dry_run:
+        return written
     for path in written.changed:
         _replace(folder / path, files[path])
     for path in written.removed:

@@ -27,6 +27,7 @@ from serving.export_manifest import (
     write_document,
 )
 from serving.model_card.card import CARD_JSON, CARD_MARKDOWN
+from serving.options import require_base_path
 from serving.publishing import NextVersion, Publisher, publishing, version_folders
 from serving.refresh.checkpoint import VARIABLES
 from serving.refresh.description import RefreshFolder, write_source_table
@@ -189,6 +190,7 @@ def require_versions(base: str | Path) -> dict[int, Path]:
       ConfigurationError: there is none.
     """
     base = Path(base)
+    require_base_path(base, "--model ")
     folders = version_folders(base) if base.is_dir() else {}
     if not folders:
         raise ConfigurationError(

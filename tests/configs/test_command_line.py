@@ -30,7 +30,7 @@ from configs.command_line import (
     set_up_tensorflow,
     warn_of_little_space,
 )
-from configs.loading import ConfigurationError
+from configs.loading import ConfigurationError, nothing_there
 from configs.section import Metavar, OneOf, Section
 
 Result = Mapping[str, object]
@@ -65,7 +65,9 @@ def test_without_json_stdout_stays_empty(capsys: pytest.CaptureFixture[str]) -> 
     ("error", "code", "message"),
     [
         (CommandError("no answers; run import first"), 1, "error: no answers; run import first\n"),
-        (FileNotFoundError(2, "gone", "x.csv"), 1, "error: [Errno 2] gone: 'x.csv'\n"),
+        (PermissionError(13, "refused", "x.csv"), 1, "error: [Errno 13] refused: 'x.csv'\n"),
+        (FileNotFoundError("made first: run examples"), 1, "error: made first: run examples\n"),
+        (FileNotFoundError(2, "gone", "x.csv"), 2, f"error: {nothing_there('x.csv')}\n"),
         (ConfigurationError("small.yaml: unknown key"), 2, "error: small.yaml: unknown key\n"),
         (KeyboardInterrupt(), 1, "stopped\n"),
     ],
@@ -144,13 +146,31 @@ def test_keys_help_lists_the_keys_below_the_prefixes() -> None:
     text = keys_help(["training.", "work_dir"])
     lines = text.splitlines()
     assert lines[0] == "scenario keys it reads:"
-    assert "  work_dir" in lines
-    assert "  training.seed" in lines
+    assert "  work_dir  (text; required)" in lines
     keys = [line.strip() for line in lines[1:] if not line.startswith("      ")]
     assert all(key.startswith(("training.", "work_dir")) for key in keys)
-    place = lines.index("  training.patience")
+    place = lines.index("  training.patience  (whole number from 1; default: 2)")
     assert lines[place + 1] == "      epochs without a better validation result before stopping"
-    assert all(len(line) <= 92 for line in lines)
+
+
+@pytest.mark.parametrize("columns", [44, 72, 200])
+def test_help_is_filled_to_the_terminal(monkeypatch: pytest.MonkeyPatch, columns: int) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    prose = "Turns what is known of some users\ninto something that others can read. " * 3
+    command = "  python -m bake --with many,many,options --and even more of them \\\n      rye"
+    parser = TeachingParser(
+        prog="bake",
+        description=f"{prose}\n\nexample:\n{command}",
+        epilog=keys_help(["model.backbone", "training.patience"]),
+    )
+    lines = parser.format_help().splitlines()
+    commands = command.splitlines()
+    assert set(commands) < set(lines)
+    assert max(len(line) for line in lines if line not in commands) <= columns - 2
+    said = " ".join(" ".join(lines).split())
+    assert " ".join(prose.split()) in said
+    assert "training.patience (whole number from 1; default: 2)" in said
+    assert "setrank, mir, two_tower; default: din)" in said
 
 
 @pytest.mark.parametrize(("present", "expected"), [(None, "1"), ("0", "0")])
@@ -304,9 +324,9 @@ def test_an_option_is_what_its_field_says() -> None:
     assert section_of(parser.parse_args(line.split()), Oven) == wanted
     shown = " ".join(parser.format_help().split())
     for part in (
-        "--heat N of the oven --share S",
-        "100 % is all of it (default: 0.5)",
-        "--trays N which (default: 1,2)",
+        "--heat N of the oven (whole number from 1 to 9) --share S",
+        "100 % is all of it (number from 0; default: 0.5)",
+        "--trays N which (whole number from 1; default: 1,2)",
         "--size W,H (default: 1,2.5)",
         "--loaves N [N ...] weights --start",
         "[--start NAME | --wait N]",
@@ -345,11 +365,43 @@ def test_values_that_the_field_refuses_are_wrong_usage(
     assert ended.value.code == 2 and reason in said and re.split("[ =]", words)[0] in said
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("trian", "bake: argument COMMAND: invalid choice: 'trian' .*Did you mean 'train'\\?"),
+        (
+            "train --dryrun",
+            "bake train: unrecognized arguments: --dryrun. Did you mean '--dry-run'",
+        ),
+        ("train --dryrun=x", "bake train: unrecognized arguments: .*mean '--dry-run'\\?"),
+        ("train --part val", "bake train: argument --part: .* Did you mean 'validation'\\?"),
+        (
+            "train seed=2 elsewhere",
+            "bake train: unrecognized arguments: elsewhere\nTry 'bake train ",
+        ),
+    ],
+)
+def test_the_parser_of_the_mistake_says_what_was_meant(
+    words: str, said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    program = TeachingParser(prog="bake")
+    train = program.add_subparsers(metavar="COMMAND", required=True).add_parser("train")
+    train.add_argument("--dry-run", action="store_true")
+    train.add_argument("--part", choices=["training", "validation"])
+    if "elsewhere" not in words:
+        train.add_argument("overrides", nargs="*")
+    train.set_defaults(run=None, overrides=[])
+    with pytest.raises(SystemExit) as ended:
+        program.parse_args(words.split())
+    assert ended.value.code == 2
+    assert re.match(said, capsys.readouterr().err)
+
+
 def test_options_may_stand_over_a_file_or_be_required(capsys: pytest.CaptureFixture[str]) -> None:
     over_a_file = TeachingParser(prog="bake")
     add_field_options(over_a_file, Oven, ("heat", "open"), stands_for="oven")
     assert vars(over_a_file.parse_args([])) == {"heat": None, "open": None}
-    assert "(default: oven.heat)" in over_a_file.format_help()
+    assert "default: oven.heat)" in over_a_file.format_help()
 
     class Recipe(Section):
         name: str

@@ -112,7 +112,7 @@ def test_an_override_without_effect_is_refused(
         load_scenario(path, [option, useless])
     (message,) = str(raised.value).splitlines()
     name = option.partition("=")[0]
-    assert message.startswith(f"{path}: {name}")
+    assert message.startswith(f"override {name}")
     assert f" has no effect with {setting}=" in message
     assert "leave it out, or take " in message
     assert load_scenario(path, [option, useful])
@@ -183,7 +183,7 @@ def test_options_of_links_need_a_source_that_has_them(
     with pytest.raises(ConfigurationError) as raised:
         load_scenario(path, [option, switch, f"{sources}=[item, plot]"])
     assert str(raised.value) == (
-        f"{path}: {option.partition('=')[0]} has no effect with {sources}=[item, plot]; leave it "
+        f"override {option.partition('=')[0]} has no effect with {sources}=[item, plot]; leave it "
         "out, or take a source that has knowledge.answers.SOURCE.links"
     )
     with pytest.raises(ConfigurationError, match=r"has no effect with model\.(match|prior)="):

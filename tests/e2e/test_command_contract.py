@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 import yaml
 
+import configs.__main__
 import preprocessing.__main__
 import serving.__main__
 import trainer.__main__
@@ -32,6 +33,7 @@ PROGRAMS: dict[str, Callable[[list[str]], int]] = {
     "preprocessing": preprocessing.__main__.main,
     "trainer": trainer.__main__.main,
     "serving": serving.__main__.main,
+    "configs": configs.__main__.main,
 }
 
 
@@ -75,13 +77,19 @@ def test_options_of_every_command(program: str) -> None:
     ("program", "words", "code"),
     [
         ("preprocessing", ["nothing"], 2),
+        ("configs", ["show", "--config", "absent.yaml"], 2),
         ("preprocessing", ["examples"], 2),
         ("preprocessing", ["examples", "--config", "absent.yaml"], 2),
         ("preprocessing", ["import", "--source", "item", "--out", "{tmp}/out", "absent"], 2),
         ("preprocessing", ["import", "--source", "item", "--out", "{tmp}/out", "{broken}"], 1),
         ("trainer", ["train", "--config", "configs/movielens_small.yaml", "model.bakbone=din"], 2),
-        ("trainer", ["evaluate", "absent"], 1),
-        ("serving", ["export", "absent", "--out", "{tmp}/out"], 1),
+        ("trainer", ["evaluate", "absent"], 2),
+        ("trainer", ["compare", "absent", "{tmp}"], 2),
+        ("preprocessing", ["inspect", "absent"], 2),
+        ("preprocessing", ["validate", "absent"], 2),
+        ("serving", ["export", "absent", "--out", "{tmp}/out"], 2),
+        ("serving", ["serve", "--model", "films=absent"], 2),
+        ("serving", ["refresh", "--model", "absent", "--answers", "absent"], 2),
         ("serving", ["serve", "--model", "films"], 2),
     ],
 )

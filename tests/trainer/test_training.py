@@ -305,7 +305,7 @@ def test_a_task_of_one_class_is_named_before_training(tmp_path: Path) -> None:
 
 
 def test_a_model_that_does_not_exist_is_a_configuration_error(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="'dim' is unknown; there are autoint, bst, dcn, "):
+    with pytest.raises(ConfigurationError, match="model.backbone: .* Did you mean 'din'"):
         train(plain_scenario(tmp_path, model__backbone="dim"), shared_store(), progress=False)
     widths = tiny_scenario(run_dir=str(tmp_path / "run"), model__embedding_dimension=7)
     with pytest.raises(ConfigurationError, match="expert_units .8. must equal"):
@@ -318,7 +318,8 @@ def test_a_layer_that_cannot_be_called_is_a_configuration_error(
     scenario = plain_scenario(tmp_path)
     with monkeypatch.context() as patched:
         patched.setitem(BACKBONES, "picky", PickyBackbone)
-        picky = plain_scenario(tmp_path, model__backbone="picky")
+        model = scenario.model.model_copy(update={"backbone": "picky"})
+        picky = scenario.model_copy(update={"model": model})
         with pytest.raises(ConfigurationError) as caught:
             train(picky, shared_store(), progress=False)
     assert str(caught.value) == (

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import json
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from configs.command_line import add_json_option, add_scenario_options, keys_help, say, scenario_of
+from configs.command_line import (
+    add_dry_run_option,
+    add_json_option,
+    add_scenario_options,
+    keys_help,
+    say,
+    scenario_of,
+)
 from trainer.tracking import add_tracking_option
 
 if TYPE_CHECKING:
     from configs.command_line import Subparsers
+    from configs.scenario import Scenario
 
 _HELP = """\
 Trains one model on the TFRecords of the scenario's work directory and writes a run folder: the
@@ -57,9 +67,50 @@ def add_command(subparsers: Subparsers) -> None:
         action="store_true",
         help="replace a finished run of the same name that has other settings",
     )
+    add_dry_run_option(parser, "say what would be trained, and whether its data is there")
     add_tracking_option(parser)
     add_json_option(parser)
     parser.set_defaults(run=run)
+
+
+def _dry_run(scenario: Scenario) -> Mapping[str, object]:
+    """Says what would be trained; writes nothing.
+
+    Raises:
+      ConfigurationError: the data is not what the scenario names; likewise DamagedRecords.
+    """
+    from preprocessing.records.layout import WorkDirectory
+    from trainer.evaluation.runs import kind_of
+    from trainer.run_identity import default_run_folder, require_no_other_run
+    from trainer.tables import require_named_inputs
+
+    require_named_inputs(scenario)
+    folder = default_run_folder(scenario)
+    folder.require_replaceable()
+    require_no_other_run(folder, scenario)
+    manifest = json.loads(
+        WorkDirectory(scenario.work_dir).examples.manifest.read_text(encoding="utf-8")
+    )
+    samples = manifest["counts"]["examples"].get(kind_of(scenario), {}).get("train", 0)
+    training = scenario.training
+    steps = math.ceil(samples / training.batch_size)
+    state = "finished" if folder.is_complete else "new"
+    if folder.unfinished.exists():
+        state = "interrupted"
+    say(
+        f"would train {folder.path} ({state}): {samples:,} training examples, {steps:,} steps an "
+        f"epoch, {training.epochs} epochs at most; knowledge of "
+        f"{', '.join(scenario.knowledge_sources()) or 'no source'}"
+    )
+    return {
+        "dry_run": True,
+        "run": str(folder.path),
+        "state": state,
+        "train_examples": samples,
+        "steps_per_epoch": steps,
+        "epochs": training.epochs,
+        "sources": list(scenario.knowledge_sources()),
+    }
 
 
 def run(arguments: argparse.Namespace) -> Mapping[str, object]:
@@ -71,17 +122,23 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     from trainer.metrics import summary
     from trainer.run_folder import RunFolder
     from trainer.run_identity import default_run_folder, require_no_other_run
+    from trainer.tables import require_knowledge
     from trainer.tracking import tracked_training, tracking_of
     from trainer.training import train
     from trainer.training_loop import still_rises, undertrained_text
 
     scenario = scenario_of(arguments)
+    if arguments.dry_run:
+        return _dry_run(scenario)
     cluster = cluster_of(scenario.training)
     say(prepare_devices())
+    if not scenario.knowledge.answers:
+        say("the scenario describes no knowledge (knowledge.answers): trains the baseline")
     if cluster is not None and cluster.is_server:
         serve_chief(cluster, default_run_folder(scenario))
         return {"served": cluster.name}
     is_chief = cluster is None or cluster.is_chief
+    require_knowledge(scenario)
     if is_chief and not arguments.force:
         require_no_other_run(default_run_folder(scenario), scenario)
     result = tracked_training(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from configs.command_line import (
     CommandError,
+    add_dry_run_option,
     add_field_options,
     add_json_option,
     add_scenario_options,
@@ -68,6 +69,7 @@ def add_command(subparsers: Subparsers) -> None:
         action="store_true",
         help="end trials early that are worse than the median of those before, from the sixth on",
     )
+    add_dry_run_option(parser, "check the space and say what would be searched")
     add_tracking_option(parser)
     add_json_option(parser)
     parser.set_defaults(run=run)
@@ -84,7 +86,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     from trainer.run_identity import default_run_folder
     from trainer.tables import require_named_inputs
     from trainer.tracking import tracking_of
-    from trainer.tuning import Study
+    from trainer.tuning import STUDY_FILE, Study
     from trainer.tuning_results import write_results
     from trainer.tuning_space import check_space, require_space_has_effect, split_space
 
@@ -108,10 +110,20 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     )
     require_space_has_effect(scenario, space)
     require_named_inputs(scenario)
-    say(prepare_devices())
     named = default_run_folder(scenario.model_copy(update={"run_dir": None})).path.name
     folder = Path(arguments.out or Path(scenario.work_dir) / "tuning" / named)
     seed = tuning.seed if arguments.seed is None else arguments.seed
+    if arguments.dry_run:
+        state = "goes on with" if (folder / STUDY_FILE).exists() else "would begin"
+        say(f"{state} {folder}: {trials} trials over {', '.join(space)}, seed {seed}")
+        return {
+            "dry_run": True,
+            "study": str(folder),
+            "trials": trials,
+            "space": {key: searched.model_dump(mode="json") for key, searched in space.items()},
+            "seed": seed,
+        }
+    say(prepare_devices())
     tracking = tracking_of(arguments.tracking, scenario.name)
     trainer = LocalTrainer(ExampleStore(), tracking, progress=True)
     with alone_in(folder):

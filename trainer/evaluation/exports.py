@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from configs.command_line import CommandError
-from configs.loading import ConfigurationError
+from configs.loading import ConfigurationError, require_there
 from configs.scenario import Scenario
 from preprocessing.records.contract import (
     CTR,
@@ -55,9 +55,11 @@ def saved_model_in(folder: str | Path) -> Path | None:
       None for a run folder.
 
     Raises:
+      ConfigurationError: there is no such folder.
       CommandError: the folder holds neither.
     """
     path = Path(folder)
+    require_there(path)
     if (path / _SAVED_MODEL).is_file():
         return path
     if RunFolder(path).config.is_file():
@@ -72,8 +74,8 @@ def saved_model_in(folder: str | Path) -> Path | None:
     if not versions:
         raise CommandError(
             f"{path} holds no finished run (config.yaml, metrics.json) and no SavedModel "
-            f"({_SAVED_MODEL}, or folders named by version numbers that have one); name a folder "
-            "that 'python -m trainer train' or 'python -m serving export' wrote"
+            f"({_SAVED_MODEL}, or folders named by version numbers that have one); "
+            f"{RunFolder(path).advice()}"
         )
     return max(versions, key=lambda version: int(version.name))
 

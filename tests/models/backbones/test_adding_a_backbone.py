@@ -11,6 +11,7 @@ from types import ModuleType
 import pytest
 import tensorflow as tf
 
+import configs.model
 import models.backbones
 import models.building
 from models.building import build_model
@@ -58,6 +59,7 @@ def nfm(
     monkeypatch.setattr(test_base, "BACKBONES", extended.BACKBONES)
     monkeypatch.setitem(models.building._REGISTRIES, "ctr", extended.BACKBONES)
     monkeypatch.setitem(test_base.ARMS, "nfm", ("nfm", {}))
+    monkeypatch.setattr(configs.model, "BACKBONES", (*configs.model.BACKBONES, "nfm"))
     return module.NeuralFactorizationMachine
 
 

@@ -187,7 +187,7 @@ def test_damaged_records_and_missing_paths(capsys, work, tmp_path):
     code, _, err = inspect(capsys, cut)
     assert code == 1 and "cut off" in err
     code, _, err = inspect(capsys, tmp_path / "none")
-    assert code == 1 and "there is no such file or folder" in err
+    assert code == 2 and "there is no file or folder '" in err
     (tmp_path / "empty").mkdir()
     code, _, err = inspect(capsys, tmp_path / "empty")
     assert code == 1 and "Name the work_dir of a scenario" in err

@@ -141,5 +141,21 @@ def test_help_explains_every_key(capsys: pytest.CaptureFixture[str]) -> None:
     assert caught.value.code == 0
     lines = capsys.readouterr().out.splitlines()
     for key in described_keys(Deployment):
-        assert f"  {key}" in lines
+        assert any(line.startswith(f"  {key}  (") for line in lines), key
     assert max(map(len, lines)) <= 100
+
+
+def test_a_dry_run_says_what_would_change(
+    settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    words = ["deploy", "--config", str(settings), "--out", str(out), "--json"]
+    assert main([*words, "--dry-run"]) == 0
+    would = json.loads(capsys.readouterr().out)
+    assert would["dry_run"] and not out.exists()
+    assert main(words) == 0
+    done = json.loads(capsys.readouterr().out)
+    assert done == would | {"dry_run": False}
+    first = contents(out)
+    assert main([*words, "--dry-run", "canary=4"]) == 0
+    assert json.loads(capsys.readouterr().out)["changed"] and contents(out) == first

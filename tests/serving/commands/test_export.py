@@ -48,11 +48,13 @@ def test_a_folder_without_a_run_is_a_failure(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     arguments = ["export", str(tmp_path / "absent"), "--out", str(tmp_path / "base"), "--json"]
-    assert main(arguments) == 1
+    assert main(arguments) == 2
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert "absent holds no finished run" in captured.err and "Traceback" not in captured.err
+    assert "there is no file or folder '" in captured.err and "Traceback" not in captured.err
     assert list(tmp_path.iterdir()) == []
+    assert main(["export", str(tmp_path), *arguments[2:]]) == 1
+    assert f"{tmp_path} holds no finished run" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -71,3 +73,21 @@ def test_wrong_usage_is_exit_code_2(
         main(arguments)
     assert caught.value.code == 2
     assert "Try 'python -m serving export --help'" in capsys.readouterr().err
+
+
+def test_a_dry_run_loads_the_run_and_writes_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = str(written_run("din", "none").folder.path)
+    (tmp_path / "base" / "4").mkdir(parents=True)
+    capsys.readouterr()
+    words = ["--out", str(tmp_path / "base"), "--json", "--dry-run"]
+    assert main(["export", run, *words]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "dry_run": True,
+        "path": str(tmp_path / "base" / "5"),
+        "version": 5,
+        "signatures": ["classify", "predict_examples", "rank", "regress", "serving_default"],
+    }
+    assert [path.name for path in (tmp_path / "base").iterdir()] == ["4"]
+    assert main(["export", str(tmp_path), *words]) == 1

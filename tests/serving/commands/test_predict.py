@@ -17,7 +17,7 @@ from serving.client import UserRequest
 from serving.match_explanation import match_contributions
 from serving.server import LocalServer
 from serving.server.server_files import ModelSettings, VersionPolicy
-from tests.scenarios import ITEMS
+from tests.scenarios import ITEMS, USERS_WITH_ANSWER
 from tests.serving.client.answering import Answering, answering
 from tests.serving.exports import (
     exported,
@@ -157,6 +157,33 @@ def test_a_reranker_ranks_a_list(
             assert row["score"] == pytest.approx(expected[row["item_id"]], abs=1e-5)
 
 
+def test_who_and_what_the_model_does_not_know_is_marked(
+    other_kinds: LocalServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "user.json"
+    rated = {"history_item_id": ITEMS[:2], "history_rating": [5, 2]}
+    unknown = {"stranger film": False}
+    for target in targets(other_kinds):
+        # Answers about users are knowledge of the model; nobody asked an LLM about the stranger.
+        for user, is_known in ((USERS_WITH_ANSWER[0], True), ("stranger", False)):
+            request = {"user_id": user, **rated, "candidates": [ITEMS[4], *unknown, ITEMS[7]]}
+            path.write_text(json.dumps(request))
+            assert predict(target, path, "--json", model="linear") == 0
+            captured = capsys.readouterr()
+            result = json.loads(captured.out)
+            found = {row["item_id"]: row["known"] for row in result["ranking"]}
+            assert found == {ITEMS[4]: True, ITEMS[7]: True, **unknown}
+            assert result["known_user"] is is_known
+            heading, *lines = captured.err.splitlines()
+            assert ("knows only what the request says" in heading) is not is_known
+            assert [line.split()[3] for line in lines if "unknown to the model" in line] == [
+                "stranger"
+            ]
+    assert predict(target, path, "--json", model="prm") == 0
+    ranking = json.loads(capsys.readouterr().out)["ranking"]
+    assert {row["known"] for row in ranking} == {None}
+
+
 def test_without_candidates_items_are_retrieved(
     other_kinds: LocalServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -277,7 +304,7 @@ def test_every_task_has_a_column(
             expected, key=lambda i: -expected[i][0]
         )
         for row in ranking:
-            assert list(row) == ["item_id", "title", "score", "score_loved"]
+            assert list(row) == ["item_id", "title", "known", "score", "score_loved"]
             actual = [row["score"], row["score_loved"]]
             np.testing.assert_allclose(actual, expected[row["item_id"]], atol=1e-5)
         header, *lines = (line.split() for line in captured.err.splitlines()[1:])
@@ -321,8 +348,10 @@ def test_wrong_files_are_named(
         ([request_file, "--titles", str(request_file)], "user.json: not a Parquet file"),
         ([request_file, "--titles", str(folder / "untitled.parquet")], "no column 'title'"),
     ):
-        assert predict(target, words[0], *words[1:]) == 1
-        assert reason in capsys.readouterr().err
+        missing = reason.startswith("missing")
+        assert predict(target, words[0], *words[1:]) == (2 if missing else 1)
+        error = capsys.readouterr().err
+        assert reason in error and ("there is no file or folder '" in error) is missing
 
 
 @pytest.mark.parametrize(

@@ -265,7 +265,8 @@ def test_batching_is_checked_and_told_to_have_no_effect(
 def test_a_certificate_is_read_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "ssl.config"
     path.write_text('server_key: "k"')
-    assert main(["serve", *MODEL, "--ssl-config-file", str(path)]) == 2
+    model = ["--model", f"toy={toy_base_path()}"]
+    assert main(["serve", *model, "--ssl-config-file", str(path)]) == 2
     assert "ssl.config: server_cert is missing" in capsys.readouterr().err
 
 
@@ -342,3 +343,12 @@ def test_other_values_are_wrong_usage_that_says_what_was_received(
     assert caught.value.code == 2
     error = capsys.readouterr().err
     assert f"{option}: expected" in error and f"Received: {text!r}" in error
+
+
+def test_the_folder_of_a_version_is_no_base_path(capsys: pytest.CaptureFixture[str]) -> None:
+    version = toy_base_path() / "3"
+    assert main(["serve", "--model", f"toy={version}"]) == 2
+    said = capsys.readouterr().err
+    assert "version 3 of a model" in said and f"--model toy={version.parent}\n" in said
+    assert main(["serve", "--model", f"toy={version}/absent"]) == 2
+    assert f"there is no file or folder '{version}/absent'" in capsys.readouterr().err

@@ -92,6 +92,14 @@ def test_an_export_is_judged_like_its_run(capsys: pytest.CaptureFixture[str]) ->
     assert list(again["slices"]["item_popularity"]) == ["0-24", "25+"]
 
 
+def test_a_folder_of_runs_is_answered_with_its_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    run_folder = written_run().folder.path
+    code, output, errors = run(capsys, str(run_folder.parent), "--json")
+    assert (code, output) == (1, "") and f"\n  {run_folder}\n" in errors
+    code, _, errors = run(capsys, str(run_folder / "elsewhere"))
+    assert code == 2 and f"there is no file or folder '{run_folder / 'elsewhere'}'" in errors
+
+
 def test_wrong_use_is_explained(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     folder, export = str(written_run().folder.path), str(exported().path)
     config = ["--config", str(written_run().folder.config)]

@@ -113,3 +113,25 @@ def test_a_finished_run_whose_settings_cannot_be_read_is_not_replaced(
     run.folder.config.write_text("nonsense: 1\n")
     errors = refused(capsys, 2, "model.adapter=none", f"run_dir={run.folder.path}")
     assert "whose settings this version of the code cannot read" in errors
+
+
+def test_a_dry_run_says_what_would_be_trained(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["train", "--config", str(tiny_config()), "--json", "--dry-run"]
+    counts = json.loads(WorkDirectory(tiny_scenario().work_dir).examples.manifest.read_text())
+    examples = counts["counts"]["examples"]["ctr"]["train"]
+    capsys.readouterr()
+    assert main([*words, "training.batch_size=100", f"run_dir={tmp_path}/run"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "dry_run": True,
+        "run": f"{tmp_path}/run",
+        "state": "new",
+        "train_examples": examples,
+        "steps_per_epoch": -(-examples // 100),
+        "epochs": tiny_scenario().training.epochs,
+        "sources": ["item", "user"],
+    }
+    assert not list(tmp_path.iterdir())
+    errors = refused(capsys, 2, "--dry-run", "split.seed=5", f"run_dir={tmp_path}/run")
+    assert "split.seed: 5 is asked for" in errors

@@ -126,3 +126,13 @@ def test_searches_that_make_no_sense_are_wrong_configuration(
     assert main(arguments(*words)) == 2
     captured = capsys.readouterr()
     assert captured.out == "" and reason in captured.err
+
+
+def test_a_dry_run_says_what_would_be_searched(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "study"
+    found = result_of(capsys, "--dry-run", "--trials", "4", "--out", str(out), RATE)
+    assert (found["dry_run"], found["study"], found["trials"]) == (True, str(out), 4)
+    assert list(found["space"]) == ["training.learning_rate"] and not out.exists()
+    assert main(arguments("--dry-run", "--trials", "4", "training.epoch=1..2")) == 2

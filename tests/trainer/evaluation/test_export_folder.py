@@ -31,7 +31,7 @@ def test_a_run_is_none(tmp_path: Path) -> None:
     assert saved_model_in(tmp_path) is None
 
 
-@pytest.mark.parametrize("name", ["absent", "empty", "file"])
+@pytest.mark.parametrize("name", ["empty", "file"])
 def test_what_is_neither_is_refused(tmp_path: Path, name: str) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()

@@ -235,7 +235,7 @@ def test_an_experiment_may_be_of_any_kind(kind: str) -> None:
 @pytest.mark.parametrize(
     ("experiment", "assignments", "problem"),
     [
-        ({"backbones": ["dim"]}, {}, "'dim' is unknown.*Did you mean 'din'"),
+        ({"backbones": ["dim"]}, {}, "'dim'.*Did you mean 'din'"),
         (
             {"backbones": ["din", "prm", "dcn"]},
             ALL_KINDS,

@@ -1,0 +1,173 @@
+"""Whether this machine can do the work: what a newcomer would otherwise find out step by step."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Literal
+
+from configs.command_line import set_up_tensorflow
+from configs.prompting import Generation
+
+State = Literal["ok", "warning", "error"]
+
+_OLDEST_PYTHON = (3, 11)
+_LEAST_MEMORY = 4e9
+_LEAST_DISK = 5e9
+_ENDPOINT_SECONDS = 5.0
+_LIBRARIES = ("tensorflow-recommenders", "apache-beam", "onnxruntime", "optuna", "grpcio")
+_INSTALL = "run 'make setup', and use .venv/bin/python"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one check found.
+
+    Attributes:
+      check: its name.
+      state: whether the work can be done.
+      found: what is there.
+      fix: what to do; empty where nothing need be done.
+    """
+
+    check: str
+    state: State
+    found: str
+    fix: str = ""
+
+
+def examine(
+    folder: Path, ports: Sequence[int], generation: Generation | None = None
+) -> Iterator[Finding]:
+    """Looks at Python, TensorFlow, GPU, memory, disk, ports and the endpoint of an LLM.
+
+    Args:
+      folder: where results will lie.
+      ports: that a local server will listen on.
+      generation: names the endpoint; None asks none.
+    """
+    yield _python()
+    tensorflow = _tensorflow()
+    yield tensorflow
+    yield _libraries()
+    if tensorflow.state == "ok":
+        yield _devices()
+    yield _memory()
+    yield _disk(folder)
+    yield from map(_port, ports)
+    if generation is not None:
+        yield _endpoint(generation)
+
+
+def _python() -> Finding:
+    found = f"{sys.version.split()[0]} at {sys.executable}"
+    if sys.version_info < _OLDEST_PYTHON:
+        return Finding("Python", "error", found, f"Python 3.11 is needed; {_INSTALL}")
+    return Finding("Python", "ok", found)
+
+
+def _tensorflow() -> Finding:
+    try:
+        set_up_tensorflow()
+        import tensorflow as tf
+    except ImportError as error:
+        return Finding("TensorFlow", "error", f"cannot be imported ({error})", _INSTALL)
+    keras = os.environ.get("TF_USE_LEGACY_KERAS")
+    version = getattr(tf.keras, "__version__", None) or metadata.version("tf_keras")
+    found = f"{tf.__version__}, Keras {version}, TF_USE_LEGACY_KERAS={keras}"
+    if not version.startswith("2."):
+        fix = "set TF_USE_LEGACY_KERAS=1: TensorFlow Recommenders needs Keras 2"
+        return Finding("TensorFlow", "error", found, fix)
+    return Finding("TensorFlow", "ok", found)
+
+
+def _libraries() -> Finding:
+    found, missing = [], []
+    for name in _LIBRARIES:
+        try:
+            found.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            missing.append(name)
+    if missing:
+        return Finding("libraries", "error", f"not installed: {', '.join(missing)}", _INSTALL)
+    return Finding("libraries", "ok", ", ".join(found))
+
+
+def _devices() -> Finding:
+    import tensorflow as tf
+
+    gpus = tf.config.list_physical_devices("GPU")
+    cores = len(os.sched_getaffinity(0))
+    if not gpus:
+        return Finding("devices", "ok", f"{cores} cores, no GPU: none is needed")
+    return Finding("devices", "ok", f"{cores} cores, {len(gpus)} GPUs")
+
+
+def _memory() -> Finding:
+    available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    with open("/proc/meminfo", encoding="ascii") as file:
+        for line in file:
+            if line.startswith("MemAvailable:"):
+                available = int(line.split()[1]) * 1024
+    found = f"{available / 1e9:.1f} GB available"
+    if available < _LEAST_MEMORY:
+        fix = "the bundled sample takes about 4 GB; close other programs"
+        return Finding("memory", "warning", found, fix)
+    return Finding("memory", "ok", found)
+
+
+def _disk(folder: Path) -> Finding:
+    place = next(
+        place for place in (folder.absolute(), *folder.absolute().parents) if place.exists()
+    )
+    free = shutil.disk_usage(place).free
+    found = f"{free / 1e9:.1f} GB free at {place}"
+    if not os.access(place, os.W_OK):
+        return Finding("disk", "error", f"{place} cannot be written", "name another work_dir")
+    if free < _LEAST_DISK:
+        return Finding("disk", "warning", found, "packages and the demo take about 5 GB; make room")
+    return Finding("disk", "ok", found)
+
+
+def _port(port: int) -> Finding:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            fix = "serve on another one: --grpc-port and --rest-port, 0 picks a free one"
+            return Finding(f"port {port}", "warning", str(error.strerror), fix)
+    return Finding(f"port {port}", "ok", "free")
+
+
+def _endpoint(generation: Generation) -> Finding:
+    """Asks an OpenAI-compatible endpoint for its models, which costs nothing."""
+    base = (generation.base_url or "https://api.openai.com/v1").rstrip("/")
+    key = os.environ.get(generation.api_key_variable, "").strip()
+    request = urllib.request.Request(f"{base}/models")
+    if key:
+        request.add_header("Authorization", f"Bearer {key}")
+    fix = "look at generation.base_url, at the server and at the network"
+    try:
+        with urllib.request.urlopen(request, timeout=_ENDPOINT_SECONDS) as answer:
+            models = [str(model["id"]) for model in json.load(answer)["data"]]
+    except urllib.error.HTTPError as error:
+        if error.code in (401, 403):
+            fix = f"set the environment variable {generation.api_key_variable} to a valid key"
+        return Finding("endpoint", "error", f"{base}: HTTP {error.code}", fix)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        reason = getattr(error, "reason", error)
+        return Finding("endpoint", "error", f"{base}: no list of models ({reason})", fix)
+    if generation.model and generation.model not in models:
+        fix = f"set generation.model to one of {', '.join(models[:5]) or 'its models'}"
+        return Finding("endpoint", "warning", f"{base} has no model {generation.model}", fix)
+    return Finding("endpoint", "ok", f"{base}, {len(models)} models")

@@ -1,0 +1,157 @@
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+
+import pytest
+
+import configs.doctor
+from configs.__main__ import main
+from configs.completion import SHELLS
+from configs.loading import load_section
+from configs.scenario import Scenario
+from configs.schema import editor_schema
+
+CONFIG = "configs/movielens_small.yaml"
+
+
+def run(capsys: pytest.CaptureFixture[str], *words: object) -> tuple[int, str, str]:
+    code = main([str(word) for word in words])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_show_prints_a_scenario_file_with_all_keys(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    code, out, err = run(capsys, "show", "--config", CONFIG, "training.seed=7")
+    assert (code, err) == (0, "")
+    (tmp_path / "shown.yaml").write_text(out, encoding="utf-8")
+    shown = load_section(Scenario, tmp_path / "shown.yaml")
+    assert shown == load_section(Scenario, CONFIG, ["training.seed=7"])
+    assert "knowledge_history_cap: 30" in out and "\n  patience: 2\n" in out
+    code, out, _ = run(capsys, "show", "--config", CONFIG, "--json")
+    assert json.loads(out) == load_section(Scenario, CONFIG).model_dump(mode="json")
+
+
+def test_schema_goes_to_stdout_or_a_file(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    code, out, _ = run(capsys, "schema")
+    assert code == 0 and json.loads(out) == json.loads(json.dumps(editor_schema()))
+    file = tmp_path / "schema.json"
+    code, out, _ = run(capsys, "schema", "--out", file)
+    assert (code, out) == (0, "") and json.loads(file.read_text()) == json.loads(
+        json.dumps(editor_schema())
+    )
+
+
+class Models(BaseHTTPRequestHandler):
+    """The list of models of an OpenAI-compatible endpoint that wants the key `secret`."""
+
+    def do_GET(self) -> None:  # noqa: N802
+        is_allowed = self.headers["Authorization"] == "Bearer secret"
+        self.send_response(200 if self.path == "/v1/models" and is_allowed else 401)
+        self.end_headers()
+        if is_allowed:
+            self.wfile.write(json.dumps({"data": [{"id": "small"}, {"id": "large"}]}).encode())
+
+    def log_message(self, *_: object) -> None:
+        """Says nothing."""
+
+
+@pytest.fixture
+def endpoint() -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), Models) as server:
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/v1"
+        server.shutdown()
+
+
+def test_doctor_tells_what_is_there_and_what_to_do(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, endpoint: str
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "secret")
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        words = ["doctor", "--config", CONFIG, "--port", port, "--json"]
+        models = [f"generation.base_url={endpoint}", "generation.model=small"]
+        code, out, err = run(capsys, *words, *models)
+        found = {one["check"]: one for one in json.loads(out)["findings"]}
+        assert code == 0 and "secret" not in out + err
+        for check in ("Python", "TensorFlow", "libraries", "devices", "disk", "endpoint"):
+            assert found[check]["state"] == "ok", found[check]
+        assert "TF_USE_LEGACY_KERAS=1" in found["TensorFlow"]["found"]
+        assert found["endpoint"]["found"] == f"{endpoint}, 2 models"
+        assert found[f"port {port}"]["state"] == "warning"
+        assert "--grpc-port" in found[f"port {port}"]["fix"]
+
+    code, out, err = run(capsys, *words, models[0], "generation.model=absent")
+    assert code == 0 and "small, large" in err
+    monkeypatch.setenv("OPENAI_API_KEY", "other")
+    code, out, err = run(capsys, *words, *models)
+    assert code == 1 and "OPENAI_API_KEY to a valid key" in err
+    assert "to be repaired first: endpoint" in err and json.loads(out)["findings"]
+    code, _, err = run(capsys, *words, "generation.base_url=http://127.0.0.1:1/v1")
+    assert code == 1 and "no list of models" in err and "look at generation.base_url" in err
+
+
+def test_doctor_finds_what_is_missing(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(configs.doctor, "_LIBRARIES", ("pydantic", "no-such-package"))
+    monkeypatch.setattr(configs.doctor, "_OLDEST_PYTHON", (99, 0))
+    code, out, err = run(capsys, "doctor", "--port", 0, "--json")
+    states = {one["check"]: one["state"] for one in json.loads(out)["findings"]}
+    assert code == 1 and states["Python"] == states["libraries"] == "error"
+    assert "not installed: no-such-package; run 'make setup'" in err
+
+
+@pytest.mark.parametrize("program", ["preprocessing", "trainer", "serving", "configs"])
+def test_version_and_system_python(program: str, repository_root: Path) -> None:
+    command = [sys.executable, "-m", program, "--version"]
+    shown = subprocess.run(command, cwd=repository_root, capture_output=True, text=True)
+    assert (shown.returncode, shown.stderr) == (0, "") and shown.stdout.startswith("reki 0.")
+    # Without its site packages, an interpreter is like the one of the system.
+    bare = [sys.executable, "-S", *command[1:]]
+    refused = subprocess.run(bare, cwd=repository_root, capture_output=True, text=True)
+    assert refused.returncode == 2 and refused.stderr.count("\n") == 1
+    assert "use .venv/bin/python" in refused.stderr
+
+
+COMPLETED = [
+    ("python -m trainer tr", "train"),
+    ("python -m trainer train --dr", "--dry-run"),
+    ("python -m trainer evaluate RUN --part v", "validation"),
+    ("python -m trainer train --config x training.pat", "training.patience="),
+    ("python -m trainer train --config x model.match = r", "ridge"),
+    ("python -m trainer train --config conf", ""),
+    ("python -m http.server 80", ""),
+]
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_shell_completes_commands_options_keys_and_values(
+    shell: str, repository_root: Path
+) -> None:
+    script = subprocess.run(
+        [sys.executable, "-m", "trainer", "--completion", shell],
+        cwd=repository_root, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    assert ("bashcompinit" in script) is (shell == "zsh")
+    if shell == "zsh":
+        script = script.partition("\n")[2]
+    for words, completed in COMPLETED:
+        ask = f"COMP_WORDS=({words}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); _reki"
+        code = f'{script}\n{ask}\necho "${{COMPREPLY[*]}}"'
+        found = subprocess.run(["bash", "-c", code], capture_output=True, text=True)
+        assert found.stdout == f"{completed}\n", (words, found.stderr)
