@@ -16,6 +16,7 @@ import tensorflow_recommenders as tfrs
 from tqdm import tqdm
 
 from configs.command_line import CommandError, say
+from configs.progress import progress
 from configs.training import Training
 from trainer.distribution import Distribution
 from trainer.metrics import AnyMetrics, flat_metrics
@@ -84,34 +85,29 @@ _SHOWN = ("validation_auc", "validation_ndcg_at_10", "validation_new_items_recal
 _Item = TypeVar("_Item")
 
 
-def counted(
-    items: Sequence[_Item], what: str, seconds_between_lines: float = 5.0
-) -> Iterator[_Item]:
+def counted(items: Sequence[_Item], what: str) -> Iterator[_Item]:
     """Yields items and says on standard error how many are done.
 
     On a terminal it is a bar with the time that is left; elsewhere a line at the start, at the end
-    and now and then.
+    and every minute.
 
     Args:
       items: something to be done for each.
       what: is being done.
-      seconds_between_lines: at least.
     """
-    if sys.stderr.isatty():
-        yield from tqdm(items, desc=what)
-        return
-    said = time.monotonic()
-    if items:
+    is_terminal = sys.stderr.isatty()
+    if items and not is_terminal:
         say(f"{what}: 0 of {len(items)}")
-    for done, item in enumerate(items, start=1):
-        yield item
-        if done == len(items) or time.monotonic() - said >= seconds_between_lines:
-            say(f"{what}: {done} of {len(items)}")
-            said = time.monotonic()
+    yield from progress(items, desc=what, unit="item")
+    if items and not is_terminal:
+        say(f"{what}: {len(items)} of {len(items)}")
 
 
 class ProgressBar(tf.keras.callbacks.Callback):
-    """A bar over the steps of an epoch with the time that is left, and the last validation."""
+    """A bar over the steps of an epoch with the time that is left, and the last validation.
+
+    Where there is no terminal, every epoch has a line, and long ones a line every minute.
+    """
 
     def __init__(self, name: str, steps: int, epochs: int):
         """Creates the bar.
@@ -124,14 +120,16 @@ class ProgressBar(tf.keras.callbacks.Callback):
         super().__init__()
         self._name = name
         self._steps = steps
-        # Only on a terminal: in a log file a bar is noise.
-        self._bar = tqdm(total=steps, desc=name, unit="step", mininterval=0.5, disable=None)
+        self._bar = progress(total=steps, desc=name, unit="step", mininterval=0.5)
         self._epochs = epochs
+        self._began = time.monotonic()
+        self._first_step: float = 0
 
     def on_epoch_begin(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         """Starts again; the steps of a resumed epoch that are done already count as done."""
         self._bar.reset()
         self._bar.initial = self._bar.n = self._steps - self.params["steps"]
+        self._began, self._first_step = time.monotonic(), self._bar.n
         self._bar.set_description(f"{self._name} epoch {epoch + 1}/{self._epochs}")
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
@@ -142,6 +140,16 @@ class ProgressBar(tf.keras.callbacks.Callback):
         """Shows the validation result of a finished epoch."""
         shown = {name: f"{row[name]:.4f}" for name in row if name in _SHOWN}
         self._bar.set_postfix(shown)
+        if sys.stderr.isatty():
+            return
+        seconds = time.monotonic() - self._began
+        rate = (self._steps - self._first_step) / max(seconds, 1e-9)
+        left = (self._epochs - row["epoch"]) * self._steps / rate if rate else 0.0
+        results = "".join(f", {name} {value}" for name, value in shown.items())
+        say(
+            f"{self._name} epoch {row['epoch']:.0f}/{self._epochs}: {rate:.1f} steps/s with "
+            f"validation, {tqdm.format_interval(left)} left at most{results}"
+        )
 
     def close(self) -> None:
         """Leaves the bar as it is."""

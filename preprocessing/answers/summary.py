@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
+from configs.progress import progress
 from preprocessing.answers.names import NameCounts, told_names
 from preprocessing.answers.record import (
     LINKING_REASONS,
@@ -52,7 +52,7 @@ class AnswerSummary:
 
     def counted(self, outcomes: Iterable[Answer | DeadLetter]) -> Iterator[Answer | DeadLetter]:
         """Passes examined answers on and counts each; shows how many there were so far."""
-        for outcome in tqdm(outcomes, unit=" answers", disable=None):
+        for outcome in progress(outcomes, unit=" answers"):
             if isinstance(outcome, Answer):
                 self._accept(outcome)
             else:

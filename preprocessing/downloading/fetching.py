@@ -23,9 +23,9 @@ from pathlib import Path, PurePosixPath
 
 import requests
 import urllib3
-from tqdm import tqdm
 
 from configs.command_line import CommandError, say
+from configs.progress import progress
 from preprocessing.downloading.data_sets import RemoteFile
 
 _TIMEOUT_SECONDS = (15, 60)
@@ -188,13 +188,13 @@ def _append(response: requests.Response, partial: Path, total: int | None) -> No
     name = partial.name.removesuffix(".partial")
     with (
         partial.open("ab") as file,
-        tqdm(total=total, initial=have, desc=name, unit="B", unit_scale=True) as progress,
+        progress(total=total, initial=have, desc=name, unit="B", unit_scale=True) as bar,
     ):
         try:
             # Not decoded: some servers call a .gz file the gzip encoding of another file.
             for block in response.raw.stream(_READ_BYTES, decode_content=False):
                 file.write(block)
-                progress.update(len(block))
+                bar.update(len(block))
         except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
             raise _Interrupted(f"the connection ended early ({type(error).__name__})") from error
     if total is not None and _size(partial) != total:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from typing_extensions import override
 
 from configs.command_line import CommandError
+from configs.progress import progress as shown_progress
 from preprocessing.answers.completion import FAILED_REQUEST, ChatResponse, response_of
 from preprocessing.answers.record import RejectedAnswer
 from preprocessing.generation.answer_store import Acceptance, AnswerStore, Rejection, StoredAnswer
@@ -139,7 +140,7 @@ class EndpointClient(AnswerClient):
     def answer(self, pending: Iterator[ChatRequest], store: AnswerStore) -> ClientReport:
         with (
             ThreadPoolExecutor(self.limits.concurrency, thread_name_prefix="call") as pool,
-            tqdm(
+            shown_progress(
                 total=self.expected_calls,
                 desc="generate",
                 unit="prompt",

@@ -10,9 +10,9 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from tqdm import tqdm
 
 from configs.data import Data
+from configs.progress import progress
 from preprocessing.examples_checks import LOOK_AT_LABELS, LOOK_AT_SPLIT
 from preprocessing.hashing import anonymous
 from preprocessing.inspection.findings import (
@@ -372,7 +372,7 @@ class _KindCheck:
             for part in contract.PARTS
         }
         files = sorted({path.name for paths in shards.values() for path in paths})
-        for file in tqdm(files, desc=name, unit="shard", disable=None):
+        for file in progress(files, desc=name, unit="shard"):
             settings = self._check.settings
             users = UserRanges(settings.split_by, settings.cap, settings.ordered_by_time)
             for part_number, (part, paths) in enumerate(shards.items()):

@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from configs.command_line import say
 from configs.knowledge import Encoder
+from configs.progress import progress
 from preprocessing import storage
 from preprocessing.answers.record import Answer
 from preprocessing.beam_sinks import DEAD_LETTERS, STATISTICS
@@ -72,11 +73,7 @@ class EncoderHandler(ModelHandler[list[str], EncodedTexts, TextEncoder]):
         """Yields what came of each list of texts."""
         del inference_args
         if self._progress is None:
-            self._progress = tqdm(
-                desc=f"encode with {self._settings.kind}",
-                unit="text",
-                disable=None,  # only on a terminal
-            )
+            self._progress = progress(desc=f"encode with {self._settings.kind}", unit="text")
         for texts in batch:
             encoded = model.encode(texts)
             self._progress.update(len(texts))
