@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 project = "REKI for TensorFlow"
 extensions = ["myst_parser"]
 myst_heading_anchors = 4
+smartquotes = False  # Code and shapes such as [...] stand in running text.
 html_theme = "furo"
 html_title = project
 html_show_copyright = False

@@ -11,11 +11,9 @@ import argparse
 import ast
 import importlib
 import inspect
-import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 from pydantic import BaseModel
@@ -23,6 +21,7 @@ from pydantic import BaseModel
 from configs.command_line import TeachingParser
 from configs.effects import section_type
 from configs.scenario import Scenario
+from configs.schema import allowed_values
 from preprocessing.records.contract import FEATURES_OF_KIND, KNOWLEDGE_FEATURES, Feature
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -33,10 +32,12 @@ API = {
     "models/knowledge.py": ["KnowledgeTable"],
     "models/hein.py": ["HybridExpertNetwork"],
     "models/match/layer.py": ["KnowledgeMatch"],
+    "models/adapters/base.py": ["KnowledgeAdapter"],
     "models/adapters/source_network.py": ["NetworkAdapter"],
     "preprocessing/records/knowledge.py": ["KnowledgeVectors", "read_knowledge"],
     "preprocessing/records/parsing.py": ["parse_examples", "with_masks", "example_dataset"],
     "serving/client/inputs.py": ["UserRequest"],
+    "serving/client/ranking.py": ["RankingClientBase"],
     "serving/client/grpc_client.py": ["RankingClient", "AsyncRankingClient"],
     "serving/client/rest_client.py": ["RestRankingClient"],
     "serving/client/connection.py": ["Connection", "Tls"],
@@ -61,70 +62,27 @@ def filled(page: str) -> str:
 
 def configuration() -> str:
     """Every key of a scenario: one table for each section."""
-    schema = Scenario.model_json_schema()
-    return "\n".join(_section(Scenario, schema, schema["$defs"], ""))
+    return "\n".join(_section(Scenario, ""))
 
 
-def _section(
-    section: type[BaseModel], schema: Mapping[str, Any], definitions: Mapping[str, Any], prefix: str
-) -> Iterator[str]:
-    required = schema.get("required", ())
+def _section(section: type[BaseModel], prefix: str) -> Iterator[str]:
     keys, below = [], []
     for name, field in section.model_fields.items():
         inner, is_map = section_type(field.annotation)
         if inner is not None:
-            under = f"{prefix}{name}.<name>." if is_map else f"{prefix}{name}."
-            below.append((inner, under))
+            below.append((inner, f"{prefix}{name}.<name>." if is_map else f"{prefix}{name}."))
             continue
-        described = schema["properties"][name]
-        default = "required" if name in required else _code(described.get("default"))
-        values = _values(described, definitions)
-        keys.append((f"`{prefix}{name}`", values, default, _plain(field.description or "")))
+        values, _, default = allowed_values()[f"{prefix}{name}"].partition("; ")
+        default = default.removeprefix("default: ")
+        shown = {"required": "required", "": "empty"}.get(default, f"`{default}`")
+        keys.append((f"`{prefix}{name}`", values, shown, _plain(field.description or "")))
     if keys:
         yield f"\n## {f'`{prefix[:-1]}`' if prefix else 'Scenario'}\n"
         if prefix:
             yield _sentence(inspect.getdoc(section) or "") + "\n"
         yield _table(("key", "values", "default", "meaning"), keys)
     for inner, under in below:
-        yield from _section(inner, definitions[inner.__name__], definitions, under)
-
-
-_KINDS = {
-    "boolean": "true or false",
-    "integer": "whole number",
-    "number": "number",
-    "string": "text",
-    "null": "null",
-    "object": "map",
-}
-_BOUNDS = {
-    "minimum": "from {}",
-    "exclusiveMinimum": "above {}",
-    "maximum": "to {}",
-    "exclusiveMaximum": "below {}",
-}
-
-
-def _values(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
-    """What a JSON Schema allows, in words."""
-    if "$ref" in schema:
-        return _values(definitions[schema["$ref"].rsplit("/", 1)[-1]], definitions)
-    if "anyOf" in schema:
-        return " or ".join(_values(part, definitions) for part in schema["anyOf"])
-    if "enum" in schema or "const" in schema:
-        return ", ".join(map(_code, schema.get("enum", [schema.get("const")])))
-    if schema.get("type") == "array":
-        parts = schema.get("prefixItems") or [schema.get("items", {})]
-        each = dict.fromkeys(_values(part, definitions) for part in parts)
-        number = f"list of {len(parts)}" if "prefixItems" in schema else "list"
-        return f"{number}: {', '.join(each)}"
-    bounds = [text.format(f"{schema[key]:g}") for key, text in _BOUNDS.items() if key in schema]
-    return " ".join([_KINDS.get(schema.get("type", ""), "any value"), *bounds])
-
-
-def _code(value: object) -> str:
-    """A value as YAML would spell it, as code."""
-    return f"`{value if isinstance(value, str) and value else json.dumps(value)}`"
+        yield from _section(inner, under)
 
 
 def commands() -> str:
@@ -238,6 +196,9 @@ def _definition(node: Definition) -> Iterator[str]:
         if part.name == "__init__":
             yield _block(_signature(part, node.name), "python")
     yield _docstring(node)
+    for base in map(ast.unparse, node.bases):
+        if any(base in names for names in API.values()):
+            yield f"It has what `{base}`, above, has.\n"
     for part in public:
         if part.name == "__init__":
             yield _docstring(part)
@@ -271,7 +232,7 @@ def _split_at_commas(arguments: str) -> list[str]:
             parts.append("")
         else:
             parts[-1] += word
-    return [part for part in parts if part]
+    return [re.sub(r"^([*\w]+: .*?)=", r"\1 = ", part) for part in parts if part]
 
 
 def _docstring(node: ast.Module | Definition) -> str:

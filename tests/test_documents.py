@@ -31,10 +31,10 @@ def test_every_key_of_a_scenario_is_listed() -> None:
     "row",
     [
         "| `model.attention_history_length` | whole number from 1 | `30` | ",
-        "| `model.hein.dropout_rate` | number from 0 below 1 | `0.0` | ",
-        "| `model.hein.training_precision` | `float32`, `bfloat16` | `float32` | ",
-        "| `model.hein.expert_units` | list: whole number | `[128, 32]` | ",
-        "| `knowledge.answers.<name>.entity` | `item`, `user` | required | ",
+        "| `model.hein.dropout_rate` | number from 0 below 1 | `0` | ",
+        "| `model.hein.training_precision` | one of float32, bfloat16 | `float32` | ",
+        "| `model.hein.expert_units` | list of: whole number | `[128, 32]` | ",
+        "| `knowledge.answers.<name>.entity` | one of item, user | required | ",
     ],
 )
 def test_values_and_default_of_a_key(row: str) -> None:
@@ -66,8 +66,12 @@ def test_every_feature_is_listed() -> None:
 def test_api_has_signatures_and_lists() -> None:
     text = generated_reference.api()
     assert "read_knowledge(\n    directory: str | Path,\n    source: str,\n" in text
+    assert "\n    with_folds: bool = True,\n" in text
     assert '\n- `source`: name of the source, e.g. "item".\n' in text
     assert "\n#### `KnowledgeTable.rows`\n\n```python\nrows(ids: tf.Tensor) -> tf.Tensor\n" in text
+    assert "### `RankingClient`\n" in text
+    assert "It has what `RankingClientBase`, above, has.\n" in text
+    assert "\n#### `RankingClientBase.rank`\n" in text
     assert text.count("```") % 2 == 0
 
 
