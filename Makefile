@@ -30,7 +30,7 @@ export TF_CPP_MIN_LOG_LEVEL := 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo tfx test test-all lint format bazel-test docs requirements
+.PHONY: help setup demo evidence tfx test test-all lint format bazel-test docs requirements
 
 help: ## list the targets
 	@echo "Targets of this Makefile:"
@@ -50,6 +50,9 @@ $(INSTALLED): requirements.txt requirements-dev.txt
 demo: setup ## the whole job on the bundled MovieLens sample (QUICK=1: one seed, three epochs)
 	@echo "demo: answers to a served ranking on the bundled MovieLens sample; results go to out/demo"
 	@$(RUN) -m examples.movielens_small.demo $(if $(filter-out 0,$(QUICK)),--quick)
+
+evidence: setup ## a part of the study on MovieLens-1M (PART=main; hours, goes on where it was stopped)
+	@$(RUN) -m examples.evidence run $(or $(PART),main)
 
 tfx: setup $(TFX_INSTALLED) ## train, judge and push a model of the bundled sample through a TFX pipeline
 	@echo "tfx: examples to a pushed model on the bundled MovieLens sample; results go to out/tfx"

@@ -187,8 +187,13 @@ def write_inputs(
         with _GROUPS.open(encoding="utf-8", newline="") as file:
             groups = [row for row in csv.DictReader(file) if row["item_id"] not in new]
         _write_table(folder / "groups.csv", groups)
-    answers_of_source = {source: tree["knowledge"]["answers"][source] | described}
-    tree["knowledge"] |= {"sources": [source], "answers": answers_of_source}
+    answers_of_sample = tree["knowledge"]["answers"]
+    # Groups of movies may have been made from any rating: with them, samples are those of the demo.
+    answers_there = {
+        "item": answers_of_sample["item"],
+        source: answers_of_sample[source] | described,
+    }
+    tree["knowledge"] |= {"sources": [source], "answers": answers_there}
     tree["model"] |= {
         "match": "ridge",
         "knowledge_match": {"sources": [source]},

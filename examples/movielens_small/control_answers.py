@@ -53,13 +53,15 @@ def _run(arguments: argparse.Namespace) -> Mapping[str, object]:
     random_texts = [_random_words(movie_id, words) for movie_id in movie_ids]
     movies, lists = _lists_of_links()
     written = {
-        "random_words": _write(folder, "random_words", "individual", movie_ids, random_texts),
+        "random_words": write_answers(
+            folder, "random_words", "individual", movie_ids, random_texts
+        ),
         **{
             f"item_{extraction}": _write_renamed(folder, f"item_{extraction}", extraction)
             for extraction in ("individual", "collective")
         },
-        "links_shuffled": _write_links(folder, "links_shuffled", movies, _shuffled(lists)),
-        "links_random": _write_links(folder, "links_random", movies, _dealt_anew(lists)),
+        "links_shuffled": _write_links(folder, "links_shuffled", movies, shuffled_lists(lists)),
+        "links_random": _write_links(folder, "links_random", movies, dealt_anew(lists)),
     }
     for source, count in written.items():
         say(f"{folder / source}.jsonl: {count} texts")
@@ -75,7 +77,7 @@ def _write_renamed(folder: Path, source: str, extraction: str) -> int:
     with gzip.open(_ANSWERS / f"{source}.jsonl.gz", "rt", encoding="utf-8") as file:
         answers = [json.loads(line) for line in file]
     ids = [answer["entity_id"] for answer in answers]
-    return _write(folder, source, extraction, ids, (answer["answer"] for answer in answers))
+    return write_answers(folder, source, extraction, ids, (answer["answer"] for answer in answers))
 
 
 def _lists_of_links() -> tuple[list[str], list[list[str]]]:
@@ -86,11 +88,13 @@ def _lists_of_links() -> tuple[list[str], list[list[str]]]:
     return [answer["entity_id"] for answer in answers], lists
 
 
-def _shuffled(lists: Sequence[list[str]]) -> list[list[str]]:
+def shuffled_lists(lists: Sequence[list[str]]) -> list[list[str]]:
+    """Each list in the place of another: the same graph, of other movies."""
     return random.Random(_SEED).sample(lists, k=len(lists))
 
 
-def _dealt_anew(lists: Sequence[list[str]]) -> list[list[str]]:
+def dealt_anew(lists: Sequence[list[str]]) -> list[list[str]]:
+    """All names dealt anew to lists of the same lengths: a random graph with the same degrees."""
     names = [name for listed in lists for name in listed]
     random.Random(_SEED).shuffle(names)
     dealt = iter(names)
@@ -101,12 +105,21 @@ def _write_links(
     folder: Path, source: str, movies: Sequence[str], lists: Iterable[list[str]]
 ) -> int:
     texts = (json.dumps({"links": names}, ensure_ascii=False) for names in lists)
-    return _write(folder, source, "individual", movies, texts)
+    return write_answers(folder, source, "individual", movies, texts)
 
 
-def _write(
+def write_answers(
     folder: Path, source: str, extraction: str, ids: Sequence[str], texts: Iterable[str]
 ) -> int:
+    """Writes answers as a file `<source>.jsonl` of the folder; returns how many there are.
+
+    Args:
+      folder: where the file belongs.
+      source: of the answers.
+      extraction: "individual" or "collective".
+      ids: of items, or of groups.
+      texts: what the answers say, as many.
+    """
     path = folder / f"{source}.jsonl"
     unfinished = path.with_name(f".{path.name}.unfinished")
     with unfinished.open("w", encoding="utf-8") as file:

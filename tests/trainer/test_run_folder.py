@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from configs.command_line import CommandError
+from configs.loading import ConfigurationError
 from preprocessing.records.contract import DamagedRecords
 from preprocessing.records.layout import WorkDirectory
 from tests.full_disk import files_no_longer_than
@@ -111,8 +112,16 @@ def test_foreign_files_are_refused_by_name(tmp_path: Path) -> None:
     run.folder.load_model()
 
 
-@pytest.mark.parametrize("missing", ["metrics.json", "everything"])
-def test_an_incomplete_folder_is_refused(missing: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("missing", "error", "message"),
+    [
+        ("metrics.json", RunFolderError, "no finished run .*trainer train"),
+        ("everything", ConfigurationError, "there is no file or folder '.*absent'"),
+    ],
+)
+def test_an_incomplete_folder_is_refused(
+    missing: str, error: type[Exception], message: str, tmp_path: Path
+) -> None:
     run = write_run(changed_scenario(tmp_path))
     run.folder.metrics.unlink()
     folder = run.folder if missing == "metrics.json" else RunFolder(tmp_path / "absent")
@@ -123,7 +132,7 @@ def test_an_incomplete_folder_is_refused(missing: str, tmp_path: Path) -> None:
         folder.read_history,
         folder.load_model,
     ):
-        with pytest.raises(RunFolderError, match="no finished run .*trainer train"):
+        with pytest.raises(error, match=message):
             read()
 
 

@@ -78,7 +78,7 @@ def test_the_backbone_does_what_every_backbone_must(
     contract.test_padding_changes_nothing("nfm")
     contract.test_one_user_for_many_candidates("nfm")
     contract.test_a_history_of_length_0_equals_padding_only("nfm")
-    contract.test_every_trainable_weight_gets_a_gradient("nfm", sources=0)
+    contract.test_without_sources_every_trainable_weight_gets_a_gradient("nfm")
     contract.test_the_configuration_makes_an_equal_layer("nfm")
     contract.test_training_lowers_the_loss("nfm")
     contract.test_graph_and_saved_model_equal_eager("nfm", tmp_path / "saved_model")

@@ -1,0 +1,1 @@
+"""The study behind the numbers: `python -m examples.evidence`."""

@@ -1,0 +1,178 @@
+"""The files of a study of MovieLens-1M: ratings in three parts, answers, variants of both.
+
+MovieLens-1M may be used for research and not be passed on, so its files come from where a user put
+them. The split is drawn here and written beside every rating, since variants drop ratings of the
+training part and must leave the others where they are.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+
+from configs.loading import ConfigurationError
+from examples.movielens_small.control_answers import dealt_anew, shuffled_lists, write_answers
+from preprocessing.answers.importing import import_answers
+
+FOLDERS = (Path("data/movielens_1m"), Path("../shared/data/ml-1m"))
+"""Where the files are looked for."""
+_SHARES = (0.8, 0.1, 0.1)
+_PARTS = ("train", "validation", "test")
+_SEED = 0
+POPULAR = (5, 10, 25, 50)
+"""Percentages of the films, the most rated first, whose links alone are kept."""
+NAMES = (1, 3)
+"""How many names of each list are kept, instead of ten."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What is taken out of the training part.
+
+    Attributes:
+      name: also its folder.
+      new_items: share of the films that training never sees; validation and test keep them.
+      training_users: share of the training users that stay.
+    """
+
+    name: str
+    new_items: float = 0.0
+    training_users: float = 1.0
+
+
+def source_folder(asked: str | None) -> Path:
+    """The folder with ratings and answers.
+
+    Raises:
+      ConfigurationError: there is none; says how to get one.
+    """
+    for folder in FOLDERS if asked is None else (Path(asked),):
+        if (folder / "movies.dat").is_file():
+            return folder
+    looked = asked or ", ".join(str(folder) for folder in FOLDERS)
+    raise ConfigurationError(
+        f"no MovieLens-1M in {looked} (movies.dat). It may not be passed on with this project: "
+        "'python -m preprocessing download movielens_1m' brings it, or says how to; then put the "
+        "answers of an LLM beside it as answers/item_links.jsonl.gz (docs/linked_knowledge.md, "
+        "Asking) and, for arms over prose, answers/item_prose.jsonl.gz"
+    )
+
+
+def write_variant(source: Path, variant: Variant, folder: Path) -> dict[str, int]:
+    """Writes everything that the scenario of a variant reads.
+
+    Args:
+      source: ratings, films, users and answers as they came.
+      variant: what is taken out.
+      folder: gets the files.
+
+    Returns:
+      Counts: ratings of each part, users, films, new films.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    ratings = _read_ratings(source)
+    users = np.unique(ratings["user_id"])
+    part_of_user = _drawn_parts(len(users))
+    kept_users = _kept_training_users(part_of_user, variant.training_users)
+    films, film_of_rating = np.unique(ratings["item_id"], return_inverse=True)
+    is_new = np.zeros(len(films), bool)
+    generator = np.random.default_rng(_SEED + 1)
+    is_new[generator.permutation(len(films))[: round(variant.new_items * len(films))]] = True
+    user_of_rating = np.searchsorted(users, ratings["user_id"])
+    in_training = (part_of_user == 0)[user_of_rating]
+    dropped = in_training & (is_new[film_of_rating] | ~kept_users[user_of_rating])
+    parts = np.array(_PARTS)[part_of_user][user_of_rating]
+    table = pa.table({**ratings, "part": parts}).filter(pa.array(~dropped))
+    written = io.BytesIO()
+    pyarrow.csv.write_csv(table, written)
+    (folder / "ratings.csv.gz").write_bytes(gzip.compress(written.getvalue(), 6, mtime=0))
+    (folder / "new_items.json").write_text(json.dumps([str(film) for film in films[is_new]]))
+    for name in ("movies.dat", "users.dat"):
+        shutil.copyfile(source / name, folder / name)
+    counts = np.bincount(film_of_rating[in_training & ~dropped], minlength=len(films))
+    _write_answers(source, folder, {str(f): int(n) for f, n in zip(films, counts, strict=True)})
+    by_part = {name: int(pc.sum(pc.equal(table["part"], name)).as_py()) for name in _PARTS}
+    return {**by_part, "users": len(users), "films": len(films), "new_films": int(is_new.sum())}
+
+
+def _read_ratings(source: Path) -> dict[str, np.ndarray]:
+    """Ratings by user and time, with the place of each in its user's order."""
+    ordered = source / "ratings.csv.gz"
+    if ordered.is_file():
+        table = pyarrow.csv.read_csv(ordered)
+        return {name: table[name].to_numpy() for name in table.column_names}
+    text = (source / "ratings.dat").read_bytes().replace(b"::", b",")
+    names = ["user_id", "item_id", "rating", "timestamp"]
+    options = pyarrow.csv.ReadOptions(column_names=names)
+    table = pyarrow.csv.read_csv(pa.BufferReader(text), read_options=options)
+    columns = {name: table[name].to_numpy() for name in names}
+    order = np.lexsort([columns["timestamp"], columns["user_id"]])
+    columns = {name: values[order] for name, values in columns.items() if name != "timestamp"}
+    starts = np.r_[0, np.flatnonzero(np.diff(columns["user_id"])) + 1]
+    lengths = np.diff(np.r_[starts, len(order)])
+    return {**columns, "position": np.arange(len(order)) - np.repeat(starts, lengths)}
+
+
+def _drawn_parts(users: int) -> np.ndarray:
+    """Part of each user, [users], 0 to 2."""
+    bounds = np.round(np.cumsum(_SHARES) * users).astype(int)
+    parts = np.empty(users, int)
+    parts[np.random.default_rng(_SEED).permutation(users)] = np.searchsorted(
+        bounds, np.arange(users), side="right"
+    )
+    return parts
+
+
+def _kept_training_users(part_of_user: np.ndarray, share: float) -> np.ndarray:
+    training = np.flatnonzero(part_of_user == 0)
+    order = np.random.default_rng(_SEED + 2).permutation(training)
+    kept = part_of_user != 0
+    kept[order[: round(share * len(order))]] = True
+    return kept
+
+
+def _write_answers(source: Path, folder: Path, training_ratings: Mapping[str, int]) -> None:
+    links = source / "answers" / "item_links.jsonl.gz"
+    prose = _first_file(source / "answers", ("item_prose.jsonl.gz", "colakg_item.json.gz"))
+    if not links.is_file() or prose is None:
+        raise ConfigurationError(
+            f"{source / 'answers'} needs item_links.jsonl.gz and item_prose.jsonl.gz (or "
+            "colakg_item.json.gz); docs/linked_knowledge.md, Asking, says how an LLM is asked"
+        )
+    import_answers([str(prose)], "prose", folder / "prose")
+    with gzip.open(links, "rt", encoding="utf-8") as file:
+        answers = [json.loads(line) for line in file]
+    films = [answer["entity_id"] for answer in answers]
+    lists = [json.loads(answer["answer"])["links"] for answer in answers]
+    versions = {
+        "links": dict(zip(films, lists, strict=True)),
+        "links_shuffled": dict(zip(films, shuffled_lists(lists), strict=True)),
+        "links_random": dict(zip(films, dealt_anew(lists), strict=True)),
+        **{
+            f"links_{count}": dict(zip(films, (names[:count] for names in lists), strict=True))
+            for count in NAMES
+        },
+    }
+    by_count = sorted(training_ratings, key=lambda film: (-training_ratings[film], film))
+    for share in POPULAR:
+        kept = set(by_count[: round(share / 100 * len(by_count))])
+        versions[f"links_popular_{share}"] = {
+            film: names for film, names in versions["links"].items() if film in kept
+        }
+    for name, by_film in versions.items():
+        texts = (json.dumps({"links": names}, ensure_ascii=False) for names in by_film.values())
+        write_answers(folder, name, "individual", list(by_film), texts)
+
+
+def _first_file(folder: Path, names: Sequence[str]) -> Path | None:
+    return next((folder / name for name in names if (folder / name).is_file()), None)

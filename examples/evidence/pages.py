@@ -1,0 +1,107 @@
+"""Pages of the study, made of its result files: tables that no hand has touched."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any
+
+from configs.documents import render
+from examples.evidence.study import PARTS
+
+_TEMPLATE = Path(__file__).with_name("page.md.jinja")
+_LEVEL = 0.01
+
+
+def write_pages(folder: Path) -> list[Path]:
+    """Writes a page beside every result file of a folder and returns the pages."""
+    pages = []
+    for part in PARTS:
+        results = folder / f"{part}.json"
+        if results.is_file():
+            page = folder / f"{part}.md"
+            page.write_text(page_text(results), encoding="utf-8")
+            pages.append(page)
+    return pages
+
+
+def page_text(results: Path) -> str:
+    """The page of a result file, in Markdown."""
+    document = json.loads(results.read_text(encoding="utf-8"))
+    comparisons = document["comparisons"]
+    baseline = PARTS[document["part"]].arms[0]
+    with_baseline = {
+        (row["backbone"], row["arm"]): row for row in comparisons if row["baseline"] == baseline
+    }
+    others = [row for row in comparisons if row["baseline"] != baseline]
+    return render(
+        _TEMPLATE,
+        {
+            **document,
+            "baseline": baseline,
+            "models": [
+                {**_means(model), "over": with_baseline.get((model["backbone"], model["arm"]))}
+                for model in document["models"]
+            ],
+            "others": others,
+            "over_models": _over_models(comparisons),
+            "slices": _by_pair(document["slices"]),
+        },
+        {"interval": _interval, "p": _p, "percent": lambda share: f"{100 * share:+.2f} %"},
+    )
+
+
+def _means(model: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "backbone": model["backbone"],
+        "arm": model["arm"],
+        "undertrained": model["undertrained"],
+        "deviation": stdev(model["auc"]) if len(model["auc"]) > 1 else None,
+        **{name: mean(model[name]) for name in ("validation_auc", "auc", "logloss", "gauc")},
+    }
+
+
+def _over_models(comparisons: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Each pair of arms over all backbones that were trained in both; none for a single one."""
+    pairs = dict.fromkeys((row["baseline"], row["arm"]) for row in comparisons)
+    found = []
+    for baseline, arm in pairs:
+        rows = [row for row in comparisons if (row["baseline"], row["arm"]) == (baseline, arm)]
+        if len(rows) > 1:
+            lifts = [row["relative_lift"] for row in rows]
+            certain = sum(row["p_holm"] < _LEVEL and row["difference"] > 0 for row in rows)
+            found.append(
+                {
+                    "baseline": baseline,
+                    "arm": arm,
+                    "models": len(rows),
+                    "mean": mean(lifts),
+                    "least": min(lifts),
+                    "most": max(lifts),
+                    "certain": certain if all(row["covers_seeds"] for row in rows) else None,
+                }
+            )
+    return found
+
+
+def _by_pair(slices: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    def key(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
+        return row["backbone"], row["baseline"], row["arm"], row["slice"]
+
+    return [
+        dict(zip(("backbone", "baseline", "arm", "name"), found, strict=True), rows=list(rows))
+        for found, rows in groupby(slices, key)
+    ]
+
+
+def _interval(row: Mapping[str, Any]) -> str:
+    return f"{row['difference']:+.4f} [{row['low']:+.4f}, {row['high']:+.4f}]"
+
+
+def _p(row: Mapping[str, Any]) -> str:
+    if not row["covers_seeds"]:
+        return "one seed"
+    return "< 0.001" if row["p_holm"] < 0.001 else f"{row['p_holm']:.3f}"

@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from configs.loading import ConfigurationError
+from examples.evidence.data import Variant, source_folder, write_variant
+from tests.examples.evidence import FILMS, RATINGS, USERS
+
+
+def read_ratings(folder: Path) -> list[dict[str, str]]:
+    with gzip.open(folder / "ratings.csv.gz", "rt", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def lists_in(path: Path) -> dict[str, list[str]]:
+    records = map(json.loads, path.read_text().splitlines())
+    return {record["entity_id"]: json.loads(record["answer"])["links"] for record in records}
+
+
+def test_every_user_has_one_part_and_ratings_follow_each_other_in_time(source, tmp_path):
+    counts = write_variant(source, Variant("all"), tmp_path / "data")
+    rows = read_ratings(tmp_path / "data")
+    assert counts == {
+        "train": 320,
+        "validation": 40,
+        "test": 40,
+        "users": USERS,
+        "films": FILMS,
+        "new_films": 0,
+    }
+    parts = {row["user_id"]: row["part"] for row in rows}
+    assert Counter(parts.values()) == {"train": 32, "validation": 4, "test": 4}
+    assert all(parts[row["user_id"]] == row["part"] for row in rows)
+    first = [row for row in rows if row["user_id"] == "7"]
+    assert [int(row["position"]) for row in first] == list(range(RATINGS))
+    assert [int(row["item_id"]) for row in first] == [
+        (7 + place) % FILMS + 1 for place in range(RATINGS)
+    ][::-1]
+
+
+def test_training_sees_no_new_film_and_the_other_parts_keep_theirs(source, tmp_path):
+    whole, fewer = tmp_path / "whole", tmp_path / "fewer"
+    write_variant(source, Variant("all"), whole)
+    counts = write_variant(source, Variant("new_items", new_items=0.1), fewer)
+    new = set(json.loads((fewer / "new_items.json").read_text()))
+    assert len(new) == counts["new_films"] == 2
+    kept = read_ratings(fewer)
+    assert kept == [
+        row for row in read_ratings(whole) if row["part"] != "train" or row["item_id"] not in new
+    ]
+    assert new <= {row["item_id"] for row in kept}
+
+
+def test_fewer_training_users(source, tmp_path):
+    counts = write_variant(source, Variant("users_25", training_users=0.25), tmp_path / "data")
+    users = {row["user_id"]: row["part"] for row in read_ratings(tmp_path / "data")}
+    assert Counter(users.values()) == {"train": 8, "validation": 4, "test": 4}
+    assert counts["train"] == 80 and counts["test"] == 40
+
+
+def test_versions_of_the_links(source, tmp_path):
+    write_variant(source, Variant("all"), tmp_path)
+    links = lists_in(tmp_path / "links.jsonl")
+    assert links["20"] == ["Film 2", "Film 3", "Film 4", "Film 5"]
+    assert lists_in(tmp_path / "links_1.jsonl") == {
+        film: names[:1] for film, names in links.items()
+    }
+    assert lists_in(tmp_path / "links_3.jsonl")["20"] == ["Film 2", "Film 3", "Film 4"]
+    popular = lists_in(tmp_path / "links_popular_10.jsonl")
+    counts = Counter(row["item_id"] for row in read_ratings(tmp_path) if row["part"] == "train")
+    most = sorted(counts, key=lambda film: (-counts[film], film))[:2]
+    assert popular == {film: links[film] for film in links if film in most}
+    names = [name for listed in links.values() for name in listed]
+    dealt = lists_in(tmp_path / "links_random.jsonl")
+    assert Counter(name for listed in dealt.values() for name in listed) == Counter(names)
+    shuffled = lists_in(tmp_path / "links_shuffled.jsonl")
+    assert sorted(shuffled.values()) == sorted(links.values()) and shuffled != links
+    prose = (tmp_path / "prose/answers.jsonl").read_text().splitlines()
+    assert len(prose) == FILMS
+
+
+def test_what_is_missing_is_named(source, tmp_path):
+    with pytest.raises(
+        ConfigurationError, match="no MovieLens-1M in nowhere .*download movielens_1m"
+    ):
+        source_folder("nowhere")
+    (source / "answers/item_prose.jsonl.gz").unlink()
+    with pytest.raises(ConfigurationError, match="needs item_links.jsonl.gz and item_prose"):
+        write_variant(source, Variant("all"), tmp_path / "data")

@@ -1,0 +1,151 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from configs.loading import load_scenario
+from examples.evidence.__main__ import main
+from examples.evidence.pages import page_text
+from examples.evidence.study import CONFIG, PARTS, RESULTS
+from trainer.experiments.grid import arm_scenarios
+
+
+def test_the_scenario_has_the_arms_of_every_part():
+    scenario = load_scenario(CONFIG, for_all_arms=True)
+    arms = arm_scenarios(scenario)
+    for part in PARTS.values():
+        assert set(part.arms) <= set(arms)
+        assert {name for pair in part.pairs for name in pair} <= set(part.arms)
+        assert set(part.backbones) <= set(scenario.experiment.backbones)
+    used = {arm for part in PARTS.values() for arm in part.arms}
+    assert used == set(arms)
+
+
+def rows_of(page: str, first: str) -> list[list[str]]:
+    """Cells of the lines of all tables that begin with a cell."""
+    return [
+        [cell.strip() for cell in line.strip("|").split("|")]
+        for line in page.splitlines()
+        if line.startswith(f"| {first} |")
+    ]
+
+
+def test_a_page_says_what_its_result_file_says(tmp_path: Path):
+    def model(backbone: str, arm: str, *auc: float) -> dict[str, object]:
+        metrics = {name: list(auc) for name in ("validation_auc", "auc", "logloss", "gauc")}
+        return {"backbone": backbone, "arm": arm, "undertrained": False, **metrics}
+
+    def compared(
+        backbone: str, baseline: str, arm: str, before: float, difference: float, p: float
+    ):
+        return {
+            "backbone": backbone,
+            "baseline": baseline,
+            "arm": arm,
+            "baseline_auc": before,
+            "arm_auc": before + difference,
+            "difference": difference,
+            "low": difference - 0.001,
+            "high": difference + 0.002,
+            "relative_lift": difference / before,
+            "covers_seeds": True,
+            "p_holm": p,
+        }
+
+    over_none = [
+        compared("din", "none", "links", 0.8, 0.016, 0.0004),
+        compared("dcnv2", "none", "links", 0.8, 0.008, 0.02),
+    ]
+    one_slice = {"slice": "item_popularity", "group": "1-4", "samples": 1234, "users": 56}
+    document = {
+        "part": "main",
+        "question": "What does it add?",
+        "made_on": "2026-01-02",
+        "machine": "Linux, 2 cores",
+        "command": "make evidence PART=main",
+        "data": {"train": 8, "validation": 1, "test": 1, "users": 4, "films": 3, "new_films": 0},
+        "seeds": [1, 2],
+        "resamples": 4000,
+        "training": {"epochs": 4, "learning_rate": 0.003},
+        "models": [
+            model("din", "none", 0.79, 0.81),
+            model("din", "links", 0.815, 0.817),
+            model("dcnv2", "none", 0.8, 0.8),
+            model("dcnv2", "links", 0.808, 0.808),
+        ],
+        "missing": ["dien none"],
+        "comparisons": [*over_none, compared("din", "title_genres", "links", 0.81, 0.006, 0.009)],
+        "slices": [{**over_none[0], **one_slice}],
+    }
+    path = tmp_path / "main.json"
+    path.write_text(json.dumps(document))
+    page = page_text(path)
+    assert "Not trained yet: dien none." in page and "epochs 4, learning_rate 0.003" in page
+    change = "+0.0160 [+0.0150, +0.0180]"
+    din = rows_of(page, "din")
+    assert din[0] == ["din", "`none`", "0.8000", "0.0141", "0.8000", "0.8000", "–", "–", "–"]
+    assert din[1][:2] == ["din", "`links`"] and din[1][6:] == [change, "+2.00 %", "< 0.001"]
+    assert din[2] == [
+        *("din", "`links`", "`title_genres`", "+0.0060 [+0.0050, +0.0080]", "+0.74 %", "0.009")
+    ]
+    over_models = ["`links`", "`none`", "2", "+1.50 %", "+1.00 %", "+2.00 %", "1"]
+    assert rows_of(page, "`links`") == [over_models]
+    assert rows_of(page, "1-4") == [["1-4", "1,234", "56", "0.8000", "0.8160", change]]
+
+
+def test_pages_are_those_of_the_result_files():
+    for results in RESULTS.glob("*.json"):
+        assert results.with_suffix(".md").read_text(encoding="utf-8") == page_text(results)
+
+
+def test_a_part_by_the_command(tmp_path, capsys, source):
+    """A part in small, from ratings to its page; what is there is not trained again."""
+    tree = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    tree["training"] |= {"epochs": 1, "batch_size": 64}
+    tree["knowledge"]["encoder"] = {"kind": "tfidf"}
+    (tmp_path / "study.yaml").write_text(yaml.safe_dump(tree))
+    words = ["run", "main", "--data", str(source), "--out", str(tmp_path / "out"), "--json"]
+    words += ["--config", str(tmp_path / "study.yaml"), "--results", str(tmp_path / "results")]
+    words += [
+        "--backbones",
+        "din",
+        "--arms",
+        "links_title_genres",
+        "--seeds",
+        "1",
+        "--resamples",
+        "20",
+    ]
+    assert main(words) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert [(model["backbone"], model["arm"]) for model in document["models"]] == [
+        ("din", "none"),
+        ("din", "links_title_genres"),
+    ]
+    assert "dien none" in document["missing"]
+    (row,) = document["comparisons"]
+    before, after = (model["auc"][0] for model in document["models"])
+    assert (row["baseline"], row["arm"]) == ("none", "links_title_genres")
+    assert row["difference"] == pytest.approx(after - before, abs=2e-6)
+    assert not row["covers_seeds"]
+    assert {row["slice"] for row in document["slices"]} == {"item_popularity", "user_activity"}
+    page = (tmp_path / "results/main.md").read_text()
+    assert "one seed" in page and "| din | `links_title_genres` |" in page
+
+
+def test_an_arm_of_another_part_is_refused(tmp_path, capsys, source):
+    words = [
+        "run",
+        "main",
+        "--data",
+        str(source),
+        "--out",
+        str(tmp_path / "out"),
+        "--arms",
+        "links_mined",
+    ]
+    assert main(words) == 2
+    assert "--arms links_mined: this part has none, hein" in capsys.readouterr().err
