@@ -15,6 +15,7 @@ from configs.command_line import (
     Subparsers,
     add_json_option,
     add_scenario_options,
+    print_output,
     program_parser,
     run_command,
     say,
@@ -71,7 +72,7 @@ def show(arguments: argparse.Namespace) -> Mapping[str, object]:
     """Prints the resolved scenario as YAML, unless JSON is asked for."""
     tree = scenario_of(arguments).model_dump(mode="json")
     if not arguments.json:
-        print(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True), end="")
+        print_output(yaml.safe_dump(tree, sort_keys=False, allow_unicode=True).rstrip())
     return tree
 
 
@@ -90,7 +91,7 @@ def schema(arguments: argparse.Namespace) -> Mapping[str, object]:
     found = editor_schema()
     text = json.dumps(found, indent=2, ensure_ascii=False)
     if arguments.out is None:
-        print(text)
+        print_output(text)
     else:
         arguments.out.write_text(f"{text}\n", encoding="utf-8")
         say(f"{arguments.out}: written")

@@ -370,7 +370,7 @@ class _PrintCompletion(argparse.Action):
     def __call__(
         self, parser: argparse.ArgumentParser, _: argparse.Namespace, shell: Any, *rest: Any
     ) -> NoReturn:
-        print(completion_script(parser, shell))
+        print_output(completion_script(parser, shell))
         parser.exit()
 
 
@@ -466,6 +466,16 @@ def free_space(path: str | Path) -> str:
     return "unknown MB" if free is None else f"{free / 1e6:,.1f} MB"
 
 
+def print_output(text: str) -> None:
+    """Prints on standard output what programs read; ends without a word if they stop, as `head`."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # What is left in the buffer would be an error again when Python ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(EXIT_FAILED) from None
+
+
 def run_command(command: Command, arguments: argparse.Namespace) -> int:
     """Runs a command, prints its result and maps what went wrong to an exit code.
 
@@ -503,5 +513,5 @@ def run_command(command: Command, arguments: argparse.Namespace) -> int:
         say("stopped")
         return EXIT_FAILED
     if getattr(arguments, "json", False):
-        print(json.dumps(result, allow_nan=False), flush=True)
+        print_output(json.dumps(result, allow_nan=False))
     return code

@@ -23,7 +23,7 @@ class Grouping(Section):
     )
     maximum_size: int = Field(80, ge=2, description="entities of a group, at most")
     dimension: int = Field(64, ge=2, description="width of each kind of feature")
-    seed: int = 0
+    seed: int = Field(0, description="seed of the clustering")
 
     @model_validator(mode="after")
     def _has_features(self) -> Grouping:
@@ -35,15 +35,15 @@ class Grouping(Section):
 class RandomVectors(Section):
     """Fixed random vectors in the place of knowledge: an identity that knows nothing."""
 
-    dimension: int = Field(384, ge=2)
-    seed: int = 0
+    dimension: int = Field(384, ge=2, description="width of the vectors")
+    seed: int = Field(0, description="seed of the vectors")
 
 
 class CollaborativeVectors(Section):
     """Item vectors made from training interactions: the baseline that knowledge has to beat."""
 
     dimension: int = Field(64, ge=2, description="components of the factorised ratings, at most")
-    seed: int = 0
+    seed: int = Field(0, description="seed of the user folds and of the factorisation")
 
 
 class Links(Section):

@@ -30,7 +30,7 @@ class HybridExpert(Section):
     expert_units: tuple[int, ...] = Field(
         (128, 32), description="layer widths of an expert; the last is the augmented vector's width"
     )
-    dropout_rate: float = Field(0.0, ge=0, lt=1)
+    dropout_rate: float = Field(0.0, ge=0, lt=1, description="in the hidden layers")
     training_precision: Literal["float32", "bfloat16"] = Field(
         "float32",
         description="of the experts' products in training; bfloat16 is faster on processors with "
@@ -45,7 +45,7 @@ class MixtureOfExpertsSettings(Section):
     expert_units: tuple[int, ...] = Field(
         (128, 32), description="layer widths of an expert; the last is the augmented vector's width"
     )
-    dropout_rate: float = Field(0.0, ge=0, lt=1)
+    dropout_rate: float = Field(0.0, ge=0, lt=1, description="in the hidden layers")
 
 
 class SharedNetwork(Section):
@@ -54,7 +54,7 @@ class SharedNetwork(Section):
     units: tuple[int, ...] = Field(
         (128, 32), description="layer widths; the last is the augmented vector's width"
     )
-    dropout_rate: float = Field(0.0, ge=0, lt=1)
+    dropout_rate: float = Field(0.0, ge=0, lt=1, description="in the hidden layers")
 
 
 class ProductQuantization(Section):
@@ -227,7 +227,9 @@ class Model(Section):
         )
     )
     top_units: tuple[int, ...] = Field((200, 80), description="widths of the top network")
-    dropout_rate: float = Field(0.2, ge=0, lt=1)
+    dropout_rate: float = Field(
+        0.2, ge=0, lt=1, description="in the hidden layers of the top network"
+    )
     id_dropout_rate: float = Field(
         0.1,
         ge=0,

@@ -19,7 +19,7 @@ WARMUP_CANDIDATES = 10
 class Serving(Section):
     """How the export is served."""
 
-    model_name: str = "ranker"
+    model_name: str = Field("ranker", description="what requests call the exported model")
     augmented_dtype: NumberFormat = Field(
         "float32",
         description="number format of the augmented vector tables; int8 has a scale per row",

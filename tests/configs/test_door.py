@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import sys
@@ -155,3 +156,14 @@ def test_a_shell_completes_commands_options_keys_and_values(
         code = f'{script}\n{ask}\necho "${{COMPREPLY[*]}}"'
         found = subprocess.run(["bash", "-c", code], capture_output=True, text=True)
         assert found.stdout == f"{completed}\n", (words, found.stderr)
+
+
+def test_output_that_nobody_reads_to_its_end_is_no_error(repository_root: Path) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as nobody_reads:
+        done = subprocess.run(
+            [sys.executable, "-m", "configs", "schema"],
+            cwd=repository_root, stdout=nobody_reads, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+    assert (done.returncode, done.stderr) == (1, "")

@@ -61,3 +61,19 @@ def test_editors_mark_mistakes() -> None:
     found = jsonschema.Draft202012Validator(editor_schema()).iter_errors(document)
     places = {".".join(map(str, error.absolute_path)) for error in found}
     assert places == {"data", "model.match"}
+
+
+def test_every_option_of_a_scenario_says_what_it_is():
+    def undescribed(schema: object, place: str) -> list[str]:
+        if isinstance(schema, list):
+            return [name for one in schema for name in undescribed(one, place)]
+        if not isinstance(schema, dict):
+            return []
+        found = []
+        for name, option in schema.get("properties", {}).items():
+            if not {"description", "$ref", "properties"} & {*option}:
+                found.append(f"{place}.{name}")
+        nested = schema.items()
+        return found + [name for key, one in nested for name in undescribed(one, f"{place}.{key}")]
+
+    assert undescribed(editor_schema(), "") == []
