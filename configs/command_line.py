@@ -44,8 +44,8 @@ EXIT_WRONG_USAGE = 2
 EXIT_REJECTED_INPUT = 3
 EXIT_CODES_HELP = """\
 exit codes:
-  0 done, 1 failed, 2 wrong usage or configuration, or a path that leads nowhere,
-  3 done in part: records were rejected under --strict, or calls of `generate` failed"""
+  0 done, 1 failed, 2 wrong usage or configuration, or a path to nothing,
+  3 done in part: rejected records under --strict, or failed calls of `generate`"""
 
 
 _PYPROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"

@@ -201,8 +201,6 @@ DATA_SETS: Mapping[str, DataSet] = {data_set.name: data_set for data_set in _ALL
 """The data sets by name."""
 
 _DATA = Path("data")
-_NO_ANSWERS_YET = "knowledge.answers.user.history_entry_pattern=null"
-"""Override for data sets without answers: the leak check then needs no prompts."""
 
 
 def default_folder(data_set: DataSet) -> Path:
@@ -211,7 +209,7 @@ def default_folder(data_set: DataSet) -> Path:
 
 
 def next_commands(data_set: DataSet, out: Path) -> list[str]:
-    """What to run once the files are there: neither command needs answers of an LLM.
+    """What to run once the files are there: no command needs answers of an LLM.
 
     Args:
       data_set: which one.
@@ -223,16 +221,17 @@ def next_commands(data_set: DataSet, out: Path) -> list[str]:
     shown = shlex.join(arguments)
     return [
         f"python -m preprocessing prompts {shown} --dry-run",
-        f"python -m preprocessing examples {shown} {_NO_ANSWERS_YET}",
+        f"python -m preprocessing examples {shown}",
+        f"python -m trainer train {shown} model.adapter=none",
     ]
 
 
 def described_next(data_set: DataSet, out: Path) -> str:
     """The same in words."""
-    prompts, examples = next_commands(data_set, out)
+    prompts, examples, training = next_commands(data_set, out)
     return (
         f"what an LLM would be asked, and what it costs:\n  {prompts}\n"
-        f"examples, before there are answers:\n  {examples}\n"
+        f"a model without knowledge, before there are answers:\n  {examples}\n  {training}\n"
         "with answers: `generate`, then `all`, as the head of the configuration says"
     )
 

@@ -13,7 +13,6 @@ from preprocessing.downloading.data_sets import (
     missing_data_advice,
     next_commands,
 )
-from preprocessing.interactions.leak_check import checked_sources
 
 
 @pytest.mark.parametrize("name", DATA_SETS)
@@ -22,12 +21,14 @@ def test_the_next_commands_read_files_that_are_fetched(name, folder, repository_
     monkeypatch.chdir(repository_root)
     data_set = DATA_SETS[name]
     out = Path(folder) if folder else default_folder(data_set)
-    prompts, examples = (shlex.split(command) for command in next_commands(data_set, out))
+    prompts, examples, training = (shlex.split(command) for command in next_commands(data_set, out))
     assert prompts[:5] == ["python", "-m", "preprocessing", "prompts", "--config"]
-    assert prompts[5:-1] == examples[5:-1] and prompts[-1] == "--dry-run"
-    config, *overrides = examples[5:]
+    assert examples[3] == "examples" and training[2:4] == ["trainer", "train"]
+    assert [*examples[5:], "--dry-run"] == prompts[5:]
+    assert [*examples[5:], "model.adapter=none"] == training[5:]
+    config, *overrides = training[5:]
     scenario = load_scenario(config, overrides)
-    assert checked_sources(scenario.knowledge) == []  # so no answers are read
+    assert scenario.knowledge_sources() == ()  # so no answers are read
     data = scenario.data
     tables = [data.interactions, data.catalogue, *([data.profiles] if data.profiles else [])]
     read = {path for table in tables for path in table.paths}
@@ -56,7 +57,7 @@ def test_members_of_an_archive_and_the_next_command():
     assert (
         "  python -m preprocessing prompts --config configs/movielens_100k.yaml --dry-run\n" in text
     )
-    assert "  python -m preprocessing examples --config configs/movielens_100k.yaml " in text
+    assert "  python -m preprocessing examples --config configs/movielens_100k.yaml\n" in text
 
 
 def test_files_that_stay_as_they_come_and_other_addresses():
