@@ -1,4 +1,4 @@
-"""Runs the code of docs/own_model.md and of the README on the work directory of a tiny scenario."""
+"""Runs the code of docs/own_model.md and docs/overview.md over a tiny scenario."""
 
 from __future__ import annotations
 
@@ -99,9 +99,9 @@ def page(repository_root: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def readme_code(repository_root: Path) -> str:
-    readme = (repository_root / "README.md").read_text(encoding="utf-8")
-    section = section_of(readme, "In a model of your own")
+def overview_code(repository_root: Path) -> str:
+    overview = (repository_root / "docs/overview.md").read_text(encoding="utf-8")
+    section = section_of(overview, "In a model of your own")
     lines = re.findall(r"^    (.*)$|^$", section, re.MULTILINE)
     return "\n".join(lines).strip()
 
@@ -262,10 +262,10 @@ def test_all_score_alike_after_reloading_in_another_process(
 
 
 def test_the_readme_shows_it_in_at_most_10_lines(
-    readme_code: str, load: Callable[[str], ModuleType]
+    overview_code: str, load: Callable[[str], ModuleType]
 ) -> None:
-    assert len([line for line in readme_code.splitlines() if line.strip()]) <= 10
-    augmented = load(readme_code).augmented
+    assert len([line for line in overview_code.splitlines() if line.strip()]) <= 10
+    augmented = load(overview_code).augmented
     assert {source: tuple(vectors.shape) for source, vectors in augmented.items()} == {
         "user": (None, 32),
         "item": (None, 32),
