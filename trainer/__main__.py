@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from configs.command_line import program_parser, run_command, set_up_tensorflow
+from configs.command_line import program_parser, run_command
 from trainer.commands import compare, evaluate, experiment, train, tune
 
 _HELP = """\
@@ -33,7 +33,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for command in (train, evaluate, compare, experiment, tune):
         command.add_command(subparsers)
     parsed = parser.parse_args(arguments)
-    set_up_tensorflow()
     return run_command(parsed.run, parsed)
 
 

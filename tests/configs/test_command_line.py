@@ -292,6 +292,22 @@ def test_help_imports_no_heavy_library(program: str, printed: str, repository_ro
     assert (ended.stdout, ended.returncode) == (f"{printed}\n", 0), ended.stderr
 
 
+@pytest.mark.parametrize("command", ["train", "experiment"])
+def test_a_mistake_in_the_scenario_is_told_before_tensorflow_loads(
+    command: str, repository_root: Path
+) -> None:
+    words = [command, "--config", "configs/movielens_small.yaml", "model.backbone=dinn"]
+    code = f"""
+import sys
+from trainer.__main__ import main
+print(main({words}), "tensorflow" in sys.modules)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code], cwd=repository_root, capture_output=True, text=True
+    )
+    assert ended.stdout == "2 False\n" and "Did you mean 'din'?" in ended.stderr
+
+
 class Oven(Section):
     heat: int | None = Field(None, ge=1, le=9, description="of the oven")
     share: Annotated[float, Metavar("S")] = Field(0.5, ge=0, description="100 % is all of it")

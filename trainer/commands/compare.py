@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 
 from pydantic import Field
 
-from configs.command_line import add_field_options, add_json_option, keys_help, say
+from configs.command_line import (
+    add_field_options,
+    add_json_option,
+    keys_help,
+    say,
+    set_up_tensorflow,
+)
 from trainer.commands.evaluation_options import (
     COMPARE_KEYS,
     SLICE_KEYS,
@@ -100,6 +106,8 @@ def add_command(subparsers: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     """Evaluates all runs and prints the differences."""
+    set_up_tensorflow()
+
     from preprocessing.records.leak_rule import leak_cautions, leak_rule_result
     from trainer.comparison import (
         compare_models,

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import Field
 
-from configs.command_line import add_field_options, add_json_option, keys_help, say
+from configs.command_line import (
+    add_field_options,
+    add_json_option,
+    keys_help,
+    say,
+    set_up_tensorflow,
+)
 from configs.loading import ConfigurationError, load_scenario
 from configs.section import Metavar
 from trainer.commands.evaluation_options import (
@@ -132,6 +138,8 @@ def add_command(subparsers: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     """Evaluates and prints the metrics."""
+    set_up_tensorflow()
+
     from preprocessing.records.leak_rule import leak_cautions, leak_rule_result, leak_rules
     from trainer.evaluation.exports import saved_model_in
     from trainer.evaluation.reports import print_part

@@ -16,6 +16,7 @@ from configs.command_line import (
     add_scenario_options,
     keys_help,
     say,
+    set_up_tensorflow,
 )
 from configs.experiment import Experiment
 from configs.loading import load_scenario
@@ -78,9 +79,11 @@ def add_command(subparsers: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     """Runs the experiment and writes its report."""
+    scenario = load_scenario(arguments.config, arguments.overrides, for_all_arms=True)
+    set_up_tensorflow()
+
     from trainer.experiments.grid import experiment_cells, experiment_folder
 
-    scenario = load_scenario(arguments.config, arguments.overrides, for_all_arms=True)
     folder = Path(arguments.out) if arguments.out else experiment_folder(scenario)
     if arguments.dry_run:
         return _plan(scenario, folder, experiment_cells(scenario))

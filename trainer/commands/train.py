@@ -15,6 +15,7 @@ from configs.command_line import (
     keys_help,
     say,
     scenario_of,
+    set_up_tensorflow,
 )
 from trainer.tracking import add_tracking_option
 
@@ -115,6 +116,10 @@ def _dry_run(scenario: Scenario) -> Mapping[str, object]:
 
 def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     """Trains and says what came out."""
+    # A mistake in the scenario is told before TensorFlow takes seconds to load.
+    scenario = scenario_of(arguments)
+    set_up_tensorflow()
+
     from preprocessing.records.leak_rule import leak_cautions, leak_rule_result, leak_rules
     from trainer.distribution.cluster import cluster_of
     from trainer.distribution.parameter_servers import serve_chief
@@ -127,7 +132,6 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     from trainer.training import train
     from trainer.training_loop import still_rises, undertrained_text
 
-    scenario = scenario_of(arguments)
     if arguments.dry_run:
         return _dry_run(scenario)
     cluster = cluster_of(scenario.training)

@@ -15,6 +15,7 @@ from configs.command_line import (
     add_scenario_options,
     keys_help,
     say,
+    set_up_tensorflow,
 )
 from configs.experiment import Tuning
 from trainer.tracking import add_tracking_option
@@ -77,6 +78,8 @@ def add_command(subparsers: Subparsers) -> None:
 
 def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     """Searches, and writes what was found."""
+    set_up_tensorflow()
+
     from configs.files import alone_in
     from configs.loading import ConfigurationError, load_scenario
     from trainer.experiments.trainers import Job, LocalTrainer
