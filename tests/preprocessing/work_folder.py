@@ -50,6 +50,8 @@ def write_examples(folder: Path, split_by: str = "time", **data: object) -> Path
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "interactions.csv").write_text(interactions())
     (folder / "catalogue.csv").write_text(catalogue())
+    answers = folder / "answers.jsonl"
+    answers.touch()
     tree: dict[str, Any] = {
         "name": "small",
         "work_dir": str(folder / "work"),
@@ -66,7 +68,15 @@ def write_examples(folder: Path, split_by: str = "time", **data: object) -> Path
         "split": {"by": split_by, "knowledge_history_cap": 3},
         "knowledge": {
             "sources": ["item"],
-            "answers": {"item": {"entity": "item", "individual": ["answers.jsonl"]}},
+            "answers": {
+                # Of groups, which may show users' interactions: so history is held back.
+                "item": {
+                    "entity": "item",
+                    "collective": [str(answers)],
+                    "groups": "groups.csv",
+                    "groups_verified": True,
+                }
+            },
         },
     }
     build_examples(scenario_from_tree(tree))

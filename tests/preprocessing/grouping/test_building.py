@@ -250,10 +250,11 @@ def test_tables_are_read_and_nothing_is_left_behind(small_scenario, tmp_path):
 @pytest.mark.parametrize("minimum", [1, 30])
 def test_no_known_interaction_is_a_sample_whatever_the_filter_leaves(tmp_path, minimum):
     config = write_tiny_inputs(tmp_path)
+    answers = tmp_path / "item_group_answers.jsonl"
     unfiltered = [
         "split.knowledge_history_cap=30",
         "knowledge.sources=[item]",
-        "knowledge.answers={item: {entity: item, individual: [none.jsonl]}}",
+        f"knowledge.answers={{item: {{entity: item, collective: [{answers}], groups: none.csv}}}}",
     ]
     filtered = [*unfiltered, f"data.filter.minimum_item_interactions={minimum}"]
     scenario = load_scenario(config, filtered)
