@@ -381,9 +381,13 @@ def test_a_run_whose_data_changed_is_not_exported(tmp_path: Path) -> None:
 
 
 def test_an_unfinished_run_is_not_exported(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(ConfigurationError, match=r"there is no file or folder '.*/run'"):
+        export_run(run, tmp_path / "base")
+    run.mkdir()
     with pytest.raises(RunFolderError, match="no finished run"):
-        export_run(tmp_path / "run", tmp_path / "base")
-    assert list(tmp_path.iterdir()) == []
+        export_run(run, tmp_path / "base")
+    assert list(tmp_path.iterdir()) == [run]
 
 
 def test_an_export_needs_neither_run_nor_data(tmp_path: Path) -> None:

@@ -342,7 +342,7 @@ def test_wrong_wishes_are_refused_with_the_fix(base: Path, tmp_path: Path) -> No
     answers = AnswerFiles([write_answers(tmp_path / "a.jsonl", NEW_ANSWERS)])
     vectors = str(tmp_path / "none.parquet")
     wrong = [
-        (RefreshRequest(tmp_path / "nothing", answers), "--model .*nothing.*serving export --out"),
+        (RefreshRequest(tmp_path / "nothing", answers), "no file or folder '.*/nothing'"),
         (RefreshRequest(base, answers, version=7), "--version 7: .* holds the versions 1"),
         (RefreshRequest(base, answers, source="film"), "no source 'film' .it reads: item, likes"),
         (RefreshRequest(base, answers, source="likes"), "'likes' are collaborative.*train again"),
@@ -478,9 +478,12 @@ def test_a_changed_file_is_found_before_anything_is_done(version_base: Path) -> 
 def test_missing_versions_are_named(version_base: Path, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="--version 3: .* holds the versions 2, 10"):
         BaseVersion.find(version_base, 3)
-    for empty in (tmp_path / "nowhere", version_base / "10"):
-        with pytest.raises(ConfigurationError, match="--model .*no version folder"):
-            BaseVersion.find(empty)
+    with pytest.raises(ConfigurationError, match="no file or folder '.*/nowhere'"):
+        BaseVersion.find(tmp_path / "nowhere")
+    with pytest.raises(ConfigurationError, match="--model .*no version folder"):
+        BaseVersion.find(version_base / "10" / "variables")
+    with pytest.raises(ConfigurationError, match="this is version 10 of a model; name the model"):
+        BaseVersion.find(version_base / "10")
 
 
 LINK_SETTINGS = {"dimension": 8}
