@@ -14,8 +14,7 @@ import yaml
 from configs.command_line import CommandError, say
 from configs.loading import ConfigurationError, load_scenario
 from configs.scenario import Scenario
-from examples.evidence.data import Variant, source_folder, write_variant
-from examples.movielens_small.demo import sources_of_arms
+from examples.evidence.data import POPULAR, Variant, source_folder, write_variant
 
 if TYPE_CHECKING:
     from trainer.experiments.results import ExperimentResult
@@ -55,6 +54,10 @@ class Part:
 
 
 _DENSITIES = (5, 10, 25, 50)
+_POPULAR_ARMS = (
+    *(f"links_popular_{share}_title_genres" for share in POPULAR),
+    "links_title_genres",
+)
 
 PARTS = {
     "main": Part(
@@ -94,18 +97,8 @@ PARTS = {
     ),
     "cost": Part(
         "How many answers of the LLM does it take?",
-        (
-            *("none", "title_genres"),
-            *(f"links_popular_{share}_title_genres" for share in (5, 10, 25, 50)),
-            "links_title_genres",
-        ),
-        pairs=tuple(
-            ("title_genres", arm)
-            for arm in (
-                *(f"links_popular_{share}_title_genres" for share in (5, 10, 25, 50)),
-                "links_title_genres",
-            )
-        ),
+        ("none", "title_genres", *_POPULAR_ARMS),
+        pairs=tuple(("title_genres", arm) for arm in _POPULAR_ARMS),
     ),
     **{
         f"users_{share}": Part(
@@ -158,8 +151,7 @@ def run_part(request: Request) -> dict[str, Any]:
       ConfigurationError: data or answers are missing, or an arm or backbone is not of the part.
       CommandError: a training failed; what is done is kept.
     """
-    from preprocessing.encode import encode
-    from preprocessing.examples import build_examples
+    from preprocessing.all_steps import run_all_steps
     from trainer.experiments.results import failures_text
     from trainer.experiments.running import run_experiment
 
@@ -167,8 +159,7 @@ def run_part(request: Request) -> dict[str, Any]:
     folder = request.out / part.variant.name
     counts = _prepared_data(request, part.variant, folder)
     scenario = load_scenario(_write_scenario(request, part, folder), for_all_arms=True)
-    encode(scenario, sources=sources_of_arms(scenario))
-    build_examples(scenario)
+    run_all_steps(scenario)
     result = run_experiment(scenario, folder / "experiment", request.processes)
     if result.failures:
         raise CommandError(failures_text(result.failures))
