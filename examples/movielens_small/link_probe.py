@@ -129,10 +129,8 @@ def _run(arguments: argparse.Namespace) -> Mapping[str, object]:
     }
     # Matrices are so small that threads would wait for each other at length.
     with threadpool_limits(limits=1):
-        match, match_of_first = (
-            _chosen_match(samples, vectors),
-            _chosen_match(first_samples, vectors),
-        )
+        match = _chosen_match(samples, vectors)
+        match_of_first = _chosen_match(first_samples, vectors)
         return {
             "samples": {part: len(of.labels) for part, of in samples.items()},
             "named": _shares_of_named(samples, user_samples),

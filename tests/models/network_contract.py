@@ -32,8 +32,10 @@ def names_with_slow_variants(names: Iterable[str]) -> pytest.MarkDecorator:
 def weights_kept(layer: tf.keras.layers.Layer) -> Iterator[None]:
     """Afterwards all weights and moving statistics are as before, so that a layer is shared."""
     before = layer.get_weights()
-    yield
-    layer.set_weights(before)
+    try:
+        yield
+    finally:
+        layer.set_weights(before)
 
 
 def assert_every_weight_has_a_gradient(
