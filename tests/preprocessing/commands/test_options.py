@@ -30,4 +30,4 @@ def test_a_command_line_becomes_keyword_arguments():
 def test_the_help_ends_with_keys_and_exit_codes():
     text = epilog(["split"])
     assert "split.knowledge_history_cap" in text and "data.history_length" not in text
-    assert "3 done in part: records were rejected under --strict, or calls" in text
+    assert "3 done in part: rejected records under --strict, or failed calls" in text
