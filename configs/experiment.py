@@ -156,7 +156,13 @@ class Experiment(Section):
     )
     tuning: Tuning = Tuning()
     tune_baseline: BaselineTuning = BaselineTuning()
-    processes: int = Field(1, ge=1, description="runs at a time, each with its share of the cores")
+    processes: int = Field(1, ge=1, description="runs at a time, each in a process of its own")
+    threads_per_process: int | None = Field(
+        None,
+        ge=1,
+        description="threads of each process where several runs are made at a time; an equal share "
+        "of the cores if null. The last digits of results depend on it",
+    )
 
     _split_names = field_validator("backbones", "adapters", "matches", mode="before")(split_names)
     _each_once = field_validator("backbones", "adapters", "matches", "seeds")(named_once)

@@ -257,7 +257,13 @@ def run_experiment(
         save_scenario(scenario, folder / "experiment.yaml")
         pool: TrainerPool = LocalTrainer(store, told)
         if processes > 1:
-            pool = WorkerPool(processes, folder / "logs", scenario.name, tracking)
+            pool = WorkerPool(
+                processes,
+                scenario.experiment.threads_per_process,
+                folder / "logs",
+                scenario.name,
+                tracking,
+            )
         with displayed(partial(Progress, scenario, cells, processes)) as progress:
             work = [CellWork(cell, scenario.experiment, folder, progress) for cell in cells]
             if scenario.experiment.tune_baseline.trials:

@@ -117,16 +117,24 @@ _LINES_OF_A_LOG = 8
 class WorkerPool:
     """Trains with several processes at a time."""
 
-    def __init__(self, processes: int, logs: Path, experiment: str, tracking: str | None):
+    def __init__(
+        self,
+        processes: int,
+        threads: int | None,
+        logs: Path,
+        experiment: str,
+        tracking: str | None,
+    ):
         """Starts no process yet.
 
         Args:
           processes: how many.
+          threads: of each; an equal share of the cores if None.
           logs: folder of what they print.
           experiment: its name in the tracking.
           tracking: checked address of a tracking.
         """
-        threads = max(1, len(os.sched_getaffinity(0)) // processes)
+        threads = threads or max(1, len(os.sched_getaffinity(0)) // processes)
         self._workers = [
             WorkerProcess(threads, logs / f"worker{number}.log", experiment, tracking)
             for number in range(1, processes + 1)

@@ -178,10 +178,39 @@ def test_tasks_are_shared_and_what_follows_comes_before_what_waits(tmp_path: Pat
 
         return do
 
-    pool = WorkerPool(2, tmp_path / "logs", "pool_test_tasks", None)
+    pool = WorkerPool(2, None, tmp_path / "logs", "pool_test_tasks", None)
     pool.run([task("slow", seconds=1.5), task("a", "a1", "a2"), task("b")])
     assert order == ["a", "a1", "a2", "b", "slow"]
     assert workers_of("pool_test_tasks") == [] and not (tmp_path / "logs").exists()
+
+
+@pytest.mark.parametrize("threads", [None, 3])
+def test_processes_share_the_cores_or_have_threads_as_asked(
+    threads: int | None, tmp_path: Path
+) -> None:
+    asked: list[str] = []
+
+    def note(row: EpochRow) -> None:
+        (pid,) = workers_of("pool_test_threads")
+        words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+        asked.append(words[words.index("--threads") + 1])
+
+    def train(trainer: Trainer) -> Sequence[Task]:
+        trainer.train(job_in(tmp_path), [note])
+        return []
+
+    WorkerPool(2, threads, tmp_path / "logs", "pool_test_threads", None).run([train])
+    share = max(1, len(os.sched_getaffinity(0)) // 2)
+    assert asked == [str(threads or share)]
+
+
+def test_with_as_many_threads_a_process_trains_what_this_one_would(tmp_path: Path) -> None:
+    threads = len(os.sched_getaffinity(0))
+    other = WorkerProcess(threads, tmp_path / "log", "pool_test_same", None)
+    there = other.train(job_in(tmp_path / "there"))
+    other.stop()
+    here = LocalTrainer(ExampleStore(), Tracking()).train(job_in(tmp_path / "here"))
+    assert there["validation"] == here["validation"]
 
 
 def test_an_interrupt_ends_the_processes(tmp_path: Path) -> None:
@@ -195,7 +224,7 @@ def test_an_interrupt_ends_the_processes(tmp_path: Path) -> None:
             time.sleep(0.05)
         raise KeyboardInterrupt
 
-    pool = WorkerPool(2, tmp_path / "logs", "pool_test_interrupt", None)
+    pool = WorkerPool(2, None, tmp_path / "logs", "pool_test_interrupt", None)
     with pytest.raises(KeyboardInterrupt):
         pool.run([train, interrupt])
     assert workers_of("pool_test_interrupt") == []
