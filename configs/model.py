@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Iterable
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, WithJsonSchema, field_validator
@@ -18,8 +20,6 @@ from configs.section import (
     named_once,
     split_names,
 )
-
-AdapterName = Literal["none", "linear", "pca", "mlp", "moe", "hein", "pq", "replace_id"]
 
 
 class HybridExpert(Section):
@@ -160,32 +160,63 @@ class Prior(Section):
         return self.model_copy(update={"dimension": self.link_dimension})
 
 
-BACKBONES = (
-    *("din", "dien", "dcn", "dcnv2", "deepfm", "xdeepfm", "autoint", "fibinet", "fignn", "dlrm"),
-    *("wide_deep", "pnn", "masknet", "finalmlp", "bst"),
-)
-RERANKERS = ("dlcm", "prm", "setrank", "mir")
-RETRIEVERS = ("two_tower",)
-"""Names of `model.backbone`, as the registries of `models` have them."""
+BACKBONES = {
+    "din": "models.backbones.din:DeepInterestNetwork",
+    "dien": "models.backbones.dien:DeepInterestEvolutionNetwork",
+    "dcn": "models.backbones.dcn:DeepCrossNetwork",
+    "dcnv2": "models.backbones.dcnv2:DeepCrossNetworkV2",
+    "deepfm": "models.backbones.deepfm:DeepFactorizationMachine",
+    "xdeepfm": "models.backbones.xdeepfm:ExtremeDeepFactorizationMachine",
+    "autoint": "models.backbones.autoint:AutomaticFeatureInteraction",
+    "fibinet": "models.backbones.fibinet:FeatureImportanceBilinearNetwork",
+    "fignn": "models.backbones.fignn:FeatureInteractionGraphNetwork",
+    "dlrm": "models.backbones.dlrm:DeepLearningRecommendationModel",
+    "wide_deep": "models.backbones.wide_deep:WideDeep",
+    "pnn": "models.backbones.pnn:ProductNetwork",
+    "masknet": "models.backbones.masknet:MaskNet",
+    "finalmlp": "models.backbones.finalmlp:FinalMLP",
+    "bst": "models.backbones.bst:BehaviorSequenceTransformer",
+}
+RERANKERS = {
+    "dlcm": "models.rerankers.dlcm:DeepListwiseContextModel",
+    "prm": "models.rerankers.prm:PersonalizedReranking",
+    "setrank": "models.rerankers.setrank:SetRank",
+    "mir": "models.rerankers.mir:MultiLevelInteractionReranking",
+}
+RETRIEVERS = {"two_tower": "models.retrieval.two_tower:TwoTower"}
+ADAPTERS = {
+    "linear": "models.adapters.linear:linear_adapter",
+    "pca": "models.adapters.pca:pca_adapter",
+    "mlp": "models.adapters.mlp:mlp_adapter",
+    "moe": "models.adapters.moe:moe_adapter",
+    "hein": "models.adapters.hein:hein_adapter",
+    "pq": "models.adapters.pq:pq_adapter",
+}
+"""The registries: a name of the configuration -> where `models` finds what it names.
+
+They stand here as text, so that a misspelt name is found before TensorFlow is loaded.
+"""
 
 
-def _known_backbone(name: str) -> str:
-    """Refuses an unknown name here, where no TensorFlow has to be loaded first."""
-    known = [*BACKBONES, *RERANKERS, *RETRIEVERS]
-    if name not in known:
-        *first, last = map(repr, known)
-        expected = f"{', '.join(first)} or {last}"
-        raise PydanticCustomError(
-            "literal_error", "Input should be {expected}", {"expected": expected}
-        )
-    return name
+def _one_of(*names: Iterable[str]) -> tuple[AfterValidator, WithJsonSchema]:
+    """The check, and the schema, of a name from tables that may grow."""
+
+    def known_name(name: str) -> str:
+        known = [*itertools.chain(*names)]
+        if name not in known:
+            *first, last = map(repr, known)
+            expected = f"{', '.join(first)} or {last}"
+            raise PydanticCustomError(
+                "literal_error", "Input should be {expected}", {"expected": expected}
+            )
+        return name
+
+    schema = {"type": "string", "enum": [*itertools.chain(*names)]}
+    return AfterValidator(known_name), WithJsonSchema(schema)
 
 
-BackboneName = Annotated[
-    str,
-    AfterValidator(_known_backbone),
-    WithJsonSchema({"type": "string", "enum": [*BACKBONES, *RERANKERS, *RETRIEVERS]}),
-]
+BackboneName = Annotated[str, *_one_of(BACKBONES, RERANKERS, RETRIEVERS)]
+AdapterName = Annotated[str, *_one_of(("none",), ADAPTERS, ("replace_id",))]
 
 WITH_ADAPTER = TakesEffect("model.adapter", unless=("none",))
 WITH_FIELDS = TakesEffect("model.adapter", unless=("none", "replace_id"))

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pkgutil import resolve_name
 
-from configs.model import Model
+import configs.model
 from models.adapters.base import KnowledgeAdapter
-from models.adapters.hein import hein_adapter
-from models.adapters.linear import linear_adapter
-from models.adapters.mlp import mlp_adapter
-from models.adapters.moe import moe_adapter
-from models.adapters.pca import pca_adapter
-from models.adapters.pq import pq_adapter
 from models.knowledge import KnowledgeTable
 
-ADAPTERS: Mapping[str, Callable[[Model, Mapping[str, KnowledgeTable]], KnowledgeAdapter]] = {
-    "linear": linear_adapter,
-    "pca": pca_adapter,
-    "mlp": mlp_adapter,
-    "moe": moe_adapter,
-    "hein": hein_adapter,
-    "pq": pq_adapter,
+AdapterBuilder = Callable[[configs.model.Model, Mapping[str, KnowledgeTable]], KnowledgeAdapter]
+
+ADAPTERS: dict[str, AdapterBuilder] = {
+    name: resolve_name(path) for name, path in configs.model.ADAPTERS.items()
 }

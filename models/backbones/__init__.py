@@ -1,37 +1,12 @@
-"""Backbones by registry name: a new one is a file, a test and a line here."""
+"""Backbones by registry name, as `configs.model` lists them."""
 
 from __future__ import annotations
 
-from models.backbones.autoint import AutomaticFeatureInteraction
-from models.backbones.bst import BehaviorSequenceTransformer
-from models.backbones.dcn import DeepCrossNetwork
-from models.backbones.dcnv2 import DeepCrossNetworkV2
-from models.backbones.deepfm import DeepFactorizationMachine
-from models.backbones.dien import DeepInterestEvolutionNetwork
-from models.backbones.din import DeepInterestNetwork
-from models.backbones.dlrm import DeepLearningRecommendationModel
-from models.backbones.fibinet import FeatureImportanceBilinearNetwork
-from models.backbones.fignn import FeatureInteractionGraphNetwork
-from models.backbones.finalmlp import FinalMLP
-from models.backbones.masknet import MaskNet
-from models.backbones.pnn import ProductNetwork
-from models.backbones.wide_deep import WideDeep
-from models.backbones.xdeepfm import ExtremeDeepFactorizationMachine
+from pkgutil import resolve_name
 
-BACKBONES = {
-    "din": DeepInterestNetwork,
-    "dien": DeepInterestEvolutionNetwork,
-    "dcn": DeepCrossNetwork,
-    "dcnv2": DeepCrossNetworkV2,
-    "deepfm": DeepFactorizationMachine,
-    "xdeepfm": ExtremeDeepFactorizationMachine,
-    "autoint": AutomaticFeatureInteraction,
-    "fibinet": FeatureImportanceBilinearNetwork,
-    "fignn": FeatureInteractionGraphNetwork,
-    "dlrm": DeepLearningRecommendationModel,
-    "wide_deep": WideDeep,
-    "pnn": ProductNetwork,
-    "masknet": MaskNet,
-    "finalmlp": FinalMLP,
-    "bst": BehaviorSequenceTransformer,
+import configs.model
+from models.backbones.base import Backbone
+
+BACKBONES: dict[str, type[Backbone]] = {
+    name: resolve_name(path) for name, path in configs.model.BACKBONES.items()
 }

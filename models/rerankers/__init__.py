@@ -1,15 +1,12 @@
-"""Re-rankers by registry name: a new one is a file, a test and a line here."""
+"""Re-rankers by registry name, as `configs.model` lists them."""
 
 from __future__ import annotations
 
-from models.rerankers.dlcm import DeepListwiseContextModel
-from models.rerankers.mir import MultiLevelInteractionReranking
-from models.rerankers.prm import PersonalizedReranking
-from models.rerankers.setrank import SetRank
+from pkgutil import resolve_name
 
-RERANKERS = {
-    "dlcm": DeepListwiseContextModel,
-    "prm": PersonalizedReranking,
-    "setrank": SetRank,
-    "mir": MultiLevelInteractionReranking,
+import configs.model
+from models.backbones.base import Backbone
+
+RERANKERS: dict[str, type[Backbone]] = {
+    name: resolve_name(path) for name, path in configs.model.RERANKERS.items()
 }

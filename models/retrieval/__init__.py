@@ -1,7 +1,12 @@
-"""Retrieval models by registry name: a new one is a file, a test, a page and a line here."""
+"""Retrieval models by registry name, as `configs.model` lists them."""
 
 from __future__ import annotations
 
-from models.retrieval.two_tower import TwoTower
+from pkgutil import resolve_name
 
-RETRIEVERS = {"two_tower": TwoTower}
+import configs.model
+from models.backbones.base import Backbone
+
+RETRIEVERS: dict[str, type[Backbone]] = {
+    name: resolve_name(path) for name, path in configs.model.RETRIEVERS.items()
+}

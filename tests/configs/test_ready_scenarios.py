@@ -245,7 +245,7 @@ def test_the_scenario_takes_the_overrides(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     if file == "docs/adding-a-backbone.md":
-        monkeypatch.setattr(configs.model, "BACKBONES", (*configs.model.BACKBONES, "nfm"))
+        monkeypatch.setitem(configs.model.BACKBONES, "nfm", "models.backbones.nfm")
     is_range = re.compile(r"[^=]+=(choice:|log:|[\d.e-]+\.\.)")
     plain = [word for word in overrides if not (command == "tune" and is_range.match(word))]
     path = ROOT / config

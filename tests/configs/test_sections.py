@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import typing
 from typing import Any
 
 import pytest
@@ -21,9 +20,7 @@ from configs.data import (
 from configs.experiment import Evaluation, Experiment, SearchRange, Tuning
 from configs.knowledge import Encoder, Grouping, Knowledge, SourceAnswers
 from configs.model import (
-    RERANKERS,
-    RETRIEVERS,
-    AdapterName,
+    ADAPTERS,
     HybridExpert,
     Match,
     MixtureOfExpertsSettings,
@@ -34,8 +31,6 @@ from configs.model import (
 )
 from configs.prompting import Generation, Prompts
 from configs.training import Training
-from models.rerankers import RERANKERS as REGISTERED_RERANKERS
-from models.retrieval import RETRIEVERS as REGISTERED_RETRIEVERS
 from tests.configs.refusals import assert_refused
 
 
@@ -149,9 +144,10 @@ def test_values_out_of_range_are_refused(
 
 
 def test_every_adapter_may_be_named() -> None:
-    names = typing.get_args(AdapterName)
+    names = ("none", *ADAPTERS, "replace_id")
     assert len(names) == 8
     assert [Model.model_validate({"adapter": name}).adapter for name in names] == list(names)
+    assert_refused(Model, {"adapter": "heim"})
 
 
 @pytest.mark.parametrize("section", [Match, Prior])
@@ -167,11 +163,6 @@ def test_weights_of_tasks_are_positive_numbers(weight: object) -> None:
         Model.model_validate({"tasks": {"loved": weight, "bought": 0.5}})
     assert {problem["loc"] for problem in raised.value.errors()} == {("tasks", "loved")}
     assert Model.model_validate({"tasks": {"bought": 0.5}}).tasks == {"bought": 0.5}
-
-
-def test_names_of_rerankers_and_retrievers_are_those_of_the_registries() -> None:
-    assert sorted(RERANKERS) == sorted(REGISTERED_RERANKERS)
-    assert sorted(RETRIEVERS) == sorted(REGISTERED_RETRIEVERS)
 
 
 def test_fractions_may_miss_one_by_rounding() -> None:

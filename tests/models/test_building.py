@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-import configs.model
 from configs.knowledge import Links
 from configs.scenario import Scenario
 from models.adapters import ADAPTERS
@@ -263,12 +262,6 @@ def test_an_unknown_backbone_names_the_known_ones() -> None:
     message = "'dinn' is unknown; there are .*, din, .*, prm, .*two_tower.*mean 'din'"
     with pytest.raises(ValueError, match=message):
         example_kind("dinn")
-
-
-def test_every_model_of_the_registries_may_be_named() -> None:
-    registries = (BACKBONES, RERANKERS, RETRIEVERS)
-    named = (configs.model.BACKBONES, configs.model.RERANKERS, configs.model.RETRIEVERS)
-    assert [sorted(registry) for registry in registries] == [sorted(names) for names in named]
 
 
 def test_augmented_vectors_must_be_as_wide_as_embeddings() -> None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 import pytest
 import tensorflow as tf
 from sklearn.preprocessing import StandardScaler
 
-from configs.model import AdapterName
 from models.adapters import ADAPTERS
 from models.adapters.base import (
     KnowledgeAdapter,
@@ -383,6 +381,3 @@ class TestOptions:
         layer = ADAPTERS[name](options(embedding_dimension=6), tables(user=9))
         outputs = layer(rows_of([1, 2], [3]))
         assert [vectors.shape for vectors in outputs.values()] == [(2, 6), (1, 6)]
-
-    def test_the_registry_has_every_adapter_that_makes_fields(self) -> None:
-        assert set(ADAPTERS) == set(get_args(AdapterName)) - {"none", "replace_id"}

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import importlib.util
 import inspect
 import re
@@ -50,16 +51,14 @@ def nfm(
 ) -> type[tf.keras.layers.Layer]:
     """The page's backbone, registered as the page says."""
     module = load("models.backbones.nfm", code_of(page, BACKBONE_FILE))
-    imported, entry = code_of(page, "models/backbones/__init__.py").splitlines()
-    registry = inspect.getsource(models.backbones)
-    head, tail = registry.split("\n\nBACKBONES = {\n")
-    extended = load("extended_registry", f"{head}\n{imported}\n\nBACKBONES = {{\n{entry}\n{tail}")
+    ((name, path),) = ast.literal_eval(f"{{{code_of(page, 'configs/model.py')}}}").items()
+    monkeypatch.setitem(configs.model.BACKBONES, name, path)
+    extended = load("extended_registry", inspect.getsource(models.backbones))
     assert set(extended.BACKBONES) - set(models.backbones.BACKBONES) == {"nfm"}
     assert extended.BACKBONES["nfm"] is module.NeuralFactorizationMachine
     monkeypatch.setattr(test_base, "BACKBONES", extended.BACKBONES)
     monkeypatch.setitem(models.building._REGISTRIES, "ctr", extended.BACKBONES)
     monkeypatch.setitem(test_base.ARMS, "nfm", ("nfm", {}))
-    monkeypatch.setattr(configs.model, "BACKBONES", (*configs.model.BACKBONES, "nfm"))
     return module.NeuralFactorizationMachine
 
 
