@@ -6,7 +6,7 @@ import time
 from itertools import product
 from typing import Any
 
-from configs.loading import ConfigurationError, override_scenario
+from configs.arms import sources_of_arms
 from configs.scenario import Scenario
 from preprocessing.beam_options import BeamOptions
 from preprocessing.encode import default_sources, encode
@@ -43,7 +43,8 @@ def run_all_steps(
     """
     start = time.monotonic()
     missing = missing_answers(scenario)
-    sources = [source for source in needed_sources(scenario) if source not in missing]
+    needed = dict.fromkeys([*default_sources(scenario), *sources_of_arms(scenario)])
+    sources = [source for source in needed if source not in missing]
     _require_answer_files(scenario, sources)
     steps = [
         build_examples(scenario, force=force, dry_run=dry_run, beam=beam),
@@ -64,37 +65,6 @@ def run_all_steps(
         work = WorkDirectory(scenario.work_dir)
         refuse_rejected([work.examples, *map(work.knowledge, sources)], result)
     return result
-
-
-def needed_sources(scenario: Scenario) -> list[str]:
-    """`default_sources`, and those of every arm of the experiment, controls included.
-
-    Raises:
-      ConfigurationError: an arm cannot be, or an extraction names a source that is not described.
-    """
-    grid, model = scenario.experiment, scenario.model
-    arms: dict[str, dict[str, object]] = {name: arm.overrides for name, arm in grid.arms.items()}
-    # The sources of extractions, below, take the place of the model's own.
-    if (grid.adapters or grid.matches) and not grid.extractions:
-        axes = product(grid.adapters or [model.adapter], grid.matches or [model.match])
-        for adapter, match in axes:
-            arms[f"{adapter}, {match}"] = {"model.adapter": adapter, "model.match": match}
-    sources = default_sources(scenario)
-    for name, overrides in arms.items():
-        try:
-            sources += override_scenario(scenario, overrides).knowledge_sources()
-        except ConfigurationError as error:
-            raise ConfigurationError(f"experiment, arm '{name}': {error}") from error
-    for name, extraction in grid.extractions.items():
-        for source in extraction:
-            if source not in scenario.knowledge.answers:
-                raise ConfigurationError(
-                    f"experiment.extractions: '{name}' names source '{source}', which is not "
-                    "described under knowledge.answers (there: "
-                    f"{', '.join(sorted(scenario.knowledge.answers))})"
-                )
-            sources.append(source)
-    return list(dict.fromkeys(sources))
 
 
 def _require_answer_files(scenario: Scenario, sources: list[str]) -> None:

@@ -12,6 +12,7 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from configs.arms import sources_of_arms
 from configs.command_line import (
     CommandError,
     TeachingParser,
@@ -133,14 +134,6 @@ def command_text(config: str, work_dir: str, quick: bool) -> str:
     words = ["python", "-m", "examples.movielens_small.demo"]
     words += ["--config", config, "--work-dir", work_dir]
     return shlex.join([*words, "--quick"] if quick else words)
-
-
-def sources_of_arms(scenario: Scenario) -> list[str]:
-    """Sources that any arm reads, by its adapter, its knowledge match or its knowledge prior."""
-    from trainer.experiments.grid import arm_scenarios
-
-    arms = arm_scenarios(scenario).values()
-    return list(dict.fromkeys(source for arm in arms for source in arm.knowledge_sources()))
 
 
 def run_demo(scenario: Scenario, command: str) -> dict[str, object]:

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from configs.arms import sources_of_arms
 from configs.command_line import RejectedInput
 from configs.loading import ConfigurationError
-from preprocessing.all_steps import needed_sources, run_all_steps
+from preprocessing.all_steps import run_all_steps
 from preprocessing.inspection.folder_checks import validate_folders
 from preprocessing.records.layout import WorkDirectory, read_settings
 from tests.preprocessing.small_data import user_answer, write_lines
@@ -99,14 +100,14 @@ def test_sources_of_all_arms_are_needed(small_scenario):
             },
         },
     )
-    assert needed_sources(scenario) == ["item", "noise"]
+    assert sources_of_arms(scenario) == ["item", "noise"]
     with_axes = small_scenario(
         knowledge__sources=["item"],
         knowledge__answers__text={"entity": "item", "metadata": ["title"]},
         experiment__adapters=["none", "hein"],
         experiment__extractions={"catalogue": ["text"]},
     )
-    assert needed_sources(with_axes) == ["item", "text"]
+    assert sources_of_arms(with_axes) == ["text"]
 
 
 def test_all_encodes_the_controls_of_an_experiment(small_scenario):

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
 
+from configs.arms import arms_of_axes
 from configs.command_line import CommandError
 from configs.effects import declared, training_settings
 from configs.experiment import Arm
@@ -40,16 +40,12 @@ SET_BY_EXPERIMENT = {key: fixed.reason for key, fixed in declared(Scenario, Fixe
 def experiment_arms(scenario: Scenario) -> dict[str, Arm]:
     """All arms by name: those of the axes first.
 
-    The axes are adapters x matches x extractions. An arm of theirs is named after its parts, for
-    example "hein_ridge_individual"; without adapter and match it is called "none", whatever the
-    extraction.
-
     Raises:
-      ConfigurationError: there is no arm, an arm sets what the experiment sets, or two arms have
-        one name or are the same model.
+      ConfigurationError: an arm of the axes cannot be, there is no arm, an arm sets what the
+        experiment sets, or two arms have one name or are the same model.
     """
     grid = scenario.experiment
-    arms = dict(_arms_of_axes(scenario))
+    arms = dict(arms_of_axes(scenario))
     for name, arm in grid.arms.items():
         _require_free(name, arm)
         if name in arms and _effect(scenario, name, arms[name]) != _effect(scenario, name, arm):
@@ -70,50 +66,6 @@ def experiment_arms(scenario: Scenario) -> dict[str, Arm]:
             f"compare with; there are {', '.join(arms)}"
         )
     return arms
-
-
-def _arms_of_axes(scenario: Scenario) -> Iterator[tuple[str, Arm]]:
-    grid = scenario.experiment
-    if not (grid.adapters or grid.matches or grid.extractions):
-        return
-    extractions: Sequence[tuple[str, Sequence[str]]] = [*grid.extractions.items()] or [("", ())]
-    for adapter, match, (extraction, sources) in product(
-        grid.adapters or [scenario.model.adapter],
-        grid.matches or [scenario.model.match],
-        extractions,
-    ):
-        overrides: dict[str, object] = {"model.adapter": adapter, "model.match": match}
-        parts: list[str] = [part for part in (adapter, match) if part != "none"]
-        if parts and extraction:
-            parts.append(extraction)
-            overrides |= _sources_of(scenario, extraction, sources, adapter, match)
-        # Arms that knowledge does not enter have one name, and are one.
-        yield "_".join(parts) or "none", Arm(overrides=overrides)
-
-
-def _sources_of(
-    scenario: Scenario, extraction: str, sources: Sequence[str], adapter: str, match: str
-) -> dict[str, object]:
-    """What makes an extraction's sources those of the adapter and of the match."""
-    answers = scenario.knowledge.answers
-    for source in sources:
-        if source not in answers:
-            raise ConfigurationError(
-                f"experiment.extractions: '{extraction}' names source '{source}', which is not "
-                f"described under knowledge.answers (there: {', '.join(sorted(answers))})"
-            )
-    overrides: dict[str, object] = {}
-    if adapter != "none":
-        overrides["knowledge.sources"] = list(sources)
-    if match != "none":
-        items = [source for source in sources if answers[source].entity == "item"]
-        if not items:
-            raise ConfigurationError(
-                f"experiment.extractions: '{extraction}' has no item source, which match "
-                f"'{match}' compares; name one, or leave the match out"
-            )
-        overrides["model.knowledge_match.sources"] = items
-    return overrides
 
 
 def _require_free(name: str, arm: Arm) -> None:

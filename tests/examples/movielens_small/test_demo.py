@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from configs.arms import sources_of_arms
 from configs.loading import load_scenario
-from examples.movielens_small.demo import Steps, command_text, main, sources_of_arms
+from examples.movielens_small.demo import Steps, command_text, main
 
 
 def test_help_says_what_is_left_behind(capsys: pytest.CaptureFixture[str]) -> None:
