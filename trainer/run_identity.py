@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from configs.contract_versions import contract_version
-from configs.effects import declared, training_settings
+from configs.effects import declared, training_settings, without
 from configs.loading import ConfigurationError, with_effective_options
 from configs.scenario import Scenario
 from configs.section import NamesRun, Section
@@ -116,6 +116,26 @@ def _plain(value: object) -> str:
     return re.sub(r"[^A-Za-z0-9.+-]+", "-", str(value).strip("[]()"))
 
 
+def run_settings(scenario: Scenario) -> dict[str, Any]:
+    """The settings that this scenario's run depends on.
+
+    Not among them: options without effect, sources that the model does not read, and how answers
+    are asked for, since the fingerprint of the data tells which answers there are.
+    """
+    settings = training_settings(with_effective_options(scenario))
+    answers = scenario.knowledge.answers
+    read = set(scenario.knowledge_sources())
+    for source in tuple(read):
+        links = answers[source].links
+        read.update(links.mine if links is not None else ())
+    knowledge = settings["knowledge"]
+    knowledge["answers"] = {name: knowledge["answers"][name] for name in sorted(read)}
+    if scenario.model.adapter == "none":
+        del knowledge["sources"]
+    unread = ("prompts", "generation", *(() if read else ("knowledge",)))
+    return without(settings, unread)
+
+
 Files = Mapping[str, Sequence[str | Path]]
 """Part -> files that take the place of the work directory's."""
 
@@ -132,7 +152,7 @@ def training_identity(
       validation_limit: validation examples, at most.
     """
     return {
-        "settings": training_settings(scenario),
+        "settings": run_settings(scenario),
         "fingerprint": data_fingerprint(scenario),
         "code_version": contract_version("training"),
         "files": {
@@ -177,7 +197,7 @@ def is_up_to_date(folder: RunFolder, scenario: Scenario) -> bool:
     return (
         folder.is_complete
         and folder.read_metrics().get("code_version") == contract_version("training")
-        and training_settings(folder.read_scenario()) == training_settings(scenario)
+        and run_settings(folder.read_scenario()) == run_settings(scenario)
         and folder.read_metrics()["fingerprint"] == data_fingerprint(scenario)
     )
 
@@ -195,11 +215,11 @@ def require_no_other_run(folder: RunFolder, scenario: Scenario) -> None:
     if not folder.is_complete:
         return
     try:
-        there = json.dumps(training_settings(folder.read_scenario()))
+        there = json.dumps(run_settings(folder.read_scenario()))
     except ConfigurationError as error:
         reason = f"whose settings this version of the code cannot read ({error})"
     else:
-        asked = json.dumps(training_settings(scenario))
+        asked = json.dumps(run_settings(scenario))
         names = differences(there, asked)
         if not names:
             return

@@ -12,13 +12,12 @@ import tensorflow as tf
 
 from configs.arms import arms_of_axes
 from configs.command_line import CommandError
-from configs.effects import declared, training_settings
+from configs.effects import declared
 from configs.experiment import Arm
 from configs.loading import (
     ConfigurationError,
     override_scenario,
     require_effect,
-    with_effective_options,
 )
 from configs.scenario import Scenario
 from configs.section import FixedInArms
@@ -30,6 +29,7 @@ from trainer.model_kinds import MODEL_KINDS
 from trainer.one_process import require_one_process
 from trainer.preparation import ExampleStore
 from trainer.run_folder import create_weights
+from trainer.run_identity import run_settings
 from trainer.tables import require_named_inputs
 from trainer.tuning_space import check_space
 
@@ -91,7 +91,7 @@ def _require_different(scenario: Scenario, arms: Mapping[str, Arm]) -> None:
 
 
 def _effect(scenario: Scenario, name: str, arm: Arm) -> dict[str, Any]:
-    """Everything that training an arm depends on, without options that have no effect."""
+    """The settings that training an arm depends on."""
     grid = scenario.experiment
     searched = {key: part.choices or () for key, part in grid.tuning.space.items()}
     alternatives = {"model.backbone": grid.backbones, **searched}
@@ -100,10 +100,7 @@ def _effect(scenario: Scenario, name: str, arm: Arm) -> dict[str, Any]:
         require_effect(scenario, arm.overrides, alternatives)
     except ConfigurationError as error:
         raise ConfigurationError(f"experiment, arm '{name}': {error}") from error
-    settings: dict[str, Any] = training_settings(with_effective_options(changed))
-    if changed.model.adapter == "none":
-        del settings["knowledge"]["sources"]
-    return settings
+    return run_settings(changed)
 
 
 _SAME_BUDGET = "all cells are trained for the same number of epochs"
