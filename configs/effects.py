@@ -203,7 +203,7 @@ def _placed(condition: AnyCondition, prefix: str) -> AnyCondition:
     """The condition with keys of settings beside the field spelled out."""
     if condition.key.startswith("."):
         condition = replace(condition, key=f"{prefix}{condition.key[1:]}")
-    if isinstance(condition, TakesEffect) and condition.or_else is not None:
+    if isinstance(condition, TakesEffect | OfSources) and condition.or_else is not None:
         condition = replace(condition, or_else=_placed(condition.or_else, prefix))
     return condition
 
@@ -236,12 +236,16 @@ def _uselessness(
             settings_of(f"knowledge.answers.{name}.{condition.holding}")
             for name in _named(settings)
         )
-        is_met = any(part is not None for parts in held for part in parts)
-        return None if is_met else _no_such_source(key, condition, settings[0])
-    is_met = any(map(condition.is_met, settings))
+        is_met = any((part is None) is condition.lacking for parts in held for part in parts)
+    else:
+        is_met = any(map(condition.is_met, settings))
     if not is_met and condition.or_else is not None:
         is_met = any(map(condition.or_else.is_met, settings_of(condition.or_else.key)))
-    return None if is_met else _no_effect(key, condition, settings[0])
+    if is_met:
+        return None
+    if isinstance(condition, OfSources):
+        return _no_such_source(key, condition, settings[0])
+    return _no_effect(key, condition, settings[0])
 
 
 def _named(settings: Iterable[object]) -> Iterator[object]:
@@ -254,7 +258,8 @@ def _named(settings: Iterable[object]) -> Iterator[object]:
 def _no_such_source(key: str, condition: OfSources, setting: object) -> str:
     return (
         f"{key} has no effect with {condition.key}={spelled(setting)}; leave it out, or take a "
-        f"source that has knowledge.answers.SOURCE.{condition.holding}"
+        f"source that has {'no ' if condition.lacking else ''}knowledge.answers.SOURCE."
+        f"{condition.holding}"
     )
 
 

@@ -67,6 +67,9 @@ class ProductQuantization(Section):
 
 WITH_RIDGE = TakesEffect("model.match", ("ridge",))
 IF_LINKS = OfSources(".sources", "links")
+IF_NOT_ALL_LINKS = OfSources(
+    ".sources", "links", lacking=True, or_else=TakesEffect("model.match", ("means",))
+)
 
 
 class Match(Section):
@@ -85,6 +88,7 @@ class Match(Section):
     dimension: Annotated[
         int,
         TakesEffect(".form", ("low_rank",), or_else=TakesEffect("model.match", ("means",))),
+        IF_NOT_ALL_LINKS,
     ] = Field(
         64,
         ge=2,
@@ -101,7 +105,7 @@ class Match(Section):
         description="kernel parameters are trained with the model, from the values below; "
         "the features are then computed in every step",
     )
-    length_scale: Annotated[float, WITH_RIDGE] = Field(
+    length_scale: Annotated[float, WITH_RIDGE, IF_NOT_ALL_LINKS] = Field(
         0.5, gt=0, description="ridge: of the kernel over cosines"
     )
     link_dimension: Annotated[int, TakesEffect(".form", ("low_rank",)), WITH_RIDGE, IF_LINKS] = (
@@ -145,7 +149,9 @@ class Prior(Section):
     sources: Annotated[tuple[str, ...], NamesRun()] = Field(
         ("item",), min_length=1, description="item sources, each with a prior of its own"
     )
-    dimension: int = Field(64, ge=2, description="landmarks of the kernel regression")
+    dimension: Annotated[int, OfSources(".sources", "links", lacking=True)] = Field(
+        64, ge=2, description="landmarks of the kernel regression"
+    )
     link_dimension: Annotated[int, IF_LINKS] = Field(
         512, ge=2, description="'dimension' of sources with links, whose vectors fewer blur"
     )

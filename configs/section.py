@@ -80,10 +80,14 @@ class OfSources:
       key: dotted key of the setting that names the sources; one that begins with "." stands in the
         same section as the field.
       holding: what the section of such a source in `knowledge.answers` sets.
+      lacking: the option is about sources that do not set it instead.
+      or_else: another way to have an effect.
     """
 
     key: str
     holding: str
+    lacking: bool = False
+    or_else: TakesEffect | None = None
 
 
 class Role(enum.Enum):

@@ -198,6 +198,33 @@ def test_options_of_links_need_a_source_that_has_them(
         load_scenario(path, [option, switch])
 
 
+@pytest.mark.parametrize(
+    ("option", "switch"),
+    [
+        ("model.knowledge_match.dimension=8", "model.match=ridge"),
+        ("model.knowledge_match.length_scale=2", "model.match=ridge"),
+        ("model.knowledge_prior.dimension=8", "model.prior=true"),
+    ],
+)
+def test_options_in_whose_place_links_have_their_own_need_another_source(
+    tmp_path: Path, option: str, switch: str
+) -> None:
+    sources = f"{option.rpartition('.')[0]}.sources"
+    links = {"entity": "item", "individual": ["links.jsonl"], "links": {}}
+    knowledge = {"knowledge": {"answers": {**TREE["knowledge"]["answers"], "links": links}}}
+    path = written(tmp_path, knowledge)
+    with pytest.raises(ConfigurationError) as raised:
+        load_scenario(path, [option, switch, f"{sources}=links"])
+    assert str(raised.value) == (
+        f"override {option.partition('=')[0]} has no effect with {sources}=[links]; leave it out, "
+        "or take a source that has no knowledge.answers.SOURCE.links"
+    )
+    assert load_scenario(path, [option, switch, f"{sources}=links,plot"])
+    # Means are taken in the general width, of whichever source.
+    means = ["model.knowledge_match.dimension=8", "model.match=means"]
+    assert load_scenario(path, [*means, "model.knowledge_match.sources=links"])
+
+
 def test_an_extraction_may_have_links(tmp_path: Path) -> None:
     links = {"entity": "item", "individual": ["links.jsonl"], "links": {}}
     knowledge = {"knowledge": {"answers": {**TREE["knowledge"]["answers"], "links": links}}}
