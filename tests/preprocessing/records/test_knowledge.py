@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from preprocessing.knowledge.vectors import KnowledgeRecord, write_knowledge
 from preprocessing.records.contract import DamagedRecords
 from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.layout import WorkDirectory
@@ -100,3 +101,26 @@ def test_damaged_folds_are_named(tmp_path, third, message):
             write_fold(tmp_path, fold, records)
     with pytest.raises(DamagedRecords, match=message):
         read_knowledge(tmp_path, "item")
+
+
+def test_records_as_they_are_written_here_hold_what_tensorflow_reads_in_them(tmp_path):
+    head = b"\n\x0e\n\x06vector\x12\x04\x12\x02\n\x00".decode()
+    ids = ["7", "ä" * 200, head, "", *(f"item {number}" for number in range(300))]
+    vectors = np.random.default_rng(5).standard_normal((len(ids), 3)).astype(np.float16)
+    records = [
+        KnowledgeRecord(entity, ("individual", "collective")[row % 2], "g" * (row % 140), vector)
+        for row, (entity, vector) in enumerate(zip(ids, map(bytes, vectors), strict=True))
+    ]
+    path = WorkDirectory(tmp_path).knowledge("item").shard(0, 1)
+    write_knowledge(str(path), records)
+    knowledge = read_knowledge(tmp_path, "item")
+    parsed = {}
+    for serialized in tf.data.TFRecordDataset(str(path), "GZIP").as_numpy_iterator():
+        feature = tf.train.Example.FromString(serialized).features.feature
+        texts = [feature[name].bytes_list.value[0].decode() for name in
+                 ("entity_id", "extraction", "group_id")]  # fmt: skip
+        parsed[texts[0]] = (*texts[1:], list(feature["vector"].float_list.value))
+    assert list(parsed) == sorted(ids) == knowledge.entity_ids
+    assert list(parsed.values()) == list(
+        zip(knowledge.extraction, knowledge.group_ids, knowledge.vectors.tolist(), strict=True)
+    )
