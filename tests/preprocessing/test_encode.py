@@ -205,11 +205,18 @@ def test_without_a_log_nothing_is_compared(small_scenario, small_folder, capsys)
 def test_a_finished_source_is_skipped_until_something_changes(small_scenario, small_folder):
     assert not encode(small_scenario())["skipped"]
     assert encode(small_scenario())["skipped"]
-    assert encode(small_scenario(split__seed=4))["skipped"]
-    assert not encode(small_scenario(), force=True)["skipped"]
-    assert not encode(small_scenario(knowledge__encoder__seed=4))["skipped"]
+
+    def would_skip(force: bool = False, **changes: object) -> bool:
+        plan = encode(small_scenario(**changes), force=force, dry_run=True)
+        (source,) = plan["sources"]
+        return source["would_skip"]
+
+    assert would_skip() and would_skip(split__seed=4)
+    assert not would_skip(force=True)
+    assert not would_skip(knowledge__encoder__seed=4)
     write_lines(small_folder / "answers.jsonl", ANSWERS[:2])
-    assert not encode(small_scenario(knowledge__encoder__seed=4))["skipped"]
+    assert not would_skip()
+    assert not encode(small_scenario())["skipped"]
 
 
 def test_an_interrupted_run_leaves_the_old_result(small_scenario, monkeypatch):

@@ -300,15 +300,23 @@ def test_a_finished_step_is_skipped_until_something_changes(small_scenario, smal
     assert {key: first[key] for key in first.keys() - unimportant} == {
         key: again[key] for key in again.keys() - unimportant
     }
-    assert build_examples(small_scenario(training__seed=7))["skipped"]
-    assert not build_examples(small_scenario(), force=True)["skipped"]
-    assert not build_examples(small_scenario(data__positive_rating=3.0))["skipped"]
+
+    def would_skip(force: bool = False, **changes: object) -> bool:
+        return build_examples(small_scenario(**changes), force=force, dry_run=True)["would_skip"]
+
+    assert would_skip() and would_skip(training__seed=7)
+    assert not would_skip(force=True)
+    assert not would_skip(data__positive_rating=3.0)
+    shard = WorkDirectory(small_scenario().work_dir).examples.shards("train")[0]
+    contents = shard.read_bytes()
+    shard.write_bytes(b"damaged")
+    assert not would_skip()
+    shard.write_bytes(contents)
+    assert would_skip()
     with (small_folder / "interactions.csv").open("a", encoding="utf-8") as file:
         file.write("new,1,4,1\n")
-    assert build_examples(small_scenario(data__positive_rating=3.0))["records_in"] == 19
-    directory = WorkDirectory(small_scenario().work_dir).examples
-    directory.shards("train")[0].write_bytes(b"damaged")
-    assert not build_examples(small_scenario(data__positive_rating=3.0))["skipped"]
+    assert not would_skip()
+    assert build_examples(small_scenario())["records_in"] == 19
 
 
 def test_an_interrupted_run_leaves_the_old_result_and_the_next_one_finishes(
@@ -345,27 +353,29 @@ def test_examples_depend_on_what_prompts_show_and_on_nothing_else_of_the_answers
     write_lines(answers, [user_answer("ann", 0, 1), user_answer("bob", 0, 1)])
     assignments = {"knowledge__answers__user": user_source(small_folder, " stars;")}
 
-    def skipped(**more: object) -> bool:
-        return build_examples(small_scenario(**assignments, **more))["skipped"]
+    def would_skip(**more: object) -> bool:
+        scenario = small_scenario(**assignments, **more)
+        return build_examples(scenario, dry_run=True)["would_skip"]
 
-    assert not skipped()
+    build_examples(small_scenario(**assignments))
     manifest = json.loads(WorkDirectory(small_scenario().work_dir).examples.manifest.read_text())
     assert str(answers) not in manifest["inputs"] and set(manifest["seen_interactions"]) == {"user"}
     changed = [{**user_answer("bob", 0, 1), "answer": "likes none"}, user_answer("ann", 0, 1)]
     write_lines(answers, changed)
-    assert skipped()
+    assert would_skip()
     write_lines(small_folder / "more.jsonl", [{"source": "more"}])
     more = {"entity": "item", "individual": [str(small_folder / "more.jsonl")]}
-    assert skipped(knowledge__answers__more=more)
-    assert not skipped(knowledge__answers__more={"entity": "item", "vectors": ["v.npz"]})
-    assert not skipped()
+    assert would_skip(knowledge__answers__more=more)
+    assert not would_skip(knowledge__answers__more={"entity": "item", "vectors": ["v.npz"]})
     write_lines(answers, [*changed[:1], user_answer("ann", 0)])
-    assert not skipped()
+    assert not would_skip()
     write_lines(answers, [*changed[:1], {**user_answer("ann", 0), "interactions_seen": 2}])
-    assert not skipped() and skipped()
+    assert not would_skip()
+    assert not build_examples(small_scenario(**assignments))["skipped"] and would_skip()
     # The same number of interactions, and another one.
     write_lines(answers, [*changed[:1], {**user_answer("ann", 1), "interactions_seen": 2}])
-    assert not skipped() and skipped()
+    assert not would_skip()
+    assert not build_examples(small_scenario(**assignments))["skipped"] and would_skip()
     assignments["knowledge__answers__user"]["seen"] = "training"
-    assert not skipped()
-    assert not skipped(prompts__scenario="books")
+    assert not build_examples(small_scenario(**assignments))["skipped"]
+    assert not would_skip(prompts__scenario="books")

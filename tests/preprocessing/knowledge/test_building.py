@@ -87,7 +87,8 @@ def test_where_the_cache_is_says_nothing_about_the_result(small_scenario, small_
         assert manifest_of(scenario) == manifest
         (folder,) = (small_folder / "kept").iterdir()
         assert json.loads((folder / "encoder.json").read_text())["model"] == "toy"
-        assert not encode(small_scenario(**at(server, model="other")))["skipped"]
+        (other,) = encode(small_scenario(**at(server, model="other")), dry_run=True)["sources"]
+        assert not other["would_skip"]
 
 
 def test_sources_share_the_cache(small_scenario, small_folder):

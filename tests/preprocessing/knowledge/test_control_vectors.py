@@ -382,23 +382,24 @@ def test_what_makes_collaborative_vectors_anew(small_scenario, small_folder, log
     write_log(small_folder, log)
     collaborative(small_scenario, small_folder, "work")
 
-    def skipped(**changes: object) -> bool:
+    def would_skip(**changes: object) -> bool:
         scenario = small_scenario(
             work_dir=str(small_folder / "work"), knowledge__answers__rated=RATED, **changes
         )
-        return encode(scenario, sources=["rated"])["skipped"]
+        (plan,) = encode(scenario, sources=["rated"], dry_run=True)["sources"]
+        return plan["would_skip"]
 
-    assert skipped()
-    assert skipped(data__history_length=7, knowledge__encoder__seed=4, data__positive_rating=3)
+    assert would_skip()
+    assert would_skip(data__history_length=7, knowledge__encoder__seed=4, data__positive_rating=3)
     catalogue = small_folder / "catalogue.csv"
     catalogue.write_text(catalogue.read_text() + "300,New,Drama,2001\n")
-    assert skipped()
-    assert not skipped(split__seed=9)
-    assert not skipped(split__knowledge_history_cap=9)
-    assert not skipped(data__filter__minimum_item_interactions=2)
+    assert would_skip()
+    assert not would_skip(split__seed=9)
+    assert not would_skip(split__knowledge_history_cap=9)
+    assert not would_skip(data__filter__minimum_item_interactions=2)
     settings = manifest_of(small_scenario(work_dir=str(small_folder / "work")), "rated")["settings"]
     assert settings["split.knowledge_history_cap"] == 2
-    assert settings["data.filter.minimum_item_interactions"] == 2
+    assert settings["data.filter.minimum_item_interactions"] == 1
     assert "data.history_length" not in settings
 
 
