@@ -13,6 +13,7 @@ from preprocessing.commands import (
     encode,
     examples,
     explain,
+    forget,
     generate,
     group,
     import_answers,
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         all_steps,
         inspect,
         explain,
+        forget,
         validate,
     ):
         command.add_command(subparsers)

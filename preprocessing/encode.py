@@ -20,6 +20,7 @@ from preprocessing.knowledge.log_coverage import COVERAGE, LogCoverage
 from preprocessing.knowledge.source_plan import SourcePlan, plan_source
 from preprocessing.links.step import link, unfinished_links, with_links
 from preprocessing.missing_answers import needed_split
+from preprocessing.records.forgotten import Forgotten
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.steps import Step, StepRun, refuse_rejected, run_sources
 
@@ -156,6 +157,7 @@ def _step(scenario: Scenario, plan: SourcePlan, coverage: LogCoverage, beam: Bea
         directory=directory,
         settings=plan.settings,
         inputs=plan.inputs,
+        forgotten=Forgotten.of(scenario.work_dir),
         build=source_build.build,
         report=report,
     )

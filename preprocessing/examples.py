@@ -30,6 +30,7 @@ from preprocessing.interactions.shown_entries import PromptWording
 from preprocessing.missing_answers import missing_answers, needed_split, tell_missing_answers
 from preprocessing.records.contract import features_of
 from preprocessing.records.coverage import tell_catalogue_coverage
+from preprocessing.records.forgotten import Forgotten
 from preprocessing.records.layout import ExamplesDirectory, WorkDirectory
 from preprocessing.steps import Step, StepRun, refuse_rejected
 from preprocessing.tables.blocks import expand_paths
@@ -114,6 +115,7 @@ def build_examples(
             "declared_sources": dict(leak_check.declared_sources(scenario.knowledge)),
         },
         inputs=inputs,
+        forgotten=Forgotten.of(scenario.work_dir),
         build=functools.partial(
             _build, scenario, tables, beam or BeamOptions(), prompts, seen_interactions
         ),
@@ -161,11 +163,11 @@ def _table_files(data: Data) -> dict[str, str]:
 
 def _open_tables(scenario: Scenario) -> tuple[TableReader, TableReader, TableReader | None]:
     """Interactions, catalogue and, if there are any, profiles; the mapped columns are there."""
-    data = scenario.data
+    data, forgotten = scenario.data, Forgotten.of(scenario.work_dir)
     return (
-        open_interactions(data, scenario.split),
-        open_catalogue(data.catalogue),
-        open_profiles(data.profiles) if data.profiles else None,
+        open_interactions(data, scenario.split).without(forgotten),
+        open_catalogue(data.catalogue).without(forgotten),
+        open_profiles(data.profiles).without(forgotten) if data.profiles else None,
     )
 
 

@@ -24,7 +24,8 @@ from configs.command_line import CommandError, RejectedInput, say, warn_of_littl
 from configs.contract_versions import contract_version
 from configs.files import file_sha256
 from preprocessing import storage
-from preprocessing.records.layout import StepDirectory
+from preprocessing.records.forgotten import NOTHING_FORGOTTEN, Forgotten
+from preprocessing.records.layout import FORGOTTEN, StepDirectory
 
 Manifest = dict[str, Any]
 
@@ -53,6 +54,7 @@ class Step:
       directory: where its result belongs.
       settings: all that its result depends on beside input files: sections and plain values.
       inputs: input file -> SHA-256.
+      forgotten: users and items that it leaves out.
       build: writes the result into the empty folder it is given and returns what the manifest says
         about it.
       report: tells people what became of the step and returns the same for programs.
@@ -64,18 +66,21 @@ class Step:
     inputs: Mapping[str, str]
     build: Callable[[Path], Mapping[str, object]]
     report: Callable[[StepRun], dict[str, Any]]
+    forgotten: Forgotten = NOTHING_FORGOTTEN
 
     @property
     def identity(self) -> dict[str, object]:
         """The part of the manifest that decides whether the step is skipped.
 
-        Equal identities give equal bytes.
+        Equal identities give equal bytes, but for what `forget` has taken out since.
         """
+        forgotten = self.forgotten.digest
         return {
             "step": self.name,
             "config_hash": settings_hash(self.settings),
             "code_version": contract_version(self.name.split()[0]),
             "inputs": dict(sorted(self.inputs.items())),
+            **({} if forgotten is None else {FORGOTTEN: forgotten}),
         }
 
     def finished(self) -> Manifest | None:
@@ -133,7 +138,7 @@ class Step:
         """The manifest, and True when the finished result was there."""
         final = self.directory.path
         final.parent.mkdir(parents=True, exist_ok=True)
-        with _only_writer(final.parent):
+        with only_writer(final.parent):
             temporary = final.with_name(f".{final.name}.partial")
             replaced = final.with_name(f".{final.name}.replaced")
             for leftover in (temporary, replaced):
@@ -225,7 +230,12 @@ def _checksums(folder: Path) -> dict[str, dict[str, object]]:
 
 
 @contextmanager
-def _only_writer(folder: Path) -> Iterator[None]:
+def only_writer(folder: Path) -> Iterator[None]:
+    """Holds the folders of steps that lie in a folder, until the block or the process ends.
+
+    Raises:
+      CommandError: another process holds them.
+    """
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         try:

@@ -87,6 +87,12 @@ class RefreshOptions(Section):
     source: str | None = Field(
         None, description="source, e.g. item or user, of files whose records do not name it"
     )
+    forget_user: Annotated[list[str], Metavar("ID")] = Field(
+        [], description="users whom the next version does not know any more"
+    )
+    forget_item: Annotated[list[str], Metavar("ID")] = Field(
+        [], description="items that it does not know any more; not of a retrieval model"
+    )
     version: int | None = Field(
         None,
         ge=1,

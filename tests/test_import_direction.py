@@ -85,6 +85,7 @@ PREPROCESSING_ORDER = (
     "encode",
     "inspection",
     "all_steps",
+    "forgetting",
     "commands",
     "__main__",
 )

@@ -15,6 +15,7 @@ from configs.knowledge import SourceAnswers
 from configs.loading import ConfigurationError
 from preprocessing.inputs import LONGEST_LINE, bounded_lines
 from preprocessing.records.contract import COLLECTIVE, EXTRACTIONS, INDIVIDUAL
+from preprocessing.records.forgotten import Forgotten
 
 _GROUP = "group"
 
@@ -69,6 +70,7 @@ RECORD_REASONS: Mapping[str, str] = {
     "prompt_hash_mismatch": "prompt_sha256 is not the hash of the prompt",
     "failed_request": "the LLM service reports an error instead of an answer",
     "duplicate_entity": "the entity has an answer already",
+    "forgotten": "the user or item was forgotten, see python -m preprocessing forget",
 }
 """Reasons for which a record cannot be read as an answer at all."""
 
@@ -243,6 +245,24 @@ class RejectedAnswer(Exception):
         super().__init__(f"{reason}: {detail}")
         self.reason = reason
         self.detail = detail
+
+
+def refuse_forgotten(
+    entity_id: str, entity: str, forgotten: Forgotten, extraction: str = INDIVIDUAL
+) -> None:
+    """Refuses what is about a user or an item that was forgotten.
+
+    Args:
+      entity_id: whom it is about.
+      entity: "user" or "item".
+      forgotten: those of the work directory.
+      extraction: of a collective answer the id is a group's.
+
+    Raises:
+      RejectedAnswer: it was.
+    """
+    if extraction == INDIVIDUAL and forgotten.has(entity, entity_id):
+        raise RejectedAnswer("forgotten", f"the {entity} was forgotten")
 
 
 def prompt_sha256(prompt: str) -> str:

@@ -19,6 +19,7 @@ from preprocessing.grouping.plan import GroupingPlan, groups_directory, plan_gro
 from preprocessing.inputs import input_checksums
 from preprocessing.interactions.catalogue import open_catalogue
 from preprocessing.interactions.reading import open_interactions
+from preprocessing.records.forgotten import Forgotten
 from preprocessing.steps import Step, StepRun, refuse_rejected, run_sources
 from preprocessing.tables.blocks import expand_paths
 
@@ -83,8 +84,9 @@ class _Maker:
         from preprocessing.grouping.features import read_material
 
         if self._builder is None:
-            log = open_interactions(self._scenario.data, self._scenario.split)
-            catalogue = open_catalogue(self._scenario.data.catalogue)
+            forgotten = Forgotten.of(self._scenario.work_dir)
+            log = open_interactions(self._scenario.data, self._scenario.split).without(forgotten)
+            catalogue = open_catalogue(self._scenario.data.catalogue).without(forgotten)
             shared = tempfile.TemporaryDirectory(dir=folder.parent, prefix=".scratch-")
             rejected = DeadLetterRuns(self._scratch.enter_context(shared))
             material = read_material(self._scenario, log, catalogue, folder, rejected)
@@ -113,6 +115,7 @@ def _steps(scenario: Scenario, plans: Sequence[GroupingPlan], maker: _Maker) -> 
             directory=groups_directory(scenario, plan.source),
             settings=plan.settings(scenario),
             inputs=inputs,
+            forgotten=Forgotten.of(scenario.work_dir),
             build=functools.partial(maker.build, plan),
             report=functools.partial(_report, plan),
         )

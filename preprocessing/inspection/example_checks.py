@@ -36,7 +36,7 @@ from preprocessing.inspection.user_checks import PartTimes, PromptsOfExamples, U
 from preprocessing.records import contract, item_tables
 from preprocessing.records.contract import ITEM_ID, PARTS, DamagedRecords
 from preprocessing.records.coverage import IdCoverage
-from preprocessing.records.layout import SETTINGS, ExamplesDirectory
+from preprocessing.records.layout import FORGOTTEN, SETTINGS, ExamplesDirectory
 
 
 class PartClasses:
@@ -352,6 +352,7 @@ class _KindCheck:
         self._check = check
         self._step = check.step
         self._kind = kind
+        self._edited = FORGOTTEN in check.step.counts
         self._directory = ExamplesDirectory(check.step.folder)
         schema = read_schema(self._directory.schema_of(kind))
         self._reader = ShardReader(schema, check.step.findings)
@@ -402,7 +403,7 @@ class _KindCheck:
         for number_in_file, record in self._reader.records(path, name, expected):
             self._records[part] += 1
             try:
-                check_example(record, self._check.settings.history_length)
+                check_example(record, self._check.settings.history_length, self._edited)
                 self._classes[part].add(record.get(contract.LABEL, ()))
                 self._count_ids(record, part_number)
             except BrokenRule as broken:

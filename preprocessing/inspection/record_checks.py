@@ -190,12 +190,13 @@ Example = _example_class()
 _LABELS = (0.0, 1.0)
 
 
-def check_example(record: Record, history_length: int) -> None:
+def check_example(record: Record, history_length: int, edited: bool = False) -> None:
     """Checks one example of any kind.
 
     Args:
       record: its features, all there and of the right type.
       history_length: the most interactions that a history holds.
+      edited: whether `forget` may have taken items out of histories.
 
     Raises:
       BrokenRule: a value is not possible.
@@ -223,7 +224,9 @@ def check_example(record: Record, history_length: int) -> None:
             "unequal_lists",
             f"the history has {history} items and {len(record[contract.HISTORY_RATING])} ratings",
         )
-    if history != min(position, history_length):
+    if history > min(position, history_length) or (
+        history < min(position, history_length) and not edited
+    ):
         raise BrokenRule(
             "history_length",
             f"the history has {history} items; with {position} earlier interactions and "

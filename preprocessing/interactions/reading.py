@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from configs.data import Data, Interactions, Split
 from configs.loading import ConfigurationError
 from preprocessing.dead_letters import DeadLetter, dead_letter
+from preprocessing.records.forgotten import Forgotten
 from preprocessing.tables.blocks import ParsedBlock, WantedColumns
 from preprocessing.tables.ids import usable_ids
 from preprocessing.tables.table_reader import TableReader, open_table
@@ -155,8 +156,12 @@ def open_interactions(data: Data, split: Split) -> TableReader:
     return open_table(interactions, _PATH_KEY, WantedColumns(wanted, optional))
 
 
-def rows_by_id(interactions: Interactions) -> dict[str, dict[str, int]]:
+def rows_by_id(interactions: Interactions, forgotten: Forgotten) -> dict[str, dict[str, int]]:
     """For "item" and "user": id -> rows of the log, as they stand in the files.
+
+    Args:
+      interactions: the log.
+      forgotten: users and items that are left out.
 
     Raises:
       ConfigurationError: see `open_table`.
@@ -164,7 +169,7 @@ def rows_by_id(interactions: Interactions) -> dict[str, dict[str, int]]:
     columns = {ITEM: interactions.columns.item, USER: interactions.columns.user}
     wanted = WantedColumns({f"{_COLUMNS_KEY}.{name}": column for name, column in columns.items()})
     tables: dict[str, list[pa.Table]] = {name: [] for name in columns}
-    for block in open_table(interactions, _PATH_KEY, wanted).read():
+    for block in open_table(interactions, _PATH_KEY, wanted).without(forgotten).read():
         for name, column in columns.items():
             ids, usable, _ = usable_ids(block, column, name)
             counted = pc.value_counts(ids.filter(pa.array(usable)).combine_chunks())

@@ -19,12 +19,14 @@ from preprocessing.answers.record import (
     answer_of,
     batched_lines,
     json_object,
+    refuse_forgotten,
 )
 from preprocessing.answers.texts import AnswerTexts
 from preprocessing.beam_sinks import DEAD_LETTERS, STATISTICS, GatherDeadLetters, gather_statistics
 from preprocessing.dead_letters import DeadLetter, dead_letter
 from preprocessing.hashing import stable_hash
 from preprocessing.records.contract import COLLECTIVE
+from preprocessing.records.forgotten import Forgotten
 
 
 @dataclass(frozen=True)
@@ -84,13 +86,24 @@ class CheckAnswers(beam.DoFn):
 
     Args:
       texts: takes the text to encode out of an answer.
+      entity: "item" or "user".
+      forgotten: those whose answers are rejected.
       other_sources: names that records of other sources give their source.
       shards: number of shards.
     """
 
-    def __init__(self, texts: AnswerTexts, other_sources: frozenset[str], shards: int):
+    def __init__(
+        self,
+        texts: AnswerTexts,
+        entity: str,
+        forgotten: Forgotten,
+        other_sources: frozenset[str],
+        shards: int,
+    ):
         super().__init__()
         self._texts = texts
+        self._entity = entity
+        self._forgotten = forgotten
         self._other_sources = other_sources
         self._shards = shards
 
@@ -108,9 +121,9 @@ class CheckAnswers(beam.DoFn):
                 if belongs_elsewhere(record, file, self._other_sources):
                     elsewhere += 1
                     continue
-                answer = self._texts.to_encode(
-                    answer_of(record, self._texts.source, file.extraction)
-                )
+                answer = answer_of(record, self._texts.source, file.extraction)
+                refuse_forgotten(answer.entity_id, self._entity, self._forgotten, answer.extraction)
+                answer = self._texts.to_encode(answer)
             except RejectedAnswer as error:
                 if record is None and belongs_elsewhere(None, file, self._other_sources):
                     elsewhere += 1
@@ -167,6 +180,8 @@ def _by_entity(answer: Answer) -> tuple[str, str, int, int]:
 def build_accepting_pipeline(
     pipeline: beam.Pipeline,
     texts: AnswerTexts,
+    entity: str,
+    forgotten: Forgotten,
     files: list[AnswerFile],
     other_sources: frozenset[str],
     shards: int,
@@ -179,6 +194,8 @@ def build_accepting_pipeline(
     Args:
       pipeline: an empty pipeline.
       texts: takes the text to encode out of an answer.
+      entity: what the answers are about, "item" or "user".
+      forgotten: those whose answers are rejected.
       files: the source's answer files.
       other_sources: names that records of other sources give their source.
       shards: number of files of accepted answers.
@@ -193,7 +210,7 @@ def build_accepting_pipeline(
         | "ReadAnswers" >> beam.ParDo(ReadAnswers())
         | "SpreadLines" >> beam.Reshuffle()  # one file is one element: let all workers check
         | "CheckAnswers"
-        >> beam.ParDo(CheckAnswers(texts, other_sources, shards)).with_outputs(
+        >> beam.ParDo(CheckAnswers(texts, entity, forgotten, other_sources, shards)).with_outputs(
             STATISTICS, DEAD_LETTERS, main="answers"
         )
     )

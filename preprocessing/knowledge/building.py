@@ -36,6 +36,7 @@ from preprocessing.knowledge.source_plan import SourceTables, accept_metadata
 from preprocessing.knowledge.vector_cache import describe_encoder, identity_hash
 from preprocessing.knowledge.vector_import import ImportPlan, build_import_pipeline
 from preprocessing.records.contract import COLLECTIVE, INDIVIDUAL
+from preprocessing.records.forgotten import Forgotten
 from preprocessing.records.layout import DEAD_LETTERS_FILE, SETTINGS, knowledge_settings
 from preprocessing.tables.table_reader import TableReader
 from preprocessing.vector_files.registry import first_width, parts_of, vector_files
@@ -151,12 +152,16 @@ class SourceBuild:
     def _answers(self) -> SourceAnswers:
         return self.scenario.knowledge.answers[self.source]
 
+    @property
+    def _forgotten(self) -> Forgotten:
+        return Forgotten.of(self.scenario.work_dir)
+
     def _import_vectors(self, shared: str) -> tuple[None, list[dict[str, Any]]]:
         key = f"knowledge.answers.{self.source}.vectors"
         files = vector_files(self._answers.vectors, key)
         parts = tuple(part for file in files for part in parts_of(file))
         writing = self._writing(shared)
-        plan = ImportPlan(parts, first_width(parts, key), writing)
+        plan = ImportPlan(parts, first_width(parts, key), self._forgotten, writing)
         run_pipeline(lambda pipeline: build_import_pipeline(pipeline, plan), self.beam)
         statistics = read_statistics(writing.statistics)
         self._write_dead_letters(shared, [writing.dead_letters], total(statistics, "records"))
@@ -208,6 +213,8 @@ class SourceBuild:
             lambda pipeline: build_accepting_pipeline(
                 pipeline,
                 texts,
+                self._answers.entity,
+                self._forgotten,
                 self._files(),
                 other_sources(knowledge.answers, self.source),
                 knowledge.shards,

@@ -18,6 +18,7 @@ from preprocessing.records.coverage import (
     knowledge_refusal,
     tell_knowledge_coverage,
 )
+from preprocessing.records.forgotten import Forgotten
 from preprocessing.records.layout import shard_files
 from preprocessing.records.tfrecord_file import read_records
 from preprocessing.records.wire import decode_example
@@ -104,4 +105,5 @@ class LogCoverage:
 
     @cached_property
     def _counts(self) -> dict[str, dict[str, int]]:
-        return rows_by_id(self._scenario.data.interactions)
+        forgotten = Forgotten.of(self._scenario.work_dir)
+        return rows_by_id(self._scenario.data.interactions, forgotten)

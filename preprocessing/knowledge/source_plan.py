@@ -38,6 +38,7 @@ from preprocessing.links.step import links_directory
 from preprocessing.names import require_plain_name
 from preprocessing.prompt_templates.titles import attribute_texts
 from preprocessing.records.contract import INDIVIDUAL
+from preprocessing.records.forgotten import Forgotten
 from preprocessing.records.layout import (
     WITHOUT_EFFECT,
     answers_settings,
@@ -219,13 +220,18 @@ def plan_source(scenario: Scenario, source: str) -> SourcePlan:
     if from_log:
         files |= _table_files(scenario.data.interactions, "data.interactions.path")
     inputs = input_checksums(files)
+    forgotten = Forgotten.of(scenario.work_dir)
     tables = SourceTables(
         groups=None
         if groups_path is None
-        else open_groups(groups_path, answers.entity, f"knowledge.answers.{source}.groups"),
-        catalogue=None if described is None else open_catalogue(described),
+        else open_groups(groups_path, answers.entity, f"knowledge.answers.{source}.groups").without(
+            forgotten
+        ),
+        catalogue=None if described is None else open_catalogue(described).without(forgotten),
         described=described,
-        interactions=open_interactions(scenario.data, scenario.split) if from_log else None,
+        interactions=open_interactions(scenario.data, scenario.split).without(forgotten)
+        if from_log
+        else None,
     )
     has_records = bool(answers.individual or answers.collective) and answers.links is None
     others = other_sources(scenario.knowledge.answers, source) if has_records else ()

@@ -13,13 +13,19 @@ import apache_beam as beam
 import numpy as np
 from typing_extensions import override
 
-from preprocessing.answers.record import Location, RejectedAnswer, check_entity_id
+from preprocessing.answers.record import (
+    Location,
+    RejectedAnswer,
+    check_entity_id,
+    refuse_forgotten,
+)
 from preprocessing.beam_sinks import DEAD_LETTERS, STATISTICS
 from preprocessing.dead_letters import DeadLetter, dead_letter
 from preprocessing.knowledge.accepting import entity_shard
 from preprocessing.knowledge.entity_vectors import WritingPlan, write_entity_vectors
 from preprocessing.knowledge.vectors import KnowledgeRecord, round_vectors
 from preprocessing.records.contract import EXTRACTIONS, INDIVIDUAL
+from preprocessing.records.forgotten import Forgotten
 from preprocessing.vector_files.blocks import (
     BLANK,
     Problem,
@@ -37,11 +43,13 @@ class ImportPlan:
     Attributes:
       parts: parts of the vector files.
       width: width of the first vector, which all others must have.
+      forgotten: those whose vectors are rejected.
       writing: where the records belong.
     """
 
     parts: tuple[VectorFilePart, ...]
     width: int
+    forgotten: Forgotten
     writing: WritingPlan
 
 
@@ -57,10 +65,9 @@ class ReadVectors(beam.DoFn):
 class CheckVectors(beam.DoFn):
     """Block to (shard, records), dead letters beside them."""
 
-    def __init__(self, width: int, shards: int):
+    def __init__(self, plan: ImportPlan):
         super().__init__()
-        self._width = width
-        self._shards = shards
+        self._plan = plan
 
     @override
     def process(self, element: tuple[VectorFilePart, VectorBlock]) -> Iterator[Any]:
@@ -72,12 +79,13 @@ class CheckVectors(beam.DoFn):
             rows, start=block.first_record
         ):
             try:
-                checked = usable_vector(entity_id, vector, extraction, self._width)
+                checked = usable_vector(entity_id, vector, extraction, self._plan.width)
+                refuse_forgotten(entity_id, self._plan.writing.entity, self._plan.forgotten)
             except RejectedAnswer as error:
                 letter = dead_letter(part.file.name, number, error.reason, error.detail)
                 dead_letters.append(letter)
                 continue
-            shard = entity_shard(entity_id, self._shards)
+            shard = entity_shard(entity_id, self._plan.writing.shards)
             by_shard.setdefault(shard, []).append(
                 KnowledgeRecord(
                     entity_id,
@@ -133,9 +141,7 @@ def build_import_pipeline(pipeline: beam.Pipeline, plan: ImportPlan) -> None:
         | "ReadVectors" >> beam.ParDo(ReadVectors())
         | "SpreadBlocks" >> beam.Reshuffle()  # one file is one element: let all workers check
         | "CheckVectors"
-        >> beam.ParDo(CheckVectors(plan.width, plan.writing.shards)).with_outputs(
-            STATISTICS, DEAD_LETTERS, main="vectors"
-        )
+        >> beam.ParDo(CheckVectors(plan)).with_outputs(STATISTICS, DEAD_LETTERS, main="vectors")
     )
     write_entity_vectors(
         plan.writing,

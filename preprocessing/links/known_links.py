@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -22,9 +23,11 @@ from preprocessing.links.linking import (
     read_catalogue,
     read_links,
     with_outside_nodes,
+    without_entities,
     write_parquet,
 )
 from preprocessing.links.spectral import LinkVectors, graph_of_table, read_link_vectors
+from preprocessing.links.titles import TitleIndex
 
 _VECTORS_FILE = "link_vectors.arrow"
 
@@ -53,6 +56,22 @@ class KnownLinks:
         write_parquet(self.table, storage.join(folder, LINKS_FILE))
         self.catalogue.write(storage.join(folder, TITLES_FILE))
         self.vectors.write(storage.join(folder, _VECTORS_FILE))
+
+    def without(self, items: Collection[str]) -> KnownLinks:
+        """The same without some items and their links; all other rows stay as they are."""
+        table = without_entities(self.table, items, items)
+        gone = pc.is_in(self.catalogue.ids, value_set=pa.array(list(items), pa.string()))
+        stays = pc.invert(gone)
+        titles = self.catalogue.titles.filter(stays)
+        years = self.catalogue.index.years[stays.to_numpy(zero_copy_only=False)]
+        return replace(
+            self,
+            catalogue=TitleCatalogue(
+                self.catalogue.ids.filter(stays), titles, TitleIndex(titles, years)
+            ),
+            table=table,
+            vectors=self.vectors.updated(graph_of_table(table), ()),
+        )
 
     def extended(self, names: NamesOfAnswers) -> ExtendedLinks:
         """Takes answers in, in the place of those there were about the same items.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -283,6 +283,37 @@ def with_outside_nodes(table: pa.Table) -> pa.Table:
         column_index = table.schema.get_field_index(name)
         table = table.set_column(column_index, table.schema.field(column_index), column)
     return table
+
+
+def without_entities(table: pa.Table, leaving: Collection[str], items: Collection[str]) -> pa.Table:
+    """A table of `links_schema` without some entities; no other link changes.
+
+    Args:
+      table: the table.
+      leaving: items, or users, whose answers' names leave.
+      items: items that nothing is linked to any more: their names are then outside, as they would
+        be of a catalogue without them.
+    """
+    entity = table.column_names[0]
+    schema = links_schema(entity)
+    about = table[entity].cast(pa.string())
+    kept = table.filter(pc.invert(pc.is_in(about, value_set=pa.array(list(leaving), pa.string()))))
+    linked = kept["linked"].cast(pa.string())
+    unlinked = pc.is_in(linked, value_set=pa.array(list(items), pa.string()))
+    changed = {
+        entity: kept[entity].cast(pa.string()),
+        "linked": pc.if_else(unlinked, None, linked),
+        "how": pc.if_else(unlinked, "outside", kept["how"].cast(pa.string())),
+        "score": pc.if_else(unlinked, None, kept["score"]),
+    }
+    # Encoded anew, so that dictionaries do not keep the ids.
+    columns = [
+        changed.get(field.name, kept[field.name]).combine_chunks().cast(field.type)
+        if field.name not in changed or not pa.types.is_dictionary(field.type)
+        else changed[field.name].combine_chunks().dictionary_encode().cast(field.type)
+        for field in schema
+    ]
+    return pa.table(columns, schema=schema)
 
 
 def joined_tables(tables: Sequence[pa.Table]) -> pa.Table:

@@ -34,6 +34,7 @@ from preprocessing.answers.record import (
     numbered_lines,
     other_sources,
     recorded_source,
+    refuse_forgotten,
 )
 from preprocessing.dead_letters import (
     DeadLetter,
@@ -65,6 +66,7 @@ from preprocessing.links.mining import TitleMentions
 from preprocessing.links.titles import TitleIndex
 from preprocessing.names import require_plain_name
 from preprocessing.records.contract import COLLECTIVE, INDIVIDUAL
+from preprocessing.records.forgotten import Forgotten
 from preprocessing.records.layout import StepDirectory
 from preprocessing.steps import Step, StepRun, refuse_rejected, run_sources
 from preprocessing.tables.blocks import expand_paths
@@ -249,6 +251,7 @@ def _step(scenario: Scenario, plan: LinkPlan) -> Step:
             "interactions": scenario.data.interactions if has_log else None,
         },
         inputs=input_checksums(files),
+        forgotten=Forgotten.of(scenario.work_dir),
         build=functools.partial(_build, scenario, plan, has_log),
         report=functools.partial(_report, plan),
     )
@@ -294,7 +297,10 @@ def _build(scenario: Scenario, plan: LinkPlan, has_log: bool, folder: Path) -> d
     write_parquet(table, folder / LINKS_FILE)
     catalogue.write(folder / TITLES_FILE)
     pyarrow.csv.write_csv(review_rows(table, catalogue), folder / REVIEW_FILE)
-    popularity = rows_by_id(scenario.data.interactions)["item"] if has_log else None
+    popularity = None
+    if has_log:
+        forgotten = Forgotten.of(scenario.work_dir)
+        popularity = rows_by_id(scenario.data.interactions, forgotten)["item"]
     return {
         "counts": {
             "answers_read": counts["read"],
@@ -316,7 +322,7 @@ def _read_catalogue(
       CommandError: no item has a title.
     """
     described = _catalogue_table(scenario, plan)
-    reader = open_catalogue(described)
+    reader = open_catalogue(described).without(Forgotten.of(scenario.work_dir))
     items, records = read_items(reader, described, letters)
     table = items.table.combine_chunks()
     titles = pc.fill_null(table[TITLE].combine_chunks(), "")
@@ -358,6 +364,7 @@ def _accepted(
     recorded = recorded_source(source, described.factor)
     others = other_sources(scenario.knowledge.answers, source)
     duplicates = Duplicates()
+    forgotten = Forgotten.of(scenario.work_dir)
     for extraction, path in _answer_files(plan, source, described):
         for line, data in numbered_lines(path):
             counts["read"] += 1
@@ -367,6 +374,7 @@ def _accepted(
                     counts["other_sources"] += 1
                     continue
                 answer = answer_of(record, recorded, extraction)
+                refuse_forgotten(answer.entity_id, described.entity, forgotten, extraction)
                 answer = replace(answer, location=Location(path, line))
                 content = read(answer)
                 duplicates.add(answer)
@@ -386,6 +394,7 @@ def _listed_names(
     described = scenario.knowledge.answers[source]
     names = NamesOfAnswers(described.entity)
     answered: set[str] = set()
+    forgotten = Forgotten.of(scenario.work_dir)
 
     def read(answer: Answer) -> NameLists:
         if answer.extraction == COLLECTIVE and answer.members is None:
@@ -405,7 +414,7 @@ def _listed_names(
         path, line, _ = answer.location
         letters.add(dead_letter(path, line, reason, repr(what)) for reason, what in rejected)
         for entity_id, lists in by_entity.items():
-            if entity_id not in answered:
+            if entity_id not in answered and not forgotten.has(described.entity, entity_id):
                 names.add(entity_id, answer.location, lists, plan.settings.most_names)
         answered.update(by_entity)
     return names

@@ -55,6 +55,7 @@ from preprocessing.prompting.token_costs import (
     cost_table,
 )
 from preprocessing.records.contract import COLLECTIVE, INDIVIDUAL
+from preprocessing.records.forgotten import NOTHING_FORGOTTEN, Forgotten
 from preprocessing.records.layout import StepDirectory
 from preprocessing.steps import Step, StepRun, refuse_rejected
 from preprocessing.tables.blocks import expand_paths
@@ -199,25 +200,26 @@ def plan_prompts(scenario: Scenario, sources: Sequence[str] | None) -> PromptPla
 class PromptRenderer:
     """Checks the input files' columns when it is made, and renders when it is told to."""
 
-    def __init__(self, plan: PromptPlan):
+    def __init__(self, plan: PromptPlan, forgotten: Forgotten = NOTHING_FORGOTTEN):
         """Reads the headers.
 
         Args:
           plan: what to ask.
+          forgotten: users and items that no prompt is about or shows.
 
         Raises:
           ConfigurationError: a column or placeholder does not exist.
         """
         self._plan = plan
         data = plan.data
-        self._catalogue = open_catalogue(data.catalogue)
-        self._interactions = open_interactions(data, plan.split)
+        self._catalogue = open_catalogue(data.catalogue).without(forgotten)
+        self._interactions = open_interactions(data, plan.split).without(forgotten)
         self._groups = {
             source: open_groups(
                 plan.groups[source],
                 plan.answers[source].entity,
                 f"knowledge.answers.{source}.groups",
-            )
+            ).without(forgotten)
             for source in plan.collective
         }
         self._sentence: Template | None = None
@@ -225,7 +227,7 @@ class PromptRenderer:
             self._sentence = profile_sentence(plan.prompts.profile_sentence, data.profiles)
         self._profiles: TableReader | None = None
         if self._sentence and data.profiles:
-            self._profiles = open_profiles(data.profiles)
+            self._profiles = open_profiles(data.profiles).without(forgotten)
 
     def render(self, folder: Path) -> dict[str, Any]:
         """Writes prompts, the table of pseudonyms, changed groups and dead letters.
@@ -401,7 +403,8 @@ def build_prompts(
     with groups_at_hand(scenario, collective, dry_run) as grouped:
         plan = plan_prompts(grouped, sources)
         inputs = input_checksums(plan.input_files)
-        renderer = PromptRenderer(plan)
+        forgotten = Forgotten.of(scenario.work_dir)
+        renderer = PromptRenderer(plan, forgotten)
 
         def report(run: StepRun) -> dict[str, Any]:
             result = _result(plan, run.manifest, prices)
@@ -420,6 +423,7 @@ def build_prompts(
             directory=directory,
             settings=plan.settings,
             inputs=inputs,
+            forgotten=forgotten,
             build=renderer.render,
             report=report,
         )

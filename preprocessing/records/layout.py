@@ -180,6 +180,9 @@ class WorkDirectory:
 SETTINGS = "settings"
 """Key of a manifest."""
 
+FORGOTTEN = "forgotten"
+"""Key of a manifest: which users and items its step left out, `Forgotten.digest`."""
+
 WITHOUT_EFFECT = {"cache", "api_key_variable"}
 """Keys of the section `knowledge.encoder` that say nothing about the vectors."""
 

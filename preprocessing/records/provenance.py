@@ -17,7 +17,8 @@ from configs.files import file_sha256
 from configs.scenario import Scenario
 from preprocessing import storage
 from preprocessing.records.contract import DamagedRecords
-from preprocessing.records.layout import StepDirectory, WorkDirectory
+from preprocessing.records.forgotten import Forgotten
+from preprocessing.records.layout import FORGOTTEN, StepDirectory, WorkDirectory
 
 _DEEPEST = 3
 """Levels at which a file may lie below its step's folder: examples/ctr/train/part-..."""
@@ -82,10 +83,17 @@ def input_differences(scenario: Scenario, sources: Iterable[str]) -> list[str]:
       DamagedRecords: a manifest is missing, or lists no inputs.
     """
     work = WorkDirectory(scenario.work_dir)
+    directories: list[StepDirectory] = [work.examples, *map(work.knowledge, sources := [*sources])]
     lines = _differences(work.examples, _tables(scenario), no_others=True)
     for source in sources:
         lines += _differences(work.knowledge(source), _answers(scenario, source))
-    return lines
+    forgotten = Forgotten.of(scenario.work_dir).digest
+    return lines + [
+        f"  work_dir: {directory.path} may hold users or items that were forgotten; run 'python -m "
+        "preprocessing forget' again, to its end"
+        for directory in directories
+        if forgotten not in (None, _contents_of(directory.manifest).get(FORGOTTEN))
+    ]
 
 
 def _tables(scenario: Scenario) -> dict[str, tuple[str, ...]]:

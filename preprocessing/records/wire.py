@@ -316,6 +316,26 @@ def encode_examples(columns: Mapping[str, Column]) -> Iterator[bytes]:
         yield message(FIELD_1, len(features)) + features
 
 
+def encode_example(features: Mapping[str, Values]) -> bytes:
+    """Serialized `tf.train.Example` of values as `decode_example` gives them."""
+    entries = []
+    for name, values in features.items():
+        if isinstance(values, list):
+            content = b"".join(message(FIELD_1, len(value)) + value for value in values)
+            entries.append(list_head(name, FIELD_1, len(content)) + content)
+            continue
+        tag = FIELD_2 if values.dtype == np.float32 else FIELD_3
+        packed = (
+            values.astype("<f4").tobytes()
+            if tag == FIELD_2
+            else b"".join(map(varint, values.tolist()))
+        )
+        head = entry_head(name, tag, len(packed)) if packed else list_head(name, tag, 0)
+        entries.append(head + packed)
+    content = b"".join(entries)
+    return message(FIELD_1, len(content)) + content
+
+
 def _float_entries(columns: Mapping[str, FloatColumn]) -> list[bytes]:
     """The entries of columns that stand side by side, as one byte string per row."""
     parts = []

@@ -17,6 +17,7 @@ from preprocessing import storage
 from preprocessing.dead_letters import DeadLetter, dead_letter
 from preprocessing.downloading.data_sets import missing_data_advice
 from preprocessing.inputs import COMPRESSED_SUFFIXES, open_input
+from preprocessing.records.forgotten import NOTHING_FORGOTTEN, Forgotten
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ class ParsedBlock:
       lines: [rows] int64 line of each row (in a Parquet file, its row), counted from 1.
       dead_letters: lines that are not records of the right shape.
       records: number of records read; rows and dead letters add up to it.
+      forgotten: users and items whose rows are rejected.
     """
 
     file: TableFile
@@ -92,6 +94,7 @@ class ParsedBlock:
     lines: np.ndarray
     dead_letters: list[DeadLetter]
     records: int
+    forgotten: Forgotten = NOTHING_FORGOTTEN
 
     def places(self) -> list[pa.Array]:
         """[rows] index of the file and [rows] line."""

@@ -7,6 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from preprocessing.dead_letters import DeadLetter, dead_letter
+from preprocessing.records.forgotten import Forgotten
 from preprocessing.tables.blocks import ParsedBlock
 from preprocessing.tables.values import (
     is_blank,
@@ -37,7 +38,8 @@ def usable_ids(
     Args:
       block: the records.
       column: the column with the ids.
-      name: what the ids are, e.g. "item_id", for the reasons of dead letters.
+      name: what the ids are, e.g. "item_id", for the reasons of dead letters; those of users and
+        items may have been forgotten.
       among: [rows] False for rows that were rejected already; all rows count if not given.
 
     Returns:
@@ -52,6 +54,10 @@ def usable_ids(
         f"line_break_in_{name}": (breaks_line(ids), "holds a line break"),
         f"nul_in_{name}": (holds_nul(ids), "holds a NUL byte"),
     }
+    entity = name.removesuffix("_id")
+    if entity in ("user", "item") and block.forgotten:
+        forgotten = _forgotten_rows(block.forgotten, entity, ids)
+        problems[f"forgotten_{name}"] = (pa.chunked_array([forgotten]), "was forgotten")
     for reason, (failed, problem) in problems.items():
         rows = failed.to_numpy() & usable
         usable &= ~rows
@@ -59,6 +65,12 @@ def usable_ids(
             detail = f"column '{column}': {problem}"
             dead_letters.append(dead_letter(block.file.name, line, reason, detail))
     return ids, usable, dead_letters
+
+
+def _forgotten_rows(forgotten: Forgotten, entity: str, ids: pa.ChunkedArray) -> np.ndarray:
+    encoded = ids.combine_chunks().dictionary_encode(null_encoding="encode")
+    gone = np.array(forgotten.among(entity, encoded.dictionary.to_pylist()), bool)
+    return gone[encoded.indices.to_numpy()]
 
 
 def _without_decimals(ids: pa.ChunkedArray) -> pa.ChunkedArray:

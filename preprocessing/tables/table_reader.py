@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 
 from configs.data import Table
 from configs.loading import ConfigurationError
 from preprocessing import storage
+from preprocessing.records.forgotten import NOTHING_FORGOTTEN, Forgotten
 from preprocessing.tables.blocks import (
     Block,
     FilePart,
@@ -41,12 +42,18 @@ class TableReader:
       columns: the wanted columns, each once.
       files: the files in order.
       parts: parts of all files, in order.
+      forgotten: users and items whose rows `usable_ids` rejects.
     """
 
     table: Table
     columns: tuple[str, ...]
     files: tuple[TableFile, ...]
     parts: tuple[FilePart, ...]
+    forgotten: Forgotten = NOTHING_FORGOTTEN
+
+    def without(self, forgotten: Forgotten) -> TableReader:
+        """The same reader, for whom these users and items are no rows."""
+        return replace(self, forgotten=forgotten)
 
     @property
     def names(self) -> list[str]:
@@ -71,13 +78,16 @@ class TableReader:
     def parse(self, block: Block) -> Iterator[ParsedBlock]:
         """Yields the records of a block: one result for lines, batches for a Parquet file."""
         file = self.files[block.file]
+        parsed: Iterable[ParsedBlock]
         if isinstance(block, FilePart):
-            yield from parse_row_groups(block, file, self.columns)
+            parsed = parse_row_groups(block, file, self.columns)
         elif file.format == "csv":
             dialect = Dialect.of_file(self.table, file.name)
-            yield parse_csv(block, file, dialect, self.columns)
+            parsed = [parse_csv(block, file, dialect, self.columns)]
         else:
-            yield parse_json_lines(block, file, self.table.encoding, self.columns)
+            parsed = [parse_json_lines(block, file, self.table.encoding, self.columns)]
+        for records in parsed:
+            yield replace(records, forgotten=self.forgotten)
 
     def read(self) -> Iterator[ParsedBlock]:
         """Yields all records, in the order of files and lines."""

@@ -42,6 +42,9 @@ what a record does:
   a collective answer about a known group         the knowledge of all members without an answer of
                                                   their own becomes the answer's
 
+--forget-user and --forget-item make users and items unknown: their rows are cleared, in every
+table.
+
 All other rows stay as they are, bit for bit, and so does the graph. Answers that are there already
 change nothing, and when nothing changes no version is written. A server that watches BASE never
 sees half a version; a killed refresh is simply run again.
@@ -50,6 +53,7 @@ examples:
   python -m serving refresh --model out/export --answers new_answers.jsonl
   python -m serving refresh --model out/export --source item --answers batch_output.jsonl --dry-run
   python -m serving refresh --model out/export --source item --vectors new_vectors.parquet
+  python -m serving refresh --model out/export --forget-user 4711 --forget-item 318
 
 More: docs/refresh.md.
 """
@@ -87,8 +91,12 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
       ConfigurationError: there is nothing to refresh with.
     """
     options = section_of(arguments, RefreshOptions)
-    if not options.answers and not options.vectors:
-        raise ConfigurationError("--answers: name files of new answers, or vectors with --vectors")
+    forget = {"item": options.forget_item, "user": options.forget_user}
+    if not options.answers and not options.vectors and not any(forget.values()):
+        raise ConfigurationError(
+            "--answers: name files of new answers, vectors with --vectors, or whom to forget with "
+            "--forget-user and --forget-item"
+        )
     set_up_tensorflow()
     from serving.refresh.incoming import AnswerFiles
     from serving.refresh.refreshing import RefreshRequest, refresh
@@ -108,5 +116,6 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
             dry_run=options.dry_run,
             strict=options.strict,
             dead_letters=options.dead_letters,
+            forget=forget,
         )
     )

@@ -69,6 +69,21 @@ class IdLookup:
             self.contents = self.contents.with_ids(ids, self.num_rows)
             self.new_ids += ids
 
+    def forget(self, ids: Sequence[str]) -> np.ndarray:
+        """Makes ids unknown; their rows stay, under keys that no id has.
+
+        Returns:
+          The rows of those that were known, int32, ascending.
+        """
+        rows = np.setdiff1d(self.rows(ids), [UNKNOWN_ROW])
+        if len(rows):
+            keys, key_rows = self.contents.keys[:-WINDOW], self.contents.rows[:-WINDOW]
+            nobody = fingerprints([uuid.uuid4().hex for _ in rows], self.contents.salt)
+            keys = np.concatenate([keys[~np.isin(key_rows, rows)], nobody])
+            key_rows = np.concatenate([key_rows[~np.isin(key_rows, rows)], rows.astype(np.int32)])
+            self.contents = IndexContents.of_fingerprints(keys, key_rows, self.contents.salt)
+        return rows
+
     def variables(self, prefix: str) -> dict[str, np.ndarray]:
         """Name -> value of the variables that ids joining changes."""
         name = f"{prefix}/index"

@@ -106,6 +106,19 @@ class KnownEntities:
             self.digests,
         )
 
+    def without(self, entities: np.ndarray) -> tuple[KnownEntities, np.ndarray]:
+        """A copy that knows nothing of some item or user rows.
+
+        Returns:
+          The copy, and the knowledge rows that nobody has any more, ascending.
+        """
+        rows, origins = self.rows.copy(), self.origins.copy()
+        groups, digests = self.groups.copy(), self.digests.copy()
+        rows[entities], origins[entities], groups[entities] = MISSING_ROW, NO_ANSWER, NO_GROUP
+        vacated = np.setdiff1d(self.rows[entities], np.append(rows, MISSING_ROW))
+        digests[vacated] = 0
+        return KnownEntities(rows, origins, groups, self.group_ids, digests), vacated
+
     def write(self, folder: Path) -> None:
         """Writes the file of a source's folder."""
         np.savez(folder / _FILE, **{each.name: getattr(self, each.name) for each in fields(self)})
@@ -254,6 +267,22 @@ def coverage(sources: Iterable[KnownEntities], num_entities: int) -> Coverage:
 _ENTITIES = ("item", "user")
 
 
+@dataclass(frozen=True)
+class ClearedRows:
+    """Rows of a version that are nobody's from now on.
+
+    Attributes:
+      rows: "item" and "user" -> int32 rows of those who were known.
+      vacated: source -> int32 knowledge rows that were theirs alone.
+    """
+
+    rows: dict[str, np.ndarray]
+    vacated: dict[str, np.ndarray]
+
+    def __bool__(self) -> bool:
+        return any(map(len, self.rows.values()))
+
+
 @dataclass
 class VersionKnowledge:
     """Who is known, and by which answers.
@@ -354,6 +383,29 @@ class VersionKnowledge:
                 changes[source] = change
                 self.entities[source] = change.entities
         return changes
+
+    def forget(self, ids: Mapping[str, Sequence[str]]) -> ClearedRows:
+        """Makes items and users unknown, and leaves nothing where their knowledge was.
+
+        Args:
+          ids: "item" and "user" -> raw ids.
+
+        Raises:
+          CommandError: the version is a retrieval model's, whose items cannot be taken out.
+        """
+        if self.description.is_retrieval and ids.get("item"):
+            raise CommandError(
+                "a retrieval model finds its items by their rows, which a refresh cannot take out; "
+                "export a run that was trained without them"
+            )
+        forgotten = ClearedRows({}, {})
+        for entity, lookup in self.lookups.items():
+            rows = forgotten.rows[entity] = lookup.forget(ids.get(entity, ()))
+            for source, known in self.entities.items():
+                if self.description.sources[source].entity == entity and len(rows):
+                    self.entities[source], vacated = known.without(rows)
+                    forgotten.vacated[source] = vacated
+        return forgotten
 
     def unread_groups(self, entries: Iterable[Entry]) -> int:
         """Number of entries about groups whose members all have answers of their own."""

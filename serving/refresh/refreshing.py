@@ -18,7 +18,12 @@ from configs.contract_versions import contract_version
 from configs.loading import ConfigurationError
 from preprocessing.answers.record import Location, meaning_of
 from preprocessing.dead_letters import dead_letter, write_dead_letters
-from preprocessing.links.known_links import RECOMPUTE_ABOVE, ExtendedLinks
+from preprocessing.links.known_links import (
+    RECOMPUTE_ABOVE,
+    ExtendedLinks,
+    KnownLinks,
+    read_known_links,
+)
 from serving.export_manifest import (
     MANIFEST,
     listed_files,
@@ -43,8 +48,8 @@ from serving.refresh.incoming import (
     read_vectors,
     source_of_vectors,
 )
-from serving.refresh.knowledge import SourceChange, VersionKnowledge
-from serving.refresh.stored_results import next_results
+from serving.refresh.knowledge import VersionKnowledge
+from serving.refresh.stored_results import NextResults, next_results
 
 _REFRESHED = "refreshed"
 
@@ -71,7 +76,8 @@ def note_on_card(version_folder: Path, noted: Mapping[str, Any]) -> None:
         "",
         f"New answers were added to version {noted['from_version']} without training: "
         f"{noted['changed_rows']:,} knowledge rows changed or joined, {noted['new_items']:,} items "
-        f"and {noted['new_users']:,} users are new. Metrics and proof above are of the exported "
+        f"and {noted['new_users']:,} users are new; {sum(noted['forgotten'].values()):,} items and "
+        f"users were forgotten. Metrics and proof above are of the exported "
         "run, before any refresh.",
         "",
         "| knowledge | before | after |",
@@ -233,6 +239,7 @@ class RefreshRequest:
       dry_run: only say what would change.
       strict: raise RejectedInput when records were rejected.
       dead_letters: file for rejected records; `DEAD_LETTERS` in the base path if None.
+      forget: "item" and "user" -> raw ids that the next version does not know any more.
     """
 
     base: Path
@@ -243,6 +250,7 @@ class RefreshRequest:
     dry_run: bool = False
     strict: bool = False
     dead_letters: Path | None = None
+    forget: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def refresh(request: RefreshRequest) -> dict[str, Any]:
@@ -252,9 +260,9 @@ def refresh(request: RefreshRequest) -> dict[str, Any]:
       `path` and `version`, those of the base version when nothing was written (`written` says so);
       `answers`: `read`, `accepted`, `rejected`, `rejected_by_reason` of records; coverage of
       `items`, `users` and each of `sources`, `before` and `after`; `changed_rows`, knowledge rows
-      that changed or joined, all sources together; `new_items`, `new_users`; `unread_groups`,
-      accepted answers about groups whose members all have answers of their own; `dead_letters`,
-      their file, or None; `seconds`: `encode`, `write`.
+      that changed or joined, all sources together; `forgotten`, `items` and `users` that were;
+      `new_items`, `new_users`; `unread_groups`, accepted answers about groups whose members all
+      have answers of their own; `dead_letters`, their file, or None; `seconds`: `encode`, `write`.
 
     Raises:
       ConfigurationError: there is no such version, file or source.
@@ -291,6 +299,7 @@ def _refresh(request: RefreshRequest, publisher: Publisher | None) -> dict[str, 
     _refuse_useless(records, result)
     unread_groups = knowledge.unread_groups(used)
     changes = knowledge.apply(encoded)
+    forgotten = knowledge.forget(request.forget)
     report = {
         **_before_and_after(coverage, _coverage(knowledge)),
         "changed_rows": sum(len(change.rows) for change in changes.values()),
@@ -301,12 +310,17 @@ def _refresh(request: RefreshRequest, publisher: Publisher | None) -> dict[str, 
             for entity in ("item", "user")
         },
         "unread_groups": unread_groups,
+        "forgotten": {f"{entity}s": len(rows) for entity, rows in forgotten.rows.items()},
         **_report_of_links(knowledge, links),
     }
     result |= report
     written_from = time.monotonic()
-    if changes and publisher is not None:
-        written = _write(version, publisher, knowledge, changes, links, report)
+    if (changes or forgotten) and publisher is not None:
+        known_links = {source: extended.links for source, extended in links.items()}
+        if forgotten:
+            known_links |= _links_without(knowledge, known_links, request.forget.get("item", ()))
+        results = next_results(knowledge, changes, forgotten)
+        written = _write(version, publisher, knowledge, results, known_links, report)
         result |= {"path": str(written.path), "version": written.number, "written": True}
     result["seconds"] = {
         "encode": round(encoded_after - started, 3),
@@ -350,6 +364,20 @@ def _encode(
             usable, vectors, links[source] = link_entries(entries, settings, folder, records)
             encoded[source] = usable, vectors
     return encoded, links
+
+
+def _links_without(
+    knowledge: VersionKnowledge, extended: Mapping[str, KnownLinks], items: Sequence[str]
+) -> dict[str, KnownLinks]:
+    """Links of each source that has some, without those of items."""
+    return {
+        source: (
+            extended.get(source)
+            or read_known_links(str(knowledge.folder.encoder(source)), described.links)
+        ).without(items)
+        for source, described in knowledge.description.sources.items()
+        if described.links is not None
+    }
 
 
 def _report_of_links(
@@ -422,11 +450,10 @@ def _write(
     version: BaseVersion,
     publisher: Publisher,
     knowledge: VersionKnowledge,
-    changes: Mapping[str, SourceChange],
-    links: Mapping[str, ExtendedLinks],
+    results: NextResults,
+    links: Mapping[str, KnownLinks],
     report: Mapping[str, Any],
 ) -> NextVersion:
-    results = next_results(knowledge, changes)
     changed, variables = results.tables.changed, knowledge.variables
 
     def write_changes(folder: Path) -> None:
@@ -436,8 +463,8 @@ def _write(
             entities.write(refreshed.source(source))
         for (source, name), table in results.source_tables.items():
             write_source_table(refreshed.source(source), name, table)
-        for source, extended in links.items():
-            extended.links.write(str(refreshed.encoder(source)))
+        for source, known in links.items():
+            known.write(str(refreshed.encoder(source)))
 
     shapes = {variables.checkpoint_key(name): np.shape(value) for name, value in changed.items()}
     return version.write_next(publisher, write_changes, report, shapes)
@@ -471,7 +498,11 @@ def _say_result(result: Mapping[str, Any], dry_run: bool) -> None:
                 "its vectors should be computed anew: run 'python -m preprocessing encode' with "
                 "all answers and train again"
             )
-    if not result["changed_rows"]:
+    forgotten = {name: number for name, number in result["forgotten"].items() if number}
+    if forgotten:
+        told = " and ".join(f"{number:,} {name}" for name, number in forgotten.items())
+        say(f"{told} {'would be' if dry_run else 'were'} forgotten")
+    if not result["changed_rows"] and not forgotten:
         say(f"nothing changed: version {result['version']} knows all of this already")
         return
     done = "would change or join" if dry_run else "changed or joined"

@@ -17,11 +17,12 @@ from serving.refresh.description import (
     AUGMENTED,
     PROJECTED,
     MatchReduction,
+    RefreshDescription,
     read_match,
     read_prior,
     read_source_table,
 )
-from serving.refresh.knowledge import SourceChange, VersionKnowledge
+from serving.refresh.knowledge import ClearedRows, SourceChange, VersionKnowledge
 from serving.refresh.parts import StoredFunctions
 
 _ITEM_ID = "items/id"
@@ -59,6 +60,25 @@ class NextTables:
             padding = (0, len(users.new_ids))
             self.changed[name] = np.pad(self.value(name), padding, constant_values=MISSING_ROW)
         self.changed |= users.variables("users")
+
+    def forget(self, lookups: Mapping[str, IdLookup], forgotten: ClearedRows) -> None:
+        """Gives the rows of those who are forgotten what row 0 has, that of unknown ids."""
+        for entity, rows in forgotten.rows.items():
+            for name in self._names(f"{entity}s/") if len(rows) else ():
+                self._clear_rows(name, rows)
+            if len(rows):
+                self.changed |= lookups[entity].variables(f"{entity}s")
+        for source, rows in forgotten.vacated.items():
+            match = f"knowledge/{source}/match"
+            augmented = self._variables.names(f"knowledge/{source}/augmented/")
+            for name in (*augmented, f"{match}/table", f"{match}/slots"):
+                self._clear_rows(name, rows)
+
+    def _clear_rows(self, name: str, rows: np.ndarray) -> None:
+        if len(rows) and self.has(name):
+            table = self.value(name).copy()
+            table[rows] = table[0]
+            self.changed[name] = table
 
     def set_knowledge_rows(self, source: str, entity: str, change: SourceChange) -> None:
         """Says which knowledge row of a source each affected item or user has from now on."""
@@ -142,12 +162,15 @@ class NextResults:
     source_tables: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
 
 
-def next_results(knowledge: VersionKnowledge, changes: Changes) -> NextResults:
+def next_results(
+    knowledge: VersionKnowledge, changes: Changes, forgotten: ClearedRows
+) -> NextResults:
     """Computes the rows of all tables that depend on what changes.
 
     Args:
       knowledge: of the version, with the changes applied.
       changes: source -> what changes.
+      forgotten: whose rows are cleared.
 
     Raises:
       CommandError: a file of the version is missing or damaged.
@@ -156,6 +179,12 @@ def next_results(knowledge: VersionKnowledge, changes: Changes) -> NextResults:
     tables, description, folder = results.tables, knowledge.description, knowledge.folder
     for entity, lookup in knowledge.lookups.items():
         (tables.add_items if entity == "item" else tables.add_users)(lookup)
+    tables.forget(knowledge.lookups, forgotten)
+    for source, rows in forgotten.vacated.items():
+        for name in _made_tables(description, source):
+            table = _source_table(results, knowledge, source, name)
+            table[rows] = 0
+            results.source_tables[source, name] = table
     functions = StoredFunctions(folder.functions) if _needs_functions(knowledge, changes) else None
     for source, change in changes.items():
         described = description.sources[source]
@@ -207,6 +236,12 @@ def _affected(changes: Changes, sources: Iterable[str]) -> np.ndarray:
     return np.unique(np.concatenate([np.zeros(0, np.int64), *rows]))
 
 
+def _made_tables(description: RefreshDescription, source: str) -> list[str]:
+    """Tables of a source from which others are made."""
+    tables = {AUGMENTED: description.retrieved_sources, PROJECTED: description.replaced_id_sources}
+    return [name for name, sources in tables.items() if source in sources]
+
+
 def _set_source_table(
     results: NextResults,
     knowledge: VersionKnowledge,
@@ -216,7 +251,7 @@ def _set_source_table(
     vectors: np.ndarray,
 ) -> None:
     """Keeps the changed rows of a table from which others are made."""
-    table = read_source_table(knowledge.folder.source(source), name)
+    table = _source_table(results, knowledge, source, name)
     missing = change.entities.num_knowledge_rows - len(table)
     table = np.pad(table, [(0, missing), (0, 0)])
     table[change.rows] = vectors

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from configs.command_line import CommandError
@@ -92,3 +94,24 @@ def test_a_damaged_file_is_named(known, name, data):
     Path(FOLDER, name).write_bytes(data)
     with pytest.raises(CommandError, match=name):
         read_known_links(FOLDER, known.settings)
+
+
+def test_without_an_item_its_node_and_links_drop_and_no_other_row_changes(known, tmp_path: Path):
+    gone = "3"
+    naming = [row["name"] for row in known.table.to_pylist() if row["linked"] == gone]
+    assert naming and gone in known.vectors.items.to_pylist()
+    known.without([gone]).write(str(tmp_path))
+    for path in tmp_path.glob("*.parquet"):
+        for column in pq.read_table(path).columns:
+            texts = [chunk.dictionary if pa.types.is_dictionary(chunk.type) else chunk
+                     for chunk in column.chunks]  # fmt: skip
+            assert gone not in [text for chunk in texts for text in chunk.to_pylist()]
+    left = read_known_links(str(tmp_path), known.settings)
+    assert gone not in [*left.vectors.items.to_pylist(), *left.catalogue.ids.to_pylist()]
+    for node in (*left.vectors.items.to_pylist(), *left.vectors.outside.to_pylist()):
+        np.testing.assert_array_equal(row_of(left, node), row_of(known, node))
+    before = [row for row in known.table.to_pylist() if row["item"] != gone]
+    outside = {"linked": None, "how": "outside", "score": None}
+    assert left.table.to_pylist() == [
+        row | outside if row["linked"] == gone else row for row in before
+    ]

@@ -240,3 +240,10 @@ def test_the_best_answer_of_any_source_counts() -> None:
     second = of_origins(NO_ANSWER, INDIVIDUAL, NO_ANSWER, COLLECTIVE)
     assert coverage([first, second], 4) == {"individual": 2, "group": 1, "missing": 1}
     assert coverage([], 4) == {"individual": 0, "group": 0, "missing": 4}
+
+
+def test_items_of_a_retrieval_model_cannot_be_forgotten(tmp_path: Path) -> None:
+    known = version(tmp_path)
+    known.description = known.description.model_copy(update={"is_retrieval": True})
+    with pytest.raises(CommandError, match="export a run that was trained without them"):
+        known.forget({"item": ["7"]})

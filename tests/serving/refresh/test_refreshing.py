@@ -26,11 +26,13 @@ from serving.export_manifest import (
     MANIFEST,
     verify_manifest,
 )
+from serving.id_tables import fingerprints
 from serving.model_card.card import CARD_JSON, CARD_MARKDOWN
 from serving.proof.proving import Loader
 from serving.proof.result import c_api_loader, session_loader
 from serving.proof.servers import server_loader
 from serving.publishing import publishing
+from serving.refresh.checkpoint import IdLookup, StoredVariables
 from serving.refresh.description import RefreshFolder
 from serving.refresh.incoming import AnswerFiles
 from serving.refresh.refreshing import DEAD_LETTERS, BaseVersion, RefreshRequest, refresh
@@ -159,6 +161,52 @@ def same(before: np.ndarray, after: np.ndarray) -> bool:
     if before.dtype == object:
         return np.array_equal(before, after)
     return before.shape == after.shape and before.tobytes() == after.tobytes()
+
+
+def test_who_is_forgotten_is_unknown_and_leaves_no_row(base: Path) -> None:
+    # "45" shares a group's row with others, and film 1 and both users have rows of their own.
+    forget = {"item": [CHANGED_ITEM, GROUPED_ITEM, "never seen"], "user": ["u1", "u2"]}
+    dry = refresh(RefreshRequest(base, forget=forget, dry_run=True))
+    assert dry["forgotten"] == {"items": 2, "users": 2} and not dry["written"]
+    result = refresh(RefreshRequest(base, forget=forget))
+    assert (result["forgotten"], result["changed_rows"]) == (dry["forgotten"], 0)
+    assert result["version"] == 2
+    assert result["items"]["after"]["missing"] == result["items"]["before"]["missing"] + 2
+    tables = [stored_by_name(base / each) for each in "12"]
+    gone = {}
+    for entity, ids in (("items", forget["item"]), ("users", forget["user"])):
+        lookup = IdLookup.of_version(StoredVariables(base / "1"), entity)
+        gone[entity] = set(lookup.rows(ids[:2]).tolist())
+        keys = [set(table[f"{entity}/index/keys"].tolist()) for table in tables]
+        theirs = set(fingerprints(ids[:2]).tolist())
+        assert theirs <= keys[0] and not theirs & keys[1] and len(keys[0]) == len(keys[1])
+        for name in tables[0]:
+            if name.startswith(f"{entity}/") and "/index/" not in name:
+                before, after = (table[name] for table in tables)
+                for row in range(len(before)):
+                    assert same(after[row], before[0 if row in gone[entity] else row]), (name, row)
+    owned = {
+        "item": "items/knowledge_row",
+        "likes": "items/match_row",
+        "user": "users/knowledge_row",
+    }
+    for source, table in owned.items():
+        rows, entity = tables[0][f"{table}/{source}"], table.partition("/")[0]
+        alone = {row for row in rows.tolist() if {*np.flatnonzero(rows == row)} <= gone[entity]}
+        for name in tables[0]:
+            if name.startswith((f"knowledge/{source}/augmented/", f"knowledge/{source}/match/t")):
+                old, new = (table[name] for table in tables)
+                for row in range(len(old)):
+                    assert same(new[row], old[0 if row in alone else row]), (name, row)
+    expected, actual = scores(base / "1"), scores(base / "2")
+    asked, users = (requests()[name].tolist() for name in ("item_id", "user_id"))
+    pairs = enumerate(zip(asked, users, strict=True))
+    untouched = [row for row, pair in pairs if pair[0] in (b"5", b"901") and pair[1] == b"stranger"]
+    assert untouched
+    np.testing.assert_array_equal(actual[untouched], expected[untouched])
+    # An answer lets them join again, as somebody new.
+    again = refreshed(base, [answer("item", CHANGED_ITEM, "Grief, family and silence.")])
+    assert (again["version"], again["new_items"]) == (3, 1)
 
 
 def test_what_is_said_adds_up() -> None:
@@ -398,6 +446,7 @@ _REPORT = {
     "changed_rows": 1,
     "new_items": 0,
     "new_users": 0,
+    "forgotten": {"items": 0, "users": 0},
 }
 
 

@@ -1,0 +1,594 @@
+"""The command `forget`: a user or an item leaves all that a scenario's work directory holds."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from configs.command_line import CommandError, say
+from configs.data import Table
+from configs.files import file_sha256
+from configs.loading import ConfigurationError
+from configs.scenario import Scenario
+from preprocessing import storage
+from preprocessing.answers.record import (
+    RejectedAnswer,
+    answer_of,
+    json_object,
+    numbered_lines,
+    prompt_sha256,
+    recorded_source,
+)
+from preprocessing.answers.texts import answer_texts
+from preprocessing.forgetting.editing import Leaving, Removed, editor_of
+from preprocessing.forgetting.manifests import edit_manifest
+from preprocessing.forgetting.report import Report, write_report
+from preprocessing.grouping.groups_file import open_groups, parse_memberships
+from preprocessing.grouping.plan import groups_file
+from preprocessing.knowledge.log_coverage import LogCoverage
+from preprocessing.records.contract import INDIVIDUAL
+from preprocessing.records.forgotten import FORGOTTEN_FILE, Forgotten
+from preprocessing.records.layout import StepDirectory
+from preprocessing.steps import only_writer
+from preprocessing.tables.blocks import WantedColumns, expand_paths
+from preprocessing.tables.ids import usable_ids
+from preprocessing.tables.table_reader import open_table
+
+REPORTS = "forget_reports"
+"""Folder of the work directory."""
+
+_JOURNAL = ".forget"
+_TEMPORARY = ".forgetting"
+_EXPORT = "saved_model.pb"
+
+
+def forget(
+    scenario: Scenario,
+    users: Sequence[str] = (),
+    items: Sequence[str] = (),
+    *,
+    paths: Sequence[Path] = (),
+    recompute: bool = False,
+    dry_run: bool = False,
+) -> dict[str, Any]:
+    """Takes users and items out of the answers, prompts, vectors, links and examples of a scenario.
+
+    The ids are first written, hashed, into the work directory, and every later step obeys them.
+    Files are edited one by one, each in one move, and a journal says which; whoever runs the
+    command again after it was killed finishes it, with the same bytes. A step's manifest is
+    rewritten last, so that a half edited folder is not taken for a finished one.
+
+    Args:
+      scenario: the scenario.
+      users: ids.
+      items: ids.
+      paths: further files and folders, such as prompts and answers of `generate`.
+      recompute: make examples and vectors anew afterwards, where an edit leaves traces of them.
+      dry_run: only count.
+
+    Returns:
+      `files`: file -> what is removed, `removed` in all, by kind, `still_there`, the files that
+      are the owner's to edit, `to_do`, what has to be made anew, and `report`, its file.
+
+    Raises:
+      ConfigurationError: no id is given, or one is empty.
+      CommandError: an earlier run with other ids was interrupted, a step is at work, or a file is
+        damaged.
+    """
+    _require_ids(users, items)
+    work = Path(scenario.work_dir)
+    leaving = Leaving(
+        frozenset(users), frozenset(items), _entities(scenario), {}, *[frozenset[str]()] * 3
+    )
+    if dry_run:
+        edits = _Edits({})
+        with tempfile.TemporaryDirectory() as scratch:
+            whole = _survey(scenario, leaving, paths)
+            for path in _files(scenario, paths):
+                edits.preview(path, Path(scratch) / "edited", whole)
+        return _told(scenario, edits, whole, paths, dry_run=True)
+    with contextlib.ExitStack() as held:
+        for folder in (work, *(work / name for name in ("knowledge", "links", "groups"))):
+            if folder == work or folder.is_dir():
+                folder.mkdir(parents=True, exist_ok=True)
+                held.enter_context(only_writer(folder))
+        (work / _JOURNAL).mkdir(exist_ok=True)
+        forgotten = Forgotten.of(work).with_ids(users, items)
+        asked = sorted(
+            [forgotten.hash_of("user", user) for user in users]
+            + [forgotten.hash_of("item", item) for item in items]
+        )
+        journal = _Journal(work / _JOURNAL / "journal.jsonl", asked)
+        forgotten.write(work)
+        if journal.plan is None:
+            journal.begin(_survey(scenario, leaving, paths))
+        whole = journal.leaving(leaving)
+        edits = _Edits(journal.entries)
+        # The links that vectors are extended by come before those vectors.
+        for path in sorted(_files(scenario, paths), key=lambda path: path.suffix == ".arrow"):
+            edits.make(path, whole, journal)
+        coverage = LogCoverage(scenario)
+        for folder in _step_folders(scenario, paths):
+            edits.make_manifest(folder, forgotten, coverage, journal)
+        result = _told(scenario, edits, whole, paths, dry_run=False)
+        report = Report(
+            work_dir=str(work),
+            started=journal.started,
+            subjects=tuple(
+                {"entity": entity, "hash": forgotten.hash_of(entity, entity_id)}
+                for entity, ids in (("user", users), ("item", items))
+                for entity_id in sorted(set(ids))
+            ),
+            tombstones={"file": FORGOTTEN_FILE, "sha256": file_sha256(work / FORGOTTEN_FILE)},
+            files=tuple(edits.described()),
+            removed=result["removed"],
+            still_there=tuple(result["still_there"]),
+            to_do=tuple(result["to_do"]),
+        )
+        result["report"] = str(write_report(report, work / REPORTS))
+        say(f"report: {result['report']}")
+        shutil.rmtree(work / _JOURNAL)
+    if recompute:
+        result["recomputed"] = _recomputed(scenario)
+    return result
+
+
+def _require_ids(users: Sequence[str], items: Sequence[str]) -> None:
+    if not users and not items:
+        raise ConfigurationError("say who is forgotten, by --user, --item or a file of ids")
+    for option, ids in (("--user", users), ("--item", items)):
+        if not all(entity_id.strip() for entity_id in ids):
+            raise ConfigurationError(f"{option}: an id is empty")
+
+
+def _entities(scenario: Scenario) -> dict[str, str]:
+    """Source, by its own name and by that of its records -> "user" or "item"."""
+    answers = scenario.knowledge.answers
+    named: dict[str, str] = {source: described.entity for source, described in answers.items()}
+    return named | {
+        recorded_source(source, described.factor): described.entity
+        for source, described in answers.items()
+    }
+
+
+def _owned(scenario: Scenario) -> dict[str, tuple[str, Table, str, str]]:
+    """Input that is not edited: key -> "user" or "item", table, and its column of ids."""
+    data = scenario.data
+    columns = data.interactions.columns
+    owned = {
+        "data.interactions (users)": ("user", data.interactions, columns.user),
+        "data.interactions (items)": ("item", data.interactions, columns.item),
+        "data.catalogue": ("item", data.catalogue, data.catalogue.item),
+    }
+    if data.profiles is not None:
+        owned["data.profiles"] = ("user", data.profiles, data.profiles.user)
+    return {
+        name: (entity, table, column, f"{name.split()[0]}.path")
+        for name, (entity, table, column) in owned.items()
+    }
+
+
+def _answer_files(scenario: Scenario) -> list[Path]:
+    """Local files of answers and groups that the scenario names, each once."""
+    names = [
+        name
+        for described in scenario.knowledge.answers.values()
+        for name in (*described.individual, *described.collective, described.groups)
+        if name is not None and not storage.is_url(name)
+    ]
+    return [Path(name) for name in dict.fromkeys(names)]
+
+
+def _files(scenario: Scenario, paths: Sequence[Path]) -> list[Path]:
+    """All files with an editor that are not the owner's; each once, sorted."""
+    owned = {
+        Path(name).resolve()
+        for _, table, _, key in _owned(scenario).values()
+        for name in _at_hand(table, key)
+    }
+    for described in scenario.knowledge.answers.values():
+        owned |= {Path(name).resolve() for name in described.vectors}
+    found: set[Path] = set()
+    cache = scenario.knowledge.encoder.cache
+    roots = [Path(scenario.work_dir), *paths, *_answer_files(scenario)]
+    if cache is not None and not storage.is_url(cache):
+        roots.append(Path(cache))
+    for root in roots:
+        found |= {root.resolve()} if root.is_file() else _below(root)
+    return sorted(path for path in found - owned if editor_of(path) is not None)
+
+
+def _below(root: Path) -> set[Path]:
+    """Files of a folder, without those of exports, whose manifests are somebody else's."""
+    found = set()
+    for directory, folders, names in os.walk(root):
+        if _EXPORT in names:
+            folders.clear()
+            continue
+        folders[:] = [name for name in folders if name not in (_JOURNAL, REPORTS)]
+        found |= {
+            Path(directory, name).resolve() for name in names if not name.endswith(_TEMPORARY)
+        }
+    return found
+
+
+def _step_folders(scenario: Scenario, paths: Sequence[Path]) -> list[Path]:
+    """Folders of finished steps; links before the vectors that are made of them."""
+    roots = [Path(scenario.work_dir), *(path for path in paths if path.is_dir())]
+    manifests = {path for root in roots for path in _below(root) if path.name == "manifest.json"}
+    folders = []
+    for manifest in sorted(manifests):
+        with contextlib.suppress(ValueError, OSError):
+            if "step" in json.loads(manifest.read_bytes()):
+                folders.append(manifest.parent)
+    return folders
+
+
+def _at_hand(table: Table, key: str) -> list[str]:
+    try:
+        return [name for name in expand_paths(table.paths, key) if not storage.is_url(name)]
+    except ConfigurationError:
+        return []
+
+
+def _survey(scenario: Scenario, leaving: Leaving, paths: Sequence[Path]) -> Leaving:
+    """Finds out what leaves with them: groups, pseudonyms, and hashes of prompts and texts."""
+    whole = replace(leaving, groups=_small_groups(scenario, leaving))
+    custom_ids: set[str] = set()
+    prompts: set[str] = set()
+    texts: set[str] = set()
+    readers = [
+        (
+            recorded_source(source, described.factor),
+            answer_texts(source, described, scenario.knowledge.encoder),
+        )
+        for source, described in scenario.knowledge.answers.items()
+        if described.is_encoded
+    ]
+    for path in _files(scenario, paths):
+        if not path.name.endswith((".jsonl", ".jsonl.gz")):
+            continue
+        for _, line in numbered_lines(str(path)):
+            try:
+                record = json_object(line)
+            except RejectedAnswer:
+                continue
+            if not whole.about(record):
+                continue
+            if isinstance(prompt := record.get("prompt"), str):
+                prompts.add(prompt_sha256(prompt))
+            if isinstance(sha256 := record.get("prompt_sha256"), str):
+                prompts.add(sha256)
+            is_user = whole.entities.get(str(record.get("source"))) == "user"
+            if is_user and record.get("extraction") == INDIVIDUAL:
+                custom_ids |= {str(record["custom_id"])} if "custom_id" in record else set()
+            for recorded, reader in readers:
+                with contextlib.suppress(RejectedAnswer):
+                    answer = answer_of(record, recorded, None)
+                    texts.add(prompt_sha256(reader.to_encode(answer).text))
+    return replace(
+        whole,
+        custom_ids=frozenset(custom_ids),
+        prompts=frozenset(prompts),
+        texts=frozenset(texts),
+    )
+
+
+def _small_groups(scenario: Scenario, leaving: Leaving) -> dict[str, frozenset[str]]:
+    """Source -> groups that a member leaves, with too few members left for a group of users."""
+    small: dict[str, frozenset[str]] = {}
+    for source, described in scenario.knowledge.answers.items():
+        path = groups_file(scenario, source)
+        if path is None or not storage.matching_files(path):
+            continue
+        key = f"knowledge.answers.{source}.groups"
+        sizes: Counter[str] = Counter()
+        left: set[str] = set()
+        for block in open_groups(path, described.entity, key).read():
+            for member in parse_memberships(block, described.entity)[0]:
+                if member.entity_id in leaving.ids(described.entity):
+                    left.add(member.group_id)
+                else:
+                    sizes[member.group_id] += 1
+        fewest = scenario.prompts.minimum_group_users if described.entity == "user" else 1
+        gone = frozenset(group for group in left if sizes[group] < fewest)
+        small[source] = small[recorded_source(source, described.factor)] = gone
+    return small
+
+
+class _Journal:
+    """What an interrupted run has to go on from; no id stands in it.
+
+    Attributes:
+      plan: what the survey found; None before it has.
+      started: when the first run began.
+      entries: file -> the last edit of it that was begun.
+    """
+
+    def __init__(self, path: Path, asked: Sequence[str]):
+        """Reads the journal of an interrupted run, if there is one.
+
+        Raises:
+          CommandError: it was about other ids.
+        """
+        self._path = path
+        self._asked = list(asked)
+        self.plan: dict[str, Any] | None = None
+        self.started = datetime.now(UTC).isoformat(timespec="seconds")
+        self.entries: dict[str, dict[str, Any]] = {}
+        lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
+        for line in lines[:-1]:  # What a killed run did not end has no line break.
+            record = json.loads(line)
+            if "asked" in record:
+                if record["asked"] != self._asked:
+                    raise CommandError(
+                        f"{path}: an earlier 'forget' of other ids was interrupted; run it again "
+                        "with the ids that it was given, and then this one"
+                    )
+                self.plan, self.started = record["plan"], record["started"]
+            else:
+                self.entries[record["file"]] = record
+
+    def begin(self, leaving: Leaving) -> None:
+        """Writes down what the survey found."""
+        self.plan = {
+            "groups": {source: sorted(groups) for source, groups in leaving.groups.items()},
+            "custom_ids": sorted(leaving.custom_ids),
+            "prompts": sorted(leaving.prompts),
+            "texts": sorted(leaving.texts),
+        }
+        self._path.unlink(missing_ok=True)
+        self._add({"asked": self._asked, "started": self.started, "plan": self.plan})
+
+    def leaving(self, leaving: Leaving) -> Leaving:
+        """Who leaves, with what the survey found."""
+        assert self.plan is not None
+        return replace(
+            leaving,
+            groups={source: frozenset(groups) for source, groups in self.plan["groups"].items()},
+            custom_ids=frozenset(self.plan["custom_ids"]),
+            prompts=frozenset(self.plan["prompts"]),
+            texts=frozenset(self.plan["texts"]),
+        )
+
+    def note(self, entry: dict[str, Any]) -> None:
+        """Writes down an edit before it is made."""
+        self.entries[entry["file"]] = entry
+        self._add(entry)
+
+    def _add(self, record: Mapping[str, Any]) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(record) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+
+@dataclass
+class _Edits:
+    """Edits of files by path: hash before and after, and what was removed.
+
+    Attributes:
+      entries: those of an interrupted run to begin with.
+    """
+
+    entries: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def preview(self, path: Path, scratch: Path, leaving: Leaving) -> None:
+        """Counts what would be removed from a file."""
+        edit = editor_of(path)
+        assert edit is not None
+        removed = +edit(path, scratch, leaving)
+        scratch.unlink(missing_ok=True)
+        if removed:
+            self.entries[str(path)] = {"file": str(path), "removed": dict(removed)}
+
+    def make(self, path: Path, leaving: Leaving, journal: _Journal) -> None:
+        """Edits a file in one move."""
+        edit = editor_of(path)
+        assert edit is not None
+        target = path.with_name(f".{path.name}{_TEMPORARY}")
+        target.unlink(missing_ok=True)
+        with storage.errors_name(target):
+            removed = +edit(path, target, leaving)
+        if removed:
+            shutil.copymode(path, target)
+            self._put(path, target, removed, journal)
+
+    def make_manifest(
+        self, folder: Path, forgotten: Forgotten, coverage: LogCoverage, journal: _Journal
+    ) -> None:
+        """Makes a step's manifest say what its folder holds now."""
+        path = StepDirectory(folder).manifest
+        edited = edit_manifest(folder, forgotten, self.hashes(), coverage)
+        if edited is None:
+            return
+        target = path.with_name(f".{path.name}{_TEMPORARY}")
+        target.write_text(json.dumps(edited, indent=2) + "\n", encoding="utf-8")
+        self._put(path, target, Counter(), journal)
+
+    def hashes(self) -> dict[str, str]:
+        """File that was edited -> its SHA-256 now."""
+        return {name: entry["after"] for name, entry in self.entries.items()}
+
+    def described(self) -> Iterator[dict[str, Any]]:
+        """The edits in the order of their files."""
+        for name in sorted(self.entries):
+            yield self.entries[name]
+
+    def _put(self, path: Path, target: Path, removed: Removed, journal: _Journal) -> None:
+        before = file_sha256(path)
+        counts = Counter(removed)
+        earlier = self.entries.get(str(path))
+        if earlier is not None and earlier["after"] == before:
+            counts.update(earlier["removed"])
+            before = earlier["before"]
+        entry = {
+            "file": str(path),
+            "before": before,
+            "after": file_sha256(target),
+            "removed": dict(sorted(counts.items())),
+        }
+        self.entries[str(path)] = entry
+        journal.note(entry)
+        os.replace(target, path)
+
+
+def _told(
+    scenario: Scenario, edits: _Edits, leaving: Leaving, paths: Sequence[Path], dry_run: bool
+) -> dict[str, Any]:
+    """The result, said to people, too."""
+    removed: Counter[str] = Counter()
+    files = {}
+    for entry in edits.described():
+        if entry["removed"]:
+            files[entry["file"]] = entry["removed"]
+            removed.update(entry["removed"])
+    verb = "would be removed" if dry_run else "removed"
+    for name, counts in files.items():
+        told = ", ".join(f"{count:,} {kind.replace('_', ' ')}" for kind, count in counts.items())
+        say(f"{name}: {told} {verb}")
+    if not files:
+        say("forget: nothing about them was found in the files that can be edited")
+    still_there = [*_still_there(scenario, leaving)]
+    for found in still_there:
+        say(f"still there: {found['file']}: {found['rows']:,} rows; {found['do']}")
+    to_do = [*_to_do(scenario, leaving, paths)]
+    for task in to_do:
+        say(f"to do: {task['what']}: {task['command']}")
+    return {
+        "dry_run": dry_run,
+        "files": files,
+        "removed": dict(sorted(removed.items())),
+        "still_there": still_there,
+        "to_do": to_do,
+        "report": None,
+    }
+
+
+_BY_YOURSELF = (
+    "remove them by yourself; until then every step of this work_dir passes them over, because "
+    f"of {FORGOTTEN_FILE}"
+)
+
+
+def _still_there(scenario: Scenario, leaving: Leaving) -> Iterator[dict[str, Any]]:
+    """Rows of the owner's tables, and files whose formats are not edited."""
+    for name, (entity, table, column, key) in _owned(scenario).items():
+        ids, files = leaving.ids(entity), _at_hand(table, key)
+        if not ids or not files:
+            continue
+        rows: Counter[str] = Counter()
+        reader = open_table(table, key, WantedColumns({key: column}))
+        for block in reader.read():
+            among = pc.is_in(usable_ids(block, column, entity)[0], value_set=pa.array(sorted(ids)))
+            rows[block.file.name] += pc.sum(among).as_py() or 0
+        for file, count in sorted(rows.items()):
+            if count:
+                yield {"what": name, "file": file, "rows": count, "do": _BY_YOURSELF}
+    for source, described in scenario.knowledge.answers.items():
+        others = [
+            name
+            for name in (*described.individual, *described.collective, described.groups)
+            if name is not None and (storage.is_url(name) or editor_of(Path(name)) is None)
+        ]
+        for name in [*described.vectors, *others] if leaving.ids(described.entity) else ():
+            yield {
+                "what": f"knowledge.answers.{source}",
+                "file": name,
+                "rows": 0,
+                "do": f"not looked into: {_BY_YOURSELF}",
+            }
+
+
+def _to_do(scenario: Scenario, leaving: Leaving, paths: Sequence[Path]) -> Iterator[dict[str, str]]:
+    """What was made with them and cannot be edited, with the command that makes it anew."""
+    work, again = Path(scenario.work_dir), "--config THE_SAME_SCENARIO.yaml"
+    if leaving.users and StepDirectory(work / "examples").manifest.exists():
+        yield {
+            "what": "sums over the ratings of all users (items' mean ratings) in examples/",
+            "command": f"python -m preprocessing examples {again} --force",
+        }
+    for source, described in scenario.knowledge.answers.items():
+        if not StepDirectory(work / "knowledge" / source).manifest.exists():
+            continue
+        encode = f"python -m preprocessing encode {again} --source {source} --force"
+        if described.collaborative is not None:
+            yield {
+                "what": f"vectors of '{source}': those of all others were made with their ratings",
+                "command": encode,
+            }
+        elif described.links is not None and leaving.items:
+            yield {
+                "what": f"vectors of '{source}': those of linked items were made with their links",
+                "command": encode,
+            }
+        elif scenario.knowledge.encoder.kind == "tfidf" and leaving.ids(described.entity):
+            yield {"what": f"terms of '{source}': weighed over all texts", "command": encode}
+        if described.grouping is not None:
+            yield {
+                "what": f"groups of '{source}', and answers about them: made with all interactions",
+                "command": f"python -m preprocessing group {again} --source {source} --force, then "
+                "prompts and generate",
+            }
+    roots = [work, *paths]
+    if scenario.run_dir is not None:
+        roots.append(Path(scenario.run_dir))
+    runs: set[Path] = set()
+    models: set[Path] = set()
+    for root in roots:
+        for directory, _, names in os.walk(root):
+            folder = Path(directory)
+            if {"config.yaml", "metrics.json", "history.csv"} <= set(names):
+                runs.add(folder)
+            if _EXPORT in names and folder.name.isdecimal():
+                models.add(folder)
+    for run in sorted(runs):
+        yield {
+            "what": f"weights and scores of {run}: trained with them",
+            "command": f"python -m trainer train --config {run / 'config.yaml'} run_dir=NEW",
+        }
+    for model in sorted(models):
+        yield {
+            "what": f"export {model}: may be served, and holds their rows and weights trained with "
+            "them",
+            "command": f"python -m serving refresh --model {model.parent} with --forget-user or "
+            "--forget-item, or better a new export of a run that was trained anew; then delete "
+            "this version here and wherever it was copied to",
+        }
+    if leaving.users:
+        yield {
+            "what": "prompts that were sent to an LLM service, and its answers there",
+            "command": "ask the service to delete them",
+        }
+
+
+def _recomputed(scenario: Scenario) -> dict[str, Any]:
+    """Makes examples, links and vectors anew without those who left."""
+    from preprocessing.all_steps import run_all_steps
+
+    return run_all_steps(scenario, force=True)
+
+
+def read_ids(path: Path) -> Iterable[str]:
+    """Ids of a file, one a line; blank lines count for nothing.
+
+    Raises:
+      ConfigurationError: there is no such file, or it is not UTF-8.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{path}: cannot be read ({error})") from error
+    return [line.strip() for line in text.splitlines() if line.strip()]

@@ -1,0 +1,119 @@
+"""The report of a `forget`: what was removed where, signed, for machines and for people."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from configs.command_line import CommandError, project_version, say
+from configs.documents import render
+from configs.files import file_sha256
+from preprocessing import storage
+
+KEY_VARIABLE = "REKI_REPORT_KEY"
+"""Environment variable with the key that reports are signed with."""
+
+_ALGORITHM = "HMAC-SHA256"
+_SIGNATURE = "signature"
+_TEMPLATE = Path(__file__).with_name("report.md.jinja")
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a `forget` did; no id stands in it.
+
+    Attributes:
+      work_dir: the work directory.
+      started: ISO time of the first run, also where that was interrupted.
+      subjects: `entity`, "user" or "item", and `hash` of each id, see `Forgotten.hash_of`.
+      tombstones: `file` with these hashes and their salt, and its `sha256`.
+      files: `file`, SHA-256 `before` and `after`, and `removed` by kind, of every edited file.
+      removed: of all files by kind.
+      still_there: `what`, `file`, `rows` and `do`, of what the owner has to edit.
+      to_do: `what` and `command`, of what has to be made anew.
+    """
+
+    work_dir: str
+    started: str
+    subjects: tuple[Mapping[str, str], ...]
+    tombstones: Mapping[str, str]
+    files: tuple[Mapping[str, Any], ...]
+    removed: Mapping[str, int]
+    still_there: tuple[Mapping[str, Any], ...]
+    to_do: tuple[Mapping[str, str], ...]
+
+
+def write_report(report: Report, folder: Path) -> Path:
+    """Writes the report as JSON, signed if there is a key, and beside it as a page.
+
+    Returns:
+      The JSON file.
+    """
+    contents = {"tool": f"reki {project_version()}", **asdict(report)}
+    key = os.environ.get(KEY_VARIABLE)
+    if not key:
+        say(f"the report is not signed: the environment variable {KEY_VARIABLE} is not set")
+    contents[_SIGNATURE] = (
+        {"algorithm": _ALGORITHM, "value": _signature(contents, key)} if key else None
+    )
+    stamp = report.started.partition("+")[0].replace("-", "").replace(":", "")
+    digest = hashlib.sha256(_canonical(contents)).hexdigest()[:8]
+    path = folder / f"{stamp}-{digest}.json"
+    for target, text in (
+        (path.with_suffix(".md"), render(_TEMPLATE, {**contents, "file": path.name})),
+        (path, json.dumps(contents, indent=2) + "\n"),
+    ):
+        with storage.create_bytes(str(target)) as file:
+            file.write(text.encode())
+    return path
+
+
+def verify_report(path: Path) -> dict[str, Any]:
+    """Checks a report's signature, and says which of its files have changed since.
+
+    Returns:
+      `report`, `signed`, and `changed`, files that are not, or not as, the report says.
+
+    Raises:
+      CommandError: it is no report, was changed, or is signed and there is no key.
+    """
+    try:
+        contents = json.loads(path.read_bytes())
+        signature, files = contents.pop(_SIGNATURE), contents["files"]
+        changed = [
+            entry["file"]
+            for entry in files
+            if not Path(entry["file"]).is_file()
+            or file_sha256(Path(entry["file"])) != entry["after"]
+        ]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CommandError(f"{path}: not a report of 'forget' ({error})") from error
+    key = os.environ.get(KEY_VARIABLE)
+    if signature is None:
+        say(f"{path}: not signed")
+    elif not key:
+        raise CommandError(f"{path}: is signed; set {KEY_VARIABLE} to the key it was signed with")
+    elif not hmac.compare_digest(str(signature.get("value")), _signature(contents, key)):
+        raise CommandError(
+            f"{path}: the signature is wrong: the report was changed, or signed with another key "
+            f"than {KEY_VARIABLE} holds"
+        )
+    else:
+        say(f"{path}: the signature is right")
+    for name in changed:
+        say(f"changed or gone since: {name}")
+    return {"report": str(path), "signed": signature is not None, "changed": changed}
+
+
+def _signature(contents: Mapping[str, Any], key: str) -> str:
+    return hmac.digest(key.encode(), _canonical(contents), "sha256").hex()
+
+
+def _canonical(contents: Mapping[str, Any]) -> bytes:
+    return json.dumps(contents, sort_keys=True, separators=(",", ":")).encode()

@@ -1,0 +1,113 @@
+"""Users and items that were forgotten: what no step may bring back, without their ids."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from preprocessing import storage
+from preprocessing.records.contract import DamagedRecords
+
+FORGOTTEN_FILE = "forgotten.json"
+"""In the work directory."""
+
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Forgotten:
+    """Hashes of forgotten ids, HMAC-SHA256 under a salt that is stored with them.
+
+    The hashes tell whether an id that is at hand was forgotten. Whoever has the file and a list of
+    candidates can tell it too, so the file is pseudonymous and not anonymous.
+
+    Attributes:
+      salt: hexadecimal; empty where nothing was forgotten.
+      users: hashes of user ids.
+      items: hashes of item ids.
+    """
+
+    salt: str = ""
+    users: frozenset[str] = frozenset()
+    items: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, work_dir: str | Path) -> Forgotten:
+        """Reads the file of a work directory; where there is none, nothing was forgotten.
+
+        Raises:
+          DamagedRecords: the file is not what `write` wrote.
+        """
+        path = Path(work_dir) / FORGOTTEN_FILE
+        try:
+            contents = json.loads(path.read_bytes())
+            if contents["version"] != _VERSION:
+                raise ValueError(f"version {contents['version']}")
+            salt = str(contents["salt"])
+            bytes.fromhex(salt)
+            return cls(salt, frozenset(contents["users"]), frozenset(contents["items"]))
+        except FileNotFoundError:
+            return cls()
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise DamagedRecords(
+                f"{path}: not a list of forgotten ids ({error}); restore it from a backup: without "
+                "it, later steps may bring back what was forgotten"
+            ) from error
+
+    def __bool__(self) -> bool:
+        return bool(self.users or self.items)
+
+    @property
+    def digest(self) -> str | None:
+        """What manifests of steps that obeyed this hold; None where nothing was forgotten."""
+        if not self:
+            return None
+        hashes = "\n".join([*sorted(self.users), "", *sorted(self.items)])
+        return hashlib.sha256(hashes.encode()).hexdigest()
+
+    def hash_of(self, entity: str, entity_id: str) -> str:
+        """The hash of an id, hexadecimal.
+
+        Args:
+          entity: "user" or "item".
+          entity_id: the id.
+        """
+        key = bytes.fromhex(self.salt)
+        return hmac.digest(key, f"{entity}\0{entity_id}".encode(), "sha256").hex()
+
+    def has(self, entity: str, entity_id: str) -> bool:
+        """Whether an id was forgotten."""
+        hashes = self.users if entity == "user" else self.items
+        return bool(hashes) and self.hash_of(entity, entity_id) in hashes
+
+    def among(self, entity: str, ids: Sequence[str | None]) -> list[bool]:
+        """[ids] which of some distinct ids were forgotten."""
+        return [entity_id is not None and self.has(entity, entity_id) for entity_id in ids]
+
+    def with_ids(self, users: Iterable[str], items: Iterable[str]) -> Forgotten:
+        """A copy that knows further ids."""
+        salted = self if self.salt else replace(self, salt=secrets.token_hex(32))
+        return replace(
+            salted,
+            users=self.users | {salted.hash_of("user", user) for user in users},
+            items=self.items | {salted.hash_of("item", item) for item in items},
+        )
+
+    def write(self, work_dir: str | Path) -> None:
+        """Writes the file of a work directory; it appears complete or not at all."""
+        contents = {
+            "version": _VERSION,
+            "salt": self.salt,
+            "users": sorted(self.users),
+            "items": sorted(self.items),
+        }
+        with storage.create_bytes(str(Path(work_dir) / FORGOTTEN_FILE)) as file:
+            file.write(json.dumps(contents, indent=1).encode() + b"\n")
+
+
+NOTHING_FORGOTTEN = Forgotten()

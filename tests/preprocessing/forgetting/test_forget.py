@@ -1,0 +1,448 @@
+"""`forget`: planted ids are nowhere afterwards, all other records are the same to the byte."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import csv
+import functools
+import gzip
+import hashlib
+import json
+import shutil
+import tempfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from configs.command_line import CommandError
+from configs.loading import ConfigurationError, load_scenario
+from configs.scenario import Scenario
+from preprocessing.__main__ import main
+from preprocessing.encode import encode
+from preprocessing.examples import build_examples
+from preprocessing.forgetting import forget as forgetting
+from preprocessing.forgetting.forget import forget
+from preprocessing.grouping.step import make_groups
+from preprocessing.links.step import link
+from preprocessing.prompting.step import build_prompts
+from preprocessing.records.forgotten import Forgotten
+from preprocessing.records.knowledge import read_knowledge
+from preprocessing.records.tfrecord_file import read_records
+from preprocessing.records.wire import decode_example
+from tests.scenarios import ITEMS, USERS, write_tiny_inputs
+from trainer.tables import require_named_inputs
+
+USER, ITEM = "planted-user-q7", "planted-item-z9"
+OWNED = ("ratings.csv", "films.csv", "users.csv")
+SOURCES = ("item", "user", "links", "likes", "user_groups")
+
+
+def _renamed(value: str) -> str:
+    return {"u7": USER, "12": ITEM}.get(value, value)
+
+
+@functools.cache
+def _original() -> Path:
+    """A folder with inputs and a complete work directory; nobody changes it."""
+    folder = Path(tempfile.mkdtemp(prefix="forget_"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    with contextlib.chdir(folder):  # Paths relative to it mean the same in every copy.
+        _write_all(Path())
+    return folder
+
+
+def _write_all(folder: Path) -> None:
+    config = write_tiny_inputs(folder)
+    for path in folder.glob("*.csv"):
+        rows = list(csv.reader(path.open(encoding="utf-8", newline="")))
+        ids = rows[0].index("user_id") if "user_id" in rows[0] else None
+        items = rows[0].index("item_id")
+        for row in rows:
+            for column in (ids, items):
+                if column is not None:
+                    row[column] = _renamed(row[column])
+        with path.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file).writerows(rows)
+    for path in folder.glob("*.jsonl"):
+        records = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+        _write_lines(path, [r | {"entity_id": _renamed(r["entity_id"])} for r in records])
+    _write_rows(
+        folder / "users.csv",
+        [("user_id", "city"), *((_renamed(user), "Oslo") for user in USERS)],
+    )
+    titled = [item for item in ITEMS if item not in ITEMS[-4:-2]]
+    _write_lines(
+        folder / "links.jsonl.gz",
+        [
+            _answer("links", _renamed(item), json.dumps({"links": _names(titled, place)}))
+            for place, item in enumerate(titled)
+        ],
+    )
+    # Two groups of users: one stays large enough without a member, the other does not.
+    groups = {user: "large" if place < 9 else "small" for place, user in enumerate(USERS[2:14])}
+    groups = {_renamed(user): group for user, group in groups.items()}
+    groups |= {USERS[20]: "large", USER: "small"}
+    _write_rows(folder / "groups.csv", [("user_id", "group_id"), *groups.items()])
+    _write_lines(
+        folder / "group_answers.jsonl",
+        [
+            _answer("user_groups", group, f"they like {group} films", "collective")
+            for group in ("large", "small")
+        ],
+    )
+    tree = yaml.safe_load(config.read_text("utf-8"))
+    tree["data"] |= {
+        "examples": ["ctr", "rerank", "retrieval"],
+        "profiles": {
+            "path": str(folder / "users.csv"),
+            "attributes": {"city": {"kind": "categorical"}},
+        },
+    }
+    answers = tree["knowledge"]["answers"]
+    answers["user"]["individual"] = [str(folder / "user_answers.jsonl")]
+    answers["links"] = {
+        "entity": "item",
+        "individual": [str(folder / "links.jsonl.gz")],
+        "links": {"names": 5, "dimension": 6},
+    }
+    answers["likes"] = {"entity": "item", "collaborative": {"dimension": 4}}
+    answers["user_groups"] = {
+        "entity": "user",
+        "collective": [str(folder / "group_answers.jsonl")],
+        "groups": str(folder / "groups.csv"),
+    }
+    answers["clusters"] = {
+        "entity": "item",
+        "collective": [str(folder / "none.jsonl")],
+        "grouping": {"maximum_size": 12},
+    }
+    tree["prompts"] = {
+        "scenario": "movies",
+        "user_groups": {"user_groups": "liked"},
+        "minimum_group_users": 4,
+    }
+    config.write_text(yaml.safe_dump(tree, sort_keys=False), "utf-8")
+    _make(load_scenario(config))
+
+
+def _make(scenario: Scenario, force: bool = False) -> None:
+    make_groups(scenario, sources=["clusters"], force=force)
+    build_prompts(scenario, sources=["item", "user", "user_groups"], force=force)
+    link(scenario, force=force)
+    encode(scenario, sources=SOURCES, force=force)
+    build_examples(scenario, force=force)
+
+
+def _names(titled: list[str], place: int) -> list[str]:
+    return [f"Film {titled[(place + step) % len(titled)]}" for step in (1, 2, 3)] + ["Lost Film"]
+
+
+def _answer(source, entity_id, answer, extraction="individual"):
+    return {"source": source, "entity_id": entity_id, "extraction": extraction, "answer": answer}
+
+
+def _write_lines(path: Path, records: list[dict]) -> None:
+    data = "".join(json.dumps(record) + "\n" for record in records).encode()
+    path.write_bytes(gzip.compress(data, mtime=0) if path.suffix == ".gz" else data)
+
+
+def _write_rows(path: Path, rows: list[tuple]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows(rows)
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    copy = tmp_path / "copy"
+    shutil.copytree(_original(), copy)
+    monkeypatch.chdir(copy)
+    return copy
+
+
+def _scenario(folder: Path) -> Scenario:
+    return load_scenario(folder / "tiny.yaml")
+
+
+def _content(path: Path) -> bytes:
+    """All that a file holds, unpacked."""
+    data = path.read_bytes()
+    if path.suffix == ".gz":
+        return gzip.decompress(data)
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as arrays:
+            return b"".join(array.tobytes() for array in arrays.values())
+    if path.suffix == ".parquet":
+        table = pq.read_table(path)
+        dictionaries = [
+            chunk.dictionary.to_pylist()
+            for column in table.columns
+            for chunk in column.chunks
+            if hasattr(chunk, "dictionary")
+        ]
+        return data + repr([table.to_pylist(), dictionaries]).encode()
+    return data
+
+
+def _holding(folder: Path, planted: str) -> set[str]:
+    """Files that hold an id, without those of the owner."""
+    return {
+        str(path.relative_to(folder))
+        for path in folder.rglob("*")
+        if path.is_file() and path.name not in OWNED and planted.encode() in _content(path)
+    }
+
+
+def _hashes(folder: Path) -> dict[str, str]:
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in folder.rglob("*")
+        if path.is_file() and "forget_reports" not in path.parts
+    }
+
+
+def test_planted_ids_are_in_no_file_afterwards_and_no_later_step_brings_them_back(folder):
+    scenario = _scenario(folder)
+    held = {planted: _holding(folder, planted) for planted in (USER, ITEM)}
+    assert {"groups.csv", "user_answers.jsonl", "work/prompts/custom_ids.csv"} <= held[USER]
+    assert {"links.jsonl.gz", "work/links/links/links.parquet", "work/groups/clusters/groups.csv",
+            "work/links/links/titles.parquet", "work/knowledge/links/link_vectors.arrow",
+            "work/examples/item_attributes.parquet"} <= held[ITEM]  # fmt: skip
+    for planted in held:
+        for kind in ("ctr", "rerank", "retrieval"):
+            assert any(name.startswith(f"work/examples/{kind}/train") for name in held[planted])
+    # Prompts go to a service without the ids, which stay in fields of the house.
+    prompts = [json.loads(line) for line in (folder / "work/prompts/prompts.jsonl").open()]
+    assert {USER, ITEM} <= {prompt["entity_id"] for prompt in prompts}
+    assert not any(USER in prompt["prompt"] + prompt["custom_id"] for prompt in prompts)
+    backup = folder.parent / "backup"
+    shutil.copytree(folder, backup)
+
+    result = forget(scenario, [USER], [ITEM])
+    for planted in held:
+        assert not _holding(folder, planted)
+        assert not {name for name in _hashes(folder) if planted in name}
+    assert {entry["file"].rpartition("/")[2] for entry in result["still_there"]} == set(OWNED)
+    for path in folder.rglob("*"):
+        assert "forgetting" not in path.name and path.name != ".forget"
+
+    # Somebody puts the old answers and an old step back, and runs everything.
+    for name in ("user_answers.jsonl", "links.jsonl.gz", "groups.csv", "item_answers.jsonl"):
+        shutil.copy(backup / name, folder / name)
+    shutil.rmtree(folder / "work/knowledge/user")
+    shutil.copytree(backup / "work/knowledge/user", folder / "work/knowledge/user")
+    assert not encode(scenario, sources=["user"])["skipped"]
+    _make(scenario, force=True)
+    assert _holding(folder / "work", USER) == _holding(folder / "work", ITEM) == set()
+    letters = (folder / "work/knowledge/user/dead_letters.jsonl").read_text().splitlines()
+    assert [json.loads(letter)["reason"] for letter in letters] == ["forgotten"]
+    counts = json.loads((folder / "work/examples/manifest.json").read_text())["counts"]
+    log = list(csv.DictReader((folder / "ratings.csv").open(encoding="utf-8")))
+    gone = Counter(
+        "forgotten_user_id" if row["user_id"] == USER else "forgotten_item_id"
+        for row in log
+        if row["user_id"] == USER or row["item_id"] == ITEM
+    )
+    assert counts["rejected_by_reason"] == {**gone, "unparsable_rating": 1}
+    assert counts["catalogue"]["rejected_by_reason"] == {"forgotten_item_id": 1}
+    assert counts["profiles"]["rejected_by_reason"] == {"forgotten_user_id": 1}
+
+
+def test_all_other_records_are_the_same(folder):
+    before = _original()
+    forget(_scenario(folder), [USER], [ITEM])
+    planted = (USER.encode(), ITEM.encode())
+    history_entries = 0
+    for path in sorted(folder.rglob("*")):
+        old = before / path.relative_to(folder)
+        if path.name.endswith(".tfrecord.gz"):
+            kept = [record for record in read_records(path)]
+            gone = (*planted, b"\x05small")  # The group that gets too small.
+            untouched = [r for r in read_records(old) if not any(each in r for each in gone)]
+            assert [record for record in kept if record in set(untouched)] == untouched
+            edited = {_key(r): decode_example(r) for r in kept if r not in set(untouched)}
+            for record in map(decode_example, read_records(old)):
+                if (now := edited.get(_key_of(record))) is None:
+                    continue
+                stays = [item != planted[1] for item in record["history_item_id"]]
+                history_entries += stays.count(False)
+                assert now["history_item_id"] == [
+                    i for i, s in zip(record["history_item_id"], stays, strict=True) if s
+                ]
+                np.testing.assert_array_equal(
+                    now["history_rating"], record["history_rating"][stays]
+                )
+                for name in ("user_mean_rating", "user_log_count", "position", "profile_city"):
+                    np.testing.assert_array_equal(now[name], record[name])
+        elif path.name.endswith((".jsonl", ".jsonl.gz", ".csv", ".txt")) and old.name not in OWNED:
+            lines = _content(old).splitlines(True)
+            named = (*planted, b'"entity_id": "small"')
+            kept_lines = [line for line in lines if not any(each in line for each in named)]
+            assert _content(path).splitlines(True) == kept_lines
+    assert history_entries > 100
+    for source in SOURCES:
+        old, new = (read_knowledge(root / "work", source) for root in (before, folder))
+        stay = [row for row, name in enumerate(old.entity_ids) if name in set(new.entity_ids)]
+        assert [old.entity_ids[row] for row in stay] == new.entity_ids
+        np.testing.assert_array_equal(new.vectors, old.vectors[stay])
+        if old.fold_vectors is not None:
+            np.testing.assert_array_equal(new.fold_vectors, old.fold_vectors[:, stay])
+    tables = [pq.read_table(root / "work/examples/item_attributes.parquet").to_pylist()
+              for root in (before, folder)]  # fmt: skip
+    assert tables[1] == [row for row in tables[0] if row["item_id"] != ITEM]
+    links = [pq.read_table(root / "work/links/links/links.parquet").to_pylist()
+             for root in (before, folder)]  # fmt: skip
+    unlinked = {"linked": None, "how": "outside", "score": None}
+    assert links[1] == [
+        row | unlinked if row["linked"] == ITEM else row for row in links[0] if row["item"] != ITEM
+    ]
+
+
+def _key(record: bytes) -> object:
+    return _key_of(decode_example(record))
+
+
+def _key_of(record: dict) -> object:
+    if "user_id" not in record:
+        return None
+    candidates = tuple(item for item in record["item_id"] if item != ITEM.encode())
+    return (record["user_id"][0], candidates, int(record["position"][0]), len(record))
+
+
+def test_a_group_of_users_stays_while_it_is_large_enough(folder):
+    forget(_scenario(folder), [USER])
+    # "small" had the user and three others; four are asked for.
+    answers = [json.loads(line) for line in (folder / "group_answers.jsonl").open()]
+    assert [answer["entity_id"] for answer in answers] == ["large"]
+    vectors = read_knowledge(folder / "work", "user_groups")
+    assert set(vectors.group_ids) == {"large"} and len(vectors.entity_ids) == 9 - 1 + 1
+
+
+def test_counts_add_up(folder, capsys):
+    forget(_scenario(folder), [USER], [ITEM])
+    assert main(["validate", str(folder / "work"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["errors"] == 0
+
+
+def test_finished_steps_stay_finished(folder):
+    scenario = _scenario(folder)
+    forget(scenario, [], [ITEM])
+    results = encode(scenario, sources=["item", "user", "likes", "links"])["sources"]
+    assert [result["skipped"] for result in results.values()] == [True] * 4
+    assert build_examples(scenario)["skipped"]
+    require_named_inputs(scenario, ["item", "user"])
+
+
+@functools.cache
+def _straight() -> dict[str, str]:
+    """Hashes of the files after a run that nobody killed."""
+    folder = Path(tempfile.mkdtemp(prefix="forget_"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    shutil.copytree(_original(), folder, dirs_exist_ok=True)
+    with contextlib.chdir(folder):
+        SALTED.write("work")
+        forget(_scenario(folder), [USER], [ITEM])
+    return _hashes(folder)
+
+
+SALTED = Forgotten("ab" * 32)
+
+
+@pytest.mark.parametrize("edits", [0, 1, 17, 44])
+def test_a_killed_run_is_finished_by_the_next_one(folder, monkeypatch, edits):
+    expected, scenario = _straight(), _scenario(folder)
+    SALTED.write(scenario.work_dir)
+    replace, left = forgetting.os.replace, [edits]
+
+    def stopped(source, target):
+        if Path(source).name.endswith(".forgetting"):
+            if not left[0]:
+                raise KeyboardInterrupt
+            left[0] -= 1
+        replace(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(forgetting.os, "replace", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            forget(scenario, [USER], [ITEM])
+    journal = Path(scenario.work_dir, ".forget/journal.jsonl")
+    with journal.open("a") as file:
+        file.write('{"file": "cut of')
+    with pytest.raises(ConfigurationError, match="run 'python -m preprocessing forget' again"):
+        require_named_inputs(scenario, ["item"])
+    with pytest.raises(CommandError, match="other ids was interrupted"):
+        forget(scenario, ["u1"])
+    report = json.loads(Path(forget(scenario, [USER], [ITEM])["report"]).read_text())
+    assert _hashes(folder) == expected
+    # What the killed run removed is counted, too.
+    assert report["removed"]["values"] == 2
+    assert all(entry["before"] != entry["after"] for entry in report["files"])
+
+
+def test_a_dry_run_counts_and_writes_nothing(folder):
+    before = _hashes(folder)
+    dry = forget(_scenario(folder), [USER], [ITEM], dry_run=True)
+    assert _hashes(folder) == before
+    real = forget(_scenario(folder), [USER], [ITEM])
+    # The vectors' graph is counted by the links beside it, which a dry run leaves.
+    real["files"] = {k: v for k, v in real["files"].items() if not k.endswith(".arrow")}
+    assert dry["files"] == real["files"] and dry["still_there"] == real["still_there"]
+
+
+def test_the_report_is_signed_and_holds_no_id(folder, monkeypatch, capsys):
+    monkeypatch.setenv("REKI_REPORT_KEY", "secret")
+    config = str(folder / "tiny.yaml")
+    ids = folder.parent / "ids.txt"
+    ids.write_text(f"{USER}\n\n")
+    command = ["forget", "--config", config, "--json"]
+    assert main([*command, "--user-file", str(ids), "--item", ITEM]) == 0
+    report = Path(json.loads(capsys.readouterr().out)["report"])
+    contents = json.loads(report.read_text())
+    tombstones = json.loads((folder / "work/forgotten.json").read_text())
+    assert {subject["hash"] for subject in contents["subjects"]} == {
+        *tombstones["users"], *tombstones["items"]
+    }  # fmt: skip
+    for entry in contents["files"]:
+        assert hashlib.sha256(Path(entry["file"]).read_bytes()).hexdigest() == entry["after"]
+    assert main([*command, "--verify", str(report)]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "report": str(report), "signed": True, "changed": []
+    }  # fmt: skip
+    (folder / "user_answers.jsonl").unlink()
+    main([*command, "--verify", str(report)])
+    assert json.loads(capsys.readouterr().out)["changed"] == [str(folder / "user_answers.jsonl")]
+    contents["removed"]["records"] += 1
+    report.write_text(json.dumps(contents))
+    assert main([*command, "--verify", str(report)]) == 1
+    assert "the signature is wrong" in capsys.readouterr().err
+    monkeypatch.delenv("REKI_REPORT_KEY")
+    assert main([*command, "--verify", str(report)]) == 1
+    assert "set REKI_REPORT_KEY" in capsys.readouterr().err
+    assert main([*command, "--user", "u3"]) == 0
+    unsigned = json.loads(capsys.readouterr().out)["report"]
+    assert json.loads(Path(unsigned).read_text())["signature"] is None
+    assert Path(unsigned).with_suffix(".md").read_text().count("Not signed") == 1
+
+
+def test_made_anew_it_is_as_if_they_had_never_been_there(folder):
+    forget(_scenario(folder), [USER], [ITEM], recompute=True)
+    for name in OWNED:
+        rows = list(csv.reader((folder / name).open(encoding="utf-8", newline="")))
+        _write_rows(folder / name, [row for row in rows if not {USER, ITEM} & set(row)])
+    build_examples(load_scenario(folder / "tiny.yaml", ["work_dir=other"]))
+    made_anew, never = folder / "work/examples", folder / "other/examples"
+    names = [path.relative_to(never) for path in sorted(never.rglob("*.*")) if path.is_file()]
+    assert len(names) > 20
+    for name in names:
+        if name.name not in ("manifest.json", "dead_letters.jsonl"):
+            assert (made_anew / name).read_bytes() == (never / name).read_bytes(), name
+
+
+def test_nobody_and_empty_ids_are_refused(folder):
+    for users, message in (([], "say who is forgotten"), ([" "], "--user: an id is empty")):
+        with pytest.raises(ConfigurationError, match=message):
+            forget(_scenario(folder), users)
