@@ -110,7 +110,8 @@ class SourceAnswers(Section):
 
     entity: Literal["item", "user"] = Field(description="what the source's ids are")
     individual: list[str] = Field(
-        default_factory=list, description="answer files (.jsonl, .jsonl.gz), one answer per entity"
+        default_factory=list,
+        description="answer files (.jsonl, .jsonl.gz, .parquet), one answer per entity",
     )
     collective: list[str] = Field(
         default_factory=list, description="answer files with one answer per group of entities"

@@ -6,6 +6,7 @@ import bz2
 import gzip
 import hashlib
 import io
+import json
 import lzma
 import zlib
 from collections.abc import Iterator, Mapping
@@ -22,10 +23,12 @@ COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 DECOMPRESSION_ERRORS = (EOFError, OSError, zlib.error, lzma.LZMAError)
 """What reading a cut off or damaged compressed file raises."""
 
+PARQUET_SUFFIX = ".parquet"
 LONGEST_LINE = 8 << 20
 """Bytes of the longest line of a file of records: a decompressed line may have any length."""
 
 _READ_BYTES = 1 << 20
+_PARQUET_ROWS = 256
 
 
 def open_input(path: str | Path) -> BinaryIO:
@@ -41,12 +44,17 @@ def open_input(path: str | Path) -> BinaryIO:
 def bounded_lines(path: str | Path) -> Iterator[bytes]:
     """All lines of a file or URL, without their ends, in bounded memory.
 
-    A line of more than `LONGEST_LINE` bytes comes cut off at one byte more, for the reader of the
-    record to refuse; what follows in it is passed over.
+    A row of a Parquet file (".parquet") comes as the line of JSON that says the same; fields that
+    are null are left out. A line of more than `LONGEST_LINE` bytes comes cut off at one byte more,
+    for the reader of the record to refuse; what follows in it is passed over.
 
     Raises:
       OSError: the file cannot be read.
+      CommandError: it is not a Parquet file, or a column holds what JSON cannot say.
     """
+    if str(path).endswith(PARQUET_SUFFIX):
+        yield from (row[: LONGEST_LINE + 1] for row in _parquet_rows(str(path)))
+        return
     with open_input(path) as file:
         while line := file.readline(LONGEST_LINE + 2):
             if len(line) < LONGEST_LINE + 2 or line.endswith(b"\n"):
@@ -55,6 +63,33 @@ def bounded_lines(path: str | Path) -> Iterator[bytes]:
             yield line[: LONGEST_LINE + 1]
             while line and not line.endswith(b"\n"):
                 line = file.readline(LONGEST_LINE + 2)
+
+
+def _parquet_rows(path: str) -> Iterator[bytes]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with storage.open_bytes(path) as source:
+            for batch in pq.ParquetFile(source).iter_batches(_PARQUET_ROWS):
+                for row in batch.to_pylist():
+                    yield json.dumps(_without_nulls(row), ensure_ascii=False).encode()
+    except pa.ArrowException as error:
+        raise CommandError(f"{path}: not a Parquet file, or a damaged one ({error})") from error
+    except TypeError as error:
+        raise CommandError(
+            f"{path}: a column holds neither text, numbers, lists nor records of them ({error}); "
+            "leave it out"
+        ) from error
+
+
+def _without_nulls(value: object) -> object:
+    """A row has all fields of its file, those too that only other rows fill."""
+    if isinstance(value, dict):
+        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
+    if isinstance(value, list):
+        return [_without_nulls(inner) for inner in value]
+    return value
 
 
 def input_checksums(files: Mapping[str, str]) -> dict[str, str]:

@@ -23,7 +23,7 @@ from preprocessing.answers.record import (
     split_custom_id,
     text_field,
 )
-from preprocessing.inputs import open_input
+from preprocessing.inputs import PARQUET_SUFFIX, open_input
 from preprocessing.records.contract import COLLECTIVE, INDIVIDUAL
 
 
@@ -322,7 +322,7 @@ def detect_format(path: str) -> str:
         raise CommandError(f"{path}: the file is empty")
     sample = list(itertools.islice(_json_lines(path), _SAMPLE_LINES))
     names = {name for document in sample for name in _line_formats(document)}
-    if not names and len(sample) < 2:
+    if not names and len(sample) < 2 and not path.endswith(PARQUET_SUFFIX):
         names = set(_object_formats(dict(read_json_object(path))))
     if len(names) == 1:
         return names.pop()

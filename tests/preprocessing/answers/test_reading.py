@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,6 +47,43 @@ def test_the_same_answers_come_out_of_every_format(tmp_path, name):
     assert {answer.extraction for answer in answers} == {
         "collective" if collective else "individual"
     }
+
+
+@pytest.mark.parametrize("name", ["records", "openai-batch", "openai-chat"])
+def test_rows_of_parquet_are_lines(tmp_path, name):
+    documents = [*DOCUMENTS[name], {"entity_id": "9", "answer": None}]
+    lines = write(tmp_path / "file", documents)
+    rows = str(tmp_path / "file.parquet")
+    pq.write_table(pa.Table.from_pylist(documents, _schema(documents)), rows, row_group_size=2)
+    assert choose_formats([rows], "auto") == [name]
+    assert outcomes([rows], [name]) == outcomes([lines], [name])
+    answers = [
+        [answer for answer in examine([path], [name], ITEM, Thresholds()) if type(answer) is Answer]
+        for path in (rows, lines)
+    ]
+    assert len(answers[0]) == len(TEXTS)
+    for row, line in zip(*answers, strict=True):
+        assert replace(row, location=line.location) == line
+
+
+def _schema(documents):
+    """All fields of all documents; Arrow by itself takes those of the first."""
+    return pa.unify_schemas(
+        [pa.Table.from_pylist([one]).schema for one in documents], promote_options="permissive"
+    )
+
+
+def test_what_is_no_file_of_answers_in_parquet(tmp_path):
+    path = tmp_path / "file.parquet"
+    path.write_bytes(b"{}")
+    with pytest.raises(CommandError, match="file.parquet: not a Parquet file"):
+        choose_formats([str(path)], "auto")
+    pq.write_table(pa.table({"entity_id": [b"1"], "answer": ["text"]}), path)
+    with pytest.raises(CommandError, match="a column holds neither text.*bytes.*leave it out"):
+        choose_formats([str(path)], "auto")
+    pq.write_table(pa.table({"id": ["1"]}), path)
+    with pytest.raises(CommandError, match="has no format known here"):
+        choose_formats([str(path)], "auto")
 
 
 def test_a_better_answer_may_follow_a_rejected_one_but_not_an_accepted_one(tmp_path):
