@@ -15,7 +15,7 @@ CONFORMANCE_INSTALLED := $(CONFORMANCE_VENV)/.installed
 DOCS_VENV := .venv-docs
 DOCS_INSTALLED := $(DOCS_VENV)/.installed
 
-ROOMS := configs preprocessing models trainer serving examples benchmarks
+ROOMS := configs preprocessing models trainer serving reki examples benchmarks
 BAZEL ?= bazel
 BAZEL_FILES := BUILD MODULE.bazel WORKSPACE bazel tests $(ROOMS)
 BUILDIFIER_VERSION := 8.2.1
@@ -30,7 +30,7 @@ export TF_CPP_MIN_LOG_LEVEL := 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo evidence tfx test test-all lint format bazel-test docs requirements
+.PHONY: help setup demo evidence tfx test test-all lint format bazel-test docs wheel requirements
 
 help: ## list the targets
 	@echo "Targets of this Makefile:"
@@ -97,7 +97,7 @@ lint: setup ## check style and import order (ruff), types (mypy) and BUILD files
 	@echo "lint: ruff, mypy and buildifier change nothing here; make format repairs the layout"
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
-	@$(RUN) -m mypy $(ROOMS) bazel docs/generated_reference.py
+	@$(RUN) -m mypy $(ROOMS) bazel hatch_build.py docs/generated_reference.py
 	@$(call with_buildifier,lint,-mode=check -lint=warn)
 
 format: setup ## sort imports and lay out the code and the BUILD files
@@ -130,6 +130,10 @@ $(DOCS_INSTALLED): requirements-docs.txt
 	@$(DOCS_VENV)/bin/python -m pip install --disable-pip-version-check $(if $(CI),--quiet) \
 		-r requirements-docs.txt
 	@touch $@
+
+wheel: setup ## build out/wheel/reki-*.whl, for use beside other code
+	@$(VENV)/bin/uv build --quiet --wheel --out-dir out/wheel
+	@echo "wheel: $$(ls out/wheel/reki-*.whl); pip install 'FILE[all]' takes it with all it can do"
 
 requirements: setup ## pin requirements*.in to requirements*.txt (UPGRADE=1 takes newer versions)
 	@echo "requirements: resolving all requirements*.in for Python 3.11 on Linux"

@@ -6,6 +6,8 @@ import importlib.util
 import sys
 from pathlib import Path
 
+__version__ = "0.1.0"
+
 _PROJECT = Path(__file__).resolve().parent.parent
 
 if importlib.util.find_spec("pydantic") is None and (

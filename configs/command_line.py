@@ -17,7 +17,6 @@ import shutil
 import sys
 import tempfile
 import textwrap
-import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import NoneType
@@ -26,6 +25,7 @@ from typing import Annotated, Any, Literal, NoReturn, TypeAlias, TypeVar, get_ar
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
+from configs import __version__
 from configs.completion import SHELLS, completion_script
 from configs.loading import (
     ConfigurationError,
@@ -46,9 +46,6 @@ EXIT_CODES_HELP = """\
 exit codes:
   0 done, 1 failed, 2 wrong usage or configuration, or a path to nothing,
   3 done in part: rejected records under --strict, or failed calls of `generate`"""
-
-
-_PYPROJECT = Path(__file__).resolve().parent.parent / "pyproject.toml"
 
 
 class CommandError(Exception):
@@ -360,7 +357,7 @@ class _PrintVersion(argparse.Action):
     """Prints the version and ends."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> NoReturn:
-        print(f"reki {project_version()} (Python {platform.python_version()})")
+        print(f"reki {__version__} (Python {platform.python_version()})")
         parser.exit()
 
 
@@ -372,12 +369,6 @@ class _PrintCompletion(argparse.Action):
     ) -> NoReturn:
         print_output(completion_script(parser, shell))
         parser.exit()
-
-
-def project_version() -> str:
-    """The version that pyproject.toml names."""
-    project = tomllib.loads(_PYPROJECT.read_text(encoding="utf-8"))
-    return project["project"]["version"]
 
 
 class TeachingParser(argparse.ArgumentParser):

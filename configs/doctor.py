@@ -25,7 +25,9 @@ _LEAST_MEMORY = 4e9
 _LEAST_DISK = 5e9
 _ENDPOINT_SECONDS = 5.0
 _LIBRARIES = ("tensorflow-recommenders", "apache-beam", "onnxruntime", "optuna", "grpcio")
-_INSTALL = "run 'make setup', and use .venv/bin/python"
+_INSTALL = (
+    "run 'make setup' and use .venv/bin/python; without the repository, pip install 'reki[all]'"
+)
 
 
 @dataclass(frozen=True)

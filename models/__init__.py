@@ -1,7 +1,9 @@
 """Keras layers and TFRS models that rank with LLM knowledge. A library: no files, no flags.
 
 TensorFlow Recommenders needs Keras 2, which TensorFlow takes from tf-keras if TF_USE_LEGACY_KERAS
-is set before it is first imported. This package sets it, unless TensorFlow is there already.
+is set before it is first imported. This package sets it, unless it is set or TensorFlow is there
+already. `models.knowledge`, `models.hein` and `models.match` work in Keras 3 as well, which `reki`
+leaves to TensorFlow; all that is built on `models.layers` refuses it.
 """
 
 from __future__ import annotations
@@ -9,14 +11,5 @@ from __future__ import annotations
 import os
 import sys
 
-_LEGACY_KERAS = "TF_USE_LEGACY_KERAS"
-
 if "tensorflow" not in sys.modules:
-    os.environ.setdefault(_LEGACY_KERAS, "1")
-if os.environ.get(_LEGACY_KERAS) not in ("1", "true", "True"):
-    raise ImportError(
-        "the models are of Keras 2 (tf-keras): set the environment variable "
-        f"{_LEGACY_KERAS}=1 before TensorFlow is first imported, or import models before it; in a "
-        f"notebook, restart the kernel first. Received: {_LEGACY_KERAS}="
-        f"{os.environ.get(_LEGACY_KERAS, '')}"
-    )
+    os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")

@@ -79,6 +79,8 @@ class EntityIndex(tf.keras.layers.Layer):
             initializer=_constant(rows, leading=np.zeros([1], np.int32)),
             trainable=False,
         )
+        for layer in (self._lookup, self):
+            layer.build(None)  # whole from the start; Keras 3 would warn that it is not
 
     def call(self, ids: tf.Tensor) -> tf.Tensor:
         """Rows of raw ids."""
@@ -123,6 +125,7 @@ class KnowledgeTable(tf.keras.layers.Layer):
         num_entities: int | None = None,
         num_rows: int | None = None,
         dimension: int | None = None,
+        index: EntityIndex | None = None,
         **kwargs: object,
     ):
         """Creates the table from its contents, or empty when Keras reloads a saved one.
@@ -135,6 +138,7 @@ class KnowledgeTable(tf.keras.layers.Layer):
           num_entities: number of ids, when `entity_ids` is left out.
           num_rows: rows of the table with row 0, when `vectors` is left out.
           dimension: width, when `vectors` is left out.
+          index: of a saved table.
           **kwargs: Keras layer arguments.
 
         Raises:
@@ -153,7 +157,7 @@ class KnowledgeTable(tf.keras.layers.Layer):
         elif num_entities is None or num_rows is None or dimension is None:
             raise ValueError("give entity_ids and vectors, or num_entities, num_rows and dimension")
         self.num_entities, self.num_rows, self.dimension = num_entities, num_rows, dimension
-        self.index = EntityIndex(entity_ids, row_of_entity, num_entities, name="index")
+        self.index = index or EntityIndex(entity_ids, row_of_entity, num_entities, name="index")
         self._vectors = self.add_weight(
             name="vectors",
             shape=(num_rows, dimension),
@@ -161,6 +165,7 @@ class KnowledgeTable(tf.keras.layers.Layer):
             initializer=_constant(vectors, leading=np.zeros([1, dimension], np.float16)),
             trainable=False,
         )
+        self.build(None)
 
     @classmethod
     def from_records(cls, source: str, records: KnowledgeRecords, **kwargs: Any) -> KnowledgeTable:
@@ -182,14 +187,25 @@ class KnowledgeTable(tf.keras.layers.Layer):
         return tf.cast(tf.gather(self._vectors, rows), self.compute_dtype)
 
     def get_config(self) -> dict[str, object]:
-        """The sizes; ids and vectors are saved as asset and weights."""
+        """Sizes and index; ids and vectors are saved as asset and weights."""
         return {
             **super().get_config(),
             "source": self.source,
             "num_entities": self.num_entities,
             "num_rows": self.num_rows,
             "dimension": self.dimension,
+            # The index is a layer of a functional model that calls `rows`, too: given as it is,
+            # Keras knows the two to be one.
+            "index": self.index,
         }
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> KnowledgeTable:
+        """Makes the table again, with zeros in it."""
+        index = config.get("index")
+        if isinstance(index, dict):
+            index = tf.keras.layers.deserialize(index)
+        return cls(**config | {"index": index})
 
 
 def rows_of_records(records: KnowledgeRecords) -> tuple[np.ndarray, np.ndarray]:

@@ -285,6 +285,7 @@ class ItemTables(tf.keras.layers.Layer):
                 self._fold_landmark_cosines = self._add(
                     "fold_landmark_cosines", [folds, width, width]
                 )
+        self.build(None)  # it is never called itself, so Keras would not know that it is whole
 
     def fill(self, tables: MatchTables) -> None:
         """Sets the variables from tables of these sizes."""
@@ -298,7 +299,7 @@ class ItemTables(tf.keras.layers.Layer):
             self._landmark_cosines.assign(tables.landmark_cosines[:1])
         if folds:
             flat = np.reshape(tables.fold_tables, [folds * rows, width])
-            self._fold_table.assign(flat.astype(self._fold_table.dtype.as_numpy_dtype))
+            self._fold_table.assign(flat.astype(tf.as_dtype(self._fold_table.dtype).as_numpy_dtype))
             self._fold_slots.assign(_slots(np.reshape(tables.fold_has_vector, [-1])))
             if tables.landmark_cosines is not None:
                 self._fold_landmark_cosines.assign(tables.landmark_cosines[1:])

@@ -201,6 +201,7 @@ DATA_SETS: Mapping[str, DataSet] = {data_set.name: data_set for data_set in _ALL
 """The data sets by name."""
 
 _DATA = Path("data")
+_CONFIGS = Path(__file__).parents[2] / "configs"
 
 
 def default_folder(data_set: DataSet) -> Path:
@@ -215,7 +216,10 @@ def next_commands(data_set: DataSet, out: Path) -> list[str]:
       data_set: which one.
       out: the folder with its files; the configuration is told where it reads another one.
     """
-    arguments = ["--config", f"configs/{data_set.configuration}.yaml", *data_set.overrides]
+    config = Path("configs", f"{data_set.configuration}.yaml")
+    if not config.is_file():
+        config = _CONFIGS / config.name
+    arguments = ["--config", str(config), *data_set.overrides]
     if out != _DATA / data_set.configuration:
         arguments += [f"{key}={out / file}" for key, file in data_set.tables.items()]
     shown = shlex.join(arguments)

@@ -331,7 +331,7 @@ def main() -> None:
     sys.stdout.buffer.write(calls_to_bytes(calls))
 
 
-_ROOT = Path(__file__).resolve().parents[2]
+_ROOT = Path(__file__).resolve().parents[__name__.count(".")]
 
 
 def run_load(plan: LoadPlan) -> Sequence[Calls]:

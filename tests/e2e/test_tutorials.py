@@ -27,7 +27,7 @@ BLOCK = re.compile(
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder that has what the repository has, and no `out` yet."""
-    for name in ("configs", "examples", "models", "preprocessing", "serving", "trainer"):
+    for name in ("configs", "examples", "models", "preprocessing", "reki", "serving", "trainer"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "pyproject.toml").symlink_to(ROOT / "pyproject.toml")
     monkeypatch.setenv("PATH", f"{ROOT / '.venv/bin'}:{os.environ['PATH']}")

@@ -297,8 +297,8 @@ def _require_knowledge(cells: Sequence[Cell]) -> None:
         listed = "; ".join(_with_arms(readers))
         options = "".join(f" --source {source}" for source in readers)
         raise CommandError(
-            f"{cells[0].scenario.work_dir} has no knowledge vectors of {listed}; run 'python -m "
-            f"preprocessing encode --config FILE.yaml{options}'"
+            f"{cells[0].scenario.work_dir} has no knowledge vectors of {listed}; run "
+            f"'python -m preprocessing encode --config FILE.yaml{options}'"
         )
 
 

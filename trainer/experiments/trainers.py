@@ -110,7 +110,7 @@ def reason_text(error: BaseException) -> str:
     return "\n".join(lines[-_LINES_OF_A_TRACEBACK:])
 
 
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[__name__.count(".")]
 _LINES_OF_A_LOG = 8
 
 
