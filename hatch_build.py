@@ -28,7 +28,8 @@ LEFT_OUT = (
     "serving/deploy/example*",
 )
 _ROOM = f"(?:{'|'.join(ROOMS)})"
-_COMMAND = re.compile(rf"(python -m )({_ROOM}\b)")
+# The name may begin the next part of a string that is written in several.
+_COMMAND = re.compile(rf"""(python -m (?:["']\s+[rf]?["'])?)({_ROOM}\b)""")
 _DOTTED_PATH = re.compile(rf"({_ROOM}(?:\.\w+)+)(?::\w+)?")
 _FOLDER_OF_MODULES = re.compile(rf"({_ROOM}(?:\.\w+)*)\.")
 _WITH_COMMANDS = (".jinja", ".md", ".yaml")
@@ -118,7 +119,7 @@ def _moved(node: ast.AST, text: str, modules: Collection[str]) -> str:
     parts = node.values if isinstance(node, ast.JoinedStr) else [node]
     value = "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in parts)
     if _COMMAND.search(value):
-        raise ValueError("a command is broken over lines after 'python -m'; break it elsewhere")
+        raise ValueError("a command is written in parts; do not break 'python -m'")
     found = _DOTTED_PATH.fullmatch(value)
     moves = found is not None and _is_ours(found[1], modules)
     if isinstance(node, ast.JoinedStr):
