@@ -117,6 +117,14 @@ def training_counts(scenario: Scenario) -> dict[str, int]:
     )
 
 
+def item_titles(scenario: Scenario) -> dict[str, str]:
+    """Titles by item, of those that have one."""
+    examples = WorkDirectory(scenario.work_dir).examples
+    attributes = read_item_attributes(as_written(examples.item_attributes))
+    titled = zip(attributes.item_ids, attributes.titles, strict=True)
+    return {item: title for item, title in titled if title}
+
+
 def _sources_of(scenario: Scenario, entity: str) -> list[str]:
     knowledge = scenario.knowledge
     return [source for source in knowledge.sources if knowledge.answers[source].entity == entity]

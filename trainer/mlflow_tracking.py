@@ -9,7 +9,7 @@ import math
 import os
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from configs.effects import training_settings
 from configs.scenario import Scenario
 from trainer.metrics import AnyMetrics, flat_metrics
 from trainer.run_folder import RunFolder
-from trainer.tracking import EpochRow, Tracking
+from trainer.tracking import EpochRow, Tracking, dotted_settings
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -125,8 +125,8 @@ class MlflowTracking(Tracking):
         from mlflow.entities import Param
 
         params = [
-            Param(re.sub(r"[^\w\-. /]", "_", key), without_credentials(value)[:_LONGEST_PARAM])
-            for key, value in _dotted(training_settings(scenario))
+            Param(re.sub(r"[^\w\-. /]", "_", key), _shown(value))
+            for key, value in dotted_settings(training_settings(scenario))
         ]
         for start in range(0, len(params), _PARAMS_PER_CALL):
             self._client.log_batch(run, params=params[start : start + _PARAMS_PER_CALL])
@@ -216,12 +216,9 @@ def _file_of(uri: str) -> Path | None:
     return Path(uri.removeprefix(prefix)) if uri.startswith(prefix) else None
 
 
-def _dotted(section: Mapping[str, object], prefix: str = "") -> Iterator[tuple[str, str]]:
-    for key, value in section.items():
-        if isinstance(value, Mapping) and value:
-            yield from _dotted(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value if isinstance(value, str) else json.dumps(value)
+def _shown(value: object) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return without_credentials(text)[:_LONGEST_PARAM]
 
 
 def _hash_of_folder(folder: Path) -> str:

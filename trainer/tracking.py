@@ -21,6 +21,18 @@ if TYPE_CHECKING:
 EpochRow = Mapping[str, float]
 
 
+def dotted_settings(
+    section: Mapping[str, object], prefix: str = ""
+) -> Iterator[tuple[str, str | float | bool]]:
+    """Settings under dotted keys; lists and what else is no number, text or truth value as JSON."""
+    for key, value in section.items():
+        if isinstance(value, Mapping) and value:
+            yield from dotted_settings(value, f"{prefix}{key}.")
+        else:
+            is_plain = isinstance(value, str | float | int)
+            yield f"{prefix}{key}", value if is_plain else json.dumps(value)  # type: ignore[misc]
+
+
 class Tracking:
     """What is told of a training. This one keeps it to itself."""
 

@@ -11,6 +11,7 @@ import tensorflow as tf
 
 from configs.command_line import CommandError, say
 from configs.contract_versions import contract_version
+from configs.effects import training_settings
 from configs.loading import ConfigurationError
 from configs.scenario import Scenario
 from configs.training import Training
@@ -34,6 +35,7 @@ from trainer.run_folder import (
 )
 from trainer.run_identity import Files, default_run_folder, training_identity
 from trainer.tables import data_fingerprint, require_named_inputs
+from trainer.tracking import dotted_settings
 from trainer.training_checkpoints import (
     TrainingCheckpoints,
     TrainingState,
@@ -209,7 +211,8 @@ def _watched(
     training = scenario.training
     watchers: list[EventLog | ProgressBar] = []
     if training.tensorboard:
-        watchers.append(EventLog(folder.unfinished / EVENTS))
+        settings = dict(dotted_settings(training_settings(scenario)))
+        watchers.append(EventLog(folder.unfinished / EVENTS, settings))
     if progress:
         watchers.append(ProgressBar(folder.path.name, examples.input.steps, training.epochs))
     try:

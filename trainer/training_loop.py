@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import numpy as np
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
+from tensorboard.plugins.hparams.api import hparams
 from tqdm import tqdm
 
 from configs.command_line import CommandError, say
@@ -165,11 +166,19 @@ class EventLog(tf.keras.callbacks.Callback):
     Steps are counted by the optimizer, so that a resumed training continues its curves.
     """
 
-    def __init__(self, folder: Path):
-        """Opens an event file in a folder."""
+    def __init__(self, folder: Path, settings: Mapping[str, str | float | bool] | None = None):
+        """Opens an event file in a folder.
+
+        Args:
+          folder: made if it is not there.
+          settings: by dotted key, for TensorBoard's table of hyper-parameters.
+        """
         super().__init__()
         self._next_step = 0
         self._writer = tf.summary.create_file_writer(str(folder))
+        if settings:
+            with self._writer.as_default(step=0):
+                hparams(dict(settings))
 
     def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
         """Writes loss and learning rate of the first step, and of one in ten after it.

@@ -120,7 +120,7 @@ class Steps:
 
 
 def _run(arguments: argparse.Namespace) -> Mapping[str, object]:
-    overrides = [f"work_dir={arguments.work_dir}"]
+    overrides = [f"work_dir={arguments.work_dir}", "training.tensorboard=true"]
     if arguments.quick:
         overrides += ["experiment.seeds=[1]", "training.epochs=3"]
     command = command_text(arguments.config, arguments.work_dir, arguments.quick)
@@ -152,9 +152,9 @@ def run_demo(scenario: Scenario, command: str) -> dict[str, object]:
     from serving.export import export_run
     from trainer.experiments.results import failures_text
     from trainer.experiments.running import run_experiment
-    from trainer.inspection import mean_gates, training_counts
+    from trainer.inspection import item_titles, mean_gates, training_counts
     from trainer.report import write_report
-    from trainer.report.inputs import LeakReport, ReportInputs, machine_text
+    from trainer.report.inputs import LeakReport, ReportInputs, machine_text, versions_text
 
     work_dir = Path(scenario.work_dir)
     sources = sources_of_arms(scenario)
@@ -184,6 +184,7 @@ def run_demo(scenario: Scenario, command: str) -> dict[str, object]:
             scenario=scenario,
             experiment=experiment,
             training_counts=training_counts(scenario),
+            titles=item_titles(scenario),
             gates=mean_gates(experiment),
             leak=LeakReport(
                 leak_violations=examples["leak_violations"], leak_check=examples["leak_check"]
@@ -192,11 +193,13 @@ def run_demo(scenario: Scenario, command: str) -> dict[str, object]:
             steps=steps.records,
             command=command,
             machine=machine_text(),
+            versions=versions_text(),
             made_at=date.today().isoformat(),
         ),
     )
     say((work_dir / "report" / "results.md").read_text(encoding="utf-8"))
     say(f"report: {work_dir / 'report' / 'report.html'}   export: {exported['path']}")
+    say(f"curves and settings: tensorboard --logdir {work_dir / 'runs'}")
     return results
 
 

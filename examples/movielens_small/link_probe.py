@@ -373,7 +373,7 @@ def _prior_table(
 
     samples = _without_test(samples)
     tables: dict[str, np.ndarray | None] = {"none": None}
-    for source, landmarks in ((TEXT, 64), (LINKS, 64), (LINKS, 512)):
+    for source, landmarks in ((TEXT, 64), (LINKS, 64), (LINKS, 512), (LINKS, 1024)):
         prior = KnowledgePrior.from_ratings(contents, vectors[source], Prior(dimension=landmarks))
         columns = [prior(np.arange(len(means)), fold).numpy() for fold in range(means.shape[1])]
         tables[f"kernel over {source}, {landmarks} landmarks"] = np.stack(columns, axis=1)

@@ -8,7 +8,9 @@ import pytest
 import tensorflow as tf
 import tensorflow_recommenders as tfrs
 from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
+from trainer.tracking import dotted_settings
 from trainer.training_loop import EventLog
 
 
@@ -18,6 +20,8 @@ def scalars(folder: Path) -> dict[str, dict[int, float]]:
     for path in sorted(folder.glob("events*")):
         for event in EventFileLoader(str(path)).Load():
             for value in event.summary.value:
+                if value.metadata.plugin_data.plugin_name == "hparams":
+                    continue
                 collected[value.tag][event.step] = float(tf.make_ndarray(value.tensor))
     return collected
 
@@ -88,3 +92,26 @@ def test_a_resumed_training_goes_on_in_a_file_of_its_own(tmp_path: Path) -> None
         log.close()
     assert len(list(tmp_path.glob("events*"))) == 2
     assert list(scalars(tmp_path)["loss"]) == [1, 4, 14]
+
+
+def test_settings_stand_in_the_table_of_hyper_parameters(tmp_path: Path) -> None:
+    settings = {"training": {"learning_rate": 0.003, "schedule": "cosine", "xla": False}}
+    lists = {"model": {"top_units": [200, 80], "backbone_options": {}}}
+    EventLog(tmp_path, dict(dotted_settings(settings | lists))).close()
+    (path,) = tmp_path.glob("events*")
+    (started,) = (
+        HParamsPluginData.FromString(value.metadata.plugin_data.content).session_start_info
+        for event in EventFileLoader(str(path)).Load()
+        for value in event.summary.value
+        if value.tag == "_hparams_/session_start_info"
+    )
+    actual = {
+        key: getattr(value, value.WhichOneof("kind")) for key, value in started.hparams.items()
+    }
+    assert actual == {
+        "training.learning_rate": 0.003,
+        "training.schedule": "cosine",
+        "training.xla": False,
+        "model.top_units": "[200, 80]",
+        "model.backbone_options": "{}",
+    }

@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import platform
+import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
 import tensorflow as tf
 
+from configs.command_line import project_version
 from configs.scenario import Scenario
 from preprocessing.records.contract import DamagedRecords
 from preprocessing.records.layout import WorkDirectory
@@ -74,6 +77,7 @@ class ReportInputs:
       experiment: runs and comparisons.
       training_counts: item id -> training interactions (train part and the history before it); an
         absent item has none.
+      titles: item id -> title; an absent item is shown by its id.
       gates: "<backbone>/<arm>" -> mean gate weights of its first seed; absent where the adapter has
         no gates.
       leak: violations and coverage of the leak check.
@@ -82,18 +86,21 @@ class ReportInputs:
       steps: the steps of the job, in order; none if only the experiment was run.
       command: the command that makes the report again.
       machine: what it ran on.
+      versions: of the code and what it computes with.
       made_at: date.
     """
 
     scenario: Scenario
     experiment: ExperimentResult
     training_counts: Mapping[str, int]
+    titles: Mapping[str, str]
     gates: Mapping[str, GateWeights]
     leak: LeakReport
     served_max_abs_difference: float | None
     steps: Sequence[PipelineStep]
     command: str
     machine: str
+    versions: str
     made_at: str
 
     @property
@@ -163,6 +170,26 @@ def leak_report(work_dir: Path) -> LeakReport:
             f"{path}: no manifest of examples ({error}); run 'python -m preprocessing examples' "
             "again"
         ) from error
+
+
+def versions_text() -> str:
+    """Versions of the project and what it computes with, "REKI 0.9.0 (commit 1a2b3c4), ...".
+
+    The commit is left out where the code is in no Git repository.
+    """
+    describe = ["git", "describe", "--always", "--dirty=, with changes", "--exclude=*"]
+    try:
+        shown = subprocess.run(
+            describe, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        )
+        commit = f" (commit {shown.stdout.strip()})"
+    except (OSError, subprocess.CalledProcessError):
+        commit = ""
+    packages = ("tensorflow", "tf-keras", "tensorflow-recommenders", "apache-beam", "numpy")
+    versions = [f"{package} {version(package)}" for package in packages]
+    return ", ".join(
+        [f"REKI {project_version()}{commit}", f"Python {platform.python_version()}", *versions]
+    )
 
 
 def machine_text() -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
@@ -20,9 +21,25 @@ from trainer.report.inputs import ReportInputs
 from trainer.report.sentences import mark
 from trainer.report.statistics import BUCKETS, CellResult, PopularitySlice
 
-WIDTH_INCHES = 10.2
-PANELS_PER_ROW = 2
-_LEGEND_COLUMNS = 5
+
+@dataclass(frozen=True)
+class Layout:
+    """How wide figures are.
+
+    Attributes:
+      width: inches.
+      columns: panels beside each other, at most.
+      legend_columns: series in a line of the legend, at most.
+    """
+
+    width: float
+    columns: int
+    legend_columns: int
+
+
+WIDE = Layout(width=10.2, columns=2, legend_columns=5)
+NARROW = Layout(width=4.4, columns=1, legend_columns=2)
+"""For a phone, where the other would be too small to read."""
 
 # Okabe and Ito's palette, which people with colour vision deficiencies can tell apart.
 _BASELINE_COLOUR = "#5f6368"
@@ -55,31 +72,32 @@ _SETTINGS: dict[Any, Any] = {
 }
 
 
-def image_source(draw: Callable[[], Figure]) -> str:
+def image_source(draw: Callable[[Layout], Figure], layout: Layout = WIDE) -> str:
     """Draws a figure in the report's style and returns it as an SVG data URI."""
     buffer = io.BytesIO()
     with matplotlib.rc_context(_SETTINGS):
-        draw().savefig(buffer, format="svg", metadata={"Date": None})
+        draw(layout).savefig(buffer, format="svg", metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def panel_grid(count: int, panel_height: float) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` panels of a common y axis, `PANELS_PER_ROW` in a row.
+def panel_grid(count: int, panel_height: float, layout: Layout = WIDE) -> tuple[Figure, list[Axes]]:
+    """A figure with `count` panels of a common y axis.
 
     Args:
       count: number of panels.
       panel_height: inches.
+      layout: of the figure.
     """
-    columns = min(count, PANELS_PER_ROW)
+    columns = min(count, layout.columns)
     rows = -(-count // columns)
-    figure = Figure(figsize=(WIDTH_INCHES, 0.5 + panel_height * rows))
+    figure = Figure(figsize=(layout.width, 0.5 + panel_height * rows))
     panels = list(figure.subplots(rows, columns, sharey=True, squeeze=False).ravel())
     for axes in panels[count:]:
         axes.set_axis_off()
     return figure, panels[:count]
 
 
-def draw_legend(figure: Figure) -> None:
+def draw_legend(figure: Figure, layout: Layout = WIDE) -> None:
     """One legend above all panels, with every label once."""
     entries = {
         label: handle
@@ -91,7 +109,7 @@ def draw_legend(figure: Figure) -> None:
             list(entries.values()),
             list(entries),
             loc="outside upper right",
-            ncols=min(len(entries), _LEGEND_COLUMNS),
+            ncols=min(len(entries), layout.legend_columns),
         )
 
 
@@ -125,14 +143,16 @@ def draw_zero_line(axes: Axes, across: str) -> None:
     line(0.0, color="#444444", linewidth=1.0, linestyle=(0, (4, 3)), zorder=1)
 
 
-def learning_figure(inputs: ReportInputs) -> Figure:
+def learning_figure(inputs: ReportInputs, layout: Layout = WIDE) -> Figure:
     """Validation result and training loss by epoch, a row per backbone, of seeds and their mean."""
     curves = {
         f"validation_{inputs.experiment.metric}": f"validation {inputs.metric_name}",
         "train_loss": "training loss (nats)",
     }
-    figure = Figure(figsize=(WIDTH_INCHES, 0.5 + 2.7 * len(inputs.backbones)))
-    grid = figure.subplots(len(inputs.backbones), len(curves), squeeze=False, sharex="row")
+    columns = min(len(curves), layout.columns)
+    rows = len(inputs.backbones) * len(curves) // columns
+    figure = Figure(figsize=(layout.width, 0.5 + 2.7 * rows))
+    grid = figure.subplots(rows, columns, squeeze=False).reshape(-1, len(curves))
     for row, backbone in zip(grid, inputs.backbones, strict=True):
         for axes, (quantity, label) in zip(row, curves.items(), strict=True):
             for arm in inputs.arms:
@@ -142,7 +162,7 @@ def learning_figure(inputs: ReportInputs) -> Figure:
             axes.set_xlabel("epoch")
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
             axes.grid(axis="both")
-    draw_legend(figure)
+    draw_legend(figure, layout)
     return figure
 
 
@@ -179,12 +199,12 @@ def _learning_curves(
     axes.plot([], [], color=colour, linewidth=2.4, marker=marker, label=arm)
 
 
-def tuning_figure(inputs: ReportInputs) -> Figure:
+def tuning_figure(inputs: ReportInputs, layout: Layout = WIDE) -> Figure:
     """Best validation result so far by trial, a panel per backbone and a line per arm."""
     tuning = inputs.tuning
     backbones = list(dict.fromkeys(tuned.backbone for tuned in tuning))
     arms = list(dict.fromkeys(tuned.knowledge for tuned in tuning))
-    figure, panels = panel_grid(len(backbones), panel_height=2.8)
+    figure, panels = panel_grid(len(backbones), 2.8, layout)
     for axes, backbone in zip(panels, backbones, strict=True):
         for tuned in (cell for cell in tuning if cell.backbone == backbone):
             complete = [trial for trial in tuned.trials if trial.value is not None]
@@ -208,22 +228,22 @@ def tuning_figure(inputs: ReportInputs) -> Figure:
         axes.set_xlabel("trial")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(axis="y")
-    for axes in panels[::PANELS_PER_ROW]:
+    for axes in panels[:: layout.columns]:
         axes.set_ylabel(f"validation {display_name(tuning[0].metric)}")
-    draw_legend(figure)
+    draw_legend(figure, layout)
     return figure
 
 
-def gate_figure(gates: Mapping[str, GateWeights]) -> Figure:
+def gate_figure(gates: Mapping[str, GateWeights], layout: Layout = WIDE) -> Figure:
     """Mean gate weights, a panel per backbone and arm; shared experts on a shaded ground."""
     sources = list(dict.fromkeys(source for cell in gates.values() for source in cell.by_source))
-    figure, panels = panel_grid(len(gates), panel_height=2.5)
+    figure, panels = panel_grid(len(gates), 2.5, layout)
     for axes, (cell, weights) in zip(panels, gates.items(), strict=True):
         _gate_panel(axes, sources, weights.by_source, weights.num_shared_experts)
         axes.set_title(cell.replace("/", "   "))
-    for axes in panels[::PANELS_PER_ROW]:
+    for axes in panels[:: layout.columns]:
         axes.set_ylabel("mean gate weight")
-    draw_legend(figure)
+    draw_legend(figure, layout)
     return figure
 
 
@@ -261,10 +281,16 @@ def _gate_panel(
     axes.grid(axis="y")
 
 
-def quality_figure(inputs: ReportInputs, cells: Sequence[CellResult]) -> Figure:
+def quality_figure(
+    inputs: ReportInputs, cells: Sequence[CellResult], layout: Layout = WIDE
+) -> Figure:
     """Main test metric of every backbone and arm; beside it the difference to the baseline."""
-    figure = Figure(figsize=(WIDTH_INCHES, 1.3 + 0.42 * len(cells)))
-    value_axes, difference_axes = figure.subplots(1, 2, sharey=True, width_ratios=(1.15, 1))
+    rows = 2 // layout.columns
+    figure = Figure(figsize=(layout.width, rows * (1.3 + 0.42 * len(cells))))
+    ratios = (1.15, 1) if layout.columns == 2 else (1,)
+    value_axes, difference_axes = figure.subplots(
+        rows, layout.columns, sharey=True, width_ratios=ratios
+    )
     arms, baseline = inputs.arms, inputs.baseline
     backbones = list(dict.fromkeys(cell.backbone for cell in cells))
     # Half a row of space between backbones.
@@ -298,7 +324,7 @@ def quality_figure(inputs: ReportInputs, cells: Sequence[CellResult]) -> Figure:
     value_axes.invert_yaxis()
     value_axes.grid(axis="x")
     value_axes.set_xlabel(f"test {name}")
-    value_axes.set_title(f"Test {name}: mean, 95 % interval, seeds (small marks)")
+    value_axes.set_title(f"Test {name}, 95 % interval")
     draw_zero_line(difference_axes, across="x")
     difference_axes.grid(axis="x")
     difference_axes.tick_params(axis="y", length=0)
@@ -326,17 +352,19 @@ def _draw_difference(
     )
 
 
-def popularity_figure(inputs: ReportInputs, slices: Sequence[PopularitySlice]) -> Figure:
+def popularity_figure(
+    inputs: ReportInputs, slices: Sequence[PopularitySlice], layout: Layout = WIDE
+) -> Figure:
     """AUC difference by the candidate item's training interactions, a panel per backbone."""
     backbones = list(dict.fromkeys(each.backbone for each in slices))
-    figure, panels = panel_grid(len(backbones), panel_height=3.4)
+    figure, panels = panel_grid(len(backbones), 3.4, layout)
     for axes, backbone in zip(panels, backbones, strict=True):
         _popularity_panel(axes, inputs, [each for each in slices if each.backbone == backbone])
         axes.set_title(backbone)
         axes.set_xlabel("training interactions of the item (n test samples)")
-    for axes in panels[::PANELS_PER_ROW]:
+    for axes in panels[:: layout.columns]:
         axes.set_ylabel(f"difference of test AUC\nto the arm '{inputs.baseline}'")
-    draw_legend(figure)
+    draw_legend(figure, layout)
     return figure
 
 

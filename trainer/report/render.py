@@ -14,7 +14,7 @@ from configs.documents import render
 from configs.scenario import Scenario
 from trainer.evaluation.reports import NOTHING
 from trainer.experiments.results import CellTuning, ExperimentResult
-from trainer.inspection import mean_gates, training_counts
+from trainer.inspection import item_titles, mean_gates, training_counts
 from trainer.metrics import display_name
 from trainer.report.inputs import (
     SERVING_TOLERANCE,
@@ -22,8 +22,11 @@ from trainer.report.inputs import (
     ReportInputs,
     leak_report,
     machine_text,
+    versions_text,
 )
 from trainer.report.plots import (
+    NARROW,
+    WIDE,
     gate_figure,
     image_source,
     learning_figure,
@@ -32,9 +35,11 @@ from trainer.report.plots import (
     tuning_figure,
 )
 from trainer.report.protocol import cautions, leak_sentences, protocol_values
+from trainer.report.rankings import example_rankings
 from trainer.report.results import results_document
 from trainer.report.sentences import (
     difference_text,
+    headlines,
     lift_text,
     mark,
     marks_note,
@@ -108,12 +113,14 @@ def write_experiment_report(
         scenario=scenario,
         experiment=experiment,
         training_counts=training_counts(scenario),
+        titles=item_titles(scenario),
         gates=mean_gates(experiment),
         leak=leak_report(Path(scenario.work_dir)),
         served_max_abs_difference=None,
         steps=[],
         command=command,
         machine=machine_text(),
+        versions=versions_text(),
         made_at=date.today().isoformat(),
     )
     return write_report(folder, inputs)
@@ -130,6 +137,10 @@ def page_html(
         **({"popularity": partial(popularity_figure, inputs, slices)} if slices else {}),
         **({"gates": partial(gate_figure, inputs.gates)} if inputs.gates else {}),
     }
+    images = {
+        name: {"wide": image_source(draw, WIDE), "narrow": image_source(draw, NARROW)}
+        for name, draw in figures.items()
+    }
     values = {
         **_common_values(inputs, cells, slices),
         **protocol_values(inputs),
@@ -143,7 +154,8 @@ def page_html(
         "lossy_steps": [step["name"] for step in inputs.steps if unaccounted_records(step)],
         "minimum_samples": MINIMUM_SAMPLES,
         "tolerance": SERVING_TOLERANCE,
-        "figures": {name: image_source(draw) for name, draw in figures.items()},
+        "rankings": example_rankings(inputs),
+        "figures": images,
     }
     return render(_TEMPLATES / "report.html.jinja", values)
 
@@ -153,6 +165,7 @@ def _common_values(
 ) -> dict[str, object]:
     """What the page and the Markdown summary have in common."""
     return {
+        "headlines": headlines(inputs, slices),
         "summary": summary_text(inputs, slices),
         "main_table": main_table(cells),
         "marks_note": marks_note(inputs),

@@ -35,6 +35,7 @@ def results_document(
         "scenario": inputs.scenario.name,
         "made_at": inputs.made_at,
         "machine": inputs.machine,
+        "versions": inputs.versions,
         "command": inputs.command,
         "kind": inputs.experiment.kind.name,
         "metric": inputs.experiment.metric,

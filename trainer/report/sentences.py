@@ -55,6 +55,60 @@ def judgement(comparison: Comparison) -> str:
     return "uncertain" if comparison.difference.covers_seeds else "one_seed"
 
 
+def headlines(inputs: ReportInputs, slices: Sequence[PopularitySlice]) -> list[str]:
+    """What to quote, in three lines at most: the gain, that on new items, and what it rests on.
+
+    They are of the arm that is best on validation.
+    """
+    test = inputs.experiment.runs[0].predictions
+    warnings = [
+        *_leak_warning(inputs.leak["leak_violations"]),
+        *_failure_warning(inputs.experiment.failures),
+    ]
+    if not inputs.comparisons:
+        return [*warnings, _headline(inputs)]
+    arm = inputs.experiment.best_run(inputs.comparisons[0].backbone).knowledge
+    compared = [one for one in inputs.comparisons if one.knowledge == arm]
+    cold = [
+        (one.backbone, one.difference)
+        for one in slices
+        if one.bucket == COLD and one.knowledge == arm and one.difference is not None
+    ]
+    lines = [
+        f"{inputs.metric_name} of the test part, '{arm}' against '{inputs.baseline}': "
+        f"{_gains_text([(one.backbone, one.difference) for one in compared])}."
+    ]
+    if cold:
+        samples = next(one.samples for one in slices if one.bucket == COLD)
+        lines.append(
+            f"AUC on items without a training interaction ({samples:,} samples): "
+            f"{_gains_text(cold)}."
+        )
+    seeds = len({run.seed for run in inputs.experiment.runs})
+    lines.append(
+        f"{seeds} {'seed' if seeds == 1 else 'seeds'}, {test.count:,} test {test.examples_name} of "
+        f"{len(set(test.user_ids)):,} users; 95 % intervals over {covered_text(inputs)}."
+    )
+    return [*warnings, *lines]
+
+
+def _gains_text(differences: Sequence[tuple[str, Difference]]) -> str:
+    if len(differences) > _LISTED:
+        gains = sorted(difference.difference for _, difference in differences)
+        above = sum(difference.low > 0 for _, difference in differences)
+        return (
+            f"{gains[0]:+.4f} to {gains[-1]:+.4f}, with an interval above zero for {above} of "
+            f"{len(gains)} backbones"
+        )
+    return _listed(
+        [
+            f"{backbone} {each.baseline:.4f} to {each.candidate:.4f} ({lift_text(each)}, "
+            f"difference [{each.low:+.4f}, {each.high:+.4f}])"
+            for backbone, each in differences
+        ]
+    )
+
+
 def summary_text(inputs: ReportInputs, slices: Sequence[PopularitySlice]) -> str:
     """One paragraph: the headline, every arm's effect, and what happens on cold items."""
     test = inputs.experiment.runs[0].predictions

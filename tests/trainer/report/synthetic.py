@@ -133,6 +133,7 @@ def synthetic_report(
         training_counts={
             f"item{number}": int(count) for number, count in enumerate(popularity) if count > 0
         },
+        titles={"item0": "The First Item"},
         gates={
             f"{backbone}/{arm}": GateWeights(
                 seed=SEEDS[0],
@@ -171,6 +172,7 @@ def synthetic_report(
         ],
         command="make demo",
         machine="2 cores, Linux",
+        versions="REKI 1.2.3 (commit 0123456), Python 3.11.9",
         made_at="2026-01-31",
     )
 

@@ -1,16 +1,20 @@
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+import tensorflow as tf
 
+from configs.command_line import project_version
 from preprocessing.records.contract import DamagedRecords
 from preprocessing.records.layout import WorkDirectory
 from tests.scenarios import tiny_scenario
 from tests.trainer.report.synthetic import helpful_report, tuned_report
 from trainer.experiments.results import ExperimentResult
-from trainer.report.inputs import leak_report, machine_text
+from trainer.report.inputs import leak_report, machine_text, versions_text
 
 
 def test_the_order_is_that_of_the_experiment_with_the_baseline_first() -> None:
@@ -61,3 +65,15 @@ def test_a_damaged_manifest_is_named(tmp_path: Path) -> None:
 
 def test_the_machine_is_described() -> None:
     assert " cores, " in machine_text() and machine_text().startswith("Linux")
+
+
+def test_versions_name_the_project_its_commit_and_what_computes(
+    repository_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = versions_text()
+    assert text.startswith(f"REKI {project_version()}")
+    assert f"tensorflow {tf.__version__}" in text and f"numpy {np.__version__}" in text
+    if (repository_root / ".git").exists():
+        assert re.search(r" \(commit [0-9a-f]{7,40}(, with changes)?\), Python 3", text)
+    monkeypatch.setenv("PATH", "")
+    assert versions_text().startswith(f"REKI {project_version()}, Python 3")

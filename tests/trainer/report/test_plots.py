@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,11 @@ from matplotlib.figure import Figure
 from tests.trainer.report.synthetic import helpful_report, tuned_report
 from trainer.experiments.results import Comparison, ExperimentResult
 from trainer.inspection import GateWeights
+from trainer.report.inputs import ReportInputs
 from trainer.report.plots import (
+    NARROW,
+    WIDE,
+    Layout,
     colour_of,
     draw_legend,
     gate_figure,
@@ -31,10 +36,10 @@ from trainer.significance import Difference
 ARMS = ["none", "a", "b", "c", "d"]
 
 
-def one_line() -> Figure:
-    figure, (axes,) = panel_grid(1, panel_height=1.0)
+def one_line(layout: Layout) -> Figure:
+    figure, (axes,) = panel_grid(1, 1.0, layout)
     axes.plot([1, 2], [3, 4], label="line")
-    draw_legend(figure)
+    draw_legend(figure, layout)
     return figure
 
 
@@ -74,6 +79,30 @@ def test_a_grid_has_the_panels_asked_for(count: int, axes_made: int) -> None:
     figure, panels = panel_grid(count, panel_height=2.0)
     assert len(panels) == count
     assert len(figure.axes) == axes_made
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        learning_figure,
+        lambda report, layout: quality_figure(report, result_cells(report), layout),
+        lambda report, layout: popularity_figure(report, popularity_slices(report), layout),
+        lambda report, layout: gate_figure(report.gates, layout),
+        lambda _, layout: tuning_figure(tuned_report(), layout),
+    ],
+)
+def test_on_a_phone_panels_stand_below_each_other(
+    draw: Callable[[ReportInputs, Layout], Figure],
+) -> None:
+    report = helpful_report()
+    wide, narrow = draw(report, WIDE), draw(report, NARROW)
+    assert len(narrow.axes) == len(wide.axes) > 1
+    assert {axes.get_subplotspec().colspan.start for axes in narrow.axes} == {0}
+    assert narrow.get_figwidth() == 4.4 and narrow.get_figheight() > wide.get_figheight()
+    for there, here in zip(wide.axes, narrow.axes, strict=True):
+        assert [line.get_xydata().tolist() for line in there.lines] == [
+            line.get_xydata().tolist() for line in here.lines
+        ]
 
 
 def test_a_legend_names_every_series_once() -> None:

@@ -24,6 +24,7 @@ from trainer.experiments.running import comparisons_of
 from trainer.inspection import GateWeights
 from trainer.report import write_report
 from trainer.report.inputs import ReportInputs
+from trainer.report.rankings import example_rankings
 from trainer.report.render import (
     ReportTable,
     cost_table,
@@ -45,20 +46,11 @@ from trainer.report.statistics import (
 from trainer.significance import Difference
 
 SECTIONS = [
-    "protocol",
-    "results",
-    "settings",
-    "cost",
-    "learning",
-    "popularity",
-    "gates",
-    "leak",
-    "steps",
-    "serving",
-    "reproduce",
+    *("results", "rankings", "popularity", "protocol", "settings", "cost", "learning", "gates"),
+    *("leak", "steps", "serving", "reproduce"),
 ]
 REPORT = Path(trainer.report.__file__).parent
-VOID_ELEMENTS = {"meta", "img", "br", "hr", "link"}
+VOID_ELEMENTS = {"meta", "img", "source", "br", "hr", "link"}
 
 
 class Outline(HTMLParser):
@@ -86,7 +78,7 @@ class Outline(HTMLParser):
         if tag == "img":
             self.images.append(collected)
         self.addresses.extend(
-            collected[name] or "" for name in ("src", "href") if name in collected
+            collected[name] or "" for name in ("src", "srcset", "href") if name in collected
         )
 
     def handle_endtag(self, tag: str) -> None:
@@ -126,6 +118,33 @@ def test_links_lead_to_sections_and_nothing_leads_outside(page: str) -> None:
     assert all(address.startswith("data:image/svg+xml;base64,") for address in others)
     assert outline.elements.isdisjoint({"script", "link", "iframe", "object"})
     assert not re.search(r"https?:|//[a-z]|@import|url\(", page)
+
+
+def test_a_phone_gets_figures_of_its_own(page: str) -> None:
+    pairs = re.findall(
+        r'<picture><source media="\(max-width: 700px\)" srcset="([^"]+)"><img src="([^"]+)"', page
+    )
+    assert len(pairs) == 4 and all(narrow != wide for narrow, wide in pairs)
+
+
+def test_rankings_are_shown_with_titles_and_moves() -> None:
+    report = replace(helpful_report(), titles={})
+    rankings = example_rankings(report)
+    assert rankings is not None
+    first = rankings.users[0]
+    named = {item: f"Film <{item}>" for item in report.experiment.runs[0].predictions.item_ids}
+    page = page_of(replace(report, titles=named))
+    assert page.count('<div class="rankings">') == len(rankings.users) == 5
+    assert f"<h4>hein_match: AUC {first.auc_with:.3f}</h4>" in page
+    assert f"User 1: {first.items} items, {first.liked} of them liked" in page
+    shown = [*first.without, *first.with_knowledge]
+    for item in shown:
+        mark = ' <span class="mark">liked</span>' if item.liked else ""
+        name = f"Film &lt;{item.name}&gt;"
+        start = '<li class="liked">' if item.liked else "<li>"
+        assert f"{start}{name}{mark}" in page
+    moved = next(item for item in shown if item.place < item.place_without)
+    assert f'<span class="move">up from {moved.place_without}</span>' in page
 
 
 def test_texts_are_escaped(page: str) -> None:
@@ -361,11 +380,11 @@ def test_all_rows_have_a_text_per_column() -> None:
 
 def test_markdown_aligns_figures_to_the_right_and_escapes_bars() -> None:
     table = ReportTable(("Name", "AUC"), [("a|b", "0.5"), ("c", "0.6")], text_columns=1)
-    values = {"summary": "All is well.", "main_table": table, "marks_note": "", "warnings": []}
-    further = {"settings_table": None, "slice_table": table}
+    values = {"headlines": ["Well."], "summary": "All is well.", "main_table": table}
+    further = {"settings_table": None, "slice_table": table, "marks_note": "", "warnings": []}
     rows = "| Name | AUC |\n| --- | ---: |\n| a\\|b | 0.5 |\n| c | 0.6 |\n"
     text = render(REPORT / "results.md.jinja", {**values, **further})
-    assert text == f"All is well.\n\n{rows}\n{rows}"
+    assert text == f"- Well.\n\n{rows}\nAll is well.\n\n{rows}"
 
 
 def test_a_report_without_steps_has_an_empty_table() -> None:
@@ -387,9 +406,10 @@ def test_three_files_are_written_and_the_results_returned(tmp_path: Path) -> Non
 
 def test_the_markdown_has_summary_main_table_and_slices(tmp_path: Path) -> None:
     write_report(tmp_path, helpful_report())
-    summary, main, note, *warnings, slices = (
+    headlines, main, note, summary, *warnings, slices = (
         (tmp_path / "results.md").read_text(encoding="utf-8").strip().split("\n\n")
     )
+    assert [line[:2] for line in headlines.splitlines()] == ["- "] * 3
     assert summary.startswith("Knowledge used as ")
     assert main.startswith("| Backbone | Knowledge | AUC | LogLoss | GAUC |")
     assert len(main.splitlines()) == 2 + 6

@@ -11,6 +11,7 @@ from tests.trainer.report.synthetic import helpful_report
 from trainer.experiments.results import CellFailure, Comparison, ExperimentResult
 from trainer.report.inputs import ReportInputs
 from trainer.report.sentences import (
+    headlines,
     judgement,
     lift_text,
     mark,
@@ -46,6 +47,56 @@ def report_of(differences: Mapping[tuple[str, str], Difference]) -> ReportInputs
 )
 def test_the_verdict_follows_the_interval(difference: Difference, expected: str) -> None:
     assert verdict(difference) == expected
+
+
+def test_what_to_quote_is_of_the_arm_that_is_best_on_validation() -> None:
+    report = helpful_report()
+    best = report.experiment.best_run("din").knowledge
+    other = next(arm for arm in report.arms if arm not in ("none", best))
+    report = report_of({("din", best): DOWN, ("dcnv2", best): OPEN, ("din", other): UP})
+    cold = [
+        PopularitySlice("din", best, COLD, 1234, 99, UP),
+        PopularitySlice("dcnv2", best, COLD, 1234, 99, None),
+        PopularitySlice("din", other, COLD, 1234, 99, UP),
+    ]
+    assert headlines(report, cold) == [
+        f"AUC of the test part, '{best}' against 'none': din 0.8000 to 0.7920 (-1.00 %, difference "
+        "[-0.0100, -0.0060]) and dcnv2 0.8000 to 0.8010 (+0.12 %, difference [-0.0020, +0.0040]).",
+        "AUC on items without a training interaction (1,234 samples): din 0.8000 to 0.8120 "
+        "(+1.50 %, difference [+0.0100, +0.0140]).",
+        "3 seeds, 1,500 test samples of 80 users; 95 % intervals over test users and training "
+        "seeds.",
+    ]
+
+
+def test_what_to_quote_begins_with_what_forbids_it() -> None:
+    leak = {**helpful_report().leak, "leak_violations": 3}
+    first, *_ = headlines(replace(helpful_report(), leak=leak), [])
+    assert first.startswith("Do not use these results: the LLM saw 3 of the samples")
+
+
+def test_a_baseline_alone_has_no_gain_to_quote() -> None:
+    report = helpful_report()
+    alone = replace(report, experiment=ExperimentResult(report.experiment.runs[:6], []))
+    assert headlines(alone, []) == ["Only the arm 'none' was run, so there is nothing to compare."]
+
+
+def test_many_backbones_are_summed_up_in_what_to_quote() -> None:
+    runs = helpful_report().experiment.runs
+    renamed = [
+        replace(run, backbone=f"{run.backbone}{number}") for number in range(3) for run in runs
+    ]
+    best = helpful_report().experiment.best_run("din").knowledge
+    differences = [UP, UP, DOWN, OPEN, UP, UP]
+    names = dict.fromkeys(run.backbone for run in renamed)
+    comparisons = [
+        Comparison(name, best, difference, 0.001)
+        for name, difference in zip(names, differences, strict=True)
+    ]
+    report = replace(helpful_report(), experiment=ExperimentResult(renamed, comparisons))
+    assert headlines(report, [])[0].endswith(
+        "against 'none': -0.0080 to +0.0120, with an interval above zero for 4 of 6 backbones."
+    )
 
 
 def test_a_gain_everywhere_is_the_headline() -> None:
