@@ -28,6 +28,8 @@ ROOT = Path(__file__).resolve().parents[1]
 PROGRAMS = tuple(sorted(path.parent.name for path in ROOT.glob("*/__main__.py")))
 """Folders that `python -m` runs."""
 
+ROOMS = ("configs", "preprocessing", "models", "trainer", "serving")
+
 API = {
     "models/knowledge.py": ["KnowledgeTable"],
     "models/hein.py": ["HybridExpertNetwork"],
@@ -175,6 +177,38 @@ def api() -> str:
     return "\n".join(lines)
 
 
+def errors() -> str:
+    """Every message with which the code ends a command or refuses something, by room."""
+    lines = []
+    for room in ROOMS:
+        messages: dict[str, set[str]] = {}
+        for path in sorted((ROOT / room).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Raise) and (message := _message(node.exc)):
+                    messages.setdefault(message, set()).add(str(path.relative_to(ROOT)))
+        rows = [
+            (f"`{message}`", ", ".join(f"`{file}`" for file in sorted(messages[message])))
+            for message in sorted(messages, key=str.casefold)
+        ]
+        lines += [f"\n## From `{room}`\n", _table(("message", "file"), rows)]
+    return "\n".join(lines)
+
+
+def _message(raised: ast.expr | None) -> str | None:
+    """The text of an exception, with `…` for what is put into it; None where it has none."""
+    if not isinstance(raised, ast.Call) or not raised.args:
+        return None
+    text = raised.args[0]
+    parts = text.values if isinstance(text, ast.JoinedStr) else [text]
+    words = [
+        str(part.value) if isinstance(part, ast.Constant) else "…"
+        for part in parts
+        if isinstance(part, ast.Constant | ast.FormattedValue)
+    ]
+    message = " ".join("".join(words).replace("`", "'").split())
+    return message if len(re.findall(r"[a-z]{2,}(?= |$)", message)) >= 3 else None
+
+
 _DEFINITIONS = (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 Definition = ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -285,4 +319,5 @@ _TEXTS: Mapping[str, Callable[[], str]] = {
     "commands": commands,
     "records": records,
     "api": api,
+    "errors": errors,
 }

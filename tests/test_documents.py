@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import serving.client
-from configs.loading import described_keys
+from configs.loading import ConfigurationError, described_keys, load_scenario
 from docs import generated_reference
 from docs.generated_reference import PROGRAMS
 from preprocessing.records.contract import EXAMPLE_FEATURES, KNOWLEDGE_FEATURES
@@ -61,6 +61,19 @@ def test_every_feature_is_listed() -> None:
     text = generated_reference.records()
     for feature in (*EXAMPLE_FEATURES, *KNOWLEDGE_FEATURES):
         assert f"| `{feature.name}` | `{feature.type.value}`, " in text
+
+
+def test_messages_are_listed_with_what_is_put_into_them_left_out(tmp_path: Path) -> None:
+    text = generated_reference.errors()
+    assert "| `'log' and 'step' exclude each other` | `configs/experiment.py` |" in text
+    (path := tmp_path / "list.yaml").write_text("- 1\n", encoding="utf-8")
+    with pytest.raises(ConfigurationError) as caught:
+        load_scenario(path)
+    assert f"| `{str(caught.value).replace(str(path), '…')}` | `configs/loading.py` |" in text
+    assert [line for line in text.splitlines() if line.startswith("## From ")] == [
+        f"## From `{room}`" for room in ("configs", "preprocessing", "models", "trainer", "serving")
+    ]
+    assert "`duplicate_custom_id`" not in text
 
 
 def test_api_has_signatures_and_lists() -> None:
