@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import platform
@@ -175,16 +176,14 @@ def leak_report(work_dir: Path) -> LeakReport:
 def versions_text() -> str:
     """Versions of the project and what it computes with, "REKI 0.9.0 (commit 1a2b3c4), ...".
 
-    The commit is left out where the code is in no Git repository.
+    The commit is left out where the code is no Git repository of its own.
     """
-    describe = ["git", "describe", "--always", "--dirty=, with changes", "--exclude=*"]
-    try:
-        shown = subprocess.run(
-            describe, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
-        )
-        commit = f" (commit {shown.stdout.strip()})"
-    except (OSError, subprocess.CalledProcessError):
-        commit = ""
+    root, commit = Path(__file__).parents[2], ""
+    if (root / ".git").exists():
+        describe = ["git", "describe", "--always", "--dirty=, with changes", "--exclude=*"]
+        with contextlib.suppress(OSError, subprocess.CalledProcessError):
+            shown = subprocess.run(describe, cwd=root, capture_output=True, text=True, check=True)
+            commit = f" (commit {shown.stdout.strip()})"
     packages = ("tensorflow", "tf-keras", "tensorflow-recommenders", "apache-beam", "numpy")
     versions = [f"{package} {version(package)}" for package in packages]
     return ", ".join(
