@@ -11,7 +11,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from configs.command_line import CommandError, project_version, say
+from configs import __version__
+from configs.command_line import CommandError, say
 from configs.documents import render
 from configs.files import file_sha256
 from preprocessing import storage
@@ -55,7 +56,7 @@ def write_report(report: Report, folder: Path) -> Path:
     Returns:
       The JSON file.
     """
-    contents = {"tool": f"reki {project_version()}", **asdict(report)}
+    contents = {"tool": f"reki {__version__}", **asdict(report)}
     key = os.environ.get(KEY_VARIABLE)
     if not key:
         say(f"the report is not signed: the environment variable {KEY_VARIABLE} is not set")

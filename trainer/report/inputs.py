@@ -15,7 +15,7 @@ from typing import NotRequired, TypedDict
 
 import tensorflow as tf
 
-from configs.command_line import project_version
+from configs import __version__
 from configs.scenario import Scenario
 from preprocessing.records.contract import DamagedRecords
 from preprocessing.records.layout import WorkDirectory
@@ -187,7 +187,7 @@ def versions_text() -> str:
     packages = ("tensorflow", "tf-keras", "tensorflow-recommenders", "apache-beam", "numpy")
     versions = [f"{package} {version(package)}" for package in packages]
     return ", ".join(
-        [f"REKI {project_version()}{commit}", f"Python {platform.python_version()}", *versions]
+        [f"REKI {__version__}{commit}", f"Python {platform.python_version()}", *versions]
     )
 
 

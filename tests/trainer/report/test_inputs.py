@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from configs.command_line import project_version
+from configs import __version__
 from preprocessing.records.contract import DamagedRecords
 from preprocessing.records.layout import WorkDirectory
 from tests.scenarios import tiny_scenario
@@ -71,9 +71,9 @@ def test_versions_name_the_project_its_commit_and_what_computes(
     repository_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     text = versions_text()
-    assert text.startswith(f"REKI {project_version()}")
+    assert text.startswith(f"REKI {__version__}")
     assert f"tensorflow {tf.__version__}" in text and f"numpy {np.__version__}" in text
     if (repository_root / ".git").exists():
         assert re.search(r" \(commit [0-9a-f]{7,40}(, with changes)?\), Python 3", text)
     monkeypatch.setenv("PATH", "")
-    assert versions_text().startswith(f"REKI {project_version()}, Python 3")
+    assert versions_text().startswith(f"REKI {__version__}, Python 3")
