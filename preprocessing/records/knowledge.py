@@ -90,6 +90,9 @@ def _fold_vectors(files: KnowledgeDirectory, entity_ids: list[str], width: int) 
     return vectors
 
 
+_FILES_AHEAD = 2
+
+
 @dataclass(frozen=True)
 class _Rows:
     """Records in the order of the files.
@@ -145,17 +148,17 @@ def _read_rows(shards: Iterable[Path], width: int | None = None) -> _Rows:
 
 
 def _read_ahead(shards: Iterable[Path]) -> Iterator[tuple[Path, list[bytes]]]:
-    """Files and their records; the next file is unpacked while one is taken apart."""
+    """Files and their records; the next files are unpacked while one is taken apart."""
 
     def read(path: Path) -> tuple[Path, list[bytes]]:
         check_intact(path)
         return path, list(read_records(path))
 
-    with ThreadPoolExecutor(1) as reader:
+    with ThreadPoolExecutor(_FILES_AHEAD) as reader:
         ahead: deque[Future[tuple[Path, list[bytes]]]] = deque()
         for path in shards:
             ahead.append(reader.submit(read, path))
-            if len(ahead) > 1:
+            if len(ahead) > _FILES_AHEAD:
                 yield ahead.popleft().result()
         while ahead:
             yield ahead.popleft().result()
