@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 
 from configs.command_line import CommandError
 from preprocessing.answers.record import MEMBERS, split_custom_id
-from preprocessing.inputs import open_input
+from preprocessing.inputs import PARQUET_SUFFIX, open_input
 from preprocessing.links.linking import (
     LINKS_FILE,
     read_links,
@@ -101,6 +101,16 @@ def editor_of(path: Path) -> Editor | None:
     if path.parent.name == "vocabularies":
         return _edit_vocabulary if path.stem in (USER_ID, ITEM_ID) else None
     return next((edit for suffix, edit in _EDITORS.items() if name.endswith(suffix)), None)
+
+
+def holds_records(path: Path) -> bool:
+    """Whether a file holds prompts or answers, a line or a row each."""
+    if path.suffix == PARQUET_SUFFIX:
+        return set(pq.read_schema(path).names) >= _RECORD_COLUMNS
+    return path.name.endswith((".jsonl", ".jsonl.gz"))
+
+
+_RECORD_COLUMNS = {"source", "entity_id"}
 
 
 def _edit_json_lines(path: Path, target: Path, leaving: Leaving) -> Removed:
@@ -209,7 +219,8 @@ def _edit_parquet(path: Path, target: Path, leaving: Leaving) -> Removed:
     removed: Removed = Counter()
     with pq.ParquetFile(path) as file:
         names = set(file.schema_arrow.names)
-        if names.isdisjoint({*_COLUMNS, "text_sha256"}):
+        is_records = _RECORD_COLUMNS <= names
+        if names.isdisjoint({*_COLUMNS, "text_sha256"}) and not is_records:
             return removed
         table = file.read()
         if not len(table):
@@ -220,6 +231,12 @@ def _edit_parquet(path: Path, target: Path, leaving: Leaving) -> Removed:
         stays &= ~_holds(table[column], leaving.ids(_COLUMNS[column]))
     if "text_sha256" in names:
         stays &= ~_holds(table["text_sha256"], {bytes.fromhex(text) for text in leaving.texts})
+    if is_records:
+        records = table.to_pylist()
+        stays &= [
+            not leaving.about(record) and leaving.items.isdisjoint(record.get(MEMBERS) or ())
+            for record in records
+        ]
     removed["rows"] += int((~stays).sum())
     table = table.filter(pa.array(stays))
     if not removed.total():

@@ -32,7 +32,7 @@ from preprocessing.answers.record import (
     recorded_source,
 )
 from preprocessing.answers.texts import answer_texts
-from preprocessing.forgetting.editing import Leaving, Removed, editor_of
+from preprocessing.forgetting.editing import Leaving, Removed, editor_of, holds_records
 from preprocessing.forgetting.manifests import edit_manifest
 from preprocessing.forgetting.report import Report, write_report
 from preprocessing.grouping.groups_file import open_groups, parse_memberships
@@ -258,7 +258,7 @@ def _survey(scenario: Scenario, leaving: Leaving, paths: Sequence[Path]) -> Leav
         if described.is_encoded
     ]
     for path in _files(scenario, paths):
-        if not path.name.endswith((".jsonl", ".jsonl.gz")):
+        if not holds_records(path):
             continue
         for _, line in numbered_lines(str(path)):
             try:

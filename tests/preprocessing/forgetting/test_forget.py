@@ -15,6 +15,7 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -71,6 +72,11 @@ def _write_all(folder: Path) -> None:
     for path in folder.glob("*.jsonl"):
         records = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
         _write_lines(path, [r | {"entity_id": _renamed(r["entity_id"])} for r in records])
+    lines = (folder / "item_answers.jsonl").read_text("utf-8").splitlines()
+    pq.write_table(
+        pa.Table.from_pylist([json.loads(line) for line in lines]), folder / "item_answers.parquet"
+    )
+    (folder / "item_answers.jsonl").unlink()
     _write_rows(
         folder / "users.csv",
         [("user_id", "city"), *((_renamed(user), "Oslo") for user in USERS)],
@@ -104,7 +110,7 @@ def _write_all(folder: Path) -> None:
         },
     }
     answers = tree["knowledge"]["answers"]
-    answers["user"]["individual"] = [str(folder / "user_answers.jsonl")]
+    answers["item"]["individual"] = [str(folder / "item_answers.parquet")]
     answers["links"] = {
         "entity": "item",
         "individual": [str(folder / "links.jsonl.gz")],
@@ -208,6 +214,7 @@ def _hashes(folder: Path) -> dict[str, str]:
 def test_planted_ids_are_in_no_file_afterwards_and_no_later_step_brings_them_back(folder):
     scenario = _scenario(folder)
     held = {planted: _holding(folder, planted) for planted in (USER, ITEM)}
+    assert "item_answers.parquet" in held[ITEM]
     assert {"groups.csv", "user_answers.jsonl", "work/prompts/custom_ids.csv"} <= held[USER]
     assert {"links.jsonl.gz", "work/links/links/links.parquet", "work/groups/clusters/groups.csv",
             "work/links/links/titles.parquet", "work/knowledge/links/link_vectors.arrow",
@@ -231,7 +238,7 @@ def test_planted_ids_are_in_no_file_afterwards_and_no_later_step_brings_them_bac
         assert "forgetting" not in path.name and path.name != ".forget"
 
     # Somebody puts the old answers and an old step back, and runs everything.
-    for name in ("user_answers.jsonl", "links.jsonl.gz", "groups.csv", "item_answers.jsonl"):
+    for name in ("user_answers.jsonl", "links.jsonl.gz", "groups.csv", "item_answers.parquet"):
         shutil.copy(backup / name, folder / name)
     shutil.rmtree(folder / "work/knowledge/user")
     shutil.copytree(backup / "work/knowledge/user", folder / "work/knowledge/user")
