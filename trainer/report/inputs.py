@@ -9,7 +9,7 @@ import platform
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import NotRequired, TypedDict
 
@@ -184,8 +184,10 @@ def versions_text() -> str:
         with contextlib.suppress(OSError, subprocess.CalledProcessError):
             shown = subprocess.run(describe, cwd=root, capture_output=True, text=True, check=True)
             commit = f" (commit {shown.stdout.strip()})"
-    packages = ("tensorflow", "tf-keras", "tensorflow-recommenders", "apache-beam", "numpy")
-    versions = [f"{package} {version(package)}" for package in packages]
+    versions = []
+    for package in ("tensorflow", "tf-keras", "tensorflow-recommenders", "apache-beam", "numpy"):
+        with contextlib.suppress(PackageNotFoundError):
+            versions.append(f"{package} {version(package)}")
     return ", ".join(
         [f"REKI {__version__}{commit}", f"Python {platform.python_version()}", *versions]
     )
