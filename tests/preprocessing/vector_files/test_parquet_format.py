@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
 from configs.command_line import CommandError
+from preprocessing.records.knowledge import read_knowledge
 from preprocessing.vector_files.blocks import Problem, VectorFile, VectorFilePart
 from preprocessing.vector_files.parquet_format import parts_of, read_part
+from tests.scenarios import tiny_scenario
 
 
 def file_of(tmp_path, columns: dict[str, pa.Array], **options) -> VectorFile:
@@ -108,3 +112,19 @@ def test_a_file_that_breaks_off_after_it_was_opened_is_named(tmp_path):
         stream.truncate(100)
     with pytest.raises(CommandError, match=r"vectors\.parquet: damaged from record 1 on"):
         list(read_part(part))
+
+
+def test_the_lines_of_the_page_write_what_is_read(tmp_path, monkeypatch, repository_root):
+    page = (repository_root / "docs/importing.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    work_dir = tiny_scenario().work_dir
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code.replace("out/movielens_small", work_dir), "page", "exec"), {})  # noqa: S102
+    file = VectorFile(0, "item_vectors.parquet", str(tmp_path / "item_vectors.parquet"))
+    (part,) = parts_of(file)
+    (block,) = read_part(part)
+    expected = read_knowledge(work_dir, "item")
+    assert block.entity_ids == expected.entity_ids
+    assert block.extractions == expected.extraction
+    assert block.group_ids == expected.group_ids
+    np.testing.assert_array_equal(np.stack(block.vectors), expected.vectors)
