@@ -42,7 +42,13 @@ from preprocessing.records.contract import (
     USER_ID,
 )
 from preprocessing.records.tfrecord_file import read_records, write_records
-from preprocessing.records.wire import Values, decode_example, encode_example
+from preprocessing.records.wire import (
+    FIELD_1,
+    Values,
+    decode_example,
+    encode_example,
+    message,
+)
 
 
 @dataclass(frozen=True)
@@ -225,7 +231,7 @@ def _edit_parquet(path: Path, target: Path, leaving: Leaving) -> Removed:
         table = file.read()
         if not len(table):
             return removed
-        compression = file.metadata.row_group(0).column(0).compression.lower()
+        codec = file.metadata.row_group(0).column(0).compression.lower()
     stays = np.ones(len(table), bool)
     for column in names & _COLUMNS.keys():
         stays &= ~_holds(table[column], leaving.ids(_COLUMNS[column]))
@@ -246,7 +252,7 @@ def _edit_parquet(path: Path, target: Path, leaving: Leaving) -> Removed:
             # A dictionary keeps the values that no row has any more.
             plain = table[field.name].cast(field.type.value_type).combine_chunks()
             table = table.set_column(index, field, plain.dictionary_encode().cast(field.type))
-    pq.write_table(table, target, compression=compression)
+    pq.write_table(table, target, compression="none" if codec == "uncompressed" else codec)
     return removed
 
 
@@ -287,8 +293,9 @@ _FEW_IDS = 64
 
 def _edit_tfrecord(path: Path, target: Path, leaving: Leaving) -> Removed:
     removed: Removed = Counter()
-    names = [entity_id.encode() for entity_id in leaving.users | leaving.items]
-    names += [group.encode() for groups in leaving.groups.values() for group in groups]
+    ids = [*leaving.users, *leaving.items, *(g for gone in leaving.groups.values() for g in gone)]
+    # As a value of a list of bytes is written.
+    names = [message(FIELD_1, len(name)) + name for name in map(str.encode, ids)]
     folder = path.parent.parent if path.parent.name.startswith("without_fold_") else path.parent
     entity, groups = leaving.entities.get(folder.name), leaving.groups.get(folder.name, frozenset())
 

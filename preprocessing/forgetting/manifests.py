@@ -10,11 +10,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
+
 from configs.files import file_sha256
 from preprocessing.knowledge.log_coverage import COVERAGE, LogCoverage
 from preprocessing.links.linking import LINKS_FILE, count_by_how, read_links
 from preprocessing.links.spectral import read_link_vectors
-from preprocessing.records.contract import COLLECTIVE, CTR, EXTRACTION, INDIVIDUAL, LABEL, RATING
+from preprocessing.records.contract import (
+    COLLECTIVE,
+    CTR,
+    EXTRACTION,
+    INDIVIDUAL,
+    LABEL,
+    RATING,
+    USER_ID,
+)
 from preprocessing.records.forgotten import Forgotten
 from preprocessing.records.item_tables import read_vocabulary
 from preprocessing.records.layout import (
@@ -103,9 +113,11 @@ def _count_examples(folder: Path, manifest: Manifest) -> None:
         counts["filtered_out"] += gone
         counts[FORGOTTEN] = counts.get(FORGOTTEN, 0) + gone
     vocabularies = counts["vocabularies"]
-    for name in vocabularies:
+    for name, size in list(vocabularies.items()):
         vocabularies[name] = len(read_vocabulary(directory.vocabulary(name)))
-    counts["users"], counts["items"] = vocabularies["user_id"], vocabularies["item_id"]
+        if name == USER_ID:
+            counts["users"] -= size - vocabularies[name]
+    counts["items"] = pq.read_metadata(directory.item_attributes).num_rows
 
 
 def _count_knowledge(folder: Path, manifest: Manifest) -> None:

@@ -29,6 +29,7 @@ from preprocessing.examples import build_examples
 from preprocessing.forgetting import forget as forgetting
 from preprocessing.forgetting.forget import forget
 from preprocessing.grouping.step import make_groups
+from preprocessing.knowledge.vector_cache import list_cache, text_hash, write_vectors
 from preprocessing.links.step import link
 from preprocessing.prompting.step import build_prompts
 from preprocessing.records.forgotten import Forgotten
@@ -77,6 +78,8 @@ def _write_all(folder: Path) -> None:
         pa.Table.from_pylist([json.loads(line) for line in lines]), folder / "item_answers.parquet"
     )
     (folder / "item_answers.jsonl").unlink()
+    with (folder / "films.csv").open("a", encoding="utf-8") as file:
+        file.write("unrated,Film nobody rated,Drama,1990\n")
     _write_rows(
         folder / "users.csv",
         [("user_id", "city"), *((_renamed(user), "Oslo") for user in USERS)],
@@ -134,6 +137,16 @@ def _write_all(folder: Path) -> None:
     }
     config.write_text(yaml.safe_dump(tree, sort_keys=False), "utf-8")
     _make(load_scenario(config))
+    texts = sorted(map(text_hash, [_text_about(USER), _text_about("u3")]))
+    write_vectors(CACHE, texts, np.ones([2, 3], np.float16))
+
+
+CACHE = "work/encoded_texts/minilm-0"
+
+
+def _text_about(user: str) -> str:
+    records = map(json.loads, Path("user_answers.jsonl").open(encoding="utf-8"))
+    return next(record["answer"] for record in records if record["entity_id"] == user)
 
 
 def _make(scenario: Scenario, force: bool = False) -> None:
@@ -327,6 +340,13 @@ def test_a_group_of_users_stays_while_it_is_large_enough(folder):
     assert [answer["entity_id"] for answer in answers] == ["large"]
     vectors = read_knowledge(folder / "work", "user_groups")
     assert set(vectors.group_ids) == {"large"} and len(vectors.entity_ids) == 9 - 1 + 1
+
+
+def test_vectors_of_texts_about_them_leave_the_cache(folder):
+    others = text_hash(_text_about("u3"))
+    forget(_scenario(folder), [USER])
+    (file,) = list_cache(CACHE)
+    assert pq.read_table(file.path)["text_sha256"].to_pylist() == [others]
 
 
 def test_counts_add_up(folder, capsys):
