@@ -42,7 +42,7 @@ from models.catalogue import CatalogueContents, CategoricalColumn
 from models.vector_tables import NUMBER_FORMATS, VectorTable
 from serving.client.inputs import UserRequest
 from serving.export import serving_module
-from serving.id_tables import IdIndex, with_whole_number_ids
+from serving.id_index import IdIndex, with_whole_number_ids
 from serving.loadtest.requests import RequestSource
 from serving.publishing import write_warmup_requests
 from serving.refresh.parts import RefreshParts

@@ -44,7 +44,7 @@ API = {
     "serving/client/rest_client.py": ["RestRankingClient"],
     "serving/client/connection.py": ["Connection", "Tls"],
     "serving/client/retries.py": ["Hedging"],
-    "serving/client/answers.py": ["RankingAnswer", "RetrievedItems"],
+    "serving/client/responses.py": ["RankingAnswer", "RetrievedItems"],
     "serving/client/errors.py": ["RankingError", "ServerUnavailable", "ProfileError"],
 }
 """Source file -> its classes and functions that code outside this project uses."""

@@ -70,7 +70,11 @@ def encode(
     if sources is None and not names:
         say("encode: nothing to do, knowledge.sources names no source")
     if dry_run:
-        return {"step": "encode", "dry_run": True, "sources": _plans(scenario, names, force)}
+        return {
+            "step": "encode",
+            "dry_run": True,
+            "sources": _dry_run(scenario, names, force),
+        }
     if grouped := with_grouping(scenario, names):
         make_groups(scenario, sources=grouped)
     if linked := with_links(scenario, names):
@@ -109,12 +113,12 @@ def default_sources(scenario: Scenario) -> list[str]:
     return list(dict.fromkeys([*scenario.knowledge.sources, *scenario.knowledge_sources()]))
 
 
-def _plans(scenario: Scenario, names: Sequence[str], force: bool) -> list[dict[str, Any]]:
+def _dry_run(scenario: Scenario, names: Sequence[str], force: bool) -> list[dict[str, Any]]:
     """What a dry run says; groups and links that would be made first come first."""
     pending, unlinked = unfinished_groups(scenario, names), unfinished_links(scenario, names)
     coverage = LogCoverage(scenario)
-    plans = make_groups(scenario, sources=pending, dry_run=True)["sources"] if pending else []
-    plans += link(scenario, sources=unlinked, dry_run=True)["sources"] if unlinked else []
+    results = make_groups(scenario, sources=pending, dry_run=True)["sources"] if pending else []
+    results += link(scenario, sources=unlinked, dry_run=True)["sources"] if unlinked else []
     unmade = [str(groups_directory(scenario, source).path / GROUPS_FILE) for source in pending]
     scenario = scenario.model_copy(update={"split": needed_split(scenario)})
     for name in names:
@@ -123,11 +127,11 @@ def _plans(scenario: Scenario, names: Sequence[str], force: bool) -> list[dict[s
             first = "names are linked" if name in unlinked else "groups are made"
             say(f"encode {name}: would run when its {first}; writes {directory.path}")
             waiting = {"step": f"encode {name}", "dry_run": True, "would_skip": False}
-            plans.append({**waiting, "inputs": {}, "output": str(directory.path)})
+            results.append({**waiting, "inputs": {}, "output": str(directory.path)})
         else:
             step = _step(scenario, plan_source(scenario, name), coverage, BeamOptions())
-            plans.append(step.dry_run(force))
-    return plans
+            results.append(step.dry_run(force))
+    return results
 
 
 def _step(scenario: Scenario, plan: SourcePlan, coverage: LogCoverage, beam: BeamOptions) -> Step:

@@ -1,4 +1,4 @@
-"""Input files: opened and decompressed, whole and fingerprinted before any work starts."""
+"""Input files: opened, decompressed, and their checksums taken before any work starts."""
 
 from __future__ import annotations
 

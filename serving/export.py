@@ -16,7 +16,7 @@ from models.building import AnyModel
 from models.knowledge import UserRows
 from preprocessing.records.leak_rule import leak_cautions, leak_rule_result, leak_rules
 from serving.export_manifest import write_manifest
-from serving.id_tables import require_whole_numbers
+from serving.id_index import require_whole_numbers
 from serving.options import ExportOptions
 from serving.proof.proving import prove
 from serving.proof.samples import draw_samples, expected_scores

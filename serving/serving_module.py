@@ -21,7 +21,7 @@ from models.retrieving import RetrievalModel
 from models.vector_tables import UnstorableVector, growing_table
 from preprocessing.records.contract import HISTORY_ITEM_ID, ITEM_ID
 from preprocessing.records.parsing import parse_examples
-from serving.id_tables import IndexOverflow, with_whole_number_ids
+from serving.id_index import IndexOverflow, with_whole_number_ids
 from serving.proof.kinds import KindProof, RankingProof, RerankingProof, RetrievalProof
 from serving.request_features import (
     RETRIEVED_ITEMS,

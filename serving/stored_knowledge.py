@@ -6,7 +6,7 @@ rows are added:
     items/...                one row per item, row 0 that of unknown items
     users/...                one row per user whom knowledge knows, row 0 that of all others
     knowledge/<source>/...   one row per answer of the source, row 0 for "no answer"
-    items/index/..., users/index/...   raw id -> row (`serving.id_tables`)
+    items/index/..., users/index/...   raw id -> row (`serving.id_index`)
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from models.item_ids import KnowledgeIds, StoredIds, TrainedIds
 from models.knowledge import UserRows
 from models.prior import PRIOR_SUFFIX, KnowledgePrior
 from models.vector_tables import growing_table
-from serving.id_tables import IdIndex, StoredUserRows
+from serving.id_index import IdIndex, StoredUserRows
 
 
 class StoredPrior(tf.Module):
@@ -71,7 +71,7 @@ def with_stored_knowledge(
 
     Raises:
       models.vector_tables.UnstorableVector: a number does not fit into the number format.
-      serving.id_tables.IndexOverflow: two ids cannot be told apart.
+      serving.id_index.IndexOverflow: two ids cannot be told apart.
     """
     model = model.with_shared_weights()
     if isinstance(model.adapter, KnowledgeAdapter):

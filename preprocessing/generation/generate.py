@@ -23,7 +23,7 @@ from preprocessing.generation.client import (
 from preprocessing.generation.clients import ClientFiles, check_settings, open_client
 from preprocessing.generation.gguf import read_gguf_file
 from preprocessing.generation.outputs import OutputFolder, PromptCounts
-from preprocessing.generation.plan import Survey, pending_requests, survey
+from preprocessing.generation.pending import Survey, pending_requests, survey
 from preprocessing.generation.replay import ANY_MODEL
 from preprocessing.inputs import input_checksums
 from preprocessing.prompting.token_costs import Prices
@@ -86,23 +86,23 @@ class GenerateStep:
     def dry_run(self) -> dict[str, Any]:
         """Says what a run would do and at most cost; writes nothing."""
         with AnswerStore(self._store_path, self._parameters, read_only=True) as store:
-            plan = self._survey(store)
-        most_completion = plan.calls * self._settings.max_tokens
-        cost = self._prices.cost(plan.prompt_tokens, most_completion)
+            work = self._survey(store)
+        most_completion = work.calls * self._settings.max_tokens
+        cost = self._prices.cost(work.prompt_tokens, most_completion)
         say(
-            f"would ask {self._parameters.model} for {plan.calls} answers to {plan.prompts} "
-            f"prompts: about {plan.prompt_tokens:,} prompt tokens and at most "
+            f"would ask {self._parameters.model} for {work.calls} answers to {work.prompts} "
+            f"prompts: about {work.prompt_tokens:,} prompt tokens and at most "
             f"{most_completion:,} answer tokens"
             f"{'' if cost is None else f', at most ${cost:.2f}'}"
         )
         return {
             "dry_run": True,
-            "read": plan.prompts + plan.dead_letters,
-            "rejected": plan.dead_letters,
-            "distinct_prompts": plan.distinct,
-            "waiting_for_batch": plan.waiting,
-            "calls": plan.calls,
-            "prompt_tokens_estimate": plan.prompt_tokens,
+            "read": work.prompts + work.dead_letters,
+            "rejected": work.dead_letters,
+            "distinct_prompts": work.distinct,
+            "waiting_for_batch": work.waiting,
+            "calls": work.calls,
+            "prompt_tokens_estimate": work.prompt_tokens,
             "completion_tokens_at_most": most_completion,
             "cost_usd_at_most": cost,
         }
@@ -127,9 +127,9 @@ class GenerateStep:
         with AnswerStore(self._store_path, self._parameters) as store:
             if self._forget_batches:
                 say(f"{store.forget_batches()} batch requests without a result are asked again")
-            plan = self._survey(store)
+            work = self._survey(store)
             with open_client(
-                self._settings, self._parameters, self._acceptance, self._files, plan.calls
+                self._settings, self._parameters, self._acceptance, self._files, work.calls
             ) as client:
                 pending = pending_requests(self._prompts, store, self._acceptance)
                 report = client.answer(pending, store)
@@ -141,7 +141,7 @@ class GenerateStep:
                 report.dead_letters,
                 None if self._parameters.model == ANY_MODEL else self._parameters.model,
             )
-        summary = self._summary(plan, report, counts)
+        summary = self._summary(work, report, counts)
         self._out.write_summary(summary)
         self._say_summary(summary)
         if report.stopped == INTERRUPTED:
@@ -166,10 +166,10 @@ class GenerateStep:
     def _survey(self, store: AnswerStore) -> Survey:
         return survey(self._prompts, store, self._acceptance, self._parameters)
 
-    def _summary(self, plan: Survey, report: ClientReport, counts: PromptCounts) -> dict[str, Any]:
+    def _summary(self, work: Survey, report: ClientReport, counts: PromptCounts) -> dict[str, Any]:
         return {
             **counts.as_dictionary(),
-            "distinct_prompts": plan.distinct,
+            "distinct_prompts": work.distinct,
             "client": self._settings.client,
             "model": self._parameters.model,
             "parameters_sha256": self._parameters.sha256,

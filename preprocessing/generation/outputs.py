@@ -24,7 +24,7 @@ from preprocessing.generation.answer_store import (
     is_truncated,
 )
 from preprocessing.generation.chat import AnswerSchema, factors_as_text
-from preprocessing.generation.plan import PlannedPrompt, planned_prompts
+from preprocessing.generation.pending import PromptState, prompt_states
 
 
 @dataclass
@@ -124,8 +124,8 @@ class OutputFolder:
         counts = PromptCounts()
         letters = list(other_dead_letters)
         with _replaced_when_complete(self.answers) as file:
-            for entry in planned_prompts(prompts_path, store):
-                if not isinstance(entry, PlannedPrompt):
+            for entry in prompt_states(prompts_path, store):
+                if not isinstance(entry, PromptState):
                     counts.rejected_by_reason[entry["reason"]] += 1
                     letters.append(entry)
                     continue

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from serving.client.answers import RankingAnswer, RetrievedItems
 from serving.client.connection import Connection, Tls
 from serving.client.errors import ProfileError, RankingError, ServerUnavailable
 from serving.client.grpc_client import AsyncRankingClient, RankingClient
 from serving.client.inputs import UserRequest
+from serving.client.responses import RankingAnswer, RetrievedItems
 from serving.client.retries import Hedging
 
 if TYPE_CHECKING:

@@ -10,7 +10,19 @@ from typing import Any, Self
 import grpc
 import numpy as np
 
-from serving.client.answers import (
+from serving.client.connection import Connection
+from serving.client.errors import ModelAddress, RankingError, ServerUnavailable
+from serving.client.inputs import STRINGS_WITHOUT_PROFILE, InputKind, RawId, UserRequest
+from serving.client.ranking import RankingClientBase
+from serving.client.requests import (
+    Response,
+    SignatureCall,
+    inputs_after_refusal,
+    ranking_call,
+    retrieval_call,
+    rows_call,
+)
+from serving.client.responses import (
     Arrays,
     RankingAnswer,
     Reply,
@@ -18,18 +30,6 @@ from serving.client.answers import (
     highest_available,
     no_signature,
     unusable_response,
-)
-from serving.client.connection import Connection
-from serving.client.errors import ModelAddress, RankingError, ServerUnavailable
-from serving.client.inputs import STRINGS_WITHOUT_PROFILE, InputKind, RawId, UserRequest
-from serving.client.ranking import RankingClientBase
-from serving.client.requests import (
-    Answer,
-    SignatureCall,
-    inputs_after_refusal,
-    ranking_call,
-    retrieval_call,
-    rows_call,
 )
 from serving.client.retries import HedgeBudget, Hedger, Hedging, RetryPolicy
 from serving.protocol.messages import (
@@ -354,7 +354,7 @@ class AsyncRankingClient:
         """Closes the channel."""
         await self._channel.close()
 
-    async def _put(self, call: SignatureCall[Answer]) -> Answer:
+    async def _put(self, call: SignatureCall[Response]) -> Response:
         if call.local_response is not None:
             return call.local_response
         model_inputs, until = self._model_inputs, self.retry_policy.deadline()

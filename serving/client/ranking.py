@@ -10,7 +10,6 @@ from typing import Any, Self
 
 import numpy as np
 
-from serving.client.answers import Arrays, RankingAnswer, Reply, RetrievedItems
 from serving.client.errors import ProfileError, RankingError
 from serving.client.inputs import (
     STRINGS_WITHOUT_PROFILE,
@@ -20,13 +19,14 @@ from serving.client.inputs import (
     require_profile_fits,
 )
 from serving.client.requests import (
-    Answer,
+    Response,
     SignatureCall,
     inputs_after_refusal,
     ranking_call,
     retrieval_call,
     rows_call,
 )
+from serving.client.responses import Arrays, RankingAnswer, Reply, RetrievedItems
 from serving.client.retries import RetryPolicy
 
 
@@ -180,7 +180,7 @@ class RankingClientBase(abc.ABC):
     def _available_version(self, seconds_left: float) -> int:
         """Asks once for the version that answers."""
 
-    def _put(self, call: SignatureCall[Answer]) -> Answer:
+    def _put(self, call: SignatureCall[Response]) -> Response:
         if call.local_response is not None:
             return call.local_response
         model_inputs, until = self._model_inputs, self.retry_policy.deadline()

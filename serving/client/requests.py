@@ -9,16 +9,6 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from configs.command_line import CommandError
-from serving.client.answers import (
-    ITEM_ID,
-    SCORE,
-    Arrays,
-    RankingAnswer,
-    Reply,
-    RetrievedItems,
-    read_ranking,
-    read_retrieved_items,
-)
 from serving.client.errors import RankingError
 from serving.client.inputs import (
     InputKind,
@@ -31,6 +21,16 @@ from serving.client.inputs import (
     require_profile_fits,
     row_inputs,
     user_inputs,
+)
+from serving.client.responses import (
+    ITEM_ID,
+    SCORE,
+    Arrays,
+    RankingAnswer,
+    Reply,
+    RetrievedItems,
+    read_ranking,
+    read_retrieved_items,
 )
 
 _REQUIRED = ("user_id",)
@@ -170,11 +170,11 @@ def _number(value: object, field: str) -> float:
 RANK = "rank"
 ROWS = "serving_default"
 RETRIEVE = "top_k"
-Answer = TypeVar("Answer")
+Response = TypeVar("Response")
 
 
 @dataclasses.dataclass(frozen=True)
-class SignatureCall(Generic[Answer]):
+class SignatureCall(Generic[Response]):
     """One call of a signature.
 
     Attributes:
@@ -189,9 +189,9 @@ class SignatureCall(Generic[Answer]):
     signature_name: str
     inputs: Callable[[ModelInputs], Arrays]
     outputs: Sequence[str]
-    read: Callable[[Reply], Answer]
+    read: Callable[[Reply], Response]
     all_outputs: bool = False
-    local_response: Answer | None = None
+    local_response: Response | None = None
 
 
 def ranking_call(

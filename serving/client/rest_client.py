@@ -12,7 +12,12 @@ import numpy as np
 import requests
 import urllib3
 
-from serving.client.answers import (
+from serving.client.connection import Tls
+from serving.client.errors import ModelAddress, RankingError, ServerUnavailable
+from serving.client.inputs import InputKind
+from serving.client.ranking import RankingClientBase
+from serving.client.requests import SignatureCall
+from serving.client.responses import (
     ITEM_ID,
     Arrays,
     Reply,
@@ -20,11 +25,6 @@ from serving.client.answers import (
     no_signature,
     unusable_response,
 )
-from serving.client.connection import Tls
-from serving.client.errors import ModelAddress, RankingError, ServerUnavailable
-from serving.client.inputs import InputKind
-from serving.client.ranking import RankingClientBase
-from serving.client.requests import SignatureCall
 from serving.client.retries import RetryPolicy
 
 _HEADERS = {"content-type": "application/json"}

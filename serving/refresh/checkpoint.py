@@ -12,7 +12,7 @@ import tensorflow as tf
 from tensorflow.core.protobuf import fingerprint_pb2, trackable_object_graph_pb2
 
 from configs.command_line import CommandError
-from serving.id_tables import UNKNOWN_ROW, WINDOW, IndexContents, fingerprints
+from serving.id_index import UNKNOWN_ROW, WINDOW, IndexContents, id_hashes
 
 
 class IdLookup:
@@ -52,7 +52,7 @@ class IdLookup:
     def rows(self, ids: Sequence[str]) -> np.ndarray:
         """Rows of ids, int32 [ids]; 0 for unknown ones."""
         stored_keys = self.contents.keys[:-WINDOW]
-        keys = fingerprints(list(ids), self.contents.salt)
+        keys = id_hashes(list(ids), self.contents.salt)
         if not len(stored_keys) or not len(keys):
             return np.full(len(keys), UNKNOWN_ROW, np.int32)
         places = np.minimum(np.searchsorted(stored_keys, keys), len(stored_keys) - 1)
@@ -63,7 +63,7 @@ class IdLookup:
         """Lets ids join that are not known yet, without repeats.
 
         Raises:
-          serving.id_tables.IndexOverflow: two ids cannot be told apart.
+          serving.id_index.IndexOverflow: two ids cannot be told apart.
         """
         if ids:
             self.contents = self.contents.with_ids(ids, self.num_rows)
@@ -78,10 +78,10 @@ class IdLookup:
         rows = np.setdiff1d(self.rows(ids), [UNKNOWN_ROW])
         if len(rows):
             keys, key_rows = self.contents.keys[:-WINDOW], self.contents.rows[:-WINDOW]
-            nobody = fingerprints([uuid.uuid4().hex for _ in rows], self.contents.salt)
+            nobody = id_hashes([uuid.uuid4().hex for _ in rows], self.contents.salt)
             keys = np.concatenate([keys[~np.isin(key_rows, rows)], nobody])
             key_rows = np.concatenate([key_rows[~np.isin(key_rows, rows)], rows.astype(np.int32)])
-            self.contents = IndexContents.of_fingerprints(keys, key_rows, self.contents.salt)
+            self.contents = IndexContents.of_hashes(keys, key_rows, self.contents.salt)
         return rows
 
     def variables(self, prefix: str) -> dict[str, np.ndarray]:

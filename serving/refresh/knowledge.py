@@ -17,7 +17,7 @@ from models.knowledge import MISSING_ROW, KnowledgeRecords, rows_of_records
 from models.vector_tables import row_chunks
 from preprocessing.answers.record import Location
 from preprocessing.records.contract import INDIVIDUAL as INDIVIDUAL_ANSWER
-from serving.id_tables import UNKNOWN_ROW, IndexOverflow, require_whole_numbers
+from serving.id_index import UNKNOWN_ROW, IndexOverflow, require_whole_numbers
 from serving.refresh.checkpoint import IdLookup, StoredVariables
 from serving.refresh.description import RefreshDescription, RefreshFolder, read_description
 

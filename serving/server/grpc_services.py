@@ -146,21 +146,21 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     ) -> predict_pb2.PredictResponse:
         """Runs a signature on tensors."""
         counting = self._counting(request.model_spec, "Predict")
-        return _answer(self._api.predict, request, context, counting)
+        return _respond(self._api.predict, request, context, counting)
 
     def Classify(  # noqa: N802
         self, request: classification_pb2.ClassificationRequest, context: grpc.ServicerContext
     ) -> classification_pb2.ClassificationResponse:
         """Classifies tf.Examples."""
         counting = self._counting(request.model_spec, "Classify")
-        return _answer(self._api.classify, request, context, counting)
+        return _respond(self._api.classify, request, context, counting)
 
     def Regress(  # noqa: N802
         self, request: regression_pb2.RegressionRequest, context: grpc.ServicerContext
     ) -> regression_pb2.RegressionResponse:
         """Computes one number per tf.Example."""
         counting = self._counting(request.model_spec, "Regress")
-        return _answer(self._api.regress, request, context, counting)
+        return _respond(self._api.regress, request, context, counting)
 
     def MultiInference(  # noqa: N802
         self, request: inference_pb2.MultiInferenceRequest, context: grpc.ServicerContext
@@ -168,13 +168,13 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         """Runs several classifications and regressions at once."""
         first = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
         counting = self._counting(first, "MultiInference")
-        return _answer(self._api.multi_inference, request, context, counting)
+        return _respond(self._api.multi_inference, request, context, counting)
 
     def GetModelMetadata(  # noqa: N802
         self, request: get_model_metadata_pb2.GetModelMetadataRequest, context: grpc.ServicerContext
     ) -> get_model_metadata_pb2.GetModelMetadataResponse:
         """Describes a model's signatures."""
-        return _answer(self._api.model_metadata, request, context)
+        return _respond(self._api.model_metadata, request, context)
 
     def _counting(
         self, specification: model_pb2.ModelSpec, operation: Operation
@@ -192,16 +192,16 @@ class ModelService(model_service_pb2_grpc.ModelServiceServicer):
         self, request: get_model_status_pb2.GetModelStatusRequest, context: grpc.ServicerContext
     ) -> get_model_status_pb2.GetModelStatusResponse:
         """Says in which state the versions of a model are."""
-        return _answer(self._api.model_status, request, context)
+        return _respond(self._api.model_status, request, context)
 
     def HandleReloadConfigRequest(  # noqa: N802
         self, request: model_management_pb2.ReloadConfigRequest, context: grpc.ServicerContext
     ) -> model_management_pb2.ReloadConfigResponse:
         """Replaces models, version policies and labels."""
-        return _answer(self._api.reload_config, request, context)
+        return _respond(self._api.reload_config, request, context)
 
 
-def _answer(
+def _respond(
     operation: Callable[[Request], Response],
     request: Request,
     context: grpc.ServicerContext,

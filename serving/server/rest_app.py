@@ -428,11 +428,11 @@ class RestApi:
             return _error_response(_HTTP_STATUS[error.code], error.message)
         # Inference blocks, so it runs beside the event loop.
         try:
-            return await run_in_threadpool(self._answer, request.method, _url(request), body)
+            return await run_in_threadpool(self._respond, request.method, _url(request), body)
         except asyncio.CancelledError:  # the time that a stop leaves is up
             return _error_response(503, "The server is stopping")
 
-    def _answer(self, method: str, url: str, body: bytes) -> Response:
+    def _respond(self, method: str, url: str, body: bytes) -> Response:
         try:
             if not is_api(url):
                 raise not_found(f"No such path: {url}")

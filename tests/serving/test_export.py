@@ -17,7 +17,7 @@ from preprocessing.examples import build_examples
 from preprocessing.records.contract import USER_FOLDS
 from preprocessing.records.layout import WorkDirectory
 from serving import export as export_module
-from serving import id_tables, publishing
+from serving import id_index, publishing
 from serving.export import export_run, serving_module
 from serving.export_manifest import verify_manifest
 from serving.options import ExportOptions
@@ -307,7 +307,7 @@ def test_vectors_that_the_number_format_cannot_hold_are_the_users_to_mend() -> N
 def test_ids_that_cannot_be_told_apart_are_the_users_to_mend(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(id_tables, "fingerprints", lambda ids, salt: np.zeros(len(ids), np.int64))
+    monkeypatch.setattr(id_index, "id_hashes", lambda ids, salt: np.zeros(len(ids), np.int64))
     with pytest.raises(CommandError, match="the model's tables cannot be stored: ids repeat"):
         serving_module(written_run("din", "none").model)
 

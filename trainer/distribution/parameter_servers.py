@@ -42,12 +42,12 @@ def serve_chief(cluster: Cluster, folder: RunFolder) -> None:
         protocol="grpc",
     )
     say(f"{cluster.name}: serves at {server.target}, and ends after the chief at {cluster.chief}")
-    while not _answers(cluster.chief):
+    while not _is_reachable(cluster.chief):
         time.sleep(_ASK_SECONDS)
     seen = time.monotonic()
     while time.monotonic() - seen < _GONE_SECONDS:
         time.sleep(_ASK_SECONDS)
-        if _answers(cluster.chief):
+        if _is_reachable(cluster.chief):
             seen = time.monotonic()
     if folder.unfinished.exists():
         raise CommandError(
@@ -57,7 +57,7 @@ def serve_chief(cluster: Cluster, folder: RunFolder) -> None:
     say(f"{cluster.name}: the chief has ended")
 
 
-def _answers(address: str) -> bool:
+def _is_reachable(address: str) -> bool:
     host, _, port = address.rpartition(":")
     try:
         with socket.create_connection((host.strip("[]"), int(port)), timeout=_ASK_SECONDS):

@@ -27,7 +27,7 @@ def main() -> None:
     parser.add_argument("--tracking", type=tracking_address)
     parser.add_argument("--experiment", required=True, help="its name in the tracking")
     arguments = parser.parse_args()
-    answers = _standard_output_kept_apart()
+    messages = _standard_output_kept_apart()
     jobs = _jobs()
     set_up_tensorflow()
 
@@ -45,22 +45,22 @@ def main() -> None:
     tracking = tracking_of(arguments.tracking, arguments.experiment)
     trainer = LocalTrainer(ExampleStore(), tracking)
 
-    def answer(message: dict[str, object]) -> None:
-        print(json.dumps(message), file=answers, flush=True)
+    def send(message: dict[str, object]) -> None:
+        print(json.dumps(message), file=messages, flush=True)
 
     for described in jobs:
         job = Job(scenario_from_tree(described["scenario"]), described["tags"])
         try:
-            answer({"done": trainer.train(job, [lambda row: answer({"epoch": dict(row)})])})
+            send({"done": trainer.train(job, [lambda row: send({"epoch": dict(row)})])})
         except Exception as error:
             failed = isinstance(error, SettingFailed)
-            answer({"failed": reason_text(error), "setting": failed})
+            send({"failed": reason_text(error), "setting": failed})
 
 
 def _standard_output_kept_apart() -> TextIO:
-    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    messages = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    return answers
+    return messages
 
 
 def _jobs() -> Iterator[dict]:

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 from configs.command_line import CommandError
-from serving.client.answers import Reply
 from serving.client.errors import ProfileError, RankingError
 from serving.client.inputs import STRINGS_WITHOUT_PROFILE, InputKind, ModelInputs, UserRequest
 from serving.client.requests import (
@@ -25,6 +24,7 @@ from serving.client.requests import (
     retrieval_call,
     rows_call,
 )
+from serving.client.responses import Reply
 from serving.server import LocalServer
 from tests.serving.toy_ranker import toy_base_path, toy_score
 

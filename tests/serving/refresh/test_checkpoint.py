@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from configs.command_line import CommandError
 from models.vector_tables import growing_table
-from serving.id_tables import IdIndex, IndexContents, IndexOverflow
+from serving.id_index import IdIndex, IndexContents, IndexOverflow
 from serving.proof.result import c_api_loader
 from serving.refresh import checkpoint
 from serving.refresh.checkpoint import IdLookup, StoredVariables
@@ -125,5 +125,5 @@ def test_an_empty_index_takes_ids() -> None:
 
 
 def test_a_known_id_cannot_join() -> None:
-    with pytest.raises(IndexOverflow, match="fingerprint of another one"):
+    with pytest.raises(IndexOverflow, match="hash of another one"):
         IdLookup(IndexContents.of_ids(_IDS)).add([_IDS[3]])

@@ -26,7 +26,7 @@ from serving.export_manifest import (
     MANIFEST,
     verify_manifest,
 )
-from serving.id_tables import fingerprints
+from serving.id_index import id_hashes
 from serving.model_card.card import CARD_JSON, CARD_MARKDOWN
 from serving.proof.proving import Loader
 from serving.proof.result import c_api_loader, session_loader
@@ -178,7 +178,7 @@ def test_who_is_forgotten_is_unknown_and_leaves_no_row(base: Path) -> None:
         lookup = IdLookup.of_version(StoredVariables(base / "1"), entity)
         gone[entity] = set(lookup.rows(ids[:2]).tolist())
         keys = [set(table[f"{entity}/index/keys"].tolist()) for table in tables]
-        theirs = set(fingerprints(ids[:2]).tolist())
+        theirs = set(id_hashes(ids[:2]).tolist())
         assert theirs <= keys[0] and not theirs & keys[1] and len(keys[0]) == len(keys[1])
         for name in tables[0]:
             if name.startswith(f"{entity}/") and "/index/" not in name:

@@ -9,7 +9,7 @@ import tensorflow as tf
 from configs.command_line import CommandError
 from configs.scenario import Scenario
 from models.vector_tables import VectorTable, growing_table
-from serving.id_tables import IdIndex
+from serving.id_index import IdIndex
 from serving.refresh.checkpoint import IdLookup, StoredVariables
 from serving.refresh.stored_results import NextTables
 from tests.runs import write_run

@@ -20,7 +20,7 @@ _PROMPTS_PER_LOOKUP = 500
 
 
 @dataclass(frozen=True)
-class PlannedPrompt:
+class PromptState:
     """A prompt and what the store knows about it.
 
     Attributes:
@@ -57,7 +57,7 @@ class Survey:
     prompt_tokens: int
 
 
-def planned_prompts(path: str, store: AnswerStore) -> Iterator[PlannedPrompt | DeadLetter]:
+def prompt_states(path: str, store: AnswerStore) -> Iterator[PromptState | DeadLetter]:
     """Every line of a prompt file, in order, with what the store knows now."""
     for chunk in _chunks(_with_schemas(path)):
         hashes = sorted({entry[0].sha256 for entry in chunk if isinstance(entry, tuple)})
@@ -66,7 +66,7 @@ def planned_prompts(path: str, store: AnswerStore) -> Iterator[PlannedPrompt | D
             if isinstance(entry, tuple):
                 prompt, schema = entry
                 sha = prompt.sha256
-                yield PlannedPrompt(prompt, answers.get(sha), sha in waiting, schema)
+                yield PromptState(prompt, answers.get(sha), sha in waiting, schema)
             else:
                 yield entry
 
@@ -93,8 +93,8 @@ def pending_requests(
 ) -> Iterator[ChatRequest]:
     """Requests for prompts that need a call, each text once, in file order."""
     seen: set[str] = set()
-    for entry in planned_prompts(path, store):
-        if not isinstance(entry, PlannedPrompt) or entry.prompt.sha256 in seen:
+    for entry in prompt_states(path, store):
+        if not isinstance(entry, PromptState) or entry.prompt.sha256 in seen:
             continue
         seen.add(entry.prompt.sha256)
         if not entry.waiting and acceptance.needs_call(entry.answer, entry.schema):
@@ -107,8 +107,8 @@ def survey(
     """Counts what a run would do, without doing it."""
     seen: set[str] = set()
     prompts = dead_letters = waiting = calls = prompt_tokens = 0
-    for entry in planned_prompts(path, store):
-        if not isinstance(entry, PlannedPrompt):
+    for entry in prompt_states(path, store):
+        if not isinstance(entry, PromptState):
             dead_letters += 1
             continue
         prompts += 1

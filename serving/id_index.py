@@ -17,9 +17,9 @@ WINDOW = 12
 """Keys that a lookup compares with: no bucket has more."""
 
 UNKNOWN_ROW = 0
-_FINGERPRINT_BITS = 63
+_HASH_BITS = 63
 _FURTHER_BITS = 6
-"""A table of buckets has at most this many bits more than one bucket an id needs. Fingerprints that
+"""A table of buckets has at most this many bits more than one bucket an id needs. Hashes that
 are spread evenly hardly ever need one of them."""
 
 _NO_KEY = -1
@@ -28,22 +28,22 @@ _SALTS = ("", "a", "b", "c")
 
 
 class IndexOverflow(ValueError):
-    """Ids cannot be told apart by their fingerprints, or too many of these are alike."""
+    """Ids cannot be told apart by their hashes, or too many of these are alike."""
 
 
 @dataclass(frozen=True)
 class IndexContents:
     """What an `IdIndex` stores.
 
-    Keys are the ids' fingerprints (FarmHash, 63 bits) in ascending order. A bucket holds those with
+    Keys are the ids' hashes (FarmHash, 63 bits) in ascending order. A bucket holds those with
     the same leading bits, so that its keys stand beside each other.
 
     Attributes:
-      keys: int64 [ids + WINDOW], fingerprints, then padding that equals none.
+      keys: int64 [ids + WINDOW], hashes, then padding that equals none.
       rows: int32 [ids + WINDOW], row of each key.
       starts: int32 [buckets], first key of each bucket; buckets are a power of two.
-      shift: int64 scalar, a fingerprint's bits below those that name its bucket.
-      salt: put before every id, so that no two of them have one fingerprint.
+      shift: int64 scalar, a hash's bits below those that name its bucket.
+      salt: put before every id, so that no two of them have one hash.
     """
 
     keys: np.ndarray
@@ -61,18 +61,18 @@ class IndexContents:
           first_row: row of the first one.
 
         Raises:
-          IndexOverflow: ids repeat, or their fingerprints are too much alike.
+          IndexOverflow: ids repeat, or their hashes are too much alike.
         """
         rows = np.arange(first_row, first_row + len(ids), dtype=np.int32)
         for salt in _SALTS:
-            keys = fingerprints(ids, salt)
+            keys = id_hashes(ids, salt)
             if _are_distinct(keys):
-                return cls.of_fingerprints(keys, rows, salt)
+                return cls.of_hashes(keys, rows, salt)
         raise IndexOverflow("ids repeat")
 
     @classmethod
-    def of_fingerprints(cls, keys: np.ndarray, rows: np.ndarray, salt: str = "") -> IndexContents:
-        """Sorts distinct fingerprints, int64 [ids], with their rows, int32 [ids].
+    def of_hashes(cls, keys: np.ndarray, rows: np.ndarray, salt: str = "") -> IndexContents:
+        """Sorts distinct hashes, int64 [ids], with their rows, int32 [ids].
 
         Raises:
           IndexOverflow: buckets would be too many.
@@ -80,13 +80,13 @@ class IndexContents:
         order = np.argsort(keys, kind="stable")
         keys, rows = keys[order], rows[order]
         fewest_bits = int(np.ceil(np.log2(max(len(keys), 1))))
-        for bits in range(fewest_bits, min(fewest_bits + _FURTHER_BITS, _FINGERPRINT_BITS) + 1):
-            buckets = keys >> np.int64(_FINGERPRINT_BITS - bits)
+        for bits in range(fewest_bits, min(fewest_bits + _FURTHER_BITS, _HASH_BITS) + 1):
+            buckets = keys >> np.int64(_HASH_BITS - bits)
             if not (buckets[WINDOW:] == buckets[:-WINDOW]).any():
                 break
         else:
             raise IndexOverflow(
-                f"more than {WINDOW} fingerprints share their first {bits} bits: these ids hash "
+                f"more than {WINDOW} hashes share their first {bits} bits: these ids hash "
                 "badly together"
             )
         starts = np.searchsorted(buckets, np.arange(2**bits))
@@ -95,7 +95,7 @@ class IndexContents:
             keys=np.pad(keys, padding, constant_values=_NO_KEY),
             rows=np.pad(rows, padding),
             starts=starts.astype(np.int32),
-            shift=np.asarray(_FINGERPRINT_BITS - bits, np.int64),
+            shift=np.asarray(_HASH_BITS - bits, np.int64),
             salt=salt,
         )
 
@@ -103,17 +103,15 @@ class IndexContents:
         """A copy with further ids, of the rows first_row, first_row + 1, ...
 
         Raises:
-          IndexOverflow: an id, or its fingerprint, is in the index already.
+          IndexOverflow: an id, or its hash, is in the index already.
         """
-        new = fingerprints(ids, self.salt)
+        new = id_hashes(ids, self.salt)
         keys = np.concatenate([self.keys[:-WINDOW], new])
         if not _are_distinct(keys):
-            raise IndexOverflow(
-                "an id has the fingerprint of another one; export again from the run"
-            )
+            raise IndexOverflow("an id has the hash of another one; export again from the run")
         rows = np.arange(first_row, first_row + len(ids), dtype=np.int32)
         joined = np.concatenate([self.rows[:-WINDOW], rows])
-        return type(self).of_fingerprints(keys, joined, self.salt)
+        return type(self).of_hashes(keys, joined, self.salt)
 
 
 class IdIndex(tf.Module):
@@ -121,7 +119,7 @@ class IdIndex(tf.Module):
 
     A lookup hashes the id, reads where its bucket starts and compares the keys there. Its cost does
     not grow with the number of ids, and loading is reading three arrays. An unknown id meets a
-    known fingerprint with a probability of ids / 2^63.
+    known hash with a probability of ids / 2^63.
 
     Shapes: strings [...] -> int32 [...].
     """
@@ -148,7 +146,7 @@ class IdIndex(tf.Module):
     def __call__(self, ids: tf.Tensor) -> tf.Tensor:
         """Rows of raw ids."""
         flat = tf.reshape(ids, [-1])
-        keys = _fingerprints(flat, self._salt)
+        keys = _hashes(flat, self._salt)
         buckets = tf.bitwise.right_shift(keys, self._shift)
         starts = tf.gather(self._starts, buckets)
         places = starts[:, tf.newaxis] + tf.range(WINDOW)
@@ -157,10 +155,10 @@ class IdIndex(tf.Module):
         return tf.ensure_shape(tf.reshape(tf.reduce_max(rows, axis=1), tf.shape(ids)), ids.shape)
 
 
-def fingerprints(ids: Sequence[str] | np.ndarray, salt: str = "") -> np.ndarray:
-    """Fingerprints of ids from 0 to 2^63 - 2, int64 [ids]."""
+def id_hashes(ids: Sequence[str] | np.ndarray, salt: str = "") -> np.ndarray:
+    """Hashes of ids from 0 to 2^63 - 2, int64 [ids]."""
     parts = [
-        _fingerprints(tf.constant(ids[start : start + _IDS_AT_ONCE], tf.string), salt).numpy()
+        _hashes(tf.constant(ids[start : start + _IDS_AT_ONCE], tf.string), salt).numpy()
         for start in range(0, len(ids), _IDS_AT_ONCE)
     ]
     return np.concatenate([np.zeros(0, np.int64), *parts])
@@ -171,9 +169,9 @@ def _are_distinct(keys: np.ndarray) -> bool:
     return not (ascending[1:] == ascending[:-1]).any()
 
 
-def _fingerprints(ids: tf.Tensor, salt: str) -> tf.Tensor:
+def _hashes(ids: tf.Tensor, salt: str) -> tf.Tensor:
     salted = tf.strings.join([salt, ids]) if salt else ids
-    return tf.strings.to_hash_bucket_fast(salted, 2**_FINGERPRINT_BITS - 1)
+    return tf.strings.to_hash_bucket_fast(salted, 2**_HASH_BITS - 1)
 
 
 class StoredUserRows(tf.Module):

@@ -7,13 +7,13 @@ import pytest
 import tensorflow as tf
 
 from configs.loading import ConfigurationError
-from serving.id_tables import (
+from serving.id_index import (
     WINDOW,
     IdIndex,
     IndexContents,
     IndexOverflow,
     StoredUserRows,
-    fingerprints,
+    id_hashes,
     require_whole_numbers,
     with_whole_number_ids,
 )
@@ -54,7 +54,7 @@ def test_few_ids(number: int) -> None:
 def test_buckets_hold_no_more_keys_than_a_lookup_reads() -> None:
     # Eight of them share their first eight bits, and forty keys have 2^6 buckets if they can.
     keys = np.arange(40, dtype=np.int64) << 52
-    contents = IndexContents.of_fingerprints(keys, np.arange(1, 41, dtype=np.int32))
+    contents = IndexContents.of_hashes(keys, np.arange(1, 41, dtype=np.int32))
     buckets = keys >> contents.shift
     assert np.bincount(buckets).max() <= WINDOW
     for key, row in zip(keys, range(1, 41), strict=True):
@@ -64,11 +64,11 @@ def test_buckets_hold_no_more_keys_than_a_lookup_reads() -> None:
         assert contents.rows[start + place[0]] == row
 
 
-def test_fingerprints_that_are_too_much_alike_are_refused() -> None:
+def test_hashes_that_are_too_much_alike_are_refused() -> None:
     # These would need 2^59 buckets.
     keys = np.arange(WINDOW + 4, dtype=np.int64)
-    with pytest.raises(IndexOverflow, match="more than 12 fingerprints share their first 10 bits"):
-        IndexContents.of_fingerprints(keys, np.arange(WINDOW + 4, dtype=np.int32))
+    with pytest.raises(IndexOverflow, match="more than 12 hashes share their first 10 bits"):
+        IndexContents.of_hashes(keys, np.arange(WINDOW + 4, dtype=np.int32))
 
 
 def test_further_ids_leave_the_others_where_they_are() -> None:
@@ -76,19 +76,19 @@ def test_further_ids_leave_the_others_where_they_are() -> None:
     after = before.with_ids(IDS[100:130], 201)
     rows = dict(zip(after.keys[:-WINDOW], after.rows[:-WINDOW], strict=True))
     expected = [*range(1, 101), *range(201, 231)]
-    assert [rows[key] for key in fingerprints(IDS[:130])] == expected
+    assert [rows[key] for key in id_hashes(IDS[:130])] == expected
     with pytest.raises(IndexOverflow, match="export again"):
         after.with_ids(["item 5"], 300)
 
 
 def test_a_salt_tells_colliding_ids_apart(monkeypatch: pytest.MonkeyPatch) -> None:
-    import serving.id_tables as module
+    import serving.id_index as module
 
-    def few_fingerprints(ids: object, salt: str = "") -> np.ndarray:
-        collected = fingerprints(ids, salt)
+    def few_hashes(ids: object, salt: str = "") -> np.ndarray:
+        collected = id_hashes(ids, salt)
         return collected if salt else collected % 2
 
-    monkeypatch.setattr(module, "fingerprints", few_fingerprints)
+    monkeypatch.setattr(module, "id_hashes", few_hashes)
     index = IdIndex(IDS[:50], "items")
     (salt,) = (variable for variable in index.variables if variable.name == "items/index/salt:0")
     assert salt.numpy() == b"a"

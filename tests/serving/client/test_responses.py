@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serving.client.answers import Reply, highest_available, read_ranking, read_retrieved_items
 from serving.client.errors import ModelAddress, ProfileError, RankingError, ServerUnavailable
+from serving.client.responses import Reply, highest_available, read_ranking, read_retrieved_items
 
 
 def test_a_ranking_has_tasks_and_the_version() -> None:
