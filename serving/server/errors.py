@@ -18,11 +18,6 @@ class RequestError(Exception):
         self.code = code
         self.message = message
 
-    @property
-    def status(self) -> str:
-        """Code and message, as TensorFlow Serving quotes one error within another."""
-        return f"{self.code.name}: {self.message}"
-
 
 class RequestTooLargeError(RequestError):
     """A request beyond one of the server's limits: RESOURCE_EXHAUSTED, and 413 over REST."""

@@ -24,7 +24,6 @@ from serving.server.servable import type_name
 _QUOTE_LIMIT = 1024
 # What a number beyond the range of a double has: an exponent of three digits, or so many digits.
 _PERHAPS_HUGE = re.compile(rb"[eE]\+?[0-9]{3}|[0-9]{309}")
-_KINDS = {dict: "Object", list: "Array", str: "String", int: "Number", float: "Number"}
 
 
 def parse_object(text: bytes) -> dict[str, Any]:
@@ -33,24 +32,17 @@ def parse_object(text: bytes) -> dict[str, Any]:
     Escapes may leave halves of surrogate pairs in its strings: see `encoded`.
 
     Raises:
-      RequestError: INVALID_ARGUMENT; the message says where the JSON is broken, in bytes.
+      RequestError: INVALID_ARGUMENT; the message says where the JSON is broken.
     """
-    if not text:
-        raise invalid("JSON Parse error: The document is empty")
     try:
         may_be_huge = _PERHAPS_HUGE.search(text) is not None
         document = json.loads(text.decode(), parse_float=_finite if may_be_huge else None)
-    except UnicodeDecodeError as error:
-        raise _parse_error("Invalid encoding in string.", error.start) from error
-    except json.JSONDecodeError as error:
-        offset = len(error.doc[: error.pos].encode())
-        raise _parse_error(error.msg.removesuffix(" at"), offset) from error
     except RecursionError as error:
-        raise invalid("JSON Parse error: lists or objects are nested too deeply.") from error
-    except ValueError as error:  # a float beyond all doubles, or an integer of thousands of digits
-        raise invalid("JSON Parse error: Number too big to be stored in double.") from error
+        raise invalid("the JSON nests lists or objects too deeply") from error
+    except ValueError as error:  # no UTF-8, broken, or a number that no double holds
+        raise invalid(f"the JSON cannot be parsed: {error}") from error
     if not isinstance(document, dict):
-        raise format_error(document, "Is not object")
+        raise invalid(f"the JSON must be an object. Received: {quoted(document)}")
     return document
 
 
@@ -63,29 +55,17 @@ def encoded(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
-        raise invalid("JSON Parse error: The surrogate pair in string is invalid.") from error
-
-
-def format_error(value: object, reason: str) -> RequestError:
-    """The error for a JSON value that is not what it should be."""
-    return invalid(f"JSON Value: {quoted(value)} {reason}")
+        raise invalid("a string has half of a surrogate pair") from error
 
 
 def quoted(value: object) -> str:
     """A JSON value for a message, cut where it gets long."""
     text = ""
-    for part in json.JSONEncoder(indent=4, ensure_ascii=False).iterencode(value):
+    for part in json.JSONEncoder(ensure_ascii=False).iterencode(value):
         text += part[: _QUOTE_LIMIT + 1]
         if len(text) > _QUOTE_LIMIT:
             return f"{text[:_QUOTE_LIMIT]}..."
     return text
-
-
-def kind_name(value: object) -> str:
-    """What a JSON value is."""
-    if value is None or isinstance(value, bool):
-        return "Null" if value is None else str(value)
-    return _KINDS[type(value)]
 
 
 def _finite(digits: str) -> float:
@@ -93,10 +73,6 @@ def _finite(digits: str) -> float:
     if math.isinf(number):
         raise ValueError("beyond the range of a double")
     return number
-
-
-def _parse_error(reason: str, offset: int) -> RequestError:
-    return invalid(f"JSON Parse error: {reason} at offset: {offset}")
 
 
 _BASE64_KEY = "b64"
@@ -124,11 +100,26 @@ def to_array(value: object, data_type: tf.DType) -> np.ndarray:
     """
     shape = dense_shape(value)
     leaves = _leaves(value, shape)
-    array = None if leaves is None else _array(leaves, data_type)
-    if array is None:
-        _raise_first_fault(value, 0, shape, data_type)
-        raise AssertionError("a value without fault is an array")
-    return array.reshape(shape)
+    if leaves and data_type not in _CARRIED:
+        raise RequestError(
+            grpc.StatusCode.UNIMPLEMENTED, f"JSON does not carry the type {type_name(data_type)}"
+        )
+    if data_type == tf.string:
+        array = np.empty(len(leaves), dtype=object)
+        array[:] = [bytes_of(leaf) for leaf in leaves]
+        return array.reshape(shape)
+    allowed = _allowed_types(data_type)
+    if not set(map(type, leaves)) <= allowed:
+        wrong = next(leaf for leaf in leaves if type(leaf) not in allowed)
+        raise invalid(f"{quoted(wrong)} is not of type {type_name(data_type)}")
+    numpy_type = data_type.as_numpy_dtype
+    try:
+        array = np.asarray(leaves, np.float64 if data_type.is_floating else numpy_type)
+        if data_type.is_floating and (np.isfinite(array) & (abs(array) > data_type.max)).any():
+            raise OverflowError
+    except OverflowError as error:
+        raise invalid(f"a number is beyond the range of {type_name(data_type)}") from error
+    return array.astype(numpy_type).reshape(shape)
 
 
 def dense_shape(value: object) -> tuple[int, ...]:
@@ -153,119 +144,40 @@ def is_base64(value: object) -> bool:
     return isinstance(value[_BASE64_KEY], str)
 
 
-def bytes_of(value: str | dict[str, object]) -> bytes:
+def bytes_of(value: Any) -> bytes:
     """The bytes of a JSON string or of a `{"b64": ...}` object.
 
     Raises:
-      RequestError: INVALID_ARGUMENT.
+      RequestError: INVALID_ARGUMENT; it is neither, or no base64.
     """
     if isinstance(value, str):
         return encoded(value)
     if not is_base64(value):
-        raise format_error(value, "not formatted correctly for base64 data")
-    digits = "".join(str(value[_BASE64_KEY]).split()).rstrip("=")
+        raise invalid(f'{quoted(value)} is neither a string nor {{"b64": "..."}}')
+    digits = "".join(value[_BASE64_KEY].split()).rstrip("=")
     try:
         return base64.b64decode(digits + "=" * (-len(digits) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise invalid("Unable to base64 decode") from error
 
 
-def check_float_range(value: float, data_type: tf.DType) -> None:
-    """Refuses a finite number that is beyond a float type's range.
-
-    Raises:
-      RequestError: INVALID_ARGUMENT.
-    """
-    try:
-        is_inside = not math.isfinite(value) or abs(float(value)) <= float(data_type.max)
-    except OverflowError:  # an integer beyond the range of a double
-        is_inside = False
-    if not is_inside:
-        raise invalid(
-            f"Cannot convert JSON value: {quoted(value)} to {type_name(data_type)} without loss of "
-            "precision."
-        )
-
-
-def _leaves(value: Any, shape: tuple[int, ...]) -> list[Any] | None:
-    """What the lists hold, in order; None if they are not nested evenly."""
-    level = [value]
+def _leaves(value: Any, shape: tuple[int, ...]) -> list[Any]:
+    """What the lists hold, in order; refuses lists that are not nested evenly."""
+    level, is_even = [value], True
     for length in shape:
-        if not all(isinstance(element, list) and len(element) == length for element in level):
-            return None
+        is_even = all(isinstance(element, list) and len(element) == length for element in level)
+        if not is_even:
+            break
         level = list(itertools.chain.from_iterable(level))
-    return None if any(isinstance(leaf, list) for leaf in level) else level
-
-
-def _array(leaves: list[Any], data_type: tf.DType) -> np.ndarray | None:
-    """The leaves as an array of one dimension; None if one of them does not fit."""
-    if not set(map(type, leaves)) <= _allowed_types(data_type):
-        return None
-    if data_type not in _CARRIED and leaves:
-        return None
-    try:
-        if data_type == tf.string:
-            strings = np.empty(len(leaves), dtype=object)
-            strings[:] = [bytes_of(leaf) for leaf in leaves]
-            return strings
-        if not data_type.is_floating:
-            return np.asarray(leaves, dtype=data_type.as_numpy_dtype)
-        doubles = np.asarray(leaves, dtype=np.float64)
-        beyond = np.isfinite(doubles) & (np.abs(doubles) > float(data_type.max))
-        return None if beyond.any() else doubles.astype(data_type.as_numpy_dtype)
-    except (OverflowError, ValueError, RequestError):
-        return None
+    if not is_even or any(isinstance(leaf, list) for leaf in level):
+        raise invalid(f"lists must be nested evenly, as their first elements are: {list(shape)}")
+    return level
 
 
 def _allowed_types(data_type: tf.DType) -> set[type]:
-    if data_type == tf.string:
-        return {str, dict}
     if data_type == tf.bool:
         return {bool}
     return {int, float} if data_type.is_floating else {int}
-
-
-def _raise_first_fault(
-    value: object, level: int, shape: tuple[int, ...], data_type: tf.DType
-) -> None:
-    """Walks through the value as TensorFlow Serving does and refuses what it meets first."""
-    rank = len(shape)
-    if not isinstance(value, list):
-        if level != rank:
-            raise format_error(
-                value,
-                f"found at incorrect level: {level + 1} in the JSON DOM. Expected at level: {rank}",
-            )
-        _check_leaf(value, data_type)
-        return
-    if level >= rank:
-        raise invalid(f"Encountered list at unexpected level: {level} expected < {rank}")
-    if len(value) != shape[level]:
-        raise invalid(
-            f"Encountered list at unexpected size: {len(value)} at level: {level} "
-            f"expected size: {shape[level]}"
-        )
-    for element in value:
-        _raise_first_fault(element, level + 1, shape, data_type)
-
-
-def _check_leaf(value: Any, data_type: tf.DType) -> None:
-    if data_type not in _CARRIED and not isinstance(value, dict):
-        raise RequestError(
-            grpc.StatusCode.UNIMPLEMENTED,
-            f"Conversion of JSON Value: {quoted(value)} to type: {type_name(data_type)}",
-        )
-    fits = type(value) in _allowed_types(data_type)
-    if fits and data_type in _INTEGERS:
-        fits = data_type.min <= value <= data_type.max
-    if not fits:
-        raise format_error(
-            value, f"Type: {kind_name(value)} is not of expected type: {type_name(data_type)}"
-        )
-    if data_type == tf.string:
-        bytes_of(value)
-    elif data_type.is_floating:
-        check_float_range(value, data_type)
 
 
 _BYTES_SUFFIX = "_bytes"

@@ -6,12 +6,11 @@ import asyncio
 import dataclasses
 import json
 import logging
-import math
 import re
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import unquote
 
 import grpc
@@ -37,14 +36,10 @@ from serving.server import metrics
 from serving.server.errors import RequestError, RequestTooLargeError, invalid, not_found
 from serving.server.json_values import (
     bytes_of,
-    check_float_range,
     classifications,
     columns,
-    dense_shape,
     encoded,
-    format_error,
     is_base64,
-    kind_name,
     message_as_json,
     parse_object,
     predictions,
@@ -53,7 +48,7 @@ from serving.server.json_values import (
     to_array,
 )
 from serving.server.prediction_api import SIGNATURE_FIELD, PredictionApi
-from serving.server.servable import shape_text, signature_name_of
+from serving.server.servable import signature_name_of
 
 _GZIP = 16 + zlib.MAX_WBITS
 
@@ -165,9 +160,7 @@ def signature_name_in(document: Document) -> str:
     """
     name = document.get("signature_name", "")
     if not isinstance(name, str):
-        raise format_error(
-            document, "not formatted correctly. 'signature_name' key must be a string value."
-        )
+        raise invalid(f"'signature_name' must be a string. Received: {quoted(name)}")
     encoded(name)  # as the message does, which has no error of its own for it
     return name
 
@@ -188,109 +181,52 @@ def predict_inputs(
     Raises:
       RequestError: INVALID_ARGUMENT, or UNIMPLEMENTED for a type that JSON does not carry.
     """
-    if "instances" in document and "inputs" in document:
-        raise format_error(
-            document,
-            "Not formatted correctly expecting only one of 'inputs' or 'instances' keys to exist ",
-        )
-    if "instances" in document:
-        instances = document["instances"]
-        if not isinstance(instances, list):
-            raise format_error(document, "Excepting 'instances' to be an list/array")
-        if not instances:
-            raise format_error(document, "No values in 'instances' array")
-        return _arrays_of_instances(instances, specifications), True
+    if ("instances" in document) is ("inputs" in document):
+        raise invalid("a request must have either 'instances' or 'inputs'")
     if "inputs" in document:
-        return _arrays_of_inputs(document["inputs"], specifications), False
-    raise invalid("Missing 'inputs' or 'instances' key")
+        return _arrays(_columns(document["inputs"], specifications), specifications), False
+    instances = document["instances"]
+    if not isinstance(instances, list) or not instances:
+        raise invalid("'instances' must be a list that is not empty")
+    return _arrays(_columns_of_instances(instances, specifications), specifications), True
 
 
-def _arrays_of_instances(
+def _columns_of_instances(
     instances: list[Any], specifications: Specifications
-) -> dict[str, np.ndarray]:
-    are_objects = _is_named(instances[0])
-    if not are_objects and len(specifications) > 1:
-        raise invalid(
-            "instances is a plain list, but expecting list of objects as multiple input tensors "
-            "required as per tensorinfo_map"
-        )
-    try:
-        if not are_objects:
-            name, specification = next(iter(specifications.items()))
-            return {name: to_array(instances, specification.dtype)}
-        if all(isinstance(one, dict) and one.keys() == specifications.keys() for one in instances):
-            return {
-                name: to_array([instance[name] for instance in instances], specification.dtype)
-                for name, specification in specifications.items()
-            }
-    except RequestError:
-        pass  # said below with the element's number
-    _refuse_instances(instances, specifications, are_objects)
-
-
-def _refuse_instances(
-    instances: list[Any], specifications: Specifications, are_objects: bool
-) -> NoReturn:
-    """Goes through the instances one by one as TensorFlow Serving does, up to the first fault."""
-    shapes: dict[str, tuple[int, ...]] = {}
-    (unnamed, *_) = specifications
+) -> dict[str, list[Any]]:
+    names = list(specifications)
+    if len(names) == 1 and not any(map(_is_named, instances)):
+        return {names[0]: instances}
     for position, instance in enumerate(instances):
-        if _is_named(instance) is not are_objects:
-            expected = "object but got list" if are_objects else "value/list but got object"
-            raise invalid(f"Expecting {expected} at item {position} of input list")
-        for name, value in instance.items() if are_objects else [(unnamed, instance)]:
-            try:
-                _check_item(name, value, specifications, shapes)
-            except RequestError as error:
-                key = f" key: {name}" if are_objects else ""
-                raise invalid(
-                    f"Failed to process element: {position}{key} of 'instances' list. "
-                    f"Error: {error.status}"
-                ) from error
-        if are_objects and instance.keys() != specifications.keys():
+        if not _is_named(instance) or instance.keys() != specifications.keys():
             raise invalid(
-                f"Failed to process element: {position} of 'instances' list. JSON object: "
-                f"{quoted(instance)} must only have keys: {','.join(sorted(specifications))}"
+                f"instances[{position}] must be an object with the keys {', '.join(sorted(names))} "
+                f"alone. Received: {quoted(instance)}"
             )
-    raise AssertionError("instances without fault are arrays")
+    return {name: [instance[name] for instance in instances] for name in names}
 
 
-def _check_item(
-    name: str, value: Any, specifications: Specifications, shapes: dict[str, tuple[int, ...]]
-) -> None:
-    if name not in specifications:
-        raise invalid(f"JSON object: does not have named input: {name}")
-    shape = dense_shape(value)
-    to_array(value, specifications[name].dtype)
-    expected = shapes.setdefault(name, shape)
-    if math.prod(shape) != math.prod(expected):
-        raise invalid(f"Expecting tensor size: {math.prod(expected)} but got: {math.prod(shape)}")
-    if shape != expected:
-        raise invalid(f"Expecting shape {shape_text(expected)} but got: {shape_text(shape)}")
+def _columns(inputs: Any, specifications: Specifications) -> dict[str, Any]:
+    names = list(specifications)
+    if len(names) == 1 and not _is_named(inputs):
+        return {names[0]: inputs}
+    if not _is_named(inputs) or not specifications.keys() <= inputs.keys():
+        raise invalid(f"'inputs' must be an object with the keys {', '.join(sorted(names))}")
+    return {name: inputs[name] for name in names}
 
 
-def _arrays_of_inputs(inputs: Any, specifications: Specifications) -> dict[str, np.ndarray]:
-    if not _is_named(inputs):
-        if len(specifications) > 1:
-            raise invalid(
-                "inputs is a plain value/list, but expecting an object as multiple input tensors "
-                "required as per tensorinfo_map"
-            )
-        name, specification = next(iter(specifications.items()))
-        return {name: to_array(inputs, specification.dtype)}
+def _arrays(columns: Mapping[str, Any], specifications: Specifications) -> dict[str, np.ndarray]:
     arrays = {}
-    for name, specification in sorted(specifications.items()):
-        if name not in inputs:
-            raise invalid(f"Missing named input: {name} in 'inputs' object.")
-        arrays[name] = to_array(inputs[name], specification.dtype)
+    for name, column in columns.items():
+        try:
+            arrays[name] = to_array(column, specifications[name].dtype)
+        except RequestError as error:
+            raise RequestError(error.code, f"input '{name}': {error.message}") from error
     return arrays
 
 
 def _is_named(value: Any) -> bool:
     return isinstance(value, dict) and not is_base64(value)
-
-
-_KIND_NAMES = {"bytes_list": "bytes", "float_list": "float", "int64_list": "int64"}
 
 
 def examples_input(document: Mapping[str, Any]) -> input_pb2.Input:
@@ -308,22 +244,16 @@ def examples_input(document: Mapping[str, Any]) -> input_pb2.Input:
     if "context" in document:
         target = message.example_list_with_context
         target.context.CopyFrom(_example(document["context"]))
-    if "examples" not in document:
-        raise format_error(
-            document, "When method is classify, key 'examples' is expected and was not found"
-        )
-    examples = document["examples"]
-    if not isinstance(examples, list):
-        raise format_error(document, "Expecting 'examples' value to be an list/array")
-    if not examples:
-        raise format_error(document, "'examples' value is an empty array")
+    examples = document.get("examples")
+    if not isinstance(examples, list) or not examples:
+        raise invalid("'examples' must be a list that is not empty")
     target.examples.extend(map(_example, examples))
     return message
 
 
 def _example(features: Any) -> example_pb2.Example:
     if not isinstance(features, dict):
-        raise invalid(f"Example must be JSON object but got JSON {kind_name(features)}")
+        raise invalid(f"an example must be an object of features. Received: {quoted(features)}")
     example = example_pb2.Example()
     for name, content in features.items():
         encoded(name)  # as the message does, which has no error of its own for it
@@ -334,32 +264,19 @@ def _example(features: Any) -> example_pb2.Example:
 
 
 def _add_value(feature: feature_pb2.Feature, value: Any, name: str) -> None:
-    if isinstance(value, str) or is_base64(value):
-        _values_of_kind("bytes_list", feature, name).append(bytes_of(value))
-    elif isinstance(value, int):
-        values = _values_of_kind("int64_list", feature, name)
-        if not tf.int64.min <= value <= tf.int64.max:
-            raise invalid(f"Feature: {name} has uint64 element. Only int64 is supported.")
-        values.append(int(value))  # a boolean is 0 or 1
-    elif isinstance(value, float):
-        values = _values_of_kind("float_list", feature, name)
-        check_float_range(value, tf.float32)
-        values.append(value)
-    else:
-        raise invalid(f"Feature: {name} has element with unexpected JSON type: {kind_name(value)}")
-
-
-def _values_of_kind(kind: str, feature: feature_pb2.Feature, name: str) -> Any:
-    kind_of_value = feature.WhichOneof("kind")
-    if kind_of_value not in (None, kind):
-        raise _mixed_types(name, kind_of_value)
-    return getattr(feature, kind).value
-
-
-def _mixed_types(name: str, type_name: str) -> RequestError:
-    return invalid(
-        f"Unexpected element type in feature: {name} expecting type: {_KIND_NAMES[type_name]}"
-    )
+    content: bytes | float
+    try:
+        if isinstance(value, int):  # a boolean is 0 or 1
+            kind, content = "int64_list", to_array(int(value), tf.int64).item()
+        elif isinstance(value, float):
+            kind, content = "float_list", to_array(value, tf.float32).item()
+        else:
+            kind, content = "bytes_list", bytes_of(value)
+    except RequestError as error:
+        raise invalid(f"feature '{name}': {error.message}") from error
+    if feature.WhichOneof("kind") not in (None, kind):
+        raise invalid(f"feature '{name}' has values of different types")
+    getattr(feature, kind).value.append(content)
 
 
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"]

@@ -18,10 +18,8 @@ from serving.server.json_values import (
     columns,
     dense_shape,
     encoded,
-    format_error,
     from_array,
     is_base64,
-    kind_name,
     message_as_json,
     parse_object,
     predictions,
@@ -29,8 +27,6 @@ from serving.server.json_values import (
     regressions,
     to_array,
 )
-
-NOT_A = "is not of expected type:"
 
 
 @pytest.mark.parametrize(
@@ -65,43 +61,42 @@ def test_json_strings_and_base64_become_bytes() -> None:
 @pytest.mark.parametrize(
     ("value", "data_type", "reason"),
     [
-        (["1"], tf.float32, f'JSON Value: "1" Type: String {NOT_A} float'),
-        ([1, True], tf.float32, f"JSON Value: true Type: True {NOT_A} float"),
-        ([None], tf.float32, f"JSON Value: null Type: Null {NOT_A} float"),
-        ([1.5], tf.int64, f"JSON Value: 1.5 Type: Number {NOT_A} int64"),
-        ([1.0], tf.int64, f"JSON Value: 1.0 Type: Number {NOT_A} int64"),
-        ([1e20], tf.int64, f"JSON Value: 1e\\+20 Type: Number {NOT_A} int64"),
-        ([False], tf.int64, f"Type: False {NOT_A} int64"),
-        ([1], tf.bool, f"JSON Value: 1 Type: Number {NOT_A} bool"),
-        ([1], tf.string, f"JSON Value: 1 Type: Number {NOT_A} string"),
-        (["a", 1], tf.string, f"JSON Value: 1 Type: Number {NOT_A} string"),
-        ([{"b64": "a", "more": 1}], tf.string, "not formatted correctly for base64 data"),
+        (["1"], tf.float32, '"1" is not of type float'),
+        ([1, True], tf.float32, "true is not of type float"),
+        ([None], tf.float32, "null is not of type float"),
+        ([1.5], tf.int64, "1.5 is not of type int64"),
+        ([1.0], tf.int64, "1.0 is not of type int64"),
+        ([1e20], tf.int64, "1e+20 is not of type int64"),
+        ([False], tf.int64, "false is not of type int64"),
+        ([1], tf.bool, "1 is not of type bool"),
+        ([1], tf.string, '1 is neither a string nor {"b64": "..."}'),
+        (["a", 1], tf.string, '1 is neither a string nor {"b64": "..."}'),
+        ([{"b64": "a", "more": 1}], tf.string, "is neither a string nor"),
         ([{"b64": "no base64!"}], tf.string, "Unable to base64 decode"),
-        ([{"b64": 7}], tf.string, "not formatted correctly for base64 data"),
-        (["\ud800"], tf.string, "The surrogate pair in string is invalid."),
-        ([{"b64": "YQ=="}], tf.float32, f"Type: Object {NOT_A} float"),
-        ([1e39], tf.float32, "value: 1e\\+39 to float without loss of precision."),
-        ([10**400], tf.float64, "to double without loss of precision."),
-        ([2**63], tf.int64, f"JSON Value: {2**63} Type: Number {NOT_A} int64"),
-        ([-1], tf.uint8, f"JSON Value: -1 Type: Number {NOT_A} uint8"),
-        ([[1], [1, 2]], tf.int64, "list at unexpected size: 2 at level: 1 expected size: 1"),
-        ([1, [2]], tf.int64, "Encountered list at unexpected level: 1 expected < 1"),
-        ([[1], 2], tf.int64, "2 found at incorrect level: 2 in the JSON DOM. Expected at level: 2"),
-        # The first fault in reading order counts, of whatever kind it is.
-        ([["a"], [1, 2]], tf.int64, f'"a" Type: String {NOT_A} int64'),
+        ([{"b64": 7}], tf.string, '{"b64": 7} is neither a string nor'),
+        (["\ud800"], tf.string, "a string has half of a surrogate pair"),
+        ([{"b64": "YQ=="}], tf.float32, '{"b64": "YQ=="} is not of type float'),
+        ([1e39], tf.float32, "beyond the range of float"),
+        ([10**400], tf.float64, "beyond the range of double"),
+        ([2**63], tf.int64, "beyond the range of int64"),
+        ([-1], tf.uint8, "beyond the range of uint8"),
+        ([[1], [1, 2]], tf.int64, "nested evenly, as their first elements are: [2, 1]"),
+        ([1, [2]], tf.int64, "nested evenly, as their first elements are: [2]"),
+        ([[1], 2], tf.int64, "nested evenly, as their first elements are: [2, 1]"),
+        ([["a"], [1, 2]], tf.int64, "nested evenly"),
     ],
 )
 def test_a_json_value_that_does_not_fit_is_refused(
     value: object, data_type: tf.DType, reason: str
 ) -> None:
-    with pytest.raises(RequestError, match=reason) as caught:
+    with pytest.raises(RequestError, match=re.escape(reason)) as caught:
         to_array(value, data_type)
     assert caught.value.code is grpc.StatusCode.INVALID_ARGUMENT
 
 
 @pytest.mark.parametrize("data_type", [tf.float16, tf.uint16, tf.complex64])
 def test_types_that_json_does_not_carry(data_type: tf.DType) -> None:
-    with pytest.raises(RequestError, match="Conversion of JSON Value: 1 to type: ") as caught:
+    with pytest.raises(RequestError, match="JSON does not carry the type ") as caught:
         to_array([1], data_type)
     assert caught.value.code is grpc.StatusCode.UNIMPLEMENTED
 
@@ -140,53 +135,30 @@ def test_an_object_is_parsed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "offset"),
-    [
-        ("  ", 2),
-        ('{"instances": [1,}', 17),
-        ("{1: 2}", 1),
-        ('{"a" 1}', 5),
-        ('{"instances"', 12),
-        ('{"a": 1 "b": 2}', 8),
-        ('{"a": [1, "]"', 13),
-        ('{"ü": [1 2]}', 10),
-        ("{} {}", 3),
-        ('{"a": "\\x"}', 7),
-        ('{"a": "\\u12"}', 8),
-        ('{"a": "\n"}', 7),
-    ],
-)
-def test_the_place_where_json_is_broken_is_told_in_bytes(text: str, offset: int) -> None:
-    with pytest.raises(RequestError) as caught:
-        parse_object(text.encode())
-    assert caught.value.code is grpc.StatusCode.INVALID_ARGUMENT
-    message = re.fullmatch(r"JSON Parse error: \S.* at offset: (\d+)", caught.value.message)
-    assert message is not None and int(message[1]) == offset
-
-
-@pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b"", "JSON Parse error: The document is empty"),
-        (b'{"a": "open', "JSON Parse error: Unterminated string starting at offset: 6"),
-        (b'{"a": "\xff"}', "JSON Parse error: Invalid encoding in string. at offset: 7"),
-        (b'{"a": ' + b"[" * 100_000, "JSON Parse error: lists or objects are nested too deeply."),
-        (b'{"a": ' + b"1" * 5000, "JSON Parse error: Number too big to be stored in double."),
-        (b'{"a": [1.5, -1e400]}', "JSON Parse error: Number too big to be stored in double."),
-        (b'{"a": 1e+0309}', "JSON Parse error: Number too big to be stored in double."),
+        (b"", "the JSON cannot be parsed: Expecting value: line 1 column 1 (char 0)"),
+        (b'{"instances": [1,}', "the JSON cannot be parsed: Expecting value: line 1 column 18"),
+        (b'{"a": "open', "the JSON cannot be parsed: Unterminated string starting at"),
+        (b'{"a": "\xff"}', "the JSON cannot be parsed: 'utf-8' codec can't decode byte 0xff"),
+        (b'{"a": ' + b"[" * 100_000, "the JSON nests lists or objects too deeply"),
+        (b'{"a": ' + b"1" * 5000, "the JSON cannot be parsed: Exceeds the limit (4300 digits)"),
+        (b'{"a": [1.5, -1e400]}', "the JSON cannot be parsed: beyond the range of a double"),
+        (b'{"a": 1e+0309}', "the JSON cannot be parsed: beyond the range of a double"),
         (
             b'{"a": ' + b"9" * 400 + b".5}",
-            "JSON Parse error: Number too big to be stored in double.",
+            "the JSON cannot be parsed: beyond the range of a double",
         ),
-        (b"[]", "JSON Value: [] Is not object"),
-        (b'{"a": "\xed\xa0\x80" 1}', "JSON Parse error: Invalid encoding in string. at offset: 7"),
-        ("{}".encode("utf-16"), "JSON Parse error: Invalid encoding in string. at offset: 0"),
-        ("{}".encode("utf-8-sig"), "JSON Parse error: Unexpected UTF-8 BOM"),
+        (b"[]", "the JSON must be an object. Received: []"),
+        (b'{"a": "\xed\xa0\x80" 1}', "the JSON cannot be parsed: 'utf-8' codec can't decode"),
+        ("{}".encode("utf-16"), "the JSON cannot be parsed: 'utf-8' codec can't decode"),
+        ("{}".encode("utf-8-sig"), "the JSON cannot be parsed: Unexpected UTF-8 BOM"),
     ],
 )
 def test_a_body_that_is_no_json_object_is_refused(body: bytes, message: str) -> None:
     with pytest.raises(RequestError) as caught:
         parse_object(body)
+    assert caught.value.code is grpc.StatusCode.INVALID_ARGUMENT
     assert caught.value.message.startswith(message)
 
 
@@ -194,18 +166,8 @@ def test_half_a_surrogate_pair_is_no_text() -> None:
     assert encoded("ü") == b"\xc3\xbc"
     document = parse_object(b'{"a": "\\ud83d\\ude00", "b": "\\ud83d"}')
     assert encoded(document["a"]) == b"\xf0\x9f\x98\x80"
-    with pytest.raises(RequestError, match="JSON Parse error: The surrogate pair in string is"):
+    with pytest.raises(RequestError, match="half of a surrogate pair"):
         encoded(document["b"])
-
-
-def test_values_are_quoted_and_named_as_by_rapidjson() -> None:
-    assert quoted({"a": [1.0, "ü"]}) == '{\n    "a": [\n        1.0,\n        "ü"\n    ]\n}'
-    assert str(format_error(None, "is nothing")) == "JSON Value: null is nothing"
-    assert len(quoted("x" * 100_000)) < 1100
-    values = (None, True, False, {}, [], "", 1, 1.5)
-    assert [kind_name(value) for value in values] == [
-        *("Null", "True", "False", "Object", "Array", "String", "Number", "Number")
-    ]
 
 
 def test_numbers_near_the_end_of_doubles_are_read() -> None:
@@ -225,7 +187,7 @@ def test_only_the_beginning_of_a_quoted_value_is_written() -> None:
                 yield value
 
     values = Watched([7] * 1_000_000)
-    assert quoted(values).startswith("[\n    7,\n    7,")
+    assert quoted(values).startswith("[7, 7,")
     assert len(quoted(values)) == 1024 + len("...")
     assert values.read < 1_000
 

@@ -293,7 +293,6 @@ def test_the_api_begins_with_its_version() -> None:
 
 TWO = {"ids": tf.TensorSpec([None], tf.string), "x": tf.TensorSpec([None, 2], tf.float32)}
 ONE = {"examples": tf.TensorSpec([None], tf.string)}
-KEYS = "JSON object: .* must only have keys: ids,x"
 
 
 def test_rows_and_columns_are_the_same_tensors() -> None:
@@ -329,25 +328,25 @@ def test_rows_may_have_another_shape_than_the_signature_says() -> None:
 @pytest.mark.parametrize(
     ("document", "reason"),
     [
-        ({}, "Missing 'inputs' or 'instances' key"),
-        ({"instances": [1], "inputs": [1]}, "expecting only one of 'inputs' or 'instances' keys"),
-        ({"instances": {}}, "Excepting 'instances' to be an list/array"),
-        ({"instances": []}, "No values in 'instances' array"),
-        ({"instances": [["a"]]}, "instances is a plain list, but expecting list of objects"),
-        ({"instances": [{"ids": "a", "x": [1, 2]}, 5]}, "object but got list at item 1 of"),
-        ({"instances": [{"ids": "a"}]}, f"Failed to process element: 0 of 'instances' .*{KEYS}"),
-        ({"instances": [{"ids": "a", "x": 1, "y": 1}]}, "does not have named input: y"),
+        ({}, "either 'instances' or 'inputs'"),
+        ({"instances": [1], "inputs": [1]}, "either 'instances' or 'inputs'"),
+        ({"instances": {}}, "'instances' must be a list that is not empty"),
+        ({"instances": []}, "'instances' must be a list that is not empty"),
+        ({"instances": [["a"]]}, r"instances\[0\] must be an object with the keys ids, x alone"),
+        ({"instances": [{"ids": "a", "x": [1, 2]}, 5]}, r"instances\[1\] must be an object"),
+        ({"instances": [{"ids": "a"}]}, r"instances\[0\] must .* Received: \{\"ids\": \"a\"\}"),
+        ({"instances": [{"ids": "a", "x": 1, "y": 1}]}, r"instances\[0\] must be an object"),
         (
             {"instances": [{"ids": "a", "x": [1]}, {"ids": "b", "x": [1, 2]}]},
-            "element: 1 key: x of .* INVALID_ARGUMENT: Expecting tensor size: 1 but got: 2",
+            r"input 'x': lists must be nested evenly, .* \[2, 1\]",
         ),
         (
             {"instances": [{"ids": "a", "x": [[1, 2]]}, {"ids": "b", "x": [[1], [2]]}]},
-            r"element: 1 key: x of .* Expecting shape \[1,2\] but got: \[2,1\]",
+            r"input 'x': lists must be nested evenly, .* \[2, 1, 2\]",
         ),
-        ({"inputs": ["a"]}, "inputs is a plain value/list, but expecting an object as multiple"),
-        ({"inputs": {"ids": ["a"]}}, "Missing named input: x in 'inputs' object."),
-        ({"inputs": {"ids": [1], "x": 1}}, "1 Type: Number is not of expected type: string"),
+        ({"inputs": ["a"]}, "'inputs' must be an object with the keys ids, x"),
+        ({"inputs": {"ids": ["a"]}}, "'inputs' must be an object with the keys ids, x"),
+        ({"inputs": {"ids": [1], "x": 1}}, "input 'ids': 1 is neither a string nor"),
     ],
 )
 def test_a_wrong_predict_request_is_refused(document: dict, reason: str) -> None:
@@ -358,9 +357,9 @@ def test_a_wrong_predict_request_is_refused(document: dict, reason: str) -> None
 def test_signature_name_is_a_string() -> None:
     assert signature_name_in({}) == ""
     assert signature_name_in({"signature_name": "rank"}) == "rank"
-    with pytest.raises(RequestError, match="'signature_name' key must be a string value"):
+    with pytest.raises(RequestError, match="'signature_name' must be a string. Received: 1"):
         signature_name_in({"signature_name": 1})
-    with pytest.raises(RequestError, match="The surrogate pair in string is invalid."):
+    with pytest.raises(RequestError, match="half of a surrogate pair"):
         signature_name_in({"signature_name": "\ud800"})
 
 
@@ -386,28 +385,23 @@ def test_examples_become_messages() -> None:
 @pytest.mark.parametrize(
     ("document", "reason"),
     [
-        ({}, "When method is classify, key 'examples' is expected and was not found"),
-        ({"examples": 5}, "Expecting 'examples' value to be an list/array"),
-        ({"examples": []}, "'examples' value is an empty array"),
-        ({"examples": [1]}, "Example must be JSON object but got JSON Number"),
-        ({"context": [], "examples": [{}]}, "Example must be JSON object but got JSON Array"),
-        (
-            {"examples": [{}, {"x": [1, 2.5]}]},
-            "Unexpected element type in feature: x expecting type: int64",
-        ),
-        ({"examples": [{"x": ["a", 1]}]}, "feature: x expecting type: bytes"),
-        ({"examples": [{"x": [1.0, True]}]}, "feature: x expecting type: float"),
-        ({"examples": [{"x": None}]}, "Feature: x has element with unexpected JSON type: Null"),
-        ({"examples": [{"x": [[1]]}]}, "Feature: x has element with unexpected JSON type: Array"),
-        ({"examples": [{"x": {"a": 1}}]}, "has element with unexpected JSON type: Object"),
-        ({"examples": [{"x": 2**63}]}, "Feature: x has uint64 element. Only int64 is supported."),
-        (
-            {"examples": [{"x": 1e39}]},
-            "Cannot convert JSON value: 1e\\+39 to float without loss of precision.",
-        ),
+        ({}, "'examples' must be a list that is not empty"),
+        ({"examples": 5}, "'examples' must be a list that is not empty"),
+        ({"examples": []}, "'examples' must be a list that is not empty"),
+        ({"examples": [1]}, "an example must be an object of features. Received: 1"),
+        ({"context": [], "examples": [{}]}, r"must be an object of features. Received: \[\]"),
+        ({"examples": [{}, {"x": [1, 2.5]}]}, "feature 'x' has values of different types"),
+        ({"examples": [{"x": ["a", 1]}]}, "feature 'x' has values of different types"),
+        ({"examples": [{"x": [1.0, True]}]}, "feature 'x' has values of different types"),
+        ({"examples": [{"x": None}]}, "feature 'x': null is neither a string nor"),
+        ({"examples": [{"x": [[1]]}]}, r"feature 'x': \[1\] is neither a string nor"),
+        ({"examples": [{"x": [["a"]]}]}, r"feature 'x': \[\"a\"\] is neither a string nor"),
+        ({"examples": [{"x": {"a": 1}}]}, "feature 'x': .* is neither a string nor"),
+        ({"examples": [{"x": 2**63}]}, "feature 'x': a number is beyond the range of int64"),
+        ({"examples": [{"x": 1e39}]}, "feature 'x': a number is beyond the range of float"),
         ({"examples": [{"x": {"b64": "?"}}]}, "Unable to base64 decode"),
-        ({"examples": [{"\ud800": 1}]}, "The surrogate pair in string is invalid."),
-        ({"examples": [{"x": "\ud800"}]}, "The surrogate pair in string is invalid."),
+        ({"examples": [{"\ud800": 1}]}, "half of a surrogate pair"),
+        ({"examples": [{"x": "\ud800"}]}, "half of a surrogate pair"),
     ],
 )
 def test_wrong_examples_are_refused(document: dict, reason: str) -> None:
