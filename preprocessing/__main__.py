@@ -8,18 +8,14 @@ from collections.abc import Sequence
 from configs.command_line import program_parser, run_command
 from preprocessing.beam_options import silence_beam_import_logs
 from preprocessing.commands import (
-    all_steps,
     download,
-    encode,
-    examples,
     explain,
     forget,
     generate,
-    group,
     import_answers,
     inspect,
-    link,
     prompts,
+    steps,
     validate,
 )
 
@@ -36,22 +32,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code."""
     parser = program_parser("python -m preprocessing", _HELP)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (
-        download,
-        group,
-        prompts,
-        generate,
-        import_answers,
-        link,
-        encode,
-        examples,
-        all_steps,
-        inspect,
-        explain,
-        forget,
-        validate,
+    for add_command in (
+        download.add_command,
+        steps.add_group,
+        prompts.add_command,
+        generate.add_command,
+        import_answers.add_command,
+        steps.add_link,
+        steps.add_encode,
+        steps.add_examples,
+        steps.add_all,
+        inspect.add_command,
+        explain.add_command,
+        forget.add_command,
+        validate.add_command,
     ):
-        command.add_command(subparsers)
+        add_command(subparsers)
     parsed = parser.parse_args(arguments)
     silence_beam_import_logs()
     return run_command(parsed.run, parsed)

@@ -28,12 +28,17 @@ def epilog(prefixes: Sequence[str]) -> str:
     return f"{keys_help(prefixes)}\n\n{EXIT_CODES_HELP}"
 
 
-class StepOptions(TypedDict):
+class RunOptions(TypedDict):
     """Keyword arguments of every step."""
 
     strict: bool
     force: bool
     dry_run: bool
+
+
+class StepOptions(RunOptions):
+    """Those of a step that runs in Beam."""
+
     beam: BeamOptions
 
 
@@ -78,11 +83,14 @@ def add_run_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def run_options_of(arguments: argparse.Namespace) -> RunOptions:
+    """The options of a parsed command line that every step takes."""
+    return RunOptions(strict=arguments.strict, force=arguments.force, dry_run=arguments.dry_run)
+
+
 def step_options_of(arguments: argparse.Namespace) -> StepOptions:
-    """The options of a parsed command line."""
+    """The options of a parsed command line, those of Beam included."""
     return StepOptions(
-        strict=arguments.strict,
-        force=arguments.force,
-        dry_run=arguments.dry_run,
+        **run_options_of(arguments),
         beam=BeamOptions(arguments.runner, tuple(arguments.beam_option), staging=arguments.staging),
     )
