@@ -22,19 +22,22 @@ same round, by processor time, which other programs on the machine disturb less.
 from __future__ import annotations
 
 import argparse
+import collections
 import os
 import statistics
 import sys
-from collections.abc import Mapping
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import tensorflow as tf
+from tensorflow.tsl.profiler.protobuf import xplane_pb2
 
 from benchmarks.measuring import Stopwatch, measured, print_measure
 from benchmarks.model_workload import TrainingStep, raw_batches, synthetic_tables, training_step
-from benchmarks.operation_profile import operation_shares
 from models.backbones import BACKBONES
 
 _BASELINE = "none"
@@ -49,6 +52,8 @@ _ARMS: dict[str, Mapping[str, object]] = {
 }
 _NO_DROPOUT = {"dropout_rate": 0.0, "id_dropout_rate": 0.0, "knowledge_dropout_rate": 0.0}
 _SHOWN_OPERATIONS = 12
+_HOST = "/host:CPU"
+_OPERATIONS = frozenset(dir(tf.raw_ops))
 
 
 def main() -> None:
@@ -162,6 +167,33 @@ def _table(rows: list[tuple[str, dict[str, tuple[float, float]]]]) -> str:
         ratios = " | ".join(f"{results[arm][1]:.2f}" for arm in others)
         lines.append(f"| {backbone} | {results[_BASELINE][0]:,.0f} | {ratios} |")
     return "\n".join(lines)
+
+
+def operation_shares(program: Callable[[], object], repeats: int = 3) -> dict[str, float]:
+    """Shares of the executor's time, operation type -> 0 to 1, largest first.
+
+    Args:
+      program: runs compiled functions; it was run before.
+      repeats: how often it runs under the profiler.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        with tf.profiler.experimental.Profile(folder):
+            for _ in range(repeats):
+                program()
+        (trace,) = Path(folder).rglob("*.xplane.pb")
+        space = xplane_pb2.XSpace.FromString(trace.read_bytes())
+    durations: collections.Counter[str] = collections.Counter()
+    for plane in space.planes:
+        if plane.name != _HOST:
+            continue
+        for line in plane.lines:
+            for event in line.events:
+                # Operations are named "<name in the graph>:<type>".
+                name, colon, kind = plane.event_metadata[event.metadata_id].name.rpartition(":")
+                if colon and name and kind.lstrip("_").removeprefix("Mkl") in _OPERATIONS:
+                    durations[kind] += event.duration_ps
+    total = sum(durations.values())
+    return {kind: duration / total for kind, duration in durations.most_common()}
 
 
 if __name__ == "__main__":

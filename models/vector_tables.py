@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import get_args
 
 import numpy as np
@@ -144,3 +144,32 @@ def stored_vectors(
     # The quotient of a row's largest number may round to more than 127.
     limited = np.clip(quantised, -_LARGEST_INT8, _LARGEST_INT8)
     return {"values": limited.astype(np.int8), "scales": scales.astype(np.float32)}
+
+
+class AugmentedTables(tf.Module):
+    """Stored augmented vectors: what an export has in place of knowledge vectors and adapter.
+
+    Shapes: source -> rows int [...] in; source -> [..., width] float32 out, as an adapter's. A call
+      may name some of the sources only.
+    """
+
+    def __init__(self, tables: Mapping[str, np.ndarray], number_format: NumberFormat = "float32"):
+        """Stores one array [rows, width] per source."""
+        super().__init__(name="augmented_tables")
+        self._tables = {
+            source: VectorTable(table, number_format, f"knowledge/{source}/augmented")
+            for source, table in tables.items()
+        }
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Sources in output order."""
+        return tuple(self._tables)
+
+    def __call__(
+        self, rows: Mapping[str, tf.Tensor], training: bool | None = None
+    ) -> dict[str, tf.Tensor]:
+        """Augmented vectors of knowledge rows; they are the same in training."""
+        return {
+            source: table(rows[source]) for source, table in self._tables.items() if source in rows
+        }

@@ -17,13 +17,12 @@ import tensorflow as tf
 
 from configs.serving import NumberFormat
 from models.adapters.base import KnowledgeAdapter
-from models.adapters.stored import AugmentedTables
 from models.building import AnyModel
 from models.inputs import InputPreparation
 from models.item_ids import KnowledgeIds, StoredIds, TrainedIds
 from models.knowledge import UserRows
 from models.prior import PRIOR_SUFFIX, KnowledgePrior
-from models.vector_tables import growing_table
+from models.vector_tables import AugmentedTables, growing_table
 from serving.id_index import IdIndex, StoredUserRows
 
 

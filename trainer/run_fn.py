@@ -14,7 +14,7 @@ from typing import Protocol
 
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError, load_scenario, override_scenario
-from trainer.one_process import require_one_process
+from trainer.distribution.cluster import require_one_process
 
 _KNOWN_KEYS = ("config", "overrides")
 _WRONG_FEATURE = re.compile(r"Feature: .*")

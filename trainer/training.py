@@ -21,7 +21,6 @@ from preprocessing.records.contract import LABEL
 from trainer.distribution import Distribution, distribution_of
 from trainer.examples import PreparedExamples
 from trainer.knowledge_coverage import knowledge_coverage
-from trainer.match_statistics import match_statistics
 from trainer.model_errors import reason_of
 from trainer.model_kinds import MODEL_KINDS, predictor_of
 from trainer.optimizers import build_optimizer
@@ -50,6 +49,8 @@ from trainer.training_loop import (
     TrainingLoop,
     best_metrics,
 )
+
+_FEATURE_BATCH = 4096
 
 
 def train(
@@ -255,3 +256,32 @@ def _require_both_classes(scenario: Scenario, examples: PreparedExamples, part: 
                 f"label {labels[0]:g}{suffix}, and AUC needs both; look at data.positive_rating, "
                 "data.labels, data.negatives and split.fractions"
             )
+
+
+def match_statistics(model: AnyModel, examples: PreparedExamples) -> tuple[np.ndarray, np.ndarray]:
+    """Statistics by which the model standardises its match features.
+
+    Those of a learned match, which prepared examples do not hold, are computed with the kernel
+    parameters that the model has now. In lists only candidates count, not padding, and nowhere
+    candidates of which a source knows nothing (NaN).
+
+    Returns:
+      Mean and standard deviation, float32 [features] each; 0 and 0 where nothing is known.
+    """
+    match = examples.features.get("match")
+    if match is None:
+        match = _computed_match(model, examples)
+    mask = examples.features.get("candidate_mask")
+    if mask is not None:
+        match = match[mask]
+    masked = np.ma.masked_invalid(match)
+    mean = masked.mean(axis=0, dtype=np.float64).filled(0.0)
+    deviation = masked.std(axis=0, dtype=np.float64).filled(0.0)
+    return mean.astype(np.float32), deviation.astype(np.float32)
+
+
+def _computed_match(model: AnyModel, examples: PreparedExamples) -> np.ndarray:
+    features = tf.function(
+        lambda batch: model.prepared(batch)["match"], reduce_retracing=True, autograph=False
+    )
+    return np.concatenate([features(batch).numpy() for batch in examples.batches(_FEATURE_BATCH)])

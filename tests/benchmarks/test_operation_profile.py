@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from benchmarks.operation_profile import operation_shares
+from benchmarks.models import operation_shares
 
 
 def test_the_largest_share_is_that_of_the_heaviest_operation() -> None:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.adapters.stored import AugmentedTables
 from models.building import AnyModel
 from models.item_ids import StoredIds
+from models.vector_tables import AugmentedTables
 from preprocessing.records.contract import USER_FOLDS
 from serving.serving_module import serving_module
 from serving.stored_knowledge import StoredPrior, with_stored_knowledge

@@ -8,7 +8,7 @@ from models.building import build_model
 from tests.runs import shared_store
 from tests.scenarios import rich_scenario
 from trainer.examples import PreparedExamples
-from trainer.match_statistics import match_statistics
+from trainer.training import match_statistics
 
 
 def statistics_and_features(

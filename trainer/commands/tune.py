@@ -82,9 +82,9 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
 
     from configs.files import alone_in
     from configs.loading import ConfigurationError, load_scenario
+    from trainer.distribution.cluster import require_one_process
     from trainer.experiments.trainers import Job, LocalTrainer
     from trainer.gpu import prepare_devices
-    from trainer.one_process import require_one_process
     from trainer.preparation import ExampleStore
     from trainer.run_identity import default_run_folder
     from trainer.tables import require_named_inputs

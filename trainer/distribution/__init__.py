@@ -1,6 +1,52 @@
-"""Training on several devices and in several processes."""
+"""Training on several devices and in several processes: the distribution of a configuration."""
 
-from trainer.distribution.base import LOST_PROCESS, Distribution
-from trainer.distribution.choosing import distribution_of
+from __future__ import annotations
+
+import functools
+
+import tensorflow as tf
+
+from configs.loading import ConfigurationError
+from configs.training import Training
+from trainer.distribution.base import LOST_PROCESS, Distribution, mirrored_devices
+from trainer.distribution.cluster import cluster_of
+from trainer.distribution.multi_worker import multi_worker
+from trainer.distribution.parameter_servers import parameter_servers
+from trainer.training_input import Worker
 
 __all__ = ["LOST_PROCESS", "Distribution", "distribution_of"]
+
+
+def distribution_of(training: Training) -> Distribution:
+    """Sets TensorFlow up for a distribution, before it makes its first tensor.
+
+    Raises:
+      ConfigurationError: there are no such devices, TF_CONFIG is not what it needs to be, or a
+        batch has fewer samples than there are devices.
+    """
+    distribution = _connected(training)
+    devices = distribution.worker.replicas
+    if training.batch_size < devices:
+        raise ConfigurationError(
+            f"training.batch_size: {training.batch_size} samples cannot be dealt to {devices} "
+            f"devices; set it to {devices} or more"
+        )
+    return distribution
+
+
+def _connected(training: Training) -> Distribution:
+    cluster = cluster_of(training)
+    if cluster is not None:
+        if training.distribution == "multi_worker":
+            return multi_worker(cluster)
+        return parameter_servers(cluster)
+    if training.distribution == "none":
+        return Distribution()
+    strategy = _mirrored(tuple(mirrored_devices(training.devices)))
+    return Distribution(strategy, Worker(replicas=strategy.num_replicas_in_sync))
+
+
+@functools.cache
+def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
+    """One for all trainings of a process: collectives of two would be taken for each other's."""
+    return tf.distribute.MirroredStrategy(devices)

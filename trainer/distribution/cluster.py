@@ -172,3 +172,22 @@ def _is_address(value: object) -> bool:
         return False
     host, separator, port = value.rpartition(":")
     return bool(host and separator) and port.isdecimal()
+
+
+def require_one_process(training: Training, who: str) -> None:
+    """Makes sure that one process is all that a training needs.
+
+    What trains many models, or inside another program, takes no strategy of several processes.
+
+    Args:
+      training: its options.
+      who: what trains in one process, for the message.
+
+    Raises:
+      ConfigurationError: `training.distribution` is of several processes.
+    """
+    if training.distribution in _JOBS:
+        raise ConfigurationError(
+            f"training.distribution '{training.distribution}': {who} one process; take 'none' or "
+            "'mirrored', or train with 'python -m trainer train'"
+        )

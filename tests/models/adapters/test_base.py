@@ -17,7 +17,7 @@ from models.adapters.base import (
     component_statistics,
     frozen_weight,
 )
-from models.adapters.stored import AugmentedTables
+from models.vector_tables import AugmentedTables
 from tests.models.adapters.cases import (
     ROWS,
     WIDTH,

@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import tensorflow as tf
 
-from models.adapters.stored import AugmentedTables
+from models.vector_tables import AugmentedTables
 
 TABLES = {
     source: np.random.default_rng(seed).normal(size=[rows, 3]).astype(np.float32)

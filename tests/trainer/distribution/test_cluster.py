@@ -6,7 +6,7 @@ import pytest
 
 from configs.loading import ConfigurationError
 from configs.training import Training
-from trainer.distribution.cluster import Cluster, cluster_of
+from trainer.distribution.cluster import Cluster, cluster_of, require_one_process
 
 A, B, C, D = "a:1", "b:2", "[::1]:3", "d.example.com:4"
 RING = {"worker": [A, B, C]}
@@ -108,3 +108,15 @@ def test_what_is_wrong_is_named_with_an_example(
     assert reason in message
     example = message.split("TF_CONFIG='")[1].split("'")[0]
     assert read(monkeypatch, distribution, example) is not None
+
+
+@pytest.mark.parametrize("distribution", ["multi_worker", "parameter_server"])
+def test_strategies_of_several_processes_are_refused(distribution: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        require_one_process(Training(distribution=distribution), "a search runs")
+    assert f"training.distribution '{distribution}': a search runs one process" in str(caught.value)
+
+
+@pytest.mark.parametrize("distribution", ["none", "mirrored"])
+def test_one_process_is_enough_for_the_others(distribution: str) -> None:
+    require_one_process(Training(distribution=distribution), "a search runs")
