@@ -4,7 +4,7 @@ Classification and regression on tf.Examples have fixed names of input and outpu
 reads `inputs` and gives `scores`, `classes` or both, each [batch, classes]; regression reads
 `inputs` and gives `outputs`, [batch] or [batch, 1]. As in TensorFlow Serving's default settings,
 the method name that is stored with a signature does not matter, because TensorFlow 2 always stores
-the one for prediction. The rules and words are those of `classifier.cc` and `regressor.cc` in
+the one for prediction. The rules are those of `classifier.cc` and `regressor.cc` in
 https://github.com/tensorflow/serving.
 """
 
@@ -31,7 +31,6 @@ from serving.protocol.messages import (
     model_pb2,
     regression_pb2,
     tensor_pb2,
-    types_pb2,
 )
 from serving.protocol.tensors import STRING_BYTES, TensorFormatError, size_of
 from serving.runtime.c_api import CApiError, CApiSession
@@ -178,11 +177,6 @@ def check_input_names(signature_name: str, expected: Set[str], sent: Set[str]) -
 def type_name(data_type: tf.DType) -> str:
     """A data type's name in TensorFlow Serving's messages, for example `float`."""
     return _TYPE_NAMES.get(data_type.name, data_type.name)
-
-
-def shape_text(shape: Sequence[int]) -> str:
-    """A shape in TensorFlow Serving's messages, for example `[2,1]`."""
-    return f"[{','.join(map(str, shape))}]"
 
 
 def _checked(position: int, specification: tf.TensorSpec, array: np.ndarray) -> np.ndarray:
@@ -437,16 +431,11 @@ def check_classification(definition: meta_graph_pb2.SignatureDef) -> None:
     Raises:
       RequestError: INVALID_ARGUMENT.
     """
-    if len(definition.inputs) != 1:
-        raise invalid("Expected one input Tensor.")
-    if len(definition.outputs) not in (1, 2):
-        raise invalid(f"Expected one or two output Tensors, found {len(definition.outputs)}")
-    if _INPUT not in definition.inputs:
-        raise invalid(f"No classification inputs found in SignatureDef: {definition}")
-    if not {_CLASSES, _SCORES} & set(definition.outputs):
+    has_result = bool({_CLASSES, _SCORES} & set(definition.outputs))
+    if set(definition.inputs) != {_INPUT} or len(definition.outputs) > 2 or not has_result:
         raise invalid(
-            "Expected classification signature outputs to contain at least one of "
-            f'"{_CLASSES}" or "{_SCORES}". Signature was: {definition}'
+            f'a signature that classifies has the input "{_INPUT}" and the outputs "{_CLASSES}", '
+            f'"{_SCORES}" or both. {_described(definition)}'
         )
 
 
@@ -456,14 +445,15 @@ def check_regression(definition: meta_graph_pb2.SignatureDef) -> None:
     Raises:
       RequestError: INVALID_ARGUMENT.
     """
-    if len(definition.inputs) != 1:
-        raise invalid("Expected one input Tensor.")
-    if len(definition.outputs) != 1:
-        raise invalid("Expected one output Tensor.")
-    if _INPUT not in definition.inputs:
-        raise invalid(f"No regression inputs found in SignatureDef: {definition}")
-    if _OUTPUT not in definition.outputs:
-        raise invalid(f"No regression outputs found in SignatureDef: {definition}")
+    if set(definition.inputs) != {_INPUT} or set(definition.outputs) != {_OUTPUT}:
+        raise invalid(
+            f'a signature that regresses has the input "{_INPUT}" and the output "{_OUTPUT}". '
+            f"{_described(definition)}"
+        )
+
+
+def _described(definition: meta_graph_pb2.SignatureDef) -> str:
+    return f"This one has {_set(definition.inputs)} and {_set(definition.outputs)}"
 
 
 def classify(
@@ -488,18 +478,16 @@ def classify(
     examples = examples_of(message)
     names = [name for name in (_CLASSES, _SCORES) if name in definition.outputs]
     outputs = servable.run(signature_name, {_INPUT: examples}, names)
+    widths = [array.shape[1:] for array in outputs.values()]
     for name, array in outputs.items():
-        _check_classes(name, array, len(examples))
-    widths = [array.shape[1] for array in outputs.values()]
-    if len(set(widths)) > 1:
-        raise invalid(
-            "Tensors class and score should match in dim_size(1). "
-            f"Got {outputs[_CLASSES].shape[1]} vs. {outputs[_SCORES].shape[1]}"
-        )
+        data_type = np.dtype(object if name == _CLASSES else np.float32)
+        is_matrix = array.ndim == 2 and len(array) == len(examples) and array.shape[1:] == widths[0]
+        if not is_matrix or array.dtype != data_type:
+            raise _no_result(name, array, f"{len(examples)} rows of classes, equally many each")
     result = classification_pb2.ClassificationResult()
     for row in range(len(examples)):
         classes = result.classifications.add().classes
-        for column in range(widths[0]):
+        for column in range(widths[0][0]):
             item = classes.add()
             if _CLASSES in outputs:
                 item.label = _label(outputs[_CLASSES][row, column])
@@ -528,17 +516,9 @@ def regress(
     check_regression(_definition(servable, signature_name))
     examples = examples_of(message)
     values = servable.run(signature_name, {_INPUT: examples})[_OUTPUT]
-    if values.ndim not in (1, 2) or values.shape[1:] not in ((), (1,)):
-        raise invalid(
-            "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] but got "
-            f"{shape_text(values.shape)}"
-        )
-    if len(values) != len(examples):
-        raise invalid(
-            f"Input batch size did not match output batch size: {len(examples)} vs. {len(values)}"
-        )
-    if values.dtype != np.float32:
-        raise invalid(f"Expected output Tensor of DT_FLOAT.  Got: {_enum_name(values)}")
+    is_column = len(values.shape) in (1, 2) and values.shape[1:] in ((), (1,))
+    if not is_column or len(values) != len(examples) or values.dtype != np.float32:
+        raise _no_result(_OUTPUT, values, f"{len(examples)} floats")
     result = regression_pb2.RegressionResult()
     for value in values.ravel().tolist():
         result.regressions.add(value=value)
@@ -551,17 +531,11 @@ def _definition(servable: Servable, signature_name: str) -> meta_graph_pb2.Signa
     return servable.signature_definitions[signature_name]
 
 
-def _check_classes(name: str, array: np.ndarray, rows: int) -> None:
-    if array.ndim != 2:
-        raise invalid(
-            f"Expected Tensor shape: [batch_size num_classes] but got {shape_text(array.shape)}"
-        )
-    is_strings = name == _CLASSES
-    if array.dtype != np.dtype(object if is_strings else np.float32):
-        expected = "DT_STRING" if is_strings else "DT_FLOAT"
-        raise invalid(f"Expected {name} Tensor of {expected}. Got: {_enum_name(array)}")
-    if len(array) != rows:
-        raise invalid(f"Expected {name} output batch size of {rows}. Got: {len(array)}")
+def _no_result(name: str, array: np.ndarray, expected: str) -> RequestError:
+    data_type = "string" if array.dtype == object else type_name(tf.as_dtype(array.dtype))
+    return invalid(
+        f'the model gave "{name}" as {data_type} {list(array.shape)}, which should be {expected}'
+    )
 
 
 def _label(text: bytes) -> str:
@@ -571,8 +545,3 @@ def _label(text: bytes) -> str:
         raise invalid(
             f"The class label {text!r} is not UTF-8 text, as a classification's labels must be"
         ) from error
-
-
-def _enum_name(array: np.ndarray) -> str:
-    data_type = tf.string if array.dtype == object else tf.as_dtype(array.dtype)
-    return types_pb2.DataType.Name(data_type.as_datatype_enum)

@@ -28,6 +28,12 @@ from tests.serving.toy_ranker import toy_arrays, toy_base_path, toy_examples, to
 CLASSIFY = "tensorflow/serving/classify"
 REGRESS = "tensorflow/serving/regress"
 
+CLASSIFIES = (
+    'a signature that classifies has the input "inputs" and the outputs "classes", "scores" or both'
+)
+REGRESSES = 'a signature that regresses has the input "inputs" and the output "outputs"'
+ROWS = "which should be 3 rows of classes, equally many each"
+
 
 @pytest.fixture(scope="module")
 def api() -> PredictionApi:
@@ -194,8 +200,8 @@ def test_multi_inference_runs_every_task(api: PredictionApi) -> None:
             grpc.StatusCode.INVALID_ARGUMENT,
             "Requested signature not found in model graph: guess",
         ),
-        ([task("", CLASSIFY)], grpc.StatusCode.INVALID_ARGUMENT, "Expected one input Tensor."),
-        ([task("rank", REGRESS)], grpc.StatusCode.INVALID_ARGUMENT, "Expected one input Tensor."),
+        ([task("", CLASSIFY)], grpc.StatusCode.INVALID_ARGUMENT, CLASSIFIES),
+        ([task("rank", REGRESS)], grpc.StatusCode.INVALID_ARGUMENT, REGRESSES),
     ],
 )
 def test_wrong_tasks_are_refused(
@@ -315,18 +321,13 @@ def test_regression_gives_one_number_per_example(
 @pytest.mark.parametrize(
     ("operation", "signature_name", "reason"),
     [
-        (classify, "predict_examples", "No classification inputs found in SignatureDef: inputs"),
-        (classify, "serving_default", "Expected one input Tensor."),
-        (
-            classify,
-            "regress",
-            "Expected classification signature outputs to contain at least one of "
-            '"classes" or "scores". Signature was: inputs',
-        ),
-        (regress, "classify", "No regression outputs found in SignatureDef: inputs"),
-        (regress, "classify_labelled", "Expected one output Tensor."),
-        (regress, "predict_examples", "No regression inputs found in SignatureDef: inputs"),
-        (regress, "rank", "Expected one input Tensor."),
+        (classify, "predict_examples", CLASSIFIES),
+        (classify, "serving_default", CLASSIFIES),
+        (classify, "regress", f"{CLASSIFIES}. This one has {{inputs}} and {{outputs}}"),
+        (regress, "classify", REGRESSES),
+        (regress, "classify_labelled", REGRESSES),
+        (regress, "predict_examples", REGRESSES),
+        (regress, "rank", REGRESSES),
         (regress, "guess", "No signature was found with the name: guess"),
         (classify, "guess", "No signature was found with the name: guess"),
     ],
@@ -394,28 +395,19 @@ def wrong_outputs(tmp_path_factory: pytest.TempPathFactory) -> Servable:
 @pytest.mark.parametrize(
     ("operation", "signature_name", "message"),
     [
-        (classify, "flat", "Expected Tensor shape: [batch_size num_classes] but got [3]"),
-        (classify, "integers", "Expected scores Tensor of DT_FLOAT. Got: DT_INT32"),
-        (classify, "numbered", "Expected classes Tensor of DT_STRING. Got: DT_FLOAT"),
-        (classify, "one_row", "Expected scores output batch size of 3. Got: 1"),
-        (
-            classify,
-            "uneven",
-            "Tensors class and score should match in dim_size(1). Got 1 vs. 3",
-        ),
+        (classify, "flat", f'the model gave "scores" as float [3], {ROWS}'),
+        (classify, "integers", f'the model gave "scores" as int32 [3, 1], {ROWS}'),
+        (classify, "numbered", f'the model gave "classes" as float [3, 1], {ROWS}'),
+        (classify, "one_row", f'the model gave "scores" as float [1, 2], {ROWS}'),
+        (classify, "uneven", f'the model gave "scores" as float [3, 3], {ROWS}'),
         (
             classify,
             "no_text",
             r"The class label b'\xff' is not UTF-8 text, as a classification's labels must be",
         ),
-        (
-            regress,
-            "wide",
-            "Expected output Tensor shape to be either [batch_size] or [batch_size, 1] "
-            "but got [3,2]",
-        ),
-        (regress, "short", "Input batch size did not match output batch size: 3 vs. 1"),
-        (regress, "whole", "Expected output Tensor of DT_FLOAT.  Got: DT_INT32"),
+        (regress, "wide", 'the model gave "outputs" as float [3, 2], which should be 3 floats'),
+        (regress, "short", 'the model gave "outputs" as float [1], which should be 3 floats'),
+        (regress, "whole", 'the model gave "outputs" as int32 [3], which should be 3 floats'),
     ],
 )
 def test_outputs_that_are_no_result_are_refused(
