@@ -39,7 +39,7 @@ from preprocessing.records.contract import COLLECTIVE, INDIVIDUAL
 from preprocessing.records.forgotten import Forgotten
 from preprocessing.records.layout import DEAD_LETTERS_FILE, SETTINGS, knowledge_settings
 from preprocessing.tables.table_reader import TableReader
-from preprocessing.vector_files.registry import first_width, parts_of, vector_files
+from preprocessing.vector_files import first_width, parts_of, vector_files
 
 _FIXES = {
     "source_mismatch": "Call the source under knowledge.answers what the records call it, or "

@@ -47,7 +47,7 @@ from preprocessing.records.layout import (
 )
 from preprocessing.tables.blocks import expand_paths
 from preprocessing.tables.table_reader import TableReader
-from preprocessing.vector_files.registry import vector_files
+from preprocessing.vector_files import vector_files
 
 _ENDS_A_SENTENCE = (".", "!", "?")
 

@@ -26,14 +26,14 @@ from preprocessing.knowledge.entity_vectors import WritingPlan, write_entity_vec
 from preprocessing.knowledge.vectors import KnowledgeRecord, round_vectors
 from preprocessing.records.contract import EXTRACTIONS, INDIVIDUAL
 from preprocessing.records.forgotten import Forgotten
-from preprocessing.vector_files.blocks import (
+from preprocessing.vector_files import (
     BLANK,
     Problem,
     VectorBlock,
     VectorFilePart,
     problem_of,
+    read_part,
 )
-from preprocessing.vector_files.registry import read_part
 
 
 @dataclass(frozen=True)

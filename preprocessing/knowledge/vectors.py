@@ -19,7 +19,7 @@ from preprocessing.records.wire import (
     RaggedFloatColumn,
     encode_examples,
 )
-from preprocessing.vector_files.blocks import problem_of
+from preprocessing.vector_files import problem_of
 
 NUMBER = np.dtype(np.float16)
 """Numbers of a knowledge vector."""

@@ -24,8 +24,7 @@ from preprocessing.inputs import input_checksums
 from preprocessing.links.known_links import ExtendedLinks, read_known_links
 from preprocessing.links.linking import NamesOfAnswers
 from preprocessing.records.contract import COLLECTIVE, EXTRACTIONS, INDIVIDUAL
-from preprocessing.vector_files.blocks import Problem, problem_of
-from preprocessing.vector_files.registry import parts_of, read_part, vector_files
+from preprocessing.vector_files import Problem, parts_of, problem_of, read_part, vector_files
 from serving.refresh.description import RefreshDescription, SourceDescription
 
 REASONS: Mapping[str, str] = {

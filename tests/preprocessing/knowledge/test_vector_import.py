@@ -5,7 +5,7 @@ import pytest
 
 from preprocessing.answers.record import RejectedAnswer
 from preprocessing.knowledge.vector_import import usable_vector
-from preprocessing.vector_files.blocks import Problem
+from preprocessing.vector_files import Problem
 
 GOOD = np.array([1.0, 0.1])
 

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from configs.command_line import CommandError
-from preprocessing.vector_files.blocks import VectorFile
-from preprocessing.vector_files.npz_format import parts_of, read_part
+from preprocessing.vector_files import VectorFile, parts_of, read_part
 
 
 def file_of(tmp_path, save=np.savez, **arrays: np.ndarray) -> VectorFile:

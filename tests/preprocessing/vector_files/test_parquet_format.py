@@ -9,8 +9,7 @@ from pyarrow import parquet
 
 from configs.command_line import CommandError
 from preprocessing.records.knowledge import read_knowledge
-from preprocessing.vector_files.blocks import Problem, VectorFile, VectorFilePart
-from preprocessing.vector_files.parquet_format import parts_of, read_part
+from preprocessing.vector_files import Problem, VectorFile, VectorFilePart, parts_of, read_part
 from tests.scenarios import tiny_scenario
 
 

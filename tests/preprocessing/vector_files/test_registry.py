@@ -5,8 +5,7 @@ import pytest
 
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError
-from preprocessing.vector_files.blocks import VectorFile
-from preprocessing.vector_files.registry import first_width, parts_of, read_part, vector_files
+from preprocessing.vector_files import VectorFile, first_width, parts_of, read_part, vector_files
 
 
 def save(folder, name: str, vectors: np.ndarray) -> str:

@@ -7,8 +7,7 @@ import pytest
 import tensorflow as tf
 
 from configs.command_line import CommandError
-from preprocessing.vector_files.blocks import Problem, VectorFile
-from preprocessing.vector_files.tfrecord_format import parts_of, read_part
+from preprocessing.vector_files import Problem, VectorFile, parts_of, read_part
 
 
 def example(vector: list[float] | None = None, **texts: bytes) -> bytes:

@@ -1,1 +1,0 @@
-"""Knowledge vectors made elsewhere: one file here for each format."""
