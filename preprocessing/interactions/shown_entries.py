@@ -20,14 +20,14 @@ import pyarrow as pa
 
 from configs.prompting import Prompts
 from configs.section import Section
-from preprocessing.prompt_templates.prompt_scenario import (
+from preprocessing.prompt_templates import (
     PromptScenario,
+    Template,
+    TitleDisplay,
     bundled_scenarios,
     load_prompt_scenario,
     prompt_scenario_path,
 )
-from preprocessing.prompt_templates.template import Template
-from preprocessing.prompt_templates.titles import TitleDisplay
 from preprocessing.records.item_tables import ITEM_ID, TITLE
 
 Name = tuple[str, ...]

@@ -36,7 +36,7 @@ from preprocessing.knowledge.accepting import (
 from preprocessing.links.linking import LINKS_FILE
 from preprocessing.links.step import links_directory
 from preprocessing.names import require_plain_name
-from preprocessing.prompt_templates.titles import attribute_texts
+from preprocessing.prompt_templates import attribute_texts
 from preprocessing.records.contract import INDIVIDUAL
 from preprocessing.records.forgotten import Forgotten
 from preprocessing.records.layout import (

@@ -13,12 +13,13 @@ import yaml
 
 from configs.command_line import CommandError
 from configs.loading import YAML_FAULTS
-from preprocessing.prompt_templates.prompt_scenario import (
+from preprocessing.prompt_templates import (
     LinksQuestion,
+    Template,
     load_prompt_scenario,
     prompt_scenario_path,
+    sanitise_text,
 )
-from preprocessing.prompt_templates.template import Template, sanitise_text
 
 FEWEST, MOST = 2, 20
 LONGEST_CHARACTERS = 60

@@ -9,8 +9,7 @@ import numpy as np
 
 from preprocessing.dead_letters import DeadLetter, dead_letter
 from preprocessing.interactions.first_interactions import FirstInteractions
-from preprocessing.prompt_templates.prompt_scenario import Templates
-from preprocessing.prompt_templates.template import Template
+from preprocessing.prompt_templates import Template, Templates
 from preprocessing.prompting.prompt_file import PromptFile
 from preprocessing.prompting.questions import Question
 from preprocessing.prompting.reading import Scratch

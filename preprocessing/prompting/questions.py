@@ -11,8 +11,7 @@ from configs.knowledge import Links, SourceAnswers
 from configs.loading import ConfigurationError
 from preprocessing.answers.names import LINKS, LISTS
 from preprocessing.grouping.plan import Kind
-from preprocessing.prompt_templates.prompt_scenario import PromptScenario
-from preprocessing.prompt_templates.template import Template
+from preprocessing.prompt_templates import PromptScenario, Template
 from preprocessing.records.contract import COLLECTIVE, INDIVIDUAL
 
 

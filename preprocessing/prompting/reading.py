@@ -18,8 +18,13 @@ from preprocessing.interactions.catalogue import ITEM_ID, parse_catalogue, parse
 from preprocessing.interactions.reading import FILE_COLUMN as FILE
 from preprocessing.interactions.reading import LINE_COLUMN as LINE
 from preprocessing.interactions.reading import USER, repeated_row
-from preprocessing.prompt_templates.template import Template, TemplateError, sanitise_text
-from preprocessing.prompt_templates.titles import TitleDisplay, attribute_texts
+from preprocessing.prompt_templates import (
+    Template,
+    TemplateError,
+    TitleDisplay,
+    attribute_texts,
+    sanitise_text,
+)
 from preprocessing.tables.table_reader import TableReader
 
 FileLine = tuple[int, int]

@@ -29,13 +29,13 @@ from preprocessing.interactions.catalogue import open_catalogue, open_profiles
 from preprocessing.interactions.first_interactions import FirstInteractions, InteractionShards
 from preprocessing.interactions.reading import open_interactions
 from preprocessing.names import require_plain_name
-from preprocessing.prompt_templates.prompt_scenario import (
+from preprocessing.prompt_templates import (
     PromptScenario,
+    Template,
+    TitleDisplay,
     load_prompt_scenario,
     prompt_scenario_path,
 )
-from preprocessing.prompt_templates.template import Template
-from preprocessing.prompt_templates.titles import TitleDisplay
 from preprocessing.prompting.collective import CollectiveSource
 from preprocessing.prompting.individual import UserPrompts, write_item_prompts
 from preprocessing.prompting.prompt_file import CUSTOM_IDS, PROMPTS, PromptFile, open_prompt_file

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from preprocessing.__main__ import main
-from preprocessing.prompt_templates.prompt_scenario import load_prompt_scenario
+from preprocessing.prompt_templates import load_prompt_scenario
 from tests.preprocessing.generation.chat_server import (
     Call,
     Reply,

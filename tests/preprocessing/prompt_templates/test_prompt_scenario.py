@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from configs.loading import ConfigurationError
-from preprocessing.prompt_templates.prompt_scenario import (
+from preprocessing.prompt_templates import (
     bundled_scenarios,
     load_prompt_scenario,
     prompt_scenario_path,

@@ -4,7 +4,7 @@ import unicodedata
 
 import pytest
 
-from preprocessing.prompt_templates.template import Template, TemplateError, sanitise_text
+from preprocessing.prompt_templates import Template, TemplateError, sanitise_text
 
 
 def test_placeholders_are_filled_in_one_pass():

@@ -5,11 +5,12 @@ import pytest
 
 from configs.data import Attribute, CatalogueTable
 from configs.prompting import Prompts
-from preprocessing.prompt_templates.prompt_scenario import (
+from preprocessing.prompt_templates import (
+    TitleDisplay,
+    attribute_texts,
     load_prompt_scenario,
     prompt_scenario_path,
 )
-from preprocessing.prompt_templates.titles import TitleDisplay, attribute_texts
 
 YEAR = {"year": Attribute(kind="numeric", column="released")}
 

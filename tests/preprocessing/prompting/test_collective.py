@@ -9,7 +9,7 @@ import pytest
 from configs.knowledge import SourceAnswers
 from configs.prompting import Prompts
 from preprocessing.interactions.first_interactions import FirstInteractions
-from preprocessing.prompt_templates.prompt_scenario import (
+from preprocessing.prompt_templates import (
     load_prompt_scenario,
     prompt_scenario_path,
 )

@@ -7,11 +7,11 @@ from configs.loading import ConfigurationError
 from configs.prompting import Prompts
 from preprocessing.grouping.groups_file import open_groups
 from preprocessing.interactions.catalogue import open_catalogue, open_profiles
-from preprocessing.prompt_templates.prompt_scenario import (
+from preprocessing.prompt_templates import (
+    TitleDisplay,
     load_prompt_scenario,
     prompt_scenario_path,
 )
-from preprocessing.prompt_templates.titles import TitleDisplay
 from preprocessing.prompting.reading import (
     profile_sentence,
     read_groups,

@@ -8,7 +8,7 @@ import pytest
 
 from configs.loading import ConfigurationError, load_scenario
 from preprocessing.dead_letters import read_dead_letters
-from preprocessing.prompt_templates.prompt_scenario import prompt_scenario_path
+from preprocessing.prompt_templates import prompt_scenario_path
 from preprocessing.prompting.step import PromptRenderer, plan_prompts
 
 

@@ -1,1 +1,0 @@
-"""How prompts are worded: scenario files, templates, names of items."""
