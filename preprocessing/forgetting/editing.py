@@ -299,9 +299,15 @@ def _edit_tfrecord(path: Path, target: Path, leaving: Leaving) -> Removed:
     folder = path.parent.parent if path.parent.name.startswith("without_fold_") else path.parent
     entity, groups = leaving.entities.get(folder.name), leaving.groups.get(folder.name, frozenset())
 
+    def is_untouched(record: bytes) -> bool:
+        return len(names) < _FEW_IDS and not any(name in record for name in names)
+
+    if all(map(is_untouched, read_records(path))):
+        return removed
+
     def kept() -> Iterator[bytes]:
         for record in read_records(path):
-            if len(names) < _FEW_IDS and not any(name in record for name in names):
+            if is_untouched(record):
                 yield record
                 continue
             features = decode_example(record)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow.parquet as pq
 
 from configs.files import file_sha256
@@ -35,7 +36,7 @@ from preprocessing.records.layout import (
     shard_name,
 )
 from preprocessing.records.tfrecord_file import read_records
-from preprocessing.records.wire import decode_example
+from preprocessing.records.wire import FIELD_2, decode_example, entry_head
 
 Manifest = dict[str, Any]
 
@@ -94,9 +95,9 @@ def _count_examples(folder: Path, manifest: Manifest) -> None:
                 for record in read_records(directory.shard(part, number, len(shards), kind)):
                     records += 1
                     if kind == CTR:
-                        features = decode_example(record)
-                        positives += bool(features[LABEL][0])
-                        sampled[part] += not features[LABEL][0] and not features[RATING][0]
+                        label, rating = _number(record, LABEL), _number(record, RATING)
+                        positives += bool(label)
+                        sampled[part] += not label and not rating
                 entry["examples"][kind][part] = records
                 if kind == CTR:
                     entry["samples"][part] = records
@@ -118,6 +119,14 @@ def _count_examples(folder: Path, manifest: Manifest) -> None:
         if name == USER_ID:
             counts["users"] -= size - vocabularies[name]
     counts["items"] = pq.read_metadata(directory.item_attributes).num_rows
+
+
+def _number(record: bytes, name: str) -> float:
+    """One number of an example; most records need not be decoded for it."""
+    _, head, after = record.partition(entry_head(name, FIELD_2, 4))
+    if head and head not in after:
+        return float(np.frombuffer(after[:4], "<f4")[0])
+    return float(decode_example(record)[name][0])
 
 
 def _count_knowledge(folder: Path, manifest: Manifest) -> None:
