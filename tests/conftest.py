@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import sys
 import types
@@ -43,6 +44,13 @@ def shared_data() -> Path:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whole jobs come last, beside what they share runs and exports with."""
     items.sort(key=lambda item: _ROOT / "tests" / "e2e" in item.path.parents)
+
+
+def pytest_collection_finish() -> None:
+    """What is imported by now stays, so the garbage collector looks at new objects only."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(10_000, 10, 10)
 
 
 @pytest.hookimpl(optionalhook=True)
