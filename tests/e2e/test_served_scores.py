@@ -73,7 +73,7 @@ def test_the_user_of_rank_is_computed_once_with_the_same_result(backbone: str, a
 
 @pytest.mark.parametrize("candidates", [1, 2])
 def test_few_candidates_are_ranked(candidates: int) -> None:
-    for export in (exported("din", "ridge"), exported("dcnv2", "means")):
+    for export in (exported("din", "ridge"), exported("dcnv2", "hein")):
         ranked, repeated = one_user_request(0, candidates)
         assert_close(export.scores(ranked, "rank"), export.expected(repeated))
 
@@ -98,7 +98,7 @@ def moved_padding(raw: Arrays, where: str) -> Arrays:
 
 
 @pytest.mark.parametrize("where", ["in front", "at the end", "between"])
-@pytest.mark.parametrize("model", [("din", "ridge"), ("dcnv2", "means")])
+@pytest.mark.parametrize("model", [("din", "ridge"), ("dcnv2", "hein")])
 def test_padding_may_be_anywhere(model: tuple[str, str], where: str) -> None:
     export, raw = exported(*model), request_rows()
     assert_close(export.scores(moved_padding(raw, where)), export.scores(raw))

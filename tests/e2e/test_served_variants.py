@@ -54,7 +54,7 @@ def connect(server: LocalServer, transport: str, name: str) -> RankingClientBase
 
 # Adapters differ before the export, which stores what they compute; the slow tests try them all.
 ALL_VARIANTS = [
-    pytest.param(name, marks=pytest.mark.slow) if name in ("pca", "mlp", "moe") else name
+    pytest.param(name, marks=pytest.mark.slow) if name in ("pca", "mlp", "moe", "pq") else name
     for name in RANKING_VARIANTS
 ]
 

@@ -175,6 +175,11 @@ def test_neither_knowledge_vectors_nor_hein_are_inside(backbone: str, arm: str) 
         assert any(EXPERT_WIDTH in weight.shape for weight in hein.weights)
 
 
+def test_without_knowledge_no_vector_is_inside() -> None:
+    shapes = held(exported("din", "none"))
+    assert shapes and not [name for name in shapes if name.startswith(AUGMENTED)]
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -424,7 +429,7 @@ def test_float16_halves_the_augmented_tables_and_moves_scores_little(tmp_path: P
     assert 0 < differences.max() < 1e-3
 
 
-@pytest.mark.parametrize("match", ["ridge", "means"])
+@pytest.mark.parametrize("match", ["ridge", pytest.param("means", marks=pytest.mark.slow)])
 def test_short_histories_of_examples_are_short_in_requests_too(tmp_path: Path, match: str) -> None:
     options: dict[str, Any] = {
         "data__history_length": 5,

@@ -26,6 +26,8 @@ from tests.serving.exports import (
     tensors,
     user_rows,
 )
+from tests.trainer.evaluation.test_export_retrieval import serialized
+from trainer.evaluation.exports import ExportedRetrieval
 
 IDS = ("user_id", "item_id", "history_item_id")
 NO_NUMBERS = (b"never seen", "never seen")
@@ -124,6 +126,12 @@ def test_a_search_answers_with_ids_of_its_kind(tmp_path: Path) -> None:
         numbers.outputs({"item_id": np.array([3, -1])}, "item_vectors")["vector"],
         text.outputs({"item_id": np.array([b"3", b""], object)}, "item_vectors")["vector"],
     )
+    text_ranks, number_ranks = (
+        ExportedRetrieval(export.loaded, scenario)(serialized()) for export in (text, numbers)
+    )
+    np.testing.assert_array_equal(number_ranks.among_new.better, text_ranks.among_new.better)
+    np.testing.assert_array_equal(number_ranks.item_ids, text_ranks.item_ids)
+    assert text_ranks.among_new.better.std() > 0
 
 
 @pytest.mark.parametrize("name", ["hein", "replace_id"])

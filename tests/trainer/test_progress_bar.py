@@ -18,7 +18,7 @@ def on_a_terminal(monkeypatch: pytest.MonkeyPatch, terminal: bool = True) -> Non
     monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
 
 
-@pytest.mark.parametrize("terminal", [True, False])
+@pytest.mark.parametrize("terminal", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_a_bar_on_a_terminal_and_a_line_an_epoch_elsewhere(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

@@ -68,14 +68,25 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, scenario: Scenario, step: int) ->
             train(scenario, shared_store(), progress=False)
 
 
-@pytest.mark.parametrize("form", ["memory", pytest.param("stream", marks=pytest.mark.slow)])
+PLAIN = {"model.adapter": "none", "model.dropout_rate": 0.3, "model.id_dropout_rate": 0.2}
+
+
+@pytest.mark.parametrize(
+    ("form", "changes"),
+    [
+        pytest.param("memory", PLAIN, id="memory"),
+        pytest.param("memory", OPTIONS, marks=pytest.mark.slow, id="memory-knowledge"),
+        pytest.param("stream", OPTIONS, marks=pytest.mark.slow, id="stream-knowledge"),
+    ],
+)
 def test_an_interrupted_training_ends_as_an_unbroken_one(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
     form: str,
+    changes: Mapping[str, object],
 ) -> None:
-    options = {key.replace(".", "__"): value for key, value in OPTIONS.items()}
+    options: dict[str, object] = {key.replace(".", "__"): value for key, value in changes.items()}
     options |= {"training__input": form, "training__shuffle_buffer": 300}
     unbroken = tiny_scenario(run_dir=str(tmp_path / "unbroken"), **options)
     train(unbroken, shared_store(), progress=False)

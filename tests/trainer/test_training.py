@@ -183,7 +183,10 @@ def test_published_initial_values_are_drawn_before_training(
     assert np.std(seen[1]) == pytest.approx(0.17, rel=0.15)
 
 
-@pytest.mark.parametrize(("schedule", "last_share"), [("cosine", 0.0), ("constant", 1.0)])
+@pytest.mark.parametrize(
+    ("schedule", "last_share"),
+    [("cosine", 0.0), pytest.param("constant", 1.0, marks=pytest.mark.slow)],
+)
 def test_the_cosine_schedule_ends_at_zero(
     schedule: str, last_share: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -347,7 +350,7 @@ def test_a_run_that_another_process_trains_is_refused_at_once(tmp_path: Path) ->
         train(scenario, shared_store(), progress=False)
 
 
-@pytest.mark.parametrize("batch_size", [128, 4096])
+@pytest.mark.parametrize("batch_size", [pytest.param(128, marks=pytest.mark.slow), 4096])
 def test_a_learning_rate_that_ruins_the_weights_is_noticed(tmp_path: Path, batch_size: int) -> None:
     # With one step per epoch the loss is finite; what the step leaves behind is not.
     scenario = plain_scenario(

@@ -34,7 +34,7 @@ def test_an_export_of_the_run_agrees(run: RunResult, capsys: pytest.CaptureFixtu
 
 
 def test_an_export_of_another_run_is_noticed(run: RunResult) -> None:
-    export, other = exported("din", "ridge"), exported("din", "means")
+    export, other = exported("din", "ridge"), exported("din", "hein")
     with pytest.raises(CommandError, match="served scores differ from the checkpoint's by"):
         check_serving(export.run.scenario, run, other.base)
 

@@ -50,7 +50,11 @@ def test_slices_are_compared_with_both_tests(capsys: pytest.CaptureFixture[str])
 
 
 @pytest.mark.parametrize(
-    ("backbone", "metric"), [("prm", "ndcg_at_10"), ("two_tower", "new_items_recall_at_10")]
+    ("backbone", "metric"),
+    [
+        ("prm", "ndcg_at_10"),
+        pytest.param("two_tower", "new_items_recall_at_10", marks=pytest.mark.slow),
+    ],
 )
 def test_other_kinds_have_slices_too(
     capsys: pytest.CaptureFixture[str], backbone: str, metric: str

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -10,10 +8,8 @@ from configs.loading import ConfigurationError
 from preprocessing.records.contract import features_of
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.parsing import parse_examples
-from serving.export import export_run
-from tests.runs import write_run
 from tests.scenarios import rich_scenario, tiny_scenario
-from tests.serving.exports import UNPROVEN, exported_variant, user_rows
+from tests.serving.exports import exported_variant, user_rows
 from trainer.evaluation.exports import ExportedRetrieval
 
 
@@ -40,24 +36,6 @@ def test_ranks_are_those_of_the_exports_own_search() -> None:
     tied = ranks.among_new.tied[in_search]
     place = places.argmax(axis=1)[in_search]
     assert ((better <= place) & (place <= better + tied)).all()
-
-
-def test_ids_that_are_whole_numbers_give_the_same_ranks(tmp_path: Path) -> None:
-    scenario = rich_scenario(
-        run_dir=str(tmp_path / "run"), model__backbone="two_tower", knowledge__sources=["item"]
-    )
-    run = write_run(scenario)
-    ranks = []
-    for id_type in ("string", "int64"):
-        result = export_run(
-            run.folder.path, tmp_path / "base", UNPROVEN.model_copy(update={"id_type": id_type})
-        )
-        model = tf.saved_model.load(result["path"])
-        ranks.append(ExportedRetrieval(model, scenario)(serialized()))
-    text, numbers = ranks
-    np.testing.assert_array_equal(numbers.among_new.better, text.among_new.better)
-    np.testing.assert_array_equal(numbers.item_ids, text.item_ids)
-    assert text.among_new.better.std() > 0
 
 
 def test_a_model_that_reads_other_profiles_is_refused() -> None:

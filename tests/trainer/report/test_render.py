@@ -4,6 +4,8 @@ import dataclasses
 import functools
 import json
 import re
+import shutil
+from collections.abc import Mapping
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -247,16 +249,14 @@ def test_how_settings_were_found_is_shown() -> None:
     assert "2 of 3" in outline.text
 
 
-def test_an_experiment_alone_has_no_steps() -> None:
-    text = Outline(page_of(replace(helpful_report(), steps=[]))).text
-    assert "the manifests of its work directory have the counts" in text
-
-
-def test_many_gates_are_folded_away() -> None:
+def test_an_experiment_alone_has_no_steps_and_many_gates_are_folded_away() -> None:
     report = helpful_report()
     weights = report.gates["din/hein"]
     gates = {f"din/arm{number}": weights for number in range(9)}
-    assert "<summary>9 models</summary>" in page_of(replace(report, gates=gates))
+    page = page_of(replace(report, steps=[], gates=gates))
+    assert "the manifests of its work directory have the counts" in Outline(page).text
+    assert "the manifests of its work directory have the counts" not in helpful_page()
+    assert "<summary>9 models</summary>" in page
     assert "models</summary>" not in helpful_page()
 
 
@@ -391,9 +391,18 @@ def test_a_report_without_steps_has_an_empty_table() -> None:
     assert step_table(replace(helpful_report(), steps=[]).steps).rows == []
 
 
-def test_three_files_are_written_and_the_results_returned(tmp_path: Path) -> None:
-    folder = tmp_path / "out" / "report"
-    results = write_report(folder, helpful_report())
+Written = tuple[Path, Mapping[str, object]]
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Written:
+    """The folder of a written report, and the results."""
+    folder = tmp_path_factory.mktemp("written") / "out" / "report"
+    return folder, write_report(folder, helpful_report())
+
+
+def test_three_files_are_written_and_the_results_returned(written: Written) -> None:
+    folder, results = written
     assert sorted(path.name for path in folder.iterdir()) == [
         "report.html",
         "results.json",
@@ -404,10 +413,10 @@ def test_three_files_are_written_and_the_results_returned(tmp_path: Path) -> Non
     assert page.startswith("<!DOCTYPE html>")
 
 
-def test_the_markdown_has_summary_main_table_and_slices(tmp_path: Path) -> None:
-    write_report(tmp_path, helpful_report())
+def test_the_markdown_has_summary_main_table_and_slices(written: Written) -> None:
+    folder, _ = written
     headlines, main, note, summary, *warnings, slices = (
-        (tmp_path / "results.md").read_text(encoding="utf-8").strip().split("\n\n")
+        (folder / "results.md").read_text(encoding="utf-8").strip().split("\n\n")
     )
     assert [line[:2] for line in headlines.splitlines()] == ["- "] * 3
     assert summary.startswith("Knowledge used as ")
@@ -425,12 +434,14 @@ def test_chosen_settings_stand_between_results_and_slices(tmp_path: Path) -> Non
     assert len(settings.splitlines()) == 2 + 6
 
 
-def test_writing_again_replaces_the_files(tmp_path: Path) -> None:
-    (tmp_path / "results.json").write_text("old", encoding="utf-8")
-    first = write_report(tmp_path, helpful_report())
-    page = (tmp_path / "report.html").read_bytes()
-    assert write_report(tmp_path, helpful_report()) == first
-    assert (tmp_path / "report.html").read_bytes() == page
+def test_writing_again_replaces_the_files(tmp_path: Path, written: Written) -> None:
+    folder, results = written
+    again = tmp_path / "report"
+    shutil.copytree(folder, again)
+    (again / "results.json").write_text("old", encoding="utf-8")
+    assert write_report(again, helpful_report()) == results
+    for name in ("report.html", "results.json"):
+        assert (again / name).read_bytes() == (folder / name).read_bytes()
 
 
 def test_a_figure_that_is_not_finite_leaves_the_old_report_alone(tmp_path: Path) -> None:
