@@ -17,6 +17,8 @@ from hypothesis import settings
 os.environ.setdefault("TF_USE_LEGACY_KERAS", "1")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
+gc.disable()
+
 # The same few examples on every machine, none remembered from run to run, no deadline of any kind.
 settings.register_profile(
     "suite", derandomize=True, max_examples=40, deadline=None, database=None, print_blob=False
@@ -48,9 +50,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_collection_finish() -> None:
     """What is imported by now stays, so the garbage collector looks at new objects only."""
-    gc.collect()
     gc.freeze()
-    gc.set_threshold(10_000, 10, 10)
+    gc.set_threshold(20_000, 10, 20)
+    gc.enable()
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -110,6 +110,7 @@ def test_the_language_model_saw_no_sample(
         assert (frame.position >= frame.user_id.map(shown).fillna(0)).all()
 
 
+@pytest.mark.slow
 def test_prompts_with_the_last_ratings_are_refused(
     ratings: pd.DataFrame, repository_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -134,6 +134,8 @@ def test_report_and_export_are_where_the_contract_says(demo: Demo) -> None:
         assert f"[{number}/6] " in demo.said
 
 
+# That finished steps and runs are not repeated is tested beside them; this is the whole once more.
+@pytest.mark.slow
 def test_a_second_run_repeats_no_finished_step(
     demo: Demo, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,12 @@ def adapter(name: str, **given: Any) -> KnowledgeAdapter:
     layer(rows_of([1], [1]))
     randomise(layer.trainable_weights, seed=0)
     return layer
+
+
+@functools.cache
+def shared_adapter(name: str, standardized: bool = False) -> KnowledgeAdapter:
+    """An adapter that every test leaves as it is."""
+    return adapter(name, standardized_knowledge=standardized)
 
 
 def rows_of(item: Any, user: Any) -> dict[str, tf.Tensor]:

@@ -25,6 +25,7 @@ from tests.models.adapters.cases import (
     default_vector,
     options,
     rows_of,
+    shared_adapter,
     stored_vectors,
     table_of,
     tables,
@@ -43,7 +44,7 @@ def every_row() -> dict[str, tf.Tensor]:
 def test_rows_of_any_shape_give_the_vectors_of_each_row_alone(
     name: str, standardized: bool
 ) -> None:
-    layer = adapter(name, standardized_knowledge=standardized)
+    layer = shared_adapter(name, standardized)
     rows = rows_of([[3, 1, 3], [6, 3, 0]], [[[2]], [[2]], [[4]]])
     outputs = layer(rows)
     assert tuple(outputs) == layer.sources == ("item", "user")
@@ -62,7 +63,7 @@ def test_rows_of_any_shape_give_the_vectors_of_each_row_alone(
 def test_vectors_of_new_entities_are_augmented_as_those_of_known_ones(
     name: str, standardized: bool
 ) -> None:
-    layer = adapter(name, standardized_knowledge=standardized)
+    layer = shared_adapter(name, standardized)
     known = layer(every_row())
     for source, count in (("item", ROWS["item"]), ("user", ROWS["user"])):
         vectors = layer.tables[source].vectors(tf.range(1, count))
@@ -75,7 +76,7 @@ def test_vectors_of_new_entities_are_augmented_as_those_of_known_ones(
 
 @every_adapter
 def test_a_call_may_name_some_sources_only(name: str) -> None:
-    layer, rows = adapter(name), rows_of([[5, 0]], [1, 2])
+    layer, rows = shared_adapter(name), rows_of([[5, 0]], [1, 2])
     together = layer(rows)
     for source, source_rows in rows.items():
         alone = layer({source: source_rows})
@@ -87,14 +88,14 @@ def test_a_call_may_name_some_sources_only(name: str) -> None:
 
 @every_adapter
 def test_no_rows_give_no_vectors(name: str) -> None:
-    outputs = adapter(name)(rows_of(np.zeros([2, 0]), [1]))
+    outputs = shared_adapter(name)(rows_of(np.zeros([2, 0]), [1]))
     assert outputs["item"].shape == (2, 0, WIDTH)
     assert outputs["user"].shape == (1, WIDTH)
 
 
 @every_adapter
 def test_row_0_gives_the_trained_default_and_other_rows_differ(name: str) -> None:
-    layer = adapter(name)
+    layer = shared_adapter(name)
     outputs = layer(rows_of([0, 2, 0, 3], [0, 0, 1]))
     for source, missing in (("item", [0, 2]), ("user", [0, 1])):
         default = default_vector(layer, source)
@@ -139,7 +140,7 @@ def test_every_trainable_weight_learns_and_no_frozen_one(name: str, standardized
 def test_knowledge_is_hidden_in_training_only(name: str) -> None:
     layer = adapter(name, knowledge_dropout_rate=0.3)
     rows = rows_of([[2] * 1000] * 2, [1] * 2000)
-    plain = adapter(name)(rows)
+    plain = shared_adapter(name)(rows)
     for training in (None, False):
         np.testing.assert_array_equal(layer(rows, training=training)["item"], plain["item"])
     tf.keras.utils.set_random_seed(0)
@@ -174,7 +175,7 @@ def test_augmented_tables_are_the_outputs_of_every_row(
 
 @every_adapter
 def test_stored_tables_answer_like_the_adapter(name: str) -> None:
-    layer, rows = adapter(name), rows_of([[0, 4], [4, 6]], [0, 3])
+    layer, rows = shared_adapter(name), rows_of([[0, 4], [4, 6]], [0, 3])
     stored = AugmentedTables(augmented_tables(layer))
     for source, vectors in layer(rows).items():
         np.testing.assert_allclose(stored(rows)[source], vectors, atol=1e-6)
@@ -182,7 +183,7 @@ def test_stored_tables_answer_like_the_adapter(name: str) -> None:
 
 @every_adapter
 def test_graph_equals_eager(name: str) -> None:
-    layer, rows = adapter(name), rows_of([[1, 0], [3, 1]], [2])
+    layer, rows = shared_adapter(name), rows_of([[1, 0], [3, 1]], [2])
     specifications = {
         "item": tf.TensorSpec([None, 2], tf.int32),
         "user": tf.TensorSpec([None], tf.int32),
@@ -204,7 +205,7 @@ def test_graph_equals_eager(name: str) -> None:
 def test_a_checkpoint_restores_trained_and_frozen_weights(
     name: str, standardized: bool, tmp_path: Path
 ) -> None:
-    layer = adapter(name, standardized_knowledge=standardized)
+    layer = shared_adapter(name, standardized)
     path = tf.train.Checkpoint(adapter=layer).write(str(tmp_path / "weights"))
     other = adapter(name, standardized_knowledge=standardized)
     for weight in other.weights:
@@ -220,7 +221,7 @@ def test_a_checkpoint_restores_trained_and_frozen_weights(
 @every_adapter
 @pytest.mark.parametrize("standardized", [False, True])
 def test_mixed_precision_stays_close(name: str, standardized: bool) -> None:
-    exact = adapter(name, standardized_knowledge=standardized)
+    exact = shared_adapter(name, standardized)
     try:
         tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
         mixed = adapter(name, standardized_knowledge=standardized)
@@ -239,7 +240,7 @@ def test_mixed_precision_stays_close(name: str, standardized: bool) -> None:
 
 @every_adapter
 def test_equal_tables_and_seeds_give_equal_adapters(name: str) -> None:
-    one, other = adapter(name), adapter(name)
+    one, other = shared_adapter(name), adapter(name)
     for weight, again in zip(one.weights, other.weights, strict=True):
         np.testing.assert_array_equal(weight, again)
 
