@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+import itertools
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from models.retrieving import RetrievalModel
-from serving.proof.result import Ask, c_api_loader, python_loader, session_loader
+from serving.proof.proving import Loader
+from serving.proof.result import Ask, Ways, c_api_loader, python_loader, session_loader
 from serving.proof.servers import server_loader
 from serving.serving_module import (
     SERVING_MODULES,
@@ -112,11 +114,25 @@ def with_first(raw: Arrays, name: str, value: float) -> Arrays:
     return {**raw, name: values}
 
 
-def ways_of(export: Export) -> Iterator[Ask]:
-    """Every way to load and ask an export, one after the other."""
-    for loader in (python_loader, session_loader, c_api_loader, server_loader):
+LOADERS = (python_loader, session_loader, c_api_loader, server_loader)
+
+
+def ways_of(export: Export, loaders: Sequence[Loader] = LOADERS) -> Iterator[Ask]:
+    """The ways to load and ask an export, one after the other."""
+    for loader in loaders:
         with loader(export.path) as ways:
             yield from ways.values()
+
+
+@pytest.fixture(scope="module")
+def ways() -> Iterator[Ways]:
+    """The ways to ask the export of a ranking model, but a session, in which all is a graph."""
+    with (
+        python_loader(exported().path) as python,
+        c_api_loader(exported().path) as c_api,
+        server_loader(exported().path) as served,
+    ):
+        yield {**python, **c_api, **served}
 
 
 PAIRS = {
@@ -146,36 +162,47 @@ def refused_requests(model: str, signature: str) -> list[tuple[Arrays, str]]:
     return refused
 
 
-@pytest.mark.parametrize("model", EXPORTS)
-def test_every_signature_refuses_inputs_that_do_not_belong_together(model: str) -> None:
-    export = EXPORTS[model]()
-    asked = [
-        (signature, good_request(model, signature), refused_requests(model, signature))
-        for signature in PAIRS[model]
-    ]
-    for ask in ways_of(export):
-        for signature, good, refused in asked:
-            ask(signature, good)
-            for wrong, name in refused:
-                with pytest.raises(Exception, match=name):
-                    ask(signature, wrong)
+def assert_refused(ask: Ask, model: str) -> None:
+    for signature in PAIRS[model]:
+        ask(signature, good_request(model, signature))
+        for wrong, name in refused_requests(model, signature):
+            with pytest.raises(Exception, match=name):
+                ask(signature, wrong)
 
 
-def test_a_fixed_number_of_users_is_held_where_a_session_feeds_another() -> None:
+def test_every_way_refuses_inputs_that_do_not_belong_together(ways: Ways) -> None:
+    assert {*ways} == {"python", "c_api", "grpc", "rest"}
+    for ask in itertools.chain(ways.values(), ways_of(exported(), [session_loader])):
+        assert_refused(ask, "din")
+
+
+# The checks are in the graph, which all loaders share.
+@pytest.mark.parametrize(
+    "loaders", [LOADERS[:1], pytest.param(LOADERS, marks=pytest.mark.slow)], ids=["python", "all"]
+)
+@pytest.mark.parametrize("model", [model for model in EXPORTS if model != "din"])
+def test_every_signature_refuses_inputs_that_do_not_belong_together(
+    model: str, loaders: Sequence[Loader]
+) -> None:
+    for ask in ways_of(EXPORTS[model](), loaders):
+        assert_refused(ask, model)
+
+
+def test_a_fixed_number_of_users_is_held_where_a_session_feeds_another(ways: Ways) -> None:
     good = good_request("din", "rank")
     twice = np.concatenate([good["user_log_count"]] * 2)
     # Seven users for seven candidates would pass as aligned rows.
     rows = encoded(one_user_request(0, candidates=7)[1])
-    with c_api_loader(exported().path) as c_api, server_loader(exported().path) as served:
-        for ask in (c_api["c_api"], served["grpc"], served["rest"]):
-            assert ask("rank", good)["score"].shape == (7,)
-            with pytest.raises(Exception, match=r"user_log_count \[2\] is not compatible"):
-                ask("rank", {**good, "user_log_count": twice})
-            with pytest.raises(Exception, match="is not compatible with expected shape"):
-                ask("rank", rows)
+    for name in ("c_api", "grpc", "rest"):
+        ask = ways[name]
+        assert ask("rank", good)["score"].shape == (7,)
+        with pytest.raises(Exception, match=r"user_log_count \[2\] is not compatible"):
+            ask("rank", {**good, "user_log_count": twice})
+        with pytest.raises(Exception, match="is not compatible with expected shape"):
+            ask("rank", rows)
 
 
-def test_examples_are_refused_as_well_beside_longer_ones() -> None:
+def test_examples_are_refused_as_well_beside_longer_ones(ways: Ways) -> None:
     rows = {name: values[:3] for name, values in request_rows().items()}
     good = serialized_examples(rows)
     fewer, no_rating, no_mean = (tf.train.Example.FromString(good[1]) for _ in range(3))
@@ -188,7 +215,7 @@ def test_examples_are_refused_as_well_beside_longer_ones() -> None:
         (no_mean, "user_mean_rating must be finite numbers"),
     ]
     arguments = {"predict_examples": "examples", "classify": "inputs", "regress": "inputs"}
-    for ask in ways_of(exported()):
+    for ask in itertools.chain(ways.values(), ways_of(exported(), [session_loader])):
         for signature, argument in arguments.items():
             ask(signature, {argument: good})
             for wrong, message in refused:
@@ -198,15 +225,14 @@ def test_examples_are_refused_as_well_beside_longer_ones() -> None:
                     ask(signature, {argument: batch})
 
 
-def test_what_stands_beside_padding_does_not_count() -> None:
+def test_what_stands_beside_padding_does_not_count(ways: Ways) -> None:
     good = request_rows()
     padding = good["history_item_id"] == b""
     assert padding.any()
     ratings = np.where(padding, np.float32(np.nan), good["history_rating"])
-    with c_api_loader(exported().path) as ways:
-        ask = ways["c_api"]
-        expected = ask("serving_default", good)["score"]
-        scores = ask("serving_default", {**good, "history_rating": ratings})["score"]
+    ask = ways["c_api"]
+    expected = ask("serving_default", good)["score"]
+    scores = ask("serving_default", {**good, "history_rating": ratings})["score"]
     np.testing.assert_array_equal(scores, expected)
 
 
