@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import tempfile
 from collections.abc import Collection, Iterator
 from fnmatch import fnmatchcase
@@ -45,13 +46,9 @@ def wheel_files(root: Path) -> dict[str, bytes]:
       ValueError: a source file names a room in a way that cannot be moved; says where and the fix.
     """
     shipped = {
-        name: path
-        for folder in (PACKAGE, *ROOMS)
-        for path in sorted((root / folder).rglob("*"))
-        if path.is_file()
-        and not any(
-            fnmatchcase(name := path.relative_to(root).as_posix(), pattern) for pattern in LEFT_OUT
-        )
+        name: root / name
+        for name in _sources(root)
+        if not any(fnmatchcase(name, pattern) for pattern in LEFT_OUT)
     }
     modules = {_module(name) for name in shipped if name.endswith(".py")}
     files = {}
@@ -63,6 +60,23 @@ def wheel_files(root: Path) -> dict[str, bytes]:
             content = _COMMAND.sub(rf"\1{PACKAGE}.\2", content.decode()).encode()
         files[name if name.startswith(f"{PACKAGE}/") else f"{PACKAGE}/{name}"] = content
     return files
+
+
+def _sources(root: Path) -> list[str]:
+    """Files of the rooms: those that Git tracks; without Git, all that are not hidden."""
+    folders = [folder for folder in (PACKAGE, *ROOMS) if (root / folder).is_dir()]
+    if (root / ".git").exists():
+        listed = subprocess.run(
+            ["git", "ls-files", "-z", "--", *folders], cwd=root, capture_output=True, check=True
+        )
+        names = listed.stdout.decode().rstrip("\0").split("\0")
+        return sorted(name for name in names if (root / name).is_file())
+    paths = [path.relative_to(root) for folder in folders for path in (root / folder).rglob("*")]
+    return sorted(
+        path.as_posix()
+        for path in paths
+        if (root / path).is_file() and not any(part.startswith(".") for part in path.parts)
+    )
 
 
 def moved_source(source: str, modules: Collection[str], name: str) -> str:

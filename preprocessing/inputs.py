@@ -74,7 +74,9 @@ def _parquet_rows(path: str) -> Iterator[bytes]:
             for batch in pq.ParquetFile(source).iter_batches(_PARQUET_ROWS):
                 for row in batch.to_pylist():
                     yield json.dumps(_without_nulls(row), ensure_ascii=False).encode()
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise
         raise CommandError(f"{path}: not a Parquet file, or a damaged one ({error})") from error
     except TypeError as error:
         raise CommandError(

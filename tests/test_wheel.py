@@ -102,6 +102,17 @@ def test_the_wheel_has_the_rooms_and_nothing_at_the_top(files: dict[str, bytes])
     assert not [name for name in files if left_out.search(name)]
 
 
+def test_what_git_does_not_track_is_in_no_wheel(tmp_path: Path) -> None:
+    for name in ("configs/a.py", "configs/.env", "configs/mine.yaml", "models/b.py"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("")
+    without_git = {"reki/configs/a.py", "reki/configs/mine.yaml", "reki/models/b.py"}
+    assert set(wheel_files(tmp_path)) == without_git
+    for command in (["init", "--quiet"], ["add", "configs/a.py", "models/b.py"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    assert set(wheel_files(tmp_path)) == without_git - {"reki/configs/mine.yaml"}
+
+
 def test_no_module_of_the_wheel_needs_the_repository(files: dict[str, bytes]) -> None:
     room = "|".join(ROOMS)
     command = re.compile(rf"python -m ({room})\b")

@@ -79,6 +79,23 @@ class IncomingRecords:
         """Notes why a record, or one of its entries, is of no use."""
         self.rejections.setdefault(location, (reason, detail))
 
+    def leave_out(self, ids: Mapping[str, Sequence[str]], description: RefreshDescription) -> None:
+        """Rejects what is about items and users that the next version does not know any more.
+
+        Args:
+          ids: "item" and "user" -> raw ids.
+          description: of the version.
+        """
+        forgotten = {entity: frozenset(of_entity) for entity, of_entity in ids.items()}
+        kept = []
+        for entry in self.entries:
+            entity = description.sources[entry.source].entity
+            if not entry.collective and entry.entity_id in forgotten.get(entity, ()):
+                self.reject(entry.location, "forgotten", f"this {entity} is being forgotten")
+            else:
+                kept.append(entry)
+        self.entries = kept
+
     def summary(self, used: Sequence[Entry]) -> dict[str, Any]:
         """Counts that add up: read = accepted + rejected.
 

@@ -344,6 +344,7 @@ def _read(
     if request.vectors:
         source = source_of_vectors(description, request.source)
         read_vectors(request.vectors, source, description, records)
+    records.leave_out(request.forget, description)
     return records
 
 

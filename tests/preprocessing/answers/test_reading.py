@@ -14,6 +14,7 @@ from preprocessing.answers.checks import Thresholds
 from preprocessing.answers.formats import FORMATS, Expected
 from preprocessing.answers.reading import choose_formats, examine
 from preprocessing.answers.record import QUALITY_REASONS, RECORD_REASONS, Answer
+from preprocessing.inputs import bounded_lines
 from tests.preprocessing.answers.small_files import (
     DOCUMENTS,
     TEXTS,
@@ -84,6 +85,26 @@ def test_what_is_no_file_of_answers_in_parquet(tmp_path):
     pq.write_table(pa.table({"id": ["1"]}), path)
     with pytest.raises(CommandError, match="has no format known here"):
         choose_formats([str(path)], "auto")
+
+
+def test_damage_in_parquet_is_said_with_the_file(tmp_path):
+    path = tmp_path / "file.parquet"
+    table = pa.table({"entity_id": [str(number) for number in range(200)]})
+    pq.write_table(table, path, compression="none", use_dictionary=False)
+    sound = path.read_bytes()
+    start = pq.ParquetFile(path).metadata.row_group(0).column(0).data_page_offset
+    not_utf8 = bytearray(sound)
+    not_utf8[sound.index(b"199")] = 0xFF
+    for damaged in (
+        sound[: len(sound) // 2] + sound[len(sound) // 2 + 7 :],
+        sound[:start] + b"\xff" * 20 + sound[start + 20 :],
+        bytes(not_utf8),
+    ):
+        path.write_bytes(damaged)
+        with pytest.raises(CommandError, match=r"file\.parquet: not a Parquet file, or a damaged"):
+            list(bounded_lines(str(path)))
+    with pytest.raises(FileNotFoundError):
+        list(bounded_lines(str(tmp_path / "other.parquet")))
 
 
 def test_a_better_answer_may_follow_a_rejected_one_but_not_an_accepted_one(tmp_path):

@@ -163,6 +163,21 @@ def same(before: np.ndarray, after: np.ndarray) -> bool:
     return before.shape == after.shape and before.tobytes() == after.tobytes()
 
 
+def test_an_answer_about_somebody_who_is_forgotten_is_rejected(base: Path) -> None:
+    forget = {"item": [CHANGED_ITEM, NEW_ITEM], "user": [NEW_USER]}
+    result = refreshed(base, forget=forget)
+    assert result["answers"]["rejected_by_reason"]["forgotten"] == 3
+    for entity, ids in (("items", forget["item"]), ("users", forget["user"])):
+        lookup = IdLookup.of_version(StoredVariables(base / "2"), entity)
+        assert lookup.rows(ids).tolist() == [0] * len(ids)
+    alone = refresh(RefreshRequest(base, forget={"item": [CHANGED_ITEM]}, version=1))
+    row = IdLookup.of_version(StoredVariables(base / "1"), "items").rows([CHANGED_ITEM])
+    both, only = (stored_by_name(base / str(number)) for number in (2, alone["version"]))
+    for name in both:
+        if name.startswith("items/") and "/index/" not in name:
+            assert same(both[name][row], only[name][row]), name
+
+
 def test_who_is_forgotten_is_unknown_and_leaves_no_row(base: Path) -> None:
     # "45" shares a group's row with others, and film 1 and both users have rows of their own.
     forget = {"item": [CHANGED_ITEM, GROUPED_ITEM, "never seen"], "user": ["u1", "u2"]}
