@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import gzip
+import hashlib
 import json
-import shutil
 import sqlite3
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,7 +23,8 @@ import pyarrow.parquet as pq
 
 from configs.command_line import CommandError
 from preprocessing.answers.record import MEMBERS, split_custom_id
-from preprocessing.inputs import PARQUET_SUFFIX, open_input
+from preprocessing.dead_letters import dead_letter
+from preprocessing.inputs import LONGEST_LINE, PARQUET_SUFFIX, open_input
 from preprocessing.links.linking import (
     LINKS_FILE,
     read_links,
@@ -49,6 +51,7 @@ from preprocessing.records.wire import (
     encode_example,
     message,
 )
+from preprocessing.tables.ids import texts_without_decimals, without_decimals
 
 
 @dataclass(frozen=True)
@@ -60,8 +63,8 @@ class Leaving:
       items: ids.
       entities: source, as records name it -> "user" or "item".
       groups: source -> groups too few of whose members stay, so that nothing said of them may.
-      custom_ids: pseudonyms of the users' prompts.
-      prompts: SHA-256 of the prompts about them, hexadecimal.
+      custom_ids: pseudonyms of the users' prompts, and keys of batch requests about them.
+      prompts: SHA-256 of the prompts about them and nobody else, hexadecimal.
       texts: SHA-256 of the texts about them that were encoded, hexadecimal.
     """
 
@@ -77,21 +80,60 @@ class Leaving:
         """Ids of "user" or "item"; none of anything else."""
         return {"user": self.users, "item": self.items}.get(entity or "", frozenset())
 
-    def about(self, record: Mapping[str, Any]) -> bool:
-        """Whether a record of a prompt or an answer is about somebody who leaves."""
-        name = record.get("custom_id")
-        if name in self.custom_ids or record.get("prompt_sha256") in self.prompts:
+    def is_named(self, record: Mapping[str, Any]) -> bool | None:
+        """Whether a record says by an id that it is about somebody who leaves.
+
+        None where it names nobody that is known: a batch request, or an answer with nothing but
+        the pseudonym of a prompt that is not at hand.
+        """
+        name = _text_of(record.get("custom_id"))
+        if name in self.custom_ids:
             return True
-        named = split_custom_id(name) if isinstance(name, str) else None
-        source, extraction, entity_id = named or (None, None, None)
-        source = record.get("source", source)
-        extraction = record.get("extraction", extraction)
-        entity_id = record.get("entity_id", entity_id)
-        if not isinstance(source, str) or not isinstance(entity_id, str):
-            return False
+        named = split_custom_id(name) if name is not None else None
+        source, extraction, named_id = named or (None, None, None)
+        source = _text_of(record.get("source")) or source
+        extraction = _text_of(record.get("extraction")) or extraction
+        given_id = _text_of(record.get("entity_id"))
+        entity_id, entity = given_id or named_id, self.entities.get(source or "")
+        if entity is None or entity_id is None:
+            return None
         if extraction == COLLECTIVE:
-            return entity_id in self.groups.get(source, ())
-        return entity_id in self.ids(self.entities.get(source))
+            return entity_id in self.groups.get(source or "", ())
+        is_pseudonym = entity == "user" and given_id is None
+        return entity_id in self.ids(entity) or (None if is_pseudonym else False)
+
+    def about(self, record: Mapping[str, Any]) -> bool:
+        """Whether a record of a prompt or an answer is about somebody who leaves.
+
+        The prompt decides where no id does: two films of one title have the same.
+        """
+        is_named = self.is_named(record)
+        return prompt_of(record) in self.prompts if is_named is None else is_named
+
+
+def prompt_of(record: Mapping[str, Any]) -> str | None:
+    """SHA-256 of a record's prompt, hexadecimal: as given, or of its text; None if it has none.
+
+    In a request of a batch, the text is the content of the user's message.
+    """
+    if isinstance(given := record.get("prompt_sha256"), str):
+        return given.lower()
+    texts = [record.get("prompt")]
+    body = record.get("body")
+    if isinstance(body, dict) and isinstance(messages := body.get("messages"), list):
+        asked = [each for each in messages if isinstance(each, dict) and each.get("role") == "user"]
+        texts += [each.get("content") for each in asked]
+    for text in texts:
+        if isinstance(text, str):
+            return hashlib.sha256(text.encode(errors="replace")).hexdigest()
+    return None
+
+
+def _text_of(value: object) -> str | None:
+    """An id or a name as a text; None of what is neither."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return value if isinstance(value, str) else None
 
 
 Removed = Counter[str]
@@ -107,6 +149,24 @@ def editor_of(path: Path) -> Editor | None:
     if path.parent.name == "vocabularies":
         return _edit_vocabulary if path.stem in (USER_ID, ITEM_ID) else None
     return next((edit for suffix, edit in _EDITORS.items() if name.endswith(suffix)), None)
+
+
+@contextmanager
+def damage_names(path: Path) -> Iterator[None]:
+    """Turns what reading a damaged or odd file raises into an error that names it.
+
+    Raises:
+      CommandError: the file cannot be read.
+    """
+    try:
+        yield
+    except (pa.ArrowException, EOFError, OSError, zlib.error, csv.Error) as error:
+        if isinstance(error, OSError) and error.errno is not None:
+            raise  # The system's, a full disk for example, says what is wrong.
+        raise CommandError(
+            f"{path}: cannot be read to its end ({error}); repair it or move it away, and give the "
+            "command again"
+        ) from error
 
 
 def holds_records(path: Path) -> bool:
@@ -125,7 +185,7 @@ def _edit_json_lines(path: Path, target: Path, leaving: Leaving) -> Removed:
     def kept() -> Iterator[bytes]:
         with open_input(path) as file:
             for line in file:
-                edited, what = _edited_line(line, leaving)
+                edited, what = _edited_line(line, path, leaving)
                 if what:
                     removed[what] += 1
                 if edited:
@@ -134,26 +194,34 @@ def _edit_json_lines(path: Path, target: Path, leaving: Leaving) -> Removed:
     return _written(path, target, kept(), removed)
 
 
-def _edited_line(line: bytes, leaving: Leaving) -> tuple[bytes, str | None]:
+def _edited_line(line: bytes, path: Path, leaving: Leaving) -> tuple[bytes, str | None]:
     """The line as it stays, empty if it does not, and what was removed."""
     try:
-        record = json.loads(line)
-    except ValueError:
+        record = json.loads(line.removeprefix(codecs.BOM_UTF8))
+    except (ValueError, RecursionError):
         return line, None
     if not isinstance(record, dict):
         return line, None
     if leaving.about(record):
         return b"", "records"
-    members = record.get(MEMBERS)
-    if isinstance(members, list) and not leaving.items.isdisjoint(map(str, members)):
+    if any(_row_id(record.get(f"{entity}_id")) in leaving.ids(entity) for entity in _ENTITIES):
+        return b"", "rows"
+    if not leaving.items.isdisjoint(_members_of(record)):
         return _without_members(record, leaving.items), "members"
-    if {"reason", "detail"} <= record.keys():
-        detail = str(record["detail"])
-        for entity_id in leaving.users | leaving.items:
-            detail = detail.replace(repr(entity_id), "'[forgotten]'")
-        if detail != record["detail"]:
-            return json.dumps({**record, "detail": detail}).encode() + b"\n", "details"
+    named = {"member_left_out": "item", "duplicate_entity": leaving.entities.get(path.parent.name)}
+    ids = leaving.ids(named.get(str(record.get("reason"))))
+    if record.get("detail") in [dead_letter("", 0, "", repr(each))["detail"] for each in ids]:
+        return json.dumps({**record, "detail": "'[forgotten]'"}).encode() + b"\n", "details"
     return line, None
+
+
+_ENTITIES = ("user", "item")
+
+
+def _row_id(value: object) -> str | None:
+    """An id in a table as `usable_ids` reads it."""
+    text = str(value) if isinstance(value, float) else _text_of(value)
+    return None if text is None else without_decimals(text)
 
 
 def _without_members(record: dict[str, Any], items: frozenset[str]) -> bytes:
@@ -161,12 +229,12 @@ def _without_members(record: dict[str, Any], items: frozenset[str]) -> bytes:
 
     A prompt's text shows them all by number, and so it goes.
     """
-    stay = [index for index, item in enumerate(record[MEMBERS]) if item not in items]
+    stay = [index for index, item in enumerate(record[MEMBERS]) if str(item) not in items]
     try:
         answer = json.loads(record["answer"])
         if not stay or not isinstance(answer, dict):
             return b""
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return b""
     number = {str(index + 1): str(place) for place, index in enumerate(stay, start=1)}
 
@@ -194,21 +262,24 @@ _COLUMNS = {"user": "user", USER_ID: "user", "item": "item", ITEM_ID: "item", "l
 
 def _edit_csv(path: Path, target: Path, leaving: Leaving) -> Removed:
     removed: Removed = Counter()
+    csv.field_size_limit(LONGEST_LINE)
 
     def kept() -> Iterator[bytes]:
         with open_input(path) as file:
             raw: list[bytes] = []
 
             def lines() -> Iterator[str]:
+                mark = codecs.BOM_UTF8
                 for line in file:
                     raw.append(line)
-                    yield line.decode(errors="surrogateescape")
+                    yield line.removeprefix(mark).decode(errors="surrogateescape")
+                    mark = b""
 
             header: list[str] = []
             for row in csv.reader(lines()):
                 record, header = dict(zip(header, row, strict=False)), header or row
                 leaves = any(
-                    record.get(column) in leaving.ids(entity)
+                    _row_id(record.get(column)) in leaving.ids(entity)
                     for column, entity in _COLUMNS.items()
                     if column in record
                 ) or leaving.about(record)
@@ -221,34 +292,50 @@ def _edit_csv(path: Path, target: Path, leaving: Leaving) -> Removed:
     return _written(path, target, kept(), removed)
 
 
+def odd_id_columns(path: Path) -> list[str]:
+    """Columns of a Parquet file that are called as ids are and hold neither texts nor integers."""
+    with damage_names(path):
+        schema = pq.read_schema(path)
+    return [field.name for field in schema if field.name in _COLUMNS and not _holds_ids(field.type)]
+
+
+def _holds_ids(column_type: pa.DataType) -> bool:
+    if pa.types.is_dictionary(column_type):
+        column_type = column_type.value_type
+    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_integer, pa.types.is_null)
+    return any(is_kind(column_type) for is_kind in kinds)
+
+
 def _edit_parquet(path: Path, target: Path, leaving: Leaving) -> Removed:
     removed: Removed = Counter()
     with pq.ParquetFile(path) as file:
-        names = set(file.schema_arrow.names)
-        is_records = _RECORD_COLUMNS <= names
-        if names.isdisjoint({*_COLUMNS, "text_sha256"}) and not is_records:
+        types = {field.name: field.type for field in file.schema_arrow}
+        columns = [name for name in types if name in _COLUMNS and _holds_ids(types[name])]
+        has_texts = types.get("text_sha256") in (pa.binary(32), pa.binary())
+        is_records = _RECORD_COLUMNS <= types.keys()
+        if not columns and not has_texts and not is_records:
             return removed
         table = file.read()
         if not len(table):
             return removed
         codec = file.metadata.row_group(0).column(0).compression.lower()
     stays = np.ones(len(table), bool)
-    for column in names & _COLUMNS.keys():
+    for column in columns:
         stays &= ~_holds(table[column], leaving.ids(_COLUMNS[column]))
-    if "text_sha256" in names:
-        stays &= ~_holds(table["text_sha256"], {bytes.fromhex(text) for text in leaving.texts})
+    if has_texts:
+        texts = pa.array([bytes.fromhex(text) for text in leaving.texts], types["text_sha256"])
+        stays &= ~pc.is_in(table["text_sha256"], value_set=texts).to_numpy()
     if is_records:
-        records = table.to_pylist()
         stays &= [
-            not leaving.about(record) and leaving.items.isdisjoint(record.get(MEMBERS) or ())
-            for record in records
+            not leaving.about(record) and leaving.items.isdisjoint(_members_of(record))
+            for record in table.to_pylist()
         ]
     removed["rows"] += int((~stays).sum())
     table = table.filter(pa.array(stays))
     if not removed.total():
         return removed
     for index, field in enumerate(table.schema):
-        if field.name in _COLUMNS and pa.types.is_dictionary(field.type):
+        if field.name in columns and pa.types.is_dictionary(field.type):
             # A dictionary keeps the values that no row has any more.
             plain = table[field.name].cast(field.type.value_type).combine_chunks()
             table = table.set_column(index, field, plain.dictionary_encode().cast(field.type))
@@ -256,14 +343,17 @@ def _edit_parquet(path: Path, target: Path, leaving: Leaving) -> Removed:
     return removed
 
 
-def _holds(column: pa.ChunkedArray, values: frozenset[str] | set[bytes]) -> np.ndarray:
-    """[rows] bool, where a column has one of some values."""
+def _members_of(record: Mapping[str, Any]) -> list[str]:
+    members = record.get(MEMBERS)
+    return list(map(str, members)) if isinstance(members, list) else []
+
+
+def _holds(column: pa.ChunkedArray, ids: frozenset[str]) -> np.ndarray:
+    """[rows] bool, where a column has one of some ids."""
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
-    if pa.types.is_integer(column.type):
-        column = column.cast(pa.string())
-    value_set = pa.array(sorted(values), column.type)
-    return pc.is_in(column, value_set=value_set).to_numpy()
+    texts = texts_without_decimals(column.cast(pa.string()))
+    return pc.is_in(texts, value_set=pa.array(sorted(ids), pa.string())).to_numpy()
 
 
 def _edit_links(path: Path, target: Path, leaving: Leaving) -> Removed:
@@ -385,35 +475,82 @@ def _edit_vocabulary(path: Path, target: Path, leaving: Leaving) -> Removed:
 
 
 def _edit_link_vectors(path: Path, target: Path, leaving: Leaving) -> Removed:
-    """Drops nodes that the edited links beside it no longer have; no other row changes a bit."""
-    del leaving
+    """Drops nodes that the links beside it have no more; no other row changes a bit."""
     vectors = read_link_vectors(str(path))
-    updated = vectors.updated(graph_of_table(read_links(path.with_name(LINKS_FILE))), ())
+    links = without_entities(
+        read_links(path.with_name(LINKS_FILE)), leaving.items, leaving.items
+    ).combine_chunks()
+    updated = vectors.updated(graph_of_table(links), ())
     removed = Counter(nodes=len(vectors.vectors) - len(updated.vectors))
     if removed["nodes"]:
         updated.write(str(target))
     return removed
 
 
+@contextmanager
+def _answer_store(path: Path) -> Iterator[sqlite3.Connection]:
+    """The store of `generate`, which nobody else can open meanwhile; nothing waits in a log of it.
+
+    Raises:
+      CommandError: a run uses it, or it is none.
+    """
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=rw", uri=True, timeout=0)) as store:
+            store.execute("PRAGMA locking_mode = EXCLUSIVE")
+            store.execute("BEGIN IMMEDIATE").execute("COMMIT")
+            store.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            yield store
+    except sqlite3.Error as error:
+        if "locked" in str(error):
+            raise CommandError(
+                f"{path}: 'generate' uses this store of answers; wait for its end"
+            ) from error
+        raise CommandError(f"{path}: not a store of answers ({error})") from error
+
+
+def batch_request_keys(path: Path, prompts: Iterable[str]) -> set[str]:
+    """Keys of the requests, in files for a batch service, for some prompts.
+
+    Args:
+      path: a file; only a store of answers knows any.
+      prompts: SHA-256 of the prompts.
+
+    Raises:
+      CommandError: a run uses the store, or it is none.
+    """
+    asked = frozenset(prompts)
+    if not asked or not path.name.endswith(_ANSWER_STORE):
+        return set()
+    with _answer_store(path) as store:
+        requests = store.execute("SELECT request_key, prompt_sha256 FROM batch_requests")
+        return {key for key, prompt in requests if prompt in asked}
+
+
 def _edit_answer_store(path: Path, target: Path, leaving: Leaving) -> Removed:
     removed: Removed = Counter()
-    shutil.copyfile(path, target)
-    try:
-        with closing(sqlite3.connect(target)) as store:
-            store.execute("PRAGMA secure_delete=ON")
-            for table in ("answers", "batch_requests"):
-                for prompt in sorted(leaving.prompts):
-                    query = f"DELETE FROM {table} WHERE prompt_sha256 = ?"
-                    removed[table] += store.execute(query, (prompt,)).rowcount
-            store.commit()
-            store.execute("VACUUM")
-    except sqlite3.Error as error:
-        raise CommandError(f"{path}: not a store of answers ({error})") from error
+    logs = [Path(f"{target}{suffix}") for suffix in ("-wal", "-shm")]
+    for log in logs:
+        log.unlink(missing_ok=True)  # A killed run's would be taken for this copy's.
+    with _answer_store(path) as store, closing(sqlite3.connect(target)) as edited:
+        store.backup(edited)
+        edited.execute("PRAGMA secure_delete = ON")
+        edited.execute("CREATE TEMP TABLE leaving (prompt_sha256 TEXT PRIMARY KEY)")
+        prompts = [(prompt,) for prompt in sorted(leaving.prompts)]
+        edited.executemany("INSERT INTO leaving VALUES (?)", prompts)
+        for table in ("answers", "batch_requests"):
+            query = f"DELETE FROM {table} WHERE prompt_sha256 IN (SELECT * FROM leaving)"
+            removed[table] += edited.execute(query).rowcount
+        edited.commit()
+        edited.execute("VACUUM")
+        Path(f"{path}-shm").unlink(missing_ok=True)
+    for log in logs:
+        log.unlink(missing_ok=True)
     if not removed.total():
         target.unlink()
     return removed
 
 
+_ANSWER_STORE = "answer_store.sqlite"
 _EDITORS: Mapping[str, Editor] = {
     LINKS_FILE: _edit_links,
     ".jsonl": _edit_json_lines,
@@ -423,7 +560,7 @@ _EDITORS: Mapping[str, Editor] = {
     ".parquet": _edit_parquet,
     ".tfrecord.gz": _edit_tfrecord,
     "link_vectors.arrow": _edit_link_vectors,
-    "answer_store.sqlite": _edit_answer_store,
+    _ANSWER_STORE: _edit_answer_store,
 }
 
 
@@ -433,10 +570,7 @@ def _written(path: Path, target: Path, lines: Iterator[bytes], removed: Removed)
         file: BinaryIO | gzip.GzipFile = raw
         if path.name.endswith(".gz"):
             file = gzip.GzipFile(filename="", fileobj=raw, mode="wb", mtime=0)
-        try:
-            file.writelines(lines)
-        except (EOFError, OSError, zlib.error) as error:
-            raise CommandError(f"{path}: cannot be read to its end ({error})") from error
+        file.writelines(lines)
         if file is not raw:
             file.close()
     if not removed.total():

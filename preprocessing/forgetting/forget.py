@@ -20,7 +20,7 @@ import pyarrow.compute as pc
 from configs.command_line import CommandError, say
 from configs.data import Table
 from configs.files import file_sha256
-from configs.loading import ConfigurationError
+from configs.loading import ConfigurationError, require_there
 from configs.scenario import Scenario
 from preprocessing import storage
 from preprocessing.answers.record import (
@@ -32,11 +32,21 @@ from preprocessing.answers.record import (
     recorded_source,
 )
 from preprocessing.answers.texts import answer_texts
-from preprocessing.forgetting.editing import Leaving, Removed, editor_of, holds_records
+from preprocessing.forgetting.editing import (
+    Leaving,
+    Removed,
+    batch_request_keys,
+    damage_names,
+    editor_of,
+    holds_records,
+    odd_id_columns,
+    prompt_of,
+)
 from preprocessing.forgetting.manifests import edit_manifest
 from preprocessing.forgetting.report import Report, write_report
 from preprocessing.grouping.groups_file import open_groups, parse_memberships
 from preprocessing.grouping.plan import groups_file
+from preprocessing.inputs import PARQUET_SUFFIX
 from preprocessing.knowledge.log_coverage import LogCoverage
 from preprocessing.records.contract import INDIVIDUAL
 from preprocessing.records.forgotten import FORGOTTEN_FILE, Forgotten
@@ -83,11 +93,15 @@ def forget(
       are the owner's to edit, `to_do`, what has to be made anew, and `report`, its file.
 
     Raises:
-      ConfigurationError: no id is given, or one is empty.
+      ConfigurationError: no id is given, or one is empty; or a path of `paths` or of the owner's
+        tables leads nowhere.
       CommandError: an earlier run with other ids was interrupted, a step is at work, or a file is
         damaged.
     """
     _require_ids(users, items)
+    for path in paths:
+        require_there(path)
+    _owned_files(scenario)
     work = Path(scenario.work_dir)
     leaving = Leaving(
         frozenset(users), frozenset(items), _entities(scenario), {}, *[frozenset[str]()] * 3
@@ -107,8 +121,8 @@ def forget(
         (work / _JOURNAL).mkdir(exist_ok=True)
         forgotten = Forgotten.of(work).with_ids(users, items)
         asked = sorted(
-            [forgotten.hash_of("user", user) for user in users]
-            + [forgotten.hash_of("item", item) for item in items]
+            {forgotten.hash_of("user", user) for user in users}
+            | {forgotten.hash_of("item", item) for item in items}
         )
         journal = _Journal(work / _JOURNAL / "journal.jsonl", asked)
         forgotten.write(work)
@@ -116,8 +130,7 @@ def forget(
             journal.begin(_survey(scenario, leaving, paths))
         whole = journal.leaving(leaving)
         edits = _Edits(journal.entries)
-        # The links that vectors are extended by come before those vectors.
-        for path in sorted(_files(scenario, paths), key=lambda path: path.suffix == ".arrow"):
+        for path in _files(scenario, paths):
             edits.make(path, whole, journal)
         coverage = LogCoverage(scenario)
         for folder in _step_folders(scenario, paths):
@@ -180,6 +193,23 @@ def _owned(scenario: Scenario) -> dict[str, tuple[str, Table, str, str]]:
     }
 
 
+def _owned_files(scenario: Scenario) -> set[Path]:
+    """Local files of the tables that are not edited.
+
+    Raises:
+      ConfigurationError: a path or pattern means no file.
+    """
+    return {
+        Path(name).resolve()
+        for _, table, _, key in _owned(scenario).values()
+        for name in expand_paths(_local_paths(table), key)
+    }
+
+
+def _local_paths(table: Table) -> tuple[str, ...]:
+    return tuple(path for path in table.paths if not storage.is_url(path))
+
+
 def _answer_files(scenario: Scenario) -> list[Path]:
     """Local files of answers and groups that the scenario names, each once."""
     names = [
@@ -193,11 +223,7 @@ def _answer_files(scenario: Scenario) -> list[Path]:
 
 def _files(scenario: Scenario, paths: Sequence[Path]) -> list[Path]:
     """All files with an editor that are not the owner's; each once, sorted."""
-    owned = {
-        Path(name).resolve()
-        for _, table, _, key in _owned(scenario).values()
-        for name in _at_hand(table, key)
-    }
+    owned = _owned_files(scenario)
     for described in scenario.knowledge.answers.values():
         owned |= {Path(name).resolve() for name in described.vectors}
     found: set[Path] = set()
@@ -236,13 +262,6 @@ def _step_folders(scenario: Scenario, paths: Sequence[Path]) -> list[Path]:
     return folders
 
 
-def _at_hand(table: Table, key: str) -> list[str]:
-    try:
-        return [name for name in expand_paths(table.paths, key) if not storage.is_url(name)]
-    except ConfigurationError:
-        return []
-
-
 def _survey(scenario: Scenario, leaving: Leaving, paths: Sequence[Path]) -> Leaving:
     """Finds out what leaves with them: groups, pseudonyms, and hashes of prompts and texts."""
     whole = replace(leaving, groups=_small_groups(scenario, leaving))
@@ -257,33 +276,47 @@ def _survey(scenario: Scenario, leaving: Leaving, paths: Sequence[Path]) -> Leav
         for source, described in scenario.knowledge.answers.items()
         if described.is_encoded
     ]
-    for path in _files(scenario, paths):
-        if not holds_records(path):
+    files = _files(scenario, paths)
+    for record in _records(files):
+        if not whole.about(record):
             continue
-        for _, line in numbered_lines(str(path)):
-            try:
-                record = json_object(line)
-            except RejectedAnswer:
-                continue
-            if not whole.about(record):
-                continue
-            if isinstance(prompt := record.get("prompt"), str):
-                prompts.add(prompt_sha256(prompt))
-            if isinstance(sha256 := record.get("prompt_sha256"), str):
-                prompts.add(sha256)
-            is_user = whole.entities.get(str(record.get("source"))) == "user"
-            if is_user and record.get("extraction") == INDIVIDUAL:
-                custom_ids |= {str(record["custom_id"])} if "custom_id" in record else set()
-            for recorded, reader in readers:
-                with contextlib.suppress(RejectedAnswer):
-                    answer = answer_of(record, recorded, None)
-                    texts.add(prompt_sha256(reader.to_encode(answer).text))
+        if (prompt := prompt_of(record)) is not None:
+            prompts.add(prompt)
+        is_user = whole.entities.get(str(record.get("source"))) == "user"
+        if is_user and record.get("extraction") == INDIVIDUAL:
+            custom_ids |= {str(record["custom_id"])} if "custom_id" in record else set()
+        for recorded, reader in readers:
+            with contextlib.suppress(RejectedAnswer):
+                answer = answer_of(record, recorded, None)
+                texts.add(prompt_sha256(reader.to_encode(answer).text))
+    requests: dict[str, set[str]] = {}
+    for record in _records(files) if prompts else ():
+        prompt = prompt_of(record)
+        if prompt not in prompts:
+            continue
+        is_named = whole.is_named(record)
+        if is_named is False:
+            prompts.remove(prompt)  # Somebody who stays was asked about with the same text.
+        elif is_named is None and isinstance(name := record.get("custom_id"), str):
+            requests.setdefault(prompt, set()).add(name)
+    custom_ids.update(*(requests[prompt] for prompt in requests.keys() & prompts))
+    for path in files:
+        custom_ids |= batch_request_keys(path, prompts)
     return replace(
         whole,
         custom_ids=frozenset(custom_ids),
         prompts=frozenset(prompts),
         texts=frozenset(texts),
     )
+
+
+def _records(files: Iterable[Path]) -> Iterator[Mapping[str, Any]]:
+    """Prompts and answers of some files; what is no record is passed over."""
+    for path in files:
+        with damage_names(path):
+            for _, line in numbered_lines(str(path)) if holds_records(path) else ():
+                with contextlib.suppress(RejectedAnswer):
+                    yield json_object(line)
 
 
 def _small_groups(scenario: Scenario, leaving: Leaving) -> dict[str, frozenset[str]]:
@@ -309,7 +342,9 @@ def _small_groups(scenario: Scenario, leaving: Leaving) -> dict[str, frozenset[s
 
 
 class _Journal:
-    """What an interrupted run has to go on from; no id stands in it.
+    """What an interrupted run has to go on from; it is deleted when all is done.
+
+    Users and items stand in it as hashes, groups and custom ids as they are.
 
     Attributes:
       plan: what the survey found; None before it has.
@@ -328,8 +363,11 @@ class _Journal:
         self.plan: dict[str, Any] | None = None
         self.started = datetime.now(UTC).isoformat(timespec="seconds")
         self.entries: dict[str, dict[str, Any]] = {}
-        lines = path.read_text(encoding="utf-8").split("\n") if path.exists() else []
-        for line in lines[:-1]:  # What a killed run did not end has no line break.
+        written = path.read_bytes() if path.exists() else b""
+        whole = written[: written.rfind(b"\n") + 1]
+        if whole != written:
+            os.truncate(path, len(whole))  # A killed run did not end its last line.
+        for line in whole.splitlines():
             record = json.loads(line)
             if "asked" in record:
                 if record["asked"] != self._asked:
@@ -389,7 +427,8 @@ class _Edits:
         """Counts what would be removed from a file."""
         edit = editor_of(path)
         assert edit is not None
-        removed = +edit(path, scratch, leaving)
+        with damage_names(path):
+            removed = +edit(path, scratch, leaving)
         scratch.unlink(missing_ok=True)
         if removed:
             self.entries[str(path)] = {"file": str(path), "removed": dict(removed)}
@@ -400,7 +439,7 @@ class _Edits:
         assert edit is not None
         target = path.with_name(f".{path.name}{_TEMPORARY}")
         target.unlink(missing_ok=True)
-        with storage.errors_name(target):
+        with damage_names(path), storage.errors_name(target):
             removed = +edit(path, target, leaving)
         if removed:
             shutil.copymode(path, target)
@@ -461,9 +500,10 @@ def _told(
         say(f"{name}: {told} {verb}")
     if not files:
         say("forget: nothing about them was found in the files that can be edited")
-    still_there = [*_still_there(scenario, leaving)]
+    still_there = [*_still_there(scenario, leaving, paths)]
     for found in still_there:
-        say(f"still there: {found['file']}: {found['rows']:,} rows; {found['do']}")
+        rows = f"{found['rows']:,} rows; " if found["rows"] else ""
+        say(f"still there: {found['file']}: {rows}{found['do']}")
     to_do = [*_to_do(scenario, leaving, paths)]
     for task in to_do:
         say(f"to do: {task['what']}: {task['command']}")
@@ -483,14 +523,26 @@ _BY_YOURSELF = (
 )
 
 
-def _still_there(scenario: Scenario, leaving: Leaving) -> Iterator[dict[str, Any]]:
-    """Rows of the owner's tables, and files whose formats are not edited."""
+_NOT_LOOKED_INTO = f"not looked into: {_BY_YOURSELF}"
+
+
+def _still_there(
+    scenario: Scenario, leaving: Leaving, paths: Sequence[Path]
+) -> Iterator[dict[str, Any]]:
+    """Rows of the owner's tables, and files whose formats or places are not looked into."""
     for name, (entity, table, column, key) in _owned(scenario).items():
-        ids, files = leaving.ids(entity), _at_hand(table, key)
-        if not ids or not files:
+        ids, local = leaving.ids(entity), _local_paths(table)
+        if not ids:
+            continue
+        for file in table.paths:
+            if storage.is_url(file):
+                yield {"what": name, "file": file, "rows": 0, "do": _NOT_LOOKED_INTO}
+        if not local:
             continue
         rows: Counter[str] = Counter()
-        reader = open_table(table, key, WantedColumns({key: column}))
+        reader = open_table(
+            table.model_copy(update={"path": local}), key, WantedColumns({key: column})
+        )
         for block in reader.read():
             among = pc.is_in(usable_ids(block, column, entity)[0], value_set=pa.array(sorted(ids)))
             rows[block.file.name] += pc.sum(among).as_py() or 0
@@ -508,7 +560,16 @@ def _still_there(scenario: Scenario, leaving: Leaving) -> Iterator[dict[str, Any
                 "what": f"knowledge.answers.{source}",
                 "file": name,
                 "rows": 0,
-                "do": f"not looked into: {_BY_YOURSELF}",
+                "do": _NOT_LOOKED_INTO,
+            }
+    for path in _files(scenario, paths):
+        for column in odd_id_columns(path) if path.suffix == PARQUET_SUFFIX else ():
+            yield {
+                "what": f"column '{column}'",
+                "file": str(path),
+                "rows": 0,
+                "do": "not looked into, for it holds neither texts nor whole numbers: remove them "
+                "by yourself",
             }
 
 

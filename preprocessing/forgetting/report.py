@@ -82,11 +82,13 @@ def verify_report(path: Path) -> dict[str, Any]:
       `report`, `signed`, and `changed`, files that are not, or not as, the report says.
 
     Raises:
-      CommandError: it is no report, was changed, or is signed and there is no key.
+      CommandError: it is no report, was changed, is signed and there is no key, or is not and
+        there is one; or files have changed, with the result.
     """
     try:
         contents = json.loads(path.read_bytes())
         signature, files = contents.pop(_SIGNATURE), contents["files"]
+        value = None if signature is None else str(signature["value"])
         changed = [
             entry["file"]
             for entry in files
@@ -96,11 +98,18 @@ def verify_report(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CommandError(f"{path}: not a report of 'forget' ({error})") from error
     key = os.environ.get(KEY_VARIABLE)
-    if signature is None:
+    if key and value is None:
+        raise CommandError(
+            f"{path}: is not signed, and {KEY_VARIABLE} is set: somebody took the signature off, "
+            "or it was written without a key; unset the variable to check its files alone"
+        )
+    if value is None:
         say(f"{path}: not signed")
     elif not key:
         raise CommandError(f"{path}: is signed; set {KEY_VARIABLE} to the key it was signed with")
-    elif not hmac.compare_digest(str(signature.get("value")), _signature(contents, key)):
+    elif not hmac.compare_digest(
+        value.encode(errors="replace"), _signature(contents, key).encode()
+    ):
         raise CommandError(
             f"{path}: the signature is wrong: the report was changed, or signed with another key "
             f"than {KEY_VARIABLE} holds"
@@ -109,7 +118,10 @@ def verify_report(path: Path) -> dict[str, Any]:
         say(f"{path}: the signature is right")
     for name in changed:
         say(f"changed or gone since: {name}")
-    return {"report": str(path), "signed": signature is not None, "changed": changed}
+    result = {"report": str(path), "signed": value is not None, "changed": changed}
+    if changed:
+        raise CommandError(f"{path}: {len(changed)} of its files are not as it says", result)
+    return result
 
 
 def _signature(contents: Mapping[str, Any], key: str) -> str:

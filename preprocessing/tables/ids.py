@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -46,7 +48,7 @@ def usable_ids(
       [rows] ids as texts, whole numbers without decimals; [rows] True where the id can be used;
       and a dead letter for each row of `among` where it cannot.
     """
-    ids = _without_decimals(texts_of(block.table[column]))
+    ids = texts_without_decimals(texts_of(block.table[column]))
     usable = np.ones(len(ids), dtype=bool) if among is None else among.copy()
     dead_letters = []
     problems = {
@@ -73,8 +75,13 @@ def _forgotten_rows(forgotten: Forgotten, entity: str, ids: pa.ChunkedArray) -> 
     return gone[encoded.indices.to_numpy()]
 
 
-def _without_decimals(ids: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Writes whole numbers such as 7.0 as 7; other texts stay."""
+def without_decimals(text: str) -> str:
+    """Writes a whole number such as 7.0 as 7; another text stays."""
+    return re.sub(_WHOLE_NUMBER, r"\1", text) if ".0" in text else text
+
+
+def texts_without_decimals(ids: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The same of a column."""
     if not pc.any(pc.match_substring(ids, ".0")).as_py():
         return ids
     return pc.replace_substring_regex(ids, _WHOLE_NUMBER, r"\1")
