@@ -131,6 +131,8 @@ def prompt_of(record: Mapping[str, Any]) -> str | None:
 
 def _text_of(value: object) -> str | None:
     """An id or a name as a text; None of what is neither."""
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return value if isinstance(value, str) else None
@@ -220,7 +222,7 @@ _ENTITIES = ("user", "item")
 
 def _row_id(value: object) -> str | None:
     """An id in a table as `usable_ids` reads it."""
-    text = str(value) if isinstance(value, float) else _text_of(value)
+    text = _text_of(value)
     return None if text is None else without_decimals(text)
 
 

@@ -579,6 +579,18 @@ def test_ids_are_found_as_the_readers_of_tables_find_them(tmp_path, name, data, 
     assert _edited(tmp_path / name).decode() == kept
 
 
+@pytest.mark.parametrize("ids", [["7", "8"], [7, 8], [7.0, 8.0], [None, "8"]])
+def test_answers_in_parquet_are_found_whatever_the_type_of_their_ids(tmp_path, ids):
+    path = tmp_path / "answers.parquet"
+    answers = [_answer("user", entity_id, "fine") for entity_id in ids]
+    pq.write_table(pa.Table.from_pylist(answers), path)
+    editor_of(path)(path, tmp_path / "edited", LEAVING)
+    if ids[0] is None:
+        assert not (tmp_path / "edited").exists()
+    else:
+        assert pq.read_table(tmp_path / "edited").to_pylist() == answers[1:]
+
+
 def test_dead_letters_lose_the_ids_that_they_quote_and_nothing_else(tmp_path):
     path = tmp_path / "user" / "dead_letters.jsonl"
     path.parent.mkdir()
