@@ -281,22 +281,12 @@ def read_yaml(text: str, where: str) -> object:
       ConfigurationError: it is not YAML, or holds something else, a date for example.
     """
     try:
-        document = _parsed(text)
+        document = yaml.safe_load(text)
     except RecursionError as error:
         raise ConfigurationError(f"{where}: {_TOO_DEEP}") from error
     except YAML_FAULTS as error:
         raise ConfigurationError(f"{where}: not valid YAML: {error}") from error
     return _Plain(where).value(document, "", 0)
-
-
-def _parsed(text: str) -> object:
-    """What the YAML holds; libyaml reads ten times as fast, and PyYAML explains what is wrong."""
-    if not yaml.__with_libyaml__:
-        return yaml.safe_load(text)
-    try:
-        return yaml.load(text, Loader=yaml.CSafeLoader)
-    except YAML_FAULTS:
-        return yaml.safe_load(text)
 
 
 _TOO_DEEP = f"lists and maps stand more than {_DEEPEST} deep in each other; write it flatter"

@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import yaml
 
 import preprocessing.__main__
 import serving.__main__
@@ -80,14 +79,6 @@ def test_whole_numbers_may_be_keys() -> None:
         "1": "male",
         "a": [1, 2.5, None, True, "x"],
     }
-
-
-def test_the_fast_reader_reads_what_pyyaml_reads(repository_root: Path) -> None:
-    paths = sorted((repository_root / "configs").rglob("*.yaml"))
-    assert len(paths) > 5
-    for path in paths:
-        text = path.read_text(encoding="utf-8")
-        assert read_yaml(text, path.name) == yaml.safe_load(text), path
 
 
 NOT_FINITE = (".nan", ".inf", "-.inf", "nan", "inf", "1.0e+999", "1e999")

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import roc_auc_score
 
 from configs.loading import ConfigurationError
+from trainer.metrics import RankedLists
 from trainer.predictions import SamplePredictions
 from trainer.report.inputs import ReportInputs
 
@@ -16,7 +16,6 @@ SHOWN_USERS = 5
 SHOWN_ITEMS = 6
 _FEWEST_ITEMS = 10
 _SEED = 0
-_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True)
@@ -106,34 +105,32 @@ def example_rankings(inputs: ReportInputs) -> ExampleRankings | None:
         with_knowledge, SamplePredictions
     ):
         return None
-    _, user = np.unique(without.user_ids.astype(str), return_inverse=True)
-    order = np.argsort(user, kind="stable")
-    eligible = [
-        rows
-        for rows in np.split(order, np.flatnonzero(np.diff(user[order])) + 1)
-        if len(rows) >= _FEWEST_ITEMS and 0 < without.labels[rows].sum() < len(rows)
-    ]
-    if not eligible:
+    _, users = np.unique(without.user_ids.astype(str), return_inverse=True)
+    ranked = RankedLists(users, without.labels, without.scores)
+    auc_without = ranked.auc()
+    auc_with = RankedLists(users, without.labels, with_knowledge.scores).auc()
+    eligible = np.flatnonzero(ranked.has_both_classes & (ranked.sizes >= _FEWEST_ITEMS))
+    if not len(eligible):
         return None
-    changes = np.array(
-        [
-            roc_auc_score(without.labels[rows], with_knowledge.scores[rows])
-            - roc_auc_score(without.labels[rows], without.scores[rows])
-            for rows in eligible
-        ]
-    )
-    drawn = np.random.default_rng(_SEED).permutation(len(eligible))[:SHOWN_USERS]
+    drawn = eligible[np.random.default_rng(_SEED).permutation(len(eligible))[:SHOWN_USERS]]
     return ExampleRankings(
         backbone=backbone,
         baseline=inputs.baseline,
         arm=best.knowledge,
         seed=best.seed,
         users=tuple(
-            _rankings(without, with_knowledge, eligible[number], inputs.titles) for number in drawn
+            UserRankings(
+                items=int(ranked.sizes[user]),
+                liked=int(ranked.positives[user]),
+                **_rankings(without, with_knowledge, np.flatnonzero(users == user), inputs.titles),
+                auc_without=float(auc_without[user]),
+                auc_with=float(auc_with[user]),
+            )
+            for user in drawn
         ),
         drawn_from=len(eligible),
-        share_better=float(np.mean(changes > _ROUNDING)),
-        share_worse=float(np.mean(changes < -_ROUNDING)),
+        share_better=float(np.mean((auc_with > auc_without)[eligible])),
+        share_worse=float(np.mean((auc_with < auc_without)[eligible])),
     )
 
 
@@ -142,16 +139,17 @@ def _rankings(
     with_knowledge: SamplePredictions,
     rows: np.ndarray,
     titles: Mapping[str, str],
-) -> UserRankings:
+) -> dict[str, tuple[RankedItem, ...]]:
+    """The first items of both rankings of a user, by field of `UserRankings`."""
     labels = without.labels[rows]
     orders = {
         "without": np.argsort(-without.scores[rows], kind="stable"),
-        "with": np.argsort(-with_knowledge.scores[rows], kind="stable"),
+        "with_knowledge": np.argsort(-with_knowledge.scores[rows], kind="stable"),
     }
     place_without = np.empty(len(rows), np.int64)
     place_without[orders["without"]] = np.arange(1, len(rows) + 1)
     items = [str(item) for item in without.item_ids[rows]]
-    shown = {
+    return {
         name: tuple(
             RankedItem(
                 name=titles.get(items[row], items[row]),
@@ -163,11 +161,3 @@ def _rankings(
         )
         for name, order in orders.items()
     }
-    return UserRankings(
-        items=len(rows),
-        liked=int(labels.sum()),
-        without=shown["without"],
-        with_knowledge=shown["with"],
-        auc_without=float(roc_auc_score(labels, without.scores[rows])),
-        auc_with=float(roc_auc_score(labels, with_knowledge.scores[rows])),
-    )
