@@ -8,7 +8,6 @@ import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -152,9 +151,7 @@ def run_demo(scenario: Scenario, command: str) -> dict[str, object]:
     from serving.export import export_run
     from trainer.experiments.results import failures_text
     from trainer.experiments.running import run_experiment
-    from trainer.inspection import item_titles, mean_gates, training_counts
-    from trainer.report import write_report
-    from trainer.report.inputs import LeakReport, ReportInputs, machine_text, versions_text
+    from trainer.report.render import write_experiment_report
 
     work_dir = Path(scenario.work_dir)
     sources = sources_of_arms(scenario)
@@ -163,8 +160,7 @@ def run_demo(scenario: Scenario, command: str) -> dict[str, object]:
         with steps.step(f"encode {source} answers") as record:
             record(encode(scenario, sources=[source]))
     with steps.step("build examples") as record:
-        examples = build_examples(scenario)
-        record(examples)
+        record(build_examples(scenario))
     with steps.step("train and evaluate models") as record:
         experiment = run_experiment(scenario, work_dir)
         if experiment.failures:
@@ -178,24 +174,13 @@ def run_demo(scenario: Scenario, command: str) -> dict[str, object]:
     with steps.step("serve and rank") as record:
         served = check_serving(scenario, best, work_dir / "export")
         record.same_number(served.scores_compared)
-    results = write_report(
+    results = write_experiment_report(
         work_dir / "report",
-        ReportInputs(
-            scenario=scenario,
-            experiment=experiment,
-            training_counts=training_counts(scenario),
-            titles=item_titles(scenario),
-            gates=mean_gates(experiment),
-            leak=LeakReport(
-                leak_violations=examples["leak_violations"], leak_check=examples["leak_check"]
-            ),
-            served_max_abs_difference=served.largest_difference,
-            steps=steps.records,
-            command=command,
-            machine=machine_text(),
-            versions=versions_text(),
-            made_at=date.today().isoformat(),
-        ),
+        scenario,
+        experiment,
+        command,
+        steps.records,
+        served.largest_difference,
     )
     say((work_dir / "report" / "results.md").read_text(encoding="utf-8"))
     say(f"report: {work_dir / 'report' / 'report.html'}   export: {exported['path']}")

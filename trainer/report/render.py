@@ -96,7 +96,12 @@ def write_report(folder: Path, report: ReportInputs) -> dict[str, Any]:
 
 
 def write_experiment_report(
-    folder: Path, scenario: Scenario, experiment: ExperimentResult, command: str
+    folder: Path,
+    scenario: Scenario,
+    experiment: ExperimentResult,
+    command: str,
+    steps: Sequence[PipelineStep] = (),
+    served_max_abs_difference: float | None = None,
 ) -> dict[str, Any]:
     """Writes report.html, results.md and results.json.
 
@@ -105,6 +110,8 @@ def write_experiment_report(
       scenario: that was run.
       experiment: its results.
       command: that does the same again, only said in the report.
+      steps: of the job that the experiment was a part of.
+      served_max_abs_difference: between checkpoint and served scores; None if nothing was served.
 
     Returns:
       The content of results.json.
@@ -116,8 +123,8 @@ def write_experiment_report(
         titles=item_titles(scenario),
         gates=mean_gates(experiment),
         leak=leak_report(Path(scenario.work_dir)),
-        served_max_abs_difference=None,
-        steps=[],
+        served_max_abs_difference=served_max_abs_difference,
+        steps=steps,
         command=command,
         machine=machine_text(),
         versions=versions_text(),
