@@ -9,8 +9,15 @@ from typing import TYPE_CHECKING
 
 from configs.command_line import add_dry_run_option, add_json_option, keys_help, say
 from configs.loading import load_section
-from serving.deploy.rendering import render
-from serving.deploy.rollout import next_steps, require_safe_labels, settings_in, write_files
+from serving.deploy.rendering import kubectl, render
+from serving.deploy.rollout import (
+    left_behind,
+    missing_version,
+    next_steps,
+    require_safe_labels,
+    settings_in,
+    write_files,
+)
 from serving.deploy.settings import Deployment
 
 if TYPE_CHECKING:
@@ -22,9 +29,10 @@ YAML file of settings:
 
   server/        models.config (versions and labels), batching.config, monitoring.config
   compose.yaml   TensorFlow Serving, Prometheus and Grafana on one machine
-  kubernetes/    Deployment with probes, services, autoscaling, disruption budget, volume
+  prometheus/    alerts, and what Prometheus reads; grafana/ has the dashboard
+  kubernetes/    model loader, Deployments with probes, services, autoscaling, disruption budget,
+                 volume; components/ for monitoring, network policy, gateway and small clusters
   kserve/        InferenceService
-  grafana/       dashboard
   settings.yaml  all settings, given and default; README.md says what to do with all of it
 
 Equal settings give equal bytes. A folder rendered before is brought up to date; one that holds
@@ -73,13 +81,20 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     before = settings_in(folder)
     if before is not None:
         require_safe_labels(before, deployment)
-    written = write_files(
-        folder,
-        render(deployment),
-        None if before is None else render(before),
-        dry_run=arguments.dry_run,
-    )
+    files = render(deployment)
+    files_before = {} if before is None else render(before)
+    written = write_files(folder, files, files_before, dry_run=arguments.dry_run)
     steps = next_steps(before, deployment)
+    if abandoned := left_behind(files_before, files):
+        steps.append(
+            "no longer rendered, but `kubectl apply` takes nothing away: "
+            f"{kubectl(deployment)} delete {' '.join(abandoned)}"
+        )
+    if missing := missing_version(folder, deployment):
+        steps.append(
+            f"compose.yaml will not find {missing}: put the version there, or name another folder "
+            "by compose.model_folder or MODEL_FOLDER (Kubernetes and KServe do not need it)"
+        )
     labels = ", ".join(f"{label} {version}" for label, version in deployment.labels.items())
     done = "to write" if arguments.dry_run else "written"
     say(

@@ -3,7 +3,8 @@
 The folder `template` holds plain manifests that are read and edited as they are; text and structure
 stand there and nowhere else. Where deployments differ stands a placeholder: `<storage.path>` for a
 key of the settings, or a name that `_placeholders` derives from them. A line is written once for
-every value of its placeholder, and so left out where there is none.
+every value of its placeholder, and so left out where there is none, with all that is indented
+below it.
 """
 
 from __future__ import annotations
@@ -27,16 +28,26 @@ TEMPLATE = Path(__file__).with_name("template")
 """The folder that is filled in; a rendered folder has its files under the same names."""
 
 _PLACEHOLDER = re.compile(r"<([a-z][a-z0-9_./]*)>")
+# A line, and the blank ones above it.
+_LINE = re.compile(r"(\n*)(.+)\n")
+_LOADER = "kubernetes/loader.yaml"
 _OPTIONAL_FILES = {
     "kubernetes/namespace.yaml": "if_namespace",
     "kubernetes/persistentvolumeclaim.yaml": "if_claim",
     "kubernetes/horizontalpodautoscaler.yaml": "if_autoscaling",
+    _LOADER: "if_loader",
 }
+# What a track has of its own.
+_FILES_OF_A_TRACK = ("kubernetes/configmap.yaml", "kubernetes/deployment.yaml")
+# Files that stand whole in manifests, too, whose placeholder is their path.
 _CONFIG_FILES = ("server/models.config", "server/batching.config", "server/monitoring.config")
+_INCLUDED_FILES = (*_CONFIG_FILES, "prometheus/alerts.yml", "grafana/dashboard.json")
 _READ_AT_THE_START = _CONFIG_FILES[1:]
 _PROBE_SECONDS = 5
 _LONGEST_UID = 40
 _MEBIBYTES = {"Mi": 1, "Gi": 1024, "Ti": 1024 * 1024}
+# By the scheme of an address: rclone's name of the service.
+_RCLONE_SERVICES = {"gs": "gcs", "s3": "s3"}
 
 
 def render(deployment: Deployment) -> dict[str, str]:
@@ -48,25 +59,51 @@ def render(deployment: Deployment) -> dict[str, str]:
     Returns:
       Path relative to the folder -> text. Equal settings give equal texts.
     """
-    values = _placeholders(deployment)
-    # The ConfigMap holds the server's files again, and the Deployment a digest of them.
-    config = {path: _filled_in(path, values) for path in _CONFIG_FILES}
-    values |= {path: text.splitlines() for path, text in config.items()}
-    start_files = {Path(path).name: config[path] for path in _READ_AT_THE_START}
-    digest = hashlib.sha256(json.dumps(start_files, sort_keys=True).encode()).hexdigest()
-    values["start_files_sha256"] = [digest]
+    values = _placeholders(deployment, "stable")
     paths = (path.relative_to(TEMPLATE).as_posix() for path in TEMPLATE.rglob("[!.]*.*"))
-    return {
+    files = {
         path: _filled_in(path, values)
-        for path in sorted(paths)
+        for path in paths
         if path not in _OPTIONAL_FILES or values[_OPTIONAL_FILES[path]]
     }
+    if deployment.canary_track.version is not None:
+        canary = _placeholders(_canary_track_of(deployment), "canary")
+        for path in _FILES_OF_A_TRACK:
+            folder, _, name = path.rpartition("/")
+            files[f"{folder}/canary-{name}"] = _filled_in(path, canary)
+    return dict(sorted(files.items()))
+
+
+def kubectl(deployment: Deployment) -> str:
+    """How a command of kubectl about the deployment begins."""
+    namespace = deployment.kubernetes.namespace
+    return "kubectl" if namespace is None else f"kubectl --namespace {namespace}"
+
+
+def _canary_track_of(deployment: Deployment) -> Deployment:
+    """The second Deployment as one of its own: a single version, a fixed number of replicas."""
+    track = deployment.canary_track
+    return deployment.model_copy(
+        update={
+            "stable": track.version,
+            "canary": None,
+            "also_loaded": (),
+            "kubernetes": deployment.kubernetes.model_copy(update={"replicas": track.replicas}),
+            "autoscaling": deployment.autoscaling.model_copy(update={"enabled": False}),
+        }
+    )
 
 
 def _filled_in(path: str, values: Mapping[str, Sequence[str]]) -> str:
-    lines = []
-    for line in (TEMPLATE / path).read_text(encoding="utf-8").splitlines():
+    lines: list[str] = []
+    left_out_at: float = math.inf  # the indentation of the line whose block is left out
+    for blanks, line in _LINE.findall((TEMPLATE / path).read_text(encoding="utf-8")):
+        indentation = len(line) - len(line.lstrip())
+        if indentation > left_out_at:
+            continue
+        lines += blanks.splitlines()
         names = _PLACEHOLDER.findall(line)
+        left_out_at = math.inf if all(values[name] for name in names) else indentation
         for texts in itertools.product(*(values[name] for name in names)):
             filled = line
             for name, text in zip(names, texts, strict=True):
@@ -75,17 +112,28 @@ def _filled_in(path: str, values: Mapping[str, Sequence[str]]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _placeholders(deployment: Deployment) -> dict[str, Sequence[str]]:
-    """The values of every placeholder, by name: none, one, or one for each line."""
+def _placeholders(deployment: Deployment, track: str) -> dict[str, Sequence[str]]:
+    """The values of every placeholder, by name: none, one, or one for each line.
+
+    Args:
+      deployment: the settings.
+      track: whose files are filled in, "stable" or "canary".
+    """
     batching, kubernetes, storage = deployment.batching, deployment.kubernetes, deployment.storage
     server, resources, namespace = deployment.server, deployment.resources, kubernetes.namespace
+    alerts, second = deployment.alerts, deployment.canary_track
+    source = storage.source or ""
+    scheme = source.partition("://")[0] if "://" in source else ""
     settings = deployment.model_dump(mode="json")
     threads = math.ceil(resources.cpu)
     address = f"pvc://{storage.claim}" if storage.is_mounted else storage.path
     values = _by_dotted_key(settings) | {
         "settings": yaml.safe_dump(settings, sort_keys=False, allow_unicode=True).splitlines(),
         "object_name": deployment.object_name,
+        "workload_name": deployment.object_name + ("" if track == "stable" else f"-{track}"),
+        "track": track,
         "dns_model_name": deployment.dns_model_name,
+        "image_reference": deployment.image_reference,
         "loaded_versions": deployment.loaded_versions,
         "server.rest_num_threads": server.rest_num_threads or 4 * threads,
         "server.grpc_max_threads": server.grpc_max_threads or 4 * threads,
@@ -94,6 +142,12 @@ def _placeholders(deployment: Deployment) -> dict[str, Sequence[str]]:
         "batching.num_batch_threads": batching.num_batch_threads or threads,
         "resources.cpu": _cpu_quantity(resources.cpu),
         "resources.cpu_limit": _cpu_quantity(resources.cpu_limit),
+        "storage.is_read_only": storage.access_mode == "ReadOnlyMany",
+        "loader.versions": " ".join(map(str, deployment.fetched_versions)),
+        "loader.newest_version": max(deployment.fetched_versions),
+        "loader.versions_in_words": ", ".join(map(str, deployment.fetched_versions)),
+        "loader.image": storage.oras_image if scheme == "oci" else storage.rclone_image,
+        "loader.address": source.removeprefix("oci://"),
         "kubernetes.progress_seconds": kubernetes.startup_seconds + 300,
         "kubernetes.startup_probes": math.ceil(kubernetes.startup_seconds / _PROBE_SECONDS),
         "kubernetes.termination_seconds": kubernetes.drain_seconds + 5,
@@ -101,28 +155,61 @@ def _placeholders(deployment: Deployment) -> dict[str, Sequence[str]]:
         "kserve.cpu_limit": _cpu_quantity(resources.cpu_limit or resources.cpu),
         "compose.cpus": None if resources.cpu_limit is None else f"{resources.cpu_limit:g}",
         "compose.mebibytes": _mebibytes(resources.memory),
+        "alerts.failed_percent": f"{alerts.failed_percent:g}",
+        "alerts.failed_share": f"{alerts.failed_percent / 100:g}",
+        "alerts.p99_milliseconds": f"{alerts.p99_milliseconds:g}",
+        "alerts.p99_microseconds": f"{alerts.p99_milliseconds * 1000:.0f}",
+        "alerts.queue_milliseconds": f"{alerts.queue_milliseconds:g}",
+        "alerts.queue_microseconds": f"{alerts.queue_milliseconds * 1000:.0f}",
+        "canary_track.stable_percent": 100 - second.traffic_percent,
         "dashboard_uid": deployment.object_name[:_LONGEST_UID],
         "labels_in_words": ", ".join(f"{name} = {at}" for name, at in deployment.labels.items()),
         "versions_in_words": ", ".join(map(str, deployment.loaded_versions)),
         "next_version": deployment.canary or deployment.stable + 1,
+        "track_version": second.version or deployment.stable + 1,
+        "replicas_with_one_more": kubernetes.replicas + 1,
         "account_in_use": kubernetes.service_account or "default",
         "namespace_in_use": namespace or "default",
-        "kubectl": "kubectl" if namespace is None else f"kubectl --namespace {namespace}",
+        "kubectl": kubectl(deployment),
     }
+    if scheme in _RCLONE_SERVICES:
+        values["loader.address"] = f":{_RCLONE_SERVICES[scheme]}:{source.partition('://')[2]}"
     conditions = {
         "autoscaling": deployment.autoscaling.enabled,
         "batch_sizes": bool(batching.allowed_batch_sizes),
         "batching": batching.enabled,
+        "canary_track": second.version is not None,
         "claim": storage.is_mounted and storage.create_claim,
+        "components": bool(kubernetes.components),
         "draining": kubernetes.drain_seconds > 0,
+        "gateway_hostname": kubernetes.gateway_hostname is not None,
+        "loader": storage.has_loader,
+        "loader_of_buckets": scheme in _RCLONE_SERVICES,
+        "loader_of_folders": source.startswith("/"),
+        "loader_of_registries": scheme == "oci",
+        "loader_with_rclone": scheme in _RCLONE_SERVICES or source.startswith("/"),
+        "loader_with_upload": source == "upload",
         "mounted": storage.is_mounted,
         "namespace": namespace is not None,
+        "one_node": storage.is_on_one_node,
         "padding": batching.pad_variable_length_inputs,
+        "source_secret": storage.source_secret is not None,
         "service_account": kubernetes.service_account is not None,
     }
     for name, holds in conditions.items():
         values |= {f"if_{name}": "" if holds else None, f"unless_{name}": None if holds else ""}
-    return {name: _texts(value) for name, value in values.items()}
+    texts: dict[str, Sequence[str]] = {name: _texts(value) for name, value in values.items()}
+    texts |= {path: _filled_in(path, texts).splitlines() for path in _INCLUDED_FILES}
+    # What takes effect at a start is told by digests: a changed one replaces the replicas, and a
+    # Job, which cannot be changed, is made anew under another name.
+    texts["start_files_sha256"] = [_digest(*(texts[path] for path in _READ_AT_THE_START))]
+    texts["loader.id"] = [""]
+    texts["loader.id"] = [_digest([_filled_in(_LOADER, texts)])[:6]]
+    return texts
+
+
+def _digest(*texts: Sequence[str]) -> str:
+    return hashlib.sha256(json.dumps([list(lines) for lines in texts]).encode()).hexdigest()
 
 
 def _by_dotted_key(settings: Mapping[str, object]) -> dict[str, object]:

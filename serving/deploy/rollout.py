@@ -7,12 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+import yaml
+
 from configs.command_line import CommandError
 from configs.loading import load_section
 from serving.deploy.rendering import SETTINGS_FILE
 from serving.deploy.settings import Deployment
 
 _SHOWN = 3
+# What `kubectl apply` leaves behind costs and serves on; a volume or a namespace holds data, and a
+# Job goes by itself.
+_DELETED_BY_HAND = ("Deployment", "ConfigMap", "HorizontalPodAutoscaler")
 
 
 class Written(NamedTuple):
@@ -98,6 +103,48 @@ def next_steps(before: Deployment | None, after: Deployment) -> list[str]:
             "server/batching.config"
         )
     return steps
+
+
+def left_behind(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
+    """Objects that run on in the cluster although no manifest names them any more.
+
+    Args:
+      before: the files that were rendered, by path.
+      after: those that are rendered now.
+
+    Returns:
+      Kind and name of each as kubectl takes them, such as "deployment/movies-serving-canary".
+    """
+
+    def objects(files: Mapping[str, str]) -> list[str]:
+        documents = [
+            document
+            for path, text in files.items()
+            if path.startswith("kubernetes/") and path.count("/") == 1
+            for document in yaml.safe_load_all(text)
+        ]
+        return [
+            f"{document['kind'].lower()}/{document['metadata']['name']}"
+            for document in documents
+            if document["kind"] in _DELETED_BY_HAND
+        ]
+
+    kept = objects(after)
+    return [name for name in objects(before) if name not in kept]
+
+
+def missing_version(folder: Path, deployment: Deployment) -> Path | None:
+    """The version folder that compose.yaml needs and does not find from where it is rendered.
+
+    Args:
+      folder: where compose.yaml is.
+      deployment: the settings.
+    """
+    if not deployment.storage.is_mounted:
+        return None
+    version = folder / deployment.compose.model_folder / str(deployment.stable)
+    version = Path(os.path.normpath(version))  # whether or not the folder exists yet
+    return None if version.is_dir() else version
 
 
 def _listed(versions: list[int]) -> str:

@@ -15,11 +15,11 @@ from configs.section import Section
 Port = Annotated[int, Field(ge=1, le=65535)]
 DNS_NAME = r"^[a-z]([-a-z0-9]{0,48}[a-z0-9])?$"
 _QUANTITY = r"^[0-9]+(\.[0-9]+)?(Mi|Gi|Ti)$"
-_IMAGE_WITH_TAG = r"^[A-Za-z0-9._/:-]+$"
+_IMAGE_WITH_TAG = r"^[A-Za-z0-9._/:-]+(@sha256:[0-9a-f]{64})?$"
 
 
 class Storage(Section):
-    """Where the server finds the version folders that `export --out` writes."""
+    """Where the server finds the version folders of `export --out`, and who brings them there."""
 
     path: str = Field(
         "/models/model",
@@ -40,15 +40,45 @@ class Storage(Section):
         description="size of the claim: all versions that lie on it at a time",
         pattern=_QUANTITY,
     )
-    access_mode: Literal["ReadWriteMany", "ReadOnlyMany", "ReadWriteOnce"] = Field(
-        "ReadWriteMany",
-        description="ReadWriteMany lets exports be written while replicas on any node read; "
-        "ReadWriteOnce, all that most block storage offers, binds every replica to one node",
+    access_mode: Literal["ReadWriteOnce", "ReadWriteMany", "ReadOnlyMany"] = Field(
+        "ReadWriteOnce",
+        description="ReadWriteOnce, which all block storage offers, puts all replicas on one node; "
+        "ReadWriteMany (NFS, Filestore, EFS) lets them be anywhere",
     )
     storage_class: str | None = Field(
         None,
         description="storage class of the claim; the cluster's default when left out",
         pattern=r"^[a-z0-9.-]*$",
+    )
+    source: str | None = Field(
+        "upload",
+        description="where the loader takes versions from that the volume lacks: "
+        "gs://BUCKET/FOLDER, s3://BUCKET/FOLDER, oci://REGISTRY/REPOSITORY (the version is the "
+        "tag), a folder of the node such as /mnt/models, or upload, with which it waits until they "
+        "are sent to it. null for no loader: somebody else fills the volume",
+        pattern=r"^(upload|/[A-Za-z0-9_./-]+|(gs|s3|oci)://[A-Za-z0-9_./:-]+[A-Za-z0-9_-])$",
+    )
+    source_secret: str | None = Field(
+        None,
+        description="Secret with the loader's credentials, where its service account has none: "
+        "its keys become variables (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, RCLONE_S3_ENDPOINT, "
+        "...); for oci:// a Secret of type kubernetes.io/dockerconfigjson",
+        pattern=r"^[a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?$",
+    )
+    s3_provider: str = Field(
+        "AWS",
+        description="whose S3 it is, by rclone's name: AWS, Minio, Ceph, Cloudflare, ...",
+        pattern=r"^[A-Za-z0-9]+$",
+    )
+    rclone_image: str = Field(
+        "rclone/rclone:1.71.0",
+        description="image of the loader, but for oci://, with a pinned tag or digest",
+        pattern=_IMAGE_WITH_TAG,
+    )
+    oras_image: str = Field(
+        "ghcr.io/oras-project/oras:v1.3.0",
+        description="image of the loader for oci://, with a pinned tag or digest",
+        pattern=_IMAGE_WITH_TAG,
     )
 
     @field_validator("path", mode="before")
@@ -56,16 +86,40 @@ class Storage(Section):
     def _is_readable_by_the_image(cls, path: object) -> object:
         if isinstance(path, str) and path.startswith("s3://"):
             raise ValueError(
-                "the official image cannot read s3:// since release 2.7; copy the versions to the "
-                "claim and name the folder where it is mounted, or give the address to KServe, "
+                "the official image cannot read s3:// since release 2.7; give the address to the "
+                "loader (storage.source) and name here where the claim is mounted, or to KServe, "
                 "which downloads it (kserve.storage_uri)"
             )
         return path
+
+    @field_validator("rclone_image", "oras_image")
+    @classmethod
+    def _has_a_pinned_tag(cls, image: str) -> str:
+        return require_pinned_image(image)
+
+    @model_validator(mode="after")
+    def _loader_can_write(self) -> Storage:
+        if self.has_loader and self.access_mode == "ReadOnlyMany":
+            raise ValueError(
+                "nothing can be brought to a volume that is ReadOnlyMany: set storage.source=null, "
+                "or another storage.access_mode"
+            )
+        return self
 
     @property
     def is_mounted(self) -> bool:
         """Whether the base path is a folder on a volume, and not an address."""
         return self.path.startswith("/")
+
+    @property
+    def has_loader(self) -> bool:
+        """Whether a Job brings versions to the volume."""
+        return self.is_mounted and self.source is not None
+
+    @property
+    def is_on_one_node(self) -> bool:
+        """Whether all that mount the volume must run on the same node."""
+        return self.is_mounted and self.access_mode == "ReadWriteOnce"
 
 
 class Server(Section):
@@ -240,6 +294,17 @@ def require_pinned(tag: str) -> str:
     return tag
 
 
+def require_pinned_image(image: str) -> str:
+    """Refuses an image whose name may mean another one tomorrow: it has a digest or a pinned tag.
+
+    Raises:
+      ValueError: it has neither.
+    """
+    if "@" not in image:
+        require_pinned(image.rpartition("/")[2].partition(":")[2])
+    return image
+
+
 class Kubernetes(Section):
     """The Deployment and what stands around it."""
 
@@ -264,8 +329,55 @@ class Kubernetes(Section):
     )
     service_account: str | None = Field(
         None,
-        description="service account of the replicas, for gs:// by workload identity",
+        description="service account of the replicas and of the loader, for gs:// and s3:// by "
+        "workload identity",
         pattern=DNS_NAME,
+    )
+    components: tuple[Literal["gateway", "monitoring", "network-policy", "small-cluster"], ...] = (
+        Field(
+            (),
+            description="folders of kubernetes/components that are applied too: monitoring needs "
+            "Prometheus Operator, gateway the Gateway API; small-cluster fits a laptop's",
+        )
+    )
+    gateway: str = Field(
+        "gateway", description="Gateway whose routes the component gateway adds", pattern=DNS_NAME
+    )
+    gateway_namespace: str | None = Field(
+        None, description="its namespace; that of the routes when left out", pattern=DNS_NAME
+    )
+    gateway_hostname: str | None = Field(
+        None,
+        description="host name whose requests are meant; all that the Gateway has when left out",
+        pattern=r"^(\*\.)?[a-z0-9]([-a-z0-9.]{0,200}[a-z0-9])?$",
+    )
+
+
+class CanaryTrack(Section):
+    """A second Deployment with one version of its own, behind the same Services.
+
+    Unlike the label `canary`, it takes its share of the requests of clients that know nothing of
+    it, and the label `track` tells its metrics apart.
+    """
+
+    version: int | None = Field(
+        None,
+        description="version that the second Deployment serves, as its `stable`; no second "
+        "Deployment when left out",
+        ge=1,
+    )
+    replicas: int = Field(
+        1,
+        description="its replicas. Services give it this number's share of all replicas: 1 beside "
+        "9 is a tenth",
+        ge=1,
+    )
+    traffic_percent: int = Field(
+        10,
+        description="its share of the requests that come through the component gateway, however "
+        "many replicas there are",
+        ge=0,
+        le=100,
     )
 
 
@@ -312,25 +424,28 @@ class Compose(Section):
     """The stack of one machine: TensorFlow Serving, Prometheus and Grafana."""
 
     model_folder: str = Field(
-        "../models",
+        "../export",
         description="folder of this machine with the version folders, relative to compose.yaml; "
         "MODEL_FOLDER in the environment overrides it",
         pattern=r"^[A-Za-z0-9_./-]+$",
     )
     prometheus_image: str = Field(
-        "prom/prometheus:v3.5.0", description="image with a pinned tag", pattern=_IMAGE_WITH_TAG
+        "prom/prometheus:v3.5.0",
+        description="image with a pinned tag or digest",
+        pattern=_IMAGE_WITH_TAG,
     )
     prometheus_port: Port = Field(9090, description="port on this machine")
     grafana_image: str = Field(
-        "grafana/grafana:12.1.1", description="image with a pinned tag", pattern=_IMAGE_WITH_TAG
+        "grafana/grafana:12.1.1",
+        description="image with a pinned tag or digest",
+        pattern=_IMAGE_WITH_TAG,
     )
     grafana_port: Port = Field(3000, description="port on this machine")
 
     @field_validator("prometheus_image", "grafana_image")
     @classmethod
     def _has_a_pinned_tag(cls, image: str) -> str:
-        require_pinned(image.rpartition("/")[2].partition(":")[2])
-        return image
+        return require_pinned_image(image)
 
 
 class Monitoring(Section):
@@ -343,6 +458,48 @@ class Monitoring(Section):
     )
     scrape_seconds: int = Field(
         15, description="how often metrics are read; finer graphs for more storage", ge=1
+    )
+    namespace: str = Field(
+        "monitoring",
+        description="namespace that may read metrics (component network-policy)",
+        pattern=DNS_NAME,
+    )
+    operator_release: str | None = Field(
+        None,
+        description="value of the label `release`, by which Prometheus Operator may choose its "
+        "monitors and rules; kube-prometheus-stack wants the name of its Helm release",
+        pattern=DNS_NAME,
+    )
+
+
+class Alerts(Section):
+    """When an alert fires; docs/deployment.md says what to do then."""
+
+    failed_percent: float = Field(
+        2,
+        description="share of requests that fail by the server's fault, for 10 minutes",
+        gt=0,
+        lt=100,
+    )
+    p99_milliseconds: float = Field(
+        200,
+        description="99th percentile of ranking requests inside the server, for 15 minutes. Its "
+        "buckets grow by 1.8, so leave as much room above what is usual",
+        gt=0,
+    )
+    queue_milliseconds: float = Field(
+        50,
+        description="99th percentile of the wait for a batch, for 10 minutes; only with batching",
+        gt=0,
+    )
+    restarts_per_hour: int = Field(
+        2, description="restarts of one replica within an hour that are still borne", ge=0
+    )
+    stale_days: int = Field(
+        7,
+        description="days without a new version on the stable replicas: refresh or rollout is "
+        "stuck. Prometheus must keep its data for longer (15 days unless told otherwise)",
+        ge=1,
     )
 
 
@@ -368,22 +525,25 @@ class Deployment(Section):
     )
     image: str = Field(
         "tensorflow/serving",
-        description="image of the server, without tag",
-        pattern=r"^[a-z0-9][a-z0-9._/:-]*[a-z0-9]$",
+        description="image of the server without tag, or with its digest: NAME@sha256:...",
+        pattern=r"^[a-z0-9][a-z0-9._/:-]*[a-z0-9](@sha256:[0-9a-f]{64})?$",
     )
     tag: str = Field(
         "2.21.0",
-        description="release of the server: that of the TensorFlow that exported, or a later one",
+        description="release of the server: that of the TensorFlow that exported, or a later one. "
+        "With a digest only KServe goes by it",
     )
     storage: Storage = Storage()
     server: Server = Server()
     batching: Batching = Batching()
     resources: Resources = Resources()
     kubernetes: Kubernetes = Kubernetes()
+    canary_track: CanaryTrack = CanaryTrack()
     autoscaling: Autoscaling = Autoscaling()
     kserve: KServe = KServe()
     compose: Compose = Compose()
     monitoring: Monitoring = Monitoring()
+    alerts: Alerts = Alerts()
 
     @field_validator("tag")
     @classmethod
@@ -416,6 +576,17 @@ class Deployment(Section):
     def loaded_versions(self) -> tuple[int, ...]:
         """All versions in memory, ascending."""
         return tuple(sorted({*self.labels.values(), *self.also_loaded}))
+
+    @property
+    def fetched_versions(self) -> tuple[int, ...]:
+        """All versions that some replica needs, ascending."""
+        track = self.canary_track.version
+        return tuple(sorted({*self.loaded_versions, *(() if track is None else (track,))}))
+
+    @property
+    def image_reference(self) -> str:
+        """The server's image, pinned by its digest or by the tag."""
+        return self.image if "@" in self.image else f"{self.image}:{self.tag}"
 
     @property
     def dns_model_name(self) -> str:

@@ -16,6 +16,7 @@ from serving.deploy.settings import Deployment
 def settings(tmp_path: Path) -> Path:
     path = tmp_path / "deployment.yaml"
     path.write_text("model_name: movies\nstable: 3\n", encoding="utf-8")
+    (tmp_path / "export" / "3").mkdir(parents=True)
     return path
 
 
@@ -67,6 +68,24 @@ def test_a_change_of_settings_removes_what_is_not_rendered_any_more(
     assert result["removed"] == ["kubernetes/horizontalpodautoscaler.yaml"]
     assert "kubernetes/deployment.yaml" in result["changed"]
     assert "server/models.config" in result["unchanged"]
+
+
+def test_what_runs_on_in_the_cluster_is_told(
+    settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    arguments = ["deploy", "--config", str(settings), "--out", str(out), "--json"]
+    assert main([*arguments, "canary_track.version=4"]) == 0
+    assert "kubernetes/canary-deployment.yaml" in json.loads(capsys.readouterr().out)["changed"]
+    assert main([*arguments, "kubernetes.namespace=ranking"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    names = ("configmap", "deployment")
+    assert result["removed"] == [f"kubernetes/canary-{name}.yaml" for name in names]
+    (note,) = result["notes"]
+    assert note.endswith(
+        "kubectl --namespace ranking delete configmap/movies-serving-canary "
+        "deployment/movies-serving-canary"
+    )
 
 
 def test_a_label_does_not_move_too_early(

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's metrics that the dashboard shows, as Prometheus reads them.
+"""TensorFlow Serving's metrics that dashboard and alerts read, as Prometheus has them.
 
 Names and labels are those of the server's sources (`servables/tensorflow/util.cc`,
 `batching/batching_util.h`, `core/common_runtime/metrics.cc`, `cc/saved_model/loader.cc`), with ":"
@@ -41,3 +41,15 @@ METRICS = {
     ":tensorflow:core:graph_runs": Metric("counter"),
     ":tensorflow:core:graph_run_time_usecs": Metric("counter"),
 }
+
+_SUFFIXES_OF_HISTOGRAMS = ("_bucket", "_sum", "_count")
+
+
+def metric_of(series: str) -> str:
+    """The metric that a series belongs to; a histogram is never read without a suffix."""
+    for suffix in _SUFFIXES_OF_HISTOGRAMS:
+        name = series.removesuffix(suffix)
+        if name != series and name in METRICS and METRICS[name].kind == "histogram":
+            return name
+    assert METRICS[series].kind == "counter", series
+    return series

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import dataclasses
 import http.server
+import json
+import os
 import re
 import subprocess
 import threading
@@ -10,13 +13,19 @@ from typing import Any
 
 import jsonschema
 import pytest
+import requests
 import yaml
 
+from serving.__main__ import main
 from serving.deploy.rendering import render
 from serving.deploy.settings import Deployment
+from serving.server import LocalServer
+from serving.server.server_files import read_models_config
 from tests.serving.deploy.deployments import DEPLOYMENTS, FULL, IN_A_BUCKET, PLAIN
 from tests.serving.deploy.metrics import METRICS
+from tests.serving.deploy.promql import parse, selections
 from tests.serving.deploy.schemas import require_compose_file
+from tests.serving.server.numbered_model import put_numbered_model
 
 
 def services_of(deployment: Deployment) -> dict[str, Any]:
@@ -74,7 +83,7 @@ def test_models_come_from_a_folder_or_a_bucket() -> None:
         for volume in services_of(FULL)["serving"]["volumes"]
         if volume["target"] == "/srv/models"
     ]
-    assert source == "${MODEL_FOLDER:-../models}"
+    assert source == "${MODEL_FOLDER:-../export}"
     assert len(services_of(IN_A_BUCKET)["serving"]["volumes"]) == 1
 
 
@@ -149,9 +158,13 @@ def test_compose_leaves_the_health_checks_variable_alone() -> None:
 def test_prometheus_reads_the_server_and_keeps_what_the_dashboard_shows(
     deployment: Deployment,
 ) -> None:
-    (job,) = yaml.safe_load(render(deployment)["prometheus.yml"])["scrape_configs"]
+    files = render(deployment)
+    prometheus = yaml.safe_load(files["prometheus/prometheus.yml"])
+    assert [f"prometheus/{name}" in files for name in prometheus["rule_files"]] == [True]
+    (job,) = prometheus["scrape_configs"]
     assert job["metrics_path"] == deployment.monitoring.path
-    assert job["static_configs"] == [{"targets": [f"serving:{deployment.server.rest_port}"]}]
+    target = {"targets": [f"serving:{deployment.server.rest_port}"], "labels": {"track": "stable"}}
+    assert job["static_configs"] == [target]
     (rule,) = job["metric_relabel_configs"]
     assert (rule["action"], rule["source_labels"]) == ("keep", ["__name__"])
     assert all(re.fullmatch(rule["regex"], name) for name in METRICS)
@@ -173,3 +186,88 @@ def test_grafana_finds_prometheus_and_the_dashboard() -> None:
     targets = [Path(volume["target"]) for volume in services["grafana"]["volumes"]]
     assert Path(provider["options"]["path"]) / "dashboard.json" in targets
     assert Path("/etc/grafana/provisioning") in targets
+
+
+def test_the_server_writes_nowhere_but_to_memory() -> None:
+    for deployment in DEPLOYMENTS.values():
+        serving = services_of(deployment)["serving"]
+        assert serving["read_only"] and serving["tmpfs"] == ["/tmp"]
+        assert all(volume["read_only"] for volume in serving["volumes"])
+
+
+def on_the_host(folder: Path, path: str) -> Path:
+    """Where a path in the container of the server lies, of Compose files rendered to a folder."""
+    services = yaml.safe_load((folder / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    for volume in services["serving"]["volumes"]:
+        source = re.sub(r"\$\{\w+:-(.*)\}", r"\1", volume["source"])
+        if path == volume["target"] or path.startswith(f"{volume['target']}/"):
+            return Path(os.path.normpath(folder / source)) / path[len(volume["target"]) + 1 :]
+    raise AssertionError(f"{path} is not mounted")
+
+
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Compose files beside an export, as `export` and `deploy` leave them."""
+    out = tmp_path_factory.mktemp("out")
+    put_numbered_model(out / "export", 3)
+    settings = out / "deployment.yaml"
+    settings.write_text("model_name: numbered\nstable: 3\n", encoding="utf-8")
+    words = ["deploy", "--config", str(settings), "--out", str(out / "deploy"), "--json"]
+    assert main(words) == 0
+    return out / "deploy"
+
+
+def test_every_mounted_path_exists_from_where_the_files_are_rendered(stack: Path) -> None:
+    services = yaml.safe_load((stack / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    sources = [
+        re.sub(r"\$\{\w+:-(.*)\}", r"\1", volume["source"])
+        for service in services.values()
+        for volume in service["volumes"]
+        if volume["type"] == "bind"
+    ]
+    assert len(sources) == 5
+    for source in sources:
+        assert (stack / source).exists(), source
+    assert on_the_host(stack, "/models/model/3/saved_model.pb").is_file()
+
+
+def test_a_model_that_is_not_there_is_told(
+    stack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["deploy", "--config", str(stack / "settings.yaml"), "--json"]
+    assert main([*words, "--out", str(stack)]) == 0
+    assert json.loads(capsys.readouterr().out)["notes"] == []
+    assert main([*words, "--out", str(tmp_path / "deploy")]) == 0
+    (note,) = json.loads(capsys.readouterr().out)["notes"]
+    assert f"compose.yaml will not find {tmp_path / 'export/3'}" in note
+    assert main([*words, "--out", str(tmp_path / "b"), "storage.path=gs://b/m"]) == 0
+    assert json.loads(capsys.readouterr().out)["notes"] == []
+
+
+def test_the_stack_serves_and_tells_what_its_alerts_read(stack: Path) -> None:
+    """The server's part of the stack, by the local server on the files that Compose mounts."""
+    services = yaml.safe_load((stack / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    flags = dict(word[2:].split("=", 1) for word in services["serving"]["command"])
+    (model,) = read_models_config(on_the_host(stack, flags["model_config_file"]))
+    model = dataclasses.replace(model, base_path=on_the_host(stack, str(model.base_path)))
+    with LocalServer([model]) as server:
+        kind, *words, command = services["serving"]["healthcheck"]["test"]
+        command = command.replace("$$", "$").replace(flags["rest_api_port"], str(server.rest_port))
+        assert subprocess.run([*words, command], capture_output=True).returncode == 0
+        address = f"http://127.0.0.1:{server.rest_port}"
+        predict = f"{address}/v1/models/numbered/labels/stable:predict"
+        answer = requests.post(predict, json={"instances": [1.0, 2.0]}, timeout=10)
+        assert answer.json() == {"predictions": [4.0, 5.0]}
+        path = yaml.safe_load((stack / "settings.yaml").read_text())["monitoring"]["path"]
+        text = requests.get(address + path, timeout=10).text
+    read = {
+        selected.name
+        for rule in yaml.safe_load((stack / "prometheus/alerts.yml").read_text())["groups"][0][
+            "rules"
+        ]
+        for selected in selections(parse(rule["expr"]))
+    } - {"up", ":tensorflow:serving:batching_session:queuing_latency_bucket"}
+    assert len(read) == 3
+    for name in read:
+        assert re.search(rf"^{name}{{", text, re.MULTILINE), name
+    assert f'load_attempt_count{{model_path="{model.base_path}/3",status="success"}} 1.0' in text

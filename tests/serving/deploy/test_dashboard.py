@@ -10,11 +10,10 @@ import pytest
 from serving.deploy.rendering import render
 from serving.deploy.settings import Deployment
 from tests.serving.deploy.deployments import FULL, PLAIN
-from tests.serving.deploy.metrics import METRICS
+from tests.serving.deploy.metrics import METRICS, metric_of
 from tests.serving.deploy.promql import grouped_by, parse, selections
 
-_ADDED_BY_PROMETHEUS = {"instance", "job", "le"}
-_SUFFIXES_OF_HISTOGRAMS = ("_bucket", "_sum", "_count")
+_ADDED_BY_PROMETHEUS = {"instance", "job", "le", "track"}
 
 
 def dashboard_of(deployment: Deployment) -> dict[str, Any]:
@@ -70,16 +69,6 @@ def test_variables_that_are_used_are_declared() -> None:
 def test_the_model_is_chosen_already() -> None:
     variables = {variable["name"]: variable for variable in DASHBOARD["templating"]["list"]}
     assert variables["model"]["current"]["value"] == "movies"
-
-
-def metric_of(series: str) -> str:
-    """The metric that a series belongs to; a histogram is never read without a suffix."""
-    for suffix in _SUFFIXES_OF_HISTOGRAMS:
-        name = series.removesuffix(suffix)
-        if name != series and name in METRICS and METRICS[name].kind == "histogram":
-            return name
-    assert METRICS[series].kind == "counter", series
-    return series
 
 
 def test_titles_are_different() -> None:

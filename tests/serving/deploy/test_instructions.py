@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 import pytest
+import yaml
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
@@ -12,7 +13,7 @@ from serving.__main__ import main
 from serving.deploy.rendering import render
 from serving.deploy.rollout import write_files
 from serving.deploy.settings import Deployment
-from tests.serving.deploy.deployments import DEPLOYMENTS, FULL, IN_A_BUCKET, PLAIN
+from tests.serving.deploy.deployments import DEPLOYMENTS, FULL, IN_A_BUCKET, PLAIN, TWO_TRACKS
 
 
 def instructions(deployment: Deployment) -> str:
@@ -74,6 +75,37 @@ def test_it_speaks_of_the_deployment() -> None:
     assert "MODEL_FOLDER=" in text
     assert "MODEL_FOLDER" not in instructions(IN_A_BUCKET)
     assert "must be allowed to read" in instructions(IN_A_BUCKET)
+
+
+def test_the_first_rollout_follows_the_source_of_the_models() -> None:
+    job = yaml.safe_load(render(PLAIN)["kubernetes/loader.yaml"])["metadata"]["name"]
+    assert f"kubectl exec --stdin job/{job} -- sh -c" in instructions(PLAIN)
+    assert f"kubectl wait --for=condition=complete --timeout=30m job/{job}" in instructions(PLAIN)
+    assert "It copies s3://bucket/movies/3" in instructions(FULL)
+    assert "`reader`, or of the Secret" in " ".join(instructions(FULL).split())
+    assert "oras push registry.example.com/models/movies:1 1" in instructions(TWO_TRACKS)
+    for deployment in (FULL, IN_A_BUCKET, TWO_TRACKS):
+        assert "kubectl exec" not in instructions(deployment)
+    own = Deployment.model_validate(
+        {"model_name": "m", "stable": 5, "storage": {"access_mode": "ReadOnlyMany", "source": None}}
+    )
+    assert "**Fill the volume** `models`" in instructions(own)
+    for deployment in (own, IN_A_BUCKET):
+        assert "kubectl wait" not in instructions(deployment)
+
+
+def test_the_second_track_can_be_rendered_and_taken_away(tmp_path: Path) -> None:
+    write_files(tmp_path, render(PLAIN))
+    text = instructions(PLAIN).split("## A second Deployment")[1].split("\n## ")[0]
+    text = text.replace("\\\n", " ").replace("DIR", str(tmp_path))
+    steps = [line.strip() for line in text.splitlines() if line.startswith("    python -m serving")]
+    assert len(steps) == 2
+    rendered = []
+    for step in steps:
+        assert main(shlex.split(step.partition(" -m serving ")[2])) == 0
+        rendered.append((tmp_path / "kubernetes/canary-deployment.yaml").exists())
+    assert rendered == [True, False]
+    assert "kubectl delete deployment,configmap movies-serving-canary" in text
 
 
 def test_canary_and_latest_are_told_apart() -> None:

@@ -8,9 +8,16 @@ import pytest
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError
 from serving.deploy.rendering import render
-from serving.deploy.rollout import next_steps, require_safe_labels, settings_in, write_files
+from serving.deploy.rollout import (
+    left_behind,
+    missing_version,
+    next_steps,
+    require_safe_labels,
+    settings_in,
+    write_files,
+)
 from serving.deploy.settings import Deployment
-from tests.serving.deploy.deployments import FULL, IN_A_BUCKET, PLAIN
+from tests.serving.deploy.deployments import FULL, IN_A_BUCKET, PLAIN, TWO_TRACKS
 
 
 def versions(stable: int, canary: int | None = None, *also_loaded: int) -> Deployment:
@@ -83,6 +90,28 @@ def test_batching_is_warned_of() -> None:
     values: dict[str, Any] = {"model_name": "movies", "stable": 1, "batching": {"enabled": True}}
     (step,) = next_steps(None, Deployment.model_validate(values))
     assert "'rank' will be refused" in step
+
+
+def test_what_an_apply_would_leave_running_is_told() -> None:
+    before = render(TWO_TRACKS)
+    one_track = TWO_TRACKS.model_copy(update={"canary_track": PLAIN.canary_track})
+    tracks = ["configmap/movies-serving-canary", "deployment/movies-serving-canary"]
+    assert left_behind(before, render(one_track)) == tracks
+    assert left_behind(render(one_track), before) == []
+    fixed = PLAIN.model_copy(update={"autoscaling": FULL.autoscaling})
+    assert left_behind(render(PLAIN), render(fixed)) == ["horizontalpodautoscaler/movies-serving"]
+    # A volume keeps its data, and a loader that is done goes by itself.
+    assert left_behind(render(PLAIN), render(IN_A_BUCKET)) == []
+    assert left_behind({}, before) == []
+
+
+def test_the_version_that_compose_needs_is_looked_for(tmp_path: Path) -> None:
+    folder = tmp_path / "deploy"
+    assert missing_version(folder, PLAIN) == tmp_path / "export" / "1"
+    (tmp_path / "export" / "1").mkdir(parents=True)
+    folder.mkdir()
+    assert missing_version(folder, PLAIN) is None
+    assert missing_version(folder, IN_A_BUCKET) is None
 
 
 def contents(folder: Path) -> dict[str, str]:

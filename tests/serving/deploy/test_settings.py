@@ -8,8 +8,10 @@ from pydantic import BaseModel, ValidationError
 
 from configs.loading import described_keys
 from serving.deploy.settings import (
+    Alerts,
     Autoscaling,
     Batching,
+    CanaryTrack,
     Compose,
     Deployment,
     KServe,
@@ -21,7 +23,7 @@ from serving.deploy.settings import (
     require_pinned,
 )
 from tests.configs.refusals import assert_refused
-from tests.serving.deploy.deployments import FULL, PLAIN
+from tests.serving.deploy.deployments import DIGEST, FULL, PLAIN, TWO_TRACKS
 
 
 def test_every_key_is_described() -> None:
@@ -38,7 +40,7 @@ def test_the_page_names_keys_that_exist(repository_root: Path) -> None:
     actual = {
         f"{section}.{key}"
         for section, key in named
-        if section in sections and key not in {"yaml", "config"}
+        if section in sections and key not in {"yaml", "config", "io"}
     }
     assert len(actual) > 15
     assert actual <= keys
@@ -61,6 +63,13 @@ def test_objects_are_named_after_the_model(model_name: str, object_name: str) ->
     assert Deployment(model_name=model_name, stable=1).object_name == object_name
 
 
+def test_every_version_of_both_tracks_must_be_there() -> None:
+    assert PLAIN.fetched_versions == (1,)
+    assert FULL.fetched_versions == (2, 3, 4)
+    assert TWO_TRACKS.fetched_versions == (1, 2)
+    assert TWO_TRACKS.loaded_versions == (1,)
+
+
 def test_a_given_name_wins() -> None:
     assert FULL.object_name == "rank-movies"
 
@@ -75,6 +84,7 @@ def test_a_given_name_wins() -> None:
         {"model_name": "a/b"},
         {"model_name": "a b"},
         {"image": "tensorflow/serving latest"},
+        {"image": "tensorflow/serving@sha256:0123"},
         {"name": "Movies"},
         {"replicas": 3},
     ],
@@ -125,10 +135,23 @@ def test_other_base_paths_are_refused(path: str) -> None:
         {"size": "20GB"},
         {"claim": "Models"},
         {"access_mode": "any"},
+        {"source": "http://host/models"},
+        {"source": "models"},
+        {"source": "oci://registry/models:1/"},
+        {"source_secret": "Keys"},
+        {"rclone_image": "rclone/rclone"},
+        {"oras_image": "ghcr.io/oras-project/oras:latest"},
     ],
 )
 def test_wrong_claims_are_refused(values: dict[str, object]) -> None:
     assert_refused(Storage, values)
+
+
+def test_nothing_can_be_brought_to_a_volume_that_is_read_only() -> None:
+    with pytest.raises(ValidationError, match="set storage.source=null"):
+        Storage(access_mode="ReadOnlyMany")
+    assert not Storage(access_mode="ReadOnlyMany", source=None).has_loader
+    assert not Storage(access_mode="ReadOnlyMany", path="gs://bucket/movies").has_loader
 
 
 @pytest.mark.parametrize(
@@ -185,6 +208,12 @@ def test_tags_that_move_are_refused(tag: str) -> None:
         (Kubernetes, {"namespace": "Ranking"}),
         (Kubernetes, {"replicas": 0}),
         (Kubernetes, {"startup_seconds": 1}),
+        (Kubernetes, {"components": ["istio"]}),
+        (Kubernetes, {"gateway_hostname": "https://host"}),
+        (CanaryTrack, {"version": 0}),
+        (CanaryTrack, {"traffic_percent": 101}),
+        (Alerts, {"failed_percent": 0}),
+        (Alerts, {"stale_days": 0}),
         (Autoscaling, {"target_cpu_percent": 100}),
         (Autoscaling, {"scale_down_seconds": 4000}),
         (KServe, {"storage_uri": "/models"}),
@@ -206,3 +235,9 @@ def test_wrong_values_of_platforms_are_refused(
 def test_an_image_of_a_registry_with_a_port_is_pinned_by_its_tag() -> None:
     image = "registry.example.com:5000/grafana:12.1.1"
     assert Compose(grafana_image=image).grafana_image == image
+
+
+def test_a_digest_pins_an_image_by_itself() -> None:
+    assert Compose(grafana_image=f"grafana/grafana@{DIGEST}").grafana_image.endswith(DIGEST)
+    assert TWO_TRACKS.image_reference == f"tensorflow/serving@{DIGEST}"
+    assert PLAIN.image_reference == "tensorflow/serving:2.21.0"
