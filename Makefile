@@ -142,6 +142,7 @@ requirements: setup ## pin requirements*.in to requirements*.txt (UPGRADE=1 take
 	@$(COMPILE) requirements-encoders.in -o requirements-encoders.txt
 	@$(COMPILE) requirements-gguf.in -o requirements-gguf.txt
 	@$(COMPILE) requirements-tracking.in -o requirements-tracking.txt
+	@$(COMPILE) requirements-tracing.in -o requirements-tracing.txt
 	@$(COMPILE) requirements-conformance.in -o requirements-conformance.txt
 	@$(COMPILE) requirements-docs.in -o requirements-docs.txt
 	@$(COMPILE) requirements-gpu.in -o requirements-gpu.txt

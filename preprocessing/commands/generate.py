@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from configs.command_line import add_field_options, add_json_option
 from configs.loading import ConfigurationError, load_scenario
 from configs.prompting import Generation
+from configs.tracing import traces_sent
 from preprocessing.commands.options import epilog
 
 if TYPE_CHECKING:
@@ -130,7 +131,10 @@ def run(arguments: argparse.Namespace) -> dict[str, Any]:
         read_batch=tuple(arguments.read_batch),
         forget_batches=arguments.forget_batches,
     )
-    return step.dry_run() if arguments.dry_run else step.run(arguments.strict)
+    if arguments.dry_run:
+        return step.dry_run()
+    with traces_sent("reki-generate"):
+        return step.run(arguments.strict)
 
 
 def generation_settings(arguments: argparse.Namespace) -> Generation:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from tqdm import tqdm
 from typing_extensions import override
 
+from configs import tracing
 from configs.command_line import CommandError
 from configs.progress import progress as shown_progress
 from preprocessing.answers.completion import FAILED_REQUEST, ChatResponse, response_of
@@ -214,7 +215,32 @@ class _Run:
             self._in_flight[self._pool.submit(self._call, request)] = request
 
     def _call(self, request: ChatRequest) -> tuple[ChatResponse, int]:
-        return self._retrying.call(lambda: self._client.complete(request))
+        """Calls until there is a response; all tries are one span."""
+        model = self._client.parameters.model
+        with tracing.span(f"chat {model}", "client") as span:
+            asked = {"gen_ai.operation.name": "chat", "gen_ai.request.model": model}
+            span.tell(asked | {"reki.prompt_sha256": request.prompt_sha256})
+            try:
+                response, retries = self._retrying.call(lambda: self._client.complete(request))
+            except Exception as error:
+                failure = error.reason if isinstance(error, CallFailed) else type(error).__name__
+                span.tell(
+                    {"reki.outcome": failure, "reki.retries": getattr(error, "retries", None)}
+                )
+                span.fail(failure)
+                raise
+            span.tell(
+                {
+                    "gen_ai.response.model": response.answered_by,
+                    "gen_ai.response.finish_reasons": [response.finish_reason or "unknown"],
+                    "gen_ai.usage.input_tokens": response.usage.prompt_tokens,
+                    "gen_ai.usage.output_tokens": response.usage.completion_tokens,
+                    "reki.tokens_estimated": response.usage.estimated,
+                    "reki.outcome": "answered",
+                    "reki.retries": retries,
+                }
+            )
+        return response, retries
 
     def _finish_calls(self, timeout: float | None) -> None:
         """Waits for calls, and stores each answer before the next one is looked at."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from configs.command_line import Subparsers, add_field_options, say, section_of
 from configs.loading import ConfigurationError
+from configs.tracing import traces_sent
 from serving.options import BatchingOptions, ServeOptions, require_base_path
 
 if TYPE_CHECKING:
@@ -213,7 +214,12 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
         read_tls_settings(options.ssl_config_file) if options.ssl_config_file is not None else None,
     )
     # While the models load, and while the server stops, a signal ends the program as it ends any.
-    with server, _stop_signal() as stop_requested, _versions_told():
+    with (
+        traces_sent("reki-serve"),
+        server,
+        _stop_signal() as stop_requested,
+        _versions_told(),
+    ):
         if options.model_config_poll_seconds:
             server.watch_models_config(arguments.model_config, options.model_config_poll_seconds)
         ready = {

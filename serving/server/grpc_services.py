@@ -145,21 +145,21 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         self, request: predict_pb2.PredictRequest, context: grpc.ServicerContext
     ) -> predict_pb2.PredictResponse:
         """Runs a signature on tensors."""
-        counting = self._counting(request.model_spec, "Predict")
+        counting = self._counting(request.model_spec, "Predict", context)
         return _respond(self._api.predict, request, context, counting)
 
     def Classify(  # noqa: N802
         self, request: classification_pb2.ClassificationRequest, context: grpc.ServicerContext
     ) -> classification_pb2.ClassificationResponse:
         """Classifies tf.Examples."""
-        counting = self._counting(request.model_spec, "Classify")
+        counting = self._counting(request.model_spec, "Classify", context)
         return _respond(self._api.classify, request, context, counting)
 
     def Regress(  # noqa: N802
         self, request: regression_pb2.RegressionRequest, context: grpc.ServicerContext
     ) -> regression_pb2.RegressionResponse:
         """Computes one number per tf.Example."""
-        counting = self._counting(request.model_spec, "Regress")
+        counting = self._counting(request.model_spec, "Regress", context)
         return _respond(self._api.regress, request, context, counting)
 
     def MultiInference(  # noqa: N802
@@ -167,7 +167,7 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
     ) -> inference_pb2.MultiInferenceResponse:
         """Runs several classifications and regressions at once."""
         first = request.tasks[0].model_spec if request.tasks else model_pb2.ModelSpec()
-        counting = self._counting(first, "MultiInference")
+        counting = self._counting(first, "MultiInference", context)
         return _respond(self._api.multi_inference, request, context, counting)
 
     def GetModelMetadata(  # noqa: N802
@@ -177,9 +177,13 @@ class PredictionService(prediction_service_pb2_grpc.PredictionServiceServicer):
         return _respond(self._api.model_metadata, request, context)
 
     def _counting(
-        self, specification: model_pb2.ModelSpec, operation: Operation
+        self,
+        specification: model_pb2.ModelSpec,
+        operation: Operation,
+        context: grpc.ServicerContext,
     ) -> AbstractContextManager[None]:
-        return counted_request(self._api.counted_name(specification), operation, "GRPC")
+        name = self._api.counted_name(specification)
+        return counted_request(name, operation, "GRPC", context.invocation_metadata())
 
 
 class ModelService(model_service_pb2_grpc.ModelServiceServicer):

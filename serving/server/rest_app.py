@@ -8,7 +8,7 @@ import json
 import logging
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -345,17 +345,23 @@ class RestApi:
             return _error_response(_HTTP_STATUS[error.code], error.message)
         # Inference blocks, so it runs beside the event loop.
         try:
-            return await run_in_threadpool(self._respond, request.method, _url(request), body)
+            headers = request.headers.items()
+            return await run_in_threadpool(
+                self._respond, request.method, _url(request), headers, body
+            )
         except asyncio.CancelledError:  # the time that a stop leaves is up
             return _error_response(503, "The server is stopping")
 
-    def _respond(self, method: str, url: str, body: bytes) -> Response:
+    def _respond(
+        self, method: str, url: str, headers: Iterable[tuple[str, str]], body: bytes
+    ) -> Response:
         try:
             if not is_api(url):
                 raise not_found(f"No such path: {url}")
             target = target_of(method, url)
             operation = _OPERATIONS[target.operation]
-            with metrics.counted_request(self.api.counted_name(target.model), operation, "REST"):
+            name = self.api.counted_name(target.model)
+            with metrics.counted_request(name, operation, "REST", headers):
                 document = self._document(target, body)
                 text = json.dumps(document, ensure_ascii=False).encode()
         except RequestTooLargeError as error:

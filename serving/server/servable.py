@@ -20,6 +20,7 @@ import grpc
 import numpy as np
 import tensorflow as tf
 
+from configs.tracing import NO_SPAN, current_span
 from preprocessing.records.contract import ITEM_ID
 from serving.options import ServerOptions
 from serving.protocol.messages import (
@@ -348,6 +349,11 @@ class Servable:
           RequestError: the signature, an input or an output name is wrong, or the model failed.
         """
         checked = check_inputs(signature_name, self.input_specifications(signature_name), inputs)
+        span = current_span()
+        if span is not NO_SPAN:
+            rows = max((len(array) for array in checked.values() if array.ndim), default=0)
+            span.tell({"reki.model.version": self.version, "reki.batch_size": rows})
+            span.tell({"reki.signature": signature_name})
         names = _selected(list(self.engine.outputs[signature_name]), output_filter)
         outputs = self._execute(signature_name, checked)
         return {name: outputs[name] for name in names}

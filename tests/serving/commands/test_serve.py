@@ -44,6 +44,7 @@ def test_serve_and_predict_as_programs(repository_root: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        env=os.environ | {"OTEL_TRACES_EXPORTER": "console"},
     )
     try:
         assert serving.stdout is not None
@@ -73,6 +74,9 @@ def test_serve_and_predict_as_programs(repository_root: Path) -> None:
     assert "serving toy version 3" in errors
     assert "official tensorflow/serving image" in errors
     assert "Traceback" not in errors
+    # Spans go to standard error, the last ones when the server has stopped.
+    spans = errors.count('"name": "Predict toy"')
+    assert spans >= 2 and errors.count('"service.name": "reki-serve"') == spans
 
 
 def test_a_server_with_files_swaps_versions_and_stops_while_it_is_used(
