@@ -5,6 +5,7 @@ import http.server
 import json
 import os
 import re
+import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -229,6 +230,18 @@ def test_every_mounted_path_exists_from_where_the_files_are_rendered(stack: Path
     for source in sources:
         assert (stack / source).exists(), source
     assert on_the_host(stack, "/models/model/3/saved_model.pb").is_file()
+
+
+@pytest.mark.skipif(shutil.which("docker-compose") is None, reason="needs docker-compose")
+def test_compose_takes_the_file(stack: Path) -> None:
+    command = ["docker-compose", "--project-directory", stack, "config", "--format", "json"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    mounts = json.loads(done.stdout)["services"]["serving"]["volumes"]
+    assert [one["source"] for one in mounts] == [
+        str(stack / "server"),
+        str(stack.parent / "export"),
+    ]
 
 
 def test_a_model_that_is_not_there_is_told(

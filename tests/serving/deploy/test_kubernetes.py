@@ -1,12 +1,16 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
 from serving.deploy.rendering import render
+from serving.deploy.rollout import write_files
 from serving.deploy.settings import Deployment
 from tests.serving.deploy.deployments import (
     DEPLOYMENTS,
@@ -417,3 +421,74 @@ def test_only_what_is_read_at_the_start_replaces_replicas() -> None:
     assert annotations() == annotations(canary=2) == annotations(stable=2)
     assert annotations() != annotations(batching={"batch_timeout_micros": 5})
     assert annotations() != annotations(monitoring={"path": "/metrics"})
+
+
+def overlay_of_the_page(repository_root: Path) -> str:
+    page = (repository_root / "docs/deployment.md").read_text(encoding="utf-8")
+    (text,) = re.findall(r"^```yaml\n(.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    return text
+
+
+def test_the_overlay_of_the_page_fits_what_is_rendered(repository_root: Path) -> None:
+    overlay = yaml.safe_load(overlay_of_the_page(repository_root))
+    rendered = {f"../deploy/{path.rpartition('/')[0]}" for path in render(PLAIN)}
+    assert {*overlay["resources"], *overlay["components"]} <= rendered
+    (image,) = overlay["images"]
+    assert image["name"] == PLAIN.image and re.fullmatch("sha256:[0-9a-f]{64}", image["digest"])
+    (patch,) = overlay["patches"]
+    workload = workload_of(PLAIN)
+    assert patch["target"] == {"kind": "Deployment", "name": workload["metadata"]["name"]}
+    for operation in yaml.safe_load(patch["patch"]):
+        at: Any = workload
+        *keys, last = operation["path"].strip("/").split("/")
+        for key in keys:
+            at = at[int(key) if isinstance(at, list) else key]
+        assert operation["op"] == "replace" and last in at
+        at[last] = operation["value"]
+    require_kubernetes_object(workload)
+
+
+needs_kubectl = pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl")
+
+
+def built(folder: Path) -> list[dict[str, Any]]:
+    """What `kubectl apply -k` would apply."""
+    done = subprocess.run(["kubectl", "kustomize", folder], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return documents_of(done.stdout)
+
+
+@needs_kubectl
+@pytest.mark.parametrize("deployment", DEPLOYMENTS.values(), ids=DEPLOYMENTS)
+def test_kustomize_builds_all_components(deployment: Deployment, tmp_path: Path) -> None:
+    kubernetes = deployment.kubernetes.model_copy(update={"components": COMPONENTS})
+    write_files(tmp_path, render(deployment.model_copy(update={"kubernetes": kubernetes})))
+    expected = {
+        (one["kind"], one["metadata"]["name"])
+        for one in objects_of(deployment)
+        if one["kind"] != "HorizontalPodAutoscaler"
+    } | {
+        (one["kind"], one["metadata"]["name"])
+        for name in COMPONENTS
+        for one in resources_of(component_of(deployment, name))
+    }
+    objects = built(tmp_path / "kubernetes")
+    assert {(one["kind"], one["metadata"]["name"]) for one in objects} == expected
+    for one in objects:
+        if one["kind"] == "Deployment":
+            require_kubernetes_object(one)
+            assert one["spec"]["replicas"] == 1
+
+
+@needs_kubectl
+def test_kustomize_builds_the_overlay_of_the_page(repository_root: Path, tmp_path: Path) -> None:
+    write_files(tmp_path / "deploy", render(PLAIN))
+    overlay = {"kustomization.yaml": overlay_of_the_page(repository_root)}
+    write_files(tmp_path / "production", overlay)
+    (workload,) = [one for one in built(tmp_path / "production") if one["kind"] == "Deployment"]
+    (container,) = workload["spec"]["template"]["spec"]["containers"]
+    assert container["image"] == f"{PLAIN.image}@sha256:{'0' * 64}"
+    assert container["resources"] == {
+        "requests": {"cpu": "4", "memory": "4Gi"},
+        "limits": {"memory": "8Gi"},
+    }
