@@ -182,6 +182,7 @@ def _placeholders(deployment: Deployment, track: str) -> dict[str, Sequence[str]
         "claim": storage.is_mounted and storage.create_claim,
         "components": bool(kubernetes.components),
         "draining": kubernetes.drain_seconds > 0,
+        "gateway_namespace": kubernetes.gateway_namespace is not None,
         "gateway_hostname": kubernetes.gateway_hostname is not None,
         "loader": storage.has_loader,
         "loader_of_buckets": scheme in _RCLONE_SERVICES,

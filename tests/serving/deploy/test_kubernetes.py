@@ -382,6 +382,11 @@ def test_the_network_policy_is_about_the_servers_alone() -> None:
     (peer,) = scraping["from"]
     names = peer["namespaceSelector"]["matchLabels"]
     assert names == {"kubernetes.io/metadata.name": "monitoring"}
+    (behind_a_gateway,) = documents_of(component_of(FULL, "network-policy")["networkpolicy.yaml"])
+    asking = behind_a_gateway["spec"]["ingress"][0]["from"]
+    names = asking[1]["namespaceSelector"]["matchLabels"]
+    assert names == {"kubernetes.io/metadata.name": "gateways"} and asking[0] == {"podSelector": {}}
+    assert policy["spec"]["ingress"][0]["from"] == [{"podSelector": {}}]
     (outside,) = documents_of(component_of(IN_A_BUCKET, "network-policy")["networkpolicy.yaml"])
     assert [one["port"] for one in outside["spec"]["egress"][0]["ports"]] == [53, 53, 443, 80]
 
