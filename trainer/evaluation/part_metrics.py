@@ -23,9 +23,16 @@ from trainer.evaluation.slices import MISSING, Slice, WholePart
 from trainer.metrics import AUC_OF_CHANCE, RankedLists, log_losses, rank_values
 from trainer.model_kinds import MODEL_KINDS
 from trainer.predictions import LIST_ID, RANK_COLUMNS, SCORE, ranks_of
+from trainer.significance import bootstrap_auc_difference, bootstrap_mean_difference
 
 Metrics = dict[str, Any]
 Batch = Mapping[str, np.ndarray]
+
+LARGEST_RESAMPLED = 100_000
+"""Samples of a part up to which its slices get intervals: a bootstrap has them all in memory."""
+
+FEWEST_USERS = 10
+"""Users with a value below which a group gets no interval: resampling a handful says little."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,9 @@ class PartMetrics:
     Attributes:
       metrics: of the whole part; those of further tasks under `tasks`.
       slices: slice -> group -> metrics, `n`, `share` of the part, whether it is `sparse`, and
-        `reason` where a metric is None.
+        `reason` where a metric is None. Of metrics that are plotted also `<metric>_low` and
+        `<metric>_high`, the 95 % interval over users, in parts of at most `LARGEST_RESAMPLED`
+        samples and groups of at least `FEWEST_USERS` users.
       reliability: the reliability curve; empty for retrieval.
     """
 
@@ -53,6 +62,8 @@ def part_metrics(
 ) -> PartMetrics:
     """Evaluates the scores of one part in constant memory.
 
+    Intervals come from `options.bootstrap_resamples` resamples of users.
+
     Args:
       table: columns user_id, item_id, label and score, and label_<task> and score_<task>; list_id
         of re-rankers; of retrieval `RANK_COLUMNS`.
@@ -67,12 +78,16 @@ def part_metrics(
     divisions = [WholePart(), *slices]
     if not MODEL_KINDS[kind].has_labels:
         ranked = _rank_sums(table, divisions)
-        return PartMetrics(ranked[0].metrics(0), _by_slice(ranked[1:], options, table.num_rows))
+        by_slice = _by_slice(ranked[1:], options, table.num_rows)
+        _add_intervals(by_slice, table, kind, options, slices)
+        return PartMetrics(ranked[0].metrics(0), by_slice)
     sums, curve = _sample_sums(table, divisions, kind, options)
     metrics = _whole_metrics(sums[0], curve)
     if tasks:
         metrics["tasks"] = {task: _task_metrics(table, kind, options, task) for task in tasks}
-    return PartMetrics(metrics, _by_slice(sums[1:], options, table.num_rows), curve.bins())
+    by_slice = _by_slice(sums[1:], options, table.num_rows)
+    _add_intervals(by_slice, table, kind, options, slices)
+    return PartMetrics(metrics, by_slice, curve.bins())
 
 
 def _rank_sums(table: ScoreTable, divisions: Sequence[Slice]) -> list[RankSums]:
@@ -154,6 +169,73 @@ def _by_slice(
             metrics["sparse"] = metrics["n"] < options.sparse_below
             slices[division.name][name] = metrics
     return slices
+
+
+def _add_intervals(
+    by_slice: Mapping[str, Mapping[str, Metrics]],
+    table: ScoreTable,
+    kind: str,
+    options: Evaluation,
+    divisions: Sequence[Slice],
+) -> None:
+    """Adds the intervals of the plotted metrics to the groups that can have one."""
+    if not divisions or table.num_rows > LARGEST_RESAMPLED:
+        return
+    samples = _in_memory(table, kind, divisions)
+    for division in divisions:
+        members = division.members(samples)
+        for group, name in enumerate(division.groups):
+            rows = members.rows[members.groups == group]
+            chosen = {column: values[rows] for column, values in samples.items()}
+            metrics = by_slice[division.name].get(name, {})
+            for metric in MODEL_KINDS[kind].plotted_metrics:
+                if metrics.get(metric) is not None:
+                    metrics |= _interval(metric, chosen, options)
+
+
+def _in_memory(table: ScoreTable, kind: str, divisions: Sequence[Slice]) -> Batch:
+    """All samples, user by user, those of a user as they are in the file; users are numbers."""
+    model_kind = MODEL_KINDS[kind]
+    columns = [USER_ID, *([LABEL, SCORE] if model_kind.has_labels else RANK_COLUMNS)]
+    columns += [LIST_ID] if model_kind.has_lists else []
+    columns += [name for name in _columns_of(divisions) if name not in columns]
+    users = 0
+    batches = []
+    for batch in table.batches(columns, order_by=[ROW], whole=USER_ID):
+        # Every batch counts its users from 0.
+        batches.append({**batch, USER_ID: batch[USER_ID] + users})
+        users += int(batch[USER_ID].max()) + 1
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in columns}
+
+
+def _interval(metric: str, samples: Batch, options: Evaluation) -> dict[str, float]:
+    """Ends of the percentile interval over users of a metric that the samples have, by name."""
+    users = samples[USER_ID]
+    resampling = options.bootstrap_resamples, options.bootstrap_seed
+    if metric == "auc":
+        values, owners = samples[SCORE], users
+    elif LABEL not in samples:
+        values, owners = rank_values(*ranks_of(samples))[metric], users
+    else:
+        _, first, numbers = np.unique(
+            users if metric == "gauc" else samples[LIST_ID], return_index=True, return_inverse=True
+        )
+        lists = RankedLists(numbers, samples[LABEL], samples[SCORE])
+        if metric == "gauc":
+            judged, weights, values = lists.has_both_classes, lists.sizes, lists.auc()
+        else:
+            judged, weights = lists.judged, np.ones_like(lists.sizes)
+            values = lists.quality()[metric]
+        # A value stands as often as it counts in the mean.
+        values, owners = (np.repeat(of[judged], weights[judged]) for of in (values, users[first]))
+    if len(np.unique(owners)) < FEWEST_USERS:
+        return {}
+    nothing = np.zeros([0, len(owners)])
+    if metric == "auc":
+        found = bootstrap_auc_difference(samples[LABEL], owners, nothing, values[None], *resampling)
+    else:
+        found = bootstrap_mean_difference(owners, nothing, values[None], *resampling)
+    return {f"{metric}_low": found.low, f"{metric}_high": found.high}
 
 
 @dataclass(frozen=True)

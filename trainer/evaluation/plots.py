@@ -37,7 +37,7 @@ _NORMAL_QUANTILE = 1.959964
 
 def save(figure: Figure, path: Path) -> None:
     """Writes a figure as a PNG file."""
-    figure.savefig(path, dpi=130)
+    figure.savefig(path, dpi=174)
 
 
 def reliability_figure(part: PartMetrics) -> Figure:
@@ -88,7 +88,7 @@ def slices_figure(part: PartMetrics, kind: str) -> Figure:
     }
     heights = [1.5 + len(_with_samples(groups)) for groups in shown.values()]
     with matplotlib.rc_context(_SETTINGS):
-        figure = Figure(figsize=(10.0, 1.0 + 0.27 * sum(heights)))
+        figure = Figure(figsize=(7.5, 1.0 + 0.25 * sum(heights)))
         panels = figure.subplots(len(shown), 2, sharex="col", squeeze=False, height_ratios=heights)
         for column, metric in enumerate(MODEL_KINDS[kind].plotted_metrics):
             whole = part.metrics[metric]
@@ -101,8 +101,8 @@ def slices_figure(part: PartMetrics, kind: str) -> Figure:
         for axes in panels[:, 1]:
             axes.tick_params(labelleft=False)
         figure.suptitle(
-            "Dashed: the whole part. n: samples of the group. Hollow: few samples; an arrow: "
-            "outside the axis.",
+            "Dashed: the whole part. n: samples of the group. Lines: 95 % intervals over users.\n"
+            "Hollow: few samples; an arrow: outside the axis.",
             fontsize=9.5,
         )
     return figure
@@ -115,15 +115,21 @@ def _with_samples(groups: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[
 def _limits(
     slices: Mapping[str, Mapping[str, Mapping[str, Any]]], metric: str, whole: float
 ) -> tuple[float, float]:
-    """Ends of an axis on which the whole part and all groups with enough samples have a place."""
+    """Ends of an axis for the whole part and, with intervals, all groups with enough samples."""
     values = [whole] + [
-        metrics[metric]
+        metrics[name]
         for groups in slices.values()
         for metrics in groups.values()
-        if metrics[metric] is not None and not metrics["sparse"]
+        for name in (metric, *_interval_names(metric))
+        if metrics.get(name) is not None and not metrics["sparse"]
     ]
     margin = max(0.005, 0.08 * (max(values) - min(values)))
     return min(values) - margin, max(values) + margin
+
+
+def _interval_names(metric: str) -> tuple[str, str]:
+    """Names of the ends of a metric's interval among the metrics of a group."""
+    return f"{metric}_low", f"{metric}_high"
 
 
 def _draw_slice(
@@ -140,6 +146,10 @@ def _draw_slice(
         if value is None:
             axes.text(whole, row, " no value", color=_GREY, va="center", fontstyle="italic")
             continue
+        low_end, high_end = _interval_names(metric)
+        if low_end in metrics:
+            ends = [metrics[low_end], metrics[high_end]]
+            axes.plot(ends, [row, row], color=_COLOUR, alpha=0.45, linewidth=2.2)
         axes.plot(
             min(max(value, low), high),
             row,

@@ -38,7 +38,7 @@ from trainer.evaluation.slices import MISSING, KeySlice, NumberSlice, Slice
 from trainer.metrics import RETRIEVAL_CUTOFFS, Ranks, rank_values
 from trainer.predictions import RetrievalPredictions
 
-OPTIONS = Evaluation()
+OPTIONS = Evaluation(bootstrap_resamples=20)
 GENRES = ("Drama", "Comedy", "Western")
 
 
@@ -70,6 +70,33 @@ def in_group(samples: pd.DataFrame, name: str, group: str) -> pd.DataFrame:
     return samples[(samples.position >= low) & (samples.position < high)]
 
 
+def interval(values: list[float]) -> tuple[float, float]:
+    return tuple(np.percentile(values, [2.5, 97.5]))
+
+
+def draws_of(users: int) -> np.ndarray:
+    """How often each of the users is drawn: [resamples, users]."""
+    random = np.random.default_rng(OPTIONS.bootstrap_seed)
+    return random.multinomial(users, [1 / users] * users, OPTIONS.bootstrap_resamples)
+
+
+def auc_interval(rows: pd.DataFrame) -> tuple[float, float]:
+    users, owners = np.unique(rows.user_id, return_inverse=True)
+    aucs = []
+    for draw in draws_of(len(users)):
+        drawn = rows.iloc[np.repeat(np.arange(len(rows)), draw[owners])]
+        if drawn.label.nunique() == 2:
+            aucs.append(roc_auc_score(drawn.label, drawn.score))
+    return interval(aucs)
+
+
+def gauc_interval(rows: pd.DataFrame) -> tuple[float, float]:
+    judged = [user for _, user in rows.groupby("user_id") if user.label.nunique() == 2]
+    aucs = np.array([roc_auc_score(user.label, user.score) for user in judged])
+    sizes = np.array([len(user) for user in judged])
+    return interval([(draw * sizes) @ aucs / (draw @ sizes) for draw in draws_of(len(judged))])
+
+
 @pytest.mark.parametrize("digits", [1, 2, None])
 def test_metrics_of_a_part_and_its_slices_are_those_of_scikit_learn_and_loops(
     digits: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -87,6 +114,10 @@ def test_metrics_of_a_part_and_its_slices_are_those_of_scikit_learn_and_loops(
             rows = in_group(samples, name, group)
             assert metrics.pop("share") == pytest.approx(len(rows) / len(samples))
             assert metrics.pop("sparse") is False
+            for metric, expected in (("auc", auc_interval(rows)), ("gauc", gauc_interval(rows))):
+                ends = metrics.pop(f"{metric}_low"), metrics.pop(f"{metric}_high")
+                assert ends == pytest.approx(expected, abs=1e-9)
+                assert ends[0] < metrics[metric] < ends[1]
             assert metrics == pytest.approx(expected_metrics(rows, "user_id", "order"), abs=1e-9)
     assert sum(metrics["n"] for metrics in actual.slices["genre"].values()) != len(samples)
 
@@ -104,6 +135,19 @@ def test_metrics_of_lists_are_those_of_scikit_learn_and_loops(
         for group, metrics in groups.items():
             expected = expected_metrics(in_group(samples, name, group), "list_id", "order")
             assert {key: metrics[key] for key in expected} == pytest.approx(expected, abs=1e-9)
+            for metric in ("auc", "ndcg_at_10"):
+                assert metrics[f"{metric}_low"] < metrics[metric] < metrics[f"{metric}_high"]
+
+
+def test_what_has_no_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    samples = synthetic_samples(3)
+    few = samples[samples.user_id.isin(sorted(samples.user_id.unique())[:9])]
+    (tmp_path / "few").mkdir()
+    for groups in evaluated(few, tmp_path / "few").slices.values():
+        assert not any(name.endswith("_low") for metrics in groups.values() for name in metrics)
+    monkeypatch.setattr("trainer.evaluation.part_metrics.LARGEST_RESAMPLED", len(samples) - 1)
+    for groups in evaluated(samples, tmp_path).slices.values():
+        assert not any(name.endswith("_low") for metrics in groups.values() for name in metrics)
 
 
 def synthetic_ranks(seed: int, count: int = 120) -> tuple[Ranks, Ranks]:
@@ -131,7 +175,8 @@ def rank_metrics_by_hand(ranks: tuple[Ranks, Ranks], rows: np.ndarray) -> dict[s
 def test_metrics_of_retrieval_are_means_over_places(tmp_path: Path) -> None:
     ranks = synthetic_ranks(4, count=90)
     random = np.random.default_rng(4)
-    users, items = np.array(["u"] * 90), np.array([f"i{n}" for n in random.integers(0, 9, 90)])
+    users = np.array([f"u{number % 15}" for number in range(90)])
+    items = np.array([f"i{n}" for n in random.integers(0, 9, 90)])
     samples = RetrievalPredictions(users, items, *ranks).table().to_pandas()
     actual = evaluated(samples.assign(position=np.arange(90)), tmp_path, "retrieval")
     everybody = rank_metrics_by_hand(ranks, np.ones(90, bool))
@@ -139,6 +184,8 @@ def test_metrics_of_retrieval_are_means_over_places(tmp_path: Path) -> None:
     assert actual.reliability == []
     group = actual.slices["activity"]["30+"]
     assert (group.pop("share"), group.pop("sparse")) == (60 / 90, False)
+    for metric in ("new_items_recall_at_10", "new_items_mrr"):
+        assert group.pop(f"{metric}_low") < group[metric] < group.pop(f"{metric}_high")
     assert group == pytest.approx(rank_metrics_by_hand(ranks, np.arange(90) >= 30), abs=1e-12)
     assert actual.slices["activity"]["0-9"]["sparse"] is True
 
