@@ -97,7 +97,7 @@ lint: setup ## check style and import order (ruff), types (mypy) and BUILD files
 	@echo "lint: ruff, mypy and buildifier change nothing here; make format repairs the layout"
 	@$(RUN) -m ruff check .
 	@$(RUN) -m ruff format --check .
-	@$(RUN) -m mypy $(ROOMS) bazel hatch_build.py docs/generated_reference.py
+	@$(RUN) -m mypy $(ROOMS) bazel hatch_build.py docs/generated_reference.py docs/notebooks.py
 	@$(call with_buildifier,lint,-mode=check -lint=warn)
 
 format: setup ## sort imports and lay out the code and the BUILD files

@@ -12,7 +12,7 @@ import pytest
 
 import serving.client
 from configs.loading import ConfigurationError, described_keys, load_scenario
-from docs import generated_reference
+from docs import generated_reference, notebooks
 from docs.generated_reference import PROGRAMS
 from preprocessing.records.contract import EXAMPLE_FEATURES, KNOWLEDGE_FEATURES
 
@@ -137,6 +137,74 @@ def test_links_lead_somewhere(page: Path) -> None:
         assert not anchor or anchor in anchors(file), target
 
 
+@pytest.mark.parametrize("lesson", notebooks.LESSONS)
+def test_a_notebook_has_all_of_its_page(lesson: str) -> None:
+    page = (notebooks.FOLDER / f"{lesson}.md").read_text(encoding="utf-8")
+    cells = notebooks.notebook(page)["cells"]
+    code = "\n".join(cell["source"] for cell in cells if cell["cell_type"] == "code")
+    shown = "\n".join(cell["source"] for cell in cells if cell["cell_type"] == "markdown")
+    indented = [line[4:] for line in INDENTED.findall(FENCED.sub("", page))]
+    commands = [line for line in indented if re.match(r"(mkdir|zcat|python|PYTHONPATH=)", line)]
+    assert commands
+    for line in commands:
+        assert f"\n{line}\n" in f"\n{code}\n", line
+    for block in FENCED.findall(page):
+        body = block.split("\n", 1)[1].removesuffix("```").strip("\n")
+        assert body in code, block
+    for heading in re.findall(r"^#+ .*$", page, re.MULTILINE):
+        assert heading in shown
+    assert "```" not in code and "](../" not in shown
+
+
+def test_cells_of_a_notebook() -> None:
+    page = """\
+# Lesson
+
+Text with a [link](../data.md) and [another](https://example.org). Save as `out/tutorial/a.yaml`:
+
+```yaml
+a: 1
+```
+
+    python -m trainer train
+    python -m serving serve --model films=out/export --rest-port 8501
+
+It prints:
+
+    done
+
+Add this to `out/tutorial/a.yaml`:
+
+```yaml
+b: 2
+```
+"""
+    cells = notebooks.notebook(page)["cells"]
+    assert [(cell["cell_type"], cell["source"]) for cell in cells if cell["id"] != "cell-2"] == [
+        (
+            "markdown",
+            "# Lesson\n\nText with a link and [another](https://example.org). Save as "
+            "`out/tutorial/a.yaml`:",
+        ),
+        ("code", "%%writefile out/tutorial/a.yaml\na: 1"),
+        ("code", "%%bash\npython -m trainer train"),
+        (
+            "code",
+            "%%bash --bg\npython -m serving serve --model films=out/export --rest-port 8501",
+        ),
+        (
+            "code",
+            "%%bash\nuntil curl --silent --fail http://127.0.0.1:8501/v1/models/films; "
+            "do sleep 1; done",
+        ),
+        ("markdown", "It prints:"),
+        ("markdown", "    done"),
+        ("markdown", "Add this to `out/tutorial/a.yaml`:"),
+        ("code", "%%writefile -a out/tutorial/a.yaml\nb: 2"),
+    ]
+    assert all(cell["outputs"] == [] for cell in cells if cell["cell_type"] == "code")
+
+
 @pytest.mark.slow
 def test_the_site_builds_without_warnings(tmp_path: Path) -> None:
     build = ROOT / ".venv-docs/bin/sphinx-build"
@@ -148,3 +216,8 @@ def test_the_site_builds_without_warnings(tmp_path: Path) -> None:
     page = (tmp_path / "reference/configuration.html").read_text(encoding="utf-8")
     assert "data.history_length" in page
     assert "history_length" in (tmp_path / "searchindex.js").read_text(encoding="utf-8")
+    # The build validates them by nbformat.
+    for lesson in notebooks.LESSONS:
+        link = f'<a href="../notebooks/{lesson}.ipynb" download>'
+        assert link in (tmp_path / f"tutorials/{lesson}.html").read_text(encoding="utf-8")
+        assert json.loads((tmp_path / f"notebooks/{lesson}.ipynb").read_text(encoding="utf-8"))
