@@ -12,6 +12,9 @@ TFX_SAMPLE := --config configs/movielens_small.yaml
 CONFORMANCE_VENV := .venv-conformance
 CONFORMANCE_INSTALLED := $(CONFORMANCE_VENV)/.installed
 
+FUZZ_FOLDER := .cache/fuzz
+FUZZ_INSTALLED := $(FUZZ_FOLDER)/.installed
+
 DOCS_VENV := .venv-docs
 DOCS_INSTALLED := $(DOCS_VENV)/.installed
 
@@ -30,7 +33,7 @@ export TF_CPP_MIN_LOG_LEVEL := 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo evidence tfx test test-all lint format bazel-test docs wheel requirements
+.PHONY: help setup demo evidence tfx test test-all fuzz lint format bazel-test docs wheel requirements
 
 help: ## list the targets
 	@echo "Targets of this Makefile:"
@@ -93,6 +96,16 @@ test-all: setup $(CONFORMANCE_INSTALLED) ## run every test, the slow ones too
 	@echo "test-all: every test"
 	@$(RUN) -m pytest
 
+fuzz: setup $(FUZZ_INSTALLED) ## try every parser with 100,000 damaged inputs (CASES=1000 PARSERS="answers csv")
+	@echo "fuzz: an hour or more; what is found goes to out/fuzz"
+	@PYTHONPATH=$(FUZZ_FOLDER) $(RUN) -m tests.fuzz $(PARSERS) --cases $(or $(CASES),100000)
+
+$(FUZZ_INSTALLED): requirements-fuzz.txt | setup
+	@echo "fuzz: installing Atheris into $(FUZZ_FOLDER), once; it runs on Linux on x86_64"
+	@$(RUN) -m pip install --disable-pip-version-check --quiet --upgrade --target $(FUZZ_FOLDER) \
+		-r requirements-fuzz.txt
+	@touch $@
+
 lint: setup ## check style and import order (ruff), types (mypy) and BUILD files (buildifier)
 	@echo "lint: ruff, mypy and buildifier change nothing here; make format repairs the layout"
 	@$(RUN) -m ruff check .
@@ -144,6 +157,7 @@ requirements: setup ## pin requirements*.in to requirements*.txt (UPGRADE=1 take
 	@$(COMPILE) requirements-tracking.in -o requirements-tracking.txt
 	@$(COMPILE) requirements-tracing.in -o requirements-tracing.txt
 	@$(COMPILE) requirements-conformance.in -o requirements-conformance.txt
+	@$(COMPILE) requirements-fuzz.in -o requirements-fuzz.txt
 	@$(COMPILE) requirements-docs.in -o requirements-docs.txt
 	@$(COMPILE) requirements-gpu.in -o requirements-gpu.txt
 	@$(subst --python-platform linux,--python-platform x86_64-manylinux_2_39,$(COMPILE)) \

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bz2
+import errno
 import gzip
 import hashlib
 import io
@@ -20,9 +21,6 @@ from preprocessing import storage
 COMPRESSED_SUFFIXES = (".gz", ".bz2", ".xz", ".zst")
 """Ends of the names of files that are decompressed while they are read."""
 
-DECOMPRESSION_ERRORS = (EOFError, OSError, zlib.error, lzma.LZMAError)
-"""What reading a cut off or damaged compressed file raises."""
-
 PARQUET_SUFFIX = ".parquet"
 LONGEST_LINE = 8 << 20
 """Bytes of the longest line of a file of records: a decompressed line may have any length."""
@@ -33,6 +31,8 @@ _PARQUET_ROWS = 256
 
 def open_input(path: str | Path) -> BinaryIO:
     """Opens a file or URL for reading bytes; `.gz`, `.bz2`, `.xz` and `.zst` are decompressed.
+
+    Reading raises CommandError where a compressed file is cut off or damaged.
 
     Raises:
       OSError: the file cannot be read.
@@ -50,7 +50,7 @@ def bounded_lines(path: str | Path) -> Iterator[bytes]:
 
     Raises:
       OSError: the file cannot be read.
-      CommandError: it is not a Parquet file, or a column holds what JSON cannot say.
+      CommandError: it is damaged or not a Parquet file, or a column holds what JSON cannot say.
     """
     if str(path).endswith(PARQUET_SUFFIX):
         yield from (row[: LONGEST_LINE + 1] for row in _parquet_rows(str(path)))
@@ -75,7 +75,7 @@ def _parquet_rows(path: str) -> Iterator[bytes]:
                 for row in batch.to_pylist():
                     yield json.dumps(_without_nulls(row), ensure_ascii=False).encode()
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        if isinstance(error, OSError) and error.errno is not None:
+        if is_of_system(error):
             raise
         raise CommandError(f"{path}: not a Parquet file, or a damaged one ({error})") from error
     except TypeError as error:
@@ -83,6 +83,14 @@ def _parquet_rows(path: str) -> Iterator[bytes]:
             f"{path}: a column holds neither text, numbers, lists nor records of them ({error}); "
             "leave it out"
         ) from error
+
+
+def is_of_system(error: Exception) -> bool:
+    """Whether the operating system refused, in place of a library that cannot read the content.
+
+    A library that goes where a damaged file sends it, before its beginning, is told EINVAL.
+    """
+    return isinstance(error, OSError) and error.errno not in (None, errno.EINVAL)
 
 
 def _without_nulls(value: object) -> object:
@@ -146,15 +154,34 @@ def _sha256_of_whole_file(path: str) -> str:
 
 
 def _check_whole(path: str, file: _Hashed) -> None:
-    try:
-        decompressed = _decompressed(path, cast(BinaryIO, file))
-        while decompressed.read(_READ_BYTES):
-            pass
-    except DECOMPRESSION_ERRORS as error:
-        if isinstance(error, EOFError) or "Truncated" in str(error):
-            raise CommandError(f"{path}: the file is cut off; copy or download it again") from error
-        suffix = Path(path).suffix
-        raise CommandError(f"{path}: not a valid {suffix} file ({error})") from error
+    decompressed = _decompressed(path, cast(BinaryIO, file))
+    while decompressed.read(_READ_BYTES):
+        pass
+
+
+class _Decompressor(io.RawIOBase):
+    """A decompressing stream whose errors name the file."""
+
+    def __init__(self, path: str, stream: io.RawIOBase):
+        super().__init__()
+        self._path = path
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int | None:  # type: ignore[no-untyped-def]
+        try:
+            return self._stream.readinto(buffer)
+        except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
+            if is_of_system(error):
+                raise
+            if isinstance(error, EOFError) or "Truncated" in str(error):
+                raise CommandError(
+                    f"{self._path}: the file is cut off; copy or download it again"
+                ) from error
+            suffix = Path(self._path).suffix
+            raise CommandError(f"{self._path}: not a valid {suffix} file ({error})") from error
 
 
 class _Decompressed(io.BufferedReader):
@@ -184,4 +211,5 @@ def _decompressed(path: str, file: BinaryIO) -> BinaryIO:
         stream = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd")
     else:
         return file
-    return cast(BinaryIO, _Decompressed(cast(io.RawIOBase, stream), file))
+    decompressor = _Decompressor(path, cast(io.RawIOBase, stream))
+    return cast(BinaryIO, _Decompressed(decompressor, file))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
@@ -17,7 +19,7 @@ from configs.command_line import CommandError
 from configs.loading import ConfigurationError
 from preprocessing import storage
 from preprocessing.answers.record import RejectedAnswer
-from preprocessing.inputs import DECOMPRESSION_ERRORS, open_input
+from preprocessing.inputs import is_of_system, open_input
 from preprocessing.records.contract import ENTITY_ID, EXTRACTION, GROUP_ID, VECTOR
 from preprocessing.records.tfrecord_file import BrokenRecord, BrokenStream, records_in
 from preprocessing.records.wire import Values, decode_example
@@ -161,7 +163,9 @@ def _parquet_parts(file: VectorFile) -> list[VectorFilePart]:
             rows = [
                 opened.metadata.row_group(group).num_rows for group in range(opened.num_row_groups)
             ]
-    except (pa.ArrowException, EOFError) as error:
+    except (pa.ArrowException, EOFError, OSError) as error:
+        if is_of_system(error):
+            raise
         raise CommandError(f"{file.name}: not a whole Parquet file ({error})") from error
     firsts = np.cumsum([1, *rows]).tolist()
     return [VectorFilePart(file, firsts[group], group) for group in range(len(rows))]
@@ -245,18 +249,29 @@ def _column_vectors(column: pa.Array) -> list[np.ndarray | Problem]:
 
 _ID_ARRAYS = (ENTITY_ID, "ids")
 _VECTORS_ARRAY = "vectors"
-_DAMAGED_NPZ = (zipfile.BadZipFile, zlib.error, ValueError, EOFError, KeyError)
+
+
+@contextlib.contextmanager
+def _npz_archive(file: VectorFile) -> Iterator[zipfile.ZipFile]:
+    """The file as an archive; what is wrong with it names the file."""
+    try:
+        with storage.open_bytes(file.path) as source, zipfile.ZipFile(source) as archive:
+            yield archive
+    except (
+        *(zipfile.BadZipFile, zlib.error, struct.error, ValueError, EOFError, KeyError),
+        *(RuntimeError, OSError),
+    ) as error:
+        if is_of_system(error):
+            raise
+        raise CommandError(f"{file.name}: not a whole .npz file of vectors ({error})") from error
 
 
 def _npz_parts(file: VectorFile) -> list[VectorFilePart]:
     """The whole file, of arrays `entity_id` (or `ids`) and `vectors`, as one part."""
-    try:
-        with storage.open_bytes(file.path) as source, zipfile.ZipFile(source) as archive:
-            _id_array(file, archive)
-            with archive.open(f"{_VECTORS_ARRAY}.npy") as member:
-                shape, _, _ = _array_header(cast(BinaryIO, member))
-    except _DAMAGED_NPZ as error:
-        raise _no_npz(file, error) from error
+    with _npz_archive(file) as archive:
+        _id_array(file, archive)
+        with archive.open(f"{_VECTORS_ARRAY}.npy") as member:
+            shape, _, _ = _array_header(cast(BinaryIO, member))
     if len(shape) != 2:
         raise CommandError(
             f"{file.name}: '{_VECTORS_ARRAY}' has the shape {shape}, not [records, width]"
@@ -267,31 +282,28 @@ def _npz_parts(file: VectorFile) -> list[VectorFilePart]:
 def _read_npz(part: VectorFilePart) -> Iterator[VectorBlock]:
     """Yields the records; the vectors are decompressed block by block."""
     file = part.file
-    try:
-        with storage.open_bytes(file.path) as source, zipfile.ZipFile(source) as archive:
-            names = {name.removesuffix(".npy") for name in archive.namelist()}
-            ids = _array_texts(archive, _id_array(file, archive))
-            extractions, groups = (
-                _array_texts(archive, name) if name in names else [BLANK] * len(ids)
-                for name in (EXTRACTION, GROUP_ID)
-            )
-            with archive.open(f"{_VECTORS_ARRAY}.npy") as member:
-                rows = _array_rows(cast(BinaryIO, member))
-                start = 0
-                for block in rows:
-                    end = start + len(block)
-                    if end > len(ids) or end > len(extractions) or end > len(groups):
-                        raise ValueError("its arrays have different numbers of records")
-                    yield VectorBlock(
-                        start + 1, ids[start:end], list(block), extractions[start:end],
-                        groups[start:end],
-                    )  # fmt: skip
-                    start = end
-                if {start} != {len(ids), len(extractions), len(groups)}:
+    with _npz_archive(file) as archive:
+        names = {name.removesuffix(".npy") for name in archive.namelist()}
+        ids = _array_texts(archive, _id_array(file, archive))
+        extractions, groups = (
+            _array_texts(archive, name) if name in names else [BLANK] * len(ids)
+            for name in (EXTRACTION, GROUP_ID)
+        )
+        with archive.open(f"{_VECTORS_ARRAY}.npy") as member:
+            rows = _array_rows(cast(BinaryIO, member))
+            start = 0
+            for block in rows:
+                end = start + len(block)
+                if end > len(ids) or end > len(extractions) or end > len(groups):
                     raise ValueError("its arrays have different numbers of records")
-                member.read()  # the end of the member, where its checksum is compared
-    except _DAMAGED_NPZ as error:
-        raise _no_npz(file, error) from error
+                yield VectorBlock(
+                    start + 1, ids[start:end], list(block), extractions[start:end],
+                    groups[start:end],
+                )  # fmt: skip
+                start = end
+            if {start} != {len(ids), len(extractions), len(groups)}:
+                raise ValueError("its arrays have different numbers of records")
+            member.read()  # the end of the member, where its checksum is compared
 
 
 def _id_array(file: VectorFile, archive: zipfile.ZipFile) -> str:
@@ -341,10 +353,6 @@ def _array_header(member: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
     return shape, fortran_order, dtype
 
 
-def _no_npz(file: VectorFile, error: Exception) -> CommandError:
-    return CommandError(f"{file.name}: not a whole .npz file of vectors ({error})")
-
-
 _READ_BYTES = 1 << 20
 
 _Decoded = tuple[str, np.ndarray | Problem, str, str]
@@ -373,8 +381,8 @@ def _bytes_of(file: VectorFile) -> Iterator[bytes]:
         with open_input(file.path) as source:
             while data := source.read(_READ_BYTES):
                 yield data
-    except DECOMPRESSION_ERRORS as error:
-        raise BrokenStream(str(error)) from error
+    except (CommandError, OSError) as error:
+        raise BrokenStream(str(error.__cause__ or error)) from error
 
 
 def _decoded_block(first: int, decoded: list[_Decoded]) -> VectorBlock:

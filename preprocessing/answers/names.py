@@ -166,7 +166,7 @@ def _lists_of_members(
     return NameLists(list(lists.values()), left_out, unknown)
 
 
-_SHOWN = re.compile(r'(?:(\d+)\. )?"([^"]+)"(?!\s*:)')
+_SHOWN = re.compile(r'(?:(?<!\d)(\d{1,6})\. )?"([^"]+)"(?!\s*:)')
 
 
 def _shown_titles(prompt: str | None) -> dict[int, str]:

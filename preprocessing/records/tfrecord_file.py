@@ -23,6 +23,7 @@ _GZIP_WINDOW = 31  # zlib's code for a gzip frame; the header it writes has no n
 _COMPRESSION_LEVEL = 1
 _WRITE_BYTES = 1 << 20
 _READ_BYTES = 1 << 20
+_BLOCK_BYTES = 4 << 20
 _LENGTH_BYTES = 12
 _CRC_BYTES = 4
 
@@ -178,9 +179,9 @@ def _decompressed_blocks(path: Path) -> Iterator[bytes]:
         with path.open("rb") as file:
             while compressed := file.read(_READ_BYTES):
                 while compressed:
-                    yield decompressor.decompress(compressed)
-                    compressed = decompressor.unused_data
-                    if compressed:
+                    yield decompressor.decompress(compressed, _BLOCK_BYTES)
+                    compressed = decompressor.unconsumed_tail or decompressor.unused_data
+                    if decompressor.eof and compressed:
                         decompressor = zlib.decompressobj(_GZIP_WINDOW)
     except OSError as error:
         raise BrokenStream(error.strerror or str(error)) from error

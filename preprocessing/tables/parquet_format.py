@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError
+from preprocessing.inputs import is_of_system
 from preprocessing.storage import open_bytes
 from preprocessing.tables.blocks import FilePart, ParsedBlock, TableFile
 from preprocessing.tables.values import is_readable
@@ -34,7 +35,9 @@ def read_schema(name: str, path: str, key: str) -> tuple[pa.Schema, list[int]]:
             file = pq.ParquetFile(source)
             groups = range(file.metadata.num_row_groups)
             return file.schema_arrow, [file.metadata.row_group(group).num_rows for group in groups]
-    except pa.ArrowException as error:
+    except (pa.ArrowException, OSError) as error:
+        if is_of_system(error):
+            raise
         raise ConfigurationError(f"{key}: {name}: not a Parquet file ({_shown(error)})") from error
 
 
