@@ -163,7 +163,7 @@ def _parquet_parts(file: VectorFile) -> list[VectorFilePart]:
             rows = [
                 opened.metadata.row_group(group).num_rows for group in range(opened.num_row_groups)
             ]
-    except (pa.ArrowException, EOFError, OSError) as error:
+    except (pa.ArrowException, EOFError, OSError, UnicodeDecodeError) as error:
         if is_of_system(error):
             raise
         raise CommandError(f"{file.name}: not a whole Parquet file ({error})") from error
@@ -189,7 +189,7 @@ def _read_parquet(part: VectorFilePart) -> Iterator[VectorBlock]:
                     _column_texts(batch, GROUP_ID),
                 )
                 first += batch.num_rows
-    except (pa.ArrowException, EOFError, OSError) as error:
+    except (pa.ArrowException, EOFError, OSError, UnicodeDecodeError) as error:
         raise CommandError(f"{part.file.name}: damaged from record {first} on ({error})") from error
 
 

@@ -35,7 +35,7 @@ def read_schema(name: str, path: str, key: str) -> tuple[pa.Schema, list[int]]:
             file = pq.ParquetFile(source)
             groups = range(file.metadata.num_row_groups)
             return file.schema_arrow, [file.metadata.row_group(group).num_rows for group in groups]
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         if is_of_system(error):
             raise
         raise ConfigurationError(f"{key}: {name}: not a Parquet file ({_shown(error)})") from error
@@ -105,7 +105,7 @@ def parse_row_groups(
                 lines = np.arange(first, first + batch.num_rows, dtype=np.int64)
                 first += batch.num_rows
                 yield ParsedBlock(file, table, lines, [], batch.num_rows)
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise CommandError(
             f"{file.name}: the Parquet file cannot be read ({_shown(error)})"
         ) from error
