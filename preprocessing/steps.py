@@ -6,11 +6,13 @@ run leaves only the hidden folder, which the next run removes.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import json
 import os
 import shutil
+import sqlite3
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -233,6 +235,9 @@ def _checksums(folder: Path) -> dict[str, dict[str, object]]:
 def only_writer(folder: Path) -> Iterator[None]:
     """Holds the folders of steps that lie in a folder, until the block or the process ends.
 
+    Errors of a full disk that do not say where, SQLite's too, come out of the block as those of the
+    folder.
+
     Raises:
       CommandError: another process holds them.
     """
@@ -245,5 +250,17 @@ def only_writer(folder: Path) -> Iterator[None]:
                 f"{folder}: another preprocessing run writes here; wait for its end"
             ) from error
         yield
+    except OSError as error:
+        if error.errno == errno.ENOSPC and error.filename is None:
+            raise _disk_full(folder) from error
+        raise
+    except sqlite3.OperationalError as error:
+        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+            raise _disk_full(folder) from error
+        raise
     finally:
         os.close(descriptor)
+
+
+def _disk_full(folder: Path) -> OSError:
+    return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))

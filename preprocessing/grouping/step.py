@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from configs.command_line import say
+from configs.command_line import CommandError, say
 from configs.loading import override_scenario
 from configs.scenario import Scenario
 from preprocessing.answers.record import chosen_sources
@@ -20,7 +21,7 @@ from preprocessing.inputs import input_checksums
 from preprocessing.interactions.catalogue import open_catalogue
 from preprocessing.interactions.reading import open_interactions
 from preprocessing.records.forgotten import Forgotten
-from preprocessing.steps import Step, StepRun, refuse_rejected, run_sources
+from preprocessing.steps import Step, StepRun, only_writer, refuse_rejected, run_sources
 from preprocessing.tables.blocks import expand_paths
 
 if TYPE_CHECKING:
@@ -66,6 +67,9 @@ def make_groups(
     return result
 
 
+_SHARED = ".scratch-"
+
+
 class _Maker:
     """Builds groups; reads the tables when the first source needs them, and once.
 
@@ -87,11 +91,20 @@ class _Maker:
             forgotten = Forgotten.of(self._scenario.work_dir)
             log = open_interactions(self._scenario.data, self._scenario.split).without(forgotten)
             catalogue = open_catalogue(self._scenario.data.catalogue).without(forgotten)
-            shared = tempfile.TemporaryDirectory(dir=folder.parent, prefix=".scratch-")
-            rejected = DeadLetterRuns(self._scratch.enter_context(shared))
+            rejected = DeadLetterRuns(self._shared_folder(folder.parent))
             material = read_material(self._scenario, log, catalogue, folder, rejected)
             self._builder = GroupBuilder(material)
         return self._builder.build(plan, folder)
+
+    def _shared_folder(self, parent: Path) -> str:
+        """A folder that lives as long as the scratch; those of runs that were killed go."""
+        for leftover in parent.glob(f"{_SHARED}*"):
+            with suppress(CommandError), only_writer(leftover):
+                shutil.rmtree(leftover)
+        shared = tempfile.TemporaryDirectory(dir=parent, prefix=_SHARED)
+        path = self._scratch.enter_context(shared)
+        self._scratch.enter_context(only_writer(Path(path)))
+        return path
 
 
 def _steps(scenario: Scenario, plans: Sequence[GroupingPlan], maker: _Maker) -> dict[str, Step]:

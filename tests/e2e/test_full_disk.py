@@ -1,17 +1,20 @@
-"""A disk that fills up: the place and the space are named, and earlier results stay."""
+"""A disk that is full or may not be written: the place is named, and earlier results stay."""
 
 from __future__ import annotations
 
-import hashlib
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
 import preprocessing.__main__
 from tests.full_disk import small_disk
-from tests.scenarios import write_tiny_inputs
+from tests.killing import checksums
+from tests.small_pipeline import SMALL_STEPS, write_small_scenario
 
-FREE_KILOBYTES = 24
+DISK_KILOBYTES = 4000
+FREE_KILOBYTES = 4
 
 
 def fill(disk: Path, leaving: int) -> Path:
@@ -26,37 +29,83 @@ def fill(disk: Path, leaving: int) -> Path:
     return ballast
 
 
-def hashes(folder: Path) -> dict[str, str]:
+def results(folder: Path) -> dict[str, str]:
+    """Checksums of what steps leave; the reports of `forget` tell the time."""
+    found = checksums(folder)
     return {
-        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and "ballast" not in path.name
+        name: found[name] for name in found if not name.startswith(("ballast", "work/forget_r"))
     }
 
 
+@pytest.fixture(scope="module")
+def states(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders as they are before each step."""
+    folder = tmp_path_factory.mktemp("states")
+    state = folder / "state"
+    state.mkdir()
+    write_small_scenario(state)
+    before = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(state)
+        for step, words in SMALL_STEPS.items():
+            before[step] = shutil.copytree(state, folder / step)
+            assert preprocessing.__main__.main(words) == 0
+    return before
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("step", ["examples", "encode"])
-def test_a_step_that_fills_the_disk(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], step: str
+@pytest.mark.parametrize("step", SMALL_STEPS)
+def test_a_step_on_a_full_disk_and_after_room_was_made(
+    step: str,
+    states: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    inputs = tmp_path / "inputs"
-    inputs.mkdir()
-    config = write_tiny_inputs(inputs)
-    with small_disk(tmp_path, 2000) as disk:
-        work = disk / "work"
-        words = [step, "--config", str(config), f"work_dir={work}"]
-        assert preprocessing.__main__.main(words) == 0
-        before = hashes(work)
-        assert before
+    words = SMALL_STEPS[step]
+    expected = tmp_path / "expected"
+    shutil.copytree(states[step], expected)
+    monkeypatch.chdir(expected)
+    assert preprocessing.__main__.main(words) == 0
+    with small_disk(tmp_path, DISK_KILOBYTES) as disk:
+        shutil.copytree(states[step], disk, dirs_exist_ok=True)
+        before = results(disk)
         ballast = fill(disk, FREE_KILOBYTES)
+        monkeypatch.chdir(disk)
         capsys.readouterr()
-        assert preprocessing.__main__.main([*words, "--force"]) == 1
+        assert preprocessing.__main__.main(words) == 1
         shown = capsys.readouterr().err
-        assert f"error: {work}" in shown
         assert "the disk is full (No space left on device), " in shown
         assert "MB are free there" in shown
         assert "Traceback" not in shown
-        assert hashes(work) == before
+        after = results(disk)
+        # `forget` notes first whom every later step passes over.
+        before.pop("work/forgotten.json")
+        assert {name: after.get(name) for name in before} == before
         ballast.unlink()
-        assert preprocessing.__main__.main([*words, "--force"]) == 0
-        assert hashes(work) == before
+        assert preprocessing.__main__.main(words) == 0
+        assert results(disk) == results(expected)
+        monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", SMALL_STEPS)
+def test_a_step_on_a_disk_that_may_not_be_written(
+    step: str,
+    states: dict[str, Path],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with small_disk(tmp_path, DISK_KILOBYTES) as disk:
+        shutil.copytree(states[step], disk, dirs_exist_ok=True)
+        before = checksums(disk)
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        monkeypatch.chdir(disk)
+        capsys.readouterr()
+        assert preprocessing.__main__.main(SMALL_STEPS[step]) == 1
+        shown = capsys.readouterr().err
+        assert "Read-only file system" in shown
+        assert "Traceback" not in shown
+        assert checksums(disk) == before
+        monkeypatch.chdir(tmp_path)

@@ -20,6 +20,7 @@ import yaml
 
 from benchmarks import synthetic
 from tests.killing import Command, ForkedCommands, checksums, forked_commands
+from tests.small_pipeline import SMALL_STEPS, write_small_scenario
 
 COMPARED = ("work", "answers")
 """Folders whose files must be equal to the last byte."""
@@ -276,75 +277,6 @@ def test_movielens_1m_with_the_published_answers(
 KILLS = 20
 SEED = 16
 
-_SMALL_STEPS = {
-    "import": ["import", "--source", "item", "--out", "answers/item", "prose.jsonl"],
-    "group": ["group", "--config", "scenario.yaml"],
-    "prompts": ["prompts", "--config", "scenario.yaml"],
-    "link": ["link", "--config", "scenario.yaml"],
-    "encode": ["encode", "--config", "scenario.yaml"],
-    "examples": ["examples", "--config", "scenario.yaml"],
-    "forget": ["forget", "--config", "scenario.yaml", "--user", "3", "--item", "7"],
-}
-
-
-def _write_small_scenario(folder: Path) -> None:
-    items = range(1, 41)
-    synthetic.write_interactions(folder / "interactions.csv", 1500, 30, 40, seed=3)
-    synthetic.write_catalogue(folder / "catalogue.csv", 40)
-
-    def write_answers(
-        name: str, source: str, text: Callable[[int], str], extraction: str = "individual"
-    ) -> None:
-        records = (
-            {"source": source, "entity_id": str(item), "extraction": extraction}
-            | {"answer": text(item)}
-            for item in items
-        )
-        lines = (json.dumps(record) + "\n" for record in records)
-        (folder / name).write_text("".join(lines), encoding="utf-8")
-
-    def named(item: int) -> str:
-        return json.dumps({"links": [f"Film number {(item + step) % 40 + 1}" for step in (1, 5)]})
-
-    write_answers("prose.jsonl", "item", lambda item: f"A film of the {item}th street, and dark.")
-    write_answers(
-        "groups.jsonl", "item", lambda group: f"Films of the {group}th kind.", "collective"
-    )
-    write_answers("links.jsonl", "links", named)
-    write_scenario(
-        folder,
-        {
-            "name": "small",
-            "work_dir": "work",
-            "data": {
-                "interactions": {"path": "interactions.csv"},
-                "catalogue": {
-                    "path": "catalogue.csv",
-                    "attributes": {"genres": {"kind": "categorical", "separator": "|"}},
-                },
-            },
-            "model": {
-                "match": "ridge",
-                "knowledge_match": {"sources": ["ratings", "links"], "dropout_rate": 0.2},
-            },
-            "knowledge": {
-                "sources": ["item", "links"],
-                "answers": {
-                    "item": {
-                        "entity": "item",
-                        "individual": ["answers/item/answers.jsonl"],
-                        "collective": ["groups.jsonl"],
-                        "grouping": {"maximum_size": 10},
-                    },
-                    "links": {"entity": "item", "individual": ["links.jsonl"], "links": {}},
-                    "ratings": {"entity": "item", "collaborative": {"dimension": 8}},
-                },
-                "encoder": {"kind": "tfidf", "dimension": 16},
-            },
-            "prompts": {"scenario": "movies"},
-        },
-    )
-
 
 def _results(folder: Path) -> dict[str, str]:
     """Checksums of what steps leave; the report of `forget` tells the time."""
@@ -357,8 +289,8 @@ def _run_killed_and_again(
 ) -> None:
     disturbed = before.with_name("disturbed")
     shutil.copytree(before, disturbed)
-    commands.run(_SMALL_STEPS[step], disturbed, killed_before=change)
-    commands.run(_SMALL_STEPS[step], disturbed)
+    commands.run(SMALL_STEPS[step], disturbed, killed_before=change)
+    commands.run(SMALL_STEPS[step], disturbed)
     assert _results(disturbed) == expected, f"{step}, killed before change {change}"
     shutil.rmtree(disturbed)
 
@@ -370,9 +302,9 @@ def test_each_step_killed_at_changes_of_the_disk_drawn_by_lot(
     random = np.random.default_rng(SEED)
     state = tmp_path / "state"
     state.mkdir()
-    _write_small_scenario(state)
+    write_small_scenario(state)
     with forked_commands(repository_root) as commands:
-        for step, words in _SMALL_STEPS.items():
+        for step, words in SMALL_STEPS.items():
             before = tmp_path / "before"
             shutil.copytree(state, before)
             changes = commands.run(words, state)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import resource
 import shutil
@@ -55,29 +56,28 @@ def _is_sound(name: str, cases: int, seed: int, out: Path) -> bool:
     began = time.monotonic()
     command = [sys.executable, "-m", "tests.fuzz", name, "--in-process"]
     command += ["--cases", str(cases), "--seed", str(seed), "--out", str(out)]
-    ended = subprocess.run(
-        command,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        check=False,
-    )
-    told = re.findall(r"Done (\d+) runs|cov: (\d+)", ended.stdout)
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace"
+    ) as process:
+        assert process.stdout is not None
+        output = process.stdout.read()
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
+    told = re.findall(r"Done (\d+) runs|cov: (\d+)", output)
     runs = next((int(count) for count, _ in reversed(told) if count), 0)
     reached = next((int(count) for _, count in reversed(told) if count), 0)
-    is_sound = ended.returncode == 0 and runs >= cases
+    is_sound = process.returncode == 0 and runs >= cases
     line = {
         "parser": name,
         "cases": runs,
         "branches": reached,
         "seconds": round(time.monotonic() - began, 1),
-        "megabytes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024,
+        "megabytes": usage.ru_maxrss // 1024,
         "sound": is_sound,
     }
     print(json.dumps(line), flush=True)
     if not is_sound:
-        lines = [text for text in ended.stdout.splitlines() if not text.startswith(_NOISE)]
+        lines = [text for text in output.splitlines() if not text.startswith(_NOISE)]
         print("\n".join(lines[-_SHOWN_LINES:]), flush=True)
     return is_sound
 
