@@ -61,6 +61,8 @@ def make_groups(
         if dry_run:
             described = [step.dry_run(force) for step in steps.values()]
             return {"step": "group", "dry_run": True, "sources": described}
+        for step in steps.values():
+            _clear_shared(step.directory.path.parent)
         result = run_sources("group", steps, force, start)
     if strict:
         refuse_rejected([step.directory for step in steps.values()], result)
@@ -97,14 +99,18 @@ class _Maker:
         return self._builder.build(plan, folder)
 
     def _shared_folder(self, parent: Path) -> str:
-        """A folder that lives as long as the scratch; those of runs that were killed go."""
-        for leftover in parent.glob(f"{_SHARED}*"):
-            with suppress(CommandError), only_writer(leftover):
-                shutil.rmtree(leftover)
+        """A folder that lives as long as the scratch."""
         shared = tempfile.TemporaryDirectory(dir=parent, prefix=_SHARED)
         path = self._scratch.enter_context(shared)
         self._scratch.enter_context(only_writer(Path(path)))
         return path
+
+
+def _clear_shared(parent: Path) -> None:
+    """Removes the shared folders of runs that were killed, which nobody holds any more."""
+    for leftover in parent.glob(f"{_SHARED}*"):
+        with suppress(CommandError), only_writer(leftover):
+            shutil.rmtree(leftover)
 
 
 def _steps(scenario: Scenario, plans: Sequence[GroupingPlan], maker: _Maker) -> dict[str, Step]:
