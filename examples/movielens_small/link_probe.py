@@ -42,8 +42,9 @@ from models.reduction import (
 from preprocessing.beam_options import silence_beam_import_logs
 from preprocessing.links.linking import LINKS_FILE, read_links
 from preprocessing.links.spectral import graph_of_table
-from preprocessing.links.step import link, links_directory
+from preprocessing.links.step import link
 from preprocessing.records.contract import PARTS
+from preprocessing.records.layout import WorkDirectory
 
 CONFIG = "configs/movielens_small.yaml"
 WORK_DIR = "out/movielens_small"
@@ -119,7 +120,7 @@ def _run(arguments: argparse.Namespace) -> Mapping[str, object]:
     link(scenario, sources=[USER_LINKS])
     samples, contents, vectors = _read(scenario)
     item_links, user_links = (
-        read_links(links_directory(scenario, source).path / LINKS_FILE, entity)
+        read_links(WorkDirectory(scenario.work_dir).links(source).path / LINKS_FILE, entity)
         for source, entity in ((LINKS, "item"), (USER_LINKS, "user"))
     )
     first_samples = first_interactions(samples, scenario.split.knowledge_history_cap)

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from configs.command_line import say
 from configs.knowledge import Links
 from configs.loading import ConfigurationError
 from configs.scenario import Scenario
 from configs.text_table import aligned
-from preprocessing.links.linking import LINKS_FILE, TITLES_FILE, read_catalogue, read_links
+from preprocessing.links.linking import (
+    LINKS_FILE,
+    TITLES_FILE,
+    linked_items,
+    links_of_item,
+    read_catalogue,
+    read_links,
+)
 from preprocessing.links.linking import read_parquet as read_columns
-from preprocessing.links.step import links_directory
-from preprocessing.records.knowledge import read_knowledge
+from preprocessing.records.knowledge import CentredVectors, read_knowledge
 from preprocessing.records.layout import WorkDirectory
 
 _TITLES = pa.schema({"item": pa.string(), "title": pa.string()})
@@ -57,19 +62,23 @@ def explain(
     """
     chosen = _sources_of_links(scenario, sources)
     tables = {
-        source: read_links(links_directory(scenario, source).path / LINKS_FILE) for source in chosen
+        source: read_links(WorkDirectory(scenario.work_dir).links(source).path / LINKS_FILE)
+        for source in chosen
     }
     titles = _Titles.read(scenario, chosen[0])
     if item is None:
         item = titles.item_of(title or "", scenario.knowledge.answers[chosen[0]].links or Links())
-    links = {source: _links_of(table, item, titles, neighbours) for source, table in tables.items()}
+    links = {
+        source: links_of_item(table, item, titles.__getitem__, neighbours)
+        for source, table in tables.items()
+    }
     is_known = item in titles or any(link_records["answered"] for link_records in links.values())
     if not is_known:
         raise ConfigurationError(
             f"--item {item}: there is no such item among the {len(titles):,} of "
             f"{titles.path}, such as {titles.examples()}; --title finds an item by its title"
         )
-    linked = _linked_items(tables.values(), item)
+    linked = linked_items(tables.values(), item)
     result = {
         "item": item,
         "title": titles[item],
@@ -92,7 +101,10 @@ def _sources_of_links(scenario: Scenario, sources: Sequence[str] | None) -> list
             name
             for name, described in answers.items()
             if described.entity == "item"
-            and (described.links is not None or links_directory(scenario, name).manifest.exists())
+            and (
+                described.links is not None
+                or WorkDirectory(scenario.work_dir).links(name).manifest.exists()
+            )
         ]
     if not sources:
         raise ConfigurationError(
@@ -109,7 +121,7 @@ def _sources_of_links(scenario: Scenario, sources: Sequence[str] | None) -> list
             raise ConfigurationError(
                 f"--source {source}: its answers are about users, and items are explained"
             )
-        directory = links_directory(scenario, source)
+        directory = WorkDirectory(scenario.work_dir).links(source)
         if directory.manifest.exists():
             continue
         if answers[source].links is None and not answers[source].is_prose_about_items:
@@ -156,7 +168,7 @@ class _Titles:
 
     @classmethod
     def read(cls, scenario: Scenario, source: str) -> _Titles:
-        path = str(links_directory(scenario, source).path / TITLES_FILE)
+        path = str(WorkDirectory(scenario.work_dir).links(source).path / TITLES_FILE)
         columns = read_columns(path, _TITLES).select(_TITLES.names).to_pydict()
         return cls(path, dict(zip(columns["item"], columns["title"], strict=True)))
 
@@ -195,57 +207,6 @@ class _Titles:
         return items[0]
 
 
-def _links_of(table: pa.Table, item: str, titles: _Titles, most: int) -> dict[str, Any]:
-    """The part of `explain`'s result about the links of one source."""
-    about = table.filter(_equals(table["item"], item)).sort_by("rank").to_pylist()
-    naming = table.filter(_equals(table["linked"], item)).sort_by("rank")
-    return {
-        "answered": bool(about),
-        "names": [
-            {
-                "rank": row["rank"] + 1,
-                "name": row["name"],
-                "how": row["how"],
-                "item": row["linked"],
-                "title": titles[row["linked"]],
-                "score": row["score"],
-                "node": row["node"],
-            }
-            for row in about
-        ],
-        "named_by": {
-            "items": pc.count_distinct(naming["item"].cast(pa.string())).as_py(),
-            "first": [
-                {
-                    "rank": row["rank"] + 1,
-                    "name": row["name"],
-                    "item": row["item"],
-                    "title": titles[row["item"]],
-                }
-                for row in naming.slice(0, most).to_pylist()
-            ],
-        },
-    }
-
-
-def _linked_items(tables: Iterable[pa.Table], item: str) -> dict[str, str]:
-    """Linked item -> whether it is `named` by this one, `names_it`, or `both`."""
-    named: set[str] = set()
-    naming: set[str] = set()
-    for table in tables:
-        named.update(table.filter(_equals(table["item"], item))["linked"].to_pylist())
-        naming.update(table.filter(_equals(table["linked"], item))["item"].to_pylist())
-    both = dict.fromkeys(named & naming, "both")
-    return dict.fromkeys(named, "named") | dict.fromkeys(naming, "names_it") | both
-
-
-def _equals(column: pa.ChunkedArray, text: str) -> pa.Array:
-    """Where a dictionary column has a text; False where it has none."""
-    column = column.combine_chunks()
-    code = pc.index(column.dictionary, text).as_py()
-    return pc.fill_null(pc.equal(column.indices, code), False)
-
-
 def _nearest(
     scenario: Scenario,
     source: str,
@@ -259,38 +220,19 @@ def _nearest(
     rows = {entity: row for row, entity in enumerate(knowledge.entity_ids)}
     if item not in rows:
         return {"has_vector": False, "items": []}
-    cosines = centred_cosines(knowledge.vectors, rows[item])
-    cosines[rows[item]] = -np.inf
-    order = np.argsort(-cosines, kind="stable")[: min(most, len(cosines) - 1)]
+    order, cosines = CentredVectors(knowledge.vectors).nearest(rows[item], most)
     return {
         "has_vector": True,
         "items": [
             {
                 "item": knowledge.entity_ids[row],
                 "title": titles[knowledge.entity_ids[row]],
-                "cosine": round(float(cosines[row]), _DECIMALS),
+                "cosine": round(cosine, _DECIMALS),
                 "link": linked.get(knowledge.entity_ids[row]),
             }
-            for row in order.tolist()
+            for row, cosine in zip(order.tolist(), cosines.tolist(), strict=True)
         ],
     }
-
-
-def centred_cosines(vectors: np.ndarray, row: int) -> np.ndarray:
-    """Cosines of one vector with all, as knowledge match compares them: less their mean.
-
-    Args:
-      vectors: [rows, width].
-      row: of the one.
-
-    Returns:
-      float32 [rows]; 0 for a vector that is the mean.
-    """
-    centred = vectors - vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
-    norms = np.linalg.norm(centred, axis=1)
-    lengths = norms * norms[row]
-    products = centred @ centred[row]
-    return np.divide(products, lengths, out=np.zeros_like(lengths), where=lengths > 0)
 
 
 def _rendered(result: Mapping[str, Any]) -> Iterator[str]:

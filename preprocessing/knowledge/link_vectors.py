@@ -14,8 +14,11 @@ from preprocessing.knowledge.vectors import round_vectors
 from preprocessing.links.known_links import KnownLinks
 from preprocessing.links.linking import LINKS_FILE, TITLES_FILE, read_catalogue, read_links
 from preprocessing.links.spectral import graph_of_table, spectral_vectors
-from preprocessing.links.step import links_directory
-from preprocessing.records.layout import DEAD_LETTERS_FILE, VECTOR_STATISTICS_FILE
+from preprocessing.records.layout import (
+    DEAD_LETTERS_FILE,
+    VECTOR_STATISTICS_FILE,
+    WorkDirectory,
+)
 
 _DECIMALS = 6
 
@@ -33,7 +36,7 @@ def make_link_vectors(scenario: Scenario, source: str, folder: str) -> MadeVecto
     """
     settings = scenario.knowledge.answers[source].links
     assert settings is not None
-    linked = links_directory(scenario, source).path
+    linked = WorkDirectory(scenario.work_dir).links(source).path
     table = read_links(linked / LINKS_FILE)
     graph = graph_of_table(table)
     try:

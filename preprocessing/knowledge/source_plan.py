@@ -34,13 +34,13 @@ from preprocessing.knowledge.accepting import (
     write_accepted,
 )
 from preprocessing.links.linking import LINKS_FILE
-from preprocessing.links.step import links_directory
 from preprocessing.names import require_plain_name
 from preprocessing.prompt_templates import attribute_texts
 from preprocessing.records.contract import INDIVIDUAL
 from preprocessing.records.forgotten import Forgotten
 from preprocessing.records.layout import (
     WITHOUT_EFFECT,
+    WorkDirectory,
     answers_settings,
     groups_settings,
     input_table_settings,
@@ -208,7 +208,7 @@ def plan_source(scenario: Scenario, source: str) -> SourcePlan:
     encoder = scenario.knowledge.encoder if answers.is_encoded else None
     files = _answer_files(answers, f"knowledge.answers.{source}")
     if answers.links is not None:
-        links = links_directory(scenario, source).path / LINKS_FILE
+        links = WorkDirectory(scenario.work_dir).links(source).path / LINKS_FILE
         files[str(links)] = f"knowledge.answers.{source}.links"
     groups_path = groups_file(scenario, source)
     if groups_path is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -497,3 +497,68 @@ def review_rows(table: pa.Table, catalogue: TitleCatalogue) -> pa.Table:
         ]
     )
     return grouped.select(["how", "name", "linked", "title", "node", "score", "answers"])
+
+
+def links_of_item(
+    table: pa.Table, item: str, title_of: Callable[[str | None], str | None], most: int
+) -> dict[str, Any]:
+    """What the answers about an item name, and whose answers name it.
+
+    Args:
+      table: of `links_schema` for items.
+      item: its id.
+      title_of: title of an id; None of None, and where there is none.
+      most: items that name this one, at most.
+
+    Returns:
+      `answered`, whether there is an answer about the item, `names`, each with `rank` from 1,
+      `name`, `how`, and `item`, `title` and `score`, or `node`, and `named_by`, the `items` that
+      name it, a number, and `first`, best ranks first, with `rank`, `name`, `item` and `title`.
+    """
+    about = table.filter(rows_with(table["item"], item)).sort_by("rank").to_pylist()
+    naming = table.filter(rows_with(table["linked"], item)).sort_by("rank")
+    return {
+        "answered": bool(about),
+        "names": [
+            {
+                "rank": row["rank"] + 1,
+                "name": row["name"],
+                "how": row["how"],
+                "item": row["linked"],
+                "title": title_of(row["linked"]),
+                "score": row["score"],
+                "node": row["node"],
+            }
+            for row in about
+        ],
+        "named_by": {
+            "items": pc.count_distinct(naming["item"].cast(pa.string())).as_py(),
+            "first": [
+                {
+                    "rank": row["rank"] + 1,
+                    "name": row["name"],
+                    "item": row["item"],
+                    "title": title_of(row["item"]),
+                }
+                for row in naming.slice(0, most).to_pylist()
+            ],
+        },
+    }
+
+
+def linked_items(tables: Iterable[pa.Table], item: str) -> dict[str, str]:
+    """Linked item -> whether it is `named` by this one, `names_it`, or `both`."""
+    named: set[str] = set()
+    naming: set[str] = set()
+    for table in tables:
+        named.update(table.filter(rows_with(table["item"], item))["linked"].to_pylist())
+        naming.update(table.filter(rows_with(table["linked"], item))["item"].to_pylist())
+    both = dict.fromkeys(named & naming, "both")
+    return dict.fromkeys(named, "named") | dict.fromkeys(naming, "names_it") | both
+
+
+def rows_with(column: pa.ChunkedArray, text: str) -> pa.Array:
+    """Where a column of dictionary type has a text: bool [rows]."""
+    column = column.combine_chunks()
+    code = pc.index(column.dictionary, text).as_py()
+    return pc.fill_null(pc.equal(column.indices, code), False)

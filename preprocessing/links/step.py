@@ -67,7 +67,7 @@ from preprocessing.links.titles import TitleIndex
 from preprocessing.names import require_plain_name
 from preprocessing.records.contract import COLLECTIVE, INDIVIDUAL
 from preprocessing.records.forgotten import Forgotten
-from preprocessing.records.layout import StepDirectory
+from preprocessing.records.layout import StepDirectory, WorkDirectory
 from preprocessing.steps import Step, StepRun, refuse_rejected, run_sources
 from preprocessing.tables.blocks import expand_paths
 
@@ -77,11 +77,6 @@ _NO_PART = {"until", "dimension"}
 _MOST_SHOWN = 3
 
 Content = TypeVar("Content")
-
-
-def links_directory(scenario: Scenario, source: str) -> StepDirectory:
-    """Folder of the step `link` for one source."""
-    return StepDirectory(Path(scenario.work_dir) / "links" / source)
 
 
 def link(
@@ -236,7 +231,7 @@ def _step(scenario: Scenario, plan: LinkPlan) -> Step:
         has_log = False
     return Step(
         name=f"link {plan.source}",
-        directory=links_directory(scenario, plan.source),
+        directory=WorkDirectory(scenario.work_dir).links(plan.source),
         settings={
             "plan": [plan.listed, plan.mined, plan.year],
             "links": plan.settings.model_dump(mode="json", exclude=_NO_PART),

@@ -45,6 +45,32 @@ class KnowledgeVectors:
     fold_vectors: np.ndarray | None = None
 
 
+class CentredVectors:
+    """Vectors as knowledge match compares them: less their mean, of length 1.
+
+    Attributes:
+      directions: [rows, width] float32; zeros for a vector that is the mean.
+    """
+
+    def __init__(self, vectors: np.ndarray):
+        """Takes vectors [rows, width]."""
+        centred = vectors - vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+        lengths = np.linalg.norm(centred, axis=1, keepdims=True)
+        self.directions = np.divide(centred, lengths, out=np.zeros_like(centred), where=lengths > 0)
+
+    def nearest(self, row: int, most: int) -> tuple[np.ndarray, np.ndarray]:
+        """The rows that are most like one, best first, and their cosines with it.
+
+        Args:
+          row: of the one, which is not among them.
+          most: at most so many.
+        """
+        cosines = self.directions @ self.directions[row]
+        cosines[row] = -np.inf
+        order = np.argsort(-cosines, kind="stable")[: min(most, len(cosines) - 1)]
+        return order, cosines[order]
+
+
 def read_knowledge(directory: str | Path, source: str, with_folds: bool = True) -> KnowledgeVectors:
     """Reads all knowledge vectors of a source.
 

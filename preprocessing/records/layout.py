@@ -176,6 +176,10 @@ class WorkDirectory:
         """Knowledge vectors of one source."""
         return KnowledgeDirectory(self.path / "knowledge" / source)
 
+    def links(self, source: str) -> StepDirectory:
+        """Names in the answers of one source, and the items that they mean."""
+        return StepDirectory(self.path / "links" / source)
+
 
 SETTINGS = "settings"
 """Key of a manifest."""
