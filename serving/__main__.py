@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from configs.command_line import program_parser, run_command
-from serving.commands import deploy, export, loadtest, predict, refresh, serve
+from serving.commands import deploy, explore, export, loadtest, predict, refresh, serve
 
 _DESCRIPTION = """\
 From a trained run to a served ranking.
@@ -17,6 +17,8 @@ From a trained run to a served ranking.
   python -m serving serve --model movies=BASE    a local server with TensorFlow Serving's API
   python -m serving predict --target http://127.0.0.1:8501 --model movies --request user.json
                                                  ranks candidates for a user, or retrieves items
+  python -m serving explore RUN --compare RUN_WITHOUT_KNOWLEDGE
+                                                 what knowledge does to rankings, in a browser
   python -m serving loadtest --target grpc://127.0.0.1:8500 --model movies --rate 50,100
                                                  latency and throughput at fixed arrival rates
   python -m serving deploy --config FILE.yaml --out DIR
@@ -37,7 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = program_parser("python -m serving", _DESCRIPTION)
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (export, refresh, serve, predict, loadtest, deploy):
+    for command in (export, refresh, serve, predict, explore, loadtest, deploy):
         command.add_command(subparsers)
     arguments = parser.parse_args(argv)
     return run_command(arguments.run, arguments)

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import tensorflow as tf
 
 from configs.loading import ConfigurationError
+from models.inputs import InputPreparation
 from models.match import MatchMethod
 from models.match.ridge import ridge_contributions
 from models.reduction import cosine_kernel
-from serving.client.inputs import RawId, UserRequest
+from serving.client.inputs import ModelInputs, RawId, UserRequest, rank_inputs
 from serving.export_manifest import read_manifest
 from serving.refresh.checkpoint import IdLookup, StoredVariables
 from serving.refresh.description import RefreshFolder, read_description, read_match
@@ -57,10 +59,7 @@ def match_contributions(
     sources = [source for source in description.sources if f"items/match_row/{source}" in variables]
     lookup = IdLookup.of_version(variables, "items")
     if not sources or lookup is None:
-        raise ConfigurationError(
-            f"{version_folder}: the model has no knowledge match (model.match=none), so there is "
-            "nothing to explain"
-        )
+        raise _no_match(version_folder)
     if description.match_history_length is None:
         raise ConfigurationError(
             f"{version_folder}: does not say how much of a history its match reads; it was "
@@ -77,11 +76,7 @@ def match_contributions(
     contributions = {}
     for source in sources:
         method = read_match(folder.source(source)).method
-        if method.kind != "ridge":
-            raise ConfigurationError(
-                f"{version_folder}: a match of kind {method.kind} is not explained, because its "
-                "features are no sum over the history; train with model.match=ridge"
-            )
+        _require_sum(method, version_folder)
         slots = variables.read(f"knowledge/{source}/match/slots")
         slots = slots[variables.read(f"items/match_row/{source}")]
         takes_part, is_known = slots[history_rows] > 0, slots[item_rows] > 0
@@ -96,6 +91,72 @@ def match_contributions(
         values[is_known] = ridge_contributions(method, candidates, history, residuals[takes_part])
         contributions[source] = MatchContributions(newest[takes_part], is_known, values)
     return contributions
+
+
+def trained_contributions(
+    preparation: InputPreparation, user: UserRequest, items: Sequence[RawId], run: Path
+) -> dict[str, MatchContributions]:
+    """`match_contributions` of a trained model that was not exported.
+
+    The mean of a ridge is linear in the residuals of the history: the layer is asked once for each
+    interaction, with the residuals of all others 0.
+
+    Args:
+      preparation: of the model.
+      user: who asks.
+      items: raw ids.
+      run: where the model is from, for messages.
+
+    Raises:
+      ConfigurationError: the model has no match, or one of kind means.
+    """
+    matches = preparation.matches
+    if matches is None:
+        raise _no_match(run)
+    for match in matches.matches.values():
+        _require_sum(match.method, run)
+    inputs = ModelInputs(ratings=preparation.has_ratings)
+    raw = {name: tf.constant(values) for name, values in rank_inputs(user, items, inputs).items()}
+    entries = preparation.match_inputs(raw)
+    length = entries["match_history_row"].shape[1]
+    # Items of the history are asked about as well: what a source does not know takes no part.
+    asked = tf.concat(
+        [preparation.catalogue.rows(raw["item_id"]), entries["match_history_row"][0]], axis=0
+    )
+    features = matches(
+        tf.repeat(asked[tf.newaxis], length, axis=0),
+        tf.repeat(entries["match_history_row"], length, axis=0),
+        tf.linalg.diag(entries["match_history_residual"][0]),
+        tf.repeat(entries["match_history_liked"], length, axis=0),
+        tf.repeat(entries["match_history_mask"], length, axis=0),
+    ).numpy()
+    newest = np.arange(len(user.history_item_id))[-length:]
+    contributions = {}
+    for source in matches.sources:
+        means = features[:, :, matches.feature_names.index(f"{source}/mean")]
+        is_known = ~np.isnan(means[0])
+        # Without a history there is one entry of padding, which nothing knows.
+        takes_part = is_known[len(items) :][: len(newest)]
+        values = np.nan_to_num(means[: len(newest), : len(items)].T[:, takes_part])
+        contributions[source] = MatchContributions(
+            newest[takes_part], is_known[: len(items)], values.astype(np.float64)
+        )
+    return contributions
+
+
+def _no_match(path: Path) -> ConfigurationError:
+    return ConfigurationError(
+        f"{path}: the model has no knowledge match (model.match=none), so there is nothing to "
+        "explain"
+    )
+
+
+def _require_sum(method: MatchMethod, path: Path) -> None:
+    if method.kind != "ridge":
+        raise ConfigurationError(
+            f"{path}: a match of kind {method.kind} is not explained, because its features are no "
+            "sum over the history; train with model.match=ridge"
+        )
 
 
 def _nystroem_features(

@@ -274,6 +274,29 @@ class PredictOptions(RequestOptions):
     )
 
 
+class ExploreOptions(Section):
+    """What the explorer shows, and where it listens."""
+
+    compare: Annotated[list[Path], Metavar("RUN")] = Field(
+        [],
+        description="runs or exports to show beside it, the one without knowledge first",
+    )
+    config: Annotated[Path | None, Metavar("FILE.yaml")] = Field(
+        None, description="the scenario that names the data; that of the first run if left out"
+    )
+    part: CardPart = Field(
+        "validation",
+        description="part of the samples that are shown; test is to be looked at once, for the "
+        "final model",
+    )
+    host: Annotated[str, Metavar("HOST")] = Field(
+        "127.0.0.1", description="address to listen on; 127.0.0.1 is for this machine only"
+    )
+    port: Annotated[int, Metavar("P")] = Field(
+        8600, ge=0, le=65535, description="0 picks a free one"
+    )
+
+
 class Schedule(Section):
     """How the requests of a load test arrive."""
 

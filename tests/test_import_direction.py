@@ -51,6 +51,10 @@ ALLOWED_IMPORTS_OF_MODULE: dict[str, tuple[str, ...]] = {
     "trainer.run_fn": ("serving.run_fn",),
     # A model card holds what `python -m trainer evaluate` says about the run.
     "serving.model_card.card": ("trainer",),
+    # The explorer shows what `python -m trainer evaluate` and `compare` say, sample by sample.
+    "serving.explore.rankers": ("trainer",),
+    "serving.explore.session": ("trainer",),
+    "serving.explore.views": ("trainer",),
 }
 
 # Folders and modules of preprocessing; each may import those before it, and none after it.

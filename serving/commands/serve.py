@@ -217,7 +217,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     with (
         traces_sent("reki-serve"),
         server,
-        _stop_signal() as stop_requested,
+        stop_signal() as stop_requested,
         _versions_told(),
     ):
         if options.model_config_poll_seconds:
@@ -242,7 +242,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
 
 
 @contextlib.contextmanager
-def _stop_signal() -> Iterator[threading.Event]:
+def stop_signal() -> Iterator[threading.Event]:
     """An event that SIGINT or SIGTERM sets; afterwards they do what they did before."""
     event = threading.Event()
     handlers = {

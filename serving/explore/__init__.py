@@ -1,0 +1,1 @@
+"""The explorer: what knowledge does to rankings, as pages in a browser."""

@@ -1,0 +1,213 @@
+"""The models whose rankings stand beside each other: trained runs and versions of exports."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_recommenders as tfrs
+from typing_extensions import override
+
+from configs.loading import ConfigurationError
+from configs.scenario import Scenario
+from models.ranking import RankingModel
+from serving.client.inputs import InputKind, ModelInputs, UserRequest, rank_inputs
+from serving.export_manifest import read_manifest
+from serving.match_explanation import (
+    MatchContributions,
+    match_contributions,
+    trained_contributions,
+)
+from trainer.evaluation.exports import export_scores, saved_model_in
+from trainer.evaluation.runs import run_scores
+from trainer.predictions import Predictions, SamplePredictions
+from trainer.preparation import ExampleStore
+from trainer.run_folder import RunFolder
+
+_SIGNATURE = "rank"
+_CANDIDATES_AT_ONCE = 4096
+
+
+class Ranker(ABC):
+    """A model that scores each candidate alone.
+
+    Attributes:
+      name: what pages call it.
+      path: the run folder, or the folder of a version.
+      inputs: how its requests are written.
+      scenario: of the run; None of an export, which does not know its data.
+    """
+
+    def __init__(self, name: str, path: Path, inputs: ModelInputs, scenario: Scenario | None):
+        self.name = name
+        self.path = path
+        self.inputs = inputs
+        self.scenario = scenario
+
+    def scores(self, user: UserRequest, items: Sequence[str]) -> np.ndarray:
+        """Probabilities, float32 [items].
+
+        Raises:
+          serving.client.errors.RankingError: an id is no number, and the model's are.
+        """
+        if not items:
+            return np.zeros(0, np.float32)
+        parts = [
+            rank_inputs(user, items[start : start + _CANDIDATES_AT_ONCE], self.inputs)
+            for start in range(0, len(items), _CANDIDATES_AT_ONCE)
+        ]
+        return np.concatenate(
+            [
+                self._probabilities({name: tf.constant(values) for name, values in part.items()})
+                for part in parts
+            ]
+        )
+
+    @abstractmethod
+    def _probabilities(self, raw: Mapping[str, tf.Tensor]) -> np.ndarray:
+        """Scores of one request."""
+
+    @abstractmethod
+    def contributions(
+        self, user: UserRequest, items: Sequence[str]
+    ) -> dict[str, MatchContributions]:
+        """What each rating adds to the match, by source.
+
+        Raises:
+          ConfigurationError: the match is no such sum, or there is none.
+        """
+
+    @abstractmethod
+    def predictions(self, scenario: Scenario, part: str) -> SamplePredictions:
+        """Scores of all samples of a part."""
+
+    def curl(self, user: UserRequest, items: Sequence[str], model: str) -> str:
+        """The command that asks TensorFlow Serving for the same scores.
+
+        Args:
+          user: who asks.
+          items: raw ids.
+          model: its name there.
+        """
+        inputs = rank_inputs(user, items, self.inputs)
+        body = {
+            "signature_name": _SIGNATURE,
+            "inputs": {name: values.tolist() for name, values in inputs.items()},
+        }
+        url = f"http://127.0.0.1:8501/v1/models/{model}:predict"
+        return f"curl --data {shlex.quote(json.dumps(body))} {shlex.quote(url)}"
+
+
+class RunRanker(Ranker):
+    """A trained run."""
+
+    def __init__(self, path: Path, store: ExampleStore):
+        """Loads the model.
+
+        Raises:
+          trainer.run_folder.RunFolderError: the run is not complete, or its data has changed.
+          ConfigurationError: the model is of another kind.
+        """
+        scenario, model = RunFolder(path).load_model(store.tables)
+        if model.kind != RankingModel.kind:
+            raise _wrong_kind(path, model.kind)
+        preparation = model.inputs_preparation
+        profile = {
+            name: attribute.kind == "categorical"
+            for name, attribute in preparation.profile_attributes.items()
+        }
+        inputs = ModelInputs(profile, ratings=preparation.has_ratings)
+        super().__init__(path.name, path, inputs, scenario)
+        self._model: tfrs.models.Model = model
+
+    @override
+    def _probabilities(self, raw: Mapping[str, tf.Tensor]) -> np.ndarray:
+        return self._model.probabilities(raw).numpy()
+
+    @override
+    def contributions(
+        self, user: UserRequest, items: Sequence[str]
+    ) -> dict[str, MatchContributions]:
+        return trained_contributions(self._model.inputs_preparation, user, items, self.path)
+
+    @override
+    def predictions(self, scenario: Scenario, part: str) -> SamplePredictions:
+        return _joined(run_scores(scenario, self._model, part).predictions)
+
+
+class ExportRanker(Ranker):
+    """A version of an export."""
+
+    def __init__(self, path: Path):
+        """Loads the model.
+
+        Raises:
+          CommandError: the folder has no manifest, see `serving.export_manifest`.
+          ConfigurationError: the model is of another kind.
+        """
+        kind = read_manifest(path)["model"]["kind"]
+        if kind != RankingModel.kind:
+            raise _wrong_kind(path, kind)
+        self._loaded: Any = tf.saved_model.load(str(path))
+        self._rank = self._loaded.signatures[_SIGNATURE]
+        _, specifications = self._rank.structured_input_signature
+        kinds = {tf.string: InputKind.STRINGS, tf.int64: InputKind.INTEGERS}
+        inputs = ModelInputs.of_kinds(
+            {
+                name: kinds.get(specification.dtype, InputKind.NUMBERS)
+                for name, specification in specifications.items()
+            }
+        )
+        super().__init__(f"{path.parent.name}/{path.name}", path, inputs, None)
+
+    @override
+    def _probabilities(self, raw: Mapping[str, tf.Tensor]) -> np.ndarray:
+        return self._rank(**raw)["score"].numpy()
+
+    @override
+    def contributions(
+        self, user: UserRequest, items: Sequence[str]
+    ) -> dict[str, MatchContributions]:
+        return match_contributions(self.path, user, items)
+
+    @override
+    def predictions(self, scenario: Scenario, part: str) -> SamplePredictions:
+        return _joined(export_scores(self.path, scenario, part).predictions)
+
+
+def open_ranker(folder: Path, store: ExampleStore) -> Ranker:
+    """Loads a run, or a version of an export: of a model base path the highest.
+
+    Args:
+      folder: names it.
+      store: keeps the tables that runs over one work directory share.
+
+    Raises:
+      ConfigurationError: there is nothing, or a model that does not score candidates alone.
+      CommandError: what is there is damaged.
+    """
+    version = saved_model_in(folder)
+    return RunRanker(folder, store) if version is None else ExportRanker(version)
+
+
+def _wrong_kind(path: Path, kind: str) -> ConfigurationError:
+    return ConfigurationError(
+        f"{path}: a model of kind '{kind}' cannot be explored; ranking models, which score each "
+        "candidate alone, can"
+    )
+
+
+def _joined(batches: Iterable[Predictions]) -> SamplePredictions:
+    parts = [batch for batch in batches if isinstance(batch, SamplePredictions)]
+    return SamplePredictions(
+        *(
+            np.concatenate([getattr(part, name) for part in parts])
+            for name in ("user_ids", "item_ids", "labels", "scores")
+        )
+    )

@@ -1,0 +1,376 @@
+"""What is opened: models beside each other over one work directory, and what they differ by."""
+
+from __future__ import annotations
+
+import functools
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from configs.loading import ConfigurationError, load_scenario
+from configs.scenario import Scenario
+from preprocessing.records.contract import CTR
+from serving.client.inputs import UserRequest
+from serving.explore.rankers import ExportRanker, Ranker, open_ranker
+from serving.explore.work_data import Samples, UnknownEntity, WorkData
+from serving.export_manifest import read_manifest
+from serving.publishing import version_folders
+from serving.refresh.checkpoint import IdLookup, StoredVariables
+from trainer.comparison import Compared, compare_slices
+from trainer.evaluation.part_scores import PartScores, divided_rows
+from trainer.evaluation.slices import slice_names
+from trainer.metrics import log_losses
+from trainer.predictions import SamplePredictions, require_same_examples
+from trainer.preparation import ExampleStore
+
+_MOST_CHANGED = 200
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """Candidates as all models rank them.
+
+    Attributes:
+      items: [candidates] ids.
+      scores: [rankers, candidates].
+      ranks: int [rankers, candidates], from 1; of equal scores the one that is named first is
+        better.
+    """
+
+    items: list[str]
+    scores: np.ndarray
+    ranks: np.ndarray
+
+    def best_first(self, ranker: int) -> list[int]:
+        """Places of the candidates as one model orders them."""
+        return np.argsort(self.ranks[ranker]).tolist()
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """What one rating adds to a match.
+
+    Attributes:
+      item: that was rated.
+      rating: None of implicit feedback.
+      value: in units of a rating.
+    """
+
+    item: str
+    rating: float | None
+    value: float
+
+
+@dataclass(frozen=True)
+class VersionChange:
+    """What a later version of an export has otherwise.
+
+    Attributes:
+      tables: "entity, what" -> rows that changed.
+      items: ids whose knowledge changed or is new, at most `_MOST_CHANGED`.
+      num_items: how many there are.
+      new_items: items of the data that the earlier version did not know.
+      refreshes: what the later manifest notes of each refresh.
+    """
+
+    tables: dict[str, int]
+    items: list[str]
+    num_items: int
+    new_items: int
+    refreshes: list[dict[str, Any]]
+
+
+class Session:
+    """The opened models, those to compare with first, and their data.
+
+    Attributes:
+      rankers: at least one; the last is the one that was opened.
+      data: the work directory.
+      part: of the samples.
+    """
+
+    def __init__(self, rankers: Sequence[Ranker], data: WorkData):
+        """Puts models over one work directory beside each other."""
+        self.rankers = list(rankers)
+        self.data = data
+        self.part = data.part
+        # Models are asked one request at a time; what is computed once is computed by one.
+        self._lock = threading.RLock()
+        self.predictions = self._once(self._predictions)
+        self.rows_of_slice = self._once(self._rows_of_slice)
+        self.compared_slice = self._once(self._compared_slice)
+        self.compared_whole = self._once(self._compared_whole)
+        self.version_change = self._once(self._version_change)
+        self._version_ranker = self._once(self._opened_version)
+
+    @classmethod
+    def open(
+        cls, folder: Path, compared: Sequence[Path], config: Path | None, part: str
+    ) -> Session:
+        """Loads models.
+
+        Args:
+          folder: run or export to look at.
+          compared: runs or exports beside it, the one without knowledge first.
+          config: scenario that names the data; the first run's where it is left out.
+          part: of the samples that are shown, validation or test.
+
+        Raises:
+          ConfigurationError: a folder is not there, is of another kind of model, or nothing names
+            the data; or runs are over different work directories.
+          CommandError: a folder is damaged.
+        """
+        store = ExampleStore()
+        rankers = [open_ranker(path, store) for path in (*compared, folder)]
+        names = [ranker.name for ranker in rankers]
+        for ranker in rankers:
+            if names.count(ranker.name) > 1:
+                ranker.name = str(ranker.path)
+        scenarios = [ranker.scenario for ranker in rankers if ranker.scenario is not None]
+        if config is not None:
+            scenarios = [load_scenario(config), *scenarios]
+        if not scenarios:
+            raise ConfigurationError(
+                f"{folder}: an export does not know its data; name the scenario with --config "
+                "FILE.yaml, or a run over the same data with --compare RUN"
+            )
+        work_dirs = {str(Path(scenario.work_dir).resolve()) for scenario in scenarios}
+        if len(work_dirs) > 1:
+            raise ConfigurationError(
+                "models can be compared over one work directory only; these read "
+                + ", ".join(sorted(work_dirs))
+            )
+        return cls(rankers, WorkData(_most_sources(scenarios), part))
+
+    def _once(self, compute: Callable[..., Result]) -> Callable[..., Result]:
+        cached = functools.cache(compute)
+
+        @functools.wraps(compute)
+        def locked(*arguments: Any) -> Result:
+            with self._lock:
+                return cached(*arguments)
+
+        return locked
+
+    @functools.cached_property
+    def samples(self) -> Samples:
+        """The samples of the part."""
+        with self._lock:
+            return self.data.samples
+
+    @property
+    def has_ratings(self) -> bool:
+        """Whether histories have ratings."""
+        return not self.data.scenario.data.is_implicit
+
+    def rank(self, user: UserRequest, candidates: Sequence[str]) -> Ranking:
+        """Ranks candidates by every model."""
+        with self._lock:
+            scores = np.stack([ranker.scores(user, candidates) for ranker in self.rankers])
+        order = np.argsort(-scores, axis=1, kind="stable")
+        ranks = np.empty_like(order)
+        np.put_along_axis(ranks, order, np.arange(1, len(candidates) + 1)[np.newaxis], axis=1)
+        return Ranking(list(candidates), scores, ranks)
+
+    def explain(
+        self, ranker: Ranker, user: UserRequest, item: str
+    ) -> dict[str, list[Contribution] | None]:
+        """What each rating adds to a model's match of the user with an item.
+
+        Returns:
+          Source -> contributions, the largest absolute ones first; None where the source does not
+          know the item.
+
+        Raises:
+          ConfigurationError: the model has no match that is such a sum.
+        """
+        with self._lock:
+            by_source = ranker.contributions(user, [item])
+        found: dict[str, list[Contribution] | None] = {}
+        for source, match in by_source.items():
+            contributions = [
+                Contribution(
+                    str(user.history_item_id[entry]),
+                    None if user.history_rating is None else user.history_rating[entry],
+                    value,
+                )
+                for entry, value in zip(
+                    match.history.tolist(), match.values[0].tolist(), strict=True
+                )
+            ]
+            contributions.sort(key=lambda one: -abs(one.value))
+            found[source] = contributions if match.is_known[0] else None
+        return found
+
+    def _predictions(self, ranker: Ranker) -> SamplePredictions:
+        """What a model says about all samples of the part."""
+        return ranker.predictions(self.data.scenario, self.part)
+
+    def require_two(self) -> None:
+        """Makes sure that there is something to compare.
+
+        Raises:
+          ConfigurationError: one model is opened alone.
+        """
+        if len(self.rankers) < 2:
+            raise ConfigurationError(
+                "one model is opened alone; start the explorer with --compare RUN, the run without "
+                "knowledge, to see what knowledge changed"
+            )
+
+    def gains(self, ranker: Ranker) -> np.ndarray:
+        """By how much a model's log loss is lower than the first one's: float64 [samples], nats."""
+        first, other = self.predictions(self.rankers[0]), self.predictions(ranker)
+        require_same_examples([first, other])
+        return log_losses(first.labels, first.scores) - log_losses(other.labels, other.scores)
+
+    @functools.cached_property
+    def slices(self) -> list[str]:
+        """Names of the slices that samples can be divided by."""
+        return slice_names(self.data.scenario)
+
+    def _rows_of_slice(self, name: str) -> dict[str, np.ndarray]:
+        """Group -> bool [samples].
+
+        Raises:
+          UnknownEntity: there is no such slice.
+        """
+        if name not in self.slices:
+            raise UnknownEntity(f"there is no slice '{name}'; there are {', '.join(self.slices)}")
+        part = PartScores(
+            self.data.scenario, self.part, CTR, (), [self.predictions(self.rankers[0])]
+        )
+        return divided_rows(part, [name])[name]
+
+    def _compared_slice(self, ranker: Ranker, name: str) -> dict[str, Compared]:
+        """Group of a slice -> what a model and the first one differ by there."""
+        divisions = {name: self.rows_of_slice(name)}
+        return self._compared(self.rankers[0], ranker, divisions)[name]
+
+    def compared_rows(self, baseline: Ranker, ranker: Ranker, rows: np.ndarray) -> Compared:
+        """What two models differ by on some samples, bool [samples]."""
+        with self._lock:
+            return self._compared(baseline, ranker, {"": {"": rows}})[""][""]
+
+    def _compared_whole(self, baseline: Ranker, ranker: Ranker) -> Compared:
+        """What two models differ by on all samples."""
+        every = np.ones(self.predictions(ranker).count, bool)
+        return self.compared_rows(baseline, ranker, every)
+
+    def _compared(
+        self, baseline: Ranker, ranker: Ranker, divisions: dict[str, dict[str, np.ndarray]]
+    ) -> dict[str, dict[str, Compared]]:
+        options = self.data.scenario.evaluation
+        return compare_slices(
+            [self.predictions(baseline)],
+            [self.predictions(ranker)],
+            divisions,
+            options.bootstrap_resamples,
+            options.bootstrap_seed,
+        )
+
+    @functools.cached_property
+    def versions(self) -> dict[int, Path]:
+        """Versions of the opened export, ascending; empty where a run is opened."""
+        opened = self.rankers[-1]
+        if not isinstance(opened, ExportRanker) or not opened.path.name.isdecimal():
+            return {}
+        return dict(sorted(version_folders(opened.path.parent).items()))
+
+    def version(self, number: int) -> Ranker:
+        """A version of the opened export.
+
+        Raises:
+          UnknownEntity: there is none.
+        """
+        if number not in self.versions:
+            raise UnknownEntity(f"there is no version {number} of the export")
+        return self._version_ranker(number)
+
+    def _opened_version(self, number: int) -> Ranker:
+        folder = self.versions[number]
+        same = [ranker for ranker in self.rankers if ranker.path == folder]
+        return same[0] if same else ExportRanker(folder)
+
+    def _version_change(self, before: int, after: int) -> VersionChange:
+        """What the tables of one version have otherwise than those of another."""
+        for number in (before, after):
+            self.version(number)
+        old, new = (StoredVariables(self.versions[number]) for number in (before, after))
+        ids = {"items": self.data.items.ids, "users": self.samples.users}
+        tables: dict[str, int] = {}
+        changed_items: set[str] = set()
+        new_items = 0
+        for entity, entity_ids in ids.items():
+            lookups = [IdLookup.of_version(variables, entity) for variables in (old, new)]
+            if lookups[0] is None or lookups[1] is None:
+                continue
+            old_rows, new_rows = (lookup.rows(entity_ids) for lookup in lookups if lookup)
+            if entity == "items":
+                new_items = int(((old_rows == 0) & (new_rows > 0)).sum())
+            for what, read in _tables_by_row(new, entity).items():
+                if what not in _tables_by_row(old, entity):
+                    continue
+                values = read(old)[old_rows], read(new)[new_rows]
+                differs = (values[0] != values[1]).reshape(len(entity_ids), -1).any(axis=1)
+                tables[f"{entity}, {what}"] = int(differs.sum())
+                if entity == "items":
+                    changed_items.update(np.asarray(entity_ids)[differs].tolist())
+        popularity = self.data.items.rating_counts
+        most_rated = sorted(
+            changed_items, key=lambda item: -int(popularity[self.data.items.row_of[item]])
+        )
+        manifest = read_manifest(self.versions[after])
+        return VersionChange(
+            tables,
+            most_rated[:_MOST_CHANGED],
+            len(changed_items),
+            new_items,
+            list(manifest.get("refreshed", [])),
+        )
+
+
+def _most_sources(scenarios: Sequence[Scenario]) -> Scenario:
+    """The scenario that describes the most sources of knowledge, the last of equal ones."""
+    return max(reversed(scenarios), key=lambda scenario: len(scenario.knowledge.answers))
+
+
+_Read = Callable[[StoredVariables], np.ndarray]
+
+
+def _tables_by_row(variables: StoredVariables, entity: str) -> dict[str, _Read]:
+    """What a version stores of its items or users by their row in the index.
+
+    Args:
+      variables: of the version.
+      entity: "items" or "users".
+
+    Returns:
+      Name for people -> reads a table [rows, ...].
+    """
+
+    def directly(name: str) -> _Read:
+        return lambda stored: np.asarray(stored.read(name))
+
+    def through(rows: str, table: str) -> _Read:
+        return lambda stored: np.asarray(stored.read(table))[np.asarray(stored.read(rows))]
+
+    tables: dict[str, _Read] = {}
+    prefixes = {"knowledge_row": "augmented/values", "match_row": "match/table"}
+    for name in variables.names(f"{entity}/"):
+        _, _, rest = name.partition("/")
+        kind, _, source = rest.partition("/")
+        if kind in prefixes:
+            table = f"knowledge/{source}/{prefixes[kind]}"
+            if table in variables:
+                what = "augmented vector" if kind == "knowledge_row" else "row of the match"
+                tables[f"{what} of {source}"] = through(name, table)
+        elif kind in ("numeric", "mean_rating", "retrieved_vector"):
+            tables[kind.replace("_", " ")] = directly(name)
+    return tables

@@ -1,0 +1,471 @@
+"""What a work directory and the answers of its scenario say, as the explorer's pages ask for it."""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from configs.command_line import CommandError
+from configs.scenario import Scenario
+from preprocessing.answers.checks import Thresholds
+from preprocessing.answers.formats import Expected
+from preprocessing.answers.reading import examine
+from preprocessing.answers.record import (
+    Answer,
+    RejectedAnswer,
+    answer_of,
+    factor_text,
+    json_object,
+    numbered_lines,
+    recorded_source,
+)
+from preprocessing.links.linking import LINKS_FILE, read_links, rows_with
+from preprocessing.records.contract import (
+    COLLECTIVE,
+    CTR,
+    HISTORY_ITEM_ID,
+    HISTORY_RATING,
+    INDIVIDUAL,
+    ITEM_ID,
+    LABEL,
+    POSITION,
+    PROFILE_PREFIX,
+    RATING,
+    USER_ID,
+    USER_LOG_COUNT,
+    USER_MEAN_RATING,
+    USER_SHARE_LIKED,
+    features_of,
+)
+from preprocessing.records.item_tables import read_item_attributes
+from preprocessing.records.knowledge import CentredVectors, KnowledgeVectors, read_knowledge
+from preprocessing.records.layout import WorkDirectory
+from preprocessing.records.parsing import example_dataset
+from preprocessing.records.provenance import as_written
+from serving.client.inputs import UserRequest
+
+_READ_BATCH = 4096
+_OF_OTHERS = ("source_mismatch", "extraction_mismatch")
+"""Records of a file that another source, or the other extraction, reads."""
+
+
+class UnknownEntity(CommandError):
+    """There is no such item, user or source."""
+
+
+class Items:
+    """The catalogue.
+
+    Attributes:
+      ids: [items].
+      titles: [items], "" where there is none.
+      rating_counts: int [items], ratings in training.
+      categorical: attribute -> values of each item.
+      numeric: attribute -> [items], NaN where it is not known.
+      row_of: id -> row.
+    """
+
+    def __init__(self, path: Path):
+        """Reads the items of a work directory."""
+        attributes = read_item_attributes(path)
+        self.ids = attributes.item_ids
+        self.titles = attributes.titles
+        self.rating_counts = attributes.rating_count
+        self.categorical = attributes.categorical
+        self.numeric = attributes.numeric
+        self.row_of = {item: row for row, item in enumerate(self.ids)}
+        self._lowered = [title.lower() for title in self.titles]
+
+    def title(self, item: str | None) -> str | None:
+        """An item's title; None where there is none."""
+        row = self.row_of.get(item) if item is not None else None
+        return None if row is None else self.titles[row] or None
+
+    def attributes(self, item: str) -> dict[str, str]:
+        """Attributes as people read them, those that are known."""
+        row = self.row_of.get(item)
+        if row is None:
+            return {}
+        texts = {name: ", ".join(values[row]) for name, values in self.categorical.items()}
+        numbers = {
+            name: f"{values[row]:g}"
+            for name, values in self.numeric.items()
+            if not np.isnan(values[row])
+        }
+        return {name: text for name, text in {**texts, **numbers}.items() if text}
+
+    def search(self, text: str, most: int) -> list[str]:
+        """Items of which title or id contain a text: of this id, then titles that begin so.
+
+        Of equal ones those with the most ratings come first.
+        """
+        wanted = text.lower()
+        found = [
+            row
+            for row, title in enumerate(self._lowered)
+            if wanted in title or wanted == self.ids[row]
+        ]
+
+        def place(row: int) -> tuple[bool, bool, int]:
+            begins = self._lowered[row].startswith(wanted)
+            return self.ids[row] != text, not begins, -int(self.rating_counts[row])
+
+        return [self.ids[row] for row in sorted(found, key=place)[:most]]
+
+
+@dataclass(frozen=True)
+class UserState:
+    """A user just before the part, and what came then.
+
+    Attributes:
+      request: the user as a server sees one.
+      items: of the user's samples in the part, in their order.
+      ratings: their ratings.
+      labels: their labels.
+    """
+
+    request: UserRequest
+    items: list[str]
+    ratings: list[float]
+    labels: list[int]
+
+
+class Samples:
+    """The samples of a part, user by user."""
+
+    def __init__(self, scenario: Scenario, part: str):
+        """Reads the part."""
+        features = {feature.name: feature for feature in features_of(CTR, scenario.data)}
+        statistics = (USER_SHARE_LIKED, USER_MEAN_RATING, USER_LOG_COUNT)
+        profile = [name for name in features if name.startswith(PROFILE_PREFIX)]
+        names = [USER_ID, ITEM_ID, LABEL, RATING, POSITION, HISTORY_ITEM_ID, HISTORY_RATING]
+        files = WorkDirectory(scenario.work_dir).examples.shards(part)
+        read = [features[name] for name in (*names, *statistics, *profile)]
+        self._has_ratings = not scenario.data.is_implicit
+        self._later: dict[str, list[tuple[int, str, float, int]]] = {}
+        self._first: dict[str, tuple[int, UserRequest]] = {}
+        for batch in example_dataset(files, _READ_BATCH, read):
+            columns = {name: values.numpy() for name, values in batch.items()}
+            for row, user in enumerate(columns[USER_ID].astype(str).tolist()):
+                position = int(columns[POSITION][row])
+                sample = (
+                    position,
+                    columns[ITEM_ID][row].decode(),
+                    float(columns[RATING][row]),
+                    int(columns[LABEL][row]),
+                )
+                self._later.setdefault(user, []).append(sample)
+                if user not in self._first or position < self._first[user][0]:
+                    self._first[user] = (position, self._request(columns, row))
+
+    def _request(self, columns: Mapping[str, np.ndarray], row: int) -> UserRequest:
+        known = columns[HISTORY_ITEM_ID][row] != b""
+        profile: dict[str, Any] = {}
+        for name, values in columns.items():
+            if not name.startswith(PROFILE_PREFIX):
+                continue
+            if values.dtype == object:
+                given: Any = [value.decode() for value in values[row] if value]
+            else:
+                given = next((float(value) for value in values[row] if value == value), None)
+            if given:
+                profile[name.removeprefix(PROFILE_PREFIX)] = given
+        ratings = columns[HISTORY_RATING][row][known].tolist() if self._has_ratings else None
+        return UserRequest(
+            columns[USER_ID][row].decode(),
+            columns[HISTORY_ITEM_ID][row][known].astype(str).tolist(),
+            ratings,
+            float(columns[USER_SHARE_LIKED][row]),
+            float(columns[USER_MEAN_RATING][row]),
+            float(columns[USER_LOG_COUNT][row]),
+            profile,
+        )
+
+    @cached_property
+    def users(self) -> list[str]:
+        """All users of the part, those with the most samples first."""
+        return sorted(self._later, key=lambda user: (-len(self._later[user]), user))
+
+    def state(self, user: str) -> UserState | None:
+        """What is known of a user; None of one without samples in the part."""
+        if user not in self._later:
+            return None
+        later = sorted(self._later[user], key=lambda sample: sample[0])
+        return UserState(
+            self._first[user][1],
+            [item for _, item, _, _ in later],
+            [rating for _, _, rating, _ in later],
+            [label for _, _, _, label in later],
+        )
+
+    def search(self, text: str, most: int) -> list[str]:
+        """Users whose id contains a text, the shortest ids first."""
+        found = (user for user in self._later if text in user)
+        return sorted(found, key=lambda user: (len(user), user))[:most]
+
+
+class Vectors:
+    """Knowledge vectors of one source.
+
+    Attributes:
+      entity: "item" or "user".
+      records: the vectors.
+      row_of: id -> row.
+      centred: the vectors as they are compared.
+    """
+
+    def __init__(self, entity: str, records: KnowledgeVectors):
+        self.entity = entity
+        self.records = records
+        self.row_of = {one: row for row, one in enumerate(records.entity_ids)}
+        self.centred = CentredVectors(records.vectors)
+
+    def nearest(self, entity_id: str, most: int) -> list[tuple[str, float]]:
+        """The nearest others and their cosines; none for an id without a vector."""
+        if entity_id not in self.row_of:
+            return []
+        order, cosines = self.centred.nearest(self.row_of[entity_id], most)
+        ids = self.records.entity_ids
+        return [
+            (ids[row], cosine) for row, cosine in zip(order.tolist(), cosines.tolist(), strict=True)
+        ]
+
+    def origin(self, entity_id: str) -> tuple[str, str]:
+        """Extraction, or "missing", and the group that the knowledge is shared with, or ""."""
+        row = self.row_of.get(entity_id)
+        if row is None:
+            return "missing", ""
+        return self.records.extraction[row], self.records.group_ids[row]
+
+    @cached_property
+    def plane(self) -> np.ndarray:
+        """The first two principal components: [rows, 2].
+
+        Their signs make the largest absolute weight of each positive.
+        """
+        vectors = self.records.vectors.astype(np.float64)
+        vectors = vectors - vectors.mean(axis=0)
+        _, directions = np.linalg.eigh(vectors.T @ vectors)
+        main = directions[:, ::-1][:, :2]
+        signs = np.sign(main[np.abs(main).argmax(axis=0), np.arange(main.shape[1])])
+        plane = vectors @ (main * signs)
+        return np.pad(plane, [(0, 0), (0, 2 - plane.shape[1])])
+
+
+class Answers:
+    """The usable answers of some files, by what they are about.
+
+    Attributes:
+      table: a row for each: extraction, entity_id, text, prompt, line; the first of each counts.
+      missing: files that are not there.
+    """
+
+    def __init__(self, source: str, files: Mapping[str, Sequence[str]], factor: str | None):
+        """Reads the files.
+
+        Args:
+          source: what records call the source.
+          files: extraction -> files.
+          factor: of structured answers, whose text is taken.
+        """
+        rows: dict[tuple[str, str], Answer] = {}
+        self.missing = []
+        for extraction, paths in files.items():
+            for path in paths:
+                if not Path(path).is_file():
+                    self.missing.append(path)
+                    continue
+                for _, line in numbered_lines(path):
+                    answer = _answer(line, source, extraction)
+                    if answer is not None:
+                        rows.setdefault((extraction, answer.entity_id), answer)
+        texts = [_text(answer, factor) for answer in rows.values()]
+        self.table = pa.table(
+            {
+                "extraction": pa.array([key[0] for key in rows], pa.string()).dictionary_encode(),
+                "entity_id": pa.array([key[1] for key in rows], pa.string()),
+                "text": pa.array(texts, pa.string()),
+                "prompt": pa.array([answer.prompt for answer in rows.values()], pa.string()),
+                "model": pa.array([answer.model for answer in rows.values()], pa.string()),
+            }
+        )
+        self._row_of = {key: row for row, key in enumerate(rows)}
+
+    def about(self, entity_id: str, extraction: str) -> dict[str, Any] | None:
+        """The row of an answer; None if there is none."""
+        row = self._row_of.get((extraction, entity_id))
+        return None if row is None else self.table.slice(row, 1).to_pylist()[0]
+
+
+def _answer(line: bytes, source: str, extraction: str) -> Answer | None:
+    try:
+        return answer_of(json_object(line), source, extraction)
+    except RejectedAnswer:
+        return None
+
+
+def _text(answer: Answer, factor: str | None) -> str | None:
+    """What is encoded; None where the factor is missing."""
+    if factor is None:
+        return answer.text
+    try:
+        return factor_text(answer, factor)
+    except RejectedAnswer:
+        return None
+
+
+class WorkData:
+    """All of it, read when it is first asked for.
+
+    Attributes:
+      scenario: names the data.
+      part: of the samples.
+    """
+
+    def __init__(self, scenario: Scenario, part: str):
+        """Names the data; the files of the examples must be there.
+
+        Raises:
+          preprocessing.records.contract.DamagedRecords: the items cannot be read.
+        """
+        self.scenario = scenario
+        self.part = part
+        self._directory = WorkDirectory(scenario.work_dir)
+        self.items = Items(as_written(self._directory.examples.item_attributes))
+        self.vectors = functools.cache(self._vectors)
+        self.answers = functools.cache(self._answers)
+        self.links = functools.cache(self._links)
+        self.rejected = functools.cache(self._rejected)
+
+    @cached_property
+    def samples(self) -> Samples:
+        """The samples of the part."""
+        return Samples(self.scenario, self.part)
+
+    @cached_property
+    def encoded(self) -> dict[str, list[str]]:
+        """Entity -> sources that the work directory has vectors of, those of links first."""
+        described = self.scenario.knowledge.answers
+        sources = sorted(described, key=lambda source: described[source].links is None)
+        return {
+            entity: [
+                source
+                for source in sources
+                if described[source].entity == entity
+                and self._directory.knowledge(source).manifest.exists()
+            ]
+            for entity in ("item", "user")
+        }
+
+    @cached_property
+    def linked(self) -> dict[str, list[str]]:
+        """Entity -> sources whose names are linked."""
+        described = self.scenario.knowledge.answers
+        return {
+            entity: [
+                source
+                for source in described
+                if described[source].entity == entity
+                and self._directory.links(source).manifest.exists()
+            ]
+            for entity in ("item", "user")
+        }
+
+    def _vectors(self, source: str) -> Vectors:
+        described = self.scenario.knowledge.answers[source]
+        records = read_knowledge(self.scenario.work_dir, source, with_folds=False)
+        return Vectors(described.entity, records)
+
+    def _links(self, source: str) -> pa.Table:
+        described = self.scenario.knowledge.answers[source]
+        return read_links(self._directory.links(source).path / LINKS_FILE, described.entity)
+
+    def _answers(self, source: str) -> Answers:
+        described = self.scenario.knowledge.answers[source]
+        files = {INDIVIDUAL: described.individual, COLLECTIVE: described.collective}
+        return Answers(recorded_source(source, described.factor), files, described.factor)
+
+    def answer_sources(self, entity: str) -> list[str]:
+        """Sources of an entity whose knowledge comes from answers."""
+        return [
+            source
+            for source, described in self.scenario.knowledge.answers.items()
+            if described.entity == entity and (described.individual or described.collective)
+        ]
+
+    def answers_about(self, entity: str, entity_id: str) -> list[dict[str, Any]]:
+        """The answers about an item or user, its own and that of its group, by source."""
+        found = []
+        for source in self.answer_sources(entity):
+            answers = self.answers(source)
+            rows = [answers.about(entity_id, INDIVIDUAL)]
+            if source in self.encoded[entity]:
+                group = self.vectors(source).origin(entity_id)[1]
+                rows.append(answers.about(group, COLLECTIVE) if group else None)
+            found += [{"source": source, **row} for row in rows if row is not None]
+        return found
+
+    def user_links(self, user: str) -> dict[str, dict[str, list[dict[str, Any]]]]:
+        """Source -> list, such as liked -> names in the answers about a user, best first."""
+        found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+        for source in self.linked["user"]:
+            table = self.links(source)
+            rows = table.filter(rows_with(table["user"], user)).sort_by("rank").to_pylist()
+            for row in rows:
+                row["title"] = self.items.title(row["linked"])
+                found.setdefault(source, {}).setdefault(row["list"], []).append(row)
+        return found
+
+    def _rejected(self, source: str) -> dict[str, Any]:
+        """What the checks of answers find in the files of a source.
+
+        Returns:
+          `accepted`, a number; `reasons`, reason -> records; `first`, a few of them.
+        """
+        described = self.scenario.knowledge.answers[source]
+        recorded = recorded_source(source, described.factor)
+        accepted, reasons, first = 0, Counter[str](), []
+        for extraction, paths in (
+            (INDIVIDUAL, described.individual),
+            (COLLECTIVE, described.collective),
+        ):
+            there = [path for path in paths if Path(path).is_file()]
+            formats = ["records"] * len(there)
+            for outcome in examine(there, formats, Expected(recorded, extraction), Thresholds()):
+                if isinstance(outcome, Answer):
+                    accepted += 1
+                elif outcome["reason"] not in _OF_OTHERS:
+                    reasons[outcome["reason"]] += 1
+                    first.append(outcome)
+        return {"accepted": accepted, "reasons": dict(reasons.most_common()), "first": first[:20]}
+
+    def entity_kind(self, source: str) -> str:
+        """What a source is about.
+
+        Raises:
+          UnknownEntity: there is no such source.
+        """
+        described = self.scenario.knowledge.answers.get(source)
+        if described is None:
+            raise UnknownEntity(f"there is no source '{source}' of knowledge")
+        return described.entity
+
+    def require_item(self, item: str) -> None:
+        """Makes sure that an item is in the catalogue or in a source of knowledge.
+
+        Raises:
+          UnknownEntity: it is in neither.
+        """
+        if item in self.items.row_of:
+            return
+        if any(item in self.vectors(source).row_of for source in self.encoded["item"]):
+            return
+        raise UnknownEntity(f"there is no item '{item}' among the {len(self.items.ids):,}")
