@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
@@ -131,6 +132,11 @@ def _start(request: Request) -> Response:
     return RedirectResponse("/ranking")
 
 
+def _breaks(name: str) -> Markup:
+    """A name that may be broken behind its underlines."""
+    return Markup("_<wbr>").join(name.split("_"))
+
+
 class _Pages:
     """Renders views, and their errors as pages."""
 
@@ -144,7 +150,7 @@ class _Pages:
             lstrip_blocks=True,
         )
         self._environment.globals |= {"address": address, "htmx": HTMX}
-        self._environment.filters |= {"signed": lambda value: f"{value:+.4f}"}
+        self._environment.filters |= {"signed": lambda value: f"{value:+.4f}", "breaks": _breaks}
 
     def show(self, path: str, template: str, view: View, request: Request) -> Response:
         """Answers one request; it runs in a thread of its own."""

@@ -206,8 +206,8 @@ def _wrong_kind(path: Path, kind: str) -> ConfigurationError:
 def _joined(batches: Iterable[Predictions]) -> SamplePredictions:
     parts = [batch for batch in batches if isinstance(batch, SamplePredictions)]
     return SamplePredictions(
-        *(
-            np.concatenate([getattr(part, name) for part in parts])
-            for name in ("user_ids", "item_ids", "labels", "scores")
-        )
+        np.concatenate([part.user_ids for part in parts]),
+        np.concatenate([part.item_ids for part in parts]),
+        np.concatenate([part.labels for part in parts]),
+        np.concatenate([part.scores for part in parts]),
     )

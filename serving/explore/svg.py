@@ -13,7 +13,7 @@ PALETTE = 9
 """Classes of colours, c0 to c8, that the style sheet has."""
 
 _WIDTH, _ROW = 640, 24
-_LABELS = 210
+_LABELS = 215
 _VALUES = 90
 
 
@@ -27,7 +27,7 @@ class Bar:
       text: the value as people read it.
       low: lower end of an interval, or NaN.
       high: upper end.
-      colour: number of its colour.
+      colour: number of its colour; None for the colour of what is left over.
     """
 
     label: str
@@ -35,7 +35,7 @@ class Bar:
     text: str
     low: float = math.nan
     high: float = math.nan
-    colour: int = 0
+    colour: int | None = 0
 
 
 def bars(title: str, rows: Sequence[Bar]) -> Markup:
@@ -71,7 +71,7 @@ def bars(title: str, rows: Sequence[Bar]) -> Markup:
                 '<rect class="c{5}" x="{6}" y="{7}" width="{8:.1f}" height="{9}"/>'
             ).format(
                 *(row.label, row.text, left - 8, middle + 4, _shortened(row.label)),
-                *(row.colour % PALETTE, x(start), top + 4, (end - start) / span * width, _ROW - 8),
+                *(_colour(row.colour), x(start), top + 4, (end - start) / span * width, _ROW - 8),
             )
         )
         if math.isfinite(row.low) and math.isfinite(row.high):
@@ -90,7 +90,11 @@ def bars(title: str, rows: Sequence[Bar]) -> Markup:
     ).format(_WIDTH, max(1, _ROW * len(rows)), title, Markup("").join(parts))
 
 
-def _shortened(text: str, most: int = 32) -> str:
+def _colour(number: int | None) -> str:
+    return "none" if number is None else str(number % PALETTE)
+
+
+def _shortened(text: str, most: int = 28) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}\u2026"
 
 
@@ -132,38 +136,42 @@ class MapScale:
         return places
 
 
-def scatter(
-    title: str,
-    places: np.ndarray,
-    groups: Sequence[MapGroup],
-    selected: tuple[float, float, float, float] | None = None,
-) -> Markup:
+def dots(places: np.ndarray, groups: Sequence[MapGroup]) -> Markup:
     """Points by colour, one path for each colour, so that ten thousand of them are small.
 
     Args:
-      title: what is shown, for screen readers.
       places: [points, 2] of `MapScale.on_map`.
       groups: the points of each colour, drawn in this order.
-      selected: left, top, right and bottom of a rectangle.
     """
     rounded = np.rint(places).astype(int)
     parts = []
     for group in groups:
         # Several points on one place look like one.
         distinct = np.unique(rounded[group.rows], axis=0).tolist()
-        dots = "".join(f"M{x} {y}h0" for x, y in distinct)
-        colour = "none" if group.colour is None else str(group.colour % PALETTE)
-        parts.append(Markup('<path class="dots c{}" d="{}"/>').format(colour, dots))
+        drawn = "".join(f"M{x} {y}h0" for x, y in distinct)
+        parts.append(Markup('<path class="dots c{}" d="{}"/>').format(_colour(group.colour), drawn))
+    return Markup("").join(parts)
+
+
+def scatter(
+    title: str, points: Markup, selected: tuple[float, float, float, float] | None = None
+) -> Markup:
+    """A map of points.
+
+    Args:
+      title: what is shown, for screen readers.
+      points: of `dots`.
+      selected: left, top, right and bottom of a rectangle.
+    """
+    frame = Markup("")
     if selected is not None:
         left, top, right, bottom = selected
-        parts.append(
-            Markup('<rect class="selected" x="{}" y="{}" width="{}" height="{}"/>').format(
-                left, top, right - left, bottom - top
-            )
+        frame = Markup('<rect class="selected" x="{}" y="{}" width="{}" height="{}"/>').format(
+            left, top, right - left, bottom - top
         )
     return Markup(
-        '<svg class="plot map" viewBox="0 0 {0} {0}" role="img" aria-label="{1}">{2}</svg>'
-    ).format(MAP_SIZE, title, Markup("").join(parts))
+        '<svg class="plot map" viewBox="0 0 {0} {0}" role="img" aria-label="{1}">{2}{3}</svg>'
+    ).format(MAP_SIZE, title, points, frame)
 
 
 def columns(title: str, counts: Sequence[int], labels: Sequence[str]) -> Markup:

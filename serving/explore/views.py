@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from urllib.parse import urlencode
 
 import duckdb
 import numpy as np
+from markupsafe import Markup
 from starlette.datastructures import QueryParams
 
 from configs.command_line import CommandError
@@ -28,9 +30,10 @@ from serving.explore.svg import (
     MapScale,
     bars,
     columns,
+    dots,
     scatter,
 )
-from serving.explore.work_data import UnknownEntity, UserState, Vectors
+from serving.explore.work_data import UnknownEntity, UserState
 from trainer.comparison import Compared
 from trainer.evaluation.slices import ITEM_POPULARITY, count_groups
 from trainer.metrics import evaluate_scores
@@ -160,7 +163,7 @@ def ranking(session: Session, parameters: Parameters) -> Values:
         "sort": sort if sort != last else None,
         **(_edited_history(user) if is_edited else {}),
     }
-    ratings = user.history_rating or [None] * len(history)
+    ratings = _ratings_of(user)
     return {
         "user": user_id,
         "is_edited": is_edited,
@@ -180,7 +183,7 @@ def ranking(session: Session, parameters: Parameters) -> Values:
         "curl": session.rankers[-1].curl(
             user, [asked[place] for place in shown], session.data.scenario.serving.model_name
         ),
-        "title": f"Ranking for {user_id or 'a typed history'}",
+        "title": f"Ranking for user {user_id}" if user_id else "Ranking for a typed history",
     }
 
 
@@ -227,6 +230,13 @@ def _item_meant(session: Session, text: str) -> str:
     return found[0]
 
 
+def _ratings_of(user: UserRequest) -> list[float | None]:
+    """Ratings of the history; None of implicit feedback."""
+    if user.history_rating is None:
+        return [None] * len(user.history_item_id)
+    return list(user.history_rating)
+
+
 def _edited_history(user: UserRequest) -> dict[str, object]:
     """Parameters of an address with this history."""
     ratings = user.history_rating or [1.0] * len(user.history_item_id)
@@ -265,7 +275,7 @@ def _ranked_row(
 
 def _why(session: Session, user: UserRequest, item: str) -> Values:
     """What each rating adds to each model's match of an item."""
-    explained = []
+    explained: list[Values] = []
     for ranker in session.rankers:
         try:
             sources = session.explain(ranker, user, item)
@@ -284,7 +294,7 @@ def _explained_source(
     if contributions is None:
         return {"source": source, "mean": None, "plot": None, "others": 0, "rows": []}
     shown, others = contributions[:_SHOWN_CONTRIBUTIONS], contributions[_SHOWN_CONTRIBUTIONS:]
-    rows = [
+    rows: list[Values] = [
         {
             "item": one.item,
             "title": session.data.items.title(one.item) or one.item,
@@ -304,7 +314,7 @@ def _explained_source(
     ]
     rest = math.fsum(one.value for one in others)
     if others:
-        chart.append(Bar(f"{len(others)} others", rest, f"{rest:+.3f}", colour=2))
+        chart.append(Bar(f"{len(others)} others", rest, f"{rest:+.3f}", colour=None))
     return {
         "source": source,
         "mean": math.fsum(one.value for one in contributions),
@@ -374,7 +384,7 @@ def user(session: Session, parameters: Parameters) -> Values:
     history = []
     if state is not None:
         items = [str(one) for one in state.request.history_item_id]
-        ratings = state.request.history_rating or [None] * len(items)
+        ratings = _ratings_of(state.request)
         history = [
             {"item": one, "title": data.items.title(one), "rating": rating}
             for one, rating in zip(reversed(items), reversed(ratings), strict=True)
@@ -505,40 +515,67 @@ def knowledge_map(session: Session, parameters: Parameters) -> Values:
     source = parameters.choice("source", sources)
     colours = [*data.items.categorical, *data.items.numeric, "coverage", "popularity"]
     colour = parameters.choice("colour", colours)
-    vectors = data.vectors(source)
-    ids = vectors.records.entity_ids
-    names, group_of = _map_groups(session, colour, ids)
-    scale = MapScale(vectors.plane)
-    places = scale.on_map(vectors.plane)
-    sizes = np.bincount(group_of, minlength=len(names))
-    # What has no value is drawn first, below all else, and then the largest groups.
-    drawn = [
-        MapGroup(np.flatnonzero(group_of == group), group if group < PALETTE else None)
-        for group in (len(names) - 1, *np.argsort(-sizes[:-1], kind="stable").tolist())
-    ]
+    drawn = _drawn_map(session, source, colour)
     selected, chosen = None, None
     if parameters.text("left"):
         left, right = sorted(parameters.number(name, 0, MAP_SIZE) for name in ("left", "right"))
         top, bottom = sorted(parameters.number(name, 0, MAP_SIZE) for name in ("top", "bottom"))
         selected = (float(left), float(top), float(right), float(bottom))
-        inside = (places >= (left, top)).all(axis=1) & (places <= (right, bottom)).all(axis=1)
-        chosen = _selected(session, [ids[row] for row in np.flatnonzero(inside).tolist()])
+        inside = (drawn.places >= (left, top)) & (drawn.places <= (right, bottom))
+        ids = data.vectors(source).records.entity_ids
+        rows = np.flatnonzero(inside.all(axis=1)).tolist()
+        chosen = _selected(session, [ids[row] for row in rows])
     return {
         "source": source,
         "sources": sources,
         "colour": colour,
         "colours": colours,
-        "legend": [
-            {"name": name, "colour": group if group < len(names) - 1 else "none", "items": size}
-            for group, (name, size) in enumerate(zip(names, sizes.tolist(), strict=True))
-            if size
-        ],
-        "plot": scatter(f"items by their vectors of {source}", places, drawn, selected),
-        "without_vector": sum(one not in vectors.row_of for one in data.items.ids),
+        "legend": drawn.legend,
+        "plot": scatter(f"items by their vectors of {source}", drawn.dots, selected),
+        "without_vector": drawn.without_vector,
         "selected": selected,
         "chosen": chosen,
         "title": f"Map of {source}",
     }
+
+
+@dataclass(frozen=True)
+class _DrawnMap:
+    """A source's map without a selection.
+
+    Attributes:
+      places: [rows, 2] on the map.
+      dots: SVG.
+      legend: `name`, `colour` and number of `items` of each group.
+      without_vector: items of the catalogue that are not on it.
+    """
+
+    places: np.ndarray
+    dots: Markup
+    legend: list[Values]
+    without_vector: int
+
+
+@functools.lru_cache
+def _drawn_map(session: Session, source: str, colour: str) -> _DrawnMap:
+    vectors = session.data.vectors(source)
+    names, group_of = _map_groups(session, colour, vectors.records.entity_ids)
+    missing = len(names) - 1
+    places = MapScale(vectors.plane).on_map(vectors.plane)
+    sizes = np.bincount(group_of, minlength=len(names))
+    # What has no value is drawn first, below all else, and then the largest groups.
+    order = [missing, *np.argsort(-sizes[:missing], kind="stable").tolist()]
+    groups = [
+        MapGroup(np.flatnonzero(group_of == group), None if group == missing else group)
+        for group in order
+    ]
+    legend = [
+        {"name": name, "colour": "none" if group == missing else group, "items": size}
+        for group, (name, size) in enumerate(zip(names, sizes.tolist(), strict=True))
+        if size
+    ]
+    absent = sum(one not in vectors.row_of for one in session.data.items.ids)
+    return _DrawnMap(places, dots(places, groups), legend, absent)
 
 
 def _map_groups(session: Session, colour: str, ids: Sequence[str]) -> tuple[list[str], np.ndarray]:
@@ -561,11 +598,11 @@ def _map_groups(session: Session, colour: str, ids: Sequence[str]) -> tuple[list
     if colour in items.numeric:
         numbers = np.array([np.nan if row is None else items.numeric[colour][row] for row in rows])
         known = numbers[~np.isnan(numbers)]
-        bounds = np.unique(np.quantile(known, np.linspace(0, 1, 7)[1:-1])) if len(known) else []
-        edges = ["", *(f"{bound:.6g}" for bound in bounds), ""]
+        cuts = np.unique(np.quantile(known, np.linspace(0, 1, 7)[1:-1])) if len(known) else known
+        edges = ["", *(f"{cut:.6g}" for cut in cuts), ""]
         names = [f"{low} – {high}" for low, high in zip(edges, edges[1:], strict=False)]
-        groups = np.searchsorted(bounds, numbers, side="right")
-        return [*names, missing], np.where(np.isnan(numbers), len(names), groups)
+        above = np.searchsorted(cuts, numbers, side="right")
+        return [*names, missing], np.where(np.isnan(numbers), len(names), above)
     values = [() if row is None else items.categorical[colour][row] for row in rows]
     counted: dict[str, int] = {}
     for of_item in values:
@@ -649,24 +686,32 @@ def quality(session: Session, parameters: Parameters) -> Values:
         "title": f"Quality of {source}",
     }
     if source in data.encoded[entity]:
-        values["coverage"] = _coverage(session, data.vectors(source))
+        values["coverage"] = _coverage(session, source)
     if source in data.answer_sources(entity):
         values |= _answer_quality(session, source)
     if source in data.linked[entity]:
-        table = data.links(source)
-        values["links"] = {
-            **count_by_how(table),
-            "unlinked": _query(
-                "SELECT name, count(*) AS answers, any_value(how) AS how FROM rows WHERE "
-                "linked IS NULL AND how IN ('outside', 'outside_node', 'ambiguous') "
-                "GROUP BY name ORDER BY answers DESC, name LIMIT ?",
-                rows=table.select(["name", "how", "linked"]),
-                values=[_UNLINKED_NAMES],
-            ),
-        }
+        values["links"] = _name_quality(session, source)
     return values
 
 
+@functools.lru_cache
+def _name_quality(session: Session, source: str) -> Values:
+    """What became of the names in answers."""
+    table = session.data.links(source)
+    query = """
+        SELECT name, count(*) AS answers, any_value(how) AS how
+        FROM names
+        WHERE linked IS NULL AND how IN ('outside', 'outside_node', 'ambiguous')
+        GROUP BY name ORDER BY answers DESC, name LIMIT ?
+    """
+    with duckdb.connect() as connection:
+        connection.register("names", table.select(["name", "how", "linked"]))
+        rows = connection.execute(query, [_UNLINKED_NAMES]).fetchall()
+    unlinked = [{"name": name, "answers": answers, "how": how} for name, answers, how in rows]
+    return {**count_by_how(table), "unlinked": unlinked}
+
+
+@functools.lru_cache
 def _answer_quality(session: Session, source: str) -> Values:
     data = session.data
     answers = data.answers(source)
@@ -695,9 +740,11 @@ def _answer_quality(session: Session, source: str) -> Values:
     return values
 
 
-def _coverage(session: Session, vectors: Vectors) -> Values:
+@functools.lru_cache
+def _coverage(session: Session, source: str) -> Values:
     """Entities by where their knowledge comes from; items also by their training ratings."""
     data = session.data
+    vectors = data.vectors(source)
     origins = ("individual", "collective", "missing")
     ids = data.items.ids if vectors.entity == "item" else session.samples.users
     found = np.array([origins.index(vectors.origin(one)[0]) for one in ids], int)
@@ -716,15 +763,6 @@ def _coverage(session: Session, vectors: Vectors) -> Values:
                 {"group": name, "items": sum(counts), **dict(zip(origins, counts, strict=True))}
             )
     return shown
-
-
-def _query(text: str, rows: object, values: Sequence[object]) -> list[Values]:
-    """Rows of a query over the Arrow table `rows`."""
-    with duckdb.connect() as connection:
-        connection.register("rows", rows)
-        found = connection.execute(text, list(values))
-        names = [described[0] for described in found.description]
-        return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
 
 def versions(session: Session, parameters: Parameters) -> Values:

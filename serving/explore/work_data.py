@@ -247,11 +247,11 @@ class Vectors:
 
     @cached_property
     def plane(self) -> np.ndarray:
-        """The first two principal components: [rows, 2].
+        """The first two principal components of the vectors as they are compared: [rows, 2].
 
         Their signs make the largest absolute weight of each positive.
         """
-        vectors = self.records.vectors.astype(np.float64)
+        vectors = self.centred.directions.astype(np.float64)
         vectors = vectors - vectors.mean(axis=0)
         _, directions = np.linalg.eigh(vectors.T @ vectors)
         main = directions[:, ::-1][:, :2]
