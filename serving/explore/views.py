@@ -463,6 +463,7 @@ def moved(session: Session, parameters: Parameters) -> Values:
         "groups": {name: _difference(one) for name, one in compared.items()},
         "plot": _difference_plot(f"difference of AUC by {by}", compared),
         "num_rows": len(rows),
+        "resamples": session.data.scenario.evaluation.bootstrap_resamples,
         "mean_gain": float(gains[rows].mean()) if len(rows) else None,
         "winners": [sample(row) for row in order[:_MOST_MOVED].tolist() if gains[row] > 0],
         "losers": [sample(row) for row in order[::-1][:_MOST_MOVED].tolist() if gains[row] < 0],

@@ -103,9 +103,10 @@ class Items:
         return {name: text for name, text in {**texts, **numbers}.items() if text}
 
     def search(self, text: str, most: int) -> list[str]:
-        """Items of which title or id contain a text: of this id, then titles that begin so.
+        """Items of this id or with a title that contains a text.
 
-        Of equal ones those with the most ratings come first.
+        First those of this id or title, then those whose title begins so; of equal ones those with
+        the most ratings.
         """
         wanted = text.lower()
         found = [
@@ -115,8 +116,9 @@ class Items:
         ]
 
         def place(row: int) -> tuple[bool, bool, int]:
-            begins = self._lowered[row].startswith(wanted)
-            return self.ids[row] != text, not begins, -int(self.rating_counts[row])
+            title = self._lowered[row]
+            is_meant = self.ids[row] == text or title == wanted
+            return not is_meant, not title.startswith(wanted), -int(self.rating_counts[row])
 
         return [self.ids[row] for row in sorted(found, key=place)[:most]]
 

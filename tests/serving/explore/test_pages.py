@@ -1,0 +1,342 @@
+"""What pages show, against computations of their own."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from sklearn.metrics import roc_auc_score
+from starlette.testclient import TestClient
+
+from preprocessing.records.contract import EXAMPLE_FEATURES
+from preprocessing.records.knowledge import read_knowledge
+from preprocessing.records.layout import WorkDirectory
+from preprocessing.records.parsing import example_dataset
+from serving.client import UserRequest
+from serving.explore.session import Session
+from serving.explore.svg import MAP_SIZE, MapScale
+from tests.scenarios import ITEMS, ITEMS_WITH_ANSWER, ITEMS_WITH_GROUP, KNOWLEDGE_ONLY_ITEMS
+from tests.serving.explore.conftest import HTML
+from trainer.run_folder import RunFolder
+
+
+class Page(HTMLParser):
+    """Rows of all tables as texts, and all links."""
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.links: list[str] = []
+        self.text = ""
+        self._in_cell = False
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th") and self.rows:
+            self.rows[-1].append("")
+            self._in_cell = True
+        if tag == "a":
+            self.links += [value or "" for name, value in attrs if name == "href"]
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in ("td", "th"):
+            self._in_cell = False
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+        if self._in_cell:
+            self.rows[-1][-1] += data
+
+    def body(self) -> list[list[str]]:
+        return [[" ".join(cell.split()) for cell in row] for row in self.rows]
+
+
+def page(browser: TestClient, address: str, status: int = 200) -> Page:
+    response = browser.get(address)
+    assert response.status_code == status, response.text
+    return Page(response.text)
+
+
+@pytest.fixture(scope="module")
+def samples(session: Session) -> dict[str, np.ndarray]:
+    """All samples of the part, as the files have them."""
+    files = WorkDirectory(session.data.scenario.work_dir).examples.shards("validation")
+    (batch,) = example_dataset(files, 4096, EXAMPLE_FEATURES)
+    return {name: values.numpy() for name, values in batch.items()}
+
+
+@pytest.fixture(scope="module")
+def models(runs: dict[str, Path]) -> list[Any]:
+    return [RunFolder(runs[name]).load_model()[1] for name in ("none", "means", "ridge")]
+
+
+def first_sample(samples: dict[str, np.ndarray], user: str) -> int:
+    rows = np.flatnonzero(samples["user_id"] == user.encode())
+    return int(rows[samples["position"][rows].argmin()])
+
+
+def asked(samples: dict[str, np.ndarray], row: int, items: list[bytes]) -> dict[str, tf.Tensor]:
+    """A request with the user's state before a sample."""
+    names = ("history_item_id", "history_rating", "user_share_liked", "user_mean_rating")
+    shared = {name: samples[name][row : row + 1] for name in ("user_id", *names, "user_log_count")}
+    return {**{name: tf.constant(v) for name, v in shared.items()}, "item_id": tf.constant(items)}
+
+
+def test_ranking_shows_ranks_scores_and_moves_of_all_models(
+    browser: TestClient, samples: dict[str, np.ndarray], models: list[Any]
+) -> None:
+    user = "u3"
+    rows = np.flatnonzero(samples["user_id"] == user.encode())
+    rows = rows[np.argsort(samples["position"][rows])]
+    items = samples["item_id"][rows].tolist()
+    raw = asked(samples, first_sample(samples, user), items)
+    scores = np.stack([model.probabilities(raw).numpy() for model in models])
+    ranks = 1 + (-scores).argsort(axis=1, kind="stable").argsort(axis=1, kind="stable")
+    shown = page(browser, f"/ranking?user={user}").body()[1:]
+    assert len(shown) == len(items) > 3
+    moves = set()
+    for place, row in zip(np.argsort(ranks[2]), shown, strict=True):
+        rating, liked = samples["rating"][rows[place]], samples["label"][rows[place]]
+        assert row[1] == f"{rating:g} {'★' if liked else '·'}"
+        expected = []
+        for number in range(3):
+            move = ranks[0, place] - ranks[number, place]
+            moves.add(int(move))
+            arrow = "" if move == 0 else f" {'▲' if move > 0 else '▼'}{abs(move)}"
+            expected.append(f"{ranks[number, place]}{arrow} {scores[number, place]:.3f}")
+        assert row[2:5] == expected
+    assert min(moves) < 0 < max(moves)
+
+
+def test_an_edited_history_ranks_anew(
+    browser: TestClient, session: Session, models: list[Any]
+) -> None:
+    address = (
+        "/ranking?edited=1&user=u3&item=2&rating=1&item=5&rating=&item=9&rating=4.5&candidates=all"
+    )
+    shown = page(browser, f"{address}&add=Film+7&add_rating=5").body()[1:]
+    # The form has the newest first, and what is added is the newest; 5 is taken out.
+    request = UserRequest.from_history("u3", ["9", "2", "7"], [4.5, 1, 5], 4.0)
+    candidates = [item for item in session.data.items.ids if item not in ("9", "2", "7")]
+    raw = {
+        "user_id": tf.constant(["u3"]),
+        "history_item_id": tf.constant([["9", "2", "7"]]),
+        "history_rating": tf.constant([[4.5, 1.0, 5.0]]),
+        "user_share_liked": tf.constant([2 / 3]),
+        "user_mean_rating": tf.constant([3.5]),
+        "user_log_count": tf.constant([np.log(4.0)], tf.float32),
+        "item_id": tf.constant(candidates),
+    }
+    scores = models[2].probabilities(raw).numpy()
+    best = np.argsort(-scores, kind="stable")[:50]
+    assert [row[3].split()[-1] for row in shown] == [f"{scores[place]:.3f}" for place in best]
+    np.testing.assert_allclose(session.rank(request, candidates).scores[2], scores, atol=1e-6)
+
+
+def test_an_unchanged_form_keeps_what_is_known_of_the_user(
+    browser: TestClient, session: Session
+) -> None:
+    state = session.samples.state("u3")
+    assert state is not None
+    history = zip(state.request.history_item_id, state.request.history_rating or [], strict=True)
+    form = "&".join(f"item={item}&rating={rating:g}" for item, rating in reversed(list(history)))
+    edited = page(browser, f"/ranking?edited=1&user=u3&{form}")
+    assert edited.body() == page(browser, "/ranking?user=u3").body()
+    assert "as it was" not in edited.text
+    assert "as it was" in page(browser, f"/ranking?edited=1&user=u3&{form}&add=1").text
+
+
+def test_why_adds_up_to_what_the_model_reads(browser: TestClient, session: Session) -> None:
+    state = session.samples.state("u3")
+    assert state is not None
+    ridge = session.rankers[2]
+    matches = ridge._model.inputs_preparation.matches
+    for item in ("1", ITEMS[-1]):
+        explained = session.explain(ridge, state.request, item)
+        raw = {
+            "user_id": tf.constant(["u3"]),
+            "history_item_id": tf.constant([state.request.history_item_id]),
+            "history_rating": tf.constant([state.request.history_rating]),
+            "user_share_liked": tf.constant([0.5]),
+            "user_mean_rating": tf.constant([3.0]),
+            "user_log_count": tf.constant([1.0]),
+            "item_id": tf.constant([item]),
+        }
+        features = ridge._model.inputs_preparation(raw)["match"].numpy()[0]
+        for source, found in explained.items():
+            mean = features[matches.feature_names.index(f"{source}/mean")]
+            assert (found is None) == np.isnan(mean)
+            if found is not None:
+                assert sum(one.value for one in found) == pytest.approx(mean, abs=1e-5)
+    shown = page(browser, "/ranking?user=u3&why=1").text
+    assert "none: the model has no knowledge match" in shown
+    assert "means: a match of kind means is not explained" in shown
+    mean = sum(one.value for one in session.explain(ridge, state.request, "1")["item"] or ())
+    assert f"ridge, item: {mean:+.3f}" in shown
+
+
+def test_the_curl_command_is_a_request_of_the_model_server(browser: TestClient) -> None:
+    text = browser.get("/ranking?user=u3").text
+    (command,) = re.findall(r'<pre id="curl"[^>]*>(.*?)</pre>', text, re.DOTALL)
+    words = shlex.split(Page(command).text)
+    assert words[0] == "curl" and words[-1].endswith("/v1/models/films:predict")
+    import json
+
+    body = json.loads(words[2])
+    assert body["signature_name"] == "rank"
+    assert body["inputs"]["user_id"] == ["u3"]
+    assert len(body["inputs"]["history_item_id"][0]) == len(body["inputs"]["history_rating"][0])
+
+
+def test_an_item_with_its_answers_links_and_neighbours(
+    browser: TestClient, session: Session
+) -> None:
+    text = browser.get("/item?id=2").text
+    shown = Page(text)
+    assert "Film 2 offers" in shown.text
+    assert ["1", "Film 1", "exact", "Film 1"] in shown.body()
+    assert ["2", "Film 99", "outside node", "[film 99]"] in shown.body()
+    assert HTML in shown.text and HTML not in text
+    assert "What goes with" not in shown.text
+    assert "What goes with Film 2?" in page(browser, "/item?id=2&prompt=show").text
+    for source in ("item", "links"):
+        records = read_knowledge(session.data.scenario.work_dir, source)
+        centred = records.vectors.astype(np.float64) - records.vectors.mean(axis=0)
+        unit = centred / np.linalg.norm(centred, axis=1, keepdims=True)
+        cosines = unit @ unit[records.entity_ids.index("2")]
+        cosines[records.entity_ids.index("2")] = -2
+        best = cosines.argsort()[::-1][:15]
+        near = session.data.vectors(source).nearest("2", 15)
+        np.testing.assert_allclose([cosine for _, cosine in near], cosines[best], atol=1e-5)
+        assert f"{cosines[best[0]]:.3f}" in shown.text
+    assert "It has no vector here." in page(browser, f"/item?id={ITEMS[-1]}").text
+    assert "lost" in page(browser, f"/item?id={KNOWLEDGE_ONLY_ITEMS[0]}").text
+
+
+def test_a_group_s_answer_is_shown_to_its_members(browser: TestClient) -> None:
+    assert "these films offer" in page(browser, f"/item?id={ITEMS_WITH_GROUP[0]}").text
+
+
+def test_prompts_about_users_are_hidden_until_asked_for(browser: TestClient) -> None:
+    hidden = page(browser, "/user?id=u1")
+    assert "stars;" not in hidden.text and "liked Film" in hidden.text
+    assert any(link.endswith("prompt=show") for link in hidden.links)
+    assert "stars;" in page(browser, "/user?id=u1&prompt=show").text
+
+
+def test_what_knowledge_moved(
+    browser: TestClient, session: Session, samples: dict[str, np.ndarray]
+) -> None:
+    predictions = [session.predictions(ranker) for ranker in session.rankers]
+    labels = samples["label"]
+    np.testing.assert_array_equal(predictions[0].labels, labels)
+    before, after = (predictions[place].scores.astype(float) for place in (0, 2))
+    gain = np.where(labels > 0, np.log(after / before), np.log((1 - after) / (1 - before)))
+    np.testing.assert_allclose(session.gains(session.rankers[2]), gain, atol=1e-9)
+    shown = page(browser, "/moved?by=cold_user").body()
+    gains = [float(row[-1]) for row in shown if len(row) == 6 and row[2] in ("liked", "not liked")]
+    largest = np.sort(gain)[::-1]
+    expected = [*largest[:20][largest[:20] > 0], *largest[::-1][:20][largest[::-1][:20] < 0]]
+    np.testing.assert_allclose(gains, expected, atol=0.0006)
+    aucs = [roc_auc_score(labels, scores) for scores in (before, after)]
+    assert f"{aucs[0]:.4f} → {aucs[1]:.4f}" in page(browser, "/moved").text.replace("\n", " ")
+    of_group = page(browser, "/moved?by=cold_user&group=cold&to=1")
+    (row,) = [row for row in of_group.body() if row and row[0] == "cold"]
+    assert int(row[1]) == int((samples["position"] < 5).sum())
+
+
+def test_the_map_is_two_principal_components_and_judges_what_is_selected(
+    browser: TestClient, session: Session, samples: dict[str, np.ndarray]
+) -> None:
+    records = read_knowledge(session.data.scenario.work_dir, "links")
+    centred = records.vectors.astype(np.float64) - records.vectors.mean(axis=0)
+    unit = centred / np.linalg.norm(centred, axis=1, keepdims=True)
+    unit -= unit.mean(axis=0)
+    left, sizes, _ = np.linalg.svd(unit, full_matrices=False)
+    plane = session.data.vectors("links").plane
+    np.testing.assert_allclose(np.abs(plane), np.abs(left[:, :2] * sizes[:2]), atol=1e-4)
+    places = MapScale(plane).on_map(plane)
+    assert places.min() >= 0 and places.max() <= MAP_SIZE
+    cut = int(np.median(places[:, 0]))
+    shown = page(browser, f"/map?source=links&left=0&right={cut}&top=0&bottom={MAP_SIZE}")
+    chosen = np.array(records.entity_ids)[places[:, 0] <= cut]
+    rows = np.isin(samples["item_id"].astype(str), chosen)
+    assert f"{len(chosen)} items, {rows.sum()} samples" in shown.text
+    for ranker, row in zip(session.rankers, shown.body()[1:4], strict=True):
+        auc = roc_auc_score(samples["label"][rows], session.predictions(ranker).scores[rows])
+        assert row[:2] == [ranker.name, f"{auc:.4f}"]
+
+
+@pytest.mark.parametrize("colour", ["genres", "year", "coverage", "popularity"])
+@pytest.mark.parametrize("source", ["links", "item"])
+def test_every_item_on_the_map_has_one_colour(
+    browser: TestClient, session: Session, source: str, colour: str
+) -> None:
+    text = browser.get(f"/map?source={source}&colour={colour}").text
+    (legend,) = re.findall(r'<ul class="legend">(.*?)</ul>', text, re.DOTALL)
+    counts = [int(count) for count in re.findall(r"<small>(\d+)</small>", legend)]
+    assert len(counts) >= 2
+    assert sum(counts) == len(session.data.vectors(source).records.entity_ids)
+
+
+def test_quality_counts_what_is_covered_and_what_was_rejected(
+    browser: TestClient, session: Session
+) -> None:
+    shown = page(browser, "/quality?source=item")
+    own, group = len(ITEMS_WITH_ANSWER), len(ITEMS_WITH_GROUP)
+    assert (
+        f"Of {len(ITEMS)} items of the catalogue, {own} have knowledge of their own" in shown.text
+    )
+    assert f"{group} that of a group, {len(ITEMS) - own - group} none" in shown.text
+    assert [row[:2] for row in shown.body() if row and row[0] == "blank_answer"] == [
+        ["blank_answer", "1"]
+    ]
+    names = page(browser, "/quality?source=links")
+    assert ["Film 99", "2", "outside node"] in names.body()
+    assert ["dropped: repeated name", "1"] in names.body()
+
+
+def test_a_run_has_no_versions(browser: TestClient) -> None:
+    assert "A run has no versions" in page(browser, "/versions").text
+
+
+def test_search_finds_titles_ids_and_users(browser: TestClient, session: Session) -> None:
+    found = Page(browser.get("/search?q=film+1", headers={"HX-Request": "true"}).text)
+    assert "Film 1" in found.text and "<html" not in found.text
+    titles = [session.data.items.title(item) for item in session.data.items.search("film 1", 99)]
+    assert titles[0] == "Film 1" and len(titles) == sum(
+        title.startswith("Film 1") for title in session.data.items.titles
+    )
+    assert "/ranking?user=u7" in page(browser, "/search?q=u7").links
+    assert "Nothing is found" in page(browser, "/search?q=zzz").text
+
+
+def every_address() -> Iterator[str]:
+    yield from ("/ranking", "/ranking?user=u3&why=1&candidates=all", "/item?id=1", "/user?id=u1")
+    yield from ("/moved", "/map", "/map?left=0&right=500&top=0&bottom=500", "/quality")
+    yield from ("/quality?source=links", "/quality?source=user", "/versions", "/search?q=film")
+
+
+def test_links_of_all_pages_lead_to_pages(browser: TestClient) -> None:
+    links = {link for address in every_address() for link in page(browser, address).links}
+    assert {link.split("?")[0] for link in links} >= {"/ranking", "/item", "/moved", "/quality"}
+    for kind in ("/item", "/user", "/moved", "/quality", "/map"):
+        for link in sorted(link for link in links if link.startswith(f"{kind}?"))[:3]:
+            page(browser, link)
+
+
+def test_pages_ask_nothing_of_others(browser: TestClient) -> None:
+    for address in every_address():
+        text = re.sub(r"<pre.*?</pre>", "", browser.get(address).text, flags=re.DOTALL)
+        assert not re.findall(r"(?:https?:)?//[a-z0-9]", text), address
+        assert not re.findall(r"<[^>]* (?:style|on[a-z]+)=", text), address
+        assert "<script>" not in text and "<style" not in text
