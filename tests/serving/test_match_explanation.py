@@ -13,7 +13,7 @@ import tensorflow as tf
 from configs.loading import ConfigurationError
 from serving.client import UserRequest
 from serving.client.inputs import rank_inputs
-from serving.match_explanation import match_contributions
+from serving.match_explanation import match_contributions, trained_contributions
 from serving.refresh.description import RefreshFolder
 from tests.scenarios import ITEMS, KNOWLEDGE_ONLY_ITEMS
 from tests.serving.exports import Export, exported, exported_variant, tensors
@@ -87,6 +87,14 @@ def test_contributions_add_up_to_the_feature(name: str, sources: list[str], leng
                 alone = np.where(is_entry, layer.residuals, np.float32(0))
                 expected = np.nan_to_num(layer.means(alone)[source])
                 np.testing.assert_allclose(match.values[:, place], expected, atol=1e-5)
+    trained = trained_contributions(
+        export.run.model.inputs_preparation, user, CANDIDATES, export.run.folder.path
+    )
+    assert list(trained) == sources
+    for source, match in trained.items():
+        np.testing.assert_array_equal(match.history, actual[source].history)
+        np.testing.assert_array_equal(match.is_known, actual[source].is_known)
+        np.testing.assert_allclose(match.values, actual[source].values, atol=1e-5)
     if length:
         in_history = {entry for match in actual.values() for entry in match.history.tolist()}
         assert min(in_history) >= length - read and (length < 4 or length - 3 not in in_history)

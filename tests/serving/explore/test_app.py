@@ -14,7 +14,6 @@ import pytest
 import requests
 from starlette.testclient import TestClient
 
-from configs.scenario import Scenario
 from serving.__main__ import main
 from serving.explore import app
 from serving.explore.app import HTMX, HTMX_SHA256, explorer_app
@@ -185,9 +184,7 @@ def test_the_command_serves_pages_until_it_is_stopped(
     assert program.returncode == 0 and f"open {ready['url']}" in errors
 
 
-def test_an_export_is_explored_with_the_scenario_of_its_data(
-    linked_scenario: Scenario, tmp_path: Path
-) -> None:
+def test_an_export_is_explored_with_the_scenario_of_its_data() -> None:
     base = exported("din", "ridge").base
     config = Path(exported("din", "ridge").run.folder.config)
     opened = Session.open(base, [], config, "validation")

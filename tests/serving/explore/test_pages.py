@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
+import shutil
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -20,10 +22,14 @@ from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.parsing import example_dataset
 from serving.client import UserRequest
+from serving.explore.app import explorer_app
 from serving.explore.session import Session
 from serving.explore.svg import MAP_SIZE, MapScale
+from serving.refresh.incoming import AnswerFiles
+from serving.refresh.refreshing import RefreshRequest, refresh
 from tests.scenarios import ITEMS, ITEMS_WITH_ANSWER, ITEMS_WITH_GROUP, KNOWLEDGE_ONLY_ITEMS
 from tests.serving.explore.conftest import HTML
+from tests.serving.exports import exported
 from trainer.run_folder import RunFolder
 
 
@@ -189,8 +195,6 @@ def test_the_curl_command_is_a_request_of_the_model_server(browser: TestClient) 
     (command,) = re.findall(r'<pre id="curl"[^>]*>(.*?)</pre>', text, re.DOTALL)
     words = shlex.split(Page(command).text)
     assert words[0] == "curl" and words[-1].endswith("/v1/models/films:predict")
-    import json
-
     body = json.loads(words[2])
     assert body["signature_name"] == "rank"
     assert body["inputs"]["user_id"] == ["u3"]
@@ -307,6 +311,44 @@ def test_quality_counts_what_is_covered_and_what_was_rejected(
 
 def test_a_run_has_no_versions(browser: TestClient) -> None:
     assert "A run has no versions" in page(browser, "/versions").text
+
+
+def test_what_a_refresh_changed(tmp_path: Path) -> None:
+    base = Path(shutil.copytree(exported("din", "ridge").base, tmp_path / "export"))
+    answer = {
+        "source": "item",
+        "entity_id": "1",
+        "extraction": "individual",
+        "answer": "a western of horses, dust and duels at noon, told by its villain",
+    }
+    (tmp_path / "new.jsonl").write_text(json.dumps(answer) + "\n", encoding="utf-8")
+    result = refresh(RefreshRequest(base, AnswerFiles([str(tmp_path / "new.jsonl")])))
+    assert result["version"] == 2
+    config = exported("din", "ridge").run.folder.config
+    opened = Session.open(base, [], config, "validation")
+    change = opened.version_change(1, 2)
+    assert change.items == ["1"] and change.num_items == 1 and change.new_items == 0
+    assert change.tables["items, augmented vector of item"] == 1
+    assert change.tables["items, row of the match of item"] == 1
+    assert change.tables["items, mean rating"] == 0
+    old, new = (tf.saved_model.load(str(base / name)) for name in ("1", "2"))
+    files = WorkDirectory(opened.data.scenario.work_dir).examples.shards("validation")
+    dataset = tf.data.TFRecordDataset([str(file) for file in files], compression_type="GZIP")
+    examples = tf.stack(list(dataset))
+    before, after = (
+        one.signatures["predict_examples"](examples=examples)["score"].numpy() for one in (old, new)
+    )
+    moved = int((np.abs(after - before) > 1e-6).sum())
+    assert 0 < moved
+    with TestClient(explorer_app(opened, "127.0.0.1"), "http://127.0.0.1") as client:
+        shown = page(client, "/versions")
+        assert f"{moved} of {len(before)} samples of the validation part" in shown.text
+        assert f"version 1, {result['changed_rows']} rows changed" in shown.text
+        largest = np.abs(after - before).argmax()
+        moves = [row[-1] for row in shown.body() if len(row) == 6 and row[2] != "Label"]
+        assert moves[0] == f"{after[largest] - before[largest]:+.4f}"
+        assert page(client, "/versions?before=7", 404).text
+        assert "has version" not in shown.text
 
 
 def test_search_finds_titles_ids_and_users(browser: TestClient, session: Session) -> None:
