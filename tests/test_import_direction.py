@@ -54,7 +54,9 @@ ALLOWED_IMPORTS_OF_MODULE: dict[str, tuple[str, ...]] = {
     # The explorer shows what `python -m trainer evaluate` and `compare` say, sample by sample.
     "serving.explore.rankers": ("trainer",),
     "serving.explore.session": ("trainer",),
-    "serving.explore.views": ("trainer",),
+    "serving.explore.parameters": ("trainer",),
+    "serving.explore.ranking_views": ("trainer",),
+    "serving.explore.knowledge_views": ("trainer",),
 }
 
 # Folders and modules of preprocessing; each may import those before it, and none after it.

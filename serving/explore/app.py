@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import ipaddress
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any
@@ -25,14 +25,29 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError
 from serving.client.errors import RankingError
+from serving.explore import knowledge_views, ranking_views
+from serving.explore.parameters import Parameters, Values, WrongParameter, address
 from serving.explore.session import Session
-from serving.explore.views import VIEWS, Parameters, View, WrongParameter, address
 from serving.explore.work_data import UnknownEntity
 
 _FOLDER = Path(__file__).parent
 HTMX = "htmx-2.0.11.min.js"
 HTMX_SHA256 = "d6fdc75f204e6bdefa99b69bf1e6d4ac69b8a364f77929f45c13476b4000f717"
 """The one script of others: `dist/htmx.min.js` of the npm package htmx.org (0BSD)."""
+
+View = Callable[[Session, Parameters], Values]
+
+_VIEWS: dict[str, tuple[str, View]] = {
+    "/ranking": ("ranking", ranking_views.ranking),
+    "/item": ("item", knowledge_views.item),
+    "/user": ("user", knowledge_views.user),
+    "/moved": ("moved", ranking_views.moved),
+    "/map": ("map", knowledge_views.knowledge_map),
+    "/quality": ("quality", knowledge_views.quality),
+    "/versions": ("versions", ranking_views.versions),
+    "/search": ("search", knowledge_views.search),
+}
+"""Path -> template, and what it shows."""
 
 _NAVIGATION = (
     ("/ranking", "Ranking"),
@@ -117,7 +132,7 @@ def explorer_app(session: Session, host: str) -> Starlette:
         Route("/", _start),
         *(
             Route(path, functools.partial(pages.show, path, template, view))
-            for path, (template, view) in VIEWS.items()
+            for path, (template, view) in _VIEWS.items()
         ),
         Mount("/static", StaticFiles(directory=_FOLDER / "static")),
     ]
