@@ -61,13 +61,20 @@ class CentredVectors:
     def nearest(self, row: int, most: int) -> tuple[np.ndarray, np.ndarray]:
         """The rows that are most like one, best first, and their cosines with it.
 
+        Of equal ones the first rows come first.
+
         Args:
           row: of the one, which is not among them.
           most: at most so many.
         """
-        cosines = self.directions @ self.directions[row]
+        # A product of matrix and vector by threads costs four times as much.
+        cosines = np.einsum("ij,j->i", self.directions, self.directions[row])
         cosines[row] = -np.inf
-        order = np.argsort(-cosines, kind="stable")[: min(most, len(cosines) - 1)]
+        most = min(most, len(cosines) - 1)
+        if most < 1:
+            return np.zeros(0, np.int64), np.zeros(0, np.float32)
+        near = np.flatnonzero(cosines >= np.partition(cosines, -most)[-most])
+        order = near[np.argsort(-cosines[near], kind="stable")][:most]
         return order, cosines[order]
 
 

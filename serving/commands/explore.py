@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import socket
 import threading
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from configs.command_line import (
@@ -100,14 +102,11 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
         data.
       CommandError: a folder is damaged, or the port cannot be opened.
     """
-    from pathlib import Path
-
     options = section_of(arguments, ExploreOptions)
     folder = Path(arguments.folder)
     for path in (folder, *options.compare, *([options.config] if options.config else [])):
         require_there(path)
-    listening = _listening(options.host, options.port)
-    with listening:
+    with _listening(options.host, options.port) as listening:
         set_up_tensorflow()
         import uvicorn
 
@@ -146,7 +145,7 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
 
 
 def _listening(host: str, port: int) -> socket.socket:
-    """A socket of the port.
+    """A socket of the port; it listens when the server starts, so that nobody waits for models.
 
     Raises:
       CommandError: it cannot be opened.
@@ -155,15 +154,17 @@ def _listening(host: str, port: int) -> socket.socket:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listening = socket.socket(family, kind, protocol)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listening.bind(address)
+        with contextlib.ExitStack() as closing:
+            bound = closing.enter_context(socket.socket(family, kind, protocol))
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            bound.bind(address)
+            closing.pop_all()
     except OSError as error:
         raise CommandError(
             f"--host {host} --port {port}: cannot be listened on ({error}); choose another port, "
             "or 0 for a free one"
         ) from error
-    return listening
+    return bound
 
 
 def _wait_until_started(server: uvicorn.Server, thread: threading.Thread) -> None:

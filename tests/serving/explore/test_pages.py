@@ -190,15 +190,22 @@ def test_why_adds_up_to_what_the_model_reads(browser: TestClient, session: Sessi
     assert f"ridge, item: {mean:+.3f}" in shown
 
 
-def test_the_curl_command_is_a_request_of_the_model_server(browser: TestClient) -> None:
-    text = browser.get("/ranking?user=u3").text
-    (command,) = re.findall(r'<pre id="curl"[^>]*>(.*?)</pre>', text, re.DOTALL)
+def request_of(browser: TestClient, address: str) -> dict[str, Any]:
+    """The body of the page's curl command."""
+    (command,) = re.findall(
+        r'<pre id="curl"[^>]*>(.*?)</pre>', browser.get(address).text, re.DOTALL
+    )
     words = shlex.split(Page(command).text)
-    assert words[0] == "curl" and words[-1].endswith("/v1/models/films:predict")
-    body = json.loads(words[2])
-    assert body["signature_name"] == "rank"
-    assert body["inputs"]["user_id"] == ["u3"]
-    assert len(body["inputs"]["history_item_id"][0]) == len(body["inputs"]["history_rating"][0])
+    assert words[:2] == ["curl", "--data"] and words[3].endswith("/v1/models/films:predict")
+    return json.loads(words[2])
+
+
+def test_the_curl_command_is_the_request_of_the_page(browser: TestClient, session: Session) -> None:
+    body = request_of(browser, "/ranking?user=u3")
+    state = session.samples.state("u3")
+    assert state is not None and body["signature_name"] == "rank"
+    assert body["inputs"]["history_item_id"] == [list(state.request.history_item_id)]
+    assert sorted(body["inputs"]["item_id"]) == sorted(state.items)
 
 
 def test_an_item_with_its_answers_links_and_neighbours(
@@ -347,7 +354,14 @@ def test_what_a_refresh_changed(tmp_path: Path) -> None:
         largest = np.abs(after - before).argmax()
         moves = [row[-1] for row in shown.body() if len(row) == 6 and row[2] != "Label"]
         assert moves[0] == f"{after[largest] - before[largest]:+.4f}"
-        assert page(client, "/versions?before=7", 404).text
+        assert "there is no version 7" in page(client, "/versions?before=7", 404).text
+        body = request_of(client, "/ranking?user=u3")
+        scores = new.signatures[body["signature_name"]](
+            **{name: tf.constant(values) for name, values in body["inputs"].items()}
+        )["score"].numpy()
+        assert (np.diff(scores) <= 0).all()
+        ranked = [row[2].split()[-1] for row in page(client, "/ranking?user=u3").body()[1:]]
+        assert ranked == [f"{score:.3f}" for score in scores]
         assert "has version" not in shown.text
 
 
