@@ -95,13 +95,14 @@ class Session:
       part: of the samples.
     """
 
-    def __init__(self, rankers: Sequence[Ranker], data: WorkData):
+    def __init__(self, rankers: Sequence[Ranker], data: WorkData, part: str):
         """Puts models over one work directory beside each other."""
         self.rankers = list(rankers)
         self.data = data
-        self.part = data.part
+        self.part = part
         # Models are asked one request at a time; what is computed once is computed by one.
         self._lock = threading.RLock()
+        self._samples = self._once(lambda: Samples(data.scenario, part))
         self.predictions = self._once(self._predictions)
         self.rows_of_slice = self._once(self._rows_of_slice)
         self.compared_slice = self._once(self._compared_slice)
@@ -146,7 +147,7 @@ class Session:
                 "models can be compared over one work directory only; these read "
                 + ", ".join(sorted(work_dirs))
             )
-        return cls(rankers, WorkData(_most_sources(scenarios), part))
+        return cls(rankers, WorkData(_most_sources(scenarios)), part)
 
     def _once(self, compute: Callable[..., Result]) -> Callable[..., Result]:
         cached = functools.cache(compute)
@@ -158,11 +159,10 @@ class Session:
 
         return locked
 
-    @functools.cached_property
+    @property
     def samples(self) -> Samples:
         """The samples of the part."""
-        with self._lock:
-            return self.data.samples
+        return self._samples()
 
     @property
     def has_ratings(self) -> bool:

@@ -329,28 +329,22 @@ class WorkData:
 
     Attributes:
       scenario: names the data.
-      part: of the samples.
+      items: the catalogue.
     """
 
-    def __init__(self, scenario: Scenario, part: str):
+    def __init__(self, scenario: Scenario):
         """Names the data; the files of the examples must be there.
 
         Raises:
           preprocessing.records.contract.DamagedRecords: the items cannot be read.
         """
         self.scenario = scenario
-        self.part = part
         self._directory = WorkDirectory(scenario.work_dir)
         self.items = Items(as_written(self._directory.examples.item_attributes))
         self.vectors = functools.cache(self._vectors)
         self.answers = functools.cache(self._answers)
         self.links = functools.cache(self._links)
         self.rejected = functools.cache(self._rejected)
-
-    @cached_property
-    def samples(self) -> Samples:
-        """The samples of the part."""
-        return Samples(self.scenario, self.part)
 
     @cached_property
     def encoded(self) -> dict[str, list[str]]:
