@@ -13,7 +13,7 @@ PALETTE = 9
 """Classes of colours, c0 to c8, that the style sheet has."""
 
 _WIDTH, _ROW = 640, 24
-_LABELS = 215
+_LABELS = 240
 _VALUES = 90
 
 
