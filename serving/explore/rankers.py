@@ -138,7 +138,7 @@ class RunRanker(Ranker):
 
     @override
     def predictions(self, scenario: Scenario, part: str) -> SamplePredictions:
-        return _joined(run_scores(scenario, self._model, part).predictions)
+        return _joined(run_scores(self.scenario or scenario, self._model, part).predictions)
 
 
 class ExportRanker(Ranker):

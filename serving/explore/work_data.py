@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from configs.command_line import CommandError
 from configs.scenario import Scenario
-from preprocessing.answers.checks import Thresholds
+from preprocessing.answers.checks import AnswerText, Thresholds, check_text
 from preprocessing.answers.formats import Expected
 from preprocessing.answers.reading import examine
 from preprocessing.answers.record import (
@@ -266,7 +266,8 @@ class Answers:
     """The usable answers of some files, by what they are about.
 
     Attributes:
-      table: a row for each: extraction, entity_id, text, prompt, line; the first of each counts.
+      table: a row for each: extraction, entity_id, text, prompt, model, finish_reason; the first
+        answer about each counts.
       missing: files that are not there.
     """
 
@@ -297,6 +298,9 @@ class Answers:
                 "text": pa.array(texts, pa.string()),
                 "prompt": pa.array([answer.prompt for answer in rows.values()], pa.string()),
                 "model": pa.array([answer.model for answer in rows.values()], pa.string()),
+                "finish_reason": pa.array(
+                    [answer.finish_reason for answer in rows.values()], pa.string()
+                ),
             }
         )
         self._row_of = {key: row for row, key in enumerate(rows)}
@@ -322,6 +326,15 @@ def _text(answer: Answer, factor: str | None) -> str | None:
         return factor_text(answer, factor)
     except RejectedAnswer:
         return None
+
+
+def _fault(row: Mapping[str, Any]) -> str | None:
+    """Why the checks of answers reject a text; None where they do not."""
+    try:
+        check_text(AnswerText(row["text"] or "", row["prompt"], row["finish_reason"]), Thresholds())
+    except RejectedAnswer as rejection:
+        return f"{rejection.reason}: {rejection.detail}"
+    return None
 
 
 class WorkData:
@@ -398,15 +411,23 @@ class WorkData:
         ]
 
     def answers_about(self, entity: str, entity_id: str) -> list[dict[str, Any]]:
-        """The answers about an item or user, its own and that of its group, by source."""
-        found = []
+        """The answers about an item or user, its own and that of its group, by source.
+
+        Prose has a `fault` where the checks of answers reject it, else None.
+        """
+        found: list[dict[str, Any]] = []
         for source in self.answer_sources(entity):
             answers = self.answers(source)
             rows = [answers.about(entity_id, INDIVIDUAL)]
             if source in self.encoded[entity]:
                 group = self.vectors(source).origin(entity_id)[1]
                 rows.append(answers.about(group, COLLECTIVE) if group else None)
-            found += [{"source": source, **row} for row in rows if row is not None]
+            is_prose = self.scenario.knowledge.answers[source].links is None
+            found += [
+                {"source": source, **row, "fault": _fault(row) if is_prose else None}
+                for row in rows
+                if row is not None
+            ]
         return found
 
     def user_links(self, user: str) -> dict[str, dict[str, list[dict[str, Any]]]]:

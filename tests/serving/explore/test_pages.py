@@ -17,6 +17,8 @@ import tensorflow as tf
 from sklearn.metrics import roc_auc_score
 from starlette.testclient import TestClient
 
+from configs.knowledge import SourceAnswers
+from configs.scenario import Scenario
 from preprocessing.records.contract import EXAMPLE_FEATURES
 from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.layout import WorkDirectory
@@ -25,6 +27,7 @@ from serving.client import UserRequest
 from serving.explore.app import explorer_app
 from serving.explore.session import Session
 from serving.explore.svg import MAP_SIZE, MapScale
+from serving.explore.work_data import WorkData
 from serving.refresh.incoming import AnswerFiles
 from serving.refresh.refreshing import RefreshRequest, refresh
 from tests.scenarios import ITEMS, ITEMS_WITH_ANSWER, ITEMS_WITH_GROUP, KNOWLEDGE_ONLY_ITEMS
@@ -231,6 +234,24 @@ def test_an_item_with_its_answers_links_and_neighbours(
         assert f"{cosines[best[0]]:.3f}" in shown.text
     assert "It has no vector here." in page(browser, f"/item?id={ITEMS[-1]}").text
     assert "lost" in page(browser, f"/item?id={KNOWLEDGE_ONLY_ITEMS[0]}").text
+
+
+def test_a_refusal_is_shown_as_one(linked_scenario: Scenario, tmp_path: Path) -> None:
+    path = tmp_path / "cut.jsonl"
+    record = {"source": "cut", "entity_id": "7", "extraction": "individual"}
+    refusal = "I'm sorry, but I can't help with that request."
+    path.write_text(json.dumps({**record, "answer": refusal}) + "\n", encoding="utf-8")
+    described = SourceAnswers(entity="item", individual=(str(path), "nowhere.jsonl"))
+    knowledge = linked_scenario.knowledge.model_copy(
+        update={"answers": {**linked_scenario.knowledge.answers, "cut": described}}
+    )
+    data = WorkData(linked_scenario.model_copy(update={"knowledge": knowledge}))
+    own, links, cut = data.answers_about("item", "7")
+    assert [own["source"], links["source"], cut["source"]] == ["item", "links", "cut"]
+    assert own["fault"] is None and links["fault"] is None
+    assert cut["text"] == refusal and cut["fault"].startswith("refusal: ")
+    assert data.answers("cut").missing == ["nowhere.jsonl"]
+    assert data.rejected("cut")["reasons"] == {"refusal": 1}
 
 
 def test_a_group_s_answer_is_shown_to_its_members(browser: TestClient) -> None:
