@@ -161,6 +161,7 @@ def knowledge_map(session: Session, parameters: Parameters) -> Values:
         "without_vector": drawn.without_vector,
         "selected": selected,
         "chosen": chosen,
+        "resamples": data.scenario.evaluation.bootstrap_resamples,
         "title": f"Map of {source}",
     }
 
