@@ -56,7 +56,7 @@ class CentredVectors:
         """Takes vectors [rows, width]."""
         centred = vectors - vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
         lengths = np.linalg.norm(centred, axis=1, keepdims=True)
-        self.directions = np.divide(centred, lengths, out=np.zeros_like(centred), where=lengths > 0)
+        self.directions = np.divide(centred, lengths, out=centred, where=lengths > 0)
 
     def nearest(self, row: int, most: int) -> tuple[np.ndarray, np.ndarray]:
         """The rows that are most like one, best first, and their cosines with it.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ipaddress
 import json
 import socket
 import threading
@@ -107,6 +108,11 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     for path in (folder, *options.compare, *([options.config] if options.config else [])):
         require_there(path)
     with _listening(options.host, options.port) as listening:
+        if not ipaddress.ip_address(listening.getsockname()[0]).is_loopback:
+            say(
+                f"warning: everybody who reaches --host {options.host} can read answers and "
+                "histories; there is no password"
+            )
         set_up_tensorflow()
         import uvicorn
 
@@ -132,20 +138,23 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
             "models": [ranker.name for ranker in session.rankers],
         }
         with stop_signal() as stop_requested:
-            thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+            thread = threading.Thread(
+                target=server.run, kwargs={"sockets": [listening]}, daemon=True
+            )
             thread.start()
             _wait_until_started(server, thread)
             say(f"explore: open {ready['url']} in a browser; stop with Ctrl-C")
             if arguments.announce:
                 print(json.dumps(ready), flush=True)
             stop_requested.wait()
-            server.should_exit = True
-            thread.join()
+        # A second signal does not wait for a page that takes long.
+        server.should_exit = True
+        thread.join()
     return ready
 
 
 def _listening(host: str, port: int) -> socket.socket:
-    """A socket of the port; it listens when the server starts, so that nobody waits for models.
+    """A socket that listens already: a browser that comes while models load waits for them.
 
     Raises:
       CommandError: it cannot be opened.
@@ -158,8 +167,9 @@ def _listening(host: str, port: int) -> socket.socket:
             bound = closing.enter_context(socket.socket(family, kind, protocol))
             bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             bound.bind(address)
+            bound.listen()
             closing.pop_all()
-    except OSError as error:
+    except (OSError, UnicodeError) as error:
         raise CommandError(
             f"--host {host} --port {port}: cannot be listened on ({error}); choose another port, "
             "or 0 for a free one"

@@ -15,7 +15,6 @@ from markupsafe import Markup
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Mount, Route
@@ -120,7 +119,7 @@ class _Guard:
         return True
 
 
-def explorer_app(session: Session, host: str) -> Starlette:
+def explorer_app(session: Session, host: str) -> ASGIApp:
     """The application.
 
     Args:
@@ -136,11 +135,12 @@ def explorer_app(session: Session, host: str) -> Starlette:
         ),
         Mount("/static", StaticFiles(directory=_FOLDER / "static")),
     ]
-    return Starlette(
+    app = Starlette(
         routes=routes,
-        middleware=[Middleware(_Guard, host=host)],
         exception_handlers={HTTPException: pages.not_found, Exception: pages.failed},
     )
+    # Around everything, so that the page of a failure has the headers, too.
+    return _Guard(app, host)
 
 
 def _start(request: Request) -> Response:

@@ -16,7 +16,17 @@ from preprocessing.links.linking import count_by_how, linked_items, links_of_ite
 from serving.explore.parameters import Parameters, Values, difference_of, ratings_of
 from serving.explore.rankers import Ranker
 from serving.explore.session import Session
-from serving.explore.svg import MAP_SIZE, PALETTE, MapGroup, MapScale, columns, dots, scatter
+from serving.explore.svg import (
+    MAP_SIZE,
+    PALETTE,
+    Bar,
+    MapGroup,
+    MapScale,
+    bars,
+    columns,
+    dots,
+    scatter,
+)
 from serving.explore.work_data import UnknownEntity
 from trainer.evaluation.slices import count_groups
 from trainer.metrics import evaluate_scores
@@ -47,6 +57,7 @@ def item(session: Session, parameters: Parameters) -> Values:
         "attributes": data.items.attributes(item_id),
         "ratings": None if row is None else int(data.items.rating_counts[row]),
         "answers": _shown_answers(session, "item", item_id, parameters),
+        "gates": _shown_gates(session, "item", item_id),
         "links": {
             source: links_of_item(table, item_id, data.items.title, _NEIGHBOURS)
             for source, table in tables.items()
@@ -97,6 +108,7 @@ def user(session: Session, parameters: Parameters) -> Values:
     return {
         "id": user_id,
         "answers": answers,
+        "gates": _shown_gates(session, "user", user_id),
         "links": data.user_links(user_id),
         "origins": origins,
         "history": history,
@@ -124,6 +136,23 @@ def _shown_answers(
     return [{"has_prompt": one["prompt"] is not None, **one} for one in found]
 
 
+def _shown_gates(session: Session, entity: str, entity_id: str) -> list[Values]:
+    """A chart of the experts of each source of each model that has any."""
+    shown = []
+    for name, found in session.gates(entity, entity_id).items():
+        for gates in found:
+            rows = []
+            for number, share in enumerate(gates.shares.tolist()):
+                own = number - gates.num_shared_experts
+                label = f"own expert {own + 1}" if own >= 0 else f"shared expert {number + 1}"
+                rows.append(
+                    Bar(label, share, f"{100 * share:.0f} %", colour=0 if own >= 0 else None)
+                )
+            plot = bars(f"experts of {name} for {gates.source}", rows)
+            shown.append({"ranker": name, "source": gates.source, "plot": plot})
+    return shown
+
+
 def knowledge_map(session: Session, parameters: Parameters) -> Values:
     """A source's vectors in two dimensions, and the samples of what is selected there.
 
@@ -148,7 +177,7 @@ def knowledge_map(session: Session, parameters: Parameters) -> Values:
         top, bottom = sorted(parameters.number(name, 0, MAP_SIZE) for name in ("top", "bottom"))
         selected = (float(left), float(top), float(right), float(bottom))
         inside = (drawn.places >= (left, top)) & (drawn.places <= (right, bottom))
-        ids = data.vectors(source).records.entity_ids
+        ids = data.vectors(source).ids
         rows = np.flatnonzero(inside.all(axis=1)).tolist()
         chosen = _selected(session, [ids[row] for row in rows])
     return {
@@ -186,7 +215,7 @@ class _DrawnMap:
 @functools.lru_cache
 def _drawn_map(session: Session, source: str, colour: str) -> _DrawnMap:
     vectors = session.data.vectors(source)
-    names, group_of = _map_groups(session, colour, vectors.records.entity_ids)
+    names, group_of = _map_groups(session, colour, vectors.ids)
     missing = len(names) - 1
     places = MapScale(vectors.plane).on_map(vectors.plane)
     sizes = np.bincount(group_of, minlength=len(names))
@@ -246,7 +275,7 @@ def _covering_source(session: Session) -> str:
     """The item source whose coverage the map shows: the first that has answers about groups."""
     sources = session.data.encoded["item"]
     return next(
-        (one for one in sources if "collective" in session.data.vectors(one).records.extraction),
+        (one for one in sources if "collective" in session.data.vectors(one).extraction),
         sources[0],
     )
 
@@ -379,7 +408,7 @@ def _coverage(session: Session, source: str) -> Values:
         "ids": len(ids),
         "origins": dict(zip(origins, np.bincount(found, minlength=3).tolist(), strict=True)),
         "by_popularity": [],
-        "width": vectors.records.vectors.shape[1],
+        "width": vectors.centred.directions.shape[1],
     }
     if vectors.entity == "item":
         bounds = data.scenario.evaluation.item_popularity_bounds

@@ -57,18 +57,24 @@ class Parameters:
           WrongParameter: it is none, or above the highest.
         """
         text = self.text(name, str(default))
-        if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text) <= highest):
+        is_number = text.isascii() and text.isdecimal() and len(text) <= len(str(highest))
+        if not (is_number and int(text) <= highest):
             raise WrongParameter(
                 f"{name}: expected a whole number from 0 to {highest}. Received: '{text}'"
             )
         return int(text)
 
-    def ratings(self) -> list[tuple[str, float]]:
+    def history(self, has_ratings: bool) -> list[tuple[str, float]]:
         """The history of the form: `item` and `rating`, one each; without a rating it is removed.
+
+        Args:
+          has_ratings: false of implicit feedback, where each item has the rating 1.
 
         Raises:
           WrongParameter: a rating is no number.
         """
+        if not has_ratings:
+            return [(item, 1.0) for item in self.query.getlist("item") if item]
         pairs = zip_longest(self.query.getlist("item"), self.query.getlist("rating"), fillvalue="")
         return [(item, rating_of(text)) for item, text in pairs if item and text.strip()]
 

@@ -6,6 +6,7 @@ import json
 import shlex
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from typing_extensions import override
 
 from configs.loading import ConfigurationError
 from configs.scenario import Scenario
+from models.adapters.source_network import GatedAdapter
+from models.knowledge import MISSING_ROW
 from models.ranking import RankingModel
 from serving.client.inputs import InputKind, ModelInputs, UserRequest, rank_inputs
 from serving.export_manifest import read_manifest
@@ -24,14 +27,32 @@ from serving.match_explanation import (
     match_contributions,
     trained_contributions,
 )
-from trainer.evaluation.exports import export_scores, saved_model_in
+from serving.request_features import input_specifications, request_features
+from serving.serving_module import ONE_USER
+from trainer.evaluation.exports import export_scores, load_saved_model, saved_model_in
 from trainer.evaluation.runs import run_scores
 from trainer.predictions import Predictions, SamplePredictions
 from trainer.preparation import ExampleStore
 from trainer.run_folder import RunFolder
 
 _SIGNATURE = "rank"
-_CANDIDATES_AT_ONCE = 4096
+_CANDIDATES_AT_ONCE = 1000
+"""No export refuses so many (`serving.largest_request`)."""
+
+
+@dataclass(frozen=True)
+class Gates:
+    """How an adapter mixes its experts for one item or user.
+
+    Attributes:
+      source: of the knowledge.
+      num_shared_experts: how many of the experts, the first ones, serve all sources.
+      shares: float32 [experts], which add up to 1.
+    """
+
+    source: str
+    num_shared_experts: int
+    shares: np.ndarray
 
 
 class Ranker(ABC):
@@ -59,7 +80,7 @@ class Ranker(ABC):
         if not items:
             return np.zeros(0, np.float32)
         parts = [
-            rank_inputs(user, items[start : start + _CANDIDATES_AT_ONCE], self.inputs)
+            self._request(user, items[start : start + _CANDIDATES_AT_ONCE])
             for start in range(0, len(items), _CANDIDATES_AT_ONCE)
         ]
         return np.concatenate(
@@ -68,6 +89,11 @@ class Ranker(ABC):
                 for part in parts
             ]
         )
+
+    def _request(self, user: UserRequest, items: Sequence[str]) -> dict[str, np.ndarray]:
+        """The inputs of a request; of the profile, the attributes that the model reads."""
+        read = {name: user.profile.get(name) for name in self.inputs.profile}
+        return rank_inputs(replace(user, profile=read), items, self.inputs)
 
     @abstractmethod
     def _probabilities(self, raw: Mapping[str, tf.Tensor]) -> np.ndarray:
@@ -87,6 +113,13 @@ class Ranker(ABC):
     def predictions(self, scenario: Scenario, part: str) -> SamplePredictions:
         """Scores of all samples of a part."""
 
+    def gates(self, entity: str, entity_id: str) -> list[Gates]:
+        """How the experts are mixed for an "item" or "user", by source that knows it.
+
+        It is empty where there are no experts; an export has their results only.
+        """
+        return []
+
     def curl(self, user: UserRequest, items: Sequence[str], model: str) -> str:
         """The command that asks TensorFlow Serving for the same scores.
 
@@ -95,7 +128,7 @@ class Ranker(ABC):
           items: raw ids.
           model: its name there.
         """
-        inputs = rank_inputs(user, items, self.inputs)
+        inputs = self._request(user, items)
         body = {
             "signature_name": _SIGNATURE,
             "inputs": {name: values.tolist() for name, values in inputs.items()},
@@ -125,10 +158,15 @@ class RunRanker(Ranker):
         inputs = ModelInputs(profile, ratings=preparation.has_ratings)
         super().__init__(path.name, path, inputs, scenario)
         self._model: tfrs.models.Model = model
+        read = request_features(preparation, model.kind)
+        specifications = input_specifications(read, ONE_USER, [None])
+        self._compiled = tf.function(
+            model.probabilities, input_signature=[specifications], autograph=False
+        )
 
     @override
     def _probabilities(self, raw: Mapping[str, tf.Tensor]) -> np.ndarray:
-        return self._model.probabilities(raw).numpy()
+        return self._compiled(dict(raw)).numpy()
 
     @override
     def contributions(
@@ -139,6 +177,23 @@ class RunRanker(Ranker):
     @override
     def predictions(self, scenario: Scenario, part: str) -> SamplePredictions:
         return _joined(run_scores(self.scenario or scenario, self._model, part).predictions)
+
+    @override
+    def gates(self, entity: str, entity_id: str) -> list[Gates]:
+        adapter, preparation = self._model.adapter, self._model.inputs_preparation
+        if not isinstance(adapter, GatedAdapter):
+            return []
+        ids = tf.constant([entity_id])
+        if entity == "item":
+            rows = preparation.item_knowledge_rows(preparation.catalogue.rows(ids))
+        else:
+            rows = preparation.user_rows(ids)
+        known = {source: row for source, row in rows.items() if row.numpy()[0] != MISSING_ROW}
+        shared = adapter.network.num_shared_experts
+        return [
+            Gates(source, shared, shares.numpy()[0])
+            for source, shares in adapter.gates(known).items()
+        ]
 
 
 class ExportRanker(Ranker):
@@ -154,7 +209,7 @@ class ExportRanker(Ranker):
         kind = read_manifest(path)["model"]["kind"]
         if kind != RankingModel.kind:
             raise _wrong_kind(path, kind)
-        self._loaded: Any = tf.saved_model.load(str(path))
+        self._loaded: Any = load_saved_model(path)
         self._rank = self._loaded.signatures[_SIGNATURE]
         _, specifications = self._rank.structured_input_signature
         kinds = {tf.string: InputKind.STRINGS, tf.int64: InputKind.INTEGERS}
@@ -193,7 +248,9 @@ def open_ranker(folder: Path, store: ExampleStore) -> Ranker:
       CommandError: what is there is damaged.
     """
     version = saved_model_in(folder)
-    return RunRanker(folder, store) if version is None else ExportRanker(version)
+    if version is None:
+        return RunRanker(folder.absolute(), store)
+    return ExportRanker(version.absolute())
 
 
 def _wrong_kind(path: Path, kind: str) -> ConfigurationError:

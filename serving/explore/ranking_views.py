@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from configs.command_line import CommandError
 from configs.loading import ConfigurationError
 from serving.client.inputs import UserRequest
 from serving.explore.parameters import (
@@ -26,6 +27,7 @@ _SHOWN_CANDIDATES = 50
 _SHOWN_CONTRIBUTIONS = 12
 _MOST_MOVED = 20
 _SAME_SCORE = 1e-6
+_LARGEST_VERSION = 2**63 - 1
 
 
 def ranking(session: Session, parameters: Parameters) -> Values:
@@ -35,19 +37,20 @@ def ranking(session: Session, parameters: Parameters) -> Values:
       UnknownEntity: there is no such user, or no item of the text that is to be added.
       WrongParameter: a parameter is wrong.
     """
-    is_edited = bool(parameters.text("edited"))
-    samples = session.samples
-    first = samples.users[0] if samples.users and not is_edited else ""
-    user_id = parameters.text("user", first)
-    state = samples.state(user_id)
-    if state is None and not is_edited:
+    users = session.samples.users
+    is_typed = bool(parameters.text("edited")) or not users
+    user_id = parameters.text("user", "" if is_typed else users[0])
+    state = session.samples.state(user_id)
+    if state is None and not is_typed:
         raise UnknownEntity(
             f"user '{user_id}' has no samples in the {session.part} part; search for another, or "
-            "type a history"
+            "open /ranking?edited=1 and type a history"
         )
+    # Whoever names another user in the form means that user, not the history beside the name.
+    is_edited = is_typed and (state is None or parameters.query.get("of", user_id) == user_id)
     user = _user(session, parameters, user_id, state, is_edited)
     can_judge = state is not None
-    candidates = parameters.choice("candidates", ["later", "all"] if can_judge else ["all"])
+    candidates = parameters.choice("candidates", ["later", "all"]) if can_judge else "all"
     why = parameters.text("why")
     if why:
         session.data.require_item(why)
@@ -77,6 +80,7 @@ def ranking(session: Session, parameters: Parameters) -> Values:
         "is_edited": is_edited,
         "differs": state is None or user is not state.request,
         "has_ratings": session.has_ratings,
+        "added_rating": f"{session.data.scenario.data.liked_from:g}",
         "history": [
             {"item": item, "rating": rating, "title": session.data.items.title(item)}
             for item, rating in reversed(list(zip(history, ratings, strict=True)))
@@ -84,6 +88,7 @@ def ranking(session: Session, parameters: Parameters) -> Values:
         "candidates": candidates,
         "can_judge": can_judge,
         "num_candidates": len(asked),
+        "num_shown": len(shown),
         "sort": sort,
         "rows": [_ranked_row(session, ranked, place, truth) for place in shown],
         "kept": kept,
@@ -105,12 +110,14 @@ def _user(
     """The user that the form describes; the stored one where nothing was changed."""
     if not is_edited and state is not None:
         return state.request
-    history = parameters.ratings()
+    history = parameters.history(session.has_ratings)
     # The form shows the newest first.
     history.reverse()
     added = parameters.text("add")
     if added:
-        history.append((_item_meant(session, added), rating_of(parameters.text("add_rating", "5"))))
+        default = f"{session.data.scenario.data.liked_from:g}"
+        rating = rating_of(parameters.text("add_rating", default))
+        history.append((_item_meant(session, added), rating))
     items, ratings = [item for item, _ in history], [rating for _, rating in history]
     if state is not None:
         stored = state.request
@@ -140,12 +147,13 @@ def _item_meant(session: Session, text: str) -> str:
 
 def _edited_history(user: UserRequest) -> dict[str, object]:
     """Parameters of an address with this history."""
-    ratings = user.history_rating or [1.0] * len(user.history_item_id)
-    return {
+    kept: dict[str, object] = {
         "edited": "1",
         "item": [str(item) for item in reversed(user.history_item_id)],
-        "rating": [f"{rating:g}" for rating in reversed(ratings)],
     }
+    if user.history_rating is not None:
+        kept["rating"] = [f"{rating:g}" for rating in reversed(user.history_rating)]
+    return kept
 
 
 def _ranked_row(
@@ -180,7 +188,7 @@ def _why(session: Session, user: UserRequest, item: str) -> Values:
     for ranker in session.rankers:
         try:
             sources = session.explain(ranker, user, item)
-        except ConfigurationError as error:
+        except (CommandError, ConfigurationError) as error:
             reason = str(error).removeprefix(f"{ranker.path}: ")
             explained.append({"ranker": ranker.name, "reason": reason, "sources": []})
             continue
@@ -286,8 +294,8 @@ def versions(session: Session, parameters: Parameters) -> Values:
     numbers = list(session.versions)
     if len(numbers) < 2:
         return {"numbers": numbers, "change": None, "title": "Versions"}
-    before = parameters.number("before", numbers[-2], 10**9)
-    after = parameters.number("after", numbers[-1], 10**9)
+    before = parameters.number("before", numbers[-2], _LARGEST_VERSION)
+    after = parameters.number("after", numbers[-1], _LARGEST_VERSION)
     change = session.version_change(before, after)
     old, new = session.version(before), session.version(after)
     scores = [session.predictions(one).scores.astype(np.float64) for one in (old, new)]

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -15,8 +15,8 @@ from configs.loading import ConfigurationError, load_scenario
 from configs.scenario import Scenario
 from preprocessing.records.contract import CTR
 from serving.client.inputs import UserRequest
-from serving.explore.rankers import ExportRanker, Ranker, open_ranker
-from serving.explore.work_data import Samples, UnknownEntity, WorkData
+from serving.explore.rankers import ExportRanker, Gates, Ranker, open_ranker
+from serving.explore.work_data import Samples, UnknownEntity, WorkData, computed_once
 from serving.export_manifest import read_manifest
 from serving.publishing import version_folders
 from serving.refresh.checkpoint import IdLookup, StoredVariables
@@ -28,8 +28,7 @@ from trainer.predictions import SamplePredictions, require_same_examples
 from trainer.preparation import ExampleStore
 
 _MOST_CHANGED = 200
-
-Result = TypeVar("Result")
+_KEPT_RANKINGS = 8
 
 
 @dataclass(frozen=True)
@@ -73,8 +72,9 @@ class VersionChange:
 
     Attributes:
       tables: "entity, what" -> rows that changed.
-      items: ids whose knowledge changed or is new, at most `_MOST_CHANGED`.
-      num_items: how many there are.
+      items: ids of the data whose rows changed or are new, the most rated first, at most
+        `_MOST_CHANGED`.
+      num_items: how many items have such rows, of the data or not.
       new_items: items of the data that the earlier version did not know.
       refreshes: what the later manifest notes of each refresh.
     """
@@ -100,15 +100,16 @@ class Session:
         self.rankers = list(rankers)
         self.data = data
         self.part = part
-        # Models are asked one request at a time; what is computed once is computed by one.
+        # Models are asked one request at a time. Search does not wait for them.
         self._lock = threading.RLock()
-        self._samples = self._once(lambda: Samples(data.scenario, part))
-        self.predictions = self._once(self._predictions)
-        self.rows_of_slice = self._once(self._rows_of_slice)
-        self.compared_slice = self._once(self._compared_slice)
-        self.compared_whole = self._once(self._compared_whole)
-        self.version_change = self._once(self._version_change)
-        self._version_ranker = self._once(self._opened_version)
+        self._samples = computed_once(threading.RLock(), lambda: Samples(data.scenario, part))
+        self._rankings: dict[object, Ranking] = {}
+        self.predictions = computed_once(self._lock, self._predictions)
+        self.rows_of_slice = computed_once(self._lock, self._rows_of_slice)
+        self.compared_slice = computed_once(self._lock, self._compared_slice)
+        self.compared_whole = computed_once(self._lock, self._compared_whole)
+        self.version_change = computed_once(self._lock, self._version_change)
+        self._version_ranker = computed_once(self._lock, self._opened_version)
 
     @classmethod
     def open(
@@ -149,16 +150,6 @@ class Session:
             )
         return cls(rankers, WorkData(_most_sources(scenarios)), part)
 
-    def _once(self, compute: Callable[..., Result]) -> Callable[..., Result]:
-        cached = functools.cache(compute)
-
-        @functools.wraps(compute)
-        def locked(*arguments: Any) -> Result:
-            with self._lock:
-                return cached(*arguments)
-
-        return locked
-
     @property
     def samples(self) -> Samples:
         """The samples of the part."""
@@ -170,9 +161,17 @@ class Session:
         return not self.data.scenario.data.is_implicit
 
     def rank(self, user: UserRequest, candidates: Sequence[str]) -> Ranking:
-        """Ranks candidates by every model."""
+        """Ranks candidates by every model; the last few rankings are kept."""
+        asked = repr(user), tuple(candidates)
         with self._lock:
-            scores = np.stack([ranker.scores(user, candidates) for ranker in self.rankers])
+            ranking = self._rankings.pop(asked, None) or self._ranked(user, candidates)
+            self._rankings[asked] = ranking
+            if len(self._rankings) > _KEPT_RANKINGS:
+                del self._rankings[next(iter(self._rankings))]
+        return ranking
+
+    def _ranked(self, user: UserRequest, candidates: Sequence[str]) -> Ranking:
+        scores = np.stack([ranker.scores(user, candidates) for ranker in self.rankers])
         order = np.argsort(-scores, axis=1, kind="stable")
         ranks = np.empty_like(order)
         np.put_along_axis(ranks, order, np.arange(1, len(candidates) + 1)[np.newaxis], axis=1)
@@ -208,8 +207,20 @@ class Session:
             found[source] = contributions if match.is_known[0] else None
         return found
 
+    def gates(self, entity: str, entity_id: str) -> dict[str, list[Gates]]:
+        """Name of a model with experts -> how it mixes them for an "item" or "user", by source."""
+        with self._lock:
+            found = {ranker.name: ranker.gates(entity, entity_id) for ranker in self.rankers}
+        return {name: gates for name, gates in found.items() if gates}
+
     def _predictions(self, ranker: Ranker) -> SamplePredictions:
-        """What a model says about all samples of the part."""
+        """What a model says about all samples of the part.
+
+        Raises:
+          ConfigurationError: there are none.
+        """
+        if not self.samples.users:
+            raise ConfigurationError(f"the {self.part} part has no samples")
         return ranker.predictions(self.data.scenario, self.part)
 
     def require_two(self) -> None:
@@ -303,37 +314,39 @@ class Session:
         for number in (before, after):
             self.version(number)
         old, new = (StoredVariables(self.versions[number]) for number in (before, after))
-        ids = {"items": self.data.items.ids, "users": self.samples.users}
         tables: dict[str, int] = {}
-        changed_items: set[str] = set()
-        new_items = 0
-        for entity, entity_ids in ids.items():
+        items = self.data.items
+        changed_items: list[str] = []
+        num_items = new_items = 0
+        for entity in ("items", "users"):
             lookups = [IdLookup.of_version(variables, entity) for variables in (old, new)]
             if lookups[0] is None or lookups[1] is None:
                 continue
-            old_rows, new_rows = (lookup.rows(entity_ids) for lookup in lookups if lookup)
-            if entity == "items":
-                new_items = int(((old_rows == 0) & (new_rows > 0)).sum())
+            rows_before = lookups[1].rows_in(lookups[0])
+            earlier = _tables_by_row(old, entity)
+            has_changed = np.zeros(len(rows_before), bool)
             for what, read in _tables_by_row(new, entity).items():
-                if what not in _tables_by_row(old, entity):
-                    continue
-                values = read(old)[old_rows], read(new)[new_rows]
-                differs = (values[0] != values[1]).reshape(len(entity_ids), -1).any(axis=1)
-                tables[f"{entity}, {what}"] = int(differs.sum())
-                if entity == "items":
-                    changed_items.update(np.asarray(entity_ids)[differs].tolist())
-        popularity = self.data.items.rating_counts
-        most_rated = sorted(
-            changed_items, key=lambda item: -int(popularity[self.data.items.row_of[item]])
-        )
-        manifest = read_manifest(self.versions[after])
-        return VersionChange(
-            tables,
-            most_rated[:_MOST_CHANGED],
-            len(changed_items),
-            new_items,
-            list(manifest.get("refreshed", [])),
-        )
+                if what in earlier:
+                    differs = _differs(earlier[what](old)[rows_before], read(new))
+                    tables[f"{entity}, {what}"] = int(differs.sum())
+                    has_changed |= differs
+            if entity == "items":
+                rows = lookups[1].rows(items.ids)
+                num_items = int(has_changed[1:].sum())
+                new_items = int(((rows > 0) & (rows_before[rows] == 0)).sum())
+                found = np.flatnonzero((rows > 0) & has_changed[rows])
+                most_rated = found[np.argsort(-items.rating_counts[found], kind="stable")]
+                changed_items = [items.ids[row] for row in most_rated[:_MOST_CHANGED].tolist()]
+        refreshes = list(read_manifest(self.versions[after]).get("refreshed", []))
+        return VersionChange(tables, changed_items, num_items, new_items, refreshes)
+
+
+def _differs(before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Which rows differ, bool [rows]; all of them where they are of another width."""
+    if before.shape != after.shape:
+        return np.ones(len(after), bool)
+    differs = (before != after) & ~(np.isnan(before) & np.isnan(after))
+    return differs.any(axis=tuple(range(1, differs.ndim)))
 
 
 def _most_sources(scenarios: Sequence[Scenario]) -> Scenario:
@@ -356,21 +369,35 @@ def _tables_by_row(variables: StoredVariables, entity: str) -> dict[str, _Read]:
     """
 
     def directly(name: str) -> _Read:
-        return lambda stored: np.asarray(stored.read(name))
+        return lambda stored: stored.read(name)
 
-    def through(rows: str, table: str) -> _Read:
-        return lambda stored: np.asarray(stored.read(table))[np.asarray(stored.read(rows))]
+    def vectors(name: str, rows: str | None = None) -> _Read:
+        def read(stored: StoredVariables) -> np.ndarray:
+            values = stored.read(f"{name}/values")
+            if f"{name}/scales" in stored:
+                values = values * stored.read(f"{name}/scales")[:, np.newaxis]
+            return values if rows is None else values[stored.read(rows)]
+
+        return read
+
+    def match(name: str, rows: str) -> _Read:
+        def read(stored: StoredVariables) -> np.ndarray:
+            return stored.read(f"{name}/table")[stored.read(f"{name}/slots")[stored.read(rows)]]
+
+        return read
 
     tables: dict[str, _Read] = {}
-    prefixes = {"knowledge_row": "augmented/values", "match_row": "match/table"}
     for name in variables.names(f"{entity}/"):
-        _, _, rest = name.partition("/")
-        kind, _, source = rest.partition("/")
-        if kind in prefixes:
-            table = f"knowledge/{source}/{prefixes[kind]}"
-            if table in variables:
-                what = "augmented vector" if kind == "knowledge_row" else "row of the match"
-                tables[f"{what} of {source}"] = through(name, table)
-        elif kind in ("numeric", "mean_rating", "retrieved_vector"):
+        kind, _, source = name.removeprefix(f"{entity}/").partition("/")
+        augmented, compared = f"knowledge/{source}/augmented", f"knowledge/{source}/match"
+        if kind == "knowledge_row" and f"{augmented}/values" in variables:
+            tables[f"augmented vector of {source}"] = vectors(augmented, name)
+        elif kind == "match_row" and f"{compared}/table" in variables:
+            tables[f"row of the match of {source}"] = match(compared, name)
+        elif kind == "prior":
+            tables[f"prior of {source}"] = directly(name)
+        elif name.endswith("/replaced_id/values"):
+            tables["vector in place of the id"] = vectors(name.removesuffix("/values"))
+        elif kind in ("numeric", "mean_rating"):
             tables[kind.replace("_", " ")] = directly(name)
     return tables

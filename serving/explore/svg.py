@@ -113,6 +113,7 @@ class MapGroup:
 
 MAP_SIZE = 1000
 """Width and height of a map in its own units."""
+_DOT, _FINE_POINTS = 4, 50_000
 
 
 class MapScale:
@@ -143,7 +144,9 @@ def dots(places: np.ndarray, groups: Sequence[MapGroup]) -> Markup:
       places: [points, 2] of `MapScale.on_map`.
       groups: the points of each colour, drawn in this order.
     """
-    rounded = np.rint(places).astype(int)
+    # Of very many points, those nearer than a dot is wide are one.
+    unit = 1 if len(places) <= _FINE_POINTS else _DOT
+    rounded = np.rint(places / unit).astype(int) * unit
     parts = []
     for group in groups:
         # Several points on one place look like one.

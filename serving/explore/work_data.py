@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import heapq
+import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -53,12 +55,27 @@ from preprocessing.records.provenance import as_written
 from serving.client.inputs import UserRequest
 
 _READ_BATCH = 4096
+
+Result = TypeVar("Result")
+
 _OF_OTHERS = ("source_mismatch", "extraction_mismatch")
 """Records of a file that another source, or the other extraction, reads."""
 
 
 class UnknownEntity(CommandError):
     """There is no such item, user or source."""
+
+
+def computed_once(lock: threading.RLock, compute: Callable[..., Result]) -> Callable[..., Result]:
+    """A function whose results are kept, and are computed by one thread at a time."""
+    cached = functools.cache(compute)
+
+    @functools.wraps(compute)
+    def locked(*arguments: Any) -> Result:
+        with lock:
+            return cached(*arguments)
+
+    return locked
 
 
 class Items:
@@ -82,7 +99,8 @@ class Items:
         self.categorical = attributes.categorical
         self.numeric = attributes.numeric
         self.row_of = {item: row for row, item in enumerate(self.ids)}
-        self._lowered = [title.lower() for title in self.titles]
+        named = zip(self.ids, self.titles, strict=True)
+        self._searched = [(title or item).lower() for item, title in named]
 
     def title(self, item: str | None) -> str | None:
         """An item's title; None where there is none."""
@@ -103,24 +121,23 @@ class Items:
         return {name: text for name, text in {**texts, **numbers}.items() if text}
 
     def search(self, text: str, most: int) -> list[str]:
-        """Items of this id or with a title that contains a text.
+        """Items of this id or with a title that contains a text; without a title, an id that does.
 
         First those of this id or title, then those whose title begins so; of equal ones those with
         the most ratings.
         """
         wanted = text.lower()
-        found = [
-            row
-            for row, title in enumerate(self._lowered)
-            if wanted in title or wanted == self.ids[row]
-        ]
+        same_id = self.row_of.get(text)
+        found = (
+            row for row, title in enumerate(self._searched) if wanted in title or row == same_id
+        )
 
         def place(row: int) -> tuple[bool, bool, int]:
-            title = self._lowered[row]
-            is_meant = self.ids[row] == text or title == wanted
+            title = self._searched[row]
+            is_meant = row == same_id or title == wanted
             return not is_meant, not title.startswith(wanted), -int(self.rating_counts[row])
 
-        return [self.ids[row] for row in sorted(found, key=place)[:most]]
+        return [self.ids[row] for row in heapq.nsmallest(most, found, key=place)]
 
 
 @dataclass(frozen=True)
@@ -178,7 +195,7 @@ class Samples:
                 given: Any = [value.decode() for value in values[row] if value]
             else:
                 given = next((float(value) for value in values[row] if value == value), None)
-            if given:
+            if given is not None and given != []:
                 profile[name.removeprefix(PROFILE_PREFIX)] = given
         ratings = columns[HISTORY_RATING][row][known].tolist() if self._has_ratings else None
         return UserRequest(
@@ -219,15 +236,18 @@ class Vectors:
 
     Attributes:
       entity: "item" or "user".
-      records: the vectors.
+      ids: [rows], whose vectors they are.
+      extraction: [rows], individual or collective.
       row_of: id -> row.
       centred: the vectors as they are compared.
     """
 
     def __init__(self, entity: str, records: KnowledgeVectors):
         self.entity = entity
-        self.records = records
-        self.row_of = {one: row for row, one in enumerate(records.entity_ids)}
+        self.ids = records.entity_ids
+        self.extraction = records.extraction
+        self._groups = records.group_ids
+        self.row_of = {one: row for row, one in enumerate(self.ids)}
         self.centred = CentredVectors(records.vectors)
 
     def nearest(self, entity_id: str, most: int) -> list[tuple[str, float]]:
@@ -235,9 +255,9 @@ class Vectors:
         if entity_id not in self.row_of:
             return []
         order, cosines = self.centred.nearest(self.row_of[entity_id], most)
-        ids = self.records.entity_ids
         return [
-            (ids[row], cosine) for row, cosine in zip(order.tolist(), cosines.tolist(), strict=True)
+            (self.ids[row], cosine)
+            for row, cosine in zip(order.tolist(), cosines.tolist(), strict=True)
         ]
 
     def origin(self, entity_id: str) -> tuple[str, str]:
@@ -245,7 +265,7 @@ class Vectors:
         row = self.row_of.get(entity_id)
         if row is None:
             return "missing", ""
-        return self.records.extraction[row], self.records.group_ids[row]
+        return self.extraction[row], self._groups[row]
 
     @cached_property
     def plane(self) -> np.ndarray:
@@ -253,12 +273,16 @@ class Vectors:
 
         Their signs make the largest absolute weight of each positive.
         """
-        vectors = self.centred.directions.astype(np.float64)
-        vectors = vectors - vectors.mean(axis=0)
-        _, directions = np.linalg.eigh(vectors.T @ vectors)
+        vectors = self.centred.directions
+        mean = vectors.mean(axis=0, dtype=np.float64)
+        scatter = np.zeros([len(mean), len(mean)])
+        for start in range(0, len(vectors), _READ_BATCH):
+            part = vectors[start : start + _READ_BATCH] - mean
+            scatter += part.T @ part
+        _, directions = np.linalg.eigh(scatter)
         main = directions[:, ::-1][:, :2]
-        signs = np.sign(main[np.abs(main).argmax(axis=0), np.arange(main.shape[1])])
-        plane = vectors @ (main * signs)
+        main = main * np.sign(main[np.abs(main).argmax(axis=0), np.arange(main.shape[1])])
+        plane = vectors @ main.astype(np.float32) - mean @ main
         return np.pad(plane, [(0, 0), (0, 2 - plane.shape[1])])
 
 
@@ -354,10 +378,11 @@ class WorkData:
         self.scenario = scenario
         self._directory = WorkDirectory(scenario.work_dir)
         self.items = Items(as_written(self._directory.examples.item_attributes))
-        self.vectors = functools.cache(self._vectors)
-        self.answers = functools.cache(self._answers)
-        self.links = functools.cache(self._links)
-        self.rejected = functools.cache(self._rejected)
+        lock = threading.RLock()
+        self.vectors = computed_once(lock, self._vectors)
+        self.answers = computed_once(lock, self._answers)
+        self.links = computed_once(lock, self._links)
+        self.rejected = computed_once(lock, self._rejected)
 
     @cached_property
     def encoded(self) -> dict[str, list[str]]:

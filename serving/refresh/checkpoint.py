@@ -51,8 +51,25 @@ class IdLookup:
 
     def rows(self, ids: Sequence[str]) -> np.ndarray:
         """Rows of ids, int32 [ids]; 0 for unknown ones."""
+        return self._rows_of(id_hashes(list(ids), self.contents.salt))
+
+    def rows_in(self, other: IdLookup) -> np.ndarray:
+        """The rows that the ids of this version have in another.
+
+        Returns:
+          int32 [rows]; 0 for row 0, and where the other version does not know the id.
+
+        Raises:
+          CommandError: the versions hash ids in different ways.
+        """
+        if self.contents.salt != other.contents.salt:
+            raise CommandError("the versions hash ids in different ways: no row can be compared")
+        rows = np.full(self.num_rows, UNKNOWN_ROW, np.int32)
+        rows[self.contents.rows[:-WINDOW]] = other._rows_of(self.contents.keys[:-WINDOW])
+        return rows
+
+    def _rows_of(self, keys: np.ndarray) -> np.ndarray:
         stored_keys = self.contents.keys[:-WINDOW]
-        keys = id_hashes(list(ids), self.contents.salt)
         if not len(stored_keys) or not len(keys):
             return np.full(len(keys), UNKNOWN_ROW, np.int32)
         places = np.minimum(np.searchsorted(stored_keys, keys), len(stored_keys) - 1)

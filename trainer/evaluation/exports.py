@@ -103,7 +103,7 @@ def export_scores(path: Path, scenario: Scenario, part: str) -> PartScores:
       preprocessing.records.contract.DamagedRecords: a data file is missing or damaged.
     """
     require_named_inputs(scenario, sources=())
-    model = _load(path)
+    model = load_saved_model(path)
     if _SIGNATURE in model.signatures:
         outputs = model.signatures[_SIGNATURE].structured_outputs
         kind = CTR if outputs[SCORE].shape.rank == 1 else RERANK
@@ -126,7 +126,12 @@ def export_scores(path: Path, scenario: Scenario, part: str) -> PartScores:
     return PartScores(scenario, part, kind, tasks, _predictions(predict, files, path))
 
 
-def _load(path: Path) -> Any:
+def load_saved_model(path: Path) -> Any:
+    """The SavedModel of a version folder.
+
+    Raises:
+      CommandError: TensorFlow cannot load it.
+    """
     try:
         return tf.saved_model.load(str(path))
     except (OSError, ValueError, tf.errors.OpError) as error:

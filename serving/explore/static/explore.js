@@ -64,6 +64,7 @@ for (const figure of document.querySelectorAll("[data-select]")) {
   let start = null;
   let shown = null;
   map.addEventListener("pointerdown", (event) => {
+    if (event.button !== 0) return;
     start = place(event);
     map.querySelectorAll(".selected").forEach((one) => one.remove());
     shown = document.createElementNS(map.namespaceURI, "rect");
@@ -78,6 +79,11 @@ for (const figure of document.querySelectorAll("[data-select]")) {
     shown.setAttribute("y", Math.min(y, start[1]));
     shown.setAttribute("width", Math.abs(x - start[0]));
     shown.setAttribute("height", Math.abs(y - start[1]));
+  });
+  map.addEventListener("pointercancel", () => {
+    // The finger scrolls the page.
+    start = null;
+    shown?.remove();
   });
   map.addEventListener("pointerup", (event) => {
     if (start === null) return;

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +56,17 @@ def test_every_answer_has_the_security_headers(browser: TestClient, path: str) -
     assert "unsafe" not in policy and "*" not in policy
     assert headers["X-Content-Type-Options"] == "nosniff"
     assert headers["Referrer-Policy"] == "no-referrer"
+
+
+def test_the_page_of_a_failure_has_the_security_headers(
+    session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr(session.data, "items")
+    app = explorer_app(session, "127.0.0.1")
+    client = TestClient(app, "http://127.0.0.1", raise_server_exceptions=False)
+    response = client.get("/search?q=x")
+    assert response.status_code == 500 and "AttributeError" in response.text
+    assert response.headers["Content-Security-Policy"] and "Traceback" not in response.text
 
 
 def test_the_start_page_is_the_ranking(browser: TestClient) -> None:
@@ -127,6 +140,12 @@ def test_one_model_alone_says_what_to_compare_it_with(runs: dict[str, Path]) -> 
         assert client.get("/ranking").status_code == 200
 
 
+def damaged_export(folder: Path) -> Path:
+    version = Path(shutil.copytree(exported("din", "ridge").path, folder / "1"))
+    (version / "saved_model.pb").write_bytes(b"cut off")
+    return version
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
@@ -136,6 +155,10 @@ def test_one_model_alone_says_what_to_compare_it_with(runs: dict[str, Path]) -> 
         (["RETRIEVAL"], 2, "a model of kind 'retrieval' cannot be explored"),
         (["RUN", "--part", "train"], 2, "--part"),
         (["RUN", "--host", "no.such.host.invalid"], 1, "cannot be listened on"),
+        (["RUN", "--host", "a" * 64], 1, "cannot be listened on"),
+        (["RUN", "--port", "TAKEN"], 1, "choose another port"),
+        (["EXPORT", "--host", "0.0.0.0"], 2, "everybody who reaches --host 0.0.0.0 can read"),
+        (["DAMAGED"], 1, "TensorFlow cannot load the SavedModel"),
     ],
 )
 def test_wrong_wishes_end_with_the_fix(
@@ -143,17 +166,23 @@ def test_wrong_wishes_end_with_the_fix(
     code: int,
     message: str,
     runs: dict[str, Path],
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    taken = socket.create_server(("127.0.0.1", 0))
     named = {
         "RUN": lambda: runs["ridge"],
         "OTHER": lambda: written_run("din", "none").folder.path,
         "EXPORT": lambda: exported("din", "ridge").base,
         "RETRIEVAL": lambda: rich_run("two_tower").folder.path,
+        "DAMAGED": lambda: damaged_export(tmp_path),
+        "TAKEN": lambda: taken.getsockname()[1],
     }
     words = [str(named[word]()) if word in named else word for word in words]
+    words = [*words, *([] if "--port" in words else ["--port", "0"])]
     try:
-        actual = main(["explore", *words, "--port", "0"])
+        with taken:
+            actual = main(["explore", *words])
     except SystemExit as stop:
         actual = int(stop.code or 0)
     assert actual == code and message in capsys.readouterr().err

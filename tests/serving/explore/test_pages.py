@@ -10,29 +10,44 @@ from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import tensorflow as tf
 from sklearn.metrics import roc_auc_score
+from starlette.datastructures import QueryParams
 from starlette.testclient import TestClient
 
 from configs.knowledge import SourceAnswers
 from configs.scenario import Scenario
-from preprocessing.records.contract import EXAMPLE_FEATURES
+from preprocessing.records.contract import EXAMPLE_FEATURES, USER_FOLDS
+from preprocessing.records.item_tables import FIXED_COLUMNS
 from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.parsing import example_dataset
 from serving.client import UserRequest
+from serving.client.inputs import rank_inputs
 from serving.explore.app import explorer_app
+from serving.explore.parameters import Parameters, address
 from serving.explore.session import Session
 from serving.explore.svg import MAP_SIZE, MapScale
-from serving.explore.work_data import WorkData
+from serving.explore.work_data import Items, Samples, WorkData
 from serving.refresh.incoming import AnswerFiles
 from serving.refresh.refreshing import RefreshRequest, refresh
-from tests.scenarios import ITEMS, ITEMS_WITH_ANSWER, ITEMS_WITH_GROUP, KNOWLEDGE_ONLY_ITEMS
+from tests.runs import write_run, written_run
+from tests.scenarios import (
+    ITEMS,
+    ITEMS_WITH_ANSWER,
+    ITEMS_WITH_GROUP,
+    KNOWLEDGE_ONLY_ITEMS,
+    implicit_scenario,
+    rich_scenario,
+)
 from tests.serving.explore.conftest import HTML
-from tests.serving.exports import exported
+from tests.serving.exports import exported, exported_variant
 from trainer.run_folder import RunFolder
 
 
@@ -317,7 +332,7 @@ def test_every_item_on_the_map_has_one_colour(
     (legend,) = re.findall(r'<ul class="legend">(.*?)</ul>', text, re.DOTALL)
     counts = [int(count) for count in re.findall(r"<small>(\d+)</small>", legend)]
     assert len(counts) >= 2
-    assert sum(counts) == len(session.data.vectors(source).records.entity_ids)
+    assert sum(counts) == len(session.data.vectors(source).ids)
 
 
 def test_quality_counts_what_is_covered_and_what_was_rejected(
@@ -343,38 +358,46 @@ def test_a_run_has_no_versions(browser: TestClient) -> None:
 
 def test_what_a_refresh_changed(tmp_path: Path) -> None:
     base = Path(shutil.copytree(exported("din", "ridge").base, tmp_path / "export"))
-    answer = {
-        "source": "item",
-        "entity_id": "1",
-        "extraction": "individual",
-        "answer": "a western of horses, dust and duels at noon, told by its villain",
+    texts = {
+        "1": "a western of horses, dust and duels at noon, told by its villain",
+        "unknown to the data": "jokes and wit about a family that moves to the sea for good",
     }
-    (tmp_path / "new.jsonl").write_text(json.dumps(answer) + "\n", encoding="utf-8")
+    answers = [
+        {"source": "item", "entity_id": item, "extraction": "individual", "answer": text}
+        for item, text in texts.items()
+    ]
+    lines = "".join(json.dumps(answer) + "\n" for answer in answers)
+    (tmp_path / "new.jsonl").write_text(lines, encoding="utf-8")
     result = refresh(RefreshRequest(base, AnswerFiles([str(tmp_path / "new.jsonl")])))
     assert result["version"] == 2
+    # Versions are often numbered by the time.
+    before, after = 1_700_000_001, 1_700_000_002
+    for number, name in ((1, before), (2, after)):
+        (base / str(number)).rename(base / str(name))
     config = exported("din", "ridge").run.folder.config
     opened = Session.open(base, [], config, "validation")
-    change = opened.version_change(1, 2)
-    assert change.items == ["1"] and change.num_items == 1 and change.new_items == 0
-    assert change.tables["items, augmented vector of item"] == 1
-    assert change.tables["items, row of the match of item"] == 1
+    change = opened.version_change(before, after)
+    assert change.items == ["1"] and change.num_items == 2 and change.new_items == 0
+    assert change.tables["items, augmented vector of item"] == 2
+    assert change.tables["items, row of the match of item"] == 2
     assert change.tables["items, mean rating"] == 0
-    old, new = (tf.saved_model.load(str(base / name)) for name in ("1", "2"))
+    old, new = (tf.saved_model.load(str(base / str(name))) for name in (before, after))
     files = WorkDirectory(opened.data.scenario.work_dir).examples.shards("validation")
     dataset = tf.data.TFRecordDataset([str(file) for file in files], compression_type="GZIP")
     examples = tf.stack(list(dataset))
-    before, after = (
+    scores_before, scores_after = (
         one.signatures["predict_examples"](examples=examples)["score"].numpy() for one in (old, new)
     )
-    moved = int((np.abs(after - before) > 1e-6).sum())
+    moves_of = scores_after - scores_before
+    moved = int((np.abs(moves_of) > 1e-6).sum())
     assert 0 < moved
     with TestClient(explorer_app(opened, "127.0.0.1"), "http://127.0.0.1") as client:
         shown = page(client, "/versions")
-        assert f"{moved} of {len(before)} samples of the validation part" in shown.text
+        assert f"{moved} of {len(moves_of)} samples of the validation part" in shown.text
         assert f"version 1, {result['changed_rows']} rows changed" in shown.text
-        largest = np.abs(after - before).argmax()
+        largest = np.abs(moves_of).argmax()
         moves = [row[-1] for row in shown.body() if len(row) == 6 and row[2] != "Label"]
-        assert moves[0] == f"{after[largest] - before[largest]:+.4f}"
+        assert moves[0] == f"{moves_of[largest]:+.4f}"
         assert "there is no version 7" in page(client, "/versions?before=7", 404).text
         body = request_of(client, "/ranking?user=u3")
         scores = new.signatures[body["signature_name"]](
@@ -412,8 +435,172 @@ def test_links_of_all_pages_lead_to_pages(browser: TestClient) -> None:
 
 
 def test_pages_ask_nothing_of_others(browser: TestClient) -> None:
-    for address in every_address():
-        text = re.sub(r"<pre.*?</pre>", "", browser.get(address).text, flags=re.DOTALL)
-        assert not re.findall(r"(?:https?:)?//[a-z0-9]", text), address
-        assert not re.findall(r"<[^>]* (?:style|on[a-z]+)=", text), address
+    for shown in every_address():
+        text = re.sub(r"<pre.*?</pre>", "", browser.get(shown).text, flags=re.DOTALL)
+        assert not re.findall(r"(?:https?:)?//[a-z0-9]", text), shown
+        assert not re.findall(r"<[^>]* (?:style|on[a-z]+)=", text), shown
         assert "<script>" not in text and "<style" not in text
+
+
+@pytest.fixture(scope="module")
+def implicit() -> Session:
+    run_dir = str(Path(implicit_scenario().work_dir) / "runs" / "explored")
+    run = write_run(implicit_scenario(run_dir=run_dir, model__adapter="none"))
+    return Session.open(run.folder.path, [], None, "validation")
+
+
+def assert_scored_as_samples(opened: Session) -> None:
+    for ranker in opened.rankers:
+        predictions = opened.predictions(ranker)
+        for user in opened.samples.users[:8]:
+            state = opened.samples.state(user)
+            assert state is not None
+            chosen = (predictions.user_ids == user) & (predictions.item_ids == state.items[0])
+            (score,) = ranker.scores(state.request, state.items[:1])
+            assert score == pytest.approx(predictions.scores[chosen][0], abs=1e-5)
+
+
+def test_users_are_scored_as_their_samples_are(session: Session, implicit: Session) -> None:
+    for opened in (session, implicit):
+        assert_scored_as_samples(opened)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["pca", "pq"])
+def test_profiles_are_read_by_models_that_read_them(name: str) -> None:
+    """The second variant reads none, though users have them."""
+    variant = exported_variant(name)
+    folder, config = variant.run.folder.path, Path(variant.run.folder.config)
+    assert_scored_as_samples(Session.open(variant.base, [folder], config, "validation"))
+
+
+def test_a_number_of_a_profile_may_be_zero(tmp_path: Path) -> None:
+    scenario = rich_scenario()
+    (file, *_) = WorkDirectory(scenario.work_dir).examples.shards("validation")
+    (record, *_) = tf.data.TFRecordDataset([str(file)], compression_type="GZIP").take(1)
+    example = tf.train.Example.FromString(record.numpy())
+    example.features.feature["profile_age"].float_list.value[:] = [0.0]
+    example.features.feature["profile_city"].bytes_list.value[:] = []
+    copy = WorkDirectory(tmp_path).examples.shard("validation", 0, 1)
+    copy.parent.mkdir(parents=True)
+    with tf.io.TFRecordWriter(str(copy), "GZIP") as writer:
+        writer.write(example.SerializeToString())
+    samples = Samples(scenario.model_copy(update={"work_dir": str(tmp_path)}), "validation")
+    (user,) = samples.users
+    state = samples.state(user)
+    assert state is not None and state.request.profile == {"age": 0.0}
+
+
+def test_a_part_without_samples_takes_a_typed_history(
+    linked_scenario: Scenario, runs: dict[str, Path], tmp_path: Path
+) -> None:
+    work = Path(shutil.copytree(linked_scenario.work_dir, tmp_path / "work"))
+    file = WorkDirectory(work).examples.shard("validation", 0, 1)
+    shutil.rmtree(file.parent)
+    file.parent.mkdir()
+    tf.io.TFRecordWriter(str(file), "GZIP").close()
+    WorkDirectory(work).examples.manifest.unlink()
+    opened = Session.open(runs["ridge"], [runs["none"]], None, "validation")
+    opened = Session(
+        opened.rankers,
+        WorkData(linked_scenario.model_copy(update={"work_dir": str(work)})),
+        "validation",
+    )
+    with TestClient(explorer_app(opened, "127.0.0.1"), "http://127.0.0.1") as client:
+        shown = page(client, "/ranking")
+        assert "Ranking for a typed history" in shown.text and "0 entries" in shown.text
+        assert len(shown.body()) == 51
+        assert "the validation part has no samples" in page(client, "/moved", 409).text
+
+
+def test_another_user_of_the_form_is_that_user(browser: TestClient) -> None:
+    form = "edited=1&of=u3&item=1&rating=5&candidates=later"
+    assert page(browser, f"/ranking?{form}&user=u4").body() == (
+        page(browser, "/ranking?user=u4").body()
+    )
+    stranger = page(browser, f"/ranking?{form}&user=stranger")
+    assert "1 entries" in stranger.text and "the first 50" in stranger.text
+    assert "Ranking for user u4" in page(browser, "/ranking?edited=1&of=&item=1&user=u4").text
+
+
+def test_a_history_of_implicit_feedback_is_edited_without_ratings(implicit: Session) -> None:
+    user = implicit.samples.users[0]
+    state = implicit.samples.state(user)
+    assert state is not None
+    history = [str(item) for item in state.request.history_item_id]
+    with TestClient(explorer_app(implicit, "127.0.0.1"), "http://127.0.0.1") as client:
+        text = client.get(f"/ranking?user={user}").text
+        assert text.count('type="checkbox"') == len(history) and "the samples of the part" in text
+        kept = "&".join(f"item={item}" for item in history[:0:-1])
+        shown = page(client, f"/ranking?edited=1&of={user}&user={user}&{kept}&candidates=all")
+        assert f"{len(history) - 1} entries" in shown.text
+        request = UserRequest.from_history(user, history[1:])
+        candidates = [item for item in implicit.data.items.ids if item not in history[1:]]
+        best = np.sort(implicit.rankers[0].scores(request, candidates))[::-1][:50]
+        assert [row[1].split()[-1] for row in shown.body()[1:]] == [f"{one:.3f}" for one in best]
+
+
+def test_an_item_twice_in_a_history_counts_twice(session: Session) -> None:
+    ridge = session.rankers[2]
+    user = UserRequest.from_history("u3", ["9", "2", "9"], [4.0, 1.0, 5.0], 4.0)
+    raw = {name: tf.constant(v) for name, v in rank_inputs(user, ["1"]).items()}
+    preparation = ridge._model.inputs_preparation
+    features = preparation(raw)["match"].numpy()[0]
+    for source, found in session.explain(ridge, user, "1").items():
+        assert found is not None and sorted(one.item for one in found) == ["2", "9", "9"]
+        mean = features[preparation.matches.feature_names.index(f"{source}/mean")]
+        assert sum(one.value for one in found) == pytest.approx(mean, abs=1e-5)
+
+
+def test_the_last_rankings_are_kept(session: Session) -> None:
+    users = [UserRequest.from_history("u3", ["9"], [rating]) for rating in (1.0, 2.0, 2.0)]
+    rankings = [session.rank(user, ["1", "2"]) for user in users]
+    assert rankings[0] is not rankings[1] and rankings[1] is rankings[2]
+    assert session.rank(users[1], ["2", "1"]) is not rankings[1]
+
+
+def test_gates_are_the_softmax_of_the_vector() -> None:
+    run = written_run("din", "hein")
+    opened = Session.open(run.folder.path, [], None, "validation")
+    (gates,) = opened.gates("item", "1")["random_din_hein_1"]
+    weights = {weight.name.split("/")[-1]: weight.numpy() for weight in run.model.adapter.weights}
+    records = read_knowledge(run.scenario.work_dir, "item")
+    vector = records.vectors[records.entity_ids.index("1")].astype(np.float64)
+    logits = vector @ weights["gate_item_kernel:0"] + weights["gate_item_bias:0"]
+    np.testing.assert_allclose(gates.shares, np.exp(logits) / np.exp(logits).sum(), atol=1e-5)
+    assert gates.source == "item" and gates.num_shared_experts == 2
+    with TestClient(explorer_app(opened, "127.0.0.1"), "http://127.0.0.1") as client:
+        text = client.get("/item?id=1").text
+        assert f"shared expert 2: {100 * gates.shares[1]:.0f} %" in text
+        assert f"own expert 1: {100 * gates.shares[2]:.0f} %" in text
+        assert "own expert 3" in client.get("/user?id=u1").text
+        assert "Experts" not in client.get(f"/item?id={ITEMS[-1]}").text
+
+
+def test_a_model_without_knowledge_explains_nothing() -> None:
+    export = exported("din", "none")
+    opened = Session.open(export.base, [], Path(export.run.folder.config), "validation")
+    with TestClient(explorer_app(opened, "127.0.0.1"), "http://127.0.0.1") as client:
+        assert "the model has no knowledge match" in client.get("/ranking?user=u3&why=1").text
+
+
+AWKWARD_IDS = ["a&b=c", "<i>", "50%", "x/../y", "#1", "B00ABC", "é +"]
+
+
+def test_items_of_any_id_are_found_and_have_an_address(tmp_path: Path) -> None:
+    count = len(AWKWARD_IDS)
+    columns = {
+        "item_id": AWKWARD_IDS,
+        "title": ["", "", "", "", "", "", "The Stranger"],
+        "rating_sum": [0.0] * count,
+        "rating_count": [0] * count,
+        "rating_sum_by_fold": [[0.0] * USER_FOLDS] * count,
+        "rating_count_by_fold": [[0] * USER_FOLDS] * count,
+    }
+    pq.write_table(pa.table(columns, pa.schema(FIXED_COLUMNS.items())), tmp_path / "items.parquet")
+    items = Items(tmp_path / "items.parquet")
+    for item in AWKWARD_IDS:
+        assert items.search(item, 1) == [item]
+        query = QueryParams(urlsplit(address("/item", id=item)).query)
+        assert Parameters(query).text("id") == item
+    assert items.search("b00", 5) == ["B00ABC"] and items.search("stranger", 5) == ["é +"]
