@@ -12,9 +12,9 @@ from markupsafe import Markup
 PALETTE = 9
 """Classes of colours, c0 to c8, that the style sheet has."""
 
-_WIDTH, _ROW = 640, 24
-_LABELS = 240
-_VALUES = 90
+_WIDTH, _ROW = 520, 24
+_LABELS = 200
+_VALUES = 70
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ def _colour(number: int | None) -> str:
     return "none" if number is None else str(number % PALETTE)
 
 
-def _shortened(text: str, most: int = 28) -> str:
+def _shortened(text: str, most: int = 26) -> str:
     return text if len(text) <= most else f"{text[: most - 1]}\u2026"
 
 
@@ -195,10 +195,10 @@ def columns(title: str, counts: Sequence[int], labels: Sequence[str]) -> Markup:
             Markup(
                 '<g><title>{0}: {1}</title><rect class="c0" x="{2:.1f}" y="{3:.1f}" '
                 'width="{4:.1f}" height="{5:.1f}"/><text class="below" x="{6:.1f}" y="{7}">{0}'
-                "</text></g>"
+                '</text><text class="below" x="{6:.1f}" y="{8:.1f}">{1}</text></g>'
             ).format(
                 *(label, f"{count:,}", place * width + 2, height - tall, width - 4, tall),
-                *(place * width + width / 2, height + 14),
+                *(place * width + width / 2, height + 14, height - tall - 4),
             )
         )
     return Markup(
