@@ -44,7 +44,7 @@ setup: $(INSTALLED) ## create .venv with Python 3.11 and install the pinned pack
 
 $(INSTALLED): requirements.txt requirements-dev.txt
 	@$(call check_python,setup)
-	@echo "setup: installing the pinned packages into $(VENV); takes minutes and 3.2 GB of disk, once"
+	@echo "setup: installing the pinned packages into $(VENV); takes minutes and 3.5 GB of disk, once"
 	@$(PYTHON) -m venv $(VENV)
 	@$(RUN) -m pip install --disable-pip-version-check $(if $(CI),--quiet) \
 		-r requirements.txt -r requirements-dev.txt

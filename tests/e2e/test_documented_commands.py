@@ -198,8 +198,11 @@ class Sandbox:
             self.link(name, "BASE")
         for name in ("WORK_DIR", "out/movielens_small", "out/movielens_1m"):
             self.link(name, "work")
-        self.link("out/demo/examples", "work/examples")
-        self.link("out/demo/knowledge", "work/knowledge")
+        for name in ("out/demo", "out/tutorial/films"):
+            self.link(f"{name}/examples", "work/examples")
+            self.link(f"{name}/knowledge", "work/knowledge")
+        # Trained before the lesson adds knowledge to its file.
+        self.link("out/tutorial/films/runs/din_none_seed1", "RUN")
 
     def write(self, name: str, text: str) -> Path:
         """Writes a file, with the folders above it."""
@@ -259,7 +262,6 @@ class Sandbox:
         for lesson in LESSONS:
             for step in notebooks.steps((ROOT / lesson).read_text(encoding="utf-8")):
                 if step.kind == "file":
-                    self.write(step.file, "")
                     save(self.folder / step.file, step.text)
         for name, records in files.items():
             self.write(name, "".join(json.dumps(record) + "\n" for record in records))
@@ -456,6 +458,11 @@ def installs(sandbox: Sandbox, call: Call) -> None:
             assert word.startswith(f"out/wheel/reki-{__version__}-py3-none-any.whl"), word
 
 
+def clones(sandbox: Sandbox, call: Call) -> None:
+    """Git gets an address, which a page cannot know, and a folder."""
+    assert call.words == ("clone", "URL", "reki")
+
+
 def serves(sandbox: Sandbox, call: Call) -> None:
     """Docker and kubectl get what is there: a model for the official image, or rendered files."""
     option = {"run": "-v", "compose": "--file", "apply": "-k"}[call.words[0]]
@@ -470,6 +477,7 @@ CHECKS: dict[str, Callable[[Sandbox, Call], object]] = {
     "configs show": runs,
     "curl": answered,
     "docker": serves,
+    "git": clones,
     "kubectl": serves,
     "examples.evidence --help": runs,
     "examples.evidence run": parsed,
@@ -587,6 +595,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def save(file: Path, text: str) -> None:
     """Writes what a page says to save; a second text of a YAML file is added to the first."""
+    file.parent.mkdir(parents=True, exist_ok=True)
     with file.open("a" if file.suffix == ".yaml" else "w", encoding="utf-8") as saved:
         saved.write(text)
 
