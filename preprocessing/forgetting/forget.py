@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import json
 import os
 import shutil
@@ -438,7 +439,9 @@ class _Edits:
         edit = editor_of(path)
         assert edit is not None
         target = path.with_name(f".{path.name}{_TEMPORARY}")
-        target.unlink(missing_ok=True)
+        # Of a run that was killed; what writes whole files has names of its own for them meanwhile.
+        for leftover in path.parent.glob(f"{glob.escape(target.name)}*"):
+            leftover.unlink()
         with damage_names(path), storage.errors_name(target):
             removed = +edit(path, target, leaving)
         if removed:

@@ -106,6 +106,8 @@ class Forgotten:
             "users": sorted(self.users),
             "items": sorted(self.items),
         }
+        for leftover in Path(work_dir).glob(f"{FORGOTTEN_FILE}.*.partial"):
+            leftover.unlink()
         with storage.create_bytes(str(Path(work_dir) / FORGOTTEN_FILE)) as file:
             file.write(json.dumps(contents, indent=1).encode() + b"\n")
 
