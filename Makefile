@@ -150,8 +150,8 @@ wheel: setup ## build out/wheel/reki-*.whl, for use beside other code
 
 requirements: setup ## pin requirements*.in to requirements*.txt (UPGRADE=1 takes newer versions)
 	@echo "requirements: resolving all requirements*.in for Python 3.11 on Linux"
-	@$(COMPILE) requirements.in -o requirements.txt
-	@$(COMPILE) requirements-dev.in -o requirements-dev.txt
+	@$(COMPILE) --generate-hashes requirements.in -o requirements.txt
+	@$(COMPILE) --generate-hashes requirements-dev.in -o requirements-dev.txt
 	@$(COMPILE) requirements-encoders.in -o requirements-encoders.txt
 	@$(COMPILE) requirements-gguf.in -o requirements-gguf.txt
 	@$(COMPILE) requirements-tracking.in -o requirements-tracking.txt
