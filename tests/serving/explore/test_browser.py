@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
+import requests
 import uvicorn
 
 from serving.explore.app import explorer_app
@@ -50,7 +51,10 @@ def site(session: Session) -> Iterator[str]:
     while not server.started:
         assert thread.is_alive()
         time.sleep(0.05)
-    yield f"http://127.0.0.1:{port}"
+    address = f"http://127.0.0.1:{port}"
+    # The first ranking compiles all models; no page of a test is to wait for that.
+    assert requests.get(f"{address}/ranking", timeout=300).status_code == 200
+    yield address
     server.should_exit = True
     thread.join()
 
