@@ -16,6 +16,10 @@ WARMUP_CANDIDATES = 10
 """Candidates of each list in a warm-up request."""
 
 
+ALWAYS_TAKEN = 1000
+"""Candidates, or rows without any, that every export takes in one request."""
+
+
 class Serving(Section):
     """How the export is served."""
 
@@ -36,7 +40,7 @@ class Serving(Section):
     )
     largest_request: int | None = Field(
         None,
-        ge=1000,
+        ge=ALWAYS_TAKEN,
         description="most candidates of a request (of retrieval: users); the exported graph "
         "refuses more, wherever it runs. At least ten times the largest batch size, and the rows "
         "that the server merges; without a number there is no limit",

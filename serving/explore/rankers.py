@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from configs.loading import ConfigurationError
 from configs.scenario import Scenario
+from configs.serving import ALWAYS_TAKEN
 from models.adapters.source_network import GatedAdapter
 from models.knowledge import MISSING_ROW
 from models.ranking import RankingModel
@@ -36,8 +37,6 @@ from trainer.preparation import ExampleStore
 from trainer.run_folder import RunFolder
 
 _SIGNATURE = "rank"
-_CANDIDATES_AT_ONCE = 1000
-"""No export refuses so many (`serving.largest_request`)."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +79,8 @@ class Ranker(ABC):
         if not items:
             return np.zeros(0, np.float32)
         parts = [
-            self._request(user, items[start : start + _CANDIDATES_AT_ONCE])
-            for start in range(0, len(items), _CANDIDATES_AT_ONCE)
+            self._request(user, items[start : start + ALWAYS_TAKEN])
+            for start in range(0, len(items), ALWAYS_TAKEN)
         ]
         return np.concatenate(
             [

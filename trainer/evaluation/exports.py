@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import tensorflow as tf
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError, require_there
 from configs.scenario import Scenario
+from configs.serving import ALWAYS_TAKEN
 from preprocessing.records.contract import (
     CTR,
     HISTORY_ITEM_ID,
@@ -80,7 +81,6 @@ def saved_model_in(folder: str | Path) -> Path | None:
     return max(versions, key=lambda version: int(version.name))
 
 
-_BATCH = 2048
 _SIGNATURE = "predict_examples"
 _PARSING = re.compile(r"Feature: .*\.")
 """What TensorFlow says about a record that it cannot parse, amid much else."""
@@ -123,7 +123,9 @@ def export_scores(path: Path, scenario: Scenario, part: str) -> PartScores:
     else:
         predict = _ExportedScoring(model, scenario, kind, tasks)
     files = _files(scenario, part, kind)
-    return PartScores(scenario, part, kind, tasks, _predictions(predict, files, path))
+    candidates = scenario.data.rerank.length if MODEL_KINDS[kind].has_lists else 1
+    batches = _example_batches(files, max(1, ALWAYS_TAKEN // candidates))
+    return PartScores(scenario, part, kind, tasks, _predictions(predict, batches, files, path))
 
 
 def load_saved_model(path: Path) -> Any:
@@ -150,14 +152,21 @@ def _files(scenario: Scenario, part: str, kind: str) -> list[Path]:
     return files
 
 
-def _predictions(
-    predict: Callable[[tf.Tensor], Predictions], files: Sequence[Path], path: Path
-) -> Iterator[Predictions]:
+def _example_batches(files: Sequence[Path], rows: int) -> tf.data.Dataset:
     dataset = tf.data.TFRecordDataset([str(file) for file in files], compression_type="GZIP")
     options = tf.data.Options()
     options.autotune.enabled = False
+    return dataset.batch(rows).prefetch(1).with_options(options)
+
+
+def _predictions(
+    predict: Callable[[tf.Tensor], Predictions],
+    batches: Iterable[tf.Tensor],
+    files: Sequence[Path],
+    path: Path,
+) -> Iterator[Predictions]:
     is_empty = True
-    for serialized in dataset.batch(_BATCH).prefetch(1).with_options(options):
+    for serialized in batches:
         is_empty = False
         try:
             yield predict(serialized)
@@ -210,7 +219,6 @@ class _ExportedScoring:
 
 VECTOR_SIGNATURES = ("user_vectors", "item_vectors")
 
-_ITEMS_AT_ONCE = 65536
 _VECTOR = "vector"
 
 
@@ -248,10 +256,10 @@ class ExportedRetrieval:
                 [
                     model.signatures["item_vectors"](
                         item_id=_as_asked(
-                            tf.constant(items[start : start + _ITEMS_AT_ONCE]), item_inputs[ITEM_ID]
+                            tf.constant(items[start : start + ALWAYS_TAKEN]), item_inputs[ITEM_ID]
                         )
                     )[_VECTOR].numpy()
-                    for start in range(0, len(items), _ITEMS_AT_ONCE)
+                    for start in range(0, len(items), ALWAYS_TAKEN)
                 ]
             )
         )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import shutil
 from pathlib import Path
 
@@ -9,7 +10,9 @@ import tensorflow as tf
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError, override_scenario
 from configs.scenario import Scenario
+from configs.serving import ALWAYS_TAKEN
 from preprocessing.records.layout import WorkDirectory
+from serving.serving_module import serving_module
 from tests.scenarios import copied_scenario, list_files_anew, tiny_scenario
 from tests.serving.exports import Export, exported, exported_variant
 from trainer.evaluation.exports import export_scores
@@ -43,6 +46,25 @@ def assert_judged_alike(export: Export, slices: list[str]) -> PartMetrics:
 def test_an_export_is_judged_like_its_run(name: str) -> None:
     actual = assert_judged_alike(exported_variant(name), SLICES)
     assert actual.metrics["n"] > 50
+
+
+@pytest.mark.parametrize("name", ["prm", "two_tower"])
+def test_an_export_with_the_least_limit_of_candidates_is_judged(tmp_path: Path, name: str) -> None:
+    """The part has more examples than one request may have."""
+    run = exported_variant(name).run
+    shutil.copytree(run.scenario.work_dir, tmp_path / "work", ignore=shutil.ignore_patterns("runs"))
+    scenario = override_scenario(run.scenario, {"work_dir": str(tmp_path / "work")})
+    model = run.folder.load_model()[1]
+    for shard in WorkDirectory(scenario.work_dir).examples.shards("test", model.kind):
+        with gzip.open(shard) as file:
+            records = file.read()
+        with gzip.open(shard, "wb") as file:
+            file.write(records * 40)
+    list_files_anew(WorkDirectory(scenario.work_dir).examples)
+    module = serving_module(model, largest_request=ALWAYS_TAKEN)
+    tf.saved_model.save(module, str(tmp_path / "model"), signatures=module.signatures())
+    scores = export_scores(tmp_path / "model", scenario, "test")
+    assert sum(table.num_rows for table in scores.tables()) > ALWAYS_TAKEN
 
 
 def test_tasks_of_an_export_are_judged() -> None:
