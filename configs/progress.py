@@ -43,6 +43,9 @@ class _Lines(tqdm):
         self._said = time.monotonic()
         say(self._line())
 
+    def __del__(self) -> None:
+        """Says nothing: memory is collected long after the work ended."""
+
     def _line(self) -> str:
         state = self.format_dict
         unit, is_scaled = state["unit"].strip(), bool(state["unit_scale"])

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gc
 import sys
 
 import pytest
@@ -45,6 +46,17 @@ def test_short_work_and_work_of_unknown_length(
         clock[0] += 100
         bar.update(2_000_000)
     assert capsys.readouterr().err == "a.zip: 2.00MB, 20.0kB/s\n"
+
+
+def test_a_progress_that_nobody_closed_says_nothing_when_it_is_collected(
+    clock: list[float], capsys: pytest.CaptureFixture[str]
+) -> None:
+    bar = progress(desc="encode", unit="text")
+    bar.update(5)
+    clock[0] += 100
+    del bar
+    gc.collect()
+    assert capsys.readouterr().err == ""
 
 
 def test_a_terminal_gets_a_bar(
