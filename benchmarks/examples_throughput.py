@@ -14,8 +14,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from benchmarks import plain_pandas, synthetic
+from benchmarks import plain_pandas
 from benchmarks.measuring import measured, print_measure
+from benchmarks.synthetic import SyntheticLog
 from configs.loading import scenario_from_tree
 from configs.scenario import Scenario
 from preprocessing.beam_options import BeamOptions, silence_beam_import_logs
@@ -50,10 +51,9 @@ def main() -> None:
 
 def _scenario(folder: Path, arguments: argparse.Namespace) -> Scenario:
     users = arguments.users or max(1, arguments.interactions // 160)
-    synthetic.write_interactions(
-        folder / "interactions.csv", arguments.interactions, users, arguments.items, arguments.seed
-    )
-    synthetic.write_catalogue(folder / "catalogue.csv", arguments.items)
+    log = SyntheticLog(arguments.interactions, users, arguments.items, arguments.seed)
+    log.write_interactions(folder / "interactions.csv")
+    log.write_catalogue(folder / "catalogue.csv")
     return scenario_from_tree(
         {
             "name": "synthetic",

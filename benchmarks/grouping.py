@@ -18,7 +18,7 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from benchmarks.measuring import measured, peak_megabytes, print_measure
-from benchmarks.synthetic import write_catalogue, write_interactions
+from benchmarks.synthetic import SyntheticLog
 from configs.knowledge import Grouping
 from configs.loading import scenario_from_tree
 from configs.scenario import Scenario
@@ -43,9 +43,9 @@ _FEATURES = ("co_occurrence", "attributes", "text")
 
 def _write_tables(folder: str, entities: int, interactions: int, seed: int) -> None:
     users = max(1, interactions // _INTERACTIONS_PER_USER)
-    log = Path(folder) / "interactions.csv"
-    write_interactions(log, interactions, users=users, items=entities, seed=seed)
-    write_catalogue(Path(folder) / "catalogue.csv", entities)
+    log = SyntheticLog(interactions, users, entities, seed)
+    log.write_interactions(Path(folder) / "interactions.csv")
+    log.write_catalogue(Path(folder) / "catalogue.csv")
 
 
 def _scenario(folder: str, features: list[str]) -> Scenario:

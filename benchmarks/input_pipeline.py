@@ -27,8 +27,8 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import tensorflow as tf
 
-from benchmarks import synthetic
 from benchmarks.measuring import Stopwatch, measured, print_measure
+from benchmarks.synthetic import SyntheticLog
 from configs.loading import scenario_from_tree
 from configs.scenario import Scenario
 from models.building import AnyModel, build_model
@@ -70,8 +70,9 @@ def built_scenario(folder: Path, arguments: argparse.Namespace) -> Scenario:
     log = folder / f"interactions_{arguments.interactions}_{arguments.seed}.csv"
     if not log.exists():
         users = max(10, arguments.interactions // 166)
-        synthetic.write_interactions(log, arguments.interactions, users, _ITEMS, arguments.seed)
-        synthetic.write_catalogue(folder / "catalogue.csv", _ITEMS)
+        synthetic = SyntheticLog(arguments.interactions, users, _ITEMS, arguments.seed)
+        synthetic.write_interactions(log)
+        synthetic.write_catalogue(folder / "catalogue.csv")
     scenario = scenario_from_tree(
         {
             "name": "input pipeline",

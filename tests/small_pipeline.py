@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import yaml
 
-from benchmarks import synthetic
+from benchmarks.synthetic import SyntheticLog
 from preprocessing.records.forgotten import Forgotten
 
 SALT = "7f" * 32
@@ -31,29 +30,14 @@ def write_small_scenario(folder: Path) -> None:
     """
     (folder / "work").mkdir()
     Forgotten(SALT).with_ids(["30"], []).write(folder / "work")
-    items = range(1, 41)
-    synthetic.write_interactions(folder / "interactions.csv", 1500, 30, 40, seed=3)
-    synthetic.write_catalogue(folder / "catalogue.csv", 40)
-
-    def write_answers(
-        name: str, source: str, text: Callable[[int], str], extraction: str = "individual"
-    ) -> None:
-        records = (
-            {"source": source, "entity_id": str(item), "extraction": extraction}
-            | {"answer": text(item)}
-            for item in items
-        )
-        lines = (json.dumps(record) + "\n" for record in records)
-        (folder / name).write_text("".join(lines), encoding="utf-8")
-
-    def named(item: int) -> str:
-        return json.dumps({"links": [f"Film number {(item + step) % 40 + 1}" for step in (1, 5)]})
-
-    write_answers("prose.jsonl", "item", lambda item: f"A film of the {item}th street, and dark.")
-    write_answers(
-        "groups.jsonl", "item", lambda group: f"Films of the {group}th kind.", "collective"
-    )
-    write_answers("links.jsonl", "links", named)
+    log = SyntheticLog(1500, users=30, items=40, seed=3)
+    log.write_interactions(folder / "interactions.csv")
+    log.write_catalogue(folder / "catalogue.csv")
+    log.write_answers(folder / "prose.jsonl")
+    log.write_links(folder / "links.jsonl")
+    about_group = {"source": "item", "entity_id": "1", "extraction": "collective"}
+    answer = json.dumps(about_group | {"answer": "Films of the first kind."})
+    (folder / "groups.jsonl").write_text(f"{answer}\n", encoding="utf-8")
     tree = {
         "name": "small",
         "work_dir": "work",

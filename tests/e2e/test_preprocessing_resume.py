@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import yaml
 
-from benchmarks import synthetic
+from benchmarks.synthetic import SyntheticLog
 from tests.killing import Command, ForkedCommands, checksums, forked_commands
 from tests.small_pipeline import SMALL_STEPS, write_small_scenario
 
@@ -152,8 +152,9 @@ GENERATE = Step(
 @pytest.mark.slow
 def test_a_synthetic_log_of_a_million_interactions(repository_root: Path, tmp_path: Path) -> None:
     def prepare(folder: Path) -> None:
-        synthetic.write_interactions(folder / "interactions.csv", 1_000_000, 6_000, 4_000, seed=3)
-        synthetic.write_catalogue(folder / "catalogue.csv", 4_000)
+        log = SyntheticLog(1_000_000, users=6_000, items=4_000, seed=3)
+        log.write_interactions(folder / "interactions.csv")
+        log.write_catalogue(folder / "catalogue.csv")
         generated = ["generated/answers.jsonl"]
         write_scenario(
             folder,
