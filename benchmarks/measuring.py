@@ -1,4 +1,7 @@
-"""What all benchmarks share: one JSON line per measure, with what is needed to repeat it."""
+"""What all benchmarks share: one JSON line per measure, with what is needed to repeat it.
+
+`measured` is for a block of this process, `run_measured` for a command in a process of its own.
+"""
 
 from __future__ import annotations
 
@@ -6,10 +9,14 @@ import json
 import os
 import platform
 import resource
+import subprocess
+import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 
 @dataclass
@@ -40,14 +47,102 @@ def peak_megabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def print_measure(benchmark: str, **values: object) -> None:
-    """Prints one JSON line; floats with four significant digits."""
+@dataclass(frozen=True)
+class CommandUse:
+    """What a command used, with all processes that it started.
+
+    Attributes:
+      output: what it printed on standard output.
+      seconds: wall time.
+      cpu_seconds: processor time, user and system.
+      peak_megabytes: of all its processes together; what they share counts once. Looked at a few
+        times a second, and no less than what one of them had held until then.
+      written_megabytes: what went to disks, files that were deleted again included.
+    """
+
+    output: str
+    seconds: float
+    cpu_seconds: float
+    peak_megabytes: float
+    written_megabytes: float
+
+
+_LOOK_SECONDS = 0.2
+_BLOCK_BYTES = 512
+
+
+def run_measured(command: Sequence[str]) -> CommandUse:
+    """Runs a command until its end.
+
+    Raises:
+      subprocess.CalledProcessError: it failed; what it said is on standard error.
+    """
+    start = time.monotonic()
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    peak, has_ended = 0.0, threading.Event()
+
+    def look() -> None:
+        nonlocal peak
+        while not has_ended.wait(_LOOK_SECONDS):
+            peak = max(peak, _tree_megabytes(process.pid))
+
+    looking = threading.Thread(target=look)
+    looking.start()
+    assert process.stdout is not None
+    output = process.stdout.read()
+    # Waiting by ourselves: the system counts children that a process has waited for as its own.
+    _, status, used = os.wait4(process.pid, 0)
+    seconds = time.monotonic() - start
+    process.returncode = os.waitstatus_to_exitcode(status)
+    has_ended.set()
+    looking.join()
+    if process.returncode:
+        raise subprocess.CalledProcessError(process.returncode, command, output)
+    return CommandUse(
+        output,
+        seconds,
+        used.ru_utime + used.ru_stime,
+        peak,
+        used.ru_oublock * _BLOCK_BYTES / 1e6,
+    )
+
+
+def _tree_megabytes(root: int) -> float:
+    """Memory of a process and of all below it, or the most that one of them ever held.
+
+    Of pages that several hold, each counts its part. What the system says of a child that has ended
+    (ru_maxrss) would not do: it is at least what its parent held when the child began.
+    """
+    children: dict[int, list[int]] = defaultdict(list)
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with suppress(OSError):  # Processes end meanwhile.
+            _, _, after_name = stat.read_text().rpartition(") ")
+            children[int(after_name.split()[1])].append(int(stat.parent.name))
+    together, largest, processes = 0, 0, [root]
+    while processes:
+        process = processes.pop()
+        processes += children[process]
+        with suppress(OSError):
+            together += _kilobytes(process, "smaps_rollup", "Pss:")
+            largest = max(largest, _kilobytes(process, "status", "VmHWM:"))
+    return max(together, largest) / 1024
+
+
+def _kilobytes(process: int, file: str, name: str) -> int:
+    lines = Path(f"/proc/{process}/{file}").read_text().splitlines()
+    return next((int(line.split()[1]) for line in lines if line.startswith(name)), 0)
+
+
+def print_measure(benchmark: str, **values: object) -> str:
+    """Prints one JSON line, and returns it; floats with four significant digits."""
     rounded = {
         name: float(f"{value:.4g}") if isinstance(value, float) else value
         for name, value in values.items()
     }
     machine = {"cores": len(os.sched_getaffinity(0)), "python": platform.python_version()}
-    print(json.dumps({"benchmark": benchmark, **rounded, **machine}), flush=True)
+    line = json.dumps({"benchmark": benchmark, **rounded, **machine})
+    print(line, flush=True)
+    return line
 
 
 def _processor_seconds() -> float:

@@ -13,18 +13,15 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
-import os
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import parquet
 
-from benchmarks.measuring import measured, peak_megabytes, print_measure
+from benchmarks.measuring import measured, peak_megabytes, print_measure, run_measured
 from configs.command_line import set_up_tensorflow
 
 _NEW_SHARE = 0.05
@@ -52,8 +49,13 @@ def main(words: list[str] | None = None) -> None:
         if export.exitcode:
             sys.exit(f"the export failed (exit code {export.exitcode})")
         vectors = _write_vectors(Path(folder) / "new.parquet", arguments)
-        with measured() as watch:
-            result = _refresh(base, vectors)
+        used = run_measured(
+            [
+                *(sys.executable, "-m", "serving", "refresh", "--json"),
+                *("--model", str(base), "--source", "item", "--vectors", str(vectors)),
+            ]
+        )
+        result = json.loads(used.output)
         print_measure(
             "refresh",
             items=arguments.items,
@@ -61,10 +63,10 @@ def main(words: list[str] | None = None) -> None:
             changed_rows=result["changed_rows"],
             new_items=result["new_items"],
             augmented_dtype=arguments.augmented_dtype,
-            seconds=watch.seconds,
-            cpu_seconds=watch.cpu_seconds,
+            seconds=used.seconds,
+            cpu_seconds=used.cpu_seconds,
             write_seconds=result["seconds"]["write"],
-            peak_megabytes=result["peak_megabytes"],
+            peak_megabytes=used.peak_megabytes,
             version_megabytes=_megabytes(Path(result["path"])),
             refresh_parts_megabytes=_megabytes(Path(result["path"]) / "assets.extra" / "refresh"),
         )
@@ -124,18 +126,6 @@ def _write_vectors(path: Path, arguments: argparse.Namespace) -> Path:
     vectors = random.normal(size=[number, arguments.dimension]).astype(np.float32)
     parquet.write_table(pa.table({"entity_id": ids, "vector": list(vectors)}), path)
     return path
-
-
-def _refresh(base: Path, vectors: Path) -> dict[str, Any]:
-    command = [sys.executable, "-m", "serving", "refresh", "--json"]
-    command += ["--model", str(base), "--source", "item", "--vectors", str(vectors)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    output = process.stdout.read()
-    _, status, used = os.wait4(process.pid, 0)
-    if status:
-        sys.exit(f"the refresh failed (status {status})")
-    return {**json.loads(output), "peak_megabytes": used.ru_maxrss / 1024}
 
 
 def _megabytes(folder: Path) -> float:
