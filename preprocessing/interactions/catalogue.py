@@ -307,13 +307,13 @@ def attributes_table(
     }
     columns[item_tables.RATING_SUM] = pa.array(sums.sum(axis=1))
     columns[item_tables.RATING_COUNT] = pa.array(counts.sum(axis=1))
-    columns[item_tables.RATING_SUM_BY_FOLD] = pa.array(
-        sums.tolist(), types[item_tables.RATING_SUM_BY_FOLD]
-    )
-    columns[item_tables.RATING_COUNT_BY_FOLD] = pa.array(
-        counts.tolist(), types[item_tables.RATING_COUNT_BY_FOLD]
-    )
+    columns[item_tables.RATING_SUM_BY_FOLD] = _lists_of_folds(sums)
+    columns[item_tables.RATING_COUNT_BY_FOLD] = _lists_of_folds(counts)
     return pa.table({name: column.cast(types[name]) for name, column in columns.items()})
+
+
+def _lists_of_folds(numbers: np.ndarray) -> pa.Array:
+    return pa.FixedSizeListArray.from_arrays(pa.array(numbers.ravel()), numbers.shape[1])
 
 
 def _rows_of(ids: pa.Array, items: DistinctRows, catalogue: CatalogueTable) -> pa.Table:

@@ -32,7 +32,7 @@ from preprocessing.interactions.sequences import (
     ordered_by,
     without_repeated,
 )
-from preprocessing.interactions.training_log import has_integer_items, shard_of_rows
+from preprocessing.interactions.training_log import divided_by_shard, has_integer_items
 from preprocessing.tables.table_reader import TableReader
 
 
@@ -190,10 +190,8 @@ class InteractionShards:
                 self.records += block.records
                 self._dead_letters.add(rejected)
                 self._integer_items &= has_integer_items(table)
-                shard_of_row = shard_of_rows(table, self._shards)
-                for shard in np.unique(shard_of_row):
-                    rows = table.filter(pa.array(shard_of_row == shard))
-                    writers[shard].write_table(rows.combine_chunks())
+                for shard, rows in divided_by_shard(table, self._shards):
+                    writers[shard].write_table(rows)
         finally:
             for writer in writers:
                 writer.close()

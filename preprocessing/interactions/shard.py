@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -18,6 +18,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from configs.data import CatalogueTable, Data, Split
 from configs.knowledge import Knowledge
 from preprocessing import storage
+from preprocessing.arrow_bytes import table_from_bytes
 from preprocessing.dead_letters import DeadLetter
 from preprocessing.interactions.catalogue import (
     DistinctRows,
@@ -183,12 +184,33 @@ def add_up(tables: Iterable[pa.Table], item_ids: list[str]) -> pa.Table:
     rows = pa.array(item_ids, pa.string())
     sums = np.zeros((len(item_ids), USER_FOLDS))
     counts = np.zeros((len(item_ids), USER_FOLDS), np.int64)
-    for table in tables:
-        index = pa.compute.index_in(table[_ITEM], value_set=rows).to_numpy()
-        table_sums, table_counts = fold_matrices(table)
-        sums[index] += table_sums
-        counts[index] += table_counts
+    for some in _of_enough_rows(tables, lambda: len(item_ids)):
+        chunks = [chunk for table in some for chunk in table[_ITEM].chunks]
+        ids = pa.chunked_array(chunks, pa.string())
+        index = pc.index_in(ids, value_set=rows).to_numpy()
+        for table in some:
+            own, index = index[: len(table)], index[len(table) :]
+            table_sums, table_counts = fold_matrices(table)
+            sums[own] += table_sums
+            counts[own] += table_counts
     return statistics_table(rows, sums.ravel(), counts.ravel())
+
+
+def _of_enough_rows(
+    tables: Iterable[pa.Table], enough: Callable[[], int]
+) -> Iterator[list[pa.Table]]:
+    """Tables together that have so many rows: looking up their ids once costs no more than they do.
+
+    With every table on its own, the work would grow with the shards times the items.
+    """
+    some: list[pa.Table] = []
+    for table in tables:
+        some.append(table)
+        if sum(map(len, some)) >= enough():
+            yield some
+            some = []
+    if some:
+        yield some
 
 
 def fold_matrices(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
@@ -198,9 +220,17 @@ def fold_matrices(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     return sums, counts
 
 
-def items_of(table: pa.Table) -> pa.ChunkedArray:
-    """Item ids of a statistics table."""
-    return table[_ITEM]
+def distinct_items(tables: Iterable[pa.Table]) -> pa.Array:
+    """Item ids of statistics tables, each once."""
+    distinct = pa.array([], pa.string())
+
+    def enough() -> int:
+        return len(distinct)
+
+    for some in _of_enough_rows(tables, enough):
+        chunks = [chunk for table in some for chunk in table[_ITEM].chunks]
+        distinct = pc.unique(pa.chunked_array([distinct, *chunks]))
+    return distinct
 
 
 def statistics_table(items: pa.Array, sums: np.ndarray, counts: np.ndarray) -> pa.Table:
@@ -332,7 +362,7 @@ USER_ID = "user_id"
 
 def write_summary(
     catalogue_tables: Iterable[pa.Table],
-    shard_items: Mapping[int, pa.Table],
+    shard_items: Mapping[int, bytes],
     shard_users: Iterable[Mapping[str, int]],
     shard_profile_values: Iterable[Mapping[str, Mapping[str, int]]],
     catalogue: CatalogueTable,
@@ -343,7 +373,8 @@ def write_summary(
 
     Args:
       catalogue_tables: parsed blocks of the catalogue.
-      shard_items: shard number -> rating statistics of its items.
+      shard_items: shard number -> rating statistics of its items, as an IPC stream: memory holds
+        a few of the tables at a time.
       shard_users: user -> number of training interactions, of each shard.
       shard_profile_values: profile feature -> value -> training users that have it, of each shard.
       catalogue: configuration of the catalogue.
@@ -354,10 +385,14 @@ def write_summary(
       Counts, and dead letters of the catalogue.
     """
     items = collect_items(catalogue_tables, catalogue, catalogue_files)
-    tables = [shard_items[shard] for shard in sorted(shard_items)]
-    log_ids = _sorted_ids([items_of(table) for table in tables])
-    item_ids = _sorted_ids([pa.chunked_array([log_ids], pa.string()), items.table[ITEM_ID]])
-    sums, counts = fold_matrices(add_up(tables, item_ids))
+
+    def tables() -> Iterator[pa.Table]:
+        return (table_from_bytes(shard_items[shard]) for shard in sorted(shard_items))
+
+    log_ids = distinct_items(tables())
+    catalogue_ids = items.table[ITEM_ID].combine_chunks()
+    item_ids = _sorted_ids(pa.chunked_array([log_ids, catalogue_ids], pa.string()))
+    sums, counts = fold_matrices(add_up(tables(), item_ids))
     with storage.create_bytes(storage.join(folder, ITEM_ATTRIBUTES_FILE)) as file:
         pq.write_table(attributes_table(items, item_ids, catalogue, sums, counts), file)
 
@@ -372,7 +407,7 @@ def write_summary(
         write_vocabulary(storage.join(folder, vocabulary_file(name)), order_by_count(value_counts))
     coverage = IdCoverage.measure(
         "item",
-        {item: training_counts[item] for item in log_ids},
+        {item: training_counts[item] for item in log_ids.to_pylist()},
         set(items.ids),
         "training_interactions",
     )
@@ -387,10 +422,9 @@ def write_summary(
     return statistics, items.dead_letters
 
 
-def _sorted_ids(columns: Sequence[pa.ChunkedArray]) -> list[str]:
-    """Distinct ids of several columns, in text order."""
-    chunks = [chunk for column in columns for chunk in column.chunks]
-    distinct = pc.unique(pa.chunked_array(chunks, pa.string()))
+def _sorted_ids(ids: pa.ChunkedArray) -> list[str]:
+    """Distinct ids, in text order."""
+    distinct = pc.unique(ids)
     return distinct.take(pc.array_sort_indices(distinct)).to_pylist()
 
 

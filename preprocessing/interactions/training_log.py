@@ -108,14 +108,22 @@ def has_integer_items(table: pa.Table) -> bool:
 
 
 def rows_by_shard(table: pa.Table, shards: int) -> Iterator[tuple[int, bytes]]:
-    """Divides a table by the hash of its users: number of the shard -> rows, as an IPC stream."""
-    shard_of_row = shard_of_rows(table, shards)
-    for shard in np.unique(shard_of_row).tolist():
-        yield shard, table_to_bytes(table.filter(pa.array(shard_of_row == shard)))
+    """The same as `divided_by_shard`, rows as an IPC stream."""
+    for shard, rows in divided_by_shard(table, shards):
+        yield shard, table_to_bytes(rows)
 
 
-def shard_of_rows(table: pa.Table, shards: int) -> np.ndarray:
-    """[rows] int64 number of the shard that each row's user belongs to."""
+def divided_by_shard(table: pa.Table, shards: int) -> Iterator[tuple[int, pa.Table]]:
+    """Divides a table by the hash of its users; the work does not grow with the shards.
+
+    Yields:
+      Number of a shard and its rows, in the order that they had. Shards ascend.
+    """
     encoded = table[USER].combine_chunks().dictionary_encode()
     hashes = stable_hashes(encoded.dictionary.to_pylist(), "shard")
-    return (hashes % np.uint64(shards)).astype(np.int64)[encoded.indices.to_numpy()]
+    shard_of_row = (hashes % np.uint64(shards)).astype(np.int64)[encoded.indices.to_numpy()]
+    order = np.argsort(shard_of_row, kind="stable")
+    ordered = table.take(pa.array(order)).combine_chunks()
+    numbers, starts, sizes = np.unique(shard_of_row[order], return_index=True, return_counts=True)
+    for shard, start, size in zip(numbers.tolist(), starts, sizes, strict=True):
+        yield shard, ordered.slice(start, size)

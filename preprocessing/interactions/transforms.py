@@ -402,7 +402,7 @@ class WriteSummary(beam.DoFn):
         grouped = element[1]
         statistics, dead_letters = write_summary(
             map(table_from_bytes, grouped[CATALOGUE]),
-            {shard: table_from_bytes(data) for shard, data in grouped[ITEMS]},
+            dict(grouped[ITEMS]),
             grouped[USERS],
             grouped[PROFILE_VALUES],
             self._plan.data.catalogue,

@@ -12,6 +12,7 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from configs.data import CatalogueTable, Data, Split
 from configs.prompting import Prompts
 from preprocessing import storage
+from preprocessing.arrow_bytes import table_to_bytes
 from preprocessing.interactions.catalogue import catalogue_schema
 from preprocessing.interactions.leak_check import CheckedSource, PromptCheck, SeenPrompt
 from preprocessing.interactions.reading import open_interactions
@@ -21,8 +22,8 @@ from preprocessing.interactions.shard import (
     Shard,
     add_up,
     count_items,
+    distinct_items,
     fold_matrices,
-    items_of,
     shards_of_log,
     write_schema,
     write_shard,
@@ -155,7 +156,7 @@ def test_files_statistics_and_counts_belong_together(tmp_path):
     assert result.statistics["leaks"]["unresolved_answers"] == {"taste": 1, "user": 1}
     assert result.statistics["training_interactions"] == 11
     assert result.users == {"u": 10, "v": 1}
-    assert len(items_of(result.items)) == 12
+    assert len(distinct_items([result.items])) == 12
     for part, count in result.statistics["samples"].items():
         assert len(read(tmp_path, part)) == count
 
@@ -213,7 +214,7 @@ def test_every_kind_is_written_from_the_same_samples(tmp_path):
     assert retrieved == {b"2", b"4", b"6", b"8"}
     # sampled items are no interactions: statistics hold the user's own items only
     _, counts = fold_matrices(result.items)
-    assert items_of(result.items).to_pylist() == sorted(map(str, range(12)))
+    assert sorted(distinct_items([result.items]).to_pylist()) == sorted(map(str, range(12)))
     assert counts.sum() == 10 + 1
 
 
@@ -308,7 +309,7 @@ def test_training_ratings_are_added_up_by_fold():
         statistics("u", {"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0, "e": 5.0}),
         statistics("w", {"b": 0.5}),
     ]
-    assert items_of(tables[0]).to_pylist() == ["a", "b", "c", "d", "e"]
+    assert sorted(distinct_items(tables).to_pylist()) == ["a", "b", "c", "d", "e"]
     sums, counts = fold_matrices(add_up(tables, ["e", "b", "new", "a", "c", "d"]))
     assert sums.sum(axis=1).tolist() == [0.0, 2.5, 0.0, 1.0, 3.0, 4.0]
     assert counts.sum(axis=1).tolist() == [0, 2, 0, 1, 1, 1]
@@ -339,7 +340,8 @@ def catalogue_table() -> pa.Table:
 
 
 def test_shards_and_catalogue_meet(tmp_path):
-    shards = {1: statistics("w", {"b": 0.5}), 0: statistics("u", {"a": 1.0, "b": 2.0})}
+    tables = {1: statistics("w", {"b": 0.5}), 0: statistics("u", {"a": 1.0, "b": 2.0})}
+    shards = {shard: table_to_bytes(table) for shard, table in tables.items()}
     values = [{"profile_job": {"cook": 1, "spy": 0}}, {"profile_job": {"cook": 1, "nurse": 3}}]
     counted, dead_letters = write_summary(
         [catalogue_table()],

@@ -16,7 +16,6 @@ from preprocessing.interactions.training_log import (
     has_integer_items,
     marked_interactions,
     rows_by_shard,
-    shard_of_rows,
 )
 from preprocessing.interactions.training_log_pipeline import read_training_log
 from tests.preprocessing.interactions.synthetic_interactions import interaction_table, sequences_of
@@ -52,15 +51,14 @@ def test_shards_hold_all_rows_of_their_users():
     table = interaction_table(
         *((f"u{number % 7}", str(number), 4.0, number) for number in range(50))
     )
-    shard_of_row = shard_of_rows(table, 4)
-    assert shard_of_row.tolist() == [
-        bucket_of(user, "shard", 4) for user in table["user"].to_pylist()
-    ]
-    actual = {}
-    for shard, rows in rows_by_shard(table, 4):
-        for row in table_from_bytes(rows).to_pylist():
-            actual[row["line"]] = shard
-    assert actual == dict(zip(table["line"].to_pylist(), shard_of_row.tolist(), strict=True))
+    rows = table.to_pylist()
+    shard_of_row = [bucket_of(row["user"], "shard", 4) for row in rows]
+    divided = {shard: table_from_bytes(part).to_pylist() for shard, part in rows_by_shard(table, 4)}
+    assert divided == {
+        shard: [row for row, own in zip(rows, shard_of_row, strict=True) if own == shard]
+        for shard in sorted(set(shard_of_row))
+    }
+    assert [*divided] == sorted(divided) and not [*rows_by_shard(table.slice(0, 0), 4)]
     assert has_integer_items(table) and has_integer_items(table.slice(0, 0))
     assert not has_integer_items(interaction_table(("u", "1", 4.0, 1), ("u", "x1", 4.0, 2)))
 
