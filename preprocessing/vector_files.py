@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import struct
 import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, NamedTuple, cast
@@ -257,10 +255,11 @@ def _npz_archive(file: VectorFile) -> Iterator[zipfile.ZipFile]:
     try:
         with storage.open_bytes(file.path) as source, zipfile.ZipFile(source) as archive:
             yield archive
-    except (
-        *(zipfile.BadZipFile, zlib.error, struct.error, ValueError, EOFError, KeyError),
-        *(RuntimeError, OSError),
-    ) as error:
+    except CommandError:
+        raise
+    # Of damaged ones zipfile, its decompressors and NumPy's reader of headers raise many
+    # kinds, SyntaxError, OverflowError and MemoryError among them.
+    except Exception as error:
         if is_of_system(error):
             raise
         raise CommandError(f"{file.name}: not a whole .npz file of vectors ({error})") from error
@@ -350,6 +349,8 @@ def _array_header(member: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
     shape, fortran_order, dtype = read(member)
     if dtype.kind not in "fiu":
         raise ValueError(f"array '{_VECTORS_ARRAY}' holds {dtype}, not numbers")
+    if min(shape, default=0) < 0:
+        raise ValueError(f"array '{_VECTORS_ARRAY}' has the shape {shape}")
     return shape, fortran_order, dtype
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import zipfile
+
 import numpy as np
 import pytest
 
@@ -84,5 +86,31 @@ def test_a_cut_off_or_changed_file_is_named(tmp_path, save):
     changed[len(whole) // 2] ^= 1
     with open(file.path, "wb") as stream:
         stream.write(changed)
+    with pytest.raises(CommandError, match=r"vectors\.npz: not a whole \.npz file"):
+        rows_of(file)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (10000000000000, 2), }",
+        "{'descr': '<U8', 'fortran_order': False, 'shape': (10000000000000,), }",
+        f"{{'descr': '<U8', 'fortran_order': False, 'shape': (1{'0' * 30},), }}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (2, -2), }",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (2, True), }",
+        "{'descr': '<,f4', 'fortran_order': False, 'shape': (2, 2), }",
+        "{'descr': '<f4', 'fortran_order': (False, 'shape': (2, 2), }",
+    ],
+)
+@pytest.mark.parametrize("name", ["ids", "vectors"])
+def test_a_header_that_cannot_be_is_named(tmp_path, name, header):
+    file = file_of(tmp_path, ids=np.array(["7", "8"]), vectors=np.eye(2, dtype=np.float32))
+    with zipfile.ZipFile(file.path) as archive:
+        arrays = {one: archive.read(one) for one in archive.namelist()}
+    text = header.encode()
+    arrays[f"{name}.npy"] = b"\x93NUMPY\1\0" + len(text).to_bytes(2, "little") + text + bytes(16)
+    with zipfile.ZipFile(file.path, "w") as archive:
+        for one, data in arrays.items():
+            archive.writestr(one, data)
     with pytest.raises(CommandError, match=r"vectors\.npz: not a whole \.npz file"):
         rows_of(file)
