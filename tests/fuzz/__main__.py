@@ -15,6 +15,7 @@ import resource
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -37,16 +38,19 @@ def main() -> int:
     if arguments.in_process:
         _try_here(arguments.parsers[0], arguments.cases, arguments.seed, arguments.out)
         return 0
-    from tests.fuzz.parsers import PARSERS
+    from tests.fuzz.parsers import PARSERS, folder_in_memory
 
     unknown = sorted(set(arguments.parsers) - set(PARSERS))
     if unknown:
         parser.error(f"there is no parser '{unknown[0]}'; there are {', '.join(PARSERS)}")
-    found = [
-        name
-        for name in arguments.parsers or PARSERS
-        if not _is_sound(name, arguments.cases, arguments.seed, arguments.out)
-    ]
+    # libFuzzer ends a process without what Python does at its end.
+    with tempfile.TemporaryDirectory(prefix="fuzz-", dir=folder_in_memory()) as folder:
+        os.environ["TMPDIR"] = folder
+        found = [
+            name
+            for name in arguments.parsers or PARSERS
+            if not _is_sound(name, arguments.cases, arguments.seed, arguments.out)
+        ]
     print(f"defects: {', '.join(found) or 'none'}")
     return 1 if found else 0
 

@@ -7,11 +7,13 @@ inputs, `make fuzz` as many as it is asked for.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import gzip
 import io
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -95,12 +97,19 @@ def tried(parser: Parser, data: bytes) -> bool:
     return True
 
 
+def folder_in_memory() -> str | None:
+    """Where files that are read once lie in memory; None where there is no such place."""
+    memory = "/dev/shm"
+    return memory if os.access(memory, os.W_OK) else None
+
+
 @functools.cache
 def _folder() -> Path:
-    """A folder of this process, in memory where there is such a place."""
-    memory = Path("/dev/shm")
-    root = memory if os.access(memory, os.W_OK) else None
-    return Path(tempfile.mkdtemp(prefix="fuzz-", dir=root))
+    """A folder of this process, which goes with it."""
+    given = os.environ.get("TMPDIR")
+    folder = Path(tempfile.mkdtemp(prefix="fuzz-", dir=given or folder_in_memory()))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _of_file(name: str, read: Callable[[Path], object]) -> Callable[[bytes], object]:
