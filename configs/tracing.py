@@ -27,7 +27,8 @@ Attributes = Mapping[str, str | int | float | bool | Sequence[str] | None]
 
 _ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 _PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
-_EXPORTERS_BY_PROTOCOL = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
+_HTTP = "http/protobuf"
+_EXPORTERS_BY_PROTOCOL = {_HTTP: "otlp_proto_http", "grpc": "otlp_proto_grpc"}
 _INSTALL = "pip install 'reki[tracing]', or -r requirements-tracing.txt in the repository"
 
 _tracer: trace.Tracer | None = None
@@ -106,16 +107,21 @@ def current_span() -> Span:
 def traces_sent(service: str) -> Iterator[None]:
     """Records spans during a block, and sends them to where OpenTelemetry's variables say.
 
+    Where they cannot be followed it says why, and the block runs without traces.
+
     Args:
       service: the name of this program in traces, unless `OTEL_SERVICE_NAME` gives another.
     """
-    exporters = _exporters()
-    if not exporters:
-        yield
-        return
-    from opentelemetry.sdk.trace.export import BatchSpanProcessor
-
-    with spans_recorded(service, *map(BatchSpanProcessor, exporters)):
+    with contextlib.ExitStack() as recording:
+        try:
+            if processors := [_batches_of(exporter) for exporter in _exporters()]:
+                recording.enter_context(spans_recorded(service, *processors))
+        except ImportError as error:
+            say(f"traces are off: {error}; {_INSTALL}")
+        # Of a variable that is wrong, OpenTelemetry and exporters raise errors of any kind.
+        except Exception as error:
+            given = ", ".join(sorted(name for name in os.environ if name.startswith("OTEL_")))
+            say(f"traces are off: {error}; correct the variable that is meant, one of {given}")
         yield
 
 
@@ -154,32 +160,35 @@ def _context_of(headers: Iterable[tuple[str, str]]) -> Context:
 
 
 def _exporters() -> list[SpanExporter]:
-    """Those that the environment asks for; none, and why, where a package is missing."""
+    """Those that the environment asks for.
+
+    Raises:
+      ImportError: OpenTelemetry is not installed.
+      ValueError: there is no exporter of a name.
+    """
     if os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true":
         return []
     default = "otlp" if any(map(os.environ.get, _ENDPOINTS)) else "none"
     names = (os.environ.get("OTEL_TRACES_EXPORTER") or default).split(",")
-    wanted = [name for name in map(str.strip, names) if name not in ("", "none")]
-    try:
-        return [_exporter(name) for name in wanted]
-    except ImportError as error:
-        say(f"traces are off: {error}; {_INSTALL}")
-        return []
+    return [_exporter(name) for name in map(str.strip, names) if name not in ("", "none")]
+
+
+def _batches_of(exporter: SpanExporter) -> SpanProcessor:
+    from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+    return BatchSpanProcessor(exporter)
 
 
 def _exporter(name: str) -> SpanExporter:
-    """The exporter of that name.
-
-    Raises:
-      ImportError: it is not installed, or OpenTelemetry itself is not.
-    """
+    """The exporter of that name; see `_exporters`."""
     from opentelemetry.sdk.trace.export import ConsoleSpanExporter
 
     if name == "console":
         return ConsoleSpanExporter(out=sys.stderr)  # standard output is for results
     if name == "otlp":
-        protocol = next(filter(None, map(os.environ.get, _PROTOCOLS)), "http/protobuf")
+        protocol = next(filter(None, map(os.environ.get, _PROTOCOLS)), _HTTP)
         name = _EXPORTERS_BY_PROTOCOL.get(protocol, protocol)
     for entry in metadata.entry_points(group="opentelemetry_traces_exporter", name=name):
         return entry.load()()
-    raise ImportError(f"no exporter '{name}' is installed")
+    missing = f"no exporter '{name}' is installed"
+    raise ImportError(missing) if name == _EXPORTERS_BY_PROTOCOL[_HTTP] else ValueError(missing)

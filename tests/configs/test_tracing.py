@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import http.server
+import os
 import subprocess
 import sys
 import threading
@@ -20,8 +21,8 @@ PARENT = "b7ad6b7169203331"
 
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
-    for name in ("OTEL_TRACES_EXPORTER", "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_SERVICE_NAME"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.startswith("OTEL_")]:
+        monkeypatch.delenv(name)
     return monkeypatch
 
 
@@ -121,17 +122,39 @@ def test_spans_can_be_read_on_standard_error(
     assert captured.out == ""
 
 
-@pytest.mark.parametrize("exporter", ["otlp", "zipkin"])
 def test_a_missing_package_is_told_and_stops_nothing(
-    exporter: str, environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    environment: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    environment.setenv("OTEL_TRACES_EXPORTER", exporter)
-    if exporter == "otlp":
-        environment.setitem(sys.modules, "opentelemetry.sdk.trace.export", None)
+    environment.setenv("OTEL_TRACES_EXPORTER", "otlp")
+    environment.setitem(sys.modules, "opentelemetry.sdk.trace.export", None)
     with traces_sent("program"), span("work", "client") as told:
         assert told is NO_SPAN
     said = capsys.readouterr().err
     assert said.startswith("traces are off: ") and "pip install 'reki[tracing]'" in said
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("OTEL_TRACES_EXPORTER", "zipkin", "no exporter 'zipkin' is installed"),
+        ("OTEL_BSP_MAX_QUEUE_SIZE", "10", "max_queue_size"),
+        ("OTEL_SPAN_ATTRIBUTE_COUNT_LIMIT", "x", "must be a non-negative integer but got x"),
+    ],
+)
+def test_a_wrong_variable_is_told_and_stops_nothing(
+    name: str,
+    value: str,
+    message: str,
+    environment: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    environment.setenv("OTEL_TRACES_EXPORTER", "console")
+    environment.setenv(name, value)
+    with traces_sent("program"), span("work", "client") as told:
+        assert told is NO_SPAN
+    said = capsys.readouterr().err
+    assert said.startswith("traces are off: ") and message in said
+    assert "correct the variable that is meant" in said and name in said and "pip" not in said
 
 
 def test_spans_go_to_a_collector(environment: pytest.MonkeyPatch) -> None:
