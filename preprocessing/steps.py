@@ -255,7 +255,8 @@ def only_writer(folder: Path) -> Iterator[None]:
             raise _disk_full(folder) from error
         raise
     except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_FULL:
+        # Errors of Python's own module have no code.
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
             raise _disk_full(folder) from error
         raise
     finally:

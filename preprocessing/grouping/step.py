@@ -108,9 +108,11 @@ class _Maker:
 
 def _clear_shared(parent: Path) -> None:
     """Removes the shared folders of runs that were killed, which nobody holds any more."""
-    for leftover in parent.glob(f"{_SHARED}*"):
-        with suppress(CommandError), only_writer(leftover):
-            shutil.rmtree(leftover)
+    # They are made while the folder above is held: without it, a new one might not be held yet.
+    with suppress(CommandError, FileNotFoundError), only_writer(parent):
+        for leftover in parent.glob(f"{_SHARED}*"):
+            with suppress(CommandError), only_writer(leftover):
+                shutil.rmtree(leftover)
 
 
 def _steps(scenario: Scenario, plans: Sequence[GroupingPlan], maker: _Maker) -> dict[str, Step]:

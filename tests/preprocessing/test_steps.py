@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
+import sqlite3
 
 import pytest
 
@@ -168,6 +170,27 @@ def test_two_writers_are_kept_apart(tmp_path):
         small_step(tmp_path / "step").run()
     os.close(descriptor)
     small_step(tmp_path / "step").run()
+
+
+def test_errors_of_a_full_disk_say_where(tmp_path):
+    def fill(_):
+        raise OSError(errno.ENOSPC, "full")
+
+    def fill_database(_):
+        with sqlite3.connect(":memory:") as database:
+            database.execute("PRAGMA max_page_count = 2")
+            database.execute("CREATE TABLE t (x)")
+            database.execute("INSERT INTO t VALUES (zeroblob(100000))")
+
+    def misread(_):
+        sqlite3.connect(":memory:").execute("SELECT CAST(x'ff' AS TEXT)").fetchone()
+
+    for build in (fill, fill_database):
+        with pytest.raises(OSError) as full:
+            small_step(tmp_path / "step", build=build).run()
+        assert (full.value.errno, full.value.filename) == (errno.ENOSPC, str(tmp_path))
+    with pytest.raises(sqlite3.OperationalError, match="decode"):
+        small_step(tmp_path / "step", build=misread).run()
 
 
 def test_strict_names_the_files_with_rejected_records(tmp_path):

@@ -5,13 +5,14 @@ import random
 
 import pytest
 
-from configs.command_line import RejectedInput
+from configs.command_line import CommandError, RejectedInput
 from configs.loading import ConfigurationError
 from preprocessing import dead_letters as dead_letter_runs
 from preprocessing.dead_letters import read_dead_letters
 from preprocessing.grouping import building
 from preprocessing.grouping.plan import groups_directory
 from preprocessing.grouping.step import make_groups
+from preprocessing.steps import only_writer
 
 
 def test_every_entity_is_in_a_group_or_left_out_for_a_reason(grouping, read_groups, capsys):
@@ -66,6 +67,24 @@ def test_all_sources_list_what_was_rejected_and_no_scratch_file_is_left(
     assert lines == sorted(lines) and len(lines) == 8
     assert others and all(other == first for other in others)
     assert set(folders[0].parent.iterdir()) == set(folders)
+
+
+def test_scratch_folders_of_killed_runs_go_and_those_of_others_stay(grouping):
+    scenario = grouping()
+    parent = groups_directory(scenario, "item").path.parent
+    left, held = parent / ".scratch-left", parent / ".scratch-held"
+    for folder in (left, held):
+        folder.mkdir(parents=True)
+        (folder / "letters").touch()
+    with only_writer(held):
+        make_groups(scenario)
+        assert not left.exists() and (held / "letters").exists()
+        left.mkdir()
+        with only_writer(parent), pytest.raises(CommandError, match="another preprocessing run"):
+            make_groups(scenario, force=True)
+        assert left.exists()
+    make_groups(scenario)
+    assert not left.exists() and not held.exists()
 
 
 def test_a_second_run_does_nothing_and_force_repeats_it_to_the_byte(grouping, capsys):
