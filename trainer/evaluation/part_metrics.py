@@ -235,6 +235,8 @@ def _interval(metric: str, samples: Batch, options: Evaluation) -> dict[str, flo
         found = bootstrap_auc_difference(samples[LABEL], owners, nothing, values[None], *resampling)
     else:
         found = bootstrap_mean_difference(owners, nothing, values[None], *resampling)
+    if math.isnan(found.low):  # no resample had samples of both classes
+        return {}
     return {f"{metric}_low": found.low, f"{metric}_high": found.high}
 
 

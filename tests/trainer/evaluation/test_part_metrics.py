@@ -150,6 +150,28 @@ def test_what_has_no_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert not any(name.endswith("_low") for metrics in groups.values() for name in metrics)
 
 
+def test_resamples_of_one_class_make_no_interval(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # No draw of this seed has the first user, who alone has a positive sample.
+    never = Evaluation(bootstrap_resamples=10, bootstrap_seed=78_288)
+    draws = np.random.default_rng(never.bootstrap_seed).multinomial(10, [0.1] * 10, 10)
+    assert not draws[:, 0].any()
+    monkeypatch.setattr("tests.trainer.evaluation.test_part_metrics.OPTIONS", never)
+    users = [f"u{number}" for number in range(10)]
+    samples = pd.DataFrame(
+        {
+            "user_id": users * 2,
+            "item_id": ["i1", "i2"] * 10,
+            "label": np.float32([1] + [0] * 19),
+            "score": np.linspace(0.1, 0.9, 20, dtype=np.float32),
+            "position": np.repeat([0, 20], 10),
+        }
+    )
+    group = evaluated(samples, tmp_path).slices["activity"]["0-9"]
+    assert group["auc"] == 0.0 and not any(name.startswith("auc_") for name in group)
+
+
 def synthetic_ranks(seed: int, count: int = 120) -> tuple[Ranks, Ranks]:
     random = np.random.default_rng(seed)
     better, tied = random.integers(0, 130, count), random.integers(0, 3, count)
