@@ -85,10 +85,10 @@ def run(arguments: argparse.Namespace) -> Mapping[str, object]:
     files_before = {} if before is None else render(before)
     written = write_files(folder, files, files_before, dry_run=arguments.dry_run)
     steps = next_steps(before, deployment)
-    if abandoned := left_behind(files_before, files):
+    if before is not None and (abandoned := left_behind(files_before, files)):
         steps.append(
-            "no longer rendered, but `kubectl apply` takes nothing away: "
-            f"{kubectl(deployment)} delete {' '.join(abandoned)}"
+            "no longer applied, but `kubectl apply` takes nothing away: "
+            f"{kubectl(before)} delete {' '.join(abandoned)}"
         )
     if missing := missing_version(folder, deployment):
         steps.append(

@@ -45,6 +45,8 @@ _INCLUDED_FILES = (*_CONFIG_FILES, "prometheus/alerts.yml", "grafana/dashboard.j
 _READ_AT_THE_START = _CONFIG_FILES[1:]
 _PROBE_SECONDS = 5
 _LONGEST_UID = 40
+# Where the loader has the node's folder, out of the way of what its image has.
+_MOUNTED_SOURCE = "/source"
 _MEBIBYTES = {"Mi": 1, "Gi": 1024, "Ti": 1024 * 1024}
 # By the scheme of an address: rclone's name of the service.
 _RCLONE_SERVICES = {"gs": "gcs", "s3": "s3"}
@@ -123,7 +125,7 @@ def _placeholders(deployment: Deployment, track: str) -> dict[str, Sequence[str]
     server, resources, namespace = deployment.server, deployment.resources, kubernetes.namespace
     alerts, second = deployment.alerts, deployment.canary_track
     source = storage.source or ""
-    scheme = source.partition("://")[0] if "://" in source else ""
+    scheme, _, named = source.rpartition("://")
     settings = deployment.model_dump(mode="json")
     threads = math.ceil(resources.cpu)
     address = f"pvc://{storage.claim}" if storage.is_mounted else storage.path
@@ -147,7 +149,7 @@ def _placeholders(deployment: Deployment, track: str) -> dict[str, Sequence[str]
         "loader.newest_version": max(deployment.fetched_versions),
         "loader.versions_in_words": ", ".join(map(str, deployment.fetched_versions)),
         "loader.image": storage.oras_image if scheme == "oci" else storage.rclone_image,
-        "loader.address": source.removeprefix("oci://"),
+        "loader.address": named if scheme else _MOUNTED_SOURCE,
         "kubernetes.progress_seconds": kubernetes.startup_seconds + 300,
         "kubernetes.startup_probes": math.ceil(kubernetes.startup_seconds / _PROBE_SECONDS),
         "kubernetes.termination_seconds": kubernetes.drain_seconds + 5,
@@ -173,7 +175,7 @@ def _placeholders(deployment: Deployment, track: str) -> dict[str, Sequence[str]
         "kubectl": kubectl(deployment),
     }
     if scheme in _RCLONE_SERVICES:
-        values["loader.address"] = f":{_RCLONE_SERVICES[scheme]}:{source.partition('://')[2]}"
+        values["loader.address"] = f":{_RCLONE_SERVICES[scheme]}:{named}"
     conditions = {
         "autoscaling": deployment.autoscaling.enabled,
         "batch_sizes": bool(batching.allowed_batch_sizes),
@@ -202,8 +204,10 @@ def _placeholders(deployment: Deployment, track: str) -> dict[str, Sequence[str]
     texts: dict[str, Sequence[str]] = {name: _texts(value) for name, value in values.items()}
     texts |= {path: _filled_in(path, texts).splitlines() for path in _INCLUDED_FILES}
     # What takes effect at a start is told by digests: a changed one replaces the replicas, and a
-    # Job, which cannot be changed, is made anew under another name.
-    texts["start_files_sha256"] = [_digest(*(texts[path] for path in _READ_AT_THE_START))]
+    # Job, which cannot be changed, is made anew under another name. The one label of the canary
+    # track cannot move while it is in use, so that models.config counts there, too.
+    read_once = _READ_AT_THE_START if track == "stable" else _CONFIG_FILES
+    texts["start_files_sha256"] = [_digest(*(texts[path] for path in read_once))]
     texts["loader.id"] = [""]
     texts["loader.id"] = [_digest([_filled_in(_LOADER, texts)])[:6]]
     return texts

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import yaml
 
@@ -15,9 +15,8 @@ from serving.deploy.rendering import SETTINGS_FILE
 from serving.deploy.settings import Deployment
 
 _SHOWN = 3
-# What `kubectl apply` leaves behind costs and serves on; a volume or a namespace holds data, and a
-# Job goes by itself.
-_DELETED_BY_HAND = ("Deployment", "ConfigMap", "HorizontalPodAutoscaler")
+# Left in the cluster: a volume or a namespace holds data, and a Job goes by itself.
+_STAYING = ("Namespace", "PersistentVolumeClaim", "Job")
 
 
 class Written(NamedTuple):
@@ -106,31 +105,40 @@ def next_steps(before: Deployment | None, after: Deployment) -> list[str]:
 
 
 def left_behind(before: Mapping[str, str], after: Mapping[str, str]) -> list[str]:
-    """Objects that run on in the cluster although no manifest names them any more.
+    """Objects that stay in the cluster although nothing that is applied names them any more.
 
     Args:
       before: the files that were rendered, by path.
       after: those that are rendered now.
 
     Returns:
-      Kind and name of each as kubectl takes them, such as "deployment/movies-serving-canary".
+      Kind and name of each as kubectl takes them, such as "deployment/movies-serving-canary"; they
+      are in the namespace that was rendered before.
     """
+    kept = _applied(after)
+    return [name for namespace, name in _applied(before) if (namespace, name) not in kept]
 
-    def objects(files: Mapping[str, str]) -> list[str]:
-        documents = [
-            document
-            for path, text in files.items()
-            if path.startswith("kubernetes/") and path.count("/") == 1
-            for document in yaml.safe_load_all(text)
-        ]
-        return [
-            f"{document['kind'].lower()}/{document['metadata']['name']}"
-            for document in documents
-            if document["kind"] in _DELETED_BY_HAND
-        ]
 
-    kept = objects(after)
-    return [name for name in objects(before) if name not in kept]
+def _applied(files: Mapping[str, str]) -> list[tuple[str | None, str]]:
+    """Namespace, and kind and name, of what `kubectl apply -k kubernetes` makes of rendered files.
+
+    Objects of the kinds in `_STAYING` are left out.
+    """
+    objects: list[dict[str, Any]] = []
+    folders = ["kubernetes"] if files else []
+    for folder in folders:
+        applied = yaml.safe_load(files[f"{folder}/kustomization.yaml"])
+        folders += [f"{folder}/{component}" for component in applied.get("components", ())]
+        for resource in applied.get("resources", ()):
+            objects += yaml.safe_load_all(files[f"{folder}/{resource}"])
+        patches = [yaml.safe_load(patch["patch"]) for patch in applied.get("patches", ())]
+        removed = [patch["kind"] for patch in patches if patch.get("$patch") == "delete"]
+        objects = [one for one in objects if one["kind"] not in removed]
+    return [
+        (one["metadata"].get("namespace"), f"{one['kind'].lower()}/{one['metadata']['name']}")
+        for one in objects
+        if one["kind"] not in _STAYING
+    ]
 
 
 def missing_version(folder: Path, deployment: Deployment) -> Path | None:

@@ -81,11 +81,22 @@ def test_what_runs_on_in_the_cluster_is_told(
     result = json.loads(capsys.readouterr().out)
     names = ("configmap", "deployment")
     assert result["removed"] == [f"kubernetes/canary-{name}.yaml" for name in names]
+    # All of it was in the namespace of kubectl.
     (note,) = result["notes"]
-    assert note.endswith(
-        "kubectl --namespace ranking delete configmap/movies-serving-canary "
-        "deployment/movies-serving-canary"
-    )
+    assert "; " not in note and note.partition(" delete ")[0].endswith("nothing away: kubectl")
+    assert note.partition(" delete ")[2].split() == [
+        "configmap/movies-serving",
+        "deployment/movies-serving",
+        "configmap/movies-serving-canary",
+        "deployment/movies-serving-canary",
+        "service/movies-serving",
+        "service/movies-serving-headless",
+        "poddisruptionbudget/movies-serving",
+        "horizontalpodautoscaler/movies-serving",
+    ]
+    assert main([*arguments, "kubernetes.namespace=other"]) == 0
+    (note,) = json.loads(capsys.readouterr().out)["notes"]
+    assert "kubectl --namespace ranking delete configmap/movies-serving " in note
 
 
 def test_a_label_does_not_move_too_early(

@@ -196,6 +196,13 @@ def test_the_server_writes_nowhere_but_to_memory() -> None:
         assert all(volume["read_only"] for volume in serving["volumes"])
 
 
+@pytest.mark.parametrize("deployment", DEPLOYMENTS.values(), ids=DEPLOYMENTS)
+def test_no_container_gets_more_rights(deployment: Deployment) -> None:
+    for service in services_of(deployment).values():
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+
+
 def on_the_host(folder: Path, path: str) -> Path:
     """Where a path in the container of the server lies, of Compose files rendered to a folder."""
     services = yaml.safe_load((folder / "compose.yaml").read_text(encoding="utf-8"))["services"]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from serving.deploy.rendering import render
-from serving.deploy.settings import Deployment
+from serving.deploy.settings import CanaryTrack, Deployment
 from tests.serving.deploy.deployments import DEPLOYMENTS, FULL, IN_A_BUCKET, PLAIN, TWO_TRACKS
 from tests.serving.deploy.schemas import documents_of
 
@@ -84,9 +84,18 @@ def test_where_versions_come_from() -> None:
     volumes = job_of(TWO_TRACKS)["spec"]["template"]["spec"]["volumes"]
     assert volumes[-1]["secret"]["secretName"] == "registry-login"
     assert "envFrom" not in container_of(TWO_TRACKS)
-    node = job_of(deployment_from("/mnt/models"))["spec"]["template"]["spec"]
-    assert node["volumes"][-1]["hostPath"]["path"] == "/mnt/models"
-    assert node["containers"][0]["volumeMounts"][-1]["readOnly"]
+
+
+@pytest.mark.parametrize("folder", ["/mnt/models", "/models", "/tmp", "/bin"])
+def test_a_folder_of_the_node_hides_nothing_of_the_loader(folder: str) -> None:
+    node = job_of(deployment_from(folder))["spec"]["template"]["spec"]
+    assert node["volumes"][-1] == {
+        "name": "source",
+        "hostPath": {"path": folder, "type": "Directory"},
+    }
+    mounts = {one["mountPath"]: one for one in node["containers"][0]["volumeMounts"]}
+    assert list(mounts) == ["/models", "/tmp", "/source"] and mounts["/source"]["readOnly"]
+    assert 'copy --verbose "/source/$version"' in node["containers"][0]["command"][2]
 
 
 @pytest.mark.parametrize(
@@ -181,6 +190,7 @@ def contents(folder: Path) -> list[str]:
 
 def script(deployment: Deployment, volume: Path) -> list[str]:
     shell, option, text = container_of(deployment)["command"]
+    text = text.replace('"/source/', f'"{deployment.storage.source}/')
     return [shell, option, text.replace("/models", str(volume)).replace("sleep 2", "sleep 0.05")]
 
 
@@ -313,3 +323,20 @@ def test_moving_the_label_starts_no_replica_anew() -> None:
         return workload["spec"]["template"]
 
     assert pod() == pod(stable=2, also_loaded=[1]) == pod(canary=5)
+
+
+def test_another_version_of_the_second_track_replaces_its_replicas_only() -> None:
+    """A server refuses to move a label in use to a version that it has not loaded."""
+
+    def pods(version: int) -> dict[str, object]:
+        files = render(
+            Deployment(model_name="movies", stable=1, canary_track=CanaryTrack(version=version))
+        )
+        names = ("deployment", "canary-deployment")
+        documents = [documents_of(files[f"kubernetes/{name}.yaml"])[0] for name in names]
+        return {one["metadata"]["name"]: one["spec"]["template"] for one in documents}
+
+    before, after = pods(2), pods(3)
+    assert before["movies-serving"] == after["movies-serving"]
+    assert before["movies-serving-canary"] != after["movies-serving-canary"]
+    assert pods(2) == before

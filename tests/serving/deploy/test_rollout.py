@@ -105,6 +105,31 @@ def test_what_an_apply_would_leave_running_is_told() -> None:
     assert left_behind({}, before) == []
 
 
+def test_what_a_component_made_is_told() -> None:
+    def with_components(*names: str, **values: object) -> dict[str, str]:
+        kubernetes = {"components": names} | values
+        return render(
+            Deployment.model_validate(
+                {"model_name": "movies", "stable": 1, "kubernetes": kubernetes}
+            )
+        )
+
+    before = with_components("gateway", "network-policy")
+    assert left_behind(before, with_components("network-policy")) == [
+        "service/movies-serving-stable",
+        "service/movies-serving-canary",
+        "httproute/movies-serving",
+        "grpcroute/movies-serving",
+    ]
+    assert left_behind(before, with_components("gateway")) == ["networkpolicy/movies-serving"]
+    # The component for small clusters takes the autoscaler away.
+    small = with_components("small-cluster")
+    assert left_behind(with_components(), small) == ["horizontalpodautoscaler/movies-serving"]
+    assert left_behind(small, with_components()) == []
+    elsewhere = with_components("gateway", "network-policy", namespace="ranking")
+    assert len(left_behind(before, elsewhere)) == 11
+
+
 def test_the_version_that_compose_needs_is_looked_for(tmp_path: Path) -> None:
     folder = tmp_path / "deploy"
     assert missing_version(folder, PLAIN) == tmp_path / "export" / "1"
