@@ -125,3 +125,5 @@ def _shell_cells(commands: str) -> Iterator[str]:
     assert port is not None, f"name the REST port of the server: {server[0]}"
     status = f"http://127.0.0.1:{port[1]}/v1/models/{server['model']}"
     yield f"%%bash\nuntil curl --silent --fail {status}; do sleep 1; done"
+    if after := commands[server.end() :].strip("\n"):
+        yield f"%%bash\n{after}"

@@ -168,6 +168,7 @@ a: 1
 
     python -m trainer train
     python -m serving serve --model films=out/export --rest-port 8501
+    python -m serving predict --model films
 
 It prints:
 
@@ -197,6 +198,7 @@ b: 2
             "%%bash\nuntil curl --silent --fail http://127.0.0.1:8501/v1/models/films; "
             "do sleep 1; done",
         ),
+        ("code", "%%bash\npython -m serving predict --model films"),
         ("markdown", "It prints:"),
         ("markdown", "    done"),
         ("markdown", "Add this to `out/tutorial/a.yaml`:"),
