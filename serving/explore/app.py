@@ -171,7 +171,7 @@ class _Pages:
         """Answers one request; it runs in a thread of its own."""
         try:
             values = view(self._session, Parameters(request.query_params))
-        except (CommandError, ConfigurationError, OSError, RankingError, ValueError) as error:
+        except (CommandError, ConfigurationError, OSError, RankingError) as error:
             return self._error(path, error)
         is_fragment = template == "search" and "hx-request" in request.headers
         return self._rendered("found" if is_fragment else template, path, values)

@@ -113,7 +113,7 @@ def _user(
     history = parameters.history(session.has_ratings)
     # The form shows the newest first.
     history.reverse()
-    added = parameters.text("add")
+    added = parameters.text("add").strip()
     if added:
         default = f"{session.data.scenario.data.liked_from:g}"
         rating = rating_of(parameters.text("add_rating", default))

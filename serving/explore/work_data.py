@@ -28,6 +28,7 @@ from preprocessing.answers.record import (
     json_object,
     numbered_lines,
     recorded_source,
+    refuse_forgotten,
 )
 from preprocessing.links.linking import LINKS_FILE, read_links, rows_with
 from preprocessing.records.contract import (
@@ -47,6 +48,7 @@ from preprocessing.records.contract import (
     USER_SHARE_LIKED,
     features_of,
 )
+from preprocessing.records.forgotten import Forgotten
 from preprocessing.records.item_tables import read_item_attributes
 from preprocessing.records.knowledge import CentredVectors, KnowledgeVectors, read_knowledge
 from preprocessing.records.layout import WorkDirectory
@@ -291,19 +293,28 @@ class Answers:
 
     Attributes:
       table: a row for each: extraction, entity_id, text, prompt, model, finish_reason; the first
-        answer about each counts.
-      missing: files that are not there.
+        answer about each counts, of structured ones the first that has the factor.
+      missing: paths that are no files of this machine.
     """
 
-    def __init__(self, source: str, files: Mapping[str, Sequence[str]], factor: str | None):
+    def __init__(
+        self,
+        source: str,
+        entity: str,
+        files: Mapping[str, Sequence[str]],
+        factor: str | None,
+        forgotten: Forgotten,
+    ):
         """Reads the files.
 
         Args:
           source: what records call the source.
+          entity: "item" or "user".
           files: extraction -> files.
           factor: of structured answers, whose text is taken.
+          forgotten: those whose answers are passed over.
         """
-        rows: dict[tuple[str, str], Answer] = {}
+        rows: dict[tuple[str, str], tuple[Answer, str | None]] = {}
         self.missing = []
         for extraction, paths in files.items():
             for path in paths:
@@ -311,19 +322,26 @@ class Answers:
                     self.missing.append(path)
                     continue
                 for _, line in numbered_lines(path):
-                    answer = _answer(line, source, extraction)
-                    if answer is not None:
-                        rows.setdefault((extraction, answer.entity_id), answer)
-        texts = [_text(answer, factor) for answer in rows.values()]
+                    try:
+                        answer = answer_of(json_object(line), source, extraction)
+                        refuse_forgotten(answer.entity_id, entity, forgotten, extraction)
+                    except RejectedAnswer:
+                        continue
+                    key = extraction, answer.entity_id
+                    if key not in rows or rows[key][1] is None:
+                        text = _text(answer, factor)
+                        if key not in rows or text is not None:
+                            rows[key] = answer, text
+        answers = [answer for answer, _ in rows.values()]
         self.table = pa.table(
             {
                 "extraction": pa.array([key[0] for key in rows], pa.string()).dictionary_encode(),
                 "entity_id": pa.array([key[1] for key in rows], pa.string()),
-                "text": pa.array(texts, pa.string()),
-                "prompt": pa.array([answer.prompt for answer in rows.values()], pa.string()),
-                "model": pa.array([answer.model for answer in rows.values()], pa.string()),
+                "text": pa.array([text for _, text in rows.values()], pa.string()),
+                "prompt": pa.array([answer.prompt for answer in answers], pa.string()),
+                "model": pa.array([answer.model for answer in answers], pa.string()),
                 "finish_reason": pa.array(
-                    [answer.finish_reason for answer in rows.values()], pa.string()
+                    [answer.finish_reason for answer in answers], pa.string()
                 ),
             }
         )
@@ -333,13 +351,6 @@ class Answers:
         """The row of an answer; None if there is none."""
         row = self._row_of.get((extraction, entity_id))
         return None if row is None else self.table.slice(row, 1).to_pylist()[0]
-
-
-def _answer(line: bytes, source: str, extraction: str) -> Answer | None:
-    try:
-        return answer_of(json_object(line), source, extraction)
-    except RejectedAnswer:
-        return None
 
 
 def _text(answer: Answer, factor: str | None) -> str | None:
@@ -424,8 +435,13 @@ class WorkData:
 
     def _answers(self, source: str) -> Answers:
         described = self.scenario.knowledge.answers[source]
-        files = {INDIVIDUAL: described.individual, COLLECTIVE: described.collective}
-        return Answers(recorded_source(source, described.factor), files, described.factor)
+        return Answers(
+            recorded_source(source, described.factor),
+            described.entity,
+            {INDIVIDUAL: described.individual, COLLECTIVE: described.collective},
+            described.factor,
+            Forgotten.of(self.scenario.work_dir),
+        )
 
     def answer_sources(self, entity: str) -> list[str]:
         """Sources of an entity whose knowledge comes from answers."""

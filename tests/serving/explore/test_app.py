@@ -81,7 +81,7 @@ def test_the_start_page_is_the_ranking(browser: TestClient) -> None:
         ("/user?id=nobody", 404, "user 'nobody' has no samples in the validation part"),
         ("/ranking?user=nobody", 404, "user 'nobody' has no samples"),
         ("/ranking?why=nothing", 404, "there is no item 'nothing'"),
-        ("/ranking?edited=1&add=zzz", 404, "no item has the id or a title like 'zzz'"),
+        ("/ranking?edited=1&add=+zzz+", 404, "no item has the id or a title like 'zzz'"),
         (
             "/ranking?edited=1&item=1&rating=good",
             400,

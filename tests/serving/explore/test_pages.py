@@ -24,6 +24,7 @@ from starlette.testclient import TestClient
 from configs.knowledge import SourceAnswers
 from configs.scenario import Scenario
 from preprocessing.records.contract import EXAMPLE_FEATURES, USER_FOLDS
+from preprocessing.records.forgotten import Forgotten
 from preprocessing.records.item_tables import FIXED_COLUMNS
 from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.layout import WorkDirectory
@@ -267,6 +268,42 @@ def test_a_refusal_is_shown_as_one(linked_scenario: Scenario, tmp_path: Path) ->
     assert cut["text"] == refusal and cut["fault"].startswith("refusal: ")
     assert data.answers("cut").missing == ["nowhere.jsonl"]
     assert data.rejected("cut")["reasons"] == {"refusal": 1}
+
+
+def test_answers_about_who_was_forgotten_are_not_shown(
+    linked_scenario: Scenario, tmp_path: Path
+) -> None:
+    """They may come in after the forgetting, from files that `forget` has not seen."""
+    path = tmp_path / "late.jsonl"
+    record = {"source": "late", "extraction": "individual", "answer": "Likes slow drama."}
+    lines = [json.dumps({**record, "entity_id": user}) for user in ("gone", "here")]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    work = tmp_path / "work"
+    shutil.copytree(linked_scenario.work_dir, work, ignore=shutil.ignore_patterns("runs"))
+    Forgotten.of(work).with_ids(["gone"], []).write(work)
+    described = SourceAnswers(entity="user", individual=[str(path)])
+    knowledge = linked_scenario.knowledge.model_copy(update={"answers": {"late": described}})
+    data = WorkData(
+        linked_scenario.model_copy(update={"work_dir": str(work), "knowledge": knowledge})
+    )
+    assert data.answers_about("user", "gone") == []
+    assert [one["text"] for one in data.answers_about("user", "here")] == ["Likes slow drama."]
+
+
+def test_of_structured_answers_the_first_that_has_the_factor_counts(
+    linked_scenario: Scenario, tmp_path: Path
+) -> None:
+    path = tmp_path / "structured.jsonl"
+    record = {"source": "item", "entity_id": "7", "extraction": "individual", "answer": "{}"}
+    factors: list[dict[str, str]] = [{"genre": "drama"}, {"mood": "dark"}, {"mood": "light"}]
+    lines = [json.dumps({**record, "factors": one}) for one in factors]
+    lines.append(json.dumps({**record, "entity_id": "8", "factors": factors[0]}))
+    path.write_text("\n".join(lines), encoding="utf-8")
+    described = SourceAnswers(entity="item", individual=[str(path)], factor="mood")
+    knowledge = linked_scenario.knowledge.model_copy(update={"answers": {"item_mood": described}})
+    data = WorkData(linked_scenario.model_copy(update={"knowledge": knowledge}))
+    texts = [data.answers_about("item", item)[0]["text"] for item in ("7", "8")]
+    assert texts == ["dark", None]
 
 
 def test_a_group_s_answer_is_shown_to_its_members(browser: TestClient) -> None:
@@ -521,6 +558,7 @@ def test_another_user_of_the_form_is_that_user(browser: TestClient) -> None:
     stranger = page(browser, f"/ranking?{form}&user=stranger")
     assert "1 entries" in stranger.text and "the first 50" in stranger.text
     assert "Ranking for user u4" in page(browser, "/ranking?edited=1&of=&item=1&user=u4").text
+    assert "1 entries" in page(browser, "/ranking?edited=1&item=1&rating=5&add=+").text
 
 
 def test_a_history_of_implicit_feedback_is_edited_without_ratings(implicit: Session) -> None:
