@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
 import re
 import shutil
@@ -13,13 +14,14 @@ from pathlib import Path
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import PipelineOptions
-from apache_beam.runners.portability.fn_api_runner import FnApiRunner, fn_runner
+from apache_beam.runners.portability.fn_api_runner import fn_runner
 from apache_beam.transforms.environments import SubprocessSDKEnvironment
 
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError
 from preprocessing import beam_worker, storage
 from preprocessing.beam_options import BeamOptions
+from preprocessing.beam_processes import RepeatingRunner
 
 _WORKER_LOG = logging.getLogger("apache_beam.runners.common")
 _PLACE_IN_PIPELINE = re.compile(r" \[while running '[^']*'\]")
@@ -70,13 +72,15 @@ def run_pipeline(build: Callable[[beam.Pipeline], object], options: BeamOptions)
         raise CommandError(message) from error
 
 
-def _runner_here(processes: int) -> FnApiRunner:
+def _runner_here(processes: int) -> RepeatingRunner:
     if processes == 1:
-        return FnApiRunner()
+        return RepeatingRunner()
     # It warns of several workers in one process, which these are not.
     logging.getLogger(fn_runner.__name__).setLevel(logging.ERROR)
-    return FnApiRunner(
-        SubprocessSDKEnvironment.from_command_string(f"{sys.executable} -m {beam_worker.__name__}")
+    return RepeatingRunner(
+        SubprocessSDKEnvironment.from_command_string(
+            f"exec {sys.executable} -m {beam_worker.__name__}"
+        )
     )
 
 
@@ -101,10 +105,13 @@ def worker_folder(folder: Path, staging: str | None) -> Iterator[str]:
       staging: absolute path or URL of a folder that all workers see; None when they see `folder`.
 
     Yields:
-      Absolute path or URL. When the block ends without an error, all files in it are in `folder`.
+      Absolute path or URL. When the block ends without an error, all files in it are in `folder`,
+      but for those that a killed worker has begun; its work was repeated.
     """
     if staging is None:
-        yield storage.absolute(folder)
+        yield (shared := storage.absolute(folder))
+        for path in filter(storage.is_unfinished, storage.files_below(shared)):
+            storage.delete_file(path)
         return
     # The name follows from the step, so that the next run removes what a killed one left.
     digest = hashlib.sha256(storage.absolute(folder).encode()).hexdigest()[:16]
@@ -112,7 +119,7 @@ def worker_folder(folder: Path, staging: str | None) -> Iterator[str]:
     storage.delete_folder(staged)
     try:
         yield staged
-        for path in storage.files_below(staged):
+        for path in itertools.filterfalse(storage.is_unfinished, storage.files_below(staged)):
             target = folder / path.removeprefix(staged).lstrip("/")
             target.parent.mkdir(parents=True, exist_ok=True)
             with storage.open_bytes(path) as source, target.open("wb") as copy:

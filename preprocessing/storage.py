@@ -17,6 +17,9 @@ from glob import glob, has_magic
 from pathlib import Path
 from typing import BinaryIO, cast
 
+_PARTIAL = ".partial"
+_UNFINISHED = re.compile(rf"\.[0-9a-f]{{32}}{re.escape(_PARTIAL)}$")
+
 
 def is_url(path: str | Path) -> bool:
     """True for `scheme://...`."""
@@ -103,13 +106,18 @@ def create_bytes(path: str) -> Iterator[BinaryIO]:
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     # Two attempts at one piece of work may run at the same time, also on two machines that share
     # the folder: each writes a file of its own.
-    temporary = f"{path}.{uuid.uuid4().hex}.partial"
+    temporary = f"{path}.{uuid.uuid4().hex}{_PARTIAL}"
     try:
         with errors_name(path), open(temporary, "wb") as local:
             yield local
         os.replace(temporary, path)
     finally:
         Path(temporary).unlink(missing_ok=True)
+
+
+def is_unfinished(path: str) -> bool:
+    """Whether a file is what `create_bytes` leaves of one when its process is killed."""
+    return _UNFINISHED.search(path) is not None
 
 
 def files_below(folder: str) -> list[str]:

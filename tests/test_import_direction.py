@@ -71,6 +71,7 @@ PREPROCESSING_ORDER = (
     "dead_letters",
     "beam_options",
     "beam_worker",
+    "beam_processes",
     "beam_runner",
     "beam_sinks",
     "steps",

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -122,6 +123,28 @@ def test_staged_files_are_copied_and_removed(step, tmp_path, local, name):
     assert (step / "one").read_text() == "one"
     assert (step / "ctr" / "train" / "two").read_text() == "ctr/train/two"
     assert storage.files_below(staging) == []
+
+
+@pytest.mark.parametrize("staged", [True, False])
+def test_what_a_killed_worker_had_begun_is_no_file_of_the_step(
+    step, tmp_path, staged, repository_root
+):
+    program = """
+import os, signal, sys
+from preprocessing import storage
+with storage.create_bytes(sys.argv[1]) as file:
+    file.write(b"half")
+    file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    with worker_folder(step, str(tmp_path / "staging") if staged else None) as folder:
+        path = storage.join(folder, "ctr/one")
+        killed = subprocess.run([sys.executable, "-c", program, path], cwd=repository_root)
+        assert killed.returncode == -signal.SIGKILL
+        (begun,) = storage.files_below(folder)
+        assert begun.startswith(path) and Path(begun).read_bytes() == b"half"
+        write(folder, "ctr/one")
+    assert [file.name for file in step.rglob("*") if file.is_file()] == ["one"]
 
 
 def test_a_failed_step_copies_nothing(step):

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import apache_beam as beam
+import pytest
+from apache_beam.testing.util import assert_that, equal_to
+
+from configs.command_line import CommandError
+from configs.loading import load_scenario
+from configs.scenario import Scenario
+from preprocessing.beam_options import BeamOptions
+from preprocessing.beam_processes import ATTEMPTS
+from preprocessing.beam_runner import run_pipeline
+from preprocessing.encode import encode
+from preprocessing.examples import build_examples
+from tests.killing import checksums
+from tests.preprocessing.dying_workers import dying_before
+from tests.scenarios import write_tiny_inputs
+
+pytestmark = pytest.mark.slow
+
+_KILLS = 4
+_LARGE = 12 << 20
+"""Bytes of an output that a worker sends at once; it gathers small ones."""
+
+PROCESSES = {
+    "ours": BeamOptions(processes=2),
+    "Beam's": BeamOptions(None, ("direct_num_workers=2", "direct_running_mode=multi_processing")),
+}
+
+
+class DieOnce(beam.DoFn):
+    """Kills the process that works on the third element of a bundle, the first time.
+
+    Args:
+      flag: a file that says that it has happened.
+    """
+
+    def __init__(self, flag: Path):
+        super().__init__()
+        self._flag = str(flag)
+
+    def start_bundle(self) -> None:
+        self._elements = 0
+
+    def process(self, element: int) -> Iterator[tuple[int, bytes]]:
+        self._elements += 1
+        if self._elements == 3 and not os.path.exists(self._flag):
+            os.close(os.open(self._flag, os.O_CREAT))
+            time.sleep(1)  # what was sent before is with the runner
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield element, bytes(_LARGE)
+
+
+@pytest.mark.parametrize("processes", PROCESSES)
+def test_what_a_lost_worker_had_sent_counts_once(
+    processes: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    flag = tmp_path / "died"
+
+    def build(pipeline: beam.Pipeline) -> None:
+        sent = (
+            pipeline
+            | beam.Create(range(8))
+            | "SpreadNumbers" >> beam.Reshuffle()
+            | beam.ParDo(DieOnce(flag))
+            | "SpreadOutputs" >> beam.Reshuffle()
+            | beam.MapTuple(lambda number, data: (number, len(data)))
+        )
+        assert_that(sent, equal_to([(number, _LARGE) for number in range(8)]))
+
+    run_pipeline(build, PROCESSES[processes])
+    assert flag.exists()
+    message = capfd.readouterr().err
+    assert message.count("another one repeats its work") == 1 and "Traceback" not in message
+
+
+def test_a_worker_of_which_nobody_waits_for_outputs_is_replaced_too(tmp_path: Path) -> None:
+    flag = tmp_path / "died"
+
+    def build(pipeline: beam.Pipeline) -> None:
+        _ = pipeline | beam.Create(range(8)) | beam.Reshuffle() | beam.ParDo(DieOnce(flag))
+
+    run_pipeline(build, BeamOptions(processes=2))
+    assert flag.exists()
+
+
+def test_work_that_no_worker_survives_ends_with_a_message(tmp_path: Path) -> None:
+    deaths = tmp_path / "deaths"
+
+    def die(number: int, deaths: str = str(deaths)) -> None:
+        if number == 1:
+            with open(deaths, "a") as file:
+                file.write(".")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def build(pipeline: beam.Pipeline) -> None:
+        _ = pipeline | beam.Create([1, 2]) | beam.Map(die)
+
+    with pytest.raises(CommandError) as raised:
+        run_pipeline(build, BeamOptions(processes=2))
+    assert "return code -9" in str(raised.value)
+    assert "--beam-option direct_num_workers=1" in str(raised.value)
+    assert len(deaths.read_text()) == ATTEMPTS
+
+
+def _scenario(config: Path, work: Path) -> Scenario:
+    """Every pipeline of both steps: the log filtered and cut by time, three kinds of examples."""
+    overrides = [
+        f"work_dir={work}",
+        "data.examples=[ctr, rerank, retrieval]",
+        "data.filter.minimum_user_interactions=30",
+        "split.by=global_time",
+    ]
+    return load_scenario(config, overrides)
+
+
+@pytest.mark.parametrize("step", [encode, build_examples])
+def test_bytes_are_equal_however_many_workers_die(
+    step: Callable[..., dict], tmp_path: Path, repository_root: Path
+) -> None:
+    config = write_tiny_inputs(tmp_path)
+    here, counted, there = (tmp_path / name for name in ("here", "counted", "there"))
+    inside = step(_scenario(config, here))
+    options = BeamOptions(processes=2)
+    for name in ("count", "kill"):
+        (tmp_path / name).mkdir()
+    with dying_before([], counted, tmp_path / "count", repository_root) as changes:
+        step(_scenario(config, counted), beam=options)
+    numbers = sorted(random.Random(1).sample(range(1, len(changes) + 1), _KILLS))
+    with dying_before(numbers, there, tmp_path / "kill", repository_root) as disturbed:
+        outside = step(_scenario(config, there), beam=options)
+    # Repeated work changes the disk again.
+    assert len(disturbed) > len(changes) > 10 * _KILLS
+    assert outside["records_out"] == inside["records_out"] > 0
+    assert checksums(there) == checksums(counted) == checksums(here)
