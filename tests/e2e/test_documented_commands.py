@@ -464,8 +464,8 @@ def clones(sandbox: Sandbox, call: Call) -> None:
 
 
 def serves(sandbox: Sandbox, call: Call) -> None:
-    """Docker and kubectl get what is there: a model for the official image, or rendered files."""
-    option = {"run": "-v", "compose": "--file", "apply": "-k"}[call.words[0]]
+    """Docker and kubectl get what is there: a model for the official image, or files of ours."""
+    option = {"build": "-f", "run": "-v", "compose": "--file", "apply": "-k"}[call.words[0]]
     assert option != "-v" or call.words[-1] == "tensorflow/serving"
     given = call.words[call.words.index(option) + 1].partition(":")[0]
     assert Path(given).exists(), given
