@@ -21,6 +21,7 @@ from preprocessing.encode import encode
 from preprocessing.examples import build_examples
 from tests.killing import checksums
 from tests.preprocessing.dying_workers import dying_before
+from tests.preprocessing.speculating_runner import BUNDLES, SpeculatingRunner
 from tests.scenarios import write_tiny_inputs
 
 pytestmark = pytest.mark.slow
@@ -140,3 +141,22 @@ def test_bytes_are_equal_however_many_workers_die(
     assert len(disturbed) > len(changes) > 10 * _KILLS
     assert outside["records_out"] == inside["records_out"] > 0
     assert checksums(there) == checksums(counted) == checksums(here)
+
+
+@pytest.mark.parametrize("step", [encode, build_examples])
+def test_bytes_are_equal_when_all_work_is_done_twice(
+    step: Callable[..., dict], tmp_path: Path
+) -> None:
+    config = write_tiny_inputs(tmp_path)
+    here, again, beside = (tmp_path / name for name in ("here", "again", "beside"))
+    step(_scenario(config, here))
+    expected = checksums(here)
+    # Beam runs each bundle once more, and throws the outputs of the first time away.
+    step(_scenario(config, again), beam=BeamOptions(None, ("direct_runner_bundle_repeat=1",)))
+    assert checksums(again) == expected
+    two = PROCESSES["Beam's"].options
+    runner = f"{SpeculatingRunner.__module__}.{SpeculatingRunner.__name__}"
+    BUNDLES.clear()
+    step(_scenario(config, beside), beam=BeamOptions(runner, two))
+    assert len(BUNDLES) > 10 and all(BUNDLES)
+    assert checksums(beside) == expected
