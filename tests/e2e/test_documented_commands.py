@@ -294,6 +294,7 @@ class Sandbox:
         written = io.StringIO()
         self.patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
         with contextlib.redirect_stdout(written), contextlib.redirect_stderr(written):
+            code: str | int | None
             try:
                 code = main_of(module)(words)
             except SystemExit as stop:

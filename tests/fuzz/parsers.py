@@ -235,9 +235,13 @@ def _read_example(record: bytes) -> None:
     assert isinstance(ours, dict)
 
 
-_ROWS = {"user_id": ["1", "2"], "item_id": ["7", "8"], "rating": [4.0, 2.5]}
+_ROWS: dict[str, list[object]] = {
+    "user_id": ["1", "2"],
+    "item_id": ["7", "8"],
+    "rating": [4.0, 2.5],
+}
 _CSV = b'user_id,item_id,rating\n1,7,4\n2,"8",2.5\n'
-_VECTORS = {"entity_id": ["7", "8"], "vector": [[1.0, 2.0], [0.5, -1.0]]}
+_VECTORS: dict[str, list[object]] = {"entity_id": ["7", "8"], "vector": [[1.0, 2.0], [0.5, -1.0]]}
 
 
 def _parquet(columns: dict[str, list[object]]) -> bytes:
@@ -255,8 +259,8 @@ def _npz(compressed: bool = False) -> bytes:
 
 def _tfrecords() -> bytes:
     path = _folder() / "seed.tfrecord.gz"
-    features = (
-        {"entity_id": [b"7"], "vector": np.float32([1.0, 2.0])},
+    features: tuple[dict[str, list[bytes] | np.ndarray], ...] = (
+        {"entity_id": [b"7"], "vector": np.array([1.0, 2.0], np.float32)},
         {"entity_id": [b"8"], "n": np.array([3, -1])},
     )
     write_records(path, map(encode_example, features))
@@ -406,7 +410,7 @@ PARSERS: dict[str, Parser] = {
     "example": Parser(
         _read_example,
         (
-            encode_example({"entity_id": [b"7"], "vector": np.float32([1.0, 2.0])}),
+            encode_example({"entity_id": [b"7"], "vector": np.array([1.0, 2.0], np.float32)}),
             encode_example({"count": np.array([3, -1, 1 << 40])}),
         ),
     ),

@@ -7,6 +7,8 @@ reads it. Names, numbers and types of its fields are those of the server's
 
 from __future__ import annotations
 
+from typing import Any
+
 from google.protobuf import descriptor_pb2, descriptor_pool, message, message_factory, text_format
 
 from serving.protocol.server_files_pb2 import BatchingParameters
@@ -23,7 +25,7 @@ def parse_batching(text: str) -> BatchingParameters:
     return text_format.Parse(text, BatchingParameters())
 
 
-def parse_monitoring(text: str) -> message.Message:
+def parse_monitoring(text: str) -> Any:
     """Reads tensorflow.serving.MonitoringConfig as the server does.
 
     Raises:

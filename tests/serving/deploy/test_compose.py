@@ -241,7 +241,7 @@ def test_every_mounted_path_exists_from_where_the_files_are_rendered(stack: Path
 
 @pytest.mark.skipif(shutil.which("docker-compose") is None, reason="needs docker-compose")
 def test_compose_takes_the_file(stack: Path) -> None:
-    command = ["docker-compose", "--project-directory", stack, "config", "--format", "json"]
+    command = ["docker-compose", "--project-directory", str(stack), "config", "--format", "json"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     mounts = json.loads(done.stdout)["services"]["serving"]["volumes"]

@@ -65,7 +65,7 @@ def test_models_config_is_read_as_model_server_config(deployment: Deployment) ->
 
 @pytest.mark.parametrize("deployment", DEPLOYMENTS.values(), ids=DEPLOYMENTS)
 def test_monitoring_config_is_read_as_monitoring_config(deployment: Deployment) -> None:
-    prometheus = parse_monitoring(server_files(deployment)["monitoring.config"]).prometheus_config  # type: ignore[attr-defined]
+    prometheus = parse_monitoring(server_files(deployment)["monitoring.config"]).prometheus_config
     assert prometheus.enable
     assert prometheus.path == deployment.monitoring.path
 
@@ -164,14 +164,14 @@ def test_allowed_sizes_and_padding_are_written() -> None:
     )
     text = batching_config(settings)
     parameters = parse_batching(text)
-    assert list(parameters.allowed_batch_sizes) == [8, 64]  # type: ignore[attr-defined]
-    assert parameters.pad_variable_length_inputs  # type: ignore[attr-defined]
+    assert list(parameters.allowed_batch_sizes) == [8, 64]
+    assert parameters.pad_variable_length_inputs
     assert "CAUTION" in text
 
 
 def test_threads_are_the_cpus_when_left_out() -> None:
     parameters = parse_batching(batching_config(Batching(), cpu=5))
-    assert parameters.num_batch_threads.value == 5  # type: ignore[attr-defined]
+    assert parameters.num_batch_threads.value == 5
 
 
 def test_a_parameter_that_does_not_exist_would_be_noticed() -> None:

@@ -193,8 +193,10 @@ def test_the_command_serves_pages_until_it_is_stopped(
     runs: dict[str, Path], repository_root: Path
 ) -> None:
     program = subprocess.Popen(
-        [sys.executable, "-m", "serving", "explore", runs["ridge"], "--compare", runs["none"]]
-        + ["--port", "0", "--json"],
+        [
+            *(sys.executable, "-m", "serving", "explore", str(runs["ridge"])),
+            *("--compare", str(runs["none"]), "--port", "0", "--json"),
+        ],
         cwd=repository_root,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -33,6 +33,7 @@ from serving.client import UserRequest
 from serving.client.inputs import rank_inputs
 from serving.explore.app import explorer_app
 from serving.explore.parameters import Parameters, address
+from serving.explore.rankers import RunRanker
 from serving.explore.session import Session
 from serving.explore.svg import MAP_SIZE, MapScale
 from serving.explore.work_data import Items, Samples, WorkData
@@ -184,6 +185,7 @@ def test_why_adds_up_to_what_the_model_reads(browser: TestClient, session: Sessi
     state = session.samples.state("u3")
     assert state is not None
     ridge = session.rankers[2]
+    assert isinstance(ridge, RunRanker)
     matches = ridge._model.inputs_preparation.matches
     for item in ("1", ITEMS[-1]):
         explained = session.explain(ridge, state.request, item)
@@ -580,6 +582,7 @@ def test_a_history_of_implicit_feedback_is_edited_without_ratings(implicit: Sess
 
 def test_an_item_twice_in_a_history_counts_twice(session: Session) -> None:
     ridge = session.rankers[2]
+    assert isinstance(ridge, RunRanker)
     user = UserRequest.from_history("u3", ["9", "2", "9"], [4.0, 1.0, 5.0], 4.0)
     raw = {name: tf.constant(v) for name, v in rank_inputs(user, ["1"]).items()}
     preparation = ridge._model.inputs_preparation

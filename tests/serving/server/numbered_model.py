@@ -21,7 +21,7 @@ class NumberedModel(tf.Module):
         self.number = tf.Variable(number)
 
     @tf.function(input_signature=[tf.TensorSpec([None], tf.float32)])
-    def add(self, x):
+    def add(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"y": x + self.number}
 
 
@@ -53,7 +53,9 @@ def put_numbered_model(base: Path, version: int, warmup: bytes | None = None) ->
     return unfinished.rename(base / str(version))
 
 
-def add_request(x: list[float], model: str = "numbered", **choice: object):
+def add_request(
+    x: list[float], model: str = "numbered", **choice: object
+) -> predict_pb2.PredictRequest:
     """A request; the answer is x + version."""
     request = predict_pb2.PredictRequest(model_spec={"name": model, **choice})
     request.inputs["x"].CopyFrom(pack(np.asarray(x, np.float32)))
