@@ -96,12 +96,12 @@ test-all: setup $(CONFORMANCE_INSTALLED) ## run every test, the slow ones too
 	@echo "test-all: every test"
 	@$(RUN) -m pytest
 
-fuzz: setup $(FUZZ_INSTALLED) ## try every parser with 100,000 damaged inputs (CASES=1000 PARSERS="answers csv")
+fuzz: setup $(FUZZ_INSTALLED) ## try every parser, and the REST API, with 100,000 inputs (CASES=1000 PARSERS="answers csv")
 	@echo "fuzz: an hour or more; what is found goes to out/fuzz"
 	@PYTHONPATH=$(FUZZ_FOLDER) $(RUN) -m tests.fuzz $(PARSERS) --cases $(or $(CASES),100000)
 
 $(FUZZ_INSTALLED): requirements-fuzz.txt | setup
-	@echo "fuzz: installing Atheris into $(FUZZ_FOLDER), once; it runs on Linux on x86_64"
+	@echo "fuzz: installing Atheris and schemathesis into $(FUZZ_FOLDER), once; for Linux on x86_64"
 	@$(RUN) -m pip install --disable-pip-version-check --quiet --upgrade --target $(FUZZ_FOLDER) \
 		-r requirements-fuzz.txt
 	@touch $@

@@ -2,7 +2,8 @@
 
 Each parser has a process of its own under Atheris (libFuzzer), which ends it where an input takes
 more than ten seconds or two gigabytes more than the parser has at rest. What was found lies in
-`out/fuzz/PARSER`; put it into `tests/fuzz/corpus/PARSER` with the repair.
+`out/fuzz/PARSER`; put it into `tests/fuzz/corpus/PARSER` with the repair. `rest_api` is a server
+that schemathesis asks, led by the description of its API.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from pathlib import Path
 _CASE_SECONDS = 10
 _CASE_MEGABYTES = 2048
 _ROOMS = ["configs", "preprocessing", "serving.client", "serving.protocol", "serving.server"]
+_REST_API = "rest_api"
 _NOISE = ("#", "INFO", "I0", "WARNING")
 _SHOWN_LINES = 30
 
@@ -40,17 +42,18 @@ def main() -> int:
         return 0
     from tests.fuzz.parsers import PARSERS, folder_in_memory
 
-    unknown = sorted(set(arguments.parsers) - set(PARSERS))
+    names = [*PARSERS, _REST_API]
+    unknown = sorted(set(arguments.parsers) - set(names))
     if unknown:
-        parser.error(f"there is no parser '{unknown[0]}'; there are {', '.join(PARSERS)}")
+        parser.error(f"there is no parser '{unknown[0]}'; there are {', '.join(names)}")
+    found = []
     # libFuzzer ends a process without what Python does at its end.
     with tempfile.TemporaryDirectory(prefix="fuzz-", dir=folder_in_memory()) as folder:
         os.environ["TMPDIR"] = folder
-        found = [
-            name
-            for name in arguments.parsers or PARSERS
-            if not _is_sound(name, arguments.cases, arguments.seed, arguments.out)
-        ]
+        for name in arguments.parsers or names:
+            is_sound = _is_rest_api_sound if name == _REST_API else _is_sound
+            if not is_sound(name, arguments.cases, arguments.seed, arguments.out):
+                found.append(name)
     print(f"defects: {', '.join(found) or 'none'}")
     return 1 if found else 0
 
@@ -84,6 +87,24 @@ def _is_sound(name: str, cases: int, seed: int, out: Path) -> bool:
         lines = [text for text in output.splitlines() if not text.startswith(_NOISE)]
         print("\n".join(lines[-_SHOWN_LINES:]), flush=True)
     return is_sound
+
+
+def _is_rest_api_sound(name: str, cases: int, seed: int, out: Path) -> bool:
+    """Tries the server's REST API and prints a line about it."""
+    from tests.fuzz.rest_api import try_rest_api
+
+    began = time.monotonic()
+    tried = try_rest_api(cases, seed, out / name)
+    line = {
+        "parser": name,
+        "cases": tried.cases,
+        "seconds": round(time.monotonic() - began, 1),
+        "sound": tried.is_sound,
+    }
+    print(json.dumps(line), flush=True)
+    if not tried.is_sound:
+        print(tried.report, flush=True)
+    return tried.is_sound
 
 
 def _try_here(name: str, cases: int, seed: int, out: Path) -> None:
