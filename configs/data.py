@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from configs.section import Section, TakesEffect
+from configs.section import Section, TakesEffect, file_names
 
 IF_CSV = TakesEffect(".format", ("auto", "csv"))
 
@@ -143,6 +143,8 @@ class CatalogueTable(Table):
         default_factory=dict, description="item attributes by name, used as model inputs"
     )
 
+    _attributes_name_files = field_validator("attributes")(file_names)
+
 
 class Profiles(Table):
     """What is known about users beside their interactions."""
@@ -152,6 +154,8 @@ class Profiles(Table):
         default_factory=dict,
         description="user attributes by name, copied into examples as profile_<name>",
     )
+
+    _attributes_name_files = field_validator("attributes")(file_names)
 
 
 class InteractionFilter(Section):

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from configs.section import Section, TakesEffect, named_once, split_names
+from configs.section import Section, TakesEffect, file_names, named_once, split_names
 
 Seen = Literal["first_interactions", "training"]
 """What an LLM saw of the users' interactions, see `SourceAnswers.seen`."""
@@ -359,7 +359,7 @@ class Knowledge(Section):
                 if name in self.answers:
                     raise ValueError(f"source '{name}' is a factor of '{source}' and described too")
                 answers[name] = described.model_copy(update={"factor": factor, "factors": ()})
-        self.__dict__["answers"] = answers
+        self.__dict__["answers"] = file_names(answers)
         return self
 
     @model_validator(mode="after")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import enum
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
@@ -175,6 +175,31 @@ def named_once(names: tuple[str, ...]) -> tuple[str, ...]:
     for name in names:
         if names.count(name) > 1:
             raise ValueError(f"'{name}' is named {names.count(name)} times; name it once")
+    return names
+
+
+_LONGEST_FILE_NAME = 200
+Names = TypeVar("Names", bound=Collection[str])
+
+
+def file_names(names: Names) -> Names:
+    """Refuses names that lead out of a folder; for validators of names that files are called by.
+
+    Raises:
+      ValueError: a name has a slash or a control character, begins with a dot, or is too long.
+    """
+    for name in names:
+        if (
+            not name
+            or name.startswith(".")
+            or any(character in "/\\" or not character.isprintable() for character in name)
+            or len(name.encode(errors="surrogatepass")) > _LONGEST_FILE_NAME
+        ):
+            raise ValueError(
+                f"{name[:_LONGEST_FILE_NAME]!r} becomes the name of a file or folder; it must not "
+                "be empty, begin with a dot, have slashes or characters that cannot be printed, or "
+                f"take more than {_LONGEST_FILE_NAME} bytes"
+            )
     return names
 
 

@@ -8,7 +8,7 @@ import pytest
 from pydantic import Field, ValidationError, model_validator
 
 from configs.loading import ConfigurationError, load_section
-from configs.section import Section, named_once, split_names
+from configs.section import Section, file_names, named_once, split_names
 
 
 class Lamp(Section):
@@ -53,6 +53,20 @@ def test_a_name_stands_once_in_a_list() -> None:
     assert named_once(()) == ()
     with pytest.raises(ValueError, match="'user' is named 3 times; name it once"):
         named_once(("item", "user", "user", "user"))
+
+
+@pytest.mark.parametrize("name", ["item", "item_plot and cast", "genre-2", "Größe", "映画"])
+def test_names_that_files_may_have(name: str) -> None:
+    assert file_names((name,)) == (name,)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", ".", "..", "../item", "/etc", "a/b", "a\\b", ".item", "a\0b", "a\nb", "\ud800", "ü" * 101],
+)
+def test_names_that_lead_out_of_a_folder_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match="becomes the name of a file or folder"):
+        file_names(("item", name))
 
 
 class Inner(Section):

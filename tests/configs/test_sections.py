@@ -13,6 +13,7 @@ from configs.data import (
     CatalogueTable,
     Data,
     InteractionFilter,
+    Profiles,
     RerankLists,
     Split,
     Table,
@@ -407,6 +408,21 @@ def test_a_source_without_answers_is_refused() -> None:
 def test_a_source_that_is_named_twice_is_refused() -> None:
     with pytest.raises(ValidationError, match="'item' is named 2 times; name it once"):
         Knowledge.model_validate({"sources": "item, item", "answers": {"item": ITEM_ANSWERS}})
+
+
+@pytest.mark.parametrize("name", ["..", "../runs", "/tmp/item", "a/b", ".hidden"])
+def test_names_that_files_are_called_by_stay_in_their_folder(name: str) -> None:
+    sources = {"sources": [], "answers": {name: ITEM_ANSWERS}}
+    factor = {"sources": [], "answers": {"item": ITEM_ANSWERS | {"factors": ["plot", f"x/{name}"]}}}
+    attributes = {"path": "items.csv", "attributes": {name: {"kind": "categorical"}}}
+    for section, values in (
+        (Knowledge, sources),
+        (Knowledge, factor),
+        (CatalogueTable, attributes),
+        (Profiles, attributes),
+    ):
+        with pytest.raises(ValidationError, match="becomes the name of a file or folder"):
+            section.model_validate(values)
 
 
 def test_collective_answers_need_groups() -> None:
