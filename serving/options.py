@@ -149,6 +149,11 @@ class ServerOptions(Section):
         description="time between an answer and the next REST request of a connection; likewise",
     )
     grpc_threads: Count = Field(16, description="gRPC requests that are answered at a time")
+    max_grpc_requests: Count = Field(
+        1024,
+        description="gRPC requests that are answered or wait for it; one more is refused, with "
+        "RESOURCE_EXHAUSTED",
+    )
     grace_seconds: Seconds = Field(
         5.0, description="how long requests under way may take when the server stops"
     )

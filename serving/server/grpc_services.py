@@ -107,6 +107,7 @@ def create_grpc_server(
     api: PredictionApi,
     maximum_request_bytes: int,
     threads: int = 16,
+    maximum_requests: int | None = None,
     interceptors: Sequence[grpc.ServerInterceptor] = (),
 ) -> grpc.Server:
     """A gRPC server with TensorFlow Serving's two services; it still needs a port and a start.
@@ -115,11 +116,14 @@ def create_grpc_server(
       api: answers the requests.
       maximum_request_bytes: larger requests are refused with RESOURCE_EXHAUSTED.
       threads: requests that are answered at a time; more wait.
+      maximum_requests: requests that are answered or wait, those of health among them; one more is
+        refused with RESOURCE_EXHAUSTED. None for any number.
       interceptors: see every request first.
     """
     server = grpc.server(
         futures.ThreadPoolExecutor(max_workers=threads, thread_name_prefix="grpc"),
         interceptors=interceptors,
+        maximum_concurrent_rpcs=maximum_requests,
         options=[
             ("grpc.max_receive_message_length", maximum_request_bytes),
             ("grpc.max_send_message_length", -1),

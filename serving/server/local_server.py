@@ -181,7 +181,11 @@ class LocalServer:
         options = self.options
         self._refusal = RefusalWhileStopping()
         server = create_grpc_server(
-            api, options.max_grpc_request_bytes, options.grpc_threads, [self._refusal]
+            api,
+            options.max_grpc_request_bytes,
+            options.grpc_threads,
+            options.max_grpc_requests,
+            [self._refusal],
         )
         health.add_to(server)
         address = address_of(self.host, self.grpc_port)

@@ -6,10 +6,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 import requests
 
@@ -19,9 +21,10 @@ from serving.__main__ import main
 from serving.commands import serve
 from serving.commands.serve import add_arguments, check_batching_options, models_of
 from serving.options import ServerOptions
+from serving.protocol.messages import prediction_service_pb2_grpc
 from serving.server import LocalServer, local_server
 from serving.server.server_files import ModelSettings, VersionPolicy
-from tests.serving.server.numbered_model import put_numbered_model
+from tests.serving.server.numbered_model import add_request, answer_of, put_numbered_model
 from tests.serving.server.waiting import wait_until
 from tests.serving.toy_ranker import toy_base_path, toy_score
 
@@ -125,6 +128,69 @@ def test_a_server_with_files_swaps_versions_and_stops_while_it_is_used(
     assert "Traceback" not in errors
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("entrypoint", ["GRPC", "REST"])
+def test_what_runs_is_answered_when_sigterm_comes_under_load(
+    entrypoint: str, repository_root: Path, tmp_path: Path
+) -> None:
+    """The server's spans say which requests have run: each has an answer, and no other has."""
+    log = tmp_path / "log"
+    with log.open("w") as errors:
+        serving = subprocess.Popen(
+            [sys.executable, "-m", "serving", "serve", "--json", "--grpc-port", "0"]
+            + ["--rest-port", "0", "--model", f"numbered={put_numbered_model(tmp_path, 1).parent}"],
+            cwd=repository_root,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            env=os.environ | {"OTEL_TRACES_EXPORTER": "console"},
+        )
+    assert serving.stdout is not None
+    ready = json.loads(serving.stdout.readline())
+    url = f"http://127.0.0.1:{ready['rest_port']}/v1/models/numbered:predict"
+    answers: list[list[float]] = []
+    refusals: list[object] = []
+
+    def ask_over_grpc() -> list[float]:
+        stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+        return answer_of(stub.Predict(add_request([1.0] * 1000), 60))
+
+    def ask_over_rest() -> list[float]:
+        sent = requests.post(url, json={"inputs": [1.0] * 1000}, timeout=60)
+        sent.raise_for_status()
+        return sent.json()["outputs"]
+
+    def call(ask: Callable[[], list[float]]) -> None:
+        while True:
+            try:
+                answers.append(ask())
+            except (grpc.RpcError, requests.RequestException) as error:
+                refusals.append(error)
+                return
+
+    ask = {"GRPC": ask_over_grpc, "REST": ask_over_rest}[entrypoint]
+    with grpc.insecure_channel(f"127.0.0.1:{ready['grpc_port']}") as channel:
+        callers = [threading.Thread(target=call, args=(ask,)) for _ in range(12)]
+        for caller in callers:
+            caller.start()
+        wait_until(lambda: len(answers) > 200)
+        serving.send_signal(signal.SIGTERM)
+        for caller in callers:
+            caller.join(60)
+        assert serving.wait(60) == 0
+    assert len(refusals) == 12
+    for refusal in refusals:
+        if isinstance(refusal, grpc.RpcError):
+            assert refusal.code() is grpc.StatusCode.UNAVAILABLE
+        elif isinstance(refusal, requests.HTTPError):
+            assert refusal.response.status_code == 503
+    assert set(map(tuple, answers)) == {(2.0,) * 1000}
+    told = log.read_text()
+    assert told.count('"name": "Predict numbered"') == len(answers)
+    assert told.count('"reki.outcome": "OK"') == len(answers)
+    assert "Traceback" not in told
+
+
 def test_a_model_that_cannot_be_loaded_is_one_clear_message(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -212,7 +278,7 @@ def test_policy_and_labels_go_to_the_models() -> None:
 def test_every_option_reaches_the_server() -> None:
     words = ["--poll-seconds", "0.5", "--allow-version-labels-for-unavailable-models"]
     words += ["--max-grpc-request-bytes", "10", "--max-rest-request-bytes", "20"]
-    words += ["--grpc-threads", "3", "--grace-seconds", "7"]
+    words += ["--grpc-threads", "3", "--max-grpc-requests", "4", "--grace-seconds", "7"]
     words += ["--max-request-rows", "30", "--max-request-input-bytes", "40"]
     words += ["--max-rest-connections", "50", "--max-rest-connections-per-peer", "6"]
     words += ["--rest-header-seconds", "8", "--rest-body-seconds", "9.5"]
@@ -223,6 +289,7 @@ def test_every_option_reaches_the_server() -> None:
         max_grpc_request_bytes=10,
         max_rest_request_bytes=20,
         grpc_threads=3,
+        max_grpc_requests=4,
         grace_seconds=7,
         max_request_rows=30,
         max_request_input_bytes=40,

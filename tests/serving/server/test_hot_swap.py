@@ -115,7 +115,16 @@ def test_no_request_fails_while_versions_come_and_go(base: Path, server: LocalSe
     assert callers.versions == {1, 2, 3}
 
 
-@pytest.mark.parametrize("kind", ["empty", "damaged", "incomplete", "failing warm-up"])
+def flip_a_bit(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x10
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["empty", "damaged", "flipped variable", "flipped index", "incomplete", "failing warm-up"],
+)
 def test_a_broken_version_is_reported_and_no_request_notices(
     base: Path, server: LocalServer, kind: str
 ) -> None:
@@ -129,6 +138,10 @@ def test_a_broken_version_is_reported_and_no_request_notices(
             unfinished = put_numbered_model(base.parent / "elsewhere", 2)
             if kind == "damaged":
                 (unfinished / "saved_model.pb").write_bytes(b"\xff\xff\xff")
+            elif kind == "flipped variable":
+                flip_a_bit(unfinished / "variables" / "variables.data-00000-of-00001")
+            elif kind == "flipped index":
+                flip_a_bit(unfinished / "variables" / "variables.index")
             else:
                 shutil.rmtree(unfinished / "variables")
             unfinished.rename(base / "2")
@@ -142,6 +155,21 @@ def test_a_broken_version_is_reported_and_no_request_notices(
     assert status["state"] == "END"
     assert status["status"]["error_code"] != "OK"
     assert str(base / "2") in status["status"]["error_message"]
+
+
+def test_the_version_below_takes_over_from_one_that_is_deleted(
+    base: Path, server: LocalServer
+) -> None:
+    put_numbered_model(base, 2)
+    wait_until(lambda: states(server) == {2: AVAILABLE, 1: END})
+    with Callers(server) as callers:
+        wait_until(lambda: callers.count > 10)
+        shutil.rmtree(base / "2")
+        wait_until(lambda: 1 in callers.versions)
+        count = callers.count
+        wait_until(lambda: callers.count > count + 10)
+    assert callers.problems == []
+    assert callers.versions == {1, 2}
 
 
 def test_an_export_that_is_still_being_copied_is_served_when_it_is_complete(

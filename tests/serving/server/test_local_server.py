@@ -41,6 +41,7 @@ def test_defaults_are_those_that_the_page_states() -> None:
     assert options.poll_seconds == 1
     assert options.max_grpc_request_bytes == options.max_rest_request_bytes == 67_108_864
     assert (options.grpc_threads, options.grace_seconds) == (16, 5)
+    assert options.max_grpc_requests == 1024
     assert options.max_request_rows == 20_000
     assert options.max_request_input_bytes == 256 * 1024 * 1024
     assert options.max_rest_connections == 512
@@ -167,6 +168,65 @@ def test_requests_beyond_the_size_limits_are_refused() -> None:
             assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
         url = f"http://127.0.0.1:{server.rest_port}/v1/models/toy:predict"
         assert requests.post(url, data="x" * 2000, timeout=20).status_code == 413
+
+
+def test_more_requests_than_the_bound_are_refused_until_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, finish = threading.Semaphore(0), threading.Event()
+    run = Servable.run
+
+    def slow(*arguments: Any) -> Any:
+        begun.release()
+        assert finish.wait(60)
+        return run(*arguments)
+
+    monkeypatch.setattr(Servable, "run", slow)
+    options = ServerOptions(grpc_threads=2, max_grpc_requests=5)
+    with LocalServer({"numbered": put_versions(tmp_path, 1)}, options=options) as server:
+        with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
+            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
+            answers = {
+                number: stub.Predict.future(add_request([number]), 60) for number in range(9)
+            }
+            wait_until(lambda: sum(answer.done() for answer in answers.values()) == 4)
+            assert begun.acquire(timeout=20) and begun.acquire(timeout=20)
+            assert not begun.acquire(blocking=False)
+            refused = {number for number, answer in answers.items() if answer.done()}
+            for number in refused:
+                assert answers[number].code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+            # The other port has threads of its own.
+            url = f"http://127.0.0.1:{server.rest_port}/v1/models/numbered"
+            assert requests.get(url, timeout=20).status_code == 200
+            finish.set()
+            for number in answers.keys() - refused:
+                assert answer_of(answers[number].result()) == [number + 1]
+            assert health(server) == health_pb2.HealthCheckResponse.SERVING
+            assert [answer_of(stub.Predict(add_request([number]), 20)) for number in range(20)] == [
+                [number + 1] for number in range(20)
+            ]
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        b"",
+        b"PRI * HTTP/2.0\r\n",
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\0\0\0\4\0\0\0\0\0",
+        b"GET / HTTP/1.1\r\n\r\n",
+    ],
+    ids=["nothing", "half a preface", "settings alone", "another protocol"],
+)
+def test_connections_that_ask_nothing_over_grpc_lock_nobody_out(begun: bytes) -> None:
+    options = ServerOptions(grpc_threads=2, max_grpc_requests=2)
+    with LocalServer({"toy": toy_base_path()}, options=options) as server:
+        idle = [socket.create_connection(("127.0.0.1", server.grpc_port)) for _ in range(100)]
+        for connection in idle:
+            connection.sendall(begun)
+        assert health(server) == health_pb2.HealthCheckResponse.SERVING
+        for connection in idle:
+            connection.close()
+        assert health(server) == health_pb2.HealthCheckResponse.SERVING
 
 
 def test_a_stop_answers_what_is_under_way_and_refuses_what_comes_later(tmp_path: Path) -> None:
