@@ -15,6 +15,9 @@ CONFORMANCE_INSTALLED := $(CONFORMANCE_VENV)/.installed
 FUZZ_FOLDER := .cache/fuzz
 FUZZ_INSTALLED := $(FUZZ_FOLDER)/.installed
 
+AUDIT_VENV := .venv-audit
+AUDIT_INSTALLED := $(AUDIT_VENV)/.installed
+
 DOCS_VENV := .venv-docs
 DOCS_INSTALLED := $(DOCS_VENV)/.installed
 
@@ -33,7 +36,7 @@ export TF_CPP_MIN_LOG_LEVEL := 2
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo evidence tfx test test-all fuzz lint format bazel-test docs wheel requirements
+.PHONY: help setup demo evidence tfx test test-all fuzz lint format bazel-test docs wheel requirements audit sbom
 
 help: ## list the targets
 	@echo "Targets of this Makefile:"
@@ -162,6 +165,31 @@ requirements: setup ## pin requirements*.in to requirements*.txt (UPGRADE=1 take
 	@$(COMPILE) requirements-gpu.in -o requirements-gpu.txt
 	@$(subst --python-platform linux,--python-platform x86_64-manylinux_2_39,$(COMPILE)) \
 		requirements-tfx.in -o requirements-tfx.txt
+	@$(COMPILE) --generate-hashes requirements-audit.in -o requirements-audit.txt
+
+audit: $(AUDIT_INSTALLED) ## look pinned packages up among known vulnerabilities (FILES=requirements.txt)
+	@failed=; for file in $(or $(FILES),$(wildcard requirements*.txt)); do \
+		echo "audit: asking PyPI about the packages of $$file"; \
+		$(AUDIT_VENV)/bin/pip-audit --strict --disable-pip --no-deps --progress-spinner off \
+			--requirement $$file || failed="$$failed $$file"; done; \
+	if [ -n "$$failed" ]; then \
+		echo "audit: a vulnerability is known, or a package could not be looked up:$$failed" >&2; exit 1; \
+	fi
+
+sbom: $(AUDIT_INSTALLED) ## list the pinned packages in out/sbom: a CycloneDX document for each requirements*.txt
+	@mkdir -p out/sbom
+	@for file in $(or $(FILES),$(wildcard requirements*.txt)); do \
+		PYTHONWARNINGS=ignore $(AUDIT_VENV)/bin/cyclonedx-py requirements $$file --pyproject pyproject.toml \
+			--output-reproducible --output-file out/sbom/$${file%.txt}.cdx.json || exit 1; done
+	@echo "sbom: out/sbom has the packages of $(or $(FILES),$(wildcard requirements*.txt))"
+
+$(AUDIT_INSTALLED): requirements-audit.txt
+	@$(call check_python,audit)
+	@echo "audit: installing pip-audit and cyclonedx-bom into $(AUDIT_VENV); takes 90 MB of disk, once"
+	@$(PYTHON) -m venv --clear $(AUDIT_VENV)
+	@$(AUDIT_VENV)/bin/python -m pip install --disable-pip-version-check $(if $(CI),--quiet) \
+		-r requirements-audit.txt
+	@touch $@
 
 # Argument: the target's name for messages.
 define check_python
