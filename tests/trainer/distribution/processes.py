@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import functools
 import json
 import os
 import signal
@@ -32,10 +33,15 @@ _POLL_SECONDS = 0.05
 
 @dataclass(frozen=True)
 class Process:
-    """A command that was started; its messages go to a file."""
+    """A command that was started; its messages go to a file.
+
+    Attributes:
+      again: starts the same command once more, at the same address of its cluster.
+    """
 
     popen: subprocess.Popen[bytes]
     messages: Path
+    again: Callable[[], Process]
 
     def wait(self) -> tuple[int, str]:
         """Exit code, negative after a signal, and what it printed for people."""
@@ -98,7 +104,7 @@ class Processes:
                 start_new_session=True,
             )
         self._stack.callback(_end, popen)
-        return Process(popen, messages)
+        return Process(popen, messages, functools.partial(self.start, run, changes, task))
 
     def start_all(
         self, run: Path, changes: Mapping[str, object], counts: Mapping[str, int]

@@ -84,6 +84,24 @@ def test_the_others_go_on_without_a_worker(tmp_path: Path, repository_root: Path
 
 
 @pytest.mark.slow
+def test_workers_that_come_back_work_on(tmp_path: Path, repository_root: Path) -> None:
+    run = tmp_path / "run"
+    changes = {**EXACT, **SERVERS, "training.checkpoint_steps": 3, "training.epochs": 4}
+    with Processes(repository_root, tmp_path) as processes:
+        started = processes.start_all(run, changes, CLUSTER)
+        started["chief 0"].wait_until(lambda: bool(checkpoints_of(run)))
+        workers = ("worker 0", "worker 1")
+        for name in workers:
+            started[name].kill()
+        assert not RunFolder(run).is_complete
+        for name in workers:
+            started[name] = started[name].again()
+        messages = finished(started)
+    assert all(f"{name}: the chief has ended" in messages[name] for name in workers)
+    assert len(history_of(run)) == 4
+
+
+@pytest.mark.slow
 def test_a_chief_that_starts_again_goes_on(tmp_path: Path, repository_root: Path) -> None:
     run = tmp_path / "run"
     changes = {**EXACT, **SERVERS, "training.checkpoint_steps": 3}
