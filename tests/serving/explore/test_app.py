@@ -10,8 +10,10 @@ import signal
 import socket
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import pytest
 import requests
 from starlette.testclient import TestClient
@@ -121,6 +123,42 @@ def test_html_in_titles_and_addresses_is_text(browser: TestClient, session: Sess
         session.data.items.titles[row] = title
     for address in (f"/item?id={HTML}", f"/search?q={HTML}", f"/user?id={HTML}", f"/{HTML}"):
         assert "<script>alert" not in browser.get(address).text
+
+
+PARAMETERS = {
+    "/ranking": "user edited of item rating add add_rating why sort candidates",
+    "/item": "id prompt",
+    "/user": "id prompt",
+    "/moved": "by group to",
+    "/map": "source colour left right top bottom",
+    "/quality": "source",
+    "/versions": "before after",
+    "/search": "q",
+}
+VALUES = (
+    *("", "1", "-1", "7", "9" * 30, "u3", "film", "later", "all", "links", "item", "show", "year"),
+    *("é", "٣", "nan", "1e400", "%00", "%0a", "%ff", "%ed%a0%80", "%F0%9F%92%A9", "a" * 5000),
+)
+
+
+def test_any_address_is_answered_alike_by_threads_and_alone(session: Session) -> None:
+    random = np.random.default_rng(5)
+
+    def drawn(path: str, names: list[str]) -> str:
+        chosen = (random.choice(names) for _ in range(random.integers(6)))
+        return f"{path}?{'&'.join(f'{name}={random.choice(VALUES)}' for name in chosen)}"
+
+    addresses = [drawn(path, names.split()) for path, names in PARAMETERS.items() for _ in range(6)]
+    # Nothing is computed yet.
+    opened = Session([session.rankers[0], session.rankers[2]], session.data, session.part)
+    with (
+        TestClient(explorer_app(opened, "127.0.0.1"), "http://127.0.0.1:8600") as client,
+        ThreadPoolExecutor(4) as pool,
+    ):
+        together = list(pool.map(client.get, addresses))
+        for address, response in zip(addresses, together, strict=True):
+            assert response.status_code in (200, 400, 404), address
+            assert response.text == client.get(address).text, address
 
 
 def test_only_reading_is_possible(browser: TestClient) -> None:
