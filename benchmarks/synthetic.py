@@ -20,6 +20,7 @@ knowledge can add to a ranking is known before anything is trained (`attainable_
 from __future__ import annotations
 
 import argparse
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,7 @@ _SECONDS_PER_YEAR = 365 * 24 * 3600
 _EXPONENT = 0.5
 """Of Zipf's law: the first of n is drawn about sqrt(n) / 2 times as often as on average."""
 _LINK_EXPONENT = 0.7
+_TITLE_EXPONENT = 0.9
 _NICHE = 200
 _LEVELS = (0.7, 0.9)
 """Shares of links within the niche, and within niche or cluster."""
@@ -52,7 +54,7 @@ _LIKED_FROM = 3.75
 _WORDS_OF_ANSWER = 24
 _WORDS_OF_CLUSTER = 12
 _COMMON_WORDS = 400
-_TITLE_WORDS = 2053
+_TITLE_WORDS = 40_009
 _MISTYPED, _OUTSIDE = 0.05, 0.1
 """Shares of names with a wrong letter, and, above that, of items that the catalogue lacks."""
 
@@ -235,11 +237,11 @@ class SyntheticLog:
         return float(roc_auc_score(liked, score))
 
     def titles(self, items: np.ndarray) -> pa.Array:
-        """Three made-up words; no two of the first four million items have the same."""
+        """Three made-up words, the last one often a common one; no two items have the same."""
         words = _words(_TITLE_WORDS)
         first = items % _TITLE_WORDS
         second = (first + items // _TITLE_WORDS) * 1021 % _TITLE_WORDS
-        third = (self._uniform("title", items) * _TITLE_WORDS).astype(np.int64)
+        third = zipf(self._uniform("title", items), _TITLE_WORDS, _TITLE_EXPONENT)
         chosen = (pc.utf8_capitalize(words.take(pa.array(column))) for column in (second, third))
         return pc.binary_join_element_wise(
             pc.utf8_capitalize(words.take(pa.array(first))), *chosen, " "
@@ -330,6 +332,7 @@ def zipf(uniform: np.ndarray, size: int, exponent: float) -> np.ndarray:
 _CONSONANTS, _VOWELS = "bdfgklmnprstvz", "aeiou"
 
 
+@functools.cache
 def _words(count: int) -> pa.Array:
     """Distinct made-up words of three syllables, of which neighbours do not look alike."""
     syllables = [consonant + vowel for consonant in _CONSONANTS for vowel in _VOWELS]

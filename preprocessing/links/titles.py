@@ -7,7 +7,7 @@ brackets ("Seven Samurai (Shichinin no samurai)"), and the parts around a colon 
 Episode IV - A New Hope"). What no form equals is compared with nearly equal ones.
 
 All is done on columns of distinct names: Arrow's string kernels, NumPy, and rapidfuzz on pairs
-that share rare groups of three letters, so memory grows with names and titles, not their product.
+that share rare groups of letters, so memory grows with names and titles, not their product.
 """
 
 from __future__ import annotations
@@ -122,8 +122,12 @@ _WHOLE, _BRACKETED, _PART = range(3)
 _ASKED_AT_ONCE = 1 << 11
 _TEXTS_AT_ONCE = 1 << 17
 _RAREST = 10
-_SHARED_TRIGRAMS = 3
+_SHARED_GRAMS = 3
 _CANDIDATES = 10_000
+_FEW_TEXTS = 1 << 15
+_GRAM_OF_FEW, _GRAM_OF_MANY = 3, 5
+"""Bytes of a group. A longer one is in fewer texts: by it, the texts that a name is compared with
+stay few in a catalogue of millions, where every group of three is in ten thousand of them."""
 _COST_OF_LEVEL = 2
 _SHORTEST = 14
 _ALIKE_WORDS = 60
@@ -382,7 +386,7 @@ def expand(starts: np.ndarray, ends: np.ndarray) -> tuple[np.ndarray, np.ndarray
 
 
 class _NearTexts:
-    """Texts by the groups of three bytes in them ("trigrams").
+    """Texts by the groups of three bytes in them ("trigrams"), or of five where texts are many.
 
     Two texts are nearly equal if they have the same numbers, as many words, each word is like its
     counterpart, and the difference is more than the "s" of a plural: "Toy Story 2" is not "Toy
@@ -394,11 +398,12 @@ class _NearTexts:
 
     def __init__(self, texts: pa.Array):
         self._texts = texts
-        row, code = _trigrams(texts)
+        self._gram = _GRAM_OF_FEW if len(texts) <= _FEW_TEXTS else _GRAM_OF_MANY
+        row, code = _grams(texts, self._gram)
         self._codes, column, self._frequency = np.unique(
             code, return_inverse=True, return_counts=True
         )
-        self._by_trigram = sparse.csr_matrix(
+        self._by_gram = sparse.csr_matrix(
             (np.ones(len(row), np.int16), (column, row)), shape=(len(self._codes), len(texts))
         )
         self._lengths, self._words, self._digits = _shape_of(texts)
@@ -425,8 +430,8 @@ class _NearTexts:
         return row, text, score
 
     def _find(self, asked: pa.Array, least: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        shared = (self._rare_trigrams(asked) @ self._by_trigram).tocoo()
-        enough = shared.data >= _SHARED_TRIGRAMS
+        shared = (self._rare_grams(asked) @ self._by_gram).tocoo()
+        enough = shared.data >= _SHARED_GRAMS
         row, text = shared.row[enough].astype(np.int64), shared.col[enough].astype(np.int64)
         lengths, words, digits = _shape_of(asked)
         together = lengths[row] + self._lengths[text]
@@ -446,9 +451,9 @@ class _NearTexts:
             alike[pair] = _words_are_alike(left[pair], right[pair])
         return row[alike], text[alike], score[alike]
 
-    def _rare_trigrams(self, asked: pa.Array) -> sparse.csr_matrix:
-        """[asked, trigrams] 1 for those trigrams of each text that the fewest texts here have."""
-        row, code = _trigrams(asked)
+    def _rare_grams(self, asked: pa.Array) -> sparse.csr_matrix:
+        """[asked, grams] 1 for those groups of each text that the fewest texts here have."""
+        row, code = _grams(asked, self._gram)
         column = np.minimum(np.searchsorted(self._codes, code), len(self._codes) - 1)
         is_code = self._codes[column] == code
         row, column = row[is_code], column[is_code]
@@ -459,7 +464,7 @@ class _NearTexts:
         position = np.arange(len(row)) - first[row]
         total = np.cumsum(frequency, dtype=np.int64)
         few = total - np.r_[0, total][first[row]] <= _CANDIDATES
-        kept = (position < _RAREST) & (few | (position < _SHARED_TRIGRAMS))
+        kept = (position < _RAREST) & (few | (position < _SHARED_GRAMS))
         return sparse.csr_matrix(
             (np.ones(int(kept.sum()), np.int16), (row[kept], column[kept])),
             shape=(len(asked), len(self._codes)),
@@ -481,23 +486,26 @@ def _words_are_alike(left: str, right: str) -> bool:
     )
 
 
-def _trigrams(texts: pa.Array) -> tuple[np.ndarray, np.ndarray]:
-    """Distinct trigrams of each text, a space at both its ends included.
+def _grams(texts: pa.Array, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Distinct groups of so many bytes of each text, a space at both its ends included.
 
     Returns:
-      [trigrams] int64 indices of the texts, ascending; [trigrams] int32 their codes.
+      [grams] int64 indices of the texts, ascending; [grams] int64 their codes, at most five bytes.
     """
     nothing, space = (pa.scalar(text, pa.large_string()) for text in ("", " "))
-    rows, codes = [np.empty(0, np.int64)], [np.empty(0, np.int32)]
+    rows, codes = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    bits = 8 * size
     for start in range(0, len(texts), _TEXTS_AT_ONCE):
         some = texts.slice(start, _TEXTS_AT_ONCE)
         padded = pc.binary_join_element_wise(nothing, some, nothing, space)
         offsets = np.frombuffer(padded.buffers()[1], np.int64)[: len(padded) + 1]
         data = np.frombuffer(padded.buffers()[2], np.uint8)[: offsets[-1]].astype(np.int64)
-        code = (data[:-2] << 16) | (data[1:-1] << 8) | data[2:]
-        row, position = expand(offsets[:-1], np.maximum(offsets[1:] - 2, offsets[:-1]))
-        both = np.sort((row << 24) | code[position])
+        code = np.zeros(max(len(data) - size + 1, 0), np.int64)
+        for place in range(size):
+            code = (code << 8) | data[place : place + len(code)]
+        row, position = expand(offsets[:-1], np.maximum(offsets[1:] - size + 1, offsets[:-1]))
+        both = np.sort((row << bits) | code[position])
         distinct = both[np.r_[True, both[1:] != both[:-1]][: len(both)]]
-        rows.append((distinct >> 24) + start)
-        codes.append((distinct & 0xFFFFFF).astype(np.int32))
+        rows.append((distinct >> bits) + start)
+        codes.append(distinct & ((1 << bits) - 1))
     return np.concatenate(rows), np.concatenate(codes)

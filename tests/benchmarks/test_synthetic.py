@@ -80,7 +80,7 @@ def test_popularity_follows_zipf(exponent: float) -> None:
 def test_titles_of_the_largest_catalogue_differ() -> None:
     first_two = [" ".join(title.split()[:2]) for title in LOG.titles(np.arange(99_000)).to_pylist()]
     assert len(set(first_two)) == 99_000
-    far = LOG.titles(np.array([0, 2053, 2053 * 2052])).to_pylist()
+    far = LOG.titles(np.array([0, 40_009, 40_009 * 40_008])).to_pylist()
     assert len({title.rsplit(" ", 1)[0] for title in far}) == 3
     assert all(re.fullmatch(r"[A-Z][a-z]{5} [A-Z][a-z]{5} [A-Z][a-z]{5}", title) for title in far)
 

@@ -205,8 +205,12 @@ def test_a_title_is_found_under_itself_whatever_else_is_looked_up(titles: list[s
     assert alone.item.tolist() == matches.item[matches.name == len(titles) - 1].tolist()
 
 
-def test_near_matches_are_those_of_comparing_all_pairs():
+@pytest.mark.parametrize("others", [0, 33_000])
+def test_near_matches_are_those_of_comparing_all_pairs(others: int) -> None:
     from rapidfuzz import fuzz
+
+    # Unlike all of the others; so many that texts are compared by longer groups of letters.
+    unlike = [f"wyj{number:x} zzy{number * 7919 % 65_536:x}" for number in range(others)]
 
     rng = np.random.default_rng(0)
     syllables = ["ba", "ko", "ri", "ten", "mu", "sal", "ved", "lo", "gri", "ast"]
@@ -218,7 +222,7 @@ def test_near_matches_are_those_of_comparing_all_pairs():
         return title[:place] + "x" + title[place + 1 :]
 
     names = [name for name in map(mistyped, titles[:100]) if name.count(" ") == 2]
-    matches = TitleIndex(pa.array(titles)).find(pa.array(names), 1, 90.0)
+    matches = TitleIndex(pa.array(titles + unlike)).find(pa.array(names), 1, 90.0)
     assert set(matches.how.tolist()) == {NEAR}
     for number, name in enumerate(names):
         scores = [fuzz.ratio(name, title) for title in titles]
