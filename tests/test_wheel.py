@@ -455,6 +455,41 @@ def test_a_project_with_models_of_its_own(python: Path, tmp_path: Path, legacy_k
     assert printed.splitlines()[0].startswith(module)
 
 
+# Run where TFX is installed.
+ADMITTED = """
+from importlib.metadata import requires, version
+
+import tfx.v1
+from packaging.requirements import Requirement
+
+for text in requires("reki"):
+    wish = Requirement(text)
+    if wish.marker is None or wish.marker.evaluate({"extra": "layers"}):
+        assert version(wish.name) in wish.specifier, (text, version(wish.name))
+        print(wish.name)
+"""
+
+
+@pytest.mark.slow
+def test_a_project_in_an_environment_with_tfx(wheel: Path, tmp_path: Path) -> None:
+    """The layers admit the versions that TFX needs, and work with them."""
+    with_tfx = ROOT / ".venv-tfx/bin/python"
+    if not with_tfx.exists():
+        pytest.skip("make tfx has not made .venv-tfx")
+    installed, saved = tmp_path / "installed", tmp_path / "saved"
+    saved.mkdir()
+    run(tmp_path, UV, "pip", "install", "--quiet", "--no-deps", "--target", installed, wheel)
+    for name, text in PROJECT.items():
+        (tmp_path / "project" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "project" / name).write_text(text, encoding="utf-8")
+    environment = ["env", f"PYTHONPATH={installed}", with_tfx]
+    admitted = run(tmp_path, *environment, "-c", ADMITTED).splitlines()
+    assert {"tensorflow", "pydantic", "scikit-learn"} <= {*admitted}
+    run(tmp_path / "project", *environment, "run.py", tiny_scenario().work_dir, saved)
+    repository = ["env", f"PYTHONPATH={ROOT}", sys.executable]
+    assert run(tmp_path, *repository, "-c", LOAD, saved).startswith("tf_keras.")
+
+
 @pytest.mark.slow
 def test_the_commands_of_the_page_in_both_forms(python: Path, tmp_path: Path) -> None:
     """A step that the wheel has done is done for the repository; both export the same scores."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -94,8 +95,13 @@ def _colour(number: int | None) -> str:
     return "none" if number is None else str(number % PALETTE)
 
 
-def _shortened(text: str, most: int = 26) -> str:
-    return text if len(text) <= most else f"{text[: most - 1]}\u2026"
+def _shortened(text: str, most: int = 24) -> str:
+    """Text that fits beside a bar; a rating at its end stays."""
+    if len(text) <= most:
+        return text
+    rating = re.search(r" \([\d.]+\)$", text)
+    end = f"\u2026{'' if rating is None else rating[0]}"
+    return text[: most - len(end)].rstrip() + end
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,7 @@ from serving.explore.app import explorer_app
 from serving.explore.parameters import Parameters, address
 from serving.explore.rankers import RunRanker
 from serving.explore.session import Session
-from serving.explore.svg import MAP_SIZE, MapScale
+from serving.explore.svg import MAP_SIZE, Bar, MapScale, bars
 from serving.explore.work_data import Items, Samples, WorkData
 from serving.refresh.incoming import AnswerFiles
 from serving.refresh.refreshing import RefreshRequest, refresh
@@ -645,3 +645,10 @@ def test_items_of_any_id_are_found_and_have_an_address(tmp_path: Path) -> None:
         query = QueryParams(urlsplit(address("/item", id=item)).query)
         assert Parameters(query).text("id") == item
     assert items.search("b00", 5) == ["B00ABC"] and items.search("stranger", 5) == ["é +"]
+
+
+def test_long_labels_are_cut_before_the_rating():
+    labels = ["Confessions of a Shopaholic (0.5)", "x" * 25, "Holiday, The (2)"]
+    chart = str(bars("contributions", [Bar(label, 1.0, "+1") for label in labels]))
+    shown = re.findall(r'class="label"[^>]*>([^<]*)<', chart)
+    assert shown == ["Confessions of a… (0.5)", "x" * 23 + "…", "Holiday, The (2)"]
