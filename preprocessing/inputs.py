@@ -128,6 +128,7 @@ class _Hashed(io.RawIOBase):
         super().__init__()
         self.digest = hashlib.sha256()
         self._file = file
+        self._passed = 0
 
     def readable(self) -> bool:
         return True
@@ -135,7 +136,11 @@ class _Hashed(io.RawIOBase):
     def read(self, size: int = -1) -> bytes:
         data = self._file.read(size)
         self.digest.update(data)
+        self._passed += len(data)
         return data
+
+    def tell(self) -> int:
+        return self._passed
 
     def readinto(self, buffer) -> int:  # type: ignore[no-untyped-def]
         data = self.read(len(buffer))
@@ -162,17 +167,22 @@ def _check_whole(path: str, file: _Hashed) -> None:
 class _Decompressor(io.RawIOBase):
     """A decompressing stream whose errors name the file."""
 
-    def __init__(self, path: str, stream: io.RawIOBase):
+    def __init__(self, path: str, stream: io.RawIOBase, file: BinaryIO):
         super().__init__()
         self._path = path
         self._stream = stream
+        self._file = file
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer) -> int | None:  # type: ignore[no-untyped-def]
         try:
-            return self._stream.readinto(buffer)
+            size = self._stream.readinto(buffer)
+            # Some decompressors take a file of no bytes for the compressed form of none.
+            if not size and not self._file.tell():
+                raise EOFError
+            return size
         except (EOFError, OSError, zlib.error, lzma.LZMAError) as error:
             if is_of_system(error):
                 raise
@@ -211,5 +221,5 @@ def _decompressed(path: str, file: BinaryIO) -> BinaryIO:
         stream = pa.CompressedInputStream(pa.PythonFile(file, mode="r"), "zstd")
     else:
         return file
-    decompressor = _Decompressor(path, cast(io.RawIOBase, stream))
+    decompressor = _Decompressor(path, cast(io.RawIOBase, stream), file)
     return cast(BinaryIO, _Decompressed(decompressor, file))

@@ -17,6 +17,8 @@ FORGOTTEN_FILE = "forgotten.json"
 """In the work directory."""
 
 _VERSION = 1
+_CHECKSUM = "sha256"
+"""Files of older versions do not have it."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,10 @@ class Forgotten:
                 raise ValueError(f"version {contents['version']}")
             salt = str(contents["salt"])
             bytes.fromhex(salt)
-            return cls(salt, frozenset(contents["users"]), frozenset(contents["items"]))
+            read = cls(salt, frozenset(contents["users"]), frozenset(contents["items"]))
+            if contents.get(_CHECKSUM, read._checksum) != read._checksum:
+                raise ValueError("its checksum is wrong")
+            return read
         except FileNotFoundError:
             return cls()
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -67,8 +72,12 @@ class Forgotten:
         """What manifests of steps that obeyed this hold; None where nothing was forgotten."""
         if not self:
             return None
-        hashes = "\n".join([*sorted(self.users), "", *sorted(self.items)])
-        return hashlib.sha256(hashes.encode()).hexdigest()
+        return _sha256(*sorted(self.users), "", *sorted(self.items))
+
+    @property
+    def _checksum(self) -> str:
+        """One wrong digit of the salt would let everybody back."""
+        return _sha256(self.salt, "", *sorted(self.users), "", *sorted(self.items))
 
     def hash_of(self, entity: str, entity_id: str) -> str:
         """The hash of an id, hexadecimal.
@@ -105,11 +114,16 @@ class Forgotten:
             "salt": self.salt,
             "users": sorted(self.users),
             "items": sorted(self.items),
+            _CHECKSUM: self._checksum,
         }
         for leftover in Path(work_dir).glob(f"{FORGOTTEN_FILE}.*.partial"):
             leftover.unlink()
         with storage.create_bytes(str(Path(work_dir) / FORGOTTEN_FILE)) as file:
             file.write(json.dumps(contents, indent=1).encode() + b"\n")
+
+
+def _sha256(*lines: str) -> str:
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
 NOTHING_FORGOTTEN = Forgotten()

@@ -53,12 +53,22 @@ def test_a_missing_file_is_named_with_its_key(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", COMPRESS)
-@pytest.mark.parametrize("missing", [2, 500])
+@pytest.mark.parametrize("missing", [2, 500, "all"])
 def test_files_that_were_cut_off_are_named(tmp_path, suffix, missing):
     path = tmp_path / f"a.csv{suffix}"
-    path.write_bytes(COMPRESS[suffix](CONTENT)[:-missing])
+    path.write_bytes(b"" if missing == "all" else COMPRESS[suffix](CONTENT)[:-missing])
     with pytest.raises(CommandError, match=f"a.csv{suffix}: the file is cut off"):
         input_checksums({str(path): "key"})
+    with pytest.raises(CommandError, match=f"a.csv{suffix}: the file is cut off"):
+        list(bounded_lines(path))
+
+
+@pytest.mark.parametrize("suffix", COMPRESS)
+def test_the_compressed_form_of_nothing_is_a_whole_file(tmp_path, suffix):
+    path = tmp_path / f"a.csv{suffix}"
+    path.write_bytes(COMPRESS[suffix](b""))
+    assert list(bounded_lines(path)) == []
+    assert input_checksums({str(path): "key"})
 
 
 @pytest.mark.parametrize("suffix", COMPRESS)

@@ -37,6 +37,7 @@ from preprocessing.grouping.step import make_groups
 from preprocessing.knowledge.vector_cache import list_cache, text_hash, write_vectors
 from preprocessing.links.step import link
 from preprocessing.prompting.step import build_prompts
+from preprocessing.records.contract import DamagedRecords
 from preprocessing.records.forgotten import Forgotten
 from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.tfrecord_file import read_records
@@ -628,6 +629,21 @@ def test_a_damaged_file_is_named(folder):
     path.write_bytes((folder / "item_answers.parquet").read_bytes()[:-9])
     with pytest.raises(CommandError, match="work/cut.parquet: .*move it away"):
         forget(_scenario(folder), [USER], dry_run=True)
+
+
+@pytest.mark.parametrize("name", ["salt", "users", "items", "sha256"])
+def test_a_wrong_digit_in_the_list_of_forgotten_ids_is_noticed(tmp_path, name):
+    Forgotten("7f" * 32).with_ids(["1"], ["2"]).write(tmp_path)
+    path = tmp_path / "forgotten.json"
+    contents = json.loads(path.read_text())
+    digits = contents[name] if isinstance(contents[name], str) else contents[name][0]
+    changed = digits[:5] + ("1" if digits[5] == "0" else "0") + digits[6:]
+    path.write_text(path.read_text().replace(digits, changed))
+    with pytest.raises(DamagedRecords, match="forgotten.json: .*checksum is wrong.*backup"):
+        Forgotten.of(tmp_path)
+    del contents["sha256"]  # as older versions wrote it
+    path.write_text(json.dumps(contents))
+    assert Forgotten.of(tmp_path).has("user", "1")
 
 
 def test_a_journal_goes_on_after_a_line_that_was_cut_off(tmp_path):

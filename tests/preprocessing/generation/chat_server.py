@@ -36,6 +36,7 @@ class Reply:
     reset: bool = False
     drip: float = 0.0  # seconds between two bytes of the body
     headers_drip: float = 0.0  # seconds between two headers, without end
+    endless: bool = False  # blanks without end in the place of the body
 
 
 @dataclass(frozen=True)
@@ -124,12 +125,17 @@ class OpenAIServer(ABC):
                         self.send_header(name, value)
                     if "Content-Type" not in reply.headers:
                         self.send_header("Content-Type", "application/json")
-                    self.send_header("Content-Length", str(len(reply.body)))
+                    if reply.endless:
+                        self.send_header("Transfer-Encoding", "chunked")
+                    else:
+                        self.send_header("Content-Length", str(len(reply.body)))
                     while reply.headers_drip:
                         self.flush_headers()
                         time.sleep(reply.headers_drip)
                         self.send_header("X-Slow", "yes")
                     self.end_headers()
+                    while reply.endless:
+                        self.wfile.write(b"10000\r\n" + b" " * 0x10000 + b"\r\n")
                     for byte in reply.body if reply.drip else b"":
                         self.wfile.write(bytes([byte]))
                         time.sleep(reply.drip)

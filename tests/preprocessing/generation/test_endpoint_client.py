@@ -260,6 +260,8 @@ def test_an_endpoint_without_a_key(parameters, monkeypatch):
         (Reply(BOMB, 500, {"Content-Encoding": "gzip"}), TransientFailure, "malformed_response",
          None),
         (Reply(b" " * (17 << 20)), TransientFailure, "malformed_response", None),
+        (Reply(endless=True), TransientFailure, "malformed_response", None),
+        (Reply(GOOD[:-9]), TransientFailure, "malformed_response", None),
         (Reply(b"", 307, {"Location": "http://127.0.0.1:1"}), EndpointUnusable, "http_307", None),
         (Reply(reset=True), TransientFailure, "connection_failed", None),
         (failure(400), RequestRefused, "http_400", None),
