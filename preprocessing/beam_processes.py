@@ -40,12 +40,8 @@ _SECONDS_BETWEEN_ANSWERS = 0.2
 _SECONDS_FROM_BROKEN_CHANNEL_TO_END = 2.0
 
 
-class LostWorker(Exception):
-    """The process that worked on a bundle has ended; says how."""
-
-
 class WorkerProcess(worker_handlers.SubprocessSdkWorkerHandler):
-    """A worker process, which answers every question with LostWorker once it has ended.
+    """A worker process; once it has ended, every question to it is answered with an error.
 
     Attributes:
       ending: how it ended; empty before.
@@ -68,9 +64,10 @@ class WorkerProcess(worker_handlers.SubprocessSdkWorkerHandler):
         except RuntimeError as error:
             self.ending = str(error)
         self._ended.set()
+        answer = beam_fn_api_pb2.InstructionResponse(error=self.ending)
         while not self._closed.wait(_SECONDS_BETWEEN_ANSWERS):
             for question in list(self.control_conn._futures_by_id.values()):
-                question.abort(LostWorker(self.ending))
+                question.set(answer)
 
     def has_ended(self, within: float = 0.0) -> bool:
         """Whether the process ends in so many seconds, or has ended."""

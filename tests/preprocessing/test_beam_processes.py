@@ -92,6 +92,31 @@ def test_a_worker_of_which_nobody_waits_for_outputs_is_replaced_too(tmp_path: Pa
     assert flag.exists()
 
 
+def test_a_worker_that_dies_before_it_has_begun_is_replaced_too(
+    tmp_path: Path, repository_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        f"""
+import os, signal, sys
+if "preprocessing.beam_worker" in sys.orig_argv:
+    try:
+        os.mkdir({str(tmp_path / "died")!r})
+    except FileExistsError:
+        pass
+    else:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+    )
+    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{repository_root}")
+
+    def build(pipeline: beam.Pipeline) -> None:
+        numbers = pipeline | beam.Create(range(8)) | beam.Reshuffle()
+        assert_that(numbers, equal_to(range(8)))
+
+    run_pipeline(build, BeamOptions(processes=2))
+    assert (tmp_path / "died").exists()
+
+
 def test_work_that_no_worker_survives_ends_with_a_message(tmp_path: Path) -> None:
     deaths = tmp_path / "deaths"
 
