@@ -24,6 +24,7 @@ from preprocessing.inputs import input_checksums
 from preprocessing.links.known_links import ExtendedLinks, read_known_links
 from preprocessing.links.linking import NamesOfAnswers
 from preprocessing.records.contract import COLLECTIVE, EXTRACTIONS, INDIVIDUAL
+from preprocessing.records.forgotten import Forgotten
 from preprocessing.vector_files import Problem, parts_of, problem_of, read_part, vector_files
 from serving.refresh.description import RefreshDescription, SourceDescription
 
@@ -79,19 +80,18 @@ class IncomingRecords:
         """Notes why a record, or one of its entries, is of no use."""
         self.rejections.setdefault(location, (reason, detail))
 
-    def leave_out(self, ids: Mapping[str, Sequence[str]], description: RefreshDescription) -> None:
-        """Rejects what is about items and users that the next version does not know any more.
+    def leave_out(self, forgotten: Forgotten, description: RefreshDescription) -> None:
+        """Rejects what is about forgotten items and users.
 
         Args:
-          ids: "item" and "user" -> raw ids.
+          forgotten: whom the next version is not to know.
           description: of the version.
         """
-        forgotten = {entity: frozenset(of_entity) for entity, of_entity in ids.items()}
         kept = []
         for entry in self.entries:
             entity = description.sources[entry.source].entity
-            if not entry.collective and entry.entity_id in forgotten.get(entity, ()):
-                self.reject(entry.location, "forgotten", f"this {entity} is being forgotten")
+            if not entry.collective and forgotten.has(entity, entry.entity_id):
+                self.reject(entry.location, "forgotten", f"the {entity} was forgotten")
             else:
                 kept.append(entry)
         self.entries = kept

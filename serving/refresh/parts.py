@@ -24,6 +24,7 @@ from models.knowledge import KnowledgeRecords, UserRows
 from models.prior import PRIOR_SUFFIX, PriorPrediction
 from models.retrieving import RetrievalModel
 from models.vector_tables import row_chunks
+from preprocessing.records.forgotten import Forgotten
 from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.layout import DEAD_LETTERS_FILE, VECTOR_STATISTICS_FILE, WorkDirectory
 from preprocessing.records.provenance import as_written
@@ -228,6 +229,7 @@ class RefreshParts:
       augmented: source -> [knowledge rows, width], where item vectors are stored in their place.
       functions: the trained functions; None where the model has none.
       encoder_files: source -> files of the encoder that was fitted on it, or of its links.
+      forgotten: whom the work directory may not know again, nor any version after this one.
     """
 
     description: RefreshDescription
@@ -238,6 +240,7 @@ class RefreshParts:
     augmented: Mapping[str, np.ndarray]
     functions: TrainedFunctions | None
     encoder_files: Mapping[str, list[Path]]
+    forgotten: Forgotten
 
     @classmethod
     def of(
@@ -306,6 +309,7 @@ class RefreshParts:
                 for source, described in descriptions.items()
                 if described.takes_answers
             },
+            forgotten=Forgotten.of(scenario.work_dir),
         )
 
     def write(self, version_folder: Path) -> Path:
@@ -335,6 +339,8 @@ class RefreshParts:
             write_source_table(folder.source(source), AUGMENTED, table)
         if self.functions is not None:
             self.functions.write(folder.functions)
+        if self.forgotten:
+            self.forgotten.write(folder.path)
         return folder.path
 
 

@@ -24,6 +24,7 @@ from preprocessing.links.known_links import (
     KnownLinks,
     read_known_links,
 )
+from preprocessing.records.forgotten import Forgotten
 from serving.export_manifest import (
     MANIFEST,
     listed_files,
@@ -283,7 +284,11 @@ def refresh(request: RefreshRequest) -> dict[str, Any]:
 def _refresh(request: RefreshRequest, publisher: Publisher | None) -> dict[str, Any]:
     version = BaseVersion.find(request.base, request.version)
     knowledge = VersionKnowledge.of_version(version.folder)
-    records = _read(request, knowledge, version)
+    known_before = Forgotten.of(RefreshFolder(version.folder).path)
+    tombstones = known_before.with_ids(
+        request.forget.get("user", ()), request.forget.get("item", ())
+    )
+    records = _read(request, knowledge, version, tombstones)
     coverage = _coverage(knowledge)
     started = time.monotonic()
     encoded, links = _encode(knowledge, records)
@@ -315,12 +320,13 @@ def _refresh(request: RefreshRequest, publisher: Publisher | None) -> dict[str, 
     }
     result |= report
     written_from = time.monotonic()
-    if (changes or forgotten) and publisher is not None:
+    is_new = tombstones.digest != known_before.digest
+    if (changes or forgotten or is_new) and publisher is not None:
         known_links = {source: extended.links for source, extended in links.items()}
         if forgotten:
             known_links |= _links_without(knowledge, known_links, request.forget.get("item", ()))
         results = next_results(knowledge, changes, forgotten)
-        written = _write(version, publisher, knowledge, results, known_links, report)
+        written = _write(version, publisher, knowledge, results, known_links, tombstones, report)
         result |= {"path": str(written.path), "version": written.number, "written": True}
     result["seconds"] = {
         "encode": round(encoded_after - started, 3),
@@ -334,7 +340,10 @@ def _refresh(request: RefreshRequest, publisher: Publisher | None) -> dict[str, 
 
 
 def _read(
-    request: RefreshRequest, knowledge: VersionKnowledge, version: BaseVersion
+    request: RefreshRequest,
+    knowledge: VersionKnowledge,
+    version: BaseVersion,
+    tombstones: Forgotten,
 ) -> IncomingRecords:
     description, records = knowledge.description, IncomingRecords()
     if request.source is not None:
@@ -344,7 +353,7 @@ def _read(
     if request.vectors:
         source = source_of_vectors(description, request.source)
         read_vectors(request.vectors, source, description, records)
-    records.leave_out(request.forget, description)
+    records.leave_out(tombstones, description)
     return records
 
 
@@ -453,6 +462,7 @@ def _write(
     knowledge: VersionKnowledge,
     results: NextResults,
     links: Mapping[str, KnownLinks],
+    tombstones: Forgotten,
     report: Mapping[str, Any],
 ) -> NextVersion:
     changed, variables = results.tables.changed, knowledge.variables
@@ -466,6 +476,8 @@ def _write(
             write_source_table(refreshed.source(source), name, table)
         for source, known in links.items():
             known.write(str(refreshed.encoder(source)))
+        if tombstones:
+            tombstones.write(refreshed.path)
 
     shapes = {variables.checkpoint_key(name): np.shape(value) for name, value in changed.items()}
     return version.write_next(publisher, write_changes, report, shapes)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -7,9 +8,11 @@ import pytest
 
 from configs.command_line import CommandError
 from configs.knowledge import SourceAnswers
+from configs.loading import override_scenario
 from configs.model import Match
 from models.match import KnowledgeMatch
 from models.prior import PriorPrediction
+from preprocessing.records.forgotten import Forgotten
 from serving.refresh.description import (
     PROJECTED,
     MatchReduction,
@@ -174,3 +177,15 @@ def test_a_model_without_knowledge_has_no_source(tmp_path: Path) -> None:
     actual = read_description(tmp_path)
     assert (actual.sources, actual.id_type) == ({}, "int64")
     assert not RefreshFolder(tmp_path).functions.exists()
+
+
+def test_a_version_knows_whom_the_work_directory_forgot(tmp_path: Path) -> None:
+    scenario = rich_scenario(model__adapter="none")
+    model = random_model(scenario)
+    work_dir = tmp_path / "work"
+    shutil.copytree(scenario.work_dir, work_dir, ignore=shutil.ignore_patterns("runs"))
+    forgotten = Forgotten.of(work_dir).with_ids(["u1"], ["7"])
+    forgotten.write(work_dir)
+    scenario = override_scenario(scenario, {"work_dir": str(work_dir)})
+    RefreshParts.of(model, scenario).write(tmp_path / "1")
+    assert Forgotten.of(RefreshFolder(tmp_path / "1").path) == forgotten

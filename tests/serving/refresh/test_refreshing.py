@@ -170,6 +170,11 @@ def test_an_answer_about_somebody_who_is_forgotten_is_rejected(base: Path) -> No
     for entity, ids in (("items", forget["item"]), ("users", forget["user"])):
         lookup = IdLookup.of_version(StoredVariables(base / "2"), entity)
         assert lookup.rows(ids).tolist() == [0] * len(ids)
+    again = refreshed(base, version=2)
+    assert again["answers"] == result["answers"]
+    notes = json.loads((base / "2/assets.extra/refresh/forgotten.json").read_text())
+    assert (len(notes["items"]), len(notes["users"])) == (2, 1)
+    assert not {CHANGED_ITEM, NEW_ITEM, NEW_USER} & {*notes["items"], *notes["users"]}
     alone = refresh(RefreshRequest(base, forget={"item": [CHANGED_ITEM]}, version=1))
     row = IdLookup.of_version(StoredVariables(base / "1"), "items").rows([CHANGED_ITEM])
     both, only = (stored_by_name(base / str(number)) for number in (2, alone["version"]))
@@ -188,7 +193,7 @@ def test_who_is_forgotten_is_unknown_and_leaves_no_row(base: Path) -> None:
     assert result["version"] == 2
     assert result["items"]["after"]["missing"] == result["items"]["before"]["missing"] + 2
     tables = [stored_by_name(base / each) for each in "12"]
-    gone = {}
+    gone: dict[str, set[int]] = {}
     for entity, ids in (("items", forget["item"]), ("users", forget["user"])):
         lookup = IdLookup.of_version(StoredVariables(base / "1"), entity)
         gone[entity] = set(lookup.rows(ids[:2]).tolist())
@@ -219,9 +224,9 @@ def test_who_is_forgotten_is_unknown_and_leaves_no_row(base: Path) -> None:
     untouched = [row for row, pair in pairs if pair[0] in (b"5", b"901") and pair[1] == b"stranger"]
     assert untouched
     np.testing.assert_array_equal(actual[untouched], expected[untouched])
-    # An answer lets them join again, as somebody new.
-    again = refreshed(base, [answer("item", CHANGED_ITEM, "Grief, family and silence.")])
-    assert (again["version"], again["new_items"]) == (3, 1)
+    # An answer does not bring them back.
+    with pytest.raises(CommandError, match="for forgotten: the item was forgotten"):
+        refreshed(base, [answer("item", CHANGED_ITEM, "Grief, family and silence.")])
 
 
 def test_what_is_said_adds_up() -> None:
