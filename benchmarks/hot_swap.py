@@ -52,8 +52,8 @@ def measure_swaps(
     with tempfile.TemporaryDirectory(prefix="hot_swap_") as temporary:
         base = Path(temporary)
         shutil.copytree(version, base / "1")
-        with serving({_MODEL: base}, f"--poll-seconds={_POLL_SECONDS}") as target:
-            requests = requests_for(target, _MODEL, source, "rank", candidates, seed)
+        with serving({_MODEL: base}, f"--poll-seconds={_POLL_SECONDS}") as server:
+            requests = requests_for(server.target, _MODEL, source, "rank", candidates, seed)
             length = _WARMUP_SECONDS + (swaps + 1) * seconds
             due = arrival_times("poisson", rate, length, seed)
             phase = Phase(due, np.arange(len(due)) % len(requests), _IN_FLIGHT, _TIMEOUT_SECONDS)
@@ -63,7 +63,7 @@ def measure_swaps(
             ]
             for one in publishing:
                 one.start()
-            (calls,) = run_load(LoadPlan([target], requests, [0] * len(requests), [phase]))
+            (calls,) = run_load(LoadPlan([server.target], requests, [0] * len(requests), [phase]))
             for one in publishing:
                 one.join()
     published = [one.published - calls.started for one in publishing]

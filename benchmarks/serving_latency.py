@@ -71,11 +71,11 @@ def main() -> None:
         )
         arguments.users = len(exports.source.users)
         if {"knowledge", "signature"} & set(arguments.parts):
-            with serving(exports.bases) as target:
+            with serving(exports.bases) as server:
                 if "knowledge" in arguments.parts:
-                    _measure_knowledge(target, exports, arguments)
+                    _measure_knowledge(server.target, exports, arguments)
                 if "signature" in arguments.parts:
-                    _measure_signatures(target, exports, arguments)
+                    _measure_signatures(server.target, exports, arguments)
         if "swap" in arguments.parts:
             for arm in exports.bases:
                 measure = measure_swaps(

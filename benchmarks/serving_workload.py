@@ -78,9 +78,24 @@ def train_runs(work_dir: str, config: str, backbone: str, seed: int, folder: Pat
         )
 
 
+@dataclass(frozen=True)
+class Server:
+    """A server that runs.
+
+    Attributes:
+      target: its gRPC address, `host:port`.
+      rest_url: its REST address, `http://host:port`.
+      pid: its process.
+    """
+
+    target: str
+    rest_url: str
+    pid: int
+
+
 @contextlib.contextmanager
-def serving(bases: Mapping[str, Path], *options: str) -> Iterator[str]:
-    """A server over model base paths; gives its gRPC address, `host:port`."""
+def serving(bases: Mapping[str, Path], *options: str) -> Iterator[Server]:
+    """A server over model base paths, until the end of the block."""
     models = [f"--model={name}={base}" for name, base in bases.items()]
     process = subprocess.Popen(
         [sys.executable, "-m", "serving", "serve", *models, "--grpc-port=0", "--rest-port=0"]
@@ -95,7 +110,12 @@ def serving(bases: Mapping[str, Path], *options: str) -> Iterator[str]:
         line = process.stdout.readline()
         if not line:
             raise SystemExit("the server did not start")
-        yield f"127.0.0.1:{json.loads(line)['grpc_port']}"
+        ready = json.loads(line)
+        yield Server(
+            target=f"127.0.0.1:{ready['grpc_port']}",
+            rest_url=f"http://127.0.0.1:{ready['rest_port']}",
+            pid=process.pid,
+        )
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait()

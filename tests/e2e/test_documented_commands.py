@@ -524,6 +524,7 @@ CHECKS: dict[str, Callable[[Sandbox, Call], object]] = {
     "benchmarks.input_pipeline": parsed,
     "benchmarks.models": parsed,
     "benchmarks.serving_latency": parsed,
+    "benchmarks.serving_memory": parsed,
 }
 """Command -> how it is checked. A command that a page begins to show needs a line here."""
 
