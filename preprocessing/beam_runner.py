@@ -22,6 +22,7 @@ from configs.loading import ConfigurationError
 from preprocessing import beam_worker, storage
 from preprocessing.beam_options import BeamOptions
 from preprocessing.beam_processes import RepeatingRunner
+from preprocessing.records.contract import DamagedRecords
 
 _WORKER_LOG = logging.getLogger("apache_beam.runners.common")
 _PLACE_IN_PIPELINE = re.compile(r" \[while running '[^']*'\]")
@@ -31,7 +32,10 @@ _SYSTEM_ERROR = re.compile(
     re.MULTILINE,
 )
 _ERROR_FROM_AFAR = re.compile(
-    r"^(?:configs\.command_line\.CommandError|preprocessing\.records\.errors\.DamagedRecords): ",
+    "|".join(
+        rf"^{re.escape(f'{error.__module__}.{error.__qualname__}')}: "
+        for error in (CommandError, DamagedRecords)
+    ),
     re.MULTILINE,
 )
 
