@@ -32,7 +32,7 @@ COMPILE := $(VENV)/bin/uv pip compile --quiet --python-version 3.11 --python-pla
 
 # TensorFlow Recommenders needs Keras 2, and TensorFlow reads both variables only once, when it is imported.
 export TF_USE_LEGACY_KERAS := 1
-export TF_CPP_MIN_LOG_LEVEL := 2
+export TF_CPP_MIN_LOG_LEVEL := 3
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
