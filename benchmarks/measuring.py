@@ -12,7 +12,6 @@ import resource
 import subprocess
 import threading
 import time
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -67,7 +66,7 @@ class CommandUse:
     written_megabytes: float
 
 
-_LOOK_SECONDS = 0.2
+_LOOK_SECONDS = 0.25
 _BLOCK_BYTES = 512
 
 
@@ -113,16 +112,12 @@ def _tree_megabytes(root: int) -> float:
     Of pages that several hold, each counts its part. What the system says of a child that has ended
     (ru_maxrss) would not do: it is at least what its parent held when the child began.
     """
-    children: dict[int, list[int]] = defaultdict(list)
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with suppress(OSError):  # Processes end meanwhile.
-            _, _, after_name = stat.read_text().rpartition(") ")
-            children[int(after_name.split()[1])].append(int(stat.parent.name))
     together, largest, processes = 0, 0, [root]
     while processes:
         process = processes.pop()
-        processes += children[process]
-        with suppress(OSError):
+        with suppress(OSError):  # Processes end meanwhile.
+            for children in Path(f"/proc/{process}/task").glob("*/children"):
+                processes += map(int, children.read_text().split())
             together += _kilobytes(process, "smaps_rollup", "Pss:")
             largest = max(largest, _kilobytes(process, "status", "VmHWM:"))
     return max(together, largest) / 1024

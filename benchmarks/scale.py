@@ -5,9 +5,9 @@
 
 Logs are made up (benchmarks/synthetic.py), with a user and an item for each hundred rows, and so
 are the answers. Each step is a command in a process of its own. A JSON line for each says its wall
-time, its processor time (user and system, of all its processes), its peak memory, what it wrote
-and what it left behind. What is in FOLDER/measures.jsonl is not measured again;
-FOLDER/measures.md is a table of all of it, with the slope of log processor time over log rows.
+time, its processor time (user and system, of all its processes), its peak memory and what it
+wrote. What is in FOLDER/measures.jsonl is not measured again; FOLDER/measures.md is a table of all
+of it, with the slope of log processor time over log rows.
 
   generate       the log, the catalogue, and answers
   examples       `preprocessing examples`, histories of 50
@@ -68,11 +68,14 @@ class Step:
     auc: bool = False
 
 
+_ONE_PROCESS = "--beam-option direct_num_workers=1"
 _ENCODE = "preprocessing encode --config {config} --json"
 _TRAIN = "trainer train --config {config} --force --json run_dir={folder}/"
 STEPS = {
     "generate": Step("benchmarks.synthetic {folder} {log}"),
-    "examples": Step("preprocessing examples --config {config} --json", ("work/examples",)),
+    "examples": Step(
+        f"preprocessing examples --config {{config}} --json {_ONE_PROCESS}", ("work/examples",)
+    ),
     "input": Step("benchmarks.scale --read {config}"),
     "group": Step("preprocessing group --config {config} --json", ("work/groups",)),
     "link": Step("preprocessing link --config {config} --json", ("work/links",)),
@@ -81,7 +84,9 @@ STEPS = {
         ("work/knowledge/item", "work/knowledge/liked", "work/encoded_texts"),
     ),
     "link_vectors": Step(f"{_ENCODE} --source links", ("work/knowledge/links",)),
-    "collaborative": Step(f"{_ENCODE} --source ratings", ("work/knowledge/ratings",)),
+    "collaborative": Step(
+        f"{_ENCODE} --source ratings {_ONE_PROCESS}", ("work/knowledge/ratings",)
+    ),
     "train": Step(f"{_TRAIN}run", ("run",), auc=True),
     "train_without": Step(
         f"{_TRAIN}run_without model.adapter=none model.match=none", ("run_without",), auc=True
@@ -215,7 +220,6 @@ def _measured(name: str, folder: Path, log: SyntheticLog) -> dict[str, object]:
     sizes = ("interactions", "users", "items", "seed", "known")
     options = " ".join(f"--{size} {getattr(log, size)}" for size in sizes)
     words = step.words.format(folder=folder, config=folder / "scenario.yaml", log=options)
-    before = _megabytes(folder)
     try:
         used = run_measured([sys.executable, "-m", *words.split()])
     except subprocess.CalledProcessError as error:
@@ -229,7 +233,6 @@ def _measured(name: str, folder: Path, log: SyntheticLog) -> dict[str, object]:
         "cpu_seconds": used.cpu_seconds,
         "peak_megabytes": used.peak_megabytes,
         "written_megabytes": used.written_megabytes,
-        "left_megabytes": _megabytes(folder) - before,
         **found,
     }
 
@@ -247,10 +250,6 @@ def _prepare(name: str, folder: Path, log: SyntheticLog) -> None:
         # Answers are about every second item.
         items = max(2, round(2 * _REFRESHED * log.items))
         replace(log, items=items, seed=log.seed + 1).write_answers(folder / "new_answers.jsonl")
-
-
-def _megabytes(folder: Path) -> float:
-    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file()) / 1e6
 
 
 def _load(version: Path) -> None:
@@ -290,7 +289,6 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
         "us a row": lambda line: line["cpu_seconds"] / line["rows"] * 1e6,
         "peak MB": lambda line: line["peak_megabytes"],
         "written MB": lambda line: line["written_megabytes"],
-        "left MB": lambda line: line["left_megabytes"],
     }
     text = [
         f"| step | rows | {' | '.join(columns)} | slope |",

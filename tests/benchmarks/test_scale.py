@@ -41,7 +41,7 @@ def test_a_command_that_fails_says_so() -> None:
 
 
 def line(step: str, rows: int, seconds: float) -> dict[str, object]:
-    numbers = ("seconds", "peak_megabytes", "written_megabytes", "left_megabytes")
+    numbers = ("seconds", "peak_megabytes", "written_megabytes")
     return {"step": step, "rows": rows, "cpu_seconds": seconds, **dict.fromkeys(numbers, 1234.0)}
 
 
@@ -51,9 +51,9 @@ def test_the_table_has_slopes() -> None:
     assert scale.slope([line("link", 10, 1.0), line("link", 1000, 1000.0)]) == pytest.approx(1.5)
     assert scale.slope(lines[2:]) is None
     assert scale.table(lines).splitlines()[2:] == [
-        "| examples | 100 | 1,234 | 4.0 | 40,000 | 1,234 | 1,234 | 1,234 |  |",
-        "| examples | 10,000 | 1,234 | 400 | 40,000 | 1,234 | 1,234 | 1,234 | 1.00 |",
-        "| load | 100 | 1,234 | 1.0 | 10,000 | 1,234 | 1,234 | 1,234 |  |",
+        "| examples | 100 | 1,234 | 4.0 | 40,000 | 1,234 | 1,234 |  |",
+        "| examples | 10,000 | 1,234 | 400 | 40,000 | 1,234 | 1,234 | 1.00 |",
+        "| load | 100 | 1,234 | 1.0 | 10,000 | 1,234 | 1,234 |  |",
     ]
 
 

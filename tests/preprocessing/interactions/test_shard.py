@@ -25,6 +25,7 @@ from preprocessing.interactions.shard import (
     distinct_items,
     fold_matrices,
     shards_of_log,
+    statistics_table,
     write_schema,
     write_shard,
     write_summary,
@@ -379,6 +380,30 @@ def test_shards_and_catalogue_meet(tmp_path):
     assert read_vocabulary(directory.vocabulary("user_id")) == ["t", "u", "w"]
     assert read_vocabulary(directory.vocabulary("genres")) == ["y", "x"]
     assert read_vocabulary(directory.vocabulary("profile_job")) == ["nurse", "cook"]
+
+
+def test_memory_of_the_summary_does_not_grow_with_the_shards(tmp_path: Path) -> None:
+    items = 20_000
+    numbers = np.ones(items * 10)
+    ids = pa.array([f"item {number}" for number in range(items)])
+    shard = table_to_bytes(statistics_table(ids, numbers, numbers.astype(np.int64)))
+
+    def most_held(shards: int) -> int:
+        before = pa.default_memory_pool()
+        pool = pa.proxy_memory_pool(before)
+        pa.set_memory_pool(pool)
+        try:
+            tables = dict.fromkeys(range(shards), shard)
+            write_summary([catalogue_table()], tables, [], [], CATALOGUE, ["c.csv"], str(tmp_path))
+        finally:
+            pa.set_memory_pool(before)
+        return pool.max_memory()
+
+    few = most_held(2)
+    # 160 bytes of statistics for an item of a shard, and the item attributes that are written.
+    # Sixteen shards at once would be five times as much.
+    assert items * 160 < few < items * 1_200
+    assert most_held(16) < 1.5 * few
 
 
 def test_the_folder_of_the_summary_may_be_a_url(tmp_path, monkeypatch):
