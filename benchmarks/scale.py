@@ -324,8 +324,8 @@ def _plot(lines: Sequence[dict[str, Any]], path: Path) -> None:
                 (line["rows"], line["cpu_seconds"]) for line in lines if line["step"] == name
             )
             if of_step:
-                style = ("-", "--")[number // 10]
-                axes.plot(*zip(*of_step, strict=True), style, marker="o", markersize=4, label=name)
+                style = ("-o", "--s")[number // 10]
+                axes.plot(*zip(*of_step, strict=True), style, markersize=4, label=name)
         rows = sorted({line["rows"] for line in lines})
         if len(rows) > 1:
             linear = [10 * count / rows[0] for count in (rows[0], rows[-1])]

@@ -523,6 +523,7 @@ CHECKS: dict[str, Callable[[Sandbox, Call], object]] = {
     "benchmarks.export_tables": parsed,
     "benchmarks.input_pipeline": parsed,
     "benchmarks.models": parsed,
+    "benchmarks.scale": parsed,
     "benchmarks.serving_latency": parsed,
     "benchmarks.serving_memory": parsed,
 }
