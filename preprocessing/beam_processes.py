@@ -90,6 +90,10 @@ class WorkerProcess(worker_handlers.SubprocessSdkWorkerHandler):
 
 worker_handlers.WorkerHandler.register_environment(python_urns.SUBPROCESS_SDK, bytes)(WorkerProcess)
 
+# Beam flushes what it sends to a process every so often from a thread of its own, and forgets what
+# is written meanwhile: inputs of a bundle that takes longer than that to send are lost. 0: by size.
+worker_handlers.DATA_BUFFER_TIME_LIMIT_MS = 0
+
 
 class RepeatingRunner(FnApiRunner):
     """Runs pipelines in this process or, as its options say, in processes of this machine.

@@ -9,6 +9,9 @@ from pathlib import Path
 
 import apache_beam as beam
 import pytest
+from apache_beam.portability.api import beam_fn_api_pb2
+from apache_beam.runners.portability.fn_api_runner import worker_handlers
+from apache_beam.runners.worker.data_plane import BeamFnDataServicer
 from apache_beam.testing.util import assert_that, equal_to
 
 from configs.command_line import CommandError
@@ -185,3 +188,23 @@ def test_bytes_are_equal_when_all_work_is_done_twice(
     step(_scenario(config, beside), beam=BeamOptions(runner, two))
     assert len(BUNDLES) > 10 and all(BUNDLES)
     assert checksums(beside) == expected
+
+
+def test_what_is_written_while_a_stream_is_flushed_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that takes its inputs slowly gets all of them."""
+    servicer = BeamFnDataServicer(worker_handlers.DATA_BUFFER_TIME_LIMIT_MS)
+    channel = servicer.get_conn_by_worker_id("worker")
+    sent: list[bytes] = []
+
+    def send_slowly(element: beam_fn_api_pb2.Elements.Data) -> None:
+        time.sleep(0.2)
+        sent.append(element.data)
+
+    monkeypatch.setattr(channel, "_enqueue_to_send", send_slowly)
+    stream = channel.output_stream("bundle", "transform")
+    written = [number.to_bytes(4, "big") for number in range(150)]
+    for part in written:
+        stream.write(part)
+        time.sleep(0.01)
+    stream.close()
+    assert b"".join(sent) == b"".join(written)
