@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -306,6 +307,21 @@ _OPERATIONS: dict[str, metrics.Operation] = {
 _log = logging.getLogger(__name__)
 
 
+class _AnyPath(Convertor[str]):
+    """All that a path may hold; Starlette's own `path` ends at the end of a line."""
+
+    regex = "(?s:.*)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("any_path", _AnyPath())
+
+
 @dataclasses.dataclass(frozen=True)
 class RestApi:
     """Answers HTTP requests.
@@ -326,7 +342,7 @@ class RestApi:
         return Starlette(
             routes=[
                 Route(metrics.METRICS_PATH, self._metrics, methods=["GET"]),
-                Route("/{path:path}", self._handle, methods=_METHODS),
+                Route("/{path:any_path}", self._handle, methods=_METHODS),
             ]
         )
 

@@ -46,6 +46,7 @@ def address() -> Iterator[str]:
         ("GET", "guide/versions/x", 400, "Malformed request: GET /v1/models/guide/versions/x"),
         ("GET", "guide:predict", 400, "Malformed request: GET /v1/models/guide:predict"),
         ("GET", "x" * 10_000, 404, "Could not find any versions of model " + "x" * 10_000),
+        ("GET", "two%0Alines", 404, "Could not find any versions of model two\nlines"),
         ("GET", "..%2F..%2Fetc", 404, "Could not find any versions of model ../../etc"),
         ("GET", "guide/labels/..%2F5/metadata", 400, "Unrecognized servable version label: ../5"),
         (
