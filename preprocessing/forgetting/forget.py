@@ -49,7 +49,7 @@ from preprocessing.grouping.groups_file import open_groups, parse_memberships
 from preprocessing.grouping.plan import groups_file
 from preprocessing.inputs import PARQUET_SUFFIX
 from preprocessing.knowledge.log_coverage import LogCoverage
-from preprocessing.records.contract import INDIVIDUAL
+from preprocessing.records.contract import INDIVIDUAL, DamagedRecords
 from preprocessing.records.forgotten import FORGOTTEN_FILE, Forgotten
 from preprocessing.records.layout import StepDirectory
 from preprocessing.steps import only_writer
@@ -453,7 +453,13 @@ class _Edits:
     ) -> None:
         """Makes a step's manifest say what its folder holds now."""
         path = StepDirectory(folder).manifest
-        edited = edit_manifest(folder, forgotten, self.hashes(), coverage)
+        try:
+            edited = edit_manifest(folder, forgotten, self.hashes(), coverage)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise DamagedRecords(
+                f"{path}: not the manifest that the step wrote ({error!r}); run the step again "
+                "with --force, and then this command to its end"
+            ) from error
         if edited is None:
             return
         target = path.with_name(f".{path.name}{_TEMPORARY}")
@@ -565,6 +571,15 @@ def _still_there(
                 "rows": 0,
                 "do": _NOT_LOOKED_INTO,
             }
+    for kind in ("groups", "knowledge", "links"):
+        for manifest in sorted(Path(scenario.work_dir, kind).glob("[!.]*/manifest.json")):
+            if manifest.parent.name not in scenario.knowledge.answers:
+                yield {
+                    "what": "a source that the scenario does not describe",
+                    "file": str(manifest.parent),
+                    "rows": 0,
+                    "do": _NOT_LOOKED_INTO,
+                }
     for path in _files(scenario, paths):
         for column in odd_id_columns(path) if path.suffix == PARQUET_SUFFIX else ():
             yield {

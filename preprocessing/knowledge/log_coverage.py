@@ -52,9 +52,12 @@ class LogCoverage:
           folder: its records.
 
         Returns:
-          None when there is no log here to compare with, or when the source is made from it.
+          None when there is no log here to compare with, when the source is made from it, or when
+          the scenario does not describe the source any more.
         """
-        answers = self._scenario.knowledge.answers[source]
+        answers = self._scenario.knowledge.answers.get(source)
+        if answers is None:
+            return None
         made_from_log = answers.random is not None or answers.collaborative is not None
         if made_from_log or self._log is None:
             return None

@@ -646,6 +646,25 @@ def test_a_wrong_digit_in_the_list_of_forgotten_ids_is_noticed(tmp_path, name):
     assert Forgotten.of(tmp_path).has("user", "1")
 
 
+def test_a_source_that_the_scenario_does_not_describe_any_more_is_told(folder):
+    shutil.copytree(folder / "work/knowledge/item", folder / "work/knowledge/old")
+    result = forget(_scenario(folder), items=[ITEM], dry_run=True)
+    told = {(entry["what"], Path(entry["file"]).name) for entry in result["still_there"]}
+    assert ("a source that the scenario does not describe", "old") in told
+    assert not {"item", "user", "links"} & {name for _, name in told}
+
+
+def test_a_manifest_that_is_not_the_steps_is_named(folder):
+    path = folder / "work/knowledge/item/manifest.json"
+    manifest = json.loads(path.read_text())
+    path.write_text(json.dumps(manifest | {"step": "encode nobody"}))
+    forget(_scenario(folder), items=[ITEM])
+    assert json.loads(path.read_text())["coverage"] is None
+    path.write_text(json.dumps(manifest | {"counts": {}}))
+    with pytest.raises(DamagedRecords, match="item/manifest.json: not the manifest .* --force"):
+        forget(_scenario(folder), users=[USER], items=[ITEMS[0]])
+
+
 def test_a_journal_goes_on_after_a_line_that_was_cut_off(tmp_path):
     path = tmp_path / "journal.jsonl"
     forgetting._Journal(path, ["a"]).begin(LEAVING)
