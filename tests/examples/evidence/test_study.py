@@ -83,7 +83,7 @@ def test_a_page_says_what_its_result_file_says(tmp_path: Path):
     path = tmp_path / "main.json"
     path.write_text(json.dumps(document))
     page = page_text(path)
-    assert "Not trained yet: dien none." in page and "epochs 4, learning_rate 0.003" in page
+    assert "Not trained yet: 1 of 5 models." in page and "epochs 4, learning_rate 0.003" in page
     change = "+0.0160 [+0.0150, +0.0180]"
     din = rows_of(page, "din")
     assert din[0] == ["din", "`none`", "0.8000", "0.0141", "0.8000", "0.8000", "–", "–", "–"]
