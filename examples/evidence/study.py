@@ -232,7 +232,7 @@ def _document(
         "question": part.question,
         "made_on": date.today().isoformat(),
         "machine": machine_text(),
-        "command": f"make evidence PART={request.part}",
+        "command": _command(request),
         "data": counts,
         "seeds": list(request.seeds),
         "resamples": request.resamples,
@@ -254,6 +254,19 @@ def _document(
             for row in _slices(request, part, scenario, result, backbone)
         ],
     }
+
+
+def _command(request: Request) -> str:
+    """What was asked for, as it is typed."""
+    words = ["python -m examples.evidence run", request.part]
+    for option, values in (
+        ("--backbones", request.backbones),
+        ("--arms", request.arms),
+        ("--seeds", request.seeds if tuple(request.seeds) != Request.seeds else ()),
+    ):
+        if values:
+            words += [option, *map(str, values)]
+    return " ".join(words)
 
 
 def _cells(result: ExperimentResult) -> list[tuple[str, str]]:

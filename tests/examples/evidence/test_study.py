@@ -120,6 +120,9 @@ def test_a_part_by_the_command(tmp_path, capsys, source):
         ("din", "none"),
         ("din", "links_title_genres"),
     ]
+    assert document["command"] == (
+        "python -m examples.evidence run main --backbones din --arms links_title_genres --seeds 1"
+    )
     assert "dien none" in document["missing"]
     (row,) = document["comparisons"]
     before, after = (model["auc"][0] for model in document["models"])
