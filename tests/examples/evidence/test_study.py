@@ -9,7 +9,7 @@ import yaml
 from configs.loading import load_scenario
 from examples.evidence.__main__ import main
 from examples.evidence.pages import page_text
-from examples.evidence.study import CONFIG, PARTS
+from examples.evidence.study import CONFIG, PARTS, RESULTS
 from trainer.experiments.grid import arm_scenarios
 
 
@@ -94,6 +94,13 @@ def test_a_page_says_what_its_result_file_says(tmp_path: Path):
     over_models = ["`links`", "`none`", "2", "+1.50 %", "+1.00 %", "+2.00 %", "1"]
     assert rows_of(page, "`links`") == [over_models]
     assert rows_of(page, "1-4") == [["1-4", "1,234", "56", "0.8000", "0.8160", change]]
+
+
+def test_the_pages_say_what_their_result_files_say(repository_root: Path):
+    found = sorted((repository_root / RESULTS).glob("*.json"))
+    assert found
+    for results in found:
+        assert results.with_suffix(".md").read_text(encoding="utf-8") == page_text(results)
 
 
 def test_a_part_by_the_command(tmp_path, capsys, source):
