@@ -304,8 +304,8 @@ def test_columns_and_names_are_checked(tmp_path):
         opened(user="id", attributes={"age": {"kind": "numeric"}})
     with pytest.raises(ConfigurationError, match="data.profiles.attributes: 'user' is taken"):
         opened(user="id", attributes={"user": {"kind": "categorical", "column": "gender"}})
-    with pytest.raises(ConfigurationError, match="the name 'a/b' becomes a file name"):
-        opened(user="id", attributes={"a/b": {"kind": "categorical", "column": "gender"}})
+    with pytest.raises(ConfigurationError, match="the name 'a b' becomes a file name"):
+        opened(user="id", attributes={"a b": {"kind": "categorical", "column": "gender"}})
 
 
 ATTRIBUTES = {
