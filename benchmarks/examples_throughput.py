@@ -16,7 +16,7 @@ from pathlib import Path
 
 from benchmarks import plain_pandas
 from benchmarks.measuring import measured, print_measure
-from benchmarks.synthetic import SyntheticLog
+from benchmarks.synthetic import SyntheticLog, data_section
 from configs.loading import scenario_from_tree
 from configs.scenario import Scenario
 from preprocessing.beam_options import BeamOptions, silence_beam_import_logs
@@ -58,17 +58,7 @@ def _scenario(folder: Path, arguments: argparse.Namespace) -> Scenario:
         {
             "name": "synthetic",
             "work_dir": str(folder / "work"),
-            "data": {
-                "interactions": {"path": str(folder / "interactions.csv")},
-                "catalogue": {
-                    "path": str(folder / "catalogue.csv"),
-                    "attributes": {
-                        "genres": {"kind": "categorical", "separator": "|"},
-                        "year": {"kind": "numeric"},
-                    },
-                },
-                "history_length": arguments.history_length,
-            },
+            "data": data_section(folder, arguments.history_length),
             "knowledge": {
                 "sources": [],
                 "answers": {"item": {"entity": "item", "individual": ["none.jsonl"]}},

@@ -44,7 +44,7 @@ import numpy as np
 import yaml
 
 from benchmarks.measuring import print_measure, run_measured
-from benchmarks.synthetic import SyntheticLog
+from benchmarks.synthetic import SyntheticLog, data_section
 from configs.command_line import set_up_tensorflow
 from configs.loading import load_scenario
 
@@ -128,17 +128,7 @@ def scenario_tree(folder: Path) -> dict[str, Any]:
     return {
         "name": "scale",
         "work_dir": str(folder / "work"),
-        "data": {
-            "interactions": {"path": str(folder / "interactions.csv")},
-            "catalogue": {
-                "path": str(folder / "catalogue.csv"),
-                "attributes": {
-                    "genres": {"kind": "categorical", "separator": "|"},
-                    "year": {"kind": "numeric"},
-                },
-            },
-            "history_length": 50,
-        },
+        "data": data_section(folder, history_length=50),
         "knowledge": {
             "sources": ["item", "liked"],
             "answers": {

@@ -24,6 +24,7 @@ import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -314,6 +315,21 @@ class SyntheticLog:
 
     def _normal(self, purpose: str, numbers: np.ndarray) -> np.ndarray:
         return ndtri(self._uniform(purpose, numbers) + 2.0**-54)
+
+
+def data_section(folder: Path, history_length: int) -> dict[str, Any]:
+    """The section `data` of a scenario over the `interactions.csv` and `catalogue.csv` of a log."""
+    return {
+        "interactions": {"path": str(folder / "interactions.csv")},
+        "catalogue": {
+            "path": str(folder / "catalogue.csv"),
+            "attributes": {
+                "genres": {"kind": "categorical", "separator": "|"},
+                "year": {"kind": "numeric"},
+            },
+        },
+        "history_length": history_length,
+    }
 
 
 def zipf(uniform: np.ndarray, size: int, exponent: float) -> np.ndarray:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import pytest
 import yaml
 
+import preprocessing.__main__
 from benchmarks.synthetic import SyntheticLog
 from preprocessing.records.forgotten import Forgotten
 
@@ -69,3 +73,30 @@ def write_small_scenario(folder: Path) -> None:
         "prompts": {"scenario": "movies"},
     }
     (folder / "scenario.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+
+
+def folders_before_steps(
+    folder: Path, steps: Mapping[str, list[str]], change: Callable[[Path], None] | None = None
+) -> dict[str, Path]:
+    """Runs steps one after the other.
+
+    Args:
+      folder: takes the copies, and `state`, which is the folder after the last step.
+      steps: name -> what comes after `python -m preprocessing`.
+      change: of the inputs, before the first step.
+
+    Returns:
+      Name -> a copy of the folder as it was before the step.
+    """
+    state = folder / "state"
+    state.mkdir()
+    write_small_scenario(state)
+    if change is not None:
+        change(state)
+    before = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(state)
+        for step, words in steps.items():
+            before[step] = Path(shutil.copytree(state, folder / step))
+            assert preprocessing.__main__.main(words) == 0
+    return before

@@ -62,7 +62,10 @@ class Ranker(ABC):
       path: the run folder, or the folder of a version.
       inputs: how its requests are written.
       scenario: of the run; None of an export, which does not know its data.
+      largest_request: candidates that are scored at once.
     """
+
+    largest_request = ALWAYS_TAKEN
 
     def __init__(self, name: str, path: Path, inputs: ModelInputs, scenario: Scenario | None):
         self.name = name
@@ -79,8 +82,8 @@ class Ranker(ABC):
         if not items:
             return np.zeros(0, np.float32)
         parts = [
-            self._request(user, items[start : start + ALWAYS_TAKEN])
-            for start in range(0, len(items), ALWAYS_TAKEN)
+            self._request(user, items[start : start + self.largest_request])
+            for start in range(0, len(items), self.largest_request)
         ]
         return np.concatenate(
             [
@@ -138,6 +141,8 @@ class Ranker(ABC):
 
 class RunRanker(Ranker):
     """A trained run."""
+
+    largest_request = 8192
 
     def __init__(self, path: Path, store: ExampleStore):
         """Loads the model.

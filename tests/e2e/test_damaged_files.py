@@ -23,7 +23,7 @@ from preprocessing.records.tfrecord_file import write_records
 from tests.killing import checksums
 from tests.runs import write_run
 from tests.scenarios import copied_scenario, tiny_config
-from tests.small_pipeline import SMALL_STEPS, write_small_scenario
+from tests.small_pipeline import SMALL_STEPS, folders_before_steps
 
 TRIED = 4
 """Files of a step, drawn by lot, that get each kind of damage."""
@@ -99,31 +99,27 @@ DAMAGES: dict[str, Damage] = {
 }
 
 
-@pytest.fixture(scope="module")
-def states(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Folders as they are before each step, and "" after the last one."""
-    folder = tmp_path_factory.mktemp("states")
-    state = folder / "state"
-    state.mkdir()
-    write_small_scenario(state)
-    text = (state / "scenario.yaml").read_text(encoding="utf-8")
-    for path in [*state.glob("*.csv"), *state.glob("*.jsonl")]:
+STEPS = {
+    step: [word.replace("prose.jsonl", "prose.jsonl.gz") for word in words]
+    for step, words in SMALL_STEPS.items()
+}
+
+
+def compress_inputs(folder: Path) -> None:
+    text = (folder / "scenario.yaml").read_text(encoding="utf-8")
+    for path in [*folder.glob("*.csv"), *folder.glob("*.jsonl")]:
         path.with_name(f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes(), mtime=0))
         path.unlink()
         text = text.replace(f": {path.name}\n", f": {path.name}.gz\n")
         text = text.replace(f"- {path.name}\n", f"- {path.name}.gz\n")
-    (state / "scenario.yaml").write_text(text, encoding="utf-8")
-    before = {}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(state)
-        for step in SMALL_STEPS:
-            before[step] = shutil.copytree(state, folder / step)
-            assert preprocessing.__main__.main(words_of(step)) == 0
-    return before | {"": state}
+    (folder / "scenario.yaml").write_text(text, encoding="utf-8")
 
 
-def words_of(step: str) -> list[str]:
-    return [word.replace("prose.jsonl", "prose.jsonl.gz") for word in SMALL_STEPS[step]]
+@pytest.fixture(scope="module")
+def states(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders as they are before each step, and "" after the last one."""
+    folder = tmp_path_factory.mktemp("states")
+    return folders_before_steps(folder, STEPS, compress_inputs) | {"": folder / "state"}
 
 
 def results(folder: Path) -> dict[str, str]:
@@ -169,7 +165,7 @@ def test_a_step_names_a_damaged_file_or_makes_the_same(
         damaged = {name for name, digest in results(folder).items() if before.get(name) != digest}
         monkeypatch.chdir(folder)
         capsys.readouterr()
-        code = preprocessing.__main__.main(words_of(step))
+        code = preprocessing.__main__.main(STEPS[step])
         shown = capsys.readouterr().err
         assert "Traceback" not in shown
         if code == 0:

@@ -11,7 +11,7 @@ import pytest
 import preprocessing.__main__
 from tests.full_disk import small_disk
 from tests.killing import checksums
-from tests.small_pipeline import SMALL_STEPS, write_small_scenario
+from tests.small_pipeline import SMALL_STEPS, folders_before_steps
 
 DISK_KILOBYTES = 4000
 FREE_KILOBYTES = 4
@@ -40,17 +40,7 @@ def results(folder: Path) -> dict[str, str]:
 @pytest.fixture(scope="module")
 def states(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Folders as they are before each step."""
-    folder = tmp_path_factory.mktemp("states")
-    state = folder / "state"
-    state.mkdir()
-    write_small_scenario(state)
-    before = {}
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(state)
-        for step, words in SMALL_STEPS.items():
-            before[step] = shutil.copytree(state, folder / step)
-            assert preprocessing.__main__.main(words) == 0
-    return before
+    return folders_before_steps(tmp_path_factory.mktemp("states"), SMALL_STEPS)
 
 
 @pytest.mark.slow
