@@ -76,11 +76,17 @@ def bootstrap_auc_difference(
     Returns:
       The difference with its percentile interval.
     """
-    baseline, candidate = (
-        [_Ranked(labels, scores).auc for scores in side]
-        for side in (baseline_scores, candidate_scores)
+    users, index = np.unique(user_ids, return_inverse=True)
+    fits = len(users) ** 2 <= _CHUNK * len(labels)
+    of_run: Callable[[np.ndarray], _Metric] = (
+        (lambda scores: _auc_of_users(labels, scores, index, len(users)))
+        if fits
+        else (lambda scores: _auc_of_samples(labels, scores, index))
     )
-    return _bootstrap(baseline, candidate, user_ids, resamples, seed, paired_runs)
+    baseline, candidate = (
+        [of_run(scores) for scores in side] for side in (baseline_scores, candidate_scores)
+    )
+    return _bootstrap(baseline, candidate, len(users), resamples, seed, paired_runs)
 
 
 def bootstrap_mean_difference(
@@ -99,36 +105,36 @@ def bootstrap_mean_difference(
       resamples: number of resamples.
       seed: of the resampling.
     """
+    users, index = np.unique(user_ids, return_inverse=True)
     baseline, candidate = (
-        [_mean_of(values) for values in side] for side in (baseline_values, candidate_values)
+        [_mean_of(values, index) for values in side] for side in (baseline_values, candidate_values)
     )
-    return _bootstrap(baseline, candidate, user_ids, resamples, seed, paired_runs=False)
+    return _bootstrap(baseline, candidate, len(users), resamples, seed, paired_runs=False)
 
 
 _Metric = Callable[[np.ndarray], np.ndarray]
-"""Weights of the examples [resamples, n] -> the metric under them [resamples]."""
+"""How often each user was drawn [resamples, users] -> the metric then [resamples]."""
 
 
 def _bootstrap(
     baseline_runs: Sequence[_Metric],
     candidate_runs: Sequence[_Metric],
-    user_ids: np.ndarray,
+    users: int,
     resamples: int,
     seed: int,
     paired_runs: bool,
 ) -> Difference:
-    users, index = np.unique(user_ids, return_inverse=True)
     generator = np.random.default_rng(seed)
     sides = (baseline_runs, candidate_runs)
-    ones = np.ones([1, len(user_ids)])
+    ones = np.ones([1, users])
     by_run = [np.array([run(ones)[0] for run in side]) for side in sides]
     baseline, candidate = (float(np.mean(values)) if len(values) else 0.0 for values in by_run)
     differences = []
     for start in range(0, resamples, _CHUNK):
         count = min(_CHUNK, resamples - start)
-        draws = generator.multinomial(len(users), np.full(len(users), 1 / len(users)), size=count)
-        weights = draws[:, index].astype(np.float64)
-        means = [np.mean([run(weights) for run in side], axis=0) if side else 0.0 for side in sides]
+        draws = generator.multinomial(users, np.full(users, 1 / users), size=count)
+        draws = draws.astype(np.float64)
+        means = [np.mean([run(draws) for run in side], axis=0) if side else 0.0 for side in sides]
         differences.append(means[1] - means[0])
     seed_error, freedom = _seed_error([by_run[1] - by_run[0]] if paired_runs else by_run)
     resampled = np.concatenate(differences)
@@ -179,28 +185,92 @@ def two_sided_p(differences: np.ndarray) -> float:
     return min(1.0, 2 * (1 + min(other_sides)) / (1 + len(differences)))
 
 
-def _mean_of(values: np.ndarray) -> _Metric:
-    return lambda weights: weights @ values / weights.sum(axis=1)
+def _mean_of(values: np.ndarray, index: np.ndarray) -> _Metric:
+    def mean(draws: np.ndarray) -> np.ndarray:
+        weights = draws[:, index]
+        return weights @ values / weights.sum(axis=1)
+
+    return mean
 
 
-class _Ranked:
-    """Scores sorted once, so that the AUC under any sample weights is a few sums."""
+def _auc_of_samples(labels: np.ndarray, scores: np.ndarray, index: np.ndarray) -> _Metric:
+    """AUC, ties half, with the samples sorted once; NaN with one class only.
 
-    def __init__(self, labels: np.ndarray, scores: np.ndarray):
-        self._order = np.argsort(scores, kind="stable")
-        ordered = scores[self._order]
-        self._tie_starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-        self._positive = labels[self._order].astype(np.float64)
+    Args:
+      labels: [n], 0 or 1.
+      scores: [n].
+      index: int [n], the user of each.
+    """
+    order = np.argsort(scores, kind="stable")
+    ordered = scores[order]
+    tie_starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    positive = labels[order].astype(np.float64)
+    users = index[order]
 
-    def auc(self, weights: np.ndarray) -> np.ndarray:
-        """AUC under weights [resamples, n], ties half -> [resamples]; NaN with one class only."""
-        ordered = weights[:, self._order]
-        positives = np.add.reduceat(ordered * self._positive, self._tie_starts, axis=1)
-        negatives = np.add.reduceat(ordered * (1 - self._positive), self._tie_starts, axis=1)
+    def auc(draws: np.ndarray) -> np.ndarray:
+        weights = draws[:, users]
+        positives = np.add.reduceat(weights * positive, tie_starts, axis=1)
+        negatives = np.add.reduceat(weights * (1 - positive), tie_starts, axis=1)
         below = np.cumsum(negatives, axis=1) - negatives
         pairs = (positives * (below + negatives / 2)).sum(axis=1)
-        possible = positives.sum(axis=1) * negatives.sum(axis=1)
-        return np.divide(pairs, possible, out=np.full(len(pairs), np.nan), where=possible > 0)
+        return _share(pairs, positives.sum(axis=1) * negatives.sum(axis=1))
+
+    return auc
+
+
+_BLOCK = 256
+
+
+def _auc_of_users(labels: np.ndarray, scores: np.ndarray, index: np.ndarray, users: int) -> _Metric:
+    """The same AUC to the last digit, from how users' samples compare with each other's.
+
+    With M[u, v] the number of pairs in which a positive sample of u scores higher than a negative
+    one of v, ties half, and w how often each user was drawn, the AUC is w' M w over the pairs that
+    there are. M takes one pass over the sorted samples, so that resamples cost no sorting.
+
+    Args:
+      labels: [n], 0 or 1.
+      scores: [n].
+      index: int [n], the user of each.
+      users: their number.
+    """
+    order = np.argsort(scores, kind="stable")
+    scores, index, positive = scores[order], index[order], labels[order] > 0
+    starts = _block_starts(scores)
+    block = np.repeat(np.arange(len(starts)), np.diff(np.r_[starts, len(scores)]))
+    positives = np.zeros([len(starts), users])
+    negatives = np.zeros([len(starts), users])
+    np.add.at(positives, (block[positive], index[positive]), 1.0)
+    np.add.at(negatives, (block[~positive], index[~positive]), 1.0)
+    won = positives.T @ (np.cumsum(negatives, axis=0) - negatives)
+    for number, rows in enumerate(np.split(np.arange(len(scores)), starts[1:])):
+        above, below = rows[positive[rows]], rows[~positive[rows]]
+        if scores[rows[0]] == scores[rows[-1]]:
+            won += np.outer(positives[number], negatives[number]) / 2
+        else:
+            first, second = scores[above, np.newaxis], scores[below]
+            wins = (first > second) + (first == second) / 2
+            np.add.at(won, (index[above, np.newaxis], index[below]), wins)
+    positives, negatives = positives.sum(axis=0), negatives.sum(axis=0)
+
+    def auc(draws: np.ndarray) -> np.ndarray:
+        return _share(
+            ((draws @ won) * draws).sum(axis=1), (draws @ positives) * (draws @ negatives)
+        )
+
+    return auc
+
+
+def _block_starts(ordered: np.ndarray) -> np.ndarray:
+    """Starts of blocks of about `_BLOCK` sorted scores; equal ones in one, many alone."""
+    ties = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+    many = np.diff(np.r_[ties, len(ordered)]) >= _BLOCK
+    new_block = np.r_[True, (np.diff(ties // _BLOCK) > 0) | many[1:] | many[:-1]]
+    return ties[new_block]
+
+
+def _share(pairs: np.ndarray, possible: np.ndarray) -> np.ndarray:
+    return np.divide(pairs, possible, out=np.full(len(pairs), np.nan), where=possible > 0)
 
 
 _NORMAL = NormalDist()

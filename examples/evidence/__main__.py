@@ -57,7 +57,7 @@ class _RunOptions(_PageOptions):
     arms: list[str] = Field([], description="of the part's; all if empty")
     seeds: list[int] = Field([1, 2, 3], description="of the trainings")
     processes: int = Field(1, ge=1, description="trainings at a time")
-    resamples: int = Field(4000, ge=1, description="of the bootstrap over users")
+    resamples: int = Field(40_000, ge=1, description="of the bootstrap over users")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -42,6 +42,7 @@ def page_text(results: Path) -> str:
         {
             **document,
             "baseline": baseline,
+            "commands": dict.fromkeys(model["command"] for model in document["models"]),
             "models": [
                 {**_means(model), "over": with_baseline.get((model["backbone"], model["arm"]))}
                 for model in document["models"]

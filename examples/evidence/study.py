@@ -138,7 +138,7 @@ class Request:
     arms: Sequence[str] = ()
     seeds: Sequence[int] = (1, 2, 3)
     processes: int = 1
-    resamples: int = 4000
+    resamples: int = 40_000
 
 
 def run_part(request: Request) -> dict[str, Any]:
@@ -163,9 +163,13 @@ def run_part(request: Request) -> dict[str, Any]:
     result = run_experiment(scenario, folder / "experiment", request.processes)
     if result.failures:
         raise CommandError(failures_text(result.failures))
-    document = _document(request, part, scenario, counts, result)
-    request.results.mkdir(parents=True, exist_ok=True)
     path = request.results / f"{request.part}.json"
+    document = _document(request, part, scenario, counts, result)
+    if path.is_file():
+        document = _with_other_backbones(document, json.loads(path.read_text(encoding="utf-8")))
+    document["missing"] = _missing(part, document["models"])
+    _correct_p_values(document["comparisons"])
+    request.results.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
     say(f"results: {path}")
     return document
@@ -219,41 +223,66 @@ def _document(
     result: ExperimentResult,
 ) -> dict[str, Any]:
     from trainer.report.inputs import machine_text
-    from trainer.significance import holm
 
-    compared = [
-        (backbone, baseline, arm, difference)
-        for backbone in scenario.experiment.backbones
-        for baseline, arm, difference in _differences(request, part, result, backbone)
-    ]
-    adjusted = holm([difference.p_value for *_, difference in compared])
     return {
         "part": request.part,
         "question": part.question,
         "made_on": date.today().isoformat(),
         "machine": machine_text(),
-        "command": _command(request),
         "data": counts,
         "seeds": list(request.seeds),
         "resamples": request.resamples,
         "training": scenario.training.model_dump(mode="json", exclude_defaults=True),
-        "models": [_model(result, backbone, arm) for backbone, arm in _cells(result)],
-        "missing": [
-            f"{backbone} {arm}"
-            for backbone in part.backbones
-            for arm in part.arms
-            if not result.runs_of(backbone, arm)
+        "models": [
+            _model(result, backbone, arm) | {"command": _command(request)}
+            for backbone, arm in _cells(result)
         ],
         "comparisons": [
-            {"backbone": backbone, "baseline": baseline, "arm": arm, **_numbers(difference, p)}
-            for (backbone, baseline, arm, difference), p in zip(compared, adjusted, strict=True)
-        ],
-        "slices": [
-            row
+            {
+                "backbone": backbone,
+                "baseline": baseline,
+                "arm": arm,
+                **_numbers(difference),
+                "p": round(difference.p_value, 6),
+            }
             for backbone in scenario.experiment.backbones
-            for row in _slices(request, part, scenario, result, backbone)
+            for baseline, arm, difference in _differences(request, part, result, backbone)
         ],
+        "slices": list(_slices(request, part, scenario, result)),
     }
+
+
+_SAME = ("machine", "data", "seeds", "resamples", "training")
+_OF_BACKBONES = ("models", "comparisons", "slices")
+
+
+def _with_other_backbones(document: dict[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """Adds what was measured before of other backbones, if all that they share is the same."""
+    if any(document[name] != before[name] for name in _SAME):
+        return document
+    anew = {model["backbone"] for model in document["models"]}
+    kept = {
+        name: [row for row in before[name] if row["backbone"] not in anew] for name in _OF_BACKBONES
+    }
+    return document | {
+        name: sorted(kept[name] + document[name], key=lambda row: _BACKBONES.index(row["backbone"]))
+        for name in _OF_BACKBONES
+    }
+
+
+def _missing(part: Part, models: Sequence[Mapping[str, Any]]) -> list[str]:
+    there = {(model["backbone"], model["arm"]) for model in models}
+    every = [(backbone, arm) for backbone in part.backbones for arm in part.arms]
+    return [f"{backbone} {arm}" for backbone, arm in every if (backbone, arm) not in there]
+
+
+def _correct_p_values(comparisons: Sequence[dict[str, Any]]) -> None:
+    """Sets `p_holm`, the p-value corrected for all comparisons of the part."""
+    from trainer.significance import holm
+
+    adjusted = holm([row["p"] for row in comparisons])
+    for row, p_value in zip(comparisons, adjusted, strict=True):
+        row["p_holm"] = round(p_value, 6)
 
 
 def _command(request: Request) -> str:
@@ -312,13 +341,14 @@ def _differences(
 
 
 def _slices(
-    request: Request, part: Part, scenario: Scenario, result: ExperimentResult, backbone: str
+    request: Request, part: Part, scenario: Scenario, result: ExperimentResult
 ) -> Iterable[dict[str, Any]]:
-    """The part's own pairs, and the baseline with the first arm that has links, in its slices."""
+    """The first backbone's own pairs, and none with the first arm that has links, in slices."""
     from trainer.comparison import compare_slices
     from trainer.evaluation.part_scores import PartScores, divided_rows
     from trainer.evaluation.runs import kind_of
 
+    backbone = part.backbones[0]
     if not part.slices:
         return
     with_links = next(arm for arm in part.arms if arm.startswith("links_title_genres"))
@@ -339,7 +369,7 @@ def _slices(
                     "group": group,
                     "samples": compared.n,
                     "users": compared.users,
-                    **({} if difference is None else _numbers(difference, None)),
+                    **({} if difference is None else _numbers(difference)),
                 }
 
 
@@ -347,7 +377,7 @@ def _predictions(result: ExperimentResult, backbone: str, arm: str) -> list[Pred
     return [run.predictions for run in result.runs_of(backbone, arm)]
 
 
-def _numbers(difference: Difference, adjusted_p: float | None) -> dict[str, Any]:
+def _numbers(difference: Difference) -> dict[str, Any]:
     return {
         "baseline_auc": round(difference.baseline, 6),
         "arm_auc": round(difference.candidate, 6),
@@ -356,7 +386,6 @@ def _numbers(difference: Difference, adjusted_p: float | None) -> dict[str, Any]
         "high": round(difference.high, 6),
         "relative_lift": round(difference.relative_lift, 6),
         "covers_seeds": difference.covers_seeds,
-        **({} if adjusted_p is None else {"p_holm": round(adjusted_p, 6)}),
     }
 
 

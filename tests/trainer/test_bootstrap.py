@@ -7,9 +7,11 @@ from sklearn.metrics import roc_auc_score
 
 from trainer.significance import (
     Difference,
+    _auc_of_samples,
+    _auc_of_users,
     _bootstrap,
     _mean_of,
-    _Ranked,
+    _Metric,
     bootstrap_auc_difference,
     bootstrap_mean_difference,
     two_sided_p,
@@ -30,28 +32,40 @@ def samples() -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     return labels, users, weak, strong
 
 
-def test_auc_under_equal_weights_is_the_plain_auc_with_ties(samples) -> None:
-    labels, _, weak, _ = samples
+def auc_forms(labels: np.ndarray, scores: np.ndarray, index: np.ndarray) -> list[_Metric]:
+    return [
+        _auc_of_samples(labels, scores, index),
+        _auc_of_users(labels, scores, index, USERS),
+    ]
+
+
+def test_auc_of_everybody_once_is_the_plain_auc_with_ties(samples) -> None:
+    labels, users, weak, _ = samples
     assert len(set(weak[0])) < 20
-    actual = _Ranked(labels, weak[0]).auc(np.ones([1, SAMPLES]))
-    assert actual == pytest.approx([roc_auc_score(labels, weak[0])], abs=1e-12)
+    for auc in auc_forms(labels, weak[0], np.unique(users, return_inverse=True)[1]):
+        expected = pytest.approx([roc_auc_score(labels, weak[0])], abs=1e-12)
+        assert auc(np.ones([1, USERS])) == expected
 
 
-def test_weighted_aucs_are_those_of_scikit_learn(samples) -> None:
-    labels, _, weak, _ = samples
-    generator = np.random.default_rng(4)
-    weights = np.stack([generator.integers(0, 4, SAMPLES), generator.random(SAMPLES)])
-    actual = _Ranked(labels, weak[0]).auc(weights.astype(np.float64))
-    expected = [roc_auc_score(labels, weak[0], sample_weight=row) for row in weights]
-    assert actual == pytest.approx(expected, abs=1e-12)
+# Blocks of the form by users are of 256 samples: none, one and many in a block, few and many ties.
+@pytest.mark.parametrize("decimals", [0, 1, 2, 3, 9])
+@pytest.mark.parametrize("count", [40, 256, 5000])
+def test_both_forms_are_scikit_learns_weighted_auc(decimals: int, count: int) -> None:
+    generator = np.random.default_rng(count + decimals)
+    labels, users = generator.integers(0, 2, count), generator.integers(0, USERS, count)
+    scores = np.round(generator.random(count), decimals)
+    draws = generator.integers(0, 4, [3, USERS]).astype(np.float64)
+    of_samples, of_users = (auc(draws) for auc in auc_forms(labels, scores, users))
+    expected = [roc_auc_score(labels, scores, sample_weight=row[users]) for row in draws]
+    assert of_samples == pytest.approx(expected, abs=1e-12)
+    assert of_users.tolist() == of_samples.tolist()
 
 
 def test_a_resample_of_one_class_has_no_auc() -> None:
-    ranked = _Ranked(np.array([1, 0, 1]), np.array([0.1, 0.2, 0.3]))
-    assert np.isnan(ranked.auc(np.array([[1.0, 0.0, 1.0], [1.0, 1.0, 1.0]]))).tolist() == [
-        True,
-        False,
-    ]
+    draws = np.ones([2, USERS])
+    draws[0, 1] = 0
+    for auc in auc_forms(np.array([1, 0, 1]), np.array([0.1, 0.2, 0.3]), np.array([0, 1, 2])):
+        assert np.isnan(auc(draws)).tolist() == [True, False]
 
 
 def test_the_difference_is_that_of_the_mean_aucs(samples) -> None:
@@ -267,10 +281,11 @@ def test_pairs_of_one_training_are_judged_by_their_differences() -> None:
 
 def paired_or_not(baseline, candidate, paired_runs: bool) -> Difference:
     """The bootstrap of means with the AUC's option."""
+    users = baseline.shape[1]
     return _bootstrap(
-        [_mean_of(values) for values in baseline],
-        [_mean_of(values) for values in candidate],
-        np.arange(baseline.shape[1]),
+        [_mean_of(values, np.arange(users)) for values in baseline],
+        [_mean_of(values, np.arange(users)) for values in candidate],
+        users,
         50,
         0,
         paired_runs,

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -9,7 +10,7 @@ import yaml
 from configs.loading import load_scenario
 from examples.evidence.__main__ import main
 from examples.evidence.pages import page_text
-from examples.evidence.study import CONFIG, PARTS, RESULTS
+from examples.evidence.study import CONFIG, PARTS, RESULTS, _with_other_backbones
 from trainer.experiments.grid import arm_scenarios
 
 
@@ -36,7 +37,14 @@ def rows_of(page: str, first: str) -> list[list[str]]:
 def test_a_page_says_what_its_result_file_says(tmp_path: Path):
     def model(backbone: str, arm: str, *auc: float) -> dict[str, object]:
         metrics = {name: list(auc) for name in ("validation_auc", "auc", "logloss", "gauc")}
-        return {"backbone": backbone, "arm": arm, "undertrained": False, **metrics}
+        command = f"make {backbone}"
+        return {
+            "backbone": backbone,
+            "arm": arm,
+            "undertrained": False,
+            "command": command,
+            **metrics,
+        }
 
     def compared(
         backbone: str, baseline: str, arm: str, before: float, difference: float, p: float
@@ -65,10 +73,9 @@ def test_a_page_says_what_its_result_file_says(tmp_path: Path):
         "question": "What does it add?",
         "made_on": "2026-01-02",
         "machine": "Linux, 2 cores",
-        "command": "make evidence PART=main",
         "data": {"train": 8, "validation": 1, "test": 1, "users": 4, "films": 3, "new_films": 0},
         "seeds": [1, 2],
-        "resamples": 4000,
+        "resamples": 40000,
         "training": {"epochs": 4, "learning_rate": 0.003},
         "models": [
             model("din", "none", 0.79, 0.81),
@@ -83,6 +90,7 @@ def test_a_page_says_what_its_result_file_says(tmp_path: Path):
     path = tmp_path / "main.json"
     path.write_text(json.dumps(document))
     page = page_text(path)
+    assert "`make din`, `make dcnv2`, 2026-01-02" in page
     assert "Not trained yet: 1 of 5 models." in page and "epochs 4, learning_rate 0.003" in page
     change = "+0.0160 [+0.0150, +0.0180]"
     din = rows_of(page, "din")
@@ -127,9 +135,9 @@ def test_a_part_by_the_command(tmp_path, capsys, source):
         ("din", "none"),
         ("din", "links_title_genres"),
     ]
-    assert document["command"] == (
+    assert {model["command"] for model in document["models"]} == {
         "python -m examples.evidence run main --backbones din --arms links_title_genres --seeds 1"
-    )
+    }
     assert "dien none" in document["missing"]
     (row,) = document["comparisons"]
     before, after = (model["auc"][0] for model in document["models"])
@@ -139,6 +147,22 @@ def test_a_part_by_the_command(tmp_path, capsys, source):
     assert {row["slice"] for row in document["slices"]} == {"item_popularity", "user_activity"}
     page = (tmp_path / "results/main.md").read_text()
     assert "one seed" in page and "| din | `links_title_genres` |" in page
+
+
+def test_other_backbones_keep_what_was_measured_of_them():
+    def document(backbone: str, auc: float, seeds: tuple[int, ...] = (1, 2)) -> dict[str, Any]:
+        shared = {"machine": "m", "data": {"train": 8}, "resamples": 20, "training": {}}
+        rows = [{"backbone": backbone, "auc": auc}]
+        names = ("models", "comparisons", "slices")
+        return {**shared, "seeds": [*seeds], **{name: rows for name in names}}
+
+    before = _with_other_backbones(document("dcnv2", 0.7), document("din", 0.8))
+    both = [{"backbone": "din", "auc": 0.8}, {"backbone": "dcnv2", "auc": 0.7}]
+    assert before["models"] == before["comparisons"] == before["slices"] == both
+    anew = _with_other_backbones(document("din", 0.9), before)
+    assert anew["models"] == [{"backbone": "din", "auc": 0.9}, both[1]]
+    of_other_seeds = document("din", 0.9, (1, 2, 3))
+    assert _with_other_backbones(of_other_seeds, before) == of_other_seeds
 
 
 def test_an_arm_of_another_part_is_refused(tmp_path, capsys, source):
