@@ -1,0 +1,85 @@
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from examples.evidence.kernels import Kernel, Ratings, features, judged, main, probe, read_ratings
+
+USERS, ITEMS = 12, 9
+NAMES = ("title_genres", "links", "collaborative")
+
+
+@pytest.fixture
+def ratings() -> Ratings:
+    generator = np.random.default_rng(2)
+    count = 20 * USERS
+    vectors = generator.normal(size=[len(NAMES), ITEMS, 4])
+    vectors /= np.linalg.norm(vectors, axis=2, keepdims=True)
+    return Ratings(
+        users=np.repeat(np.arange(USERS), 20),
+        items=generator.integers(0, ITEMS, count),
+        residuals=generator.normal(size=count),
+        labels=generator.integers(0, 2, count),
+        base=generator.normal(size=[count, 3]),
+        cosines={name: rows @ rows.T for name, rows in zip(NAMES, vectors, strict=True)},
+    )
+
+
+def test_every_rating_is_predicted_from_those_before_it(ratings: Ratings) -> None:
+    kernel = Kernel(((("links", 0.5), ("collaborative", 2.0)), (("title_genres", 1.0),)), noise=0.7)
+
+    def between(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        titles, links, collaborative = (
+            ratings.cosines[name][np.ix_(first, second)] - 1 for name in NAMES
+        )
+        return 0.3 + np.exp(links / 0.5) * np.exp(collaborative / 2.0) + np.exp(titles)
+
+    actual = features(kernel, ratings)
+    for row in (40, 41, 47, 59):
+        # The third user's ratings begin at row 40, and nothing comes before the first.
+        before, own = ratings.items[40:row], ratings.items[row : row + 1]
+        weights = np.linalg.solve(
+            between(before, before) + 0.7 * np.eye(len(before)), between(before, own)
+        )[:, 0]
+        mean = weights @ ratings.residuals[40:row]
+        variance = between(own, own)[0, 0] - weights @ between(before, own)[:, 0]
+        assert actual[row] == pytest.approx([mean, np.sqrt(variance)], abs=1e-9)
+
+
+def test_what_tells_the_label_is_found_by_users_it_was_not_fitted_to(ratings: Ratings) -> None:
+    clue = ratings.labels[:, np.newaxis] + 0.01 * ratings.base[:, :1]
+    assert judged([clue], ratings) == 1.0
+    assert 0.3 < judged([], ratings) < 0.7
+
+
+def test_every_trial_has_an_auc(ratings: Ratings) -> None:
+    rows = probe(ratings)
+    assert len(rows) == 1 + 3 * 12 + 3 * 4 and len({row["trial"] for row in rows}) == len(rows)
+    assert rows[0] == {"trial": "none", "auc": round(judged([], ratings), 5)}
+    alone = features(Kernel(((("links", 1.0),),)), ratings)
+    found = {row["trial"]: row["auc"] for row in rows}
+    assert found["links, noise 1, length scale 1"] == round(judged([alone], ratings), 5)
+
+
+def test_residuals_are_of_the_training_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "data").mkdir()
+    lines = ["user_id,item_id,rating,position,part", "1,7,5,0,train", "1,8,2,1,train"]
+    lines += ["2,7,1,0,validation", "2,8,4,1,validation", "3,7,5,0,test"]
+    with gzip.open(tmp_path / "data/ratings.csv.gz", "wt") as file:
+        file.write("\n".join(lines))
+    monkeypatch.setattr("examples.evidence.kernels._cosines", lambda *_: np.eye(2))
+    found = read_ratings(tmp_path)
+    means = np.array([(5 + 5 * 3.5) / 6, (2 + 5 * 3.5) / 6])
+    assert found.residuals == pytest.approx([1, 4] - means)
+    assert found.labels.tolist() == [0, 1] and found.items.tolist() == [0, 1]
+    assert found.base == pytest.approx(np.stack([means, np.log([2, 2]), np.log([1, 2])], axis=1))
+
+
+def test_what_is_not_prepared_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--out", str(tmp_path)]) == 2
+    assert "python -m examples.evidence run main' prepares it" in capsys.readouterr().err
