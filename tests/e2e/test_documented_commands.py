@@ -482,6 +482,7 @@ CHECKS: dict[str, Callable[[Sandbox, Call], object]] = {
     "kubectl": serves,
     "examples.evidence --help": runs,
     "examples.evidence run": parsed,
+    "examples.evidence.kernels": parsed,
     "examples.movielens_small.control_answers": runs,
     "examples.movielens_small.demo": resolved,
     "examples.movielens_small.link_probe": parsed,
