@@ -62,7 +62,8 @@ def tell_missing_answers(scenario: Scenario, missing: Mapping[str, tuple[str, ..
     )
     say(
         f"examples: {reason}, so they are for models without knowledge (model.adapter=none "
-        "model.match=none), and no history is held back from the samples. To add knowledge: "
+        "model.match=none model.prior=false), and no history is held back from the samples. To "
+        "add knowledge: "
         f"{to_do}'python -m preprocessing prompts', 'generate' or 'import', and 'all' again; "
         "samples then start after what prompts show, and a baseline is trained anew"
     )

@@ -224,9 +224,9 @@ def next_commands(data_set: DataSet, out: Path) -> list[str]:
         arguments += [f"{key}={out / file}" for key, file in data_set.tables.items()]
     shown = shlex.join(arguments)
     return [
-        f"python -m preprocessing prompts {shown} --dry-run",
+        f"python -m preprocessing prompts {shown} --source links --dry-run",
         f"python -m preprocessing examples {shown}",
-        f"python -m trainer train {shown} model.adapter=none",
+        f"python -m trainer train {shown} model.match=none model.prior=false",
     ]
 
 

@@ -89,6 +89,32 @@ def test_the_protocols_of_the_method() -> None:
     assert movies.split.knowledge_history_cap == 30
 
 
+def test_the_settings_of_movielens_1m_are_the_studys() -> None:
+    ours, study = (
+        loaded("movielens_1m"),
+        load_scenario(ROOT / "configs/evidence/movielens_1m.yaml", for_all_arms=True),
+    )
+    assert ours.training == study.training
+    assert ours.model.dropout_rate == study.model.dropout_rate
+    assert ours.data.history_length == study.data.history_length
+
+
+@pytest.mark.parametrize("name", DOWNLOADED)
+def test_by_default_the_llm_is_asked_for_links(name: str) -> None:
+    scenario = loaded(name)
+    catalogue = "title_genres" if "movielens" in name else "title_author"
+    assert scenario.knowledge_sources() == ("links", catalogue)
+    assert scenario.model.adapter == "none"
+    of_arms = {cell.arm: cell.scenario.knowledge_sources() for cell in experiment_cells(scenario)}
+    assert of_arms == {
+        "none": (),
+        catalogue: (catalogue,),
+        "links_match": ("links", catalogue),
+        "collaborative": ("collaborative", catalogue),
+        "collaborative_links": ("collaborative", catalogue, "links"),
+    }
+
+
 def test_controls_differ_in_their_sources_alone() -> None:
     arms = loaded("movielens_small_controls").experiment.arms
     controls, with_llm = arms["collaborative"].overrides, arms["collaborative_and_llm"].overrides
@@ -166,7 +192,6 @@ def test_comments_name_commands_that_exist(name: str, capsys: pytest.CaptureFixt
             ["trainer", "train"],
             ["trainer", "tune"],
             ["trainer", "experiment"],
-            ["trainer", "train"],
         ]
         assert commands[0][2:] == [name]
     for program, *words in commands:
@@ -195,7 +220,7 @@ def test_answers_lie_where_the_comments_put_them(name: str) -> None:
 @pytest.mark.parametrize("name", DOWNLOADED)
 def test_settings_of_other_data_are_to_be_tuned_first(name: str) -> None:
     header = file_of(name).read_text(encoding="utf-8").split("\nname:")[0]
-    assert "tune these first" in header
+    assert ("tune these first" in header) == (name != "movielens_1m")
     assert f"trainer experiment --config configs/{name}.yaml experiment.tune_baseline" in header
     tuned = load_scenario(file_of(name), ["experiment.tune_baseline.trials=2"])
     assert experiment_cells(tuned)
@@ -230,7 +255,7 @@ COMMANDS = sorted(set(documented_commands(ROOT)))
 
 def test_there_are_commands() -> None:
     assert len(COMMANDS) > 40
-    assert ("model.adapter=none",) in [overrides for _, _, _, overrides in COMMANDS]
+    assert ("model.match=none", "model.prior=false") in [overrides for *_, overrides in COMMANDS]
 
 
 @pytest.mark.parametrize(("file", "command", "config", "overrides"), COMMANDS)

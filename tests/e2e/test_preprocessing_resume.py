@@ -262,6 +262,8 @@ def test_movielens_1m_with_the_published_answers(
             },
             "encoder": {"kind": "tfidf", "dimension": 64},
         }
+        tree["model"] = {"adapter": "hein"}
+        del tree["experiment"]
         write_scenario(folder, tree)
 
     steps = [

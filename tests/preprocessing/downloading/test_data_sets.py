@@ -24,8 +24,8 @@ def test_the_next_commands_read_files_that_are_fetched(name, folder, repository_
     prompts, examples, training = (shlex.split(command) for command in next_commands(data_set, out))
     assert prompts[:5] == ["python", "-m", "preprocessing", "prompts", "--config"]
     assert examples[3] == "examples" and training[2:4] == ["trainer", "train"]
-    assert [*examples[5:], "--dry-run"] == prompts[5:]
-    assert [*examples[5:], "model.adapter=none"] == training[5:]
+    assert [*examples[5:], "--source", "links", "--dry-run"] == prompts[5:]
+    assert [*examples[5:], "model.match=none", "model.prior=false"] == training[5:]
     config, *overrides = training[5:]
     scenario = load_scenario(config, overrides)
     assert scenario.knowledge_sources() == ()  # so no answers are read
@@ -54,9 +54,8 @@ def test_members_of_an_archive_and_the_next_command():
     text = by_hand(DATA_SETS["movielens_100k"], Path("data/movielens_100k"))
     assert "  https://files.grouplens.org/datasets/movielens/ml-100k.zip\n" in text
     assert "    ml-100k/u.data in it is data/movielens_100k/u.data\n" in text
-    assert (
-        "  python -m preprocessing prompts --config configs/movielens_100k.yaml --dry-run\n" in text
-    )
+    prompts = "python -m preprocessing prompts --config configs/movielens_100k.yaml"
+    assert f"  {prompts} --source links --dry-run\n" in text
     assert "  python -m preprocessing examples --config configs/movielens_100k.yaml\n" in text
 
 
