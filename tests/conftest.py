@@ -4,6 +4,7 @@ import functools
 import gc
 import os
 import sys
+import threading
 import types
 import weakref
 from collections.abc import Callable
@@ -75,19 +76,34 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return FromBothEnds(config, log)
 
 
-def pytest_runtest_setup() -> None:
+def pytest_runtest_setup(item: pytest.Item) -> None:
     if "apache_beam.pipeline" in sys.modules:
-        _inspect_beam_classes_once()
+        _spare_beam_what_small_pipelines_do_without()
+    if item.config.option.markexpr == "not slow" and "tensorflow" in sys.modules:
+        _run_graphs_as_they_are_traced()
 
 
 @functools.cache
-def _inspect_beam_classes_once() -> None:
-    """Keeps what Beam finds out anew for every step of every pipeline.
+def _run_graphs_as_they_are_traced() -> None:
+    """The fast suite runs most graphs once or twice, which is not worth rewriting them first.
+
+    `make test-all` runs them as they run elsewhere.
+    """
+    import tensorflow as tf
+
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+
+
+@functools.cache
+def _spare_beam_what_small_pipelines_do_without() -> None:
+    """Keeps what Beam finds out anew for every step of every pipeline, and takes no times.
 
     These are the signatures of a DoFn's methods, its states, and the parsers of its options: half
-    of the time of a small pipeline, and the suite runs hundreds of them.
+    of the time of a small pipeline, and the suite runs hundreds of them. Its clock is a thread for
+    every bundle, which is waited for.
     """
     from apache_beam.options.pipeline_options import PipelineOptions
+    from apache_beam.runners.worker import statesampler
     from apache_beam.transforms import core, userstate
 
     arguments_of, view_as = core.get_function_args_defaults, PipelineOptions.view_as
@@ -120,6 +136,17 @@ def _inspect_beam_classes_once() -> None:
         states, timers = specs[key]
         return {*states}, {*timers}
 
+    def start_without_clock(sampler: statesampler.StateSampler) -> None:
+        sampler.tracked_thread = threading.current_thread()
+        statesampler.set_current_tracker(sampler)
+        sampler.started = True
+
+    def stop_without_clock(sampler: statesampler.StateSampler) -> None:
+        statesampler.set_current_tracker(None)
+        sampler.finished = True
+
+    statesampler.StateSampler.start = start_without_clock
+    statesampler.StateSampler.stop = stop_without_clock
     core.get_function_args_defaults = known_arguments
     PipelineOptions.view_as = known_view
     userstate.get_dofn_specs = known_specs
