@@ -5,7 +5,8 @@ import functools
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -24,6 +25,7 @@ from trainer.evaluation.runs import predict_run
 from trainer.experiments.results import CellFailure, Comparison, ExperimentResult, RunResult
 from trainer.experiments.running import comparisons_of
 from trainer.inspection import GateWeights
+from trainer.report import render as render_module
 from trainer.report import write_report
 from trainer.report.inputs import ReportInputs
 from trainer.report.rankings import example_rankings
@@ -90,8 +92,17 @@ class Outline(HTMLParser):
         self.text += data
 
 
+@contextmanager
+def without_plots() -> Iterator[None]:
+    """Plots are empty; they take longer than all the rest, and `page` and `written` have them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(render_module, "image_source", lambda *_: "data:image/svg+xml;base64,")
+        yield
+
+
 def page_of(report: ReportInputs) -> str:
-    return page_html(report, result_cells(report), popularity_slices(report))
+    with without_plots():
+        return page_html(report, result_cells(report), popularity_slices(report))
 
 
 @functools.cache
@@ -101,7 +112,8 @@ def helpful_page() -> str:
 
 @pytest.fixture(scope="module")
 def page() -> str:
-    return page_of(synthetic_report(name="<b>films & more</b>"))
+    report = synthetic_report(name="<b>films & more</b>")
+    return page_html(report, result_cells(report), popularity_slices(report))
 
 
 def test_all_sections_are_there_with_their_plots(page: str) -> None:
@@ -428,7 +440,8 @@ def test_the_markdown_has_summary_main_table_and_slices(written: Written) -> Non
 
 
 def test_chosen_settings_stand_between_results_and_slices(tmp_path: Path) -> None:
-    write_report(tmp_path, tuned_report())
+    with without_plots():
+        write_report(tmp_path, tuned_report())
     settings = (tmp_path / "results.md").read_text(encoding="utf-8").strip().split("\n\n")[-2]
     assert settings.startswith("| Backbone | Knowledge | training.learning_rate |")
     assert len(settings.splitlines()) == 2 + 6
