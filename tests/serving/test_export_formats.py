@@ -134,7 +134,7 @@ def test_a_search_answers_with_ids_of_its_kind(tmp_path: Path) -> None:
     assert text_ranks.among_new.better.std() > 0
 
 
-@pytest.mark.parametrize("name", ["hein", "replace_id"])
+@pytest.mark.parametrize("name", [pytest.param("hein", marks=pytest.mark.slow), "replace_id"])
 def test_int8_moves_scores_little_and_all_loaders_alike(name: str, tmp_path: Path) -> None:
     exact = exported_variant(name)
     result = export_run(

@@ -160,7 +160,7 @@ def test_workers_with_files_of_their_own_read_no_others(tmp_path: Path) -> None:
     }
     workers = [with_own_files(files, index, 3) for index in range(3)]
     dealt = []
-    for epoch in range(4):
+    for epoch in range(2):
         read = []
         for index, examples in enumerate(workers):
             rows = rows_of(batches_of(examples, epoch))
@@ -172,11 +172,11 @@ def test_workers_with_files_of_their_own_read_no_others(tmp_path: Path) -> None:
             # A worker begins again only after the last of its rows.
             own = sum(number in read[-1] for number in number_of.values())
             assert len(set(flat)) == min(own, len(flat))
-            for first_step in (1, 11, 12):
+            for first_step in (1, 12):
                 assert rows_of(batches_of(examples, epoch, first_step)) == rows[first_step:]
         assert sum(map(len, read)) == len(set.union(*read)) > 3
         dealt.append(read)
-    assert any(read != dealt[0] for read in dealt[1:])
+    assert dealt[0] != dealt[1]
 
 
 def test_too_few_files_cannot_be_dealt(tmp_path: Path) -> None:

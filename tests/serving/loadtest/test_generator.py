@@ -16,6 +16,7 @@ from serving.client.errors import ModelAddress
 from serving.client.grpc_client import predict_request
 from serving.client.inputs import STRINGS_WITHOUT_PROFILE
 from serving.client.requests import ranking_call
+from serving.loadtest import generator
 from serving.loadtest.generator import (
     Calls,
     LoadPlan,
@@ -208,10 +209,12 @@ def test_deadlines_count_from_sending_and_failures_are_kept() -> None:
     assert calls.latencies[0] >= 0.2 - 0.01
 
 
-def test_no_server_fails_every_request() -> None:
+def test_no_server_fails_every_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(generator, "_CONNECT_SECONDS", 0.1)
     with serving(Stalling()) as target:
         pass
-    (calls,) = run_load(plan_of(target, np.array([0.0, 0.1]), timeout_seconds=5.0))
+    plan = plan_of(target, np.array([0.0, 0.1]), timeout_seconds=5.0)
+    (calls,) = asyncio.run(carry_out(plan))
     assert calls.codes.tolist() == [grpc.StatusCode.UNAVAILABLE.value[0]] * 2
 
 
@@ -231,7 +234,10 @@ def test_phases_follow_each_other_and_servers_take_their_own_requests() -> None:
     assert [request.model_spec.name for request in first.requests] == ["m"] * 3
 
 
-def test_an_encrypted_connection_shows_the_certificates(tmp_path: Path) -> None:
+def test_an_encrypted_connection_shows_the_certificates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generator, "_CONNECT_SECONDS", 0.1)
     write_certificates(tmp_path)
     tls = Tls(tmp_path / "authority.pem", tmp_path / "client.pem", tmp_path / "client.key")
     with serving(Stalling(), server_credentials(tmp_path)) as target:
@@ -242,9 +248,10 @@ def test_an_encrypted_connection_shows_the_certificates(tmp_path: Path) -> None:
 
 
 def test_a_generator_that_fails_says_why() -> None:
-    plan = LoadPlan(["127.0.0.1:1"], [b""], [7], [Phase(np.zeros(1), np.zeros(1, int), 1, 1.0)])
-    with pytest.raises(CommandError, match="the load generator ended with 1: IndexError"):
-        run_load(plan)
+    with serving(Stalling()) as target:
+        plan = dataclasses.replace(plan_of(target, np.zeros(1)), servers=[7])
+        with pytest.raises(CommandError, match="the load generator ended with 1: IndexError"):
+            run_load(plan)
 
 
 FIRST = calls_of([0.0, 1.0], [0.1, 1.1], [0.2, 1.5], codes=[0, 4], held=[False, True])

@@ -42,7 +42,11 @@ print("fine")
 """
 
 
-@pytest.mark.parametrize("order", [(LIGHT, REAL), (REAL, LIGHT.split("assert")[0])])
+@pytest.mark.parametrize(
+    "order",
+    [(LIGHT, REAL), pytest.param((REAL, LIGHT.split("assert")[0]), marks=pytest.mark.slow)],
+    ids=["messages first", "TensorFlow first"],
+)
 def test_messages_and_tensorflow_get_along_in_both_orders(
     order: tuple[str, str], repository_root: Path
 ) -> None:

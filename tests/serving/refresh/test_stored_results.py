@@ -47,9 +47,9 @@ def _scenario(variant: str) -> Scenario:
 @pytest.mark.parametrize(
     ("variant", "number_format"),
     [
-        ("hein", "float32"),
         ("replace_id", "int8"),
         ("two_tower", "float32"),
+        pytest.param("hein", "float32", marks=pytest.mark.slow),
         pytest.param("retrieved_by_text", "int8", marks=pytest.mark.slow),
         pytest.param("linear", "float16", marks=pytest.mark.slow),
         pytest.param("pca", "float32", marks=pytest.mark.slow),

@@ -5,17 +5,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from configs.loading import ConfigurationError
 from configs.training import Training
 from tests.scenarios import tiny_scenario
 from tests.trainer.distribution.processes import EXACT, Processes, finished, history_of
+from trainer import distribution
 from trainer.distribution import Distribution, distribution_of
 from trainer.training import train
+from trainer.training_input import Worker
 
 
 def test_one_device_needs_no_strategy() -> None:
-    distribution = distribution_of(Training())
-    assert distribution == Distribution()
-    assert distribution.is_chief and distribution.worker.replicas == 1
+    alone = distribution_of(Training())
+    assert alone == Distribution()
+    assert alone.is_chief and alone.worker.replicas == 1
 
 
 @pytest.mark.slow
@@ -33,7 +36,18 @@ def test_mirrored_devices_train_as_one_does(tmp_path: Path, repository_root: Pat
     assert one[1]["train_loss"] < one[0]["train_loss"] < np.log(2)
 
 
-def test_a_batch_needs_a_sample_for_every_device(tmp_path: Path, repository_root: Path) -> None:
+def test_a_batch_needs_a_sample_for_every_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    connected = Distribution(None, Worker(replicas=3))
+    monkeypatch.setattr(distribution, "_connected", lambda training: connected)
+    assert distribution_of(Training(batch_size=3)) is connected
+    with pytest.raises(ConfigurationError, match="2 samples cannot be dealt to 3 devices; set it"):
+        distribution_of(Training(batch_size=2))
+
+
+@pytest.mark.slow
+def test_a_batch_that_is_too_small_is_wrong_configuration(
+    tmp_path: Path, repository_root: Path
+) -> None:
     changes = {"training.distribution": "mirrored", "training.devices": 3, "training.batch_size": 2}
     with Processes(repository_root, tmp_path) as processes:
         code, message = processes.start(tmp_path / "run", changes).wait()
