@@ -14,9 +14,9 @@ them. Which kind it is follows from model.backbone.
 
 A typical order:
   python -m preprocessing all   --config configs/movielens_small.yaml
-  python -m trainer train       --config configs/movielens_small.yaml model.match=ridge
-  python -m trainer evaluate    out/movielens_small/runs/din_hein-item-user_ridge_seed1
-  python -m serving export      out/movielens_small/runs/din_hein-item-user_ridge_seed1 \\
+  python -m trainer train       --config configs/movielens_small.yaml
+  python -m trainer evaluate    RUN                                   the folder that train names
+  python -m serving export      RUN \\
       --out out/export
 
 Many models at once, and good settings:

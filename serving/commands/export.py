@@ -47,7 +47,7 @@ of retrieval models:
                      what the search multiplies, for an index of your own
 
 example:
-  python -m serving export out/movielens_small/runs/din_hein-item_ridge_seed1 --out out/export
+  python -m serving export RUN --out out/export
 """
 
 

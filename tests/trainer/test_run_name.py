@@ -183,9 +183,13 @@ def test_long_options_become_a_hash_that_tells_them_apart(key: str) -> None:
 
 
 def test_runs_of_the_bundled_scenario_keep_their_names(repository_root: Path) -> None:
-    overrides = ["knowledge.sources=[item]", "model.match=ridge"]
-    scenario = load_scenario(repository_root / "configs/movielens_small.yaml", overrides)
-    assert default_run_folder(scenario).path.name == "din_hein-item_ridge_seed1"
+    def name(*overrides: str) -> str:
+        config = repository_root / "configs/movielens_small.yaml"
+        return default_run_folder(load_scenario(config, overrides)).path.name
+
+    assert name() == "din_none_ridge-links-title_genres_prior-links_seed1"
+    prose = ["model.adapter=hein", "knowledge.sources=[item]", "model.prior=false"]
+    assert name(*prose, "model.knowledge_match.sources=[item]") == "din_hein-item_ridge_seed1"
 
 
 def test_a_new_option_is_named_as_its_field_says() -> None:

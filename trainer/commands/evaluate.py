@@ -83,9 +83,9 @@ samples are marked ('sparse').
 Choose between models on the validation part; read the test part once, at the end.
 
 examples:
-  python -m trainer evaluate out/movielens_small/runs/din_hein-item-user_seed1 --part test \\
+  python -m trainer evaluate RUN --part test \\
       --predictions scores.parquet
-  python -m trainer evaluate out/movielens_small/runs/din_hein-item-user_seed1 --slices all \\
+  python -m trainer evaluate RUN --slices all \\
       --report out/evaluation evaluation.item_popularity_bounds=[1,10,100]
   python -m trainer evaluate out/export --config configs/movielens_small.yaml
 """

@@ -44,7 +44,7 @@ this command and TF_CONFIG in its environment (docs/distributed.md).
 
 example:
   python -m trainer train --config configs/movielens_small.yaml \\
-      model.backbone=dcnv2 model.match=ridge training.seed=2
+      model.backbone=dcnv2 training.seed=2
   python -m preprocessing examples --config configs/movielens_small.yaml \\
       'data.examples=[ctr, rerank, retrieval]' work_dir=out/three_kinds
   python -m trainer train --config configs/movielens_small.yaml \\
