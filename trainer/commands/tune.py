@@ -46,8 +46,8 @@ one would have; with more --trials it goes on from its end. The folder, by defau
 
 example:
   python -m trainer tune --config configs/movielens_small.yaml --trials 20 \\
-      model.match=none model.prior=false 'training.learning_rate=log:1e-4..1e-2' 'model.dropout_rate=0..0.5' \\
-      'training.batch_size=choice:256,512,1024'
+      model.match=none model.prior=false 'training.learning_rate=log:1e-4..1e-2' \\
+      'model.dropout_rate=0..0.5' 'training.batch_size=choice:256,512,1024'
 
 JSON: study, metric, trials, complete, failed, pruned; best with trial, value, settings and run;
 best_config, trials_csv and plot.
