@@ -201,7 +201,7 @@ def build_coding_pipeline(pipeline: beam.Pipeline, plan: LogPlan, files: FilterF
     )
     coded = (
         pipeline
-        | "Shards" >> beam.Create(range(plan.shards))
+        | "Shards" >> beam.Create(range(plan.shards), reshuffle=False)
         | "SpreadShards" >> beam.Reshuffle()
         # The side input is there when all shards are stored.
         | "CodeShard" >> beam.ParDo(CodeShard(files), beam.pvalue.AsSingleton(numbered))
@@ -233,7 +233,7 @@ def build_round_pipeline(
     """
     _ = (
         pipeline
-        | "Shards" >> beam.Create(range(shards))
+        | "Shards" >> beam.Create(range(shards), reshuffle=False)
         | "SpreadShards" >> beam.Reshuffle()
         | "CountShard" >> beam.ParDo(CountShard(files, settings))
         | "AddUp" >> beam.CombineGlobally(AddCounts())
@@ -250,7 +250,7 @@ def read_filtered_log(
     """The log without what was filtered out, in place of `sharded_log.read_log`."""
     kept = (
         pipeline
-        | "Shards" >> beam.Create(range(plan.shards))
+        | "Shards" >> beam.Create(range(plan.shards), reshuffle=False)
         | "SpreadShards" >> beam.Reshuffle()
         | "ReadKept"
         >> beam.ParDo(ReadKept(files, plan.data.filter)).with_outputs(STATISTICS, main="tables")

@@ -104,7 +104,7 @@ def in_every_shard(
     """The interactions, with each shard named at least once: every shard gets its files."""
     nothing = (
         pipeline
-        | "AllShards" >> beam.Create(range(plan.shards))
+        | "AllShards" >> beam.Create(range(plan.shards), reshuffle=False)
         | "NoInteractions"
         >> beam.Map(lambda shard: (shard, table_to_bytes(INTERACTION_SCHEMA.empty_table())))
     )

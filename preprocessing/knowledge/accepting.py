@@ -216,7 +216,7 @@ def build_accepting_pipeline(
     )
     nothing = (
         pipeline
-        | "AllShards" >> beam.Create(range(shards))
+        | "AllShards" >> beam.Create(range(shards), reshuffle=False)
         | "NoAnswers" >> beam.Map(lambda shard: (shard, []))
     )
     accepted = (

@@ -373,7 +373,7 @@ def build_encoding_pipeline(pipeline: beam.Pipeline, plan: EncodingPlan) -> None
     """
     encoded = (
         pipeline
-        | "AnswerShards" >> beam.Create(range(plan.writing.shards))
+        | "AnswerShards" >> beam.Create(range(plan.writing.shards), reshuffle=False)
         | "SpreadShards" >> beam.Reshuffle()  # they were made in one place: let all workers read
         | "EncodeAnswers"
         >> EncodeAnswers(plan.encoder, plan.prepared, plan.accepted, plan.cache, plan.answers)

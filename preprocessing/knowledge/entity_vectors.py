@@ -315,7 +315,7 @@ def write_entity_vectors(
     # Every shard gets a file, so each number appears once without entities.
     nothing = (
         pipeline
-        | "AllShards" >> beam.Create(range(plan.shards))
+        | "AllShards" >> beam.Create(range(plan.shards), reshuffle=False)
         | "NoVectors" >> beam.Map(lambda shard: (shard, []))
     )
     joined = (

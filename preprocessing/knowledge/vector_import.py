@@ -136,7 +136,7 @@ def build_import_pipeline(pipeline: beam.Pipeline, plan: ImportPlan) -> None:
     """
     checked = (
         pipeline
-        | "VectorFiles" >> beam.Create(plan.parts)
+        | "VectorFiles" >> beam.Create(plan.parts, reshuffle=False)
         | "SpreadFiles" >> beam.Reshuffle()
         | "ReadVectors" >> beam.ParDo(ReadVectors())
         | "SpreadBlocks" >> beam.Reshuffle()  # one file is one element: let all workers check

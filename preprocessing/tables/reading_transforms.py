@@ -31,7 +31,7 @@ class ReadTable(beam.PTransform):
         parts = [] if self._reader is None else list(self._reader.parts)
         return (
             pipeline
-            | "Parts" >> beam.Create(parts)
+            | "Parts" >> beam.Create(parts, reshuffle=False)
             | "SpreadParts" >> beam.Reshuffle()
             | "ReadBlocks" >> beam.ParDo(ReadBlocks(self._reader))
             | "SpreadBlocks" >> beam.Reshuffle()  # one file is one element: let all workers parse
