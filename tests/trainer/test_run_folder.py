@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from tests.runs import (
     write_run,
     written_run,
 )
-from tests.scenarios import copied_scenario, tiny_scenario
+from tests.scenarios import copied_scenario
 from trainer.model_kinds import predictor_of
 from trainer.run_folder import RunFolder, RunFolderError
 
@@ -32,6 +33,11 @@ def changed_scenario(folder: Path, **assignments: object):
     return copied_scenario(
         folder, run_dir=str(folder / "run"), model__adapter="none", **assignments
     )
+
+
+def copied_run(folder: Path, arm: str = "none") -> RunFolder:
+    """A finished run of DIN that the test may damage."""
+    return RunFolder(shutil.copytree(written_run("din", arm).folder.path, folder / "run"))
 
 
 @pytest.mark.parametrize(
@@ -122,9 +128,9 @@ def test_foreign_files_are_refused_by_name(tmp_path: Path) -> None:
 def test_an_incomplete_folder_is_refused(
     missing: str, error: type[Exception], message: str, tmp_path: Path
 ) -> None:
-    run = write_run(changed_scenario(tmp_path))
-    run.folder.metrics.unlink()
-    folder = run.folder if missing == "metrics.json" else RunFolder(tmp_path / "absent")
+    run = copied_run(tmp_path)
+    run.metrics.unlink()
+    folder = run if missing == "metrics.json" else RunFolder(tmp_path / "absent")
     assert not folder.is_complete
     for read in (
         folder.read_scenario,
@@ -138,15 +144,15 @@ def test_an_incomplete_folder_is_refused(
 
 @pytest.mark.parametrize("damage", ["cut off", "missing"])
 def test_a_damaged_checkpoint_is_refused(damage: str, tmp_path: Path) -> None:
-    run = write_run(changed_scenario(tmp_path))
-    (data,) = (run.folder.path / "checkpoint").glob("weights.data*")
+    run = copied_run(tmp_path)
+    (data,) = (run.path / "checkpoint").glob("weights.data*")
     if damage == "missing":
         for path in data.parent.iterdir():
             path.unlink()
     else:
         data.write_bytes(data.read_bytes()[:100])
     with pytest.raises(RunFolderError, match="checkpoint is damaged .*; train again"):
-        run.folder.load_model()
+        run.load_model()
 
 
 @pytest.mark.parametrize(
@@ -159,22 +165,22 @@ def test_a_damaged_checkpoint_is_refused(damage: str, tmp_path: Path) -> None:
 def test_a_changed_configuration_is_refused(
     tmp_path: Path, old: str, new: str, reason: str
 ) -> None:
-    run = write_run(changed_scenario(tmp_path))
-    text = run.folder.config.read_text(encoding="utf-8")
+    run = copied_run(tmp_path)
+    text = run.config.read_text(encoding="utf-8")
     assert text.count(old) == 1
-    run.folder.config.write_text(text.replace(old, new), encoding="utf-8")
-    expected = f"{run.folder.path} was trained by another version .*{reason}.*; train again"
+    run.config.write_text(text.replace(old, new), encoding="utf-8")
+    expected = f"{run.path} was trained by another version .*{reason}.*; train again"
     with pytest.raises(RunFolderError, match=expected):
-        run.folder.load_model()
+        run.load_model()
 
 
 def test_a_checkpoint_without_all_weights_is_refused(tmp_path: Path) -> None:
-    run = write_run(copied_scenario(tmp_path, run_dir=str(tmp_path / "run")))
-    parts = run.model.checkpoint_parts()
+    run = copied_run(tmp_path, "hein")
+    parts = {**written_run("din", "hein").model.checkpoint_parts()}
     del parts["adapter"]
-    tf.train.Checkpoint(**parts).write(str(run.folder.path / "checkpoint" / "weights"))
+    tf.train.Checkpoint(**parts).write(str(run.path / "checkpoint" / "weights"))
     with pytest.raises(RunFolderError, match="another version .*lacks weights of the model"):
-        run.folder.load_model()
+        run.load_model()
 
 
 def test_a_failed_write_leaves_the_old_run(tmp_path: Path) -> None:
@@ -266,11 +272,7 @@ def test_a_full_disk_leaves_the_old_run(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["metrics.json", "history.csv"])
 def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
-    scenario = tiny_scenario(run_dir=str(tmp_path / "run"))
-    folder = RunFolder(tmp_path / "run")
-    folder.write(
-        scenario, random_model(scenario), synthetic_metrics(scenario), [{"epoch": 1.0, "loss": 0.5}]
-    )
+    folder = copied_run(tmp_path)
     (folder.path / name).write_text("epoch,loss\n1,{")
     with pytest.raises(RunFolderError, match=f"{name} is damaged"):
         folder.read_metrics() if name == "metrics.json" else folder.read_history()

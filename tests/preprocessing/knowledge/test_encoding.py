@@ -15,6 +15,7 @@ from preprocessing.beam_options import BeamOptions
 from preprocessing.beam_runner import run_pipeline
 from preprocessing.beam_sinks import STATISTICS
 from preprocessing.encoders.tfidf import TfidfEncoder
+from preprocessing.knowledge import vector_cache
 from preprocessing.knowledge.accepting import accepted_file, write_accepted
 from preprocessing.knowledge.encoding import (
     EncodeAnswers,
@@ -156,14 +157,15 @@ def test_texts_from_the_cache_are_never_sent(tmp_path):
         assert list(server.texts) == [TEXTS["a"]]
 
 
-def test_many_small_files_are_merged_by_the_next_run(tmp_path):
-    texts = {str(number): f"text number {number}" for number in range(200)}
+def test_many_small_files_are_merged_by_the_next_run(tmp_path, monkeypatch):
+    monkeypatch.setattr(vector_cache, "_FILES_PER_MERGE", 10)
+    texts = {str(number): f"text number {number}" for number in range(50)}
     with embeddings_server() as server:
         vectors, _ = encode(tmp_path, server, texts)
-        assert len(list_cache(str(tmp_path / "cache"))) == 100
+        assert len(list_cache(str(tmp_path / "cache"))) == 25
         for _ in range(2):
             again, counts = encode(tmp_path, server, texts)
-            assert again == vectors and counts == {"texts": 200, "texts_from_cache": 200}
+            assert again == vectors and counts == {"texts": 50, "texts_from_cache": 50}
             assert len(list_cache(str(tmp_path / "cache"))) < 10
 
 
