@@ -16,9 +16,9 @@ from pathlib import Path
 
 from benchmarks import plain_pandas
 from benchmarks.measuring import measured, print_measure
-from benchmarks.synthetic import SyntheticLog, data_section
 from configs.loading import scenario_from_tree
 from configs.scenario import Scenario
+from examples.synthetic import SyntheticLog, data_section
 from preprocessing.beam_options import BeamOptions, silence_beam_import_logs
 from preprocessing.examples import build_examples
 from preprocessing.records.contract import PARTS

@@ -34,9 +34,9 @@ import tensorflow as tf
 from benchmarks.hot_swap import measure_swaps
 from benchmarks.measuring import measured, peak_megabytes, print_measure
 from benchmarks.model_workload import RandomKnowledge, synthetic_scenario
-from benchmarks.synthetic import GENRES
 from configs.scenario import Scenario
 from configs.serving import IdType, NumberFormat, Serving
+from examples.synthetic import GENRES
 from models.building import AnyModel, ModelTables, build_model
 from models.catalogue import CatalogueContents, CategoricalColumn
 from models.vector_tables import NUMBER_FORMATS, VectorTable

@@ -18,10 +18,10 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from benchmarks.measuring import measured, peak_megabytes, print_measure
-from benchmarks.synthetic import SyntheticLog
 from configs.knowledge import Grouping
 from configs.loading import scenario_from_tree
 from configs.scenario import Scenario
+from examples.synthetic import SyntheticLog
 from preprocessing.dead_letters import DeadLetterRuns
 from preprocessing.grouping.entities import KnownInteractions, entity_digests
 from preprocessing.grouping.features import (

@@ -28,9 +28,9 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 import tensorflow as tf
 
 from benchmarks.measuring import Stopwatch, measured, print_measure
-from benchmarks.synthetic import SyntheticLog
 from configs.loading import scenario_from_tree
 from configs.scenario import Scenario
+from examples.synthetic import SyntheticLog
 from models.building import AnyModel, build_model
 from preprocessing.beam_options import silence_beam_import_logs
 from preprocessing.encode import encode

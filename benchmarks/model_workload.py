@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import tensorflow as tf
 
-from benchmarks.synthetic import GENRES
 from configs.scenario import Scenario
+from examples.synthetic import GENRES
 from models.building import ModelTables, build_model
 from models.catalogue import CatalogueContents, CategoricalColumn
 from models.inputs import match_features

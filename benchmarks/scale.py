@@ -3,7 +3,7 @@
     python -m benchmarks.scale --rows 100000 1000000 10000000 --plot docs/images/scale.svg
     python -m benchmarks.scale --rows 100000000 --steps generate examples input
 
-Logs are made up (benchmarks/synthetic.py), with a user and an item for each hundred rows, and so
+Logs are made up (examples/synthetic.py), with a user and an item for each hundred rows, and so
 are the answers. Each step is a command in a process of its own. A JSON line for each says its wall
 time, its processor time (user and system, of all its processes), its peak memory and what it
 wrote. What is in FOLDER/measures.jsonl is not measured again; FOLDER/measures.md is a table of all
@@ -44,9 +44,9 @@ import numpy as np
 import yaml
 
 from benchmarks.measuring import print_measure, run_measured
-from benchmarks.synthetic import SyntheticLog, data_section
 from configs.command_line import set_up_tensorflow
 from configs.loading import load_scenario
+from examples.synthetic import SyntheticLog, data_section
 
 _NAME = "scale"
 _ROWS_PER_ENTITY = 100
@@ -72,7 +72,7 @@ _ONE_PROCESS = "--beam-option direct_num_workers=1"
 _ENCODE = "preprocessing encode --config {config} --json"
 _TRAIN = "trainer train --config {config} --force --json run_dir={folder}/"
 STEPS = {
-    "generate": Step("benchmarks.synthetic {folder} {log}"),
+    "generate": Step("examples.synthetic {folder} {log}"),
     "examples": Step(
         f"preprocessing examples --config {{config}} --json {_ONE_PROCESS}", ("work/examples",)
     ),

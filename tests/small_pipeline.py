@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 import preprocessing.__main__
-from benchmarks.synthetic import SyntheticLog
+from examples.synthetic import SyntheticLog
 from preprocessing.records.forgotten import Forgotten
 
 SALT = "7f" * 32

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 import yaml
 
-from benchmarks.synthetic import SyntheticLog
+from examples.synthetic import SyntheticLog
 from tests.killing import Command, ForkedCommands, checksums, forked_commands
 from tests.small_pipeline import SMALL_STEPS, write_small_scenario
 

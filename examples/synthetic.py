@@ -1,6 +1,6 @@
 """A made-up log whose tastes are known, and answers of an LLM that know a part of them.
 
-    python -m benchmarks.synthetic FOLDER --interactions 1000000 --users 10000 --items 10000
+    python -m examples.synthetic FOLDER --interactions 1000000 --users 10000 --items 10000
 
 writes `interactions.csv`, `catalogue.csv`, `item_answers.jsonl` (prose about every second item) and
 `link_answers.jsonl` (names of items that go with an item). Every number is a hash of the seed and
@@ -47,8 +47,6 @@ _TITLE_EXPONENT = 0.9
 _NICHE = 200
 _LEVELS = (0.7, 0.9)
 """Shares of links within the niche, and within niche or cluster."""
-_LOYALTY = 0.5
-"""How often a user who meets a disliked cluster takes the favourite one instead."""
 _MEAN, _QUALITY, _GENEROSITY, _TASTE, _NOISE = 3.6, 0.3, 0.3, 0.6, 0.8
 _LIKED_FROM = 3.75
 """What is rounded to four and above."""
@@ -71,6 +69,10 @@ class SyntheticLog:
       seed: other seeds give other logs.
       clusters: of taste.
       known: share of the answers that tell the item's cluster.
+      genres: names.
+      told_by_genre: share of the items whose first genre goes with their cluster; as there are
+        fewer genres than clusters, it goes with others, too. Other genres tell nothing.
+      loyalty: how often a user who meets a disliked cluster takes the favourite one instead.
     """
 
     interactions: int
@@ -79,6 +81,9 @@ class SyntheticLog:
     seed: int = 1
     clusters: int = 16
     known: float = 0.7
+    genres: tuple[str, ...] = GENRES
+    told_by_genre: float = 0.0
+    loyalty: float = 0.5
 
     def write(self, folder: Path) -> None:
         """Writes all files."""
@@ -166,7 +171,7 @@ class SyntheticLog:
         users = zipf(self._uniform("user", numbers), self.users, _EXPONENT)
         items = zipf(self._uniform("item", numbers), self.items, _EXPONENT)
         leaves = (self.taste(users, self.cluster(items)) < 0) & (
-            self._uniform("loyalty", numbers) < _LOYALTY
+            self._uniform("loyalty", numbers) < self.loyalty
         )
         place = items // self.clusters
         instead = self._item(self.favourite(users), place % self._niches, place // self._niches)
@@ -287,9 +292,11 @@ class SyntheticLog:
         )
 
     def _catalogue_rows(self, numbers: np.ndarray) -> pa.Table:
-        draws = self._uniform("genres", numbers) * len(GENRES) ** 2
-        first, second = np.divmod(draws.astype(np.int64), len(GENRES))
-        names = pa.array(GENRES)
+        draws = self._uniform("genres", numbers) * len(self.genres) ** 2
+        first, second = np.divmod(draws.astype(np.int64), len(self.genres))
+        is_told = self._uniform("told by genre", numbers) < self.told_by_genre
+        first = np.where(is_told, self.cluster(numbers) % len(self.genres), first)
+        names = pa.array(self.genres)
         both = pc.binary_join_element_wise(names.take(first), names.take(second), "|")
         return pa.table(
             {
