@@ -57,7 +57,7 @@ demo: setup ## the whole job on the bundled MovieLens sample (QUICK=1: one seed,
 	@echo "demo: answers to a served ranking on the bundled MovieLens sample; results go to out/demo"
 	@$(RUN) -m examples.movielens_small.demo $(if $(filter-out 0,$(QUICK)),--quick)
 
-evidence: setup ## a part of the study on MovieLens-1M (PART=main; hours, goes on where it was stopped)
+evidence: setup ## a part of the study (PART=main: MovieLens-1M, hours; PART=music and others: minutes)
 	@$(RUN) -m examples.evidence run $(or $(PART),main)
 
 tfx: setup $(TFX_INSTALLED) ## train, judge and push a model of the bundled sample through a TFX pipeline

@@ -19,12 +19,15 @@ from configs.command_line import (
 )
 from configs.section import Metavar, Section
 from examples.evidence.pages import write_pages
-from examples.evidence.study import CONFIG, PARTS, RESULTS, Request, run_part
+from examples.evidence.study import PARTS, RESULTS, Request, run_part
 from preprocessing.beam_options import silence_beam_import_logs
 
 _HELP = """\
-The study behind the numbers, on MovieLens-1M: which models gain by what knowledge, where, why, and
-at what cost. Every part is a command of its own, takes hours, and goes on where it was stopped.
+The study behind the numbers: which models gain by what knowledge, where, why, and at what cost.
+Every part is a command of its own and goes on where it was stopped. Parts on MovieLens-1M take
+hours. Those on a made-up world of music without ratings and times (music, music_reranking,
+music_retrieval) and on the bundled sample (sample, user_knowledge, user_knowledge_new_users) take
+minutes, and need no files of yours.
 
 MovieLens-1M may not be passed on: 'python -m preprocessing download movielens_1m' brings it.
 Answers of an LLM about its films belong beside it, answers/item_links.jsonl.gz and
@@ -32,6 +35,7 @@ answers/item_prose.jsonl.gz (docs/linked_knowledge.md, Asking).
 
   python -m examples.evidence run main                  nine models, nine arms, three seeds
   python -m examples.evidence run main --backbones din --seeds 1
+  python -m examples.evidence run music                 ranking models without ratings and times
   python -m examples.evidence pages                     docs/evidence/*.md from its result files
 """
 
@@ -43,8 +47,8 @@ class _PageOptions(Section):
 
 
 class _RunOptions(_PageOptions):
-    config: Annotated[str, Metavar("FILE")] = Field(
-        str(CONFIG), description="scenario with the arms and settings of all parts"
+    config: Annotated[str | None, Metavar("FILE")] = Field(
+        None, description="scenario with the arms and settings; the part's own if empty"
     )
     data: Annotated[str | None, Metavar("DIR")] = Field(
         None,
@@ -86,7 +90,7 @@ def _run(arguments: argparse.Namespace) -> Mapping[str, object]:
             data=arguments.data,
             out=Path(arguments.out),
             results=Path(arguments.results),
-            config=Path(arguments.config),
+            config=None if arguments.config is None else Path(arguments.config),
             backbones=arguments.backbones,
             arms=arguments.arms,
             seeds=arguments.seeds,

@@ -1,8 +1,11 @@
-"""The files of a study of MovieLens-1M: ratings in three parts, answers, variants of both.
+"""The files of the study: interactions in three parts, answers, variants of both.
+
+The split is drawn here and written beside every interaction, since variants drop interactions of
+the training part and must leave the others where they are.
 
 MovieLens-1M may be used for research and not be passed on, so its files come from where a user put
-them. The split is drawn here and written beside every rating, since variants drop ratings of the
-training part and must leave the others where they are.
+them. Listeners and artists are made up (`examples.synthetic`): eight audiences, of which
+links know seven artists in ten, and genres, each shared by two audiences, six in ten.
 """
 
 from __future__ import annotations
@@ -22,6 +25,7 @@ import pyarrow.csv
 
 from configs.loading import ConfigurationError
 from examples.movielens_small.control_answers import dealt_anew, shuffled_lists, write_answers
+from examples.synthetic import SyntheticLog
 from preprocessing.answers.importing import import_answers
 
 FOLDERS = (Path("data/movielens_1m"), Path("../shared/data/ml-1m"))
@@ -33,6 +37,16 @@ POPULAR = (5, 10, 25, 50)
 """Percentages of the films, the most rated first, whose links alone are kept."""
 NAMES = (1, 3)
 """How many names of each list are kept, instead of ten."""
+_MUSIC = SyntheticLog(
+    interactions=26_000,
+    users=1_000,
+    items=200,
+    clusters=8,
+    known=0.7,
+    genres=("Blues", "Electronic", "Folk", "Pop"),
+    told_by_genre=0.6,
+    loyalty=1.0,
+)
 
 
 @dataclass(frozen=True)
@@ -41,7 +55,7 @@ class Variant:
 
     Attributes:
       name: also its folder.
-      new_items: share of the films that training never sees; validation and test keep them.
+      new_items: share of the items that training never sees; validation and test keep them.
       training_users: share of the training users that stay.
     """
 
@@ -81,28 +95,100 @@ def write_variant(source: Path, variant: Variant, folder: Path) -> dict[str, int
     """
     folder.mkdir(parents=True, exist_ok=True)
     ratings = _read_ratings(source)
-    users = np.unique(ratings["user_id"])
-    part_of_user = _drawn_parts(len(users))
-    kept_users = _kept_training_users(part_of_user, variant.training_users)
-    films, film_of_rating = np.unique(ratings["item_id"], return_inverse=True)
-    is_new = np.zeros(len(films), bool)
-    generator = np.random.default_rng(_SEED + 1)
-    is_new[generator.permutation(len(films))[: round(variant.new_items * len(films))]] = True
-    user_of_rating = np.searchsorted(users, ratings["user_id"])
-    in_training = (part_of_user == 0)[user_of_rating]
-    dropped = in_training & (is_new[film_of_rating] | ~kept_users[user_of_rating])
-    parts = np.array(_PARTS)[part_of_user][user_of_rating]
-    table = pa.table({**ratings, "part": parts}).filter(pa.array(~dropped))
+    divided = _divided(ratings["user_id"], ratings["item_id"], variant)
+    table = pa.table({**ratings, "part": divided.parts}).filter(pa.array(divided.kept))
     written = io.BytesIO()
     pyarrow.csv.write_csv(table, written)
     (folder / "ratings.csv.gz").write_bytes(gzip.compress(written.getvalue(), 6, mtime=0))
-    (folder / "new_items.json").write_text(json.dumps([str(film) for film in films[is_new]]))
+    films = [str(film) for film in divided.items]
+    new_films = [film for film, is_new in zip(films, divided.is_new, strict=True) if is_new]
+    (folder / "new_items.json").write_text(json.dumps(new_films))
     for name in ("movies.dat", "users.dat"):
         shutil.copyfile(source / name, folder / name)
-    counts = np.bincount(film_of_rating[in_training & ~dropped], minlength=len(films))
-    _write_answers(source, folder, {str(f): int(n) for f, n in zip(films, counts, strict=True)})
-    by_part = {name: int(pc.sum(pc.equal(table["part"], name)).as_py()) for name in _PARTS}
-    return {**by_part, "users": len(users), "films": len(films), "new_films": int(is_new.sum())}
+    counts = dict(zip(films, map(int, divided.training_counts), strict=True))
+    _write_answers(source, folder, counts)
+    return {
+        **_counts_by_part(table),
+        "users": divided.users,
+        "films": len(films),
+        "new_films": len(new_films),
+    }
+
+
+def write_music(variant: Variant, folder: Path) -> dict[str, int]:
+    """Writes who listened to whom, the artists with genres, and an answer with links of each.
+
+    A listener's artists stand in the order in which each was first heard; there is no time. Names
+    in answers are artists' names, some of them mistyped, some of artists that nobody here knows.
+
+    Args:
+      variant: what is taken out.
+      folder: gets the files.
+
+    Returns:
+      Counts: artists heard by the listeners of each part, listeners, artists, new artists.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    pairs = np.stack(_MUSIC.pairs(np.arange(_MUSIC.interactions)), axis=1) + 1
+    _, first = np.unique(pairs, axis=0, return_index=True)
+    listeners, artists = pairs[np.sort(first)].T
+    divided = _divided(listeners, artists, variant)
+    columns = {"listener": listeners, "artist": artists, "part": divided.parts}
+    table = pa.table(columns).filter(pa.array(divided.kept))
+    pyarrow.csv.write_csv(table, folder / "plays.csv")
+    _MUSIC.write_catalogue(folder / "artists.csv")
+    _MUSIC.write_links(folder / "links.jsonl")
+    return {
+        **_counts_by_part(table),
+        "listeners": divided.users,
+        "artists": _MUSIC.items,
+        "new_artists": int(divided.is_new.sum()),
+    }
+
+
+def _counts_by_part(table: pa.Table) -> dict[str, int]:
+    return {name: int(pc.sum(pc.equal(table["part"], name)).as_py()) for name in _PARTS}
+
+
+@dataclass(frozen=True)
+class _Divided:
+    """Interactions in three parts.
+
+    Attributes:
+      parts: [interactions], names.
+      kept: [interactions], whether the variant has them.
+      users: how many there are, in all parts.
+      items: [items], ids.
+      is_new: [items], whether training never sees them.
+      training_counts: [items], training interactions that are kept.
+    """
+
+    parts: np.ndarray
+    kept: np.ndarray
+    users: int
+    items: np.ndarray
+    is_new: np.ndarray
+    training_counts: np.ndarray
+
+
+def _divided(user_ids: np.ndarray, item_ids: np.ndarray, variant: Variant) -> _Divided:
+    users, user_of_row = np.unique(user_ids, return_inverse=True)
+    items, item_of_row = np.unique(item_ids, return_inverse=True)
+    part_of_user = _drawn_parts(len(users))
+    kept_users = _kept_training_users(part_of_user, variant.training_users)
+    is_new = np.zeros(len(items), bool)
+    generator = np.random.default_rng(_SEED + 1)
+    is_new[generator.permutation(len(items))[: round(variant.new_items * len(items))]] = True
+    in_training = (part_of_user == 0)[user_of_row]
+    kept = ~(in_training & (is_new[item_of_row] | ~kept_users[user_of_row]))
+    return _Divided(
+        parts=np.array(_PARTS)[part_of_user][user_of_row],
+        kept=kept,
+        users=len(users),
+        items=items,
+        is_new=is_new,
+        training_counts=np.bincount(item_of_row[in_training & kept], minlength=len(items)),
+    )
 
 
 def _read_ratings(source: Path) -> dict[str, np.ndarray]:

@@ -10,7 +10,8 @@ from statistics import mean, stdev
 from typing import Any
 
 from configs.documents import render
-from examples.evidence.study import PARTS
+from examples.evidence.study import PARTS, DataSet
+from trainer.metrics import display_name
 
 _TEMPLATE = Path(__file__).with_name("page.md.jinja")
 _LEVEL = 0.01
@@ -32,7 +33,8 @@ def page_text(results: Path) -> str:
     """The page of a result file, in Markdown."""
     document = json.loads(results.read_text(encoding="utf-8"))
     comparisons = document["comparisons"]
-    baseline = PARTS[document["part"]].arms[0]
+    part = PARTS[document["part"]]
+    baseline = part.arms[0]
     with_baseline = {
         (row["backbone"], row["arm"]): row for row in comparisons if row["baseline"] == baseline
     }
@@ -41,27 +43,43 @@ def page_text(results: Path) -> str:
         _TEMPLATE,
         {
             **document,
+            "description": _description(part.data, document["data"]),
+            "metrics": part.metrics,
             "baseline": baseline,
             "commands": dict.fromkeys(model["command"] for model in document["models"]),
             "models": [
-                {**_means(model), "over": with_baseline.get((model["backbone"], model["arm"]))}
+                {
+                    **_means(model, part.metrics),
+                    "over": with_baseline.get((model["backbone"], model["arm"])),
+                }
                 for model in document["models"]
             ],
             "others": others,
             "over_models": _over_models(comparisons),
             "slices": _by_pair(document["slices"]),
         },
-        {"interval": _interval, "p": _p, "percent": lambda share: f"{100 * share:+.2f} %"},
+        {
+            "interval": _interval,
+            "p": _p,
+            "percent": lambda share: f"{100 * share:+.2f} %",
+            "display_name": display_name,
+        },
     )
 
 
-def _means(model: Mapping[str, Any]) -> dict[str, Any]:
+def _description(data: DataSet, counts: Mapping[str, int]) -> str:
+    new = data.of_new_items.format(**counts)
+    has_new = any(name.startswith("new_") and count for name, count in counts.items())
+    return data.description.format(**counts, new=new if has_new else "")
+
+
+def _means(model: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, Any]:
+    values = model[metrics[0]]
     return {
         "backbone": model["backbone"],
         "arm": model["arm"],
-        "undertrained": model["undertrained"],
-        "deviation": stdev(model["auc"]) if len(model["auc"]) > 1 else None,
-        **{name: mean(model[name]) for name in ("validation_auc", "auc", "logloss", "gauc")},
+        "deviation": stdev(values) if len(values) > 1 else None,
+        "means": [mean(model[name]) for name in metrics],
     }
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,22 +14,68 @@ import yaml
 from configs.command_line import CommandError, say
 from configs.loading import ConfigurationError, load_scenario
 from configs.scenario import Scenario
-from examples.evidence.data import POPULAR, Variant, source_folder, write_variant
+from examples.evidence.data import (
+    POPULAR,
+    Variant,
+    source_folder,
+    write_music,
+    write_variant,
+)
 
 if TYPE_CHECKING:
     from trainer.experiments.results import ExperimentResult
     from trainer.predictions import Predictions
     from trainer.significance import Difference
 
-CONFIG = Path("configs/evidence/movielens_1m.yaml")
 RESULTS = Path("docs/evidence")
-_FOLDER_IN_CONFIG = "out/evidence/movielens_1m"
 _BACKBONES = ("din", "dien", "deepfm", "xdeepfm", "dcn", "dcnv2", "autoint", "fibinet", "fignn")
 _STRONG = ("collaborative_title_genres", "collaborative_title_genres_links")
 _OVER_TITLES = ("title_genres", "links_title_genres")
 
+USER_LINKS = "_user_links"
+"""Ends the name of an arm with user links beside it."""
+
 Pair = tuple[str, str]
 """Baseline and arm."""
+
+
+@dataclass(frozen=True)
+class DataSet:
+    """What parts of the study are about.
+
+    Attributes:
+      config: scenario with the arms and settings of its parts.
+      write: writes the files of a variant, from the folder that was asked for, and counts.
+      description: for people, with names of those counts in braces.
+      of_new_items: likewise, about a variant with new items.
+    """
+
+    config: Path
+    write: Callable[[str | None, Variant, Path], Mapping[str, int]]
+    description: str
+    of_new_items: str = ""
+
+
+MOVIELENS_1M = DataSet(
+    Path("configs/evidence/movielens_1m.yaml"),
+    lambda asked, variant, folder: write_variant(source_folder(asked), variant, folder),
+    "MovieLens-1M: {users:,} users in three parts ({train:,} training, {validation:,} validation "
+    "and {test:,} test ratings), {films:,} films{new}. Label: four stars or more.",
+    ", {new_films} of them without any training rating",
+)
+MUSIC = DataSet(
+    Path("configs/evidence/music.yaml"),
+    lambda asked, variant, folder: write_music(variant, folder),
+    "A made-up world: {listeners:,} listeners in three parts, with {train:,} (training), "
+    "{validation:,} (validation) and {test:,} (test) pairs of a listener and one of {artists:,} "
+    "artists{new}. No ratings, no times.",
+    ", {new_artists} of which training never saw",
+)
+SAMPLE = DataSet(
+    Path("configs/evidence/movielens_small.yaml"),
+    lambda asked, variant, folder: {},
+    "The bundled MovieLens sample: 100,004 ratings of 671 users. Label: four stars or more.",
+)
 
 
 @dataclass(frozen=True)
@@ -40,23 +86,48 @@ class Part:
       question: what a reader wants to know.
       arms: of the scenario; the first is the baseline of all others.
       backbones: each is trained in every arm.
+      data: what it is about.
       variant: of the data.
+      settings: section of the scenario -> what it has instead, for all arms.
+      with_user_links: arms whose models are also judged with user links beside them, as further
+        arms (`examples.evidence.user_links`).
       pairs: arms that are compared with others than the baseline.
-      slices: in which these pairs, and links beside titles with the baseline, are compared apart.
+      slices: in which these pairs, and one arm with the baseline, are compared apart.
+      sliced_arm: that one.
+      metrics: what is measured; compared is the first.
     """
 
     question: str
     arms: tuple[str, ...]
     backbones: tuple[str, ...] = ("din",)
+    data: DataSet = MOVIELENS_1M
     variant: Variant = Variant("movielens_1m")
+    settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    with_user_links: tuple[str, ...] = ()
     pairs: tuple[Pair, ...] = ()
     slices: tuple[str, ...] = ()
+    sliced_arm: str = "links_title_genres"
+    metrics: tuple[str, ...] = ("auc", "logloss", "gauc")
+
+    @property
+    def all_arms(self) -> tuple[str, ...]:
+        """Those that are trained, and those with user links."""
+        return (*self.arms, *(arm + USER_LINKS for arm in self.with_user_links))
 
 
 _DENSITIES = (5, 10, 25, 50)
 _POPULAR_ARMS = (
     *(f"links_popular_{share}_title_genres" for share in POPULAR),
     "links_title_genres",
+)
+_MUSIC_WORLD = Variant("music", new_items=0.1)
+_MUSIC_ARMS = ("none", "genres", "links", "links_genres", "collaborative", "collaborative_links")
+_MUSIC_PAIRS = (("genres", "links_genres"), ("collaborative", "collaborative_links"))
+_USER_ARMS = ("none", "user", "links_title_genres", "links_title_genres_user")
+_WITH_USER_LINKS = ("none", "links_title_genres")
+_USER_PAIRS = (
+    ("links_title_genres", "links_title_genres_user"),
+    ("links_title_genres", "links_title_genres" + USER_LINKS),
 )
 
 PARTS = {
@@ -83,6 +154,7 @@ PARTS = {
             ("collaborative_title_genres_prior", "collaborative_title_genres_links_prior"),
         ),
         slices=("cold_item",),
+        sliced_arm="links_title_genres_prior",
     ),
     "controls": Part(
         "Is it the links, and which of them?",
@@ -109,6 +181,73 @@ PARTS = {
         )
         for share in _DENSITIES
     },
+    "music": Part(
+        "Without ratings and times: what does knowledge add to a ranking model?",
+        _MUSIC_ARMS,
+        data=MUSIC,
+        variant=_MUSIC_WORLD,
+        pairs=_MUSIC_PAIRS,
+        slices=("cold_item", "user_activity"),
+        sliced_arm="links_genres",
+    ),
+    "music_reranking": Part(
+        "Without ratings and times: what does knowledge add to a re-ranker?",
+        _MUSIC_ARMS,
+        ("prm",),
+        data=MUSIC,
+        variant=_MUSIC_WORLD,
+        settings={"training": {"batch_size": 64}},
+        pairs=_MUSIC_PAIRS,
+        metrics=("ndcg_at_10", "map_at_10", "auc"),
+    ),
+    "music_retrieval": Part(
+        "Without ratings and times: what does knowledge add to retrieval?",
+        ("none", "genres_fields", "links_fields", "links_genres_fields"),
+        ("two_tower",),
+        data=MUSIC,
+        variant=_MUSIC_WORLD,
+        settings={
+            "training": {
+                **{"epochs": 20, "patience": 5, "batch_size": 256},
+                **{"learning_rate": 0.003, "schedule": "constant", "embedding_regularization": 0},
+            }
+        },
+        pairs=(("genres_fields", "links_genres_fields"),),
+        slices=("cold_item",),
+        sliced_arm="links_genres_fields",
+        metrics=("new_items_recall_at_10", "recall_at_10", "mrr"),
+    ),
+    "user_knowledge": Part(
+        "What do an LLM's answers about users add, for users whom training saw?",
+        _USER_ARMS,
+        data=SAMPLE,
+        variant=Variant("movielens_small"),
+        with_user_links=_WITH_USER_LINKS,
+        pairs=_USER_PAIRS,
+        slices=("user_activity",),
+        sliced_arm="none" + USER_LINKS,
+    ),
+    "user_knowledge_new_users": Part(
+        "What do an LLM's answers about users add, for users whom training never saw?",
+        _USER_ARMS,
+        data=SAMPLE,
+        variant=Variant("movielens_small_new_users"),
+        settings={"split": {"by": "user"}},
+        with_user_links=_WITH_USER_LINKS,
+        pairs=_USER_PAIRS,
+        slices=("user_activity",),
+        sliced_arm="none" + USER_LINKS,
+    ),
+    "sample": Part(
+        "What does the demo's knowledge add on the bundled sample?",
+        ("none", "hein", "hein_match", "links_match"),
+        ("din", "dcnv2"),
+        data=SAMPLE,
+        variant=Variant("movielens_small"),
+        pairs=(("hein_match", "links_match"),),
+        slices=("item_popularity", "user_activity"),
+        sliced_arm="links_match",
+    ),
 }
 
 
@@ -118,10 +257,10 @@ class Request:
 
     Attributes:
       part: name in `PARTS`.
-      data: folder with MovieLens-1M; None looks in the usual ones.
+      data: folder with MovieLens-1M, for its parts; None looks in the usual ones.
       out: folder for files, records and runs.
       results: folder of the result file.
-      config: scenario with all arms.
+      config: scenario with all arms; None takes that of the part's data.
       backbones: of the part's; all if empty.
       arms: of the part's, with the baseline; all if empty.
       seeds: of the trainings.
@@ -133,7 +272,7 @@ class Request:
     data: str | None
     out: Path
     results: Path = RESULTS
-    config: Path = CONFIG
+    config: Path | None = None
     backbones: Sequence[str] = ()
     arms: Sequence[str] = ()
     seeds: Sequence[int] = (1, 2, 3)
@@ -157,16 +296,21 @@ def run_part(request: Request) -> dict[str, Any]:
 
     part = PARTS[request.part]
     folder = request.out / part.variant.name
-    counts = _prepared_data(request, part.variant, folder)
+    counts = _prepared_data(request, part, folder)
     scenario = load_scenario(_write_scenario(request, part, folder), for_all_arms=True)
     run_all_steps(scenario)
     result = run_experiment(scenario, folder / "experiment", request.processes)
     if result.failures:
         raise CommandError(failures_text(result.failures))
+    if part.with_user_links:
+        from examples.evidence.user_links import with_user_links
+
+        result = with_user_links(scenario, result, part.with_user_links, USER_LINKS)
     path = request.results / f"{request.part}.json"
     document = _document(request, part, scenario, counts, result)
     if path.is_file():
-        document = _with_other_backbones(document, json.loads(path.read_text(encoding="utf-8")))
+        before = json.loads(path.read_text(encoding="utf-8"))
+        document = _with_other_backbones(part, document, before)
     document["missing"] = _missing(part, document["models"])
     _correct_p_values(document["comparisons"])
     request.results.mkdir(parents=True, exist_ok=True)
@@ -175,22 +319,25 @@ def run_part(request: Request) -> dict[str, Any]:
     return document
 
 
-def _prepared_data(request: Request, variant: Variant, folder: Path) -> dict[str, int]:
+def _prepared_data(request: Request, part: Part, folder: Path) -> Mapping[str, int]:
     """Writes the variant's files, unless they are there."""
     written = folder / "data" / "variant.json"
     if written.is_file():
         found = json.loads(written.read_text(encoding="utf-8"))
-        if found["variant"] == asdict(variant):
+        if found["variant"] == asdict(part.variant):
             return dict(found["counts"])
-    counts = write_variant(source_folder(request.data), variant, folder / "data")
-    written.write_text(json.dumps({"variant": asdict(variant), "counts": counts}))
+    written.parent.mkdir(parents=True, exist_ok=True)
+    counts = part.data.write(request.data, part.variant, written.parent)
+    written.write_text(json.dumps({"variant": asdict(part.variant), "counts": counts}))
     return counts
 
 
 def _write_scenario(request: Request, part: Part, folder: Path) -> Path:
-    """The scenario of the part: its arms, backbones, sources and folder."""
-    text = request.config.read_text(encoding="utf-8").replace(_FOLDER_IN_CONFIG, str(folder))
-    tree = yaml.safe_load(text)
+    """The scenario of the part: its arms, backbones, sources, settings and folder."""
+    text = (request.config or part.data.config).read_text(encoding="utf-8")
+    tree = yaml.safe_load(text.replace(yaml.safe_load(text)["work_dir"], str(folder)))
+    for section, changed in part.settings.items():
+        tree[section] = {**tree.get(section, {}), **changed}
     arms = _chosen("--arms", request.arms, part.arms)
     if part.arms[0] not in arms:
         arms = [part.arms[0], *arms]
@@ -202,7 +349,7 @@ def _write_scenario(request: Request, part: Part, folder: Path) -> Path:
         "baseline": part.arms[0],
         "seeds": list(request.seeds),
     }
-    tree["evaluation"] = {"bootstrap_resamples": request.resamples}
+    tree.setdefault("evaluation", {})["bootstrap_resamples"] = request.resamples
     path = folder / f"{request.part}.yaml"
     path.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
     return path
@@ -234,7 +381,7 @@ def _document(
         "resamples": request.resamples,
         "training": scenario.training.model_dump(mode="json", exclude_defaults=True),
         "models": [
-            _model(result, backbone, arm) | {"command": _command(request)}
+            _model(part, result, backbone, arm) | {"command": _command(request)}
             for backbone, arm in _cells(result)
         ],
         "comparisons": [
@@ -242,7 +389,7 @@ def _document(
                 "backbone": backbone,
                 "baseline": baseline,
                 "arm": arm,
-                **_numbers(difference),
+                **_numbers(part, difference),
                 "p": round(difference.p_value, 6),
             }
             for backbone in scenario.experiment.backbones
@@ -256,7 +403,9 @@ _SAME = ("machine", "data", "seeds", "resamples", "training")
 _OF_BACKBONES = ("models", "comparisons", "slices")
 
 
-def _with_other_backbones(document: dict[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+def _with_other_backbones(
+    part: Part, document: dict[str, Any], before: Mapping[str, Any]
+) -> dict[str, Any]:
     """Adds what was measured before of other backbones, if all that they share is the same."""
     if any(document[name] != before[name] for name in _SAME):
         return document
@@ -265,14 +414,16 @@ def _with_other_backbones(document: dict[str, Any], before: Mapping[str, Any]) -
         name: [row for row in before[name] if row["backbone"] not in anew] for name in _OF_BACKBONES
     }
     return document | {
-        name: sorted(kept[name] + document[name], key=lambda row: _BACKBONES.index(row["backbone"]))
+        name: sorted(
+            kept[name] + document[name], key=lambda row: part.backbones.index(row["backbone"])
+        )
         for name in _OF_BACKBONES
     }
 
 
 def _missing(part: Part, models: Sequence[Mapping[str, Any]]) -> list[str]:
     there = {(model["backbone"], model["arm"]) for model in models}
-    every = [(backbone, arm) for backbone in part.backbones for arm in part.arms]
+    every = [(backbone, arm) for backbone in part.backbones for arm in part.all_arms]
     return [f"{backbone} {arm}" for backbone, arm in every if (backbone, arm) not in there]
 
 
@@ -302,14 +453,13 @@ def _cells(result: ExperimentResult) -> list[tuple[str, str]]:
     return list(dict.fromkeys((run.backbone, run.knowledge) for run in result.runs))
 
 
-def _model(result: ExperimentResult, backbone: str, arm: str) -> dict[str, Any]:
-    runs = result.runs_of(backbone, arm)
-    metrics = ("auc", "logloss", "gauc")
+def _model(part: Part, result: ExperimentResult, backbone: str, arm: str) -> dict[str, Any]:
+    runs, metric = result.runs_of(backbone, arm), part.metrics[0]
     return {
         "backbone": backbone,
         "arm": arm,
-        "validation_auc": _rounded([run.validation["auc"] for run in runs]),
-        **{name: _rounded([run.test[name] for run in runs]) for name in metrics},
+        f"validation_{metric}": _rounded([run.validation[metric] for run in runs]),
+        **{name: _rounded([run.test[name] for run in runs]) for name in part.metrics},
         "epochs": [run.epochs for run in runs],
         "undertrained": any(run.undertrained for run in runs),
     }
@@ -317,7 +467,7 @@ def _model(result: ExperimentResult, backbone: str, arm: str) -> dict[str, Any]:
 
 def _pairs(part: Part, result: ExperimentResult, backbone: str) -> list[Pair]:
     """All arms with the baseline, then the part's own pairs, of what there is."""
-    pairs = [*((part.arms[0], arm) for arm in part.arms[1:]), *part.pairs]
+    pairs = [*((part.arms[0], arm) for arm in part.all_arms[1:]), *part.pairs]
     there = [arm for of, arm in _cells(result) if of == backbone]
     return [pair for pair in pairs if set(pair) <= set(there)]
 
@@ -333,17 +483,18 @@ def _differences(
         if found.backbone == backbone
     }
     for baseline, arm in _pairs(part, result, backbone):
-        difference = of_baseline[arm] if baseline == part.arms[0] else None
+        difference = of_baseline.get(arm) if baseline == part.arms[0] else None
         if difference is None:
             before, after = (_predictions(result, backbone, name) for name in (baseline, arm))
-            difference = compare_predictions(before, after, request.resamples, seed=0)["auc"]
+            compared = compare_predictions(before, after, request.resamples, seed=0)
+            difference = compared[part.metrics[0]]
         yield baseline, arm, difference
 
 
 def _slices(
     request: Request, part: Part, scenario: Scenario, result: ExperimentResult
 ) -> Iterable[dict[str, Any]]:
-    """The first backbone's own pairs, and none with the first arm that has links, in slices."""
+    """The first backbone's own pairs, and the baseline with one arm, in slices."""
     from trainer.comparison import compare_slices
     from trainer.evaluation.part_scores import PartScores, divided_rows
     from trainer.evaluation.runs import kind_of
@@ -351,8 +502,7 @@ def _slices(
     backbone = part.backbones[0]
     if not part.slices:
         return
-    with_links = next(arm for arm in part.arms if arm.startswith("links_title_genres"))
-    pairs = dict.fromkeys([(part.arms[0], with_links), *part.pairs])
+    pairs = dict.fromkeys([(part.arms[0], part.sliced_arm), *part.pairs])
     for baseline, arm in (pair for pair in _pairs(part, result, backbone) if pair in pairs):
         before, after = (_predictions(result, backbone, name) for name in (baseline, arm))
         scores = PartScores(scenario, "test", kind_of(scenario), (), [before[0]])
@@ -360,7 +510,7 @@ def _slices(
         slices = compare_slices(before, after, divisions, request.resamples, seed=0)
         for name, groups in slices.items():
             for group, compared in groups.items():
-                difference = compared.differences.get("auc")
+                difference = compared.differences.get(part.metrics[0])
                 yield {
                     "backbone": backbone,
                     "baseline": baseline,
@@ -369,7 +519,7 @@ def _slices(
                     "group": group,
                     "samples": compared.n,
                     "users": compared.users,
-                    **({} if difference is None else _numbers(difference)),
+                    **({} if difference is None else _numbers(part, difference)),
                 }
 
 
@@ -377,10 +527,11 @@ def _predictions(result: ExperimentResult, backbone: str, arm: str) -> list[Pred
     return [run.predictions for run in result.runs_of(backbone, arm)]
 
 
-def _numbers(difference: Difference) -> dict[str, Any]:
+def _numbers(part: Part, difference: Difference) -> dict[str, Any]:
+    metric = part.metrics[0]
     return {
-        "baseline_auc": round(difference.baseline, 6),
-        "arm_auc": round(difference.candidate, 6),
+        f"baseline_{metric}": round(difference.baseline, 6),
+        f"arm_{metric}": round(difference.candidate, 6),
         "difference": round(difference.difference, 6),
         "low": round(difference.low, 6),
         "high": round(difference.high, 6),

@@ -125,7 +125,7 @@ def _run(arguments: argparse.Namespace) -> Mapping[str, object]:
     )
     first_samples = first_interactions(samples, scenario.split.knowledge_history_cap)
     user_samples = {
-        part: user_link_features(vectors[LINKS], user_links, contents.item_ids, of)
+        part: user_link_features(vectors[LINKS], user_links, contents.item_ids, of.users, of.items)
         for part, of in samples.items()
     }
     # Matrices are so small that threads would wait for each other at length.
@@ -258,29 +258,42 @@ def linked_means(contents: Any, links: pa.Table) -> np.ndarray:
 
 
 def user_link_features(
-    vectors: np.ndarray, links: pa.Table, item_ids: Sequence[str], samples: Samples
+    vectors: np.ndarray,
+    links: pa.Table,
+    item_ids: Sequence[str],
+    users: np.ndarray,
+    items: np.ndarray,
 ) -> np.ndarray:
     """What an answer about the user says of the candidate: [samples, 5].
 
     The cosine with the mean vector of the films named as loved, whether the candidate is one of
     them, the same of those named as not, and the cosine with the first mean less the second; all
     of vectors that are centred and of length 1.
+
+    Args:
+      vectors: [items, width], zeros for an item without one.
+      links: of users, `preprocessing.links.linking.links_schema`.
+      item_ids: [items].
+      users: [samples], ids.
+      items: [samples], rows of the candidates, from 1; 0 is no item.
     """
     units = unit_rows(vectors - mean_vector(vectors)) * known_rows(vectors)[:, np.newaxis]
     units = _below_unknown(units)
-    users, index = np.unique(samples.users, return_inverse=True)
-    user_row = {user: row for row, user in enumerate(users)}
+    answered, index = np.unique(users, return_inverse=True)
+    user_row = {user: row for row, user in enumerate(answered)}
     item_row = {item: row for row, item in enumerate(item_ids, start=1)}
-    named = {kind: np.zeros([len(users), len(units)], np.float32) for kind in ("liked", "disliked")}
+    named = {
+        kind: np.zeros([len(answered), len(units)], np.float32) for kind in ("liked", "disliked")
+    }
     for row in links.select(["user", "list", "linked"]).to_pylist():
         if row["linked"] is not None and row["user"] in user_row:
             named[row["list"]][user_row[row["user"]], item_row[row["linked"]]] = 1.0
     means = [of @ units / np.maximum(of.sum(axis=1, keepdims=True), 1) for of in named.values()]
     liked, disliked, difference = (
-        (unit_rows(mean)[index] * units[samples.items]).sum(axis=1)
+        (unit_rows(mean)[index] * units[items]).sum(axis=1)
         for mean in (*means, means[0] - means[1])
     )
-    is_liked, is_disliked = (of[index, samples.items] for of in named.values())
+    is_liked, is_disliked = (of[index, items] for of in named.values())
     return np.stack([liked, is_liked, disliked, is_disliked, difference], axis=1)
 
 

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from configs.loading import ConfigurationError
-from examples.evidence.data import Variant, source_folder, write_variant
+from examples.evidence.data import Variant, source_folder, write_music, write_variant
 from tests.examples.evidence import FILMS, RATINGS, USERS
+
+PARTS = ("train", "validation", "test")
 
 
 def read_ratings(folder: Path) -> list[dict[str, str]]:
@@ -83,6 +85,32 @@ def test_versions_of_the_links(source, tmp_path):
     assert sorted(shuffled.values()) == sorted(links.values()) and shuffled != links
     prose = (tmp_path / "prose/answers.jsonl").read_text().splitlines()
     assert len(prose) == FILMS
+
+
+def test_a_world_of_music(tmp_path):
+    counts = write_music(Variant("music", new_items=0.1), tmp_path)
+    with (tmp_path / "plays.csv").open(newline="") as file:
+        plays = list(csv.DictReader(file))
+    pairs = [(row["listener"], row["artist"]) for row in plays]
+    assert len(set(pairs)) == len(pairs) == sum(counts[part] for part in PARTS)
+    listeners = {row["listener"]: row["part"] for row in plays}
+    assert Counter(listeners.values()) == {"train": 800, "validation": 100, "test": 100}
+    assert counts["listeners"] == len(listeners) and counts["artists"] == 200
+    heard = {part: {row["artist"] for row in plays if row["part"] == part} for part in PARTS}
+    new = (heard["validation"] | heard["test"]) - heard["train"]
+    assert len(new) == counts["new_artists"] == 20
+    with (tmp_path / "artists.csv").open(newline="") as file:
+        artists = {row["item_id"]: row for row in csv.DictReader(file)}
+    names = {row["title"] for row in artists.values()}
+    links = lists_in(tmp_path / "links.jsonl")
+    assert set(links) == set(artists)
+    known = [name for listed in links.values() for name in listed if name in names]
+    assert 0.8 < len(known) / sum(map(len, links.values())) < 0.9
+    # Whoever hears artists of a genre hears more of the genre's audiences: 0.35 by chance.
+    first = {artist: row["genres"].split("|")[0] for artist, row in artists.items()}
+    favourite = Counter((row["listener"], first[row["artist"]]) for row in plays)
+    most = [max(favourite[user, genre] for genre in set(first.values())) for user in listeners]
+    assert sum(most) / len(plays) > 0.45
 
 
 def test_what_is_missing_is_named(source, tmp_path):

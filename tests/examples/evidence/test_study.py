@@ -10,19 +10,38 @@ import yaml
 from configs.loading import load_scenario
 from examples.evidence.__main__ import main
 from examples.evidence.pages import page_text
-from examples.evidence.study import CONFIG, PARTS, RESULTS, _with_other_backbones
+from examples.evidence.study import (
+    MOVIELENS_1M,
+    MUSIC,
+    PARTS,
+    RESULTS,
+    SAMPLE,
+    DataSet,
+    Request,
+    _with_other_backbones,
+    _write_scenario,
+)
 from trainer.experiments.grid import arm_scenarios
 
 
-def test_the_scenario_has_the_arms_of_every_part():
-    scenario = load_scenario(CONFIG, for_all_arms=True)
-    arms = arm_scenarios(scenario)
-    for part in PARTS.values():
-        assert set(part.arms) <= set(arms)
-        assert {name for pair in part.pairs for name in pair} <= set(part.arms)
-        assert set(part.backbones) <= set(scenario.experiment.backbones)
-    used = {arm for part in PARTS.values() for arm in part.arms}
-    assert used == set(arms)
+@pytest.mark.parametrize("data", [MOVIELENS_1M, MUSIC, SAMPLE], ids=lambda data: data.config.stem)
+def test_the_scenario_has_the_arms_of_every_part(data: DataSet):
+    arms = load_scenario(data.config, for_all_arms=True).experiment.arms
+    parts = [part for part in PARTS.values() if part.data is data]
+    for part in parts:
+        assert {name for pair in part.pairs for name in pair} <= set(part.all_arms)
+        assert not part.slices or part.sliced_arm in part.all_arms
+    assert {arm for part in parts for arm in part.arms} == set(arms)
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_the_arms_of_a_part_are_different_models(name: str, tmp_path: Path):
+    request = Request(name, data=None, out=tmp_path)
+    (tmp_path / "scenario").mkdir()
+    written = _write_scenario(request, PARTS[name], tmp_path / "scenario")
+    scenario = load_scenario(written, for_all_arms=True)
+    assert set(arm_scenarios(scenario)) == set(PARTS[name].arms)
+    assert scenario.work_dir == str(tmp_path / "scenario")
 
 
 def rows_of(page: str, first: str) -> list[list[str]]:
@@ -104,6 +123,44 @@ def test_a_page_says_what_its_result_file_says(tmp_path: Path):
     assert rows_of(page, "1-4") == [["1-4", "1,234", "56", "0.8000", "0.8160", change]]
 
 
+def test_a_page_of_another_metric(tmp_path: Path):
+    recall = {"new_items_recall_at_10": [0.125], "recall_at_10": [0.0625], "mrr": [0.03]}
+    change = {"baseline": "none", "arm": "links_fields", "difference": 0.025, "low": -0.01}
+    change |= {"high": 0.06, "relative_lift": 0.25, "covers_seeds": False, "p_holm": 0.5}
+    change |= {"baseline_new_items_recall_at_10": 0.1, "arm_new_items_recall_at_10": 0.125}
+    counts = {"train": 8000, "validation": 9, "test": 9, "listeners": 4, "artists": 30}
+    document = {
+        "part": "music_retrieval",
+        "question": "What does it add?",
+        "made_on": "2026-01-02",
+        "machine": "Linux, 2 cores",
+        "data": {**counts, "new_artists": 3},
+        "seeds": [1],
+        "resamples": 20,
+        "training": {"epochs": 4},
+        "models": [{"backbone": "two_tower", "arm": "links_fields", "command": "run", **recall}],
+        "missing": [],
+        "comparisons": [{"backbone": "two_tower", **change}],
+        "slices": [
+            {"backbone": "two_tower", **change, "slice": "cold_item", "group": "cold"}
+            | {"samples": 1234, "users": 56}
+        ],
+    }
+    path = tmp_path / "music_retrieval.json"
+    path.write_text(json.dumps(document))
+    page = page_text(path)
+    assert "4 listeners in three parts, with 8,000 (training)" in page
+    assert "30 artists, 3 of which training never saw. No ratings" in page
+    interval = "+0.0250 [-0.0100, +0.0600]"
+    header = ["model", "arm", "recall@10 among new items", "deviation of seeds", "recall@10", "MRR"]
+    assert rows_of(page, "model")[0][:6] == header
+    assert rows_of(page, "two_tower") == [
+        ["two_tower", "`links_fields`", "0.1250", "–", "0.0625", "0.0300", interval]
+        + ["+25.00 %", "one seed"]
+    ]
+    assert rows_of(page, "cold") == [["cold", "1,234", "56", "0.1000", "0.1250", interval]]
+
+
 def test_the_pages_say_what_their_result_files_say(repository_root: Path):
     found = sorted((repository_root / RESULTS).glob("*.json"))
     assert found
@@ -113,7 +170,7 @@ def test_the_pages_say_what_their_result_files_say(repository_root: Path):
 
 def test_a_part_by_the_command(tmp_path, capsys, source):
     """A part in small, from ratings to its page; what is there is not trained again."""
-    tree = yaml.safe_load(CONFIG.read_text(encoding="utf-8"))
+    tree = yaml.safe_load(MOVIELENS_1M.config.read_text(encoding="utf-8"))
     tree["training"] |= {"epochs": 1, "batch_size": 64}
     tree["knowledge"]["encoder"] = {"kind": "tfidf"}
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(tree))
@@ -156,13 +213,14 @@ def test_other_backbones_keep_what_was_measured_of_them():
         names = ("models", "comparisons", "slices")
         return {**shared, "seeds": [*seeds], **{name: rows for name in names}}
 
-    before = _with_other_backbones(document("dcnv2", 0.7), document("din", 0.8))
+    part = PARTS["main"]
+    before = _with_other_backbones(part, document("dcnv2", 0.7), document("din", 0.8))
     both = [{"backbone": "din", "auc": 0.8}, {"backbone": "dcnv2", "auc": 0.7}]
     assert before["models"] == before["comparisons"] == before["slices"] == both
-    anew = _with_other_backbones(document("din", 0.9), before)
+    anew = _with_other_backbones(part, document("din", 0.9), before)
     assert anew["models"] == [{"backbone": "din", "auc": 0.9}, both[1]]
     of_other_seeds = document("din", 0.9, (1, 2, 3))
-    assert _with_other_backbones(of_other_seeds, before) == of_other_seeds
+    assert _with_other_backbones(part, of_other_seeds, before) == of_other_seeds
 
 
 def test_an_arm_of_another_part_is_refused(tmp_path, capsys, source):

@@ -103,7 +103,7 @@ def test_what_an_answer_about_the_user_says() -> None:
         links_schema("user"),
     )
     part = samples([[0]] * 4, [1, 3, 5, 1], ["u", "u", "u", "unasked"])
-    actual = user_link_features(vectors, links, "abcde", part)
+    actual = user_link_features(vectors, links, "abcde", part.users, part.items)
     # Less the mean (1, 1): a (1, 0), b (0, 1), c (-1, 0) as unit vectors; e has none.
     root = np.sqrt(0.5)
     towards = np.array([1.5, 0.5]) / np.hypot(1.5, 0.5)
