@@ -10,6 +10,10 @@ from statistics import NormalDist
 import numpy as np
 
 _CHUNK = 64
+_WEIGHTS_AT_ONCE = 1 << 22
+"""Of samples times resamples; some 60 bytes each are held."""
+_MOST_PAIRS = 1 << 27
+"""Numbers, 8 bytes each, that AUCs by users may hold."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +81,11 @@ def bootstrap_auc_difference(
       The difference with its percentile interval.
     """
     users, index = np.unique(user_ids, return_inverse=True)
-    fits = len(users) ** 2 <= _CHUNK * len(labels)
+    runs, blocks = len(baseline_scores) + len(candidate_scores), len(labels) / _BLOCK
+    fits = (
+        len(users) ** 2 <= _CHUNK * len(labels)
+        and len(users) * (runs * len(users) + 4 * blocks) <= _MOST_PAIRS
+    )
     of_run: Callable[[np.ndarray], _Metric] = (
         (lambda scores: _auc_of_users(labels, scores, index, len(users)))
         if fits
@@ -185,12 +193,23 @@ def two_sided_p(differences: np.ndarray) -> float:
     return min(1.0, 2 * (1 + min(other_sides)) / (1 + len(differences)))
 
 
+def _some_at_once(metric: _Metric, samples: int) -> _Metric:
+    """A metric that weighs every sample, of so few draws at a time as memory should hold."""
+    at_once = max(1, _WEIGHTS_AT_ONCE // samples)
+
+    def measured(draws: np.ndarray) -> np.ndarray:
+        starts = range(0, len(draws), at_once)
+        return np.concatenate([metric(draws[start : start + at_once]) for start in starts])
+
+    return measured
+
+
 def _mean_of(values: np.ndarray, index: np.ndarray) -> _Metric:
     def mean(draws: np.ndarray) -> np.ndarray:
         weights = draws[:, index]
         return weights @ values / weights.sum(axis=1)
 
-    return mean
+    return _some_at_once(mean, len(values))
 
 
 def _auc_of_samples(labels: np.ndarray, scores: np.ndarray, index: np.ndarray) -> _Metric:
@@ -215,7 +234,7 @@ def _auc_of_samples(labels: np.ndarray, scores: np.ndarray, index: np.ndarray) -
         pairs = (positives * (below + negatives / 2)).sum(axis=1)
         return _share(pairs, positives.sum(axis=1) * negatives.sum(axis=1))
 
-    return auc
+    return _some_at_once(auc, len(scores))
 
 
 _BLOCK = 256

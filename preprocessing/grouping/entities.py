@@ -13,6 +13,7 @@ from configs.data import CatalogueTable
 from preprocessing.grouping.plan import Kind
 from preprocessing.hashing import mixed, stable_hashes
 from preprocessing.interactions.first_interactions import FirstInteractions
+from preprocessing.interactions.training_log import numbered_together, sorted_ids
 from preprocessing.prompt_templates import sanitise_text
 from preprocessing.records.item_tables import ITEM_ID, TITLE
 
@@ -107,37 +108,15 @@ def collect_known_interactions(shards: Iterable[FirstInteractions]) -> KnownInte
         users.append(seen.user_of_row.astype(np.int32))
         items.append(encoded.indices.to_numpy().astype(np.int32))
         liked.append(seen.liked)
-    all_users, users = _renumbered(user_ids, users)
-    all_items, items = _renumbered(item_ids, items)
+    all_users, user_of_row = numbered_together(user_ids, users)
+    all_items, item_of_row = numbered_together(item_ids, items)
     return KnownInteractions(
         user_ids=all_users,
         item_ids=all_items,
-        user_of_row=_joined(users, np.int32),
-        item_of_row=_joined(items, np.int32),
-        liked=_joined(liked, np.bool_),
+        user_of_row=user_of_row,
+        item_of_row=item_of_row,
+        liked=np.concatenate([np.empty(0, bool), *liked]),
     )
-
-
-def sorted_ids(ids: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Distinct ids in text order."""
-    distinct = pc.unique(ids)
-    return distinct.take(pc.array_sort_indices(distinct))
-
-
-def _renumbered(
-    ids_of_shard: list[pa.Array], numbers_of_shard: list[np.ndarray]
-) -> tuple[pa.Array, list[np.ndarray]]:
-    """Sorted ids of all shards, and the numbers as indices into them."""
-    ids = sorted_ids(pa.chunked_array(ids_of_shard, pa.string()))
-    renumbered = []
-    for own, numbers in zip(ids_of_shard, numbers_of_shard, strict=True):
-        new_number = pc.index_in(own, value_set=ids).to_numpy().astype(np.int32)
-        renumbered.append(new_number[numbers])
-    return ids, renumbered
-
-
-def _joined(parts: list[np.ndarray], dtype: type) -> np.ndarray:
-    return np.concatenate(parts) if parts else np.empty(0, dtype=dtype)
 
 
 _FEWEST_SHOWN = 20

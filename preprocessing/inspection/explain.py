@@ -192,7 +192,7 @@ class _Titles:
         """
         catalogue = read_catalogue(self.path)
         met = catalogue.index.find(pa.array([title]), settings.year_tolerance, settings.near).item
-        items, years = catalogue.ids.take(pa.array(met)).to_pylist(), catalogue.index.years[met]
+        items, years = catalogue.ids.take(pa.array(met)).to_pylist(), catalogue.years[met]
         if not items:
             raise ConfigurationError(f"--title '{title}': no item of {self.path} has such a title")
         if len(items) > 1:

@@ -57,13 +57,13 @@ def first_rows(
       Rows in the order of files and lines, and a dead letter for each row that was taken out.
     """
     table = pa.concat_tables([schema.empty_table(), *tables])
-    table = table.sort_by([(FILE_COLUMN, "ascending"), (LINE_COLUMN, "ascending")]).combine_chunks()
-    encoded = table[key].combine_chunks().dictionary_encode()
-    codes = encoded.indices.to_numpy()
+    files_and_lines = [table[name].to_numpy() for name in (FILE_COLUMN, LINE_COLUMN)]
+    order = np.lexsort(files_and_lines[::-1])
+    file_of_row, line_of_row = (numbers[order] for numbers in files_and_lines)
+    codes = table[key].combine_chunks().dictionary_encode().indices.to_numpy()[order]
     _, first_of_code = np.unique(codes, return_index=True)
     repeated = np.ones(len(codes), dtype=bool)
     repeated[first_of_code] = False
-    file_of_row, line_of_row = table[FILE_COLUMN].to_numpy(), table[LINE_COLUMN].to_numpy()
     dead_letters = []
     for row in np.flatnonzero(repeated).tolist():
         first = first_of_code[codes[row]]
@@ -71,7 +71,7 @@ def first_rows(
             (int(file_of_row[index]), int(line_of_row[index])) for index in (row, first)
         )
         dead_letters.append(repeated_row(entity, location, first_place, files))
-    return table.take(np.sort(first_of_code)), dead_letters
+    return table.take(order[np.sort(first_of_code)]), dead_letters
 
 
 def repeated_row(

@@ -48,6 +48,7 @@ from preprocessing.interactions.sequences import (
     split_interactions,
 )
 from preprocessing.interactions.shown_entries import Name
+from preprocessing.interactions.training_log import sorted_ids
 from preprocessing.records import contract
 from preprocessing.records.contract import PARTS, USER_FOLDS, Feature, FeatureType
 from preprocessing.records.coverage import IdCoverage
@@ -391,7 +392,7 @@ def write_summary(
 
     log_ids = distinct_items(tables())
     catalogue_ids = items.table[ITEM_ID].combine_chunks()
-    item_ids = _sorted_ids(pa.chunked_array([log_ids, catalogue_ids], pa.string()))
+    item_ids = sorted_ids(pa.chunked_array([log_ids, catalogue_ids], pa.string())).to_pylist()
     sums, counts = fold_matrices(add_up(tables(), item_ids))
     with storage.create_bytes(storage.join(folder, ITEM_ATTRIBUTES_FILE)) as file:
         pq.write_table(attributes_table(items, item_ids, catalogue, sums, counts), file)
@@ -420,12 +421,6 @@ def write_summary(
         "vocabularies": {name: len(value_counts) for name, value_counts in vocabularies.items()},
     }
     return statistics, items.dead_letters
-
-
-def _sorted_ids(ids: pa.ChunkedArray) -> list[str]:
-    """Distinct ids, in text order."""
-    distinct = pc.unique(ids)
-    return distinct.take(pc.array_sort_indices(distinct)).to_pylist()
 
 
 def _attribute_counts(items: DistinctRows, catalogue: CatalogueTable) -> dict[str, dict[str, int]]:

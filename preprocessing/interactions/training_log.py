@@ -77,29 +77,46 @@ def collect_training_log(tables: Iterable[pa.Table]) -> TrainingLog:
             ids[name].append(column.dictionary)
             numbers[name].append(column.indices.to_numpy()[training])
         ratings.append(table[RATING].to_numpy()[training])
-    users, user_of_row = _numbered(ids[USER], numbers[USER])
-    items, item_of_row = _numbered(ids[ITEM], numbers[ITEM])
+    users, user_of_row = numbered_together(ids[USER], numbers[USER])
+    items, item_of_row = numbered_together(ids[ITEM], numbers[ITEM])
     order = np.argsort(user_of_row, kind="stable")
     return TrainingLog(
-        users=users,
-        items=items,
+        users=users.to_pylist(),
+        items=items.to_pylist(),
         user_of_row=user_of_row[order],
         item_of_row=item_of_row[order],
         ratings=np.concatenate(ratings)[order],
     )
 
 
-def _numbered(
+def sorted_ids(ids: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Distinct ids in text order."""
+    distinct = pc.unique(ids)
+    return distinct.take(pc.array_sort_indices(distinct))
+
+
+def numbered_together(
     ids_of_shard: list[pa.Array], numbers_of_shard: list[np.ndarray]
-) -> tuple[list[str], np.ndarray]:
-    """Sorted ids of all shards, and the numbers as int32 indices into them."""
-    distinct = pc.unique(pa.chunked_array(ids_of_shard, pa.string()))
-    ids = distinct.take(pc.array_sort_indices(distinct))
-    parts = [np.empty(0, np.int32)]
-    for own, numbers in zip(ids_of_shard, numbers_of_shard, strict=True):
-        new_number = pc.index_in(own, value_set=ids).to_numpy(zero_copy_only=False).astype(np.int32)
-        parts.append(new_number[numbers])
-    return ids.to_pylist(), np.concatenate(parts)
+) -> tuple[pa.Array, np.ndarray]:
+    """Numbers of each shard's own ids as numbers of all ids.
+
+    Args:
+      ids_of_shard: ids of each shard.
+      numbers_of_shard: [rows] indices into them; emptied shard by shard, so that only one copy of
+        the rows is held.
+
+    Returns:
+      [ids] sorted ids of all shards, each once, and [rows of all shards] int32 indices into them.
+    """
+    ids = sorted_ids(pa.chunked_array(ids_of_shard, pa.string()))
+    numbers = np.empty(sum(map(len, numbers_of_shard)), np.int32)
+    end = len(numbers)
+    for own in reversed(ids_of_shard):
+        of_shard = numbers_of_shard.pop()
+        new_number = pc.index_in(own, value_set=ids).to_numpy(zero_copy_only=False)
+        numbers[end - len(of_shard) : end] = new_number[of_shard]
+        end -= len(of_shard)
+    return ids, numbers
 
 
 def has_integer_items(table: pa.Table) -> bool:

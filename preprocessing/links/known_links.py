@@ -27,7 +27,6 @@ from preprocessing.links.linking import (
     write_parquet,
 )
 from preprocessing.links.spectral import LinkVectors, graph_of_table, read_link_vectors
-from preprocessing.links.titles import TitleIndex
 
 _VECTORS_FILE = "link_vectors.arrow"
 
@@ -62,12 +61,11 @@ class KnownLinks:
         table = without_entities(self.table, items, items)
         gone = pc.is_in(self.catalogue.ids, value_set=pa.array(list(items), pa.string()))
         stays = pc.invert(gone)
-        titles = self.catalogue.titles.filter(stays)
-        years = self.catalogue.index.years[stays.to_numpy(zero_copy_only=False)]
+        years = self.catalogue.years[stays.to_numpy(zero_copy_only=False)]
         return replace(
             self,
             catalogue=TitleCatalogue(
-                self.catalogue.ids.filter(stays), titles, TitleIndex(titles, years)
+                self.catalogue.ids.filter(stays), self.catalogue.titles.filter(stays), years
             ),
             table=table,
             vectors=self.vectors.updated(graph_of_table(table), ()),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -132,22 +133,27 @@ class TitleCatalogue:
     Attributes:
       ids: [items] string.
       titles: [items] string.
-      index: of the titles.
+      years: [items] float64, see `known_years`; NaN where unknown.
     """
 
     ids: pa.Array
     titles: pa.Array
-    index: TitleIndex
+    years: np.ndarray
+
+    @functools.cached_property
+    def index(self) -> TitleIndex:
+        """Of the titles; made when a name is first looked up, as it is many times their size."""
+        return TitleIndex(self.titles, self.years)
 
     def write(self, path: str | Path) -> None:
-        """Writes ids, titles and years as Parquet, from which `read_catalogue` indexes anew."""
-        years = pa.array(self.index.years, mask=np.isnan(self.index.years))
+        """Writes ids, titles and years as Parquet, which `read_catalogue` reads."""
+        years = pa.array(self.years, mask=np.isnan(self.years))
         columns = {"item": self.ids, "title": self.titles, "year": years}
         write_parquet(pa.table(columns), path)
 
 
 def read_catalogue(path: str | Path) -> TitleCatalogue:
-    """Reads what `Catalogue.write` wrote.
+    """Reads what `TitleCatalogue.write` wrote.
 
     Raises:
       CommandError: it is another file, or damaged.
@@ -155,7 +161,7 @@ def read_catalogue(path: str | Path) -> TitleCatalogue:
     table = read_parquet(path, pa.schema({"item": pa.string(), "title": pa.string()}))
     years = pc.fill_null(table["year"].combine_chunks(), np.nan).to_numpy(zero_copy_only=False)
     titles = table["title"].combine_chunks()
-    return TitleCatalogue(table["item"].combine_chunks(), titles, TitleIndex(titles, years))
+    return TitleCatalogue(table["item"].combine_chunks(), titles, years)
 
 
 def write_parquet(table: pa.Table, path: str | Path) -> None:
@@ -226,7 +232,7 @@ def link_names(
     linked, score = np.full(len(name), -1, np.int64), np.full(len(name), np.nan, np.float32)
     asked = np.flatnonzero(how == _BLANK)
     linked[asked], how[asked], score[asked] = _resolve(
-        matches, name[asked], own[answer[asked]], catalogue.index.years
+        matches, name[asked], own[answer[asked]], catalogue.years
     )
     outside = how == _CODE["outside"]
     form_of_name, forms = outside_forms(texts)

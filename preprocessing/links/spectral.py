@@ -327,7 +327,6 @@ def spectral_vectors(
     rows = np.flatnonzero(pieces >= 0)
     if not len(rows):
         raise CommandError("no item is linked to another, so there is nothing to make vectors from")
-    vectors = np.zeros((len(pieces), min(dimension, len(rows))), np.float32)
     matrix = _normalised(graph)
     if len(rows) < len(pieces):
         matrix = matrix[rows][:, rows]
@@ -335,9 +334,12 @@ def spectral_vectors(
     piece_degrees = np.bincount(pieces[rows], graph.degrees[rows])[pieces[rows]]
     constants[np.arange(len(rows)), pieces[rows]] = np.sqrt(graph.degrees[rows] / piece_degrees)
     pairs = leading_eigenpairs(matrix, dimension, constants, tolerance, maximum_products)
+    vectors = np.zeros((len(pieces), len(pairs.values)), np.float32)
     vectors[rows] = pairs.vectors
     vectors /= _lengths(pairs.values)
-    mean_square = float(np.square(vectors[rows], dtype=np.float64).sum()) / len(rows)
+    # Squared row by row: their squares, twice as wide, are never there together.
+    lengths = np.einsum("ij,ij->i", vectors, vectors, dtype=np.float64)
+    mean_square = float(lengths.sum()) / len(rows)
     return LinkVectors(
         graph.items,
         graph.outside,

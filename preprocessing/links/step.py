@@ -63,7 +63,7 @@ from preprocessing.links.linking import (
     write_parquet,
 )
 from preprocessing.links.mining import TitleMentions
-from preprocessing.links.titles import TitleIndex
+from preprocessing.links.titles import known_years
 from preprocessing.names import require_plain_name
 from preprocessing.records.contract import COLLECTIVE, INDIVIDUAL
 from preprocessing.records.forgotten import Forgotten
@@ -332,9 +332,8 @@ def _read_catalogue(
         years = pc.fill_null(table[plan.year].combine_chunks(), np.nan).to_numpy(
             zero_copy_only=False
         )
-    return TitleCatalogue(
-        table[ITEM_ID].combine_chunks(), titles, TitleIndex(titles, years)
-    ), records
+    ids = table[ITEM_ID].combine_chunks()
+    return TitleCatalogue(ids, titles, known_years(titles, years)), records
 
 
 def _accepted(

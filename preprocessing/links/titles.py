@@ -117,6 +117,19 @@ def split_years(texts: pa.Array) -> tuple[pa.Array, np.ndarray]:
     return plain, pc.cast(years, pa.float64()).to_numpy(zero_copy_only=False)
 
 
+def known_years(titles: pa.Array, years: np.ndarray | None) -> np.ndarray:
+    """[items] float64 years of a catalogue's items, NaN where unknown.
+
+    Args:
+      titles: [items] titles; the year in brackets at the end is the item's where `years` has none.
+      years: [items] float64, NaN where unknown; None if the catalogue has no such column.
+    """
+    if years is not None and not np.isnan(years).any():
+        return years
+    _, in_titles = split_years(pc.fill_null(titles.cast(pa.large_string()), ""))
+    return in_titles if years is None else np.where(np.isnan(years), in_titles, years)
+
+
 _WHOLE, _BRACKETED, _PART = range(3)
 
 _ASKED_AT_ONCE = 1 << 11
@@ -270,8 +283,8 @@ class TitleIndex:
             is the item's where `years` has none.
           years: [items] float64, NaN where unknown; None if the catalogue has no such column.
         """
-        plain, in_title = split_years(pc.fill_null(titles.cast(pa.large_string()), ""))
-        self.years = in_title if years is None else np.where(np.isnan(years), in_title, years)
+        plain, _ = split_years(pc.fill_null(titles.cast(pa.large_string()), ""))
+        self.years = known_years(titles, years)
         forms = _forms_of(plain, with_parts=True)
         encoded = forms.keys.dictionary_encode()
         key = encoded.indices.to_numpy()

@@ -36,6 +36,7 @@ from preprocessing.records.item_tables import read_item_attributes, read_vocabul
 from preprocessing.records.layout import ExamplesDirectory
 from preprocessing.records.tfrecord_file import read_records
 from preprocessing.records.wire import decode_example
+from tests.memory import most_held_by_arrow
 from tests.preprocessing import shared_file_system
 from tests.preprocessing.interactions.synthetic_interactions import (
     changed,
@@ -388,22 +389,15 @@ def test_memory_of_the_summary_does_not_grow_with_the_shards(tmp_path: Path) -> 
     ids = pa.array([f"item {number}" for number in range(items)])
     shard = table_to_bytes(statistics_table(ids, numbers, numbers.astype(np.int64)))
 
-    def most_held(shards: int) -> int:
-        before = pa.default_memory_pool()
-        pool = pa.proxy_memory_pool(before)
-        pa.set_memory_pool(pool)
-        try:
-            tables = dict.fromkeys(range(shards), shard)
-            write_summary([catalogue_table()], tables, [], [], CATALOGUE, ["c.csv"], str(tmp_path))
-        finally:
-            pa.set_memory_pool(before)
-        return pool.max_memory()
+    def summary(shards: int) -> None:
+        tables = dict.fromkeys(range(shards), shard)
+        write_summary([catalogue_table()], tables, [], [], CATALOGUE, ["c.csv"], str(tmp_path))
 
-    few = most_held(2)
+    few = most_held_by_arrow(lambda: summary(2))
     # 160 bytes of statistics for an item of a shard, and the item attributes that are written.
     # Sixteen shards at once would be five times as much.
     assert items * 160 < few < items * 1_200
-    assert most_held(16) < 1.5 * few
+    assert most_held_by_arrow(lambda: summary(16)) < 1.5 * few
 
 
 def test_the_folder_of_the_summary_may_be_a_url(tmp_path, monkeypatch):

@@ -22,6 +22,7 @@ from preprocessing.links.titles import (
     NEAR,
     TitleIndex,
     as_written,
+    known_years,
     normal_forms,
     split_years,
 )
@@ -242,7 +243,7 @@ def test_labelled_names_justify_the_threshold(repository_root: Path) -> None:
     years = np.array([float(movie["year"] or "nan") for movie in movies])
     titles = pa.array([movie["title"] for movie in movies])
     ids = pa.array([movie["item_id"] for movie in movies])
-    catalogue = TitleCatalogue(ids, titles, TitleIndex(titles, years))
+    catalogue = TitleCatalogue(ids, titles, known_years(titles, years))
     with Path(__file__).with_name("labelled_names.csv").open(encoding="utf-8") as file:
         labelled = list(csv.DictReader(file))
     names = NamesOfAnswers()
