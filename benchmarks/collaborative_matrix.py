@@ -39,8 +39,7 @@ from preprocessing.examples import build_examples
 from preprocessing.interactions.reading import open_interactions
 from preprocessing.interactions.samples import user_folds
 from preprocessing.interactions.shard import LogPlan, shards_of_log
-from preprocessing.interactions.training_log import TrainingLog
-from preprocessing.interactions.training_log_pipeline import read_training_log
+from preprocessing.interactions.training_log import TrainingLog, read_training_log
 from preprocessing.knowledge.control_vectors import item_vectors, stacked_matrix
 from preprocessing.records.contract import USER_FOLDS
 from trainer.examples import read_prepared_examples

@@ -7,17 +7,7 @@ from collections.abc import Sequence
 
 from configs.command_line import program_parser, run_command
 from preprocessing.beam_options import silence_beam_import_logs
-from preprocessing.commands import (
-    download,
-    explain,
-    forget,
-    generate,
-    import_answers,
-    inspect,
-    prompts,
-    steps,
-    validate,
-)
+from preprocessing.commands import answers, download, forget, inspection, steps
 
 _HELP = """\
 Turns raw data and LLM answers into the TFRecords that training reads, with Apache Beam.
@@ -35,17 +25,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for add_command in (
         download.add_command,
         steps.add_group,
-        prompts.add_command,
-        generate.add_command,
-        import_answers.add_command,
+        answers.add_prompts,
+        answers.add_generate,
+        answers.add_import,
         steps.add_link,
         steps.add_encode,
         steps.add_examples,
         steps.add_all,
-        inspect.add_command,
-        explain.add_command,
+        inspection.add_inspect,
+        inspection.add_explain,
         forget.add_command,
-        validate.add_command,
+        inspection.add_validate,
     ):
         add_command(subparsers)
     parsed = parser.parse_args(arguments)

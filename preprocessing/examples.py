@@ -16,8 +16,13 @@ from preprocessing import storage
 from preprocessing.beam_options import BeamOptions
 from preprocessing.beam_runner import run_pipeline, worker_folder
 from preprocessing.beam_sinks import read_statistics
-from preprocessing.examples_checks import require_consistent_settings, thin_parts, unknown_parts
-from preprocessing.examples_manifest import describe_examples, progress_line
+from preprocessing.examples_manifest import (
+    describe_examples,
+    progress_line,
+    require_consistent_settings,
+    thin_parts,
+    unknown_parts,
+)
 from preprocessing.inputs import input_checksums
 from preprocessing.interactions import leak_check
 from preprocessing.interactions.catalogue import open_catalogue, open_profiles

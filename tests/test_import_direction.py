@@ -61,7 +61,6 @@ ALLOWED_IMPORTS_OF_MODULE: dict[str, tuple[str, ...]] = {
 
 # Folders and modules of preprocessing; each may import those before it, and none after it.
 PREPROCESSING_ORDER = (
-    "arrow_bytes",
     "hashing",
     "storage",
     "missing_answers",
@@ -71,7 +70,6 @@ PREPROCESSING_ORDER = (
     "dead_letters",
     "beam_options",
     "beam_worker",
-    "beam_processes",
     "beam_runner",
     "beam_sinks",
     "steps",
@@ -88,7 +86,6 @@ PREPROCESSING_ORDER = (
     "prompting",
     "generation",
     "knowledge",
-    "examples_checks",
     "examples_manifest",
     "examples",
     "encode",

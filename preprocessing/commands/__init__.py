@@ -1,1 +1,1 @@
-"""The commands of `python -m preprocessing`, one file each."""
+"""The commands of `python -m preprocessing`: options, help, and what each calls."""

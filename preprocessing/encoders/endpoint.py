@@ -157,6 +157,9 @@ class EndpointEncoder(TextEncoder):
         )
 
 
+ENCODER = EndpointEncoder
+
+
 def read_response(response: object, texts: int) -> EmbeddingsResponse:
     """Reads the object that the endpoint returns.
 

@@ -129,6 +129,9 @@ class MiniLmEncoder(TextEncoder):
         return states[0].mean(axis=0)
 
 
+ENCODER = MiniLmEncoder
+
+
 def build_tokenizer(maximum_tokens: int) -> Tokenizer:
     """BERT's uncased tokenizer with [CLS] and [SEP], in windows of `maximum_tokens`.
 

@@ -139,6 +139,9 @@ class SentenceTransformersEncoder(TextEncoder):
         return pooled.float().cpu().numpy()[: len(windows)]
 
 
+ENCODER = SentenceTransformersEncoder
+
+
 def pool_states(states: Any, mask: Any, pooling: str) -> Any:
     """One vector per row.
 

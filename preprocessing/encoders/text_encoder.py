@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import importlib
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
@@ -101,37 +102,10 @@ def average_of_windows(
 
 
 def encoder_class(kind: str) -> type[TextEncoder]:
-    """The encoder that `knowledge.encoder.kind` names; only its own libraries are imported."""
-    return _ENCODERS[kind]()
+    """The encoder that `knowledge.encoder.kind` names; only its own libraries are imported.
 
-
-def _minilm() -> type[TextEncoder]:
-    from preprocessing.encoders.minilm import MiniLmEncoder
-
-    return MiniLmEncoder
-
-
-def _tfidf() -> type[TextEncoder]:
-    from preprocessing.encoders.tfidf import TfidfEncoder
-
-    return TfidfEncoder
-
-
-def _sentence_transformers() -> type[TextEncoder]:
-    from preprocessing.encoders.sentence_transformers import SentenceTransformersEncoder
-
-    return SentenceTransformersEncoder
-
-
-def _endpoint() -> type[TextEncoder]:
-    from preprocessing.encoders.endpoint import EndpointEncoder
-
-    return EndpointEncoder
-
-
-_ENCODERS: dict[str, Callable[[], type[TextEncoder]]] = {
-    "minilm": _minilm,
-    "tfidf": _tfidf,
-    "sentence-transformers": _sentence_transformers,
-    "endpoint": _endpoint,
-}
+    It is the `ENCODER` of the module beside this one that is named like the kind.
+    """
+    module = importlib.import_module(f".{kind.replace('-', '_')}", __package__)
+    encoder: type[TextEncoder] = module.ENCODER
+    return encoder

@@ -120,3 +120,6 @@ class TfidfEncoder(TextEncoder):
     def encode(self, texts: Sequence[str]) -> EncodedTexts:
         weights = self._vectorizer.transform(texts)
         return EncodedTexts(np.asarray(weights @ self._components.T, dtype=np.float32))
+
+
+ENCODER = TfidfEncoder

@@ -14,12 +14,11 @@ from configs.loading import ConfigurationError
 from configs.prompting import Generation
 from preprocessing.answers.completion import ChatResponse
 from preprocessing.generation.answer_store import Acceptance
-from preprocessing.generation.batch_file import BatchFileClient, BatchResultClient
 from preprocessing.generation.chat import ChatParameters, ChatRequest
 from preprocessing.generation.client import AnswerClient, Budget, stop_on_interrupt
 from preprocessing.generation.endpoint_client import CallLimits, EndpointClient
+from preprocessing.generation.file_clients import BatchFileClient, BatchResultClient, ReplayClient
 from preprocessing.generation.gguf import GgufModel, open_llama, require_llama_cpp
-from preprocessing.generation.replay import ReplayClient
 from preprocessing.openai_connection import ApiKey, require_address
 from preprocessing.prompting.token_costs import Prices
 

@@ -21,10 +21,15 @@ from preprocessing.generation.client import (
     ClientReport,
 )
 from preprocessing.generation.clients import ClientFiles, check_settings, open_client
+from preprocessing.generation.file_clients import ANY_MODEL
 from preprocessing.generation.gguf import read_gguf_file
-from preprocessing.generation.outputs import OutputFolder, PromptCounts
-from preprocessing.generation.pending import Survey, pending_requests, survey
-from preprocessing.generation.replay import ANY_MODEL
+from preprocessing.generation.outputs import (
+    OutputFolder,
+    PromptCounts,
+    Survey,
+    pending_requests,
+    survey,
+)
 from preprocessing.inputs import input_checksums
 from preprocessing.prompting.token_costs import Prices
 

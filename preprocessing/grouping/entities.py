@@ -13,7 +13,7 @@ from configs.data import CatalogueTable
 from preprocessing.grouping.plan import Kind
 from preprocessing.hashing import mixed, stable_hashes
 from preprocessing.interactions.first_interactions import FirstInteractions
-from preprocessing.interactions.training_log import numbered_together, sorted_ids
+from preprocessing.interactions.reading import numbered_together, sorted_ids
 from preprocessing.prompt_templates import sanitise_text
 from preprocessing.records.item_tables import ITEM_ID, TITLE
 

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from configs.data import Data
 from configs.progress import progress
-from preprocessing.examples_checks import LOOK_AT_LABELS, LOOK_AT_SPLIT
+from preprocessing.examples_manifest import LOOK_AT_LABELS, LOOK_AT_SPLIT
 from preprocessing.hashing import anonymous
 from preprocessing.inspection.findings import (
     CheckedStep,
@@ -27,12 +27,14 @@ from preprocessing.inspection.findings import (
 from preprocessing.inspection.inspect import read_schema
 from preprocessing.inspection.record_checks import (
     BrokenRule,
+    PartTimes,
+    PromptsOfExamples,
     Record,
     ShardReader,
+    UserRanges,
     check_example,
     complete_shards,
 )
-from preprocessing.inspection.user_checks import PartTimes, PromptsOfExamples, UserRanges
 from preprocessing.records import contract, item_tables
 from preprocessing.records.contract import ITEM_ID, PARTS, DamagedRecords
 from preprocessing.records.coverage import IdCoverage

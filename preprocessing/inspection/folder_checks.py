@@ -38,8 +38,14 @@ from preprocessing.inspection.inspect import (
     read_manifest,
     step_folders,
 )
-from preprocessing.inspection.record_checks import BrokenRule, Record, ShardReader, complete_shards
-from preprocessing.inspection.user_checks import PromptsOfExamples, check_leak_counts
+from preprocessing.inspection.record_checks import (
+    BrokenRule,
+    PromptsOfExamples,
+    Record,
+    ShardReader,
+    check_leak_counts,
+    complete_shards,
+)
 from preprocessing.records import contract
 from preprocessing.records.contract import GROUP_ID
 from preprocessing.records.coverage import shares_of_log

@@ -10,11 +10,9 @@ import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from typing_extensions import override
 
 from configs.command_line import say
 from configs.data import InteractionFilter
-from preprocessing.arrow_bytes import concatenate, table_to_bytes
 from preprocessing.beam_options import BeamOptions
 from preprocessing.beam_runner import run_pipeline
 from preprocessing.beam_sinks import (
@@ -27,10 +25,10 @@ from preprocessing.beam_sinks import (
 )
 from preprocessing.dead_letters import read_dead_letter_batches
 from preprocessing.interactions.k_core import (
-    CodedShard,
     FilterFiles,
     KeptCounts,
-    add_counts,
+    add_up,
+    coded,
     count_all,
     count_kept,
     find_kept_items,
@@ -48,140 +46,61 @@ from preprocessing.interactions.reading import (
     INTERACTION_SCHEMA,
     ITEM,
     REJECTED_INTERACTIONS,
-    USER,
     by_reason,
+    concatenate,
+    table_to_bytes,
 )
 from preprocessing.interactions.sequences import ordered_by, without_repeated
 from preprocessing.interactions.shard import LogPlan
 from preprocessing.interactions.transforms import ShardedLog, in_every_shard, read_log
 
 
-class StoreShard(beam.DoFn):
+def _stored_shard(
+    element: tuple[int, Iterable[bytes]], plan: LogPlan, files: FilterFiles
+) -> Iterator[Any]:
     """All interactions of a shard to a file; yields the ids of its items."""
-
-    def __init__(self, plan: LogPlan, files: FilterFiles):
-        super().__init__()
-        self._plan = plan
-        self._files = files
-
-    @override
-    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[Any]:
-        shard, parts = element
-        table, dead_letters = without_repeated(
-            concatenate(parts, INTERACTION_SCHEMA),
-            self._plan.interactions.names,
-            ordered_by(self._plan.data.interactions.columns),
-        )
-        if dead_letters:
-            yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
-            rejected = {REJECTED_INTERACTIONS: by_reason(dead_letters)}
-            yield beam.pvalue.TaggedOutput(STATISTICS, rejected)
-        write_table(self._files.rows(shard), table)
-        yield table_to_bytes(pa.table({ITEM: pc.unique(table[ITEM])}))
+    shard, parts = element
+    table, dead_letters = without_repeated(
+        concatenate(parts, INTERACTION_SCHEMA),
+        plan.interactions.names,
+        ordered_by(plan.data.interactions.columns),
+    )
+    if dead_letters:
+        yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
+        rejected = {REJECTED_INTERACTIONS: by_reason(dead_letters)}
+        yield beam.pvalue.TaggedOutput(STATISTICS, rejected)
+    write_table(files.rows(shard), table)
+    yield table_to_bytes(pa.table({ITEM: pc.unique(table[ITEM])}))
 
 
-class NumberItems(beam.DoFn):
-    """Ids of items of all shards to one sorted list."""
-
-    def __init__(self, files: FilterFiles):
-        super().__init__()
-        self._files = files
-
-    @override
-    def process(self, element: tuple[int, Iterable[bytes]]) -> Iterator[int]:
-        ids = pc.unique(concatenate(element[1], pa.schema({ITEM: pa.string()}))[ITEM])
-        write_table(self._files.items, pa.table({ITEM: ids.take(pc.array_sort_indices(ids))}))
-        yield len(ids)
+def _numbered_items(element: tuple[int, Iterable[bytes]], files: FilterFiles) -> int:
+    """Ids of items of all shards to one sorted list; returns their number."""
+    ids = pc.unique(concatenate(element[1], pa.schema({ITEM: pa.string()}))[ITEM])
+    write_table(files.items, pa.table({ITEM: ids.take(pc.array_sort_indices(ids))}))
+    return len(ids)
 
 
-class CodeShard(beam.DoFn):
+def _coded_shard(shard: int, files: FilterFiles, items: int) -> Iterator[dict[str, int]]:
     """Stored interactions of a shard to numbers."""
-
-    def __init__(self, files: FilterFiles):
-        super().__init__()
-        self._files = files
-
-    @override
-    def process(self, element: int, items: int) -> Iterator[dict[str, int]]:
-        ids = read_table(self._files.items)[ITEM].combine_chunks()
-        table = read_table(self._files.rows(element))
-        codes = pc.index_in(table[ITEM].combine_chunks(), value_set=ids).to_numpy()
-        users = table[USER].combine_chunks().dictionary_encode()
-        counts = np.bincount(users.indices.to_numpy(), minlength=len(users.dictionary))
-        write_coded(self._files, element, CodedShard(codes.astype(np.int32), counts))
-        if element == 0:
-            yield {"numbered_items": items}
+    ids = read_table(files.items)[ITEM].combine_chunks()
+    write_coded(files, shard, coded(read_table(files.rows(shard)), ids))
+    if shard == 0:
+        yield {"numbered_items": items}
 
 
-class CountShard(beam.DoFn):
-    """Number of a shard to counts of what is left of it."""
-
-    def __init__(self, files: FilterFiles, settings: InteractionFilter | None):
-        super().__init__()
-        self._files = files
-        self._settings = settings
-
-    @override
-    def process(self, element: int) -> Iterator[KeptCounts]:
-        shard, mask = read_coded(self._files, element), read_kept_items(self._files)
-        if self._settings is None:
-            yield count_all(shard, len(mask))
-        else:
-            yield count_kept(shard, mask, self._settings)
+def _counted_shard(
+    shard: int, files: FilterFiles, settings: InteractionFilter | None
+) -> KeptCounts:
+    """Counts of what is left of a shard; of everything without settings."""
+    rows, mask = read_coded(files, shard), read_kept_items(files)
+    return count_all(rows, len(mask)) if settings is None else count_kept(rows, mask, settings)
 
 
-class AddCounts(beam.CombineFn):
-    """Adds up the counts of shards."""
-
-    @override
-    def create_accumulator(self) -> KeptCounts | None:
-        return None
-
-    @override
-    def add_input(self, accumulator: KeptCounts | None, element: KeptCounts) -> KeptCounts:
-        return element if accumulator is None else add_counts(accumulator, element)
-
-    @override
-    def merge_accumulators(self, accumulators: Iterable[KeptCounts | None]) -> KeptCounts | None:
-        merged = None
-        for accumulator in accumulators:
-            if accumulator is not None:
-                merged = self.add_input(merged, accumulator)
-        return merged
-
-    @override
-    def extract_output(self, accumulator: KeptCounts | None) -> KeptCounts | None:
-        return accumulator
-
-
-class WriteCounts(beam.DoFn):
-    """Counts of all shards to a file."""
-
-    def __init__(self, files: FilterFiles):
-        super().__init__()
-        self._files = files
-
-    @override
-    def process(self, element: KeptCounts) -> Iterator[str]:
-        write_counts(self._files, element)
-        yield self._files.counts
-
-
-class ReadKept(beam.DoFn):
+def _kept_shard(shard: int, files: FilterFiles, settings: InteractionFilter) -> Iterator[Any]:
     """Number of a shard to (shard, what is left of it)."""
-
-    def __init__(self, files: FilterFiles, settings: InteractionFilter):
-        super().__init__()
-        self._files = files
-        self._settings = settings
-
-    @override
-    def process(self, element: int) -> Iterator[Any]:
-        mask = read_kept_items(self._files)
-        kept = kept_rows(read_coded(self._files, element), mask, self._settings)
-        table = read_table(self._files.rows(element))
-        yield beam.pvalue.TaggedOutput(STATISTICS, {"filtered_out": int((~kept).sum())})
-        yield element, table_to_bytes(table.filter(pa.array(kept)))
+    kept = kept_rows(read_coded(files, shard), read_kept_items(files), settings)
+    yield beam.pvalue.TaggedOutput(STATISTICS, {"filtered_out": int((~kept).sum())})
+    yield shard, table_to_bytes(read_table(files.rows(shard)).filter(pa.array(kept)))
 
 
 def build_coding_pipeline(pipeline: beam.Pipeline, plan: LogPlan, files: FilterFiles) -> None:
@@ -191,20 +110,22 @@ def build_coding_pipeline(pipeline: beam.Pipeline, plan: LogPlan, files: FilterF
         in_every_shard(pipeline, log.interactions, plan)
         | "ByShard" >> beam.GroupByKey()
         | "StoreShard"
-        >> beam.ParDo(StoreShard(plan, files)).with_outputs(STATISTICS, DEAD_LETTERS, main="items")
+        >> beam.FlatMap(_stored_shard, plan, files).with_outputs(
+            STATISTICS, DEAD_LETTERS, main="items"
+        )
     )
     numbered = (
         stored["items"]
         | "OneKey" >> beam.Map(lambda items: (0, items))
         | "Together" >> beam.GroupByKey()
-        | "NumberItems" >> beam.ParDo(NumberItems(files))
+        | "NumberItems" >> beam.Map(_numbered_items, files)
     )
     coded = (
         pipeline
         | "Shards" >> beam.Create(range(plan.shards), reshuffle=False)
         | "SpreadShards" >> beam.Reshuffle()
         # The side input is there when all shards are stored.
-        | "CodeShard" >> beam.ParDo(CodeShard(files), beam.pvalue.AsSingleton(numbered))
+        | "CodeShard" >> beam.FlatMap(_coded_shard, files, beam.pvalue.AsSingleton(numbered))
     )
     (log.dead_letters, stored[DEAD_LETTERS]) | "DeadLetters" >> GatherDeadLetters(
         files.dead_letters
@@ -235,33 +156,9 @@ def build_round_pipeline(
         pipeline
         | "Shards" >> beam.Create(range(shards), reshuffle=False)
         | "SpreadShards" >> beam.Reshuffle()
-        | "CountShard" >> beam.ParDo(CountShard(files, settings))
-        | "AddUp" >> beam.CombineGlobally(AddCounts())
-        | "WriteCounts" >> beam.ParDo(WriteCounts(files))
-    )
-
-
-def read_filtered_log(
-    pipeline: beam.Pipeline,
-    plan: LogPlan,
-    files: FilterFiles,
-    integer_items: bool,
-) -> ShardedLog:
-    """The log without what was filtered out, in place of `sharded_log.read_log`."""
-    kept = (
-        pipeline
-        | "Shards" >> beam.Create(range(plan.shards), reshuffle=False)
-        | "SpreadShards" >> beam.Reshuffle()
-        | "ReadKept"
-        >> beam.ParDo(ReadKept(files, plan.data.filter)).with_outputs(STATISTICS, main="tables")
-    )
-    return ShardedLog(
-        interactions=kept["tables"],
-        integer_items=pipeline | "IntegerItems" >> beam.Create([integer_items]),
-        dead_letters=pipeline
-        | "FilterLetters" >> beam.Create([files.dead_letters])
-        | "ReadLetters" >> beam.FlatMap(read_dead_letter_batches),
-        statistics=kept[STATISTICS],
+        | "CountShard" >> beam.Map(_counted_shard, files, settings)
+        | "AddUp" >> beam.CombineGlobally(add_up).without_defaults()
+        | "WriteCounts" >> beam.Map(lambda counts: write_counts(files, counts))
     )
 
 
@@ -282,6 +179,32 @@ class FilteredLog:
     statistics: list[dict[str, Any]]
     unfiltered: dict[str, int]
     rounds: list[dict[str, int]]
+
+
+def read_filtered_log(
+    pipeline: beam.Pipeline, plan: LogPlan, filtered: FilteredLog | None
+) -> ShardedLog:
+    """The log without what was filtered out; all of it if `filtered` is None."""
+    if filtered is None:
+        return read_log(pipeline, plan)
+    files = filtered.files
+    kept = (
+        pipeline
+        | "Shards" >> beam.Create(range(plan.shards), reshuffle=False)
+        | "SpreadShards" >> beam.Reshuffle()
+        | "ReadKept"
+        >> beam.FlatMap(_kept_shard, files, plan.data.filter).with_outputs(
+            STATISTICS, main="tables"
+        )
+    )
+    return ShardedLog(
+        interactions=kept["tables"],
+        integer_items=pipeline | "IntegerItems" >> beam.Create([filtered.integer_items]),
+        dead_letters=pipeline
+        | "FilterLetters" >> beam.Create([files.dead_letters])
+        | "ReadLetters" >> beam.FlatMap(read_dead_letter_batches),
+        statistics=kept[STATISTICS],
+    )
 
 
 def filter_log(plan: LogPlan, folder: str, beam: BeamOptions) -> FilteredLog:

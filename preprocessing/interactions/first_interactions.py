@@ -14,10 +14,10 @@ import pyarrow.compute as pc
 from configs.data import Data, InteractionFilter
 from preprocessing.dead_letters import DeadLetterRuns
 from preprocessing.interactions.k_core import (
-    CodedShard,
     FilterFiles,
     KeptCounts,
-    add_counts,
+    add_up,
+    coded,
     count_all,
     count_kept,
     find_kept_items,
@@ -25,14 +25,19 @@ from preprocessing.interactions.k_core import (
     read_coded,
     write_coded,
 )
-from preprocessing.interactions.reading import INTERACTION_SCHEMA, ITEM, USER, parse_interactions
+from preprocessing.interactions.reading import (
+    INTERACTION_SCHEMA,
+    ITEM,
+    divided_by_shard,
+    has_integer_items,
+    parse_interactions,
+)
 from preprocessing.interactions.sequences import (
     knowledge_boundaries,
     order_interactions,
     ordered_by,
     without_repeated,
 )
-from preprocessing.interactions.training_log import divided_by_shard, has_integer_items
 from preprocessing.tables.table_reader import TableReader
 
 
@@ -59,16 +64,13 @@ class ShardFilter:
         distinct = (pc.unique(read(shard)[ITEM]) for shard in range(shards))
         self._ids = functools.reduce(_union, distinct, pa.array([], pa.string()))
         for shard in range(shards):
-            write_coded(self._files, shard, _coded(read(shard), self._ids))
+            write_coded(self._files, shard, coded(read(shard), self._ids))
 
         def count(mask: np.ndarray, everything: bool = False) -> KeptCounts:
-            coded = (read_coded(self._files, shard) for shard in range(shards))
-            return functools.reduce(
-                add_counts,
-                (
-                    count_all(rows, len(mask)) if everything else count_kept(rows, mask, settings)
-                    for rows in coded
-                ),
+            shard_rows = (read_coded(self._files, shard) for shard in range(shards))
+            return add_up(
+                count_all(rows, len(mask)) if everything else count_kept(rows, mask, settings)
+                for rows in shard_rows
             )
 
         unfiltered = count(np.ones(len(self._ids), dtype=bool), everything=True)
@@ -88,13 +90,6 @@ class ShardFilter:
 
 def _union(first: pa.Array, second: pa.Array) -> pa.Array:
     return pc.unique(pa.chunked_array([first, second], pa.string()))
-
-
-def _coded(table: pa.Table, item_ids: pa.Array) -> CodedShard:
-    items = pc.index_in(table[ITEM].combine_chunks(), value_set=item_ids).to_numpy()
-    users = table[USER].combine_chunks().dictionary_encode()
-    counts = np.bincount(users.indices.to_numpy(), minlength=len(users.dictionary))
-    return CodedShard(items.astype(np.int32), counts)
 
 
 _INPUT_BYTES_PER_SHARD = 16 << 20

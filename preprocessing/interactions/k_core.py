@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from configs.data import InteractionFilter
 from preprocessing import storage
-from preprocessing.arrow_bytes import table_from_bytes, table_to_bytes
+from preprocessing.interactions.reading import ITEM, USER, table_from_bytes, table_to_bytes
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,19 @@ class CodedShard:
 
     items: np.ndarray
     counts: np.ndarray
+
+
+def coded(table: pa.Table, item_ids: pa.Array) -> CodedShard:
+    """Interactions of some users as numbers.
+
+    Args:
+      table: sorted by user.
+      item_ids: ids of all items; an item's number is its place.
+    """
+    items = pc.index_in(table[ITEM].combine_chunks(), value_set=item_ids).to_numpy()
+    users = table[USER].combine_chunks().dictionary_encode()
+    counts = np.bincount(users.indices.to_numpy(), minlength=len(users.dictionary))
+    return CodedShard(items.astype(np.int32), counts)
 
 
 @dataclass(frozen=True)
@@ -83,9 +98,14 @@ def count_all(shard: CodedShard, items: int) -> KeptCounts:
     )
 
 
-def add_counts(first: KeptCounts, second: KeptCounts) -> KeptCounts:
-    """Counts of two shards, or more, together."""
-    return KeptCounts(first.item_counts + second.item_counts, first.users + second.users)
+def add_up(counts: Iterable[KeptCounts]) -> KeptCounts:
+    """Counts of at least one shard together."""
+    return functools.reduce(
+        lambda first, second: KeptCounts(
+            first.item_counts + second.item_counts, first.users + second.users
+        ),
+        counts,
+    )
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from configs.data import Data, Interactions, Split
 from configs.loading import ConfigurationError
 from preprocessing.dead_letters import DeadLetter, dead_letter
+from preprocessing.hashing import stable_hashes
 from preprocessing.records.forgotten import Forgotten
 from preprocessing.tables.blocks import ParsedBlock, WantedColumns
 from preprocessing.tables.ids import usable_ids
@@ -19,6 +20,7 @@ from preprocessing.tables.table_reader import TableReader, open_table
 from preprocessing.tables.values import (
     fractional_seconds_of,
     numbers_of,
+    parse_integers,
     seconds_of,
     texts_of,
 )
@@ -315,3 +317,73 @@ class _Rows:
                 dead_letter(self._block.file.name, int(self._block.lines[row]), reason, detail)
             )
         self.rejected[rows] = True
+
+
+def has_integer_items(table: pa.Table) -> bool:
+    """True when all item ids of a table of interactions are integers."""
+    return pc.all(pc.is_valid(parse_integers(table[ITEM]))).as_py() is not False
+
+
+def sorted_ids(ids: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """Distinct ids in text order."""
+    distinct = pc.unique(ids)
+    return distinct.take(pc.array_sort_indices(distinct))
+
+
+def numbered_together(
+    ids_of_shard: list[pa.Array], numbers_of_shard: list[np.ndarray]
+) -> tuple[pa.Array, np.ndarray]:
+    """Numbers of each shard's own ids as numbers of all ids.
+
+    Args:
+      ids_of_shard: ids of each shard.
+      numbers_of_shard: [rows] indices into them; emptied shard by shard, so that only one copy of
+        the rows is held.
+
+    Returns:
+      [ids] sorted ids of all shards, each once, and [rows of all shards] int32 indices into them.
+    """
+    ids = sorted_ids(pa.chunked_array(ids_of_shard, pa.string()))
+    numbers = np.empty(sum(map(len, numbers_of_shard)), np.int32)
+    end = len(numbers)
+    for own in reversed(ids_of_shard):
+        of_shard = numbers_of_shard.pop()
+        new_number = pc.index_in(own, value_set=ids).to_numpy(zero_copy_only=False)
+        numbers[end - len(of_shard) : end] = new_number[of_shard]
+        end -= len(of_shard)
+    return ids, numbers
+
+
+def divided_by_shard(table: pa.Table, shards: int) -> Iterator[tuple[int, pa.Table]]:
+    """Divides a table by the hash of its users; the work does not grow with the shards.
+
+    Yields:
+      Number of a shard and its rows, in the order that they had. Shards ascend.
+    """
+    encoded = table[USER].combine_chunks().dictionary_encode()
+    hashes = stable_hashes(encoded.dictionary.to_pylist(), "shard")
+    shard_of_row = (hashes % np.uint64(shards)).astype(np.int64)[encoded.indices.to_numpy()]
+    order = np.argsort(shard_of_row, kind="stable")
+    ordered = table.take(pa.array(order)).combine_chunks()
+    numbers, starts, sizes = np.unique(shard_of_row[order], return_index=True, return_counts=True)
+    for shard, start, size in zip(numbers.tolist(), starts, sizes, strict=True):
+        yield shard, ordered.slice(start, size)
+
+
+def table_to_bytes(table: pa.Table) -> bytes:
+    """Arrow IPC stream of a table, lightly compressed: runners may keep many of them."""
+    sink = pa.BufferOutputStream()
+    options = pa.ipc.IpcWriteOptions(compression="lz4")
+    with pa.ipc.new_stream(sink, table.schema, options=options) as writer:
+        writer.write_table(table)
+    return sink.getvalue().to_pybytes()
+
+
+def table_from_bytes(data: bytes) -> pa.Table:
+    """Table of an Arrow IPC stream."""
+    return pa.ipc.open_stream(data).read_all()
+
+
+def concatenate(parts: Iterable[bytes], schema: pa.Schema) -> pa.Table:
+    """One table of many IPC streams; empty when there are none."""
+    return pa.concat_tables([schema.empty_table(), *map(table_from_bytes, parts)])

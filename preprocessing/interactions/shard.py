@@ -18,7 +18,6 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from configs.data import CatalogueTable, Data, Split
 from configs.knowledge import Knowledge
 from preprocessing import storage
-from preprocessing.arrow_bytes import table_from_bytes
 from preprocessing.dead_letters import DeadLetter
 from preprocessing.interactions.catalogue import (
     DistinctRows,
@@ -32,6 +31,7 @@ from preprocessing.interactions.leak_check import (
     SeenPrompt,
     check_leaks,
 )
+from preprocessing.interactions.reading import sorted_ids, table_from_bytes
 from preprocessing.interactions.samples import (
     ExampleColumns,
     ExampleMaker,
@@ -48,7 +48,6 @@ from preprocessing.interactions.sequences import (
     split_interactions,
 )
 from preprocessing.interactions.shown_entries import Name
-from preprocessing.interactions.training_log import sorted_ids
 from preprocessing.records import contract
 from preprocessing.records.contract import PARTS, USER_FOLDS, Feature, FeatureType
 from preprocessing.records.coverage import IdCoverage

@@ -1,19 +1,49 @@
-"""Users, items and training interactions of the whole log, as numbers."""
+"""Users, items and training interactions of the whole log, as numbers; the pipeline behind it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
+import apache_beam as beam
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from preprocessing.arrow_bytes import table_to_bytes
-from preprocessing.hashing import stable_hashes
-from preprocessing.interactions.reading import ITEM, RATING, USER
-from preprocessing.interactions.sequences import UserSequences
-from preprocessing.tables.values import parse_integers
+from preprocessing import storage
+from preprocessing.beam_options import BeamOptions
+from preprocessing.beam_runner import run_pipeline
+from preprocessing.beam_sinks import (
+    DEAD_LETTERS,
+    GatherDeadLetters,
+    gather_statistics,
+    read_statistics,
+    total,
+)
+from preprocessing.dead_letters import count_by_reason
+from preprocessing.interactions.filtering import FilteredLog, filter_log, read_filtered_log
+from preprocessing.interactions.k_core import read_table, write_table
+from preprocessing.interactions.reading import (
+    INTERACTION_SCHEMA,
+    ITEM,
+    RATING,
+    USER,
+    concatenate,
+    numbered_together,
+)
+from preprocessing.interactions.sequences import (
+    TimeCuts,
+    UserSequences,
+    order_interactions,
+    ordered_by,
+    split_interactions,
+)
+from preprocessing.interactions.shard import LogPlan, Shard
+from preprocessing.interactions.transforms import (
+    as_singleton,
+    find_time_cuts,
+    in_every_shard,
+)
 
 TRAINING = "training"
 _ID = pa.dictionary(pa.int32(), pa.string())
@@ -89,58 +119,120 @@ def collect_training_log(tables: Iterable[pa.Table]) -> TrainingLog:
     )
 
 
-def sorted_ids(ids: pa.Array | pa.ChunkedArray) -> pa.Array:
-    """Distinct ids in text order."""
-    distinct = pc.unique(ids)
-    return distinct.take(pc.array_sort_indices(distinct))
+_NO_PROFILES = pa.schema({USER: pa.string()}).empty_table()
 
 
-def numbered_together(
-    ids_of_shard: list[pa.Array], numbers_of_shard: list[np.ndarray]
-) -> tuple[pa.Array, np.ndarray]:
-    """Numbers of each shard's own ids as numbers of all ids.
+@dataclass(frozen=True)
+class TrainingLogResult:
+    """What reading the log gave.
+
+    Attributes:
+      log: the training interactions.
+      counts: `records_in` interactions were read; `records_out`, `filtered_out` and `dead_letters`
+        add up to them.
+      dead_letters: JSON lines file of rejected rows.
+    """
+
+    log: TrainingLog
+    counts: dict[str, Any]
+    dead_letters: str
+
+
+def read_training_log(plan: LogPlan, beam_options: BeamOptions) -> TrainingLogResult:
+    """Reads the log; the result is in the memory of this process.
 
     Args:
-      ids_of_shard: ids of each shard.
-      numbers_of_shard: [rows] indices into them; emptied shard by shard, so that only one copy of
-        the rows is held.
-
-    Returns:
-      [ids] sorted ids of all shards, each once, and [rows of all shards] int32 indices into them.
+      plan: what to read. Its folder takes scratch files and the dead letters.
+      beam_options: runner and options.
     """
-    ids = sorted_ids(pa.chunked_array(ids_of_shard, pa.string()))
-    numbers = np.empty(sum(map(len, numbers_of_shard)), np.int32)
-    end = len(numbers)
-    for own in reversed(ids_of_shard):
-        of_shard = numbers_of_shard.pop()
-        new_number = pc.index_in(own, value_set=ids).to_numpy(zero_copy_only=False)
-        numbers[end - len(of_shard) : end] = new_number[of_shard]
-        end -= len(of_shard)
-    return ids, numbers
+    options = beam_options.for_input(plan.interactions.stored_bytes)
+    filtered = None
+    if not plan.data.filter.keeps_everything:
+        filtered = filter_log(plan, storage.join(plan.folder, "filter"), options)
+    letters = storage.join(plan.folder, "interactions.jsonl")
+    counts = storage.join(plan.folder, "interactions.json")
+    run_pipeline(
+        lambda pipeline: build_training_log_pipeline(pipeline, plan, filtered, letters, counts),
+        options,
+    )
+    statistics = read_statistics(counts) + (filtered.statistics if filtered else [])
+    reasons: dict[str, int] = {}
+    for by_reason in count_by_reason(letters).values():
+        for reason, count in by_reason.items():
+            reasons[reason] = reasons.get(reason, 0) + count
+    described: dict[str, Any] = {
+        "records_in": total(statistics, "interactions"),
+        "records_out": total(statistics, "ordered"),
+        "filtered_out": total(statistics, "filtered_out"),
+        "dead_letters": sum(reasons.values()),
+        "rejected_by_reason": dict(sorted(reasons.items())),
+        "training_interactions": total(statistics, "training"),
+    }
+    accounted = ("records_out", "filtered_out", "dead_letters")
+    if described["records_in"] != sum(described[name] for name in accounted):
+        raise AssertionError(f"interactions were lost or counted twice: {described}")
+    tables = (read_table(_marked_file(plan.folder, shard)) for shard in range(plan.shards))
+    return TrainingLogResult(collect_training_log(tables), described, letters)
 
 
-def has_integer_items(table: pa.Table) -> bool:
-    """True when all item ids of a table of interactions are integers."""
-    return pc.all(pc.is_valid(parse_integers(table[ITEM]))).as_py() is not False
+def _ordered_users(
+    element: tuple[int, Iterable[bytes]], plan: LogPlan, integer_items: bool
+) -> Iterator[Shard | beam.pvalue.TaggedOutput]:
+    """All rows of a shard to `Shard`, interactions in order."""
+    shard, parts = element
+    sequences, dead_letters = order_interactions(
+        concatenate(parts, INTERACTION_SCHEMA),
+        plan.interactions.names,
+        integer_items,
+        ordered_by(plan.data.interactions.columns),
+    )
+    if dead_letters:
+        yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
+    yield Shard(shard, plan.shards, sequences, (), _NO_PROFILES)
 
 
-def rows_by_shard(table: pa.Table, shards: int) -> Iterator[tuple[int, bytes]]:
-    """The same as `divided_by_shard`, rows as an IPC stream."""
-    for shard, rows in divided_by_shard(table, shards):
-        yield shard, table_to_bytes(rows)
+def _written_marked(shard: Shard, plan: LogPlan, cuts: TimeCuts | None) -> dict[str, int]:
+    """Shard to a file of its interactions, training interactions marked; returns counts."""
+    training = split_interactions(shard.sequences, plan.split, cuts).training
+    path = _marked_file(plan.folder, shard.index)
+    write_table(path, marked_interactions(shard.sequences, training))
+    return {"ordered": len(training), "training": int(training.sum())}
 
 
-def divided_by_shard(table: pa.Table, shards: int) -> Iterator[tuple[int, pa.Table]]:
-    """Divides a table by the hash of its users; the work does not grow with the shards.
+def build_training_log_pipeline(
+    pipeline: beam.Pipeline,
+    plan: LogPlan,
+    filtered: FilteredLog | None,
+    dead_letters_path: str,
+    statistics_path: str,
+) -> None:
+    """Applies all transforms.
 
-    Yields:
-      Number of a shard and its rows, in the order that they had. Shards ascend.
+    Args:
+      pipeline: an empty pipeline.
+      plan: what to read.
+      filtered: what `data.filter` left; None reads the log itself.
+      dead_letters_path: JSON lines file for rejected rows.
+      statistics_path: JSON file for counts "interactions", "ordered", "training".
     """
-    encoded = table[USER].combine_chunks().dictionary_encode()
-    hashes = stable_hashes(encoded.dictionary.to_pylist(), "shard")
-    shard_of_row = (hashes % np.uint64(shards)).astype(np.int64)[encoded.indices.to_numpy()]
-    order = np.argsort(shard_of_row, kind="stable")
-    ordered = table.take(pa.array(order)).combine_chunks()
-    numbers, starts, sizes = np.unique(shard_of_row[order], return_index=True, return_counts=True)
-    for shard, start, size in zip(numbers.tolist(), starts, sizes, strict=True):
-        yield shard, ordered.slice(start, size)
+    log = read_filtered_log(pipeline, plan, filtered)
+    ordered = (
+        in_every_shard(pipeline, log.interactions, plan)
+        | "ByShard" >> beam.GroupByKey()
+        | "OrderUsers"
+        >> beam.FlatMap(
+            _ordered_users, plan, beam.pvalue.AsSingleton(log.integer_items)
+        ).with_outputs(DEAD_LETTERS, main="shards")
+    )
+    cuts = find_time_cuts(ordered["shards"], plan.split)
+    written = ordered["shards"] | "WriteMarked" >> beam.Map(
+        _written_marked, plan, as_singleton(cuts)
+    )
+    (log.dead_letters, ordered[DEAD_LETTERS]) | "DeadLetters" >> GatherDeadLetters(
+        dead_letters_path
+    )
+    (log.statistics, written) | "Statistics" >> gather_statistics(statistics_path)
+
+
+def _marked_file(folder: str, shard: int) -> str:
+    return storage.join(folder, f"marked-{shard:05d}.arrow")

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import apache_beam as beam
-from typing_extensions import override
 
 from preprocessing import storage
 from preprocessing.answers.checks import Duplicates
@@ -72,87 +71,58 @@ Lines = list[tuple[int, bytes]]
 """Line numbers and lines."""
 
 
-class ReadAnswers(beam.DoFn):
+def _lines_of(file: AnswerFile) -> Iterable[tuple[AnswerFile, Lines]]:
     """Answer file to batches of lines."""
-
-    @override
-    def process(self, element: AnswerFile) -> Iterable[tuple[AnswerFile, Lines]]:
-        for lines in batched_lines(element.path):
-            yield element, lines
+    for lines in batched_lines(file.path):
+        yield file, lines
 
 
-class CheckAnswers(beam.DoFn):
-    """Batch of lines to (shard, valid answers), dead letters beside them.
-
-    Args:
-      texts: takes the text to encode out of an answer.
-      entity: "item" or "user".
-      forgotten: those whose answers are rejected.
-      other_sources: names that records of other sources give their source.
-      shards: number of shards.
-    """
-
-    def __init__(
-        self,
-        texts: AnswerTexts,
-        entity: str,
-        forgotten: Forgotten,
-        other_sources: frozenset[str],
-        shards: int,
-    ):
-        super().__init__()
-        self._texts = texts
-        self._entity = entity
-        self._forgotten = forgotten
-        self._other_sources = other_sources
-        self._shards = shards
-
-    @override
-    def process(self, element: tuple[AnswerFile, Lines]) -> Iterator[Any]:
-        file, lines = element
-        by_shard: dict[int, list[Answer]] = {}
-        dead_letters: list[DeadLetter] = []
-        read = elsewhere = 0
-        for number, line in lines:
-            read += 1
-            record = None
-            try:
-                record = json_object(line)
-                if belongs_elsewhere(record, file, self._other_sources):
-                    elsewhere += 1
-                    continue
-                answer = answer_of(record, self._texts.source, file.extraction)
-                refuse_forgotten(answer.entity_id, self._entity, self._forgotten, answer.extraction)
-                answer = self._texts.to_encode(answer)
-            except RejectedAnswer as error:
-                if record is None and belongs_elsewhere(None, file, self._other_sources):
-                    elsewhere += 1
-                    continue
-                dead_letters.append(dead_letter(file.name, number, error.reason, error.detail))
+def _checked_answers(
+    element: tuple[AnswerFile, Lines],
+    texts: AnswerTexts,
+    entity: str,
+    forgotten: Forgotten,
+    other_sources: frozenset[str],
+    shards: int,
+) -> Iterator[Any]:
+    """Batch of lines to (shard, valid answers), dead letters beside them."""
+    file, lines = element
+    by_shard: dict[int, list[Answer]] = {}
+    dead_letters: list[DeadLetter] = []
+    read = elsewhere = 0
+    for number, line in lines:
+        read += 1
+        record = None
+        try:
+            record = json_object(line)
+            if belongs_elsewhere(record, file, other_sources):
+                elsewhere += 1
                 continue
-            shard = entity_shard(answer.entity_id, self._shards)
-            location = Location(file.name, number, file.order)
-            by_shard.setdefault(shard, []).append(replace(answer, location=location))
-        yield beam.pvalue.TaggedOutput(STATISTICS, {"read": read, "other_sources": elsewhere})
-        yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
-        yield from by_shard.items()
+            answer = answer_of(record, texts.source, file.extraction)
+            refuse_forgotten(answer.entity_id, entity, forgotten, answer.extraction)
+            answer = texts.to_encode(answer)
+        except RejectedAnswer as error:
+            if record is None and belongs_elsewhere(None, file, other_sources):
+                elsewhere += 1
+                continue
+            dead_letters.append(dead_letter(file.name, number, error.reason, error.detail))
+            continue
+        shard = entity_shard(answer.entity_id, shards)
+        location = Location(file.name, number, file.order)
+        by_shard.setdefault(shard, []).append(replace(answer, location=location))
+    yield beam.pvalue.TaggedOutput(STATISTICS, {"read": read, "other_sources": elsewhere})
+    yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
+    yield from by_shard.items()
 
 
-class WriteAccepted(beam.DoFn):
+def _written_accepted(element: tuple[int, Iterable[list[Answer]]], folder: str) -> Iterator[Any]:
     """All valid answers of a shard to a file, each entity once."""
-
-    def __init__(self, folder: str):
-        super().__init__()
-        self._folder = folder
-
-    @override
-    def process(self, element: tuple[int, Iterable[list[Answer]]]) -> Iterator[Any]:
-        shard, batches = element
-        accepted, dead_letters = first_answers(answer for batch in batches for answer in batch)
-        yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
-        write_accepted(accepted_file(self._folder, shard), accepted)
-        lacking = sum(answer.lacks_history for answer in accepted)
-        yield {"accepted": len(accepted), "answers_without_history": lacking}
+    shard, batches = element
+    accepted, dead_letters = first_answers(answer for batch in batches for answer in batch)
+    yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
+    write_accepted(accepted_file(folder, shard), accepted)
+    lacking = sum(answer.lacks_history for answer in accepted)
+    yield {"accepted": len(accepted), "answers_without_history": lacking}
 
 
 def first_answers(answers: Iterable[Answer]) -> tuple[list[Answer], list[DeadLetter]]:
@@ -207,12 +177,12 @@ def build_accepting_pipeline(
     checked = (
         pipeline
         | "AnswerFiles" >> beam.Create(files)
-        | "ReadAnswers" >> beam.ParDo(ReadAnswers())
+        | "ReadAnswers" >> beam.FlatMap(_lines_of)
         | "SpreadLines" >> beam.Reshuffle()  # one file is one element: let all workers check
         | "CheckAnswers"
-        >> beam.ParDo(CheckAnswers(texts, entity, forgotten, other_sources, shards)).with_outputs(
-            STATISTICS, DEAD_LETTERS, main="answers"
-        )
+        >> beam.FlatMap(
+            _checked_answers, texts, entity, forgotten, other_sources, shards
+        ).with_outputs(STATISTICS, DEAD_LETTERS, main="answers")
     )
     nothing = (
         pipeline
@@ -224,7 +194,7 @@ def build_accepting_pipeline(
         | "Answers" >> beam.Flatten()
         | "ByShard" >> beam.GroupByKey()
         | "WriteAccepted"
-        >> beam.ParDo(WriteAccepted(folder)).with_outputs(DEAD_LETTERS, main="counts")
+        >> beam.FlatMap(_written_accepted, folder).with_outputs(DEAD_LETTERS, main="counts")
     )
     dead_letters = (checked[DEAD_LETTERS], accepted[DEAD_LETTERS])
     dead_letters | "DeadLetters" >> GatherDeadLetters(dead_letters_path)

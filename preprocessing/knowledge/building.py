@@ -9,6 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from configs.command_line import CommandError, say
 from configs.knowledge import Encoder, SourceAnswers
 from configs.scenario import Scenario
@@ -18,7 +20,13 @@ from preprocessing.answers.texts import answer_texts
 from preprocessing.beam_options import BeamOptions
 from preprocessing.beam_runner import run_pipeline, worker_folder
 from preprocessing.beam_sinks import read_statistics, total
-from preprocessing.dead_letters import DeadLetter, count_by_reason, merge_runs, read_dead_letters
+from preprocessing.dead_letters import (
+    DeadLetter,
+    DeadLetterRuns,
+    count_by_reason,
+    merge_runs,
+    read_dead_letters,
+)
 from preprocessing.encoders.text_encoder import encoder_class
 from preprocessing.knowledge.accepting import (
     AnswerFile,
@@ -26,20 +34,85 @@ from preprocessing.knowledge.accepting import (
     build_accepting_pipeline,
     read_accepted,
 )
-from preprocessing.knowledge.control_vectors import describe_made_vectors, make_vectors
+from preprocessing.knowledge.control_vectors import (
+    MadeVectors,
+    describe_made_vectors,
+    make_vectors,
+    write_shards,
+)
 from preprocessing.knowledge.encoding import EncodingPlan, build_encoding_pipeline
-from preprocessing.knowledge.entity_vectors import WritingPlan
-from preprocessing.knowledge.link_vectors import make_link_vectors
+from preprocessing.knowledge.entity_vectors import (
+    WritingPlan,
+    describe_vectors,
+    write_vector_statistics,
+)
 from preprocessing.knowledge.log_coverage import COVERAGE, LogCoverage
-from preprocessing.knowledge.manifest import describe_vectors
 from preprocessing.knowledge.source_plan import SourceTables, accept_metadata
 from preprocessing.knowledge.vector_cache import describe_encoder, identity_hash
 from preprocessing.knowledge.vector_import import ImportPlan, build_import_pipeline
+from preprocessing.knowledge.vectors import round_vectors
+from preprocessing.links.known_links import KnownLinks
+from preprocessing.links.linking import LINKS_FILE, TITLES_FILE, read_catalogue, read_links
+from preprocessing.links.spectral import graph_of_table, spectral_vectors
 from preprocessing.records.contract import COLLECTIVE, INDIVIDUAL
 from preprocessing.records.forgotten import Forgotten
-from preprocessing.records.layout import DEAD_LETTERS_FILE, SETTINGS, knowledge_settings
+from preprocessing.records.layout import (
+    DEAD_LETTERS_FILE,
+    SETTINGS,
+    VECTOR_STATISTICS_FILE,
+    WorkDirectory,
+    knowledge_settings,
+)
 from preprocessing.tables.table_reader import TableReader
 from preprocessing.vector_files import first_width, parts_of, vector_files
+
+_DECIMALS = 6
+
+
+def make_link_vectors(scenario: Scenario, source: str, folder: str) -> MadeVectors:
+    """Writes the vectors of the items that links reach, and all that a refresh extends them by.
+
+    Args:
+      scenario: the scenario; the links of the source are finished.
+      source: a source with `links`.
+      folder: where the files belong, a path or URL.
+
+    Raises:
+      CommandError: no item is linked to another.
+    """
+    settings = scenario.knowledge.answers[source].links
+    assert settings is not None
+    linked = WorkDirectory(scenario.work_dir).links(source).path
+    table = read_links(linked / LINKS_FILE)
+    graph = graph_of_table(table)
+    try:
+        vectors = spectral_vectors(graph, settings.dimension)
+    except CommandError as error:
+        raise CommandError(f"knowledge.answers.{source}: {error}") from error
+    KnownLinks(settings, read_catalogue(linked / TITLES_FILE), table, vectors).write(folder)
+    items = len(vectors.items)
+    rounded, good = round_vectors(vectors.vectors[:items] * np.float32(vectors.scale))
+    rows = np.flatnonzero(good)
+    ids = vectors.items.take(rows).to_pylist()
+    shards, statistics = write_shards(
+        folder, scenario.knowledge.shards, ids, lambda chosen: rounded[rows[chosen]]
+    )
+    DeadLetterRuns(storage.join(folder, "no.runs")).write(storage.join(folder, DEAD_LETTERS_FILE))
+    counts = {
+        "items": items,
+        "outside_nodes": len(vectors.outside),
+        "linked_pairs": graph.weights.nnz // 2,
+        "items_without_links": int(np.count_nonzero(graph.degrees[:items] == 0)),
+        "smallest_eigenvalue": round(float(vectors.eigenvalues[-1]), _DECIMALS),
+        "largest_residual": round(float(vectors.residuals.max()), _DECIMALS),
+    }
+    return MadeVectors(
+        shards,
+        write_vector_statistics(storage.join(folder, VECTOR_STATISTICS_FILE), statistics),
+        items - len(ids),
+        {"links": counts},
+    )
+
 
 _FIXES = {
     "source_mismatch": "Call the source under knowledge.answers what the records call it, or "

@@ -24,15 +24,14 @@ from preprocessing.interactions.catalogue import collect_items, parse_catalogue
 from preprocessing.interactions.reading import by_reason
 from preprocessing.interactions.samples import user_folds
 from preprocessing.interactions.shard import LogPlan, shards_of_log
-from preprocessing.interactions.training_log import TrainingLog
-from preprocessing.interactions.training_log_pipeline import read_training_log
+from preprocessing.interactions.training_log import TrainingLog, read_training_log
 from preprocessing.knowledge.accepting import entity_shard
 from preprocessing.knowledge.entity_vectors import (
     ShardStatistics,
     shard_statistics,
+    with_counts,
     write_vector_statistics,
 )
-from preprocessing.knowledge.manifest import with_counts
 from preprocessing.knowledge.source_plan import SourceTables
 from preprocessing.knowledge.vectors import NUMBER, KnowledgeRecord, round_vectors, write_knowledge
 from preprocessing.records.contract import INDIVIDUAL, USER_FOLDS

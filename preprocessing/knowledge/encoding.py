@@ -122,197 +122,162 @@ def number_of_ranges(texts: int) -> int:
     return ranges
 
 
-class ReadAccepted(beam.DoFn):
+def _texts_by_range(shard: int, folder: str, ranges: int) -> Iterator[Any]:
     """Shard number to (range, [(hash, text, answer)])."""
-
-    def __init__(self, folder: str, ranges: int):
-        super().__init__()
-        self._folder = folder
-        self._ranges = ranges
-
-    @override
-    def process(self, element: int) -> Iterator[Any]:
-        by_range: dict[int, list[tuple[bytes, str, Answer]]] = {}
-        waiting = 0
-        for answer in read_accepted(accepted_file(self._folder, element)):
-            digest = text_hash(answer.text)
-            entries = by_range.setdefault(prefix_of(digest) * self._ranges // PREFIXES, [])
-            entries.append((digest, answer.text, replace(answer, text="")))
-            waiting += 1
-            if waiting == _ANSWERS_PER_ELEMENT:
-                yield from by_range.items()
-                by_range, waiting = {}, 0
-        yield from by_range.items()
+    by_range: dict[int, list[tuple[bytes, str, Answer]]] = {}
+    waiting = 0
+    for answer in read_accepted(accepted_file(folder, shard)):
+        digest = text_hash(answer.text)
+        entries = by_range.setdefault(prefix_of(digest) * ranges // PREFIXES, [])
+        entries.append((digest, answer.text, replace(answer, text="")))
+        waiting += 1
+        if waiting == _ANSWERS_PER_ELEMENT:
+            yield from by_range.items()
+            by_range, waiting = {}, 0
+    yield from by_range.items()
 
 
-class ListCache(beam.DoFn):
+def cache_files(folder: str, ranges: int) -> Iterator[tuple[int, CacheFile]]:
     """Folder of kept vectors to (range, file), a file once for every range that it reaches into."""
-
-    def __init__(self, ranges: int):
-        super().__init__()
-        self._ranges = ranges
-
-    @override
-    def process(self, element: str) -> Iterator[tuple[int, CacheFile]]:
-        for file in list_cache(element):
-            first, last = (index * self._ranges // PREFIXES for index in (file.first, file.last))
-            for number in range(first, last + 1):
-                yield number, file
+    for file in list_cache(folder):
+        first, last = (index * ranges // PREFIXES for index in (file.first, file.last))
+        for number in range(first, last + 1):
+            yield number, file
 
 
-class LookUp(beam.DoFn):
+def look_up(
+    element: tuple[int, dict[str, Iterable[Any]]],
+    texts_per_element: int,
+    cache: str | None,
+    ranges: int,
+) -> Iterator[Any]:
     """A range's texts to (answers, texts) to encode, tagged `TextVectors` of those in the cache.
 
     Args:
+      element: number of the range, its texts and the files of kept vectors that reach into it.
       texts_per_element: texts to encode in one element.
       cache: folder of kept vectors; None when there is none.
       ranges: number of ranges.
     """
-
-    def __init__(self, texts_per_element: int, cache: str | None, ranges: int):
-        super().__init__()
-        self._texts_per_element = texts_per_element
-        self._cache = cache
-        self._ranges = ranges
-
-    @override
-    def process(self, element: tuple[int, dict[str, Iterable[Any]]]) -> Iterator[Any]:
-        number, grouped = element
-        texts: dict[bytes, str] = {}
-        answers: dict[bytes, list[Answer]] = {}
-        for batch in grouped[_TEXTS]:
-            for digest, text, answer in batch:
-                texts[digest] = text
-                answers.setdefault(digest, []).append(answer)
-        if not texts:
-            return
-        cached = self._cached(number, texts.keys(), grouped[_FILES])
-        counts = {"texts": len(texts), "texts_from_cache": len(cached)}
-        yield beam.pvalue.TaggedOutput(STATISTICS, counts)
-        for digests in _chunks(sorted(cached), _ANSWERS_PER_ELEMENT):
-            vectors = np.stack([cached[digest] for digest in digests])
-            kept = TextVectors([answers[digest] for digest in digests], vectors)
-            yield beam.pvalue.TaggedOutput(_CACHED, kept)
-        for digests in _chunks(sorted(texts.keys() - cached.keys()), self._texts_per_element):
-            yield (
-                [(digest, answers[digest]) for digest in digests],
-                [texts[digest] for digest in digests],
-            )
-
-    def _cached(
-        self, number: int, texts: Set[bytes], files: Iterable[CacheFile]
-    ) -> dict[bytes, np.ndarray]:
-        """Kept vectors of a range's texts; merges the range's small files on the way."""
-        cached: dict[bytes, np.ndarray] = {}
-        if self._cache is None:
-            return cached
-        first, last = (-(-index * PREFIXES // self._ranges) for index in (number, number + 1))
-        small = SmallFiles(self._cache, first, last - 1)
-        read: set[str] = set()
-        waiting = sorted(files, key=lambda file: file.path)
-        while waiting:
-            gone = False
-            for file in waiting:
-                read.add(file.path)
-                try:
-                    table = read_table(file.path)
-                except DamagedCacheFile as error:
-                    say(f"{file.path}: damaged, its texts are encoded again ({error})")
-                    clear_damaged(file.path)
-                except Exception:  # each object store has its own error for a missing object
-                    if storage.matching_files(file.path):
-                        raise
-                    gone = True
-                else:
-                    cached |= select_vectors(table, texts - cached.keys())
-                    small.add(file, table)
-            # Another run has merged what is gone, or this one did before it was tried again.
-            listed = list_cache(self._cache) if gone else []
-            waiting = [
-                file
-                for file in listed
-                if file.path not in read and file.first < last and file.last >= first
-            ]
-        return cached
-
-
-class KeepVectors(beam.DoFn):
-    """Encoder output to `TextVectors`; good vectors are kept at once, a file for each element.
-
-    Args:
-      cache: folder for them; None to keep none.
-    """
-
-    def __init__(self, cache: str | None):
-        super().__init__()
-        self._cache = cache
-
-    @override
-    def process(self, element: tuple[AnswersOfTexts, EncodedTexts]) -> Iterator[Any]:
-        answers, encoded = element
-        rounded, good = round_vectors(encoded.vectors)
-        if self._cache is not None and good.any():
-            hashes = [answers[row][0] for row in np.flatnonzero(good)]
-            write_vectors(self._cache, hashes, rounded[good], encoded.tokens)
-        counts = {"texts_encoded": len(answers), "tokens": encoded.tokens}
-        yield beam.pvalue.TaggedOutput(STATISTICS, counts)
-        yield TextVectors(
-            [text_answers for _, text_answers in answers], rounded, dict(encoded.refused)
+    number, grouped = element
+    texts: dict[bytes, str] = {}
+    answers: dict[bytes, list[Answer]] = {}
+    for batch in grouped[_TEXTS]:
+        for digest, text, answer in batch:
+            texts[digest] = text
+            answers.setdefault(digest, []).append(answer)
+    if not texts:
+        return
+    cached = {} if cache is None else _cached(cache, number, ranges, texts.keys(), grouped[_FILES])
+    counts = {"texts": len(texts), "texts_from_cache": len(cached)}
+    yield beam.pvalue.TaggedOutput(STATISTICS, counts)
+    for digests in _chunks(sorted(cached), _ANSWERS_PER_ELEMENT):
+        vectors = np.stack([cached[digest] for digest in digests])
+        kept = TextVectors([answers[digest] for digest in digests], vectors)
+        yield beam.pvalue.TaggedOutput(_CACHED, kept)
+    for digests in _chunks(sorted(texts.keys() - cached.keys()), texts_per_element):
+        yield (
+            [(digest, answers[digest]) for digest in digests],
+            [texts[digest] for digest in digests],
         )
 
 
-class EncodeAnswers(beam.PTransform):
+def _cached(
+    cache: str, number: int, ranges: int, texts: Set[bytes], files: Iterable[CacheFile]
+) -> dict[bytes, np.ndarray]:
+    """Kept vectors of a range's texts; merges the range's small files on the way."""
+    cached: dict[bytes, np.ndarray] = {}
+    first, last = (-(-index * PREFIXES // ranges) for index in (number, number + 1))
+    small = SmallFiles(cache, first, last - 1)
+    read: set[str] = set()
+    waiting = sorted(files, key=lambda file: file.path)
+    while waiting:
+        gone = False
+        for file in waiting:
+            read.add(file.path)
+            try:
+                table = read_table(file.path)
+            except DamagedCacheFile as error:
+                say(f"{file.path}: damaged, its texts are encoded again ({error})")
+                clear_damaged(file.path)
+            except Exception:  # each object store has its own error for a missing object
+                if storage.matching_files(file.path):
+                    raise
+                gone = True
+            else:
+                cached |= select_vectors(table, texts - cached.keys())
+                small.add(file, table)
+        # Another run has merged what is gone, or this one did before it was tried again.
+        listed = list_cache(cache) if gone else []
+        waiting = [
+            file
+            for file in listed
+            if file.path not in read and file.first < last and file.last >= first
+        ]
+    return cached
+
+
+def _kept_vectors(element: tuple[AnswersOfTexts, EncodedTexts], cache: str | None) -> Iterator[Any]:
+    """Encoder output to `TextVectors`; good vectors go to the cache at once, a file each time."""
+    answers, encoded = element
+    rounded, good = round_vectors(encoded.vectors)
+    if cache is not None and good.any():
+        hashes = [answers[row][0] for row in np.flatnonzero(good)]
+        write_vectors(cache, hashes, rounded[good], encoded.tokens)
+    counts = {"texts_encoded": len(answers), "tokens": encoded.tokens}
+    yield beam.pvalue.TaggedOutput(STATISTICS, counts)
+    yield TextVectors([text_answers for _, text_answers in answers], rounded, dict(encoded.refused))
+
+
+def encode_answers(
+    shards: beam.PCollection,
+    encoder: Encoder,
+    prepared: str,
+    accepted: str,
+    cache: str | None,
+    texts: int,
+) -> dict[str, beam.PCollection]:
     """Shard numbers of accepted answers to `TextVectors`.
 
     Args:
+      shards: numbers of the shards.
       encoder: configuration of the encoder.
       prepared: folder where the prepared encoder lies.
       accepted: folder with the accepted answers.
       cache: folder of kept vectors; None to look up and keep none.
       texts: number of accepted answers.
+
+    Returns:
+      Collections "vectors" and "statistics", the latter of counts.
     """
-
-    def __init__(
-        self, encoder: Encoder, prepared: str, accepted: str, cache: str | None, texts: int
-    ):
-        super().__init__()
-        self._encoder = encoder
-        self._prepared = prepared
-        self._accepted = accepted
-        self._cache = cache
-        self._ranges = number_of_ranges(texts)
-
-    @override
-    def expand(self, shards: beam.PCollection) -> dict[str, beam.PCollection]:
-        """Encodes texts: collections "vectors" and "statistics", the latter a list."""
-        texts = shards | "ReadAccepted" >> beam.ParDo(ReadAccepted(self._accepted, self._ranges))
-        files = (
-            shards.pipeline
-            | "CacheFolder" >> beam.Create([self._cache] if self._cache else [])
-            | "ListCache" >> beam.ParDo(ListCache(self._ranges))
+    ranges = number_of_ranges(texts)
+    by_range = shards | "ReadAccepted" >> beam.FlatMap(_texts_by_range, accepted, ranges)
+    files = (
+        shards.pipeline
+        | "CacheFolder" >> beam.Create([cache] if cache else [])
+        | "ListCache" >> beam.FlatMap(cache_files, ranges)
+    )
+    per_element = encoder_class(encoder.kind).texts_per_element(encoder)
+    looked_up = (
+        {_TEXTS: by_range, _FILES: files}
+        | "ByHash" >> beam.CoGroupByKey()
+        | "LookUp"
+        >> beam.FlatMap(look_up, per_element, cache, ranges).with_outputs(
+            STATISTICS, _CACHED, main="missing"
         )
-        per_element = encoder_class(self._encoder.kind).texts_per_element(self._encoder)
-        looked_up = (
-            {_TEXTS: texts, _FILES: files}
-            | "ByHash" >> beam.CoGroupByKey()
-            | "LookUp"
-            >> beam.ParDo(LookUp(per_element, self._cache, self._ranges)).with_outputs(
-                STATISTICS, _CACHED, main="missing"
-            )
-        )
-        handler: ModelHandler = KeyedModelHandler(EncoderHandler(self._encoder, self._prepared))
-        encoded = (
-            looked_up["missing"]
-            | "SpreadTexts" >> beam.Reshuffle()  # a range is one element: let all workers encode
-            | "EncodeTexts" >> RunInference(handler)
-            | "KeepVectors"
-            >> beam.ParDo(KeepVectors(self._cache)).with_outputs(STATISTICS, main="vectors")
-        )
-        return {
-            "vectors": (looked_up[_CACHED], encoded["vectors"]) | "AllVectors" >> beam.Flatten(),
-            STATISTICS: (looked_up[STATISTICS], encoded[STATISTICS])
-            | "TextCounts" >> beam.Flatten(),
-        }
+    )
+    handler: ModelHandler = KeyedModelHandler(EncoderHandler(encoder, prepared))
+    encoded = (
+        looked_up["missing"]
+        | "SpreadTexts" >> beam.Reshuffle()  # a range is one element: let all workers encode
+        | "EncodeTexts" >> RunInference(handler)
+        | "KeepVectors"
+        >> beam.FlatMap(_kept_vectors, cache).with_outputs(STATISTICS, main="vectors")
+    )
+    return {
+        "vectors": (looked_up[_CACHED], encoded["vectors"]) | "AllVectors" >> beam.Flatten(),
+        STATISTICS: (looked_up[STATISTICS], encoded[STATISTICS]) | "TextCounts" >> beam.Flatten(),
+    }
 
 
 def _chunks(digests: list[bytes], size: int) -> Iterator[list[bytes]]:
@@ -341,27 +306,20 @@ class EncodingPlan:
     writing: WritingPlan
 
 
-class KeepUsableVectors(beam.DoFn):
+def _usable_by_shard(texts: TextVectors, shards: int) -> Iterator[Any]:
     """Vectors of texts to (shard, records), tagged (group, vector) and dead letters."""
-
-    def __init__(self, shards: int):
-        super().__init__()
-        self._shards = shards
-
-    @override
-    def process(self, element: TextVectors) -> Iterator[Any]:
-        usable, dead_letters = usable_vectors(element.answers, element.vectors, element.refused)
-        yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
-        yield beam.pvalue.TaggedOutput(STATISTICS, {"usable": len(usable)})
-        by_shard: dict[int, list[KnowledgeRecord]] = {}
-        for answer, vector in usable:
-            if answer.extraction == COLLECTIVE:
-                yield beam.pvalue.TaggedOutput(COLLECTIVE, (answer.entity_id, vector))
-            else:
-                shard = entity_shard(answer.entity_id, self._shards)
-                record = KnowledgeRecord(answer.entity_id, INDIVIDUAL, "", vector, answer.location)
-                by_shard.setdefault(shard, []).append(record)
-        yield from by_shard.items()
+    usable, dead_letters = usable_vectors(texts.answers, texts.vectors, texts.refused)
+    yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
+    yield beam.pvalue.TaggedOutput(STATISTICS, {"usable": len(usable)})
+    by_shard: dict[int, list[KnowledgeRecord]] = {}
+    for answer, vector in usable:
+        if answer.extraction == COLLECTIVE:
+            yield beam.pvalue.TaggedOutput(COLLECTIVE, (answer.entity_id, vector))
+        else:
+            shard = entity_shard(answer.entity_id, shards)
+            record = KnowledgeRecord(answer.entity_id, INDIVIDUAL, "", vector, answer.location)
+            by_shard.setdefault(shard, []).append(record)
+    yield from by_shard.items()
 
 
 def build_encoding_pipeline(pipeline: beam.Pipeline, plan: EncodingPlan) -> None:
@@ -371,15 +329,16 @@ def build_encoding_pipeline(pipeline: beam.Pipeline, plan: EncodingPlan) -> None
       pipeline: an empty pipeline.
       plan: what to do.
     """
-    encoded = (
+    shards = (
         pipeline
         | "AnswerShards" >> beam.Create(range(plan.writing.shards), reshuffle=False)
         | "SpreadShards" >> beam.Reshuffle()  # they were made in one place: let all workers read
-        | "EncodeAnswers"
-        >> EncodeAnswers(plan.encoder, plan.prepared, plan.accepted, plan.cache, plan.answers)
     )
-    usable = encoded["vectors"] | "KeepUsableVectors" >> beam.ParDo(
-        KeepUsableVectors(plan.writing.shards)
+    encoded = encode_answers(
+        shards, plan.encoder, plan.prepared, plan.accepted, plan.cache, plan.answers
+    )
+    usable = encoded["vectors"] | "KeepUsableVectors" >> beam.FlatMap(
+        _usable_by_shard, plan.writing.shards
     ).with_outputs(STATISTICS, DEAD_LETTERS, COLLECTIVE, main=INDIVIDUAL)
     write_entity_vectors(
         plan.writing,

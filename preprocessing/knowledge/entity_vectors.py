@@ -1,4 +1,4 @@
-"""Vectors of entities and of groups to knowledge TFRecords, and their statistics."""
+"""Vectors of entities and groups to knowledge TFRecords; their statistics, and the manifest."""
 
 from __future__ import annotations
 
@@ -9,15 +9,21 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
-from typing_extensions import override
 
 from configs.command_line import CommandError
 from preprocessing import storage
-from preprocessing.beam_sinks import DEAD_LETTERS, STATISTICS, GatherDeadLetters, gather_statistics
+from preprocessing.beam_sinks import (
+    DEAD_LETTERS,
+    STATISTICS,
+    GatherDeadLetters,
+    gather_statistics,
+    total,
+)
 from preprocessing.dead_letters import DeadLetter, dead_letter
 from preprocessing.grouping.groups_file import Membership, group_of_entity, parse_memberships
 from preprocessing.knowledge.accepting import entity_shard
 from preprocessing.knowledge.vectors import NUMBER, KnowledgeRecord, write_knowledge
+from preprocessing.records import contract
 from preprocessing.records.contract import COLLECTIVE, EXTRACTIONS, INDIVIDUAL
 from preprocessing.records.layout import VECTOR_STATISTICS_FILE, shard_name
 from preprocessing.tables.blocks import Block
@@ -167,61 +173,48 @@ class WritingPlan:
     statistics: str
 
 
-class ReadMemberships(beam.DoFn):
+def _memberships_by_shard(block_of_file: Block, plan: WritingPlan) -> Iterator[Any]:
     """Block of the groups file to (shard, memberships)."""
-
-    def __init__(self, plan: WritingPlan):
-        super().__init__()
-        self._plan = plan
-
-    @override
-    def process(self, element: Block) -> Iterator[Any]:
-        plan = self._plan
-        assert plan.groups is not None
-        for block in plan.groups.parse(element):
-            memberships, dead_letters = parse_memberships(block, plan.entity)
-            yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
-            yield beam.pvalue.TaggedOutput(STATISTICS, {"group_rows": block.records})
-            by_shard: dict[int, list[Membership]] = {}
-            for membership in memberships:
-                shard = entity_shard(membership.entity_id, plan.shards)
-                by_shard.setdefault(shard, []).append(membership)
-            yield from by_shard.items()
+    assert plan.groups is not None
+    for block in plan.groups.parse(block_of_file):
+        memberships, dead_letters = parse_memberships(block, plan.entity)
+        yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
+        yield beam.pvalue.TaggedOutput(STATISTICS, {"group_rows": block.records})
+        by_shard: dict[int, list[Membership]] = {}
+        for membership in memberships:
+            shard = entity_shard(membership.entity_id, plan.shards)
+            by_shard.setdefault(shard, []).append(membership)
+        yield from by_shard.items()
 
 
-class JoinMemberships(beam.DoFn):
+def _joined_memberships(
+    element: tuple[int, dict[str, Iterable[Any]]], groups_path: str
+) -> Iterator[Any]:
     """Entities of a shard to (shard, records), tagged (group, (shard, entities without vector))."""
-
-    def __init__(self, groups: TableReader | None):
-        super().__init__()
-        self._groups_path = groups.names[0] if groups else ""
-
-    @override
-    def process(self, element: tuple[int, dict[str, Iterable[Any]]]) -> Iterator[Any]:
-        shard, grouped = element
-        memberships = (entry for batch in grouped[_MEMBERSHIPS] for entry in batch)
-        groups, group_letters = group_of_entity(memberships, self._groups_path)
-        vectors, vector_letters = first_vectors(
-            record for batch in grouped[_VECTORS] for record in batch
-        )
-        yield beam.pvalue.TaggedOutput(DEAD_LETTERS, group_letters + vector_letters)
-        records = [
-            replace(record, group_id=groups.get(entity_id, record.group_id))
-            for entity_id, record in vectors.items()
-        ]
-        individual = sum(record.extraction == INDIVIDUAL for record in records)
-        counts = {
-            "individual_entities": individual,
-            "collective_entities": len(records) - individual,
-        }
-        yield beam.pvalue.TaggedOutput(STATISTICS, counts)
-        yield shard, records
-        waiting: dict[str, list[str]] = {}
-        for entity_id, group_id in groups.items():
-            if entity_id not in vectors:
-                waiting.setdefault(group_id, []).append(entity_id)
-        for group_id, entity_ids in waiting.items():
-            yield beam.pvalue.TaggedOutput(_WAITING, (group_id, (shard, entity_ids)))
+    shard, grouped = element
+    memberships = (entry for batch in grouped[_MEMBERSHIPS] for entry in batch)
+    groups, group_letters = group_of_entity(memberships, groups_path)
+    vectors, vector_letters = first_vectors(
+        record for batch in grouped[_VECTORS] for record in batch
+    )
+    yield beam.pvalue.TaggedOutput(DEAD_LETTERS, group_letters + vector_letters)
+    records = [
+        replace(record, group_id=groups.get(entity_id, record.group_id))
+        for entity_id, record in vectors.items()
+    ]
+    individual = sum(record.extraction == INDIVIDUAL for record in records)
+    counts = {
+        "individual_entities": individual,
+        "collective_entities": len(records) - individual,
+    }
+    yield beam.pvalue.TaggedOutput(STATISTICS, counts)
+    yield shard, records
+    waiting: dict[str, list[str]] = {}
+    for entity_id, group_id in groups.items():
+        if entity_id not in vectors:
+            waiting.setdefault(group_id, []).append(entity_id)
+    for group_id, entity_ids in waiting.items():
+        yield beam.pvalue.TaggedOutput(_WAITING, (group_id, (shard, entity_ids)))
 
 
 def first_vectors(
@@ -243,48 +236,39 @@ def _by_place(record: KnowledgeRecord) -> tuple[str, int, int]:
     return record.entity_id, record.location.file_order, record.location.line
 
 
-class ShareGroupVector(beam.DoFn):
+def _shared_group_vector(element: tuple[str, dict[str, Iterable[Any]]]) -> Iterator[Any]:
     """Group with its vector and waiting entities to (shard, records)."""
-
-    @override
-    def process(self, element: tuple[str, dict[str, Iterable[Any]]]) -> Iterator[Any]:
-        group_id, grouped = element
-        vectors = list(grouped[_VECTORS])
-        shared = 0
-        missing = 0
-        for shard, entity_ids in grouped[_WAITING]:
-            if not vectors:
-                missing += len(entity_ids)
-                continue
-            shared += len(entity_ids)
-            records = [
-                KnowledgeRecord(entity_id, COLLECTIVE, group_id, vectors[0])
-                for entity_id in entity_ids
-            ]
-            yield shard, records
-        counts = {
-            "collective_entities": shared,
-            "entities_without_answer": missing,
-            "unused_group_answers": int(bool(vectors) and not shared),
-        }
-        yield beam.pvalue.TaggedOutput(STATISTICS, counts)
+    group_id, grouped = element
+    vectors = list(grouped[_VECTORS])
+    shared = 0
+    missing = 0
+    for shard, entity_ids in grouped[_WAITING]:
+        if not vectors:
+            missing += len(entity_ids)
+            continue
+        shared += len(entity_ids)
+        records = [
+            KnowledgeRecord(entity_id, COLLECTIVE, group_id, vectors[0]) for entity_id in entity_ids
+        ]
+        yield shard, records
+    counts = {
+        "collective_entities": shared,
+        "entities_without_answer": missing,
+        "unused_group_answers": int(bool(vectors) and not shared),
+    }
+    yield beam.pvalue.TaggedOutput(STATISTICS, counts)
 
 
-class WriteKnowledge(beam.DoFn):
+def _written_knowledge(
+    element: tuple[int, Iterable[list[KnowledgeRecord]]], plan: WritingPlan
+) -> Iterator[Any]:
     """All records of a shard to a TFRecord file, tagged their `ShardStatistics`."""
-
-    def __init__(self, plan: WritingPlan):
-        super().__init__()
-        self._plan = plan
-
-    @override
-    def process(self, element: tuple[int, Iterable[list[KnowledgeRecord]]]) -> Iterator[Any]:
-        shard, batches = element
-        path = storage.join(self._plan.folder, shard_name(shard, self._plan.shards))
-        records = write_knowledge(path, (record for batch in batches for record in batch))
-        yield {"shard": shard, "records": len(records)}
-        if records:
-            yield beam.pvalue.TaggedOutput(_VECTORS, (0, shard_statistics(shard, records)))
+    shard, batches = element
+    path = storage.join(plan.folder, shard_name(shard, plan.shards))
+    records = write_knowledge(path, (record for batch in batches for record in batch))
+    yield {"shard": shard, "records": len(records)}
+    if records:
+        yield beam.pvalue.TaggedOutput(_VECTORS, (0, shard_statistics(shard, records)))
 
 
 def write_entity_vectors(
@@ -308,7 +292,7 @@ def write_entity_vectors(
         pipeline
         | "ReadGroups" >> ReadTable(plan.groups)
         | "ReadMemberships"
-        >> beam.ParDo(ReadMemberships(plan)).with_outputs(
+        >> beam.FlatMap(_memberships_by_shard, plan).with_outputs(
             STATISTICS, DEAD_LETTERS, main=_MEMBERSHIPS
         )
     )
@@ -325,21 +309,22 @@ def write_entity_vectors(
         }
         | "ByShard" >> beam.CoGroupByKey()
         | "JoinMemberships"
-        >> beam.ParDo(JoinMemberships(plan.groups)).with_outputs(
-            STATISTICS, DEAD_LETTERS, _WAITING, main="records"
-        )
+        >> beam.FlatMap(
+            _joined_memberships, plan.groups.names[0] if plan.groups else ""
+        ).with_outputs(STATISTICS, DEAD_LETTERS, _WAITING, main="records")
     )
     shared = (
         {_VECTORS: groups, _WAITING: joined[_WAITING]}
         | "ByGroup" >> beam.CoGroupByKey()
         | "ShareGroupVector"
-        >> beam.ParDo(ShareGroupVector()).with_outputs(STATISTICS, main="records")
+        >> beam.FlatMap(_shared_group_vector).with_outputs(STATISTICS, main="records")
     )
     written = (
         (joined["records"], shared["records"])
         | "Records" >> beam.Flatten()
         | "ToShards" >> beam.GroupByKey()
-        | "WriteKnowledge" >> beam.ParDo(WriteKnowledge(plan)).with_outputs(_VECTORS, main="counts")
+        | "WriteKnowledge"
+        >> beam.FlatMap(_written_knowledge, plan).with_outputs(_VECTORS, main="counts")
     )
     path = storage.join(plan.folder, VECTOR_STATISTICS_FILE)
     report = (
@@ -353,3 +338,106 @@ def write_entity_vectors(
     counted = (memberships, joined, shared)
     counts = (*statistics, *(output[STATISTICS] for output in counted), written["counts"], report)
     counts | "Statistics" >> gather_statistics(plan.statistics)
+
+
+_DECIMALS_OF_SHARES = 6
+
+
+def describe_vectors(
+    statistics: Sequence[dict[str, Any]],
+    rejected: Mapping[str, Mapping[str, int]],
+    groups: str | None,
+    encoder: Mapping[str, Any] | None,
+) -> dict[str, Any]:
+    """The source's part of the manifest.
+
+    What depends on the run and not on the result, how many texts were in the cache, is not here:
+    equal inputs give equal manifests.
+
+    Args:
+      statistics: what the workers counted.
+      rejected: input file -> reason -> number of dead letters.
+      groups: the groups file, as dead letters name it.
+      encoder: what is known of the encoder; None when the vectors were made elsewhere.
+
+    Raises:
+      AssertionError: the counts do not add up.
+    """
+    group_reasons = dict(rejected.get(groups, {})) if groups else {}
+    reasons: dict[str, int] = {}
+    for file, counted in rejected.items():
+        if file != groups:
+            for reason, count in counted.items():
+                reasons[reason] = reasons.get(reason, 0) + count
+    shards = sorted(
+        (entry for entry in statistics if "shard" in entry), key=lambda entry: entry["shard"]
+    )
+    (vectors,) = (entry["vectors"] for entry in statistics if "vectors" in entry)
+    records = total(shards, "records")
+    individual = total(statistics, "individual_entities")
+    collective = total(statistics, "collective_entities")
+    missing = total(statistics, "entities_without_answer")
+    group_rows, group_letters = total(statistics, "group_rows"), sum(group_reasons.values())
+    elsewhere = total(statistics, "other_sources")
+    counts: dict[str, Any] = {
+        "records_in": total(statistics, "read") - elsewhere,
+        "records_out": records if encoder is None else total(statistics, "usable"),
+        "dead_letters": sum(reasons.values()),
+        "other_sources": elsewhere,
+        "rejected_by_reason": dict(sorted(reasons.items())),
+        "knowledge_records": records,
+        "individual_entities": individual,
+        "collective_entities": collective,
+        "entities_without_answer": missing,
+        "unused_group_answers": total(statistics, "unused_group_answers"),
+        "groups": {
+            "records_in": group_rows,
+            "records_out": group_rows - group_letters,
+            "dead_letters": group_letters,
+            "rejected_by_reason": group_reasons,
+        },
+    }
+    if encoder is not None:
+        counts["texts"] = total(statistics, "texts")
+        counts["answers_without_history"] = total(statistics, "answers_without_history")
+    if (
+        counts["records_in"] != counts["records_out"] + counts["dead_letters"]
+        or records != individual + collective
+    ):
+        raise AssertionError(f"records were lost or counted twice: {counts}")
+    return with_counts(counts, encoder, vectors, shards)
+
+
+def with_counts(
+    counts: Mapping[str, Any],
+    encoder: Mapping[str, Any] | None,
+    vectors: Mapping[str, Any],
+    shards: Sequence[Mapping[str, int]],
+) -> dict[str, Any]:
+    """The source's part of the manifest, whatever its vectors were made from.
+
+    Args:
+      counts: counts that add up.
+      encoder: what is known of the encoder, if there was one.
+      vectors: width and norms.
+      shards: number and records of each file.
+    """
+    numbers = {
+        "individual": counts["individual_entities"],
+        "collective": counts["collective_entities"],
+        "none": counts["entities_without_answer"],
+    }
+    entities = sum(numbers.values())
+    return {
+        "counts": counts,
+        "shares": {
+            name: round(count / entities, _DECIMALS_OF_SHARES) for name, count in numbers.items()
+        },
+        "encoder": None if encoder is None else {**encoder, "dimension": vectors["dimension"]},
+        "vectors": vectors,
+        "shards": shards,
+        "schema": {
+            feature.name: {"type": feature.type.value, "list": feature.is_list}
+            for feature in contract.KNOWLEDGE_FEATURES
+        },
+    }

@@ -11,7 +11,6 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
-from typing_extensions import override
 
 from preprocessing.answers.record import (
     Location,
@@ -53,51 +52,43 @@ class ImportPlan:
     writing: WritingPlan
 
 
-class ReadVectors(beam.DoFn):
+def _blocks_of(part: VectorFilePart) -> Iterator[tuple[VectorFilePart, VectorBlock]]:
     """Part of a file to (part, block)."""
-
-    @override
-    def process(self, element: VectorFilePart) -> Iterator[tuple[VectorFilePart, VectorBlock]]:
-        for block in read_part(element):
-            yield element, block
+    for block in read_part(part):
+        yield part, block
 
 
-class CheckVectors(beam.DoFn):
+def _checked_vectors(
+    element: tuple[VectorFilePart, VectorBlock], plan: ImportPlan
+) -> Iterator[Any]:
     """Block to (shard, records), dead letters beside them."""
-
-    def __init__(self, plan: ImportPlan):
-        super().__init__()
-        self._plan = plan
-
-    @override
-    def process(self, element: tuple[VectorFilePart, VectorBlock]) -> Iterator[Any]:
-        part, block = element
-        by_shard: dict[int, list[KnowledgeRecord]] = {}
-        dead_letters: list[DeadLetter] = []
-        rows = zip(block.entity_ids, block.vectors, block.extractions, block.group_ids, strict=True)
-        for number, (entity_id, vector, extraction, group_id) in enumerate(
-            rows, start=block.first_record
-        ):
-            try:
-                checked = usable_vector(entity_id, vector, extraction, self._plan.width)
-                refuse_forgotten(entity_id, self._plan.writing.entity, self._plan.forgotten)
-            except RejectedAnswer as error:
-                letter = dead_letter(part.file.name, number, error.reason, error.detail)
-                dead_letters.append(letter)
-                continue
-            shard = entity_shard(entity_id, self._plan.writing.shards)
-            by_shard.setdefault(shard, []).append(
-                KnowledgeRecord(
-                    entity_id,
-                    extraction or INDIVIDUAL,
-                    group_id,
-                    checked,
-                    Location(part.file.name, number, part.file.order),
-                )
+    part, block = element
+    by_shard: dict[int, list[KnowledgeRecord]] = {}
+    dead_letters: list[DeadLetter] = []
+    rows = zip(block.entity_ids, block.vectors, block.extractions, block.group_ids, strict=True)
+    for number, (entity_id, vector, extraction, group_id) in enumerate(
+        rows, start=block.first_record
+    ):
+        try:
+            checked = usable_vector(entity_id, vector, extraction, plan.width)
+            refuse_forgotten(entity_id, plan.writing.entity, plan.forgotten)
+        except RejectedAnswer as error:
+            letter = dead_letter(part.file.name, number, error.reason, error.detail)
+            dead_letters.append(letter)
+            continue
+        shard = entity_shard(entity_id, plan.writing.shards)
+        by_shard.setdefault(shard, []).append(
+            KnowledgeRecord(
+                entity_id,
+                extraction or INDIVIDUAL,
+                group_id,
+                checked,
+                Location(part.file.name, number, part.file.order),
             )
-        yield beam.pvalue.TaggedOutput(STATISTICS, {"read": len(block.entity_ids)})
-        yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
-        yield from by_shard.items()
+        )
+    yield beam.pvalue.TaggedOutput(STATISTICS, {"read": len(block.entity_ids)})
+    yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
+    yield from by_shard.items()
 
 
 def usable_vector(
@@ -138,10 +129,12 @@ def build_import_pipeline(pipeline: beam.Pipeline, plan: ImportPlan) -> None:
         pipeline
         | "VectorFiles" >> beam.Create(plan.parts, reshuffle=False)
         | "SpreadFiles" >> beam.Reshuffle()
-        | "ReadVectors" >> beam.ParDo(ReadVectors())
+        | "ReadVectors" >> beam.FlatMap(_blocks_of)
         | "SpreadBlocks" >> beam.Reshuffle()  # one file is one element: let all workers check
         | "CheckVectors"
-        >> beam.ParDo(CheckVectors(plan)).with_outputs(STATISTICS, DEAD_LETTERS, main="vectors")
+        >> beam.FlatMap(_checked_vectors, plan).with_outputs(
+            STATISTICS, DEAD_LETTERS, main="vectors"
+        )
     )
     write_entity_vectors(
         plan.writing,

@@ -36,9 +36,6 @@ from preprocessing.prompt_templates import (
     load_prompt_scenario,
     prompt_scenario_path,
 )
-from preprocessing.prompting.collective import CollectiveSource
-from preprocessing.prompting.individual import UserPrompts, write_item_prompts
-from preprocessing.prompting.prompt_file import CUSTOM_IDS, PROMPTS, PromptFile, open_prompt_file
 from preprocessing.prompting.questions import Question, questions_of
 from preprocessing.prompting.reading import (
     Scratch,
@@ -46,6 +43,15 @@ from preprocessing.prompting.reading import (
     read_groups,
     read_items,
     read_profiles,
+)
+from preprocessing.prompting.rendering import (
+    CUSTOM_IDS,
+    PROMPTS,
+    CollectiveSource,
+    PromptFile,
+    UserPrompts,
+    open_prompt_file,
+    write_item_prompts,
 )
 from preprocessing.prompting.token_costs import (
     Prices,

@@ -18,8 +18,7 @@ from configs.command_line import CommandError
 from configs.loading import load_scenario
 from configs.scenario import Scenario
 from preprocessing.beam_options import BeamOptions
-from preprocessing.beam_processes import ATTEMPTS
-from preprocessing.beam_runner import run_pipeline
+from preprocessing.beam_runner import ATTEMPTS, run_pipeline
 from preprocessing.encode import encode
 from preprocessing.examples import build_examples
 from tests.killing import checksums

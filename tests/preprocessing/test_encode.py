@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import hashlib
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +12,30 @@ import tensorflow as tf
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from configs.command_line import CommandError
-from preprocessing.encode import encode
+from configs.command_line import CommandError, RejectedInput
+from configs.loading import ConfigurationError
+from preprocessing.encode import default_sources, encode
+from preprocessing.encoders.text_encoder import EncodedTexts
+from preprocessing.encoders.tfidf import TfidfEncoder
+from preprocessing.grouping.plan import groups_file
+from preprocessing.grouping.step import make_groups
 from preprocessing.knowledge import building
 from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.layout import WorkDirectory
-from tests.preprocessing.small_data import ANSWERS, GROUP_ANSWERS, bucket_of, write_lines
+from tests.preprocessing.answers.small_files import record
+from tests.preprocessing.encoders.embeddings_server import (
+    EmbeddingsCall,
+    embeddings,
+    embeddings_server,
+)
+from tests.preprocessing.generation.chat_server import Reply, failure
+from tests.preprocessing.small_data import (
+    ANSWERS,
+    GROUP_ANSWERS,
+    bucket_of,
+    letters_of,
+    write_lines,
+)
 
 
 @pytest.fixture(scope="module")
@@ -241,3 +261,312 @@ def test_dry_run_writes_nothing(small_scenario):
     plan = encode(scenario, dry_run=True)
     assert [source["would_skip"] for source in plan["sources"]] == [False]
     assert not Path(scenario.work_dir).exists()
+
+
+def test_bad_answers_become_dead_letters_with_line_and_reason(small_scenario, small_folder):
+    good = ANSWERS[0]
+    prompt = {"prompt": "Introduce Größe", "prompt_sha256": "0" * 64}
+    right = {**prompt, "prompt_sha256": hashlib.sha256("Introduce Größe".encode()).hexdigest()}
+    lines = [
+        json.dumps(good).encode(),
+        b"{not json",
+        b"[1, 2]",
+        json.dumps({key: good[key] for key in good if key != "answer"}).encode(),
+        json.dumps({**good, "entity_id": " "}).encode(),
+        json.dumps({**good, "answer": "\n"}).encode(),
+        json.dumps({**good, "entity_id": 10}).encode(),
+        json.dumps({**good, "source": "user"}).encode(),
+        json.dumps({**good, "extraction": "collective"}).encode(),
+        json.dumps({**good, "entity_id": "8", **prompt}).encode(),
+        b"",
+        b'{"answer": "\xff"}',
+        json.dumps({**good, "entity_id": "8", "answer": "\ud800"}).encode(),
+        json.dumps({**good, "entity_id": "6", "answer": "! ? !"}).encode(),
+        json.dumps({**good, "answer": "a second answer"}).encode(),
+        json.dumps({**good, "entity_id": "8", **right}).encode(),
+    ]
+    (small_folder / "answers.jsonl").write_bytes(b"\n".join(lines))
+    scenario = small_scenario()
+    result = encode(scenario)
+    assert letters_of(scenario) == [
+        ("answers.jsonl", 2, "malformed_json"),
+        ("answers.jsonl", 3, "not_an_object"),
+        ("answers.jsonl", 4, "missing_field"),
+        ("answers.jsonl", 5, "blank_field"),
+        ("answers.jsonl", 6, "blank_answer"),
+        ("answers.jsonl", 7, "wrong_type"),
+        ("answers.jsonl", 8, "source_mismatch"),
+        ("answers.jsonl", 9, "extraction_mismatch"),
+        ("answers.jsonl", 10, "prompt_hash_mismatch"),
+        ("answers.jsonl", 12, "invalid_utf8"),
+        ("answers.jsonl", 13, "invalid_text"),
+        ("answers.jsonl", 14, "zero_vector"),
+        ("answers.jsonl", 15, "duplicate_entity"),
+    ]
+    assert (result["records_in"], result["records_out"], result["dead_letters"]) == (17, 4, 13)
+    assert read_knowledge(scenario.work_dir, "item").entity_ids == ["10", "100", "5", "8"]
+    with pytest.raises(RejectedInput) as raised:
+        encode(scenario, strict=True)
+    assert raised.value.result["dead_letters"] == 13
+
+
+def test_bad_group_rows_are_dead_letters_beside_the_answers(small_scenario, small_folder):
+    (small_folder / "groups.csv").write_text(
+        "item_id,group_id\n10,g1\n100,g1\n100,g2\n,g1\n5,\n3\n", encoding="utf-8"
+    )
+    scenario = small_scenario()
+    result = encode(scenario)
+    assert letters_of(scenario) == [
+        ("groups.csv", 4, "duplicate_entity"),
+        ("groups.csv", 5, "missing_item_id"),
+        ("groups.csv", 6, "missing_group_id"),
+        ("groups.csv", 7, "wrong_column_count"),
+    ]
+    assert result["dead_letters"] == 0
+    groups = result["sources"]["item"]["groups"]
+    assert (groups["records_in"], groups["records_out"], groups["dead_letters"]) == (6, 2, 4)
+    with pytest.raises(RejectedInput):
+        encode(scenario, strict=True)
+
+
+def test_the_first_answer_counts_across_files_in_the_configured_order(small_scenario, small_folder):
+    write_lines(small_folder / "later.jsonl", [{**ANSWERS[0], "answer": "loud space battle"}])
+    files = [str(small_folder / "later.jsonl"), str(small_folder / "answers.jsonl")]
+    scenario = small_scenario(knowledge__answers__item__individual=files)
+    encode(scenario)
+    assert letters_of(scenario) == [("answers.jsonl", 1, "duplicate_entity")]
+    knowledge = read_knowledge(scenario.work_dir, "item")
+    np.testing.assert_array_equal(
+        knowledge.vectors[knowledge.entity_ids.index("10")],
+        knowledge.vectors[knowledge.entity_ids.index("9")],
+    )
+
+
+def test_a_source_without_usable_answers_fails_and_says_why(small_scenario, small_folder):
+    scenario = small_scenario()
+    encode(scenario)
+    directory = WorkDirectory(scenario.work_dir).knowledge("item")
+    before = directory.manifest.read_bytes()
+    renamed = [{**answer, "source": "film"} for answer in ANSWERS]
+    write_lines(small_folder / "answers.jsonl", renamed)
+    (small_folder / "group_answers.jsonl").write_text("oops\n")
+    with pytest.raises(CommandError) as raised:
+        encode(scenario)
+    message = str(raised.value)
+    assert "knowledge.answers.item: every answer was rejected" in message
+    assert "(source_mismatch 3, malformed_json 1)" in message
+    assert "answers.jsonl, line 1: the record says source 'film', but 'item' was asked" in message
+    assert directory.manifest.read_bytes() == before
+    assert os.listdir(directory.path.parent) == ["item"]
+
+
+def test_vectors_without_content_are_no_source(small_scenario, monkeypatch):
+    nothing = EncodedTexts(np.zeros([5, 3], np.float32))
+    monkeypatch.setattr(TfidfEncoder, "encode", lambda _, texts: nothing)
+    scenario = small_scenario()
+    with pytest.raises(CommandError, match=r"every answer was rejected \(zero_vector 5\)"):
+        encode(scenario)
+    assert not WorkDirectory(scenario.work_dir).knowledge("item").path.exists()
+
+
+def test_empty_answer_files_are_no_source(small_scenario, small_folder):
+    (small_folder / "answers.jsonl").write_text("")
+    (small_folder / "group_answers.jsonl").write_text("\n")
+    with pytest.raises(CommandError, match=r"there are no answers in .*answers\.jsonl, .*group_an"):
+        encode(small_scenario())
+
+
+def test_wrong_configuration_is_explained(small_scenario, small_folder):
+    with pytest.raises(ConfigurationError, match=r"no source 'film'.*\(there: item\)"):
+        encode(small_scenario(), sources=["film"])
+    with pytest.raises(ConfigurationError, match=r"knowledge\.answers\.item\.individual"):
+        encode(small_scenario(knowledge__answers__item__individual=["absent.jsonl"]))
+    (small_folder / "groups.csv").write_text("movie,group_id\n1,g1\n")
+    with pytest.raises(ConfigurationError, match="no column 'item_id'"):
+        encode(small_scenario())
+    (small_folder / "groups.csv").write_text("item_id,group_id\n")
+    cut = small_folder / "cut.jsonl.gz"
+    cut.write_bytes(b"\x1f\x8b\x08\x00")
+    with pytest.raises(CommandError, match="cut off"):
+        encode(small_scenario(knowledge__answers__item__individual=[str(cut)]))
+
+
+def test_rejected_answers_are_explained(small_scenario, small_folder, capsys):
+    write_lines(small_folder / "answers.jsonl", [*ANSWERS, {**ANSWERS[0], "entity_id": ""}])
+    encode(small_scenario())
+    assert "  1 blank_field: a field is empty" in capsys.readouterr().err
+
+
+def test_the_key_of_an_embeddings_endpoint_is_written_nowhere(
+    small_scenario, small_folder, monkeypatch, capsys
+):
+    key = "sk-of-the-encoder-42"
+    monkeypatch.setenv("OPENAI_API_KEY", f"{key}\n")  # as mounted secrets end
+
+    def tell_tale(call: EmbeddingsCall) -> Reply:
+        assert call.authorization == f"Bearer {key}"
+        if "refused" in call.texts[0]:
+            return failure(400, f"you sent {call.authorization}")
+        return embeddings(call)
+
+    refused = {**ANSWERS[0], "entity_id": "8", "answer": "a text that is refused"}
+    write_lines(small_folder / "answers.jsonl", [ANSWERS[0], refused])
+    with embeddings_server(tell_tale) as server:
+        encoder = {"kind": "endpoint", "model": "toy", "base_url": server.url, "batch_size": 1}
+        scenario = small_scenario(knowledge__encoder=encoder)
+        encode(scenario)
+        with embeddings_server(lambda call: failure(401, f"bad {call.authorization}")) as closed:
+            encoder["base_url"] = closed.url
+            with pytest.raises(CommandError, match=r"bad Bearer \[key\]"):
+                encode(
+                    small_scenario(knowledge__encoder=encoder, work_dir=str(small_folder / "other"))
+                )
+    letters = WorkDirectory(scenario.work_dir).knowledge("item").dead_letters
+    assert "you sent Bearer [key]" in letters.read_text()
+    assert key not in "".join(capsys.readouterr())
+    for path in small_folder.rglob("*"):
+        assert not path.is_file() or key.encode() not in path.read_bytes(), path
+
+
+def test_which_sources_are_encoded(small_scenario, small_folder):
+    users = {"entity": "user", "individual": [str(small_folder / "users.jsonl")]}
+    write_lines(
+        small_folder / "users.jsonl",
+        [record("ann", "likes films", source="user")],
+    )
+    scenario = small_scenario(knowledge__answers__user=users, knowledge__sources=["user"])
+    assert default_sources(scenario) == ["user"]
+    assert default_sources(
+        small_scenario(
+            knowledge__answers__user=users, knowledge__sources=["user"], model__match="means"
+        )
+    ) == ["user", "item"]
+    without_adapter = small_scenario(
+        knowledge__answers__user=users, knowledge__sources=["user"], model__adapter="none"
+    )
+    assert default_sources(without_adapter) == ["user"]
+    several = small_scenario(
+        knowledge__answers__user=users,
+        knowledge__answers__text={"entity": "item", "metadata": ["title"]},
+        knowledge__answers__noise={"entity": "item", "random": {}},
+        knowledge__sources=["user"],
+        model__adapter="none",
+        model__match="means",
+        model__prior=True,
+        model__knowledge_match={"sources": ["noise", "item"]},
+        model__knowledge_prior={"sources": ["item", "text"]},
+    )
+    assert default_sources(several) == ["user", "noise", "item", "text"]
+    result = encode(scenario)
+    assert list(result["sources"]) == ["user"]
+    assert read_knowledge(scenario.work_dir, "user").vectors.shape == (1, 3)
+    assert list(encode(scenario, sources=["item", "item"])["sources"]) == ["item"]
+
+
+def test_groups_that_are_made_here_are_made_first(small_scenario, small_folder, capsys):
+    made = {
+        "entity": "item",
+        "collective": [str(small_folder / "group_answers.jsonl")],
+        "grouping": {"maximum_size": 3, "features": ["text"]},
+    }
+    scenario = small_scenario(knowledge__answers__item=made)
+    planned = encode(scenario, dry_run=True)["sources"]
+    assert [(plan["step"], plan["would_skip"]) for plan in planned] == [
+        ("group item", False),
+        ("encode item", False),
+    ]
+    assert not Path(scenario.work_dir).exists()
+    make_groups(scenario)
+    path = groups_file(scenario, "item")
+    assert path is not None
+    rows = Path(path).read_text().splitlines()[1:]
+    groups = dict(row.split(",") for row in rows)
+    answers = [
+        record(group, f"quiet films {n} of war", extraction="collective")
+        for n, group in enumerate(sorted(set(groups.values())))
+    ]
+    write_lines(small_folder / "group_answers.jsonl", answers)
+    shutil.rmtree(scenario.work_dir)
+    result = encode(scenario)["sources"]["item"]
+    shown = capsys.readouterr().err
+    assert shown.index("group item: 5 of 5 items") < shown.index("encode item: 2 answers")
+    assert (result["collective_entities"], result["entities_without_answer"]) == (5, 0)
+    assert encode(scenario)["skipped"]
+    planned = encode(scenario, dry_run=True)["sources"]
+    assert [(plan["step"], plan["would_skip"]) for plan in planned] == [("encode item", True)]
+    # without known interactions the groups have other names: answers about the old are not used
+    other = small_scenario(knowledge__answers__item=made, split__knowledge_history_cap=0)
+    with pytest.raises(CommandError, match="groups to which nobody belongs"):
+        encode(other)
+
+
+def test_one_answer_file_serves_all_sources(small_scenario, small_folder):
+    plain = small_scenario()
+    encode(plain)
+    alone = read_knowledge(plain.work_dir, "item")
+    users = [
+        {"source": "user", "entity_id": name, "extraction": "individual", "answer": text}
+        for name, text in (("ann", "likes quiet drama"), ("bob", "likes loud space battle"))
+    ]
+    factors = {"genre": "family drama", "mood": "quiet"}
+    film = {**ANSWERS[0], "source": "film", "factors": factors}
+    shared = str(small_folder / "all.jsonl")
+    records = [users[0], *ANSWERS, film, *GROUP_ANSWERS, {**film, "entity_id": "9"}, users[1]]
+    write_lines(small_folder / "all.jsonl", records)
+    scenario = small_scenario(
+        work_dir=str(small_folder / "shared"),
+        knowledge__answers__item__individual=[shared],
+        knowledge__answers__item__collective=[shared],
+        knowledge__answers__user={"entity": "user", "individual": [shared]},
+        knowledge__answers__film={
+            "entity": "item", "individual": [shared], "factors": ["genre", "mood"],
+        },
+    )  # fmt: skip
+    result = encode(scenario, sources=["item", "user", "film_genre"], strict=True)
+    counts = {
+        name: [
+            source[key] for key in ("records_in", "records_out", "dead_letters", "other_sources")
+        ]
+        for name, source in result["sources"].items()
+    }
+    # item reads the file twice: 3 individual, 2 collective answers of 9 lines each
+    assert counts == {
+        "item": [5, 5, 0, 13], "user": [2, 2, 0, 7], "film_genre": [2, 2, 0, 7],
+    }  # fmt: skip
+    assert result["other_sources"] == 27
+    together = read_knowledge(scenario.work_dir, "item")
+    assert (together.entity_ids, together.group_ids) == (alone.entity_ids, alone.group_ids)
+    np.testing.assert_array_equal(together.vectors, alone.vectors)
+    manifest = json.loads(WorkDirectory(scenario.work_dir).knowledge("user").manifest.read_text())
+    assert manifest["counts"]["other_sources"] == 7
+
+
+def test_unknown_sources_and_broken_lines_of_a_shared_file_are_dead_letters_once(
+    small_scenario, small_folder
+):
+    path = small_folder / "answers.jsonl"
+    strange = [{**answer, "source": "film"} for answer in (ANSWERS[0], GROUP_ANSWERS[0])]
+    write_lines(path, [*ANSWERS, *GROUP_ANSWERS, *strange])
+    with path.open("a") as file:
+        file.write("{not json\n")
+    scenario = small_scenario(knowledge__answers__item__collective=[str(path)])
+    result = encode(scenario)
+    assert letters_of(scenario) == [
+        ("answers.jsonl", 6, "source_mismatch"),
+        ("answers.jsonl", 7, "source_mismatch"),
+        ("answers.jsonl", 8, "malformed_json"),
+    ]
+    assert (result["records_in"], result["records_out"], result["other_sources"]) == (8, 5, 8)
+
+
+def test_a_file_of_another_source_only_is_a_mistake(small_scenario, small_folder):
+    write_lines(
+        small_folder / "answers.jsonl", [{**answer, "source": "user"} for answer in ANSWERS]
+    )
+    user = {"entity": "user", "individual": [str(small_folder / "answers.jsonl")]}
+    scenario = small_scenario(
+        knowledge__answers__user=user,
+        knowledge__answers__item={**user, "entity": "item"},
+    )
+    with pytest.raises(CommandError, match="answers.item: all 3 answers in .* of other sources"):
+        encode(scenario)

@@ -5,7 +5,7 @@ import pytest
 from configs.command_line import CommandError
 from configs.data import Data, Split
 from configs.loading import ConfigurationError
-from preprocessing.examples_checks import require_consistent_settings, require_samples, thin_parts
+from preprocessing.examples_manifest import require_consistent_settings, require_samples, thin_parts
 
 TREE = {"interactions": {"path": "i.csv"}, "catalogue": {"path": "c.csv"}}
 IMPLICIT = {"interactions": {"path": "i.csv", "columns": {"rating": None}}}

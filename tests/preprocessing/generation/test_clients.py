@@ -9,10 +9,9 @@ from configs.command_line import CommandError
 from configs.loading import ConfigurationError
 from configs.prompting import Generation
 from preprocessing.generation.answer_store import Acceptance
-from preprocessing.generation.batch_file import BatchFileClient, BatchResultClient
 from preprocessing.generation.clients import ClientFiles, check_settings, open_client
 from preprocessing.generation.endpoint_client import CallLimits, EndpointClient
-from preprocessing.generation.replay import ReplayClient
+from preprocessing.generation.file_clients import BatchFileClient, BatchResultClient, ReplayClient
 
 ACCEPTANCE = Acceptance(None, False, 2)
 

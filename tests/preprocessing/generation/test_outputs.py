@@ -9,8 +9,7 @@ from preprocessing.answers.completion import ChatResponse, Usage
 from preprocessing.answers.record import parse_answer
 from preprocessing.dead_letters import dead_letter
 from preprocessing.generation.answer_store import Acceptance, AnswerStore, Rejection
-from preprocessing.generation.outputs import OutputFolder
-from preprocessing.generation.pending import Survey, pending_requests, survey
+from preprocessing.generation.outputs import OutputFolder, Survey, pending_requests, survey
 from tests.preprocessing.answers.small_files import read_lines
 
 ACCEPTANCE = Acceptance(None, keep_truncated=False, attempts_per_answer=2)

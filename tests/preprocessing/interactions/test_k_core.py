@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import functools
 import json
-from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
@@ -19,7 +17,7 @@ from preprocessing.interactions.k_core import (
     CodedShard,
     FilterFiles,
     KeptCounts,
-    add_counts,
+    add_up,
     count_all,
     count_kept,
     find_kept_items,
@@ -86,12 +84,9 @@ def test_repeated_rounds_end_at_the_k_core_of_pandas(pairs, users, items, shards
     ]
     wanted = settings(users, items)
 
-    def total(counts: Iterable[KeptCounts]) -> KeptCounts:
-        return functools.reduce(add_counts, counts)
-
     kept = find_kept_items(
-        total(count_all(shard, 9) for shard in coded),
-        lambda mask: total(count_kept(shard, mask, wanted) for shard in coded),
+        add_up(count_all(shard, 9) for shard in coded),
+        lambda mask: add_up(count_kept(shard, mask, wanted) for shard in coded),
         wanted,
     )
     core = k_core(log, users, items)

@@ -13,10 +13,13 @@ from preprocessing.interactions.reading import (
     INTERACTION_SCHEMA,
     PLACE,
     by_reason,
+    concatenate,
     first_rows,
     open_interactions,
     parse_interactions,
     repeated_row,
+    table_from_bytes,
+    table_to_bytes,
 )
 from preprocessing.interactions.reading import LINE_COLUMN as LINE
 from tests.preprocessing.tables.tables_on_disk import csv_block, typed_block
@@ -318,3 +321,11 @@ def test_dead_letters_are_counted_by_reason():
     letters = [dead_letter("log.csv", line, f"reason{line % 2}", "") for line in range(5)]
     assert by_reason(letters) == {"reason0": 3, "reason1": 2}
     assert by_reason([]) == {}
+
+
+def test_tables_survive_and_add_up():
+    table = pa.table({"id": ["a", "ß"], "number": pa.array([1, None], pa.int64())})
+    assert table_from_bytes(table_to_bytes(table)).equals(table)
+    parts = [table_to_bytes(table), table_to_bytes(table.slice(0, 0)), table_to_bytes(table)]
+    assert concatenate(parts, table.schema).to_pylist() == table.to_pylist() * 2
+    assert concatenate([], table.schema).equals(table.slice(0, 0))

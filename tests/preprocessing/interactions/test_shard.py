@@ -12,10 +12,9 @@ from tensorflow_metadata.proto.v0 import schema_pb2
 from configs.data import CatalogueTable, Data, Split
 from configs.prompting import Prompts
 from preprocessing import storage
-from preprocessing.arrow_bytes import table_to_bytes
 from preprocessing.interactions.catalogue import catalogue_schema
 from preprocessing.interactions.leak_check import CheckedSource, PromptCheck, SeenPrompt
-from preprocessing.interactions.reading import open_interactions
+from preprocessing.interactions.reading import open_interactions, table_to_bytes
 from preprocessing.interactions.samples import ItemUniverse, user_folds
 from preprocessing.interactions.sequences import split_interactions
 from preprocessing.interactions.shard import (

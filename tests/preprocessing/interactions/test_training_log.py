@@ -6,18 +6,20 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from preprocessing.arrow_bytes import table_from_bytes
 from preprocessing.beam_options import BeamOptions
 from preprocessing.dead_letters import read_dead_letters
-from preprocessing.interactions.reading import open_interactions
+from preprocessing.interactions.reading import (
+    has_integer_items,
+    open_interactions,
+    table_from_bytes,
+)
 from preprocessing.interactions.shard import LogPlan
 from preprocessing.interactions.training_log import (
     collect_training_log,
-    has_integer_items,
     marked_interactions,
-    rows_by_shard,
+    read_training_log,
 )
-from preprocessing.interactions.training_log_pipeline import read_training_log
+from preprocessing.interactions.transforms import rows_by_shard
 from tests.preprocessing.interactions.synthetic_interactions import interaction_table, sequences_of
 from tests.preprocessing.small_data import bucket_of
 

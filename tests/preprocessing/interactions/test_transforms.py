@@ -7,18 +7,16 @@ from apache_beam.runners.portability.fn_api_runner import FnApiRunner
 from apache_beam.testing.util import assert_that, equal_to
 
 from configs.data import Data, Split
-from preprocessing.arrow_bytes import table_from_bytes
 from preprocessing.beam_sinks import DEAD_LETTERS, STATISTICS
 from preprocessing.interactions.catalogue import open_catalogue, open_profiles
-from preprocessing.interactions.reading import open_interactions
+from preprocessing.interactions.pipeline import catalogue_rows, profiles_by_shard
+from preprocessing.interactions.reading import open_interactions, table_from_bytes
 from preprocessing.interactions.shard import Shard
 from preprocessing.interactions.transforms import (
     INTEGER_ITEMS,
-    ParseCatalogue,
-    ParseInteractions,
-    ParseProfiles,
     as_singleton,
     find_time_cuts,
+    interactions_by_shard,
 )
 from preprocessing.tables.reading_transforms import ReadTable
 from tests.preprocessing.interactions.synthetic_interactions import interaction_table, sequences_of
@@ -57,7 +55,7 @@ def test_interactions_go_to_the_shard_of_their_user(data):
         parsed = (
             pipeline
             | ReadTable(reader)
-            | beam.ParDo(ParseInteractions(reader, data, 3)).with_outputs(
+            | beam.FlatMap(interactions_by_shard, reader, data, 3).with_outputs(
                 STATISTICS, DEAD_LETTERS, INTEGER_ITEMS, main="tables"
             )
         )
@@ -88,14 +86,14 @@ def test_catalogue_and_profiles_are_counted_too(data):
         items = (
             pipeline
             | "Items" >> ReadTable(catalogue)
-            | beam.ParDo(ParseCatalogue(catalogue, data.catalogue)).with_outputs(
+            | beam.FlatMap(catalogue_rows, catalogue, data.catalogue).with_outputs(
                 STATISTICS, DEAD_LETTERS, main="tables"
             )
         )
         users = (
             pipeline
             | "Users" >> ReadTable(profiles)
-            | beam.ParDo(ParseProfiles(profiles, data.profiles, 3)).with_outputs(
+            | beam.FlatMap(profiles_by_shard, profiles, data.profiles, 3).with_outputs(
                 STATISTICS, DEAD_LETTERS, main="tables"
             )
         )

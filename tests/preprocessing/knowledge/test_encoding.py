@@ -18,11 +18,11 @@ from preprocessing.encoders.tfidf import TfidfEncoder
 from preprocessing.knowledge import vector_cache
 from preprocessing.knowledge.accepting import accepted_file, write_accepted
 from preprocessing.knowledge.encoding import (
-    EncodeAnswers,
     EncoderHandler,
-    ListCache,
-    LookUp,
     TextVectors,
+    cache_files,
+    encode_answers,
+    look_up,
     number_of_ranges,
 )
 from preprocessing.knowledge.vector_cache import (
@@ -92,8 +92,8 @@ def encode(
 
     def build(pipeline: beam.Pipeline) -> None:
         cache = str(folder / "cache")
-        transform = EncodeAnswers(settings, str(folder), str(folder), cache, len(texts))
-        encoded = pipeline | beam.Create(range(2)) | transform
+        shards = pipeline | beam.Create(range(2))
+        encoded = encode_answers(shards, settings, str(folder), str(folder), cache, len(texts))
         (encoded["vectors"], encoded[STATISTICS]) | beam.Flatten() | beam.Map(write)
 
     run_pipeline(build, BeamOptions())
@@ -174,7 +174,7 @@ def test_a_file_that_another_run_merged_is_found_where_it_is_now(tmp_path, clear
     cache = str(tmp_path / "cache")
     hashes = [text_hash(text) for text in TEXTS.values()]
     write_vectors(cache, hashes[:1], np.full((1, 2), 0.5, np.float16))
-    listed = list(ListCache(1).process(cache))
+    listed = list(cache_files(cache, 1))
     storage.delete_file(listed[0][1].path)
     if not cleared:
         write_vectors(cache, hashes[:2], np.full((2, 2), 0.5, np.float16))
@@ -183,7 +183,7 @@ def test_a_file_that_another_run_merged_is_found_where_it_is_now(tmp_path, clear
         for digest, (entity, text) in zip(hashes, TEXTS.items(), strict=True)
     ]
     grouped = {"texts": [answers], "files": [file for _, file in listed]}
-    counts = next(LookUp(8, cache, 1).process((0, grouped))).value
+    counts = next(look_up((0, grouped), 8, cache, 1)).value
     assert counts == {"texts": 2, "texts_from_cache": 0 if cleared else 2}
 
 
@@ -199,7 +199,7 @@ def test_a_file_reaches_every_range_that_its_hashes_may_be_in(tmp_path):
     vectors = np.ones((200, 2), np.float16)
     write_vectors(str(tmp_path), hashes[:20], vectors[:20])
     write_vectors(str(tmp_path), hashes[20:], vectors[20:])
-    listed: set[tuple[int, CacheFile]] = set(ListCache(8).process(str(tmp_path)))
+    listed: set[tuple[int, CacheFile]] = set(cache_files(str(tmp_path), 8))
     for digest in hashes:
         mine = [file for number, file in listed if number == prefix_of(digest) * 8 // 65536]
         assert any(file.first <= prefix_of(digest) <= file.last for file in mine)

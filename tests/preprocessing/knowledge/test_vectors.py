@@ -5,20 +5,23 @@ import pytest
 import tensorflow as tf
 
 from configs.command_line import CommandError
-from preprocessing.answers.record import Answer, Location
+from preprocessing.answers.record import Answer, Location, RejectedAnswer
 from preprocessing.knowledge.entity_vectors import (
     combine,
+    describe_vectors,
     first_vectors,
     norm_report,
     shard_statistics,
     write_vector_statistics,
 )
+from preprocessing.knowledge.vector_import import usable_vector
 from preprocessing.knowledge.vectors import (
     KnowledgeRecord,
     round_vectors,
     usable_vectors,
     write_knowledge,
 )
+from preprocessing.vector_files import Problem
 
 
 def answer(number: int) -> Answer:
@@ -166,3 +169,104 @@ def test_the_first_vector_of_the_first_file_counts():
         ("file1", 1, "same entity as record 3 of file0"),
     ]
     assert {letter["reason"] for letter in dead_letters} == {"duplicate_entity"}
+
+
+STATISTICS = [
+    {"read": 3},
+    {"read": 4},
+    {"accepted": 6, "answers_without_history": 2},
+    {"usable": 5},
+    {"texts": 4, "texts_from_cache": 3},
+    {"texts_encoded": 1, "tokens": 9},
+    {"individual_entities": 3, "collective_entities": 0},
+    {"collective_entities": 2, "entities_without_answer": 3, "unused_group_answers": 1},
+    {"group_rows": 9},
+    {"shard": 1, "records": 4},
+    {"shard": 0, "records": 1},
+    {"vectors": {"dimension": 8, "norms": {}}},
+]
+REJECTED = {
+    "a.jsonl": {"duplicate_entity": 1},
+    "b.jsonl": {"duplicate_entity": 0, "zero_vector": 1},
+    "groups.csv": {"duplicate_entity": 2},
+}
+
+
+def test_counts_of_all_workers_are_added_up():
+    described = describe_vectors(STATISTICS, REJECTED, "groups.csv", {"kind": "toy"})
+    assert described["counts"] == {
+        "records_in": 7,
+        "records_out": 5,
+        "dead_letters": 2,
+        "other_sources": 0,
+        "rejected_by_reason": {"duplicate_entity": 1, "zero_vector": 1},
+        "knowledge_records": 5,
+        "individual_entities": 3,
+        "collective_entities": 2,
+        "entities_without_answer": 3,
+        "unused_group_answers": 1,
+        "groups": {
+            "records_in": 9,
+            "records_out": 7,
+            "dead_letters": 2,
+            "rejected_by_reason": {"duplicate_entity": 2},
+        },
+        "texts": 4,
+        "answers_without_history": 2,
+    }
+    assert described["shares"] == {"individual": 0.375, "collective": 0.25, "none": 0.375}
+    assert described["encoder"] == {"kind": "toy", "dimension": 8}
+    assert [shard["shard"] for shard in described["shards"]] == [0, 1]
+
+
+def test_what_the_cache_saved_is_not_part_of_the_result():
+    assert "texts_from_cache" not in str(describe_vectors(STATISTICS, REJECTED, "groups.csv", {}))
+    without = [
+        {name: count for name, count in entry.items() if name not in ("texts_from_cache", "tokens")}
+        for entry in STATISTICS
+    ]
+    assert describe_vectors(STATISTICS, REJECTED, "groups.csv", {}) == describe_vectors(
+        without, REJECTED, "groups.csv", {}
+    )
+
+
+def test_lost_records_are_noticed():
+    with pytest.raises(AssertionError, match="lost or counted twice"):
+        describe_vectors([*STATISTICS, {"read": 1}], REJECTED, "groups.csv", {})
+
+
+def test_records_of_other_sources_are_counted_apart():
+    shared = [*STATISTICS, {"read": 3, "other_sources": 3}]
+    counts = describe_vectors(shared, REJECTED, "groups.csv", {})["counts"]
+    assert (counts["records_in"], counts["records_out"]) == (7, 5)
+    assert (counts["dead_letters"], counts["other_sources"]) == (2, 3)
+
+
+GOOD = np.array([1.0, 0.1])
+
+
+def test_a_vector_is_rounded_to_float16():
+    actual = np.frombuffer(usable_vector("a", GOOD, "", 2), np.float16)
+    assert actual.tolist() == [1.0, float(np.float16(0.1))]
+    assert usable_vector("a", np.array([3, 4]), "collective", 2)
+
+
+@pytest.mark.parametrize(
+    ("entity_id", "vector", "extraction", "reason"),
+    [
+        ("", GOOD, "", "blank_field"),
+        (" ", GOOD, "", "blank_field"),
+        ("a\nb", GOOD, "", "invalid_entity_id"),
+        ("a" * 300, GOOD, "", "invalid_entity_id"),
+        ("a", GOOD, "guessed", "extraction_mismatch"),
+        ("a", np.ones(3), "", "wrong_width"),
+        ("a", np.array([np.nan, 1]), "", "non_finite_vector"),
+        ("a", np.array([1e6, 1]), "", "non_finite_vector"),
+        ("a", np.array([1e-9, -0.0]), "", "zero_vector"),
+        ("a", Problem("missing_field", "no vector"), "", "missing_field"),
+    ],
+)
+def test_what_makes_no_knowledge_has_a_reason(entity_id, vector, extraction, reason):
+    with pytest.raises(RejectedAnswer) as raised:
+        usable_vector(entity_id, vector, extraction, 2)
+    assert raised.value.reason == reason

@@ -13,16 +13,16 @@ from preprocessing.prompt_templates import (
     load_prompt_scenario,
     prompt_scenario_path,
 )
-from preprocessing.prompting.collective import (
+from preprocessing.prompting.questions import questions_of
+from preprocessing.prompting.reading import Scratch
+from preprocessing.prompting.rendering import (
     CollectiveSource,
     GroupCounts,
+    PromptFile,
     in_natural_order,
     merge_groups,
     smoothed_lift,
 )
-from preprocessing.prompting.prompt_file import PromptFile
-from preprocessing.prompting.questions import questions_of
-from preprocessing.prompting.reading import Scratch
 
 
 def test_lift_is_observed_over_expected_with_smoothing():

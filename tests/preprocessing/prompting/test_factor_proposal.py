@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from preprocessing.prompting.factor_proposal import (
+from preprocessing.generation.factor_proposal import (
     FactorsNotUnderstood,
     ProposedFactors,
     factor_proposal_prompt,

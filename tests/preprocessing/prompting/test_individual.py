@@ -12,9 +12,8 @@ from preprocessing.prompt_templates import (
     load_prompt_scenario,
     prompt_scenario_path,
 )
-from preprocessing.prompting.individual import UserPrompts, write_item_prompts
-from preprocessing.prompting.prompt_file import PromptFile
 from preprocessing.prompting.questions import factor_list, questions_of
+from preprocessing.prompting.rendering import PromptFile, UserPrompts, write_item_prompts
 
 
 def scenario_of(name: str):

@@ -1,24 +1,259 @@
-"""Collective prompts: one for each group, from the titles that stand for it."""
+"""The prompts of single items and users and of groups, and the file they are written into."""
 
 from __future__ import annotations
 
 import csv
+import json
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 
 from configs.prompting import Prompts
+from preprocessing.answers.completion import estimated_tokens
+from preprocessing.answers.prompts import JSON_SCHEMA
+from preprocessing.answers.record import INTERACTIONS_SEEN, MEMBERS, custom_id, prompt_sha256
+from preprocessing.dead_letters import DeadLetter, dead_letter
 from preprocessing.grouping.groups_file import entity_column
 from preprocessing.grouping.plan import Kind
 from preprocessing.interactions.first_interactions import FirstInteractions
-from preprocessing.prompting.prompt_file import PromptFile
+from preprocessing.prompt_templates import Template, Templates
 from preprocessing.prompting.questions import Question
 from preprocessing.prompting.reading import Scratch
-from preprocessing.records.contract import GROUP_ID
+from preprocessing.prompting.token_costs import PromptCount
+from preprocessing.records.contract import GROUP_ID, INDIVIDUAL
+
+PROMPTS = "prompts.jsonl"
+CUSTOM_IDS = "custom_ids.csv"
+_PSEUDONYM_CHARACTERS = 32
+
+
+class PromptFile:
+    """Writes prompts and counts them.
+
+    A record has custom_id, source, entity_id, extraction, model (null), prompt and prompt_sha256,
+    and where there are any, interactions_seen, json_schema of the answer, and members of the group.
+
+    A batch file carries custom_ids to the LLM's provider, who must not learn user ids from them.
+    With pseudonyms, the custom_id of a user's prompt is made from the hash of the prompt: the
+    provider, who sees the prompt, learns nothing from it, no key has to be kept, and the same
+    prompt has the same custom_id in every run. A second user with the very same prompt gets "-2".
+    The table of pseudonyms leads back to the users; it stays in the house, like the file of
+    prompts itself.
+    """
+
+    def __init__(self, prompts: TextIO, custom_ids: TextIO, scratch: Scratch, pseudonyms: bool):
+        """Starts the table of pseudonyms.
+
+        Args:
+          prompts: open file for the prompts.
+          custom_ids: open file for the table.
+          scratch: remembers pseudonyms in use.
+          pseudonyms: False writes user ids into custom_ids.
+        """
+        self._prompts = prompts
+        self._scratch = scratch
+        self._pseudonyms = pseudonyms
+        self._table = csv.writer(custom_ids, lineterminator="\n")
+        self._table.writerow(["custom_id", "source", "entity_id"])
+        self._counts: dict[tuple[str, str, str], PromptCount] = {}
+
+    def start(self, question: Question) -> None:
+        """Makes a source appear in the counts, also if it gets no prompt."""
+        asked = (question.source, question.entity, question.extraction)
+        self._counts.setdefault(asked, PromptCount(*asked))
+
+    def write(
+        self,
+        question: Question,
+        entity_id: str,
+        values: Mapping[str, str],
+        *,
+        interactions_seen: int | None = None,
+        members: Sequence[str] = (),
+    ) -> None:
+        """Writes one prompt.
+
+        Args:
+          question: what is asked.
+          entity_id: item, user or group id.
+          values: of the placeholders that the question leaves open.
+          interactions_seen: how many of the user's first interactions the prompt is made from.
+          members: item ids of the group whose members the prompt lists, in its order.
+        """
+        source, extraction = question.source, question.extraction
+        prompt = question.prompt(values, len(members))
+        sha256 = prompt_sha256(prompt)
+        name = custom_id(source, extraction, entity_id)
+        if self._pseudonyms and question.entity == "user" and extraction == INDIVIDUAL:
+            name = self._pseudonym(source, sha256)
+            self._table.writerow([name, source, entity_id])
+        record: dict[str, object] = {
+            "custom_id": name,
+            "source": source,
+            "entity_id": entity_id,
+            "extraction": extraction,
+            "model": None,
+            "prompt": prompt,
+            "prompt_sha256": sha256,
+        }
+        if interactions_seen is not None:
+            record[INTERACTIONS_SEEN] = interactions_seen
+        if (schema := question.schema(len(members))) is not None:
+            record[JSON_SCHEMA] = schema
+        if members:
+            record[MEMBERS] = list(members)
+        self._prompts.write(json.dumps(record, ensure_ascii=False) + "\n")
+        self.start(question)
+        names = question.names(len(members))
+        count = self._counts[source, question.entity, extraction]
+        count.prompts += 1
+        count.prompt_tokens += estimated_tokens(prompt)
+        count.texts += question.is_prose
+        count.names += names
+        count.most_names = max(count.most_names, names)
+
+    def counts(self) -> list[PromptCount]:
+        """What was written, by source and extraction, in the order in which they started."""
+        return list(self._counts.values())
+
+    def _pseudonym(self, source: str, sha256: str) -> str:
+        name = custom_id(source, INDIVIDUAL, sha256[:_PSEUDONYM_CHARACTERS])
+        times = self._scratch.times_asked(name)
+        return name if times == 1 else f"{name}-{times}"
+
+
+@contextmanager
+def open_prompt_file(folder: Path, scratch: Scratch, pseudonyms: bool) -> Iterator[PromptFile]:
+    """Opens the files of a step's folder; the table of pseudonyms is for the owner's eyes only."""
+    table = folder / CUSTOM_IDS
+    table.touch(mode=0o600)
+    with (
+        (folder / PROMPTS).open("w", encoding="utf-8", newline="\n") as prompts,
+        table.open("w", encoding="utf-8", newline="") as custom_ids,
+    ):
+        yield PromptFile(prompts, custom_ids, scratch, pseudonyms)
+
+
+def write_item_prompts(
+    question: Question,
+    scratch: Scratch,
+    file: PromptFile,
+    catalogue_files: Sequence[str],
+    kept_items: Sequence[str] | None = None,
+) -> tuple[dict[str, int], list[DeadLetter]]:
+    """Writes a prompt for each item of the catalogue.
+
+    Args:
+      question: what is asked about each.
+      scratch: holds the items.
+      file: takes the prompts.
+      catalogue_files: the catalogue's files by index, for dead letters.
+      kept_items: the only items to ask about, because `data.filter` leaves out all others; all
+        items if not given.
+
+    Returns:
+      Counts, and dead letters for items without title: nothing can be asked about them.
+    """
+    file.start(question)
+    dead_letters = []
+    asked = np.full(scratch.item_count, kept_items is None)
+    if kept_items is not None:
+        codes = scratch.codes(kept_items)
+        asked[codes[codes >= 0]] = True
+    for code, (item_id, title, (catalogue_file, line)) in enumerate(scratch.items()):
+        if not asked[code]:
+            continue
+        if title:
+            file.write(question, item_id, {"title": title})
+        else:
+            detail = f"no title, so no prompt of source '{question.source}'"
+            path = catalogue_files[catalogue_file]
+            dead_letters.append(dead_letter(path, line, "missing_title", detail))
+    counts = {
+        "items": scratch.item_count,
+        "prompts": int(asked.sum()) - len(dead_letters),
+        "without_title": len(dead_letters),
+        "filtered_out": int((~asked).sum()),
+    }
+    return counts, dead_letters
+
+
+class UserPrompts:
+    """Writes a prompt for each user from the user's first k_u interactions, oldest first.
+
+    Interactions with an item without title are left out of the text, so k_u is written beside it
+    (`interactions_seen`): the leak check could not tell from the text how far the prompt reaches.
+    """
+
+    def __init__(self, questions: Sequence[Question], templates: Templates, rated: bool):
+        """Prepares the templates.
+
+        Args:
+          questions: what is asked about each user.
+          templates: of history entries.
+          rated: the log has ratings; without, those of `FirstInteractions` repeat the labels and
+            must not pass for stars.
+
+        Attributes:
+          counts: users, prompts, users without prompt by reason, and interactions not shown.
+        """
+        self._questions = questions
+        self._entry = Template(
+            templates.history_entry if rated else templates.history_entry_without_rating
+        )
+        self.counts: Counter[str] = Counter(
+            users=0, prompts=0, without_history=0, without_titles=0, interactions_without_title=0
+        )
+
+    def write(
+        self,
+        seen: FirstInteractions,
+        titles: Sequence[str],
+        profiles: Mapping[str, str],
+        file: PromptFile,
+    ) -> None:
+        """Writes the prompts of some users.
+
+        Args:
+          seen: the interactions [0, k_u) of the users.
+          titles: [rows] name of each interaction's item, empty if it has none.
+          profiles: profile sentence by user, for users who have one.
+          file: takes the prompts.
+        """
+        for question in self._questions:
+            file.start(question)
+        ends = np.searchsorted(seen.user_of_row, np.arange(len(seen.users)), side="right").tolist()
+        start = 0
+        for user_id, end in zip(seen.users, ends, strict=True):
+            self.counts["users"] += 1
+            history = [
+                self._shown(titles[row], float(seen.ratings[row]), bool(seen.liked[row]))
+                for row in range(start, end)
+                if titles[row]
+            ]
+            self.counts["interactions_without_title"] += end - start - len(history)
+            if history:
+                self.counts["prompts"] += 1
+                profile = profiles.get(user_id)
+                values = {
+                    "profile": f"{profile} " if profile else "",
+                    "history": "; ".join(history),
+                }
+                for question in self._questions:
+                    file.write(question, user_id, values, interactions_seen=end - start)
+            else:
+                self.counts["without_titles" if end > start else "without_history"] += 1
+            start = end
+
+    def _shown(self, title: str, rating: float, liked: bool) -> str:
+        opinion = "liked" if liked else "disliked"
+        return self._entry.fill({"title": title, "rating": f"{rating:.10g}", "opinion": opinion})
 
 
 def smoothed_lift(observed: np.ndarray, expected: np.ndarray, smoothing: float) -> np.ndarray:
