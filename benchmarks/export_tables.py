@@ -40,13 +40,13 @@ from examples.synthetic import GENRES
 from models.building import AnyModel, ModelTables, build_model
 from models.catalogue import CatalogueContents, CategoricalColumn
 from models.vector_tables import NUMBER_FORMATS, VectorTable
+from serving.c_api import CApiSession
 from serving.client.inputs import UserRequest
 from serving.export import serving_module
 from serving.id_index import IdIndex, with_whole_number_ids
 from serving.loadtest.requests import RequestSource
 from serving.publishing import write_warmup_requests
 from serving.refresh.parts import RefreshParts
-from serving.runtime.c_api import CApiSession
 from trainer.run_folder import create_weights
 
 _NAME = "export_tables"

@@ -35,8 +35,8 @@ from models.building import AnyModel, build_model
 from preprocessing.beam_options import silence_beam_import_logs
 from preprocessing.encode import encode
 from preprocessing.examples import build_examples
+from trainer.examples import ExampleStore
 from trainer.optimizers import build_optimizer
-from trainer.preparation import ExampleStore
 from trainer.run_folder import create_weights
 from trainer.training import match_statistics
 from trainer.training_input import TrainingInput, Worker, training_examples

@@ -244,7 +244,7 @@ def _prepare(name: str, folder: Path, log: SyntheticLog) -> None:
 
 def _load(version: Path) -> None:
     set_up_tensorflow()
-    from serving.runtime.c_api import CApiSession
+    from serving.c_api import CApiSession
 
     with CApiSession(version):
         pass
@@ -253,7 +253,7 @@ def _load(version: Path) -> None:
 def _read(config: Path) -> None:
     set_up_tensorflow()
     from models.building import build_model
-    from trainer.preparation import ExampleStore
+    from trainer.examples import ExampleStore
     from trainer.training_input import Worker, training_examples
 
     scenario = load_scenario(str(config), ["model.adapter=none", "model.match=none"])

@@ -10,10 +10,10 @@ from typing import Self
 
 import numpy as np
 
+from serving.c_api import CApiSession
 from serving.client.inputs import InputKind, ModelInputs
 from serving.loadtest.requests import RequestSource, signature_calls
 from serving.protocol.messages import types_pb2
-from serving.runtime.c_api import CApiSession
 
 _KINDS = {types_pb2.DT_STRING: InputKind.STRINGS, types_pb2.DT_INT64: InputKind.INTEGERS}
 

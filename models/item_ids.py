@@ -7,7 +7,7 @@ The three classes have one interface. A layer maps catalogue rows, int [...], to
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 import tensorflow as tf
@@ -16,7 +16,7 @@ from configs.serving import NumberFormat
 from models.adapters.base import Standardization, frozen_weight
 from models.adapters.linear import LinearProjection
 from models.knowledge import MISSING_ROW, KnowledgeTable
-from models.vector_tables import VectorTable, row_chunks
+from models.vector_tables import VectorTable, computed_table
 
 INITIAL_DEVIATION = 0.05
 
@@ -161,13 +161,7 @@ class KnowledgeIds(tf.keras.layers.Layer):
     def table(self) -> np.ndarray:
         """Vectors of all catalogue rows, float32."""
         (first, *_) = self._rows.values()
-        table = np.empty([first.shape[0], self.width], np.float32)
-        compute = tf.function(
-            self, input_signature=[tf.TensorSpec([None], tf.int32)], autograph=False
-        ).get_concrete_function()
-        for rows in row_chunks(0, len(table)):
-            table[rows] = compute(tf.constant(rows)).numpy()
-        return table
+        return computed_table(self, first.shape[0], self.width)
 
     @property
     def tables(self) -> Mapping[str, KnowledgeTable]:
@@ -195,19 +189,15 @@ class KnowledgeIds(tf.keras.layers.Layer):
 
     def projected_tables(self) -> dict[str, np.ndarray]:
         """What every knowledge row adds: source -> float32 [rows, width], row 0 zeros."""
-        return {source: self._projected_table(source) for source in self._tables}
 
-    def _projected_table(self, source: str) -> np.ndarray:
-        knowledge = self._tables[source]
-        compute = tf.function(
-            lambda rows: self.project_vectors(source, knowledge.vectors(rows)),
-            input_signature=[tf.TensorSpec([None], tf.int32)],
-            autograph=False,
-        ).get_concrete_function()
-        table = np.zeros([knowledge.num_rows, self.width], np.float32)
-        for rows in row_chunks(1, len(table)):
-            table[rows] = compute(tf.constant(rows)).numpy()
-        return table
+        def projection(source: str) -> Callable[[tf.Tensor], tf.Tensor]:
+            knowledge = self._tables[source]
+            return lambda rows: self.project_vectors(source, knowledge.vectors(rows))
+
+        return {
+            source: computed_table(projection(source), table.num_rows, self.width, first=1)
+            for source, table in self._tables.items()
+        }
 
     def _vectors(self, source: str, rows: tf.Tensor) -> tf.Tensor:
         vectors = self._tables[source].vectors(rows)

@@ -41,6 +41,29 @@ def row_chunks(first: int, num_rows: int) -> Iterator[np.ndarray]:
         yield np.arange(start, min(start + CHUNK_ROWS, num_rows), dtype=np.int32)
 
 
+def computed_table(
+    function: Callable[[tf.Tensor], tf.Tensor], num_rows: int, width: int, first: int = 0
+) -> np.ndarray:
+    """What a function of rows gives for every row of a table.
+
+    Args:
+      function: int [n] -> [n, width].
+      num_rows: rows of the table.
+      width: of the results.
+      first: the rows before it stay zeros.
+
+    Returns:
+      float32 [num_rows, width].
+    """
+    compute = tf.function(
+        function, input_signature=[tf.TensorSpec([None], tf.int32)], autograph=False
+    ).get_concrete_function()
+    table = np.zeros([num_rows, width], np.float32)
+    for rows in row_chunks(first, num_rows):
+        table[rows] = compute(tf.constant(rows)).numpy()
+    return table
+
+
 def map_distinct(function: Callable[[tf.Tensor], tf.Tensor], rows: tf.Tensor) -> tf.Tensor:
     """Applies a function of rows to the distinct rows only and spreads the result.
 

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from configs.command_line import program_parser, run_command
-from serving.commands import deploy, explore, export, loadtest, predict, refresh, serve
+from serving.commands import requests, servers, versions
 
 _DESCRIPTION = """\
 From a trained run to a served ranking.
@@ -39,8 +39,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     """
     parser = program_parser("python -m serving", _DESCRIPTION)
     subparsers = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for command in (export, refresh, serve, predict, explore, loadtest, deploy):
-        command.add_command(subparsers)
+    for add_command in (
+        versions.add_export,
+        versions.add_refresh,
+        servers.add_serve,
+        requests.add_predict,
+        servers.add_explore,
+        requests.add_loadtest,
+        versions.add_deploy,
+    ):
+        add_command(subparsers)
     arguments = parser.parse_args(argv)
     return run_command(arguments.run, arguments)
 

@@ -16,8 +16,13 @@ from models.match.ridge import ridge_contributions
 from models.reduction import cosine_kernel
 from serving.client.inputs import ModelInputs, RawId, UserRequest, rank_inputs
 from serving.export_manifest import read_manifest
-from serving.refresh.checkpoint import IdLookup, StoredVariables
-from serving.refresh.description import RefreshFolder, read_description, read_match
+from serving.refresh.version import (
+    IdLookup,
+    RefreshFolder,
+    StoredVariables,
+    read_description,
+    read_match,
+)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import abc
 import functools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -14,14 +14,19 @@ from tensorflow.types.experimental import ConcreteFunction
 
 from configs.command_line import CommandError
 from configs.serving import IdType, NumberFormat
+from models.adapters.base import KnowledgeAdapter
 from models.building import AnyModel
+from models.inputs import InputPreparation
+from models.item_ids import KnowledgeIds, StoredIds, TrainedIds
+from models.knowledge import UserRows
+from models.prior import PRIOR_SUFFIX, KnowledgePrior
 from models.ranking import RankingModel
 from models.reranking import RerankingModel
 from models.retrieving import RetrievalModel
-from models.vector_tables import UnstorableVector, growing_table
+from models.vector_tables import AugmentedTables, UnstorableVector, growing_table
 from preprocessing.records.contract import HISTORY_ITEM_ID, ITEM_ID
 from preprocessing.records.parsing import parse_examples
-from serving.id_index import IndexOverflow, with_whole_number_ids
+from serving.id_index import IdIndex, IndexOverflow, StoredUserRows, with_whole_number_ids
 from serving.proof.kinds import KindProof, RankingProof, RerankingProof, RetrievalProof
 from serving.request_features import (
     RETRIEVED_ITEMS,
@@ -30,7 +35,81 @@ from serving.request_features import (
     input_specifications,
     request_features,
 )
-from serving.stored_knowledge import with_stored_knowledge
+
+
+class StoredPrior(tf.Module):
+    """What an export has of a knowledge prior: the number of each item, without what made it.
+
+    Shapes: catalogue rows int [...] -> float32 [...].
+    """
+
+    def __init__(self, prior: KnowledgePrior):
+        """Keeps the numbers of all rows."""
+        super().__init__(name="stored_prior")
+        numbers = prior(tf.range(prior.num_rows))
+        self._numbers = growing_table(
+            numbers, f"items/prior/{prior.name.removesuffix(PRIOR_SUFFIX)}"
+        )
+
+    def __call__(self, rows: tf.Tensor, folds: tf.Tensor | None = None) -> tf.Tensor:
+        """Looks numbers up; requests leave no fold of users out."""
+        return tf.gather(self._numbers, rows)
+
+
+def with_stored_knowledge(
+    model: AnyModel,
+    number_format: NumberFormat = "float32",
+    sources: Collection[str] | None = None,
+) -> AnyModel:
+    """A model with tables of results for knowledge vectors and what is trained over them.
+
+    A user's augmented vector depends only on the user's knowledge and an item's only on the item's,
+    so storing them loses nothing (REKI, arXiv 2408.10520, prestoring). The same holds for knowledge
+    in place of item ids and for the knowledge prior. Tables that leave a user fold out, which only
+    training samples read, are dropped, and ids move from the graph into variables.
+
+    Item tables of a match are stored in float16 where the number format is not float32: a match
+    adds up so many numbers that int8 would be felt.
+
+    Args:
+      model: a trained model, which stays as it is.
+      number_format: of the stored vectors.
+      sources: sources whose augmented vectors are stored; all of the adapter's if None.
+
+    Returns:
+      A model that scores as the given one and shares its other weights; it cannot be trained.
+
+    Raises:
+      models.vector_tables.UnstorableVector: a number does not fit into the number format.
+      serving.id_index.IndexOverflow: two ids cannot be told apart.
+    """
+    model = model.with_shared_weights()
+    if isinstance(model.adapter, KnowledgeAdapter):
+        adapter = model.adapter
+        tables = {
+            source: adapter.augmented_table(source)
+            for source in adapter.sources
+            if sources is None or source in sources
+        }
+        model.adapter = AugmentedTables(tables, number_format)
+    preparation, items = model.inputs_preparation, model.scorer.assembly.items
+    if isinstance(items.ids, KnowledgeIds):
+        items.ids = StoredIds(items.ids.table(), number_format, dtype=items.ids.dtype_policy)
+    _store_lookups(preparation)
+    if isinstance(items.ids, TrainedIds):
+        items.ids.embedding_rows = preparation.catalogue.embedding_rows
+    preparation.priors = [StoredPrior(prior) for prior in preparation.priors]
+    if preparation.matches is not None:
+        preparation.matches.store(tf.float32 if number_format == "float32" else tf.float16)
+    return model
+
+
+def _store_lookups(preparation: InputPreparation) -> None:
+    users = preparation.user_rows
+    if isinstance(users, UserRows) and users.sources:
+        users = StoredUserRows(*users.known_users())
+    preparation.store(IdIndex(preparation.catalogue.item_ids, "items"), users)
+
 
 Tensors = Mapping[str, tf.Tensor]
 Computation = Callable[[Tensors], dict[str, tf.Tensor]]
@@ -60,7 +139,7 @@ class ServingModule(tf.Module, abc.ABC):
         """Keeps a model's parts.
 
         Args:
-          model: a trained model of `serving.stored_knowledge.with_stored_knowledge`.
+          model: a trained model of `serving.serving_module.with_stored_knowledge`.
           id_type: how requests of tensors write ids; tf.Examples have strings, as in training.
           largest_request: see `configs.serving.Serving`.
         """

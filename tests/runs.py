@@ -18,7 +18,7 @@ from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.parsing import example_dataset
 from tests.models.builders import randomise
 from tests.scenarios import rich_scenario, tiny_scenario
-from trainer.preparation import ExampleStore
+from trainer.examples import ExampleStore
 from trainer.run_folder import RunFolder, RunMetrics, create_weights
 from trainer.tables import data_fingerprint, read_model_tables
 

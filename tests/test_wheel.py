@@ -28,7 +28,7 @@ from tests.source_code import syntax_tree
 
 ROOT = Path(__file__).parents[1]
 MODULES = {"configs", "configs.model", "models", "models.backbones", "models.backbones.din"}
-MODULES |= {"serving", "serving.run_fn", "trainer", "trainer.commands", "trainer.commands.train"}
+MODULES |= {"serving", "serving.run_fn", "trainer", "trainer.commands", "trainer.commands.training"}
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 
 from configs.command_line import program_parser, run_command
-from trainer.commands import compare, evaluate, experiment, train, tune
+from trainer.commands import evaluation, training
 
 _HELP = """\
 Trains ranking models, re-rankers and retrieval models with LLM knowledge, evaluates and compares
@@ -30,8 +30,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code."""
     parser = program_parser("python -m trainer", _HELP)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
-    for command in (train, evaluate, compare, experiment, tune):
-        command.add_command(subparsers)
+    for add_command in (
+        training.add_train,
+        evaluation.add_evaluate,
+        evaluation.add_compare,
+        training.add_experiment,
+        training.add_tune,
+    ):
+        add_command(subparsers)
     parsed = parser.parse_args(arguments)
     return run_command(parsed.run, parsed)
 

@@ -15,9 +15,8 @@ from models.inputs import knowledge_row_key
 from preprocessing.records.item_tables import read_item_attributes
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.provenance import as_written
-from trainer.examples import PreparedExamples
+from trainer.examples import ExampleStore, PreparedExamples
 from trainer.experiments.results import ExperimentResult
-from trainer.preparation import ExampleStore
 from trainer.run_folder import RunFolder
 
 _BATCH = 4096

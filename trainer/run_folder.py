@@ -21,8 +21,7 @@ from models.building import ModelTables, build_model
 from models.inputs import USER_STATISTICS
 from models.profiles import ProfileAttribute, raw_profile_key
 from trainer.metrics import AnyMetrics
-from trainer.model_errors import reason_of
-from trainer.model_kinds import MODEL_KINDS
+from trainer.model_kinds import MODEL_KINDS, reason_of
 from trainer.tables import data_fingerprint, read_model_tables
 
 
@@ -67,7 +66,7 @@ class RunMetrics(TypedDict):
       fingerprint: step -> SHA-256 of its manifest.
       code_version: name and number of the contract of a training, see `configs.contract_versions`.
       coverage: source of knowledge -> how many samples have a vector, see
-        `trainer.knowledge_coverage`.
+        `trainer.training.knowledge_coverage`.
     """
 
     run: str

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -16,15 +17,18 @@ from configs.loading import ConfigurationError
 from configs.scenario import Scenario
 from configs.training import Training
 from models.building import AnyModel, build_model
+from models.knowledge import KnowledgeRecords
 from models.layer_support import precision, published_initial_values
 from preprocessing.records.contract import LABEL
+from preprocessing.records.coverage import (
+    IdCoverage,
+    knowledge_refusal,
+    tell_knowledge_coverage,
+)
 from trainer.distribution import Distribution, distribution_of
-from trainer.examples import PreparedExamples
-from trainer.knowledge_coverage import knowledge_coverage
-from trainer.model_errors import reason_of
-from trainer.model_kinds import MODEL_KINDS, predictor_of
+from trainer.examples import ExampleStore, PreparedExamples
+from trainer.model_kinds import MODEL_KINDS, predictor_of, reason_of
 from trainer.optimizers import build_optimizer
-from trainer.preparation import ExampleStore
 from trainer.run_folder import (
     EVENTS,
     HISTORY,
@@ -49,6 +53,52 @@ from trainer.training_loop import (
     TrainingLoop,
     best_metrics,
 )
+
+
+def knowledge_coverage(
+    scenario: Scenario,
+    knowledge: Mapping[str, KnowledgeRecords],
+    examples: PreparedExamples,
+    tell: bool = True,
+) -> dict[str, dict[str, Any]]:
+    """Counts the samples that have a vector of each source; warns where they are few.
+
+    Args:
+      scenario: names the files and what counts as few.
+      knowledge: source -> its records.
+      examples: the samples, or lists of candidates.
+      tell: whether people are told.
+
+    Returns:
+      Source -> `IdCoverage.as_dictionary`.
+
+    Raises:
+      CommandError: no sample has a vector of a source.
+    """
+    counts: dict[str, dict[str, int]] = {}
+    shares = {}
+    for source, records in knowledge.items():
+        entity = scenario.knowledge.answers[source].entity
+        if entity not in counts:
+            counts[entity] = _counts(examples.item_ids if entity == "item" else examples.user_ids)
+        coverage = IdCoverage.measure(entity, counts[entity], records.entity_ids, "samples")
+        if coverage.is_empty:
+            raise CommandError(knowledge_refusal(scenario, source, coverage))
+        shares[source] = coverage.as_dictionary()
+        if tell:
+            tell_knowledge_coverage(scenario, source, shares[source], "train")
+    return shares
+
+
+def _counts(ids: np.ndarray) -> dict[str, int]:
+    """Samples by id; "" pads lists of candidates."""
+    values, numbers = np.unique(ids, return_counts=True)
+    return {
+        value: number
+        for value, number in zip(values.tolist(), numbers.tolist(), strict=True)
+        if value
+    }
+
 
 _FEATURE_BATCH = 4096
 
@@ -90,7 +140,7 @@ def train(
       ValueError: `max_steps` is less than 1.
       CommandError: all samples of a part have one label, none has knowledge of a source, another
         process trains the same run, or the disk is full.
-      trainer.prediction.NotFiniteError: the loss, a score or a weight became infinite or NaN.
+      trainer.model_kinds.NotFiniteError: the loss, a score or a weight became infinite or NaN.
       trainer.run_folder.RunFolderError: the run folder holds something else than a run.
     """
     if max_steps is not None and max_steps < 1:

@@ -18,7 +18,7 @@ from configs.command_line import CommandError, free_space, say
 from configs.files import LOCK_FILE
 from trainer.distribution import LOST_PROCESS, Distribution
 from trainer.metrics import AnyMetrics
-from trainer.model_errors import reason_of
+from trainer.model_kinds import reason_of
 from trainer.run_folder import CHECKPOINTS
 from trainer.run_identity import differences
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import abc
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -21,29 +21,42 @@ from preprocessing.records.tfrecord_file import check_intact
 from trainer.examples import (
     PARALLEL_CALLS,
     ExampleReader,
+    ExampleStore,
     PreparedExamples,
     input_options,
     no_examples,
     read_prepared_examples,
 )
-from trainer.preparation import ExampleStore
 
 _SAMPLED = 200_000
 
 Files = Sequence[str | Path]
 
 
-class TrainingInput(Protocol):
+class TrainingInput(abc.ABC):
     """Batches of (features, labels)."""
+
+    def __init__(self, batches: _Batches, seed: int):
+        """Says how many there are.
+
+        Args:
+          batches: the worker's share of them.
+          seed: of the order of the examples.
+        """
+        self._batches = batches
+        self._seed = seed
 
     @property
     def num_examples(self) -> int:
         """Examples of an epoch."""
+        return self._batches.num_examples
 
     @property
     def steps(self) -> int:
         """Batches of an epoch."""
+        return self._batches.steps
 
+    @abc.abstractmethod
     def epoch(self, number: int, first_step: int = 0) -> tf.data.Dataset:
         """The batches of an epoch.
 
@@ -187,21 +200,10 @@ class MemoryInput(TrainingInput):
           seed: of the order.
           worker: the share of this process; everything when left out.
         """
+        super().__init__(_Batches(len(examples), batch_size, worker or Worker()), seed)
         with tf.device("CPU"):  # A GPU has better use for its memory.
             self._features = {name: tf.constant(value) for name, value in examples.features.items()}
             self._labels = tf.constant(examples.labels)
-        self._batches = _Batches(len(examples), batch_size, worker or Worker())
-        self._seed = seed
-
-    @property
-    @override
-    def num_examples(self) -> int:
-        return self._batches.num_examples
-
-    @property
-    @override
-    def steps(self) -> int:
-        return self._batches.steps
 
     @override
     def epoch(self, number: int, first_step: int = 0) -> tf.data.Dataset:
@@ -260,10 +262,9 @@ class StreamInput(TrainingInput):
             check_intact(path)
         self._reader = reader
         self._files = [str(path) for path in files]
-        self._seed = seed
         self._shuffle_buffer = shuffle_buffer
         count = _count(self._files) if num_examples is None else num_examples
-        self._batches = _Batches(count, batch_size, worker or Worker())
+        super().__init__(_Batches(count, batch_size, worker or Worker()), seed)
         self._own_files = own_files
         workers = self._batches.worker.count
         if own_files and len(files) < workers:
@@ -271,16 +272,6 @@ class StreamInput(TrainingInput):
                 f"training.sharding=files: {len(files)} files of training examples are too few for "
                 f"{workers} workers; set training.sharding=batches"
             )
-
-    @property
-    @override
-    def num_examples(self) -> int:
-        return self._batches.num_examples
-
-    @property
-    @override
-    def steps(self) -> int:
-        return self._batches.steps
 
     @override
     def epoch(self, number: int, first_step: int = 0) -> tf.data.Dataset:

@@ -21,7 +21,7 @@ from configs.progress import progress
 from configs.training import Training
 from trainer.distribution import Distribution
 from trainer.metrics import AnyMetrics, flat_metrics
-from trainer.prediction import NotFiniteError
+from trainer.model_kinds import NotFiniteError
 from trainer.predictions import Predictions
 from trainer.training_checkpoints import TrainingCheckpoints, TrainingState, changing_weights
 from trainer.training_input import TrainingInput
@@ -358,7 +358,7 @@ class TrainingLoop:
           The state at the end.
 
         Raises:
-          trainer.prediction.NotFiniteError: the loss, a weight or a score is infinite or NaN.
+          trainer.model_kinds.NotFiniteError: the loss, a weight or a score is infinite or NaN.
           CommandError: there are fewer examples than there should be, or a checkpoint cannot be
             read or written.
         """

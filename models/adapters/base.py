@@ -12,7 +12,7 @@ import tensorflow as tf
 from configs.model import Model
 from models.knowledge import MISSING_ROW, KnowledgeTable
 from models.layers.top_network import RandomNumbers
-from models.vector_tables import row_chunks
+from models.vector_tables import computed_table, row_chunks
 
 
 def common_options(options: Model) -> dict[str, Any]:
@@ -215,15 +215,11 @@ class KnowledgeAdapter(tf.keras.layers.Layer):
 
     def augmented_table(self, source: str) -> np.ndarray:
         """Augmented vectors of a source's rows, for export: [rows, width], row 0 the default."""
-        compute = tf.function(
+        return computed_table(
             lambda rows: self({source: rows}, training=False)[source],
-            input_signature=[tf.TensorSpec([None], tf.int32)],
-            autograph=False,
-        ).get_concrete_function()
-        table = np.empty([self.tables[source].num_rows, self.width], np.float32)
-        for rows in row_chunks(0, len(table)):
-            table[rows] = compute(tf.constant(rows)).numpy()
-        return table
+            self.tables[source].num_rows,
+            self.width,
+        )
 
     def augment_vectors(self, source: str, vectors: tf.Tensor) -> tf.Tensor:
         """Augmented vectors of entities that the tables do not have.

@@ -1,1 +1,1 @@
-"""The commands of `python -m serving`, one module each."""
+"""The commands of `python -m serving`: options, help, and what each calls."""

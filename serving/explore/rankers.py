@@ -32,8 +32,8 @@ from serving.request_features import input_specifications, request_features
 from serving.serving_module import ONE_USER
 from trainer.evaluation.exports import export_scores, load_saved_model, saved_model_in
 from trainer.evaluation.runs import run_scores
+from trainer.examples import ExampleStore
 from trainer.predictions import Predictions, SamplePredictions
-from trainer.preparation import ExampleStore
 from trainer.run_folder import RunFolder
 
 _SIGNATURE = "rank"

@@ -19,13 +19,13 @@ from serving.explore.rankers import ExportRanker, Gates, Ranker, open_ranker
 from serving.explore.work_data import Samples, UnknownEntity, WorkData, computed_once
 from serving.export_manifest import read_manifest
 from serving.publishing import version_folders
-from serving.refresh.checkpoint import IdLookup, StoredVariables
+from serving.refresh.version import IdLookup, StoredVariables
 from trainer.comparison import Compared, compare_slices
 from trainer.evaluation.part_scores import PartScores, divided_rows
 from trainer.evaluation.slices import slice_names
+from trainer.examples import ExampleStore
 from trainer.metrics import log_losses
 from trainer.predictions import SamplePredictions, require_same_examples
-from trainer.preparation import ExampleStore
 
 _MOST_CHANGED = 200
 _KEPT_RANKINGS = 8

@@ -42,7 +42,7 @@ from preprocessing.records.leak_rule import LeakRule, leak_rules
 from preprocessing.records.parsing import example_dataset
 from serving.options import DEFAULT_CARD_ROWS
 from serving.proof.result import Proof, finite
-from serving.refresh.description import made_from
+from serving.refresh.version import made_from
 from trainer.evaluation import reports
 from trainer.evaluation.part_metrics import PartMetrics
 from trainer.evaluation.runs import evaluate_scores_of, run_scores
@@ -373,7 +373,7 @@ def measure(
 
     Raises:
       preprocessing.records.contract.DamagedRecords: a file is missing or damaged.
-      trainer.prediction.NotFiniteError: a score is infinite or NaN.
+      trainer.model_kinds.NotFiniteError: a score is infinite or NaN.
     """
     scores = run_scores(scenario, model, part)
     read = _Limited(scores.predictions, rows)

@@ -15,11 +15,10 @@ from sklearn.metrics import roc_auc_score
 
 from configs.command_line import CommandError
 from preprocessing.records.contract import ITEM_ID, LABEL
+from serving.c_api import CApiSession, signature_definitions
 from serving.proof.kinds import Arrays
 from serving.proof.samples import ProofSamples, SignatureForms
 from serving.request_features import SCORE
-from serving.runtime.c_api import CApiSession
-from serving.runtime.definitions import signature_definitions
 
 
 def finite(value: Any) -> Any:

@@ -30,11 +30,11 @@ from preprocessing.records.contract import (
 from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.parsing import parse_examples
 from preprocessing.records.tfrecord_file import check_intact
+from serving.c_api import signature_definitions
 from serving.id_index import IDS
 from serving.options import DEFAULT_PROOF_SAMPLES
 from serving.proof.kinds import UNKNOWN_ID, Arrays, ProofRequest, filled_with, with_first
 from serving.request_features import request_features
-from serving.runtime.definitions import signature_definitions
 from serving.serving_module import SERVING_MODULES
 
 

@@ -16,6 +16,7 @@ import requests
 import tensorflow as tf
 
 from configs.command_line import CommandError
+from serving.c_api import signature_definitions
 from serving.proof.result import Ways
 from serving.protocol.messages import (
     classification_pb2,
@@ -27,7 +28,6 @@ from serving.protocol.messages import (
     regression_pb2,
 )
 from serving.protocol.tensors import pack, unpack
-from serving.runtime.definitions import signature_definitions
 
 _MODEL = "proof"
 _SECONDS = 120.0

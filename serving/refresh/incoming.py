@@ -26,7 +26,7 @@ from preprocessing.links.linking import NamesOfAnswers
 from preprocessing.records.contract import COLLECTIVE, EXTRACTIONS, INDIVIDUAL
 from preprocessing.records.forgotten import Forgotten
 from preprocessing.vector_files import Problem, parts_of, problem_of, read_part, vector_files
-from serving.refresh.description import RefreshDescription, SourceDescription
+from serving.refresh.version import RefreshDescription, SourceDescription
 
 REASONS: Mapping[str, str] = {
     "unknown_source": "the model reads no source of this name",

@@ -18,8 +18,13 @@ from models.vector_tables import row_chunks
 from preprocessing.answers.record import Location
 from preprocessing.records.contract import INDIVIDUAL as INDIVIDUAL_ANSWER
 from serving.id_index import UNKNOWN_ROW, IndexOverflow, require_whole_numbers
-from serving.refresh.checkpoint import IdLookup, StoredVariables
-from serving.refresh.description import RefreshDescription, RefreshFolder, read_description
+from serving.refresh.version import (
+    IdLookup,
+    RefreshDescription,
+    RefreshFolder,
+    StoredVariables,
+    read_description,
+)
 
 if TYPE_CHECKING:
     from serving.refresh.incoming import Entry, IncomingRecords

@@ -29,7 +29,8 @@ from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.layout import DEAD_LETTERS_FILE, VECTOR_STATISTICS_FILE, WorkDirectory
 from preprocessing.records.provenance import as_written
 from serving.publishing import written_by_tensorflow
-from serving.refresh.description import (
+from serving.refresh.knowledge import KnownEntities
+from serving.refresh.version import (
     AUGMENTED,
     PROJECTED,
     TEXT_ORIGINS,
@@ -41,7 +42,6 @@ from serving.refresh.description import (
     write_prior,
     write_source_table,
 )
-from serving.refresh.knowledge import KnownEntities
 from serving.serving_module import SERVING_MODULES
 
 _AUGMENT, _PROJECT, _ITEM_VECTORS = "augment", "project", "item_vectors"

@@ -35,8 +35,6 @@ from serving.export_manifest import (
 from serving.model_card.card import CARD_JSON, CARD_MARKDOWN
 from serving.options import require_base_path
 from serving.publishing import NextVersion, Publisher, publishing, version_folders
-from serving.refresh.checkpoint import VARIABLES
-from serving.refresh.description import RefreshFolder, write_source_table
 from serving.refresh.incoming import (
     REASONS,
     AnswerFiles,
@@ -51,6 +49,7 @@ from serving.refresh.incoming import (
 )
 from serving.refresh.knowledge import VersionKnowledge
 from serving.refresh.stored_results import NextResults, next_results
+from serving.refresh.version import VARIABLES, RefreshFolder, write_source_table
 
 _REFRESHED = "refreshed"
 

@@ -12,18 +12,19 @@ from configs.command_line import CommandError
 from configs.serving import NumberFormat
 from models.knowledge import MISSING_ROW
 from models.vector_tables import UnstorableVector, stored_vectors
-from serving.refresh.checkpoint import IdLookup, StoredVariables
-from serving.refresh.description import (
+from serving.refresh.knowledge import ClearedRows, SourceChange, VersionKnowledge
+from serving.refresh.parts import StoredFunctions
+from serving.refresh.version import (
     AUGMENTED,
     PROJECTED,
+    IdLookup,
     MatchReduction,
     RefreshDescription,
+    StoredVariables,
     read_match,
     read_prior,
     read_source_table,
 )
-from serving.refresh.knowledge import ClearedRows, SourceChange, VersionKnowledge
-from serving.refresh.parts import StoredFunctions
 
 _ITEM_ID = "items/id"
 

@@ -22,6 +22,13 @@ import tensorflow as tf
 
 from configs.tracing import NO_SPAN, current_span
 from preprocessing.records.contract import ITEM_ID
+from serving.c_api import (
+    CApiError,
+    CApiSession,
+    callable_definitions,
+    require_variables,
+    serving_graph,
+)
 from serving.options import ServerOptions
 from serving.protocol.messages import (
     STATUS_CODES,
@@ -34,12 +41,6 @@ from serving.protocol.messages import (
     tensor_pb2,
 )
 from serving.protocol.tensors import STRING_BYTES, TensorFormatError, size_of
-from serving.runtime.c_api import CApiError, CApiSession
-from serving.runtime.definitions import (
-    callable_definitions,
-    require_variables,
-    serving_graph,
-)
 from serving.server.errors import RequestError, RequestTooLargeError, invalid
 
 _DEFAULTS = ServerOptions()

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from serving.c_api import CApiSession
 from serving.client import RankingClient, RestRankingClient
-from serving.runtime.c_api import CApiSession
 from serving.server import LocalServer
 from tests.scenarios import ITEMS
 from tests.serving.exports import (

@@ -10,9 +10,9 @@ import pytest
 import requests
 import tensorflow as tf
 
+from serving.c_api import CApiSession
 from serving.client import RankingClient, RestRankingClient, UserRequest
 from serving.client.ranking import RankingClientBase
-from serving.runtime.c_api import CApiSession
 from serving.server import LocalServer
 from tests.scenarios import ITEMS
 from tests.serving.exports import (

@@ -18,13 +18,13 @@ from preprocessing.records.contract import USER_FOLDS
 from preprocessing.records.layout import WorkDirectory
 from serving import export as export_module
 from serving import id_index, publishing
+from serving.c_api import CApiSession
 from serving.export import export_run, serving_module
 from serving.export_manifest import verify_manifest
 from serving.options import ExportOptions
 from serving.proof.result import ProofError
 from serving.publishing import write_warmup_requests
-from serving.refresh.description import RefreshFolder
-from serving.runtime.c_api import CApiSession
+from serving.refresh.version import RefreshFolder
 from serving.serving_module import ServingModule
 from tests.runs import random_model, raw_requests, write_run, written_run
 from tests.scenarios import (

@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from configs.loading import ConfigurationError
 from models.building import AnyModel
+from serving.c_api import CApiSession
 from serving.export import export_run
-from serving.runtime.c_api import CApiSession
 from tests.runs import write_run, written_run
 from tests.scenarios import rich_scenario
 from tests.serving.exports import (

@@ -14,7 +14,7 @@ from configs.loading import ConfigurationError
 from serving.client import UserRequest
 from serving.client.inputs import rank_inputs
 from serving.match_explanation import match_contributions, trained_contributions
-from serving.refresh.description import RefreshFolder
+from serving.refresh.version import RefreshFolder
 from tests.scenarios import ITEMS, KNOWLEDGE_ONLY_ITEMS
 from tests.serving.exports import Export, exported, exported_variant, tensors
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import pytest
 import tensorflow as tf
 
-from trainer.gpu import prepare_devices
+from trainer.distribution.base import prepare_devices
 
 
 class Gpus:

@@ -14,9 +14,9 @@ from tests.runs import WrittenRun, raw_requests, write_run, written_run
 from tests.scenarios import ITEMS, KNOWLEDGE_HISTORY_CAP, rich_scenario, tiny_scenario
 from tests.trainer.synthetic_results import result_of
 from trainer.evaluation.runs import read_run
+from trainer.examples import ExampleStore
 from trainer.experiments.results import ExperimentResult, RunResult
 from trainer.inspection import GateWeights, factor_weights, mean_gates, training_counts
-from trainer.preparation import ExampleStore
 
 
 def as_result(run: WrittenRun, backbone: str, arm: str, seed: int = 1) -> RunResult:

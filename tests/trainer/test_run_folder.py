@@ -9,7 +9,12 @@ import pytest
 import tensorflow as tf
 
 from configs.command_line import CommandError
-from configs.loading import ConfigurationError
+from configs.contract_versions import CONTRACTS
+from configs.effects import training_settings
+from configs.loading import ConfigurationError, load_scenario, override_scenario, save_scenario
+from configs.scenario import Scenario
+from configs.training import Training
+from models.building import build_model
 from preprocessing.records.contract import DamagedRecords
 from preprocessing.records.layout import WorkDirectory
 from tests.full_disk import files_no_longer_than
@@ -23,9 +28,12 @@ from tests.runs import (
     write_run,
     written_run,
 )
-from tests.scenarios import copied_scenario
+from tests.scenarios import copied_scenario, rich_scenario, tiny_scenario
+from trainer.examples import PreparedExamples
 from trainer.model_kinds import predictor_of
-from trainer.run_folder import RunFolder, RunFolderError
+from trainer.run_folder import RunFolder, RunFolderError, dummy_request
+from trainer.run_identity import is_up_to_date, require_no_other_run
+from trainer.training import match_statistics
 
 
 def changed_scenario(folder: Path, **assignments: object):
@@ -276,3 +284,190 @@ def test_a_damaged_file_is_named(tmp_path: Path, name: str) -> None:
     (folder.path / name).write_text("epoch,loss\n1,{")
     with pytest.raises(RunFolderError, match=f"{name} is damaged"):
         folder.read_metrics() if name == "metrics.json" else folder.read_history()
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("training.epochs", 9, False),
+        ("model.top_units", [3], False),
+        ("knowledge.sources", ["user"], False),
+        ("split.seed", 5, False),
+        ("experiment.seeds", [1, 2, 3], True),
+        ("evaluation.bootstrap_resamples", 77, True),
+        ("name", "renamed", True),
+        ("run_dir", "elsewhere", True),
+        ("knowledge.answers.noise", {"entity": "item", "random": {}}, True),
+        ("knowledge.shards", 7, False),
+        ("prompts.title_characters", 99, True),
+        ("model.moe.num_experts", 3, True),
+    ],
+)
+def test_a_run_is_up_to_date_with_the_settings_it_was_trained_with(
+    key: str, value: object, expected: bool
+) -> None:
+    run = written_run()
+    assert is_up_to_date(run.folder, run.scenario)
+    assert is_up_to_date(run.folder, override_scenario(run.scenario, {key: value})) is expected
+
+
+def test_a_run_without_knowledge_stays_what_it_is_whatever_becomes_known(tmp_path: Path) -> None:
+    run = write_run(copied_scenario(tmp_path, run_dir=str(tmp_path / "run"), model__adapter="none"))
+    noise: dict[str, object] = {"knowledge.answers.noise": {"entity": "item", "random": {}}}
+    for changes in (noise, {**noise, "knowledge.sources": ["noise"]}, {"knowledge.shards": 7}):
+        changed = override_scenario(run.scenario, changes)
+        assert is_up_to_date(run.folder, changed)
+        require_no_other_run(run.folder, changed)
+    read = override_scenario(
+        run.scenario,
+        {**noise, "model.match": "means", "model.knowledge_match.sources": ["noise"]},
+    )
+    with pytest.raises(ConfigurationError, match=r"other settings \(.*knowledge\.answers\.noise"):
+        require_no_other_run(run.folder, read)
+
+
+def test_a_missing_run_is_not_up_to_date() -> None:
+    run = written_run()
+    assert not is_up_to_date(RunFolder(run.folder.path / "absent"), run.scenario)
+
+
+def test_a_run_of_other_data_is_not_up_to_date(tmp_path: Path) -> None:
+    run = write_run(copied_scenario(tmp_path, run_dir=str(tmp_path / "run"), model__adapter="none"))
+    assert is_up_to_date(run.folder, run.scenario)
+    manifest = Path(run.scenario.work_dir) / "examples" / "manifest.json"
+    manifest.write_text(manifest.read_text() + " ")
+    assert not is_up_to_date(run.folder, run.scenario)
+
+
+def test_a_run_of_other_code_is_not_up_to_date(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = written_run()
+    copy = RunFolder(tmp_path / "copy")
+    shutil.copytree(run.folder.path, copy.path)
+    assert is_up_to_date(copy, run.scenario)
+    monkeypatch.setitem(CONTRACTS, "training", CONTRACTS["training"] + 1)
+    assert not is_up_to_date(copy, run.scenario)
+
+
+def test_all_of_training_counts_but_what_only_says_what_is_written() -> None:
+    settings = training_settings(tiny_scenario())
+    left_out = {"tensorboard", "checkpoint_steps"}
+    assert set(settings["training"]) == set(Training.model_fields) - left_out
+    assert {"work_dir", "data", "split", "knowledge", "model"} <= set(settings)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "another"},
+        {"run_dir": "elsewhere"},
+        {"evaluation__bootstrap_seed": 7},
+        {"experiment__seeds": [8, 9]},
+        {"serving__model_name": "songs"},
+        {"training__tensorboard": True, "training__checkpoint_steps": 3},
+    ],
+)
+def test_what_does_not_change_the_model_does_not_count(changes: dict[str, object]) -> None:
+    assert training_settings(tiny_scenario(**changes)) == training_settings(tiny_scenario())
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"work_dir": "elsewhere"},
+        {"training__seed": 2},
+        {"training__epochs": 3},
+        {"training__input": "stream"},
+        {"training__shuffle_buffer": 50},
+        {"model__hein__num_shared_experts": 1},
+        {"knowledge__sources": ["item"]},
+        {"split__knowledge_history_cap": 9},
+    ],
+)
+def test_whatever_else_is_set_counts(changes: dict[str, object]) -> None:
+    assert training_settings(tiny_scenario(**changes)) != training_settings(tiny_scenario())
+
+
+def test_settings_of_a_saved_scenario_are_equal_also_as_json(tmp_path: Path) -> None:
+    scenario = tiny_scenario(model__tasks={}, training__class_weights=[1, 2.5])
+    save_scenario(scenario, tmp_path / "config.yaml")
+    settings = training_settings(load_scenario(tmp_path / "config.yaml"))
+    assert settings == training_settings(scenario)
+    assert json.loads(json.dumps(settings)) == settings
+
+
+USER_FEATURES = {"user_id", "history_item_id", "history_rating"} | {
+    "user_share_liked",
+    "user_mean_rating",
+    "user_log_count",
+}
+
+
+@pytest.mark.parametrize(
+    ("backbone", "shape"), [("din", (1,)), ("prm", (1, 1)), ("two_tower", (1,))]
+)
+def test_every_kind_of_model_can_read_it(backbone: str, shape: tuple[int, ...]) -> None:
+    scenario = rich_scenario(model__backbone=backbone)
+    model = build_model(scenario, shared_store().tables(scenario))
+    request = dummy_request(model)
+    assert set(request) == {"item_id", "profile_city", "profile_age", *USER_FEATURES}
+    assert tuple(request["item_id"].shape) == shape
+    assert np.isnan(request["profile_age"].numpy()).all()
+    assert request["profile_city"].numpy().tolist() == [[b""]]
+    model(request)
+    assert model.trainable_weights
+
+
+def test_without_profiles_it_has_none() -> None:
+    scenario = tiny_scenario(model__adapter="none")
+    model = build_model(scenario, shared_store().tables(scenario))
+    assert set(dummy_request(model)) == {"item_id", *USER_FEATURES}
+
+
+def statistics_and_features(
+    scenario: Scenario, part: str = "train"
+) -> tuple[tuple[np.ndarray, np.ndarray], dict]:
+    model = build_model(scenario, shared_store().tables(scenario))
+    examples = shared_store().examples(scenario, model, part)
+    return match_statistics(model, examples), dict(examples.features)
+
+
+def test_statistics_are_those_of_all_training_samples() -> None:
+    (mean, deviation), features = statistics_and_features(rich_scenario(model__match="means"))
+    assert features["match"].shape[1] == len(mean) > 2
+    np.testing.assert_allclose(mean, np.nanmean(features["match"], axis=0), atol=1e-5)
+    np.testing.assert_allclose(deviation, np.nanstd(features["match"], axis=0), atol=1e-5)
+
+
+def test_candidates_of_which_nothing_is_known_do_not_count() -> None:
+    scenario = rich_scenario(model__match="ridge")
+    model = build_model(scenario, shared_store().tables(scenario))
+    match = np.array([[1.0, np.nan, 2.0], [3.0, np.nan, np.nan]], np.float32)
+    examples = PreparedExamples({"match": match}, np.zeros(2), np.zeros(2), np.zeros(2))
+    mean, deviation = match_statistics(model, examples)
+    np.testing.assert_array_equal(mean, [2, 0, 2])
+    np.testing.assert_array_equal(deviation, [1, 0, 0])
+
+
+def test_padding_of_lists_does_not_count() -> None:
+    scenario = rich_scenario(model__backbone="prm", model__match="ridge")
+    (mean, deviation), features = statistics_and_features(scenario, "test")
+    mask = features["candidate_mask"]
+    assert not mask.all()
+    candidates = np.array(
+        [values for row, real in zip(features["match"], mask, strict=True) for values in row[real]]
+    )
+    np.testing.assert_allclose(mean, np.nanmean(candidates, axis=0), atol=1e-5)
+    np.testing.assert_allclose(deviation, np.nanstd(candidates, axis=0), atol=1e-5)
+
+
+@pytest.mark.parametrize("backbone", ["din", "prm"])
+def test_a_learned_match_starts_with_the_statistics_of_the_fixed_one(backbone: str) -> None:
+    options = {"model__backbone": backbone, "model__match": "ridge"}
+    fixed, _ = statistics_and_features(rich_scenario(**options))
+    learned, features = statistics_and_features(
+        rich_scenario(**options, model__knowledge_match__learned=True)
+    )
+    assert "match" not in features
+    np.testing.assert_allclose(learned, fixed, atol=1e-4)

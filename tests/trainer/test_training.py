@@ -20,6 +20,7 @@ from models.backbones.base import BackboneInputs
 from models.building import build_model
 from preprocessing.examples import build_examples
 from preprocessing.records.contract import DamagedRecords
+from preprocessing.records.knowledge import KnowledgeVectors
 from preprocessing.records.layout import WorkDirectory
 from tests.runs import shared_store
 from tests.scenarios import (
@@ -32,14 +33,13 @@ from tests.scenarios import (
 from tests.trainer.remembering import remember_models
 from trainer import training
 from trainer.evaluation.runs import predict_run
-from trainer.model_kinds import predictor_of
-from trainer.prediction import NotFiniteError
+from trainer.examples import ExampleStore, PreparedExamples
+from trainer.model_kinds import NotFiniteError, predictor_of
 from trainer.predictions import SamplePredictions
-from trainer.preparation import ExampleStore
 from trainer.run_folder import RunFolder, RunFolderError, RunMetrics
-from trainer.run_identity import default_run_folder
+from trainer.run_identity import default_run_folder, differences, training_identity
 from trainer.tables import data_fingerprint
-from trainer.training import train
+from trainer.training import knowledge_coverage, train
 from trainer.training_input import part_examples
 
 PLAIN = {"model__adapter": "none"}
@@ -432,3 +432,136 @@ def test_other_kinds_of_models_are_not_selected_by_auc(tmp_path: Path, backbone:
         train(scenario, shared_store(), progress=False)
     # What fails before its first step leaves nothing behind.
     assert list(tmp_path.iterdir()) == []
+
+
+def vectors(*ids: str) -> KnowledgeVectors:
+    return KnowledgeVectors(
+        [*ids], np.ones([len(ids), 2]), ["individual"] * len(ids), [""] * len(ids)
+    )
+
+
+def samples(items: list[str], users: list[str]) -> PreparedExamples:
+    return PreparedExamples({}, np.zeros(len(items)), np.array(users), np.array(items))
+
+
+def test_samples_are_counted_by_item_and_by_user(capsys: pytest.CaptureFixture[str]) -> None:
+    examples = samples(["1", "1", "2", "3"], ["u", "v", "u", "u"])
+    knowledge = {"item": vectors("1", "9"), "user": vectors("v", "w")}
+    shares = knowledge_coverage(tiny_scenario(), knowledge, examples)
+    assert shares["item"]["covered_ids"] == 1 and shares["item"]["share_of_samples"] == 0.5
+    assert shares["user"]["share_of_ids"] == 0.5 and shares["user"]["covered_samples"] == 1
+    said = capsys.readouterr().err
+    assert "train item: 33.3% of the log's 3 items and 50.0% of its 4 samples" in said
+    assert "train user: warning:" in said and "train item: warning:" not in said
+
+
+def test_padding_of_lists_is_no_sample() -> None:
+    lists = PreparedExamples(
+        {}, np.zeros([2, 2]), np.array(["u", "v"]), np.array([["1", ""], ["2", "1"]])
+    )
+    shares = knowledge_coverage(tiny_scenario(), {"item": vectors("1")}, lists)
+    assert (shares["item"]["samples"], shares["item"]["covered_samples"]) == (3, 2)
+
+
+def test_knowledge_about_other_ids_is_refused() -> None:
+    with pytest.raises(CommandError) as error:
+        knowledge_coverage(
+            tiny_scenario(), {"item": vectors("artist-2001")}, samples(["2001.5"], ["u"])
+        )
+    message = str(error.value)
+    for part in ("ratings.csv", "item_answers.jsonl", "'2001.5'", "'artist-2001'", "--ids FILE"):
+        assert part in message
+
+
+IDENTITY = {
+    "settings": {"training": {"seed": 1, "class_weights": [1, 1]}, "model": {"tasks": {}}},
+    "fingerprint": {"examples": "abc"},
+    "code_version": "0a1b",
+    "limits": [None, None],
+}
+
+
+def changed(**changes: object) -> str:
+    return json.dumps({**IDENTITY, **changes})
+
+
+@pytest.mark.parametrize(
+    ("changes", "names"),
+    [
+        ({}, []),
+        (
+            {"settings": {"training": {"seed": 2, "class_weights": [1, 1]}, "model": {}}},
+            ["training.seed"],
+        ),
+        (
+            {"settings": {"training": {"class_weights": [2, 1]}, "model": {"tasks": {"a": 1}}}},
+            ["model.tasks.a", "training.class_weights", "training.seed"],
+        ),
+        ({"fingerprint": {"examples": "abd"}}, ["fingerprint.examples"]),
+        ({"code_version": "0", "limits": [5, None]}, ["code_version", "limits"]),
+        ({"fingerprint": {}}, ["fingerprint.examples"]),
+    ],
+)
+def test_what_differs_is_named_as_in_a_configuration(
+    changes: dict[str, object], names: list[str]
+) -> None:
+    assert differences(changed(), changed(**changes)) == names
+    assert differences(changed(**changes), changed()) == names
+
+
+@pytest.mark.parametrize("text", ["", '{"settings": '])
+def test_a_damaged_text_differs_in_nothing_that_has_a_name(text: str) -> None:
+    assert differences(text, changed()) == []
+
+
+def identity(scenario: Scenario, *arguments: object) -> str:
+    return json.dumps(training_identity(scenario, *(arguments or ({}, None, None))))
+
+
+def test_what_is_only_written_or_read_later_makes_no_other_training() -> None:
+    changes = {"run_dir": "elsewhere", "training__checkpoint_steps": 3, "serving__model_name": "a"}
+    assert identity(tiny_scenario(**changes)) == identity(tiny_scenario())
+
+
+def test_settings_data_limits_and_files_make_another_training(tmp_path: Path) -> None:
+    scenario = copied_scenario(tmp_path)
+    before = identity(scenario)
+    other = copied_scenario(tmp_path / "other", training__seed=2)
+    assert differences(before, identity(other)) == ["training.seed", "work_dir"]
+    limited = identity(scenario, {}, 5, None)
+    assert differences(before, limited) == ["limits"]
+    assert differences(limited, identity(scenario, {}, 6, None)) == ["limits"]
+    assert differences(before, identity(scenario, {}, None, 9)) == ["limits"]
+    file = tmp_path / "file"
+    file.write_text("ab")
+    files = {"train": [str(file)]}
+    named = identity(scenario, files, None, None)
+    assert differences(before, named) == ["files.train"]
+    file.write_text("abc")
+    assert differences(named, identity(scenario, files, None, None)) == ["files.train"]
+    manifest = WorkDirectory(scenario.work_dir).knowledge("item").manifest
+    manifest.write_text(manifest.read_text() + " ")
+    assert differences(before, identity(scenario)) == ["fingerprint.knowledge/item"]
+
+
+def test_a_run_in_mixed_precision_is_served_in_float32_and_scores_alike(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    models = remember_models(monkeypatch)
+    scenario = tiny_scenario(
+        run_dir=str(tmp_path / "run"),
+        model__match="ridge",
+        training__precision="mixed_bfloat16",
+    )
+    result = train(scenario, shared_store(), progress=False)
+    assert tf.keras.mixed_precision.global_policy().name == "float32"
+    (mixed,) = models
+    assert {weight.dtype for weight in mixed.trainable_weights} == {tf.float32}
+    examples = shared_store().examples(scenario, mixed, "validation")
+    in_training = predictor_of(mixed).predict(examples)
+    again = predict_run(result["run"], "validation", shared_store())
+    np.testing.assert_allclose(again.scores, in_training.scores, atol=1e-2)
+    assert np.abs(again.scores - in_training.scores).max() > 0
+    metrics = again.metrics()
+    for name in ("auc", "logloss"):
+        assert metrics[name] == pytest.approx(result["validation"][name], abs=1e-2)

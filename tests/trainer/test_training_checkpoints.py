@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import json
+import math
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -321,3 +323,152 @@ def test_no_other_weight_of_any_model_changes_in_training(backbone: str) -> None
         model.train_step(batch)
     for variable, value in zip(others, before, strict=True):
         np.testing.assert_array_equal(variable, value, err_msg=variable.name)
+
+
+def reached() -> TrainingState:
+    """A state whose floats have no short decimal form."""
+    return TrainingState(
+        epoch=2,
+        step=17,
+        loss_sum=0.1 + 0.2,
+        losses=9,
+        rows=[{"epoch": 1, "train_loss": 1 / 3, "learning_rate": 1e-3 * math.pi}],
+        best={"auc": 2 / 3, "n": 135, "tasks": {"loved": {"auc": math.nextafter(0.7, 1), "n": 9}}},
+        best_epoch=1,
+        selection_metric="auc",
+        seconds=1e-17 + 12.34,
+        is_finished=True,
+    )
+
+
+def test_all_attributes_come_back_exactly() -> None:
+    state = reached()
+    again = TrainingState.from_json(state.to_json())
+    assert again == state
+    assert again.loss_sum != 0.3 and again.loss_sum == 0.1 + 0.2
+    assert type(again.rows[0]["epoch"]) is int and type(again.best["n"]) is int
+    assert TrainingState.from_json(TrainingState().to_json()) == TrainingState()
+
+
+def test_numbers_of_numpy_come_back_as_they_were() -> None:
+    value = np.random.default_rng(1).random()
+    state = TrainingState(rows=[{"epoch": 1, "validation_auc": np.float64(value)}])
+    assert TrainingState.from_json(state.to_json()).rows[0]["validation_auc"] == value
+
+
+def test_losses_that_are_not_finite_survive() -> None:
+    state = TrainingState(loss_sum=math.inf, losses=1)
+    assert TrainingState.from_json(state.to_json()).mean_loss == math.inf
+    state.loss_sum = math.nan
+    assert math.isnan(TrainingState.from_json(state.to_json()).mean_loss)
+
+
+def test_the_state_is_one_json_object() -> None:
+    assert json.loads(reached().to_json())["rows"][0]["epoch"] == 1
+
+
+def test_an_epoch_starts_at_its_first_step_and_keeps_what_came_before() -> None:
+    state = reached()
+    state.is_finished = False
+    state.start_epoch(3)
+    assert (state.epoch, state.step, state.loss_sum, state.losses) == (3, 0, 0.0, 0)
+    assert state.mean_loss == 0.0
+    assert (state.best_epoch, len(state.rows), state.seconds) == (1, 1, 12.34)
+
+
+def test_the_mean_is_over_the_losses_that_were_noted() -> None:
+    assert TrainingState(step=8, loss_sum=3.0, losses=2).mean_loss == 1.5
+
+
+def test_rows_of_two_states_are_apart() -> None:
+    TrainingState().rows.append({"epoch": 1})
+    assert TrainingState().rows == []
+
+
+RANDOM = {
+    "model__dropout_rate": 0.3,
+    "model__id_dropout_rate": 0.3,
+    "model__knowledge_dropout_rate": 0.3,
+}
+
+
+def configurations() -> Iterator[object]:
+    """Every kind of model and adapter; the other backbones are slow tests."""
+    yield "prm", {}
+    yield "two_tower", {}
+    hidden = {"model__hein__dropout_rate": 0.3, "model__knowledge_match__dropout_rate": 0.5}
+    yield "din", {"model__match": "ridge", **hidden}
+    others = [name for name in BACKBONES if name != "din"]
+    for name in [*others, "dlcm", "setrank", "mir"]:
+        yield pytest.param(name, {}, marks=pytest.mark.slow, id=name)
+    adapters = {
+        "mlp": {"model__mlp__units": [8], "model__mlp__dropout_rate": 0.3},
+        "moe": {"model__moe__expert_units": [8], "model__moe__dropout_rate": 0.3},
+        "pq": {"model__pq__num_codebooks": 3, "model__pq__codebook_size": 4},
+        "replace_id": {},
+    }
+    for adapter, options in adapters.items():
+        changes = {"model__adapter": adapter, "knowledge__sources": ["item"], **options}
+        yield pytest.param("din", changes, marks=pytest.mark.slow, id=f"din-{adapter}")
+
+
+@pytest.mark.parametrize(("backbone", "changes"), configurations())
+def test_whatever_a_training_step_draws_follows_from_the_states(
+    backbone: str, changes: dict[str, object]
+) -> None:
+    scenario = rich_scenario(model__backbone=backbone, **RANDOM, **changes)
+    with restorable_random_numbers():
+        model = build_model(scenario, shared_store().tables(scenario))
+        create_weights(model)
+    states = random_states(model)
+    assert len({id(state) for state in states}) == len(states) >= 2
+    examples = shared_store().examples(scenario, model, "train")
+    batch = next(iter(MemoryInput(examples, 64, seed=1).epoch(0)))
+
+    @tf.function
+    def loss() -> tf.Tensor:
+        return model.compute_loss(batch, training=True)
+
+    before = [state.numpy() for state in states]
+    first, second = float(loss()), float(loss())
+    assert first != second
+    for state, value in zip(states, before, strict=True):
+        state.assign(value)
+    assert float(loss()) == first
+    # None of the states came into being after they were asked for.
+    assert len(random_states(model)) == len(states)
+
+
+def test_layers_made_outside_have_no_state() -> None:
+    with restorable_random_numbers():
+        inside = tf.keras.Sequential([tf.keras.layers.Dropout(0.5)])
+        inside(tf.ones([1, 2]))
+    outside = tf.keras.Sequential([tf.keras.layers.Dropout(0.5)])
+    outside(tf.ones([1, 2]))
+    assert (len(random_states(inside)), len(random_states(outside))) == (1, 0)
+
+
+def test_the_setting_before_comes_back_also_after_an_error() -> None:
+    backend = tf.keras.backend.experimental
+    assert not backend.is_tf_random_generator_enabled()
+    with pytest.raises(KeyError), restorable_random_numbers():
+        assert backend.is_tf_random_generator_enabled()
+        raise KeyError
+    assert not backend.is_tf_random_generator_enabled()
+    with restorable_random_numbers():
+        with restorable_random_numbers():
+            pass
+        assert backend.is_tf_random_generator_enabled()
+
+
+def test_equal_seeds_make_equal_states() -> None:
+    made = []
+    for seed in (1, 1, 2):
+        tf.keras.utils.set_random_seed(seed)
+        with restorable_random_numbers():
+            model = tf.keras.Sequential([tf.keras.layers.Dropout(0.5) for _ in range(2)])
+            model(tf.ones([1, 2]))
+        made.append([state.numpy() for state in random_states(model)])
+    np.testing.assert_array_equal(made[0], made[1])
+    assert not np.array_equal(made[0], made[2])
+    assert not np.array_equal(*made[0])

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import csv
 import math
+import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,12 +14,27 @@ import tensorflow as tf
 
 from configs.command_line import CommandError
 from configs.training import Training
-from tests.trainer.toy_training import ToyModel, toy_examples, toy_model, values_of
+from models.layer_support import precision
+from tests.models.trainable import trainable_model
+from tests.runs import shared_store
+from tests.scenarios import tiny_scenario
+from tests.trainer.toy_training import WIDTH, ToyModel, toy_examples, toy_model, values_of
 from trainer import training_loop
+from trainer.model_kinds import NotFiniteError
 from trainer.predictions import SamplePredictions
+from trainer.training import train
 from trainer.training_checkpoints import TrainingCheckpoints, TrainingState
 from trainer.training_input import MemoryInput
-from trainer.training_loop import TrainingLoop, best_metrics
+from trainer.training_loop import (
+    HistoryFile,
+    NanGuard,
+    ProgressBar,
+    TrainingLoop,
+    best_metrics,
+    counted,
+    require_finite,
+    still_rises,
+)
 
 STEPS = 5
 """Of an epoch: 40 examples in batches of 8."""
@@ -346,3 +364,265 @@ def test_examples_that_end_too_early_are_an_error(tmp_path: Path) -> None:
 def test_no_best_metrics_before_the_first_epoch() -> None:
     with pytest.raises(ValueError, match="no finished epoch"):
         best_metrics(TrainingState())
+
+
+ROWS = [
+    {"epoch": 1, "train_loss": 1 / 3, "validation_auc": 0.1 + 0.2},
+    {"epoch": 2, "train_loss": 1e-17, "validation_auc": 0.75},
+]
+
+
+def read(path: Path) -> list[dict[str, float]]:
+    with path.open(newline="", encoding="utf-8") as file:
+        return [{key: float(value) for key, value in row.items()} for row in csv.DictReader(file)]
+
+
+def test_every_row_is_there_as_soon_as_it_was_told(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    history = HistoryFile(path)
+    assert not path.exists()
+    for count, row in enumerate(ROWS, start=1):
+        history(row)
+        assert read(path) == ROWS[:count]
+    assert path.read_text().splitlines()[0] == "epoch,train_loss,validation_auc"
+
+
+def test_a_new_file_takes_the_place_of_an_old_one_at_its_first_row(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    path.write_text("epoch,accuracy,longer\n1,2,3\n4,5,6\n")
+    history = HistoryFile(path)
+    assert "accuracy" in path.read_text()
+    history(ROWS[0])
+    assert read(path) == ROWS[:1]
+
+
+def test_columns_are_those_of_the_first_row_in_its_order(tmp_path: Path) -> None:
+    path = tmp_path / "history.csv"
+    history = HistoryFile(path)
+    history(ROWS[0])
+    history(dict(reversed(ROWS[1].items())))
+    assert read(path) == ROWS
+
+
+@pytest.mark.parametrize(
+    "row",
+    [{"epoch": 2, "train_loss": 0.5}, {**ROWS[1], "validation_gauc": 0.5}],
+    ids=["one less", "one more"],
+)
+def test_a_row_with_other_columns_is_refused_and_not_written(tmp_path: Path, row) -> None:
+    path = tmp_path / "history.csv"
+    history = HistoryFile(path)
+    history(ROWS[0])
+    with pytest.raises(ValueError, match=r"other columns than the first: (train|validation)_"):
+        history(row)
+    assert read(path) == ROWS[:1]
+
+
+@pytest.mark.parametrize(
+    ("values", "epochs", "patience", "expected"),
+    [
+        ([0.70], 1, 2, True),
+        ([0.70, 0.72, 0.73], 3, 2, True),
+        ([0.70, 0.74, 0.72, 0.73], 4, 3, True),
+        ([0.70, 0.74, 0.73], 3, 2, False),
+        # Patience ended it, at an earlier epoch or at the last one.
+        ([0.70, 0.74, 0.71, 0.73], 9, 2, False),
+        ([0.70, 0.74, 0.71, 0.73], 4, 2, False),
+        ([0.70, 0.70], 2, 2, False),
+    ],
+)
+def test_a_validation_that_still_rises_at_the_last_epoch(
+    values: list[float], epochs: int, patience: int, expected: bool
+) -> None:
+    rows = [{"validation_auc": value} for value in values]
+    assert still_rises(rows, "auc", Training(epochs=epochs, patience=patience)) is expected
+
+
+def on_a_terminal(monkeypatch: pytest.MonkeyPatch, terminal: bool = True) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal, raising=False)
+
+
+@pytest.mark.parametrize("terminal", [pytest.param(True, marks=pytest.mark.slow), False])
+def test_a_bar_on_a_terminal_and_a_line_an_epoch_elsewhere(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    terminal: bool,
+) -> None:
+    on_a_terminal(monkeypatch, terminal)
+    scenario = tiny_scenario(
+        run_dir=str(tmp_path / "run"), model__adapter="none", training__epochs=1
+    )
+    train(scenario, shared_store(), progress=True)
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert ("\r" in captured.err) is terminal
+    if terminal:
+        assert "run epoch 1/1" in captured.err and "validation_auc=0." in captured.err
+    else:
+        (line,) = [line for line in captured.err.splitlines() if line.startswith("run epoch")]
+        assert re.fullmatch(
+            r"run epoch 1/1: \d+\.\d steps/s with validation, 00:00 left at most, "
+            r"validation_auc 0\.\d{4}",
+            line,
+        )
+
+
+@pytest.mark.parametrize("steps_per_execution", [1, 4])
+def test_a_resumed_epoch_goes_on_where_it_was(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], steps_per_execution: int
+) -> None:
+    on_a_terminal(monkeypatch)
+    examples = MemoryInput(toy_examples(80), batch_size=8, seed=1)
+    bar = ProgressBar("run", examples.steps, epochs=3)
+    model = toy_model(steps_per_execution=steps_per_execution)
+    for epoch, first_step in ((1, 3), (2, 0)):
+        model.fit(
+            examples.epoch(epoch, first_step),
+            initial_epoch=epoch,
+            epochs=epoch + 1,
+            steps_per_epoch=10 - first_step,
+            callbacks=[bar],
+            verbose=0,
+        )
+        bar.on_epoch_row({"epoch": epoch + 1, "train_loss": 0.5, "validation_auc": 0.75})
+        shown = capsys.readouterr().err
+        assert f"run epoch {epoch + 1}/3" in shown and "validation_auc=0.7500" in shown
+        assert f"| {first_step}/10" in shown and "| 10/10" in shown
+        assert "train_loss" not in shown
+    bar.close()
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("metric", ["auc", "ndcg_at_10", "new_items_recall_at_10"])
+def test_the_metric_of_every_kind_of_model_is_shown(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], metric: str
+) -> None:
+    on_a_terminal(monkeypatch)
+    bar = ProgressBar("run", steps=2, epochs=1)
+    bar.on_epoch_row({"epoch": 1, f"validation_{metric}": 0.123456})
+    bar.close()
+    assert f"validation_{metric}=0.1235" in capsys.readouterr().err
+
+
+def test_lines_say_how_much_is_done_where_there_is_no_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert list(counted("abc", "evaluating")) == ["a", "b", "c"]
+    assert list(counted([], "nothing")) == []
+    assert capsys.readouterr().err.splitlines() == ["evaluating: 0 of 3", "evaluating: 3 of 3"]
+
+
+FIX = "Try a lower training.learning_rate, or a training.gradient_clip_norm"
+
+
+class Spoil(tf.keras.callbacks.Callback):
+    """Makes a number of the model NaN after a step, as an update that went wrong would."""
+
+    def __init__(self, after: int):
+        super().__init__()
+        self._after = after
+
+    def on_train_batch_end(self, batch: int, logs: Mapping[str, float] | None = None) -> None:
+        if batch == self._after:
+            kernel = self.model.dense.kernel
+            kernel.assign(tf.tensor_scatter_nd_update(kernel, [[1, 0]], [np.nan]))
+
+
+def batches(size: int = 4, spoiled: int | None = None) -> tf.data.Dataset:
+    """Ten batches; the inputs of the sample `spoiled` are NaN."""
+    examples = toy_examples()
+    inputs = examples.features["x"].copy()
+    if spoiled is not None:
+        inputs[spoiled] = np.nan
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    dataset = tf.data.Dataset.from_tensor_slices(({"x": inputs}, examples.labels))
+    return dataset.batch(size).with_options(options)
+
+
+def fit(model: ToyModel, dataset: tf.data.Dataset, *callbacks: tf.keras.callbacks.Callback) -> None:
+    model.fit(dataset, callbacks=list(callbacks), verbose=0)
+
+
+def test_a_finite_training_is_left_alone() -> None:
+    model = toy_model()
+    fit(model, batches(), NanGuard())
+    assert int(model.optimizer.iterations) == 10
+    require_finite(model, 0.5)
+
+
+def test_training_ends_in_the_first_step_whose_loss_is_no_number() -> None:
+    model = toy_model()
+    with pytest.raises(NotFiniteError) as caught:
+        fit(model, batches(), NanGuard(), Spoil(after=2))
+    # The first step that met it was the fourth, after which no weight is a number.
+    assert str(caught.value) == (
+        f"step 4: the loss is nan, variable '{model.normalise.gamma.name}' is not finite, nor are "
+        f"3 others of 6. {FIX}"
+    )
+    assert int(model.optimizer.iterations) == 4
+
+
+def test_several_steps_in_one_call_are_all_looked_at() -> None:
+    model = toy_model(steps_per_execution=5)
+    with pytest.raises(NotFiniteError, match="^step 5: the loss is nan, variable"):
+        fit(model, batches(spoiled=6), NanGuard())
+
+
+def test_a_loss_of_the_layers_is_named() -> None:
+    guard = NanGuard()
+    guard.set_model(toy_model())
+    with pytest.raises(NotFiniteError) as caught:
+        guard.on_train_batch_end(0, {"loss": 0.7, "regularization_loss": np.inf})
+    assert str(caught.value) == (
+        f"step 0: the regularization loss is inf, all variables are finite. {FIX}"
+    )
+
+
+def test_weights_are_looked_at_though_the_loss_is_finite() -> None:
+    model = toy_model()
+    moving = model.normalise.moving_variance
+    moving.assign(tf.fill([WIDTH], np.inf))
+    with pytest.raises(NotFiniteError) as caught:
+        require_finite(model, 0.5)
+    assert str(caught.value) == (f"variable '{moving.name}' is not finite (the loss is 0.5). {FIX}")
+
+
+@pytest.mark.parametrize("loss", [np.nan, np.inf])
+def test_a_loss_is_looked_at_though_weights_are_finite(loss: float) -> None:
+    with pytest.raises(NotFiniteError, match=f"^the loss is {loss}, all variables are finite. Try"):
+        require_finite(toy_model(), loss)
+
+
+def test_the_gradient_is_named_where_weights_are_finite() -> None:
+    model = toy_model(rate=0.0)
+    spoiled = list(batches(spoiled=6))[1]
+    guard = NanGuard(batch_of_step=lambda step: [None, spoiled][step])
+    guard.set_model(model)
+    with pytest.raises(NotFiniteError) as caught:
+        guard.on_train_batch_end(1, {"loss": np.nan})
+    first = model.trainable_variables[0].name
+    assert str(caught.value) == (
+        "step 0: the loss is nan, all variables are finite; the gradient of "
+        f"'{first}' is not. {FIX}"
+    )
+
+
+def test_a_step_that_loss_scaling_skips_is_no_fault() -> None:
+    with precision("mixed_float16"):
+        trainable = trainable_model("wide_deep", sources=("item",), match="none")
+    model = trainable.model
+    optimizer = tf.keras.mixed_precision.LossScaleOptimizer(
+        tf.keras.optimizers.Adam(0.01), initial_scale=2.0**30
+    )
+    model.compile(optimizer=optimizer)
+    guard = NanGuard()
+    guard.set_model(model)
+    before = [weight.numpy() for weight in model.trainable_weights]
+    guard.on_train_batch_end(0, model.train_step((trainable.features, trainable.labels)))
+    assert float(optimizer.loss_scale) == 2.0**29
+    for weight, value in zip(model.trainable_weights, before, strict=True):
+        np.testing.assert_array_equal(weight, value)
+    with pytest.raises(NotFiniteError, match="or training.precision=mixed_bfloat16$"):
+        guard.on_train_batch_end(0, {"loss": np.inf})

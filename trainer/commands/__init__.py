@@ -1,1 +1,1 @@
-"""Commands of `python -m trainer`, one file each."""
+"""The commands of `python -m trainer`: options, help, and what each calls."""

@@ -10,8 +10,7 @@ from configs.loading import ConfigurationError
 from configs.training import Training
 from trainer.distribution.base import LOST_PROCESS, Distribution, mirrored_devices
 from trainer.distribution.cluster import cluster_of
-from trainer.distribution.multi_worker import multi_worker
-from trainer.distribution.parameter_servers import parameter_servers
+from trainer.distribution.processes import multi_worker, parameter_servers
 from trainer.training_input import Worker
 
 __all__ = ["LOST_PROCESS", "Distribution", "distribution_of"]

@@ -33,9 +33,7 @@ from preprocessing.records.parsing import parse_examples
 from preprocessing.records.tfrecord_file import check_intact
 from trainer.evaluation.part_scores import PartScores
 from trainer.metrics import rank_positives
-from trainer.model_errors import reason_of
-from trainer.model_kinds import MODEL_KINDS
-from trainer.prediction import finite
+from trainer.model_kinds import MODEL_KINDS, finite, reason_of
 from trainer.predictions import (
     SCORE,
     ListPredictions,
@@ -269,7 +267,7 @@ class ExportedRetrieval:
 
         Raises:
           preprocessing.records.contract.DamagedRecords: an item is in no table.
-          trainer.prediction.NotFiniteError: a user's vector is infinite or NaN.
+          trainer.model_kinds.NotFiniteError: a user's vector is infinite or NaN.
         """
         parsed = parse_examples(serialized, self._features)
         outputs = self._model.signatures["user_vectors"](

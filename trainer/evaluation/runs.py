@@ -6,21 +6,58 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
+import tensorflow as tf
 import tensorflow_recommenders as tfrs
 
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError
 from configs.scenario import Scenario
 from models.building import example_kind
+from models.retrieving import RetrievalModel
 from trainer.evaluation.part_metrics import PartMetrics, part_metrics
 from trainer.evaluation.part_scores import PartScores, build_slices
 from trainer.evaluation.score_table import ScoreTable, write_scores
 from trainer.evaluation.slices import features_read
-from trainer.examples import PreparedExamples, streamed_examples
+from trainer.examples import ExampleStore, PreparedExamples, streamed_examples
+from trainer.metrics import RETRIEVAL_CUTOFFS as CUTOFFS
 from trainer.model_kinds import predictor_of
 from trainer.predictions import Predictions
-from trainer.preparation import ExampleStore
 from trainer.run_folder import RunFolder
+
+_BATCH = 1024
+
+
+class FactorizedTopK:
+    """What `tfrs.metrics.FactorizedTopK` says, over all items of the catalogue.
+
+    It is `recall_at_k` by another program; the two may differ where scores are equal.
+    """
+
+    def __init__(self, model: RetrievalModel):
+        """Starts without examples.
+
+        Args:
+          model: a trained model.
+        """
+        self._ks = [k for k in CUTOFFS if k <= model.num_items]
+        self._metric = model.factorized_top_k(self._ks)
+        self._vectors = tf.function(model.user_vectors, reduce_retracing=True, autograph=False)
+        self._items = tf.constant(model.all_item_vectors())
+
+    def add(self, examples: PreparedExamples) -> None:
+        """Adds examples."""
+        for batch in examples.batches(_BATCH):
+            rows = batch["item_row"]
+            chosen = tf.gather(self._items, rows)
+            self._metric.update_state(self._vectors(batch), chosen, true_candidate_ids=rows)
+
+    def shares(self) -> dict[str, float]:
+        """Share of examples whose item is among the first k, by k as text.
+
+        A k that is larger than the catalogue is left out.
+        """
+        result = zip(self._ks, self._metric.result(), strict=True)
+        return {str(k): float(share) for k, share in result}
 
 
 def run_scores(
@@ -60,7 +97,7 @@ def evaluate_scores_of(
     Raises:
       CommandError: the samples are of one class.
       preprocessing.records.contract.DamagedRecords: a file is missing or damaged.
-      trainer.prediction.NotFiniteError: a score is infinite or NaN.
+      trainer.model_kinds.NotFiniteError: a score is infinite or NaN.
     """
     options = scores.scenario.evaluation
     with tempfile.TemporaryDirectory(prefix="evaluation_") as folder:
@@ -75,7 +112,7 @@ def predict_run(run: str | Path, part: str, store: ExampleStore | None = None) -
     """What a finished run's best weights say about a part; see `read_run` for errors.
 
     Raises:
-      trainer.prediction.NotFiniteError: a score is infinite or NaN.
+      trainer.model_kinds.NotFiniteError: a score is infinite or NaN.
     """
     _, model, examples = read_run(run, part, store)
     return predictor_of(model).predict(examples)

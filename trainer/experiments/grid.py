@@ -25,9 +25,8 @@ from models.building import build_model
 from preprocessing.records.layout import WorkDirectory
 from trainer.distribution.cluster import require_one_process
 from trainer.evaluation.runs import kind_of
-from trainer.model_errors import reason_of
-from trainer.model_kinds import MODEL_KINDS
-from trainer.preparation import ExampleStore
+from trainer.examples import ExampleStore
+from trainer.model_kinds import MODEL_KINDS, reason_of
 from trainer.run_folder import create_weights
 from trainer.run_identity import run_settings
 from trainer.tables import require_named_inputs

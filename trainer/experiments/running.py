@@ -15,6 +15,7 @@ from configs.files import alone_in
 from configs.loading import save_scenario
 from configs.scenario import Scenario
 from trainer.evaluation.runs import predict_run
+from trainer.examples import ExampleStore
 from trainer.experiments.grid import Cell, experiment_cells, require_ready
 from trainer.experiments.progress import TUNING, Progress, displayed
 from trainer.experiments.results import (
@@ -36,7 +37,6 @@ from trainer.experiments.trainers import (
 )
 from trainer.metrics import display_name
 from trainer.predictions import Predictions, compare_predictions
-from trainer.preparation import ExampleStore
 from trainer.run_folder import RunFolder, RunMetrics
 from trainer.run_identity import is_up_to_date
 from trainer.significance import holm

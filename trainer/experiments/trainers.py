@@ -19,8 +19,8 @@ from typing_extensions import override
 from configs.command_line import CommandError
 from configs.loading import ConfigurationError
 from configs.scenario import Scenario
-from trainer.prediction import NotFiniteError
-from trainer.preparation import ExampleStore
+from trainer.examples import ExampleStore
+from trainer.model_kinds import NotFiniteError
 from trainer.run_folder import RunMetrics
 from trainer.tracking import EpochRow, Tracking, tracked_training
 from trainer.training import train

@@ -34,9 +34,9 @@ def main() -> None:
     import tensorflow as tf
 
     from configs.loading import scenario_from_tree
+    from trainer.distribution.base import prepare_devices
+    from trainer.examples import ExampleStore
     from trainer.experiments.trainers import Job, LocalTrainer, reason_text
-    from trainer.gpu import prepare_devices
-    from trainer.preparation import ExampleStore
     from trainer.tuning import SettingFailed
 
     say(prepare_devices())

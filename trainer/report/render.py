@@ -35,8 +35,7 @@ from trainer.report.plots import (
     tuning_figure,
 )
 from trainer.report.protocol import cautions, leak_sentences, protocol_values
-from trainer.report.rankings import example_rankings
-from trainer.report.results import results_document
+from trainer.report.results import example_rankings, results_document
 from trainer.report.sentences import (
     difference_text,
     headlines,

@@ -18,8 +18,8 @@ import requests
 from configs.command_line import section_of
 from configs.loading import ConfigurationError
 from serving.__main__ import main
-from serving.commands import serve
-from serving.commands.serve import add_arguments, check_batching_options, models_of
+from serving.commands import servers
+from serving.commands.servers import add_arguments, check_batching_options, models_of
 from serving.options import ServerOptions
 from serving.protocol.messages import prediction_service_pb2_grpc
 from serving.server import LocalServer, local_server
@@ -243,7 +243,7 @@ def test_a_second_signal_does_what_it_did_before(
 
     real_stop = LocalServer.stop
     monkeypatch.setattr(LocalServer, "stop", stop)
-    monkeypatch.setattr(serve, "say", say)
+    monkeypatch.setattr(servers, "say", say)
     before = signal.getsignal(signal.SIGTERM)
     arguments = ["--grpc-port", "0", "--rest-port", "0"]
     assert main(["serve", "--model", f"toy={toy_base_path()}", *arguments]) == 1

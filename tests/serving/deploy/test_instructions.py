@@ -10,8 +10,7 @@ from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
 from serving.__main__ import main
-from serving.deploy.rendering import render
-from serving.deploy.rollout import write_files
+from serving.deploy.rendering import render, write_files
 from serving.deploy.settings import Deployment
 from tests.serving.deploy.deployments import DEPLOYMENTS, FULL, IN_A_BUCKET, PLAIN, TWO_TRACKS
 

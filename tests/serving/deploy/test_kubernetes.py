@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from serving.deploy.rendering import render
-from serving.deploy.rollout import write_files
+from serving.deploy.rendering import render, write_files
 from serving.deploy.settings import Deployment
 from tests.serving.deploy.deployments import (
     DEPLOYMENTS,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from configs.knowledge import Encoder
-from serving.refresh.description import RefreshDescription, SourceDescription
+from serving.refresh.version import RefreshDescription, SourceDescription
 
 
 def source(**options: Any) -> SourceDescription:

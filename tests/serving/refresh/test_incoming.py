@@ -13,7 +13,6 @@ from configs.knowledge import Encoder
 from configs.loading import ConfigurationError
 from preprocessing.answers.record import Location
 from preprocessing.encoders.tfidf import TfidfEncoder
-from serving.refresh.description import RefreshDescription
 from serving.refresh.incoming import (
     AnswerFiles,
     Entry,
@@ -24,6 +23,7 @@ from serving.refresh.incoming import (
     read_vectors,
     source_of_vectors,
 )
+from serving.refresh.version import RefreshDescription
 from tests.serving.refresh.descriptions import description, source
 
 

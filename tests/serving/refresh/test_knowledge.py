@@ -10,8 +10,6 @@ import tensorflow as tf
 from configs.command_line import CommandError
 from preprocessing.answers.record import Location
 from preprocessing.records.knowledge import KnowledgeVectors
-from serving.refresh.checkpoint import StoredVariables
-from serving.refresh.description import RefreshFolder
 from serving.refresh.incoming import Entry, IncomingRecords
 from serving.refresh.knowledge import (
     COLLECTIVE,
@@ -27,6 +25,7 @@ from serving.refresh.knowledge import (
     read_entities,
     rows_of_groups,
 )
+from serving.refresh.version import RefreshFolder, StoredVariables
 from tests.serving.refresh.descriptions import description, source
 
 

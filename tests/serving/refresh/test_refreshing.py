@@ -32,10 +32,9 @@ from serving.proof.proving import Loader
 from serving.proof.result import c_api_loader, session_loader
 from serving.proof.servers import server_loader
 from serving.publishing import publishing
-from serving.refresh.checkpoint import IdLookup, StoredVariables
-from serving.refresh.description import RefreshFolder
 from serving.refresh.incoming import AnswerFiles
 from serving.refresh.refreshing import DEAD_LETTERS, BaseVersion, RefreshRequest, refresh
+from serving.refresh.version import IdLookup, RefreshFolder, StoredVariables
 from tests.runs import WrittenRun, write_run
 from tests.scenarios import copied_scenario, rich_scenario
 from tests.serving.exports import exports_folder, profile_rows, tensors, variant_run

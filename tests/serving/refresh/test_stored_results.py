@@ -10,8 +10,8 @@ from configs.command_line import CommandError
 from configs.scenario import Scenario
 from models.vector_tables import VectorTable, growing_table
 from serving.id_index import IdIndex
-from serving.refresh.checkpoint import IdLookup, StoredVariables
 from serving.refresh.stored_results import NextTables
+from serving.refresh.version import IdLookup, StoredVariables
 from tests.runs import write_run
 from tests.scenarios import ITEMS, KNOWLEDGE_ONLY_ITEMS, USERS, rich_scenario
 from tests.serving.exports import variant_scenario

@@ -9,7 +9,7 @@ import pytest
 import tensorflow as tf
 
 from configs.command_line import CommandError
-from serving.runtime.c_api import (
+from serving.c_api import (
     STRING_BYTES,
     CApiSession,
     encoded,

@@ -6,7 +6,7 @@ import pytest
 from tensorflow.core.protobuf import meta_graph_pb2
 
 from configs.command_line import CommandError
-from serving.runtime.definitions import (
+from serving.c_api import (
     require_variables,
     serving_graph,
     signature_definitions,

@@ -13,9 +13,9 @@ import pytest
 import tensorflow as tf
 
 from configs.command_line import CommandError
+from serving import c_api
 from serving.protocol.messages import input_pb2, tensor_pb2, types_pb2
 from serving.protocol.tensors import pack
-from serving.runtime import c_api
 from serving.server.errors import RequestError, RequestTooLargeError
 from serving.server.servable import RequestLimits, SavedModelSession, Servable, check_inputs
 from tests.serving.server.numbered_model import put_numbered_model

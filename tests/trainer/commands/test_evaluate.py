@@ -14,7 +14,7 @@ from configs.scenario import Scenario
 from tests.runs import rich_run, written_run
 from tests.serving.exports import exported
 from trainer.__main__ import main
-from trainer.commands.evaluation_options import (
+from trainer.commands.evaluation import (
     COMPARE_KEYS,
     EVALUATE_KEYS,
     SLICE_KEYS,

@@ -10,7 +10,7 @@ from configs.scenario import Scenario
 from tests.scenarios import tiny_config, tiny_scenario
 from tests.trainer.experiments.synthetic_training import MadeUpTraining, is_run
 from trainer.__main__ import main
-from trainer.prediction import NotFiniteError
+from trainer.model_kinds import NotFiniteError
 
 RATE = "training.learning_rate=log:1e-4..1"
 KEYS = {

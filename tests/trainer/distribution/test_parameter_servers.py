@@ -12,7 +12,7 @@ from tests.trainer.distribution.processes import (
     finished,
     history_of,
 )
-from trainer.distribution.parameter_servers import TableParts
+from trainer.distribution.processes import TableParts
 from trainer.evaluation.runs import predict_run
 from trainer.run_folder import RunFolder
 

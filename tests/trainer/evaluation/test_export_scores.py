@@ -15,7 +15,7 @@ from preprocessing.records.layout import WorkDirectory
 from serving.serving_module import serving_module
 from tests.scenarios import copied_scenario, list_files_anew, tiny_scenario
 from tests.serving.exports import Export, exported, exported_variant
-from trainer.evaluation.exports import export_scores
+from trainer.evaluation.exports import export_scores, saved_model_in
 from trainer.evaluation.part_metrics import PartMetrics
 from trainer.evaluation.runs import evaluate_scores_of, run_scores
 from trainer.run_folder import RunFolder
@@ -123,3 +123,34 @@ def test_a_part_without_examples_is_named(tmp_path: Path) -> None:
     scores = export_scores(exported().path, rewritten_test_part(tmp_path), "test")
     with pytest.raises(CommandError, match="test has no examples"):
         list(scores.tables())
+
+
+def saved_model(folder: Path) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "saved_model.pb").touch()
+    return folder
+
+
+def test_a_saved_model_is_taken_as_it_is(tmp_path: Path) -> None:
+    assert saved_model_in(str(saved_model(tmp_path / "7"))) == tmp_path / "7"
+
+
+def test_the_highest_version_is_taken(tmp_path: Path) -> None:
+    for name in ("9", "10", "2", ".11.unfinished", "latest"):
+        saved_model(tmp_path / name)
+    (tmp_path / "12").mkdir()
+    (tmp_path / "13").touch()
+    assert saved_model_in(tmp_path) == tmp_path / "10"
+
+
+def test_a_run_is_none(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").touch()
+    assert saved_model_in(tmp_path) is None
+
+
+@pytest.mark.parametrize("name", ["empty", "file"])
+def test_what_is_neither_is_refused(tmp_path: Path, name: str) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(CommandError, match=f"{name} holds no finished run.*no SavedModel"):
+        saved_model_in(tmp_path / name)

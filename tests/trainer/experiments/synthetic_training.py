@@ -17,9 +17,9 @@ from configs.loading import save_scenario
 from configs.scenario import Scenario
 from tests.runs import synthetic_metrics
 from tests.scenarios import tiny_scenario
+from trainer.examples import ExampleStore
 from trainer.experiments import running, trainers
 from trainer.predictions import SamplePredictions
-from trainer.preparation import ExampleStore
 from trainer.run_folder import RunFolder, RunMetrics
 from trainer.tuning import OnEpoch
 

@@ -12,6 +12,7 @@ from configs.loading import ConfigurationError, override_scenario, scenario_from
 from configs.scenario import Scenario
 from tests.scenarios import copied_scenario, tiny_scenario
 from trainer.evaluation.runs import kind_of
+from trainer.examples import ExampleStore
 from trainer.experiments.grid import (
     arm_scenarios,
     experiment_arms,
@@ -19,7 +20,6 @@ from trainer.experiments.grid import (
     experiment_folder,
     require_ready,
 )
-from trainer.preparation import ExampleStore
 
 TREE: dict[str, Any] = {
     "name": "arms",

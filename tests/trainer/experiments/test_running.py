@@ -29,7 +29,7 @@ from trainer.experiments.running import (
     run_experiment,
     smallest_adjusted_p,
 )
-from trainer.prediction import NotFiniteError
+from trainer.model_kinds import NotFiniteError
 from trainer.predictions import compare_predictions
 from trainer.run_folder import RunFolder
 from trainer.significance import holm

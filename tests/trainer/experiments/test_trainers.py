@@ -13,6 +13,7 @@ from configs.loading import ConfigurationError, override_scenario
 from configs.scenario import Scenario
 from tests.scenarios import tiny_scenario
 from tests.trainer.experiments.processes import workers_of
+from trainer.examples import ExampleStore
 from trainer.experiments.trainers import (
     Job,
     LocalTrainer,
@@ -22,7 +23,6 @@ from trainer.experiments.trainers import (
     WorkerProcess,
     reason_text,
 )
-from trainer.preparation import ExampleStore
 from trainer.run_folder import RunFolder
 from trainer.tracking import EpochRow, Tracking
 from trainer.tuning import SettingFailed

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from trainer.optimizers.composite import CompositeOptimizer, LazyAdam
+from trainer.optimizers import CompositeOptimizer, LazyAdam
 
 Gradient = tf.Tensor | tf.IndexedSlices
 optimizers = tf.keras.optimizers

@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from models.layer_support import precision
-from trainer.optimizers.composite import LazyAdam
+from trainer.optimizers import LazyAdam
 
 RATE, BETA_1, BETA_2, EPSILON = 0.1, 0.8, 0.95, 1e-6
 ROWS, WIDTH = 6, 2

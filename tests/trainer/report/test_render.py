@@ -28,7 +28,6 @@ from trainer.inspection import GateWeights
 from trainer.report import render as render_module
 from trainer.report import write_report
 from trainer.report.inputs import ReportInputs
-from trainer.report.rankings import example_rankings
 from trainer.report.render import (
     ReportTable,
     cost_table,
@@ -40,6 +39,7 @@ from trainer.report.render import (
     step_table,
     write_experiment_report,
 )
+from trainer.report.results import example_rankings
 from trainer.report.statistics import (
     COLD,
     CellResult,

@@ -1,1 +1,0 @@
-"""TensorFlow's C++ runtime through its C API, as TensorFlow Serving uses it."""
