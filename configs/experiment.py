@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from configs.model import AdapterName, BackboneName
-from configs.section import AxisOf, Section, named_once, split_names
+from configs.section import AxisOf, Section, TakesEffect, named_once, split_names
 
 
 class Evaluation(Section):
@@ -157,7 +157,7 @@ class Experiment(Section):
     tuning: Tuning = Tuning()
     tune_baseline: BaselineTuning = BaselineTuning()
     processes: int = Field(1, ge=1, description="runs at a time, each in a process of its own")
-    threads_per_process: int | None = Field(
+    threads_per_process: Annotated[int | None, TakesEffect(".processes", unless=(1,))] = Field(
         None,
         ge=1,
         description="threads of each process where several runs are made at a time; an equal share "

@@ -99,6 +99,7 @@ USELESS = [
         "knowledge.encoder.kind=tfidf",
         "knowledge.encoder.kind=minilm",
     ),
+    ("experiment.threads_per_process=3", "experiment.processes=1", "experiment.processes=2"),
 ]
 
 

@@ -367,7 +367,10 @@ def add_experiment(subparsers: Subparsers) -> None:
 
 def _experiment(arguments: argparse.Namespace) -> Mapping[str, object]:
     """Runs the experiment and writes its report."""
-    scenario = load_scenario(arguments.config, arguments.overrides, for_all_arms=True)
+    overrides = list(arguments.overrides)
+    if arguments.processes is not None:
+        overrides.append(f"experiment.processes={arguments.processes}")
+    scenario = load_scenario(arguments.config, overrides, for_all_arms=True)
     set_up_tensorflow()
 
     from trainer.experiments.grid import experiment_cells, experiment_folder
@@ -382,7 +385,7 @@ def _experiment(arguments: argparse.Namespace) -> Mapping[str, object]:
     from trainer.report.render import write_experiment_report
 
     say(prepare_devices())
-    result = run_experiment(scenario, folder, arguments.processes, arguments.tracking)
+    result = run_experiment(scenario, folder, tracking=arguments.tracking)
     report = folder / "report"
     command = f"python -m trainer {shlex.join(sys.argv[1:])}"
     written = write_experiment_report(report, scenario, result, command)

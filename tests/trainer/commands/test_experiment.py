@@ -75,7 +75,8 @@ def test_a_dry_run_lists_the_cells(
     capsys.readouterr()
     tuning = "{trials: 5, space: {model.dropout_rate: {low: 0, high: 0.5}}}"
     command = ["experiment", "--config", str(tiny_config()), *OVERRIDES, "--dry-run", "--json"]
-    assert main([*command, f"experiment.tuning={tuning}"]) == 0
+    threads = ["--processes", "2", "experiment.threads_per_process=1"]
+    assert main([*command, f"experiment.tuning={tuning}", *threads]) == 0
     captured = capsys.readouterr()
     folder = Path(tiny_scenario().work_dir) / "experiments" / "tiny"
     assert json.loads(captured.out) == {
@@ -113,6 +114,7 @@ def test_a_dry_run_counts_the_trials_of_baselines(
         ("data.interactions.path=a.csv", "data.interactions.path: 'a.csv' is asked for, but"),
         ("experiment.backbones=[din, prm]", "are of different kinds"),
         ("training.distribution=parameter_server", "an experiment trains each of its models"),
+        ("experiment.threads_per_process=2", "has no effect with experiment.processes=1"),
     ],
 )
 def test_grids_that_make_no_sense_are_wrong_configuration(
