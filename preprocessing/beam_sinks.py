@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,25 +27,33 @@ class GatherToFile(beam.PTransform):
 
     Args:
       path: the file, by a path or URL that all workers see.
-      write: takes (0, elements) and the path.
+      write: takes all elements and the path.
       nothing: an element without content.
     """
 
-    def __init__(self, path: str | Path, write: beam.DoFn, nothing: object):
+    def __init__(
+        self, path: str | Path, write: Callable[[Iterable[Any], str], None], nothing: object
+    ):
         super().__init__()
-        self._path = path
+        self._path = storage.absolute(path)
         self._write = write
-        self._empty_tensor = nothing
+        self._nothing = nothing
 
     @override
     def expand(self, collections: Sequence[beam.PCollection]) -> beam.PCollection:
-        nothing = collections[0].pipeline | "Nothing" >> beam.Create([self._empty_tensor])
+        path, write = self._path, self._write
+        nothing = collections[0].pipeline | "Nothing" >> beam.Create([self._nothing])
+
+        def written(element: tuple[int, Iterable[Any]]) -> str:
+            write(element[1], path)
+            return path
+
         return (
             (*collections, nothing)
             | beam.Flatten()
             | "OneKey" >> beam.Map(lambda element: (0, element))
             | beam.GroupByKey()
-            | beam.ParDo(self._write, storage.absolute(self._path))
+            | "Write" >> beam.Map(written)
         )
 
 
@@ -75,23 +83,6 @@ class SortDeadLetters(beam.DoFn):
             yield WindowedValue(run, window.max_timestamp(), (window,))
 
 
-class MergeDeadLetters(beam.DoFn):
-    """Merges files of sorted dead letters.
-
-    Args:
-      folder: where they lie.
-    """
-
-    def __init__(self, folder: str):
-        super().__init__()
-        self._folder = folder
-
-    @override
-    def process(self, element: tuple[int, Iterable[str]], path: str) -> Iterator[str]:
-        merge_runs([run for run in element[1] if run], path, self._folder)
-        yield path
-
-
 class GatherDeadLetters(beam.PTransform):
     """Writes the dead letters of several collections of lists into one sorted JSON lines file.
 
@@ -108,6 +99,10 @@ class GatherDeadLetters(beam.PTransform):
     @override
     def expand(self, collections: Sequence[beam.PCollection]) -> beam.PCollection:
         folder = f"{storage.absolute(self._path)}.runs"
+
+        def merge(runs: Iterable[str], path: str) -> None:
+            merge_runs([run for run in runs if run], path, folder)
+
         # Sorted before the collections meet: FnApiRunner keeps in memory what is flattened.
         runs = tuple(
             letters | f"SortDeadLetters{number}" >> beam.ParDo(SortDeadLetters(folder))
@@ -115,27 +110,22 @@ class GatherDeadLetters(beam.PTransform):
         )
         return (
             runs
-            | GatherToFile(self._path, MergeDeadLetters(folder), "")
+            | GatherToFile(self._path, merge, "")
             # Runners commit what they reshuffle: no repeated merge looks for the deleted files.
             | "Merged" >> beam.Reshuffle()
             | "DeleteRuns" >> beam.Map(lambda _: storage.delete_folder(folder))
         )
 
 
-class WriteStatistics(beam.DoFn):
-    """Writes dictionaries as a sorted JSON list."""
-
-    @override
-    def process(self, element: tuple[int, Iterable[dict]], path: str) -> Iterator[str]:
-        dictionaries = sorted(element[1], key=lambda entry: json.dumps(entry, sort_keys=True))
-        with storage.create_bytes(path) as file:
-            file.write(json.dumps(dictionaries).encode())
-        yield path
-
-
 def gather_statistics(path: str | Path) -> GatherToFile:
-    """Writes collections of dictionaries into one JSON file."""
-    return GatherToFile(path, WriteStatistics(), {})
+    """Writes collections of dictionaries into one JSON file, as a sorted list."""
+    return GatherToFile(path, _write_statistics, {})
+
+
+def _write_statistics(dictionaries: Iterable[dict[str, Any]], path: str) -> None:
+    ordered = sorted(dictionaries, key=lambda entry: json.dumps(entry, sort_keys=True))
+    with storage.create_bytes(path) as file:
+        file.write(json.dumps(ordered).encode())
 
 
 def read_statistics(path: str | Path) -> list[dict[str, Any]]:

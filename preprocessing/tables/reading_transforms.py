@@ -28,24 +28,15 @@ class ReadTable(beam.PTransform):
 
     @override
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
-        parts = [] if self._reader is None else list(self._reader.parts)
+        reader = self._reader
         return (
             pipeline
-            | "Parts" >> beam.Create(parts, reshuffle=False)
+            | "Parts" >> beam.Create([] if reader is None else list(reader.parts), reshuffle=False)
             | "SpreadParts" >> beam.Reshuffle()
-            | "ReadBlocks" >> beam.ParDo(ReadBlocks(self._reader))
+            | "ReadBlocks" >> beam.FlatMap(_blocks, reader)
             | "SpreadBlocks" >> beam.Reshuffle()  # one file is one element: let all workers parse
         )
 
 
-class ReadBlocks(beam.DoFn):
-    """Part of a file to blocks."""
-
-    def __init__(self, reader: TableReader | None):
-        super().__init__()
-        self._reader = reader
-
-    @override
-    def process(self, element: FilePart) -> Iterator[Block]:
-        assert self._reader is not None
-        yield from self._reader.read_part(element)
+def _blocks(part: FilePart, reader: TableReader) -> Iterator[Block]:
+    return reader.read_part(part)
