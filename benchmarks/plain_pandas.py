@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from configs.data import Data, Split
-from preprocessing.hashing import stable_hashes
 from preprocessing.records import contract
+from preprocessing.records.hashing import stable_hashes
 from preprocessing.records.tfrecord_file import write_records
 from preprocessing.records.wire import (
     BytesColumn,

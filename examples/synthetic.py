@@ -32,7 +32,7 @@ import pyarrow.compute as pc
 from pyarrow import csv
 from scipy.special import ndtr, ndtri
 
-from preprocessing.hashing import mixed, stable_hash, unit_interval
+from preprocessing.records.hashing import mixed, stable_hash, unit_interval
 
 GENRES = ("Action", "Comedy", "Drama", "Horror", "Romance", "Thriller", "War", "Western")
 LINKS = 10

@@ -61,7 +61,6 @@ ALLOWED_IMPORTS_OF_MODULE: dict[str, tuple[str, ...]] = {
 
 # Folders and modules of preprocessing; each may import those before it, and none after it.
 PREPROCESSING_ORDER = (
-    "hashing",
     "storage",
     "missing_answers",
     "records",

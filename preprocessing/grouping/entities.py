@@ -11,10 +11,10 @@ import pyarrow.compute as pc
 
 from configs.data import CatalogueTable
 from preprocessing.grouping.plan import Kind
-from preprocessing.hashing import mixed, stable_hashes
 from preprocessing.interactions.first_interactions import FirstInteractions
 from preprocessing.interactions.reading import numbered_together, sorted_ids
 from preprocessing.prompt_templates import sanitise_text
+from preprocessing.records.hashing import mixed, stable_hashes
 from preprocessing.records.item_tables import ITEM_ID, TITLE
 
 _ROWS_AT_ONCE = 1 << 20

@@ -24,9 +24,9 @@ from preprocessing.grouping.entities import (
     describe_items,
 )
 from preprocessing.grouping.plan import Kind
-from preprocessing.hashing import stable_hashes
 from preprocessing.interactions.catalogue import read_items
 from preprocessing.interactions.first_interactions import InteractionShards
+from preprocessing.records.hashing import stable_hashes
 from preprocessing.tables.table_reader import TableReader
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from preprocessing.grouping.plan import Kind
-from preprocessing.hashing import stable_hash
+from preprocessing.records.hashing import stable_hash
 
 _ROWS_PER_CHUNK = 1 << 14
 _MOST_ITERATIONS = 20

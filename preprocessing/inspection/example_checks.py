@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 from configs.data import Data
 from configs.progress import progress
 from preprocessing.examples_manifest import LOOK_AT_LABELS, LOOK_AT_SPLIT
-from preprocessing.hashing import anonymous
 from preprocessing.inspection.findings import (
     CheckedStep,
     CountMismatch,
@@ -38,6 +37,7 @@ from preprocessing.inspection.record_checks import (
 from preprocessing.records import contract, item_tables
 from preprocessing.records.contract import ITEM_ID, PARTS, DamagedRecords
 from preprocessing.records.coverage import IdCoverage
+from preprocessing.records.hashing import anonymous
 from preprocessing.records.layout import FORGOTTEN, SETTINGS, ExamplesDirectory
 
 

@@ -15,7 +15,6 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import DecodeError
 
 from configs.knowledge import SourceAnswers
-from preprocessing.hashing import anonymous
 from preprocessing.inspection.findings import CheckedStep, Findings, number, section
 from preprocessing.inspection.inspect import SchemaFeature
 from preprocessing.interactions.leak_check import (
@@ -35,6 +34,7 @@ from preprocessing.interactions.sequences import (
 from preprocessing.interactions.shown_entries import Name
 from preprocessing.records import contract
 from preprocessing.records.contract import PARTS, DamagedRecords, FeatureType
+from preprocessing.records.hashing import anonymous
 from preprocessing.records.item_tables import FIXED_COLUMNS
 from preprocessing.records.layout import SETTINGS, SHARD_PATTERN, ExamplesDirectory, shard_files
 from preprocessing.records.tfrecord_file import read_records

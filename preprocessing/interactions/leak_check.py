@@ -21,10 +21,10 @@ from preprocessing.answers.record import (
     parse_answer,
     recorded_source,
 )
-from preprocessing.hashing import anonymous
 from preprocessing.interactions.sequences import HISTORY_ONLY, SplitRows, UserSequences
 from preprocessing.interactions.shown_entries import Name, PromptWording, Shown, UserLog, resolve
 from preprocessing.records.contract import INDIVIDUAL
+from preprocessing.records.hashing import anonymous
 
 _DIGEST_BYTES = 32
 

@@ -16,7 +16,6 @@ import pyarrow.compute as pc
 from configs.data import CatalogueTable, Profiles
 from preprocessing import storage
 from preprocessing.beam_sinks import DEAD_LETTERS, STATISTICS, GatherDeadLetters, gather_statistics
-from preprocessing.hashing import stable_hashes
 from preprocessing.interactions.catalogue import (
     collect_items,
     collect_profiles,
@@ -66,6 +65,7 @@ from preprocessing.interactions.transforms import (
     in_every_shard,
     rows_by_shard,
 )
+from preprocessing.records.hashing import stable_hashes
 from preprocessing.records.item_tables import ITEM_ID
 from preprocessing.records.layout import DEAD_LETTERS_FILE
 from preprocessing.tables.blocks import Block

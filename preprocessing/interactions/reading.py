@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from configs.data import Data, Interactions, Split
 from configs.loading import ConfigurationError
 from preprocessing.dead_letters import DeadLetter, dead_letter
-from preprocessing.hashing import stable_hashes
 from preprocessing.records.forgotten import Forgotten
+from preprocessing.records.hashing import stable_hashes
 from preprocessing.tables.blocks import ParsedBlock, WantedColumns
 from preprocessing.tables.ids import usable_ids
 from preprocessing.tables.table_reader import TableReader, open_table

@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from configs.data import Data, RerankLists
-from preprocessing.hashing import mixed, stable_hashes, unit_interval
 from preprocessing.interactions.catalogue import ProfileColumns
 from preprocessing.interactions.sequences import TRAIN, UserSequences
 from preprocessing.records import contract
 from preprocessing.records.contract import CTR, RERANK, RETRIEVAL
+from preprocessing.records.hashing import mixed, stable_hashes, unit_interval
 from preprocessing.records.wire import (
     BytesSequence,
     BytesValues,

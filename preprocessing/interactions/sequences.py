@@ -13,7 +13,6 @@ import pyarrow.compute as pc
 
 from configs.data import InteractionColumns, Split
 from preprocessing.dead_letters import DeadLetter, dead_letter
-from preprocessing.hashing import stable_hashes, unit_interval
 from preprocessing.interactions.reading import (
     EXTRA_LABELS,
     FILE,
@@ -26,6 +25,7 @@ from preprocessing.interactions.reading import (
     TIMESTAMP,
     USER,
 )
+from preprocessing.records.hashing import stable_hashes, unit_interval
 from preprocessing.tables.values import parse_integers
 
 HISTORY_ONLY = -1

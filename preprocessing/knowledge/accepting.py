@@ -23,9 +23,9 @@ from preprocessing.answers.record import (
 from preprocessing.answers.texts import AnswerTexts
 from preprocessing.beam_sinks import DEAD_LETTERS, STATISTICS, GatherDeadLetters, gather_statistics
 from preprocessing.dead_letters import DeadLetter, dead_letter
-from preprocessing.hashing import stable_hash
 from preprocessing.records.contract import COLLECTIVE
 from preprocessing.records.forgotten import Forgotten
+from preprocessing.records.hashing import stable_hash
 
 
 @dataclass(frozen=True)

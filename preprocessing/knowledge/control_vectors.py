@@ -19,7 +19,6 @@ from configs.scenario import Scenario
 from preprocessing import storage
 from preprocessing.beam_options import BeamOptions
 from preprocessing.dead_letters import DeadLetter, DeadLetterRuns, merge_runs
-from preprocessing.hashing import mixed, stable_hashes, unit_interval
 from preprocessing.interactions.catalogue import collect_items, parse_catalogue
 from preprocessing.interactions.reading import by_reason
 from preprocessing.interactions.samples import user_folds
@@ -35,6 +34,7 @@ from preprocessing.knowledge.entity_vectors import (
 from preprocessing.knowledge.source_plan import SourceTables
 from preprocessing.knowledge.vectors import NUMBER, KnowledgeRecord, round_vectors, write_knowledge
 from preprocessing.records.contract import INDIVIDUAL, USER_FOLDS
+from preprocessing.records.hashing import mixed, stable_hashes, unit_interval
 from preprocessing.records.layout import (
     DEAD_LETTERS_FILE,
     VECTOR_STATISTICS_FILE,

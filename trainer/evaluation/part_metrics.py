@@ -18,6 +18,7 @@ import numpy as np
 from configs.command_line import CommandError
 from configs.experiment import Evaluation
 from preprocessing.records.contract import LABEL, USER_ID
+from preprocessing.records.hashing import mixed
 from trainer.evaluation.score_table import ROW, ScoreTable
 from trainer.evaluation.slices import MISSING, Slice, WholePart
 from trainer.metrics import AUC_OF_CHANCE, RankedLists, log_losses, rank_values
@@ -683,15 +684,9 @@ def shuffled_order(rows: np.ndarray) -> np.ndarray:
     """A fixed pseudo-random order of rows by their numbers: int64 [n] -> uint64 [n].
 
     Samples of a user follow each other in a file as they were made, a positive one before the
-    negatives that were sampled for it; equal scores in that order would favour every model. The
-    mixing function of SplitMix64: Steele, Lea and Flood, "Fast Splittable Pseudorandom Number
-    Generators" (2014), figure 16.
+    negatives that were sampled for it; equal scores in that order would favour every model.
     """
-    with np.errstate(over="ignore"):
-        mixed = rows.astype(np.uint64) + np.uint64(0x9E3779B97F4A7C15)
-        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return mixed ^ (mixed >> np.uint64(31))
+    return mixed(rows.astype(np.uint64))
 
 
 NO_EXAMPLES = "no examples"

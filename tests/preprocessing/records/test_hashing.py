@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from preprocessing.hashing import (
+from preprocessing.records.hashing import (
     anonymous,
     mixed,
     stable_hash,
