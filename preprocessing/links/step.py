@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -276,17 +276,17 @@ def _build(scenario: Scenario, plan: LinkPlan, has_log: bool, folder: Path) -> d
     with tempfile.TemporaryDirectory(dir=folder, prefix="scratch-") as scratch:
         letters = DeadLetterRuns(scratch)
         catalogue, records = _read_catalogue(scenario, plan, letters)
-        counts: Counter[str] = Counter()
+        answers = _Answers(scenario, plan, letters)
         tables = []
         if plan.listed is not None:
-            listed = _listed_names(scenario, plan, letters, counts)
+            listed = answers.listed_names(plan.listed)
             tables.append(link_names(listed, catalogue, plan.settings))
             letters.add(_dropped_names(listed, tables[0]))
         for source in plan.mined:
-            mentions = _mentions(scenario, plan, source, catalogue, letters, counts)
+            mentions = answers.mentions(source, catalogue)
             tables.append(link_names(mentions, catalogue, plan.settings, mined=True))
         letters.write(StepDirectory(folder).dead_letters)
-    rejected = count_by_reason(StepDirectory(folder).dead_letters)
+    counts, rejected = answers.counts, count_by_reason(StepDirectory(folder).dead_letters)
     table = joined_tables(tables)
     _require_links(plan, table, counts, rejected, catalogue)
     write_parquet(table, folder / LINKS_FILE)
@@ -336,111 +336,104 @@ def _read_catalogue(
     return TitleCatalogue(ids, titles, known_years(titles, years)), records
 
 
-def _accepted(
-    scenario: Scenario,
-    plan: LinkPlan,
-    source: str,
-    letters: DeadLetterRuns,
-    counts: Counter[str],
-    read: Callable[[Answer], Content],
-) -> Iterator[tuple[Answer, Content]]:
-    """Answers of a source with what is read in each; the first usable one for an entity counts.
+@dataclass(frozen=True)
+class _Answers:
+    """The answers of a plan's sources, read once; the first usable one for an entity counts.
 
-    Args:
-      scenario: describes the source.
+    Attributes:
+      scenario: describes the sources.
       plan: what is linked.
-      source: a source that it names.
-      letters: takes the others.
-      counts: of lines read, of those of other sources, and of answers accepted.
-      read: raises RejectedAnswer for an answer that is of no use.
+      letters: takes the answers that are of no use.
+      counts: of lines `read`, of those of `other_sources`, and of answers `accepted`.
     """
-    described = scenario.knowledge.answers[source]
-    recorded = recorded_source(source, described.factor)
-    others = other_sources(scenario.knowledge.answers, source)
-    duplicates = Duplicates()
-    forgotten = Forgotten.of(scenario.work_dir)
-    for extraction, path in _answer_files(plan, source, described):
-        for line, data in numbered_lines(path):
-            counts["read"] += 1
-            try:
-                record = json_object(data)
-                if record.get("source") in others:
-                    counts["other_sources"] += 1
+
+    scenario: Scenario
+    plan: LinkPlan
+    letters: DeadLetterRuns
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def listed_names(self, source: str) -> NamesOfAnswers:
+        """Names by the item or user they are about; the first list of an item counts."""
+        described = self.scenario.knowledge.answers[source]
+        names = NamesOfAnswers(described.entity)
+        answered: set[str] = set()
+        forgotten = Forgotten.of(self.scenario.work_dir)
+
+        def read(answer: Answer) -> NameLists:
+            if answer.extraction == COLLECTIVE and answer.members is None:
+                detail = "no field 'members' says which items the answer lists names for"
+                raise RejectedAnswer("missing_field", detail)
+            return name_lists(answer, described.entity, described.factor or LINKS)
+
+        for answer, answer_lists in self._accepted(source, read):
+            by_entity: dict[str, dict[str, Sequence[object]]] = {}
+            for listed in answer_lists.lists:
+                by_entity.setdefault(listed.entity_id, {})[listed.kind] = listed.names
+            rejected = [
+                *(("member_left_out", member) for member in answer_lists.left_out),
+                *(("unknown_member", key) for key in answer_lists.unknown),
+                *(("duplicate_entity", entity) for entity in by_entity if entity in answered),
+            ]
+            path, line, _ = answer.location
+            self.letters.add(
+                dead_letter(path, line, reason, repr(what)) for reason, what in rejected
+            )
+            for entity_id, lists in by_entity.items():
+                if entity_id not in answered and not forgotten.has(described.entity, entity_id):
+                    names.add(entity_id, answer.location, lists, self.plan.settings.most_names)
+            answered.update(by_entity)
+        return names
+
+    def mentions(self, source: str, catalogue: TitleCatalogue) -> NamesOfAnswers:
+        """Titles that prose mentions, by the item it is about."""
+        factor = self.scenario.knowledge.answers[source].factor
+
+        def text_of(answer: Answer) -> str:
+            return answer.text if factor is None else factor_text(answer, factor)
+
+        titles = TitleMentions(catalogue.titles)
+        mention_names = [
+            (answer.entity_id, answer.location, titles.find(text))
+            for answer, text in self._accepted(source, text_of)
+        ]
+        names = NamesOfAnswers()
+        for item, location, mentions in mention_names:
+            kept = [
+                mention
+                for mention, is_word in mentions
+                if not is_word or titles.is_distinctive(mention)
+            ]
+            names.add(item, location, {LINKS: kept}, {LINKS: len(kept)})
+        return names
+
+    def _accepted(
+        self, source: str, read: Callable[[Answer], Content]
+    ) -> Iterator[tuple[Answer, Content]]:
+        """Answers with what is read in each; `read` raises RejectedAnswer for one of no use."""
+        answers = self.scenario.knowledge.answers
+        described = answers[source]
+        recorded = recorded_source(source, described.factor)
+        others = other_sources(answers, source)
+        duplicates = Duplicates()
+        forgotten = Forgotten.of(self.scenario.work_dir)
+        for extraction, path in _answer_files(self.plan, source, described):
+            for line, data in numbered_lines(path):
+                self.counts["read"] += 1
+                try:
+                    record = json_object(data)
+                    if record.get("source") in others:
+                        self.counts["other_sources"] += 1
+                        continue
+                    answer = answer_of(record, recorded, extraction)
+                    refuse_forgotten(answer.entity_id, described.entity, forgotten, extraction)
+                    answer = replace(answer, location=Location(path, line))
+                    content = read(answer)
+                    duplicates.add(answer)
+                except RejectedAnswer as error:
+                    self.letters.add([dead_letter(path, line, error.reason, error.detail)])
                     continue
-                answer = answer_of(record, recorded, extraction)
-                refuse_forgotten(answer.entity_id, described.entity, forgotten, extraction)
-                answer = replace(answer, location=Location(path, line))
-                content = read(answer)
-                duplicates.add(answer)
-            except RejectedAnswer as error:
-                letters.add([dead_letter(path, line, error.reason, error.detail)])
-                continue
-            counts["accepted"] += 1
-            yield answer, content
-
-
-def _listed_names(
-    scenario: Scenario, plan: LinkPlan, letters: DeadLetterRuns, counts: Counter[str]
-) -> NamesOfAnswers:
-    """Names by the item or user they are about; the first list of an item counts."""
-    source = plan.listed
-    assert source is not None
-    described = scenario.knowledge.answers[source]
-    names = NamesOfAnswers(described.entity)
-    answered: set[str] = set()
-    forgotten = Forgotten.of(scenario.work_dir)
-
-    def read(answer: Answer) -> NameLists:
-        if answer.extraction == COLLECTIVE and answer.members is None:
-            detail = "no field 'members' says which items the answer lists names for"
-            raise RejectedAnswer("missing_field", detail)
-        return name_lists(answer, described.entity, described.factor or LINKS)
-
-    for answer, answer_lists in _accepted(scenario, plan, source, letters, counts, read):
-        by_entity: dict[str, dict[str, Sequence[object]]] = {}
-        for listed in answer_lists.lists:
-            by_entity.setdefault(listed.entity_id, {})[listed.kind] = listed.names
-        rejected = [
-            *(("member_left_out", member) for member in answer_lists.left_out),
-            *(("unknown_member", key) for key in answer_lists.unknown),
-            *(("duplicate_entity", entity_id) for entity_id in by_entity if entity_id in answered),
-        ]
-        path, line, _ = answer.location
-        letters.add(dead_letter(path, line, reason, repr(what)) for reason, what in rejected)
-        for entity_id, lists in by_entity.items():
-            if entity_id not in answered and not forgotten.has(described.entity, entity_id):
-                names.add(entity_id, answer.location, lists, plan.settings.most_names)
-        answered.update(by_entity)
-    return names
-
-
-def _mentions(
-    scenario: Scenario,
-    plan: LinkPlan,
-    source: str,
-    catalogue: TitleCatalogue,
-    letters: DeadLetterRuns,
-    counts: Counter[str],
-) -> NamesOfAnswers:
-    factor = scenario.knowledge.answers[source].factor
-
-    def text_of(answer: Answer) -> str:
-        return answer.text if factor is None else factor_text(answer, factor)
-
-    titles = TitleMentions(catalogue.titles)
-    mention_names = [
-        (answer.entity_id, answer.location, titles.find(text))
-        for answer, text in _accepted(scenario, plan, source, letters, counts, text_of)
-    ]
-    names = NamesOfAnswers()
-    for item, location, mentions in mention_names:
-        kept = [
-            mention
-            for mention, is_word in mentions
-            if not is_word or titles.is_distinctive(mention)
-        ]
-        names.add(item, location, {LINKS: kept}, {LINKS: len(kept)})
-    return names
+                self.counts["accepted"] += 1
+                yield answer, content
 
 
 def _dropped_names(names: NamesOfAnswers, table: pa.Table) -> Iterator[DeadLetter]:

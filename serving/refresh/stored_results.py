@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from typing import cast
 
 import numpy as np
@@ -89,14 +88,6 @@ class NextTables:
         for name in names:
             self.set_rows(name, change.affected, change.entities.rows[change.affected])
 
-    def set_augmented(self, source: str, change: SourceChange, augmented: np.ndarray) -> None:
-        """Stores augmented vectors [k, width] of the changed rows, if the version stores any."""
-        self.set_vectors(f"knowledge/{source}/augmented", change.rows, augmented)
-
-    def has_match(self, source: str) -> bool:
-        """Whether a source is in the version's match."""
-        return self.has(f"knowledge/{source}/match/table")
-
     def set_match(self, source: str, change: SourceChange, match: MatchReduction) -> None:
         """Stores the changed rows of a match's item table."""
         name = f"knowledge/{source}/match"
@@ -150,7 +141,6 @@ _REPLACED_ID, _RETRIEVED_VECTOR = "items/replaced_id", "items/retrieved_vector"
 Changes = Mapping[str, SourceChange]
 
 
-@dataclass
 class NextResults:
     """What the next version holds in other words than the base version.
 
@@ -159,8 +149,44 @@ class NextResults:
       source_tables: (source, file name) -> table by knowledge row, where it changed.
     """
 
-    tables: NextTables
-    source_tables: dict[tuple[str, str], np.ndarray] = field(default_factory=dict)
+    def __init__(self, knowledge: VersionKnowledge):
+        """Begins with what the version has.
+
+        Args:
+          knowledge: of the version, with the changes applied.
+        """
+        self._knowledge = knowledge
+        self.tables = NextTables(knowledge.variables)
+        self.source_tables: dict[tuple[str, str], np.ndarray] = {}
+
+    def source_table(self, source: str, name: str) -> np.ndarray:
+        """A table from which others are made, as far as it has changed."""
+        if (source, name) not in self.source_tables:
+            return read_source_table(self._knowledge.folder.source(source), name)
+        return self.source_tables[source, name]
+
+    def rows_of_items(self, source: str, name: str, rows: np.ndarray) -> np.ndarray:
+        """What a table of a source has for item rows; zeros for items that it does not know."""
+        return self.source_table(source, name)[self._knowledge.entities[source].rows[rows]]
+
+    def set_source_rows(
+        self, source: str, name: str, change: SourceChange, vectors: np.ndarray
+    ) -> None:
+        """Keeps the changed rows of a table from which others are made."""
+        table = self.source_table(source, name)
+        missing = change.entities.num_knowledge_rows - len(table)
+        table = np.pad(table, [(0, missing), (0, 0)])
+        table[change.rows] = vectors
+        self.source_tables[source, name] = table
+
+    def replaced_ids(self, rows: np.ndarray) -> np.ndarray:
+        """The sums of projections in the place of item ids: float32 [rows, width].
+
+        Row 0 of every such table is zeros, so that sources that do not know an item add nothing.
+        """
+        sources = self._knowledge.description.replaced_id_sources
+        parts = [self.rows_of_items(source, PROJECTED, rows) for source in sources]
+        return np.add.reduce(parts, axis=0, dtype=np.float32)
 
 
 def next_results(
@@ -176,14 +202,14 @@ def next_results(
     Raises:
       CommandError: a file of the version is missing or damaged.
     """
-    results = NextResults(NextTables(knowledge.variables))
+    results = NextResults(knowledge)
     tables, description, folder = results.tables, knowledge.description, knowledge.folder
     for entity, lookup in knowledge.lookups.items():
         (tables.add_items if entity == "item" else tables.add_users)(lookup)
     tables.forget(knowledge.lookups, forgotten)
     for source, rows in forgotten.vacated.items():
         for name in _made_tables(description, source):
-            table = _source_table(results, knowledge, source, name)
+            table = results.source_table(source, name)
             table[rows] = 0
             results.source_tables[source, name] = table
     functions = StoredFunctions(folder.functions) if _needs_functions(knowledge, changes) else None
@@ -193,23 +219,21 @@ def next_results(
         vectors = change.vectors.astype(np.float32)
         if functions is not None and _is_augmented(knowledge, source):
             augmented = functions.augment(source, vectors)
-            tables.set_augmented(source, change, augmented)
+            tables.set_vectors(f"knowledge/{source}/augmented", change.rows, augmented)
             if source in description.retrieved_sources:
-                _set_source_table(results, knowledge, source, AUGMENTED, change, augmented)
+                results.set_source_rows(source, AUGMENTED, change, augmented)
         if functions is not None and source in description.replaced_id_sources:
             projected = functions.project(source, vectors)
-            _set_source_table(results, knowledge, source, PROJECTED, change, projected)
-        if tables.has_match(source):
+            results.set_source_rows(source, PROJECTED, change, projected)
+        if tables.has(f"knowledge/{source}/match/table"):
             tables.set_match(source, change, read_match(folder.source(source)))
         if described.length_scale is not None:
             prior = read_prior(folder.source(source), described.length_scale)
             values = prior.predict(change.vectors_of_affected())
             tables.set_rows(f"items/prior/{source}", change.affected, values)
     affected = _affected(changes, description.replaced_id_sources)
-    ids = None
     if len(affected):
-        ids = _replaced_ids(results, knowledge, affected)
-        tables.set_vectors(_REPLACED_ID, affected, ids)
+        tables.set_vectors(_REPLACED_ID, affected, results.replaced_ids(affected))
     if description.is_retrieval and functions is not None:
         _set_item_vectors(results, knowledge, changes, functions)
     return results
@@ -243,44 +267,6 @@ def _made_tables(description: RefreshDescription, source: str) -> list[str]:
     return [name for name, sources in tables.items() if source in sources]
 
 
-def _set_source_table(
-    results: NextResults,
-    knowledge: VersionKnowledge,
-    source: str,
-    name: str,
-    change: SourceChange,
-    vectors: np.ndarray,
-) -> None:
-    """Keeps the changed rows of a table from which others are made."""
-    table = _source_table(results, knowledge, source, name)
-    missing = change.entities.num_knowledge_rows - len(table)
-    table = np.pad(table, [(0, missing), (0, 0)])
-    table[change.rows] = vectors
-    results.source_tables[source, name] = table
-
-
-def _source_table(
-    results: NextResults, knowledge: VersionKnowledge, source: str, name: str
-) -> np.ndarray:
-    if (source, name) not in results.source_tables:
-        return read_source_table(knowledge.folder.source(source), name)
-    return results.source_tables[source, name]
-
-
-def _replaced_ids(
-    results: NextResults, knowledge: VersionKnowledge, rows: np.ndarray
-) -> np.ndarray:
-    """The sums of projections that stand in the place of item ids: float32 [rows, width].
-
-    Row 0 of every such table is zeros, so that sources that do not know an item add nothing.
-    """
-    parts = [
-        _source_table(results, knowledge, source, PROJECTED)[knowledge.entities[source].rows[rows]]
-        for source in knowledge.description.replaced_id_sources
-    ]
-    return np.add.reduce(parts, axis=0, dtype=np.float32)
-
-
 def _set_item_vectors(
     results: NextResults,
     knowledge: VersionKnowledge,
@@ -300,16 +286,12 @@ def _set_item_vectors(
             [knowledge.entities[source].rows[rows] for source in description.replaced_id_sources],
             axis=0,
         )
-        ids = np.where(
-            has_vector[:, np.newaxis], _replaced_ids(results, knowledge, rows), _default_id(tables)
-        )
+        ids = np.where(has_vector[:, np.newaxis], results.replaced_ids(rows), _default_id(tables))
     vectors = functions.item_vectors(
         np.where(rows <= description.num_exported_items, rows, 0).astype(np.int32),
         np.array(priors, np.float32).reshape(len(priors), len(rows)).T,
         [
-            _source_table(results, knowledge, source, AUGMENTED)[
-                knowledge.entities[source].rows[rows]
-            ]
+            results.rows_of_items(source, AUGMENTED, rows)
             for source in description.retrieved_sources
         ],
         ids,
