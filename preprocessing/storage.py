@@ -7,12 +7,13 @@ A local path is a file of this machine or of a file system that all machines mou
 
 from __future__ import annotations
 
+import fcntl
 import os
 import re
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from glob import glob, has_magic
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -109,6 +110,7 @@ def create_bytes(path: str) -> Iterator[BinaryIO]:
     temporary = f"{path}.{uuid.uuid4().hex}{_PARTIAL}"
     try:
         with errors_name(path), open(temporary, "wb") as local:
+            _hold(local)
             yield local
         os.replace(temporary, path)
     finally:
@@ -118,6 +120,28 @@ def create_bytes(path: str) -> Iterator[BinaryIO]:
 def is_unfinished(path: str) -> bool:
     """Whether a file is what `create_bytes` leaves of one when its process is killed."""
     return _UNFINISHED.search(path) is not None
+
+
+def delete_unfinished(folder: str) -> None:
+    """Deletes what killed processes left of files in a folder; what is being written stays.
+
+    At a URL there is nothing of the kind.
+    """
+    if is_url(folder):
+        return
+    for path in filter(is_unfinished, files_below(folder)):
+        with suppress(FileNotFoundError), open(path, "r+b") as file:
+            if _hold(file):
+                os.unlink(path)
+
+
+def _hold(file: BinaryIO) -> bool:
+    """Locks a file until it is closed or its process ends; whether that could be done."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:  # Held by another, or on a file system without locks.
+        return False
+    return True
 
 
 def files_below(folder: str) -> list[str]:

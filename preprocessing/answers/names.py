@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -148,13 +148,11 @@ def _lists_of_members(
     if not isinstance(content, dict):
         type_name = type(content).__name__
         raise RejectedAnswer("no_list", f"JSON, but {type_name} where an object of lists should be")
-    shown = _shown_titles(answer.prompt)
-    numbers = {title_words(title): number for number, title in shown.items()}
+    shown, number_of = _shown_titles(answer.prompt), numbers_of_members(answer.prompt)
     lists: dict[str, NameList] = {}
     unknown = []
     for name, entry in content.items():
-        match = _NUMBER.match(name)
-        number = int(match[1]) if match else numbers.get(title_words(name), 0)
+        number = number_of(name)
         if not 1 <= number <= len(members):
             unknown.append(name)
         elif isinstance(entry, list) and entry:
@@ -164,6 +162,17 @@ def _lists_of_members(
         raise RejectedAnswer("no_list", f"no list for any of the {len(members)} members")
     left_out = [member for member in members if member not in lists]
     return NameLists(list(lists.values()), left_out, unknown)
+
+
+def numbers_of_members(prompt: str | None) -> Callable[[str], int]:
+    """What a key of an answer about a group means: the number of a member, from 1; 0 for none."""
+    numbers = {title_words(title): number for number, title in _shown_titles(prompt).items()}
+
+    def number_of(key: str) -> int:
+        match = _NUMBER.match(key)
+        return int(match[1]) if match else numbers.get(title_words(key), 0)
+
+    return number_of
 
 
 _SHOWN = re.compile(r'(?:(?<!\d)(\d{1,6})\. )?"([^"]+)"(?!\s*:)')
@@ -191,6 +200,11 @@ def title_words(title: str) -> tuple[str, ...]:
 _LETTER = re.compile(r"[^\W_]")
 _MARK_OF_GAP = re.compile(r"[\[<{%/_(]")
 _FEWEST_WORDS_OF_REFUSAL = 6
+
+
+def name_text(name: object) -> str:
+    """An entry of a list as tables and dead letters have it: of a too long one the beginning."""
+    return str(name)[:LONGEST_NAME].encode(errors="replace").decode()
 
 
 def fault_of(name: object) -> str | None:

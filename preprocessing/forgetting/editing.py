@@ -22,10 +22,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from configs.command_line import CommandError
+from preprocessing.answers.names import numbers_of_members
 from preprocessing.answers.record import MEMBERS, split_custom_id
 from preprocessing.dead_letters import dead_letter
 from preprocessing.inputs import LONGEST_LINE, PARQUET_SUFFIX, open_input
 from preprocessing.links.linking import (
+    DROPPED,
     LINKS_FILE,
     read_links,
     without_entities,
@@ -65,7 +67,9 @@ class Leaving:
       groups: source -> groups too few of whose members stay, so that nothing said of them may.
       custom_ids: pseudonyms of the users' prompts, and keys of batch requests about them.
       prompts: SHA-256 of the prompts about them and nobody else, hexadecimal.
+      group_prompts: SHA-256 of the prompts that list an item among the members of a group.
       texts: SHA-256 of the texts about them that were encoded, hexadecimal.
+      details: SHA-256 of what dead letters quote of the names in answers about them.
     """
 
     users: frozenset[str]
@@ -74,7 +78,9 @@ class Leaving:
     groups: Mapping[str, frozenset[str]]
     custom_ids: frozenset[str]
     prompts: frozenset[str]
+    group_prompts: frozenset[str]
     texts: frozenset[str]
+    details: frozenset[str]
 
     def ids(self, entity: str | None) -> frozenset[str]:
         """Ids of "user" or "item"; none of anything else."""
@@ -105,10 +111,14 @@ class Leaving:
     def about(self, record: Mapping[str, Any]) -> bool:
         """Whether a record of a prompt or an answer is about somebody who leaves.
 
-        The prompt decides where no id does: two films of one title have the same.
+        The prompt decides where no id does: two films of one title have the same. A group's, which
+        shows all members, does where no list of members could be edited.
         """
         is_named = self.is_named(record)
-        return prompt_of(record) in self.prompts if is_named is None else is_named
+        if is_named is None:
+            return prompt_of(record) in self.prompts | self.group_prompts
+        has_prompt = bool(self.group_prompts) and MEMBERS not in record
+        return is_named or (has_prompt and prompt_of(record) in self.group_prompts)
 
 
 def prompt_of(record: Mapping[str, Any]) -> str | None:
@@ -125,7 +135,7 @@ def prompt_of(record: Mapping[str, Any]) -> str | None:
         texts += [each.get("content") for each in asked]
     for text in texts:
         if isinstance(text, str):
-            return hashlib.sha256(text.encode(errors="replace")).hexdigest()
+            return sha256_of(text)
     return None
 
 
@@ -208,16 +218,29 @@ def _edited_line(line: bytes, path: Path, leaving: Leaving) -> tuple[bytes, str 
         return b"", "records"
     if any(_row_id(record.get(f"{entity}_id")) in leaving.ids(entity) for entity in _ENTITIES):
         return b"", "rows"
-    if not leaving.items.isdisjoint(_members_of(record)):
+    if not leaving.items.isdisjoint(members_of(record)):
         return _without_members(record, leaving.items), "members"
     named = {"member_left_out": "item", "duplicate_entity": leaving.entities.get(path.parent.name)}
-    ids = leaving.ids(named.get(str(record.get("reason"))))
-    if record.get("detail") in [dead_letter("", 0, "", repr(each))["detail"] for each in ids]:
+    reason, detail = str(record.get("reason")), record.get("detail")
+    ids = leaving.ids(named.get(reason))
+    if isinstance(detail, str) and (
+        detail in map(quoted, ids) or (reason in DROPPED and sha256_of(detail) in leaving.details)
+    ):
         return json.dumps({**record, "detail": "'[forgotten]'"}).encode() + b"\n", "details"
     return line, None
 
 
 _ENTITIES = ("user", "item")
+
+
+def quoted(text: str) -> str:
+    """The detail of a dead letter that quotes a text."""
+    return dead_letter("", 0, "", repr(text))["detail"]
+
+
+def sha256_of(text: str) -> str:
+    """SHA-256 of a text, hexadecimal."""
+    return hashlib.sha256(text.encode(errors="replace")).hexdigest()
 
 
 def _row_id(value: object) -> str | None:
@@ -238,19 +261,27 @@ def _without_members(record: dict[str, Any], items: frozenset[str]) -> bytes:
             return b""
     except (KeyError, TypeError, ValueError, RecursionError):
         return b""
-    number = {str(index + 1): str(place) for place, index in enumerate(stay, start=1)}
+    prompt = record.get("prompt")
+    number_of = numbers_of_members(prompt if isinstance(prompt, str) else None)
+    place_of = {index + 1: str(place) for place, index in enumerate(stay, start=1)}
 
-    def renumbered(value: object) -> object:
-        if not isinstance(value, dict):
-            return value
-        return {number[key]: names for key, names in value.items() if key in number}
+    def renumbered(lists: Mapping[str, object]) -> dict[str, object]:
+        numbers = {key: number_of(key) for key in lists}
+        return {place_of[n]: lists[key] for key, n in numbers.items() if n in place_of}
+
+    def edited_content(content: dict[str, Any]) -> dict[str, Any]:
+        """The lists stand below a key, or alone."""
+        if not any(isinstance(value, dict) for value in content.values()):
+            return renumbered(content)
+        return {
+            key: renumbered(value) if isinstance(value, dict) else value
+            for key, value in content.items()
+        }
 
     edited = {**record, MEMBERS: [record[MEMBERS][index] for index in stay]}
-    edited["answer"] = json.dumps(
-        {key: renumbered(value) for key, value in answer.items()}, ensure_ascii=False
-    )
+    edited["answer"] = json.dumps(edited_content(answer), ensure_ascii=False)
     if isinstance(record.get("factors"), dict):
-        edited["factors"] = {key: renumbered(value) for key, value in record["factors"].items()}
+        edited["factors"] = edited_content(record["factors"])
     # The prompt numbers the members as they were.
     for name in ("prompt", "prompt_sha256"):
         if name in edited:
@@ -329,7 +360,7 @@ def _edit_parquet(path: Path, target: Path, leaving: Leaving) -> Removed:
         stays &= ~pc.is_in(table["text_sha256"], value_set=texts).to_numpy()
     if is_records:
         stays &= [
-            not leaving.about(record) and leaving.items.isdisjoint(_members_of(record))
+            not leaving.about(record) and leaving.items.isdisjoint(members_of(record))
             for record in table.to_pylist()
         ]
     removed["rows"] += int((~stays).sum())
@@ -345,7 +376,8 @@ def _edit_parquet(path: Path, target: Path, leaving: Leaving) -> Removed:
     return removed
 
 
-def _members_of(record: Mapping[str, Any]) -> list[str]:
+def members_of(record: Mapping[str, Any]) -> list[str]:
+    """Ids of the members of the group that a prompt or an answer is about; often none."""
     members = record.get(MEMBERS)
     return list(map(str, members)) if isinstance(members, list) else []
 
@@ -537,7 +569,7 @@ def _edit_answer_store(path: Path, target: Path, leaving: Leaving) -> Removed:
         store.backup(edited)
         edited.execute("PRAGMA secure_delete = ON")
         edited.execute("CREATE TEMP TABLE leaving (prompt_sha256 TEXT PRIMARY KEY)")
-        prompts = [(prompt,) for prompt in sorted(leaving.prompts)]
+        prompts = [(prompt,) for prompt in sorted(leaving.prompts | leaving.group_prompts)]
         edited.executemany("INSERT INTO leaving VALUES (?)", prompts)
         for table in ("answers", "batch_requests"):
             query = f"DELETE FROM {table} WHERE prompt_sha256 IN (SELECT * FROM leaving)"

@@ -24,6 +24,7 @@ from configs.files import file_sha256
 from configs.loading import ConfigurationError, require_there
 from configs.scenario import Scenario
 from preprocessing import storage
+from preprocessing.answers.names import LINKS, name_lists, name_text
 from preprocessing.answers.record import (
     RejectedAnswer,
     answer_of,
@@ -40,10 +41,13 @@ from preprocessing.forgetting.editing import (
     damage_names,
     editor_of,
     holds_records,
+    members_of,
     odd_id_columns,
     prompt_of,
+    quoted,
+    sha256_of,
 )
-from preprocessing.forgetting.manifests import edit_manifest
+from preprocessing.forgetting.manifests import edit_manifest, prompts_are_missing
 from preprocessing.forgetting.report import Report, write_report
 from preprocessing.grouping.groups_file import open_groups, parse_memberships
 from preprocessing.grouping.plan import groups_file
@@ -105,7 +109,7 @@ def forget(
     _owned_files(scenario)
     work = Path(scenario.work_dir)
     leaving = Leaving(
-        frozenset(users), frozenset(items), _entities(scenario), {}, *[frozenset[str]()] * 3
+        frozenset(users), frozenset(items), _entities(scenario), {}, *[frozenset[str]()] * 5
     )
     if dry_run:
         edits = _Edits({})
@@ -127,6 +131,8 @@ def forget(
         )
         journal = _Journal(work / _JOURNAL / "journal.jsonl", asked)
         forgotten.write(work)
+        for cache in _cache_folders(scenario):
+            storage.delete_unfinished(cache)
         if journal.plan is None:
             journal.begin(_survey(scenario, leaving, paths))
         whole = journal.leaving(leaving)
@@ -228,13 +234,16 @@ def _files(scenario: Scenario, paths: Sequence[Path]) -> list[Path]:
     for described in scenario.knowledge.answers.values():
         owned |= {Path(name).resolve() for name in described.vectors}
     found: set[Path] = set()
-    cache = scenario.knowledge.encoder.cache
     roots = [Path(scenario.work_dir), *paths, *_answer_files(scenario)]
-    if cache is not None and not storage.is_url(cache):
-        roots.append(Path(cache))
+    roots += [Path(name) for name in _cache_folders(scenario) if not storage.is_url(name)]
     for root in roots:
         found |= {root.resolve()} if root.is_file() else _below(root)
     return sorted(path for path in found - owned if editor_of(path) is not None)
+
+
+def _cache_folders(scenario: Scenario) -> list[str]:
+    """Where vectors of texts are kept: in the work directory, or elsewhere."""
+    return [scenario.knowledge.encoder.cache or scenario.work_dir]
 
 
 def _below(root: Path) -> set[Path]:
@@ -268,7 +277,9 @@ def _survey(scenario: Scenario, leaving: Leaving, paths: Sequence[Path]) -> Leav
     whole = replace(leaving, groups=_small_groups(scenario, leaving))
     custom_ids: set[str] = set()
     prompts: set[str] = set()
+    group_prompts: set[str] = set()
     texts: set[str] = set()
+    details: set[str] = set()
     readers = [
         (
             recorded_source(source, described.factor),
@@ -279,10 +290,15 @@ def _survey(scenario: Scenario, leaving: Leaving, paths: Sequence[Path]) -> Leav
     ]
     files = _files(scenario, paths)
     for record in _records(files):
-        if not whole.about(record):
+        is_about = whole.about(record)
+        lists_them = not whole.items.isdisjoint(members_of(record))
+        if not is_about and not lists_them:
             continue
+        details.update(sha256_of(quoted(name)) for name in _names(scenario, whole, record))
         if (prompt := prompt_of(record)) is not None:
-            prompts.add(prompt)
+            (prompts if is_about else group_prompts).add(prompt)
+        if not is_about:
+            continue
         is_user = whole.entities.get(str(record.get("source"))) == "user"
         if is_user and record.get("extraction") == INDIVIDUAL:
             custom_ids |= {str(record["custom_id"])} if "custom_id" in record else set()
@@ -291,24 +307,39 @@ def _survey(scenario: Scenario, leaving: Leaving, paths: Sequence[Path]) -> Leav
                 answer = answer_of(record, recorded, None)
                 texts.add(prompt_sha256(reader.to_encode(answer).text))
     requests: dict[str, set[str]] = {}
-    for record in _records(files) if prompts else ():
+    for record in _records(files) if prompts or group_prompts else ():
         prompt = prompt_of(record)
-        if prompt not in prompts:
+        if prompt is None or prompt not in prompts | group_prompts:
             continue
         is_named = whole.is_named(record)
         if is_named is False:
-            prompts.remove(prompt)  # Somebody who stays was asked about with the same text.
+            prompts.discard(prompt)  # Somebody who stays was asked about with the same text.
         elif is_named is None and isinstance(name := record.get("custom_id"), str):
             requests.setdefault(prompt, set()).add(name)
-    custom_ids.update(*(requests[prompt] for prompt in requests.keys() & prompts))
+    asked = prompts | group_prompts
+    custom_ids.update(*(requests[prompt] for prompt in requests.keys() & asked))
     for path in files:
-        custom_ids |= batch_request_keys(path, prompts)
+        custom_ids |= batch_request_keys(path, asked)
     return replace(
         whole,
         custom_ids=frozenset(custom_ids),
         prompts=frozenset(prompts),
+        group_prompts=frozenset(group_prompts),
         texts=frozenset(texts),
+        details=frozenset(details),
     )
+
+
+def _names(scenario: Scenario, leaving: Leaving, record: Mapping[str, Any]) -> Iterator[str]:
+    """Names that an answer lists for those who leave, as dead letters have them."""
+    for source, described in scenario.knowledge.answers.items():
+        if described.links is None:
+            continue
+        with contextlib.suppress(RejectedAnswer):
+            answer = answer_of(record, recorded_source(source, described.factor), None)
+            for listed in name_lists(answer, described.entity, described.factor or LINKS).lists:
+                if listed.entity_id in leaving.ids(described.entity):
+                    yield from map(name_text, listed.names)
 
 
 def _records(files: Iterable[Path]) -> Iterator[Mapping[str, Any]]:
@@ -340,6 +371,10 @@ def _small_groups(scenario: Scenario, leaving: Leaving) -> dict[str, frozenset[s
         gone = frozenset(group for group in left if sizes[group] < fewest)
         small[source] = small[recorded_source(source, described.factor)] = gone
     return small
+
+
+_FOUND = ("custom_ids", "prompts", "group_prompts", "texts", "details")
+"""What the survey finds, beside groups."""
 
 
 class _Journal:
@@ -384,9 +419,7 @@ class _Journal:
         """Writes down what the survey found."""
         self.plan = {
             "groups": {source: sorted(groups) for source, groups in leaving.groups.items()},
-            "custom_ids": sorted(leaving.custom_ids),
-            "prompts": sorted(leaving.prompts),
-            "texts": sorted(leaving.texts),
+            **{name: sorted(getattr(leaving, name)) for name in _FOUND},
         }
         self._path.unlink(missing_ok=True)
         self._add({"asked": self._asked, "started": self.started, "plan": self.plan})
@@ -394,13 +427,9 @@ class _Journal:
     def leaving(self, leaving: Leaving) -> Leaving:
         """Who leaves, with what the survey found."""
         assert self.plan is not None
-        return replace(
-            leaving,
-            groups={source: frozenset(groups) for source, groups in self.plan["groups"].items()},
-            custom_ids=frozenset(self.plan["custom_ids"]),
-            prompts=frozenset(self.plan["prompts"]),
-            texts=frozenset(self.plan["texts"]),
-        )
+        groups = {source: frozenset(gone) for source, gone in self.plan["groups"].items()}
+        found: dict[str, Any] = {name: frozenset(self.plan[name]) for name in _FOUND}
+        return replace(leaving, groups=groups, **found)
 
     def note(self, entry: dict[str, Any]) -> None:
         """Writes down an edit before it is made."""
@@ -454,7 +483,7 @@ class _Edits:
         """Makes a step's manifest say what its folder holds now."""
         path = StepDirectory(folder).manifest
         try:
-            edited = edit_manifest(folder, forgotten, self.hashes(), coverage)
+            edited = edit_manifest(folder, forgotten, self.entries, coverage)
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise DamagedRecords(
                 f"{path}: not the manifest that the step wrote ({error!r}); run the step again "
@@ -465,10 +494,6 @@ class _Edits:
         target = path.with_name(f".{path.name}{_TEMPORARY}")
         target.write_text(json.dumps(edited, indent=2) + "\n", encoding="utf-8")
         self._put(path, target, Counter(), journal)
-
-    def hashes(self) -> dict[str, str]:
-        """File that was edited -> its SHA-256 now."""
-        return {name: entry["after"] for name, entry in self.entries.items()}
 
     def described(self) -> Iterator[dict[str, Any]]:
         """The edits in the order of their files."""
@@ -513,7 +538,7 @@ def _told(
     for found in still_there:
         rows = f"{found['rows']:,} rows; " if found["rows"] else ""
         say(f"still there: {found['file']}: {rows}{found['do']}")
-    to_do = [*_to_do(scenario, leaving, paths)]
+    to_do = [*_prompts_to_make(edits), *_to_do(scenario, leaving, paths)]
     for task in to_do:
         say(f"to do: {task['what']}: {task['command']}")
     return {
@@ -588,6 +613,17 @@ def _still_there(
                 "rows": 0,
                 "do": "not looked into, for it holds neither texts nor whole numbers: remove them "
                 "by yourself",
+            }
+
+
+def _prompts_to_make(edits: _Edits) -> Iterator[dict[str, str]]:
+    """Prompts of groups that showed all members, and cannot be edited."""
+    for entry in edits.described():
+        if prompts_are_missing(entry):
+            yield {
+                "what": f"prompts of groups in {entry['file']}: they listed them",
+                "command": "python -m preprocessing prompts --config THE_SAME_SCENARIO.yaml, then "
+                "generate",
             }
 
 

@@ -17,6 +17,7 @@ from configs.files import file_sha256
 from preprocessing.knowledge.log_coverage import COVERAGE, LogCoverage
 from preprocessing.links.linking import LINKS_FILE, count_by_how, read_links
 from preprocessing.links.spectral import read_link_vectors
+from preprocessing.prompting.prompt_file import PROMPTS
 from preprocessing.records.contract import (
     COLLECTIVE,
     CTR,
@@ -40,16 +41,26 @@ from preprocessing.records.wire import FIELD_2, decode_example, entry_head
 
 Manifest = dict[str, Any]
 
+_INCOMPLETE = "prompts of groups are missing"
+"""In the place of the digest of those who are forgotten."""
+
 
 def edit_manifest(
-    folder: Path, forgotten: Forgotten, hashes: Mapping[str, str], coverage: LogCoverage
+    folder: Path,
+    forgotten: Forgotten,
+    edits: Mapping[str, Mapping[str, Any]],
+    coverage: LogCoverage,
 ) -> Manifest | None:
     """The manifest of a step's folder as it is now.
+
+    Where prompts of groups had to go, the manifest stays one that the step does not take for that
+    of a finished result, so that it makes them anew, without those who left.
 
     Args:
       folder: of the step, its files edited.
       forgotten: those who are not in it any more.
-      hashes: edited file, as its resolved path -> SHA-256 now.
+      edits: edited file, as its resolved path -> `after`, its SHA-256 now, and `removed`, numbers
+        by kind.
       coverage: compares vectors with the log.
 
     Returns:
@@ -59,11 +70,14 @@ def edit_manifest(
     manifest = copy.deepcopy(before)
     inputs = manifest.get("inputs", {})
     for name in inputs:
-        inputs[name] = hashes.get(str(Path(name).resolve()), inputs[name])
-    changed = False
+        edit = edits.get(str(Path(name).resolve()))
+        inputs[name] = inputs[name] if edit is None else edit["after"]
+    changed, is_whole = False, before.get(FORGOTTEN) != _INCOMPLETE
     for name, listed in manifest.get("files", {}).items():
         path = folder / name
-        if str(path.resolve()) in hashes and path.is_file():
+        edit = edits.get(str(path.resolve()))
+        if edit is not None and path.is_file():
+            is_whole &= not prompts_are_missing(edit)
             now = {"sha256": file_sha256(path), "bytes": path.stat().st_size}
             changed |= now != listed
             manifest["files"][name] = now
@@ -72,8 +86,17 @@ def edit_manifest(
         _COUNT.get(step, _unchanged)(folder, manifest)
         if step == "encode" and manifest.get(COVERAGE):
             manifest[COVERAGE] = coverage.measured(source, folder)
-    manifest[FORGOTTEN] = forgotten.digest
+    manifest[FORGOTTEN] = forgotten.digest if is_whole else _INCOMPLETE
     return None if manifest == before else manifest
+
+
+def prompts_are_missing(edit: Mapping[str, Any]) -> bool:
+    """Whether an edit took prompts of groups away whose other members stay.
+
+    Args:
+      edit: `file`, and `removed`, numbers by kind.
+    """
+    return Path(edit["file"]).name == PROMPTS and bool(edit["removed"].get("members"))
 
 
 def _unchanged(folder: Path, manifest: Manifest) -> None:
@@ -165,7 +188,7 @@ def _count_shards(folder: Path, shards: list[dict[str, int]], extractions: Count
 def _count_prompts(folder: Path, manifest: Manifest) -> None:
     """Counts prompts anew by source and extraction; tokens stay those that were written."""
     asked: Counter[tuple[str, str]] = Counter()
-    with (folder / "prompts.jsonl").open("rb") as file:
+    with (folder / PROMPTS).open("rb") as file:
         for line in file:
             record = json.loads(line)
             asked[record["source"], record["extraction"]] += 1

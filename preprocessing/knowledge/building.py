@@ -266,6 +266,8 @@ class SourceBuild:
             writing=writing,
         )
         run_pipeline(lambda pipeline: build_encoding_pipeline(pipeline, plan), self.beam)
+        if plan.cache is not None:
+            storage.delete_unfinished(plan.cache)
         statistics += read_statistics(writing.statistics)
         self._write_dead_letters(
             shared, [letters, writing.dead_letters], total(statistics, "usable")
@@ -341,6 +343,7 @@ class SourceBuild:
         if cache_folder is None:
             cache_folder = storage.join(str(self.beam.staging or self.scenario.work_dir), _CACHE)
         folder = storage.join(storage.absolute(cache_folder), identity_hash(identity))
+        storage.delete_unfinished(folder)
         describe_encoder(folder, identity)
         return folder
 

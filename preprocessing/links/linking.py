@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from configs.command_line import CommandError
 from configs.knowledge import Links
 from preprocessing import storage
-from preprocessing.answers.names import LISTS, LONGEST_NAME, fault_of
+from preprocessing.answers.names import LISTS, fault_of, name_text
 from preprocessing.answers.record import Location
 from preprocessing.links.titles import (
     ALTERNATIVE,
@@ -118,7 +118,7 @@ class NamesOfAnswers:
         for kind, names in lists.items():
             for rank, name in enumerate(names[:_MOST_NAMES]):
                 how = "surplus_name" if rank >= most[kind] else fault_of(name)
-                text = str(name)[:LONGEST_NAME].encode(errors="replace").decode()
+                text = name_text(name)
                 self.answer.append(number)
                 self.kind.append(_KINDS.index(kind))
                 self.name.append(self.codes.setdefault(text, len(self.codes)))

@@ -1,4 +1,7 @@
 import os
+import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -110,6 +113,31 @@ def test_two_attempts_at_one_file_do_not_disturb_each_other(tmp_path):
         second.write(b"second")
     assert path.read_bytes() == b"first"
     assert os.listdir(tmp_path) == ["file"]
+
+
+_KILLED_WHILE_WRITING = """
+import os, signal, sys
+from preprocessing import storage
+with storage.create_bytes(sys.argv[1]) as file:
+    file.write(b"half")
+    file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_killed_processes_left_is_deleted_and_nothing_else(tmp_path):
+    command = [sys.executable, "-c", _KILLED_WHILE_WRITING, str(tmp_path / "cache" / "killed")]
+    assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
+    (left,) = (tmp_path / "cache").iterdir()
+    assert storage.is_unfinished(str(left))
+    others = {"note.partial": b"1", f"killed.{'x' * 32}.partial": b"2"}
+    for name, data in others.items():
+        (tmp_path / name).write_bytes(data)
+    with storage.create_bytes(str(tmp_path / "cache" / "alive")) as file:
+        storage.delete_unfinished(str(tmp_path))
+        file.write(b"whole")
+    assert (tmp_path / "cache" / "alive").read_bytes() == b"whole"
+    assert {path.name for path in tmp_path.rglob("*")} == {"cache", "alive", *others}
 
 
 def test_a_file_is_deleted_once(root):

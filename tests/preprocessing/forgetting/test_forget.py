@@ -548,9 +548,98 @@ def test_what_generate_keeps_goes_too_but_not_answers_to_others_of_the_same_text
     assert [*map(json.loads, (out / "results.jsonl").open())] == results[2:]
 
 
+def test_prompts_of_groups_that_list_an_item_go_and_are_made_anew(folder):
+    groups = {"one": [ITEM, "13", "14"], "two": ["15", "16"]}
+    rows = [(item, group) for group, items in groups.items() for item in items]
+    _write_rows(folder / "item_groups.csv", [("item_id", "group_id"), *rows])
+    overrides = ["knowledge.answers.links.groups=item_groups.csv",
+                 "knowledge.answers.links.collective=[none.jsonl]"]  # fmt: skip
+    scenario = load_scenario(folder / "tiny.yaml", overrides)
+    build_prompts(scenario, sources=["links"])
+    made = _group_prompts(folder)
+    assert {group: len(prompt["members"]) for group, prompt in made.items()} == {"one": 3, "two": 2}
+    assert '"Film 12 (' in made["one"]["prompt"]
+    out = folder / "out"
+    out.mkdir()
+    hashes = [made[group]["prompt_sha256"] for group in groups]
+    with AnswerStore(out / "answer_store.sqlite", PARAMETERS) as store:
+        response = ChatResponse("{}", "stop", None, Usage(1, 1))
+        store.add_batch_requests("requests-00000.jsonl", [(sha256, 1) for sha256 in hashes])
+        store.save([(sha256, response) for sha256 in hashes])
+        keys = [store.request_key(sha256) for sha256 in hashes]
+    requests = [
+        {"custom_id": key, "body": PARAMETERS.body(made[group]["prompt"])}
+        for key, group in zip(keys, groups, strict=True)
+    ]
+    _write_lines(out / "requests.jsonl", requests)
+    shown = [f"{place}. Film {item}" for place, item in enumerate(["12", "13", "14"], start=1)]
+    below = {"links": {str(place): [f"Like {key}"] for place, key in enumerate(shown, start=1)}}
+    alone = {key: [f"Like {key}"] for key in (shown[0], "Film 13", shown[2])}
+    answers = [{**made["one"], "answer": json.dumps(lists)} for lists in (below, alone)]
+    _write_lines(out / "answers.jsonl", answers)
+
+    result = forget(scenario, [], [ITEM], paths=[out])
+
+    assert _group_prompts(folder).keys() == {"two"}
+    assert any(task["command"].startswith("python -m preprocessing prompts")
+               for task in result["to_do"])  # fmt: skip
+    assert [*map(json.loads, (out / "requests.jsonl").open())] == requests[1:]
+    with AnswerStore(out / "answer_store.sqlite", PARAMETERS) as store:
+        assert store.answers(hashes).keys() == {hashes[1]}
+    kept = [*map(json.loads, (out / "answers.jsonl").open())]
+    stay = ["13", "14"]
+    assert [record["members"] for record in kept] == [stay, stay]
+    assert [json.loads(record["answer"]) for record in kept] == [
+        {"links": {"1": ["Like 2. Film 13"], "2": ["Like 3. Film 14"]}},
+        {"1": ["Like Film 13"], "2": ["Like 3. Film 14"]},
+    ]
+    # Another item leaves before somebody makes the prompts.
+    forget(scenario, [], [ITEMS[0]], paths=[out])
+    assert not build_prompts(scenario, sources=["links"])["skipped"]
+    again = _group_prompts(folder)
+    assert again["one"]["members"] == stay and again["two"] == made["two"]
+    assert '"Film 12 (' not in again["one"]["prompt"]
+
+
+def _group_prompts(folder: Path) -> dict[str, dict]:
+    prompts = map(json.loads, (folder / "work/prompts/prompts.jsonl").open(encoding="utf-8"))
+    return {p["entity_id"]: p for p in prompts if p["extraction"] == "collective"}
+
+
+def test_dead_letters_quote_nothing_that_answers_about_them_said(folder):
+    records = [*map(json.loads, gzip.open(folder / "links.jsonl.gz", "rt"))]
+    for record in records:
+        names = json.loads(record["answer"])["links"][:2]
+        told = {ITEM: "A Quiet Film", "13": "Another Film"}.get(record["entity_id"], "No Film")
+        record["answer"] = json.dumps({"links": [*names, told, told]})
+    _write_lines(folder / "links.jsonl.gz", records)
+    scenario = _scenario(folder)
+    link(scenario)
+    letters = folder / "work/links/links/dead_letters.jsonl"
+    before = [*map(json.loads, letters.open())]
+    assert {"'A Quiet Film'", "'Another Film'"} < {letter["detail"] for letter in before}
+
+    forget(scenario, [], [ITEM])
+
+    assert [*map(json.loads, letters.open())] == [
+        letter | {"detail": "'[forgotten]'"} if letter["detail"] == "'A Quiet Film'" else letter
+        for letter in before
+    ]
+    assert link(scenario)["skipped"]
+
+
+def test_what_a_killed_process_left_in_the_cache_goes(folder):
+    leftover = folder / CACHE / f"0000-ffff-0123456789abcdef.parquet.{'0' * 32}.partial"
+    leftover.write_bytes(b"half")
+    forget(_scenario(folder), [USER], dry_run=True)
+    assert leftover.exists()
+    forget(_scenario(folder), [USER])
+    assert not leftover.exists()
+
+
 LEAVING = Leaving(
     frozenset({"7", "15"}), frozenset({"9"}), {"user": "user", "films": "item"}, {},
-    *[frozenset[str]()] * 3,
+    *[frozenset[str]()] * 5,
 )  # fmt: skip
 
 
