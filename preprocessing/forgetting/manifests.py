@@ -17,7 +17,7 @@ from configs.files import file_sha256
 from preprocessing.knowledge.log_coverage import COVERAGE, LogCoverage
 from preprocessing.links.linking import LINKS_FILE, count_by_how, read_links
 from preprocessing.links.spectral import read_link_vectors
-from preprocessing.prompting.prompt_file import PROMPTS
+from preprocessing.prompting.rendering import PROMPTS
 from preprocessing.records.contract import (
     COLLECTIVE,
     CTR,
