@@ -32,6 +32,8 @@ _TOLERANCE = 3e-4
 _MAXIMUM_PRODUCTS = 150
 _SMALLEST_DIVISOR = 1e-3
 _COLUMNS = 32
+_MOST_ENTRIES = 1 << 31
+"""Indices of more do not fit into 32 bits, which SciPy's graphs need."""
 
 _VERSION = b"reki_link_vectors"
 _CURRENT = b"1"
@@ -314,15 +316,21 @@ def spectral_vectors(
     orthonormal basis is returned, always the same for the same graph.
 
     Args:
-      graph: links, with no more than 2^31 entries of A.
+      graph: links, with fewer than 2^31 entries of A.
       dimension: the number of eigenpairs; the vectors are narrower when fewer nodes are linked.
       tolerance: of the norm of S u - w u.
       maximum_products: products of S with all vectors after which they are taken as they are;
         `residuals` tells what they lack.
 
     Raises:
-      CommandError: no node is linked to another.
+      CommandError: no node is linked to another, or there are too many links.
     """
+    if graph.weights.nnz >= _MOST_ENTRIES:
+        raise CommandError(
+            f"the links make {graph.weights.nnz:,} entries of their matrix, and vectors are "
+            f"computed of fewer than {_MOST_ENTRIES:,}; link fewer names (links.names), or a part "
+            "of the catalogue"
+        )
     pieces = _pieces(graph, dimension)
     rows = np.flatnonzero(pieces >= 0)
     if not len(rows):

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -157,6 +160,13 @@ def test_items_without_links_have_no_vector() -> None:
 def test_graph_without_links_is_refused(items: int, links: Links) -> None:
     with pytest.raises(CommandError, match="no item is linked to another"):
         spectral_vectors(graph_of(links, items))
+
+
+def test_more_links_than_can_be_numbered_are_refused() -> None:
+    counted_only: Any = SimpleNamespace(nnz=2**31)
+    graph = replace(graph_of([(0, 1, 0)], 2), weights=counted_only)
+    with pytest.raises(CommandError, match="2,147,483,648 entries.*links.names"):
+        spectral_vectors(graph)
 
 
 def test_each_piece_has_its_constant_the_largest_first() -> None:
