@@ -1,4 +1,4 @@
-"""Collective extraction's grouping at scale: seconds by phase and peak memory.
+"""Collective extraction's grouping at scale: processor seconds by phase and peak memory.
 
     python -m benchmarks.grouping --entities 1000000 --interactions 10000000
 
@@ -108,8 +108,8 @@ def _group(
         depth=tree.depth,
         width=entities.vectors.shape[1],
         **shared,
-        tree_seconds=tree_watch.seconds,
-        naming_seconds=naming_watch.seconds,
+        tree_seconds=tree_watch.cpu_seconds,
+        naming_seconds=naming_watch.cpu_seconds,
         cpu_seconds=shared["shared_cpu_seconds"]
         + tree_watch.cpu_seconds
         + naming_watch.cpu_seconds,
@@ -146,8 +146,8 @@ def main() -> None:
                 "interactions": arguments.interactions,
                 "interactions_used": len(material.known_interactions.liked),
                 "features": arguments.features,
-                "reading_seconds": reading.seconds,
-                "features_seconds": features.seconds,
+                "reading_seconds": reading.cpu_seconds,
+                "features_seconds": features.cpu_seconds,
                 "shared_cpu_seconds": reading.cpu_seconds + features.cpu_seconds,
             }
             items = items_to_group(material.items, blocks)

@@ -2,10 +2,9 @@
 
     python -m benchmarks.link_vectors --items 1000000
 
-The catalogue is synthetic: clusters within genres, ten links an item, seven of ten into its own
-cluster, two into its genre, one anywhere, and everywhere more often to popular items (Zipf). Rows
-are shuffled, as catalogue order says nothing of clusters. Prints one JSON line; the residuals are
-the norms of S u - w u. An update renews one item in a hundred.
+Every item has ten links: seven lead into its niche of some 200 items, two into its cluster of
+20,000, one anywhere, and everywhere more often to popular items (examples/synthetic.py). Prints
+one JSON line; the residuals are the norms of S u - w u. An update renews one item in a hundred.
 """
 
 from __future__ import annotations
@@ -19,35 +18,27 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from benchmarks.measuring import measured, peak_megabytes, print_measure
+from examples.synthetic import LINKS, SyntheticLog
 from preprocessing.links.spectral import link_graph, read_link_vectors, spectral_vectors
 
-_CLUSTER, _GENRE = 200, 20_000
-_LEVELS = (0.7, 0.9)
-"""Shares of links within the cluster, and within cluster or genre."""
-_ZIPF = 0.7
+_CLUSTER = 20_000
+_ITEMS_AT_ONCE = 1 << 17
 
 
-def synthetic_links(items: int, links: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Item, linked item and rank of each link of a clustered catalogue.
+def synthetic_links(items: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Item, linked item and rank of each link of a clustered catalogue, [items * LINKS] each.
 
     Args:
       items: size of the catalogue.
-      links: of each item.
       seed: other seeds give other links.
-
-    Returns:
-      Three arrays [items * links].
     """
-    generator = np.random.default_rng(seed)
-    item = np.repeat(np.arange(items), links)
-    level = generator.random(len(item), np.float32)
-    size = np.where(level < _LEVELS[0], _CLUSTER, np.where(level < _LEVELS[1], _GENRE, items))
-    first = item // size * size
-    # The place of a number drawn from Zipf's law in the order of popularity, by inversion.
-    position = generator.random(len(item)) ** (1 / (1 - _ZIPF))
-    linked = first + (position * (np.minimum(first + size, items) - first)).astype(np.int64)
-    row_of_item = generator.permutation(items)
-    return row_of_item[item], row_of_item[linked], np.tile(np.arange(links), items)
+    log = SyntheticLog(1, 1, items, seed, clusters=max(1, items // _CLUSTER), known=1.0)
+    blocks = [
+        log.links(np.arange(start, min(start + _ITEMS_AT_ONCE, items)))
+        for start in range(0, items, _ITEMS_AT_ONCE)
+    ]
+    item, linked = (np.concatenate(columns) for columns in zip(*blocks, strict=True))
+    return item, linked, np.tile(np.arange(LINKS), items)
 
 
 def main() -> None:
@@ -56,11 +47,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--items", type=int, default=100_000, help="items of the catalogue")
-    parser.add_argument("--links", type=int, default=10, help="links of each item")
     parser.add_argument("--dimension", type=int, default=128, help="of the vectors")
     parser.add_argument("--seed", type=int, default=0, help="of the links")
     arguments = parser.parse_args()
-    links = synthetic_links(arguments.items, arguments.links, arguments.seed)
+    links = synthetic_links(arguments.items, arguments.seed)
     ids = pc.cast(pa.array(np.arange(arguments.items)), pa.string())
     with measured() as building:
         graph = link_graph(ids, [], *links)
