@@ -22,7 +22,7 @@ from preprocessing.records.layout import WorkDirectory
 from preprocessing.records.tfrecord_file import read_records, write_records
 from tests.runs import raw_requests
 from tests.scenarios import rich_config, rich_scenario, tiny_config, tiny_scenario
-from trainer.run_fn import read_custom_config, run_fn
+from trainer.run_fn import read_custom_config, run_fn, train_run
 from trainer.run_folder import RunFolder
 from trainer.run_identity import default_run_folder
 
@@ -116,7 +116,7 @@ def test_steps_that_are_not_given_are_all_of_the_scenario(tmp_path: Path) -> Non
         eval_steps=0,
         custom_config=json.dumps(custom),
     )
-    run_fn(arguments)
+    train_run(arguments, lambda run, destination: None)
     (run,) = Path(arguments.model_run_dir).iterdir()
     metrics = RunFolder(run).read_metrics()
     manifest = WorkDirectory(tiny_scenario().work_dir).examples.manifest
