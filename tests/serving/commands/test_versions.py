@@ -14,13 +14,15 @@ from configs.loading import described_keys
 from serving.__main__ import main
 from serving.commands.versions import add_refresh
 from serving.deploy.settings import Deployment
+from serving.export_manifest import verify_manifest
 from tests.runs import written_run
 
 
 def test_json_names_the_version(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run, base = str(written_run("din", "none").folder.path), tmp_path / "base"
     capsys.readouterr()
-    assert main(["export", "--run", run, "--out", str(base), "--json"]) == 0
+    options = ["--proof", "quick", "--proof-samples", "20", "--json"]
+    assert main(["export", "--run", run, "--out", str(base), *options]) == 0
     captured = capsys.readouterr()
     assert json.loads(captured.out) == {
         "path": str(base / "1"),
@@ -34,7 +36,7 @@ def test_json_names_the_version(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert tf.saved_model.contains_saved_model(str(base / "1"))
 
 
-def test_people_are_told_on_stderr_and_the_number_format_is_passed_on(
+def test_a_version_is_proved_and_described_and_people_are_told(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     run = str(written_run("din", "hein").folder.path)
@@ -49,6 +51,10 @@ def test_people_are_told_on_stderr_and_the_number_format_is_passed_on(
         dtype for name, dtype in reader.get_variable_to_dtype_map().items() if "adapter" in name
     }
     assert augmented == {tf.float16}
+    proof = verify_manifest(tmp_path / "1")["proof"]
+    assert proof["failures"] == [] and proof["examples"] == 20
+    extra = {path.name for path in (tmp_path / "1" / "assets.extra").iterdir()}
+    assert {"manifest.json", "model_card.md", "tf_serving_warmup_requests"} <= extra
 
 
 def test_a_folder_without_a_run_is_a_failure(

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,12 +47,18 @@ def asked(run: WrittenRun, count: int = 24) -> tuple[ProofSamples, ExpectedScore
     return samples, expected_scores(run.model, samples)
 
 
+@functools.cache
+def asked_as_written() -> tuple[ProofSamples, ExpectedScores]:
+    """What is asked of `exported`."""
+    return asked(written_run())
+
+
 @pytest.mark.parametrize(
     "name", ["", *(pytest.param(name, marks=pytest.mark.slow) for name in VARIANTS)]
 )
 def test_exports_of_every_kind_score_as_their_checkpoints_on_every_way(name: str) -> None:
     export: Export = exported_variant(name) if name else exported()
-    proof = prove(export.path, *asked(export.run), "float32")
+    proof = prove(export.path, *(asked(export.run) if name else asked_as_written()), "float32")
     proof.require()
     assert set(proof.to_checkpoint) == WAYS
     assert set(proof.between_loaders) == WAYS - {"python"}
@@ -79,7 +86,7 @@ def test_every_kind_of_model_keeps_the_bounds_of_rounded_vectors(
 
 
 def test_a_signature_that_nobody_asks_is_a_failure() -> None:
-    samples, expected = asked(written_run())
+    samples, expected = asked_as_written()
     (*others, last) = samples.requests
     assert last.signatures == ("rank",)
     without_rank = [request for request in others if request.signatures != ("rank",)]
@@ -101,7 +108,7 @@ def test_rounded_vectors_differ_within_their_bound_and_only_they_may(tmp_path: P
     result = export_run(
         run.folder.path, tmp_path, UNPROVEN.model_copy(update={"augmented_dtype": "int8"})
     )
-    samples, expected = asked(run)
+    samples, expected = asked_as_written()
     proof = prove(Path(result["path"]), samples, expected, "int8", "quick")
     proof.require()
     assert set(proof.to_checkpoint) == {"python", "c_api"}
@@ -112,7 +119,7 @@ def test_rounded_vectors_differ_within_their_bound_and_only_they_may(tmp_path: P
 
 def test_another_models_scores_are_found_out() -> None:
     run = written_run()
-    samples, _ = asked(run)
+    samples, _ = asked_as_written()
     other = expected_scores(random_model(run.scenario, seed=2), samples)
     proof = prove(exported().path, samples, other, "int8", "quick")
     failed = {(failure.way, failure.signature) for failure in proof.failures}
@@ -138,7 +145,7 @@ def test_a_loader_that_disagrees_with_python_is_found_out(monkeypatch: pytest.Mo
             }
 
     monkeypatch.setitem(proving.LOADERS, "quick", (python_loader, shifted_loader))
-    proof = prove(exported().path, *asked(written_run()), "float32", "quick")
+    proof = prove(exported().path, *asked_as_written(), "float32", "quick")
     assert proof.to_checkpoint["shifted"]["rank"] < 1e-5
     assert {failure.way for failure in proof.failures} == {"shifted"}
     assert all("against the loader in Python" in failure.text for failure in proof.failures)
@@ -148,7 +155,7 @@ def test_an_export_that_cannot_be_loaded_fails_on_every_way(tmp_path: Path) -> N
     damaged = tmp_path / "1"
     shutil.copytree(exported().path, damaged)
     (damaged / "variables" / "variables.data-00000-of-00001").write_bytes(b"cut off")
-    proof = prove(damaged, *asked(written_run()), "float32")
+    proof = prove(damaged, *asked_as_written(), "float32")
     assert proof.quality is None
     assert {failure.way for failure in proof.failures} == {"python", "session", "c_api", "server"}
     with pytest.raises(ProofError, match="c_api, cannot be loaded"):
