@@ -38,7 +38,7 @@ def test_requests_name_known_entities_and_popular_items_more_often() -> None:
         assert batch["history_item_id"].shape == (BATCH_SIZE, 300)
 
 
-@pytest.mark.parametrize("match_in_step", [False, True])
+@pytest.mark.parametrize("match_in_step", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_a_step_trains_on_every_batch(match_in_step: bool) -> None:
     batches = raw_batches(BATCH_SIZE, history=5, seed=2)
     options = {"backbone": "deepfm", "top_units": [4], "match": "means"}

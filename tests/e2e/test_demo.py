@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import json
 import shutil
@@ -16,6 +17,8 @@ import yaml
 
 from examples.movielens_small.demo import main
 from preprocessing.records.layout import WorkDirectory
+from serving import export
+from serving.export import export_run
 from tests.scenarios import (
     ITEMS_OUTSIDE_CATALOGUE,
     MALFORMED_INTERACTIONS,
@@ -23,6 +26,7 @@ from tests.scenarios import (
     USERS_WITH_ANSWER,
     write_tiny_inputs,
 )
+from tests.serving.exports import UNPROVEN
 from trainer.evaluation.runs import predict_run
 from trainer.experiments import trainers
 from trainer.run_folder import RunFolder
@@ -54,7 +58,13 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     tree["experiment"]["backbones"] = ["din"]
     config.write_text(yaml.safe_dump(tree, sort_keys=False), encoding="utf-8")
     output, said = io.StringIO(), io.StringIO()
-    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(said):
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        contextlib.redirect_stdout(output),
+        contextlib.redirect_stderr(said),
+    ):
+        # The demo asks the served export itself; the slow tests prove it as well.
+        patch.setattr(export, "export_run", functools.partial(export_run, options=UNPROVEN))
         code = main(["--config", str(config), "--work-dir", str(work_dir), "--json"])
     assert code == 0, said.getvalue()
     yield Demo(config, work_dir, json.loads(output.getvalue()), said.getvalue())

@@ -90,7 +90,7 @@ def rows_of(batches: Sequence[Batch]) -> list[list[int]]:
 )
 @example(count=54, batch_size=12, workers=3, per_worker=1, epoch=1, data=None)
 @example(count=22, batch_size=4, workers=1, per_worker=2, epoch=0, data=None)
-@settings(max_examples=5)  # each builds several input pipelines
+@settings(max_examples=3)  # each builds several input pipelines
 @pytest.mark.parametrize("kind", ["memory", "stream"])
 def test_an_epoch_is_every_row_once_in_batches_that_workers_share(
     kind: str,

@@ -258,7 +258,7 @@ class Kill(tf.keras.callbacks.Callback):
 KILLS = {1: [(1, 3, 7), (4, 2), (5,), (15,)], 2: [(1, 3, 4), (2,), (9,)]}
 
 
-@pytest.mark.parametrize("steps_per_execution", KILLS)
+@pytest.mark.parametrize("steps_per_execution", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_killed_training_ends_as_an_unbroken_one(
     tmp_path: Path, steps_per_execution: int
 ) -> None:

@@ -48,7 +48,7 @@ def test_an_export_is_judged_like_its_run(name: str) -> None:
     assert actual.metrics["n"] > 50
 
 
-@pytest.mark.parametrize("name", ["prm", "two_tower"])
+@pytest.mark.parametrize("name", ["prm", pytest.param("two_tower", marks=pytest.mark.slow)])
 def test_an_export_with_the_least_limit_of_candidates_is_judged(tmp_path: Path, name: str) -> None:
     """The part has more examples than one request may have."""
     run = exported_variant(name).run
