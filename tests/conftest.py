@@ -44,9 +44,21 @@ def shared_data() -> Path:
     return folder
 
 
+_LAST_ROOMS = ("trainer", "serving", "e2e")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole jobs come last, beside what they share runs and exports with."""
-    items.sort(key=lambda item: _ROOT / "tests" / "e2e" in item.path.parents)
+    """Serving comes before whole jobs, with which it shares exports, and trainer before serving.
+
+    Two workers meet in trainer then, and the exports are made by one of them.
+    """
+    folders = [_ROOT / "tests" / room for room in _LAST_ROOMS]
+
+    @functools.cache
+    def place(file: Path) -> int:
+        return max((row for row, room in enumerate(folders) if room in file.parents), default=-1)
+
+    items.sort(key=lambda item: place(item.path))
 
 
 def pytest_collection_finish() -> None:
