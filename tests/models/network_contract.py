@@ -119,7 +119,8 @@ def assert_graph_and_saved_model_equal_eager(
 ) -> None:
     """One graph serves the inputs, and saved also the others, which have other sizes."""
     module = tf.Module()
-    module.layer = layer
+    # Not the layer: Keras would trace it and all inside it anew, in training as well.
+    module.weights = layer.weights
     module.score = tf.function(layer, input_signature=[specification], autograph=False)
     np.testing.assert_allclose(module.score(inputs), layer(inputs), atol=1e-5)
     tf.saved_model.save(module, str(folder))

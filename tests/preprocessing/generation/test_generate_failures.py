@@ -308,7 +308,7 @@ def test_a_killed_run_repeats_at_most_the_calls_in_flight(capsys, prompt_file, t
 
 
 def test_ctrl_c_stops_cleanly(capsys, prompt_file, tmp_path):
-    prompts = prompt_file(f"film {number}" for number in range(200))
+    prompts = prompt_file(f"film {number}" for number in range(80))
     with chat_server(lambda call: Reply(echo(call).body, delay=0.02)) as server:
         process = command(prompts, tmp_path / "out", server)
         wait_for_calls(server, 10, process)
@@ -320,7 +320,7 @@ def test_ctrl_c_stops_cleanly(capsys, prompt_file, tmp_path):
         assert summary["stopped"] == "interrupted" and summary["not_attempted"] > 0
         assert summary["answered"] == server.calls.total()
         code, summary, _ = generate(capsys, prompts, tmp_path / "out", *endpoint(server))
-        assert code == 0 and summary["answered"] == server.calls.total() == 200
+        assert code == 0 and summary["answered"] == server.calls.total() == 80
 
 
 def test_two_runs_never_share_a_store(capsys, prompt_file, tmp_path):
