@@ -4,7 +4,7 @@ The split is drawn here and written beside every interaction, since variants dro
 the training part and must leave the others where they are.
 
 MovieLens-1M may be used for research and not be passed on, so its files come from where a user put
-them. Listeners and artists are made up (`examples.synthetic`): eight audiences, of which
+them. Listeners and artists are made up (`examples.synthetic`): twelve audiences, of which
 links know seven artists in ten, and genres, each shared by two audiences, six in ten.
 """
 
@@ -38,12 +38,12 @@ POPULAR = (5, 10, 25, 50)
 NAMES = (1, 3)
 """How many names of each list are kept, instead of ten."""
 _MUSIC = SyntheticLog(
-    interactions=26_000,
+    interactions=40_000,
     users=1_000,
-    items=200,
-    clusters=8,
+    items=400,
+    clusters=12,
     known=0.7,
-    genres=("Blues", "Electronic", "Folk", "Pop"),
+    genres=("Blues", "Country", "Electronic", "Folk", "Jazz", "Pop"),
     told_by_genre=0.6,
     loyalty=1.0,
 )

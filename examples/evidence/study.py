@@ -188,7 +188,7 @@ PARTS = {
         variant=_MUSIC_WORLD,
         pairs=_MUSIC_PAIRS,
         slices=("cold_item", "user_activity"),
-        sliced_arm="links_genres",
+        sliced_arm="links",
     ),
     "music_reranking": Part(
         "Without ratings and times: what does knowledge add to a re-ranker?",
@@ -208,7 +208,7 @@ PARTS = {
         variant=_MUSIC_WORLD,
         settings={
             "training": {
-                **{"epochs": 20, "patience": 5, "batch_size": 256},
+                **{"epochs": 20, "patience": 20, "batch_size": 256},
                 **{"learning_rate": 0.003, "schedule": "constant", "embedding_regularization": 0},
             }
         },

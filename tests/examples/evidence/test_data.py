@@ -95,10 +95,10 @@ def test_a_world_of_music(tmp_path):
     assert len(set(pairs)) == len(pairs) == sum(counts[part] for part in PARTS)
     listeners = {row["listener"]: row["part"] for row in plays}
     assert Counter(listeners.values()) == {"train": 800, "validation": 100, "test": 100}
-    assert counts["listeners"] == len(listeners) and counts["artists"] == 200
+    assert counts["listeners"] == len(listeners) and counts["artists"] == 400
     heard = {part: {row["artist"] for row in plays if row["part"] == part} for part in PARTS}
     new = (heard["validation"] | heard["test"]) - heard["train"]
-    assert len(new) == counts["new_artists"] == 20
+    assert len(new) == counts["new_artists"] == 40
     with (tmp_path / "artists.csv").open(newline="") as file:
         artists = {row["item_id"]: row for row in csv.DictReader(file)}
     names = {row["title"] for row in artists.values()}
@@ -106,11 +106,11 @@ def test_a_world_of_music(tmp_path):
     assert set(links) == set(artists)
     known = [name for listed in links.values() for name in listed if name in names]
     assert 0.8 < len(known) / sum(map(len, links.values())) < 0.9
-    # Whoever hears artists of a genre hears more of the genre's audiences: 0.35 by chance.
+    # Whoever hears artists of a genre hears more of the genre's audiences: 0.27 by chance.
     first = {artist: row["genres"].split("|")[0] for artist, row in artists.items()}
     favourite = Counter((row["listener"], first[row["artist"]]) for row in plays)
     most = [max(favourite[user, genre] for genre in set(first.values())) for user in listeners]
-    assert sum(most) / len(plays) > 0.45
+    assert sum(most) / len(plays) > 0.33
 
 
 def test_what_is_missing_is_named(source, tmp_path):
