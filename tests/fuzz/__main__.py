@@ -79,6 +79,7 @@ def _is_sound(name: str, cases: int, seed: int, out: Path) -> bool:
         "cases": runs,
         "branches": reached,
         "seconds": round(time.monotonic() - began, 1),
+        "cpu_seconds": round(usage.ru_utime + usage.ru_stime, 1),
         "megabytes": usage.ru_maxrss // 1024,
         "sound": is_sound,
     }
