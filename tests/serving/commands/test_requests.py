@@ -628,13 +628,14 @@ def run(server: LocalServer, *words: str, model: str = "toy") -> int:
 def test_every_rate_and_number_of_candidates_is_measured(
     server: LocalServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    words = ["--rate", "20,40", "--candidates", "1,5", "--out", str(tmp_path / "load"), "--json"]
+    words = ["--rate", "40,80", "--seconds", "0.25", "--warmup-seconds", "0.1"]
+    words += ["--candidates", "1,5", "--out", str(tmp_path / "load"), "--json"]
     assert run(server, *words) == 0
     captured = capsys.readouterr()
     result = json.loads(captured.out)
     assert (result["model"], result["version"], result["signature"]) == ("toy", 3, "rank")
     measures = result["measures"]
-    assert [(m["candidates"], m["rate"]) for m in measures] == [(1, 20), (1, 40), (5, 20), (5, 40)]
+    assert [(m["candidates"], m["rate"]) for m in measures] == [(1, 40), (1, 80), (5, 40), (5, 80)]
     assert [m["requests"] for m in measures] == [10, 20, 10, 20]
     for measure in measures:
         assert measure["answered"] == measure["requests"] and measure["failed"] == {}
