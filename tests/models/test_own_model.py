@@ -220,12 +220,20 @@ def test_match_in_an_own_model_gives_the_features_of_the_layer(
     assert history.history["loss"][-1] < history.history["loss"][0]
 
 
-def test_all_score_alike_after_reloading_where_nobody_asked_for_legacy_keras(
-    page: str, load: Callable[[str], ModuleType], tmp_path: Path, repository_root: Path
+@pytest.mark.parametrize(
+    "names", [("tfrs", "match"), pytest.param(("functional",), marks=pytest.mark.slow)]
+)
+def test_models_score_alike_after_reloading_where_nobody_asked_for_legacy_keras(
+    page: str,
+    names: tuple[str, ...],
+    load: Callable[[str], ModuleType],
+    tmp_path: Path,
+    repository_root: Path,
 ) -> None:
     expected = {}
     saving, reloading = blocks_of(page, "Saving")
-    for name, case in CASES.items():
+    for name in names:
+        case = CASES[name]
         model, features = built(page, case, load), case.features()
         labels = tf.constant([0.0, 1.0] * (COUNT // 2))
         model.fit(tf.data.Dataset.from_tensors((features, labels)), verbose=0)
@@ -241,7 +249,7 @@ def test_all_score_alike_after_reloading_where_nobody_asked_for_legacy_keras(
         own = blocks_of(page, case.heading)[0] if case.constructor else ""
         (folder / "reload.py").write_text(f"{own}\n{reloading}", encoding="utf-8")
     subprocess.run(
-        [sys.executable, "-c", SCORE_AGAIN, *(str(tmp_path / name) for name in CASES)],
+        [sys.executable, "-c", SCORE_AGAIN, *(str(tmp_path / name) for name in names)],
         check=True,
         env={"PYTHONPATH": str(repository_root), "TF_CPP_MIN_LOG_LEVEL": "2"},
         timeout=300,
