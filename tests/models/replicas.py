@@ -62,7 +62,7 @@ def _compared(
         "one": losses,
         "two": two_replicas,
         "weights": max(differences),
-        "halves": _halves(name),
+        "halves": _halves(name) if name == "retrieval" else [],
     }
 
 
