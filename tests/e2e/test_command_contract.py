@@ -133,8 +133,8 @@ JOB = {
     "serving export": (RUN, "--out", "export", "--proof", "quick", "--json"),
     "serving predict": ("--request", "request.json", "--json"),
     "serving loadtest": (
-        *("--examples", "work", "--rate", "5", "--seconds", "1", "--warmup-seconds", "0.2"),
-        *("--out", "load", "--json"),
+        *("--examples", "work", "--rate", "20", "--seconds", "0.3", "--warmup-seconds", "0.1"),
+        *("--candidates", "1", "--out", "load", "--json"),
     ),
     "serving refresh": ("--model", "export", "--answers", "new_answers.jsonl", "--json"),
     "serving deploy": ("--config", "deployment.yaml", "--out", "deploy", "--json"),
