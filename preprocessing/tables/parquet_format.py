@@ -101,6 +101,7 @@ def parse_row_groups(
                 use_threads=False,
             )
             for batch in batches:
+                batch.validate(full=True)  # texts that are not UTF-8 read well until they are used
                 table = pa.Table.from_batches([batch]).select(list(columns))
                 lines = np.arange(first, first + batch.num_rows, dtype=np.int64)
                 first += batch.num_rows

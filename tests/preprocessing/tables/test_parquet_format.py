@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -68,6 +69,14 @@ def test_a_file_that_breaks_in_the_middle_is_named(tmp_path):
         opened.seek(4)
         opened.write(b"\xff" * 2000)
     with pytest.raises(CommandError, match="t.parquet: the Parquet file cannot be read"):
+        list(parse_row_groups(FilePart(0, 1, (0,)), file, ["a"]))
+
+
+def test_a_text_that_is_not_utf8_is_named(tmp_path):
+    offsets, content = pa.py_buffer(np.array([0, 2, 4], np.int32)), pa.py_buffer(b"ab\xff\xfe")
+    texts = pa.StringArray.from_buffers(2, offsets, content)
+    file = written(tmp_path, pa.table({"a": texts}), 2)
+    with pytest.raises(CommandError, match=r"t.parquet: .* cannot be read .*Invalid UTF8 sequence"):
         list(parse_row_groups(FilePart(0, 1, (0,)), file, ["a"]))
 
 
