@@ -27,6 +27,7 @@ from configs.command_line import TeachingParser, add_json_option, run_command, s
 from configs.loading import ConfigurationError
 from configs.progress import progress
 from configs.text_table import aligned
+from models.reduction import mean_vector, unit_rows
 from preprocessing.records.knowledge import read_knowledge
 
 TITLES, LINKS, COLLABORATIVE = "title_genres", "links", "collaborative"
@@ -147,9 +148,7 @@ def _cosines(folder: Path, source: str, ids: np.ndarray) -> np.ndarray:
     knowledge = read_knowledge(folder, source, with_folds=False)
     rows = {entity: row for row, entity in enumerate(knowledge.entity_ids)}
     place = np.array([rows.get(str(item), -1) for item in ids])
-    vectors = np.asarray(knowledge.vectors, np.float64)
-    vectors = vectors - vectors.mean(axis=0)
-    vectors /= np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+    vectors = unit_rows(knowledge.vectors - mean_vector(knowledge.vectors)).astype(np.float64)
     of_items = np.where((place >= 0)[:, np.newaxis], vectors[place], 0.0)
     return of_items @ of_items.T
 

@@ -171,6 +171,12 @@ examples:
 """
 
 
+def _add_announce_option(parser: argparse.ArgumentParser, keys: str, when: str) -> None:
+    """Adds --json, which prints when a server is ready; that of other commands when they end."""
+    text = f"print {keys} on stdout once {when}"
+    parser.add_argument("--json", dest="announce", action="store_true", help=text)
+
+
 def add_serve(subparsers: Subparsers) -> None:
     """Adds the command to `python -m serving`."""
     parser = subparsers.add_parser(
@@ -180,14 +186,7 @@ def add_serve(subparsers: Subparsers) -> None:
         epilog=_SERVE_EXAMPLES,
     )
     add_arguments(parser)
-    # Printed when the server is ready, not when it ends, hence not the option that other commands
-    # share.
-    parser.add_argument(
-        "--json",
-        dest="announce",
-        action="store_true",
-        help='print {"grpc_port", "rest_port", "models"} on stdout once the server is ready',
-    )
+    _add_announce_option(parser, '{"grpc_port", "rest_port", "models"}', "the server is ready")
     parser.set_defaults(run=_serve)
 
 
@@ -335,14 +334,7 @@ def add_explore(subparsers: Subparsers) -> None:
         help="run folder, model base path, or the folder of a version",
     )
     add_field_options(parser, ExploreOptions)
-    # Printed when the server is ready, not when it ends, hence not the option that other commands
-    # share.
-    parser.add_argument(
-        "--json",
-        dest="announce",
-        action="store_true",
-        help='print {"url", "port", "models"} on stdout once the pages can be opened',
-    )
+    _add_announce_option(parser, '{"url", "port", "models"}', "the pages can be opened")
     parser.set_defaults(run=_explore)
 
 

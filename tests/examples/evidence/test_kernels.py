@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 
 from examples.evidence.kernels import Kernel, Ratings, features, judged, main, probe, read_ratings
+from preprocessing.knowledge.vectors import KnowledgeRecord, write_knowledge
+from preprocessing.records.layout import WorkDirectory
 
 USERS, ITEMS = 12, 9
 NAMES = ("title_genres", "links", "collaborative")
@@ -64,20 +66,34 @@ def test_every_trial_has_an_auc(ratings: Ratings) -> None:
     assert found["links, noise 1, length scale 1"] == round(judged([alone], ratings), 5)
 
 
-def test_residuals_are_of_the_training_part(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def write_vectors(work_dir: Path, vectors: dict[str, list[float]]) -> None:
+    """Writes the vectors of all sources, the same for each."""
+    records = [
+        KnowledgeRecord(item, "individual", "", np.array(vector, np.float16).tobytes())
+        for item, vector in vectors.items()
+    ]
+    for name in NAMES:
+        write_knowledge(str(WorkDirectory(work_dir).knowledge(name).shard(0, 1)), records)
+
+
+def test_what_is_prepared_is_read(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     lines = ["user_id,item_id,rating,position,part", "1,7,5,0,train", "1,8,2,1,train"]
-    lines += ["2,7,1,0,validation", "2,8,4,1,validation", "3,7,5,0,test"]
+    lines += ["2,7,1,0,validation", "2,8,4,1,validation", "3,9,5,0,test"]
     with gzip.open(tmp_path / "data/ratings.csv.gz", "wt") as file:
         file.write("\n".join(lines))
-    monkeypatch.setattr("examples.evidence.kernels._cosines", lambda *_: np.eye(2))
+    write_vectors(tmp_path, {"8": [4, 0], "7": [0, 3], "5": [2, 0]})
     found = read_ratings(tmp_path)
+    # Means of the training part alone.
     means = np.array([(5 + 5 * 3.5) / 6, (2 + 5 * 3.5) / 6])
     assert found.residuals == pytest.approx([1, 4] - means)
     assert found.labels.tolist() == [0, 1] and found.items.tolist() == [0, 1]
     assert found.base == pytest.approx(np.stack([means, np.log([2, 2]), np.log([1, 2])], axis=1))
+    # About their mean, (2, 1), items 7 and 8 are at (-2, 2) and (2, -1); item 9 has no vector.
+    cosine = -6 / np.sqrt(8 * 5)
+    for name in NAMES:
+        expected = [[1, cosine, 0], [cosine, 1, 0], [0, 0, 0]]
+        np.testing.assert_allclose(found.cosines[name], expected, atol=1e-6)
 
 
 def test_what_is_not_prepared_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
