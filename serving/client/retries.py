@@ -75,7 +75,8 @@ class RetryPolicy:
 
         Raises:
           RankingError: an attempt failed in a way that trying again does not change, or the last
-            attempt failed.
+            attempt failed. Where a late answer is tried again and the last attempt had only the
+            rest of the time, the error is that of the attempt before, which says more.
         """
         attempts = _Attempts(self, until)
         while True:
@@ -102,6 +103,7 @@ class _Attempts:
     def __init__(self, policy: RetryPolicy, until: float | None):
         self._policy = policy
         self._made = 0
+        self._previous: RankingError | None = None
         self._deadline = policy.deadline() if until is None else until
 
     def seconds_left(self) -> float:
@@ -118,7 +120,10 @@ class _Attempts:
         self._made += 1
         wait = longest * random.uniform(0.5, 1.0)
         if self._made >= policy.maximum_attempts or wait >= self.seconds_left():
+            if error.code == "DEADLINE_EXCEEDED" and self._previous is not None:
+                raise self._previous
             raise error
+        self._previous = error
         return wait
 
 

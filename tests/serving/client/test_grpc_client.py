@@ -202,7 +202,7 @@ def test_a_model_that_is_still_loading_has_no_version(
     port: int, client_class: type[RankingClient]
 ) -> None:
     with client_class(f"127.0.0.1:{port}", "m", 30) as client:
-        for ask in (client.served_version, lambda: client.wait_until_ready(0.2)):
+        for ask in (client.served_version, lambda: client.wait_until_ready(0.5)):
             with pytest.raises(RankingError, match="no available version"):
                 ask()
 
@@ -228,7 +228,7 @@ def test_the_version_of_a_label_is_told_and_not_the_highest(
             assert client.served_version() == 7
             assert client.wait_until_ready(30) == 7
         with client_class(f"127.0.0.1:{port}", "m", 30, version_label="canary") as client:
-            for ask in (client.served_version, lambda: client.wait_until_ready(0.2)):
+            for ask in (client.served_version, lambda: client.wait_until_ready(0.5)):
                 with pytest.raises(RankingError, match="no version has label canary") as caught:
                     ask()
                 assert caught.value.code == "INVALID_ARGUMENT"

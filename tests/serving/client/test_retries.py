@@ -120,6 +120,37 @@ def test_what_waiting_does_not_mend_is_not_retried(clock: Clock) -> None:
     assert len(calls) == 1
 
 
+@pytest.mark.parametrize(
+    ("hangs_from", "message"), [(2, "loading"), (1, "loading"), (0, "late"), (10**6, "loading")]
+)
+def test_a_last_attempt_cut_short_leaves_the_word_to_the_one_before(
+    clock: Clock, hangs_from: int, message: str
+) -> None:
+    attempts = 0
+
+    def attempt(seconds_left: float) -> None:
+        nonlocal attempts
+        attempts += 1
+        if attempts > hangs_from:
+            clock.now += seconds_left
+            raise RankingError("DEADLINE_EXCEEDED", "late")
+        raise RankingError("NOT_FOUND", "loading")
+
+    with pytest.raises(RankingError, match=message):
+        RetryPolicy.until_ready(0.2).call(attempt)
+
+
+def test_a_server_that_hangs_is_late_whatever_it_said_before(clock: Clock) -> None:
+    errors = iter([RankingError("NOT_FOUND", "loading")])
+
+    def attempt(seconds_left: float) -> None:
+        clock.now += (given := min(seconds_left, 2.0))
+        raise next(errors, RankingError("DEADLINE_EXCEEDED", f"late after {given:g} s"))
+
+    with pytest.raises(RankingError, match="late after 2 s"):
+        RetryPolicy.until_ready(9.0).call(attempt)
+
+
 @pytest.mark.parametrize("policy", [{"timeout_seconds": 0}, {"maximum_attempts": 0}])
 def test_a_policy_without_an_attempt_is_refused(policy: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(policy))):
