@@ -67,6 +67,7 @@ class CommandUse:
 
 
 _LOOK_SECONDS = 0.25
+_WAIT_PER_LOOK = 50
 _BLOCK_BYTES = 512
 
 
@@ -82,8 +83,12 @@ def run_measured(command: Sequence[str]) -> CommandUse:
 
     def look() -> None:
         nonlocal peak
-        while not has_ended.wait(_LOOK_SECONDS):
+        wait = _LOOK_SECONDS
+        while not has_ended.wait(wait):
+            began = time.monotonic()
             peak = max(peak, _tree_megabytes(process.pid))
+            # A look at many gigabytes takes long, and holds up whom it looks at.
+            wait = max(_LOOK_SECONDS, _WAIT_PER_LOOK * (time.monotonic() - began))
 
     looking = threading.Thread(target=look)
     looking.start()

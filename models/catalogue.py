@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from models.vector_tables import growing_table
 
+NUM_ITEM_STATISTICS = 2
 RATING_PRIOR_COUNT = 5.0
 UNKNOWN_ROW = 0
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import tensorflow as tf
 
-from models.catalogue import Catalogue
+from models.catalogue import NUM_ITEM_STATISTICS, Catalogue
 from models.knowledge import EntityIndex, UserRows
 from models.layers.masking import without_padding
 from models.match import KnowledgeMatches
@@ -94,7 +94,9 @@ class InputPreparation(tf.Module):
             for source, rows in item_knowledge_rows.items()
         }
         self.user_rows: Callable[[tf.Tensor], dict[str, tf.Tensor]] = UserRows(user_knowledge_index)
-        self.num_numeric = NUM_USER_NUMBERS + 2 + catalogue.num_numeric + len(self.priors)
+        self.num_numeric = (
+            NUM_USER_NUMBERS + NUM_ITEM_STATISTICS + catalogue.num_numeric + len(self.priors)
+        )
         self.num_match_features = 0 if matches is None else matches.num_features
 
     def store(

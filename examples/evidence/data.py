@@ -51,17 +51,19 @@ _MUSIC = SyntheticLog(
 
 @dataclass(frozen=True)
 class Variant:
-    """What is taken out of the training part.
+    """How interactions are divided, and what is taken out of the training part.
 
     Attributes:
       name: also its folder.
       new_items: share of the items that training never sees; validation and test keep them.
       training_users: share of the training users that stay.
+      by_time: whether the parts follow each other within each user; else they are of users.
     """
 
     name: str
     new_items: float = 0.0
     training_users: float = 1.0
+    by_time: bool = False
 
 
 def source_folder(asked: str | None) -> Path:
@@ -179,10 +181,11 @@ def _divided(user_ids: np.ndarray, item_ids: np.ndarray, variant: Variant) -> _D
     is_new = np.zeros(len(items), bool)
     generator = np.random.default_rng(_SEED + 1)
     is_new[generator.permutation(len(items))[: round(variant.new_items * len(items))]] = True
-    in_training = (part_of_user == 0)[user_of_row]
+    parts = _parts_in_time(user_of_row) if variant.by_time else part_of_user[user_of_row]
+    in_training = parts == 0
     kept = ~(in_training & (is_new[item_of_row] | ~kept_users[user_of_row]))
     return _Divided(
-        parts=np.array(_PARTS)[part_of_user][user_of_row],
+        parts=np.array(_PARTS)[parts],
         kept=kept,
         users=len(users),
         items=items,
@@ -216,6 +219,17 @@ def _drawn_parts(users: int) -> np.ndarray:
     parts[np.random.default_rng(_SEED).permutation(users)] = np.searchsorted(
         bounds, np.arange(users), side="right"
     )
+    return parts
+
+
+def _parts_in_time(user_of_row: np.ndarray) -> np.ndarray:
+    """Part of each interaction, 0 to 2, by its place among those of its user."""
+    parts = np.empty(len(user_of_row), int)
+    order = np.argsort(user_of_row, kind="stable")
+    ends = np.flatnonzero(np.diff(user_of_row[order], append=-1)) + 1
+    for start, end in zip(np.r_[0, ends[:-1]], ends, strict=True):
+        bounds = np.round(np.cumsum(_SHARES) * (end - start)).astype(int)
+        parts[order[start:end]] = np.searchsorted(bounds, np.arange(end - start), side="right")
     return parts
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,6 +62,12 @@ MOVIELENS_1M = DataSet(
     "MovieLens-1M: {users:,} users in three parts ({train:,} training, {validation:,} validation "
     "and {test:,} test ratings), {films:,} films{new}. Label: four stars or more.",
     ", {new_films} of them without any training rating",
+)
+IN_TIME = replace(
+    MOVIELENS_1M,
+    description="MovieLens-1M: the ratings of each of {users:,} users in three parts in their "
+    "order, 8:1:1 ({train:,} training, {validation:,} validation and {test:,} test ratings), "
+    "{films:,} films. Label: four stars or more.",
 )
 MUSIC = DataSet(
     Path("configs/evidence/music.yaml"),
@@ -156,6 +162,14 @@ PARTS = {
         slices=("cold_item",),
         sliced_arm="links_title_genres_prior",
     ),
+    "time_split": Part(
+        "Users' last ratings after their first ones: what does knowledge add for known users?",
+        ("none", "title_genres", "links_title_genres", *_STRONG),
+        data=IN_TIME,
+        variant=Variant("time_split", by_time=True),
+        pairs=(_OVER_TITLES, _STRONG),
+        slices=("item_popularity", "user_activity"),
+    ),
     "controls": Part(
         "Is it the links, and which of them?",
         (
@@ -202,7 +216,10 @@ PARTS = {
     ),
     "music_retrieval": Part(
         "Without ratings and times: what does knowledge add to retrieval?",
-        ("none", "genres_fields", "links_fields", "links_genres_fields"),
+        (
+            *("none", "genres_fields", "links_fields", "links_genres_fields"),
+            "links_genres_fields_hidden",
+        ),
         ("two_tower",),
         data=MUSIC,
         variant=_MUSIC_WORLD,
@@ -210,9 +227,12 @@ PARTS = {
             "training": {
                 **{"epochs": 20, "patience": 20, "batch_size": 256},
                 **{"learning_rate": 0.003, "schedule": "constant", "embedding_regularization": 0},
-            }
+            },
         },
-        pairs=(("genres_fields", "links_genres_fields"),),
+        pairs=(
+            ("genres_fields", "links_genres_fields"),
+            ("links_genres_fields", "links_genres_fields_hidden"),
+        ),
         slices=("cold_item",),
         sliced_arm="links_genres_fields",
         metrics=("new_items_recall_at_10", "recall_at_10", "mrr"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from models.assembly import Augmented, InputAssembly
+from models.catalogue import NUM_ITEM_STATISTICS
 from models.inputs import NUM_USER_NUMBERS, Tensors
 from models.profiles import profile_key
 from models.retrieval.base import ItemInputs, UserInputs
@@ -37,6 +38,8 @@ class TowerScorer(tf.keras.layers.Layer):
         if training and self.assembly.use.alignment_weight > 0:
             self.assembly.add_alignment_loss(prepared, fields, augmented)
         numbers = prepared["numeric"][:, NUM_USER_NUMBERS:]
+        if training and self.towers.hide_statistics:
+            numbers = self._without_statistics_of_hidden(fields, numbers)
         return (
             self._users(prepared, history, augmented, training),
             self._items(fields, numbers, augmented, training),
@@ -68,6 +71,15 @@ class TowerScorer(tf.keras.layers.Layer):
     ) -> tf.Tensor:
         """Vectors of items as `item_vectors`, from their fields (`models.features.ItemEncoder`)."""
         return self._items(fields, numbers, augmented, training=False)
+
+    def _without_statistics_of_hidden(self, fields: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
+        """Numbers of items, 0 for the statistics of those whose id is the default: a new item's."""
+        default = tf.cast(self.assembly.items.ids.default(), fields.dtype)
+        shown = tf.reduce_any(fields[:, :1] != default, axis=2)
+        statistics, others = tf.split(
+            numbers, [NUM_ITEM_STATISTICS, numbers.shape[1] - NUM_ITEM_STATISTICS], axis=1
+        )
+        return tf.concat([statistics * tf.cast(shown, numbers.dtype), others], axis=1)
 
     def _users(
         self, prepared: Tensors, history: tf.Tensor, augmented: Augmented, training: bool | None

@@ -59,6 +59,18 @@ def test_training_sees_no_new_film_and_the_other_parts_keep_theirs(source, tmp_p
     assert new <= {row["item_id"] for row in kept}
 
 
+def test_a_split_in_time_parts_each_users_ratings_in_their_order(source, tmp_path):
+    counts = write_variant(source, Variant("time_split", by_time=True), tmp_path / "data")
+    parts = ["train"] * 8 + ["validation", "test"]
+    assert len(parts) == RATINGS
+    by_user: dict[str, dict[int, str]] = {}
+    for row in read_ratings(tmp_path / "data"):
+        by_user.setdefault(row["user_id"], {})[int(row["position"])] = row["part"]
+    assert len(by_user) == USERS
+    assert all(of_user == dict(enumerate(parts)) for of_user in by_user.values())
+    assert (counts["train"], counts["validation"], counts["test"]) == (320, 40, 40)
+
+
 def test_fewer_training_users(source, tmp_path):
     counts = write_variant(source, Variant("users_25", training_users=0.25), tmp_path / "data")
     users = {row["user_id"]: row["part"] for row in read_ratings(tmp_path / "data")}

@@ -57,3 +57,31 @@ def test_one_user_of_many_items_is_encoded_once() -> None:
     model = small_retrieval_model()
     users, items = model(raw_features(COUNT, users=1))
     assert (len(users), len(items)) == (1, COUNT)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_an_item_whose_id_is_hidden_has_no_statistics_either(share: float) -> None:
+    model = small_retrieval_model(towers={"hide_statistics": True})
+    items = model.scorer.assembly.items
+    items.id_dropout_rate = share
+    prepared = model.prepared(raw_features(60))
+    augmented = augment(model.adapter, prepared, training=False)
+    _, actual = model.scorer(prepared, augmented, training=True)
+
+    rows = prepared["item_row"]
+    numbers = model.inputs_preparation.item_numbers(rows).numpy()
+    assert (numbers[:, :2] != 0).any(axis=1).mean() > 0.5
+    shown = model.scorer.item_vectors(rows, numbers, augmented).numpy()
+    fields, _ = model.scorer.assembly.items(rows, tf.zeros([1, 0], tf.int32), training=False)
+    fields, numbers = fields.numpy(), numbers.copy()
+    fields[:, 0] = items.ids.default()
+    numbers[:, :2] = 0
+    new = model.scorer.vectors_of_fields(tf.constant(fields), numbers, augmented).numpy()
+
+    is_new = np.abs(actual - new).max(axis=1) < 1e-5
+    is_shown = np.abs(actual - shown).max(axis=1) < 1e-5
+    np.testing.assert_array_equal(is_new | is_shown, True)
+    if share in (0, 1):
+        assert (is_shown if share == 0 else is_new).all()
+    else:
+        assert is_new.any() and is_shown.any()
