@@ -17,6 +17,12 @@ def free_ports(count: int) -> Iterator[list[int]]:
         yield [each.getsockname()[1] for each in sockets]
 
 
+def is_open(port: int) -> bool:
+    """True when something listens to the port."""
+    with socket.socket() as client:
+        return client.connect_ex(("localhost", port)) == 0
+
+
 def free_port() -> int:
     """One port."""
     with free_ports(1) as (port,):

@@ -65,9 +65,13 @@ def test_a_message_of_another_process_reaches_the_user_as_it_is():
 
 
 @pytest.mark.slow
-def test_processes_share_the_work_quietly(capfd):
-    def identify(number: int) -> int:
-        time.sleep(0.2)  # long enough that no process can take all
+def test_processes_share_the_work_quietly(tmp_path, capfd):
+    def identify(number: int, begun: Path = tmp_path) -> int:
+        (begun / str(os.getpid())).touch()
+        # No process takes all: each waits for the other one.
+        deadline = time.monotonic() + 60
+        while len(os.listdir(begun)) < 2 and time.monotonic() < deadline:
+            time.sleep(0.02)
         return os.getpid()
 
     def build(pipeline: beam.Pipeline) -> None:
@@ -180,6 +184,7 @@ def test_a_worker_without_a_runner_names_what_is_missing(repository_root: Path) 
 
 def test_flags_are_those_of_beam():
     assert BeamOptions().flags == []
+    assert BeamOptions(processes=2).flags == ["--direct_num_workers=2"]
     assert BeamOptions("FlinkRunner", ("a=1", "b=x=y")).flags == [
         "--runner=FlinkRunner",
         "--a=1",
@@ -200,11 +205,6 @@ def test_large_inputs_use_all_cores_unless_told_how_to_run():
     assert BeamOptions().for_input(1 << 20) == BeamOptions()
     for told in (BeamOptions("FlinkRunner"), BeamOptions(None, ("direct_num_workers=1",))):
         assert told.for_input(large) == told
-
-
-def test_processes_are_flags_of_beam():
-    assert BeamOptions(processes=2).flags == ["--direct_num_workers=2"]
-    assert BeamOptions().flags == []
 
 
 def record(name: str, path: str) -> logging.LogRecord:

@@ -19,7 +19,6 @@ from preprocessing.encoders.text_encoder import EncodedTexts
 from preprocessing.encoders.tfidf import TfidfEncoder
 from preprocessing.grouping.plan import groups_file
 from preprocessing.grouping.step import make_groups
-from preprocessing.knowledge import building
 from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.layout import WorkDirectory
 from tests.preprocessing.answers.small_files import record
@@ -237,30 +236,6 @@ def test_a_finished_source_is_skipped_until_something_changes(small_scenario, sm
     write_lines(small_folder / "answers.jsonl", ANSWERS[:2])
     assert not would_skip()
     assert not encode(small_scenario())["skipped"]
-
-
-def test_an_interrupted_run_leaves_the_old_result(small_scenario, monkeypatch):
-    scenario = small_scenario()
-    encode(scenario)
-    directory = WorkDirectory(scenario.work_dir).knowledge("item")
-    before = directory.manifest.read_bytes()
-
-    def fail(*_: object) -> None:
-        raise OSError("disk full")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(building, "merge_runs", fail)
-        with pytest.raises(OSError, match="disk full"):
-            encode(scenario, force=True)
-    assert os.listdir(directory.path.parent) == ["item"]
-    assert directory.manifest.read_bytes() == before
-
-
-def test_dry_run_writes_nothing(small_scenario):
-    scenario = small_scenario()
-    plan = encode(scenario, dry_run=True)
-    assert [source["would_skip"] for source in plan["sources"]] == [False]
-    assert not Path(scenario.work_dir).exists()
 
 
 def test_bad_answers_become_dead_letters_with_line_and_reason(small_scenario, small_folder):

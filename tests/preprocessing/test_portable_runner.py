@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,12 +24,12 @@ from preprocessing.beam_options import BeamOptions
 from preprocessing.encode import encode
 from preprocessing.examples import build_examples
 from tests.killing import checksums
-from tests.ports import free_ports
+from tests.ports import free_ports, is_open
 from tests.preprocessing import shared_file_system
 from tests.scenarios import write_tiny_inputs
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.slow
-_SECONDS_TO_START = 60
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +73,7 @@ def portable(
     ]
     try:
         for port in (job_port, worker_port):
-            _wait_for(port)
+            wait_until(partial(is_open, port))
         yield BeamOptions(
             "PortableRunner",
             (
@@ -89,17 +88,6 @@ def portable(
             process.terminate()
         for process in processes:
             process.wait()
-
-
-def _wait_for(port: int) -> None:
-    deadline = time.monotonic() + _SECONDS_TO_START
-    while True:
-        try:
-            socket.create_connection(("localhost", port), timeout=1).close()
-            return
-        except OSError:
-            assert time.monotonic() < deadline, f"nothing listens on port {port}"
-            time.sleep(0.1)
 
 
 @pytest.fixture(scope="module")

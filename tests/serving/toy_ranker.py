@@ -50,10 +50,18 @@ def _floats(*shape: int | None) -> tf.TensorSpec:
     return tf.TensorSpec(shape, tf.float32)
 
 
+def _of_rows(users: int | None) -> list[tf.TensorSpec]:
+    """Signature of the features of as many users as candidates, or of one."""
+    texts = [_strings(users), _strings(None), _strings(users, None)]
+    return [*texts, _floats(users, None), *[_floats(users)] * 3]
+
+
 class ToyRanker(tf.Module):
     def __init__(self, bias: float = BIAS):
         super().__init__()
         self.bias = tf.Variable(bias)
+        self.score_rows = tf.function(self._score, input_signature=_of_rows(None))
+        self.rank = tf.function(self._score, input_signature=_of_rows(1))
 
     def _score(
         self,
@@ -70,7 +78,7 @@ class ToyRanker(tf.Module):
         counted = tf.math.divide_no_nan(liked, tf.reduce_sum(is_item, axis=-1))
         is_left_open = tf.math.is_nan(user_share_liked)
         user_share_liked = tf.where(is_left_open, counted, user_share_liked)
-        return tf.sigmoid(
+        logit = (
             0.3 * tf.cast(tf.strings.length(item_id), tf.float32)
             - 0.2 * tf.cast(tf.strings.length(user_id), tf.float32)
             + 0.05 * tf.reduce_sum(is_item * history_rating, axis=-1)
@@ -79,72 +87,7 @@ class ToyRanker(tf.Module):
             + 0.2 * user_log_count
             - self.bias
         )
-
-    @tf.function(
-        input_signature=[
-            _strings(None),
-            _strings(None),
-            _strings(None, None),
-            _floats(None, None),
-            _floats(None),
-            _floats(None),
-            _floats(None),
-        ]
-    )
-    def score_rows(
-        self,
-        user_id,
-        item_id,
-        history_item_id,
-        history_rating,
-        user_share_liked,
-        user_mean_rating,
-        user_log_count,
-    ):
-        return {
-            "score": self._score(
-                user_id,
-                item_id,
-                history_item_id,
-                history_rating,
-                user_share_liked,
-                user_mean_rating,
-                user_log_count,
-            )
-        }
-
-    @tf.function(
-        input_signature=[
-            _strings(1),
-            _strings(None),
-            _strings(1, None),
-            _floats(1, None),
-            _floats(1),
-            _floats(1),
-            _floats(1),
-        ]
-    )
-    def rank(
-        self,
-        user_id,
-        item_id,
-        history_item_id,
-        history_rating,
-        user_share_liked,
-        user_mean_rating,
-        user_log_count,
-    ):
-        return {
-            "score": self._score(
-                user_id,
-                item_id,
-                history_item_id,
-                history_rating,
-                user_share_liked,
-                user_mean_rating,
-                user_log_count,
-            )
-        }
+        return {"score": tf.sigmoid(logit)}
 
     def _score_examples(self, serialized):
         number = tf.io.FixedLenFeature([], tf.float32)
@@ -163,7 +106,7 @@ class ToyRanker(tf.Module):
         )
         for name in ("history_item_id", "history_rating"):
             features[name] = features[name].to_tensor()
-        return self._score(**features)
+        return self._score(**features)["score"]
 
     @tf.function(input_signature=[_strings(None)])
     def predict_examples(self, examples):

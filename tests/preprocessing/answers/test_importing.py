@@ -423,11 +423,6 @@ def test_members_of_a_group_are_imported_from_the_prompts(tmp_path):
     assert result["quality"]["names"]["members_left_out"] == 1
 
 
-def test_a_missing_file_to_validate_is_named(tmp_path):
-    with pytest.raises(ConfigurationError, match="none"):
-        validate_answers([str(tmp_path / "none")])
-
-
 def write_all(folder: ImportFolder, count: int = 1) -> None:
     with writing(folder) as writer:
         for number in range(count):

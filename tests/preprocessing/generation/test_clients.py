@@ -69,11 +69,9 @@ def test_settings_that_fit(settings, replay, batch):
     [
         ({}, (), (), "e.g. --model gpt-4o-mini"),
         ({"client": "gguf"}, (), (), "e.g. --model models/llm.gguf"),
-        ({"client": "replay"}, (), (), "--client replay and --replay FILE go together"),
         ({"client": "gguf", "model": "m"}, ("a",), (), "go together"),
         ({"client": "gguf", "model": "m"}, (), ("b",), "--read-batch needs --client batch-file"),
         ({"model": "m", "api_key_variable": "NO_SUCH_KEY"}, (), (), "NO_SUCH_KEY is empty"),
-        ({"model": "m", "base_url": "localhost"}, (), (), "is no address; write one such as"),
     ],
 )
 def test_settings_that_do_not(settings, replay, batch, message):

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from tests.preprocessing.generation.generate_command import (
     generate,
     reasons,
 )
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.usefixtures("key_in_the_environment")
 
@@ -102,17 +104,17 @@ def test_a_misbehaving_endpoint(capsys, prompt_file, tmp_path):
 
 def test_a_slow_endpoint_times_out(capsys, prompt_file, tmp_path):
     def behave(call: Call) -> Reply:
-        answer = completion("late")
-        return Reply(answer.body, delay=1.0) if call.prompt == "slow" else answer
+        return Reply(echo(call).body, delay=3.0 if call.prompt == "slow" else 0.0)
 
-    prompts = prompt_file(["slow", "quick"])
     with chat_server(behave) as server:
+        generate(capsys, prompt_file(["quick"]), tmp_path / "out", *endpoint(server))
         code, summary, _ = generate(
-            capsys, prompts, tmp_path / "out", *endpoint(server),
+            capsys, prompt_file(["slow", "quick"]), tmp_path / "out", *endpoint(server),
             *fast_retries(tmp_path / "c.yaml", timeout_seconds=0.3, retries=1),
         )  # fmt: skip
+        wait_until(lambda: server.calls["slow"] == 2)
     assert code == 3 and reasons(tmp_path / "out") == {1: "timeout"}
-    assert summary["answered"] == 1 and server.calls["slow"] == 2
+    assert summary["answered"] == 1
 
 
 def test_an_endpoint_that_is_down_or_refuses_the_key_ends_the_run(capsys, prompt_file, tmp_path):
@@ -308,27 +310,45 @@ def test_a_killed_run_repeats_at_most_the_calls_in_flight(capsys, prompt_file, t
 
 
 def test_ctrl_c_stops_cleanly(capsys, prompt_file, tmp_path):
-    prompts = prompt_file(f"film {number}" for number in range(80))
-    with chat_server(lambda call: Reply(echo(call).body, delay=0.02)) as server:
+    prompts = prompt_file(f"film {number}" for number in range(40))
+    stopping = threading.Event()
+
+    def behave(call: Call) -> Reply:
+        if server.calls.total() > 8:
+            stopping.wait(60)
+        return echo(call)
+
+    with chat_server(behave) as server:
         process = command(prompts, tmp_path / "out", server)
-        wait_for_calls(server, 10, process)
+        wait_for_calls(server, 12, process)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate()
-        assert process.returncode == 1 and "Traceback" not in err
-        assert "waiting for the calls in flight" in err
+        messages = []
+        for line in process.stderr:
+            messages.append(line)
+            if "waiting for the calls in flight" in line:
+                stopping.set()
+        assert process.wait() == 1 and stopping.is_set()
+        assert "Traceback" not in "".join(messages)
         summary = json.loads((tmp_path / "out" / "summary.json").read_text())
-        assert summary["stopped"] == "interrupted" and summary["not_attempted"] > 0
-        assert summary["answered"] == server.calls.total()
+        assert summary["stopped"] == "interrupted" and summary["not_attempted"] == 28
+        assert summary["answered"] == server.calls.total() == 12
         code, summary, _ = generate(capsys, prompts, tmp_path / "out", *endpoint(server))
-        assert code == 0 and summary["answered"] == server.calls.total() == 80
+        assert code == 0 and summary["answered"] == server.calls.total() == 40
 
 
 def test_two_runs_never_share_a_store(capsys, prompt_file, tmp_path):
-    prompts = prompt_file(f"film {number}" for number in range(50))
-    with chat_server(lambda call: Reply(echo(call).body, delay=0.05)) as server:
+    prompts = prompt_file(f"film {number}" for number in range(8))
+    refused = threading.Event()
+
+    def behave(call: Call) -> Reply:
+        refused.wait(60)
+        return echo(call)
+
+    with chat_server(behave) as server:
         process = command(prompts, tmp_path / "out", server)
-        wait_for_calls(server, 4, process)
+        wait_for_calls(server, 1, process)
         code, _, err = generate(capsys, prompts, tmp_path / "out", *endpoint(server))
+        refused.set()
         process.communicate()
         assert code == 1 and "another run uses this answer store" in err
-        assert server.calls.total() == 50
+        assert server.calls.total() == 8

@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from configs.command_line import CommandError, RejectedInput
+from configs.command_line import CommandError
 from configs.loading import ConfigurationError
 from preprocessing import dead_letters as dead_letter_runs
 from preprocessing.dead_letters import read_dead_letters
@@ -234,15 +234,6 @@ def test_a_run_that_breaks_leaves_nothing_and_the_next_one_is_undisturbed(groupi
     assert list(directory.parent.iterdir()) == []
     make_groups(scenario)
     assert (directory / "groups.csv").read_bytes() == expected
-
-
-def test_dry_run_and_strict(grouping):
-    scenario = grouping()
-    planned = make_groups(scenario, dry_run=True)["sources"]
-    assert [source["would_skip"] for source in planned] == [False, False]
-    assert not groups_directory(scenario, "item").path.parent.exists()
-    with pytest.raises(RejectedInput, match="dead_letters.jsonl"):
-        make_groups(scenario, strict=True)
 
 
 def test_nothing_to_group_is_no_mistake(small_scenario):

@@ -245,7 +245,6 @@ def begin_earlier(features: Any) -> None:
     ("kind", "change", "check", "message"),
     [
         ("ctr", set_float("label", 2.0), "label_range", "label is 2, must be 0 or 1"),
-        ("ctr", set_float("label", float("nan")), "not_finite", "'label' holds a number that"),
         ("ctr", set_float("rating", float("inf")), "not_finite", "'rating' holds a number that"),
         ("ctr", set_float("rating", 1, 2), "wrong_count", "has 2 values, its schema says 1"),
         ("ctr", set_bytes("user_id", b""), "empty_id", "'user_id' is empty"),
@@ -253,7 +252,6 @@ def begin_earlier(features: Any) -> None:
         ("ctr", set_bytes("history_item_id", b"i1"), "unequal_lists", "the history has 1 items"),
         ("ctr", set_bytes("history_item_id", *[b"i1"] * 6), "wrong_count", "schema says 0 to 5"),
         ("ctr", set_integer("position", 1), "history_length", "with 1 earlier interactions"),
-        ("ctr", set_integer("user_fold", 10), "fold_range", "must be below 10"),
         ("ctr", lambda features: features.pop("timestamp"), "missing_feature", "'timestamp'"),
         ("ctr", set_integer("rating", 4), "wrong_type", "is a int64_list, its schema says float"),
         ("ctr", set_float("age", 4), "unknown_feature", "'age' is not in the schema"),

@@ -134,8 +134,7 @@ def test_names_of_attributes_and_columns_are_checked(tmp_path):
         return open_catalogue(CatalogueTable.model_validate(catalogue | {"attributes": attributes}))
 
     assert opened(genres={"kind": "categorical"}).columns == ("id", "name", "genres")
-    with pytest.raises(ConfigurationError, match="'title' is taken"):
-        opened(title={"kind": "categorical", "column": "genres"})
+
     with pytest.raises(ConfigurationError, match=r"attributes.x.flags\[1\]: .*no column 'War'"):
         opened(x={"kind": "categorical", "flags": ["genres", "War"]})
 

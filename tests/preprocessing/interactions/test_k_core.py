@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from configs.command_line import CommandError
 from configs.data import InteractionFilter
 from preprocessing import storage
 from preprocessing.examples import build_examples
@@ -226,14 +225,6 @@ def test_what_is_left_is_what_pandas_leaves(small_scenario, small_folder, repeat
         }
     )
     assert (len(described["rounds"]) > 1) == repeat
-
-
-def test_a_filter_that_leaves_nothing_is_refused(small_scenario):
-    scenario = small_scenario(data__filter=minimum(100, 100))
-    message = r"no sample is left: of 18 interactions 17 were filtered out .*, 1 rejected"
-    with pytest.raises(CommandError, match=message):
-        build_examples(scenario)
-    assert not WorkDirectory(scenario.work_dir).examples.path.exists()
 
 
 def test_sampled_items_are_left_by_the_filter_too(small_scenario, small_folder):

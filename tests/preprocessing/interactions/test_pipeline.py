@@ -19,6 +19,7 @@ from preprocessing.records.item_tables import read_item_attributes, read_vocabul
 from preprocessing.records.layout import ExamplesDirectory, WorkDirectory
 from preprocessing.records.tfrecord_file import read_records
 from preprocessing.records.wire import decode_example
+from tests.killing import checksums
 from tests.preprocessing import shared_file_system
 
 PARTS = ("train", "validation", "test")
@@ -351,14 +352,6 @@ def test_profiles_are_copied_into_examples(small_scenario, small_folder):
     }
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
-
-
 FULL = {
     "data__examples": ["ctr", "rerank", "retrieval"],
     "data__negatives": {"per_positive": 2},
@@ -374,10 +367,10 @@ def test_a_staged_run_writes_the_same_bytes(small_scenario, small_folder, monkey
     staged = small_scenario(**FULL, work_dir=str(small_folder / "staged"))
     build_examples(here)
     build_examples(staged, beam=BeamOptions(staging="shared://bucket/staging"))
-    first, second = (contents(directory_of(scenario).path) for scenario in (here, staged))
+    first, second = (checksums(directory_of(scenario).path) for scenario in (here, staged))
     assert first == second
     assert not any("scratch" in name for name in first)
-    assert contents(small_folder / "store") == {}
+    assert checksums(small_folder / "store") == {}
 
 
 @pytest.mark.parametrize(
@@ -412,7 +405,7 @@ def test_several_workers_write_the_same_bytes(small_scenario, small_folder, mode
     build_examples(alone)
     options = ("direct_num_workers=2", f"direct_running_mode={mode}")
     build_examples(together, beam=BeamOptions("FnApiRunner", options))
-    assert contents(directory_of(alone).path) == contents(directory_of(together).path)
+    assert checksums(directory_of(alone).path) == checksums(directory_of(together).path)
 
 
 def test_shards_follow_the_size_of_the_log(small_scenario, small_folder):

@@ -87,11 +87,7 @@ def test_a_repetition_in_another_file_names_the_file():
     assert letter["detail"] == "same user, item and time as line 7 of one.csv"
 
 
-def test_the_table_without_repeated_rows_is_sorted_outcomes():
-    table, dead_letters = without_repeated(interaction_table(*ROWS), ["f"], "time")
-    assert table["user"].to_pylist() == ["u10", "u2", "u2", "u2"]
-    assert sorted(table["line"].to_pylist()) == [2, 3, 4, 6]
-    assert [letter["line"] for letter in dead_letters] == [5, 7]
+def test_without_time_and_order_no_row_of_the_table_is_a_repetition():
     assert without_repeated(interaction_table(*ROWS), ["f"], None)[0].num_rows == 6
 
 
@@ -217,14 +213,6 @@ def test_every_split_parts_what_the_llm_did_not_see(counts, cap, data) -> None:
         assert training.tolist() == (expected == TRAIN).tolist()
 
 
-def test_history_is_training_data_but_no_sample():
-    split = split_interactions(counted_sequences([1, 14]), Split(knowledge_history_cap=4))
-    # second user: 4 history, 10 samples: 8, 1, 1
-    assert split.boundaries.tolist() == [1, 4]
-    assert split.parts.tolist() == [-1] + [-1] * 4 + [0] * 8 + [1] + [2]
-    assert split.training.tolist() == [True] + [True] * 12 + [False] * 2
-
-
 def test_the_user_split_gives_users_their_shares():
     sequences = counted_sequences([4] * 3000)
     split = split_interactions(sequences, Split(by="user", fractions=(0.6, 0.3, 0.1)))
@@ -236,20 +224,6 @@ def test_the_user_split_gives_users_their_shares():
     assert split.training.reshape(3000, 4).all(axis=1).tolist() == (parts[:, 3] == 0).tolist()
     other_seed = split_interactions(sequences, Split(by="user", fractions=(0.6, 0.3, 0.1), seed=1))
     assert (other_seed.parts != split.parts).any()
-
-
-def test_the_global_time_split_cuts_all_users_at_the_same_times():
-    rows = [("u", str(time), 5.0, time) for time in (0, 10, 20, 30, 40, 50)]
-    rows += [("late", str(time), 5.0, time) for time in (35, 40, 41)]
-    sequences = sequences_of(interaction_table(*rows))
-    split = split_interactions(
-        sequences, Split(by="global_time", knowledge_history_cap=2), cuts=(20, 40)
-    )
-    assert sequences.users == ["late", "u"]
-    assert split.boundaries.tolist() == [2, 2]
-    assert split.parts.tolist() == [-1, -1, 2] + [-1, -1, 1, 1, 2, 2]
-    # late's first interactions come after the first cut: history only, and no training data
-    assert split.training.tolist() == [False] * 3 + [True, True] + [False] * 4
 
 
 def test_the_global_time_split_needs_cuts():
@@ -268,15 +242,6 @@ def test_only_samples_are_counted_by_their_hour():
     assert count_sample_hours(sequences, Split()) == {1: 2}
     assert count_sample_hours(sequences, Split(knowledge_history_cap=0)) == {-1: 1, 0: 1, 1: 3}
     assert count_sample_hours(sequences_of(interaction_table()), Split()) == Counter()
-
-
-def test_a_cut_is_the_first_hour_with_its_share_before_it():
-    # 10 samples: 8 before hour 3 and 9 before hour 4
-    hours = {0: 5, 1: 2, 2: 1, 3: 1, 9: 1}
-    assert time_cuts(hours, Split()) == (3 * HOUR, 4 * HOUR)
-    # 7 of 10 do not reach 0.75, so hour 2 belongs to train as well
-    split = Split(fractions=(0.75, 0.2, 0.05))
-    assert time_cuts(hours, split) == (3 * HOUR, 10 * HOUR)
 
 
 def test_one_hour_is_all_training_and_no_samples_give_no_cuts():

@@ -27,6 +27,7 @@ from preprocessing.knowledge.control_vectors import (
 from preprocessing.records.item_tables import read_item_attributes
 from preprocessing.records.knowledge import read_knowledge
 from preprocessing.records.layout import WorkDirectory
+from tests.killing import checksums
 from tests.preprocessing import shared_file_system
 from tests.preprocessing.small_data import bucket_of
 from tests.preprocessing.work_folder import checks, validate
@@ -214,13 +215,8 @@ def log() -> pd.DataFrame:
     return frame.sort_values(["user_id", "timestamp"]).reset_index(drop=True)
 
 
-def files_of(scenario, source: str) -> dict[str, bytes]:
-    folder = WorkDirectory(scenario.work_dir).knowledge(source).path
-    return {
-        path.relative_to(folder).as_posix(): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
+def files_of(scenario, source: str) -> dict[str, str]:
+    return checksums(WorkDirectory(scenario.work_dir).knowledge(source).path)
 
 
 def manifest_of(scenario, source: str) -> dict:
@@ -441,9 +437,9 @@ def test_metadata_is_encoded_as_an_individual_answer_would_be(small_scenario, sm
     scenario = small_scenario(knowledge__answers__text=text, knowledge__answers__same=same)
     result = encode(scenario, sources=["text", "same"])
     assert files_of(scenario, "text").keys() == files_of(scenario, "same").keys()
-    for name, content in files_of(scenario, "same").items():
+    for name, checksum in files_of(scenario, "same").items():
         if name != "manifest.json":
-            assert files_of(scenario, "text")[name] == content
+            assert files_of(scenario, "text")[name] == checksum
     actual = result["sources"]["text"]
     assert (actual["records_in"], actual["records_out"], actual["dead_letters"]) == (5, 5, 0)
     assert validate(capsys, scenario.work_dir)[0] == 0

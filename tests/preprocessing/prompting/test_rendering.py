@@ -91,18 +91,19 @@ def test_nothing_after_the_boundary_changes_a_prompt(asking, tmp_path, small_fol
     assert before.read_bytes() == after.read_bytes()
 
 
-def test_collective_prompts_show_no_item_that_the_filter_leaves_out(
-    asking, tmp_path, small_folder, read_prompts
-):
+def test_no_prompt_is_about_items_that_the_filter_leaves_out(asking, tmp_path, read_prompts):
     scenario = asking(data__filter__minimum_item_interactions=3)
-    described = render(scenario, tmp_path / "out", ["item"])
+    described = render(scenario, tmp_path / "out", ["item"])["sources"]["item"]
     prompts = read_prompts(tmp_path / "out" / "prompts.jsonl")
-    # of 10, 100, 200 and 5, which the groups file has, the log is left with 10
-    assert {key[2] for key in prompts if key[1] == "collective"} == {"g1"}
+    # 10 and 9 have three interactions or more; of those, the groups file has 10
+    assert list(prompts) == [
+        ("item", "individual", "10"), ("item", "individual", "9"), ("item", "collective", "g1"),
+    ]  # fmt: skip
     assert 'consisting of "Ten (1999)", describe' in prompts["item", "collective", "g1"]
-    assert described["sources"]["item"]["collective"]["merged"] == [
-        {"group": "g2", "into": "g1", "members": 1}
-    ]
+    assert described["individual"] == {
+        "items": 5, "prompts": 2, "without_title": 0, "filtered_out": 3,
+    }  # fmt: skip
+    assert described["collective"]["merged"] == [{"group": "g2", "into": "g1", "members": 1}]
 
 
 NAMING = {
@@ -277,18 +278,6 @@ def test_user_ids_reach_no_prompt(asking, tmp_path, small_folder):
         assert "secret" not in record["prompt"] and "secret" not in record["custom_id"]
     assert sum("The user is 30." in record["prompt"] for record in records) == 1
     assert "secret" not in json.dumps(described)
-
-
-def test_items_that_the_filter_leaves_out_are_not_asked_about(asking, tmp_path, read_prompts):
-    scenario = asking(data__filter={"minimum_item_interactions": 2})
-    described = render(scenario, tmp_path / "out", ["item"])
-    prompts = read_prompts(tmp_path / "out" / "prompts.jsonl")
-    # nobody rated 200; 9, 10, 7 and 100 have two interactions or more
-    asked = [entity for _, extraction, entity in prompts if extraction == "individual"]
-    assert asked == ["10", "9", "7", "100"]
-    assert described["sources"]["item"]["individual"] == {
-        "items": 5, "prompts": 4, "without_title": 0, "filtered_out": 1,
-    }  # fmt: skip
 
 
 def test_columns_are_checked_before_anything_is_read(asking):

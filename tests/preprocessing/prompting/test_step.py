@@ -105,16 +105,6 @@ def test_a_second_run_does_nothing_and_the_same_inputs_give_the_same_bytes(askin
     assert (small_folder / "elsewhere" / "prompts" / "prompts.jsonl").read_bytes() == first
 
 
-def test_a_killed_run_leaves_nothing_that_lasts(asking, small_folder):
-    build_prompts(asking())
-    clean = sorted(path.name for path in (small_folder / "work").rglob("*"))
-    leftover = small_folder / "work" / ".prompts.partial"
-    (leftover / "scratch-x").mkdir(parents=True)
-    (leftover / "scratch-x" / "scratch.sqlite").write_bytes(b"half")
-    build_prompts(asking(), force=True)
-    assert sorted(path.name for path in (small_folder / "work").rglob("*")) == clean
-
-
 def test_dry_run_counts_and_writes_nothing(asking, small_folder):
     out = small_folder / "out.jsonl"
     result = build_prompts(asking(), dry_run=True, out=out)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import json
+import ssl
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent import futures
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import grpc
 import tensorflow as tf
@@ -18,7 +24,7 @@ from tensorflow_serving.apis import (
     prediction_service_pb2_grpc,
 )
 
-from serving.client import UserRequest
+from serving.client import AsyncRankingClient, UserRequest
 
 USER = UserRequest("7", ["11"], [4.0], 1.0, 4.0, 0.7)
 STATES = get_model_status_pb2.ModelVersionStatus
@@ -131,3 +137,112 @@ def answering(
         yield port
     finally:
         server.stop(0).wait()
+
+
+class RestAnswering(ThreadingHTTPServer):
+    """Answers with the statuses and bodies it was given, the last one again and again.
+
+    Attributes:
+      answers: statuses and bodies.
+      requests: paths and documents as they came.
+      connections: addresses of the clients' ends.
+      delay_seconds: until an answer begins; none comes of a server that stops meanwhile.
+      byte_seconds: between the bytes of an answer, which otherwise comes at once.
+      broken_off: so many of the next answers end in the middle.
+    """
+
+    daemon_threads = True
+
+    def __init__(self, port: int) -> None:
+        super().__init__(("127.0.0.1", port), _RestHandler)
+        self.answers: list[tuple[int, str]] = [(200, '{"outputs": [0.5]}')]
+        self.requests: list[tuple[str, dict]] = []
+        self.connections: set[object] = set()
+        self.delay_seconds = 0.0
+        self.stopping = threading.Event()
+        self.byte_seconds = 0.0
+        self.broken_off = 0
+
+
+class _RestHandler(BaseHTTPRequestHandler):
+    server: RestAnswering
+    protocol_version = "HTTP/1.1"
+
+    def do_POST(self) -> None:  # noqa: N802
+        body = self.rfile.read(int(self.headers["content-length"]))
+        self._answer(json.loads(body))
+
+    def do_GET(self) -> None:  # noqa: N802
+        self._answer({})
+
+    def _answer(self, document: dict) -> None:
+        self.server.requests.append((self.path, document))
+        self.server.connections.add(self.client_address)
+        if self.server.stopping.wait(self.server.delay_seconds):
+            self.close_connection = True
+            return
+        answers = self.server.answers
+        status, text = answers.pop(0) if len(answers) > 1 else answers[0]
+        self.send_response(status)
+        self.send_header("content-length", str(len(text)))
+        self.end_headers()
+        if self.server.broken_off:
+            self.server.broken_off -= 1
+            self.wfile.write(text.encode()[: len(text) // 2])
+            self.close_connection = True
+        elif self.server.byte_seconds:
+            for byte in text.encode():
+                self.wfile.write(bytes([byte]))
+                time.sleep(self.server.byte_seconds)
+        else:
+            self.wfile.write(text.encode())
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def answering_over_rest(
+    port: int = 0, tls: ssl.SSLContext | None = None
+) -> Iterator[RestAnswering]:
+    """An HTTP server that stops with the block."""
+    server = RestAnswering(port)
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+    try:
+        yield server
+    finally:
+        server.stopping.set()
+        server.shutdown()
+        server.server_close()
+
+
+class Blocking:
+    """The client for event loops, asked from outside of its loop as the other ones are."""
+
+    def __init__(self, *arguments: Any, **options: Any):
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+
+        async def make() -> AsyncRankingClient:
+            return AsyncRankingClient(*arguments, **options)
+
+        self._client = self._run(make())
+
+    def _run(self, question: Coroutine[Any, Any, Any]) -> Any:
+        return asyncio.run_coroutine_threadsafe(question, self._loop).result()
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        method = getattr(self._client, name)
+        return lambda *arguments, **options: self._run(method(*arguments, **options))
+
+    def __enter__(self) -> Blocking:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._run(self._client.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()

@@ -10,12 +10,10 @@ import grpc
 import numpy as np
 import pytest
 import tensorflow as tf
-from tensorflow.core.framework import types_pb2
 
 from serving.client import (
     AsyncRankingClient,
     Hedging,
-    ProfileError,
     RankingClient,
     RankingError,
     UserRequest,
@@ -60,19 +58,6 @@ def test_requests_are_those_of_the_client_with_threads() -> None:
     assert service.requests[:3] == service.requests[3:]
 
 
-def test_nothing_to_rank_needs_no_server() -> None:
-    service = Answering()
-    assert ask(service, lambda client: client.rank(USER, [])).shape == (0,)
-    assert ask(service, lambda client: client.score_rows([], [])).shape == (0,)
-    assert service.requests == []
-
-
-def test_items_are_retrieved() -> None:
-    service = Answering({"item_id": np.array([["ü", ""]]), "score": np.float32([[0.5, 0]])})
-    service.version = 2
-    assert ask(service, lambda client: client.retrieve(USER)).item_ids == ["ü"]
-
-
 def test_several_users_are_asked_for_at_once_and_in_order() -> None:
     service = Answering({"score": np.float32([0.5])})
     service.version = 3
@@ -88,28 +73,6 @@ def test_several_users_are_asked_for_at_once_and_in_order() -> None:
     service.failures = [grpc.StatusCode.INTERNAL]
     with pytest.raises(RankingError, match="by design"):
         ask(service, many)
-
-
-def test_inputs_are_learned_when_the_model_refuses() -> None:
-    service = Answering({"score": np.float32([0.5])})
-    service.failures = [grpc.StatusCode.INVALID_ARGUMENT]
-    service.input_types = {"profile_age": types_pb2.DT_FLOAT, "item_id": types_pb2.DT_INT64}
-
-    async def twice(client: AsyncRankingClient) -> None:
-        for _ in range(2):
-            await client.rank(USER, ["318"])
-        with pytest.raises(RankingError, match="whole numbers"):
-            await client.rank(USER, ["tt1"])
-
-    ask(service, twice)
-    assert len(service.requests) == 3
-    for request in service.requests[1:]:
-        assert tf.make_ndarray(request.inputs["item_id"]).tolist() == [318]
-        assert np.isnan(tf.make_ndarray(request.inputs["profile_age"])).all()
-    service.failures = [grpc.StatusCode.INVALID_ARGUMENT]
-    user = UserRequest.from_history("7", [], [], profile={"town": "Oslo"})
-    with pytest.raises(ProfileError, match="'town' is not one"):
-        ask(service, lambda client: client.rank(user, ["1"]))
 
 
 def test_a_slow_answer_is_overtaken_by_a_hedge_and_cancelled() -> None:

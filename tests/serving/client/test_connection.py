@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import ssl
-import threading
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +18,7 @@ from serving.client import (
     ServerUnavailable,
     Tls,
 )
-from tests.serving.client.answering import USER, Answering, answering
+from tests.serving.client.answering import USER, Answering, answering, answering_over_rest
 from tests.serving.server.certificates import server_credentials, write_certificates
 
 
@@ -89,33 +86,15 @@ def test_without_the_right_certificates_nothing_is_answered(
 
 
 def test_a_server_without_the_clients_trust_is_refused_over_rest_too(pem: Path) -> None:
-    class Answer(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802
-            self.rfile.read(int(self.headers["content-length"]))
-            body = json.dumps({"outputs": [0.5]}).encode()
-            self.send_response(200)
-            self.send_header("content-length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *arguments: object) -> None:
-            pass
-
-    server = HTTPServer(("127.0.0.1", 0), Answer)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pem / "server.pem", pem / "server.key")
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    target = f"https://localhost:{server.server_port}"
-    try:
+    with answering_over_rest(tls=context) as server:
+        target = f"https://localhost:{server.server_port}"
         with RestRankingClient(target, "m", 30, tls=Tls(pem / "authority.pem")) as client:
             assert client.rank(USER, ["x"]).tolist() == [0.5]
         with RestRankingClient(target, "m", 30, 1, tls=Tls(pem / "client.pem")) as client:
             with pytest.raises(ServerUnavailable, match="no trusted certificate"):
                 client.rank(USER, ["x"])
-    finally:
-        server.shutdown()
-        server.server_close()
 
 
 def test_certificate_and_key_come_together(tmp_path: Path) -> None:

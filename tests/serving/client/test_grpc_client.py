@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import asyncio
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import grpc
 import numpy as np
@@ -11,7 +9,6 @@ import pytest
 import tensorflow as tf
 
 from serving.client import (
-    AsyncRankingClient,
     Hedging,
     RankingClient,
     RankingError,
@@ -33,10 +30,12 @@ from tests.serving.client.answering import (
     STATES,
     USER,
     Answering,
+    Blocking,
     Statuses,
     answering,
     start,
 )
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -48,29 +47,6 @@ def service() -> Answering:
 def port(service: Answering) -> Iterator[int]:
     with answering(service) as port:
         yield port
-
-
-class Blocking:
-    """The client for event loops, asked from outside of its loop as the other one is."""
-
-    def __init__(self, *arguments: Any, **options: Any):
-        self._runner = asyncio.Runner()
-
-        async def make() -> AsyncRankingClient:
-            return AsyncRankingClient(*arguments, **options)
-
-        self._client = self._runner.run(make())
-
-    def __getattr__(self, name: str) -> Callable[..., Any]:
-        method = getattr(self._client, name)
-        return lambda *arguments: self._runner.run(method(*arguments))
-
-    def __enter__(self) -> Blocking:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self._runner.run(self._client.close())
-        self._runner.close()
 
 
 both_clients = pytest.mark.parametrize("client_class", [RankingClient, Blocking])
@@ -128,13 +104,14 @@ def test_unavailable_is_tried_again_and_nothing_else(
     assert len(service.requests) == 4
 
 
+@both_clients
 def test_what_the_model_reads_of_a_profile_is_learned_when_it_refuses(
-    service: Answering, port: int
+    service: Answering, port: int, client_class: type[RankingClient]
 ) -> None:
     service.outputs = {"score": np.float32([0.5])}
     service.failures = [grpc.StatusCode.INVALID_ARGUMENT]
     service.input_types = {"profile_age": types_pb2.DT_FLOAT, "profile_city": types_pb2.DT_STRING}
-    with RankingClient(f"127.0.0.1:{port}", "m", timeout_seconds=30) as client:
+    with client_class(f"127.0.0.1:{port}", "m", timeout_seconds=30) as client:
         assert client.rank(USER, ["x"]).tolist() == [0.5]
         assert client.rank(USER, ["x"]).tolist() == [0.5]
     refused, *accepted = service.requests
@@ -145,13 +122,16 @@ def test_what_the_model_reads_of_a_profile_is_learned_when_it_refuses(
         assert tf.make_ndarray(request.inputs["profile_city"]).tolist() == [[b""]]
 
 
-def test_retrieved_items_end_where_the_answer_is_empty(service: Answering, port: int) -> None:
+@both_clients
+def test_retrieved_items_end_where_the_answer_is_empty(
+    service: Answering, port: int, client_class: type[RankingClient]
+) -> None:
     service.outputs = {
         "item_id": np.array([["ü", "b", ""]]),
         "score": np.float32([[0.5, -0.25, 0]]),
         "other": np.float32([1]),
     }
-    with RankingClient(f"127.0.0.1:{port}", "m", timeout_seconds=30) as client:
+    with client_class(f"127.0.0.1:{port}", "m", timeout_seconds=30) as client:
         actual = client.retrieve(USER)
     assert actual.item_ids == ["ü", "b"]
     assert actual.scores.tolist() == [0.5, -0.25]
@@ -165,7 +145,7 @@ def test_retrieved_items_end_where_the_answer_is_empty(service: Answering, port:
 def test_a_late_answer_is_an_error_with_the_deadline(
     service: Answering, port: int, client_class: type[RankingClient]
 ) -> None:
-    service.delays = [1.0]
+    service.delays = [20.0]
     with client_class(f"127.0.0.1:{port}", "m", timeout_seconds=0.2) as client:
         with pytest.raises(RankingError, match=r"within 0\.2 s") as caught:
             client.rank(USER, ["x"])
@@ -289,14 +269,15 @@ def test_a_version_is_asked_for(
         assert getattr(actual, "value", actual) == value
 
 
+@both_clients
 def test_whole_numbers_as_ids_are_learned_when_the_model_refuses(
-    service: Answering, port: int
+    service: Answering, port: int, client_class: type[RankingClient]
 ) -> None:
     service.outputs = {"score": np.float32([0.5])}
     service.failures = [grpc.StatusCode.INVALID_ARGUMENT]
     names = ("user_id", "item_id", "history_item_id")
     service.input_types = dict.fromkeys(names, types_pb2.DT_INT64)
-    with RankingClient(f"127.0.0.1:{port}", "m", 30) as client:
+    with client_class(f"127.0.0.1:{port}", "m", 30) as client:
         for candidate in ("318", 318):
             assert client.rank(USER, [candidate]).tolist() == [0.5]
         with pytest.raises(RankingError, match="'item_id'.*whole numbers.*'tt0111161'") as caught:
@@ -330,8 +311,12 @@ def test_a_client_that_is_closed_meanwhile_says_so(
 ) -> None:
     service.delays = [20.0, 20.0]
     client = RankingClient(f"127.0.0.1:{port}", "m", 30, hedging=hedging)
-    closing = threading.Timer(0.5, client.close)
-    closing.start()
+
+    def close_meanwhile() -> None:
+        wait_until(lambda: bool(service.requests))
+        client.close()
+
+    threading.Thread(target=close_meanwhile).start()
     with pytest.raises(RankingError, match="closed") as caught:
         client.rank(USER, ["x"])
     assert caught.value.code == "CANCELLED"

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from configs.command_line import CommandError
-from serving.client.errors import ModelAddress, ProfileError, RankingError, ServerUnavailable
+from serving.client.errors import ModelAddress, ProfileError, RankingError
 from serving.client.inputs import STRINGS_WITHOUT_PROFILE, InputKind, ModelInputs, UserRequest
 from serving.client.requests import (
     inputs_after_refusal,
@@ -142,12 +142,6 @@ def test_a_history_may_be_left_out() -> None:
 def test_a_malformed_field_is_named(change: dict[str, object], field: str) -> None:
     with pytest.raises(CommandError, match=field):
         parse_request(GOOD | change, positive_rating=4.0)
-
-
-def test_a_missing_user_is_named() -> None:
-    document = {name: value for name, value in GOOD.items() if name != "user_id"}
-    with pytest.raises(CommandError, match="'user_id' is missing"):
-        parse_request(document, positive_rating=4.0)
 
 
 def test_candidates_may_be_left_out() -> None:
@@ -286,21 +280,6 @@ def test_retrieved_items_are_texts_and_end_where_there_are_no_more(ids: np.ndarr
     assert actual.item_ids == ["318", "50"]
     assert actual.scores.tolist() == [0.5, 0.25]
     assert actual.version == 2
-
-
-def test_every_failure_has_the_code_of_a_grpc_status() -> None:
-    error = RankingError("NOT_FOUND", "no such model")
-    assert (error.code, str(error)) == ("NOT_FOUND", "no such model")
-    unavailable = ServerUnavailable("nobody is there")
-    assert isinstance(unavailable, RankingError)
-    assert (unavailable.code, str(unavailable)) == ("UNAVAILABLE", "nobody is there")
-
-
-def test_a_wrong_profile_names_its_attribute() -> None:
-    error = ProfileError("age", "must be a number")
-    assert isinstance(error, RankingError) and error.code == "INVALID_ARGUMENT"
-    assert (error.attribute, error.reason) == ("age", "must be a number")
-    assert str(error) == "profile attribute 'age' must be a number"
 
 
 def test_a_version_is_named_in_one_way() -> None:

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import grpc
@@ -212,30 +214,27 @@ class Failed(grpc.RpcError):
 
 
 class Call:
-    """A `grpc.Future` that ends after some seconds, or when it is cancelled."""
+    """A `grpc.Future` that ends when it is told to; `then` follows when that was passed on."""
 
-    def __init__(self, seconds: float, outcome: object):
+    def __init__(self, outcome: object):
         self._outcome = outcome
-        self._callbacks: list = []
-        self._lock = threading.Lock()
+        self._callback: Callable[[Call], None] | None = None
         self._ended = False
         self.cancelled = False
-        self._timer = threading.Timer(seconds, self._end)
-        self._timer.daemon = True
-        self._timer.start()
+        self.then: Callable[[], None] = lambda: None
 
-    def _end(self) -> None:
-        with self._lock:
-            self._ended = True
-        for callback in self._callbacks:
-            callback(self)
+    def end(self) -> None:
+        self._ended = True
+        self._pass_on()
 
-    def add_done_callback(self, callback) -> None:
-        with self._lock:
-            if not self._ended:
-                self._callbacks.append(callback)
-                return
-        callback(self)
+    def add_done_callback(self, callback: Callable[[Call], None]) -> None:
+        self._callback = callback
+        self._pass_on()
+
+    def _pass_on(self) -> None:
+        if self._ended and self._callback is not None:
+            self._callback(self)
+            self.then()
 
     def code(self) -> grpc.StatusCode:
         failed = isinstance(self._outcome, Failed)
@@ -243,7 +242,6 @@ class Call:
 
     def cancel(self) -> None:
         self.cancelled = True
-        self._timer.cancel()
 
     def result(self) -> object:
         if isinstance(self._outcome, Failed):
@@ -251,17 +249,17 @@ class Call:
         return self._outcome
 
 
-SLOW, FAST = 30.0, 0.2
+AT_ONCE, FIRST, LAST, NEVER = range(4)
 CASES = [
-    ([(0.0, "first")], "first", 0),
-    ([(SLOW, "first"), (FAST, "second")], "second", 1),
-    ([(FAST, "first"), (SLOW, "second")], "first", 1),
-    ([(FAST, Failed("first")), (2 * FAST, "second")], "second", 1),
-    ([(2 * FAST, "first"), (FAST, Failed("second"))], "first", 1),
-    ([(FAST, Failed("first")), (2 * FAST, Failed("second"))], Failed, 1),
-    ([(0.0, Failed("first"))], Failed, 0),
+    ([(AT_ONCE, "first")], "first", 0),
+    ([(NEVER, "first"), (FIRST, "second")], "second", 1),
+    ([(FIRST, "first"), (NEVER, "second")], "first", 1),
+    ([(FIRST, Failed("first")), (LAST, "second")], "second", 1),
+    ([(LAST, "first"), (FIRST, Failed("second"))], "first", 1),
+    ([(FIRST, Failed("first")), (LAST, Failed("second"))], Failed, 1),
+    ([(AT_ONCE, Failed("first"))], Failed, 0),
 ]
-"""What the calls take and give; the result, and the number of hedges."""
+"""When calls end, once all have begun, and what they give; the result, and the number of hedges."""
 
 
 @pytest.mark.parametrize(("outcomes", "expected", "hedges"), CASES)
@@ -272,7 +270,13 @@ def test_the_first_good_answer_counts(outcomes: list, expected: object, hedges: 
 
     def start(seconds: float) -> Call:
         deadlines.append(seconds)
-        calls.append(Call(*outcomes[len(calls)]))
+        calls.append(Call(outcomes[len(calls)][1]))
+        if len(calls) == len(outcomes):
+            places = sorted(range(len(calls)), key=lambda place: outcomes[place][0])
+            ending = [calls[place] for place in places if outcomes[place][0] != NEVER]
+            for one, following in itertools.pairwise(ending):
+                one.then = following.end
+            ending[0].end()
         return calls[-1]
 
     if expected is Failed:
@@ -282,8 +286,8 @@ def test_the_first_good_answer_counts(outcomes: list, expected: object, hedges: 
         assert hedger.first_response(start, 20.0) == expected
     assert hedger.budget.hedges == hedges
     assert deadlines == [20.0, 19.95][: 1 + hedges]
-    slow = [call for call, (seconds, _) in zip(calls, outcomes, strict=True) if seconds == SLOW]
-    assert all(call.cancelled for call in slow)
+    left = [call for call, (turn, _) in zip(calls, outcomes, strict=True) if turn == NEVER]
+    assert all(call.cancelled for call in left)
 
 
 @pytest.mark.parametrize(("outcomes", "expected", "hedges"), CASES)
@@ -293,20 +297,29 @@ def test_the_first_good_answer_counts_without_threads(
     hedger = Hedger(ALWAYS)
     started, cancelled = [], []
 
-    async def start(seconds: float) -> object:
-        started.append(seconds)
-        number = len(started) - 1
-        duration, outcome = outcomes[number]
-        try:
-            await asyncio.sleep(duration)
-        except asyncio.CancelledError:
-            cancelled.append(number)
-            raise
-        if isinstance(outcome, Failed):
-            raise outcome
-        return outcome
-
     async def ask() -> object:
+        turns = [asyncio.Event() for _ in range(4)]
+        turns[AT_ONCE].set()
+
+        async def start(seconds: float) -> object:
+            turn, outcome = outcomes[len(started)]
+            started.append(seconds)
+            number = len(started) - 1
+            if len(started) == 2:
+                turns[FIRST].set()
+            try:
+                await turns[turn].wait()
+            except asyncio.CancelledError:
+                cancelled.append(number)
+                raise
+            if turn == LAST:  # when the end of the other one was noticed
+                for _ in range(9):
+                    await asyncio.sleep(0)
+            turns[LAST].set()
+            if isinstance(outcome, Failed):
+                raise outcome
+            return outcome
+
         answer = await hedger.first_answer_async(start, 20.0)
         await asyncio.sleep(0)
         return answer
@@ -318,7 +331,7 @@ def test_the_first_good_answer_counts_without_threads(
         assert asyncio.run(ask()) == expected
     assert hedger.budget.hedges == hedges
     assert started == [20.0, 19.95][: 1 + hedges]
-    assert cancelled == [n for n, (seconds, _) in enumerate(outcomes) if seconds == SLOW]
+    assert cancelled == [number for number, (turn, _) in enumerate(outcomes) if turn == NEVER]
 
 
 def test_without_budget_the_first_answer_is_waited_for() -> None:
@@ -326,7 +339,8 @@ def test_without_budget_the_first_answer_is_waited_for() -> None:
     calls: list[Call] = []
 
     def start(seconds: float) -> Call:
-        calls.append(Call(FAST, "first"))
+        calls.append(Call("first"))
+        threading.Timer(0.2, calls[-1].end).start()
         return calls[-1]
 
     assert hedger.first_response(start, 20.0) == "first"

@@ -544,10 +544,6 @@ def test_the_scheme_names_the_transport() -> None:
 @pytest.mark.parametrize(
     "words",
     [
-        ["--target", "h:1"],
-        ["--target", "grpc://h"],
-        ["--target", "grpc://h:x"],
-        ["--target", "grpc://h:1", "--timeout-seconds", "0"],
         ["--target", "grpc://h:1", "--model-version", "0"],
         ["--target", "grpc://h:1", "--model-version", "1", "--version-label", "stable"],
         ["--target", "grpc://h:1", "--positive-rating", "nan"],
@@ -581,7 +577,6 @@ GOOD = {"user_id": "42", "candidates": ["50"]}
         ("", "not valid JSON"),
         ("{'user_id': 1}", "not valid JSON"),
         ("[1]", "must be a JSON object"),
-        ('{"candidates": ["1"]}', "'user_id' is missing"),
     ],
 )
 def test_errors_name_the_file(tmp_path: Path, text: str, reason: str) -> None:
@@ -674,7 +669,7 @@ def test_a_limit_that_no_rate_reaches_is_reported(
 def test_what_the_server_refuses_is_one_clear_line(
     server: LocalServer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run(server, "--timeout-seconds", "0.5", model="other") == 1
+    assert run(server, "--timeout-seconds", "2", model="other") == 1
     assert "model other" in capsys.readouterr().err
 
 

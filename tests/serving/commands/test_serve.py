@@ -25,8 +25,8 @@ from serving.protocol.messages import prediction_service_pb2_grpc
 from serving.server import LocalServer, local_server
 from serving.server.server_files import ModelSettings, VersionPolicy
 from tests.serving.server.numbered_model import add_request, answer_of, put_numbered_model
-from tests.serving.server.waiting import wait_until
 from tests.serving.toy_ranker import toy_base_path, toy_score
+from tests.waiting import wait_until
 
 USER = {
     "user_id": "u1",
@@ -199,11 +199,6 @@ def test_a_model_that_cannot_be_loaded_is_one_clear_message(
     captured = capsys.readouterr()
     assert captured.out == ""
     assert captured.err.startswith(f"error: {tmp_path}: no version of model 'toy'")
-
-
-def test_a_model_name_given_twice_is_wrong_usage(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["serve", "--model", "toy=a", "--model", "toy=b"]) == 2
-    assert "a name of its own" in capsys.readouterr().err
 
 
 @pytest.fixture

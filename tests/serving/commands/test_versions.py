@@ -15,6 +15,7 @@ from serving.__main__ import main
 from serving.commands.versions import add_refresh
 from serving.deploy.settings import Deployment
 from serving.export_manifest import verify_manifest
+from tests.killing import checksums
 from tests.runs import written_run
 
 
@@ -141,10 +142,6 @@ def settings(tmp_path: Path) -> Path:
     return path
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {str(path): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-
-
 def test_the_result(settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "out"
     arguments = ["deploy", "--config", str(settings), "--out", str(out), "canary=4", "--json"]
@@ -168,13 +165,13 @@ def test_again_changes_nothing(
     out = tmp_path / "out"
     arguments = ["deploy", "--config", str(settings), "--out", str(out), "--json"]
     assert main(arguments) == 0
-    first = contents(out)
+    first = checksums(out)
     capsys.readouterr()
     assert main(arguments) == 0
     result = json.loads(capsys.readouterr().out)
     assert result["changed"] == []
     assert len(result["unchanged"]) == len(first)
-    assert contents(out) == first
+    assert checksums(out) == first
 
 
 def test_a_change_of_settings_removes_what_is_not_rendered_any_more(
@@ -226,18 +223,19 @@ def test_a_label_does_not_move_too_early(
     out = tmp_path / "out"
     arguments = ["deploy", "--config", str(settings), "--out", str(out)]
     assert main(arguments) == 0
-    before = contents(out)
+    before = checksums(out)
     assert main([*arguments, "stable=4"]) == 1
     assert "label 'stable' cannot move from version 3 to 4 yet" in capsys.readouterr().err
-    assert contents(out) == before
+    assert checksums(out) == before
 
 
 def test_a_folder_of_others_is_left_alone(
     settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    before = checksums(tmp_path)
     assert main(["deploy", "--config", str(settings), "--out", str(tmp_path)]) == 1
     assert "holds other things" in capsys.readouterr().err
-    assert contents(tmp_path) == {str(settings): settings.read_bytes()}
+    assert checksums(tmp_path) == before
 
 
 @pytest.mark.parametrize(
@@ -307,6 +305,6 @@ def test_a_dry_run_says_what_would_change(
     assert main(words) == 0
     done = json.loads(capsys.readouterr().out)
     assert done == would | {"dry_run": False}
-    first = contents(out)
+    first = checksums(out)
     assert main([*words, "--dry-run", "canary=4"]) == 0
-    assert json.loads(capsys.readouterr().out)["changed"] and contents(out) == first
+    assert json.loads(capsys.readouterr().out)["changed"] and checksums(out) == first

@@ -119,12 +119,7 @@ def test_quantities_in_the_units_of_kubernetes_and_of_compose(
 
 def test_the_committed_example_is_up_to_date(repository_root: Path) -> None:
     settings = repository_root / "serving/deploy/example.yaml"
-    folder = repository_root / "serving/deploy/example"
-    committed = {
-        path.relative_to(folder).as_posix(): path.read_text(encoding="utf-8")
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
+    committed = contents(repository_root / "serving/deploy/example")
     assert committed == render(load_section(Deployment, settings)), (
         "render anew: python -m serving deploy --config serving/deploy/example.yaml "
         "--out serving/deploy/example"

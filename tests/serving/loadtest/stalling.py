@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import time
+import threading
 from collections.abc import Iterator, Mapping
 from concurrent import futures
 
@@ -18,7 +18,8 @@ class Stalling(prediction_service_pb2_grpc.PredictionServiceServicer):
     """Answers every request of a queue in turn.
 
     Attributes:
-      stalls: number of the request, in order of arrival -> seconds until it is answered.
+      stalls: number of the request, in order of arrival -> seconds until it is answered, or less
+        if it is cancelled.
       failures: number of the request -> code instead of an answer.
       arrived: number of requests so far.
       requests: as they came.
@@ -38,7 +39,9 @@ class Stalling(prediction_service_pb2_grpc.PredictionServiceServicer):
         number = self.arrived
         self.arrived += 1
         self.requests.append(request)
-        time.sleep(self.stalls.get(number, 0.0))
+        cancelled = threading.Event()
+        if context.add_callback(cancelled.set):
+            cancelled.wait(self.stalls.get(number, 0.0))
         if number in self.failures:
             context.abort(self.failures[number], "by design")
         response = predict_pb2.PredictResponse()

@@ -8,7 +8,7 @@ import pytest
 
 from serving.server.background import Background, Polling
 from serving.server.errors import RequestError
-from tests.serving.server.waiting import wait_until
+from tests.waiting import wait_until
 
 
 def test_whoever_asks_waits_for_the_end() -> None:

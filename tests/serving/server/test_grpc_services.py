@@ -183,10 +183,12 @@ WITHOUT_ITEM = {name: array for name, array in GOOD.items() if name != "item_id"
     ("request_message", "code", "reason"),
     [
         (predict_request(GOOD, model="other"), "NOT_FOUND", "Latest(other)"),
-        (predict_request(GOOD, version={"value": 2}), "NOT_FOUND", "Specific(toy, 2)"),
         (predict_request(GOOD, version_label="canary"), "INVALID_ARGUMENT", "label: canary"),
-        (predict_request(GOOD, model=""), "INVALID_ARGUMENT", "no name specified"),
-        (predict_request(GOOD, "guess"), "FAILED_PRECONDITION", '"guess"'),
+        (
+            predict_request(GOOD, "guess"),
+            "FAILED_PRECONDITION",
+            'Serving signature key "guess" not found.',
+        ),
         (
             predict_request(GOOD | {"user_log_count": np.arange(3)}),
             "INVALID_ARGUMENT",

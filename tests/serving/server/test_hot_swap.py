@@ -25,7 +25,7 @@ from tests.serving.server.numbered_model import (
     put_numbered_model,
     warmup_record,
 )
-from tests.serving.server.waiting import wait_until
+from tests.waiting import wait_until
 
 SECONDS = 30
 AVAILABLE, END = 30, 50

@@ -26,14 +26,10 @@ from serving.server.errors import RequestError
 from serving.server.model_store import load_servable
 from serving.server.servable import Servable
 from serving.server.server_files import ModelSettings, VersionPolicy
+from tests.ports import is_open
 from tests.serving.server.numbered_model import add_request, answer_of, put_numbered_model
-from tests.serving.server.waiting import wait_until
 from tests.serving.toy_ranker import toy_base_path, toy_rows
-
-
-def is_open(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+from tests.waiting import wait_until
 
 
 def test_defaults_are_those_that_the_page_states() -> None:
@@ -156,18 +152,6 @@ def test_health_follows_the_models(tmp_path: Path) -> None:
         with pytest.raises(RequestError):
             server.reload([*server.models, ModelSettings("missing", tmp_path / "missing")])
         assert health(server) == health_pb2.HealthCheckResponse.NOT_SERVING
-
-
-def test_requests_beyond_the_size_limits_are_refused() -> None:
-    options = ServerOptions(max_grpc_request_bytes=2000, max_rest_request_bytes=1000)
-    with LocalServer({"toy": toy_base_path()}, options=options) as server:
-        with grpc.insecure_channel(f"127.0.0.1:{server.grpc_port}") as channel:
-            stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
-            with pytest.raises(grpc.RpcError) as caught:
-                stub.Predict(add_request([0.0] * 1000), 20)
-            assert caught.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
-        url = f"http://127.0.0.1:{server.rest_port}/v1/models/toy:predict"
-        assert requests.post(url, data="x" * 2000, timeout=20).status_code == 413
 
 
 def test_more_requests_than_the_bound_are_refused_until_there_is_room(

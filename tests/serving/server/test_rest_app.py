@@ -72,11 +72,6 @@ def test_row_and_column_format_agree_with_numpy(address: str) -> None:
     np.testing.assert_allclose(by_row["predictions"], toy_row_scores(), rtol=1e-6)
 
 
-def test_one_instance_gives_one_prediction(address: str) -> None:
-    answer = post(f"{address}/v1/models/toy:predict", {"instances": rows_as_instances()[:1]})
-    np.testing.assert_allclose(answer["predictions"], toy_row_scores()[:1], rtol=1e-6)
-
-
 def test_rank_takes_the_column_format(address: str) -> None:
     inputs = {name: values[:1] for name, values in toy_rows().items()}
     inputs["item_id"] = ["a", "bb", "ccc"]
@@ -184,26 +179,6 @@ def test_a_caller_that_leaves_while_it_asks_is_no_error() -> None:
     }
     asyncio.run(application(scope, receive, send))
     assert sent[0]["status"] == 499
-
-
-def test_status_and_metadata(address: str) -> None:
-    expected = {
-        "model_version_status": [
-            {
-                "version": "3",
-                "state": "AVAILABLE",
-                "status": {"error_code": "OK", "error_message": ""},
-            }
-        ]
-    }
-    for path in ("/v1/models/toy", "/v1/models/toy/versions/3", "/V1/MODELS/toy"):
-        assert requests.get(address + path, timeout=SECONDS).json() == expected
-    metadata = requests.get(f"{address}/v1/models/toy/metadata", timeout=SECONDS).json()
-    assert metadata["model_spec"] == {"name": "toy", "signature_name": "", "version": "3"}
-    signatures = metadata["metadata"]["signature_def"]["signature_def"]
-    history = signatures["rank"]["inputs"]["history_rating"]
-    assert history["dtype"] == "DT_FLOAT"
-    assert [dimension["size"] for dimension in history["tensor_shape"]["dim"]] == ["1", "-1"]
 
 
 def test_concurrent_requests_get_their_own_answers(address: str) -> None:
@@ -323,35 +298,6 @@ def test_rows_may_have_another_shape_than_the_signature_says() -> None:
     arrays, _ = predict_inputs({"instances": [{"ids": ["a"], "x": 1}]}, TWO)
     assert arrays["ids"].tolist() == [[b"a"]]
     assert arrays["x"].tolist() == [1.0]
-
-
-@pytest.mark.parametrize(
-    ("document", "reason"),
-    [
-        ({}, "either 'instances' or 'inputs'"),
-        ({"instances": [1], "inputs": [1]}, "either 'instances' or 'inputs'"),
-        ({"instances": {}}, "'instances' must be a list that is not empty"),
-        ({"instances": []}, "'instances' must be a list that is not empty"),
-        ({"instances": [["a"]]}, r"instances\[0\] must be an object with the keys ids, x alone"),
-        ({"instances": [{"ids": "a", "x": [1, 2]}, 5]}, r"instances\[1\] must be an object"),
-        ({"instances": [{"ids": "a"}]}, r"instances\[0\] must .* Received: \{\"ids\": \"a\"\}"),
-        ({"instances": [{"ids": "a", "x": 1, "y": 1}]}, r"instances\[0\] must be an object"),
-        (
-            {"instances": [{"ids": "a", "x": [1]}, {"ids": "b", "x": [1, 2]}]},
-            r"input 'x': lists must be nested evenly, .* \[2, 1\]",
-        ),
-        (
-            {"instances": [{"ids": "a", "x": [[1, 2]]}, {"ids": "b", "x": [[1], [2]]}]},
-            r"input 'x': lists must be nested evenly, .* \[2, 1, 2\]",
-        ),
-        ({"inputs": ["a"]}, "'inputs' must be an object with the keys ids, x"),
-        ({"inputs": {"ids": ["a"]}}, "'inputs' must be an object with the keys ids, x"),
-        ({"inputs": {"ids": [1], "x": 1}}, "input 'ids': 1 is neither a string nor"),
-    ],
-)
-def test_a_wrong_predict_request_is_refused(document: dict, reason: str) -> None:
-    with pytest.raises(RequestError, match=f"(?s){reason}"):
-        predict_inputs(document, TWO)
 
 
 def test_signature_name_is_a_string() -> None:

@@ -146,6 +146,12 @@ def test_predict_of_one_input(address: str, body: str, message: str) -> None:
         ("ids", '"inputs": {"user_id": [1]}', 400, f"'inputs' must be {IDS}"),
         (
             "ids",
+            '"instances": [{"user_id": 1, "item_id": [[1, 2]]}, {"user_id": 1, "item_id": [[1]]}]',
+            400,
+            f"input 'item_id': {UNEVEN} [2, 1, 2]",
+        ),
+        (
+            "ids",
             '"inputs": {"item_id": [1.0], "user_id": [1]}',
             400,
             "input 'item_id': 1.0 is not of type int64",

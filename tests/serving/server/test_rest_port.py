@@ -24,6 +24,7 @@ from serving.server import LocalServer
 from serving.server.rest_port import RestPort, TlsSettings, address_of, read_tls_settings
 from tests.serving.server.certificates import make_certificates, ssl_config
 from tests.serving.server.numbered_model import add_request, answer_of, put_numbered_model
+from tests.waiting import wait_until
 
 
 async def application(scope, receive, send) -> None:
@@ -39,15 +40,6 @@ def test_a_free_port_answers_until_it_is_stopped() -> None:
     with pytest.raises(requests.exceptions.ConnectionError):
         requests.get(url, timeout=20)
     assert "rest" not in [thread.name for thread in threading.enumerate()]
-
-
-def test_a_port_in_use_is_an_error() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        number = taken.getsockname()[1]
-        with pytest.raises(
-            CommandError, match=f"the REST port 127.0.0.1:{number} cannot be opened"
-        ):
-            RestPort(application, "127.0.0.1", number)
 
 
 def test_an_address_of_ipv6_is_listened_on() -> None:
@@ -118,10 +110,11 @@ def is_served(port: RestPort) -> bool:
 def test_slow_requests_are_closed_and_others_are_served(begun: bytes, answer: bytes) -> None:
     with opened(rest_header_seconds=0.4, rest_body_seconds=0.4) as port:
         slow = connected(port, begun)
-        assert is_served(port)
+        # A machine that is busy may be late with another request, too.
+        wait_until(lambda: is_served(port))
         received = rest_of(slow)
         assert received.startswith(answer) if answer else not received
-        assert is_served(port)
+        wait_until(lambda: is_served(port))
 
 
 def test_a_byte_now_and_then_gives_no_more_time() -> None:
@@ -135,7 +128,7 @@ def test_a_byte_now_and_then_gives_no_more_time() -> None:
 
 
 def test_a_second_request_has_its_own_time() -> None:
-    with opened(rest_header_seconds=0.4, rest_keep_alive_seconds=60) as port:
+    with opened(rest_header_seconds=1.5, rest_keep_alive_seconds=60) as port:
         connection = connected(port, BODY + b"b" * 95)
         assert response_on(connection).startswith(b"HTTP/1.1 200")
         connection.sendall(HEADER)

@@ -113,17 +113,6 @@ def test_signature_definitions_are_read_from_the_file(servable: Servable) -> Non
     assert definition.outputs["score"].dtype == 1
 
 
-def test_many_threads_get_their_own_answers(servable: Servable) -> None:
-    def doubled(number: int) -> list[list[int]]:
-        inputs = {"text_bytes": np.array([str(number)]), "numbers": np.array([[number, -number]])}
-        return servable.run("echo", inputs, ["doubled"])["doubled"].tolist()
-
-    numbers = range(200)
-    with ThreadPoolExecutor(8) as pool:
-        answers = list(pool.map(doubled, numbers))
-    assert answers == [[[2 * number, -2 * number]] for number in numbers]
-
-
 def test_numpy_oracle_by_hand() -> None:
     logit = 0.3 * 1 - 0.2 * 2 + 0.05 * 8.5 + 0.5 * 0.5 - 0.1 * 4.25 + 0.2 * 1.1 - 0.125
     assert math.isclose(toy_row_scores()[0], 1 / (1 + math.exp(-logit)))

@@ -30,7 +30,7 @@ from serving.server.server_files import (
     watch_models_config,
 )
 from tests.serving.deploy.deployments import DEPLOYMENTS
-from tests.serving.server.waiting import wait_until
+from tests.waiting import wait_until
 
 _SCALARS = {
     FieldDescriptor.TYPE_INT64: "int64",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-_SECONDS = 30.0
+_SECONDS = 60.0
 _PAUSE_SECONDS = 0.005
 
 
