@@ -134,16 +134,16 @@ def _moved(node: ast.AST, text: str, modules: Collection[str]) -> str:
     value = "".join(str(part.value) if isinstance(part, ast.Constant) else "{}" for part in parts)
     if _COMMAND.search(value):
         raise ValueError("a command is written in parts; do not break 'python -m'")
-    found = _DOTTED_PATH.fullmatch(value)
-    moves = found is not None and _is_ours(found[1], modules)
+    matched = _DOTTED_PATH.fullmatch(value)
+    moves = matched is not None and _is_ours(matched[1], modules)
     if isinstance(node, ast.JoinedStr):
         folder = _FOLDER_OF_MODULES.fullmatch(value.partition("{}")[0])
-        found, moves = folder, folder is not None and folder[1] in modules
-    if found is None or not moves:
+        matched, moves = folder, folder is not None and folder[1] in modules
+    if matched is None or not moves:
         return text
-    if found[0] not in text:
-        raise ValueError(f"'{found[0]}' is written in parts; write it as one string")
-    return text.replace(found[0], f"{PACKAGE}.{found[0]}", 1)
+    if matched[0] not in text:
+        raise ValueError(f"'{matched[0]}' is written in parts; write it as one string")
+    return text.replace(matched[0], f"{PACKAGE}.{matched[0]}", 1)
 
 
 def _moved_import(alias: ast.alias) -> str:

@@ -130,7 +130,8 @@ def candidate_matrix(
         pattern = used.sign()
         user_counts, item_counts = (np.asarray(pattern.sum(axis=axis)).ravel() for axis in (1, 0))
         scales = (
-            scipy.sparse.diags(1 / np.sqrt(np.maximum(of, 1))) for of in (user_counts, item_counts)
+            scipy.sparse.diags(1 / np.sqrt(np.maximum(number, 1)))
+            for number in (user_counts, item_counts)
         )
         left, right = scales
         return (left @ pattern @ right).tocsr()

@@ -54,7 +54,7 @@ _REFRESHED = 0.01
 
 
 @dataclass(frozen=True)
-class Step:
+class MeasuredCommand:
     """A command that is measured.
 
     Attributes:
@@ -72,29 +72,31 @@ _ONE_PROCESS = "--beam-option direct_num_workers=1"
 _ENCODE = "preprocessing encode --config {config} --json"
 _TRAIN = "trainer train --config {config} --force --json run_dir={folder}/"
 STEPS = {
-    "generate": Step("examples.synthetic {folder} {log}"),
-    "examples": Step(
+    "generate": MeasuredCommand("examples.synthetic {folder} {log}"),
+    "examples": MeasuredCommand(
         f"preprocessing examples --config {{config}} --json {_ONE_PROCESS}", ("work/examples",)
     ),
-    "input": Step("benchmarks.scale --read {config}"),
-    "group": Step("preprocessing group --config {config} --json", ("work/groups",)),
-    "link": Step("preprocessing link --config {config} --json", ("work/links",)),
-    "encode": Step(
+    "input": MeasuredCommand("benchmarks.scale --read {config}"),
+    "group": MeasuredCommand("preprocessing group --config {config} --json", ("work/groups",)),
+    "link": MeasuredCommand("preprocessing link --config {config} --json", ("work/links",)),
+    "encode": MeasuredCommand(
         f"{_ENCODE} --source item --source liked",
         ("work/knowledge/item", "work/knowledge/liked", "work/encoded_texts"),
     ),
-    "link_vectors": Step(f"{_ENCODE} --source links", ("work/knowledge/links",)),
-    "collaborative": Step(
+    "link_vectors": MeasuredCommand(f"{_ENCODE} --source links", ("work/knowledge/links",)),
+    "collaborative": MeasuredCommand(
         f"{_ENCODE} --source ratings {_ONE_PROCESS}", ("work/knowledge/ratings",)
     ),
-    "train": Step(f"{_TRAIN}run", ("run",), auc=True),
-    "train_without": Step(
+    "train": MeasuredCommand(f"{_TRAIN}run", ("run",), auc=True),
+    "train_without": MeasuredCommand(
         f"{_TRAIN}run_without model.adapter=none model.match=none", ("run_without",), auc=True
     ),
-    "evaluate": Step("trainer evaluate {folder}/run --slices all --json"),
-    "export": Step("serving export {folder}/run --out {folder}/export --json", ("export",)),
-    "load": Step("benchmarks.scale --load {folder}/export/1"),
-    "refresh": Step(
+    "evaluate": MeasuredCommand("trainer evaluate {folder}/run --slices all --json"),
+    "export": MeasuredCommand(
+        "serving export {folder}/run --out {folder}/export --json", ("export",)
+    ),
+    "load": MeasuredCommand("benchmarks.scale --load {folder}/export/1"),
+    "refresh": MeasuredCommand(
         "serving refresh --model {folder}/export --answers {folder}/new_answers.jsonl --json",
         ("export/2",),
     ),
@@ -214,16 +216,16 @@ def _measured(name: str, folder: Path, log: SyntheticLog) -> dict[str, object]:
         used = run_measured([sys.executable, "-m", *words.split()])
     except subprocess.CalledProcessError as error:
         sys.exit(f"python -m {words}: failed with exit code {error.returncode}")
-    found: dict[str, object] = {}
+    aucs: dict[str, object] = {}
     if step.auc:
-        found["validation_auc"] = json.loads(used.output)["validation"]["auc"]
-        found["attainable_auc"] = log.attainable_auc(0.0 if "without" in name else log.known)
+        aucs["validation_auc"] = json.loads(used.output)["validation"]["auc"]
+        aucs["attainable_auc"] = log.attainable_auc(0.0 if "without" in name else log.known)
     return {
         "seconds": used.seconds,
         "cpu_seconds": used.cpu_seconds,
         "peak_megabytes": used.peak_megabytes,
         "written_megabytes": used.written_megabytes,
-        **found,
+        **aucs,
     }
 
 
@@ -285,12 +287,12 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
         f"| --- {'| ---: ' * (len(columns) + 2)}|",
     ]
     for name in STEPS:
-        of_step = sorted(
+        measures = sorted(
             (line for line in lines if line["step"] == name), key=lambda line: line["rows"]
         )
-        for line in of_step:
+        for line in measures:
             values = [_rounded(column(line)) for column in columns.values()]
-            steepness = slope(of_step) if line is of_step[-1] else None
+            steepness = slope(measures) if line is measures[-1] else None
             values.append("" if steepness is None else f"{steepness:.2f}")
             text.append(f"| {name} | {line['rows']:,} | {' | '.join(values)} |")
     return "\n".join(text) + "\n"
@@ -310,12 +312,12 @@ def _plot(lines: Sequence[dict[str, Any]], path: Path) -> None:
         axes = figure.subplots()
         axes.set(xscale="log", yscale="log", xlabel="rows of the log", ylabel="processor seconds")
         for number, name in enumerate(STEPS):
-            of_step = sorted(
+            points = sorted(
                 (line["rows"], line["cpu_seconds"]) for line in lines if line["step"] == name
             )
-            if of_step:
+            if points:
                 style = ("-o", "--s")[number // 10]
-                axes.plot(*zip(*of_step, strict=True), style, markersize=4, label=name)
+                axes.plot(*zip(*points, strict=True), style, markersize=4, label=name)
         rows = sorted({line["rows"] for line in lines})
         if len(rows) > 1:
             linear = [10 * count / rows[0] for count in (rows[0], rows[-1])]

@@ -29,7 +29,7 @@ import numpy as np
 import requests
 
 from benchmarks.measuring import print_measure
-from benchmarks.serving_workload import Server, serving
+from benchmarks.serving_workload import ServerProcess, serving
 from serving.client import RankingClient
 from serving.client.errors import ModelAddress
 from serving.client.grpc_client import predict_request
@@ -60,11 +60,11 @@ class _Sound:
     body: bytes
 
 
-def _sound_requests(server: Server, seed: int) -> list[_Sound]:
+def _sound_requests(server: ServerProcess, seed: int) -> list[_Sound]:
     """Requests of both signatures, of several users and numbers of candidates."""
     address = ModelAddress(server.target, _MODEL)
     source = synthetic_requests(1_000_000, 100_000, _USERS_PER_SIZE, seed)
-    found = []
+    requests = []
     with RankingClient(server.target, _MODEL, timeout_seconds=_SECONDS) as client:
         client.wait_until_ready()
         for signature in SIGNATURES:
@@ -75,8 +75,8 @@ def _sound_requests(server: Server, seed: int) -> list[_Sound]:
                     columns = {name: array.tolist() for name, array in inputs.items()}
                     body = {"signature_name": signature, "inputs": columns}
                     message = predict_request(address, call, inputs)
-                    found.append(_Sound(message, json.dumps(body).encode()))
-    return found
+                    requests.append(_Sound(message, json.dumps(body).encode()))
+    return requests
 
 
 class _Caller:
@@ -88,7 +88,7 @@ class _Caller:
       seed: of kinds, requests and names.
     """
 
-    def __init__(self, server: Server, sound: Sequence[_Sound], seed: Sequence[int]):
+    def __init__(self, server: ServerProcess, sound: Sequence[_Sound], seed: Sequence[int]):
         self._server = server
         self._sound = sound
         self._random = np.random.default_rng(seed)

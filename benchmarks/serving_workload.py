@@ -79,7 +79,7 @@ def train_runs(work_dir: str, config: str, backbone: str, seed: int, folder: Pat
 
 
 @dataclass(frozen=True)
-class Server:
+class ServerProcess:
     """A server that runs.
 
     Attributes:
@@ -94,7 +94,7 @@ class Server:
 
 
 @contextlib.contextmanager
-def serving(bases: Mapping[str, Path], *options: str) -> Iterator[Server]:
+def serving(bases: Mapping[str, Path], *options: str) -> Iterator[ServerProcess]:
     """A server over model base paths, until the end of the block."""
     models = [f"--model={name}={base}" for name, base in bases.items()]
     process = subprocess.Popen(
@@ -111,7 +111,7 @@ def serving(bases: Mapping[str, Path], *options: str) -> Iterator[Server]:
         if not line:
             raise SystemExit("the server did not start")
         ready = json.loads(line)
-        yield Server(
+        yield ServerProcess(
             target=f"127.0.0.1:{ready['grpc_port']}",
             rest_url=f"http://127.0.0.1:{ready['rest_port']}",
             pid=process.pid,

@@ -88,14 +88,14 @@ def schema(arguments: argparse.Namespace) -> Mapping[str, object]:
     """Prints or writes the schema."""
     from configs.schema import editor_schema
 
-    found = editor_schema()
-    text = json.dumps(found, indent=2, ensure_ascii=False)
+    document = editor_schema()
+    text = json.dumps(document, indent=2, ensure_ascii=False)
     if arguments.out is None:
         print_output(text)
     else:
         arguments.out.write_text(f"{text}\n", encoding="utf-8")
         say(f"{arguments.out}: written")
-    return found
+    return document
 
 
 def _add_doctor(subparsers: Subparsers) -> None:

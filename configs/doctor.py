@@ -31,7 +31,7 @@ _INSTALL = (
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """What one check found.
 
     Attributes:
@@ -49,7 +49,7 @@ class Finding:
 
 def examine(
     folder: Path, ports: Sequence[int], generation: Generation | None = None
-) -> Iterator[Finding]:
+) -> Iterator[CheckResult]:
     """Looks at Python, TensorFlow, GPU, memory, disk, ports and the endpoint of an LLM.
 
     Args:
@@ -70,88 +70,94 @@ def examine(
         yield _endpoint(generation)
 
 
-def _python() -> Finding:
-    found = f"{sys.version.split()[0]} at {sys.executable}"
+def _python() -> CheckResult:
+    details = f"{sys.version.split()[0]} at {sys.executable}"
     if sys.version_info < _OLDEST_PYTHON:
-        return Finding("Python", "error", found, f"Python 3.11 is needed; {_INSTALL}")
-    return Finding("Python", "ok", found)
+        return CheckResult("Python", "error", details, f"Python 3.11 is needed; {_INSTALL}")
+    return CheckResult("Python", "ok", details)
 
 
-def _tensorflow() -> Finding:
+def _tensorflow() -> CheckResult:
     try:
         set_up_tensorflow()
         import tensorflow as tf
     except ImportError as error:
-        return Finding("TensorFlow", "error", f"cannot be imported ({error})", _INSTALL)
+        return CheckResult("TensorFlow", "error", f"cannot be imported ({error})", _INSTALL)
     keras = os.environ.get("TF_USE_LEGACY_KERAS")
     version = getattr(tf.keras, "__version__", None) or metadata.version("tf_keras")
-    found = f"{tf.__version__}, Keras {version}, TF_USE_LEGACY_KERAS={keras}"
+    details = f"{tf.__version__}, Keras {version}, TF_USE_LEGACY_KERAS={keras}"
     if not version.startswith("2."):
         fix = "set TF_USE_LEGACY_KERAS=1: TensorFlow Recommenders needs Keras 2"
-        return Finding("TensorFlow", "error", found, fix)
-    return Finding("TensorFlow", "ok", found)
+        return CheckResult("TensorFlow", "error", details, fix)
+    return CheckResult("TensorFlow", "ok", details)
 
 
-def _libraries() -> Finding:
-    found, missing = [], []
+def _libraries() -> CheckResult:
+    installed, missing = [], []
     for name in _LIBRARIES:
         try:
-            found.append(f"{name} {metadata.version(name)}")
+            installed.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
             missing.append(name)
     if missing:
-        return Finding("libraries", "error", f"not installed: {', '.join(missing)}", _INSTALL)
-    return Finding("libraries", "ok", ", ".join(found))
+        return CheckResult("libraries", "error", f"not installed: {', '.join(missing)}", _INSTALL)
+    return CheckResult("libraries", "ok", ", ".join(installed))
 
 
-def _devices() -> Finding:
+def _devices() -> CheckResult:
     import tensorflow as tf
 
     gpus = tf.config.list_physical_devices("GPU")
     cores = len(os.sched_getaffinity(0))
     if not gpus:
-        return Finding("devices", "ok", f"{cores} cores, no GPU: none is needed")
-    return Finding("devices", "ok", f"{cores} cores, {len(gpus)} GPUs")
+        return CheckResult("devices", "ok", f"{cores} cores, no GPU: none is needed")
+    return CheckResult("devices", "ok", f"{cores} cores, {len(gpus)} GPUs")
 
 
-def _memory() -> Finding:
+def _memory() -> CheckResult:
     available = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
     with open("/proc/meminfo", encoding="ascii") as file:
         for line in file:
             if line.startswith("MemAvailable:"):
                 available = int(line.split()[1]) * 1024
-    found = f"{available / 1e9:.1f} GB available"
+    details = f"{available / 1e9:.1f} GB available"
     if available < _LEAST_MEMORY:
         fix = "the bundled sample takes about 4 GB; close other programs"
-        return Finding("memory", "warning", found, fix)
-    return Finding("memory", "ok", found)
+        return CheckResult("memory", "warning", details, fix)
+    return CheckResult("memory", "ok", details)
 
 
-def _disk(folder: Path) -> Finding:
-    place = next(
-        place for place in (folder.absolute(), *folder.absolute().parents) if place.exists()
+def _disk(folder: Path) -> CheckResult:
+    existing = next(
+        existing
+        for existing in (folder.absolute(), *folder.absolute().parents)
+        if existing.exists()
     )
-    free = shutil.disk_usage(place).free
-    found = f"{free / 1e9:.1f} GB free at {place}"
-    if not os.access(place, os.W_OK):
-        return Finding("disk", "error", f"{place} cannot be written", "name another work_dir")
+    free = shutil.disk_usage(existing).free
+    details = f"{free / 1e9:.1f} GB free at {existing}"
+    if not os.access(existing, os.W_OK):
+        return CheckResult(
+            "disk", "error", f"{existing} cannot be written", "name another work_dir"
+        )
     if free < _LEAST_DISK:
-        return Finding("disk", "warning", found, "packages and the demo take about 5 GB; make room")
-    return Finding("disk", "ok", found)
+        return CheckResult(
+            "disk", "warning", details, "packages and the demo take about 5 GB; make room"
+        )
+    return CheckResult("disk", "ok", details)
 
 
-def _port(port: int) -> Finding:
+def _port(port: int) -> CheckResult:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             fix = "serve on another one: --grpc-port and --rest-port, 0 picks a free one"
-            return Finding(f"port {port}", "warning", str(error.strerror), fix)
-    return Finding(f"port {port}", "ok", "free")
+            return CheckResult(f"port {port}", "warning", str(error.strerror), fix)
+    return CheckResult(f"port {port}", "ok", "free")
 
 
-def _endpoint(generation: Generation) -> Finding:
+def _endpoint(generation: Generation) -> CheckResult:
     """Asks an OpenAI-compatible endpoint for its models, which costs nothing."""
     base = (generation.base_url or "https://api.openai.com/v1").rstrip("/")
     key = os.environ.get(generation.api_key_variable, "").strip()
@@ -165,11 +171,11 @@ def _endpoint(generation: Generation) -> Finding:
     except urllib.error.HTTPError as error:
         if error.code in (401, 403):
             fix = f"set the environment variable {generation.api_key_variable} to a valid key"
-        return Finding("endpoint", "error", f"{base}: HTTP {error.code}", fix)
+        return CheckResult("endpoint", "error", f"{base}: HTTP {error.code}", fix)
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = getattr(error, "reason", error)
-        return Finding("endpoint", "error", f"{base}: no list of models ({reason})", fix)
+        return CheckResult("endpoint", "error", f"{base}: no list of models ({reason})", fix)
     if generation.model and generation.model not in models:
         fix = f"set generation.model to one of {', '.join(models[:5]) or 'its models'}"
-        return Finding("endpoint", "warning", f"{base} has no model {generation.model}", fix)
-    return Finding("endpoint", "ok", f"{base}, {len(models)} models")
+        return CheckResult("endpoint", "warning", f"{base} has no model {generation.model}", fix)
+    return CheckResult("endpoint", "ok", f"{base}, {len(models)} models")

@@ -434,15 +434,15 @@ def _assign(tree: dict[str, object], dotted_key: str, value: object) -> None:
     node[parts[-1]] = value
 
 
-def did_you_mean(word: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+def did_you_mean(word: str, words: Iterable[str], cutoff: float = 0.6) -> str:
     """A sentence that asks whether one of some words was meant; "" where none is near.
 
     Args:
       word: what was written.
-      known: what may be written; of words that begin with `word` the first one is the nearest.
+      words: what may be written; of those that begin with `word` the first one is the nearest.
       cutoff: least similarity of other words (`difflib`).
     """
-    names = list(known)
+    names = list(words)
     near = [name for name in names if word and name.startswith(word)]
     near = near or difflib.get_close_matches(word, names, n=1, cutoff=cutoff)
     return f" Did you mean '{near[0]}'?" if near else ""

@@ -208,9 +208,9 @@ def _one_of(*names: Iterable[str]) -> tuple[AfterValidator, WithJsonSchema]:
     """The check, and the schema, of a name from tables that may grow."""
 
     def known_name(name: str) -> str:
-        known = [*itertools.chain(*names)]
-        if name not in known:
-            *first, last = map(repr, known)
+        allowed = [*itertools.chain(*names)]
+        if name not in allowed:
+            *first, last = map(repr, allowed)
             expected = f"{', '.join(first)} or {last}"
             raise PydanticCustomError(
                 "literal_error", "Input should be {expected}", {"expected": expected}

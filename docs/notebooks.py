@@ -38,7 +38,7 @@ assert os.path.exists(".venv/bin/python"), f"there is no .venv in {os.getcwd()}"
 
 
 @dataclass(frozen=True)
-class Step:
+class TutorialStep:
     """A piece of a page.
 
     Attributes:
@@ -52,7 +52,7 @@ class Step:
     file: str = ""
 
 
-def steps(page: str) -> Iterator[Step]:
+def steps(page: str) -> Iterator[TutorialStep]:
     """The pieces of a page in order.
 
     Args:
@@ -61,16 +61,16 @@ def steps(page: str) -> Iterator[Step]:
     end = 0
     for block in BLOCK.finditer(page):
         if text := page[end : block.start()].strip("\n"):
-            yield Step("text", text)
+            yield TutorialStep("text", text)
         end = block.end()
         if block["kind"]:
-            yield Step("file", block["text"], _SAVED.findall(page[: block.start()])[-1])
+            yield TutorialStep("file", block["text"], _SAVED.findall(page[: block.start()])[-1])
         elif _COMMANDS.match(lines := textwrap.dedent(block["lines"] or block["text"])):
-            yield Step("commands", lines)
+            yield TutorialStep("commands", lines)
         else:
-            yield Step("output", block[0])
+            yield TutorialStep("output", block[0])
     if text := page[end:].strip("\n"):
-        yield Step("text", text)
+        yield TutorialStep("text", text)
 
 
 def notebook(page: str) -> dict[str, Any]:

@@ -173,8 +173,8 @@ class SyntheticLog:
         leaves = (self.taste(users, self.cluster(items)) < 0) & (
             self._uniform("loyalty", numbers) < self.loyalty
         )
-        place = items // self.clusters
-        instead = self._item(self.favourite(users), place % self._niches, place // self._niches)
+        rank = items // self.clusters
+        instead = self._item(self.favourite(users), rank % self._niches, rank // self._niches)
         return users, np.where(leaves, instead, items)
 
     def cluster(self, items: np.ndarray) -> np.ndarray:
@@ -277,10 +277,10 @@ class SyntheticLog:
         """In each cluster."""
         return max(1, self.items // (self.clusters * _NICHE))
 
-    def _item(self, cluster: np.ndarray, niche: np.ndarray, place: np.ndarray) -> np.ndarray:
+    def _item(self, cluster: np.ndarray, niche: np.ndarray, rank: np.ndarray) -> np.ndarray:
         """The item at a place of a niche; where a niche lacks the last place, the one before it."""
         stride = self.clusters * self._niches
-        item = (place * self._niches + niche) * self.clusters + cluster
+        item = (rank * self._niches + niche) * self.clusters + cluster
         return np.where(item < self.items, item, item - stride) % self.items
 
     def _expected_rating(self, users: np.ndarray, items: np.ndarray) -> np.ndarray:

@@ -236,14 +236,14 @@ class _RepeatedBundle(BundleManager):
             ]
             if not worker.has_ended():
                 return worker
-            (place,) = (
+            (handlers,) = (
                 workers for workers in manager._cached_handlers.values() if worker in workers
             )
-            place.remove(worker)
+            handlers.remove(worker)
             manager.get_worker_handlers(context.stage.environment, context.num_workers)
-            place.insert(number, place.pop())
+            handlers.insert(number, handlers.pop())
             worker.close()
-            return place[number]
+            return handlers[number]
 
 
 class _Outputs:

@@ -103,3 +103,9 @@ def test_the_check_sees_names(definitions: dict[str, list[Definition]]) -> None:
     assert not has(definitions, "RunFolder", "read_matrix")
     assert not has(definitions, "KnowledgeMatch", "without_folds")
     assert not has(definitions, "NoSuchClass", "store")
+
+
+def test_no_two_public_classes_share_a_name(definitions: dict[str, list[Definition]]) -> None:
+    counts = {name: len(definitions[name]) for name in definitions if not name.startswith("_")}
+    assert len(counts) > 500
+    assert [name for name, count in counts.items() if count > 1] == []

@@ -86,13 +86,13 @@ def bootstrap_auc_difference(
         len(users) ** 2 <= _CHUNK * len(labels)
         and len(users) * (runs * len(users) + 4 * blocks) <= _MOST_PAIRS
     )
-    of_run: Callable[[np.ndarray], _Metric] = (
+    auc_of_scores: Callable[[np.ndarray], _Metric] = (
         (lambda scores: _auc_of_users(labels, scores, index, len(users)))
         if fits
         else (lambda scores: _auc_of_samples(labels, scores, index))
     )
     baseline, candidate = (
-        [of_run(scores) for scores in side] for side in (baseline_scores, candidate_scores)
+        [auc_of_scores(scores) for scores in side] for side in (baseline_scores, candidate_scores)
     )
     return _bootstrap(baseline, candidate, len(users), resamples, seed, paired_runs)
 

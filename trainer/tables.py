@@ -217,12 +217,12 @@ def _with_unread_settings(scenario: Scenario, built: Settings) -> Scenario:
     for task in scenario.model.tasks:
         labels[task] = data.labels[task]
     changes["labels"] = labels
-    found: dict[str, object] = {"data": data.model_copy(update=changes)}
+    sections: dict[str, object] = {"data": data.model_copy(update=changes)}
     answers = scenario.knowledge.answers
     shown = any(answers[source].may_show_interactions for source in scenario.knowledge_sources())
     if built.get("split.knowledge_history_cap") == 0 and not shown:
-        found["split"] = scenario.split.model_copy(update={"knowledge_history_cap": 0})
-    return scenario.model_copy(update=found)
+        sections["split"] = scenario.split.model_copy(update={"knowledge_history_cap": 0})
+    return scenario.model_copy(update=sections)
 
 
 def _section(settings: Settings, prefix: str) -> dict[str, Any]:

@@ -55,7 +55,7 @@ def _alone(source: str, noise: float = _NOISE, scale: float | None = None) -> Ke
 
 
 @dataclass(frozen=True)
-class Trial:
+class KernelTrial:
     """Features of one or more kernels, judged together.
 
     Attributes:
@@ -67,22 +67,22 @@ class Trial:
     kernels: tuple[Kernel, ...]
 
 
-def _trials() -> Iterator[Trial]:
+def _trials() -> Iterator[KernelTrial]:
     for source in _SOURCES:
         for noise in (0.7, 1.0, 1.5):
             for scale in (0.25, 0.5, 1.0, 2.0):
                 name = f"{source}, noise {noise:g}, length scale {scale:g}"
-                yield Trial(name, (_alone(source, noise, scale),))
+                yield KernelTrial(name, (_alone(source, noise, scale),))
     for sources in ((LINKS, TITLES), (COLLABORATIVE, TITLES), (COLLABORATIVE, TITLES, LINKS)):
         text = " + ".join(sources)
         apart = tuple(map(_alone, sources))
         summed = Kernel(tuple(((source, _SCALES[source]),) for source in sources))
         wider = tuple((source, len(sources) * _SCALES[source]) for source in sources)
         multiplied = Kernel((wider,))
-        yield Trial(f"{text}, a kernel each", apart)
-        yield Trial(f"{text}, sum of kernels", (summed,))
-        yield Trial(f"{text}, product of kernels", (multiplied,))
-        yield Trial(f"{text}, a kernel each, sum and product", (*apart, summed, multiplied))
+        yield KernelTrial(f"{text}, a kernel each", apart)
+        yield KernelTrial(f"{text}, sum of kernels", (summed,))
+        yield KernelTrial(f"{text}, product of kernels", (multiplied,))
+        yield KernelTrial(f"{text}, a kernel each, sum and product", (*apart, summed, multiplied))
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ class Ratings:
     cosines: Mapping[str, np.ndarray] = field(repr=False)
 
     @cached_property
-    def by_user(self) -> list[slice]:
+    def rows_of_users(self) -> list[slice]:
         """The rows of each user."""
         starts = np.flatnonzero(np.r_[True, self.users[1:] != self.users[:-1]])
         ends = np.r_[starts[1:], len(self.users)]
@@ -147,16 +147,16 @@ def _cosines(folder: Path, source: str, ids: np.ndarray) -> np.ndarray:
     """Between centred vectors, as the model takes them; 0 with an item without one."""
     knowledge = read_knowledge(folder, source, with_folds=False)
     rows = {entity: row for row, entity in enumerate(knowledge.entity_ids)}
-    place = np.array([rows.get(str(item), -1) for item in ids])
+    row_of_item = np.array([rows.get(str(item), -1) for item in ids])
     vectors = unit_rows(knowledge.vectors - mean_vector(knowledge.vectors)).astype(np.float64)
-    of_items = np.where((place >= 0)[:, np.newaxis], vectors[place], 0.0)
-    return of_items @ of_items.T
+    item_vectors = np.where((row_of_item >= 0)[:, np.newaxis], vectors[row_of_item], 0.0)
+    return item_vectors @ item_vectors.T
 
 
 def features(kernel: Kernel, ratings: Ratings) -> np.ndarray:
     """Mean and deviation of every rating from the user's earlier ones: [n, 2]."""
     result = np.empty([len(ratings.users), 2])
-    for rows in ratings.by_user:
+    for rows in ratings.rows_of_users:
         items = ratings.items[rows]
         pairs = np.ix_(items, items)
         matrix = np.full([len(items)] * 2, _BIAS)

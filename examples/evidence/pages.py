@@ -10,7 +10,7 @@ from statistics import mean, stdev
 from typing import Any
 
 from configs.documents import render
-from examples.evidence.study import PARTS, DataSet
+from examples.evidence.study import PARTS, StudyData
 from trainer.metrics import display_name
 
 _TEMPLATE = Path(__file__).with_name("page.md.jinja")
@@ -67,8 +67,8 @@ def page_text(results: Path) -> str:
     )
 
 
-def _description(data: DataSet, counts: Mapping[str, int]) -> str:
-    new = data.of_new_items.format(**counts)
+def _description(data: StudyData, counts: Mapping[str, int]) -> str:
+    new = data.new_items_description.format(**counts)
     has_new = any(name.startswith("new_") and count for name, count in counts.items())
     return data.description.format(**counts, new=new if has_new else "")
 
@@ -86,13 +86,13 @@ def _means(model: Mapping[str, Any], metrics: Sequence[str]) -> dict[str, Any]:
 def _over_models(comparisons: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Each pair of arms over all backbones that were trained in both; none for a single one."""
     pairs = dict.fromkeys((row["baseline"], row["arm"]) for row in comparisons)
-    found = []
+    totals = []
     for baseline, arm in pairs:
         rows = [row for row in comparisons if (row["baseline"], row["arm"]) == (baseline, arm)]
         if len(rows) > 1:
             lifts = [row["relative_lift"] for row in rows]
             certain = sum(row["p_holm"] < _LEVEL and row["difference"] > 0 for row in rows)
-            found.append(
+            totals.append(
                 {
                     "baseline": baseline,
                     "arm": arm,
@@ -103,7 +103,7 @@ def _over_models(comparisons: Sequence[Mapping[str, Any]]) -> list[dict[str, Any
                     "certain": certain if all(row["covers_seeds"] for row in rows) else None,
                 }
             )
-    return found
+    return totals
 
 
 def _by_pair(slices: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -111,8 +111,8 @@ def _by_pair(slices: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         return row["backbone"], row["baseline"], row["arm"], row["slice"]
 
     return [
-        dict(zip(("backbone", "baseline", "arm", "name"), found, strict=True), rows=list(rows))
-        for found, rows in groupby(slices, key)
+        dict(zip(("backbone", "baseline", "arm", "name"), group, strict=True), rows=list(rows))
+        for group, rows in groupby(slices, key)
     ]
 
 

@@ -40,23 +40,23 @@ Pair = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class DataSet:
+class StudyData:
     """What parts of the study are about.
 
     Attributes:
       config: scenario with the arms and settings of its parts.
       write: writes the files of a variant, from the folder that was asked for, and counts.
       description: for people, with names of those counts in braces.
-      of_new_items: likewise, about a variant with new items.
+      new_items_description: likewise, about a variant with new items.
     """
 
     config: Path
     write: Callable[[str | None, Variant, Path], Mapping[str, int]]
     description: str
-    of_new_items: str = ""
+    new_items_description: str = ""
 
 
-MOVIELENS_1M = DataSet(
+MOVIELENS_1M = StudyData(
     Path("configs/evidence/movielens_1m.yaml"),
     lambda asked, variant, folder: write_variant(source_folder(asked), variant, folder),
     "MovieLens-1M: {users:,} users in three parts ({train:,} training, {validation:,} validation "
@@ -69,7 +69,7 @@ IN_TIME = replace(
     "order, 8:1:1 ({train:,} training, {validation:,} validation and {test:,} test ratings), "
     "{films:,} films. Label: four stars or more.",
 )
-MUSIC = DataSet(
+MUSIC = StudyData(
     Path("configs/evidence/music.yaml"),
     lambda asked, variant, folder: write_music(variant, folder),
     "A made-up world: {listeners:,} listeners in three parts, with {train:,} (training), "
@@ -77,7 +77,7 @@ MUSIC = DataSet(
     "artists{new}. No ratings, no times.",
     ", {new_artists} of which training never saw",
 )
-SAMPLE = DataSet(
+SAMPLE = StudyData(
     Path("configs/evidence/movielens_small.yaml"),
     lambda asked, variant, folder: {},
     "The bundled MovieLens sample: 100,004 ratings of 671 users. Label: four stars or more.",
@@ -106,7 +106,7 @@ class Part:
     question: str
     arms: tuple[str, ...]
     backbones: tuple[str, ...] = ("din",)
-    data: DataSet = MOVIELENS_1M
+    data: StudyData = MOVIELENS_1M
     variant: Variant = Variant("movielens_1m")
     settings: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     with_user_links: tuple[str, ...] = ()
@@ -343,9 +343,9 @@ def _prepared_data(request: Request, part: Part, folder: Path) -> Mapping[str, i
     """Writes the variant's files, unless they are there."""
     written = folder / "data" / "variant.json"
     if written.is_file():
-        found = json.loads(written.read_text(encoding="utf-8"))
-        if found["variant"] == asdict(part.variant):
-            return dict(found["counts"])
+        written_before = json.loads(written.read_text(encoding="utf-8"))
+        if written_before["variant"] == asdict(part.variant):
+            return dict(written_before["counts"])
     written.parent.mkdir(parents=True, exist_ok=True)
     counts = part.data.write(request.data, part.variant, written.parent)
     written.write_text(json.dumps({"variant": asdict(part.variant), "counts": counts}))
@@ -488,7 +488,7 @@ def _model(part: Part, result: ExperimentResult, backbone: str, arm: str) -> dic
 def _pairs(part: Part, result: ExperimentResult, backbone: str) -> list[Pair]:
     """All arms with the baseline, then the part's own pairs, of what there is."""
     pairs = [*((part.arms[0], arm) for arm in part.all_arms[1:]), *part.pairs]
-    there = [arm for of, arm in _cells(result) if of == backbone]
+    there = [arm for trained, arm in _cells(result) if trained == backbone]
     return [pair for pair in pairs if set(pair) <= set(there)]
 
 
@@ -497,13 +497,13 @@ def _differences(
 ) -> Iterable[tuple[str, str, Difference]]:
     from trainer.predictions import compare_predictions
 
-    of_baseline = {
-        found.knowledge: found.difference
-        for found in result.comparisons
-        if found.backbone == backbone
+    with_baseline = {
+        comparison.knowledge: comparison.difference
+        for comparison in result.comparisons
+        if comparison.backbone == backbone
     }
     for baseline, arm in _pairs(part, result, backbone):
-        difference = of_baseline.get(arm) if baseline == part.arms[0] else None
+        difference = with_baseline.get(arm) if baseline == part.arms[0] else None
         if difference is None:
             before, after = (_predictions(result, backbone, name) for name in (baseline, arm))
             compared = compare_predictions(before, after, request.resamples, seed=0)

@@ -68,16 +68,16 @@ def _features(scenario: Scenario) -> Features:
     )
     row_of = {item: row for row, item in enumerate(vectors.entity_ids, start=1)}
     # A link may lead to an item that has no vector itself.
-    known = [item is None or item in row_of for item in links["linked"].to_pylist()]
-    links = links.filter(pa.array(known))
+    has_vector = [item is None or item in row_of for item in links["linked"].to_pylist()]
+    links = links.filter(pa.array(has_vector))
 
-    def of(predictions: SamplePredictions) -> np.ndarray:
+    def features_of(predictions: SamplePredictions) -> np.ndarray:
         rows = np.array([row_of.get(item, 0) for item in predictions.item_ids])
         return user_link_features(
             vectors.vectors, links, vectors.entity_ids, predictions.user_ids, rows
         )
 
-    return of
+    return features_of
 
 
 def with_features(
@@ -98,8 +98,8 @@ def with_features(
     ]
     regression = LogisticRegression(max_iter=1000).fit(columns[0], parts[0].labels)
     scored = [
-        replace(part, scores=expit(regression.decision_function(of)))
-        for part, of in zip(parts, columns, strict=True)
+        replace(part, scores=expit(regression.decision_function(inputs)))
+        for part, inputs in zip(parts, columns, strict=True)
     ]
     return replace(
         run,

@@ -66,7 +66,7 @@ Rows = list[dict[str, Any]]
 
 
 @dataclass(frozen=True)
-class Samples:
+class ProbeSamples:
     """The samples of one part. Rows are those of the catalogue, from 1; 0 is no item.
 
     Attributes:
@@ -125,15 +125,17 @@ def _run(arguments: argparse.Namespace) -> Mapping[str, object]:
     )
     first_samples = first_interactions(samples, scenario.split.knowledge_history_cap)
     user_samples = {
-        part: user_link_features(vectors[LINKS], user_links, contents.item_ids, of.users, of.items)
-        for part, of in samples.items()
+        part: user_link_features(
+            vectors[LINKS], user_links, contents.item_ids, rows.users, rows.items
+        )
+        for part, rows in samples.items()
     }
     # Matrices are so small that threads would wait for each other at length.
     with threadpool_limits(limits=1):
         match = _chosen_match(samples, vectors)
         match_of_first = _chosen_match(first_samples, vectors)
         return {
-            "samples": {part: len(of.labels) for part, of in samples.items()},
+            "samples": {part: len(rows.labels) for part, rows in samples.items()},
             "named": _shares_of_named(samples, user_samples),
             "user_links": _user_links_table("all", samples, match, user_samples),
             "user_links_first": _user_links_table(
@@ -146,7 +148,7 @@ def _run(arguments: argparse.Namespace) -> Mapping[str, object]:
         }
 
 
-def _read(scenario: Scenario) -> tuple[dict[str, Samples], Any, dict[str, np.ndarray]]:
+def _read(scenario: Scenario) -> tuple[dict[str, ProbeSamples], Any, dict[str, np.ndarray]]:
     """Samples, catalogue, and by source vectors [items, width], zeros for an item without one."""
     from models.building import build_model
     from trainer.examples import read_prepared_examples
@@ -158,7 +160,7 @@ def _read(scenario: Scenario) -> tuple[dict[str, Samples], Any, dict[str, np.nda
     for part in PARTS:
         examples = read_prepared_examples(scenario, preparation, part)
         features = examples.features
-        samples[part] = Samples(
+        samples[part] = ProbeSamples(
             labels=examples.labels,
             users=examples.user_ids,
             folds=features.get("match_user_fold", np.full(len(examples), -1)),
@@ -177,7 +179,7 @@ def _read(scenario: Scenario) -> tuple[dict[str, Samples], Any, dict[str, np.nda
 
 def match_features(
     vectors: np.ndarray,
-    samples: Mapping[str, Samples],
+    samples: Mapping[str, ProbeSamples],
     landmarks: int = 64,
     length_scale: float = 0.5,
     noise: float = 1.0,
@@ -204,7 +206,7 @@ def match_features(
     cosines = unit_rows(vectors - centre) @ centres.T
     features = nystroem_features(cosines, centres @ centres.T, length_scale, bias)
     features = _below_unknown(features * known_rows(vectors)[:, np.newaxis])
-    return {part: _ridge(features, of, noise) for part, of in samples.items()}
+    return {part: _ridge(features, rows, noise) for part, rows in samples.items()}
 
 
 def _below_unknown(table: np.ndarray) -> np.ndarray:
@@ -212,7 +214,7 @@ def _below_unknown(table: np.ndarray) -> np.ndarray:
     return np.concatenate([np.zeros_like(table[:1]), table])
 
 
-def _ridge(features: np.ndarray, samples: Samples, noise: float) -> np.ndarray:
+def _ridge(features: np.ndarray, samples: ProbeSamples, noise: float) -> np.ndarray:
     result = np.empty([len(samples.items), 2], np.float32)
     lengths = np.maximum(np.count_nonzero(samples.history, axis=1), 1)
     order = np.argsort(lengths)  # Samples of like length share no padding of a longer one.
@@ -288,16 +290,19 @@ def user_link_features(
     for row in links.select(["user", "list", "linked"]).to_pylist():
         if row["linked"] is not None and row["user"] in user_row:
             named[row["list"]][user_row[row["user"]], item_row[row["linked"]]] = 1.0
-    means = [of @ units / np.maximum(of.sum(axis=1, keepdims=True), 1) for of in named.values()]
+    means = [
+        named_rows @ units / np.maximum(named_rows.sum(axis=1, keepdims=True), 1)
+        for named_rows in named.values()
+    ]
     liked, disliked, difference = (
         (unit_rows(mean)[index] * units[items]).sum(axis=1)
         for mean in (*means, means[0] - means[1])
     )
-    is_liked, is_disliked = (of[index, items] for of in named.values())
+    is_liked, is_disliked = (named_rows[index, items] for named_rows in named.values())
     return np.stack([liked, is_liked, disliked, is_disliked, difference], axis=1)
 
 
-def first_interactions(samples: Mapping[str, Samples], most: int) -> dict[str, Samples]:
+def first_interactions(samples: Mapping[str, ProbeSamples], most: int) -> dict[str, ProbeSamples]:
     """The samples as if no more were known of a user than before the user's first sample.
 
     Args:
@@ -305,17 +310,17 @@ def first_interactions(samples: Mapping[str, Samples], most: int) -> dict[str, S
       most: interactions that may come before a first sample.
     """
     first: dict[str, tuple[int, str, int]] = {}
-    for part, of in samples.items():
-        for row, length in enumerate(np.count_nonzero(of.history, axis=1)):
+    for part, rows in samples.items():
+        for row, length in enumerate(np.count_nonzero(rows.history, axis=1)):
             source_row = (int(length), part, row)
-            first[of.users[row]] = min(first.get(of.users[row], source_row), source_row)
+            first[rows.users[row]] = min(first.get(rows.users[row], source_row), source_row)
     result = {}
-    for part, of in samples.items():
-        places = [(samples[source], row) for _, source, row in map(first.__getitem__, of.users)]
+    for part, rows in samples.items():
+        places = [(samples[source], row) for _, source, row in map(first.__getitem__, rows.users)]
         result[part] = replace(
-            of,
+            rows,
             numeric=np.concatenate(
-                [[there.numeric[row, :3] for there, row in places], of.numeric[:, 3:]], axis=1
+                [[there.numeric[row, :3] for there, row in places], rows.numeric[:, 3:]], axis=1
             ),
             history=np.stack([there.history[row, -most:] for there, row in places]),
             residuals=np.stack([there.residuals[row, -most:] for there, row in places]),
@@ -323,14 +328,14 @@ def first_interactions(samples: Mapping[str, Samples], most: int) -> dict[str, S
     return result
 
 
-def fitted_scores(samples: Mapping[str, Samples], blocks: Sequence[Columns]) -> Columns:
+def fitted_scores(samples: Mapping[str, ProbeSamples], blocks: Sequence[Columns]) -> Columns:
     """Scores of a regression that is fitted on train, for the other parts.
 
     Columns are standardised by what is known in train and cut off at 5; what is not known is 0.
     """
     scaled = {}
-    for part, of in samples.items():
-        columns = np.concatenate([of.numeric, *(block[part] for block in blocks)], axis=1)
+    for part, rows in samples.items():
+        columns = np.concatenate([rows.numeric, *(block[part] for block in blocks)], axis=1)
         if part == "train":
             mean, deviation = np.nanmean(columns, axis=0), np.nanstd(columns, axis=0)
             deviation[deviation == 0] = 1.0
@@ -340,32 +345,37 @@ def fitted_scores(samples: Mapping[str, Samples], blocks: Sequence[Columns]) -> 
     return {part: regression.decision_function(columns) for part, columns in scaled.items()}
 
 
-def _aucs(samples: Mapping[str, Samples], blocks: Sequence[Columns]) -> dict[str, float]:
+def _aucs(samples: Mapping[str, ProbeSamples], blocks: Sequence[Columns]) -> dict[str, float]:
     scores = fitted_scores(samples, blocks)
-    return {part: float(roc_auc_score(samples[part].labels, of)) for part, of in scores.items()}
+    return {
+        part: float(roc_auc_score(samples[part].labels, values)) for part, values in scores.items()
+    }
 
 
 def _say_table(title: str, rows: Rows) -> Rows:
     names = list(dict.fromkeys(name for row in rows for name in row))
     texts = [[row.get(name, "") for name in names] for row in rows]
-    shown = [[f"{of:.4f}" if isinstance(of, float) else str(of) for of in row] for row in texts]
+    shown = [
+        [f"{value:.4f}" if isinstance(value, float) else str(value) for value in row]
+        for row in texts
+    ]
     say("\n".join(["", title, *aligned(names, shown)]))
     return rows
 
 
 def _chosen_match(
-    samples: Mapping[str, Samples], vectors: Mapping[str, np.ndarray]
+    samples: Mapping[str, ProbeSamples], vectors: Mapping[str, np.ndarray]
 ) -> list[Columns]:
     """Match over links, and over title and genres."""
     links = match_features(vectors[LINKS], samples, landmarks=128, length_scale=1.0)
     return [links, match_features(vectors[TEXT], samples)]
 
 
-def _without_test(samples: Mapping[str, Samples]) -> dict[str, Samples]:
-    return {part: of for part, of in samples.items() if part != "test"}
+def _without_test(samples: Mapping[str, ProbeSamples]) -> dict[str, ProbeSamples]:
+    return {part: rows for part, rows in samples.items() if part != "test"}
 
 
-def _match_table(samples: Mapping[str, Samples], vectors: Mapping[str, np.ndarray]) -> Rows:
+def _match_table(samples: Mapping[str, ProbeSamples], vectors: Mapping[str, np.ndarray]) -> Rows:
     samples = _without_test(samples)
     rows: Rows = [{"match over": "nothing", "with": "", **_aucs(samples, [])}]
     for source, settings in _SETTINGS:
@@ -376,7 +386,7 @@ def _match_table(samples: Mapping[str, Samples], vectors: Mapping[str, np.ndarra
 
 
 def _prior_table(
-    samples: Mapping[str, Samples],
+    samples: Mapping[str, ProbeSamples],
     match: Sequence[Columns],
     vectors: Mapping[str, np.ndarray],
     contents: Any,
@@ -399,7 +409,12 @@ def _prior_table(
     for name, table in tables.items():
         block = list(match)
         if table is not None:
-            block.append({part: table[of.items, of.folds][:, None] for part, of in samples.items()})
+            block.append(
+                {
+                    part: table[part_samples.items, part_samples.folds][:, None]
+                    for part, part_samples in samples.items()
+                }
+            )
         scores.append(fitted_scores(samples, block)["validation"])
         gain = bootstrap_auc_difference(
             validation.labels,
@@ -419,7 +434,7 @@ def _prior_table(
 
 def _user_links_table(
     samples_name: str,
-    samples: Mapping[str, Samples],
+    samples: Mapping[str, ProbeSamples],
     match: Sequence[Columns],
     features: Columns,
 ) -> Rows:
@@ -442,8 +457,8 @@ def _user_links_table(
     return _say_table(f"user links; interactions of the user that are known: {samples_name}", rows)
 
 
-def _shares_of_named(samples: Mapping[str, Samples], features: Columns) -> dict[str, float]:
-    labels = np.concatenate([of.labels for of in samples.values()])
+def _shares_of_named(samples: Mapping[str, ProbeSamples], features: Columns) -> dict[str, float]:
+    labels = np.concatenate([rows.labels for rows in samples.values()])
     liked, disliked = np.concatenate([*features.values()])[:, [1, 3]].T > 0
     shares = {
         "samples of named films": float((liked | disliked).mean()),

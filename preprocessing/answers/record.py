@@ -49,7 +49,7 @@ QUALITY_REASONS: Mapping[str, str] = {
     "wrong_language": "not in the language that --language asks for",
     "duplicate_answer": "the text of another entity's answer, apart from case and punctuation",
 }
-"""Reasons of `preprocessing.quality`: the record is sound, its text is of no use."""
+"""Reasons of `preprocessing.answers.checks`: the record is sound, its text is of no use."""
 
 RECORD_REASONS: Mapping[str, str] = {
     "malformed_json": "the line is not JSON",

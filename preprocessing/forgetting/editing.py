@@ -263,11 +263,11 @@ def _without_members(record: dict[str, Any], items: frozenset[str]) -> bytes:
         return b""
     prompt = record.get("prompt")
     number_of = numbers_of_members(prompt if isinstance(prompt, str) else None)
-    place_of = {index + 1: str(place) for place, index in enumerate(stay, start=1)}
+    new_number = {index + 1: str(place) for place, index in enumerate(stay, start=1)}
 
     def renumbered(lists: Mapping[str, object]) -> dict[str, object]:
         numbers = {key: number_of(key) for key in lists}
-        return {place_of[n]: lists[key] for key, n in numbers.items() if n in place_of}
+        return {new_number[n]: lists[key] for key, n in numbers.items() if n in new_number}
 
     def edited_content(content: dict[str, Any]) -> dict[str, Any]:
         """The lists stand below a key, or alone."""

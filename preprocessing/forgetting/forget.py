@@ -233,12 +233,12 @@ def _files(scenario: Scenario, paths: Sequence[Path]) -> list[Path]:
     owned = _owned_files(scenario)
     for described in scenario.knowledge.answers.values():
         owned |= {Path(name).resolve() for name in described.vectors}
-    found: set[Path] = set()
+    files: set[Path] = set()
     roots = [Path(scenario.work_dir), *paths, *_answer_files(scenario)]
     roots += [Path(name) for name in _cache_folders(scenario) if not storage.is_url(name)]
     for root in roots:
-        found |= {root.resolve()} if root.is_file() else _below(root)
-    return sorted(path for path in found - owned if editor_of(path) is not None)
+        files |= {root.resolve()} if root.is_file() else _below(root)
+    return sorted(path for path in files - owned if editor_of(path) is not None)
 
 
 def _cache_folders(scenario: Scenario) -> list[str]:
@@ -248,16 +248,16 @@ def _cache_folders(scenario: Scenario) -> list[str]:
 
 def _below(root: Path) -> set[Path]:
     """Files of a folder, without those of exports, whose manifests are somebody else's."""
-    found = set()
+    files = set()
     for directory, folders, names in os.walk(root):
         if _EXPORT in names:
             folders.clear()
             continue
         folders[:] = [name for name in folders if name not in (_JOURNAL, REPORTS)]
-        found |= {
+        files |= {
             Path(directory, name).resolve() for name in names if not name.endswith(_TEMPORARY)
         }
-    return found
+    return files
 
 
 def _step_folders(scenario: Scenario, paths: Sequence[Path]) -> list[Path]:
@@ -428,8 +428,8 @@ class _Journal:
         """Who leaves, with what the survey found."""
         assert self.plan is not None
         groups = {source: frozenset(gone) for source, gone in self.plan["groups"].items()}
-        found: dict[str, Any] = {name: frozenset(self.plan[name]) for name in _FOUND}
-        return replace(leaving, groups=groups, **found)
+        sets: dict[str, Any] = {name: frozenset(self.plan[name]) for name in _FOUND}
+        return replace(leaving, groups=groups, **sets)
 
     def note(self, entry: dict[str, Any]) -> None:
         """Writes down an edit before it is made."""
@@ -535,9 +535,9 @@ def _told(
     if not files:
         say("forget: nothing about them was found in the files that can be edited")
     still_there = [*_still_there(scenario, leaving, paths)]
-    for found in still_there:
-        rows = f"{found['rows']:,} rows; " if found["rows"] else ""
-        say(f"still there: {found['file']}: {rows}{found['do']}")
+    for left in still_there:
+        rows = f"{left['rows']:,} rows; " if left["rows"] else ""
+        say(f"still there: {left['file']}: {rows}{left['do']}")
     to_do = [*_prompts_to_make(edits), *_to_do(scenario, leaving, paths)]
     for task in to_do:
         say(f"to do: {task['what']}: {task['command']}")

@@ -347,10 +347,10 @@ def numbered_together(
     numbers = np.empty(sum(map(len, numbers_of_shard)), np.int32)
     end = len(numbers)
     for own in reversed(ids_of_shard):
-        of_shard = numbers_of_shard.pop()
+        own_numbers = numbers_of_shard.pop()
         new_number = pc.index_in(own, value_set=ids).to_numpy(zero_copy_only=False)
-        numbers[end - len(of_shard) : end] = new_number[of_shard]
-        end -= len(of_shard)
+        numbers[end - len(own_numbers) : end] = new_number[own_numbers]
+        end -= len(own_numbers)
     return ids, numbers
 
 

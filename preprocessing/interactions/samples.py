@@ -51,12 +51,12 @@ class Draws:
     """Drawn items.
 
     Attributes:
-      of: [drawn] number of the request that the item was drawn for, ascending.
+      requests: [drawn] number of the request that the item was drawn for, ascending.
       items: [drawn] index into the universe's items.
       missing: how many items could not be drawn, because the user knows all that are left.
     """
 
-    of: np.ndarray
+    requests: np.ndarray
     items: np.ndarray
     missing: int
 
@@ -158,8 +158,12 @@ class UnseenItems:
             beyond = np.flatnonzero((own <= slot) & (possible > slot))
             self._draw_from_rest(waiting, slot, users, keys, chosen, in_reserve=False)
             self._draw_from_rest(beyond, slot, users, keys, chosen, in_reserve=True)
-        of, slots = np.nonzero(chosen >= 0)
-        return Draws(of=of, items=chosen[of, slots], missing=int(wanted.sum()) - len(of))
+        requests, slots = np.nonzero(chosen >= 0)
+        return Draws(
+            requests=requests,
+            items=chosen[requests, slots],
+            missing=int(wanted.sum()) - len(requests),
+        )
 
     def _draw_from_rest(
         self,
@@ -271,8 +275,8 @@ def with_negatives(
     """
     wanted = sequences.labels[rows].astype(np.int64) * per_positive
     draws = unseen.draw(sequences.user_of_row[rows], sequences.positions[rows], wanted)
-    of, candidates = _joined(sequences, np.arange(len(rows)), rows, draws)
-    return rows[of], candidates, draws.missing
+    sample_of_candidate, candidates = _joined(sequences, np.arange(len(rows)), rows, draws)
+    return rows[sample_of_candidate], candidates, draws.missing
 
 
 def rerank_lists(
@@ -296,13 +300,15 @@ def rerank_lists(
     wanted = lists.length - np.bincount(list_of_row, minlength=len(first_rows))
     first_users, positions = sequences.user_of_row[first_rows], sequences.positions[first_rows]
     draws = unseen.draw(first_users, positions, wanted)
-    of, candidates = _joined(sequences, list_of_row, rows, draws)
-    ends = np.cumsum(np.bincount(of, minlength=len(first_rows)))
-    starts = ends - np.bincount(of, minlength=len(first_rows))
+    list_of_candidate, candidates = _joined(sequences, list_of_row, rows, draws)
+    ends = np.cumsum(np.bincount(list_of_candidate, minlength=len(first_rows)))
+    starts = ends - np.bincount(list_of_candidate, minlength=len(first_rows))
     keys = mixed(stable_hashes(sequences.users, f"shuffle {lists.seed}")[first_users])
     keys = mixed(keys ^ mixed(positions.astype(np.uint64)))
-    slots = np.arange(len(of)) - starts[of]
-    order = np.lexsort([mixed(keys[of] + slots.astype(np.uint64)), of])
+    slots = np.arange(len(list_of_candidate)) - starts[list_of_candidate]
+    order = np.lexsort(
+        [mixed(keys[list_of_candidate] + slots.astype(np.uint64)), list_of_candidate]
+    )
     return CandidateLists(
         first_rows=first_rows,
         starts=starts,
@@ -326,9 +332,9 @@ def _joined(
     Returns:
       [candidates] group of each candidate, and the candidates.
     """
-    groups = np.concatenate([group_of_row, draws.of])
+    groups = np.concatenate([group_of_row, draws.requests])
     order = np.argsort(groups, kind="stable")
-    all_rows = np.concatenate([rows, np.full(len(draws.of), SAMPLED)])
+    all_rows = np.concatenate([rows, np.full(len(draws.requests), SAMPLED)])
     all_items = np.concatenate([sequences.item_of_row[rows], draws.items])
     return groups[order], Candidates(rows=all_rows[order], items=all_items[order])
 

@@ -271,7 +271,7 @@ class ShardResult:
 
     Attributes:
       statistics: counts, see `write_shard`.
-      items: rating statistics (`item_statistics`).
+      items: rating sums and counts (`count_items`).
       users: user -> number of training interactions, for those who have any.
       profile_values: profile feature -> value -> how many of these users have it.
     """

@@ -514,8 +514,8 @@ def _grams(texts: pa.Array, size: int) -> tuple[np.ndarray, np.ndarray]:
         offsets = np.frombuffer(padded.buffers()[1], np.int64)[: len(padded) + 1]
         data = np.frombuffer(padded.buffers()[2], np.uint8)[: offsets[-1]].astype(np.int64)
         code = np.zeros(max(len(data) - size + 1, 0), np.int64)
-        for place in range(size):
-            code = (code << 8) | data[place : place + len(code)]
+        for byte in range(size):
+            code = (code << 8) | data[byte : byte + len(code)]
         row, position = expand(offsets[:-1], np.maximum(offsets[1:] - size + 1, offsets[:-1]))
         both = np.sort((row << bits) | code[position])
         distinct = both[np.r_[True, both[1:] != both[:-1]][: len(both)]]

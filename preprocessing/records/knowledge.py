@@ -149,8 +149,8 @@ def _read_rows(shards: Iterable[Path], width: int | None = None) -> _Rows:
         packed: list[bytes] = []
         layout = None if width is None else _Layout(width)
         for number, record in enumerate(records, start=1):
-            found = None if layout is None else layout.split(record)
-            if found is None:
+            row = None if layout is None else layout.split(record)
+            if row is None:
                 location = f"{path}: record {number}"
                 entity_id, vector, *label = _decode(record, location)
                 if width is None:
@@ -160,13 +160,13 @@ def _read_rows(shards: Iterable[Path], width: int | None = None) -> _Rows:
                         f"{location}: vector of width {len(vector)}, the first one has {width}"
                     )
                 layout = layout or _Layout(width)
-                found = entity_id, vector.tobytes(), (label[0], label[1])
-            if found[0] in labels:
+                row = entity_id, vector.tobytes(), (label[0], label[1])
+            if row[0] in labels:
                 raise DamagedRecords(
                     f"{path}: record {number}: a second record for an entity of this source"
                 )
-            labels[found[0]] = found[2]
-            packed.append(found[1])
+            labels[row[0]] = row[2]
+            packed.append(row[1])
         if packed:
             part = np.frombuffer(b"".join(packed), np.float32).reshape(len(packed), width or 0)
             finite = np.isfinite(part).all(axis=1)

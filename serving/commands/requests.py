@@ -294,8 +294,8 @@ def _known_items(
         client.input_kinds("classify")
     except RankingError:
         return [None] * len(scores)
-    of_nobody = client.ask(user, [_NOBODY] * len(scores)).scores
-    return [bool(differs) for differs in _differ(of_nobody, scores)]
+    unknown_scores = client.ask(user, [_NOBODY] * len(scores)).scores
+    return [bool(differs) for differs in _differ(unknown_scores, scores)]
 
 
 def _explain(

@@ -130,17 +130,19 @@ def _shown_answers(
     session: Session, entity: str, entity_id: str, parameters: Parameters
 ) -> list[Values]:
     """Answers about an entity; prompts only where the address asks for them."""
-    found = session.data.answers_about(entity, entity_id)
+    answers = session.data.answers_about(entity, entity_id)
     if parameters.text("prompt") != "show":
-        found = [{**one, "prompt": None, "has_prompt": one["prompt"] is not None} for one in found]
-    return [{"has_prompt": one["prompt"] is not None, **one} for one in found]
+        answers = [
+            {**one, "prompt": None, "has_prompt": one["prompt"] is not None} for one in answers
+        ]
+    return [{"has_prompt": one["prompt"] is not None, **one} for one in answers]
 
 
 def _shown_gates(session: Session, entity: str, entity_id: str) -> list[Values]:
     """A chart of the experts of each source of each model that has any."""
     shown = []
-    for name, found in session.gates(entity, entity_id).items():
-        for gates in found:
+    for name, gates_by_source in session.gates(entity, entity_id).items():
+        for gates in gates_by_source:
             rows = []
             for number, share in enumerate(gates.shares.tolist()):
                 own = number - gates.num_shared_experts
@@ -253,21 +255,26 @@ def _map_groups(session: Session, colour: str, ids: Sequence[str]) -> tuple[list
         return [*names, missing], np.searchsorted(bounds, counts, side="right")
     if colour in items.numeric:
         numbers = np.array([np.nan if row is None else items.numeric[colour][row] for row in rows])
-        known = numbers[~np.isnan(numbers)]
-        cuts = np.unique(np.quantile(known, np.linspace(0, 1, 7)[1:-1])) if len(known) else known
+        present = numbers[~np.isnan(numbers)]
+        cuts = (
+            np.unique(np.quantile(present, np.linspace(0, 1, 7)[1:-1])) if len(present) else present
+        )
         edges = ["", *(f"{cut:.6g}" for cut in cuts), ""]
         names = [f"{low} – {high}" for low, high in zip(edges, edges[1:], strict=False)]
         above = np.searchsorted(cuts, numbers, side="right")
         return [*names, missing], np.where(np.isnan(numbers), len(names), above)
     values = [() if row is None else items.categorical[colour][row] for row in rows]
     counted: dict[str, int] = {}
-    for of_item in values:
-        for value in of_item[:1]:
+    for item_values in values:
+        for value in item_values[:1]:
             counted[value] = counted.get(value, 0) + 1
     names = sorted(counted, key=lambda value: (-counted[value], value))[: PALETTE - 1]
-    place = {value: number for number, value in enumerate(names)}
+    group_of = {value: number for number, value in enumerate(names)}
     others = len(names)
-    groups = [place.get(of_item[0], others) if of_item else others + 1 for of_item in values]
+    groups = [
+        group_of.get(item_values[0], others) if item_values else others + 1
+        for item_values in values
+    ]
     return [*names, "others", missing], np.array(groups, int)
 
 
@@ -304,11 +311,13 @@ def _selected(session: Session, ids: Sequence[str]) -> Values:
 
 def _judged(session: Session, ranker: Ranker, rows: np.ndarray) -> Values:
     """A model's AUC on some samples, beside what the first model has."""
-    found = session.predictions(ranker).of_rows(rows)
-    is_judged = found.count > 0 and found.labels.min() != found.labels.max()
+    predictions = session.predictions(ranker).of_rows(rows)
+    is_judged = predictions.count > 0 and predictions.labels.min() != predictions.labels.max()
     shown: Values = {"name": ranker.name, "auc": None, "difference": None}
     if is_judged:
-        shown["auc"] = evaluate_scores(found.labels, found.scores, found.user_ids)["auc"]
+        shown["auc"] = evaluate_scores(
+            predictions.labels, predictions.scores, predictions.user_ids
+        )["auc"]
         if ranker is not session.rankers[0]:
             compared = session.compared_rows(session.rankers[0], ranker, rows)
             shown["difference"] = difference_of(compared)
@@ -403,10 +412,12 @@ def _coverage(session: Session, source: str) -> Values:
     vectors = data.vectors(source)
     origins = ("individual", "collective", "missing")
     ids = data.items.ids if vectors.entity == "item" else session.samples.users
-    found = np.array([origins.index(vectors.origin(one)[0]) for one in ids], int)
+    origin_numbers = np.array([origins.index(vectors.origin(one)[0]) for one in ids], int)
     shown: Values = {
         "ids": len(ids),
-        "origins": dict(zip(origins, np.bincount(found, minlength=3).tolist(), strict=True)),
+        "origins": dict(
+            zip(origins, np.bincount(origin_numbers, minlength=3).tolist(), strict=True)
+        ),
         "by_popularity": [],
         "width": vectors.centred.directions.shape[1],
     }
@@ -414,7 +425,7 @@ def _coverage(session: Session, source: str) -> Values:
         bounds = data.scenario.evaluation.item_popularity_bounds
         groups = np.searchsorted(bounds, data.items.rating_counts, side="right")
         for group, name in enumerate(count_groups(bounds)):
-            counts = np.bincount(found[groups == group], minlength=3).tolist()
+            counts = np.bincount(origin_numbers[groups == group], minlength=3).tolist()
             shown["by_popularity"].append(
                 {"group": name, "items": sum(counts), **dict(zip(origins, counts, strict=True))}
             )
@@ -425,12 +436,12 @@ def search(session: Session, parameters: Parameters) -> Values:
     """Items and users that a text finds."""
     text = parameters.text("q").strip()
     data = session.data
-    found = data.items.search(text, _FOUND_ITEMS) if text else []
+    matching = data.items.search(text, _FOUND_ITEMS) if text else []
     return {
         "q": text,
         "items": [
             {"id": one, "title": data.items.title(one), "attributes": data.items.attributes(one)}
-            for one in found
+            for one in matching
         ],
         "users": session.samples.search(text, _FOUND_USERS) if text else [],
         "title": "Search",

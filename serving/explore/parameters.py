@@ -102,15 +102,15 @@ def address(path: str, **parameters: object) -> str:
 
 def difference_of(compared: Compared) -> Values:
     """A difference of AUCs as templates show it."""
-    found = compared.differences.get("auc")
+    auc = compared.differences.get("auc")
     shown: Values = {"n": compared.n, "users": compared.users, "reason": compared.reason}
-    if found is not None:
+    if auc is not None:
         shown |= {
-            "baseline": found.baseline,
-            "candidate": found.candidate,
-            "difference": found.difference,
-            "low": found.low,
-            "high": found.high,
+            "baseline": auc.baseline,
+            "candidate": auc.candidate,
+            "difference": auc.difference,
+            "low": auc.low,
+            "high": auc.high,
         }
     return shown
 
@@ -119,13 +119,13 @@ def difference_plot(title: str, compared: Mapping[str, Compared]) -> Markup:
     """Differences of AUCs by group, with their intervals."""
     rows = []
     for name, one in compared.items():
-        found = one.differences.get("auc")
-        if found is None:
+        auc = one.differences.get("auc")
+        if auc is None:
             rows.append(Bar(name, 0.0, "–"))
             continue
-        colour = 0 if found.difference >= 0 else 1
-        text = f"{found.difference:+.4f}"
-        rows.append(Bar(name, found.difference, text, found.low, found.high, colour))
+        colour = 0 if auc.difference >= 0 else 1
+        text = f"{auc.difference:+.4f}"
+        rows.append(Bar(name, auc.difference, text, auc.low, auc.high, colour))
     return bars(title, rows)
 
 

@@ -192,11 +192,13 @@ class RunRanker(Ranker):
             rows = preparation.item_knowledge_rows(preparation.catalogue.rows(ids))
         else:
             rows = preparation.user_rows(ids)
-        known = {source: row for source, row in rows.items() if row.numpy()[0] != MISSING_ROW}
+        rows_with_knowledge = {
+            source: row for source, row in rows.items() if row.numpy()[0] != MISSING_ROW
+        }
         shared = adapter.network.num_shared_experts
         return [
             Gates(source, shared, shares.numpy()[0])
-            for source, shares in adapter.gates(known).items()
+            for source, shares in adapter.gates(rows_with_knowledge).items()
         ]
 
 

@@ -57,11 +57,11 @@ def ranking(session: Session, parameters: Parameters) -> Values:
     last = len(session.rankers) - 1
     sort = parameters.number("sort", last, last)
     history = [str(item) for item in user.history_item_id]
-    known = set(history)
+    in_history = set(history)
     if candidates == "later" and state is not None:
         asked = list(dict.fromkeys(state.items))
     else:
-        asked = [item for item in session.data.items.ids if item not in known]
+        asked = [item for item in session.data.items.ids if item not in in_history]
     ranked = session.rank(user, asked)
     shown = ranked.best_first(sort)[:_SHOWN_CANDIDATES]
     truth: dict[str, tuple[float, int]] = {}
@@ -90,11 +90,11 @@ def ranking(session: Session, parameters: Parameters) -> Values:
         "num_candidates": len(asked),
         "num_shown": len(shown),
         "sort": sort,
-        "rows": [_ranked_row(session, ranked, place, truth) for place in shown],
+        "rows": [_ranked_row(session, ranked, index, truth) for index in shown],
         "kept": kept,
         "why": _why(session, user, why) if why else None,
         "curl": session.rankers[-1].curl(
-            user, [asked[place] for place in shown], session.data.scenario.serving.model_name
+            user, [asked[index] for index in shown], session.data.scenario.serving.model_name
         ),
         "title": f"Ranking for user {user_id}" if user_id else "Ranking for a typed history",
     }
@@ -139,10 +139,10 @@ def _item_meant(session: Session, text: str) -> str:
     items = session.data.items
     if text in items.row_of:
         return text
-    found = items.search(text, 1)
-    if not found:
+    matching = items.search(text, 1)
+    if not matching:
         raise UnknownEntity(f"no item has the id or a title like '{text}'")
-    return found[0]
+    return matching[0]
 
 
 def _edited_history(user: UserRequest) -> dict[str, object]:
@@ -159,12 +159,12 @@ def _edited_history(user: UserRequest) -> dict[str, object]:
 def _ranked_row(
     session: Session,
     ranked: Ranking,
-    place: int,
+    index: int,
     truth: Mapping[str, tuple[float, int]],
 ) -> Values:
-    item = ranked.items[place]
+    item = ranked.items[index]
     rating, label = truth.get(item, (None, None))
-    first = int(ranked.ranks[0, place])
+    first = int(ranked.ranks[0, index])
     return {
         "item": item,
         "title": session.data.items.title(item),
@@ -173,9 +173,9 @@ def _ranked_row(
         "label": label,
         "cells": [
             {
-                "rank": int(ranked.ranks[number, place]),
-                "score": float(ranked.scores[number, place]),
-                "move": first - int(ranked.ranks[number, place]) if number else None,
+                "rank": int(ranked.ranks[number, index]),
+                "score": float(ranked.scores[number, index]),
+                "move": first - int(ranked.ranks[number, index]) if number else None,
             }
             for number in range(len(session.rankers))
         ],
@@ -192,7 +192,10 @@ def _why(session: Session, user: UserRequest, item: str) -> Values:
             reason = str(error).removeprefix(f"{ranker.path}: ")
             explained.append({"ranker": ranker.name, "reason": reason, "sources": []})
             continue
-        shown = [_explained_source(session, name, found) for name, found in sources.items()]
+        shown = [
+            _explained_source(session, name, contributions)
+            for name, contributions in sources.items()
+        ]
         explained.append({"ranker": ranker.name, "reason": None, "sources": shown})
     return {"item": item, "title": session.data.items.title(item), "explained": explained}
 
@@ -256,12 +259,12 @@ def moved(session: Session, parameters: Parameters) -> Values:
     order = rows[np.argsort(-gains[rows], kind="stable")]
 
     def sample(row: int) -> Values:
-        of_row = predictions[0]
+        earlier = predictions[0]
         return {
-            "user": str(of_row.user_ids[row]),
-            "item": str(of_row.item_ids[row]),
-            "title": session.data.items.title(str(of_row.item_ids[row])),
-            "label": int(of_row.labels[row]),
+            "user": str(earlier.user_ids[row]),
+            "item": str(earlier.item_ids[row]),
+            "title": session.data.items.title(str(earlier.item_ids[row])),
+            "label": int(earlier.labels[row]),
             "scores": [float(one.scores[row]) for one in predictions],
             "gain": float(gains[row]),
         }

@@ -191,7 +191,7 @@ class Session:
         """
         with self._lock:
             by_source = ranker.contributions(user, [item])
-        found: dict[str, list[Contribution] | None] = {}
+        explained: dict[str, list[Contribution] | None] = {}
         for source, match in by_source.items():
             contributions = [
                 Contribution(
@@ -204,14 +204,14 @@ class Session:
                 )
             ]
             contributions.sort(key=lambda one: -abs(one.value))
-            found[source] = contributions if match.is_known[0] else None
-        return found
+            explained[source] = contributions if match.is_known[0] else None
+        return explained
 
     def gates(self, entity: str, entity_id: str) -> dict[str, list[Gates]]:
         """Name of a model with experts -> how it mixes them for an "item" or "user", by source."""
         with self._lock:
-            found = {ranker.name: ranker.gates(entity, entity_id) for ranker in self.rankers}
-        return {name: gates for name, gates in found.items() if gates}
+            by_ranker = {ranker.name: ranker.gates(entity, entity_id) for ranker in self.rankers}
+        return {name: gates for name, gates in by_ranker.items() if gates}
 
     def _predictions(self, ranker: Ranker) -> SamplePredictions:
         """What a model says about all samples of the part.
@@ -334,8 +334,8 @@ class Session:
                 rows = lookups[1].rows(items.ids)
                 num_items = int(has_changed[1:].sum())
                 new_items = int(((rows > 0) & (rows_before[rows] == 0)).sum())
-                found = np.flatnonzero((rows > 0) & has_changed[rows])
-                most_rated = found[np.argsort(-items.rating_counts[found], kind="stable")]
+                changed = np.flatnonzero((rows > 0) & has_changed[rows])
+                most_rated = changed[np.argsort(-items.rating_counts[changed], kind="stable")]
                 changed_items = [items.ids[row] for row in most_rated[:_MOST_CHANGED].tolist()]
         refreshes = list(read_manifest(self.versions[after]).get("refreshed", []))
         return VersionChange(tables, changed_items, num_items, new_items, refreshes)

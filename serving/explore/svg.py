@@ -61,8 +61,8 @@ def bars(title: str, rows: Sequence[Bar]) -> Markup:
             x(0), _ROW * len(rows)
         )
     ]
-    for place, row in enumerate(rows):
-        top = place * _ROW
+    for number, row in enumerate(rows):
+        top = number * _ROW
         middle = top + _ROW / 2
         shown = row.value if math.isfinite(row.value) else 0.0
         start, end = sorted((0.0, shown))
@@ -195,7 +195,7 @@ def columns(title: str, counts: Sequence[int], labels: Sequence[str]) -> Markup:
     width = _WIDTH / max(1, len(counts))
     highest = max([*counts, 1])
     parts = []
-    for place, (count, label) in enumerate(zip(counts, labels, strict=True)):
+    for number, (count, label) in enumerate(zip(counts, labels, strict=True)):
         tall = count / highest * (height - 16)
         parts.append(
             Markup(
@@ -203,8 +203,8 @@ def columns(title: str, counts: Sequence[int], labels: Sequence[str]) -> Markup:
                 'width="{4:.1f}" height="{5:.1f}"/><text class="below" x="{6:.1f}" y="{7}">{0}'
                 '</text><text class="below" x="{6:.1f}" y="{8:.1f}">{1}</text></g>'
             ).format(
-                *(label, f"{count:,}", place * width + 2, height - tall, width - 4, tall),
-                *(place * width + width / 2, height + 14, height - tall - 4),
+                *(label, f"{count:,}", number * width + 2, height - tall, width - 4, tall),
+                *(number * width + width / 2, height + 14, height - tall - 4),
             )
         )
     return Markup(

@@ -130,16 +130,16 @@ class Items:
         """
         wanted = text.lower()
         same_id = self.row_of.get(text)
-        found = (
+        rows = (
             row for row, title in enumerate(self._searched) if wanted in title or row == same_id
         )
 
-        def place(row: int) -> tuple[bool, bool, int]:
+        def sort_key(row: int) -> tuple[bool, bool, int]:
             title = self._searched[row]
             is_meant = row == same_id or title == wanted
             return not is_meant, not title.startswith(wanted), -int(self.rating_counts[row])
 
-        return [self.ids[row] for row in heapq.nsmallest(most, found, key=place)]
+        return [self.ids[row] for row in heapq.nsmallest(most, rows, key=sort_key)]
 
 
 @dataclass(frozen=True)
@@ -188,7 +188,7 @@ class Samples:
                     self._first[user] = (position, self._request(columns, row))
 
     def _request(self, columns: Mapping[str, np.ndarray], row: int) -> UserRequest:
-        known = columns[HISTORY_ITEM_ID][row] != b""
+        real = columns[HISTORY_ITEM_ID][row] != b""
         profile: dict[str, Any] = {}
         for name, values in columns.items():
             if not name.startswith(PROFILE_PREFIX):
@@ -199,10 +199,10 @@ class Samples:
                 given = next((float(value) for value in values[row] if value == value), None)
             if given is not None and given != []:
                 profile[name.removeprefix(PROFILE_PREFIX)] = given
-        ratings = columns[HISTORY_RATING][row][known].tolist() if self._has_ratings else None
+        ratings = columns[HISTORY_RATING][row][real].tolist() if self._has_ratings else None
         return UserRequest(
             columns[USER_ID][row].decode(),
-            columns[HISTORY_ITEM_ID][row][known].astype(str).tolist(),
+            columns[HISTORY_ITEM_ID][row][real].astype(str).tolist(),
             ratings,
             float(columns[USER_SHARE_LIKED][row]),
             float(columns[USER_MEAN_RATING][row]),
@@ -229,8 +229,8 @@ class Samples:
 
     def search(self, text: str, most: int) -> list[str]:
         """Users whose id contains a text, the shortest ids first."""
-        found = (user for user in self._later if text in user)
-        return sorted(found, key=lambda user: (len(user), user))[:most]
+        matching = (user for user in self._later if text in user)
+        return sorted(matching, key=lambda user: (len(user), user))[:most]
 
 
 class Vectors:
@@ -456,7 +456,7 @@ class WorkData:
 
         Prose has a `fault` where the checks of answers reject it, else None.
         """
-        found: list[dict[str, Any]] = []
+        described: list[dict[str, Any]] = []
         for source in self.answer_sources(entity):
             answers = self.answers(source)
             rows = [answers.about(entity_id, INDIVIDUAL)]
@@ -464,23 +464,23 @@ class WorkData:
                 group = self.vectors(source).origin(entity_id)[1]
                 rows.append(answers.about(group, COLLECTIVE) if group else None)
             is_prose = self.scenario.knowledge.answers[source].links is None
-            found += [
+            described += [
                 {"source": source, **row, "fault": _fault(row) if is_prose else None}
                 for row in rows
                 if row is not None
             ]
-        return found
+        return described
 
     def user_links(self, user: str) -> dict[str, dict[str, list[dict[str, Any]]]]:
         """Source -> list, such as liked -> names in the answers about a user, best first."""
-        found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+        by_source: dict[str, dict[str, list[dict[str, Any]]]] = {}
         for source in self.linked["user"]:
             table = self.links(source)
             rows = table.filter(rows_with(table["user"], user)).sort_by("rank").to_pylist()
             for row in rows:
                 row["title"] = self.items.title(row["linked"])
-                found.setdefault(source, {}).setdefault(row["list"], []).append(row)
-        return found
+                by_source.setdefault(source, {}).setdefault(row["list"], []).append(row)
+        return by_source
 
     def _rejected(self, source: str) -> dict[str, Any]:
         """What the checks of answers find in the files of a source.

@@ -105,8 +105,8 @@ def _number_gap(
         return Gap(0.0, bound, "nothing to compare")
     differences = np.abs(expected.astype(np.float64) - actual)
     differences = np.where(np.isnan(differences), np.inf, differences)
-    found_at = np.unravel_index(int(np.argmax(differences)), differences.shape)
-    index = tuple(map(int, found_at))
+    largest = np.unravel_index(int(np.argmax(differences)), differences.shape)
+    index = tuple(map(int, largest))
     difference = float(differences[index])
     bound = scaled(bound, float(np.abs(expected).max()))
     text = (
@@ -121,13 +121,13 @@ def _item_gap(expected: Arrays, actual: Arrays, bound: float, names: Sequence[st
 
     An item that was not expected at all must score like the last of those that were.
     """
-    scores, found_scores = expected[SCORE], actual[SCORE]
+    scores, actual_scores = expected[SCORE], actual[SCORE]
     allowed = 2 * scaled(bound, float(np.abs(scores).max(initial=0)))
     for row in np.flatnonzero((expected[ITEM_ID] != actual[ITEM_ID]).any(axis=1)).tolist():
         score_of = dict(zip(expected[ITEM_ID][row].tolist(), scores[row].tolist(), strict=True))
         last = scores[row, -1]
         for index, item in enumerate(actual[ITEM_ID][row].tolist()):
-            difference = abs(score_of.get(item, last) - found_scores[row, index])
+            difference = abs(score_of.get(item, last) - actual_scores[row, index])
             if difference > allowed:
                 text = (
                     f"item {item!r} at place {index + 1} of {names[row]}: "

@@ -109,7 +109,7 @@ def serialized_examples(raw: Arrays) -> np.ndarray:
             if name.startswith("history_"):
                 row_values = row_values[is_history[row]]
             elif values.ndim == 2:
-                row_values = _known(row_values)
+                row_values = _without_padding(row_values)
             feature = example.features.feature[name]
             filled = feature.bytes_list if values.dtype == object else feature.float_list
             filled.value.extend(row_values.tolist())
@@ -117,7 +117,7 @@ def serialized_examples(raw: Arrays) -> np.ndarray:
     return examples
 
 
-def _known(values: np.ndarray) -> np.ndarray:
+def _without_padding(values: np.ndarray) -> np.ndarray:
     """A list without padding: "" or NaN."""
     return values[values != b""] if values.dtype == object else values[~np.isnan(values)]
 

@@ -406,9 +406,9 @@ class VersionKnowledge:
         forgotten = ClearedRows({}, {})
         for entity, lookup in self.lookups.items():
             rows = forgotten.rows[entity] = lookup.forget(ids.get(entity, ()))
-            for source, known in self.entities.items():
+            for source, entities in self.entities.items():
                 if self.description.sources[source].entity == entity and len(rows):
-                    self.entities[source], vacated = known.without(rows)
+                    self.entities[source], vacated = entities.without(rows)
                     forgotten.vacated[source] = vacated
         return forgotten
 

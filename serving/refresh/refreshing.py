@@ -283,8 +283,8 @@ def refresh(request: RefreshRequest) -> dict[str, Any]:
 def _refresh(request: RefreshRequest, publisher: Publisher | None) -> dict[str, Any]:
     version = BaseVersion.find(request.base, request.version)
     knowledge = VersionKnowledge.of_version(version.folder)
-    known_before = Forgotten.of(RefreshFolder(version.folder).path)
-    tombstones = known_before.with_ids(
+    forgotten_before = Forgotten.of(RefreshFolder(version.folder).path)
+    tombstones = forgotten_before.with_ids(
         request.forget.get("user", ()), request.forget.get("item", ())
     )
     records = _read(request, knowledge, version, tombstones)
@@ -319,7 +319,7 @@ def _refresh(request: RefreshRequest, publisher: Publisher | None) -> dict[str, 
     }
     result |= report
     written_from = time.monotonic()
-    is_new = tombstones.digest != known_before.digest
+    is_new = tombstones.digest != forgotten_before.digest
     if (changes or forgotten or is_new) and publisher is not None:
         known_links = {source: extended.links for source, extended in links.items()}
         if forgotten:
@@ -473,8 +473,8 @@ def _write(
             entities.write(refreshed.source(source))
         for (source, name), table in results.source_tables.items():
             write_source_table(refreshed.source(source), name, table)
-        for source, known in links.items():
-            known.write(str(refreshed.encoder(source)))
+        for source, extended in links.items():
+            extended.write(str(refreshed.encoder(source)))
         if tombstones:
             tombstones.write(refreshed.path)
 

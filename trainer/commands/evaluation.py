@@ -220,7 +220,7 @@ def _evaluate(arguments: argparse.Namespace) -> Mapping[str, object]:
     if part_metrics.slices:
         result["slices"] = part_metrics.slices
     if part_metrics.reliability:
-        result["reliability"] = [asdict(found_bin) for found_bin in part_metrics.reliability]
+        result["reliability"] = [asdict(each) for each in part_metrics.reliability]
     result |= {**further, "leak_rule": leak_rule_result(rules)}
     print_part(f"{arguments.folder}, {arguments.part}", kind, part_metrics)
     for caution in leak_cautions(rules):
@@ -429,8 +429,8 @@ def _compare(arguments: argparse.Namespace) -> Mapping[str, object]:
     for sentence in sentences(whole):
         say(f"{arguments.part}: {sentence}")
     rules = {side: _leak_rules(runs) for side, runs in zip("ab", folders, strict=True)}
-    for side, found_rules in rules.items():
-        for caution in leak_cautions(found_rules):
+    for side, leak_rules in rules.items():
+        for caution in leak_cautions(leak_rules):
             say(f"model {side.upper()}: {caution}")
     result: dict[str, object] = {
         "part": arguments.part,

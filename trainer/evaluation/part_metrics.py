@@ -120,7 +120,7 @@ def _sample_sums(
     for batch in table.batches(columns, order_by=[SCORE]):
         ties = [division_sums.add_ascending(batch) for division_sums in sums]
         curve.add(ties[0])
-    curve.add([of_division.end_ascending() for of_division in sums][0])
+    curve.add([division_sum.end_ascending() for division_sum in sums][0])
     if sums[0].missing_class(0):
         raise CommandError("AUC needs samples of both classes")
     columns |= {USER_ID: USER_ID, ROW: ROW}
@@ -228,17 +228,21 @@ def _interval(metric: str, samples: Batch, options: Evaluation) -> dict[str, flo
             judged, weights = lists.judged, np.ones_like(lists.sizes)
             values = lists.quality()[metric]
         # A value stands as often as it counts in the mean.
-        values, owners = (np.repeat(of[judged], weights[judged]) for of in (values, users[first]))
+        values, owners = (
+            np.repeat(column[judged], weights[judged]) for column in (values, users[first])
+        )
     if len(np.unique(owners)) < FEWEST_USERS:
         return {}
     nothing = np.zeros([0, len(owners)])
     if metric == "auc":
-        found = bootstrap_auc_difference(samples[LABEL], owners, nothing, values[None], *resampling)
+        interval = bootstrap_auc_difference(
+            samples[LABEL], owners, nothing, values[None], *resampling
+        )
     else:
-        found = bootstrap_mean_difference(owners, nothing, values[None], *resampling)
-    if math.isnan(found.low):  # no resample had samples of both classes
+        interval = bootstrap_mean_difference(owners, nothing, values[None], *resampling)
+    if math.isnan(interval.low):  # no resample had samples of both classes
         return {}
-    return {f"{metric}_low": found.low, f"{metric}_high": found.high}
+    return {f"{metric}_low": interval.low, f"{metric}_high": interval.high}
 
 
 @dataclass(frozen=True)

@@ -245,8 +245,8 @@ class _Builder:
 
     def _by_item_attribute(self, name: str, attribute: str) -> KeySlice:
         attributes = self._attributes
-        place_of = {item: index for index, item in enumerate(attributes.item_ids)}
-        places = [place_of.get(item) for item in self._items]
+        index_of = {item: index for index, item in enumerate(attributes.item_ids)}
+        places = [index_of.get(item) for item in self._items]
         if attribute in attributes.numeric:
             numbers = attributes.numeric[attribute]
             values = np.array([np.nan if index is None else numbers[index] for index in places])

@@ -43,8 +43,8 @@ def save(figure: Figure, path: Path) -> None:
 def reliability_figure(part: PartMetrics) -> Figure:
     """Share of positive samples by mean score, a point for each bin, with 95 % intervals."""
     bins = part.reliability
-    scores = np.array([found_bin.mean_score for found_bin in bins])
-    shares = np.array([found_bin.share_positive for found_bin in bins])
+    scores = np.array([each.mean_score for each in bins])
+    shares = np.array([each.share_positive for each in bins])
     low, high = _wilson_intervals(bins)
     with matplotlib.rc_context(_SETTINGS):
         figure = Figure(figsize=(6.4, 6.0))
@@ -171,8 +171,8 @@ def _shortened(text: str, longest: int = 32) -> str:
 
 def _wilson_intervals(bins: Sequence[ReliabilityBin]) -> tuple[np.ndarray, np.ndarray]:
     """95 % intervals of the bins' shares (Wilson 1927): low [bins], high [bins]."""
-    n = np.array([found_bin.n for found_bin in bins])
-    share = np.array([found_bin.share_positive for found_bin in bins])
+    n = np.array([each.n for each in bins])
+    share = np.array([each.share_positive for each in bins])
     square = _NORMAL_QUANTILE**2
     centre = (share + square / (2 * n)) / (1 + square / n)
     half = _NORMAL_QUANTILE * np.sqrt(share * (1 - share) / n + square / (4 * n**2))

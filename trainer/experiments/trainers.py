@@ -136,14 +136,14 @@ class WorkerPool:
         """
         threads = threads or max(1, len(os.sched_getaffinity(0)) // processes)
         self._workers = [
-            WorkerProcess(threads, logs / f"worker{number}.log", experiment, tracking)
+            TrainerProcess(threads, logs / f"worker{number}.log", experiment, tracking)
             for number in range(1, processes + 1)
         ]
 
     def run(self, tasks: Iterable[Task]) -> None:
         """Does tasks; what follows from a task comes before tasks that still wait."""
         waiting, idle = deque(tasks), list(self._workers)
-        running: dict[Future[Sequence[Task]], WorkerProcess] = {}
+        running: dict[Future[Sequence[Task]], TrainerProcess] = {}
         with ThreadPoolExecutor(len(self._workers)) as threads:
             try:
                 while waiting or running:
@@ -160,7 +160,7 @@ class WorkerPool:
                     worker.stop()
 
 
-class WorkerProcess(Trainer):
+class TrainerProcess(Trainer):
     """Trains in a process of its own, which is started when it is needed and shared by runs."""
 
     def __init__(self, threads: int, log: Path, experiment: str, tracking: str | None):

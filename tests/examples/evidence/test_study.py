@@ -16,8 +16,8 @@ from examples.evidence.study import (
     PARTS,
     RESULTS,
     SAMPLE,
-    DataSet,
     Request,
+    StudyData,
     _with_other_backbones,
     _write_scenario,
 )
@@ -25,7 +25,7 @@ from trainer.experiments.grid import arm_scenarios
 
 
 @pytest.mark.parametrize("data", [MOVIELENS_1M, MUSIC, SAMPLE], ids=lambda data: data.config.stem)
-def test_the_scenario_has_the_arms_of_every_part(data: DataSet):
+def test_the_scenario_has_the_arms_of_every_part(data: StudyData):
     arms = load_scenario(data.config, for_all_arms=True).experiment.arms
     parts = [part for part in PARTS.values() if part.data is data]
     for part in parts:

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 
 from examples.movielens_small.link_probe import (
-    Samples,
+    ProbeSamples,
     first_interactions,
     fitted_scores,
     linked_means,
@@ -18,10 +18,12 @@ from preprocessing.links.linking import links_schema
 from tests.models.match.histories import ITEMS, histories, item_vectors, plain_features
 
 
-def samples(history: list[list[int]], items: list[int], users: list[str] | None = None) -> Samples:
+def samples(
+    history: list[list[int]], items: list[int], users: list[str] | None = None
+) -> ProbeSamples:
     random = np.random.default_rng(len(items))
     rows = np.array(history)
-    return Samples(
+    return ProbeSamples(
         labels=np.arange(len(items)) % 2,
         users=np.array(users or ["u"] * len(items)),
         folds=np.full(len(items), -1),

@@ -297,7 +297,7 @@ def draw(unseen: UnseenItems, users: list[int], positions: list[int], wanted: li
 
 def items_by_request(draws: Draws) -> dict[int, list[int]]:
     drawn: dict[int, list[int]] = {}
-    for request, item in zip(draws.of.tolist(), draws.items.tolist(), strict=True):
+    for request, item in zip(draws.requests.tolist(), draws.items.tolist(), strict=True):
         drawn.setdefault(request, []).append(item)
     return drawn
 
@@ -375,7 +375,7 @@ def test_as_many_distinct_items_new_to_the_user_are_drawn_as_there_are(drawn) ->
         user_rows = (log.user_of_row == user) & known
         met = {log.item_ids[item] for item in log.item_of_row[user_rows]}
         left = {n for n, item in enumerate(items) if drawable[n] and item not in met}
-        chosen = draws.items[draws.of == request].tolist()
+        chosen = draws.items[draws.requests == request].tolist()
         assert len(chosen) == len(set(chosen)) == min(wanted, len(left)) and set(chosen) <= left
         if weights is not None:
             own = {n for n in left if weights[drawn["populations"][user]][n]}
@@ -383,7 +383,7 @@ def test_as_many_distinct_items_new_to_the_user_are_drawn_as_there_are(drawn) ->
             assert set(first) <= own
         missing += wanted - len(chosen)
     assert draws.missing == missing
-    assert draws.of.tolist() == sorted(draws.of.tolist())
+    assert draws.requests.tolist() == sorted(draws.requests.tolist())
     assert draw(
         unseen, *([row[column] for row in asked] for column in range(3))
     ).items.tolist() == (draws.items.tolist())
@@ -409,7 +409,7 @@ def test_a_request_for_far_too_many_items_needs_no_more_memory_than_there_are(we
     expected = draw(unseen, [0, 1, 0], [0, 0, 1], enough)
     draws = draw(unseen, [0, 1, 0], [0, 0, 1], far_too_many)
     assert draws.items.tolist() == expected.items.tolist()
-    assert draws.of.tolist() == expected.of.tolist()
+    assert draws.requests.tolist() == expected.requests.tolist()
     assert draws.missing == 2 * 10**12 - left
 
 

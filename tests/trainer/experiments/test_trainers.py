@@ -19,8 +19,8 @@ from trainer.experiments.trainers import (
     LocalTrainer,
     Task,
     Trainer,
+    TrainerProcess,
     WorkerPool,
-    WorkerProcess,
     reason_text,
 )
 from trainer.run_folder import RunFolder
@@ -122,14 +122,14 @@ LONG = {"training__epochs": 1000, "training__patience": 1000}
 
 
 @pytest.fixture(scope="module")
-def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[WorkerProcess]:
+def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrainerProcess]:
     log = tmp_path_factory.mktemp("logs") / "worker1.log"
-    process = WorkerProcess(1, log, "pool_test", None)
+    process = TrainerProcess(1, log, "pool_test", None)
     yield process
     process.stop()
 
 
-def test_a_run_is_trained_in_the_process(worker: WorkerProcess, tmp_path: Path) -> None:
+def test_a_run_is_trained_in_the_process(worker: TrainerProcess, tmp_path: Path) -> None:
     rows: list[EpochRow] = []
     metrics = worker.train(job_in(tmp_path), [rows.append])
     assert RunFolder(tmp_path / "run").read_metrics() == metrics
@@ -137,7 +137,7 @@ def test_a_run_is_trained_in_the_process(worker: WorkerProcess, tmp_path: Path) 
     assert len(workers_of("pool_test")) == 1
 
 
-def test_errors_come_back_and_the_process_goes_on(worker: WorkerProcess, tmp_path: Path) -> None:
+def test_errors_come_back_and_the_process_goes_on(worker: TrainerProcess, tmp_path: Path) -> None:
     with pytest.raises(SettingFailed, match="the model cannot be built"):
         worker.train(job_in(tmp_path, **NOT_BUILDABLE))
     (tmp_path / "run").mkdir()
@@ -148,7 +148,7 @@ def test_errors_come_back_and_the_process_goes_on(worker: WorkerProcess, tmp_pat
 
 
 def test_a_process_that_dies_is_reported_and_replaced(
-    worker: WorkerProcess, tmp_path: Path
+    worker: TrainerProcess, tmp_path: Path
 ) -> None:
     def kill(row: EpochRow) -> None:
         (pid,) = workers_of("pool_test")
@@ -160,7 +160,7 @@ def test_a_process_that_dies_is_reported_and_replaced(
 
 
 def test_a_stopped_process_trains_no_more(tmp_path: Path) -> None:
-    stopped = WorkerProcess(1, tmp_path / "log", "pool_test_stopped", None)
+    stopped = TrainerProcess(1, tmp_path / "log", "pool_test_stopped", None)
     stopped.stop()
     with pytest.raises(CommandError, match="the experiment was stopped"):
         stopped.train(job_in(tmp_path))
@@ -206,7 +206,7 @@ def test_processes_share_the_cores_or_have_threads_as_asked(
 
 def test_with_as_many_threads_a_process_trains_what_this_one_would(tmp_path: Path) -> None:
     threads = len(os.sched_getaffinity(0))
-    other = WorkerProcess(threads, tmp_path / "log", "pool_test_same", None)
+    other = TrainerProcess(threads, tmp_path / "log", "pool_test_same", None)
     there = other.train(job_in(tmp_path / "there"))
     other.stop()
     here = LocalTrainer(ExampleStore(), Tracking()).train(job_in(tmp_path / "here"))
