@@ -1,13 +1,15 @@
-"""Answer files of any format, record by record: read, checked, accepted or rejected."""
+"""Answer files, record by record: those of any format, and those that a configuration names."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 from configs.command_line import CommandError, say
 from configs.data import Table
+from configs.knowledge import SourceAnswers
+from preprocessing import storage
 from preprocessing.answers.checks import AnswerText, Duplicates, Thresholds, check_text
 from preprocessing.answers.formats import (
     AUTO,
@@ -29,18 +31,125 @@ from preprocessing.answers.record import (
     Answer,
     Location,
     RejectedAnswer,
+    answer_of,
     check_entity_id,
     custom_id,
     json_object,
     numbered_lines,
+    other_sources,
+    recorded_source,
+    refuse_forgotten,
 )
 from preprocessing.dead_letters import DeadLetter, dead_letter
 from preprocessing.inputs import input_checksums
-from preprocessing.records.contract import COLLECTIVE
+from preprocessing.records.contract import COLLECTIVE, INDIVIDUAL
 from preprocessing.records.coverage import id_shape
+from preprocessing.records.forgotten import Forgotten
 from preprocessing.tables.blocks import WantedColumns
 from preprocessing.tables.ids import usable_ids
 from preprocessing.tables.table_reader import open_table
+
+
+@dataclass(frozen=True)
+class AnswerFile:
+    """An answer file of a source, as the configuration names it.
+
+    Attributes:
+      order: place in the configuration; the first answer for an entity counts.
+      name: how the configuration names it, for people.
+      path: absolute path or URL.
+      extraction: "individual" or "collective".
+      has_both: the file is named under the other extraction, too, and so is read twice.
+    """
+
+    order: int
+    name: str
+    path: str
+    extraction: str
+    has_both: bool = False
+
+
+def answer_files(answers: SourceAnswers) -> list[AnswerFile]:
+    """The answer files of a source, in their order."""
+    named = [(name, INDIVIDUAL) for name in answers.individual]
+    named += [(name, COLLECTIVE) for name in answers.collective]
+    both = {*answers.individual} & {*answers.collective}
+    return [
+        AnswerFile(order, name, storage.absolute(name), extraction, name in both)
+        for order, (name, extraction) in enumerate(named)
+    ]
+
+
+@dataclass(frozen=True)
+class SourceReader:
+    """Takes the answers of one source out of its answer files.
+
+    Attributes:
+      source: what its records call the source.
+      entity: "item" or "user".
+      others: what records of other sources, which may be in the same files, call theirs.
+      forgotten: those whose answers are rejected.
+    """
+
+    source: str
+    entity: str
+    others: frozenset[str]
+    forgotten: Forgotten
+
+    @classmethod
+    def of(
+        cls, answers: Mapping[str, SourceAnswers], source: str, forgotten: Forgotten
+    ) -> SourceReader:
+        """A reader of one of the sources that a configuration describes.
+
+        Args:
+          answers: `knowledge.answers`.
+          source: one of its keys.
+          forgotten: those of the work directory.
+        """
+        recorded = recorded_source(source, answers[source].factor)
+        return cls(recorded, answers[source].entity, other_sources(answers, source), forgotten)
+
+    def answer(self, line: bytes, number: int, file: AnswerFile) -> Answer | None:
+        """The answer of a line; None where somebody else reads, or rejects, the line.
+
+        Args:
+          line: the line.
+          number: of the line, from 1.
+          file: where it is.
+
+        Raises:
+          RejectedAnswer: the line is no usable answer.
+        """
+        try:
+            record = json_object(line)
+        except RejectedAnswer:
+            if self._is_elsewhere(None, file):
+                return None
+            raise
+        if self._is_elsewhere(record, file):
+            return None
+        answer = answer_of(record, self.source, file.extraction)
+        refuse_forgotten(answer.entity_id, self.entity, self.forgotten, file.extraction)
+        return replace(answer, location=Location(file.name, number, file.order))
+
+    def _is_elsewhere(self, record: Mapping[str, object] | None, file: AnswerFile) -> bool:
+        """Whether a record is read, or rejected, by someone else.
+
+        Of a file that is read twice, once for each extraction, every line is in charge of one
+        reading: what does not say that it is collective is the first one's, even if it says nothing
+        at all.
+
+        Args:
+          record: the JSON object of a line; None if the line is none.
+          file: where it is.
+        """
+        source = None if record is None else record.get("source")
+        if isinstance(source, str) and source in self.others:
+            return True
+        extraction = None if record is None else record.get("extraction")
+        return file.has_both and (extraction == COLLECTIVE) != (file.extraction == COLLECTIVE)
+
 
 OLD, NEW = "old", "new"
 _KEY = "--ids"

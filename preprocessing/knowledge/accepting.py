@@ -3,69 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
 
 from preprocessing import storage
 from preprocessing.answers.checks import Duplicates
+from preprocessing.answers.reading import AnswerFile, SourceReader
 from preprocessing.answers.record import (
     Answer,
     Location,
     RejectedAnswer,
-    answer_of,
     batched_lines,
-    json_object,
-    refuse_forgotten,
 )
 from preprocessing.answers.texts import AnswerTexts
 from preprocessing.beam_sinks import DEAD_LETTERS, STATISTICS, GatherDeadLetters, gather_statistics
 from preprocessing.dead_letters import DeadLetter, dead_letter
-from preprocessing.records.contract import COLLECTIVE
-from preprocessing.records.forgotten import Forgotten
 from preprocessing.records.hashing import stable_hash
-
-
-@dataclass(frozen=True)
-class AnswerFile:
-    """One answer file.
-
-    Attributes:
-      order: place in the configuration; the first answer for an entity counts.
-      name: how the configuration names it, for people.
-      path: absolute path or URL.
-      extraction: "individual" or "collective".
-      has_both: the file is named under the other extraction, too, and so is read twice.
-    """
-
-    order: int
-    name: str
-    path: str
-    extraction: str
-    has_both: bool = False
-
-
-def belongs_elsewhere(
-    record: Mapping[str, object] | None, file: AnswerFile, other_sources: frozenset[str]
-) -> bool:
-    """Whether a record is read, or rejected, by someone else.
-
-    Of a file that is read twice, once for each extraction, every line is in charge of one reading:
-    what does not say that it is collective is the first one's, even if it says nothing at all.
-
-    Args:
-      record: the JSON object of a line; None if the line is none.
-      file: where it is.
-      other_sources: names that records of other sources give their source.
-    """
-    source = None if record is None else record.get("source")
-    if isinstance(source, str) and source in other_sources:
-        return True
-    extraction = None if record is None else record.get("extraction")
-    return file.has_both and (extraction == COLLECTIVE) != (file.extraction == COLLECTIVE)
-
 
 Lines = list[tuple[int, bytes]]
 """Line numbers and lines."""
@@ -79,10 +34,8 @@ def _lines_of(file: AnswerFile) -> Iterable[tuple[AnswerFile, Lines]]:
 
 def _checked_answers(
     element: tuple[AnswerFile, Lines],
+    reader: SourceReader,
     texts: AnswerTexts,
-    entity: str,
-    forgotten: Forgotten,
-    other_sources: frozenset[str],
     shards: int,
 ) -> Iterator[Any]:
     """Batch of lines to (shard, valid answers), dead letters beside them."""
@@ -92,24 +45,16 @@ def _checked_answers(
     read = elsewhere = 0
     for number, line in lines:
         read += 1
-        record = None
         try:
-            record = json_object(line)
-            if belongs_elsewhere(record, file, other_sources):
+            answer = reader.answer(line, number, file)
+            if answer is None:
                 elsewhere += 1
                 continue
-            answer = answer_of(record, texts.source, file.extraction)
-            refuse_forgotten(answer.entity_id, entity, forgotten, answer.extraction)
             answer = texts.to_encode(answer)
         except RejectedAnswer as error:
-            if record is None and belongs_elsewhere(None, file, other_sources):
-                elsewhere += 1
-                continue
             dead_letters.append(dead_letter(file.name, number, error.reason, error.detail))
             continue
-        shard = entity_shard(answer.entity_id, shards)
-        location = Location(file.name, number, file.order)
-        by_shard.setdefault(shard, []).append(replace(answer, location=location))
+        by_shard.setdefault(entity_shard(answer.entity_id, shards), []).append(answer)
     yield beam.pvalue.TaggedOutput(STATISTICS, {"read": read, "other_sources": elsewhere})
     yield beam.pvalue.TaggedOutput(DEAD_LETTERS, dead_letters)
     yield from by_shard.items()
@@ -149,11 +94,9 @@ def _by_entity(answer: Answer) -> tuple[str, str, int, int]:
 
 def build_accepting_pipeline(
     pipeline: beam.Pipeline,
+    reader: SourceReader,
     texts: AnswerTexts,
-    entity: str,
-    forgotten: Forgotten,
     files: list[AnswerFile],
-    other_sources: frozenset[str],
     shards: int,
     folder: str,
     dead_letters_path: str,
@@ -163,11 +106,9 @@ def build_accepting_pipeline(
 
     Args:
       pipeline: an empty pipeline.
+      reader: takes the source's answers out of their files.
       texts: takes the text to encode out of an answer.
-      entity: what the answers are about, "item" or "user".
-      forgotten: those whose answers are rejected.
       files: the source's answer files.
-      other_sources: names that records of other sources give their source.
       shards: number of files of accepted answers.
       folder: where those files belong; a path or URL that all workers see.
       dead_letters_path: JSON lines file for rejected answers.
@@ -180,9 +121,9 @@ def build_accepting_pipeline(
         | "ReadAnswers" >> beam.FlatMap(_lines_of)
         | "SpreadLines" >> beam.Reshuffle()  # one file is one element: let all workers check
         | "CheckAnswers"
-        >> beam.FlatMap(
-            _checked_answers, texts, entity, forgotten, other_sources, shards
-        ).with_outputs(STATISTICS, DEAD_LETTERS, main="answers")
+        >> beam.FlatMap(_checked_answers, reader, texts, shards).with_outputs(
+            STATISTICS, DEAD_LETTERS, main="answers"
+        )
     )
     nothing = (
         pipeline

@@ -15,7 +15,7 @@ from configs.command_line import CommandError, say
 from configs.knowledge import Encoder, SourceAnswers
 from configs.scenario import Scenario
 from preprocessing import storage
-from preprocessing.answers.record import other_sources
+from preprocessing.answers.reading import SourceReader, answer_files
 from preprocessing.answers.texts import answer_texts
 from preprocessing.beam_options import BeamOptions
 from preprocessing.beam_runner import run_pipeline, worker_folder
@@ -29,7 +29,6 @@ from preprocessing.dead_letters import (
 )
 from preprocessing.encoders.text_encoder import encoder_class
 from preprocessing.knowledge.accepting import (
-    AnswerFile,
     accepted_file,
     build_accepting_pipeline,
     read_accepted,
@@ -54,7 +53,6 @@ from preprocessing.knowledge.vectors import round_vectors
 from preprocessing.links.known_links import KnownLinks
 from preprocessing.links.linking import LINKS_FILE, TITLES_FILE, read_catalogue, read_links
 from preprocessing.links.spectral import graph_of_table, spectral_vectors
-from preprocessing.records.contract import COLLECTIVE, INDIVIDUAL
 from preprocessing.records.forgotten import Forgotten
 from preprocessing.records.layout import (
     DEAD_LETTERS_FILE,
@@ -283,15 +281,15 @@ class SourceBuild:
                 tables.described, tables.catalogue, names, knowledge.shards, scratch, letters
             )
         texts = answer_texts(self.source, self._answers, knowledge.encoder)
+        reader = SourceReader.of(knowledge.answers, self.source, self._forgotten)
+        files = answer_files(self._answers)
         counts = storage.join(scratch, "accepting.json")
         run_pipeline(
             lambda pipeline: build_accepting_pipeline(
                 pipeline,
+                reader,
                 texts,
-                self._answers.entity,
-                self._forgotten,
-                self._files(),
-                other_sources(knowledge.answers, self.source),
+                files,
                 knowledge.shards,
                 scratch,
                 letters,
@@ -300,15 +298,6 @@ class SourceBuild:
             self.beam,
         )
         return read_statistics(counts)
-
-    def _files(self) -> list[AnswerFile]:
-        named = [(name, INDIVIDUAL) for name in self._answers.individual]
-        named += [(name, COLLECTIVE) for name in self._answers.collective]
-        both = {*self._answers.individual} & {*self._answers.collective}
-        return [
-            AnswerFile(order, name, storage.absolute(name), extraction, name in both)
-            for order, (name, extraction) in enumerate(named)
-        ]
 
     def _accepted_texts(self, scratch: str) -> Iterator[str]:
         for shard in range(self.scenario.knowledge.shards):

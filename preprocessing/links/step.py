@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,18 +23,14 @@ from configs.loading import ConfigurationError
 from configs.scenario import Scenario
 from preprocessing.answers.checks import Duplicates
 from preprocessing.answers.names import LINKS, NameLists, name_lists
+from preprocessing.answers.reading import AnswerFile, SourceReader, answer_files
 from preprocessing.answers.record import (
     Answer,
-    Location,
     RejectedAnswer,
-    answer_of,
     factor_text,
-    json_object,
     meaning_of,
     numbered_lines,
     other_sources,
-    recorded_source,
-    refuse_forgotten,
 )
 from preprocessing.dead_letters import (
     DeadLetter,
@@ -221,8 +217,8 @@ def _step(scenario: Scenario, plan: LinkPlan) -> Step:
     key, log = "data.catalogue.path", "data.interactions.path"
     files = dict.fromkeys(expand_paths(catalogue.paths, key), key)
     for source in _answer_sources(plan):
-        for extraction, path in _answer_files(plan, source, answers[source]):
-            files[path] = f"knowledge.answers.{source}.{extraction}"
+        for file in _answer_files(plan, source, answers[source]):
+            files[file.name] = f"knowledge.answers.{source}.{file.extraction}"
     try:
         files |= dict.fromkeys(expand_paths(scenario.data.interactions.paths, log), log)
         has_log = True
@@ -256,12 +252,12 @@ def _answer_sources(plan: LinkPlan) -> list[str]:
     return [*([plan.listed] if plan.listed is not None else []), *plan.mined]
 
 
-def _answer_files(plan: LinkPlan, source: str, described: SourceAnswers) -> list[tuple[str, str]]:
-    """Extraction and path of what is read of a source; of one that is mined, single answers."""
-    collective = described.collective if source == plan.listed else []
+def _answer_files(plan: LinkPlan, source: str, described: SourceAnswers) -> list[AnswerFile]:
+    """The files that are read of a source; of one that is mined, those of single answers."""
     return [
-        *((INDIVIDUAL, path) for path in described.individual),
-        *((COLLECTIVE, path) for path in collective),
+        file
+        for file in answer_files(described)
+        if file.extraction == INDIVIDUAL or source == plan.listed
     ]
 
 
@@ -411,26 +407,21 @@ class _Answers:
     ) -> Iterator[tuple[Answer, Content]]:
         """Answers with what is read in each; `read` raises RejectedAnswer for one of no use."""
         answers = self.scenario.knowledge.answers
-        described = answers[source]
-        recorded = recorded_source(source, described.factor)
-        others = other_sources(answers, source)
+        reader = SourceReader.of(answers, source, Forgotten.of(self.scenario.work_dir))
         duplicates = Duplicates()
-        forgotten = Forgotten.of(self.scenario.work_dir)
-        for extraction, path in _answer_files(self.plan, source, described):
-            for line, data in numbered_lines(path):
+        for file in _answer_files(self.plan, source, answers[source]):
+            for number, line in numbered_lines(file.path):
                 self.counts["read"] += 1
                 try:
-                    record = json_object(data)
-                    if record.get("source") in others:
+                    answer = reader.answer(line, number, file)
+                    if answer is None:
                         self.counts["other_sources"] += 1
                         continue
-                    answer = answer_of(record, recorded, extraction)
-                    refuse_forgotten(answer.entity_id, described.entity, forgotten, extraction)
-                    answer = replace(answer, location=Location(path, line))
                     content = read(answer)
                     duplicates.add(answer)
                 except RejectedAnswer as error:
-                    self.letters.add([dead_letter(path, line, error.reason, error.detail)])
+                    letter = dead_letter(file.name, number, error.reason, error.detail)
+                    self.letters.add([letter])
                     continue
                 self.counts["accepted"] += 1
                 yield answer, content

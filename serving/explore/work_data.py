@@ -19,16 +19,13 @@ from configs.command_line import CommandError
 from configs.scenario import Scenario
 from preprocessing.answers.checks import AnswerText, Thresholds, check_text
 from preprocessing.answers.formats import Expected
-from preprocessing.answers.reading import examine
+from preprocessing.answers.reading import AnswerFile, SourceReader, answer_files, examine
 from preprocessing.answers.record import (
     Answer,
     RejectedAnswer,
-    answer_of,
     factor_text,
-    json_object,
     numbered_lines,
     recorded_source,
-    refuse_forgotten,
 )
 from preprocessing.links.linking import LINKS_FILE, read_links, rows_with
 from preprocessing.records.contract import (
@@ -297,41 +294,32 @@ class Answers:
       missing: paths that are no files of this machine.
     """
 
-    def __init__(
-        self,
-        source: str,
-        entity: str,
-        files: Mapping[str, Sequence[str]],
-        factor: str | None,
-        forgotten: Forgotten,
-    ):
+    def __init__(self, reader: SourceReader, files: Sequence[AnswerFile], factor: str | None):
         """Reads the files.
 
         Args:
-          source: what records call the source.
-          entity: "item" or "user".
-          files: extraction -> files.
+          reader: takes the source's answers out of its files.
+          files: the files.
           factor: of structured answers, whose text is taken.
-          forgotten: those whose answers are passed over.
         """
         rows: dict[tuple[str, str], tuple[Answer, str | None]] = {}
         self.missing = []
-        for extraction, paths in files.items():
-            for path in paths:
-                if not Path(path).is_file():
-                    self.missing.append(path)
+        for file in files:
+            if not Path(file.name).is_file():
+                self.missing.append(file.name)
+                continue
+            for number, line in numbered_lines(file.name):
+                try:
+                    answer = reader.answer(line, number, file)
+                except RejectedAnswer:
                     continue
-                for _, line in numbered_lines(path):
-                    try:
-                        answer = answer_of(json_object(line), source, extraction)
-                        refuse_forgotten(answer.entity_id, entity, forgotten, extraction)
-                    except RejectedAnswer:
-                        continue
-                    key = extraction, answer.entity_id
-                    if key not in rows or rows[key][1] is None:
-                        text = _text(answer, factor)
-                        if key not in rows or text is not None:
-                            rows[key] = answer, text
+                if answer is None:
+                    continue
+                key = file.extraction, answer.entity_id
+                if key not in rows or rows[key][1] is None:
+                    text = _text(answer, factor)
+                    if key not in rows or text is not None:
+                        rows[key] = answer, text
         answers = [answer for answer, _ in rows.values()]
         self.table = pa.table(
             {
@@ -434,14 +422,9 @@ class WorkData:
         return read_links(self._directory.links(source).path / LINKS_FILE, described.entity)
 
     def _answers(self, source: str) -> Answers:
-        described = self.scenario.knowledge.answers[source]
-        return Answers(
-            recorded_source(source, described.factor),
-            described.entity,
-            {INDIVIDUAL: described.individual, COLLECTIVE: described.collective},
-            described.factor,
-            Forgotten.of(self.scenario.work_dir),
-        )
+        answers = self.scenario.knowledge.answers
+        reader = SourceReader.of(answers, source, Forgotten.of(self.scenario.work_dir))
+        return Answers(reader, answer_files(answers[source]), answers[source].factor)
 
     def answer_sources(self, entity: str) -> list[str]:
         """Sources of an entity whose knowledge comes from answers."""

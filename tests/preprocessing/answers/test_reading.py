@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -12,9 +13,16 @@ from hypothesis import strategies as st
 from configs.command_line import CommandError
 from preprocessing.answers.checks import Thresholds
 from preprocessing.answers.formats import FORMATS, Expected
-from preprocessing.answers.reading import choose_formats, examine
-from preprocessing.answers.record import QUALITY_REASONS, RECORD_REASONS, Answer
+from preprocessing.answers.reading import AnswerFile, SourceReader, choose_formats, examine
+from preprocessing.answers.record import (
+    QUALITY_REASONS,
+    RECORD_REASONS,
+    Answer,
+    Location,
+    RejectedAnswer,
+)
 from preprocessing.inputs import bounded_lines
+from preprocessing.records.forgotten import NOTHING_FORGOTTEN
 from tests.preprocessing.answers.small_files import (
     DOCUMENTS,
     TEXTS,
@@ -238,3 +246,56 @@ def test_every_record_is_accepted_or_rejected_once(tmp_path_factory, data, name)
     asked = [(answer.extraction, answer.entity_id) for answer in answers]
     assert len(set(asked)) == len(asked) and all(entity.strip() for _, entity in asked)
     assert all(answer.source == "item" and answer.text.strip() for answer in answers)
+
+
+OTHERS = frozenset({"user"})
+
+
+def elsewhere(record: dict | None, extraction: str, has_both: bool = False) -> bool:
+    """Whether a reader leaves the line to somebody else."""
+    line = b"no JSON" if record is None else json.dumps(record).encode()
+    reader = SourceReader("item", "item", OTHERS, NOTHING_FORGOTTEN)
+    try:
+        return reader.answer(line, 1, AnswerFile(0, "a", "/a", extraction, has_both)) is None
+    except RejectedAnswer:
+        return False
+
+
+@pytest.mark.parametrize(
+    ("record", "expected"),
+    [
+        ({"source": "user"}, True),
+        ({"source": "item", "extraction": "collective"}, False),
+        ({"source": "film"}, False),
+        ({"source": ["user"]}, False),
+        ({}, False),
+        (None, False),
+    ],
+)
+def test_only_configured_sources_are_others(record, expected):
+    assert elsewhere(record, "individual") is expected
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        None,
+        {},
+        {"source": "item", "extraction": "individual"},
+        {"source": "item", "extraction": "collective"},
+        {"source": "film", "extraction": "collective"},
+        {"source": "item", "extraction": 3},
+    ],
+)
+def test_of_two_readings_one_is_in_charge_of_each_line(record):
+    readings = [elsewhere(record, name, True) for name in ("individual", "collective")]
+    says_collective = record is not None and record.get("extraction") == "collective"
+    assert readings == [says_collective, not says_collective]
+
+
+def test_an_answer_of_a_source_says_where_it_was_read():
+    line = json.dumps(record("318", "A prison drama.")).encode()
+    reader = SourceReader("item", "item", OTHERS, NOTHING_FORGOTTEN)
+    answer = reader.answer(line, 7, AnswerFile(2, "a.jsonl", "/a.jsonl", "individual"))
+    assert answer is not None and answer.entity_id == "318"
+    assert answer.location == Location("a.jsonl", 7, 2)

@@ -1,15 +1,7 @@
 from __future__ import annotations
 
-import pytest
-
 from preprocessing.answers.record import Answer, Location
-from preprocessing.knowledge.accepting import (
-    AnswerFile,
-    accepted_file,
-    belongs_elsewhere,
-    entity_shard,
-    first_answers,
-)
+from preprocessing.knowledge.accepting import accepted_file, entity_shard, first_answers
 
 
 def answer(entity: str, file_order: int, line: int, extraction: str = "individual") -> Answer:
@@ -39,42 +31,3 @@ def test_entities_spread_over_the_shards_and_stay_there():
     # blake2b-64 of the id under the key "knowledge", written down once
     assert [entity_shard(entity, 1000) for entity in ("1", "318", "Größe")] == [897, 591, 828]
     assert accepted_file("gs://bucket/x", 3) == "gs://bucket/x/accepted-00003.jsonl"
-
-
-OTHERS = frozenset({"user"})
-
-
-def elsewhere(record: dict | None, extraction: str, has_both: bool = False) -> bool:
-    return belongs_elsewhere(record, AnswerFile(0, "a", "/a", extraction, has_both), OTHERS)
-
-
-@pytest.mark.parametrize(
-    ("record", "expected"),
-    [
-        ({"source": "user"}, True),
-        ({"source": "item", "extraction": "collective"}, False),
-        ({"source": "film"}, False),
-        ({"source": ["user"]}, False),
-        ({}, False),
-        (None, False),
-    ],
-)
-def test_only_configured_sources_are_others(record, expected):
-    assert elsewhere(record, "individual") is expected
-
-
-@pytest.mark.parametrize(
-    "record",
-    [
-        None,
-        {},
-        {"source": "item", "extraction": "individual"},
-        {"source": "item", "extraction": "collective"},
-        {"source": "film", "extraction": "collective"},
-        {"source": "item", "extraction": 3},
-    ],
-)
-def test_of_two_readings_one_is_in_charge_of_each_line(record):
-    readings = [elsewhere(record, name, True) for name in ("individual", "collective")]
-    says_collective = record is not None and record.get("extraction") == "collective"
-    assert readings == [says_collective, not says_collective]

@@ -258,6 +258,27 @@ def test_an_answer_about_a_group_names_links_of_each_member(scenario, folder):
     assert result["counts"]["answers_read"] == 7 and result["counts"]["answers"] == 3
 
 
+def test_a_file_with_answers_about_items_and_groups_is_read_for_both(scenario, folder):
+    lines = [
+        answer("6", ["Zodiac"]),
+        of_group("g2", ["6", "2"], {"1": ["The Matrix"], "2": ["Notting Hill"]}),
+    ]
+    write_answers(folder / "both.jsonl", lines)
+    described = {
+        "entity": "item",
+        **dict.fromkeys(("individual", "collective"), ["both.jsonl"]),
+        **{"groups": "groups.csv", "links": {}},
+    }
+    result = link(scenario(**{"knowledge.answers.links": described}))["sources"]["links"]
+    assert rows_of() == [
+        ("6", "Zodiac", 0, "7", None, "exact"),
+        ("2", "Notting Hill", 0, "6", None, "exact"),
+    ]
+    assert result["rejected_by_reason"] == {"both.jsonl": {"duplicate_entity": 1}}
+    assert result["counts"]["answers_read"] == 4
+    assert result["counts"]["answers"] == result["counts"]["other_sources"] == 2
+
+
 def test_links_become_vectors(scenario, folder):
     wanted = scenario(**{"knowledge.answers.links.links.dimension": 20})
     plans = encode(wanted, sources=["links"], dry_run=True)["sources"]
