@@ -129,7 +129,7 @@ def _between(due: np.ndarray, start: float, end: float) -> np.ndarray:
 
 
 def _p99(latencies: np.ndarray) -> float:
-    """In milliseconds."""
+    """99th percentile in milliseconds."""
     return Quantiles.of_seconds(latencies).p99
 
 

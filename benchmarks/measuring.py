@@ -146,6 +146,6 @@ def print_measure(benchmark: str, **values: object) -> str:
 
 
 def _processor_seconds() -> float:
-    """To the microsecond; `os.times` counts in hundredths of a second."""
+    """Processor time to the microsecond; `os.times` counts in hundredths of a second."""
     usages = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in usages)

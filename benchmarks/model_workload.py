@@ -31,12 +31,12 @@ class RandomKnowledge:
 
     @property
     def extraction(self) -> list[str]:
-        """All individual."""
+        """Every answer is individual."""
         return ["individual"] * len(self.entity_ids)
 
     @property
     def group_ids(self) -> list[str]:
-        """No groups."""
+        """No entity has a group."""
         return [""] * len(self.entity_ids)
 
 

@@ -266,7 +266,7 @@ def _read(config: Path) -> None:
 
 
 def slope(lines: Sequence[dict[str, Any]]) -> float | None:
-    """Of log processor time over log rows, by least squares; None of fewer than two sizes."""
+    """Least squares slope of log processor time over log rows; None for fewer than two sizes."""
     if len(lines) < 2:
         return None
     rows, seconds = (np.log([line[key] for line in lines]) for key in ("rows", "cpu_seconds"))

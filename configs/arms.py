@@ -40,7 +40,7 @@ def arms_of_axes(scenario: Scenario) -> Iterator[tuple[str, Arm]]:
 def _sources_of(
     scenario: Scenario, extraction: str, sources: Sequence[str], adapter: str, match: str
 ) -> dict[str, object]:
-    """What makes an extraction's sources those of the adapter and of the match."""
+    """Overrides that give an extraction's sources to the adapter and to the match."""
     answers = scenario.knowledge.answers
     for source in sources:
         if source not in answers:

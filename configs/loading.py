@@ -256,12 +256,12 @@ def read_yaml_file(path: str | Path) -> object:
 
 
 def nothing_there(path: str | Path) -> str:
-    """What is said of a path that was named and leads nowhere."""
+    """The message for a path that does not exist."""
     return f"there is no file or folder '{path}' (relative paths start at {Path.cwd()})"
 
 
 def require_there(path: str | Path) -> None:
-    """Makes sure that a path leads somewhere.
+    """Makes sure that a path exists.
 
     Raises:
       ConfigurationError: it does not.

@@ -27,7 +27,7 @@ def progress(items: Iterable[Any] | None = None, **options: Any) -> tqdm:
 
 
 class _Lines(tqdm):
-    """Says lines in the place of drawing a bar."""
+    """Prints lines instead of drawing a bar."""
 
     def __init__(self, items: Iterable[Any] | None, **options: Any):
         self._said = time.monotonic()
@@ -36,7 +36,7 @@ class _Lines(tqdm):
         super().__init__(items, **options)
 
     def display(self, msg: str | None = None, pos: int | None = None) -> None:
-        """Says a line when it is time."""
+        """Prints a line when one is due."""
         del msg, pos
         if time.monotonic() - self._said < SECONDS_BETWEEN_LINES:
             return
@@ -44,7 +44,7 @@ class _Lines(tqdm):
         say(self._line())
 
     def __del__(self) -> None:
-        """Says nothing: memory is collected long after the work ended."""
+        """Prints nothing: garbage collection comes long after the work ended."""
 
     def _line(self) -> str:
         state = self.format_dict

@@ -41,7 +41,7 @@ LINKS = 10
 _BLOCK = 1 << 17
 _SECONDS_PER_YEAR = 365 * 24 * 3600
 _EXPONENT = 0.5
-"""Of Zipf's law: the first of n is drawn about sqrt(n) / 2 times as often as on average."""
+"""Exponent of Zipf's law: the first of n is drawn sqrt(n) / 2 times as often as on average."""
 _LINK_EXPONENT = 0.7
 _TITLE_EXPONENT = 0.9
 _NICHE = 200
@@ -49,7 +49,7 @@ _LEVELS = (0.7, 0.9)
 """Shares of links within the niche, and within niche or cluster."""
 _MEAN, _QUALITY, _GENEROSITY, _TASTE, _NOISE = 3.6, 0.3, 0.3, 0.6, 0.8
 _LIKED_FROM = 3.75
-"""What is rounded to four and above."""
+"""Ratings from here on are rounded to four and above."""
 _WORDS_OF_ANSWER = 24
 _WORDS_OF_CLUSTER = 12
 _COMMON_WORDS = 400
@@ -274,7 +274,7 @@ class SyntheticLog:
 
     @property
     def _niches(self) -> int:
-        """In each cluster."""
+        """Number of niches in each cluster."""
         return max(1, self.items // (self.clusters * _NICHE))
 
     def _item(self, cluster: np.ndarray, niche: np.ndarray, rank: np.ndarray) -> np.ndarray:

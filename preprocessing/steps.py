@@ -49,7 +49,7 @@ class StepRun:
 
 @dataclass(frozen=True, kw_only=True)
 class Step:
-    """What one step is: it says what is its own; identity, dry run, lock and manifest are here.
+    """One step: its caller says what is special; identity, dry run, lock and manifest are here.
 
     Attributes:
       name: of the step, with its source, e.g. "encode item". The first word names its contract.

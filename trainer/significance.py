@@ -11,7 +11,7 @@ import numpy as np
 
 _CHUNK = 64
 _WEIGHTS_AT_ONCE = 1 << 22
-"""Of samples times resamples; some 60 bytes each are held."""
+"""Samples times resamples weighted at once; each takes some 60 bytes."""
 _MOST_PAIRS = 1 << 27
 """Numbers, 8 bytes each, that AUCs by users may hold."""
 

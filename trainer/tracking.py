@@ -34,7 +34,7 @@ def dotted_settings(
 
 
 class Tracking:
-    """What is told of a training. This one keeps it to itself."""
+    """What a tracking server is told of a training; this base tells nobody."""
 
     def start_run(self, scenario: Scenario, folder: Path, tags: Mapping[str, str]) -> None:
         """A training begins, or goes on after an interruption.

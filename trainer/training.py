@@ -247,7 +247,7 @@ def _compile(model: AnyModel, training: Training, total_steps: int) -> None:
 
 @dataclass(frozen=True)
 class _Watchers:
-    """Who is told of steps and of epochs."""
+    """Callbacks that are told of steps, and those that are told of epochs."""
 
     callbacks: Sequence[tf.keras.callbacks.Callback] = ()
     on_epoch: Sequence[Callable[[EpochRow], None]] = ()

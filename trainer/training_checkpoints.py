@@ -58,7 +58,7 @@ class TrainingState:
 
     @property
     def mean_loss(self) -> float:
-        """Of the steps of this epoch."""
+        """Mean loss of the steps of this epoch."""
         return self.loss_sum / max(self.losses, 1)
 
     def to_json(self) -> str:
@@ -282,7 +282,7 @@ def _writable(folder: Path) -> Iterator[None]:
 
 
 def _number(path: str | None) -> int:
-    """Of a checkpoint, from 1; 0 for none."""
+    """Number of a checkpoint, from 1; 0 for none."""
     return int(path.rpartition("-")[2]) if path else 0
 
 

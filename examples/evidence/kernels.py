@@ -144,7 +144,7 @@ def read_ratings(folder: Path) -> Ratings:
 
 
 def _cosines(folder: Path, source: str, ids: np.ndarray) -> np.ndarray:
-    """Between centred vectors, as the model takes them; 0 with an item without one."""
+    """Cosines between centred vectors, as the model has them; 0 for an item without a vector."""
     knowledge = read_knowledge(folder, source, with_folds=False)
     rows = {entity: row for row, entity in enumerate(knowledge.entity_ids)}
     row_of_item = np.array([rows.get(str(item), -1) for item in ids])

@@ -23,7 +23,7 @@ from trainer.predictions import Predictions, SamplePredictions
 
 _ITEM_LINKS, _USER_LINKS = "links", "user_links"
 _SMALLEST = 1e-7
-"""Of a probability, whose logit must be finite."""
+"""Smallest probability, so that its logit is finite."""
 
 Features = Callable[[SamplePredictions], np.ndarray]
 """What answers about the users of samples say of the candidates: [samples, features]."""

@@ -81,7 +81,7 @@ def low_rank_ridge(
 def _low_rank_ridge_of_one(
     candidates: tf.Tensor, history: tf.Tensor, residuals: tf.Tensor, noise: tf.Tensor
 ) -> tf.Tensor:
-    """The same for one user with many candidates, which is a request.
+    """`low_rank_ridge` for one user with many candidates, as a request has them.
 
     Products of plain matrices, and no transposition of the candidates, take half the time of those
     of batches. The inverse of the factor is exact enough: no eigenvalue of A is below 1.

@@ -452,7 +452,7 @@ CHECKS: Sequence[tuple[str, Check]] = (
 
 
 REPORTED_CHECKS = CHECKS[:3]
-"""Those of what the service reports, which an answer without prose must pass, too."""
+"""Checks of what the service reports; an answer without prose must pass them, too."""
 
 
 def check_text(answer: AnswerText, thresholds: Thresholds) -> None:

@@ -164,7 +164,7 @@ class Location(NamedTuple):
 
 
 NOWHERE = Location("", 0)
-"""Of what was not read."""
+"""The location of an answer that was not read from a file."""
 
 
 @dataclass(frozen=True)

@@ -42,7 +42,7 @@ from preprocessing.records.wire import FIELD_2, decode_example, entry_head
 Manifest = dict[str, Any]
 
 _INCOMPLETE = "prompts of groups are missing"
-"""In the place of the digest of those who are forgotten."""
+"""Stands in the place of the digest of those who are forgotten."""
 
 
 def edit_manifest(

@@ -97,7 +97,7 @@ def _fix_signs(vectors: np.ndarray) -> None:
 
 
 def _dense(matrix: scipy.sparse.csr_matrix, count: int, constants: np.ndarray) -> Eigenpairs:
-    """By LAPACK in float64; the known vectors are moved out of the way, to eigenvalue -2."""
+    """Eigenpairs by LAPACK in float64; known vectors are moved out of the way, to eigenvalue -2."""
     whole = matrix.toarray().astype(np.float64)
     first = constants.astype(np.float64)
     values, vectors = scipy.linalg.eigh(whole - 3 * (first @ first.T))

@@ -142,7 +142,7 @@ class TitleCatalogue:
 
     @functools.cached_property
     def index(self) -> TitleIndex:
-        """Of the titles; made when a name is first looked up, as it is many times their size."""
+        """Index of the titles, many times their size; made when a name is first looked up."""
         return TitleIndex(self.titles, self.years)
 
     def write(self, path: str | Path) -> None:

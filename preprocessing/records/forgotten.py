@@ -14,7 +14,7 @@ from preprocessing import storage
 from preprocessing.records.contract import DamagedRecords
 
 FORGOTTEN_FILE = "forgotten.json"
-"""In the work directory."""
+"""Name of the file in the work directory."""
 
 _VERSION = 1
 _CHECKSUM = "sha256"
@@ -76,7 +76,7 @@ class Forgotten:
 
     @property
     def _checksum(self) -> str:
-        """One wrong digit of the salt would let everybody back."""
+        """Checksum of salt and hashes: one wrong digit of the salt would let everybody back."""
         return _sha256(self.salt, "", *sorted(self.users), "", *sorted(self.items))
 
     def hash_of(self, entity: str, entity_id: str) -> str:

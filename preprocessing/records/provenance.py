@@ -230,7 +230,7 @@ def _contents(manifest: Path, size: int, modified: int) -> dict[str, Any]:
 
 
 def _sha256_at_hand(file: str) -> str | None:
-    """None for a URL, and for a file that is not there."""
+    """SHA-256 of a file; None for a URL, and for a file that is not there."""
     return _sha256(Path(file)) if not storage.is_url(file) and Path(file).is_file() else None
 
 

@@ -19,7 +19,7 @@ _LARGEST_PROCESSOR_SHARE = 0.9
 
 @dataclasses.dataclass(frozen=True)
 class Quantiles:
-    """Of times in milliseconds; each is a time that was measured."""
+    """Quantiles of times in milliseconds; each is a time that was measured."""
 
     p50: float
     p95: float

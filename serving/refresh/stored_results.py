@@ -142,7 +142,7 @@ Changes = Mapping[str, SourceChange]
 
 
 class NextResults:
-    """What the next version holds in other words than the base version.
+    """Tables of the next version that differ from those of the base version.
 
     Attributes:
       tables: its variables.

@@ -356,10 +356,10 @@ _PREFIX = f"{VARIABLES}/variables"
 _FINGERPRINT = "fingerprint.pb"
 
 _BYTES_AT_ONCE = 2**26
-"""Of tensors that are held in memory together while a checkpoint is written."""
+"""Bytes of tensors held in memory together while a checkpoint is written."""
 
 _STRING_BYTES = 24
-"""What a short string takes in a tensor."""
+"""Bytes that a short string takes in a tensor."""
 
 
 class StoredVariables:

@@ -47,5 +47,5 @@ def _connected(training: Training) -> Distribution:
 
 @functools.cache
 def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
-    """One for all trainings of a process: collectives of two would be taken for each other's."""
+    """The strategy of all trainings of a process: collectives of two would be mixed up."""
     return tf.distribute.MirroredStrategy(devices)

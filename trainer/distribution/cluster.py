@@ -46,12 +46,12 @@ class Cluster:
 
     @property
     def name(self) -> str:
-        """Of this process, for people."""
+        """Name of this process, for people."""
         return f"{self.job} {self.index}"
 
     @property
     def address(self) -> str:
-        """Of this process."""
+        """Address of this process, host:port."""
         return self.tasks[self.job][self.index]
 
     @property

@@ -79,7 +79,7 @@ def multi_worker(cluster: Cluster) -> MultiWorker:
 
 @functools.cache
 def _strategy() -> tf.distribute.Strategy:
-    """Once per process: collectives cannot be set up anew."""
+    """The strategy, made once per process: collectives cannot be set up anew."""
     options = tf.distribute.experimental
     has_gpu = bool(tf.config.list_physical_devices("GPU"))
     communication = (
@@ -247,7 +247,7 @@ def parameter_servers(cluster: Cluster) -> ParameterServers:
 
 @functools.cache
 def _connected(workers: int, servers: int) -> ParameterServers:
-    """Once per process, which can be in one cluster only."""
+    """The strategy, made once per process, which can be in one cluster only."""
     # A process that is gone is noticed at once, not after gRPC's own patience.
     os.environ.setdefault("GRPC_FAIL_FAST", "use_caller")
     parts = TableParts(servers)

@@ -16,7 +16,7 @@ from trainer.tfx import activity_extractor
 from trainer.tfx.readiness import BlessingThresholds, PipelineFolders
 
 RUN_FUNCTION = "serving.run_fn.run_fn"
-"""By its name, as TFX's Trainer imports it where it runs."""
+"""Dotted name of the run function, which TFX's Trainer imports where it runs."""
 
 _SIGNATURE, _SCORE = "predict_examples", "score"
 

@@ -57,7 +57,7 @@ def _newest(store: Any, artifact_type: str) -> Any:
 
 
 def _in_order(feature: str, metrics: Mapping[bytes | int, SliceMetrics]) -> dict[str, SliceMetrics]:
-    """Upwards, with the values as text."""
+    """The groups in ascending order, with their values as text."""
     named = {
         value.decode() if isinstance(value, bytes) else str(value): metrics[value]
         for value in sorted(metrics)
