@@ -17,6 +17,7 @@ from configs.command_line import (
     say,
     set_up_tensorflow,
 )
+from configs.experiment import Evaluation
 from configs.loading import ConfigurationError, load_scenario, override_scenario, parse_override
 from configs.scenario import Scenario
 from configs.section import Metavar, Section
@@ -26,34 +27,24 @@ if TYPE_CHECKING:
     import numpy as np
 
     from configs.command_line import Subparsers
-    from configs.scenario import Scenario
     from preprocessing.records.leak_rule import LeakRule
     from trainer.comparison import Divisions
     from trainer.evaluation.part_metrics import PartMetrics
     from trainer.predictions import Predictions
 
 
-SLICE_KEYS = (
-    "evaluation.user_activity_bounds",
-    "evaluation.item_popularity_bounds",
-    "evaluation.cold_user_below",
-    "evaluation.number_groups",
-    "evaluation.largest_groups",
-    "evaluation.sparse_below",
-)
-"""Keys of the scenario that say how slices are made."""
-
 _SECTION = "evaluation."
-_SORTING_KEYS = ("evaluation.memory_megabytes", "evaluation.threads")
-EVALUATE_KEYS = (*SLICE_KEYS, "evaluation.calibration_bins", *_SORTING_KEYS)
-COMPARE_KEYS = (*SLICE_KEYS, *_SORTING_KEYS)
-"""Keys of the scenario that a command goes by."""
-
 _OPTIONS_OF_COMPARE = {
     "evaluation.bootstrap_resamples": "--resamples",
     "evaluation.bootstrap_seed": "--seed",
 }
 """Key -> the option of 'compare' that says the same there."""
+
+EVALUATE_KEYS = tuple(f"{_SECTION}{name}" for name in Evaluation.model_fields)
+COMPARE_KEYS = tuple(
+    key for key in EVALUATE_KEYS if key not in (*_OPTIONS_OF_COMPARE, "evaluation.calibration_bins")
+)
+"""Keys of the scenario that a command goes by."""
 
 
 class EvaluationOptions(Section):
@@ -371,7 +362,7 @@ def add_compare(subparsers: Subparsers) -> None:
         "compare",
         help="difference of two models with an interval",
         description=_COMPARE_HELP,
-        epilog=keys_help(SLICE_KEYS),
+        epilog=keys_help(COMPARE_KEYS),
     )
     parser.add_argument(
         "baseline",

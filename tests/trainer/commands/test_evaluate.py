@@ -17,7 +17,6 @@ from trainer.__main__ import main
 from trainer.commands.evaluation import (
     COMPARE_KEYS,
     EVALUATE_KEYS,
-    SLICE_KEYS,
     EvaluationOptions,
     with_evaluation,
 )
@@ -164,8 +163,10 @@ def test_nothing_else_can_be(override: str, message: str) -> None:
         with_evaluation(scenario(), [override], COMPARE_KEYS)
 
 
-def test_the_keys_of_slices_are_keys_of_the_scenario() -> None:
-    assert set(SLICE_KEYS) < set(COMPARE_KEYS) < set(EVALUATE_KEYS) < set(described_keys())
+def test_the_intervals_of_slices_take_as_many_resamples_as_asked_for() -> None:
+    assert set(COMPARE_KEYS) < set(EVALUATE_KEYS) < set(described_keys())
+    changed = with_evaluation(scenario(), ["evaluation.bootstrap_resamples=50"], EVALUATE_KEYS)
+    assert changed.evaluation.bootstrap_resamples == 50
 
 
 def test_the_options_have_their_defaults() -> None:
