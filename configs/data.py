@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from configs.section import Section, TakesEffect, file_names
+from configs.section import Role, Section, TakesEffect, file_names
 
 IF_CSV = TakesEffect(".format", ("auto", "csv"))
 
@@ -256,14 +256,14 @@ class Data(Section):
         "retrieval: liked items only",
     )
     rerank: Annotated[RerankLists, TakesEffect("data.examples", ("rerank",))] = RerankLists()
-    warn_coverage_below: float = Field(
+    warn_coverage_below: Annotated[float, Role.NO_RECORDS] = Field(
         0.5,
         ge=0,
         le=1,
         description="examples, encode, validate and train warn when the catalogue, or a source of "
         "knowledge, knows a smaller share of the log's interactions; they fail when it knows none",
     )
-    shard_megabytes: int = Field(
+    shard_megabytes: Annotated[int, Role.NO_RECORDS] = Field(
         16, ge=1, description="megabytes of interactions, as they lie on disk, for a TFRecord file"
     )
 

@@ -8,7 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from configs.section import Section, TakesEffect, file_names, named_once, split_names
+from configs.section import Role, Section, TakesEffect, file_names, named_once, split_names
 
 Seen = Literal["first_interactions", "training"]
 """What an LLM saw of the users' interactions, see `SourceAnswers.seen`."""
@@ -58,7 +58,7 @@ class Links(Section):
     disliked_names: int = Field(
         5, ge=1, description="user sources: the same for items that the user would not like"
     )
-    until: str | None = Field(
+    until: Annotated[str | None, Role.NO_RECORDS] = Field(
         None,
         json_schema_extra={"anyOf": [{"type": "string"}, {"type": "integer"}, {"type": "null"}]},
         description="year, month or day, such as 2016 or 2019-11-14: prompts ask for items that "
@@ -314,10 +314,10 @@ class Encoder(Section):
     base_url: Annotated[str | None, IF_ENDPOINT] = Field(
         None, description="endpoint: address, e.g. http://localhost:8000/v1; OpenAI if empty"
     )
-    api_key_variable: Annotated[str, IF_ENDPOINT] = Field(
+    api_key_variable: Annotated[str, IF_ENDPOINT, Role.NO_RECORDS] = Field(
         "OPENAI_API_KEY", description="endpoint: environment variable that holds the key"
     )
-    cache: str | None = Field(
+    cache: Annotated[str | None, Role.NO_RECORDS] = Field(
         None,
         description="folder of vectors by the hash of their text, so that no text is encoded "
         "twice; work_dir/encoded_texts if empty",

@@ -96,6 +96,7 @@ class Role(enum.Enum):
     On a section it holds for all options of the section.
     """
 
+    NO_RECORDS = "no example, link or vector that preprocessing writes depends on it"
     NO_TRAINING = "a trained model does not depend on it"
     INPUTS = "the prepared features and labels of examples depend on it"
     INPUT_NAMES = "they depend on the names that it maps, not on their values"

@@ -39,11 +39,11 @@ from preprocessing.prompt_templates import attribute_texts
 from preprocessing.records.contract import INDIVIDUAL
 from preprocessing.records.forgotten import Forgotten
 from preprocessing.records.layout import (
-    WITHOUT_EFFECT,
     WorkDirectory,
     answers_settings,
     groups_settings,
     input_table_settings,
+    settings_of_records,
 )
 from preprocessing.tables.blocks import expand_paths
 from preprocessing.tables.table_reader import TableReader
@@ -239,9 +239,7 @@ def plan_source(scenario: Scenario, source: str) -> SourcePlan:
         "source": source,
         "answers": answers_settings(answers),
         "other_sources": sorted(others),
-        "encoder": None
-        if encoder is None
-        else encoder.model_dump(mode="json", exclude=WITHOUT_EFFECT),
+        "encoder": None if encoder is None else settings_of_records(encoder),
         "groups": groups_settings(scenario, source),
         "interactions": scenario.data.interactions if from_log else None,
         "catalogue": described,

@@ -17,7 +17,8 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from configs.command_line import CommandError, say
-from configs.data import CatalogueTable as CatalogueTable
+from configs.data import CatalogueTable
+from configs.effects import without
 from configs.knowledge import Links, SourceAnswers
 from configs.loading import ConfigurationError
 from configs.scenario import Scenario
@@ -63,13 +64,12 @@ from preprocessing.links.titles import known_years
 from preprocessing.names import require_plain_name
 from preprocessing.records.contract import COLLECTIVE, INDIVIDUAL
 from preprocessing.records.forgotten import Forgotten
-from preprocessing.records.layout import StepDirectory, WorkDirectory
+from preprocessing.records.layout import StepDirectory, WorkDirectory, settings_of_records
 from preprocessing.steps import Step, StepRun, refuse_rejected, run_sources
 from preprocessing.tables.blocks import expand_paths
 
 REVIEW_FILE = "review.csv"
 _YEAR = "year"
-_NO_PART = {"until", "dimension"}
 _MOST_SHOWN = 3
 
 Content = TypeVar("Content")
@@ -230,9 +230,10 @@ def _step(scenario: Scenario, plan: LinkPlan) -> Step:
         directory=WorkDirectory(scenario.work_dir).links(plan.source),
         settings={
             "plan": [plan.listed, plan.mined, plan.year],
-            "links": plan.settings.model_dump(mode="json", exclude=_NO_PART),
+            # How wide their vectors are, makes no other links.
+            "links": without(settings_of_records(plan.settings), ["dimension"]),
             "answers": [
-                answers[source].model_dump(mode="json", exclude={"links": _NO_PART})
+                without(settings_of_records(answers[source]), ["links.dimension"])
                 for source in _answer_sources(plan)
             ],
             "other_sources": [

@@ -7,10 +7,13 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from configs.data import Table
+from configs.effects import keys_of, without
 from configs.knowledge import SourceAnswers
 from configs.scenario import Scenario
+from configs.section import Role, Section
 from preprocessing.records.contract import CTR, DamagedRecords
 
 DEAD_LETTERS_FILE = "dead_letters.jsonl"
@@ -187,12 +190,6 @@ SETTINGS = "settings"
 FORGOTTEN = "forgotten"
 """Key of a manifest: which users and items its step left out, `Forgotten.digest`."""
 
-WITHOUT_EFFECT = {"cache", "api_key_variable"}
-"""Keys of the section `knowledge.encoder` that say nothing about the vectors."""
-
-WITHOUT_EFFECT_ON_EXAMPLES = {"shard_megabytes", "warn_coverage_below"}
-"""Keys of the section `data` that say nothing about the records."""
-
 Settings = dict[str, object]
 
 _FILE_FIELDS = frozenset(Table.model_fields)
@@ -208,9 +205,14 @@ _LOG_DEPENDS_ON = ("data.interactions.", "data.filter.", "data.labels.")
 _REBUILD = "run 'python -m preprocessing all' again"
 
 
+def settings_of_records(section: Section) -> dict[str, Any]:
+    """A section without the options on which no record depends (`Role.NO_RECORDS`)."""
+    return without(section.model_dump(mode="json"), keys_of(type(section), Role.NO_RECORDS))
+
+
 def examples_settings(scenario: Scenario) -> Settings:
     """What the examples depend on, beside their input files and how those are written."""
-    data = scenario.data.model_dump(mode="json", exclude=WITHOUT_EFFECT_ON_EXAMPLES)
+    data = settings_of_records(scenario.data)
     for table in ("interactions", "catalogue", "profiles"):
         if data[table] is not None:
             data[table] = {
@@ -221,8 +223,8 @@ def examples_settings(scenario: Scenario) -> Settings:
 
 def answers_settings(answers: SourceAnswers) -> dict[str, object]:
     """The section of a source, without `links` where there are none, and what only prompts say."""
-    excluded = {"links": {"until": True}} if answers.links is not None else {"links": True}
-    return answers.model_dump(mode="json", exclude=excluded)
+    settings = settings_of_records(answers)
+    return settings if answers.links is not None else without(settings, ["links"])
 
 
 def knowledge_settings(scenario: Scenario, source: str) -> Settings:
@@ -236,8 +238,7 @@ def knowledge_settings(scenario: Scenario, source: str) -> Settings:
     }
     settings = _dotted(f"knowledge.answers.{source}", answers_settings(answers) | files)
     if answers.is_encoded:
-        encoder = scenario.knowledge.encoder.model_dump(mode="json", exclude=WITHOUT_EFFECT)
-        settings |= _dotted("knowledge.encoder", encoder)
+        settings |= _dotted("knowledge.encoder", settings_of_records(scenario.knowledge.encoder))
     return settings | groups_settings(scenario, source) | input_table_settings(scenario, source)
 
 
