@@ -17,7 +17,6 @@ from models.ranking import RankingModel
 
 NUM_ITEMS, NUM_USERS = 3706, 6040
 _BATCHES = 4
-_LONGEST_HISTORY = 200
 
 Features = dict[str, tf.Tensor]
 

@@ -28,12 +28,12 @@ _BOUNDS = {
 }
 
 
-def editor_schema(section: type[BaseModel] = Scenario) -> dict[str, Any]:
+def editor_schema() -> dict[str, Any]:
     """The JSON Schema of a configuration file, with which editors complete and check it.
 
     Where a list of names may be written as one text ("item, user"), the schema knows the list only.
     """
-    schema = section.model_json_schema()
+    schema = Scenario.model_json_schema()
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
@@ -63,10 +63,10 @@ def _allowed(
     return allowed
 
 
-def choices_of_keys(section: type[BaseModel] = Scenario) -> dict[str, list[str]]:
+def choices_of_keys() -> dict[str, list[str]]:
     """Key -> its values, of those that take one of a few."""
     choices = {}
-    for key, allowed in allowed_values(section).items():
+    for key, allowed in allowed_values().items():
         values = allowed.partition(";")[0].removesuffix(" or null")
         if values.startswith("one of "):
             choices[key] = values.removeprefix("one of ").split(", ")

@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 # Added to the diagonal of the landmarks' kernel matrix, which equal landmarks make singular.
 KERNEL_JITTER = 1e-6
 _MOST_CLUSTERED_ROWS = 10_000
+_SEED = 0  # of the sample of vectors and of k-means
 _BLOCK_ROWS = 2**16
 
 
@@ -118,9 +119,7 @@ def nystroem_features(
     return np.concatenate([whitened, constant], axis=1).astype(np.float32)
 
 
-def cluster_landmarks(
-    vectors: np.ndarray, centre: np.ndarray, count: int, seed: int = 0
-) -> np.ndarray:
+def cluster_landmarks(vectors: np.ndarray, centre: np.ndarray, count: int) -> np.ndarray:
     """Chooses landmarks for `nystroem_features`: k-means centres scaled to length 1.
 
     Of more than 10,000 vectors a random 10,000 are clustered.
@@ -129,21 +128,20 @@ def cluster_landmarks(
       vectors: [rows, width]; rows of zeros are missing.
       centre: [width]; the vectors less the centre, scaled to length 1, are clustered.
       count: landmarks wanted; fewer when there are fewer distinct vectors.
-      seed: of the sample and of k-means.
 
     Returns:
       [min(count, distinct rows), width].
     """
     rows = np.flatnonzero(known_rows(vectors))
     if len(rows) > _MOST_CLUSTERED_ROWS:
-        random = np.random.default_rng(seed)
+        random = np.random.default_rng(_SEED)
         rows = rows[np.sort(random.choice(len(rows), _MOST_CLUSTERED_ROWS, replace=False))]
     distinct = np.unique(unit_rows(vectors[rows] - centre), axis=0)
     if len(distinct) <= count:
         return distinct
     # One thread: sums do not depend on their number, and threads wait for each other at length.
     with threadpool_limits(limits=1):
-        clusters = KMeans(n_clusters=count, n_init=1, random_state=seed).fit(distinct)
+        clusters = KMeans(n_clusters=count, n_init=1, random_state=_SEED).fit(distinct)
     return unit_rows(clusters.cluster_centers_)
 
 

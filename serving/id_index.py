@@ -53,17 +53,16 @@ class IndexContents:
     salt: str
 
     @classmethod
-    def of_ids(cls, ids: Sequence[str] | np.ndarray, first_row: int = 1) -> IndexContents:
-        """Gives the ids the rows first_row, first_row + 1, ...
+    def of_ids(cls, ids: Sequence[str] | np.ndarray) -> IndexContents:
+        """Gives the ids the rows 1, 2, 3, ...
 
         Args:
           ids: raw ids, without repeats.
-          first_row: row of the first one.
 
         Raises:
           IndexOverflow: ids repeat, or their hashes are too much alike.
         """
-        rows = np.arange(first_row, first_row + len(ids), dtype=np.int32)
+        rows = np.arange(1, 1 + len(ids), dtype=np.int32)
         for salt in _SALTS:
             keys = id_hashes(ids, salt)
             if _are_distinct(keys):
