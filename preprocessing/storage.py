@@ -14,7 +14,7 @@ import shutil
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from glob import glob, has_magic
+from glob import glob
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -44,11 +44,6 @@ def matching_files(pattern: str) -> list[str]:
     if Path(pattern).is_file():
         return [pattern]
     return sorted(filter(os.path.isfile, glob(pattern, recursive=True)))
-
-
-def is_pattern(path: str) -> bool:
-    """True when a path holds a glob's special characters."""
-    return has_magic(path)
 
 
 def open_bytes(path: str) -> BinaryIO:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from glob import has_magic
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -168,7 +169,7 @@ def expand_paths(paths: Iterable[str], key: str) -> list[str]:
 def _nothing_at(path: str) -> str:
     where = "" if storage.is_url(path) else f" (relative paths start at {Path.cwd()})"
     where += missing_data_advice(path)
-    if storage.is_pattern(path):
+    if has_magic(path):
         return f"no file matches '{path}'{where}"
     if not storage.is_url(path) and Path(path).is_dir():
         return f"'{path}' is a folder; name its files, for example '{path.rstrip('/')}/*.parquet'"

@@ -18,6 +18,28 @@ _QUANTITY = r"^[0-9]+(\.[0-9]+)?(Mi|Gi|Ti)$"
 _IMAGE_WITH_TAG = r"^[A-Za-z0-9._/:-]+(@sha256:[0-9a-f]{64})?$"
 
 
+def require_pinned(tag: str) -> str:
+    """Refuses an image's tag that may name another image tomorrow.
+
+    Raises:
+      ValueError: the tag names no release.
+    """
+    if not re.fullmatch(r"v?[0-9]+\.[0-9]+(\.[0-9]+)?[A-Za-z0-9._-]*", tag):
+        raise ValueError("name a release, for example 2.21.0, and no tag that moves")
+    return tag
+
+
+def require_pinned_image(image: str) -> str:
+    """Refuses an image whose name may mean another one tomorrow: it has a digest or a pinned tag.
+
+    Raises:
+      ValueError: it has neither.
+    """
+    if "@" not in image:
+        require_pinned(image.rpartition("/")[2].partition(":")[2])
+    return image
+
+
 class Storage(Section):
     """Where the server finds the version folders of `export --out`, and who brings them there."""
 
@@ -92,10 +114,7 @@ class Storage(Section):
             )
         return path
 
-    @field_validator("rclone_image", "oras_image")
-    @classmethod
-    def _has_a_pinned_tag(cls, image: str) -> str:
-        return require_pinned_image(image)
+    _pinned_images = field_validator("rclone_image", "oras_image")(require_pinned_image)
 
     @model_validator(mode="after")
     def _loader_can_write(self) -> Storage:
@@ -283,28 +302,6 @@ class Batching(Section):
         return self
 
 
-def require_pinned(tag: str) -> str:
-    """Refuses an image's tag that may name another image tomorrow.
-
-    Raises:
-      ValueError: the tag names no release.
-    """
-    if not re.fullmatch(r"v?[0-9]+\.[0-9]+(\.[0-9]+)?[A-Za-z0-9._-]*", tag):
-        raise ValueError("name a release, for example 2.21.0, and no tag that moves")
-    return tag
-
-
-def require_pinned_image(image: str) -> str:
-    """Refuses an image whose name may mean another one tomorrow: it has a digest or a pinned tag.
-
-    Raises:
-      ValueError: it has neither.
-    """
-    if "@" not in image:
-        require_pinned(image.rpartition("/")[2].partition(":")[2])
-    return image
-
-
 class Kubernetes(Section):
     """The Deployment and what stands around it."""
 
@@ -442,10 +439,7 @@ class Compose(Section):
     )
     grafana_port: Port = Field(3000, description="port on this machine")
 
-    @field_validator("prometheus_image", "grafana_image")
-    @classmethod
-    def _has_a_pinned_tag(cls, image: str) -> str:
-        return require_pinned_image(image)
+    _pinned_images = field_validator("prometheus_image", "grafana_image")(require_pinned_image)
 
 
 class Monitoring(Section):
@@ -545,10 +539,7 @@ class Deployment(Section):
     monitoring: Monitoring = Monitoring()
     alerts: Alerts = Alerts()
 
-    @field_validator("tag")
-    @classmethod
-    def _is_pinned(cls, tag: str) -> str:
-        return require_pinned(tag)
+    _pinned_tag = field_validator("tag")(require_pinned)
 
     @field_validator("also_loaded")
     @classmethod

@@ -80,10 +80,6 @@ def test_only_local_paths_become_absolute(monkeypatch, tmp_path):
     assert storage.absolute("gs://bucket/a") == "gs://bucket/a"
 
 
-def test_glob_characters_make_a_pattern():
-    assert storage.is_pattern("part-*.csv") and not storage.is_pattern("part-1.csv")
-
-
 def test_special_characters_of_patterns_in_a_folder_mean_themselves(root):
     folder = storage.join(root, "run[1]?*")
     write(storage.join(folder, "deeper/one"), b"1")
