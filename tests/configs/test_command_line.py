@@ -200,15 +200,6 @@ def test_overrides_may_stand_between_options(words: list[str]) -> None:
     assert (parsed.config, parsed.json, parsed.overrides) == ("a.yaml", True, ["x.y=1", "z=2"])
 
 
-def test_other_left_over_words_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    parser = TeachingParser(prog="tool")
-    add_scenario_options(parser)
-    with pytest.raises(SystemExit) as raised:
-        parser.parse_args(["--config", "a.yaml", "--jsno", "x=1"])
-    assert raised.value.code == 2
-    assert "--jsno" in capsys.readouterr().err
-
-
 NUMBER_OPTIONS = [
     ("preprocessing", ["generate", "--prompts", "p", "--out", "o"], "--temperature"),
     ("preprocessing", ["generate", "--prompts", "p", "--out", "o"], "--budget-usd"),

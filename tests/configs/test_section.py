@@ -115,8 +115,6 @@ def test_an_override_makes_a_section_that_the_file_leaves_out(tmp_path: Path) ->
         ("name: a\ninner: {port: 0}\n", "inner.port: Input should be greater than or equal to 1"),
         ("name: a\ninner: {port: 0}\n", "Received: 0"),
         ("name: forbidden\n", "outer.yaml: this name is forbidden"),
-        ("- a\n", "expected sections or keys at the top level"),
-        ("name: [\n", "not valid YAML"),
     ],
 )
 def test_what_is_wrong_is_named(text: str, message: str, tmp_path: Path) -> None:
@@ -124,17 +122,3 @@ def test_what_is_wrong_is_named(text: str, message: str, tmp_path: Path) -> None
         load_section(Outer, written(tmp_path, text))
     assert message in str(raised.value)
     assert str(raised.value).startswith(f"{tmp_path}/outer.yaml")
-
-
-def test_files_that_cannot_be_read(tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="there is no file or folder '.*missing.yaml'"):
-        load_section(Outer, tmp_path / "missing.yaml")
-    (tmp_path / "latin.yaml").write_bytes("name: ä".encode("latin-1"))
-    with pytest.raises(ConfigurationError, match="not UTF-8 text"):
-        load_section(Outer, tmp_path / "latin.yaml")
-
-
-@pytest.mark.parametrize("override", ["name", "name.first=a", "=a"])
-def test_wrong_overrides(override: str, tmp_path: Path) -> None:
-    with pytest.raises(ConfigurationError, match="override"):
-        load_section(Outer, written(tmp_path, "name: a\n"), [override])

@@ -144,10 +144,6 @@ def test_users_are_resampled_as_a_whole(samples) -> None:
     assert actual.high == pytest.approx(actual.difference, abs=1e-12)
 
 
-def test_relative_lift_is_relative_to_the_baseline() -> None:
-    assert Difference(0.8, 0.76, -0.04, -0.05, -0.03).relative_lift == pytest.approx(-0.05)
-
-
 def test_means_are_compared_by_resamples_made_by_repeating_users(samples) -> None:
     _, users, weak, strong = samples
     weak, strong = weak[:1], strong[:1]

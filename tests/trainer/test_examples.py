@@ -231,15 +231,6 @@ def test_the_size_of_reading_batches_changes_nothing(monkeypatch: pytest.MonkeyP
         np.testing.assert_allclose(values, in_batches.features[name], atol=1e-5, err_msg=name)
 
 
-def test_a_part_without_samples_is_refused(tmp_path: Path) -> None:
-    scenario = copied_scenario(tmp_path, model__adapter="none")
-    for path in WorkDirectory(scenario.work_dir).examples.shards("test"):
-        write_records(path, [])
-    list_files_anew(WorkDirectory(scenario.work_dir).examples)
-    with pytest.raises(CommandError, match="part 'test' in .* has no ctr examples"):
-        prepared(scenario, "test")
-
-
 def test_a_cut_off_file_is_refused(tmp_path: Path) -> None:
     scenario = copied_scenario(tmp_path, model__adapter="none")
     path = WorkDirectory(scenario.work_dir).examples.shards("test")[0]

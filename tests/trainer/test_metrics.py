@@ -64,14 +64,6 @@ def test_metrics_of_samples_are_those_of_scikit_learn(drawn, dtype) -> None:
     assert metrics["n"] == len(labels)
 
 
-def test_grouped_auc_of_a_hand_computed_case() -> None:
-    labels = np.array([1, 0, 0, 1, 1, 0, 1])
-    scores = np.array([0.9, 0.5, 0.9, 0.2, 0.7, 0.1, 0.4])
-    users = np.array(["a", "a", "a", "a", "b", "c", "c"])
-    # a: pairs (0.9: 0.5 won, 0.9 tied), (0.2: both lost) -> 1.5 / 4; b: one class; c: 1.
-    assert grouped_auc(labels, scores, users) == pytest.approx((4 * 0.375 + 2 * 1.0) / 6)
-
-
 def test_grouped_auc_is_that_of_chance_when_no_user_has_both_classes() -> None:
     assert grouped_auc(np.array([1, 0]), np.array([0.1, 0.9]), np.array(["a", "b"])) == 0.5
 
@@ -140,14 +132,6 @@ def test_the_auc_of_every_list_is_that_of_scikit_learn(drawn) -> None:
         else:
             assert np.isnan(auc)
         assert ranked.has_both_classes[number] == (not np.isnan(auc))
-
-
-def test_a_hand_computed_auc() -> None:
-    # Pairs of a positive and a negative row: 0.9 over 0.5, 0.9 as 0.9, 0.2 under both.
-    ranked = RankedLists(
-        np.array([1, 1, 1, 1]), np.array([1, 0, 0, 1]), np.array([0.9, 0.5, 0.9, 0.2])
-    )
-    assert np.isnan(ranked.auc()[0]) and ranked.auc()[1] == 1.5 / 4
 
 
 def test_equal_scores_of_mixed_lists_keep_the_order_given() -> None:

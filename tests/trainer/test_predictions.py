@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +106,12 @@ def test_further_tasks_have_columns_and_metrics_of_their_own(tmp_path: Path) -> 
     metrics = predictions.metrics()
     assert {name: metrics[name] for name in ("auc", "logloss", "gauc", "n")} == samples().metrics()
     assert list(metrics["tasks"]) == ["loved", "finished"]
+    columns = ["label_loved", "score_loved", "label_finished", "score_finished"]
+    assert list(table.columns)[4:] == columns
+    assert predictions.is_of_same_examples(samples())
     for task, task_metrics in metrics["tasks"].items():
+        np.testing.assert_array_equal(table[f"label_{task}"], predictions.task_labels[task])
+        np.testing.assert_array_equal(table[f"score_{task}"], predictions.task_scores[task])
         expected = roc_auc_score(table[f"label_{task}"], table[f"score_{task}"])
         assert task_metrics["auc"] == pytest.approx(expected)
         assert set(task_metrics) == {"auc", "logloss", "gauc", "n"}
@@ -128,6 +132,8 @@ def test_the_file_of_a_re_ranker_holds_a_row_per_candidate(tmp_path: Path) -> No
     metrics = predictions.metrics()
     assert metrics["n"] == predictions.count == len(table) == (predictions.item_ids != "").sum()
     assert not (table.item_id == "").any()
+    np.testing.assert_array_equal(table.label, predictions.labels[predictions.mask])
+    np.testing.assert_array_equal(table.score, predictions.scores[predictions.mask])
     assert metrics["auc"] == pytest.approx(roc_auc_score(table.label, table.score))
     ndcg = []
     for list_id, rows in table.groupby("list_id"):
@@ -161,7 +167,11 @@ def test_the_file_of_a_retrieval_model_holds_both_ranks(tmp_path: Path) -> None:
     np.testing.assert_array_equal(
         table["rank"], 1 + predictions.among_all.better + predictions.among_all.tied / 2
     )
-    assert (table.rank_new_items <= table["rank"]).all()
+    np.testing.assert_array_equal(
+        table.rank_new_items, 1 + predictions.among_new.better + predictions.among_new.tied / 2
+    )
+    np.testing.assert_array_equal(table.user_id, predictions.user_ids)
+    np.testing.assert_array_equal(table.item_id, predictions.item_ids)
     columns = {name: table[name].to_numpy() for name in RANK_COLUMNS}
     for actual, expected in zip(
         ranks_of(columns), (predictions.among_all, predictions.among_new), strict=True
@@ -233,6 +243,15 @@ def test_other_kinds_are_compared_by_their_own_metrics(synthetic, metrics: list[
         assert each.low < each.difference < each.high
 
 
+@pytest.mark.parametrize(
+    ("synthetic", "metric"),
+    [(samples, "auc"), (lists, "ndcg_at_10"), (retrieved, "new_items_recall_at_10")],
+)
+def test_every_kind_has_the_metric_that_epochs_are_chosen_by(synthetic, metric: str) -> None:
+    assert synthetic().selection_metric == metric
+    assert metric in synthetic().metrics()
+
+
 @pytest.mark.parametrize("synthetic", ALL_KINDS)
 def test_comparison_with_itself_is_zero(synthetic) -> None:
     for each in compare_predictions([synthetic()], [synthetic()], resamples=20, seed=0).values():
@@ -281,157 +300,15 @@ def test_auc_of_one_class_is_refused(synthetic) -> None:
         compare_predictions([one_class], [one_class], resamples=10, seed=0)
 
 
-# Pairs (positive, negative) in the right order: 3 of 4 over all, 1 of 1 for u1; u2 has one class.
-FOUR_SAMPLES = SamplePredictions(
-    user_ids=np.array(["u1", "u1", "u2", "u3"]),
-    item_ids=np.array(["a", "b", "a", "c"]),
-    labels=np.array([1, 0, 1, 0], np.float32),
-    scores=np.array([0.5, 0.25, 0.8, 0.6], np.float32),
-    task_labels={"loved": np.array([0, 0, 1, 0], np.float32)},
-    task_scores={"loved": np.array([0.2, 0.6, 0.4, 0.2], np.float32)},
-)
-
-
-def test_metrics_of_samples_are_those_counted_by_hand() -> None:
-    metrics = FOUR_SAMPLES.metrics()
-    assert FOUR_SAMPLES.count == metrics["n"] == 4
-    assert metrics["auc"] == pytest.approx(3 / 4)
-    assert metrics["gauc"] == pytest.approx(1)
-    assert metrics["logloss"] == pytest.approx(-math.log(0.5 * 0.75 * 0.8 * 0.4) / 4, rel=1e-6)
-    assert metrics["tasks"]["loved"]["auc"] == pytest.approx(2 / 3)
-    assert FOUR_SAMPLES.selection_metric == "auc"
-
-
-def test_the_table_has_columns_of_every_task() -> None:
-    assert FOUR_SAMPLES.table().slice(1, 1).to_pylist() == [
-        {
-            "user_id": "u1",
-            "item_id": "b",
-            "label": 0.0,
-            "score": 0.25,
-            "label_loved": 0.0,
-            "score_loved": pytest.approx(0.6),
-        }
-    ]
-
-
-def test_further_tasks_do_not_make_other_examples() -> None:
-    label_alone = SamplePredictions(
-        FOUR_SAMPLES.user_ids, FOUR_SAMPLES.item_ids, FOUR_SAMPLES.labels, FOUR_SAMPLES.scores
-    )
-    assert FOUR_SAMPLES.is_of_same_examples(label_alone)
-    swapped = SamplePredictions(
-        FOUR_SAMPLES.user_ids, FOUR_SAMPLES.item_ids[::-1], FOUR_SAMPLES.labels, FOUR_SAMPLES.scores
-    )
-    assert not FOUR_SAMPLES.is_of_same_examples(swapped)
-
-
-def test_the_difference_of_ranking_models_is_that_of_the_auc() -> None:
-    perfect = SamplePredictions(
-        FOUR_SAMPLES.user_ids, FOUR_SAMPLES.item_ids, FOUR_SAMPLES.labels, FOUR_SAMPLES.labels
-    )
-    actual = compare_predictions([FOUR_SAMPLES], [perfect], resamples=20, seed=0)
-    assert list(actual) == ["auc"]
-    assert actual["auc"].difference == pytest.approx(1 / 4)
-
-
-SECOND_PLACE = 1 / math.log2(3)
-"""NDCG of a list whose only positive candidate stands second."""
-
-
-def three_lists(first_scores: list[float]) -> ListPredictions:
-    """Three lists: one positive, one positive of two candidates, none."""
-    return ListPredictions(
-        user_ids=np.array(["u1", "u2", "u1"]),
-        item_ids=np.array([["a", "b", "c"], ["d", "e", ""], ["f", "", ""]]),
-        labels=np.array([[0, 1, 0], [1, 0, 0], [0, 0, 0]], np.float32),
-        scores=np.array([first_scores, [0.75, 0.5, 0], [0.25, 0, 0]], np.float32),
-    )
-
-
-SECOND = three_lists([0.875, 0.625, 0.125])
-FIRST = three_lists([0.375, 0.625, 0.125])
-
-
-def test_padding_is_no_candidate() -> None:
-    assert SECOND.count == 6
-    assert SECOND.mask.tolist() == [[True] * 3, [True, True, False], [True, False, False]]
-    table = SECOND.table()
-    assert table["list_id"].to_pylist() == [0, 0, 0, 1, 1, 2]
-    assert table["user_id"].to_pylist() == ["u1", "u1", "u1", "u2", "u2", "u1"]
-    assert table["item_id"].to_pylist() == list("abcdef")
-    assert table["label"].to_pylist() == [0, 1, 0, 1, 0, 0]
-    assert table["score"].to_pylist() == [0.875, 0.625, 0.125, 0.75, 0.5, 0.25]
-
-
-def test_metrics_of_lists_are_those_counted_by_hand() -> None:
-    metrics = SECOND.metrics()
-    assert (metrics["n"], metrics["lists"], metrics["lists_without_positive"]) == (6, 3, 1)
-    assert metrics[SECOND.selection_metric] == pytest.approx((SECOND_PLACE + 1) / 2)
-    # Of 2 x 4 pairs only those of the negative candidate with the highest score are wrong.
-    assert metrics["auc"] == pytest.approx(6 / 8)
-
-
-def test_differences_are_those_of_auc_and_ndcg() -> None:
-    actual = compare_predictions([SECOND], [FIRST], resamples=20, seed=0)
-    assert list(actual) == ["auc", "ndcg_at_10"]
-    assert actual["auc"].difference == pytest.approx(2 / 8)
-    assert actual["ndcg_at_10"].difference == pytest.approx((1 - SECOND_PLACE) / 2)
-
-
-def test_scores_do_not_make_other_examples() -> None:
-    assert SECOND.is_of_same_examples(FIRST)
-    users = np.array(["u2", "u1", "u1"])
-    other = ListPredictions(users, SECOND.item_ids, SECOND.labels, SECOND.scores)
-    assert not SECOND.is_of_same_examples(other)
-
-
-def four_ranks(better_new: list[int], tied_new: list[int]) -> RetrievalPredictions:
-    """Four examples of three users."""
-    return RetrievalPredictions(
+def test_recalls_are_shares_of_hits_among_all_and_among_new_items() -> None:
+    predictions = RetrievalPredictions(
         user_ids=np.array(["u1", "u1", "u2", "u3"]),
         item_ids=np.array(["a", "b", "a", "c"]),
         among_all=Ranks(np.array([20, 40, 9, 0]), np.array([0, 0, 3, 0])),
-        among_new=Ranks(np.array(better_new), np.array(tied_new)),
+        among_new=Ranks(np.array([10, 9, 9, 0]), np.array([0, 0, 3, 0])),
     )
-
-
-# One of the places 10 to 13 of the third example is among the first ten: a quarter of a hit.
-FOUR_RANKS = four_ranks([10, 9, 9, 0], [0, 0, 3, 0])
-
-
-def test_the_table_counts_ranks_from_1() -> None:
-    assert FOUR_RANKS.count == 4
-    table = FOUR_RANKS.table()
-    assert table["rank"].to_pylist() == [21, 41, 11.5, 1]
-    assert table["rank_new_items"].to_pylist() == [11, 10, 11.5, 1]
-    assert table["user_id"].to_pylist() == ["u1", "u1", "u2", "u3"]
-    assert table["item_id"].to_pylist() == ["a", "b", "a", "c"]
-
-
-def test_epochs_are_chosen_by_the_recall_among_new_items() -> None:
-    metrics = FOUR_RANKS.metrics()
+    metrics = predictions.metrics()
     assert metrics["n"] == 4
+    # One of the places 10 to 13 of the third example is among the first ten: a quarter of a hit.
     assert metrics["recall_at_10"] == pytest.approx((0 + 0 + 0.25 + 1) / 4)
-    assert FOUR_RANKS.selection_metric == "new_items_recall_at_10"
-    assert metrics[FOUR_RANKS.selection_metric] == pytest.approx((0 + 1 + 0.25 + 1) / 4)
-
-
-def test_the_difference_is_that_of_the_recall_among_new_items() -> None:
-    better = four_ranks([0, 0, 0, 0], [0, 0, 0, 0])
-    (name, difference), *others = compare_predictions(
-        [FOUR_RANKS], [better], resamples=20, seed=0
-    ).items()
-    assert (name, others) == ("new_items_recall_at_10", [])
-    assert difference.difference == pytest.approx(1 - 2.25 / 4)
-
-
-def test_ranks_do_not_make_other_examples() -> None:
-    assert FOUR_RANKS.is_of_same_examples(four_ranks([0] * 4, [0] * 4))
-    other = RetrievalPredictions(
-        FOUR_RANKS.user_ids,
-        FOUR_RANKS.item_ids[::-1],
-        FOUR_RANKS.among_all,
-        FOUR_RANKS.among_new,
-    )
-    assert not FOUR_RANKS.is_of_same_examples(other)
+    assert metrics["new_items_recall_at_10"] == pytest.approx((0 + 1 + 0.25 + 1) / 4)

@@ -219,6 +219,7 @@ def test_training_ends_after_the_steps_it_may_make(
     state = run(max_steps)
     assert int(run.model.optimizer.iterations) == steps
     assert len(state.rows) == len(run.weights) == epochs and state.is_finished
+    assert run.resumed == []
 
 
 @pytest.mark.parametrize(
@@ -319,12 +320,6 @@ def test_a_finished_training_that_was_not_written_makes_no_step(tmp_path: Path) 
     assert again() == state
     assert len(again.resumed) == 1 and again.told == state.rows
     assert_equal_weights(values_of(again.model), first.weights[1])
-
-
-def test_nothing_is_resumed_at_first(tmp_path: Path) -> None:
-    run = Run(tmp_path, {"epochs": 1})
-    run()
-    assert run.resumed == []
 
 
 class Ticking(tf.keras.callbacks.Callback):

@@ -111,11 +111,6 @@ def test_what_a_scenario_does_not_take_is_refused(word: str, reason: str) -> Non
         check_space(base(), space_of(word))
 
 
-def test_an_empty_space_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="there is nothing to search"):
-        check_space(base(), {})
-
-
 @pytest.mark.parametrize("key", ["model.hein", "model.hein.dropout_rate", "model"])
 def test_fixed_keys_with_what_is_above_and_below_them_are_not_searched(key: str) -> None:
     space = {"model.hein": SearchRange.model_validate({"choices": [{}]})}

@@ -42,14 +42,3 @@ def test_a_batch_needs_a_sample_for_every_device(monkeypatch: pytest.MonkeyPatch
     assert distribution_of(Training(batch_size=3)) is connected
     with pytest.raises(ConfigurationError, match="2 samples cannot be dealt to 3 devices; set it"):
         distribution_of(Training(batch_size=2))
-
-
-@pytest.mark.slow
-def test_a_batch_that_is_too_small_is_wrong_configuration(
-    tmp_path: Path, repository_root: Path
-) -> None:
-    changes = {"training.distribution": "mirrored", "training.devices": 3, "training.batch_size": 2}
-    with Processes(repository_root, tmp_path) as processes:
-        code, message = processes.start(tmp_path / "run", changes).wait()
-    assert code == 2
-    assert "training.batch_size: 2 samples cannot be dealt to 3 devices" in message

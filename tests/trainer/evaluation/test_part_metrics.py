@@ -14,9 +14,7 @@ from configs.command_line import CommandError
 from configs.experiment import Evaluation
 from tests.runs import rich_run, shared_store
 from tests.trainer.evaluation.synthetic_scores import (
-    auc_by_pairs,
     expected_metrics,
-    quality_by_hand,
     synthetic_lists,
     synthetic_samples,
     written,
@@ -306,36 +304,20 @@ def test_a_missing_value_that_no_sample_has_is_no_group(tmp_path: Path) -> None:
 KINDS = ("mixed", "only positive", "only negative", "one each", "none")
 
 
-def sample_sums(has_lists: bool = False) -> SampleSums:
+def sample_sums() -> SampleSums:
     """Groups by number: 0 mixed, 1 only positive, 2 only negative, 3 users of one class, 4 none."""
     batch = {
         "number": np.array([0, 0, 0, 1, 1, 2, 3, 3]),
         "user_id": np.array([0, 0, 0, 1, 2, 2, 3, 4]),
-        "list_id": np.array([0, 1, 1, 2, 3, 3, 4, 5]),
         "label": np.array([1, 0, 1, 1, 1, 0, 0, 1]),
         "score": np.array([0.8, 0.5, 0.2, 0.5, 0.75, 0.25, 0.5, 0.75]),
     }
-    sums = SampleSums(NumberSlice("number", KINDS, "number", [1, 2, 3, 4]), has_lists)
+    sums = SampleSums(NumberSlice("number", KINDS, "number", [1, 2, 3, 4]), has_lists=False)
     ascending = np.argsort(batch["score"], kind="stable")
     sums.add_ascending({name: values[ascending] for name, values in batch.items()})
     sums.end_ascending()
     sums.add_users(batch)
     return sums
-
-
-def test_a_hand_computed_group() -> None:
-    metrics = sample_sums().metrics(0)
-    assert metrics["auc"] == metrics["gauc"] == metrics["gauc_mean"] == 1 / 2
-    loss = -(math.log(0.8) + math.log(0.5) + math.log(0.2)) / 3
-    assert metrics["logloss"] == pytest.approx(loss)
-    entropy = -(2 / 3 * math.log(2 / 3) + 1 / 3 * math.log(1 / 3))
-    assert metrics["normalised_entropy"] == pytest.approx(loss / entropy)
-    assert metrics["calibration_ratio"] == pytest.approx(0.5 / (2 / 3))
-    assert (metrics["mean_score"], metrics["base_rate"]) == pytest.approx((0.5, 2 / 3))
-    assert metrics["mrr"] == metrics["hit_rate_at_1"] == 1.0
-    assert metrics["map_at_3"] == pytest.approx((1 + 2 / 3) / 2)
-    assert (metrics["n"], metrics["users"], metrics["users_without_positive"]) == (3, 1, 0)
-    assert "reason" not in metrics and "lists" not in metrics
 
 
 @pytest.mark.parametrize(
@@ -362,14 +344,6 @@ def test_the_lacking_class_is_known_after_the_first_pass() -> None:
     sums = sample_sums()
     assert [sums.missing_class(group) for group in (0, 3)] == [None, None]
     assert sums.missing_class(4) == "no samples"
-
-
-def test_lists_are_counted_apart_from_users() -> None:
-    metrics = sample_sums(has_lists=True).metrics(0)
-    assert (metrics["users"], metrics["lists"], metrics["lists_without_positive"]) == (1, 2, 0)
-    # The second list has its positive candidate behind the other.
-    assert metrics["mrr"] == pytest.approx((1 + 1 / 2) / 2)
-    assert "users_without_positive" not in metrics
 
 
 GROUPS = 4
@@ -507,46 +481,6 @@ def test_equal_scores_are_never_parted() -> None:
 def test_the_error_is_the_mean_distance_weighted_by_samples() -> None:
     bins = [ReliabilityBin(0, 1, 0.3, 0.5, 30), ReliabilityBin(0, 1, 0.9, 0.8, 10)]
     assert calibration_error(bins) == pytest.approx((30 * 0.2 + 10 * 0.1) / 40)
-
-
-LIST_GROUPS = 3
-
-
-def test_users_in_groups_have_the_means_of_loops_however_they_are_batched() -> None:
-    samples = synthetic_samples(5, rows=1500, digits=1)
-    users = np.unique(samples.user_id, return_inverse=True)[1]
-    groups = samples.position.to_numpy() % LIST_GROUPS
-    labels, scores = samples.label.to_numpy(), samples.score.to_numpy()
-    sums = ListSums(LIST_GROUPS)
-    for some in (users < 30, (users >= 30) & (users < 31), users >= 31):
-        sums.add(groups[some], users[some], labels[some], scores[some])
-    for group in range(LIST_GROUPS):
-        lists = [rows for _, rows in samples[groups == group].groupby("user_id")]
-        mixed = [rows for rows in lists if rows.label.nunique() == 2]
-        aucs = [auc_by_pairs(rows.label.to_numpy(), rows.score.to_numpy()) for rows in mixed]
-        sizes = [len(rows) for rows in mixed]
-        means = {"gauc": np.average(aucs, weights=sizes), "gauc_mean": np.mean(aucs)}
-        assert sums.gauc(group) == pytest.approx(means, abs=1e-12)
-        assert (sums.users[group], sums.judged_users[group]) == (len(lists), len(mixed))
-        ranked = [rows.sort_values("score", ascending=False, kind="stable") for rows in lists]
-        judged = [rows.label.tolist() for rows in ranked if rows.label.any()]
-        assert (sums.lists[group], sums.judged_lists[group]) == (len(lists), len(judged))
-        expected = [quality_by_hand(labels) for labels in judged]
-        means = {name: np.mean([one[name] for one in expected]) for name in expected[0]}
-        assert sums.quality(group) == pytest.approx(means, abs=1e-12)
-
-
-def test_lists_of_users_are_ranked_apart() -> None:
-    samples = synthetic_lists(6, lists=80)
-    users = np.unique(samples.user_id, return_inverse=True)[1]
-    sums = ListSums(1)
-    columns = (samples[name].to_numpy() for name in ("label", "score", "list_id"))
-    sums.add(np.zeros(len(users), int), users, *columns)
-    assert sums.lists.tolist() == [80] and sums.users[0] == samples.user_id.nunique() < 80
-    ranked = samples.sort_values("score", ascending=False, kind="stable").groupby("list_id")
-    first = [rows.label.iloc[0] for _, rows in ranked if rows.label.any()]
-    assert sums.judged_lists[0] == len(first)
-    assert sums.quality(0)["ndcg_at_1"] == pytest.approx(np.mean(first))
 
 
 def test_groups_without_a_list_have_no_means() -> None:

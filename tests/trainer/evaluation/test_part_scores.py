@@ -156,13 +156,6 @@ def test_a_part_in_batches_has_the_predictions_of_the_whole(
             assert actual[name].to_pylist() == whole[name].to_pylist()
 
 
-def test_further_tasks_are_named() -> None:
-    run = rich_run("din", tasks=True)
-    scores = run_scores(run.scenario, run.model, "validation")
-    assert list(scores.tasks) == ["loved"]
-    assert "score_loved" in next(iter(scores.tables())).column_names
-
-
 def test_items_are_computed_once_for_all_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     run = rich_run("two_tower")
     assert isinstance(run.model, RetrievalModel)

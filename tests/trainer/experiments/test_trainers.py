@@ -13,6 +13,7 @@ from configs.loading import ConfigurationError, override_scenario
 from configs.scenario import Scenario
 from tests.scenarios import tiny_scenario
 from tests.trainer.experiments.processes import workers_of
+from tests.waiting import wait_until
 from trainer.examples import ExampleStore
 from trainer.experiments.trainers import (
     Job,
@@ -61,6 +62,7 @@ class Notes(Tracking):
         self.told.append(f"abandon {reason}")
 
 
+@pytest.mark.slow
 def test_a_run_is_trained_and_told(tmp_path: Path) -> None:
     notes, rows = Notes(), []
     job = job_in(tmp_path)
@@ -73,6 +75,7 @@ def test_a_run_is_trained_and_told(tmp_path: Path) -> None:
     assert notes.tags["code_version"] == metrics["code_version"]
 
 
+@pytest.mark.slow
 def test_settings_that_cannot_be_trained_are_told_apart(tmp_path: Path) -> None:
     notes = Notes()
     trainer = LocalTrainer(ExampleStore(), notes)
@@ -116,8 +119,6 @@ def test_reasons_are_messages_or_the_end_of_a_traceback() -> None:
     assert len(text.splitlines()) <= 8 and "loading.py" in text
 
 
-pytestmark = pytest.mark.slow
-
 LONG = {"training__epochs": 1000, "training__patience": 1000}
 
 
@@ -129,6 +130,7 @@ def worker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[TrainerProcess]
     process.stop()
 
 
+@pytest.mark.slow
 def test_a_run_is_trained_in_the_process(worker: TrainerProcess, tmp_path: Path) -> None:
     rows: list[EpochRow] = []
     metrics = worker.train(job_in(tmp_path), [rows.append])
@@ -137,6 +139,7 @@ def test_a_run_is_trained_in_the_process(worker: TrainerProcess, tmp_path: Path)
     assert len(workers_of("pool_test")) == 1
 
 
+@pytest.mark.slow
 def test_errors_come_back_and_the_process_goes_on(worker: TrainerProcess, tmp_path: Path) -> None:
     with pytest.raises(SettingFailed, match="the model cannot be built"):
         worker.train(job_in(tmp_path, **NOT_BUILDABLE))
@@ -147,6 +150,7 @@ def test_errors_come_back_and_the_process_goes_on(worker: TrainerProcess, tmp_pa
     assert worker.train(job_in(tmp_path / "other"))["epochs"] == 1
 
 
+@pytest.mark.slow
 def test_a_process_that_dies_is_reported_and_replaced(
     worker: TrainerProcess, tmp_path: Path
 ) -> None:
@@ -159,6 +163,7 @@ def test_a_process_that_dies_is_reported_and_replaced(
     assert worker.train(job_in(tmp_path / "again"))["epochs"] == 1
 
 
+@pytest.mark.slow
 def test_a_stopped_process_trains_no_more(tmp_path: Path) -> None:
     stopped = TrainerProcess(1, tmp_path / "log", "pool_test_stopped", None)
     stopped.stop()
@@ -170,20 +175,21 @@ def test_tasks_are_shared_and_what_follows_comes_before_what_waits(tmp_path: Pat
     """No process is started, as these tasks train nothing."""
     order: list[str] = []
 
-    def task(name: str, *following: str, seconds: float = 0.0) -> Task:
+    def task(name: str, *following: str, after: int = 0) -> Task:
         def do(trainer: Trainer) -> Sequence[Task]:
-            time.sleep(seconds)
+            wait_until(lambda: len(order) >= after)
             order.append(name)
             return [task(one) for one in following]
 
         return do
 
     pool = WorkerPool(2, None, tmp_path / "logs", "pool_test_tasks", None)
-    pool.run([task("slow", seconds=1.5), task("a", "a1", "a2"), task("b")])
+    pool.run([task("slow", after=4), task("a", "a1", "a2"), task("b")])
     assert order == ["a", "a1", "a2", "b", "slow"]
     assert workers_of("pool_test_tasks") == [] and not (tmp_path / "logs").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("threads", [None, 3])
 def test_processes_share_the_cores_or_have_threads_as_asked(
     threads: int | None, tmp_path: Path
@@ -204,6 +210,7 @@ def test_processes_share_the_cores_or_have_threads_as_asked(
     assert asked == [str(threads or share)]
 
 
+@pytest.mark.slow
 def test_with_as_many_threads_a_process_trains_what_this_one_would(tmp_path: Path) -> None:
     threads = len(os.sched_getaffinity(0))
     other = TrainerProcess(threads, tmp_path / "log", "pool_test_same", None)
@@ -213,6 +220,7 @@ def test_with_as_many_threads_a_process_trains_what_this_one_would(tmp_path: Pat
     assert there["validation"] == here["validation"]
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_the_processes(tmp_path: Path) -> None:
     def train(trainer: Trainer) -> Sequence[Task]:
         with pytest.raises(CommandError):

@@ -399,10 +399,6 @@ def test_markdown_aligns_figures_to_the_right_and_escapes_bars() -> None:
     assert text == f"- Well.\n\n{rows}\nAll is well.\n\n{rows}"
 
 
-def test_a_report_without_steps_has_an_empty_table() -> None:
-    assert step_table(replace(helpful_report(), steps=[]).steps).rows == []
-
-
 Written = tuple[Path, Mapping[str, object]]
 
 
