@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.layer_support import precision
 from tests.models.builders import gradients_of
 
 
@@ -139,14 +140,11 @@ def assert_mixed_precision_stays_close(
       exact: the same layer in float32, built.
       inputs: of both.
     """
-    try:
-        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    with precision("mixed_bfloat16"):
         layer = make()
         layer(inputs, training=True)
         layer.set_weights(exact.get_weights())
         mixed = layer(inputs)
-    finally:
-        tf.keras.mixed_precision.set_global_policy("float32")
     assert {weight.dtype for weight in layer.weights} == {tf.float32}
     assert mixed.dtype == tf.bfloat16
     expected = exact(inputs)

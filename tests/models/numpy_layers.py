@@ -73,6 +73,23 @@ def numpy_fields(layer: FieldStack, inputs: BackboneInputs, row: int, user: int)
     return np.stack(fields)
 
 
+def numpy_joined(interest: np.ndarray, inputs: BackboneInputs, row: int) -> np.ndarray:
+    """What was read in a history, beside the candidate, its numbers and its side fields."""
+    candidate, side_fields = inputs.candidate[row].numpy(), inputs.side_fields[row].numpy()
+    return np.concatenate(
+        [interest, candidate.reshape(-1), inputs.numeric[row], side_fields.reshape(-1)]
+    )
+
+
+def numpy_attention_joined(
+    layer: tf.keras.layers.Layer, inputs: BackboneInputs, row: int, user: int
+) -> np.ndarray:
+    """The same of a backbone whose target attention reads the history."""
+    candidate = inputs.candidate[row].numpy().reshape(-1)
+    history, mask = inputs.history[user].numpy(), inputs.history_mask[user].numpy()
+    return numpy_joined(numpy_attention(layer._attention, candidate, history, mask), inputs, row)
+
+
 def numpy_linear(layer: tf.keras.layers.Dense, values: np.ndarray) -> float:
     """A dense layer of one output, with or without bias."""
     kernel, *bias = layer.get_weights()

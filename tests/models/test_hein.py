@@ -111,24 +111,6 @@ def test_published_size_follows_the_formula() -> None:
         np.testing.assert_allclose(outputs[source], expected, atol=1e-5)
 
 
-def test_shared_experts_are_one_function_and_dedicated_ones_are_not() -> None:
-    batch = vectors(item=4)["item"]
-    layer = with_random_weights(network(), {"user": batch, "item": batch})
-    experts = layer.experts({"user": batch, "item": batch})
-    shared = layer.num_shared_experts
-    np.testing.assert_array_equal(experts["user"][:, :shared], experts["item"][:, :shared])
-    difference = np.abs(experts["user"][:, shared:] - experts["item"][:, shared:])
-    assert (difference.max(axis=(0, 2)) > 1e-3).all()
-
-
-def test_a_source_does_not_see_the_inputs_of_another() -> None:
-    inputs = vectors(user=3, item=2)
-    layer = with_random_weights(network(), inputs)
-    changed = layer({**inputs, "user": inputs["user"] + 1})
-    np.testing.assert_array_equal(changed["item"], layer(inputs)["item"])
-    assert np.abs(changed["user"] - layer(inputs)["user"]).max() > 1e-3
-
-
 def test_an_empty_batch_gives_empty_outputs() -> None:
     inputs = vectors(user=0, item=2)
     outputs = network()(inputs)

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from models.item_ids import KnowledgeIds, StoredIds, TrainedIds
+from models.layer_support import precision
 from tests.models.adapters.cases import stored_vectors, tables
 from tests.models.builders import gradients_of, named_weights, randomise
 
@@ -71,12 +72,9 @@ def test_graph_equals_eager_and_keeps_the_shape(make: Any) -> None:
 @every_kind
 def test_mixed_precision_stays_close(make: Any) -> None:
     exact = make()
-    try:
-        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    with precision("mixed_bfloat16"):
         mixed = make()
         vectors, default, table = mixed(tf.range(7)), mixed.default(), mixed.table()
-    finally:
-        tf.keras.mixed_precision.set_global_policy("float32")
     assert vectors.dtype == default.dtype == tf.bfloat16
     assert table.dtype == np.float32
     np.testing.assert_allclose(tf.cast(vectors, tf.float32), exact.table(), atol=0.03)

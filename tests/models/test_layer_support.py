@@ -86,18 +86,12 @@ class TestOptionChecks:
     @pytest.mark.parametrize(
         ("name", "backbone"), (BACKBONES | RERANKERS | RETRIEVERS).items(), ids=str
     )
-    def test_every_backbone_checks_and_keeps_its_top_network(
-        self, name: str, backbone: Any
-    ) -> None:
+    def test_every_backbone_keeps_its_top_network(self, name: str, backbone: Any) -> None:
         layer = backbone(top_units=[3, 2], dropout_rate=0.25)
         assert (layer.top_units, layer.dropout_rate) == ((3, 2), 0.25)
         config = layer.get_config()
         assert (config["top_units"], config["dropout_rate"]) == ([3, 2], 0.25)
         assert own_options(backbone).keys() < config.keys()
-        with pytest.raises(ValueError, match=r"^dropout_rate must .*Received: dropout_rate=1$"):
-            backbone(top_units=[3, 2], dropout_rate=1)
-        with pytest.raises(ValueError, match=r"^top_units must .*Received: top_units=\[0\]$"):
-            backbone(top_units=[0])
 
     def test_a_configured_layer_is_made_again_from_its_own_and_inherited_arguments(self) -> None:
         class Parent(ConfiguredLayer):

@@ -12,6 +12,7 @@ from sklearn.kernel_ridge import KernelRidge
 
 from configs.model import Prior
 from models.catalogue import CatalogueContents
+from models.layer_support import precision
 from models.prior import KnowledgePrior, item_parts
 
 ITEMS, FOLDS, PARTS = 30, 3, 4
@@ -187,11 +188,8 @@ def test_the_configuration_weights_and_checkpoint_make_it_again(tmp_path: Path) 
 
 
 def test_mixed_precision_keeps_float32() -> None:
-    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    try:
+    with precision("mixed_bfloat16"):
         actual = prior()(np.arange(ITEMS + 1))
-    finally:
-        tf.keras.mixed_precision.set_global_policy("float32")
     assert actual.dtype == tf.float32
     np.testing.assert_array_equal(actual, table(prior())[:, -1])
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.layer_support import precision
 from models.profiles import (
     ProfileAttribute,
     ProfileEncoder,
@@ -112,12 +113,9 @@ def test_one_kind_of_attributes_is_enough(kind: str) -> None:
 
 def test_years_keep_their_digits_in_mixed_precision() -> None:
     years = {"profile/age": tf.constant([[1960.0], [1961.0], [1963.0], [2001.0]])}
-    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    try:
+    with precision("mixed_bfloat16"):
         layer = ProfileEncoder({"age": ATTRIBUTES["age"]}, WIDTH)
         _, numbers = layer(years, training=True)
-    finally:
-        tf.keras.mixed_precision.set_global_policy("float32")
     assert numbers.dtype == tf.bfloat16
     values = years["profile/age"].numpy()[:, 0]
     expected = (values - values.mean()) / values.std()

@@ -10,6 +10,7 @@ from sklearn.metrics import log_loss
 
 from models.backbones import BACKBONES
 from models.building import build_model
+from models.layer_support import precision
 from models.ranking import RankingModel
 from tests.models.builders import (
     Tensors,
@@ -126,13 +127,6 @@ def test_padding_changes_nothing(model: RankingModel) -> None:
     np.testing.assert_allclose(model(padded), model(raw), atol=1e-5)
 
 
-def test_loss_is_the_mean_cross_entropy(model: RankingModel) -> None:
-    raw = raw_features(COUNT)
-    logits = model(raw).numpy().astype(np.float64)
-    expected = np.where(LABELS > 0, np.log1p(np.exp(-logits)), np.log1p(np.exp(logits))).mean()
-    np.testing.assert_allclose(model.compute_loss((raw, LABELS)), expected, rtol=1e-5)
-
-
 def test_every_trainable_weight_learns_and_no_table_moves(model: RankingModel) -> None:
     batch = raw_features(COUNT), LABELS
     with weights_kept(model), no_table_moves(model):
@@ -234,15 +228,6 @@ def test_further_tasks_have_weighted_losses_and_scores_of_their_own() -> None:
     assert small_model().task_probabilities(raw) == {}
 
 
-def test_factor_gates_can_be_read_out() -> None:
-    model, raw = small_model(factor_gate=True, sources=("item", "plot", "user")), raw_features(5)
-    weights = model.factor_weights(raw)
-    assert list(weights) == ["item"]
-    assert weights["item"].shape == (5, 2)
-    np.testing.assert_allclose(tf.reduce_sum(weights["item"], axis=1), np.ones(5), atol=1e-6)
-    assert small_model(sources=("item", "plot")).factor_weights(raw) == {}
-
-
 def test_a_zero_start_begins_as_the_model_without_knowledge() -> None:
     def logits(adapter: str) -> np.ndarray:
         model = small_model(adapter=adapter, zero_start=True)
@@ -286,14 +271,11 @@ def test_alignment_is_part_of_the_training_loss_only() -> None:
 
 def test_mixed_precision_stays_close(model: RankingModel, arm: dict[str, Any]) -> None:
     raw = raw_features(COUNT)
-    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    try:
+    with precision("mixed_bfloat16"):
         mixed = small_model(**arm)
         logits = mixed(raw)
         assert logits.dtype == tf.float32
         loss = mixed.compute_loss((raw, LABELS), training=True)
-    finally:
-        tf.keras.mixed_precision.set_global_policy("float32")
     assert np.isfinite(loss)
     for weight, other in zip(model.trainable_weights, mixed.trainable_weights, strict=True):
         np.testing.assert_array_equal(weight, other)

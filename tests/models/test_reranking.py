@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from models.assembly import InputAssembly
+from models.layer_support import precision
 from models.losses import LIST_LOSSES
 from models.rerankers import RERANKERS
 from models.reranking import ListScorer, RerankingModel
@@ -174,13 +175,10 @@ def test_graph_and_saved_model_equal_eager(model: RerankingModel, tmp_path: Path
 def test_mixed_precision_stays_close() -> None:
     raw = raw_lists()
     exact = small_reranking_model()
-    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    try:
+    with precision("mixed_bfloat16"):
         mixed = small_reranking_model()
         mixed.set_weights(exact.get_weights())
         logits = mixed(raw)
-    finally:
-        tf.keras.mixed_precision.set_global_policy("float32")
     assert logits.dtype == tf.float32
     deviation = np.abs(logits - exact(raw))[real(raw)].max()
     assert 0 < deviation < 0.05 * max(1.0, np.ptp(exact(raw)))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.layer_support import precision
 from models.retrieving import RetrievalModel
 from tests.models.builders import ITEM_IDS, raw_features
 from tests.models.retrieval.models import ARMS, small_retrieval_model
@@ -57,8 +58,7 @@ def test_training_and_search_run_in_mixed_precision() -> None:
     raw = raw_features(COUNT)
     exact = small_retrieval_model()
     expected = exact.compute_loss((raw, None))
-    try:
-        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    with precision("mixed_bfloat16"):
         mixed = small_retrieval_model()
         loss = mixed.compute_loss((raw, None))
         mixed.compile(optimizer=tf.keras.optimizers.Adam(0.02))
@@ -71,8 +71,6 @@ def test_training_and_search_run_in_mixed_precision() -> None:
         rows = mixed.inputs_preparation(raw)["item_row"]
         metric.update_state(*mixed(raw), true_candidate_ids=rows)
         users, items = mixed.user_vectors(raw), mixed.item_vectors(tf.range(1, NUM_ITEMS + 1))
-    finally:
-        tf.keras.mixed_precision.set_global_policy("float32")
     assert loss.dtype == users.dtype == items.dtype == tf.float32
     assert float(loss) == pytest.approx(float(expected), rel=0.1)
     assert last < 0.9 * first
@@ -85,4 +83,3 @@ def test_training_and_search_run_in_mixed_precision() -> None:
     for k, share in zip((1, 3), metric.result(), strict=True):
         assert (known & (perhaps_better < k)).mean() <= share + 1e-6
         assert share <= (known & (surely_better < k)).mean() + 1e-6
-    assert tf.keras.mixed_precision.global_policy().name == "float32"

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.assembly import Augmented
 from models.scoring_model import ScoringModel
 from tests.models.builders import gradients_of, raw_features, small_model
 from tests.models.trainable import trainable_model
@@ -60,17 +59,6 @@ def test_learned_match_is_computed_with_the_present_kernel() -> None:
     assert np.nanmax(np.abs(changed - first)) > 1e-3
 
 
-def test_match_statistics_standardise_the_scorers_match_features() -> None:
-    model = small_model(adapter="none", match="means")
-    width = model.inputs_preparation.num_match_features
-    mean, deviation = np.linspace(-1, 1, width), np.linspace(1, 3, width)
-    model.set_match_statistics(tf.constant(mean, tf.float32), tf.constant(deviation, tf.float32))
-    prepared = model.prepared(raw_features(6))
-    _, match = model.scorer.assembly(prepared, Augmented())
-    expected = np.clip((prepared["match"].numpy() - mean) / deviation, -5, 5)
-    np.testing.assert_allclose(match, np.nan_to_num(expected), atol=1e-5)
-
-
 def test_factor_weights_are_shares_of_an_entitys_sources() -> None:
     model = small_model(factor_gate=True, sources=("item", "plot", "user"))
     weights = model.factor_weights(raw_features(5))
@@ -78,7 +66,8 @@ def test_factor_weights_are_shares_of_an_entitys_sources() -> None:
     assert weights["item"].shape == (5, 2)
     np.testing.assert_allclose(weights["item"].numpy().sum(axis=1), 1, atol=1e-6)
     assert np.ptp(weights["item"].numpy()) > 1e-3
-    assert small_model().factor_weights(raw_features(5)) == {}
+    for options in ({}, {"sources": ("item", "plot")}):
+        assert small_model(**options).factor_weights(raw_features(5)) == {}
 
 
 def test_a_step_is_that_of_the_reported_losses() -> None:

@@ -17,6 +17,7 @@ from models.adapters.base import (
     component_statistics,
     frozen_weight,
 )
+from models.layer_support import precision
 from models.vector_tables import AugmentedTables
 from tests.models.adapters.cases import (
     ROWS,
@@ -222,14 +223,11 @@ def test_a_checkpoint_restores_trained_and_frozen_weights(
 @pytest.mark.parametrize("standardized", [False, True])
 def test_mixed_precision_stays_close(name: str, standardized: bool) -> None:
     exact = shared_adapter(name, standardized)
-    try:
-        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    with precision("mixed_bfloat16"):
         mixed = adapter(name, standardized_knowledge=standardized)
         mixed.set_weights(exact.get_weights())
         outputs = mixed(every_row(), training=True)
         stored = augmented_tables(mixed)
-    finally:
-        tf.keras.mixed_precision.set_global_policy("float32")
     for source, vectors in exact(every_row()).items():
         assert outputs[source].dtype == tf.bfloat16
         assert stored[source].dtype == np.float32
@@ -279,12 +277,9 @@ class TestFrozenWeights:
         np.testing.assert_array_equal(other.shift, weight)
 
     def test_mixed_precision_does_not_touch_them(self) -> None:
-        try:
-            tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+        with precision("mixed_bfloat16"):
             layer = Shift(np.array([1.0009765625]))
             output = layer(tf.zeros([1]))
-        finally:
-            tf.keras.mixed_precision.set_global_policy("float32")
         assert output.dtype == tf.float32
         np.testing.assert_array_equal(output, np.array([1.0009765625], np.float32))
 

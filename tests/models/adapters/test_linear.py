@@ -6,14 +6,11 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from models.adapters.linear import LinearProjection, linear_adapter
+from models.adapters.linear import LinearProjection
 from tests.models.adapters.cases import (
     assert_network_learns,
     assert_network_survives_saving,
-    options,
-    rows_of,
     source_vectors,
-    tables,
 )
 from tests.models.builders import named_weights, randomise
 
@@ -58,8 +55,3 @@ def test_configuration_makes_the_same_layer_again() -> None:
     again = LinearProjection.from_config(made.get_config())
     assert (again.name, again.sources, again.width) == ("projection", ("item", "user"), 7)
     assert tf.keras.utils.get_registered_name(LinearProjection) == "reki>LinearProjection"
-
-
-def test_sources_may_have_widths_of_their_own() -> None:
-    layer = linear_adapter(options(), tables(user=9))
-    assert [vectors.shape for vectors in layer(rows_of([1, 2], [1])).values()] == [(2, 3), (1, 3)]

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from threadpoolctl import threadpool_limits
 
-from models.adapters.pq import ProductQuantizationAdapter, cut, fit_codebook, nearest_codes
+from models.adapters.pq import ProductQuantizationAdapter, cut, fit_codebook
 from tests.models.adapters.cases import ROWS, adapter, stored_vectors, table_of
 from tests.models.builders import augmented_tables, named_weights, randomise
 
@@ -40,6 +40,7 @@ def test_codes_are_the_nearest_centres_of_each_part() -> None:
     layer = quantised(vectors)
     books = [weight.numpy() for weight in layer.non_trainable_weights if "codebook" in weight.name]
     assert [book.shape for book in books] == [(4, 3), (4, 2)]
+    assert layer.codes("item").dtype == np.int32
     stored = stored_vectors(layer.tables["item"])
     for row, vector in enumerate(stored, start=1):
         for index, part in enumerate((vector[:3], vector[3:])):
@@ -140,13 +141,3 @@ class TestCodebooks:
             one = fit_codebook(vectors, 16, seed=3)
         np.testing.assert_array_equal(fit_codebook(vectors, 16, seed=3), one)
         assert np.abs(fit_codebook(vectors, 16, seed=4) - one).max() > 0.1
-
-    def test_codes_are_the_nearest_centres(self) -> None:
-        random = np.random.default_rng(0)
-        vectors = random.normal(size=[40, 5])
-        codebooks = [random.normal(size=[4, 3]), random.normal(size=[6, 2])]
-        codes = nearest_codes(vectors, codebooks)
-        assert codes.dtype == np.int32
-        for vector, (first, second) in zip(vectors, codes, strict=True):
-            assert first == np.argmin([np.linalg.norm(vector[:3] - c) for c in codebooks[0]])
-            assert second == np.argmin([np.linalg.norm(vector[3:] - c) for c in codebooks[1]])

@@ -2,14 +2,12 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 
 from models.backbones.base import BackboneInputs
 from models.backbones.bst import BehaviorSequenceTransformer
 from tests.models.backbones.inputs import assert_logits_follow
-from tests.models.builders import relu
-from tests.models.numpy_layers import dense, numpy_transformer
+from tests.models.numpy_layers import numpy_joined, numpy_linear, numpy_top, numpy_transformer
 
 
 def numpy_logit(
@@ -22,14 +20,8 @@ def numpy_logit(
         inputs.history[user].numpy(),
         inputs.history_mask[user].numpy(),
     )
-    hidden = np.concatenate(
-        [read, candidate, inputs.numeric[row], inputs.side_fields[row].numpy().reshape(-1)]
-    )
-    for top in (layer._top.layers[0], layer._top.layers[2]):
-        kernel, bias = dense(top)
-        hidden = relu(hidden @ kernel + bias)
-    kernel, bias = dense(layer._logit)
-    return float((hidden @ kernel + bias)[0])
+    joined = numpy_joined(read, inputs, row)
+    return numpy_linear(layer._logit, numpy_top(layer._top, joined))
 
 
 @pytest.mark.parametrize("sources", [0, 2])

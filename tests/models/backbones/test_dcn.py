@@ -7,17 +7,11 @@ from models.backbones.base import BackboneInputs
 from models.backbones.dcn import DeepCrossNetwork
 from tests.models.backbones.inputs import assert_logits_follow
 from tests.models.builders import named_weights
-from tests.models.numpy_layers import numpy_attention, numpy_linear, numpy_top
+from tests.models.numpy_layers import numpy_attention_joined, numpy_linear, numpy_top
 
 
 def numpy_logit(layer: DeepCrossNetwork, inputs: BackboneInputs, row: int, user: int) -> float:
-    candidate = inputs.candidate[row].numpy().reshape(-1)
-    interest = numpy_attention(
-        layer._attention, candidate, inputs.history[user].numpy(), inputs.history_mask[user].numpy()
-    )
-    first = np.concatenate(
-        [interest, candidate, inputs.numeric[row], inputs.side_fields[row].numpy().reshape(-1)]
-    )
+    first = numpy_attention_joined(layer, inputs, row, user)
     crossed = first
     for cross in layer._crosses:
         parts = named_weights(cross)

@@ -8,7 +8,7 @@ from models.backbones.base import BackboneInputs
 from models.backbones.dien import DeepInterestEvolutionNetwork
 from tests.models.backbones.inputs import assert_logits_follow, backbone_inputs, used
 from tests.models.builders import gradients_of, named_weights, sigmoid, softmax
-from tests.models.numpy_layers import numpy_linear, numpy_top
+from tests.models.numpy_layers import numpy_joined, numpy_linear, numpy_top
 
 EVOLUTIONS = ("gru", "aigru", "agru", "augru")
 
@@ -53,9 +53,7 @@ def numpy_logit(
     else:
         weights = softmax(np.array([query @ state for state in states]))
         interest = numpy_states(layer._evolution, states, weights)[-1]
-    joined = np.concatenate(
-        [interest, candidate, inputs.numeric[row], inputs.side_fields[row].numpy().reshape(-1)]
-    )
+    joined = numpy_joined(interest, inputs, row)
     return numpy_linear(layer._logit, numpy_top(layer._top, joined))
 
 

@@ -6,23 +6,12 @@ import pytest
 from models.backbones.base import BackboneInputs
 from models.backbones.din import DeepInterestNetwork
 from tests.models.backbones.inputs import assert_logits_follow, backbone_inputs, row_of
-from tests.models.builders import relu
-from tests.models.numpy_layers import dense, numpy_attention
+from tests.models.numpy_layers import numpy_attention_joined, numpy_linear, numpy_top
 
 
 def numpy_logit(layer: DeepInterestNetwork, inputs: BackboneInputs, row: int, user: int) -> float:
-    candidate = inputs.candidate[row].numpy().reshape(-1)
-    interest = numpy_attention(
-        layer._attention, candidate, inputs.history[user].numpy(), inputs.history_mask[user].numpy()
-    )
-    hidden = np.concatenate(
-        [interest, candidate, inputs.numeric[row], inputs.side_fields[row].numpy().reshape(-1)]
-    )
-    for top in (layer._top.layers[0], layer._top.layers[2]):
-        kernel, bias = dense(top)
-        hidden = relu(hidden @ kernel + bias)
-    kernel, bias = dense(layer._logit)
-    return float((hidden @ kernel + bias)[0])
+    joined = numpy_attention_joined(layer, inputs, row, user)
+    return numpy_linear(layer._logit, numpy_top(layer._top, joined))
 
 
 @pytest.mark.parametrize("softmax", [False, True])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.layer_support import precision
 from tests.models.builders import randomise
 from tests.models.network_contract import assert_every_weight_has_a_gradient
 
@@ -66,14 +67,11 @@ def assert_runs_in_mixed_precision(
 ) -> None:
     """In bfloat16 the layer stays close to float32, with weights in float32."""
     exact = built(make(), inputs)
-    try:
-        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    with precision("mixed_bfloat16"):
         mixed = make()
         mixed(inputs)
         mixed.set_weights(exact.get_weights())
         output: Any = mixed(inputs)
-    finally:
-        tf.keras.mixed_precision.set_global_policy("float32")
     assert output.dtype == tf.bfloat16
     assert {weight.dtype for weight in mixed.weights} <= {tf.float32}
     np.testing.assert_allclose(tf.cast(output, tf.float32), exact(inputs), atol=tolerance)

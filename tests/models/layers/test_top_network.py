@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.layer_support import precision
 from models.layers.top_network import RandomNumbers, top_network
 from tests.models.builders import randomise, relu
 from trainer.training_checkpoints import restorable_random_numbers
@@ -59,11 +60,8 @@ class TestRandomNumbers:
         assert not np.array_equal(restorable().uniform([6]), restorable().uniform([6]))
 
     def test_the_state_is_no_weight_and_numbers_stay_exact_in_mixed_precision(self) -> None:
-        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
-        try:
+        with precision("mixed_bfloat16"):
             numbers = restorable()
-        finally:
-            tf.keras.mixed_precision.set_global_policy("float32")
         assert numbers.weights == []
         assert numbers.uniform([3]).dtype == tf.float32
 

@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 from configs.model import Match
+from models.layer_support import precision
 from models.match import MATCH_KINDS, KnowledgeMatch
 from models.match.layer import candidates_by_user, in_chunks, means_features
 from tests.models.builders import gradients_of
@@ -205,11 +206,8 @@ def test_an_optimizer_cannot_leave_the_bounds() -> None:
 def test_mixed_precision_computes_in_float32(variant: dict[str, Any]) -> None:
     history, candidates = histories(3, 6), np.array([1, 2, 3])
     expected = matcher(**variant)(candidates, **history)
-    tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
-    try:
+    with precision("mixed_bfloat16"):
         features = matcher(**variant)(candidates, **history)
-    finally:
-        tf.keras.mixed_precision.set_global_policy("float32")
     assert features.dtype == tf.float32
     np.testing.assert_array_equal(features, expected)
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from models.layer_support import precision
 from models.retrieval import RETRIEVERS
 from models.retrieval.base import ItemInputs, UserInputs
 from models.retrieval.two_tower import TwoTower
@@ -157,14 +158,11 @@ def test_padding_changes_nothing_and_an_empty_history_is_finite(pooling: str) ->
 
 def test_vectors_are_close_and_float32_in_mixed_precision() -> None:
     exact, inputs = towers(), (user_inputs(), item_inputs())
-    try:
-        tf.keras.mixed_precision.set_global_policy("mixed_bfloat16")
+    with precision("mixed_bfloat16"):
         mixed = TwoTower((7, 5), output_units=4, interest_units=6)
         mixed(inputs)
         mixed.set_weights(exact.get_weights())
         outputs = mixed(inputs)
-    finally:
-        tf.keras.mixed_precision.set_global_policy("float32")
     for output, expected in zip(outputs, exact(inputs), strict=True):
         assert output.dtype == tf.float32
         np.testing.assert_allclose(output, expected, atol=0.1)
