@@ -107,12 +107,12 @@ def stacked_matrix(
       ratings: [rows]; interactions of one user with one item count as one, with their mean.
       items: number of items.
     """
-    cells, cell_of_row = np.unique(
-        user_of_row.astype(np.int64) * items + item_of_row, return_inverse=True
-    )
-    users, user = np.unique(cells // items, return_inverse=True)
+    cells = user_of_row.astype(np.int64) * items + item_of_row
+    order = np.argsort(cells, kind="stable")
+    cells, cell_of_row = _numbered(cells[order])
+    users, user = _numbered(cells // items)
     item = cells % items
-    rating = np.bincount(cell_of_row, ratings) / np.bincount(cell_of_row)
+    rating = np.bincount(cell_of_row, ratings[order]) / np.bincount(cell_of_row)
     users_of_item = np.bincount(item, minlength=items)
     items_of_user = np.bincount(user)
     used = np.log1p(len(users) / users_of_item[item]) / np.sqrt(items_of_user[user])
@@ -134,6 +134,12 @@ def stacked_matrix(
         ],
         format="csr",
     )
+
+
+def _numbered(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The distinct ones of ascending whole numbers from 0, and which of them each value is."""
+    is_first = np.diff(values, prepend=-1) != 0
+    return values[is_first], np.cumsum(is_first) - 1
 
 
 def item_vectors(matrix: scipy.sparse.csr_matrix, settings: CollaborativeVectors) -> np.ndarray:
